@@ -1,0 +1,257 @@
+//! Who a record is about, what it is called, who acts and why.
+//!
+//! Promises: an id that exists is valid; none of them prints what it names.
+//! May not know: how ids are hidden in storage.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// The longest identifier of a subject or an actor, in bytes.
+const IDENTIFIER_MAX: usize = 255;
+/// The longest record name, in bytes.
+const NAME_MAX: usize = 1024;
+
+fn text(text: &str, max: usize) -> Result<Box<str>> {
+    let fits = (1..=max).contains(&text.len()) && !text.chars().any(char::is_control);
+    fits.then(|| text.into()).ok_or(Error::InvalidId)
+}
+
+/// What a subject is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum SubjectKind {
+    /// A patient.
+    Patient,
+    /// What belongs to no patient, such as a formulary.
+    Practice,
+}
+
+impl SubjectKind {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Patient => 1,
+            Self::Practice => 2,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Result<Self> {
+        match code {
+            1 => Ok(Self::Patient),
+            2 => Ok(Self::Practice),
+            _ => Err(Error::Unsupported),
+        }
+    }
+}
+
+/// Whose records: a patient, or a part of the practice that belongs to none.
+///
+/// Identifiers are compared byte for byte: two Unicode forms of "é" are two patients, so normalise
+/// before if your sources differ. `Debug` does not show the identifier.
+///
+/// ```
+/// # use chartlock::Subject;
+/// let patient = Subject::patient("MRN-1042")?;
+/// assert_eq!(patient.identifier(), "MRN-1042");
+/// assert!(!format!("{patient:?}").contains("1042"));
+/// # Ok::<(), chartlock::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject {
+    kind: SubjectKind,
+    identifier: Box<str>,
+}
+
+impl Subject {
+    /// A patient, by an identifier of 1 to 255 bytes without control characters.
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`] when the identifier is out of these bounds.
+    pub fn patient(identifier: &str) -> Result<Self> {
+        Self::new(SubjectKind::Patient, identifier)
+    }
+
+    /// A part of the practice, such as `"formulary"`; bounds as for [`Subject::patient`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`] when the identifier is out of these bounds.
+    pub fn practice(identifier: &str) -> Result<Self> {
+        Self::new(SubjectKind::Practice, identifier)
+    }
+
+    pub(crate) fn new(kind: SubjectKind, identifier: &str) -> Result<Self> {
+        let identifier = text(identifier, IDENTIFIER_MAX)?;
+        Ok(Self { kind, identifier })
+    }
+
+    /// Patient or practice.
+    pub fn kind(&self) -> SubjectKind {
+        self.kind
+    }
+
+    /// The identifier as the app gave it.
+    pub fn identifier(&self) -> &str {
+        &self.identifier
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({:?}, ..)", self.kind)
+    }
+}
+
+/// The address of a record: a subject and a name.
+///
+/// A name has 1 to 1,024 bytes without control characters, compared byte for byte. `Debug` shows
+/// neither part.
+///
+/// ```
+/// # use chartlock::RecordId;
+/// let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
+/// assert_eq!(id.name(), "Observation/bp-2026-11-21");
+/// # Ok::<(), chartlock::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId {
+    subject: Subject,
+    name: Box<str>,
+}
+
+impl RecordId {
+    /// A patient's record.
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`] when identifier or name is out of bounds.
+    pub fn patient(identifier: &str, name: &str) -> Result<Self> {
+        Self::new(Subject::patient(identifier)?, name)
+    }
+
+    /// A record that belongs to no patient.
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`] when identifier or name is out of bounds.
+    pub fn practice(identifier: &str, name: &str) -> Result<Self> {
+        Self::new(Subject::practice(identifier)?, name)
+    }
+
+    /// A record of `subject`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`] when the name is out of bounds.
+    pub fn new(subject: Subject, name: &str) -> Result<Self> {
+        let name = text(name, NAME_MAX)?;
+        Ok(Self { subject, name })
+    }
+
+    /// Whose record it is.
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The record's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordId(..)")
+    }
+}
+
+/// Who acts: the app's own name for a person or a system, 1 to 255 bytes without control characters.
+///
+/// ```
+/// # use chartlock::Actor;
+/// assert_eq!(Actor::new("dr.garcia")?.name(), "dr.garcia");
+/// # Ok::<(), chartlock::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Actor(Box<str>);
+
+impl Actor {
+    /// Names an actor.
+    ///
+    /// # Errors
+    /// [`Error::InvalidId`] when the name is out of bounds.
+    pub fn new(name: &str) -> Result<Self> {
+        text(name, IDENTIFIER_MAX).map(Self)
+    }
+
+    /// The name as the app gave it.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Actor(..)")
+    }
+}
+
+/// Why somebody acts: a code of the HL7 v3 value set PurposeOfUse (2.16.840.1.113883.1.11.20448).
+///
+/// ```
+/// # use chartlock::Purpose;
+/// assert_eq!(Purpose::EmergencyTreatment.code(), "ETREAT");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// `TREAT`: care of the patient.
+    Treatment,
+    /// `ETREAT`: care in an emergency.
+    EmergencyTreatment,
+    /// `BTG`: access that breaks the glass.
+    BreakTheGlass,
+    /// `COC`: coordination of care.
+    CareCoordination,
+    /// `HPAYMT`: payment.
+    Payment,
+    /// `HOPERAT`: running the practice.
+    Operations,
+    /// `PATADMIN`: administration of patients, such as admission.
+    PatientAdministration,
+    /// `HQUALIMP`: quality improvement.
+    QualityImprovement,
+    /// `HLEGAL`: a legal proceeding.
+    Legal,
+    /// `HSYSADMIN`: administration of the system, such as a migration.
+    SystemAdministration,
+    /// `PATRQT`: the patient asked.
+    PatientRequest,
+    /// `FAMRQT`: the family asked.
+    FamilyRequest,
+    /// `PUBHLTH`: public health.
+    PublicHealth,
+    /// `HRESCH`: research.
+    Research,
+    /// `HMARKT`: marketing.
+    Marketing,
+}
+
+impl Purpose {
+    /// The code of HL7 v3 ActReason.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Treatment => "TREAT",
+            Self::EmergencyTreatment => "ETREAT",
+            Self::BreakTheGlass => "BTG",
+            Self::CareCoordination => "COC",
+            Self::Payment => "HPAYMT",
+            Self::Operations => "HOPERAT",
+            Self::PatientAdministration => "PATADMIN",
+            Self::QualityImprovement => "HQUALIMP",
+            Self::Legal => "HLEGAL",
+            Self::SystemAdministration => "HSYSADMIN",
+            Self::PatientRequest => "PATRQT",
+            Self::FamilyRequest => "FAMRQT",
+            Self::PublicHealth => "PUBHLTH",
+            Self::Research => "HRESCH",
+            Self::Marketing => "HMARKT",
+        }
+    }
+}
