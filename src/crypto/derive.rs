@@ -1,0 +1,248 @@
+//! Every derivation, titled by its formula. `X(K, info, L)` = HKDF-Expand-SHA-256 (RFC 5869,
+//! section 3.3 allows leaving out the extraction: the keys are uniform already).
+//!
+//! Every info begins with its own 8-byte label and has fixed widths, with a u64 length before the
+//! only two variable fields, so no two different inputs give one info.
+
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::aead::{SealingKey, Suite};
+use super::key::*;
+use crate::error::{Error, Result};
+use crate::id::SubjectKind;
+use crate::secret::Secret32;
+
+/// What is stored beside sealed bytes to commit to their key and context.
+pub type Commitment = [u8; 32];
+/// A salt drawn for each sealing under a long-lived key.
+pub type Salt = [u8; 32];
+/// A vault's id.
+pub type VaultId = [u8; 16];
+/// The tag of a subject: kind and identifier under a name key.
+pub type PatientTag = [u8; 16];
+/// The random id of a chart.
+pub type ChartId = [u8; 16];
+/// The tag of a record's name under its chart's name key.
+pub type RecordTag = [u8; 16];
+/// The random id of one content stream.
+pub type StreamId = [u8; 16];
+
+/// Output lengths are 32 and 64, far below HKDF's bound of 255 blocks.
+fn x(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+    Hkdf::<Sha256>::from_prk(key)
+        .map_err(|_| Error::Malformed)?
+        .expand_multi_info(info, out)
+        .map_err(|_| Error::Malformed)
+}
+
+fn sealing_key(suite: Suite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
+    let derived = Secret32::try_with(|out| x(key, info, out))?;
+    Ok(SealingKey::new(suite, &derived))
+}
+
+fn key_and_commitment(
+    suite: Suite,
+    key: &[u8; 32],
+    info: &[&[u8]],
+) -> Result<(SealingKey, Commitment)> {
+    let mut both = Zeroizing::new([[0; 32]; 2]);
+    x(key, info, both.as_flattened_mut())?;
+    let [derived, commitment] = &*both;
+    Ok((
+        SealingKey::new(suite, &Secret32::copied(derived)),
+        *commitment,
+    ))
+}
+
+fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
+    let mut out = [[0; 16]; 2];
+    x(key, info, out.as_flattened_mut())?;
+    Ok(out[0])
+}
+
+/// ptag = X(name key, "cl1/ptag" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\]
+///
+/// # Errors
+/// None in practice: lengths are within HKDF's bounds. So too for every function here.
+pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result<PatientTag> {
+    let length = (identifier.len() as u64).to_le_bytes();
+    tag16(
+        key.expose(),
+        &[b"cl1/ptag", &[kind.code()], &length, identifier.as_bytes()],
+    )
+}
+
+/// rtag = X(patient name key, "cl1/rtag" ‖ length u64 ‖ record name, 32)\[..16\]
+///
+/// # Errors
+/// None in practice.
+pub fn record_tag(key: &PatientNameKey, name: &str) -> Result<RecordTag> {
+    let length = (name.len() as u64).to_le_bytes();
+    tag16(key.expose(), &[b"cl1/rtag", &length, name.as_bytes()])
+}
+
+/// ctx44 = chart16 ‖ rtag16 ‖ version u64 ‖ format ‖ suite ‖ kind ‖ 00: what a data key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordContext {
+    /// The chart that was asked for.
+    pub chart: ChartId,
+    /// The record tag that was asked for.
+    pub record: RecordTag,
+    /// The version.
+    pub version: u64,
+    /// The value's format byte.
+    pub format: u8,
+    /// The value's suite.
+    pub suite: Suite,
+    /// The value's kind byte.
+    pub kind: u8,
+}
+
+/// body key ‖ commitment = X(data key, "cl1/body" ‖ ctx44, 64)
+///
+/// # Errors
+/// None in practice.
+pub fn body_key(key: &DataKey, context: &RecordContext) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(
+        context.suite,
+        key.expose(),
+        &[
+            b"cl1/body",
+            &context.chart,
+            &context.record,
+            &context.version.to_le_bytes(),
+            &[context.format, context.suite.code(), context.kind, 0],
+        ],
+    )
+}
+
+/// Where a wrapped data key stands. It keeps an earlier version from being put back as the current
+/// one with bytes that are in storage today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// `r`: the current version.
+    Current,
+    /// `h`: an earlier one.
+    Earlier,
+}
+
+impl Place {
+    /// The place's byte, in derivations and in storage keys.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Current => b'r',
+            Self::Earlier => b'h',
+        }
+    }
+}
+
+/// wrap key = X(patient key, "cl1/wrap" ‖ place ‖ 00 00 00 ‖ key number u32 ‖ commitment, 32)
+///
+/// The commitment is the salt: two wraps under one wrap key hold the same data key.
+///
+/// # Errors
+/// None in practice.
+pub fn wrap_key(
+    suite: Suite,
+    key: &PatientKey,
+    place: Place,
+    number: u32,
+    commitment: &Commitment,
+) -> Result<SealingKey> {
+    sealing_key(
+        suite,
+        key.expose(),
+        &[
+            b"cl1/wrap",
+            &[place.code(), 0, 0, 0],
+            &number.to_le_bytes(),
+            commitment,
+        ],
+    )
+}
+
+/// chunk key = X(stream key, "cl1/strm" ‖ chart16 ‖ stream16 ‖ format ‖ suite ‖ 00 00, 32)
+///
+/// # Errors
+/// None in practice.
+pub fn chunk_key(
+    suite: Suite,
+    key: &StreamKey,
+    chart: &ChartId,
+    stream: &StreamId,
+    format: u8,
+) -> Result<SealingKey> {
+    sealing_key(
+        suite,
+        key.expose(),
+        &[b"cl1/strm", chart, stream, &[format, suite.code(), 0, 0]],
+    )
+}
+
+/// slot key ‖ commitment = X(slot secret, "cl1/slot" ‖ vault id ‖ kind u16 ‖ id u16 ‖ suite ‖
+/// 00 00 00 ‖ wrap salt ‖ SHA-256(parameters), 64)
+///
+/// # Errors
+/// None in practice.
+pub fn slot_key(
+    suite: Suite,
+    secret: &SlotSecret,
+    vault: &VaultId,
+    (kind, id): (u16, u16),
+    salt: &Salt,
+    parameters: &[u8],
+) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(
+        suite,
+        secret.expose(),
+        &[
+            b"cl1/slot",
+            vault,
+            &kind.to_le_bytes(),
+            &id.to_le_bytes(),
+            &[suite.code(), 0, 0, 0],
+            salt,
+            &super::sha256(&[parameters]),
+        ],
+    )
+}
+
+/// ring key ‖ commitment = X(root key, "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the end of
+/// the last slot), 64)
+///
+/// # Errors
+/// None in practice.
+pub fn ring_key(
+    suite: Suite,
+    root: &RootKey,
+    salt: &Salt,
+    header: &[u8],
+) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(
+        suite,
+        root.expose(),
+        &[b"cl1/ring", salt, &super::sha256(&[header])],
+    )
+}
+
+/// entry key ‖ commitment = X(master key, "cl1/pent" ‖ salt ‖ vault id ‖ ptag ‖ the entry's bytes
+/// 0..8, 64)
+///
+/// # Errors
+/// None in practice.
+pub fn entry_key(
+    suite: Suite,
+    master: &MasterKey,
+    salt: &Salt,
+    vault: &VaultId,
+    patient: &PatientTag,
+    head: &[u8; 8],
+) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(
+        suite,
+        master.expose(),
+        &[b"cl1/pent", salt, vault, patient, head],
+    )
+}

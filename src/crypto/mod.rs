@@ -1,0 +1,27 @@
+//! The one place that names a cipher or a key derivation.
+//!
+//! Promises: no long-lived key is ever an AEAD key; what varies goes into a derivation's info and
+//! associated data stays empty; a derived key seals once under nonce zero, or one stream under its
+//! chunk numbers; comparisons of secrets take constant time.
+//! May not know: storage, formats beyond the fields that a derivation binds.
+
+mod aead;
+mod derive;
+mod digest;
+mod key;
+mod password;
+mod random;
+
+pub use aead::{Nonce, SealingKey, Suite, TAG};
+pub use derive::*;
+pub use digest::{Digest, Sha256Stream, sha256};
+pub use key::*;
+pub use password::{Cost, argon2id};
+pub use random::{fill, fresh, number};
+
+use subtle::ConstantTimeEq;
+
+/// Whether two byte strings of public length are equal, in time that depends on their length only.
+pub fn equal(left: &[u8], right: &[u8]) -> bool {
+    left.ct_eq(right).into()
+}

@@ -1,0 +1,2 @@
+//! keys
+pub use crate::crypto::Cost;
