@@ -1,0 +1,219 @@
+//! Record values and content streams, below any storage.
+
+use chartlock::internals::crypto::{DataKey, PatientKey, Place, StreamKey, Suite, fresh, wrap_key};
+use chartlock::internals::envelope::*;
+use chartlock::{Error, internals::crypto::Nonce};
+
+const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+const ADDRESS: Address = Address {
+    chart: [1; 16],
+    record: [2; 16],
+};
+
+fn meta() -> Meta {
+    Meta {
+        written_at: 1_763_700_000_000,
+        content_type: "application/fhir+json".into(),
+        name: "Observation/bp".into(),
+        labels: vec!["vitals".into()],
+        extensions: vec![(7, vec![1, 2, 3])],
+    }
+}
+
+fn seal_with(suite: Suite, body: Body<'_>) -> (Vec<u8>, PatientKey) {
+    let patient = PatientKey::random().unwrap();
+    let value = seal(
+        suite,
+        &ADDRESS,
+        3,
+        &meta(),
+        body,
+        DataKey::random().unwrap(),
+        |c, key| {
+            let mut wrapped = [0; 48];
+            wrapped[..32].copy_from_slice(key.expose());
+            let (key, tag) = wrapped.split_at_mut(32);
+            let sealed = wrap_key(suite, &patient, Place::Current, 9, c)?.seal(Nonce::ZERO, key)?;
+            tag.copy_from_slice(&sealed);
+            Ok((9, wrapped))
+        },
+    )
+    .unwrap();
+    (value, patient)
+}
+
+fn open_with(value: &[u8], patient: &PatientKey, address: &Address) -> Result<Opened, Error> {
+    let head = Head::parse(value)?;
+    let mut wrapped = head.wrapped;
+    let (key, tag) = wrapped.split_at_mut(32);
+    wrap_key(
+        head.suite,
+        patient,
+        Place::Current,
+        head.key_number,
+        &head.commitment,
+    )?
+    .open(Nonce::ZERO, key, (&*tag).try_into().unwrap())?;
+    let data_key = DataKey::from_bytes((&*key).try_into().unwrap());
+    open(
+        value.to_vec(),
+        &head,
+        address,
+        Some("Observation/bp"),
+        &data_key,
+    )
+}
+
+fn inline(opened: &Opened) -> &[u8] {
+    match &opened.content {
+        Content::Inline(buffer, range) => &buffer[range.clone()],
+        _ => panic!("not inline"),
+    }
+}
+
+#[test]
+fn inline_content_of_every_size_comes_back() {
+    for suite in SUITES {
+        for size in [0, 1, 63, 64, 1000, 1967, 1968, 2048, 5000, INLINE_MAX] {
+            let content: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            let (value, patient) = seal_with(suite, Body::Inline(&content));
+            let opened = open_with(&value, &patient, &ADDRESS).unwrap();
+            assert_eq!(inline(&opened), content);
+            assert_eq!(opened.meta, meta());
+        }
+    }
+}
+
+#[test]
+fn an_inline_record_costs_at_most_150_bytes_beside_name_content_and_padding() {
+    let plain = Meta {
+        name: "n".into(),
+        ..Meta::default()
+    };
+    let content = [7; 500];
+    let value = seal(
+        Suite::Aes256Gcm,
+        &ADDRESS,
+        1,
+        &plain,
+        Body::Inline(&content),
+        DataKey::random().unwrap(),
+        |_, _| Ok((1, [0; 48])),
+    )
+    .unwrap();
+    let body = 2 + (1 + 8 + 2 + 2 + 1 + 1 + 1) + 4 + 500;
+    let padding = padded(body) - body;
+    let overhead = value.len() - padding - 500 - 1;
+    assert!(overhead <= 150, "{overhead}");
+}
+
+#[test]
+fn every_flipped_bit_is_an_error() {
+    for suite in SUITES {
+        let (value, patient) = seal_with(suite, Body::Inline(b"systolic 120"));
+        for bit in 0..value.len() * 8 {
+            let mut altered = value.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                open_with(&altered, &patient, &ADDRESS).is_err(),
+                "bit {bit}"
+            );
+        }
+        for length in 0..value.len() {
+            assert!(open_with(&value[..length], &patient, &ADDRESS).is_err());
+        }
+    }
+}
+
+#[test]
+fn another_address_is_not_authentic() {
+    let (value, patient) = seal_with(Suite::Aes256Gcm, Body::Inline(b"x"));
+    for address in [
+        Address {
+            chart: [9; 16],
+            ..ADDRESS
+        },
+        Address {
+            record: [9; 16],
+            ..ADDRESS
+        },
+    ] {
+        let error = open_with(&value, &patient, &address).unwrap_err();
+        assert_eq!(error, Error::NotAuthentic);
+    }
+}
+
+#[test]
+fn retractions_and_segmented_records_come_back() {
+    let (value, patient) = seal_with(Suite::Aes256Gcm, Body::Retraction);
+    let opened = open_with(&value, &patient, &ADDRESS).unwrap();
+    assert!(matches!(opened.content, Content::Retraction));
+
+    let key = StreamKey::random().unwrap();
+    let body = Body::Segmented {
+        stream: [5; 16],
+        key: &key,
+        length: 1 << 40,
+    };
+    let (value, patient) = seal_with(Suite::ChaCha20Poly1305, body);
+    let opened = open_with(&value, &patient, &ADDRESS).unwrap();
+    let Content::Segmented {
+        stream,
+        key: opened_key,
+        length,
+    } = opened.content
+    else {
+        panic!("not segmented");
+    };
+    assert_eq!((stream, length), ([5; 16], 1 << 40));
+    assert_eq!(opened_key.expose(), key.expose());
+}
+
+#[test]
+fn streams_of_every_edge_length_come_back_and_hold_their_order() {
+    for suite in SUITES {
+        for length in [
+            0,
+            1,
+            CHUNK - 1,
+            CHUNK,
+            CHUNK + 1,
+            SEGMENT - 1,
+            SEGMENT,
+            SEGMENT + 1,
+            3 * SEGMENT + 5,
+        ] {
+            let content: Vec<u8> = (0..length).map(|i| (i / 7) as u8).collect();
+            let key = StreamKey::random().unwrap();
+            let stream = Stream::new(suite, &key, &[1; 16], &[2; 16], length as u64).unwrap();
+            let segments: Vec<_> = (0..stream.segments())
+                .map(|i| stream.seal(i, &content).unwrap())
+                .collect();
+            let mut out = Default::default();
+            for (segment, i) in segments.iter().zip(0..) {
+                stream.open(i, segment.clone(), &mut out).unwrap();
+                let mut cut = segment.clone();
+                cut.pop();
+                assert!(stream.open(i, cut, &mut Default::default()).is_err());
+                let wrong = stream.open(i + 1, segment.clone(), &mut Default::default());
+                assert!(wrong.is_err());
+            }
+            assert!(*out == content);
+        }
+    }
+}
+
+#[test]
+fn intents_are_strict() {
+    let intent = Intent {
+        suite: Suite::Aes256Gcm,
+        started_at: -5,
+        writer: fresh().unwrap(),
+    };
+    let value = intent.encode();
+    assert_eq!(value.len(), 32);
+    assert_eq!(Intent::parse(&value), Ok(intent));
+    for length in 0..32 {
+        assert!(Intent::parse(&value[..length]).is_err());
+    }
+}
