@@ -12,6 +12,7 @@ pub mod storage;
 pub use crypto::Suite;
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
+pub use storage::MemoryStorage;
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.
 #[cfg(feature = "internals")]

@@ -3,12 +3,27 @@
 //! Promises: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` returned.
 //! May not know: keys, plaintext, names, or the formats of what it keeps.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "conformance")]
+mod faulty;
+mod limits;
+mod memory;
+#[cfg(feature = "conformance")]
+mod per_operation;
 mod transaction;
 
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 pub use crate::error::StorageError;
+#[cfg(feature = "conformance")]
+pub use faulty::{Faulty, Landing, Moment, Verdict};
+pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use memory::MemoryStorage;
+#[cfg(feature = "conformance")]
+pub use per_operation::PerOperation;
 pub use transaction::{CommitError, Committed, Expect, Operation, Transaction};
 
 /// Keeps opaque bytes under opaque keys. Sees ciphertext, never a key or a name.
@@ -118,6 +133,17 @@ pub enum Want {
     Values,
 }
 
+impl Want {
+    /// What it wants of a value.
+    pub fn of(self, value: &[u8]) -> &[u8] {
+        match self {
+            Self::Keys => &[],
+            Self::Head(bytes) => value.get(..bytes).unwrap_or(value),
+            Self::Values => value,
+        }
+    }
+}
+
 /// Which keys a scan returns.
 ///
 /// ```
@@ -135,6 +161,16 @@ pub struct Scan<'a> {
     pub limit: usize,
     /// What to return of each value.
     pub want: Want,
+}
+
+impl<'a> Scan<'a> {
+    /// Where in the order of keys it begins.
+    pub fn lower_bound(&self) -> Bound<&'a [u8]> {
+        match self.after {
+            Some(after) if after >= self.prefix => Bound::Excluded(after),
+            _ => Bound::Included(self.prefix),
+        }
+    }
 }
 
 /// One key of a scan.

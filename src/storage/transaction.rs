@@ -19,6 +19,17 @@ pub enum Expect {
     Unchanged(Revision),
 }
 
+impl Expect {
+    /// Whether it holds where `standing` is the present revision, if there is a value.
+    pub fn admits(&self, standing: Option<&Revision>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => standing.is_none(),
+            Self::Unchanged(revision) => standing == Some(revision),
+        }
+    }
+}
+
 /// One step of a [`Transaction`].
 ///
 /// ```
@@ -59,6 +70,14 @@ impl Operation {
     pub fn key(&self) -> &[u8] {
         match self {
             Self::Put { key, .. } | Self::Delete { key } | Self::Check { key, .. } => key,
+        }
+    }
+
+    /// Whether its expectation holds where `standing` is the present revision under its key.
+    pub fn admits(&self, standing: Option<&Revision>) -> bool {
+        match self {
+            Self::Put { expect, .. } | Self::Check { expect, .. } => expect.admits(standing),
+            Self::Delete { .. } => true,
         }
     }
 }
@@ -136,6 +155,14 @@ impl Transaction {
     fn then(mut self, operation: Operation) -> Self {
         self.operations.push(operation);
         self
+    }
+}
+
+impl FromIterator<Operation> for Transaction {
+    fn from_iter<I: IntoIterator<Item = Operation>>(operations: I) -> Self {
+        Self {
+            operations: operations.into_iter().collect(),
+        }
     }
 }
 

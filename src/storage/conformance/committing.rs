@@ -1,0 +1,230 @@
+//! One transaction: expectations, order, and how much of it stands when it fails.
+
+use super::{Check, Flaw, commit, ensure, present, read, value};
+use crate::storage::{CommitError, Expect, Operation, Revision, Storage, Transaction};
+
+pub(super) const CHECKS: &[(&str, Check)] = &[
+    ("expectations", expectations),
+    ("conflicts", conflicts),
+    ("answers", answers),
+    ("deletes", deletes),
+    ("destroying puts", destroying),
+    ("long transactions", long),
+];
+
+fn expectations(storage: &dyn Storage) -> Result<(), Flaw> {
+    let put = |content: &[u8]| Transaction::new().put(b"r1", content, Expect::Any);
+    commit(storage, put(b"old"))?;
+    let stale = present(storage, b"r1")?.revision;
+    for state in [State::Absent, State::Present] {
+        for expect in ["any", "absent", "current", "stale"] {
+            for kind in ["put", "destroying put", "check"] {
+                let current = match state {
+                    State::Absent => {
+                        commit(storage, Transaction::new().delete(b"r1"))?;
+                        None
+                    }
+                    State::Present => {
+                        commit(storage, put(b"now"))?;
+                        Some(present(storage, b"r1")?.revision)
+                    }
+                };
+                let holds = match (expect, state) {
+                    ("any", _) | ("absent", State::Absent) | ("current", State::Present) => true,
+                    // There is no current revision to expect.
+                    ("current", State::Absent) => continue,
+                    _ => false,
+                };
+                let expect = expectation(expect, current.as_ref(), &stale);
+                attempt(storage, kind, expect, holds)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Absent,
+    Present,
+}
+
+fn expectation(name: &str, current: Option<&Revision>, stale: &Revision) -> Expect {
+    match (name, current) {
+        ("any", _) => Expect::Any,
+        ("absent", _) => Expect::Absent,
+        ("current", Some(current)) => Expect::Unchanged(current.clone()),
+        _ => Expect::Unchanged(stale.clone()),
+    }
+}
+
+fn attempt(storage: &dyn Storage, kind: &str, expect: Expect, holds: bool) -> Result<(), Flaw> {
+    let before = read(storage, b"r1")?;
+    let transaction = Transaction::new();
+    let transaction = match kind {
+        "put" => transaction.put(b"r1", b"new", expect),
+        "destroying put" => transaction.put_destroying(b"r1", b"new", expect),
+        _ => transaction.check(b"r1", expect),
+    };
+    match commit(storage, transaction) {
+        Ok(_) => ensure(holds, "an expectation that did not hold was let through")?,
+        Err(CommitError::Conflict { operation: 0 }) => {
+            ensure(!holds, "an expectation that held was refused")?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    if holds && kind != "check" {
+        ensure(
+            present(storage, b"r1")?.value == b"new",
+            "a put that succeeded changed nothing",
+        )
+    } else {
+        ensure(
+            read(storage, b"r1")? == before,
+            "a check, or a refused put, changed something",
+        )
+    }
+}
+
+fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
+    let whole = storage.is_transactional();
+    commit(
+        storage,
+        Transaction::new()
+            .put(b"p1", b"patient", Expect::Any)
+            .put(b"w1", b"intent", Expect::Any),
+    )?;
+    for failing in 0..4_usize {
+        let expect = |index| match index == failing {
+            true => Expect::Absent,
+            false => Expect::Any,
+        };
+        // Every operation is on a key that is present, so that `Absent` fails there.
+        let keys: [&[u8]; 4] = [b"r1", b"h1", b"p1", b"v"];
+        for key in keys {
+            commit(storage, Transaction::new().put(key, b"before", Expect::Any))?;
+        }
+        commit(
+            storage,
+            Transaction::new().put(b"w1", b"intent", Expect::Any),
+        )?;
+        let transaction = Transaction::new()
+            .put(b"r1", b"after", expect(0))
+            .put(b"h1", b"after", expect(1))
+            .check(b"p1", expect(2))
+            .delete(b"w1")
+            .put(b"v", b"after", expect(3));
+        let index = if failing == 3 { 4 } else { failing };
+        ensure(
+            commit(storage, transaction) == Err(CommitError::Conflict { operation: index }),
+            "a conflict does not name the operation whose expectation did not hold",
+        )?;
+        let applied = |operation: usize| !whole && operation < index;
+        let changed = |key: &[u8]| Ok::<_, Flaw>(value(storage, key)? == Some(b"after".to_vec()));
+        let flaw = if whole {
+            "a transaction that failed was applied in part"
+        } else {
+            "of a transaction that failed not exactly the operations before the failure stand"
+        };
+        ensure(changed(b"r1")? == applied(0), flaw)?;
+        ensure(changed(b"h1")? == applied(1), flaw)?;
+        ensure(read(storage, b"w1")?.is_none() == applied(3), flaw)?;
+        ensure(!changed(b"v")?, flaw)?;
+    }
+    Ok(())
+}
+
+fn answers(storage: &dyn Storage) -> Result<(), Flaw> {
+    ensure(
+        commit(storage, Transaction::new())?.revisions.is_empty(),
+        "an empty transaction is not answered with no revisions",
+    )?;
+    let committed = commit(
+        storage,
+        Transaction::new()
+            .put(b"p1", b"a", Expect::Absent)
+            .check(b"absent", Expect::Absent)
+            .delete(b"w1")
+            .put(b"r1", b"b", Expect::Absent)
+            .check(b"p1", Expect::Any),
+    )?;
+    let patient = Some(present(storage, b"p1")?.revision);
+    let record = Some(present(storage, b"r1")?.revision);
+    ensure(
+        committed.revisions == [patient.clone(), None, None, record, patient],
+        "a commit does not answer, operation by operation, the revision that now stands",
+    )
+}
+
+fn deletes(storage: &dyn Storage) -> Result<(), Flaw> {
+    commit(storage, Transaction::new().delete(b"w1"))?;
+    commit(storage, Transaction::new().put(b"w1", b"1", Expect::Absent))?;
+    commit(
+        storage,
+        Transaction::new().put(b"w10", b"2", Expect::Absent),
+    )?;
+    commit(storage, Transaction::new().delete(b"w1"))?;
+    ensure(
+        read(storage, b"w1")?.is_none(),
+        "a deleted key is still there",
+    )?;
+    ensure(
+        value(storage, b"w10")? == Some(b"2".to_vec()),
+        "a delete removed another key too",
+    )?;
+    commit(storage, Transaction::new().delete(b"w1"))?;
+    commit(storage, Transaction::new().put(b"w1", b"3", Expect::Absent))?;
+    ensure(
+        value(storage, b"w1")? == Some(b"3".to_vec()),
+        "a deleted key cannot be written again",
+    )
+}
+
+fn destroying(storage: &dyn Storage) -> Result<(), Flaw> {
+    for key in [b"v".as_slice(), b"p1", b"r1", b"x1"] {
+        commit(
+            storage,
+            Transaction::new().put(key, b"secret", Expect::Absent),
+        )?;
+        let former = present(storage, key)?.revision;
+        let committed = commit(
+            storage,
+            Transaction::new()
+                .put_destroying(key, b"", Expect::Unchanged(former.clone()))
+                .check(b"j1", Expect::Absent),
+        )?;
+        let stored = present(storage, key)?;
+        ensure(
+            stored.value.is_empty() && stored.revision != former,
+            "a destroying put does not replace the value",
+        )?;
+        ensure(
+            committed.revisions == [Some(stored.revision), None],
+            "a destroying put answers another revision than the one that a read finds",
+        )?;
+    }
+    Ok(())
+}
+
+fn long(storage: &dyn Storage) -> Result<(), Flaw> {
+    let key = |number: u16| [[b'h'].as_slice(), &number.to_be_bytes()].concat();
+    let transaction: Transaction = (0..200)
+        .map(|number| Operation::Put {
+            key: key(number),
+            value: number.to_be_bytes().to_vec(),
+            expect: Expect::Absent,
+            destroying: false,
+        })
+        .collect();
+    ensure(
+        commit(storage, transaction)?.revisions.len() == 200,
+        "a commit has not one revision for each operation",
+    )?;
+    for number in 0..200 {
+        ensure(
+            value(storage, &key(number))? == Some(number.to_be_bytes().to_vec()),
+            "a long transaction was not carried out whole",
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The contract of [`Storage`], as checks that any implementation can run.
+//!
+//! Promises: no panic; what a storage does wrong comes back as a [`Failure`].
+//! May not know: which storage it checks.
+
+mod committing;
+mod concurrency;
+mod grouping;
+mod reading;
+mod scanning;
+mod script;
+
+use std::fmt;
+
+use super::{CommitError, Committed, Storage, StorageError, Stored, Transaction};
+
+/// Checks that a storage keeps its contract. `make` gives a fresh, empty one for each check.
+///
+/// ```
+/// use chartlock::storage::{MemoryStorage, conformance};
+///
+/// let report = conformance::check(MemoryStorage::new)?;
+/// assert!(report.transactional);
+/// # Ok::<(), conformance::Failure>(())
+/// ```
+///
+/// # Errors
+/// When the storage breaks the contract: the first check that found it, and how.
+pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
+    let mut report = Report {
+        transactional: make().is_transactional(),
+        checks: Vec::new(),
+    };
+    for (name, check) in checks() {
+        let storage = make();
+        if storage.is_transactional() != report.transactional {
+            return Err(Failure {
+                check: name,
+                flaw: "is_transactional changes from one storage to the next".to_owned(),
+            });
+        }
+        check(&storage).map_err(|flaw| Failure {
+            check: name,
+            flaw: flaw.0,
+        })?;
+        report.checks.push(name);
+    }
+    Ok(report)
+}
+
+/// What was checked, and found right.
+///
+/// ```
+/// # use chartlock::storage::{MemoryStorage, conformance};
+/// let report = conformance::check(MemoryStorage::new)?;
+/// assert!(report.checks.contains(&"scan pages"));
+/// # Ok::<(), conformance::Failure>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the storage claims whole transactions, and so was held to them.
+    pub transactional: bool,
+    /// The names of the checks.
+    pub checks: Vec<&'static str>,
+}
+
+/// How a storage breaks its contract.
+///
+/// ```
+/// # use chartlock::storage::{MemoryStorage, conformance};
+/// let result: Result<_, conformance::Failure> = conformance::check(MemoryStorage::new);
+/// assert!(result.is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The check that found it.
+    pub check: &'static str,
+    /// What it did, and what it should have done.
+    pub flaw: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.check, self.flaw)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+type Check = fn(&dyn Storage) -> Result<(), Flaw>;
+
+fn checks() -> impl Iterator<Item = (&'static str, Check)> {
+    [
+        reading::CHECKS,
+        scanning::CHECKS,
+        committing::CHECKS,
+        grouping::CHECKS,
+        script::CHECKS,
+        concurrency::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+/// What one check found wrong.
+#[derive(Debug)]
+struct Flaw(String);
+
+impl From<StorageError> for Flaw {
+    fn from(error: StorageError) -> Self {
+        Self(format!("failed: {error}"))
+    }
+}
+
+impl From<CommitError> for Flaw {
+    fn from(error: CommitError) -> Self {
+        Self(format!("a commit failed that had to succeed: {error}"))
+    }
+}
+
+fn ensure(holds: bool, flaw: &str) -> Result<(), Flaw> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Flaw(flaw.to_owned()))
+    }
+}
+
+fn commit(storage: &dyn Storage, transaction: Transaction) -> Result<Committed, CommitError> {
+    let mut answers = storage.commit(&[transaction]);
+    // A missing answer is no outcome that any check accepts.
+    answers.pop().unwrap_or(Err(CommitError::Unknown))
+}
+
+fn read(storage: &dyn Storage, key: &[u8]) -> Result<Option<Stored>, Flaw> {
+    let mut answers = storage.read(&[key])?;
+    ensure(
+        answers.len() == 1,
+        "a read of one key has not exactly one answer",
+    )?;
+    Ok(answers.pop().flatten())
+}
+
+fn present(storage: &dyn Storage, key: &[u8]) -> Result<Stored, Flaw> {
+    read(storage, key)?.ok_or_else(|| Flaw("a key that was written is absent".to_owned()))
+}
+
+fn value(storage: &dyn Storage, key: &[u8]) -> Result<Option<Vec<u8>>, Flaw> {
+    Ok(read(storage, key)?.map(|stored| stored.value))
+}

@@ -1,0 +1,135 @@
+//! What comes back is what was put, under every key and of every size.
+
+use super::{Check, Flaw, commit, ensure, present, read, value};
+use crate::storage::{Expect, Storage, Transaction};
+
+pub(super) const CHECKS: &[(&str, Check)] = &[
+    ("read nothing", nothing),
+    ("read order", order),
+    ("values", values),
+    ("keys", keys),
+    ("revisions", revisions),
+];
+
+fn nothing(storage: &dyn Storage) -> Result<(), Flaw> {
+    ensure(
+        read(storage, b"v")?.is_none(),
+        "a fresh storage is not empty",
+    )?;
+    ensure(
+        storage.read(&[])?.is_empty(),
+        "a read of no keys answers something",
+    )?;
+    ensure(
+        storage.commit(&[]).is_empty(),
+        "a commit of no transactions answers something",
+    )
+}
+
+fn order(storage: &dyn Storage) -> Result<(), Flaw> {
+    let put = Transaction::new()
+        .put(b"r1", b"one", Expect::Any)
+        .put(b"r2", b"two", Expect::Any);
+    commit(storage, put)?;
+    let answers = storage.read(&[b"r2", b"r0", b"r1", b"r2"])?;
+    let values: Vec<_> = answers
+        .iter()
+        .map(|stored| stored.as_ref().map(|stored| stored.value.as_slice()))
+        .collect();
+    ensure(
+        values
+            == [
+                Some(b"two".as_slice()),
+                None,
+                Some(b"one".as_slice()),
+                Some(b"two".as_slice()),
+            ],
+        "a read does not answer its keys in the order asked",
+    )
+}
+
+fn values(storage: &dyn Storage) -> Result<(), Flaw> {
+    let every_byte: Vec<u8> = (0..=u8::MAX).collect();
+    let mut sizes: Vec<Vec<u8>> = vec![vec![], vec![0], every_byte.clone()];
+    for length in [4096, 65_537, 1_153_434] {
+        sizes.push(every_byte.iter().copied().cycle().take(length).collect());
+    }
+    for (number, content) in (0_u8..).zip(&sizes) {
+        let put = Transaction::new().put([b's', number], content.clone(), Expect::Absent);
+        commit(storage, put)?;
+    }
+    for (number, content) in (0_u8..).zip(&sizes) {
+        ensure(
+            present(storage, &[b's', number])?.value == *content,
+            "a value does not come back as it was put",
+        )?;
+    }
+    let put = Transaction::new().put([b's', 5], b"", Expect::Any);
+    commit(storage, put)?;
+    ensure(
+        present(storage, &[b's', 5])?.value.is_empty(),
+        "an empty value does not replace a long one",
+    )
+}
+
+fn keys(storage: &dyn Storage) -> Result<(), Flaw> {
+    let mut keys: Vec<Vec<u8>> = (0..=u8::MAX).map(|byte| vec![byte]).collect();
+    keys.extend((0..=u8::MAX).map(|byte| vec![b'p', byte]));
+    keys.extend((2..=64).map(|length| vec![0; length]));
+    keys.extend((2..=64).map(|length| vec![0xff; length]));
+    keys.extend([b"r/../v".to_vec(), b"R1".to_vec(), "ré\"'%\\".into()]);
+    let transactions: Vec<_> = keys
+        .iter()
+        .map(|key| Transaction::new().put(key.clone(), key.clone(), Expect::Absent))
+        .collect();
+    for answer in storage.commit(&transactions) {
+        answer?;
+    }
+    let asked: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+    let answers = storage.read(&asked)?;
+    ensure(
+        answers.len() == keys.len(),
+        "a read has not one answer for each key",
+    )?;
+    for (key, stored) in keys.iter().zip(answers) {
+        ensure(
+            stored.is_some_and(|stored| stored.value == *key),
+            "two keys are taken for one, or a key is lost",
+        )?;
+    }
+    ensure(
+        value(storage, b"r1")?.is_none(),
+        "keys are compared without regard to case",
+    )
+}
+
+fn revisions(storage: &dyn Storage) -> Result<(), Flaw> {
+    let put = |content: &[u8]| Transaction::new().put(b"p1", content, Expect::Any);
+    let mut known = Vec::new();
+    for content in [b"a".as_slice(), b"b", b"", b"a", b"c"] {
+        let committed = commit(storage, put(content))?;
+        let stored = present(storage, b"p1")?;
+        ensure(
+            committed.revisions == [Some(stored.revision.clone())],
+            "a commit answers another revision than the one that a read finds",
+        )?;
+        ensure(
+            present(storage, b"p1")?.revision == stored.revision,
+            "a revision changes without a write",
+        )?;
+        known.push((content, stored.revision));
+        commit(storage, Transaction::new().check(b"p1", Expect::Any))?;
+        if content.is_empty() {
+            commit(storage, Transaction::new().delete(b"p1"))?;
+        }
+    }
+    for (content, revision) in &known {
+        ensure(
+            known
+                .iter()
+                .all(|(other, same)| same != revision || other == content),
+            "two values of one key had the same revision",
+        )?;
+    }
+    Ok(())
+}

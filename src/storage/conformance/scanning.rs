@@ -1,0 +1,201 @@
+//! Scans are in order, within their prefix, complete over their pages.
+
+use super::{Check, Flaw, commit, ensure, present};
+use crate::storage::{Entry, Expect, Scan, Storage, Transaction, Want};
+
+pub(super) const CHECKS: &[(&str, Check)] = &[
+    ("scan nothing", nothing),
+    ("scan prefixes", prefixes),
+    ("scan after", after),
+    ("scan pages", pages),
+    ("scan wants", wants),
+];
+
+fn nothing(storage: &dyn Storage) -> Result<(), Flaw> {
+    ensure(
+        walk(storage, b"", None, 10)?.is_empty(),
+        "a fresh storage has keys",
+    )
+}
+
+fn prefixes(storage: &dyn Storage) -> Result<(), Flaw> {
+    let keys = plant(storage)?;
+    let chart = [[b'r'].as_slice(), &[7; 16]].concat();
+    let record = [chart.as_slice(), &[0xff; 16]].concat();
+    let prefixes: [&[u8]; 11] = [
+        b"",
+        b"p",
+        b"q",
+        b"r",
+        b"v",
+        b"r\x07",
+        &[0],
+        &[0xff],
+        &[0xff, 0xff],
+        &chart,
+        &record,
+    ];
+    for prefix in prefixes {
+        let expected: Vec<_> = keys
+            .iter()
+            .filter(|key| key.starts_with(prefix))
+            .cloned()
+            .collect();
+        ensure(
+            found(&walk(storage, prefix, None, 1000)?) == expected,
+            "a scan does not return the keys of its prefix, all of them in order",
+        )?;
+    }
+    Ok(())
+}
+
+fn after(storage: &dyn Storage) -> Result<(), Flaw> {
+    let keys = plant(storage)?;
+    let mut marks = keys.clone();
+    marks.extend([
+        vec![b'a'],
+        vec![b'r'],
+        vec![b'r', 7, 0],
+        vec![b'z'],
+        vec![0xff; 64],
+    ]);
+    for mark in &marks {
+        for prefix in [b"".as_slice(), b"r", b"\xff"] {
+            let expected: Vec<_> = keys
+                .iter()
+                .filter(|key| key.starts_with(prefix) && *key > mark)
+                .cloned()
+                .collect();
+            ensure(
+                found(&walk(storage, prefix, Some(mark), 1000)?) == expected,
+                "a scan does not return exactly the keys above the one given",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn pages(storage: &dyn Storage) -> Result<(), Flaw> {
+    let keys = plant(storage)?;
+    for limit in [1, 2, 3, keys.len() - 1, keys.len(), keys.len() + 1] {
+        ensure(
+            found(&walk(storage, b"", None, limit)?) == keys,
+            "the pages of a scan, taken together, are not all keys in order",
+        )?;
+    }
+    Ok(())
+}
+
+fn wants(storage: &dyn Storage) -> Result<(), Flaw> {
+    let long: Vec<u8> = (0..=u8::MAX).cycle().take(70_000).collect();
+    let put = Transaction::new()
+        .put(b"r1", b"", Expect::Any)
+        .put(b"r2", b"12345", Expect::Any)
+        .put(b"r3", long.clone(), Expect::Any);
+    commit(storage, put)?;
+    for want in [
+        Want::Keys,
+        Want::Head(0),
+        Want::Head(5),
+        Want::Head(96),
+        Want::Head(usize::MAX),
+        Want::Values,
+    ] {
+        let page = storage.scan(Scan {
+            prefix: b"r",
+            after: None,
+            limit: 10,
+            want,
+        })?;
+        let values: Vec<_> = page.entries.iter().map(|entry| &*entry.value).collect();
+        ensure(
+            values == [b"".as_slice(), b"12345", &long].map(|value| want.of(value)),
+            "a scan returns more or less of a value than was wanted",
+        )?;
+        for entry in &page.entries {
+            ensure(
+                present(storage, &entry.key)?.revision == entry.revision,
+                "a scan answers another revision than a read",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Keys that tempt a scan out of its prefix or out of order; ascending.
+fn plant(storage: &dyn Storage) -> Result<Vec<Vec<u8>>, Flaw> {
+    let mut keys: Vec<Vec<u8>> = vec![vec![0], vec![0, 0], vec![b'v'], vec![0xff], vec![0xff; 64]];
+    for chart in [6, 7, 8] {
+        for record in [0, 0x7f, 0x80, 0xff] {
+            let mut key = vec![b'r'];
+            key.extend([chart; 16]);
+            key.extend([record; 16]);
+            keys.push(key.clone());
+            key.extend([record; 8]);
+            keys.push(key);
+        }
+    }
+    keys.extend([
+        vec![b'r', 6, 0xff],
+        vec![b'r', 7],
+        vec![b'r', 8],
+        vec![b'p', 1],
+        vec![b'q'],
+    ]);
+    for key in keys.iter().rev() {
+        commit(
+            storage,
+            Transaction::new().put(key.clone(), key.clone(), Expect::Absent),
+        )?;
+    }
+    commit(
+        storage,
+        Transaction::new().put(b"r\x07gone", b"gone", Expect::Absent),
+    )?;
+    commit(storage, Transaction::new().delete(b"r\x07gone"))?;
+    keys.sort();
+    Ok(keys)
+}
+
+/// All pages of a scan, each held to the contract.
+pub(super) fn walk(
+    storage: &dyn Storage,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<Entry>, Flaw> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut after = after.map(<[u8]>::to_vec);
+    loop {
+        let page = storage.scan(Scan {
+            prefix,
+            after: after.as_deref(),
+            limit,
+            want: Want::Values,
+        })?;
+        ensure(
+            page.entries.len() <= limit,
+            "a page is longer than its limit",
+        )?;
+        ensure(
+            !page.more || !page.entries.is_empty(),
+            "an empty page promises more, so that nobody could go on",
+        )?;
+        if let Some(last) = page.entries.last() {
+            after = Some(last.key.clone());
+        }
+        entries.extend(page.entries);
+        if !page.more {
+            break;
+        }
+    }
+    ensure(
+        entries.is_sorted_by(|one, next| one.key < next.key),
+        "a scan is not in ascending order of unsigned bytes, or repeats a key",
+    )?;
+    Ok(entries)
+}
+
+fn found(entries: &[Entry]) -> Vec<Vec<u8>> {
+    entries.iter().map(|entry| entry.key.clone()).collect()
+}

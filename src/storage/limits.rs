@@ -1,0 +1,29 @@
+//! The sizes that every storage holds.
+//!
+//! Promises: what passes here fits every backend of this crate.
+//! May not know: what keys and values mean.
+
+use super::{StorageError, Transaction, transaction::Operation};
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 64;
+
+/// The longest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Refuses a transaction with an object that no backend need hold.
+pub(super) fn check_sizes(transaction: &Transaction) -> Result<(), StorageError> {
+    let fits = transaction.operations().iter().all(|operation| {
+        let key = (1..=KEY_BYTES_MAX).contains(&operation.key().len());
+        let value = match operation {
+            Operation::Put { value, .. } => value.len() <= VALUE_BYTES_MAX,
+            Operation::Delete { .. } | Operation::Check { .. } => true,
+        };
+        key && value
+    });
+    if fits {
+        Ok(())
+    } else {
+        Err(StorageError::TooLarge)
+    }
+}

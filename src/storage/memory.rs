@@ -1,0 +1,155 @@
+//! A storage in memory, for tests, examples and throw-away vaults.
+//!
+//! Promises: transactional; nothing outlives the process.
+//! May not know: what keys and values mean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::limits::check_sizes;
+use super::{
+    CommitError, Committed, Entry, Operation, Page, Revision, Scan, Storage, StorageError, Stored,
+    Transaction,
+};
+
+/// Keeps everything in memory, and loses it when dropped.
+///
+/// ```
+/// use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction};
+///
+/// let storage = MemoryStorage::new();
+/// let put = Transaction::new().put(b"r1", b"sealed", Expect::Absent);
+/// assert!(storage.commit(&[put]).iter().all(Result::is_ok));
+/// assert!(storage.read(&[b"r1"])?[0].is_some());
+/// # Ok::<(), chartlock::storage::StorageError>(())
+/// ```
+#[derive(Default)]
+pub struct MemoryStorage {
+    state: RwLock<State>,
+}
+
+impl MemoryStorage {
+    /// An empty storage.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    // Nothing below can panic halfway through a change, so a poisoned lock guards sound data.
+    fn reading(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writing(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStorage").finish_non_exhaustive()
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let state = self.reading();
+        Ok(keys
+            .iter()
+            .map(|key| {
+                state.objects.get(*key).map(|object| Stored {
+                    value: object.value.to_vec(),
+                    revision: object.revision.clone(),
+                })
+            })
+            .collect())
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        let state = self.reading();
+        let mut range = state
+            .objects
+            .range::<[u8], _>((scan.lower_bound(), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(scan.prefix));
+        let entries = range
+            .by_ref()
+            .take(scan.limit.max(1))
+            .map(|(key, object)| Entry {
+                key: key.clone(),
+                value: scan.want.of(&object.value).to_vec(),
+                revision: object.revision.clone(),
+            })
+            .collect();
+        Ok(Page {
+            entries,
+            more: range.next().is_some(),
+        })
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let mut state = self.writing();
+        transactions
+            .iter()
+            .map(|transaction| state.carry_out(transaction))
+            .collect()
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<Vec<u8>, Object>,
+    last_revision: u64,
+}
+
+#[derive(Clone)]
+struct Object {
+    value: Arc<[u8]>,
+    revision: Revision,
+}
+
+impl State {
+    fn carry_out(&mut self, transaction: &Transaction) -> Result<Committed, CommitError> {
+        check_sizes(transaction)?;
+        let mut changes = BTreeMap::new();
+        let mut committed = Committed::default();
+        for (index, operation) in transaction.operations().iter().enumerate() {
+            let standing = match changes.get(operation.key()) {
+                Some(change) => Option::as_ref(change),
+                None => self.objects.get(operation.key()),
+            };
+            let revision = standing.map(|object: &Object| &object.revision);
+            if !operation.admits(revision) {
+                return Err(CommitError::Conflict { operation: index });
+            }
+            committed.revisions.push(match operation {
+                Operation::Check { .. } => revision.cloned(),
+                Operation::Delete { key } => {
+                    changes.insert(key.as_slice(), None);
+                    None
+                }
+                Operation::Put { key, value, .. } => {
+                    self.last_revision += 1;
+                    let revision = Revision::new(&self.last_revision.to_be_bytes());
+                    let object = Object {
+                        value: value.as_slice().into(),
+                        revision: revision.clone(),
+                    };
+                    changes.insert(key.as_slice(), Some(object));
+                    Some(revision)
+                }
+            });
+        }
+        for (key, change) in changes {
+            match change {
+                Some(object) => self.objects.insert(key.to_vec(), object),
+                None => self.objects.remove(key),
+            };
+        }
+        Ok(committed)
+    }
+}

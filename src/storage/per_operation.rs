@@ -1,0 +1,84 @@
+//! Any storage, made atomic per operation only.
+//!
+//! Promises: behaves as an object store does that has single conditional requests and no more.
+//! May not know: which storage it wraps.
+
+use super::{
+    CommitError, Committed, Operation, Page, Scan, Storage, StorageError, Stored, Transaction,
+};
+
+/// Makes a storage atomic per operation only, as an object store is.
+///
+/// Each operation and each single read is a request of its own to the storage within.
+///
+/// ```
+/// use chartlock::storage::{MemoryStorage, PerOperation, Storage};
+///
+/// assert!(!PerOperation::new(MemoryStorage::new()).is_transactional());
+/// ```
+#[derive(Debug)]
+pub struct PerOperation<S> {
+    inner: S,
+}
+
+impl<S: Storage> PerOperation<S> {
+    /// Wraps `inner`.
+    pub fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S: Storage> Storage for PerOperation<S> {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        keys.iter()
+            .map(|key| Ok(self.inner.read(&[key])?.pop().flatten()))
+            .collect()
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        self.inner.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        transactions
+            .iter()
+            .map(|transaction| {
+                step_by_step(transaction, |operation| {
+                    commit_one(&self.inner, [operation].into_iter().cloned().collect())
+                })
+            })
+            .collect()
+    }
+
+    fn is_transactional(&self) -> bool {
+        false
+    }
+}
+
+/// Carries out one operation after another, stopping at the first failure.
+pub(super) fn step_by_step(
+    transaction: &Transaction,
+    mut step: impl FnMut(&Operation) -> Result<Committed, CommitError>,
+) -> Result<Committed, CommitError> {
+    let mut whole = Committed::default();
+    for (index, operation) in transaction.operations().iter().enumerate() {
+        let committed = step(operation).map_err(|error| match error {
+            CommitError::Conflict { .. } => CommitError::Conflict { operation: index },
+            other => other,
+        })?;
+        whole.revisions.extend(committed.revisions);
+        whole.deferred |= committed.deferred;
+    }
+    Ok(whole)
+}
+
+/// Commits one transaction. A storage that does not even answer leaves the outcome unknown.
+pub(super) fn commit_one(
+    storage: &(impl Storage + ?Sized),
+    transaction: Transaction,
+) -> Result<Committed, CommitError> {
+    storage
+        .commit(&[transaction])
+        .pop()
+        .unwrap_or(Err(CommitError::Unknown))
+}

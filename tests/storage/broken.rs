@@ -1,0 +1,228 @@
+//! The negative control: storages that are wrong in one way each, and what finds them out.
+
+use chartlock::storage::{
+    CommitError, Committed, Expect, MemoryStorage, Operation, Page, PerOperation, Revision, Scan,
+    Storage, StorageError, Stored, Transaction, conformance,
+};
+
+/// A memory storage with one thing done wrongly.
+#[derive(Debug)]
+struct Broken<S> {
+    inner: S,
+    wrong: Wrong,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Wrong {
+    /// Claims whole transactions over a storage that has none.
+    ClaimsTransactions,
+    IgnoresExpectations,
+    IgnoresChecks,
+    AfterIsInclusive,
+    SignedOrder,
+    MoreIsForgotten,
+    ConstantRevision,
+    LosesEmptyValues,
+    TruncatesKeys,
+    HeadIsWhole,
+    DeleteOfAbsentFails,
+    StopsAtFirstFailedTransaction,
+    ReverseTransactions,
+    NoRevisionForChecks,
+    GoesOnAfterConflict,
+    LostUpdates,
+}
+
+impl<S: Storage> Storage for Broken<S> {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let cut: Vec<_> = keys.iter().map(|key| self.key(key)).collect();
+        let asked: Vec<_> = cut.iter().map(Vec::as_slice).collect();
+        let mut answers = self.inner.read(&asked)?;
+        for answer in &mut answers {
+            if let Some(stored) = answer {
+                stored.revision = self.revision(&stored.revision);
+                if self.wrong == Wrong::LosesEmptyValues && stored.value.is_empty() {
+                    *answer = None;
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        let before: Vec<u8>;
+        let mut scan = scan;
+        if self.wrong == Wrong::AfterIsInclusive
+            && let Some((last, rest)) = scan.after.and_then(<[u8]>::split_last)
+            && *last > 0
+        {
+            before = [rest, &[last - 1, 0xff]].concat();
+            scan.after = Some(&before);
+        }
+        if self.wrong == Wrong::HeadIsWhole {
+            scan.want = chartlock::storage::Want::Values;
+        }
+        let mut page = self.inner.scan(scan)?;
+        for entry in &mut page.entries {
+            entry.revision = self.revision(&entry.revision);
+        }
+        match self.wrong {
+            Wrong::SignedOrder => page
+                .entries
+                .sort_by_key(|entry| entry.key.iter().map(|b| *b as i8).collect::<Vec<_>>()),
+            Wrong::MoreIsForgotten => page.more = false,
+            _ => {}
+        }
+        Ok(page)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let mut order: Vec<usize> = (0..transactions.len()).collect();
+        if self.wrong == Wrong::ReverseTransactions {
+            order.reverse();
+        }
+        let mut answers: Vec<_> = transactions
+            .iter()
+            .map(|_| Err(CommitError::Unknown))
+            .collect();
+        for index in order {
+            answers[index] = self.one(&transactions[index]);
+            if self.wrong == Wrong::StopsAtFirstFailedTransaction && answers[index].is_err() {
+                break;
+            }
+        }
+        answers
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.wrong == Wrong::ClaimsTransactions || self.inner.is_transactional()
+    }
+}
+
+impl<S: Storage> Broken<S> {
+    fn one(&self, transaction: &Transaction) -> Result<Committed, CommitError> {
+        let mut operations = Vec::new();
+        for (index, operation) in transaction.operations().iter().enumerate() {
+            let mut operation = operation.clone();
+            match &mut operation {
+                Operation::Put { key, expect, .. } => {
+                    *key = self.key(key);
+                    *expect = self.expect(key, expect);
+                }
+                Operation::Check { key, expect } => {
+                    *key = self.key(key);
+                    *expect = self.expect(key, expect);
+                    if self.wrong == Wrong::IgnoresChecks {
+                        *expect = Expect::Any;
+                    }
+                }
+                Operation::Delete { key } => {
+                    *key = self.key(key);
+                    if self.wrong == Wrong::DeleteOfAbsentFails
+                        && self.inner.read(&[key])?[0].is_none()
+                    {
+                        return Err(CommitError::Conflict { operation: index });
+                    }
+                }
+            }
+            operations.push(operation);
+        }
+        if self.wrong == Wrong::GoesOnAfterConflict {
+            let mut result = Ok(Committed::default());
+            for (index, operation) in operations.into_iter().enumerate() {
+                match self.inner.commit(&[[operation].into_iter().collect()])[0].clone() {
+                    Ok(one) => {
+                        if let Ok(all) = &mut result {
+                            all.revisions.extend(one.revisions);
+                        }
+                    }
+                    Err(_) => {
+                        result = result.and(Err(CommitError::Conflict { operation: index }));
+                    }
+                }
+            }
+            return result;
+        }
+        let checks: Vec<_> = operations
+            .iter()
+            .map(|operation| matches!(operation, Operation::Check { .. }))
+            .collect();
+        let mut committed = self.inner.commit(&[operations.into_iter().collect()])[0].clone()?;
+        for (revision, check) in committed.revisions.iter_mut().zip(checks) {
+            if let Some(inner) = revision {
+                *revision = Some(self.revision(inner));
+            }
+            if check && self.wrong == Wrong::NoRevisionForChecks {
+                *revision = None;
+            }
+        }
+        Ok(committed)
+    }
+
+    fn key(&self, key: &[u8]) -> Vec<u8> {
+        match self.wrong {
+            Wrong::TruncatesKeys => key[..key.len().min(33)].to_vec(),
+            _ => key.to_vec(),
+        }
+    }
+
+    fn expect(&self, key: &[u8], expect: &Expect) -> Expect {
+        match (self.wrong, expect) {
+            (Wrong::IgnoresExpectations, _) => Expect::Any,
+            // Looks first and writes later, with a pause between: not one atomic step.
+            (Wrong::LostUpdates, expect) => {
+                let standing = self.inner.read(&[key]).unwrap().pop().flatten();
+                std::thread::sleep(std::time::Duration::from_micros(200));
+                match expect.admits(standing.as_ref().map(|stored| &stored.revision)) {
+                    true => Expect::Any,
+                    false => expect.clone(),
+                }
+            }
+            (Wrong::ConstantRevision, Expect::Unchanged(_)) => Expect::Any,
+            _ => expect.clone(),
+        }
+    }
+
+    fn revision(&self, inner: &Revision) -> Revision {
+        match self.wrong {
+            Wrong::ConstantRevision => Revision::new(b"same"),
+            _ => inner.clone(),
+        }
+    }
+}
+
+#[track_caller]
+fn assert_found<S: Storage>(wrong: Wrong, make: impl Fn() -> S) {
+    let failure = conformance::check(|| Broken {
+        inner: make(),
+        wrong,
+    })
+    .expect_err("a broken storage passed");
+    println!("{wrong:?} is found by {failure}");
+}
+
+#[test]
+fn each_flaw_is_found() {
+    use Wrong::*;
+    for wrong in [
+        IgnoresExpectations,
+        IgnoresChecks,
+        AfterIsInclusive,
+        SignedOrder,
+        MoreIsForgotten,
+        ConstantRevision,
+        LosesEmptyValues,
+        TruncatesKeys,
+        HeadIsWhole,
+        DeleteOfAbsentFails,
+        StopsAtFirstFailedTransaction,
+        ReverseTransactions,
+        NoRevisionForChecks,
+        LostUpdates,
+    ] {
+        assert_found(wrong, MemoryStorage::new);
+    }
+    for wrong in [ClaimsTransactions, GoesOnAfterConflict] {
+        assert_found(wrong, || PerOperation::new(MemoryStorage::new()));
+    }
+}

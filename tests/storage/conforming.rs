@@ -1,0 +1,26 @@
+//! Every storage of this crate keeps the contract.
+
+use chartlock::storage::{Faulty, MemoryStorage, PerOperation, Verdict, conformance};
+
+#[test]
+fn memory() {
+    let report = conformance::check(MemoryStorage::new).unwrap();
+    assert!(report.transactional);
+}
+
+#[test]
+fn memory_per_operation() {
+    let report = conformance::check(|| PerOperation::new(MemoryStorage::new())).unwrap();
+    assert!(!report.transactional);
+}
+
+#[test]
+fn faulty_without_faults() {
+    conformance::check(|| Faulty::new(MemoryStorage::new(), |_, _| Verdict::Proceed)).unwrap();
+    conformance::check(|| {
+        Faulty::new(PerOperation::new(MemoryStorage::new()), |_, _| {
+            Verdict::Proceed
+        })
+    })
+    .unwrap();
+}

@@ -1,0 +1,132 @@
+//! The faults that tests ask for are the faults that they get.
+
+use std::io;
+use std::sync::{Arc, Mutex, mpsc};
+
+use chartlock::storage::{
+    CommitError, Expect, Faulty, Landing, MemoryStorage, Moment, PerOperation, Scan, Storage,
+    StorageError, Transaction, Verdict, Want,
+};
+
+fn put(key: &[u8]) -> Transaction {
+    Transaction::new().put(key, b"value", Expect::Absent)
+}
+
+fn three() -> Transaction {
+    put(b"1").put(b"2", b"", Expect::Any).delete(b"3")
+}
+
+fn keys(storage: &impl Storage) -> Vec<Vec<u8>> {
+    let scan = Scan {
+        prefix: b"",
+        after: None,
+        limit: 100,
+        want: Want::Keys,
+    };
+    let page = storage.scan(scan).unwrap();
+    page.entries.into_iter().map(|entry| entry.key).collect()
+}
+
+#[test]
+fn a_step_is_a_transaction_or_an_operation() {
+    let whole = Faulty::new(MemoryStorage::new(), |_, _| Verdict::Proceed);
+    whole.commit(&[three(), put(b"4")]);
+    whole.read(&[b"1", b"2"]).unwrap();
+    assert_eq!(whole.steps(), 3);
+    let single = Faulty::new(PerOperation::new(MemoryStorage::new()), |_, _| {
+        Verdict::Proceed
+    });
+    single.commit(&[three(), put(b"4")]);
+    single.read(&[b"1", b"2"]).unwrap();
+    assert_eq!(single.steps(), 6);
+}
+
+#[test]
+fn stops_before_and_after_a_step() {
+    for (verdict, standing) in [(Verdict::Stop, 1), (Verdict::StopAfter, 2)] {
+        let inner = Arc::new(MemoryStorage::new());
+        let faulty = Faulty::new(PerOperation::new(inner.clone()), move |step, _| {
+            if step == 1 { verdict } else { Verdict::Proceed }
+        });
+        assert!(faulty.commit(&[three()])[0].is_err());
+        assert_eq!(keys(&inner).len(), standing);
+        assert_eq!(faulty.read(&[b"1"]), Err(StorageError::Stopped));
+        assert_eq!(
+            faulty.commit(&[put(b"9")]),
+            [Err(CommitError::Io(StorageError::Stopped))]
+        );
+    }
+}
+
+#[test]
+fn leaves_an_outcome_open() {
+    for (landing, at_once, later) in [
+        (Landing::Applied, 1, 1),
+        (Landing::Lost, 0, 0),
+        (Landing::Later, 0, 1),
+    ] {
+        let faulty = Faulty::new(MemoryStorage::new(), move |_, moment| match moment {
+            Moment::Commit(_) => Verdict::Unknown(landing),
+            _ => Verdict::Proceed,
+        });
+        assert_eq!(faulty.commit(&[put(b"1")]), [Err(CommitError::Unknown)]);
+        assert_eq!(keys(&faulty).len(), at_once);
+        assert_eq!(faulty.under_way(), later - at_once);
+        faulty.stop();
+        assert_eq!(faulty.land().is_some(), landing == Landing::Later);
+        assert_eq!(keys(faulty.inner()).len(), later);
+    }
+}
+
+#[test]
+fn a_late_landing_keeps_its_expectation() {
+    let faulty = Faulty::new(MemoryStorage::new(), |step, _| match step {
+        0 => Verdict::Unknown(Landing::Later),
+        _ => Verdict::Proceed,
+    });
+    faulty.commit(&[put(b"1")]);
+    assert!(faulty.commit(&[put(b"1")])[0].is_ok());
+    assert_eq!(
+        faulty.land(),
+        Some(Err(CommitError::Conflict { operation: 0 }))
+    );
+}
+
+#[test]
+fn fails_and_times_out() {
+    let faulty = Faulty::new(MemoryStorage::new(), |step, _| match step {
+        0 => Verdict::Fail(StorageError::Full),
+        1 => Verdict::Unknown(Landing::Lost),
+        _ => Verdict::Proceed,
+    });
+    assert_eq!(
+        faulty.commit(&[put(b"1")]),
+        [Err(CommitError::Io(StorageError::Full))]
+    );
+    assert_eq!(
+        faulty.read(&[b"1"]),
+        Err(StorageError::Io(io::ErrorKind::TimedOut))
+    );
+    assert_eq!(faulty.read(&[b"1"]), Ok(vec![None]));
+}
+
+#[test]
+fn stalls_one_process_while_another_goes_on() {
+    let shared = Arc::new(MemoryStorage::new());
+    let (release, stalled) = mpsc::channel::<()>();
+    let stalled = Mutex::new(stalled);
+    let slow = Faulty::new(shared.clone(), move |_, _| {
+        stalled.lock().unwrap().recv().unwrap();
+        Verdict::Proceed
+    });
+    let quick = Faulty::new(shared, |_, _| Verdict::Proceed);
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| slow.commit(&[put(b"1")]));
+        assert!(quick.commit(&[put(b"1")])[0].is_ok());
+        release.send(()).unwrap();
+        assert_eq!(
+            late.join().unwrap(),
+            [Err(CommitError::Conflict { operation: 0 })]
+        );
+    });
+}
