@@ -1,0 +1,116 @@
+//! Kind 1: something a person remembers.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::credential::{Credential, SlotContext};
+use super::take::take;
+use crate::crypto::{self, Cost, Salt, SlotSecret};
+use crate::error::{Error, Result};
+
+/// The slot kind of passphrases.
+const KIND: u16 = 1;
+/// The longest passphrase, in bytes.
+const MAX: usize = 1024;
+
+/// A passphrase of 1 to 1,024 bytes, stretched with Argon2id (RFC 9106).
+///
+/// The bytes are taken as given, without Unicode normalisation: an "é" typed on another system may
+/// be other bytes and then does not open. Normalise before if your users' keyboards differ. They are
+/// wiped on drop; a `String` or `Vec` handed over is not copied.
+///
+/// Stretching takes the memory and time of the slot's [`Cost`], at most 1 GiB and a few seconds. A
+/// cost outside of what [`Cost`] allows can only have been planted; such a slot is passed over.
+///
+/// ```
+/// # use chartlock::keys::{Cost, Passphrase};
+/// let passphrase = Passphrase::new("correct horse battery staple");
+/// assert_eq!(format!("{passphrase:?}"), "Passphrase(..)");
+///
+/// let stronger = Cost { memory_kib: 256 * 1024, ..Cost::default() };
+/// let passphrase = Passphrase::new("correct horse battery staple").with_cost(stronger);
+/// ```
+pub struct Passphrase {
+    bytes: Zeroizing<Vec<u8>>,
+    cost: Cost,
+}
+
+impl Passphrase {
+    /// A passphrase; its length is checked when it is used.
+    pub fn new(passphrase: impl Into<Vec<u8>>) -> Self {
+        Self {
+            bytes: Zeroizing::new(passphrase.into()),
+            cost: Cost::default(),
+        }
+    }
+
+    /// New slots take this cost instead of the default. Existing ones keep theirs until they are
+    /// replaced.
+    pub fn with_cost(self, cost: Cost) -> Self {
+        Self { cost, ..self }
+    }
+
+    fn stretch(&self, cost: Cost, salt: &Salt) -> Result<SlotSecret> {
+        if !(1..=MAX).contains(&self.bytes.len()) {
+            return Err(Error::InvalidPassphrase);
+        }
+        SlotSecret::try_with(|out| crypto::argon2id(&self.bytes, salt, cost, out))
+    }
+}
+
+impl Credential for Passphrase {
+    fn kind(&self) -> u16 {
+        KIND
+    }
+
+    /// # Errors
+    /// [`Error::InvalidPassphrase`] for a length out of bounds, [`Error::Stretching`] for a cost out
+    /// of bounds or too little memory.
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
+        let cost = self.cost.checked().map_err(|_| Error::Stretching)?;
+        let salt = crypto::fresh()?;
+        let secret = self.stretch(cost, &salt)?;
+        Ok((encode(cost, &salt), secret))
+    }
+
+    /// # Errors
+    /// [`Error::InvalidPassphrase`] for a length out of bounds, [`Error::Stretching`] for too little
+    /// memory.
+    fn secret(&self, parameters: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>> {
+        match decode(parameters) {
+            Ok((cost, salt)) => self.stretch(cost, &salt).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+/// m KiB u32 ‖ t u32 ‖ p u32 ‖ salt 32
+fn encode(cost: Cost, salt: &Salt) -> Vec<u8> {
+    let mut parameters = Vec::with_capacity(44);
+    for number in [cost.memory_kib, cost.passes, cost.lanes] {
+        parameters.extend(number.to_le_bytes());
+    }
+    parameters.extend(salt);
+    parameters
+}
+
+fn decode(mut parameters: &[u8]) -> Result<(Cost, Salt)> {
+    let rest = &mut parameters;
+    let cost = Cost {
+        memory_kib: u32::from_le_bytes(*take(rest)?),
+        passes: u32::from_le_bytes(*take(rest)?),
+        lanes: u32::from_le_bytes(*take(rest)?),
+    };
+    let salt = *take(rest)?;
+    match rest {
+        [] => Ok((cost.checked()?, salt)),
+        _ => Err(Error::Malformed),
+    }
+}
