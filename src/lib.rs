@@ -26,4 +26,14 @@ pub mod internals {
     pub mod envelope {
         pub use crate::envelope::*;
     }
+    /// Header, patient entry and wrapped keys.
+    pub mod keys {
+        pub use crate::keys::entry::{Chart, ChartState, EntryState, PatientEntry};
+        pub use crate::keys::extensions::Extensions;
+        pub use crate::keys::header::{Header, Unlocked};
+        pub use crate::keys::keyring::Keyring;
+        pub use crate::keys::ring::{KeyState, Numbered, Ring};
+        pub use crate::keys::sealed_entry::{EntryHead, open_entry, seal_entry};
+        pub use crate::keys::wrap::{Wrapped, unwrap, wrap};
+    }
 }

@@ -5,10 +5,20 @@
 //! authenticated, and what a newer release added is carried through.
 //! May not know: where anything is stored, what records hold.
 
+mod codec;
 mod credential;
+pub(crate) mod entry;
+pub(crate) mod extensions;
+pub(crate) mod header;
+pub(crate) mod keyring;
 mod passphrase;
+pub(crate) mod ring;
+pub(crate) mod sealed_entry;
+mod slot;
 mod take;
+pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};
 pub use credential::{Credential, SlotContext};
 pub use passphrase::Passphrase;
+pub use slot::SlotInfo;

@@ -1,0 +1,313 @@
+//! How keyring and patient entry become bytes and back. The one file that names `bincode`.
+//!
+//! Its rules are written out in format.md as ours. Types are encoded from and decoded into the memory
+//! where they live: no second set of structs, and a key's bytes go straight into their own place.
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian, legacy};
+use bincode::de::read::Reader;
+use bincode::de::{Decode, Decoder};
+use bincode::enc::write::{SizeWriter, Writer};
+use bincode::enc::{Encode, Encoder};
+use bincode::error::{DecodeError, EncodeError};
+use zeroize::Zeroizing;
+
+use super::entry::{Chart, ChartState, EntryState, Hold, PatientEntry};
+use super::extensions::{Extension, Extensions};
+use super::keyring::Keyring;
+use super::ring::{KeyState, Numbered, Ring};
+use crate::crypto::{JournalKey, MasterKey, NameKey, PatientKey, PatientNameKey};
+use crate::error::{Error, Result};
+use crate::id::{Subject, SubjectKind};
+use crate::secret::Plaintext;
+
+/// The longest body, in bytes.
+pub(super) const BODY_MAX: usize = 1024 * 1024;
+/// The one schema.
+const SCHEMA: u16 = 1;
+/// What decoding may take in memory: what the fullest body needs, and no more on hostile counts.
+const MEMORY_MAX: usize = 8 * BODY_MAX;
+
+type Encoded = std::result::Result<(), EncodeError>;
+type Decoded<T> = std::result::Result<T, DecodeError>;
+
+/// Little-endian, integers of fixed width, u64 counts, u32 variant tags.
+const fn rules() -> Configuration<LittleEndian, Fixint, Limit<MEMORY_MAX>> {
+    legacy().with_limit::<MEMORY_MAX>()
+}
+
+/// A type that is sealed as a body of its own.
+pub(super) trait Body: Encode + Decode<()> {}
+impl Body for Keyring {}
+impl Body for PatientEntry {}
+
+/// `schema u16 ‖ body` between zero bytes to fill in, in one allocation that is never outgrown: a
+/// second one would leave keys behind in the first.
+///
+/// # Errors
+/// [`Error::TooLarge`] above 1 MiB.
+pub(super) fn encode(body: &impl Body, before: usize, after: usize) -> Result<Plaintext> {
+    let body = (SCHEMA, body);
+    let mut size = SizeWriter::default();
+    bincode::encode_into_writer(body, &mut size, rules()).map_err(|_| Error::TooLarge)?;
+    if size.bytes_written > BODY_MAX {
+        return Err(Error::TooLarge);
+    }
+    let mut out = Zeroizing::new(vec![0; before + size.bytes_written + after]);
+    let place = (out.get_mut(before..)).ok_or(Error::TooLarge)?;
+    bincode::encode_into_slice(body, place, rules()).map_err(|_| Error::TooLarge)?;
+    Ok(out)
+}
+
+/// A body from what was sealed. Only for bytes that were authenticated.
+///
+/// # Errors
+/// [`Error::Malformed`] for what no writer produces, a left-over byte among it;
+/// [`Error::Unsupported`] for another schema or an unknown number that a reader must know.
+pub(super) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
+    let (schema, body) = bytes.split_first_chunk().ok_or(Error::Malformed)?;
+    if u16::from_le_bytes(*schema) != SCHEMA {
+        return Err(Error::Unsupported);
+    }
+    match bincode::decode_from_slice(body, rules()) {
+        Ok((value, read)) if read == body.len() => Ok(value),
+        Err(DecodeError::Other(UNSUPPORTED)) => Err(Error::Unsupported),
+        _ => Err(Error::Malformed),
+    }
+}
+
+const UNSUPPORTED: &str = "unsupported";
+
+/// `bincode` carries a text; [`decode`] turns it back.
+fn refused(error: Error) -> DecodeError {
+    DecodeError::Other(match error {
+        Error::Unsupported => UNSUPPORTED,
+        _ => "malformed",
+    })
+}
+
+/// A struct is its fields, one after the other, in the order given here.
+macro_rules! fields {
+    ($type:ident { $($field:ident)* }) => {
+        impl Encode for $type {
+            fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+                $(self.$field.encode(encoder)?;)*
+                Ok(())
+            }
+        }
+
+        impl<C> Decode<C> for $type {
+            fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+                Ok(Self { $($field: Decode::decode(decoder)?,)* })
+            }
+        }
+    };
+}
+
+fields! { Keyring { masters name_keys journal_keys extensions } }
+fields! { Chart { id name_key state created keys } }
+fields! { Hold { id since reason } }
+
+/// An enum without fields is its number, u32.
+macro_rules! numbers {
+    ($type:ident { $($number:literal $variant:ident)* }) => {
+        impl Encode for $type {
+            fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+                let number: u32 = match self { $(Self::$variant => $number,)* };
+                number.encode(encoder)
+            }
+        }
+
+        impl<C> Decode<C> for $type {
+            fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+                match u32::decode(decoder)? {
+                    $($number => Ok(Self::$variant),)*
+                    _ => Err(refused(Error::Unsupported)),
+                }
+            }
+        }
+    };
+}
+
+numbers! { KeyState { 0 Active 1 Inactive } }
+numbers! { ChartState { 0 Steady 1 Reencrypting } }
+
+/// A key is its 32 bytes.
+macro_rules! keys {
+    ($($key:ident)*) => {$(
+        impl Encode for $key {
+            fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+                encoder.writer().write(self.expose())
+            }
+        }
+
+        impl<C> Decode<C> for $key {
+            fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+                decoder.claim_bytes_read(32)?;
+                let reader = decoder.reader();
+                Self::try_with(|out| reader.read(out).map_err(|_| Error::Malformed))
+                    .map_err(refused)
+            }
+        }
+    )*};
+}
+
+keys! { MasterKey NameKey JournalKey PatientNameKey PatientKey }
+
+/// A key that stands in a ring.
+trait Role: Encode {
+    /// Whether a compartment stands between number and state. There is one compartment, 0.
+    const COMPARTMENT: bool = false;
+}
+impl Role for MasterKey {}
+impl Role for NameKey {}
+impl Role for JournalKey {}
+impl Role for PatientKey {
+    const COMPARTMENT: bool = true;
+}
+
+impl<K: Role> Encode for Numbered<K> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        self.number.encode(encoder)?;
+        if K::COMPARTMENT {
+            0_u16.encode(encoder)?;
+        }
+        self.state.encode(encoder)?;
+        self.created.encode(encoder)?;
+        self.key.encode(encoder)
+    }
+}
+
+impl<C, K: Role + Decode<C>> Decode<C> for Numbered<K> {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        let number = Decode::decode(decoder)?;
+        if K::COMPARTMENT && u16::decode(decoder)? != 0 {
+            return Err(refused(Error::Unsupported));
+        }
+        Ok(Self {
+            number,
+            state: Decode::decode(decoder)?,
+            created: Decode::decode(decoder)?,
+            key: Decode::decode(decoder)?,
+        })
+    }
+}
+
+impl<K: Role> Encode for Ring<K> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        (self.iter().count() as u64).encode(encoder)?;
+        self.iter().try_for_each(|key| key.encode(encoder))
+    }
+}
+
+impl<C, K: Role + Decode<C>> Decode<C> for Ring<K> {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        Self::from_stored(Decode::decode(decoder)?).map_err(refused)
+    }
+}
+
+impl Encode for Extension {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        self.number.encode(encoder)?;
+        self.bytes.as_slice().encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Extension {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        Ok(Self {
+            number: Decode::decode(decoder)?,
+            bytes: Zeroizing::new(Decode::decode(decoder)?),
+        })
+    }
+}
+
+impl Encode for Extensions {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        self.as_stored().encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Extensions {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        Self::from_stored(Decode::decode(decoder)?).map_err(refused)
+    }
+}
+
+impl Encode for Subject {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        self.kind().code().encode(encoder)?;
+        self.identifier().encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Subject {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        let kind = SubjectKind::from_code(u8::decode(decoder)?).map_err(refused)?;
+        let identifier = String::decode(decoder)?;
+        Self::new(kind, &identifier).map_err(refused)
+    }
+}
+
+/// Kept free, between charts and dead charts: where a subject that changes its identifier moves from.
+const MOVING_FROM_NONE: u8 = 0;
+
+impl Encode for PatientEntry {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        self.sequence.encode(encoder)?;
+        self.generation.encode(encoder)?;
+        match &self.state {
+            EntryState::Live(_) => 0_u32.encode(encoder)?,
+            EntryState::Erasing { chart } => (1_u32, chart).encode(encoder)?,
+            EntryState::Erased => 2_u32.encode(encoder)?,
+            EntryState::Alias(subject) => (3_u32, subject).encode(encoder)?,
+        }
+        self.subject.encode(encoder)?;
+        self.chart().as_slice().encode(encoder)?;
+        MOVING_FROM_NONE.encode(encoder)?;
+        self.dead_charts.encode(encoder)?;
+        self.holds.encode(encoder)?;
+        self.retention.encode(encoder)?;
+        self.extensions.encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for PatientEntry {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        let sequence = Decode::decode(decoder)?;
+        let generation = Decode::decode(decoder)?;
+        let chartless = match u32::decode(decoder)? {
+            0 => None,
+            1 => Some(EntryState::Erasing {
+                chart: Decode::decode(decoder)?,
+            }),
+            2 => Some(EntryState::Erased),
+            3 => Some(EntryState::Alias(Decode::decode(decoder)?)),
+            _ => return Err(refused(Error::Unsupported)),
+        };
+        let subject = Decode::decode(decoder)?;
+        let state = with_charts(chartless, Decode::decode(decoder)?).map_err(refused)?;
+        if u8::decode(decoder)? != MOVING_FROM_NONE {
+            return Err(refused(Error::Unsupported));
+        }
+        Ok(Self {
+            sequence,
+            generation,
+            state,
+            subject,
+            dead_charts: Decode::decode(decoder)?,
+            holds: Decode::decode(decoder)?,
+            retention: Decode::decode(decoder)?,
+            extensions: Decode::decode(decoder)?,
+        })
+    }
+}
+
+/// A live entry has one chart; the others have none, for erasing destroys the keys.
+fn with_charts(chartless: Option<EntryState>, mut charts: Vec<Chart>) -> Result<EntryState> {
+    match (chartless, charts.pop(), charts.is_empty()) {
+        (None, Some(chart), true) => Ok(EntryState::Live(chart)),
+        (Some(state), None, _) => Ok(state),
+        (None, Some(_), false) => Err(Error::Unsupported),
+        (None, None, _) | (Some(_), Some(_), _) => Err(Error::Malformed),
+    }
+}

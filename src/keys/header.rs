@@ -1,0 +1,424 @@
+//! The vault header: slots around a root key, and the keyring that the root key seals.
+//!
+//! A header value is written only by sealing a keyring, and the keyring's commitment covers every
+//! byte before it: slots, vault id, suite and generation cannot be altered one by one.
+
+use std::fmt;
+
+use super::codec;
+use super::credential::Credential;
+use super::keyring::Keyring;
+use super::slot::{Slot, SlotInfo};
+use super::take::{take, take_slice};
+use crate::crypto::{self, Commitment, Nonce, RootKey, Salt, Suite, TAG, VaultId, ring_key};
+use crate::error::{Error, Result};
+use crate::secret::plaintext;
+
+/// What every header begins with: no text, no other format, and it shows newline translation.
+const MAGIC: [u8; 8] = *b"\x89CLK\r\n\x1a\n";
+/// The one header format.
+const FORMAT: u16 = 1;
+/// How many slots a header has at most.
+const SLOTS_MAX: usize = 16;
+/// Salt 32, commitment 32 and length 4, between the last slot and the sealed keyring.
+const RING_HEAD: usize = 68;
+
+/// A header, parsed but not authenticated: [`Header::unlock`] and [`Header::open_keyring`] do that.
+///
+/// Changes to the slots take effect in storage with the value that [`Header::sealed_with`] makes.
+#[derive(Clone)]
+pub struct Header {
+    frame: Frame,
+    ring: SealedRing,
+}
+
+/// What the keyring's commitment covers.
+#[derive(Clone)]
+struct Frame {
+    suite: Suite,
+    vault: VaultId,
+    generation: u64,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone)]
+struct SealedRing {
+    salt: Salt,
+    commitment: Commitment,
+    ciphertext: Vec<u8>,
+    tag: [u8; TAG],
+}
+
+/// What a credential opened.
+#[derive(Debug)]
+pub struct Unlocked {
+    /// Opens this header's keyring, and seals the next.
+    pub root: RootKey,
+    /// The vault's keys.
+    pub keyring: Keyring,
+    /// The id of the slot that opened.
+    pub slot: u16,
+}
+
+impl Header {
+    /// The value of a new vault's header, with generation 1 and one slot, and its root key.
+    ///
+    /// # Errors
+    /// Those of [`Credential::enrol`]; [`Error::Randomness`].
+    pub fn create(
+        suite: Suite,
+        keyring: &Keyring,
+        credential: &dyn Credential,
+    ) -> Result<(Vec<u8>, RootKey)> {
+        let root = RootKey::random()?;
+        let mut frame = Frame {
+            suite,
+            vault: crypto::fresh()?,
+            generation: 1,
+            slots: Vec::new(),
+        };
+        frame.slots.push(frame.enrol(&root, credential)?);
+        Ok((frame.seal(&root, keyring)?, root))
+    }
+
+    /// A header from its value.
+    ///
+    /// # Errors
+    /// In the order of checks: [`Error::Malformed`] for less than the fixed part or another magic,
+    /// [`Error::Unsupported`] for another format, [`Error::Malformed`] for a count or length out of
+    /// bounds, an id that two slots share, or bytes that are missing or left over, and
+    /// [`Error::Unsupported`] for an unknown suite.
+    pub fn parse(value: &[u8]) -> Result<Self> {
+        let mut value = value;
+        let rest = &mut value;
+        let fixed: &[u8; 36] = take(rest)?;
+        let mut fixed = fixed.as_slice();
+        let fixed = &mut fixed;
+        if *take(fixed)? != MAGIC {
+            return Err(Error::Malformed);
+        }
+        if u16::from_le_bytes(*take(fixed)?) != FORMAT {
+            return Err(Error::Unsupported);
+        }
+        let [suite, count] = *take(fixed)?;
+        let vault = *take(fixed)?;
+        let generation = u64::from_le_bytes(*take(fixed)?);
+        let slots = parse_slots(rest, count.into())?;
+        let ring = SealedRing::parse(rest)?;
+        if !rest.is_empty() {
+            return Err(Error::Malformed);
+        }
+        let frame = Frame {
+            suite: Suite::from_code(suite)?,
+            vault,
+            generation,
+            slots,
+        };
+        Ok(Self { frame, ring })
+    }
+
+    /// What the vault writes with.
+    pub fn suite(&self) -> Suite {
+        self.frame.suite
+    }
+
+    /// The vault's random id.
+    pub fn vault(&self) -> &VaultId {
+        &self.frame.vault
+    }
+
+    /// How often the header was written.
+    pub fn generation(&self) -> u64 {
+        self.frame.generation
+    }
+
+    /// The slots, in stored order.
+    pub fn slots(&self) -> Vec<SlotInfo> {
+        self.frame.slots.iter().map(Slot::info).collect()
+    }
+
+    /// Opens the header with a credential.
+    ///
+    /// A slot fits when its commitment is equal, its root key unwraps, *and* that root key gives the
+    /// keyring's commitment; else the next one is tried. So neither a slot that was left behind by
+    /// an earlier root key nor one that fails locks out a credential that has a better one.
+    ///
+    /// # Errors
+    /// When no slot fits: [`Error::HeaderDamaged`] if one opened nevertheless, else the first error
+    /// of the credential, else [`Error::WrongKey`]. [`Error::HeaderDamaged`] also when the sealed
+    /// keyring does not open; [`Error::Unsupported`] for a keyring of a newer release.
+    pub fn unlock(&self, credential: &dyn Credential) -> Result<Unlocked> {
+        let mut opened = false;
+        let mut failed = None;
+        for slot in &self.frame.slots {
+            match slot.open(self.frame.vault(), credential) {
+                Ok(Some(root)) => match self.open_keyring(&root) {
+                    Err(Error::RootKeyChanged) => opened = true,
+                    keyring => {
+                        let (keyring, slot) = (keyring?, slot.id);
+                        return Ok(Unlocked {
+                            root,
+                            keyring,
+                            slot,
+                        });
+                    }
+                },
+                Ok(None) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        match failed {
+            _ if opened => Err(Error::HeaderDamaged),
+            Some(error) => Err(error),
+            None => Err(Error::WrongKey),
+        }
+    }
+
+    /// The keyring, for a process that holds the root key and sees the header anew.
+    ///
+    /// # Errors
+    /// [`Error::RootKeyChanged`] when the header is sealed under another root key, or altered before
+    /// its keyring; [`Error::HeaderDamaged`] when the sealed keyring does not open;
+    /// [`Error::Unsupported`] or [`Error::Malformed`] from what was sealed.
+    pub fn open_keyring(&self, root: &RootKey) -> Result<Keyring> {
+        let SealedRing {
+            salt,
+            commitment,
+            ciphertext,
+            tag,
+        } = &self.ring;
+        let (sealing, derived) = ring_key(self.suite(), root, salt, &self.frame.encode())?;
+        if !crypto::equal(&derived, commitment) {
+            return Err(Error::RootKeyChanged);
+        }
+        let mut body = plaintext(ciphertext.len());
+        body.extend_from_slice(ciphertext);
+        (sealing.open(Nonce::ZERO, &mut body, tag)).map_err(|_| Error::HeaderDamaged)?;
+        codec::decode(&body)
+    }
+
+    /// The value of the next header: these slots byte for byte, around `keyring`.
+    ///
+    /// `root` must be the one that the slots hold. Every sealing draws a salt, so each has its own
+    /// ring key; a sealed value that was not stored is sent again or thrown away.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for a keyring above 1 MiB; [`Error::Randomness`].
+    pub fn sealed_with(
+        &self,
+        root: &RootKey,
+        keyring: &Keyring,
+        generation: u64,
+    ) -> Result<Vec<u8>> {
+        let mut frame = self.frame.clone();
+        frame.generation = generation;
+        frame.seal(root, keyring)
+    }
+
+    /// Adds a slot for `credential`; returns its id.
+    ///
+    /// # Errors
+    /// [`Error::TooManySlots`] beyond 16; those of [`Credential::enrol`]; [`Error::Randomness`].
+    pub fn add_slot(&mut self, root: &RootKey, credential: &dyn Credential) -> Result<u16> {
+        if self.frame.slots.len() >= SLOTS_MAX {
+            return Err(Error::TooManySlots);
+        }
+        let slot = self.frame.enrol(root, credential)?;
+        let id = slot.id;
+        self.frame.slots.push(slot);
+        Ok(id)
+    }
+
+    /// Removes a slot.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`]; [`Error::LastSlot`].
+    pub fn remove_slot(&mut self, id: u16) -> Result<()> {
+        let place = self.frame.place(id)?;
+        if self.frame.slots.len() == 1 {
+            return Err(Error::LastSlot);
+        }
+        self.frame.slots.remove(place);
+        Ok(())
+    }
+
+    /// Gives a slot to `credential`, in the same place and under the same id.
+    ///
+    /// The id may stay because it need not tell the two apart: the slot key also binds a wrap salt
+    /// that is drawn anew. The former credential still opens earlier copies of the header.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`]; those of [`Credential::enrol`]; [`Error::Randomness`].
+    pub fn replace_slot(
+        &mut self,
+        root: &RootKey,
+        id: u16,
+        credential: &dyn Credential,
+    ) -> Result<()> {
+        let place = self.frame.place(id)?;
+        let replacement = Slot::enrol(self.frame.vault(), id, credential, root)?;
+        if let Some(slot) = self.frame.slots.get_mut(place) {
+            *slot = replacement;
+        }
+        Ok(())
+    }
+
+    /// Draws a new root key, enrols the slots that a credential of `keep` opens anew in their places,
+    /// and leaves out those named in `drop`, whoever opens them. Returns the new root key.
+    ///
+    /// Must be called on a header as it was parsed: a slot counts as opened only if its root key
+    /// gives the keyring's commitment.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`] for an unknown id in `drop`, [`Error::LastSlot`] when it names all.
+    /// For a slot that none of `keep` opens the first error of a credential that was asked about it,
+    /// else [`Error::SlotsWouldBeLost`]. [`Error::WrongKey`] when one of `keep` opens nothing that
+    /// stays: its owner would think it kept. Those of [`Credential::enrol`]; [`Error::Randomness`].
+    pub fn rotate_root(&mut self, keep: &[&dyn Credential], drop: &[u16]) -> Result<RootKey> {
+        for id in drop {
+            self.frame.place(*id)?;
+        }
+        let stays = |slot: &&Slot| !drop.contains(&slot.id);
+        let root = RootKey::random()?;
+        let mut kept = vec![false; keep.len()];
+        let mut slots = Vec::new();
+        for slot in self.frame.slots.iter().filter(stays) {
+            let opening = self.opening(slot, keep)?;
+            for (kept, opens) in kept.iter_mut().zip(&opening) {
+                *kept |= opens;
+            }
+            let (credential, _) = (keep.iter().zip(opening))
+                .find(|(_, opens)| *opens)
+                .ok_or(Error::SlotsWouldBeLost)?;
+            let vault = self.frame.vault();
+            slots.push(Slot::enrol(vault, slot.id, *credential, &root)?);
+        }
+        if slots.is_empty() {
+            return Err(Error::LastSlot);
+        }
+        if kept.contains(&false) {
+            return Err(Error::WrongKey);
+        }
+        self.frame.slots = slots;
+        Ok(root)
+    }
+
+    /// Which of `credentials` open `slot`; an error only if none does.
+    fn opening(&self, slot: &Slot, credentials: &[&dyn Credential]) -> Result<Vec<bool>> {
+        let mut failed = None;
+        let mut opening = Vec::with_capacity(credentials.len());
+        for credential in credentials {
+            let opens = match slot.open(self.frame.vault(), *credential) {
+                Ok(Some(root)) => self.is_sealed_by(&root)?,
+                Ok(None) => false,
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    false
+                }
+            };
+            opening.push(opens);
+        }
+        match failed {
+            Some(error) if !opening.contains(&true) => Err(error),
+            _ => Ok(opening),
+        }
+    }
+
+    fn is_sealed_by(&self, root: &RootKey) -> Result<bool> {
+        let (_, derived) = ring_key(self.suite(), root, &self.ring.salt, &self.frame.encode())?;
+        Ok(crypto::equal(&derived, &self.ring.commitment))
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header")
+            .field("suite", &self.frame.suite)
+            .field("generation", &self.frame.generation)
+            .field("slots", &self.frame.slots)
+            .finish_non_exhaustive()
+    }
+}
+
+fn parse_slots(rest: &mut &[u8], count: usize) -> Result<Vec<Slot>> {
+    if !(1..=SLOTS_MAX).contains(&count) {
+        return Err(Error::Malformed);
+    }
+    let mut slots: Vec<Slot> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let slot = Slot::parse(rest)?;
+        if slots.iter().any(|other| other.id == slot.id) {
+            return Err(Error::Malformed);
+        }
+        slots.push(slot);
+    }
+    Ok(slots)
+}
+
+impl Frame {
+    fn vault(&self) -> (&VaultId, Suite) {
+        (&self.vault, self.suite)
+    }
+
+    fn place(&self, id: u16) -> Result<usize> {
+        (self.slots.iter())
+            .position(|slot| slot.id == id)
+            .ok_or(Error::NoSuchSlot)
+    }
+
+    /// A slot under an id of its own: random, so that the id of a slot that is gone, in a note or in
+    /// the journal, hardly ever comes to name another one.
+    fn enrol(&self, root: &RootKey, credential: &dyn Credential) -> Result<Slot> {
+        let id = loop {
+            let id = u16::from_le_bytes(crypto::fresh()?);
+            if self.place(id).is_err() {
+                break id;
+            }
+        };
+        Slot::enrol(self.vault(), id, credential, root)
+    }
+
+    /// The header's bytes up to the end of the last slot.
+    fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend(FORMAT.to_le_bytes());
+        out.extend([self.suite.code(), self.slots.len() as u8]);
+        out.extend(self.vault);
+        out.extend(self.generation.to_le_bytes());
+        for slot in &self.slots {
+            slot.encode(&mut out);
+        }
+        out
+    }
+
+    fn seal(&self, root: &RootKey, keyring: &Keyring) -> Result<Vec<u8>> {
+        let salt: Salt = crypto::fresh()?;
+        let frame = self.encode();
+        let (sealing, commitment) = ring_key(self.suite, root, &salt, &frame)?;
+        let before = frame.len() + RING_HEAD;
+        let mut value = codec::encode(keyring, before, TAG)?;
+        let (head, sealed) = value.split_at_mut_checked(before).ok_or(Error::Malformed)?;
+        let (body, tag) = sealed
+            .split_last_chunk_mut::<TAG>()
+            .ok_or(Error::Malformed)?;
+        *tag = sealing.seal(Nonce::ZERO, body)?;
+        let length = (body.len() as u32).to_le_bytes();
+        head.copy_from_slice(&[&frame, salt.as_slice(), &commitment, &length].concat());
+        Ok(std::mem::take(&mut *value))
+    }
+}
+
+impl SealedRing {
+    fn parse(rest: &mut &[u8]) -> Result<Self> {
+        let salt = *take(rest)?;
+        let commitment = *take(rest)?;
+        let length = u32::from_le_bytes(*take(rest)?);
+        let length = usize::try_from(length).map_err(|_| Error::Malformed)?;
+        Ok(Self {
+            salt,
+            commitment,
+            ciphertext: take_slice(rest, length, codec::BODY_MAX)?.to_vec(),
+            tag: *take(rest)?,
+        })
+    }
+}

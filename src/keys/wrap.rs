@@ -1,0 +1,66 @@
+//! A key under a key: 32 bytes and a tag.
+
+use zeroize::Zeroizing;
+
+use crate::crypto::{Commitment, DataKey, Nonce, PatientKey, Place, SealingKey, Suite, wrap_key};
+use crate::error::{Error, Result};
+
+/// A wrapped key: 32 bytes of ciphertext, then the tag of 16.
+pub type Wrapped = [u8; 48];
+
+/// AEAD-Seal(wrap key, 0, data key)
+///
+/// `number` is the patient key's, `commitment` the record's: it makes the wrap key one for this data
+/// key, so that a repeated wrap is the same message under the same key.
+///
+/// # Errors
+/// None in practice.
+pub fn wrap(
+    suite: Suite,
+    key: &PatientKey,
+    place: Place,
+    number: u32,
+    commitment: &Commitment,
+    data_key: &DataKey,
+) -> Result<Wrapped> {
+    let sealing = wrap_key(suite, key, place, number, commitment)?;
+    seal_key(&sealing, data_key.expose())
+}
+
+/// AEAD-Open(wrap key, 0, wrapped), into the data key's own memory.
+///
+/// The caller still has to derive the record's commitment from the data key and to compare it.
+///
+/// # Errors
+/// [`Error::NotAuthentic`] when key, place, number, commitment or bytes are not those of the wrap.
+pub fn unwrap(
+    suite: Suite,
+    key: &PatientKey,
+    place: Place,
+    number: u32,
+    commitment: &Commitment,
+    wrapped: &Wrapped,
+) -> Result<DataKey> {
+    let sealing = wrap_key(suite, key, place, number, commitment)?;
+    DataKey::try_with(|out| open_key(&sealing, wrapped, out))
+}
+
+/// Seals 32 secret bytes under a key derived for them alone.
+pub(super) fn seal_key(sealing: &SealingKey, secret: &[u8; 32]) -> Result<Wrapped> {
+    // Holds the secret until it is sealed, so it is wiped even then.
+    let mut buffer = Zeroizing::new([0; 48]);
+    let (body, tag) = buffer
+        .split_first_chunk_mut::<32>()
+        .ok_or(Error::Malformed)?;
+    body.copy_from_slice(secret);
+    tag.copy_from_slice(&sealing.seal(Nonce::ZERO, body)?);
+    Ok(*buffer)
+}
+
+/// Opens what [`seal_key`] made, in place in `out`.
+pub(super) fn open_key(sealing: &SealingKey, wrapped: &Wrapped, out: &mut [u8; 32]) -> Result<()> {
+    let (body, rest) = wrapped.split_first_chunk::<32>().ok_or(Error::Malformed)?;
+    let tag = rest.try_into().map_err(|_| Error::Malformed)?;
+    *out = *body;
+    sealing.open(Nonce::ZERO, out, tag)
+}
