@@ -51,6 +51,16 @@ macro_rules! roles {
 
 roles! {
     /// What a credential yields: 32 uniform bytes that open one slot.
+    ///
+    /// ```
+    /// # use chartlock::keys::SlotSecret;
+    /// let secret = SlotSecret::try_with(|bytes| {
+    ///     bytes.fill(7); // a key service would answer straight into this memory
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(format!("{secret:?}"), "SlotSecret(..)");
+    /// # Ok::<(), chartlock::Error>(())
+    /// ```
     SlotSecret
     /// Seals the keyring. One for each vault.
     RootKey

@@ -10,6 +10,8 @@ mod credential;
 pub(crate) mod entry;
 pub(crate) mod extensions;
 pub(crate) mod header;
+mod hex;
+mod key_file;
 pub(crate) mod keyring;
 mod passphrase;
 pub(crate) mod ring;
@@ -20,5 +22,6 @@ pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};
 pub use credential::{Credential, SlotContext};
+pub use key_file::{KeyFile, KeyFileOptions};
 pub use passphrase::Passphrase;
 pub use slot::SlotInfo;

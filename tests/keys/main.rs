@@ -4,3 +4,4 @@
 mod common;
 mod entry;
 mod header;
+mod key_file;

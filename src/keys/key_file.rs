@@ -1,0 +1,303 @@
+//! Kind 2: thirty-two bytes in a file, or on any other carrier of text.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::credential::{Credential, SlotContext};
+use super::hex;
+use super::take::take;
+use crate::crypto::{self, SlotSecret};
+use crate::error::{Error, Result};
+
+/// The slot kind of key files.
+const KIND: u16 = 2;
+/// The first line.
+const TITLE: &[u8] = b"chartlock key file 1";
+/// What the first line begins with in every version.
+const FAMILY: &[u8] = b"chartlock key file ";
+/// The length of the text: three lines of 20, 64 and 8 characters.
+const LENGTH: usize = 95;
+/// What is read of a file at most: more than the longest text, with `\r\n` at the ends of its lines.
+const READ_MAX: usize = LENGTH + 4;
+
+/// The file that stands at the top of a `FileStorage` directory, and how it begins.
+const MARKER: (&str, &[u8]) = ("READ-ME-FIRST", b"chartlock storage");
+
+/// A key file: 32 random bytes that open a vault without anybody typing.
+///
+/// Its text has three lines: `chartlock key file 1`; 64 hexadecimal digits, the slot secret; and 8
+/// digits, the first 4 bytes of the SHA-256 of the 32 secret bytes, which show a mistake in copying.
+/// Whoever has the file opens the vault: keep it away from the data and its backups, and keep a copy
+/// of it where neither burns with the other. The secret is wiped on drop.
+///
+/// ```
+/// # use chartlock::keys::KeyFile;
+/// # let directory = tempfile::tempdir()?;
+/// let path = directory.path().join("clinic.key");
+/// KeyFile::create(&path)?;
+/// let key = KeyFile::open(&path)?;
+///
+/// // The same on another carrier, such as a sealed envelope.
+/// let paper = key.to_text();
+/// assert!(KeyFile::from_text(&paper).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct KeyFile(SlotSecret);
+
+impl KeyFile {
+    /// Writes a fresh key to a new file that only its owner can read, durably.
+    ///
+    /// # Errors
+    /// [`Error::KeyFileBesideData`] inside a storage directory, [`Error::KeyFile`] when the file
+    /// exists or cannot be written, [`Error::Randomness`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        KeyFileOptions::new().create(path)
+    }
+
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// [`Error::KeyFileBesideData`] inside a storage directory, [`Error::KeyFileExposed`] when
+    /// others than its owner may access it (on Unix), [`Error::KeyFile`] when it cannot be read,
+    /// and those of [`KeyFile::from_text`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        KeyFileOptions::new().open(path)
+    }
+
+    /// A fresh key, for another carrier than a file.
+    ///
+    /// # Errors
+    /// [`Error::Randomness`] when the system gives none.
+    pub fn random() -> Result<Self> {
+        SlotSecret::random().map(Self)
+    }
+
+    /// A key from the text of a key file. Digits may be of either case, lines may end with `\r\n`,
+    /// and the last may end without.
+    ///
+    /// # Errors
+    /// [`Error::BadKeyFile`] for another text, or when secret and check do not fit;
+    /// [`Error::Unsupported`] for a key file of another version.
+    pub fn from_text(text: &str) -> Result<Self> {
+        parse(text.as_bytes())
+    }
+
+    /// The text of the key file, wiped on drop.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(LENGTH));
+        let mut digits = Zeroizing::new([[0; 2]; 36]);
+        let (secret, check) = digits.split_at_mut(32);
+        hex::encode(self.0.expose(), secret);
+        hex::encode(&check_of(&self.0), check);
+        text.extend(TITLE.iter().copied().map(char::from));
+        for line in [secret, check] {
+            text.push('\n');
+            text.extend(line.as_flattened().iter().copied().map(char::from));
+        }
+        text.push('\n');
+        text
+    }
+}
+
+impl Credential for KeyFile {
+    fn kind(&self) -> u16 {
+        KIND
+    }
+
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
+        Ok((Vec::new(), SlotSecret::from_bytes(self.0.expose())))
+    }
+
+    fn secret(&self, parameters: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>> {
+        let own = parameters.is_empty();
+        Ok(own.then(|| SlotSecret::from_bytes(self.0.expose())))
+    }
+}
+
+impl fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyFile(..)")
+    }
+}
+
+/// How to create or open a key file where the usual refusals do not fit.
+///
+/// ```
+/// # use chartlock::keys::KeyFileOptions;
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("clinic.key");
+/// // A test fixture that keeps key and data in one directory on purpose.
+/// let key = KeyFileOptions::new().allow_beside_data().create(&path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeyFileOptions {
+    beside_data: bool,
+}
+
+impl KeyFileOptions {
+    /// The usual: no key inside a storage directory.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Allows a key file inside a storage directory. Then whoever copies the directory, a backup
+    /// among them, has the key with the data.
+    pub fn allow_beside_data(self) -> Self {
+        Self { beside_data: true }
+    }
+
+    /// See [`KeyFile::create`].
+    ///
+    /// # Errors
+    /// Those of [`KeyFile::create`].
+    pub fn create(self, path: impl AsRef<Path>) -> Result<KeyFile> {
+        let path = path.as_ref();
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let directory = fs::canonicalize(directory).map_err(failed)?;
+        self.check_place(&directory)?;
+        let key = KeyFile::random()?;
+        let file = new_private(path).map_err(failed)?;
+        if let Err(error) = write_durably(file, &directory, key.to_text().as_bytes()) {
+            // A torn key file would stand in the way of the next try. What matters is `error`.
+            let _ = fs::remove_file(path);
+            return Err(failed(error));
+        }
+        Ok(key)
+    }
+
+    /// See [`KeyFile::open`].
+    ///
+    /// # Errors
+    /// Those of [`KeyFile::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<KeyFile> {
+        let path = fs::canonicalize(path).map_err(failed)?;
+        // Checked here too: the storage may have come to the key.
+        self.check_place(&path)?;
+        // Opening a pipe would wait for a writer.
+        if !fs::metadata(&path).map_err(failed)?.is_file() {
+            return Err(Error::BadKeyFile);
+        }
+        let mut file = File::open(path).map_err(failed)?;
+        if is_exposed(&file.metadata().map_err(failed)?) {
+            return Err(Error::KeyFileExposed);
+        }
+        let mut text = Zeroizing::new([0; READ_MAX + 1]);
+        let length = read_up_to(&mut file, text.as_mut()).map_err(failed)?;
+        match text.get(..length) {
+            Some(text) if length <= READ_MAX => parse(text),
+            _ => Err(Error::BadKeyFile),
+        }
+    }
+
+    /// Refuses what lies in a storage directory, however deep. `path` is canonical, so that a link
+    /// does not hide where the bytes are.
+    fn check_place(self, path: &Path) -> Result<()> {
+        let beside_data = !self.beside_data && path.ancestors().any(is_storage);
+        (!beside_data).then_some(()).ok_or(Error::KeyFileBesideData)
+    }
+}
+
+fn parse(text: &[u8]) -> Result<KeyFile> {
+    let (title, mut rest) = split_line(text);
+    if title != TITLE {
+        return Err(match title.starts_with(FAMILY) {
+            true => Error::Unsupported,
+            false => Error::BadKeyFile,
+        });
+    }
+    digits(&mut rest).map_err(|_| Error::BadKeyFile)
+}
+
+/// The two lines of digits, found by their places: nothing searches through a secret.
+fn digits(rest: &mut &[u8]) -> Result<KeyFile> {
+    let secret: &[u8; 64] = take(rest)?;
+    let (end, after) = split_line(rest);
+    *rest = after;
+    let check: &[u8; 8] = take(rest)?;
+    let whole = end.is_empty() && matches!(rest, [] | [b'\n'] | [b'\r', b'\n']);
+
+    let (secret, _) = secret.as_chunks::<2>();
+    let (check, _) = check.as_chunks::<2>();
+    let key = SlotSecret::try_with(|out| {
+        (hex::decode(secret, out).then_some(())).ok_or(Error::BadKeyFile)
+    })?;
+    let mut noted = [0; 4];
+    let fits = hex::decode(check, &mut noted) && crypto::equal(&noted, &check_of(&key));
+    (whole && fits)
+        .then_some(KeyFile(key))
+        .ok_or(Error::BadKeyFile)
+}
+
+/// The next line without its end, and what follows.
+fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = text.splitn(2, |byte| *byte == b'\n');
+    let line = parts.next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    (line, parts.next().unwrap_or_default())
+}
+
+/// The first 4 bytes of SHA-256(secret).
+fn check_of(secret: &SlotSecret) -> [u8; 4] {
+    let [a, b, c, d, ..] = crypto::sha256(&[secret.expose()]);
+    [a, b, c, d]
+}
+
+fn failed(error: io::Error) -> Error {
+    Error::KeyFile(error.kind())
+}
+
+fn new_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+fn write_durably(mut file: File, directory: &Path, text: &[u8]) -> io::Result<()> {
+    file.write_all(text)?;
+    file.sync_all()?;
+    // Elsewhere a directory cannot be opened as a file, and needs no sync of its own.
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn is_exposed(metadata: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    return std::os::unix::fs::MetadataExt::mode(metadata) & 0o077 != 0;
+    #[cfg(not(unix))]
+    return false;
+}
+
+fn is_storage(directory: &Path) -> bool {
+    let (name, beginning) = MARKER;
+    let marker = directory.join(name);
+    let mut text = [0; MARKER.1.len()];
+    marker.is_file()
+        && File::open(marker).is_ok_and(|mut file| read_up_to(&mut file, &mut text).is_ok())
+        && text == beginning
+}
+
+/// Reads until `out` is full or the file ends, straight into `out`.
+fn read_up_to(file: &mut File, out: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest) = out.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}

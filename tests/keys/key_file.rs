@@ -1,0 +1,192 @@
+//! Key files: their text, their permissions, their place.
+
+use std::fs;
+use std::path::PathBuf;
+
+use chartlock::Error;
+use chartlock::internals::crypto::sha256;
+use chartlock::internals::keys::{Header, Keyring};
+use chartlock::keys::{KeyFile, KeyFileOptions};
+use tempfile::TempDir;
+
+use crate::common::*;
+
+fn scratch() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("clinic.key");
+    (directory, path)
+}
+
+/// Makes a directory look like one of `FileStorage`.
+fn mark(directory: &std::path::Path) {
+    fs::write(
+        directory.join("READ-ME-FIRST"),
+        "chartlock storage, format 1\nmore\n",
+    )
+    .unwrap();
+}
+
+fn text_of(secret: [u8; 32]) -> String {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    format!(
+        "chartlock key file 1\n{}\n{}\n",
+        hex(&secret),
+        hex(&sha256(&[&secret])[..4])
+    )
+}
+
+#[test]
+fn a_key_file_opens_what_it_enrolled() {
+    let (_directory, path) = scratch();
+    let key = KeyFile::create(&path).unwrap();
+    for suite in SUITES {
+        let (value, _) = Header::create(suite, &Keyring::new(NOW).unwrap(), &key).unwrap();
+        let header = Header::parse(&value).unwrap();
+        assert_eq!(header.slots()[0].kind, 2);
+        header.unlock(&KeyFile::open(&path).unwrap()).unwrap();
+        let other = KeyFile::random().unwrap();
+        assert_eq!(header.unlock(&other).unwrap_err(), Error::WrongKey);
+    }
+}
+
+#[test]
+fn the_text_is_what_the_format_says() {
+    let text = text_of([0xab; 32]);
+    assert_eq!(*KeyFile::from_text(&text).unwrap().to_text(), text);
+    let (_directory, path) = scratch();
+    let key = KeyFile::create(&path).unwrap();
+    assert_eq!(fs::read_to_string(path).unwrap(), *key.to_text());
+}
+
+#[test]
+fn what_mail_and_editors_do_to_text_is_forgiven() {
+    let text = text_of([0xab; 32]);
+    let upper = text.replace("ab", "AB");
+    for text in [
+        text.replace('\n', "\r\n"),
+        text.trim_end().to_owned(),
+        upper,
+    ] {
+        let key = KeyFile::from_text(&text).unwrap();
+        assert_eq!(*key.to_text(), text_of([0xab; 32]));
+    }
+}
+
+#[test]
+fn a_damaged_key_file_is_refused() {
+    let text = text_of([0xab; 32]);
+    let mut damaged: Vec<String> = (0..text.len() - 1).map(|n| text[..n].to_owned()).collect();
+    damaged.extend([
+        format!("{text}\n"),
+        format!("{text}x"),
+        format!(" {text}"),
+        text.replace("1\n", "1\n\n"),
+        text.replacen('a', "g", 1),
+        text.replace("chartlock key", "some other key"),
+        text.replace('\n', "\n\n"),
+    ]);
+    // One digit of secret or check changed, each in turn.
+    for place in (21..85).chain(86..94) {
+        let mut bytes = text.clone().into_bytes();
+        bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
+        damaged.push(String::from_utf8(bytes).unwrap());
+    }
+    for text in damaged {
+        let error = KeyFile::from_text(&text).unwrap_err();
+        // Cut within the version, the first line may be that of a later one.
+        let cut = text == "chartlock key file ";
+        let expected = if cut {
+            Error::Unsupported
+        } else {
+            Error::BadKeyFile
+        };
+        assert_eq!(error, expected, "{text:?}");
+    }
+    let later = text.replace("file 1", "file 2");
+    assert_eq!(KeyFile::from_text(&later).unwrap_err(), Error::Unsupported);
+}
+
+#[test]
+fn long_and_binary_files_are_refused() {
+    let (directory, path) = scratch();
+    KeyFile::create(&path).unwrap();
+    for content in [vec![0xff; 95], vec![b'a'; 1 << 20], Vec::new()] {
+        fs::write(&path, content).unwrap();
+        assert_eq!(KeyFile::open(&path).unwrap_err(), Error::BadKeyFile);
+    }
+    let none = KeyFile::open(directory.path().join("none")).unwrap_err();
+    assert_eq!(none, Error::KeyFile(std::io::ErrorKind::NotFound));
+    assert_eq!(
+        KeyFile::open(directory.path()).unwrap_err(),
+        Error::BadKeyFile
+    );
+}
+
+#[test]
+fn a_key_file_is_never_overwritten() {
+    let (_directory, path) = scratch();
+    KeyFile::create(&path).unwrap();
+    let before = fs::read(&path).unwrap();
+    let again = KeyFile::create(&path).unwrap_err();
+    assert_eq!(again, Error::KeyFile(std::io::ErrorKind::AlreadyExists));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[cfg(unix)]
+#[test]
+fn only_its_owner_may_read_a_key_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_directory, path) = scratch();
+    KeyFile::create(&path).unwrap();
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for exposed in [0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o666] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(exposed)).unwrap();
+        let refused = KeyFile::open(&path).unwrap_err();
+        assert_eq!(refused, Error::KeyFileExposed, "{exposed:o}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    KeyFile::open(&path).unwrap();
+}
+
+#[test]
+fn a_key_file_does_not_live_with_the_data() {
+    let (directory, beside) = scratch();
+    let deep = directory.path().join("a/b");
+    fs::create_dir_all(&deep).unwrap();
+    let deep = deep.join("clinic.key");
+    KeyFile::create(&beside).unwrap();
+    // The storage comes to the key.
+    mark(directory.path());
+    let opened = KeyFile::open(&beside).unwrap_err();
+    assert_eq!(opened, Error::KeyFileBesideData);
+    let created = KeyFile::create(&deep).unwrap_err();
+    assert_eq!(created, Error::KeyFileBesideData);
+    assert!(!deep.exists());
+    let allowed = KeyFileOptions::new().allow_beside_data();
+    allowed.open(&beside).unwrap();
+    allowed.create(&deep).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_does_not_hide_where_a_key_file_lives() {
+    let (data, hidden) = scratch();
+    mark(data.path());
+    let allowed = KeyFileOptions::new().allow_beside_data();
+    allowed.create(&hidden).unwrap();
+    let (_elsewhere, link) = scratch();
+    std::os::unix::fs::symlink(&hidden, &link).unwrap();
+    assert_eq!(KeyFile::open(&link).unwrap_err(), Error::KeyFileBesideData);
+}
+
+#[test]
+fn another_read_me_is_no_storage() {
+    let (directory, path) = scratch();
+    for text in ["chartlock is nice", "", "chartlock stor"] {
+        fs::write(directory.path().join("READ-ME-FIRST"), text).unwrap();
+        KeyFile::create(&path).unwrap();
+        KeyFile::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+}
