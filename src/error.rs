@@ -98,6 +98,9 @@ pub enum Error {
     /// The subject was erased.
     #[error("this subject was erased; readmit the subject explicitly to start a new chart")]
     Erased,
+    /// The subject was never seen.
+    #[error("there is no such subject in this vault; check the identifier, byte for byte")]
+    UnknownSubject,
     /// The storage did not say whether the operation happened.
     #[error(
         "the storage did not confirm the outcome; the operation may or may not have happened: read before you repeat it"

@@ -8,11 +8,17 @@ mod id;
 pub mod keys;
 mod secret;
 pub mod storage;
+mod vault;
 
 pub use crypto::Suite;
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 pub use storage::MemoryStorage;
+pub use vault::{
+    Activity, Document, ErasureReport, Expected, KeyCensus, KeyCount, Progress, Record, RecordInfo,
+    Records, RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport, Session, Step,
+    Subjects, Vault, VaultOptions,
+};
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.
 #[cfg(feature = "internals")]
@@ -25,6 +31,10 @@ pub mod internals {
     /// Record values and content streams.
     pub mod envelope {
         pub use crate::envelope::*;
+    }
+    /// The vault's clock.
+    pub mod clock {
+        pub use crate::vault::{Clock, SystemClock};
     }
     /// Header, patient entry and wrapped keys.
     pub mod keys {

@@ -1,0 +1,153 @@
+//! Erasing a subject, and taking it back.
+//!
+//! ```text
+//! [ destroying put p = Erasing{chart}, no keys ; ?v ]
+//! list and delete w, s, r, h until an empty pass
+//! [ put p = Erased{dead charts} ; ?v ]
+//! ```
+//! The tombstone comes before the listing: a writer's record is seen by the listing, or the writer's
+//! `?p` sees the tombstone and withdraws what it wrote.
+
+use super::progress::{Activity, Counter};
+use super::report::ErasureReport;
+use super::{Vault, layout};
+use crate::crypto::ChartId;
+use crate::error::{Error, Result};
+use crate::id::Subject;
+use crate::keys::entry::EntryState;
+use crate::storage::{CommitError, Scan, Transaction, Want};
+
+/// Objects removed in one commit.
+const AT_ONCE: usize = 1000;
+
+/// What an erasure says that it cannot reach.
+const NOT_REACHED: [&str; 2] = [
+    "copies of keys and data together that were taken before: a backup of the whole storage still opens",
+    "what left the vault: exports, messages, printouts, other systems",
+];
+
+impl Vault {
+    pub(super) fn erase(&self, subject: &Subject) -> Result<ErasureReport> {
+        let mut report = ErasureReport {
+            not_reached: NOT_REACHED.to_vec(),
+            ..ErasureReport::default()
+        };
+        let charts = self.destroy_keys(subject, &mut report)?;
+        let watcher = self.watcher();
+        let mut counter = Counter::new(watcher.as_deref(), Activity::Erasing);
+        for chart in &charts {
+            self.sweep_chart(chart, &mut |class| {
+                counter.add(1);
+                match class {
+                    b'r' => report.records += 1,
+                    b'h' => report.earlier_versions += 1,
+                    b's' => report.segments += 1,
+                    _ => report.uploads += 1,
+                }
+            })?;
+        }
+        // What an earlier call may not have seen purged is purged by this one.
+        let resumed = !report.keys_destroyed;
+        self.bury(subject, &charts, resumed)?;
+        Ok(report)
+    }
+
+    /// Writes the tombstone; returns the charts to be swept. The erasure is bound to the chart that
+    /// it saw first: when it wakes late, the subject may have returned to another one.
+    fn destroy_keys(&self, subject: &Subject, report: &mut ErasureReport) -> Result<Vec<ChartId>> {
+        let mut first_seen = None;
+        let mut charts = Vec::new();
+        let changed = self.change_entry(subject, true, |entry| {
+            report.keys_destroyed = false;
+            match entry.state() {
+                EntryState::Live(chart) => {
+                    let chart = *chart.id();
+                    if *first_seen.get_or_insert(chart) != chart {
+                        charts = first_seen.into_iter().collect();
+                        return Ok(false);
+                    }
+                    charts = vec![entry.begin_erasure()?];
+                    report.keys_destroyed = true;
+                    Ok(true)
+                }
+                EntryState::Erasing { chart } => {
+                    charts = vec![*first_seen.get_or_insert(*chart)];
+                    Ok(false)
+                }
+                // Finished before; what landed late is swept once more.
+                EntryState::Erased => {
+                    charts = entry.dead_charts().to_vec();
+                    Ok(false)
+                }
+                EntryState::Alias(_) => Err(Error::Unsupported),
+            }
+        })?;
+        let (_, deferred) = changed.ok_or(Error::UnknownSubject)?;
+        report.purge_deferred = deferred;
+        Ok(charts)
+    }
+
+    /// Notes that nothing remains, if the entry still says that this chart is being erased.
+    fn bury(&self, subject: &Subject, charts: &[ChartId], destroying: bool) -> Result<()> {
+        self.change_entry(subject, destroying, |entry| match entry.state() {
+            EntryState::Erasing { chart } if charts.contains(chart) => {
+                entry.finish_erasure()?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        })?;
+        Ok(())
+    }
+
+    /// Removes all that hangs on a dead chart, class by class, until a pass over each finds nothing.
+    pub(super) fn sweep_chart(&self, chart: &ChartId, removed: &mut dyn FnMut(u8)) -> Result<()> {
+        loop {
+            let mut found = false;
+            for class in layout::CHART_CLASSES {
+                found |= self.sweep_class(class, chart, removed)?;
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+    }
+
+    fn sweep_class(&self, class: u8, chart: &ChartId, removed: &mut dyn FnMut(u8)) -> Result<bool> {
+        let prefix = layout::chart(class, chart);
+        let mut found = false;
+        loop {
+            let page = self.storage.scan(Scan {
+                prefix: &prefix,
+                after: None,
+                limit: AT_ONCE,
+                want: Want::Keys,
+            })?;
+            let deletes: Vec<_> = page
+                .entries
+                .into_iter()
+                .map(|entry| Transaction::new().delete(entry.key))
+                .collect();
+            if deletes.is_empty() && !page.more {
+                return Ok(found);
+            }
+            found = true;
+            for result in self.storage.commit(&deletes) {
+                match result {
+                    Ok(_) => removed(class),
+                    Err(CommitError::Io(error)) => return Err(error.into()),
+                    // Listed again by the next pass if it is still there.
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    pub(super) fn readmit(&self, subject: &Subject) -> Result<()> {
+        let now = self.clock.now();
+        let readmitted = self.change_entry(subject, false, |entry| {
+            entry.readmit(now)?;
+            Ok(true)
+        })?;
+        readmitted.map(|_| ()).ok_or(Error::UnknownSubject)
+    }
+}

@@ -1,0 +1,189 @@
+//! The vault header as it is held in memory, and how it is replaced.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::{HELD_AT_MOST, ROUNDS, Vault, layout};
+use crate::crypto::RootKey;
+use crate::error::{Error, Result};
+use crate::keys::header::Header;
+use crate::keys::keyring::Keyring;
+use crate::storage::{CommitError, Expect, Revision, Transaction};
+
+/// A header, opened.
+#[derive(Debug)]
+pub(super) struct OpenHeader {
+    pub(super) header: Header,
+    pub(super) root: Arc<RootKey>,
+    pub(super) keyring: Keyring,
+    pub(super) revision: Revision,
+}
+
+impl OpenHeader {
+    /// The keyring once more, to be changed.
+    pub(super) fn keyring_to_change(&self) -> Result<Keyring> {
+        self.header.open_keyring(&self.root)
+    }
+
+    /// The generation of the header that comes next.
+    pub(super) fn next_generation(&self) -> Result<u64> {
+        self.header
+            .generation()
+            .checked_add(1)
+            .ok_or(Error::Malformed)
+    }
+
+    /// Expect this header still to stand.
+    pub(super) fn expect(&self) -> Expect {
+        Expect::Unchanged(self.revision.clone())
+    }
+}
+
+/// Where the open header is kept; empty once locked.
+pub(super) struct HeaderCell(RwLock<Option<(Arc<OpenHeader>, Duration)>>);
+
+impl HeaderCell {
+    pub(super) fn new(header: OpenHeader, looked_at: Duration) -> Self {
+        Self(RwLock::new(Some((Arc::new(header), looked_at))))
+    }
+
+    pub(super) fn lock(&self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn held(&self) -> Result<(Arc<OpenHeader>, Duration)> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        held.clone().ok_or(Error::Locked)
+    }
+
+    /// Takes in a header that was looked at now; not if the vault was locked meanwhile.
+    fn hold(&self, header: Arc<OpenHeader>, now: Duration) -> Result<Arc<OpenHeader>> {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            return Err(Error::Locked);
+        }
+        *held = Some((Arc::clone(&header), now));
+        Ok(header)
+    }
+}
+
+/// A header value to be written, with the root key if that is a new one.
+pub(super) struct HeaderChange {
+    pub(super) value: Vec<u8>,
+    pub(super) new_root: Option<RootKey>,
+    /// Whether the bytes of before must be purged: they hold a key that is being retired.
+    pub(super) destroying: bool,
+}
+
+impl Vault {
+    /// The header, looked at no longer than a minute ago.
+    pub(super) fn header(&self) -> Result<Arc<OpenHeader>> {
+        let (header, looked_at) = self.header.held()?;
+        if self.clock.uptime().saturating_sub(looked_at) < HELD_AT_MOST {
+            return Ok(header);
+        }
+        self.reload_header()
+    }
+
+    /// The header as it stands in storage now.
+    pub(super) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
+        let (held, _) = self.header.held()?;
+        let now = self.clock.uptime();
+        let stored = self
+            .storage
+            .read(&[layout::HEADER])?
+            .pop()
+            .flatten()
+            .ok_or(Error::NoVault)?;
+        if stored.revision == held.revision {
+            return self.header.hold(held, now);
+        }
+        let header = Header::parse(&stored.value)?;
+        if header.generation() < held.header.generation() {
+            return Err(Error::HeaderRolledBack);
+        }
+        let opened = OpenHeader {
+            keyring: header.open_keyring(&held.root)?,
+            header,
+            root: Arc::clone(&held.root),
+            revision: stored.revision,
+        };
+        self.header.hold(Arc::new(opened), now)
+    }
+
+    /// Replaces the header by what `change` makes of the one in storage; another writer who is first
+    /// makes it look again. The answer tells whether purging the former bytes was deferred.
+    pub(super) fn change_header(
+        &self,
+        mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
+    ) -> Result<(Arc<OpenHeader>, bool)> {
+        self.require_writable()?;
+        for round in 0..ROUNDS {
+            self.back_off(round);
+            let before = self.reload_header()?;
+            let HeaderChange {
+                value,
+                new_root,
+                destroying,
+            } = change(&before)?;
+            let root = new_root.map_or_else(|| Arc::clone(&before.root), Arc::new);
+            match self.replace_header(&before, &value, destroying)? {
+                Some((revision, deferred)) => {
+                    let header = Header::parse(&value)?;
+                    let opened = OpenHeader {
+                        keyring: header.open_keyring(&root)?,
+                        header,
+                        root,
+                        revision,
+                    };
+                    let now = self.clock.uptime();
+                    return Ok((self.header.hold(Arc::new(opened), now)?, deferred));
+                }
+                None => continue,
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// `None` when another header stands there and ours surely never did.
+    fn replace_header(
+        &self,
+        before: &OpenHeader,
+        value: &[u8],
+        destroying: bool,
+    ) -> Result<Option<(Revision, bool)>> {
+        for round in 0..ROUNDS {
+            self.back_off(round);
+            let transaction = if destroying {
+                Transaction::new().put_destroying(layout::HEADER, value, before.expect())
+            } else {
+                Transaction::new().put(layout::HEADER, value, before.expect())
+            };
+            let unsure = match self.commit(transaction) {
+                Ok(done) => {
+                    let revision = done.revisions.into_iter().next().flatten();
+                    return Ok(Some((revision.ok_or(Error::Undecided)?, done.deferred)));
+                }
+                Err(CommitError::Conflict { .. }) => round > 0,
+                Err(CommitError::Io(error)) => return Err(error.into()),
+                Err(_) => true,
+            };
+            let stored = self.storage.read(&[layout::HEADER])?.pop().flatten();
+            let stored = stored.ok_or(Error::NoVault)?;
+            if stored.value == value {
+                // It happened, but nobody said that the former bytes are gone.
+                return Ok(Some((stored.revision, destroying)));
+            }
+            if stored.revision != before.revision {
+                // Ours may have stood there before the one that does now: not ours to repeat.
+                return if unsure {
+                    Err(Error::Undecided)
+                } else {
+                    Ok(None)
+                };
+            }
+            // Undecided, and nothing changed: the same bytes again, with the same expectation.
+        }
+        Err(Error::Undecided)
+    }
+}

@@ -1,0 +1,239 @@
+//! Walking a subject's records, and the subjects.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::document::RecordInfo;
+use super::entries::{Freshness, Held, chart_id};
+use super::{Vault, layout, reading};
+use crate::crypto::{self, Place};
+use crate::envelope::{self, Address, Head};
+use crate::error::{Error, Result};
+use crate::id::Subject;
+use crate::storage::{Entry, Scan, Stored, Want};
+
+/// Objects fetched at a time.
+const PAGE: usize = 128;
+
+/// Where a walk over one prefix stands.
+struct Walk {
+    prefix: Vec<u8>,
+    after: Option<Vec<u8>>,
+    ended: bool,
+}
+
+impl Walk {
+    fn new(prefix: Vec<u8>) -> Self {
+        Self {
+            prefix,
+            after: None,
+            ended: false,
+        }
+    }
+
+    fn page(&mut self, vault: &Vault) -> Result<Vec<Entry>> {
+        let page = vault.storage.scan(Scan {
+            prefix: &self.prefix,
+            after: self.after.as_deref(),
+            limit: PAGE,
+            want: Want::Values,
+        })?;
+        self.ended = !page.more;
+        if let Some(last) = page.entries.last() {
+            self.after = Some(last.key.clone());
+        }
+        Ok(page.entries)
+    }
+}
+
+/// The current records of a subject; made by `Session::list`.
+///
+/// Records come in an order that tells nothing. What is written while the walk goes on may or may
+/// not be seen.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// for info in chart.list(&Subject::patient("MRN-1042")?)? {
+///     assert_eq!(info?.name(), "Observation/bp");
+/// }
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Records<'a> {
+    vault: &'a Vault,
+    subject: Subject,
+    held: Arc<Held>,
+    walk: Walk,
+    ready: VecDeque<Result<RecordInfo>>,
+}
+
+impl<'a> Records<'a> {
+    fn fetch(&mut self) -> Result<()> {
+        let page = self.walk.page(self.vault)?;
+        if page.is_empty() && self.walk.ended {
+            // An erasure meanwhile must not look like a chart that ends here.
+            self.refresh()?;
+        }
+        for entry in page {
+            let found = self.info(entry).transpose();
+            self.ready.extend(found);
+        }
+        Ok(())
+    }
+
+    fn info(&mut self, entry: Entry) -> Result<Option<RecordInfo>> {
+        let (record, _) = layout::record_of(&entry.key).ok_or(Error::Malformed)?;
+        let address = Address {
+            chart: chart_id(&self.held)?,
+            record,
+        };
+        let stored = Stored {
+            value: entry.value,
+            revision: entry.revision,
+        };
+        match open_info(&self.held, &address, stored) {
+            Err(Error::UnknownPatientKey) => {
+                self.refresh()?;
+                let stored = self.vault.read_one(&entry.key)?;
+                stored.map_or(Ok(None), |stored| open_info(&self.held, &address, stored))
+            }
+            found => found,
+        }
+    }
+
+    fn refresh(&mut self) -> Result<()> {
+        let (held, _) = self.vault.entry(&self.subject, Freshness::Fresh)?;
+        let held = held.ok_or(Error::Erased)?;
+        if chart_id(&held)? != chart_id(&self.held)? {
+            return Err(Error::Erased);
+        }
+        self.held = held;
+        Ok(())
+    }
+}
+
+fn open_info(held: &Held, address: &Address, stored: Stored) -> Result<Option<RecordInfo>> {
+    let head = Head::parse(&stored.value)?;
+    let key = reading::unwrap(held, &head, Place::Current)?;
+    let opened = envelope::open(stored.value, &head, address, None, &key)?;
+    let tag = crypto::record_tag(held.chart()?.name_key(), &opened.meta.name)?;
+    if tag != address.record {
+        return Err(Error::NotAuthentic);
+    }
+    let info = reading::info(&head, &opened);
+    Ok((!info.is_retraction()).then_some(info))
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<RecordInfo>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() && !self.walk.ended {
+            if let Err(error) = self.fetch() {
+                self.walk.ended = true;
+                self.ready.push_back(Err(error));
+            }
+        }
+        self.ready.pop_front()
+    }
+}
+
+impl std::fmt::Debug for Records<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Records(..)")
+    }
+}
+
+/// The live subjects of a vault; made by `Session::subjects`.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Operations);
+/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// let subjects = chart.subjects()?.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(subjects, [Subject::patient("MRN-1042")?]);
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Subjects<'a> {
+    vault: &'a Vault,
+    walk: Walk,
+    ready: VecDeque<Result<Subject>>,
+}
+
+impl Subjects<'_> {
+    fn fetch(&mut self) -> Result<()> {
+        for entry in self.walk.page(self.vault)? {
+            let subject = self.subject(entry).transpose();
+            self.ready.extend(subject);
+        }
+        Ok(())
+    }
+
+    fn subject(&self, entry: Entry) -> Result<Option<Subject>> {
+        let tag = layout::entry_tag(&entry.key).ok_or(Error::Malformed)?;
+        let stored = Stored {
+            value: entry.value,
+            revision: entry.revision,
+        };
+        let held = match self.vault.open_entry(tag, stored) {
+            // Sealed again, under a master key that has gone since, between scan and look.
+            Err(Error::UnknownMasterKey) => match self.vault.read_one(&entry.key)? {
+                Some(stored) => self.vault.open_entry(tag, stored)?,
+                None => return Ok(None),
+            },
+            opened => opened?,
+        };
+        let live = held.entry.chart().is_some();
+        Ok(live.then(|| held.entry.subject().clone()))
+    }
+}
+
+impl Iterator for Subjects<'_> {
+    type Item = Result<Subject>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() && !self.walk.ended {
+            if let Err(error) = self.fetch() {
+                self.walk.ended = true;
+                self.ready.push_back(Err(error));
+            }
+        }
+        self.ready.pop_front()
+    }
+}
+
+impl std::fmt::Debug for Subjects<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Subjects(..)")
+    }
+}
+
+impl Vault {
+    /// `None` where the subject was never seen.
+    pub(super) fn list(&self, subject: &Subject) -> Result<Option<Records<'_>>> {
+        let (held, _) = self.entry(subject, Freshness::Fresh)?;
+        let Some(held) = held else {
+            return Ok(None);
+        };
+        let chart = chart_id(&held)?;
+        Ok(Some(Records {
+            vault: self,
+            subject: subject.clone(),
+            held,
+            walk: Walk::new(layout::chart(b'r', &chart)),
+            ready: VecDeque::new(),
+        }))
+    }
+
+    pub(super) fn subjects(&self) -> Result<Subjects<'_>> {
+        self.header()?;
+        Ok(Subjects {
+            vault: self,
+            walk: Walk::new(layout::ENTRIES.to_vec()),
+            ready: VecDeque::new(),
+        })
+    }
+}

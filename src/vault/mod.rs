@@ -1,0 +1,199 @@
+//! Sessions, put and get, rotation, erasure.
+//!
+//! Promises: what was acknowledged can be read until it is erased; any prefix of any transaction
+//! leaves a correct vault; nothing is acknowledged before its last check.
+//! May not know: cipher or key-derivation crates, or what kind of storage it stands on beyond
+//! whether that is transactional.
+
+mod census;
+mod clock;
+mod document;
+mod entries;
+mod erasure;
+mod header;
+mod layout;
+mod listing;
+mod opening;
+mod options;
+mod progress;
+mod reading;
+mod recovery;
+mod report;
+mod rotation;
+mod session;
+mod slots;
+mod upload;
+mod writing;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+pub use census::{KeyCensus, KeyCount};
+pub use clock::{Clock, SystemClock};
+pub use document::{Document, Expected, Record, RecordInfo};
+pub use listing::{Records, Subjects};
+pub use options::VaultOptions;
+pub use progress::{Activity, Progress, Step};
+pub use recovery::RecoveryKit;
+pub use report::{ErasureReport, ReencryptionReport, RotationReport};
+pub use session::Session;
+pub use slots::RootRotationReport;
+
+use crate::error::{Error, Result};
+use crate::id::{Actor, Purpose};
+use crate::keys::Credential;
+use crate::storage::{CommitError, Committed, Storage, Transaction};
+use entries::EntryCache;
+use header::HeaderCell;
+use progress::Counter;
+
+/// How long a header or a patient entry may be held in memory before storage is asked again.
+const HELD_AT_MOST: Duration = Duration::from_secs(60);
+/// How often an operation looks again before it gives way to whoever keeps winning.
+const ROUNDS: u32 = 64;
+
+/// A vault: records under envelope encryption in a storage.
+///
+/// It can be shared between threads. Dropping it, or [`Vault::lock`], wipes its keys.
+///
+/// ```
+/// use chartlock::{Actor, Purpose, RecordId, Vault, keys::Passphrase, storage::MemoryStorage};
+///
+/// let vault = Vault::create(MemoryStorage::new(), &Passphrase::new("correct horse battery staple"))?;
+/// let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+///
+/// let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
+/// chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+/// let record = chart.get(&id)?.expect("just written");
+/// assert_eq!(&record[..], br#"{"systolic":120,"diastolic":80}"#);
+///
+/// vault.rotate_master_key()?; // no record is rewritten
+/// # Ok::<(), chartlock::Error>(())
+/// ```
+pub struct Vault {
+    storage: Box<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    grace: Duration,
+    header: HeaderCell,
+    entries: EntryCache,
+    read_only: AtomicBool,
+    watcher: RwLock<Option<Arc<dyn Progress>>>,
+}
+
+impl Vault {
+    /// Creates a vault in an empty storage, with one slot for `credential`.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] when the storage holds anything at all; nothing is changed then. Errors
+    /// of the credential and of the storage.
+    pub fn create(storage: impl Storage + 'static, credential: &dyn Credential) -> Result<Self> {
+        VaultOptions::new().create(storage, credential)
+    }
+
+    /// Opens a vault. Nothing is written, whether the credential fits or not.
+    ///
+    /// # Errors
+    /// [`Error::NoVault`] without a header, [`Error::WrongKey`] when no slot opens,
+    /// [`Error::HeaderDamaged`] when a slot opens and the keyring behind it does not,
+    /// [`Error::Malformed`] and [`Error::Unsupported`] for a header that this release cannot read.
+    pub fn open(storage: impl Storage + 'static, credential: &dyn Credential) -> Result<Self> {
+        VaultOptions::new().open(storage, credential)
+    }
+
+    /// Opens, for reading only, a vault whose header is older than its data
+    /// ([`Error::HeaderRolledBack`]). Entries sealed under master keys that the old header does not
+    /// hold stay unreadable. See [`Vault::make_writable`].
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`].
+    pub fn open_rolled_back(
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<Self> {
+        VaultOptions::new().open_rolled_back(storage, credential)
+    }
+
+    /// A session: who acts, and why. There is no other way to a record.
+    pub fn session(&self, actor: Actor, purpose: Purpose) -> Session<'_> {
+        Session::new(self, actor, purpose)
+    }
+
+    /// Wipes the vault's keys from memory as soon as operations under way end. Whatever is called
+    /// then answers [`Error::Locked`].
+    pub fn lock(&self) {
+        self.header.lock();
+        self.entries.clear();
+    }
+
+    /// Tells `progress` from now on how long operations get on.
+    pub fn observe(&self, progress: impl Progress + 'static) {
+        let mut watcher = self.watcher.write().unwrap_or_else(PoisonError::into_inner);
+        *watcher = Some(Arc::new(progress));
+    }
+
+    fn new(storage: Box<dyn Storage>, options: VaultOptions, header: HeaderCell) -> Self {
+        let grace = options.grace_on(&*storage);
+        Self {
+            storage,
+            clock: options.clock,
+            grace,
+            header,
+            entries: EntryCache::default(),
+            read_only: AtomicBool::new(false),
+            watcher: RwLock::new(None),
+        }
+    }
+
+    fn watcher(&self) -> Option<Arc<dyn Progress>> {
+        let watcher = self.watcher.read().unwrap_or_else(PoisonError::into_inner);
+        watcher.clone()
+    }
+
+    fn require_writable(&self) -> Result<()> {
+        if self.read_only.load(Ordering::Acquire) {
+            return Err(Error::ReadOnly);
+        }
+        Ok(())
+    }
+
+    /// One transaction; a backend that answers none leaves the outcome unknown.
+    fn commit(&self, transaction: Transaction) -> std::result::Result<Committed, CommitError> {
+        let mut results = self.storage.commit(&[transaction]);
+        results.pop().unwrap_or(Err(CommitError::Unknown))
+    }
+
+    /// Waits so that whatever was sent under a key of before has landed or failed.
+    fn wait_out_grace(&self, watcher: Option<&dyn Progress>) {
+        if self.grace.is_zero() {
+            return;
+        }
+        let mut counter = Counter::new(watcher, progress::Activity::Waiting);
+        let end = self.clock.uptime() + self.grace;
+        loop {
+            let left = end.saturating_sub(self.clock.uptime());
+            if left.is_zero() {
+                return;
+            }
+            let nap = left.min(Duration::from_secs(1));
+            self.clock.sleep(nap);
+            counter.add(nap.as_secs());
+        }
+    }
+
+    /// Gives whoever else is at it some time; a little more each round.
+    fn back_off(&self, round: u32) {
+        if round > 1 {
+            let millis = u64::from(round.min(16));
+            self.clock.sleep(Duration::from_millis(millis));
+        }
+    }
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vault")
+            .field("storage", &self.storage)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! How far a long operation has come.
+
+use std::fmt;
+
+/// What a long operation is doing.
+///
+/// ```
+/// # use chartlock::Activity;
+/// assert_eq!(format!("{}", Activity::Rewrapping), "re-wrapping data keys");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Activity {
+    /// Sealing patient entries under another master key; counts entries.
+    Resealing,
+    /// Wrapping data keys under another patient key; counts record versions.
+    Rewrapping,
+    /// Sealing content again under new data keys; counts record versions.
+    Reencrypting,
+    /// Counting what hangs on each key; counts objects.
+    Counting,
+    /// Waiting until writes under a former key have landed or failed; counts seconds.
+    Waiting,
+    /// Removing an erased patient's objects; counts objects.
+    Erasing,
+}
+
+impl fmt::Display for Activity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resealing => "sealing patient entries",
+            Self::Rewrapping => "re-wrapping data keys",
+            Self::Reencrypting => "encrypting again",
+            Self::Counting => "counting what hangs on each key",
+            Self::Waiting => "waiting for late writes",
+            Self::Erasing => "erasing",
+        })
+    }
+}
+
+/// One report of progress.
+///
+/// ```
+/// # use chartlock::{Activity, Step};
+/// let step = Step { activity: Activity::Erasing, done: 3 };
+/// assert_eq!(step.done, 3);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// What is being done.
+    pub activity: Activity,
+    /// How much of it was done so far. The end is not known before: the walks are online.
+    pub done: u64,
+}
+
+/// Is told how long operations get on. Any `Fn(Step)` is one.
+///
+/// ```
+/// # use chartlock::{Progress, Step};
+/// fn watch(progress: impl Progress) {}
+/// watch(|step: Step| println!("{}: {}", step.activity, step.done));
+/// ```
+pub trait Progress: Send + Sync {
+    /// Takes note of a step; called on the thread that does the work, so it should return soon.
+    fn step(&self, step: Step);
+}
+
+impl<F: Fn(Step) + Send + Sync> Progress for F {
+    fn step(&self, step: Step) {
+        self(step);
+    }
+}
+
+/// Counts one activity for whoever watches.
+pub(super) struct Counter<'a> {
+    watcher: Option<&'a dyn Progress>,
+    step: Step,
+}
+
+impl<'a> Counter<'a> {
+    pub(super) fn new(watcher: Option<&'a dyn Progress>, activity: Activity) -> Self {
+        let step = Step { activity, done: 0 };
+        Self { watcher, step }
+    }
+
+    pub(super) fn add(&mut self, count: u64) {
+        self.step.done += count;
+        if let Some(watcher) = self.watcher
+            && count > 0
+        {
+            watcher.step(self.step);
+        }
+    }
+}

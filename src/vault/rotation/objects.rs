@@ -1,0 +1,310 @@
+//! One pass over the record versions of a chart: each is checked, re-wrapped or sealed again.
+
+use crate::crypto::{ChartId, DataKey, Place, StreamId};
+use crate::envelope::{self, Address, Body, Content, HEAD, Head};
+use crate::error::{Error, Result};
+use crate::keys::wrap;
+use crate::storage::{CommitError, Entry, Expect, Scan, Stored, Transaction, Want};
+use crate::vault::entries::{Held, chart_id};
+use crate::vault::progress::Counter;
+use crate::vault::report::ReencryptionReport;
+use crate::vault::upload::Upload;
+use crate::vault::writing::seal_under_active;
+use crate::vault::{Vault, layout, reading};
+
+/// Versions fetched, and changed, at a time.
+const PAGE: usize = 256;
+
+/// What is done to a version that is not under the active patient key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Its data key is wrapped again.
+    Rewrap,
+    /// Its content is sealed again under a new data key.
+    Reencrypt,
+}
+
+/// What a pass over a chart found.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// Versions not under the active key, whether or not this pass changed that.
+    pub(super) stale: u64,
+    pub(super) blocking: u64,
+    pub(super) orphaned: u64,
+    /// A version names a key that this pass's entry does not hold: another rotation is under way.
+    pub(super) unknown: u64,
+}
+
+/// A version, where it stands.
+struct Object {
+    key: Vec<u8>,
+    address: Address,
+    place: Place,
+    /// The version in the storage key of an earlier one.
+    version: Option<u64>,
+}
+
+impl Vault {
+    /// Records before history: a version that a put moves aside meanwhile is met in `h`.
+    pub(super) fn walk_chart(
+        &self,
+        held: &Held,
+        work: Work,
+        report: &mut ReencryptionReport,
+        counter: &mut Counter<'_>,
+    ) -> Result<Pass> {
+        let chart = chart_id(held)?;
+        let mut pass = Pass::default();
+        for place in [Place::Current, Place::Earlier] {
+            let prefix = layout::chart(place.code(), &chart);
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page = self.storage.scan(Scan {
+                    prefix: &prefix,
+                    after: after.as_deref(),
+                    limit: PAGE,
+                    want: Want::Head(HEAD),
+                })?;
+                if let Some(last) = page.entries.last() {
+                    after = Some(last.key.clone());
+                }
+                let count = page.entries.len() as u64;
+                let stale = self.stale_of(held, &chart, place, page.entries, &mut pass);
+                self.renew(held, work, stale, report, &mut pass)?;
+                counter.add(count);
+                if !page.more {
+                    break;
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    /// Those not under the active key. The others must unwrap: a number is not to be believed.
+    fn stale_of(
+        &self,
+        held: &Held,
+        chart: &ChartId,
+        place: Place,
+        entries: Vec<Entry>,
+        pass: &mut Pass,
+    ) -> Vec<Object> {
+        let mut stale = Vec::new();
+        for Entry { key, value, .. } in entries {
+            let Some((record, version)) = layout::record_of(&key) else {
+                pass.blocking += 1;
+                continue;
+            };
+            let address = Address {
+                chart: *chart,
+                record,
+            };
+            let object = Object {
+                key,
+                address,
+                place,
+                version,
+            };
+            match self.is_active(held, &object, &value) {
+                Ok(true) => {}
+                Ok(false) => stale.push(object),
+                Err(error) => self.count_unopened_version(held, &value, error, pass),
+            }
+        }
+        stale
+    }
+
+    fn is_active(&self, held: &Held, object: &Object, value: &[u8]) -> Result<bool> {
+        let (head, _) = open_head(held, object, value)?;
+        Ok(head.key_number == held.chart()?.active_key().number)
+    }
+
+    fn count_unopened_version(&self, held: &Held, value: &[u8], error: Error, pass: &mut Pass) {
+        let number = Head::parse(value).map(|head| head.key_number);
+        let retired = number.is_ok_and(|number| held.entry.was_retired(number));
+        match error {
+            Error::UnknownPatientKey if retired && !self.storage.is_transactional() => {
+                pass.orphaned += 1;
+            }
+            Error::UnknownPatientKey => pass.unknown += 1,
+            _ => pass.blocking += 1,
+        }
+    }
+
+    fn renew(
+        &self,
+        held: &Held,
+        work: Work,
+        stale: Vec<Object>,
+        report: &mut ReencryptionReport,
+        pass: &mut Pass,
+    ) -> Result<()> {
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = stale.iter().map(|object| &object.key[..]).collect();
+        let values = self.storage.read(&keys)?;
+        let mut changes = Vec::new();
+        for (object, stored) in stale.iter().zip(values) {
+            pass.stale += 1;
+            // Gone since: moved aside or erased.
+            let Some(stored) = stored else { continue };
+            let change = match work {
+                Work::Rewrap => rewrap(held, object, stored),
+                Work::Reencrypt => self.reencrypted(held, object, stored),
+            };
+            match change {
+                Ok(change) => changes.push(change),
+                Err(error @ (Error::Storage(_) | Error::Randomness | Error::Locked)) => {
+                    return Err(error);
+                }
+                // Counted by the pass that finds it standing still.
+                Err(Error::UnknownPatientKey) => {}
+                Err(_) => {
+                    pass.stale -= 1;
+                    pass.blocking += 1;
+                }
+            }
+        }
+        self.commit_changes(changes, work, report)
+    }
+
+    fn commit_changes(
+        &self,
+        changes: Vec<Change>,
+        work: Work,
+        report: &mut ReencryptionReport,
+    ) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (transactions, changes): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .map(|change| (change.transaction, (change.bytes, change.streams)))
+            .unzip();
+        let results = self.storage.commit(&transactions);
+        for ((bytes, streams), result) in changes.into_iter().zip(results) {
+            match result {
+                Ok(_) => {
+                    match work {
+                        Work::Rewrap => report.rewrapped += 1,
+                        Work::Reencrypt => report.reencrypted += 1,
+                    }
+                    report.bytes += bytes;
+                    if let Some((upload, former)) = streams {
+                        self.remove_segments(&upload.chart, &former)?;
+                    }
+                }
+                Err(CommitError::Io(error)) => return Err(error.into()),
+                Err(CommitError::Conflict { operation }) => {
+                    // On storage that is not transactional the record may name the new stream
+                    // already, when only a later check failed.
+                    let surely_not = self.storage.is_transactional() || operation <= 1;
+                    if let (Some((upload, _)), true) = (streams, surely_not) {
+                        self.discard(&upload);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
+    fn reencrypted(&self, held: &Held, object: &Object, stored: Stored) -> Result<Change> {
+        let (head, key) = open_head(held, object, &stored.value)?;
+        let opened = envelope::open(stored.value, &head, &object.address, None, &key)?;
+        let mut transaction = Transaction::new();
+        let mut streams = None;
+        let suite = self.header()?.header.suite();
+        let (body, bytes) = match &opened.content {
+            Content::Inline(buffer, range) => {
+                let content = buffer.get(range.clone()).unwrap_or_default();
+                (Body::Inline(content), content.len() as u64)
+            }
+            Content::Retraction => (Body::Retraction, 0),
+            Content::Segmented {
+                stream,
+                key,
+                length,
+            } => {
+                let chart = &object.address.chart;
+                let content = self.download(head.suite, chart, stream, key, *length)?;
+                let upload = self.upload(suite, chart, &content)?;
+                let intent = Expect::Unchanged(upload.intent.clone());
+                transaction = transaction.check(upload.intent_key(), intent);
+                let (upload, _) = streams.insert((upload, *stream));
+                let body = Body::Segmented {
+                    stream: upload.stream,
+                    key: &upload.key,
+                    length: *length,
+                };
+                (body, *length)
+            }
+        };
+        let value = seal_under_active(
+            held,
+            &object.address,
+            suite,
+            head.version,
+            &opened.meta,
+            body,
+            object.place,
+            DataKey::random()?,
+        )?;
+        transaction = transaction
+            .put(&object.key[..], value, Expect::Unchanged(stored.revision))
+            .check(held.key(), held.expect());
+        if let Some((upload, _)) = &streams {
+            transaction = transaction.delete(upload.intent_key());
+        }
+        Ok(Change {
+            transaction,
+            bytes,
+            streams,
+        })
+    }
+}
+
+/// A version to be replaced.
+struct Change {
+    transaction: Transaction,
+    /// Content sealed again.
+    bytes: u64,
+    /// The new stream, and the former one, of a segmented record.
+    streams: Option<(Upload, StreamId)>,
+}
+
+/// The head of a version, once its data key is known to belong to this record, version and place.
+fn open_head(held: &Held, object: &Object, value: &[u8]) -> Result<(Head, DataKey)> {
+    let head = match object.version {
+        Some(version) => reading::earlier_head(value, version)?,
+        None => Head::parse(value)?,
+    };
+    let key = reading::unwrap(held, &head, object.place)?;
+    envelope::admit(&head, &object.address, &key)?;
+    Ok((head, key))
+}
+
+/// `[ put re-wrapped Unchanged ]`
+fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Change> {
+    let (head, key) = open_head(held, object, &stored.value)?;
+    let active = held.chart()?.active_key();
+    let number = active.number;
+    let commitment = &head.commitment;
+    let wrapped = wrap::wrap(
+        head.suite,
+        &active.key,
+        object.place,
+        number,
+        commitment,
+        &key,
+    )?;
+    let value = envelope::rewrapped(stored.value, number, &wrapped)?;
+    let expect = Expect::Unchanged(stored.revision);
+    Ok(Change {
+        transaction: Transaction::new().put(&object.key[..], value, expect),
+        bytes: 0,
+        streams: None,
+    })
+}

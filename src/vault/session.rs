@@ -1,0 +1,219 @@
+//! The verbs on records, for somebody who acts for a purpose.
+
+use super::document::{Document, Expected, Record, RecordInfo};
+use super::listing::Subjects;
+use super::report::ErasureReport;
+use super::writing::Job;
+use super::{Records, Vault};
+use crate::error::{Error, Result};
+use crate::id::{Actor, Purpose, RecordId, Subject};
+
+/// Who acts on a vault, and why; made by [`Vault::session`].
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
+///
+/// let first = chart.put(&id, b"penicillin")?;
+/// chart.put_if(&id, Expected::Version(first), b"penicillin, latex")?;
+/// assert_eq!(chart.put_if(&id, Expected::Version(first), b"none"), Err(Error::Conflict));
+///
+/// assert_eq!(&chart.get_version(&id, 1)?.expect("kept")[..], b"penicillin");
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Session<'a> {
+    vault: &'a Vault,
+    actor: Actor,
+    purpose: Purpose,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(vault: &'a Vault, actor: Actor, purpose: Purpose) -> Self {
+        Self {
+            vault,
+            actor,
+            purpose,
+        }
+    }
+
+    /// Who acts.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Why.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Writes the next version of a record and returns its number: 1 for a new record.
+    ///
+    /// When it returns, the version is durable and earlier ones are still readable. Content beyond
+    /// 64 KiB is stored in segments. A subject that was never seen begins a chart.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] for a document out of bounds, [`Error::Erased`] for an erased
+    /// subject, [`Error::Undecided`] when the storage never confirmed the outcome,
+    /// [`Error::Contended`] when others kept winning, [`Error::ReadOnly`], [`Error::Locked`]; errors
+    /// of the storage, and the failure classes of what stands there already.
+    pub fn put<'d>(&self, id: &'d RecordId, document: impl Into<Document<'d>>) -> Result<u64> {
+        self.put_if(id, Expected::Any, document)
+    }
+
+    /// As [`Session::put`], but only if the record is as `expected`.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when it is not: read again, merge, and put with the version that was
+    /// read. Else those of [`Session::put`].
+    pub fn put_if<'d>(
+        &self,
+        id: &'d RecordId,
+        expected: Expected,
+        document: impl Into<Document<'d>>,
+    ) -> Result<u64> {
+        let job = Job::put(id, &document.into(), expected, self.vault.clock.now())?;
+        self.one(job)?.ok_or(Error::Contended)
+    }
+
+    /// Writes many records in one durable commit: each has an outcome of its own, in their order.
+    ///
+    /// All or nothing holds for each record, not for the batch. A record that appears twice gets
+    /// two versions. Content beyond 64 KiB is uploaded before, one record at a time.
+    ///
+    /// # Errors
+    /// Each outcome as of [`Session::put`]; [`Error::InvalidMetadata`] before anything is written.
+    pub fn put_many<'d>(
+        &self,
+        records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
+    ) -> Result<Vec<Result<u64>>> {
+        let now = self.vault.clock.now();
+        let jobs = records
+            .into_iter()
+            .map(|(id, document)| Job::put(id, &document, Expected::Any, now))
+            .collect::<Result<Vec<_>>>()?;
+        let outcomes = self.vault.write(jobs).into_iter();
+        Ok(outcomes
+            .map(|outcome| outcome?.ok_or(Error::Contended))
+            .collect())
+    }
+
+    /// The current version of a record; `None` when it never was, or was retracted.
+    ///
+    /// # Errors
+    /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage, and the
+    /// failure classes from [`Error::Malformed`] to [`Error::CurrentMissing`].
+    pub fn get(&self, id: &RecordId) -> Result<Option<Record>> {
+        self.vault.get(id)
+    }
+
+    /// One version of a record; `None` when it is not written yet, or is a retraction.
+    ///
+    /// # Errors
+    /// [`Error::HistoryGap`] when it was written and is gone; else those of [`Session::get`].
+    pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
+        self.vault.get_version(id, version)
+    }
+
+    /// All versions of a record, the first one first, retractions included; empty when it never was.
+    ///
+    /// # Errors
+    /// [`Error::HistoryGap`] when one is missing; else those of [`Session::get`].
+    pub fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
+        self.vault.history(id)
+    }
+
+    /// The current records of a subject, without retracted ones; empty for a subject never seen.
+    /// Names are sealed with the records, so this opens each of them.
+    ///
+    /// # Errors
+    /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage. The walk
+    /// itself yields an error for each record that does not open, and goes on.
+    pub fn list(&self, subject: &Subject) -> Result<impl Iterator<Item = Result<RecordInfo>> + 'a> {
+        let records: Option<Records<'a>> = self.vault.list(subject)?;
+        Ok(records.into_iter().flatten())
+    }
+
+    /// The live subjects of the vault, in an order that tells nothing.
+    ///
+    /// # Errors
+    /// [`Error::Locked`]. The walk itself yields an error for each entry that does not open, and
+    /// goes on.
+    pub fn subjects(&self) -> Result<Subjects<'a>> {
+        self.vault.subjects()
+    }
+
+    /// Retracts a record: writes a version without content. Earlier versions stay readable.
+    /// `None` when there was nothing to retract.
+    ///
+    /// # Errors
+    /// Those of [`Session::put`].
+    pub fn remove(&self, id: &RecordId) -> Result<Option<u64>> {
+        self.remove_if(id, Expected::Any)
+    }
+
+    /// As [`Session::remove`], but only if the record is as `expected`.
+    ///
+    /// # Errors
+    /// Those of [`Session::put_if`].
+    pub fn remove_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
+        let job = Job::remove(id, expected, self.vault.clock.now())?;
+        self.one(job)
+    }
+
+    /// Erases a subject: destroys the keys of its chart, then removes what they sealed. Every
+    /// record and version becomes unreadable, here and in every copy of the data that is kept
+    /// without the keys of its time. An erasure that broke off is finished by calling it again.
+    ///
+    /// It does not reach copies of keys *and* data that were taken before: see the report.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Unsupported`] under a hold or
+    /// retention set by a newer release, [`Error::Contended`], [`Error::ReadOnly`],
+    /// [`Error::Locked`] and errors of the storage.
+    pub fn erase_patient(&self, subject: &Subject) -> Result<ErasureReport> {
+        self.vault.erase(subject)
+    }
+
+    /// Starts a fresh chart for a subject that was erased and has returned. Nothing of before can
+    /// reach it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Conflict`] for one that is not
+    /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
+    pub fn readmit_patient(&self, subject: &Subject) -> Result<()> {
+        self.vault.readmit(subject)
+    }
+
+    fn one(&self, job: Job<'_>) -> Result<Option<u64>> {
+        let mut outcomes = self.vault.write(vec![job]);
+        outcomes.pop().unwrap_or(Err(Error::Contended))
+    }
+}
+
+/// Values that implement serde's traits, as JSON.
+#[cfg(feature = "json")]
+impl Session<'_> {
+    /// Puts a value as JSON, with content type `application/json`.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when the value has no JSON form; else those of [`Session::put`].
+    pub fn put_json<T: serde::Serialize + ?Sized>(&self, id: &RecordId, value: &T) -> Result<u64> {
+        let json = serde_json::to_vec(value).map_err(|_| Error::Json)?;
+        let json = zeroize::Zeroizing::new(json);
+        self.put(id, Document::new(&*json).content_type("application/json"))
+    }
+
+    /// The current version of a record, as a value.
+    ///
+    /// # Errors
+    /// [`Error::Json`] when the record is no such value; else those of [`Session::get`].
+    pub fn get_json<T: serde::de::DeserializeOwned>(&self, id: &RecordId) -> Result<Option<T>> {
+        let record = self.get(id)?;
+        record
+            .map(|record| serde_json::from_slice(&record).map_err(|_| Error::Json))
+            .transpose()
+    }
+}

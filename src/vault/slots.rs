@@ -1,0 +1,139 @@
+//! Who can open a vault.
+
+use serde::Serialize;
+
+use super::Vault;
+use super::header::HeaderChange;
+use crate::error::Result;
+use crate::keys::{Credential, SlotInfo};
+
+/// What a root-key rotation did.
+///
+/// ```
+/// # use chartlock::*;
+/// # let passphrase = keys::Passphrase::new("correct horse");
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &passphrase)?;
+/// let report = vault.rotate_root_key(&[&passphrase], &[])?;
+/// assert_eq!(report.slots_kept, 1);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RootRotationReport {
+    /// Slots that hold the new root key.
+    pub slots_kept: u64,
+    /// Slots that were dropped.
+    pub slots_dropped: u64,
+    /// Whether bytes of the former header may still be on the medium.
+    pub purge_deferred: bool,
+    /// Recovery kits exported before hold the former root key: export a new one.
+    pub recovery_kits_stale: bool,
+}
+
+impl Vault {
+    /// The slots of the header: their ids and kinds. Nobody can tell from them what opens them.
+    ///
+    /// # Errors
+    /// [`Error::Locked`](crate::Error::Locked) and errors of the storage.
+    pub fn slots(&self) -> Result<Vec<SlotInfo>> {
+        Ok(self.reload_header()?.header.slots())
+    }
+
+    /// Adds a slot, so that `credential` opens the vault too. Returns the slot's id.
+    ///
+    /// # Errors
+    /// [`Error::TooManySlots`](crate::Error::TooManySlots) beyond 16; errors of the credential and
+    /// of the storage. After [`Error::Undecided`](crate::Error::Undecided), list the slots.
+    pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
+        let mut added = 0;
+        self.change_slots(|header, root| {
+            added = header.add_slot(root, credential)?;
+            Ok(())
+        })?;
+        Ok(added)
+    }
+
+    /// Gives a slot to another credential: a new passphrase, say.
+    ///
+    /// It does not undo what the former credential could do: whoever holds it *and* an old copy of
+    /// the header has the root key, which stays. When a person or a credential leaves, use
+    /// [`Vault::rotate_root_key`].
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot); else those of [`Vault::add_slot`].
+    pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
+        self.change_slots(|header, root| header.replace_slot(root, id, credential))
+    }
+
+    /// Removes a slot, never the last one. What [`Vault::replace_slot`] does not undo, this does not
+    /// either.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot), [`Error::LastSlot`](crate::Error::LastSlot),
+    /// and errors of the storage.
+    pub fn remove_slot(&self, id: u16) -> Result<()> {
+        self.change_slots(|header, _| header.remove_slot(id))
+    }
+
+    /// Draws a new root key, for when a person or a credential leaves. The slots that stay must be
+    /// opened: `keep` brings their credentials. Slots that go are named in `drop`.
+    ///
+    /// It does not undo what was copied before: whoever holds a former credential and an old copy
+    /// of the header still has the keyring of that time, and so every key in it. Rotate the master
+    /// key next, and re-encrypt if they may hold a copy of the records as well.
+    ///
+    /// # Errors
+    /// [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is neither
+    /// opened nor named, [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens
+    /// nothing that stays, [`Error::LastSlot`](crate::Error::LastSlot) when none stays; errors of
+    /// the credentials and of the storage. Nothing is changed then.
+    pub fn rotate_root_key(
+        &self,
+        keep: &[&dyn Credential],
+        drop: &[u16],
+    ) -> Result<RootRotationReport> {
+        let mut before_count = 0;
+        let (after, purge_deferred) = self.change_header(|before| {
+            let mut header = before.header.clone();
+            before_count = header.slots().len();
+            let root = header.rotate_root(keep, drop)?;
+            Ok(HeaderChange {
+                value: header.sealed_with(
+                    &root,
+                    &before.keyring_to_change()?,
+                    before.next_generation()?,
+                )?,
+                new_root: Some(root),
+                destroying: true,
+            })
+        })?;
+        let kept = after.header.slots().len();
+        Ok(RootRotationReport {
+            slots_kept: kept as u64,
+            slots_dropped: before_count.saturating_sub(kept) as u64,
+            purge_deferred,
+            recovery_kits_stale: true,
+        })
+    }
+
+    /// `[ put v (one slot added, replaced or removed), generation+1, Unchanged ]`
+    fn change_slots(
+        &self,
+        mut change: impl FnMut(&mut crate::keys::header::Header, &crate::crypto::RootKey) -> Result<()>,
+    ) -> Result<()> {
+        self.change_header(|before| {
+            let mut header = before.header.clone();
+            change(&mut header, &before.root)?;
+            Ok(HeaderChange {
+                value: header.sealed_with(
+                    &before.root,
+                    &before.keyring_to_change()?,
+                    before.next_generation()?,
+                )?,
+                new_root: None,
+                destroying: false,
+            })
+        })?;
+        Ok(())
+    }
+}

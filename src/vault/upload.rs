@@ -1,0 +1,167 @@
+//! Content beyond the inline limit: segments written before, and read after, the record itself.
+
+use super::{Vault, layout};
+use crate::crypto::{self, ChartId, StreamId, StreamKey, Suite};
+use crate::envelope::{Intent, Stream};
+use crate::error::{Error, Result};
+use crate::secret::{Plaintext, plaintext};
+use crate::storage::{CommitError, Expect, Revision, Scan, Transaction, Want};
+
+/// Segments sent in one commit: 8 MiB that share a sync.
+const SEGMENTS_AT_ONCE: u32 = 8;
+/// Most bytes of one record that are held in memory whole.
+const WHOLE_MAX: u64 = 4 << 30;
+
+/// A content stream whose segments are in storage, kept there by its intent.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) chart: ChartId,
+    pub(super) stream: StreamId,
+    pub(super) key: StreamKey,
+    pub(super) length: u64,
+    pub(super) intent: Revision,
+}
+
+impl Upload {
+    /// Where its intent stands.
+    pub(super) fn intent_key(&self) -> Vec<u8> {
+        layout::intent(&self.chart, &self.stream)
+    }
+}
+
+impl Vault {
+    /// `[ put w Absent ] ; [ put s|i Absent ]*`. The stream id and key are drawn here: an upload
+    /// that broke off is never taken up again under the same key.
+    pub(super) fn upload(&self, suite: Suite, chart: &ChartId, content: &[u8]) -> Result<Upload> {
+        let (stream, key) = (crypto::fresh()?, StreamKey::random()?);
+        let length = content.len() as u64;
+        let sealer = Stream::new(suite, &key, chart, &stream, length)?;
+        let intent = Intent {
+            suite,
+            started_at: self.clock.now(),
+            writer: crypto::fresh()?,
+        };
+        let at = layout::intent(chart, &stream);
+        let transaction = Transaction::new().put(&at[..], intent.encode(), Expect::Absent);
+        let revision = self.put_own(transaction, &at)?;
+        let upload = Upload {
+            chart: *chart,
+            stream,
+            key,
+            length,
+            intent: revision,
+        };
+        if let Err(error) = self.upload_segments(&upload, &sealer, content) {
+            self.discard(&upload);
+            return Err(error);
+        }
+        Ok(upload)
+    }
+
+    fn upload_segments(&self, upload: &Upload, sealer: &Stream, content: &[u8]) -> Result<()> {
+        let segments = sealer.segments();
+        let mut first = 0;
+        while first < segments {
+            let next = segments.min(first + SEGMENTS_AT_ONCE);
+            let transactions = (first..next)
+                .map(|index| {
+                    let at = layout::segment(&upload.chart, &upload.stream, index);
+                    Ok(Transaction::new().put(at, sealer.seal(index, content)?, Expect::Absent))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let results = self.storage.commit(&transactions);
+            for (result, transaction) in results.into_iter().zip(transactions) {
+                match result {
+                    Ok(_) => {}
+                    Err(CommitError::Io(error)) => return Err(error.into()),
+                    Err(_) => {
+                        let at = transaction
+                            .operations()
+                            .first()
+                            .map(|put| put.key().to_vec());
+                        self.put_own(transaction, &at.unwrap_or_default())?;
+                    }
+                }
+            }
+            first = next;
+        }
+        Ok(())
+    }
+
+    /// A put of bytes that only this writer can have drawn, under a key that only it can know: what
+    /// stands there is its own, so it is sent until that is certain.
+    fn put_own(&self, transaction: Transaction, at: &[u8]) -> Result<Revision> {
+        for round in 0..super::ROUNDS {
+            self.back_off(round);
+            match self.commit(transaction.clone()) {
+                Ok(done) => {
+                    let revision = done.revisions.into_iter().next().flatten();
+                    return revision.ok_or(Error::Undecided);
+                }
+                Err(CommitError::Io(error)) => return Err(error.into()),
+                Err(_) => {}
+            }
+            if let Some(stored) = self.read_one(at)? {
+                return Ok(stored.revision);
+            }
+        }
+        Err(Error::Undecided)
+    }
+
+    /// Removes an upload that no record names. Best effort: what is left has no record and is
+    /// garbage; the intent goes last, so that it can be told as such.
+    pub(super) fn discard(&self, upload: &Upload) {
+        if self.remove_segments(&upload.chart, &upload.stream).is_ok() {
+            let _ = self.commit(Transaction::new().delete(upload.intent_key()));
+        }
+    }
+
+    /// Removes the segments of a stream that no record names any more.
+    pub(super) fn remove_segments(&self, chart: &ChartId, stream: &StreamId) -> Result<()> {
+        let prefix = layout::segments(chart, stream);
+        loop {
+            let page = self.storage.scan(Scan {
+                prefix: &prefix,
+                after: None,
+                limit: 1000,
+                want: Want::Keys,
+            })?;
+            let deletes: Vec<_> = page
+                .entries
+                .into_iter()
+                .map(|entry| Transaction::new().delete(entry.key))
+                .collect();
+            for result in self.storage.commit(&deletes) {
+                result.map_err(|error| match error {
+                    CommitError::Io(error) => error.into(),
+                    _ => Error::Undecided,
+                })?;
+            }
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The whole content of a stream.
+    pub(super) fn download(
+        &self,
+        suite: Suite,
+        chart: &ChartId,
+        stream: &StreamId,
+        key: &StreamKey,
+        length: u64,
+    ) -> Result<Plaintext> {
+        if length > WHOLE_MAX {
+            return Err(Error::TooLarge);
+        }
+        let opener = Stream::new(suite, key, chart, stream, length)?;
+        let mut content = plaintext(length as usize);
+        for index in 0..opener.segments() {
+            let segment = self.read_one(&layout::segment(chart, stream, index))?;
+            let segment = segment.ok_or(Error::SegmentMissing)?;
+            opener.open(index, segment.value, &mut content)?;
+        }
+        Ok(content)
+    }
+}
