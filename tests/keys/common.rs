@@ -1,16 +1,16 @@
 //! A cheap credential, and what several tests build.
 
-use chartlock::internals::crypto::{Suite, VaultId, patient_tag};
-use chartlock::internals::keys::{Header, Keyring, PatientEntry, seal_entry};
+use chartlock::internals::crypto::{RootKey, Suite, VaultId, patient_tag};
+use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, seal_entry};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::{Error, Subject};
 
-pub(crate) const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
-pub(crate) const NOW: i64 = 1_795_000_000_000;
+pub const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+pub const NOW: i64 = 1_795_000_000_000;
 
-/// Thirty-two fixed bytes as a credential; its parameters name it, as a key service's would.
+/// Thirty-two fixed bytes as a credential. It does not look at parameters: the vault must tell.
 #[derive(Debug)]
-pub(crate) struct Fixed(pub(crate) u8);
+pub struct Fixed(pub u8);
 
 impl Credential for Fixed {
     fn kind(&self) -> u16 {
@@ -26,55 +26,104 @@ impl Credential for Fixed {
     }
 }
 
-/// A service that is down when a slot is opened, and up when one is made.
+/// Like [`Fixed`], but it fails on every slot that is not its own.
 #[derive(Debug)]
-pub(crate) struct Down;
+pub struct Brittle(pub u8);
 
-impl Credential for Down {
+impl Credential for Brittle {
     fn kind(&self) -> u16 {
         0x7001
     }
 
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
-        Fixed(0xdd).enrol(context)
+        Fixed(self.0).enrol(context)
+    }
+
+    fn secret(&self, parameters: &[u8], at: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        match parameters == [self.0; 3] {
+            true => Fixed(self.0).secret(parameters, at),
+            false => Err(Error::CredentialUnavailable),
+        }
+    }
+}
+
+/// Another kind of slot, which the other credentials here know nothing of.
+#[derive(Debug)]
+pub struct Unknown;
+
+impl Credential for Unknown {
+    fn kind(&self) -> u16 {
+        0x7fff
+    }
+
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        Ok(((0..=255).collect(), SlotSecret::random()?))
     }
 
     fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
-        Err(Error::CredentialUnavailable)
+        Ok(None)
     }
 }
 
-pub(crate) struct Vault {
-    pub(crate) header: Header,
-    pub(crate) value: Vec<u8>,
-    pub(crate) keyring: Keyring,
+pub struct Vault {
+    pub header: Header,
+    pub value: Vec<u8>,
+    pub root: RootKey,
+    pub keyring: Keyring,
 }
 
 /// A vault that `Fixed(1)` opens.
-pub(crate) fn vault(suite: Suite) -> Vault {
+pub fn vault(suite: Suite) -> Vault {
     let keyring = Keyring::new(NOW).unwrap();
-    let (value, _) = Header::create(suite, &keyring, &Fixed(1)).unwrap();
+    let (value, root) = Header::create(suite, &keyring, &Fixed(1)).unwrap();
     let header = Header::parse(&value).unwrap();
     Vault {
         header,
         value,
+        root,
         keyring,
     }
 }
 
 impl Vault {
-    pub(crate) fn id(&self) -> &VaultId {
+    /// Stores the header as it is now.
+    pub fn store(&mut self) {
+        let next = self.header.generation() + 1;
+        self.value = (self.header)
+            .sealed_with(&self.root, &self.keyring, next)
+            .unwrap();
+        self.header = Header::parse(&self.value).unwrap();
+    }
+
+    pub fn id(&self) -> &VaultId {
         self.header.vault()
     }
 
-    pub(crate) fn tag(&self, subject: &Subject) -> [u8; 16] {
+    pub fn tag(&self, subject: &Subject) -> [u8; 16] {
         let key = &self.keyring.active_name_key().key;
         patient_tag(key, subject.kind(), subject.identifier()).unwrap()
     }
 
-    pub(crate) fn seal(&self, entry: &mut PatientEntry) -> Vec<u8> {
+    pub fn seal(&self, entry: &mut PatientEntry) -> Vec<u8> {
         let tag = self.tag(entry.subject());
         let master = self.keyring.active_master();
         seal_entry(self.header.suite(), master, self.id(), &tag, 1, entry).unwrap()
     }
+
+    pub fn open(&self, value: &[u8], subject: &Subject) -> Result<PatientEntry, Error> {
+        open_entry(value, &self.keyring, self.id(), &self.tag(subject))
+    }
+}
+
+pub fn subject() -> Subject {
+    Subject::patient("MRN-1042").unwrap()
+}
+
+/// Each copy of `value` with one bit flipped, and the byte in which.
+pub fn flips(value: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    (0..value.len() * 8).map(|bit| {
+        let mut flipped = value.to_vec();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        (bit / 8, flipped)
+    })
 }

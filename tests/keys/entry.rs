@@ -1,7 +1,7 @@
-//! Patient entries.
+//! What becomes of a patient entry.
 
-use chartlock::internals::keys::{PatientEntry, open_entry};
-use chartlock::{Error, Subject};
+use chartlock::Error;
+use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry};
 
 use crate::common::*;
 
@@ -9,17 +9,109 @@ use crate::common::*;
 fn an_entry_comes_back() {
     for suite in SUITES {
         let vault = vault(suite);
-        let subject = Subject::patient("MRN-1042").unwrap();
-        let mut entry = PatientEntry::new(subject.clone(), NOW).unwrap();
+        let mut entry = PatientEntry::new(subject(), NOW).unwrap();
         let value = vault.seal(&mut entry);
-        assert!(value.len() < 300, "{}", value.len());
-        let opened = open_entry(&value, &vault.keyring, vault.id(), &vault.tag(&subject)).unwrap();
-        assert_eq!(opened.subject(), &subject);
+        let opened = vault.open(&value, &subject()).unwrap();
+        assert_eq!(opened.subject(), &subject());
         assert_eq!((opened.sequence(), opened.generation()), (1, 1));
-        let (key, made) = (opened.active_key().unwrap(), entry.active_key().unwrap());
+        let (chart, made) = (opened.chart().unwrap(), entry.chart().unwrap());
+        assert_eq!(chart.id(), made.id());
+        assert_eq!(chart.created(), NOW);
+        assert_eq!(chart.name_key().expose(), made.name_key().expose());
+        let (key, made) = (chart.active_key(), made.active_key());
+        assert_eq!(key.number, made.number);
         assert_eq!(key.key.expose(), made.key.expose());
-        let other = vault.tag(&Subject::patient("MRN-1043").unwrap());
-        let swapped = open_entry(&value, &vault.keyring, vault.id(), &other);
-        assert_eq!(swapped.unwrap_err(), Error::NotAuthentic);
+    }
+}
+
+#[test]
+fn a_typical_entry_stays_below_300_bytes() {
+    let vault = vault(SUITES[0]);
+    let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
+    assert_eq!(value.len(), 88 + 183 + subject().identifier().len());
+}
+
+#[test]
+fn each_sealing_counts_and_has_its_own_salt() {
+    let vault = vault(SUITES[0]);
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    let first = vault.seal(&mut entry);
+    let mut opened = vault.open(&first, &subject()).unwrap();
+    let second = vault.seal(&mut opened);
+    assert_ne!(first[8..72], second[8..72]);
+    assert_eq!(vault.open(&second, &subject()).unwrap().sequence(), 2);
+}
+
+#[test]
+fn a_patient_key_is_rotated_and_retired() {
+    let vault = vault(SUITES[0]);
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    let first = entry.active_key().unwrap().number;
+    let second = entry.rotate_key(NOW + 1).unwrap();
+    let third = entry.rotate_key(NOW + 2).unwrap();
+    let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
+    let held: Vec<(u32, KeyState)> = (entry.chart().unwrap().keys())
+        .map(|key| (key.number, key.state))
+        .collect();
+    let expected = [
+        (third, KeyState::Active),
+        (second, KeyState::Inactive),
+        (first, KeyState::Inactive),
+    ];
+    assert_eq!(held, expected);
+    assert_eq!(entry.key(first).unwrap().created, NOW);
+    assert_eq!(entry.retire_inactive().unwrap(), [first, second]);
+    assert!(entry.retire_inactive().unwrap().is_empty());
+    let entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
+    assert!(entry.key(first).is_none() && entry.key(second).is_none());
+    assert!(entry.was_retired(first) && entry.was_retired(second));
+    assert!(!entry.was_retired(third));
+    assert_eq!(entry.active_key().unwrap().number, third);
+}
+
+#[test]
+fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
+    let vault = vault(SUITES[0]);
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    let first = *entry.chart().unwrap().id();
+    assert_eq!(entry.finish_erasure(), Err(Error::Conflict));
+    assert_eq!(entry.readmit(NOW), Err(Error::Conflict));
+
+    assert_eq!(entry.begin_erasure(), Ok(first));
+    let value = vault.seal(&mut entry);
+    // Head, chart id, identifier, and not 32 bytes more.
+    assert_eq!(value.len(), 88 + 81 + subject().identifier().len());
+    let mut entry = vault.open(&value, &subject()).unwrap();
+    assert!(matches!(entry.state(), EntryState::Erasing { chart } if *chart == first));
+    assert!(entry.chart().is_none() && entry.active_key().is_none());
+    assert_eq!(entry.begin_erasure(), Ok(first));
+    assert_eq!(entry.readmit(NOW), Err(Error::Erased));
+    assert_eq!(entry.rotate_key(NOW), Err(Error::Erased));
+    assert_eq!(entry.retire_inactive(), Err(Error::Erased));
+    let marked = entry.set_chart_state(ChartState::Reencrypting);
+    assert_eq!(marked, Err(Error::Erased));
+
+    entry.finish_erasure().unwrap();
+    assert_eq!(entry.finish_erasure(), Err(Error::Erased));
+    assert_eq!(entry.begin_erasure(), Err(Error::Erased));
+    let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
+    assert!(matches!(entry.state(), EntryState::Erased));
+    assert_eq!(entry.dead_charts(), [first]);
+
+    entry.readmit(NOW + 1).unwrap();
+    let entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
+    assert_ne!(entry.chart().unwrap().id(), &first);
+    assert_eq!(entry.dead_charts(), [first]);
+    assert_eq!(entry.sequence(), 3);
+}
+
+#[test]
+fn a_chart_remembers_that_its_content_is_being_sealed_again() {
+    let vault = vault(SUITES[0]);
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    for state in [ChartState::Reencrypting, ChartState::Steady] {
+        entry.set_chart_state(state).unwrap();
+        entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
+        assert_eq!(entry.chart().unwrap().state(), state);
     }
 }

@@ -1,9 +1,12 @@
-//! Headers and slots.
+//! Headers: which credential opens what, and how slots come and go.
 
 use chartlock::Error;
-use chartlock::internals::keys::Header;
+use chartlock::internals::crypto::RootKey;
+use chartlock::internals::keys::{Header, Keyring};
+use chartlock::keys::Credential;
 
 use crate::common::*;
+use crate::mirror::split_header;
 
 #[test]
 fn a_header_opens_with_its_credential_only() {
@@ -11,6 +14,7 @@ fn a_header_opens_with_its_credential_only() {
         let vault = vault(suite);
         let unlocked = vault.header.unlock(&Fixed(1)).unwrap();
         assert_eq!(unlocked.slot, vault.header.slots()[0].id);
+        assert_eq!(unlocked.root.expose(), vault.root.expose());
         let (master, held) = (
             unlocked.keyring.active_master(),
             vault.keyring.active_master(),
@@ -18,52 +22,300 @@ fn a_header_opens_with_its_credential_only() {
         assert_eq!(master.number, held.number);
         assert_eq!(master.key.expose(), held.key.expose());
         assert_eq!(vault.header.unlock(&Fixed(2)).unwrap_err(), Error::WrongKey);
+        assert_eq!(vault.header.unlock(&Unknown).unwrap_err(), Error::WrongKey);
     }
+}
+
+#[test]
+fn each_vault_and_each_sealing_has_its_own_salts() {
+    let vault = vault(SUITES[0]);
+    let twice = [1, 1].map(|generation| {
+        (vault.header)
+            .sealed_with(&vault.root, &vault.keyring, generation)
+            .unwrap()
+    });
+    let [(frame, first), (same, second)] = [split_header(&twice[0]), split_header(&twice[1])];
+    assert_eq!(frame, same);
+    assert_ne!(first[..64], second[..64]);
+    assert_ne!(first[68..], second[68..]);
 }
 
 #[test]
 fn slots_come_and_go_around_one_root_key() {
     let mut vault = vault(SUITES[0]);
-    let unlocked = vault.header.unlock(&Fixed(1)).unwrap();
-    let first = unlocked.slot;
-    let second = vault.header.add_slot(&unlocked.root, &Fixed(2)).unwrap();
-    let value = (vault.header)
-        .sealed_with(&unlocked.root, &unlocked.keyring, 2)
+    let first = vault.header.slots()[0].id;
+    let second = vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
+    vault.store();
+    assert_eq!(vault.header.generation(), 2);
+    assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
+    assert_eq!(vault.header.unlock(&Fixed(2)).unwrap().slot, second);
+
+    (vault.header)
+        .replace_slot(&vault.root, first, &Fixed(3))
         .unwrap();
-    let mut header = Header::parse(&value).unwrap();
-    assert_eq!(header.generation(), 2);
-    assert_eq!(header.unlock(&Fixed(1)).unwrap().slot, first);
-    assert_eq!(header.unlock(&Fixed(2)).unwrap().slot, second);
-    header
-        .replace_slot(&unlocked.root, first, &Fixed(3))
-        .unwrap();
-    header.remove_slot(second).unwrap();
-    assert_eq!(header.remove_slot(second), Err(Error::NoSuchSlot));
-    assert_eq!(header.remove_slot(first), Err(Error::LastSlot));
-    let value = header
-        .sealed_with(&unlocked.root, &unlocked.keyring, 3)
-        .unwrap();
-    let header = Header::parse(&value).unwrap();
-    assert_eq!(header.unlock(&Fixed(3)).unwrap().slot, first);
-    assert_eq!(header.unlock(&Fixed(1)).unwrap_err(), Error::WrongKey);
+    vault.store();
+    assert_eq!(vault.header.slots()[0].id, first);
+    assert_eq!(vault.header.unlock(&Fixed(3)).unwrap().slot, first);
+    assert_eq!(vault.header.unlock(&Fixed(1)).unwrap_err(), Error::WrongKey);
+
+    vault.header.remove_slot(second).unwrap();
+    assert_eq!(vault.header.remove_slot(second), Err(Error::NoSuchSlot));
+    let absent = vault.header.replace_slot(&vault.root, second, &Fixed(1));
+    assert_eq!(absent, Err(Error::NoSuchSlot));
+    assert_eq!(vault.header.remove_slot(first), Err(Error::LastSlot));
+    vault.store();
+    assert_eq!(vault.header.unlock(&Fixed(2)).unwrap_err(), Error::WrongKey);
+    vault.header.unlock(&Fixed(3)).unwrap();
 }
 
 #[test]
-fn a_credential_that_fails_is_reported_only_if_nothing_opens() {
-    let vault = vault(SUITES[0]);
+fn the_same_secret_in_a_rewritten_slot_gives_other_bytes() {
+    let mut vault = vault(SUITES[0]);
+    let id = vault.header.slots()[0].id;
+    let before = split_header(&vault.value).0.to_vec();
+    (vault.header)
+        .replace_slot(&vault.root, id, &Fixed(1))
+        .unwrap();
+    vault.store();
+    let after = split_header(&vault.value).0;
+    // Kind, id, length and parameters stay; salt, commitment and wrapped key do not.
+    assert_eq!(before[36..47], after[36..47]);
+    for field in [47..79, 79..111, 111..159] {
+        assert_ne!(before[field.clone()], after[field]);
+    }
+}
+
+#[test]
+fn a_header_takes_16_slots() {
+    let mut vault = vault(SUITES[0]);
+    for n in 2..=16 {
+        vault.header.add_slot(&vault.root, &Fixed(n)).unwrap();
+    }
+    let full = vault.header.add_slot(&vault.root, &Fixed(17));
+    assert_eq!(full, Err(Error::TooManySlots));
+    vault.store();
+    for n in 1..=16 {
+        let opened = vault.header.unlock(&Fixed(n)).unwrap().slot;
+        assert_eq!(opened, vault.header.slots()[usize::from(n) - 1].id);
+    }
+}
+
+#[test]
+fn other_slots_stay_byte_for_byte() {
+    let mut vault = vault(SUITES[1]);
+    let first = vault.header.slots()[0].id;
+    let unknown = vault.header.add_slot(&vault.root, &Unknown).unwrap();
+    vault.store();
+    // 8 of head, 256 of parameters, 112 behind them.
+    let slot = |value: &[u8], unknown_first: bool| {
+        let from = if unknown_first { 36 } else { 36 + 8 + 3 + 112 };
+        value[from..from + 8 + 256 + 112].to_vec()
+    };
+    let before = slot(&vault.value, false);
+    assert_eq!(before[..2], 0x7fff_u16.to_le_bytes());
+    (vault.header)
+        .replace_slot(&vault.root, first, &Fixed(2))
+        .unwrap();
+    vault.keyring.add_master(NOW).unwrap();
+    vault.store();
+    assert_eq!(slot(&vault.value, false), before);
+    vault.header.add_slot(&vault.root, &Fixed(3)).unwrap();
+    vault.header.remove_slot(first).unwrap();
+    vault.store();
+    assert_eq!(slot(&vault.value, true), before);
+    assert_eq!(vault.header.slots()[0].id, unknown);
+}
+
+#[test]
+fn a_stale_slot_locks_nobody_out() {
+    let mut vault = vault(SUITES[0]);
+    let stale = RootKey::random().unwrap();
+    vault.header.add_slot(&stale, &Fixed(2)).unwrap();
+    vault.store();
     assert_eq!(
-        vault.header.unlock(&Down).unwrap_err(),
-        Error::CredentialUnavailable
+        vault.header.unlock(&Fixed(2)).unwrap_err(),
+        Error::HeaderDamaged
     );
+    let good = vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
+    vault.store();
+    assert_eq!(vault.header.unlock(&Fixed(2)).unwrap().slot, good);
 }
 
 #[test]
-fn a_truncated_header_is_malformed() {
-    let vault = vault(SUITES[0]);
-    for length in 0..vault.value.len() {
+fn an_error_on_one_slot_does_not_stop_the_next() {
+    let mut vault = vault(SUITES[0]);
+    let refused = vault.header.unlock(&Brittle(2)).unwrap_err();
+    assert_eq!(refused, Error::CredentialUnavailable);
+    let own = vault.header.add_slot(&vault.root, &Brittle(2)).unwrap();
+    vault.store();
+    assert_eq!(vault.header.unlock(&Brittle(2)).unwrap().slot, own);
+}
+
+#[test]
+fn a_holder_of_the_root_key_sees_that_it_was_rotated() {
+    let mut vault = vault(SUITES[0]);
+    vault.header.open_keyring(&vault.root).unwrap();
+    let former = std::mem::replace(
+        &mut vault.root,
+        vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
+    );
+    // The slots still hold the former root key: only the ring is new.
+    vault.store();
+    let seen = vault.header.open_keyring(&former).unwrap_err();
+    assert_eq!(seen, Error::RootKeyChanged);
+}
+
+/// A vault with slots of `Fixed(1)`, `Fixed(2)` and `Unknown`.
+fn three_slots() -> (Vault, [u16; 3]) {
+    let mut vault = vault(SUITES[0]);
+    vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
+    vault.header.add_slot(&vault.root, &Unknown).unwrap();
+    vault.store();
+    let ids: Vec<u16> = vault.header.slots().iter().map(|slot| slot.id).collect();
+    (vault, ids.try_into().unwrap())
+}
+
+#[test]
+fn a_root_rotation_keeps_places_and_ids_and_shuts_the_rest_out() {
+    let (mut vault, [first, second, unknown]) = three_slots();
+    let keep: [&dyn Credential; 2] = [&Fixed(2), &Fixed(1)];
+    let former = vault.root;
+    vault.root = vault.header.rotate_root(&keep, &[unknown]).unwrap();
+    assert_ne!(former.expose(), vault.root.expose());
+    vault.store();
+    let ids: Vec<u16> = vault.header.slots().iter().map(|slot| slot.id).collect();
+    assert_eq!(ids, [first, second]);
+    assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
+    assert_eq!(vault.header.unlock(&Fixed(2)).unwrap().slot, second);
+
+    let former = vault.root;
+    vault.root = vault.header.rotate_root(&[&Fixed(2)], &[first]).unwrap();
+    vault.store();
+    assert_eq!(vault.header.unlock(&Fixed(1)).unwrap_err(), Error::WrongKey);
+    let opened = vault.header.unlock(&Fixed(2)).unwrap();
+    assert_eq!(opened.root.expose(), vault.root.expose());
+    let seen = vault.header.open_keyring(&former).unwrap_err();
+    assert_eq!(seen, Error::RootKeyChanged);
+}
+
+#[test]
+fn a_root_rotation_loses_no_slot_by_accident() {
+    let (mut vault, [first, second, unknown]) = three_slots();
+    let before = vault.value.clone();
+    let mut refused = |keep: &[&dyn Credential], drop: &[u16]| {
+        let error = vault.header.rotate_root(keep, drop).unwrap_err();
+        let (frame, _) = split_header(&before);
+        let after = (vault.header)
+            .sealed_with(&vault.root, &vault.keyring, 2)
+            .unwrap();
         assert_eq!(
-            Header::parse(&vault.value[..length]).unwrap_err(),
-            Error::Malformed
+            split_header(&after).0,
+            frame,
+            "a refusal must change nothing"
         );
+        error
+    };
+    let lost = Error::SlotsWouldBeLost;
+    assert_eq!(refused(&[&Fixed(1)], &[]), lost);
+    assert_eq!(refused(&[&Fixed(1)], &[unknown]), lost);
+    assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &[]), lost);
+    assert_eq!(refused(&[&Fixed(1), &Unknown], &[second]), lost);
+    assert_eq!(refused(&[], &[]), lost);
+    assert_eq!(refused(&[], &[first, second, unknown]), Error::LastSlot);
+    let absent = (0..=u16::MAX)
+        .find(|id| ![first, second, unknown].contains(id))
+        .unwrap();
+    let all = [second, unknown, absent];
+    assert_eq!(refused(&[&Fixed(1)], &all), Error::NoSuchSlot);
+    // Brought to be kept, but its slot is dropped, or there is none.
+    let drop = [second, unknown];
+    assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
+    assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);
+    // A service that is down when asked about the one slot that it should open.
+    let down = refused(&[&Fixed(1), &Brittle(9)], &[unknown]);
+    assert_eq!(down, Error::CredentialUnavailable);
+}
+
+#[test]
+fn a_stale_slot_is_not_carried_into_a_root_rotation_unnamed() {
+    let mut vault = vault(SUITES[0]);
+    let stale = RootKey::random().unwrap();
+    let stale = vault.header.add_slot(&stale, &Fixed(2)).unwrap();
+    vault.store();
+    let keep: [&dyn Credential; 2] = [&Fixed(1), &Fixed(2)];
+    let refused = vault.header.rotate_root(&keep, &[]).unwrap_err();
+    assert_eq!(refused, Error::SlotsWouldBeLost);
+    vault.header.rotate_root(&[&Fixed(1)], &[stale]).unwrap();
+}
+
+#[test]
+fn parameters_beyond_a_slot_are_refused() {
+    #[derive(Debug)]
+    struct Wordy(usize);
+    impl Credential for Wordy {
+        fn kind(&self) -> u16 {
+            0x7002
+        }
+        fn enrol(
+            &self,
+            _: &chartlock::keys::SlotContext,
+        ) -> Result<(Vec<u8>, chartlock::keys::SlotSecret), Error> {
+            Ok((
+                vec![0; self.0],
+                chartlock::keys::SlotSecret::from_bytes(&[5; 32]),
+            ))
+        }
+        fn secret(
+            &self,
+            _: &[u8],
+            _: &chartlock::keys::SlotContext,
+        ) -> Result<Option<chartlock::keys::SlotSecret>, Error> {
+            Ok(Some(chartlock::keys::SlotSecret::from_bytes(&[5; 32])))
+        }
+    }
+    let keyring = Keyring::new(NOW).unwrap();
+    let (value, _) = Header::create(SUITES[0], &keyring, &Wordy(3984)).unwrap();
+    let header = Header::parse(&value).unwrap();
+    header.unlock(&Wordy(0)).unwrap();
+    let error = Header::create(SUITES[0], &keyring, &Wordy(3985)).unwrap_err();
+    assert_eq!(error, Error::CredentialUnavailable);
+}
+
+#[test]
+fn a_rotation_adds_a_master_and_retires_it_later() {
+    let mut vault = vault(SUITES[0]);
+    let first = vault.keyring.active_master().number;
+    let name_key = vault.keyring.active_name_key().number;
+    let second = vault.keyring.add_master(NOW + 1).unwrap();
+    assert_eq!(vault.keyring.active_master().number, second);
+    vault.store();
+    let mut keyring = vault.header.open_keyring(&vault.root).unwrap();
+    let held: Vec<u32> = keyring.masters().map(|key| key.number).collect();
+    assert_eq!(held, [second, first]);
+    assert_eq!(keyring.active_master().created, NOW + 1);
+    assert_eq!(keyring.retire_master(second), Err(Error::NoSuchKey));
+    assert!(!keyring.was_retired(first));
+    keyring.retire_master(first).unwrap();
+    assert_eq!(keyring.retire_master(first), Err(Error::NoSuchKey));
+    vault.keyring = keyring;
+    vault.store();
+    let keyring = vault.header.open_keyring(&vault.root).unwrap();
+    assert!(keyring.was_retired(first) && !keyring.was_retired(second));
+    assert!(keyring.master(first).is_none());
+    assert_eq!(keyring.active_name_key().number, name_key);
+}
+
+#[test]
+fn the_newest_1024_retired_numbers_are_kept() {
+    let mut keyring = Keyring::new(NOW).unwrap();
+    let mut retired = Vec::new();
+    for _ in 0..1030 {
+        let former = keyring.active_master().number;
+        keyring.add_master(NOW).unwrap();
+        keyring.retire_master(former).unwrap();
+        retired.push(former);
+    }
+    for (n, number) in retired.iter().enumerate() {
+        assert_eq!(keyring.was_retired(*number), n >= 6, "{n}");
     }
 }

@@ -1,7 +1,18 @@
 //! The keys layer through its inner doors: headers, patient entries, wrapped keys, credentials.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    unreachable_pub
+)]
 
+mod body;
 mod common;
+mod damage;
 mod entry;
 mod header;
 mod key_file;
+mod mirror;
+mod passphrase;
+mod print;
+mod wrap;

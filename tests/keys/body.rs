@@ -1,0 +1,389 @@
+//! Sealed bodies: another implementation reads and writes them, and nothing but what the format
+//! allows is taken from them.
+
+use chartlock::internals::keys::{EntryState, Header, PatientEntry};
+use chartlock::{Error, Subject};
+use proptest::prelude::*;
+
+use crate::common::*;
+use crate::mirror::{self, Chart, Entry, Hold, Key, Keyring, PatientKey, State};
+
+fn read_keyring(vault: &Vault) -> Keyring {
+    let body = mirror::keyring_body(&vault.value, &vault.root);
+    wincode::deserialize_exact(&body).unwrap()
+}
+
+/// The header around a keyring that the other writer made.
+fn header_of(vault: &Vault, body: &[u8]) -> Header {
+    let value = mirror::with_keyring_body(&vault.value, &vault.root, body);
+    Header::parse(&value).unwrap()
+}
+
+fn refused_keyring(change: impl FnOnce(&mut Keyring)) -> Error {
+    let vault = vault(SUITES[0]);
+    let mut keyring = read_keyring(&vault);
+    keyring.masters.push(key(1, 1));
+    let header = header_of(&vault, &wincode::serialize(&keyring).unwrap());
+    header.unlock(&Fixed(1)).unwrap();
+    change(&mut keyring);
+    let header = header_of(&vault, &wincode::serialize(&keyring).unwrap());
+    header.unlock(&Fixed(1)).unwrap_err()
+}
+
+fn key(number: u32, state: u32) -> Key {
+    Key {
+        number,
+        state,
+        created: -1,
+        key: [number as u8; 32],
+    }
+}
+
+struct Sealed {
+    vault: Vault,
+    value: Vec<u8>,
+}
+
+impl Sealed {
+    fn new() -> Self {
+        let vault = vault(SUITES[0]);
+        let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
+        Self { vault, value }
+    }
+
+    fn read(&self, value: &[u8]) -> Entry {
+        let master = &self.vault.keyring.active_master().key;
+        let tag = self.vault.tag(&subject());
+        let body = mirror::entry_body(value, master, self.vault.id(), &tag);
+        wincode::deserialize_exact(&body).unwrap()
+    }
+
+    fn open(&self, body: &[u8]) -> Result<PatientEntry, Error> {
+        let master = &self.vault.keyring.active_master().key;
+        let (id, tag) = (self.vault.id(), self.vault.tag(&subject()));
+        let value = mirror::with_entry_body(&self.value, master, id, &tag, body);
+        self.vault.open(&value, &subject())
+    }
+
+    fn changed(&self, change: impl FnOnce(&mut Entry)) -> Result<PatientEntry, Error> {
+        let mut entry = self.read(&self.value);
+        change(&mut entry);
+        self.open(&wincode::serialize(&entry).unwrap())
+    }
+}
+
+#[test]
+fn another_implementation_reads_a_keyring() {
+    let mut vault = vault(SUITES[1]);
+    let former = vault.keyring.active_master().number;
+    vault.keyring.add_master(NOW + 1).unwrap();
+    vault.store();
+    let read = read_keyring(&vault);
+    let (active, inactive) = (&read.masters[0], &read.masters[1]);
+    let held = vault.keyring.active_master();
+    assert_eq!(read.schema, 1);
+    assert_eq!((active.number, active.state), (held.number, 0));
+    assert_eq!((active.created, &active.key), (NOW + 1, held.key.expose()));
+    assert_eq!((inactive.number, inactive.state), (former, 1));
+    assert_eq!((read.name_keys.len(), read.journal_keys.len()), (1, 1));
+    assert_eq!(read.extensions, []);
+    vault.keyring.retire_master(former).unwrap();
+    vault.store();
+    let retired = (1, former.to_le_bytes().to_vec());
+    assert_eq!(read_keyring(&vault).extensions, [retired]);
+}
+
+#[test]
+fn another_implementation_reads_an_entry() {
+    let sealed = Sealed::new();
+    let mut entry = sealed.vault.open(&sealed.value, &subject()).unwrap();
+    let read = sealed.read(&sealed.value);
+    let chart = entry.chart().unwrap();
+    let key = chart.active_key();
+    let expected = Entry {
+        schema: 1,
+        sequence: 1,
+        generation: 1,
+        state: State::Live,
+        kind: 1,
+        identifier: "MRN-1042".into(),
+        charts: vec![Chart {
+            id: *chart.id(),
+            name_key: *chart.name_key().expose(),
+            state: 0,
+            created: NOW,
+            keys: vec![PatientKey {
+                number: key.number,
+                compartment: 0,
+                state: 0,
+                created: NOW,
+                key: *key.key.expose(),
+            }],
+        }],
+        moving_from: 0,
+        dead_charts: vec![],
+        holds: vec![],
+        retention: None,
+        extensions: vec![],
+    };
+    assert_eq!(read, expected);
+    let chart = entry.begin_erasure().unwrap();
+    let read = sealed.read(&sealed.vault.seal(&mut entry));
+    assert_eq!(
+        (read.state, read.charts),
+        (State::Erasing { chart }, vec![])
+    );
+    entry.finish_erasure().unwrap();
+    let read = sealed.read(&sealed.vault.seal(&mut entry));
+    assert_eq!((read.state, read.dead_charts), (State::Erased, vec![chart]));
+}
+
+#[test]
+fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
+    let mut vault = vault(SUITES[0]);
+    let mut keyring = read_keyring(&vault);
+    keyring.extensions = vec![(0, vec![]), (2, vec![7; 9]), (0x7fff, vec![1])];
+    vault.header = header_of(&vault, &wincode::serialize(&keyring).unwrap());
+    vault.keyring = vault.header.unlock(&Fixed(1)).unwrap().keyring;
+    let former = vault.keyring.active_master().number;
+    vault.keyring.add_master(NOW).unwrap();
+    vault.keyring.retire_master(former).unwrap();
+    vault.store();
+    let retired = (1, former.to_le_bytes().to_vec());
+    keyring.extensions.insert(1, retired);
+    assert_eq!(read_keyring(&vault).extensions, keyring.extensions);
+    let critical = |keyring: &mut Keyring| keyring.extensions.push((0x8000, vec![]));
+    assert_eq!(refused_keyring(critical), Error::Unsupported);
+
+    let sealed = Sealed::new();
+    let mut entry = (sealed.changed(|entry| entry.extensions.push((0x7fff, vec![3; 70])))).unwrap();
+    entry.rotate_key(NOW).unwrap();
+    entry.retire_inactive().unwrap();
+    let read = sealed.read(&sealed.vault.seal(&mut entry));
+    assert_eq!(read.extensions.len(), 2);
+    assert_eq!(read.extensions[1], (0x7fff, vec![3; 70]));
+    let critical = sealed.changed(|entry| entry.extensions.push((0xffff, vec![])));
+    assert_eq!(critical.unwrap_err(), Error::Unsupported);
+}
+
+#[test]
+fn what_is_kept_free_is_carried() {
+    let sealed = Sealed::new();
+    let hold = Hold {
+        id: 4,
+        since: NOW,
+        reason: "subpoena".into(),
+    };
+    let mut entry = sealed
+        .changed(|entry| {
+            entry.holds.push(hold.clone());
+            entry.retention = Some(NOW);
+        })
+        .unwrap();
+    let read = sealed.read(&sealed.vault.seal(&mut entry));
+    assert_eq!((read.holds, read.retention), (vec![hold], Some(NOW)));
+    // Only the release that set them knows when they end.
+    assert_eq!(entry.begin_erasure(), Err(Error::Unsupported));
+    let mut entry = sealed.changed(|entry| entry.retention = Some(0)).unwrap();
+    assert_eq!(entry.begin_erasure(), Err(Error::Unsupported));
+
+    let mut alias = sealed
+        .changed(|entry| {
+            entry.charts.clear();
+            entry.state = State::Alias {
+                kind: 1,
+                identifier: "MRN-7".into(),
+            };
+        })
+        .unwrap();
+    let target = Subject::patient("MRN-7").unwrap();
+    assert!(matches!(alias.state(), EntryState::Alias(other) if *other == target));
+    assert_eq!(alias.rotate_key(NOW), Err(Error::Unsupported));
+    assert_eq!(alias.begin_erasure(), Err(Error::Unsupported));
+    assert_eq!(alias.readmit(NOW), Err(Error::Unsupported));
+    let read = sealed.read(&sealed.vault.seal(&mut alias));
+    assert!(matches!(read.state, State::Alias { .. }));
+}
+
+#[test]
+fn an_older_name_key_still_names_an_entry() {
+    let mut sealed = Sealed::new();
+    let tag = sealed.vault.tag(&subject());
+    let mut keyring = read_keyring(&sealed.vault);
+    keyring.name_keys[0].state = 1;
+    keyring.name_keys.insert(0, key(5, 0));
+    let header = header_of(&sealed.vault, &wincode::serialize(&keyring).unwrap());
+    sealed.vault.keyring = header.open_keyring(&sealed.vault.root).unwrap();
+    assert_ne!(sealed.vault.tag(&subject()), tag);
+    let id = sealed.vault.id();
+    chartlock::internals::keys::open_entry(&sealed.value, &sealed.vault.keyring, id, &tag).unwrap();
+}
+
+#[test]
+fn a_keyring_out_of_its_rules_is_refused() {
+    use Error::{Malformed, Unsupported};
+    type Change = fn(&mut Keyring);
+    let changes: [(Change, Error); 14] = [
+        (|keyring| keyring.schema = 0, Unsupported),
+        (|keyring| keyring.schema = 2, Unsupported),
+        (|keyring| keyring.masters[0].state = 2, Unsupported),
+        (|keyring| keyring.masters.clear(), Malformed),
+        (|keyring| keyring.name_keys.clear(), Malformed),
+        (|keyring| keyring.journal_keys.clear(), Malformed),
+        (|keyring| keyring.masters[0].state = 1, Malformed),
+        (|keyring| keyring.masters[1].state = 0, Malformed),
+        (|keyring| keyring.masters.swap(0, 1), Malformed),
+        (
+            |keyring| keyring.masters.extend([key(2, 1), key(2, 1)]),
+            Malformed,
+        ),
+        (
+            |keyring| keyring.masters[1].number = keyring.masters[0].number,
+            Malformed,
+        ),
+        (
+            |keyring| keyring.extensions = vec![(2, vec![]), (2, vec![])],
+            Malformed,
+        ),
+        (
+            |keyring| keyring.extensions = vec![(3, vec![]), (2, vec![])],
+            Malformed,
+        ),
+        (
+            |keyring| keyring.extensions = vec![(1, vec![0; 5])],
+            Malformed,
+        ),
+    ];
+    for (n, (change, expected)) in changes.into_iter().enumerate() {
+        assert_eq!(refused_keyring(change), expected, "change {n}");
+    }
+}
+
+#[test]
+fn an_entry_out_of_its_rules_is_refused() {
+    use Error::{Malformed, NotAuthentic, Unsupported};
+    type Change = fn(&mut Entry);
+    let changes: [(Change, Error); 18] = [
+        (|entry| entry.schema = 0, Unsupported),
+        (|entry| entry.schema = 2, Unsupported),
+        (|entry| entry.state = State::Later, Unsupported),
+        (|entry| entry.kind = 3, Unsupported),
+        (|entry| entry.charts[0].state = 2, Unsupported),
+        (|entry| entry.charts[0].keys[0].compartment = 1, Unsupported),
+        (|entry| entry.moving_from = 1, Unsupported),
+        (
+            |entry| entry.charts.push(entry.charts[0].clone()),
+            Unsupported,
+        ),
+        (|entry| entry.charts.clear(), Malformed),
+        (|entry| entry.charts[0].keys.clear(), Malformed),
+        (|entry| entry.charts[0].keys[0].state = 1, Malformed),
+        (|entry| entry.state = State::Erased, Malformed),
+        (
+            |entry| entry.state = State::Erasing { chart: [0; 16] },
+            Malformed,
+        ),
+        (|entry| entry.identifier.clear(), Malformed),
+        (|entry| entry.identifier.push('\n'), Malformed),
+        (|entry| entry.identifier = "x".repeat(256), Malformed),
+        (|entry| entry.identifier.push('x'), NotAuthentic),
+        (|entry| entry.kind = 2, NotAuthentic),
+    ];
+    let sealed = Sealed::new();
+    for (n, (change, expected)) in changes.into_iter().enumerate() {
+        assert_eq!(sealed.changed(change).unwrap_err(), expected, "change {n}");
+    }
+}
+
+#[test]
+fn a_body_is_taken_whole_or_not_at_all() {
+    let sealed = Sealed::new();
+    let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
+    sealed.open(&body).unwrap();
+    for length in 0..body.len() {
+        let cut = sealed.open(&body[..length]).unwrap_err();
+        assert_eq!(cut, Error::Malformed, "{length}");
+    }
+    let grown = [body.as_slice(), &[0]].concat();
+    assert_eq!(sealed.open(&grown).unwrap_err(), Error::Malformed);
+}
+
+#[test]
+fn hostile_counts_cost_no_memory() {
+    let sealed = Sealed::new();
+    let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
+    // The counts of identifier, charts, keys, dead charts, holds and extensions.
+    for place in [23, 39, 107, 166, 174, 183] {
+        for count in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 22, 1 << 16] {
+            let mut body = body.clone();
+            assert!(u64::from_le_bytes(body[place..place + 8].try_into().unwrap()) < 9);
+            body[place..place + 8].copy_from_slice(&count.to_le_bytes());
+            assert_eq!(sealed.open(&body).unwrap_err(), Error::Malformed);
+        }
+    }
+}
+
+#[test]
+fn the_fullest_body_comes_back() {
+    let sealed = Sealed::new();
+    // Holds take least on the medium for what they take in memory.
+    let hold = Hold {
+        id: 0,
+        since: 0,
+        reason: String::new(),
+    };
+    let fill = |count| sealed.changed(|entry| entry.holds = vec![hold.clone(); count]);
+    fill((1024 * 1024 - 191) / 24).unwrap();
+    let mut entry = sealed.vault.open(&sealed.value, &subject()).unwrap();
+    assert_eq!(
+        fill((1024 * 1024 - 191) / 24 + 1).unwrap_err(),
+        Error::Malformed
+    );
+    // What cannot be read is not written either.
+    for _ in 0..1024 * 1024 / 50 {
+        entry.rotate_key(NOW).unwrap();
+    }
+    let (master, tag) = (
+        sealed.vault.keyring.active_master(),
+        sealed.vault.tag(&subject()),
+    );
+    let id = sealed.vault.id();
+    let refused =
+        chartlock::internals::keys::seal_entry(SUITES[0], master, id, &tag, 1, &mut entry);
+    assert_eq!(refused.unwrap_err(), Error::TooLarge);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_body_is_survived(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let sealed = Sealed::new();
+        let mut body = vec![1, 0];
+        body.extend(&noise);
+        prop_assert!(sealed.open(&body).is_err());
+        let header = header_of(&sealed.vault, &body);
+        prop_assert!(header.unlock(&Fixed(1)).is_err());
+    }
+
+    #[test]
+    fn any_change_of_a_body_is_survived(place in 0..191_usize, byte: u8) {
+        let sealed = Sealed::new();
+        let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
+        body[place] = byte;
+        if let Ok(mut entry) = sealed.open(&body) {
+            // What is taken is written back as it came, but for the count of sealings.
+            let value = sealed.vault.seal(&mut entry);
+            let again = wincode::serialize(&sealed.read(&value)).unwrap();
+            prop_assert_eq!(&again[18..], &body[18..]);
+        }
+    }
+
+    #[test]
+    fn any_header_is_survived(noise in proptest::collection::vec(any::<u8>(), 0..600), slots in 0..20_u8) {
+        let mut value = b"\x89CLK\r\n\x1a\n\x01\x00\x01".to_vec();
+        value.push(slots);
+        value.extend(&noise);
+        prop_assert!(Header::parse(&value).is_err());
+    }
+}

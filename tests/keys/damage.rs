@@ -1,0 +1,215 @@
+//! Headers and entries whose bytes are not those that were written.
+
+use chartlock::Error;
+use chartlock::internals::crypto::MasterKey;
+use chartlock::internals::keys::{EntryHead, Header, PatientEntry, open_entry, seal_entry};
+
+use crate::common::*;
+
+/// Two slots of `Fixed` and one of another kind.
+fn header() -> Vault {
+    let mut vault = vault(SUITES[0]);
+    vault.header.add_slot(&vault.root, &Unknown).unwrap();
+    vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
+    vault.store();
+    vault
+}
+
+/// Where things stand in [`header`]: head 8 and tail 112 around 3, 256 and 3 bytes of parameters.
+const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
+
+#[test]
+fn every_flipped_bit_of_a_header_is_an_error_of_its_class() {
+    let vault = header();
+    for (place, value) in flips(&vault.value) {
+        let error = match Header::parse(&value) {
+            Ok(header) => header.unlock(&Fixed(1)).unwrap_err(),
+            Err(error) => error,
+        };
+        let in_slot = SLOTS.iter().find(|slot| slot.contains(&place));
+        let expected: &[Error] = match (place, in_slot) {
+            (0..8, _) => &[Error::Malformed],
+            (8..11, _) => &[Error::Unsupported],
+            (11, _) => &[Error::Malformed],
+            (12..28, _) => &[Error::WrongKey],
+            (28..36, _) => &[Error::HeaderDamaged],
+            (_, Some(slot)) if (4..8).contains(&(place - slot.start)) => &[Error::Malformed],
+            // Whoever opens another slot sees it in the keyring's commitment.
+            (36..159, _) => &[Error::WrongKey],
+            (_, Some(_)) => &[Error::HeaderDamaged],
+            // Salt and commitment of the keyring, the length, ciphertext and tag.
+            (658..722, _) => &[Error::HeaderDamaged],
+            (722..726, _) => &[Error::Malformed],
+            _ => &[Error::HeaderDamaged],
+        };
+        assert!(expected.contains(&error), "byte {place}: {error:?}");
+    }
+}
+
+#[test]
+fn a_header_that_is_cut_or_grows_is_malformed() {
+    let vault = header();
+    for length in 0..vault.value.len() {
+        let cut = Header::parse(&vault.value[..length]);
+        assert_eq!(cut.unwrap_err(), Error::Malformed, "{length}");
+    }
+    let grown = [vault.value.as_slice(), &[0]].concat();
+    assert_eq!(Header::parse(&grown).unwrap_err(), Error::Malformed);
+}
+
+#[test]
+fn bounds_of_a_header_are_checked_before_its_bytes() {
+    let vault = header();
+    let changed = |changes: &[(usize, &[u8])]| {
+        let mut value = vault.value.clone();
+        for (place, bytes) in changes {
+            value[*place..place + bytes.len()].copy_from_slice(bytes);
+        }
+        Header::parse(&value).unwrap_err()
+    };
+    // Counts 0 and 17; with 17, the keyring's bytes would even be read as slots.
+    assert_eq!(changed(&[(11, &[0])]), Error::Malformed);
+    assert_eq!(changed(&[(11, &[17])]), Error::Malformed);
+    // Lengths of a slot: less than its tail, more than 4,096, more than memory.
+    for length in [0, 111, 4097, u32::MAX] {
+        assert_eq!(changed(&[(40, &length.to_le_bytes())]), Error::Malformed);
+    }
+    // A ciphertext above 1 MiB.
+    for length in [1024 * 1024 + 1, u32::MAX] {
+        assert_eq!(changed(&[(722, &length.to_le_bytes())]), Error::Malformed);
+    }
+    // Two slots of one id, even of different kinds.
+    let id = vault.value[38..40].to_vec();
+    assert_eq!(changed(&[(161, &id)]), Error::Malformed);
+    assert_eq!(changed(&[(537, &id)]), Error::Malformed);
+    // A newer format is told from damage before its layout is looked at.
+    assert_eq!(changed(&[(8, &[2, 0]), (11, &[0])]), Error::Unsupported);
+    assert_eq!(changed(&[(10, &[3])]), Error::Unsupported);
+}
+
+#[test]
+fn seventeen_whole_slots_are_malformed() {
+    let mut vault = vault(SUITES[0]);
+    for n in 2..=16 {
+        vault.header.add_slot(&vault.root, &Fixed(n)).unwrap();
+    }
+    vault.store();
+    let (frame, ring) = crate::mirror::split_header(&vault.value);
+    let slots = &frame[36..];
+    let mut extra = slots[..123].to_vec();
+    let ids: Vec<u16> = vault.header.slots().iter().map(|slot| slot.id).collect();
+    let free = (0..=u16::MAX).find(|id| !ids.contains(id)).unwrap();
+    extra[2..4].copy_from_slice(&free.to_le_bytes());
+    let mut value = [&frame[..36], slots, &extra, ring].concat();
+    value[11] = 17;
+    assert_eq!(Header::parse(&value).unwrap_err(), Error::Malformed);
+}
+
+#[test]
+fn slots_cannot_be_exchanged_between_headers_of_one_credential() {
+    let (one, other) = (vault(SUITES[0]), vault(SUITES[0]));
+    let mut value = one.value.clone();
+    value[36..159].copy_from_slice(&other.value[36..159]);
+    let error = Header::parse(&value).unwrap().unlock(&Fixed(1));
+    assert_eq!(error.unwrap_err(), Error::WrongKey);
+}
+
+#[test]
+fn every_flipped_bit_of_an_entry_is_an_error_of_its_class() {
+    for suite in SUITES {
+        let vault = vault(suite);
+        let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
+        for (place, flipped) in flips(&value) {
+            let error = vault.open(&flipped, &subject()).unwrap_err();
+            let expected = match place {
+                0..3 => Error::Unsupported,
+                3 => Error::Malformed,
+                4..8 => Error::UnknownMasterKey,
+                _ => Error::NotAuthentic,
+            };
+            assert_eq!(error, expected, "byte {place}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_that_is_cut_or_grows_is_refused() {
+    let vault = vault(SUITES[0]);
+    let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
+    for length in 0..value.len() {
+        let error = vault.open(&value[..length], &subject()).unwrap_err();
+        let expected = if length < 88 {
+            Error::Malformed
+        } else {
+            Error::NotAuthentic
+        };
+        assert_eq!(error, expected, "{length}");
+    }
+    let grown = [value.as_slice(), &[0]].concat();
+    let error = vault.open(&grown, &subject()).unwrap_err();
+    assert_eq!(error, Error::NotAuthentic);
+    let huge = [value.as_slice(), &vec![0; 1024 * 1024]].concat();
+    let error = vault.open(&huge, &subject()).unwrap_err();
+    assert_eq!(error, Error::Malformed);
+}
+
+#[test]
+fn an_entry_opens_in_its_own_place_only() {
+    let vault = vault(SUITES[0]);
+    let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
+    let tag = vault.tag(&subject());
+    open_entry(&value, &vault.keyring, vault.id(), &tag).unwrap();
+    let elsewhere = [0; 16];
+    for (id, tag) in [(vault.id(), &elsewhere), (&elsewhere, &tag)] {
+        let error = open_entry(&value, &vault.keyring, id, tag).unwrap_err();
+        assert_eq!(error, Error::NotAuthentic);
+    }
+}
+
+#[test]
+fn another_key_of_the_same_number_opens_no_entry() {
+    let vault = vault(SUITES[0]);
+    let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
+    let mut keyring = crate::mirror::keyring_body(&vault.value, &vault.root);
+    // The master stands behind schema, count, number, state and created.
+    keyring[2 + 8 + 4 + 4 + 8] ^= 1;
+    let other = crate::mirror::with_keyring_body(&vault.value, &vault.root, &keyring);
+    let keyring = (Header::parse(&other).unwrap())
+        .open_keyring(&vault.root)
+        .unwrap();
+    let tag = vault.tag(&subject());
+    let error = open_entry(&value, &keyring, vault.id(), &tag).unwrap_err();
+    assert_eq!(error, Error::NotAuthentic);
+}
+
+#[test]
+fn an_entry_about_another_subject_is_not_authentic() {
+    let vault = vault(SUITES[0]);
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    let asked = chartlock::Subject::patient("MRN-7").unwrap();
+    let (master, tag) = (vault.keyring.active_master(), vault.tag(&asked));
+    let value = seal_entry(SUITES[0], master, vault.id(), &tag, 1, &mut entry).unwrap();
+    let error = vault.open(&value, &asked).unwrap_err();
+    assert_eq!(error, Error::NotAuthentic);
+}
+
+#[test]
+fn an_entry_tells_its_master_before_anything_opens() {
+    let vault = vault(SUITES[1]);
+    let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
+    let head = EntryHead::parse(&value[..8]).unwrap();
+    assert_eq!(head.suite, SUITES[1]);
+    assert_eq!(head.master, vault.keyring.active_master().number);
+    assert_eq!(EntryHead::parse(&value[..7]), Err(Error::Malformed));
+    let stranger = chartlock::internals::keys::Numbered {
+        number: head.master.wrapping_add(1),
+        state: chartlock::internals::keys::KeyState::Active,
+        created: NOW,
+        key: MasterKey::random().unwrap(),
+    };
+    let tag = vault.tag(&subject());
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    let value = seal_entry(SUITES[1], &stranger, vault.id(), &tag, 1, &mut entry).unwrap();
+    let error = vault.open(&value, &subject()).unwrap_err();
+    assert_eq!(error, Error::UnknownMasterKey);
+}

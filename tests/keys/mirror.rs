@@ -1,0 +1,147 @@
+//! A second reader and writer of the sealed bodies, from format.md: `wincode`'s derives and offsets
+//! by hand, nothing of this crate but its ciphers.
+
+use chartlock::internals::crypto::{
+    MasterKey, Nonce, PatientTag, RootKey, SealingKey, Suite, VaultId, entry_key, ring_key,
+};
+use wincode::{SchemaRead, SchemaWrite};
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Keyring {
+    pub schema: u16,
+    pub masters: Vec<Key>,
+    pub name_keys: Vec<Key>,
+    pub journal_keys: Vec<Key>,
+    pub extensions: Vec<(u16, Vec<u8>)>,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Key {
+    pub number: u32,
+    pub state: u32,
+    pub created: i64,
+    pub key: [u8; 32],
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub schema: u16,
+    pub sequence: u64,
+    pub generation: u64,
+    pub state: State,
+    pub kind: u8,
+    pub identifier: String,
+    pub charts: Vec<Chart>,
+    pub moving_from: u8,
+    pub dead_charts: Vec<[u8; 16]>,
+    pub holds: Vec<Hold>,
+    pub retention: Option<i64>,
+    pub extensions: Vec<(u16, Vec<u8>)>,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub enum State {
+    Live,
+    Erasing { chart: [u8; 16] },
+    Erased,
+    Alias { kind: u8, identifier: String },
+    Later,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Chart {
+    pub id: [u8; 16],
+    pub name_key: [u8; 32],
+    pub state: u32,
+    pub created: i64,
+    pub keys: Vec<PatientKey>,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct PatientKey {
+    pub number: u32,
+    pub compartment: u16,
+    pub state: u32,
+    pub created: i64,
+    pub key: [u8; 32],
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Hold {
+    pub id: u64,
+    pub since: i64,
+    pub reason: String,
+}
+
+/// A header's bytes up to the end of the last slot, and those after it.
+pub fn split_header(value: &[u8]) -> (&[u8], &[u8]) {
+    let mut end = 36;
+    for _ in 0..value[11] {
+        let length = u32::from_le_bytes(value[end + 4..end + 8].try_into().unwrap());
+        end += 8 + length as usize;
+    }
+    value.split_at(end)
+}
+
+/// What the keyring of a header was sealed from.
+pub fn keyring_body(value: &[u8], root: &RootKey) -> Vec<u8> {
+    let suite = Suite::from_code(value[10]).unwrap();
+    let (frame, ring) = split_header(value);
+    let (salt, rest) = ring.split_first_chunk::<32>().unwrap();
+    let (commitment, rest) = rest.split_first_chunk::<32>().unwrap();
+    let (sealing, derived) = ring_key(suite, root, salt, frame).unwrap();
+    assert_eq!(&derived, commitment);
+    let length = u32::from_le_bytes(rest[..4].try_into().unwrap());
+    assert_eq!(rest.len(), 4 + length as usize + 16);
+    open(&sealing, &rest[4..])
+}
+
+/// The header with another body in its keyring.
+pub fn with_keyring_body(value: &[u8], root: &RootKey, body: &[u8]) -> Vec<u8> {
+    let suite = Suite::from_code(value[10]).unwrap();
+    let (frame, _) = split_header(value);
+    let salt = [9; 32];
+    let (sealing, commitment) = ring_key(suite, root, &salt, frame).unwrap();
+    let length = (body.len() as u32).to_le_bytes();
+    let sealed = seal(&sealing, body);
+    [frame, &salt, &commitment, &length, &sealed].concat()
+}
+
+/// What an entry was sealed from.
+pub fn entry_body(value: &[u8], master: &MasterKey, vault: &VaultId, tag: &PatientTag) -> Vec<u8> {
+    let suite = Suite::from_code(value[1]).unwrap();
+    let head = value.first_chunk().unwrap();
+    let salt = value[8..40].try_into().unwrap();
+    let (sealing, commitment) = entry_key(suite, master, salt, vault, tag, head).unwrap();
+    assert_eq!(value[40..72], commitment);
+    open(&sealing, &value[72..])
+}
+
+/// The entry with another body.
+pub fn with_entry_body(
+    value: &[u8],
+    master: &MasterKey,
+    vault: &VaultId,
+    tag: &PatientTag,
+    body: &[u8],
+) -> Vec<u8> {
+    let suite = Suite::from_code(value[1]).unwrap();
+    let head: &[u8; 8] = value.first_chunk().unwrap();
+    let salt = [9; 32];
+    let (sealing, commitment) = entry_key(suite, master, &salt, vault, tag, head).unwrap();
+    let sealed = seal(&sealing, body);
+    [head.as_slice(), &salt, &commitment, &sealed].concat()
+}
+
+fn open(sealing: &SealingKey, sealed: &[u8]) -> Vec<u8> {
+    let (body, tag) = sealed.split_last_chunk::<16>().unwrap();
+    let mut body = body.to_vec();
+    sealing.open(Nonce::ZERO, &mut body, tag).unwrap();
+    body
+}
+
+fn seal(sealing: &SealingKey, body: &[u8]) -> Vec<u8> {
+    let mut body = body.to_vec();
+    let tag = sealing.seal(Nonce::ZERO, &mut body).unwrap();
+    [body.as_slice(), &tag].concat()
+}

@@ -1,0 +1,144 @@
+//! Passphrases, at a cost that tests can bear.
+
+use chartlock::Error;
+use chartlock::internals::keys::{Header, Keyring};
+use chartlock::keys::{Cost, Credential, Passphrase, SlotContext};
+
+use crate::common::*;
+
+const CHEAP: Cost = Cost {
+    memory_kib: 8 * 1024,
+    passes: 1,
+    lanes: 1,
+};
+
+fn cheap(passphrase: &str) -> Passphrase {
+    Passphrase::new(passphrase).with_cost(CHEAP)
+}
+
+fn context() -> SlotContext {
+    SlotContext::new([1; 16], 1, 2, SUITES[0])
+}
+
+#[test]
+fn a_vault_opens_with_its_passphrase_only() {
+    for suite in SUITES {
+        let keyring = Keyring::new(NOW).unwrap();
+        let (value, _) = Header::create(suite, &keyring, &cheap("staple")).unwrap();
+        let header = Header::parse(&value).unwrap();
+        assert_eq!(header.slots()[0].kind, 1);
+        // The slot's own cost counts, not the credential's.
+        header.unlock(&Passphrase::new("staple")).unwrap();
+        for wrong in ["stapl", "staple ", "Staple", "staplé"] {
+            let error = header.unlock(&Passphrase::new(wrong)).unwrap_err();
+            assert_eq!(error, Error::WrongKey);
+        }
+    }
+}
+
+#[test]
+fn two_forms_of_one_letter_are_two_passphrases() {
+    let (parameters, composed) = cheap("\u{e9}").enrol(&context()).unwrap();
+    let decomposed = cheap("e\u{301}").secret(&parameters, &context()).unwrap();
+    assert_ne!(composed.expose(), decomposed.unwrap().expose());
+}
+
+#[test]
+fn the_secret_is_argon2id_of_passphrase_and_salt() {
+    let (parameters, secret) = cheap("staple").enrol(&context()).unwrap();
+    assert_eq!(parameters.len(), 44);
+    assert_eq!(parameters[..12], [0, 0x20, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
+    let salt = parameters[12..].try_into().unwrap();
+    let mut expected = [0; 32];
+    chartlock::internals::crypto::argon2id(b"staple", salt, CHEAP, &mut expected).unwrap();
+    assert_eq!(secret.expose(), &expected);
+    // A slot of the same passphrase has another salt.
+    let (again, _) = cheap("staple").enrol(&context()).unwrap();
+    assert_ne!(parameters[12..], again[12..]);
+}
+
+#[test]
+fn a_passphrase_has_1_to_1024_bytes() {
+    let keyring = Keyring::new(NOW).unwrap();
+    let (value, _) = Header::create(SUITES[0], &keyring, &cheap("x")).unwrap();
+    let header = Header::parse(&value).unwrap();
+    for wrong in [String::new(), "x".repeat(1025)] {
+        let created = Header::create(SUITES[0], &keyring, &cheap(&wrong));
+        assert_eq!(created.unwrap_err(), Error::InvalidPassphrase);
+        let unlocked = header.unlock(&cheap(&wrong));
+        assert_eq!(unlocked.unwrap_err(), Error::InvalidPassphrase);
+    }
+    cheap(&"x".repeat(1024)).enrol(&context()).unwrap();
+}
+
+#[test]
+fn a_new_slot_takes_the_default_never_an_old_slots_cost() {
+    let (old, _) = cheap("staple").enrol(&context()).unwrap();
+    let opened = Passphrase::new("staple");
+    opened.secret(&old, &context()).unwrap().unwrap();
+    let (parameters, _) = opened.enrol(&context()).unwrap();
+    assert_eq!(parameters[..12], [0, 0, 1, 0, 3, 0, 0, 0, 4, 0, 0, 0]);
+}
+
+#[test]
+fn a_cost_out_of_bounds_makes_no_slot() {
+    for cost in [
+        Cost {
+            memory_kib: 8 * 1024 - 1,
+            ..CHEAP
+        },
+        Cost { passes: 0, ..CHEAP },
+        Cost { lanes: 17, ..CHEAP },
+    ] {
+        let refused = Passphrase::new("staple").with_cost(cost).enrol(&context());
+        assert_eq!(refused.unwrap_err(), Error::Stretching);
+    }
+}
+
+#[test]
+fn planted_parameters_cost_nothing_and_lock_nobody_out() {
+    let keyring = Keyring::new(NOW).unwrap();
+    let (planted, root) = Header::create(SUITES[0], &keyring, &cheap("staple")).unwrap();
+    let mut header = Header::parse(&planted).unwrap();
+    let second = header.add_slot(&root, &cheap("staple")).unwrap();
+    let value = header.sealed_with(&root, &keyring, 2).unwrap();
+    let gib = 1024 * 1024;
+    for (memory, passes, lanes) in [
+        (0, 1, 1),
+        (8 * 1024 - 1, 1, 1),
+        (gib + 1, 1, 1),
+        (u32::MAX, 1, 1),
+        (8 * 1024, 0, 1),
+        (8 * 1024, 17, 1),
+        (8 * 1024, u32::MAX, 1),
+        (8 * 1024, 1, 0),
+        (8 * 1024, 1, 17),
+        (8 * 1024, 1, u32::MAX),
+        // Each within its bounds, together above 4 GiB.
+        (gib, 5, 1),
+    ] {
+        // Of the first slot, whose parameters begin behind the fixed part and the slot's head.
+        let mut altered = value.clone();
+        for (n, number) in [memory, passes, lanes].into_iter().enumerate() {
+            altered[44 + 4 * n..48 + 4 * n].copy_from_slice(&u32::to_le_bytes(number));
+        }
+        // The second slot opens; what was altered is seen in the keyring's commitment.
+        let header = Header::parse(&altered).unwrap();
+        let error = header.unlock(&Passphrase::new("staple")).unwrap_err();
+        assert_eq!(error, Error::HeaderDamaged);
+        // Alone, it is a slot that does not open.
+        let mut alone = header.clone();
+        alone.remove_slot(second).unwrap();
+        let error = alone.unlock(&Passphrase::new("staple")).unwrap_err();
+        assert_eq!(error, Error::WrongKey);
+        // Sealed around it, it is in nobody's way.
+        let sealed = header.sealed_with(&root, &keyring, 3).unwrap();
+        let header = Header::parse(&sealed).unwrap();
+        let opened = header.unlock(&Passphrase::new("staple")).unwrap().slot;
+        assert_eq!(opened, second);
+    }
+    for length in [0, 43, 45] {
+        let none = cheap("staple").secret(&vec![1; length], &context());
+        assert!(none.unwrap().is_none());
+    }
+}
