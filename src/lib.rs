@@ -13,6 +13,8 @@ mod vault;
 pub use crypto::Suite;
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
+#[cfg(feature = "file")]
+pub use storage::FileStorage;
 pub use storage::MemoryStorage;
 pub use vault::{
     Activity, Document, ErasureReport, Expected, KeyCensus, KeyCount, Progress, Record, RecordInfo,

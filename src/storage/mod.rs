@@ -7,6 +7,8 @@
 pub mod conformance;
 #[cfg(feature = "conformance")]
 mod faulty;
+#[cfg(feature = "file")]
+mod file;
 mod limits;
 mod memory;
 #[cfg(feature = "conformance")]
@@ -20,6 +22,8 @@ use std::sync::Arc;
 pub use crate::error::StorageError;
 #[cfg(feature = "conformance")]
 pub use faulty::{Faulty, Landing, Moment, Verdict};
+#[cfg(feature = "file")]
+pub use file::{FileOptions, FileStorage};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use memory::MemoryStorage;
 #[cfg(feature = "conformance")]

@@ -8,5 +8,9 @@
 )]
 
 mod broken;
+#[cfg(all(feature = "file", unix))]
+mod child;
 mod conforming;
 mod faults;
+#[cfg(all(feature = "file", unix))]
+mod files;

@@ -1,0 +1,44 @@
+//! Which keys lie together, and which lie in files of their own.
+
+/// The key of the vault header.
+pub(super) const HEADER_KEY: &[u8] = b"v";
+
+/// The first bytes of keys that have a keyspace of their own, ascending.
+const OWN: [u8; 7] = *b"hjprsvw";
+
+/// Where in the engine's list of keyspaces all other keys are.
+const OTHER: usize = OWN.len();
+
+/// The names of the keyspaces, in the order of their numbers.
+pub(super) const NAMES: [&str; OWN.len() + 1] = ["h", "j", "p", "r", "s", "v", "w", "other"];
+
+/// The keyspace of a key.
+pub(super) fn class_of(key: &[u8]) -> usize {
+    key.first()
+        .and_then(|first| OWN.iter().position(|own| own == first))
+        .unwrap_or(OTHER)
+}
+
+/// Whether values of this class are files of their own: what is destroyed, and what is large.
+pub(super) fn is_apart(class: usize) -> bool {
+    matches!(NAMES.get(class), Some(&("v" | "p" | "s")))
+}
+
+/// The classes of values in files of their own.
+pub(super) fn apart_classes() -> impl Iterator<Item = usize> {
+    (0..NAMES.len()).filter(|class| is_apart(*class))
+}
+
+/// The stretches of keys that lie together, ascending: the keyspace and the first bytes.
+pub(super) fn stretches() -> impl Iterator<Item = (usize, u8, u8)> {
+    (0..=u8::MAX)
+        .fold(Vec::new(), |mut all: Vec<(usize, u8, u8)>, byte| {
+            let class = class_of(&[byte]);
+            match all.last_mut() {
+                Some((last, _, until)) if *last == class => *until = byte,
+                _ => all.push((class, byte, byte)),
+            }
+            all
+        })
+        .into_iter()
+}

@@ -1,0 +1,375 @@
+//! The log-structured engine: keyspaces, reading, scanning, one durable batch.
+//!
+//! Everything that names the engine's crate is here, but for its byte type.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::Bound;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use fjall::config::CompressionPolicy;
+use fjall::{
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+    Readable, Snapshot, UserValue,
+};
+
+use super::apart::Apart;
+use super::class::{NAMES, apart_classes, class_of, is_apart, stretches};
+use super::revision::{MARK_BYTES, Mark, revision};
+use crate::storage::{Entry, Page, Scan, StorageError, Stored, Want};
+
+/// Holds the number of the opening.
+const META: &str = "meta";
+const OPENING: &[u8] = b"opening";
+
+/// Small enough that replaying the journal does not hold up an opening.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+
+/// The least that the engine allows, for the same reason.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// A page of whole values ends once it holds so many bytes.
+const PAGE_BYTES: usize = 8 << 20;
+
+/// Below the numbers at which the engine itself makes a writer wait, see [`Engine::make_room`].
+const SEALED_MEMTABLES_MAX: usize = 3;
+const RUNS_MAX: usize = 18;
+
+pub(super) struct Engine {
+    database: Database,
+    classes: Vec<Keyspace>,
+    meta: Keyspace,
+}
+
+/// One opening among all of this storage.
+pub(super) struct Opening {
+    pub(super) number: u32,
+    /// Whether the one before came to its end.
+    pub(super) closed_before: bool,
+}
+
+impl Engine {
+    /// Makes an empty engine in a directory, and closes it.
+    pub(super) fn create(path: &Path) -> Result<(), StorageError> {
+        let engine = Self::open(path, 0)?;
+        engine.database.persist(PersistMode::SyncAll).map_err(error)
+    }
+
+    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, StorageError> {
+        let database = Database::builder(path)
+            .cache_size(cache_bytes)
+            .journal_compression(CompressionType::None)
+            .max_journaling_size(JOURNAL_BYTES)
+            .open()
+            .map_err(error)?;
+        let keyspace = |name: &str| database.keyspace(name, options).map_err(error);
+        let classes = NAMES.into_iter().map(keyspace).collect::<Result<_, _>>()?;
+        let meta = keyspace(META)?;
+        Ok(Self {
+            database,
+            classes,
+            meta,
+        })
+    }
+
+    /// Counts this opening, durably: no revision of an earlier one comes again.
+    pub(super) fn begin(&self) -> Result<Opening, StorageError> {
+        let (last, closed_before) = match self.meta.get(OPENING).map_err(error)?.as_deref() {
+            None => (0, true),
+            Some(&[a, b, c, d, closed]) => (u32::from_be_bytes([a, b, c, d]), closed == 1),
+            Some(_) => return Err(StorageError::Damaged),
+        };
+        let number = last.checked_add(1).ok_or(StorageError::Damaged)?;
+        self.mark_opening(number, false, PersistMode::SyncData)?;
+        Ok(Opening {
+            number,
+            closed_before,
+        })
+    }
+
+    /// Notes that this opening left nothing to sweep. Losing the note only costs a sweep.
+    pub(super) fn end(&self) {
+        if let Ok(Some(standing)) = self.meta.get(OPENING)
+            && let &[a, b, c, d, _] = &*standing
+        {
+            let number = u32::from_be_bytes([a, b, c, d]);
+            let _best_effort = self.mark_opening(number, true, PersistMode::Buffer);
+        }
+    }
+
+    fn mark_opening(
+        &self,
+        number: u32,
+        closed: bool,
+        durability: PersistMode,
+    ) -> Result<(), StorageError> {
+        let [a, b, c, d] = number.to_be_bytes();
+        let mut batch = self.database.batch().durability(Some(durability));
+        batch.insert(&self.meta, OPENING, [a, b, c, d, u8::from(closed)]);
+        batch.commit().map_err(error)
+    }
+
+    pub(super) fn read(
+        &self,
+        apart: &Apart,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Stored>>, StorageError> {
+        let mut missed: Option<Mark> = None;
+        'again: loop {
+            let snapshot = self.database.snapshot();
+            let mut answers = Vec::with_capacity(keys.len());
+            for key in keys {
+                match self.look(&snapshot, apart, key, Want::Values)? {
+                    Look::Absent => answers.push(None),
+                    Look::Found(stored) => answers.push(Some(stored)),
+                    // Replaced since the snapshot was taken, or lost.
+                    Look::FileGone(mark) if missed == Some(mark) => {
+                        return Err(StorageError::Damaged);
+                    }
+                    Look::FileGone(mark) => {
+                        missed = Some(mark);
+                        continue 'again;
+                    }
+                }
+            }
+            return Ok(answers);
+        }
+    }
+
+    pub(super) fn scan(&self, apart: &Apart, scan: Scan<'_>) -> Result<Page, StorageError> {
+        let snapshot = self.database.snapshot();
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for (class, lower, upper) in ranges(&scan) {
+            let Some(keyspace) = self.classes.get(class) else {
+                return Err(StorageError::Damaged);
+            };
+            for item in snapshot.range(keyspace, (lower, upper)) {
+                if page.entries.len() >= scan.limit.max(1) || bytes >= PAGE_BYTES {
+                    page.more = true;
+                    return Ok(page);
+                }
+                let (key, kept) = item.into_inner().map_err(error)?;
+                let entry = self.entry(apart, &key, &kept, scan.want)?;
+                bytes += entry.as_ref().map_or(0, |entry| entry.value.len());
+                page.entries.extend(entry);
+            }
+        }
+        Ok(page)
+    }
+
+    /// What stands under a key, for whoever is the only writer.
+    pub(super) fn standing(&self, class: usize, key: &[u8]) -> Result<Option<Mark>, StorageError> {
+        let keyspace = self.classes.get(class).ok_or(StorageError::Damaged)?;
+        let kept = keyspace.get(key).map_err(error)?;
+        kept.map(|kept| split(&kept).map(|(mark, _)| mark))
+            .transpose()
+    }
+
+    /// All revisions that name files.
+    pub(super) fn apart_revisions(&self) -> Result<HashSet<Mark>, StorageError> {
+        let mut marks = HashSet::new();
+        for keyspace in apart_classes().filter_map(|class| self.classes.get(class)) {
+            for item in keyspace.iter() {
+                marks.insert(split(&item.value().map_err(error)?)?.0);
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Writes a batch and syncs it: the only write there is. No other batch may be under way.
+    pub(super) fn write(
+        &self,
+        changes: impl Iterator<Item = (Vec<u8>, Option<UserValue>)>,
+    ) -> Result<(), WriteError> {
+        let mut batch = self
+            .database
+            .batch()
+            .durability(Some(PersistMode::SyncData));
+        let mut classes = HashSet::new();
+        for (key, kept) in changes {
+            let class = class_of(&key);
+            let Some(keyspace) = self.classes.get(class) else {
+                return Err(WriteError::NotBegun(StorageError::Damaged));
+            };
+            classes.insert(class);
+            match kept {
+                Some(kept) => batch.insert(keyspace, key, kept),
+                None => batch.remove(keyspace, key),
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.make_room(&classes)?;
+        batch.commit().map_err(|failure| match failure {
+            fjall::Error::Poisoned => WriteError::NotBegun(StorageError::Stopped),
+            _ => WriteError::Begun,
+        })
+    }
+
+    /// Waits until background work has caught up. The engine would wait too, but for ever if that
+    /// work has failed meanwhile.
+    fn make_room(&self, classes: &HashSet<usize>) -> Result<(), WriteError> {
+        let is_behind = |class: &usize| {
+            self.classes.get(*class).is_some_and(|keyspace| {
+                keyspace.sealed_memtable_count() >= SEALED_MEMTABLES_MAX
+                    || keyspace.tree.l0_run_count() >= RUNS_MAX
+            })
+        };
+        while classes.iter().any(is_behind) {
+            self.database
+                .persist(PersistMode::Buffer)
+                .map_err(|failure| WriteError::NotBegun(error(failure)))?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    fn look(
+        &self,
+        snapshot: &Snapshot,
+        apart: &Apart,
+        key: &[u8],
+        want: Want,
+    ) -> Result<Look, StorageError> {
+        let class = class_of(key);
+        let keyspace = self.classes.get(class).ok_or(StorageError::Damaged)?;
+        let Some(kept) = snapshot.get(keyspace, key).map_err(error)? else {
+            return Ok(Look::Absent);
+        };
+        let (mark, rest) = split(&kept)?;
+        let value = if is_apart(class) {
+            apart.read(&mark, want)?
+        } else {
+            Some(want.of(rest).to_vec())
+        };
+        Ok(match value {
+            None => Look::FileGone(mark),
+            Some(value) => Look::Found(Stored {
+                value,
+                revision: revision(&mark),
+            }),
+        })
+    }
+
+    /// The entry of a scan; `None` if its key was deleted meanwhile.
+    fn entry(
+        &self,
+        apart: &Apart,
+        key: &[u8],
+        kept: &[u8],
+        want: Want,
+    ) -> Result<Option<Entry>, StorageError> {
+        let (mark, rest) = split(kept)?;
+        let entry = |value: Vec<u8>, revision| Entry {
+            key: key.to_vec(),
+            value,
+            revision,
+        };
+        if !is_apart(class_of(key)) {
+            return Ok(Some(entry(want.of(rest).to_vec(), revision(&mark))));
+        }
+        if let Some(value) = apart.read(&mark, want)? {
+            return Ok(Some(entry(value, revision(&mark))));
+        }
+        let mut missed = mark;
+        loop {
+            match self.look(&self.database.snapshot(), apart, key, want)? {
+                Look::Absent => return Ok(None),
+                Look::Found(stored) => return Ok(Some(entry(stored.value, stored.revision))),
+                Look::FileGone(mark) if mark == missed => return Err(StorageError::Damaged),
+                Look::FileGone(mark) => missed = mark,
+            }
+        }
+    }
+}
+
+enum Look {
+    Absent,
+    Found(Stored),
+    FileGone(Mark),
+}
+
+/// How a write failed.
+pub(super) enum WriteError {
+    /// Before anything reached the journal.
+    NotBegun(StorageError),
+    /// Perhaps after it did.
+    Begun,
+}
+
+fn options() -> KeyspaceCreateOptions {
+    // What is kept is encrypted, so nothing in it can be compressed.
+    KeyspaceCreateOptions::default()
+        .data_block_compression_policy(CompressionPolicy::disabled())
+        .index_block_compression_policy(CompressionPolicy::disabled())
+        .max_memtable_size(MEMTABLE_BYTES)
+}
+
+fn split(kept: &[u8]) -> Result<(Mark, &[u8]), StorageError> {
+    let (mark, rest) = kept
+        .split_first_chunk::<MARK_BYTES>()
+        .ok_or(StorageError::Damaged)?;
+    Ok((*mark, rest))
+}
+
+type Range = (usize, Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// The stretches of keyspaces that a scan passes, ascending.
+fn ranges(scan: &Scan<'_>) -> impl Iterator<Item = Range> {
+    let lower = scan.lower_bound().map(<[u8]>::to_vec);
+    let upper = above(scan.prefix);
+    stretches().filter_map(move |(class, first, last)| {
+        let from = match &lower {
+            Bound::Included(key) | Bound::Excluded(key) if key.as_slice() >= [first].as_slice() => {
+                lower.clone()
+            }
+            _ => Bound::Included(vec![first]),
+        };
+        let stretch_end = above(&[last]);
+        let until = match (&upper, &stretch_end) {
+            (Some(upper), Some(end)) => Some(upper.min(end).clone()),
+            (one, other) => one.clone().or_else(|| other.clone()),
+        };
+        if let (Bound::Included(from) | Bound::Excluded(from), Some(until)) = (&from, &until)
+            && from >= until
+        {
+            return None;
+        }
+        Some((class, from, until.map_or(Bound::Unbounded, Bound::Excluded)))
+    })
+}
+
+/// The first key above all that begin with `prefix`.
+fn above(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut key = prefix.get(..=kept)?.to_vec();
+    if let Some(last) = key.last_mut() {
+        *last += 1;
+    }
+    Some(key)
+}
+
+fn error(error: fjall::Error) -> StorageError {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => io(error),
+        fjall::Error::Poisoned => StorageError::Stopped,
+        fjall::Error::Locked => StorageError::InUse,
+        fjall::Error::InvalidVersion(_) => StorageError::Foreign,
+        _ => StorageError::Damaged,
+    }
+}
+
+fn io(error: io::Error) -> StorageError {
+    match error.kind() {
+        // The engine looks only for what it wrote.
+        io::ErrorKind::NotFound
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::InvalidData
+        | io::ErrorKind::InvalidInput => StorageError::Damaged,
+        _ => error.into(),
+    }
+}

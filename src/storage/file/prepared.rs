@@ -1,0 +1,124 @@
+//! A transaction made ready to be carried out together with those of other callers.
+
+use fjall::UserValue;
+
+use super::apart::Apart;
+use super::class::{HEADER_KEY, class_of, is_apart};
+use super::readme::{VaultId, vault_id};
+use super::revision::{Mark, Marks};
+use crate::storage::limits::check_sizes;
+use crate::storage::{Expect, Operation, StorageError, Transaction};
+
+/// A transaction with its revisions drawn and its large values on disk.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) steps: Vec<Step>,
+    /// The files that were written for it.
+    pub(super) files: Vec<Mark>,
+    pub(super) vault: Option<VaultId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) key: Vec<u8>,
+    pub(super) class: usize,
+    pub(super) expect: Expect,
+    pub(super) action: Action,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Action {
+    Check,
+    Delete,
+    Put {
+        mark: Mark,
+        /// What the engine keeps: the mark, and the value unless it is a file of its own.
+        kept: UserValue,
+        destroying: bool,
+    },
+}
+
+impl Step {
+    pub(super) fn is_destroying(&self) -> bool {
+        match self.action {
+            Action::Put { destroying, .. } => destroying,
+            Action::Check | Action::Delete => false,
+        }
+    }
+
+    /// Whether it is all the same what stands there.
+    pub(super) fn is_blind(&self) -> bool {
+        self.expect == Expect::Any
+            && !matches!(self.action, Action::Check)
+            && !self.is_destroying()
+            && !is_apart(self.class)
+    }
+}
+
+impl Prepared {
+    /// On failure nothing of it is left on disk.
+    pub(super) fn new(
+        transaction: &Transaction,
+        marks: &Marks,
+        apart: &Apart,
+    ) -> Result<Self, StorageError> {
+        check_sizes(transaction)?;
+        let mut prepared = Self {
+            steps: Vec::with_capacity(transaction.operations().len()),
+            files: Vec::new(),
+            vault: None,
+        };
+        for operation in transaction.operations() {
+            if let Err(error) = prepared.push(operation, marks, apart) {
+                apart.delete(&prepared.files);
+                return Err(error);
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn push(
+        &mut self,
+        operation: &Operation,
+        marks: &Marks,
+        apart: &Apart,
+    ) -> Result<(), StorageError> {
+        let class = class_of(operation.key());
+        let (expect, action) = match operation {
+            Operation::Check { expect, .. } => (expect.clone(), Action::Check),
+            Operation::Delete { .. } => (Expect::Any, Action::Delete),
+            Operation::Put {
+                key,
+                value,
+                expect,
+                destroying,
+            } => {
+                let mark = marks.next();
+                let kept = if is_apart(class) {
+                    self.files.push(mark);
+                    apart.write(&mark, value)?;
+                    UserValue::from(&mark)
+                } else {
+                    UserValue::from([mark.as_slice(), value].concat())
+                };
+                if key == HEADER_KEY {
+                    self.vault = vault_id(value);
+                }
+                let destroying = *destroying;
+                let action = Action::Put {
+                    mark,
+                    kept,
+                    destroying,
+                };
+                (expect.clone(), action)
+            }
+        };
+        self.steps.push(Step {
+            key: operation.key().to_vec(),
+            class,
+            expect,
+            action,
+        });
+        Ok(())
+    }
+}

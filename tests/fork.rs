@@ -1,0 +1,98 @@
+//! A storage that was opened before a `fork` does nothing in the child.
+#![cfg(all(feature = "file", unix))]
+#![allow(
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chartlock::StorageError;
+use chartlock::storage::{CommitError, Expect, FileStorage, Scan, Storage, Transaction, Want};
+
+const SCAN: Scan<'static> = Scan {
+    prefix: b"",
+    after: None,
+    limit: 10,
+    want: Want::Values,
+};
+
+fn put(key: u32) -> Transaction {
+    Transaction::new().put(key.to_be_bytes(), b"1", Expect::Any)
+}
+
+#[test]
+fn a_handle_is_dead_in_a_forked_child() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let done = AtomicBool::new(false);
+    let codes: Vec<i32> = std::thread::scope(|scope| {
+        // Others hold the locks most of the time when the fork comes.
+        for thread in 0..2 {
+            let (storage, done) = (&storage, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    assert!(storage.commit(&[put(thread)])[0].is_ok());
+                }
+            });
+        }
+        let codes = (0..10).map(|_| exit_code_of_child(&storage)).collect();
+        done.store(true, Ordering::SeqCst);
+        codes
+    });
+    assert_eq!(codes, [0; 10]);
+    // The children's ends released nothing, and broke nothing.
+    assert_eq!(
+        FileStorage::open(scratch.path()).unwrap_err(),
+        StorageError::InUse
+    );
+    assert!(storage.commit(&[put(9)])[0].is_ok());
+    drop(storage);
+    assert!(
+        FileStorage::open(scratch.path())
+            .unwrap()
+            .read(&[b"v"])
+            .is_ok()
+    );
+}
+
+fn exit_code_of_child(storage: &FileStorage) -> i32 {
+    // SAFETY: the child calls nothing that takes a lock of the parent's; that is what is tested.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // A child that hangs is ended by the alarm.
+        // SAFETY: plain system calls.
+        unsafe { libc::alarm(20) };
+        let code = in_child(storage);
+        // SAFETY: ends the child without running the test harness's own exit.
+        unsafe { libc::_exit(code) };
+    }
+    let mut status = 0;
+    // SAFETY: `pid` is a child of ours, `status` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    match libc::WIFEXITED(status) {
+        true => libc::WEXITSTATUS(status),
+        false => -1,
+    }
+}
+
+fn in_child(storage: &FileStorage) -> i32 {
+    let read = storage.read(&[b"v"]);
+    let scan = storage.scan(SCAN);
+    let commit = storage.commit(&[put(1)]);
+    // Dropping must neither hang nor unlock; a copy of the bits stands for the child's own handle.
+    // SAFETY: the original is never used again in this process.
+    drop(unsafe { std::ptr::read(storage) });
+    let forked = StorageError::Forked;
+    match (read, scan, commit.as_slice()) {
+        (Err(one), Err(two), [Err(CommitError::Io(three))])
+            if [one, two, *three] == [forked; 3] =>
+        {
+            0
+        }
+        _ => 1,
+    }
+}

@@ -1,0 +1,444 @@
+//! What a directory promises beyond the contract of every storage.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use chartlock::StorageError;
+use chartlock::storage::{
+    CommitError, Committed, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
+};
+
+use crate::child::{assert_well, child, child_after, given};
+
+fn commit(storage: &FileStorage, transaction: Transaction) -> Result<Committed, CommitError> {
+    storage.commit(&[transaction]).pop().unwrap()
+}
+
+fn put(storage: &FileStorage, key: &[u8], value: &[u8]) -> Revision {
+    let transaction = Transaction::new().put(key, value, Expect::Any);
+    let committed = commit(storage, transaction).unwrap();
+    committed.revisions[0].clone().unwrap()
+}
+
+fn value(storage: &FileStorage, key: &[u8]) -> Option<Vec<u8>> {
+    let stored = storage.read(&[key]).unwrap().pop().unwrap();
+    stored.map(|stored| stored.value)
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.push(path);
+        }
+    }
+    all
+}
+
+fn files_with(directory: &Path, planted: &[u8]) -> Vec<PathBuf> {
+    files(directory)
+        .into_iter()
+        .filter(|path| {
+            let content = fs::read(path).unwrap();
+            content
+                .windows(planted.len())
+                .any(|window| window == planted)
+        })
+        .collect()
+}
+
+/// Every file and its content, to show that nothing was written.
+fn picture(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    files(directory)
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn keeps_what_was_put_over_reopening() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("deep/er");
+    let mut revisions = Vec::new();
+    for round in 0..4_u8 {
+        let storage = FileStorage::open(&directory).unwrap();
+        for key in [b"v".as_slice(), b"p1", b"r1", b"x1"] {
+            let before = round.checked_sub(1).map(|round| vec![round; 100]);
+            assert_eq!(value(&storage, key), before);
+            let revision = put(&storage, key, &[round; 100]);
+            assert!(!revisions.contains(&revision), "a revision came again");
+            revisions.push(revision);
+        }
+    }
+}
+
+#[test]
+fn refuses_a_second_opener() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    assert_eq!(
+        FileStorage::open(scratch.path()).unwrap_err(),
+        StorageError::InUse
+    );
+    assert_well(child("files::second_opener", scratch.path()));
+    drop(storage);
+    FileStorage::open(scratch.path()).unwrap();
+}
+
+#[test]
+fn second_opener() {
+    if let Some(directory) = given() {
+        assert_eq!(
+            FileStorage::open(directory).unwrap_err(),
+            StorageError::InUse
+        );
+    }
+}
+
+#[test]
+fn purges_what_is_destroyed() {
+    let planted = b"a former key, recognisable";
+    for key in [b"v".as_slice(), b"p1"] {
+        let scratch = tempfile::tempdir().unwrap();
+        let storage = FileStorage::open(scratch.path()).unwrap();
+        put(&storage, b"r1", b"unflushed");
+        put(&storage, key, planted);
+        put(&storage, b"h1", b"unflushed");
+        assert_eq!(files_with(scratch.path(), planted).len(), 1);
+        let destroying = Transaction::new().put_destroying(key, b"later", Expect::Any);
+        assert!(!commit(&storage, destroying).unwrap().deferred);
+        assert_eq!(files_with(scratch.path(), planted), Vec::<PathBuf>::new());
+        assert_eq!(value(&storage, key), Some(b"later".to_vec()));
+        put(&storage, key, planted);
+        commit(&storage, Transaction::new().delete(key)).unwrap();
+        assert_eq!(files_with(scratch.path(), planted), Vec::<PathBuf>::new());
+    }
+}
+
+#[test]
+fn says_so_when_it_cannot_purge() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let destroying = || Transaction::new().put_destroying(b"r1", b"later", Expect::Any);
+    assert!(!commit(&storage, destroying()).unwrap().deferred);
+    assert!(commit(&storage, destroying()).unwrap().deferred);
+}
+
+#[test]
+fn leaves_no_file_of_a_refused_transaction() {
+    let planted = b"refused, recognisable";
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let refused = Transaction::new().put(b"p1", planted, Expect::Any).put(
+        b"p2",
+        vec![0; 3 << 20],
+        Expect::Any,
+    );
+    assert_eq!(
+        commit(&storage, refused),
+        Err(CommitError::Io(StorageError::TooLarge))
+    );
+    let conflict = Transaction::new()
+        .put(b"p1", planted, Expect::Any)
+        .check(b"v", Expect::Unchanged(Revision::new(b"no")));
+    assert!(commit(&storage, conflict).is_err());
+    let twice = [b"one".as_slice(), planted, b"three"]
+        .map(|value| Transaction::new().put(b"p1", value, Expect::Any));
+    assert!(storage.commit(&twice).iter().all(Result::is_ok));
+    assert_eq!(files_with(scratch.path(), planted), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn sweeps_what_a_crash_left() {
+    let scratch = tempfile::tempdir().unwrap();
+    let orphan = scratch.path().join("values/00000001000000000000ffff");
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put(&storage, b"p1", b"stays");
+    fs::write(&orphan, b"never named").unwrap();
+    // As if the process had died: nothing is closed.
+    std::mem::forget(storage);
+    let copy = tempfile::tempdir().unwrap();
+    copy_all(scratch.path(), copy.path());
+    let storage = FileStorage::open(copy.path()).unwrap();
+    assert_eq!(value(&storage, b"p1"), Some(b"stays".to_vec()));
+    assert!(!copy.path().join("values/00000001000000000000ffff").exists());
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn touches_nothing_foreign() {
+    let scratch = tempfile::tempdir().unwrap();
+    type Files = &'static [(&'static str, &'static [u8])];
+    let cases: [(&str, Files); 7] = [
+        ("photos", &[("one.jpg", b"jpeg")]),
+        ("lock with content", &[("lock", b"1234")]),
+        ("half", &[("engine.new/x", b"")]),
+        (
+            "engine of another",
+            &[("engine/version", b"FJL\x03"), ("lock", b"")],
+        ),
+        (
+            "newer",
+            &[
+                ("engine/layout", b"chartlock storage layout 2\n"),
+                ("lock", b""),
+            ],
+        ),
+        ("older", &[("engine/layout", b"")]),
+        ("layout is a directory", &[("engine/layout/x", b"")]),
+    ];
+    for (name, content) in cases {
+        let directory = scratch.path().join(name);
+        for (file, bytes) in content {
+            let path = directory.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+        let before = picture(&directory);
+        let error = FileStorage::open(&directory).unwrap_err();
+        assert_eq!(error, StorageError::Foreign, "{name}");
+        assert_eq!(picture(&directory), before, "{name}");
+    }
+    let file = scratch.path().join("file");
+    fs::write(&file, b"text").unwrap();
+    assert_eq!(FileStorage::open(&file).unwrap_err(), StorageError::Foreign);
+    assert_eq!(fs::read(&file).unwrap(), b"text");
+}
+
+#[test]
+fn finishes_what_a_crash_began() {
+    let scratch = tempfile::tempdir().unwrap();
+    fs::write(scratch.path().join("lock"), b"").unwrap();
+    fs::create_dir(scratch.path().join("engine.new")).unwrap();
+    fs::write(scratch.path().join("engine.new/0.jnl"), b"half").unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put(&storage, b"r1", b"1");
+}
+
+#[test]
+fn damage_is_an_error() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("sound");
+    let storage = FileStorage::open(&directory).unwrap();
+    put(&storage, b"r1", b"1");
+    put(&storage, b"p1", b"1");
+    let lost = fs::read_dir(directory.join("values")).unwrap().next();
+    fs::remove_file(lost.unwrap().unwrap().path()).unwrap();
+    assert_eq!(storage.read(&[b"p1"]), Err(StorageError::Damaged));
+    drop(storage);
+    for name in [
+        "engine/version",
+        "engine/keyspaces/0/current",
+        "engine/keyspaces/3/current",
+    ] {
+        let copy = scratch.path().join("damaged");
+        copy_all(&directory, &copy);
+        fs::write(copy.join(name), b"garbage").unwrap();
+        let error = FileStorage::open(&copy).unwrap_err();
+        assert!(
+            matches!(error, StorageError::Damaged | StorageError::Foreign),
+            "{name}: {error:?}"
+        );
+        fs::remove_dir_all(&copy).unwrap();
+    }
+}
+
+#[test]
+fn tells_the_finder_what_it_is() {
+    let scratch = tempfile::tempdir().unwrap();
+    let page = || fs::read_to_string(scratch.path().join("READ-ME-FIRST")).unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    assert!(page().starts_with("chartlock storage"));
+    assert!(page().contains("vault id: none yet"));
+    put(&storage, b"v", b"no header");
+    assert!(page().contains("vault id: none yet"));
+    let header = [
+        b"\x89CLK\r\n\x1a\n".as_slice(),
+        &[1, 0, 1, 1],
+        &[0xab; 16],
+        &[0; 100],
+    ]
+    .concat();
+    put(&storage, b"v", &header);
+    let id = "vault id: abababababababababababababababab";
+    assert!(page().contains(id));
+    drop(storage);
+    fs::remove_file(scratch.path().join("READ-ME-FIRST")).unwrap();
+    FileStorage::open(scratch.path()).unwrap();
+    assert!(page().contains(id));
+}
+
+#[test]
+fn survives_being_killed() {
+    let scratch = tempfile::tempdir().unwrap();
+    for round in 0..10_usize {
+        let mut process = child("files::commits_until_killed", scratch.path())
+            .spawn()
+            .unwrap();
+        let mut acknowledged = BTreeMap::new();
+        let mut lines_left = 100 + 37 * round;
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        for line in lines.map_while(Result::ok) {
+            // The test runner prints lines of its own.
+            if let Some((thread, count)) = parse(&line) {
+                acknowledged.insert(thread, count);
+                lines_left = lines_left.saturating_sub(1);
+                if lines_left == 0 {
+                    process.kill().unwrap();
+                }
+            }
+        }
+        process.wait().unwrap();
+        assert_eq!(acknowledged.len(), 4);
+        let storage = FileStorage::open(scratch.path()).unwrap();
+        for (thread, count) in acknowledged {
+            let record = counted(&storage, b'r', thread);
+            assert!(record >= count, "an acknowledged commit is gone");
+            assert_eq!(record, counted(&storage, b'p', thread), "half a commit");
+        }
+    }
+}
+
+#[test]
+fn commits_until_killed() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            let storage = &storage;
+            scope.spawn(move || {
+                let standing = storage.read(&[&[b'r', thread]]).unwrap()[0].is_some();
+                let first = if standing {
+                    counted(storage, b'r', thread) + 1
+                } else {
+                    1
+                };
+                for count in first.. {
+                    let content = count.to_be_bytes();
+                    let both = Transaction::new()
+                        .put([b'r', thread], content, Expect::Any)
+                        .put([b'p', thread], content, Expect::Any);
+                    commit(storage, both).unwrap();
+                    println!("{thread} {count}");
+                }
+            });
+        }
+    });
+}
+
+fn parse(line: &str) -> Option<(u8, u64)> {
+    let (thread, count) = line.split_once(' ')?;
+    Some((thread.parse().ok()?, count.parse().ok()?))
+}
+
+fn counted(storage: &FileStorage, kind: u8, thread: u8) -> u64 {
+    let value = value(storage, &[kind, thread]).unwrap();
+    u64::from_be_bytes(value.try_into().unwrap())
+}
+
+#[test]
+fn denied_where_it_may_not_write() {
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("clinic");
+    put(&FileStorage::open(&directory).unwrap(), b"r1", b"1");
+    let before = picture(scratch.path());
+    let shell = format!(
+        "mount --bind '{0}' '{0}' && mount -o remount,bind,ro '{0}'",
+        scratch.path().display()
+    );
+    if let Some(command) = child_after(&shell, "files::may_not_write", scratch.path()) {
+        assert_well(command);
+        assert_eq!(picture(scratch.path()), before);
+    }
+}
+
+#[test]
+fn may_not_write() {
+    if let Some(scratch) = given() {
+        for name in ["clinic", "new"] {
+            let error = FileStorage::open(scratch.join(name)).unwrap_err();
+            assert_eq!(error, StorageError::Denied);
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let shell = format!(
+        "mount -t tmpfs -o size=3m none '{}'",
+        scratch.path().display()
+    );
+    if let Some(command) = child_after(&shell, "files::fills_the_disk", scratch.path()) {
+        assert_well(command);
+    }
+}
+
+#[test]
+fn fills_the_disk() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory.join("clinic")).unwrap();
+    put(&storage, b"p1", b"patient");
+    let large = Transaction::new().put(b"s1", vec![7; 2 << 20], Expect::Any);
+    assert!(commit(&storage, large.clone()).is_ok());
+    let too_much = Transaction::new().put(b"s2", vec![7; 2 << 20], Expect::Any);
+    assert_eq!(
+        commit(&storage, too_much),
+        Err(CommitError::Io(StorageError::Full))
+    );
+    // That one surely did not happen, and left no trace, so the storage goes on.
+    let mut written = 0_u32;
+    let failure = loop {
+        let key = [b"r".as_slice(), &written.to_be_bytes()].concat();
+        match commit(
+            &storage,
+            Transaction::new().put(key, vec![8; 20_000], Expect::Absent),
+        ) {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(failure, CommitError::Unknown);
+    assert!(written > 5);
+    for _ in 0..3 {
+        let after = Transaction::new().delete(b"s1");
+        assert_eq!(
+            commit(&storage, after),
+            Err(CommitError::Io(StorageError::Stopped))
+        );
+    }
+    assert_eq!(value(&storage, b"p1"), Some(b"patient".to_vec()));
+    drop(storage);
+    let mounted = std::process::Command::new("mount")
+        .args(["-o", "remount,size=30m"])
+        .arg(&directory)
+        .status();
+    assert!(mounted.unwrap().success());
+    let storage = FileStorage::open(directory.join("clinic")).unwrap();
+    let scan = Scan {
+        prefix: b"r",
+        after: None,
+        limit: 10_000,
+        want: Want::Head(1),
+    };
+    let found = storage.scan(scan).unwrap().entries.len();
+    assert!(found == written as usize || found == written as usize + 1);
+    put(&storage, b"r", b"goes on");
+}
