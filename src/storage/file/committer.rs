@@ -211,6 +211,8 @@ struct Plan<'a> {
     engine: &'a Engine,
     /// What stands once the group is written, where that differs from the engine.
     changes: HashMap<Vec<u8>, Change>,
+    /// What the engine was found to hold: many transactions check the same patient entry.
+    found: HashMap<Vec<u8>, Option<Mark>>,
     /// Files that no key names then.
     superseded: Vec<Mark>,
     /// For each destroying put its transaction and the file to be destroyed.
@@ -231,6 +233,7 @@ impl<'a> Plan<'a> {
         Self {
             engine,
             changes: HashMap::new(),
+            found: HashMap::new(),
             superseded: Vec::new(),
             destroyed: Vec::new(),
             has_files: false,
@@ -296,12 +299,21 @@ impl<'a> Plan<'a> {
         Ok(destroyed.map(|(index, _)| *index).collect())
     }
 
-    fn standing(&self, step: &Step) -> Result<Option<Mark>, StorageError> {
-        match self.changes.get(&step.key) {
-            Some(change) => Ok(change.standing),
-            None if step.is_blind() => Ok(None),
-            None => self.engine.standing(step.class, &step.key),
+    fn standing(&mut self, step: &Step) -> Result<Option<Mark>, StorageError> {
+        if let Some(change) = self.changes.get(&step.key) {
+            return Ok(change.standing);
         }
+        if step.is_blind() {
+            return Ok(None);
+        }
+        if let Some(found) = self.found.get(&step.key) {
+            return Ok(*found);
+        }
+        let found = self.engine.standing(step.class, &step.key)?;
+        if matches!(step.action, Action::Check) {
+            self.found.insert(step.key.clone(), found);
+        }
+        Ok(found)
     }
 }
 
@@ -315,7 +327,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn step(&mut self, plan: &Plan<'_>, index: usize, step: &Step) -> Result<(), CommitError> {
+    fn step(&mut self, plan: &mut Plan<'_>, index: usize, step: &Step) -> Result<(), CommitError> {
         let former = match self.changes.get(&step.key) {
             Some(change) => change.standing,
             None => plan.standing(step)?,
