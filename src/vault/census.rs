@@ -10,7 +10,7 @@ use crate::envelope::{HEAD, Head};
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::ring::KeyState;
-use crate::storage::{Scan, Stored, Want};
+use crate::storage::{Scan, Want};
 
 /// How much hangs on one key.
 ///
@@ -87,17 +87,14 @@ impl Vault {
         let watcher = self.watcher();
         let mut counter = Counter::new(watcher.as_deref(), Activity::Counting);
         self.each_entry(&mut |entry| {
-            let Some(tag) = layout::entry_tag(&entry.key) else {
-                census.unreadable_entries += 1;
-                return Ok(());
-            };
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            let Ok(held) = self.open_entry(tag, stored) else {
-                census.unreadable_entries += 1;
-                return Ok(());
+            let held = match self.open_listed(entry) {
+                Ok(Some(held)) => held,
+                Ok(None) => return Ok(()),
+                Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
+                Err(_) => {
+                    census.unreadable_entries += 1;
+                    return Ok(());
+                }
             };
             let master = census
                 .masters

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::entry::{Chart, EntryState, PatientEntry};
 use crate::keys::sealed_entry::{EntryHead, open_entry, seal_entry};
-use crate::storage::{CommitError, Expect, Revision, Stored, Transaction};
+use crate::storage::{CommitError, Entry, Expect, Revision, Stored, Transaction};
 
 /// Most entries held in memory at a time.
 const HELD: usize = 8192;
@@ -158,6 +158,24 @@ impl Vault {
                 self.open_entry_under(&*self.reload_header()?, tag, &stored)
             }
             opened => opened,
+        }
+    }
+
+    /// Opens an entry that a scan returned; `None` when it is gone since. One that was sealed again
+    /// meanwhile, under a master key whose predecessor has gone, is read once more.
+    pub(super) fn open_listed(&self, listed: Entry) -> Result<Option<Held>> {
+        let Entry {
+            key,
+            value,
+            revision,
+        } = listed;
+        let tag = layout::entry_tag(&key).ok_or(Error::Malformed)?;
+        match self.open_entry(tag, Stored { value, revision }) {
+            Err(Error::UnknownMasterKey) => match self.read_one(&key)? {
+                Some(stored) => self.open_entry(tag, stored).map(Some),
+                None => Ok(None),
+            },
+            opened => opened.map(Some),
         }
     }
 

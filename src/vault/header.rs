@@ -59,11 +59,17 @@ impl HeaderCell {
     /// Takes in a header that was looked at now; not if the vault was locked meanwhile.
     fn hold(&self, header: Arc<OpenHeader>, now: Duration) -> Result<Arc<OpenHeader>> {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if held.is_none() {
-            return Err(Error::Locked);
+        match &*held {
+            None => Err(Error::Locked),
+            // Another thread looked later.
+            Some((later, _)) if later.header.generation() > header.header.generation() => {
+                Ok(Arc::clone(later))
+            }
+            Some(_) => {
+                *held = Some((Arc::clone(&header), now));
+                Ok(header)
+            }
         }
-        *held = Some((Arc::clone(&header), now));
-        Ok(header)
     }
 }
 

@@ -173,21 +173,9 @@ impl Subjects<'_> {
     }
 
     fn subject(&self, entry: Entry) -> Result<Option<Subject>> {
-        let tag = layout::entry_tag(&entry.key).ok_or(Error::Malformed)?;
-        let stored = Stored {
-            value: entry.value,
-            revision: entry.revision,
-        };
-        let held = match self.vault.open_entry(tag, stored) {
-            // Sealed again, under a master key that has gone since, between scan and look.
-            Err(Error::UnknownMasterKey) => match self.vault.read_one(&entry.key)? {
-                Some(stored) => self.vault.open_entry(tag, stored)?,
-                None => return Ok(None),
-            },
-            opened => opened?,
-        };
-        let live = held.entry.chart().is_some();
-        Ok(live.then(|| held.entry.subject().clone()))
+        let held = self.vault.open_listed(entry)?;
+        let live = held.filter(|held| held.entry.chart().is_some());
+        Ok(live.map(|held| held.entry.subject().clone()))
     }
 }
 

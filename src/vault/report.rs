@@ -59,6 +59,8 @@ pub struct ReencryptionReport {
     pub blocking: u64,
     /// Record versions under a key that was retired before they landed; never acknowledged.
     pub orphaned: u64,
+    /// Entries that do not open, and so were passed over.
+    pub unreadable_entries: u64,
     /// Walks over the chart, the verifying ones included.
     pub passes: u64,
     /// Whether bytes of a former patient entry may still be on the medium.
@@ -75,6 +77,7 @@ impl ReencryptionReport {
         self.patient_keys_retired += other.patient_keys_retired;
         self.blocking += other.blocking;
         self.orphaned += other.orphaned;
+        self.unreadable_entries += other.unreadable_entries;
         self.passes += other.passes;
         self.purge_deferred |= other.purge_deferred;
     }

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
 use crate::keys::ring::Numbered;
 use crate::keys::wrap;
-use crate::storage::{CommitError, Committed, Expect, Stored, Transaction};
+use crate::storage::{CommitError, Committed, Expect, Revision, Stored, Transaction};
 
 /// One change of one record.
 pub(super) struct Job<'a> {
@@ -79,8 +79,8 @@ struct Pending<'a> {
     chart: Option<ChartId>,
     /// The version at which an earlier try may stand.
     may_stand: Option<u64>,
-    /// An `h` in the way: to be replaced, if `r` is still what it was.
-    replace_earlier: bool,
+    /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
+    in_the_way: Option<u64>,
     upload: Option<Upload>,
 }
 
@@ -95,7 +95,7 @@ enum TryKind {
     /// Writes a version; where its operations stand.
     Write {
         intent: Option<usize>,
-        earlier: Option<usize>,
+        earlier: Option<(usize, u64)>,
         current: usize,
     },
     /// Confirms, or seals again, a version of this job that stands already.
@@ -236,9 +236,11 @@ impl Vault {
                         .map_err(Clone::clone)?,
                 );
                 let address = reading::address(&held, pending.job.id.name())?;
+                let in_the_way = self.read_in_the_way(pending, &address)?;
                 Ok(Found {
                     held,
                     address,
+                    in_the_way,
                     current: None,
                 })
             })
@@ -258,6 +260,20 @@ impl Vault {
             Err(error) => return Err((turn, error.into())),
         }
         Ok(turn.into_iter().zip(found).collect())
+    }
+
+    /// Read before `r` is: were it read after, it could be the work of a writer who moved another `r`
+    /// aside in between, and replacing it would bring back what that writer replaced.
+    fn read_in_the_way(
+        &self,
+        pending: &Pending<'_>,
+        address: &Address,
+    ) -> Result<Option<(u64, Revision)>> {
+        let Some(version) = pending.in_the_way else {
+            return Ok(None);
+        };
+        let stored = self.read_one(&layout::earlier(address, version))?;
+        Ok(stored.map(|stored| (version, stored.revision)))
     }
 
     /// What to do next for a job, from what was found.
@@ -404,9 +420,9 @@ impl Vault {
         let earlier = match earlier {
             Some((former, value)) => {
                 let place = layout::earlier(&found.address, former);
-                let expect = self.earlier_expectation(pending, &place)?;
+                let expect = found.expect_earlier(former);
                 transaction = transaction.put(place, value, expect);
-                Some(at())
+                Some((at(), former))
             }
             None => None,
         };
@@ -430,16 +446,6 @@ impl Vault {
                 current,
             },
         }))
-    }
-
-    /// `Absent` first. One that is in the way is left of a put that broke off, or of one that has
-    /// just happened: it is replaced only together with the `r` that was read with it.
-    fn earlier_expectation(&self, pending: &Pending<'_>, place: &[u8]) -> Result<Expect> {
-        if !pending.replace_earlier {
-            return Ok(Expect::Absent);
-        }
-        let stored = self.read_one(place)?;
-        Ok(stored.map_or(Expect::Absent, |stored| Expect::Unchanged(stored.revision)))
     }
 
     /// What a commit's answer means: an outcome, or `None` to look again.
@@ -472,7 +478,8 @@ impl Vault {
                 TryKind::Write {
                     earlier, current, ..
                 } => {
-                    pending.replace_earlier = *earlier == Some(operation);
+                    let blocked = earlier.filter(|(index, _)| *index == operation);
+                    pending.in_the_way = blocked.map(|(_, former)| former);
                     // A request that was repeated below us may have met itself.
                     let landed = operation >= *current && !self.storage.is_transactional();
                     pending.may_stand = landed.then_some(version).or(pending.may_stand);
@@ -609,6 +616,8 @@ impl Vault {
 struct Found {
     held: Arc<Held>,
     address: Address,
+    /// An `h` that was in the way of an earlier try, by version.
+    in_the_way: Option<(u64, Revision)>,
     current: Option<Stored>,
 }
 
@@ -617,6 +626,15 @@ impl Found {
     fn version(&self) -> Result<u64> {
         let current = self.current.as_ref();
         current.map_or(Ok(0), |stored| Ok(Head::parse(&stored.value)?.version))
+    }
+
+    /// `Absent` first. One that is in the way is left of a put that broke off, or of one that has
+    /// just happened: it is replaced only together with the `r` that was read after it.
+    fn expect_earlier(&self, version: u64) -> Expect {
+        match &self.in_the_way {
+            Some((known, revision)) if *known == version => Expect::Unchanged(revision.clone()),
+            _ => Expect::Absent,
+        }
     }
 
     fn expect_current(&self) -> Expect {
@@ -658,7 +676,7 @@ impl<'a> Pending<'a> {
             freshness: Freshness::Held,
             chart: None,
             may_stand: None,
-            replace_earlier: false,
+            in_the_way: None,
             upload: None,
         }
     }

@@ -12,10 +12,9 @@ use super::objects::Work;
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::entry::{ChartState, PatientEntry};
-use crate::storage::Stored;
 use crate::vault::progress::{Activity, Counter, Progress};
 use crate::vault::report::ReencryptionReport;
-use crate::vault::{ROUNDS, Vault, layout};
+use crate::vault::{ROUNDS, Vault};
 
 impl Vault {
     /// Draws a new key for one subject and wraps its data keys under it; then removes the former
@@ -53,14 +52,14 @@ impl Vault {
         let mut report = ReencryptionReport::default();
         let mut subjects = Vec::new();
         self.each_entry(&mut |entry| {
-            let tag = layout::entry_tag(&entry.key).ok_or(Error::Malformed)?;
-            let stored = Stored {
-                value: entry.value,
-                revision: entry.revision,
-            };
-            let held = self.open_entry(tag, stored)?;
-            if held.entry.chart().is_some() {
-                subjects.push(held.entry.subject().clone());
+            match self.open_listed(entry) {
+                Ok(Some(held)) if held.entry.chart().is_some() => {
+                    subjects.push(held.entry.subject().clone());
+                }
+                Ok(_) => {}
+                Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
+                // One damaged entry must not keep all others from being sealed again.
+                Err(_) => report.unreadable_entries += 1,
             }
             Ok(())
         })?;
