@@ -21,7 +21,7 @@ const TITLE: &[u8] = b"chartlock key file 1";
 const FAMILY: &[u8] = b"chartlock key file ";
 /// The length of the text: three lines of 20, 64 and 8 characters.
 const LENGTH: usize = 95;
-/// What is read of a file at most: more than the longest text, with `\r\n` at the ends of its lines.
+/// What is read of a file at most: one byte more than the longest text, whose lines end with `\r\n`.
 const READ_MAX: usize = LENGTH + 4;
 
 /// The file that stands at the top of a `FileStorage` directory, and how it begins.
@@ -189,12 +189,9 @@ impl KeyFileOptions {
         if is_exposed(&file.metadata().map_err(failed)?) {
             return Err(Error::KeyFileExposed);
         }
-        let mut text = Zeroizing::new([0; READ_MAX + 1]);
+        let mut text = Zeroizing::new([0; READ_MAX]);
         let length = read_up_to(&mut file, text.as_mut()).map_err(failed)?;
-        match text.get(..length) {
-            Some(text) if length <= READ_MAX => parse(text),
-            _ => Err(Error::BadKeyFile),
-        }
+        parse(text.get(..length).ok_or(Error::BadKeyFile)?)
     }
 
     /// Refuses what lies in a storage directory, however deep. `path` is canonical, so that a link

@@ -114,6 +114,14 @@ fn long_and_binary_files_are_refused() {
         fs::write(&path, content).unwrap();
         assert_eq!(KeyFile::open(&path).unwrap_err(), Error::BadKeyFile);
     }
+    let long = text_of([0xab; 32]) + "\n";
+    for text in [long.replace('\n', "\r\n"), long + &"x".repeat(1000)] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(KeyFile::open(&path).unwrap_err(), Error::BadKeyFile);
+    }
+    let crlf = text_of([0xab; 32]).replace('\n', "\r\n");
+    fs::write(&path, crlf).unwrap();
+    KeyFile::open(&path).unwrap();
     let none = KeyFile::open(directory.path().join("none")).unwrap_err();
     assert_eq!(none, Error::KeyFile(std::io::ErrorKind::NotFound));
     assert_eq!(
