@@ -15,7 +15,7 @@ pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 #[cfg(feature = "file")]
 pub use storage::FileStorage;
-pub use storage::MemoryStorage;
+pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::{
     Activity, Document, ErasureReport, Expected, KeyCensus, KeyCount, Progress, Record, RecordInfo,
     Records, RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport, Session, Step,

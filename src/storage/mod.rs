@@ -3,6 +3,7 @@
 //! Promises: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` returned.
 //! May not know: keys, plaintext, names, or the formats of what it keeps.
 
+pub mod archive;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "conformance")]
@@ -13,6 +14,7 @@ mod limits;
 mod memory;
 #[cfg(feature = "conformance")]
 mod per_operation;
+mod split;
 mod transaction;
 
 use std::fmt;
@@ -28,6 +30,7 @@ pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use memory::MemoryStorage;
 #[cfg(feature = "conformance")]
 pub use per_operation::PerOperation;
+pub use split::SplitStorage;
 pub use transaction::{CommitError, Committed, Expect, Operation, Transaction};
 
 /// Keeps opaque bytes under opaque keys. Sees ciphertext, never a key or a name.
@@ -60,7 +63,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Whether a transaction is all or nothing, over all its keys, and seen by others at once.
     ///
-    /// Where it is not, operations are applied one by one in order, stopping at the first failure.
+    /// Where it is not, operations are applied in order, and of a transaction that fails, its first
+    /// ones may stand.
     fn is_transactional(&self) -> bool;
 }
 

@@ -192,7 +192,7 @@ pub struct Committed {
 #[non_exhaustive]
 pub enum CommitError {
     /// An expectation did not hold. On a transactional storage nothing was applied; elsewhere the
-    /// operations before this one were.
+    /// first operations before this one may have been: none, some or all of them.
     #[error("another writer was first; read again and decide")]
     Conflict {
         /// The index of the operation whose expectation did not hold.
@@ -201,8 +201,7 @@ pub enum CommitError {
     /// It may have happened, wholly or in part.
     #[error("the storage did not confirm the outcome; read again before repeating")]
     Unknown,
-    /// It did not happen on a transactional storage; elsewhere the operations before the failing
-    /// one may have.
+    /// It did not happen on a transactional storage; elsewhere its first operations may have.
     #[error(transparent)]
     Io(#[from] StorageError),
 }

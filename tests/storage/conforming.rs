@@ -1,42 +1,6 @@
 //! Every storage of this crate keeps the contract.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use chartlock::storage::{Faulty, FileStorage, MemoryStorage, PerOperation, Verdict, conformance};
-use tempfile::TempDir;
-
-/// Fresh storages side by side in one scratch directory.
-struct Files {
-    scratch: TempDir,
-    made: AtomicU32,
-}
-
-impl Files {
-    fn new() -> Self {
-        Self {
-            scratch: tempfile::tempdir().unwrap(),
-            made: AtomicU32::new(0),
-        }
-    }
-
-    fn make(&self) -> FileStorage {
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        FileStorage::open(self.scratch.path().join(number.to_string())).unwrap()
-    }
-}
-
-#[test]
-fn file() {
-    let files = Files::new();
-    let report = conformance::check(|| files.make()).unwrap();
-    assert!(report.transactional);
-}
-
-#[test]
-fn file_per_operation() {
-    let files = Files::new();
-    conformance::check(|| PerOperation::new(files.make())).unwrap();
-}
+use chartlock::storage::{Faulty, MemoryStorage, PerOperation, SplitStorage, Verdict, conformance};
 
 #[test]
 fn memory() {
@@ -59,4 +23,13 @@ fn faulty_without_faults() {
         })
     })
     .unwrap();
+}
+
+#[test]
+fn split() {
+    let memory = || SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
+    assert!(!conformance::check(memory).unwrap().transactional);
+    conformance::check(|| PerOperation::new(memory())).unwrap();
+    let slow = || PerOperation::new(MemoryStorage::new());
+    conformance::check(|| SplitStorage::new(slow(), MemoryStorage::new())).unwrap();
 }

@@ -7,10 +7,14 @@
     clippy::indexing_slicing
 )]
 
+mod archives;
 mod broken;
 #[cfg(all(feature = "file", unix))]
 mod child;
 mod conforming;
+#[cfg(feature = "file")]
+mod conforming_files;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
+mod splitting;

@@ -1,0 +1,255 @@
+//! Two storages as one: keys here, data there.
+//!
+//! Promises: the vault header and the patient entries go to one storage and everything else to the
+//! other; operations are applied in order.
+//! May not know: which storages they are, or what keys and values mean.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+use super::{
+    CommitError, Committed, Entry, Operation, Page, Scan, Storage, StorageError, Stored,
+    Transaction,
+};
+
+/// Keeps the vault header and patient entries in one storage, everything else in another.
+///
+/// So the keys can be backed up apart from the data, and for less long: a copy of the data alone is
+/// dead, and erasing a patient reaches the backups of the data too.
+///
+/// Not transactional over both: of a transaction that fails, its first operations may stand.
+///
+/// ```
+/// use chartlock::storage::{Expect, MemoryStorage, SplitStorage, Storage, Transaction};
+///
+/// let split = SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
+/// split.commit(&[Transaction::new()
+///     .put(b"r1", b"record", Expect::Absent)
+///     .put(b"p1", b"entry", Expect::Absent)]);
+/// assert!(split.keys().read(&[b"p1"])?[0].is_some());
+/// assert!(split.data().read(&[b"r1"])?[0].is_some());
+/// # Ok::<(), chartlock::storage::StorageError>(())
+/// ```
+#[derive(Debug)]
+pub struct SplitStorage<K, D> {
+    keys: K,
+    data: D,
+}
+
+impl<K: Storage, D: Storage> SplitStorage<K, D> {
+    /// Keys that begin with `v` or `p` go to `keys`, all others to `data`.
+    pub fn new(keys: K, data: D) -> Self {
+        Self { keys, data }
+    }
+
+    /// The storage of the vault header and the patient entries.
+    pub fn keys(&self) -> &K {
+        &self.keys
+    }
+
+    /// The storage of everything else.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+
+    fn side(&self, side: Side) -> &dyn Storage {
+        match side {
+            Side::Keys => &self.keys,
+            Side::Data => &self.data,
+        }
+    }
+}
+
+impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let answers = |side| {
+            let asked: Vec<_> = keys
+                .iter()
+                .copied()
+                .filter(|key| Side::of(key) == side)
+                .collect();
+            match asked.is_empty() {
+                true => Ok(VecDeque::new()),
+                false => self.side(side).read(&asked).map(VecDeque::from),
+            }
+        };
+        let mut from_keys = answers(Side::Keys)?;
+        let mut from_data = answers(Side::Data)?;
+        Ok(keys
+            .iter()
+            .map(|key| match Side::of(key) {
+                Side::Keys => from_keys.pop_front().flatten(),
+                Side::Data => from_data.pop_front().flatten(),
+            })
+            .collect())
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        if scan.prefix.is_empty() {
+            let pages = [self.keys.scan(scan)?, self.data.scan(scan)?];
+            return Ok(merge(pages, scan.limit.max(1)));
+        }
+        self.side(Side::of(scan.prefix)).scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let mut answers = Vec::with_capacity(transactions.len());
+        let mut rest = transactions;
+        while !rest.is_empty() {
+            let (wave, later) = rest.split_at(independent(rest));
+            answers.extend(self.commit_wave(wave));
+            rest = later;
+        }
+        answers
+    }
+
+    fn is_transactional(&self) -> bool {
+        false
+    }
+}
+
+impl<K: Storage, D: Storage> SplitStorage<K, D> {
+    /// Carries out transactions that do not meet, side by side: one commit for what all of them have
+    /// next for the data, one for what they then have next for the keys, and again.
+    fn commit_wave(&self, wave: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let mut all: Vec<_> = wave.iter().map(Progress::new).collect();
+        while all.iter().any(Progress::is_under_way) {
+            for side in [Side::Data, Side::Keys] {
+                let mut turn: Vec<_> = all
+                    .iter_mut()
+                    .filter(|progress| progress.next_side() == Some(side))
+                    .collect();
+                if turn.is_empty() {
+                    continue;
+                }
+                let runs: Vec<_> = turn.iter().map(|progress| progress.next_run()).collect();
+                let mut answers = self.side(side).commit(&runs).into_iter();
+                for progress in &mut turn {
+                    // A storage that does not even answer leaves the outcome unknown.
+                    progress.advance(answers.next().unwrap_or(Err(CommitError::Unknown)));
+                }
+            }
+        }
+        all.into_iter().map(|progress| progress.answer).collect()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Keys,
+    Data,
+}
+
+impl Side {
+    fn of(key: &[u8]) -> Self {
+        match key.first() {
+            Some(b'v' | b'p') => Self::Keys,
+            _ => Self::Data,
+        }
+    }
+}
+
+/// A transaction on its way through both storages.
+struct Progress<'a> {
+    operations: &'a [Operation],
+    runs: VecDeque<Range<usize>>,
+    answer: Result<Committed, CommitError>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(transaction: &'a Transaction) -> Self {
+        let operations = transaction.operations();
+        let mut end = 0;
+        let runs = operations
+            .chunk_by(|one, next| Side::of(one.key()) == Side::of(next.key()))
+            .map(|run| {
+                let start = end;
+                end += run.len();
+                start..end
+            })
+            .collect();
+        Self {
+            operations,
+            runs,
+            answer: Ok(Committed::default()),
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    fn next_side(&self) -> Option<Side> {
+        let run = self.runs.front()?;
+        let first = self.operations.get(run.start)?;
+        Some(Side::of(first.key()))
+    }
+
+    fn next_run(&self) -> Transaction {
+        let run = self.runs.front().cloned().unwrap_or_default();
+        let operations = self.operations.get(run).unwrap_or_default();
+        operations.iter().cloned().collect()
+    }
+
+    fn advance(&mut self, answer: Result<Committed, CommitError>) {
+        let Some(run) = self.runs.pop_front() else {
+            return;
+        };
+        match (answer, &mut self.answer) {
+            (Ok(part), Ok(whole)) => {
+                whole.revisions.extend(part.revisions);
+                whole.deferred |= part.deferred;
+            }
+            (Ok(_), Err(_)) => {}
+            (Err(error), answer) => {
+                self.runs.clear();
+                *answer = Err(match error {
+                    CommitError::Conflict { operation } => CommitError::Conflict {
+                        operation: run.start + operation,
+                    },
+                    other => other,
+                });
+            }
+        }
+    }
+}
+
+/// How many of the first transactions do not meet: no key of one is written by another.
+fn independent(transactions: &[Transaction]) -> usize {
+    let mut written: HashMap<&[u8], bool> = HashMap::new();
+    for (index, transaction) in transactions.iter().enumerate() {
+        let touches = |operation: &Operation| {
+            let writes = !matches!(operation, Operation::Check { .. });
+            match written.get(operation.key()) {
+                None => false,
+                Some(written) => writes || *written,
+            }
+        };
+        if transaction.operations().iter().any(touches) {
+            return index;
+        }
+        for operation in transaction.operations() {
+            let writes = !matches!(operation, Operation::Check { .. });
+            *written.entry(operation.key()).or_default() |= writes;
+        }
+    }
+    transactions.len()
+}
+
+/// One page of both, ending where either storage has not been asked further.
+fn merge(pages: [Page; 2], limit: usize) -> Page {
+    let mut more = pages.iter().any(|page| page.more);
+    let horizon = pages
+        .iter()
+        .filter(|page| page.more)
+        .filter_map(|page| page.entries.last())
+        .map(|entry| entry.key.clone())
+        .min();
+    let mut entries: Vec<Entry> = pages.into_iter().flat_map(|page| page.entries).collect();
+    entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    let known = entries.len();
+    entries.retain(|entry| horizon.as_ref().is_none_or(|horizon| entry.key <= *horizon));
+    entries.truncate(limit);
+    more |= entries.len() < known;
+    Page { entries, more }
+}

@@ -1,0 +1,225 @@
+//! An archive brings back what was written, or says that it cannot.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use chartlock::StorageError;
+use chartlock::storage::archive::{self, ArchiveError, Entries};
+use chartlock::storage::{
+    Expect, Faulty, MemoryStorage, Moment, Operation, Scan, Storage, Transaction, Verdict, Want,
+};
+use proptest::prelude::*;
+
+fn put(storage: &impl Storage, key: &[u8], value: &[u8]) {
+    let put = Transaction::new().put(key, value, Expect::Any);
+    assert!(storage.commit(&[put])[0].is_ok());
+}
+
+fn small() -> MemoryStorage {
+    let storage = MemoryStorage::new();
+    put(&storage, b"v", b"header");
+    put(&storage, b"p1", b"");
+    put(&storage, b"r1", b"record");
+    storage
+}
+
+fn archived(storage: &impl Storage) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let report = archive::write(storage, &mut bytes).unwrap();
+    assert_eq!(report.bytes, bytes.len() as u64);
+    assert_eq!(report.digest, bytes[bytes.len() - 32..]);
+    bytes
+}
+
+fn is_empty(storage: &impl Storage) -> bool {
+    let scan = Scan {
+        prefix: b"",
+        after: None,
+        limit: 1,
+        want: Want::Keys,
+    };
+    storage.scan(scan).unwrap().entries.is_empty()
+}
+
+#[test]
+fn the_bytes_are_fixed() {
+    let bytes = archived(&small());
+    let body = b"\x89CLA\r\n\x1a\n\
+        \x02\0p1\0\0\0\0\0\0\0\0\
+        \x02\0r1\x06\0\0\0\0\0\0\0record\
+        \x01\0v\x06\0\0\0\0\0\0\0header";
+    assert_eq!(bytes[..bytes.len() - 32], *body);
+    // As `sha256sum` says of the body.
+    let digest: String = bytes[bytes.len() - 32..]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(digest, DIGEST);
+}
+
+const DIGEST: &str = "78194ed1cb8ccff28d51b98301bc41e46933e30b0265cd375427f81adaa4b923";
+
+#[test]
+fn brings_everything_back() {
+    let storage = small();
+    put(&storage, b"s1", &vec![1; 1_153_434]);
+    put(&storage, b"s2", &vec![2; 2 << 20]);
+    put(&storage, &[0xff; 64], &[3; 65_504]);
+    for number in 0..2500_u32 {
+        let key = [b"h".as_slice(), &number.to_be_bytes()].concat();
+        put(&storage, &key, &number.to_le_bytes());
+    }
+    let bytes = archived(&storage);
+    let restored = MemoryStorage::new();
+    let report = archive::read(Cursor::new(&bytes), &restored).unwrap();
+    assert_eq!(report.objects, 2506);
+    assert_eq!(archive::verify(bytes.as_slice()), Ok(report));
+    assert_eq!(archived(&restored), bytes);
+    // From the middle of a stream too.
+    let mut later = Cursor::new([b"before".as_slice(), &bytes].concat());
+    later.set_position(6);
+    assert_eq!(archive::read(later, &MemoryStorage::new()), Ok(report));
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn moves_between_backends() {
+    use chartlock::storage::{FileStorage, SplitStorage};
+
+    let scratch = tempfile::tempdir().unwrap();
+    let bytes = archived(&small());
+    let file = FileStorage::open(scratch.path()).unwrap();
+    archive::read(Cursor::new(&bytes), &file).unwrap();
+    assert_eq!(archived(&file), bytes);
+    let split = SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
+    archive::read(Cursor::new(archived(&file)), &split).unwrap();
+    assert_eq!(archived(&split), bytes);
+}
+
+#[test]
+fn any_damage_is_found_and_nothing_is_written() {
+    let bytes = archived(&small());
+    let storage = MemoryStorage::new();
+    for bit in 0..bytes.len() * 8 {
+        let mut damaged = bytes.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(archive::read(Cursor::new(damaged), &storage).is_err());
+    }
+    for length in 0..bytes.len() {
+        assert!(archive::read(Cursor::new(&bytes[..length]), &storage).is_err());
+    }
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert!(archive::read(Cursor::new(longer), &storage).is_err());
+    assert!(is_empty(&storage));
+}
+
+#[test]
+fn names_what_is_wrong() {
+    let bytes = archived(&small());
+    assert_eq!(
+        archive::verify(b"".as_slice()),
+        Err(ArchiveError::NotAnArchive)
+    );
+    let mut damaged = bytes.clone();
+    damaged[34] ^= 1;
+    assert_eq!(
+        archive::verify(damaged.as_slice()),
+        Err(ArchiveError::Digest)
+    );
+    assert_eq!(archive::verify(&bytes[..60]), Err(ArchiveError::Truncated));
+    for malformed in [
+        b"\0\0".as_slice(),
+        b"\x41\0",
+        b"\xff\xff",
+        b"\x01\0k\x01\0\x20\0\0\0\0\0",
+        b"\x01\0k\xff\xff\xff\xff\xff\xff\xff\xff",
+        b"\x01\0k\0\0\0\0\0\0\0\0\x01\0k\0\0\0\0\0\0\0\0",
+        b"\x01\0k\0\0\0\0\0\0\0\0\x01\0a\0\0\0\0\0\0\0\0",
+    ] {
+        let archive = [b"\x89CLA\r\n\x1a\n".as_slice(), malformed, &[0; 100]].concat();
+        let error = archive::verify(archive.as_slice());
+        assert_eq!(error, Err(ArchiveError::Malformed));
+    }
+}
+
+#[test]
+fn restores_only_into_nothing() {
+    let storage = MemoryStorage::new();
+    put(&storage, b"x", b"");
+    let bytes = archived(&small());
+    assert_eq!(
+        archive::read(Cursor::new(bytes), &storage),
+        Err(ArchiveError::NotEmpty)
+    );
+}
+
+#[test]
+fn the_header_goes_in_last() {
+    let bytes = archived(&small());
+    for failing in 0..3 {
+        let inner = Arc::new(MemoryStorage::new());
+        let commits = std::sync::atomic::AtomicU32::new(0);
+        let storage = Faulty::new(inner.clone(), move |_, moment| match moment {
+            Moment::Commit([Operation::Put { key, .. }]) => {
+                let number = commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                assert_eq!(key == b"v", number == 2);
+                match number == failing {
+                    true => Verdict::Fail(StorageError::Full),
+                    false => Verdict::Proceed,
+                }
+            }
+            _ => Verdict::Proceed,
+        });
+        assert!(archive::read(Cursor::new(&bytes), &storage).is_err());
+        assert!(inner.read(&[b"v"]).unwrap()[0].is_none());
+    }
+}
+
+#[test]
+fn refuses_to_mix_two_moments() {
+    let inner = Arc::new(small());
+    let writer = inner.clone();
+    let storage = Faulty::new(inner, move |step, _| {
+        if step == 1 {
+            put(&writer, b"p1", b"resealed meanwhile");
+        }
+        Verdict::Proceed
+    });
+    let mut bytes = Vec::new();
+    assert_eq!(
+        archive::write(&storage, &mut bytes),
+        Err(ArchiveError::Changed)
+    );
+    assert!(archive::verify(bytes.as_slice()).is_err());
+    assert!(archive::write(&storage, Vec::new()).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn survives_any_bytes(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let archive = [b"\x89CLA\r\n\x1a\n".as_slice(), &tail].concat();
+        // What is shorter than an empty archive is none.
+        let Ok(mut entries) = Entries::new(archive.as_slice()) else {
+            return Ok(());
+        };
+        prop_assert!(entries.by_ref().take(100).any(|entry| entry.is_err()));
+        prop_assert!(entries.next().is_none() && entries.report().is_none());
+    }
+
+    #[test]
+    fn any_content_comes_back(
+        objects in proptest::collection::btree_map(
+            proptest::collection::vec(any::<u8>(), 1..=64),
+            proptest::collection::vec(any::<u8>(), 0..200),
+            0..20,
+        )
+    ) {
+        let storage = MemoryStorage::new();
+        for (key, value) in &objects {
+            put(&storage, key, value);
+        }
+        let bytes = archived(&storage);
+        let found: Result<Vec<_>, _> = Entries::new(bytes.as_slice()).unwrap().collect();
+        prop_assert_eq!(found.unwrap(), objects.into_iter().collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,45 @@
+//! A directory keeps the contract of every storage.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use chartlock::storage::{FileStorage, PerOperation, SplitStorage, conformance};
+use tempfile::TempDir;
+
+/// Fresh storages side by side in one scratch directory.
+struct Files {
+    scratch: TempDir,
+    made: AtomicU32,
+}
+
+impl Files {
+    fn new() -> Self {
+        Self {
+            scratch: tempfile::tempdir().unwrap(),
+            made: AtomicU32::new(0),
+        }
+    }
+
+    fn make(&self) -> FileStorage {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        FileStorage::open(self.scratch.path().join(number.to_string())).unwrap()
+    }
+}
+
+#[test]
+fn file() {
+    let files = Files::new();
+    let report = conformance::check(|| files.make()).unwrap();
+    assert!(report.transactional);
+}
+
+#[test]
+fn file_per_operation() {
+    let files = Files::new();
+    conformance::check(|| PerOperation::new(files.make())).unwrap();
+}
+
+#[test]
+fn split_files() {
+    let files = Files::new();
+    conformance::check(|| SplitStorage::new(files.make(), files.make())).unwrap();
+}

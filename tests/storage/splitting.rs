@@ -1,0 +1,142 @@
+//! A split storage: what goes where, in which order, in how many commits.
+
+use std::sync::{Arc, Mutex};
+
+use chartlock::StorageError;
+use chartlock::storage::{
+    CommitError, Committed, Expect, Faulty, MemoryStorage, Moment, Page, Scan, SplitStorage,
+    Storage, Stored, Transaction, Verdict, Want,
+};
+
+/// Notes the size of every commit, in the order of both sides.
+#[derive(Debug)]
+struct Noting {
+    inner: MemoryStorage,
+    name: char,
+    log: Arc<Mutex<Vec<(char, usize)>>>,
+}
+
+impl Storage for Noting {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.inner.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        self.inner.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        self.log
+            .lock()
+            .unwrap()
+            .push((self.name, transactions.len()));
+        self.inner.commit(transactions)
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+}
+
+fn commits(transactions: &[Transaction]) -> Vec<(char, usize)> {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let side = |name| Noting {
+        inner: MemoryStorage::new(),
+        name,
+        log: log.clone(),
+    };
+    let split = SplitStorage::new(side('k'), side('d'));
+    assert!(split.commit(transactions).iter().all(Result::is_ok));
+    let log = log.lock().unwrap();
+    log.clone()
+}
+
+fn record(number: u8) -> Transaction {
+    Transaction::new()
+        .put([b'h', number], b"", Expect::Absent)
+        .put([b'r', number], b"", Expect::Absent)
+        .check(b"p1", Expect::Absent)
+}
+
+#[test]
+fn many_puts_are_two_commits() {
+    let puts: Vec<_> = (0..100).map(record).collect();
+    assert_eq!(commits(&puts), [('d', 100), ('k', 100)]);
+}
+
+#[test]
+fn a_removal_behind_the_check_is_a_third() {
+    let puts: Vec<_> = (0..10)
+        .map(|number| record(number).delete([b'w', number]))
+        .collect();
+    assert_eq!(commits(&puts), [('d', 10), ('k', 10), ('d', 10)]);
+}
+
+#[test]
+fn transactions_that_meet_wait_for_each_other() {
+    let first = record(b'1');
+    let second = Transaction::new().put(b"p1", b"", Expect::Absent);
+    let third = record(b'2');
+    let fourth = Transaction::new().put(b"r2", b"", Expect::Any);
+    let log = commits(&[first, second]);
+    assert_eq!(log, [('d', 1), ('k', 1), ('k', 1)]);
+    let log = commits(&[third, fourth]);
+    assert_eq!(log, [('d', 1), ('k', 1), ('d', 1)]);
+}
+
+#[test]
+fn keys_and_data_lie_apart() {
+    let split = SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
+    for key in [
+        b"v".as_slice(),
+        b"p1",
+        b"r1",
+        b"h1",
+        b"s1",
+        b"w1",
+        b"j1",
+        b"x1",
+    ] {
+        split.commit(&[Transaction::new().put(key, b"", Expect::Absent)]);
+    }
+    let found = |storage: &dyn Storage| {
+        let scan = Scan {
+            prefix: b"",
+            after: None,
+            limit: 100,
+            want: Want::Keys,
+        };
+        let page = storage.scan(scan).unwrap();
+        let keys: Vec<_> = page.entries.iter().map(|entry| entry.key[0]).collect();
+        String::from_utf8(keys).unwrap()
+    };
+    assert_eq!(found(split.keys()), "pv");
+    assert_eq!(found(split.data()), "hjrswx");
+    assert_eq!(found(&split), "hjprsvwx");
+}
+
+#[test]
+fn a_failure_leaves_a_beginning_and_says_where() {
+    let keys = Faulty::new(MemoryStorage::new(), |_, moment| match moment {
+        Moment::Commit(_) => Verdict::Fail(StorageError::Full),
+        _ => Verdict::Proceed,
+    });
+    let split = SplitStorage::new(keys, MemoryStorage::new());
+    let answers = split.commit(&[
+        record(b'1').put(b"r9", b"", Expect::Any),
+        Transaction::new().put(b"r2", b"", Expect::Absent).check(
+            b"r1",
+            Expect::Unchanged(chartlock::storage::Revision::new(b"no")),
+        ),
+    ]);
+    assert_eq!(
+        answers,
+        [
+            Err(CommitError::Io(StorageError::Full)),
+            Err(CommitError::Conflict { operation: 1 })
+        ]
+    );
+    let stored = split.data().read(&[b"h1", b"r1", b"r9", b"r2"]).unwrap();
+    let standing: Vec<_> = stored.iter().map(Option::is_some).collect();
+    assert_eq!(standing, [true, true, false, false]);
+}
