@@ -1,0 +1,183 @@
+//! Who may know whom: holds the source files to the picture of the layers.
+//!
+//! ```text
+//!                  lib             re-exports, nothing else
+//!                 vault
+//!       keys        |
+//!         \      envelope     storage
+//!          \        |        /
+//!               crypto
+//!           secret · id · error
+//! ```
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each layer, and the layers below it that it may name.
+const LAYERS: [(&str, &[&str]); 8] = [
+    ("error", &[]),
+    ("id", &["error"]),
+    ("secret", &["error"]),
+    ("crypto", &["error", "id", "secret"]),
+    ("envelope", &["error", "id", "secret", "crypto"]),
+    ("keys", &["error", "id", "secret", "crypto"]),
+    ("storage", &["error", "crypto"]),
+    (
+        "vault",
+        &[
+            "error", "id", "secret", "crypto", "envelope", "keys", "storage",
+        ],
+    ),
+];
+
+/// Crates that one layer alone, or one file alone, may name.
+const CONFINED: [(&str, &str); 9] = [
+    ("aes_gcm", "src/crypto/"),
+    ("chacha20poly1305", "src/crypto/"),
+    ("hkdf", "src/crypto/"),
+    ("sha2", "src/crypto/"),
+    ("argon2", "src/crypto/"),
+    ("subtle", "src/crypto/"),
+    ("rand", "src/crypto/"),
+    ("bincode", "src/keys/codec.rs"),
+    ("fjall", "src/storage/file"),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Path relative to the project, and code without comments.
+fn all_code() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    files
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            let relative = path.strip_prefix(root).unwrap();
+            (relative.to_string_lossy().replace('\\', "/"), code)
+        })
+        .collect()
+}
+
+fn layer_of(path: &str) -> &str {
+    let inner = path.strip_prefix("src/").unwrap();
+    let first = inner.split('/').next().unwrap();
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+/// The layers named after `crate::`, in use lists too.
+fn named_layers(code: &str) -> BTreeSet<&str> {
+    let mut named = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        let list = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap(),
+            None => rest,
+        };
+        let parts = if rest.starts_with('{') {
+            list.split(',').collect()
+        } else {
+            vec![list]
+        };
+        for part in parts {
+            let part = part.trim();
+            let end = part
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(part.len());
+            if !part[..end].is_empty() {
+                named.insert(&part[..end]);
+            }
+        }
+    }
+    named
+}
+
+#[test]
+fn arrows_point_down_only() {
+    let mut checked = BTreeSet::new();
+    for (path, code) in all_code() {
+        let layer = layer_of(&path);
+        if layer == "lib" {
+            continue;
+        }
+        let (_, below) = LAYERS
+            .iter()
+            .find(|(name, _)| *name == layer)
+            .unwrap_or_else(|| panic_for(&path));
+        checked.insert(layer.to_owned());
+        for named in named_layers(&code) {
+            let is_layer = LAYERS.iter().any(|(name, _)| *name == named);
+            assert!(
+                !is_layer || named == layer || below.contains(&named),
+                "{path} names {named}, which is not below {layer}"
+            );
+        }
+    }
+    assert_eq!(checked.len(), LAYERS.len(), "a layer has no source");
+}
+
+fn panic_for<T>(path: &str) -> T {
+    unreachable!("{path} belongs to no layer: draw it in")
+}
+
+#[test]
+fn a_crate_is_named_where_it_belongs() {
+    for (path, code) in all_code() {
+        for (name, home) in CONFINED {
+            let named = [format!("{name}::"), format!("use {name}")]
+                .iter()
+                .any(|use_of| {
+                    code.match_indices(use_of.as_str()).any(|(at, _)| {
+                        let before = code[..at].chars().next_back();
+                        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+                    })
+                });
+            assert!(!named || path.starts_with(home), "{path} names {name}");
+        }
+    }
+}
+
+#[test]
+fn envelope_and_storage_never_meet() {
+    for (path, code) in all_code() {
+        let named = named_layers(&code);
+        match layer_of(&path) {
+            "envelope" => assert!(!named.contains("storage"), "{path}"),
+            "storage" => assert!(
+                !named.contains("envelope") && !named.contains("keys"),
+                "{path}"
+            ),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn the_library_root_only_hands_names_on() {
+    let (_, code) = all_code()
+        .into_iter()
+        .find(|(path, _)| path == "src/lib.rs")
+        .unwrap();
+    for word in [
+        "fn ", "struct ", "enum ", "trait ", "impl ", "static ", "const ",
+    ] {
+        assert!(!code.contains(word), "lib.rs defines something: {word}");
+    }
+}
