@@ -1,0 +1,71 @@
+//! Medians of pairs: ours and the bare thing in turn, so that a machine's moods hit both.
+#![allow(dead_code, missing_docs)]
+
+use std::time::{Duration, Instant};
+
+use chartlock::Error;
+use chartlock::keys::{Credential, SlotContext, SlotSecret};
+
+/// Runs both in turn and prints median times and the median ratio of the pairs.
+pub fn ratio(
+    name: &str,
+    pairs: usize,
+    mut ours: impl FnMut() -> Duration,
+    mut bare: impl FnMut() -> Duration,
+) {
+    ours();
+    bare();
+    let mut times: Vec<(Duration, Duration)> = (0..pairs).map(|_| (ours(), bare())).collect();
+    let median = |values: &mut Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let mut a: Vec<f64> = times.iter().map(|pair| pair.0.as_secs_f64()).collect();
+    let mut b: Vec<f64> = times.iter().map(|pair| pair.1.as_secs_f64()).collect();
+    let mut ratios: Vec<f64> = times
+        .drain(..)
+        .map(|(ours, bare)| ours.as_secs_f64() / bare.as_secs_f64())
+        .collect();
+    println!(
+        "{name:<52} ours {:>10} bare {:>10} ratio {:.2}",
+        human(median(&mut a)),
+        human(median(&mut b)),
+        median(&mut ratios)
+    );
+}
+
+/// The time of `count` calls.
+pub fn timed(count: usize, mut call: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..count {
+        call();
+    }
+    start.elapsed()
+}
+
+pub fn human(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
+        s if s < 1e-3 => format!("{:.2} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.2} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
+/// A credential that costs nothing, so that a bench measures the vault and not Argon2.
+#[derive(Debug)]
+pub struct Free;
+
+impl Credential for Free {
+    fn kind(&self) -> u16 {
+        0x7001
+    }
+
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        Ok((Vec::new(), SlotSecret::from_bytes(&[7; 32])))
+    }
+
+    fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        Ok(Some(SlotSecret::from_bytes(&[7; 32])))
+    }
+}

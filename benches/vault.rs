@@ -1,0 +1,357 @@
+//! The vault by backend, against the bare engine with the same bytes; rotation; opening.
+//!
+//! `CHARTLOCK_BENCH_RECORDS` sets the size of the large vault (300,000 by default).
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use chartlock::storage::{
+    CommitError, Committed, FileStorage, MemoryStorage, Operation, Page, Scan, Storage,
+    StorageError, Stored, Transaction,
+};
+use chartlock::{Actor, Document, Purpose, RecordId, Session, Vault};
+use common::{Free, human, ratio, timed};
+use criterion::{BatchSize, Criterion, Throughput};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+const SIZE: usize = 1024;
+const BATCH: usize = 1000;
+/// A sealed record of 1 KiB, its padding included, and its storage key.
+const SEALED: usize = 1264;
+
+fn id(patient: usize, record: usize) -> RecordId {
+    RecordId::patient(
+        &format!("MRN-{patient:06}"),
+        &format!("Observation/{record:08}"),
+    )
+    .unwrap()
+}
+
+fn session(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("bench").unwrap(), Purpose::Operations)
+}
+
+fn put_batch(vault: &Vault, ids: &[RecordId], content: &[u8]) {
+    let records = ids.iter().map(|id| (id, Document::new(content)));
+    for outcome in session(vault).put_many(records).unwrap() {
+        outcome.unwrap();
+    }
+}
+
+fn file_vault(directory: &Path) -> Vault {
+    Vault::create(FileStorage::open(directory).unwrap(), &Free).unwrap()
+}
+
+fn bare_engine(directory: &Path) -> (Database, Keyspace) {
+    let database = Database::builder(directory).open().unwrap();
+    let options = || {
+        let none = fjall::config::CompressionPolicy::disabled();
+        KeyspaceCreateOptions::default().data_block_compression_policy(none)
+    };
+    let keyspace = database.keyspace("records", options).unwrap();
+    (database, keyspace)
+}
+
+/// The same bytes under keys that are as random as ours.
+fn bare_key(number: u64) -> [u8; 33] {
+    let mut key = [b'r'; 33];
+    let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
+    key[17..25].copy_from_slice(&mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93).to_be_bytes());
+    key[25..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn bare_batch(database: &Database, keyspace: &Keyspace, from: u64, value: &[u8]) {
+    let mut batch = database.batch().durability(Some(PersistMode::SyncData));
+    for number in from..from + BATCH as u64 {
+        batch.insert(keyspace, bare_key(number), value);
+    }
+    batch.commit().unwrap();
+}
+
+fn by_backend(criterion: &mut Criterion) {
+    let content = vec![7; SIZE];
+    let scratch = tempfile::tempdir().unwrap();
+    let vaults = [
+        (
+            "memory",
+            Vault::create(MemoryStorage::new(), &Free).unwrap(),
+        ),
+        ("file", file_vault(&scratch.path().join("file"))),
+    ];
+    for (name, vault) in &vaults {
+        let mut group = criterion.benchmark_group(format!("vault/{name}"));
+        group.sample_size(20);
+        let mut next = 0;
+        group.bench_function("put 1 KiB, durable", |bench| {
+            bench.iter_batched(
+                || {
+                    next += 1;
+                    id(1, next)
+                },
+                |id| session(vault).put(&id, &content).unwrap(),
+                BatchSize::SmallInput,
+            );
+        });
+        group.throughput(Throughput::Elements(BATCH as u64));
+        let mut patient = 10;
+        group.bench_function("put_many 1,000 of 1 KiB", |bench| {
+            bench.iter_batched(
+                || {
+                    patient += 1;
+                    (0..BATCH)
+                        .map(|record| id(patient % 100, patient * BATCH + record))
+                        .collect::<Vec<_>>()
+                },
+                |ids| put_batch(vault, &ids, &content),
+                BatchSize::LargeInput,
+            );
+        });
+        group.throughput(Throughput::Elements(1));
+        let known = id(1, 1);
+        group.bench_function("get 1 KiB, warm", |bench| {
+            bench.iter(|| {
+                session(vault)
+                    .get(black_box(&known))
+                    .unwrap()
+                    .unwrap()
+                    .len()
+            });
+        });
+        group.finish();
+    }
+}
+
+fn against_the_bare_engine() {
+    println!("\nvault over FileStorage, against the bare engine with the same bytes");
+    let scratch = tempfile::tempdir().unwrap();
+    let vault = file_vault(&scratch.path().join("vault"));
+    let (database, keyspace) = bare_engine(&scratch.path().join("bare"));
+    let content = vec![7; SIZE];
+    let value = vec![7; SEALED];
+    let batches = 30;
+    // One patient for each batch, known beforehand: what is measured is records.
+    let patients: Vec<RecordId> = (0..=batches).map(|patient| id(patient, 0)).collect();
+    put_batch(&vault, &patients, &content);
+    let (mut ours, mut bare) = (0, 0_u64);
+    ratio(
+        "put_many of 1,000 of 1 KiB, one sync",
+        batches - 1,
+        || {
+            let ids: Vec<_> = (1..=BATCH).map(|record| id(ours, record)).collect();
+            ours += 1;
+            timed(1, || put_batch(&vault, &ids, &content))
+        },
+        || {
+            bare += BATCH as u64;
+            timed(1, || bare_batch(&database, &keyspace, bare, &value))
+        },
+    );
+    let (mut a, mut b) = (1_usize, 1_u64);
+    let total = (batches - 1) * BATCH;
+    let order = |state: usize| (state.wrapping_mul(7919) + 13) % total;
+    ratio(
+        "random warm get of 1 KiB",
+        31,
+        || {
+            let ids: Vec<_> = (0..2000)
+                .map(|_| {
+                    a = order(a + 1);
+                    id(a / BATCH, a % BATCH + 1)
+                })
+                .collect();
+            let session = session(&vault);
+            let mut next = ids.iter();
+            timed(2000, || {
+                drop(black_box(
+                    session.get(next.next().unwrap()).unwrap().unwrap(),
+                ))
+            }) / 2000
+        },
+        || {
+            let keys: Vec<_> = (0..2000)
+                .map(|_| {
+                    b = order(b as usize + 1) as u64;
+                    bare_key(b + BATCH as u64)
+                })
+                .collect();
+            let mut next = keys.iter();
+            timed(2000, || {
+                drop(black_box(
+                    keyspace.get(next.next().unwrap()).unwrap().unwrap(),
+                ))
+            }) / 2000
+        },
+    );
+    for threads in [1, 8] {
+        let puts = 200;
+        let round = AtomicU64::new(1);
+        ratio(
+            &format!("durable single put of 1 KiB, {threads} threads"),
+            9,
+            || {
+                let round = round.fetch_add(1, Ordering::Relaxed) as usize;
+                let work = |thread: usize| {
+                    for put in 0..puts {
+                        let number =
+                            1_000_000 + ((threads * 100 + round) * 8 + thread) * puts + put;
+                        session(&vault).put(&id(thread, number), &content).unwrap();
+                    }
+                };
+                in_threads(threads, puts, &work)
+            },
+            || {
+                let round = round.fetch_add(1, Ordering::Relaxed);
+                let work = |thread: usize| {
+                    for put in 0..puts as u64 {
+                        let number = (1 << 40)
+                            + ((threads as u64 * 100 + round) * 8 + thread as u64) * 1000
+                            + put;
+                        let mut batch = database.batch().durability(Some(PersistMode::SyncData));
+                        batch.insert(&keyspace, bare_key(number), &value[..]);
+                        batch.commit().unwrap();
+                    }
+                };
+                in_threads(threads, puts, &work)
+            },
+        );
+    }
+}
+
+/// Time of one put.
+fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Duration {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            scope.spawn(move || work(thread));
+        }
+    });
+    start.elapsed() / (threads * puts) as u32
+}
+
+/// Counts what passes.
+#[derive(Debug)]
+struct Counting<S> {
+    inner: S,
+    record_reads: AtomicU64,
+    entry_bytes: AtomicU64,
+    other_bytes: AtomicU64,
+}
+
+impl<S> Counting<S> {
+    fn new(inner: S) -> Self {
+        Self {
+            inner,
+            record_reads: AtomicU64::new(0),
+            entry_bytes: AtomicU64::new(0),
+            other_bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<S: Storage> Storage for Counting<S> {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let records = keys
+            .iter()
+            .filter(|key| matches!(key.first(), Some(b'r' | b'h')))
+            .count();
+        self.record_reads
+            .fetch_add(records as u64, Ordering::Relaxed);
+        self.inner.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        if matches!(scan.prefix.first(), Some(b'r' | b'h')) {
+            self.record_reads.fetch_add(1, Ordering::Relaxed);
+        }
+        self.inner.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        for operation in transactions.iter().flat_map(Transaction::operations) {
+            if let Operation::Put { key, value, .. } = operation {
+                let counter = match key.first() {
+                    Some(b'p') => &self.entry_bytes,
+                    _ => &self.other_bytes,
+                };
+                counter.fetch_add((key.len() + value.len()) as u64, Ordering::Relaxed);
+            }
+        }
+        self.inner.commit(transactions)
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.inner.is_transactional()
+    }
+}
+
+fn a_large_vault() {
+    let records: usize = std::env::var("CHARTLOCK_BENCH_RECORDS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(300_000);
+    let patients = 1000;
+    println!("\na vault of {patients} patients and {records} records over FileStorage");
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("large");
+    let storage = Arc::new(Counting::new(FileStorage::open(&directory).unwrap()));
+    let vault = Vault::create(Arc::clone(&storage), &Free).unwrap();
+    let content = vec![7; SIZE];
+    let start = Instant::now();
+    for batch in 0..records / BATCH {
+        let ids: Vec<_> = (0..BATCH)
+            .map(|n| id((batch * BATCH + n) % patients, batch * BATCH + n))
+            .collect();
+        put_batch(&vault, &ids, &content);
+    }
+    let rate = records as f64 / start.elapsed().as_secs_f64();
+    println!("  filled: {rate:.0} records a second");
+
+    for counter in [
+        &storage.record_reads,
+        &storage.entry_bytes,
+        &storage.other_bytes,
+    ] {
+        counter.store(0, Ordering::Relaxed);
+    }
+    let start = Instant::now();
+    let report = vault.rotate_master_key().unwrap();
+    let elapsed = start.elapsed().as_secs_f64();
+    println!(
+        "  rotate_master_key: {}, {} entries, {} bytes written for each patient, {} reads of records",
+        human(elapsed),
+        report.entries_resealed,
+        storage.entry_bytes.load(Ordering::Relaxed) / patients as u64,
+        storage.record_reads.load(Ordering::Relaxed),
+    );
+    drop(vault);
+    drop(storage);
+    let mut times: Vec<f64> = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            let vault = Vault::open(FileStorage::open(&directory).unwrap(), &Free).unwrap();
+            let time = start.elapsed().as_secs_f64();
+            assert!(session(&vault).get(&id(7, 7)).unwrap().is_some());
+            time
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!(
+        "  opens, beside the KDF, in {} (median of 5)",
+        human(times[2])
+    );
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    by_backend(&mut criterion);
+    criterion.final_summary();
+    against_the_bare_engine();
+    a_large_vault();
+}
