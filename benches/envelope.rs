@@ -133,7 +133,6 @@ fn ratios() {
                 })
             };
             let per_call = |time: std::time::Duration| time / calls as u32;
-            let (mut ours, mut bare) = (ours, bare);
             common::ratio(
                 &format!("{name} {size} bytes"),
                 15,

@@ -7,7 +7,7 @@ use chartlock::Error;
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
 /// Runs both in turn and prints median times and the median ratio of the pairs.
-pub fn ratio(
+pub(crate) fn ratio(
     name: &str,
     pairs: usize,
     mut ours: impl FnMut() -> Duration,
@@ -35,7 +35,7 @@ pub fn ratio(
 }
 
 /// The time of `count` calls.
-pub fn timed(count: usize, mut call: impl FnMut()) -> Duration {
+pub(crate) fn timed(count: usize, mut call: impl FnMut()) -> Duration {
     let start = Instant::now();
     for _ in 0..count {
         call();
@@ -43,7 +43,7 @@ pub fn timed(count: usize, mut call: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-pub fn human(seconds: f64) -> String {
+pub(crate) fn human(seconds: f64) -> String {
     match seconds {
         s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
         s if s < 1e-3 => format!("{:.2} µs", s * 1e6),
@@ -54,7 +54,7 @@ pub fn human(seconds: f64) -> String {
 
 /// A credential that costs nothing, so that a bench measures the vault and not Argon2.
 #[derive(Debug)]
-pub struct Free;
+pub(crate) struct Free;
 
 impl Credential for Free {
     fn kind(&self) -> u16 {

@@ -224,7 +224,7 @@ pub fn seal(
     // Nonce zero: the body key comes from a data key that lived for this one message.
     let tag = body_key.seal(Nonce::ZERO, sealed)?;
     value.extend_from_slice(&tag);
-    Ok(std::mem::take(&mut *value))
+    Ok(value.into_sealed())
 }
 
 /// Checks that `key` is the data key that `head` committed to, for the chart, record, version,

@@ -80,7 +80,7 @@ impl Stream {
             let tag = self.key.seal(nonce(index, chunk), sealed)?;
             segment.extend_from_slice(&tag);
         }
-        Ok(std::mem::take(&mut *segment))
+        Ok(segment.into_sealed())
     }
 
     /// Opens segment `index` and appends its content to `out`.
