@@ -1,5 +1,13 @@
 //! Encrypted patient-record storage for health apps.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(feature = "internals"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "parts of the format that only its vectors, fuzz targets and later layers reach"
+    )
+)]
 
 mod crypto;
 mod envelope;

@@ -45,7 +45,7 @@ impl fmt::Debug for Secret32 {
 ///
 /// It must be made with its full capacity: growing would leave an unwiped copy behind.
 #[derive(Default)]
-pub(crate) struct Plaintext(Vec<u8>);
+pub struct Plaintext(Vec<u8>);
 
 impl Plaintext {
     /// Takes a buffer over, to be wiped.

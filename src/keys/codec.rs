@@ -52,7 +52,7 @@ pub(super) fn encode(body: &impl Body, before: usize, after: usize) -> Result<Pl
     if size.bytes_written > BODY_MAX {
         return Err(Error::TooLarge);
     }
-    let mut out = Zeroizing::new(vec![0; before + size.bytes_written + after]);
+    let mut out = Plaintext::new(vec![0; before + size.bytes_written + after]);
     let place = (out.get_mut(before..)).ok_or(Error::TooLarge)?;
     bincode::encode_into_slice(body, place, rules()).map_err(|_| Error::TooLarge)?;
     Ok(out)

@@ -404,7 +404,7 @@ impl Frame {
         *tag = sealing.seal(Nonce::ZERO, body)?;
         let length = (body.len() as u32).to_le_bytes();
         head.copy_from_slice(&[&frame, salt.as_slice(), &commitment, &length].concat());
-        Ok(std::mem::take(&mut *value))
+        Ok(value.into_sealed())
     }
 }
 

@@ -82,7 +82,7 @@ pub fn seal_entry(
         .ok_or(Error::Malformed)?;
     *tag = sealing.seal(Nonce::ZERO, body)?;
     before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
-    Ok(std::mem::take(&mut *value))
+    Ok(value.into_sealed())
 }
 
 /// Opens the entry that is stored under `patient`.
