@@ -32,6 +32,28 @@ pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<C
     Some(command)
 }
 
+/// As [`child`], with faults injected into its system calls by `strace`.
+///
+/// Says on standard output why if that is not possible here.
+pub(crate) fn child_with_fault(fault: &str, name: &str, directory: &Path) -> Option<Command> {
+    let able = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "true"])
+        .status();
+    if !able.is_ok_and(|status| status.success()) {
+        println!("skipped: no strace here");
+        return None;
+    }
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
+    command.args(["trace=fsync,fdatasync,rename,unlink", "-e"]);
+    command.arg(format!("inject={fault}"));
+    let inner = child(name, directory);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command.env(DIRECTORY, directory);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Some(command)
+}
+
 /// The directory given to a child; `None` where a test was not started as one.
 pub(crate) fn given() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)

@@ -10,7 +10,7 @@ use chartlock::storage::{
     CommitError, Committed, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
 };
 
-use crate::child::{assert_well, child, child_after, given};
+use crate::child::{assert_well, child, child_after, child_with_fault, given};
 
 fn commit(storage: &FileStorage, transaction: Transaction) -> Result<Committed, CommitError> {
     storage.commit(&[transaction]).pop().unwrap()
@@ -441,4 +441,79 @@ fn fills_the_disk() {
     let found = storage.scan(scan).unwrap().entries.len();
     assert!(found == written as usize || found == written as usize + 1);
     put(&storage, b"r", b"goes on");
+}
+
+#[test]
+fn a_failed_sync_ends_all_writing() {
+    let scratch = tempfile::tempdir().unwrap();
+    drop(FileStorage::open(scratch.path()).unwrap());
+    // The first `fdatasync` is the opening's own.
+    let fault = "fdatasync:error=EIO:when=3";
+    let name = "files::commits_until_a_sync_fails";
+    if let Some(command) = child_with_fault(fault, name, scratch.path()) {
+        assert_well(command);
+        let storage = FileStorage::open(scratch.path()).unwrap();
+        assert!(value(&storage, b"r1").is_some());
+    }
+}
+
+#[test]
+fn commits_until_a_sync_fails() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory).unwrap();
+    let put = |key: &[u8]| commit(&storage, Transaction::new().put(key, b"1", Expect::Any));
+    assert!(put(b"r1").is_ok());
+    assert_eq!(put(b"r2"), Err(CommitError::Unknown));
+    for key in [b"r2".as_slice(), b"p1"] {
+        assert_eq!(put(key), Err(CommitError::Io(StorageError::Stopped)));
+    }
+    assert_eq!(value(&storage, b"r1"), Some(b"1".to_vec()));
+}
+
+#[test]
+fn survives_being_killed_at_any_sync() {
+    // Creating syncs dozens of files, one like the other: not every one of them is worth a process.
+    for (call, step) in [
+        ("fsync", 11),
+        ("fdatasync", 2),
+        ("rename", 9),
+        ("unlink", 1),
+    ] {
+        for number in (1..200).step_by(step) {
+            let scratch = tempfile::tempdir().unwrap();
+            let fault = format!("{call}:signal=SIGKILL:when={number}");
+            let name = "files::creates_and_commits";
+            let Some(mut command) = child_with_fault(&fault, name, scratch.path()) else {
+                return;
+            };
+            let output = command.output().unwrap();
+            let lines = String::from_utf8(output.stdout).unwrap();
+            let acknowledged = lines.lines().filter_map(parse).map(|(_, count)| count);
+            let acknowledged = acknowledged.max().unwrap_or(0);
+            let storage = FileStorage::open(scratch.path().join("clinic")).unwrap();
+            if acknowledged > 0 {
+                assert!(counted(&storage, b'r', 0) >= acknowledged);
+                assert_eq!(counted(&storage, b'r', 0), counted(&storage, b'p', 0));
+            }
+            let kept = fs::read_dir(scratch.path().join("clinic/values")).unwrap();
+            assert_eq!(kept.count(), usize::from(value(&storage, b"p\0").is_some()));
+            if output.status.success() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn creates_and_commits() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory.join("clinic")).unwrap();
+    for count in 1..=3_u64 {
+        let content = count.to_be_bytes();
+        let both = Transaction::new()
+            .put([b'r', 0], content, Expect::Any)
+            .put_destroying([b'p', 0], content, Expect::Any);
+        commit(&storage, both).unwrap();
+        println!("0 {count}");
+    }
 }

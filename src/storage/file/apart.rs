@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::directory::sync_directory;
 use super::revision::{Mark, file_name, from_file_name};
@@ -15,6 +16,8 @@ use crate::storage::{StorageError, Want};
 #[derive(Debug)]
 pub(super) struct Apart {
     directory: PathBuf,
+    /// Whether a file could not be deleted, and waits for the next sweep.
+    littered: AtomicBool,
 }
 
 impl Apart {
@@ -26,6 +29,7 @@ impl Apart {
         }
         Ok(Self {
             directory: directory.to_owned(),
+            littered: AtomicBool::new(false),
         })
     }
 
@@ -58,14 +62,23 @@ impl Apart {
 
     /// Deletes values. Says which could not be.
     pub(super) fn delete(&self, marks: &[Mark]) -> HashSet<Mark> {
-        marks
+        let left: HashSet<_> = marks
             .iter()
             .filter(|mark| match fs::remove_file(self.path(mark)) {
                 Ok(()) => false,
                 Err(error) => error.kind() != io::ErrorKind::NotFound,
             })
             .copied()
-            .collect()
+            .collect();
+        if !left.is_empty() {
+            self.littered.store(true, Ordering::SeqCst);
+        }
+        left
+    }
+
+    /// Whether nothing is left to sweep, not even if the power fails now.
+    pub(super) fn is_clean(&self) -> bool {
+        !self.littered.load(Ordering::SeqCst) && self.sync().is_ok()
     }
 
     /// Makes durable which files there are.

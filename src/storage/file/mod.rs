@@ -206,7 +206,7 @@ impl Parts {
     }
 
     fn close(self) {
-        if !self.committer.is_stopped() {
+        if !self.committer.is_stopped() && self.apart.is_clean() {
             self.engine.end();
         }
         drop(self.engine);
