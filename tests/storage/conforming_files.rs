@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chartlock::storage::{FileStorage, PerOperation, SplitStorage, conformance};
 use tempfile::TempDir;
 
+use crate::scratch;
+
 /// Fresh storages side by side in one scratch directory.
 struct Files {
     scratch: TempDir,
@@ -12,9 +14,9 @@ struct Files {
 }
 
 impl Files {
-    fn new() -> Self {
+    fn new(scratch: TempDir) -> Self {
         Self {
-            scratch: tempfile::tempdir().unwrap(),
+            scratch,
             made: AtomicU32::new(0),
         }
     }
@@ -27,19 +29,19 @@ impl Files {
 
 #[test]
 fn file() {
-    let files = Files::new();
+    let files = Files::new(tempfile::tempdir().unwrap());
     let report = conformance::check(|| files.make()).unwrap();
     assert!(report.transactional);
 }
 
 #[test]
 fn file_per_operation() {
-    let files = Files::new();
+    let files = Files::new(scratch::quick());
     conformance::check(|| PerOperation::new(files.make())).unwrap();
 }
 
 #[test]
 fn split_files() {
-    let files = Files::new();
+    let files = Files::new(scratch::quick());
     conformance::check(|| SplitStorage::new(files.make(), files.make())).unwrap();
 }

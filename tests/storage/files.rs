@@ -11,6 +11,7 @@ use chartlock::storage::{
 };
 
 use crate::child::{assert_well, child, child_after, child_with_fault, given};
+use crate::scratch;
 
 fn commit(storage: &FileStorage, transaction: Transaction) -> Result<Committed, CommitError> {
     storage.commit(&[transaction]).pop().unwrap()
@@ -287,7 +288,7 @@ fn tells_the_finder_what_it_is() {
 
 #[test]
 fn survives_being_killed() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch::quick();
     for round in 0..10_usize {
         let mut process = child("files::commits_until_killed", scratch.path())
             .spawn()
@@ -480,7 +481,7 @@ fn survives_being_killed_at_any_sync() {
         ("unlink", 1),
     ] {
         for number in (1..200).step_by(step) {
-            let scratch = tempfile::tempdir().unwrap();
+            let scratch = scratch::quick();
             let fault = format!("{call}:signal=SIGKILL:when={number}");
             let name = "files::creates_and_commits";
             let Some(mut command) = child_with_fault(&fault, name, scratch.path()) else {

@@ -17,4 +17,6 @@ mod conforming_files;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
+#[cfg(feature = "file")]
+mod scratch;
 mod splitting;
