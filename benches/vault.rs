@@ -58,6 +58,25 @@ fn bare_engine(directory: &Path) -> (Database, Keyspace) {
     (database, keyspace)
 }
 
+/// How many records the large measurements work on.
+fn records() -> usize {
+    let set = std::env::var("CHARTLOCK_BENCH_RECORDS").ok();
+    set.and_then(|count| count.parse().ok()).unwrap_or(300_000)
+}
+
+/// A fixed course of random numbers: both sides take the same.
+struct Picks(u64);
+
+impl Picks {
+    fn take(&mut self, count: usize, total: usize) -> Vec<usize> {
+        let mut next = || {
+            self.0 = self.0.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            (self.0 >> 33) as usize % total
+        };
+        (0..count).map(|_| next()).collect()
+    }
+}
+
 /// The same bytes under keys that are as random as ours.
 fn bare_key(number: u64) -> [u8; 33] {
     let mut key = [b'r'; 33];
@@ -135,11 +154,11 @@ fn against_the_bare_engine() {
     let (database, keyspace) = bare_engine(&scratch.path().join("bare"));
     let content = vec![7; SIZE];
     let value = vec![7; SEALED];
-    let batches = 30;
+    let batches = records() / BATCH;
     // One patient for each batch, known beforehand: what is measured is records.
     let patients: Vec<RecordId> = (0..=batches).map(|patient| id(patient, 0)).collect();
     put_batch(&vault, &patients, &content);
-    let (mut ours, mut bare) = (0, 0_u64);
+    let (mut ours, mut bare) = (0, 0);
     ratio(
         "put_many of 1,000 of 1 KiB, one sync",
         batches - 1,
@@ -153,38 +172,29 @@ fn against_the_bare_engine() {
             timed(1, || bare_batch(&database, &keyspace, bare, &value))
         },
     );
-    let (mut a, mut b) = (1_usize, 1_u64);
-    let total = (batches - 1) * BATCH;
-    let order = |state: usize| (state.wrapping_mul(7919) + 13) % total;
+    let total = batches * BATCH;
+    let (mut our_picks, mut bare_picks) = (Picks(1), Picks(1));
     ratio(
         "random warm get of 1 KiB",
-        31,
+        41,
         || {
-            let ids: Vec<_> = (0..2000)
-                .map(|_| {
-                    a = order(a + 1);
-                    id(a / BATCH, a % BATCH + 1)
-                })
-                .collect();
+            let picks = our_picks.take(2000, total);
+            let ids: Vec<_> = picks.iter().map(|n| id(n / BATCH, n % BATCH + 1)).collect();
             let session = session(&vault);
-            let mut next = ids.iter();
+            let mut ids = ids.iter();
             timed(2000, || {
                 drop(black_box(
-                    session.get(next.next().unwrap()).unwrap().unwrap(),
+                    session.get(ids.next().unwrap()).unwrap().unwrap(),
                 ))
             }) / 2000
         },
         || {
-            let keys: Vec<_> = (0..2000)
-                .map(|_| {
-                    b = order(b as usize + 1) as u64;
-                    bare_key(b + BATCH as u64)
-                })
-                .collect();
-            let mut next = keys.iter();
+            let picks = bare_picks.take(2000, total);
+            let keys: Vec<_> = picks.iter().map(|n| bare_key((n + BATCH) as u64)).collect();
+            let mut keys = keys.iter();
             timed(2000, || {
                 drop(black_box(
-                    keyspace.get(next.next().unwrap()).unwrap().unwrap(),
+                    keyspace.get(keys.next().unwrap()).unwrap().unwrap(),
                 ))
             }) / 2000
         },
@@ -292,10 +302,7 @@ impl<S: Storage> Storage for Counting<S> {
 }
 
 fn a_large_vault() {
-    let records: usize = std::env::var("CHARTLOCK_BENCH_RECORDS")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(300_000);
+    let records = records();
     let patients = 1000;
     println!("\na vault of {patients} patients and {records} records over FileStorage");
     let scratch = tempfile::tempdir().unwrap();

@@ -156,6 +156,7 @@ impl Vault {
         let mut tries = Vec::new();
         let mut transactions = Vec::new();
         let mut keys = DataKey::batch(looked.len());
+        let mut history = Histories::default();
         for (mut pending, found) in looked {
             let step = match (found, &mut keys) {
                 (Err(error), _) => {
@@ -167,7 +168,7 @@ impl Vault {
                 (_, Err(error)) => Step::Done(Err(error.clone())),
                 (Ok(found), Ok(keys)) => match keys.pop() {
                     Some(key) => self
-                        .step(&mut pending, &found, key)
+                        .step(&mut pending, &found, &mut history, key)
                         .unwrap_or_else(|error| Step::Done(Err(error))),
                     None => Step::LookAgain,
                 },
@@ -277,7 +278,13 @@ impl Vault {
     }
 
     /// What to do next for a job, from what was found.
-    fn step(&self, pending: &mut Pending<'_>, found: &Found, key: DataKey) -> Result<Step> {
+    fn step(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        history: &mut Histories,
+        key: DataKey,
+    ) -> Result<Step> {
         let chart = chart_id(&found.held)?;
         if pending.chart.is_some_and(|before| before != chart) {
             self.withdraw(pending);
@@ -294,7 +301,7 @@ impl Vault {
                 pending.may_stand = None;
             }
         }
-        match self.next(pending, found)? {
+        match self.next(pending, found, history)? {
             Next::Nothing => Ok(Step::Done(Ok(None))),
             Next::LookAgain => Ok(Step::LookAgain),
             Next::Version { version, earlier } => {
@@ -304,9 +311,14 @@ impl Vault {
     }
 
     /// The version that comes next, if the current one is as expected.
-    fn next(&self, pending: &mut Pending<'_>, found: &Found) -> Result<Next> {
+    fn next(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        history: &mut Histories,
+    ) -> Result<Next> {
         let Some(current) = &found.current else {
-            return self.next_of_none(pending, found);
+            return self.next_of_none(pending, found, history);
         };
         let (head, data_key) = match reading::authentic(&found.held, &found.address, &current.value)
         {
@@ -345,8 +357,13 @@ impl Vault {
         })
     }
 
-    fn next_of_none(&self, pending: &mut Pending<'_>, found: &Found) -> Result<Next> {
-        if self.has_earlier(&found.address)? {
+    fn next_of_none(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        history: &mut Histories,
+    ) -> Result<Next> {
+        if self.chart_has_history(&found.address, history)? && self.has_earlier(&found.address)? {
             // Fresh already: neither an erasure under way nor a put in between explains it.
             if pending.freshness == Freshness::Fresh
                 && self.read_one(&layout::current(&found.address))?.is_none()
@@ -367,6 +384,16 @@ impl Vault {
                 earlier: None,
             }),
         }
+    }
+
+    /// Asked once for a chart: most that are written to in bulk have no earlier versions at all.
+    fn chart_has_history(&self, address: &Address, known: &mut Histories) -> Result<bool> {
+        if let Some(known) = known.get(&address.chart) {
+            return Ok(*known);
+        }
+        let has = self.has_any(&layout::chart(b'h', &address.chart))?;
+        known.insert(address.chart, has);
+        Ok(has)
     }
 
     /// A current version under a retired key was never acknowledged: it landed after a stall longer
@@ -611,6 +638,10 @@ impl Vault {
         }
     }
 }
+
+/// Whether a chart holds any earlier version, as far as this commit has asked; asked after the
+/// records' own absence was seen.
+type Histories = HashMap<ChartId, bool>;
 
 /// What was found for a job.
 struct Found {
