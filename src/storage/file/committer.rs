@@ -7,16 +7,20 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use fjall::UserValue;
 
 use super::apart::Apart;
-use super::class::is_apart;
+use super::class::{class_of, is_apart};
 use super::engine::{Engine, WriteError};
 use super::prepared::{Action, Prepared, Step};
 use super::readme::{Readme, VaultId};
 use super::revision::{Mark, Marks, revision};
-use crate::storage::{CommitError, Committed, StorageError, Transaction};
+use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
+
+/// How many files are written at a time, once a commit brings so many.
+const FILES_SIDE_BY_SIDE: usize = 16;
 
 type Answer = Result<Committed, CommitError>;
 
@@ -31,6 +35,13 @@ pub(super) struct Committer {
 struct Queue {
     waiting: Vec<Arc<Ticket>>,
     is_led: bool,
+}
+
+fn writes_file(transaction: &Transaction) -> bool {
+    let mut operations = transaction.operations().iter();
+    operations.any(|operation| {
+        matches!(operation, Operation::Put { .. }) && is_apart(class_of(operation.key()))
+    })
 }
 
 /// One call of `commit`.
@@ -76,10 +87,7 @@ impl Committer {
                 .collect();
         }
         let ticket = Arc::new(Ticket {
-            transactions: transactions
-                .iter()
-                .map(|transaction| Prepared::new(transaction, &self.marks, apart))
-                .collect(),
+            transactions: self.prepare(apart, transactions),
             turn: Mutex::new(Turn::Waiting),
             changed: Condvar::new(),
         });
@@ -88,6 +96,39 @@ impl Committer {
             lead.carry_out(engine, apart, readme);
         }
         ticket.answers()
+    }
+
+    /// Files wait for the disk one by one, so many of them wait side by side: it serves their syncs
+    /// together.
+    fn prepare(
+        &self,
+        apart: &Apart,
+        transactions: &[Transaction],
+    ) -> Vec<Result<Prepared, StorageError>> {
+        let prepare = |transactions: &[Transaction]| -> Vec<_> {
+            transactions
+                .iter()
+                .map(|transaction| Prepared::new(transaction, &self.marks, apart))
+                .collect()
+        };
+        let files = transactions.iter().filter(|each| writes_file(each)).count();
+        if files < FILES_SIDE_BY_SIDE {
+            return prepare(transactions);
+        }
+        let share = transactions.len().div_ceil(FILES_SIDE_BY_SIDE);
+        thread::scope(|scope| {
+            let shares: Vec<_> = transactions
+                .chunks(share)
+                .map(|share| (share.len(), scope.spawn(move || prepare(share))))
+                .collect();
+            shares
+                .into_iter()
+                .flat_map(|(count, share)| {
+                    let failed = |_| (0..count).map(|_| Err(StorageError::Stopped)).collect();
+                    share.join().unwrap_or_else(failed)
+                })
+                .collect()
+        })
     }
 
     /// Whether the caller leads.
