@@ -205,6 +205,20 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
 }
 
 #[test]
+fn another_format_is_told_before_anything_else_is_judged() {
+    let mut head = [0xff; HEAD];
+    assert_eq!(Head::parse(&head), Err(Error::Unsupported));
+    head[..4].copy_from_slice(&[1, 9, 9, 9]);
+    assert_eq!(
+        Head::parse(&head),
+        Err(Error::Malformed),
+        "version 2^64 - 1"
+    );
+    assert_eq!(Intent::parse(&[0xff; 32]), Err(Error::Unsupported));
+    assert_eq!(Intent::parse(&[1; 32]), Err(Error::Malformed), "not zero");
+}
+
+#[test]
 fn intents_are_strict() {
     let intent = Intent {
         suite: Suite::Aes256Gcm,

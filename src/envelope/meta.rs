@@ -12,7 +12,8 @@ const SHORT_MAX: usize = 255;
 /// Extensions from here on must be understood.
 const CRITICAL: u16 = 0x8000;
 
-/// Content types with a one-byte code, by code. The table only ever grows at its end.
+/// Content types with a one-byte code, by code. Closed for this schema: a reader that lacks a code
+/// cannot read the record, so any other type is spelled out.
 const CONTENT_TYPES: [&str; 20] = [
     "application/fhir+json",
     "application/fhir+xml",

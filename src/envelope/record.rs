@@ -89,17 +89,22 @@ impl Head {
     /// Parses the head of `value`, which may be cut off after 96 bytes.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when too short or at version 0 or beyond 2^63-1, [`Error::Unsupported`]
-    /// for an unknown format, suite, kind or wrap.
+    /// In the order of checks: [`Error::Malformed`] when too short, [`Error::Unsupported`] for
+    /// another format, [`Error::Malformed`] at version 0 or beyond 2^63-1, [`Error::Unsupported`] for
+    /// an unknown wrap, suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(value.get(..HEAD).ok_or(Error::Malformed)?);
         let &[format, suite, kind, wrap] = reader.array()?;
         let key_number = reader.u32()?;
         let version = reader.u64()?;
+        // Another format may mean anything by the other fields.
+        if format != FORMAT {
+            return Err(Error::Unsupported);
+        }
         if !(1..=VERSION_MAX).contains(&version) {
             return Err(Error::Malformed);
         }
-        if format != FORMAT || wrap != WRAP {
+        if wrap != WRAP {
             return Err(Error::Unsupported);
         }
         Ok(Self {

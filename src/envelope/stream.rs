@@ -137,8 +137,9 @@ impl Intent {
     /// Parses an intent value.
     ///
     /// # Errors
-    /// [`Error::Malformed`] for a wrong length or non-zero reserved bytes, [`Error::Unsupported`]
-    /// for an unknown format, suite or kind.
+    /// In the order of checks: [`Error::Malformed`] for another length, [`Error::Unsupported`] for
+    /// another format, [`Error::Malformed`] for a zero byte that is none, [`Error::Unsupported`] for
+    /// another kind or suite.
     pub fn parse(value: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(value);
         let &[format, suite, kind, zero] = reader.array()?;
@@ -146,10 +147,13 @@ impl Intent {
         let started_at = reader.i64()?;
         let writer = *reader.array()?;
         reader.end()?;
+        if format != FORMAT {
+            return Err(Error::Unsupported);
+        }
         if zero != 0 || reserved != 0 {
             return Err(Error::Malformed);
         }
-        if format != FORMAT || kind != INTENT {
+        if kind != INTENT {
             return Err(Error::Unsupported);
         }
         Ok(Self {
