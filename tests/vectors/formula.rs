@@ -1,0 +1,154 @@
+//! The primitives and derivations of format.md once more, on the bare crates: nothing of chartlock.
+
+use aes_gcm::aead::{Aead, KeyInit};
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
+
+pub type Key = [u8; 32];
+
+pub fn sha256(parts: &[&[u8]]) -> Key {
+    Sha256::digest(parts.concat()).into()
+}
+
+/// X(K, info, L)
+fn x<const L: usize>(key: &Key, info: &[&[u8]]) -> [u8; L] {
+    let mut out = [0; L];
+    let hkdf = Hkdf::<Sha256>::from_prk(key).unwrap();
+    hkdf.expand_multi_info(info, &mut out).unwrap();
+    out
+}
+
+/// The first 32 bytes and the last 32.
+fn both(key: &Key, info: &[&[u8]]) -> (Key, Key) {
+    let both = x::<64>(key, info);
+    (
+        both[..32].try_into().unwrap(),
+        both[32..].try_into().unwrap(),
+    )
+}
+
+fn nonce(chunk: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&chunk.to_be_bytes());
+    nonce
+}
+
+/// Seal(suite, key, n, m), for chunk n; n = 0 is the nonce of everything else.
+pub fn seal(suite: u8, key: &Key, chunk: u64, plain: &[u8]) -> Vec<u8> {
+    let nonce = nonce(chunk);
+    let nonce = (&nonce).into();
+    match suite {
+        1 => aes_gcm::Aes256Gcm::new(key.into()).encrypt(nonce, plain),
+        _ => chacha20poly1305::ChaCha20Poly1305::new(key.into()).encrypt(nonce, plain),
+    }
+    .unwrap()
+}
+
+/// Open(suite, key, n, c)
+pub fn open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Vec<u8> {
+    let nonce = nonce(chunk);
+    let nonce = (&nonce).into();
+    match suite {
+        1 => aes_gcm::Aes256Gcm::new(key.into()).decrypt(nonce, sealed),
+        2 => chacha20poly1305::ChaCha20Poly1305::new(key.into()).decrypt(nonce, sealed),
+        _ => panic!("no such suite"),
+    }
+    .unwrap()
+}
+
+pub fn argon2id(passphrase: &[u8], salt: &[u8], m: u32, t: u32, p: u32) -> Key {
+    let params = argon2::Params::new(m, t, p, Some(32)).unwrap();
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let mut out = [0; 32];
+    argon2
+        .hash_password_into(passphrase, salt, &mut out)
+        .unwrap();
+    out
+}
+
+fn tag16(key: &Key, info: &[&[u8]]) -> [u8; 16] {
+    x::<32>(key, info)[..16].try_into().unwrap()
+}
+
+pub fn ptag(name_key: &Key, kind: u8, identifier: &str) -> [u8; 16] {
+    let length = (identifier.len() as u64).to_le_bytes();
+    tag16(
+        name_key,
+        &[b"cl1/ptag", &[kind], &length, identifier.as_bytes()],
+    )
+}
+
+pub fn rtag(patient_name_key: &Key, name: &str) -> [u8; 16] {
+    let length = (name.len() as u64).to_le_bytes();
+    tag16(patient_name_key, &[b"cl1/rtag", &length, name.as_bytes()])
+}
+
+pub struct SlotInfo<'a> {
+    pub suite: u8,
+    pub vault: &'a [u8; 16],
+    pub kind: u16,
+    pub id: u16,
+    pub salt: &'a [u8],
+    pub parameters: &'a [u8],
+}
+
+pub fn slot_key(secret: &Key, slot: &SlotInfo<'_>) -> (Key, Key) {
+    both(
+        secret,
+        &[
+            b"cl1/slot",
+            slot.vault,
+            &slot.kind.to_le_bytes(),
+            &slot.id.to_le_bytes(),
+            &[slot.suite, 0, 0, 0],
+            slot.salt,
+            &sha256(&[slot.parameters]),
+        ],
+    )
+}
+
+pub fn ring_key(root: &Key, salt: &[u8], frame: &[u8]) -> (Key, Key) {
+    both(root, &[b"cl1/ring", salt, &sha256(&[frame])])
+}
+
+pub fn entry_key(
+    master: &Key,
+    salt: &[u8],
+    vault: &[u8; 16],
+    ptag: &[u8; 16],
+    head: &[u8],
+) -> (Key, Key) {
+    both(master, &[b"cl1/pent", salt, vault, ptag, head])
+}
+
+/// Of the record value whose first 16 bytes are `head`.
+pub fn body_key(data_key: &Key, chart: &[u8; 16], rtag: &[u8; 16], head: &[u8]) -> (Key, Key) {
+    let last = [head[0], head[1], head[2], 0];
+    both(data_key, &[b"cl1/body", chart, rtag, &head[8..16], &last])
+}
+
+pub fn wrap_key(patient_key: &Key, place: u8, number: u32, commitment: &Key) -> Key {
+    let number = number.to_le_bytes();
+    x(
+        patient_key,
+        &[b"cl1/wrap", &[place, 0, 0, 0], &number, commitment],
+    )
+}
+
+/// Of the stream of the record value whose first bytes are `head`.
+pub fn chunk_key(stream_key: &Key, chart: &[u8; 16], stream: &[u8; 16], head: &[u8]) -> Key {
+    x(
+        stream_key,
+        &[b"cl1/strm", chart, stream, &[head[0], head[1], 0, 0]],
+    )
+}
+
+/// Padmé(L)
+pub fn padme(length: usize) -> usize {
+    if length < 2 {
+        return length;
+    }
+    let e = length.ilog2();
+    let s = e.checked_ilog2().map_or(1, |log| log + 1);
+    length.next_multiple_of(1 << e.saturating_sub(s))
+}

@@ -1,0 +1,85 @@
+//! The vectors: archives that say of themselves what they are and what is to come of them. They are
+//! found by walking the directory; `format.md` says what they hold.
+//!
+//! `CHARTLOCK_VECTORS=write` writes them anew; then run the tests once more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    unreachable_pub
+)]
+
+mod cases;
+mod container;
+mod formula;
+#[path = "../keys/mirror.rs"]
+#[allow(dead_code)]
+mod mirror;
+mod reader;
+mod refused;
+mod text;
+mod verify;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ENDING: &str = "clarchive";
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/files")
+}
+
+/// By name, found wherever they lie below the directory.
+fn committed() -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![directory()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|ending| ending == ENDING) {
+                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// What the writer makes, with the steps that the reader notes.
+fn made() -> BTreeMap<String, Vec<u8>> {
+    let opens = cases::all().into_iter().map(|(name, archive)| {
+        let vector = container::Vector::parse(&archive);
+        let mut objects = container::read(&archive);
+        for (step, value) in reader::read(&vector).steps {
+            objects.insert(format!("#{step}").into_bytes(), value);
+        }
+        (name, container::write(&objects))
+    });
+    let mut made = BTreeMap::new();
+    for (name, archive) in opens.chain(refused::all()) {
+        assert!(made.insert(name, archive).is_none(), "two of one name");
+    }
+    made
+}
+
+#[test]
+fn the_committed_files_are_what_the_format_makes() {
+    let made = made();
+    if std::env::var_os("CHARTLOCK_VECTORS").is_some_and(|what| what == "write") {
+        fs::create_dir_all(directory()).unwrap();
+        for (name, archive) in &made {
+            let path = directory().join(name).with_extension(ENDING);
+            fs::write(path, archive).unwrap();
+        }
+    }
+    let committed = committed();
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&committed), names(&made));
+    for (name, archive) in made {
+        assert!(committed[&name] == archive, "{name} is another");
+    }
+}

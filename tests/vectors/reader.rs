@@ -1,0 +1,270 @@
+//! A second reader, from format.md: it opens what opens, and notes every step.
+
+use crate::container::{Objects, Vector};
+use crate::formula::*;
+use crate::mirror::{Entry, Keyring, State, split_header};
+
+pub struct Opened {
+    pub steps: Vec<(String, Vec<u8>)>,
+    /// `None`: there is no such record.
+    pub content: Option<Vec<u8>>,
+    pub records: Vec<OpenedRecord>,
+    pub root: Option<Key>,
+}
+
+/// What a writer needs to make the value again.
+pub struct OpenedRecord {
+    pub key: Vec<u8>,
+    pub patient_key: Key,
+    pub data_key: Key,
+    pub body: Vec<u8>,
+    pub stream_key: Option<Key>,
+}
+
+struct Steps(Vec<(String, Vec<u8>)>);
+
+impl Steps {
+    fn note(&mut self, what: &str, value: &[u8]) {
+        let number = self.0.len() + 1;
+        self.0
+            .push((format!("step {number:02} {what}"), value.to_vec()));
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap())
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().unwrap()
+}
+
+/// Opens what a vector asks for; every check that fails is a panic.
+pub fn read(vector: &Vector) -> Opened {
+    let mut steps = Steps(Vec::new());
+    let mut opened = Opened {
+        steps: Vec::new(),
+        content: None,
+        records: Vec::new(),
+        root: None,
+    };
+    let (root, keyring, vault) = header(vector, &mut steps);
+    opened.root = Some(root);
+    if let Some((kind, identifier)) = vector.subject()
+        && let Some(entry) = entry(vector, &keyring, &vault, (kind, identifier), &mut steps)
+        && let Some(name) = vector.text("record")
+    {
+        let (content, record) = record(vector, &entry, name, &mut steps);
+        opened.content = content;
+        opened.records.extend(record);
+    }
+    opened.steps = steps.0;
+    opened
+}
+
+fn header(vector: &Vector, steps: &mut Steps) -> (Key, Keyring, [u8; 16]) {
+    let value = &vector.storage[b"v".as_slice()];
+    assert_eq!(value[..10], *b"\x89CLK\r\n\x1a\n\x01\x00");
+    let (suite, vault) = (value[10], array::<16>(value, 12));
+    let (frame, ring) = split_header(value);
+    let (salt, commitment) = (&ring[..32], &ring[32..64]);
+    assert_eq!(ring.len(), 68 + u32_at(ring, 64) as usize + 16);
+
+    let mut slots = &frame[36..];
+    while !slots.is_empty() {
+        let length = u32_at(slots, 4) as usize;
+        let (slot, rest) = slots.split_at(8 + length);
+        slots = rest;
+        let (parameters, tail) = slot[8..].split_at(length - 112);
+        let (kind, id) = (u16_at(slot, 0), u16_at(slot, 2));
+        let Some(secret) = secret(vector, kind, parameters) else {
+            continue;
+        };
+        let (slot_key, slot_commitment) = slot_key(
+            &secret,
+            &SlotInfo {
+                suite,
+                vault: &vault,
+                kind,
+                id,
+                salt: &tail[..32],
+                parameters,
+            },
+        );
+        if slot_commitment != tail[32..64] {
+            continue;
+        }
+        let root: Key = open(suite, &slot_key, 0, &tail[64..]).try_into().unwrap();
+        let (ring_key, ring_commitment) = ring_key(&root, salt, frame);
+        if ring_commitment != *commitment {
+            continue;
+        }
+        let body = open(suite, &ring_key, 0, &ring[68..]);
+        steps.note("slot secret", &secret);
+        steps.note("slot key", &slot_key);
+        steps.note("slot commitment", &slot_commitment);
+        steps.note("root key", &root);
+        steps.note("ring key", &ring_key);
+        steps.note("ring commitment", &ring_commitment);
+        steps.note("keyring body", &body);
+        return (root, wincode::deserialize_exact(&body).unwrap(), vault);
+    }
+    panic!("no slot opens");
+}
+
+fn secret(vector: &Vector, kind: u16, parameters: &[u8]) -> Option<Key> {
+    match kind {
+        1 => {
+            let passphrase = vector.about.get("credential passphrase")?;
+            let [m, t, p] = [0, 4, 8].map(|at| u32_at(parameters, at));
+            let fits = (8192..=1 << 20).contains(&m)
+                && (1..=16).contains(&t)
+                && (1..=16).contains(&p)
+                && u64::from(m) * u64::from(t) <= 1 << 22;
+            fits.then(|| argon2id(passphrase, &parameters[12..], m, t, p))
+        }
+        2 => {
+            let text = vector.text("credential key file")?;
+            let digits = text.lines().nth(1).unwrap();
+            let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+            let secret: Vec<u8> = (0..64).step_by(2).map(byte).collect();
+            Some(secret.try_into().unwrap())
+        }
+        _ => None,
+    }
+}
+
+fn entry(
+    vector: &Vector,
+    keyring: &Keyring,
+    vault: &[u8; 16],
+    (kind, identifier): (u8, &str),
+    steps: &mut Steps,
+) -> Option<Entry> {
+    let (name_key, ptag, value) = keyring.name_keys.iter().find_map(|name_key| {
+        let ptag = ptag(&name_key.key, kind, identifier);
+        let value = vector.storage.get(&[b"p", &ptag[..]].concat())?;
+        Some((name_key.key, ptag, value))
+    })?;
+    assert_eq!((value[0], value[2], value[3]), (1, 16, 0));
+    let master = (keyring.masters.iter())
+        .find(|master| master.number == u32_at(value, 4))
+        .unwrap();
+    let (entry_key, commitment) = entry_key(&master.key, &value[8..40], vault, &ptag, &value[..8]);
+    assert_eq!(commitment, value[40..72]);
+    let body = open(value[1], &entry_key, 0, &value[72..]);
+    steps.note("name key", &name_key);
+    steps.note("ptag", &ptag);
+    steps.note("master key", &master.key);
+    steps.note("entry key", &entry_key);
+    steps.note("entry commitment", &commitment);
+    steps.note("entry body", &body);
+    let entry: Entry = wincode::deserialize_exact(&body).unwrap();
+    assert_eq!((entry.kind, &*entry.identifier), (kind, identifier));
+    (entry.state == State::Live).then_some(entry)
+}
+
+fn record(
+    vector: &Vector,
+    entry: &Entry,
+    name: &str,
+    steps: &mut Steps,
+) -> (Option<Vec<u8>>, Option<OpenedRecord>) {
+    let chart = &entry.charts[0];
+    let rtag = rtag(&chart.name_key, name);
+    steps.note("patient name key", &chart.name_key);
+    steps.note("rtag", &rtag);
+    let current = [b"r", &chart.id[..], &rtag].concat();
+    let Some(value) = vector.storage.get(&current) else {
+        return (None, None);
+    };
+    let last = u64::from_le_bytes(array(value, 8));
+    let (key, value) = match vector.version() {
+        Some(version) if version > last => return (None, None),
+        Some(version) if version < last => {
+            let key = [b"h", &chart.id[..], &rtag, &version.to_be_bytes()].concat();
+            let value = &vector.storage[&key];
+            (key, value)
+        }
+        _ => (current, value),
+    };
+    assert_eq!((value[0], value[3]), (1, 1));
+    let number = u32_at(value, 4);
+    let patient_key = (chart.keys.iter())
+        .find(|key| key.number == number)
+        .unwrap()
+        .key;
+    let wrap_key = wrap_key(&patient_key, key[0], number, &array(value, 16));
+    let data_key: Key = open(value[1], &wrap_key, 0, &value[48..96])
+        .try_into()
+        .unwrap();
+    let (body_key, commitment) = body_key(&data_key, &chart.id, &rtag, &value[..16]);
+    assert_eq!(commitment, value[16..48]);
+    let start = if value[2] == 2 { 112 } else { 96 };
+    let body = open(value[1], &body_key, 0, &value[start..]);
+    steps.note("patient key", &patient_key);
+    steps.note("wrap key", &wrap_key);
+    steps.note("data key", &data_key);
+    steps.note("body key", &body_key);
+    steps.note("body commitment", &commitment);
+    steps.note("body", &body[..body.len().min(4096)]);
+    steps.note("digest", &sha256(&[&value[96..]]));
+
+    let meta_end = 2 + usize::from(u16_at(&body, 0));
+    let length = u32_at(&body, meta_end) as usize;
+    let mut stream_key = None;
+    let content = match value[2] {
+        1 => Some(body[meta_end + 4..][..length].to_vec()),
+        2 => {
+            let key: Key = array(&body, meta_end - 40);
+            let length = u64::from_le_bytes(array(&body, meta_end - 8)) as usize;
+            let stream: [u8; 16] = array(value, 96);
+            let chunk_key = chunk_key(&key, &chart.id, &stream, value);
+            steps.note("stream key", &key);
+            steps.note("chunk key", &chunk_key);
+            stream_key = Some(key);
+            let at = [b"s", &chart.id[..], &stream].concat();
+            Some(stream_content(
+                &vector.storage,
+                &at,
+                value[1],
+                &chunk_key,
+                length,
+            ))
+        }
+        _ => None,
+    };
+    let record = OpenedRecord {
+        key,
+        patient_key,
+        data_key,
+        body,
+        stream_key,
+    };
+    (content, Some(record))
+}
+
+fn stream_content(
+    storage: &Objects,
+    at: &[u8],
+    suite: u8,
+    chunk_key: &Key,
+    length: usize,
+) -> Vec<u8> {
+    let padded = padme(length);
+    let mut content = Vec::new();
+    for index in 0..padded.div_ceil(1 << 20) as u32 {
+        let segment = &storage[&[at, &index.to_be_bytes()].concat()];
+        for (chunk, sealed) in (u64::from(index) * 16..).zip(segment.chunks(65_552)) {
+            content.extend(open(suite, chunk_key, chunk, sealed));
+        }
+    }
+    assert_eq!(content.len(), padded);
+    assert!(content[length..].iter().all(|byte| *byte == 0));
+    content.truncate(length);
+    content
+}

@@ -1,0 +1,49 @@
+//! What format.md lists is what the library knows.
+
+use chartlock::internals::envelope::{content_type_code, padded, padme};
+
+const FORMAT: &str = include_str!("../../src/envelope/format.md");
+
+/// The cells of the rows that begin with a number, thousands joined.
+fn rows<'a>(heading: &str) -> impl Iterator<Item = Vec<String>> + use<'a> {
+    let (_, section) = FORMAT.split_once(&format!("\n{heading}\n")).unwrap();
+    let section = section.split("\n#").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    rows.map(|line| {
+        let cells = line.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().replace(',', "")).collect()
+    })
+}
+
+#[test]
+fn the_table_of_content_types_is_the_library_s() {
+    let mut codes = 0;
+    for row in rows("## Meta") {
+        for pair in row.chunks(2) {
+            let Ok(code) = pair[0].parse::<u8>() else {
+                continue;
+            };
+            assert_eq!(content_type_code(pair[1].trim_matches('`')), code);
+            codes += 1;
+        }
+    }
+    assert_eq!(codes, 20);
+}
+
+#[test]
+fn the_worked_examples_of_padding_are_right() {
+    let mut examples = 0;
+    for row in rows("### Padding") {
+        let Ok(length) = row[0].parse::<u64>() else {
+            continue;
+        };
+        assert_eq!(padme(length).to_string(), row[4], "Padmé({length})");
+        assert_eq!(
+            padded(length as usize).to_string(),
+            row[5],
+            "body of {length}"
+        );
+        examples += 1;
+    }
+    assert_eq!(examples, 9);
+}

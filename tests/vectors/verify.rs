@@ -1,0 +1,310 @@
+//! Each committed vector, opened by the library.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use chartlock::internals::crypto::{
+    DataKey, MasterKey, PatientKey, Place, RootKey, StreamKey, Suite,
+};
+use chartlock::internals::envelope::{Address, Body, Content, Head, Stream, digest, open, seal};
+use chartlock::internals::keys::{Header, open_entry, seal_entry, wrap};
+use chartlock::keys::{Cost, Credential, KeyFile, Passphrase};
+use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction, archive};
+use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
+
+use crate::committed;
+use crate::container::{Objects, Vector};
+use crate::formula::sha256;
+use crate::mirror;
+use crate::reader::{self, OpenedRecord};
+
+fn vectors() -> impl Iterator<Item = (String, Vector)> {
+    let vectors = committed().into_iter();
+    vectors.map(|(name, archive)| (name, Vector::parse(&archive)))
+}
+
+fn storage(objects: &Objects) -> Arc<MemoryStorage> {
+    let storage = Arc::new(MemoryStorage::new());
+    let puts: Vec<_> = (objects.iter())
+        .map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Absent))
+        .collect();
+    assert!(storage.commit(&puts).iter().all(Result::is_ok));
+    storage
+}
+
+fn credential(vector: &Vector) -> Box<dyn Credential> {
+    match (
+        vector.text("credential passphrase"),
+        vector.text("credential key file"),
+    ) {
+        (Some(passphrase), None) => Box::new(Passphrase::new(passphrase).with_cost(Cost {
+            memory_kib: 8192,
+            passes: 1,
+            lanes: 1,
+        })),
+        (None, Some(text)) => Box::new(KeyFile::from_text(text).unwrap()),
+        _ => panic!("one credential"),
+    }
+}
+
+fn session(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("vectors").unwrap(), Purpose::Operations)
+}
+
+fn subject(vector: &Vector) -> Option<Subject> {
+    let (kind, identifier) = vector.subject()?;
+    Some(match kind {
+        1 => Subject::patient(identifier).unwrap(),
+        _ => Subject::practice(identifier).unwrap(),
+    })
+}
+
+/// What a vector asks for; `None` where there is no record.
+fn ask(vector: &Vector, vault: &Vault) -> Result<Option<Vec<u8>>, Error> {
+    let Some(subject) = subject(vector) else {
+        return Ok(None);
+    };
+    let session = session(vault);
+    let Some(name) = vector.text("record") else {
+        return session.list(&subject).map(|_| None);
+    };
+    let id = RecordId::new(subject, name).unwrap();
+    let record = match vector.version() {
+        Some(version) => session.get_version(&id, version)?,
+        None => session.get(&id)?,
+    };
+    Ok(record.map(|record| record.to_vec()))
+}
+
+fn outcome(vector: &Vector) -> String {
+    if let Some(bytes) = vector.about.get("archive") {
+        let storage = MemoryStorage::new();
+        let refused = archive::read(Cursor::new(bytes), &storage).unwrap_err();
+        return format!("{refused:?}");
+    }
+    let opened = Vault::open(storage(&vector.storage), &*credential(vector));
+    match opened.and_then(|vault| ask(vector, &vault)) {
+        Ok(Some(content)) => {
+            assert!(content == vector.about["content"], "other content");
+            "ok".into()
+        }
+        Ok(None) => "none".into(),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+#[test]
+fn the_library_finds_what_each_vector_expects() {
+    let mut counts = BTreeMap::<String, u32>::new();
+    for (name, vector) in vectors() {
+        let outcome = outcome(&vector);
+        assert_eq!(outcome, vector.expect(), "{name}");
+        *counts.entry(outcome).or_default() += 1;
+    }
+    // Every class of the format has a vector.
+    for class in [
+        "ok",
+        "none",
+        "Erased",
+        "Malformed",
+        "Unsupported",
+        "UnknownMasterKey",
+        "UnknownPatientKey",
+        "NotAuthentic",
+        "WrongKey",
+        "HeaderDamaged",
+        "HeaderRolledBack",
+        "SegmentMissing",
+        "CurrentMissing",
+        "HistoryGap",
+        "NotAnArchive",
+        "Truncated",
+        "Digest",
+    ] {
+        assert!(counts.contains_key(class), "{class}");
+    }
+}
+
+#[test]
+fn a_second_reader_takes_the_steps_that_are_noted() {
+    for (name, vector) in vectors() {
+        if !["ok", "none", "Erased"].contains(&vector.expect()) {
+            assert!(vector.steps().is_empty(), "{name}");
+            continue;
+        }
+        let opened = reader::read(&vector);
+        assert!(!opened.steps.is_empty(), "{name}");
+        assert_eq!(opened.steps, vector.steps(), "{name}");
+        assert_eq!(
+            opened.content.as_ref(),
+            vector.about.get("content"),
+            "{name}"
+        );
+    }
+}
+
+/// Given the same keys, the library's writer makes the same bytes. Salts it draws itself: of what is
+/// sealed under one the body is compared.
+#[test]
+fn the_library_writes_what_the_vectors_hold() {
+    let mut records = 0;
+    for (name, vector) in vectors().filter(|(_, vector)| vector.expect() == "ok") {
+        let opened = reader::read(&vector);
+        same_keyring(&vector, opened.root.unwrap());
+        same_entry(&vector, &name);
+        // Padded as no writer pads.
+        if name.starts_with("padding") || name == "segmented-empty" {
+            continue;
+        }
+        for record in &opened.records {
+            same_record(&vector, record, &name);
+            records += 1;
+        }
+    }
+    assert!(records > 20);
+}
+
+fn same_keyring(vector: &Vector, root: [u8; 32]) {
+    let value = &vector.storage[b"v".as_slice()];
+    let root = RootKey::from_bytes(&root);
+    let header = Header::parse(value).unwrap();
+    let keyring = header.open_keyring(&root).unwrap();
+    let again = header.sealed_with(&root, &keyring, header.generation());
+    let again = again.unwrap();
+    let body = |value: &[u8]| mirror::keyring_body(value, &root);
+    assert_eq!(body(&again), body(value));
+    let (frame, _) = mirror::split_header(value);
+    assert_eq!(again[..frame.len()], *frame, "slots are carried");
+}
+
+fn same_entry(vector: &Vector, name: &str) {
+    let (key, value) = (vector.storage.iter())
+        .find(|(key, _)| key[0] == b'p')
+        .unwrap();
+    let header = Header::parse(&vector.storage[b"v".as_slice()]).unwrap();
+    let unlocked = header.unlock(&*credential(vector)).unwrap();
+    let (vault, tag) = (header.vault(), key[1..].try_into().unwrap());
+    let mut entry = open_entry(value, &unlocked.keyring, vault, &tag).unwrap();
+    let number = u32::from_le_bytes(value[4..8].try_into().unwrap());
+    let master = unlocked.keyring.master(number).unwrap();
+    let (suite, generation) = (Suite::from_code(value[1]).unwrap(), entry.generation());
+    let again = seal_entry(suite, master, vault, &tag, generation, &mut entry).unwrap();
+    let body = |value: &[u8]| {
+        let master = MasterKey::from_bytes(master.key.expose());
+        let mut body = mirror::entry_body(value, &master, vault, &tag);
+        // The sequence, one more with each sealing.
+        body[2..10].fill(0);
+        body
+    };
+    assert_eq!(body(&again), body(value), "{name}");
+}
+
+fn same_record(vector: &Vector, record: &OpenedRecord, name: &str) {
+    let value = &vector.storage[&record.key];
+    let head = Head::parse(value).unwrap();
+    let address = Address {
+        chart: record.key[1..17].try_into().unwrap(),
+        record: record.key[17..33].try_into().unwrap(),
+    };
+    let place = match record.key[0] {
+        b'r' => Place::Current,
+        _ => Place::Earlier,
+    };
+    let key = || DataKey::from_bytes(&record.data_key);
+    let opened = open(
+        value.clone(),
+        &head,
+        &address,
+        vector.text("record"),
+        &key(),
+    )
+    .unwrap();
+    let content = &vector.about["content"];
+    let stream_key = record.stream_key.map(|key| StreamKey::from_bytes(&key));
+    let body = match (&opened.content, &stream_key) {
+        (Content::Segmented { stream, length, .. }, Some(key)) => {
+            same_segments(vector, &head, &address, (stream, key), content);
+            Body::Segmented {
+                stream: *stream,
+                key,
+                length: *length,
+            }
+        }
+        _ => Body::Inline(content),
+    };
+    let patient_key = PatientKey::from_bytes(&record.patient_key);
+    let (suite, number) = (head.suite, head.key_number);
+    let again = seal(
+        suite,
+        &address,
+        head.version,
+        &opened.meta,
+        body,
+        key(),
+        |c, key| Ok((number, wrap(suite, &patient_key, place, number, c, key)?)),
+    );
+    assert!(again.unwrap() == *value, "{name}");
+    assert_eq!(digest(value).unwrap(), sha256(&[&value[96..]]));
+    assert!(!record.body.is_empty());
+}
+
+fn same_segments(
+    vector: &Vector,
+    head: &Head,
+    address: &Address,
+    (id, key): (&[u8; 16], &StreamKey),
+    content: &[u8],
+) {
+    let length = content.len() as u64;
+    let stream = Stream::new(head.suite, key, &address.chart, id, length).unwrap();
+    for index in 0..stream.segments() {
+        let at = [b"s", &address.chart[..], id, &index.to_be_bytes()].concat();
+        assert!(stream.seal(index, content).unwrap() == vector.storage[&at]);
+    }
+}
+
+/// What a release does not know it carries, through every change that seals anew.
+#[test]
+fn what_is_not_known_is_carried_through_rotations() {
+    for (name, vector) in vectors().filter(|(_, vector)| vector.expect() == "ok") {
+        let storage = storage(&vector.storage);
+        let credential = credential(&vector);
+        let vault = Vault::open(Arc::clone(&storage), &*credential).unwrap();
+        vault.rotate_master_key().unwrap();
+        let added = vault.add_slot(&KeyFile::random().unwrap()).unwrap();
+        vault.reencrypt().unwrap();
+        vault.remove_slot(added).unwrap();
+        let vault = Vault::open(Arc::clone(&storage), &*credential).unwrap();
+        let content = ask(&vector, &vault).unwrap();
+        assert!(content.as_ref() == vector.about.get("content"), "{name}");
+
+        let before = reader::read(&vector);
+        let mut objects = Objects::new();
+        for key in vector.storage.keys() {
+            // Content streams are sealed anew under another id.
+            if let Some(stored) = storage.read(&[key]).unwrap().remove(0) {
+                objects.insert(key.clone(), stored.value);
+            }
+        }
+        let value = &objects[b"v".as_slice()];
+        let (frame, _) = mirror::split_header(value);
+        let (frame_before, _) = mirror::split_header(&vector.storage[b"v".as_slice()]);
+        assert_eq!(frame[36..], frame_before[36..], "{name}: slots");
+        let root = RootKey::from_bytes(&before.root.unwrap());
+        let keyring = |value: &[u8]| -> mirror::Keyring {
+            wincode::deserialize_exact(&mirror::keyring_body(value, &root)).unwrap()
+        };
+        let unknown = |keyring: mirror::Keyring| -> Vec<_> {
+            let extensions = keyring.extensions.into_iter();
+            extensions.filter(|(number, _)| *number != 1).collect()
+        };
+        let ring_before = keyring(&vector.storage[b"v".as_slice()]);
+        assert_eq!(unknown(keyring(value)), unknown(ring_before), "{name}");
+        for (key, value) in &vector.storage {
+            if !b"vprhsw".contains(&key[0]) {
+                assert_eq!(objects.get(key), Some(value), "{name}: left alone");
+            }
+        }
+    }
+}
