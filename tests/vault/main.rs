@@ -1,0 +1,21 @@
+//! The vault, through its public doors, over every storage of this crate.
+//!
+//! `stage` holds the list of storages; `raw` looks at what they keep, with the keys of the test's
+//! own credential and none of the vault's code above the layers of keys and envelopes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod raw;
+#[macro_use]
+mod stage;
+
+mod contention;
+mod model;
+mod rotation;
+mod verbs;

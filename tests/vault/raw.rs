@@ -1,0 +1,207 @@
+//! What a storage keeps, seen without the vault.
+
+use std::collections::BTreeMap;
+
+use chartlock::internals::crypto::{NameKey, PatientTag, patient_tag};
+use chartlock::internals::envelope::Head;
+use chartlock::internals::keys::{Chart, EntryHead, Header, Keyring, PatientEntry, open_entry};
+use chartlock::keys::Credential;
+use chartlock::storage::{Expect, Operation, Scan, Storage, Transaction, Want};
+
+use chartlock::{Error, SubjectKind};
+
+use crate::common::Fixed;
+use crate::stage::Stage;
+
+/// Keys and values, as they stand.
+pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
+
+pub(crate) fn objects(storage: &dyn Storage) -> Objects {
+    objects_of(storage, b"")
+}
+
+pub(crate) fn objects_of(storage: &dyn Storage, prefix: &[u8]) -> Objects {
+    let mut objects = Objects::new();
+    loop {
+        let after = objects.last_key_value().map(|(key, _)| key.clone());
+        let scan = Scan {
+            prefix,
+            after: after.as_deref(),
+            limit: 1000,
+            want: Want::Values,
+        };
+        let page = storage.scan(scan).unwrap();
+        let entries = page.entries.into_iter();
+        objects.extend(entries.map(|entry| (entry.key, entry.value)));
+        if !page.more {
+            return objects;
+        }
+    }
+}
+
+/// How many keys of each class: `v`, `p`, `r`, `h`, `s`, `w`.
+pub(crate) fn counts(storage: &dyn Storage) -> [usize; 6] {
+    b"vprhsw".map(|class| objects_of(storage, &[class]).len())
+}
+
+pub(crate) fn put(storage: &dyn Storage, key: &[u8], value: &[u8]) {
+    commit(storage, Transaction::new().put(key, value, Expect::Any));
+}
+
+fn commit(storage: &dyn Storage, transaction: Transaction) {
+    for result in storage.commit(&[transaction]) {
+        result.unwrap();
+    }
+}
+
+/// Makes a storage hold just these.
+pub(crate) fn reset(storage: &dyn Storage, to: &Objects) {
+    let present = objects(storage);
+    let gone = present.keys().filter(|key| !to.contains_key(*key));
+    let deletes = gone.map(|key| Transaction::new().delete(&key[..]));
+    let changed = to
+        .iter()
+        .filter(|(key, value)| present.get(*key) != Some(value));
+    let puts =
+        changed.map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Any));
+    let transactions: Vec<_> = deletes.chain(puts).collect();
+    for result in storage.commit(&transactions) {
+        result.unwrap();
+    }
+}
+
+/// The header and its keyring, opened with the test's credential.
+pub(crate) fn header(value: &[u8], credential: &dyn Credential) -> (Header, Keyring) {
+    let header = Header::parse(value).unwrap();
+    let keyring = header.unlock(credential).unwrap().keyring;
+    (header, keyring)
+}
+
+pub(crate) fn header_value(storage: &dyn Storage) -> Vec<u8> {
+    objects_of(storage, b"v").remove(&b"v"[..]).unwrap()
+}
+
+/// Tries to open every patient entry with the keys of a header.
+pub(crate) fn entries(
+    storage: &dyn Storage,
+    header_value: &[u8],
+) -> Vec<(EntryHead, Result<PatientEntry, Error>)> {
+    let (header, keyring) = header(header_value, &Fixed(1));
+    objects_of(storage, b"p")
+        .into_iter()
+        .map(|(key, value)| {
+            let tag: PatientTag = key[1..].try_into().unwrap();
+            let opened = open_entry(&value, &keyring, header.vault(), &tag);
+            (EntryHead::parse(&value).unwrap(), opened)
+        })
+        .collect()
+}
+
+/// What hangs on a key, by number.
+pub(crate) type Counts = BTreeMap<u32, u64>;
+
+/// What a storage holds, counted one object at a time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct BruteForce {
+    pub(crate) masters: Counts,
+    pub(crate) subjects: u64,
+    pub(crate) erased: u64,
+    pub(crate) patient_keys: u64,
+    pub(crate) records: u64,
+    pub(crate) earlier_versions: u64,
+    pub(crate) under_former_keys: u64,
+    /// For each subject that is live, what hangs on each of its keys.
+    pub(crate) by_subject: BTreeMap<String, Counts>,
+}
+
+pub(crate) fn brute_force(storage: &dyn Storage) -> BruteForce {
+    let value = header_value(storage);
+    let (_, keyring) = header(&value, &Fixed(1));
+    let mut census = BruteForce {
+        masters: keyring.masters().map(|key| (key.number, 0)).collect(),
+        ..BruteForce::default()
+    };
+    for (head, entry) in entries(storage, &value) {
+        *census.masters.get_mut(&head.master).unwrap() += 1;
+        let entry = entry.unwrap();
+        let Some(chart) = entry.chart() else {
+            census.erased += 1;
+            continue;
+        };
+        census.subjects += 1;
+        let mut keys: Counts = chart.keys().map(|key| (key.number, 0)).collect();
+        census.patient_keys += keys.len() as u64;
+        for class in [b'r', b'h'] {
+            let prefix = [&[class], &chart.id()[..]].concat();
+            for value in objects_of(storage, &prefix).values() {
+                let number = Head::parse(value).unwrap().key_number;
+                *keys.get_mut(&number).unwrap() += 1;
+                let count = match class {
+                    b'r' => &mut census.records,
+                    _ => &mut census.earlier_versions,
+                };
+                *count += 1;
+                census.under_former_keys += u64::from(number != chart.active_key().number);
+            }
+        }
+        let identifier = entry.subject().identifier().to_owned();
+        census.by_subject.insert(identifier, keys);
+    }
+    census
+}
+
+/// What the vault itself counts, in the same form.
+pub(crate) fn census(vault: &chartlock::Vault) -> BruteForce {
+    let census = vault.key_census().unwrap();
+    assert_eq!(
+        (census.unreadable_versions, census.unreadable_entries),
+        (0, 0)
+    );
+    let by_number = |counts: &[chartlock::KeyCount]| -> Counts {
+        let active = counts.iter().filter(|count| count.active).count();
+        assert_eq!(active, 1);
+        counts.iter().map(|key| (key.number, key.objects)).collect()
+    };
+    let session = crate::stage::session(vault);
+    let subjects = session.subjects().unwrap().map(Result::unwrap);
+    BruteForce {
+        masters: by_number(&census.masters),
+        subjects: census.subjects,
+        erased: census.erased,
+        patient_keys: census.patient_keys,
+        records: census.records,
+        earlier_versions: census.earlier_versions,
+        under_former_keys: census.under_former_keys,
+        by_subject: subjects
+            .map(|subject| {
+                let counts = vault.patient_key_census(&subject).unwrap();
+                (subject.identifier().to_owned(), by_number(&counts))
+            })
+            .collect(),
+    }
+}
+
+/// The bytes that operations would write, and the keys they would put.
+pub(crate) fn puts(operations: &[Operation]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    operations.iter().filter_map(|operation| match operation {
+        Operation::Put { key, value, .. } => Some((&key[..], &value[..])),
+        _ => None,
+    })
+}
+
+/// Whether an object hangs on the chart of a patient who is live, or is their entry.
+pub(crate) fn is_of(stage: &Stage, key: &[u8], identifier: &str) -> bool {
+    let value = header_value(&stage.storage);
+    let (_, keyring) = header(&value, &Fixed(1));
+    let mut names = keyring.name_keys();
+    let tag = |key: &NameKey| patient_tag(key, SubjectKind::Patient, identifier).unwrap();
+    if key[0] == b'p' {
+        return names.any(|name| tag(&name.key) == key[1..]);
+    }
+    let entries = entries(&stage.storage, &value);
+    let mut live = entries.iter().filter_map(|(_, entry)| entry.as_ref().ok());
+    live.any(|entry| {
+        let chart = entry.chart().map(Chart::id);
+        entry.subject().identifier() == identifier && chart.is_some_and(|id| key[1..17] == *id)
+    })
+}

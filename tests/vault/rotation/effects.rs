@@ -1,0 +1,205 @@
+//! What each rotation changes in storage, and what it leaves alone.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chartlock::internals::crypto::Place;
+use chartlock::internals::envelope::{Head, digest};
+use chartlock::internals::keys::{Numbered, unwrap};
+use chartlock::storage::{Moment, Verdict};
+use chartlock::{Activity, Step};
+
+use super::{Report, VERBS, Verb};
+use crate::common::Fixed;
+use crate::model::small_clinic;
+use crate::raw::{self, Objects};
+use crate::stage::{Stage, session, subject};
+
+everywhere!(
+    master_touches_no_record,
+    patient_wraps_again,
+    reencryption_renews_everything,
+    former_patient_keys_open_nothing,
+    progress_is_reported,
+);
+
+/// Records and segments of one patient, or what is not theirs.
+fn of_patient(stage: &Stage, mine: bool) -> Objects {
+    let mut objects = raw::objects(&stage.storage);
+    objects.retain(|key, _| key[0] != b'v' && raw::is_of(stage, key, "MRN-1") == mine);
+    objects
+}
+
+fn master_touches_no_record(stage: &Stage) {
+    let model = small_clinic(&stage.create());
+    let before = raw::objects(&stage.storage);
+    let written = Arc::new(Mutex::new(BTreeMap::<u8, usize>::new()));
+    let log = Arc::clone(&written);
+    let (vault, _) = stage.open_with(move |_, moment| {
+        let of_entries = |key: &[u8]| matches!(key, [b'v'] | [b'p', ..]);
+        match moment {
+            Moment::Read(keys) => assert!(keys.iter().all(|key| of_entries(key))),
+            Moment::Scan(scan) => assert!(of_entries(scan.prefix)),
+            Moment::Commit(operations) => {
+                assert!(
+                    operations
+                        .iter()
+                        .all(|operation| of_entries(operation.key()))
+                );
+                for (key, value) in raw::puts(operations) {
+                    *log.lock().unwrap().entry(key[0]).or_default() += value.len();
+                }
+            }
+        }
+        Verdict::Proceed
+    });
+    let report = vault.rotate_master_key().unwrap();
+    assert_eq!(report.entries_resealed, 4);
+    let written = written.lock().unwrap();
+    assert!(
+        written[&b'p'] / 4 < 600,
+        "{} bytes for 4 patients",
+        written[&b'p']
+    );
+    let after = raw::objects(&stage.storage);
+    assert!(before.keys().eq(after.keys()));
+    for (key, value) in &after {
+        assert_eq!(before[key] == *value, !matches!(key[0], b'v' | b'p'));
+    }
+    model.verify(&stage.open());
+}
+
+fn patient_wraps_again(stage: &Stage) {
+    let vault = stage.create();
+    let model = small_clinic(&vault);
+    let before = raw::objects(&stage.storage);
+    let others = of_patient(stage, false);
+    let report = vault.rotate_patient_key(&subject("MRN-1")).unwrap();
+    assert_eq!(
+        (
+            report.subjects,
+            report.rewrapped,
+            report.reencrypted,
+            report.bytes
+        ),
+        (1, 8, 0, 0)
+    );
+    assert_eq!((report.patient_keys_retired, report.blocking), (1, 0));
+    assert!(of_patient(stage, false) == others);
+    let after = of_patient(stage, true);
+    for (key, value) in after
+        .iter()
+        .filter(|(key, _)| matches!(key[0], b'r' | b'h'))
+    {
+        let former = &before[key];
+        assert_eq!(digest(value), digest(former));
+        assert_eq!(value[8..48], former[8..48]);
+        assert_ne!(value[4..8], former[4..8]);
+        assert_ne!(value[48..96], former[48..96]);
+    }
+    let segments = after.iter().filter(|(key, _)| key[0] == b's');
+    assert!(segments.clone().count() > 0);
+    assert!(
+        segments
+            .into_iter()
+            .all(|(key, value)| before[key] == *value)
+    );
+    model.verify(&vault);
+    assert_eq!(raw::census(&vault), raw::brute_force(&stage.storage));
+}
+
+fn reencryption_renews_everything(stage: &Stage) {
+    let vault = stage.create();
+    let model = small_clinic(&vault);
+    let before = raw::objects(&stage.storage);
+    let chart = session(&vault);
+    let infos = |id| chart.history(id).unwrap();
+    let former: Vec<_> = model.0.keys().map(infos).collect();
+    let report = vault.reencrypt().unwrap();
+    let content = model.0.values().flatten().flatten().map(Vec::len);
+    assert_eq!(
+        (report.subjects, report.rewrapped, report.reencrypted),
+        (4, 0, 3 * 8 + 1)
+    );
+    assert_eq!(report.bytes, content.sum::<usize>() as u64);
+    assert_eq!(report.patient_keys_retired, 4);
+    let after = raw::objects(&stage.storage);
+    for (key, value) in &after {
+        match key[0] {
+            b'r' | b'h' => {
+                let (old, new) = (&before[key], value);
+                assert_eq!(old[8..16], new[8..16], "the version stays");
+                for field in [4..8, 16..48, 48..96] {
+                    assert_ne!(old[field.clone()], new[field]);
+                }
+                assert_ne!(digest(old), digest(new));
+            }
+            b's' => assert!(!before.contains_key(key), "a stream of before"),
+            b'p' => assert!(before[key] != *value),
+            _ => assert_eq!(key, b"v"),
+        }
+    }
+    let classes = |objects: &Objects| objects.keys().map(|key| key[0]).collect::<Vec<_>>();
+    assert_eq!(classes(&before), classes(&after));
+    // Time, labels and lengths of every version are what they were.
+    assert!(model.0.keys().map(infos).eq(former));
+    model.verify(&vault);
+    model.verify(&stage.open());
+    assert_eq!(raw::census(&vault), raw::brute_force(&stage.storage));
+}
+
+fn former_patient_keys_open_nothing(stage: &Stage) {
+    let vault = stage.create();
+    small_clinic(&vault);
+    for verb in [Verb::Patient, Verb::ReencryptPatient] {
+        let header = raw::header_value(&stage.storage);
+        let held = raw::entries(&stage.storage, &header);
+        let former: Vec<&Numbered<_>> = held
+            .iter()
+            .filter_map(|(_, entry)| entry.as_ref().unwrap().active_key())
+            .collect();
+        verb.run(&vault).unwrap();
+        for (key, value) in of_patient(stage, true) {
+            let place = match key[0] {
+                b'r' => Place::Current,
+                b'h' => Place::Earlier,
+                _ => continue,
+            };
+            let head = Head::parse(&value).unwrap();
+            for key in &former {
+                assert_ne!(key.number, head.key_number);
+                let (commitment, wrapped) = (&head.commitment, &head.wrapped);
+                let opened = unwrap(head.suite, &key.key, place, key.number, commitment, wrapped);
+                assert!(opened.is_err());
+            }
+        }
+    }
+}
+
+fn progress_is_reported(stage: &Stage) {
+    small_clinic(&stage.create());
+    let options = stage.options_under_load().grace(Duration::from_secs(30));
+    let vault = options.open(stage.shared(), &Fixed(1)).unwrap();
+    for verb in VERBS {
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&steps);
+        vault.observe(move |step: Step| log.lock().unwrap().push(step));
+        let report = verb.run(&vault).unwrap();
+        let steps = steps.lock().unwrap();
+        let (activity, most) = match (verb, &report) {
+            (Verb::Master, _) => (Activity::Resealing, 4),
+            (Verb::Patient, _) => (Activity::Rewrapping, 8),
+            _ => (Activity::Reencrypting, 8),
+        };
+        let of = |activity| steps.iter().filter(move |step| step.activity == activity);
+        assert_eq!(of(activity).map(|step| step.done).max(), Some(most));
+        assert!(of(activity).all(|step| step.done > 0));
+        let waited = of(Activity::Waiting).map(|step| step.done).max();
+        assert!(waited.is_some_and(|seconds| (1..=30).contains(&seconds)));
+        match report {
+            Report::Master(report) => assert!(report.passes >= 3),
+            Report::Chart(report) => assert!(report.passes >= 3),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A master key cannot be retired while anything hangs on it; after that it opens nothing.
+
+use chartlock::Error;
+use chartlock::internals::crypto::PatientTag;
+use chartlock::internals::keys::open_entry;
+use chartlock::storage::{Moment, Verdict};
+
+use crate::common::Fixed;
+use crate::model::small_clinic;
+use crate::raw;
+use crate::stage::{Stage, record, session, subject};
+
+everywhere!(
+    retiring_is_refused,
+    retiring_what_a_rotation_left,
+    a_damaged_entry_blocks,
+    a_number_is_not_believed,
+    the_former_master_key_opens_nothing,
+);
+
+fn writes(moment: &Moment<'_>, class: u8) -> bool {
+    matches!(moment, Moment::Commit(operations)
+        if raw::puts(operations).any(|(key, _)| key[0] == class))
+}
+
+/// The number of the master key that is active, and of those that are not.
+fn masters(vault: &chartlock::Vault) -> (u32, Vec<u32>) {
+    let masters = vault.key_census().unwrap().masters;
+    let active = masters.iter().find(|master| master.active).unwrap();
+    let former = masters.iter().filter(|master| !master.active);
+    (active.number, former.map(|master| master.number).collect())
+}
+
+fn retiring_is_refused(stage: &Stage) {
+    let model = small_clinic(&stage.create());
+    // Four subjects: it stops before the first, second, third and fourth of them is sealed again.
+    for sealed in 0..4 {
+        let seen = std::sync::atomic::AtomicU64::new(0);
+        let (vault, _) = stage.open_with(move |_, moment| {
+            let before = writes(moment, b'p')
+                .then(|| seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+            if before == Some(sealed) {
+                Verdict::Stop
+            } else {
+                Verdict::Proceed
+            }
+        });
+        vault.rotate_master_key().unwrap_err();
+        let vault = stage.open();
+        let (active, former) = masters(&vault);
+        let census = raw::census(&vault);
+        let before = raw::objects(&stage.storage);
+        for number in census.masters.keys() {
+            let refused = match (*number == active, census.masters[number]) {
+                (true, _) => Error::NoSuchKey,
+                (false, 0) => continue,
+                (false, _) => Error::KeyInUse,
+            };
+            assert_eq!(vault.retire_master_key(*number), Err(refused));
+        }
+        assert_eq!(vault.retire_master_key(!active), Err(Error::NoSuchKey));
+        assert!(raw::objects(&stage.storage) == before);
+        assert!(!former.is_empty());
+        model.verify(&vault);
+    }
+    let vault = stage.open();
+    let report = vault.rotate_master_key().unwrap();
+    assert_eq!(
+        (report.master_keys_retired, report.entries_resealed),
+        (5, 4)
+    );
+    assert!(masters(&vault).1.is_empty());
+    model.verify(&vault);
+}
+
+fn retiring_what_a_rotation_left(stage: &Stage) {
+    let model = small_clinic(&stage.create());
+    let headers = std::sync::atomic::AtomicU64::new(0);
+    let (vault, _) = stage.open_with(move |_, moment| {
+        let second =
+            writes(moment, b'v') && headers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
+        if second {
+            Verdict::Stop
+        } else {
+            Verdict::Proceed
+        }
+    });
+    vault.rotate_master_key().unwrap_err();
+    let vault = stage.open();
+    let (_, former) = masters(&vault);
+    assert_eq!(former.len(), 1);
+    let report = vault.retire_master_key(former[0]).unwrap();
+    assert_eq!(
+        (report.master_keys_retired, report.entries_blocking),
+        (1, 0)
+    );
+    assert_eq!(vault.retire_master_key(former[0]), Err(Error::NoSuchKey));
+    model.verify(&vault);
+    model.verify(&stage.open());
+}
+
+fn a_damaged_entry_blocks(stage: &Stage) {
+    let vault = stage.create();
+    let model = small_clinic(&vault);
+    let (key, value) = raw::objects_of(&stage.storage, b"p").pop_first().unwrap();
+    let mut damaged = value.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    raw::put(&stage.storage, &key, &damaged);
+    let report = vault.rotate_master_key().unwrap();
+    assert_eq!(
+        (
+            report.entries_blocking,
+            report.master_keys_retired,
+            report.entries_resealed
+        ),
+        (1, 0, 3)
+    );
+    let (_, former) = masters(&vault);
+    assert_eq!(vault.retire_master_key(former[0]), Err(Error::KeyInUse));
+    assert_eq!(vault.key_census().unwrap().unreadable_entries, 1);
+    // Mended from a backup, it is rotated like the others.
+    raw::put(&stage.storage, &key, &value);
+    let report = vault.rotate_master_key().unwrap();
+    assert_eq!(
+        (report.entries_blocking, report.master_keys_retired),
+        (0, 2)
+    );
+    model.verify(&stage.open());
+}
+
+fn a_number_is_not_believed(stage: &Stage) {
+    let vault = stage.create();
+    let model = small_clinic(&vault);
+    let (key, value) = raw::objects_of(&stage.storage, b"p").pop_first().unwrap();
+    // Breaks off with the new master key active and nothing sealed under it.
+    let (broken, _) = stage.open_with(|_, moment| {
+        if writes(moment, b'p') {
+            Verdict::Stop
+        } else {
+            Verdict::Proceed
+        }
+    });
+    broken.rotate_master_key().unwrap_err();
+    let (active, former) = masters(&vault);
+    let mut lie = value.clone();
+    lie[4..8].copy_from_slice(&active.to_le_bytes());
+    raw::put(&stage.storage, &key, &lie);
+    assert_eq!(vault.retire_master_key(former[0]), Err(Error::KeyInUse));
+    let report = vault.rotate_master_key().unwrap();
+    assert_eq!(
+        (report.entries_blocking, report.master_keys_retired),
+        (1, 0)
+    );
+    raw::put(&stage.storage, &key, &value);
+    assert_eq!(vault.rotate_master_key().unwrap().master_keys_retired, 3);
+    model.verify(&vault);
+}
+
+fn the_former_master_key_opens_nothing(stage: &Stage) {
+    let vault = stage.create();
+    let mut model = small_clinic(&vault);
+    let old_header = vault.recovery_kit().unwrap();
+    let copy = raw::objects_of(&stage.storage, b"p");
+    let report = vault.rotate_master_key().unwrap();
+    assert_eq!(
+        (report.entries_resealed, report.master_keys_retired),
+        (4, 1)
+    );
+    assert!(report.recovery_kits_stale && !report.purge_deferred);
+    let id = record("MRN-1", "Observation/after");
+    model.put(&session(&vault), &id, b"written afterwards");
+    model.verify(&vault);
+
+    let (header, keyring) = raw::header(old_header.as_bytes(), &Fixed(1));
+    let former = keyring.active_master().number;
+    let mut tried = 0;
+    for (key, value) in raw::objects_of(&stage.storage, b"p") {
+        let tag: PatientTag = key[1..].try_into().unwrap();
+        let open = |value: &[u8]| open_entry(value, &keyring, header.vault(), &tag);
+        assert_eq!(open(&value).unwrap_err(), Error::UnknownMasterKey);
+        // Nor does it when the number on the medium is its own.
+        let mut renumbered = value.clone();
+        renumbered[4..8].copy_from_slice(&former.to_le_bytes());
+        assert_eq!(open(&renumbered).unwrap_err(), Error::NotAuthentic);
+        tried += 1;
+    }
+    assert_eq!(tried, 4);
+    // Who has it and a copy of before has the patient keys of before, and none that is in use now.
+    let mut of_before = Vec::new();
+    for (key, value) in copy {
+        let tag: PatientTag = key[1..].try_into().unwrap();
+        let entry = open_entry(&value, &keyring, header.vault(), &tag).unwrap();
+        of_before.push(entry.active_key().unwrap().number);
+    }
+    let census = raw::brute_force(&stage.storage);
+    assert_eq!(
+        census.under_former_keys + 1,
+        census.records + census.earlier_versions
+    );
+    for counts in census.by_subject.values() {
+        let mut former = counts.keys().filter(|number| of_before.contains(number));
+        assert!(former.next().is_some());
+        assert_eq!(counts.len(), 2);
+    }
+    assert!(vault.rotate_patient_key(&subject("MRN-1")).is_ok());
+}
