@@ -1,0 +1,219 @@
+//! Finds the documents below a directory and cuts them into records.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use chartlock::{Document, RecordId, Subject};
+
+use crate::Outcome;
+use crate::patients::{self, Found};
+
+/// Every document of a directory, and the records in it.
+#[derive(Default)]
+pub(crate) struct Documents {
+    pub(crate) files: Vec<File>,
+    pub(crate) records: Vec<Record>,
+    /// Files passed over, by extension.
+    pub(crate) skipped: BTreeMap<String, u64>,
+}
+
+/// A file, unpacked.
+pub(crate) struct File {
+    pub(crate) path: String,
+    pub(crate) content: Vec<u8>,
+    pub(crate) format: Format,
+}
+
+/// A part of a file, to be kept as one record.
+pub(crate) struct Record {
+    pub(crate) id: RecordId,
+    pub(crate) labels: Vec<String>,
+    pub(crate) content_type: &'static str,
+    pub(crate) format: Format,
+    file: usize,
+    range: Range<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    FhirLines,
+    FhirJson,
+    Ccda,
+    Hl7v2,
+    Dicom,
+    Other(&'static str),
+}
+
+impl Format {
+    fn of(extension: &str) -> Option<Self> {
+        Some(match extension {
+            "ndjson" => Self::FhirLines,
+            "json" => Self::FhirJson,
+            "xml" => Self::Ccda,
+            "hl7" => Self::Hl7v2,
+            "dcm" => Self::Dicom,
+            "pdf" => Self::Other("application/pdf"),
+            "txt" => Self::Other("text/plain"),
+            "csv" => Self::Other("text/csv"),
+            "vcf" => Self::Other("text/x-vcf"),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::FhirLines | Self::FhirJson => "application/fhir+json",
+            Self::Ccda => "application/hl7-cda+xml",
+            Self::Hl7v2 => "x-application/hl7-v2+er7",
+            Self::Dicom => "application/dicom",
+            Self::Other(content_type) => content_type,
+        }
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::FhirLines | Self::FhirJson => "fhir",
+            Self::Ccda => "c-cda",
+            Self::Hl7v2 => "hl7v2",
+            Self::Dicom => "dicom",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+impl Documents {
+    /// Reads all of a directory into memory.
+    pub(crate) fn below(root: &Path) -> Outcome<Self> {
+        let mut documents = Self::default();
+        let mut names = HashSet::new();
+        for path in files_below(root)? {
+            let plain = path.to_string_lossy().into_owned();
+            let plain = plain.strip_suffix(".gz").unwrap_or(&plain);
+            let extension = extension(Path::new(plain));
+            let Some(format) = Format::of(&extension) else {
+                *documents.skipped.entry(extension).or_default() += 1;
+                continue;
+            };
+            let file = File {
+                content: unpacked(&path)?,
+                path: shown(Path::new(plain).strip_prefix(root)?),
+                format,
+            };
+            documents.add(file, &mut names)?;
+        }
+        Ok(documents)
+    }
+
+    /// The bytes of all files, unpacked.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.files
+            .iter()
+            .map(|file| file.content.len() as u64)
+            .sum()
+    }
+
+    /// The bytes of all records.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        self.records
+            .iter()
+            .map(|record| record.range.len() as u64)
+            .sum()
+    }
+
+    /// A record's bytes, as they stand in its file.
+    pub(crate) fn content(&self, record: &Record) -> &[u8] {
+        let file = self.files.get(record.file);
+        let part = file.and_then(|file| file.content.get(record.range.clone()));
+        part.unwrap_or_default()
+    }
+
+    /// A record, ready to be put.
+    pub(crate) fn document(&self, record: &Record) -> Document<'_> {
+        let document = Document::new(self.content(record)).content_type(record.content_type);
+        record
+            .labels
+            .iter()
+            .fold(document, |document, label| document.label(label))
+    }
+
+    fn add(&mut self, file: File, names: &mut HashSet<RecordId>) -> Outcome<()> {
+        for found in patients::records_of(&file) {
+            let subject = match &found.patient {
+                Some(patient) => Subject::patient(patient)?,
+                None => Subject::practice(group(&file.path))?,
+            };
+            let mut id = RecordId::new(subject.clone(), &found.name)?;
+            // One organization comes with the charts of many patients, for example.
+            if names.contains(&id) {
+                id = RecordId::new(subject, &format!("{}#{}", file.path, found.name))?;
+            }
+            if !names.insert(id.clone()) {
+                return Err(format!("{} holds {} twice", file.path, found.name).into());
+            }
+            self.records.push(self.record(id, found, &file));
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    fn record(&self, id: RecordId, found: Found, file: &File) -> Record {
+        let mut labels = vec![file.format.label().to_owned()];
+        labels.extend(found.label);
+        Record {
+            id,
+            labels,
+            content_type: file.format.content_type(),
+            format: file.format,
+            file: self.files.len(),
+            range: found.range,
+        }
+    }
+}
+
+/// The folder of a file, to stand for the part of the practice that it belongs to.
+fn group(path: &str) -> &str {
+    path.rsplit_once('/')
+        .map_or("documents", |(group, _)| group)
+}
+
+fn files_below(root: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                directories.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn extension(path: &Path) -> String {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.unwrap_or("no extension").to_lowercase()
+}
+
+fn shown(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(OsStr::to_string_lossy).collect();
+    parts.join("/")
+}
+
+fn unpacked(path: &Path) -> Outcome<Vec<u8>> {
+    let file = fs::read(path)?;
+    if path.extension() != Some(OsStr::new("gz")) {
+        return Ok(file);
+    }
+    let mut content = Vec::new();
+    flate2::read::MultiGzDecoder::new(&file[..]).read_to_end(&mut content)?;
+    Ok(content)
+}

@@ -1,0 +1,225 @@
+//! Whose each document is. As little of each format as that takes: no parser to imitate.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, from_slice};
+
+use crate::documents::{File, Format};
+
+/// One record in a file.
+pub(crate) struct Found {
+    /// `None`: it belongs to no patient, or does not say to whom.
+    pub(crate) patient: Option<String>,
+    pub(crate) name: String,
+    pub(crate) label: Option<String>,
+    pub(crate) range: Range<usize>,
+}
+
+/// The records of a file: the resources of FHIR lines and of transaction bundles, else the file
+/// itself. A FHIR document bundle is one record: it was signed as a whole.
+pub(crate) fn records_of(file: &File) -> Vec<Found> {
+    let content = &file.content[..];
+    let patient = match file.format {
+        Format::FhirLines => return fhir_lines(content),
+        Format::FhirJson => match from_slice::<Bundle<'_>>(content) {
+            Ok(bundle) if bundle.is_transport() => return fhir_entries(&bundle, content),
+            Ok(bundle) => bundle.patient(),
+            Err(_) => Resource::of(content).whose(&Patients::new()),
+        },
+        Format::Ccda => ccda_patient(content),
+        Format::Hl7v2 => hl7v2_patient(content),
+        Format::Dicom => dicom_patient(content),
+        Format::Other(_) => None,
+    };
+    vec![Found {
+        patient: patient.filter(|patient| !patient.is_empty()),
+        name: file.path.clone(),
+        label: None,
+        range: 0..content.len(),
+    }]
+}
+
+fn fhir_lines(content: &[u8]) -> Vec<Found> {
+    let lines = content.split(|byte| *byte == b'\n');
+    let lines = lines.filter(|line| !line.trim_ascii().is_empty());
+    let resources: Vec<_> = lines.map(|line| (line, Resource::of(line))).collect();
+    resources_found(resources, content)
+}
+
+fn fhir_entries(bundle: &Bundle<'_>, content: &[u8]) -> Vec<Found> {
+    resources_found(bundle.resources().collect(), content)
+}
+
+/// References may come before the patient that they name.
+fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<Found> {
+    let patients: Patients = resources
+        .iter()
+        .filter(|(_, resource)| resource.is_patient())
+        .flat_map(|(_, resource)| resource.names())
+        .collect();
+    (1..)
+        .zip(resources)
+        .map(|(number, (part, resource))| {
+            let kind = resource.resource_type.as_deref().unwrap_or("resource");
+            let id = resource
+                .id()
+                .map_or_else(|| format!("#{number}"), str::to_owned);
+            Found {
+                patient: resource.whose(&patients),
+                name: format!("{kind}/{id}"),
+                label: resource.resource_type.clone(),
+                range: range_of(part, content),
+            }
+        })
+        .collect()
+}
+
+/// The patients of a file, by what its references call them.
+type Patients = HashMap<String, String>;
+
+#[derive(Deserialize)]
+struct Bundle<'a> {
+    r#type: String,
+    #[serde(borrow, default)]
+    entry: Vec<Entry<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(rename = "fullUrl")]
+    full_url: Option<String>,
+    #[serde(borrow)]
+    resource: Option<&'a RawValue>,
+}
+
+impl Bundle<'_> {
+    /// Whether it only carries resources from one system to another.
+    fn is_transport(&self) -> bool {
+        matches!(&*self.r#type, "transaction" | "batch")
+    }
+
+    fn resources(&self) -> impl Iterator<Item = (&[u8], Resource)> {
+        self.entry.iter().filter_map(|entry| {
+            let raw = entry.resource?.get().as_bytes();
+            let mut resource = Resource::of(raw);
+            resource.uuid = entry.full_url.as_deref().and_then(uuid).map(str::to_owned);
+            Some((raw, resource))
+        })
+    }
+
+    /// The first patient in it.
+    fn patient(&self) -> Option<String> {
+        let mut resources = self.resources().map(|(_, resource)| resource);
+        let patient = resources.find(Resource::is_patient)?;
+        patient.id().map(str::to_owned)
+    }
+}
+
+/// What of a resource tells whose it is and what to call it; whatever has none of this is kept too.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Resource {
+    resource_type: Option<String>,
+    id: Option<String>,
+    /// What its bundle calls it.
+    #[serde(skip)]
+    uuid: Option<String>,
+    subject: Option<Value>,
+    patient: Option<Value>,
+    beneficiary: Option<Value>,
+    r#for: Option<Value>,
+}
+
+impl Resource {
+    fn of(json: &[u8]) -> Self {
+        from_slice(json).unwrap_or_default()
+    }
+
+    fn is_patient(&self) -> bool {
+        self.resource_type.as_deref() == Some("Patient")
+    }
+
+    fn id(&self) -> Option<&str> {
+        self.id.as_deref().or(self.uuid.as_deref())
+    }
+
+    /// What references may call it, each with its id.
+    fn names(&self) -> Vec<(String, String)> {
+        let names = [&self.id, &self.uuid].into_iter().flatten();
+        names
+            .filter_map(|name| Some((name.clone(), self.id()?.to_owned())))
+            .collect()
+    }
+
+    fn whose(&self, patients: &Patients) -> Option<String> {
+        if self.is_patient() {
+            return self.id().map(str::to_owned);
+        }
+        [&self.subject, &self.patient, &self.beneficiary, &self.r#for]
+            .into_iter()
+            .flatten()
+            .filter_map(|reference| reference.get("reference")?.as_str())
+            .find_map(|reference| match uuid(reference) {
+                Some(uuid) => patients.get(uuid).cloned(),
+                None => {
+                    let (kind, id) = reference.rsplit_once('/')?;
+                    (kind == "Patient" || kind.ends_with("/Patient")).then(|| id.to_owned())
+                }
+            })
+    }
+}
+
+fn uuid(url: &str) -> Option<&str> {
+    url.strip_prefix("urn:uuid:")
+}
+
+/// Where a part of `content` lies in it.
+fn range_of(part: &[u8], content: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - content.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// The first id of the record target: root and extension.
+fn ccda_patient(content: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(content);
+    let (_, target) = text.split_once("<recordTarget")?;
+    let (_, id) = target.split_once("<id")?;
+    let (id, _) = id.split_once('>')?;
+    let attribute = |name: &str| {
+        let (_, value) = id.split_once(&format!("{name}=\""))?;
+        Some(value.split_once('"')?.0)
+    };
+    let root = attribute("root")?;
+    Some(match attribute("extension") {
+        Some(extension) => format!("{root}^{extension}"),
+        None => root.to_owned(),
+    })
+}
+
+/// PID-3, first repetition, first component. (Identifiers are ASCII, whatever the names are.)
+fn hl7v2_patient(content: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(content);
+    let mut segments = text.split(['\r', '\n']);
+    let pid = segments.find(|segment| segment.starts_with("PID"))?;
+    let separator = pid.chars().nth(3)?;
+    let identifier = pid.split(separator).nth(3)?.split(['^', '~']).next()?;
+    Some(identifier.trim().to_owned())
+}
+
+/// (0010,0020) in little-endian order, with an explicit value representation or without.
+fn dicom_patient(content: &[u8]) -> Option<String> {
+    let tag = content
+        .windows(4)
+        .position(|tag| tag == [0x10, 0, 0x20, 0])?;
+    let (length, value) = match content.get(tag + 4..)? {
+        [b'L', b'O', low, high, value @ ..] => ([*low, *high], value),
+        [low, high, 0, 0, value @ ..] => ([*low, *high], value),
+        _ => return None,
+    };
+    let value = value.get(..u16::from_le_bytes(length).into())?;
+    let value = value.strip_suffix(b"\0").unwrap_or(value);
+    Some(std::str::from_utf8(value).ok()?.trim().to_owned())
+}

@@ -1,0 +1,249 @@
+//! The main job.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use chartlock::keys::Passphrase;
+use chartlock::storage::{Scan, Storage, Want};
+use chartlock::{
+    Actor, FileStorage, KeyCensus, Purpose, Session, Subject, SubjectKind, Suite, Vault,
+    VaultOptions,
+};
+
+use crate::Outcome;
+use crate::documents::{Documents, Record};
+use crate::steps::{Steps, bar, counter};
+
+/// Records put in one durable commit.
+const BATCH: usize = 1000;
+
+pub(crate) struct Clinic<'a> {
+    documents: &'a Documents,
+    place: &'a Path,
+    credential: Passphrase,
+    suite: Suite,
+}
+
+/// What is to be told afterwards.
+pub(crate) struct Result {
+    pub(crate) before: KeyCensus,
+    pub(crate) after: KeyCensus,
+    /// For each class of objects its number and the bytes of keys and values.
+    pub(crate) objects: Vec<(&'static str, u64, u64)>,
+    /// Number and bytes of the closed storage's files.
+    pub(crate) files: (u64, u64),
+}
+
+impl<'a> Clinic<'a> {
+    pub(crate) fn new(
+        documents: &'a Documents,
+        place: &'a Path,
+        passphrase: &str,
+        suite: Suite,
+    ) -> Self {
+        Self {
+            documents,
+            place,
+            credential: Passphrase::new(passphrase),
+            suite,
+        }
+    }
+
+    pub(crate) fn run(&self, steps: &mut Steps) -> Outcome<Result> {
+        let vault = steps.time("create the vault", "", || {
+            Ok((self.create_at(self.place)?, 0, None))
+        })?;
+        self.seal(&vault, steps)?;
+        self.compare(&vault, steps)?;
+        let before = census(&vault, steps)?;
+        self.rotate(&vault, steps)?;
+        let after = census(&vault, steps)?;
+        drop(vault);
+
+        let (vault, storage) = self.open_again(steps)?;
+        self.compare(&vault, steps)?;
+        let objects = objects(&*storage)?;
+        drop((vault, storage));
+        Ok(Result {
+            before,
+            after,
+            objects,
+            files: files_below(self.place)?,
+        })
+    }
+
+    pub(crate) fn create_at(&self, place: &Path) -> Outcome<Vault> {
+        let storage = FileStorage::open(place)?;
+        let options = VaultOptions::new().suite(self.suite);
+        let vault = options.create(storage, &self.credential);
+        vault.map_err(|error| format!("{}: {error}", place.display()).into())
+    }
+
+    fn seal(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
+        let chart = session(vault)?;
+        let all = self.documents.record_bytes();
+        let bar = bar("sealing", all)?;
+        steps.time("seal and store", "records", || {
+            for batch in self.documents.records.chunks(BATCH) {
+                let puts = batch
+                    .iter()
+                    .map(|record| (&record.id, self.documents.document(record)));
+                for outcome in chart.put_many(puts)? {
+                    outcome?;
+                }
+                bar.inc(batch.iter().map(|record| self.length(record)).sum());
+            }
+            bar.finish_and_clear();
+            Ok(((), self.documents.records.len() as u64, Some(all)))
+        })
+    }
+
+    /// Reads everything, and stops at the first byte that is not what was put.
+    fn compare(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
+        let chart = session(vault)?;
+        let all = self.documents.record_bytes();
+        let bar = bar("reading back", all)?;
+        steps.time("read back and compare all", "records", || {
+            for record in &self.documents.records {
+                self.compare_one(&chart, record)?;
+                bar.inc(self.length(record));
+            }
+            bar.finish_and_clear();
+            Ok(((), self.documents.records.len() as u64, Some(all)))
+        })
+    }
+
+    fn compare_one(&self, chart: &Session<'_>, record: &Record) -> Outcome<()> {
+        let stored = chart.get(&record.id)?;
+        let same = stored.is_some_and(|stored| {
+            let info = stored.info();
+            let labels = info
+                .labels()
+                .all(|label| record.labels.iter().any(|own| own == label));
+            stored[..] == *self.documents.content(record)
+                && info.content_type() == Some(record.content_type)
+                && info.labels().count() == record.labels.len()
+                && labels
+        });
+        if !same {
+            return Err(format!("{} did not come back as it was put", record.id.name()).into());
+        }
+        Ok(())
+    }
+
+    /// The master key, then one patient's key, then one patient's content.
+    fn rotate(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
+        let (counter, watcher) = counter()?;
+        vault.observe(watcher);
+        steps.time("rotate the master key", "entries", || {
+            let report = vault.rotate_master_key()?;
+            Ok(((), report.entries_resealed, None))
+        })?;
+        let (many_records, many_bytes) = self.two_patients().ok_or("there is no patient")?;
+        steps.time("rotate one patient's key", "records", || {
+            let report = vault.rotate_patient_key(many_records)?;
+            Ok(((), report.rewrapped, None))
+        })?;
+        steps.time("re-encrypt one patient", "records", || {
+            let report = vault.reencrypt_patient(many_bytes)?;
+            Ok(((), report.reencrypted, Some(report.bytes)))
+        })?;
+        counter.finish_and_clear();
+        vault.observe(|_| ());
+        Ok(())
+    }
+
+    /// The one with the most records, and of the others the one with the most bytes.
+    fn two_patients(&self) -> Option<(&Subject, &Subject)> {
+        let mut sizes: HashMap<&Subject, (u64, u64)> = HashMap::new();
+        for record in &self.documents.records {
+            let subject = record.id.subject();
+            if subject.kind() == SubjectKind::Patient {
+                let size = sizes.entry(subject).or_default();
+                *size = (size.0 + 1, size.1 + self.length(record));
+            }
+        }
+        let (many_records, _) = sizes
+            .iter()
+            .max_by_key(|(subject, size)| (size.0, **subject))?;
+        let many_bytes = sizes
+            .iter()
+            .filter(|(subject, _)| *subject != many_records)
+            .max_by_key(|(subject, size)| (size.1, **subject));
+        let (many_bytes, _) = many_bytes.unwrap_or((many_records, &(0, 0)));
+        Some((*many_records, *many_bytes))
+    }
+
+    fn open_again(&self, steps: &mut Steps) -> Outcome<(Vault, Arc<FileStorage>)> {
+        steps.time("open it again", "", || {
+            let storage = Arc::new(FileStorage::open(self.place)?);
+            let vault = Vault::open(Arc::clone(&storage), &self.credential)?;
+            Ok(((vault, storage), 0, None))
+        })
+    }
+
+    fn length(&self, record: &Record) -> u64 {
+        self.documents.content(record).len() as u64
+    }
+}
+
+fn session(vault: &Vault) -> Outcome<Session<'_>> {
+    Ok(vault.session(Actor::new("clinic example")?, Purpose::SystemAdministration))
+}
+
+fn census(vault: &Vault, steps: &mut Steps) -> Outcome<KeyCensus> {
+    steps.time("count what hangs on each key", "records", || {
+        let census = vault.key_census()?;
+        let records = census.records + census.earlier_versions;
+        Ok((census, records, None))
+    })
+}
+
+/// What whoever reads the storage can count, too.
+fn objects(storage: &dyn Storage) -> Outcome<Vec<(&'static str, u64, u64)>> {
+    let classes: [(&str, &[u8]); 5] = [
+        ("records", b"r"),
+        ("earlier versions", b"h"),
+        ("content segments", b"s"),
+        ("patient entries", b"p"),
+        ("header", b"v"),
+    ];
+    let mut objects = Vec::new();
+    for (name, prefix) in classes {
+        let (mut number, mut size) = (0, 0);
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = storage.scan(Scan {
+                prefix,
+                after: after.as_deref(),
+                limit: BATCH,
+                want: Want::Values,
+            })?;
+            for entry in &page.entries {
+                number += 1;
+                size += (entry.key.len() + entry.value.len()) as u64;
+            }
+            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            if !page.more {
+                break;
+            }
+        }
+        objects.push((name, number, size));
+    }
+    Ok(objects)
+}
+
+fn files_below(directory: &Path) -> Outcome<(u64, u64)> {
+    let mut files = (0, 0);
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (number, size) = match entry.file_type()?.is_dir() {
+            true => files_below(&entry.path())?,
+            false => (1, entry.metadata()?.len()),
+        };
+        files = (files.0 + number, files.1 + size);
+    }
+    Ok(files)
+}

@@ -1,0 +1,127 @@
+//! A storage of one's own in under 80 lines: one file, which each commit replaces as a whole.
+//!
+//! Slow, and right: it keeps the contract that every storage is held to, and carries a vault. The
+//! file is always an archive, so it is a backup too.
+//! `cargo run --example custom_storage --features conformance`
+#![allow(clippy::expect_used)]
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chartlock::storage::{CommitError, Committed, MemoryStorage, Page, Scan, Storage};
+use chartlock::storage::{StorageError, Stored, Transaction, archive, conformance};
+use chartlock::{Actor, Purpose, RecordId, Vault, keys::Passphrase};
+
+#[derive(Debug)]
+struct OneFile {
+    path: PathBuf,
+    _lock: File,
+    /// `None` once a write failed: what the file holds is not known then.
+    objects: Mutex<Option<MemoryStorage>>,
+}
+
+impl OneFile {
+    fn open(path: &Path) -> Result<Self, StorageError> {
+        let lock = File::create(path.with_extension("lock"))?;
+        lock.try_lock().map_err(|_| StorageError::InUse)?;
+        let objects = MemoryStorage::new();
+        match File::open(path) {
+            Ok(file) => {
+                archive::read(file, &objects).map_err(|_| StorageError::Damaged)?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+            objects: Mutex::new(Some(objects)),
+        })
+    }
+
+    /// A new file, durable before it takes the name of the former one, whose bytes go with it.
+    fn save(&self, objects: &MemoryStorage) -> io::Result<()> {
+        let next = self.path.with_extension("next");
+        let file = File::create(&next)?;
+        archive::write(objects, &file).map_err(io::Error::other)?;
+        file.sync_all()?;
+        fs::rename(&next, &self.path)?;
+        File::open(self.path.parent().unwrap_or(&self.path))?.sync_all()
+    }
+
+    /// One at a time: nothing is seen before it is durable.
+    fn objects(&self) -> MutexGuard<'_, Option<MemoryStorage>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Storage for OneFile {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        let objects = self.objects();
+        objects.as_ref().ok_or(StorageError::Stopped)?.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        let objects = self.objects();
+        objects.as_ref().ok_or(StorageError::Stopped)?.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let mut objects = self.objects();
+        let all = |error: CommitError| transactions.iter().map(|_| Err(error)).collect();
+        let Some(standing) = objects.as_ref() else {
+            return all(StorageError::Stopped.into());
+        };
+        let results = standing.commit(transactions);
+        if self.save(standing).is_err() {
+            *objects = None;
+            return all(CommitError::Unknown);
+        }
+        results
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let scratch = tempfile::tempdir()?;
+
+    // The contract; each check asks for a fresh storage.
+    let storages: Result<Vec<_>, _> = (0..100)
+        .map(|number| OneFile::open(&scratch.path().join(format!("check-{number}"))))
+        .collect();
+    let storages = RefCell::new(storages?.into_iter());
+    let fresh = || {
+        storages
+            .borrow_mut()
+            .next()
+            .expect("there are fewer checks")
+    };
+    let report = conformance::check(fresh)?;
+    println!(
+        "{} checks passed: {}",
+        report.checks.len(),
+        report.checks.join(", ")
+    );
+
+    // Then it carries a vault.
+    let path = scratch.path().join("clinic");
+    let passphrase = Passphrase::new("correct horse battery staple");
+    let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
+    let vault = Vault::create(OneFile::open(&path)?, &passphrase)?;
+    let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+    drop(vault);
+
+    let vault = Vault::open(OneFile::open(&path)?, &passphrase)?;
+    let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    let record = chart.get(&id)?.ok_or("it was put before")?;
+    println!("Opened again: {}", String::from_utf8_lossy(&record));
+    println!("One file of {} bytes.", fs::metadata(&path)?.len());
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! A clinic's yearly change of keys, while the clinic goes on working.
+//!
+//! `cargo run --release --example rotate [-- DIRECTORY]`: opens the vault there, or creates one with
+//! a thousand records. It writes records of its own, so let it be a copy. Without a directory all of
+//! it is temporary.
+//!
+//! OLD_PASSPHRASE and NEW_PASSPHRASE name the two passphrases; demonstration ones otherwise.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use chartlock::keys::Passphrase;
+use chartlock::{
+    Activity, Actor, Document, FileStorage, Purpose, RecordId, RotationReport, Session, Step, Vault,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const PATIENTS: u32 = 200;
+const RECORDS_EACH: u32 = 5;
+
+fn main() -> Outcome<()> {
+    let scratch = tempfile::tempdir()?;
+    let directory = env::args_os().nth(1).map(PathBuf::from);
+    let directory = directory.unwrap_or_else(|| scratch.path().join("clinic"));
+    let old = passphrase("OLD_PASSPHRASE", "what we remembered last year");
+    let new = passphrase("NEW_PASSPHRASE", "what we remember this year");
+
+    let vault = open_or_create(&directory, &old)?;
+    show("census before", &vault.key_census()?)?;
+
+    println!("The master key changes; a writer goes on meanwhile.");
+    let (report, written) = rotate_while_writing(&vault)?;
+    show("master key", &report)?;
+    println!(
+        "{written} records were written meanwhile, and all of them read back. The writer sealed"
+    );
+    println!("the entries that it met first; the rotation sealed the others.\n");
+    show("census after", &vault.key_census()?)?;
+
+    println!("The passphrase changes.");
+    replace_passphrase(&vault, &new)?;
+    show("slots", &vault.slots()?)?;
+
+    // Former kits are stale now.
+    let kit = directory.with_extension("recovery-kit");
+    fs::write(&kit, vault.recovery_kit()?.as_bytes())?;
+    println!("A new recovery kit is in {}.", kit.display());
+    println!(
+        "Keep it apart from the storage: who loses the header and the kit loses the clinic.\n"
+    );
+    drop(vault);
+
+    let refused = Vault::open(FileStorage::open(&directory)?, &old);
+    println!(
+        "The old passphrase: {}.",
+        refused.err().ok_or("it still opens")?
+    );
+    let vault = Vault::open(FileStorage::open(&directory)?, &new)?;
+    println!("The new one opens {} records.", vault.key_census()?.records);
+    Ok(())
+}
+
+fn show(what: &str, report: &impl Serialize) -> Outcome<()> {
+    println!("{what}: {}\n", serde_json::to_string_pretty(report)?);
+    Ok(())
+}
+
+fn passphrase(variable: &str, demonstration: &str) -> Passphrase {
+    let given = env::var(variable);
+    if given.is_err() {
+        println!("{variable} is not set: \"{demonstration}\" is used.");
+    }
+    Passphrase::new(given.unwrap_or_else(|_| demonstration.to_owned()))
+}
+
+fn open_or_create(directory: &Path, passphrase: &Passphrase) -> Outcome<Vault> {
+    let storage = FileStorage::open(directory)?;
+    match Vault::open(storage, passphrase) {
+        Err(chartlock::Error::NoVault) => create(directory, passphrase),
+        opened => Ok(opened?),
+    }
+}
+
+fn create(directory: &Path, passphrase: &Passphrase) -> Outcome<Vault> {
+    let vault = Vault::create(FileStorage::open(directory)?, passphrase)?;
+    let chart = session(&vault)?;
+    let ids = (0..PATIENTS * RECORDS_EACH)
+        .map(|number| {
+            let patient = format!("MRN-{}", 1000 + number / RECORDS_EACH);
+            RecordId::patient(&patient, &format!("Observation/{number}"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let content = br#"{"resourceType":"Observation","status":"final"}"#;
+    for outcome in chart.put_many(ids.iter().map(|id| (id, Document::new(content))))? {
+        outcome?;
+    }
+    Ok(vault)
+}
+
+fn session(vault: &Vault) -> Outcome<Session<'_>> {
+    Ok(vault.session(Actor::new("rotate example")?, Purpose::SystemAdministration))
+}
+
+/// Rotates the master key on this thread while another one keeps writing. Also says how many records
+/// that one wrote; each of them was read back afterwards.
+fn rotate_while_writing(vault: &Vault) -> Outcome<(RotationReport, usize)> {
+    let entries = vault.key_census()?.subjects;
+    let style = ProgressStyle::with_template("  [{bar:40}] {pos} of {len} patient entries")?;
+    let bar = ProgressBar::new(entries).with_style(style);
+    let watched = bar.clone();
+    vault.observe(move |step: Step| {
+        if step.activity == Activity::Resealing {
+            watched.set_position(step.done);
+        }
+    });
+    let done = AtomicBool::new(false);
+    let (report, written) = thread::scope(|scope| {
+        let writer = scope.spawn(|| write_until(vault, &done));
+        let report = vault.rotate_master_key();
+        done.store(true, Ordering::Relaxed);
+        (report, writer.join())
+    });
+    bar.finish_and_clear();
+    vault.observe(|_| ());
+
+    let written = written.map_err(|_| "the writer panicked")??;
+    let chart = session(vault)?;
+    for id in &written {
+        chart
+            .get(id)?
+            .ok_or("a record that was written is missing")?;
+    }
+    Ok((report?, written.len()))
+}
+
+fn write_until(vault: &Vault, done: &AtomicBool) -> Outcome<Vec<RecordId>> {
+    let chart = session(vault)?;
+    let mut written = Vec::new();
+    for number in 0_u32.. {
+        let patient = format!("MRN-{}", 1000 + number % PATIENTS);
+        let id = RecordId::patient(&patient, &format!("Observation/meanwhile-{number}"))?;
+        chart.put(&id, br#"{"resourceType":"Observation"}"#)?;
+        written.push(id);
+        if done.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(written)
+}
+
+/// The old passphrase still opens an old copy of the header: when a person leaves, rotate the root
+/// key instead.
+fn replace_passphrase(vault: &Vault, new: &Passphrase) -> Outcome<()> {
+    let slots = vault.slots()?;
+    let passphrase = slots.iter().find(|slot| slot.kind == 1);
+    let passphrase = passphrase.ok_or("no passphrase opens this vault")?;
+    vault.replace_slot(passphrase.id, new)?;
+    Ok(())
+}

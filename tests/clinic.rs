@@ -1,0 +1,209 @@
+//! The clinic example on the sample that the project carries: whose each document is, every byte
+//! back, and nothing readable in the files of the storage.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    dead_code
+)]
+
+#[path = "../examples/clinic/documents.rs"]
+mod documents;
+#[path = "../examples/clinic/patients.rs"]
+mod patients;
+#[path = "../examples/clinic/scan.rs"]
+mod scan;
+
+use std::collections::{BTreeMap, HashSet};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chartlock::keys::{Cost, Passphrase};
+use chartlock::storage::Storage;
+use chartlock::{
+    Actor, FileStorage, MemoryStorage, Purpose, Subject, SubjectKind, Suite, Vault, VaultOptions,
+};
+use documents::{Documents, Record};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const WORDS: &str = "a passphrase of the clinic test";
+
+fn sample() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data")
+}
+
+fn documents() -> Documents {
+    Documents::below(&sample()).unwrap()
+}
+
+fn passphrase() -> Passphrase {
+    let cheap = Cost {
+        memory_kib: 8 * 1024,
+        passes: 1,
+        lanes: 1,
+    };
+    Passphrase::new(WORDS).with_cost(cheap)
+}
+
+fn seal(documents: &Documents, storage: impl Storage + 'static, suite: Suite) -> Vault {
+    let options = VaultOptions::new().suite(suite);
+    let vault = options.create(storage, &passphrase()).unwrap();
+    let chart = vault.session(Actor::new("test").unwrap(), Purpose::SystemAdministration);
+    let records = documents.records.iter();
+    let puts = records.map(|record| (&record.id, documents.document(record)));
+    let outcomes = chart.put_many(puts).unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == Ok(1)));
+    vault
+}
+
+fn compare(documents: &Documents, vault: &Vault) {
+    let chart = vault.session(Actor::new("test").unwrap(), Purpose::SystemAdministration);
+    for record in &documents.records {
+        let stored = chart.get(&record.id).unwrap().unwrap();
+        assert!(stored[..] == *documents.content(record));
+        assert_eq!(stored.info().content_type(), Some(record.content_type));
+    }
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => files(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
+#[test]
+fn the_sample_is_what_its_provenance_says() {
+    let provenance = fs::read_to_string(sample().join("PROVENANCE.md")).unwrap();
+    let files = files(&sample());
+    let documents = files.iter().filter(|path| !path.ends_with("PROVENANCE.md"));
+    let sizes: Vec<u64> = documents
+        .map(|path| path.metadata().unwrap().len())
+        .collect();
+    let (number, size) = (sizes.len(), sizes.iter().sum::<u64>());
+    assert!(size < 400_000);
+    let size = format!("{},{:03}", size / 1000, size % 1000);
+    assert!(provenance.contains(&format!("{number} files, {size} bytes")));
+}
+
+/// The patient that a whole file was filed under.
+fn whose<'a>(documents: &'a Documents, path: &str) -> &'a Subject {
+    let records = documents.records.iter();
+    let mut of_file = records.filter(|record| record.id.name() == path);
+    of_file.next().unwrap().id.subject()
+}
+
+#[test]
+fn each_document_is_filed_under_its_patient() {
+    let documents = documents();
+    let expected = [
+        ("hl7v2/hl7v2-fhir-bridge/adt_a04_v23_latin1.hl7", "C-55123"),
+        ("hl7v2/simple-hl7/adt.hl7", "454721"),
+        ("dicom/MR_small.dcm", "4MR1"),
+        ("dicom/rtplan.dcm", "id00001"),
+        ("dicom/series-98892003/MR1-4919.dcm", "98890234"),
+        ("ccda/C-CDA_R2-1_CCD.xml", "2.16.840.1.113883.4.1^444222222"),
+        (
+            "fhir/synthea-es/eprescription/Maite_Romero_Gonzalez_e91510dd_eprescription.json",
+            "882d4721-16e8-447e-b209-953ccffb33df",
+        ),
+    ];
+    for (path, patient) in expected {
+        assert_eq!(whose(&documents, path), &Subject::patient(patient).unwrap());
+    }
+    // They name no patient, or an empty one.
+    for path in [
+        "hl7v2/hl7-parser/sample_adt_a01_encoded.hl7",
+        "dicom/reportsi.dcm",
+    ] {
+        assert_eq!(whose(&documents, path).kind(), SubjectKind::Practice);
+    }
+    let arlen = Subject::patient("e260e9c4-5f1a-43b6-b6fe-b13a2412b67e").unwrap();
+    let of_arlen = |record: &&Record| *record.id.subject() == arlen;
+    // 241 lines, without 2 organizations, location, practitioner and role, provenance.
+    assert_eq!(documents.records.iter().filter(of_arlen).count(), 235);
+}
+
+#[test]
+fn the_records_are_parts_of_the_files_as_they_stand() {
+    let documents = documents();
+    let mut sealed: BTreeMap<&str, u64> = BTreeMap::new();
+    for record in &documents.records {
+        let content = documents.content(record);
+        *sealed.entry(record.format.label()).or_default() += content.len() as u64;
+        if record.format.label() == "fhir" {
+            let resource: serde_json::Value = serde_json::from_slice(content).unwrap();
+            assert!(resource["resourceType"].is_string());
+        }
+    }
+    for file in &documents.files {
+        *sealed.get_mut(file.format.label()).unwrap() -= match file.format.label() {
+            "fhir" => 0,
+            _ => file.content.len() as u64,
+        };
+    }
+    sealed.remove("fhir");
+    assert!(sealed.values().all(|left| *left == 0));
+    let names: HashSet<_> = documents.records.iter().map(|record| &record.id).collect();
+    assert_eq!(names.len(), documents.records.len());
+    assert!(
+        documents
+            .records
+            .iter()
+            .any(|record| documents.content(record).len() > 65_536)
+    );
+}
+
+#[test]
+fn every_byte_comes_back_under_either_suite_and_after_rotation() {
+    let documents = documents();
+    for suite in [Suite::Aes256Gcm, Suite::ChaCha20Poly1305] {
+        let vault = seal(&documents, MemoryStorage::new(), suite);
+        compare(&documents, &vault);
+        vault.rotate_master_key().unwrap();
+        let report = vault.reencrypt().unwrap();
+        assert_eq!(report.reencrypted, documents.records.len() as u64);
+        compare(&documents, &vault);
+        assert_eq!(vault.key_census().unwrap().under_former_keys, 0);
+    }
+}
+
+#[test]
+fn nothing_of_a_document_is_found_in_the_files() {
+    let documents = documents();
+    let scratch = tempfile::tempdir().unwrap();
+    let [place, empty] = ["vault", "empty"].map(|name| scratch.path().join(name));
+    let vault = seal(
+        &documents,
+        FileStorage::open(&place).unwrap(),
+        Suite::default(),
+    );
+    vault.rotate_master_key().unwrap();
+    drop(vault);
+    Vault::create(FileStorage::open(&empty).unwrap(), &passphrase()).unwrap();
+
+    let findings = scan::search(&documents, WORDS, &place, &empty).unwrap();
+    assert_eq!(findings.found, []);
+    assert!(findings.storage_bytes > documents.record_bytes());
+    assert!(findings.planted.0 > 800);
+    assert_eq!(findings.planted.0, findings.planted.1);
+
+    // The same search finds 12 bytes of one document, a name, and a name of 7 bytes.
+    let message = &documents
+        .files
+        .iter()
+        .find(|file| file.path.ends_with("latin1.hl7"));
+    let planted = [&message.unwrap().content[100..112], b"..id00001.."].concat();
+    fs::write(place.join("planted"), planted).unwrap();
+    let findings = scan::search(&documents, WORDS, &place, &empty).unwrap();
+    let found: Vec<_> = findings.found.iter().map(|(_, found)| &found[..]).collect();
+    assert!(found.contains(&&message.unwrap().content[100..112]));
+    assert!(found.contains(&b"id00001".as_slice()));
+    assert_eq!(found.len(), 2);
+}
