@@ -1,4 +1,55 @@
 //! Encrypted patient-record storage for health apps.
+//!
+//! A record is bytes that your app owns (a FHIR resource, a C-CDA document, a DICOM instance), filed
+//! under a patient and a name. Each version of each record is sealed under a data key of its own;
+//! changing a master key or a passphrase rewrites no record; erasing a patient destroys a few keys.
+//!
+#![cfg_attr(feature = "file", doc = "```")]
+#![cfg_attr(not(feature = "file"), doc = "```ignore")]
+//! use chartlock::{Actor, FileStorage, Purpose, RecordId, Vault, keys::Passphrase};
+//!
+//! # let scratch = tempfile::tempdir()?;
+//! # let directory = scratch.path().join("clinic");
+//! let storage = FileStorage::open(directory)?;
+//! let vault = Vault::create(storage, &Passphrase::new("correct horse battery staple"))?; // later: open
+//! let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+//!
+//! let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
+//! chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+//! let record = chart.get(&id)?.ok_or("just written")?; // derefs to [u8], wiped on drop
+//!
+//! vault.rotate_master_key()?; // no record is rewritten
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Vault`]: create, open, rotate, count what hangs on each key, recover. It is `Send + Sync`.
+//! - [`Session`]: who acts and why, with all verbs on records: put, get, list, history, remove, erase.
+//! - [`keys`]: what opens a vault: [`Passphrase`](keys::Passphrase), [`KeyFile`](keys::KeyFile), or a
+//!   [`Credential`](keys::Credential) of your own.
+//! - [`storage`]: where the bytes lie: [`FileStorage`], [`SplitStorage`], [`MemoryStorage`], or a
+//!   [`Storage`](storage::Storage) of your own; and [`storage::archive`] for backups and moves.
+//! - [`Error`]: what can go wrong. Each text names the next step, none repeats an id, a path, a key or a
+//!   byte of a record. Absence is `None`, never an error.
+//!
+//! # What is good to know before
+//!
+//! - A put is durable when it returns, and a new version: earlier ones stay readable until the patient
+//!   is erased. [`Session::put_if`] refuses to bury somebody else's amendment.
+//! - Everything is synchronous. In async code, call it where blocking is allowed.
+//! - Identifiers and names are compared byte for byte. Normalise them first if your sources differ.
+//! - A lost header is a lost clinic: keep a [`RecoveryKit`] apart from the storage, and a new one after
+//!   each rotation of the master or root key.
+//! - What each rotation does *not* undo stands in the documentation of its verb.
+//! - Actor and purpose are not recorded anywhere yet; they are there for an audit journal to come.
+//!
+//! # Features
+//!
+//! - `file` (default): [`FileStorage`].
+//! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
+//! - `conformance`: `storage::conformance`, the contract of a storage as checks that any backend can run.
+//! - `internals`: for this project's own tests; not covered by semver.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "internals"),

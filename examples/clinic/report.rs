@@ -89,6 +89,9 @@ fn print_sizes(documents: &Documents, result: &Result) {
         overhead(on_disk, content),
     ]);
     table.print();
+    println!(
+        "Files hold what was written lately twice: in the engine's journal, up to 64 MiB, and in its tables.\n"
+    );
 }
 
 fn print_census(before: &KeyCensus, after: &KeyCensus) {

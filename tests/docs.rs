@@ -1,0 +1,230 @@
+//! README, SECURITY and the crate's own page say what is so.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// What stands between the first line that begins with `start` and the next code fence.
+fn block<'a>(text: &'a str, start: &str) -> &'a str {
+    let (_, after) = text.split_once(start).unwrap();
+    after.split_once("```").unwrap().0
+}
+
+/// The lines between two lines that begin as given, both included, without indentation.
+fn core_of(text: &str) -> Vec<&str> {
+    let lines = text
+        .lines()
+        .map(|line| line.trim_start_matches("//!").trim());
+    let mut core: Vec<_> = lines
+        .skip_while(|line| !line.starts_with("let storage ="))
+        .collect();
+    let last = core
+        .iter()
+        .position(|line| line.starts_with("vault.rotate_master_key()"));
+    core.truncate(last.unwrap() + 1);
+    core
+}
+
+#[test]
+fn readme_quickstart_and_front_page_show_the_same_lines() {
+    let example = text("examples/quickstart.rs");
+    let readme = text("README.md");
+    let shown = block(&readme, "```rust\n");
+    let import = example
+        .lines()
+        .find(|line| line.starts_with("use chartlock::"))
+        .unwrap();
+    assert!(shown.starts_with(import));
+    let core = core_of(&example);
+    assert_eq!(core_of(shown), core);
+    assert_eq!(core_of(&text("src/lib.rs")), core);
+    // One import, an empty line, the lines, and nothing else.
+    assert_eq!(shown.trim_end().lines().count(), 2 + core.len());
+}
+
+/// Every `path::name` in back quotes that points into the tests.
+fn named_tests(text: &str) -> BTreeSet<(&str, &str)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let names = quoted.filter_map(|quoted| quoted.split_once("::"));
+    names
+        .filter(|(path, _)| path.starts_with("tests/"))
+        .collect()
+}
+
+/// Whether a file has such a test: a function that is marked as one, in place or by a macro that
+/// lists it.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let Some(at) = lines
+        .iter()
+        .position(|line| line.starts_with(&format!("fn {name}(")))
+    else {
+        return false;
+    };
+    let marked = lines[..at]
+        .iter()
+        .rev()
+        .take_while(|line| line.starts_with("#[") || line.starts_with("///"))
+        .any(|line| *line == "#[test]");
+    let listed = lines
+        .iter()
+        .skip_while(|line| !line.starts_with("everywhere!"))
+        .take_while(|line| !line.starts_with('}'))
+        .flat_map(|line| line.split(|letter: char| !letter.is_alphanumeric() && letter != '_'))
+        .any(|word| word == name);
+    marked || listed
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let security = text("SECURITY.md");
+    let named = named_tests(&security);
+    assert!(named.len() >= 20);
+    for (path, name) in named {
+        let source = fs::read_to_string(root().join(path));
+        assert!(
+            source.is_ok_and(|source| has_test(&source, name)),
+            "{path}::{name}"
+        );
+    }
+}
+
+#[test]
+fn a_test_that_does_not_exist_is_noticed() {
+    let own = text("tests/docs.rs");
+    assert!(has_test(&own, "a_test_that_does_not_exist_is_noticed"));
+    assert!(!has_test(&own, "named_tests"));
+    assert!(!has_test(&own, "a_test_that_nobody_wrote"));
+    let listed = "everywhere! {\n    one,\n}\nfn one(_: &Stage) {}\nfn two(_: &Stage) {}";
+    assert!(has_test(listed, "one"));
+    assert!(!has_test(listed, "two"));
+}
+
+#[test]
+fn every_promise_of_the_table_names_a_test() {
+    let security = text("SECURITY.md");
+    let (_, table) = security
+        .split_once("| promise | shown by |\n|---|---|\n")
+        .unwrap();
+    let rows: Vec<_> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() >= 9);
+    for row in rows {
+        assert!(!named_tests(row).is_empty(), "{row}");
+    }
+}
+
+fn manifest(section: &str) -> String {
+    let manifest = text("Cargo.toml");
+    let (_, after) = manifest.split_once(&format!("[{section}]\n")).unwrap();
+    after.split("\n[").next().unwrap().to_owned()
+}
+
+fn value(section: &str, key: &str) -> String {
+    let section = manifest(section);
+    let line = section
+        .lines()
+        .find(|line| line.starts_with(&format!("{key} =")));
+    line.unwrap()
+        .split_once('=')
+        .unwrap()
+        .1
+        .trim()
+        .trim_matches('"')
+        .to_owned()
+}
+
+#[test]
+fn the_readme_lists_the_features_and_versions_of_the_manifest() {
+    let readme = text("README.md");
+    let (_, table) = readme
+        .split_once("| feature | default | what it adds |\n|---|---|---|\n")
+        .unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let listed: BTreeSet<(String, bool)> = rows
+        .map(|row| {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            let name = cells.next().unwrap().trim_matches('`').to_owned();
+            (name, cells.next() == Some("yes"))
+        })
+        .collect();
+    let section = manifest("features");
+    let declared = section.lines().filter(|line| !line.starts_with('#'));
+    let declared = declared
+        .filter_map(|line| line.split_once(" ="))
+        .map(|(name, _)| name);
+    let default = value("features", "default");
+    let declared: BTreeSet<(String, bool)> = declared
+        .filter(|name| *name != "default")
+        .map(|name| (name.to_owned(), default.contains(&format!("\"{name}\""))))
+        .collect();
+    assert_eq!(listed, declared);
+    assert!(readme.contains(&format!(
+        "Minimum Rust version: {}",
+        value("package", "rust-version")
+    )));
+    assert!(readme.contains(&format!("{}\n", value("package", "version"))));
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in ["README.md", "SECURITY.md", "tests/data/PROVENANCE.md"] {
+        let content = text(page);
+        let links = content
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        let beside = Path::new(page).parent().unwrap();
+        for link in links.filter(|link| !link.contains("://")) {
+            assert!(root().join(beside).join(link).exists(), "{page}: {link}");
+        }
+    }
+}
+
+/// The words that SECURITY.md says are not used.
+fn unused_words() -> Vec<String> {
+    let security = text("SECURITY.md");
+    let (_, table) = security
+        .split_once("| word | why not |\n|---|---|\n")
+        .unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let words = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('"').skip(1).step_by(2));
+    words.map(str::to_lowercase).collect()
+}
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| match path.is_dir() {
+            true => sources(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
+#[test]
+fn words_that_promise_too_much_are_not_used() {
+    let words = unused_words();
+    assert!(words.iter().any(|word| word == "tamper-proof"));
+    let mut pages = vec![root().join("README.md"), root().join("Cargo.toml")];
+    pages.extend(sources(&root().join("src")));
+    pages.extend(sources(&root().join("examples")));
+    for page in pages {
+        let content = fs::read_to_string(&page).unwrap().to_lowercase();
+        for word in &words {
+            assert!(!content.contains(word), "{}: {word}", page.display());
+        }
+    }
+}
