@@ -90,7 +90,13 @@ impl Documents {
     pub(crate) fn below(root: &Path) -> Outcome<Self> {
         let mut documents = Self::default();
         let mut names = HashSet::new();
-        for path in files_below(root)? {
+        let (paths, others) = files_below(root)?;
+        if others > 0 {
+            documents
+                .skipped
+                .insert("links and devices".to_owned(), others);
+        }
+        for path in paths {
             let plain = path.to_string_lossy().into_owned();
             let plain = plain.strip_suffix(".gz").unwrap_or(&plain);
             let extension = extension(Path::new(plain));
@@ -99,7 +105,7 @@ impl Documents {
                 continue;
             };
             let file = File {
-                content: unpacked(&path)?,
+                content: unpacked(&path).map_err(|error| format!("{}: {error}", path.display()))?,
                 path: shown(Path::new(plain).strip_prefix(root)?),
                 format,
             };
@@ -142,19 +148,25 @@ impl Documents {
 
     fn add(&mut self, file: File, names: &mut HashSet<RecordId>) -> Outcome<()> {
         for found in patients::records_of(&file) {
-            let subject = match &found.patient {
-                Some(patient) => Subject::patient(patient)?,
-                None => Subject::practice(group(&file.path))?,
+            let patient = found.patient.as_deref().map(Subject::patient);
+            let subject = match patient {
+                Some(Ok(patient)) => patient,
+                _ => Subject::practice(group(&file.path))?,
             };
-            let mut id = RecordId::new(subject.clone(), &found.name)?;
             // One organization comes with the charts of many patients, for example.
-            if names.contains(&id) {
-                id = RecordId::new(subject, &format!("{}#{}", file.path, found.name))?;
+            let in_file = format!("{}#{}", file.path, found.name);
+            let again = (2..).map(|number| format!("{in_file} ({number})"));
+            let candidates = [found.name.clone(), in_file.clone()]
+                .into_iter()
+                .chain(again);
+            for name in candidates {
+                let id = RecordId::new(subject.clone(), &name)
+                    .map_err(|error| format!("{}: {error}", file.path))?;
+                if names.insert(id.clone()) {
+                    self.records.push(self.record(id, found, &file));
+                    break;
+                }
             }
-            if !names.insert(id.clone()) {
-                return Err(format!("{} holds {} twice", file.path, found.name).into());
-            }
-            self.records.push(self.record(id, found, &file));
         }
         self.files.push(file);
         Ok(())
@@ -180,8 +192,9 @@ fn group(path: &str) -> &str {
         .map_or("documents", |(group, _)| group)
 }
 
-fn files_below(root: &Path) -> Outcome<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// All plain files, in order, and the number of what is neither that nor a directory.
+fn files_below(root: &Path) -> Outcome<(Vec<PathBuf>, u64)> {
+    let (mut files, mut others) = (Vec::new(), 0);
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory)? {
@@ -191,11 +204,13 @@ fn files_below(root: &Path) -> Outcome<Vec<PathBuf>> {
                 directories.push(entry.path());
             } else if kind.is_file() {
                 files.push(entry.path());
+            } else {
+                others += 1;
             }
         }
     }
     files.sort();
-    Ok(files)
+    Ok((files, others))
 }
 
 fn extension(path: &Path) -> String {

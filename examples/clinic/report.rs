@@ -56,8 +56,12 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
             bytes(left_out)
         );
     }
-    for (extension, files) in &documents.skipped {
-        println!("Passed over: {} ({extension}).", files_in_words(*files));
+    let skipped = documents.skipped.iter();
+    let skipped: Vec<_> = skipped
+        .map(|(what, number)| format!("{} ({what})", files_in_words(*number)))
+        .collect();
+    if !skipped.is_empty() {
+        println!("Passed over: {}.", skipped.join(", "));
     }
     println!();
 }
