@@ -10,7 +10,7 @@ use crate::envelope::{HEAD, Head};
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::ring::KeyState;
-use crate::storage::{Scan, Want};
+use crate::storage::Want;
 
 /// How much hangs on one key.
 ///
@@ -162,26 +162,17 @@ impl Vault {
     ) -> Result<()> {
         let chart = chart_id(held)?;
         for class in *b"rh" {
-            let prefix = layout::chart(class, &chart);
-            let mut after: Option<Vec<u8>> = None;
-            loop {
-                let page = self.storage.scan(Scan {
-                    prefix: &prefix,
-                    after: after.as_deref(),
-                    limit: 1000,
-                    want: Want::Head(HEAD),
-                })?;
-                if let Some(last) = page.entries.last() {
-                    after = Some(last.key.clone());
-                }
-                counter.add(page.entries.len() as u64);
-                for entry in page.entries {
-                    count(class, Head::parse(&entry.value).ok());
-                }
-                if !page.more {
-                    break;
-                }
-            }
+            self.each_page(
+                &layout::chart(class, &chart),
+                Want::Head(HEAD),
+                &mut |entries| {
+                    counter.add(entries.len() as u64);
+                    for entry in entries {
+                        count(class, Head::parse(&entry.value).ok());
+                    }
+                    Ok(())
+                },
+            )?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod layout;
 mod listing;
 mod opening;
 mod options;
+mod pages;
 mod progress;
 mod reading;
 mod recovery;

@@ -16,8 +16,46 @@ use crate::storage::{CommitError, Expect, Scan, Storage, Transaction, Want};
 /// overtakes every header that the lost timeline can have written.
 const GENERATIONS_SKIPPED: u64 = 1 << 32;
 
+impl VaultOptions {
+    /// As [`Vault::create`].
+    ///
+    /// # Errors
+    /// Those of [`Vault::create`].
+    pub fn create(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<Vault> {
+        create(Box::new(storage), credential, self)
+    }
+
+    /// As [`Vault::open`].
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`].
+    pub fn open(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<Vault> {
+        open(Box::new(storage), credential, self, false)
+    }
+
+    /// As [`Vault::open_rolled_back`].
+    ///
+    /// # Errors
+    /// Those of [`Vault::open_rolled_back`].
+    pub fn open_rolled_back(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<Vault> {
+        open(Box::new(storage), credential, self, true)
+    }
+}
+
 /// `scan("") is empty ; [ put v Absent ]`
-pub(super) fn create(
+fn create(
     storage: Box<dyn Storage>,
     credential: &dyn Credential,
     options: VaultOptions,
@@ -51,7 +89,7 @@ pub(super) fn create(
     Ok(Vault::new(storage, options, cell))
 }
 
-pub(super) fn open(
+fn open(
     storage: Box<dyn Storage>,
     credential: &dyn Credential,
     options: VaultOptions,

@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::{Clock, SystemClock};
-use super::{Vault, opening};
 use crate::crypto::Suite;
-use crate::error::Error;
-use crate::keys::Credential;
 use crate::storage::Storage;
 
 /// The grace on storage that is not transactional.
@@ -79,41 +76,5 @@ impl VaultOptions {
             None if storage.is_transactional() => Duration::ZERO,
             None => GRACE,
         }
-    }
-
-    /// As [`Vault::create`].
-    ///
-    /// # Errors
-    /// Those of [`Vault::create`].
-    pub fn create(
-        self,
-        storage: impl Storage + 'static,
-        credential: &dyn Credential,
-    ) -> Result<Vault, Error> {
-        opening::create(Box::new(storage), credential, self)
-    }
-
-    /// As [`Vault::open`].
-    ///
-    /// # Errors
-    /// Those of [`Vault::open`].
-    pub fn open(
-        self,
-        storage: impl Storage + 'static,
-        credential: &dyn Credential,
-    ) -> Result<Vault, Error> {
-        opening::open(Box::new(storage), credential, self, false)
-    }
-
-    /// As [`Vault::open_rolled_back`].
-    ///
-    /// # Errors
-    /// Those of [`Vault::open_rolled_back`].
-    pub fn open_rolled_back(
-        self,
-        storage: impl Storage + 'static,
-        credential: &dyn Credential,
-    ) -> Result<Vault, Error> {
-        opening::open(Box::new(storage), credential, self, true)
     }
 }

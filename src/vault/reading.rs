@@ -69,18 +69,10 @@ impl Vault {
         name: &str,
         current: u64,
     ) -> Result<Vec<RecordInfo>> {
-        let prefix = layout::earlier_versions(address);
         let mut infos = Vec::new();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.storage.scan(Scan {
-                prefix: &prefix,
-                after: after.as_deref(),
-                limit: 64,
-                want: Want::Values,
-            })?;
-            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
-            for entry in page.entries {
+        let prefix = layout::earlier_versions(address);
+        self.each_page(&prefix, Want::Values, &mut |entries| {
+            for entry in entries {
                 let (_, version) = layout::record_of(&entry.key).ok_or(Error::Malformed)?;
                 let version = version.ok_or(Error::Malformed)?;
                 // One that is not below the current version is left of a put that broke off.
@@ -95,10 +87,8 @@ impl Vault {
                 let opened = envelope::open(entry.value, &head, address, Some(name), &key)?;
                 infos.push(info(&head, &opened));
             }
-            if !page.more {
-                break;
-            }
-        }
+            Ok(())
+        })?;
         if infos.len() as u64 + 1 != current {
             return Err(Error::HistoryGap);
         }

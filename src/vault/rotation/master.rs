@@ -12,14 +12,11 @@ use crate::error::{Error, Result};
 use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
-use crate::storage::{CommitError, Entry, Scan, Stored, Want};
+use crate::storage::{CommitError, Entry, Stored, Want};
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::progress::{Activity, Counter, Progress};
 use crate::vault::report::RotationReport;
 use crate::vault::{ROUNDS, Vault, layout};
-
-/// Entries fetched at a time.
-const PAGE: usize = 256;
 
 /// What a walk over all entries found.
 #[derive(Default)]
@@ -184,7 +181,7 @@ impl Vault {
         };
         let mut counter = Counter::new(watcher, activity);
         let mut pass = Pass::default();
-        self.each_page(&mut |entries| {
+        self.each_page(layout::ENTRIES, Want::Values, &mut |entries| {
             let count = entries.len() as u64;
             self.walk_page(&header, entries, reseal, &mut pass)?;
             counter.add(count);
@@ -281,27 +278,9 @@ impl Vault {
         &self,
         visit: &mut dyn FnMut(Entry) -> Result<()>,
     ) -> Result<()> {
-        self.each_page(&mut |entries| entries.into_iter().try_for_each(&mut *visit))
-    }
-
-    fn each_page(&self, visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>) -> Result<()> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.storage.scan(Scan {
-                prefix: layout::ENTRIES,
-                after: after.as_deref(),
-                limit: PAGE,
-                want: Want::Values,
-            })?;
-            if let Some(last) = page.entries.last() {
-                after = Some(last.key.clone());
-            }
-            let more = page.more;
-            visit(page.entries)?;
-            if !more {
-                return Ok(());
-            }
-        }
+        self.each_page(layout::ENTRIES, Want::Values, &mut |entries| {
+            entries.into_iter().try_for_each(&mut *visit)
+        })
     }
 }
 

@@ -4,16 +4,13 @@ use crate::crypto::{ChartId, DataKey, Place, StreamId};
 use crate::envelope::{self, Address, Body, Content, HEAD, Head};
 use crate::error::{Error, Result};
 use crate::keys::wrap;
-use crate::storage::{CommitError, Entry, Expect, Scan, Stored, Transaction, Want};
+use crate::storage::{CommitError, Entry, Expect, Stored, Transaction, Want};
 use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
 use crate::vault::report::ReencryptionReport;
 use crate::vault::upload::Upload;
 use crate::vault::writing::seal_under_active;
 use crate::vault::{Vault, layout, reading};
-
-/// Versions fetched, and changed, at a time.
-const PAGE: usize = 256;
 
 /// What is done to a version that is not under the active patient key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,25 +54,13 @@ impl Vault {
         let mut pass = Pass::default();
         for place in [Place::Current, Place::Earlier] {
             let prefix = layout::chart(place.code(), &chart);
-            let mut after: Option<Vec<u8>> = None;
-            loop {
-                let page = self.storage.scan(Scan {
-                    prefix: &prefix,
-                    after: after.as_deref(),
-                    limit: PAGE,
-                    want: Want::Head(HEAD),
-                })?;
-                if let Some(last) = page.entries.last() {
-                    after = Some(last.key.clone());
-                }
-                let count = page.entries.len() as u64;
-                let stale = self.stale_of(held, &chart, place, page.entries, &mut pass);
+            self.each_page(&prefix, Want::Head(HEAD), &mut |entries| {
+                let count = entries.len() as u64;
+                let stale = self.stale_of(held, &chart, place, entries, &mut pass);
                 self.renew(held, work, stale, report, &mut pass)?;
                 counter.add(count);
-                if !page.more {
-                    break;
-                }
-            }
+                Ok(())
+            })?;
         }
         Ok(pass)
     }

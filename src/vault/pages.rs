@@ -1,0 +1,36 @@
+//! Walking all objects under a prefix.
+
+use super::Vault;
+use crate::error::Result;
+use crate::storage::{Entry, Scan, Want};
+
+/// Objects fetched at a time.
+const PAGE: usize = 256;
+
+impl Vault {
+    /// Hands the objects under `prefix` to `visit`, page by page, ascending.
+    pub(super) fn each_page(
+        &self,
+        prefix: &[u8],
+        want: Want,
+        visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+    ) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.storage.scan(Scan {
+                prefix,
+                after: after.as_deref(),
+                limit: PAGE,
+                want,
+            })?;
+            if let Some(last) = page.entries.last() {
+                after = Some(last.key.clone());
+            }
+            let more = page.more;
+            visit(page.entries)?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}
