@@ -1,0 +1,46 @@
+//! Archives: raw bytes, and arbitrary bytes between an honest magic and an honest digest. What is
+//! read is what would be written.
+
+use std::io::Cursor;
+
+use chartlock::internals::crypto::sha256;
+use chartlock::storage::{MemoryStorage, Scan, Storage, Want, archive};
+
+use super::fixed::choice;
+
+const MAGIC: &[u8] = b"\x89CLA\r\n\x1a\n";
+
+pub fn run(data: &[u8]) {
+    let Some((what, data)) = choice(data) else {
+        return;
+    };
+    if what & 1 == 0 {
+        read(data);
+    } else {
+        let digest = sha256(&[MAGIC, data]);
+        read(&[MAGIC, data, &digest].concat());
+    }
+}
+
+fn read(bytes: &[u8]) {
+    let storage = MemoryStorage::new();
+    let verified = archive::verify(bytes);
+    let report = match archive::read(Cursor::new(bytes), &storage) {
+        Ok(report) => report,
+        Err(error) => {
+            assert_eq!(verified, Err(error));
+            let all = Scan {
+                prefix: b"",
+                after: None,
+                limit: 1,
+                want: Want::Keys,
+            };
+            assert!(storage.scan(all).unwrap().entries.is_empty());
+            return;
+        }
+    };
+    assert_eq!(verified, Ok(report));
+    let mut again = Vec::new();
+    assert_eq!(archive::write(&storage, &mut again), Ok(report));
+    assert_eq!(again, bytes, "one storage, one archive");
+}

@@ -1,0 +1,112 @@
+//! Keys that every target knows, so that what it seals can be opened.
+
+use chartlock::Error;
+use chartlock::internals::crypto::{Nonce, RootKey, SealingKey, Suite, ring_key};
+use chartlock::internals::keys::{Header, Keyring};
+use chartlock::keys::{Credential, SlotContext, SlotSecret};
+
+/// The frame's fixed part: everything before the first slot.
+const HEAD: usize = 36;
+
+/// Takes the first byte off as a choice.
+pub fn choice(data: &[u8]) -> Option<(u8, &[u8])> {
+    data.split_first().map(|(first, rest)| (*first, rest))
+}
+
+pub fn suite(choice: u8) -> Suite {
+    match choice & 1 {
+        0 => Suite::Aes256Gcm,
+        _ => Suite::ChaCha20Poly1305,
+    }
+}
+
+pub fn root() -> RootKey {
+    RootKey::from_bytes(&[3; 32])
+}
+
+/// What is sealed: ciphertext, then the tag.
+pub fn seal(sealing: &SealingKey, body: &[u8]) -> Vec<u8> {
+    let mut body = body.to_vec();
+    let tag = sealing.seal(Nonce::ZERO, &mut body).unwrap();
+    body.extend(tag);
+    body
+}
+
+pub fn open(sealing: &SealingKey, sealed: &[u8]) -> Vec<u8> {
+    let (body, tag) = sealed.split_last_chunk().unwrap();
+    let mut body = body.to_vec();
+    sealing.open(Nonce::ZERO, &mut body, tag).unwrap();
+    body
+}
+
+/// A frame with so many slots, whose bytes are `slots`.
+pub fn frame(suite: Suite, count: u8, slots: &[u8]) -> Vec<u8> {
+    let mut frame = b"\x89CLK\r\n\x1a\n\x01\x00".to_vec();
+    frame.extend([suite.code(), count]);
+    frame.extend([5; 16]);
+    frame.extend(1_u64.to_le_bytes());
+    frame.extend(slots);
+    frame
+}
+
+/// One slot that nothing opens.
+pub fn slot() -> Vec<u8> {
+    let mut slot = vec![0xff, 0x7f, 1, 0, 112, 0, 0, 0];
+    slot.extend([0; 112]);
+    slot
+}
+
+/// A header around a keyring body, under the root key.
+pub fn header_value(suite: Suite, frame: &[u8], body: &[u8]) -> Vec<u8> {
+    let salt = [9; 32];
+    let (sealing, commitment) = ring_key(suite, &root(), &salt, frame).unwrap();
+    let length = (body.len() as u32).to_le_bytes();
+    [frame, &salt, &commitment, &length, &seal(&sealing, body)].concat()
+}
+
+/// The keyring body of a header that has the one slot of [`slot`].
+pub fn keyring_body(suite: Suite, value: &[u8]) -> Vec<u8> {
+    let (frame, ring) = value.split_at(HEAD + slot().len());
+    let salt = ring.first_chunk().unwrap();
+    let (sealing, _) = ring_key(suite, &root(), salt, frame).unwrap();
+    open(&sealing, &ring[68..])
+}
+
+/// A keyring with one key of each role: masters 7, name keys 8, journal keys 9.
+pub fn plain_keyring_body() -> Vec<u8> {
+    let mut body = 1_u16.to_le_bytes().to_vec();
+    for number in 7..10_u8 {
+        body.extend(1_u64.to_le_bytes());
+        body.extend(u32::from(number).to_le_bytes());
+        body.extend([0; 4]);
+        body.extend([0; 8]);
+        body.extend([number; 32]);
+    }
+    body.extend(0_u64.to_le_bytes());
+    body
+}
+
+pub fn keyring() -> Keyring {
+    let suite = Suite::Aes256Gcm;
+    let value = header_value(suite, &frame(suite, 1, &slot()), &plain_keyring_body());
+    let header = Header::parse(&value).unwrap();
+    header.open_keyring(&root()).unwrap()
+}
+
+/// A credential of any kind that answers at once: nothing is stretched while fuzzing.
+#[derive(Debug)]
+pub struct Fixed(pub u16);
+
+impl Credential for Fixed {
+    fn kind(&self) -> u16 {
+        self.0
+    }
+
+    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        Ok((Vec::new(), SlotSecret::from_bytes(&[self.0 as u8; 32])))
+    }
+
+    fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        Ok(Some(SlotSecret::from_bytes(&[self.0 as u8; 32])))
+    }
+}

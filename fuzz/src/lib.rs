@@ -1,0 +1,11 @@
+//! What each fuzz target does with its input, apart from libFuzzer: `tests/corpus.rs` of the crate
+//! replays the corpora through the same functions on stable.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+pub mod archive;
+pub mod entry;
+pub mod fixed;
+pub mod header;
+pub mod intent;
+pub mod record;
+pub mod vault;
