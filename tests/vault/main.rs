@@ -16,6 +16,8 @@ mod raw;
 mod stage;
 
 mod contention;
+mod erasure;
 mod model;
 mod rotation;
+mod tamper;
 mod verbs;

@@ -205,3 +205,7 @@ pub(crate) fn is_of(stage: &Stage, key: &[u8], identifier: &str) -> bool {
         entry.subject().identifier() == identifier && chart.is_some_and(|id| key[1..17] == *id)
     })
 }
+
+pub(crate) fn delete(storage: &dyn Storage, key: &[u8]) {
+    commit(storage, Transaction::new().delete(key));
+}
