@@ -78,7 +78,7 @@ fn has_test(source: &str, name: &str) -> bool {
     let listed = lines
         .iter()
         .skip_while(|line| !line.starts_with("everywhere!"))
-        .take_while(|line| !line.starts_with('}'))
+        .take_while(|line| !line.starts_with(['}', ')']))
         .flat_map(|line| line.split(|letter: char| !letter.is_alphanumeric() && letter != '_'))
         .any(|word| word == name);
     marked || listed
@@ -104,7 +104,8 @@ fn a_test_that_does_not_exist_is_noticed() {
     assert!(has_test(&own, "a_test_that_does_not_exist_is_noticed"));
     assert!(!has_test(&own, "named_tests"));
     assert!(!has_test(&own, "a_test_that_nobody_wrote"));
-    let listed = "everywhere! {\n    one,\n}\nfn one(_: &Stage) {}\nfn two(_: &Stage) {}";
+    let listed =
+        "everywhere!(\n    one,\n);\nfn one(_: &Stage) {}\nfn two(_: &Stage) {\n    two();\n}";
     assert!(has_test(listed, "one"));
     assert!(!has_test(listed, "two"));
 }
