@@ -127,10 +127,24 @@ impl Vault {
 
     /// The entry of a subject as it stands in storage now, to be changed.
     pub(super) fn find_entry(&self, subject: &Subject) -> Result<Option<Held>> {
-        match self.stored_entry(subject)? {
-            Some((tag, stored)) => self.open_entry(tag, stored).map(Some),
-            None => Ok(None),
+        for round in 0..ROUNDS {
+            self.back_off(round);
+            let Some((tag, stored)) = self.stored_entry(subject)? else {
+                return Ok(None);
+            };
+            let revision = stored.revision.clone();
+            match self.open_entry(tag, stored) {
+                // Sealed again since, under a younger master key.
+                Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {}
+                opened => return opened.map(Some),
+            }
         }
+        Err(Error::Contended)
+    }
+
+    fn changed_since(&self, tag: &PatientTag, revision: &Revision) -> Result<bool> {
+        let now = self.read_one(&layout::entry(tag))?;
+        Ok(now.is_none_or(|now| now.revision != *revision))
     }
 
     /// Looks under the name keys in stored order.
@@ -268,6 +282,9 @@ impl Vault {
             let Some(mut held) = self.find_entry(subject)? else {
                 return Ok(None);
             };
+            if sealed_under_younger(&header, &held) {
+                continue;
+            }
             let stale = self.refresh_keys(&header, &mut held)?;
             if change(&mut held.entry)? || stale {
                 let expect = held.expect();
@@ -320,6 +337,7 @@ impl Vault {
                 self.reload_header()?
             };
             let mut drafts = Vec::new();
+            let mut again = false;
             for (subject, freshness) in subjects {
                 if ready.contains_key(*subject) {
                     continue;
@@ -332,10 +350,11 @@ impl Vault {
                 match self.draft_for_writing(&header, subject, freshness) {
                     Ok(Draft::Usable(held)) => drop(ready.insert((*subject).clone(), Ok(held))),
                     Ok(Draft::ToWrite(held, expect)) => drafts.push((*subject, held, expect)),
+                    Ok(Draft::LookAgain) => again = true,
                     Err(error) => drop(ready.insert((*subject).clone(), Err(error))),
                 }
             }
-            if drafts.is_empty() {
+            if drafts.is_empty() && !again {
                 return Ok(ready);
             }
             for (subject, written) in self.write_drafts(&header, drafts)? {
@@ -379,9 +398,16 @@ impl Vault {
             {
                 return self.new_draft(header, subject, Expect::Unchanged(revision));
             }
+            // Sealed again since, under a younger master key.
+            Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {
+                return Ok(Draft::LookAgain);
+            }
             opened => opened?,
         };
         held.chart()?;
+        if sealed_under_younger(header, &held) {
+            return Ok(Draft::LookAgain);
+        }
         if self.refresh_keys(header, &mut held)? {
             let expect = held.expect();
             return Ok(Draft::ToWrite(Box::new(held), expect));
@@ -458,6 +484,15 @@ type Ready<'a> = (&'a Subject, Result<Arc<Held>>);
 enum Draft {
     Usable(Arc<Held>),
     ToWrite(Box<Held>, Expect),
+    /// The header or the entry is not what it was.
+    LookAgain,
+}
+
+/// Whether an entry is sealed under a master key that `header` is too old to hold. Sealing it again
+/// under an older one would undo a rotation, and a stalled write of that kind could land after the
+/// older key is gone: the whole chart would hang on it.
+fn sealed_under_younger(header: &OpenHeader, held: &Held) -> bool {
+    header.keyring.master(held.master).is_none()
 }
 
 fn written(done: crate::storage::Committed) -> Result<Written> {

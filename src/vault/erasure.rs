@@ -144,8 +144,16 @@ impl Vault {
 
     pub(super) fn readmit(&self, subject: &Subject) -> Result<()> {
         let now = self.clock.now();
+        // The charts of earlier tries: one of them may stand, though its answer was lost or `?v`
+        // failed after it. That is no other's.
+        let mut tried = Vec::new();
         let readmitted = self.change_entry(subject, false, |entry| {
+            let standing = entry.chart().map(|chart| *chart.id());
+            if standing.is_some_and(|chart| tried.contains(&chart)) {
+                return Ok(false);
+            }
             entry.readmit(now)?;
+            tried.extend(entry.chart().map(|chart| *chart.id()));
             Ok(true)
         })?;
         readmitted.map(|_| ()).ok_or(Error::UnknownSubject)

@@ -119,7 +119,9 @@ impl Vault {
     /// Removes the segments of a stream that no record names any more.
     pub(super) fn remove_segments(&self, chart: &ChartId, stream: &StreamId) -> Result<()> {
         let prefix = layout::segments(chart, stream);
-        loop {
+        let mut unsure = 0;
+        while unsure < super::ROUNDS {
+            self.back_off(unsure);
             let page = self.storage.scan(Scan {
                 prefix: &prefix,
                 after: None,
@@ -131,16 +133,21 @@ impl Vault {
                 .into_iter()
                 .map(|entry| Transaction::new().delete(entry.key))
                 .collect();
+            let mut sure = true;
             for result in self.storage.commit(&deletes) {
-                result.map_err(|error| match error {
-                    CommitError::Io(error) => error.into(),
-                    _ => Error::Undecided,
-                })?;
+                match result {
+                    Ok(_) => {}
+                    Err(CommitError::Io(error)) => return Err(error.into()),
+                    // Listed again if it is still there.
+                    Err(_) => sure = false,
+                }
             }
-            if !page.more {
+            if sure && !page.more {
                 return Ok(());
             }
+            unsure += u32::from(!sure);
         }
+        Err(Error::Undecided)
     }
 
     /// The whole content of a stream.

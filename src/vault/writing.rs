@@ -292,8 +292,18 @@ impl Vault {
         }
         pending.chart = Some(chart);
         if let Some(version) = pending.may_stand {
-            if let Some(own) = self.own(pending, found, version)? {
-                return self.settle(pending, found, version, own, key);
+            match self.own(pending, found, version) {
+                Ok(Some(own)) => return self.settle(pending, found, version, own, key),
+                Ok(None) => {}
+                // Sealed again by another while it was read here.
+                Err(Error::SegmentMissing) => return Ok(Step::LookAgain),
+                // Under a key younger than the entry at hand; else under one that is gone, so that
+                // what follows replaces it or says why not.
+                Err(Error::UnknownPatientKey) if !self.stood_still(pending, found)? => {
+                    return Ok(Step::LookAgain);
+                }
+                Err(Error::UnknownPatientKey) => {}
+                Err(error) => return Err(error),
             }
             // Somebody else's stands there: what was under way can never land. Else it still may, and
             // the next try, at the same version, is as good as that one.
@@ -324,6 +334,10 @@ impl Vault {
         {
             Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Held => {
                 pending.freshness = Freshness::Fresh;
+                return Ok(Next::LookAgain);
+            }
+            // Rotated, and the record re-wrapped, between the looks at the entry and at the record.
+            Err(Error::UnknownPatientKey) if !self.stood_still(pending, found)? => {
                 return Ok(Next::LookAgain);
             }
             Err(Error::UnknownPatientKey) => return self.next_after_orphan(found, current),
@@ -367,9 +381,7 @@ impl Vault {
             // Fresh already: neither an erasure under way nor a put in between explains it.
             if pending.freshness == Freshness::Fresh
                 && self.read_one(&layout::current(&found.address))?.is_none()
-                && self
-                    .live_entry(pending.job.id.subject())?
-                    .is_some_and(|held| held.revision == found.held.revision)
+                && self.stood_still(pending, found)?
             {
                 return Err(Error::CurrentMissing);
             }
@@ -394,6 +406,12 @@ impl Vault {
         let has = self.has_any(&layout::chart(b'h', &address.chart))?;
         known.insert(address.chart, has);
         Ok(has)
+    }
+
+    /// Whether the entry is still the one under which the record was looked at.
+    fn stood_still(&self, pending: &Pending<'_>, found: &Found) -> Result<bool> {
+        let now = self.live_entry(pending.job.id.subject())?;
+        Ok(now.is_some_and(|now| now.revision == found.held.revision))
     }
 
     /// A current version under a retired key was never acknowledged: it landed after a stall longer
@@ -497,8 +515,11 @@ impl Vault {
             Err(CommitError::Conflict { operation }) => match kind {
                 TryKind::Settle => {}
                 TryKind::Write { intent, .. } if *intent == Some(operation) => {
-                    // Somebody swept it: what was uploaded is gone, or going.
-                    if let Some(upload) = pending.upload.take() {
+                    // Somebody swept it: what was uploaded is gone, or going. Or an earlier try of
+                    // unknown outcome landed, and its record names what was uploaded.
+                    if pending.may_stand.is_none()
+                        && let Some(upload) = pending.upload.take()
+                    {
                         self.discard(&upload);
                     }
                 }

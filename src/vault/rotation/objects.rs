@@ -4,7 +4,7 @@ use crate::crypto::{ChartId, DataKey, Place, StreamId};
 use crate::envelope::{self, Address, Body, Content, HEAD, Head};
 use crate::error::{Error, Result};
 use crate::keys::wrap;
-use crate::storage::{CommitError, Entry, Expect, Stored, Transaction, Want};
+use crate::storage::{CommitError, Entry, Expect, Revision, Stored, Transaction, Want};
 use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
 use crate::vault::report::ReencryptionReport;
@@ -134,6 +134,7 @@ impl Vault {
             pass.stale += 1;
             // Gone since: moved aside or erased.
             let Some(stored) = stored else { continue };
+            let revision = stored.revision.clone();
             let change = match work {
                 Work::Rewrap => rewrap(held, object, stored),
                 Work::Reencrypt => self.reencrypted(held, object, stored),
@@ -146,8 +147,12 @@ impl Vault {
                 // Counted by the pass that finds it standing still.
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) => {
-                    pass.stale -= 1;
-                    pass.blocking += 1;
+                    // Replaced meanwhile, and its former segments removed: nothing is wrong with it.
+                    let now = self.read_one(&object.key)?;
+                    if now.is_some_and(|now| now.revision == revision) {
+                        pass.stale -= 1;
+                        pass.blocking += 1;
+                    }
                 }
             }
         }
@@ -198,6 +203,11 @@ impl Vault {
     /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
     fn reencrypted(&self, held: &Held, object: &Object, stored: Stored) -> Result<Change> {
         let (head, key) = open_head(held, object, &stored.value)?;
+        if object.place == Place::Earlier
+            && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
+        {
+            return Ok(change);
+        }
         let opened = envelope::open(stored.value, &head, &object.address, None, &key)?;
         let mut transaction = Transaction::new();
         let mut streams = None;
@@ -248,6 +258,50 @@ impl Vault {
             bytes,
             streams,
         })
+    }
+}
+
+impl Vault {
+    /// `[ put h|n (from r) Unchanged ]`: what a put left that broke off between `h` and `r`, replaced
+    /// by a copy of the current version as it stands now; `None` for a version that is an earlier
+    /// one.
+    ///
+    /// It has no content stream of its own: the one that it names may be gone with the last sealing
+    /// of `r`, or may be the very one that `r` names, and must not go with it.
+    fn copied_again(
+        &self,
+        held: &Held,
+        object: &Object,
+        head: &Head,
+        revision: &Revision,
+    ) -> Result<Option<Change>> {
+        let Some(current) = self.read_one(&layout::current(&object.address))? else {
+            return Ok(None);
+        };
+        if Head::parse(&current.value)?.version != head.version {
+            return Ok(None);
+        }
+        let (head, key) = reading::authentic(held, &object.address, &current.value)?;
+        let active = held.chart()?.active_key();
+        if head.key_number != active.number {
+            // Its turn comes first: the next pass looks at both again.
+            return Err(Error::UnknownPatientKey);
+        }
+        let wrapped = wrap::wrap(
+            head.suite,
+            &active.key,
+            object.place,
+            active.number,
+            &head.commitment,
+            &key,
+        )?;
+        let value = envelope::rewrapped(current.value, active.number, &wrapped)?;
+        let expect = Expect::Unchanged(revision.clone());
+        Ok(Some(Change {
+            transaction: Transaction::new().put(&object.key[..], value, expect),
+            bytes: 0,
+            streams: None,
+        }))
     }
 }
 
