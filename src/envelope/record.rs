@@ -271,6 +271,27 @@ pub enum Content {
     Retraction,
 }
 
+impl Content {
+    /// What to seal, to seal the same content again.
+    pub fn as_body(&self) -> Body<'_> {
+        match self {
+            Self::Inline(buffer, range) => {
+                Body::Inline(buffer.get(range.clone()).unwrap_or_default())
+            }
+            Self::Segmented {
+                stream,
+                key,
+                length,
+            } => Body::Segmented {
+                stream: *stream,
+                key,
+                length: *length,
+            },
+            Self::Retraction => Body::Retraction,
+        }
+    }
+}
+
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Opened(..)")

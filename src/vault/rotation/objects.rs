@@ -9,7 +9,7 @@ use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
 use crate::vault::report::ReencryptionReport;
 use crate::vault::upload::Upload;
-use crate::vault::writing::seal_under_active;
+use crate::vault::writing::Draft;
 use crate::vault::{Vault, layout, reading};
 
 /// What is done to a version that is not under the active patient key.
@@ -213,10 +213,7 @@ impl Vault {
         let mut streams = None;
         let suite = self.header()?.header.suite();
         let (body, bytes) = match &opened.content {
-            Content::Inline(buffer, range) => {
-                let content = buffer.get(range.clone()).unwrap_or_default();
-                (Body::Inline(content), content.len() as u64)
-            }
+            Content::Inline(_, range) => (opened.content.as_body(), range.len() as u64),
             Content::Retraction => (Body::Retraction, 0),
             Content::Segmented {
                 stream,
@@ -237,16 +234,14 @@ impl Vault {
                 (body, *length)
             }
         };
-        let value = seal_under_active(
-            held,
-            &object.address,
+        let draft = Draft {
             suite,
-            head.version,
-            &opened.meta,
+            version: head.version,
+            place: object.place,
+            meta: &opened.meta,
             body,
-            object.place,
-            DataKey::random()?,
-        )?;
+        };
+        let value = draft.seal(held, &object.address, DataKey::random()?)?;
         transaction = transaction
             .put(&object.key[..], value, Expect::Unchanged(stored.revision))
             .check(held.key(), held.expect());

@@ -1,0 +1,214 @@
+//! Writing versions of records: one or many, in rounds until each is decided.
+//!
+//! ```text
+//! put, new      [ put r Absent ; ?p ]
+//! put, next     [ put h|n Absent ; put r Unchanged ; ?p ]
+//! put, large    [ put w Absent ] ; [ put s|i Absent ]* ; [ ?w ; (put h|n) ; put r ; ?p ; delete w ]
+//! ```
+//! `?p` comes last: a rotation or an erasure that went first is seen by it, and nothing is
+//! acknowledged before. `h|n` comes before `r`, so no prefix loses the version that `r` held.
+
+mod answer;
+mod looking;
+mod next;
+mod own;
+mod seal;
+
+use std::collections::HashSet;
+
+use self::answer::{Step, Try};
+use self::next::Histories;
+pub(super) use self::seal::Draft;
+use super::document::{Document, Expected};
+use super::entries::Freshness;
+use super::upload::Upload;
+use super::{ROUNDS, Vault};
+use crate::crypto::{ChartId, DataKey};
+use crate::envelope::{INLINE_MAX, Meta};
+use crate::error::{Error, Result};
+use crate::id::RecordId;
+use crate::storage::CommitError;
+
+/// One change of one record.
+pub(super) struct Job<'a> {
+    id: &'a RecordId,
+    meta: Meta,
+    change: Change<'a>,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    Content(&'a [u8]),
+    Retraction,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn put(
+        id: &'a RecordId,
+        document: &Document<'a>,
+        expected: Expected,
+        now: i64,
+    ) -> Result<Self> {
+        Ok(Self {
+            id,
+            meta: document.meta(id.name(), now).checked()?,
+            change: Change::Content(document.content),
+            expected,
+        })
+    }
+
+    pub(super) fn remove(id: &'a RecordId, expected: Expected, now: i64) -> Result<Self> {
+        Ok(Self {
+            id,
+            meta: Document::new(&[]).meta(id.name(), now).checked()?,
+            change: Change::Retraction,
+            expected,
+        })
+    }
+
+    fn is_large(&self) -> bool {
+        matches!(self.change, Change::Content(content) if content.len() > INLINE_MAX)
+    }
+}
+
+/// The version that was written; `None` when there was nothing to retract.
+pub(super) type Outcome = Result<Option<u64>>;
+
+/// A job that is not decided yet.
+struct Pending<'a> {
+    job: Job<'a>,
+    /// Where its outcome goes.
+    index: usize,
+    freshness: Freshness,
+    /// The chart of the first try. An erasure in between must not carry the job to another one.
+    chart: Option<ChartId>,
+    /// The version at which an earlier try may stand.
+    may_stand: Option<u64>,
+    /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
+    in_the_way: Option<u64>,
+    upload: Option<Upload>,
+}
+
+impl<'a> Pending<'a> {
+    fn new((job, index): (Job<'a>, usize)) -> Self {
+        Self {
+            job,
+            index,
+            freshness: Freshness::Held,
+            chart: None,
+            may_stand: None,
+            in_the_way: None,
+            upload: None,
+        }
+    }
+}
+
+impl Vault {
+    /// Carries out jobs; those of one commit become durable together. Outcomes come in their order.
+    pub(super) fn write(&self, jobs: Vec<Job<'_>>) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        outcomes.resize_with(jobs.len(), || Err(Error::Contended));
+        let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(Pending::new).collect();
+        let mut round = 0;
+        while !waiting.is_empty() && round < ROUNDS {
+            self.back_off(round);
+            let (turn, later) = first_of_each_record(waiting);
+            let before = turn.len() + later.len();
+            waiting = self.turn(turn, &mut outcomes);
+            waiting.extend(later);
+            waiting.sort_by_key(|pending| pending.index);
+            // Rounds count against contention, not against many versions of one record in a batch.
+            round = if waiting.len() < before { 0 } else { round + 1 };
+        }
+        for pending in waiting {
+            let undecided = pending.may_stand.is_some();
+            if undecided && let Some(outcome) = outcomes.get_mut(pending.index) {
+                *outcome = Err(Error::Undecided);
+            } else if let Some(upload) = &pending.upload {
+                self.discard(upload);
+            }
+        }
+        outcomes
+    }
+
+    /// One try for each job, in one commit. Returns the jobs that must look again.
+    fn turn<'a>(&self, turn: Vec<Pending<'a>>, outcomes: &mut [Outcome]) -> Vec<Pending<'a>> {
+        let mut done = |pending: Pending<'_>, outcome: Outcome| {
+            if let Some(place) = outcomes.get_mut(pending.index) {
+                *place = outcome;
+            }
+        };
+        let found = match self.look_for_writing(&turn) {
+            Ok(found) => found,
+            Err(error) => {
+                for pending in turn {
+                    done(pending, Err(error.clone()));
+                }
+                return Vec::new();
+            }
+        };
+        let mut again = Vec::new();
+        let mut tries = Vec::new();
+        let mut transactions = Vec::new();
+        let mut keys = DataKey::batch(turn.len());
+        let mut history = Histories::default();
+        for (mut pending, found) in turn.into_iter().zip(found) {
+            let step = match (found, &mut keys) {
+                (Err(error), _) => {
+                    if error == Error::Erased {
+                        self.withdraw(&pending);
+                    }
+                    Step::Done(Err(error))
+                }
+                (_, Err(error)) => Step::Done(Err(error.clone())),
+                (Ok(found), Ok(keys)) => match keys.pop() {
+                    Some(key) => self
+                        .step(&mut pending, &found, &mut history, key)
+                        .unwrap_or_else(|error| Step::Done(Err(error))),
+                    None => Step::LookAgain,
+                },
+            };
+            match step {
+                Step::Done(outcome) => {
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
+                }
+                Step::LookAgain => again.push(pending),
+                Step::Try(Try {
+                    transaction,
+                    version,
+                    kind,
+                }) => {
+                    transactions.push(transaction);
+                    tries.push((pending, version, kind));
+                }
+            }
+        }
+        if transactions.is_empty() {
+            return again;
+        }
+        let results = self.storage.commit(&transactions);
+        let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
+        for ((mut pending, version, kind), result) in
+            tries.into_iter().zip(results.into_iter().chain(unknown))
+        {
+            match self.judge(&mut pending, version, &kind, result) {
+                Some(outcome) => {
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
+                }
+                None => again.push(pending),
+            }
+        }
+        again
+    }
+}
+
+/// Two jobs for one record take turns, in their order.
+fn first_of_each_record(waiting: Vec<Pending<'_>>) -> (Vec<Pending<'_>>, Vec<Pending<'_>>) {
+    let mut seen = HashSet::new();
+    waiting
+        .into_iter()
+        .partition(|pending| seen.insert(pending.job.id))
+}

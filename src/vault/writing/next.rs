@@ -1,0 +1,261 @@
+//! Which version comes next, and the transaction that writes it.
+
+use std::collections::HashMap;
+
+use super::answer::{Step, Try, TryKind};
+use super::looking::Found;
+use super::{Change, Draft, Pending};
+use crate::crypto::{ChartId, DataKey, Place, Suite};
+use crate::envelope::{self, Address, Body, Head, Kind};
+use crate::error::{Error, Result};
+use crate::keys::wrap;
+use crate::storage::{Expect, Stored, Transaction};
+use crate::vault::document::Expected;
+use crate::vault::entries::{Freshness, chart_id};
+use crate::vault::{Vault, layout, reading};
+
+/// Whether a chart holds any earlier version, as far as this commit has asked; asked after the
+/// records' own absence was seen.
+pub(super) type Histories = HashMap<ChartId, bool>;
+
+enum Next {
+    /// There is nothing to retract.
+    Nothing,
+    LookAgain,
+    Version {
+        version: u64,
+        /// The version that moves aside, and its value for the place it moves to.
+        earlier: Option<(u64, Vec<u8>)>,
+    },
+}
+
+impl Vault {
+    /// What to do next for a job, from what was found.
+    pub(super) fn step(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        history: &mut Histories,
+        key: DataKey,
+    ) -> Result<Step> {
+        let chart = chart_id(&found.held)?;
+        if pending.chart.is_some_and(|before| before != chart) {
+            self.withdraw(pending);
+            return Err(Error::Erased);
+        }
+        pending.chart = Some(chart);
+        if let Some(version) = pending.may_stand {
+            match self.own(pending, found, version) {
+                Ok(Some(own)) => return self.settle(pending, found, version, own, key),
+                Ok(None) => {}
+                // Sealed again by another while it was read here.
+                Err(Error::SegmentMissing) => return Ok(Step::LookAgain),
+                // Under a key younger than the entry at hand; else under one that is gone, so that
+                // what follows replaces it or says why not.
+                Err(Error::UnknownPatientKey) if !self.stood_still(pending, found)? => {
+                    return Ok(Step::LookAgain);
+                }
+                Err(Error::UnknownPatientKey) => {}
+                Err(error) => return Err(error),
+            }
+            // Somebody else's stands there: what was under way can never land. Else it still may, and
+            // the next try, at the same version, is as good as that one.
+            if found.version()? >= version {
+                pending.may_stand = None;
+            }
+        }
+        match self.next(pending, found, history)? {
+            Next::Nothing => Ok(Step::Done(Ok(None))),
+            Next::LookAgain => Ok(Step::LookAgain),
+            Next::Version { version, earlier } => {
+                self.write_version(pending, found, version, earlier, key)
+            }
+        }
+    }
+
+    /// The version that comes next, if the current one is as expected.
+    fn next(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        history: &mut Histories,
+    ) -> Result<Next> {
+        let Some(current) = &found.current else {
+            return self.next_of_none(pending, found, history);
+        };
+        let (head, data_key) = match reading::authentic(&found.held, &found.address, &current.value)
+        {
+            Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Held => {
+                pending.freshness = Freshness::Fresh;
+                return Ok(Next::LookAgain);
+            }
+            // Rotated, and the record re-wrapped, between the looks at the entry and at the record.
+            Err(Error::UnknownPatientKey) if !self.stood_still(pending, found)? => {
+                return Ok(Next::LookAgain);
+            }
+            Err(Error::UnknownPatientKey) => return self.next_after_orphan(found, current),
+            read => read?,
+        };
+        let absent = head.kind == Kind::Retraction;
+        let expected = match pending.job.expected {
+            Expected::Any => true,
+            Expected::Absent => absent,
+            Expected::Version(version) => version == head.version,
+        };
+        if !expected {
+            return Err(Error::Conflict);
+        }
+        if absent && matches!(pending.job.change, Change::Retraction) {
+            return Ok(Next::Nothing);
+        }
+        let wrapped = wrap::wrap(
+            head.suite,
+            &found.patient_key(head.key_number)?.key,
+            Place::Earlier,
+            head.key_number,
+            &head.commitment,
+            &data_key,
+        )?;
+        // A move changes the place, not the key number: the walk of a rotation must find it.
+        let value = envelope::rewrapped(current.value.clone(), head.key_number, &wrapped)?;
+        Ok(Next::Version {
+            version: head.version + 1,
+            earlier: Some((head.version, value)),
+        })
+    }
+
+    fn next_of_none(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        history: &mut Histories,
+    ) -> Result<Next> {
+        if self.chart_has_history(&found.address, history)? && self.has_earlier(&found.address)? {
+            // Fresh already: neither an erasure under way nor a put in between explains it.
+            if pending.freshness == Freshness::Fresh
+                && self.read_one(&layout::current(&found.address))?.is_none()
+                && self.stood_still(pending, found)?
+            {
+                return Err(Error::CurrentMissing);
+            }
+            pending.freshness = Freshness::Fresh;
+            return Ok(Next::LookAgain);
+        }
+        match (pending.job.expected, pending.job.change) {
+            (Expected::Version(_), _) => Err(Error::Conflict),
+            (_, Change::Retraction) => Ok(Next::Nothing),
+            _ => Ok(Next::Version {
+                version: 1,
+                earlier: None,
+            }),
+        }
+    }
+
+    /// Asked once for a chart: most that are written to in bulk have no earlier versions at all.
+    fn chart_has_history(&self, address: &Address, known: &mut Histories) -> Result<bool> {
+        if let Some(known) = known.get(&address.chart) {
+            return Ok(*known);
+        }
+        let has = self.has_any(&layout::chart(b'h', &address.chart))?;
+        known.insert(address.chart, has);
+        Ok(has)
+    }
+
+    /// A current version under a retired key was never acknowledged: it landed after a stall longer
+    /// than the grace. It is replaced in its place; what came before it stands in `h`.
+    fn next_after_orphan(&self, found: &Found, current: &Stored) -> Result<Next> {
+        let head = Head::parse(&current.value)?;
+        let retired = found.held.entry.was_retired(head.key_number);
+        if self.storage.is_transactional() || !retired {
+            return Err(Error::UnknownPatientKey);
+        }
+        if head.version > 1 {
+            let before = self.read_one(&layout::earlier(&found.address, head.version - 1))?;
+            let before = before.ok_or(Error::HistoryGap)?;
+            let before = reading::earlier_head(&before.value, head.version - 1)?;
+            let key = reading::unwrap(&found.held, &before, Place::Earlier)?;
+            envelope::admit(&before, &found.address, &key)?;
+        }
+        Ok(Next::Version {
+            version: head.version,
+            earlier: None,
+        })
+    }
+
+    fn write_version(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        version: u64,
+        earlier: Option<(u64, Vec<u8>)>,
+        key: DataKey,
+    ) -> Result<Step> {
+        let suite = self.header()?.header.suite();
+        if pending.job.is_large()
+            && pending.upload.is_none()
+            && let Change::Content(content) = pending.job.change
+        {
+            pending.upload = Some(self.upload(suite, &found.address.chart, content)?);
+        }
+        let value = draft(pending, suite, version).seal(&found.held, &found.address, key)?;
+        let mut transaction = Transaction::new();
+        let mut operations = 0;
+        let mut at = || {
+            operations += 1;
+            operations - 1
+        };
+        let intent = pending.upload.as_ref().map(|upload| {
+            let intent = Expect::Unchanged(upload.intent.clone());
+            transaction = std::mem::take(&mut transaction).check(upload.intent_key(), intent);
+            at()
+        });
+        let earlier = match earlier {
+            Some((former, value)) => {
+                let place = layout::earlier(&found.address, former);
+                let expect = found.expect_earlier(former);
+                transaction = transaction.put(place, value, expect);
+                Some((at(), former))
+            }
+            None => None,
+        };
+        transaction = transaction
+            .put(
+                layout::current(&found.address),
+                value,
+                found.expect_current(),
+            )
+            .check(found.held.key(), found.held.expect());
+        let current = at();
+        if let Some(upload) = &pending.upload {
+            transaction = transaction.delete(upload.intent_key());
+        }
+        Ok(Step::Try(Try {
+            transaction,
+            version,
+            kind: TryKind::Write {
+                intent,
+                earlier,
+                current,
+            },
+        }))
+    }
+}
+
+fn draft<'a>(pending: &'a Pending<'_>, suite: Suite, version: u64) -> Draft<'a> {
+    let body = match (&pending.upload, pending.job.change) {
+        (Some(upload), _) => Body::Segmented {
+            stream: upload.stream,
+            key: &upload.key,
+            length: upload.length,
+        },
+        (None, Change::Content(content)) => Body::Inline(content),
+        (None, Change::Retraction) => Body::Retraction,
+    };
+    Draft {
+        suite,
+        version,
+        place: Place::Current,
+        meta: &pending.job.meta,
+        body,
+    }
+}

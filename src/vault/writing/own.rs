@@ -1,0 +1,137 @@
+//! A version of one's own that stands already, though nobody said so.
+
+use super::answer::{Step, Try, TryKind};
+use super::looking::Found;
+use super::{Change, Draft, Outcome, Pending};
+use crate::crypto::{DataKey, Place};
+use crate::envelope::{self, Content, Head};
+use crate::error::Result;
+use crate::storage::{Expect, Stored, Transaction};
+use crate::vault::{Vault, layout, reading};
+
+/// A version of one's own, found standing.
+pub(super) struct Own {
+    place: Place,
+    stored: Stored,
+    head: Head,
+    content: Content,
+}
+
+impl Vault {
+    /// Whether the version that an earlier try wrote stands in storage, be it re-wrapped,
+    /// re-encrypted or moved by others meanwhile: same version, same time, same content.
+    pub(super) fn own(
+        &self,
+        pending: &Pending<'_>,
+        found: &Found,
+        version: u64,
+    ) -> Result<Option<Own>> {
+        let Some(current) = &found.current else {
+            return Ok(None);
+        };
+        let head = Head::parse(&current.value)?;
+        let (place, stored) = if head.version == version {
+            (Place::Current, current.clone())
+        } else if head.version > version {
+            match self.read_one(&layout::earlier(&found.address, version))? {
+                Some(stored) => (Place::Earlier, stored),
+                None => return Ok(None),
+            }
+        } else {
+            return Ok(None);
+        };
+        let head = reading::earlier_head(&stored.value, version)?;
+        let key = reading::unwrap(&found.held, &head, place)?;
+        let name = Some(pending.job.id.name());
+        let opened = envelope::open(stored.value.clone(), &head, &found.address, name, &key)?;
+        let same = opened.meta == pending.job.meta
+            && match (&opened.content, pending.job.change) {
+                (Content::Inline(buffer, range), Change::Content(content)) => {
+                    buffer.get(range.clone()) == Some(content)
+                }
+                (
+                    Content::Segmented {
+                        stream,
+                        key,
+                        length,
+                    },
+                    Change::Content(content),
+                ) => {
+                    let uploaded = pending.upload.as_ref();
+                    *length == content.len() as u64
+                        && (uploaded.is_some_and(|upload| upload.stream == *stream)
+                            || **self.download(
+                                head.suite,
+                                &found.address.chart,
+                                stream,
+                                key,
+                                *length,
+                            )? == *content)
+                }
+                (Content::Retraction, Change::Retraction) => true,
+                _ => false,
+            };
+        Ok(same.then_some(Own {
+            place,
+            stored,
+            head,
+            content: opened.content,
+        }))
+    }
+
+    /// Acknowledges a version that stands: only under the key that is active in the entry that `?p`
+    /// confirms. Under another it is sealed again, with a new data key.
+    pub(super) fn settle(
+        &self,
+        pending: &Pending<'_>,
+        found: &Found,
+        version: u64,
+        own: Own,
+        key: DataKey,
+    ) -> Result<Step> {
+        if self.storage.is_transactional() {
+            return Ok(Step::Done(Ok(Some(version))));
+        }
+        let mut transaction = Transaction::new();
+        if own.head.key_number != found.held.chart()?.active_key().number {
+            let draft = Draft {
+                suite: own.head.suite,
+                version,
+                place: own.place,
+                meta: &pending.job.meta,
+                body: own.content.as_body(),
+            };
+            let value = draft.seal(&found.held, &found.address, key)?;
+            let at = match own.place {
+                Place::Current => layout::current(&found.address),
+                Place::Earlier => layout::earlier(&found.address, version),
+            };
+            transaction = transaction.put(at, value, Expect::Unchanged(own.stored.revision));
+        }
+        transaction = transaction.check(found.held.key(), found.held.expect());
+        if let Some(upload) = &pending.upload {
+            transaction = transaction.delete(upload.intent_key());
+        }
+        Ok(Step::Try(Try {
+            transaction,
+            version,
+            kind: TryKind::Settle,
+        }))
+    }
+
+    /// Deletes what a job may have written to a chart that was erased meanwhile. The chart is dead
+    /// for good, so the deletes are safe whenever they land.
+    pub(super) fn withdraw(&self, pending: &Pending<'_>) {
+        let (Some(chart), Some(_)) = (pending.chart, pending.may_stand) else {
+            return;
+        };
+        let _ = self.sweep_chart(&chart, &mut |_| ());
+    }
+
+    /// An upload that no record can name is removed, whatever came of its job.
+    pub(super) fn give_up_upload(&self, pending: &Pending<'_>, outcome: &Outcome) {
+        if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.may_stand) {
+            self.discard(upload);
+        }
+    }
+}
