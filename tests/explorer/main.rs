@@ -1,0 +1,121 @@
+//! Every interleaving of two processes at one vault, at the granularity of storage operations.
+//!
+//! The vault's real code runs; a schedule decides who takes the next step, and is replayed. See
+//! `search` for what is left out because it cannot differ, and `model` for what must hold. Each line
+//! that is printed says: what was explored; `op` or `tx`, for storage without and with transactions;
+//! whether processes began with warm or cold caches; the most faults in one execution, `c`rashes or
+//! `u`nknown outcomes; how long a process may stall; the bound on preemptions; then executions,
+//! executions cut off as seen before, most steps, executions with faults, distinct operations,
+//! whether that is all or was cut at a limit, the time, and the violations.
+//!
+//! `CHARTLOCK_EXPLORE=long` explores until everything in scope was seen.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod clock;
+mod credential;
+mod footprint;
+mod model;
+mod mutation;
+mod rules;
+mod scenario;
+mod scenarios;
+mod search;
+mod tap;
+mod turns;
+mod verbs;
+mod verdict;
+
+use scenario::{Scenario, report};
+use scenarios::*;
+
+/// Most executions of one scenario in the short scope.
+const SHORT: u64 = 200;
+const LONG: u64 = 200_000;
+
+fn is_long() -> bool {
+    std::env::var("CHARTLOCK_EXPLORE").is_ok_and(|scope| scope == "long")
+}
+
+/// Explores a family of scenarios under everything that may go wrong.
+fn explore(base: impl Fn() -> Vec<Scenario>) {
+    let most = if is_long() { LONG } else { SHORT };
+    let plain = || base().into_iter().map(move |scenario| scenario.most(most));
+    let mut scope: Vec<Scenario> = plain().collect();
+    for faults in [CRASH, UNKNOWN] {
+        // A few switches at the wrong moment find most of what can be found, sooner.
+        scope.extend(plain().map(|scenario| scenario.faults(faults).bound(1)));
+    }
+    scope.extend(plain().map(|scenario| scenario.endless().bound(2)));
+    if is_long() {
+        scope.extend(plain().map(Scenario::cold));
+        scope.extend(plain().map(Scenario::endless));
+        for faults in [CRASH, UNKNOWN] {
+            scope.extend(plain().map(|scenario| scenario.faults(faults)));
+            scope.extend(plain().map(|scenario| scenario.faults(faults).endless()));
+        }
+    }
+    hold(scope);
+}
+
+fn hold(scope: Vec<Scenario>) {
+    let mut stories = Vec::new();
+    for scenario in scope {
+        if let Some(story) = report(&scenario).violation {
+            stories.push(format!("{}: {story}", scenario.name));
+        }
+    }
+    assert!(stories.is_empty(), "{}", stories.join("\n\n"));
+}
+
+/// A family without transactions, and with.
+macro_rules! families {
+    ($($name:ident, $transactional:ident: $scenarios:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            explore(|| $scenarios);
+        }
+
+        #[test]
+        fn $transactional() {
+            let transactional = || $scenarios.into_iter().map(Scenario::transactional).collect();
+            explore(transactional);
+        }
+    )*};
+}
+
+families! {
+    writers, writers_with_transactions: scenarios(WRITERS);
+    rotations, rotations_with_transactions: scenarios(ROTATIONS);
+    masters, masters_with_transactions: scenarios(MASTERS);
+    erasures, erasures_with_transactions: scenarios(ERASURES);
+    walks, walks_with_transactions: scenarios(WALKS);
+}
+
+#[test]
+fn what_broke_off_before() {
+    explore(|| {
+        let leftovers = scenarios(LEFTOVERS).into_iter();
+        leftovers
+            .map(|scenario| scenario.broken(BEFORE_CURRENT))
+            .collect()
+    });
+}
+
+#[test]
+fn retirements() {
+    explore(|| {
+        let [single, whole] = BEFORE_REMOVAL;
+        let single = scenarios(RETIREMENTS)
+            .into_iter()
+            .map(move |scenario| scenario.broken(single));
+        let whole = scenarios(RETIREMENTS)
+            .into_iter()
+            .map(move |scenario| scenario.transactional().broken(whole));
+        single.chain(whole).collect()
+    });
+}

@@ -1,0 +1,169 @@
+//! Rules left out, one at a time, to see that the explorer notices.
+
+use chartlock::storage::{
+    CommitError, Committed, Expect, Operation, Page, Scan, Storage, StorageError, Stored,
+    Transaction,
+};
+
+/// A rule of the order of writes that is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// Every rule is kept.
+    None,
+    /// `?p` admits anything.
+    EntryUnchecked,
+    /// `?v` admits anything.
+    HeaderUnchecked,
+    /// `?p` comes first, not last.
+    EntryCheckedFirst,
+    /// `put h` replaces whatever stands there.
+    EarlierAny,
+    /// `put h` is skipped.
+    EarlierSkipped,
+    /// `put h` comes after `put r`.
+    EarlierLast,
+    /// `put r` replaces whatever stands there: a lost conflict.
+    CurrentAny,
+    /// `put p` replaces whatever stands there.
+    EntryAny,
+    /// `put v` replaces whatever stands there.
+    HeaderAny,
+    /// Walks and sweeps look at records, not at history.
+    HistoryUnlisted,
+    /// No grace passes before a key is removed.
+    NoGrace,
+    /// What is held in memory never grows old.
+    CachesForEver,
+    /// Unknown outcomes are taken for failures to happen.
+    UnknownIsConflict,
+}
+
+/// A storage that carries out transactions otherwise than it was asked to.
+#[derive(Debug)]
+pub(crate) struct Mutant<S> {
+    pub(crate) inner: S,
+    pub(crate) mutation: Mutation,
+}
+
+impl<S: Storage> Storage for Mutant<S> {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.inner.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        let chart = scan.prefix.len() == 17;
+        if self.mutation == Mutation::HistoryUnlisted && chart && scan.prefix[0] == b'h' {
+            return Ok(Page::default());
+        }
+        self.inner.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        if self.mutation == Mutation::None {
+            return self.inner.commit(transactions);
+        }
+        let (altered, orders): (Vec<_>, Vec<_>) = transactions
+            .iter()
+            .map(|transaction| self.mutation.alter(transaction))
+            .unzip();
+        let results = self.inner.commit(&altered);
+        let results = results.into_iter().zip(orders);
+        results
+            .map(|(result, order)| self.mutation.answer(result, &order))
+            .collect()
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.inner.is_transactional()
+    }
+}
+
+impl Mutation {
+    /// The transaction, and where each of its operations stood before.
+    fn alter(self, transaction: &Transaction) -> (Transaction, Vec<usize>) {
+        let mut operations: Vec<_> = (transaction.operations().iter().cloned())
+            .map(|operation| self.weaken(operation))
+            .enumerate()
+            .collect();
+        match self {
+            Self::EntryCheckedFirst => operations.sort_by_key(|(_, operation)| {
+                !matches!(operation, Operation::Check { key, .. } if key.starts_with(b"p"))
+            }),
+            Self::EarlierLast => {
+                let of_record = operations
+                    .iter()
+                    .filter(|(_, operation)| b"rh".contains(&operation.key()[0]))
+                    .count();
+                if of_record == 2 {
+                    operations.sort_by_key(|(_, operation)| operation.key()[0] == b'h');
+                }
+            }
+            _ => {}
+        }
+        let (order, operations): (Vec<_>, Vec<_>) = operations.into_iter().unzip();
+        (operations.into_iter().collect(), order)
+    }
+
+    fn weaken(self, mut operation: Operation) -> Operation {
+        let class = operation.key()[0];
+        let put = matches!(operation, Operation::Put { .. });
+        if self == Self::EarlierSkipped && put && class == b'h' {
+            return Operation::Check {
+                key: operation.key().to_vec(),
+                expect: Expect::Any,
+            };
+        }
+        match &mut operation {
+            Operation::Check { expect, .. } => {
+                let weak = match self {
+                    Self::EntryUnchecked => class == b'p',
+                    Self::HeaderUnchecked => class == b'v',
+                    _ => false,
+                };
+                if weak {
+                    *expect = Expect::Any;
+                }
+            }
+            Operation::Put { expect, .. } => {
+                let weak = match self {
+                    Self::EarlierAny => class == b'h',
+                    Self::CurrentAny => class == b'r',
+                    Self::EntryAny => class == b'p',
+                    Self::HeaderAny => class == b'v',
+                    _ => false,
+                };
+                if weak {
+                    *expect = Expect::Any;
+                }
+            }
+            Operation::Delete { .. } => {}
+        }
+        operation
+    }
+
+    /// The answer, as if the operations had been carried out in the order asked for.
+    fn answer(
+        self,
+        result: Result<Committed, CommitError>,
+        order: &[usize],
+    ) -> Result<Committed, CommitError> {
+        match result {
+            Ok(mut committed) => {
+                let mut revisions: Vec<_> = order.iter().zip(committed.revisions).collect();
+                revisions.sort_by_key(|(place, _)| **place);
+                committed.revisions = revisions
+                    .into_iter()
+                    .map(|(_, revision)| revision)
+                    .collect();
+                Ok(committed)
+            }
+            Err(CommitError::Conflict { operation }) => Err(CommitError::Conflict {
+                operation: order.get(operation).copied().unwrap_or(operation),
+            }),
+            Err(CommitError::Unknown) if self == Self::UnknownIsConflict => {
+                Err(CommitError::Conflict { operation: 0 })
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The explorer can fail: each rule of the order of writes is left out once, and missed.
+
+use crate::mutation::Mutation;
+use crate::scenario::{Outcome, Scenario, explore, report};
+use crate::scenarios::{BEFORE_CURRENT, CRASH, UNKNOWN};
+use crate::verbs::{Record, Verb, Verb::*};
+
+const X: Record = (0, 0);
+const Y: Record = (0, 1);
+const NEW: Record = (1, 0);
+const ONE: &[Verb] = &[Put(X)];
+
+const PUT_PUT: Scenario = Scenario::new("put, put", ONE, &[&[Put(X)], &[Put(X)]]);
+const ERASE_PUT: Scenario = Scenario::new("erase, put", ONE, &[&[Erase(0)], &[Put(Y)]]);
+const ROTATE_PUT: Scenario = Scenario::new(
+    "rotate patient, put",
+    ONE,
+    &[&[RotatePatient(0)], &[Put(Y)]],
+);
+const ERASE_ROTATE: Scenario = Scenario::new(
+    "erase, rotate patient",
+    ONE,
+    &[&[Erase(0)], &[RotatePatient(0)]],
+);
+const MASTER_NEW: Scenario = Scenario::new(
+    "rotate master, put (new)",
+    ONE,
+    &[&[RotateMaster], &[Put(NEW)]],
+);
+const MASTER_MASTER: Scenario = Scenario::new(
+    "rotate master, rotate master",
+    ONE,
+    &[&[RotateMaster], &[RotateMaster]],
+);
+const PUT_ROTATE_PUT: Scenario = Scenario::new(
+    "put, put rotate patient",
+    ONE,
+    &[&[Put(X)], &[Put(X), RotatePatient(0)]],
+);
+const PUT_AND_ROTATE: Scenario = Scenario::new(
+    "put put, rotate patient",
+    ONE,
+    &[&[Put(X)], &[RotatePatient(0)]],
+);
+
+fn without(mutation: Mutation, scenario: Scenario) -> Outcome {
+    report(&scenario.mutation(mutation).most(50_000))
+}
+
+fn is_missed(mutation: Mutation, scenario: Scenario) {
+    let outcome = without(mutation, scenario);
+    assert!(outcome.violation.is_some(), "{mutation:?} goes unnoticed");
+}
+
+#[test]
+fn the_check_of_the_entry() {
+    is_missed(Mutation::EntryUnchecked, ERASE_PUT);
+    is_missed(Mutation::EntryUnchecked, ROTATE_PUT.transactional());
+    is_missed(Mutation::EntryCheckedFirst, ERASE_PUT);
+}
+
+/// With transactions there is no grace, so nothing else holds a new entry to the header's keys.
+#[test]
+fn the_check_of_the_header() {
+    is_missed(Mutation::HeaderUnchecked, MASTER_NEW.transactional());
+}
+
+/// Without transactions the grace does what `?v` does: it is a second line only.
+#[test]
+fn the_check_of_the_header_beside_a_grace() {
+    for scenario in [MASTER_NEW, MASTER_MASTER] {
+        assert_eq!(without(Mutation::HeaderUnchecked, scenario).violation, None);
+    }
+}
+
+#[test]
+fn the_version_that_moves_aside() {
+    is_missed(Mutation::EarlierSkipped, PUT_PUT);
+    is_missed(Mutation::EarlierLast, PUT_PUT.faults(CRASH));
+    is_missed(Mutation::EarlierAny, PUT_ROTATE_PUT.endless());
+    is_missed(Mutation::HistoryUnlisted, PUT_AND_ROTATE);
+}
+
+#[test]
+fn conflicts() {
+    is_missed(Mutation::CurrentAny, PUT_PUT);
+    is_missed(Mutation::EntryAny, ERASE_ROTATE);
+    is_missed(Mutation::HeaderAny, MASTER_MASTER);
+    is_missed(
+        Mutation::UnknownIsConflict,
+        PUT_PUT.transactional().faults(UNKNOWN),
+    );
+}
+
+#[test]
+fn time() {
+    // A put that goes on replaces what it left under a key that is gone; one that dies does not.
+    is_missed(Mutation::NoGrace, ROTATE_PUT.faults(CRASH));
+    is_missed(Mutation::CachesForEver, ROTATE_PUT.faults(CRASH));
+}
+
+/// What sleep sets leave out cannot differ: every combination of answers is seen with them too.
+#[test]
+fn the_reduction_loses_nothing() {
+    let scenarios = [
+        PUT_PUT,
+        PUT_PUT.broken(BEFORE_CURRENT),
+        PUT_PUT.transactional().faults(UNKNOWN),
+        Scenario::new("put, get", ONE, &[&[Put(X)], &[Get(X)]]),
+        Scenario::new("put, history", ONE, &[&[Put(X)], &[History(X)]]).faults(CRASH),
+    ];
+    for scenario in scenarios {
+        let reduced = explore(&scenario);
+        let whole = explore(&scenario.bound(u32::MAX));
+        assert!(reduced.figures.complete && whole.figures.complete);
+        assert!(reduced.figures.executions <= whole.figures.executions);
+        assert_eq!(reduced.answers, whole.answers);
+    }
+}

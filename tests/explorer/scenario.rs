@@ -1,0 +1,401 @@
+//! Runs one scenario through all its schedules.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use chartlock::storage::{
+    Expect, Faulty, MemoryStorage, Scan, Storage, Transaction, Verdict, Want,
+};
+use chartlock::{Error, Vault, VaultOptions};
+
+use crate::clock::{LoneClock, ProcessClock};
+use crate::credential::Fixed;
+use crate::footprint::Roles;
+use crate::model::{Call, Model};
+use crate::mutation::{Mutant, Mutation};
+use crate::search::{Figures, Search};
+use crate::tap::{Boxed, Marks, Tap, shared};
+use crate::turns::{Faults, Stalls, Turns};
+use crate::verbs::{Verb, open, session};
+use crate::verdict::Remains;
+
+/// Steps before this one belong to the setup.
+pub(crate) const SETUP_STEPS: u64 = 100;
+/// Who does the setup, in the model's eyes.
+const SETUP: usize = 9;
+
+/// What stands before, who does what, and what may go wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) setup: &'static [Verb],
+    /// The last verb of the setup breaks off after so many steps.
+    pub(crate) broken: Option<u64>,
+    pub(crate) processes: &'static [&'static [Verb]],
+    pub(crate) transactional: bool,
+    /// Whether processes hold header and entries in memory from before.
+    pub(crate) warm: bool,
+    pub(crate) faults: Faults,
+    pub(crate) stalls: Stalls,
+    pub(crate) bound: Option<u32>,
+    pub(crate) most: u64,
+    pub(crate) mutation: Mutation,
+}
+
+pub(crate) const NO_FAULTS: Faults = Faults {
+    most: 0,
+    crash: false,
+    unknown: false,
+};
+
+impl Scenario {
+    /// Warm processes on storage without transactions, where nothing goes wrong.
+    pub(crate) const fn new(
+        name: &'static str,
+        setup: &'static [Verb],
+        processes: &'static [&'static [Verb]],
+    ) -> Self {
+        Self {
+            name,
+            setup,
+            broken: None,
+            processes,
+            transactional: false,
+            warm: true,
+            faults: NO_FAULTS,
+            stalls: Stalls::WithinGrace,
+            bound: None,
+            most: u64::MAX,
+            mutation: Mutation::None,
+        }
+    }
+}
+
+/// What came out.
+pub(crate) struct Outcome {
+    pub(crate) figures: Figures,
+    pub(crate) violation: Option<String>,
+    /// Every combination of answers that processes were given.
+    pub(crate) answers: BTreeSet<String>,
+    pub(crate) took: Duration,
+}
+
+/// What stands when processes begin.
+struct Beginning {
+    objects: Vec<(Vec<u8>, Vec<u8>)>,
+    calls: Vec<Call>,
+    retiring: Option<u32>,
+    roles: Roles,
+    patients: BTreeSet<u8>,
+}
+
+impl Beginning {
+    fn new(scenario: &Scenario) -> Self {
+        let memory = Arc::new(MemoryStorage::new());
+        VaultOptions::new()
+            .clock(Arc::new(LoneClock::default()))
+            .create(Arc::clone(&memory), &Fixed)
+            .unwrap();
+        let mut calls = Vec::new();
+        for (index, verb) in scenario.setup.iter().enumerate() {
+            let last = index + 1 == scenario.setup.len();
+            let stop = scenario.broken.filter(|_| last).unwrap_or(u64::MAX);
+            calls.push(prepare(&memory, scenario.transactional, *verb, index, stop));
+        }
+        let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default())).unwrap();
+        let census = vault.key_census().unwrap();
+        let scan = Scan {
+            prefix: b"",
+            after: None,
+            limit: 10_000,
+            want: Want::Values,
+        };
+        let entries = memory.scan(scan).unwrap().entries;
+        let mut roles = Roles::default();
+        for entry in &entries {
+            roles.role(&entry.key);
+        }
+        let verbs = scenario.setup.iter().flat_map(|verb| verb.records());
+        Self {
+            objects: entries
+                .into_iter()
+                .map(|entry| (entry.key, entry.value))
+                .collect(),
+            calls,
+            retiring: (census.masters.iter())
+                .find(|master| !master.active)
+                .map(|master| master.number),
+            roles,
+            patients: verbs.map(|record| record.0).collect(),
+        }
+    }
+
+    fn memory(&self) -> Arc<MemoryStorage> {
+        let memory = MemoryStorage::new();
+        let mut transaction = Transaction::new();
+        for (key, value) in &self.objects {
+            transaction = transaction.put(&key[..], &value[..], Expect::Absent);
+        }
+        memory.commit(&[transaction]).pop().unwrap().unwrap();
+        Arc::new(memory)
+    }
+}
+
+fn prepare(
+    memory: &Arc<MemoryStorage>,
+    transactional: bool,
+    verb: Verb,
+    index: usize,
+    stop: u64,
+) -> Call {
+    let storage = Faulty::new(Boxed(shared(memory, transactional)), move |step, _| {
+        if step < stop {
+            Verdict::Proceed
+        } else {
+            Verdict::Stop
+        }
+    });
+    let vault = open(storage, Arc::new(LoneClock::default())).unwrap();
+    let answer = verb.carry_out(&vault, None, SETUP, index);
+    let at = index as u64 + 1;
+    Call {
+        process: SETUP,
+        index,
+        verb,
+        begun: at,
+        ended: at,
+        answer: (stop == u64::MAX).then_some(answer),
+        looked: Some(at),
+        changed: Some(at),
+    }
+}
+
+/// What a worker is given for one execution, and gives back.
+struct Job {
+    memory: Arc<MemoryStorage>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+/// Goes through the schedules of a scenario, until one violates something.
+pub(crate) fn explore(scenario: &Scenario) -> Outcome {
+    let started = Instant::now();
+    let beginning = Beginning::new(scenario);
+    let processes = scenario.processes.len();
+    let search = Search::new(scenario.bound);
+    let stalls = match scenario.mutation {
+        Mutation::NoGrace => Stalls::Endless,
+        _ => scenario.stalls,
+    };
+    let turns = Arc::new(Turns::new(processes, search, scenario.faults, stalls));
+    let mut violation = None;
+    let mut answers = BTreeSet::new();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..processes)
+            .map(|process| {
+                let (jobs, incoming) = mpsc::channel::<Job>();
+                let (turns, beginning) = (Arc::clone(&turns), &beginning);
+                scope.spawn(move || {
+                    for job in incoming {
+                        let run = || run(scenario, beginning, &turns, process, &job);
+                        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                            std::process::abort();
+                        }
+                    }
+                });
+                jobs
+            })
+            .collect();
+        loop {
+            violation = execute(scenario, &beginning, &turns, &workers, &mut answers);
+            let seen = turns.figures().executions;
+            if violation.is_some() || !turns.advance() || seen >= scenario.most {
+                break;
+            }
+        }
+    });
+    Outcome {
+        figures: turns.figures(),
+        violation,
+        answers,
+        took: started.elapsed(),
+    }
+}
+
+fn execute(
+    scenario: &Scenario,
+    beginning: &Beginning,
+    turns: &Arc<Turns>,
+    workers: &[mpsc::Sender<Job>],
+    answers: &mut BTreeSet<String>,
+) -> Option<String> {
+    let memory = beginning.memory();
+    turns.restart(beginning.roles.clone());
+    let calls: Vec<_> = (workers.iter())
+        .map(|worker| {
+            let calls = Arc::default();
+            let job = Job {
+                memory: Arc::clone(&memory),
+                calls: Arc::clone(&calls),
+            };
+            worker.send(job).unwrap();
+            calls
+        })
+        .collect();
+    if !turns.wait() {
+        return None;
+    }
+    let mut all = beginning.calls.clone();
+    for calls in &calls {
+        all.append(&mut calls.lock().unwrap());
+    }
+    let told: Vec<_> = all.iter().map(|call| &call.answer).collect();
+    answers.insert(format!("{told:?}"));
+    let remains = Remains {
+        memory: &memory,
+        transactional: scenario.transactional,
+        stalls: scenario.stalls,
+        faulty: turns.faulty() || scenario.broken.is_some(),
+        uptime: turns.uptime(),
+        model: Model {
+            calls: &all,
+            stalls: scenario.stalls,
+        },
+    };
+    let violations = remains.violations();
+    (!violations.is_empty()).then(|| story(&violations, turns, &all))
+}
+
+fn story(violations: &[String], turns: &Turns, calls: &[Call]) -> String {
+    let mut story = violations.join("\n");
+    for event in turns.events() {
+        story.push_str(&format!("\n    {event}"));
+    }
+    for call in calls {
+        story.push_str(&format!("\n  {call:?}").replace("46, 46, ", ""));
+    }
+    story
+}
+
+/// One process of one execution.
+fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: usize, job: &Job) {
+    let tap = Tap::new(
+        shared(&job.memory, scenario.transactional),
+        Arc::clone(turns),
+    );
+    let asked = Arc::clone(turns);
+    let storage = Arc::new(Faulty::new(tap, move |_, moment| {
+        asked.judge(process, moment)
+    }));
+    turns.attach(process, Arc::clone(&storage));
+    let mutant = Mutant {
+        inner: Arc::clone(&storage),
+        mutation: scenario.mutation,
+    };
+    let clock = Arc::new(ProcessClock {
+        turns: Arc::clone(turns),
+        process,
+        mutation: scenario.mutation,
+        own: AtomicU64::new(0),
+    });
+    let vault = open(mutant, clock).unwrap();
+    if scenario.warm {
+        warm(&vault, beginning);
+    }
+    storage.inner().take_marks();
+    for (index, verb) in scenario.processes[process].iter().enumerate() {
+        if !turns.begin(process, verb.reads()) {
+            break;
+        }
+        let begun = turns.step();
+        let answer = verb.carry_out(&vault, beginning.retiring, process, index);
+        let Marks { looked, changed } = storage.inner().take_marks();
+        let dead = turns.is_dead(process);
+        job.calls.lock().unwrap().push(Call {
+            process,
+            index,
+            verb: *verb,
+            begun,
+            ended: if dead { u64::MAX } else { turns.step() },
+            answer: (!dead).then_some(answer),
+            looked,
+            changed,
+        });
+        if dead {
+            break;
+        }
+    }
+    drop(vault);
+    turns.end(process);
+}
+
+fn warm(vault: &Vault, beginning: &Beginning) {
+    for patient in &beginning.patients {
+        match session(vault).get(&crate::verbs::id((*patient, 0))) {
+            Ok(_) | Err(Error::Erased) => {}
+            Err(error) => panic!("warming up failed: {error:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures {
+            executions,
+            pruned,
+            depth,
+            faulty,
+            operations,
+            complete,
+        } = &self.figures;
+        write!(
+            f,
+            "{executions:>8} {pruned:>8} {depth:>5} {faulty:>8} {:>4} {:>3} {:>6.1}s",
+            operations.len(),
+            if *complete { "all" } else { "cut" },
+            self.took.as_secs_f64(),
+        )
+    }
+}
+
+/// Explores, and says what it saw even where tests are quiet.
+pub(crate) fn report(scenario: &Scenario) -> Outcome {
+    let outcome = explore(scenario);
+    let mode = if scenario.transactional { "tx" } else { "op" };
+    let temper = if scenario.warm { "warm" } else { "cold" };
+    let faults = match scenario.faults {
+        Faults { most: 0, .. } => "-".to_owned(),
+        Faults {
+            most,
+            crash,
+            unknown,
+        } => format!(
+            "{most}{}{}",
+            if crash { "c" } else { "" },
+            if unknown { "u" } else { "" }
+        ),
+    };
+    let stalls = match scenario.stalls {
+        Stalls::WithinGrace => "grace",
+        Stalls::Endless => "endless",
+    };
+    let bound = scenario
+        .bound
+        .map_or("-".to_owned(), |bound| bound.to_string());
+    let violation = if outcome.violation.is_some() {
+        "VIOLATION"
+    } else {
+        "0"
+    };
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(
+        out,
+        "{:<34} {mode} {temper} {faults:<3} {stalls:<7} {bound:<2} {outcome} {violation}",
+        scenario.name
+    );
+    outcome
+}

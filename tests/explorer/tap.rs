@@ -1,0 +1,109 @@
+//! Between the faults and the shared storage: sees what really happened, and when.
+
+use std::sync::{Arc, Mutex};
+
+use chartlock::storage::{
+    CommitError, Committed, MemoryStorage, Operation, Page, PerOperation, Scan, Storage,
+    StorageError, Stored, Transaction,
+};
+
+use crate::turns::Turns;
+
+/// The storage that processes share, as transactional as the scenario wants it.
+pub(crate) fn shared(memory: &Arc<MemoryStorage>, transactional: bool) -> Box<dyn Storage> {
+    if transactional {
+        Box::new(Arc::clone(memory))
+    } else {
+        Box::new(PerOperation::new(Arc::clone(memory)))
+    }
+}
+
+/// When the verb that a process is at first looked at a patient entry, and last changed one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Marks {
+    pub(crate) looked: Option<u64>,
+    pub(crate) changed: Option<u64>,
+}
+
+/// What passes between one process and the storage.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    inner: Box<dyn Storage>,
+    turns: Arc<Turns>,
+    marks: Mutex<Marks>,
+}
+
+impl Tap {
+    pub(crate) fn new(inner: Box<dyn Storage>, turns: Arc<Turns>) -> Self {
+        Self {
+            inner,
+            turns,
+            marks: Mutex::new(Marks::default()),
+        }
+    }
+
+    /// What was marked since the last call.
+    pub(crate) fn take_marks(&self) -> Marks {
+        std::mem::take(&mut *self.marks.lock().unwrap())
+    }
+}
+
+impl Storage for Tap {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        if keys.iter().any(|key| key.starts_with(b"p")) {
+            let step = self.turns.step();
+            self.marks.lock().unwrap().looked.get_or_insert(step);
+        }
+        self.inner.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        self.inner.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let results = self.inner.commit(transactions);
+        for (transaction, result) in transactions.iter().zip(&results) {
+            if let Err(error) = result {
+                self.turns.remark(match error {
+                    CommitError::Conflict { .. } => " (conflict)",
+                    _ => " (fails)",
+                });
+                continue;
+            }
+            let changes = transaction.operations().iter().any(|operation| {
+                matches!(operation, Operation::Put { key, .. } if key.starts_with(b"p"))
+            });
+            if changes {
+                self.marks.lock().unwrap().changed = Some(self.turns.step());
+            }
+        }
+        results
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.inner.is_transactional()
+    }
+}
+
+/// A boxed storage as a storage.
+#[derive(Debug)]
+pub(crate) struct Boxed(pub(crate) Box<dyn Storage>);
+
+impl Storage for Boxed {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.0.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        self.0.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        self.0.commit(transactions)
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.0.is_transactional()
+    }
+}

@@ -1,0 +1,187 @@
+//! What processes do, and what they were told.
+
+use chartlock::storage::Storage;
+use chartlock::{Actor, Document, Error, Expected, Purpose, RecordId, Session, Subject, Vault};
+
+/// A record, by its patient and a number.
+pub(crate) type Record = (u8, u8);
+
+/// Something that a process does to a vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Put(Record),
+    /// Beyond the inline limit.
+    PutLarge(Record),
+    PutIf(Record, Expected),
+    PutMany(&'static [Record]),
+    Remove(Record),
+    Get(Record),
+    GetVersion(Record, u64),
+    History(Record),
+    List(u8),
+    RotatePatient(u8),
+    Reencrypt(u8),
+    RotateMaster,
+    /// Retires the master key that the setup left behind.
+    RetireMaster,
+    Erase(u8),
+    Readmit(u8),
+}
+
+/// What a put, or several, were told: a version, or nothing to retract.
+pub(crate) type Written = Vec<(Record, Result<Option<u64>, Error>)>;
+
+/// What a verb answered.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    Written(Written),
+    /// A version with its content, none for what a reader is told is not there.
+    Read(Record, Option<(u64, Vec<u8>)>),
+    /// How many versions.
+    History(Record, usize),
+    Listed(u8, Vec<String>),
+    /// A rotation, and what it found in its way: blocking and orphaned.
+    Renewed(u64, u64),
+    Done,
+    Failed(Error),
+}
+
+pub(crate) fn subject(patient: u8) -> Subject {
+    Subject::patient(&format!("P{patient}")).unwrap()
+}
+
+pub(crate) fn name((_, number): Record) -> String {
+    format!("R{number}")
+}
+
+pub(crate) fn id(record: Record) -> RecordId {
+    RecordId::patient(&format!("P{}", record.0), &name(record)).unwrap()
+}
+
+/// What a put writes: told apart by who wrote it, which verb of that process it was, and where.
+pub(crate) fn content(process: usize, index: usize, record: Record, large: bool) -> Vec<u8> {
+    let mut content = format!("{process}/{index}/{record:?}").into_bytes();
+    if large {
+        content.resize(64 * 1024 + 1, b'.');
+    }
+    content
+}
+
+pub(crate) fn session(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("explorer").unwrap(), Purpose::Treatment)
+}
+
+impl Verb {
+    /// Whether its answer depends on what was acknowledged before it began.
+    pub(crate) fn reads(self) -> bool {
+        matches!(
+            self,
+            Self::Get(_) | Self::GetVersion(..) | Self::History(_) | Self::List(_)
+        )
+    }
+
+    /// The records that it writes.
+    pub(crate) fn records(self) -> Vec<Record> {
+        match self {
+            Self::Put(record)
+            | Self::PutLarge(record)
+            | Self::PutIf(record, _)
+            | Self::Remove(record) => vec![record],
+            Self::PutMany(records) => records.to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn carry_out(
+        self,
+        vault: &Vault,
+        retiring: Option<u32>,
+        process: usize,
+        index: usize,
+    ) -> Answer {
+        let session = session(vault);
+        let content = |record, large| content(process, index, record, large);
+        let written = |record, outcome| Answer::Written(vec![(record, outcome)]);
+        let answer = match self {
+            Self::Put(record) => {
+                let put = session.put(&id(record), &content(record, false));
+                return written(record, put.map(Some));
+            }
+            Self::PutLarge(record) => {
+                let put = session.put(&id(record), &content(record, true));
+                return written(record, put.map(Some));
+            }
+            Self::PutIf(record, expected) => {
+                let put = session.put_if(&id(record), expected, &content(record, false));
+                return written(record, put.map(Some));
+            }
+            Self::Remove(record) => return written(record, session.remove(&id(record))),
+            Self::PutMany(records) => put_many(&session, records, &content),
+            Self::Get(record) => session.get(&id(record)).map(|found| {
+                let found = found.map(|found| (found.version(), found.to_vec()));
+                Answer::Read(record, found)
+            }),
+            Self::GetVersion(record, version) => {
+                session.get_version(&id(record), version).map(|found| {
+                    let found = found.map(|found| (found.version(), found.to_vec()));
+                    Answer::Read(record, found)
+                })
+            }
+            Self::History(record) => (session.history(&id(record)))
+                .map(|versions| Answer::History(record, versions.len())),
+            Self::List(patient) => list(&session, patient),
+            Self::RotatePatient(patient) => vault
+                .rotate_patient_key(&subject(patient))
+                .map(|report| Answer::Renewed(report.blocking, report.orphaned)),
+            Self::Reencrypt(patient) => vault
+                .reencrypt_patient(&subject(patient))
+                .map(|report| Answer::Renewed(report.blocking, report.orphaned)),
+            Self::RotateMaster => (vault.rotate_master_key())
+                .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
+            Self::RetireMaster => vault
+                .retire_master_key(retiring.unwrap())
+                .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
+            Self::Erase(patient) => {
+                (session.erase_patient(&subject(patient))).map(|_| Answer::Done)
+            }
+            Self::Readmit(patient) => {
+                (session.readmit_patient(&subject(patient))).map(|()| Answer::Done)
+            }
+        };
+        answer.unwrap_or_else(Answer::Failed)
+    }
+}
+
+fn put_many(
+    session: &Session<'_>,
+    records: &[Record],
+    content: &dyn Fn(Record, bool) -> Vec<u8>,
+) -> Result<Answer, Error> {
+    let ids: Vec<_> = records.iter().map(|record| id(*record)).collect();
+    let contents: Vec<_> = records
+        .iter()
+        .map(|record| content(*record, false))
+        .collect();
+    let documents = contents.iter().map(Document::from);
+    let outcomes = session.put_many(ids.iter().zip(documents))?;
+    let outcomes = outcomes.into_iter().map(|outcome| outcome.map(Some));
+    Ok(Answer::Written(
+        records.iter().copied().zip(outcomes).collect(),
+    ))
+}
+
+fn list(session: &Session<'_>, patient: u8) -> Result<Answer, Error> {
+    let infos = session.list(&subject(patient))?;
+    let names = infos.map(|info| info.map(|info| info.name().to_owned()));
+    Ok(Answer::Listed(patient, names.collect::<Result<_, _>>()?))
+}
+
+/// Opens a vault with a credential that costs nothing.
+pub(crate) fn open(
+    storage: impl Storage + 'static,
+    clock: std::sync::Arc<dyn chartlock::internals::clock::Clock>,
+) -> Result<Vault, Error> {
+    chartlock::VaultOptions::new()
+        .clock(clock)
+        .open(storage, &crate::credential::Fixed)
+}
