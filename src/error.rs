@@ -227,7 +227,9 @@ pub enum StorageError {
     #[error("an earlier write failed; open the storage again before going on")]
     Stopped,
     /// A key, value or transaction exceeds what the backend can hold.
-    #[error("the storage cannot hold an object of this size")]
+    #[error(
+        "the storage cannot hold an object of this size; store it in parts, or use another storage"
+    )]
     TooLarge,
 }
 
