@@ -17,7 +17,12 @@ mod stage;
 
 mod contention;
 mod erasure;
+mod headers;
+mod input;
+mod medium;
 mod model;
+mod repeats;
 mod rotation;
+mod secrets;
 mod tamper;
 mod verbs;

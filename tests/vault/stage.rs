@@ -22,8 +22,8 @@ pub(crate) struct Stage {
     /// Tests that go through all steps of a verb take each so many-th where that takes long, or says
     /// nothing that another storage has not said.
     pub(crate) stride: usize,
-    /// Kept until the storage above it is closed.
-    _directory: Option<tempfile::TempDir>,
+    /// Where its files are; kept until the storage above it is closed.
+    pub(crate) directory: Option<tempfile::TempDir>,
 }
 
 impl Stage {
@@ -32,7 +32,7 @@ impl Stage {
             storage: Arc::new(storage),
             suite: Suite::Aes256Gcm,
             stride: 1,
-            _directory: None,
+            directory: None,
         }
     }
 
@@ -67,7 +67,7 @@ impl Stage {
         let storage = chartlock::storage::FileStorage::open(directory.path().join("vault"));
         Self {
             stride: 5,
-            _directory: Some(directory),
+            directory: Some(directory),
             ..Self::new(storage.unwrap())
         }
     }

@@ -1,0 +1,241 @@
+//! The header: rolled back, lost, restored, and who can open it.
+
+use chartlock::{Error, RecoveryKit, Vault};
+
+use crate::common::Fixed;
+use crate::model::{small_clinic, smaller_clinic};
+use crate::raw;
+use crate::stage::{Stage, record, session, subject};
+
+everywhere!(
+    rolled_back,
+    rolled_back_behind_a_master_rotation,
+    restored,
+    a_stale_kit,
+    a_foreign_kit,
+    slots,
+    the_root_key_changes,
+);
+
+fn open(stage: &Stage, credential: u8) -> Result<Vault, Error> {
+    stage.options().open(stage.shared(), &Fixed(credential))
+}
+
+fn rolled_back(stage: &Stage) {
+    let vault = stage.create();
+    let mut model = smaller_clinic(&vault);
+    let old = raw::header_value(&stage.storage);
+    vault.add_slot(&Fixed(2)).unwrap();
+    // Entries of now name the generation of the newer header.
+    for patient in ["MRN-1", "MRN-2"] {
+        vault.rotate_patient_key(&subject(patient)).unwrap();
+    }
+    let newer = raw::header_value(&stage.storage);
+    raw::put(&stage.storage, b"v", &old);
+    let before = raw::objects(&stage.storage);
+    assert_eq!(vault.slots().unwrap_err(), Error::HeaderRolledBack);
+    let behind = open(stage, 1).unwrap();
+    let id = record("MRN-1", "Observation/amended");
+    assert_eq!(
+        session(&behind).get(&id).unwrap_err(),
+        Error::HeaderRolledBack
+    );
+    assert_eq!(
+        session(&behind).put(&id, b"x"),
+        Err(Error::HeaderRolledBack)
+    );
+    assert!(raw::objects(&stage.storage) == before);
+
+    let options = stage.options();
+    let vault = options.open_rolled_back(stage.shared(), &Fixed(1)).unwrap();
+    model.verify(&vault);
+    let chart = session(&vault);
+    assert_eq!(chart.put(&id, b"x"), Err(Error::ReadOnly));
+    assert_eq!(chart.remove(&id), Err(Error::ReadOnly));
+    assert_eq!(chart.erase_patient(id.subject()), Err(Error::ReadOnly));
+    assert_eq!(vault.rotate_master_key().unwrap_err(), Error::ReadOnly);
+    assert_eq!(vault.reencrypt().unwrap_err(), Error::ReadOnly);
+    assert_eq!(vault.add_slot(&Fixed(3)).unwrap_err(), Error::ReadOnly);
+    assert!(raw::objects(&stage.storage) == before);
+    vault.make_writable().unwrap();
+    vault.make_writable().unwrap();
+    model.put(&chart, &id, b"after");
+    assert_eq!(vault.slots().unwrap().len(), 1);
+    model.verify(&vault);
+    model.verify(&stage.open());
+    vault.rotate_patient_key(id.subject()).unwrap();
+    // The header that was lost is the old one from now on.
+    raw::put(&stage.storage, b"v", &newer);
+    assert_eq!(vault.slots().unwrap_err(), Error::HeaderRolledBack);
+    let late = open(stage, 2).unwrap();
+    assert_eq!(
+        session(&late).get(&id).unwrap_err(),
+        Error::HeaderRolledBack
+    );
+}
+
+fn rolled_back_behind_a_master_rotation(stage: &Stage) {
+    let vault = stage.create();
+    let model = smaller_clinic(&vault);
+    let old = raw::header_value(&stage.storage);
+    vault.rotate_master_key().unwrap();
+    let new = raw::header_value(&stage.storage);
+    raw::put(&stage.storage, b"v", &old);
+    let id = record("MRN-1", "Observation/amended");
+    for vault in [
+        open(stage, 1).unwrap(),
+        stage
+            .options()
+            .open_rolled_back(stage.shared(), &Fixed(1))
+            .unwrap(),
+    ] {
+        assert_eq!(
+            session(&vault).get(&id).unwrap_err(),
+            Error::UnknownMasterKey
+        );
+        assert_eq!(vault.key_census().unwrap().unreadable_entries, 2);
+    }
+    // A chart whose key is merely unknown is never begun anew.
+    let vault = open(stage, 1).unwrap();
+    assert_eq!(session(&vault).put(&id, b"x"), Err(Error::UnknownMasterKey));
+    raw::put(&stage.storage, b"v", &new);
+    model.verify(&stage.open());
+}
+
+fn restored(stage: &Stage) {
+    let vault = stage.create();
+    let model = small_clinic(&vault);
+    let kit = vault.recovery_kit().unwrap();
+    let kit = RecoveryKit::from_bytes(kit.as_bytes()).unwrap();
+    let restore = |credential| kit.restore(&stage.storage, &Fixed(credential));
+    let whole = raw::objects(&stage.storage);
+    assert_eq!(restore(1), Err(Error::HeaderPresent));
+    assert_eq!(restore(2), Err(Error::WrongKey));
+    assert!(raw::objects(&stage.storage) == whole);
+    let lost = |damaged: Option<&[u8]>| match damaged {
+        None => raw::delete(&stage.storage, b"v"),
+        Some(value) => raw::put(&stage.storage, b"v", value),
+    };
+    let mut flipped = whole[&b"v"[..]].clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [None, Some(&b"garbage"[..]), Some(&[]), Some(&flipped)] {
+        lost(damaged);
+        assert_eq!(restore(2), Err(Error::WrongKey));
+        let opened = open(stage, 1);
+        assert!(opened.is_err());
+        restore(1).unwrap();
+        assert!(raw::objects(&stage.storage) == whole);
+        model.verify(&stage.open());
+    }
+    for garbage in [&b""[..], b"no kit", &kit.as_bytes()[1..]] {
+        assert_eq!(RecoveryKit::from_bytes(garbage), Err(Error::Malformed));
+    }
+}
+
+fn a_stale_kit(stage: &Stage) {
+    let vault = stage.create();
+    let model = smaller_clinic(&vault);
+    let stale = vault.recovery_kit().unwrap();
+    assert!(vault.rotate_master_key().unwrap().recovery_kits_stale);
+    let fresh = vault.recovery_kit().unwrap();
+    raw::delete(&stage.storage, b"v");
+    stale.restore(&stage.storage, &Fixed(1)).unwrap();
+    let vault = stage.open();
+    let got = session(&vault).get(&record("MRN-1", "Observation/amended"));
+    assert_eq!(got.unwrap_err(), Error::UnknownMasterKey);
+    raw::delete(&stage.storage, b"v");
+    fresh.restore(&stage.storage, &Fixed(1)).unwrap();
+    model.verify(&stage.open());
+}
+
+fn a_foreign_kit(stage: &Stage) {
+    smaller_clinic(&stage.create());
+    let foreign = Stage::memory();
+    let kit = foreign.create().recovery_kit().unwrap();
+    raw::delete(&stage.storage, b"v");
+    let before = raw::objects(&stage.storage);
+    let restored = kit.restore(&stage.storage, &Fixed(1));
+    // A number of its own that it does not know is all that the kit can tell of these entries.
+    let opened = restored.is_ok().then(|| stage.open());
+    match opened {
+        None => {
+            assert_eq!(restored, Err(Error::ForeignKit));
+            assert!(raw::objects(&stage.storage) == before);
+        }
+        Some(vault) => {
+            let got = session(&vault)
+                .subjects()
+                .unwrap()
+                .collect::<Result<Vec<_>, _>>();
+            assert_eq!(got.unwrap_err(), Error::UnknownMasterKey);
+        }
+    }
+}
+
+fn slots(stage: &Stage) {
+    let vault = stage.create();
+    let model = smaller_clinic(&vault);
+    let [first] = vault.slots().unwrap()[..] else {
+        panic!("one slot");
+    };
+    assert_eq!(vault.remove_slot(first.id), Err(Error::LastSlot));
+    let second = vault.add_slot(&Fixed(2)).unwrap();
+    assert_eq!(vault.slots().unwrap().len(), 2);
+    model.verify(&open(stage, 2).unwrap());
+    vault.replace_slot(second, &Fixed(3)).unwrap();
+    assert_eq!(open(stage, 2).unwrap_err(), Error::WrongKey);
+    model.verify(&open(stage, 3).unwrap());
+    vault.remove_slot(first.id).unwrap();
+    assert_eq!(open(stage, 1).unwrap_err(), Error::WrongKey);
+    for gone in [first.id, second.wrapping_add(1)] {
+        assert_eq!(vault.remove_slot(gone), Err(Error::NoSuchSlot));
+        assert_eq!(vault.replace_slot(gone, &Fixed(9)), Err(Error::NoSuchSlot));
+    }
+    for credential in 10..25 {
+        vault.add_slot(&Fixed(credential)).unwrap();
+    }
+    let before = raw::header_value(&stage.storage);
+    assert_eq!(vault.add_slot(&Fixed(99)), Err(Error::TooManySlots));
+    assert!(raw::header_value(&stage.storage) == before);
+    for credential in [3, 10, 24] {
+        model.verify(&open(stage, credential).unwrap());
+    }
+    // No master key was touched, so what other processes hold stays good.
+    model.verify(&vault);
+}
+
+fn the_root_key_changes(stage: &Stage) {
+    let vault = stage.create();
+    let model = smaller_clinic(&vault);
+    let second = vault.add_slot(&Fixed(2)).unwrap();
+    let third = vault.add_slot(&Fixed(3)).unwrap();
+    let other = open(stage, 2).unwrap();
+    let kit = vault.recovery_kit().unwrap();
+    let before = raw::objects(&stage.storage);
+    let lost = vault.rotate_root_key(&[&Fixed(1), &Fixed(2)], &[]);
+    assert_eq!(lost.unwrap_err(), Error::SlotsWouldBeLost);
+    let nobody = vault.rotate_root_key(&[&Fixed(1), &Fixed(2), &Fixed(9)], &[third]);
+    assert_eq!(nobody.unwrap_err(), Error::WrongKey);
+    let gone = vault.rotate_root_key(&[&Fixed(1)], &[second, third, third ^ second ^ 1]);
+    assert!(gone.is_err());
+    assert!(raw::objects(&stage.storage) == before);
+    let report = vault
+        .rotate_root_key(&[&Fixed(1), &Fixed(2)], &[third])
+        .unwrap();
+    assert_eq!((report.slots_kept, report.slots_dropped), (2, 1));
+    assert!(report.recovery_kits_stale && !report.purge_deferred);
+    assert_eq!(open(stage, 3).unwrap_err(), Error::WrongKey);
+    for credential in [1, 2] {
+        model.verify(&open(stage, credential).unwrap());
+    }
+    model.verify(&vault);
+    // Another process learns it at its next look at the header.
+    assert_eq!(other.slots().unwrap_err(), Error::RootKeyChanged);
+    assert_eq!(
+        other.rotate_master_key().unwrap_err(),
+        Error::RootKeyChanged
+    );
+    // What it does not undo: who left still opens a copy of the header from before.
+    raw::put(&stage.storage, b"v", kit.as_bytes());
+    model.verify(&open(stage, 3).unwrap());
+}

@@ -1,0 +1,329 @@
+//! Bad input, one thing at a time: a typed error, and storage as it was.
+
+use chartlock::keys::{Cost, Credential, Passphrase};
+use chartlock::storage::{Moment, StorageError, Verdict};
+use chartlock::{Actor, Error, Expected, RecordId, Subject, Suite, Vault};
+
+use crate::common::Fixed;
+use crate::model::{small_clinic, smaller_clinic};
+use crate::raw;
+use crate::stage::{Stage, content, record, session, subject};
+
+everywhere!(
+    hostile_names_are_names,
+    wrong_credentials,
+    opened_and_created_in_the_wrong_place,
+    damaged_headers,
+    foreign_objects,
+    a_locked_vault,
+    a_storage_that_refuses,
+);
+
+fn passphrase(text: impl Into<Vec<u8>>) -> Passphrase {
+    let cheap = Cost {
+        memory_kib: 8 * 1024,
+        passes: 1,
+        lanes: 1,
+    };
+    Passphrase::new(text).with_cost(cheap)
+}
+
+#[test]
+fn names_out_of_bounds() {
+    let long = |bytes: usize| "n".repeat(bytes);
+    let refused = [
+        "",
+        "\0",
+        "a\0b",
+        "a\nb",
+        "\r",
+        "\u{7f}",
+        "\u{85}",
+        "tab\t",
+        "\u{1b}[31m",
+    ];
+    for text in refused
+        .iter()
+        .map(|text| (*text).to_owned())
+        .chain([long(1025)])
+    {
+        assert_eq!(Subject::patient(&text).unwrap_err(), Error::InvalidId);
+        assert_eq!(Subject::practice(&text).unwrap_err(), Error::InvalidId);
+        assert_eq!(
+            RecordId::patient("MRN-1", &text).unwrap_err(),
+            Error::InvalidId
+        );
+        assert_eq!(
+            RecordId::patient(&text, "name").unwrap_err(),
+            Error::InvalidId
+        );
+        assert_eq!(Actor::new(&text).unwrap_err(), Error::InvalidId);
+    }
+    assert!(Subject::patient(&long(255)).is_ok() && Actor::new(&long(255)).is_ok());
+    assert_eq!(Subject::patient(&long(256)).unwrap_err(), Error::InvalidId);
+    assert_eq!(Actor::new(&long(256)).unwrap_err(), Error::InvalidId);
+    assert!(RecordId::patient("MRN-1", &long(1024)).is_ok());
+    // Bytes count, not characters.
+    assert!(Subject::patient(&"é".repeat(127)).is_ok());
+    assert_eq!(
+        Subject::patient(&"é".repeat(128)).unwrap_err(),
+        Error::InvalidId
+    );
+}
+
+fn hostile_names_are_names(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    let (identifier, name) = ("i".repeat(255), "n".repeat(1024));
+    let hostile = [
+        "../../../etc/passwd",
+        "..",
+        ".",
+        "/",
+        "C:\\con",
+        "a/b",
+        "%00",
+        "' OR 1=1 --",
+        "\u{202e}gnp.exe",
+        "\u{200b}",
+        "\u{feff}",
+        "e\u{301}\u{301}\u{301}",
+        "👩‍⚕️",
+        " ",
+        "  ",
+        "null",
+        "v",
+        "p",
+        "r",
+        &identifier,
+    ];
+    for (index, text) in hostile.iter().enumerate() {
+        let id = record(text, text);
+        assert_eq!(chart.put(&id, &[index as u8]), Ok(1));
+    }
+    for (index, text) in hostile.iter().enumerate() {
+        assert_eq!(
+            chart.get(&record(text, text)).unwrap().unwrap()[..],
+            [index as u8]
+        );
+        let names = chart.list(&subject(text)).unwrap();
+        let names: Vec<_> = names.map(|info| info.unwrap().name().to_owned()).collect();
+        assert_eq!(names, [*text]);
+    }
+    assert_eq!(chart.put(&record("MRN-1", &name), b"x"), Ok(1));
+    assert_eq!(chart.subjects().unwrap().count(), hostile.len() + 1);
+    // Nothing of them is in the keys: each is a letter and random-looking bytes of one length.
+    for key in raw::objects(&stage.storage)
+        .keys()
+        .filter(|key| key[..] != b"v"[..])
+    {
+        assert!(matches!((key[0], key.len()), (b'p', 17) | (b'r', 33)));
+    }
+}
+
+fn wrong_credentials(stage: &Stage) {
+    let right = passphrase("right");
+    let vault = stage.options().create(stage.shared(), &right).unwrap();
+    smaller_clinic(&vault);
+    let before = raw::objects(&stage.storage);
+    let open = |credential: &dyn Credential| stage.options().open(stage.shared(), credential);
+    assert_eq!(open(&passphrase("wrong")).unwrap_err(), Error::WrongKey);
+    assert_eq!(open(&passphrase("Right")).unwrap_err(), Error::WrongKey);
+    assert_eq!(open(&Fixed(1)).unwrap_err(), Error::WrongKey);
+    assert_eq!(open(&passphrase("")).unwrap_err(), Error::InvalidPassphrase);
+    let long = "p".repeat(1025);
+    assert_eq!(
+        open(&passphrase(long)).unwrap_err(),
+        Error::InvalidPassphrase
+    );
+    assert!(raw::objects(&stage.storage) == before);
+    assert!(open(&right).is_ok());
+    assert!(
+        raw::objects(&stage.storage) == before,
+        "opening wrote something"
+    );
+}
+
+fn opened_and_created_in_the_wrong_place(stage: &Stage) {
+    let open = || stage.options().open(stage.shared(), &Fixed(1));
+    let create = |credential: &dyn Credential| stage.options().create(stage.shared(), credential);
+    assert_eq!(open().unwrap_err(), Error::NoVault);
+    assert_eq!(
+        create(&passphrase("")).unwrap_err(),
+        Error::InvalidPassphrase
+    );
+    assert!(raw::objects(&stage.storage).is_empty());
+    let model = smaller_clinic(&create(&Fixed(1)).unwrap());
+    let before = raw::objects(&stage.storage);
+    assert_eq!(create(&Fixed(1)).unwrap_err(), Error::NotEmpty);
+    assert!(raw::objects(&stage.storage) == before);
+    model.verify(&open().unwrap());
+    // Not even where only the header is gone.
+    raw::delete(&stage.storage, b"v");
+    assert_eq!(create(&Fixed(1)).unwrap_err(), Error::NotEmpty);
+    assert_eq!(open().unwrap_err(), Error::NoVault);
+}
+
+fn damaged_headers(stage: &Stage) {
+    let right = passphrase("right");
+    let model = smaller_clinic(&stage.options().create(stage.shared(), &right).unwrap());
+    let header = raw::header_value(&stage.storage);
+    let open = |value: &[u8]| {
+        raw::put(&stage.storage, b"v", value);
+        let before = raw::objects(&stage.storage);
+        let error = stage.options().open(stage.shared(), &right).unwrap_err();
+        assert!(raw::objects(&stage.storage) == before);
+        error
+    };
+    for length in (0..header.len()).step_by(stage.stride) {
+        assert_eq!(open(&header[..length]), Error::Malformed);
+    }
+    assert_eq!(open(&[&header[..], b"\0"].concat()), Error::Malformed);
+    for garbage in [&[0; 400][..], &[0xff; 400], b"PK\x03\x04", &content(1, 700)] {
+        assert_eq!(open(garbage), Error::Malformed);
+    }
+    let with = |at: usize, bytes: &[u8]| {
+        let mut altered = header.clone();
+        altered[at..at + bytes.len()].copy_from_slice(bytes);
+        altered
+    };
+    assert_eq!(
+        open(&with(8, &[2, 0])),
+        Error::Unsupported,
+        "a newer format"
+    );
+    assert_eq!(open(&with(10, &[9])), Error::Unsupported, "a newer suite");
+    // The slot stands at 36: kind, id, length, then memory, passes and lanes. Costs that nobody
+    // could have chosen are not even tried: this would take a terabyte, or years.
+    let planted = [
+        (44, u32::MAX),
+        (44, 0),
+        (44, 8 * 1024 - 1),
+        (44, 1024 * 1024 + 1),
+        (48, 0),
+        (48, 17),
+        (48, u32::MAX),
+        (52, 0),
+        (52, 17),
+        (52, u32::MAX),
+    ];
+    for (at, number) in planted {
+        assert_eq!(open(&with(at, &number.to_le_bytes())), Error::WrongKey);
+    }
+    raw::put(&stage.storage, b"v", &header);
+    model.verify(&stage.options().open(stage.shared(), &right).unwrap());
+}
+
+fn foreign_objects(stage: &Stage) {
+    let vault = stage.create();
+    let model = smaller_clinic(&vault);
+    // Kept free by the design: carried, never touched.
+    let free: Vec<_> = b"xqgalj".iter().map(|class| vec![*class; 33]).collect();
+    for key in &free {
+        raw::put(&stage.storage, key, b"of a newer release");
+    }
+    model.verify(&vault);
+    assert_eq!(vault.rotate_master_key().unwrap().entries_blocking, 0);
+    assert_eq!(vault.reencrypt().unwrap().blocking, 0);
+    session(&vault).erase_patient(&subject("MRN-2")).unwrap();
+    let after = raw::objects(&stage.storage);
+    assert!(free.iter().all(|key| after[key] == b"of a newer release"));
+}
+
+fn a_locked_vault(stage: &Stage) {
+    let vault = stage.create();
+    let model = small_clinic(&vault);
+    let chart = session(&vault);
+    let id = record("MRN-1", "Observation/amended");
+    let patient = subject("MRN-1");
+    chart.get(&id).unwrap();
+    let listing = chart.list(&patient).unwrap();
+    vault.lock();
+    let before = raw::objects(&stage.storage);
+    let locked = Error::Locked;
+    assert_eq!(chart.get(&id).unwrap_err(), locked);
+    assert_eq!(chart.get_version(&id, 1).unwrap_err(), locked);
+    assert_eq!(chart.history(&id).unwrap_err(), locked);
+    assert_eq!(
+        chart.list(&patient).map(Iterator::count).unwrap_err(),
+        locked
+    );
+    assert_eq!(chart.subjects().map(Iterator::count).unwrap_err(), locked);
+    assert_eq!(chart.put(&id, b"x"), Err(locked.clone()));
+    assert_eq!(
+        chart.put_if(&id, Expected::Absent, b"x"),
+        Err(locked.clone())
+    );
+    assert_eq!(
+        chart.put_many([(&id, b"x".into())]).unwrap(),
+        [Err(locked.clone())]
+    );
+    assert_eq!(chart.remove(&id), Err(locked.clone()));
+    assert_eq!(chart.erase_patient(&patient), Err(locked.clone()));
+    assert_eq!(chart.readmit_patient(&patient), Err(locked.clone()));
+    assert_eq!(vault.rotate_master_key().unwrap_err(), locked);
+    assert_eq!(vault.rotate_patient_key(&patient).unwrap_err(), locked);
+    assert_eq!(vault.reencrypt().unwrap_err(), locked);
+    assert_eq!(vault.retire_master_key(1).unwrap_err(), locked);
+    assert_eq!(vault.key_census().unwrap_err(), locked);
+    assert_eq!(vault.slots().unwrap_err(), locked);
+    assert_eq!(vault.add_slot(&Fixed(2)).unwrap_err(), locked);
+    assert_eq!(
+        vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap_err(),
+        locked
+    );
+    assert_eq!(vault.recovery_kit().unwrap_err(), locked);
+    drop(listing);
+    assert!(raw::objects(&stage.storage) == before);
+    model.verify(&stage.open());
+}
+
+/// Full, read-only or broken, at whichever step: the error says which, and what stood stands.
+fn a_storage_that_refuses(stage: &Stage) {
+    let model = smaller_clinic(&stage.create());
+    let before = raw::objects(&stage.storage);
+    let refusals = [
+        StorageError::Full,
+        StorageError::Denied,
+        StorageError::Io(std::io::ErrorKind::Other),
+    ];
+    for (refusal, nth) in refusals.into_iter().zip([0, 1, 2]) {
+        for body in [&b"small"[..], &content(1, 70_000)] {
+            raw::reset(&stage.storage, &before);
+            let commits = std::sync::atomic::AtomicU64::new(0);
+            let (vault, _) = stage.open_with(move |_, moment| match moment {
+                Moment::Commit(_)
+                    if commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= nth =>
+                {
+                    Verdict::Fail(refusal)
+                }
+                _ => Verdict::Proceed,
+            });
+            let id = record("MRN-1", "Observation/amended");
+            match session(&vault).put(&id, body) {
+                Err(error) => assert_eq!(error, Error::Storage(refusal)),
+                // Fewer commits than that.
+                Ok(version) => assert_eq!(version, 4),
+            }
+            let vault = stage.open();
+            let now = session(&vault).get(&id).unwrap().unwrap();
+            let expected = model.0[&id].last().unwrap().as_deref().unwrap();
+            assert!(now[..] == *expected || (now[..] == *body && now.version() == 4));
+            assert_eq!(session(&vault).put(&id, b"later"), Ok(now.version() + 1));
+        }
+    }
+}
+
+#[test]
+fn the_suite_is_the_vaults_own() {
+    let stage = Stage::memory();
+    let model = small_clinic(&stage.create());
+    let other = stage.options().suite(Suite::ChaCha20Poly1305);
+    let vault = other.open(stage.shared(), &Fixed(1)).unwrap();
+    model.verify(&vault);
+    session(&vault).put(&record("MRN-9", "x"), b"x").unwrap();
+    for value in raw::objects_of(&stage.storage, b"r").values() {
+        assert_eq!(value[1], Suite::Aes256Gcm.code());
+    }
+    let _: Vault = vault;
+}

@@ -1,0 +1,320 @@
+//! Nothing that prints tells: keys, passphrases, identifiers, names, actors, content, paths.
+
+use std::fmt::{Debug, Display};
+use std::io::ErrorKind;
+
+use chartlock::internals::crypto::{NameKey, patient_tag};
+use chartlock::internals::keys::open_entry;
+use chartlock::keys::{Cost, Credential, KeyFile, Passphrase, SlotContext, SlotSecret};
+use chartlock::storage::{CommitError, Faulty, MemoryStorage, PerOperation, SplitStorage, Verdict};
+use chartlock::{
+    Activity, Actor, Document, Error, Expected, Purpose, RecordId, Step, StorageError, Subject,
+    Suite, VaultOptions,
+};
+
+use crate::common::Fixed;
+use crate::raw;
+use crate::stage::Stage;
+
+const PASSPHRASE: &str = "planted passphrase kestrel";
+const IDENTIFIER: &str = "planted-mrn-heron";
+const NAME: &str = "planted/record/egret";
+const ACTOR: &str = "planted.actor.osprey";
+const CONTENT: &str = "planted content bittern";
+const LABEL: &str = "planted label avocet";
+const TYPE: &str = "planted/type-whimbrel";
+const PATH: &str = "planted-directory-curlew";
+
+/// What must not be found, in each form in which bytes get printed.
+struct Planted(Vec<String>);
+
+impl Planted {
+    fn new() -> Self {
+        let mut planted = Self(Vec::new());
+        for text in [
+            PASSPHRASE, IDENTIFIER, NAME, ACTOR, CONTENT, LABEL, TYPE, PATH,
+        ] {
+            planted.0.push(text.to_owned());
+            planted.plant(text.as_bytes());
+        }
+        planted
+    }
+
+    /// Any six bytes in a row, in hex and as a list of numbers.
+    fn plant(&mut self, secret: &[u8]) {
+        for bytes in secret.chunks_exact(6) {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let spaced: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let numbers: Vec<_> = bytes.iter().map(u8::to_string).collect();
+            self.0.extend([
+                hex.to_uppercase(),
+                hex,
+                spaced.join(" "),
+                numbers.join(", "),
+            ]);
+            self.0.extend([numbers.join(","), spaced.join(", 0x")]);
+        }
+    }
+
+    fn debug(&self, what: &dyn Debug) {
+        for text in [format!("{what:?}"), format!("{what:#?}").replace("\n", " ")] {
+            // A list in the long form has a line for each number.
+            let lists = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            self.absent(&text);
+            self.absent(&lists);
+        }
+    }
+
+    fn display(&self, what: &dyn Display) {
+        self.absent(&what.to_string());
+    }
+
+    fn absent(&self, text: &str) {
+        for secret in &self.0 {
+            assert!(!text.contains(secret.as_str()), "{secret} is in {text}");
+        }
+        assert!(!text.contains("planted"), "{text}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "is in")]
+fn the_search_finds_what_is_printed() {
+    let mut planted = Planted::new();
+    planted.plant(&[0xa1; 32]);
+    planted.debug(&vec![0xa1_u8; 32]);
+}
+
+#[test]
+fn what_an_app_holds() {
+    let planted = Planted::new();
+    let stage = Stage::memory();
+    let cheap = Cost {
+        memory_kib: 8192,
+        passes: 1,
+        lanes: 1,
+    };
+    let passphrase = Passphrase::new(PASSPHRASE).with_cost(cheap);
+    planted.debug(&passphrase);
+    let vault = stage.options().create(stage.shared(), &passphrase).unwrap();
+    let actor = Actor::new(ACTOR).unwrap();
+    planted.debug(&actor);
+    let chart = vault.session(actor, Purpose::Treatment);
+    let id = RecordId::patient(IDENTIFIER, NAME).unwrap();
+    let subject = Subject::patient(IDENTIFIER).unwrap();
+    let document = Document::new(CONTENT).content_type(TYPE).label(LABEL);
+    planted.debug(&document);
+    planted.debug(&id);
+    planted.debug(&subject);
+    chart.put(&id, document).unwrap();
+    planted.debug(&vault);
+    planted.debug(&chart);
+    let record = chart.get(&id).unwrap().unwrap();
+    planted.debug(&record);
+    planted.debug(record.info());
+    planted.debug(&chart.history(&id).unwrap());
+    planted.debug(&chart.list(&subject).unwrap().collect::<Vec<_>>());
+    let mut subjects = chart.subjects().unwrap();
+    planted.debug(&subjects);
+    planted.debug(&subjects.next());
+    planted.debug(&vault.key_census().unwrap());
+    planted.debug(&vault.patient_key_census(&subject).unwrap());
+    planted.debug(&vault.slots().unwrap());
+    planted.debug(&vault.recovery_kit().unwrap());
+    planted.debug(&vault.rotate_patient_key(&subject).unwrap());
+    planted.debug(&vault.reencrypt().unwrap());
+    planted.debug(&vault.rotate_master_key().unwrap());
+    planted.debug(&vault.rotate_root_key(&[&passphrase], &[]).unwrap());
+    planted.debug(&chart.put_many([(&id, Document::new(CONTENT))]).unwrap());
+    planted.debug(&chart.erase_patient(&subject).unwrap());
+    planted.debug(&VaultOptions::new());
+    for other in [
+        &Expected::Version(1) as &dyn Debug,
+        &Activity::Erasing,
+        &Step {
+            activity: Activity::Erasing,
+            done: 1,
+        },
+        &Purpose::BreakTheGlass,
+        &Suite::Aes256Gcm,
+        &cheap,
+    ] {
+        planted.debug(other);
+    }
+    planted.display(&Activity::Waiting);
+}
+
+#[test]
+fn storages() {
+    let planted = Planted::new();
+    let full = |_: u64, _: &chartlock::storage::Moment<'_>| Verdict::Proceed;
+    let memory = || {
+        let storage = MemoryStorage::new();
+        raw::put(&storage, IDENTIFIER.as_bytes(), CONTENT.as_bytes());
+        storage
+    };
+    planted.debug(&memory());
+    planted.debug(&PerOperation::new(memory()));
+    planted.debug(&SplitStorage::new(memory(), memory()));
+    planted.debug(&Faulty::new(memory(), full));
+    #[cfg(feature = "file")]
+    {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join(PATH);
+        let storage = chartlock::storage::FileStorage::open(&directory).unwrap();
+        planted.debug(&storage);
+        let second = chartlock::storage::FileStorage::open(&directory).unwrap_err();
+        planted.debug(&second);
+        planted.display(&second);
+        let nowhere = chartlock::storage::FileStorage::open(directory.join("v/\0")).unwrap_err();
+        planted.debug(&nowhere);
+    }
+    planted.debug(&CommitError::Conflict { operation: 1 });
+    planted.display(&CommitError::Unknown);
+}
+
+#[test]
+fn key_files() {
+    let mut planted = Planted::new();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join(PATH);
+    let file = KeyFile::create(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    planted.0.extend(text.lines().skip(1).map(str::to_owned));
+    planted.debug(&file);
+    let errors = [
+        KeyFile::open(scratch.path().join(PATH).join("x")).unwrap_err(),
+        KeyFile::create(&path).unwrap_err(),
+    ];
+    for error in &errors {
+        planted.debug(error);
+        planted.absent(&error.to_string());
+    }
+}
+
+#[test]
+fn keys() {
+    let mut planted = Planted::new();
+    let stage = Stage::memory();
+    let vault = stage.create();
+    let id = RecordId::patient(IDENTIFIER, NAME).unwrap();
+    crate::stage::session(&vault).put(&id, CONTENT).unwrap();
+    let (header, _) = raw::header(&raw::header_value(&stage.storage), &Fixed(1));
+    let unlocked = header.unlock(&Fixed(1)).unwrap();
+    let keyring = &unlocked.keyring;
+    planted.plant(unlocked.root.expose());
+    planted.plant(keyring.active_master().key.expose());
+    planted.plant(keyring.active_name_key().key.expose());
+    planted.plant(keyring.active_journal_key().key.expose());
+    let name_key: &NameKey = &keyring.active_name_key().key;
+    let tag = patient_tag(name_key, id.subject().kind(), IDENTIFIER).unwrap();
+    let value = &raw::objects_of(&stage.storage, b"p")[&[b"p", &tag[..]].concat()];
+    let entry = open_entry(value, keyring, header.vault(), &tag).unwrap();
+    let chart = entry.chart().unwrap();
+    planted.plant(chart.name_key().expose());
+    planted.plant(chart.active_key().key.expose());
+    let secret = SlotSecret::from_bytes(&[0xa1; 32]);
+    planted.plant(secret.expose());
+    for printed in [
+        &unlocked as &dyn Debug,
+        &unlocked.root,
+        keyring,
+        keyring.active_master(),
+        name_key,
+        keyring.active_journal_key(),
+        &entry,
+        chart,
+        chart.active_key(),
+        chart.name_key(),
+        &secret,
+        &header,
+        &vault,
+    ] {
+        planted.debug(printed);
+    }
+    let context = SlotContext::new([1; 16], 0x7001, 1, Suite::default());
+    let (parameters, secret) = Fixed(0xa1).enrol(&context).unwrap();
+    planted.debug(&(context, secret));
+    assert_eq!(parameters, [0xa1; 3]);
+}
+
+#[test]
+fn errors() {
+    let planted = Planted::new();
+    let errors = every_error();
+    // Each variant has its text in the source: none is left out here. Of `Storage` there are many.
+    let texts = include_str!("../../src/error.rs").matches("#[error(");
+    assert_eq!(errors.len() + 1, texts.count());
+    for error in &errors {
+        planted.debug(error);
+        planted.display(error);
+        let text = error.to_string();
+        // The next step follows a semicolon or a colon.
+        assert!(text.contains([';', ':']), "{text} names no next step");
+        assert!(!text.contains(std::path::MAIN_SEPARATOR), "{text}");
+    }
+    let mut texts: Vec<_> = errors.iter().map(Error::to_string).collect();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), errors.len());
+}
+
+fn every_error() -> Vec<Error> {
+    use Error::*;
+    let storage = [
+        StorageError::Io(ErrorKind::Other),
+        StorageError::Full,
+        StorageError::Denied,
+        StorageError::InUse,
+        StorageError::Foreign,
+        StorageError::Damaged,
+        StorageError::Forked,
+        StorageError::Stopped,
+        StorageError::TooLarge,
+    ];
+    let own = [
+        Malformed,
+        Unsupported,
+        UnknownMasterKey,
+        UnknownPatientKey,
+        NotAuthentic,
+        WrongKey,
+        HeaderDamaged,
+        HeaderRolledBack,
+        SegmentMissing,
+        CurrentMissing,
+        HistoryGap,
+        NotEmpty,
+        NoVault,
+        HeaderPresent,
+        ForeignKit,
+        Locked,
+        ReadOnly,
+        RootKeyChanged,
+        Conflict,
+        Erased,
+        UnknownSubject,
+        Undecided,
+        Contended,
+        KeyInUse,
+        NoSuchKey,
+        NoSuchSlot,
+        LastSlot,
+        TooManySlots,
+        SlotsWouldBeLost,
+        BadKeyFile,
+        KeyFileExposed,
+        KeyFileBesideData,
+        KeyFile(ErrorKind::NotFound),
+        InvalidPassphrase,
+        CredentialUnavailable,
+        InvalidId,
+        InvalidMetadata,
+        TooLarge,
+        Json,
+        TooManyVersions,
+        Randomness,
+        Stretching,
+    ];
+    own.into_iter().chain(storage.map(Storage)).collect()
+}
