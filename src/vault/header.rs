@@ -1,6 +1,6 @@
 //! The vault header as it is held in memory, and how it is replaced.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::{HELD_AT_MOST, ROUNDS, Vault, layout};
@@ -40,25 +40,36 @@ impl OpenHeader {
 }
 
 /// Where the open header is kept; empty once locked.
-pub(super) struct HeaderCell(RwLock<Option<(Arc<OpenHeader>, Duration)>>);
+pub(super) struct HeaderCell {
+    held: RwLock<Option<(Arc<OpenHeader>, Duration)>>,
+    /// Held by whoever replaces the header, from before it is written until it is held here.
+    changing: Mutex<()>,
+}
 
 impl HeaderCell {
     pub(super) fn new(header: OpenHeader, looked_at: Duration) -> Self {
-        Self(RwLock::new(Some((Arc::new(header), looked_at))))
+        Self {
+            held: RwLock::new(Some((Arc::new(header), looked_at))),
+            changing: Mutex::new(()),
+        }
     }
 
     pub(super) fn lock(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> Result<(Arc<OpenHeader>, Duration)> {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.clone().ok_or(Error::Locked)
     }
 
     /// Takes in a header that was looked at now; not if the vault was locked meanwhile.
     fn hold(&self, header: Arc<OpenHeader>, now: Duration) -> Result<Arc<OpenHeader>> {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         match &*held {
             None => Err(Error::Locked),
             // Another thread looked later.
@@ -93,6 +104,21 @@ impl Vault {
 
     /// The header as it stands in storage now.
     pub(super) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
+        let (before, _) = self.header.held()?;
+        match self.reload_header_once() {
+            Err(Error::RootKeyChanged) => {}
+            reloaded => return reloaded,
+        }
+        // It may be another thread of this vault that has written it and not yet taken it in.
+        drop(self.header.changing());
+        let (now, _) = self.header.held()?;
+        if Arc::ptr_eq(&before.root, &now.root) {
+            return Err(Error::RootKeyChanged);
+        }
+        self.reload_header_once()
+    }
+
+    fn reload_header_once(&self) -> Result<Arc<OpenHeader>> {
         let (held, _) = self.header.held()?;
         let now = self.clock.uptime();
         let stored = self
@@ -124,9 +150,10 @@ impl Vault {
         mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
     ) -> Result<(Arc<OpenHeader>, bool)> {
         self.require_writable()?;
+        let _changing = self.header.changing();
         for round in 0..ROUNDS {
             self.back_off(round);
-            let before = self.reload_header()?;
+            let before = self.reload_header_once()?;
             let HeaderChange {
                 value,
                 new_root,
