@@ -8,7 +8,7 @@
 //! executions cut off as seen before, most steps, executions with faults, distinct operations,
 //! whether that is all or was cut at a limit, the time, and the violations.
 //!
-//! `CHARTLOCK_EXPLORE=long` explores until everything in scope was seen.
+//! `CHARTLOCK_EXPLORE=long` goes on until all of most scenarios was seen; that takes a while.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,9 +33,11 @@ mod verdict;
 use scenario::{Scenario, report};
 use scenarios::*;
 
-/// Most executions of one scenario in the short scope.
+/// Most executions of one scenario in the short scope, and in the long one.
 const SHORT: u64 = 200;
-const LONG: u64 = 200_000;
+const LONG: u64 = 20_000;
+/// Likewise where both faults and switches come at any moment, of which there is no end.
+const DEEP: u64 = 2_000;
 
 fn is_long() -> bool {
     std::env::var("CHARTLOCK_EXPLORE").is_ok_and(|scope| scope == "long")
@@ -55,8 +57,9 @@ fn explore(base: impl Fn() -> Vec<Scenario>) {
         scope.extend(plain().map(Scenario::cold));
         scope.extend(plain().map(Scenario::endless));
         for faults in [CRASH, UNKNOWN] {
-            scope.extend(plain().map(|scenario| scenario.faults(faults)));
-            scope.extend(plain().map(|scenario| scenario.faults(faults).endless()));
+            let deep = || plain().map(|scenario| scenario.faults(faults).most(DEEP));
+            scope.extend(deep());
+            scope.extend(deep().map(Scenario::endless));
         }
     }
     hold(scope);
@@ -104,6 +107,26 @@ fn what_broke_off_before() {
             .map(|scenario| scenario.broken(BEFORE_CURRENT))
             .collect()
     });
+}
+
+#[test]
+fn what_broke_off_at_any_step() {
+    let last = 24;
+    let every = if is_long() { 1 } else { 3 };
+    let most = if is_long() { DEEP } else { SHORT / 4 };
+    let mut scope = Vec::new();
+    for scenario in scenarios(RESUMED) {
+        for after in (2..last).step_by(every) {
+            let scenario = scenario.broken(after).most(most);
+            scope.push(scenario);
+            scope.push(scenario.transactional());
+            if is_long() {
+                scope.push(scenario.endless());
+                scope.push(scenario.faults(CRASH).bound(1));
+            }
+        }
+    }
+    hold(scope);
 }
 
 #[test]

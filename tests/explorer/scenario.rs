@@ -22,7 +22,7 @@ use crate::search::{Figures, Search};
 use crate::tap::{Boxed, Marks, Tap, shared};
 use crate::turns::{Faults, Stalls, Turns};
 use crate::verbs::{Verb, open, session};
-use crate::verdict::Remains;
+use crate::verdict::{Remains, commitments};
 
 /// Steps before this one belong to the setup.
 pub(crate) const SETUP_STEPS: u64 = 100;
@@ -92,6 +92,7 @@ struct Beginning {
     retiring: Option<u32>,
     roles: Roles,
     patients: BTreeSet<u8>,
+    commitments: BTreeSet<Vec<u8>>,
 }
 
 impl Beginning {
@@ -132,6 +133,7 @@ impl Beginning {
                 .map(|master| master.number),
             roles,
             patients: verbs.map(|record| record.0).collect(),
+            commitments: commitments(&memory),
         }
     }
 
@@ -261,6 +263,7 @@ fn execute(
         stalls: scenario.stalls,
         faulty: turns.faulty() || scenario.broken.is_some(),
         uptime: turns.uptime(),
+        former: &beginning.commitments,
         model: Model {
             calls: &all,
             stalls: scenario.stalls,

@@ -188,6 +188,50 @@ pub(crate) const BEFORE_CURRENT: u64 = 4;
 /// Steps of a master rotation before the former key is removed, without and with transactions.
 pub(crate) const BEFORE_REMOVAL: [u64; 2] = [8, 5];
 
+/// A verb that broke off at any step, and is called again beside a writer or a reader.
+pub(crate) const RESUMED: &[Pair] = &[
+    (
+        "rotate patient | again, put",
+        &[Put(X), Put(X), RotatePatient(0)],
+        &[&[RotatePatient(0)], &[Put(X)]],
+    ),
+    (
+        "reencrypt | again, put",
+        &[Put(X), Put(X), Reencrypt(0)],
+        &[&[Reencrypt(0)], &[Put(X)]],
+    ),
+    (
+        "reencrypt | rotate patient, put",
+        &[Put(X), Reencrypt(0)],
+        &[&[RotatePatient(0)], &[Put(X)]],
+    ),
+    (
+        "reencrypt large | again, put",
+        &[PutLarge(X), Reencrypt(0)],
+        &[&[Reencrypt(0)], &[Put(X)]],
+    ),
+    (
+        "put large | put, reencrypt",
+        &[Put(X), PutLarge(X)],
+        &[&[Put(X)], &[Reencrypt(0)]],
+    ),
+    (
+        "rotate master | again, put",
+        &[Put(X), RotateMaster],
+        &[&[RotateMaster], &[Put(X)]],
+    ),
+    (
+        "rotate master | put (new), put",
+        &[Put(X), RotateMaster],
+        &[&[Put(NEW)], &[Put(X)]],
+    ),
+    (
+        "erase | again return, put",
+        &[Put(X), Put(X), Erase(0)],
+        &[&[Erase(0), Readmit(0)], &[Put(X)]],
+    ),
+];
+
 /// A master rotation that broke off before it removed the former key.
 pub(crate) const RETIREMENTS: &[Pair] = &[
     (

@@ -1,5 +1,6 @@
 //! Looks at what an execution left, with a vault opened afresh.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::clock::LoneClock;
 use crate::model::{Attempt, Call, Fate, Model};
 use crate::tap::shared;
 use crate::turns::Stalls;
-use crate::verbs::{Record, Verb, id, name, open, session, subject};
+use crate::verbs::{Answer, Record, Verb, id, name, open, session, subject};
 
 /// What is looked at, and how strictly.
 pub(crate) struct Remains<'a> {
@@ -19,6 +20,8 @@ pub(crate) struct Remains<'a> {
     pub(crate) stalls: Stalls,
     pub(crate) faulty: bool,
     pub(crate) uptime: Duration,
+    /// Commitments to the data keys of before, as the bytes 16 to 48 of a version hold them.
+    pub(crate) former: &'a BTreeSet<Vec<u8>>,
     pub(crate) model: Model<'a>,
 }
 
@@ -44,6 +47,7 @@ impl Remains<'_> {
         }
         self.contents(vault, &records, violations);
         self.census(vault, violations);
+        self.exposed(violations);
         self.garbage(violations);
         if !violations.is_empty() {
             return;
@@ -120,6 +124,22 @@ impl Remains<'_> {
         }
     }
 
+    /// Once a chart was sealed again, no data key of before is in use, carried on by whomever.
+    fn exposed(&self, violations: &mut Vec<String>) {
+        let sealed_again = (self.model.calls.iter()).any(|call| {
+            matches!(call.verb, Verb::Reencrypt(_))
+                && matches!(call.answer, Some(Answer::Renewed(0, 0)))
+        });
+        if !sealed_again || self.stalls == Stalls::Endless {
+            return;
+        }
+        let remaining = commitments(self.memory);
+        let exposed = remaining.intersection(self.former).count();
+        if exposed > 0 {
+            violations.push(format!("{exposed} data keys of before are in use still"));
+        }
+    }
+
     /// Without faults no upload is left, and no object of an erased chart. (A chart that is sealed
     /// again twice at once may leave an intent beside the record that it names, for the sweeper.)
     fn garbage(&self, violations: &mut Vec<String>) {
@@ -186,6 +206,21 @@ impl Remains<'_> {
             violations.push(format!("{left} objects of erased charts are left for good"));
         }
     }
+}
+
+/// Commitments to the data keys of all versions that stand.
+pub(crate) fn commitments(memory: &MemoryStorage) -> BTreeSet<Vec<u8>> {
+    let scan = Scan {
+        prefix: b"",
+        after: None,
+        limit: 1000,
+        want: Want::Head(48),
+    };
+    let entries = memory.scan(scan).unwrap().entries.into_iter();
+    entries
+        .filter(|entry| b"rh".contains(&entry.key[0]))
+        .map(|entry| entry.value[16..].to_vec())
+        .collect()
 }
 
 /// After a stall without end a version may stand under a key that is gone; whoever puts next
