@@ -34,7 +34,7 @@ use scenario::{Scenario, report};
 use scenarios::*;
 
 /// Most executions of one scenario in the short scope, and in the long one.
-const SHORT: u64 = 200;
+const SHORT: u64 = 100;
 const LONG: u64 = 20_000;
 /// Likewise where both faults and switches come at any moment, of which there is no end.
 const DEEP: u64 = 2_000;
@@ -107,6 +107,31 @@ fn what_broke_off_before() {
             .map(|scenario| scenario.broken(BEFORE_CURRENT))
             .collect()
     });
+}
+
+#[test]
+fn three_at_once() {
+    let most = if is_long() { LONG } else { SHORT / 2 };
+    let mut scope = Vec::new();
+    for scenario in scenarios(TRIOS) {
+        let scenario = scenario.bound(2).most(most);
+        scope.extend([scenario, scenario.endless(), scenario.transactional()]);
+    }
+    hold(scope);
+}
+
+#[test]
+fn two_faults() {
+    let most = if is_long() { LONG } else { SHORT / 4 };
+    let mut scope = Vec::new();
+    for family in [WRITERS, ROTATIONS, MASTERS, ERASURES] {
+        for scenario in scenarios(family) {
+            // Without a preemption, so that it is the faults that are seen whole.
+            let scenario = scenario.faults(TWO).bound(0).most(most);
+            scope.extend([scenario, scenario.endless(), scenario.transactional()]);
+        }
+    }
+    hold(scope);
 }
 
 #[test]

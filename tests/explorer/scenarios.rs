@@ -295,6 +295,45 @@ pub(crate) const WALKS: &[Pair] = &[
     ),
 ];
 
+/// Three at once.
+pub(crate) const TRIOS: &[Pair] = &[
+    (
+        "put, put, rotate patient",
+        ONE,
+        &[&[Put(X)], &[Put(X)], &[RotatePatient(0)]],
+    ),
+    (
+        "put, rotate patient, reencrypt",
+        ONE,
+        &[&[Put(X)], &[RotatePatient(0)], &[Reencrypt(0)]],
+    ),
+    (
+        "put large, reencrypt, put",
+        LARGE,
+        &[&[PutLarge(X)], &[Reencrypt(0)], &[Put(X)]],
+    ),
+    (
+        "put, rotate master, rotate patient",
+        ONE,
+        &[&[Put(X)], &[RotateMaster], &[RotatePatient(0)]],
+    ),
+    (
+        "put, rotate master, rotate master",
+        ONE,
+        &[&[Put(NEW)], &[RotateMaster], &[RotateMaster]],
+    ),
+    (
+        "erase return, put, erase",
+        ONE,
+        &[&[Erase(0), Readmit(0)], &[Put(X)], &[Erase(0)]],
+    ),
+    (
+        "erase, put, rotate patient",
+        ONE,
+        &[&[Erase(0)], &[Put(X)], &[RotatePatient(0)]],
+    ),
+];
+
 pub(crate) const CRASH: Faults = Faults {
     most: 1,
     crash: true,
@@ -303,6 +342,12 @@ pub(crate) const CRASH: Faults = Faults {
 pub(crate) const UNKNOWN: Faults = Faults {
     most: 1,
     crash: false,
+    unknown: true,
+};
+
+pub(crate) const TWO: Faults = Faults {
+    most: 2,
+    crash: true,
     unknown: true,
 };
 

@@ -360,16 +360,9 @@ impl State {
         for process in order {
             self.enabled_of(process, &mut enabled);
         }
-        let others = |process| {
-            enabled
-                .iter()
-                .any(|other: &Transition| other.process != process && other.act == Act::Go)
-        };
-        let gives_way: Vec<usize> = (0..self.processes.len())
-            .filter(|process| self.processes[*process].gives_way && others(*process))
-            .collect();
-        if gives_way.len() < self.processes.len() {
-            enabled.retain(|one| !gives_way.contains(&one.process) || one.act == Act::Land);
+        let gives_way = |one: &Transition| self.processes[one.process].gives_way;
+        if (enabled.iter()).any(|one| one.act == Act::Go && !gives_way(one)) {
+            enabled.retain(|one| one.act == Act::Land || !gives_way(one));
         }
         let goes_on = enabled.iter().any(|one| {
             Some(one.process) == self.last
