@@ -109,11 +109,13 @@ fn every_value_ever_written(stage: &Stage) {
     }
     let contended = record("MRN-1", "Observation/contended");
     thread::scope(|scope| {
-        for vault in [&vault, &vault, &unsure] {
+        for (thread, vault) in [&vault, &vault, &unsure].into_iter().enumerate() {
             let (id, chart) = (&contended, session(vault));
             scope.spawn(move || {
-                for _ in 0..10 {
-                    chart.put(id, b"same").unwrap();
+                // Of the same content at the same millisecond a writer who was told nothing takes
+                // another's version for its own.
+                for turn in 0..10 {
+                    chart.put(id, &[thread as u8, turn]).unwrap();
                 }
             });
         }
