@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use chartlock::Subject;
+use chartlock::internals::envelope::Body;
 use chartlock::internals::keys::{EntryState, Header, Keyring, PatientEntry};
 use chartlock::keys::{Credential, KeyFile, KeyFileOptions, Passphrase};
 
@@ -77,6 +78,9 @@ fn nothing_prints_a_secret() {
     hides(entry.state(), &secrets);
     hides(&chart.active_key(), &secrets);
     hides(&EntryState::Alias(entry.subject().clone()), &secrets);
+
+    let content = b"{\"name\":\"Juana Ines\"}";
+    hides(&Body::Inline(content), &[content]);
 
     let passphrase = Passphrase::new("correct horse battery staple");
     hides(&passphrase, &[b"correct horse battery staple", b"horse"]);
