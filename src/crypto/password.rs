@@ -1,6 +1,6 @@
 //! From a passphrase to 32 uniform bytes.
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::error::{Error, Result};
 
@@ -59,7 +59,28 @@ pub fn argon2id(passphrase: &[u8], salt: &[u8; 32], cost: Cost, out: &mut [u8; 3
     let cost = cost.checked()?;
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))
         .map_err(|_| Error::Malformed)?;
+    let mut memory = Memory::new(params.block_count())?;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase, salt, out)
+        .hash_password_into_with_memory(passphrase, salt, out, memory.0.as_mut_slice())
         .map_err(|_| Error::Stretching)
+}
+
+/// Working memory, wiped on drop: whoever finds its last blocks has the secret without the passphrase.
+/// The `argon2` crate hands its own back to the allocator as it is.
+struct Memory(Vec<Block>);
+
+impl Memory {
+    fn new(blocks: usize) -> Result<Self> {
+        let mut memory = Vec::new();
+        (memory.try_reserve_exact(blocks)).map_err(|_| Error::Stretching)?;
+        memory.resize(blocks, Block::new());
+        Ok(Self(memory))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.0.fill(Block::new());
+        zeroize::optimization_barrier(self.0.as_slice());
+    }
 }
