@@ -73,10 +73,10 @@ pub struct SealingKey {
     cipher: Cipher,
 }
 
-/// Both ciphers wipe their own state on drop.
+/// Both ciphers wipe their own state on drop; boxed, so that moving the owner leaves no copy behind.
 enum Cipher {
     Aes256Gcm(Box<Aes256Gcm>),
-    ChaCha20Poly1305(ChaCha20Poly1305),
+    ChaCha20Poly1305(Box<ChaCha20Poly1305>),
 }
 
 impl SealingKey {
@@ -84,7 +84,9 @@ impl SealingKey {
         let key = key.expose().into();
         let cipher = match suite {
             Suite::Aes256Gcm => Cipher::Aes256Gcm(Box::new(Aes256Gcm::new(key))),
-            Suite::ChaCha20Poly1305 => Cipher::ChaCha20Poly1305(ChaCha20Poly1305::new(key)),
+            Suite::ChaCha20Poly1305 => {
+                Cipher::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new(key)))
+            }
         };
         Self { cipher }
     }
