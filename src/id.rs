@@ -12,9 +12,17 @@ const IDENTIFIER_MAX: usize = 255;
 /// The longest record name, in bytes.
 const NAME_MAX: usize = 1024;
 
+fn fits(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 fn text(text: &str, max: usize) -> Result<Box<str>> {
-    let fits = (1..=max).contains(&text.len()) && !text.chars().any(char::is_control);
-    fits.then(|| text.into()).ok_or(Error::InvalidId)
+    (fits(text, max).then(|| text.into())).ok_or(Error::InvalidId)
+}
+
+/// Whether a stored name is one that a [`RecordId`] can have.
+pub(crate) fn is_record_name(name: &str) -> bool {
+    fits(name, NAME_MAX)
 }
 
 /// What a subject is.

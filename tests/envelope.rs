@@ -22,12 +22,16 @@ fn meta() -> Meta {
 }
 
 fn seal_with(suite: Suite, body: Body<'_>) -> (Vec<u8>, PatientKey) {
+    seal_meta(suite, &meta(), body)
+}
+
+fn seal_meta(suite: Suite, meta: &Meta, body: Body<'_>) -> (Vec<u8>, PatientKey) {
     let patient = PatientKey::random().unwrap();
     let value = seal(
         suite,
         &ADDRESS,
         3,
-        &meta(),
+        meta,
         body,
         DataKey::random().unwrap(),
         |c, key| {
@@ -141,6 +145,26 @@ fn another_address_is_not_authentic() {
     ] {
         let error = open_with(&value, &patient, &address).unwrap_err();
         assert_eq!(error, Error::NotAuthentic);
+    }
+}
+
+#[test]
+fn metadata_that_no_writer_seals_is_not_handed_on() {
+    let changes: [fn(&mut Meta); 7] = [
+        |meta| meta.name = "".into(),
+        |meta| meta.name = "n".repeat(1025).into(),
+        |meta| meta.name = "Observation/\u{85}".into(),
+        |meta| meta.labels = vec!["".into()],
+        |meta| meta.labels = vec!["a\nb".into()],
+        |meta| meta.content_type = "text/plain\r\n".into(),
+        |meta| meta.content_type = "text/\u{7f}".into(),
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let mut meta = meta();
+        change(&mut meta);
+        let (value, patient) = seal_meta(SUITES[0], &meta, Body::Inline(b"{}"));
+        let opened = open_with(&value, &patient, &ADDRESS);
+        assert_eq!(opened.err(), Some(Error::Malformed), "{n}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::reader::Reader;
 use crate::error::{Error, Result};
+use crate::id::is_record_name;
 
 /// The meta schema of this release.
 const SCHEMA: u8 = 1;
@@ -76,15 +77,10 @@ impl Meta {
     pub fn checked(mut self) -> Result<Self> {
         self.labels.sort_unstable();
         self.labels.dedup();
-        let labels_fit = self.labels.len() <= LABELS_MAX
-            && self.labels.iter().all(|label| {
-                (1..=SHORT_MAX).contains(&label.len()) && !label.chars().any(char::is_control)
-            });
-        let type_fits = self.content_type.len() <= SHORT_MAX
-            && self
-                .content_type
-                .bytes()
-                .all(|b| (b' '..=b'~').contains(&b));
+        let labels_fit =
+            self.labels.len() <= LABELS_MAX && self.labels.iter().all(|label| is_label(label));
+        let type_fits =
+            self.content_type.len() <= SHORT_MAX && is_printable_ascii(&self.content_type);
         (labels_fit && type_fits)
             .then_some(self)
             .ok_or(Error::InvalidMetadata)
@@ -135,12 +131,14 @@ impl Meta {
         let content_type = match reader.u8()? {
             0 => {
                 let length = reader.u8()?;
-                ascii(reader.text(length.into())?)?
+                let text = reader.text(length.into())?;
+                valid(text, is_printable_ascii(text))?
             }
             code => content_type_of(code)?,
         };
         let length = reader.u16()?;
         let name = reader.text(length.into())?;
+        let name = valid(name, is_record_name(name))?;
         Ok(Self {
             written_at,
             content_type: content_type.into(),
@@ -157,8 +155,17 @@ impl std::fmt::Debug for Meta {
     }
 }
 
-fn ascii(text: &str) -> Result<&str> {
-    text.is_ascii().then_some(text).ok_or(Error::Malformed)
+fn is_label(text: &str) -> bool {
+    (1..=SHORT_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// What a writer could not have sealed is not handed on to an app, whoever sealed it.
+fn valid(text: &str, is_valid: bool) -> Result<&str> {
+    is_valid.then_some(text).ok_or(Error::Malformed)
 }
 
 fn labels(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>> {
@@ -170,7 +177,7 @@ fn labels(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>> {
     for _ in 0..count {
         let length = reader.u8()?;
         let label = reader.text(length.into())?;
-        if labels.last().is_some_and(|last| **last >= *label) {
+        if !is_label(label) || labels.last().is_some_and(|last| **last >= *label) {
             return Err(Error::Malformed);
         }
         labels.push(label.into());

@@ -617,6 +617,23 @@ fn metas(files: &mut Files) {
     });
     let what = ("meta-name", "a name that is not UTF-8");
     meta(what, "Malformed", |meta| meta[12] = 0xff);
+    let what = (
+        "meta-content-type-control",
+        "a content type with a line end",
+    );
+    meta(what, "Malformed", |meta| {
+        drop(meta.splice(9..10, *b"\0\x01\n"))
+    });
+    let what = ("meta-name-empty", "a name of no bytes");
+    meta(what, "Malformed", |meta| {
+        drop(meta.splice(10..12 + NAME.len(), [0, 0]))
+    });
+    let what = ("meta-label-control", "a label with a control character");
+    meta(what, "Malformed", |meta| meta[LABELS + 2] = 7);
+    let what = ("meta-label-empty", "a label of no bytes");
+    meta(what, "Malformed", |meta| {
+        drop(meta.splice(LABELS + 1..LABELS + 3, [0]))
+    });
     let what = ("meta-labels", "labels out of order");
     meta(what, "Malformed", |meta| meta.swap(LABELS + 2, LABELS + 4));
     let what = ("meta-33-labels", "33 labels");
