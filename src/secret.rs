@@ -77,6 +77,36 @@ impl Drop for Plaintext {
 
 impl ZeroizeOnDrop for Plaintext {}
 
+/// Writes plaintext whose length nobody knows before: where it must move, what it leaves is wiped.
+#[cfg(feature = "json")]
+#[derive(Default)]
+pub(crate) struct PlaintextWriter(Plaintext);
+
+#[cfg(feature = "json")]
+impl PlaintextWriter {
+    pub(crate) fn finish(self) -> Plaintext {
+        self.0
+    }
+}
+
+#[cfg(feature = "json")]
+impl std::io::Write for PlaintextWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut larger = plaintext(needed.max(2 * self.0.capacity()).max(1024));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Deref for Plaintext {
     type Target = Vec<u8>;
 

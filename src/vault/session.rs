@@ -7,6 +7,8 @@ use super::writing::Job;
 use super::{Records, Vault};
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, RecordId, Subject};
+#[cfg(feature = "json")]
+use crate::secret::PlaintextWriter;
 
 /// Who acts on a vault, and why; made by [`Vault::session`].
 ///
@@ -201,8 +203,9 @@ impl Session<'_> {
     /// # Errors
     /// [`Error::Json`] when the value has no JSON form; else those of [`Session::put`].
     pub fn put_json<T: serde::Serialize + ?Sized>(&self, id: &RecordId, value: &T) -> Result<u64> {
-        let json = serde_json::to_vec(value).map_err(|_| Error::Json)?;
-        let json = zeroize::Zeroizing::new(json);
+        let mut json = PlaintextWriter::default();
+        serde_json::to_writer(&mut json, value).map_err(|_| Error::Json)?;
+        let json = json.finish();
         self.put(id, Document::new(&*json).content_type("application/json"))
     }
 

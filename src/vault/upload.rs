@@ -9,7 +9,7 @@ use crate::storage::{CommitError, Expect, Revision, Scan, Transaction, Want};
 
 /// Segments sent in one commit: 8 MiB that share a sync.
 const SEGMENTS_AT_ONCE: u32 = 8;
-/// Most bytes of one record that are held in memory whole.
+/// Most bytes of one record: it is held in memory whole when it is read, so no more is taken either.
 const WHOLE_MAX: u64 = 4 << 30;
 
 /// A content stream whose segments are in storage, kept there by its intent.
@@ -33,8 +33,11 @@ impl Vault {
     /// `[ put w Absent ] ; [ put s|i Absent ]*`. The stream id and key are drawn here: an upload
     /// that broke off is never taken up again under the same key.
     pub(super) fn upload(&self, suite: Suite, chart: &ChartId, content: &[u8]) -> Result<Upload> {
-        let (stream, key) = (crypto::fresh()?, StreamKey::random()?);
         let length = content.len() as u64;
+        if length > WHOLE_MAX {
+            return Err(Error::TooLarge);
+        }
+        let (stream, key) = (crypto::fresh()?, StreamKey::random()?);
         let sealer = Stream::new(suite, &key, chart, &stream, length)?;
         let intent = Intent {
             suite,

@@ -23,6 +23,7 @@ everywhere!(
     unicode_forms,
     reopened,
     json,
+    too_large,
 );
 
 fn listed(session: &Session<'_>, subject: &Subject) -> Vec<(String, u64)> {
@@ -32,6 +33,17 @@ fn listed(session: &Session<'_>, subject: &Subject) -> Vec<(String, u64)> {
         .collect();
     records.sort();
     records
+}
+
+/// What could not be read back is not taken.
+fn too_large(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    // Zero pages that nobody touches: they cost no memory.
+    let content = vec![0; (4 << 30) + 1];
+    assert_eq!(chart.put(&id, &content), Err(Error::TooLarge));
+    assert_eq!(chart.get(&id).unwrap().map(|_| ()), None);
 }
 
 fn absence(stage: &Stage) {
@@ -414,7 +426,11 @@ fn json(stage: &Stage) {
     assert_eq!(stored.info().content_type(), Some("application/json"));
     assert_eq!(&stored[..], b"[120,80]");
     assert_eq!(chart.get_json::<String>(&id), Err(Error::Json));
+    // Its buffer moves several times while it is written.
+    let long: Vec<u32> = (0..30_000).collect();
+    chart.put_json(&id, &long).unwrap();
+    assert_eq!(chart.get_json(&id), Ok(Some(long)));
     let no_json = std::collections::HashMap::from([((1, 2), 3)]);
     assert_eq!(chart.put_json(&id, &no_json), Err(Error::Json));
-    assert_eq!(chart.history(&id).unwrap().len(), 1);
+    assert_eq!(chart.history(&id).unwrap().len(), 2);
 }
