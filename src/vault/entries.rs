@@ -47,27 +47,36 @@ impl Held {
     }
 }
 
-/// Entries that were looked at lately.
-#[derive(Default)]
-pub(super) struct EntryCache(Mutex<HashMap<Subject, (Arc<Held>, Duration)>>);
+type Map = HashMap<Subject, (Arc<Held>, Duration)>;
+
+/// Entries that were looked at lately; `None` once locked: an operation under way then must not
+/// leave keys behind.
+pub(super) struct EntryCache(Mutex<Option<Map>>);
+
+impl Default for EntryCache {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Map::new())))
+    }
+}
 
 impl EntryCache {
-    pub(super) fn clear(&self) {
-        self.map().clear();
+    pub(super) fn lock(&self) {
+        *self.map() = None;
     }
 
-    fn map(&self) -> MutexGuard<'_, HashMap<Subject, (Arc<Held>, Duration)>> {
+    fn map(&self) -> MutexGuard<'_, Option<Map>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
         let map = self.map();
-        let (held, looked_at) = map.get(subject)?;
+        let (held, looked_at) = map.as_ref()?.get(subject)?;
         (now.saturating_sub(*looked_at) < HELD_AT_MOST).then(|| Arc::clone(held))
     }
 
     fn hold(&self, subject: &Subject, held: &Arc<Held>, looked_at: Duration) {
         let mut map = self.map();
+        let Some(map) = map.as_mut() else { return };
         if map.len() >= HELD {
             map.retain(|_, (_, then)| looked_at.saturating_sub(*then) < HELD_AT_MOST);
         }
@@ -78,7 +87,9 @@ impl EntryCache {
     }
 
     fn forget(&self, subject: &Subject) {
-        self.map().remove(subject);
+        if let Some(map) = self.map().as_mut() {
+            map.remove(subject);
+        }
     }
 }
 
@@ -296,7 +307,7 @@ impl Vault {
                     } => {
                         held.revision = revision;
                         held.master = header.keyring.active_master().number;
-                        deferred = later;
+                        deferred |= later;
                     }
                     Written::LookAgain => {
                         deferred = destroying;

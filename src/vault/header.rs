@@ -147,9 +147,17 @@ impl Vault {
     /// makes it look again. The answer tells whether purging the former bytes was deferred.
     pub(super) fn change_header(
         &self,
-        mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
+        change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
     ) -> Result<(Arc<OpenHeader>, bool)> {
         self.require_writable()?;
+        self.change_header_even_read_only(change)
+    }
+
+    /// For the one change that ends reading only.
+    pub(super) fn change_header_even_read_only(
+        &self,
+        mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
+    ) -> Result<(Arc<OpenHeader>, bool)> {
         let _changing = self.header.changing();
         for round in 0..ROUNDS {
             self.back_off(round);

@@ -70,9 +70,13 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
+    fn ended(&self) -> bool {
+        self.walk.ended && self.ready.is_empty()
+    }
+
     fn fetch(&mut self) -> Result<()> {
         let page = self.walk.page(self.vault)?;
-        if page.is_empty() && self.walk.ended {
+        if self.walk.ended {
             // An erasure meanwhile must not look like a chart that ends here.
             self.refresh()?;
         }
@@ -130,6 +134,12 @@ impl Iterator for Records<'_> {
     type Item = Result<RecordInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // What was opened before the vault was locked is not handed out after.
+        if let (Err(error), false) = (self.vault.header(), self.ended()) {
+            self.walk.ended = true;
+            self.ready.clear();
+            return Some(Err(error));
+        }
         while self.ready.is_empty() && !self.walk.ended {
             if let Err(error) = self.fetch() {
                 self.walk.ended = true;

@@ -124,7 +124,7 @@ impl Vault {
     /// then answers [`Error::Locked`].
     pub fn lock(&self) {
         self.header.lock();
-        self.entries.clear();
+        self.entries.lock();
     }
 
     /// Tells `progress` from now on how long operations get on.

@@ -145,10 +145,11 @@ impl Vault {
     /// [`Error::Contended`] or [`Error::Undecided`] when the header changes meanwhile, and those of
     /// the storage.
     pub fn make_writable(&self) -> Result<()> {
-        if !self.read_only.swap(false, Ordering::AcqRel) {
+        if self.require_writable().is_ok() {
             return Ok(());
         }
-        let made = self.change_header(|before| {
+        // Nobody writes behind the rolled-back header meanwhile.
+        self.change_header_even_read_only(|before| {
             let generation = before
                 .header
                 .generation()
@@ -162,10 +163,8 @@ impl Vault {
                 new_root: None,
                 destroying: false,
             })
-        });
-        if made.is_err() {
-            self.read_only.store(true, Ordering::Release);
-        }
-        made.map(|_| ())
+        })?;
+        self.read_only.store(false, Ordering::Release);
+        Ok(())
     }
 }

@@ -49,8 +49,8 @@ impl RecoveryKit {
     ///
     /// # Errors
     /// [`Error::WrongKey`] when the credential does not open the kit, [`Error::HeaderPresent`] when
-    /// the storage's own header opens with it, [`Error::ForeignKit`] when the entries are another
-    /// vault's; [`Error::Contended`] and errors of the storage. Nothing is changed then.
+    /// the storage's own header opens with it or with the kit's root key, [`Error::ForeignKit`] when
+    /// the entries are another vault's; [`Error::Contended`] and errors of the storage. Nothing is changed then.
     pub fn restore(&self, storage: &dyn Storage, credential: &dyn Credential) -> Result<()> {
         let header = Header::parse(&self.0)?;
         let unlocked = header.unlock(credential)?;
@@ -59,7 +59,12 @@ impl RecoveryKit {
             None => Expect::Absent,
             Some(stored) => {
                 let own = Header::parse(&stored.value);
-                if own.is_ok_and(|own| own.unlock(credential).is_ok()) {
+                // Intact under the same root key, though its slots are others' by now: putting an older
+                // one in its place would lose the master keys that were added since.
+                let intact = |own: &Header| {
+                    own.open_keyring(&unlocked.root).is_ok() || own.unlock(credential).is_ok()
+                };
+                if own.is_ok_and(|own| intact(&own)) {
                     return Err(Error::HeaderPresent);
                 }
                 Expect::Unchanged(stored.revision)

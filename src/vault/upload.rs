@@ -34,6 +34,7 @@ impl Vault {
     /// that broke off is never taken up again under the same key.
     pub(super) fn upload(&self, suite: Suite, chart: &ChartId, content: &[u8]) -> Result<Upload> {
         let length = content.len() as u64;
+        // What could not be read back must not be acknowledged.
         if length > WHOLE_MAX {
             return Err(Error::TooLarge);
         }
@@ -72,8 +73,9 @@ impl Vault {
                     Ok(Transaction::new().put(at, sealer.seal(index, content)?, Expect::Absent))
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let results = self.storage.commit(&transactions);
-            for (result, transaction) in results.into_iter().zip(transactions) {
+            let results = self.storage.commit(&transactions).into_iter();
+            let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
+            for (result, transaction) in results.chain(unknown).zip(transactions) {
                 match result {
                     Ok(_) => {}
                     Err(CommitError::Io(error)) => return Err(error.into()),

@@ -23,6 +23,7 @@ mod medium;
 mod model;
 mod repeats;
 mod rotation;
+mod seconds;
 mod secrets;
 mod tamper;
 mod verbs;

@@ -4,7 +4,7 @@ use crate::crypto::{ChartId, DataKey, Place, StreamId};
 use crate::envelope::{self, Address, Body, Content, HEAD, Head};
 use crate::error::{Error, Result};
 use crate::keys::wrap;
-use crate::storage::{CommitError, Entry, Expect, Revision, Stored, Transaction, Want};
+use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Stored, Transaction, Want};
 use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
 use crate::vault::report::ReencryptionReport;
@@ -173,7 +173,9 @@ impl Vault {
             .map(|change| (change.transaction, (change.bytes, change.streams)))
             .unzip();
         let results = self.storage.commit(&transactions);
-        for ((bytes, streams), result) in changes.into_iter().zip(results) {
+        for (((bytes, streams), result), sent) in
+            changes.into_iter().zip(results).zip(&transactions)
+        {
             match result {
                 Ok(_) => {
                     match work {
@@ -188,8 +190,14 @@ impl Vault {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(CommitError::Conflict { operation }) => {
                     // On storage that is not transactional the record may name the new stream
-                    // already, when only a later check failed.
-                    let surely_not = self.storage.is_transactional() || operation <= 1;
+                    // already: a later check failed, or a request that was repeated below us met
+                    // itself.
+                    let surely_not = self.storage.is_transactional()
+                        || operation == 0
+                        || operation == 1
+                            && streams.as_ref().is_none_or(|(upload, _)| {
+                                self.is_unnamed(sent, &upload.stream).unwrap_or(false)
+                            });
                     if let (Some((upload, _)), true) = (streams, surely_not) {
                         self.discard(&upload);
                     }
@@ -198,6 +206,26 @@ impl Vault {
             }
         }
         Ok(())
+    }
+
+    /// Whether the version that was to be sealed again names another stream, where it stands or
+    /// where a put has moved it meanwhile: `r` before `h`.
+    fn is_unnamed(&self, sent: &Transaction, stream: &StreamId) -> Result<bool> {
+        let Some(Operation::Put { key, value, .. }) = sent.operations().get(1) else {
+            return Ok(false);
+        };
+        let mut places = vec![key.clone()];
+        if let Some((b'r', record)) = key.split_first() {
+            let version = Head::parse(value)?.version;
+            places.push([b"h", record, &version.to_be_bytes()].concat());
+        }
+        for place in places {
+            let stored = self.read_one(&place)?;
+            if stored.is_some_and(|stored| stored.value.get(HEAD..HEAD + 16) == Some(stream)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`

@@ -1,6 +1,7 @@
 //! A try to write a version, and what the storage's answer to it means.
 
 use super::{Outcome, Pending};
+use crate::error::Error;
 use crate::storage::{CommitError, Committed, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
@@ -41,6 +42,10 @@ impl Vault {
         pending.freshness = Freshness::Fresh;
         match result {
             Ok(_) => return Some(Ok(Some(version))),
+            // An earlier try may stand all the same.
+            Err(CommitError::Io(_)) if pending.may_stand.is_some() => {
+                return Some(Err(Error::Undecided));
+            }
             Err(CommitError::Io(error)) => {
                 // On transactional storage it surely did not happen; elsewhere a part of it may
                 // have, and an upload that a record may name must stay.

@@ -23,8 +23,8 @@ use super::document::{Document, Expected};
 use super::entries::Freshness;
 use super::upload::Upload;
 use super::{ROUNDS, Vault};
-use crate::crypto::{ChartId, DataKey};
-use crate::envelope::{INLINE_MAX, Meta};
+use crate::crypto::{ChartId, Commitment, DataKey};
+use crate::envelope::{Head, INLINE_MAX, Meta};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
 use crate::storage::CommitError;
@@ -85,6 +85,8 @@ struct Pending<'a> {
     chart: Option<ChartId>,
     /// The version at which an earlier try may stand.
     may_stand: Option<u64>,
+    /// What this job sealed: the commitment, and the patient key number that it was sealed under.
+    sealed: Vec<(Commitment, u32)>,
     /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
     in_the_way: Option<u64>,
     upload: Option<Upload>,
@@ -98,9 +100,28 @@ impl<'a> Pending<'a> {
             freshness: Freshness::Held,
             chart: None,
             may_stand: None,
+            sealed: Vec::new(),
             in_the_way: None,
             upload: None,
         }
+    }
+
+    /// Remembers a value that is about to be sent.
+    fn sent(&mut self, value: &[u8]) -> Result<()> {
+        let head = Head::parse(value)?;
+        self.sealed.push((head.commitment, head.key_number));
+        Ok(())
+    }
+
+    /// Whether this job may have sealed a version that stands. Under a key that it sealed with, its
+    /// commitment tells, which a re-wrap leaves alone; under another one it may have been sealed
+    /// again by others. Another writer's, of the same millisecond and content, must not pass for it.
+    fn may_have_sealed(&self, head: &Head) -> bool {
+        let mut sealed = self.sealed.iter();
+        sealed
+            .clone()
+            .any(|(commitment, _)| *commitment == head.commitment)
+            || sealed.all(|(_, number)| *number != head.key_number)
     }
 }
 

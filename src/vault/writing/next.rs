@@ -93,7 +93,9 @@ impl Vault {
             Err(Error::UnknownPatientKey) if !self.stood_still(pending, found)? => {
                 return Ok(Next::LookAgain);
             }
-            Err(Error::UnknownPatientKey) => return self.next_after_orphan(found, current),
+            Err(Error::UnknownPatientKey) => {
+                return self.next_after_orphan(pending, found, current);
+            }
             read => read?,
         };
         let absent = head.kind == Kind::Retraction;
@@ -163,18 +165,34 @@ impl Vault {
 
     /// A current version under a retired key was never acknowledged: it landed after a stall longer
     /// than the grace. It is replaced in its place; what came before it stands in `h`.
-    fn next_after_orphan(&self, found: &Found, current: &Stored) -> Result<Next> {
+    fn next_after_orphan(
+        &self,
+        pending: &Pending<'_>,
+        found: &Found,
+        current: &Stored,
+    ) -> Result<Next> {
         let head = Head::parse(&current.value)?;
         let retired = found.held.entry.was_retired(head.key_number);
         if self.storage.is_transactional() || !retired {
             return Err(Error::UnknownPatientKey);
         }
+        let mut absent = true;
         if head.version > 1 {
             let before = self.read_one(&layout::earlier(&found.address, head.version - 1))?;
             let before = before.ok_or(Error::HistoryGap)?;
             let before = reading::earlier_head(&before.value, head.version - 1)?;
             let key = reading::unwrap(&found.held, &before, Place::Earlier)?;
             envelope::admit(&before, &found.address, &key)?;
+            absent = before.kind == Kind::Retraction;
+        }
+        // What is expected was the last one that was acknowledged, not the orphan.
+        let expected = match pending.job.expected {
+            Expected::Any => true,
+            Expected::Absent => absent,
+            Expected::Version(version) => version > 0 && version == head.version - 1,
+        };
+        if !expected {
+            return Err(Error::Conflict);
         }
         Ok(Next::Version {
             version: head.version,
@@ -198,6 +216,7 @@ impl Vault {
             pending.upload = Some(self.upload(suite, &found.address.chart, content)?);
         }
         let value = draft(pending, suite, version).seal(&found.held, &found.address, key)?;
+        pending.sent(&value)?;
         let mut transaction = Transaction::new();
         let mut operations = 0;
         let mut at = || {

@@ -41,6 +41,9 @@ impl Vault {
             return Ok(None);
         };
         let head = reading::earlier_head(&stored.value, version)?;
+        if !pending.may_have_sealed(&head) {
+            return Ok(None);
+        }
         let key = reading::unwrap(&found.held, &head, place)?;
         let name = Some(pending.job.id.name());
         let opened = envelope::open(stored.value.clone(), &head, &found.address, name, &key)?;
@@ -83,7 +86,7 @@ impl Vault {
     /// confirms. Under another it is sealed again, with a new data key.
     pub(super) fn settle(
         &self,
-        pending: &Pending<'_>,
+        pending: &mut Pending<'_>,
         found: &Found,
         version: u64,
         own: Own,
@@ -102,6 +105,7 @@ impl Vault {
                 body: own.content.as_body(),
             };
             let value = draft.seal(&found.held, &found.address, key)?;
+            pending.sent(&value)?;
             let at = match own.place {
                 Place::Current => layout::current(&found.address),
                 Place::Earlier => layout::earlier(&found.address, version),

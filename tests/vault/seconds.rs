@@ -1,0 +1,94 @@
+//! Who was second is told, however alike the first one's record is; and what is locked stays so.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use chartlock::internals::clock::Clock;
+use chartlock::storage::{Faulty, Moment, Operation, Verdict};
+use chartlock::{Error, Expected, RecoveryKit, Vault};
+
+use crate::common::Fixed;
+use crate::stage::{Stage, record, session, subject};
+
+everywhere!(
+    the_same_content_at_the_same_moment_wins_once,
+    a_kit_does_not_replace_a_header_that_is_intact,
+    a_list_ends_when_the_vault_is_locked,
+);
+
+/// A clock that stands still.
+struct Standing;
+
+impl Clock for Standing {
+    fn now(&self) -> i64 {
+        1_700_000_000_000
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, _: Duration) {}
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Standing")
+    }
+}
+
+fn the_same_content_at_the_same_moment_wins_once(stage: &Stage) {
+    let options = stage.options().clock(Arc::new(Standing));
+    let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
+    session(&first)
+        .put(&record("MRN-1042", "other"), b"-")
+        .unwrap();
+    let id = record("MRN-1042", "Slot/1");
+    let raced = AtomicBool::new(false);
+    let claim = id.clone();
+    let hook = move |_: u64, moment: &Moment<'_>| {
+        let puts_record = matches!(moment, Moment::Commit(operations) if operations.iter().any(
+            |operation| matches!(operation, Operation::Put { key, .. } if key.starts_with(b"r"))
+        ));
+        if puts_record && !raced.swap(true, Ordering::SeqCst) {
+            let won = session(&first).put_if(&claim, Expected::Absent, b"taken");
+            assert_eq!(won, Ok(1));
+        }
+        Verdict::Proceed
+    };
+    let faulty = Faulty::new(stage.shared(), hook);
+    let second: Vault = options.open(faulty, &Fixed(1)).unwrap();
+    let lost = session(&second).put_if(&id, Expected::Absent, b"taken");
+    assert_eq!(lost, Err(Error::Conflict));
+}
+
+fn a_kit_does_not_replace_a_header_that_is_intact(stage: &Stage) {
+    let vault = stage.create();
+    let kit = vault.recovery_kit().unwrap();
+    let slot = vault.slots().unwrap()[0].id;
+    vault.replace_slot(slot, &Fixed(2)).unwrap();
+    vault.rotate_master_key().unwrap();
+    let id = record("MRN-1042", "Observation/1");
+    session(&vault).put(&id, b"new").unwrap();
+    let restored = RecoveryKit::from_bytes(kit.as_bytes())
+        .unwrap()
+        .restore(&*stage.shared(), &Fixed(1));
+    assert_eq!(restored, Err(Error::HeaderPresent));
+    let again = stage.options().open(stage.shared(), &Fixed(2)).unwrap();
+    assert_eq!(&session(&again).get(&id).unwrap().unwrap()[..], b"new");
+}
+
+fn a_list_ends_when_the_vault_is_locked(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    for name in ["a", "b", "c"] {
+        chart.put(&record("MRN-1042", name), b"-").unwrap();
+    }
+    let mut list = chart.list(&subject("MRN-1042")).unwrap();
+    assert!(list.next().unwrap().is_ok());
+    vault.lock();
+    assert_eq!(list.next().unwrap().unwrap_err(), Error::Locked);
+    assert!(list.next().is_none());
+}
