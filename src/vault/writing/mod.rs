@@ -85,7 +85,9 @@ struct Pending<'a> {
     chart: Option<ChartId>,
     /// The version at which an earlier try may stand.
     may_stand: Option<u64>,
-    /// What this job sealed: the commitment, and the patient key number that it was sealed under.
+    /// What this job sealed at first: the commitment, and the patient key number that it was sealed
+    /// under. What it seals again to settle is left out: a re-encryption may have been there first,
+    /// under the same number.
     sealed: Vec<(Commitment, u32)>,
     /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
     in_the_way: Option<u64>,

@@ -86,7 +86,7 @@ impl Vault {
     /// confirms. Under another it is sealed again, with a new data key.
     pub(super) fn settle(
         &self,
-        pending: &mut Pending<'_>,
+        pending: &Pending<'_>,
         found: &Found,
         version: u64,
         own: Own,
@@ -105,7 +105,6 @@ impl Vault {
                 body: own.content.as_body(),
             };
             let value = draft.seal(&found.held, &found.address, key)?;
-            pending.sent(&value)?;
             let at = match own.place {
                 Place::Current => layout::current(&found.address),
                 Place::Earlier => layout::earlier(&found.address, version),
