@@ -59,6 +59,14 @@ pub(crate) fn given() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
 
+/// In a child whose threads never end by themselves: one that fails must not leave the others at work.
+pub(crate) fn end_with_the_first_panic() {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        std::process::exit(101);
+    }));
+}
+
 #[track_caller]
 pub(crate) fn assert_well(mut command: Command) {
     let output = command.output().unwrap();
