@@ -122,12 +122,12 @@ impl Vault {
         // Locking must hold even where the entry alone would do.
         self.header()?;
         if freshness == Freshness::Held
-            && let Some(held) = self.entries.held(subject, self.clock.uptime())
+            && let Some(held) = self.entries.held(subject, self.store.clock.uptime())
             && held.entry.chart().is_some()
         {
             return Ok((Some(held), Freshness::Held));
         }
-        let looked_at = self.clock.uptime();
+        let looked_at = self.store.clock.uptime();
         let found = self.find_entry(subject)?.map(Arc::new);
         match &found {
             Some(held) => self.entries.hold(subject, held, looked_at),
@@ -139,7 +139,7 @@ impl Vault {
     /// The entry of a subject as it stands in storage now, to be changed.
     pub(super) fn find_entry(&self, subject: &Subject) -> Result<Option<Held>> {
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let Some((tag, stored)) = self.stored_entry(subject)? else {
                 return Ok(None);
             };
@@ -154,7 +154,7 @@ impl Vault {
     }
 
     fn changed_since(&self, tag: &PatientTag, revision: &Revision) -> Result<bool> {
-        let now = self.read_one(&layout::entry(tag))?;
+        let now = self.store.read_one(&layout::entry(tag))?;
         Ok(now.is_none_or(|now| now.revision != *revision))
     }
 
@@ -168,7 +168,7 @@ impl Vault {
             .collect::<Result<Vec<_>>>()?;
         let keys: Vec<_> = tags.iter().map(layout::entry).collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.storage.read(&keys)?;
+        let stored = self.store.storage.read(&keys)?;
         Ok(tags
             .into_iter()
             .zip(stored)
@@ -196,7 +196,7 @@ impl Vault {
         } = listed;
         let tag = layout::entry_tag(&key).ok_or(Error::Malformed)?;
         match self.open_entry(tag, Stored { value, revision }) {
-            Err(Error::UnknownMasterKey) => match self.read_one(&key)? {
+            Err(Error::UnknownMasterKey) => match self.store.read_one(&key)? {
                 Some(stored) => self.open_entry(tag, stored).map(Some),
                 None => Ok(None),
             },
@@ -235,7 +235,7 @@ impl Vault {
         destroying: bool,
     ) -> Result<Written> {
         let transaction = self.entry_transaction(header, tag, entry, expect, destroying)?;
-        match self.commit(transaction) {
+        match self.store.commit(transaction) {
             Ok(done) => written(done),
             Err(CommitError::Io(error)) => Err(error.into()),
             Err(_) => Ok(Written::LookAgain),
@@ -283,13 +283,13 @@ impl Vault {
         // After an answer that left the outcome open, nobody said that former bytes are gone.
         let mut deferred = false;
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let header = if round == 0 {
                 self.header()?
             } else {
                 self.reload_header()?
             };
-            let looked_at = self.clock.uptime();
+            let looked_at = self.store.clock.uptime();
             let Some(mut held) = self.find_entry(subject)? else {
                 return Ok(None);
             };
@@ -327,7 +327,7 @@ impl Vault {
     fn refresh_keys(&self, header: &OpenHeader, held: &mut Held) -> Result<bool> {
         let stale = held.master != header.keyring.active_master().number;
         if stale && held.entry.chart().is_some() {
-            held.entry.rotate_key(self.clock.now())?;
+            held.entry.rotate_key(self.store.clock.now())?;
         }
         Ok(stale)
     }
@@ -341,7 +341,7 @@ impl Vault {
         self.require_writable()?;
         let mut ready = HashMap::with_capacity(subjects.len());
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let header = if round == 0 {
                 self.header()?
             } else {
@@ -388,13 +388,13 @@ impl Vault {
     ) -> Result<Draft> {
         let active = header.keyring.active_master().number;
         if freshness == Freshness::Held
-            && let Some(held) = self.entries.held(subject, self.clock.uptime())
+            && let Some(held) = self.entries.held(subject, self.store.clock.uptime())
             && held.entry.chart().is_some()
             && held.master == active
         {
             return Ok(Draft::Usable(held));
         }
-        let looked_at = self.clock.uptime();
+        let looked_at = self.store.clock.uptime();
         let Some((tag, stored)) = self.stored_entry(subject)? else {
             return self.new_draft(header, subject, Expect::Absent);
         };
@@ -405,7 +405,8 @@ impl Vault {
             // number that this keyring itself retired proves that: behind a restored old header a
             // patient's whole chart hangs on a number that is merely unknown.
             Err(Error::UnknownMasterKey)
-                if !self.storage.is_transactional() && header.keyring.was_retired(head.master) =>
+                if !self.store.storage.is_transactional()
+                    && header.keyring.was_retired(head.master) =>
             {
                 return self.new_draft(header, subject, Expect::Unchanged(revision));
             }
@@ -434,7 +435,7 @@ impl Vault {
             tag: crypto::patient_tag(name, subject.kind(), subject.identifier())?,
             master: header.keyring.active_master().number,
             revision: Revision::new(&[]),
-            entry: PatientEntry::new(subject.clone(), self.clock.now())?,
+            entry: PatientEntry::new(subject.clone(), self.store.clock.now())?,
         };
         Ok(Draft::ToWrite(Box::new(held), expect))
     }
@@ -445,7 +446,7 @@ impl Vault {
         header: &OpenHeader,
         mut drafts: Vec<(&'a Subject, Box<Held>, Expect)>,
     ) -> Result<Vec<Ready<'a>>> {
-        let looked_at = self.clock.uptime();
+        let looked_at = self.store.clock.uptime();
         let transactions = drafts
             .iter_mut()
             .map(|(_, held, expect)| {
@@ -453,7 +454,7 @@ impl Vault {
                 self.entry_transaction(header, &tag, &mut held.entry, expect, false)
             })
             .collect::<Result<Vec<_>>>()?;
-        let results = self.storage.commit(&transactions);
+        let results = self.store.storage.commit(&transactions);
         let mut done = Vec::with_capacity(drafts.len());
         for ((subject, mut held, _), result) in drafts.into_iter().zip(results) {
             match result {

@@ -116,7 +116,7 @@ impl Vault {
         let prefix = layout::chart(class, chart);
         let mut found = false;
         loop {
-            let page = self.storage.scan(Scan {
+            let page = self.store.storage.scan(Scan {
                 prefix: &prefix,
                 after: None,
                 limit: AT_ONCE,
@@ -131,7 +131,7 @@ impl Vault {
                 return Ok(found);
             }
             found = true;
-            for result in self.storage.commit(&deletes) {
+            for result in self.store.storage.commit(&deletes) {
                 match result {
                     Ok(_) => removed(class),
                     Err(CommitError::Io(error)) => return Err(error.into()),
@@ -143,7 +143,7 @@ impl Vault {
     }
 
     pub(super) fn readmit(&self, subject: &Subject) -> Result<()> {
-        let now = self.clock.now();
+        let now = self.store.clock.now();
         // The charts of earlier tries: one of them may stand, though its answer was lost or `?v`
         // failed after it. That is no other's.
         let mut tried = Vec::new();

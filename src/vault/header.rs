@@ -96,7 +96,7 @@ impl Vault {
     /// The header, looked at no longer than a minute ago.
     pub(super) fn header(&self) -> Result<Arc<OpenHeader>> {
         let (header, looked_at) = self.header.held()?;
-        if self.clock.uptime().saturating_sub(looked_at) < HELD_AT_MOST {
+        if self.store.clock.uptime().saturating_sub(looked_at) < HELD_AT_MOST {
             return Ok(header);
         }
         self.reload_header()
@@ -120,8 +120,9 @@ impl Vault {
 
     fn reload_header_once(&self) -> Result<Arc<OpenHeader>> {
         let (held, _) = self.header.held()?;
-        let now = self.clock.uptime();
+        let now = self.store.clock.uptime();
         let stored = self
+            .store
             .storage
             .read(&[layout::HEADER])?
             .pop()
@@ -160,7 +161,7 @@ impl Vault {
     ) -> Result<(Arc<OpenHeader>, bool)> {
         let _changing = self.header.changing();
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let before = self.reload_header_once()?;
             let HeaderChange {
                 value,
@@ -177,7 +178,7 @@ impl Vault {
                         root,
                         revision,
                     };
-                    let now = self.clock.uptime();
+                    let now = self.store.clock.uptime();
                     return Ok((self.header.hold(Arc::new(opened), now)?, deferred));
                 }
                 None => continue,
@@ -194,13 +195,13 @@ impl Vault {
         destroying: bool,
     ) -> Result<Option<(Revision, bool)>> {
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let transaction = if destroying {
                 Transaction::new().put_destroying(layout::HEADER, value, before.expect())
             } else {
                 Transaction::new().put(layout::HEADER, value, before.expect())
             };
-            let unsure = match self.commit(transaction) {
+            let unsure = match self.store.commit(transaction) {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
                     return Ok(Some((revision.ok_or(Error::Undecided)?, done.deferred)));
@@ -209,7 +210,7 @@ impl Vault {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(_) => true,
             };
-            let stored = self.storage.read(&[layout::HEADER])?.pop().flatten();
+            let stored = self.store.storage.read(&[layout::HEADER])?.pop().flatten();
             let stored = stored.ok_or(Error::NoVault)?;
             if stored.value == value {
                 // It happened, but nobody said that the former bytes are gone.

@@ -32,7 +32,7 @@ impl Walk {
     }
 
     fn page(&mut self, vault: &Vault) -> Result<Vec<Entry>> {
-        let page = vault.storage.scan(Scan {
+        let page = vault.store.storage.scan(Scan {
             prefix: &self.prefix,
             after: self.after.as_deref(),
             limit: PAGE,
@@ -100,7 +100,7 @@ impl<'a> Records<'a> {
         match open_info(&self.held, &address, stored) {
             Err(Error::UnknownPatientKey) => {
                 self.refresh()?;
-                let stored = self.vault.read_one(&entry.key)?;
+                let stored = self.vault.store.read_one(&entry.key)?;
                 stored.map_or(Ok(None), |stored| open_info(&self.held, &address, stored))
             }
             found => found,

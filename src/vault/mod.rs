@@ -23,6 +23,7 @@ mod report;
 mod rotation;
 mod session;
 mod slots;
+mod store;
 mod upload;
 mod writing;
 
@@ -44,10 +45,11 @@ pub use slots::RootRotationReport;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose};
 use crate::keys::Credential;
-use crate::storage::{CommitError, Committed, Storage, Transaction};
+use crate::storage::Storage;
 use entries::EntryCache;
 use header::HeaderCell;
 use progress::Counter;
+use store::Store;
 
 /// How long a header or a patient entry may be held in memory before storage is asked again.
 const HELD_AT_MOST: Duration = Duration::from_secs(60);
@@ -73,8 +75,7 @@ const ROUNDS: u32 = 64;
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 pub struct Vault {
-    storage: Box<dyn Storage>,
-    clock: Arc<dyn Clock>,
+    store: Store,
     grace: Duration,
     header: HeaderCell,
     entries: EntryCache,
@@ -133,11 +134,13 @@ impl Vault {
         *watcher = Some(Arc::new(progress));
     }
 
-    fn new(storage: Box<dyn Storage>, options: VaultOptions, header: HeaderCell) -> Self {
+    fn new(storage: Arc<dyn Storage>, options: VaultOptions, header: HeaderCell) -> Self {
         let grace = options.grace_on(&*storage);
         Self {
-            storage,
-            clock: options.clock,
+            store: Store {
+                storage,
+                clock: options.clock,
+            },
             grace,
             header,
             entries: EntryCache::default(),
@@ -158,35 +161,21 @@ impl Vault {
         Ok(())
     }
 
-    /// One transaction; a backend that answers none leaves the outcome unknown.
-    fn commit(&self, transaction: Transaction) -> std::result::Result<Committed, CommitError> {
-        let mut results = self.storage.commit(&[transaction]);
-        results.pop().unwrap_or(Err(CommitError::Unknown))
-    }
-
     /// Waits so that whatever was sent under a key of before has landed or failed.
     fn wait_out_grace(&self, watcher: Option<&dyn Progress>) {
         if self.grace.is_zero() {
             return;
         }
         let mut counter = Counter::new(watcher, progress::Activity::Waiting);
-        let end = self.clock.uptime() + self.grace;
+        let end = self.store.clock.uptime() + self.grace;
         loop {
-            let left = end.saturating_sub(self.clock.uptime());
+            let left = end.saturating_sub(self.store.clock.uptime());
             if left.is_zero() {
                 return;
             }
             let nap = left.min(Duration::from_secs(1));
-            self.clock.sleep(nap);
+            self.store.clock.sleep(nap);
             counter.add(nap.as_secs());
-        }
-    }
-
-    /// Gives whoever else is at it some time; a little more each round.
-    fn back_off(&self, round: u32) {
-        if round > 1 {
-            let millis = u64::from(round.min(16));
-            self.clock.sleep(Duration::from_millis(millis));
         }
     }
 }
@@ -194,7 +183,7 @@ impl Vault {
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vault")
-            .field("storage", &self.storage)
+            .field("storage", &self.store.storage)
             .finish_non_exhaustive()
     }
 }

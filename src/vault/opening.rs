@@ -26,7 +26,7 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        create(Box::new(storage), credential, self)
+        create(Arc::new(storage), credential, self)
     }
 
     /// As [`Vault::open`].
@@ -38,7 +38,7 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        open(Box::new(storage), credential, self, false)
+        open(Arc::new(storage), credential, self, false)
     }
 
     /// As [`Vault::open_rolled_back`].
@@ -50,13 +50,13 @@ impl VaultOptions {
         storage: impl Storage + 'static,
         credential: &dyn Credential,
     ) -> Result<Vault> {
-        open(Box::new(storage), credential, self, true)
+        open(Arc::new(storage), credential, self, true)
     }
 }
 
 /// `scan("") is empty ; [ put v Absent ]`
 fn create(
-    storage: Box<dyn Storage>,
+    storage: Arc<dyn Storage>,
     credential: &dyn Credential,
     options: VaultOptions,
 ) -> Result<Vault> {
@@ -90,7 +90,7 @@ fn create(
 }
 
 fn open(
-    storage: Box<dyn Storage>,
+    storage: Arc<dyn Storage>,
     credential: &dyn Credential,
     options: VaultOptions,
     rolled_back: bool,

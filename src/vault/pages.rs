@@ -17,7 +17,7 @@ impl Vault {
     ) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.storage.scan(Scan {
+            let page = self.store.storage.scan(Scan {
                 prefix,
                 after: after.as_deref(),
                 limit: PAGE,

@@ -40,7 +40,7 @@ impl Vault {
             if version == 0 || version > head.version {
                 return Ok(None);
             }
-            let stored = vault.read_one(&layout::earlier(address, version))?;
+            let stored = vault.store.read_one(&layout::earlier(address, version))?;
             let stored = stored.ok_or(Error::HistoryGap)?;
             let head = earlier_head(&stored.value, version)?;
             vault.record(held, address, id.name(), Place::Earlier, head, stored)
@@ -105,7 +105,7 @@ impl Vault {
         let mut freshness = Freshness::Held;
         let mut before = None;
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let (held, seen) = self.entry(id.subject(), freshness)?;
             let Some(held) = held else {
                 return Ok(None);
@@ -134,7 +134,7 @@ impl Vault {
         look: impl Fn(&Self, &Held, &Address, Option<Stored>) -> Result<Option<T>>,
     ) -> Result<Look<T>> {
         let address = address(held, id.name())?;
-        let current = self.read_one(&layout::current(&address))?;
+        let current = self.store.read_one(&layout::current(&address))?;
         Ok(Look {
             state: current.as_ref().map(|stored| stored.revision.clone()),
             found: look(self, held, &address, current),
@@ -156,17 +156,13 @@ impl Vault {
 
     /// Whether any key begins with `prefix`.
     pub(super) fn has_any(&self, prefix: &[u8]) -> Result<bool> {
-        let page = self.storage.scan(Scan {
+        let page = self.store.storage.scan(Scan {
             prefix,
             after: None,
             limit: 1,
             want: Want::Keys,
         })?;
         Ok(!page.entries.is_empty() || page.more)
-    }
-
-    pub(super) fn read_one(&self, key: &[u8]) -> Result<Option<Stored>> {
-        Ok(self.storage.read(&[key])?.pop().flatten())
     }
 
     /// Opens a stored version with its content; `None` for a retraction.

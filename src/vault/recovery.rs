@@ -123,7 +123,7 @@ impl Vault {
     /// [`Error::Locked`], [`Error::NoVault`] and errors of the storage.
     pub fn recovery_kit(&self) -> Result<RecoveryKit> {
         self.reload_header()?;
-        let stored = self.read_one(layout::HEADER)?.ok_or(Error::NoVault)?;
+        let stored = self.store.read_one(layout::HEADER)?.ok_or(Error::NoVault)?;
         RecoveryKit::from_bytes(&stored.value)
     }
 }

@@ -76,7 +76,7 @@ impl<'a> Session<'a> {
         expected: Expected,
         document: impl Into<Document<'d>>,
     ) -> Result<u64> {
-        let job = Job::put(id, &document.into(), expected, self.vault.clock.now())?;
+        let job = Job::put(id, &document.into(), expected, self.vault.store.clock.now())?;
         self.one(job)?.ok_or(Error::Contended)
     }
 
@@ -91,7 +91,7 @@ impl<'a> Session<'a> {
         &self,
         records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
     ) -> Result<Vec<Result<u64>>> {
-        let now = self.vault.clock.now();
+        let now = self.vault.store.clock.now();
         let jobs = records
             .into_iter()
             .map(|(id, document)| Job::put(id, &document, Expected::Any, now))
@@ -161,7 +161,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Those of [`Session::put_if`].
     pub fn remove_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
-        let job = Job::remove(id, expected, self.vault.clock.now())?;
+        let job = Job::remove(id, expected, self.vault.store.clock.now())?;
         self.one(job)
     }
 

@@ -42,12 +42,12 @@ impl Vault {
         let sealer = Stream::new(suite, &key, chart, &stream, length)?;
         let intent = Intent {
             suite,
-            started_at: self.clock.now(),
+            started_at: self.store.clock.now(),
             writer: crypto::fresh()?,
         };
         let at = layout::intent(chart, &stream);
         let transaction = Transaction::new().put(&at[..], intent.encode(), Expect::Absent);
-        let revision = self.put_own(transaction, &at)?;
+        let revision = self.store.put_own(transaction, &at)?;
         let upload = Upload {
             chart: *chart,
             stream,
@@ -73,7 +73,7 @@ impl Vault {
                     Ok(Transaction::new().put(at, sealer.seal(index, content)?, Expect::Absent))
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let results = self.storage.commit(&transactions).into_iter();
+            let results = self.store.storage.commit(&transactions).into_iter();
             let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
             for (result, transaction) in results.chain(unknown).zip(transactions) {
                 match result {
@@ -84,7 +84,7 @@ impl Vault {
                             .operations()
                             .first()
                             .map(|put| put.key().to_vec());
-                        self.put_own(transaction, &at.unwrap_or_default())?;
+                        self.store.put_own(transaction, &at.unwrap_or_default())?;
                     }
                 }
             }
@@ -93,31 +93,13 @@ impl Vault {
         Ok(())
     }
 
-    /// A put of bytes that only this writer can have drawn, under a key that only it can know: what
-    /// stands there is its own, so it is sent until that is certain.
-    fn put_own(&self, transaction: Transaction, at: &[u8]) -> Result<Revision> {
-        for round in 0..super::ROUNDS {
-            self.back_off(round);
-            match self.commit(transaction.clone()) {
-                Ok(done) => {
-                    let revision = done.revisions.into_iter().next().flatten();
-                    return revision.ok_or(Error::Undecided);
-                }
-                Err(CommitError::Io(error)) => return Err(error.into()),
-                Err(_) => {}
-            }
-            if let Some(stored) = self.read_one(at)? {
-                return Ok(stored.revision);
-            }
-        }
-        Err(Error::Undecided)
-    }
-
     /// Removes an upload that no record names. Best effort: what is left has no record and is
     /// garbage; the intent goes last, so that it can be told as such.
     pub(super) fn discard(&self, upload: &Upload) {
         if self.remove_segments(&upload.chart, &upload.stream).is_ok() {
-            let _ = self.commit(Transaction::new().delete(upload.intent_key()));
+            let _ = self
+                .store
+                .commit(Transaction::new().delete(upload.intent_key()));
         }
     }
 
@@ -126,8 +108,8 @@ impl Vault {
         let prefix = layout::segments(chart, stream);
         let mut unsure = 0;
         while unsure < super::ROUNDS {
-            self.back_off(unsure);
-            let page = self.storage.scan(Scan {
+            self.store.back_off(unsure);
+            let page = self.store.storage.scan(Scan {
                 prefix: &prefix,
                 after: None,
                 limit: 1000,
@@ -139,7 +121,7 @@ impl Vault {
                 .map(|entry| Transaction::new().delete(entry.key))
                 .collect();
             let mut sure = true;
-            for result in self.storage.commit(&deletes) {
+            for result in self.store.storage.commit(&deletes) {
                 match result {
                     Ok(_) => {}
                     Err(CommitError::Io(error)) => return Err(error.into()),
@@ -170,7 +152,9 @@ impl Vault {
         let opener = Stream::new(suite, key, chart, stream, length)?;
         let mut content = plaintext(length as usize);
         for index in 0..opener.segments() {
-            let segment = self.read_one(&layout::segment(chart, stream, index))?;
+            let segment = self
+                .store
+                .read_one(&layout::segment(chart, stream, index))?;
             let segment = segment.ok_or(Error::SegmentMissing)?;
             opener.open(index, segment.value, &mut content)?;
         }

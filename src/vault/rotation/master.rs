@@ -46,7 +46,7 @@ impl Vault {
     /// [`Error::Locked`] and errors of the storage. Entries that do not open are no error: they are
     /// counted in the report, and keep the former master key from being removed.
     pub fn rotate_master_key(&self) -> Result<RotationReport> {
-        let now = self.clock.now();
+        let now = self.store.clock.now();
         self.change_header(|before| {
             let mut keyring = before.keyring_to_change()?;
             keyring.add_master(now)?;
@@ -58,7 +58,7 @@ impl Vault {
             ..RotationReport::default()
         };
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let watcher = watcher.as_deref();
             let mut walked = self.reseal_until_clean(&mut report, watcher)?;
             if !self.grace.is_zero() {
@@ -152,7 +152,7 @@ impl Vault {
         watcher: Option<&dyn Progress>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let (pass, header) = self.walk_entries(true, watcher)?;
             report.passes += 1;
             report.entries_resealed += pass.resealed;
@@ -224,7 +224,7 @@ impl Vault {
             }
             pass.stale += 1;
             if reseal {
-                renew(&mut held.entry, self.clock.now())?;
+                renew(&mut held.entry, self.store.clock.now())?;
                 let expect = held.expect();
                 subjects.push(held.entry.subject().clone());
                 let (tag, entry) = (held.tag, &mut held.entry);
@@ -234,7 +234,7 @@ impl Vault {
         if transactions.is_empty() {
             return Ok(());
         }
-        let results = self.storage.commit(&transactions);
+        let results = self.store.storage.commit(&transactions);
         for (subject, result) in subjects.iter().zip(results) {
             self.forget_entry(subject);
             match result {
@@ -257,7 +257,7 @@ impl Vault {
         let number = EntryHead::parse(&stored.value).map(|head| head.master);
         let retired = number.is_ok_and(|number| header.keyring.was_retired(number));
         match error {
-            Error::UnknownMasterKey if retired && !self.storage.is_transactional() => {
+            Error::UnknownMasterKey if retired && !self.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
             // Another rotation's newer key, or a newer header: this walk cannot judge it.

@@ -108,7 +108,7 @@ impl Vault {
         let number = Head::parse(value).map(|head| head.key_number);
         let retired = number.is_ok_and(|number| held.entry.was_retired(number));
         match error {
-            Error::UnknownPatientKey if retired && !self.storage.is_transactional() => {
+            Error::UnknownPatientKey if retired && !self.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
             Error::UnknownPatientKey => pass.unknown += 1,
@@ -128,7 +128,7 @@ impl Vault {
             return Ok(());
         }
         let keys: Vec<_> = stale.iter().map(|object| &object.key[..]).collect();
-        let values = self.storage.read(&keys)?;
+        let values = self.store.storage.read(&keys)?;
         let mut changes = Vec::new();
         for (object, stored) in stale.iter().zip(values) {
             pass.stale += 1;
@@ -148,7 +148,7 @@ impl Vault {
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) => {
                     // Replaced meanwhile, and its former segments removed: nothing is wrong with it.
-                    let now = self.read_one(&object.key)?;
+                    let now = self.store.read_one(&object.key)?;
                     if now.is_some_and(|now| now.revision == revision) {
                         pass.stale -= 1;
                         pass.blocking += 1;
@@ -172,7 +172,7 @@ impl Vault {
             .into_iter()
             .map(|change| (change.transaction, (change.bytes, change.streams)))
             .unzip();
-        let results = self.storage.commit(&transactions);
+        let results = self.store.storage.commit(&transactions);
         for (((bytes, streams), result), sent) in
             changes.into_iter().zip(results).zip(&transactions)
         {
@@ -192,7 +192,7 @@ impl Vault {
                     // On storage that is not transactional the record may name the new stream
                     // already: a later check failed, or a request that was repeated below us met
                     // itself.
-                    let surely_not = self.storage.is_transactional()
+                    let surely_not = self.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
                             && streams.as_ref().is_none_or(|(upload, _)| {
@@ -220,7 +220,7 @@ impl Vault {
             places.push([b"h", record, &version.to_be_bytes()].concat());
         }
         for place in places {
-            let stored = self.read_one(&place)?;
+            let stored = self.store.read_one(&place)?;
             if stored.is_some_and(|stored| stored.value.get(HEAD..HEAD + 16) == Some(stream)) {
                 return Ok(false);
             }
@@ -298,7 +298,7 @@ impl Vault {
         head: &Head,
         revision: &Revision,
     ) -> Result<Option<Change>> {
-        let Some(current) = self.read_one(&layout::current(&object.address))? else {
+        let Some(current) = self.store.read_one(&layout::current(&object.address))? else {
             return Ok(None);
         };
         if Head::parse(&current.value)?.version != head.version {

@@ -49,7 +49,7 @@ impl Vault {
             Err(CommitError::Io(error)) => {
                 // On transactional storage it surely did not happen; elsewhere a part of it may
                 // have, and an upload that a record may name must stay.
-                if !self.storage.is_transactional() {
+                if !self.store.storage.is_transactional() {
                     pending.may_stand = Some(version);
                 }
                 return Some(Err(error.into()));
@@ -71,7 +71,7 @@ impl Vault {
                     let blocked = earlier.filter(|(index, _)| *index == operation);
                     pending.in_the_way = blocked.map(|(_, former)| former);
                     // A request that was repeated below us may have met itself.
-                    let landed = operation >= *current && !self.storage.is_transactional();
+                    let landed = operation >= *current && !self.store.storage.is_transactional();
                     pending.may_stand = landed.then_some(version).or(pending.may_stand);
                 }
             },

@@ -88,7 +88,7 @@ impl Vault {
             .map(|found| layout::current(&found.address))
             .collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.storage.read(&keys)?;
+        let stored = self.store.storage.read(&keys)?;
         for (found, stored) in found.iter_mut().flatten().zip(stored) {
             found.current = stored;
         }
@@ -105,7 +105,7 @@ impl Vault {
         let Some(version) = pending.in_the_way else {
             return Ok(None);
         };
-        let stored = self.read_one(&layout::earlier(address, version))?;
+        let stored = self.store.read_one(&layout::earlier(address, version))?;
         Ok(stored.map(|stored| (version, stored.revision)))
     }
 

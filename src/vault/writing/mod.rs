@@ -135,7 +135,7 @@ impl Vault {
         let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(Pending::new).collect();
         let mut round = 0;
         while !waiting.is_empty() && round < ROUNDS {
-            self.back_off(round);
+            self.store.back_off(round);
             let (turn, later) = first_of_each_record(waiting);
             let before = turn.len() + later.len();
             waiting = self.turn(turn, &mut outcomes);
@@ -211,7 +211,7 @@ impl Vault {
         if transactions.is_empty() {
             return again;
         }
-        let results = self.storage.commit(&transactions);
+        let results = self.store.storage.commit(&transactions);
         let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
         for ((mut pending, version, kind), result) in
             tries.into_iter().zip(results.into_iter().chain(unknown))

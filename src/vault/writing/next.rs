@@ -135,7 +135,10 @@ impl Vault {
         if self.chart_has_history(&found.address, history)? && self.has_earlier(&found.address)? {
             // Fresh already: neither an erasure under way nor a put in between explains it.
             if pending.freshness == Freshness::Fresh
-                && self.read_one(&layout::current(&found.address))?.is_none()
+                && self
+                    .store
+                    .read_one(&layout::current(&found.address))?
+                    .is_none()
                 && self.stood_still(pending, found)?
             {
                 return Err(Error::CurrentMissing);
@@ -173,12 +176,14 @@ impl Vault {
     ) -> Result<Next> {
         let head = Head::parse(&current.value)?;
         let retired = found.held.entry.was_retired(head.key_number);
-        if self.storage.is_transactional() || !retired {
+        if self.store.storage.is_transactional() || !retired {
             return Err(Error::UnknownPatientKey);
         }
         let mut absent = true;
         if head.version > 1 {
-            let before = self.read_one(&layout::earlier(&found.address, head.version - 1))?;
+            let before = self
+                .store
+                .read_one(&layout::earlier(&found.address, head.version - 1))?;
             let before = before.ok_or(Error::HistoryGap)?;
             let before = reading::earlier_head(&before.value, head.version - 1)?;
             let key = reading::unwrap(&found.held, &before, Place::Earlier)?;

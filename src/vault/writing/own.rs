@@ -33,7 +33,10 @@ impl Vault {
         let (place, stored) = if head.version == version {
             (Place::Current, current.clone())
         } else if head.version > version {
-            match self.read_one(&layout::earlier(&found.address, version))? {
+            match self
+                .store
+                .read_one(&layout::earlier(&found.address, version))?
+            {
                 Some(stored) => (Place::Earlier, stored),
                 None => return Ok(None),
             }
@@ -92,7 +95,7 @@ impl Vault {
         own: Own,
         key: DataKey,
     ) -> Result<Step> {
-        if self.storage.is_transactional() {
+        if self.store.storage.is_transactional() {
             return Ok(Step::Done(Ok(Some(version))));
         }
         let mut transaction = Transaction::new();
