@@ -15,10 +15,6 @@ use crate::crypto::ChartId;
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::entry::EntryState;
-use crate::storage::{CommitError, Scan, Transaction, Want};
-
-/// Objects removed in one commit.
-const AT_ONCE: usize = 1000;
 
 /// What an erasure says that it cannot reach.
 const NOT_REACHED: [&str; 2] = [
@@ -104,40 +100,11 @@ impl Vault {
         loop {
             let mut found = false;
             for class in layout::CHART_CLASSES {
-                found |= self.sweep_class(class, chart, removed)?;
+                let prefix = layout::chart(class, chart);
+                found |= self.store.remove_under(&prefix, &mut || removed(class))?;
             }
             if !found {
                 return Ok(());
-            }
-        }
-    }
-
-    fn sweep_class(&self, class: u8, chart: &ChartId, removed: &mut dyn FnMut(u8)) -> Result<bool> {
-        let prefix = layout::chart(class, chart);
-        let mut found = false;
-        loop {
-            let page = self.store.storage.scan(Scan {
-                prefix: &prefix,
-                after: None,
-                limit: AT_ONCE,
-                want: Want::Keys,
-            })?;
-            let deletes: Vec<_> = page
-                .entries
-                .into_iter()
-                .map(|entry| Transaction::new().delete(entry.key))
-                .collect();
-            if deletes.is_empty() && !page.more {
-                return Ok(found);
-            }
-            found = true;
-            for result in self.store.storage.commit(&deletes) {
-                match result {
-                    Ok(_) => removed(class),
-                    Err(CommitError::Io(error)) => return Err(error.into()),
-                    // Listed again by the next pass if it is still there.
-                    Err(_) => {}
-                }
             }
         }
     }

@@ -19,6 +19,7 @@ mod pages;
 mod progress;
 mod reading;
 mod recovery;
+mod removal;
 mod report;
 mod rotation;
 mod session;

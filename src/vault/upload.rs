@@ -5,7 +5,7 @@ use crate::crypto::{self, ChartId, StreamId, StreamKey, Suite};
 use crate::envelope::{Intent, Stream};
 use crate::error::{Error, Result};
 use crate::secret::{Plaintext, plaintext};
-use crate::storage::{CommitError, Expect, Revision, Scan, Transaction, Want};
+use crate::storage::{CommitError, Expect, Revision, Transaction};
 
 /// Segments sent in one commit: 8 MiB that share a sync.
 const SEGMENTS_AT_ONCE: u32 = 8;
@@ -56,7 +56,7 @@ impl Vault {
             intent: revision,
         };
         if let Err(error) = self.upload_segments(&upload, &sealer, content) {
-            self.discard(&upload);
+            self.store.discard(&upload);
             return Err(error);
         }
         Ok(upload)
@@ -91,50 +91,6 @@ impl Vault {
             first = next;
         }
         Ok(())
-    }
-
-    /// Removes an upload that no record names. Best effort: what is left has no record and is
-    /// garbage; the intent goes last, so that it can be told as such.
-    pub(super) fn discard(&self, upload: &Upload) {
-        if self.remove_segments(&upload.chart, &upload.stream).is_ok() {
-            let _ = self
-                .store
-                .commit(Transaction::new().delete(upload.intent_key()));
-        }
-    }
-
-    /// Removes the segments of a stream that no record names any more.
-    pub(super) fn remove_segments(&self, chart: &ChartId, stream: &StreamId) -> Result<()> {
-        let prefix = layout::segments(chart, stream);
-        let mut unsure = 0;
-        while unsure < super::ROUNDS {
-            self.store.back_off(unsure);
-            let page = self.store.storage.scan(Scan {
-                prefix: &prefix,
-                after: None,
-                limit: 1000,
-                want: Want::Keys,
-            })?;
-            let deletes: Vec<_> = page
-                .entries
-                .into_iter()
-                .map(|entry| Transaction::new().delete(entry.key))
-                .collect();
-            let mut sure = true;
-            for result in self.store.storage.commit(&deletes) {
-                match result {
-                    Ok(_) => {}
-                    Err(CommitError::Io(error)) => return Err(error.into()),
-                    // Listed again if it is still there.
-                    Err(_) => sure = false,
-                }
-            }
-            if sure && !page.more {
-                return Ok(());
-            }
-            unsure += u32::from(!sure);
-        }
-        Err(Error::Undecided)
     }
 
     /// The whole content of a stream.

@@ -184,7 +184,7 @@ impl Vault {
                     }
                     report.bytes += bytes;
                     if let Some((upload, former)) = streams {
-                        self.remove_segments(&upload.chart, &former)?;
+                        self.store.remove_segments(&upload.chart, &former)?;
                     }
                 }
                 Err(CommitError::Io(error)) => return Err(error.into()),
@@ -199,7 +199,7 @@ impl Vault {
                                 self.is_unnamed(sent, &upload.stream).unwrap_or(false)
                             });
                     if let (Some((upload, _)), true) = (streams, surely_not) {
-                        self.discard(&upload);
+                        self.store.discard(&upload);
                     }
                 }
                 Err(_) => {}

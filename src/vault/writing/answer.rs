@@ -62,7 +62,7 @@ impl Vault {
                     if pending.may_stand.is_none()
                         && let Some(upload) = pending.upload.take()
                     {
-                        self.discard(&upload);
+                        self.store.discard(&upload);
                     }
                 }
                 TryKind::Write {

@@ -149,7 +149,7 @@ impl Vault {
             if undecided && let Some(outcome) = outcomes.get_mut(pending.index) {
                 *outcome = Err(Error::Undecided);
             } else if let Some(upload) = &pending.upload {
-                self.discard(upload);
+                self.store.discard(upload);
             }
         }
         outcomes

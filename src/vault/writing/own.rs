@@ -137,7 +137,7 @@ impl Vault {
     /// An upload that no record can name is removed, whatever came of its job.
     pub(super) fn give_up_upload(&self, pending: &Pending<'_>, outcome: &Outcome) {
         if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.may_stand) {
-            self.discard(upload);
+            self.store.discard(upload);
         }
     }
 }
