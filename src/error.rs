@@ -166,6 +166,21 @@ pub enum Error {
     /// The content exceeds what one record holds.
     #[error("the content is larger than one record holds; store it in parts")]
     TooLarge,
+    /// The record exceeds what this vault reads whole.
+    #[error(
+        "the record is larger than this vault reads whole; read it with Session::reader, or raise VaultOptions::whole_record_limit"
+    )]
+    BeyondLimit,
+    /// The content to be stored could not be read to its end.
+    #[error(
+        "the content to be stored could not be read to its end ({0}); nothing was written: mend its source and put it again"
+    )]
+    Source(io::ErrorKind),
+    /// An upload took too long, or its segments were collected as abandoned.
+    #[error(
+        "the upload took longer than 24 hours, or was collected as abandoned; nothing was written: put the content again"
+    )]
+    UploadExpired,
     /// A value could not be turned into JSON or back.
     #[error(
         "the value could not be turned into JSON, or the record is no such value; check its type"
@@ -231,6 +246,22 @@ pub enum StorageError {
         "the storage cannot hold an object of this size; store it in parts, or use another storage"
     )]
     TooLarge,
+}
+
+/// So that `?` works where content is read or written as a stream.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Storage(StorageError::Io(kind)) | Error::Source(kind) => *kind,
+            Error::Storage(StorageError::Full) => io::ErrorKind::StorageFull,
+            Error::Storage(StorageError::Denied) => io::ErrorKind::PermissionDenied,
+            Error::Malformed | Error::Unsupported | Error::NotAuthentic | Error::SegmentMissing => {
+                io::ErrorKind::InvalidData
+            }
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
 }
 
 impl From<io::Error> for StorageError {

@@ -77,8 +77,8 @@ pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::{
     Activity, Document, ErasureReport, Expected, KeyCensus, KeyCount, Progress, Record, RecordInfo,
-    Records, RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport, Session, Step,
-    Subjects, Vault, VaultOptions,
+    RecordReader, RecordWriter, Records, RecoveryKit, ReencryptionReport, RootRotationReport,
+    RotationReport, Session, Step, Subjects, Vault, VaultOptions,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.

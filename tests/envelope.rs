@@ -1,6 +1,8 @@
 //! Record values and content streams, below any storage.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::Read;
+
 use chartlock::internals::crypto::{DataKey, PatientKey, Place, StreamKey, Suite, fresh, wrap_key};
 use chartlock::internals::envelope::*;
 use chartlock::{Error, internals::crypto::Nonce};
@@ -210,22 +212,54 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
         ] {
             let content: Vec<u8> = (0..length).map(|i| (i / 7) as u8).collect();
             let key = StreamKey::random().unwrap();
-            let stream = Stream::new(suite, &key, &[1; 16], &[2; 16], length as u64).unwrap();
-            let segments: Vec<_> = (0..stream.segments())
-                .map(|i| stream.seal(i, &content).unwrap())
-                .collect();
-            let mut out = Default::default();
-            for (segment, i) in segments.iter().zip(0..) {
-                stream.open(i, segment.clone(), &mut out).unwrap();
+            let segments = sealed(suite, &key, &content);
+            let opener = StreamOpener::new(suite, &key, &[1; 16], &[2; 16], length as u64).unwrap();
+            assert_eq!(segments.len(), opener.segments() as usize);
+            let mut out = vec![0; length];
+            for ((segment, i), out) in segments.iter().zip(0..).zip(places(&mut out)) {
+                let whole = |value: Vec<u8>, index| -> Result<OpenSegment, Error> {
+                    let mut open = opener.segment(index, value)?;
+                    open.open(&opener)?;
+                    Ok(open)
+                };
+                let mut open = whole(segment.clone(), i).unwrap();
+                assert_eq!(open.copy(&opener, 0, out), Ok(out.len()));
                 let mut cut = segment.clone();
                 cut.pop();
-                assert!(stream.open(i, cut, &mut Default::default()).is_err());
-                let wrong = stream.open(i + 1, segment.clone(), &mut Default::default());
-                assert!(wrong.is_err());
+                assert!(whole(cut, i).is_err());
+                assert!(whole(segment.clone(), i + 1).is_err());
             }
-            assert!(*out == content);
+            assert!(out == content);
         }
     }
+}
+
+/// The segments of a stream, as an upload seals them.
+fn sealed(suite: Suite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
+    let mut sealer = StreamSealer::new(suite, key, &[1; 16], &[2; 16]).unwrap();
+    let mut sealed = Vec::new();
+    let mut segment = Segment::new(None);
+    let mut left = content;
+    while !left.is_empty() {
+        if segment.is_full() {
+            sealed.push(sealer.next(segment).unwrap().seal().unwrap());
+            segment = Segment::new(None);
+        }
+        let bytes = left.read(segment.free()).unwrap();
+        segment.advance(bytes);
+    }
+    assert_eq!(sealer.end(&segment), Ok(content.len() as u64));
+    while let Some(unsealed) = sealer.pad(segment).unwrap() {
+        sealed.push(unsealed.seal().unwrap());
+        segment = Segment::new(None);
+    }
+    sealed
+}
+
+/// Where the content of each segment goes; what is padding only has no place.
+fn places(out: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+    out.chunks_mut(SEGMENT)
+        .chain(std::iter::repeat_with(Default::default))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is known of a record besides its content; sealed with it.
 
 use super::reader::Reader;
+use crate::crypto::StreamId;
 use crate::error::{Error, Result};
 use crate::id::is_record_name;
 
@@ -12,6 +13,9 @@ const LABELS_MAX: usize = 32;
 const SHORT_MAX: usize = 255;
 /// Extensions from here on must be understood.
 const CRITICAL: u16 = 0x8000;
+
+/// The extension that holds the stream under which segmented content was first sealed: 16 bytes.
+const ORIGIN: u16 = 1;
 
 /// Content types with a one-byte code, by code. Closed for this schema: a reader that lacks a code
 /// cannot read the record, so any other type is spelled out.
@@ -84,6 +88,16 @@ impl Meta {
         (labels_fit && type_fits)
             .then_some(self)
             .ok_or(Error::InvalidMetadata)
+    }
+
+    /// With the stream under which the content was first sealed. A re-encryption carries it on, so it
+    /// tells whether two versions of segmented content are one put.
+    pub fn set_origin(&mut self, stream: &StreamId) {
+        self.extensions.retain(|(number, _)| *number != ORIGIN);
+        let place = self
+            .extensions
+            .partition_point(|(number, _)| *number < ORIGIN);
+        self.extensions.insert(place, (ORIGIN, stream.to_vec()));
     }
 
     /// The encoded length in bytes.

@@ -16,4 +16,6 @@ pub use record::{
     Address, Body, Content, HEAD, Head, INLINE_MAX, Kind, Opened, admit, digest, open, rewrapped,
     seal,
 };
-pub use stream::{CHUNK, Intent, SEGMENT, Stream};
+pub use stream::{
+    CHUNK, Intent, OpenSegment, SEGMENT, Segment, StreamOpener, StreamSealer, Unsealed,
+};

@@ -152,6 +152,11 @@ impl Transaction {
         &self.operations
     }
 
+    /// The operations, in order, with the memory of what they put.
+    pub fn into_operations(self) -> Vec<Operation> {
+        self.operations
+    }
+
     fn then(mut self, operation: Operation) -> Self {
         self.operations.push(operation);
         self

@@ -47,6 +47,15 @@ impl<'a> Document<'a> {
         self
     }
 
+    /// The same description of other content.
+    pub(super) fn with(self, content: &[u8]) -> Document<'_> {
+        Document {
+            content,
+            content_type: self.content_type,
+            labels: self.labels,
+        }
+    }
+
     pub(super) fn meta(&self, name: &str, written_at: i64) -> Meta {
         Meta {
             written_at,
@@ -85,6 +94,18 @@ pub enum Expected {
     Absent,
     /// This version, so that nobody else's amendment is buried.
     Version(u64),
+}
+
+impl Expected {
+    /// Whether a record is so whose current version is this, and a retraction or not; 0 for one that
+    /// never was.
+    pub(super) fn admits(self, version: u64, is_retraction: bool) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => is_retraction || version == 0,
+            Self::Version(expected) => version > 0 && expected == version,
+        }
+    }
 }
 
 /// What is known of one version of a record.

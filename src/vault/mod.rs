@@ -8,6 +8,7 @@
 mod census;
 mod clock;
 mod document;
+mod download;
 mod entries;
 mod erasure;
 mod header;
@@ -17,6 +18,7 @@ mod opening;
 mod options;
 mod pages;
 mod progress;
+mod reader;
 mod reading;
 mod recovery;
 mod removal;
@@ -26,8 +28,10 @@ mod session;
 mod slots;
 mod store;
 mod upload;
+mod writer;
 mod writing;
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -38,10 +42,12 @@ pub use document::{Document, Expected, Record, RecordInfo};
 pub use listing::{Records, Subjects};
 pub use options::VaultOptions;
 pub use progress::{Activity, Progress, Step};
+pub use reader::RecordReader;
 pub use recovery::RecoveryKit;
 pub use report::{ErasureReport, ReencryptionReport, RotationReport};
 pub use session::Session;
 pub use slots::RootRotationReport;
+pub use writer::RecordWriter;
 
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose};
@@ -78,6 +84,8 @@ const ROUNDS: u32 = 64;
 pub struct Vault {
     store: Store,
     grace: Duration,
+    threads: NonZeroUsize,
+    whole_record_limit: u64,
     header: HeaderCell,
     entries: EntryCache,
     read_only: AtomicBool,
@@ -143,6 +151,8 @@ impl Vault {
                 clock: options.clock,
             },
             grace,
+            threads: options.threads,
+            whole_record_limit: options.whole_record_limit,
             header,
             entries: EntryCache::default(),
             read_only: AtomicBool::new(false),

@@ -1,6 +1,8 @@
 //! What can be set when a vault is created or opened.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::clock::{Clock, SystemClock};
@@ -9,6 +11,9 @@ use crate::storage::Storage;
 
 /// The grace on storage that is not transactional.
 const GRACE: Duration = Duration::from_secs(600);
+
+/// The most bytes of a record that is read whole, unless told otherwise: 256 MiB.
+const WHOLE_RECORD_LIMIT: u64 = 256 << 20;
 
 /// Choices for a vault; the defaults are right unless you know better.
 ///
@@ -23,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(600);
 pub struct VaultOptions {
     pub(super) suite: Suite,
     pub(super) grace: Option<Duration>,
+    pub(super) threads: NonZeroUsize,
+    pub(super) whole_record_limit: u64,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -38,6 +45,8 @@ impl VaultOptions {
         Self {
             suite: Suite::default(),
             grace: None,
+            threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            whole_record_limit: WHOLE_RECORD_LIMIT,
             clock: Arc::new(SystemClock::new()),
         }
     }
@@ -58,6 +67,26 @@ impl VaultOptions {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace);
+        self
+    }
+
+    /// How many threads seal or open the content of one large record: as many as the machine runs
+    /// at once, by default. With one, all work is done by the calling thread.
+    ///
+    /// Memory follows it: a put of a large record takes 8 MiB and 4 MiB for each thread, at most 40
+    /// MiB; a reader takes 2 MiB and 1 MiB for each thread, at most 9 MiB; whatever the record's size.
+    #[must_use]
+    pub fn threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The most bytes of content that [`Session::get`](crate::Session::get) and its like read into
+    /// memory: 256 MiB by default. Larger records are read with
+    /// [`Session::reader`](crate::Session::reader).
+    #[must_use]
+    pub fn whole_record_limit(mut self, bytes: u64) -> Self {
+        self.whole_record_limit = bytes;
         self
     }
 

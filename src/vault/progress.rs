@@ -23,6 +23,8 @@ pub enum Activity {
     Waiting,
     /// Removing an erased patient's objects; counts objects.
     Erasing,
+    /// Storing content beyond 64 KiB; counts bytes on the medium, padding and tags included.
+    Storing,
 }
 
 impl fmt::Display for Activity {
@@ -34,6 +36,7 @@ impl fmt::Display for Activity {
             Self::Counting => "counting what hangs on each key",
             Self::Waiting => "waiting for late writes",
             Self::Erasing => "erasing",
+            Self::Storing => "storing content",
         })
     }
 }

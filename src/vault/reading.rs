@@ -1,14 +1,26 @@
 //! Reading one record: current, at a version, and its history.
 
+use std::ops::Range;
+
 use super::document::{Record, RecordInfo};
+use super::download::Download;
 use super::entries::{Freshness, Held};
 use super::{ROUNDS, Vault, layout};
-use crate::crypto::{self, DataKey, Place};
-use crate::envelope::{self, Address, Content, Head, Opened};
+use crate::crypto::{self, ChartId, DataKey, Place, StreamId, StreamKey, Suite};
+use crate::envelope::{self, Address, Content, Head, Kind, Opened};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
 use crate::keys::wrap;
+use crate::secret::Plaintext;
 use crate::storage::{Revision, Scan, Stored, Want};
+
+/// Where the content of an opened version is.
+pub(super) enum Source {
+    /// A range of a buffer that is wiped on drop.
+    Inline(Plaintext, Range<usize>),
+    /// In segments.
+    Segmented(Download),
+}
 
 /// What a look at storage found, and the state of the record that it found it in.
 struct Look<T> {
@@ -17,34 +29,85 @@ struct Look<T> {
 }
 
 impl Vault {
-    pub(super) fn get(&self, id: &RecordId) -> Result<Option<Record>> {
-        self.settled(id, |vault, held, address, current| {
-            let Some(current) = current else {
-                return vault.absence(address);
+    /// A version with its content, read whole; the current one if none is named.
+    pub(super) fn get(&self, id: &RecordId, version: Option<u64>) -> Result<Option<Record>> {
+        self.version(id, version, |info, source| {
+            let (buffer, content) = match source {
+                Source::Inline(buffer, content) => (buffer, content),
+                Source::Segmented(download) if download.length() > self.whole_record_limit => {
+                    return Err(Error::BeyondLimit);
+                }
+                Source::Segmented(download) => {
+                    let buffer = download.whole()?;
+                    let content = 0..buffer.len();
+                    (buffer, content)
+                }
             };
-            let head = Head::parse(&current.value)?;
-            vault.record(held, address, id.name(), Place::Current, head, current)
+            Ok(Record {
+                info,
+                buffer,
+                content,
+            })
         })
     }
 
-    pub(super) fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
+    /// What `take` makes of a version; `None` for one that is not there or a retraction. While the
+    /// record changes meanwhile, it is looked for and taken again.
+    pub(super) fn version<T>(
+        &self,
+        id: &RecordId,
+        version: Option<u64>,
+        take: impl Fn(RecordInfo, Source) -> Result<T>,
+    ) -> Result<Option<T>> {
         self.settled(id, |vault, held, address, current| {
             let Some(current) = current else {
                 return vault.absence(address);
             };
-            // An altered version must not pass for "there is no such version yet".
-            let (head, _) = authentic(held, address, &current.value)?;
-            if version == head.version {
-                return vault.record(held, address, id.name(), Place::Current, head, current);
-            }
-            if version == 0 || version > head.version {
+            let found = vault.placed(held, address, version, current)?;
+            let Some((place, head, stored)) = found else {
                 return Ok(None);
-            }
-            let stored = vault.store.read_one(&layout::earlier(address, version))?;
-            let stored = stored.ok_or(Error::HistoryGap)?;
-            let head = earlier_head(&stored.value, version)?;
-            vault.record(held, address, id.name(), Place::Earlier, head, stored)
+            };
+            let opened = vault.opened(held, address, id.name(), place, head, stored)?;
+            opened.map(|(info, source)| take(info, source)).transpose()
         })
+    }
+
+    /// The current version and whether it is a retraction; 0 for a record that never was.
+    pub(super) fn standing(&self, id: &RecordId) -> Result<(u64, bool)> {
+        let standing = self.settled(id, |vault, held, address, current| {
+            let Some(current) = current else {
+                return vault.absence(address);
+            };
+            let (head, _) = authentic(held, address, &current.value)?;
+            Ok(Some((head.version, head.kind == Kind::Retraction)))
+        })?;
+        Ok(standing.unwrap_or((0, false)))
+    }
+
+    /// Where a version stands; `None` for one that is not written yet.
+    fn placed(
+        &self,
+        held: &Held,
+        address: &Address,
+        version: Option<u64>,
+        current: Stored,
+    ) -> Result<Option<(Place, Head, Stored)>> {
+        let Some(version) = version else {
+            let head = Head::parse(&current.value)?;
+            return Ok(Some((Place::Current, head, current)));
+        };
+        // An altered version must not pass for "there is no such version yet".
+        let (head, _) = authentic(held, address, &current.value)?;
+        if version == head.version {
+            return Ok(Some((Place::Current, head, current)));
+        }
+        if version == 0 || version > head.version {
+            return Ok(None);
+        }
+        let stored = self.store.read_one(&layout::earlier(address, version))?;
+        let stored = stored.ok_or(Error::HistoryGap)?;
+        let head = earlier_head(&stored.value, version)?;
+        Ok(Some((Place::Earlier, head, stored)))
     }
 
     pub(super) fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
@@ -165,8 +228,8 @@ impl Vault {
         Ok(!page.entries.is_empty() || page.more)
     }
 
-    /// Opens a stored version with its content; `None` for a retraction.
-    fn record(
+    /// Opens a stored version; `None` for a retraction.
+    fn opened(
         &self,
         held: &Held,
         address: &Address,
@@ -174,28 +237,34 @@ impl Vault {
         place: Place,
         head: Head,
         stored: Stored,
-    ) -> Result<Option<Record>> {
+    ) -> Result<Option<(RecordInfo, Source)>> {
         let key = unwrap(held, &head, place)?;
         let opened = envelope::open(stored.value, &head, address, Some(name), &key)?;
         let info = info(&head, &opened);
-        let (buffer, content) = match opened.content {
+        let source = match opened.content {
             Content::Retraction => return Ok(None),
-            Content::Inline(buffer, content) => (buffer, content),
+            Content::Inline(buffer, content) => Source::Inline(buffer, content),
             Content::Segmented {
                 stream,
                 key,
                 length,
-            } => {
-                let content = self.download(head.suite, &address.chart, &stream, &key, length)?;
-                let range = 0..content.len();
-                (content, range)
-            }
+            } => Source::Segmented(self.download(
+                head.suite,
+                &address.chart,
+                (&stream, &key, length),
+            )?),
         };
-        Ok(Some(Record {
-            info,
-            buffer,
-            content,
-        }))
+        Ok(Some((info, source)))
+    }
+
+    /// A content stream, to be read.
+    pub(super) fn download(
+        &self,
+        suite: Suite,
+        chart: &ChartId,
+        stream: (&StreamId, &StreamKey, u64),
+    ) -> Result<Download> {
+        Download::new(&self.store, self.threads, suite, chart, stream)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The verbs on records, for somebody who acts for a purpose.
 
+use std::io::Read;
+
 use super::document::{Document, Expected, Record, RecordInfo};
 use super::listing::Subjects;
 use super::report::ErasureReport;
 use super::writing::Job;
-use super::{Records, Vault};
+use super::{RecordReader, RecordWriter, Records, Vault};
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, RecordId, Subject};
 #[cfg(feature = "json")]
@@ -77,7 +79,7 @@ impl<'a> Session<'a> {
         document: impl Into<Document<'d>>,
     ) -> Result<u64> {
         let job = Job::put(id, &document.into(), expected, self.vault.store.clock.now())?;
-        self.one(job)?.ok_or(Error::Contended)
+        self.vault.write_one(job)?.ok_or(Error::Contended)
     }
 
     /// Writes many records in one durable commit: each has an outcome of its own, in their order.
@@ -102,13 +104,33 @@ impl<'a> Session<'a> {
             .collect())
     }
 
+    /// Writes what `content` gives, to its end, as the next version of a record; returns its number.
+    /// It is never held in memory whole. See [`Session::writer`] for a media type, labels and an
+    /// expected version.
+    ///
+    /// # Errors
+    /// [`Error::Source`] when `content` fails; [`Error::UploadExpired`] after 24 hours; else those of
+    /// [`Session::put`]. In each case the record is as it was, but for [`Error::Undecided`].
+    pub fn put_reader(&self, id: &RecordId, content: impl Read) -> Result<u64> {
+        let mut writer = self.writer(id);
+        writer.read_from(content)?;
+        writer.finish()
+    }
+
+    /// A `Write` whose bytes become the next version of a record when it is finished, and nothing
+    /// before or else.
+    pub fn writer(&self, id: &RecordId) -> RecordWriter<'a> {
+        RecordWriter::new(self.vault, id)
+    }
+
     /// The current version of a record; `None` when it never was, or was retracted.
     ///
     /// # Errors
+    /// [`Error::BeyondLimit`] for one that is larger than the vault reads whole,
     /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage, and the
     /// failure classes from [`Error::Malformed`] to [`Error::CurrentMissing`].
     pub fn get(&self, id: &RecordId) -> Result<Option<Record>> {
-        self.vault.get(id)
+        self.vault.get(id, None)
     }
 
     /// One version of a record; `None` when it is not written yet, or is a retraction.
@@ -116,7 +138,29 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::HistoryGap`] when it was written and is gone; else those of [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
-        self.vault.get_version(id, version)
+        self.vault.get(id, Some(version))
+    }
+
+    /// The current version of a record, to be read in parts: `Read`, `Seek` and
+    /// [`RecordReader::read_at`]. `None` when it never was, or was retracted.
+    ///
+    /// # Errors
+    /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.
+    pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader<'a>>> {
+        RecordReader::new(self.vault, id, None)
+    }
+
+    /// One version of a record, to be read in parts; `None` when it is not written yet, or is a
+    /// retraction.
+    ///
+    /// # Errors
+    /// Those of [`Session::get_version`], and as for [`Session::reader`].
+    pub fn reader_of_version(
+        &self,
+        id: &RecordId,
+        version: u64,
+    ) -> Result<Option<RecordReader<'a>>> {
+        RecordReader::new(self.vault, id, Some(version))
     }
 
     /// All versions of a record, the first one first, retractions included; empty when it never was.
@@ -162,7 +206,7 @@ impl<'a> Session<'a> {
     /// Those of [`Session::put_if`].
     pub fn remove_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
         let job = Job::remove(id, expected, self.vault.store.clock.now())?;
-        self.one(job)
+        self.vault.write_one(job)
     }
 
     /// Erases a subject: destroys the keys of its chart, then removes what they sealed. Every
@@ -187,11 +231,6 @@ impl<'a> Session<'a> {
     /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
     pub fn readmit_patient(&self, subject: &Subject) -> Result<()> {
         self.vault.readmit(subject)
-    }
-
-    fn one(&self, job: Job<'_>) -> Result<Option<u64>> {
-        let mut outcomes = self.vault.write(vec![job]);
-        outcomes.pop().unwrap_or(Err(Error::Contended))
     }
 }
 

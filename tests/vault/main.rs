@@ -25,5 +25,6 @@ mod repeats;
 mod rotation;
 mod seconds;
 mod secrets;
+mod streams;
 mod tamper;
 mod verbs;

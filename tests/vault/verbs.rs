@@ -23,7 +23,6 @@ everywhere!(
     unicode_forms,
     reopened,
     json,
-    too_large,
 );
 
 fn listed(session: &Session<'_>, subject: &Subject) -> Vec<(String, u64)> {
@@ -33,17 +32,6 @@ fn listed(session: &Session<'_>, subject: &Subject) -> Vec<(String, u64)> {
         .collect();
     records.sort();
     records
-}
-
-/// What could not be read back is not taken.
-fn too_large(stage: &Stage) {
-    let vault = stage.create();
-    let chart = session(&vault);
-    let id = record("MRN-1", "Media/1");
-    // Zero pages that nobody touches: they cost no memory.
-    let content = vec![0; (4 << 30) + 1];
-    assert_eq!(chart.put(&id, &content), Err(Error::TooLarge));
-    assert_eq!(chart.get(&id).unwrap().map(|_| ()), None);
 }
 
 fn absence(stage: &Stage) {

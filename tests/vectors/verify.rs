@@ -1,13 +1,15 @@
 //! Each committed vector, opened by the library.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use chartlock::internals::crypto::{
     DataKey, MasterKey, PatientKey, Place, RootKey, StreamKey, Suite,
 };
-use chartlock::internals::envelope::{Address, Body, Content, Head, Stream, digest, open, seal};
+use chartlock::internals::envelope::{
+    Address, Body, Content, Head, Segment, StreamSealer, Unsealed, digest, open, seal,
+};
 use chartlock::internals::keys::{Header, open_entry, seal_entry, wrap};
 use chartlock::keys::{Cost, Credential, KeyFile, Passphrase};
 use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction, archive};
@@ -256,11 +258,26 @@ fn same_segments(
     (id, key): (&[u8; 16], &StreamKey),
     content: &[u8],
 ) {
-    let length = content.len() as u64;
-    let stream = Stream::new(head.suite, key, &address.chart, id, length).unwrap();
-    for index in 0..stream.segments() {
-        let at = [b"s", &address.chart[..], id, &index.to_be_bytes()].concat();
-        assert!(stream.seal(index, content).unwrap() == vector.storage[&at]);
+    let mut sealer = StreamSealer::new(head.suite, key, &address.chart, id).unwrap();
+    let same = |unsealed: Unsealed| {
+        let index = unsealed.index().to_be_bytes();
+        let at = [b"s", &address.chart[..], id, &index].concat();
+        assert!(unsealed.seal().unwrap() == vector.storage[&at]);
+    };
+    let mut segment = Segment::new(None);
+    let mut left = content;
+    while !left.is_empty() {
+        if segment.is_full() {
+            same(sealer.next(segment).unwrap());
+            segment = Segment::new(None);
+        }
+        let bytes = left.read(segment.free()).unwrap();
+        segment.advance(bytes);
+    }
+    sealer.end(&segment).unwrap();
+    while let Some(unsealed) = sealer.pad(segment).unwrap() {
+        same(unsealed);
+        segment = Segment::new(None);
     }
 }
 

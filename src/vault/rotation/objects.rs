@@ -1,10 +1,11 @@
 //! One pass over the record versions of a chart: each is checked, re-wrapped or sealed again.
 
-use crate::crypto::{ChartId, DataKey, Place, StreamId};
+use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
 use crate::envelope::{self, Address, Body, Content, HEAD, Head};
 use crate::error::{Error, Result};
 use crate::keys::wrap;
 use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Stored, Transaction, Want};
+use crate::vault::download::{Ahead, Download};
 use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
 use crate::vault::report::ReencryptionReport;
@@ -140,6 +141,10 @@ impl Vault {
                 Work::Reencrypt => self.reencrypted(held, object, stored),
             };
             match change {
+                // A large one at a time: what was stored for it waits for nothing else.
+                Ok(change) if change.streams.is_some() => {
+                    self.commit_changes(vec![change], work, report)?;
+                }
                 Ok(change) => changes.push(change),
                 Err(error @ (Error::Storage(_) | Error::Randomness | Error::Locked)) => {
                     return Err(error);
@@ -249,8 +254,8 @@ impl Vault {
                 length,
             } => {
                 let chart = &object.address.chart;
-                let content = self.download(head.suite, chart, stream, key, *length)?;
-                let upload = self.upload(suite, chart, &content)?;
+                let download = self.download(head.suite, chart, (stream, key, *length))?;
+                let upload = self.upload_again(suite, chart, download)?;
                 let intent = Expect::Unchanged(upload.intent.clone());
                 transaction = transaction.check(upload.intent_key(), intent);
                 let (upload, _) = streams.insert((upload, *stream));
@@ -285,6 +290,17 @@ impl Vault {
 }
 
 impl Vault {
+    /// Stores the content of one stream under another, a segment at a time.
+    fn upload_again(&self, suite: Suite, chart: &ChartId, former: Download) -> Result<Upload> {
+        let mut former = Ahead::new(former);
+        let mut offset = 0;
+        self.upload(suite, chart, |free| {
+            let bytes = former.copy(offset, free)?;
+            offset += bytes as u64;
+            Ok(bytes)
+        })
+    }
+
     /// `[ put h|n (from r) Unchanged ]`: what a put left that broke off between `h` and `r`, replaced
     /// by a copy of the current version as it stands now; `None` for a version that is an earlier
     /// one.

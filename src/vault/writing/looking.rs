@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Pending;
-use crate::crypto::PatientKey;
+use crate::crypto::{ChartId, PatientKey};
 use crate::envelope::{Address, Head};
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::ring::Numbered;
 use crate::storage::{Expect, Revision, Stored};
-use crate::vault::entries::{Freshness, Held};
+use crate::vault::entries::{Freshness, Held, chart_id};
 use crate::vault::{Vault, layout, reading};
 
 /// What was found for a job.
@@ -51,6 +51,14 @@ impl Found {
 }
 
 impl Vault {
+    /// The chart that a subject's records are written to now; begins one for a subject never seen.
+    pub(in crate::vault) fn chart_for_writing(&self, subject: &Subject) -> Result<ChartId> {
+        let subjects = HashMap::from([(subject, Freshness::Held)]);
+        let entries = self.entries_for_writing(&subjects)?;
+        let held = entries.get(subject).ok_or(Error::Contended)?;
+        chart_id(held.as_ref().map_err(Clone::clone)?)
+    }
+
     /// Entry and current version for each job, read together.
     pub(super) fn look_for_writing(&self, turn: &[Pending<'_>]) -> Result<Vec<Result<Found>>> {
         let mut subjects: HashMap<&Subject, Freshness> = HashMap::new();

@@ -24,7 +24,7 @@ use super::entries::Freshness;
 use super::upload::Upload;
 use super::{ROUNDS, Vault};
 use crate::crypto::{ChartId, Commitment, DataKey};
-use crate::envelope::{Head, INLINE_MAX, Meta};
+use crate::envelope::{Head, Meta};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
 use crate::storage::CommitError;
@@ -35,11 +35,15 @@ pub(super) struct Job<'a> {
     meta: Meta,
     change: Change<'a>,
     expected: Expected,
+    /// Content that was stored before.
+    upload: Option<Upload>,
 }
 
 #[derive(Clone, Copy)]
 enum Change<'a> {
     Content(&'a [u8]),
+    /// Content of which only the upload is at hand.
+    Uploaded,
     Retraction,
 }
 
@@ -55,7 +59,25 @@ impl<'a> Job<'a> {
             meta: document.meta(id.name(), now).checked()?,
             change: Change::Content(document.content),
             expected,
+            upload: None,
         })
+    }
+
+    /// Content that was uploaded already; `meta` was checked.
+    pub(super) fn uploaded(
+        id: &'a RecordId,
+        mut meta: Meta,
+        upload: Upload,
+        expected: Expected,
+    ) -> Self {
+        meta.set_origin(&upload.stream);
+        Self {
+            id,
+            meta,
+            change: Change::Uploaded,
+            expected,
+            upload: Some(upload),
+        }
     }
 
     pub(super) fn remove(id: &'a RecordId, expected: Expected, now: i64) -> Result<Self> {
@@ -64,11 +86,8 @@ impl<'a> Job<'a> {
             meta: Document::new(&[]).meta(id.name(), now).checked()?,
             change: Change::Retraction,
             expected,
+            upload: None,
         })
-    }
-
-    fn is_large(&self) -> bool {
-        matches!(self.change, Change::Content(content) if content.len() > INLINE_MAX)
     }
 }
 
@@ -95,16 +114,17 @@ struct Pending<'a> {
 }
 
 impl<'a> Pending<'a> {
-    fn new((job, index): (Job<'a>, usize)) -> Self {
+    fn new((mut job, index): (Job<'a>, usize)) -> Self {
+        let upload = job.upload.take();
         Self {
             job,
             index,
             freshness: Freshness::Held,
-            chart: None,
+            chart: upload.as_ref().map(|upload| upload.chart),
             may_stand: None,
             sealed: Vec::new(),
             in_the_way: None,
-            upload: None,
+            upload,
         }
     }
 
@@ -128,6 +148,22 @@ impl<'a> Pending<'a> {
 }
 
 impl Vault {
+    /// Carries out one job.
+    pub(super) fn write_one(&self, job: Job<'_>) -> Outcome {
+        self.write(vec![job]).pop().unwrap_or(Err(Error::Contended))
+    }
+
+    /// Fails with `Conflict` unless the record is as expected now. Only a courtesy to who is about
+    /// to store much content: what counts is looked at when the version is written.
+    pub(super) fn admits(&self, id: &RecordId, expected: Expected) -> Result<()> {
+        if expected == Expected::Any {
+            return Ok(());
+        }
+        let (version, is_retraction) = self.standing(id)?;
+        let admitted = expected.admits(version, is_retraction);
+        admitted.then_some(()).ok_or(Error::Conflict)
+    }
+
     /// Carries out jobs; those of one commit become durable together. Outcomes come in their order.
     pub(super) fn write(&self, jobs: Vec<Job<'_>>) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = Vec::new();

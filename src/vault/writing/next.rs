@@ -6,12 +6,13 @@ use super::answer::{Step, Try, TryKind};
 use super::looking::Found;
 use super::{Change, Draft, Pending};
 use crate::crypto::{ChartId, DataKey, Place, Suite};
-use crate::envelope::{self, Address, Body, Head, Kind};
+use crate::envelope::{self, Address, Body, Head, INLINE_MAX, Kind};
 use crate::error::{Error, Result};
 use crate::keys::wrap;
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::document::Expected;
 use crate::vault::entries::{Freshness, chart_id};
+use crate::vault::upload::move_into;
 use crate::vault::{Vault, layout, reading};
 
 /// Whether a chart holds any earlier version, as far as this commit has asked; asked after the
@@ -99,12 +100,7 @@ impl Vault {
             read => read?,
         };
         let absent = head.kind == Kind::Retraction;
-        let expected = match pending.job.expected {
-            Expected::Any => true,
-            Expected::Absent => absent,
-            Expected::Version(version) => version == head.version,
-        };
-        if !expected {
+        if !pending.job.expected.admits(head.version, absent) {
             return Err(Error::Conflict);
         }
         if absent && matches!(pending.job.change, Change::Retraction) {
@@ -191,18 +187,46 @@ impl Vault {
             absent = before.kind == Kind::Retraction;
         }
         // What is expected was the last one that was acknowledged, not the orphan.
-        let expected = match pending.job.expected {
-            Expected::Any => true,
-            Expected::Absent => absent,
-            Expected::Version(version) => version > 0 && version == head.version - 1,
-        };
-        if !expected {
+        if !pending.job.expected.admits(head.version - 1, absent) {
             return Err(Error::Conflict);
         }
         Ok(Next::Version {
             version: head.version,
             earlier: None,
         })
+    }
+
+    /// Sees to it that content beyond the inline limit is in storage, under an intent that nobody
+    /// takes for abandoned before the version is written.
+    fn upload_content(
+        &self,
+        pending: &mut Pending<'_>,
+        suite: Suite,
+        chart: &ChartId,
+    ) -> Result<()> {
+        let now = self.store.clock.now();
+        if pending
+            .upload
+            .as_ref()
+            .is_some_and(|upload| upload.is_expired(now))
+        {
+            return Err(Error::UploadExpired);
+        }
+        if pending.upload.is_some() {
+            return Ok(());
+        }
+        match pending.job.change {
+            Change::Content(content) if content.len() > INLINE_MAX => {
+                let mut left = content;
+                let upload = self.upload(suite, chart, |free| Ok(move_into(free, &mut left)))?;
+                pending.job.meta.set_origin(&upload.stream);
+                pending.upload = Some(upload);
+                Ok(())
+            }
+            // Swept, and its content is at hand no more.
+            Change::Uploaded => Err(Error::UploadExpired),
+            Change::Content(_) | Change::Retraction => Ok(()),
+        }
     }
 
     fn write_version(
@@ -214,12 +238,7 @@ impl Vault {
         key: DataKey,
     ) -> Result<Step> {
         let suite = self.header()?.header.suite();
-        if pending.job.is_large()
-            && pending.upload.is_none()
-            && let Change::Content(content) = pending.job.change
-        {
-            pending.upload = Some(self.upload(suite, &found.address.chart, content)?);
-        }
+        self.upload_content(pending, suite, &found.address.chart)?;
         let value = draft(pending, suite, version).seal(&found.held, &found.address, key)?;
         pending.sent(&value)?;
         let mut transaction = Transaction::new();
@@ -273,7 +292,7 @@ fn draft<'a>(pending: &'a Pending<'_>, suite: Suite, version: u64) -> Draft<'a> 
             length: upload.length,
         },
         (None, Change::Content(content)) => Body::Inline(content),
-        (None, Change::Retraction) => Body::Retraction,
+        (None, Change::Uploaded | Change::Retraction) => Body::Retraction,
     };
     Draft {
         suite,

@@ -1,0 +1,219 @@
+//! Content beyond the inline limit: segments read and opened, one, all, or some ahead.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::layout;
+use super::store::Store;
+use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
+use crate::envelope::{OpenSegment, SEGMENT, StreamOpener};
+use crate::error::{Error, Result, StorageError};
+use crate::secret::Plaintext;
+
+/// Most segments read ahead, so that a reader's memory stays below 10 MiB.
+const AHEAD_MAX: usize = 8;
+
+/// A content stream in storage.
+#[derive(Debug)]
+pub(super) struct Download {
+    store: Store,
+    chart: ChartId,
+    stream: StreamId,
+    opener: StreamOpener,
+    threads: NonZeroUsize,
+}
+
+impl Download {
+    pub(super) fn new(
+        store: &Store,
+        threads: NonZeroUsize,
+        suite: Suite,
+        chart: &ChartId,
+        (stream, key, length): (&StreamId, &StreamKey, u64),
+    ) -> Result<Self> {
+        Ok(Self {
+            store: store.clone(),
+            chart: *chart,
+            stream: *stream,
+            opener: StreamOpener::new(suite, key, chart, stream, length)?,
+            threads,
+        })
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.opener.length()
+    }
+
+    pub(super) fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// All content, opened by several threads where there are several segments.
+    pub(super) fn whole(&self) -> Result<Plaintext> {
+        let length = usize::try_from(self.length()).map_err(|_| Error::TooLarge)?;
+        let mut content = Plaintext::new(vec![0; length]);
+        let segments = self.opener.segments();
+        let threads = self.threads.get().min(segments as usize);
+        // What is padding only has no place in the content, and is opened all the same.
+        let places = content.chunks_mut(SEGMENT);
+        let places = places.chain(std::iter::repeat_with(Default::default));
+        let work = Mutex::new((0..segments).zip(places));
+        let failed = AtomicBool::new(false);
+        let open = || {
+            while !failed.load(Ordering::Relaxed) {
+                let next = work.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((index, place)) = next else { break };
+                self.open_into(index, place)
+                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            }
+            Ok(())
+        };
+        let opened: Result<()> = thread::scope(|scope| {
+            let others: Vec<_> = (1..threads)
+                .map_while(|_| thread::Builder::new().spawn_scoped(scope, open).ok())
+                .collect();
+            let own = open();
+            others.into_iter().fold(own, |all, other| {
+                all.and(other.join().unwrap_or(Err(Error::Undecided)))
+            })
+        });
+        opened.map(|()| content)
+    }
+
+    fn open_into(&self, index: u32, place: &mut [u8]) -> Result<()> {
+        let mut segment = self.fetch(index)?;
+        segment.open(&self.opener)?;
+        segment.copy(&self.opener, 0, place).map(drop)
+    }
+
+    /// Segment `index`, none of it opened yet. After the last one there must be no more.
+    fn fetch(&self, index: u32) -> Result<OpenSegment> {
+        let at = layout::segment(&self.chart, &self.stream, index);
+        let after = index + 1;
+        let beyond = (after == self.opener.segments())
+            .then(|| layout::segment(&self.chart, &self.stream, after));
+        let keys: Vec<_> = [Some(&at[..]), beyond.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut found = self.store.storage.read(&keys)?.into_iter();
+        let segment = found.next().flatten().ok_or(Error::SegmentMissing)?;
+        if found.flatten().next().is_some() {
+            return Err(Error::NotAuthentic);
+        }
+        self.opener.segment(index, segment.value)
+    }
+}
+
+/// A stream as it is read: at once where it is asked for, and ahead where that goes in order.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    download: Arc<Download>,
+    /// Neighbours, ascending; the first one is what was asked for last.
+    window: VecDeque<Coming>,
+}
+
+#[derive(Debug)]
+enum Coming {
+    Here(OpenSegment),
+    UnderWay(u32, JoinHandle<Result<OpenSegment>>),
+}
+
+impl Coming {
+    fn index(&self) -> u32 {
+        match self {
+            Self::Here(segment) => segment.index(),
+            Self::UnderWay(index, _) => *index,
+        }
+    }
+
+    fn arrive(self) -> Result<OpenSegment> {
+        match self {
+            Self::Here(segment) => Ok(segment),
+            Self::UnderWay(_, thread) => thread.join().unwrap_or(Err(Error::Undecided)),
+        }
+    }
+}
+
+impl Ahead {
+    pub(super) fn new(download: Download) -> Self {
+        Self {
+            download: Arc::new(download),
+            window: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn download(&self) -> &Download {
+        &self.download
+    }
+
+    /// Copies content from byte `offset` of the stream on: some, unless `out` is empty or there is
+    /// no more. It touches one segment; a byte is copied only after its chunk authenticated.
+    pub(super) fn copy(&mut self, offset: u64, out: &mut [u8]) -> Result<usize> {
+        if offset >= self.download.length() || out.is_empty() {
+            return Ok(0);
+        }
+        let index = (offset / SEGMENT as u64) as u32;
+        let within = (offset % SEGMENT as u64) as usize;
+        let download = Arc::clone(&self.download);
+        self.segment(index)?.copy(&download.opener, within, out)
+    }
+
+    fn segment(&mut self, index: u32) -> Result<&mut OpenSegment> {
+        let former = self.window.front().map(Coming::index);
+        // Passed over; waited for, so that no more is under way than is counted.
+        while self
+            .window
+            .front()
+            .is_some_and(|first| first.index() != index)
+        {
+            let _ = self.window.pop_front().map(Coming::arrive);
+        }
+        let segment = match self.window.pop_front() {
+            Some(coming) => coming.arrive()?,
+            None => self.download.fetch(index)?,
+        };
+        self.window.push_front(Coming::Here(segment));
+        if former.is_some_and(|former| former.checked_add(1) == Some(index)) {
+            self.read_ahead(index)?;
+        }
+        match self.window.front_mut() {
+            Some(Coming::Here(segment)) => Ok(segment),
+            _ => Err(Error::Undecided),
+        }
+    }
+
+    fn read_ahead(&mut self, index: u32) -> Result<()> {
+        let at_most = match self.download.threads.get() {
+            1 => 0,
+            threads => (threads + 1).min(AHEAD_MAX),
+        };
+        let end = self.download.opener.segments();
+        let next = index + self.window.len() as u32;
+        for index in (next..end).take((at_most + 1).saturating_sub(self.window.len())) {
+            let download = Arc::clone(&self.download);
+            let fetch = move || {
+                let mut segment = download.fetch(index)?;
+                segment.open(&download.opener)?;
+                Ok(segment)
+            };
+            let thread = thread::Builder::new()
+                .name("chartlock-open".into())
+                .spawn(fetch)
+                .map_err(StorageError::from)?;
+            self.window.push_back(Coming::UnderWay(index, thread));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        for coming in self.window.drain(..) {
+            let _ = coming.arrive();
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Records in parts: written through `Write` and `Read`, read through `Read`, `Seek` and `read_at`.
+
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroUsize;
+
+use chartlock::internals::envelope::{CHUNK, SEGMENT};
+use chartlock::storage::{Scan, Want};
+use chartlock::{Error, Expected};
+
+use crate::stage::{Stage, content, record, session};
+
+everywhere!(
+    every_edge_length,
+    by_small_steps,
+    dropped_writers_leave_nothing,
+    failing_sources_leave_nothing,
+    expectations,
+    described,
+    beyond_the_limit,
+    any_number_of_threads,
+);
+
+const LENGTHS: [usize; 10] = [
+    0,
+    1,
+    CHUNK - 1,
+    CHUNK,
+    CHUNK + 1,
+    SEGMENT - 1,
+    SEGMENT,
+    SEGMENT + 1,
+    5 * SEGMENT,
+    9 * SEGMENT + 5,
+];
+
+fn objects(stage: &Stage, prefix: &[u8]) -> usize {
+    let scan = Scan {
+        prefix,
+        after: None,
+        limit: 10_000,
+        want: Want::Keys,
+    };
+    stage.storage.scan(scan).unwrap().entries.len()
+}
+
+fn every_edge_length(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    for (length, version) in LENGTHS.into_iter().zip(1..) {
+        let content = content(length as u64, length);
+        assert_eq!(chart.put_reader(&id, &content[..]), Ok(version));
+        let mut reader = chart.reader(&id).unwrap().unwrap();
+        assert_eq!(reader.len(), length as u64);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == content);
+        assert!(*chart.get(&id).unwrap().unwrap() == content);
+        let mut last = [7; 3];
+        let bytes = reader
+            .read_at(length.saturating_sub(2) as u64, &mut last)
+            .unwrap();
+        assert!(last[..bytes] == content[length.saturating_sub(2)..]);
+        assert_eq!(reader.read_at(length as u64, &mut last), Ok(0));
+        assert_eq!(reader.read_at(u64::MAX, &mut last), Ok(0));
+    }
+    let lengths = chart.history(&id).unwrap();
+    let lengths: Vec<_> = lengths.iter().filter_map(|info| info.length()).collect();
+    assert_eq!(lengths, LENGTHS.map(|length| length as u64));
+    assert_eq!(objects(stage, b"w"), 0);
+}
+
+fn by_small_steps(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    let content = content(1, 2 * SEGMENT + 4711);
+    let mut writer = chart.writer(&id);
+    for part in content.chunks(70_001) {
+        writer.write_all(part).unwrap();
+    }
+    assert!(
+        chart.get(&id).unwrap().is_none(),
+        "not before it is finished"
+    );
+    assert_eq!(writer.finish(), Ok(1));
+    let mut reader = chart.reader_of_version(&id, 1).unwrap().unwrap();
+    for offset in [
+        0,
+        1,
+        CHUNK - 1,
+        CHUNK,
+        SEGMENT - 2,
+        2 * SEGMENT,
+        content.len(),
+    ] {
+        reader.seek(SeekFrom::Start(offset as u64)).unwrap();
+        let mut part = Vec::new();
+        reader.by_ref().take(70_000).read_to_end(&mut part).unwrap();
+        let end = content.len().min(offset + 70_000);
+        assert!(part == content[offset..end]);
+    }
+    assert_eq!(
+        reader.seek(SeekFrom::End(-1)).unwrap(),
+        content.len() as u64 - 1
+    );
+    let before = reader.seek(SeekFrom::Current(i64::MIN)).unwrap_err();
+    assert_eq!(before.kind(), ErrorKind::InvalidInput);
+}
+
+fn dropped_writers_leave_nothing(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    chart.put(&id, b"before").unwrap();
+    for length in [10, CHUNK, CHUNK + 1, 9 * SEGMENT] {
+        let mut writer = chart.writer(&id);
+        writer.write_all(&content(2, length)).unwrap();
+        drop(writer);
+        assert_eq!(&chart.get(&id).unwrap().unwrap()[..], b"before");
+        assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 0));
+    }
+}
+
+/// Gives so many bytes, then fails.
+struct Breaking(usize);
+
+impl Read for Breaking {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        let bytes = self.0.min(out.len());
+        self.0 -= bytes;
+        Ok(bytes)
+    }
+}
+
+fn failing_sources_leave_nothing(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    for length in [0, CHUNK + 1, 9 * SEGMENT] {
+        let failed = chart.put_reader(&id, Breaking(length));
+        assert_eq!(failed, Err(Error::Source(ErrorKind::ConnectionReset)));
+        let mut writer = chart.writer(&id);
+        assert!(writer.read_from(Breaking(length)).is_err());
+        let later = writer.write_all(b"more").unwrap_err();
+        assert_eq!(later.kind(), ErrorKind::ConnectionReset);
+        let kept = Err(Error::Source(ErrorKind::ConnectionReset));
+        assert_eq!(writer.finish(), kept);
+        assert!(chart.get(&id).unwrap().is_none());
+        assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 0));
+    }
+}
+
+fn expectations(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    let large = content(3, CHUNK + 1);
+    let put = |expected| {
+        let mut writer = chart.writer(&id).expecting(expected);
+        writer.write_all(&large)?;
+        Ok::<u64, io::Error>(writer.finish()?)
+    };
+    let error = |result: io::Result<u64>| result.unwrap_err().downcast::<Error>().unwrap();
+    assert_eq!(error(put(Expected::Version(1))), Error::Conflict);
+    assert_eq!(put(Expected::Absent).unwrap(), 1);
+    assert_eq!(error(put(Expected::Absent)), Error::Conflict);
+    assert_eq!(put(Expected::Version(1)).unwrap(), 2);
+    // Lost only after all was stored: the segments go.
+    let mut writer = chart.writer(&id).expecting(Expected::Version(2));
+    writer.write_all(&large).unwrap();
+    chart.put(&id, b"another's").unwrap();
+    assert_eq!(writer.finish(), Err(Error::Conflict));
+    assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 2));
+    chart.remove(&id).unwrap();
+    assert_eq!(put(Expected::Absent).unwrap(), 5);
+}
+
+fn described(stage: &Stage) {
+    let vault = stage.create();
+    let chart = session(&vault);
+    for (name, length) in [("Media/1", 3), ("Media/2", CHUNK + 1)] {
+        let id = record("MRN-1", name);
+        let writer = chart.writer(&id).content_type("application/dicom");
+        let mut writer = writer.label("CT").label("axial");
+        writer.write_all(&content(4, length)).unwrap();
+        writer.finish().unwrap();
+        let reader = chart.reader(&id).unwrap().unwrap();
+        let labels: Vec<_> = reader.info().labels().collect();
+        assert_eq!(labels, ["CT", "axial"]);
+        assert_eq!(reader.info().content_type(), Some("application/dicom"));
+
+        let mut writer = chart.writer(&id).label("");
+        let refused = writer
+            .write_all(&content(4, length))
+            .and_then(|()| Ok(writer.finish()?));
+        let refused = refused.unwrap_err().downcast::<Error>().unwrap();
+        assert_eq!(refused, Error::InvalidMetadata);
+    }
+}
+
+fn beyond_the_limit(stage: &Stage) {
+    drop(stage.create());
+    let options = stage.options().whole_record_limit(100_000);
+    let vault = options
+        .open(stage.shared(), &crate::common::Fixed(1))
+        .unwrap();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    chart.put(&id, &content(5, 100_000)).unwrap();
+    assert_eq!(chart.get(&id).unwrap().unwrap().len(), 100_000);
+    chart.put(&id, &content(5, 100_001)).unwrap();
+    assert_eq!(chart.get(&id).map(drop), Err(Error::BeyondLimit));
+    assert_eq!(chart.get_version(&id, 2).map(drop), Err(Error::BeyondLimit));
+    assert_eq!(chart.reader(&id).unwrap().unwrap().len(), 100_001);
+    assert_eq!(chart.history(&id).unwrap().len(), 2);
+}
+
+fn any_number_of_threads(stage: &Stage) {
+    drop(stage.create());
+    let content = content(6, 23 * SEGMENT + 12_345);
+    for threads in [1, 2, 3, 64] {
+        let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
+        let vault = options
+            .open(stage.shared(), &crate::common::Fixed(1))
+            .unwrap();
+        let chart = session(&vault);
+        let id = record("MRN-1", "Media/1");
+        chart.put_reader(&id, &content[..]).unwrap();
+        assert!(*chart.get(&id).unwrap().unwrap() == content);
+        let mut reader = chart.reader(&id).unwrap().unwrap();
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).unwrap();
+        assert!(read == content, "{threads} threads");
+    }
+}
