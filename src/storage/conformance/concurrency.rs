@@ -1,5 +1,6 @@
 //! Several threads at once: no lost update, one winner, whole transactions, complete scans.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -138,12 +139,19 @@ fn scan_while_writing(storage: &dyn Storage) -> Result<(), Flaw> {
     .map(drop)
 }
 
-/// Runs one closure in several threads, each with its number.
+/// Runs one closure in several threads, each with its number, all from one moment on: a race that
+/// depends on who is started first may not take place.
 fn in_threads<T: Send>(run: impl Fn(u8) -> Result<T, Flaw> + Sync) -> Result<Vec<T>, Flaw> {
+    let start = Barrier::new(usize::from(THREADS));
     thread::scope(|scope| {
-        let run = &run;
+        let (run, start) = (&run, &start);
         let threads: Vec<_> = (0..THREADS)
-            .map(|number| scope.spawn(move || run(number)))
+            .map(|number| {
+                scope.spawn(move || {
+                    start.wait();
+                    run(number)
+                })
+            })
             .collect();
         threads
             .into_iter()
