@@ -38,9 +38,8 @@ fn a_handle_is_dead_in_a_forked_child() {
                 }
             });
         }
-        let codes = (0..10).map(|_| exit_code_of_child(&storage)).collect();
-        done.store(true, Ordering::SeqCst);
-        codes
+        let _done = SetOnDrop(&done);
+        (0..10).map(|_| exit_code_of_child(&storage)).collect()
     });
     assert_eq!(codes, [0; 10]);
     // The children's ends released nothing, and broke nothing.
@@ -58,14 +57,23 @@ fn a_handle_is_dead_in_a_forked_child() {
     );
 }
 
+/// Lets the other threads end, though this one may have failed.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn exit_code_of_child(storage: &FileStorage) -> i32 {
     // SAFETY: the child calls nothing that takes a lock of the parent's; that is what is tested.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
-        // A child that hangs is ended by the alarm.
+        // A child that hangs is ended by the alarm, which no machine is slow enough to hear before.
         // SAFETY: plain system calls.
-        unsafe { libc::alarm(20) };
+        unsafe { libc::alarm(300) };
         let code = in_child(storage);
         // SAFETY: ends the child without running the test harness's own exit.
         unsafe { libc::_exit(code) };

@@ -14,44 +14,66 @@ pub(crate) fn child(name: &str, directory: &Path) -> Command {
     command
 }
 
-/// As [`child`], inside a mount namespace of its own, after a shell command there.
+/// As [`child`], inside a mount namespace of its own, after a shell command there that finds the
+/// directory in `$1`.
 ///
-/// Says on standard output why if that is not possible here.
+/// Says on standard error why if that is not possible here.
 pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<Command> {
-    let able = Command::new("unshare").args(["-m", "true"]).status();
-    if !able.is_ok_and(|status| status.success()) {
-        println!("skipped: no mount namespaces here");
+    let inside = |then: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-ec", &format!("{shell}\n{then}"), "sh"]);
+        command.arg(directory);
+        command
+    };
+    // A namespace alone does not say that anything may be mounted in it.
+    if !succeeds(inside("true")) {
+        eprintln!("skipped: nothing can be mounted here");
         return None;
     }
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-ec", &format!("{shell}\nexec \"$@\""), "sh"]);
-    let inner = child(name, directory);
-    command.arg(inner.get_program()).args(inner.get_args());
-    command.env(DIRECTORY, directory);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    Some(command)
+    Some(wrapping(
+        inside("shift\nexec \"$@\""),
+        &child(name, directory),
+    ))
 }
 
-/// As [`child`], with faults injected into its system calls by `strace`.
-///
-/// Says on standard output why if that is not possible here.
-pub(crate) fn child_with_fault(fault: &str, name: &str, directory: &Path) -> Option<Command> {
-    let able = Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "true"])
-        .status();
-    if !able.is_ok_and(|status| status.success()) {
-        println!("skipped: no strace here");
-        return None;
+/// Whether `strace` can make a system call fail here. Says on standard error if not.
+pub(crate) fn can_fail(call: &str) -> bool {
+    // What it runs does not make any call so often.
+    let mut probe = traced(call, "error=EIO:when=1000");
+    probe.arg("true");
+    let able = succeeds(probe);
+    if !able {
+        eprintln!("skipped: no strace here that could make {call} fail");
     }
+    able
+}
+
+/// As [`child`], with a fault injected by `strace` into a system call that [`can_fail`].
+pub(crate) fn child_with_fault(call: &str, fault: &str, name: &str, directory: &Path) -> Command {
+    wrapping(traced(call, fault), &child(name, directory))
+}
+
+fn traced(call: &str, fault: &str) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
-    command.args(["trace=fsync,fdatasync,rename,unlink", "-e"]);
-    command.arg(format!("inject={fault}"));
-    let inner = child(name, directory);
-    command.arg(inner.get_program()).args(inner.get_args());
-    command.env(DIRECTORY, directory);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    Some(command)
+    command.arg(format!("trace={call}"));
+    command.args(["-e", &format!("inject={call}:{fault}")]);
+    command
+}
+
+fn succeeds(mut command: Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// A command that ends with another one.
+fn wrapping(mut outer: Command, inner: &Command) -> Command {
+    outer.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        outer.env(name, value.unwrap_or_default());
+    }
+    outer.stdout(Stdio::piped()).stderr(Stdio::piped());
+    outer
 }
 
 /// The directory given to a child; `None` where a test was not started as one.

@@ -18,5 +18,6 @@ mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
 #[cfg(feature = "file")]
+#[path = "../common/scratch.rs"]
 mod scratch;
 mod splitting;

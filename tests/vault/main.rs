@@ -12,9 +12,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod raw;
+#[cfg(feature = "file")]
+#[path = "../common/scratch.rs"]
+mod scratch;
 #[macro_use]
 mod stage;
 
+mod clock;
 mod contention;
 mod erasure;
 mod headers;

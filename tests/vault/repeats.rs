@@ -188,6 +188,12 @@ fn after_a_fork() {
     #[allow(unsafe_code)]
     let child = unsafe { libc::fork() };
     if child == 0 {
+        // A child that hangs is ended by the alarm, which no machine is slow enough to hear before.
+        // SAFETY: a plain system call.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::alarm(300);
+        }
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             work(&vault);
             std::fs::write(&path, encoded(&raw::objects(&stage.storage))).unwrap();

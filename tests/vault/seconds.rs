@@ -1,14 +1,12 @@
 //! Who was second is told, however alike the first one's record is; and what is locked stays so.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use chartlock::internals::clock::Clock;
 use chartlock::storage::{Faulty, Moment, Operation, Verdict};
 use chartlock::{Error, Expected, RecoveryKit, Vault};
 
+use crate::clock::Standing;
 use crate::common::Fixed;
 use crate::stage::{Stage, record, session, subject};
 
@@ -17,27 +15,6 @@ everywhere!(
     a_kit_does_not_replace_a_header_that_is_intact,
     a_list_ends_when_the_vault_is_locked,
 );
-
-/// A clock that stands still.
-struct Standing;
-
-impl Clock for Standing {
-    fn now(&self) -> i64 {
-        1_700_000_000_000
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn sleep(&self, _: Duration) {}
-}
-
-impl fmt::Debug for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Standing")
-    }
-}
 
 fn the_same_content_at_the_same_moment_wins_once(stage: &Stage) {
     let options = stage.options().clock(Arc::new(Standing));

@@ -1,15 +1,14 @@
 //! The storages that the suite runs over, and the vaults that it opens on them.
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     Faulty, MemoryStorage, Moment, PerOperation, SplitStorage, Storage, Verdict,
 };
 use chartlock::{Actor, Purpose, RecordId, Session, Subject, Suite, Vault, VaultOptions};
 
+use crate::clock::QuickClock;
 use crate::common::Fixed;
 
 /// A storage, shared by the vaults and the test.
@@ -63,7 +62,7 @@ impl Stage {
 
     #[cfg(feature = "file")]
     pub(crate) fn file() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = crate::scratch::quick();
         let storage = chartlock::storage::FileStorage::open(directory.path().join("vault"));
         Self {
             stride: 5,
@@ -81,7 +80,10 @@ impl Stage {
     /// For tests with threads: the grace of the storage's kind and the minute of memory, both on a
     /// clock on which they pass quickly.
     pub(crate) fn options_under_load(&self) -> VaultOptions {
-        let clock = Arc::new(QuickClock(Instant::now()));
+        self.options_by(Arc::default())
+    }
+
+    pub(crate) fn options_by(&self, clock: Arc<QuickClock>) -> VaultOptions {
         VaultOptions::new().suite(self.suite).clock(clock)
     }
 
@@ -127,32 +129,6 @@ macro_rules! everywhere {
             })*
         }
     };
-}
-
-/// A clock on which ten minutes take a second.
-struct QuickClock(Instant);
-
-const TIMES: u32 = 600;
-
-impl Clock for QuickClock {
-    fn now(&self) -> i64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        since.as_millis() as i64
-    }
-
-    fn uptime(&self) -> Duration {
-        self.0.elapsed() * TIMES
-    }
-
-    fn sleep(&self, duration: Duration) {
-        std::thread::sleep(duration / TIMES);
-    }
-}
-
-impl fmt::Debug for QuickClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("QuickClock")
-    }
 }
 
 pub(crate) fn session(vault: &Vault) -> Session<'_> {

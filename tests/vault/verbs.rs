@@ -1,10 +1,13 @@
 //! The verbs on records, one caller at a time.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT, padme};
 use chartlock::{Document, Error, Expected, RecordId, RecordInfo, Session, Subject};
 
+use crate::clock::Standing;
+use crate::common::Fixed;
 use crate::raw;
 use crate::stage::{Stage, content, record, session, subject};
 
@@ -258,9 +261,10 @@ fn history_and_list(stage: &Stage) {
 }
 
 fn metadata(stage: &Stage) {
-    let vault = stage.create();
+    let options = stage.options().clock(Arc::new(Standing));
+    let vault = options.create(stage.shared(), &Fixed(1)).unwrap();
     let chart = session(&vault);
-    let before = SystemTime::now() - Duration::from_millis(1);
+    let now = UNIX_EPOCH + Duration::from_millis(Standing::NOW as u64);
     let many: Vec<_> = (0..32).map(|index| format!("label {index:02}")).collect();
     let all = |document: Document<'static>| {
         many.iter()
@@ -310,7 +314,7 @@ fn metadata(stage: &Stage) {
             assert_eq!(info.name(), name);
             assert_eq!(info.content_type(), content_type);
             assert_eq!(info.labels().collect::<Vec<_>>(), labels);
-            assert!((before..=SystemTime::now()).contains(&info.written_at()));
+            assert_eq!(info.written_at(), now);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Readers and writers run through each rotation without an error, and lose nothing.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::{Document, RecordId, Vault};
 
 use super::{VERBS, Verb};
+use crate::clock::QuickClock;
 use crate::common::Fixed;
 use crate::model::{Model, small_clinic};
 use crate::raw;
@@ -17,13 +18,14 @@ use crate::stage::{Stage, content, record, session};
 everywhere!(readers_and_writers, rotations_meet);
 
 fn readers_and_writers(stage: &Stage) {
-    let options = stage.options_under_load();
+    let clock = Arc::new(QuickClock::default());
+    let options = stage.options_by(Arc::clone(&clock));
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = options.open(stage.shared(), &Fixed(1)).unwrap();
     let before = small_clinic(&mine);
     let mut model = before.clone();
     for verb in VERBS {
-        let written = under_load(&mine, &other, &before, verb);
+        let written = under_load(&mine, &other, &clock, &before, verb);
         for (id, versions) in written.0 {
             model.0.entry(id).or_default().extend(versions);
         }
@@ -36,14 +38,20 @@ fn readers_and_writers(stage: &Stage) {
 }
 
 /// Runs a rotation while two threads write and two read, on both vaults; what was written.
-fn under_load(mine: &Vault, other: &Vault, before: &Model, verb: Verb) -> Model {
+fn under_load(
+    mine: &Vault,
+    other: &Vault,
+    clock: &QuickClock,
+    before: &Model,
+    verb: Verb,
+) -> Model {
     let done = AtomicBool::new(false);
     let written = Mutex::new(Model::default());
     thread::scope(|scope| {
         for (thread, vault) in [mine, other].into_iter().enumerate() {
             let (done, written) = (&done, &written);
             scope.spawn(move || {
-                let model = write_until(done, vault, verb, thread);
+                let model = write_until(done, vault, clock, verb, thread);
                 written.lock().unwrap().0.extend(model.0);
             });
             scope.spawn(move || read_until(done, vault, before));
@@ -67,7 +75,13 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// Puts, one by one and in batches, small and large, at least a few.
-fn write_until(done: &AtomicBool, vault: &Vault, verb: Verb, thread: usize) -> Model {
+fn write_until(
+    done: &AtomicBool,
+    vault: &Vault,
+    clock: &QuickClock,
+    verb: Verb,
+    thread: usize,
+) -> Model {
     let chart = session(vault);
     let mut model = Model::default();
     let names = ["small", "large", "batched", "batched too"];
@@ -80,6 +94,7 @@ fn write_until(done: &AtomicBool, vault: &Vault, verb: Verb, thread: usize) -> M
         turn += 1;
         // Memory takes thousands in a second, and all of them are compared in the end.
         thread::sleep(Duration::from_millis(10));
+        let _operation = clock.operation();
         model.put(&chart, &ids[0], &content(turn, 300));
         if turn % 8 == 1 {
             model.put(&chart, &ids[1], &content(turn, INLINE_MAX + 300));
