@@ -1,0 +1,192 @@
+//! A DICOM parser reads straight from a record, whole or piece by piece, and gets the same object as
+//! from the file, or an error: never a part of it, never other pixels.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chartlock::storage::{Expect, Scan, Storage, Transaction, Want};
+use chartlock::{Actor, Error, MemoryStorage, Purpose, RecordId, RecordReader, Session, Vault};
+use common::Fixed;
+use dicom_object::{
+    DefaultDicomObject, DicomCollector, InMemDicomObject, OpenFileOptions, Tag, from_reader,
+    open_file,
+};
+
+const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
+
+/// One image of 113,550 bytes: two chunks of one segment.
+const SEGMENTED: &str = "tests/data/dicom/MR2_J2KI.dcm";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .flat_map(|path| match path.is_dir() {
+            true => below(&path),
+            false => vec![path],
+        })
+        .collect()
+}
+
+/// The sample, and more of its kind where that lies beside the project.
+fn instances() -> Vec<PathBuf> {
+    let mut paths = below(&root().join("tests/data/dicom"));
+    assert!(paths.len() >= 7);
+    paths.extend(below(&root().join("../shared/clinic/dicom")));
+    paths
+}
+
+fn create(storage: impl Storage + 'static) -> Vault {
+    Vault::create(storage, &Fixed(1)).unwrap()
+}
+
+fn session(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("test").unwrap(), Purpose::Treatment)
+}
+
+fn put<'a>(chart: &Session<'a>, path: &Path) -> RecordReader<'a> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let id = RecordId::patient("MRN-1", name).unwrap();
+    chart.put_reader(&id, File::open(path).unwrap()).unwrap();
+    chart.reader(&id).unwrap().unwrap()
+}
+
+fn attribute(object: &DefaultDicomObject, name: &str) -> String {
+    let element = object.element_by_name(name).unwrap();
+    element.to_str().unwrap().into_owned()
+}
+
+/// Objects with sequences of undefined length are not even equal to themselves; what they are
+/// written as is.
+fn encoded(object: &DefaultDicomObject) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    object.write_all(&mut encoded).unwrap();
+    encoded
+}
+
+#[test]
+fn every_object_is_the_one_of_its_file() {
+    let vault = create(MemoryStorage::new());
+    let chart = session(&vault);
+    let (mut images, mut segmented) = (0, 0);
+    for path in instances() {
+        let reader = put(&chart, &path);
+        assert_eq!(reader.len(), fs::metadata(&path).unwrap().len());
+        segmented += usize::from(reader.len() > 64 << 10);
+        let filed = open_file(&path);
+        let stored = from_reader(reader);
+        let (Ok(stored), Ok(filed)) = (stored, &filed) else {
+            // Not of the standard file form.
+            assert!(filed.is_err(), "{}", path.display());
+            continue;
+        };
+        assert!(stored.meta() == filed.meta());
+        assert!(encoded(&stored) == encoded(filed), "{}", path.display());
+        if let Ok(pixels) = filed.element(PIXEL_DATA) {
+            assert!(stored.element(PIXEL_DATA).unwrap().value() == pixels.value());
+            images += 1;
+        }
+    }
+    assert!(images >= 5 && segmented >= 1);
+}
+
+#[test]
+fn a_ct_slice() {
+    let vault = create(MemoryStorage::new());
+    let chart = session(&vault);
+    let slice = put(&chart, &root().join("tests/data/dicom/CT_small.dcm"));
+    let slice = from_reader(slice).unwrap();
+    assert_eq!(attribute(&slice, "Modality"), "CT");
+    let size = ["Rows", "Columns"].map(|name| attribute(&slice, name));
+    assert_eq!(size, ["128", "128"]);
+    let pixels = slice.element(PIXEL_DATA).unwrap().to_bytes().unwrap();
+    assert_eq!(pixels.len(), 128 * 128 * 2);
+}
+
+/// Pixel data that need not be in memory whole: the parser seeks.
+#[test]
+fn fragment_by_fragment() {
+    let vault = create(MemoryStorage::new());
+    let chart = session(&vault);
+    let path = root().join(SEGMENTED);
+    let filed = open_file(&path).unwrap();
+
+    let reader = BufReader::new(put(&chart, &path));
+    let mut collector = DicomCollector::new(reader);
+    assert!(collector.read_file_meta().unwrap() == filed.meta());
+    let mut header = InMemDicomObject::new_empty();
+    collector.read_dataset_up_to_pixeldata(&mut header).unwrap();
+    let header = header.with_exact_meta(filed.meta().clone());
+    let mut without = filed.clone();
+    assert!(without.remove_element(PIXEL_DATA));
+    assert!(encoded(&header) == encoded(&without));
+
+    let mut offsets = Vec::new();
+    collector.read_basic_offset_table(&mut offsets).unwrap();
+    let fragments = filed.element(PIXEL_DATA).unwrap().fragments().unwrap();
+    assert!(!fragments.is_empty());
+    for fragment in fragments {
+        let mut stored = Vec::new();
+        collector.read_next_fragment(&mut stored).unwrap().unwrap();
+        assert!(stored == *fragment);
+    }
+    assert!(
+        collector
+            .read_next_fragment(&mut Vec::new())
+            .unwrap()
+            .is_none()
+    );
+}
+
+/// The error of the vault below those of the parser.
+fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let below = std::iter::successors(Some(error), |error| error.source());
+    below
+        .filter_map(|error| error.downcast_ref::<io::Error>()?.get_ref())
+        .find_map(|inner| inner.downcast_ref())
+}
+
+#[test]
+fn altered_pixels_are_not_read() {
+    let storage = Arc::new(MemoryStorage::new());
+    let vault = create(Arc::clone(&storage));
+    let chart = session(&vault);
+    let path = root().join(SEGMENTED);
+    drop(put(&chart, &path));
+    let id = RecordId::patient("MRN-1", "MR2_J2KI.dcm").unwrap();
+    let reader = || chart.reader(&id).unwrap().unwrap();
+
+    let scan = Scan {
+        prefix: b"s",
+        after: None,
+        limit: 2,
+        want: Want::Values,
+    };
+    let mut segments = storage.scan(scan).unwrap().entries;
+    let mut segment = segments.pop().unwrap();
+    assert!(segments.is_empty());
+    *segment.value.last_mut().unwrap() ^= 1;
+    let altered = Transaction::new().put(&segment.key[..], segment.value, Expect::Any);
+    assert!(storage.commit(&[altered])[0].is_ok());
+
+    let error = from_reader(reader()).unwrap_err();
+    assert_eq!(cause(&error), Some(&Error::NotAuthentic));
+    // What stands before the altered chunk is read as ever.
+    let header = OpenFileOptions::new().read_until(PIXEL_DATA);
+    let header = header.from_reader(reader()).unwrap();
+    assert_eq!(attribute(&header, "Modality"), "MR");
+
+    let deleted = Transaction::new().delete(&segment.key[..]);
+    assert!(storage.commit(&[deleted])[0].is_ok());
+    let error = from_reader(reader()).unwrap_err();
+    assert_eq!(cause(&error), Some(&Error::SegmentMissing));
+}
