@@ -252,6 +252,10 @@ pub enum StorageError {
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
+            // Readers take these two for the end of the content and for a call to try again.
+            Error::Storage(StorageError::Io(
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted,
+            )) => io::ErrorKind::Other,
             Error::Storage(StorageError::Io(kind)) | Error::Source(kind) => *kind,
             Error::Storage(StorageError::Full) => io::ErrorKind::StorageFull,
             Error::Storage(StorageError::Denied) => io::ErrorKind::PermissionDenied,

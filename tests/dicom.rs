@@ -5,12 +5,14 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chartlock::storage::{Expect, Scan, Storage, Transaction, Want};
-use chartlock::{Actor, Error, MemoryStorage, Purpose, RecordId, RecordReader, Session, Vault};
+use chartlock::storage::{Expect, Faulty, Moment, Scan, Storage, Transaction, Verdict, Want};
+use chartlock::{
+    Actor, Error, MemoryStorage, Purpose, RecordId, RecordReader, Session, StorageError, Vault,
+};
 use common::Fixed;
 use dicom_object::{
     DefaultDicomObject, DicomCollector, InMemDicomObject, OpenFileOptions, Tag, from_reader,
@@ -189,4 +191,24 @@ fn altered_pixels_are_not_read() {
     assert!(storage.commit(&[deleted])[0].is_ok());
     let error = from_reader(reader()).unwrap_err();
     assert_eq!(cause(&error), Some(&Error::SegmentMissing));
+}
+
+/// Parsers take an unexpected end for the end of an object, and all of `std` tries again after an
+/// interruption: a failing storage must not look like either.
+#[test]
+fn a_failing_storage_is_no_end() {
+    let path = root().join(SEGMENTED);
+    for kind in [ErrorKind::UnexpectedEof, ErrorKind::Interrupted] {
+        let failure = StorageError::Io(kind);
+        let storage = Faulty::new(MemoryStorage::new(), move |_, moment| match moment {
+            Moment::Read([key, ..]) if key[0] == b's' => Verdict::Fail(failure),
+            _ => Verdict::Proceed,
+        });
+        let vault = create(storage);
+        let chart = session(&vault);
+        let error = put(&chart, &path).read(&mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Other);
+        let error = error.downcast::<Error>().unwrap();
+        assert_eq!(error, Error::Storage(failure));
+    }
 }
