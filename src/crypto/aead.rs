@@ -1,6 +1,7 @@
 //! The two suites behind one pair of verbs.
 
 use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::ChaCha20Poly1305;
 
@@ -111,14 +112,37 @@ impl SealingKey {
     /// # Errors
     /// [`Error::NotAuthentic`] when the tag does not fit.
     pub fn open(&self, nonce: Nonce, buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
+        self.open_inout(nonce, buffer.into(), tag)
+    }
+
+    /// AEAD-Open(key, nonce, ad = "", sealed, tag), the plaintext going to `out`, which is as long as
+    /// `sealed`: the tag is checked before a byte is written.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`] when the tag does not fit.
+    pub fn open_to(
+        &self,
+        nonce: Nonce,
+        sealed: &[u8],
+        tag: &[u8; TAG],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let buffer = InOutBuf::new(sealed, out).map_err(|_| Error::NotAuthentic)?;
+        self.open_inout(nonce, buffer, tag)
+    }
+
+    fn open_inout(
+        &self,
+        nonce: Nonce,
+        buffer: InOutBuf<'_, '_, u8>,
+        tag: &[u8; TAG],
+    ) -> Result<()> {
         let nonce = &nonce.0.into();
         let tag = tag.into();
         let opened = match &self.cipher {
-            Cipher::Aes256Gcm(cipher) => {
-                cipher.decrypt_inout_detached(nonce, &[], buffer.into(), tag)
-            }
+            Cipher::Aes256Gcm(cipher) => cipher.decrypt_inout_detached(nonce, &[], buffer, tag),
             Cipher::ChaCha20Poly1305(cipher) => {
-                cipher.decrypt_inout_detached(nonce, &[], buffer.into(), tag)
+                cipher.decrypt_inout_detached(nonce, &[], buffer, tag)
             }
         };
         opened.map_err(|_| Error::NotAuthentic)

@@ -88,10 +88,13 @@ impl Storage for MemoryStorage {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        // Copied before the lock is taken: others read and write meanwhile.
+        let values: Vec<_> = transactions.iter().map(values).collect();
         let mut state = self.writing();
         transactions
             .iter()
-            .map(|transaction| state.carry_out(transaction))
+            .zip(values)
+            .map(|(transaction, values)| state.carry_out(transaction, values?))
             .collect()
     }
 
@@ -113,11 +116,16 @@ struct Object {
 }
 
 impl State {
-    fn carry_out(&mut self, transaction: &Transaction) -> Result<Committed, CommitError> {
-        check_sizes(transaction)?;
+    /// Carries out a transaction whose puts write these values.
+    fn carry_out(
+        &mut self,
+        transaction: &Transaction,
+        values: Vec<Option<Arc<[u8]>>>,
+    ) -> Result<Committed, CommitError> {
         let mut changes = BTreeMap::new();
         let mut committed = Committed::default();
-        for (index, operation) in transaction.operations().iter().enumerate() {
+        let operations = transaction.operations().iter();
+        for ((index, operation), value) in operations.enumerate().zip(values) {
             let standing = match changes.get(operation.key()) {
                 Some(change) => Option::as_ref(change),
                 None => self.objects.get(operation.key()),
@@ -132,11 +140,11 @@ impl State {
                     changes.insert(key.as_slice(), None);
                     None
                 }
-                Operation::Put { key, value, .. } => {
+                Operation::Put { key, .. } => {
                     self.last_revision += 1;
                     let revision = Revision::new(&self.last_revision.to_be_bytes());
                     let object = Object {
-                        value: value.as_slice().into(),
+                        value: value.unwrap_or_default(),
                         revision: revision.clone(),
                     };
                     changes.insert(key.as_slice(), Some(object));
@@ -152,4 +160,14 @@ impl State {
         }
         Ok(committed)
     }
+}
+
+/// What each operation writes, if it does.
+fn values(transaction: &Transaction) -> Result<Vec<Option<Arc<[u8]>>>, StorageError> {
+    check_sizes(transaction)?;
+    let value = |operation: &Operation| match operation {
+        Operation::Put { value, .. } => Some(value.as_slice().into()),
+        Operation::Check { .. } | Operation::Delete { .. } => None,
+    };
+    Ok(transaction.operations().iter().map(value).collect())
 }

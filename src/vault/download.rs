@@ -85,8 +85,8 @@ impl Download {
 
     fn open_into(&self, index: u32, place: &mut [u8]) -> Result<()> {
         let mut segment = self.fetch(index)?;
-        segment.open(&self.opener)?;
-        segment.copy(&self.opener, 0, place).map(drop)
+        segment.copy(&self.opener, 0, place)?;
+        segment.open_padding(&self.opener)
     }
 
     /// Segment `index`, none of it opened yet. After the last one there must be no more.

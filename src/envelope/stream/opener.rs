@@ -1,5 +1,7 @@
 //! Opening a stream whose length its record's metadata authenticated.
 
+use std::io::Read;
+
 use super::{CHUNK, SEALED_CHUNK, SEGMENT, nonce, padme, sealed_length, segments, within};
 use crate::crypto::{self, ChartId, SealingKey, StreamId, StreamKey, Suite, TAG};
 use crate::envelope::record::FORMAT;
@@ -78,7 +80,8 @@ impl OpenSegment {
     }
 
     /// Copies content from byte `offset` of this segment on, as much as there is and `out` takes;
-    /// says how much that was. Opens the chunks that this touches.
+    /// says how much that was. Opens the chunks that this touches: one that is asked for whole goes
+    /// straight to where it is wanted.
     ///
     /// # Errors
     /// [`Error::NotAuthentic`] when a chunk was altered, exchanged, added or left out.
@@ -86,14 +89,13 @@ impl OpenSegment {
         let mut copied = 0;
         while offset + copied < self.content && copied < out.len() {
             let at = offset + copied;
-            let chunk = self.chunk(opener, at / CHUNK)?;
-            let from = chunk.get(at % CHUNK..).ok_or(Error::Malformed)?;
-            let to = out.get_mut(copied..).unwrap_or_default();
-            let length = from.len().min(to.len());
-            if let (Some(to), Some(from)) = (to.get_mut(..length), from.get(..length)) {
-                to.copy_from_slice(from);
-            }
-            copied += length;
+            let out = out.get_mut(copied..).unwrap_or_default();
+            copied += match at % CHUNK {
+                0 if out.len() >= CHUNK && self.is_whole_and_sealed(at / CHUNK) => {
+                    self.open_to(opener, at / CHUNK, out)?
+                }
+                within => self.copy_from(opener, at / CHUNK, within, out)?,
+            };
         }
         Ok(copied)
     }
@@ -103,10 +105,52 @@ impl OpenSegment {
     /// # Errors
     /// As [`OpenSegment::copy`]; [`Error::Malformed`] for padding that is not zero.
     pub fn open(&mut self, opener: &StreamOpener) -> Result<()> {
-        for chunk in 0..self.buffer.len().div_ceil(SEALED_CHUNK) {
+        self.open_from(opener, 0)
+    }
+
+    /// Opens the padding.
+    ///
+    /// # Errors
+    /// As [`OpenSegment::open`].
+    pub fn open_padding(&mut self, opener: &StreamOpener) -> Result<()> {
+        self.open_from(opener, self.content / CHUNK)
+    }
+
+    fn open_from(&mut self, opener: &StreamOpener, first: usize) -> Result<()> {
+        for chunk in first..self.buffer.len().div_ceil(SEALED_CHUNK) {
             self.chunk(opener, chunk)?;
         }
         Ok(())
+    }
+
+    /// Whether a chunk is full of content, and not opened yet.
+    fn is_whole_and_sealed(&self, chunk: usize) -> bool {
+        (chunk + 1) * CHUNK <= self.content && self.opened & 1 << chunk == 0
+    }
+
+    fn open_to(&self, opener: &StreamOpener, chunk: usize, out: &mut [u8]) -> Result<usize> {
+        let start = chunk * SEALED_CHUNK;
+        let sealed = self.buffer.get(start..start + SEALED_CHUNK);
+        let (body, tag) = sealed
+            .and_then(|sealed| sealed.split_last_chunk::<TAG>())
+            .ok_or(Error::Malformed)?;
+        let out = out.get_mut(..CHUNK).ok_or(Error::Malformed)?;
+        opener
+            .key
+            .open_to(nonce(self.index, chunk), body, tag, out)?;
+        Ok(CHUNK)
+    }
+
+    fn copy_from(
+        &mut self,
+        opener: &StreamOpener,
+        chunk: usize,
+        within: usize,
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let mut content = self.chunk(opener, chunk)?.get(within..).unwrap_or_default();
+        // Reading from memory cannot fail.
+        content.read(out).map_err(|_| Error::Malformed)
     }
 
     /// The content of a chunk, which is opened first if it was not yet.
@@ -126,6 +170,15 @@ impl OpenSegment {
             self.opened |= 1 << chunk;
         }
         Ok(body.get(..content).unwrap_or_default())
+    }
+}
+
+impl Drop for OpenSegment {
+    fn drop(&mut self) {
+        if self.opened == 0 {
+            // Sealed as it came: there is nothing to wipe.
+            drop(std::mem::take(&mut self.buffer).into_sealed());
+        }
     }
 }
 

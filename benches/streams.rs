@@ -1,0 +1,216 @@
+//! Content streams: against the bare cipher over the same chunks, by threads, and on disk against a
+//! plain write and sync of the same bytes. Prints what each side takes and the ratio of the pairs.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use chartlock::internals::crypto::StreamKey;
+use chartlock::internals::envelope::{CHUNK, SEGMENT, Segment, StreamOpener, StreamSealer};
+use chartlock::storage::{MemoryStorage, Storage};
+use chartlock::{Actor, FileStorage, Purpose, RecordId, Session, Suite, Vault, VaultOptions};
+use common::{Free, ratio};
+
+/// Bytes of the stream.
+const LENGTH: usize = 256 << 20;
+const PAIRS: usize = 9;
+const CHART: [u8; 16] = [1; 16];
+const STREAM: [u8; 16] = [2; 16];
+
+fn time(call: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    call();
+    start.elapsed()
+}
+
+/// Seals the stream, handing each segment on; its memory is used again.
+fn seal(key: &StreamKey, content: &[u8], mut hand_on: impl FnMut(&[u8])) {
+    let mut sealer = StreamSealer::new(Suite::default(), key, &CHART, &STREAM).unwrap();
+    let mut left = content;
+    let mut segment = Segment::new(None);
+    while !left.is_empty() {
+        if segment.is_full() {
+            let sealed = sealer.next(segment).unwrap().seal().unwrap();
+            hand_on(&sealed);
+            segment = Segment::new(Some(sealed));
+        }
+        let bytes = left.read(segment.free()).unwrap();
+        segment.advance(bytes);
+    }
+    sealer.end(&segment).unwrap();
+    while let Some(unsealed) = sealer.pad(segment).unwrap() {
+        let sealed = unsealed.seal().unwrap();
+        hand_on(&sealed);
+        segment = Segment::new(Some(sealed));
+    }
+}
+
+fn against_the_bare_cipher(content: &[u8]) {
+    let key = StreamKey::random().unwrap();
+    let bare = Aes256Gcm::new(&[7; 32].into());
+    let nonce = Default::default();
+    let mut buffer = vec![0; CHUNK];
+    ratio(
+        "seal 256 MiB, one thread / bare cipher",
+        PAIRS,
+        || time(|| seal(&key, content, |_| ())),
+        || {
+            time(|| {
+                for chunk in content.chunks(CHUNK) {
+                    buffer.copy_from_slice(chunk);
+                    let sealed = buffer.as_mut_slice().into();
+                    bare.encrypt_inout_detached(&nonce, b"", sealed).unwrap();
+                }
+            })
+        },
+    );
+
+    let mut segments = Vec::new();
+    seal(&key, content, |sealed| segments.push(sealed.to_vec()));
+    let length = content.len() as u64;
+    let opener = StreamOpener::new(Suite::default(), &key, &CHART, &STREAM, length).unwrap();
+    let sealed: Vec<_> = content
+        .chunks(CHUNK)
+        .map(|chunk| {
+            let mut sealed = chunk.to_vec();
+            let buffer = sealed.as_mut_slice().into();
+            let tag = bare.encrypt_inout_detached(&nonce, b"", buffer).unwrap();
+            (sealed, tag)
+        })
+        .collect();
+    let mut out = vec![0; SEGMENT];
+    ratio(
+        "open 256 MiB, one thread / bare cipher",
+        PAIRS,
+        || {
+            time(|| {
+                for (value, index) in segments.iter().zip(0..) {
+                    let mut segment = opener.segment(index, value.clone()).unwrap();
+                    segment.copy(&opener, 0, &mut out).unwrap();
+                }
+            })
+        },
+        || {
+            time(|| {
+                for (chunk, tag) in &sealed {
+                    buffer.copy_from_slice(chunk);
+                    let opened = buffer.as_mut_slice().into();
+                    bare.decrypt_inout_detached(&nonce, b"", opened, tag)
+                        .unwrap();
+                }
+            })
+        },
+    );
+}
+
+fn vault(storage: impl Storage + 'static, threads: usize) -> Vault {
+    VaultOptions::new()
+        .threads(NonZeroUsize::new(threads).unwrap())
+        .create(storage, &Free)
+        .unwrap()
+}
+
+fn session(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("bench").unwrap(), Purpose::Operations)
+}
+
+fn id() -> RecordId {
+    RecordId::patient("MRN-1", "ImagingStudy/1").unwrap()
+}
+
+/// Each time into a new vault, so that memory does not grow.
+fn put(threads: usize, content: &[u8]) -> Duration {
+    let vault = vault(MemoryStorage::new(), threads);
+    time(|| {
+        session(&vault).put_reader(&id(), content).unwrap();
+    })
+}
+
+fn read(vault: &Vault, buffer: &mut [u8]) -> Duration {
+    let mut reader = session(vault).reader(&id()).unwrap().unwrap();
+    time(|| while reader.read(buffer).unwrap() > 0 {})
+}
+
+fn by_threads(content: &[u8]) {
+    ratio(
+        "put_reader 256 MiB in memory, two threads / one",
+        PAIRS,
+        || put(2, content),
+        || put(1, content),
+    );
+    let [one, two] = [1, 2].map(|threads| {
+        let vault = vault(MemoryStorage::new(), threads);
+        session(&vault).put_reader(&id(), content).unwrap();
+        vault
+    });
+    let mut buffer = vec![0; 128 * 1024];
+    let mut again = buffer.clone();
+    ratio(
+        "reader 256 MiB in memory, two threads / one",
+        PAIRS,
+        || read(&two, &mut buffer),
+        || read(&one, &mut again),
+    );
+    ratio(
+        "get 256 MiB in memory, two threads / one",
+        PAIRS,
+        || time(|| drop(session(&two).get(&id()).unwrap())),
+        || time(|| drop(session(&one).get(&id()).unwrap())),
+    );
+}
+
+fn on_disk(content: &[u8]) {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path().join("vault")).unwrap();
+    let vault = Vault::create(storage, &Free).unwrap();
+    let plain = scratch.path().join("plain");
+    ratio(
+        "put_reader 256 MiB on disk / plain write and sync",
+        PAIRS,
+        || {
+            let took = time(|| {
+                session(&vault).put_reader(&id(), content).unwrap();
+            });
+            // Old versions go, so that the disk does not fill.
+            let subject = id();
+            session(&vault).erase_patient(subject.subject()).unwrap();
+            session(&vault).readmit_patient(subject.subject()).unwrap();
+            took
+        },
+        || {
+            let took = time(|| {
+                let mut file = File::create(&plain).unwrap();
+                file.write_all(content).unwrap();
+                file.sync_all().unwrap();
+            });
+            std::fs::remove_file(&plain).unwrap();
+            took
+        },
+    );
+    session(&vault).put_reader(&id(), content).unwrap();
+    std::fs::write(&plain, content).unwrap();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut again = buffer.clone();
+    ratio(
+        "reader 256 MiB on disk, cached / plain read",
+        PAIRS,
+        || read(&vault, &mut buffer),
+        || {
+            let mut file = File::open(&plain).unwrap();
+            time(|| while file.read(&mut again).unwrap() > 0 {})
+        },
+    );
+}
+
+fn main() {
+    let content: Vec<u8> = (0..LENGTH).map(|place| (place >> 3) as u8).collect();
+    against_the_bare_cipher(&content);
+    by_threads(&content);
+    on_disk(&content);
+}
