@@ -73,8 +73,8 @@ impl VaultOptions {
     /// How many threads seal or open the content of one large record: as many as the machine runs
     /// at once, by default. With one, all work is done by the calling thread.
     ///
-    /// Memory follows it: a put of a large record takes 8 MiB and 4 MiB for each thread, at most 40
-    /// MiB; a reader takes 2 MiB and 1 MiB for each thread, at most 9 MiB; whatever the record's size.
+    /// Memory is bounded, whatever the record's size: a put of a large record takes at most 32 MiB, a
+    /// reader 2 MiB and 1 MiB for each thread, at most 9 MiB.
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;

@@ -19,10 +19,12 @@ use crate::envelope::{Intent, Segment, StreamSealer, Unsealed};
 use crate::error::{Error, Result, StorageError};
 use crate::storage::{CommitError, Expect, Operation, Revision, Transaction};
 
-/// Segments that are sealed and sent together: 4 MiB.
-const SEGMENTS_AT_ONCE: usize = 4;
-/// Most threads that seal and send for one upload, so that its memory stays below 40 MiB.
-const THREADS_MAX: usize = 8;
+/// Segments of one upload that are in memory at a time: 32 MiB.
+const SEGMENTS: usize = 32;
+/// Most segments that are sealed and sent together: a storage may have to wait for each.
+const BATCH_MAX: usize = 8;
+/// Most threads that seal and send for one upload.
+const THREADS_MAX: usize = 14;
 /// Milliseconds after which a writer gives up: long before a sweeper takes its intent for abandoned.
 const GIVE_UP_AFTER: i64 = 24 * 60 * 60 * 1000;
 
@@ -189,7 +191,7 @@ impl Uploading {
     }
 
     fn send_soon(&mut self, unsealed: Unsealed) -> Result<()> {
-        if self.batch.len() == SEGMENTS_AT_ONCE {
+        if self.batch.len() == self.batch_size() {
             if self.threads > 1 {
                 self.send_aside()?;
             } else {
@@ -198,6 +200,11 @@ impl Uploading {
         }
         self.batch.push(unsealed);
         Ok(())
+    }
+
+    /// Beside what threads seal one batch is gathered, and one waits for the storage.
+    fn batch_size(&self) -> usize {
+        (SEGMENTS / (self.threads + 2)).clamp(1, BATCH_MAX)
     }
 
     fn send_here(&mut self) -> Result<()> {

@@ -18,6 +18,8 @@ mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
 #[cfg(feature = "file")]
+mod packs;
+#[cfg(feature = "file")]
 #[path = "../common/scratch.rs"]
 mod scratch;
 mod splitting;

@@ -1,15 +1,16 @@
-//! Values in files of their own, named by their revision.
+//! Values in files: of their own, named by their revision, or in packs.
 //!
-//! The engine holds the revision; the file is durable before the engine names it, and goes when the
+//! The engine holds the revision and the place; the file is durable before the engine names it, and goes when the
 //! engine names it no more. What a crash leaves between the two is swept away at the next opening.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::directory::sync_directory;
+use super::place::{Place, Standing, Stretch};
 use super::revision::{Mark, file_name, from_file_name};
 use crate::storage::{StorageError, Want};
 
@@ -33,34 +34,61 @@ impl Apart {
         })
     }
 
-    /// Writes a value; its name is durable only after [`Apart::sync`].
-    pub(super) fn write(&self, mark: &Mark, value: &[u8]) -> io::Result<()> {
+    /// Writes a file of one value or several; its name is durable only after [`Apart::sync`].
+    pub(super) fn write<'a>(
+        &self,
+        mark: &Mark,
+        values: impl IntoIterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
         let mut file = File::create_new(self.path(mark))?;
-        file.write_all(value)?;
+        for value in values {
+            file.write_all(value)?;
+        }
         file.sync_data()
     }
 
-    /// What is wanted of a value, or `None` if its file is gone.
-    pub(super) fn read(&self, mark: &Mark, want: Want) -> Result<Option<Vec<u8>>, StorageError> {
-        let mut value = Vec::new();
-        match want {
-            Want::Keys => return Ok(Some(value)),
-            Want::Head(bytes) => match File::open(self.path(mark)) {
-                Ok(file) => {
-                    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-                    file.take(bytes).read_to_end(&mut value)?;
-                }
-                Err(error) => return gone(error),
-            },
-            Want::Values => match fs::read(self.path(mark)) {
-                Ok(whole) => value = whole,
-                Err(error) => return gone(error),
-            },
+    /// What is wanted of a value in a file, or `None` if the file is gone.
+    pub(super) fn read(
+        &self,
+        standing: &Standing,
+        want: Want,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let (file, offset, length) = match standing.place {
+            Place::Engine => return Err(StorageError::Damaged),
+            Place::Own => (standing.mark, 0, None),
+            Place::Pack(Stretch {
+                file,
+                offset,
+                length,
+            }) => (file, offset, Some(length)),
+        };
+        let most = match want {
+            Want::Keys => return Ok(Some(Vec::new())),
+            Want::Head(bytes) => u64::try_from(bytes).unwrap_or(u64::MAX),
+            Want::Values => u64::MAX,
+        };
+        let mut file = match File::open(self.path(&file)) {
+            Ok(file) => file,
+            Err(error) => return gone(error),
+        };
+        let length = match length {
+            Some(length) => u64::from(length),
+            None => file.metadata()?.len(),
+        };
+        let length = length.min(most);
+        let mut value = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+        if offset > 0 {
+            file.seek(SeekFrom::Start(offset.into()))?;
+        }
+        file.take(length).read_to_end(&mut value)?;
+        // Cut off by something other than this program.
+        if (value.len() as u64) < length {
+            return Err(StorageError::Damaged);
         }
         Ok(Some(value))
     }
 
-    /// Deletes values. Says which could not be.
+    /// Deletes files. Says which could not be.
     pub(super) fn delete(&self, marks: &[Mark]) -> HashSet<Mark> {
         let left: HashSet<_> = marks
             .iter()
@@ -86,7 +114,7 @@ impl Apart {
         sync_directory(&self.directory)
     }
 
-    /// Deletes every value that is not among `named`.
+    /// Deletes every file that is not among `named`.
     pub(super) fn sweep(&self, named: &HashSet<Mark>) -> Result<(), StorageError> {
         let mut orphans = Vec::new();
         for entry in fs::read_dir(&self.directory)? {

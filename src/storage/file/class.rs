@@ -1,4 +1,4 @@
-//! Which keys lie together, and which lie in files of their own.
+//! Which keys lie together, and which values lie in files.
 
 /// The key of the vault header.
 pub(super) const HEADER_KEY: &[u8] = b"v";
@@ -19,12 +19,17 @@ pub(super) fn class_of(key: &[u8]) -> usize {
         .unwrap_or(OTHER)
 }
 
-/// Whether values of this class are files of their own: what is destroyed, and what is large.
+/// Whether values of this class are in files: what is destroyed, and what is large.
 pub(super) fn is_apart(class: usize) -> bool {
     matches!(NAMES.get(class), Some(&("v" | "p" | "s")))
 }
 
-/// The classes of values in files of their own.
+/// Whether values of this class share files with those that came with them.
+pub(super) fn is_packed(class: usize) -> bool {
+    matches!(NAMES.get(class), Some(&"s"))
+}
+
+/// The classes of values in files.
 pub(super) fn apart_classes() -> impl Iterator<Item = usize> {
     (0..NAMES.len()).filter(|class| is_apart(*class))
 }

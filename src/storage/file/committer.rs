@@ -12,8 +12,10 @@ use std::thread;
 use fjall::UserValue;
 
 use super::apart::Apart;
-use super::class::{class_of, is_apart};
+use super::class::{class_of, is_apart, is_packed};
 use super::engine::{Engine, WriteError};
+use super::packs::Packs;
+use super::place::{Place, Standing};
 use super::prepared::{Action, Prepared, Step};
 use super::readme::{Readme, VaultId};
 use super::revision::{Mark, Marks, revision};
@@ -37,10 +39,12 @@ struct Queue {
     is_led: bool,
 }
 
+/// Whether it writes a file for itself.
 fn writes_file(transaction: &Transaction) -> bool {
     let mut operations = transaction.operations().iter();
     operations.any(|operation| {
-        matches!(operation, Operation::Put { .. }) && is_apart(class_of(operation.key()))
+        let class = class_of(operation.key());
+        matches!(operation, Operation::Put { .. }) && is_apart(class) && !is_packed(class)
     })
 }
 
@@ -48,6 +52,7 @@ fn writes_file(transaction: &Transaction) -> bool {
 #[derive(Debug)]
 struct Ticket {
     transactions: Vec<Result<Prepared, StorageError>>,
+    packs: Vec<Mark>,
     turn: Mutex<Turn>,
     changed: Condvar,
 }
@@ -86,8 +91,10 @@ impl Committer {
                 .map(|_| Err(StorageError::Stopped.into()))
                 .collect();
         }
+        let packs = Packs::write(transactions, &self.marks, apart);
         let ticket = Arc::new(Ticket {
-            transactions: self.prepare(apart, transactions),
+            transactions: self.prepare(apart, &packs, transactions),
+            packs: packs.files,
             turn: Mutex::new(Turn::Waiting),
             changed: Condvar::new(),
         });
@@ -103,23 +110,29 @@ impl Committer {
     fn prepare(
         &self,
         apart: &Apart,
+        packs: &Packs,
         transactions: &[Transaction],
     ) -> Vec<Result<Prepared, StorageError>> {
-        let prepare = |transactions: &[Transaction]| -> Vec<_> {
+        let prepare = |first: usize, transactions: &[Transaction]| -> Vec<_> {
             transactions
                 .iter()
-                .map(|transaction| Prepared::new(transaction, &self.marks, apart))
+                .zip(first..)
+                .map(|(transaction, index)| {
+                    Prepared::new(transaction, packs.of(index)?, &self.marks, apart)
+                })
                 .collect()
         };
         let files = transactions.iter().filter(|each| writes_file(each)).count();
         if files < FILES_SIDE_BY_SIDE {
-            return prepare(transactions);
+            return prepare(0, transactions);
         }
         let share = transactions.len().div_ceil(FILES_SIDE_BY_SIDE);
+        let prepare = &prepare;
         thread::scope(|scope| {
             let shares: Vec<_> = transactions
                 .chunks(share)
-                .map(|share| (share.len(), scope.spawn(move || prepare(share))))
+                .zip((0..).step_by(share))
+                .map(|(share, first)| (share.len(), scope.spawn(move || prepare(first, share))))
                 .collect();
             shares
                 .into_iter()
@@ -213,6 +226,7 @@ impl Lead<'_> {
             .group
             .iter()
             .map(|ticket| {
+                plan.expect_packs(&ticket.packs);
                 let answer = |prepared: &Result<Prepared, StorageError>| match prepared {
                     Ok(prepared) if stopped => plan.refuse(prepared, StorageError::Stopped.into()),
                     Ok(prepared) => plan.add(prepared),
@@ -253,9 +267,11 @@ struct Plan<'a> {
     /// What stands once the group is written, where that differs from the engine.
     changes: HashMap<Vec<u8>, Change>,
     /// What the engine was found to hold: many transactions check the same patient entry.
-    found: HashMap<Vec<u8>, Option<Mark>>,
-    /// Files that no key names then.
+    found: HashMap<Vec<u8>, Option<Standing>>,
+    /// Files of their own that no key names then.
     superseded: Vec<Mark>,
+    /// By how many values packs, the new ones among them, change.
+    packs: HashMap<Mark, i64>,
     /// For each destroying put its transaction and the file to be destroyed.
     destroyed: Vec<(usize, Mark)>,
     has_files: bool,
@@ -263,9 +279,16 @@ struct Plan<'a> {
     transactions: usize,
 }
 
+/// How many values a pack holds.
+struct Count {
+    file: Mark,
+    before: u64,
+    after: u64,
+}
+
 #[derive(Clone)]
 struct Change {
-    standing: Option<Mark>,
+    standing: Option<Standing>,
     kept: Option<UserValue>,
 }
 
@@ -276,6 +299,7 @@ impl<'a> Plan<'a> {
             changes: HashMap::new(),
             found: HashMap::new(),
             superseded: Vec::new(),
+            packs: HashMap::new(),
             destroyed: Vec::new(),
             has_files: false,
             vault: None,
@@ -297,9 +321,19 @@ impl<'a> Plan<'a> {
         self.superseded.extend(trial.superseded);
         let destroyed = trial.destroyed.into_iter().map(|mark| (index, mark));
         self.destroyed.extend(destroyed);
+        for (file, change) in trial.packs {
+            *self.packs.entry(file).or_default() += change;
+        }
         self.has_files |= !prepared.files.is_empty();
         self.vault = prepared.vault.or(self.vault);
         Ok(trial.committed)
+    }
+
+    /// Packs that were written, whether or not what is in them is refused.
+    fn expect_packs(&mut self, files: &[Mark]) {
+        for file in files {
+            self.packs.entry(*file).or_default();
+        }
     }
 
     /// Counts a transaction that could not even be prepared.
@@ -321,11 +355,14 @@ impl<'a> Plan<'a> {
         apart: &Apart,
         readme: &Readme,
     ) -> Result<HashSet<usize>, CommitError> {
-        if self.has_files {
+        let packs = self.counts()?;
+        if self.has_files || packs.iter().any(|pack| pack.after > pack.before) {
             apart.sync().map_err(StorageError::from)?;
         }
         let changes = self.changes.into_iter();
-        match engine.write(changes.map(|(key, change)| (key, change.kept))) {
+        let changes = changes.map(|(key, change)| (key, change.kept));
+        let counts = packs.iter().filter(|pack| pack.after != pack.before);
+        match engine.write(changes, counts.map(|pack| (pack.file, pack.after))) {
             Ok(()) => {}
             Err(WriteError::NotBegun(error)) => return Err(error.into()),
             Err(WriteError::Begun) => return Err(CommitError::Unknown),
@@ -333,14 +370,34 @@ impl<'a> Plan<'a> {
         if let Some(vault) = self.vault {
             readme.update(Some(vault));
         }
-        let left = apart.delete(&self.superseded);
+        let emptied = packs.iter().filter(|pack| pack.after == 0);
+        let files: Vec<_> = self
+            .superseded
+            .into_iter()
+            .chain(emptied.map(|pack| pack.file))
+            .collect();
+        let left = apart.delete(&files);
         let synced = self.destroyed.is_empty() || apart.sync().is_ok();
         let undeleted = |(_, mark): &&(usize, Mark)| !synced || left.contains(mark);
         let destroyed = self.destroyed.iter().filter(undeleted);
         Ok(destroyed.map(|(index, _)| *index).collect())
     }
 
-    fn standing(&mut self, step: &Step) -> Result<Option<Mark>, StorageError> {
+    /// How many values each pack that is new or changes holds, before and after.
+    fn counts(&self) -> Result<Vec<Count>, StorageError> {
+        let count = |(file, change): (&Mark, &i64)| {
+            let before = self.engine.in_pack(file)?;
+            let after = before.checked_add_signed(*change);
+            Ok(Count {
+                file: *file,
+                before,
+                after: after.ok_or(StorageError::Damaged)?,
+            })
+        };
+        self.packs.iter().map(count).collect()
+    }
+
+    fn standing(&mut self, step: &Step) -> Result<Option<Standing>, StorageError> {
         if let Some(change) = self.changes.get(&step.key) {
             return Ok(change.standing);
         }
@@ -363,6 +420,7 @@ impl<'a> Plan<'a> {
 struct Trial {
     changes: HashMap<Vec<u8>, Change>,
     superseded: Vec<Mark>,
+    packs: HashMap<Mark, i64>,
     destroyed: Vec<Mark>,
     committed: Committed,
 }
@@ -373,31 +431,46 @@ impl Trial {
             Some(change) => change.standing,
             None => plan.standing(step)?,
         };
-        if !step.expect.admits(former.as_ref().map(revision).as_ref()) {
+        let former_revision = former.map(|former| revision(&former.mark));
+        if !step.expect.admits(former_revision.as_ref()) {
             return Err(CommitError::Conflict { operation: index });
         }
         let (standing, kept) = match &step.action {
             Action::Check => {
-                self.committed.revisions.push(former.as_ref().map(revision));
+                self.committed.revisions.push(former_revision);
                 return Ok(());
             }
             Action::Delete => (None, None),
-            Action::Put { mark, kept, .. } => (Some(*mark), Some(kept.clone())),
+            Action::Put { kept, .. } => {
+                let (standing, _) = Standing::parse(step.class, kept)?;
+                (Some(standing), Some(kept.clone()))
+            }
         };
         if let Some(former) = former {
-            if is_apart(step.class) {
-                self.superseded.push(former);
-                self.destroyed
-                    .extend(step.is_destroying().then_some(former));
-            } else {
-                // The engine's journal and tables keep former values until they are rewritten.
-                self.committed.deferred |= step.is_destroying();
-            }
+            self.supersede(&former, step.is_destroying());
         }
-        let revision = standing.as_ref().map(revision);
+        if let Some(Place::Pack(stretch)) = standing.map(|standing| standing.place) {
+            *self.packs.entry(stretch.file).or_default() += 1;
+        }
+        let revision = standing.map(|standing| revision(&standing.mark));
         self.committed.revisions.push(revision);
         self.changes
             .insert(step.key.clone(), Change { standing, kept });
         Ok(())
+    }
+
+    fn supersede(&mut self, former: &Standing, destroying: bool) {
+        match former.place {
+            Place::Own => {
+                self.superseded.push(former.mark);
+                self.destroyed.extend(destroying.then_some(former.mark));
+            }
+            Place::Pack(stretch) => {
+                *self.packs.entry(stretch.file).or_default() -= 1;
+                self.committed.deferred |= destroying;
+            }
+            // The engine's journal and tables keep former values until they are rewritten.
+            Place::Engine => self.committed.deferred |= destroying,
+        }
     }
 }

@@ -16,13 +16,17 @@ use fjall::{
 };
 
 use super::apart::Apart;
-use super::class::{NAMES, apart_classes, class_of, is_apart, stretches};
-use super::revision::{MARK_BYTES, Mark, revision};
+use super::class::{NAMES, apart_classes, class_of, stretches};
+use super::place::{Place, Standing};
+use super::revision::{Mark, revision};
 use crate::storage::{Entry, Page, Scan, StorageError, Stored, Want};
 
 /// Holds the number of the opening.
 const META: &str = "meta";
 const OPENING: &[u8] = b"opening";
+
+/// Holds the counts of packs.
+const PACKS: &str = "packs";
 
 /// Small enough that replaying the journal does not hold up an opening.
 const MEMTABLE_BYTES: u64 = 16 << 20;
@@ -41,6 +45,8 @@ pub(super) struct Engine {
     database: Database,
     classes: Vec<Keyspace>,
     meta: Keyspace,
+    /// How many values each pack holds, u64, by its file.
+    packs: Keyspace,
 }
 
 /// One opening among all of this storage.
@@ -67,10 +73,12 @@ impl Engine {
         let keyspace = |name: &str| database.keyspace(name, options).map_err(error);
         let classes = NAMES.into_iter().map(keyspace).collect::<Result<_, _>>()?;
         let meta = keyspace(META)?;
+        let packs = keyspace(PACKS)?;
         Ok(Self {
             database,
             classes,
             meta,
+            packs,
         })
     }
 
@@ -161,28 +169,46 @@ impl Engine {
     }
 
     /// What stands under a key, for whoever is the only writer.
-    pub(super) fn standing(&self, class: usize, key: &[u8]) -> Result<Option<Mark>, StorageError> {
+    pub(super) fn standing(
+        &self,
+        class: usize,
+        key: &[u8],
+    ) -> Result<Option<Standing>, StorageError> {
         let keyspace = self.classes.get(class).ok_or(StorageError::Damaged)?;
         let kept = keyspace.get(key).map_err(error)?;
-        kept.map(|kept| split(&kept).map(|(mark, _)| mark))
+        kept.map(|kept| Standing::parse(class, &kept).map(|(standing, _)| standing))
             .transpose()
     }
 
-    /// All revisions that name files.
-    pub(super) fn apart_revisions(&self) -> Result<HashSet<Mark>, StorageError> {
-        let mut marks = HashSet::new();
-        for keyspace in apart_classes().filter_map(|class| self.classes.get(class)) {
+    /// How many values a pack holds, for whoever is the only writer; 0 for one not written yet.
+    pub(super) fn in_pack(&self, file: &Mark) -> Result<u64, StorageError> {
+        match self.packs.get(file).map_err(error)? {
+            None => Ok(0),
+            Some(count) => (*count)
+                .try_into()
+                .map(u64::from_be_bytes)
+                .map_err(|_| StorageError::Damaged),
+        }
+    }
+
+    /// All files that are named.
+    pub(super) fn files(&self) -> Result<HashSet<Mark>, StorageError> {
+        let mut files = HashSet::new();
+        for class in apart_classes() {
+            let keyspace = self.classes.get(class).ok_or(StorageError::Damaged)?;
             for item in keyspace.iter() {
-                marks.insert(split(&item.value().map_err(error)?)?.0);
+                let kept = item.value().map_err(error)?;
+                files.extend(Standing::parse(class, &kept)?.0.file());
             }
         }
-        Ok(marks)
+        Ok(files)
     }
 
     /// Writes a batch and syncs it: the only write there is. No other batch may be under way.
     pub(super) fn write(
         &self,
         changes: impl Iterator<Item = (Vec<u8>, Option<UserValue>)>,
+        packs: impl Iterator<Item = (Mark, u64)>,
     ) -> Result<(), WriteError> {
         let mut batch = self
             .database
@@ -198,6 +224,12 @@ impl Engine {
             match kept {
                 Some(kept) => batch.insert(keyspace, key, kept),
                 None => batch.remove(keyspace, key),
+            }
+        }
+        for (file, count) in packs {
+            match count {
+                0 => batch.remove(&self.packs, file),
+                count => batch.insert(&self.packs, file, count.to_be_bytes()),
             }
         }
         if batch.is_empty() {
@@ -240,17 +272,16 @@ impl Engine {
         let Some(kept) = snapshot.get(keyspace, key).map_err(error)? else {
             return Ok(Look::Absent);
         };
-        let (mark, rest) = split(&kept)?;
-        let value = if is_apart(class) {
-            apart.read(&mark, want)?
-        } else {
-            Some(want.of(rest).to_vec())
+        let (standing, rest) = Standing::parse(class, &kept)?;
+        let value = match standing.place {
+            Place::Engine => Some(want.of(rest).to_vec()),
+            Place::Own | Place::Pack(_) => apart.read(&standing, want)?,
         };
         Ok(match value {
-            None => Look::FileGone(mark),
+            None => Look::FileGone(standing.mark),
             Some(value) => Look::Found(Stored {
                 value,
-                revision: revision(&mark),
+                revision: revision(&standing.mark),
             }),
         })
     }
@@ -263,16 +294,17 @@ impl Engine {
         kept: &[u8],
         want: Want,
     ) -> Result<Option<Entry>, StorageError> {
-        let (mark, rest) = split(kept)?;
+        let (standing, rest) = Standing::parse(class_of(key), kept)?;
+        let mark = standing.mark;
         let entry = |value: Vec<u8>, revision| Entry {
             key: key.to_vec(),
             value,
             revision,
         };
-        if !is_apart(class_of(key)) {
+        if standing.place == Place::Engine {
             return Ok(Some(entry(want.of(rest).to_vec(), revision(&mark))));
         }
-        if let Some(value) = apart.read(&mark, want)? {
+        if let Some(value) = apart.read(&standing, want)? {
             return Ok(Some(entry(value, revision(&mark))));
         }
         let mut missed = mark;
@@ -307,13 +339,6 @@ fn options() -> KeyspaceCreateOptions {
         .data_block_compression_policy(CompressionPolicy::disabled())
         .index_block_compression_policy(CompressionPolicy::disabled())
         .max_memtable_size(MEMTABLE_BYTES)
-}
-
-fn split(kept: &[u8]) -> Result<(Mark, &[u8]), StorageError> {
-    let (mark, rest) = kept
-        .split_first_chunk::<MARK_BYTES>()
-        .ok_or(StorageError::Damaged)?;
-    Ok((*mark, rest))
 }
 
 type Range = (usize, Bound<Vec<u8>>, Bound<Vec<u8>>);

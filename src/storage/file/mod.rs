@@ -10,6 +10,8 @@ mod class;
 mod committer;
 mod directory;
 mod engine;
+mod packs;
+mod place;
 mod prepared;
 mod readme;
 mod revision;
@@ -29,9 +31,10 @@ use super::{CommitError, Committed, Page, Scan, Storage, StorageError, Stored, T
 
 /// Keeps everything in one directory, for one process at a time and any number of its threads.
 ///
-/// Concurrent commits share one sync. The vault header, patient entries and content segments are
-/// plain files of their own, everything else lies in a log-structured engine: so a destroying put of
-/// a header or an entry deletes the file that held the former bytes. (On flash memory and on
+/// Concurrent commits share one sync. The vault header and patient entries are plain files of their
+/// own, content segments plain files too, those of one commit in one; everything else lies in a
+/// log-structured engine: so a destroying put of a header or an entry deletes the file that held the
+/// former bytes. (On flash memory and on
 /// copying file systems the medium itself may still hold them; only a disk that is encrypted as a
 /// whole helps there.) A destroying put of anything else answers [`Committed::deferred`].
 ///
@@ -183,7 +186,7 @@ impl Parts {
         let apart = Apart::open(&directory.values())?;
         let opening = engine.begin()?;
         if !opening.closed_before {
-            apart.sweep(&engine.apart_revisions()?)?;
+            apart.sweep(&engine.files()?)?;
         }
         let readme = Readme::new(path);
         let header = engine.read(&apart, &[HEADER_KEY])?.pop().flatten();

@@ -3,7 +3,8 @@
 use fjall::UserValue;
 
 use super::apart::Apart;
-use super::class::{HEADER_KEY, class_of, is_apart};
+use super::class::{HEADER_KEY, class_of, is_apart, is_packed};
+use super::place::Stretch;
 use super::readme::{VaultId, vault_id};
 use super::revision::{Mark, Marks};
 use crate::storage::limits::check_sizes;
@@ -13,7 +14,7 @@ use crate::storage::{Expect, Operation, StorageError, Transaction};
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) steps: Vec<Step>,
-    /// The files that were written for it.
+    /// The files that were written for it alone.
     pub(super) files: Vec<Mark>,
     pub(super) vault: Option<VaultId>,
 }
@@ -31,8 +32,7 @@ pub(super) enum Action {
     Check,
     Delete,
     Put {
-        mark: Mark,
-        /// What the engine keeps: the mark, and the value unless it is a file of its own.
+        /// What the engine keeps: the mark, and the value or where it lies.
         kept: UserValue,
         destroying: bool,
     },
@@ -59,17 +59,19 @@ impl Prepared {
     /// On failure nothing of it is left on disk.
     pub(super) fn new(
         transaction: &Transaction,
+        packed: &[Stretch],
         marks: &Marks,
         apart: &Apart,
     ) -> Result<Self, StorageError> {
         check_sizes(transaction)?;
+        let mut packed = packed.iter();
         let mut prepared = Self {
             steps: Vec::with_capacity(transaction.operations().len()),
             files: Vec::new(),
             vault: None,
         };
         for operation in transaction.operations() {
-            if let Err(error) = prepared.push(operation, marks, apart) {
+            if let Err(error) = prepared.push(operation, &mut packed, marks, apart) {
                 apart.delete(&prepared.files);
                 return Err(error);
             }
@@ -80,6 +82,7 @@ impl Prepared {
     fn push(
         &mut self,
         operation: &Operation,
+        packed: &mut std::slice::Iter<'_, Stretch>,
         marks: &Marks,
         apart: &Apart,
     ) -> Result<(), StorageError> {
@@ -94,9 +97,12 @@ impl Prepared {
                 destroying,
             } => {
                 let mark = marks.next();
-                let kept = if is_apart(class) {
+                let kept = if is_packed(class) {
+                    let place = packed.next().ok_or(StorageError::Damaged)?;
+                    UserValue::from(place.kept(&mark))
+                } else if is_apart(class) {
                     self.files.push(mark);
-                    apart.write(&mark, value)?;
+                    apart.write(&mark, [value.as_slice()])?;
                     UserValue::from(&mark)
                 } else {
                     UserValue::from([mark.as_slice(), value].concat())
@@ -105,11 +111,7 @@ impl Prepared {
                     self.vault = vault_id(value);
                 }
                 let destroying = *destroying;
-                let action = Action::Put {
-                    mark,
-                    kept,
-                    destroying,
-                };
+                let action = Action::Put { kept, destroying };
                 (expect.clone(), action)
             }
         };
