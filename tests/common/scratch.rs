@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// More than all tests of one binary keep at a time.
-const NEEDED: u64 = 256 << 20;
+const NEEDED: u64 = 1 << 30;
 
 /// In memory where there is such a place: for what does not depend on a disk, as a sync is quick there.
 pub(crate) fn quick() -> TempDir {
