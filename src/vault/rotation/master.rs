@@ -13,6 +13,7 @@ use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
 use crate::storage::{CommitError, Entry, Stored, Want};
+use crate::vault::entries::EntryPut;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::progress::{Activity, Counter, Progress};
 use crate::vault::report::RotationReport;
@@ -225,10 +226,14 @@ impl Vault {
             pass.stale += 1;
             if reseal {
                 renew(&mut held.entry, self.store.clock.now())?;
-                let expect = held.expect();
                 subjects.push(held.entry.subject().clone());
-                let (tag, entry) = (held.tag, &mut held.entry);
-                transactions.push(self.entry_transaction(header, &tag, entry, expect, false)?);
+                let put = EntryPut {
+                    header,
+                    expect: held.expect(),
+                    held: &mut held,
+                    destroying: false,
+                };
+                transactions.push(put.transaction()?);
             }
         }
         if transactions.is_empty() {

@@ -1,0 +1,194 @@
+//! Patient entries: found and opened, held in memory, changed, made ready to be written to.
+
+mod cache;
+mod change;
+mod ready;
+
+use std::sync::Arc;
+
+pub(super) use cache::EntryCache;
+pub(super) use change::EntryPut;
+
+use super::header::OpenHeader;
+use super::{ROUNDS, Vault, layout};
+use crate::crypto::{self, ChartId, PatientTag};
+use crate::error::{Error, Result};
+use crate::id::Subject;
+use crate::keys::entry::{Chart, EntryState, PatientEntry};
+use crate::keys::sealed_entry::{EntryHead, open_entry};
+use crate::storage::{Entry, Expect, Revision, Stored};
+
+/// A patient entry, opened.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) tag: PatientTag,
+    /// The master key that seals it.
+    pub(super) master: u32,
+    pub(super) revision: Revision,
+    pub(super) entry: PatientEntry,
+}
+
+impl Held {
+    /// The chart of a live subject.
+    pub(super) fn chart(&self) -> Result<&Chart> {
+        match self.entry.state() {
+            EntryState::Live(chart) => Ok(chart),
+            EntryState::Erasing { .. } | EntryState::Erased => Err(Error::Erased),
+            EntryState::Alias(_) => Err(Error::Unsupported),
+        }
+    }
+
+    /// Its storage key.
+    pub(super) fn key(&self) -> Vec<u8> {
+        layout::entry(&self.tag)
+    }
+
+    /// Expect this entry still to stand.
+    pub(super) fn expect(&self) -> Expect {
+        Expect::Unchanged(self.revision.clone())
+    }
+}
+
+/// How much a caller trusts what is held in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Freshness {
+    /// Looked at within the last minute.
+    Held,
+    /// Looked at now.
+    Fresh,
+}
+
+impl Vault {
+    /// The entry of a subject, and whether storage was asked just now.
+    ///
+    /// `None` and erasure are never answered from memory.
+    pub(super) fn entry(
+        &self,
+        subject: &Subject,
+        freshness: Freshness,
+    ) -> Result<(Option<Arc<Held>>, Freshness)> {
+        // Locking must hold even where the entry alone would do.
+        self.header()?;
+        if freshness == Freshness::Held
+            && let Some(held) = self.entries.held(subject, self.store.clock.uptime())
+            && held.entry.chart().is_some()
+        {
+            return Ok((Some(held), Freshness::Held));
+        }
+        let looked_at = self.store.clock.uptime();
+        let found = self.find_entry(subject)?.map(Arc::new);
+        match &found {
+            Some(held) => self.entries.hold(subject, held, looked_at),
+            None => self.entries.forget(subject),
+        }
+        Ok((found, Freshness::Fresh))
+    }
+
+    /// The entry of a subject as it stands in storage now, to be changed.
+    pub(super) fn find_entry(&self, subject: &Subject) -> Result<Option<Held>> {
+        for round in 0..ROUNDS {
+            self.store.back_off(round);
+            let Some((tag, stored)) = self.stored_entry(subject)? else {
+                return Ok(None);
+            };
+            let revision = stored.revision.clone();
+            match self.open_entry(tag, stored) {
+                // Sealed again since, under a younger master key.
+                Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {}
+                opened => return opened.map(Some),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    fn changed_since(&self, tag: &PatientTag, revision: &Revision) -> Result<bool> {
+        let now = self.store.read_one(&layout::entry(tag))?;
+        Ok(now.is_none_or(|now| now.revision != *revision))
+    }
+
+    /// Looks under the name keys in stored order.
+    pub(super) fn stored_entry(&self, subject: &Subject) -> Result<Option<(PatientTag, Stored)>> {
+        let header = self.header()?;
+        let tags = header
+            .keyring
+            .name_keys()
+            .map(|name| crypto::patient_tag(&name.key, subject.kind(), subject.identifier()))
+            .collect::<Result<Vec<_>>>()?;
+        let keys: Vec<_> = tags.iter().map(layout::entry).collect();
+        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        let stored = self.store.storage.read(&keys)?;
+        Ok(tags
+            .into_iter()
+            .zip(stored)
+            .find_map(|(tag, stored)| stored.map(|stored| (tag, stored))))
+    }
+
+    /// Opens an entry; an unknown master key or a newer generation makes it load the header again,
+    /// once.
+    pub(super) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<Held> {
+        match self.open_entry_under(&*self.header()?, tag, &stored) {
+            Err(Error::UnknownMasterKey | Error::HeaderRolledBack) => {
+                self.open_entry_under(&*self.reload_header()?, tag, &stored)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens an entry that a scan returned; `None` when it is gone since. One that was sealed again
+    /// meanwhile, under a master key whose predecessor has gone, is read once more.
+    pub(super) fn open_listed(&self, listed: Entry) -> Result<Option<Held>> {
+        let Entry {
+            key,
+            value,
+            revision,
+        } = listed;
+        let tag = layout::entry_tag(&key).ok_or(Error::Malformed)?;
+        match self.open_entry(tag, Stored { value, revision }) {
+            Err(Error::UnknownMasterKey) => match self.store.read_one(&key)? {
+                Some(stored) => self.open_entry(tag, stored).map(Some),
+                None => Ok(None),
+            },
+            opened => opened.map(Some),
+        }
+    }
+
+    pub(super) fn open_entry_under(
+        &self,
+        header: &OpenHeader,
+        tag: PatientTag,
+        stored: &Stored,
+    ) -> Result<Held> {
+        let head = EntryHead::parse(&stored.value)?;
+        let vault = header.header.vault();
+        let entry = open_entry(&stored.value, &header.keyring, vault, &tag)?;
+        let newer = entry.generation() > header.header.generation();
+        if newer && self.require_writable().is_ok() {
+            return Err(Error::HeaderRolledBack);
+        }
+        Ok(Held {
+            tag,
+            master: head.master,
+            revision: stored.revision.clone(),
+            entry,
+        })
+    }
+
+    /// Drops what is held of a subject, after its entry was seen to change.
+    pub(super) fn forget_entry(&self, subject: &Subject) {
+        self.entries.forget(subject);
+    }
+
+    /// The live chart of a subject, looked at now; `None` where there is no entry.
+    pub(super) fn live_entry(&self, subject: &Subject) -> Result<Option<Arc<Held>>> {
+        let (held, _) = self.entry(subject, Freshness::Fresh)?;
+        if let Some(held) = &held {
+            held.chart()?;
+        }
+        Ok(held)
+    }
+}
+
+/// The chart id, for comparisons with what was seen before.
+pub(super) fn chart_id(held: &Held) -> Result<ChartId> {
+    held.chart().map(|chart| *chart.id())
+}
