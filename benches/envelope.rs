@@ -1,7 +1,10 @@
 //! Sealing and opening a record against the bare cipher with a fresh key, by size and suite.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod common;
+#[path = "common/ratio.rs"]
+mod ratio;
+#[path = "common/timed.rs"]
+mod timed;
 
 use std::hint::black_box;
 
@@ -11,6 +14,8 @@ use chartlock::internals::crypto::{DataKey, PatientKey, Place, fill};
 use chartlock::internals::envelope::{Address, Body, Head, Meta, open, seal};
 use chartlock::internals::keys::{unwrap, wrap};
 use criterion::{BenchmarkId, Criterion, Throughput};
+use ratio::ratio;
+use timed::timed;
 
 const SIZES: [usize; 5] = [64, 1024, 4096, 16 * 1024, 64 * 1024];
 const SUITES: [(Suite, &str); 2] = [
@@ -122,18 +127,18 @@ fn ratios() {
             let content = vec![7; size];
             let calls = 20_000_000 / (size + 4000);
             let ours = || {
-                common::timed(calls, || {
+                timed(calls, || {
                     let value = ours_seal(suite, &patient, &meta, black_box(&content));
                     black_box(ours_open(&patient, value));
                 })
             };
             let bare = || {
-                common::timed(calls, || {
+                timed(calls, || {
                     drop(black_box(bare_of(suite, black_box(&content))))
                 })
             };
             let per_call = |time: std::time::Duration| time / calls as u32;
-            common::ratio(
+            ratio(
                 &format!("{name} {size} bytes"),
                 15,
                 || per_call(ours()),

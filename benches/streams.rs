@@ -2,7 +2,10 @@
 //! plain write and sync of the same bytes. Prints what each side takes and the ratio of the pairs.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod common;
+#[path = "../tests/common/credential.rs"]
+mod credential;
+#[path = "common/ratio.rs"]
+mod ratio;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +18,8 @@ use chartlock::internals::crypto::StreamKey;
 use chartlock::internals::envelope::{CHUNK, SEGMENT, Segment, StreamOpener, StreamSealer};
 use chartlock::storage::{MemoryStorage, Storage};
 use chartlock::{Actor, FileStorage, Purpose, RecordId, Session, Suite, Vault, VaultOptions};
-use common::{Free, ratio};
+use credential::Fixed;
+use ratio::ratio;
 
 /// Bytes of the stream.
 const LENGTH: usize = 256 << 20;
@@ -112,7 +116,7 @@ fn against_the_bare_cipher(content: &[u8]) {
 fn vault(storage: impl Storage + 'static, threads: usize) -> Vault {
     VaultOptions::new()
         .threads(NonZeroUsize::new(threads).unwrap())
-        .create(storage, &Free)
+        .create(storage, &Fixed(1))
         .unwrap()
 }
 
@@ -168,7 +172,7 @@ fn by_threads(content: &[u8]) {
 fn on_disk(content: &[u8]) {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path().join("vault")).unwrap();
-    let vault = Vault::create(storage, &Free).unwrap();
+    let vault = Vault::create(storage, &Fixed(1)).unwrap();
     let plain = scratch.path().join("plain");
     ratio(
         "put_reader 256 MiB on disk / plain write and sync",

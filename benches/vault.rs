@@ -3,7 +3,12 @@
 //! `CHARTLOCK_BENCH_RECORDS` sets the size of the large vault (300,000 by default).
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod common;
+#[path = "../tests/common/credential.rs"]
+mod credential;
+#[path = "common/ratio.rs"]
+mod ratio;
+#[path = "common/timed.rs"]
+mod timed;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -16,9 +21,11 @@ use chartlock::storage::{
     StorageError, Stored, Transaction,
 };
 use chartlock::{Actor, Document, Purpose, RecordId, Session, Vault};
-use common::{Free, human, ratio, timed};
+use credential::Fixed;
 use criterion::{BatchSize, Criterion, Throughput};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use ratio::{human, ratio};
+use timed::timed;
 
 const SIZE: usize = 1024;
 const BATCH: usize = 1000;
@@ -45,7 +52,7 @@ fn put_batch(vault: &Vault, ids: &[RecordId], content: &[u8]) {
 }
 
 fn file_vault(directory: &Path) -> Vault {
-    Vault::create(FileStorage::open(directory).unwrap(), &Free).unwrap()
+    Vault::create(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap()
 }
 
 fn bare_engine(directory: &Path) -> (Database, Keyspace) {
@@ -100,7 +107,7 @@ fn by_backend(criterion: &mut Criterion) {
     let vaults = [
         (
             "memory",
-            Vault::create(MemoryStorage::new(), &Free).unwrap(),
+            Vault::create(MemoryStorage::new(), &Fixed(1)).unwrap(),
         ),
         ("file", file_vault(&scratch.path().join("file"))),
     ];
@@ -308,7 +315,7 @@ fn a_large_vault() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("large");
     let storage = Arc::new(Counting::new(FileStorage::open(&directory).unwrap()));
-    let vault = Vault::create(Arc::clone(&storage), &Free).unwrap();
+    let vault = Vault::create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let content = vec![7; SIZE];
     let start = Instant::now();
     for batch in 0..records / BATCH {
@@ -342,7 +349,7 @@ fn a_large_vault() {
     let mut times: Vec<f64> = (0..5)
         .map(|_| {
             let start = Instant::now();
-            let vault = Vault::open(FileStorage::open(&directory).unwrap(), &Free).unwrap();
+            let vault = Vault::open(FileStorage::open(&directory).unwrap(), &Fixed(1)).unwrap();
             let time = start.elapsed().as_secs_f64();
             assert!(session(&vault).get(&id(7, 7)).unwrap().is_some());
             time

@@ -11,7 +11,8 @@
     clippy::indexing_slicing
 )]
 
-mod common;
+#[path = "common/credential.rs"]
+mod credential;
 #[path = "common/scratch.rs"]
 mod scratch;
 
@@ -27,7 +28,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chartlock::storage::FileStorage;
 use chartlock::{Actor, Document, Error, Expected, Purpose, RecordId, Session, Subject, Vault};
 
-use common::Fixed;
+use credential::Fixed;
 
 const DIRECTORY: &str = "CHARTLOCK_CRASH_DIRECTORY";
 const SEED: &str = "CHARTLOCK_CRASH_SEED";

@@ -2,7 +2,8 @@
 //! from the file, or an error: never a part of it, never other pixels.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-mod common;
+#[path = "common/credential.rs"]
+mod credential;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -13,7 +14,7 @@ use chartlock::storage::{Expect, Faulty, Moment, Scan, Storage, Transaction, Ver
 use chartlock::{
     Actor, Error, MemoryStorage, Purpose, RecordId, RecordReader, Session, StorageError, Vault,
 };
-use common::Fixed;
+use credential::Fixed;
 use dicom_object::{
     DefaultDicomObject, DicomCollector, InMemDicomObject, OpenFileOptions, Tag, from_reader,
     open_file,

@@ -17,6 +17,7 @@
 )]
 
 mod clock;
+#[path = "../common/credential.rs"]
 mod credential;
 mod footprint;
 mod model;

@@ -100,7 +100,7 @@ impl Beginning {
         let memory = Arc::new(MemoryStorage::new());
         VaultOptions::new()
             .clock(Arc::new(LoneClock::default()))
-            .create(Arc::clone(&memory), &Fixed)
+            .create(Arc::clone(&memory), &Fixed(1))
             .unwrap();
         let mut calls = Vec::new();
         for (index, verb) in scenario.setup.iter().enumerate() {

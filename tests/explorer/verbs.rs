@@ -183,5 +183,5 @@ pub(crate) fn open(
 ) -> Result<Vault, Error> {
     chartlock::VaultOptions::new()
         .clock(clock)
-        .open(storage, &crate::credential::Fixed)
+        .open(storage, &crate::credential::Fixed(1))
 }

@@ -1,30 +1,14 @@
-//! A cheap credential, and what several tests build.
+//! Credentials of other kinds, and what several tests build.
 
 use chartlock::internals::crypto::{RootKey, Suite, VaultId, patient_tag};
 use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, seal_entry};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::{Error, Subject};
 
+pub(crate) use crate::credential::Fixed;
+
 pub const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
 pub const NOW: i64 = 1_795_000_000_000;
-
-/// Thirty-two fixed bytes as a credential. It does not look at parameters: the vault must tell.
-#[derive(Debug)]
-pub struct Fixed(pub u8);
-
-impl Credential for Fixed {
-    fn kind(&self) -> u16 {
-        0x7001
-    }
-
-    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
-        Ok((vec![self.0; 3], SlotSecret::from_bytes(&[self.0; 32])))
-    }
-
-    fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
-        Ok(Some(SlotSecret::from_bytes(&[self.0; 32])))
-    }
-}
 
 /// Like [`Fixed`], but it fails on every slot that is not its own.
 #[derive(Debug)]

@@ -8,6 +8,8 @@
 
 mod body;
 mod common;
+#[path = "../common/credential.rs"]
+mod credential;
 mod damage;
 mod entry;
 mod header;

@@ -9,7 +9,7 @@
     clippy::indexing_slicing
 )]
 
-#[path = "../common/mod.rs"]
+#[path = "../common/credential.rs"]
 mod common;
 mod raw;
 #[cfg(feature = "file")]

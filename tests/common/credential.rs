@@ -1,4 +1,4 @@
-//! What several test binaries share: a credential that costs nothing.
+//! A credential that costs nothing, for tests and benches that are about something else.
 
 use chartlock::Error;
 use chartlock::keys::{Credential, SlotContext, SlotSecret};

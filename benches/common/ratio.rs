@@ -1,10 +1,6 @@
 //! Medians of pairs: ours and the bare thing in turn, so that a machine's moods hit both.
-#![allow(dead_code, missing_docs)]
 
-use std::time::{Duration, Instant};
-
-use chartlock::Error;
-use chartlock::keys::{Credential, SlotContext, SlotSecret};
+use std::time::Duration;
 
 /// Runs both in turn and prints median times and the median ratio of the pairs.
 pub(crate) fn ratio(
@@ -34,38 +30,11 @@ pub(crate) fn ratio(
     );
 }
 
-/// The time of `count` calls.
-pub(crate) fn timed(count: usize, mut call: impl FnMut()) -> Duration {
-    let start = Instant::now();
-    for _ in 0..count {
-        call();
-    }
-    start.elapsed()
-}
-
 pub(crate) fn human(seconds: f64) -> String {
     match seconds {
         s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
         s if s < 1e-3 => format!("{:.2} µs", s * 1e6),
         s if s < 1.0 => format!("{:.2} ms", s * 1e3),
         s => format!("{s:.2} s"),
-    }
-}
-
-/// A credential that costs nothing, so that a bench measures the vault and not Argon2.
-#[derive(Debug)]
-pub(crate) struct Free;
-
-impl Credential for Free {
-    fn kind(&self) -> u16 {
-        0x7001
-    }
-
-    fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
-        Ok((Vec::new(), SlotSecret::from_bytes(&[7; 32])))
-    }
-
-    fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
-        Ok(Some(SlotSecret::from_bytes(&[7; 32])))
     }
 }

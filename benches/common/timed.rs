@@ -1,0 +1,12 @@
+//! How long calls take.
+
+use std::time::{Duration, Instant};
+
+/// The time of `count` calls.
+pub(crate) fn timed(count: usize, mut call: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..count {
+        call();
+    }
+    start.elapsed()
+}
