@@ -1,11 +1,6 @@
 //! The clinic example on the sample that the project carries: whose each document is, every byte
 //! back, and nothing readable in the files of the storage.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    dead_code
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "../examples/clinic/documents.rs"]
 mod documents;
@@ -191,6 +186,10 @@ fn nothing_of_a_document_is_found_in_the_files() {
     let findings = scan::search(&documents, WORDS, &place, &empty).unwrap();
     assert_eq!(findings.found, []);
     assert!(findings.storage_bytes > documents.record_bytes());
+    // Every file, name, path and the passphrase was searched for; names too short to tell are counted.
+    assert!(findings.inputs > documents.files.len() + findings.names);
+    assert!(findings.input_bytes > documents.file_bytes());
+    assert!(findings.names > 800 && findings.short_names < 10);
     assert!(findings.planted.0 > 800);
     assert_eq!(findings.planted.0, findings.planted.1);
 

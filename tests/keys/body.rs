@@ -5,6 +5,7 @@ use chartlock::internals::keys::{EntryState, Header, PatientEntry};
 use chartlock::{Error, Subject};
 use proptest::prelude::*;
 
+use crate::altered;
 use crate::common::*;
 use crate::mirror::{self, Chart, Entry, Hold, Key, Keyring, PatientKey, State};
 
@@ -15,7 +16,7 @@ fn read_keyring(vault: &Vault) -> Keyring {
 
 /// The header around a keyring that the other writer made.
 fn header_of(vault: &Vault, body: &[u8]) -> Header {
-    let value = mirror::with_keyring_body(&vault.value, &vault.root, body);
+    let value = altered::with_keyring_body(&vault.value, &vault.root, body);
     Header::parse(&value).unwrap()
 }
 
@@ -61,7 +62,7 @@ impl Sealed {
     fn open(&self, body: &[u8]) -> Result<PatientEntry, Error> {
         let master = &self.vault.keyring.active_master().key;
         let (id, tag) = (self.vault.id(), self.vault.tag(&subject()));
-        let value = mirror::with_entry_body(&self.value, master, id, &tag, body);
+        let value = altered::with_entry_body(&self.value, master, id, &tag, body);
         self.vault.open(&value, &subject())
     }
 

@@ -173,7 +173,7 @@ fn another_key_of_the_same_number_opens_no_entry() {
     let mut keyring = crate::mirror::keyring_body(&vault.value, &vault.root);
     // The master stands behind schema, count, number, state and created.
     keyring[2 + 8 + 4 + 4 + 8] ^= 1;
-    let other = crate::mirror::with_keyring_body(&vault.value, &vault.root, &keyring);
+    let other = crate::altered::with_keyring_body(&vault.value, &vault.root, &keyring);
     let keyring = (Header::parse(&other).unwrap())
         .open_keyring(&vault.root)
         .unwrap();

@@ -6,6 +6,7 @@
     unreachable_pub
 )]
 
+mod altered;
 mod body;
 mod common;
 #[path = "../common/credential.rs"]

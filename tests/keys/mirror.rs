@@ -1,5 +1,5 @@
-//! A second reader and writer of the sealed bodies, from format.md: `wincode`'s derives and offsets
-//! by hand, nothing of this crate but its ciphers.
+//! A second reader of the sealed bodies, from format.md: `wincode`'s derives and offsets by hand,
+//! nothing of this crate but its ciphers.
 
 use chartlock::internals::crypto::{
     MasterKey, Nonce, PatientTag, RootKey, SealingKey, Suite, VaultId, entry_key, ring_key,
@@ -96,17 +96,6 @@ pub fn keyring_body(value: &[u8], root: &RootKey) -> Vec<u8> {
     open(&sealing, &rest[4..])
 }
 
-/// The header with another body in its keyring.
-pub fn with_keyring_body(value: &[u8], root: &RootKey, body: &[u8]) -> Vec<u8> {
-    let suite = Suite::from_code(value[10]).unwrap();
-    let (frame, _) = split_header(value);
-    let salt = [9; 32];
-    let (sealing, commitment) = ring_key(suite, root, &salt, frame).unwrap();
-    let length = (body.len() as u32).to_le_bytes();
-    let sealed = seal(&sealing, body);
-    [frame, &salt, &commitment, &length, &sealed].concat()
-}
-
 /// What an entry was sealed from.
 pub fn entry_body(value: &[u8], master: &MasterKey, vault: &VaultId, tag: &PatientTag) -> Vec<u8> {
     let suite = Suite::from_code(value[1]).unwrap();
@@ -117,31 +106,9 @@ pub fn entry_body(value: &[u8], master: &MasterKey, vault: &VaultId, tag: &Patie
     open(&sealing, &value[72..])
 }
 
-/// The entry with another body.
-pub fn with_entry_body(
-    value: &[u8],
-    master: &MasterKey,
-    vault: &VaultId,
-    tag: &PatientTag,
-    body: &[u8],
-) -> Vec<u8> {
-    let suite = Suite::from_code(value[1]).unwrap();
-    let head: &[u8; 8] = value.first_chunk().unwrap();
-    let salt = [9; 32];
-    let (sealing, commitment) = entry_key(suite, master, &salt, vault, tag, head).unwrap();
-    let sealed = seal(&sealing, body);
-    [head.as_slice(), &salt, &commitment, &sealed].concat()
-}
-
 fn open(sealing: &SealingKey, sealed: &[u8]) -> Vec<u8> {
     let (body, tag) = sealed.split_last_chunk::<16>().unwrap();
     let mut body = body.to_vec();
     sealing.open(Nonce::ZERO, &mut body, tag).unwrap();
     body
-}
-
-fn seal(sealing: &SealingKey, body: &[u8]) -> Vec<u8> {
-    let mut body = body.to_vec();
-    let tag = sealing.seal(Nonce::ZERO, &mut body).unwrap();
-    [body.as_slice(), &tag].concat()
 }

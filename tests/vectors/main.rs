@@ -13,7 +13,6 @@ mod cases;
 mod container;
 mod formula;
 #[path = "../keys/mirror.rs"]
-#[allow(dead_code)]
 mod mirror;
 mod reader;
 mod refused;
