@@ -73,8 +73,11 @@ impl VaultOptions {
     /// How many threads seal or open the content of one large record: as many as the machine runs
     /// at once, by default. With one, all work is done by the calling thread.
     ///
-    /// Memory is bounded, whatever the record's size: a put of a large record takes at most 32 MiB, a
-    /// reader 2 MiB and 1 MiB for each thread, at most 9 MiB.
+    /// At most 8 of them work for one put or one reader. Memory is bounded, whatever the record's
+    /// size: a put of a large record takes at most 34 MiB, a reader 2 MiB and 1 MiB for each thread,
+    /// at most 9 MiB. The system's allocator may keep 2 to 3 MiB more for each thread that has read
+    /// (glibc does, in its arenas). Beside the storage's cache all of it stays under 64 MiB, for
+    /// one put or reader at a time.
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;

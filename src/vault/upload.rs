@@ -19,12 +19,16 @@ use crate::envelope::{Intent, Segment, StreamSealer, Unsealed};
 use crate::error::{Error, Result, StorageError};
 use crate::storage::{CommitError, Expect, Operation, Revision, Transaction};
 
-/// Segments of one upload that are in memory at a time: 32 MiB.
-const SEGMENTS: usize = 32;
+/// Memory of one upload, in segments of 1 MiB: what is gathered, sealed and sent, and what an
+/// allocator keeps for threads that are gone.
+const MEMORY: usize = 36;
+/// Of that for each thread: glibc gives back what is free at the end of a thread's arena only beyond
+/// twice the largest block that was ever freed.
+const KEPT_FOR_A_THREAD: usize = 2;
 /// Most segments that are sealed and sent together: a storage may have to wait for each.
 const BATCH_MAX: usize = 8;
 /// Most threads that seal and send for one upload.
-const THREADS_MAX: usize = 14;
+const THREADS_MAX: usize = 8;
 /// Milliseconds after which a writer gives up: long before a sweeper takes its intent for abandoned.
 const GIVE_UP_AFTER: i64 = 24 * 60 * 60 * 1000;
 
@@ -204,7 +208,8 @@ impl Uploading {
 
     /// Beside what threads seal one batch is gathered, and one waits for the storage.
     fn batch_size(&self) -> usize {
-        (SEGMENTS / (self.threads + 2)).clamp(1, BATCH_MAX)
+        let segments = MEMORY.saturating_sub(KEPT_FOR_A_THREAD * self.threads);
+        (segments / (self.threads + 2)).clamp(1, BATCH_MAX)
     }
 
     fn send_here(&mut self) -> Result<()> {

@@ -1,0 +1,127 @@
+//! A record much larger than the memory that storing and reading it takes.
+#![allow(clippy::unwrap_used)]
+
+#[path = "common/credential.rs"]
+mod credential;
+
+use std::fs;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use chartlock::storage::FileOptions;
+use chartlock::{Actor, Purpose, RecordId, Session, VaultOptions};
+use credential::Fixed;
+
+const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
+
+const MIB: u64 = 1 << 20;
+const RECORD: u64 = 64 * MIB;
+/// Enough for allocators to keep what they keep for threads.
+const ROUNDS: usize = 4;
+const CACHE: u64 = MIB;
+/// What is promised beside the engine's cache, for any record on any machine.
+const BOUND: u64 = 64 * MIB;
+
+/// Bytes that do not repeat soon, the same for each one that begins.
+struct Generated {
+    state: u64,
+    left: u64,
+}
+
+impl Generated {
+    fn record() -> Self {
+        Self {
+            state: 0x9E37_79B9_7F4A_7C15,
+            left: RECORD,
+        }
+    }
+}
+
+impl Read for Generated {
+    /// Whole words only: what reads from it asks for multiples of eight bytes.
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let bytes = (out.len() as u64).min(self.left) as usize;
+        for word in out.get_mut(..bytes).unwrap().chunks_exact_mut(8) {
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            word.copy_from_slice(&self.state.to_le_bytes());
+        }
+        self.left -= bytes as u64;
+        Ok(bytes)
+    }
+}
+
+/// The most memory that this process ever had; `None` where the system does not tell.
+fn peak() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib = line.split_whitespace().next()?;
+    Some(kib.parse::<u64>().ok()? << 10)
+}
+
+#[test]
+fn memory_is_bounded() {
+    if let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) {
+        return put_and_read(&directory);
+    }
+    if peak().is_none() {
+        println!("skipped: this system does not tell the peak memory of a process");
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "memory_is_bounded", "--nocapture"]);
+    let output = child.env(DIRECTORY, scratch.path()).output().unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}"
+    );
+    print!("{told}");
+}
+
+/// With as many threads as there ever are.
+fn put_and_read(directory: &Path) {
+    let start = peak().unwrap();
+    let storage = FileOptions::new().cache_bytes(CACHE);
+    let storage = storage.open(directory.join("vault")).unwrap();
+    let options = VaultOptions::new().threads(NonZeroUsize::new(64).unwrap());
+    let vault = options.create(storage, &Fixed(1)).unwrap();
+    let chart = vault.session(Actor::new("test").unwrap(), Purpose::Treatment);
+    let id = RecordId::patient("MRN-1", "ImagingStudy/1").unwrap();
+
+    for _ in 0..ROUNDS {
+        chart.put_reader(&id, Generated::record()).unwrap();
+        compare(&chart, &id);
+    }
+    let taken = peak().unwrap() - start;
+    println!(
+        "{} MiB beside the {} MiB at the start",
+        taken / MIB,
+        start / MIB
+    );
+    assert!(taken < CACHE + BOUND, "{taken} bytes");
+
+    // The measure sees what is held whole.
+    drop(chart.get(&id).unwrap().unwrap());
+    assert!(peak().unwrap() - start > RECORD);
+}
+
+fn compare(chart: &Session<'_>, id: &RecordId) {
+    let mut reader = chart.reader(id).unwrap().unwrap();
+    assert_eq!(reader.len(), RECORD);
+    let mut expected = Generated::record();
+    let (mut part, mut own) = (vec![0; MIB as usize], vec![0; MIB as usize]);
+    for _ in 0..RECORD / MIB {
+        reader.read_exact(&mut part).unwrap();
+        expected.read_exact(&mut own).unwrap();
+        assert!(part == own);
+    }
+    assert_eq!(reader.read(&mut part).unwrap(), 0);
+}
