@@ -81,6 +81,11 @@ pub enum Error {
     /// The recovery kit belongs to another vault.
     #[error("this recovery kit does not fit the records in this storage; find the vault's own kit")]
     ForeignKit,
+    /// The recovery kit is older than patient entries in the storage.
+    #[error(
+        "this recovery kit is older than the patient entries in this storage, or another vault's; find a newer kit, or see RecoveryKit::restore_anyway for what that one loses"
+    )]
+    StaleKit,
     /// The vault was locked.
     #[error("the vault is locked; open it again with a credential")]
     Locked,

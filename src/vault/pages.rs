@@ -2,7 +2,7 @@
 
 use super::Vault;
 use crate::error::Result;
-use crate::storage::{Entry, Scan, Want};
+use crate::storage::{Entry, Scan, Storage, Want};
 
 /// Objects fetched at a time.
 const PAGE: usize = 256;
@@ -15,22 +15,32 @@ impl Vault {
         want: Want,
         visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
     ) -> Result<()> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.store.storage.scan(Scan {
-                prefix,
-                after: after.as_deref(),
-                limit: PAGE,
-                want,
-            })?;
-            if let Some(last) = page.entries.last() {
-                after = Some(last.key.clone());
-            }
-            let more = page.more;
-            visit(page.entries)?;
-            if !more {
-                return Ok(());
-            }
+        each_page(&*self.store.storage, prefix, want, visit)
+    }
+}
+
+/// As [`Vault::each_page`], of a storage that no vault is open on.
+pub(super) fn each_page(
+    storage: &dyn Storage,
+    prefix: &[u8],
+    want: Want,
+    visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+) -> Result<()> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = storage.scan(Scan {
+            prefix,
+            after: after.as_deref(),
+            limit: PAGE,
+            want,
+        })?;
+        if let Some(last) = page.entries.last() {
+            after = Some(last.key.clone());
+        }
+        let more = page.more;
+        visit(page.entries)?;
+        if !more {
+            return Ok(());
         }
     }
 }

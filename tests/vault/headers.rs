@@ -1,18 +1,15 @@
-//! The header: rolled back, lost, restored, and who can open it.
+//! The header: rolled back, and who can open it.
 
-use chartlock::{Error, RecoveryKit, Vault};
+use chartlock::{Error, Vault};
 
 use crate::common::Fixed;
-use crate::model::{small_clinic, smaller_clinic};
+use crate::model::smaller_clinic;
 use crate::raw;
 use crate::stage::{Stage, record, session, subject};
 
 everywhere!(
     rolled_back,
     rolled_back_behind_a_master_rotation,
-    restored,
-    a_stale_kit,
-    a_foreign_kit,
     slots,
     the_root_key_changes,
 );
@@ -100,76 +97,6 @@ fn rolled_back_behind_a_master_rotation(stage: &Stage) {
     assert_eq!(session(&vault).put(&id, b"x"), Err(Error::UnknownMasterKey));
     raw::put(&stage.storage, b"v", &new);
     model.verify(&stage.open());
-}
-
-fn restored(stage: &Stage) {
-    let vault = stage.create();
-    let model = small_clinic(&vault);
-    let kit = vault.recovery_kit().unwrap();
-    let kit = RecoveryKit::from_bytes(kit.as_bytes()).unwrap();
-    let restore = |credential| kit.restore(&stage.storage, &Fixed(credential));
-    let whole = raw::objects(&stage.storage);
-    assert_eq!(restore(1), Err(Error::HeaderPresent));
-    assert_eq!(restore(2), Err(Error::WrongKey));
-    assert!(raw::objects(&stage.storage) == whole);
-    let lost = |damaged: Option<&[u8]>| match damaged {
-        None => raw::delete(&stage.storage, b"v"),
-        Some(value) => raw::put(&stage.storage, b"v", value),
-    };
-    let mut flipped = whole[&b"v"[..]].clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    for damaged in [None, Some(&b"garbage"[..]), Some(&[]), Some(&flipped)] {
-        lost(damaged);
-        assert_eq!(restore(2), Err(Error::WrongKey));
-        let opened = open(stage, 1);
-        assert!(opened.is_err());
-        restore(1).unwrap();
-        assert!(raw::objects(&stage.storage) == whole);
-        model.verify(&stage.open());
-    }
-    for garbage in [&b""[..], b"no kit", &kit.as_bytes()[1..]] {
-        assert_eq!(RecoveryKit::from_bytes(garbage), Err(Error::Malformed));
-    }
-}
-
-fn a_stale_kit(stage: &Stage) {
-    let vault = stage.create();
-    let model = smaller_clinic(&vault);
-    let stale = vault.recovery_kit().unwrap();
-    assert!(vault.rotate_master_key().unwrap().recovery_kits_stale);
-    let fresh = vault.recovery_kit().unwrap();
-    raw::delete(&stage.storage, b"v");
-    stale.restore(&stage.storage, &Fixed(1)).unwrap();
-    let vault = stage.open();
-    let got = session(&vault).get(&record("MRN-1", "Observation/amended"));
-    assert_eq!(got.unwrap_err(), Error::UnknownMasterKey);
-    raw::delete(&stage.storage, b"v");
-    fresh.restore(&stage.storage, &Fixed(1)).unwrap();
-    model.verify(&stage.open());
-}
-
-fn a_foreign_kit(stage: &Stage) {
-    smaller_clinic(&stage.create());
-    let foreign = Stage::memory();
-    let kit = foreign.create().recovery_kit().unwrap();
-    raw::delete(&stage.storage, b"v");
-    let before = raw::objects(&stage.storage);
-    let restored = kit.restore(&stage.storage, &Fixed(1));
-    // A number of its own that it does not know is all that the kit can tell of these entries.
-    let opened = restored.is_ok().then(|| stage.open());
-    match opened {
-        None => {
-            assert_eq!(restored, Err(Error::ForeignKit));
-            assert!(raw::objects(&stage.storage) == before);
-        }
-        Some(vault) => {
-            let got = session(&vault)
-                .subjects()
-                .unwrap()
-                .collect::<Result<Vec<_>, _>>();
-            assert_eq!(got.unwrap_err(), Error::UnknownMasterKey);
-        }
-    }
 }
 
 fn slots(stage: &Stage) {

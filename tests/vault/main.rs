@@ -25,6 +25,7 @@ mod headers;
 mod input;
 mod medium;
 mod model;
+mod recovery;
 mod repeats;
 mod rotation;
 mod seconds;

@@ -288,6 +288,7 @@ fn every_error() -> Vec<Error> {
         NoVault,
         HeaderPresent,
         ForeignKit,
+        StaleKit,
         Locked,
         ReadOnly,
         RootKeyChanged,
