@@ -61,6 +61,8 @@ pub struct ReencryptionReport {
     pub orphaned: u64,
     /// Entries that do not open, and so were passed over.
     pub unreadable_entries: u64,
+    /// Subjects that other rotations kept changing, and so were passed over: call again for them.
+    pub contended: u64,
     /// Walks over the chart, the verifying ones included.
     pub passes: u64,
     /// Whether bytes of a former patient entry may still be on the medium.
@@ -78,6 +80,7 @@ impl ReencryptionReport {
         self.blocking += other.blocking;
         self.orphaned += other.orphaned;
         self.unreadable_entries += other.unreadable_entries;
+        self.contended += other.contended;
         self.passes += other.passes;
         self.purge_deferred |= other.purge_deferred;
     }

@@ -46,8 +46,14 @@ impl Vault {
 
     /// [`Vault::reencrypt_patient`] for every live subject of the vault.
     ///
+    /// A subject that is erased meanwhile is passed over. One that other rotations kept changing does
+    /// not hold up the rest: it is tried once more in the end, and counted as
+    /// [`contended`](ReencryptionReport::contended) if that fails too. It is not done then: call again
+    /// until that count, like the one of entries that do not open, is 0.
+    ///
     /// # Errors
-    /// Those of [`Vault::rotate_patient_key`]; a subject that is erased meanwhile is passed over.
+    /// [`Error::Contended`] when that befell every subject there was; [`Error::ReadOnly`],
+    /// [`Error::Locked`] and errors of the storage. What was done before an error stays done.
     pub fn reencrypt(&self) -> Result<ReencryptionReport> {
         let mut report = ReencryptionReport::default();
         let mut subjects = Vec::new();
@@ -63,14 +69,32 @@ impl Vault {
             }
             Ok(())
         })?;
+        let contended = self.reencrypt_each(subjects, &mut report)?;
+        // Whoever was at them may be done by now.
+        let contended = self.reencrypt_each(contended, &mut report)?;
+        report.contended = contended.len() as u64;
+        match report {
+            report if report.contended > 0 && report.subjects == 0 => Err(Error::Contended),
+            report => Ok(report),
+        }
+    }
+
+    /// Answers those that others kept changing.
+    fn reencrypt_each(
+        &self,
+        subjects: Vec<Subject>,
+        report: &mut ReencryptionReport,
+    ) -> Result<Vec<Subject>> {
+        let mut contended = Vec::new();
         for subject in subjects {
             match self.reencrypt_patient(&subject) {
                 Ok(done) => report.add(&done),
                 Err(Error::Erased) => {}
+                Err(Error::Contended) => contended.push(subject),
                 Err(error) => return Err(error),
             }
         }
-        Ok(report)
+        Ok(contended)
     }
 
     fn renew_chart(&self, subject: &Subject, work: Work) -> Result<ReencryptionReport> {

@@ -1,5 +1,6 @@
 //! Every rotation: what it changes and leaves alone, under load, broken off, and its gate.
 
+mod contended;
 mod effects;
 mod gate;
 mod interrupted;
@@ -49,7 +50,9 @@ impl Report {
     fn is_complete(&self) -> bool {
         match self {
             Self::Master(report) => (report.entries_blocking, report.entries_orphaned) == (0, 0),
-            Self::Chart(report) => (report.blocking, report.orphaned) == (0, 0),
+            Self::Chart(report) => {
+                (report.blocking, report.orphaned, report.contended) == (0, 0, 0)
+            }
         }
     }
 }
