@@ -15,6 +15,9 @@ use crate::secret::Plaintext;
 
 /// Most segments read ahead, so that a reader's memory stays below 10 MiB.
 const AHEAD_MAX: usize = 8;
+/// Segments asked for one after the other, from which on more of the kind is expected: a range that
+/// is wanted of a record may well lie in two.
+const IN_ORDER: u32 = 3;
 
 /// A content stream in storage.
 #[derive(Debug)]
@@ -114,6 +117,17 @@ pub(super) struct Ahead {
     download: Arc<Download>,
     /// Neighbours, ascending; the first one is what was asked for last.
     window: VecDeque<Coming>,
+    /// How many were asked for one after the other, up to the last one.
+    in_order: u32,
+}
+
+/// How much will be asked for from some place on, as far as can be told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wanted {
+    /// What is asked for now, and no more.
+    Range,
+    /// More, once that goes in order.
+    Stream,
 }
 
 #[derive(Debug)]
@@ -143,6 +157,7 @@ impl Ahead {
         Self {
             download: Arc::new(download),
             window: VecDeque::new(),
+            in_order: 0,
         }
     }
 
@@ -151,19 +166,35 @@ impl Ahead {
     }
 
     /// Copies content from byte `offset` of the stream on: some, unless `out` is empty or there is
-    /// no more. It touches one segment; a byte is copied only after its chunk authenticated.
-    pub(super) fn copy(&mut self, offset: u64, out: &mut [u8]) -> Result<usize> {
+    /// no more. It copies from one segment, and fetches others only if they are `wanted`; a byte is
+    /// copied only after its chunk authenticated.
+    pub(super) fn copy(&mut self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
         if offset >= self.download.length() || out.is_empty() {
             return Ok(0);
         }
         let index = (offset / SEGMENT as u64) as u32;
         let within = (offset % SEGMENT as u64) as usize;
-        let download = Arc::clone(&self.download);
-        self.segment(index)?.copy(&download.opener, within, out)
+        self.go_to(index)?;
+        let last = (within + out.len() - 1) / SEGMENT;
+        let last = match wanted {
+            Wanted::Stream if self.in_order >= IN_ORDER => u32::MAX,
+            _ => u32::try_from(last).map_or(u32::MAX, |last| index.saturating_add(last)),
+        };
+        self.read_ahead(index, last)?;
+        match self.window.front_mut() {
+            Some(Coming::Here(segment)) => segment.copy(&self.download.opener, within, out),
+            _ => Err(Error::Undecided),
+        }
     }
 
-    fn segment(&mut self, index: u32) -> Result<&mut OpenSegment> {
+    /// Makes a segment the first one in the window.
+    fn go_to(&mut self, index: u32) -> Result<()> {
         let former = self.window.front().map(Coming::index);
+        self.in_order = match former {
+            Some(former) if former == index => self.in_order,
+            Some(former) if former.checked_add(1) == Some(index) => self.in_order.saturating_add(1),
+            _ => 1,
+        };
         // Passed over; waited for, so that no more is under way than is counted.
         while self
             .window
@@ -177,27 +208,23 @@ impl Ahead {
             None => self.download.fetch(index)?,
         };
         self.window.push_front(Coming::Here(segment));
-        if former.is_some_and(|former| former.checked_add(1) == Some(index)) {
-            self.read_ahead(index)?;
-        }
-        match self.window.front_mut() {
-            Some(Coming::Here(segment)) => Ok(segment),
-            _ => Err(Error::Undecided),
-        }
+        Ok(())
     }
 
-    fn read_ahead(&mut self, index: u32) -> Result<()> {
+    /// Fetches and opens what comes behind segment `index`, up to segment `last`.
+    fn read_ahead(&mut self, index: u32, last: u32) -> Result<()> {
         let at_most = match self.download.threads.get() {
             1 => 0,
             threads => (threads + 1).min(AHEAD_MAX),
         };
-        let end = self.download.opener.segments();
+        let end = self.download.opener.segments().min(last.saturating_add(1));
         let next = index + self.window.len() as u32;
         for index in (next..end).take((at_most + 1).saturating_sub(self.window.len())) {
             let download = Arc::clone(&self.download);
             let fetch = move || {
                 let mut segment = download.fetch(index)?;
-                segment.open(&download.opener)?;
+                // What does not open fails where it is read, and nothing before it.
+                let _ = segment.open(&download.opener);
                 Ok(segment)
             };
             let thread = thread::Builder::new()

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Vault;
 use super::document::RecordInfo;
-use super::download::{Ahead, Download};
+use super::download::{Ahead, Download, Wanted};
 use super::reading::Source;
 use crate::error::{Error, Result};
 use crate::id::RecordId;
@@ -98,7 +98,7 @@ impl<'a> RecordReader<'a> {
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut read = 0;
         while let Some(rest) = out.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match self.some_at(offset.saturating_add(read as u64), rest)? {
+            match self.some_at(offset.saturating_add(read as u64), rest, Wanted::Range)? {
                 0 => break,
                 bytes => read += bytes,
             }
@@ -106,7 +106,7 @@ impl<'a> RecordReader<'a> {
         Ok(read)
     }
 
-    fn some_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
+    fn some_at(&self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
         // A locked vault answers nothing more, though this reader still holds a key.
         self.vault.header()?;
         match &self.content {
@@ -118,10 +118,10 @@ impl<'a> RecordReader<'a> {
             }
             Content::Segmented(ahead) => {
                 let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
-                match ahead.copy(offset, out) {
+                match ahead.copy(offset, out, wanted) {
                     Err(Error::SegmentMissing) => {
                         *ahead = Ahead::new(self.sealed_again(&ahead)?);
-                        ahead.copy(offset, out)
+                        ahead.copy(offset, out, wanted)
                     }
                     copied => copied,
                 }
@@ -148,7 +148,7 @@ impl<'a> RecordReader<'a> {
 
 impl Read for RecordReader<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.some_at(self.position, out)?;
+        let bytes = self.some_at(self.position, out, Wanted::Stream)?;
         self.position += bytes as u64;
         Ok(bytes)
     }

@@ -23,6 +23,7 @@ mod contention;
 mod erasure;
 mod headers;
 mod input;
+mod laziness;
 mod medium;
 mod model;
 mod recovery;

@@ -5,7 +5,7 @@ use crate::envelope::{self, Address, Body, Content, HEAD, Head};
 use crate::error::{Error, Result};
 use crate::keys::wrap;
 use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Stored, Transaction, Want};
-use crate::vault::download::{Ahead, Download};
+use crate::vault::download::{Ahead, Download, Wanted};
 use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
 use crate::vault::report::ReencryptionReport;
@@ -295,7 +295,7 @@ impl Vault {
         let mut former = Ahead::new(former);
         let mut offset = 0;
         self.upload(suite, chart, |free| {
-            let bytes = former.copy(offset, free)?;
+            let bytes = former.copy(offset, free, Wanted::Stream)?;
             offset += bytes as u64;
             Ok(bytes)
         })
