@@ -31,6 +31,7 @@ mod repeats;
 mod rotation;
 mod seconds;
 mod secrets;
+mod segments;
 mod streams;
 mod tamper;
 mod verbs;

@@ -1,0 +1,282 @@
+//! Everything that can be done to the segments and chunks of a stream with what lies in storage.
+
+use std::collections::BTreeSet;
+
+use chartlock::internals::crypto::TAG;
+use chartlock::internals::envelope::{CHUNK, SEGMENT};
+
+/// A chunk with its tag.
+const SEALED: usize = CHUNK + TAG;
+/// Chunks of a segment.
+const CHUNKS: usize = SEGMENT / CHUNK;
+/// The longest value that a storage takes.
+const VALUE_MAX: usize = 2 << 20;
+
+/// What stands under a segment's key, in pieces of what was there before; none if nothing does.
+type Value<'a> = Option<Vec<&'a [u8]>>;
+
+/// What stands under each key of a stream, from index 0 on.
+pub(super) type State<'a> = Vec<Value<'a>>;
+
+/// Addresses of the first byte and of the one behind the last.
+type Stretch = (usize, usize);
+
+/// Each state once, and not the one that was sealed.
+pub(super) struct Cases<'a> {
+    honest: Vec<Vec<&'a [u8]>>,
+    /// All chunks of the stream, one after the other.
+    chunks: Vec<&'a [u8]>,
+    seen: BTreeSet<Vec<Option<Vec<Stretch>>>>,
+    pub(super) states: Vec<State<'a>>,
+}
+
+/// Each byte, to be put in another's place.
+static BYTES: [u8; 256] = {
+    let mut bytes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bytes[byte] = byte as u8;
+        byte += 1;
+    }
+    bytes
+};
+
+fn byte(value: u8) -> &'static [u8] {
+    &BYTES[usize::from(value)..][..1]
+}
+
+/// The chunks of a segment.
+pub(super) fn chunks(segment: &[u8]) -> Vec<&[u8]> {
+    segment.chunks(SEALED).collect()
+}
+
+/// Chunks in order, as many to a segment as there should be.
+fn packed<'a>(chunks: &[&'a [u8]]) -> State<'a> {
+    let segments = chunks.chunks(CHUNKS);
+    segments.map(|segment| Some(segment.to_vec())).collect()
+}
+
+impl<'a> Cases<'a> {
+    pub(super) fn of(segments: &'a [Vec<u8>]) -> Self {
+        let honest: Vec<_> = segments.iter().map(|segment| chunks(segment)).collect();
+        let mut cases = Self {
+            chunks: honest.concat(),
+            honest,
+            seen: BTreeSet::new(),
+            states: Vec::new(),
+        };
+        cases.seen.insert(identity(&cases.honest()));
+        cases
+    }
+
+    fn honest(&self) -> State<'a> {
+        self.honest.iter().cloned().map(Some).collect()
+    }
+
+    fn add(&mut self, state: State<'a>) {
+        if self.seen.insert(identity(&state)) {
+            self.states.push(state);
+        }
+    }
+
+    /// The stream with another value under one key.
+    fn with(&mut self, index: usize, value: Value<'a>) {
+        let mut state = self.honest();
+        state.resize(state.len().max(index + 1), None);
+        state[index] = value;
+        self.add(state);
+    }
+
+    /// Segments in another order, twice, not at all, shorter, longer.
+    pub(super) fn segments(&mut self) {
+        let honest = self.honest();
+        let count = honest.len();
+        for index in 0..count {
+            for other in 0..count {
+                let mut exchanged = honest.clone();
+                exchanged.swap(index, other);
+                self.add(exchanged);
+                self.with(index, honest[other].clone());
+                let mut inserted = honest.clone();
+                inserted.insert(index, honest[other].clone());
+                self.add(inserted);
+            }
+            self.with(index, None);
+            self.add(honest[..index].to_vec());
+            let mut without_first = vec![None; index];
+            without_first.extend_from_slice(&honest[index..]);
+            self.add(without_first);
+            let mut moved_up = honest.clone();
+            moved_up.remove(index);
+            self.add(moved_up);
+            let mut rotated = honest.clone();
+            rotated.rotate_left(index);
+            self.add(rotated.clone());
+            rotated.reverse();
+            self.add(rotated);
+        }
+        for beyond in [count, count + 1] {
+            for value in &honest {
+                self.with(beyond, value.clone());
+                let first = value.as_ref().map(|chunks| chunks[..1].to_vec());
+                self.with(beyond, first);
+            }
+            self.with(beyond, Some(Vec::new()));
+            self.with(beyond, Some(vec![byte(0)]));
+        }
+    }
+
+    /// Every segment cut off at, before and after every chunk's and tag's end, and with something
+    /// behind it.
+    pub(super) fn lengths(&mut self, segments: &'a [Vec<u8>]) {
+        for (index, segment) in segments.iter().enumerate() {
+            let ends = (0..segment.len()).step_by(SEALED).chain([segment.len()]);
+            for end in ends {
+                let near = [
+                    end.wrapping_sub(TAG),
+                    end.wrapping_sub(1),
+                    end,
+                    end + 1,
+                    end + TAG,
+                ];
+                for length in near.into_iter().filter(|length| *length < segment.len()) {
+                    self.with(index, Some(vec![&segment[..length]]));
+                    self.with(index, Some(vec![&segment[segment.len() - length..]]));
+                }
+            }
+            let whole = &segment[..];
+            for more in [
+                byte(0),
+                &[0; TAG],
+                &segment[..1],
+                &segment[segment.len() - TAG..],
+            ] {
+                self.with(index, Some(vec![whole, more]));
+                self.with(index, Some(vec![more, whole]));
+            }
+            let chunks = segments.iter().flat_map(|segment| self::chunks(segment));
+            let others: Vec<&[u8]> = segments.iter().map(Vec::as_slice).chain(chunks).collect();
+            for other in others {
+                let fits = other.len().min(VALUE_MAX - whole.len());
+                self.with(index, Some(vec![whole, &other[..fits]]));
+            }
+        }
+    }
+
+    /// Chunks in another order, twice, not at all, altered; within a segment and between segments.
+    pub(super) fn chunks(&mut self) {
+        let count = self.chunks.len();
+        for place in 0..count {
+            for other in 0..count {
+                let mut exchanged = self.chunks.clone();
+                exchanged.swap(place, other);
+                self.add(packed(&exchanged));
+                let mut repeated = self.chunks.clone();
+                repeated[place] = self.chunks[other];
+                self.add(packed(&repeated));
+            }
+            // All that follow move up, or down, through all segments; or only within their own.
+            let mut without = self.chunks.clone();
+            without.remove(place);
+            self.add(packed(&without));
+            let mut twice = self.chunks.clone();
+            twice.insert(place, self.chunks[place]);
+            self.add(packed(&twice));
+            let (index, within) = (place / CHUNKS, place % CHUNKS);
+            let mut without = self.honest[index].clone();
+            without.remove(within);
+            self.with(index, Some(without));
+            let mut twice = self.honest[index].clone();
+            twice.insert(within, self.chunks[place]);
+            self.with(index, Some(twice));
+            self.add(packed(&self.chunks[..place]));
+            self.add(packed(&self.chunks[place..]));
+            let mut rotated = self.chunks.clone();
+            rotated.rotate_left(place);
+            self.add(packed(&rotated));
+            rotated.reverse();
+            self.add(packed(&rotated));
+            self.altered(place);
+        }
+        for index in 0..self.honest.len() {
+            let mut reversed = self.honest[index].clone();
+            reversed.reverse();
+            self.with(index, Some(reversed));
+        }
+    }
+
+    /// A bit of the first and last byte of a chunk's body and tag.
+    fn altered(&mut self, place: usize) {
+        let chunk = self.chunks[place];
+        let body = chunk.len() - TAG;
+        for at in [0, body - 1, body, chunk.len() - 1] {
+            for bit in [1, 0x80] {
+                let mut pieces = self.honest[place / CHUNKS].clone();
+                let altered = [&chunk[..at], byte(chunk[at] ^ bit), &chunk[at + 1..]];
+                pieces.splice(place % CHUNKS..=place % CHUNKS, altered);
+                self.with(place / CHUNKS, Some(pieces));
+            }
+        }
+    }
+
+    /// Segments and chunks of another stream, alone, as a beginning, as an end, behind.
+    pub(super) fn mixed_with(&mut self, foreign: &'a [Vec<u8>]) {
+        let theirs: Vec<_> = foreign.iter().map(|segment| chunks(segment)).collect();
+        let (honest, count) = (self.honest(), self.honest.len());
+        for index in 0..=count + 1 {
+            for segment in &theirs {
+                self.with(index, Some(segment.clone()));
+            }
+        }
+        for index in 0..count {
+            let others = || theirs.iter().cloned().map(Some);
+            let end = honest[..index].iter().cloned().chain(others().skip(index));
+            self.add(end.collect());
+            let beginning = others().take(index).chain(honest[index..].iter().cloned());
+            self.add(beginning.collect());
+        }
+        let theirs = theirs.concat();
+        for place in 0..self.chunks.len() {
+            for (other, chunk) in theirs.iter().enumerate() {
+                if other % CHUNKS == place % CHUNKS || other == 0 || other + 1 == theirs.len() {
+                    let mut mixed = self.chunks.clone();
+                    mixed[place] = chunk;
+                    self.add(packed(&mixed));
+                }
+            }
+            let end = [&self.chunks[..place], &theirs[place..]].concat();
+            self.add(packed(&end));
+            let beginning = [&theirs[..place], &self.chunks[place..]].concat();
+            self.add(packed(&beginning));
+            let mut more = self.honest[place / CHUNKS].clone();
+            more.push(theirs[place]);
+            self.with(place / CHUNKS, Some(more));
+        }
+    }
+}
+
+/// What tells states apart.
+fn identity(state: &State<'_>) -> Vec<Option<Vec<Stretch>>> {
+    let present = state.iter().rposition(Option::is_some);
+    let state = &state[..present.map_or(0, |last| last + 1)];
+    let of_each = |pieces: &Vec<_>| stretches(pieces);
+    state
+        .iter()
+        .map(|value| value.as_ref().map(of_each))
+        .collect()
+}
+
+/// Where pieces lie in memory, neighbours joined: no two stretches of ciphertext are equal but where
+/// they are the same.
+pub(super) fn stretches(pieces: &[&[u8]]) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        let range = piece.as_ptr_range();
+        let (start, end) = (range.start as usize, range.end as usize);
+        match stretches.last_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => stretches.push((start, end)),
+        }
+    }
+    stretches
+}

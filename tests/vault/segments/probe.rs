@@ -1,0 +1,237 @@
+//! What readers make of an altered stream, compared with what they may.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::num::NonZeroUsize;
+
+use chartlock::internals::envelope::CHUNK;
+use chartlock::storage::{Expect, Storage, Transaction};
+use chartlock::{Error, RecordId, RecordReader, Vault};
+
+use super::cases::{State, chunks, stretches};
+use super::shelf::Stream;
+use crate::common::Fixed;
+use crate::stage::{Stage, session};
+
+/// A version of a record, its content and its stream, and two vaults that read it: one with a single
+/// thread, one that reads ahead.
+pub(super) struct Probe<'a> {
+    stage: &'a Stage,
+    id: &'a RecordId,
+    version: u64,
+    content: &'a [u8],
+    stream: &'a Stream,
+    vaults: [Vault; 2],
+}
+
+/// How many states were tried.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) cases: u64,
+    /// Those that take nothing from what was sealed: whole content, right bytes.
+    pub(super) harmless: u64,
+}
+
+impl<'a> Probe<'a> {
+    pub(super) fn new(
+        stage: &'a Stage,
+        (id, version): (&'a RecordId, u64),
+        content: &'a [u8],
+        stream: &'a Stream,
+    ) -> Self {
+        let vaults = [1, 2].map(|threads| {
+            let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
+            options.open(stage.shared(), &Fixed(1)).unwrap()
+        });
+        Self {
+            stage,
+            id,
+            version,
+            content,
+            stream,
+            vaults,
+        }
+    }
+
+    /// Reads in every way, in each state, and then once more as it was sealed.
+    pub(super) fn all(&self, states: &[State<'_>], everything: impl Fn(usize) -> bool) -> Tally {
+        let honest = &self.stream.segments;
+        let mut tally = Tally::default();
+        for (case, state) in states.iter().enumerate() {
+            let damage = Damage::of(honest, state);
+            self.store(&damage.altered);
+            self.read(&damage, case, everything(case));
+            tally.cases += 1;
+            tally.harmless += u64::from(damage.first(usize::MAX).is_none());
+            let restored = damage.altered.into_iter().map(|(index, _)| {
+                let value = honest.get(index as usize);
+                (index, value.cloned())
+            });
+            self.store(&restored.collect::<Vec<_>>());
+        }
+        for case in 0..2 {
+            self.read(&Damage::none(honest), case, true);
+        }
+        tally
+    }
+
+    fn store(&self, values: &[(u32, Option<Vec<u8>>)]) {
+        let change = |(index, value): &(u32, Option<Vec<u8>>)| {
+            let at = self.stream.key(*index);
+            match value {
+                Some(value) => Transaction::new().put(at, &value[..], Expect::Any),
+                None => Transaction::new().delete(at),
+            }
+        };
+        let transactions: Vec<_> = values.iter().map(change).collect();
+        for done in self.stage.storage.commit(&transactions) {
+            done.unwrap();
+        }
+    }
+
+    /// Everything; or, as opening what is intact takes long, what is damaged and what is before it.
+    fn read(&self, damage: &Damage, case: usize, everything: bool) {
+        let alone = case.is_multiple_of(2);
+        let chart = session(&self.vaults[case % 2]);
+        let first = damage.first(usize::MAX).map(|(place, _)| place);
+        if everything || first == Some(0) {
+            match chart.get_version(self.id, self.version) {
+                Ok(found) => {
+                    assert_eq!(first, None, "damaged, and taken for whole");
+                    assert!(found.unwrap()[..] == *self.content);
+                }
+                Err(error) => damage.explain(&error, alone, usize::MAX),
+            }
+        }
+        let reader = chart.reader_of_version(self.id, self.version);
+        let mut reader = reader.unwrap().unwrap();
+        let count = self.content.len().div_ceil(CHUNK);
+        let some = case % count.max(1);
+        let from = match first {
+            _ if everything => 0,
+            Some(first) => first.saturating_sub(1),
+            None => some,
+        };
+        self.read_in_order(&mut reader, from * CHUNK, damage, alone);
+        for place in 0..count {
+            let now_and_then = case.is_multiple_of(8) && place == some;
+            if everything || now_and_then || damage.chunks[place].is_some() {
+                self.read_chunk(&reader, place, damage);
+            }
+        }
+    }
+
+    /// What is damaged fails, and nothing else does.
+    fn read_chunk(&self, reader: &RecordReader<'_>, place: usize, damage: &Damage) {
+        let mut part = vec![0; CHUNK];
+        let read = reader.read_at((place * CHUNK) as u64, &mut part);
+        match &damage.chunks[place] {
+            None => {
+                let honest = self.content.chunks(CHUNK).nth(place).unwrap();
+                assert_eq!(read, Ok(honest.len()));
+                assert!(part[..honest.len()] == *honest);
+            }
+            Some(error) => assert_eq!(read.as_ref(), Err(error)),
+        }
+    }
+
+    /// Up to what is damaged, and no byte further.
+    fn read_in_order(
+        &self,
+        reader: &mut RecordReader<'_>,
+        from: usize,
+        damage: &Damage,
+        alone: bool,
+    ) {
+        reader.seek(SeekFrom::Start(from as u64)).unwrap();
+        let mut part = vec![0; CHUNK / 2 + 77];
+        let mut at = from;
+        let error = loop {
+            match reader.read(&mut part) {
+                Ok(0) => break None,
+                Ok(bytes) => {
+                    let sealed = self.content.get(at..at + bytes);
+                    assert!(sealed == Some(&part[..bytes]), "bytes that were not sealed");
+                    at += bytes;
+                }
+                Err(error) => break Some(error.downcast::<Error>().unwrap()),
+            }
+        };
+        let end = self.content.len();
+        match (error, damage.first(end)) {
+            (None, first) => assert_eq!((at, first), (end, None)),
+            (Some(error), Some((place, _))) => {
+                damage.explain(&error, alone, end);
+                assert!(at <= place * CHUNK && at + part.len() > place * CHUNK);
+            }
+            (Some(error), None) => panic!("{error:?} of what is intact"),
+        }
+    }
+}
+
+/// Where a state of a stream is not what was sealed.
+struct Damage {
+    /// Keys under which something else stands now.
+    altered: Vec<(u32, Option<Vec<u8>>)>,
+    /// What opening each chunk answers.
+    chunks: Vec<Option<Error>>,
+}
+
+impl Damage {
+    fn none(honest: &[Vec<u8>]) -> Self {
+        Self::of(
+            honest,
+            &honest.iter().map(|value| Some(vec![&value[..]])).collect(),
+        )
+    }
+
+    fn of(honest: &[Vec<u8>], state: &State<'_>) -> Self {
+        let now = |index: usize| state.get(index).and_then(Option::as_ref);
+        let mut damage = Self {
+            altered: Vec::new(),
+            chunks: Vec::new(),
+        };
+        for (index, sealed) in honest.iter().enumerate() {
+            let extra = index + 1 == honest.len() && now(index + 1).is_some();
+            let same = now(index).is_some_and(|pieces| stretches(pieces) == stretches(&[sealed]));
+            let value = now(index).filter(|_| !same).map(|pieces| pieces.concat());
+            let expected = chunks(sealed);
+            let fetched = match &value {
+                _ if same && extra => Err(Error::NotAuthentic),
+                _ if same => Ok(expected.clone()),
+                None => Err(Error::SegmentMissing),
+                Some(value) if extra || value.len() != sealed.len() => Err(Error::NotAuthentic),
+                Some(value) => Ok(chunks(value)),
+            };
+            damage
+                .chunks
+                .extend((0..expected.len()).map(|chunk| match &fetched {
+                    Ok(found) if found[chunk] == expected[chunk] => None,
+                    Ok(_) => Some(Error::NotAuthentic),
+                    Err(error) => Some(error.clone()),
+                }));
+            if !same {
+                damage.altered.push((index as u32, value));
+            }
+        }
+        let beyond = honest.len()..state.len();
+        let added = |index: usize| Some((index as u32, Some(now(index)?.concat())));
+        damage.altered.extend(beyond.filter_map(added));
+        damage
+    }
+
+    /// The first damaged chunk that begins before byte `end`.
+    fn first(&self, end: usize) -> Option<(usize, &Error)> {
+        let mut chunks = self.chunks.iter().enumerate();
+        let found = chunks.find_map(|(place, error)| Some((place, error.as_ref()?)));
+        found.filter(|(place, _)| place * CHUNK < end)
+    }
+
+    /// With one thread it is the first damage that is met; with several, whichever.
+    fn explain(&self, error: &Error, alone: bool, end: usize) {
+        let explained = match alone {
+            true => self.first(end).is_some_and(|(_, first)| first == error),
+            false => self.chunks.iter().flatten().any(|damage| damage == error),
+        };
+        assert!(explained, "{error:?}");
+    }
+}

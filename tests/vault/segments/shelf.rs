@@ -1,0 +1,121 @@
+//! Records in segments, of any length: writers seal what is short into the record itself, readers
+//! take it either way.
+
+use chartlock::RecordId;
+use chartlock::internals::crypto::{DataKey, Place, StreamKey, fresh, record_tag};
+use chartlock::internals::envelope::{Address, Body, Meta, Segment, StreamSealer, seal};
+use chartlock::internals::keys::{PatientEntry, wrap};
+
+use crate::raw;
+use crate::stage::Stage;
+
+/// A content stream, as it lies in storage.
+pub(super) struct Stream {
+    /// Where the version stands that names it.
+    pub(super) named_at: Vec<u8>,
+    /// `s` chart16 stream16
+    pub(super) prefix: Vec<u8>,
+    pub(super) segments: Vec<Vec<u8>>,
+}
+
+/// Puts content in segments where a version stands, which must have been written before: version 1
+/// as an earlier one, any other as the current one. Returns its stream.
+pub(super) fn shelve(stage: &Stage, id: &RecordId, version: u64, content: &[u8]) -> Stream {
+    let entry = entry(stage, id);
+    let chart = entry.chart().unwrap();
+    let address = Address {
+        chart: *chart.id(),
+        record: record_tag(chart.name_key(), id.name()).unwrap(),
+    };
+    let (stream, key) = (fresh().unwrap(), StreamKey::random().unwrap());
+    let sealer = StreamSealer::new(stage.suite, &key, chart.id(), &stream).unwrap();
+    let segments = sealed(sealer, content);
+    let body = Body::Segmented {
+        stream,
+        key: &key,
+        length: content.len() as u64,
+    };
+    let meta = Meta {
+        name: id.name().into(),
+        ..Meta::default()
+    };
+    let (place, at) = match version {
+        1 => (
+            Place::Earlier,
+            [
+                b"h",
+                &address.chart[..],
+                &address.record,
+                &1_u64.to_be_bytes(),
+            ]
+            .concat(),
+        ),
+        _ => (
+            Place::Current,
+            [b"r", &address.chart[..], &address.record].concat(),
+        ),
+    };
+    let data_key = DataKey::random().unwrap();
+    let value = seal(
+        stage.suite,
+        &address,
+        version,
+        &meta,
+        body,
+        data_key,
+        |commitment, key| {
+            let patient = chart.active_key();
+            let number = patient.number;
+            let wrapped = wrap(stage.suite, &patient.key, place, number, commitment, key)?;
+            Ok((number, wrapped))
+        },
+    );
+    raw::put(&stage.storage, &at, &value.unwrap());
+    let prefix = [b"s", &address.chart[..], &stream].concat();
+    let stream = Stream {
+        named_at: at,
+        prefix,
+        segments,
+    };
+    for (index, segment) in (0..).zip(&stream.segments) {
+        raw::put(&stage.storage, &stream.key(index), segment);
+    }
+    stream
+}
+
+impl Stream {
+    pub(super) fn key(&self, index: u32) -> Vec<u8> {
+        [&self.prefix[..], &index.to_be_bytes()].concat()
+    }
+}
+
+fn entry(stage: &Stage, id: &RecordId) -> PatientEntry {
+    let header = raw::header_value(&stage.storage);
+    let entries = raw::entries(&stage.storage, &header).into_iter();
+    let mut entries = entries.map(|(_, entry)| entry.unwrap());
+    entries
+        .find(|entry| entry.subject() == id.subject())
+        .unwrap()
+}
+
+fn sealed(mut sealer: StreamSealer, mut content: &[u8]) -> Vec<Vec<u8>> {
+    let mut sealed = Vec::new();
+    let mut segment = Segment::new(None);
+    while !content.is_empty() {
+        if segment.is_full() {
+            sealed.push(sealer.next(segment).unwrap().seal().unwrap());
+            segment = Segment::new(None);
+        }
+        let free = segment.free();
+        let (now, later) = content.split_at(content.len().min(free.len()));
+        free[..now.len()].copy_from_slice(now);
+        segment.advance(now.len());
+        content = later;
+    }
+    sealer.end(&segment).unwrap();
+    while let Some(unsealed) = sealer.pad(segment).unwrap() {
+        sealed.push(unsealed.seal().unwrap());
+        segment = Segment::new(None);
+    }
+    sealed
+}
