@@ -1,0 +1,258 @@
+//! The vault of the images, and the verbs on it: each record goes in and out as a stream.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chartlock::keys::KeyFile;
+use chartlock::storage::{FileOptions, Scan, Storage, Want};
+use chartlock::{Activity, Actor, FileStorage, Purpose, RecordId, RecordReader, Step, Vault};
+use dicom_object::from_reader;
+use indicatif::ProgressBar;
+
+use crate::Outcome;
+use crate::steps::{Steps, bar};
+use crate::study::{Instance, Study, attribute};
+
+/// Small, so that the peak of this process is plainly not the engine's.
+pub(crate) const CACHE: u64 = 1 << 20;
+
+/// How much a range asks for.
+pub(crate) const RANGE: usize = 256 << 10;
+
+pub(crate) struct Archive {
+    vault: Vault,
+    storage: Arc<FileStorage>,
+}
+
+/// One image, as it was read back.
+pub(crate) struct Slice {
+    pub(crate) modality: String,
+    pub(crate) rows: String,
+    pub(crate) columns: String,
+    pub(crate) series: String,
+    pub(crate) images_of_series: usize,
+    pub(crate) transfer_syntax: String,
+    pub(crate) bytes: u64,
+}
+
+/// Some bytes out of a record, as they were read back.
+pub(crate) struct Range {
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+    pub(crate) of: u64,
+}
+
+/// For each class of objects in storage its number and the bytes of keys and values.
+pub(crate) type Sizes = Vec<(&'static str, u64, u64)>;
+
+impl Archive {
+    /// A key file opens it, as it would for a device that stores images with nobody at the keyboard.
+    pub(crate) fn create(place: &Path, steps: &mut Steps) -> Outcome<Self> {
+        steps.time("create the vault", || {
+            let key = KeyFile::create(key_of(place))?;
+            let storage = FileOptions::new().cache_bytes(CACHE).open(place);
+            let storage = storage.map_err(|error| format!("{}: {error}", place.display()))?;
+            let storage = Arc::new(storage);
+            let vault = Vault::create(Arc::clone(&storage), &key)?;
+            Ok((Self { vault, storage }, None))
+        })
+    }
+
+    /// Stores every file as it is read, and says how many bytes all of them took in segments.
+    pub(crate) fn seal(&self, study: &Study, steps: &mut Steps) -> Outcome<u64> {
+        let chart = self.session()?;
+        let bar = bar("sealing", study.bytes())?;
+        let mut segments = 0;
+        steps.time("seal and store", || {
+            for instance in &study.instances {
+                segments += self.watched(&bar, instance.length, || {
+                    let mut writer = chart.writer(&instance.id).content_type("application/dicom");
+                    if let Some(modality) = &instance.modality {
+                        writer = writer.label(modality);
+                    }
+                    writer.read_from(File::open(&instance.path)?)?;
+                    writer.finish()?;
+                    Ok(())
+                })?;
+            }
+            bar.finish_and_clear();
+            Ok((segments, all(study)))
+        })
+    }
+
+    /// Moves `bar` while `put` stores a record of `length` bytes; says how many bytes it took in
+    /// segments. (What fits into 64 KiB has none.)
+    pub(crate) fn watched(
+        &self,
+        bar: &ProgressBar,
+        length: u64,
+        put: impl FnOnce() -> Outcome<()>,
+    ) -> Outcome<u64> {
+        let before = bar.position();
+        let stored = Arc::new(AtomicU64::new(0));
+        let (moved, counted) = (bar.clone(), Arc::clone(&stored));
+        self.vault.observe(move |step: Step| {
+            if step.activity == Activity::Storing {
+                moved.set_position(before + step.done.min(length));
+                counted.store(step.done, Ordering::Relaxed);
+            }
+        });
+        put()?;
+        bar.set_position(before + length);
+        Ok(stored.load(Ordering::Relaxed))
+    }
+
+    /// Reads everything, and stops at the first byte that is not what the file holds.
+    pub(crate) fn compare(&self, study: &Study, steps: &mut Steps) -> Outcome<()> {
+        let bar = bar("reading back", study.bytes())?;
+        steps.time("read back and compare all", || {
+            for instance in &study.instances {
+                let reader = self.reader(&instance.id)?;
+                if !same(reader, File::open(&instance.path)?)? {
+                    return Err(differs(instance));
+                }
+                bar.inc(instance.length);
+            }
+            bar.finish_and_clear();
+            Ok(((), all(study)))
+        })
+    }
+
+    /// Reads an image whole. The parser reads straight from the record, pixels included.
+    pub(crate) fn slice(&self, study: &Study, steps: &mut Steps) -> Outcome<Option<Slice>> {
+        let Some(instance) = study.middle_slice() else {
+            return Ok(None);
+        };
+        steps.time("read one slice", || {
+            let object = from_reader(self.reader(&instance.id)?)?;
+            let tell = |name| attribute(&object, name).unwrap_or_else(|| "unknown".to_owned());
+            let series = tell("SeriesInstanceUID");
+            let slice = Slice {
+                modality: tell("Modality"),
+                rows: tell("Rows"),
+                columns: tell("Columns"),
+                images_of_series: study.images_of(&series).count(),
+                series: attribute(&object, "SeriesDescription").unwrap_or(series),
+                transfer_syntax: object.meta().transfer_syntax().to_owned(),
+                bytes: instance.length,
+            };
+            Ok((Some(slice), Some((1, Some(instance.length)))))
+        })
+    }
+
+    /// Reads a range from the middle of the largest record.
+    pub(crate) fn range(&self, study: &Study, steps: &mut Steps) -> Outcome<Range> {
+        let instance = study.largest().ok_or("there is no record")?;
+        let offset = instance.length.saturating_sub(RANGE as u64) / 2;
+        let mut part = vec![0; RANGE];
+        let bytes = steps.time("read one range", || {
+            let bytes = self.reader(&instance.id)?.read_at(offset, &mut part)?;
+            Ok((bytes, Some((1, Some(bytes as u64)))))
+        })?;
+        part.truncate(bytes);
+        let mut file = File::open(&instance.path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        if !same(&part[..], file.take(bytes as u64))? {
+            return Err(differs(instance));
+        }
+        Ok(Range {
+            offset,
+            bytes: bytes as u64,
+            of: instance.length,
+        })
+    }
+
+    /// What whoever reads the storage can count, too. How much is in segments was counted before.
+    pub(crate) fn sizes(&self, segments: u64) -> Outcome<Sizes> {
+        let classes: [(&'static str, &[u8], Want, u64); 4] = [
+            ("records", b"r", Want::Values, 0),
+            ("content segments", b"s", Want::Keys, segments),
+            ("patient entries", b"p", Want::Values, 0),
+            ("header", b"v", Want::Values, 0),
+        ];
+        let sizes = classes.map(|(name, prefix, want, beside)| {
+            let (number, bytes) = self.size(prefix, want)?;
+            Ok((name, number, bytes + beside))
+        });
+        sizes.into_iter().collect()
+    }
+
+    fn size(&self, prefix: &[u8], want: Want) -> Outcome<(u64, u64)> {
+        let (mut number, mut bytes) = (0, 0);
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.storage.scan(Scan {
+                prefix,
+                after: after.as_deref(),
+                limit: 100,
+                want,
+            })?;
+            for entry in &page.entries {
+                number += 1;
+                bytes += (entry.key.len() + entry.value.len()) as u64;
+            }
+            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            if !page.more {
+                return Ok((number, bytes));
+            }
+        }
+    }
+
+    pub(crate) fn session(&self) -> Outcome<chartlock::Session<'_>> {
+        let actor = Actor::new("imaging example")?;
+        Ok(self.vault.session(actor, Purpose::SystemAdministration))
+    }
+
+    pub(crate) fn reader(&self, id: &RecordId) -> Outcome<RecordReader<'_>> {
+        let reader = self.session()?.reader(id)?;
+        reader.ok_or_else(|| "a record that was stored is missing".into())
+    }
+}
+
+/// Beside the vault, never in it: who copies the data must not copy the key.
+pub(crate) fn key_of(place: &Path) -> PathBuf {
+    let mut key = OsString::from(place);
+    key.push(".key");
+    key.into()
+}
+
+fn all(study: &Study) -> Option<(u64, Option<u64>)> {
+    Some((study.instances.len() as u64, Some(study.bytes())))
+}
+
+fn differs(instance: &Instance) -> Box<dyn std::error::Error> {
+    format!(
+        "{} did not come back as it was put",
+        instance.path.display()
+    )
+    .into()
+}
+
+/// Whether both give the same bytes, to their ends.
+fn same(mut one: impl Read, mut other: impl Read) -> Outcome<bool> {
+    let (mut left, mut right) = (vec![0; RANGE], vec![0; RANGE]);
+    loop {
+        let bytes = fill(&mut one, &mut left)?;
+        if bytes != fill(&mut other, &mut right)? || left.get(..bytes) != right.get(..bytes) {
+            return Ok(false);
+        }
+        if bytes == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+fn fill(source: &mut impl Read, out: &mut [u8]) -> Outcome<usize> {
+    let mut filled = 0;
+    while let Some(rest) = out.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest)? {
+            0 => break,
+            bytes => filled += bytes,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,123 @@
+//! Bytes of any number that nothing can compress, the same each time, from any place on.
+
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use sha2::{Digest as _, Sha256};
+
+use crate::Outcome;
+
+const BLOCK: usize = 64 << 10;
+
+/// A keystream: what the cipher makes of zeros, under a key that everybody knows.
+pub(crate) struct Generated {
+    cipher: Aes256Gcm,
+    pub(crate) seed: u8,
+    pub(crate) length: u64,
+}
+
+impl Generated {
+    pub(crate) fn new(seed: u8, length: u64) -> Self {
+        Self {
+            cipher: Aes256Gcm::new(&[seed; 32].into()),
+            seed,
+            length,
+        }
+    }
+
+    /// The bytes from `offset` on, however many there are.
+    pub(crate) fn fill(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let (mut number, mut within) = (offset / BLOCK as u64, (offset % BLOCK as u64) as usize);
+        let mut rest = out;
+        let mut spare = Vec::new();
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at_mut(rest.len().min(BLOCK - within));
+            if part.len() == BLOCK {
+                self.block(number, part)?;
+            } else {
+                spare.resize(BLOCK, 0);
+                self.block(number, &mut spare)?;
+                let bytes = spare.get(within..within + part.len());
+                part.copy_from_slice(bytes.unwrap_or_default());
+            }
+            (number, within, rest) = (number + 1, 0, after);
+        }
+        Ok(())
+    }
+
+    fn block(&self, number: u64, block: &mut [u8]) -> io::Result<()> {
+        block.fill(0);
+        let mut nonce = [0; 12];
+        if let Some(counter) = nonce.first_chunk_mut() {
+            *counter = number.to_le_bytes();
+        }
+        let sealed = self
+            .cipher
+            .encrypt_inout_detached(&nonce.into(), b"", block.into());
+        sealed.map(drop).map_err(io::Error::other)
+    }
+
+    /// All of it, in order, hashed on the way.
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source {
+            generated: self,
+            position: 0,
+            hash: Sha256::new(),
+            time: Duration::ZERO,
+        }
+    }
+}
+
+pub(crate) struct Source<'a> {
+    generated: &'a Generated,
+    position: u64,
+    hash: Sha256,
+    /// What generating and hashing took.
+    pub(crate) time: Duration,
+}
+
+impl Source<'_> {
+    pub(crate) fn digest(self) -> String {
+        hexadecimal(self.hash)
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let started = Instant::now();
+        let left = self.generated.length - self.position;
+        let bytes = out.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let (part, _) = out.split_at_mut(bytes);
+        self.generated.fill(self.position, part)?;
+        self.hash.update(part);
+        self.position += bytes as u64;
+        self.time += started.elapsed();
+        Ok(bytes)
+    }
+}
+
+/// The SHA-256 of all that `content` gives, and the time that hashing took.
+pub(crate) fn digest_of(mut content: impl Read, mut read: impl FnMut(u64)) -> Outcome<Digest> {
+    let mut hash = Sha256::new();
+    let mut part = vec![0; 4 * BLOCK];
+    let mut time = Duration::ZERO;
+    loop {
+        let bytes = content.read(&mut part)?;
+        if bytes == 0 {
+            return Ok((hexadecimal(hash), time));
+        }
+        let started = Instant::now();
+        hash.update(part.get(..bytes).unwrap_or_default());
+        time += started.elapsed();
+        read(bytes as u64);
+    }
+}
+
+pub(crate) type Digest = (String, Duration);
+
+fn hexadecimal(hash: Sha256) -> String {
+    let digest = hash.finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

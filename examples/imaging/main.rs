@@ -1,0 +1,94 @@
+//! An archive of images: the DICOM files of a directory, each sealed as it is read, compared, and read
+//! again in parts; and on demand a record as large as you like, in memory that does not grow with it.
+//!
+//! `cargo run --release --example imaging -- --help` tells what it can do.
+
+mod archive;
+mod generated;
+mod memory;
+mod options;
+mod ranges;
+mod report;
+mod steps;
+mod study;
+#[path = "../clinic/table.rs"]
+mod table;
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use archive::Archive;
+use options::{HELP, Options};
+use steps::Steps;
+use study::Study;
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Outcome<()> {
+    let Some(options) = Options::from_environment()? else {
+        println!("{HELP}");
+        return Ok(());
+    };
+    let scratch = tempfile::tempdir()?;
+    let place = match &options.keep {
+        Some(directory) => empty(directory)?,
+        None => scratch.path().join("vault"),
+    };
+    let mut steps = Steps::new();
+    let study = read(&options, &mut steps)?;
+    let archive = Archive::create(&place, &mut steps)?;
+    let segments = archive.seal(&study, &mut steps)?;
+    archive.compare(&study, &mut steps)?;
+    let slice = archive.slice(&study, &mut steps)?;
+    let range = archive.range(&study, &mut steps)?;
+    let sizes = archive.sizes(segments)?;
+    let times = match options.generate {
+        Some(size) => Some(ranges::run(&archive, size, &mut steps)?),
+        None => None,
+    };
+    drop(archive);
+
+    steps.print();
+    report::print_study(&study, &sizes, slice.as_ref(), &range);
+    if let Some(times) = &times {
+        report::print_ranges(times);
+    }
+    report::print_memory();
+    report::print_place(options.keep.as_deref());
+    Ok(())
+}
+
+fn empty(directory: &Path) -> Outcome<PathBuf> {
+    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(format!("{} is not empty; name a new one", directory.display()).into());
+    }
+    Ok(directory.to_owned())
+}
+
+fn read(options: &Options, steps: &mut Steps) -> Outcome<Study> {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let source = options.source.as_deref().unwrap_or(&sample);
+    let study = steps.time("read the headers", || {
+        let study = Study::below(source)
+            .map_err(|error| format!("{} cannot be read: {error}", source.display()))?;
+        let work = (study.instances.len() as u64, None);
+        Ok((study, Some(work)))
+    })?;
+    if study.instances.is_empty() {
+        return Err(format!("there are no DICOM files in {}", source.display()).into());
+    }
+    report::introduce(options.source.as_deref(), &study);
+    Ok(study)
+}
