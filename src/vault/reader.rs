@@ -5,10 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::Vault;
 use super::document::RecordInfo;
 use super::download::{Ahead, Download, Wanted};
 use super::reading::Source;
+use super::{ROUNDS, Vault};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
 use crate::secret::Plaintext;
@@ -94,7 +94,8 @@ impl<'a> RecordReader<'a> {
     /// # Errors
     /// [`Error::NotAuthentic`] and [`Error::SegmentMissing`] for damaged content, [`Error::Erased`]
     /// once the subject is erased, [`Error::Conflict`] when the version that it read is there no
-    /// more, [`Error::Locked`], and errors of the storage. What `out` holds then is not to be used.
+    /// more, [`Error::Contended`] when it kept being sealed again, [`Error::Locked`], and errors of the
+    /// storage. What `out` holds then is not to be used.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut read = 0;
         while let Some(rest) = out.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -118,13 +119,17 @@ impl<'a> RecordReader<'a> {
             }
             Content::Segmented(ahead) => {
                 let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
-                match ahead.copy(offset, out, wanted) {
-                    Err(Error::SegmentMissing) => {
-                        *ahead = Ahead::new(self.sealed_again(&ahead)?);
-                        ahead.copy(offset, out, wanted)
+                // Sealed again meanwhile, or while this looked for what it was sealed to.
+                for round in 0..ROUNDS {
+                    self.vault.store.back_off(round);
+                    match ahead.copy(offset, out, wanted) {
+                        Err(Error::SegmentMissing) => {
+                            *ahead = Ahead::new(self.sealed_again(&ahead)?);
+                        }
+                        copied => return copied,
                     }
-                    copied => copied,
                 }
+                Err(Error::Contended)
             }
         }
     }

@@ -26,6 +26,7 @@ mod input;
 mod laziness;
 mod medium;
 mod model;
+mod readers;
 mod recovery;
 mod repeats;
 mod rotation;

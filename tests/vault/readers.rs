@@ -1,0 +1,298 @@
+//! Readers that outlive what they read: each goes on with the version that it was opened at, or says
+//! clearly why it cannot. Never a mixture.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use chartlock::internals::envelope::{CHUNK, SEGMENT};
+use chartlock::storage::{Moment, Verdict};
+use chartlock::{Error, RecordReader, Vault};
+
+use crate::common::Fixed;
+use crate::raw::{self, Objects};
+use crate::stage::{Stage, content, record, session};
+
+everywhere!(
+    an_overwrite,
+    a_retraction,
+    a_reencryption_at_any_position,
+    a_reencryption_while_reading_ahead,
+    a_reencryption_after_an_overwrite,
+    one_reencryption_after_another,
+    rotations,
+    an_erasure,
+    a_return,
+    a_lock,
+    many_readers,
+);
+
+const LENGTH: usize = 2 * SEGMENT + 7 * CHUNK + 5;
+
+/// A vault as another process has it, with so many threads.
+fn open(stage: &Stage, threads: usize) -> Vault {
+    let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
+    options.open(stage.shared(), &Fixed(1)).unwrap()
+}
+
+fn put(stage: &Stage, length: usize) -> Vec<u8> {
+    let content = content(1, length);
+    let id = record("MRN-1", "CT/1");
+    assert_eq!(session(&stage.create()).put(&id, &content), Ok(1));
+    content
+}
+
+fn reader(vault: &Vault) -> RecordReader<'_> {
+    let id = record("MRN-1", "CT/1");
+    session(vault).reader(&id).unwrap().unwrap()
+}
+
+fn rest(mut reader: RecordReader<'_>) -> Vec<u8> {
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    rest
+}
+
+/// Readers of one's own vault and of another, each with a part read already.
+fn part_read<'a>(vaults: [&'a Vault; 2], content: &[u8]) -> [RecordReader<'a>; 2] {
+    vaults.map(|vault| {
+        let mut reader = reader(vault);
+        let mut part = [0; 100];
+        reader.read_exact(&mut part).unwrap();
+        assert!(part == content[..100]);
+        reader
+    })
+}
+
+fn an_overwrite(stage: &Stage) {
+    for length in [100, LENGTH] {
+        raw::reset(&stage.storage, &Objects::new());
+        let content = put(stage, length);
+        let (vault, other) = (stage.open(), open(stage, 1));
+        let readers = part_read([&vault, &other], &content);
+        let id = record("MRN-1", "CT/1");
+        for version in 2..5 {
+            let later = crate::stage::content(version, length);
+            assert_eq!(session(&vault).put(&id, &later), Ok(version));
+        }
+        for reader in readers {
+            assert_eq!(reader.info().version(), 1);
+            assert!(rest(reader) == content[100..]);
+        }
+        assert_eq!(reader(&vault).info().version(), 4);
+    }
+}
+
+fn a_retraction(stage: &Stage) {
+    let content = put(stage, LENGTH);
+    let (vault, other) = (stage.open(), open(stage, 1));
+    let readers = part_read([&vault, &other], &content);
+    let id = record("MRN-1", "CT/1");
+    assert_eq!(session(&vault).remove(&id), Ok(Some(2)));
+    for reader in readers {
+        assert!(rest(reader) == content[100..]);
+    }
+    assert!(session(&vault).reader(&id).unwrap().is_none());
+}
+
+/// Of one's own vault, and of another that still holds the entry of before.
+fn a_reencryption_at_any_position(stage: &Stage) {
+    let content = put(stage, LENGTH);
+    let (vault, other) = (open(stage, 2), open(stage, 1));
+    let id = record("MRN-1", "CT/1");
+    for position in [
+        0,
+        CHUNK + 1,
+        SEGMENT - 1,
+        SEGMENT,
+        2 * SEGMENT + 7,
+        LENGTH - 1,
+        LENGTH,
+    ] {
+        let mut readers = [&vault, &other].map(reader);
+        let mut parts = readers.each_mut().map(|reader| {
+            let mut part = vec![0; position];
+            reader.read_exact(&mut part).unwrap();
+            part
+        });
+        vault.reencrypt_patient(id.subject()).unwrap();
+        for (mut reader, part) in readers.into_iter().zip(&mut parts) {
+            assert!(*part == content[..position]);
+            assert_eq!(reader.stream_position().unwrap(), position as u64);
+            reader.read_to_end(part).unwrap();
+            assert!(*part == content);
+            // And back.
+            let mut first = [0; 9];
+            assert_eq!(reader.read_at(0, &mut first), Ok(9));
+            assert!(first == content[..9]);
+        }
+    }
+}
+
+/// What was read ahead belongs to the former stream, what comes behind it to the next.
+fn a_reencryption_while_reading_ahead(stage: &Stage) {
+    let content = put(stage, 14 * SEGMENT + 5);
+    let vault = open(stage, 4);
+    let id = record("MRN-1", "CT/1");
+    let mut reader = reader(&vault);
+    let mut read = vec![0; 4 * SEGMENT + 1];
+    reader.read_exact(&mut read).unwrap();
+    open(stage, 2).reencrypt_patient(id.subject()).unwrap();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(read == content);
+}
+
+fn a_reencryption_after_an_overwrite(stage: &Stage) {
+    let content = put(stage, LENGTH);
+    let (vault, other) = (stage.open(), open(stage, 1));
+    let id = record("MRN-1", "CT/1");
+    let readers = part_read([&vault, &other], &content);
+    let later = crate::stage::content(2, LENGTH);
+    session(&vault).put(&id, &later).unwrap();
+    vault.reencrypt_patient(id.subject()).unwrap();
+    for reader in readers {
+        let mut last = [0; 9];
+        let offset = LENGTH as u64 - 9;
+        assert_eq!(reader.read_at(offset, &mut last), Ok(9));
+        assert!(last == content[LENGTH - 9..]);
+        assert!(rest(reader) == content[100..]);
+    }
+}
+
+/// Each time a reader finds the stream that it was told of, it has just been replaced.
+fn one_reencryption_after_another(stage: &Stage) {
+    let content = put(stage, CHUNK + 5);
+    let id = record("MRN-1", "CT/1");
+    let other = stage.open();
+    let left = AtomicU32::new(5);
+    let (vault, _) = stage.open_with(move |_, moment| {
+        let segment = matches!(moment, Moment::Read(keys) if keys.iter().any(|key| key[0] == b's'));
+        let once_more = |left: u32| left.checked_sub(1);
+        if segment
+            && left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, once_more)
+                .is_ok()
+        {
+            other.reencrypt_patient(id.subject()).unwrap();
+        }
+        Verdict::Proceed
+    });
+    assert!(rest(reader(&vault)) == content);
+}
+
+fn rotations(stage: &Stage) {
+    let content = put(stage, LENGTH);
+    let (vault, other) = (stage.open(), open(stage, 1));
+    let id = record("MRN-1", "CT/1");
+    let readers = part_read([&vault, &other], &content);
+    vault.rotate_patient_key(id.subject()).unwrap();
+    vault.rotate_master_key().unwrap();
+    for mut reader in readers {
+        assert!(rest_from(&mut reader, 50) == content[50..]);
+        // Its entry, too, is sealed otherwise by now.
+        vault.reencrypt_patient(id.subject()).unwrap();
+        assert!(rest_from(&mut reader, SEGMENT + 3) == content[SEGMENT + 3..]);
+    }
+}
+
+fn rest_from(reader: &mut RecordReader<'_>, offset: usize) -> Vec<u8> {
+    let mut rest = Vec::new();
+    reader.seek(SeekFrom::Start(offset as u64)).unwrap();
+    reader.read_to_end(&mut rest).unwrap();
+    rest
+}
+
+fn an_erasure(stage: &Stage) {
+    let content = put(stage, LENGTH);
+    let (vault, other) = (stage.open(), open(stage, 1));
+    let id = record("MRN-1", "CT/1");
+    let mut readers = part_read([&vault, &other], &content);
+    session(&vault).erase_patient(id.subject()).unwrap();
+    for reader in &mut readers {
+        for offset in [SEGMENT, LENGTH - 1] {
+            let read = reader.read_at(offset as u64, &mut [0; 9]);
+            assert_eq!(read, Err(Error::Erased));
+        }
+        let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.downcast::<Error>().unwrap(), Error::Erased);
+    }
+}
+
+/// The patient is back with a record of the same name, version and length: it is another one.
+fn a_return(stage: &Stage) {
+    let content = put(stage, LENGTH);
+    let (vault, other) = (stage.open(), open(stage, 1));
+    let id = record("MRN-1", "CT/1");
+    let readers = part_read([&vault, &other], &content);
+    let chart = session(&vault);
+    chart.erase_patient(id.subject()).unwrap();
+    chart.readmit_patient(id.subject()).unwrap();
+    let gone = [Error::Conflict, Error::Erased];
+    let read_at_end = |reader: &RecordReader<'_>| {
+        let read = reader.read_at(LENGTH as u64 - 9, &mut [0; 9]);
+        assert!(gone.contains(&read.unwrap_err()));
+    };
+    readers.iter().for_each(read_at_end);
+    chart.put(&id, &crate::stage::content(2, LENGTH)).unwrap();
+    readers.iter().for_each(read_at_end);
+}
+
+fn a_lock(stage: &Stage) {
+    let content = put(stage, LENGTH);
+    let small = record("MRN-1", "Observation/1");
+    session(&stage.open()).put(&small, b"small").unwrap();
+    let (vault, other) = (stage.open(), open(stage, 1));
+    let inline = session(&vault).reader(&small).unwrap().unwrap();
+    let [mut locked, unlocked] = part_read([&vault, &other], &content);
+    vault.lock();
+    assert_eq!(inline.read_at(0, &mut [0; 9]), Err(Error::Locked));
+    // In the segment that it holds, and behind.
+    for offset in [0, LENGTH - 9] {
+        assert_eq!(
+            locked.read_at(offset as u64, &mut [0; 9]),
+            Err(Error::Locked)
+        );
+    }
+    let error = locked.read(&mut [0; 9]).unwrap_err();
+    assert_eq!(error.downcast::<Error>().unwrap(), Error::Locked);
+    assert!(rest(unlocked) == content[100..]);
+}
+
+/// A writer that puts, re-encrypts and rotates, and readers that each read one version from its first
+/// byte to its last.
+fn many_readers(stage: &Stage) {
+    const LENGTH: usize = 3 * SEGMENT + 77;
+    put(stage, LENGTH);
+    let vaults = [2, 1, 4].map(|threads| open(stage, threads));
+    let id = record("MRN-1", "CT/1");
+    let ended = AtomicBool::new(false);
+    let read = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for vault in &vaults {
+            let (ended, read) = (&ended, &read);
+            scope.spawn(move || {
+                while !ended.load(Ordering::SeqCst) {
+                    let mut reader = reader(vault);
+                    let expected = content(reader.info().version(), LENGTH);
+                    let mut found = Vec::with_capacity(LENGTH);
+                    reader.read_to_end(&mut found).unwrap();
+                    assert!(found == expected);
+                    read.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        let writer = stage.open();
+        let chart = session(&writer);
+        let mut version = 1;
+        while version < 6 || read.load(Ordering::SeqCst) < 6 {
+            version += 1;
+            assert_eq!(chart.put(&id, &content(version, LENGTH)), Ok(version));
+            writer.reencrypt_patient(id.subject()).unwrap();
+            if version == 3 {
+                writer.rotate_master_key().unwrap();
+            }
+        }
+        ended.store(true, Ordering::SeqCst);
+    });
+}
