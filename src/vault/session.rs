@@ -110,7 +110,8 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`Error::Source`] when `content` fails; [`Error::UploadExpired`] after 24 hours; else those of
-    /// [`Session::put`]. In each case the record is as it was, but for [`Error::Undecided`].
+    /// [`Session::put`]. In each case the record is as it was, but for [`Error::Undecided`] and, on
+    /// storage that is not transactional, for errors of the storage: read before you repeat it.
     pub fn put_reader(&self, id: &RecordId, content: impl Read) -> Result<u64> {
         let mut writer = self.writer(id);
         writer.read_from(content)?;

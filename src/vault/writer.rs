@@ -108,7 +108,8 @@ impl<'a> RecordWriter<'a> {
     /// The error at which the writer broke off, if it did; [`Error::Conflict`] when the record is
     /// not as expected, [`Error::UploadExpired`] after 24 hours; else those of
     /// [`Session::put`](crate::Session::put). The record is then as it was, but for
-    /// [`Error::Undecided`].
+    /// [`Error::Undecided`] and, on storage that is not transactional, for errors of the storage: read
+    /// before you repeat it.
     pub fn finish(mut self) -> Result<u64> {
         let now = self.vault.store.clock.now();
         let (id, expected) = (&self.id, self.expected);

@@ -135,6 +135,14 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
+    /// What an error means to who asked: one of the storage says nothing of an earlier try.
+    fn left_by(&self, error: Error) -> Error {
+        match error {
+            Error::Storage(_) if self.may_stand.is_some() => Error::Undecided,
+            error => error,
+        }
+    }
+
     /// Whether this job may have sealed a version that stands. Under a key that it sealed with, its
     /// commitment tells, which a re-wrap leaves alone; under another one it may have been sealed
     /// again by others. Another writer's, of the same millisecond and content, must not pass for it.
@@ -202,7 +210,9 @@ impl Vault {
             Ok(found) => found,
             Err(error) => {
                 for pending in turn {
-                    done(pending, Err(error.clone()));
+                    let outcome = Err(pending.left_by(error.clone()));
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
                 }
                 return Vec::new();
             }
@@ -218,13 +228,13 @@ impl Vault {
                     if error == Error::Erased {
                         self.withdraw(&pending);
                     }
-                    Step::Done(Err(error))
+                    Step::Done(Err(pending.left_by(error)))
                 }
                 (_, Err(error)) => Step::Done(Err(error.clone())),
                 (Ok(found), Ok(keys)) => match keys.pop() {
                     Some(key) => self
                         .step(&mut pending, &found, &mut history, key)
-                        .unwrap_or_else(|error| Step::Done(Err(error))),
+                        .unwrap_or_else(|error| Step::Done(Err(pending.left_by(error)))),
                     None => Step::LookAgain,
                 },
             };
