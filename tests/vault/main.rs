@@ -35,4 +35,5 @@ mod secrets;
 mod segments;
 mod streams;
 mod tamper;
+mod uploads;
 mod verbs;

@@ -1,0 +1,290 @@
+//! Large puts that break off at any step, and large puts that meet: the old version is there whole,
+//! or the new one is; nothing counts by half, and nothing is uploaded twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use chartlock::internals::envelope::{CHUNK, Head, Kind, SEGMENT};
+use chartlock::storage::{Faulty, Landing, Moment, StorageError, Verdict};
+use chartlock::{Error, Expected, RecordId, Vault};
+
+use crate::clock::Standing;
+use crate::common::Fixed;
+use crate::raw::{self, Objects};
+use crate::stage::{Shared, Stage, content, record, session};
+
+everywhere!(
+    broken_off_anywhere,
+    broken_off_with_threads,
+    broken_off_as_a_first_version,
+    undecided_while_nobody_can_tell,
+    met_anywhere,
+    met_anywhere_with_an_expectation,
+);
+
+const VERDICTS: [Verdict; 6] = [
+    Verdict::Fail(StorageError::Io(ErrorKind::BrokenPipe)),
+    Verdict::Stop,
+    Verdict::StopAfter,
+    Verdict::Unknown(Landing::Applied),
+    Verdict::Unknown(Landing::Lost),
+    Verdict::Unknown(Landing::Later),
+];
+
+fn id() -> RecordId {
+    record("MRN-1", "CT/1")
+}
+
+/// Opens it as a process in which `hook` decides over every step, with so many threads.
+fn open_with(
+    stage: &Stage,
+    threads: usize,
+    hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+) -> (Vault, Arc<Faulty<Shared>>) {
+    let faulty = Arc::new(Faulty::new(stage.shared(), hook));
+    let options = stage.options().clock(Arc::new(Standing));
+    let options = options.threads(NonZeroUsize::new(threads).unwrap());
+    let vault = options.open(Arc::clone(&faulty), &Fixed(1)).unwrap();
+    (vault, faulty)
+}
+
+/// One large put, to be broken off.
+struct Put<'a> {
+    stage: &'a Stage,
+    /// What stands before.
+    before: Objects,
+    old: Option<Vec<u8>>,
+    new: Vec<u8>,
+    threads: usize,
+}
+
+impl<'a> Put<'a> {
+    fn new(stage: &'a Stage, old: Option<usize>, new: usize, threads: usize) -> Self {
+        let vault = stage.create();
+        let old = old.map(|length| content(1, length));
+        if let Some(old) = &old {
+            session(&vault).put(&id(), old).unwrap();
+        }
+        Self {
+            stage,
+            before: raw::objects(&stage.storage),
+            old,
+            new: content(2, new),
+            threads,
+        }
+    }
+
+    /// How many steps it takes when nothing fails.
+    fn steps(&self) -> u64 {
+        let (vault, faulty) = open_with(self.stage, self.threads, |_, _| Verdict::Proceed);
+        let opened = faulty.steps();
+        session(&vault).put_reader(&id(), &self.new[..]).unwrap();
+        faulty.steps() - opened
+    }
+
+    fn broken_off_at(&self, step: u64, verdict: Verdict) {
+        raw::reset(&self.stage.storage, &self.before);
+        // The first step is the one that opens the vault.
+        let hook = move |now, _: &Moment<'_>| match now == step + 1 {
+            true => verdict,
+            false => Verdict::Proceed,
+        };
+        let (vault, faulty) = open_with(self.stage, self.threads, hook);
+        let outcome = session(&vault).put_reader(&id(), &self.new[..]);
+        drop(vault);
+        while faulty.land().is_some() {}
+        let stands = self.stands_whole();
+        let versions = u64::from(self.old.is_some());
+        match outcome {
+            Ok(version) => assert_eq!((version, stands), (versions + 1, true)),
+            Err(Error::Undecided) => assert!(!matches!(verdict, Verdict::Fail(_))),
+            Err(error) => {
+                assert!(matches!(error, Error::Storage(_)), "{error:?}");
+                let surely_not = self.stage.storage.is_transactional();
+                assert!(!stands || !surely_not || verdict == Verdict::StopAfter);
+            }
+        }
+        // Who is told of a failure has cleared up what surely counts for nothing.
+        let cleared = matches!(verdict, Verdict::Fail(_)) && self.stage.storage.is_transactional();
+        self.nothing_by_half(usize::from(!cleared));
+    }
+
+    /// Whether the new version stands, whole, behind the old one, or only that one, whole.
+    fn stands_whole(&self) -> bool {
+        let vault = self.stage.open();
+        let chart = session(&vault);
+        let mut versions: Vec<_> = self.old.iter().collect();
+        let history = chart.history(&id()).unwrap();
+        let stands = history.len() > versions.len();
+        versions.extend(stands.then_some(&self.new));
+        assert_eq!(history.len(), versions.len());
+        for (version, expected) in (1..).zip(&versions) {
+            let found = chart.get_version(&id(), version).unwrap().unwrap();
+            assert!(found[..] == expected[..]);
+        }
+        let now = chart.get(&id()).unwrap();
+        assert!(now.as_deref() == versions.last().map(|now| &now[..]));
+        stands
+    }
+
+    /// Every segment that a version names is there, and what none names is left of so many uploads.
+    fn nothing_by_half(&self, left: usize) {
+        let objects = raw::objects(&self.stage.storage);
+        let stored = objects.keys().filter(|key| matches!(key[0], b's' | b'w'));
+        let stored: BTreeSet<_> = stored.map(|key| key[1..33].to_vec()).collect();
+        let versions = objects.iter().filter(|(key, value)| {
+            matches!(key[0], b'r' | b'h') && Head::parse(value).unwrap().kind == Kind::Segmented
+        });
+        // A version that was about to move stands in two places.
+        let named = versions.map(|(key, value)| [&key[1..17], &value[96..112]].concat());
+        let named: BTreeSet<_> = named.collect();
+        assert!(named.is_subset(&stored));
+        assert!(stored.difference(&named).count() <= left);
+    }
+}
+
+fn broken_off(put: &Put<'_>, verdicts: &[Verdict], stride: usize) {
+    let steps = put.steps();
+    assert!(steps >= 6);
+    for step in (0..steps).step_by(stride) {
+        for verdict in verdicts {
+            put.broken_off_at(step, *verdict);
+        }
+    }
+}
+
+fn broken_off_anywhere(stage: &Stage) {
+    let put = Put::new(stage, Some(CHUNK + 5), SEGMENT + 1, 1);
+    // What takes long elsewhere is not the number of steps.
+    broken_off(&put, &VERDICTS, 1);
+}
+
+/// Enough segments for several threads to send them.
+fn broken_off_with_threads(stage: &Stage) {
+    let put = Put::new(stage, Some(10), 2 * SEGMENT + 1, 14);
+    broken_off(&put, &VERDICTS[..3], stage.stride);
+}
+
+fn broken_off_as_a_first_version(stage: &Stage) {
+    let put = Put::new(stage, None, CHUNK + 5, 2);
+    broken_off(&put, &VERDICTS, 1);
+}
+
+/// Nobody said whether the version was written, and nothing can be asked any more.
+fn undecided_while_nobody_can_tell(stage: &Stage) {
+    drop(stage.create());
+    for (version, length) in [(1, 10), (2, CHUNK + 5)] {
+        let sent = AtomicBool::new(false);
+        let (vault, _) = open_with(stage, 2, move |_, moment| {
+            let last = matches!(moment, Moment::Commit(operations)
+                if raw::puts(operations).any(|(key, _)| key[0] == b'r'));
+            match sent.fetch_or(last, Ordering::SeqCst) {
+                true => VERDICTS[0],
+                false if last => Verdict::Unknown(Landing::Applied),
+                false => Verdict::Proceed,
+            }
+        });
+        let put = session(&vault).put_reader(&id(), &content(version, length)[..]);
+        assert_eq!(put, Err(Error::Undecided));
+        let stands = session(&stage.open()).get(&id()).unwrap().unwrap();
+        assert!(stands[..] == content(version, length));
+    }
+}
+
+/// Every put of a segment, by key.
+type Uploads = Arc<Mutex<BTreeMap<Vec<u8>, usize>>>;
+
+fn note(uploads: &Uploads, moment: &Moment<'_>) {
+    if let Moment::Commit(operations) = moment {
+        for (key, _) in raw::puts(operations).filter(|(key, _)| key[0] == b's') {
+            *uploads.lock().unwrap().entry(key.to_vec()).or_default() += 1;
+        }
+    }
+}
+
+/// What two puts answered, ours first, and how often each segment was put.
+type Met = ([Result<u64, Error>; 2], Vec<usize>);
+
+/// Puts to a record of one version, and at one of its steps another does so too; `None` once there is
+/// no such step.
+fn met_at(stage: &Stage, before: &Objects, step: u64, expected: Expected) -> Option<Met> {
+    raw::reset(&stage.storage, before);
+    let uploads = Uploads::default();
+    let log = Arc::clone(&uploads);
+    let (other, _) = open_with(stage, 2, move |_, moment| {
+        note(&log, moment);
+        Verdict::Proceed
+    });
+    let (log, theirs) = (Arc::clone(&uploads), Arc::new(Mutex::new(None)));
+    let their_outcome = Arc::clone(&theirs);
+    let (vault, _) = open_with(stage, 2, move |now, moment| {
+        note(&log, moment);
+        if now == step + 1 {
+            let put = session(&other).put_if(&id(), expected, &content(3, CHUNK + 5));
+            *their_outcome.lock().unwrap() = Some(put);
+        }
+        Verdict::Proceed
+    });
+    let ours = session(&vault).put_if(&id(), expected, &content(2, SEGMENT + 1));
+    let theirs = theirs.lock().unwrap().take()?;
+    let uploads = uploads.lock().unwrap().values().copied().collect();
+    Some(([ours, theirs], uploads))
+}
+
+fn first_version(stage: &Stage) -> Objects {
+    session(&stage.create())
+        .put(&id(), &content(1, CHUNK + 1))
+        .unwrap();
+    raw::objects(&stage.storage)
+}
+
+fn versions(stage: &Stage) -> Vec<Vec<u8>> {
+    let vault = stage.open();
+    let chart = session(&vault);
+    let count = chart.history(&id()).unwrap().len() as u64;
+    let version = |version| chart.get_version(&id(), version).unwrap().unwrap().to_vec();
+    (1..=count).map(version).collect()
+}
+
+fn met_anywhere(stage: &Stage) {
+    let before = first_version(stage);
+    let mut step = 0;
+    while let Some(([ours, theirs], uploads)) = met_at(stage, &before, step, Expected::Any) {
+        let (ours, theirs) = (ours.unwrap() as usize, theirs.unwrap() as usize);
+        assert_eq!(ours + theirs, 2 + 3);
+        let stored = versions(stage);
+        assert!(stored[ours - 1] == content(2, SEGMENT + 1));
+        assert!(stored[theirs - 1] == content(3, CHUNK + 5));
+        assert_eq!(uploads, [1; 3], "each segment once");
+        assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 2, 4, 0]);
+        step += 1;
+    }
+    assert!(step >= 6);
+}
+
+fn met_anywhere_with_an_expectation(stage: &Stage) {
+    let before = first_version(stage);
+    let (mut step, mut lost) = (0, [0; 2]);
+    let expected = Expected::Version(1);
+    while let Some((outcomes, uploads)) = met_at(stage, &before, step, expected) {
+        let bodies = [content(2, SEGMENT + 1), content(3, CHUNK + 5)];
+        let winner = outcomes.iter().position(Result::is_ok).unwrap();
+        assert_eq!(outcomes[winner], Ok(2));
+        assert_eq!(outcomes[1 - winner], Err(Error::Conflict));
+        lost[1 - winner] += 1;
+        let stored = versions(stage);
+        assert_eq!(stored.len(), 2);
+        assert!(stored[1] == bodies[winner]);
+        assert!(uploads.iter().all(|count| *count == 1));
+        // Nothing is left of who lost.
+        let segments = 1 + [2, 1][winner];
+        assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 1, segments, 0]);
+        step += 1;
+    }
+    // In one step, or between the steps of a transaction that is none.
+    assert!(lost[0] >= 6, "{lost:?}");
+    assert_eq!(lost[1] > 0, !stage.storage.is_transactional(), "{lost:?}");
+}
