@@ -33,6 +33,37 @@
 //! - [`Error`]: what can go wrong. Each text names the next step, none repeats an id, a path, a key or a
 //!   byte of a record. Absence is `None`, never an error.
 //!
+//! # Records of any size
+//!
+//! Content may be larger than memory: it is sealed as it comes and opened as it is asked for.
+//!
+//! ```
+//! # use chartlock::*;
+//! # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+//! # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+//! # let slices = vec![[7; 500_000]; 3];
+//! # use std::io::Write;
+//! let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
+//! let mut writer = chart.writer(&id).content_type("application/dicom");
+//! for slice in &slices {
+//!     writer.write_all(slice)?; // as it comes from the device
+//! }
+//! writer.finish()?; // a version now, and not before
+//!
+//! let reader = chart.reader(&id)?.ok_or("just written")?; // Read + Seek
+//! let mut range = [0; 1000];
+//! assert_eq!(reader.read_at(1_234_567, &mut range)?, 1000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`Session::put_reader`] and [`Session::writer`] store, [`Session::reader`] reads in parts.
+//!   [`Session::get`] reads whole, up to [`VaultOptions::whole_record_limit`].
+//! - A byte is handed out only after the 64 KiB around it authenticated. Count, order and end are known
+//!   before the first one: content that was cut, extended, reordered or mixed is an error.
+//! - Memory and threads are bounded, whatever the record's size: [`VaultOptions::threads`].
+//! - What a reader does when the record is amended, re-encrypted or erased meanwhile stands at
+//!   [`RecordReader`]; what a writer leaves when it is not finished, at [`RecordWriter`].
+//!
 //! # What is good to know before
 //!
 //! - A put is durable when it returns, and a new version: earlier ones stay readable until the patient

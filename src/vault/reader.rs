@@ -15,10 +15,18 @@ use crate::secret::Plaintext;
 
 /// One version of a record, read in parts; made by [`Session::reader`](crate::Session::reader).
 ///
-/// It stays with the version that it was opened at. A byte is handed out only after the 64 KiB
-/// around it authenticated; what is read touches only the segments (1 MiB) that it needs; reading
-/// in order fetches and opens the next ones ahead. Its errors turn into [`io::Error`] where the
-/// traits ask for one; [`io::Error::downcast`] gives the [`Error`] back.
+/// A byte is handed out only after the 64 KiB around it authenticated; what is read touches only the
+/// segments (1 MiB) that it needs; reading in order fetches and opens the next ones ahead, in memory
+/// that [`VaultOptions::threads`](crate::VaultOptions::threads) bounds. Its errors turn into
+/// [`io::Error`] where the traits ask for one; [`io::Error::downcast`] gives the [`Error`] back.
+///
+/// It stays with the version that it was opened at, whatever becomes of the record meanwhile:
+/// - Amended, retracted, rotated: it goes on.
+/// - Re-encrypted: it goes on with the same content under its new keys.
+/// - Erased: what it still has to fetch is [`Error::Erased`], or [`Error::Conflict`] once the patient
+///   has returned. What it holds already, a small record or the segments at hand, it still gives;
+///   drop readers to wipe that.
+/// - The vault is locked: [`Error::Locked`], for what it holds too.
 ///
 /// ```
 /// # use chartlock::*;

@@ -143,7 +143,8 @@ impl<'a> Session<'a> {
     }
 
     /// The current version of a record, to be read in parts: `Read`, `Seek` and
-    /// [`RecordReader::read_at`]. `None` when it never was, or was retracted.
+    /// [`RecordReader::read_at`]. `None` when it never was, or was retracted. Of a large record no
+    /// content is fetched before it is read.
     ///
     /// # Errors
     /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.

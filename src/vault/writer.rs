@@ -13,9 +13,11 @@ use crate::id::RecordId;
 
 /// Takes the content of a record in parts; made by [`Session::writer`](crate::Session::writer).
 ///
-/// It becomes the next version of the record when it is finished. Dropped before, it leaves nothing
-/// that counts: what it has stored is removed, or collected later by
-/// `Vault::collect_garbage`. It takes at most 24 hours.
+/// It becomes the next version of the record when it is finished, and until then the record is as
+/// it was. Dropped before, or after an error, it leaves nothing that counts: what it has stored is
+/// removed, or collected later by `Vault::collect_garbage`. It has 24 hours from the first 64 KiB on;
+/// after that it ends in [`Error::UploadExpired`], so that what is collected is never named.
+/// [`VaultOptions::threads`](crate::VaultOptions::threads) says what memory it takes.
 ///
 /// ```
 /// # use chartlock::*;

@@ -2,7 +2,11 @@
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
+use chartlock::internals::clock::Clock;
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 use chartlock::storage::{Scan, Want};
 use chartlock::{Error, Expected};
@@ -14,6 +18,7 @@ everywhere!(
     by_small_steps,
     dropped_writers_leave_nothing,
     failing_sources_leave_nothing,
+    a_writer_has_24_hours,
     expectations,
     described,
     beyond_the_limit,
@@ -152,6 +157,47 @@ fn failing_sources_leave_nothing(stage: &Stage) {
         assert!(chart.get(&id).unwrap().is_none());
         assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 0));
     }
+}
+
+/// Goes when it is told to.
+#[derive(Debug, Default)]
+struct Wound(AtomicI64);
+
+impl Clock for Wound {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.now() as u64)
+    }
+
+    fn sleep(&self, _: Duration) {}
+}
+
+/// A sweeper takes for abandoned what is older.
+fn a_writer_has_24_hours(stage: &Stage) {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    drop(stage.create());
+    let clock = Arc::new(Wound::default());
+    let options = stage.options().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let vault = options
+        .open(stage.shared(), &crate::common::Fixed(1))
+        .unwrap();
+    let chart = session(&vault);
+    let id = record("MRN-1", "Media/1");
+    let after = |time, length| {
+        let mut writer = chart.writer(&id);
+        writer.write_all(&content(7, length)).unwrap();
+        clock.0.fetch_add(time, Ordering::SeqCst);
+        writer.finish()
+    };
+    assert_eq!(after(DAY, CHUNK + 1), Ok(1));
+    assert_eq!(after(DAY + 1, CHUNK + 1), Err(Error::UploadExpired));
+    assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 1));
+    assert!(*chart.get(&id).unwrap().unwrap() == content(7, CHUNK + 1));
+    // What fits into the record itself is stored when it is finished, whenever that is.
+    assert_eq!(after(DAY + 1, CHUNK), Ok(2));
 }
 
 fn expectations(stage: &Stage) {
