@@ -18,7 +18,7 @@ pub(crate) fn quick() -> TempDir {
 
 /// None where there is no such place. Containers give theirs a few megabytes.
 #[cfg(unix)]
-fn free_bytes(place: &Path) -> u64 {
+pub(crate) fn free_bytes(place: &Path) -> u64 {
     use std::os::unix::ffi::OsStrExt;
 
     let place = std::ffi::CString::new(place.as_os_str().as_bytes()).unwrap();
@@ -35,6 +35,6 @@ fn free_bytes(place: &Path) -> u64 {
 }
 
 #[cfg(not(unix))]
-fn free_bytes(_: &Path) -> u64 {
+pub(crate) fn free_bytes(_: &Path) -> u64 {
     0
 }

@@ -14,9 +14,14 @@ mod child;
 mod conforming;
 #[cfg(feature = "file")]
 mod conforming_files;
+#[cfg(all(feature = "file", unix))]
+#[path = "../common/credential.rs"]
+mod credential;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
+#[cfg(feature = "file")]
+mod large_puts;
 #[cfg(feature = "file")]
 mod packs;
 #[cfg(feature = "file")]

@@ -1,0 +1,49 @@
+//! What records hold, by their name and a seed.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Records of a patient; four are written in batches only.
+pub(crate) const NAMES: [&str; 9] = ["a", "b", "c", "large", "m0", "m1", "m2", "m3", "huge"];
+
+/// Those that are written together.
+pub(crate) fn batch() -> &'static [&'static str] {
+    &NAMES[4..8]
+}
+
+/// In the record itself, in a segment, in several.
+pub(crate) fn content(seed: u64, name: &str) -> Vec<u8> {
+    let mut random = Random(seed);
+    let length = match name {
+        "huge" => (1 << 20) + random.below(3 << 20),
+        "large" => 65_537 + random.below(200_000),
+        _ => random.below(3_000),
+    };
+    let mut bytes = Vec::with_capacity(length as usize + 8);
+    while bytes.len() < length as usize {
+        bytes.extend(random.next().to_le_bytes());
+    }
+    bytes.truncate(length as usize);
+    bytes
+}
+
+/// Splitmix64; nothing here needs more.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn new() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        Self(since.as_nanos() as u64)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}

@@ -1,0 +1,131 @@
+//! A process that is killed at any moment leaves what it acknowledged, and nothing half done.
+//!
+//! The child is this binary again. It runs every changing verb over a `FileStorage`, on two threads
+//! with patients of their own, and says on its standard output before each verb what it begins and
+//! after it what was acknowledged. `CHARTLOCK_CRASH_ROUNDS` sets how often it is killed.
+#![cfg(feature = "file")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod child;
+mod content;
+#[path = "../common/credential.rs"]
+mod credential;
+mod model;
+#[path = "../common/scratch.rs"]
+mod scratch;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use child::{DIRECTORY, SEED};
+use content::Random;
+use model::Model;
+
+/// Rounds on one directory, before it gets too long to compare.
+const ROUNDS_EACH: u64 = 6;
+
+#[test]
+fn killed_at_any_moment() {
+    let rounds = std::env::var("CHARTLOCK_CRASH_ROUNDS").map(|rounds| rounds.parse().unwrap());
+    let rounds: u64 = rounds.unwrap_or(20);
+    let mut random = Random::new();
+    let mut killed_within = BTreeMap::<String, u64>::new();
+    let mut acknowledged = 0;
+    let mut scratch = None;
+    let mut model = Model::default();
+    for round in 0..rounds {
+        if round % ROUNDS_EACH == 0 {
+            scratch = Some(scratch::quick());
+            model = Model::default();
+        }
+        let directory = scratch.as_ref().unwrap().path().join("vault");
+        // Every other time not before something was acknowledged, however slow the machine.
+        let awaited = ["done", "begin"][round as usize % 2];
+        let lines = run_and_kill(&directory, random.next(), awaited);
+        let (done, begun) = read_lines(&lines);
+        acknowledged += done.len();
+        for (verb, answer) in done {
+            model.acknowledge(&verb, &answer);
+        }
+        for verb in begun.values() {
+            let mut words = verb.split(' ');
+            let name = [words.next(), words.nth(1).filter(|name| *name == "huge")];
+            let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
+            *killed_within.entry(name).or_default() += 1;
+        }
+        model.compare(&directory, &begun);
+    }
+    println!("{rounds} rounds, {acknowledged} verbs acknowledged, killed within {killed_within:?}");
+    assert!(acknowledged > 0);
+}
+
+/// Starts the child, awaits a word of it, lets it work for a moment, and kills it. What it said.
+fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "child::works_until_killed",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(DIRECTORY, directory)
+        .env(SEED, (seed >> 8).to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (heard, awaiting) = mpsc::channel();
+    let awaited = format!(" {awaited} ");
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let reader = thread::spawn(move || {
+        let mut lines = Vec::new();
+        for line in stdout.lines() {
+            let line = line.unwrap();
+            if line.contains(&awaited) {
+                let _ = heard.send(());
+            }
+            lines.push(line);
+        }
+        lines
+    });
+    let silent = awaiting.recv().is_err();
+    thread::sleep(Duration::from_micros(seed % 400_000));
+    // An assertion that failed in the child must not pass for its being killed.
+    let ended = child.try_wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    if silent || ended.is_some() {
+        let mut words = String::new();
+        let mut stderr = child.stderr.take().unwrap();
+        std::io::Read::read_to_string(&mut stderr, &mut words).unwrap();
+        panic!("the child ended by itself: {words}");
+    }
+    reader.join().unwrap()
+}
+
+/// Verbs that were acknowledged, with their answers, and for each thread what it was in.
+fn read_lines(lines: &[String]) -> (Vec<(String, String)>, BTreeMap<String, String>) {
+    let mut done = Vec::new();
+    let mut begun = BTreeMap::<String, String>::new();
+    for line in lines {
+        // The test runner's own words stand before the first of ours.
+        let line = line.rsplit("... ").next().unwrap();
+        if let Some((thread, verb)) = line.split_once(" begin ") {
+            begun.insert(thread.to_owned(), verb.to_owned());
+        } else if let Some((thread, answer)) = line.split_once(" done ") {
+            let verb = begun.remove(thread).unwrap();
+            done.push((verb, answer.to_owned()));
+        }
+    }
+    (done, begun)
+}

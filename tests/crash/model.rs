@@ -1,0 +1,189 @@
+//! What was acknowledged, compared with what stands.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+use chartlock::storage::FileStorage;
+use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
+
+use crate::content::{NAMES, batch, content};
+use crate::credential::Fixed;
+
+pub(crate) fn patients(thread: u64) -> [String; 2] {
+    [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
+}
+
+pub(crate) fn session(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("crash").unwrap(), Purpose::SystemAdministration)
+}
+
+/// Versions of a record, each by a digest of its content; `None` for a retraction.
+type Versions = Vec<Option<u64>>;
+
+/// The records of a patient; `None` once erased.
+type Chart = Option<BTreeMap<String, Versions>>;
+
+#[derive(Default)]
+pub(crate) struct Model {
+    created: bool,
+    charts: BTreeMap<String, Chart>,
+}
+
+impl Model {
+    pub(crate) fn acknowledge(&mut self, verb: &str, answer: &str) {
+        let words: Vec<_> = verb.split(' ').collect();
+        if words[0] == "create" {
+            self.created = true;
+        }
+        let Some(patient) = words.get(1) else { return };
+        let chart = self
+            .charts
+            .entry((*patient).to_owned())
+            .or_insert_with(begun_chart);
+        let before = chart.clone();
+        *chart = applied(&before, verb);
+        // The answer names the version that is new.
+        if let (Some(name), Ok(version)) = (words.get(2), answer.parse::<usize>()) {
+            assert_eq!(chart.as_ref().unwrap()[*name].len(), version);
+        } else if words[0] == "remove" {
+            // Nothing was there to be retracted.
+            let last = before
+                .as_ref()
+                .unwrap()
+                .get(words[2])
+                .and_then(|versions| versions.last());
+            assert!(last.copied().flatten().is_none());
+            *chart = before;
+        }
+    }
+
+    /// Compares what stands with what was acknowledged and with what may have happened besides;
+    /// takes that over.
+    pub(crate) fn compare(&mut self, directory: &Path, begun: &BTreeMap<String, String>) {
+        let storage = FileStorage::open(directory).unwrap();
+        let vault = match Vault::open(storage, &Fixed(1)) {
+            Ok(vault) => vault,
+            Err(error) => {
+                assert_eq!((error, self.created), (Error::NoVault, false));
+                return;
+            }
+        };
+        self.created = true;
+        for patient in (0..2).flat_map(patients) {
+            let before = self
+                .charts
+                .get(&patient)
+                .cloned()
+                .unwrap_or_else(begun_chart);
+            let under_way = begun
+                .values()
+                .find(|verb| verb.split(' ').nth(1) == Some(&patient));
+            let after = under_way.map_or_else(|| before.clone(), |verb| applied(&before, verb));
+            let stands = standing(&vault, &patient);
+            match &stands {
+                None => assert!(before.is_none() || after.is_none(), "erased by nobody"),
+                Some(records) => {
+                    for name in NAMES {
+                        let of = |chart: &Chart| {
+                            chart.as_ref().map(|records| records.get(name).cloned())
+                        };
+                        let now = Some(records.get(name).cloned());
+                        assert!(
+                            now == of(&before) || now == of(&after),
+                            "{name} within {under_way:?}: {now:?} for {:?}",
+                            of(&before)
+                        );
+                    }
+                }
+            }
+            self.charts.insert(patient, stands);
+        }
+        let census = vault.key_census().unwrap();
+        assert_eq!(
+            (census.unreadable_entries, census.unreadable_versions),
+            (0, 0)
+        );
+    }
+}
+
+fn begun_chart() -> Chart {
+    Some(BTreeMap::new())
+}
+
+/// The chart after a verb.
+fn applied(before: &Chart, verb: &str) -> Chart {
+    let words: Vec<_> = verb.split(' ').collect();
+    let mut records = before.clone().unwrap_or_default();
+    let mut put = |name: &str, version| records.entry(name.to_owned()).or_default().push(version);
+    match words[0] {
+        "erase" => return None,
+        "readmit" => return begun_chart(),
+        "put" => {
+            let body = content(words[3].parse().unwrap(), words[2]);
+            put(words[2], Some(digest(&body)));
+        }
+        "many" => {
+            let seed: u64 = words[2].parse().unwrap();
+            for (index, name) in (0..).zip(batch()) {
+                put(name, Some(digest(&content(seed + index, name))));
+            }
+        }
+        "remove" => {
+            let last = records.get(words[2]).and_then(|versions| versions.last());
+            if last.is_some_and(Option::is_some) {
+                records.get_mut(words[2]).unwrap().push(None);
+            }
+        }
+        _ => {}
+    }
+    Some(records)
+}
+
+/// A patient's chart, by every verb that reads.
+fn standing(vault: &Vault, patient: &str) -> Chart {
+    let chart = session(vault);
+    let subject = Subject::patient(patient).unwrap();
+    let mut records = BTreeMap::new();
+    for name in NAMES {
+        let id = RecordId::new(subject.clone(), name).unwrap();
+        let current = match chart.get(&id) {
+            Err(Error::Erased) => return None,
+            current => current.unwrap(),
+        };
+        let history = chart.history(&id).unwrap();
+        let versions: Versions = (1..=history.len() as u64)
+            .map(|version| {
+                chart
+                    .get_version(&id, version)
+                    .unwrap()
+                    .map(|record| digest(&record))
+            })
+            .collect();
+        let last = versions.last().copied().flatten();
+        assert_eq!(current.map(|record| digest(&record)), last);
+        if !versions.is_empty() {
+            records.insert(name.to_owned(), versions);
+        }
+    }
+    let mut listed: Vec<_> = chart
+        .list(&subject)
+        .unwrap()
+        .map(|info| info.unwrap().name().to_owned())
+        .collect();
+    listed.sort();
+    let live = records
+        .iter()
+        .filter(|(_, versions)| versions.last().unwrap().is_some());
+    assert_eq!(
+        listed,
+        live.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    );
+    Some(records)
+}
+
+fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
