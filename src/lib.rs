@@ -107,9 +107,9 @@ pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::{
-    Activity, Document, ErasureReport, Expected, KeyCensus, KeyCount, Progress, Record, RecordInfo,
-    RecordReader, RecordWriter, Records, RecoveryKit, ReencryptionReport, RootRotationReport,
-    RotationReport, Session, Step, Subjects, Vault, VaultOptions,
+    Activity, Document, ErasureReport, Expected, GarbageReport, KeyCensus, KeyCount, Progress,
+    Record, RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit, ReencryptionReport,
+    RootRotationReport, RotationReport, Session, Step, Subjects, Vault, VaultOptions,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.

@@ -4,12 +4,14 @@
 //! were asked for; no plaintext leaves before its tag and its key's commitment were checked.
 //! May not know: storage, patient keys, time. `format.md` beside this file is the normative text.
 
+mod fitting;
 mod meta;
 mod padding;
 mod reader;
 mod record;
 mod stream;
 
+pub use fitting::{FIRST_CHUNK, fits};
 pub use meta::{Meta, content_type_code};
 pub use padding::{padded, padme};
 pub use record::{

@@ -61,6 +61,26 @@ pub(super) fn segment(chart: &ChartId, stream: &StreamId, index: u32) -> Vec<u8>
     [&segments(chart, stream)[..], &index.to_be_bytes()].concat()
 }
 
+/// The chart in the key of an object that hangs on one.
+pub(super) fn chart_of(key: &[u8]) -> Option<ChartId> {
+    key.get(1..)?.first_chunk().copied()
+}
+
+/// The stream in the key of a segment or an intent.
+pub(super) fn stream_of(key: &[u8]) -> Option<StreamId> {
+    key.get(17..)?.first_chunk().copied()
+}
+
+/// The index in the key of a segment.
+pub(super) fn index_of(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(33..)?.try_into().ok()?))
+}
+
+/// A key behind all that begin with `prefix`, but before any other; to go on behind them.
+pub(super) fn behind(prefix: &[u8]) -> Vec<u8> {
+    [prefix, &[u8::MAX; 20]].concat()
+}
+
 /// `w` chart16 stream16
 pub(super) fn intent(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
     [b"w", &chart[..], stream].concat()

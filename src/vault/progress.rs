@@ -25,6 +25,8 @@ pub enum Activity {
     Erasing,
     /// Storing content beyond 64 KiB; counts bytes on the medium, padding and tags included.
     Storing,
+    /// Looking for content that no record names, and removing it; counts objects looked at.
+    Collecting,
 }
 
 impl fmt::Display for Activity {
@@ -37,6 +39,7 @@ impl fmt::Display for Activity {
             Self::Waiting => "waiting for late writes",
             Self::Erasing => "erasing",
             Self::Storing => "storing content",
+            Self::Collecting => "collecting garbage",
         })
     }
 }

@@ -37,15 +37,32 @@ impl Store {
             }
             found = true;
             let sure = !page.entries.is_empty();
-            open = self.remove_page(page, removed)?;
+            let keys = page.entries.into_iter().map(|entry| entry.key).collect();
+            open = self.remove_once(keys, removed)?;
             unsure += u32::from(!sure || !open.is_empty());
         }
         Err(Error::Undecided)
     }
 
-    /// The keys of a page for which nobody said whether they went.
-    fn remove_page(&self, page: Page, removed: &mut dyn FnMut()) -> Result<Vec<Vec<u8>>> {
-        let keys: Vec<_> = page.entries.into_iter().map(|entry| entry.key).collect();
+    /// Removes these keys; when it returns, they are gone.
+    pub(super) fn remove_all(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<()> {
+        for keys in keys.chunks(AT_ONCE) {
+            let mut open = keys.to_vec();
+            let mut round = 0;
+            while !open.is_empty() {
+                if round == ROUNDS {
+                    return Err(Error::Undecided);
+                }
+                self.back_off(round);
+                open = self.remove_once(open, removed)?;
+                round += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys for which nobody said whether they went.
+    fn remove_once(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<Vec<Vec<u8>>> {
         let deletes: Vec<_> = keys
             .iter()
             .map(|key| Transaction::new().delete(&key[..]))

@@ -116,3 +116,41 @@ pub struct ErasureReport {
     /// What no call can reach from here.
     pub not_reached: Vec<&'static str>,
 }
+
+/// What a collection of garbage freed, and what it left alone.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// chart.put(&RecordId::patient("MRN-1042", "CT/slice-1")?, &[0; 100_000])?;
+/// let report = vault.collect_garbage()?;
+/// assert_eq!((report.segments, report.uploads_under_way), (0, 0)); // the record names its content
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GarbageReport {
+    /// Charts that hold content segments or upload intents, unknown ones included.
+    pub charts: u64,
+    /// Content segments removed.
+    pub segments: u64,
+    /// Intents of uploads that broke off, or of which nobody had removed the intent: removed.
+    pub uploads: u64,
+    /// Intents left alone with their segments: too young to be taken for abandoned, or not readable.
+    pub uploads_under_way: u64,
+    /// Charts of which nothing was freed, because not every version of their records opens.
+    pub charts_passed_over: u64,
+    /// Record versions that do not open, or are missing: what they name is not known.
+    pub unreadable_versions: u64,
+    /// Streams left alone that no record names, but that a record's key opens: the name in that
+    /// record was altered. Restore the record from a backup.
+    pub misnamed_streams: u64,
+    /// Charts that no patient entry knows. Nothing of them is ever freed: a lost entry may come back
+    /// from a backup.
+    pub unknown_charts: u64,
+    /// Segments and intents of those charts.
+    pub unknown_objects: u64,
+    /// Patient entries that do not open: unknown charts may be theirs.
+    pub unreadable_entries: u64,
+}
