@@ -64,6 +64,7 @@ impl Vault {
                     {
                         self.store.discard(&upload);
                     }
+                    pending.swept = pending.upload.is_some();
                 }
                 TryKind::Write {
                     earlier, current, ..

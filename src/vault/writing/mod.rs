@@ -111,6 +111,8 @@ struct Pending<'a> {
     /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
     in_the_way: Option<u64>,
     upload: Option<Upload>,
+    /// Its intent was found gone.
+    swept: bool,
 }
 
 impl<'a> Pending<'a> {
@@ -125,6 +127,7 @@ impl<'a> Pending<'a> {
             sealed: Vec::new(),
             in_the_way: None,
             upload,
+            swept: false,
         }
     }
 

@@ -64,6 +64,14 @@ impl Vault {
             if found.version()? >= version {
                 pending.may_stand = None;
             }
+            // The earlier try, which is not there, had to find the same intent: it can never land.
+            if pending.swept && self.store.storage.is_transactional() {
+                pending.may_stand = None;
+                pending.swept = false;
+                if let Some(upload) = pending.upload.take() {
+                    self.store.discard(&upload);
+                }
+            }
         }
         match self.next(pending, found, history)? {
             Next::Nothing => Ok(Step::Done(Ok(None))),
@@ -204,28 +212,28 @@ impl Vault {
         suite: Suite,
         chart: &ChartId,
     ) -> Result<()> {
-        let now = self.store.clock.now();
-        if pending
-            .upload
-            .as_ref()
-            .is_some_and(|upload| upload.is_expired(now))
-        {
-            return Err(Error::UploadExpired);
-        }
-        if pending.upload.is_some() {
-            return Ok(());
-        }
-        match pending.job.change {
-            Change::Content(content) if content.len() > INLINE_MAX => {
-                let mut left = content;
-                let upload = self.upload(suite, chart, |free| Ok(move_into(free, &mut left)))?;
-                pending.job.meta.set_origin(&upload.stream);
-                pending.upload = Some(upload);
-                Ok(())
+        if pending.upload.is_none() {
+            match pending.job.change {
+                Change::Content(content) if content.len() > INLINE_MAX => {
+                    let mut left = content;
+                    let upload =
+                        self.upload(suite, chart, |free| Ok(move_into(free, &mut left)))?;
+                    pending.job.meta.set_origin(&upload.stream);
+                    pending.upload = Some(upload);
+                }
+                // Swept, and its content is at hand no more.
+                Change::Uploaded => return Err(Error::UploadExpired),
+                Change::Content(_) | Change::Retraction => return Ok(()),
             }
-            // Swept, and its content is at hand no more.
-            Change::Uploaded => Err(Error::UploadExpired),
-            Change::Content(_) | Change::Retraction => Ok(()),
+        }
+        // However long it took to get here.
+        let now = self.store.clock.now();
+        match &pending.upload {
+            Some(upload) if upload.is_expired(now) => Err(match pending.may_stand {
+                Some(_) => Error::Undecided,
+                None => Error::UploadExpired,
+            }),
+            _ => Ok(()),
         }
     }
 
