@@ -12,6 +12,8 @@ use crate::turns::Turns;
 const NOW: i64 = 1_795_000_000_000;
 /// Shorter sleeps are back-offs, longer ones the naps of a grace.
 const NAP: Duration = Duration::from_millis(500);
+/// More than the week after which an intent counts as abandoned on any storage.
+pub(crate) const DAYS: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// The clock of a process: it stands still but for graces that pass.
 #[derive(Debug)]
@@ -21,11 +23,21 @@ pub(crate) struct ProcessClock {
     pub(crate) mutation: Mutation,
     /// The graces that this process itself slept through, in seconds.
     pub(crate) own: AtomicU64,
+    /// By how much its calendar is wrong, in milliseconds.
+    pub(crate) ahead: AtomicU64,
+}
+
+impl ProcessClock {
+    pub(crate) fn set_ahead(&self, ahead: Duration) {
+        let ahead = ahead.as_millis() as u64;
+        self.ahead.store(ahead, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ProcessClock {
     fn now(&self) -> i64 {
-        NOW + self.uptime().as_millis() as i64
+        let ahead = self.ahead.load(Ordering::SeqCst) as i64;
+        NOW + self.turns.uptime().as_millis() as i64 + ahead
     }
 
     fn uptime(&self) -> Duration {

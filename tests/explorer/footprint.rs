@@ -36,6 +36,19 @@ impl Footprint {
         }
     }
 
+    /// Whether a process that is about to take this step has begun to write a record, and not ended.
+    pub(crate) fn is_within_a_record(&self) -> bool {
+        let Self::Keys(keys) = self else {
+            return false;
+        };
+        match keys.first().map(Access::operation) {
+            Some(("put", b'r' | b'h') | ("check", b'p')) => true,
+            // A step of its own, or the first word of a whole transaction.
+            Some(("check", b'w')) => keys.len() == 1,
+            _ => false,
+        }
+    }
+
     pub(crate) fn writes(&self) -> bool {
         matches!(self, Self::Keys(keys) if keys.iter().any(|access| access.writes))
     }
@@ -80,9 +93,30 @@ impl fmt::Display for Footprint {
 
 /// Gives random fragments of keys the same numbers in every replay of a schedule.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Roles(HashMap<[u8; 16], u8>);
+pub(crate) struct Roles {
+    fragments: HashMap<[u8; 16], u8>,
+    /// The highest ids so far, of charts and of streams.
+    highest: [Option<[u8; 16]>; 2],
+    out_of_order: bool,
+    /// Whether anybody lists streams, so that their order matters.
+    listed: bool,
+}
 
 impl Roles {
+    /// Whether a chart or a stream has an id below one of before. Chance then decides in which order
+    /// they are listed, and it is not the order of other replays.
+    pub(crate) fn is_out_of_order(&self) -> bool {
+        self.out_of_order && self.listed
+    }
+
+    /// Takes what was met so far as it is. False when somebody lists the others, and chance leaves
+    /// little room for ids above those of now: they would have to be drawn too often.
+    pub(crate) fn begin(&mut self, listed: bool) -> bool {
+        self.out_of_order = false;
+        self.listed = listed;
+        !listed || (self.highest.iter().flatten()).all(|highest| highest[0] < 128)
+    }
+
     pub(crate) fn footprint(&mut self, moment: &Moment<'_>) -> Footprint {
         let accesses = match moment {
             Moment::Read(keys) => keys
@@ -118,9 +152,19 @@ impl Roles {
         };
         let mut role = vec![*class];
         let (fragments, counter) = rest.as_chunks::<16>();
-        for fragment in fragments {
-            let next = self.0.len() as u8;
-            role.push(*self.0.entry(*fragment).or_insert(next));
+        for (place, fragment) in fragments.iter().enumerate() {
+            let next = self.fragments.len() as u8;
+            let number = *self.fragments.entry(*fragment).or_insert(next);
+            let is_id = match place {
+                0 => b"rhsw".contains(class),
+                _ => b"sw".contains(class),
+            };
+            if number == next && is_id {
+                let highest = &mut self.highest[place];
+                self.out_of_order |= *highest > Some(*fragment);
+                *highest = Some(*fragment).max(*highest);
+            }
+            role.push(number);
         }
         role.extend(counter.last());
         role

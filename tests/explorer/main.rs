@@ -26,6 +26,8 @@ mod rules;
 mod scenario;
 mod scenarios;
 mod search;
+mod state;
+mod sweeps;
 mod tap;
 mod turns;
 mod verbs;
@@ -33,6 +35,7 @@ mod verdict;
 
 use scenario::{Scenario, report};
 use scenarios::*;
+use sweeps::{ABANDONED, HASTY, SWEEPS, SWEPT_TRIOS};
 
 /// Most executions of one scenario in the short scope, and in the long one.
 const SHORT: u64 = 100;
@@ -46,7 +49,12 @@ fn is_long() -> bool {
 
 /// Explores a family of scenarios under everything that may go wrong.
 fn explore(base: impl Fn() -> Vec<Scenario>) {
-    let most = if is_long() { LONG } else { SHORT };
+    explore_up_to(SHORT, base);
+}
+
+/// Likewise, with fewer executions in the short scope.
+fn explore_up_to(short: u64, base: impl Fn() -> Vec<Scenario>) {
+    let most = if is_long() { LONG } else { short };
     let plain = || base().into_iter().map(move |scenario| scenario.most(most));
     let mut scope: Vec<Scenario> = plain().collect();
     for faults in [CRASH, UNKNOWN] {
@@ -114,7 +122,8 @@ fn what_broke_off_before() {
 fn three_at_once() {
     let most = if is_long() { LONG } else { SHORT / 2 };
     let mut scope = Vec::new();
-    for scenario in scenarios(TRIOS) {
+    let trios = scenarios(TRIOS).into_iter().chain(scenarios(SWEPT_TRIOS));
+    for scenario in trios {
         let scenario = scenario.bound(2).most(most);
         scope.extend([scenario, scenario.endless(), scenario.transactional()]);
     }
@@ -149,6 +158,50 @@ fn what_broke_off_at_any_step() {
             if is_long() {
                 scope.push(scenario.endless());
                 scope.push(scenario.faults(CRASH).bound(1));
+            }
+        }
+    }
+    hold(scope);
+}
+
+#[test]
+fn sweeps() {
+    explore_up_to(SHORT / 4, || scenarios(SWEEPS));
+}
+
+#[test]
+fn sweeps_with_transactions() {
+    explore_up_to(SHORT / 4, || {
+        let sweeps = scenarios(SWEEPS).into_iter();
+        sweeps.map(Scenario::transactional).collect()
+    });
+}
+
+/// A clock that is days ahead costs an upload, where a transaction is whole, and nothing else.
+#[test]
+fn hasty_sweeps_with_transactions() {
+    explore_up_to(SHORT / 4, || {
+        let hasty = scenarios(HASTY).into_iter();
+        hasty.map(Scenario::transactional).collect()
+    });
+}
+
+#[test]
+fn uploads_that_broke_off_at_any_step() {
+    let last = 18;
+    let every = if is_long() { 1 } else { 2 };
+    let most = if is_long() { DEEP } else { SHORT / 10 };
+    let mut scope = Vec::new();
+    for scenario in scenarios(ABANDONED) {
+        for after in (2..last).step_by(every) {
+            let scenario = scenario.broken(after).most(most);
+            for scenario in [scenario, scenario.transactional()] {
+                scope.push(scenario.days_later());
+                if is_long() {
+                    scope.extend([scenario, scenario.days_later().endless()]);
+                    scope.push(scenario.days_later().faults(CRASH).bound(1));
+                    scope.push(scenario.days_later().faults(UNKNOWN).bound(1));
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What must, may and must not stand, given what processes were told.
 
-use chartlock::Error;
+use chartlock::{Error, GarbageReport};
 
-use crate::turns::Stalls;
+use crate::state::Stalls;
 use crate::verbs::{Answer, Record, Verb, content};
 
 /// A verb that was begun.
@@ -30,6 +30,12 @@ pub(crate) enum Fate {
     May,
     /// Whoever put it was told that it did not happen, or it was erased.
     Gone,
+}
+
+/// Whether a sweep found something wrong, which nobody did.
+pub(crate) fn is_alarm(report: &GarbageReport) -> bool {
+    let wrong = report.charts_passed_over + report.misnamed_streams + report.unknown_charts;
+    wrong + report.unreadable_entries > 0
 }
 
 /// A version that somebody set out to write.
@@ -76,7 +82,9 @@ impl Model<'_> {
         let told = match &outcome {
             None => Fate::May,
             Some(Ok(Some(_))) => Fate::Must,
-            Some(Ok(None) | Err(Error::Conflict | Error::Erased)) => Fate::Gone,
+            Some(Ok(None) | Err(Error::Conflict | Error::Erased | Error::UploadExpired)) => {
+                Fate::Gone
+            }
             Some(Err(_)) => Fate::May,
         };
         let chart = self.chart_of(record.0, call.ended);
@@ -168,6 +176,11 @@ impl Model<'_> {
                 {
                     violations.push(format!("{:?} orphaned {orphaned}", call.verb));
                 }
+                Some(Answer::Swept(report))
+                    if self.stalls == Stalls::WithinGrace && is_alarm(report) =>
+                {
+                    violations.push(format!("a sweep answered {report:?}"));
+                }
                 Some(answer) => self.reading(call, answer, violations),
                 None => {}
             }
@@ -177,6 +190,7 @@ impl Model<'_> {
 
     fn failure(&self, call: &Call, error: &Error, violations: &mut Vec<String>) {
         let erasing = (self.calls.iter()).any(|other| matches!(other.verb, Verb::Erase(_)));
+        let days_pass = (self.calls.iter()).any(|other| other.verb == Verb::Wait);
         let readmissions = (self.calls.iter())
             .filter(|other| matches!(other.verb, Verb::Readmit(_)))
             .count();
@@ -187,6 +201,7 @@ impl Model<'_> {
             (Verb::Erase(_), Error::UnknownSubject) => true,
             (Verb::Readmit(_), Error::Conflict) => readmissions > 1,
             (Verb::RotatePatient(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
+            (Verb::PutLarge(_), Error::UploadExpired | Error::Undecided) => days_pass,
             (Verb::Erase(_), Error::Erased) => false,
             (_, Error::Erased) => erasing,
             // Keys that a reader had just been told of were removed while it stalled.

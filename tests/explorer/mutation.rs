@@ -1,8 +1,11 @@
 //! Rules left out, one at a time, to see that the explorer notices.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
 use chartlock::storage::{
     CommitError, Committed, Expect, Operation, Page, Scan, Storage, StorageError, Stored,
-    Transaction,
+    Transaction, Want,
 };
 
 /// A rule of the order of writes that is not kept.
@@ -36,6 +39,16 @@ pub(crate) enum Mutation {
     CachesForEver,
     /// Unknown outcomes are taken for failures to happen.
     UnknownIsConflict,
+    /// `?w` admits anything.
+    IntentUnchecked,
+    /// A sweep leaves intents where they are.
+    FenceSkipped,
+    /// A sweep lists intents before segments.
+    IntentsFirst,
+    /// A sweep looks at history before it looks at records.
+    HistoryFirst,
+    /// A sweep does not look at records again once the intents are gone.
+    LooksOnce,
 }
 
 /// A storage that carries out transactions otherwise than it was asked to.
@@ -43,6 +56,8 @@ pub(crate) enum Mutation {
 pub(crate) struct Mutant<S> {
     pub(crate) inner: S,
     pub(crate) mutation: Mutation,
+    /// Pages that were fetched too early, by prefix.
+    pub(crate) early: Mutex<HashMap<Vec<u8>, Page>>,
 }
 
 impl<S: Storage> Storage for Mutant<S> {
@@ -55,7 +70,7 @@ impl<S: Storage> Storage for Mutant<S> {
         if self.mutation == Mutation::HistoryUnlisted && chart && scan.prefix[0] == b'h' {
             return Ok(Page::default());
         }
-        self.inner.scan(scan)
+        self.early(scan)?.map_or_else(|| self.inner.scan(scan), Ok)
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
@@ -78,9 +93,58 @@ impl<S: Storage> Storage for Mutant<S> {
     }
 }
 
+impl<S: Storage> Mutant<S> {
+    /// The page of a sweep, if it was fetched before its time.
+    fn early(&self, scan: Scan<'_>) -> Result<Option<Page>, StorageError> {
+        let [class, chart @ ..] = scan.prefix else {
+            return Ok(None);
+        };
+        if chart.len() != 16 {
+            return Ok(None);
+        }
+        // Whose turn it is, and of what a page is fetched too early.
+        let too_early = match (self.mutation, class, scan.want) {
+            (Mutation::IntentsFirst, b's', Want::Keys) => Some((b'w', Want::Values)),
+            (Mutation::HistoryFirst, b'r', Want::Head(112)) => Some((b'h', scan.want)),
+            (Mutation::LooksOnce, b'r' | b'h', Want::Head(112)) => {
+                let mut pages = self.early.lock().unwrap();
+                if let Some(page) = pages.get(scan.prefix) {
+                    return Ok(Some(page.clone()));
+                }
+                let page = self.inner.scan(scan)?;
+                pages.insert(scan.prefix.to_vec(), page.clone());
+                return Ok(Some(page));
+            }
+            _ => None,
+        };
+        if let Some((class, want)) = too_early {
+            let prefix = [&[class], chart].concat();
+            let prefix = &prefix[..];
+            let page = self.inner.scan(Scan {
+                prefix,
+                want,
+                ..scan
+            })?;
+            self.early.lock().unwrap().insert(prefix.to_vec(), page);
+        }
+        Ok(match self.mutation {
+            Mutation::IntentsFirst | Mutation::HistoryFirst => {
+                self.early.lock().unwrap().remove(scan.prefix)
+            }
+            _ => None,
+        })
+    }
+}
+
 impl Mutation {
     /// The transaction, and where each of its operations stood before.
     fn alter(self, transaction: &Transaction) -> (Transaction, Vec<usize>) {
+        if let (Self::FenceSkipped, [Operation::Delete { key }]) = (self, transaction.operations())
+            && key[0] == b'w'
+        {
+            let nothing = Transaction::new().check(&key[..], Expect::Any);
+            return (nothing, vec![0]);
+        }
         let mut operations: Vec<_> = (transaction.operations().iter().cloned())
             .map(|operation| self.weaken(operation))
             .enumerate()
@@ -118,6 +182,7 @@ impl Mutation {
                 let weak = match self {
                     Self::EntryUnchecked => class == b'p',
                     Self::HeaderUnchecked => class == b'v',
+                    Self::IntentUnchecked => class == b'w',
                     _ => false,
                 };
                 if weak {

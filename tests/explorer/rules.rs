@@ -43,6 +43,19 @@ const PUT_AND_ROTATE: Scenario = Scenario::new(
     &[&[Put(X)], &[RotatePatient(0)]],
 );
 
+const LARGE: &[Verb] = &[PutLarge(X)];
+const SWEEP_LARGE: Scenario = Scenario::new(
+    "put large (next), sweep",
+    LARGE,
+    &[&[PutLarge(X)], &[Sweep]],
+);
+const SWEEP_AHEAD: Scenario = Scenario::new(
+    "put large, sweep ahead",
+    ONE,
+    &[&[PutLarge(X)], &[SweepAhead]],
+);
+const SWEEP_MOVED: Scenario = Scenario::new("put over large, sweep", LARGE, &[&[Put(X)], &[Sweep]]);
+
 fn without(mutation: Mutation, scenario: Scenario) -> Outcome {
     report(&scenario.mutation(mutation).most(50_000))
 }
@@ -97,6 +110,37 @@ fn time() {
     // A put that goes on replaces what it left under a key that is gone; one that dies does not.
     is_missed(Mutation::NoGrace, ROTATE_PUT.faults(CRASH));
     is_missed(Mutation::CachesForEver, ROTATE_PUT.faults(CRASH));
+}
+
+#[test]
+fn the_fence_of_a_sweep() {
+    let ahead = SWEEP_AHEAD.transactional();
+    assert_eq!(without(Mutation::None, ahead.most(200)).violation, None);
+    is_missed(Mutation::FenceSkipped, ahead);
+    is_missed(Mutation::IntentUnchecked, ahead);
+    is_missed(Mutation::LooksOnce, ahead);
+}
+
+#[test]
+fn the_order_in_which_a_sweep_looks() {
+    is_missed(Mutation::IntentsFirst, SWEEP_LARGE);
+    is_missed(Mutation::IntentsFirst, SWEEP_LARGE.transactional());
+}
+
+/// Records before history is held twice: a version that is met in neither leaves a gap, and a sweep
+/// frees nothing beside a gap.
+#[test]
+fn records_before_history_beside_the_gaps() {
+    for scenario in [SWEEP_MOVED, SWEEP_MOVED.transactional()] {
+        assert_eq!(without(Mutation::HistoryFirst, scenario).violation, None);
+    }
+}
+
+/// Where finding the intent and naming the content are two steps, only age tells that nobody is
+/// between them.
+#[test]
+fn the_age_of_intents() {
+    is_missed(Mutation::None, SWEEP_AHEAD);
 }
 
 /// What sleep sets leave out cannot differ: every combination of answers is seen with them too.

@@ -8,19 +8,21 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     Expect, Faulty, MemoryStorage, Scan, Storage, Transaction, Verdict, Want,
 };
 use chartlock::{Error, Vault, VaultOptions};
 
-use crate::clock::{LoneClock, ProcessClock};
+use crate::clock::{DAYS, LoneClock, ProcessClock};
 use crate::credential::Fixed;
 use crate::footprint::Roles;
 use crate::model::{Call, Model};
 use crate::mutation::{Mutant, Mutation};
 use crate::search::{Figures, Search};
+use crate::state::{Faults, Stalls};
 use crate::tap::{Boxed, Marks, Tap, shared};
-use crate::turns::{Faults, Stalls, Turns};
+use crate::turns::{Ended, Turns};
 use crate::verbs::{Verb, open, session};
 use crate::verdict::{Remains, commitments};
 
@@ -38,6 +40,8 @@ pub(crate) struct Scenario {
     pub(crate) broken: Option<u64>,
     pub(crate) processes: &'static [&'static [Verb]],
     pub(crate) transactional: bool,
+    /// How long after the setup processes begin.
+    pub(crate) later: Duration,
     /// Whether processes hold header and entries in memory from before.
     pub(crate) warm: bool,
     pub(crate) faults: Faults,
@@ -66,6 +70,7 @@ impl Scenario {
             broken: None,
             processes,
             transactional: false,
+            later: Duration::ZERO,
             warm: true,
             faults: NO_FAULTS,
             stalls: Stalls::WithinGrace,
@@ -97,6 +102,17 @@ struct Beginning {
 
 impl Beginning {
     fn new(scenario: &Scenario) -> Self {
+        loop {
+            let mut beginning = Self::drawn(scenario);
+            let mut verbs = scenario.processes.iter().copied().flatten();
+            let listed = verbs.any(|verb| matches!(verb, Verb::Sweep | Verb::SweepAhead));
+            if beginning.roles.begin(listed) {
+                return beginning;
+            }
+        }
+    }
+
+    fn drawn(scenario: &Scenario) -> Self {
         let memory = Arc::new(MemoryStorage::new());
         VaultOptions::new()
             .clock(Arc::new(LoneClock::default()))
@@ -213,7 +229,11 @@ pub(crate) fn explore(scenario: &Scenario) -> Outcome {
             })
             .collect();
         loop {
-            violation = execute(scenario, &beginning, &turns, &workers, &mut answers);
+            match execute(scenario, &beginning, &turns, &workers, &mut answers) {
+                Err(Ended::RunAgain) => continue,
+                Err(_) => {}
+                Ok(found) => violation = found,
+            }
             let seen = turns.figures().executions;
             if violation.is_some() || !turns.advance() || seen >= scenario.most {
                 break;
@@ -234,9 +254,9 @@ fn execute(
     turns: &Arc<Turns>,
     workers: &[mpsc::Sender<Job>],
     answers: &mut BTreeSet<String>,
-) -> Option<String> {
+) -> Result<Option<String>, Ended> {
     let memory = beginning.memory();
-    turns.restart(beginning.roles.clone());
+    turns.restart(beginning.roles.clone(), scenario.later);
     let calls: Vec<_> = (workers.iter())
         .map(|worker| {
             let calls = Arc::default();
@@ -248,8 +268,9 @@ fn execute(
             calls
         })
         .collect();
-    if !turns.wait() {
-        return None;
+    let ended = turns.wait();
+    if ended != Ended::Whole {
+        return Err(ended);
     }
     let mut all = beginning.calls.clone();
     for calls in &calls {
@@ -270,7 +291,7 @@ fn execute(
         },
     };
     let violations = remains.violations();
-    (!violations.is_empty()).then(|| story(&violations, turns, &all))
+    Ok((!violations.is_empty()).then(|| story(&violations, turns, &all)))
 }
 
 fn story(violations: &[String], turns: &Turns, calls: &[Call]) -> String {
@@ -298,14 +319,16 @@ fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: 
     let mutant = Mutant {
         inner: Arc::clone(&storage),
         mutation: scenario.mutation,
+        early: Mutex::default(),
     };
     let clock = Arc::new(ProcessClock {
         turns: Arc::clone(turns),
         process,
         mutation: scenario.mutation,
         own: AtomicU64::new(0),
+        ahead: AtomicU64::new(0),
     });
-    let vault = open(mutant, clock).unwrap();
+    let vault = open(mutant, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
     if scenario.warm {
         warm(&vault, beginning);
     }
@@ -315,6 +338,15 @@ fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: 
             break;
         }
         let begun = turns.step();
+        let ahead = if *verb == Verb::SweepAhead {
+            DAYS
+        } else {
+            Duration::ZERO
+        };
+        clock.set_ahead(ahead);
+        if *verb == Verb::Wait {
+            turns.wait_days(process);
+        }
         let answer = verb.carry_out(&vault, beginning.retiring, process, index);
         let Marks { looked, changed } = storage.inner().take_marks();
         let dead = turns.is_dead(process);

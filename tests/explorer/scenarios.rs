@@ -2,9 +2,10 @@
 
 use chartlock::Expected;
 
+use crate::clock::DAYS;
 use crate::mutation::Mutation;
 use crate::scenario::Scenario;
-use crate::turns::{Faults, Stalls};
+use crate::state::{Faults, Stalls};
 use crate::verbs::{Record, Verb, Verb::*};
 
 const X: Record = (0, 0);
@@ -17,7 +18,7 @@ const ONE: &[Verb] = &[Put(X)];
 const LARGE: &[Verb] = &[PutLarge(X)];
 
 /// Pairs of verbs: name, setup, processes.
-type Pair = (&'static str, &'static [Verb], &'static [&'static [Verb]]);
+pub(crate) type Pair = (&'static str, &'static [Verb], &'static [&'static [Verb]]);
 
 pub(crate) const WRITERS: &[Pair] = &[
     ("put, put (new record)", &[Put(Y)], &[&[Put(X)], &[Put(X)]]),
@@ -360,6 +361,14 @@ impl Scenario {
     pub(crate) const fn transactional(self) -> Self {
         Self {
             transactional: true,
+            ..self
+        }
+    }
+
+    /// Days after the setup, so that what it left is old.
+    pub(crate) const fn days_later(self) -> Self {
+        Self {
+            later: DAYS,
             ..self
         }
     }

@@ -3,7 +3,6 @@
 //! The process that comes to a step decides, under the search's eyes, who goes on; if it is itself,
 //! no thread is switched.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -11,93 +10,20 @@ use std::time::Duration;
 
 use chartlock::storage::{Faulty, Landing, Moment, Verdict};
 
-use crate::footprint::{Access, Footprint, Roles};
+use crate::footprint::{Footprint, Roles};
 use crate::scenario::SETUP_STEPS;
-use crate::search::{Act, Figures, Search, Transition};
+use crate::search::{Act, Figures, Search};
+use crate::state::{Event, Faults, GRACE_AND_MORE, Pending, Process, Stalls, State};
 use crate::tap::Tap;
 
-/// Above the minute for which a cache may hold, and above the grace.
-const GRACE_AND_MORE: u64 = 601_000;
-
-/// What may go wrong, and how often in one execution.
+/// How an execution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Faults {
-    pub(crate) most: u32,
-    pub(crate) crash: bool,
-    pub(crate) unknown: bool,
-}
-
-/// For how long a process may stall.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stalls {
-    /// Whatever a process has begun ends within the grace.
-    WithinGrace,
-    /// Longer than any grace.
-    Endless,
-}
-
-/// What a process waits for.
-#[derive(Debug, Clone)]
-enum Pending {
-    /// To begin a verb.
-    Begin(Footprint),
-    /// To carry out a step.
-    Step(Footprint),
-    /// For a grace to pass.
-    Grace,
-}
-
-/// One step of a schedule, for whoever reads it.
-#[derive(Debug, Clone)]
-pub(crate) struct Event {
-    process: usize,
-    act: Act,
-    pending: Option<Pending>,
-    remark: &'static str,
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}  ", self.process)?;
-        match (&self.pending, self.act) {
-            (_, Act::Crash) => write!(f, "dies"),
-            (Some(Pending::Begin(_)), _) => write!(f, "begins"),
-            (Some(Pending::Grace), _) => write!(f, "grace passes"),
-            (Some(Pending::Step(footprint)), Act::Go) => write!(f, "{footprint}"),
-            (Some(Pending::Step(footprint)), act) => write!(f, "{act:?}: {footprint}"),
-            (None, act) => write!(f, "{act:?}"),
-        }?;
-        write!(f, "{}", self.remark)
-    }
-}
-
-#[derive(Default)]
-struct Process {
-    storage: Option<Arc<Faulty<Tap>>>,
-    armed: bool,
-    pending: Option<Pending>,
-    granted: Option<Act>,
-    ended: bool,
-    dead: bool,
-    /// Its last step changed something, so that dying now differs from dying before.
-    wrote: bool,
-    gives_way: bool,
-    late: VecDeque<Footprint>,
-}
-
-struct State {
-    search: Search,
-    faults: Faults,
-    stalls: Stalls,
-    processes: Vec<Process>,
-    running: usize,
-    faults_used: u32,
-    cut: bool,
-    over: bool,
-    last: Option<usize>,
-    roles: Roles,
-    events: Vec<Event>,
-    figures: Figures,
+pub(crate) enum Ended {
+    Whole,
+    /// What would have followed was seen in another order.
+    Cut,
+    /// By chance it was not what it was to be.
+    RunAgain,
 }
 
 /// The turns of one scenario, execution after execution.
@@ -126,6 +52,7 @@ impl Turns {
                 running: 0,
                 faults_used: 0,
                 cut: false,
+                again: false,
                 over: false,
                 last: None,
                 roles: Roles::default(),
@@ -139,8 +66,9 @@ impl Turns {
         }
     }
 
-    /// Prepares for another execution; `roles` are those of what stands in storage.
-    pub(crate) fn restart(&self, roles: Roles) {
+    /// Prepares for another execution, which begins so long after its setup; `roles` are those of what
+    /// stands in storage.
+    pub(crate) fn restart(&self, roles: Roles, later: Duration) {
         let mut state = self.lock();
         state.search.restart();
         state.running = state.processes.len();
@@ -148,18 +76,22 @@ impl Turns {
             *process = Process::default();
         }
         state.faults_used = 0;
-        (state.cut, state.over, state.last) = (false, false, None);
+        (state.cut, state.again, state.over, state.last) = (false, false, false, None);
         state.roles = roles;
         state.events.clear();
-        self.uptime.store(0, Ordering::SeqCst);
+        self.uptime
+            .store(later.as_millis() as u64, Ordering::SeqCst);
         self.step.store(SETUP_STEPS, Ordering::SeqCst);
     }
 
-    /// Waits until every process has ended. False when the execution was cut off.
-    pub(crate) fn wait(&self) -> bool {
+    /// Waits until every process has ended, and says how.
+    pub(crate) fn wait(&self) -> Ended {
         let mut state = self.lock();
         while !state.over {
             state = self.over.wait(state).unwrap();
+        }
+        if state.again {
+            return Ended::RunAgain;
         }
         if state.cut {
             state.figures.pruned += 1;
@@ -168,7 +100,7 @@ impl Turns {
             state.figures.faulty += u64::from(state.faults_used > 0);
         }
         state.figures.depth = state.figures.depth.max(state.events.len());
-        !state.cut
+        if state.cut { Ended::Cut } else { Ended::Whole }
     }
 
     /// Moves the search on to another schedule; false when all were seen.
@@ -232,7 +164,12 @@ impl Turns {
             if !standing.armed {
                 return Verdict::Proceed;
             }
-            state.roles.footprint(moment)
+            let footprint = state.roles.footprint(moment);
+            if state.roles.is_out_of_order() {
+                (state.cut, state.again) = (true, true);
+                return Verdict::Stop;
+            }
+            footprint
         };
         match self.turn(process, Pending::Step(footprint)) {
             Act::Crash => Verdict::Stop,
@@ -254,6 +191,11 @@ impl Turns {
         } else {
             self.uptime.fetch_add(GRACE_AND_MORE, Ordering::SeqCst);
         }
+    }
+
+    /// Waits until days have passed.
+    pub(crate) fn wait_days(&self, process: usize) {
+        self.turn(process, Pending::Days);
     }
 
     /// Lets others take a step first, if any can.
@@ -329,154 +271,5 @@ impl Turns {
             let _landed = storage.unwrap().land().unwrap();
             state = self.lock();
         }
-    }
-}
-
-impl State {
-    /// Sends home, one by one, those who wait: what would follow is covered.
-    fn dismiss(&mut self, wake: &[Condvar], over: &Condvar) {
-        let waiting = (self.processes.iter()).position(|process| process.pending.is_some());
-        match waiting {
-            Some(process) => {
-                self.processes[process].pending = None;
-                self.processes[process].granted = Some(Act::Crash);
-                self.running = 1;
-                wake[process].notify_one();
-            }
-            None => {
-                self.over = true;
-                over.notify_all();
-            }
-        }
-    }
-
-    fn enabled(&self) -> Vec<Transition> {
-        let mut enabled = Vec::new();
-        // Whoever ran goes on first: the cheapest schedule, and the one that people expect.
-        let last = self.last.into_iter();
-        let order = last
-            .clone()
-            .chain((0..self.processes.len()).filter(|process| Some(*process) != self.last));
-        for process in order {
-            self.enabled_of(process, &mut enabled);
-        }
-        let gives_way = |one: &Transition| self.processes[one.process].gives_way;
-        if (enabled.iter()).any(|one| one.act == Act::Go && !gives_way(one)) {
-            enabled.retain(|one| one.act == Act::Land || !gives_way(one));
-        }
-        let goes_on = enabled.iter().any(|one| {
-            Some(one.process) == self.last
-                && one.act == Act::Go
-                && matches!(self.processes[one.process].pending, Some(Pending::Step(_)))
-        });
-        for transition in &mut enabled {
-            transition.preempts =
-                goes_on && Some(transition.process) != self.last && transition.act != Act::Land;
-        }
-        enabled
-    }
-
-    fn enabled_of(&self, process: usize, enabled: &mut Vec<Transition>) {
-        let standing = &self.processes[process];
-        let mut add = |act, footprint| {
-            enabled.push(Transition {
-                process,
-                act,
-                footprint,
-                preempts: false,
-            });
-        };
-        if let Some(late) = standing.late.front() {
-            add(Act::Land, late.clone());
-        }
-        let faults = self.faults_used < self.faults.most;
-        match &standing.pending {
-            None => return,
-            Some(Pending::Begin(footprint)) => {
-                // Dying here is no different from having nothing left to do.
-                add(Act::Go, footprint.clone());
-                return;
-            }
-            Some(Pending::Grace) => {
-                if self.stalls == Stalls::Endless || self.may_pass(process) {
-                    add(Act::Go, Footprint::Everything);
-                }
-            }
-            Some(Pending::Step(footprint)) => {
-                add(Act::Go, footprint.clone());
-                if faults && self.faults.unknown && footprint.writes() {
-                    add(Act::Applied, footprint.clone());
-                    add(Act::Lost, Footprint::Nothing);
-                    add(Act::Later, Footprint::Nothing);
-                }
-            }
-        }
-        if faults && self.faults.crash && standing.wrote {
-            add(Act::Crash, Footprint::Nothing);
-        }
-    }
-
-    /// Whether a grace may pass for a process: nobody else is in the middle of anything.
-    fn may_pass(&self, sleeper: usize) -> bool {
-        (self.processes.iter().enumerate()).all(|(process, standing)| {
-            standing.late.is_empty()
-                && (process == sleeper
-                    || standing.ended
-                    || standing.dead
-                    || matches!(
-                        standing.pending,
-                        Some(Pending::Grace | Pending::Begin(_)) | None
-                    ))
-        })
-    }
-
-    /// Carries out the choice; false for a landing, which the caller sees to.
-    fn take(&mut self, transition: &Transition, uptime: &AtomicU64) -> bool {
-        let Transition {
-            process,
-            act,
-            footprint,
-            ..
-        } = transition;
-        for (other, standing) in self.processes.iter_mut().enumerate() {
-            if other != *process || *act == Act::Land {
-                standing.gives_way = false;
-            }
-        }
-        let pending = match act {
-            Act::Land => Some(Pending::Step(footprint.clone())),
-            _ => self.processes[*process].pending.clone(),
-        };
-        if let Some(Pending::Step(Footprint::Keys(keys))) = &pending {
-            let operations = keys.iter().map(Access::operation);
-            self.figures.operations.extend(operations);
-        }
-        self.events.push(Event {
-            process: *process,
-            act: *act,
-            pending,
-            remark: "",
-        });
-        self.faults_used += u32::from(act.is_fault());
-        let standing = &mut self.processes[*process];
-        if *act == Act::Land {
-            standing.late.pop_front();
-            return false;
-        }
-        standing.gives_way = false;
-        let pending = standing.pending.take();
-        standing.granted = Some(*act);
-        standing.wrote = footprint.writes() && matches!(act, Act::Go | Act::Applied);
-        match (act, pending) {
-            (Act::Crash, _) => standing.dead = true,
-            (Act::Later, Some(Pending::Step(footprint))) => standing.late.push_back(footprint),
-            (Act::Go, Some(Pending::Grace)) => {
-                uptime.fetch_add(GRACE_AND_MORE, Ordering::SeqCst);
-            }
-            _ => {}
-        }
-        self.running = 1;
-        self.last = Some(*process);
-        true
     }
 }

@@ -1,7 +1,9 @@
 //! What processes do, and what they were told.
 
 use chartlock::storage::Storage;
-use chartlock::{Actor, Document, Error, Expected, Purpose, RecordId, Session, Subject, Vault};
+use chartlock::{
+    Actor, Document, Error, Expected, GarbageReport, Purpose, RecordId, Session, Subject, Vault,
+};
 
 /// A record, by its patient and a number.
 pub(crate) type Record = (u8, u8);
@@ -26,6 +28,12 @@ pub(crate) enum Verb {
     RetireMaster,
     Erase(u8),
     Readmit(u8),
+    /// Collects garbage.
+    Sweep,
+    /// Likewise, by a clock that is days ahead: uploads under way look abandoned.
+    SweepAhead,
+    /// Lets days pass: uploads that began before are abandoned then.
+    Wait,
 }
 
 /// What a put, or several, were told: a version, or nothing to retract.
@@ -42,6 +50,7 @@ pub(crate) enum Answer {
     Listed(u8, Vec<String>),
     /// A rotation, and what it found in its way: blocking and orphaned.
     Renewed(u64, u64),
+    Swept(GarbageReport),
     Done,
     Failed(Error),
 }
@@ -147,6 +156,8 @@ impl Verb {
             Self::Readmit(patient) => {
                 (session.readmit_patient(&subject(patient))).map(|()| Answer::Done)
             }
+            Self::Sweep | Self::SweepAhead => vault.collect_garbage().map(Answer::Swept),
+            Self::Wait => Ok(Answer::Done),
         };
         answer.unwrap_or_else(Answer::Failed)
     }

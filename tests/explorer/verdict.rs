@@ -7,10 +7,10 @@ use std::time::Duration;
 use chartlock::storage::{MemoryStorage, Scan, Storage, Want};
 use chartlock::{Error, Vault};
 
-use crate::clock::LoneClock;
-use crate::model::{Attempt, Call, Fate, Model};
+use crate::clock::{DAYS, LoneClock};
+use crate::model::{Attempt, Call, Fate, Model, is_alarm};
+use crate::state::Stalls;
 use crate::tap::shared;
-use crate::turns::Stalls;
 use crate::verbs::{Answer, Record, Verb, id, name, open, session, subject};
 
 /// What is looked at, and how strictly.
@@ -49,6 +49,9 @@ impl Remains<'_> {
         self.census(vault, violations);
         self.exposed(violations);
         self.garbage(violations);
+        if self.sweep(violations) {
+            self.contents(vault, &records, violations);
+        }
         if !violations.is_empty() {
             return;
         }
@@ -160,6 +163,28 @@ impl Remains<'_> {
         }
     }
 
+    /// Long after, a sweep leaves nothing that no record names, and everything that one does. False
+    /// when there is nothing that it could look at.
+    fn sweep(&self, violations: &mut Vec<String>) -> bool {
+        if self.count(b"s") + self.count(b"w") == 0 {
+            return false;
+        }
+        let storage = crate::tap::Boxed(shared(self.memory, self.transactional));
+        let clock = Arc::new(LoneClock::after(self.uptime + DAYS));
+        let vault = open(storage, clock).unwrap();
+        match vault.collect_garbage() {
+            Ok(report) if !is_alarm(&report) => {}
+            other => violations.push(format!("the last sweep ends with {other:?}")),
+        }
+        let (intents, unnamed) = (self.count(b"w"), unnamed(self.memory));
+        if intents + unnamed > 0 {
+            violations.push(format!(
+                "the last sweep leaves {intents} intents and {unnamed} segments"
+            ));
+        }
+        true
+    }
+
     fn count(&self, prefix: &[u8]) -> usize {
         let scan = Scan {
             prefix,
@@ -206,6 +231,24 @@ impl Remains<'_> {
             violations.push(format!("{left} objects of erased charts are left for good"));
         }
     }
+}
+
+/// How many segments no record version names.
+fn unnamed(memory: &MemoryStorage) -> usize {
+    let scan = |want| Scan {
+        prefix: b"",
+        after: None,
+        limit: 1000,
+        want,
+    };
+    let entries = memory.scan(scan(Want::Head(112))).unwrap().entries;
+    let named: BTreeSet<_> = (entries.iter())
+        .filter(|entry| b"rh".contains(&entry.key[0]) && entry.value[2] == 2)
+        .map(|entry| [&entry.key[1..17], &entry.value[96..112]].concat())
+        .collect();
+    (entries.iter())
+        .filter(|entry| entry.key[0] == b's' && !named.contains(&entry.key[1..33]))
+        .count()
 }
 
 /// Commitments to the data keys of all versions that stand.
