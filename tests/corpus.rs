@@ -9,7 +9,7 @@
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-use fuzz::{archive, entry, header, intent, record, vault};
+use fuzz::{archive, entry, header, intent, record, seek, segment, vault};
 
 use std::fs;
 use std::path::Path;
@@ -59,4 +59,14 @@ fn intents() {
 #[test]
 fn vaults() {
     replay("vault", vault::run);
+}
+
+#[test]
+fn segments() {
+    replay("segment", segment::run);
+}
+
+#[test]
+fn seeks() {
+    replay("seek", seek::run);
 }
