@@ -141,6 +141,7 @@ fn work(vault: &Vault, thread: u64, mut random: Random) {
                 };
                 say(thread, &format!("begin {patient}"), begin, ok);
             }
+            33 => drop(say(thread, "collect", || vault.collect_garbage(), ok)),
             28 if known(&chart, &subject) => {
                 let verb = format!("erase {patient}");
                 say(thread, &verb, || chart.erase_patient(&subject), ok);

@@ -14,6 +14,8 @@ pub(crate) fn batch() -> &'static [&'static str] {
 pub(crate) fn content(seed: u64, name: &str) -> Vec<u8> {
     let mut random = Random(seed);
     let length = match name {
+        // More than is sent at a time, now and then.
+        "huge" if random.below(4) == 0 => (9 << 20) + random.below(2 << 20),
         "huge" => (1 << 20) + random.below(3 << 20),
         "large" => 65_537 + random.below(200_000),
         _ => random.below(3_000),

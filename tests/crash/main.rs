@@ -18,6 +18,8 @@ mod credential;
 mod model;
 #[path = "../common/scratch.rs"]
 mod scratch;
+#[cfg(feature = "internals")]
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -40,7 +42,7 @@ fn killed_at_any_moment() {
     let rounds: u64 = rounds.unwrap_or(20);
     let mut random = Random::new();
     let mut killed_within = BTreeMap::<String, u64>::new();
-    let mut acknowledged = 0;
+    let (mut acknowledged, mut freed) = (0, (0, 0));
     let mut scratch = None;
     let mut model = Model::default();
     for round in 0..rounds {
@@ -63,9 +65,14 @@ fn killed_at_any_moment() {
             let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
             *killed_within.entry(name).or_default() += 1;
         }
-        model.compare(&directory, &begun);
+        let [uploads, segments] = model.compare(&directory, &begun);
+        freed = (freed.0 + uploads, freed.1 + segments);
     }
     println!("{rounds} rounds, {acknowledged} verbs acknowledged, killed within {killed_within:?}");
+    println!(
+        "left behind and freed: {} uploads, {} segments",
+        freed.0, freed.1
+    );
     assert!(acknowledged > 0);
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 
 use chartlock::storage::FileStorage;
 use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
@@ -59,14 +60,18 @@ impl Model {
     }
 
     /// Compares what stands with what was acknowledged and with what may have happened besides;
-    /// takes that over.
-    pub(crate) fn compare(&mut self, directory: &Path, begun: &BTreeMap<String, String>) {
-        let storage = FileStorage::open(directory).unwrap();
-        let vault = match Vault::open(storage, &Fixed(1)) {
+    /// takes that over. Says how many uploads and segments were left behind.
+    pub(crate) fn compare(
+        &mut self,
+        directory: &Path,
+        begun: &BTreeMap<String, String>,
+    ) -> [u64; 2] {
+        let storage = Arc::new(FileStorage::open(directory).unwrap());
+        let vault = match Vault::open(Arc::clone(&storage), &Fixed(1)) {
             Ok(vault) => vault,
             Err(error) => {
                 assert_eq!((error, self.created), (Error::NoVault, false));
-                return;
+                return [0; 2];
             }
         };
         self.created = true;
@@ -104,6 +109,10 @@ impl Model {
             (census.unreadable_entries, census.unreadable_versions),
             (0, 0)
         );
+        #[cfg(feature = "internals")]
+        return crate::sweep::frees_the_rest(&storage);
+        #[cfg(not(feature = "internals"))]
+        [0; 2]
     }
 }
 

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use chartlock::internals::envelope::{CHUNK, Head, Kind, SEGMENT};
+use chartlock::internals::envelope::{CHUNK, Head, Kind, SEGMENT, padme};
 use chartlock::storage::{Faulty, Landing, Moment, StorageError, Verdict};
 use chartlock::{Error, Expected, RecordId, Vault};
 
@@ -110,6 +110,7 @@ impl<'a> Put<'a> {
         // Who is told of a failure has cleared up what surely counts for nothing.
         let cleared = matches!(verdict, Verdict::Fail(_)) && self.stage.storage.is_transactional();
         self.nothing_by_half(usize::from(!cleared));
+        self.collected(stands);
     }
 
     /// Whether the new version stands, whole, behind the old one, or only that one, whole.
@@ -143,6 +144,37 @@ impl<'a> Put<'a> {
         let named: BTreeSet<_> = named.collect();
         assert!(named.is_subset(&stored));
         assert!(stored.difference(&named).count() <= left);
+    }
+}
+
+impl Put<'_> {
+    /// Later, by the machine's own clock, what is left is freed: what remains is what a vault holds
+    /// in which nothing broke off.
+    fn collected(&self, stands: bool) {
+        let vault = self.stage.open();
+        let report = vault.collect_garbage().unwrap();
+        let left_alone = [
+            report.uploads_under_way,
+            report.charts_passed_over,
+            report.misnamed_streams,
+            report.unknown_charts,
+            report.unreadable_entries,
+        ];
+        assert_eq!(left_alone, [0; 5]);
+        self.nothing_by_half(0);
+        assert_eq!(self.stands_whole(), stands);
+        let versions = 1 + usize::from(self.old.is_some()) + usize::from(stands);
+        let put = session(&vault).put(&id(), b"goes on");
+        assert_eq!(put, Ok(versions as u64));
+        let lengths = self
+            .old
+            .iter()
+            .chain(stands.then_some(&self.new))
+            .map(Vec::len);
+        let large = lengths.filter(|length| *length > CHUNK);
+        let segments = large.map(|length| (padme(length as u64) as usize).div_ceil(SEGMENT));
+        let expected = [1, 1, 1, versions - 1, segments.sum(), 0];
+        assert_eq!(raw::counts(&self.stage.storage), expected);
     }
 }
 

@@ -1,0 +1,70 @@
+//! What a process that was killed left behind is freed, and nothing else.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chartlock::internals::clock::{Clock, SystemClock};
+use chartlock::storage::{FileStorage, Scan, Storage, Want};
+use chartlock::{Vault, VaultOptions};
+
+use crate::credential::Fixed;
+
+/// The byte that tells what a version holds, and what it is for content in segments.
+const KIND: (usize, u8) = (2, 2);
+/// Where such a version names its content.
+const STREAM: std::ops::Range<usize> = 96..112;
+
+/// A clock on which whatever was begun today was begun long ago.
+#[derive(Debug)]
+struct NextWeek(SystemClock);
+
+impl Clock for NextWeek {
+    fn now(&self) -> i64 {
+        self.0.now() + 8 * 24 * 60 * 60 * 1000
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.uptime()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration);
+    }
+}
+
+/// How many uploads and segments that were.
+pub(crate) fn frees_the_rest(storage: &Arc<FileStorage>) -> [u64; 2] {
+    let clock = Arc::new(NextWeek(SystemClock::new()));
+    let options = VaultOptions::new().clock(clock);
+    let vault: Vault = options.open(Arc::clone(storage), &Fixed(1)).unwrap();
+    let report = vault.collect_garbage().unwrap();
+    assert_eq!(
+        (report.charts_passed_over, report.unknown_charts),
+        (0, 0),
+        "nothing is in doubt"
+    );
+    let versions = [b"r", b"h"].map(|class| objects(storage, class, Want::Head(STREAM.end)));
+    let named = versions.iter().flatten().filter_map(|(key, value)| {
+        let chart = &key[1..17];
+        (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
+    });
+    let segments = objects(storage, b"s", Want::Keys);
+    let stored = segments.iter().map(|(key, _)| key[1..33].to_vec());
+    assert_eq!(stored.collect::<BTreeSet<_>>(), named.collect());
+    assert!(objects(storage, b"w", Want::Keys).is_empty());
+    [report.uploads, report.segments]
+}
+
+fn objects(storage: &FileStorage, class: &[u8], want: Want) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let scan = Scan {
+        prefix: class,
+        after: None,
+        limit: 100_000,
+        want,
+    };
+    let page = storage.scan(scan).unwrap();
+    assert!(!page.more);
+    let entries = page.entries.into_iter();
+    entries.map(|entry| (entry.key, entry.value)).collect()
+}
