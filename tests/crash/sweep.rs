@@ -49,9 +49,11 @@ pub(crate) fn frees_the_rest(storage: &Arc<FileStorage>) -> [u64; 2] {
         let chart = &key[1..17];
         (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
     });
-    let segments = objects(storage, b"s", Want::Keys);
-    let stored = segments.iter().map(|(key, _)| key[1..33].to_vec());
-    assert_eq!(stored.collect::<BTreeSet<_>>(), named.collect());
+    let named: BTreeSet<_> = named.collect();
+    // Of a patient whose erasure is not finished, records may name what is gone.
+    for (key, _) in objects(storage, b"s", Want::Keys) {
+        assert!(named.contains(&key[1..33]), "garbage is left");
+    }
     assert!(objects(storage, b"w", Want::Keys).is_empty());
     [report.uploads, report.segments]
 }
