@@ -113,6 +113,63 @@ fn against_the_bare_cipher(content: &[u8]) {
     );
 }
 
+/// What two threads can gain on this machine at all, and what opening gains below any storage.
+fn two_threads_without_storage(content: &[u8]) {
+    let bare = || {
+        let cipher = Aes256Gcm::new(&[7; 32].into());
+        let mut buffer = vec![0; CHUNK];
+        for _ in 0..LENGTH / CHUNK / 2 {
+            let sealed = buffer.as_mut_slice().into();
+            let nonce = Default::default();
+            cipher.encrypt_inout_detached(&nonce, b"", sealed).unwrap();
+        }
+    };
+    ratio(
+        "bare cipher 256 MiB, two threads / one",
+        PAIRS,
+        || time(|| side_by_side(&bare, &bare)),
+        || {
+            time(|| {
+                bare();
+                bare();
+            })
+        },
+    );
+    let key = StreamKey::random().unwrap();
+    let mut segments = Vec::new();
+    seal(&key, content, |sealed| segments.push(sealed.to_vec()));
+    let length = content.len() as u64;
+    let opener = StreamOpener::new(Suite::default(), &key, &CHART, &STREAM, length).unwrap();
+    let (first, second) = segments.split_at(segments.len() / 2);
+    let open = |from: u32, values: &[Vec<u8>]| {
+        let mut out = vec![0; SEGMENT];
+        for (value, index) in values.iter().zip(from..) {
+            let mut segment = opener.segment(index, value.clone()).unwrap();
+            segment.copy(&opener, 0, &mut out).unwrap();
+        }
+    };
+    let first = || open(0, first);
+    let second = || open(segments.len() as u32 / 2, second);
+    ratio(
+        "open 256 MiB without storage, two threads / one",
+        PAIRS,
+        || time(|| side_by_side(&first, &second)),
+        || {
+            time(|| {
+                first();
+                second();
+            })
+        },
+    );
+}
+
+fn side_by_side(one: &(impl Fn() + Sync), other: &(impl Fn() + Sync)) {
+    std::thread::scope(|scope| {
+        scope.spawn(one);
+        other();
+    });
+}
+
 fn vault(storage: impl Storage + 'static, threads: usize) -> Vault {
     VaultOptions::new()
         .threads(NonZeroUsize::new(threads).unwrap())
@@ -215,6 +272,7 @@ fn on_disk(content: &[u8]) {
 fn main() {
     let content: Vec<u8> = (0..LENGTH).map(|place| (place >> 3) as u8).collect();
     against_the_bare_cipher(&content);
+    two_threads_without_storage(&content);
     by_threads(&content);
     on_disk(&content);
 }
