@@ -1,0 +1,108 @@
+//! What stands, compared with what should.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use chartlock::{Actor, Error, Purpose, RecordReader, Vault, VaultOptions};
+
+use super::{History, NAMES, State, World, id, subject};
+
+impl World {
+    /// A failed first put may have left an entry without records.
+    pub(super) fn is_known(&self, who: usize) -> bool {
+        let mut subjects = self.session().subjects().unwrap();
+        self.states[who] != State::Unknown || subjects.any(|found| found.unwrap() == subject(who))
+    }
+
+    /// All versions of a record, as the vault gives them.
+    pub(super) fn stored(&self, who: usize, what: usize) -> History {
+        let id = id(who, what);
+        let session = self.session();
+        let history = session.history(&id).unwrap();
+        history
+            .iter()
+            .map(|info| {
+                let record = session.get_version(&id, info.version()).unwrap();
+                assert_eq!(record.is_none(), info.is_retraction());
+                record.map(|record| {
+                    assert_eq!(info.length(), Some(record.len() as u64));
+                    record.to_vec()
+                })
+            })
+            .collect()
+    }
+
+    pub(super) fn compare(&self, who: usize) {
+        for what in 0..NAMES.len() {
+            let id = id(who, what);
+            if self.states[who] == State::Erased {
+                assert_eq!(self.session().get(&id).err(), Some(Error::Erased));
+                assert_eq!(self.session().history(&id).err(), Some(Error::Erased));
+                continue;
+            }
+            let expected = self.versions(who, what);
+            assert_eq!(self.stored(who, what), expected);
+            let current = self.session().get(&id).unwrap();
+            let current = current.map(|record| record.to_vec());
+            assert_eq!(current, expected.last().cloned().flatten());
+            let reader = self.session().reader(&id).unwrap();
+            assert_eq!(reader.map(|reader| whole(reader).unwrap()), current);
+        }
+    }
+
+    pub(super) fn compare_all(&self) {
+        for (who, state) in self.states.iter().enumerate() {
+            self.compare(who);
+            if let State::Live(records) = state {
+                let expected = records.values().filter(|history| {
+                    let last = history.last();
+                    last.is_some_and(Option::is_some)
+                });
+                let listed = self.session().list(&subject(who)).unwrap();
+                let listed = listed.map(Result::unwrap).count();
+                assert_eq!(listed, expected.count());
+            }
+        }
+        self.vault().key_census().unwrap();
+    }
+
+    /// Somebody else, whom no fault strikes.
+    pub(super) fn witness(&self) -> Vault {
+        let last = self.credentials.last().unwrap();
+        let options = VaultOptions::new().clock(self.clock.clone());
+        options.open(Arc::clone(&self.disk), last).unwrap()
+    }
+
+    /// Readers of what stands of a subject, and what they should read.
+    pub(super) fn readers<'a>(
+        &self,
+        witness: &'a Vault,
+        who: usize,
+    ) -> Vec<(RecordReader<'a>, Vec<u8>)> {
+        let session = witness.session(Actor::new("witness").unwrap(), Purpose::Treatment);
+        let reader = |what| {
+            let content = self.versions(who, what).pop()??;
+            let reader = session.reader(&id(who, what)).unwrap().unwrap();
+            Some((reader, content))
+        };
+        (0..NAMES.len()).filter_map(reader).collect()
+    }
+}
+
+/// Whatever happened since: what stood when the reader was opened, or why not.
+pub(super) fn read_on((reader, expected): (RecordReader<'_>, Vec<u8>)) {
+    match whole(reader) {
+        Ok(content) => assert_eq!(content, expected),
+        Err(error) => {
+            let named = [Error::Erased, Error::Conflict, Error::RootKeyChanged];
+            assert!(named.contains(&error), "{error:?}");
+        }
+    }
+}
+
+fn whole(mut reader: RecordReader<'_>) -> Result<Vec<u8>, Error> {
+    let mut content = Vec::new();
+    let read = reader.read_to_end(&mut content);
+    read.map_err(|error| error.downcast::<Error>().unwrap())?;
+    Ok(content)
+}

@@ -1,0 +1,194 @@
+//! A whole vault against a model: operations one after the other, with faults, crashes and
+//! reopenings in between, over storage that is transactional or not.
+//!
+//! What was acknowledged must be there, byte for byte, in every version. What failed may have
+//! happened or not, and then stays so.
+
+mod faults;
+mod looks;
+mod verbs;
+mod writes;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use chartlock::keys::KeyFile;
+use chartlock::storage::{Faulty, MemoryStorage, PerOperation, Storage};
+use chartlock::{Actor, Purpose, RecordId, Session, Subject, Vault, VaultOptions};
+
+use self::faults::{Fault, Waiting, process};
+use self::looks::read_on;
+use super::fixed::suite;
+use super::input::Input;
+
+/// Operations of one run at most: beyond that, runs get slow and say nothing new.
+const OPERATIONS: usize = 48;
+/// Versions of one record at most, for the same reason.
+const VERSIONS: usize = 12;
+const SUBJECTS: [&str; 2] = ["MRN-1042", "é"];
+const NAMES: [&str; 2] = ["Observation/bp", "n"];
+
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let (Some(what), Some(seed)) = (input.next(), input.next()) else {
+        return;
+    };
+    let mut world = World::new(what, seed);
+    for _ in 0..OPERATIONS {
+        let Some(operation) = input.next() else {
+            break;
+        };
+        // Every other byte plans a fault, mostly none.
+        let plan = input.byte();
+        let times = if plan & 0x80 == 0 { 0 } else { input.byte() };
+        *world.fault.lock().unwrap() = Fault::planned(plan, times);
+        world.step(operation, input.byte());
+    }
+    world.reopen();
+    world.compare_all();
+}
+
+type Disk = Arc<dyn Storage>;
+
+/// Versions of one record, the first one first; `None` is a retraction.
+type History = Vec<Option<Vec<u8>>>;
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Unknown,
+    Live(BTreeMap<usize, History>),
+    Erased,
+}
+
+struct World {
+    disk: Disk,
+    clock: Arc<Waiting>,
+    fault: Arc<Mutex<Option<Fault>>>,
+    process: Arc<Faulty<Disk>>,
+    vault: Option<Vault>,
+    credentials: Vec<KeyFile>,
+    states: [State; SUBJECTS.len()],
+    seed: u8,
+}
+
+impl World {
+    fn new(what: u8, seed: u8) -> Self {
+        let disk: Disk = match what & 2 {
+            0 => Arc::new(MemoryStorage::new()),
+            _ => Arc::new(PerOperation::new(MemoryStorage::new())),
+        };
+        let clock = Arc::new(Waiting::default());
+        let fault = Arc::new(Mutex::new(None));
+        let process = process(&disk, &fault);
+        let credentials = vec![KeyFile::random().unwrap()];
+        let vault = VaultOptions::new()
+            .suite(suite(what))
+            .clock(clock.clone())
+            .create(Arc::clone(&process), &credentials[0])
+            .unwrap();
+        Self {
+            disk,
+            clock,
+            fault,
+            process,
+            vault: Some(vault),
+            credentials,
+            states: [State::Unknown, State::Unknown],
+            seed,
+        }
+    }
+
+    /// Nothing more goes wrong, and what was under way arrives.
+    fn calm(&mut self) {
+        *self.fault.lock().unwrap() = None;
+        while self.process.land().is_some() {}
+    }
+
+    /// Another process opens the vault, if this one is dead.
+    fn revive(&mut self) {
+        if self.is_dead() {
+            self.reopen();
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.process.read(&[b"v"]).is_err()
+    }
+
+    fn reopen(&mut self) {
+        self.calm();
+        self.vault = None;
+        self.process = process(&self.disk, &self.fault);
+        let last = self.credentials.last().unwrap();
+        let options = VaultOptions::new().clock(self.clock.clone());
+        let vault = options.open(Arc::clone(&self.process), last).unwrap();
+        self.vault = Some(vault);
+    }
+
+    fn vault(&self) -> &Vault {
+        self.vault.as_ref().unwrap()
+    }
+
+    fn session(&self) -> Session<'_> {
+        let actor = Actor::new("fuzz").unwrap();
+        self.vault().session(actor, Purpose::Treatment)
+    }
+
+    fn step(&mut self, operation: u8, argument: u8) {
+        let who = usize::from(argument & 1);
+        let witness = self.witness();
+        let readers = self.readers(&witness, who);
+        self.carry_out(operation, argument);
+        self.calm();
+        self.revive();
+        self.compare(who);
+        readers.into_iter().for_each(read_on);
+    }
+
+    fn carry_out(&mut self, operation: u8, argument: u8) {
+        let (who, what) = (usize::from(argument & 1), usize::from(argument >> 1 & 1));
+        match operation % 16 {
+            0..=3 => {
+                let content = self.content(argument);
+                self.put(who, what, Some(content));
+            }
+            4 => self.put(who, what, None),
+            5 => self.put_if(who, what, u64::from(argument >> 2 & 7)),
+            6 => self.put(
+                who,
+                what,
+                Some(vec![argument; 65_537 + usize::from(argument)]),
+            ),
+            7 => self.put_many(argument),
+            8 => self.rotate(|vault| vault.rotate_master_key().map(|_| ())),
+            9 => self.rotate(|vault| vault.rotate_patient_key(&subject(who)).map(|_| ())),
+            10 => self.rotate(|vault| vault.reencrypt_patient(&subject(who)).map(|_| ())),
+            11 => self.rotate(|vault| vault.reencrypt().map(|_| ())),
+            12 => self.erase(who),
+            13 => self.readmit(who),
+            14 => self.change_slots(argument),
+            _ if argument & 4 == 0 => self.reopen(),
+            _ => self.collect(),
+        }
+    }
+
+    fn content(&mut self, argument: u8) -> Vec<u8> {
+        self.seed = self.seed.wrapping_add(1);
+        vec![self.seed; usize::from(argument >> 2) * 33]
+    }
+
+    fn versions(&self, who: usize, what: usize) -> History {
+        match &self.states[who] {
+            State::Live(records) => records.get(&what).cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn subject(who: usize) -> Subject {
+    Subject::patient(SUBJECTS[who]).unwrap()
+}
+
+fn id(who: usize, what: usize) -> RecordId {
+    RecordId::new(subject(who), NAMES[what]).unwrap()
+}
