@@ -289,6 +289,7 @@ fn many_readers(stage: &Stage) {
             version += 1;
             assert_eq!(chart.put(&id, &content(version, LENGTH)), Ok(version));
             writer.reencrypt_patient(id.subject()).unwrap();
+            writer.collect_garbage().unwrap();
             if version == 3 {
                 writer.rotate_master_key().unwrap();
             }

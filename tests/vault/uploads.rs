@@ -23,6 +23,7 @@ everywhere!(
     undecided_while_nobody_can_tell,
     met_anywhere,
     met_anywhere_with_an_expectation,
+    erased_anywhere,
 );
 
 const VERDICTS: [Verdict; 6] = [
@@ -319,4 +320,36 @@ fn met_anywhere_with_an_expectation(stage: &Stage) {
     // In one step, or between the steps of a transaction that is none.
     assert!(lost[0] >= 6, "{lost:?}");
     assert_eq!(lost[1] > 0, !stage.storage.is_transactional(), "{lost:?}");
+}
+
+/// The patient is erased at any step of a large put, of a first version and of a next one: nothing is
+/// left, whatever was under way.
+fn erased_anywhere(stage: &Stage) {
+    let before = first_version(stage);
+    for record in [id(), record("MRN-1", "CT/2")] {
+        let (mut step, mut told, mut erased) = (0, 0, true);
+        while erased {
+            raw::reset(&stage.storage, &before);
+            let (other, happened) = (stage.open(), Arc::new(AtomicBool::new(false)));
+            let happens = Arc::clone(&happened);
+            let (vault, _) = open_with(stage, 2, move |now, _| {
+                if now == step + 1 {
+                    session(&other).erase_patient(id().subject()).unwrap();
+                    happens.store(true, Ordering::SeqCst);
+                }
+                Verdict::Proceed
+            });
+            let put = session(&vault).put_reader(&record, &content(2, SEGMENT + 1)[..]);
+            erased = happened.load(Ordering::SeqCst);
+            if erased {
+                // Where a transaction is none, its intent goes after all was confirmed.
+                let too_late = put.is_ok() && !stage.storage.is_transactional();
+                assert!(too_late || put == Err(Error::Erased), "{put:?} at {step}");
+                told += u64::from(put.is_err());
+                assert_eq!(raw::counts(&stage.storage), [1, 1, 0, 0, 0, 0]);
+            }
+            step += 1;
+        }
+        assert!(told >= 6, "{told} times");
+    }
 }
