@@ -1,6 +1,6 @@
 //! Clocks that do not go with the machine's: what a test shows must not depend on how fast that is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,6 +22,22 @@ impl Clock for Standing {
 
     fn uptime(&self) -> Duration {
         Duration::ZERO
+    }
+
+    fn sleep(&self, _: Duration) {}
+}
+
+/// A clock that goes when it is told to.
+#[derive(Debug, Default)]
+pub(crate) struct Wound(pub(crate) AtomicI64);
+
+impl Clock for Wound {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.now() as u64)
     }
 
     fn sleep(&self, _: Duration) {}

@@ -21,6 +21,7 @@ mod stage;
 mod clock;
 mod contention;
 mod erasure;
+mod garbage;
 mod headers;
 mod input;
 mod laziness;

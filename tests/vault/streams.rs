@@ -3,14 +3,14 @@
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use chartlock::internals::clock::Clock;
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 use chartlock::storage::{Scan, Want};
 use chartlock::{Error, Expected};
 
+use crate::clock::Wound;
 use crate::stage::{Stage, content, record, session};
 
 everywhere!(
@@ -157,22 +157,6 @@ fn failing_sources_leave_nothing(stage: &Stage) {
         assert!(chart.get(&id).unwrap().is_none());
         assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 0));
     }
-}
-
-/// Goes when it is told to.
-#[derive(Debug, Default)]
-struct Wound(AtomicI64);
-
-impl Clock for Wound {
-    fn now(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::from_millis(self.now() as u64)
-    }
-
-    fn sleep(&self, _: Duration) {}
 }
 
 /// A sweeper takes for abandoned what is older.

@@ -113,17 +113,15 @@ impl Vault {
             unsettled: 0,
             under_way: intents.under_way.len() as u64,
         };
-        if unnamed.is_empty() && intents.abandoned.is_empty() {
+        let nothing = |unnamed: &BTreeSet<_>| unnamed.is_empty() && intents.abandoned.is_empty();
+        if nothing(&unnamed) {
             return Ok(looked);
         }
+        // Where nothing is garbage, no version need be opened to tell.
         looked.unsettled = self.survey(held, chart, Survey::Names, collection, &mut |named| {
             unnamed.remove(&named.stream);
         })?;
-        if looked.unsettled > 0 {
-            return Ok(looked);
-        }
-        self.fence(chart, &intents.abandoned, collection)?;
-        if unnamed.is_empty() {
+        if looked.unsettled > 0 || nothing(&unnamed) {
             return Ok(looked);
         }
         let mut keys = Vec::new();
@@ -131,6 +129,21 @@ impl Vault {
             unnamed.remove(&named.stream);
             keys.extend(named.key);
         })?;
+        if looked.unsettled > 0 {
+            return Ok(looked);
+        }
+        self.fence(chart, &intents.abandoned, collection)?;
+        if intents
+            .abandoned
+            .iter()
+            .any(|stream| unnamed.contains(stream))
+        {
+            // A writer may have been a moment before the fence.
+            looked.unsettled =
+                self.survey(held, chart, Survey::Names, collection, &mut |named| {
+                    unnamed.remove(&named.stream);
+                })?;
+        }
         if looked.unsettled == 0 {
             self.free(chart, unnamed, &keys, collection)?;
         }

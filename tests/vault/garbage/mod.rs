@@ -1,0 +1,128 @@
+//! What the collector frees is exactly what is garbage, and its report says exactly that.
+
+mod damage;
+mod leftovers;
+mod live;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use chartlock::internals::envelope::{Head, Intent, Kind};
+use chartlock::storage::{Faulty, Moment, Operation, Verdict};
+use chartlock::{GarbageReport, Vault};
+
+use crate::clock::Wound;
+use crate::common::Fixed;
+use crate::raw::{self, Objects};
+use crate::stage::{Shared, Stage};
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+/// When all that is broken off here began.
+const THEN: i64 = 1_700_000_000_000;
+
+/// The age above which an intent counts as abandoned.
+fn limit(stage: &Stage) -> i64 {
+    if stage.storage.is_transactional() {
+        DAY
+    } else {
+        7 * DAY
+    }
+}
+
+/// Opens it at a time, as a process in which `hook` decides over every step.
+fn open_at(
+    stage: &Stage,
+    time: i64,
+    hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+) -> (Vault, Arc<Faulty<Shared>>) {
+    let faulty = Arc::new(Faulty::new(stage.shared(), hook));
+    let clock = Arc::new(Wound(AtomicI64::new(time)));
+    let options = stage.options().clock(clock);
+    let vault = options.open(Arc::clone(&faulty), &Fixed(1)).unwrap();
+    (vault, faulty)
+}
+
+fn at(stage: &Stage, time: i64) -> Vault {
+    open_at(stage, time, |_, _| Verdict::Proceed).0
+}
+
+/// What is garbage, by looking at all objects at once while nobody writes.
+#[derive(Debug, Default)]
+struct Garbage {
+    segments: BTreeSet<Vec<u8>>,
+    intents: BTreeSet<Vec<u8>>,
+    under_way: u64,
+}
+
+impl Garbage {
+    fn find(stage: &Stage, objects: &Objects, time: i64) -> Self {
+        let mut garbage = Self::default();
+        let mut kept = BTreeSet::new();
+        for (key, value) in objects {
+            match key[0] {
+                b'r' | b'h' if Head::parse(value).unwrap().kind == Kind::Segmented => {
+                    kept.insert([&key[1..17], &value[96..112]].concat());
+                }
+                b'w' if time - Intent::parse(value).unwrap().started_at > limit(stage) => {
+                    garbage.intents.insert(key.clone());
+                }
+                b'w' => {
+                    kept.insert(key[1..].to_vec());
+                    garbage.under_way += 1;
+                }
+                _ => {}
+            }
+        }
+        let segments = objects.keys().filter(|key| key[0] == b's');
+        garbage.segments = segments
+            .filter(|key| !kept.contains(&key[1..33]))
+            .cloned()
+            .collect();
+        garbage
+    }
+
+    fn is_empty(&self) -> bool {
+        self.segments.is_empty() && self.intents.is_empty()
+    }
+}
+
+/// Collects at a time, and holds the report and the storage to what is garbage then; twice.
+fn collects_exactly(stage: &Stage, time: i64) -> GarbageReport {
+    let mut objects = raw::objects(&stage.storage);
+    let garbage = Garbage::find(stage, &objects, time);
+    let vault = at(stage, time);
+    let report = vault.collect_garbage().unwrap();
+    assert_eq!(report.segments, garbage.segments.len() as u64);
+    assert_eq!(report.uploads, garbage.intents.len() as u64);
+    assert_eq!(report.uploads_under_way, garbage.under_way);
+    objects.retain(|key, _| !garbage.segments.contains(key) && !garbage.intents.contains(key));
+    assert!(raw::objects(&stage.storage) == objects);
+    let again = vault.collect_garbage().unwrap();
+    assert_eq!(without_removals(again), without_removals(report.clone()));
+    assert!(raw::objects(&stage.storage) == objects);
+    report
+}
+
+/// What is the same when it is called again.
+fn without_removals(mut report: GarbageReport) -> GarbageReport {
+    (report.segments, report.uploads, report.charts) = (0, 0, 0);
+    report
+}
+
+/// That a collection changes nothing now, and what it says.
+fn changes_nothing(stage: &Stage, time: i64) -> GarbageReport {
+    let before = raw::objects(&stage.storage);
+    let report = at(stage, time).collect_garbage().unwrap();
+    assert_eq!((report.segments, report.uploads), (0, 0));
+    assert!(raw::objects(&stage.storage) == before);
+    report
+}
+
+/// Lets a large put break off when all of its content is stored.
+fn before_the_record(_: u64, moment: &Moment<'_>) -> Verdict {
+    match moment {
+        Moment::Commit([Operation::Check { key, .. }, ..]) if key[0] == b'w' => Verdict::Stop,
+        _ => Verdict::Proceed,
+    }
+}
