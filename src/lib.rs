@@ -24,7 +24,8 @@
 //!
 //! # Where to look
 //!
-//! - [`Vault`]: create, open, rotate, count what hangs on each key, recover. It is `Send + Sync`.
+//! - [`Vault`]: create, open, rotate, count what hangs on each key, collect garbage, recover. It is
+//!   `Send + Sync`.
 //! - [`Session`]: who acts and why, with all verbs on records: put, get, list, history, remove, erase.
 //! - [`keys`]: what opens a vault: [`Passphrase`](keys::Passphrase), [`KeyFile`](keys::KeyFile), or a
 //!   [`Credential`](keys::Credential) of your own.
@@ -61,6 +62,7 @@
 //! - A byte is handed out only after the 64 KiB around it authenticated. Count, order and end are known
 //!   before the first one: content that was cut, extended, reordered or mixed is an error.
 //! - Memory and threads are bounded, whatever the record's size: [`VaultOptions::threads`].
+//! - What uploads left that a crash broke off is freed by [`Vault::collect_garbage`], not by itself.
 //! - What a reader does when the record is amended, re-encrypted or erased meanwhile stands at
 //!   [`RecordReader`]; what a writer leaves when it is not finished, at [`RecordWriter`].
 //!

@@ -15,6 +15,7 @@ mod garbage;
 mod header;
 mod layout;
 mod listing;
+mod object;
 mod opening;
 mod options;
 mod pages;

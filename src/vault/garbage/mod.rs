@@ -38,7 +38,9 @@ impl Vault {
     ///
     /// An upload under way is told from an abandoned one by its age: uploads that began less than 24
     /// hours ago are left alone, on storage that is not transactional less than 7 days ago. A writer
-    /// gives up after 24 hours.
+    /// gives up after 24 hours: that is enough unless it then stalls for days in the middle of a
+    /// commit, on storage where a commit has a middle. On transactional storage even a writer whose
+    /// clock is wrong loses no more than its upload, and is told so.
     ///
     /// Nothing is freed where it is not certain what is garbage: of charts that no readable patient
     /// entry knows, of charts in which a record version does not open or is missing, and of streams

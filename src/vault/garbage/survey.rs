@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Collection;
-use crate::crypto::{ChartId, DataKey, Place, RecordTag, StreamId, StreamKey, Suite};
-use crate::envelope::{self, Address, Content, HEAD, Head, Kind};
+use crate::crypto::{ChartId, Place, RecordTag, StreamId, StreamKey, Suite};
+use crate::envelope::{self, Address, Content, HEAD, Kind};
 use crate::error::{Error, Result};
 use crate::storage::{Entry, Page, Scan, Stored, Want};
 use crate::vault::entries::Held;
-use crate::vault::{Vault, layout, reading};
+use crate::vault::object::Object;
+use crate::vault::{Vault, layout};
 
 /// A head and the stream id behind it.
 const WITH_STREAM: usize = HEAD + 16;
@@ -38,15 +39,6 @@ struct Walk<'a> {
     found: &'a mut dyn FnMut(Named),
     /// Versions that do not open, or are missing.
     unsettled: u64,
-}
-
-/// A version, where it stands.
-struct Object {
-    key: Vec<u8>,
-    address: Address,
-    place: Place,
-    /// The version in the storage key of an earlier one.
-    version: Option<u64>,
 }
 
 /// How far the history of a record was met.
@@ -213,7 +205,7 @@ impl Vault {
         let keys: Vec<_> = segmented.iter().map(|object| &object.key[..]).collect();
         let values = self.store.storage.read(&keys)?;
         for (object, stored) in segmented.iter().zip(values) {
-            match object.open(walk.held, stored) {
+            match open_body(object, walk.held, stored) {
                 Ok(named) => (walk.found)(named),
                 Err(_) => walk.unsettled += 1,
             }
@@ -234,48 +226,17 @@ impl Walk<'_> {
     }
 }
 
-impl Object {
-    /// `None` when nothing that a writer puts at this place has such a key.
-    fn at(chart: &ChartId, place: Place, key: Vec<u8>) -> Option<Self> {
-        let (record, version) = layout::record_of(&key)?;
-        let fits = match place {
-            Place::Current => version.is_none(),
-            Place::Earlier => version.is_some(),
-        };
-        let address = Address {
-            chart: *chart,
-            record,
-        };
-        fits.then_some(Self {
-            key,
-            address,
-            place,
-            version,
-        })
-    }
-
-    /// The head, once its data key is known to belong to this record, version, place and kind.
-    fn open_head(&self, held: &Held, value: &[u8]) -> Result<(Head, DataKey)> {
-        let head = match self.version {
-            Some(version) => reading::earlier_head(value, version)?,
-            None => Head::parse(value)?,
-        };
-        let key = reading::unwrap(held, &head, self.place)?;
-        envelope::admit(&head, &self.address, &key)?;
-        Ok((head, key))
-    }
-
-    fn open(&self, held: &Held, stored: Option<Stored>) -> Result<Named> {
-        let value = stored.ok_or(Error::HistoryGap)?.value;
-        let (head, key) = self.open_head(held, &value)?;
-        match envelope::open(value, &head, &self.address, None, &key)?.content {
-            Content::Segmented { stream, key, .. } => Ok(Named {
-                stream,
-                key: Some((head.suite, key)),
-            }),
-            // A version is never sealed again as one of another kind.
-            Content::Inline(..) | Content::Retraction => Err(Error::NotAuthentic),
-        }
+/// The stream of a version, and its key.
+fn open_body(object: &Object, held: &Held, stored: Option<Stored>) -> Result<Named> {
+    let value = stored.ok_or(Error::HistoryGap)?.value;
+    let (head, key) = object.open_head(held, &value)?;
+    match envelope::open(value, &head, &object.address, None, &key)?.content {
+        Content::Segmented { stream, key, .. } => Ok(Named {
+            stream,
+            key: Some((head.suite, key)),
+        }),
+        // A version is never sealed again as one of another kind.
+        Content::Inline(..) | Content::Retraction => Err(Error::NotAuthentic),
     }
 }
 

@@ -1,12 +1,13 @@
 //! One pass over the record versions of a chart: each is checked, re-wrapped or sealed again.
 
 use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
-use crate::envelope::{self, Address, Body, Content, HEAD, Head};
+use crate::envelope::{self, Body, Content, HEAD, Head};
 use crate::error::{Error, Result};
 use crate::keys::wrap;
 use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Stored, Transaction, Want};
 use crate::vault::download::{Ahead, Download, Wanted};
 use crate::vault::entries::{Held, chart_id};
+use crate::vault::object::Object;
 use crate::vault::progress::Counter;
 use crate::vault::report::ReencryptionReport;
 use crate::vault::upload::Upload;
@@ -31,15 +32,6 @@ pub(super) struct Pass {
     pub(super) orphaned: u64,
     /// A version names a key that this pass's entry does not hold: another rotation is under way.
     pub(super) unknown: u64,
-}
-
-/// A version, where it stands.
-struct Object {
-    key: Vec<u8>,
-    address: Address,
-    place: Place,
-    /// The version in the storage key of an earlier one.
-    version: Option<u64>,
 }
 
 impl Vault {
@@ -77,19 +69,9 @@ impl Vault {
     ) -> Vec<Object> {
         let mut stale = Vec::new();
         for Entry { key, value, .. } in entries {
-            let Some((record, version)) = layout::record_of(&key) else {
+            let Some(object) = Object::at(chart, place, key) else {
                 pass.blocking += 1;
                 continue;
-            };
-            let address = Address {
-                chart: *chart,
-                record,
-            };
-            let object = Object {
-                key,
-                address,
-                place,
-                version,
             };
             match self.is_active(held, &object, &value) {
                 Ok(true) => {}
@@ -101,7 +83,7 @@ impl Vault {
     }
 
     fn is_active(&self, held: &Held, object: &Object, value: &[u8]) -> Result<bool> {
-        let (head, _) = open_head(held, object, value)?;
+        let (head, _) = object.open_head(held, value)?;
         Ok(head.key_number == held.chart()?.active_key().number)
     }
 
@@ -235,7 +217,7 @@ impl Vault {
 
     /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
     fn reencrypted(&self, held: &Held, object: &Object, stored: Stored) -> Result<Change> {
-        let (head, key) = open_head(held, object, &stored.value)?;
+        let (head, key) = object.open_head(held, &stored.value)?;
         if object.place == Place::Earlier
             && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
         {
@@ -353,20 +335,9 @@ struct Change {
     streams: Option<(Upload, StreamId)>,
 }
 
-/// The head of a version, once its data key is known to belong to this record, version and place.
-fn open_head(held: &Held, object: &Object, value: &[u8]) -> Result<(Head, DataKey)> {
-    let head = match object.version {
-        Some(version) => reading::earlier_head(value, version)?,
-        None => Head::parse(value)?,
-    };
-    let key = reading::unwrap(held, &head, object.place)?;
-    envelope::admit(&head, &object.address, &key)?;
-    Ok((head, key))
-}
-
 /// `[ put re-wrapped Unchanged ]`
 fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Change> {
-    let (head, key) = open_head(held, object, &stored.value)?;
+    let (head, key) = object.open_head(held, &stored.value)?;
     let active = held.chart()?.active_key();
     let number = active.number;
     let commitment = &head.commitment;
