@@ -93,6 +93,7 @@
     )
 )]
 
+mod codec;
 mod crypto;
 mod envelope;
 mod error;

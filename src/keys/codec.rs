@@ -1,132 +1,25 @@
-//! How keyring and patient entry become bytes and back. The one file that names `bincode`.
-//!
-//! Its rules are written out in format.md as ours. Types are encoded from and decoded into the memory
-//! where they live: no second set of structs, and a key's bytes go straight into their own place.
+//! How keyring and patient entry become bytes and back, field by field.
 
-use bincode::config::{Configuration, Fixint, Limit, LittleEndian, legacy};
-use bincode::de::read::Reader;
-use bincode::de::{Decode, Decoder};
-use bincode::enc::write::{SizeWriter, Writer};
-use bincode::enc::{Encode, Encoder};
-use bincode::error::{DecodeError, EncodeError};
 use zeroize::Zeroizing;
 
 use super::entry::{Chart, ChartState, EntryState, Hold, PatientEntry};
 use super::extensions::{Extension, Extensions};
 use super::keyring::Keyring;
 use super::ring::{KeyState, Numbered, Ring};
+use crate::codec::{
+    Body, Decode, Decoded, Decoder, Encode, Encoded, Encoder, Reader, Writer, fields, numbers,
+    refused,
+};
 use crate::crypto::{JournalKey, MasterKey, NameKey, PatientKey, PatientNameKey};
 use crate::error::{Error, Result};
 use crate::id::{Subject, SubjectKind};
-use crate::secret::Plaintext;
 
-/// The longest body, in bytes.
-pub(super) const BODY_MAX: usize = 1024 * 1024;
-/// The one schema.
-const SCHEMA: u16 = 1;
-/// What decoding may take in memory: what the fullest body needs, and no more on hostile counts.
-const MEMORY_MAX: usize = 8 * BODY_MAX;
-
-type Encoded = std::result::Result<(), EncodeError>;
-type Decoded<T> = std::result::Result<T, DecodeError>;
-
-/// Little-endian, integers of fixed width, u64 counts, u32 variant tags.
-const fn rules() -> Configuration<LittleEndian, Fixint, Limit<MEMORY_MAX>> {
-    legacy().with_limit::<MEMORY_MAX>()
-}
-
-/// A type that is sealed as a body of its own.
-pub(super) trait Body: Encode + Decode<()> {}
 impl Body for Keyring {}
 impl Body for PatientEntry {}
-
-/// `schema u16 ‖ body` between zero bytes to fill in, in one allocation that is never outgrown: a
-/// second one would leave keys behind in the first.
-///
-/// # Errors
-/// [`Error::TooLarge`] above 1 MiB.
-pub(super) fn encode(body: &impl Body, before: usize, after: usize) -> Result<Plaintext> {
-    let body = (SCHEMA, body);
-    let mut size = SizeWriter::default();
-    bincode::encode_into_writer(body, &mut size, rules()).map_err(|_| Error::TooLarge)?;
-    if size.bytes_written > BODY_MAX {
-        return Err(Error::TooLarge);
-    }
-    let mut out = Plaintext::new(vec![0; before + size.bytes_written + after]);
-    let place = (out.get_mut(before..)).ok_or(Error::TooLarge)?;
-    bincode::encode_into_slice(body, place, rules()).map_err(|_| Error::TooLarge)?;
-    Ok(out)
-}
-
-/// A body from what was sealed. Only for bytes that were authenticated.
-///
-/// # Errors
-/// [`Error::Malformed`] for what no writer produces, a left-over byte among it;
-/// [`Error::Unsupported`] for another schema or an unknown number that a reader must know.
-pub(super) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
-    let (schema, body) = bytes.split_first_chunk().ok_or(Error::Malformed)?;
-    if u16::from_le_bytes(*schema) != SCHEMA {
-        return Err(Error::Unsupported);
-    }
-    match bincode::decode_from_slice(body, rules()) {
-        Ok((value, read)) if read == body.len() => Ok(value),
-        Err(DecodeError::Other(UNSUPPORTED)) => Err(Error::Unsupported),
-        _ => Err(Error::Malformed),
-    }
-}
-
-const UNSUPPORTED: &str = "unsupported";
-
-/// `bincode` carries a text; [`decode`] turns it back.
-fn refused(error: Error) -> DecodeError {
-    DecodeError::Other(match error {
-        Error::Unsupported => UNSUPPORTED,
-        _ => "malformed",
-    })
-}
-
-/// A struct is its fields, one after the other, in the order given here.
-macro_rules! fields {
-    ($type:ident { $($field:ident)* }) => {
-        impl Encode for $type {
-            fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
-                $(self.$field.encode(encoder)?;)*
-                Ok(())
-            }
-        }
-
-        impl<C> Decode<C> for $type {
-            fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
-                Ok(Self { $($field: Decode::decode(decoder)?,)* })
-            }
-        }
-    };
-}
 
 fields! { Keyring { masters name_keys journal_keys extensions } }
 fields! { Chart { id name_key state created keys } }
 fields! { Hold { id since reason } }
-
-/// An enum without fields is its number, u32.
-macro_rules! numbers {
-    ($type:ident { $($number:literal $variant:ident)* }) => {
-        impl Encode for $type {
-            fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
-                let number: u32 = match self { $(Self::$variant => $number,)* };
-                number.encode(encoder)
-            }
-        }
-
-        impl<C> Decode<C> for $type {
-            fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
-                match u32::decode(decoder)? {
-                    $($number => Ok(Self::$variant),)*
-                    _ => Err(refused(Error::Unsupported)),
-                }
-            }
-        }
-    };
-}
 
 numbers! { KeyState { 0 Active 1 Inactive } }
 numbers! { ChartState { 0 Steady 1 Reencrypting } }

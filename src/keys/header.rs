@@ -5,11 +5,10 @@
 
 use std::fmt;
 
-use super::codec;
 use super::credential::Credential;
 use super::keyring::Keyring;
 use super::slot::{Slot, SlotInfo};
-use super::take::{take, take_slice};
+use crate::codec::{self, take, take_slice};
 use crate::crypto::{self, Commitment, Nonce, RootKey, Salt, Suite, TAG, VaultId, ring_key};
 use crate::error::{Error, Result};
 use crate::secret::plaintext;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::credential::{Credential, SlotContext};
 use super::hex;
-use super::take::take;
+use crate::codec::take;
 use crate::crypto::{self, SlotSecret};
 use crate::error::{Error, Result};
 

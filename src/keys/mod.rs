@@ -17,7 +17,6 @@ mod passphrase;
 pub(crate) mod ring;
 pub(crate) mod sealed_entry;
 mod slot;
-mod take;
 pub(crate) mod wrap;
 
 pub use crate::crypto::{Cost, SlotSecret};

@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::credential::{Credential, SlotContext};
-use super::take::take;
+use crate::codec::take;
 use crate::crypto::{self, Cost, Salt, SlotSecret};
 use crate::error::{Error, Result};
 

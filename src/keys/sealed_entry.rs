@@ -1,10 +1,9 @@
 //! A patient entry as it is stored: 88 bytes beside the body.
 
-use super::codec;
 use super::entry::PatientEntry;
 use super::keyring::Keyring;
 use super::ring::Numbered;
-use super::take::{take, take_slice};
+use crate::codec::{self, take, take_slice};
 use crate::crypto::{
     self, MasterKey, Nonce, PatientTag, Salt, Suite, TAG, VaultId, entry_key, patient_tag,
 };

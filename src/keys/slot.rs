@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::credential::{Credential, SlotContext};
-use super::take::{take, take_slice};
 use super::wrap::{Wrapped, open_key, seal_key};
+use crate::codec::{take, take_slice};
 use crate::crypto::{self, Commitment, RootKey, Salt, Suite, VaultId, slot_key};
 use crate::error::{Error, Result};
 

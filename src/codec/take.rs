@@ -3,14 +3,14 @@
 use crate::error::{Error, Result};
 
 /// The next `N` bytes, taken off `rest`.
-pub(super) fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N]> {
+pub(crate) fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N]> {
     let (bytes, after) = rest.split_first_chunk().ok_or(Error::Malformed)?;
     *rest = after;
     Ok(bytes)
 }
 
 /// The next `length` bytes, taken off `rest`; at most `max`.
-pub(super) fn take_slice<'a>(rest: &mut &'a [u8], length: usize, max: usize) -> Result<&'a [u8]> {
+pub(crate) fn take_slice<'a>(rest: &mut &'a [u8], length: usize, max: usize) -> Result<&'a [u8]> {
     if length > max {
         return Err(Error::Malformed);
     }
