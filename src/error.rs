@@ -121,6 +121,17 @@ pub enum Error {
     #[error("there is no retired key of this number; see the key census for the numbers")]
     NoSuchKey,
 
+    /// The access policy denied it.
+    #[error(
+        "the access policy denies this; ask who keeps the policy, or break the glass in an emergency"
+    )]
+    Denied,
+    /// The journal could not be written, so nothing was released.
+    #[error(
+        "the audit journal could not be written, so nothing was released ({0}); free space or repair the storage, or begin a journal emergency"
+    )]
+    Journal(StorageError),
+
     /// There is no slot of this number.
     #[error("the vault has no slot of this number; list the slots")]
     NoSuchSlot,

@@ -98,6 +98,7 @@ mod crypto;
 mod envelope;
 mod error;
 mod id;
+mod journal;
 pub mod keys;
 mod secret;
 pub mod storage;
@@ -106,6 +107,7 @@ mod vault;
 pub use crypto::Suite;
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
+pub use journal::{Operation, Outcome};
 #[cfg(feature = "file")]
 pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
@@ -126,6 +128,10 @@ pub mod internals {
     /// Record values and content streams.
     pub mod envelope {
         pub use crate::envelope::*;
+    }
+    /// Pages and chains of the journal.
+    pub mod journal {
+        pub use crate::journal::*;
     }
     /// The vault's clock.
     pub mod clock {

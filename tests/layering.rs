@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers below it that it may name.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),
@@ -26,9 +26,13 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("keys", &["error", "id", "secret", "crypto", "codec"]),
     ("storage", &["error", "crypto"]),
     (
+        "journal",
+        &["error", "id", "secret", "crypto", "codec", "storage"],
+    ),
+    (
         "vault",
         &[
-            "error", "id", "secret", "crypto", "envelope", "keys", "storage",
+            "error", "id", "secret", "crypto", "envelope", "keys", "storage", "journal",
         ],
     ),
 ];

@@ -28,6 +28,10 @@ pub type ChartId = [u8; 16];
 pub type RecordTag = [u8; 16];
 /// The random id of one content stream.
 pub type StreamId = [u8; 16];
+/// The tag of a subject under a journal key: kind and identifier, in the journal.
+pub type SubjectTag = [u8; 16];
+/// The tag of a record's name under a journal key, in the journal.
+pub type NameTag = [u8; 16];
 
 /// Output lengths are 32 and 64, far below HKDF's bound of 255 blocks.
 fn x(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
@@ -245,4 +249,52 @@ pub fn entry_key(
         master.expose(),
         &[b"cl1/pent", salt, vault, patient, head],
     )
+}
+
+/// page key ‖ commitment = X(journal key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖ sequence u64 ‖ the
+/// page's bytes 0..8, 64)
+///
+/// # Errors
+/// None in practice.
+pub fn page_key(
+    suite: Suite,
+    key: &JournalKey,
+    salt: &Salt,
+    vault: &VaultId,
+    (writer, sequence): (&[u8; 16], u64),
+    head: &[u8; 8],
+) -> Result<(SealingKey, Commitment)> {
+    key_and_commitment(
+        suite,
+        key.expose(),
+        &[
+            b"cl1/jrnl",
+            salt,
+            vault,
+            writer,
+            &sequence.to_le_bytes(),
+            head,
+        ],
+    )
+}
+
+/// jsub = X(journal key, "cl1/jsub" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\]
+///
+/// # Errors
+/// None in practice.
+pub fn subject_tag(key: &JournalKey, kind: SubjectKind, identifier: &str) -> Result<SubjectTag> {
+    let length = (identifier.len() as u64).to_le_bytes();
+    tag16(
+        key.expose(),
+        &[b"cl1/jsub", &[kind.code()], &length, identifier.as_bytes()],
+    )
+}
+
+/// jnam = X(journal key, "cl1/jnam" ‖ length u64 ‖ record name, 32)\[..16\]
+///
+/// # Errors
+/// None in practice.
+pub fn name_tag(key: &JournalKey, name: &str) -> Result<NameTag> {
+    let length = (name.len() as u64).to_le_bytes();
+    tag16(key.expose(), &[b"cl1/jnam", &length, name.as_bytes()])
 }

@@ -1,0 +1,177 @@
+//! How a page's body becomes bytes and back, field by field.
+
+use std::collections::HashMap;
+
+use super::entry::{Context, RecordRef, SubjectRef, Target};
+use super::operation::{Operation, Outcome};
+use super::page::{Entry, Page, PageId, Seen, Stage};
+use crate::codec::{
+    Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
+};
+use crate::error::Error;
+
+impl Body for Page {}
+
+fields! { Context { actor purpose request organisation broke_glass } }
+fields! { SubjectRef { chart tag } }
+fields! { RecordRef { tag name } }
+fields! { PageId { writer sequence } }
+fields! { Seen { page digest } }
+numbers! { Stage { 0 Done 1 Announced } }
+
+/// A number of one byte.
+macro_rules! codes {
+    ($($type:ident)*) => {$(
+        impl Encode for $type {
+            fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+                self.code().encode(encoder)
+            }
+        }
+
+        impl<C> Decode<C> for $type {
+            fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+                Self::from_code(u8::decode(decoder)?).map_err(refused)
+            }
+        }
+    )*};
+}
+
+codes! { Operation Outcome }
+
+impl Encode for Page {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
+        self.previous.encode(encoder)?;
+        self.began.encode(encoder)?;
+        self.seen.encode(encoder)?;
+        self.contexts.encode(encoder)?;
+        self.subjects.encode(encoder)?;
+        let subjects: HashMap<_, _> = self.subjects.iter().zip(0_u16..).collect();
+        (self.entries.len() as u64).encode(encoder)?;
+        for entry in &self.entries {
+            let subject = entry.target.subject();
+            let subject = subject.and_then(|subject| subjects.get(subject).copied());
+            encode_entry(entry, subject.unwrap_or_default(), encoder)?;
+        }
+        self.extensions.encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Page {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
+        let previous = Decode::decode(decoder)?;
+        let began = Decode::decode(decoder)?;
+        let seen = Decode::decode(decoder)?;
+        let contexts: Vec<Context> = Decode::decode(decoder)?;
+        let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
+        let count = u64::decode(decoder)?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            decoder.claim_container_read::<Entry>(1)?;
+            let entry = decode_entry(decoder, &subjects)?;
+            if usize::from(entry.context) >= contexts.len() {
+                return Err(refused(Error::Malformed));
+            }
+            entries.push(entry);
+        }
+        Ok(Self {
+            previous,
+            began,
+            seen,
+            contexts,
+            subjects,
+            entries,
+            extensions: extensions(Decode::decode(decoder)?)?,
+        })
+    }
+}
+
+/// Pages are never sealed again, so what a later release added is only looked at.
+fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, DecodeError> {
+    if !stored.is_sorted_by(|(left, _), (right, _)| left < right) {
+        return Err(refused(Error::Malformed));
+    }
+    match stored.last() {
+        Some((0x8000.., _)) => Err(refused(Error::Unsupported)),
+        _ => Ok(stored),
+    }
+}
+
+/// A subject is its place in the page's table.
+fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Encoded {
+    entry.after.encode(encoder)?;
+    entry.context.encode(encoder)?;
+    entry.operation.encode(encoder)?;
+    entry.outcome.encode(encoder)?;
+    entry.stage.encode(encoder)?;
+    match &entry.target {
+        Target::Vault => 0_u32.encode(encoder)?,
+        Target::Header { generation, digest } => (1_u32, generation, digest).encode(encoder)?,
+        Target::Subject(_) => (2_u32, subject).encode(encoder)?,
+        Target::Entry {
+            sequence, digest, ..
+        } => (3_u32, subject, sequence, digest).encode(encoder)?,
+        Target::Record {
+            record, version, ..
+        } => (4_u32, subject, record, version).encode(encoder)?,
+        Target::Version {
+            record,
+            version,
+            digest,
+            ..
+        } => (5_u32, subject, (record, version, digest)).encode(encoder)?,
+        Target::Settled(page, index) => (6_u32, page, index).encode(encoder)?,
+    }
+    entry.note.encode(encoder)
+}
+
+fn decode_entry<C, D: Decoder<Context = C>>(
+    decoder: &mut D,
+    subjects: &[SubjectRef],
+) -> Decoded<Entry> {
+    Ok(Entry {
+        after: Decode::decode(decoder)?,
+        context: Decode::decode(decoder)?,
+        operation: Decode::decode(decoder)?,
+        outcome: Decode::decode(decoder)?,
+        stage: Decode::decode(decoder)?,
+        target: decode_target(decoder, subjects)?,
+        note: Decode::decode(decoder)?,
+    })
+}
+
+fn decode_target<C, D: Decoder<Context = C>>(
+    decoder: &mut D,
+    subjects: &[SubjectRef],
+) -> Decoded<Target> {
+    let subject = |decoder: &mut D| {
+        let place = u16::decode(decoder)?;
+        let subject = subjects.get(usize::from(place)).copied();
+        subject.ok_or(refused(Error::Malformed))
+    };
+    Ok(match u32::decode(decoder)? {
+        0 => Target::Vault,
+        1 => Target::Header {
+            generation: Decode::decode(decoder)?,
+            digest: Decode::decode(decoder)?,
+        },
+        2 => Target::Subject(subject(decoder)?),
+        3 => Target::Entry {
+            subject: subject(decoder)?,
+            sequence: Decode::decode(decoder)?,
+            digest: Decode::decode(decoder)?,
+        },
+        4 => Target::Record {
+            subject: subject(decoder)?,
+            record: Decode::decode(decoder)?,
+            version: Decode::decode(decoder)?,
+        },
+        5 => Target::Version {
+            subject: subject(decoder)?,
+            record: Decode::decode(decoder)?,
+            version: Decode::decode(decoder)?,
+            digest: Decode::decode(decoder)?,
+        },
+        6 => Target::Settled(Decode::decode(decoder)?, Decode::decode(decoder)?),
+        _ => return Err(refused(Error::Unsupported)),
+    })
+}

@@ -1,0 +1,25 @@
+//! Who did what, when and why: sealed pages, chained, one chain for each writer.
+//!
+//! Promises: what an operation is to leave becomes durable with its change, or before anything is
+//! released; a page opens only in its place, in its chain; nothing in it names anybody in clear.
+//! May not know: masters, patient keys, record content, or what the operations do.
+
+mod chain;
+mod codec;
+mod entry;
+mod merge;
+mod operation;
+mod page;
+mod place;
+mod tips;
+mod walk;
+mod writer;
+
+pub use chain::Sealer;
+pub use entry::{Act, Context, Draft, RecordRef, SubjectRef, Target};
+pub use operation::{Operation, Outcome};
+pub use page::{Entry, Page, PageHead, PageId, Seen, Stage};
+pub use place::{PAGES, WriterId, chain, page_of};
+pub use tips::{digest_of, recent, writers};
+pub use walk::{Cursor, Keys, PageFault};
+pub use writer::{Change, Moment, Writer};
