@@ -1,0 +1,123 @@
+//! How slots come and go. Changes take effect in storage with the value that is sealed next.
+
+use super::{Header, SLOTS_MAX};
+use crate::crypto::{self, RootKey, ring_key};
+use crate::error::{Error, Result};
+use crate::keys::credential::Credential;
+use crate::keys::slot::Slot;
+
+impl Header {
+    /// Adds a slot for `credential`; returns its id.
+    ///
+    /// # Errors
+    /// [`Error::TooManySlots`] beyond 16; those of [`Credential::enrol`]; [`Error::Randomness`].
+    pub fn add_slot(&mut self, root: &RootKey, credential: &dyn Credential) -> Result<u16> {
+        if self.frame.slots.len() >= SLOTS_MAX {
+            return Err(Error::TooManySlots);
+        }
+        let slot = self.frame.enrol(root, credential)?;
+        let id = slot.id;
+        self.frame.slots.push(slot);
+        Ok(id)
+    }
+
+    /// Removes a slot.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`]; [`Error::LastSlot`].
+    pub fn remove_slot(&mut self, id: u16) -> Result<()> {
+        let place = self.frame.place(id)?;
+        if self.frame.slots.len() == 1 {
+            return Err(Error::LastSlot);
+        }
+        self.frame.slots.remove(place);
+        Ok(())
+    }
+
+    /// Gives a slot to `credential`, in the same place and under the same id.
+    ///
+    /// The id may stay because it need not tell the two apart: the slot key also binds a wrap salt
+    /// that is drawn anew. The former credential still opens earlier copies of the header.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`]; those of [`Credential::enrol`]; [`Error::Randomness`].
+    pub fn replace_slot(
+        &mut self,
+        root: &RootKey,
+        id: u16,
+        credential: &dyn Credential,
+    ) -> Result<()> {
+        let place = self.frame.place(id)?;
+        let replacement = Slot::enrol(self.frame.vault(), id, credential, root)?;
+        if let Some(slot) = self.frame.slots.get_mut(place) {
+            *slot = replacement;
+        }
+        Ok(())
+    }
+
+    /// Draws a new root key, enrols the slots that a credential of `keep` opens anew in their places,
+    /// and leaves out those named in `drop`, whoever opens them. Returns the new root key.
+    ///
+    /// Must be called on a header as it was parsed: a slot counts as opened only if its root key
+    /// gives the keyring's commitment.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSlot`] for an unknown id in `drop`, [`Error::LastSlot`] when it names all.
+    /// For a slot that none of `keep` opens the first error of a credential that was asked about it,
+    /// else [`Error::SlotsWouldBeLost`]. [`Error::WrongKey`] when one of `keep` opens nothing that
+    /// stays: its owner would think it kept. Those of [`Credential::enrol`]; [`Error::Randomness`].
+    pub fn rotate_root(&mut self, keep: &[&dyn Credential], drop: &[u16]) -> Result<RootKey> {
+        for id in drop {
+            self.frame.place(*id)?;
+        }
+        let stays = |slot: &&Slot| !drop.contains(&slot.id);
+        let root = RootKey::random()?;
+        let mut kept = vec![false; keep.len()];
+        let mut slots = Vec::new();
+        for slot in self.frame.slots.iter().filter(stays) {
+            let opening = self.opening(slot, keep)?;
+            for (kept, opens) in kept.iter_mut().zip(&opening) {
+                *kept |= opens;
+            }
+            let (credential, _) = (keep.iter().zip(opening))
+                .find(|(_, opens)| *opens)
+                .ok_or(Error::SlotsWouldBeLost)?;
+            let vault = self.frame.vault();
+            slots.push(Slot::enrol(vault, slot.id, *credential, &root)?);
+        }
+        if slots.is_empty() {
+            return Err(Error::LastSlot);
+        }
+        if kept.contains(&false) {
+            return Err(Error::WrongKey);
+        }
+        self.frame.slots = slots;
+        Ok(root)
+    }
+
+    /// Which of `credentials` open `slot`; an error only if none does.
+    fn opening(&self, slot: &Slot, credentials: &[&dyn Credential]) -> Result<Vec<bool>> {
+        let mut failed = None;
+        let mut opening = Vec::with_capacity(credentials.len());
+        for credential in credentials {
+            let opens = match slot.open(self.frame.vault(), *credential) {
+                Ok(Some(root)) => self.is_sealed_by(&root)?,
+                Ok(None) => false,
+                Err(error) => {
+                    failed = failed.or(Some(error));
+                    false
+                }
+            };
+            opening.push(opens);
+        }
+        match failed {
+            Some(error) if !opening.contains(&true) => Err(error),
+            _ => Ok(opening),
+        }
+    }
+
+    fn is_sealed_by(&self, root: &RootKey) -> Result<bool> {
+        let (_, derived) = ring_key(self.suite(), root, &self.ring.salt, &self.frame.encode())?;
+        Ok(crypto::equal(&derived, &self.ring.commitment))
+    }
+}
