@@ -135,8 +135,10 @@ pub enum Error {
     /// There is no slot of this number.
     #[error("the vault has no slot of this number; list the slots")]
     NoSuchSlot,
-    /// The last slot cannot be removed.
-    #[error("this is the last slot: without it the vault could never be opened; add another first")]
+    /// The last slot that opens the vault cannot be removed.
+    #[error(
+        "this is the last slot that opens the vault: without it nobody could ever again; add another first"
+    )]
     LastSlot,
     /// The header holds 16 slots already.
     #[error("the vault holds 16 slots, the most it can; remove one first")]

@@ -26,6 +26,7 @@ fn raw(value: &[u8]) {
     // Nobody knows the root key, so nothing opens; two slots may share a kind.
     for slot in header.slots() {
         header.unlock(&Fixed(slot.kind)).unwrap_err();
+        header.unlock_journal(&Fixed(slot.kind)).unwrap_err();
     }
     let opened = header.open_keyring(&root());
     assert_eq!(opened.unwrap_err(), Error::RootKeyChanged);

@@ -51,7 +51,8 @@ use crate::error::Error;
 /// ```
 pub trait Credential: Debug + Send + Sync {
     /// Which slots are its own: 1 passphrase, 2 key file. 0x7000 to 0x7fff are free for apps, all
-    /// others are kept for this crate.
+    /// others are kept for this crate; a credential of a kind from 0x8000 on is
+    /// [`Error::CredentialUnavailable`].
     fn kind(&self) -> u16;
 
     /// Makes the parameters and the secret of a new slot; the parameters have at most 3,984 bytes.
@@ -103,7 +104,7 @@ impl SlotContext {
         &self.vault
     }
 
-    /// The slot's kind.
+    /// The credential's kind, the same whether the slot opens the vault or the journal alone.
     pub fn kind(&self) -> u16 {
         self.kind
     }

@@ -1,17 +1,21 @@
-//! One slot of a header: the root key under one credential's secret.
+//! One slot of a header: the root key, or for auditors a journal key, under one credential's secret.
 
 use std::fmt;
 
 use super::credential::{Credential, SlotContext};
 use super::wrap::{Wrapped, open_key, seal_key};
 use crate::codec::{take, take_slice};
-use crate::crypto::{self, Commitment, RootKey, Salt, Suite, VaultId, slot_key};
+use crate::crypto::{
+    self, Commitment, JournalKey, RootKey, Salt, SealingKey, Suite, VaultId, slot_key,
+};
 use crate::error::{Error, Result};
 
 /// The longest slot body, in bytes.
 const BODY_MAX: usize = 4096;
-/// What follows the parameters: wrap salt 32, commitment 32, wrapped root key 48.
+/// What follows the parameters: wrap salt 32, commitment 32, wrapped key 48.
 const TAIL: usize = 112;
+/// Set in the kind of a slot that opens the journal alone; the other bits are its credential's kind.
+const JOURNAL_ONLY: u16 = 0x8000;
 
 /// A slot as the header lists it.
 ///
@@ -27,12 +31,38 @@ pub struct SlotInfo {
     pub id: u16,
     /// Whose it is: 1 passphrase, 2 key file, others as their credentials say.
     pub kind: u16,
+    /// Whether it is an auditor's: it opens the journal and no record.
+    pub journal_only: bool,
+}
+
+/// The key that a slot holds. Which of the two is bound in the slot key, through the kind: neither
+/// passes for the other.
+#[derive(Clone, Copy)]
+pub(super) enum Held<'a> {
+    Root(&'a RootKey),
+    Journal(&'a JournalKey),
+}
+
+impl Held<'_> {
+    fn mark(self) -> u16 {
+        match self {
+            Self::Root(_) => 0,
+            Self::Journal(_) => JOURNAL_ONLY,
+        }
+    }
+
+    fn expose(&self) -> &[u8; 32] {
+        match self {
+            Self::Root(key) => key.expose(),
+            Self::Journal(key) => key.expose(),
+        }
+    }
 }
 
 /// A slot, parsed but not authenticated: the keyring's commitment covers it.
 #[derive(Clone)]
 pub(super) struct Slot {
-    pub(super) kind: u16,
+    kind: u16,
     pub(super) id: u16,
     parameters: Vec<u8>,
     salt: Salt,
@@ -47,40 +77,68 @@ impl Slot {
         vault: (&VaultId, Suite),
         id: u16,
         credential: &dyn Credential,
-        root: &RootKey,
+        held: Held<'_>,
     ) -> Result<Self> {
         let (vault, suite) = vault;
-        let kind = credential.kind();
-        let context = SlotContext::new(*vault, kind, id, suite);
+        let own = own_kind(credential)?;
+        let context = SlotContext::new(*vault, own, id, suite);
         let (parameters, secret) = credential.enrol(&context)?;
         if parameters.len() > BODY_MAX - TAIL {
             return Err(Error::CredentialUnavailable);
         }
+        let kind = own | held.mark();
         let salt = crypto::fresh()?;
         let (sealing, commitment) =
             slot_key(suite, &secret, vault, (kind, id), &salt, &parameters)?;
         Ok(Self {
             kind,
             id,
-            wrapped: seal_key(&sealing, root.expose())?,
+            wrapped: seal_key(&sealing, held.expose())?,
             parameters,
             salt,
             commitment,
         })
     }
 
-    /// The root key, if this is a slot of `credential` and intact. It may still be a root key of
-    /// earlier: whoever asks compares the keyring's commitment.
+    /// The root key, if this is a slot of `credential` that opens the vault, and intact. It may still
+    /// be a root key of earlier: whoever asks compares the keyring's commitment.
     pub(super) fn open(
         &self,
         vault: (&VaultId, Suite),
         credential: &dyn Credential,
     ) -> Result<Option<RootKey>> {
-        if self.kind != credential.kind() {
+        let sealing = self.opening(vault, credential, 0)?;
+        Ok(
+            sealing
+                .and_then(|key| RootKey::try_with(|out| open_key(&key, &self.wrapped, out)).ok()),
+        )
+    }
+
+    /// The journal key, if this is a slot of `credential` for auditors, and intact. It may still be a
+    /// journal key of earlier.
+    pub(super) fn open_journal(
+        &self,
+        vault: (&VaultId, Suite),
+        credential: &dyn Credential,
+    ) -> Result<Option<JournalKey>> {
+        let sealing = self.opening(vault, credential, JOURNAL_ONLY)?;
+        Ok(sealing
+            .and_then(|key| JournalKey::try_with(|out| open_key(&key, &self.wrapped, out)).ok()))
+    }
+
+    /// The slot key, if this is a slot of `credential` with this mark and the commitment is equal.
+    fn opening(
+        &self,
+        vault: (&VaultId, Suite),
+        credential: &dyn Credential,
+        mark: u16,
+    ) -> Result<Option<SealingKey>> {
+        let own = own_kind(credential)?;
+        if self.kind != own | mark {
             return Ok(None);
         }
         let (vault, suite) = vault;
-        let context = SlotContext::new(*vault, self.kind, self.id, suite);
+        let context = SlotContext::new(*vault, own, self.id, suite);
         let Some(secret) = credential.secret(&self.parameters, &context)? else {
             return Ok(None);
         };
@@ -92,10 +150,12 @@ impl Slot {
             &self.salt,
             &self.parameters,
         )?;
-        if !crypto::equal(&commitment, &self.commitment) {
-            return Ok(None);
-        }
-        Ok(RootKey::try_with(|out| open_key(&sealing, &self.wrapped, out)).ok())
+        Ok(crypto::equal(&commitment, &self.commitment).then_some(sealing))
+    }
+
+    /// Whether it is an auditor's.
+    pub(super) fn is_journal_only(&self) -> bool {
+        self.kind & JOURNAL_ONLY != 0
     }
 
     /// The next slot, taken off `rest`.
@@ -130,9 +190,18 @@ impl Slot {
     pub(super) fn info(&self) -> SlotInfo {
         SlotInfo {
             id: self.id,
-            kind: self.kind,
+            kind: self.kind & !JOURNAL_ONLY,
+            journal_only: self.is_journal_only(),
         }
     }
+}
+
+/// The kind of a credential, which leaves the high bit to the mark of auditors' slots.
+fn own_kind(credential: &dyn Credential) -> Result<u16> {
+    let kind = credential.kind();
+    (kind & JOURNAL_ONLY == 0)
+        .then_some(kind)
+        .ok_or(Error::CredentialUnavailable)
 }
 
 impl fmt::Debug for Slot {

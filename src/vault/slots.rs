@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::Vault;
-use super::header::HeaderChange;
+use super::header::{HeaderChange, OpenHeader};
 use crate::error::Result;
+use crate::keys::header::Header;
 use crate::keys::{Credential, SlotInfo};
 
 /// What a root-key rotation did.
@@ -22,6 +23,8 @@ use crate::keys::{Credential, SlotInfo};
 pub struct RootRotationReport {
     /// Slots that hold the new root key.
     pub slots_kept: u64,
+    /// Slots of auditors, which hold no root key and stay as they were.
+    pub auditor_slots_kept: u64,
     /// Slots that were dropped.
     pub slots_dropped: u64,
     /// Whether bytes of the former header may still be on the medium.
@@ -31,7 +34,7 @@ pub struct RootRotationReport {
 }
 
 impl Vault {
-    /// The slots of the header: their ids and kinds. Nobody can tell from them what opens them.
+    /// The slots of the header: their ids, their kinds, and which are auditors'. Nobody can tell from them what opens them.
     ///
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) and errors of the storage.
@@ -46,27 +49,64 @@ impl Vault {
     /// of the storage. After [`Error::Undecided`](crate::Error::Undecided), list the slots.
     pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
         let mut added = 0;
-        self.change_slots(|header, root| {
-            added = header.add_slot(root, credential)?;
+        self.change_slots(|header, before| {
+            added = header.add_slot(&before.root, credential)?;
             Ok(())
         })?;
         Ok(added)
     }
 
-    /// Gives a slot to another credential: a new passphrase, say.
+    /// Adds a slot for an auditor: `credential` opens the journal alone, and no record. Returns the
+    /// slot's id. [`Vault::open`] answers such a credential as one that is wrong.
+    ///
+    /// What removing the slot does not undo: whoever kept the credential and an old copy of the header
+    /// still has the journal key that it held, and reads every page sealed under that key, of before
+    /// and of later, of which they get a copy.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # use std::sync::Arc;
+    /// # let storage = Arc::new(storage::MemoryStorage::new());
+    /// # let vault = Vault::create(Arc::clone(&storage), &keys::Passphrase::new("correct horse"))?;
+    /// let auditor = keys::Passphrase::new("battery staple");
+    /// let slot = vault.add_auditor_slot(&auditor)?;
+    /// assert!(vault.slots()?.iter().any(|held| held.id == slot && held.journal_only));
+    /// # let storage = Arc::clone(&storage);
+    /// assert_eq!(Vault::open(storage, &auditor).unwrap_err(), Error::WrongKey);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Vault::add_slot`].
+    pub fn add_auditor_slot(&self, credential: &dyn Credential) -> Result<u16> {
+        let mut added = 0;
+        self.change_slots(|header, before| {
+            let journal = &before.keyring.active_journal_key().key;
+            added = header.add_auditor_slot(journal, credential)?;
+            Ok(())
+        })?;
+        Ok(added)
+    }
+
+    /// Gives a slot to another credential: a new passphrase, say. An auditor's slot stays one, and
+    /// takes the journal key of today.
     ///
     /// It does not undo what the former credential could do: whoever holds it *and* an old copy of
     /// the header has the root key, which stays. When a person or a credential leaves, use
-    /// [`Vault::rotate_root_key`].
+    /// [`Vault::rotate_root_key`]. Of an auditor's slot they have the journal key: see
+    /// [`Vault::add_auditor_slot`].
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot); else those of [`Vault::add_slot`].
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
-        self.change_slots(|header, root| header.replace_slot(root, id, credential))
+        self.change_slots(|header, before| {
+            let journal = &before.keyring.active_journal_key().key;
+            header.replace_slot(&before.root, journal, id, credential)
+        })
     }
 
-    /// Removes a slot, never the last one. What [`Vault::replace_slot`] does not undo, this does not
-    /// either.
+    /// Removes a slot, never the last one that opens the vault. What [`Vault::replace_slot`] does not
+    /// undo, this does not either.
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot), [`Error::LastSlot`](crate::Error::LastSlot),
@@ -76,17 +116,19 @@ impl Vault {
     }
 
     /// Draws a new root key, for when a person or a credential leaves. The slots that stay must be
-    /// opened: `keep` brings their credentials. Slots that go are named in `drop`.
+    /// opened: `keep` brings their credentials. Slots that go are named in `drop`. Slots of auditors
+    /// stay as they are unless they are named: they hold no root key.
     ///
     /// It does not undo what was copied before: whoever holds a former credential and an old copy
     /// of the header still has the keyring of that time, and so every key in it. Rotate the master
-    /// key next, and re-encrypt if they may hold a copy of the records as well.
+    /// key next, and re-encrypt if they may hold a copy of the records as well. The journal key stays:
+    /// what dropping an auditor's slot does not undo stands at [`Vault::add_auditor_slot`].
     ///
     /// # Errors
     /// [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is neither
     /// opened nor named, [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens
-    /// nothing that stays, [`Error::LastSlot`](crate::Error::LastSlot) when none stays; errors of
-    /// the credentials and of the storage. Nothing is changed then.
+    /// nothing that stays, [`Error::LastSlot`](crate::Error::LastSlot) when none stays that opens
+    /// the vault; errors of the credentials and of the storage. Nothing is changed then.
     pub fn rotate_root_key(
         &self,
         keep: &[&dyn Credential],
@@ -107,10 +149,12 @@ impl Vault {
                 destroying: true,
             })
         })?;
-        let kept = after.header.slots().len();
+        let slots = after.header.slots();
+        let auditors = slots.iter().filter(|slot| slot.journal_only).count();
         Ok(RootRotationReport {
-            slots_kept: kept as u64,
-            slots_dropped: before_count.saturating_sub(kept) as u64,
+            slots_kept: slots.len().saturating_sub(auditors) as u64,
+            auditor_slots_kept: auditors as u64,
+            slots_dropped: before_count.saturating_sub(slots.len()) as u64,
             purge_deferred,
             recovery_kits_stale: true,
         })
@@ -119,11 +163,11 @@ impl Vault {
     /// `[ put v (one slot added, replaced or removed), generation+1, Unchanged ]`
     fn change_slots(
         &self,
-        mut change: impl FnMut(&mut crate::keys::header::Header, &crate::crypto::RootKey) -> Result<()>,
+        mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
     ) -> Result<()> {
         self.change_header(|before| {
             let mut header = before.header.clone();
-            change(&mut header, &before.root)?;
+            change(&mut header, before)?;
             Ok(HeaderChange {
                 value: header.sealed_with(
                     &before.root,

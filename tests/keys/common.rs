@@ -1,6 +1,6 @@
 //! Credentials of other kinds, and what several tests build.
 
-use chartlock::internals::crypto::{RootKey, Suite, VaultId, patient_tag};
+use chartlock::internals::crypto::{JournalKey, RootKey, Suite, VaultId, patient_tag};
 use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, seal_entry};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::{Error, Subject};
@@ -97,6 +97,11 @@ impl Vault {
     pub fn open(&self, value: &[u8], subject: &Subject) -> Result<PatientEntry, Error> {
         open_entry(value, &self.keyring, self.id(), &self.tag(subject))
     }
+}
+
+/// The journal key that an auditor's slot would hold now.
+pub fn journal(keyring: &Keyring) -> &JournalKey {
+    &keyring.active_journal_key().key
 }
 
 pub fn subject() -> Subject {

@@ -51,7 +51,7 @@ fn slots_come_and_go_around_one_root_key() {
     assert_eq!(vault.header.unlock(&Fixed(2)).unwrap().slot, second);
 
     (vault.header)
-        .replace_slot(&vault.root, first, &Fixed(3))
+        .replace_slot(&vault.root, journal(&vault.keyring), first, &Fixed(3))
         .unwrap();
     vault.store();
     assert_eq!(vault.header.slots()[0].id, first);
@@ -60,7 +60,9 @@ fn slots_come_and_go_around_one_root_key() {
 
     vault.header.remove_slot(second).unwrap();
     assert_eq!(vault.header.remove_slot(second), Err(Error::NoSuchSlot));
-    let absent = vault.header.replace_slot(&vault.root, second, &Fixed(1));
+    let absent = vault
+        .header
+        .replace_slot(&vault.root, journal(&vault.keyring), second, &Fixed(1));
     assert_eq!(absent, Err(Error::NoSuchSlot));
     assert_eq!(vault.header.remove_slot(first), Err(Error::LastSlot));
     vault.store();
@@ -74,7 +76,7 @@ fn the_same_secret_in_a_rewritten_slot_gives_other_bytes() {
     let id = vault.header.slots()[0].id;
     let before = split_header(&vault.value).0.to_vec();
     (vault.header)
-        .replace_slot(&vault.root, id, &Fixed(1))
+        .replace_slot(&vault.root, journal(&vault.keyring), id, &Fixed(1))
         .unwrap();
     vault.store();
     let after = split_header(&vault.value).0;
@@ -114,7 +116,7 @@ fn other_slots_stay_byte_for_byte() {
     let before = slot(&vault.value, false);
     assert_eq!(before[..2], 0x7fff_u16.to_le_bytes());
     (vault.header)
-        .replace_slot(&vault.root, first, &Fixed(2))
+        .replace_slot(&vault.root, journal(&vault.keyring), first, &Fixed(2))
         .unwrap();
     vault.keyring.add_master(NOW).unwrap();
     vault.store();

@@ -7,6 +7,7 @@
 )]
 
 mod altered;
+mod auditor;
 mod body;
 mod common;
 #[path = "../common/credential.rs"]

@@ -1,5 +1,6 @@
 //! The header: rolled back, and who can open it.
 
+use chartlock::internals::keys::Header;
 use chartlock::{Error, Vault};
 
 use crate::common::Fixed;
@@ -11,6 +12,7 @@ everywhere!(
     rolled_back,
     rolled_back_behind_a_master_rotation,
     slots,
+    auditors,
     the_root_key_changes,
 );
 
@@ -129,6 +131,60 @@ fn slots(stage: &Stage) {
     }
     // No master key was touched, so what other processes hold stays good.
     model.verify(&vault);
+}
+
+fn auditors(stage: &Stage) {
+    let vault = stage.create();
+    let model = smaller_clinic(&vault);
+    let [first] = vault.slots().unwrap()[..] else {
+        panic!("one slot");
+    };
+    let journal_key = |credential| {
+        let header = Header::parse(&raw::header_value(&stage.storage)).unwrap();
+        let unlocked = header.unlock_journal(&Fixed(credential));
+        unlocked.map(|(key, slot)| (*key.expose(), slot))
+    };
+    let slot = vault.add_auditor_slot(&Fixed(2)).unwrap();
+    let told = vault.slots().unwrap().into_iter();
+    let told: Vec<_> = told.map(|slot| (slot.id, slot.journal_only)).collect();
+    assert_eq!(told, [(first.id, false), (slot, true)]);
+    let own = journal_key(2).unwrap();
+    assert_eq!(own.1, slot);
+    let wrong = Error::WrongKey;
+    assert_eq!(open(stage, 2).unwrap_err(), wrong);
+    let rolled_back = (stage.options()).open_rolled_back(stage.shared(), &Fixed(2));
+    assert_eq!(rolled_back.unwrap_err(), wrong);
+    let kit = vault.recovery_kit().unwrap();
+    assert_eq!(kit.restore(&*stage.storage, &Fixed(2)).unwrap_err(), wrong);
+    assert_eq!(vault.remove_slot(first.id), Err(Error::LastSlot));
+
+    vault.replace_slot(slot, &Fixed(3)).unwrap();
+    assert_eq!(journal_key(2).unwrap_err(), wrong);
+    assert_eq!(journal_key(3), Ok(own));
+    assert_eq!(open(stage, 3).unwrap_err(), wrong);
+
+    vault.rotate_master_key().unwrap();
+    let report = vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap();
+    let counts = |report: &chartlock::RootRotationReport| {
+        let kept = (report.slots_kept, report.auditor_slots_kept);
+        (kept, report.slots_dropped)
+    };
+    assert_eq!(counts(&report), ((1, 1), 0));
+    assert_eq!(journal_key(3), Ok(own));
+    let refused = vault.rotate_root_key(&[&Fixed(1), &Fixed(3)], &[]);
+    assert_eq!(refused.unwrap_err(), wrong);
+    let report = vault.rotate_root_key(&[&Fixed(1)], &[slot]).unwrap();
+    assert_eq!(counts(&report), ((1, 0), 1));
+    assert_eq!(journal_key(3).unwrap_err(), wrong);
+
+    let slot = vault.add_auditor_slot(&Fixed(4)).unwrap();
+    assert_eq!(journal_key(4), Ok((own.0, slot)));
+    vault.remove_slot(slot).unwrap();
+    assert_eq!(journal_key(4).unwrap_err(), wrong);
+    model.verify(&open(stage, 1).unwrap());
+    // What it does not undo: an old header opens as it did.
+    raw::put(&stage.storage, b"v", kit.as_bytes());
+    assert_eq!(journal_key(2), Ok(own));
 }
 
 fn the_root_key_changes(stage: &Stage) {

@@ -268,6 +268,7 @@ fn a_locked_vault(stage: &Stage) {
     assert_eq!(vault.key_census().unwrap_err(), locked);
     assert_eq!(vault.slots().unwrap_err(), locked);
     assert_eq!(vault.add_slot(&Fixed(2)).unwrap_err(), locked);
+    assert_eq!(vault.add_auditor_slot(&Fixed(2)).unwrap_err(), locked);
     assert_eq!(
         vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap_err(),
         locked

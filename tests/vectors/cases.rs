@@ -196,7 +196,7 @@ fn slots(files: &mut Files) {
             id: 0x0101,
             parameters,
             secret,
-            root: world.root,
+            held: world.root,
         }
     };
     let what = (
@@ -240,8 +240,19 @@ fn slots(files: &mut Files) {
     );
     opens(files, what, JSON, |world| {
         let mut stale = world.key_file_slot("stale slot");
-        stale.root = world.draw("earlier root key");
+        stale.held = world.draw("earlier root key");
         world.slots.insert(0, stale);
+        world.base();
+        world.put_inline(JSON);
+    });
+    let what = (
+        "slot-auditor",
+        "an auditor's slot of the same key file is passed over, and gives the journal key",
+    );
+    opens(files, what, JSON, |world| {
+        let auditor = world.auditor_slot("auditor slot");
+        world.about("journal key", &auditor.held);
+        world.slots.insert(0, auditor);
         world.base();
         world.put_inline(JSON);
     });

@@ -116,6 +116,38 @@ fn header(vector: &Vector, steps: &mut Steps) -> (Key, Keyring, [u8; 16]) {
     panic!("no slot opens");
 }
 
+/// What an auditor's slot of the vector's credential holds.
+pub fn journal_key(vector: &Vector) -> Option<Key> {
+    let value = &vector.storage[b"v".as_slice()];
+    let (suite, vault) = (value[10], array::<16>(value, 12));
+    let mut slots = &split_header(value).0[36..];
+    while !slots.is_empty() {
+        let (slot, rest) = slots.split_at(8 + u32_at(slots, 4) as usize);
+        slots = rest;
+        let (parameters, tail) = slot[8..].split_at(slot.len() - 120);
+        let (kind, id) = (u16_at(slot, 0), u16_at(slot, 2));
+        let Some(own) = kind.checked_sub(0x8000) else {
+            continue;
+        };
+        let Some(secret) = secret(vector, own, parameters) else {
+            continue;
+        };
+        let info = SlotInfo {
+            suite,
+            vault: &vault,
+            kind,
+            id,
+            salt: &tail[..32],
+            parameters,
+        };
+        let (slot_key, commitment) = slot_key(&secret, &info);
+        if commitment == tail[32..64] {
+            return Some(open(suite, &slot_key, 0, &tail[64..]).try_into().unwrap());
+        }
+    }
+    None
+}
+
 fn secret(vector: &Vector, kind: u16, parameters: &[u8]) -> Option<Key> {
     match kind {
         1 => {

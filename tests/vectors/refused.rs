@@ -121,8 +121,32 @@ fn unlocking(files: &mut Files) {
         let other = key_file(&world.draw("other secret"));
         world.about("credential key file", other.as_bytes());
     });
+    let what = (
+        "slot-auditor-only",
+        "the key file of an auditor, who gets the journal key and no record",
+    );
+    file(files, what, "WrongKey", |world| {
+        let auditor = world.auditor_slot("auditor slot");
+        world.about("journal key", &auditor.held);
+        world.slots[0].secret = world.draw("other secret");
+        world.slots.push(auditor);
+        world.base();
+        world.put_inline(b"{}");
+    });
+    let what = ("slot-posing", "an auditor's slot that poses as another");
+    file(files, what, "WrongKey", |world| {
+        world.slots = vec![world.auditor_slot("slot")];
+        world.base();
+        world.storage.get_mut(b"v".as_slice()).unwrap()[37] ^= 0x80;
+    });
     type Alter = fn(&mut Vec<u8>);
-    let cases: [(&str, &str, &str, Alter); 5] = [
+    let cases: [(&str, &str, &str, Alter); 6] = [
+        (
+            "slot-kind",
+            "the slot's kind, so that it poses as an auditor's",
+            "WrongKey",
+            |v| v[37] ^= 0x80,
+        ),
         (
             "slot-commitment",
             "the slot's commitment",
@@ -153,7 +177,7 @@ fn unlocking(files: &mut Files) {
     }
     let what = ("slot-stale-only", "the only slot holds an earlier root key");
     file(files, what, "HeaderDamaged", |world| {
-        world.slots[0].root = world.draw("earlier root key");
+        world.slots[0].held = world.draw("earlier root key");
         world.base();
     });
 }

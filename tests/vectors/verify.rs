@@ -146,6 +146,31 @@ fn a_second_reader_takes_the_steps_that_are_noted() {
     }
 }
 
+#[test]
+fn an_auditor_gets_the_journal_key_and_no_other() {
+    let mut given = 0;
+    for (name, vector) in vectors() {
+        let Some(header) = vector.storage.get(b"v".as_slice()) else {
+            continue;
+        };
+        let Ok(header) = Header::parse(header) else {
+            continue;
+        };
+        let journal = header.unlock_journal(&*credential(&vector));
+        let journal = journal.map(|(key, _)| key.expose().to_vec());
+        match vector.about.get("journal key") {
+            Some(expected) => {
+                assert_eq!(journal.as_ref(), Ok(expected), "{name}");
+                let read = reader::journal_key(&vector);
+                assert_eq!(read.as_ref().map(|key| &key[..]), Some(&expected[..]));
+                given += 1;
+            }
+            None => assert_eq!(journal, Err(Error::WrongKey), "{name}"),
+        }
+    }
+    assert_eq!(given, 2);
+}
+
 /// Given the same keys, the library's writer makes the same bytes. Salts it draws itself: of what is
 /// sealed under one the body is compared.
 #[test]

@@ -30,7 +30,8 @@ pub struct Slot {
     pub id: u16,
     pub parameters: Vec<u8>,
     pub secret: Key,
-    pub root: Key,
+    /// The root key, or an auditor's journal key.
+    pub held: Key,
 }
 
 /// One version of one record, before it is sealed.
@@ -209,7 +210,16 @@ impl World {
             id: u16::from_le_bytes([id[0], id[1]]),
             parameters: Vec::new(),
             secret: self.draw("slot secret"),
-            root: self.root,
+            held: self.root,
+        }
+    }
+
+    /// A slot of the same credential that opens the journal alone.
+    pub fn auditor_slot(&self, what: &str) -> Slot {
+        Slot {
+            kind: 0x8002,
+            held: self.keyring.journal_keys[0].key,
+            ..self.key_file_slot(what)
         }
     }
 
@@ -249,7 +259,7 @@ impl World {
             frame.extend(&slot.parameters);
             frame.extend(salt);
             frame.extend(commitment);
-            frame.extend(seal(self.suite, &key, 0, &slot.root));
+            frame.extend(seal(self.suite, &key, 0, &slot.held));
         }
         frame
     }

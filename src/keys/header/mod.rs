@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::credential::Credential;
 use super::keyring::Keyring;
-use super::slot::{Slot, SlotInfo};
+use super::slot::{Held, Slot, SlotInfo};
 use crate::codec::{self, take, take_slice};
 use crate::crypto::{self, Commitment, Nonce, RootKey, Salt, Suite, TAG, VaultId, ring_key};
 use crate::error::{Error, Result};
@@ -78,7 +78,8 @@ impl Header {
             generation: 1,
             slots: Vec::new(),
         };
-        frame.slots.push(frame.enrol(&root, credential)?);
+        let slot = frame.enrol(Held::Root(&root), credential)?;
+        frame.slots.push(slot);
         Ok((frame.seal(&root, keyring)?, root))
     }
 
@@ -142,7 +143,8 @@ impl Header {
     ///
     /// A slot fits when its commitment is equal, its root key unwraps, *and* that root key gives the
     /// keyring's commitment; else the next one is tried. So neither a slot that was left behind by
-    /// an earlier root key nor one that fails locks out a credential that has a better one.
+    /// an earlier root key nor one that fails locks out a credential that has a better one. Slots of
+    /// auditors are not tried: they hold no root key.
     ///
     /// # Errors
     /// When no slot fits: [`Error::HeaderDamaged`] if one opened nevertheless, else the first error
@@ -255,14 +257,14 @@ impl Frame {
 
     /// A slot under an id of its own: random, so that the id of a slot that is gone, in a note or in
     /// the journal, hardly ever comes to name another one.
-    fn enrol(&self, root: &RootKey, credential: &dyn Credential) -> Result<Slot> {
+    fn enrol(&self, held: Held<'_>, credential: &dyn Credential) -> Result<Slot> {
         let id = loop {
             let id = u16::from_le_bytes(crypto::fresh()?);
             if self.place(id).is_err() {
                 break id;
             }
         };
-        Slot::enrol(self.vault(), id, credential, root)
+        Slot::enrol(self.vault(), id, credential, held)
     }
 
     /// The header's bytes up to the end of the last slot.

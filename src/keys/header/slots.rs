@@ -1,21 +1,58 @@
-//! How slots come and go. Changes take effect in storage with the value that is sealed next.
+//! How slots come and go, and what those for auditors open. Changes take effect in storage with the
+//! value that is sealed next.
 
 use super::{Header, SLOTS_MAX};
-use crate::crypto::{self, RootKey, ring_key};
+use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
 use crate::keys::credential::Credential;
-use crate::keys::slot::Slot;
+use crate::keys::slot::{Held, Slot};
 
 impl Header {
+    /// What an auditor's slot of `credential` holds: a journal key, and the id of the slot.
+    ///
+    /// The first of its slots decides whose commitment is equal and whose key unwraps. An auditor has
+    /// no root key, so nothing here tells whether the header as a whole is authentic, or the key is
+    /// today's: a page that it opens does.
+    ///
+    /// # Errors
+    /// When no slot opens: the first error of the credential, else [`Error::WrongKey`].
+    pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKey, u16)> {
+        let mut failed = None;
+        for slot in &self.frame.slots {
+            match slot.open_journal(self.frame.vault(), credential) {
+                Ok(Some(journal)) => return Ok((journal, slot.id)),
+                Ok(None) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or(Error::WrongKey))
+    }
+
     /// Adds a slot for `credential`; returns its id.
     ///
     /// # Errors
     /// [`Error::TooManySlots`] beyond 16; those of [`Credential::enrol`]; [`Error::Randomness`].
     pub fn add_slot(&mut self, root: &RootKey, credential: &dyn Credential) -> Result<u16> {
+        self.add(Held::Root(root), credential)
+    }
+
+    /// Adds a slot that opens the journal alone; returns its id.
+    ///
+    /// # Errors
+    /// Those of [`Header::add_slot`].
+    pub fn add_auditor_slot(
+        &mut self,
+        journal: &JournalKey,
+        credential: &dyn Credential,
+    ) -> Result<u16> {
+        self.add(Held::Journal(journal), credential)
+    }
+
+    fn add(&mut self, held: Held<'_>, credential: &dyn Credential) -> Result<u16> {
         if self.frame.slots.len() >= SLOTS_MAX {
             return Err(Error::TooManySlots);
         }
-        let slot = self.frame.enrol(root, credential)?;
+        let slot = self.frame.enrol(held, credential)?;
         let id = slot.id;
         self.frame.slots.push(slot);
         Ok(id)
@@ -24,17 +61,24 @@ impl Header {
     /// Removes a slot.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`]; [`Error::LastSlot`].
+    /// [`Error::NoSuchSlot`]; [`Error::LastSlot`] for the last one that opens the vault.
     pub fn remove_slot(&mut self, id: u16) -> Result<()> {
         let place = self.frame.place(id)?;
-        if self.frame.slots.len() == 1 {
+        let opens = |slot: &Slot| !slot.is_journal_only();
+        if !self
+            .frame
+            .slots
+            .iter()
+            .any(|slot| slot.id != id && opens(slot))
+        {
             return Err(Error::LastSlot);
         }
         self.frame.slots.remove(place);
         Ok(())
     }
 
-    /// Gives a slot to `credential`, in the same place and under the same id.
+    /// Gives a slot to `credential`, in the same place and under the same id. An auditor's slot stays
+    /// one, and takes `journal`; any other takes `root`.
     ///
     /// The id may stay because it need not tell the two apart: the slot key also binds a wrap salt
     /// that is drawn anew. The former credential still opens earlier copies of the header.
@@ -44,25 +88,32 @@ impl Header {
     pub fn replace_slot(
         &mut self,
         root: &RootKey,
+        journal: &JournalKey,
         id: u16,
         credential: &dyn Credential,
     ) -> Result<()> {
         let place = self.frame.place(id)?;
-        let replacement = Slot::enrol(self.frame.vault(), id, credential, root)?;
+        let vault = (&self.frame.vault, self.frame.suite);
         if let Some(slot) = self.frame.slots.get_mut(place) {
-            *slot = replacement;
+            let held = match slot.is_journal_only() {
+                true => Held::Journal(journal),
+                false => Held::Root(root),
+            };
+            *slot = Slot::enrol(vault, id, credential, held)?;
         }
         Ok(())
     }
 
     /// Draws a new root key, enrols the slots that a credential of `keep` opens anew in their places,
-    /// and leaves out those named in `drop`, whoever opens them. Returns the new root key.
+    /// and leaves out those named in `drop`, whoever opens them. Slots of auditors stay byte for byte
+    /// unless they are named: they hold no root key. Returns the new root key.
     ///
     /// Must be called on a header as it was parsed: a slot counts as opened only if its root key
     /// gives the keyring's commitment.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`] for an unknown id in `drop`, [`Error::LastSlot`] when it names all.
+    /// [`Error::NoSuchSlot`] for an unknown id in `drop`, [`Error::LastSlot`] when it names all
+    /// that open the vault.
     /// For a slot that none of `keep` opens the first error of a credential that was asked about it,
     /// else [`Error::SlotsWouldBeLost`]. [`Error::WrongKey`] when one of `keep` opens nothing that
     /// stays: its owner would think it kept. Those of [`Credential::enrol`]; [`Error::Randomness`].
@@ -75,6 +126,10 @@ impl Header {
         let mut kept = vec![false; keep.len()];
         let mut slots = Vec::new();
         for slot in self.frame.slots.iter().filter(stays) {
+            if slot.is_journal_only() {
+                slots.push(slot.clone());
+                continue;
+            }
             let opening = self.opening(slot, keep)?;
             for (kept, opens) in kept.iter_mut().zip(&opening) {
                 *kept |= opens;
@@ -83,9 +138,9 @@ impl Header {
                 .find(|(_, opens)| *opens)
                 .ok_or(Error::SlotsWouldBeLost)?;
             let vault = self.frame.vault();
-            slots.push(Slot::enrol(vault, slot.id, *credential, &root)?);
+            slots.push(Slot::enrol(vault, slot.id, *credential, Held::Root(&root))?);
         }
-        if slots.is_empty() {
+        if slots.iter().all(Slot::is_journal_only) {
             return Err(Error::LastSlot);
         }
         if kept.contains(&false) {
