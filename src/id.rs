@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 /// The longest identifier of a subject or an actor, in bytes.
 const IDENTIFIER_MAX: usize = 255;
+/// The longest reason, in bytes.
+const REASON_MAX: usize = 255;
 /// The longest record name, in bytes.
 const NAME_MAX: usize = 1024;
 
@@ -23,6 +25,14 @@ fn text(text: &str, max: usize) -> Result<Box<str>> {
 /// Whether a stored name is one that a [`RecordId`] can have.
 pub(crate) fn is_record_name(name: &str) -> bool {
     fits(name, NAME_MAX)
+}
+
+/// Why somebody does what changes how a subject stands: 1 to 255 bytes without control characters.
+///
+/// # Errors
+/// [`Error::InvalidMetadata`] out of these bounds.
+pub(crate) fn check_reason(reason: &str) -> Result<()> {
+    (fits(reason, REASON_MAX).then_some(())).ok_or(Error::InvalidMetadata)
 }
 
 /// What a subject is.

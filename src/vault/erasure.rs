@@ -13,7 +13,7 @@ use super::report::ErasureReport;
 use super::{Vault, layout};
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
-use crate::id::Subject;
+use crate::id::{self, Subject};
 use crate::keys::entry::EntryState;
 
 /// What an erasure says that it cannot reach.
@@ -23,7 +23,8 @@ const NOT_REACHED: [&str; 2] = [
 ];
 
 impl Vault {
-    pub(super) fn erase(&self, subject: &Subject) -> Result<ErasureReport> {
+    pub(super) fn erase(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
+        id::check_reason(reason)?;
         let mut report = ErasureReport {
             not_reached: NOT_REACHED.to_vec(),
             ..ErasureReport::default()

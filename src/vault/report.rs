@@ -93,7 +93,8 @@ impl ReencryptionReport {
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// # let chart = vault.session(Actor::new("privacy.office")?, Purpose::PatientRequest);
 /// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
-/// let report = chart.erase_patient(&Subject::patient("MRN-1042")?)?;
+/// let subject = Subject::patient("MRN-1042")?;
+/// let report = chart.erase_patient(&subject, "the patient asked")?;
 /// assert_eq!((report.keys_destroyed, report.records), (true, 1));
 /// # Ok::<(), Error>(())
 /// ```

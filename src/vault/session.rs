@@ -215,14 +215,17 @@ impl<'a> Session<'a> {
     /// record and version becomes unreadable, here and in every copy of the data that is kept
     /// without the keys of its time. An erasure that broke off is finished by calling it again.
     ///
+    /// `reason` says why, in 1 to 255 bytes without control characters.
+    ///
     /// It does not reach copies of keys *and* data that were taken before: see the report.
     ///
     /// # Errors
+    /// [`Error::InvalidMetadata`] for a reason out of bounds,
     /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Unsupported`] under a hold or
     /// retention set by a newer release, [`Error::Contended`], [`Error::ReadOnly`],
     /// [`Error::Locked`] and errors of the storage.
-    pub fn erase_patient(&self, subject: &Subject) -> Result<ErasureReport> {
-        self.vault.erase(subject)
+    pub fn erase_patient(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
+        self.vault.erase(subject, reason)
     }
 
     /// Starts a fresh chart for a subject that was erased and has returned. Nothing of before can

@@ -144,7 +144,12 @@ fn work(vault: &Vault, thread: u64, mut random: Random) {
             33 => drop(say(thread, "collect", || vault.collect_garbage(), ok)),
             28 if known(&chart, &subject) => {
                 let verb = format!("erase {patient}");
-                say(thread, &verb, || chart.erase_patient(&subject), ok);
+                say(
+                    thread,
+                    &verb,
+                    || chart.erase_patient(&subject, "asked for"),
+                    ok,
+                );
                 bring_back(&chart, thread, patient);
             }
             29 if known(&chart, &subject) => {
@@ -195,7 +200,7 @@ fn bring_back(chart: &Session<'_>, thread: u64, patient: &str) {
         Err(Error::Erased) => {}
         other => return drop(other.unwrap()),
     }
-    let erase = || chart.erase_patient(&subject);
+    let erase = || chart.erase_patient(&subject, "asked for");
     say(thread, &format!("erase {patient}"), erase, ok);
     let readmit = || chart.readmit_patient(&subject);
     say(thread, &format!("readmit {patient}"), readmit, ok);

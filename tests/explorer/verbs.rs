@@ -151,7 +151,7 @@ impl Verb {
                 .retire_master_key(retiring.unwrap())
                 .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
             Self::Erase(patient) => {
-                (session.erase_patient(&subject(patient))).map(|_| Answer::Done)
+                (session.erase_patient(&subject(patient), "asked for")).map(|_| Answer::Done)
             }
             Self::Readmit(patient) => {
                 (session.readmit_patient(&subject(patient))).map(|()| Answer::Done)

@@ -209,7 +209,7 @@ impl Remains<'_> {
                 }
                 Ok(_) => live += 1,
                 Err(Error::Erased) => {
-                    if let Err(error) = session(vault).erase_patient(&subject) {
+                    if let Err(error) = session(vault).erase_patient(&subject, "asked for") {
                         violations.push(format!("an erasure cannot be finished: {error:?}"));
                     }
                 }

@@ -64,7 +64,9 @@ fn erased(stage: &Stage) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&steps);
     vault.observe(move |step: Step| log.lock().unwrap().push(step));
-    let report = session(&vault).erase_patient(&patient).unwrap();
+    let report = session(&vault)
+        .erase_patient(&patient, "asked for")
+        .unwrap();
     assert!(report.keys_destroyed && !report.not_reached.is_empty());
     assert_eq!(
         (
@@ -93,7 +95,9 @@ fn erased(stage: &Stage) {
     assert_erased(&other, &patient);
     assert_eq!(raw::counts(&stage.storage), [1, 4, 9, 8, 4, 0]);
     // Once more: there is nothing left to do.
-    let again = session(&vault).erase_patient(&patient).unwrap();
+    let again = session(&vault)
+        .erase_patient(&patient, "asked for")
+        .unwrap();
     assert!(!again.keys_destroyed);
     assert_eq!(
         (again.records, again.earlier_versions, again.segments),
@@ -113,7 +117,10 @@ fn never_seen(stage: &Stage) {
     let before = raw::objects(&stage.storage);
     let chart = session(&vault);
     let nobody = subject("MRN-1");
-    assert_eq!(chart.erase_patient(&nobody), Err(Error::UnknownSubject));
+    assert_eq!(
+        chart.erase_patient(&nobody, "asked for"),
+        Err(Error::UnknownSubject)
+    );
     assert_eq!(chart.readmit_patient(&nobody), Err(Error::UnknownSubject));
     assert!(raw::objects(&stage.storage) == before);
     chart.put(&record("MRN-1", "a"), b"x").unwrap();
@@ -126,7 +133,9 @@ fn broken_off_anywhere(stage: &Stage) {
     let patient = subject("MRN-1");
     let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
     let opened = faulty.steps();
-    session(&vault).erase_patient(&patient).unwrap();
+    session(&vault)
+        .erase_patient(&patient, "asked for")
+        .unwrap();
     let steps = faulty.steps() - opened;
     assert!(steps >= 8);
     let whole = model.clone();
@@ -141,7 +150,9 @@ fn broken_off_anywhere(stage: &Stage) {
                     Verdict::Proceed
                 }
             });
-            session(&vault).erase_patient(&patient).unwrap_err();
+            session(&vault)
+                .erase_patient(&patient, "asked for")
+                .unwrap_err();
             let vault = stage.open();
             // All of it is there, or none of it can be read.
             let chart = session(&vault);
@@ -153,7 +164,7 @@ fn broken_off_anywhere(stage: &Stage) {
                     assert_erased(&vault, &patient);
                 }
             }
-            chart.erase_patient(&patient).unwrap();
+            chart.erase_patient(&patient, "asked for").unwrap();
             assert_erased(&vault, &patient);
             model.verify(&vault);
             assert_eq!(raw::counts(&stage.storage), [1, 2, 1, 0, 0, 0]);
@@ -168,7 +179,7 @@ fn readmitted(stage: &Stage) {
     let chart = session(&vault);
     for round in 0..3 {
         let before = raw::objects(&stage.storage);
-        chart.erase_patient(&patient).unwrap();
+        chart.erase_patient(&patient, "asked for").unwrap();
         // Bytes of the dead chart that turn up again hang on nothing.
         for (key, value) in before.iter().filter(|(key, _)| key[0] == b'r') {
             raw::put(&stage.storage, key, value);
@@ -246,7 +257,13 @@ fn a_put_delayed_across_it(stage: &Stage) {
             let id = record("MRN-1", name);
             let put = stall.across(
                 || session(&slow).put(&id, body),
-                || drop(session(&stage.open()).erase_patient(&patient).unwrap()),
+                || {
+                    drop(
+                        session(&stage.open())
+                            .erase_patient(&patient, "asked for")
+                            .unwrap(),
+                    )
+                },
             );
             assert_eq!(put, Err(Error::Erased));
             let vault = stage.open();
@@ -255,7 +272,9 @@ fn a_put_delayed_across_it(stage: &Stage) {
             // What it left behind, if anything, went with the withdrawal.
             let left = raw::counts(&stage.storage);
             assert_eq!((left[2], left[3]), (1, 0));
-            session(&vault).erase_patient(&patient).unwrap();
+            session(&vault)
+                .erase_patient(&patient, "asked for")
+                .unwrap();
             assert_eq!(raw::counts(&stage.storage), [1, 2, 1, 0, 0, 0]);
         }
     }
@@ -271,7 +290,9 @@ fn a_put_delayed_across_it_and_a_return(stage: &Stage) {
         || session(&slow).put(&id, b"for the chart of before"),
         || {
             let vault = stage.open();
-            session(&vault).erase_patient(&patient).unwrap();
+            session(&vault)
+                .erase_patient(&patient, "asked for")
+                .unwrap();
             session(&vault).readmit_patient(&patient).unwrap();
             session(&vault).put(&id, b"of the new chart").unwrap();
         },
@@ -294,7 +315,7 @@ fn a_delete_lands_late(stage: &Stage) {
         }
         _ => Verdict::Proceed,
     });
-    session(&slow).erase_patient(&patient).unwrap();
+    session(&slow).erase_patient(&patient, "asked for").unwrap();
     assert!(faulty.under_way() > 0);
     let vault = stage.open();
     let chart = session(&vault);
@@ -319,10 +340,12 @@ fn a_second_eraser_wakes_late(stage: &Stage) {
     let (slow, _) = stage.open_with(stall.at(b'p'));
     let id = record("MRN-1", "Observation/of the new chart");
     let late = stall.across(
-        || session(&slow).erase_patient(&patient),
+        || session(&slow).erase_patient(&patient, "asked for"),
         || {
             let vault = stage.open();
-            session(&vault).erase_patient(&patient).unwrap();
+            session(&vault)
+                .erase_patient(&patient, "asked for")
+                .unwrap();
             session(&vault).readmit_patient(&patient).unwrap();
             session(&vault).put(&id, b"new").unwrap();
         },
@@ -361,7 +384,9 @@ fn writers_beside_it(stage: &Stage) {
                 });
             }
             thread::sleep(std::time::Duration::from_millis(20));
-            session(other).erase_patient(id.subject()).unwrap();
+            session(other)
+                .erase_patient(id.subject(), "asked for")
+                .unwrap();
         });
         assert_erased(mine, id.subject());
         // Late arrivals were withdrawn by those who brought them.
@@ -383,7 +408,9 @@ fn data_of_before_and_keys_of_after() {
     let backup = raw::objects(&*data);
     let backed_up = backup.keys().all(|key| !matches!(key[0], b'v' | b'p'));
     assert!(backed_up && backup.len() > 20);
-    session(&vault).erase_patient(&patient).unwrap();
+    session(&vault)
+        .erase_patient(&patient, "asked for")
+        .unwrap();
     for (key, value) in &backup {
         raw::put(&*data, key, value);
     }
@@ -419,7 +446,7 @@ fn a_failing_sweep_is_told() {
     let vault = stage.options().open(storage, &Fixed(1)).unwrap();
     let patient = subject("MRN-1");
     assert_eq!(
-        session(&vault).erase_patient(&patient),
+        session(&vault).erase_patient(&patient, "asked for"),
         Err(Error::Storage(chartlock::StorageError::Denied))
     );
     assert_erased(&stage.open(), &patient);

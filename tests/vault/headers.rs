@@ -51,7 +51,10 @@ fn rolled_back(stage: &Stage) {
     let chart = session(&vault);
     assert_eq!(chart.put(&id, b"x"), Err(Error::ReadOnly));
     assert_eq!(chart.remove(&id), Err(Error::ReadOnly));
-    assert_eq!(chart.erase_patient(id.subject()), Err(Error::ReadOnly));
+    assert_eq!(
+        chart.erase_patient(id.subject(), "asked for"),
+        Err(Error::ReadOnly)
+    );
     assert_eq!(vault.rotate_master_key().unwrap_err(), Error::ReadOnly);
     assert_eq!(vault.reencrypt().unwrap_err(), Error::ReadOnly);
     assert_eq!(vault.add_slot(&Fixed(3)).unwrap_err(), Error::ReadOnly);

@@ -225,7 +225,9 @@ fn foreign_objects(stage: &Stage) {
     model.verify(&vault);
     assert_eq!(vault.rotate_master_key().unwrap().entries_blocking, 0);
     assert_eq!(vault.reencrypt().unwrap().blocking, 0);
-    session(&vault).erase_patient(&subject("MRN-2")).unwrap();
+    session(&vault)
+        .erase_patient(&subject("MRN-2"), "asked for")
+        .unwrap();
     let after = raw::objects(&stage.storage);
     assert!(free.iter().all(|key| after[key] == b"of a newer release"));
 }
@@ -259,7 +261,10 @@ fn a_locked_vault(stage: &Stage) {
         [Err(locked.clone())]
     );
     assert_eq!(chart.remove(&id), Err(locked.clone()));
-    assert_eq!(chart.erase_patient(&patient), Err(locked.clone()));
+    assert_eq!(
+        chart.erase_patient(&patient, "asked for"),
+        Err(locked.clone())
+    );
     assert_eq!(chart.readmit_patient(&patient), Err(locked.clone()));
     assert_eq!(vault.rotate_master_key().unwrap_err(), locked);
     assert_eq!(vault.rotate_patient_key(&patient).unwrap_err(), locked);

@@ -130,7 +130,7 @@ fn nothing_is_readable(stage: &Stage) {
         .reencrypt_patient(&subject("patient number 0"))
         .unwrap();
     session(&vault)
-        .erase_patient(&subject("patient number 1"))
+        .erase_patient(&subject("patient number 1"), "asked for")
         .unwrap();
     searched(stage, &known);
 }

@@ -208,7 +208,9 @@ fn an_erasure(stage: &Stage) {
     let (vault, other) = (stage.open(), open(stage, 1));
     let id = record("MRN-1", "CT/1");
     let mut readers = part_read([&vault, &other], &content);
-    session(&vault).erase_patient(id.subject()).unwrap();
+    session(&vault)
+        .erase_patient(id.subject(), "asked for")
+        .unwrap();
     for reader in &mut readers {
         for offset in [SEGMENT, LENGTH - 1] {
             let read = reader.read_at(offset as u64, &mut [0; 9]);
@@ -226,7 +228,7 @@ fn a_return(stage: &Stage) {
     let id = record("MRN-1", "CT/1");
     let readers = part_read([&vault, &other], &content);
     let chart = session(&vault);
-    chart.erase_patient(id.subject()).unwrap();
+    chart.erase_patient(id.subject(), "asked for").unwrap();
     chart.readmit_patient(id.subject()).unwrap();
     let gone = [Error::Conflict, Error::Erased];
     let read_at_end = |reader: &RecordReader<'_>| {

@@ -126,7 +126,7 @@ fn what_an_app_holds() {
     planted.debug(&vault.rotate_master_key().unwrap());
     planted.debug(&vault.rotate_root_key(&[&passphrase], &[]).unwrap());
     planted.debug(&chart.put_many([(&id, Document::new(CONTENT))]).unwrap());
-    planted.debug(&chart.erase_patient(&subject).unwrap());
+    planted.debug(&chart.erase_patient(&subject, "asked for").unwrap());
     planted.debug(&VaultOptions::new());
     for other in [
         &Expected::Version(1) as &dyn Debug,

@@ -443,8 +443,10 @@ fn happened(stage: &Stage, after: &mut dyn FnMut(&'static str)) {
     after("master rotation");
     vault.reencrypt_patient(amended.subject()).unwrap();
     after("re-encryption");
-    chart.erase_patient(erased.subject()).unwrap();
-    chart.erase_patient(returned.subject()).unwrap();
+    chart.erase_patient(erased.subject(), "asked for").unwrap();
+    chart
+        .erase_patient(returned.subject(), "asked for")
+        .unwrap();
     after("erasures");
     chart.readmit_patient(returned.subject()).unwrap();
     after("return");

@@ -334,7 +334,9 @@ fn erased_anywhere(stage: &Stage) {
             let happens = Arc::clone(&happened);
             let (vault, _) = open_with(stage, 2, move |now, _| {
                 if now == step + 1 {
-                    session(&other).erase_patient(id().subject()).unwrap();
+                    session(&other)
+                        .erase_patient(id().subject(), "asked for")
+                        .unwrap();
                     happens.store(true, Ordering::SeqCst);
                 }
                 Verdict::Proceed

@@ -191,7 +191,7 @@ fn batches_refused(stage: &Stage) {
     assert_eq!(raw::objects(&stage.storage), before);
     // An erased subject costs its own records only.
     chart.put(&ids[0], b"1").unwrap();
-    chart.erase_patient(ids[0].subject()).unwrap();
+    chart.erase_patient(ids[0].subject(), "asked for").unwrap();
     let other = record("MRN-2", "a");
     let documents = [b"1", b"2", b"3"].map(Document::from);
     let batch = [&ids[0], &other, &ids[1]].into_iter().zip(documents);

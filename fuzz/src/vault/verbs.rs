@@ -26,7 +26,7 @@ impl World {
     }
 
     pub(super) fn erase(&mut self, who: usize) {
-        match self.session().erase_patient(&subject(who)) {
+        match self.session().erase_patient(&subject(who), "asked for") {
             Ok(_) => {}
             Err(error) => {
                 // What landed late is not seen through an entry held in memory.
@@ -39,7 +39,9 @@ impl World {
                     return;
                 }
                 // What broke off is finished by calling it again.
-                self.session().erase_patient(&subject(who)).unwrap();
+                self.session()
+                    .erase_patient(&subject(who), "asked for")
+                    .unwrap();
             }
         }
         self.states[who] = State::Erased;

@@ -121,7 +121,9 @@ fn late_segments_of_the_erased(stage: &Stage) {
     let late = content_of(stage, "MRN-1");
     assert_eq!(late.len(), 2 + 2 + 1);
     let patient = subject("MRN-1");
-    session(&vault).erase_patient(&patient).unwrap();
+    session(&vault)
+        .erase_patient(&patient, "asked for")
+        .unwrap();
     session(&vault).readmit_patient(&patient).unwrap();
     model.0.retain(|id, _| *id.subject() != patient);
     let id = record("MRN-1", "CT/large");
@@ -147,11 +149,15 @@ fn an_erasure_under_way(stage: &Stage) {
         _ => Verdict::Proceed,
     });
     let patient = subject("MRN-1");
-    session(&vault).erase_patient(&patient).unwrap_err();
+    session(&vault)
+        .erase_patient(&patient, "asked for")
+        .unwrap_err();
     let report = at(stage, THEN).collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (4, 1));
     let vault = at(stage, THEN);
-    let erasure = session(&vault).erase_patient(&patient).unwrap();
+    let erasure = session(&vault)
+        .erase_patient(&patient, "asked for")
+        .unwrap();
     assert_eq!((erasure.segments, erasure.uploads), (0, 0));
     model.0.retain(|id, _| *id.subject() != patient);
     model.verify(&vault);
