@@ -16,6 +16,8 @@ const CRITICAL: u16 = 0x8000;
 
 /// The extension that holds the stream under which segmented content was first sealed: 16 bytes.
 const ORIGIN: u16 = 1;
+/// The extension that marks a poison record: no bytes.
+const POISON: u16 = 2;
 
 /// Content types with a one-byte code, by code. Closed for this schema: a reader that lacks a code
 /// cannot read the record, so any other type is spelled out.
@@ -93,11 +95,27 @@ impl Meta {
     /// With the stream under which the content was first sealed. A re-encryption carries it on, so it
     /// tells whether two versions of segmented content are one put.
     pub fn set_origin(&mut self, stream: &StreamId) {
-        self.extensions.retain(|(number, _)| *number != ORIGIN);
-        let place = self
-            .extensions
-            .partition_point(|(number, _)| *number < ORIGIN);
-        self.extensions.insert(place, (ORIGIN, stream.to_vec()));
+        self.set(ORIGIN, Some(stream.to_vec()));
+    }
+
+    /// Marks a record that nobody has a reason to read, or takes the mark away. It is sealed with the
+    /// record and shown to nobody.
+    pub fn set_poison(&mut self, is_poison: bool) {
+        self.set(POISON, is_poison.then(Vec::new));
+    }
+
+    /// Whether this version is marked as one that nobody has a reason to read. Whatever the mark
+    /// holds counts: later releases may have more to say in it.
+    pub fn is_poison(&self) -> bool {
+        self.extensions.iter().any(|(number, _)| *number == POISON)
+    }
+
+    fn set(&mut self, extension: u16, body: Option<Vec<u8>>) {
+        self.extensions.retain(|(number, _)| *number != extension);
+        if let Some(body) = body {
+            let place = (self.extensions).partition_point(|(number, _)| *number < extension);
+            self.extensions.insert(place, (extension, body));
+        }
     }
 
     /// The encoded length in bytes.
