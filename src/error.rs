@@ -176,9 +176,9 @@ pub enum Error {
         "an identifier has 1 to 255 bytes, a record name 1 to 1,024, both without control characters; correct it"
     )]
     InvalidId,
-    /// A content type, label, reason or expected version is out of bounds.
+    /// A content type, label, reason, consent reference, expected version or duration is out of bounds.
     #[error(
-        "metadata is out of bounds: a content type has 1 to 255 ASCII bytes, a label or a reason 1 to 255 bytes without control characters, labels are at most 32, versions begin at 1; correct it"
+        "metadata is out of bounds: a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, labels are at most 32, versions begin at 1, glass is broken for at most 24 hours; correct it"
     )]
     InvalidMetadata,
     /// The content exceeds what one record holds.

@@ -112,9 +112,11 @@ pub use journal::{Operation, Outcome};
 pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::{
-    Activity, Document, ErasureReport, Expected, GarbageReport, KeyCensus, KeyCount, Progress,
-    Record, RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit, ReencryptionReport,
-    RootRotationReport, RotationReport, Session, Step, Subjects, Vault, VaultOptions,
+    AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
+    ErasureReport, Expected, GarbageReport, KeyCensus, KeyCount, OperationGroup, Progress, Record,
+    RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit, ReencryptionReport,
+    RootRotationReport, RotationReport, Rule, RulePolicy, SecurityEvent, SecurityWatch, Session,
+    Step, Subjects, Vault, VaultOptions,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.
@@ -132,6 +134,10 @@ pub mod internals {
     /// Pages and chains of the journal.
     pub mod journal {
         pub use crate::journal::*;
+    }
+    /// The parts of deciding and of keeping watch that hold no vault.
+    pub mod access {
+        pub use crate::vault::{BrokenGlass, DenialMeter, FailureMeter, Meter, alarm, ask};
     }
     /// The vault's clock.
     pub mod clock {

@@ -5,20 +5,24 @@
 //! May not know: cipher or key-derivation crates, or what kind of storage it stands on beyond
 //! whether that is transactional.
 
+mod access;
 mod census;
 mod clock;
 mod document;
 mod download;
 mod entries;
 mod erasure;
+mod events;
 mod garbage;
 mod header;
 mod layout;
 mod listing;
+mod meter;
 mod object;
 mod opening;
 mod options;
 mod pages;
+mod poison;
 mod progress;
 mod reader;
 mod reading;
@@ -38,11 +42,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+pub use access::{
+    AccessPolicy, AccessRequest, AllowAll, BrokenGlass, ConsentReference, Decision, OperationGroup,
+    Rule, RulePolicy, ask,
+};
 pub use census::{KeyCensus, KeyCount};
 pub use clock::{Clock, SystemClock};
 pub use document::{Document, Expected, Record, RecordInfo};
+pub use events::{SecurityEvent, SecurityWatch};
 pub use listing::{Records, Subjects};
+pub use meter::{DenialMeter, FailureMeter, Meter};
 pub use options::VaultOptions;
+pub use poison::alarm;
 pub use progress::{Activity, Progress, Step};
 pub use reader::RecordReader;
 pub use recovery::RecoveryKit;

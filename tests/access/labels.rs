@@ -1,0 +1,165 @@
+//! Rules about labels, which a read learns only in the second asking.
+
+use chartlock::{AccessPolicy, AccessRequest, Decision, Operation, Purpose, Rule, RulePolicy};
+use proptest::prelude::*;
+
+use super::{actor, permits};
+
+fn first_and_second(rules: &[Rule], labels: &[&str]) -> (bool, bool) {
+    let actor = actor("dr.garcia");
+    let read = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read);
+    let policy = RulePolicy::new(rules.iter().cloned()).unwrap();
+    let permits = |request: &AccessRequest<'_>| policy.decide(request).is_permitted();
+    (permits(&read), permits(&read.labels(labels)))
+}
+
+#[test]
+fn a_denial_by_label_waits_until_it_is_known() {
+    let rules = [Rule::deny().label("psychiatry"), Rule::permit()];
+    assert_eq!(first_and_second(&rules, &["lab"]), (true, true));
+    assert_eq!(first_and_second(&rules, &[]), (true, true));
+    assert_eq!(
+        first_and_second(&rules, &["lab", "psychiatry"]),
+        (true, false)
+    );
+}
+
+#[test]
+fn a_permission_by_label_is_checked_when_it_is_known() {
+    let rules = [Rule::permit().label("administration").label("billing")];
+    assert_eq!(first_and_second(&rules, &["administration"]), (true, true));
+    assert_eq!(first_and_second(&rules, &["billing", "x"]), (true, true));
+    assert_eq!(first_and_second(&rules, &["lab"]), (true, false));
+    assert_eq!(first_and_second(&rules, &[]), (true, false));
+}
+
+#[test]
+fn of_several_labels_to_be_without_a_record_has_none() {
+    let rules = [Rule::permit()
+        .without_label("psychiatry")
+        .without_label("hiv")];
+    assert_eq!(first_and_second(&rules, &[]), (true, true));
+    assert_eq!(first_and_second(&rules, &["hiv"]), (true, false));
+    let both = [Rule::permit().label("lab").without_label("hiv")];
+    assert_eq!(first_and_second(&both, &["lab"]), (true, true));
+    assert_eq!(first_and_second(&both, &["hiv", "lab"]), (true, false));
+    assert_eq!(first_and_second(&both, &["x"]), (true, false));
+}
+
+#[test]
+fn what_no_labels_would_permit_is_denied_at_first() {
+    let rules = [Rule::deny().label("psychiatry"), Rule::deny().actor("dr.*")];
+    assert_eq!(first_and_second(&rules, &["lab"]), (false, false));
+    let not_his = [
+        Rule::deny().actor("dr.garcia"),
+        Rule::permit().label("administration"),
+    ];
+    assert_eq!(
+        first_and_second(&not_his, &["administration"]),
+        (false, false)
+    );
+}
+
+#[test]
+fn a_put_is_decided_by_the_new_labels() {
+    let rules = [Rule::deny().label("psychiatry"), Rule::permit()];
+    let put = |labels| permits(rules.clone(), Operation::Put, |put| put.labels(labels));
+    assert!(put(&["lab"]));
+    assert!(!put(&["psychiatry"]));
+}
+
+#[test]
+fn rules_about_labels_speak_of_nothing_without_labels() {
+    for operation in Operation::ALL {
+        if matches!(operation, Operation::Read | Operation::BreakGlass) {
+            continue;
+        }
+        let permitted = |rules: [Rule; 2]| permits(rules, *operation, |request| request);
+        let permit = [Rule::permit().label("x"), Rule::deny()];
+        let without = [Rule::permit().without_label("x"), Rule::deny()];
+        let deny = [Rule::deny().without_label("x"), Rule::permit()];
+        assert!(!permitted(permit) && !permitted(without) && permitted(deny));
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Shape {
+    permits: bool,
+    actor: Option<bool>,
+    labels: Vec<usize>,
+    without: Vec<usize>,
+}
+
+const LABELS: [&str; 3] = ["a", "b", "c"];
+
+fn labels(numbers: &[usize]) -> impl Iterator<Item = &'static str> {
+    numbers
+        .iter()
+        .filter_map(|number| LABELS.get(*number))
+        .copied()
+}
+
+impl Shape {
+    fn rule(&self) -> Rule {
+        let rule = match self.permits {
+            true => Rule::permit(),
+            false => Rule::deny(),
+        };
+        let rule = match self.actor {
+            Some(true) => rule.actor("dr.*"),
+            Some(false) => rule.actor("desk.*"),
+            None => rule,
+        };
+        let rule = labels(&self.labels).fold(rule, Rule::label);
+        labels(&self.without).fold(rule, Rule::without_label)
+    }
+
+    /// What the documentation says, once all is known.
+    fn holds(&self, present: &[&str]) -> bool {
+        let wanted = self.labels.is_empty() || labels(&self.labels).any(|l| present.contains(&l));
+        let without = labels(&self.without).all(|label| !present.contains(&label));
+        self.actor != Some(false) && wanted && without
+    }
+}
+
+fn shapes() -> impl Strategy<Value = Vec<Shape>> {
+    let some = || prop::collection::vec(0..LABELS.len(), 0..2);
+    let shape = (any::<bool>(), any::<Option<bool>>(), some(), some());
+    let shape = shape.prop_map(|(permits, actor, labels, without)| Shape {
+        permits,
+        actor,
+        labels,
+        without,
+    });
+    prop::collection::vec(shape, 0..6)
+}
+
+proptest! {
+    #[test]
+    fn what_is_permitted_at_last_was_permitted_at_first(shapes in shapes()) {
+        let rules: Vec<Rule> = shapes.iter().map(Shape::rule).collect();
+        for subset in 0..1 << LABELS.len() {
+            let numbers: Vec<_> = (0..LABELS.len()).filter(|n| subset >> n & 1 == 1).collect();
+            let present: Vec<_> = labels(&numbers).collect();
+            let (first, second) = first_and_second(&rules, &present);
+            let decider = shapes.iter().find(|shape| shape.holds(&present));
+            prop_assert_eq!(second, decider.is_some_and(|shape| shape.permits));
+            prop_assert!(first || !second);
+        }
+    }
+}
+
+#[test]
+fn the_consent_that_counts_is_that_of_the_second_answer() {
+    let consent = |text| chartlock::ConsentReference::new(text).unwrap();
+    let policy = RulePolicy::new([
+        Rule::permit_under(consent("Consent/special")).label("special"),
+        Rule::permit_under(consent("Consent/general")),
+    ])
+    .unwrap();
+    let actor = actor("dr.garcia");
+    let read = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read);
+    assert!(policy.decide(&read).is_permitted());
+    let general = Decision::PermitUnder(consent("Consent/general"));
+    assert_eq!(policy.decide(&read.labels(&["lab"])), general);
+}

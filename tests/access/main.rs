@@ -1,0 +1,29 @@
+//! Who may do what, and what those who keep watch hear of.
+#![allow(clippy::unwrap_used)]
+
+mod glass;
+mod labels;
+mod meters;
+mod poison;
+mod rules;
+mod watch;
+
+use std::sync::LazyLock;
+
+use chartlock::{AccessPolicy, AccessRequest, Actor, Operation, Purpose, Rule, RulePolicy};
+
+fn actor(name: &str) -> Actor {
+    Actor::new(name).unwrap()
+}
+
+/// Whether these rules let Dr. Garcia do it, to treat.
+fn permits<'a>(
+    rules: impl IntoIterator<Item = Rule>,
+    operation: Operation,
+    more: impl FnOnce(AccessRequest<'a>) -> AccessRequest<'a>,
+) -> bool {
+    static GARCIA: LazyLock<Actor> = LazyLock::new(|| actor("dr.garcia"));
+    let request = more(AccessRequest::new(&GARCIA, Purpose::Treatment, operation));
+    let policy = RulePolicy::new(rules).unwrap();
+    policy.decide(&request).is_permitted()
+}

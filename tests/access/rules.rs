@@ -1,0 +1,271 @@
+//! Which rule decides.
+
+use std::sync::Arc;
+
+use chartlock::{
+    AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, Error, Operation,
+    OperationGroup, Purpose, Rule, RulePolicy, Subject, SubjectKind,
+};
+
+use super::{actor, permits};
+
+#[test]
+fn allow_all_does() {
+    let anybody = actor("anybody");
+    for operation in Operation::ALL {
+        let request = AccessRequest::new(&anybody, Purpose::Marketing, *operation);
+        assert_eq!(AllowAll.decide(&request), Decision::Permit);
+        assert_eq!(
+            AllowAll.decide(&request.labels(&["secret"])),
+            Decision::Permit
+        );
+    }
+}
+
+#[test]
+fn without_a_rule_all_is_denied_but_the_glass() {
+    for operation in Operation::ALL {
+        let permitted = permits([], *operation, |request| request);
+        assert_eq!(permitted, *operation == Operation::BreakGlass);
+    }
+}
+
+#[test]
+fn only_rules_that_name_it_speak_of_the_glass() {
+    let glass = Operation::BreakGlass;
+    let but_for_nurses = [Rule::permit().actor("nurse.*").operation(glass)];
+    let nobody = [Rule::deny().operation(glass)];
+    assert!(permits([Rule::deny()], glass, |request| request));
+    assert!(permits([Rule::deny().actor("*")], glass, |request| request));
+    assert!(!permits(nobody.clone(), glass, |request| request));
+    let nurses = but_for_nurses.into_iter().chain(nobody);
+    let policy = RulePolicy::new(nurses).unwrap();
+    for (name, permitted) in [("nurse.kim", true), ("dr.garcia", false)] {
+        let actor = actor(name);
+        let request = AccessRequest::new(&actor, Purpose::Treatment, glass);
+        assert_eq!(policy.decide(&request).is_permitted(), permitted);
+    }
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let read = Operation::Read;
+    let (permit, deny) = (Rule::permit().reading(), Rule::deny().actor("dr.garcia"));
+    assert!(permits([permit.clone(), deny.clone()], read, |request| {
+        request
+    }));
+    assert!(!permits([deny, permit.clone()], read, |request| request));
+    let other = Rule::deny().actor("dr.lopez");
+    assert!(permits([other, permit], read, |request| request));
+}
+
+#[test]
+fn a_policy_that_is_shared_decides_the_same() {
+    let kim = actor("nurse.kim");
+    let request = AccessRequest::new(&kim, Purpose::Treatment, Operation::Read);
+    let shared: Arc<dyn AccessPolicy> = Arc::new(RulePolicy::new([]).unwrap());
+    assert_eq!(shared.decide(&request), Decision::Deny);
+    assert_eq!(Arc::new(AllowAll).decide(&request), Decision::Permit);
+}
+
+#[test]
+fn actors_match_whole_or_by_how_they_begin() {
+    let matches = |pattern| {
+        let rule = Rule::permit().actor(pattern);
+        permits([rule], Operation::Put, |request| request)
+    };
+    for pattern in ["dr.garcia", "dr.*", "dr.garcia*", "*"] {
+        assert!(matches(pattern), "{pattern}");
+    }
+    for pattern in ["dr.garci", "dr.garcia2", "garcia", "Dr.*", "dr.garcia2*"] {
+        assert!(!matches(pattern), "{pattern}");
+    }
+    let several = Rule::permit().actor("nurse.*").actor("dr.*");
+    assert!(permits([several], Operation::Put, |request| request));
+}
+
+#[test]
+fn a_rule_that_could_never_bite_is_refused() {
+    let refused = |rule: Rule| RulePolicy::new([Rule::permit(), rule]).unwrap_err();
+    let long = "a".repeat(256);
+    for pattern in [
+        "",
+        "dr.*.garcia",
+        "*.garcia",
+        "**",
+        "a\nb",
+        "a\u{7f}*",
+        &long,
+    ] {
+        assert_eq!(refused(Rule::deny().actor(pattern)), Error::InvalidId);
+    }
+    for pattern in ["", "*/1", "a\nb", &"a".repeat(1025)] {
+        assert_eq!(refused(Rule::deny().record(pattern)), Error::InvalidId);
+    }
+    for label in ["", "a\nb", &long] {
+        assert_eq!(refused(Rule::deny().label(label)), Error::InvalidMetadata);
+        let without = Rule::permit().without_label(label);
+        assert_eq!(refused(without), Error::InvalidMetadata);
+    }
+    RulePolicy::new([Rule::deny().actor(&"a".repeat(255)).record(&long)]).unwrap();
+}
+
+#[test]
+fn purposes_match() {
+    let rule = Rule::deny().purpose(Purpose::Marketing);
+    let policy = RulePolicy::new([rule, Rule::permit()]).unwrap();
+    let actor = actor("dr.garcia");
+    let of = |purpose| AccessRequest::new(&actor, purpose, Operation::Read);
+    assert!(!policy.decide(&of(Purpose::Marketing)).is_permitted());
+    assert!(policy.decide(&of(Purpose::Research)).is_permitted());
+}
+
+#[test]
+fn every_operation_has_its_group() {
+    use Operation::*;
+    let reading = [Read, History, List, ListSubjects];
+    let writing = [Put, Remove, Prepare];
+    let auditing = [Inspect, ListSlots, Census, Verify, Checkpoint, ReadJournal];
+    for operation in Operation::ALL {
+        let group = match operation {
+            BreakGlass => None,
+            _ if reading.contains(operation) => Some(OperationGroup::Reading),
+            _ if writing.contains(operation) => Some(OperationGroup::Writing),
+            _ if auditing.contains(operation) => Some(OperationGroup::Auditing),
+            _ => Some(OperationGroup::Governing),
+        };
+        assert_eq!(OperationGroup::of(*operation), group, "{operation}");
+        let permitted = |rule| permits([rule], *operation, |request| request);
+        if let Some(group) = group {
+            assert!(permitted(Rule::permit().group(group)), "{operation}");
+            assert!(permitted(Rule::permit().operation(*operation)));
+            let others = Operation::ALL.iter().filter(|other| *other != operation);
+            let others = others.fold(Rule::permit(), |rule, other| rule.operation(*other));
+            assert!(!permitted(others), "{operation}");
+        }
+    }
+}
+
+#[test]
+fn a_group_is_for_its_own_operations() {
+    let in_group = |rule: Rule| {
+        let all = Operation::ALL.iter();
+        all.filter(|operation| permits([rule.clone()], **operation, |request| request))
+            .filter(|operation| **operation != Operation::BreakGlass)
+            .count()
+    };
+    let groups = [
+        in_group(Rule::permit().reading()),
+        in_group(Rule::permit().writing()),
+        in_group(Rule::permit().auditing()),
+        in_group(Rule::permit().governing()),
+    ];
+    assert_eq!(groups.iter().sum::<usize>(), Operation::ALL.len() - 1);
+    let reading_and_erasing = Rule::permit().reading().operation(Operation::Erase);
+    assert_eq!(in_group(reading_and_erasing), groups.first().unwrap() + 1);
+}
+
+#[test]
+fn subjects_match_by_kind_or_exactly() {
+    let maria = Subject::patient("MRN-1042").unwrap();
+    let other = Subject::patient("MRN-1043").unwrap();
+    let formulary = Subject::practice("formulary").unwrap();
+    let on = |rule: &Rule, subject| {
+        permits([rule.clone()], Operation::List, |request| match subject {
+            Some(subject) => request.subject(subject),
+            None => request,
+        })
+    };
+    let patients = Rule::permit().subject_kind(SubjectKind::Patient);
+    assert!(on(&patients, Some(&maria)) && on(&patients, Some(&other)));
+    assert!(!on(&patients, Some(&formulary)) && !on(&patients, None));
+    let exact = Rule::permit().subject(maria.clone());
+    assert!(on(&exact, Some(&maria)) && !on(&exact, Some(&other)) && !on(&exact, None));
+    let either = exact.subject_kind(SubjectKind::Practice);
+    assert!(on(&either, Some(&maria)) && on(&either, Some(&formulary)));
+    assert!(!on(&either, Some(&other)));
+}
+
+#[test]
+fn records_match_by_name() {
+    let on = |pattern, name| {
+        let rule = Rule::permit().record(pattern);
+        permits([rule], Operation::Read, |request| match name {
+            Some(name) => request.record(name),
+            None => request,
+        })
+    };
+    assert!(on("Appointment/*", Some("Appointment/7")));
+    assert!(on("Appointment/7", Some("Appointment/7")));
+    assert!(!on("Appointment/7", Some("Appointment/70")));
+    assert!(!on("Appointment/*", Some("Condition/7")));
+    assert!(!on("*", None));
+}
+
+#[test]
+fn all_conditions_must_hold() {
+    let patient = Subject::patient("MRN-1042").unwrap();
+    let rule = |purpose, operation| {
+        Rule::permit()
+            .actor("dr.*")
+            .purpose(purpose)
+            .operation(operation)
+            .subject(patient.clone())
+    };
+    let on = |rule| permits([rule], Operation::Read, |request| request.subject(&patient));
+    assert!(on(rule(Purpose::Treatment, Operation::Read)));
+    assert!(!on(rule(Purpose::Payment, Operation::Read)));
+    assert!(!on(rule(Purpose::Treatment, Operation::Put)));
+    assert!(!on(rule(Purpose::Treatment, Operation::Read)
+        .actor("x")
+        .record("y")));
+}
+
+#[test]
+fn a_consent_comes_back_as_it_was_given() {
+    let consent = ConsentReference::new("Consent/2024-117").unwrap();
+    let rule = Rule::permit_under(consent.clone()).purpose(Purpose::Research);
+    let policy = RulePolicy::new([rule, Rule::permit()]).unwrap();
+    let actor = actor("study.7");
+    let research = AccessRequest::new(&actor, Purpose::Research, Operation::Read);
+    let decision = policy.decide(&research);
+    assert_eq!(decision.consent().unwrap().text(), "Consent/2024-117");
+    assert_eq!(decision, Decision::PermitUnder(consent));
+    let treatment = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read);
+    assert_eq!(policy.decide(&treatment).consent(), None);
+}
+
+#[test]
+fn consents_have_bounds() {
+    for text in ["", "a\nb", &"a".repeat(256)] {
+        let refused = ConsentReference::new(text);
+        assert_eq!(refused.unwrap_err(), Error::InvalidMetadata);
+    }
+    ConsentReference::new(&"a".repeat(255)).unwrap();
+}
+
+#[test]
+fn what_prints_names_nobody() {
+    let (actor, subject) = (actor("dr.garcia"), Subject::patient("MRN-1042").unwrap());
+    let labels = ["psychiatry"];
+    let request = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read)
+        .subject(&subject)
+        .record("Observation/bp")
+        .labels(&labels)
+        .request_id("request-99")
+        .organisation("north clinic");
+    let consent = ConsentReference::new("Consent/2024-117").unwrap();
+    let rule = Rule::permit_under(consent)
+        .actor("dr.garcia")
+        .subject(subject.clone())
+        .record("Observation/bp")
+        .label("psychiatry");
+    let policy = RulePolicy::new([rule.clone()]).unwrap();
+    let decision = policy.decide(&request);
+    let printed = format!("{request:?} {rule:?} {policy:?} {decision:?}");
+    assert_eq!(
+        printed,
+        "AccessRequest(Read, ..) Rule(PermitUnder(ConsentReference(..)), ..) RulePolicy(1 rules) \
+         PermitUnder(ConsentReference(..))"
+    );
+}

@@ -1,0 +1,77 @@
+//! Events: what they say, to whom.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chartlock::{SecurityEvent, SecurityWatch};
+use serde_json::json;
+
+use super::actor;
+
+fn all() -> Vec<SecurityEvent> {
+    let actor = actor("dr.garcia");
+    let (count, within) = (12, Duration::from_secs(600));
+    vec![
+        SecurityEvent::GlassBroken {
+            actor: actor.clone(),
+            duration: Duration::from_secs(1800),
+        },
+        SecurityEvent::PoisonRead {
+            actor: actor.clone(),
+        },
+        SecurityEvent::RepeatedFailures { count, within },
+        SecurityEvent::RepeatedDenials {
+            actor: actor.clone(),
+            count,
+            within,
+        },
+        SecurityEvent::JournalFailing,
+        SecurityEvent::EmergencyBegun {
+            actor: actor.clone(),
+        },
+        SecurityEvent::EmergencyEnded { actor },
+        SecurityEvent::JournalForked,
+        SecurityEvent::HeaderRolledBack,
+    ]
+}
+
+#[test]
+fn an_event_prints_without_its_actor() {
+    let printed: Vec<_> = all().iter().map(ToString::to_string).collect();
+    for (event, text) in all().iter().zip(&printed) {
+        assert_eq!(format!("{event:?}"), format!("SecurityEvent({text})"));
+        assert!(!text.contains("garcia"), "{text}");
+    }
+    assert!(printed.contains(&"somebody broke the glass, for 30 minutes".to_owned()));
+    assert!(printed.contains(&"12 failures to authenticate within 600s".to_owned()));
+}
+
+#[test]
+fn an_operator_can_ask_for_the_actor() {
+    let named = |event: &SecurityEvent| event.actor().map(|actor| actor.name().to_owned());
+    let actors: Vec<_> = all().iter().filter_map(named).collect();
+    assert_eq!(actors, ["dr.garcia"; 5]);
+}
+
+#[test]
+fn the_serialized_form_tells_all() {
+    let of = |index: usize| serde_json::to_value(all().get(index).unwrap()).unwrap();
+    let glass = json!({"event": "glass-broken", "actor": "dr.garcia", "for_seconds": 1800});
+    assert_eq!(of(0), glass);
+    let failures = json!({"event": "repeated-failures", "count": 12, "within_seconds": 600});
+    assert_eq!(of(2), failures);
+    assert_eq!(of(4), json!({"event": "journal-failing"}));
+}
+
+#[test]
+fn any_function_keeps_watch() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let watch: Arc<dyn SecurityWatch> = Arc::new(move |event: &SecurityEvent| {
+        ear.lock().unwrap().push(event.clone());
+    });
+    for event in all() {
+        watch.event(&event);
+    }
+    assert_eq!(*heard.lock().unwrap(), all());
+}
