@@ -106,6 +106,19 @@ pub enum Error {
     /// The subject was never seen.
     #[error("there is no such subject in this vault; check the identifier, byte for byte")]
     UnknownSubject,
+    /// Somebody put a hold on the subject.
+    #[error(
+        "the subject is on hold and was not erased; see Session::holds, and release them first"
+    )]
+    OnHold,
+    /// The subject is retained until a date that has not come.
+    #[error(
+        "the subject is retained and was not erased; see Session::retained_until for the date to wait for"
+    )]
+    Retained,
+    /// There is no hold of this id.
+    #[error("the subject has no hold of this id; list its holds")]
+    NoSuchHold,
     /// The storage did not say whether the operation happened.
     #[error(
         "the storage did not confirm the outcome; the operation may or may not have happened: read before you repeat it"
@@ -176,9 +189,9 @@ pub enum Error {
         "an identifier has 1 to 255 bytes, a record name 1 to 1,024, both without control characters; correct it"
     )]
     InvalidId,
-    /// A content type, label, reason, consent reference, expected version or duration is out of bounds.
+    /// A content type, label, reason, consent reference, time, expected version or duration is out of bounds.
     #[error(
-        "metadata is out of bounds: a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, labels are at most 32, versions begin at 1, glass is broken for at most 24 hours; correct it"
+        "metadata is out of bounds: a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, labels are at most 32, holds at most 64, versions begin at 1, glass is broken for at most 24 hours; correct it"
     )]
     InvalidMetadata,
     /// The content exceeds what one record holds.

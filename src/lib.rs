@@ -113,10 +113,10 @@ pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::{
     AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
-    ErasureReport, Expected, GarbageReport, KeyCensus, KeyCount, OperationGroup, Progress, Record,
-    RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit, ReencryptionReport,
-    RootRotationReport, RotationReport, Rule, RulePolicy, SecurityEvent, SecurityWatch, Session,
-    Step, Subjects, Vault, VaultOptions,
+    ErasureReport, Expected, GarbageReport, HoldInfo, KeyCensus, KeyCount, OperationGroup,
+    Progress, Record, RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit,
+    ReencryptionReport, RootRotationReport, RotationReport, Rule, RulePolicy, SecurityEvent,
+    SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.
@@ -148,6 +148,7 @@ pub mod internals {
         pub use crate::keys::entry::{Chart, ChartState, EntryState, PatientEntry};
         pub use crate::keys::extensions::Extensions;
         pub use crate::keys::header::{Header, Unlocked};
+        pub use crate::keys::holds::Hold;
         pub use crate::keys::keyring::Keyring;
         pub use crate::keys::ring::{KeyState, Numbered, Ring};
         pub use crate::keys::sealed_entry::{EntryHead, open_entry, seal_entry};

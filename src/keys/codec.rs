@@ -2,8 +2,9 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{Chart, ChartState, EntryState, Hold, PatientEntry};
+use super::entry::{Chart, ChartState, EntryState, PatientEntry};
 use super::extensions::{Extension, Extensions};
+use super::holds::Hold;
 use super::keyring::Keyring;
 use super::ring::{KeyState, Numbered, Ring};
 use crate::codec::{

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::extensions::Extensions;
+use super::holds::Hold;
 use super::ring::{Numbered, Ring};
 use crate::crypto::{self, ChartId, PatientKey, PatientNameKey};
 use crate::error::{Error, Result};
@@ -53,13 +54,6 @@ pub enum ChartState {
     Steady,
     /// Somebody is, so nobody may carry its data keys on by re-wrapping them.
     Reencrypting,
-}
-
-/// Why a chart may not be erased yet. Kept free: this release carries holds and sets none.
-pub(super) struct Hold {
-    pub(super) id: u64,
-    pub(super) since: i64,
-    pub(super) reason: String,
 }
 
 impl PatientEntry {
@@ -161,18 +155,18 @@ impl PatientEntry {
     /// Destroys the keys; returns the chart whose remains are to be deleted. An entry that is being
     /// erased already answers with its chart.
     ///
+    /// A retention that is over goes with the keys; one that is not refuses at `now`.
+    ///
     /// # Errors
-    /// [`Error::Erased`] when nothing remains. [`Error::Unsupported`] for an alias, and for an
-    /// entry with a hold or a retention date: only a newer release sets those, and knows when they
-    /// end.
-    pub fn begin_erasure(&mut self) -> Result<ChartId> {
+    /// [`Error::OnHold`] and [`Error::Retained`] while something keeps the chart;
+    /// [`Error::Erased`] when nothing remains, [`Error::Unsupported`] for an alias.
+    pub fn begin_erasure(&mut self, now: i64) -> Result<ChartId> {
         if let EntryState::Erasing { chart } = self.state {
             return Ok(chart);
         }
         let chart = live(&mut self.state)?.id;
-        if !self.holds.is_empty() || self.retention.is_some() {
-            return Err(Error::Unsupported);
-        }
+        self.check_erasable(now)?;
+        self.retention = None;
         self.state = EntryState::Erasing { chart };
         Ok(chart)
     }
@@ -212,7 +206,7 @@ impl PatientEntry {
     }
 }
 
-fn live(state: &mut EntryState) -> Result<&mut Chart> {
+pub(super) fn live(state: &mut EntryState) -> Result<&mut Chart> {
     match state {
         EntryState::Live(chart) => Ok(chart),
         EntryState::Erasing { .. } | EntryState::Erased => Err(Error::Erased),

@@ -11,6 +11,7 @@ pub(crate) mod entry;
 pub(crate) mod extensions;
 pub(crate) mod header;
 mod hex;
+pub(crate) mod holds;
 mod key_file;
 pub(crate) mod keyring;
 mod passphrase;

@@ -45,3 +45,24 @@ impl Clock for SystemClock {
         std::thread::sleep(duration);
     }
 }
+
+/// A time that was written down.
+pub(super) fn time(millis: i64) -> SystemTime {
+    let distance = Duration::from_millis(millis.unsigned_abs());
+    let time = if millis < 0 {
+        UNIX_EPOCH.checked_sub(distance)
+    } else {
+        UNIX_EPOCH.checked_add(distance)
+    };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
+/// A time to be written down, never earlier than it is; `None` beyond what can be written.
+pub(super) fn millis(time: SystemTime) -> Option<i64> {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos().div_ceil(1_000_000)).ok(),
+        Err(before) => i64::try_from(before.duration().as_millis())
+            .ok()
+            .map(|millis| -millis),
+    }
+}

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::ops::{Deref, Range};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use super::clock;
 use crate::envelope::Meta;
 use crate::secret::Plaintext;
 
@@ -150,13 +151,7 @@ impl RecordInfo {
 
     /// When it was written, to the millisecond, by the writer's clock.
     pub fn written_at(&self) -> SystemTime {
-        let distance = Duration::from_millis(self.meta.written_at.unsigned_abs());
-        let time = if self.meta.written_at < 0 {
-            UNIX_EPOCH.checked_sub(distance)
-        } else {
-            UNIX_EPOCH.checked_add(distance)
-        };
-        time.unwrap_or(UNIX_EPOCH)
+        clock::time(self.meta.written_at)
     }
 
     /// The media type, if one was given.

@@ -6,7 +6,8 @@
 //! [ put p = Erased{dead charts} ; ?v ]
 //! ```
 //! The tombstone comes before the listing: a writer's record is seen by the listing, or the writer's
-//! `?p` sees the tombstone and withdraws what it wrote.
+//! `?p` sees the tombstone and withdraws what it wrote. Holds and retention are looked at in the entry
+//! that the tombstone replaces.
 
 use super::progress::{Activity, Counter};
 use super::report::ErasureReport;
@@ -17,9 +18,10 @@ use crate::id::{self, Subject};
 use crate::keys::entry::EntryState;
 
 /// What an erasure says that it cannot reach.
-const NOT_REACHED: [&str; 2] = [
+const NOT_REACHED: [&str; 3] = [
     "copies of keys and data together that were taken before: a backup of the whole storage still opens",
     "what left the vault: exports, messages, printouts, other systems",
+    "the journal keeps who did what to this subject; it names no identifier in clear",
 ];
 
 impl Vault {
@@ -63,7 +65,7 @@ impl Vault {
                         charts = first_seen.into_iter().collect();
                         return Ok(false);
                     }
-                    charts = vec![entry.begin_erasure()?];
+                    charts = vec![entry.begin_erasure(self.store.clock.now())?];
                     report.keys_destroyed = true;
                     Ok(true)
                 }

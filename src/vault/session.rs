@@ -1,8 +1,10 @@
 //! The verbs on records, for somebody who acts for a purpose.
 
 use std::io::Read;
+use std::time::SystemTime;
 
 use super::document::{Document, Expected, Record, RecordInfo};
+use super::governance::HoldInfo;
 use super::listing::Subjects;
 use super::report::ErasureReport;
 use super::writing::Job;
@@ -221,9 +223,10 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] for a reason out of bounds,
-    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Unsupported`] under a hold or
-    /// retention set by a newer release, [`Error::Contended`], [`Error::ReadOnly`],
-    /// [`Error::Locked`] and errors of the storage.
+    /// [`Error::OnHold`] and [`Error::Retained`] while [`Session::hold`] or
+    /// [`Session::retain_until`] keep it: nothing is changed then; [`Error::UnknownSubject`] for a
+    /// subject never seen, [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
+    /// the storage.
     pub fn erase_patient(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
         self.vault.erase(subject, reason)
     }
@@ -236,6 +239,71 @@ impl<'a> Session<'a> {
     /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
     pub fn readmit_patient(&self, subject: &Subject) -> Result<()> {
         self.vault.readmit(subject)
+    }
+
+    /// Puts a hold on a subject, so that it cannot be erased before the hold is released: for a legal
+    /// proceeding, say. `reason` has 1 to 255 bytes without control characters, and is sealed with the
+    /// subject's entry. Returns the hold's id: random, below 2^53.
+    ///
+    /// Records are read, amended and retracted as before. Of a hold and an erasure at the same time
+    /// one is first; an erasure that has begun goes on.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let chart = vault.session(Actor::new("legal")?, Purpose::Legal);
+    /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+    /// let subject = Subject::patient("MRN-1042")?;
+    /// let hold = chart.hold(&subject, "subpoena 26-114")?;
+    /// assert_eq!(chart.erase_patient(&subject, "the patient asked"), Err(Error::OnHold));
+    /// chart.release(&subject, hold)?;
+    /// chart.erase_patient(&subject, "the patient asked")?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] for a reason out of bounds, and beyond 64 holds on one subject;
+    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased
+    /// or is being erased; [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
+    /// the storage, after which list the holds.
+    pub fn hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
+        self.vault.hold(subject, reason)
+    }
+
+    /// Releases a hold.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchHold`] when the subject has none of this id; else those of [`Session::hold`].
+    pub fn release(&self, subject: &Subject, hold: u64) -> Result<()> {
+        self.vault.release(subject, hold)
+    }
+
+    /// The holds on a subject, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased;
+    /// [`Error::Locked`], and errors of the storage.
+    pub fn holds(&self, subject: &Subject) -> Result<Vec<HoldInfo>> {
+        self.vault.holds(subject)
+    }
+
+    /// Retains a subject until a time, to the millisecond: it cannot be erased before, by the clock of
+    /// the machine that erases. `None` lifts the retention, and a later call replaces it, earlier
+    /// times included. When the time has come, nothing happens by itself.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] for a time that cannot be written down; else those of
+    /// [`Session::hold`].
+    pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
+        self.vault.retain_until(subject, until)
+    }
+
+    /// Until when a subject is retained, though that may be over; `None` without retention.
+    ///
+    /// # Errors
+    /// Those of [`Session::holds`].
+    pub fn retained_until(&self, subject: &Subject) -> Result<Option<SystemTime>> {
+        self.vault.retained_until(subject)
     }
 }
 

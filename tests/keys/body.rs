@@ -128,7 +128,7 @@ fn another_implementation_reads_an_entry() {
         extensions: vec![],
     };
     assert_eq!(read, expected);
-    let chart = entry.begin_erasure().unwrap();
+    let chart = entry.begin_erasure(NOW).unwrap();
     let read = sealed.read(&sealed.vault.seal(&mut entry));
     assert_eq!(
         (read.state, read.charts),
@@ -168,7 +168,7 @@ fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
 }
 
 #[test]
-fn what_is_kept_free_is_carried() {
+fn holds_aliases_and_retention_come_back() {
     let sealed = Sealed::new();
     let hold = Hold {
         id: 4,
@@ -183,11 +183,6 @@ fn what_is_kept_free_is_carried() {
         .unwrap();
     let read = sealed.read(&sealed.vault.seal(&mut entry));
     assert_eq!((read.holds, read.retention), (vec![hold], Some(NOW)));
-    // Only the release that set them knows when they end.
-    assert_eq!(entry.begin_erasure(), Err(Error::Unsupported));
-    let mut entry = sealed.changed(|entry| entry.retention = Some(0)).unwrap();
-    assert_eq!(entry.begin_erasure(), Err(Error::Unsupported));
-
     let mut alias = sealed
         .changed(|entry| {
             entry.charts.clear();
@@ -200,7 +195,7 @@ fn what_is_kept_free_is_carried() {
     let target = Subject::patient("MRN-7").unwrap();
     assert!(matches!(alias.state(), EntryState::Alias(other) if *other == target));
     assert_eq!(alias.rotate_key(NOW), Err(Error::Unsupported));
-    assert_eq!(alias.begin_erasure(), Err(Error::Unsupported));
+    assert_eq!(alias.begin_erasure(NOW), Err(Error::Unsupported));
     assert_eq!(alias.readmit(NOW), Err(Error::Unsupported));
     let read = sealed.read(&sealed.vault.seal(&mut alias));
     assert!(matches!(read.state, State::Alias { .. }));

@@ -77,14 +77,14 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
     assert_eq!(entry.finish_erasure(), Err(Error::Conflict));
     assert_eq!(entry.readmit(NOW), Err(Error::Conflict));
 
-    assert_eq!(entry.begin_erasure(), Ok(first));
+    assert_eq!(entry.begin_erasure(NOW), Ok(first));
     let value = vault.seal(&mut entry);
     // Head, chart id, identifier, and not 32 bytes more.
     assert_eq!(value.len(), 88 + 81 + subject().identifier().len());
     let mut entry = vault.open(&value, &subject()).unwrap();
     assert!(matches!(entry.state(), EntryState::Erasing { chart } if *chart == first));
     assert!(entry.chart().is_none() && entry.active_key().is_none());
-    assert_eq!(entry.begin_erasure(), Ok(first));
+    assert_eq!(entry.begin_erasure(NOW), Ok(first));
     assert_eq!(entry.readmit(NOW), Err(Error::Erased));
     assert_eq!(entry.rotate_key(NOW), Err(Error::Erased));
     assert_eq!(entry.retire_inactive(), Err(Error::Erased));
@@ -93,7 +93,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
 
     entry.finish_erasure().unwrap();
     assert_eq!(entry.finish_erasure(), Err(Error::Erased));
-    assert_eq!(entry.begin_erasure(), Err(Error::Erased));
+    assert_eq!(entry.begin_erasure(NOW), Err(Error::Erased));
     let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
     assert!(matches!(entry.state(), EntryState::Erased));
     assert_eq!(entry.dead_charts(), [first]);
@@ -113,5 +113,38 @@ fn a_chart_remembers_that_its_content_is_being_sealed_again() {
         entry.set_chart_state(state).unwrap();
         entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
         assert_eq!(entry.chart().unwrap().state(), state);
+    }
+}
+
+#[test]
+fn holds_and_retention_keep_the_keys() {
+    let vault = vault(SUITES[0]);
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    let id = entry.free_hold_id().unwrap();
+    assert!(id < 1 << 53);
+    entry.put_hold(id, "subpoena", NOW + 3).unwrap();
+    entry.retain_until(Some(NOW + 10)).unwrap();
+    let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
+    let [hold] = entry.holds() else {
+        panic!("one hold");
+    };
+    let held = (hold.id(), hold.since(), hold.reason());
+    assert_eq!(held, (id, NOW + 3, "subpoena"));
+    assert_eq!(entry.retention(), Some(NOW + 10));
+
+    assert_eq!(entry.begin_erasure(NOW + 10), Err(Error::OnHold));
+    assert_eq!(entry.release_hold(id ^ 1), Err(Error::NoSuchHold));
+    entry.release_hold(id).unwrap();
+    assert_eq!(entry.begin_erasure(NOW + 9), Err(Error::Retained));
+    assert!(entry.chart().is_some());
+    entry.begin_erasure(NOW + 10).unwrap();
+    // Begun is begun, whatever the clock says then; and nothing is held that is gone.
+    entry.begin_erasure(NOW).unwrap();
+    for _ in 0..2 {
+        assert_eq!(entry.put_hold(id, "late", NOW), Err(Error::Erased));
+        assert_eq!(entry.release_hold(id), Err(Error::Erased));
+        assert_eq!(entry.retain_until(Some(NOW)), Err(Error::Erased));
+        assert_eq!(entry.retention(), None);
+        let _ = entry.finish_erasure();
     }
 }

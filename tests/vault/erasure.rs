@@ -27,7 +27,7 @@ everywhere!(
     writers_beside_it,
 );
 
-fn assert_erased(vault: &Vault, subject: &Subject) {
+pub(crate) fn assert_erased(vault: &Vault, subject: &Subject) {
     let chart = session(vault);
     for name in ["Observation/amended", "CT/large", "never was"] {
         let id = chartlock::RecordId::new(subject.clone(), name).unwrap();
@@ -199,14 +199,14 @@ fn readmitted(stage: &Stage) {
 }
 
 /// Blocks the first commit of a kind until it is let go.
-struct Stall {
+pub(crate) struct Stall {
     reached: Barrier,
     released: Barrier,
     done: AtomicBool,
 }
 
 impl Stall {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             reached: Barrier::new(2),
             released: Barrier::new(2),
@@ -214,7 +214,7 @@ impl Stall {
         })
     }
 
-    fn at(
+    pub(crate) fn at(
         self: &Arc<Self>,
         class: u8,
     ) -> impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static {
@@ -231,7 +231,11 @@ impl Stall {
     }
 
     /// Runs `work` on another thread, and `meanwhile` once it has stalled.
-    fn across<T: Send>(&self, work: impl FnOnce() -> T + Send, meanwhile: impl FnOnce()) -> T {
+    pub(crate) fn across<T: Send>(
+        &self,
+        work: impl FnOnce() -> T + Send,
+        meanwhile: impl FnOnce(),
+    ) -> T {
         thread::scope(|scope| {
             let late = scope.spawn(work);
             self.reached.wait();

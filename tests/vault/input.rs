@@ -266,6 +266,11 @@ fn a_locked_vault(stage: &Stage) {
         Err(locked.clone())
     );
     assert_eq!(chart.readmit_patient(&patient), Err(locked.clone()));
+    assert_eq!(chart.hold(&patient, "subpoena"), Err(locked.clone()));
+    assert_eq!(chart.release(&patient, 7), Err(locked.clone()));
+    assert_eq!(chart.holds(&patient), Err(locked.clone()));
+    assert_eq!(chart.retain_until(&patient, None), Err(locked.clone()));
+    assert_eq!(chart.retained_until(&patient), Err(locked.clone()));
     assert_eq!(vault.rotate_master_key().unwrap_err(), locked);
     assert_eq!(vault.rotate_patient_key(&patient).unwrap_err(), locked);
     assert_eq!(vault.reencrypt().unwrap_err(), locked);

@@ -22,6 +22,7 @@ mod clock;
 mod contention;
 mod erasure;
 mod garbage;
+mod governance;
 mod headers;
 mod input;
 mod laziness;

@@ -129,8 +129,13 @@ fn nothing_is_readable(stage: &Stage) {
     vault
         .reencrypt_patient(&subject("patient number 0"))
         .unwrap();
+    let reason = "a reason that stands nowhere in clear";
+    known.learn(reason.as_bytes());
     session(&vault)
-        .erase_patient(&subject("patient number 1"), "asked for")
+        .hold(&subject("patient number 0"), reason)
+        .unwrap();
+    session(&vault)
+        .erase_patient(&subject("patient number 1"), reason)
         .unwrap();
     searched(stage, &known);
 }

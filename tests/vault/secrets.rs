@@ -23,6 +23,7 @@ const ACTOR: &str = "planted.actor.osprey";
 const CONTENT: &str = "planted content bittern";
 const LABEL: &str = "planted label avocet";
 const TYPE: &str = "planted/type-whimbrel";
+const REASON: &str = "planted reason godwit";
 const PATH: &str = "planted-directory-curlew";
 
 /// What must not be found, in each form in which bytes get printed.
@@ -32,7 +33,7 @@ impl Planted {
     fn new() -> Self {
         let mut planted = Self(Vec::new());
         for text in [
-            PASSPHRASE, IDENTIFIER, NAME, ACTOR, CONTENT, LABEL, TYPE, PATH,
+            PASSPHRASE, IDENTIFIER, NAME, ACTOR, CONTENT, LABEL, TYPE, REASON, PATH,
         ] {
             planted.0.push(text.to_owned());
             planted.plant(text.as_bytes());
@@ -126,7 +127,13 @@ fn what_an_app_holds() {
     planted.debug(&vault.rotate_master_key().unwrap());
     planted.debug(&vault.rotate_root_key(&[&passphrase], &[]).unwrap());
     planted.debug(&chart.put_many([(&id, Document::new(CONTENT))]).unwrap());
-    planted.debug(&chart.erase_patient(&subject, "asked for").unwrap());
+    let hold = chart.hold(&subject, REASON).unwrap();
+    planted.debug(&chart.holds(&subject).unwrap());
+    let refused = chart.erase_patient(&subject, REASON).unwrap_err();
+    planted.debug(&refused);
+    planted.display(&refused);
+    chart.release(&subject, hold).unwrap();
+    planted.debug(&chart.erase_patient(&subject, REASON).unwrap());
     planted.debug(&VaultOptions::new());
     for other in [
         &Expected::Version(1) as &dyn Debug,
@@ -295,10 +302,15 @@ fn every_error() -> Vec<Error> {
         Conflict,
         Erased,
         UnknownSubject,
+        OnHold,
+        Retained,
+        NoSuchHold,
         Undecided,
         Contended,
         KeyInUse,
         NoSuchKey,
+        Denied,
+        Journal(StorageError::Full),
         NoSuchSlot,
         LastSlot,
         TooManySlots,
