@@ -6,6 +6,7 @@
 //! whether that is transactional.
 
 mod access;
+mod alarms;
 mod census;
 mod clock;
 mod document;
@@ -47,6 +48,7 @@ pub use access::{
     AccessPolicy, AccessRequest, AllowAll, BrokenGlass, ConsentReference, Decision, OperationGroup,
     Rule, RulePolicy, ask,
 };
+pub use alarms::Alarms;
 pub use census::{KeyCensus, KeyCount};
 pub use clock::{Clock, SystemClock};
 pub use document::{Document, Expected, Record, RecordInfo};

@@ -1,8 +1,10 @@
 //! Events: what they say, to whom.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chartlock::internals::access::Alarms;
 use chartlock::{SecurityEvent, SecurityWatch};
 use serde_json::json;
 
@@ -65,13 +67,61 @@ fn the_serialized_form_tells_all() {
 
 #[test]
 fn any_function_keeps_watch() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let ear = Arc::clone(&heard);
-    let watch: Arc<dyn SecurityWatch> = Arc::new(move |event: &SecurityEvent| {
-        ear.lock().unwrap().push(event.clone());
-    });
+    let (watch, heard) = ear();
     for event in all() {
         watch.event(&event);
     }
     assert_eq!(*heard.lock().unwrap(), all());
+}
+
+/// A watch that remembers, and what it heard.
+fn ear() -> (Arc<dyn SecurityWatch>, Arc<Mutex<Vec<SecurityEvent>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let watch = move |event: &SecurityEvent| ear.lock().unwrap().push(event.clone());
+    (Arc::new(watch), heard)
+}
+
+#[test]
+fn alarms_tell_what_happens_too_often() {
+    let (watch, heard) = ear();
+    let alarms = Alarms::new(Some(watch));
+    let (lee, now) = (actor("desk.lee"), Duration::from_secs(7));
+    (0..5).for_each(|_| alarms.failed(now));
+    (0..10).for_each(|_| alarms.denied(&lee, now));
+    alarms.raise(&SecurityEvent::JournalForked);
+    let within = Duration::from_secs(600);
+    let (actor, count) = (lee, 10);
+    let denials = SecurityEvent::RepeatedDenials {
+        actor,
+        count,
+        within,
+    };
+    let failures = SecurityEvent::RepeatedFailures { count: 5, within };
+    let expected = [failures, denials, SecurityEvent::JournalForked];
+    assert_eq!(*heard.lock().unwrap(), expected);
+}
+
+#[test]
+fn a_watch_that_panics_does_not_silence_the_next_alarm() {
+    let (ear, heard) = ear();
+    let watch = move |event: &SecurityEvent| {
+        ear.event(event);
+        assert!(!matches!(event, SecurityEvent::RepeatedFailures { .. }));
+    };
+    let alarms = Alarms::new(Some(Arc::new(watch)));
+    let fail = |at| catch_unwind(AssertUnwindSafe(|| alarms.failed(Duration::from_secs(at))));
+    let panics = (0..5).filter(|at| fail(*at).is_err()).count();
+    assert_eq!(panics, 1);
+    assert!(fail(700).is_ok());
+    assert!((701..705).any(|at| fail(at).is_err()));
+    assert_eq!(heard.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn without_a_watch_alarms_only_count() {
+    let alarms = Alarms::new(None);
+    (0..100).for_each(|at| alarms.failed(Duration::from_secs(at)));
+    alarms.raise(&SecurityEvent::JournalFailing);
+    assert_eq!(format!("{alarms:?}"), "Alarms(..)");
 }
