@@ -20,6 +20,7 @@ mod clock;
 #[path = "../common/credential.rs"]
 mod credential;
 mod footprint;
+mod holds;
 mod model;
 mod mutation;
 mod rules;
@@ -33,6 +34,7 @@ mod turns;
 mod verbs;
 mod verdict;
 
+use holds::{HELD_TRIOS, HOLDS};
 use scenario::{Scenario, report};
 use scenarios::*;
 use sweeps::{ABANDONED, HASTY, SWEEPS, SWEPT_TRIOS};
@@ -106,6 +108,7 @@ families! {
     masters, masters_with_transactions: scenarios(MASTERS);
     erasures, erasures_with_transactions: scenarios(ERASURES);
     walks, walks_with_transactions: scenarios(WALKS);
+    holds, holds_with_transactions: scenarios(HOLDS);
 }
 
 #[test]
@@ -122,8 +125,8 @@ fn what_broke_off_before() {
 fn three_at_once() {
     let most = if is_long() { LONG } else { SHORT / 2 };
     let mut scope = Vec::new();
-    let trios = scenarios(TRIOS).into_iter().chain(scenarios(SWEPT_TRIOS));
-    for scenario in trios {
+    let trios = [TRIOS, SWEPT_TRIOS, HELD_TRIOS];
+    for scenario in trios.into_iter().flat_map(scenarios) {
         let scenario = scenario.bound(2).most(most);
         scope.extend([scenario, scenario.endless(), scenario.transactional()]);
     }
@@ -134,7 +137,7 @@ fn three_at_once() {
 fn two_faults() {
     let most = if is_long() { LONG } else { SHORT / 4 };
     let mut scope = Vec::new();
-    for family in [WRITERS, ROTATIONS, MASTERS, ERASURES] {
+    for family in [WRITERS, ROTATIONS, MASTERS, ERASURES, HOLDS] {
         for scenario in scenarios(family) {
             // Without a preemption, so that it is the faults that are seen whole.
             let scenario = scenario.faults(TWO).bound(0).most(most);

@@ -129,12 +129,15 @@ impl Model<'_> {
         fate
     }
 
-    /// Erasures that looked at an entry and found one.
+    /// Erasures that looked at an entry and found one that nothing holds.
     fn erasures(&self, patient: u8) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(move |call| {
             call.verb == Verb::Erase(patient)
                 && call.looked.is_some()
-                && !matches!(call.answer, Some(Answer::Failed(Error::UnknownSubject)))
+                && !matches!(
+                    call.answer,
+                    Some(Answer::Failed(Error::UnknownSubject | Error::OnHold))
+                )
         })
     }
 
@@ -199,6 +202,7 @@ impl Model<'_> {
             (Verb::RetireMaster, Error::KeyInUse | Error::NoSuchKey) => true,
             (Verb::RetireMaster | Verb::RotateMaster, Error::Undecided) => true,
             (Verb::Erase(_), Error::UnknownSubject) => true,
+            (Verb::Erase(_), Error::OnHold) => self.may_have_met_a_hold(call),
             (Verb::Readmit(_), Error::Conflict) => readmissions > 1,
             (Verb::RotatePatient(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
             (Verb::PutLarge(_), Error::UploadExpired | Error::Undecided) => days_pass,

@@ -22,6 +22,9 @@ const ERASE_ROTATE: Scenario = Scenario::new(
     ONE,
     &[&[Erase(0)], &[RotatePatient(0)]],
 );
+const HOLD_ERASE: Scenario = Scenario::new("hold, erase", ONE, &[&[Hold(0)], &[Erase(0)]]);
+const HOLD_MASTER: Scenario =
+    Scenario::new("hold, rotate master", ONE, &[&[Hold(0)], &[RotateMaster]]);
 const MASTER_NEW: Scenario = Scenario::new(
     "rotate master, put (new)",
     ONE,
@@ -98,6 +101,8 @@ fn the_version_that_moves_aside() {
 fn conflicts() {
     is_missed(Mutation::CurrentAny, PUT_PUT);
     is_missed(Mutation::EntryAny, ERASE_ROTATE);
+    is_missed(Mutation::EntryAny, HOLD_ERASE);
+    is_missed(Mutation::EntryAny, HOLD_MASTER.transactional());
     is_missed(Mutation::HeaderAny, MASTER_MASTER);
     is_missed(
         Mutation::UnknownIsConflict,

@@ -28,6 +28,7 @@ pub(crate) enum Verb {
     RetireMaster,
     Erase(u8),
     Readmit(u8),
+    Hold(u8),
     /// Collects garbage.
     Sweep,
     /// Likewise, by a clock that is days ahead: uploads under way look abandoned.
@@ -155,6 +156,9 @@ impl Verb {
             }
             Self::Readmit(patient) => {
                 (session.readmit_patient(&subject(patient))).map(|()| Answer::Done)
+            }
+            Self::Hold(patient) => {
+                (session.hold(&subject(patient), "subpoena")).map(|_| Answer::Done)
             }
             Self::Sweep | Self::SweepAhead => vault.collect_garbage().map(Answer::Swept),
             Self::Wait => Ok(Answer::Done),

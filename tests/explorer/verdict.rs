@@ -46,6 +46,7 @@ impl Remains<'_> {
             repair(vault, &records);
         }
         self.contents(vault, &records, violations);
+        self.model.held(vault, violations);
         self.census(vault, violations);
         self.exposed(violations);
         self.garbage(violations);
@@ -57,6 +58,7 @@ impl Remains<'_> {
         }
         self.finish(vault, &records, violations);
         self.contents(vault, &records, violations);
+        self.model.held(vault, violations);
         for violation in violations {
             violation.push_str(", once what broke off was finished");
         }
