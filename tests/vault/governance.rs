@@ -425,12 +425,9 @@ fn broken_off_anywhere(stage: &Stage) {
     for step in 0..steps {
         for verdict in [Verdict::Stop, Verdict::StopAfter] {
             raw::reset(&stage.storage, &before);
-            let (vault, _) = stage.open_with(move |now, _| {
-                if now == step + 1 {
-                    verdict
-                } else {
-                    Verdict::Proceed
-                }
+            let (vault, _) = stage.open_with(move |now, _| match now == step + 1 {
+                true => verdict,
+                false => Verdict::Proceed,
             });
             session(&vault).hold(&patient, "subpoena").unwrap_err();
             let vault = stage.open();
