@@ -71,27 +71,48 @@ impl Cursor {
         keys: &Keys<'_>,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<()> {
-        let prefix = place::chain(&self.writer);
+        while self.step(storage, keys, PAGES_AT_ONCE, visit)? {}
+        Ok(())
+    }
+
+    /// As [`Cursor::advance`], but of at most `limit` pages, so that whoever reads many chains at a
+    /// time holds little of each. Whether more may follow.
+    ///
+    /// # Errors
+    /// Those of the storage and of `visit`.
+    pub fn step(
+        &mut self,
+        storage: &dyn Storage,
+        keys: &Keys<'_>,
+        limit: usize,
+        visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
+    ) -> Result<bool> {
+        let mut after = self.next.checked_sub(1).map(|sequence| {
+            let writer = self.writer;
+            place::page(&PageId { writer, sequence })
+        });
+        let before = self.next;
         loop {
-            let after = self.next.checked_sub(1).map(|sequence| {
-                let writer = self.writer;
-                place::page(&PageId { writer, sequence })
-            });
             let page = storage.scan(Scan {
-                prefix: &prefix,
+                prefix: &place::chain(&self.writer),
                 after: after.as_deref(),
-                limit: PAGES_AT_ONCE,
+                limit,
                 want: Want::Values,
             })?;
+            // A page of a scan may be empty while more follows.
+            let stuck = page.more && page.entries.is_empty();
             for entry in page.entries {
-                let Some(id) = page_of(&entry.key) else {
-                    continue;
-                };
-                self.missing_until(id.sequence, visit)?;
-                self.take(id, &entry.value, keys, visit)?;
+                if let Some(id) = page_of(&entry.key) {
+                    self.missing_until(id.sequence, visit)?;
+                    self.take(id, &entry.value, keys, visit)?;
+                }
+                // Also behind what is no page's key, or it would be met for ever.
+                after = Some(entry.key);
             }
-            if !page.more {
-                return Ok(());
+            match page.more {
+                true if stuck => return Err(Error::Contended),
+                true if self.next == before => {}
+                more => return Ok(more),
             }
         }
     }
