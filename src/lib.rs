@@ -31,6 +31,7 @@
 //!   [`Credential`](keys::Credential) of your own.
 //! - [`storage`]: where the bytes lie: [`FileStorage`], [`SplitStorage`], [`MemoryStorage`], or a
 //!   [`Storage`](storage::Storage) of your own; and [`storage::archive`] for backups and moves.
+//! - [`audit`]: what is answered from the journal: who looked at a patient's records, what an actor saw.
 //! - [`Error`]: what can go wrong. Each text names the next step, none repeats an id, a path, a key or a
 //!   byte of a record. Absence is `None`, never an error.
 //!
@@ -111,6 +112,7 @@ pub use journal::{Operation, Outcome};
 #[cfg(feature = "file")]
 pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
+pub use vault::audit;
 pub use vault::{
     AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
     ErasureReport, Expected, GarbageReport, HoldInfo, KeyCensus, KeyCount, OperationGroup,

@@ -7,6 +7,7 @@
 
 mod access;
 mod alarms;
+pub mod audit;
 mod census;
 mod clock;
 mod document;

@@ -1,0 +1,216 @@
+//! The journal alone, opened with an auditor's slot.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use super::AuditTrail;
+use super::desk::{Desk, target};
+use crate::crypto::{JournalKey, VaultId};
+use crate::error::{Error, Result};
+use crate::id::{Actor, Purpose, Subject};
+use crate::journal::{
+    self, Act, Context, Cursor, Keys, Moment, Operation, Outcome, Sealer, Target, WriterId,
+};
+use crate::keys::Credential;
+use crate::keys::header::Header;
+use crate::storage::Storage;
+use crate::vault::clock::Clock;
+use crate::vault::{VaultOptions, layout};
+
+/// The journal of a vault, opened with a slot for auditors: nothing else can be read with it, neither
+/// a record nor who is in the vault.
+///
+/// That it was opened, and what it was asked, becomes durable in the journal before anything is handed
+/// out, so the storage must be writable. The journal holds tags where the vault knows identifiers: an
+/// auditor resolves those that they already know.
+///
+/// ```
+/// # use chartlock::{audit::Auditor, keys::KeyFile, storage::Storage, Actor, Error, Purpose, Subject};
+/// # fn ask(storage: impl Storage + 'static, key: &KeyFile) -> Result<(), Error> {
+/// let auditor = Auditor::open(storage, key, Actor::new("privacy.office")?, Purpose::Operations)?;
+/// let report = auditor.trail().accesses(&Subject::patient("MRN-1042")?, ..)?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Auditor {
+    storage: Arc<dyn Storage>,
+    vault: VaultId,
+    key: JournalKey,
+    slot: u16,
+    writer: journal::Writer,
+    clock: Arc<dyn Clock>,
+    context: Arc<Context>,
+}
+
+impl Auditor {
+    /// Opens the journal, in the name of `actor`, and takes note of it there.
+    ///
+    /// # Errors
+    /// [`Error::NoVault`] without a header; [`Error::WrongKey`] when no auditor's slot opens;
+    /// [`Error::NotAuthentic`] when no page opens with what the slot holds: the journal is empty,
+    /// damaged, or sealed under another journal key than that of the slot's time;
+    /// [`Error::Journal`] when the entry cannot be written; errors of the storage.
+    pub fn open(
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+        actor: Actor,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        VaultOptions::new().open_journal(storage, credential, actor, purpose)
+    }
+
+    /// The journal, to be asked.
+    pub fn trail(&self) -> AuditTrail<'_> {
+        AuditTrail::new(self)
+    }
+
+    /// The id of the slot that opened.
+    pub fn slot(&self) -> u16 {
+        self.slot
+    }
+
+    fn moment(&self) -> Moment {
+        Moment {
+            now: self.clock.now(),
+            uptime: self.clock.uptime(),
+        }
+    }
+
+    fn note(&self, target: Target, question: &str) -> Result<()> {
+        let act = Act {
+            context: Arc::clone(&self.context),
+            operation: Operation::ReadJournal,
+            note: question.into(),
+        };
+        let moment = self.moment();
+        let draft = act.draft(moment.now, target, Outcome::Done);
+        let number = self.writer.note(draft, moment.uptime);
+        self.writer.flush(number, moment).map_err(|error| {
+            self.writer.withdraw(number);
+            match error {
+                Error::Storage(error) => Error::Journal(error),
+                error => error,
+            }
+        })
+    }
+}
+
+impl VaultOptions {
+    /// As [`Auditor::open`].
+    ///
+    /// # Errors
+    /// Those of [`Auditor::open`].
+    pub fn open_journal(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+        actor: Actor,
+        purpose: Purpose,
+    ) -> Result<Auditor> {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let stored = storage.read(&[layout::HEADER])?.pop().flatten();
+        let header = Header::parse(&stored.ok_or(Error::NoVault)?.value)?;
+        let (key, slot) = header.unlock_journal(credential)?;
+        let sealer = Sealer {
+            suite: header.suite(),
+            vault: *header.vault(),
+            number: number_of(&*storage, *header.vault(), &key)?,
+            key: JournalKey::from_bytes(key.expose()),
+        };
+        let auditor = Auditor {
+            writer: journal::Writer::new(Arc::clone(&storage), sealer),
+            storage,
+            vault: *header.vault(),
+            key,
+            slot,
+            clock: self.clock,
+            context: Arc::new(Context {
+                actor: actor.name().into(),
+                purpose: purpose.code().into(),
+                ..Context::default()
+            }),
+        };
+        let opened = format!("opened the journal with slot {slot}");
+        auditor.note(Target::Vault, &opened)?;
+        Ok(auditor)
+    }
+}
+
+/// The number of a journal key: a slot for auditors holds the key alone, but any page that it opens
+/// tells. The youngest chains come first: they are the ones under today's key.
+fn number_of(storage: &dyn Storage, vault: VaultId, key: &JournalKey) -> Result<u32> {
+    let writers = journal::writers(storage, None)?;
+    for writer in writers.into_iter().rev() {
+        if let Some(number) = number_in(storage, vault, key, writer)? {
+            return Ok(number);
+        }
+    }
+    Err(Error::NotAuthentic)
+}
+
+fn number_in(
+    storage: &dyn Storage,
+    vault: VaultId,
+    key: &JournalKey,
+    writer: WriterId,
+) -> Result<Option<u32>> {
+    let (asked, found) = (Cell::new(0), Cell::new(None));
+    let keys = Keys {
+        vault,
+        key: &|number| {
+            asked.set(number);
+            Some(key)
+        },
+    };
+    let mut cursor = Cursor::new(writer);
+    let mut more = true;
+    while more && found.get().is_none() {
+        more = cursor.step(storage, &keys, 1, &mut |_, page, _| {
+            if page.is_some() {
+                found.set(Some(asked.get()));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(found.get())
+}
+
+impl Desk for &Auditor {
+    fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    fn vault(&self) -> VaultId {
+        self.vault
+    }
+
+    /// Whether a page is sealed under this key shows when it is opened.
+    fn key(&self, _: u32) -> Option<&JournalKey> {
+        Some(&self.key)
+    }
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
+        Auditor::note(self, target(subject, &self.key)?, question)
+    }
+
+    fn record_names(&self, _: &Subject) -> Result<Vec<Box<str>>> {
+        Ok(Vec::new())
+    }
+}
+
+impl fmt::Debug for Auditor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auditor")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,61 @@
+//! What a reader of the journal stands on: an open vault, or an auditor's slot.
+
+use crate::crypto::{JournalKey, VaultId};
+use crate::error::Result;
+use crate::id::Subject;
+use crate::journal::{Keys, Target};
+use crate::storage::Storage;
+
+pub(super) trait Desk {
+    fn storage(&self) -> &dyn Storage;
+
+    fn vault(&self) -> VaultId;
+
+    /// The journal key that pages of this number need, if it is held.
+    fn key(&self, number: u32) -> Option<&JournalKey>;
+
+    /// Whether anything may still be handed out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Locked`].
+    fn check(&self) -> Result<()>;
+
+    /// Milliseconds since 1970.
+    fn now(&self) -> i64;
+
+    /// Takes note of what is about to be looked up; nothing may be handed out if that fails.
+    fn note(&self, target: Option<&Subject>, question: &str) -> Result<()>;
+
+    /// The names of a subject's records, as far as they can be known here.
+    fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
+}
+
+impl dyn Desk + '_ {
+    /// Hands what opens pages to `with`; `opening` is told the number of each page's key.
+    pub(super) fn with_keys<T>(
+        &self,
+        opening: &dyn Fn(u32),
+        with: impl FnOnce(&Keys<'_>) -> T,
+    ) -> T {
+        let key = |number| {
+            opening(number);
+            self.key(number)
+        };
+        with(&Keys {
+            vault: self.vault(),
+            key: &key,
+        })
+    }
+}
+
+/// What a journal that is asked about a subject notes; without a chart, which an auditor cannot know.
+pub(super) fn target(subject: Option<&Subject>, key: &JournalKey) -> Result<Target> {
+    let Some(subject) = subject else {
+        return Ok(Target::Vault);
+    };
+    let tag = crate::crypto::subject_tag(key, subject.kind(), subject.identifier())?;
+    Ok(Target::Subject(crate::journal::SubjectRef {
+        tag,
+        ..Default::default()
+    }))
+}

@@ -1,0 +1,120 @@
+//! Answers from the journal: who did what to whom, when and why, and what can be shown of it.
+//!
+//! The journal holds no identifier and no record. Whoever may read it resolves the identifiers that
+//! they ask about: an [`AuditTrail`] knows those that it was told, and tells the others by their tags.
+//! Reading the journal leaves an entry too, before anything is handed out.
+//!
+//! Promises: what cannot be read is named, never passed over; a report says what it cannot know.
+//! May not know: record content, or how the journal is written.
+
+mod accesses;
+mod activity;
+mod auditor;
+mod desk;
+mod disclosures;
+mod entry;
+mod gaps;
+mod hex;
+mod names;
+mod settled;
+mod time;
+mod walk;
+mod words;
+
+use std::fmt;
+
+pub use accesses::{Access, AccessDay, AccessReport};
+pub use activity::{ActivityReport, SubjectActivity};
+pub use auditor::Auditor;
+pub use disclosures::{Disclosure, DisclosureReport, Exempt};
+pub use entry::{AuditEntry, Position, RecordMark, SubjectMark};
+pub use gaps::Gaps;
+pub use hex::Hex;
+pub use time::{Between, Time};
+pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
+pub use words::{Kind, kind_of};
+
+use self::desk::Desk;
+use self::names::Names;
+use crate::error::Result;
+use crate::id::{RecordId, Subject};
+
+/// The journal, to be asked. From [`Auditor::trail`].
+///
+/// Each question reads the journal from its beginning, so far as the window does not end it before;
+/// a few pages of it are held at a time.
+///
+/// ```
+/// # use chartlock::audit::AuditTrail;
+/// # use chartlock::Subject;
+/// # fn show(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// let report = trail.accesses(&Subject::patient("MRN-1042")?, ..)?;
+/// for access in &report.accesses {
+///     println!("{}: {} {}, for {}", access.at, access.actor, access.what, access.why);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct AuditTrail<'a> {
+    desk: Box<dyn Desk + 'a>,
+    names: Names,
+}
+
+impl<'a> AuditTrail<'a> {
+    fn new(desk: impl Desk + 'a) -> Self {
+        Self {
+            desk: Box::new(desk),
+            names: Names::default(),
+        }
+    }
+
+    /// With one more subject whose identifier is told where the journal tells of it.
+    #[must_use]
+    pub fn knowing(mut self, subject: &Subject) -> Self {
+        self.names.subjects.insert(subject.clone());
+        self
+    }
+
+    /// With one more record whose name and subject are told.
+    #[must_use]
+    pub fn knowing_record(mut self, id: &RecordId) -> Self {
+        self.names.records.insert(id.name().into());
+        self.knowing(id.subject())
+    }
+
+    /// All entries of a window, in the order of time, and what is wrong with the journal's pages.
+    ///
+    /// # Errors
+    /// [`Error::Journal`](crate::Error::Journal) when it cannot be noted that the journal is read;
+    /// [`Error::Locked`](crate::Error::Locked); errors of the storage.
+    pub fn entries(&self, between: impl Into<Between>) -> Result<AuditEntries<'_>> {
+        self.ask(None, "all entries", self.names.clone(), between.into())
+    }
+
+    /// Takes note of the question, then begins to walk.
+    fn ask(
+        &self,
+        subject: Option<&Subject>,
+        question: &str,
+        names: Names,
+        between: Between,
+    ) -> Result<AuditEntries<'_>> {
+        self.desk.check()?;
+        self.desk.note(subject, question)?;
+        AuditEntries::new(&*self.desk, names, between)
+    }
+
+    /// What is known, with a subject and the names of its records.
+    fn names_with(&self, subject: &Subject) -> Result<Names> {
+        let mut names = self.names.clone();
+        names.records.extend(self.desk.record_names(subject)?);
+        names.subjects.insert(subject.clone());
+        Ok(names)
+    }
+}
+
+impl fmt::Debug for AuditTrail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditTrail(..)")
+    }
+}

@@ -1,0 +1,184 @@
+//! Moments and windows of time, as reports show them.
+
+use std::fmt;
+use std::ops::{Range, RangeFrom, RangeFull, RangeTo};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// A moment, to the millisecond; in JSON and in print it stands as RFC 3339 in UTC.
+///
+/// ```
+/// # use chartlock::audit::Time;
+/// let time = Time::from_millis(1_700_000_000_123);
+/// assert_eq!(time.to_string(), "2023-11-14T22:13:20.123Z");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(i64);
+
+impl Time {
+    /// The moment so many milliseconds after 1970 began, or before it.
+    pub fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970 began.
+    pub fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// The day in UTC, as `2026-11-21`.
+    pub fn day(self) -> String {
+        let (year, month, day) = civil(self.0.div_euclid(DAY));
+        format!("{year:04}-{month:02}-{day:02}")
+    }
+
+    /// The same time of day so many calendar years before; the 28th of February for a 29th that the
+    /// year does not have.
+    pub(super) fn years_before(self, years: i64) -> Self {
+        let (days, within) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let (year, month, day) = civil(days);
+        let day = match (month, day) {
+            (2, 29) if !is_leap(year - years) => 28,
+            _ => day,
+        };
+        let days = days_until(year - years, month, day);
+        Self(days.saturating_mul(DAY).saturating_add(within))
+    }
+
+    pub(super) fn minus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
+    pub(super) fn plus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Self {
+        let millis = |since: Duration| i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => millis(since),
+            Err(before) => -millis(before.duration()),
+        })
+    }
+}
+
+impl From<Time> for SystemTime {
+    fn from(Time(millis): Time) -> Self {
+        let distance = Duration::from_millis(millis.unsigned_abs());
+        let time = if millis < 0 {
+            UNIX_EPOCH.checked_sub(distance)
+        } else {
+            UNIX_EPOCH.checked_add(distance)
+        };
+        time.unwrap_or(UNIX_EPOCH)
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let within = self.0.rem_euclid(DAY);
+        let (seconds, millis) = (within / 1000, within % 1000);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let day = self.day();
+        write!(f, "{day}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A window of time, from its first moment to just before its last; made from a range.
+///
+/// ```
+/// # use chartlock::audit::{Between, Time};
+/// # use std::time::{Duration, SystemTime};
+/// let now = SystemTime::now();
+/// let last_hour = Between::from(now - Duration::from_secs(3600)..now);
+/// assert!(!last_hour.contains(now.into()));
+/// assert!(Between::from(..).contains(now.into()));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Between {
+    /// The first moment; `None` for since ever.
+    pub from: Option<Time>,
+    /// The moment behind the last; `None` for until now.
+    pub until: Option<Time>,
+}
+
+impl Between {
+    /// Whether a moment lies in it.
+    pub fn contains(&self, time: Time) -> bool {
+        self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until)
+    }
+}
+
+impl From<RangeFull> for Between {
+    fn from(_: RangeFull) -> Self {
+        Self::default()
+    }
+}
+
+impl<T: Into<Time>> From<Range<T>> for Between {
+    fn from(range: Range<T>) -> Self {
+        Self {
+            from: Some(range.start.into()),
+            until: Some(range.end.into()),
+        }
+    }
+}
+
+impl<T: Into<Time>> From<RangeFrom<T>> for Between {
+    fn from(range: RangeFrom<T>) -> Self {
+        Self {
+            from: Some(range.start.into()),
+            until: None,
+        }
+    }
+}
+
+impl<T: Into<Time>> From<RangeTo<T>> for Between {
+    fn from(range: RangeTo<T>) -> Self {
+        Self {
+            from: None,
+            until: Some(range.end.into()),
+        }
+    }
+}
+
+/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar: years begin in
+/// March here, so that the leap day comes last.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = (march_month + 2) % 12 + 1;
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+/// The reverse of [`civil`].
+fn days_until(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}

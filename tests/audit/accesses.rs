@@ -1,0 +1,213 @@
+//! Who looked at or changed a patient's records.
+
+use std::sync::Arc;
+
+use chartlock::audit::{Kind, Time};
+use chartlock::internals::journal::{Context, Target};
+use chartlock::{Operation, Outcome, Purpose};
+
+use crate::stage::*;
+
+/// A day about two patients.
+fn a_day() -> Stage {
+    let stage = Stage::new();
+    let (ward, desk) = (stage.writer(), stage.writer());
+    let record = |name, version| stage.record("MRN-1", name, version);
+    let mut glass = by("dr.night", Purpose::BreakTheGlass, Operation::Read);
+    glass.context = Arc::new(Context {
+        broke_glass: true,
+        ..(*glass.context).clone()
+    });
+    tell(
+        &ward,
+        NOON + 9,
+        [
+            done(
+                garcia(Operation::Put),
+                NOON,
+                stage.version("MRN-1", "Allergy/1", 1),
+            ),
+            done(garcia(Operation::Read), NOON + 1, record("Allergy/1", 1)),
+            done(
+                garcia(Operation::Read),
+                NOON + 2,
+                stage.record("MRN-2", "Allergy/1", 1),
+            ),
+            by("clerk", Purpose::Payment, Operation::Read).draft(
+                NOON + 3,
+                record("Allergy/1", 0),
+                Outcome::Denied,
+            ),
+            done(
+                by(
+                    "vault",
+                    Purpose::SystemAdministration,
+                    Operation::RotatePatient,
+                ),
+                NOON + 4,
+                Target::Subject(stage.subject("MRN-1")),
+            ),
+        ],
+    );
+    tell(
+        &desk,
+        NOON + DAY,
+        [
+            done(garcia(Operation::Read), NOON + DAY, record("Allergy/1", 1)),
+            done(glass, NOON + DAY, record("Note/1", 2)),
+            done(
+                garcia(Operation::ListSubjects),
+                NOON + DAY + 1,
+                Target::Vault,
+            ),
+        ],
+    );
+    stage
+}
+
+#[test]
+fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
+    let stage = a_day();
+    let auditor = stage.open();
+    let trail = auditor.trail().knowing_record(&id("MRN-1", "Allergy/1"));
+    let report = trail.accesses(&patient("MRN-1"), ..).unwrap();
+    let told: Vec<_> = report
+        .accesses
+        .iter()
+        .map(|access| {
+            let record = access.record.as_deref().unwrap_or_default();
+            (
+                &*access.actor,
+                access.kind,
+                access.outcome,
+                record,
+                &*access.why,
+            )
+        })
+        .collect();
+    let (done, denied) = (Outcome::Done, Outcome::Denied);
+    // The auditor's own question stands there too, as the last.
+    let (last, others) = told.split_last().unwrap();
+    assert_eq!((last.0, last.1), ("privacy.office", Kind::Audited));
+    assert_eq!(
+        others[0],
+        ("dr.garcia", Kind::Changed, done, "Allergy/1", "treatment")
+    );
+    assert_eq!(
+        others[1],
+        ("dr.garcia", Kind::Looked, done, "Allergy/1", "treatment")
+    );
+    assert_eq!(
+        others[2],
+        (
+            "clerk",
+            Kind::Looked,
+            denied,
+            "Allergy/1",
+            "healthcare payment"
+        )
+    );
+    assert_eq!(
+        others[3],
+        (
+            "vault",
+            Kind::Upkeep,
+            done,
+            "",
+            "health system administration"
+        )
+    );
+    assert_eq!(
+        others[4],
+        ("dr.garcia", Kind::Looked, done, "Allergy/1", "treatment")
+    );
+    // The name of a record that the auditor does not know stays a tag.
+    assert_eq!((others[5].0, others[5].3.len()), ("dr.night", 32));
+    assert_eq!(others.len(), 6);
+    let glass: Vec<_> = report
+        .accesses
+        .iter()
+        .filter(|access| access.broke_glass)
+        .collect();
+    assert_eq!((glass.len(), &*glass[0].actor), (1, "dr.night"));
+    assert_eq!(report.lists_of_all_subjects, 1);
+    assert!(report.gaps.is_empty());
+}
+
+#[test]
+fn a_window_leaves_out_what_lies_outside() {
+    let stage = a_day();
+    let auditor = stage.open();
+    let trail = auditor.trail();
+    let second_day = Time::from_millis(NOON + MINUTE)..Time::from_millis(NOON + 2 * DAY);
+    let report = trail.accesses(&patient("MRN-1"), second_day).unwrap();
+    let actors: Vec<_> = report
+        .accesses
+        .iter()
+        .map(|access| &*access.actor)
+        .collect();
+    assert_eq!(actors, ["dr.garcia", "dr.night"]);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["between"]["from"], "2026-11-21T12:01:00.000Z");
+    assert_eq!(json["subject"], "MRN-1");
+    assert_eq!(json["accesses"][1]["broke_glass"], true);
+    assert_eq!(json["accesses"][0]["what"], "read a record");
+}
+
+#[test]
+fn days_tell_each_actor_once() {
+    let stage = a_day();
+    let auditor = stage.open();
+    let trail = auditor.trail().knowing_record(&id("MRN-1", "Allergy/1"));
+    let report = trail.accesses(&patient("MRN-1"), ..).unwrap();
+    let days: Vec<_> = report
+        .days()
+        .into_iter()
+        .map(|day| {
+            let counts = [day.looked, day.changed, day.other, day.denied];
+            (day.day, day.actor.into_string(), counts, day.broke_glass)
+        })
+        .collect();
+    let day = |day: &str, actor: &str, counts, glass| {
+        (format!("2026-11-{day}"), actor.to_owned(), counts, glass)
+    };
+    assert_eq!(
+        days,
+        [
+            day("21", "clerk", [0, 0, 0, 1], false),
+            day("21", "dr.garcia", [1, 1, 0, 0], false),
+            day("21", "vault", [0, 0, 1, 0], false),
+            day("22", "dr.garcia", [1, 0, 0, 0], false),
+            day("22", "dr.night", [1, 0, 0, 0], true),
+            day("30", "privacy.office", [0, 0, 1, 0], false),
+        ]
+    );
+}
+
+#[test]
+fn a_change_that_was_never_confirmed_is_marked() {
+    let stage = Stage::per_operation();
+    let writer = stage.writer();
+    let put = done(garcia(Operation::Put), NOON, stage.version("MRN-1", "a", 1));
+    writer
+        .commit(vec![change(b"x", vec![put])], moment(NOON))
+        .unwrap();
+    let auditor = stage.open();
+    let report = auditor.trail().accesses(&patient("MRN-1"), ..).unwrap();
+    let put = (report.accesses.iter()).find(|access| access.operation == Operation::Put);
+    assert!(!put.unwrap().certain);
+    let days = report.days();
+    let garcia = days.iter().find(|day| &*day.actor == "dr.garcia").unwrap();
+    assert_eq!((garcia.changed, garcia.failed), (0, 1));
+}
+
+#[test]
+fn a_practice_and_a_patient_of_one_name_are_two() {
+    let stage = a_day();
+    let auditor = stage.open();
+    let practice = chartlock::Subject::practice("MRN-1").unwrap();
+    let report = auditor.trail().accesses(&practice, ..).unwrap();
+    let own = report.accesses.iter();
+    assert!(own.clone().all(|access| &*access.actor == "privacy.office"));
+    assert_eq!((own.count(), report.kind), (1, "practice"));
+}

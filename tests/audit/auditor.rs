@@ -1,0 +1,152 @@
+//! The journal alone, opened with an auditor's slot.
+
+use std::sync::Arc;
+
+use chartlock::audit::{AuditItem, Auditor};
+use chartlock::storage::{Faulty, MemoryStorage, Moment, StorageError, Verdict};
+use chartlock::{Actor, Error, Operation, Outcome, Purpose, Vault};
+
+use crate::common::Fixed;
+use crate::stage::*;
+
+fn journal_of_one_read() -> Stage {
+    let stage = Stage::new();
+    let read = done(garcia(Operation::Read), NOON, stage.record("MRN-1", "a", 1));
+    tell(&stage.writer(), NOON, [read]);
+    stage
+}
+
+fn open(stage: &Stage, credential: Fixed) -> Result<Auditor, Error> {
+    let actor = Actor::new("privacy.office").unwrap();
+    Auditor::open(
+        Arc::clone(&stage.storage),
+        &credential,
+        actor,
+        Purpose::Operations,
+    )
+}
+
+/// What auditors left, as notes.
+fn left(stage: &Stage) -> Vec<(String, Option<[u8; 16]>)> {
+    let auditor = stage.open();
+    let trail = auditor.trail();
+    let entries = trail.entries(..).unwrap().map(Result::unwrap);
+    let notes = entries.filter_map(|item| match item {
+        AuditItem::Entry(entry) if entry.operation == Operation::ReadJournal => {
+            assert_eq!(
+                (&*entry.actor, &*entry.purpose),
+                ("privacy.office", "HOPERAT")
+            );
+            assert_eq!((entry.outcome, entry.settled), (Outcome::Done, true));
+            let subject = entry.subject.map(|subject| subject.tag.0);
+            Some((entry.note.unwrap_or_default().into_string(), subject))
+        }
+        _ => None,
+    });
+    let mut notes: Vec<_> = notes.collect();
+    // What this look at them left itself.
+    notes.truncate(notes.len() - 2);
+    notes
+}
+
+#[test]
+fn an_auditors_slot_opens_the_journal_and_no_vault() {
+    let stage = journal_of_one_read();
+    assert!(open(&stage, Fixed(2)).is_ok());
+    assert_eq!(open(&stage, Fixed(1)).unwrap_err(), Error::WrongKey);
+    assert_eq!(open(&stage, Fixed(3)).unwrap_err(), Error::WrongKey);
+    let vault = Vault::open(Arc::clone(&stage.storage), &Fixed(2));
+    assert_eq!(vault.unwrap_err(), Error::WrongKey);
+}
+
+#[test]
+fn what_auditors_ask_is_in_the_journal() {
+    let stage = journal_of_one_read();
+    {
+        let auditor = stage.open();
+        let trail = auditor.trail();
+        trail.accesses(&patient("MRN-1"), ..).unwrap();
+        trail.disclosures(&patient("MRN-2")).unwrap();
+        trail
+            .activity(&Actor::new("dr.garcia").unwrap(), ..)
+            .unwrap();
+        // Asked, though nothing was looked at.
+        drop(trail.entries(..).unwrap());
+    }
+    let slot = stage.open().slot();
+    let opened = (format!("opened the journal with slot {slot}"), None);
+    let told = |text: &str, subject: Option<&str>| {
+        (
+            text.to_owned(),
+            subject.map(|subject| stage.subject(subject).tag),
+        )
+    };
+    assert_eq!(
+        left(&stage),
+        [
+            opened.clone(),
+            told("accesses to a subject", Some("MRN-1")),
+            told("accounting of disclosures", Some("MRN-2")),
+            told("activity of dr.garcia", None),
+            told("all entries", None),
+            opened,
+        ]
+    );
+}
+
+#[test]
+fn an_auditor_who_cannot_be_noted_sees_nothing() {
+    let stage = journal_of_one_read();
+    let full = || {
+        Faulty::new(Arc::clone(&stage.storage), |_, moment| match moment {
+            Moment::Commit(_) => Verdict::Fail(StorageError::Full),
+            _ => Verdict::Proceed,
+        })
+    };
+    let opened = stage.try_open(Arc::new(full()));
+    assert_eq!(opened.unwrap_err(), Error::Journal(StorageError::Full));
+    // Full after it was opened: each question is refused, and none is asked of the chains before.
+    let commits = std::sync::atomic::AtomicU64::new(0);
+    let later = Faulty::new(Arc::clone(&stage.storage), move |_, moment| match moment {
+        Moment::Commit(_) if commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 => {
+            Verdict::Fail(StorageError::Full)
+        }
+        _ => Verdict::Proceed,
+    });
+    let auditor = stage.try_open(Arc::new(later)).unwrap();
+    let trail = auditor.trail();
+    let refused = Error::Journal(StorageError::Full);
+    assert_eq!(trail.entries(..).unwrap_err(), refused);
+    assert_eq!(trail.accesses(&patient("MRN-1"), ..).unwrap_err(), refused);
+    assert_eq!(trail.disclosures(&patient("MRN-1")).unwrap_err(), refused);
+    let actor = Actor::new("dr.garcia").unwrap();
+    assert_eq!(trail.activity(&actor, ..).unwrap_err(), refused);
+}
+
+#[test]
+fn a_journal_that_the_slot_cannot_open_is_refused() {
+    let stage = Stage::new();
+    assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
+    // A page under another key than the slot holds.
+    let other = Stage::new();
+    let read = done(garcia(Operation::Read), NOON, other.record("MRN-1", "a", 1));
+    tell(&other.writer_to(Arc::clone(&stage.storage)), NOON, [read]);
+    assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
+    let actor = Actor::new("privacy.office").unwrap();
+    let nothing = Auditor::open(MemoryStorage::new(), &Fixed(2), actor, Purpose::Operations);
+    assert_eq!(nothing.unwrap_err(), Error::NoVault);
+}
+
+#[test]
+fn damage_of_the_first_page_does_not_lock_an_auditor_out() {
+    let stage = Stage::new();
+    let writer = stage.writer();
+    for version in 1..=3 {
+        let target = stage.record("MRN-1", "a", version);
+        tell(&writer, NOON, [done(garcia(Operation::Read), NOON, target)]);
+    }
+    let first = keys_of(&*stage.storage, b"j").remove(0);
+    set(&*stage.storage, &first, Some(vec![0; 200]));
+    let auditor = stage.open();
+    assert_eq!(items(&auditor.trail()).len(), 4);
+}

@@ -1,0 +1,147 @@
+//! The accounting of disclosures.
+
+use std::sync::atomic::Ordering;
+
+use chartlock::internals::journal::{Draft, Target};
+use chartlock::{Operation, Purpose};
+
+use crate::stage::*;
+
+fn disclosed(stage: &Stage, purpose: Purpose, at: i64, note: &str) -> Draft {
+    let mut act = by("records", purpose, Operation::Disclose);
+    act.note = note.into();
+    done(act, at, Target::Subject(stage.subject("MRN-1")))
+}
+
+#[test]
+fn treatment_payment_and_operations_are_exempt_and_counted() {
+    let stage = Stage::new();
+    let all = [
+        (Purpose::Treatment, [1, 0, 0]),
+        (Purpose::EmergencyTreatment, [1, 0, 0]),
+        (Purpose::BreakTheGlass, [0, 0, 0]),
+        (Purpose::CareCoordination, [1, 0, 0]),
+        (Purpose::Payment, [0, 1, 0]),
+        (Purpose::Operations, [0, 0, 1]),
+        (Purpose::PatientAdministration, [0, 0, 1]),
+        (Purpose::QualityImprovement, [0, 0, 1]),
+        (Purpose::Legal, [0, 0, 0]),
+        (Purpose::SystemAdministration, [0, 0, 1]),
+        (Purpose::PatientRequest, [0, 0, 0]),
+        (Purpose::FamilyRequest, [0, 0, 0]),
+        (Purpose::PublicHealth, [0, 0, 0]),
+        (Purpose::Research, [0, 0, 0]),
+        (Purpose::Marketing, [0, 0, 0]),
+    ];
+    let drafts = all.map(|(purpose, _)| disclosed(&stage, purpose, NOON - DAY, "A\nb"));
+    tell(&stage.writer(), NOON, drafts);
+    let auditor = stage.open();
+    let report = auditor.trail().disclosures(&patient("MRN-1")).unwrap();
+    let exempt = report.exempt;
+    let listed: Vec<_> = report
+        .disclosures
+        .iter()
+        .map(|one| one.purpose.to_string())
+        .collect();
+    let expected: Vec<_> = all
+        .iter()
+        .filter(|(_, exempt)| *exempt == [0, 0, 0])
+        .map(|(purpose, _)| purpose.code())
+        .collect();
+    assert_eq!(listed, expected);
+    let sum = |place: usize| all.iter().map(|(_, exempt)| exempt[place]).sum::<u64>();
+    assert_eq!(
+        [exempt.treatment, exempt.payment, exempt.operations],
+        [0, 1, 2].map(sum)
+    );
+    assert_eq!(report.rule, "45 CFR 164.528");
+}
+
+#[test]
+fn a_purpose_that_is_not_known_is_listed() {
+    let stage = Stage::new();
+    let mut draft = disclosed(&stage, Purpose::Treatment, NOON - 1, "Registry\nbirth");
+    let mut context = (*draft.act.context).clone();
+    context.purpose = "DISASTER".into();
+    draft.act.context = std::sync::Arc::new(context);
+    tell(&stage.writer(), NOON, [draft]);
+    let auditor = stage.open();
+    let report = auditor.trail().disclosures(&patient("MRN-1")).unwrap();
+    assert_eq!(report.disclosures[0].why, "DISASTER");
+}
+
+#[test]
+fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
+    let stage = Stage::new();
+    let note = "Health department, 1 Main Street\nmeasles notification\nand contacts";
+    let mut other = disclosed(&stage, Purpose::Research, NOON - 4, "University\nall");
+    other.target = Target::Subject(stage.subject("MRN-2"));
+    let read = done(
+        garcia(Operation::Read),
+        NOON - 3,
+        stage.record("MRN-1", "a", 1),
+    );
+    let mut record = disclosed(&stage, Purpose::Legal, NOON - 2, "Court\nthe note");
+    record.target = stage.record("MRN-1", "Note/1", 1);
+    tell(
+        &stage.writer(),
+        NOON,
+        [
+            other,
+            read,
+            disclosed(&stage, Purpose::PublicHealth, NOON - 5, note),
+            record,
+        ],
+    );
+    let auditor = stage.open();
+    let trail = auditor.trail().knowing_record(&id("MRN-1", "Note/1"));
+    let report = trail.disclosures(&patient("MRN-1")).unwrap();
+    let [health, court] = &report.disclosures[..] else {
+        panic!("two disclosures")
+    };
+    assert_eq!(health.recipient, "Health department, 1 Main Street");
+    assert_eq!(health.description, "measles notification\nand contacts");
+    assert_eq!(
+        (health.why.as_str(), &*health.actor),
+        ("public health", "records")
+    );
+    assert_eq!(court.record.as_deref(), Some("Note/1"));
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["disclosures"][0]["at"], "2026-11-21T11:59:59.995Z");
+}
+
+#[test]
+fn the_window_is_six_years_of_the_calendar() {
+    // Noon of each: the day asked on, and the first day that counts.
+    for (asked, first) in [
+        ("2026-11-21", "2020-11-21"),
+        ("2028-02-29", "2022-02-28"),
+        ("2030-03-01", "2024-03-01"),
+        ("2026-01-01", "2020-01-01"),
+    ] {
+        let stage = Stage::new();
+        let noon = |day: &str| {
+            let days = (0..40_000)
+                .find(|days| chartlock::audit::Time::from_millis(days * DAY).day() == day);
+            days.unwrap() * DAY + DAY / 2
+        };
+        let at = noon(first);
+        stage.clock.0.store(noon(asked), Ordering::SeqCst);
+        let writer = stage.writer();
+        for time in [at - 1, at, noon(asked) - 1] {
+            tell(
+                &writer,
+                time,
+                [disclosed(&stage, Purpose::Legal, time, "Court\nall")],
+            );
+        }
+        let auditor = stage.open();
+        let report = auditor.trail().disclosures(&patient("MRN-1")).unwrap();
+        let listed: Vec<_> = report
+            .disclosures
+            .iter()
+            .map(|one| one.at.millis())
+            .collect();
+        assert_eq!(listed, [at, noon(asked) - 1], "{asked}");
+    }
+}

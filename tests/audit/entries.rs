@@ -1,0 +1,195 @@
+//! The view of an entry.
+
+use std::sync::Arc;
+
+use chartlock::audit::Time;
+use chartlock::internals::journal::{Context, Target};
+use chartlock::{Operation, Outcome, Purpose};
+use serde_json::json;
+
+use crate::stage::*;
+
+/// One read, with everything that an entry can hold.
+fn read_with_all(stage: &Stage) {
+    let mut act = garcia(Operation::Read);
+    act.context = Arc::new(Context {
+        actor: "dr.garcia".into(),
+        purpose: Purpose::BreakTheGlass.code().into(),
+        request: "req-1".into(),
+        organisation: "Ward 3".into(),
+        broke_glass: true,
+    });
+    act.note = "unconscious".into();
+    let target = stage.record("MRN-1042", "Observation/bp", 3);
+    tell(
+        &stage.writer(),
+        NOON,
+        [act.draft(NOON, target, Outcome::Done)],
+    );
+}
+
+#[test]
+fn an_entry_names_what_the_reader_knows() {
+    let stage = Stage::new();
+    read_with_all(&stage);
+    let auditor = stage.open();
+    let trail = (auditor.trail()).knowing_record(&id("MRN-1042", "Observation/bp"));
+    let [entry] = &entries(&trail)[..] else {
+        panic!("one entry")
+    };
+    let json = serde_json::to_value(entry).unwrap();
+    let subject = stage.subject("MRN-1042");
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let tag = json["record"]["tag"].clone();
+    assert_eq!(tag.as_str().unwrap().len(), 32);
+    let writer = json["position"]["writer"].clone();
+    assert_eq!(writer.as_str().unwrap()[..12], format!("{NOON:012x}"));
+    assert_eq!(
+        json,
+        json!({
+            "at": "2026-11-21T12:00:00.000Z",
+            "actor": "dr.garcia",
+            "purpose": "BTG",
+            "broke_glass": true,
+            "operation": "read",
+            "outcome": "done",
+            "settled": true,
+            "subject": {
+                "tag": hex(&subject.tag),
+                "chart": hex(&subject.chart),
+                "kind": "patient",
+                "identifier": "MRN-1042",
+            },
+            "record": { "tag": tag, "stored": "07".repeat(16), "name": "Observation/bp" },
+            "version": 3,
+            "request": "req-1",
+            "organisation": "Ward 3",
+            "note": "unconscious",
+            "position": { "writer": writer, "page": 0, "index": 0 },
+        })
+    );
+}
+
+#[test]
+fn what_the_reader_does_not_know_stays_a_tag() {
+    let stage = Stage::new();
+    read_with_all(&stage);
+    let auditor = stage.open();
+    let trail = auditor
+        .trail()
+        .knowing_record(&id("MRN-1043", "Observation/hr"));
+    let text = serde_json::to_string(&items(&trail)).unwrap();
+    for hidden in ["MRN-1042", "Observation", "identifier", "name"] {
+        assert!(!text.contains(hidden), "{hidden}");
+    }
+}
+
+#[test]
+fn nothing_prints_names() {
+    let stage = Stage::new();
+    read_with_all(&stage);
+    let auditor = stage.open();
+    let trail = auditor
+        .trail()
+        .knowing_record(&id("MRN-1042", "Observation/bp"));
+    let accesses = trail.accesses(&patient("MRN-1042"), ..).unwrap();
+    let actor = chartlock::Actor::new("dr.garcia").unwrap();
+    let activity = trail.activity(&actor, ..).unwrap();
+    let disclosures = trail.disclosures(&patient("MRN-1042")).unwrap();
+    let printed = format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        items(&trail),
+        accesses,
+        accesses.accesses,
+        accesses.days(),
+        activity,
+        activity.entries,
+        activity.subjects,
+        disclosures,
+        trail,
+        auditor,
+    );
+    for hidden in [
+        "MRN",
+        "Observation",
+        "garcia",
+        "Ward",
+        "unconscious",
+        "req-1",
+    ] {
+        assert!(!printed.contains(hidden), "{hidden} in {printed}");
+    }
+}
+
+#[test]
+fn numbers_and_digests_of_what_was_written_are_there() {
+    let stage = Stage::new();
+    let header = Target::Header {
+        generation: 7,
+        digest: [1; 32],
+    };
+    let entry = Target::Entry {
+        subject: stage.subject("MRN-1"),
+        sequence: 4,
+        digest: [2; 32],
+    };
+    tell(
+        &stage.writer(),
+        NOON,
+        [
+            done(garcia(Operation::AddSlot), NOON, header),
+            done(garcia(Operation::Hold), NOON + 1, entry),
+            done(
+                garcia(Operation::Put),
+                NOON + 2,
+                stage.version("MRN-1", "a", 9),
+            ),
+            done(
+                garcia(Operation::History),
+                NOON + 3,
+                stage.record("MRN-1", "a", 0),
+            ),
+        ],
+    );
+    let auditor = stage.open();
+    let told: Vec<_> = entries(&auditor.trail())
+        .into_iter()
+        .map(|entry| {
+            let digest = entry.digest.map(|digest| digest.0[0]);
+            let is_subject = entry.subject.is_some();
+            (
+                entry.generation,
+                entry.sequence,
+                entry.version,
+                digest,
+                is_subject,
+            )
+        })
+        .collect();
+    assert_eq!(told[0], (Some(7), None, None, Some(1), false));
+    assert_eq!(told[1], (None, Some(4), None, Some(2), true));
+    assert_eq!((told[2].2, told[2].4), (Some(9), true));
+    assert!(told[2].3.is_some());
+    assert_eq!(told[3], (None, None, None, None, true));
+}
+
+#[test]
+fn times_are_dates_of_the_calendar() {
+    // From a calendar: leap days of both kinds, a year's end, before 1970.
+    for (millis, text) in [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (-1, "1969-12-31T23:59:59.999Z"),
+        (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+        (1_709_164_800_000, "2024-02-29T00:00:00.000Z"),
+        (1_767_225_599_999, "2025-12-31T23:59:59.999Z"),
+        (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        (NOON, "2026-11-21T12:00:00.000Z"),
+    ] {
+        assert_eq!(Time::from_millis(millis).to_string(), text);
+    }
+}

@@ -1,0 +1,140 @@
+//! What is wrong with the journal is named where it is met.
+
+use chartlock::Operation;
+use chartlock::audit::{AuditItem, FaultKind};
+use chartlock::internals::journal::{Page, PageId, Stage as Told, WriterId};
+
+use crate::stage::*;
+
+const PAGES: u64 = 9;
+
+fn nine_pages() -> Stage {
+    let stage = Stage::new();
+    let writer = stage.writer();
+    for page in 0..PAGES {
+        let at = NOON + page as i64 * MINUTE;
+        let target = stage.record("MRN-1", "a", page + 1);
+        tell(&writer, at, [done(garcia(Operation::Read), at, target)]);
+    }
+    stage
+}
+
+/// The versions that were read, and a fault as its page and what it is.
+fn told(stage: &Stage) -> Vec<Result<u64, (u64, FaultKind)>> {
+    let auditor = stage.open();
+    let items = items(&auditor.trail()).into_iter();
+    let each = items.map(|item| match item {
+        AuditItem::Entry(entry) => Ok(entry.version.unwrap()),
+        AuditItem::Fault(fault) => Err((fault.page, fault.what)),
+    });
+    each.collect()
+}
+
+fn key(stage: &Stage, page: usize) -> Vec<u8> {
+    keys_of(&*stage.storage, b"j")[page].clone()
+}
+
+#[test]
+fn a_page_that_is_missing_is_named_in_its_place() {
+    let stage = nine_pages();
+    let (third, fourth) = (key(&stage, 3), key(&stage, 4));
+    set(&*stage.storage, &third, None);
+    set(&*stage.storage, &fourth, None);
+    let missing = Err((3, FaultKind::Missing));
+    let expected = [Ok(1), Ok(2), Ok(3), missing, Ok(6), Ok(7), Ok(8), Ok(9)];
+    assert_eq!(told(&stage), expected);
+}
+
+#[test]
+fn a_page_that_was_altered_is_named_in_its_place() {
+    let stage = nine_pages();
+    let key = key(&stage, 5);
+    let mut value = get(&*stage.storage, &key);
+    *value.last_mut().unwrap() ^= 1;
+    set(&*stage.storage, &key, Some(value));
+    let altered = Err((5, FaultKind::NotAuthentic));
+    // The next page does not follow on the altered one.
+    let unlinked = Err((6, FaultKind::Unlinked));
+    let expected = [
+        Ok(1),
+        Ok(2),
+        Ok(3),
+        Ok(4),
+        Ok(5),
+        altered,
+        unlinked,
+        Ok(7),
+        Ok(8),
+        Ok(9),
+    ];
+    assert_eq!(told(&stage), expected);
+}
+
+#[test]
+fn a_page_of_a_later_release_is_named() {
+    let stage = nine_pages();
+    let key = key(&stage, 0);
+    let mut value = get(&*stage.storage, &key);
+    value[0] = 2;
+    set(&*stage.storage, &key, Some(value));
+    assert_eq!(told(&stage)[0], Err((0, FaultKind::Unsupported)));
+}
+
+#[test]
+fn a_page_of_a_fork_is_named_and_its_entries_are_told() {
+    let stage = nine_pages();
+    let key = key(&stage, 2);
+    let writer: WriterId = key[1..17].try_into().unwrap();
+    let place = PageId {
+        writer,
+        sequence: 2,
+    };
+    let at = NOON + 2 * MINUTE;
+    let draft = done(garcia(Operation::Read), at, stage.record("MRN-1", "a", 77));
+    let page = Page::new([9; 32], vec![], [(&draft, Told::Done)].into_iter()).unwrap();
+    let sealing = (stage.number(), stage.key());
+    let value = page.seal(stage.header.suite(), stage.header.vault(), sealing, &place);
+    set(&*stage.storage, &key, Some(value.unwrap()));
+    let told = told(&stage);
+    let unlinked = |page| Err((page, FaultKind::Unlinked));
+    assert_eq!(
+        told[..6],
+        [Ok(1), Ok(2), unlinked(2), Ok(77), unlinked(3), Ok(4)]
+    );
+}
+
+#[test]
+fn what_is_no_page_is_passed_over_and_does_not_stop_a_walk() {
+    let stage = nine_pages();
+    for page in 0..PAGES as usize {
+        let key = keys_of(&*stage.storage, b"j")
+            .into_iter()
+            .filter(|key| key.len() == 25)
+            .nth(page)
+            .unwrap();
+        for tail in 0..40 {
+            set(&*stage.storage, &[&key[..], &[tail]].concat(), Some(vec![]));
+        }
+    }
+    let expected: Vec<_> = (1..=PAGES).map(Ok).collect();
+    assert_eq!(told(&stage), expected);
+}
+
+#[test]
+fn reports_count_what_they_could_not_read() {
+    let stage = nine_pages();
+    for page in [6, 2] {
+        let key = key(&stage, page);
+        set(&*stage.storage, &key, None);
+    }
+    let auditor = stage.open();
+    let report = auditor.trail().accesses(&patient("MRN-1"), ..).unwrap();
+    let of_reads = report
+        .accesses
+        .iter()
+        .filter(|access| access.version.is_some());
+    assert_eq!((of_reads.count(), report.gaps.count), (7, 2));
+    let pages: Vec<_> = report.gaps.first.iter().map(|fault| fault.page).collect();
+    assert_eq!(pages, [2, 6]);
+    assert_eq!(report.gaps.first[0].after.unwrap().millis(), NOON + MINUTE);
+}

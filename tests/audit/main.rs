@@ -1,0 +1,17 @@
+//! What is answered from the journal.
+//!
+//! The journals here are written by the layer below, so that each test has just the entries it needs.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../common/credential.rs"]
+mod common;
+mod stage;
+
+mod accesses;
+mod activity;
+mod auditor;
+mod disclosures;
+mod entries;
+mod faults;
+mod merging;
+mod settling;

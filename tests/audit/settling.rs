@@ -1,0 +1,95 @@
+//! What was announced and what was done, on storage that is not transactional.
+
+use chartlock::{Operation, Outcome};
+
+use crate::stage::*;
+
+fn put(stage: &Stage, version: u64) -> chartlock::internals::journal::Draft {
+    let at = NOON + version as i64;
+    done(
+        garcia(Operation::Put),
+        at,
+        stage.version("MRN-1", "a", version),
+    )
+}
+
+fn told(stage: &Stage) -> Vec<(u64, bool)> {
+    let auditor = stage.open();
+    entries(&auditor.trail())
+        .iter()
+        .map(|entry| {
+            assert_eq!(entry.outcome, Outcome::Done);
+            assert_eq!(entry.was_done(), entry.settled);
+            (entry.version.unwrap(), entry.settled)
+        })
+        .collect()
+}
+
+#[test]
+fn an_announced_change_that_was_done_appears_once_as_settled() {
+    let stage = Stage::per_operation();
+    let writer = stage.writer();
+    for version in 1..=3 {
+        let changes = vec![change(
+            format!("x{version}").as_bytes(),
+            vec![put(&stage, version)],
+        )];
+        assert!(writer.commit(changes, moment(NOON)).unwrap()[0].is_ok());
+    }
+    writer.flush_all(moment(NOON)).unwrap();
+    assert_eq!(told(&stage), [(1, true), (2, true), (3, true)]);
+}
+
+#[test]
+fn an_announced_change_that_failed_stays_announced() {
+    let stage = Stage::per_operation();
+    let writer = stage.writer();
+    let changes = vec![
+        change(b"x1", vec![put(&stage, 1)]),
+        // The same key again: it is there already.
+        change(b"x1", vec![put(&stage, 2)]),
+        change(b"x3", vec![put(&stage, 3)]),
+    ];
+    let answers = writer.commit(changes, moment(NOON)).unwrap();
+    let happened: Vec<_> = answers.iter().map(Result::is_ok).collect();
+    assert_eq!(happened, [true, false, true]);
+    writer.flush_all(moment(NOON)).unwrap();
+    // The second went on a page of its own, after the other two.
+    assert_eq!(told(&stage), [(1, true), (3, true), (2, false)]);
+}
+
+#[test]
+fn what_a_crash_kept_from_being_told_stays_announced() {
+    let stage = Stage::per_operation();
+    let writer = stage.writer();
+    let changes = vec![change(b"x1", vec![put(&stage, 1)])];
+    writer.commit(changes, moment(NOON)).unwrap();
+    drop(writer);
+    assert_eq!(told(&stage), [(1, false)]);
+}
+
+#[test]
+fn what_is_settled_while_it_is_read_counts_from_then_on() {
+    let stage = Stage::per_operation();
+    let writer = stage.writer();
+    let commit = |version| {
+        let key = format!("x{version}");
+        let changes = vec![change(key.as_bytes(), vec![put(&stage, version)])];
+        writer.commit(changes, moment(NOON)).unwrap();
+    };
+    commit(1);
+    let auditor = stage.open();
+    let trail = auditor.trail();
+    let mut reading = trail.entries(..).unwrap();
+    let mut next = || match reading.next().unwrap().unwrap() {
+        chartlock::audit::AuditItem::Entry(entry) => (entry.version, entry.settled),
+        chartlock::audit::AuditItem::Fault(fault) => panic!("{fault:?}"),
+    };
+    assert_eq!(next(), (Some(1), false));
+    // Each tells of the one before.
+    (2..=20).for_each(commit);
+    drop(reading);
+    let told = told(&stage);
+    assert!(told[..19].iter().all(|(_, settled)| *settled));
+    assert_eq!(told[19], (20, false));
+}

@@ -1,0 +1,239 @@
+//! A storage with a header, an auditor's slot and journals.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chartlock::audit::{AuditEntry, AuditItem, AuditTrail, Auditor};
+use chartlock::internals::clock::Clock;
+use chartlock::internals::crypto::{self, JournalKey};
+use chartlock::internals::journal::{
+    Act, Change, Context, Draft, Moment, RecordRef, Sealer, SubjectRef, Target, Writer,
+};
+use chartlock::internals::keys::{Header, Keyring};
+use chartlock::storage::{Expect, MemoryStorage, PerOperation, Storage, Transaction};
+use chartlock::{Actor, Operation, Outcome, Purpose, RecordId, Subject, Suite, VaultOptions};
+
+use crate::common::Fixed;
+
+/// Noon of 2026-11-21, in UTC.
+pub(crate) const NOON: i64 = 1_795_262_400_000;
+pub(crate) const MINUTE: i64 = 60_000;
+pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
+/// When auditors look at it, unless a test sets another time.
+pub(crate) const LATER: i64 = NOON + 9 * DAY;
+
+/// A clock that a test sets.
+#[derive(Debug)]
+pub(crate) struct Hand(pub(crate) AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, _: Duration) {}
+}
+
+pub(crate) struct Stage {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) header: Header,
+    pub(crate) clock: Arc<Hand>,
+    keyring: Keyring,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self::on(MemoryStorage::new())
+    }
+
+    pub(crate) fn per_operation() -> Self {
+        Self::on(PerOperation::new(MemoryStorage::new()))
+    }
+
+    /// The vault opens with `Fixed(1)`, the journal with `Fixed(2)`.
+    fn on(storage: impl Storage + 'static) -> Self {
+        let keyring = Keyring::new(NOON).unwrap();
+        let (value, root) = Header::create(Suite::default(), &keyring, &Fixed(1)).unwrap();
+        let mut header = Header::parse(&value).unwrap();
+        let key = &keyring.active_journal_key().key;
+        header.add_auditor_slot(key, &Fixed(2)).unwrap();
+        let value = header.sealed_with(&root, &keyring, 2).unwrap();
+        let put = Transaction::new().put(b"v", &value[..], Expect::Absent);
+        assert!(storage.commit(&[put])[0].is_ok());
+        Self {
+            storage: Arc::new(storage),
+            header: Header::parse(&value).unwrap(),
+            clock: Arc::new(Hand(AtomicI64::new(LATER))),
+            keyring,
+        }
+    }
+
+    pub(crate) fn key(&self) -> &JournalKey {
+        &self.keyring.active_journal_key().key
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.keyring.active_journal_key().number
+    }
+
+    /// Another process that writes a journal.
+    pub(crate) fn writer(&self) -> Writer {
+        self.writer_to(Arc::clone(&self.storage))
+    }
+
+    pub(crate) fn writer_to(&self, storage: Arc<dyn Storage>) -> Writer {
+        let sealer = Sealer {
+            suite: self.header.suite(),
+            vault: *self.header.vault(),
+            number: self.number(),
+            key: JournalKey::from_bytes(self.key().expose()),
+        };
+        Writer::new(storage, sealer)
+    }
+
+    pub(crate) fn open(&self) -> Auditor {
+        self.try_open(Arc::clone(&self.storage)).unwrap()
+    }
+
+    pub(crate) fn try_open(&self, storage: Arc<dyn Storage>) -> Result<Auditor, chartlock::Error> {
+        let options = VaultOptions::new().clock(Arc::clone(&self.clock) as Arc<dyn Clock>);
+        let actor = Actor::new("privacy.office").unwrap();
+        options.open_journal(storage, &Fixed(2), actor, Purpose::Operations)
+    }
+
+    pub(crate) fn subject(&self, identifier: &str) -> SubjectRef {
+        let subject = Subject::patient(identifier).unwrap();
+        let tag = crypto::subject_tag(self.key(), subject.kind(), identifier);
+        SubjectRef {
+            chart: crypto::sha256(&[identifier.as_bytes()])[..16]
+                .try_into()
+                .unwrap(),
+            tag: tag.unwrap(),
+        }
+    }
+
+    pub(crate) fn record(&self, identifier: &str, name: &str, version: u64) -> Target {
+        Target::Record {
+            subject: self.subject(identifier),
+            record: self.name(name),
+            version,
+        }
+    }
+
+    pub(crate) fn version(&self, identifier: &str, name: &str, version: u64) -> Target {
+        Target::Version {
+            subject: self.subject(identifier),
+            record: self.name(name),
+            version,
+            digest: crypto::sha256(&[name.as_bytes(), &version.to_le_bytes()]),
+        }
+    }
+
+    fn name(&self, name: &str) -> RecordRef {
+        RecordRef {
+            tag: [7; 16],
+            name: crypto::name_tag(self.key(), name).unwrap(),
+        }
+    }
+}
+
+/// Who acts in a test's entries.
+pub(crate) fn by(actor: &str, purpose: Purpose, operation: Operation) -> Act {
+    Act {
+        context: Arc::new(Context {
+            actor: actor.into(),
+            purpose: purpose.code().into(),
+            ..Context::default()
+        }),
+        operation,
+        note: "".into(),
+    }
+}
+
+pub(crate) fn garcia(operation: Operation) -> Act {
+    by("dr.garcia", Purpose::Treatment, operation)
+}
+
+/// An entry of something that was done.
+pub(crate) fn done(act: Act, at: i64, target: Target) -> Draft {
+    act.draft(at, target, Outcome::Done)
+}
+
+pub(crate) fn moment(now: i64) -> Moment {
+    Moment {
+        now,
+        uptime: Duration::ZERO,
+    }
+}
+
+/// Makes entries durable on one page, at `now`.
+pub(crate) fn tell(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = Draft>) {
+    for draft in drafts {
+        writer.note(draft, Duration::ZERO);
+    }
+    writer.flush_all(moment(now)).unwrap();
+}
+
+/// A change that puts `key`, and what it tells.
+pub(crate) fn change(key: &[u8], drafts: Vec<Draft>) -> Change {
+    Change {
+        transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
+        drafts,
+    }
+}
+
+/// What was read of a journal but for what auditors left in it.
+pub(crate) fn items(trail: &AuditTrail<'_>) -> Vec<AuditItem> {
+    let all = trail.entries(..).unwrap().map(Result::unwrap);
+    all.filter(|item| {
+        !matches!(item, AuditItem::Entry(entry) if entry.operation == Operation::ReadJournal)
+    })
+    .collect()
+}
+
+/// The entries, where there must be no fault.
+pub(crate) fn entries(trail: &AuditTrail<'_>) -> Vec<AuditEntry> {
+    let each = items(trail).into_iter().map(|item| match item {
+        AuditItem::Entry(entry) => entry,
+        AuditItem::Fault(fault) => panic!("{fault:?}"),
+    });
+    each.collect()
+}
+
+pub(crate) fn id(identifier: &str, name: &str) -> RecordId {
+    RecordId::patient(identifier, name).unwrap()
+}
+
+pub(crate) fn patient(identifier: &str) -> Subject {
+    Subject::patient(identifier).unwrap()
+}
+
+/// All that stands under a prefix.
+pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
+    let scan = chartlock::storage::Scan {
+        prefix,
+        after: None,
+        limit: 10_000,
+        want: chartlock::storage::Want::Keys,
+    };
+    let page = storage.scan(scan).unwrap();
+    page.entries.into_iter().map(|entry| entry.key).collect()
+}
+
+/// Replaces or removes a value behind everybody's back.
+pub(crate) fn set(storage: &dyn Storage, key: &[u8], value: Option<Vec<u8>>) {
+    let transaction = match value {
+        Some(value) => Transaction::new().put(key, value, Expect::Any),
+        None => Transaction::new().delete(key),
+    };
+    assert!(storage.commit(&[transaction])[0].is_ok());
+}
+
+pub(crate) fn get(storage: &dyn Storage, key: &[u8]) -> Vec<u8> {
+    storage.read(&[key]).unwrap().pop().unwrap().unwrap().value
+}
