@@ -13,5 +13,6 @@ mod auditor;
 mod disclosures;
 mod entries;
 mod faults;
+mod fhir;
 mod merging;
 mod settling;

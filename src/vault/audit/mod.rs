@@ -13,6 +13,8 @@ mod auditor;
 mod desk;
 mod disclosures;
 mod entry;
+#[cfg(feature = "json")]
+pub mod fhir;
 mod gaps;
 mod hex;
 mod names;

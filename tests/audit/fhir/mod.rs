@@ -1,0 +1,504 @@
+//! Entries as FHIR `AuditEvent`, held to the published definitions.
+
+mod balp;
+mod base;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use chartlock::audit::fhir::{Application, audit_event};
+use chartlock::internals::journal::{Context, Draft, Target};
+use chartlock::{Operation, Outcome};
+use serde_json::{Value, json};
+
+use self::balp::{PATTERNS, Profiles};
+use self::base::Definitions;
+use crate::stage::*;
+
+fn application() -> Application {
+    Application::new("clinic-app", "ward-3.clinic.example")
+        .site("Clinic Example")
+        .patients("urn:oid:1.2.36.146.595.217.0.1")
+        .users("https://clinic.example/users")
+}
+
+/// What an operation is done to, as the vault tells it.
+fn target(stage: &Stage, operation: Operation, version: u64) -> Target {
+    use Operation::*;
+    match operation {
+        Put | Remove | Reencrypt => stage.version("MRN-1", "Observation/bp", version),
+        Read | History | Expunge | Poison => stage.record("MRN-1", "Observation/bp", version),
+        List | Erase | Readmit | Hold | Release | Retain | Inspect | Disclose => {
+            Target::Subject(stage.subject("MRN-1"))
+        }
+        Prepare | RotatePatient | RetirePatient => Target::Entry {
+            subject: stage.subject("MRN-1"),
+            sequence: 3,
+            digest: [3; 32],
+        },
+        AddSlot | RotateMaster | RotateRoot => Target::Header {
+            generation: 7,
+            digest: [4; 32],
+        },
+        _ => Target::Vault,
+    }
+}
+
+fn draft(stage: &Stage, operation: Operation, version: u64, outcome: Outcome) -> Draft {
+    let mut act = garcia(operation);
+    act.context = Arc::new(Context {
+        request: "76d148b6".into(),
+        organisation: "Ward 3".into(),
+        broke_glass: version > 1,
+        ..(*act.context).clone()
+    });
+    if operation == Operation::Disclose {
+        act.note = "Health department, 1 Main Street\nmeasles notification".into();
+    }
+    act.draft(NOON, target(stage, operation, version), outcome)
+}
+
+/// One entry as an event, told by a reader who knows `known`.
+fn event(draft: impl FnOnce(&Stage) -> Draft, known: Option<&str>) -> Value {
+    let stage = Stage::new();
+    tell(&stage.writer(), NOON, [draft(&stage)]);
+    let auditor = stage.open();
+    let mut trail = auditor.trail();
+    if let Some(known) = known {
+        trail = trail.knowing_record(&id(known, "Observation/bp"));
+    }
+    // What the test wrote stands before what the auditor's opening left.
+    let mut all = trail.entries(..).unwrap().map(Result::unwrap);
+    let Some(chartlock::audit::AuditItem::Entry(entry)) = all.next() else {
+        panic!("an entry")
+    };
+    audit_event(&entry, &application())
+}
+
+fn done_event(operation: Operation, version: u64) -> Value {
+    event(
+        |stage| draft(stage, operation, version, Outcome::Done),
+        Some("MRN-1"),
+    )
+}
+
+fn profile(event: &Value) -> Option<&str> {
+    let profile = event["meta"]["profile"][0].as_str()?;
+    Some(profile.strip_prefix(PATTERNS).unwrap())
+}
+
+fn faults(event: &Value) -> Vec<String> {
+    let mut faults = Definitions::new().faults(event);
+    if let Some(profile) = profile(event) {
+        faults.extend(Profiles::new().faults(&format!("{PATTERNS}{profile}"), event));
+    }
+    faults
+}
+
+#[test]
+fn every_operation_and_outcome_is_a_valid_event() {
+    let definitions = (Definitions::new(), Profiles::new());
+    let mut profiles = BTreeSet::new();
+    for &operation in Operation::ALL {
+        for &outcome in Outcome::ALL {
+            for (version, known) in [
+                (1, Some("MRN-1")),
+                (2, Some("MRN-1")),
+                (0, None),
+                (1, None),
+                (2, None),
+            ] {
+                let event = event(|stage| draft(stage, operation, version, outcome), known);
+                assert_eq!(
+                    definitions.0.faults(&event),
+                    [""; 0],
+                    "{operation:?} {event:#}"
+                );
+                let Some(profile) = event["meta"]["profile"][0].as_str() else {
+                    continue;
+                };
+                assert_eq!(definitions.1.faults(profile, &event), [""; 0], "{event:#}");
+                assert_eq!(event["outcome"], "0");
+                profiles.insert(profile.to_owned());
+            }
+        }
+    }
+    // Each profile of the table was met.
+    let names = definitions.1.names();
+    assert_eq!(profiles, names.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn operations_have_the_patterns_that_they_should() {
+    use Operation::*;
+    for (operation, version, expected) in [
+        (Put, 1, Some("PatientCreate")),
+        (Put, 2, Some("PatientUpdate")),
+        (Read, 2, Some("PatientRead")),
+        (Remove, 2, Some("PatientDelete")),
+        (Erase, 0, Some("PatientDelete")),
+        (Expunge, 2, Some("PatientDelete")),
+        (List, 0, Some("PatientQuery")),
+        (ListSubjects, 0, Some("Query")),
+        (Disclose, 0, Some("PrivacyDisclosure.Source")),
+        (History, 1, None),
+        (Open, 0, None),
+        (BreakGlass, 0, None),
+    ] {
+        assert_eq!(
+            profile(&done_event(operation, version)),
+            expected,
+            "{operation:?}"
+        );
+    }
+}
+
+#[test]
+fn a_patient_whom_the_reader_does_not_know_is_a_tag_and_no_patient() {
+    let told = event(
+        |stage| draft(stage, Operation::Read, 1, Outcome::Done),
+        None,
+    );
+    assert_eq!(profile(&told), Some("Read"));
+    let text = told.to_string();
+    assert!(!text.contains("MRN") && !text.contains("Observation"));
+    let known = done_event(Operation::Read, 1);
+    let patient = &known["entity"][0];
+    assert_eq!(
+        patient["what"],
+        json!({
+            "type": "Patient",
+            "identifier": { "value": "MRN-1", "system": "urn:oid:1.2.36.146.595.217.0.1" },
+        })
+    );
+    assert_eq!(
+        known["entity"][1]["what"]["identifier"]["value"],
+        "Observation/bp"
+    );
+}
+
+#[test]
+fn a_read_tells_who_when_why_and_what() {
+    let event = done_event(Operation::Read, 2);
+    assert_eq!(event["recorded"], "2026-11-21T12:00:00.000Z");
+    assert_eq!(event["type"]["code"], "rest");
+    assert_eq!(event["subtype"][0]["code"], "read");
+    assert_eq!(event["action"], "R");
+    assert_eq!(event["outcome"], "0");
+    let user = &event["agent"][2];
+    assert_eq!(user["who"]["identifier"]["value"], "dr.garcia");
+    assert_eq!(user["requestor"], true);
+    let purposes: Vec<_> = user["purposeOfUse"].as_array().unwrap().iter().collect();
+    let codes: Vec<_> = purposes
+        .iter()
+        .map(|one| &one["coding"][0]["code"])
+        .collect();
+    assert_eq!(codes, ["TREAT", "BTG"]);
+    assert_eq!(event["purposeOfEvent"], user["purposeOfUse"]);
+    let details = event["entity"][1]["detail"].as_array().unwrap();
+    assert_eq!(details[0], json!({ "type": "version", "valueString": "2" }));
+    let request = &event["entity"][2];
+    assert_eq!(request["what"]["identifier"]["value"], "76d148b6");
+    assert_eq!(event["agent"][3]["who"]["display"], "Ward 3");
+    let observer = &event["source"]["observer"];
+    assert_eq!(event["agent"][1]["who"], *observer);
+    assert_eq!(event["source"]["site"], "Clinic Example");
+}
+
+#[test]
+fn outcomes_are_success_minor_and_serious_failure() {
+    for (outcome, code) in [
+        (Outcome::Done, "0"),
+        (Outcome::Absent, "4"),
+        (Outcome::Denied, "4"),
+        (Outcome::Refused, "4"),
+        (Outcome::NotAuthentic, "8"),
+        (Outcome::Failed, "8"),
+    ] {
+        let event = event(
+            |stage| draft(stage, Operation::Read, 1, outcome),
+            Some("MRN-1"),
+        );
+        assert_eq!(event["outcome"], code);
+        assert_eq!(profile(&event).is_some(), outcome == Outcome::Done);
+        assert_eq!(event.get("outcomeDesc").is_none(), outcome == Outcome::Done);
+    }
+    let nothing = |stage: &Stage| draft(stage, Operation::List, 0, Outcome::Absent);
+    assert_eq!(event(nothing, None)["outcome"], "0");
+}
+
+#[test]
+fn what_was_announced_and_never_confirmed_is_no_success() {
+    let stage = Stage::per_operation();
+    let put = draft(&stage, Operation::Put, 1, Outcome::Done);
+    let change = change(b"x", vec![put]);
+    stage.writer().commit(vec![change], moment(NOON)).unwrap();
+    let auditor = stage.open();
+    let entry = entries(&auditor.trail()).remove(0);
+    let event = audit_event(&entry, &application());
+    assert_eq!((&event["outcome"], profile(&event)), (&json!("4"), None));
+    assert_eq!(event["outcomeDesc"], "announced, and never confirmed");
+    assert_eq!(faults(&event), [""; 0]);
+}
+
+#[test]
+fn a_disclosure_names_recipient_and_content() {
+    let event = done_event(Operation::Disclose, 0);
+    let recipient = &event["agent"][1]["who"]["display"];
+    assert_eq!(recipient, "Health department, 1 Main Street");
+    assert_eq!(event["entity"][1]["description"], "measles notification");
+    assert_eq!(event.get("outcomeDesc"), None);
+}
+
+#[test]
+fn a_query_holds_what_was_asked_in_base64() {
+    // By another implementation: python's base64.b64encode(b"records?subject=MRN-1").
+    let event = done_event(Operation::List, 0);
+    let query = &event["entity"][1];
+    assert_eq!(query["query"], "cmVjb3Jkcz9zdWJqZWN0PU1STi0x");
+    // b"subjects"
+    let all = done_event(Operation::ListSubjects, 0);
+    assert_eq!(all["entity"][0]["query"], "c3ViamVjdHM=");
+}
+
+#[test]
+fn an_address_is_a_name_a_number_or_a_uri() {
+    let stage = Stage::new();
+    tell(
+        &stage.writer(),
+        NOON,
+        [draft(&stage, Operation::Read, 1, Outcome::Done)],
+    );
+    let auditor = stage.open();
+    let entry = entries(&auditor.trail()).remove(0);
+    for (address, code) in [
+        ("ward-3.clinic.example", "1"),
+        ("192.0.2.7", "2"),
+        ("2001:db8::7", "2"),
+        ("https://clinic.example/app", "5"),
+    ] {
+        let event = audit_event(&entry, &Application::new("clinic-app", address));
+        assert_eq!(event["agent"][0]["network"]["type"], code);
+        assert_eq!(faults(&event), [""; 0]);
+    }
+}
+
+#[test]
+fn the_definitions_take_what_hl7_published() {
+    let definitions = Definitions::new();
+    for example in [
+        include_str!("../definitions/example-rest.json"),
+        include_str!("../definitions/example-disclosure.json"),
+        include_str!("../definitions/example-search.json"),
+        include_str!("../definitions/example-login.json"),
+        include_str!("../definitions/example-error.json"),
+    ] {
+        let event = serde_json::from_str(example).unwrap();
+        assert_eq!(definitions.faults(&event), [""; 0]);
+    }
+}
+
+/// Changes to a valid event, each of which must be found.
+#[test]
+fn what_is_not_as_published_is_found() {
+    let valid = done_event(Operation::Read, 1);
+    let changes: &[(&str, Value)] = &[
+        ("/resourceType", json!("Provenance")),
+        ("/action", json!("X")),
+        ("/outcome", json!("1")),
+        ("/outcome", json!(0)),
+        ("/recorded", json!("2026-11-21T12:00:00")),
+        ("/recorded", json!("2026-11-21")),
+        ("/subtype", valid["subtype"][0].clone()),
+        ("/type", json!([valid["type"]])),
+        ("/type/code", json!("soap")),
+        ("/type/display", json!("Restless Operation")),
+        ("/type/colour", json!("red")),
+        ("/colour", json!("red")),
+        ("/agent", json!([])),
+        ("/agent/0", json!({})),
+        ("/agent/0/requestor", json!("false")),
+        ("/agent/0/network/type", json!("9")),
+        ("/agent/0/network/port", json!("80")),
+        ("/agent/2/purposeOfUse/0/coding/0/code", json!("CURIOSITY")),
+        ("/agent/2/who/identifier/value", json!("")),
+        ("/source/type/0/code", json!("10")),
+        ("/entity/0/role/code", json!("25")),
+        ("/entity/1/detail/0/valueString", json!(1)),
+        ("/entity/1/what", json!("Observation/bp")),
+    ];
+    let definitions = Definitions::new();
+    assert_eq!(definitions.faults(&valid), [""; 0]);
+    for (place, value) in changes {
+        let mut event = valid.clone();
+        let (parent, name) = place.rsplit_once('/').unwrap();
+        match event.pointer_mut(parent).unwrap() {
+            Value::Object(object) => drop(object.insert(name.to_owned(), value.clone())),
+            Value::Array(list) => list[name.parse::<usize>().unwrap()] = value.clone(),
+            _ => panic!("{place}"),
+        }
+        assert_ne!(definitions.faults(&event), [""; 0], "{place}");
+    }
+    let mut both = done_event(Operation::List, 0);
+    both["entity"][1]["name"] = json!("a list");
+    assert_ne!(definitions.faults(&both), [""; 0]);
+}
+
+/// Every element of an event by itself: those whose absence nothing finds are the optional ones.
+#[test]
+fn what_a_profile_demands_and_is_missing_is_found() {
+    let optional = |event: &Value| -> Vec<String> {
+        assert_eq!(faults(event), [""; 0]);
+        let mut places = Vec::new();
+        places_of(event, "", &mut places);
+        let unneeded = places.into_iter().filter(|place| {
+            let mut less = event.clone();
+            remove(&mut less, place);
+            // Of another profile, or of none, it is another event.
+            profile(&less) == profile(event) && faults(&less).is_empty()
+        });
+        unneeded.collect()
+    };
+    let read = optional(&done_event(Operation::Read, 1));
+    let needed = |place: &str| !read.iter().any(|optional| optional == place);
+    for place in [
+        "/type",
+        "/type/system",
+        "/type/code",
+        "/subtype",
+        "/subtype/0/code",
+        "/action",
+        "/recorded",
+        "/outcome",
+        "/agent",
+        "/agent/0/type/coding/0/system",
+        "/agent/0/who",
+        "/agent/0/network",
+        "/agent/0/requestor",
+        "/agent/1",
+        "/agent/1/type",
+        "/agent/1/who",
+        "/agent/1/network",
+        "/agent/2/who",
+        "/agent/2/requestor",
+        "/source",
+        "/source/observer",
+        "/entity",
+        "/entity/0",
+        "/entity/0/what",
+        "/entity/0/what/type",
+        "/entity/0/type",
+        "/entity/0/role",
+        "/entity/1",
+        "/entity/1/what",
+        "/entity/1/type/code",
+        "/entity/2/what/identifier/value",
+    ] {
+        assert!(needed(place), "{place} of a read");
+    }
+    for place in [
+        "/id",
+        "/purposeOfEvent",
+        "/agent/2",
+        "/agent/2/name",
+        "/agent/3",
+        "/source/site",
+        "/entity/1/detail",
+        "/entity/2",
+    ] {
+        assert!(!needed(place), "{place} of a read");
+    }
+    let query = optional(&done_event(Operation::List, 0));
+    let disclosure = optional(&done_event(Operation::Disclose, 0));
+    let update = optional(&done_event(Operation::Put, 2));
+    let delete = optional(&done_event(Operation::Remove, 2));
+    for (optional, place) in [
+        (&query, "/entity/1/query"),
+        (&query, "/entity/1/role"),
+        (&query, "/entity/0"),
+        (&disclosure, "/agent/0/network"),
+        (&disclosure, "/agent/1"),
+        (&disclosure, "/agent/1/network"),
+        (&disclosure, "/entity/0"),
+        (&disclosure, "/outcome"),
+        (&disclosure, "/subtype"),
+        (&disclosure, "/source/observer/display"),
+        (&update, "/entity/1/role"),
+        (&delete, "/agent/1/type"),
+    ] {
+        assert!(!optional.contains(&place.to_owned()), "{place}");
+    }
+}
+
+#[test]
+fn what_a_profile_forbids_and_is_there_is_found() {
+    for (operation, place, value) in [
+        (
+            Operation::Read,
+            "/agent/2/network",
+            json!({ "address": "a" }),
+        ),
+        (Operation::Read, "/agent/0/media", json!({ "code": "x" })),
+        (Operation::Read, "/agent/2/requestor", json!(false)),
+        (Operation::Read, "/outcome", json!("4")),
+        (Operation::Read, "/action", json!("E")),
+        (Operation::Read, "/type/code", json!("110112")),
+        (Operation::Put, "/subtype/0/code", json!("delete")),
+        (Operation::Read, "/entity/1/role/code", json!("7")),
+        (Operation::Read, "/entity/0/what/type", json!("Group")),
+        (Operation::List, "/entity/1/what", json!({ "display": "a" })),
+        (
+            Operation::List,
+            "/entity/1/detail",
+            json!([{ "type": "a", "valueString": "b" }]),
+        ),
+        (
+            Operation::Disclose,
+            "/agent/0/who",
+            json!({ "display": "another" }),
+        ),
+        (Operation::Disclose, "/subtype/0/code", json!("report")),
+        (
+            Operation::Remove,
+            "/agent/1/type/coding/0/code",
+            json!("author"),
+        ),
+    ] {
+        let mut event = done_event(operation, 2);
+        let url = event["meta"]["profile"][0].as_str().unwrap().to_owned();
+        assert_eq!(Profiles::new().faults(&url, &event), [""; 0]);
+        let (parent, name) = place.rsplit_once('/').unwrap();
+        event.pointer_mut(parent).unwrap()[name] = value;
+        assert_ne!(Profiles::new().faults(&url, &event), [""; 0], "{place}");
+    }
+}
+
+/// Pointers to everything in a value.
+fn places_of(value: &Value, at: &str, places: &mut Vec<String>) {
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(object) => {
+            let each = object.iter().map(|(name, value)| (name.clone(), value));
+            each.collect()
+        }
+        Value::Array(list) => {
+            let each = list.iter().enumerate();
+            each.map(|(place, value)| (place.to_string(), value))
+                .collect()
+        }
+        _ => vec![],
+    };
+    for (name, child) in children {
+        let place = format!("{at}/{name}");
+        places_of(child, &place, places);
+        places.push(place);
+    }
+}
+
+fn remove(event: &mut Value, place: &str) {
+    let (parent, name) = place.rsplit_once('/').unwrap();
+    match event.pointer_mut(parent).unwrap() {
+        Value::Object(object) => drop(object.remove(name)),
+        Value::Array(list) => drop(list.remove(name.parse().unwrap())),
+        _ => panic!("{place}"),
+    }
+}
