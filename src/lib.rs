@@ -115,8 +115,8 @@ pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::audit;
 pub use vault::{
     AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
-    ErasureReport, Expected, GarbageReport, HoldInfo, KeyCensus, KeyCount, OperationGroup,
-    Progress, Record, RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit,
+    ErasureReport, Expected, GarbageReport, HoldInfo, Journaling, KeyCensus, KeyCount,
+    OperationGroup, Progress, Record, RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit,
     ReencryptionReport, RootRotationReport, RotationReport, Rule, RulePolicy, SecurityEvent,
     SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
 };

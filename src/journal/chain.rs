@@ -12,8 +12,8 @@ use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transac
 
 /// How many other chains a new one says that it has seen.
 const SEEN: usize = 32;
-/// How often an unknown outcome is asked about before it is left open.
-const ROUNDS: u32 = 64;
+/// How often an unknown outcome is asked about at once before it is left to the caller.
+const ROUNDS: u32 = 8;
 
 /// What seals pages.
 pub struct Sealer {
@@ -90,7 +90,7 @@ impl Chain {
         let writer = match self.writer {
             Some(writer) => writer,
             None => {
-                seen.extend(tips::recent(&*self.storage, None, now, SEEN)?);
+                seen.extend(tips::recent(&*self.storage, now, SEEN)?);
                 *self.writer.insert(new_writer(now)?)
             }
         };
@@ -128,10 +128,7 @@ impl Chain {
     /// alone may be sent so.
     pub(super) fn send(&self, transaction: &Transaction, page: &Operation) -> Result<Sent> {
         let mut unsure = false;
-        for round in 0..ROUNDS {
-            if round > 8 {
-                std::thread::sleep(std::time::Duration::from_millis(u64::from(round)));
-            }
+        for _ in 0..ROUNDS {
             let result = self.storage.commit(std::slice::from_ref(transaction)).pop();
             match result.unwrap_or(Err(CommitError::Unknown)) {
                 Ok(done) => return Ok(Sent::Landed(done)),

@@ -3,27 +3,27 @@
 use super::page::{PageId, Seen};
 use super::place::{self, PAGES, WriterId, page_of};
 use crate::crypto::{self, Digest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::{Scan, Storage, Want};
 
-/// The ends of the chains that began last, at most `limit` of them, other than `own`.
+/// Keys fetched at a time.
+const KEYS: usize = 256;
+
+/// The ends of the chains that began last, at most `limit` of them.
 ///
 /// # Errors
 /// Those of the storage.
-pub fn recent(
-    storage: &dyn Storage,
-    own: Option<&WriterId>,
-    now: i64,
-    limit: usize,
-) -> Result<Vec<Seen>> {
-    let mut writers = writers_since(storage, now, limit)?;
-    writers.retain(|writer| Some(writer) != own);
-    let last = writers.len().saturating_sub(limit);
-    let mut seen = Vec::new();
-    for writer in writers.split_off(last) {
-        seen.extend(tip(storage, &writer)?);
-    }
-    Ok(seen)
+pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Seen>> {
+    let mut tips = tips_since(storage, now, limit)?;
+    let last = tips.split_off(tips.len().saturating_sub(limit));
+    let keys: Vec<_> = last.iter().map(place::page).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let stored = storage.read(&keys)?.into_iter();
+    let seen = last.into_iter().zip(stored).filter_map(|(page, stored)| {
+        let digest = crypto::sha256(&[&stored?.value]);
+        Some(Seen { page, digest })
+    });
+    Ok(seen.collect())
 }
 
 /// The writers whose chains stand behind `after`, in the order in which they began.
@@ -31,27 +31,8 @@ pub fn recent(
 /// # Errors
 /// Those of the storage.
 pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<WriterId>> {
-    let after = after.map(place::behind);
-    writers_behind(storage, after.unwrap_or_default())
-}
-
-/// Looks back a day, then ten times as far each time, until there are enough: a vault that is opened
-/// many times a day for years has many chains, and the last ones are what counts.
-fn writers_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<WriterId>> {
-    const DAY: i64 = 24 * 60 * 60 * 1000;
-    for days in [1, 10, 100, 1_000] {
-        let since = now.saturating_sub(DAY * days).max(0);
-        let [_, _, since @ ..] = (since as u64).to_be_bytes();
-        let found = writers_behind(storage, [PAGES, &since].concat())?;
-        if found.len() > enough {
-            return Ok(found);
-        }
-    }
-    writers_behind(storage, Vec::new())
-}
-
-fn writers_behind(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<WriterId>> {
     let mut found = Vec::new();
+    let mut after = after.map(place::behind).unwrap_or_default();
     while let Some(page) = first_behind(storage, PAGES, &after)? {
         after = place::behind(&page.writer);
         found.push(page.writer);
@@ -59,21 +40,58 @@ fn writers_behind(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<Write
     Ok(found)
 }
 
-/// The last page of a chain without gaps. Galloping: no storage need scan backwards.
-fn tip(storage: &dyn Storage, writer: &WriterId) -> Result<Option<Seen>> {
+/// Looks at all there is, if that is little; else back a day, then ten times as far each time, until
+/// there are enough: a vault that is opened many times a day for years has many chains, and the last
+/// ones are what counts.
+fn tips_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<PageId>> {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let first = keys_behind(storage, PAGES, &[])?;
+    if !first.more {
+        let mut tips = Vec::new();
+        first.add_to(&mut tips);
+        return Ok(tips);
+    }
+    for days in [1, 10, 100, 1_000] {
+        let since = now.saturating_sub(DAY * days).max(0);
+        let [_, _, since @ ..] = since.to_be_bytes();
+        let tips = tips_behind(storage, [PAGES, &since].concat())?;
+        if tips.len() > enough {
+            return Ok(tips);
+        }
+    }
+    tips_behind(storage, Vec::new())
+}
+
+/// The last pages of all chains behind a key.
+fn tips_behind(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>> {
+    let mut tips = Vec::new();
+    loop {
+        let keys = keys_behind(storage, PAGES, &after)?;
+        let more = keys.more;
+        keys.add_to(&mut tips);
+        match tips.last_mut() {
+            Some(last) if more => {
+                last.sequence = last_of(storage, last)?;
+                after = place::behind(&last.writer);
+            }
+            _ => return Ok(tips),
+        }
+    }
+}
+
+/// The last sequence of a chain without gaps, of which a page is known. Galloping: no storage need
+/// scan backwards.
+fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
     let exists = |sequence: u64| -> Result<bool> {
-        let Some(before) = sequence.checked_sub(1) else {
-            return Ok(true);
-        };
-        let writer = *writer;
         let before = PageId {
-            writer,
-            sequence: before,
+            sequence: sequence - 1,
+            ..*known
         };
-        let found = first_behind(storage, &place::chain(&writer), &place::page(&before))?;
+        let chain = place::chain(&known.writer);
+        let found = first_behind(storage, &chain, &place::page(&before))?;
         Ok(found.is_some_and(|page| page.sequence == sequence))
     };
-    let (mut there, mut step) = (0_u64, 1_u64);
+    let (mut there, mut step) = (known.sequence, 1_u64);
     while exists(there + step)? {
         there += step;
         step *= 2;
@@ -84,11 +102,45 @@ fn tip(storage: &dyn Storage, writer: &WriterId) -> Result<Option<Seen>> {
             there += step;
         }
     }
-    let page = PageId {
-        writer: *writer,
-        sequence: there,
-    };
-    Ok(digest_of(storage, &page)?.map(|digest| Seen { page, digest }))
+    Ok(there)
+}
+
+/// Pages by their keys.
+struct Keys {
+    pages: Vec<PageId>,
+    more: bool,
+}
+
+impl Keys {
+    /// Later pages of a chain stand for earlier ones.
+    fn add_to(self, tips: &mut Vec<PageId>) {
+        for page in self.pages {
+            match tips.last_mut() {
+                Some(last) if last.writer == page.writer => *last = page,
+                _ => tips.push(page),
+            }
+        }
+    }
+}
+
+fn keys_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Keys> {
+    let page = storage.scan(Scan {
+        prefix,
+        after: Some(after),
+        limit: KEYS,
+        want: Want::Keys,
+    })?;
+    if page.entries.is_empty() && page.more {
+        return Err(Error::Contended);
+    }
+    Ok(Keys {
+        pages: page
+            .entries
+            .iter()
+            .filter_map(|entry| page_of(&entry.key))
+            .collect(),
+        more: page.more,
+    })
 }
 
 /// The digest of a page as it stands; `None` when it does not.
@@ -117,7 +169,7 @@ fn first_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Op
             },
             (None, false) => return Ok(None),
             // A page of a scan may be empty while more follows.
-            (None, true) => return Err(crate::error::Error::Contended),
+            (None, true) => return Err(Error::Contended),
         }
     }
 }

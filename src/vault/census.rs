@@ -9,6 +9,7 @@ use super::progress::{Activity, Counter};
 use crate::envelope::{HEAD, Head};
 use crate::error::{Error, Result};
 use crate::id::Subject;
+use crate::journal::Operation;
 use crate::keys::ring::KeyState;
 use crate::storage::Want;
 
@@ -74,6 +75,10 @@ impl Vault {
     /// # Errors
     /// [`Error::Locked`] and errors of the storage.
     pub fn key_census(&self) -> Result<KeyCensus> {
+        self.released(Operation::Census, || self.count_all_keys())
+    }
+
+    fn count_all_keys(&self) -> Result<KeyCensus> {
         let header = self.reload_header()?;
         let mut census = KeyCensus::default();
         for master in header.keyring.masters() {
@@ -117,6 +122,11 @@ impl Vault {
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Locked`] and errors of the storage.
     pub fn patient_key_census(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
+        let counts = self.count_patient_keys(subject);
+        self.told_of(Operation::Census, subject, |_| counts)
+    }
+
+    fn count_patient_keys(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
         let (held, _) = self.entry(subject, Freshness::Fresh)?;
         let held = held.ok_or(Error::UnknownSubject)?;
         let mut counter = Counter::new(None, Activity::Counting);

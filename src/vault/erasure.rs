@@ -15,6 +15,7 @@ use super::{Vault, layout};
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
 use crate::id::{self, Subject};
+use crate::journal::Act;
 use crate::keys::entry::EntryState;
 
 /// What an erasure says that it cannot reach.
@@ -25,13 +26,18 @@ const NOT_REACHED: [&str; 3] = [
 ];
 
 impl Vault {
-    pub(super) fn erase(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
+    pub(super) fn erase(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        reason: &str,
+    ) -> Result<ErasureReport> {
         id::check_reason(reason)?;
         let mut report = ErasureReport {
             not_reached: NOT_REACHED.to_vec(),
             ..ErasureReport::default()
         };
-        let charts = self.destroy_keys(subject, &mut report)?;
+        let charts = self.destroy_keys(act, subject, &mut report)?;
         let watcher = self.watcher();
         let mut counter = Counter::new(watcher.as_deref(), Activity::Erasing);
         for chart in &charts {
@@ -47,16 +53,21 @@ impl Vault {
         }
         // What an earlier call may not have seen purged is purged by this one.
         let resumed = !report.keys_destroyed;
-        self.bury(subject, &charts, resumed)?;
+        self.bury(act, subject, &charts, resumed)?;
         Ok(report)
     }
 
     /// Writes the tombstone; returns the charts to be swept. The erasure is bound to the chart that
     /// it saw first: when it wakes late, the subject may have returned to another one.
-    fn destroy_keys(&self, subject: &Subject, report: &mut ErasureReport) -> Result<Vec<ChartId>> {
+    fn destroy_keys(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        report: &mut ErasureReport,
+    ) -> Result<Vec<ChartId>> {
         let mut first_seen = None;
         let mut charts = Vec::new();
-        let changed = self.change_entry(subject, true, |entry| {
+        let changed = self.change_entry(subject, true, act, |entry| {
             report.keys_destroyed = false;
             match entry.state() {
                 EntryState::Live(chart) => {
@@ -87,8 +98,14 @@ impl Vault {
     }
 
     /// Notes that nothing remains, if the entry still says that this chart is being erased.
-    fn bury(&self, subject: &Subject, charts: &[ChartId], destroying: bool) -> Result<()> {
-        self.change_entry(subject, destroying, |entry| match entry.state() {
+    fn bury(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        charts: &[ChartId],
+        destroying: bool,
+    ) -> Result<()> {
+        self.change_entry(subject, destroying, act, |entry| match entry.state() {
             EntryState::Erasing { chart } if charts.contains(chart) => {
                 entry.finish_erasure()?;
                 Ok(true)
@@ -112,12 +129,12 @@ impl Vault {
         }
     }
 
-    pub(super) fn readmit(&self, subject: &Subject) -> Result<()> {
+    pub(super) fn readmit(&self, act: &Act, subject: &Subject) -> Result<()> {
         let now = self.store.clock.now();
         // The charts of earlier tries: one of them may stand, though its answer was lost or `?v`
         // failed after it. That is no other's.
         let mut tried = Vec::new();
-        let readmitted = self.change_entry(subject, false, |entry| {
+        let readmitted = self.change_entry(subject, false, act, |entry| {
             let standing = entry.chart().map(|chart| *chart.id());
             if standing.is_some_and(|chart| tried.contains(&chart)) {
                 return Ok(false);

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::{Vault, clock};
 use crate::error::{Error, Result};
 use crate::id::{self, Subject};
+use crate::journal::Act;
 use crate::keys::entry::PatientEntry;
 
 /// A hold on a subject: why it may not be erased. `Debug` does not show the reason.
@@ -50,11 +51,11 @@ impl fmt::Debug for HoldInfo {
 }
 
 impl Vault {
-    pub(super) fn hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
+    pub(super) fn hold(&self, act: &Act, subject: &Subject, reason: &str) -> Result<u64> {
         id::check_reason(reason)?;
         let now = self.store.clock.now();
         let mut drawn = None;
-        self.govern(subject, |entry| {
+        self.govern(act, subject, |entry| {
             let stands = |id: u64| entry.holds().iter().any(|hold| hold.id() == id);
             let id = match drawn {
                 // That of an earlier try, whose answer was lost or whose `?v` failed after it.
@@ -69,9 +70,9 @@ impl Vault {
         drawn.ok_or(Error::Contended)
     }
 
-    pub(super) fn release(&self, subject: &Subject, hold: u64) -> Result<()> {
+    pub(super) fn release(&self, act: &Act, subject: &Subject, hold: u64) -> Result<()> {
         let mut tried = false;
-        self.govern(subject, |entry| match entry.release_hold(hold) {
+        self.govern(act, subject, |entry| match entry.release_hold(hold) {
             // An earlier try of ours lifted it, or somebody else meanwhile; even an erasure may be
             // the next thing already.
             Err(Error::NoSuchHold | Error::Erased) if tried => Ok(false),
@@ -92,12 +93,17 @@ impl Vault {
         Ok(holds.collect())
     }
 
-    pub(super) fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
+    pub(super) fn retain_until(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        until: Option<SystemTime>,
+    ) -> Result<()> {
         let until = match until {
             Some(time) => Some(clock::millis(time).ok_or(Error::InvalidMetadata)?),
             None => None,
         };
-        self.govern(subject, |entry| {
+        self.govern(act, subject, |entry| {
             let changes = entry.retention() != until;
             entry.retain_until(until)?;
             Ok(changes)
@@ -111,10 +117,11 @@ impl Vault {
 
     fn govern(
         &self,
+        act: &Act,
         subject: &Subject,
         change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<()> {
-        let changed = self.change_entry(subject, false, change)?;
+        let changed = self.change_entry(subject, false, act, change)?;
         changed.map(|_| ()).ok_or(Error::UnknownSubject)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{HELD_AT_MOST, ROUNDS, Vault, layout};
 use crate::crypto::RootKey;
 use crate::error::{Error, Result};
+use crate::journal::{Act, Change};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
@@ -148,15 +149,17 @@ impl Vault {
     /// makes it look again. The answer tells whether purging the former bytes was deferred.
     pub(super) fn change_header(
         &self,
+        act: &Act,
         change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
     ) -> Result<(Arc<OpenHeader>, bool)> {
         self.require_writable()?;
-        self.change_header_even_read_only(change)
+        self.change_header_even_read_only(act, change)
     }
 
     /// For the one change that ends reading only.
     pub(super) fn change_header_even_read_only(
         &self,
+        act: &Act,
         mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
     ) -> Result<(Arc<OpenHeader>, bool)> {
         let _changing = self.header.changing();
@@ -169,7 +172,7 @@ impl Vault {
                 destroying,
             } = change(&before)?;
             let root = new_root.map_or_else(|| Arc::clone(&before.root), Arc::new);
-            match self.replace_header(&before, &value, destroying)? {
+            match self.replace_header(act, &before, &value, destroying)? {
                 Some((revision, deferred)) => {
                     let header = Header::parse(&value)?;
                     let opened = OpenHeader {
@@ -190,6 +193,7 @@ impl Vault {
     /// `None` when another header stands there and ours surely never did.
     fn replace_header(
         &self,
+        act: &Act,
         before: &OpenHeader,
         value: &[u8],
         destroying: bool,
@@ -201,7 +205,12 @@ impl Vault {
             } else {
                 Transaction::new().put(layout::HEADER, value, before.expect())
             };
-            let unsure = match self.store.commit(transaction) {
+            let generation = Header::parse(value)?.generation();
+            let change = Change {
+                transaction,
+                drafts: vec![self.draft_of_header(act, generation, value)],
+            };
+            let unsure = match self.commit_one(change)? {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
                     return Ok(Some((revision.ok_or(Error::Undecided)?, done.deferred)));

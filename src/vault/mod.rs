@@ -6,6 +6,7 @@
 //! whether that is transactional.
 
 mod access;
+mod acting;
 mod alarms;
 pub mod audit;
 mod census;
@@ -29,6 +30,7 @@ mod poison;
 mod progress;
 mod reader;
 mod reading;
+mod recording;
 mod recovery;
 mod removal;
 mod report;
@@ -61,6 +63,7 @@ pub use options::VaultOptions;
 pub use poison::alarm;
 pub use progress::{Activity, Progress, Step};
 pub use reader::RecordReader;
+pub use recording::Journaling;
 pub use recovery::RecoveryKit;
 pub use report::{ErasureReport, GarbageReport, ReencryptionReport, RotationReport};
 pub use session::Session;
@@ -69,11 +72,13 @@ pub use writer::RecordWriter;
 
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose};
+use crate::journal::{Operation, Outcome, Target};
 use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
 use header::HeaderCell;
 use progress::Counter;
+use recording::Recorder;
 use store::Store;
 
 /// How long a header or a patient entry may be held in memory before storage is asked again.
@@ -101,6 +106,7 @@ const ROUNDS: u32 = 64;
 /// ```
 pub struct Vault {
     store: Store,
+    recorder: Recorder,
     grace: Duration,
     threads: NonZeroUsize,
     whole_record_limit: u64,
@@ -151,6 +157,12 @@ impl Vault {
     /// Wipes the vault's keys from memory as soon as operations under way end. Whatever is called
     /// then answers [`Error::Locked`].
     pub fn lock(&self) {
+        self.tell(
+            &self.operator_act(Operation::Lock),
+            Target::Vault,
+            Outcome::Done,
+        );
+        self.recorder.lock();
         self.header.lock();
         self.entries.lock();
     }
@@ -163,11 +175,14 @@ impl Vault {
 
     fn new(storage: Arc<dyn Storage>, options: VaultOptions, header: HeaderCell) -> Self {
         let grace = options.grace_on(&*storage);
+        let operator = recording::operator(options.operator.as_ref());
+        let recorder = Recorder::new(Arc::clone(&storage), Arc::clone(&options.clock), operator);
         Self {
             store: Store {
                 storage,
                 clock: options.clock,
             },
+            recorder,
             grace,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,

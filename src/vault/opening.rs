@@ -7,6 +7,7 @@ use super::header::{HeaderCell, HeaderChange, OpenHeader};
 use super::options::VaultOptions;
 use super::{Vault, layout};
 use crate::error::{Error, Result};
+use crate::journal::{Operation, Outcome, Target};
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
@@ -86,7 +87,13 @@ fn create(
         revision: revision.ok_or(Error::Undecided)?,
     };
     let cell = HeaderCell::new(header, options.clock.uptime());
-    Ok(Vault::new(storage, options, cell))
+    let journaling = (options.journaling, options.in_background);
+    let vault = Vault::new(storage, options, cell).journaled(journaling)?;
+    let created = vault.operator_act(Operation::Create);
+    let header = Header::parse(&value)?;
+    let draft = vault.draft_of_header(&created, header.generation(), &value);
+    vault.note(&created, draft.target, Outcome::Done)?;
+    Ok(vault)
 }
 
 fn open(
@@ -109,7 +116,12 @@ fn open(
         keyring: unlocked.keyring,
         revision: stored.revision,
     };
-    let vault = Vault::new(storage, options, HeaderCell::new(header, looked_at));
+    let journaling = (options.journaling, options.in_background);
+    let cell = HeaderCell::new(header, looked_at);
+    let vault = Vault::new(storage, options, cell).journaled(journaling)?;
+    let mut opened = vault.operator_act(Operation::Open);
+    opened.note = format!("slot {}", unlocked.slot).into();
+    vault.tell(&opened, Target::Vault, Outcome::Done);
     vault.read_only.store(rolled_back, Ordering::Release);
     Ok(vault)
 }
@@ -148,8 +160,9 @@ impl Vault {
         if self.require_writable().is_ok() {
             return Ok(());
         }
+        let act = self.operator_act(Operation::MakeWritable);
         // Nobody writes behind the rolled-back header meanwhile.
-        self.change_header_even_read_only(|before| {
+        self.change_header_even_read_only(&act, |before| {
             let generation = before
                 .header
                 .generation()

@@ -6,7 +6,9 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::clock::{Clock, SystemClock};
+use super::recording::Journaling;
 use crate::crypto::Suite;
+use crate::id::Actor;
 use crate::storage::Storage;
 
 /// The grace on storage that is not transactional.
@@ -31,6 +33,10 @@ pub struct VaultOptions {
     pub(super) threads: NonZeroUsize,
     pub(super) whole_record_limit: u64,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) journaling: Option<Journaling>,
+    /// Whether a thread may write what waits; not under a clock of tests.
+    pub(super) in_background: bool,
+    pub(super) operator: Option<Actor>,
 }
 
 impl Default for VaultOptions {
@@ -48,6 +54,9 @@ impl VaultOptions {
             threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
             whole_record_limit: WHOLE_RECORD_LIMIT,
             clock: Arc::new(SystemClock::new()),
+            journaling: Some(Journaling::default()),
+            in_background: true,
+            operator: None,
         }
     }
 
@@ -93,12 +102,46 @@ impl VaultOptions {
         self
     }
 
+    /// When the journal entry of a read becomes durable: within a second by default.
+    #[must_use]
+    pub fn journaling(mut self, journaling: Journaling) -> Self {
+        self.journaling = Some(journaling);
+        self
+    }
+
+    /// Whom the journal names for what is done without a session: opening, rotations, slots. By
+    /// default that is `vault`.
+    #[must_use]
+    pub fn operator(mut self, operator: Actor) -> Self {
+        self.operator = Some(operator);
+        self
+    }
+
     /// Another clock, for tests.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self.in_background = false;
+        self
+    }
+
+    /// No thread that writes what waits, for tests in which nothing runs beside.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_background(mut self) -> Self {
+        self.in_background = false;
+        self
+    }
+
+    /// No journal at all, to measure what it costs.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without_journal(mut self) -> Self {
+        self.journaling = None;
         self
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Vault, layout, pages};
 use crate::crypto::RootKey;
 use crate::error::{Error, Result};
+use crate::journal::Operation;
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
@@ -196,6 +197,10 @@ impl Vault {
     /// # Errors
     /// [`Error::Locked`], [`Error::NoVault`] and errors of the storage.
     pub fn recovery_kit(&self) -> Result<RecoveryKit> {
+        self.released(Operation::ExportKit, || self.export_kit())
+    }
+
+    fn export_kit(&self) -> Result<RecoveryKit> {
         self.reload_header()?;
         let stored = self.store.read_one(layout::HEADER)?.ok_or(Error::NoVault)?;
         RecoveryKit::from_bytes(&stored.value)

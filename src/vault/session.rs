@@ -1,8 +1,10 @@
 //! The verbs on records, for somebody who acts for a purpose.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::acting::On;
 use super::document::{Document, Expected, Record, RecordInfo};
 use super::governance::HoldInfo;
 use super::listing::Subjects;
@@ -11,6 +13,7 @@ use super::writing::Job;
 use super::{RecordReader, RecordWriter, Records, Vault};
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, RecordId, Subject};
+use crate::journal::{Context, Operation, Outcome};
 #[cfg(feature = "json")]
 use crate::secret::PlaintextWriter;
 
@@ -29,19 +32,26 @@ use crate::secret::PlaintextWriter;
 /// assert_eq!(&chart.get_version(&id, 1)?.expect("kept")[..], b"penicillin");
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session<'a> {
-    vault: &'a Vault,
-    actor: Actor,
-    purpose: Purpose,
+    pub(super) vault: &'a Vault,
+    pub(super) actor: Actor,
+    pub(super) purpose: Purpose,
+    pub(super) context: Arc<Context>,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(vault: &'a Vault, actor: Actor, purpose: Purpose) -> Self {
+        let context = Arc::new(Context {
+            actor: actor.name().into(),
+            purpose: purpose.code().into(),
+            ..Context::default()
+        });
         Self {
             vault,
             actor,
             purpose,
+            context,
         }
     }
 
@@ -80,8 +90,12 @@ impl<'a> Session<'a> {
         expected: Expected,
         document: impl Into<Document<'d>>,
     ) -> Result<u64> {
-        let job = Job::put(id, &document.into(), expected, self.vault.store.clock.now())?;
-        self.vault.write_one(job)?.ok_or(Error::Contended)
+        let document = document.into();
+        self.change(Operation::Put, On::Record(id), "", |act| {
+            let now = self.vault.store.clock.now();
+            let job = Job::put(act, id, &document, expected, now)?;
+            self.vault.write_one(job)?.ok_or(Error::Contended)
+        })
     }
 
     /// Writes many records in one durable commit: each has an outcome of its own, in their order.
@@ -96,13 +110,21 @@ impl<'a> Session<'a> {
         records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
     ) -> Result<Vec<Result<u64>>> {
         let now = self.vault.store.clock.now();
+        let act = self.act(Operation::Put, "");
+        let mut ids = Vec::new();
         let jobs = records
             .into_iter()
-            .map(|(id, document)| Job::put(id, &document, Expected::Any, now))
+            .map(|(id, document)| {
+                ids.push(id);
+                Job::put(&act, id, &document, Expected::Any, now)
+            })
             .collect::<Result<Vec<_>>>()?;
-        let outcomes = self.vault.write(jobs).into_iter();
+        let outcomes = self.vault.write(jobs).into_iter().zip(ids);
         Ok(outcomes
-            .map(|outcome| outcome?.ok_or(Error::Contended))
+            .map(|(outcome, id)| {
+                let put = outcome.and_then(|version| version.ok_or(Error::Contended));
+                put.inspect_err(|error| self.tell(&act, On::Record(id), Outcome::of(error)))
+            })
             .collect())
     }
 
@@ -123,7 +145,7 @@ impl<'a> Session<'a> {
     /// A `Write` whose bytes become the next version of a record when it is finished, and nothing
     /// before or else.
     pub fn writer(&self, id: &RecordId) -> RecordWriter<'a> {
-        RecordWriter::new(self.vault, id)
+        RecordWriter::new(self.clone(), id)
     }
 
     /// The current version of a record; `None` when it never was, or was retracted.
@@ -133,7 +155,7 @@ impl<'a> Session<'a> {
     /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage, and the
     /// failure classes from [`Error::Malformed`] to [`Error::CurrentMissing`].
     pub fn get(&self, id: &RecordId) -> Result<Option<Record>> {
-        self.vault.get(id, None)
+        self.look(Operation::Read, On::Record(id), || self.vault.get(id, None))
     }
 
     /// One version of a record; `None` when it is not written yet, or is a retraction.
@@ -141,7 +163,9 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::HistoryGap`] when it was written and is gone; else those of [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
-        self.vault.get(id, Some(version))
+        self.look(Operation::Read, On::Record(id), || {
+            self.vault.get(id, Some(version))
+        })
     }
 
     /// The current version of a record, to be read in parts: `Read`, `Seek` and
@@ -151,7 +175,9 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.
     pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader<'a>>> {
-        RecordReader::new(self.vault, id, None)
+        self.look(Operation::Read, On::Record(id), || {
+            RecordReader::new(self.vault, id, None)
+        })
     }
 
     /// One version of a record, to be read in parts; `None` when it is not written yet, or is a
@@ -164,7 +190,9 @@ impl<'a> Session<'a> {
         id: &RecordId,
         version: u64,
     ) -> Result<Option<RecordReader<'a>>> {
-        RecordReader::new(self.vault, id, Some(version))
+        self.look(Operation::Read, On::Record(id), || {
+            RecordReader::new(self.vault, id, Some(version))
+        })
     }
 
     /// All versions of a record, the first one first, retractions included; empty when it never was.
@@ -172,7 +200,11 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::HistoryGap`] when one is missing; else those of [`Session::get`].
     pub fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
-        self.vault.history(id)
+        let found = self.look(Operation::History, On::Record(id), || {
+            let history = self.vault.history(id)?;
+            Ok((!history.is_empty()).then_some(history))
+        });
+        Ok(found?.unwrap_or_default())
     }
 
     /// The current records of a subject, without retracted ones; empty for a subject never seen.
@@ -182,7 +214,10 @@ impl<'a> Session<'a> {
     /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage. The walk
     /// itself yields an error for each record that does not open, and goes on.
     pub fn list(&self, subject: &Subject) -> Result<impl Iterator<Item = Result<RecordInfo>> + 'a> {
-        let records: Option<Records<'a>> = self.vault.list(subject)?;
+        let records: Option<Records<'a>> =
+            self.look(Operation::List, On::Subject(subject), || {
+                self.vault.list(subject)
+            })?;
         Ok(records.into_iter().flatten())
     }
 
@@ -192,7 +227,10 @@ impl<'a> Session<'a> {
     /// [`Error::Locked`]. The walk itself yields an error for each entry that does not open, and
     /// goes on.
     pub fn subjects(&self) -> Result<Subjects<'a>> {
-        self.vault.subjects()
+        let found = self.look(Operation::ListSubjects, On::Vault, || {
+            self.vault.subjects().map(Some)
+        });
+        found?.ok_or(Error::Locked)
     }
 
     /// Retracts a record: writes a version without content. Earlier versions stay readable.
@@ -209,8 +247,15 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Those of [`Session::put_if`].
     pub fn remove_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
-        let job = Job::remove(id, expected, self.vault.store.clock.now())?;
-        self.vault.write_one(job)
+        self.change(Operation::Remove, On::Record(id), "", |act| {
+            let now = self.vault.store.clock.now();
+            let job = Job::remove(act, id, expected, now)?;
+            let removed = self.vault.write_one(job)?;
+            if removed.is_none() {
+                self.tell(act, On::Record(id), Outcome::Absent);
+            }
+            Ok(removed)
+        })
     }
 
     /// Erases a subject: destroys the keys of its chart, then removes what they sealed. Every
@@ -228,7 +273,9 @@ impl<'a> Session<'a> {
     /// subject never seen, [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
     /// the storage.
     pub fn erase_patient(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
-        self.vault.erase(subject, reason)
+        self.change(Operation::Erase, On::Subject(subject), reason, |act| {
+            self.vault.erase(act, subject, reason)
+        })
     }
 
     /// Starts a fresh chart for a subject that was erased and has returned. Nothing of before can
@@ -238,7 +285,9 @@ impl<'a> Session<'a> {
     /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Conflict`] for one that is not
     /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
     pub fn readmit_patient(&self, subject: &Subject) -> Result<()> {
-        self.vault.readmit(subject)
+        self.change(Operation::Readmit, On::Subject(subject), "", |act| {
+            self.vault.readmit(act, subject)
+        })
     }
 
     /// Puts a hold on a subject, so that it cannot be erased before the hold is released: for a legal
@@ -267,7 +316,9 @@ impl<'a> Session<'a> {
     /// or is being erased; [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
     /// the storage, after which list the holds.
     pub fn hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
-        self.vault.hold(subject, reason)
+        self.change(Operation::Hold, On::Subject(subject), reason, |act| {
+            self.vault.hold(act, subject, reason)
+        })
     }
 
     /// Releases a hold.
@@ -275,7 +326,10 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::NoSuchHold`] when the subject has none of this id; else those of [`Session::hold`].
     pub fn release(&self, subject: &Subject, hold: u64) -> Result<()> {
-        self.vault.release(subject, hold)
+        let note = format!("hold {hold}");
+        self.change(Operation::Release, On::Subject(subject), &note, |act| {
+            self.vault.release(act, subject, hold)
+        })
     }
 
     /// The holds on a subject, the oldest first.
@@ -284,7 +338,10 @@ impl<'a> Session<'a> {
     /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased;
     /// [`Error::Locked`], and errors of the storage.
     pub fn holds(&self, subject: &Subject) -> Result<Vec<HoldInfo>> {
-        self.vault.holds(subject)
+        let holds = self.look(Operation::Inspect, On::Subject(subject), || {
+            self.vault.holds(subject).map(Some)
+        });
+        Ok(holds?.unwrap_or_default())
     }
 
     /// Retains a subject until a time, to the millisecond: it cannot be erased before, by the clock of
@@ -295,7 +352,9 @@ impl<'a> Session<'a> {
     /// [`Error::InvalidMetadata`] for a time that cannot be written down; else those of
     /// [`Session::hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
-        self.vault.retain_until(subject, until)
+        self.change(Operation::Retain, On::Subject(subject), "", |act| {
+            self.vault.retain_until(act, subject, until)
+        })
     }
 
     /// Until when a subject is retained, though that may be over; `None` without retention.
@@ -303,7 +362,10 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Those of [`Session::holds`].
     pub fn retained_until(&self, subject: &Subject) -> Result<Option<SystemTime>> {
-        self.vault.retained_until(subject)
+        let found = self.look(Operation::Inspect, On::Subject(subject), || {
+            self.vault.retained_until(subject).map(Some)
+        });
+        Ok(found?.flatten())
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Vault;
 use super::header::{HeaderChange, OpenHeader};
 use crate::error::Result;
+use crate::journal::{Act, Operation, Target};
 use crate::keys::header::Header;
 use crate::keys::{Credential, SlotInfo};
 
@@ -39,7 +40,9 @@ impl Vault {
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) and errors of the storage.
     pub fn slots(&self) -> Result<Vec<SlotInfo>> {
-        Ok(self.reload_header()?.header.slots())
+        self.released(Operation::ListSlots, || {
+            Ok(self.reload_header()?.header.slots())
+        })
     }
 
     /// Adds a slot, so that `credential` opens the vault too. Returns the slot's id.
@@ -48,12 +51,9 @@ impl Vault {
     /// [`Error::TooManySlots`](crate::Error::TooManySlots) beyond 16; errors of the credential and
     /// of the storage. After [`Error::Undecided`](crate::Error::Undecided), list the slots.
     pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        let mut added = 0;
-        self.change_slots(|header, before| {
-            added = header.add_slot(&before.root, credential)?;
-            Ok(())
-        })?;
-        Ok(added)
+        self.adding("", |header, before| {
+            header.add_slot(&before.root, credential)
+        })
     }
 
     /// Adds a slot for an auditor: `credential` opens the journal alone, and no record. Returns the
@@ -79,13 +79,10 @@ impl Vault {
     /// # Errors
     /// Those of [`Vault::add_slot`].
     pub fn add_auditor_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        let mut added = 0;
-        self.change_slots(|header, before| {
+        self.adding("for an auditor, ", |header, before| {
             let journal = &before.keyring.active_journal_key().key;
-            added = header.add_auditor_slot(journal, credential)?;
-            Ok(())
-        })?;
-        Ok(added)
+            header.add_auditor_slot(journal, credential)
+        })
     }
 
     /// Gives a slot to another credential: a new passphrase, say. An auditor's slot stays one, and
@@ -99,7 +96,7 @@ impl Vault {
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot); else those of [`Vault::add_slot`].
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
-        self.change_slots(|header, before| {
+        self.change_slot(Operation::ReplaceSlot, id, |header, before| {
             let journal = &before.keyring.active_journal_key().key;
             header.replace_slot(&before.root, journal, id, credential)
         })
@@ -112,7 +109,9 @@ impl Vault {
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot), [`Error::LastSlot`](crate::Error::LastSlot),
     /// and errors of the storage.
     pub fn remove_slot(&self, id: u16) -> Result<()> {
-        self.change_slots(|header, _| header.remove_slot(id))
+        self.change_slot(Operation::RemoveSlot, id, |header, _| {
+            header.remove_slot(id)
+        })
     }
 
     /// Draws a new root key, for when a person or a credential leaves. The slots that stay must be
@@ -134,8 +133,19 @@ impl Vault {
         keep: &[&dyn Credential],
         drop: &[u16],
     ) -> Result<RootRotationReport> {
+        let mut act = self.operator_act(Operation::RotateRoot);
+        act.note = dropped(drop).into();
+        self.told(&act, Target::Vault, |act| self.rotate_root(act, keep, drop))
+    }
+
+    fn rotate_root(
+        &self,
+        act: &Act,
+        keep: &[&dyn Credential],
+        drop: &[u16],
+    ) -> Result<RootRotationReport> {
         let mut before_count = 0;
-        let (after, purge_deferred) = self.change_header(|before| {
+        let (after, purge_deferred) = self.change_header(act, |before| {
             let mut header = before.header.clone();
             before_count = header.slots().len();
             let root = header.rotate_root(keep, drop)?;
@@ -160,12 +170,41 @@ impl Vault {
         })
     }
 
+    /// Its entry names the slot, which is known only once it was added.
+    fn adding(
+        &self,
+        what: &str,
+        mut add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
+    ) -> Result<u16> {
+        let mut act = self.operator_act(Operation::AddSlot);
+        let mut added = 0;
+        let done = self.change_slots(&act, |header, before| {
+            added = add(header, before)?;
+            Ok(())
+        });
+        act.note = format!("{what}slot {added}").into();
+        self.told(&act, Target::Vault, |_| done)?;
+        Ok(added)
+    }
+
+    fn change_slot(
+        &self,
+        operation: Operation,
+        id: u16,
+        change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
+    ) -> Result<()> {
+        let mut act = self.operator_act(operation);
+        act.note = format!("slot {id}").into();
+        self.told(&act, Target::Vault, |act| self.change_slots(act, change))
+    }
+
     /// `[ put v (one slot added, replaced or removed), generation+1, Unchanged ]`
     fn change_slots(
         &self,
+        act: &Act,
         mut change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
     ) -> Result<()> {
-        self.change_header(|before| {
+        self.change_header(act, |before| {
             let mut header = before.header.clone();
             change(&mut header, before)?;
             Ok(HeaderChange {
@@ -180,4 +219,17 @@ impl Vault {
         })?;
         Ok(())
     }
+}
+
+fn dropped(slots: &[u16]) -> String {
+    let mut note = String::new();
+    for slot in slots {
+        note += if note.is_empty() {
+            "without slot "
+        } else {
+            ", "
+        };
+        note += &slot.to_string();
+    }
+    note
 }

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-use super::Vault;
+use super::Session;
+use super::acting::On;
 use super::document::{Document, Expected};
 use super::upload::{Uploading, move_into};
 use super::writing::Job;
 use crate::envelope::{INLINE_MAX, Meta, Segment};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
+use crate::journal::{Act, Operation};
 
 /// Takes the content of a record in parts; made by [`Session::writer`](crate::Session::writer).
 ///
@@ -33,7 +35,7 @@ use crate::id::RecordId;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RecordWriter<'a> {
-    vault: &'a Vault,
+    session: Session<'a>,
     id: RecordId,
     document: Document<'static>,
     expected: Expected,
@@ -49,9 +51,9 @@ enum State {
 }
 
 impl<'a> RecordWriter<'a> {
-    pub(super) fn new(vault: &'a Vault, id: &RecordId) -> Self {
+    pub(super) fn new(session: Session<'a>, id: &RecordId) -> Self {
         Self {
-            vault,
+            session,
             id: id.clone(),
             document: Document::new(&[]),
             expected: Expected::Any,
@@ -113,23 +115,29 @@ impl<'a> RecordWriter<'a> {
     /// [`Error::Undecided`] and, on storage that is not transactional, for errors of the storage: read
     /// before you repeat it.
     pub fn finish(mut self) -> Result<u64> {
-        let now = self.vault.store.clock.now();
+        let session = self.session.clone();
+        let id = self.id.clone();
+        session.change(Operation::Put, On::Record(&id), "", |act| self.put(act))
+    }
+
+    fn put(&mut self, act: &Act) -> Result<u64> {
+        let now = self.session.vault.store.clock.now();
         let (id, expected) = (&self.id, self.expected);
         let job = match std::mem::replace(&mut self.state, State::Ended) {
             State::Small(segment) => {
                 let document = self.document.clone().with(segment.first_chunk());
-                let job = Job::put(id, &document, expected, now)?;
-                return self.vault.write_one(job)?.ok_or(Error::Contended);
+                let job = Job::put(act, id, &document, expected, now)?;
+                return self.session.vault.write_one(job)?.ok_or(Error::Contended);
             }
             State::Large(uploading, mut meta) => {
-                let upload = self.vault.end_upload(*uploading, Ok(()))?;
+                let upload = self.session.vault.end_upload(*uploading, Ok(()))?;
                 meta.written_at = now;
-                Job::uploaded(id, meta, upload, expected)
+                Job::uploaded(act, id, meta, upload, expected)
             }
             State::Failed(error) => return Err(error),
             State::Ended => return Err(Error::Undecided),
         };
-        self.vault.write_one(job)?.ok_or(Error::Contended)
+        self.session.vault.write_one(job)?.ok_or(Error::Contended)
     }
 
     fn fill(&mut self, mut source: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<()> {
@@ -158,12 +166,16 @@ impl<'a> RecordWriter<'a> {
         let State::Small(first) = std::mem::replace(&mut self.state, State::Ended) else {
             return Ok(());
         };
-        let now = self.vault.store.clock.now();
+        let now = self.session.vault.store.clock.now();
         let meta = self.document.meta(self.id.name(), now).checked()?;
-        self.vault.admits(&self.id, self.expected)?;
-        let chart = self.vault.chart_for_writing(self.id.subject())?;
-        let suite = self.vault.header()?.header.suite();
-        let uploading = self.vault.begin_upload(suite, &chart, first)?;
+        self.session.vault.admits(&self.id, self.expected)?;
+        let act = self.session.act(Operation::Put, "");
+        let chart = self
+            .session
+            .vault
+            .chart_for_writing(self.id.subject(), &act)?;
+        let suite = self.session.vault.header()?.header.suite();
+        let uploading = self.session.vault.begin_upload(suite, &chart, first)?;
         self.state = State::Large(Box::new(uploading), meta);
         Ok(())
     }
@@ -171,7 +183,7 @@ impl<'a> RecordWriter<'a> {
     fn fail(&mut self, error: &Error) {
         let failed = State::Failed(error.clone());
         if let State::Large(uploading, _) = std::mem::replace(&mut self.state, failed) {
-            self.vault.abandon(*uploading);
+            self.session.vault.abandon(*uploading);
         }
     }
 }
@@ -192,7 +204,7 @@ impl Write for RecordWriter<'_> {
 impl Drop for RecordWriter<'_> {
     fn drop(&mut self) {
         if let State::Large(uploading, _) = std::mem::replace(&mut self.state, State::Ended) {
-            self.vault.abandon(*uploading);
+            self.session.vault.abandon(*uploading);
         }
     }
 }

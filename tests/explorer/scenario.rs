@@ -115,6 +115,7 @@ impl Beginning {
     fn drawn(scenario: &Scenario) -> Self {
         let memory = Arc::new(MemoryStorage::new());
         VaultOptions::new()
+            .without_journal()
             .clock(Arc::new(LoneClock::default()))
             .create(Arc::clone(&memory), &Fixed(1))
             .unwrap();

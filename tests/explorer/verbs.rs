@@ -197,6 +197,7 @@ pub(crate) fn open(
     clock: std::sync::Arc<dyn chartlock::internals::clock::Clock>,
 ) -> Result<Vault, Error> {
     chartlock::VaultOptions::new()
+        .without_journal()
         .clock(clock)
         .open(storage, &crate::credential::Fixed(1))
 }

@@ -129,7 +129,7 @@ fn never_seen(stage: &Stage) {
 
 fn broken_off_anywhere(stage: &Stage) {
     let mut model = smaller_clinic(&stage.create());
-    let before = raw::objects(&stage.storage);
+    let before = raw::everything(&stage.storage);
     let patient = subject("MRN-1");
     let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
     let opened = faulty.steps();

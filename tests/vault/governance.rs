@@ -416,7 +416,7 @@ fn lost_answers(stage: &Stage) {
 fn broken_off_anywhere(stage: &Stage) {
     let model = smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
-    let before = raw::objects(&stage.storage);
+    let before = raw::everything(&stage.storage);
     let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
     let opened = faulty.steps();
     session(&vault).hold(&patient, "subpoena").unwrap();

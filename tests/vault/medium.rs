@@ -141,7 +141,7 @@ fn nothing_is_readable(stage: &Stage) {
 }
 
 fn searched(stage: &Stage, known: &Known) {
-    for (key, value) in raw::objects(&stage.storage) {
+    for (key, value) in raw::everything(&stage.storage) {
         assert!(
             !known.is_in(&key) && !known.is_in(&value),
             "in a {}",

@@ -16,7 +16,14 @@ use crate::stage::Stage;
 /// Keys and values, as they stand.
 pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// All but the journal, which grows with whatever is done.
 pub(crate) fn objects(storage: &dyn Storage) -> Objects {
+    let mut objects = everything(storage);
+    objects.retain(|key, _| key[0] != b'j');
+    objects
+}
+
+pub(crate) fn everything(storage: &dyn Storage) -> Objects {
     objects_of(storage, b"")
 }
 
@@ -56,7 +63,7 @@ fn commit(storage: &dyn Storage, transaction: Transaction) {
 
 /// Makes a storage hold just these.
 pub(crate) fn reset(storage: &dyn Storage, to: &Objects) {
-    let present = objects(storage);
+    let present = everything(storage);
     let gone = present.keys().filter(|key| !to.contains_key(*key));
     let deletes = gone.map(|key| Transaction::new().delete(&key[..]));
     let changed = to

@@ -1,7 +1,5 @@
 //! A header that was lost is put back from a kit, and none that is better is lost by it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::storage::{Moment, Verdict};
 use chartlock::{Error, RecoveryKit};
@@ -85,19 +83,19 @@ fn a_kit_of_an_earlier_master_key(stage: &Stage) {
 /// One entry of several is sealed under the newer key.
 fn a_kit_of_before_a_broken_rotation(stage: &Stage) {
     let vault = stage.create();
-    let model = small_clinic(&vault);
+    let mut model = small_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
-    let entries = AtomicU64::new(0);
     let (broken, _) = stage.open_with(move |_, moment| {
         let reseals = matches!(moment, Moment::Commit(operations)
             if raw::puts(operations).any(|(key, _)| key[0] == b'p'));
-        if reseals && entries.fetch_add(1, Ordering::SeqCst) == 1 {
-            Verdict::Stop
-        } else {
-            Verdict::Proceed
+        match reseals {
+            true => Verdict::Stop,
+            false => Verdict::Proceed,
         }
     });
     broken.rotate_master_key().unwrap_err();
+    let id = record("MRN-1", "Observation/amended");
+    model.put(&session(&stage.open()), &id, b"seals one entry again");
     let header = raw::header_value(&stage.storage);
     raw::put(&stage.storage, b"v", b"garbage");
     assert_stale(stage, &kit);

@@ -54,7 +54,7 @@ fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
                 let first = *segments.entry(key).or_insert(value);
                 assert!(first == value, "a chunk key sealed two contents");
             }
-            b'p' => once(value[8..40].to_vec(), value),
+            b'p' | b'j' => once(value[8..40].to_vec(), value),
             b'v' => once(ring_salt(value), value),
             _ => {}
         }
@@ -180,7 +180,7 @@ fn after_a_fork() {
     let stage = Stage::memory();
     let vault = stage.create();
     small_clinic(&vault);
-    let before = raw::objects(&stage.storage);
+    let before = raw::everything(&stage.storage);
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("of the child");
     // SAFETY: the child touches nothing that another thread of the parent may have locked but the
@@ -196,7 +196,7 @@ fn after_a_fork() {
         }
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             work(&vault);
-            std::fs::write(&path, encoded(&raw::objects(&stage.storage))).unwrap();
+            std::fs::write(&path, encoded(&raw::everything(&stage.storage))).unwrap();
         }));
         // SAFETY: ends the child here and now.
         #[allow(unsafe_code)]
@@ -210,7 +210,7 @@ fn after_a_fork() {
     #[allow(unsafe_code)]
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!((waited, status), (child, 0));
-    let mine = raw::objects(&stage.storage);
+    let mine = raw::everything(&stage.storage);
     let theirs = decoded(&std::fs::read(&path).unwrap());
     let (mine, theirs) = (drawn(&mine, &before), drawn(&theirs, &before));
     assert_eq!(mine.len(), theirs.len());
@@ -244,7 +244,7 @@ fn drawn(objects: &Objects, before: &Objects) -> BTreeSet<Vec<u8>> {
                 drawn.extend(fields.map(|field| value[field].to_vec()));
             }
             b's' => drop(drawn.insert(value.clone())),
-            b'p' => drop(drawn.insert(value[8..40].to_vec())),
+            b'p' | b'j' => drop(drawn.insert(value[8..40].to_vec())),
             _ => drop(drawn.insert(ring_salt(value))),
         }
     }

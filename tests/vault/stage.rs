@@ -73,7 +73,7 @@ impl Stage {
 
     /// For tests in which nothing runs beside anything else: no grace.
     pub(crate) fn options(&self) -> VaultOptions {
-        let options = VaultOptions::new().suite(self.suite);
+        let options = VaultOptions::new().suite(self.suite).without_background();
         options.grace(Duration::ZERO)
     }
 
@@ -104,6 +104,19 @@ impl Stage {
         let faulty = Arc::new(Faulty::new(self.shared(), hook));
         let vault = self.options().open(Arc::clone(&faulty), &Fixed(1)).unwrap();
         (vault, faulty)
+    }
+
+    /// As [`Stage::open_with`], where each change is a commit of its own.
+    pub(crate) fn open_unjournaled_with(
+        &self,
+        hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+    ) -> (Vault, Arc<Faulty<Shared>>) {
+        let faulty = Arc::new(Faulty::new(self.shared(), hook));
+        let options = self.options().without_journal();
+        (
+            options.open(Arc::clone(&faulty), &Fixed(1)).unwrap(),
+            faulty,
+        )
     }
 
     pub(crate) fn shared(&self) -> Shared {

@@ -32,7 +32,7 @@ impl EntryCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn held(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
+    pub(in crate::vault) fn held(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
         let map = self.map();
         let (held, looked_at) = map.as_ref()?.get(subject)?;
         (now.saturating_sub(*looked_at) < HELD_AT_MOST).then(|| Arc::clone(held))

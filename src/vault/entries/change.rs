@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Held;
 use crate::error::{Error, Result};
 use crate::id::Subject;
+use crate::journal::{Act, Change};
 use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::seal_entry;
 use crate::storage::{CommitError, Committed, Expect, Revision, Transaction};
@@ -18,10 +19,12 @@ pub(in crate::vault) struct EntryPut<'a> {
     pub(in crate::vault) expect: Expect,
     /// Whether the bytes of before must be purged: they hold keys that are being destroyed.
     pub(in crate::vault) destroying: bool,
+    /// Who writes it, and what for.
+    pub(in crate::vault) act: &'a Act,
 }
 
 impl EntryPut<'_> {
-    pub(in crate::vault) fn transaction(self) -> Result<Transaction> {
+    pub(in crate::vault) fn change(self, vault: &Vault) -> Result<Change> {
         let header = &self.header.header;
         let value = seal_entry(
             header.suite(),
@@ -31,13 +34,17 @@ impl EntryPut<'_> {
             header.generation(),
             &mut self.held.entry,
         )?;
+        let told = vault.draft_of_entry(self.act, &self.held.entry, &value)?;
         let key = self.held.key();
         let transaction = if self.destroying {
             Transaction::new().put_destroying(key, value, self.expect)
         } else {
             Transaction::new().put(key, value, self.expect)
         };
-        Ok(transaction.check(layout::HEADER, self.header.expect()))
+        Ok(Change {
+            transaction: transaction.check(layout::HEADER, self.header.expect()),
+            drafts: vec![told],
+        })
     }
 }
 
@@ -66,6 +73,7 @@ impl Vault {
         &self,
         subject: &Subject,
         destroying: bool,
+        act: &Act,
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<Option<(Arc<Held>, bool)>> {
         self.require_writable()?;
@@ -92,6 +100,7 @@ impl Vault {
                     expect: held.expect(),
                     held: &mut held,
                     destroying,
+                    act,
                 };
                 match self.write_entry(put)? {
                     Written::Done {
@@ -115,7 +124,7 @@ impl Vault {
     }
 
     fn write_entry(&self, put: EntryPut<'_>) -> Result<Written> {
-        match self.store.commit(put.transaction()?) {
+        match self.commit_one(put.change(self)?)? {
             Ok(done) => written(done),
             Err(CommitError::Io(error)) => Err(error.into()),
             Err(_) => Ok(Written::LookAgain),

@@ -8,6 +8,7 @@ use super::{Freshness, Held};
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::id::Subject;
+use crate::journal::{Act, Operation};
 use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::EntryHead;
 use crate::storage::{CommitError, Expect, Revision};
@@ -30,6 +31,7 @@ impl Vault {
     pub(in crate::vault) fn entries_for_writing(
         &self,
         subjects: &HashMap<&Subject, Freshness>,
+        act: &Act,
     ) -> Result<HashMap<Subject, Result<Arc<Held>>>> {
         self.require_writable()?;
         let mut ready = HashMap::with_capacity(subjects.len());
@@ -61,7 +63,7 @@ impl Vault {
             if drafts.is_empty() && !again {
                 return Ok(ready);
             }
-            for (subject, written) in self.write_drafts(&header, drafts)? {
+            for (subject, written) in self.write_drafts(&header, drafts, act)? {
                 ready.insert(subject.clone(), written);
             }
         }
@@ -138,9 +140,11 @@ impl Vault {
         &self,
         header: &OpenHeader,
         mut drafts: Vec<(&'a Subject, Box<Held>, Expect)>,
+        act: &Act,
     ) -> Result<Vec<Ready<'a>>> {
         let looked_at = self.store.clock.uptime();
-        let transactions = drafts
+        let act = &act.to(Operation::Prepare);
+        let changes = drafts
             .iter_mut()
             .map(|(_, held, expect)| {
                 let put = EntryPut {
@@ -148,11 +152,12 @@ impl Vault {
                     held,
                     expect: expect.clone(),
                     destroying: false,
+                    act,
                 };
-                put.transaction()
+                put.change(self)
             })
             .collect::<Result<Vec<_>>>()?;
-        let results = self.store.storage.commit(&transactions);
+        let results = self.recorder.commit(changes)?;
         let mut done = Vec::with_capacity(drafts.len());
         for ((subject, mut held, _), result) in drafts.into_iter().zip(results) {
             match result {

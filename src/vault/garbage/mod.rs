@@ -19,6 +19,7 @@ use super::report::GarbageReport;
 use super::{Vault, layout};
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
+use crate::journal::Operation;
 use crate::keys::entry::EntryState;
 use crate::storage::{Scan, Want};
 
@@ -61,6 +62,10 @@ impl Vault {
     /// the storage never confirmed a removal, [`Error::ReadOnly`], [`Error::Locked`] and errors of the
     /// storage. What does not open is no error: see the report.
     pub fn collect_garbage(&self) -> Result<GarbageReport> {
+        self.released(Operation::CollectGarbage, || self.collect_all_garbage())
+    }
+
+    fn collect_all_garbage(&self) -> Result<GarbageReport> {
         self.require_writable()?;
         self.header()?;
         let watcher = self.watcher();

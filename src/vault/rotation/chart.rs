@@ -11,6 +11,7 @@
 use super::objects::Work;
 use crate::error::{Error, Result};
 use crate::id::Subject;
+use crate::journal::{Act, Operation};
 use crate::keys::entry::{ChartState, PatientEntry};
 use crate::vault::progress::{Activity, Counter, Progress};
 use crate::vault::report::ReencryptionReport;
@@ -29,7 +30,9 @@ impl Vault {
     /// do not open are no error: they are counted in the report, and keep former keys from being
     /// removed.
     pub fn rotate_patient_key(&self, subject: &Subject) -> Result<ReencryptionReport> {
-        self.renew_chart(subject, Work::Rewrap)
+        self.told_of(Operation::RotatePatient, subject, |act| {
+            self.renew_chart(act, subject, Work::Rewrap)
+        })
     }
 
     /// Seals all that one subject has again: new patient key, new data keys, new ciphertext. For an
@@ -41,7 +44,9 @@ impl Vault {
     /// # Errors
     /// Those of [`Vault::rotate_patient_key`].
     pub fn reencrypt_patient(&self, subject: &Subject) -> Result<ReencryptionReport> {
-        self.renew_chart(subject, Work::Reencrypt)
+        self.told_of(Operation::Reencrypt, subject, |act| {
+            self.renew_chart(act, subject, Work::Reencrypt)
+        })
     }
 
     /// [`Vault::reencrypt_patient`] for every live subject of the vault.
@@ -97,7 +102,7 @@ impl Vault {
         Ok(contended)
     }
 
-    fn renew_chart(&self, subject: &Subject, work: Work) -> Result<ReencryptionReport> {
+    fn renew_chart(&self, act: &Act, subject: &Subject, work: Work) -> Result<ReencryptionReport> {
         let watcher = self.watcher();
         let mut report = ReencryptionReport {
             subjects: 1,
@@ -106,20 +111,20 @@ impl Vault {
         let now = self.store.clock.now();
         // Another's mark: finish that first. Its keys are new enough for it, ours come after.
         let mut work = work;
-        let begun = self.change_entry(subject, false, |entry| begin(entry, &mut work, now))?;
+        let begun = self.change_entry(subject, false, act, |entry| begin(entry, &mut work, now))?;
         begun.ok_or(Error::UnknownSubject)?;
         for round in 0..ROUNDS {
             self.store.back_off(round);
             let watcher = watcher.as_deref();
-            let mut walked = self.walk_until_clean(subject, work, &mut report, watcher)?;
+            let mut walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
             if !self.grace.is_zero() {
                 self.wait_out_grace(watcher);
-                walked = self.walk_until_clean(subject, work, &mut report, watcher)?;
+                walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
             }
             if report.blocking > 0 {
                 return Ok(report);
             }
-            if self.retire_patient_keys(subject, walked, &mut report)? {
+            if self.retire_patient_keys(act, subject, walked, &mut report)? {
                 return Ok(report);
             }
         }
@@ -130,12 +135,13 @@ impl Vault {
     /// saw; else another rotation came in between.
     fn retire_patient_keys(
         &self,
+        act: &Act,
         subject: &Subject,
         walked: u32,
         report: &mut ReencryptionReport,
     ) -> Result<bool> {
         let mut retired = None;
-        let changed = self.change_entry(subject, true, |entry| {
+        let changed = self.change_entry(subject, true, act, |entry| {
             let chart = entry.chart().ok_or(Error::Erased)?;
             retired = None;
             if chart.active_key().number != walked {
@@ -155,6 +161,7 @@ impl Vault {
     /// The number of the active key that everything readable hangs on then.
     fn walk_until_clean(
         &self,
+        act: &Act,
         subject: &Subject,
         mut work: Work,
         report: &mut ReencryptionReport,
@@ -171,7 +178,7 @@ impl Vault {
                 Work::Reencrypt => Activity::Reencrypting,
             };
             let mut counter = Counter::new(watcher, activity);
-            let pass = self.walk_chart(&held, work, report, &mut counter)?;
+            let pass = self.walk_chart(act, &held, work, report, &mut counter)?;
             report.passes += 1;
             report.blocking = pass.blocking;
             report.orphaned = pass.orphaned;

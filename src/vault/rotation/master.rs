@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::journal::{Act, Operation, Target};
 use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
@@ -47,8 +48,13 @@ impl Vault {
     /// [`Error::Locked`] and errors of the storage. Entries that do not open are no error: they are
     /// counted in the report, and keep the former master key from being removed.
     pub fn rotate_master_key(&self) -> Result<RotationReport> {
+        let act = self.operator_act(Operation::RotateMaster);
+        self.told(&act, Target::Vault, |act| self.rotate_master(act))
+    }
+
+    fn rotate_master(&self, act: &Act) -> Result<RotationReport> {
         let now = self.store.clock.now();
-        self.change_header(|before| {
+        self.change_header(act, |before| {
             let mut keyring = before.keyring_to_change()?;
             keyring.add_master(now)?;
             replaced(before, &keyring, false)
@@ -61,15 +67,15 @@ impl Vault {
         for round in 0..ROUNDS {
             self.store.back_off(round);
             let watcher = watcher.as_deref();
-            let mut walked = self.reseal_until_clean(&mut report, watcher)?;
+            let mut walked = self.reseal_until_clean(act, &mut report, watcher)?;
             if !self.grace.is_zero() {
                 self.wait_out_grace(watcher);
-                walked = self.reseal_until_clean(&mut report, watcher)?;
+                walked = self.reseal_until_clean(act, &mut report, watcher)?;
             }
             if report.entries_blocking > 0 {
                 return Ok(report);
             }
-            match self.remove_masters(walked, None) {
+            match self.remove_masters(act, walked, None) {
                 Ok((removed, deferred)) => {
                     report.master_keys_retired = removed;
                     report.purge_deferred = deferred;
@@ -90,6 +96,12 @@ impl Vault {
     /// [`Error::NoSuchKey`] when there is no such key or it is the active one; else those of
     /// [`Vault::rotate_master_key`].
     pub fn retire_master_key(&self, number: u32) -> Result<RotationReport> {
+        let mut act = self.operator_act(Operation::RetireMaster);
+        act.note = format!("key {number}").into();
+        self.told(&act, Target::Vault, |act| self.retire_master(act, number))
+    }
+
+    fn retire_master(&self, act: &Act, number: u32) -> Result<RotationReport> {
         self.require_writable()?;
         let inactive = |header: &OpenHeader| {
             let held = header.keyring.master(number);
@@ -101,13 +113,13 @@ impl Vault {
         let watcher = self.watcher();
         self.wait_out_grace(watcher.as_deref());
         let mut report = RotationReport::default();
-        let (pass, header) = self.walk_entries(false, watcher.as_deref())?;
+        let (pass, header) = self.walk_entries(act, false, watcher.as_deref())?;
         report.passes = 1;
         if pass.blocking > 0 || self.hangs_on(number)? {
             return Err(Error::KeyInUse);
         }
-        let (removed, deferred) =
-            self.remove_masters(header.keyring.active_master().number, Some(number))?;
+        let active = header.keyring.active_master().number;
+        let (removed, deferred) = self.remove_masters(act, active, Some(number))?;
         report.master_keys_retired = removed;
         report.purge_deferred = deferred;
         Ok(report)
@@ -124,9 +136,9 @@ impl Vault {
     }
 
     /// Removes former master keys, if the active one is still the one that the last walk saw.
-    fn remove_masters(&self, walked: u32, only: Option<u32>) -> Result<(u64, bool)> {
+    fn remove_masters(&self, act: &Act, walked: u32, only: Option<u32>) -> Result<(u64, bool)> {
         let mut removed = 0;
-        let (_, deferred) = self.change_header(|before| {
+        let (_, deferred) = self.change_header(act, |before| {
             if before.keyring.active_master().number != walked {
                 return Err(Error::KeyInUse);
             }
@@ -149,12 +161,13 @@ impl Vault {
     /// The number of the active master key that every readable entry hangs on then.
     fn reseal_until_clean(
         &self,
+        act: &Act,
         report: &mut RotationReport,
         watcher: Option<&dyn Progress>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
             self.store.back_off(round);
-            let (pass, header) = self.walk_entries(true, watcher)?;
+            let (pass, header) = self.walk_entries(act, true, watcher)?;
             report.passes += 1;
             report.entries_resealed += pass.resealed;
             report.entries_blocking = pass.blocking;
@@ -171,6 +184,7 @@ impl Vault {
     /// others again if asked to.
     fn walk_entries(
         &self,
+        act: &Act,
         reseal: bool,
         watcher: Option<&dyn Progress>,
     ) -> Result<(Pass, Arc<OpenHeader>)> {
@@ -184,7 +198,7 @@ impl Vault {
         let mut pass = Pass::default();
         self.each_page(layout::ENTRIES, Want::Values, &mut |entries| {
             let count = entries.len() as u64;
-            self.walk_page(&header, entries, reseal, &mut pass)?;
+            self.walk_page(act, &header, entries, reseal, &mut pass)?;
             counter.add(count);
             Ok(())
         })?;
@@ -193,6 +207,7 @@ impl Vault {
 
     fn walk_page(
         &self,
+        act: &Act,
         header: &OpenHeader,
         entries: Vec<Entry>,
         reseal: bool,
@@ -200,7 +215,7 @@ impl Vault {
     ) -> Result<()> {
         let active = header.keyring.active_master().number;
         let mut subjects = Vec::new();
-        let mut transactions = Vec::new();
+        let mut changes = Vec::new();
         for Entry {
             key,
             value,
@@ -232,14 +247,15 @@ impl Vault {
                     expect: held.expect(),
                     held: &mut held,
                     destroying: false,
+                    act,
                 };
-                transactions.push(put.transaction()?);
+                changes.push(put.change(self)?);
             }
         }
-        if transactions.is_empty() {
+        if changes.is_empty() {
             return Ok(());
         }
-        let results = self.store.storage.commit(&transactions);
+        let results = self.recorder.commit(changes)?;
         for (subject, result) in subjects.iter().zip(results) {
             self.forget_entry(subject);
             match result {

@@ -3,6 +3,7 @@
 use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
 use crate::envelope::{self, Body, Content, HEAD, Head};
 use crate::error::{Error, Result};
+use crate::journal::{self, Act};
 use crate::keys::wrap;
 use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Stored, Transaction, Want};
 use crate::vault::download::{Ahead, Download, Wanted};
@@ -38,6 +39,7 @@ impl Vault {
     /// Records before history: a version that a put moves aside meanwhile is met in `h`.
     pub(super) fn walk_chart(
         &self,
+        act: &Act,
         held: &Held,
         work: Work,
         report: &mut ReencryptionReport,
@@ -50,7 +52,7 @@ impl Vault {
             self.each_page(&prefix, Want::Head(HEAD), &mut |entries| {
                 let count = entries.len() as u64;
                 let stale = self.stale_of(held, &chart, place, entries, &mut pass);
-                self.renew(held, work, stale, report, &mut pass)?;
+                self.renew(act, held, work, stale, report, &mut pass)?;
                 counter.add(count);
                 Ok(())
             })?;
@@ -101,6 +103,7 @@ impl Vault {
 
     fn renew(
         &self,
+        act: &Act,
         held: &Held,
         work: Work,
         stale: Vec<Object>,
@@ -120,7 +123,7 @@ impl Vault {
             let revision = stored.revision.clone();
             let change = match work {
                 Work::Rewrap => rewrap(held, object, stored),
-                Work::Reencrypt => self.reencrypted(held, object, stored),
+                Work::Reencrypt => self.reencrypted(act, held, object, stored),
             };
             match change {
                 // A large one at a time: what was stored for it waits for nothing else.
@@ -155,14 +158,19 @@ impl Vault {
         if changes.is_empty() {
             return Ok(());
         }
-        let (transactions, changes): (Vec<_>, Vec<_>) = changes
+        let (told, changes): (Vec<_>, Vec<_>) = changes
             .into_iter()
-            .map(|change| (change.transaction, (change.bytes, change.streams)))
+            .map(|change| {
+                let sent = change.transaction.clone();
+                let told = journal::Change {
+                    transaction: change.transaction,
+                    drafts: change.told.into_iter().collect(),
+                };
+                (told, (change.bytes, change.streams, sent))
+            })
             .unzip();
-        let results = self.store.storage.commit(&transactions);
-        for (((bytes, streams), result), sent) in
-            changes.into_iter().zip(results).zip(&transactions)
-        {
+        let results = self.recorder.commit(told)?;
+        for ((bytes, streams, sent), result) in changes.into_iter().zip(results) {
             match result {
                 Ok(_) => {
                     match work {
@@ -183,7 +191,7 @@ impl Vault {
                         || operation == 0
                         || operation == 1
                             && streams.as_ref().is_none_or(|(upload, _)| {
-                                self.is_unnamed(sent, &upload.stream).unwrap_or(false)
+                                self.is_unnamed(&sent, &upload.stream).unwrap_or(false)
                             });
                     if let (Some((upload, _)), true) = (streams, surely_not) {
                         self.store.discard(&upload);
@@ -216,7 +224,13 @@ impl Vault {
     }
 
     /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
-    fn reencrypted(&self, held: &Held, object: &Object, stored: Stored) -> Result<Change> {
+    fn reencrypted(
+        &self,
+        act: &Act,
+        held: &Held,
+        object: &Object,
+        stored: Stored,
+    ) -> Result<Change> {
         let (head, key) = object.open_head(held, &stored.value)?;
         if object.place == Place::Earlier
             && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
@@ -257,6 +271,13 @@ impl Vault {
             body,
         };
         let value = draft.seal(held, &object.address, DataKey::random()?)?;
+        let told = self.draft_of_version(
+            act,
+            held.entry.subject(),
+            &object.address,
+            &opened.meta.name,
+            &value,
+        )?;
         transaction = transaction
             .put(&object.key[..], value, Expect::Unchanged(stored.revision))
             .check(held.key(), held.expect());
@@ -265,6 +286,7 @@ impl Vault {
         }
         Ok(Change {
             transaction,
+            told: Some(told),
             bytes,
             streams,
         })
@@ -320,6 +342,7 @@ impl Vault {
         let expect = Expect::Unchanged(revision.clone());
         Ok(Some(Change {
             transaction: Transaction::new().put(&object.key[..], value, expect),
+            told: None,
             bytes: 0,
             streams: None,
         }))
@@ -329,6 +352,8 @@ impl Vault {
 /// A version to be replaced.
 struct Change {
     transaction: Transaction,
+    /// Wrapping again is not told: what a version is known by stays as it is.
+    told: Option<journal::Draft>,
     /// Content sealed again.
     bytes: u64,
     /// The new stream, and the former one, of a segmented record.
@@ -353,6 +378,7 @@ fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Change> {
     let expect = Expect::Unchanged(stored.revision);
     Ok(Change {
         transaction: Transaction::new().put(&object.key[..], value, expect),
+        told: None,
         bytes: 0,
         streams: None,
     })

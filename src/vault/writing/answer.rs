@@ -2,13 +2,14 @@
 
 use super::{Outcome, Pending};
 use crate::error::Error;
-use crate::storage::{CommitError, Committed, Transaction};
+use crate::journal::Change;
+use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
 
 /// A transaction, and what its failing operations mean.
 pub(super) struct Try {
-    pub(super) transaction: Transaction,
+    pub(super) change: Change,
     pub(super) version: u64,
     pub(super) kind: TryKind,
 }

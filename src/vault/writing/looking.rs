@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Pending;
+use super::{Job, Pending};
 use crate::crypto::{ChartId, PatientKey};
 use crate::envelope::{Address, Head};
 use crate::error::{Error, Result};
 use crate::id::Subject;
+use crate::journal::Act;
 use crate::keys::ring::Numbered;
 use crate::storage::{Expect, Revision, Stored};
 use crate::vault::entries::{Freshness, Held, chart_id};
@@ -52,15 +53,26 @@ impl Found {
 
 impl Vault {
     /// The chart that a subject's records are written to now; begins one for a subject never seen.
-    pub(in crate::vault) fn chart_for_writing(&self, subject: &Subject) -> Result<ChartId> {
+    pub(in crate::vault) fn chart_for_writing(
+        &self,
+        subject: &Subject,
+        act: &Act,
+    ) -> Result<ChartId> {
         let subjects = HashMap::from([(subject, Freshness::Held)]);
-        let entries = self.entries_for_writing(&subjects)?;
+        let entries = self.entries_for_writing(&subjects, act)?;
         let held = entries.get(subject).ok_or(Error::Contended)?;
         chart_id(held.as_ref().map_err(Clone::clone)?)
     }
 
-    /// Entry and current version for each job, read together.
+    /// Entry and current version for each job, read together. All are of one act.
     pub(super) fn look_for_writing(&self, turn: &[Pending<'_>]) -> Result<Vec<Result<Found>>> {
+        let Some(Pending {
+            job: Job { act, .. },
+            ..
+        }) = turn.first()
+        else {
+            return Ok(Vec::new());
+        };
         let mut subjects: HashMap<&Subject, Freshness> = HashMap::new();
         for pending in turn {
             let freshness = subjects
@@ -70,7 +82,7 @@ impl Vault {
                 *freshness = Freshness::Fresh;
             }
         }
-        let entries = self.entries_for_writing(&subjects)?;
+        let entries = self.entries_for_writing(&subjects, act)?;
         let mut found: Vec<Result<Found>> = turn
             .iter()
             .map(|pending| {

@@ -27,10 +27,12 @@ use crate::crypto::{ChartId, Commitment, DataKey};
 use crate::envelope::{Head, Meta};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
+use crate::journal::Act;
 use crate::storage::CommitError;
 
 /// One change of one record.
 pub(super) struct Job<'a> {
+    act: Act,
     id: &'a RecordId,
     meta: Meta,
     change: Change<'a>,
@@ -49,12 +51,14 @@ enum Change<'a> {
 
 impl<'a> Job<'a> {
     pub(super) fn put(
+        act: &Act,
         id: &'a RecordId,
         document: &Document<'a>,
         expected: Expected,
         now: i64,
     ) -> Result<Self> {
         Ok(Self {
+            act: act.clone(),
             id,
             meta: document.meta(id.name(), now).checked()?,
             change: Change::Content(document.content),
@@ -65,6 +69,7 @@ impl<'a> Job<'a> {
 
     /// Content that was uploaded already; `meta` was checked.
     pub(super) fn uploaded(
+        act: &Act,
         id: &'a RecordId,
         mut meta: Meta,
         upload: Upload,
@@ -72,6 +77,7 @@ impl<'a> Job<'a> {
     ) -> Self {
         meta.set_origin(&upload.stream);
         Self {
+            act: act.clone(),
             id,
             meta,
             change: Change::Uploaded,
@@ -80,8 +86,14 @@ impl<'a> Job<'a> {
         }
     }
 
-    pub(super) fn remove(id: &'a RecordId, expected: Expected, now: i64) -> Result<Self> {
+    pub(super) fn remove(
+        act: &Act,
+        id: &'a RecordId,
+        expected: Expected,
+        now: i64,
+    ) -> Result<Self> {
         Ok(Self {
+            act: act.clone(),
             id,
             meta: Document::new(&[]).meta(id.name(), now).checked()?,
             change: Change::Retraction,
@@ -222,7 +234,7 @@ impl Vault {
         };
         let mut again = Vec::new();
         let mut tries = Vec::new();
-        let mut transactions = Vec::new();
+        let mut changes = Vec::new();
         let mut keys = DataKey::batch(turn.len());
         let mut history = Histories::default();
         for (mut pending, found) in turn.into_iter().zip(found) {
@@ -248,19 +260,30 @@ impl Vault {
                 }
                 Step::LookAgain => again.push(pending),
                 Step::Try(Try {
-                    transaction,
+                    change,
                     version,
                     kind,
                 }) => {
-                    transactions.push(transaction);
+                    changes.push(change);
                     tries.push((pending, version, kind));
                 }
             }
         }
-        if transactions.is_empty() {
+        if changes.is_empty() {
             return again;
         }
-        let results = self.store.storage.commit(&transactions);
+        let results = match self.recorder.commit(changes) {
+            Ok(results) => results,
+            // Nothing was sent.
+            Err(error) => {
+                for (pending, ..) in tries {
+                    let outcome = Err(pending.left_by(error.clone()));
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
+                }
+                return again;
+            }
+        };
         let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
         for ((mut pending, version, kind), result) in
             tries.into_iter().zip(results.into_iter().chain(unknown))

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use super::answer::{Step, Try, TryKind};
 use super::looking::Found;
-use super::{Change, Draft, Pending};
+use super::{Change, Draft, Job, Pending};
 use crate::crypto::{ChartId, DataKey, Place, Suite};
 use crate::envelope::{self, Address, Body, Head, INLINE_MAX, Kind};
 use crate::error::{Error, Result};
+use crate::journal;
 use crate::keys::wrap;
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::document::Expected;
@@ -237,6 +238,17 @@ impl Vault {
         }
     }
 
+    /// What is told of a version that a job writes.
+    pub(super) fn draft_of_job(
+        &self,
+        pending: &Pending<'_>,
+        found: &Found,
+        value: &[u8],
+    ) -> Result<journal::Draft> {
+        let Job { act, id, .. } = &pending.job;
+        self.draft_of_version(act, id.subject(), &found.address, id.name(), value)
+    }
+
     fn write_version(
         &self,
         pending: &mut Pending<'_>,
@@ -249,6 +261,7 @@ impl Vault {
         self.upload_content(pending, suite, &found.address.chart)?;
         let value = draft(pending, suite, version).seal(&found.held, &found.address, key)?;
         pending.sent(&value)?;
+        let told = self.draft_of_job(pending, found, &value)?;
         let mut transaction = Transaction::new();
         let mut operations = 0;
         let mut at = || {
@@ -281,7 +294,10 @@ impl Vault {
             transaction = transaction.delete(upload.intent_key());
         }
         Ok(Step::Try(Try {
-            transaction,
+            change: journal::Change {
+                transaction,
+                drafts: vec![told],
+            },
             version,
             kind: TryKind::Write {
                 intent,

@@ -6,6 +6,7 @@ use super::{Change, Draft, Outcome, Pending};
 use crate::crypto::{DataKey, Place};
 use crate::envelope::{self, Content, Head};
 use crate::error::Result;
+use crate::journal;
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::{Vault, layout, reading};
 
@@ -82,6 +83,7 @@ impl Vault {
             return Ok(Step::Done(Ok(Some(version))));
         }
         let mut transaction = Transaction::new();
+        let mut stands = None;
         if own.head.key_number != found.held.chart()?.active_key().number {
             let draft = Draft {
                 suite: own.head.suite,
@@ -95,14 +97,21 @@ impl Vault {
                 Place::Current => layout::current(&found.address),
                 Place::Earlier => layout::earlier(&found.address, version),
             };
-            transaction = transaction.put(at, value, Expect::Unchanged(own.stored.revision));
+            let expect = Expect::Unchanged(own.stored.revision);
+            transaction = transaction.put(at, &value[..], expect);
+            stands = Some(value);
         }
+        let value = stands.as_ref().unwrap_or(&own.stored.value);
+        let told = self.draft_of_job(pending, found, value)?;
         transaction = transaction.check(found.held.key(), found.held.expect());
         if let Some(upload) = &pending.upload {
             transaction = transaction.delete(upload.intent_key());
         }
         Ok(Step::Try(Try {
-            transaction,
+            change: journal::Change {
+                transaction,
+                drafts: vec![told],
+            },
             version,
             kind: TryKind::Settle,
         }))

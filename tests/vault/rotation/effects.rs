@@ -37,7 +37,7 @@ fn master_touches_no_record(stage: &Stage) {
     let written = Arc::new(Mutex::new(BTreeMap::<u8, usize>::new()));
     let log = Arc::clone(&written);
     let (vault, _) = stage.open_with(move |_, moment| {
-        let of_entries = |key: &[u8]| matches!(key, [b'v'] | [b'p', ..]);
+        let of_entries = |key: &[u8]| matches!(key, [b'v'] | [b'p' | b'j', ..]);
         match moment {
             Moment::Read(keys) => assert!(keys.iter().all(|key| of_entries(key))),
             Moment::Scan(scan) => assert!(of_entries(scan.prefix)),

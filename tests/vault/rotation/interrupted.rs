@@ -28,7 +28,7 @@ fn reencrypt(stage: &Stage) {
 
 fn broken_off_anywhere(stage: &Stage, verb: Verb) {
     let model = smaller_clinic(&stage.create());
-    let before = raw::objects(&stage.storage);
+    let before = raw::everything(&stage.storage);
     let steps = steps(stage, verb);
     for step in (0..steps).step_by(stage.stride) {
         for verdict in [Verdict::Stop, Verdict::StopAfter] {
@@ -50,7 +50,7 @@ fn broken_off_anywhere(stage: &Stage, verb: Verb) {
 
 /// How many steps it takes when nothing fails.
 fn steps(stage: &Stage, verb: Verb) -> u64 {
-    let before = raw::objects(&stage.storage);
+    let before = raw::everything(&stage.storage);
     let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
     let opened = faulty.steps();
     assert!(verb.run(&vault).unwrap().is_complete());

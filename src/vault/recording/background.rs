@@ -1,0 +1,119 @@
+//! Entries become durable though nobody calls.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::GROUPED_WITHIN;
+use crate::journal::{Moment, Writer};
+use crate::vault::clock::Clock;
+
+/// A thread that flushes; begun with the first entry that waits.
+pub(super) struct Background {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<(JoinHandle<()>, u32)>>,
+}
+
+struct Shared {
+    writer: Arc<Writer>,
+    failing: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
+    stop: Mutex<bool>,
+    woken: Condvar,
+    /// Something waits, and the thread knows.
+    awake: AtomicBool,
+}
+
+impl Background {
+    pub(super) fn new(
+        writer: Arc<Writer>,
+        failing: Arc<AtomicBool>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                writer,
+                failing,
+                clock,
+                stop: Mutex::new(false),
+                woken: Condvar::new(),
+                awake: AtomicBool::new(false),
+            }),
+            thread: Mutex::new(None),
+        }
+    }
+
+    /// Something waits from now on.
+    pub(super) fn wake(&self) {
+        if self.shared.awake.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut thread = lock(&self.thread);
+        let process = std::process::id();
+        // A forked child has no threads of its parent's.
+        if thread.as_ref().is_none_or(|(_, own)| *own != process) {
+            let shared = Arc::clone(&self.shared);
+            let spawned = thread::Builder::new()
+                .name("chartlock journal".into())
+                .spawn(move || shared.run());
+            // Without a thread, the next operations flush when entries are a second old.
+            *thread = spawned.ok().map(|handle| (handle, process));
+        } else {
+            drop(lock(&self.shared.stop));
+            self.shared.woken.notify_one();
+        }
+    }
+}
+
+impl Drop for Background {
+    /// Waits for the thread: it holds the storage, which the app may want to open again.
+    fn drop(&mut self) {
+        *lock(&self.shared.stop) = true;
+        self.shared.woken.notify_one();
+        if let Some((thread, process)) = lock(&self.thread).take()
+            && process == std::process::id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        loop {
+            let mut stop = lock(&self.stop);
+            while !*stop && !self.awake.load(Ordering::Acquire) {
+                let woken = self.woken.wait(stop);
+                stop = woken.unwrap_or_else(PoisonError::into_inner);
+            }
+            if !*stop {
+                // Others may join; half the time that is promised, for the write itself takes some.
+                let waited = self.woken.wait_timeout(stop, GROUPED_WITHIN / 2);
+                stop = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            if *stop {
+                return;
+            }
+            drop(stop);
+            self.awake.store(false, Ordering::Release);
+            self.flush();
+        }
+    }
+
+    fn flush(&self) {
+        let moment = Moment {
+            now: self.clock.now(),
+            uptime: self.clock.uptime(),
+        };
+        let failed = self.writer.flush_all(moment).is_err();
+        self.failing.store(failed, Ordering::Release);
+        if failed {
+            // Again in a while.
+            self.awake.store(true, Ordering::Release);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,102 @@
+//! How the journal names subjects, records and what was written.
+
+use crate::crypto::{self, ChartId, RecordTag};
+use crate::envelope;
+use crate::error::Result;
+use crate::id::{RecordId, Subject};
+use crate::journal::{Act, Draft, Outcome, RecordRef, SubjectRef, Target};
+use crate::keys::entry::{EntryState, PatientEntry};
+use crate::vault::Vault;
+
+impl Vault {
+    /// A subject, with the chart that is held of it, if any.
+    pub(in crate::vault) fn refer_subject(&self, subject: &Subject) -> Result<SubjectRef> {
+        let held = self.entries.held(subject, self.store.clock.uptime());
+        let chart = held.as_ref().and_then(|held| held.entry.chart());
+        let chart = chart.map(|chart| *chart.id());
+        self.refer_chart(subject, chart.unwrap_or_default())
+    }
+
+    pub(in crate::vault) fn refer_chart(
+        &self,
+        subject: &Subject,
+        chart: ChartId,
+    ) -> Result<SubjectRef> {
+        let header = self.header()?;
+        let key = &header.keyring.active_journal_key().key;
+        let tag = crypto::subject_tag(key, subject.kind(), subject.identifier())?;
+        Ok(SubjectRef { chart, tag })
+    }
+
+    /// A record that was looked at, with the version that was found, 0 for none.
+    pub(in crate::vault) fn refer_record(&self, id: &RecordId, version: u64) -> Result<Target> {
+        let held = self.entries.held(id.subject(), self.store.clock.uptime());
+        let chart = held.as_ref().and_then(|held| held.entry.chart());
+        let tag = chart.map(|chart| crypto::record_tag(chart.name_key(), id.name()));
+        let chart = chart.map(|chart| *chart.id()).unwrap_or_default();
+        Ok(Target::Record {
+            subject: self.refer_chart(id.subject(), chart)?,
+            record: self.refer_name(tag.transpose()?.unwrap_or_default(), id.name())?,
+            version,
+        })
+    }
+
+    fn refer_name(&self, tag: RecordTag, name: &str) -> Result<RecordRef> {
+        let header = self.header()?;
+        let name = crypto::name_tag(&header.keyring.active_journal_key().key, name)?;
+        Ok(RecordRef { tag, name })
+    }
+
+    /// What is told of a record value that is to be written.
+    pub(in crate::vault) fn draft_of_version(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        address: &envelope::Address,
+        name: &str,
+        value: &[u8],
+    ) -> Result<Draft> {
+        let target = Target::Version {
+            subject: self.refer_chart(subject, address.chart)?,
+            record: self.refer_name(address.record, name)?,
+            version: envelope::Head::parse(value)?.version,
+            digest: envelope::digest(value)?,
+        };
+        Ok(act.draft(self.store.clock.now(), target, Outcome::Done))
+    }
+
+    /// What is told of a patient entry that is to be written.
+    pub(in crate::vault) fn draft_of_entry(
+        &self,
+        act: &Act,
+        entry: &PatientEntry,
+        value: &[u8],
+    ) -> Result<Draft> {
+        let chart = match entry.state() {
+            EntryState::Live(chart) => Some(*chart.id()),
+            EntryState::Erasing { chart } => Some(*chart),
+            EntryState::Erased => entry.dead_charts().last().copied(),
+            EntryState::Alias(_) => None,
+        };
+        let target = Target::Entry {
+            subject: self.refer_chart(entry.subject(), chart.unwrap_or_default())?,
+            sequence: entry.sequence(),
+            digest: crypto::sha256(&[value]),
+        };
+        Ok(act.draft(self.store.clock.now(), target, Outcome::Done))
+    }
+
+    /// What is told of a header that is to be written.
+    pub(in crate::vault) fn draft_of_header(
+        &self,
+        act: &Act,
+        generation: u64,
+        value: &[u8],
+    ) -> Draft {
+        let target = Target::Header {
+            generation,
+            digest: crypto::sha256(&[value]),
+        };
+        act.draft(self.store.clock.now(), target, Outcome::Done)
+    }
+}
