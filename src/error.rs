@@ -145,6 +145,15 @@ pub enum Error {
     )]
     Journal(StorageError),
 
+    /// A checkpoint or a position was mistyped.
+    #[error(
+        "this is not a checkpoint or a position of chartlock, or it was mistyped; copy it again, every group of it"
+    )]
+    BadCheckpoint,
+    /// A checkpoint belongs to another vault.
+    #[error("this checkpoint was made of another vault; find the vault's own")]
+    ForeignCheckpoint,
+
     /// There is no slot of this number.
     #[error("the vault has no slot of this number; list the slots")]
     NoSuchSlot,

@@ -114,6 +114,11 @@ pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::audit;
 pub use vault::{
+    AcceptedRestore, Checkpoint, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding,
+    JournalFault, JournalFinding, RecordFinding, RestoreReport, Verification, VerifyPosition,
+    VerifyReport, Walked,
+};
+pub use vault::{
     AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
     ErasureReport, Expected, GarbageReport, HoldInfo, Journaling, KeyCensus, KeyCount,
     OperationGroup, Progress, Record, RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit,

@@ -54,6 +54,15 @@ impl Download {
         &self.stream
     }
 
+    pub(super) fn chart(&self) -> &ChartId {
+        &self.chart
+    }
+
+    /// How many segments there are.
+    pub(super) fn segments(&self) -> u32 {
+        self.opener.segments()
+    }
+
     /// All content, opened by several threads where there are several segments.
     pub(super) fn whole(&self) -> Result<Plaintext> {
         let length = usize::try_from(self.length()).map_err(|_| Error::TooLarge)?;

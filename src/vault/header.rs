@@ -103,6 +103,11 @@ impl Vault {
         self.reload_header()
     }
 
+    /// The header as it was when it was looked at last, whatever stands now.
+    pub(super) fn header_in_memory(&self) -> Result<Arc<OpenHeader>> {
+        self.header.held().map(|(header, _)| header)
+    }
+
     /// The header as it stands in storage now.
     pub(super) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
         let (before, _) = self.header.held()?;

@@ -10,6 +10,7 @@ mod acting;
 mod alarms;
 pub mod audit;
 mod census;
+mod checkpoint;
 mod clock;
 mod document;
 mod download;
@@ -34,11 +35,13 @@ mod recording;
 mod recovery;
 mod removal;
 mod report;
+mod restoring;
 mod rotation;
 mod session;
 mod slots;
 mod store;
 mod upload;
+mod verification;
 mod writer;
 mod writing;
 
@@ -53,6 +56,7 @@ pub use access::{
 };
 pub use alarms::Alarms;
 pub use census::{KeyCensus, KeyCount};
+pub use checkpoint::Checkpoint;
 pub use clock::{Clock, SystemClock};
 pub use document::{Document, Expected, Record, RecordInfo};
 pub use events::{SecurityEvent, SecurityWatch};
@@ -66,8 +70,13 @@ pub use reader::RecordReader;
 pub use recording::Journaling;
 pub use recovery::RecoveryKit;
 pub use report::{ErasureReport, GarbageReport, ReencryptionReport, RotationReport};
+pub use restoring::RestoreReport;
 pub use session::Session;
 pub use slots::RootRotationReport;
+pub use verification::{
+    AcceptedRestore, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding, JournalFault,
+    JournalFinding, RecordFinding, Verification, VerifyPosition, VerifyReport, Walked,
+};
 pub use writer::RecordWriter;
 
 use crate::error::{Error, Result};

@@ -27,6 +27,8 @@ pub enum Activity {
     Storing,
     /// Looking for content that no record names, and removing it; counts objects looked at.
     Collecting,
+    /// Comparing what stands with what the journal tells; counts pages, entries and records.
+    Verifying,
 }
 
 impl fmt::Display for Activity {
@@ -40,6 +42,7 @@ impl fmt::Display for Activity {
             Self::Erasing => "erasing",
             Self::Storing => "storing content",
             Self::Collecting => "collecting garbage",
+            Self::Verifying => "verifying",
         })
     }
 }

@@ -39,3 +39,4 @@ mod streams;
 mod tamper;
 mod uploads;
 mod verbs;
+mod verification;

@@ -1,0 +1,60 @@
+//! How far a verification has come, to go on from there another day.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// How far a verification has come; made by `Verification::position`, kept as a short text.
+///
+/// It holds nothing but a random number: what was found before it is in the report of before.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// let mut verification = vault.verification();
+/// verification.step()?;
+/// let kept = verification.position().to_string();
+/// let again: VerifyPosition = kept.parse()?;
+/// assert_eq!(again, verification.position());
+/// let rest = vault.verification().from(again).finish()?;
+/// assert!(rest.is_clean());
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VerifyPosition {
+    /// The first two bytes of the charts that come next; `None` before any chart.
+    pub(super) charts: Option<u32>,
+}
+
+/// One beyond the last: all charts are done.
+pub(super) const END: u32 = 1 << 16;
+
+impl fmt::Display for VerifyPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.charts {
+            None => f.write_str("begin"),
+            Some(END) => f.write_str("end"),
+            Some(charts) => write!(f, "charts-{charts:04x}"),
+        }
+    }
+}
+
+impl FromStr for VerifyPosition {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::BadCheckpoint`] when it is none.
+    fn from_str(text: &str) -> Result<Self> {
+        let charts = match text.trim() {
+            "begin" => None,
+            "end" => Some(END),
+            text => {
+                let digits = text.strip_prefix("charts-").ok_or(Error::BadCheckpoint)?;
+                let number = u16::from_str_radix(digits, 16);
+                Some(u32::from(number.map_err(|_| Error::BadCheckpoint)?))
+            }
+        };
+        Ok(Self { charts })
+    }
+}

@@ -1,0 +1,99 @@
+//! Each object that stands, altered or removed alone: found, and nothing else with it.
+
+use chartlock::{JournalFault, VerifyReport};
+
+use super::{faults, is_clean, verify};
+use crate::model::smaller_clinic;
+use crate::raw;
+use crate::stage::Stage;
+
+everywhere!(altered, removed);
+
+/// How many things are named in all.
+fn named(report: &VerifyReport) -> usize {
+    report.records.len()
+        + report.entries.len()
+        + report.journal.len()
+        + usize::from(report.header.is_some())
+}
+
+fn is_named(key: &[u8], report: &VerifyReport) -> bool {
+    match key[0] {
+        b'v' => report.header.is_some(),
+        b'p' => report.entries.len() == 1,
+        b'r' | b'h' => {
+            report
+                .records
+                .iter()
+                .all(|found| found.record[..] == key[17..33] && found.chart[..] == key[1..17])
+                && !report.records.is_empty()
+        }
+        b's' => report.records.len() == 1,
+        _ => report.journal.len() == 1,
+    }
+}
+
+/// A clinic, and the pages that another chain has seen.
+fn clinic(stage: &Stage) -> (raw::Objects, raw::Objects) {
+    let vault = stage.create();
+    smaller_clinic(&vault);
+    vault.rotate_master_key().unwrap();
+    drop(vault);
+    let pages = raw::objects_of(&stage.storage, b"j");
+    is_clean(stage);
+    (raw::everything(&stage.storage), pages)
+}
+
+fn altered(stage: &Stage) {
+    let (before, _) = clinic(stage);
+    for (place, key) in before.keys().step_by(stage.stride).enumerate() {
+        let mut value = before[key].clone();
+        let at = (place * 7919) % value.len();
+        value[at] ^= 0x40;
+        raw::put(&stage.storage, key, &value);
+        let vault = stage
+            .options()
+            .open(stage.shared(), &crate::common::Fixed(1));
+        if let Ok(vault) = vault {
+            let report = vault.verification().with_content().finish().unwrap();
+            assert!(
+                is_named(key, &report),
+                "{} {at}: {report:#?}",
+                key[0] as char
+            );
+            assert!(
+                key[0] == b'j' || named(&report) == 1,
+                "{} {at}: {report:#?}",
+                key[0] as char
+            );
+        } else {
+            assert_eq!(key, b"v");
+        }
+        raw::reset(&stage.storage, &before);
+    }
+}
+
+fn removed(stage: &Stage) {
+    let (before, pages) = clinic(stage);
+    let vault = stage.open();
+    let of = |key: &&Vec<u8>| key[0] != b'j' || pages.contains_key(*key);
+    for key in before.keys().filter(of).step_by(stage.stride) {
+        let mut objects = before.clone();
+        objects.remove(key);
+        raw::reset(&stage.storage, &objects);
+        let report = match key[0] {
+            b'v' => vault.verify(None).unwrap(),
+            _ => verify(stage),
+        };
+        assert!(is_named(key, &report), "{}: {report:#?}", key[0] as char);
+        assert_eq!(named(&report), 1, "{}: {report:#?}", key[0] as char);
+        if key[0] == b'j' {
+            let fault = faults(&report)[0];
+            assert!(
+                matches!(fault, JournalFault::Missing | JournalFault::Cut),
+                "{fault:?}"
+            );
+        }
+        raw::reset(&stage.storage, &before);
+    }
+}

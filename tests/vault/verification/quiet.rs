@@ -1,0 +1,150 @@
+//! No false alarm: whatever was done, and wherever it broke off.
+
+use chartlock::storage::{Landing, Moment, Verdict};
+use chartlock::{Document, Error, Vault};
+
+use super::{clinic, is_clean, verify};
+use crate::model::small_clinic;
+use crate::raw;
+use crate::stage::{Stage, content, record, session, subject};
+
+everywhere!(
+    after_everything_that_can_be_done,
+    after_a_crash_anywhere,
+    after_answers_that_were_lost,
+    after_commits_that_were_lost,
+    step_by_step,
+);
+
+fn after_everything_that_can_be_done(stage: &Stage) {
+    let vault = stage.create();
+    assert!(vault.verify(None).unwrap().is_clean());
+    small_clinic(&vault);
+    is_clean(stage);
+    everything(&vault).unwrap();
+    let report = vault.verify(None).unwrap();
+    assert!(
+        report.is_clean() && report.leftovers.is_empty(),
+        "{report:#?}"
+    );
+    drop(vault);
+    let pages = raw::objects_of(&stage.storage, b"j").len() as u64;
+    let report = verify(stage);
+    assert!(report.is_clean(), "{report:#?}");
+    let census = stage.open().key_census().unwrap();
+    let walked = report.walked;
+    assert_eq!(
+        (walked.subjects, walked.erased),
+        (census.subjects, census.erased)
+    );
+    assert_eq!(walked.records, census.records);
+    assert_eq!(walked.earlier_versions, census.earlier_versions);
+    assert!(walked.pages >= pages && walked.entries >= walked.pages);
+    assert_eq!(
+        walked.segments,
+        raw::objects_of(&stage.storage, b"s").len() as u64
+    );
+}
+
+/// Every kind of change.
+fn everything(vault: &Vault) -> Result<(), Error> {
+    let chart = session(vault);
+    chart.put(&record("MRN-1", "Allergy/1"), b"penicillin")?;
+    chart.put(&record("MRN-8", "Allergy/1"), b"none")?;
+    chart.put(&record("MRN-1", "CT/2"), &content(5, 70_000))?;
+    chart.remove(&record("MRN-2", "Allergy/1"))?;
+    let ids = [record("MRN-1", "Allergy/1"), record("MRN-1", "Batch/2")];
+    let batch = ids.iter().map(|id| (id, Document::new(b"batch")));
+    chart
+        .put_many(batch)?
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
+    vault.rotate_patient_key(&subject("MRN-1"))?;
+    vault.rotate_master_key()?;
+    chart.put(&record("MRN-1", "Allergy/1"), b"penicillin, latex")?;
+    vault.reencrypt_patient(&subject("MRN-1"))?;
+    let hold = chart.hold(&subject("MRN-2"), "subpoena")?;
+    chart.release(&subject("MRN-2"), hold)?;
+    chart.erase_patient(&subject("MRN-2"), "the patient asked")?;
+    chart.readmit_patient(&subject("MRN-2"))?;
+    chart.put(&record("MRN-2", "Allergy/1"), b"latex")?;
+    vault.collect_garbage()?;
+    vault.checkpoint()?;
+    Ok(())
+}
+
+/// Does everything in a process in which `verdict` strikes at each step in turn; then another process
+/// verifies, goes on, and verifies again.
+fn struck(
+    stage: &Stage,
+    stride: usize,
+    verdict: impl Fn(&Moment<'_>) -> Verdict + Copy + Send + Sync + 'static,
+) {
+    clinic(&stage.create());
+    let before = raw::everything(&stage.storage);
+    let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
+    everything(&vault).unwrap();
+    drop(vault);
+    let steps = faulty.steps();
+    for strike in (1..steps).step_by(stride * stage.stride) {
+        raw::reset(&stage.storage, &before);
+        let (vault, _) = stage.open_with(move |step, moment| match step == strike {
+            true => verdict(moment),
+            false => Verdict::Proceed,
+        });
+        let _ = everything(&vault);
+        drop(vault);
+        let report = verify(stage);
+        assert!(report.is_clean(), "at step {strike}: {report:#?}");
+        let again = stage.open();
+        let _ = everything(&again);
+        let report = again.verify(None).unwrap();
+        assert!(report.is_clean(), "after step {strike}: {report:#?}");
+    }
+}
+
+fn after_a_crash_anywhere(stage: &Stage) {
+    struck(stage, 5, |_| Verdict::Stop);
+    raw::reset(&stage.storage, &raw::Objects::new());
+    struck(stage, 7, |_| Verdict::StopAfter);
+}
+
+fn after_answers_that_were_lost(stage: &Stage) {
+    struck(stage, 7, |moment| match moment {
+        Moment::Commit(_) => Verdict::Unknown(Landing::Applied),
+        _ => Verdict::Proceed,
+    });
+}
+
+fn after_commits_that_were_lost(stage: &Stage) {
+    struck(stage, 7, |moment| match moment {
+        Moment::Commit(_) => Verdict::Unknown(Landing::Lost),
+        _ => Verdict::Proceed,
+    });
+}
+
+/// One that goes on where another stood finds what is behind that.
+fn step_by_step(stage: &Stage) {
+    let vault = stage.create();
+    small_clinic(&vault);
+    let mut steps = vault.verification();
+    let mut positions = vec![steps.position()];
+    while steps.step().unwrap() {
+        positions.push(steps.position());
+    }
+    assert!(steps.report().is_clean());
+    let records = steps.report().walked.records;
+    assert!(records > 0);
+    for position in &positions {
+        let kept: chartlock::VerifyPosition = position.to_string().parse().unwrap();
+        assert_eq!(kept, *position);
+        let rest = vault.verification().from(kept).finish().unwrap();
+        assert!(rest.is_clean());
+        assert!(rest.walked.records == records || rest.walked.records == 0);
+    }
+    assert_eq!(steps.position().to_string(), "end");
+    assert_eq!(
+        "charts-12345".parse::<chartlock::VerifyPosition>(),
+        Err(Error::BadCheckpoint)
+    );
+}
