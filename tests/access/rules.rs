@@ -23,27 +23,9 @@ fn allow_all_does() {
 }
 
 #[test]
-fn without_a_rule_all_is_denied_but_the_glass() {
+fn without_a_rule_all_is_denied() {
     for operation in Operation::ALL {
-        let permitted = permits([], *operation, |request| request);
-        assert_eq!(permitted, *operation == Operation::BreakGlass);
-    }
-}
-
-#[test]
-fn only_rules_that_name_it_speak_of_the_glass() {
-    let glass = Operation::BreakGlass;
-    let but_for_nurses = [Rule::permit().actor("nurse.*").operation(glass)];
-    let nobody = [Rule::deny().operation(glass)];
-    assert!(permits([Rule::deny()], glass, |request| request));
-    assert!(permits([Rule::deny().actor("*")], glass, |request| request));
-    assert!(!permits(nobody.clone(), glass, |request| request));
-    let nurses = but_for_nurses.into_iter().chain(nobody);
-    let policy = RulePolicy::new(nurses).unwrap();
-    for (name, permitted) in [("nurse.kim", true), ("dr.garcia", false)] {
-        let actor = actor(name);
-        let request = AccessRequest::new(&actor, Purpose::Treatment, glass);
-        assert_eq!(policy.decide(&request).is_permitted(), permitted);
+        assert!(!permits([], *operation, |request| request), "{operation}");
     }
 }
 
@@ -128,21 +110,18 @@ fn every_operation_has_its_group() {
     let auditing = [Inspect, ListSlots, Census, Verify, Checkpoint, ReadJournal];
     for operation in Operation::ALL {
         let group = match operation {
-            BreakGlass => None,
-            _ if reading.contains(operation) => Some(OperationGroup::Reading),
-            _ if writing.contains(operation) => Some(OperationGroup::Writing),
-            _ if auditing.contains(operation) => Some(OperationGroup::Auditing),
-            _ => Some(OperationGroup::Governing),
+            _ if reading.contains(operation) => OperationGroup::Reading,
+            _ if writing.contains(operation) => OperationGroup::Writing,
+            _ if auditing.contains(operation) => OperationGroup::Auditing,
+            _ => OperationGroup::Governing,
         };
         assert_eq!(OperationGroup::of(*operation), group, "{operation}");
         let permitted = |rule| permits([rule], *operation, |request| request);
-        if let Some(group) = group {
-            assert!(permitted(Rule::permit().group(group)), "{operation}");
-            assert!(permitted(Rule::permit().operation(*operation)));
-            let others = Operation::ALL.iter().filter(|other| *other != operation);
-            let others = others.fold(Rule::permit(), |rule, other| rule.operation(*other));
-            assert!(!permitted(others), "{operation}");
-        }
+        assert!(permitted(Rule::permit().group(group)), "{operation}");
+        assert!(permitted(Rule::permit().operation(*operation)));
+        let others = Operation::ALL.iter().filter(|other| *other != operation);
+        let others = others.fold(Rule::permit(), |rule, other| rule.operation(*other));
+        assert!(!permitted(others), "{operation}");
     }
 }
 
@@ -151,7 +130,6 @@ fn a_group_is_for_its_own_operations() {
     let in_group = |rule: Rule| {
         let all = Operation::ALL.iter();
         all.filter(|operation| permits([rule.clone()], **operation, |request| request))
-            .filter(|operation| **operation != Operation::BreakGlass)
             .count()
     };
     let groups = [
@@ -160,7 +138,7 @@ fn a_group_is_for_its_own_operations() {
         in_group(Rule::permit().auditing()),
         in_group(Rule::permit().governing()),
     ];
-    assert_eq!(groups.iter().sum::<usize>(), Operation::ALL.len() - 1);
+    assert_eq!(groups.iter().sum::<usize>(), Operation::ALL.len());
     let reading_and_erasing = Rule::permit().reading().operation(Operation::Erase);
     assert_eq!(in_group(reading_and_erasing), groups.first().unwrap() + 1);
 }

@@ -34,8 +34,10 @@ use crate::id::check_reason;
 ///
 /// # Broken glass
 ///
-/// Who has broken the glass reads and writes records without the policy being asked,
-/// until it closes. For all else the policy is asked, with [`AccessRequest::broke_glass`].
+/// Glass is there for what no rule foresaw, so breaking it is not asked for: it is journaled, and
+/// those who keep watch hear of it. Who has broken it reads and writes records without the policy
+/// being asked, until it closes. For all else the policy is asked, with
+/// [`AccessRequest::broke_glass`].
 ///
 /// ```
 /// use chartlock::{AccessPolicy, AccessRequest, Actor, Decision, Operation, Purpose};
@@ -164,10 +166,7 @@ impl AccessPolicy for AllowAll {
 /// that governs the vault or reads its journal.
 pub fn ask(policy: &dyn AccessPolicy, request: &AccessRequest<'_>) -> Decision {
     let group = OperationGroup::of(request.operation);
-    let is_on_records = matches!(
-        group,
-        Some(OperationGroup::Reading | OperationGroup::Writing)
-    );
+    let is_on_records = matches!(group, OperationGroup::Reading | OperationGroup::Writing);
     if request.broke_glass && is_on_records {
         return Decision::Permit;
     }

@@ -48,8 +48,7 @@ impl Conditions {
     fn holds_for_operation(&self, operation: Operation) -> bool {
         let any = self.operations.is_empty() && self.groups.is_empty();
         let group = OperationGroup::of(operation);
-        any || self.operations.contains(&operation)
-            || self.groups.iter().any(|each| Some(*each) == group)
+        any || self.operations.contains(&operation) || self.groups.contains(&group)
     }
 
     fn holds_for_subject(&self, subject: Option<&Subject>) -> bool {

@@ -14,9 +14,8 @@ use matching::{Conditions, Match, Pattern};
 ///
 /// ```
 /// # use chartlock::{Operation, OperationGroup};
-/// assert_eq!(OperationGroup::of(Operation::History), Some(OperationGroup::Reading));
-/// assert_eq!(OperationGroup::of(Operation::RotateRoot), Some(OperationGroup::Governing));
-/// assert_eq!(OperationGroup::of(Operation::BreakGlass), None);
+/// assert_eq!(OperationGroup::of(Operation::History), OperationGroup::Reading);
+/// assert_eq!(OperationGroup::of(Operation::RotateRoot), OperationGroup::Governing);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,9 +32,9 @@ pub enum OperationGroup {
 }
 
 impl OperationGroup {
-    /// The group of an operation. Breaking the glass has none.
-    pub fn of(operation: Operation) -> Option<Self> {
-        Some(match operation {
+    /// The group of an operation.
+    pub fn of(operation: Operation) -> Self {
+        match operation {
             Operation::Read | Operation::History | Operation::List | Operation::ListSubjects => {
                 Self::Reading
             }
@@ -46,10 +45,9 @@ impl OperationGroup {
             | Operation::Verify
             | Operation::Checkpoint
             | Operation::ReadJournal => Self::Auditing,
-            Operation::BreakGlass => return None,
             // What is new is for the few until somebody thinks about it.
             _ => Self::Governing,
-        })
+        }
     }
 }
 
@@ -201,10 +199,6 @@ impl fmt::Debug for Rule {
 
 /// Ordered rules: the first that matches decides, and where none does it is denied.
 ///
-/// The one exception is [`Operation::BreakGlass`]: only rules that name it speak of it, and without
-/// one it is permitted. A rule that somebody forgot must not stand between a doctor and an unconscious
-/// patient; that the glass was broken is journaled and raised as a security event.
-///
 /// ```
 /// use chartlock::{
 ///     AccessPolicy, AccessRequest, Actor, Decision, Operation, Purpose, Rule, RulePolicy, Subject,
@@ -234,9 +228,6 @@ impl fmt::Debug for Rule {
 ///     // Auditors read the journal and no record; the privacy officer also decides on erasures.
 ///     Rule::permit().actor("auditor.*").auditing(),
 ///     Rule::permit().actor("privacy.officer").auditing().governing(),
-///     // Who breaks the glass must be a clinician.
-///     Rule::permit().actor("dr.*").actor("nurse.*").operation(Operation::BreakGlass),
-///     Rule::deny().operation(Operation::BreakGlass),
 /// ])?;
 ///
 /// let patient = Subject::patient("MRN-1042")?;
@@ -272,24 +263,12 @@ impl RulePolicy {
         }
         Ok(Self { rules })
     }
-
-    /// A rule written for other operations would decide over the glass by accident.
-    fn speaks(rule: &Rule, request: &AccessRequest<'_>) -> bool {
-        request.operation != Operation::BreakGlass
-            || rule.conditions.operations.contains(&request.operation)
-    }
 }
 
 impl AccessPolicy for RulePolicy {
     fn decide(&self, request: &AccessRequest<'_>) -> Decision {
-        let unless_told = match request.operation {
-            Operation::BreakGlass => Decision::Permit,
-            _ => Decision::Deny,
-        };
-        let mut rules = (self.rules.iter()).filter(|rule| Self::speaks(rule, request));
-        rules
-            .find_map(|rule| rule.decide(request))
-            .unwrap_or(unless_told)
+        let decided = self.rules.iter().find_map(|rule| rule.decide(request));
+        decided.unwrap_or(Decision::Deny)
     }
 }
 
