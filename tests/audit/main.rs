@@ -12,6 +12,8 @@ mod activity;
 mod auditor;
 mod disclosures;
 mod entries;
+mod evidence;
+mod exposure;
 mod faults;
 mod fhir;
 mod merging;

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::AuditTrail;
-use super::desk::{Desk, target};
+use super::desk::{Desk, Known, target};
+use super::exposure::Exposed;
+use super::time::Time;
 use crate::crypto::{JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, Subject};
@@ -17,6 +19,9 @@ use crate::keys::header::Header;
 use crate::storage::Storage;
 use crate::vault::clock::Clock;
 use crate::vault::{VaultOptions, layout};
+
+/// What stands in the note of an opening, before the slot's id.
+pub(super) const OPENED: &str = "opened the journal with slot ";
 
 /// The journal of a vault, opened with a slot for auditors: nothing else can be read with it, neither
 /// a record nor who is in the vault.
@@ -131,7 +136,7 @@ impl VaultOptions {
                 ..Context::default()
             }),
         };
-        let opened = format!("opened the journal with slot {slot}");
+        let opened = format!("{OPENED}{slot}");
         auditor.note(Target::Vault, &opened)?;
         Ok(auditor)
     }
@@ -204,6 +209,14 @@ impl Desk for &Auditor {
 
     fn record_names(&self, _: &Subject) -> Result<Vec<Box<str>>> {
         Ok(Vec::new())
+    }
+
+    fn subjects(&self) -> Result<Option<Vec<Known>>> {
+        Ok(None)
+    }
+
+    fn lifetime(&self, _: &Exposed) -> Result<Option<(Time, Option<Time>)>> {
+        Ok(None)
     }
 }
 

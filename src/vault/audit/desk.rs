@@ -1,6 +1,8 @@
 //! What a reader of the journal stands on: an open vault, or an auditor's slot.
 
-use crate::crypto::{JournalKey, VaultId};
+use super::exposure::Exposed;
+use super::time::Time;
+use crate::crypto::{JournalKey, SubjectTag, VaultId};
 use crate::error::Result;
 use crate::id::Subject;
 use crate::journal::{Keys, Target};
@@ -28,6 +30,21 @@ pub(super) trait Desk {
 
     /// The names of a subject's records, as far as they can be known here.
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
+
+    /// The subjects that there are; `None` where that cannot be known.
+    fn subjects(&self) -> Result<Option<Vec<Known>>>;
+
+    /// Since when a slot or key has been there, and until when, by what stands in the vault.
+    fn lifetime(&self, exposed: &Exposed) -> Result<Option<(Time, Option<Time>)>>;
+}
+
+/// A subject that has a chart.
+pub(super) struct Known {
+    pub(super) subject: Subject,
+    /// Its tag under the journal key.
+    pub(super) tag: SubjectTag,
+    /// When its chart was begun.
+    pub(super) created: Time,
 }
 
 impl dyn Desk + '_ {

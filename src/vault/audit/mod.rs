@@ -13,6 +13,8 @@ mod auditor;
 mod desk;
 mod disclosures;
 mod entry;
+mod evidence;
+mod exposure;
 #[cfg(feature = "json")]
 pub mod fhir;
 mod gaps;
@@ -30,6 +32,8 @@ pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
 pub use disclosures::{Disclosure, DisclosureReport, Exempt};
 pub use entry::{AuditEntry, Position, RecordMark, SubjectMark};
+pub use evidence::{Confirmation, SealEvidence, Sealing, SealingCheck};
+pub use exposure::{Existed, Exposed, ExposedSubject, ExposureReport, Opening, Reach};
 pub use gaps::Gaps;
 pub use hex::Hex;
 pub use time::{Between, Time};

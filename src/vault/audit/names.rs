@@ -59,6 +59,16 @@ impl Table {
     }
 }
 
+/// A subject that is known with its tag.
+pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
+    SubjectMark {
+        tag: Hex(tag),
+        chart: None,
+        kind: Some(kind(subject.kind())),
+        identifier: Some(subject.identifier().into()),
+    }
+}
+
 /// How a report names a kind of subject.
 pub(super) fn kind(kind: SubjectKind) -> &'static str {
     match kind {

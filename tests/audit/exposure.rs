@@ -1,0 +1,220 @@
+//! What was within reach of a slot or a key in a window.
+
+use chartlock::audit::{Exposed, ExposureReport, Reach, Time};
+use chartlock::internals::journal::{Draft, Target};
+use chartlock::{Operation, Outcome, Purpose};
+
+use crate::stage::*;
+
+fn at(day: i64) -> Time {
+    Time::from_millis(NOON + day * DAY)
+}
+
+fn vault(operation: Operation, day: i64, note: &str) -> Draft {
+    let mut act = by("it", Purpose::SystemAdministration, operation);
+    act.note = note.into();
+    done(act, at(day).millis(), Target::Vault)
+}
+
+fn put(stage: &Stage, day: i64, patient: &str, name: &str, version: u64) -> Draft {
+    let target = stage.version(patient, name, version);
+    done(garcia(Operation::Put), at(day).millis(), target)
+}
+
+fn erased(stage: &Stage, day: i64, patient: &str) -> Draft {
+    let target = Target::Entry {
+        subject: stage.subject(patient),
+        sequence: 2,
+        digest: [1; 32],
+    };
+    done(garcia(Operation::Erase), at(day).millis(), target)
+}
+
+/// Ten days of a clinic: slot 7 comes on day 2 and goes on day 6, an auditor's slot 8 is there.
+fn ten_days() -> Stage {
+    let stage = Stage::new();
+    let denied = garcia(Operation::Put).draft(
+        at(3).millis(),
+        stage.version("MRN-9", "a", 1),
+        Outcome::Denied,
+    );
+    tell(
+        &stage.writer(),
+        NOON,
+        [
+            put(&stage, 0, "MRN-1", "a", 1),
+            put(&stage, 0, "MRN-2", "a", 1),
+            erased(&stage, 1, "MRN-2"),
+            erased(&stage, 1, "MRN-2"),
+            put(&stage, 1, "MRN-3", "a", 1),
+            vault(Operation::AddSlot, 2, "slot 7"),
+            vault(Operation::AddSlot, 2, "for an auditor, slot 8"),
+            vault(Operation::Open, 3, "slot 7"),
+            vault(Operation::Open, 3, "slot 77"),
+            denied,
+            put(&stage, 4, "MRN-1", "a", 2),
+            put(&stage, 4, "MRN-1", "b", 1),
+            erased(&stage, 5, "MRN-3"),
+            vault(Operation::Open, 5, "slot 7"),
+            vault(Operation::RemoveSlot, 6, "slot 7"),
+            put(&stage, 7, "MRN-4", "a", 1),
+            vault(Operation::RotateRoot, 8, "without slot 3, 17"),
+            vault(Operation::RetireMaster, 8, "key 99"),
+        ],
+    );
+    stage
+}
+
+fn report(stage: &Stage, exposed: &Exposed, days: std::ops::Range<i64>) -> ExposureReport {
+    let auditor = stage.open();
+    let mut trail = auditor.trail();
+    for patient in ["MRN-1", "MRN-2", "MRN-3", "MRN-4", "MRN-9"] {
+        trail = trail.knowing(&crate::stage::patient(patient));
+    }
+    let report = trail.exposure(exposed, at(days.start)..at(days.end));
+    report.unwrap()
+}
+
+/// Identifier, records and versions of each, in the order of identifiers.
+fn subjects(report: &ExposureReport) -> Vec<(&str, u64, u64)> {
+    let each = report.subjects.iter().map(|one| {
+        let identifier = one.subject.identifier.as_deref().unwrap();
+        (identifier, one.records, one.versions)
+    });
+    let mut each: Vec<_> = each.collect();
+    each.sort_unstable();
+    each
+}
+
+#[test]
+fn a_slot_reaches_what_was_there_in_the_window() {
+    let stage = ten_days();
+    let report = report(&stage, &Exposed::Slot(7), 3..5);
+    assert_eq!(report.reach, Reach::AllSubjects);
+    assert_eq!(subjects(&report), [("MRN-1", 2, 3), ("MRN-3", 1, 1)]);
+    assert_eq!((report.records, report.versions), (3, 4));
+    assert_eq!(report.erased_before, 1);
+    assert_eq!(report.existed.since, Some(at(2)));
+    let openings: Vec<_> = report
+        .openings
+        .iter()
+        .map(|one| (one.at, &*one.actor))
+        .collect();
+    assert_eq!(openings, [(at(3), "it")]);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["exposed"], "the credential of slot 7");
+    assert_eq!(json["reach"], "all-subjects");
+}
+
+#[test]
+fn what_is_erased_in_the_window_was_within_reach_and_is_marked() {
+    let stage = ten_days();
+    let report = report(&stage, &Exposed::Slot(7), 3..9);
+    assert_eq!(
+        subjects(&report),
+        [("MRN-1", 2, 3), ("MRN-3", 1, 1), ("MRN-4", 1, 1)]
+    );
+    let erased = report.subjects.iter().filter_map(|one| one.erased);
+    assert_eq!(erased.collect::<Vec<_>>(), [at(5)]);
+    assert_eq!(report.existed.until, Some(at(6)));
+}
+
+#[test]
+fn a_slot_that_was_not_there_reaches_nothing() {
+    let stage = ten_days();
+    for (slot, days) in [(7, 0..2), (7, 7..9), (17, 9..10)] {
+        let report = report(&stage, &Exposed::Slot(slot), days);
+        assert_eq!((report.reach, report.subjects.len()), (Reach::Nothing, 0));
+    }
+    // Of a slot that the journal does not tell of, everything must be taken to be within reach.
+    let first = report(&stage, &Exposed::Slot(1), 0..1);
+    assert_eq!(
+        (first.reach, first.existed.since),
+        (Reach::AllSubjects, None)
+    );
+    let before = report(&stage, &Exposed::Slot(17), 7..9);
+    assert_eq!(before.reach, Reach::AllSubjects);
+}
+
+#[test]
+fn an_auditors_slot_reaches_the_journal_alone() {
+    let stage = ten_days();
+    let told = report(&stage, &Exposed::Slot(8), 3..9);
+    assert_eq!((told.reach, told.subjects.len()), (Reach::JournalOnly, 0));
+    // By its openings, where its beginning is not told.
+    let slot = stage.open().slot();
+    let opened = report(&stage, &Exposed::Slot(slot), 0..20);
+    assert_eq!(opened.reach, Reach::JournalOnly);
+    assert!(
+        opened
+            .openings
+            .iter()
+            .all(|one| &*one.actor == "privacy.office")
+    );
+    assert!(opened.openings.len() >= 2);
+}
+
+#[test]
+fn to_ask_about_a_slot_is_not_to_open_with_it() {
+    let stage = ten_days();
+    report(&stage, &Exposed::Slot(7), 3..5);
+    let again = report(&stage, &Exposed::Slot(7), 0..20);
+    assert_eq!((again.reach, again.openings.len()), (Reach::AllSubjects, 2));
+}
+
+#[test]
+fn a_replaced_slot_tells_when() {
+    let stage = Stage::new();
+    tell(
+        &stage.writer(),
+        NOON,
+        [
+            vault(Operation::AddSlot, 0, "slot 7"),
+            vault(Operation::ReplaceSlot, 1, "slot 7"),
+            vault(Operation::ReplaceSlot, 2, "slot 70"),
+        ],
+    );
+    assert_eq!(report(&stage, &Exposed::Slot(7), 0..9).replaced, [at(1)]);
+}
+
+#[test]
+fn a_master_key_reaches_all_until_it_is_retired() {
+    let stage = ten_days();
+    let before = report(&stage, &Exposed::MasterKey(99), 7..9);
+    assert_eq!(
+        (before.reach, before.subjects.len()),
+        (Reach::AllSubjects, 2)
+    );
+    let after = report(&stage, &Exposed::MasterKey(99), 9..10);
+    assert_eq!(after.reach, Reach::Nothing);
+    let other = report(&stage, &Exposed::MasterKey(9), 9..10);
+    assert_eq!(other.reach, Reach::AllSubjects);
+}
+
+#[test]
+fn a_subjects_key_reaches_that_subject() {
+    let stage = ten_days();
+    let key = Exposed::PatientKey(patient("MRN-1"), 5);
+    let report = report(&stage, &key, 3..5);
+    assert_eq!(report.reach, Reach::OneSubject);
+    assert_eq!(subjects(&report), [("MRN-1", 2, 3)]);
+    assert_eq!(report.exposed, "a subject's key 5");
+}
+
+#[test]
+fn an_erasure_that_was_never_confirmed_counts_as_none_and_a_put_as_one() {
+    let stage = Stage::per_operation();
+    let writer = stage.writer();
+    // Both announced, and nothing tells that they were done.
+    for (key, draft) in [
+        (b"x1", put(&stage, 0, "MRN-1", "a", 1)),
+        (b"x2", erased(&stage, 1, "MRN-1")),
+    ] {
+        let fails = change(key, vec![draft]);
+        set(&*stage.storage, key, Some(vec![]));
+        assert!(writer.commit(vec![fails], moment(NOON)).unwrap()[0].is_err());
+    }
+    let report = report(&stage, &Exposed::Slot(1), 3..5);
+    assert_eq!(subjects(&report), [("MRN-1", 1, 1)]);
+    assert_eq!(report.erased_before, 0);
+}
