@@ -1,6 +1,7 @@
 //! The journal alone, opened with an auditor's slot.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::audit::{AuditItem, Auditor};
 use chartlock::storage::{Faulty, MemoryStorage, Moment, StorageError, Verdict};
@@ -73,7 +74,9 @@ fn what_auditors_ask_is_in_the_journal() {
         // Asked, though nothing was looked at.
         drop(trail.entries(..).unwrap());
     }
+    stage.clock.0.fetch_add(1, Ordering::SeqCst);
     let slot = stage.open().slot();
+    stage.clock.0.fetch_add(1, Ordering::SeqCst);
     let opened = (format!("opened the journal with slot {slot}"), None);
     let told = |text: &str, subject: Option<&str>| {
         (
@@ -106,9 +109,9 @@ fn an_auditor_who_cannot_be_noted_sees_nothing() {
     let opened = stage.try_open(Arc::new(full()));
     assert_eq!(opened.unwrap_err(), Error::Journal(StorageError::Full));
     // Full after it was opened: each question is refused, and none is asked of the chains before.
-    let commits = std::sync::atomic::AtomicU64::new(0);
+    let commits = AtomicU64::new(0);
     let later = Faulty::new(Arc::clone(&stage.storage), move |_, moment| match moment {
-        Moment::Commit(_) if commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 => {
+        Moment::Commit(_) if commits.fetch_add(1, Ordering::SeqCst) > 0 => {
             Verdict::Fail(StorageError::Full)
         }
         _ => Verdict::Proceed,

@@ -18,3 +18,4 @@ mod faults;
 mod fhir;
 mod merging;
 mod settling;
+mod vault;

@@ -149,12 +149,8 @@ impl AuditTrail<'_> {
     pub fn accesses(&self, subject: &Subject, between: impl Into<Between>) -> Result<AccessReport> {
         let between = between.into();
         let made = Time::from_millis(self.desk.now());
-        let entries = self.ask(
-            Some(subject),
-            "accesses to a subject",
-            self.names_with(subject)?,
-            between,
-        )?;
+        self.ask(Some(subject), "accesses to a subject")?;
+        let entries = self.walk(self.names_with(subject)?, between)?;
         let mut accesses = Vec::new();
         let mut lists_of_all_subjects = 0;
         let gaps = gaps::read(entries, |entry| {

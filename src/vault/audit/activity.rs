@@ -105,7 +105,8 @@ impl AuditTrail<'_> {
             gaps: Gaps::default(),
         };
         let question = format!("activity of {}", actor.name());
-        let entries = self.ask(None, &question, self.names.clone(), between)?;
+        self.ask(None, &question)?;
+        let entries = self.walk(self.names.clone(), between)?;
         let mut places = BTreeMap::new();
         report.gaps = gaps::read(entries, |entry| {
             if &*entry.actor == actor.name() {

@@ -215,7 +215,7 @@ impl Desk for &Auditor {
         Ok(None)
     }
 
-    fn lifetime(&self, _: &Exposed) -> Result<Option<(Time, Option<Time>)>> {
+    fn lifetime(&self, _: &Exposed) -> Result<Option<Time>> {
         Ok(None)
     }
 }

@@ -31,20 +31,20 @@ pub(super) trait Desk {
     /// The names of a subject's records, as far as they can be known here.
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
 
-    /// The subjects that there are; `None` where that cannot be known.
+    /// The subjects that there are, and were erased; `None` where that cannot be known.
     fn subjects(&self) -> Result<Option<Vec<Known>>>;
 
-    /// Since when a slot or key has been there, and until when, by what stands in the vault.
-    fn lifetime(&self, exposed: &Exposed) -> Result<Option<(Time, Option<Time>)>>;
+    /// Since when a key has been there, if it still is, by what stands in the vault.
+    fn lifetime(&self, exposed: &Exposed) -> Result<Option<Time>>;
 }
 
-/// A subject that has a chart.
+/// A subject that the vault knows.
 pub(super) struct Known {
     pub(super) subject: Subject,
     /// Its tag under the journal key.
     pub(super) tag: SubjectTag,
-    /// When its chart was begun.
-    pub(super) created: Time,
+    /// When its chart was begun; `None` for one that was erased.
+    pub(super) created: Option<Time>,
 }
 
 impl dyn Desk + '_ {

@@ -9,7 +9,7 @@ use super::entry::{AuditEntry, Position};
 use super::gaps::{self, Gaps};
 use super::time::{Between, Time};
 use super::words;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{Purpose, Subject};
 use crate::journal::{Operation, Outcome};
 
@@ -120,12 +120,8 @@ impl AuditTrail<'_> {
     pub fn disclosures(&self, subject: &Subject) -> Result<DisclosureReport> {
         let made = Time::from_millis(self.desk.now());
         let between = Between::from(made.years_before(YEARS)..);
-        let entries = self.ask(
-            Some(subject),
-            "accounting of disclosures",
-            self.names_with(subject)?,
-            between,
-        )?;
+        self.ask(Some(subject), "accounting of disclosures")?;
+        let entries = self.walk(self.names_with(subject)?, between)?;
         let mut disclosures = Vec::new();
         let mut exempt = Exempt::default();
         let gaps = gaps::read(entries, |entry| {
@@ -173,6 +169,19 @@ impl Exempt {
             | Purpose::Marketing => None,
         }
     }
+}
+
+/// How a disclosure stands in the note of its entry: the recipient, a line break, the description.
+///
+/// # Errors
+/// [`Error::InvalidMetadata`] for a recipient that is empty, longer than 255 bytes or has control
+/// characters, or a description that is empty or longer than 1,024 bytes.
+pub(super) fn note(recipient: &str, description: &str) -> Result<String> {
+    let is_named = (1..=255).contains(&recipient.len()) && !recipient.chars().any(char::is_control);
+    let is_described = (1..=1024).contains(&description.len());
+    (is_named && is_described)
+        .then(|| format!("{recipient}\n{description}"))
+        .ok_or(Error::InvalidMetadata)
 }
 
 impl From<AuditEntry> for Disclosure {

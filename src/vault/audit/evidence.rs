@@ -144,15 +144,16 @@ impl AuditTrail<'_> {
         names.subjects.insert(id.subject().clone());
         names.records.insert(id.name().into());
         let question = format!("evidence of version {version}");
-        let entries = self.ask(Some(id.subject()), &question, names, Between::default())?;
+        self.ask(Some(id.subject()), &question)?;
+        let entries = self.walk(names, Between::default())?;
         let mut found = Vec::new();
         let gaps = gaps::read(entries, |entry| {
             if seals(&entry, id, version) {
                 found.push(entry);
             }
         })?;
-        let places = found.iter().filter_map(address_of);
-        let stored = places.last().map(|at| stored(&*self.desk, &at, version));
+        let mut places = found.iter().rev().filter_map(address_of);
+        let stored = places.next().map(|at| stored(&*self.desk, &at, version));
         let sealings = found.iter().map(|entry| Sealing::new(&*self.desk, entry));
         Ok(SealEvidence {
             subject: id.subject().identifier().into(),

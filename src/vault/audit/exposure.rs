@@ -182,16 +182,14 @@ impl AuditTrail<'_> {
     ) -> Result<ExposureReport> {
         let between = between.into();
         let made = Time::from_millis(self.desk.now());
+        let only = exposed.subject();
+        self.ask(only, &format!("exposure of {exposed}"))?;
         let held = self.desk.subjects()?;
         let mut names = self.names.clone();
-        names
-            .subjects
-            .extend(held.iter().flatten().map(|known| known.subject.clone()));
-        let only = exposed.subject();
-        names.subjects.extend(only.cloned());
+        let known = held.iter().flatten().map(|known| &known.subject);
+        names.subjects.extend(known.chain(only).cloned());
         // What came before the window is what was there in it; what came after tells of the slot.
-        let question = format!("exposure of {exposed}");
-        let entries = self.ask(only, &question, names, Between::default())?;
+        let entries = self.walk(names, Between::default())?;
         let mut told = Told::new(exposed, between);
         let gaps = gaps::read(entries, |entry| told.take(&entry))?;
         told.report(&*self.desk, held, made, gaps)
@@ -320,9 +318,8 @@ impl<'e> Told<'e> {
         made: Time,
         gaps: Gaps,
     ) -> Result<ExposureReport> {
-        if let Some((since, until)) = desk.lifetime(self.exposed)? {
+        if let Some(since) = desk.lifetime(self.exposed)? {
             self.existed.since = Some(since);
-            self.existed.until = until;
         }
         let not_in_the_journal = self.add_held(held.unwrap_or_default());
         let reach = self.reach();
@@ -353,13 +350,16 @@ impl<'e> Told<'e> {
         let mut added = 0;
         let only = self.exposed.subject().cloned();
         for known in held {
-            let was_there = self.between.until.is_none_or(|until| known.created < until);
+            let Some(created) = known.created else {
+                continue;
+            };
+            let was_there = self.between.until.is_none_or(|until| created < until);
             let is_meant = only.as_ref().is_none_or(|only| *only == known.subject);
             if !was_there || !is_meant || self.subjects.contains_key(&known.tag) {
                 continue;
             }
             let mark = names::mark(&known.subject, known.tag);
-            let subject = ExposedSubject::new(mark, Some(known.created));
+            let subject = ExposedSubject::new(mark, Some(created));
             self.subjects.insert(known.tag, subject);
             added += 1;
         }

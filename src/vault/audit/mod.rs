@@ -20,6 +20,7 @@ pub mod fhir;
 mod gaps;
 mod hex;
 mod names;
+mod session;
 mod settled;
 mod time;
 mod walk;
@@ -45,7 +46,7 @@ use self::names::Names;
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
 
-/// The journal, to be asked. From [`Auditor::trail`].
+/// The journal, to be asked. From [`Session::audit`](crate::Session::audit) or [`Auditor::trail`].
 ///
 /// Each question reads the journal from its beginning, so far as the window does not end it before;
 /// a few pages of it are held at a time.
@@ -88,25 +89,35 @@ impl<'a> AuditTrail<'a> {
         self.knowing(id.subject())
     }
 
+    /// With all subjects of the vault, erased ones too. Of an auditor's slot, who cannot know them,
+    /// nothing is added.
+    ///
+    /// # Errors
+    /// Those of [`AuditTrail::entries`].
+    pub fn knowing_all(mut self) -> Result<Self> {
+        self.ask(None, "identifiers of all subjects")?;
+        let known = self.desk.subjects()?.into_iter().flatten();
+        self.names.subjects.extend(known.map(|known| known.subject));
+        Ok(self)
+    }
+
     /// All entries of a window, in the order of time, and what is wrong with the journal's pages.
     ///
     /// # Errors
     /// [`Error::Journal`](crate::Error::Journal) when it cannot be noted that the journal is read;
     /// [`Error::Locked`](crate::Error::Locked); errors of the storage.
     pub fn entries(&self, between: impl Into<Between>) -> Result<AuditEntries<'_>> {
-        self.ask(None, "all entries", self.names.clone(), between.into())
+        self.ask(None, "all entries")?;
+        self.walk(self.names.clone(), between.into())
     }
 
-    /// Takes note of the question, then begins to walk.
-    fn ask(
-        &self,
-        subject: Option<&Subject>,
-        question: &str,
-        names: Names,
-        between: Between,
-    ) -> Result<AuditEntries<'_>> {
+    /// Takes note of a question, before anything is looked at for it.
+    fn ask(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         self.desk.check()?;
-        self.desk.note(subject, question)?;
+        self.desk.note(subject, question)
+    }
+
+    fn walk(&self, names: Names, between: Between) -> Result<AuditEntries<'_>> {
         AuditEntries::new(&*self.desk, names, between)
     }
 

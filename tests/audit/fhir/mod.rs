@@ -82,12 +82,12 @@ fn done_event(operation: Operation, version: u64) -> Value {
     )
 }
 
-fn profile(event: &Value) -> Option<&str> {
+pub(crate) fn profile(event: &Value) -> Option<&str> {
     let profile = event["meta"]["profile"][0].as_str()?;
     Some(profile.strip_prefix(PATTERNS).unwrap())
 }
 
-fn faults(event: &Value) -> Vec<String> {
+pub(crate) fn faults(event: &Value) -> Vec<String> {
     let mut faults = Definitions::new().faults(event);
     if let Some(profile) = profile(event) {
         faults.extend(Profiles::new().faults(&format!("{PATTERNS}{profile}"), event));

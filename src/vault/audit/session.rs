@@ -1,0 +1,195 @@
+//! The journal of an open vault, and disclosures that are recorded in it.
+
+use std::sync::Arc;
+
+use super::AuditTrail;
+use super::desk::{Desk, Known};
+use super::disclosures;
+use super::exposure::Exposed;
+use super::time::Time;
+use crate::crypto::{self, JournalKey, VaultId};
+use crate::error::{Error, Result};
+use crate::id::{RecordId, Subject};
+use crate::journal::{Operation, Outcome, Target};
+use crate::storage::{Entry, Scan, Storage, Want};
+use crate::vault::entries::Freshness;
+use crate::vault::header::OpenHeader;
+use crate::vault::{Session, layout};
+
+/// Patient entries fetched at a time.
+const AT_ONCE: usize = 128;
+
+impl<'a> Session<'a> {
+    /// The journal, to be asked in this session's name. Each question leaves an entry before anything
+    /// is handed out, and sees everything that this vault did before it.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+    /// let office = vault.session(Actor::new("privacy.office")?, Purpose::Operations);
+    /// let report = office.audit()?.accesses(&Subject::patient("MRN-1042")?, ..)?;
+    /// assert!(report.accesses.iter().any(|access| &*access.actor == "dr.garcia"));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Locked`]; errors of the storage.
+    pub fn audit(&self) -> Result<AuditTrail<'a>> {
+        Ok(AuditTrail::new(VaultDesk {
+            header: self.vault.header()?,
+            session: self.clone(),
+        }))
+    }
+
+    /// Records that something of a subject is disclosed to somebody outside, for the accounting of
+    /// disclosures: to whom (with an address, if it is known), and what. Why is the session's purpose.
+    ///
+    /// Call it before the disclosure: the entry is durable when this returns.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// let office = vault.session(Actor::new("records.office")?, Purpose::PublicHealth);
+    /// let patient = Subject::patient("MRN-1042")?;
+    /// office.disclose(&patient, "Health department, 1 Main Street", "measles notification")?;
+    /// assert_eq!(office.audit()?.disclosures(&patient)?.disclosures.len(), 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] for a recipient that is empty, longer than 255 bytes or has control
+    /// characters, or a description that is empty or longer than 1,024 bytes; [`Error::Journal`] when
+    /// it cannot be written: do not disclose then; [`Error::Locked`].
+    pub fn disclose(&self, subject: &Subject, recipient: &str, description: &str) -> Result<()> {
+        let note = disclosures::note(recipient, description)?;
+        let target = Target::Subject(self.vault.refer_subject(subject)?);
+        self.record_disclosure(&note, target)
+    }
+
+    /// As [`Session::disclose`], of one record.
+    ///
+    /// # Errors
+    /// Those of [`Session::disclose`].
+    pub fn disclose_record(&self, id: &RecordId, recipient: &str, description: &str) -> Result<()> {
+        let note = disclosures::note(recipient, description)?;
+        let target = self.vault.refer_record(id, 0)?;
+        self.record_disclosure(&note, target)
+    }
+
+    fn record_disclosure(&self, note: &str, target: Target) -> Result<()> {
+        let act = self.act(Operation::Disclose, note);
+        self.vault.note(&act, target, Outcome::Done)?;
+        self.vault.recorder.flush()
+    }
+}
+
+/// A reader who has the vault open.
+struct VaultDesk<'a> {
+    session: Session<'a>,
+    header: Arc<OpenHeader>,
+}
+
+impl VaultDesk<'_> {
+    /// A patient entry's subject; `None` for one that does not open or is an alias.
+    fn known(&self, entry: Entry) -> Option<Known> {
+        let held = self.session.vault.open_listed(entry).ok().flatten()?;
+        let subject = held.entry.subject().clone();
+        let key = &self.header.keyring.active_journal_key().key;
+        let tag = crypto::subject_tag(key, subject.kind(), subject.identifier());
+        Some(Known {
+            tag: tag.ok()?,
+            created: held
+                .entry
+                .chart()
+                .map(|chart| Time::from_millis(chart.created())),
+            subject,
+        })
+    }
+}
+
+impl Desk for VaultDesk<'_> {
+    fn storage(&self) -> &dyn Storage {
+        &*self.session.vault.store.storage
+    }
+
+    fn vault(&self) -> VaultId {
+        *self.header.header.vault()
+    }
+
+    fn key(&self, number: u32) -> Option<&JournalKey> {
+        let found = self.header.keyring.journal_key(number);
+        found.map(|numbered| &numbered.key)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.session.vault.header().map(drop)
+    }
+
+    fn now(&self) -> i64 {
+        self.session.vault.store.clock.now()
+    }
+
+    fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
+        let vault = self.session.vault;
+        let target = match subject {
+            Some(subject) => Target::Subject(vault.refer_subject(subject)?),
+            None => Target::Vault,
+        };
+        let act = self.session.act(Operation::ReadJournal, question);
+        vault.note(&act, target, Outcome::Done)?;
+        // What waits for its page would be missing from the answer.
+        vault.recorder.flush()
+    }
+
+    fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>> {
+        let records = match self.session.vault.list(subject) {
+            // The names went with the keys.
+            Err(Error::Erased) => return Ok(Vec::new()),
+            records => records?,
+        };
+        let infos = records.into_iter().flatten().filter_map(Result::ok);
+        Ok(infos.map(|info| info.name().into()).collect())
+    }
+
+    fn subjects(&self) -> Result<Option<Vec<Known>>> {
+        let mut known = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.storage().scan(Scan {
+                prefix: layout::ENTRIES,
+                after: after.as_deref(),
+                limit: AT_ONCE,
+                want: Want::Values,
+            })?;
+            let last = page.entries.last().map(|entry| entry.key.clone());
+            known.extend(
+                page.entries
+                    .into_iter()
+                    .filter_map(|entry| self.known(entry)),
+            );
+            match (page.more, last) {
+                (false, _) => return Ok(Some(known)),
+                (true, Some(last)) => after = Some(last),
+                (true, None) => return Err(Error::Contended),
+            }
+        }
+    }
+
+    fn lifetime(&self, exposed: &Exposed) -> Result<Option<Time>> {
+        let created = match exposed {
+            Exposed::Slot(_) => None,
+            Exposed::MasterKey(number) => {
+                let key = self.header.keyring.master(*number);
+                key.map(|key| key.created)
+            }
+            Exposed::PatientKey(subject, number) => {
+                let (held, _) = self.session.vault.entry(subject, Freshness::Fresh)?;
+                let key = held.as_ref().and_then(|held| held.entry.key(*number));
+                key.map(|key| key.created)
+            }
+        };
+        Ok(created.map(Time::from_millis))
+    }
+}

@@ -1,0 +1,428 @@
+//! The journal of an open vault: what its own operations leave, and what is answered from that.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chartlock::audit::fhir::{Application, audit_event};
+use chartlock::audit::{Auditor, Exposed, Kind, Reach, Time};
+use chartlock::internals::clock::Clock;
+use chartlock::storage::{MemoryStorage, PerOperation, Storage};
+use chartlock::{Actor, Error, Operation, Purpose, RecordId, Session, Vault, VaultOptions};
+
+use crate::common::Fixed;
+use crate::stage::*;
+
+struct Clinic {
+    storage: Arc<dyn Storage>,
+    clock: Arc<Hand>,
+    vault: Vault,
+}
+
+impl Clinic {
+    fn on(storage: impl Storage + 'static) -> Self {
+        let storage: Arc<dyn Storage> = Arc::new(storage);
+        let clock = Arc::new(Hand(AtomicI64::new(NOON)));
+        let options = VaultOptions::new()
+            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
+            .grace(std::time::Duration::ZERO);
+        let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+        Self {
+            storage,
+            clock,
+            vault,
+        }
+    }
+
+    /// Over storage that is transactional and over such that is not.
+    fn each() -> [Self; 2] {
+        [
+            Self::on(MemoryStorage::new()),
+            Self::on(PerOperation::new(MemoryStorage::new())),
+        ]
+    }
+
+    fn act(&self, actor: &str, purpose: Purpose) -> Session<'_> {
+        self.clock.0.fetch_add(1, Ordering::SeqCst);
+        self.vault.session(Actor::new(actor).unwrap(), purpose)
+    }
+
+    fn garcia(&self) -> Session<'_> {
+        self.act("dr.garcia", Purpose::Treatment)
+    }
+
+    fn office(&self) -> Session<'_> {
+        self.act("privacy.office", Purpose::Operations)
+    }
+
+    fn days(&self, days: i64) -> Time {
+        self.clock.0.fetch_add(days * DAY, Ordering::SeqCst);
+        Time::from_millis(self.clock.now())
+    }
+}
+
+fn allergy() -> RecordId {
+    id("MRN-1", "AllergyIntolerance/1")
+}
+
+#[test]
+fn a_patient_sees_what_was_done_and_by_what_names() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+        clinic.garcia().put(&id("MRN-2", "Note/1"), b"-").unwrap();
+        clinic.garcia().get(&allergy()).unwrap();
+        let nurse = clinic.act("nurse.lee", Purpose::CareCoordination);
+        nurse.get(&id("MRN-1", "Note/7")).unwrap();
+        let report = clinic.office().audit().unwrap();
+        let report = report.accesses(&patient("MRN-1"), ..).unwrap();
+        let told: Vec<_> = (report.accesses.iter())
+            .filter(|access| access.kind != Kind::Upkeep)
+            .map(|access| {
+                let record = access.record.as_deref().unwrap_or_default();
+                (
+                    &*access.actor,
+                    access.operation,
+                    record,
+                    access.version,
+                    access.certain,
+                )
+            })
+            .collect();
+        assert_eq!(
+            told[..2],
+            [
+                (
+                    "dr.garcia",
+                    Operation::Put,
+                    "AllergyIntolerance/1",
+                    Some(1),
+                    true
+                ),
+                (
+                    "dr.garcia",
+                    Operation::Read,
+                    "AllergyIntolerance/1",
+                    Some(1),
+                    true
+                ),
+            ]
+        );
+        // A record that never was is a tag, for nothing in the vault has that name.
+        assert_eq!(
+            (told[2].0, told[2].2.len(), told[2].3),
+            ("nurse.lee", 32, None)
+        );
+        assert_eq!(
+            (told[3].0, told[3].1),
+            ("privacy.office", Operation::ReadJournal)
+        );
+        assert_eq!(told.len(), 4);
+        assert!(report.gaps.is_empty());
+    }
+}
+
+#[test]
+fn an_actors_patients_are_named_if_the_reader_knows_them() {
+    for clinic in Clinic::each() {
+        for patient in ["MRN-1", "MRN-2"] {
+            clinic.garcia().put(&id(patient, "a"), b"-").unwrap();
+        }
+        let gone = patient("MRN-2");
+        clinic.office().erase_patient(&gone, "asked for").unwrap();
+        let audit = clinic.office().audit().unwrap();
+        let actor = Actor::new("dr.garcia").unwrap();
+        let names = |trail: &chartlock::audit::AuditTrail<'_>| -> Vec<_> {
+            let report = trail.activity(&actor, ..).unwrap();
+            let subjects = report.subjects.iter();
+            subjects
+                .map(|one| one.subject.identifier.as_deref().map(str::to_owned))
+                .collect()
+        };
+        assert_eq!(names(&audit), [None, None]);
+        // Erased ones too.
+        let all = audit.knowing_all().unwrap();
+        let known = ["MRN-1", "MRN-2"].map(|known| Some(known.to_owned()));
+        assert_eq!(names(&all), known);
+    }
+}
+
+#[test]
+fn a_disclosure_is_accounted_for() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+        let health = clinic.act("records", Purpose::PublicHealth);
+        let department = "Health department, 1 Main Street";
+        health
+            .disclose(&patient("MRN-1"), department, "a notification")
+            .unwrap();
+        let court = clinic.act("records", Purpose::Legal);
+        court
+            .disclose_record(&allergy(), "District court", "the whole record")
+            .unwrap();
+        let referral = clinic.garcia();
+        referral
+            .disclose(&patient("MRN-1"), "Dr. Roe", "a referral")
+            .unwrap();
+        let audit = clinic.office().audit().unwrap();
+        let report = audit.disclosures(&patient("MRN-1")).unwrap();
+        let told: Vec<_> = report
+            .disclosures
+            .iter()
+            .map(|one| {
+                (
+                    one.recipient.as_str(),
+                    one.description.as_str(),
+                    one.record.as_deref(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (department, "a notification", None),
+                (
+                    "District court",
+                    "the whole record",
+                    Some("AllergyIntolerance/1")
+                ),
+            ]
+        );
+        assert_eq!((report.exempt.treatment, report.exempt.payment), (1, 0));
+    }
+}
+
+#[test]
+fn a_disclosure_that_says_nothing_is_refused() {
+    let clinic = Clinic::on(MemoryStorage::new());
+    let session = clinic.garcia();
+    let long = "x".repeat(1025);
+    for (recipient, description) in [
+        ("", "a"),
+        ("a", ""),
+        ("a\nb", "c"),
+        (&long[..256], "a"),
+        ("a", &long),
+    ] {
+        let refused = session.disclose(&patient("MRN-1"), recipient, description);
+        assert_eq!(refused, Err(Error::InvalidMetadata));
+        let refused = session.disclose_record(&allergy(), recipient, description);
+        assert_eq!(refused, Err(Error::InvalidMetadata));
+    }
+    let longest = session.disclose(&patient("MRN-1"), &long[..255], &long[..1024]);
+    assert_eq!(longest, Ok(()));
+}
+
+#[test]
+fn each_sealing_of_a_version_is_evidence() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+        clinic.garcia().put(&allergy(), &vec![7; 100_000]).unwrap();
+        clinic.garcia().remove(&allergy()).unwrap();
+        clinic.vault.reencrypt_patient(&patient("MRN-1")).unwrap();
+        let audit = clinic.office().audit().unwrap();
+        for (version, first) in [
+            (1, Operation::Put),
+            (2, Operation::Put),
+            (3, Operation::Remove),
+        ] {
+            let evidence = audit.evidence(&allergy(), version).unwrap();
+            let by: Vec<_> = evidence.sealings.iter().map(|one| one.operation).collect();
+            assert_eq!(by[0], first, "{version}");
+            assert!(
+                by[1..].iter().all(|again| *again == Operation::Reencrypt),
+                "{by:?}"
+            );
+            let last = evidence.sealings.last().unwrap();
+            assert_eq!(evidence.stored, Some(last.digest));
+            assert!(audit.confirm(&evidence).unwrap().holds(), "{version}");
+        }
+        assert!(audit.evidence(&allergy(), 4).unwrap().sealings.is_empty());
+        assert_eq!(audit.evidence(&allergy(), 1).unwrap().sealings.len(), 2);
+    }
+}
+
+#[test]
+fn an_auditor_of_a_real_vault_sees_the_same_and_no_names() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+        let slot = clinic.vault.add_auditor_slot(&Fixed(2)).unwrap();
+        let own = clinic.office().audit().unwrap();
+        let own = own.accesses(&patient("MRN-1"), ..).unwrap();
+        let actor = Actor::new("auditor").unwrap();
+        let storage = Arc::clone(&clinic.storage);
+        let auditor = Auditor::open(storage, &Fixed(2), actor, Purpose::Operations).unwrap();
+        assert_eq!(auditor.slot(), slot);
+        let theirs = auditor.trail().accesses(&patient("MRN-1"), ..).unwrap();
+        let (last, theirs) = theirs.accesses.split_last().unwrap();
+        assert_eq!(&*last.actor, "auditor");
+        assert_eq!(theirs.len(), own.accesses.len());
+        for (theirs, own) in theirs.iter().zip(&own.accesses) {
+            assert_eq!(theirs.position, own.position);
+            let record = theirs.record.as_deref().unwrap_or_default();
+            assert!(!record.contains("Allergy"));
+        }
+        let evidence = auditor.trail().evidence(&allergy(), 1).unwrap();
+        assert!(auditor.trail().confirm(&evidence).unwrap().holds());
+        let all = auditor.trail().knowing_all().unwrap();
+        assert!(!serde_json::to_string(&items(&all)).unwrap().contains("MRN"));
+    }
+}
+
+#[test]
+fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&id("MRN-1", "a"), b"-").unwrap();
+        clinic.garcia().put(&id("MRN-2", "a"), b"-").unwrap();
+        clinic
+            .office()
+            .erase_patient(&patient("MRN-2"), "asked for")
+            .unwrap();
+        clinic.days(1);
+        let slot = clinic.vault.add_slot(&Fixed(9)).unwrap();
+        let lost = clinic.days(1);
+        drop(
+            VaultOptions::new()
+                .open(Arc::clone(&clinic.storage), &Fixed(1))
+                .unwrap(),
+        );
+        clinic.garcia().put(&id("MRN-3", "a"), b"-").unwrap();
+        clinic.garcia().put(&id("MRN-3", "a"), b"-").unwrap();
+        let found = clinic.days(1);
+        clinic.vault.remove_slot(slot).unwrap();
+        clinic.days(1);
+        clinic.garcia().put(&id("MRN-4", "a"), b"-").unwrap();
+        let audit = clinic.office().audit().unwrap();
+        let report = audit.exposure(&Exposed::Slot(slot), lost..found).unwrap();
+        let mut told: Vec<_> = report
+            .subjects
+            .iter()
+            .map(|one| {
+                (
+                    one.subject.identifier.as_deref().unwrap(),
+                    one.records,
+                    one.versions,
+                )
+            })
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [("MRN-1", 1, 1), ("MRN-3", 1, 2)]);
+        assert_eq!(
+            (report.reach, report.erased_before),
+            (Reach::AllSubjects, 1)
+        );
+        assert_eq!(report.not_in_the_journal, 0);
+        assert_eq!(report.existed.since.unwrap().day(), "2026-11-22");
+        assert_eq!(report.existed.until, Some(found));
+        let later = audit.exposure(
+            &Exposed::Slot(slot),
+            Time::from_millis(found.millis() + 1)..,
+        );
+        assert_eq!(later.unwrap().reach, Reach::Nothing);
+    }
+}
+
+#[test]
+fn keys_reach_from_when_they_were_made() {
+    let clinic = Clinic::on(MemoryStorage::new());
+    clinic.garcia().put(&id("MRN-1", "a"), b"-").unwrap();
+    let before = Time::from_millis(NOON)..clinic.days(1);
+    clinic.days(1);
+    clinic.vault.rotate_master_key().unwrap();
+    let census = clinic.vault.key_census().unwrap();
+    let master = Exposed::MasterKey(census.masters[0].number);
+    let keys = clinic.vault.patient_key_census(&patient("MRN-1")).unwrap();
+    let key = Exposed::PatientKey(patient("MRN-1"), keys[0].number);
+    let audit = clinic.office().audit().unwrap();
+    for (exposed, reach) in [(master, Reach::AllSubjects), (key, Reach::OneSubject)] {
+        let early = audit.exposure(&exposed, before.clone()).unwrap();
+        assert_eq!((early.reach, early.subjects.len()), (Reach::Nothing, 0));
+        let now = audit.exposure(&exposed, ..).unwrap();
+        assert_eq!((now.reach, now.subjects.len()), (reach, 1));
+    }
+}
+
+#[test]
+fn a_subject_that_the_journal_does_not_tell_of_is_counted() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let clock = Arc::new(Hand(AtomicI64::new(NOON)));
+    let options = || VaultOptions::new().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let before = options().without_journal();
+    let before = before.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let session = before.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
+    session.put(&id("MRN-1", "a"), b"-").unwrap();
+    drop(before);
+    let vault = options().open(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
+    session.put(&id("MRN-2", "a"), b"-").unwrap();
+    let report = session
+        .audit()
+        .unwrap()
+        .exposure(&Exposed::Slot(1), ..)
+        .unwrap();
+    let identifier = |place: usize| report.subjects[place].subject.identifier.as_deref();
+    let both = [identifier(0), identifier(1)];
+    assert!(both.contains(&Some("MRN-1")) && both.contains(&Some("MRN-2")));
+    assert_eq!((report.not_in_the_journal, report.records), (1, 1));
+}
+
+#[test]
+fn all_that_a_vault_leaves_is_a_valid_fhir_event() {
+    for clinic in Clinic::each() {
+        let session = clinic.garcia();
+        session.put(&allergy(), b"penicillin").unwrap();
+        session.put(&allergy(), b"none").unwrap();
+        session.get(&allergy()).unwrap();
+        session.history(&allergy()).unwrap();
+        assert_eq!(session.list(&patient("MRN-1")).unwrap().count(), 1);
+        assert_eq!(session.subjects().unwrap().count(), 1);
+        session.remove(&allergy()).unwrap();
+        let hold = session.hold(&patient("MRN-1"), "a lawsuit").unwrap();
+        let refused = session.erase_patient(&patient("MRN-1"), "asked for");
+        assert_eq!(refused, Err(Error::OnHold));
+        session.release(&patient("MRN-1"), hold).unwrap();
+        clinic.vault.rotate_master_key().unwrap();
+        clinic.vault.reencrypt_patient(&patient("MRN-1")).unwrap();
+        session
+            .erase_patient(&patient("MRN-1"), "asked for")
+            .unwrap();
+        let practice = RecordId::practice("formulary", "drugs").unwrap();
+        session.put(&practice, b"-").unwrap();
+        let audit = clinic.office().audit().unwrap().knowing_all().unwrap();
+        let application = Application::new("clinic-app", "ward-3.clinic.example");
+        let mut profiles = BTreeSet::new();
+        for entry in entries(&audit) {
+            let event = audit_event(&entry, &application);
+            assert_eq!(crate::fhir::faults(&event), [""; 0], "{event:#}");
+            let profile = crate::fhir::profile(&event);
+            profiles.insert(profile.unwrap_or_default().to_owned());
+        }
+        for profile in [
+            "PatientCreate",
+            "PatientUpdate",
+            "PatientRead",
+            "PatientQuery",
+            "Query",
+            "PatientDelete",
+            "Create",
+            "",
+        ] {
+            assert!(profiles.contains(profile), "{profile}");
+        }
+    }
+}
+
+#[test]
+fn a_locked_vault_answers_nothing() {
+    let clinic = Clinic::on(MemoryStorage::new());
+    clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+    let audit = clinic.office().audit().unwrap();
+    let mut reading = audit.entries(..).unwrap();
+    assert!(reading.next().unwrap().is_ok());
+    clinic.vault.lock();
+    assert_eq!(reading.next().unwrap().unwrap_err(), Error::Locked);
+    assert!(reading.next().is_none());
+    assert_eq!(audit.entries(..).unwrap_err(), Error::Locked);
+    assert_eq!(clinic.office().audit().unwrap_err(), Error::Locked);
+    let disclosed = clinic.garcia().disclose(&patient("MRN-1"), "a", "b");
+    assert_eq!(disclosed, Err(Error::Locked));
+}
