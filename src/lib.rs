@@ -120,10 +120,10 @@ pub use vault::{
 };
 pub use vault::{
     AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
-    ErasureReport, Expected, GarbageReport, HoldInfo, Journaling, KeyCensus, KeyCount,
-    OperationGroup, Progress, Record, RecordInfo, RecordReader, RecordWriter, Records, RecoveryKit,
-    ReencryptionReport, RootRotationReport, RotationReport, Rule, RulePolicy, SecurityEvent,
-    SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
+    EmergencyReport, ErasureReport, Expected, GarbageReport, HoldInfo, Journaling, KeyCensus,
+    KeyCount, OperationGroup, Progress, Record, RecordInfo, RecordReader, RecordWriter, Records,
+    RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport, Rule, RulePolicy,
+    SecurityEvent, SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.

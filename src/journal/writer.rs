@@ -5,6 +5,7 @@
 //! the page goes first and announces them; a later one tells which were done.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub struct Writer {
     queue: Mutex<Queue>,
     /// Held by whoever sends pages; who waits for it finds its own sent already, more often than not.
     chain: Mutex<Chains>,
+    forked: AtomicBool,
 }
 
 struct Chains {
@@ -124,6 +126,7 @@ impl Writer {
                 spool: None,
             }),
             storage,
+            forked: AtomicBool::new(false),
         }
     }
 
@@ -231,6 +234,11 @@ impl Writer {
                 });
             }
         }
+    }
+
+    /// Whether somebody else was found to have written this writer's chain, since this was last asked.
+    pub fn was_forked(&self) -> bool {
+        self.forked.swap(false, Ordering::AcqRel)
     }
 
     /// The end of this writer's chain.
@@ -346,6 +354,7 @@ impl Writer {
                 self.noted(notes);
                 return Ok(());
             }
+            self.forked.store(true, Ordering::Release);
         }
     }
 
@@ -381,6 +390,7 @@ impl Writer {
                     let mut owners = merged.owners(operation);
                     if owners.is_empty() {
                         // Our place is taken: a copy of this process writes the same chain.
+                        self.forked.store(true, Ordering::Release);
                         chain.restart();
                     }
                     // From the last one on, so that places stay what they are.
@@ -426,7 +436,7 @@ impl Writer {
                 .and_then(|ready| Ok(send_alone(chain, &ready)?.then_some(ready.id)));
             match sent {
                 Ok(Some(page)) => break page,
-                Ok(None) => {}
+                Ok(None) => self.forked.store(true, Ordering::Release),
                 Err(error) => return fail(changes, &error),
             }
         };

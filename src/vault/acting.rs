@@ -1,11 +1,14 @@
-//! What a session does around each of its verbs: asks whether it may, and tells how it ended.
+//! What a session does around each of its verbs: asks whether it may, before any key is unwrapped, and
+//! tells how it ended, before anything is handed out.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::document::RecordInfo;
+use super::access::{AccessRequest, Decision};
+use super::document::{Document, RecordInfo};
+use super::events::SecurityEvent;
 use super::governance::HoldInfo;
-use super::{RecordReader, Session, Vault};
+use super::{RecordReader, Session, Vault, poison};
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
 use crate::journal::{Act, Operation, Outcome, Target};
@@ -31,21 +34,21 @@ impl On<'_> {
 
 /// What is told of something that was found.
 pub(super) trait Found {
-    /// The version that it is of, 0 where that means nothing.
-    fn version(&self) -> u64 {
-        0
+    /// What is known of the version that it is of, where it is one.
+    fn info(&self) -> Option<&RecordInfo> {
+        None
     }
 }
 
 impl Found for super::Record {
-    fn version(&self) -> u64 {
-        self.info.version
+    fn info(&self) -> Option<&RecordInfo> {
+        Some(&self.info)
     }
 }
 
 impl Found for RecordReader<'_> {
-    fn version(&self) -> u64 {
-        self.info().version
+    fn info(&self) -> Option<&RecordInfo> {
+        Some(RecordReader::info(self))
     }
 }
 
@@ -56,14 +59,6 @@ impl Found for super::Records<'_> {}
 impl Found for super::Subjects<'_> {}
 
 impl Session<'_> {
-    pub(super) fn act(&self, operation: Operation, note: &str) -> Act {
-        Act {
-            context: Arc::clone(&self.context),
-            operation,
-            note: note.into(),
-        }
-    }
-
     /// Looks at something, and hands it out once that is noted.
     pub(super) fn look<T: Found>(
         &self,
@@ -71,19 +66,24 @@ impl Session<'_> {
         on: On<'_>,
         look: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let act = self.act(operation, "");
-        let found = look();
-        let (version, outcome) = match &found {
-            Ok(Some(found)) => (found.version(), Outcome::Done),
-            Ok(None) => (0, Outcome::Absent),
-            Err(error) => {
-                self.tell(&act, on, Outcome::of(error));
-                return found;
-            }
+        let mut act = self.permitted(operation, on, None, "")?;
+        let found = look().inspect_err(|error| self.failed(&act, on, error))?;
+        let info = found.as_ref().and_then(Found::info);
+        if let Some(info) = info.filter(|_| operation == Operation::Read) {
+            let labels: Vec<_> = info.labels().collect();
+            act = self.permitted(operation, on, Some(&labels), "")?;
+        }
+        let outcome = match found {
+            Some(_) => Outcome::Done,
+            None => Outcome::Absent,
         };
-        let target = on.target(self.vault, version)?;
+        let target = on.target(self.vault, info.map_or(0, RecordInfo::version))?;
         self.vault.note(&act, target, outcome)?;
-        found
+        let poisoned = info.and_then(|info| poison::alarm(&info.meta, &self.actor));
+        if let Some(event) = poisoned.filter(|_| operation == Operation::Read) {
+            self.vault.alarms.raise(&event);
+        }
+        Ok(found)
     }
 
     /// Changes something. What was changed has its entry already; this tells what was not.
@@ -94,12 +94,99 @@ impl Session<'_> {
         note: &str,
         change: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
-        let act = self.act(operation, note);
-        let changed = change(&act);
-        if let Err(error) = &changed {
-            self.tell(&act, on, Outcome::of(error));
+        let act = self.permitted(operation, on, None, note)?;
+        change(&act).inspect_err(|error| self.failed(&act, on, error))
+    }
+
+    /// As [`Session::change`], for what writes this document.
+    pub(super) fn put_document<T>(
+        &self,
+        id: &RecordId,
+        document: &Document<'_>,
+        put: impl FnOnce(&Act) -> Result<T>,
+    ) -> Result<T> {
+        let act = self.permitted_to_put(id, document)?;
+        put(&act).inspect_err(|error| self.failed(&act, On::Record(id), error))
+    }
+
+    pub(super) fn permitted_to_put(&self, id: &RecordId, document: &Document<'_>) -> Result<Act> {
+        let mut labels: Vec<_> = document.labels().collect();
+        labels.sort_unstable();
+        self.permitted(Operation::Put, On::Record(id), Some(&labels), "")
+    }
+
+    pub(super) fn act(&self, operation: Operation, note: &str) -> Act {
+        Act {
+            context: Arc::clone(&self.context),
+            operation,
+            note: note.into(),
         }
-        changed
+    }
+
+    /// Asks the policy.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], which is noted.
+    pub(super) fn permitted(
+        &self,
+        operation: Operation,
+        on: On<'_>,
+        labels: Option<&[&str]>,
+        note: &str,
+    ) -> Result<Act> {
+        let mut act = self.act(operation, note);
+        match self.decide(operation, on, labels) {
+            Decision::Permit => {}
+            Decision::PermitUnder(consent) if note.is_empty() => {
+                act.note = format!("consent {}", consent.text()).into();
+            }
+            Decision::PermitUnder(consent) => {
+                act.note = format!("{note}; consent {}", consent.text()).into();
+            }
+            Decision::Deny => {
+                self.tell(&act, on, Outcome::Denied);
+                let uptime = self.vault.store.clock.uptime();
+                self.vault.alarms.denied(&self.actor, uptime);
+                return Err(Error::Denied);
+            }
+        }
+        Ok(act)
+    }
+
+    fn decide(&self, operation: Operation, on: On<'_>, labels: Option<&[&str]>) -> Decision {
+        let uptime = self.vault.store.clock.uptime();
+        match &self.glass {
+            // Going on without the mark would hide how this actor came in.
+            Some(glass) if !glass.is_open(uptime) => return Decision::Deny,
+            Some(_) if is_care(operation) => return Decision::Permit,
+            _ => {}
+        }
+        let (subject, record) = match on {
+            On::Vault => (None, None),
+            On::Subject(subject) => (Some(subject), None),
+            On::Record(id) => (Some(id.subject()), Some(id.name())),
+        };
+        self.vault.policy.decide(&AccessRequest {
+            subject,
+            record,
+            labels,
+            request_id: Some(&*self.context.request).filter(|id| !id.is_empty()),
+            organisation: Some(&*self.context.organisation).filter(|name| !name.is_empty()),
+            broke_glass: self.glass.is_some(),
+            ..AccessRequest::new(&self.actor, self.purpose, operation)
+        })
+    }
+
+    /// Takes note of what was not done, or found nothing that can be trusted.
+    pub(super) fn failed(&self, act: &Act, on: On<'_>, error: &Error) {
+        let outcome = Outcome::of(error);
+        self.tell(act, on, outcome);
+        if outcome == Outcome::NotAuthentic {
+            self.vault.alarms.failed(self.vault.store.clock.uptime());
+        }
+        if *error == Error::HeaderRolledBack {
+            self.vault.alarms.raise(&SecurityEvent::HeaderRolledBack);
+        }
     }
 
     /// Tells of something that released nothing. A locked vault tells nothing any more.
@@ -108,6 +195,14 @@ impl Session<'_> {
             self.vault.tell(act, target, outcome);
         }
     }
+}
+
+/// What broken glass lets through without the policy being asked.
+fn is_care(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Read | Operation::History | Operation::List | Operation::Put | Operation::Remove
+    )
 }
 
 impl Vault {

@@ -21,6 +21,7 @@ pub struct Document<'a> {
     pub(super) content: &'a [u8],
     content_type: Box<str>,
     labels: Vec<Box<str>>,
+    is_poison: bool,
 }
 
 impl<'a> Document<'a> {
@@ -30,6 +31,7 @@ impl<'a> Document<'a> {
             content: content.as_ref(),
             content_type: "".into(),
             labels: Vec::new(),
+            is_poison: false,
         }
     }
 
@@ -48,23 +50,40 @@ impl<'a> Document<'a> {
         self
     }
 
+    /// Marked as a poison record: one that nobody has a reason to read, such as an invented celebrity's.
+    /// Reading it raises [`SecurityEvent::PoisonRead`](crate::SecurityEvent::PoisonRead) before
+    /// anything is handed out. The mark is sealed with the content and shown to nobody. It is this
+    /// version's: put the next one with it too.
+    #[must_use]
+    pub fn poison(mut self) -> Self {
+        self.is_poison = true;
+        self
+    }
+
     /// The same description of other content.
     pub(super) fn with(self, content: &[u8]) -> Document<'_> {
         Document {
             content,
             content_type: self.content_type,
             labels: self.labels,
+            is_poison: self.is_poison,
         }
     }
 
     pub(super) fn meta(&self, name: &str, written_at: i64) -> Meta {
-        Meta {
+        let mut meta = Meta {
             written_at,
             content_type: self.content_type.clone(),
             name: name.into(),
             labels: self.labels.clone(),
             extensions: Vec::new(),
-        }
+        };
+        meta.set_poison(self.is_poison);
+        meta
+    }
+
+    pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
+        self.labels.iter().map(|label| &**label)
     }
 }
 

@@ -9,11 +9,13 @@ mod access;
 mod acting;
 mod alarms;
 pub mod audit;
+mod breaking;
 mod census;
 mod checkpoint;
 mod clock;
 mod document;
 mod download;
+mod emergency;
 mod entries;
 mod erasure;
 mod events;
@@ -59,6 +61,7 @@ pub use census::{KeyCensus, KeyCount};
 pub use checkpoint::Checkpoint;
 pub use clock::{Clock, SystemClock};
 pub use document::{Document, Expected, Record, RecordInfo};
+pub use emergency::EmergencyReport;
 pub use events::{SecurityEvent, SecurityWatch};
 pub use governance::HoldInfo;
 pub use listing::{Records, Subjects};
@@ -116,6 +119,8 @@ const ROUNDS: u32 = 64;
 pub struct Vault {
     store: Store,
     recorder: Recorder,
+    policy: Arc<dyn AccessPolicy>,
+    alarms: Arc<Alarms>,
     grace: Duration,
     threads: NonZeroUsize,
     whole_record_limit: u64,
@@ -185,13 +190,17 @@ impl Vault {
     fn new(storage: Arc<dyn Storage>, options: VaultOptions, header: HeaderCell) -> Self {
         let grace = options.grace_on(&*storage);
         let operator = recording::operator(options.operator.as_ref());
-        let recorder = Recorder::new(Arc::clone(&storage), Arc::clone(&options.clock), operator);
+        let alarms = Arc::new(Alarms::new(options.watch.map(|watch| watch.0)));
+        let clock = Arc::clone(&options.clock);
+        let recorder = Recorder::new(Arc::clone(&storage), clock, operator, &alarms);
         Self {
             store: Store {
                 storage,
                 clock: options.clock,
             },
             recorder,
+            policy: options.policy,
+            alarms,
             grace,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,

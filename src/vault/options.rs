@@ -1,11 +1,14 @@
 //! What can be set when a vault is created or opened.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::access::{AccessPolicy, AllowAll};
 use super::clock::{Clock, SystemClock};
+use super::events::SecurityWatch;
 use super::recording::Journaling;
 use crate::crypto::Suite;
 use crate::id::Actor;
@@ -37,6 +40,18 @@ pub struct VaultOptions {
     /// Whether a thread may write what waits; not under a clock of tests.
     pub(super) in_background: bool,
     pub(super) operator: Option<Actor>,
+    pub(super) policy: Arc<dyn AccessPolicy>,
+    pub(super) watch: Option<Watch>,
+}
+
+/// Who is told of security events.
+#[derive(Clone)]
+pub(super) struct Watch(pub(super) Arc<dyn SecurityWatch>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch(..)")
+    }
 }
 
 impl Default for VaultOptions {
@@ -57,6 +72,8 @@ impl VaultOptions {
             journaling: Some(Journaling::default()),
             in_background: true,
             operator: None,
+            policy: Arc::new(AllowAll),
+            watch: None,
         }
     }
 
@@ -114,6 +131,22 @@ impl VaultOptions {
     #[must_use]
     pub fn operator(mut self, operator: Actor) -> Self {
         self.operator = Some(operator);
+        self
+    }
+
+    /// Who decides what a session may do: [`AllowAll`](crate::AllowAll) by default, which lets
+    /// everybody do everything, and the journal tells of it. The vault's own verbs (rotation, slots,
+    /// garbage, verification) are not asked for: who holds a credential to open it decides on those.
+    #[must_use]
+    pub fn policy(mut self, policy: impl AccessPolicy + 'static) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// Who is told of security events as they happen. Nobody by default.
+    #[must_use]
+    pub fn watch(mut self, watch: impl SecurityWatch + 'static) -> Self {
+        self.watch = Some(Watch(Arc::new(watch)));
         self
     }
 

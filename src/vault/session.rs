@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::access::BrokenGlass;
 use super::acting::On;
 use super::document::{Document, Expected, Record, RecordInfo};
 use super::governance::HoldInfo;
@@ -12,7 +13,7 @@ use super::report::ErasureReport;
 use super::writing::Job;
 use super::{RecordReader, RecordWriter, Records, Vault};
 use crate::error::{Error, Result};
-use crate::id::{Actor, Purpose, RecordId, Subject};
+use crate::id::{self, Actor, Purpose, RecordId, Subject};
 use crate::journal::{Context, Operation, Outcome};
 #[cfg(feature = "json")]
 use crate::secret::PlaintextWriter;
@@ -38,6 +39,7 @@ pub struct Session<'a> {
     pub(super) actor: Actor,
     pub(super) purpose: Purpose,
     pub(super) context: Arc<Context>,
+    pub(super) glass: Option<Arc<BrokenGlass>>,
 }
 
 impl<'a> Session<'a> {
@@ -52,7 +54,46 @@ impl<'a> Session<'a> {
             actor,
             purpose,
             context,
+            glass: None,
         }
+    }
+
+    /// Behind broken glass: every entry says so.
+    pub(super) fn behind(mut self, glass: BrokenGlass) -> Self {
+        self.context = Arc::new(Context {
+            broke_glass: true,
+            ..Context::clone(&self.context)
+        });
+        self.glass = Some(Arc::new(glass));
+        self
+    }
+
+    /// Serving a request of the app, by an id of its own of 1 to 255 bytes without control
+    /// characters: every entry in the journal names it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] when the id is out of these bounds.
+    pub fn serving(mut self, request: &str) -> Result<Self> {
+        id::check_reason(request)?;
+        self.context = Arc::new(Context {
+            request: request.into(),
+            ..Context::clone(&self.context)
+        });
+        Ok(self)
+    }
+
+    /// For an organisation, by a name of 1 to 255 bytes without control characters: every entry in
+    /// the journal names it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] when the name is out of these bounds.
+    pub fn on_behalf_of(mut self, organisation: &str) -> Result<Self> {
+        id::check_reason(organisation)?;
+        self.context = Arc::new(Context {
+            organisation: organisation.into(),
+            ..Context::clone(&self.context)
+        });
+        Ok(self)
     }
 
     /// Who acts.
@@ -91,7 +132,7 @@ impl<'a> Session<'a> {
         document: impl Into<Document<'d>>,
     ) -> Result<u64> {
         let document = document.into();
-        self.change(Operation::Put, On::Record(id), "", |act| {
+        self.put_document(id, &document, |act| {
             let now = self.vault.store.clock.now();
             let job = Job::put(act, id, &document, expected, now)?;
             self.vault.write_one(job)?.ok_or(Error::Contended)
@@ -110,22 +151,23 @@ impl<'a> Session<'a> {
         records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
     ) -> Result<Vec<Result<u64>>> {
         let now = self.vault.store.clock.now();
-        let act = self.act(Operation::Put, "");
-        let mut ids = Vec::new();
-        let jobs = records
-            .into_iter()
-            .map(|(id, document)| {
-                ids.push(id);
-                Job::put(&act, id, &document, Expected::Any, now)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let outcomes = self.vault.write(jobs).into_iter().zip(ids);
-        Ok(outcomes
-            .map(|(outcome, id)| {
-                let put = outcome.and_then(|version| version.ok_or(Error::Contended));
-                put.inspect_err(|error| self.tell(&act, On::Record(id), Outcome::of(error)))
-            })
-            .collect())
+        let mut jobs = Vec::new();
+        let mut acts = Vec::new();
+        for (id, document) in records {
+            let act = self.permitted_to_put(id, &document);
+            if let Ok(act) = &act {
+                jobs.push(Job::put(act, id, &document, Expected::Any, now)?);
+            }
+            acts.push((id, act));
+        }
+        let mut outcomes = self.vault.write(jobs).into_iter();
+        let each = acts.into_iter().map(|(id, act)| {
+            let act = act?;
+            let put = outcomes.next().unwrap_or(Err(Error::Contended));
+            let put = put.and_then(|version| version.ok_or(Error::Contended));
+            put.inspect_err(|error| self.failed(&act, On::Record(id), error))
+        });
+        Ok(each.collect())
     }
 
     /// Writes what `content` gives, to its end, as the next version of a record; returns its number.

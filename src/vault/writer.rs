@@ -11,7 +11,7 @@ use super::writing::Job;
 use crate::envelope::{INLINE_MAX, Meta, Segment};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
-use crate::journal::{Act, Operation};
+use crate::journal::Act;
 
 /// Takes the content of a record in parts; made by [`Session::writer`](crate::Session::writer).
 ///
@@ -39,6 +39,8 @@ pub struct RecordWriter<'a> {
     id: RecordId,
     document: Document<'static>,
     expected: Expected,
+    /// Once it was permitted.
+    act: Option<Act>,
     state: State,
 }
 
@@ -57,6 +59,7 @@ impl<'a> RecordWriter<'a> {
             id: id.clone(),
             document: Document::new(&[]),
             expected: Expected::Any,
+            act: None,
             state: State::Small(Segment::new(None)),
         }
     }
@@ -72,6 +75,13 @@ impl<'a> RecordWriter<'a> {
     #[must_use]
     pub fn label(mut self, label: &str) -> Self {
         self.document = self.document.clone().label(label);
+        self
+    }
+
+    /// Marked as a poison record, as [`Document::poison`].
+    #[must_use]
+    pub fn poison(mut self) -> Self {
+        self.document = self.document.clone().poison();
         self
     }
 
@@ -117,7 +127,18 @@ impl<'a> RecordWriter<'a> {
     pub fn finish(mut self) -> Result<u64> {
         let session = self.session.clone();
         let id = self.id.clone();
-        session.change(Operation::Put, On::Record(&id), "", |act| self.put(act))
+        let act = self.permitted()?;
+        let put = self.put(&act);
+        put.inspect_err(|error| session.failed(&act, On::Record(&id), error))
+    }
+
+    /// Asked once, with the labels at hand then.
+    fn permitted(&mut self) -> Result<Act> {
+        if let Some(act) = &self.act {
+            return Ok(act.clone());
+        }
+        let act = self.session.permitted_to_put(&self.id, &self.document)?;
+        Ok(self.act.insert(act).clone())
     }
 
     fn put(&mut self, act: &Act) -> Result<u64> {
@@ -169,7 +190,7 @@ impl<'a> RecordWriter<'a> {
         let now = self.session.vault.store.clock.now();
         let meta = self.document.meta(self.id.name(), now).checked()?;
         self.session.vault.admits(&self.id, self.expected)?;
-        let act = self.session.act(Operation::Put, "");
+        let act = self.permitted()?;
         let chart = self
             .session
             .vault

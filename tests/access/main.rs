@@ -1,11 +1,14 @@
 //! Who may do what, and what those who keep watch hear of.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "../common/credential.rs"]
+mod credential;
 mod glass;
 mod labels;
 mod meters;
 mod poison;
 mod rules;
+mod sessions;
 mod watch;
 
 use std::sync::LazyLock;

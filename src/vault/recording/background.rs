@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::GROUPED_WITHIN;
+use super::{Failing, GROUPED_WITHIN};
 use crate::journal::{Moment, Writer};
 use crate::vault::clock::Clock;
 
@@ -16,7 +16,7 @@ pub(super) struct Background {
 
 struct Shared {
     writer: Arc<Writer>,
-    failing: Arc<AtomicBool>,
+    failing: Arc<Failing>,
     clock: Arc<dyn Clock>,
     stop: Mutex<bool>,
     woken: Condvar,
@@ -25,11 +25,7 @@ struct Shared {
 }
 
 impl Background {
-    pub(super) fn new(
-        writer: Arc<Writer>,
-        failing: Arc<AtomicBool>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(writer: Arc<Writer>, failing: Arc<Failing>, clock: Arc<dyn Clock>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 writer,
@@ -106,7 +102,7 @@ impl Shared {
             uptime: self.clock.uptime(),
         };
         let failed = self.writer.flush_all(moment).is_err();
-        self.failing.store(failed, Ordering::Release);
+        self.failing.set(failed);
         if failed {
             // Again in a while.
             self.awake.store(true, Ordering::Release);

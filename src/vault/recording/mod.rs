@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use self::background::Background;
 use super::Vault;
+use super::alarms::Alarms;
 use super::clock::Clock;
+use super::events::SecurityEvent;
 use crate::crypto::JournalKey;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose};
@@ -56,14 +58,30 @@ pub(super) struct Recorder {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     operator: Arc<Context>,
+    alarms: Arc<Alarms>,
 }
 
 struct Journal {
     writer: Arc<Writer>,
     mode: Journaling,
     /// The last flush failed, so nothing may be released before one succeeds.
-    failing: Arc<AtomicBool>,
+    failing: Arc<Failing>,
     background: Option<Background>,
+}
+
+/// Whether the journal could not be written when that was last tried.
+struct Failing {
+    now: AtomicBool,
+    alarms: Arc<Alarms>,
+}
+
+impl Failing {
+    /// Whoever keeps watch hears of it once, when it begins.
+    fn set(&self, failing: bool) {
+        if !self.now.swap(failing, Ordering::AcqRel) && failing {
+            self.alarms.raise(&SecurityEvent::JournalFailing);
+        }
+    }
 }
 
 impl Recorder {
@@ -71,8 +89,10 @@ impl Recorder {
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
         operator: Arc<Context>,
+        alarms: &Arc<Alarms>,
     ) -> Self {
         Self {
+            alarms: Arc::clone(alarms),
             journal: None,
             storage,
             clock,
@@ -83,7 +103,10 @@ impl Recorder {
     /// With a journal; `in_background` for entries to be written though nobody calls.
     fn keep(&mut self, writer: Writer, mode: Journaling, in_background: bool) {
         let writer = Arc::new(writer);
-        let failing = Arc::new(AtomicBool::new(false));
+        let failing = Arc::new(Failing {
+            now: AtomicBool::new(false),
+            alarms: Arc::clone(&self.alarms),
+        });
         let background = (in_background && mode == Journaling::Grouped).then(|| {
             Background::new(
                 Arc::clone(&writer),
@@ -116,7 +139,11 @@ impl Recorder {
     pub(super) fn commit(&self, changes: Vec<Change>) -> Result<Vec<Answer>> {
         let tells = changes.iter().any(|change| !change.drafts.is_empty());
         match self.writer() {
-            Some(writer) if tells => writer.commit(changes, self.moment()),
+            Some(writer) if tells => {
+                let answers = writer.commit(changes, self.moment());
+                self.heed_forks(writer);
+                answers
+            }
             _ => {
                 let transactions = changes.into_iter().map(|change| change.transaction);
                 let transactions: Vec<_> = transactions.collect();
@@ -142,7 +169,7 @@ impl Recorder {
             return Ok(());
         }
         let flushed = journal.writer.flush(number, moment);
-        journal.failing.store(flushed.is_err(), Ordering::Release);
+        journal.failing.set(flushed.is_err());
         flushed.map_err(|error| {
             journal.writer.withdraw(number);
             not_written(error)
@@ -159,14 +186,36 @@ impl Recorder {
         }
     }
 
+    /// Somebody else continued this writer's chain: a copy of this process, or who can forge pages.
+    fn heed_forks(&self, writer: &Writer) {
+        if writer.was_forked() {
+            self.alarms.raise(&SecurityEvent::JournalForked);
+        }
+    }
+
     /// Makes durable what was noted.
     pub(super) fn flush(&self) -> Result<()> {
         let Some(journal) = &self.journal else {
             return Ok(());
         };
         let flushed = journal.writer.flush_all(self.moment());
-        journal.failing.store(flushed.is_err(), Ordering::Release);
+        self.heed_forks(&journal.writer);
+        journal.failing.set(flushed.is_err());
         flushed.map_err(not_written)
+    }
+
+    /// From now on, notes go to `spool`.
+    pub(super) fn begin_spool(&self, spool: Arc<dyn Storage>) {
+        if let Some(writer) = self.writer() {
+            writer.begin_spool(spool);
+        }
+    }
+
+    /// From now on, notes go where changes go.
+    pub(super) fn end_spool(&self) {
+        if let Some(writer) = self.writer() {
+            writer.end_spool();
+        }
     }
 
     /// Writes what waits, if that can be, and drops the key.
@@ -187,7 +236,7 @@ impl Drop for Recorder {
 
 impl Journal {
     fn must_flush(&self, uptime: Duration) -> bool {
-        if self.mode == Journaling::Strict || self.failing.load(Ordering::Acquire) {
+        if self.mode == Journaling::Strict || self.failing.now.load(Ordering::Acquire) {
             return true;
         }
         self.writer.waiting().is_some_and(|(since, count)| {

@@ -1,0 +1,424 @@
+//! What a session asks before it acts, what it is denied, and what that leaves in the journal.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chartlock::internals::clock::Clock;
+use chartlock::internals::journal::{Cursor, Entry, Keys, Target, writers};
+use chartlock::internals::keys::Header;
+use chartlock::storage::{Faulty, Moment, Storage, StorageError, Verdict};
+use chartlock::{
+    AccessPolicy, AccessRequest, ConsentReference, Decision, Document, Error, Journaling,
+    MemoryStorage, Operation, Outcome, Purpose, RecordId, SecurityEvent, Session, Subject, Vault,
+    VaultOptions,
+};
+
+use crate::actor;
+use crate::credential::Fixed;
+
+type Shared = Arc<dyn Storage>;
+
+/// An entry, and the name and the mark of who left it.
+type Left = (Entry, String, bool);
+
+/// All that is in the journal, chain by chain.
+fn journal(storage: &Shared) -> Vec<Left> {
+    let header = storage.read(&[b"v"]).unwrap().remove(0).unwrap();
+    let header = Header::parse(&header.value).unwrap();
+    let keyring = header.unlock(&Fixed(1)).unwrap().keyring;
+    let key = |number| Some(&keyring.journal_key(number)?.key);
+    let keys = Keys {
+        vault: *header.vault(),
+        key: &key,
+    };
+    let mut left = Vec::new();
+    for writer in writers(&**storage, None).unwrap() {
+        let mut visit = |_, page: Option<chartlock::internals::journal::Page>, fault| {
+            assert_eq!(fault, None);
+            let page = page.unwrap();
+            for entry in &page.entries {
+                let context = &page.contexts[usize::from(entry.context)];
+                let actor = context.actor.to_string();
+                left.push((entry.clone(), actor, context.broke_glass));
+            }
+            Ok(())
+        };
+        let mut cursor = Cursor::new(writer);
+        cursor.advance(&**storage, &keys, &mut visit).unwrap();
+    }
+    left
+}
+
+/// What was left of one operation: how it ended, and its note.
+fn of(storage: &Shared, operation: Operation) -> Vec<(Outcome, String)> {
+    let left = journal(storage).into_iter();
+    let own = left.filter(|(entry, ..)| entry.operation == operation);
+    own.map(|(entry, ..)| (entry.outcome, entry.note.into()))
+        .collect()
+}
+
+fn id(name: &str) -> RecordId {
+    RecordId::patient("MRN-1042", name).unwrap()
+}
+
+fn session<'a>(vault: &'a Vault, name: &str) -> Session<'a> {
+    vault.session(actor(name), Purpose::Treatment)
+}
+
+/// Decides by what the test says, and remembers what it was asked.
+struct Deciding<F>(F, Mutex<Vec<String>>);
+
+impl<F> std::fmt::Debug for Deciding<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Deciding")
+    }
+}
+
+impl<F: Fn(&AccessRequest<'_>) -> Decision + Send + Sync> AccessPolicy for Deciding<F> {
+    fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        let labels = request.labels.map(|labels| labels.join(","));
+        let asked = format!("{:?} {:?} {labels:?}", request.operation, request.record);
+        self.1.lock().unwrap().push(asked);
+        (self.0)(request)
+    }
+}
+
+fn deciding(
+    decide: impl Fn(&AccessRequest<'_>) -> Decision + Send + Sync + 'static,
+) -> Arc<Deciding<impl Fn(&AccessRequest<'_>) -> Decision + Send + Sync + 'static>> {
+    Arc::new(Deciding(decide, Mutex::default()))
+}
+
+fn options() -> VaultOptions {
+    VaultOptions::new().journaling(Journaling::Strict)
+}
+
+#[test]
+fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    session(&vault, "dr.garcia")
+        .put(&id("note"), b"{}")
+        .unwrap();
+    drop(vault);
+
+    let touched = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&touched);
+    let watched = Faulty::new(Arc::clone(&storage), move |_, moment: &Moment<'_>| {
+        if let Moment::Read(keys) = moment {
+            let patient = |key: &&&[u8]| matches!(key[0], b'p' | b'r' | b'h');
+            *count.lock().unwrap() += keys.iter().filter(patient).count();
+        }
+        Verdict::Proceed
+    });
+    let policy = deciding(|_| Decision::Deny);
+    let options = options().policy(Arc::clone(&policy));
+    let vault = options.open(watched, &Fixed(1)).unwrap();
+    let nosy = session(&vault, "front.desk");
+    let patient = Subject::patient("MRN-1042").unwrap();
+    assert_eq!(nosy.get(&id("note")).unwrap_err(), Error::Denied);
+    assert_eq!(nosy.put(&id("note"), b"!"), Err(Error::Denied));
+    assert_eq!(nosy.writer(&id("note")).finish(), Err(Error::Denied));
+    assert_eq!(nosy.history(&id("note")).unwrap_err(), Error::Denied);
+    assert!(
+        nosy.list(&patient)
+            .is_err_and(|error| error == Error::Denied)
+    );
+    assert_eq!(nosy.erase_patient(&patient, "a whim"), Err(Error::Denied));
+    let batch = nosy.put_many([(&id("note"), Document::new(b"!"))]);
+    assert_eq!(batch.unwrap(), [Err(Error::Denied)]);
+    assert_eq!(
+        *touched.lock().unwrap(),
+        0,
+        "nothing of the patient is read"
+    );
+    assert_eq!(policy.1.lock().unwrap().len(), 7, "each is asked for once");
+    drop(vault);
+
+    let denied = journal(&storage)
+        .into_iter()
+        .filter(|(entry, actor, _)| entry.outcome == Outcome::Denied && actor == "front.desk");
+    let operations: Vec<_> = denied.map(|(entry, ..)| entry.operation).collect();
+    use Operation::{Erase, History, List, Put, Read};
+    assert_eq!(operations, [Read, Put, Put, History, List, Erase, Put]);
+}
+
+#[test]
+fn labels_are_asked_for_once_they_are_known() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let policy = deciding(|request| match request.labels {
+        Some(["psychiatry"]) if request.operation == Operation::Read => Decision::Deny,
+        _ => Decision::Permit,
+    });
+    let options = options().policy(Arc::clone(&policy));
+    let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let chart = session(&vault, "dr.garcia");
+    let labelled = Document::new(b"{}").label("psychiatry");
+    chart.put(&id("session"), labelled).unwrap();
+    chart.put(&id("note"), b"{}").unwrap();
+    assert!(chart.get(&id("note")).unwrap().is_some());
+    assert_eq!(chart.get(&id("session")).unwrap_err(), Error::Denied);
+    assert!(chart.reader(&id("session")).is_err());
+    assert!(chart.get(&id("nothing")).unwrap().is_none());
+    let asked = policy.1.lock().unwrap().clone();
+    assert_eq!(
+        asked[2..6],
+        [
+            r#"Read Some("note") None"#,
+            r#"Read Some("note") Some("")"#,
+            r#"Read Some("session") None"#,
+            r#"Read Some("session") Some("psychiatry")"#,
+        ]
+    );
+    drop(vault);
+    let reads = of(&storage, Operation::Read);
+    let outcomes: Vec<_> = reads.into_iter().map(|(outcome, _)| outcome).collect();
+    use Outcome::{Absent, Denied, Done};
+    assert_eq!(outcomes, [Done, Denied, Denied, Absent]);
+}
+
+#[test]
+fn a_consent_is_named_in_the_entry() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let consent = ConsentReference::new("Consent/2024-117").unwrap();
+    let policy = deciding(move |_| Decision::PermitUnder(consent.clone()));
+    let vault = options().policy(policy);
+    let vault = vault.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let chart = session(&vault, "dr.garcia").serving("req-7").unwrap();
+    chart.put(&id("note"), b"{}").unwrap();
+    chart.get(&id("note")).unwrap();
+    let patient = Subject::patient("MRN-1042").unwrap();
+    chart.erase_patient(&patient, "asked for").unwrap();
+    drop(vault);
+    let named = "consent Consent/2024-117".to_owned();
+    let done = |note: &str| (Outcome::Done, note.to_owned());
+    assert_eq!(of(&storage, Operation::Read), [done(&named)]);
+    assert_eq!(of(&storage, Operation::Put), [done(&named)]);
+    let erased = format!("asked for; {named}");
+    assert_eq!(
+        of(&storage, Operation::Erase),
+        [done(&erased), done(&erased)]
+    );
+}
+
+/// Time that only the test moves.
+#[derive(Debug, Default)]
+struct Still(Mutex<Duration>);
+
+impl Clock for Still {
+    fn now(&self) -> i64 {
+        1_800_000_000_000 + self.uptime().as_millis() as i64
+    }
+
+    fn uptime(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        *self.0.lock().unwrap() += duration;
+    }
+}
+
+/// Options under which events are kept, and the events.
+fn watching() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&events);
+    let watch = move |event: &SecurityEvent| heard.lock().unwrap().push(event.to_string());
+    (options().watch(watch), events)
+}
+
+#[test]
+fn broken_glass_passes_the_policy_is_marked_and_ends() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let clock = Arc::new(Still::default());
+    let (options, events) = watching();
+    let options = options.clock(Arc::<Still>::clone(&clock));
+    let options = options.policy(deciding(|_| Decision::Deny));
+    let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let minute = Duration::from_secs(60);
+    for reason in ["", "a\nb", &"x".repeat(256)] {
+        let refused = vault.break_glass(actor("dr.garcia"), reason, minute);
+        assert_eq!(refused.unwrap_err(), Error::InvalidMetadata);
+    }
+    assert!(events.lock().unwrap().is_empty());
+
+    let chart = vault.break_glass(actor("dr.garcia"), "unconscious", minute);
+    let chart = chart.unwrap();
+    assert_eq!(
+        *events.lock().unwrap(),
+        ["somebody broke the glass, for 1 minutes"]
+    );
+    assert_eq!(
+        of(&storage, Operation::BreakGlass),
+        [(Outcome::Done, "unconscious".into())]
+    );
+    chart.put(&id("note"), b"{}").unwrap();
+    assert!(chart.get(&id("note")).unwrap().is_some());
+    // The policy is asked for what is not care.
+    let patient = Subject::patient("MRN-1042").unwrap();
+    assert_eq!(chart.erase_patient(&patient, "a whim"), Err(Error::Denied));
+    clock.sleep(minute);
+    assert_eq!(chart.get(&id("note")).unwrap_err(), Error::Denied);
+    assert_eq!(chart.put(&id("note"), b"!"), Err(Error::Denied));
+    drop(vault);
+    let mut own = 0;
+    for (entry, actor, broke_glass) in journal(&storage) {
+        let is_own = actor == "dr.garcia";
+        assert_eq!(broke_glass, is_own, "{:?}", entry.operation);
+        own += u32::from(is_own);
+    }
+    // Broken, the chart begun, put, read; and denied three times.
+    assert_eq!(own, 7);
+}
+
+#[test]
+fn reading_a_poison_record_is_heard_and_listing_it_is_not() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let (options, events) = watching();
+    let vault = options.create(storage, &Fixed(1)).unwrap();
+    let chart = session(&vault, "dr.garcia");
+    let celebrity = Document::new(b"{}").label("VIP").poison();
+    chart.put(&id("poison"), celebrity).unwrap();
+    let patient = Subject::patient("MRN-1042").unwrap();
+    assert_eq!(chart.list(&patient).unwrap().count(), 1);
+    assert_eq!(chart.history(&id("poison")).unwrap().len(), 1);
+    vault.reencrypt().unwrap();
+    assert!(events.lock().unwrap().is_empty());
+    chart.get(&id("poison")).unwrap();
+    chart.reader(&id("poison")).unwrap();
+    chart.get_version(&id("poison"), 1).unwrap();
+    assert_eq!(
+        *events.lock().unwrap(),
+        ["a poison record is being read"; 3]
+    );
+}
+
+#[test]
+fn repeated_failures_and_denials_are_heard() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let (options, events) = watching();
+    let options = options.policy(deciding(|request| match request.actor.name() {
+        "nosy" => Decision::Deny,
+        _ => Decision::Permit,
+    }));
+    let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    session(&vault, "dr.garcia")
+        .put(&id("note"), b"{}")
+        .unwrap();
+    for _ in 0..20 {
+        assert!(session(&vault, "nosy").get(&id("note")).is_err());
+    }
+    assert!(events.lock().unwrap()[0].starts_with("one actor was denied"));
+    events.lock().unwrap().clear();
+    let scan = chartlock::storage::Scan {
+        prefix: b"r",
+        after: None,
+        limit: 1,
+        want: chartlock::storage::Want::Values,
+    };
+    let mut record = storage.scan(scan).unwrap().entries.remove(0);
+    *record.value.last_mut().unwrap() ^= 1;
+    let any = chartlock::storage::Expect::Any;
+    let put = chartlock::storage::Transaction::new().put(record.key, record.value, any);
+    assert!(storage.commit(&[put])[0].is_ok());
+    for _ in 0..20 {
+        let altered = session(&vault, "dr.garcia").get(&id("note"));
+        assert_eq!(altered.unwrap_err(), Error::NotAuthentic);
+    }
+    assert!(events.lock().unwrap()[0].contains("failures to authenticate"));
+    drop(vault);
+    let reads = of(&storage, Operation::Read);
+    let count = |outcome| reads.iter().filter(|(ended, _)| *ended == outcome).count();
+    assert_eq!(
+        (count(Outcome::Denied), count(Outcome::NotAuthentic)),
+        (20, 20)
+    );
+}
+
+#[test]
+fn in_an_emergency_reads_go_on_and_come_home() {
+    let inner: Shared = Arc::new(MemoryStorage::new());
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_full = Arc::clone(&full);
+    let storage = Faulty::new(Arc::clone(&inner), move |_, moment: &Moment<'_>| {
+        let commits = matches!(moment, Moment::Commit(_));
+        match commits && is_full.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Verdict::Fail(StorageError::Full),
+            false => Verdict::Proceed,
+        }
+    });
+    let (options, events) = watching();
+    let vault = options.create(storage, &Fixed(1)).unwrap();
+    let chart = session(&vault, "dr.garcia");
+    chart.put(&id("note"), b"{}").unwrap();
+    full.store(true, std::sync::atomic::Ordering::SeqCst);
+    let refused = Error::Journal(StorageError::Full);
+    assert_eq!(chart.get(&id("note")).unwrap_err(), refused);
+
+    let spool: Shared = Arc::new(MemoryStorage::new());
+    let officer = session(&vault, "it.on.call");
+    officer
+        .begin_emergency("disk full", Arc::clone(&spool))
+        .unwrap();
+    assert!(chart.get(&id("note")).unwrap().is_some());
+    // Changes still need the storage.
+    assert!(chart.put(&id("note"), b"!").is_err());
+    let early = officer.end_emergency("too early", &spool);
+    assert_eq!(early, Err(Error::Storage(StorageError::Full)));
+    assert!(chart.get(&id("note")).unwrap().is_some());
+
+    full.store(false, std::sync::atomic::Ordering::SeqCst);
+    let report = officer.end_emergency("more disk", &spool).unwrap();
+    assert!(report.pages >= 3 && report.known == 0, "{report:?}");
+    let again = officer.end_emergency("once more", &spool).unwrap();
+    assert_eq!((again.pages, again.known), (0, report.pages));
+    chart.get(&id("note")).unwrap();
+    drop(vault);
+    let begun = of(&inner, Operation::BeginEmergency);
+    assert_eq!(begun, [(Outcome::Done, "disk full".into())]);
+    let read = of(&inner, Operation::Read);
+    assert_eq!(read.len(), 3, "{read:?}");
+    let heard = events.lock().unwrap().join("; ");
+    assert!(
+        heard.contains("cannot be written") && heard.contains("begun") && heard.contains("ended")
+    );
+}
+
+#[test]
+fn a_spool_of_another_vault_is_refused() {
+    let foreign: Shared = Arc::new(MemoryStorage::new());
+    let other = options().create(Arc::clone(&foreign), &Fixed(1)).unwrap();
+    session(&other, "dr.garcia")
+        .put(&id("note"), b"{}")
+        .unwrap();
+    drop(other);
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let before = journal(&storage).len();
+    let taken = session(&vault, "it.on.call").end_emergency("mistaken", &foreign);
+    assert_eq!(taken, Err(Error::NotAuthentic));
+    assert_eq!(journal(&storage).len(), before);
+}
+
+#[test]
+fn entries_name_nobody_in_clear() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    session(&vault, "dr.garcia")
+        .put(&id("note"), b"{}")
+        .unwrap();
+    drop(vault);
+    for (entry, ..) in journal(&storage) {
+        assert!(!entry.note.contains("1042") && !entry.note.contains("note"));
+        if let Target::Version {
+            subject,
+            record,
+            digest,
+            ..
+        } = entry.target
+        {
+            let tags = [subject.chart, subject.tag, record.tag, record.name];
+            assert!(tags.iter().all(|tag| *tag != [0; 16]) && digest != [0; 32]);
+        }
+    }
+}
