@@ -235,9 +235,7 @@ impl Verification<'_> {
                 }
                 self.incomplete = true;
             }
-            if kind == FindingKind::Forked {
-                self.note_fork();
-            }
+            self.note_kind(kind);
             self.report.records.push(finding);
         }
     }

@@ -22,10 +22,11 @@ pub(super) enum Origin {
 impl Origin {
     pub(super) fn of(operation: Operation) -> Self {
         match operation {
-            Operation::Reencrypt => Self::Reencrypted,
+            Operation::Put | Operation::Remove => Self::Written,
             Operation::Expunge => Self::Expunged,
             Operation::AcceptRestore => Self::Restored,
-            _ => Self::Written,
+            // A rotation may help a re-encryption to its end.
+            _ => Self::Reencrypted,
         }
     }
 }

@@ -29,8 +29,13 @@ impl Verification<'_> {
             }
             before = Some(value);
         }
-        if self.survey.headers.marks.fork(&self.walk).is_some() {
-            self.note_fork();
+        if let Some((generation, kind)) = self.survey.headers.marks.twice {
+            self.note_kind(kind);
+            self.report.header.get_or_insert(HeaderFinding {
+                kind,
+                generation: Some(generation),
+                standing: self.survey.headers.marks.at_least(&self.walk),
+            });
         }
         self.progress(1);
         Ok(())

@@ -230,7 +230,7 @@ impl Case<'_> {
             self.earlier(seen, current, &mut problems);
         }
         self.gaps(current.unwrap_or(expected), &mut problems);
-        self.forks(&mut problems);
+        self.written_twice(&mut problems);
         problems
     }
 
@@ -352,24 +352,18 @@ impl Case<'_> {
         }
     }
 
-    /// A version is written once: two that do not know of each other are of two histories.
-    fn forks(&self, problems: &mut Vec<Problem>) {
+    /// A version is written once. Twice means that it was put back between and written again, or that
+    /// two histories were mixed which do not know of each other.
+    fn written_twice(&self, problems: &mut Vec<Problem>) {
         let written = |fact: &&Fact| fact.origin == Origin::Written;
         let mut facts: Vec<&Fact> = self.after.certain().filter(written).collect();
         facts.sort_unstable_by_key(|fact| (fact.version, fact.digest));
         for (one, other) in facts.iter().zip(facts.iter().skip(1)) {
-            let walk = self.after.walk;
-            let apart = one.version == other.version
-                && one.digest != other.digest
-                && one.at.chain != other.at.chain
-                && !walk.is_before(&one.at, &other.at)
-                && !walk.is_before(&other.at, &one.at);
-            let named = problems
-                .iter()
-                .any(|problem| problem.version == one.version);
-            if apart && !named {
-                let version = one.version;
-                problems.push(wrong(FindingKind::Forked, version, Some(version)));
+            let version = one.version;
+            let named = problems.iter().any(|problem| problem.version == version);
+            if version == other.version && one.digest != other.digest && !named {
+                let kind = twice(self.after.walk, &one.at, &other.at);
+                problems.push(wrong(kind, version, Some(version)));
             }
         }
     }
@@ -394,6 +388,15 @@ impl Case<'_> {
                 }
             })
             .collect()
+    }
+}
+
+/// What it means that one thing was written twice.
+pub(super) fn twice(walk: &Walk, one: &At, other: &At) -> FindingKind {
+    if walk.is_before(one, other) || walk.is_before(other, one) {
+        FindingKind::RolledBack
+    } else {
+        FindingKind::Forked
     }
 }
 

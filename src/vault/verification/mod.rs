@@ -252,9 +252,9 @@ impl<'a> Verification<'a> {
         }
         self.survey.look_for_cuts(storage, &self.walk)?;
         self.survey.counted = true;
-        if self.survey.restores.is_empty() {
-            self.survey.subjects.prune(&self.walk);
-        }
+        let restored = !self.survey.restores.is_empty();
+        self.survey.subjects.settle(&self.walk, restored);
+        self.survey.headers.settle(&self.walk);
         self.report.walked = self.survey.walked;
         self.report.walked.chains = self.walk.chains();
         self.report.restores = self.survey.restores.clone();
@@ -317,9 +317,9 @@ impl<'a> Verification<'a> {
         self.survey.findings.is_empty()
     }
 
-    /// Two histories were met.
-    fn note_fork(&mut self) {
-        self.forked = true;
+    /// Notes when two histories were met.
+    fn note_kind(&mut self, kind: FindingKind) {
+        self.forked |= kind == FindingKind::Forked;
     }
 
     fn conclude(&mut self) {

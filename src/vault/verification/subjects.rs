@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::facts::Origin;
+use super::judge;
+use super::report::FindingKind;
 use super::walk::{At, Walk};
 use crate::crypto::{ChartId, Digest, SubjectTag};
 use crate::journal::{Entry, Operation, Target};
@@ -19,7 +21,11 @@ pub(super) struct Mark {
 
 /// All that is told of one numbered thing.
 #[derive(Debug, Default)]
-pub(super) struct Marks(Vec<Mark>);
+pub(super) struct Marks {
+    marks: Vec<Mark>,
+    /// A number that was written twice, and what that means.
+    pub(super) twice: Option<(u64, FindingKind)>,
+}
 
 /// How something stands that is numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +40,10 @@ pub(super) enum Standing {
 impl Marks {
     /// What counts: if a restore was accepted, what stood then, and what was not known then.
     fn counting<'a>(&'a self, walk: &'a Walk) -> impl Iterator<Item = &'a Mark> {
-        let restored = self.0.iter().filter(|mark| mark.origin == Origin::Restored);
+        let restored = self
+            .marks
+            .iter()
+            .filter(|mark| mark.origin == Origin::Restored);
         let last = restored.reduce(|one, other| {
             if walk.is_before(&one.at, &other.at) {
                 other
@@ -51,7 +60,7 @@ impl Marks {
             };
             (begin, last.at)
         });
-        self.0.iter().filter(move |mark| {
+        self.marks.iter().filter(move |mark| {
             begin.is_none_or(|(begin, last)| mark.at == last || !walk.is_before(&mark.at, &begin))
         })
     }
@@ -81,38 +90,38 @@ impl Marks {
         }
     }
 
-    /// Whether two histories tell of one number, neither of which knows of the other.
-    pub(super) fn fork(&self, walk: &Walk) -> Option<u64> {
+    /// The number that was written twice, if any was, and what that means.
+    fn written_twice(&self, walk: &Walk) -> Option<(u64, FindingKind)> {
         let certain = self.counting(walk).filter(|mark| walk.is_certain(&mark.at));
         let mut marks: Vec<_> = certain
             .filter(|mark| mark.origin != Origin::Restored)
             .collect();
         marks.sort_unstable_by_key(|mark| (mark.number, mark.digest));
         let mut pairs = marks.iter().zip(marks.iter().skip(1));
-        let apart = pairs.find(|(one, other)| {
-            one.number == other.number
-                && one.digest != other.digest
-                && one.at.chain != other.at.chain
-                && !walk.is_before(&one.at, &other.at)
-                && !walk.is_before(&other.at, &one.at)
-        });
-        apart.map(|(one, _)| one.number)
+        let twice =
+            pairs.find(|(one, other)| one.number == other.number && one.digest != other.digest);
+        twice.map(|(one, other)| (one.number, judge::twice(walk, &one.at, &other.at)))
     }
 
     /// Whether anything is told.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.marks.is_empty()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Mark> {
-        self.0.iter()
+        self.marks.iter()
     }
 
-    /// Of what cannot stand any more, nothing need be kept.
-    fn prune(&mut self, walk: &Walk) {
+    /// To be called after the first walk. Of what cannot stand any more nothing need be kept, unless
+    /// a restore may have put it back.
+    fn settle(&mut self, walk: &Walk, restored: bool) {
+        self.twice = self.written_twice(walk);
+        if restored {
+            return;
+        }
         if let Some(least) = self.at_least(walk) {
-            self.0.retain(|mark| mark.number >= least);
-            self.0.shrink_to_fit();
+            self.marks.retain(|mark| mark.number >= least);
+            self.marks.shrink_to_fit();
         }
     }
 }
@@ -124,11 +133,16 @@ pub(super) struct Headers {
 }
 
 impl Headers {
+    /// To be called after the first walk.
+    pub(super) fn settle(&mut self, walk: &Walk) {
+        self.marks.settle(walk, true);
+    }
+
     pub(super) fn take(&mut self, at: At, entry: &Entry) -> bool {
         let Target::Header { generation, digest } = entry.target else {
             return false;
         };
-        self.marks.0.push(Mark {
+        self.marks.marks.push(Mark {
             number: generation,
             digest,
             at,
@@ -161,7 +175,7 @@ impl Subjects {
             self.erased.entry(subject.chart).or_default().push(at);
         }
         let marks = self.by_tag.entry(subject.tag).or_default();
-        marks.0.push(Mark {
+        marks.marks.push(Mark {
             number: sequence,
             digest,
             at,
@@ -186,10 +200,10 @@ impl Subjects {
             .collect()
     }
 
-    /// Forgets what cannot stand any more; not where a restore may have put it back.
-    pub(super) fn prune(&mut self, walk: &Walk) {
+    /// To be called after the first walk.
+    pub(super) fn settle(&mut self, walk: &Walk, restored: bool) {
         for marks in self.by_tag.values_mut() {
-            marks.prune(walk);
+            marks.settle(walk, restored);
         }
     }
 }

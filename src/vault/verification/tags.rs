@@ -79,6 +79,9 @@ impl Verification<'_> {
                 walked.subjects += u64::from(opened.is_live);
                 walked.erased += u64::from(!opened.is_live);
             }
+            if let Stood::Opens(opened) = &stood {
+                self.name_if_twice(opened);
+            }
             match stood {
                 Stood::Opens(opened) if self.finding(&opened, None).is_none() => {
                     met.insert(opened.tag);
@@ -211,6 +214,20 @@ impl Verification<'_> {
         Ok(())
     }
 
+    /// Names an entry of which one sequence was written twice: it was put back between.
+    fn name_if_twice(&mut self, opened: &Opened) {
+        let marks = self.survey.subjects.by_tag.get(&opened.tag);
+        let Some((sequence, kind)) = marks.and_then(|marks| marks.twice) else {
+            return;
+        };
+        self.note_kind(kind);
+        self.report.entries.push(EntryFinding {
+            kind,
+            sequence: Some(sequence),
+            ..opened.finding.clone()
+        });
+    }
+
     fn name_entry(&mut self, finding: Option<EntryFinding>) {
         let Some(finding) = finding else {
             return;
@@ -218,6 +235,12 @@ impl Verification<'_> {
         let marks = finding
             .tag
             .and_then(|tag| self.survey.subjects.by_tag.get(&tag));
+        let mut named = self.report.entries.iter();
+        if marks.is_some_and(|marks| marks.twice.is_some())
+            && named.any(|named| named.tag == finding.tag)
+        {
+            return;
+        }
         for mark in marks.into_iter().flat_map(|marks| marks.iter()) {
             self.doubtful.insert(mark.chart, finding.subject.clone());
         }

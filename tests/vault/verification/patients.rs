@@ -3,6 +3,7 @@
 use chartlock::FindingKind;
 
 use super::{clinic, entries, faults, is_clean, put_back, records, verify};
+use crate::common::Fixed;
 use crate::raw;
 use crate::stage::{Stage, record, session, subject};
 
@@ -13,6 +14,7 @@ everywhere!(
     an_erased_patient_is_brought_back,
     records_of_an_erased_patient_are_brought_back,
     the_header_is_rolled_back,
+    what_was_put_back_was_then_rotated,
     an_entry_behind_a_retired_master_key_is_rolled_back,
 );
 
@@ -158,6 +160,41 @@ fn the_header_is_rolled_back(stage: &Stage) {
     put_back(&stage.storage, &then, |of| of == b"v");
     let report = vault.verify(None).unwrap();
     assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
+}
+
+/// Nothing that stands is older than it should be, but something was lost.
+fn what_was_put_back_was_then_rotated(stage: &Stage) {
+    clinic(&stage.create());
+    let then = raw::everything(&stage.storage);
+    stage.open().rotate_patient_key(&subject("MRN-1")).unwrap();
+    let now = raw::everything(&stage.storage);
+    let entry = changed(&then, &now, b'p')[0];
+    let chart = changed(&then, &now, b'r')[0][1..17].to_vec();
+    put_back(&stage.storage, &then, |of| {
+        of == entry || matches!(of[0], b'r' | b'h') && of[1..17] == chart
+    });
+    for _ in 0..2 {
+        stage.open().rotate_patient_key(&subject("MRN-1")).unwrap();
+    }
+    let report = verify(stage);
+    let found = [("MRN-1".to_owned(), FindingKind::RolledBack)];
+    assert_eq!(entries(&report), found);
+    assert!(report.records.is_empty() && report.header.is_none());
+    stage.open().rotate_master_key().unwrap();
+    let then = raw::everything(&stage.storage);
+    let vault = stage.open();
+    vault.add_slot(&Fixed(2)).unwrap();
+    drop(vault);
+    put_back(&stage.storage, &then, |of| of == b"v");
+    for slot in 3..6 {
+        stage.open().add_slot(&Fixed(slot)).unwrap();
+    }
+    let report = verify(stage);
+    assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
+    // Whoever meant it says so.
+    let vault = stage.open();
+    session(&vault).accept_restore("meant", None).unwrap();
+    assert!(vault.verify(None).unwrap().is_clean());
 }
 
 /// It does not open any more, and is known all the same.

@@ -11,6 +11,7 @@ everywhere!(
     one_record_is_rolled_back,
     one_record_is_rolled_back_with_its_history,
     a_retraction_is_undone,
+    what_was_put_back_was_then_amended,
     an_older_sealing_is_put_back,
     a_current_version_is_removed,
     a_record_is_removed,
@@ -84,6 +85,30 @@ fn a_retraction_is_undone(stage: &Stage) {
         &verify(stage),
         "MRN-2 Observation/1",
         3,
+        FindingKind::RolledBack,
+    );
+}
+
+/// Nothing that stands is older than it should be, but versions were lost: the journal tells of two
+/// under one number.
+fn what_was_put_back_was_then_amended(stage: &Stage) {
+    clinic(&stage.create());
+    let key = record_key(stage, "MRN-1", "Allergy/1");
+    let then = raw::everything(&stage.storage);
+    let id = record("MRN-1", "Allergy/1");
+    session(&stage.open()).put(&id, b"penicillin").unwrap();
+    put_back(&stage.storage, &then, |of| {
+        matches!(of[0], b'r' | b'h') && of[1..33] == key[1..33]
+    });
+    let vault = stage.open();
+    for version in [5, 6] {
+        assert_eq!(session(&vault).put(&id, b"none known"), Ok(version));
+    }
+    drop(vault);
+    only_record(
+        &verify(stage),
+        "MRN-1 Allergy/1",
+        5,
         FindingKind::RolledBack,
     );
 }
@@ -226,4 +251,28 @@ fn a_record_of_a_copy_is_mixed_in(stage: &Stage) {
         [("MRN-1 Allergy/1".to_owned(), 5, FindingKind::Forked)]
     );
     assert!(faults(&report).contains(&chartlock::JournalFault::Forked));
+}
+
+/// Whoever keeps logs keeps no names by it; whoever keeps reports does.
+#[test]
+fn the_report_names_only_when_it_is_serialized() {
+    let stage = Stage::memory();
+    clinic(&stage.create());
+    let key = record_key(&stage, "MRN-1", "Allergy/1");
+    let entry = raw::objects_of(&stage.storage, b"p").into_keys().next();
+    remove(&stage.storage, &[key.clone(), entry.unwrap()]);
+    let vault = stage.open();
+    let chart = session(&vault);
+    chart.accept_restore("a reason with a name", None).unwrap();
+    let report = vault.verify(None).unwrap();
+    assert_eq!(report.restores.len(), 1);
+    stage.open().rotate_master_key().unwrap();
+    let mut report = verify(&stage);
+    report.restores = vault.verify(None).unwrap().restores;
+    let hidden = format!("{report:?} {report:#?}");
+    for name in ["MRN", "Allergy", "dr.garcia", "a reason"] {
+        assert!(!hidden.contains(name), "{hidden}");
+    }
+    let told = serde_json::to_string(&report).unwrap();
+    assert!(told.contains("dr.garcia") && told.contains("a reason with a name"));
 }
