@@ -32,6 +32,9 @@
 //! - [`storage`]: where the bytes lie: [`FileStorage`], [`SplitStorage`], [`MemoryStorage`], or a
 //!   [`Storage`](storage::Storage) of your own; and [`storage::archive`] for backups and moves.
 //! - [`audit`]: what is answered from the journal: who looked at a patient's records, what an actor saw.
+//! - [`AccessPolicy`], [`RulePolicy`], [`SecurityEvent`]: who may, and what is heard at once.
+//! - [`Vault::verify`] and [`Vault::checkpoint`]: whether everything stands as it should; [`audit`]: who
+//!   did what, for patients, officers and auditors.
 //! - [`Error`]: what can go wrong. Each text names the next step, none repeats an id, a path, a key or a
 //!   byte of a record. Absence is `None`, never an error.
 //!
@@ -76,7 +79,8 @@
 //! - A lost header is a lost clinic: keep a [`RecoveryKit`] apart from the storage, and a new one after
 //!   each rotation of the master or root key.
 //! - What each rotation does *not* undo stands in the documentation of its verb.
-//! - Actor and purpose are not recorded anywhere yet; they are there for an audit journal to come.
+//! - Every operation leaves an entry in the journal, and what cannot be journaled is not released: see
+//!   [`Journaling`]. So a read writes, too.
 //!
 //! # Features
 //!

@@ -17,8 +17,8 @@ use crate::journal::Act;
 ///
 /// It becomes the next version of the record when it is finished, and until then the record is as
 /// it was. Dropped before, or after an error, it leaves nothing that counts: what it has stored is
-/// removed, or collected later by [`Vault::collect_garbage`]. It has 24 hours from the first 64 KiB on;
-/// after that it ends in [`Error::UploadExpired`], so that what is collected is never named.
+/// removed, or collected later by [`Vault::collect_garbage`](crate::Vault::collect_garbage). It has
+/// 24 hours from the first 64 KiB on; after that it ends in [`Error::UploadExpired`], so that what is collected is never named.
 /// [`VaultOptions::threads`](crate::VaultOptions::threads) says what memory it takes.
 ///
 /// ```
