@@ -242,6 +242,63 @@ fn each_sealing_of_a_version_is_evidence() {
 }
 
 #[test]
+fn a_checkpoint_shows_that_a_sealing_is_no_younger() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+        // Another process puts too, and its chain is one that the checkpoint only tells of.
+        let other = VaultOptions::new().clock(Arc::clone(&clinic.clock) as Arc<dyn Clock>);
+        let other = other.open(Arc::clone(&clinic.storage), &Fixed(1)).unwrap();
+        let actor = Actor::new("dr.night").unwrap();
+        let night = other.session(actor, Purpose::Treatment);
+        night.put(&allergy(), b"latex").unwrap();
+        drop(other);
+        let checkpoint = clinic.vault.checkpoint().unwrap();
+        clinic.garcia().put(&allergy(), b"none").unwrap();
+        let later = clinic.vault.checkpoint().unwrap();
+        let audit = clinic.office().audit().unwrap();
+        for (version, by_first) in [(1, true), (2, true), (3, false)] {
+            let evidence = audit.evidence(&allergy(), version).unwrap();
+            assert!(!audit.confirm(&evidence).unwrap().is_pinned());
+            let first = evidence.clone().pinned_by(&checkpoint);
+            let first = audit.confirm(&first).unwrap();
+            assert_eq!(
+                (first.holds(), first.is_pinned()),
+                (true, by_first),
+                "{version}"
+            );
+            let later = audit.confirm(&evidence.pinned_by(&later)).unwrap();
+            assert_eq!((later.holds(), later.is_pinned()), (true, true));
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_journal_speaks_against_it() {
+    let [clinic, other] = Clinic::each();
+    clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+    let audit = clinic.office().audit().unwrap();
+    let evidence = audit.evidence(&allergy(), 1).unwrap();
+    let foreign = other.vault.checkpoint().unwrap();
+    let told = audit
+        .confirm(&evidence.clone().pinned_by(&foreign))
+        .unwrap();
+    assert_eq!(
+        (told.checkpoint, told.holds(), told.is_pinned()),
+        (Some(false), false, false)
+    );
+    // Put back to before its own checkpoint, the journal is another one.
+    let checkpoint = clinic.vault.checkpoint().unwrap();
+    let pinned = evidence.pinned_by(&checkpoint);
+    assert!(audit.confirm(&pinned).unwrap().is_pinned());
+    let pages = keys_of(&*clinic.storage, b"j");
+    set(&*clinic.storage, pages.last().unwrap(), None);
+    assert_eq!(audit.confirm(&pinned).unwrap().checkpoint, Some(false));
+    let mut mistyped = pinned;
+    mistyped.checkpoint = Some("chartlock checkpoint 1 0".into());
+    assert_eq!(audit.confirm(&mistyped).unwrap_err(), Error::BadCheckpoint);
+}
+
+#[test]
 fn an_auditor_of_a_real_vault_sees_the_same_and_no_names() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();

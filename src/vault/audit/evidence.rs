@@ -10,13 +10,14 @@ use super::entry::{AuditEntry, Position};
 use super::gaps::{self, Gaps};
 use super::hex::Hex;
 use super::names;
+use super::pin::Pin;
 use super::time::{Between, Time};
 use crate::crypto::{self, ChartId, Digest, RecordTag};
 use crate::envelope::{self, Address, Head};
 use crate::error::Result;
 use crate::id::RecordId;
 use crate::journal::{self, Cursor, Operation, PageId, Target};
-use crate::vault::layout;
+use crate::vault::{Checkpoint, layout};
 
 /// What evidence says and what it does not.
 const MEANS: [&str; 4] = [
@@ -61,6 +62,9 @@ pub struct SealEvidence {
     pub sealings: Vec<Sealing>,
     /// The digest of this version as it stood in storage then; `None` where it was not there.
     pub stored: Option<Hex<32>>,
+    /// A checkpoint of the journal, if one was added: see [`SealEvidence::pinned_by`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// What could not be read; with a gap, a sealing may be missing here.
     pub gaps: Gaps,
     /// What this says and what it does not.
@@ -113,6 +117,8 @@ pub struct Confirmation {
     pub sealings: Vec<SealingCheck>,
     /// Whether what stands in storage now as this version is what the last certain sealing names.
     pub value: bool,
+    /// Whether the page that the checkpoint names stands as it does; `None` without a checkpoint.
+    pub checkpoint: Option<bool>,
 }
 
 /// What of one sealing could be recomputed.
@@ -132,6 +138,8 @@ pub struct SealingCheck {
     pub entry: bool,
     /// From it to the last page of then, each follows on the one before.
     pub chain: bool,
+    /// Whether the checkpoint shows that the page stood before it was made.
+    pub pinned: bool,
 }
 
 impl AuditTrail<'_> {
@@ -165,6 +173,7 @@ impl AuditTrail<'_> {
                 .filter_map(Result::transpose)
                 .collect::<Result<_>>()?,
             stored: stored.transpose()?.flatten().map(Hex),
+            checkpoint: None,
             gaps,
             means: MEANS.to_vec(),
         })
@@ -173,13 +182,20 @@ impl AuditTrail<'_> {
     /// Recomputes evidence from the storage as it is now.
     ///
     /// # Errors
-    /// [`Error::Locked`](crate::Error::Locked); errors of the storage.
+    /// [`Error::BadCheckpoint`](crate::Error::BadCheckpoint); [`Error::Locked`](crate::Error::Locked);
+    /// errors of the storage.
     pub fn confirm(&self, evidence: &SealEvidence) -> Result<Confirmation> {
         self.desk.check()?;
+        let checkpoint = evidence.checkpoint.as_deref().map(str::parse).transpose()?;
+        let pin = checkpoint.map(|checkpoint| Pin::of(&*self.desk, &checkpoint));
+        let pin = pin.transpose()?;
         let mut sealings = Vec::new();
         let mut last = None;
         for sealing in &evidence.sealings {
-            let (check, address) = sealing.check(&*self.desk, evidence.version)?;
+            let (mut check, address) = sealing.check(&*self.desk, evidence.version)?;
+            if let Some(Some(pin)) = &pin {
+                check.pinned = pin.covers(&*self.desk, &page_of(&sealing.position))?;
+            }
             sealings.push(check);
             if sealing.settled && check.entry {
                 last = address.map(|address| (address, sealing.digest));
@@ -191,11 +207,23 @@ impl AuditTrail<'_> {
             }
             None => false,
         };
-        Ok(Confirmation { sealings, value })
+        Ok(Confirmation {
+            sealings,
+            value,
+            checkpoint: pin.map(|pin| pin.is_some()),
+        })
     }
 }
 
 impl SealEvidence {
+    /// With a checkpoint that was made after the sealings and kept elsewhere: with it, even who holds
+    /// the journal key could not have made the pages later.
+    #[must_use]
+    pub fn pinned_by(mut self, checkpoint: &Checkpoint) -> Self {
+        self.checkpoint = Some(checkpoint.to_string());
+        self
+    }
+
     /// The sealing that names a stored value (a whole one, as a storage keeps it), if one does.
     pub fn covers(&self, value: &[u8]) -> Option<&Sealing> {
         let version = Head::parse(value).ok()?.version;
@@ -206,11 +234,18 @@ impl SealEvidence {
 }
 
 impl Confirmation {
-    /// Whether there is a sealing, all of them hold, and the value is the one that they name.
+    /// Whether there is a sealing, all of them hold, the value is the one that they name, and a
+    /// checkpoint that was added does not speak against it.
     pub fn holds(&self) -> bool {
         let mut each = self.sealings.iter();
         let all = each.all(|check| check.page && check.entry && check.chain);
-        all && self.value && !self.sealings.is_empty()
+        all && self.value && !self.sealings.is_empty() && self.checkpoint != Some(false)
+    }
+
+    /// Whether a checkpoint shows that the first sealing is no younger than it.
+    pub fn is_pinned(&self) -> bool {
+        let first = self.sealings.first();
+        first.is_some_and(|first| first.page && first.entry && first.pinned)
     }
 }
 
@@ -255,6 +290,7 @@ impl Sealing {
             page,
             entry: address.is_some(),
             chain,
+            pinned: false,
         };
         Ok((check, address))
     }
@@ -331,7 +367,7 @@ fn stored(desk: &dyn Desk, address: &Address, version: u64) -> Result<Option<Dig
 
 /// The last page of a chain, at most `until`, and whether each from `page` on follows on the one
 /// before.
-fn end_of(
+pub(super) fn end_of(
     desk: &dyn Desk,
     page: &PageId,
     until: Option<u64>,

@@ -20,6 +20,8 @@ pub mod fhir;
 mod gaps;
 mod hex;
 mod names;
+mod pin;
+mod reach;
 mod session;
 mod settled;
 mod time;
