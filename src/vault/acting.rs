@@ -23,7 +23,7 @@ pub(super) enum On<'a> {
 
 impl On<'_> {
     /// How the journal names it, at the version that was found.
-    fn target(self, vault: &Vault, version: u64) -> Result<Target> {
+    pub(super) fn target(self, vault: &Vault, version: u64) -> Result<Target> {
         match self {
             Self::Vault => Ok(Target::Vault),
             Self::Subject(subject) => vault.refer_subject(subject).map(Target::Subject),

@@ -8,7 +8,10 @@ use chartlock::audit::fhir::{Application, audit_event};
 use chartlock::audit::{Auditor, Exposed, Kind, Reach, Time};
 use chartlock::internals::clock::Clock;
 use chartlock::storage::{MemoryStorage, PerOperation, Storage};
-use chartlock::{Actor, Error, Operation, Purpose, RecordId, Session, Vault, VaultOptions};
+use chartlock::{
+    AccessPolicy, AccessRequest, Actor, ConsentReference, Decision, Error, Operation, Purpose,
+    RecordId, Session, Vault, VaultOptions,
+};
 
 use crate::common::Fixed;
 use crate::stage::*;
@@ -482,4 +485,89 @@ fn a_locked_vault_answers_nothing() {
     assert_eq!(clinic.office().audit().unwrap_err(), Error::Locked);
     let disclosed = clinic.garcia().disclose(&patient("MRN-1"), "a", "b");
     assert_eq!(disclosed, Err(Error::Locked));
+}
+
+/// Permits care to all, and the journal to the privacy office, under a consent.
+#[derive(Debug)]
+struct Careful;
+
+impl AccessPolicy for Careful {
+    fn decide(&self, request: &AccessRequest<'_>) -> Decision {
+        match (request.operation, request.actor.name()) {
+            (Operation::Disclose, "records") => {
+                Decision::PermitUnder(ConsentReference::new("Consent/7").unwrap())
+            }
+            (Operation::ReadJournal, "privacy.office") => Decision::Permit,
+            (Operation::Disclose | Operation::ReadJournal, _) => Decision::Deny,
+            _ => Decision::Permit,
+        }
+    }
+}
+
+#[test]
+fn the_policy_decides_who_may_ask_and_disclose() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let options = VaultOptions::new().policy(Careful);
+    let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let act = |actor: &str| vault.session(Actor::new(actor).unwrap(), Purpose::Legal);
+    act("dr.garcia").put(&allergy(), b"penicillin").unwrap();
+    let refused = act("dr.garcia").disclose(&patient("MRN-1"), "Press", "all");
+    assert_eq!(refused, Err(Error::Denied));
+    act("records")
+        .disclose(
+            &patient("MRN-1"),
+            "Court; consent x",
+            "all; consent y\nof it",
+        )
+        .unwrap();
+    let curious = act("dr.garcia").audit().unwrap();
+    assert_eq!(curious.entries(..).unwrap_err(), Error::Denied);
+    assert_eq!(
+        curious.accesses(&patient("MRN-1"), ..).unwrap_err(),
+        Error::Denied
+    );
+    assert_eq!(curious.evidence(&allergy(), 1).unwrap_err(), Error::Denied);
+    assert_eq!(
+        curious.exposure(&Exposed::Slot(1), ..).unwrap_err(),
+        Error::Denied
+    );
+    assert_eq!(curious.knowing_all().unwrap_err(), Error::Denied);
+    let audit = act("privacy.office").audit().unwrap();
+    let report = audit.disclosures(&patient("MRN-1")).unwrap();
+    let [court] = &report.disclosures[..] else {
+        panic!("one disclosure")
+    };
+    assert_eq!(court.recipient, "Court; consent x");
+    assert_eq!(court.description, "all; consent y\nof it");
+    assert_eq!(court.consent.as_deref(), Some("Consent/7"));
+    let accesses = audit.accesses(&patient("MRN-1"), ..).unwrap();
+    let denied: Vec<_> = (accesses.accesses.iter())
+        .filter(|access| access.outcome == chartlock::Outcome::Denied)
+        .map(|access| (access.operation, &*access.actor))
+        .collect();
+    let journal = (Operation::ReadJournal, "dr.garcia");
+    assert_eq!(
+        denied,
+        [(Operation::Disclose, "dr.garcia"), journal, journal]
+    );
+}
+
+#[test]
+fn broken_glass_is_marked_in_what_a_patient_sees() {
+    let clinic = Clinic::on(MemoryStorage::new());
+    clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+    let night = Actor::new("dr.night").unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    let glass = clinic
+        .vault
+        .break_glass(night, "unconscious", hour)
+        .unwrap();
+    glass.get(&allergy()).unwrap();
+    let audit = clinic.office().audit().unwrap();
+    let report = audit.accesses(&patient("MRN-1"), ..).unwrap();
+    let marked: Vec<_> = (report.accesses.iter())
+        .filter(|access| access.broke_glass)
+        .map(|access| (&*access.actor, access.operation, &*access.why))
+        .collect();
+    assert_eq!(marked, [("dr.night", Operation::Read, "break the glass")]);
 }

@@ -16,9 +16,10 @@ use crate::id::Subject;
 use crate::journal::{Operation, Outcome};
 
 /// What no journal of this vault can tell.
-const NOT_SHOWN: [&str; 3] = [
+const NOT_SHOWN: [&str; 4] = [
     "who read a copy of the storage elsewhere, with keys that were copied too",
     "what the app showed to others after it had read a record",
+    "what a journal emergency spooled elsewhere, until it is brought home",
     "the last moments before a crash, where reads are journaled in groups",
 ];
 

@@ -96,6 +96,9 @@ pub struct Disclosure {
     pub recipient: String,
     /// What was disclosed, as it was recorded.
     pub description: String,
+    /// The consent under which the access policy permitted it, if it named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<String>,
     /// Why, in words.
     pub why: String,
     /// The code of the purpose.
@@ -171,27 +174,52 @@ impl Exempt {
     }
 }
 
-/// How a disclosure stands in the note of its entry: the recipient, a line break, the description.
-///
 /// # Errors
 /// [`Error::InvalidMetadata`] for a recipient that is empty, longer than 255 bytes or has control
 /// characters, or a description that is empty or longer than 1,024 bytes.
-pub(super) fn note(recipient: &str, description: &str) -> Result<String> {
+pub(super) fn check(recipient: &str, description: &str) -> Result<()> {
     let is_named = (1..=255).contains(&recipient.len()) && !recipient.chars().any(char::is_control);
     let is_described = (1..=1024).contains(&description.len());
     (is_named && is_described)
-        .then(|| format!("{recipient}\n{description}"))
+        .then_some(())
         .ok_or(Error::InvalidMetadata)
+}
+
+/// How a disclosure stands in the note of its entry: the recipient, a tab and a consent where there is
+/// one, a line break, the description.
+pub(super) fn note(recipient: &str, consent: &str, description: &str) -> String {
+    let tab = if consent.is_empty() { "" } else { "\t" };
+    format!("{recipient}{tab}{consent}\n{description}")
+}
+
+/// A note's parts.
+pub(super) struct Noted<'n> {
+    pub(super) recipient: &'n str,
+    pub(super) consent: Option<&'n str>,
+    pub(super) description: &'n str,
+}
+
+impl<'n> Noted<'n> {
+    pub(super) fn of(entry: &'n AuditEntry) -> Self {
+        let note = entry.note.as_deref().unwrap_or_default();
+        let (first, description) = note.split_once('\n').unwrap_or((note, ""));
+        let (recipient, consent) = first.split_once('\t').unwrap_or((first, ""));
+        Self {
+            recipient,
+            consent: consent.strip_prefix("consent "),
+            description,
+        }
+    }
 }
 
 impl From<AuditEntry> for Disclosure {
     fn from(entry: AuditEntry) -> Self {
-        let note = entry.note.unwrap_or_default();
-        let (recipient, description) = note.split_once('\n').unwrap_or((&note, ""));
+        let noted = Noted::of(&entry);
         Self {
             at: entry.at,
-            recipient: recipient.into(),
-            description: description.into(),
+            recipient: noted.recipient.into(),
+            description: noted.description.into(),
+            consent: noted.consent.map(Into::into),
             why: words::purpose(&entry.purpose).into(),
             purpose: entry.purpose,
             actor: entry.actor,

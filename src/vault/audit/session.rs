@@ -10,8 +10,9 @@ use super::time::Time;
 use crate::crypto::{self, JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
-use crate::journal::{Operation, Outcome, Target};
+use crate::journal::{Operation, Outcome};
 use crate::storage::{Entry, Scan, Storage, Want};
+use crate::vault::acting::On;
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 use crate::vault::{Session, layout};
@@ -20,8 +21,9 @@ use crate::vault::{Session, layout};
 const AT_ONCE: usize = 128;
 
 impl<'a> Session<'a> {
-    /// The journal, to be asked in this session's name. Each question leaves an entry before anything
-    /// is handed out, and sees everything that this vault did before it.
+    /// The journal, to be asked in this session's name. For each question the access policy is asked,
+    /// with [`Operation::ReadJournal`]; it leaves an entry before anything is handed out, and sees
+    /// everything that this vault did before it.
     ///
     /// ```
     /// # use chartlock::*;
@@ -60,12 +62,10 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] for a recipient that is empty, longer than 255 bytes or has control
-    /// characters, or a description that is empty or longer than 1,024 bytes; [`Error::Journal`] when
-    /// it cannot be written: do not disclose then; [`Error::Locked`].
+    /// characters, or a description that is empty or longer than 1,024 bytes; [`Error::Denied`];
+    /// [`Error::Journal`] when it cannot be written: do not disclose then; [`Error::Locked`].
     pub fn disclose(&self, subject: &Subject, recipient: &str, description: &str) -> Result<()> {
-        let note = disclosures::note(recipient, description)?;
-        let target = Target::Subject(self.vault.refer_subject(subject)?);
-        self.record_disclosure(&note, target)
+        self.record_disclosure(On::Subject(subject), recipient, description)
     }
 
     /// As [`Session::disclose`], of one record.
@@ -73,14 +73,16 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Those of [`Session::disclose`].
     pub fn disclose_record(&self, id: &RecordId, recipient: &str, description: &str) -> Result<()> {
-        let note = disclosures::note(recipient, description)?;
-        let target = self.vault.refer_record(id, 0)?;
-        self.record_disclosure(&note, target)
+        self.record_disclosure(On::Record(id), recipient, description)
     }
 
-    fn record_disclosure(&self, note: &str, target: Target) -> Result<()> {
-        let act = self.act(Operation::Disclose, note);
-        self.vault.note(&act, target, Outcome::Done)?;
+    fn record_disclosure(&self, on: On<'_>, recipient: &str, description: &str) -> Result<()> {
+        disclosures::check(recipient, description)?;
+        let mut act = self.permitted(Operation::Disclose, on, None, "")?;
+        // So far the note holds the consent alone, if there is one.
+        act.note = disclosures::note(recipient, &act.note, description).into();
+        self.vault
+            .note(&act, on.target(self.vault, 0)?, Outcome::Done)?;
         self.vault.recorder.flush()
     }
 }
@@ -133,12 +135,9 @@ impl Desk for VaultDesk<'_> {
 
     fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         let vault = self.session.vault;
-        let target = match subject {
-            Some(subject) => Target::Subject(vault.refer_subject(subject)?),
-            None => Target::Vault,
-        };
-        let act = self.session.act(Operation::ReadJournal, question);
-        vault.note(&act, target, Outcome::Done)?;
+        let on = subject.map_or(On::Vault, On::Subject);
+        let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
+        vault.note(&act, on.target(vault, 0)?, Outcome::Done)?;
         // What waits for its page would be missing from the answer.
         vault.recorder.flush()
     }

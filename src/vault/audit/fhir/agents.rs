@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Application;
 use super::codes::*;
 use super::shape::Pattern;
+use crate::vault::audit::disclosures::Noted;
 use crate::vault::audit::entry::AuditEntry;
 use crate::vault::audit::words;
 
@@ -92,8 +93,7 @@ fn user(entry: &AuditEntry, pattern: Pattern, application: &Application) -> Valu
 
 /// Where a disclosure went; nobody told the vault by which way.
 fn recipient(entry: &AuditEntry) -> Value {
-    let note = entry.note.as_deref().unwrap_or_default();
-    let recipient = note.lines().next().filter(|name| !name.is_empty());
+    let recipient = Some(Noted::of(entry).recipient).filter(|name| !name.is_empty());
     json!({
         "type": DESTINATION.concept(),
         "who": { "display": recipient.unwrap_or("not recorded") },

@@ -6,6 +6,7 @@ use super::Application;
 use super::codes::*;
 use super::shape::{Pattern, Shape};
 use crate::journal::Operation;
+use crate::vault::audit::disclosures::Noted;
 use crate::vault::audit::entry::{AuditEntry, RecordMark, SubjectMark};
 
 /// Records by name.
@@ -143,8 +144,7 @@ fn query(entry: &AuditEntry) -> Value {
 }
 
 fn disclosed(entry: &AuditEntry) -> Value {
-    let note = entry.note.as_deref().unwrap_or_default();
-    let (_, description) = note.split_once('\n').unwrap_or_default();
+    let description = Noted::of(entry).description;
     let mut data = match &entry.record {
         Some(record) => record_entity(record),
         None => {
