@@ -189,8 +189,8 @@ impl<'a> RecordWriter<'a> {
         };
         let now = self.session.vault.store.clock.now();
         let meta = self.document.meta(self.id.name(), now).checked()?;
-        self.session.vault.admits(&self.id, self.expected)?;
         let act = self.permitted()?;
+        self.session.vault.admits(&self.id, self.expected)?;
         let chart = self
             .session
             .vault
