@@ -125,6 +125,29 @@ fn a_patient_sees_what_was_done_and_by_what_names() {
 }
 
 #[test]
+fn what_was_read_before_a_change_stands_before_it_in_the_same_millisecond_too() {
+    for clinic in Clinic::each() {
+        let session = clinic.garcia();
+        session.put(&allergy(), b"none").unwrap();
+        session.get(&allergy()).unwrap();
+        session.put(&allergy(), b"penicillin").unwrap();
+        let report = clinic.office().audit().unwrap();
+        let report = report.accesses(&patient("MRN-1"), ..).unwrap();
+        let own = (report.accesses.iter())
+            .filter(|access| matches!(access.operation, Operation::Put | Operation::Read));
+        let told: Vec<_> = own
+            .map(|access| (access.operation, access.version))
+            .collect();
+        let expected = [
+            (Operation::Put, Some(1)),
+            (Operation::Read, Some(1)),
+            (Operation::Put, Some(2)),
+        ];
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
 fn an_actors_patients_are_named_if_the_reader_knows_them() {
     for clinic in Clinic::each() {
         for patient in ["MRN-1", "MRN-2"] {

@@ -250,12 +250,13 @@ impl<'t> AuditEntries<'t> {
     }
 }
 
-/// The entries of a page in the order of time: changes stand on it before what was read meanwhile.
+/// The entries of a page in the order of time: changes stand on it before what was read meanwhile. In
+/// one millisecond the changes come last: who changes something waits for the page.
 fn entries(id: &PageId, page: &Page, names: &Table) -> Vec<AuditEntry> {
     let mut entries: Vec<_> = (page.entries.iter().zip(0..))
         .filter_map(|(entry, index)| AuditEntry::new(page, id, index, entry, names))
         .collect();
-    entries.sort_by_key(|entry| entry.at);
+    entries.sort_by_key(|entry| (entry.at, entry.digest.is_some()));
     entries
 }
 
