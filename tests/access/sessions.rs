@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chartlock::audit::Exposed;
 use chartlock::internals::clock::Clock;
 use chartlock::internals::journal::{Cursor, Entry, Keys, Target, writers};
 use chartlock::internals::keys::Header;
 use chartlock::storage::{Faulty, Moment, Storage, StorageError, Verdict};
 use chartlock::{
-    AccessPolicy, AccessRequest, ConsentReference, Decision, Document, Error, Journaling,
+    AccessPolicy, AccessRequest, ConsentReference, Decision, Document, Error, Expected, Journaling,
     MemoryStorage, Operation, Outcome, Purpose, RecordId, SecurityEvent, Session, Subject, Vault,
     VaultOptions,
 };
@@ -141,6 +142,72 @@ fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
     let operations: Vec<_> = denied.map(|(entry, ..)| entry.operation).collect();
     use Operation::{Erase, History, List, Put, Read};
     assert_eq!(operations, [Read, Put, Put, History, List, Erase, Put]);
+}
+
+#[test]
+fn a_large_put_is_asked_for_before_anything_of_the_patient_is_read() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let policy = deciding(|request| match request.actor.name() {
+        "dr.garcia" => Decision::Permit,
+        _ => Decision::Deny,
+    });
+    let vault = options().policy(policy).create(storage, &Fixed(1)).unwrap();
+    session(&vault, "dr.garcia")
+        .put(&id("note"), b"{}")
+        .unwrap();
+    let nosy = session(&vault, "front.desk");
+    // An answer other than this one would tell that the record is there.
+    let mut writer = nosy.writer(&id("note")).expecting(Expected::Absent);
+    let refused = writer.read_from(&[7; 100_000][..]);
+    assert_eq!(refused, Err(Error::Denied));
+    assert_eq!(writer.finish(), Err(Error::Denied));
+}
+
+#[test]
+fn questions_to_the_journal_are_asked_for_too() {
+    let storage: Shared = Arc::new(MemoryStorage::new());
+    let policy = deciding(|request| match request.actor.name() {
+        "privacy.officer" => Decision::Permit,
+        _ => Decision::Deny,
+    });
+    let vault = options().policy(policy);
+    let vault = vault.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+    let patient = Subject::patient("MRN-1042").unwrap();
+    let officer = session(&vault, "privacy.officer");
+    officer.put(&id("note"), b"{}").unwrap();
+    officer.audit().unwrap().accesses(&patient, ..).unwrap();
+    officer.disclose(&patient, "a court", "all").unwrap();
+
+    let nosy = session(&vault, "front.desk");
+    let audit = nosy.audit().unwrap();
+    let denied = Some(Error::Denied);
+    assert_eq!(audit.accesses(&patient, ..).err(), denied);
+    assert_eq!(audit.activity(&actor("dr.garcia"), ..).err(), denied);
+    assert_eq!(audit.disclosures(&patient).err(), denied);
+    assert_eq!(audit.entries(..).err(), denied);
+    assert_eq!(audit.evidence(&id("note"), 1).err(), denied);
+    assert_eq!(audit.exposure(&Exposed::Slot(1), ..).err(), denied);
+    assert_eq!(nosy.disclose(&patient, "a paper", "all").err(), denied);
+    assert_eq!(
+        nosy.disclose_record(&id("note"), "a paper", "it").err(),
+        denied
+    );
+    assert_eq!(nosy.audit().unwrap().knowing_all().err(), denied);
+    // Nor does broken glass open the journal.
+    let minute = Duration::from_secs(60);
+    let behind = vault.break_glass(actor("front.desk"), "curious", minute);
+    assert_eq!(behind.unwrap().audit().unwrap().entries(..).err(), denied);
+    drop(audit);
+    drop(vault);
+    let outcomes = |operation| -> Vec<_> {
+        let left = of(&storage, operation).into_iter();
+        left.map(|(outcome, _)| outcome).collect()
+    };
+    let (done, denied) = (Outcome::Done, Outcome::Denied);
+    assert_eq!(outcomes(Operation::Disclose), [done, denied, denied]);
+    let mut asked = vec![denied; 9];
+    asked[0] = done;
+    assert_eq!(outcomes(Operation::ReadJournal), asked);
 }
 
 #[test]
