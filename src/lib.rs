@@ -148,7 +148,7 @@ pub mod internals {
     }
     /// The parts of deciding and of keeping watch that hold no vault.
     pub mod access {
-        pub use crate::vault::{Alarms, BrokenGlass, DenialMeter, FailureMeter, Meter, alarm, ask};
+        pub use crate::vault::{Alarms, BrokenGlass, DenialMeter, FailureMeter, Meter, alarm};
     }
     /// The vault's clock.
     pub mod clock {

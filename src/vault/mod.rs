@@ -54,7 +54,7 @@ use std::time::Duration;
 
 pub use access::{
     AccessPolicy, AccessRequest, AllowAll, BrokenGlass, ConsentReference, Decision, OperationGroup,
-    Rule, RulePolicy, ask,
+    Rule, RulePolicy,
 };
 pub use alarms::Alarms;
 pub use census::{KeyCensus, KeyCount};

@@ -1,29 +1,13 @@
-//! Broken glass: what it lets through, and for how long.
+//! Broken glass: for how long.
 
 use std::time::Duration;
 
-use chartlock::internals::access::{BrokenGlass, ask};
-use chartlock::{AccessRequest, Error, Operation, OperationGroup, Purpose, RulePolicy};
+use chartlock::Error;
+use chartlock::internals::access::BrokenGlass;
 
 use super::actor;
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-#[test]
-fn open_glass_passes_the_policy_for_records_and_nothing_else() {
-    let nothing = RulePolicy::new([]).unwrap();
-    let actor = actor("dr.garcia");
-    for operation in Operation::ALL {
-        let request = AccessRequest::new(&actor, Purpose::BreakTheGlass, *operation);
-        let on_records = matches!(
-            OperationGroup::of(*operation),
-            OperationGroup::Reading | OperationGroup::Writing
-        );
-        let behind = ask(&nothing, &request.behind_broken_glass());
-        assert_eq!(behind.is_permitted(), on_records, "{operation}");
-        assert!(!ask(&nothing, &request).is_permitted());
-    }
-}
 
 #[test]
 fn glass_closes_when_its_time_is_over() {

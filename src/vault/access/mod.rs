@@ -35,7 +35,7 @@ use crate::id::check_reason;
 /// # Broken glass
 ///
 /// Glass is there for what no rule foresaw, so breaking it is not asked for: it is journaled, and
-/// those who keep watch hear of it. Who has broken it reads and writes records without the policy
+/// those who keep watch hear of it. Who has broken it reads, lists and writes records without the policy
 /// being asked, until it closes. For all else the policy is asked, with
 /// [`AccessRequest::broke_glass`].
 ///
@@ -160,15 +160,4 @@ impl AccessPolicy for AllowAll {
     fn decide(&self, _: &AccessRequest<'_>) -> Decision {
         Decision::Permit
     }
-}
-
-/// The one way in which the vault asks a policy. Open glass passes it for records, and for nothing
-/// that governs the vault or reads its journal.
-pub fn ask(policy: &dyn AccessPolicy, request: &AccessRequest<'_>) -> Decision {
-    let group = OperationGroup::of(request.operation);
-    let is_on_records = matches!(group, OperationGroup::Reading | OperationGroup::Writing);
-    if request.broke_glass && is_on_records {
-        return Decision::Permit;
-    }
-    policy.decide(request)
 }
