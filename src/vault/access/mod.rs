@@ -35,8 +35,8 @@ use crate::id::check_reason;
 /// # Broken glass
 ///
 /// Glass is there for what no rule foresaw, so breaking it is not asked for: it is journaled, and
-/// those who keep watch hear of it. Who has broken it reads, lists and writes records without the policy
-/// being asked, until it closes. For all else the policy is asked, with
+/// those who keep watch hear of it. Who has broken it reads, lists and writes patients' records
+/// without the policy being asked, until it closes. For all else the policy is asked, with
 /// [`AccessRequest::broke_glass`].
 ///
 /// ```

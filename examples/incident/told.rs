@@ -1,0 +1,165 @@
+//! What a privacy officer reads.
+
+use chartlock::audit::{AccessReport, ActivityReport, ExposureReport, Time};
+use chartlock::{ErasureReport, FindingKind, Outcome, RecordFinding, Session, VerifyReport};
+use serde_json::Value;
+
+use crate::sample::{ALLERGIES, Patient};
+
+pub(crate) fn chapter(title: &str) {
+    println!("\n{title}\n{}", "-".repeat(title.chars().count()));
+}
+
+pub(crate) fn allergies(session: &Session<'_>, patient: &Patient) -> crate::Outcome<()> {
+    let list = session.get(&patient.record(ALLERGIES)?)?;
+    let list: Value = serde_json::from_slice(&list.ok_or("there is no allergy list")?)?;
+    let entries = list.get("entry").and_then(Value::as_array);
+    let display = "/resource/code/coding/0/display";
+    let substances: Vec<_> = (entries.into_iter().flatten())
+        .filter_map(|entry| entry.pointer(display)?.as_str())
+        .collect();
+    let told = match substances.is_empty() {
+        true => "no known allergies".to_owned(),
+        false => substances.join(", "),
+    };
+    let actor = session.actor().name();
+    println!(
+        "{actor} reads the allergy list of {}: {told}.",
+        patient.name
+    );
+    Ok(())
+}
+
+pub(crate) fn findings(report: &VerifyReport, patient: &Patient) {
+    for found in &report.records {
+        let name = found.name.as_deref().unwrap_or("a record");
+        let whose = match found.subject.as_ref() == Some(&patient.subject) {
+            true => patient.name.as_str(),
+            false => "somebody else",
+        };
+        println!("FOUND: {name} of {whose} {}.", what(found));
+    }
+    let others = report.entries.len() + report.journal.len();
+    if others == 0 && report.header.is_none() {
+        println!("Nothing else: header, patients' keys and journal are as they were written.");
+    }
+}
+
+fn what(found: &RecordFinding) -> String {
+    match (found.kind, found.standing) {
+        (FindingKind::RolledBack, Some(standing)) => format!(
+            "was put back: version {standing} stands where version {} was written",
+            found.version
+        ),
+        (kind, _) => format!("is not as it was written ({kind:?})"),
+    }
+}
+
+pub(crate) fn accesses(report: &AccessReport) {
+    for day in report.days() {
+        let counts = [
+            ("looked", day.looked),
+            ("changed", day.changed),
+            ("was denied", day.denied),
+            ("asked the journal or renewed keys", day.other),
+        ];
+        let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<_> = counts
+            .map(|(did, count)| format!("{did} {count} times"))
+            .collect();
+        let (who, glass) = (&day.actor, glass(day.broke_glass));
+        println!("{} {who:16} {}{glass}", day.day, counts.join(", "));
+    }
+    println!("Of these, all but the filing and the questions:");
+    let shown = report.accesses.iter().filter(|access| {
+        let upkeep = ["import", "privacy.officer"];
+        !upkeep.contains(&&*access.actor)
+    });
+    for access in shown {
+        let record = access.record.as_deref().unwrap_or_default();
+        println!(
+            "  {} {:13} {} {record}, for {}{}{}",
+            hour(access.at),
+            access.actor,
+            access.what,
+            access.why,
+            ending(access.outcome),
+            glass(access.broke_glass),
+        );
+    }
+    complete(report.gaps.is_empty());
+}
+
+pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
+    for entry in &report.entries {
+        let record =
+            (entry.record.as_ref()).map_or_else(String::new, |record| format!(" {record}"));
+        let whose = entry.subject.as_ref().map_or("", |_| patient.name.as_str());
+        let note = (entry.note.as_deref()).map_or_else(String::new, |note| format!(" \"{note}\""));
+        println!(
+            "  {} {}{record} {whose}{note}{}{}",
+            hour(entry.at),
+            entry.operation,
+            ending(entry.outcome),
+            glass(entry.broke_glass),
+        );
+    }
+    complete(report.gaps.is_empty());
+}
+
+pub(crate) fn exposure(report: &ExposureReport, patients: &[&Patient]) {
+    println!("With {}:", report.exposed);
+    for one in &report.subjects {
+        let identifier = one.subject.identifier.as_deref();
+        let patient = patients
+            .iter()
+            .find(|patient| Some(patient.subject.identifier()) == identifier);
+        let name = patient.map_or("somebody unknown", |patient| &patient.name);
+        let (records, versions) = (one.records, one.versions);
+        println!("  {name}: {records} records in {versions} versions");
+    }
+    println!(
+        "It was used to open the vault {} times.",
+        report.openings.len()
+    );
+    println!("What this cannot know:");
+    for unknown in &report.unknown {
+        println!("  - {unknown}");
+    }
+    complete(report.gaps.is_empty());
+}
+
+pub(crate) fn erasure(report: &ErasureReport) {
+    let (records, earlier) = (report.records, report.earlier_versions);
+    println!("Its keys are gone, and then {records} records and {earlier} earlier versions.");
+    println!("What no erasure reaches from here:");
+    for place in &report.not_reached {
+        println!("  - {place}");
+    }
+}
+
+fn complete(is_complete: bool) {
+    match is_complete {
+        true => println!("The journal was read without a gap."),
+        false => println!("Parts of the journal could not be read: entries may be missing."),
+    }
+}
+
+fn ending(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Done => String::new(),
+        outcome => format!(": {outcome}"),
+    }
+}
+
+fn glass(is_broken: bool) -> &'static str {
+    match is_broken {
+        true => " [broke the glass]",
+        false => "",
+    }
+}
+
+fn hour(at: Time) -> String {
+    let text = at.to_string();
+    text.get(11..23).unwrap_or(&text).to_owned()
+}
