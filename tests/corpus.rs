@@ -9,7 +9,7 @@
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-use fuzz::{archive, entry, header, intent, record, seek, segment, vault};
+use fuzz::{archive, entry, header, intent, journal, record, seek, segment, vault, verify};
 
 use std::fs;
 use std::path::Path;
@@ -69,4 +69,14 @@ fn segments() {
 #[test]
 fn seeks() {
     replay("seek", seek::run);
+}
+
+#[test]
+fn journals() {
+    replay("journal", journal::run);
+}
+
+#[test]
+fn verifications() {
+    replay("verify", verify::run);
 }

@@ -46,6 +46,7 @@ pub fn run(data: &[u8]) {
     }
     world.reopen();
     world.compare_all();
+    world.verify();
 }
 
 type Disk = Arc<dyn Storage>;
@@ -123,6 +124,12 @@ impl World {
         let options = VaultOptions::new().clock(self.clock.clone());
         let vault = options.open(Arc::clone(&self.process), last).unwrap();
         self.vault = Some(vault);
+    }
+
+    /// Whatever failed, broke off or landed late is no alarm.
+    fn verify(&self) {
+        let report = self.vault().verify(None).unwrap();
+        assert!(report.is_clean(), "{report:#?}");
     }
 
     fn vault(&self) -> &Vault {

@@ -2,7 +2,7 @@
 
 mod checkpoints;
 mod every_object;
-//mod histories;
+mod histories;
 mod journals;
 mod meanwhile;
 mod patients;

@@ -1,0 +1,106 @@
+//! A verification of a large vault: its rate, and the memory that it takes.
+//!
+//! `CHARTLOCK_VERIFY_RECORDS` sets the number of records (300,000 by default). The journal holds an
+//! entry for each, and reads until there are 10 entries for every 3 records.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "../tests/common/credential.rs"]
+mod credential;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chartlock::{Actor, Document, FileStorage, Purpose, RecordId, Vault};
+use credential::Fixed;
+
+/// Where the process finds the vault that verifies it.
+const DIRECTORY: &str = "CHARTLOCK_VERIFY_DIRECTORY";
+const BATCH: usize = 1000;
+/// As in a practice: 300 records each.
+const RECORDS_OF_A_PATIENT: usize = 300;
+const CONTENT: [u8; 200] = [7; 200];
+
+fn id(record: usize) -> RecordId {
+    let patient = record / RECORDS_OF_A_PATIENT;
+    let name = format!("Observation/{record:08}");
+    RecordId::patient(&format!("MRN-{patient:06}"), &name).unwrap()
+}
+
+/// Memory that this process has in use, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let digits = line.and_then(|line| line.split_whitespace().next());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// What `work` answers, and the most memory in use meanwhile beyond that of before, in KiB.
+fn at_peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = resident();
+    let peak = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    let answer = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                peak.fetch_max(resident(), Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let answer = work();
+        done.store(true, Ordering::Relaxed);
+        answer
+    });
+    (answer, peak.into_inner().saturating_sub(before))
+}
+
+fn fill(vault: &Vault, records: usize) {
+    let session = vault.session(Actor::new("bench").unwrap(), Purpose::Operations);
+    let ids: Vec<_> = (0..records).map(id).collect();
+    for ids in ids.chunks(BATCH) {
+        let documents = ids.iter().map(|id| (id, Document::new(&CONTENT)));
+        for outcome in session.put_many(documents).unwrap() {
+            outcome.unwrap();
+        }
+    }
+    for read in 0..records * 7 / 3 {
+        session.get(&ids[read % records]).unwrap().unwrap();
+    }
+}
+
+/// In a process of its own: memory that was used before would hide what is used.
+fn verify(directory: &Path) {
+    let vault = Vault::open(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap();
+    let start = Instant::now();
+    let (report, peak) = at_peak(|| vault.verify(None).unwrap());
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(report.is_clean());
+    let walked = report.walked;
+    println!(
+        "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries a second; {} MiB at most, what the engine holds included",
+        walked.records,
+        walked.entries,
+        walked.pages,
+        (walked.records + walked.entries) as f64 / seconds,
+        peak / 1024,
+    );
+}
+
+fn main() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return verify(directory.as_ref());
+    }
+    let records = std::env::var("CHARTLOCK_VERIFY_RECORDS");
+    let records = records.map_or(300_000, |records| records.parse().unwrap());
+    println!("verify");
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = scratch.path().join("clinic");
+    let storage = FileStorage::open(&directory).unwrap();
+    fill(&Vault::create(storage, &Fixed(1)).unwrap(), records);
+    let verified = Command::new(std::env::current_exe().unwrap())
+        .env(DIRECTORY, &directory)
+        .status();
+    assert!(verified.unwrap().success());
+}

@@ -1,0 +1,239 @@
+//! Histories that are tampered with: `verify` finds exactly what was, and is quiet where nothing was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chartlock::storage::{Expect, MemoryStorage, PerOperation, Scan, Storage, Transaction, Want};
+use chartlock::{
+    Actor, JournalFault, Purpose, RecordId, Subject, Vault, VaultOptions, VerifyReport,
+};
+
+use super::fixed::{Fixed, suite};
+use super::input::Input;
+
+/// Deeds of one run at most: beyond that, runs get slow and say nothing new.
+const DEEDS: usize = 48;
+const TAMPERINGS: usize = 4;
+
+type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
+type Disk = Arc<dyn Storage>;
+
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let Some(what) = input.next() else {
+        return;
+    };
+    let disk: Disk = match what & 2 {
+        0 => Arc::new(MemoryStorage::new()),
+        _ => Arc::new(PerOperation::new(MemoryStorage::new())),
+    };
+    let options = VaultOptions::new()
+        .suite(suite(what))
+        .grace(std::time::Duration::ZERO);
+    let vault = options
+        .clone()
+        .create(Arc::clone(&disk), &Fixed(7))
+        .unwrap();
+    let then = live(&disk, &options, vault, &mut input);
+    let open = || options.clone().open(Arc::clone(&disk), &Fixed(7));
+    let verify = || open().unwrap().verify(None).unwrap();
+    let report = verify();
+    assert!(report.is_clean(), "{report:#?}");
+    let before = objects(&disk);
+    for _ in 0..TAMPERINGS {
+        let Some(how) = input.next() else {
+            break;
+        };
+        let after = tamper(how, &mut input, &then, &before);
+        reset(&disk, &after);
+        let expected = Expected::new(&before, &after);
+        match open() {
+            Ok(vault) => expected.compare(&vault.verify(None).unwrap()),
+            Err(_) => assert!(expected.header),
+        }
+        reset(&disk, &before);
+    }
+    let report = verify();
+    assert!(report.is_clean(), "{report:#?}");
+}
+
+/// Lives through deeds until one is none. Answers what stood when processes ended.
+fn live(
+    disk: &Disk,
+    options: &VaultOptions,
+    mut vault: Vault,
+    input: &mut Input<'_>,
+) -> Vec<Objects> {
+    let mut then = Vec::new();
+    for turn in 0..DEEDS {
+        let deed = match input.next() {
+            None | Some(0xff) => break,
+            Some(deed) => deed,
+        };
+        if deed & 15 == 15 {
+            drop(vault);
+            then.push(objects(disk));
+            vault = options.clone().open(Arc::clone(disk), &Fixed(7)).unwrap();
+        } else {
+            act(&vault, deed, turn);
+        }
+    }
+    then
+}
+
+/// Does it; what is refused is refused.
+fn act(vault: &Vault, deed: u8, turn: usize) {
+    let chart = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
+    let subject = Subject::patient(["MRN-1", "é", "MRN-3", "MRN-4"][usize::from(deed >> 4 & 3)]);
+    let subject = subject.unwrap();
+    let name = ["Observation/bp", "n"][usize::from(deed >> 6 & 1)];
+    let id = RecordId::new(subject.clone(), name).unwrap();
+    let content = turn.to_le_bytes();
+    let _ = match deed & 15 {
+        0 => vault.rotate_master_key().map(drop),
+        1 => vault.rotate_patient_key(&subject).map(drop),
+        2 => vault.reencrypt_patient(&subject).map(drop),
+        3 => chart.erase_patient(&subject, "asked for").map(drop),
+        4 => chart.readmit_patient(&subject),
+        5 => chart.remove(&id).map(drop),
+        6 => vault.checkpoint().map(drop),
+        7 => chart.get(&id).map(drop),
+        8 => vault.collect_garbage().map(drop),
+        9 => chart.put(&id, &[7; 70_000]).map(drop),
+        _ => chart.put(&id, &content).map(drop),
+    };
+}
+
+fn tamper(how: u8, input: &mut Input<'_>, then: &[Objects], before: &Objects) -> Objects {
+    let mut after = before.clone();
+    // Pages that nobody has seen may be taken away unnoticed.
+    let keys: Vec<_> = before
+        .keys()
+        .filter(|key| !matches!(key[0], b'j' | b'w'))
+        .collect();
+    let key = |input: &mut Input<'_>| keys[input.number() as usize % keys.len()].clone();
+    match how & 3 {
+        0 => {
+            let key = key(input);
+            let bit = input.number() as usize;
+            if let Some(value) = after.get_mut(&key) {
+                let bit = bit % (8 * value.len());
+                // Only opening all content tells what a bit of it is worth.
+                if key[0] != b's' {
+                    value[bit / 8] ^= 1 << (bit % 8);
+                }
+            }
+        }
+        1 => drop(after.remove(&key(input))),
+        2 => {
+            let is_older = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
+                matches!(key[0], b'r' | b'h') && before.get(*key) != Some(value)
+            };
+            let older: Vec<_> = then.iter().flatten().filter(is_older).collect();
+            if !older.is_empty() {
+                let (key, value) = older[input.number() as usize % older.len()];
+                after.insert(key.clone(), value.clone());
+            }
+        }
+        _ => {
+            let (one, other) = (key(input), key(input));
+            if one[0] == other[0] && one[0] != b's' {
+                after.insert(one.clone(), before[&other].clone());
+                after.insert(other, before[&one].clone());
+            }
+        }
+    }
+    after
+}
+
+/// What must be found, and what may be.
+#[derive(Debug, Default)]
+struct Expected {
+    records: BTreeSet<Vec<u8>>,
+    /// Where only the wrapping of a data key was put back: where that opens, nothing was lost.
+    rewrapped: BTreeSet<Vec<u8>>,
+    entries: usize,
+    header: bool,
+    content: bool,
+}
+
+impl Expected {
+    fn new(before: &Objects, after: &Objects) -> Self {
+        let mut expected = Self::default();
+        let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        for key in keys {
+            let (then, now) = (before.get(key), after.get(key));
+            if then == now {
+                continue;
+            }
+            match key[0] {
+                b'v' => expected.header = true,
+                b'p' => expected.entries += 1,
+                b's' => expected.content = true,
+                _ if then.map(|then| &then[96..]) == now.map(|now| &now[96..]) => {
+                    expected.rewrapped.insert(key[1..33].to_vec());
+                }
+                _ => drop(expected.records.insert(key[1..33].to_vec())),
+            }
+        }
+        expected
+    }
+
+    fn compare(&self, report: &VerifyReport) {
+        let found = report.records.iter();
+        let found: BTreeSet<_> = found
+            .map(|found| [found.chart, found.record].concat())
+            .collect();
+        assert!(self.records.is_subset(&found), "{self:?} {report:#?}");
+        if self.content {
+            // The record that it belongs to, if one names it.
+            assert!(found.len() <= 1, "{self:?} {report:#?}");
+        } else {
+            let mut found = found.iter();
+            let meant =
+                found.all(|found| self.records.contains(found) || self.rewrapped.contains(found));
+            assert!(meant, "{self:?} {report:#?}");
+        }
+        assert_eq!(report.entries.len(), self.entries, "{self:?} {report:#?}");
+        assert_eq!(report.header.is_some(), self.header, "{self:?} {report:#?}");
+        let mut faults = report.journal.iter().map(|found| found.fault);
+        assert!(
+            faults.all(|fault| fault == JournalFault::Incomplete),
+            "{report:#?}"
+        );
+    }
+}
+
+fn objects(disk: &Disk) -> Objects {
+    let mut objects = Objects::new();
+    loop {
+        let after = objects.last_key_value().map(|(key, _)| key.clone());
+        let scan = Scan {
+            prefix: b"",
+            after: after.as_deref(),
+            limit: 1000,
+            want: Want::Values,
+        };
+        let page = disk.scan(scan).unwrap();
+        let entries = page.entries.into_iter();
+        objects.extend(entries.map(|entry| (entry.key, entry.value)));
+        if !page.more {
+            return objects;
+        }
+    }
+}
+
+fn reset(disk: &Disk, to: &Objects) {
+    let present = objects(disk);
+    let gone = present.keys().filter(|key| !to.contains_key(*key));
+    let deletes = gone.map(|key| Transaction::new().delete(&key[..]));
+    let changed = to
+        .iter()
+        .filter(|(key, value)| present.get(*key) != Some(value));
+    let puts =
+        changed.map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Any));
+    let transactions: Vec<_> = deletes.chain(puts).collect();
+    for result in disk.commit(&transactions) {
+        result.unwrap();
+    }
+}
