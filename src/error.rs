@@ -106,14 +106,17 @@ pub enum Error {
     /// The subject was never seen.
     #[error("there is no such subject in this vault; check the identifier, byte for byte")]
     UnknownSubject,
+    /// The subject has no record of this name, and never had.
+    #[error("the subject has no such record; check its name, byte for byte")]
+    UnknownRecord,
     /// Somebody put a hold on the subject.
     #[error(
-        "the subject is on hold and was not erased; see Session::holds, and release them first"
+        "the subject is on hold and nothing was erased; see Session::holds, and release them first"
     )]
     OnHold,
     /// The subject is retained until a date that has not come.
     #[error(
-        "the subject is retained and was not erased; see Session::retained_until for the date to wait for"
+        "the subject is retained and nothing was erased; see Session::retained_until for the date to wait for"
     )]
     Retained,
     /// There is no hold of this id.

@@ -124,9 +124,9 @@ pub use vault::{
 };
 pub use vault::{
     AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
-    EmergencyReport, ErasureReport, Expected, GarbageReport, HoldInfo, Journaling, KeyCensus,
-    KeyCount, OperationGroup, Progress, Record, RecordInfo, RecordReader, RecordWriter, Records,
-    RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport, Rule, RulePolicy,
+    EmergencyReport, ErasureReport, Expected, ExpungeReport, GarbageReport, HoldInfo, Journaling,
+    KeyCensus, KeyCount, OperationGroup, Progress, Record, RecordInfo, RecordReader, RecordWriter,
+    Records, RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport, Rule, RulePolicy,
     SecurityEvent, SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
 };
 

@@ -18,6 +18,9 @@ const CRITICAL: u16 = 0x8000;
 const ORIGIN: u16 = 1;
 /// The extension that marks a poison record: no bytes.
 const POISON: u16 = 2;
+/// The extension of a retraction that stands for all versions below it, which are gone for good: no
+/// bytes, or the stream that the version which it replaced named.
+const EXPUNGED: u16 = 3;
 
 /// Content types with a one-byte code, by code. Closed for this schema: a reader that lacks a code
 /// cannot read the record, so any other type is spelled out.
@@ -92,6 +95,11 @@ impl Meta {
             .ok_or(Error::InvalidMetadata)
     }
 
+    /// Whether this is the meta of a marker: see [`super::Opened::is_expunged`].
+    pub fn is_expunged(&self) -> bool {
+        self.body_of(EXPUNGED).is_some()
+    }
+
     /// With the stream under which the content was first sealed. A re-encryption carries it on, so it
     /// tells whether two versions of segmented content are one put.
     pub fn set_origin(&mut self, stream: &StreamId) {
@@ -107,7 +115,24 @@ impl Meta {
     /// Whether this version is marked as one that nobody has a reason to read. Whatever the mark
     /// holds counts: later releases may have more to say in it.
     pub fn is_poison(&self) -> bool {
-        self.extensions.iter().any(|(number, _)| *number == POISON)
+        self.body_of(POISON).is_some()
+    }
+
+    /// Marks a retraction that stands for all versions below it; with the stream that is still to be
+    /// removed with the version that it replaces.
+    pub fn set_expunged(&mut self, stream: Option<&StreamId>) {
+        self.set(EXPUNGED, Some(stream.map_or(Vec::new(), |id| id.to_vec())));
+    }
+
+    /// The stream that went with the version that a marker replaced.
+    pub fn expunged_stream(&self) -> Option<StreamId> {
+        self.body_of(EXPUNGED)?.try_into().ok()
+    }
+
+    fn body_of(&self, extension: u16) -> Option<&[u8]> {
+        let mut all = self.extensions.iter();
+        let (_, body) = all.find(|(number, _)| *number == extension)?;
+        Some(body)
     }
 
     fn set(&mut self, extension: u16, body: Option<Vec<u8>>) {

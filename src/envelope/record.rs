@@ -260,6 +260,14 @@ pub struct Opened {
     pub content: Content,
 }
 
+impl Opened {
+    /// Whether this retraction stands for all versions below it, which were expunged: whatever of
+    /// them turns up counts for nothing.
+    pub fn is_expunged(&self) -> bool {
+        matches!(self.content, Content::Retraction) && self.meta.is_expunged()
+    }
+}
+
 /// What a record version holds.
 pub enum Content {
     /// The content itself: a range of a buffer that is wiped on drop.

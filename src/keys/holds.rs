@@ -111,8 +111,11 @@ impl PatientEntry {
         Ok(())
     }
 
-    /// Whether nothing keeps the chart from being erased.
-    pub(super) fn check_erasable(&self, now: i64) -> Result<()> {
+    /// Whether nothing keeps the chart, or a part of it, from being erased.
+    ///
+    /// # Errors
+    /// [`Error::OnHold`], [`Error::Retained`].
+    pub fn check_erasable(&self, now: i64) -> Result<()> {
         if !self.holds.is_empty() {
             return Err(Error::OnHold);
         }

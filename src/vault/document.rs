@@ -168,6 +168,11 @@ impl RecordInfo {
         self.length.is_none()
     }
 
+    /// Whether this retraction stands for all versions below it: they were expunged.
+    pub fn is_expunged(&self) -> bool {
+        self.is_retraction() && self.meta.is_expunged()
+    }
+
     /// When it was written, to the millisecond, by the writer's clock.
     pub fn written_at(&self) -> SystemTime {
         clock::time(self.meta.written_at)

@@ -105,6 +105,10 @@ impl Vault {
             return Ok(None);
         }
         let stored = self.store.read_one(&layout::earlier(address, version))?;
+        // Looked for after it: what is still there of versions that were expunged is never told.
+        if self.is_expunged(held, address, version, &current)? {
+            return Ok(None);
+        }
         let stored = stored.ok_or(Error::HistoryGap)?;
         let head = earlier_head(&stored.value, version)?;
         Ok(Some((Place::Earlier, head, stored)))
@@ -116,15 +120,19 @@ impl Vault {
                 return vault.absence(address);
             };
             let (head, data_key) = authentic(held, address, &current.value)?;
-            let mut versions = vault.earlier_infos(held, address, id.name(), head.version)?;
             let opened = envelope::open(current.value, &head, address, Some(id.name()), &data_key)?;
+            let mut versions = match opened.is_expunged() {
+                true => Vec::new(),
+                false => vault.earlier_infos(held, address, id.name(), head.version)?,
+            };
             versions.push(info(&head, &opened));
             Ok(Some(versions))
         })?;
         Ok(history.unwrap_or_default())
     }
 
-    /// The versions below `current`, without gaps.
+    /// The versions below `current`, without gaps; from the last marker on, where versions were
+    /// expunged.
     fn earlier_infos(
         &self,
         held: &Held,
@@ -132,7 +140,7 @@ impl Vault {
         name: &str,
         current: u64,
     ) -> Result<Vec<RecordInfo>> {
-        let mut infos = Vec::new();
+        let mut infos: Result<Vec<RecordInfo>> = Ok(Vec::new());
         let prefix = layout::earlier_versions(address);
         self.each_page(&prefix, Want::Values, &mut |entries| {
             for entry in entries {
@@ -142,17 +150,18 @@ impl Vault {
                 if version >= current {
                     continue;
                 }
-                if version != infos.len() as u64 + 1 {
-                    return Err(Error::HistoryGap);
+                match earlier_info(held, address, name, version, entry.value) {
+                    // Whatever is wrong below it is wrong no more.
+                    Ok((info, true)) => infos = Ok(vec![info]),
+                    Ok((info, false)) => append(&mut infos, info),
+                    Err(error) if infos.is_ok() => infos = Err(error),
+                    Err(_) => {}
                 }
-                let head = earlier_head(&entry.value, version)?;
-                let key = unwrap(held, &head, Place::Earlier)?;
-                let opened = envelope::open(entry.value, &head, address, Some(name), &key)?;
-                infos.push(info(&head, &opened));
             }
             Ok(())
         })?;
-        if infos.len() as u64 + 1 != current {
+        let infos = infos?;
+        if infos.last().map_or(0, |last| last.version) + 1 != current {
             return Err(Error::HistoryGap);
         }
         Ok(infos)
@@ -308,6 +317,30 @@ pub(super) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
         return Err(Error::NotAuthentic);
     }
     Ok(head)
+}
+
+/// What is known of an earlier version, and whether it stands for those below it.
+fn earlier_info(
+    held: &Held,
+    address: &Address,
+    name: &str,
+    version: u64,
+    value: Vec<u8>,
+) -> Result<(RecordInfo, bool)> {
+    let head = earlier_head(&value, version)?;
+    let key = unwrap(held, &head, Place::Earlier)?;
+    let opened = envelope::open(value, &head, address, Some(name), &key)?;
+    Ok((info(&head, &opened), opened.is_expunged()))
+}
+
+/// Appends the next version to a history; what went wrong first is what is told.
+fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
+    let Ok(known) = infos else { return };
+    if info.version == known.last().map_or(0, |last| last.version) + 1 {
+        known.push(info);
+    } else {
+        *infos = Err(Error::HistoryGap);
+    }
 }
 
 /// What is known of an opened version.

@@ -118,6 +118,35 @@ pub struct ErasureReport {
     pub not_reached: Vec<&'static str>,
 }
 
+/// What an expunge did, and what it could not reach.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let chart = vault.session(Actor::new("records.office")?, Purpose::Operations);
+/// let id = RecordId::patient("MRN-1042", "Observation/of somebody else")?;
+/// chart.put(&id, b"{}")?;
+/// let report = chart.expunge(&id, "filed under the wrong patient")?;
+/// assert_eq!((report.versions, report.resumed), (1, false));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExpungeReport {
+    /// Versions removed by this call, retractions included.
+    pub versions: u64,
+    /// Content segments removed by this call.
+    pub segments: u64,
+    /// Whether an earlier call had expunged the record: this one removed what that left, if anything.
+    pub resumed: bool,
+    /// Whether bytes of the versions may still be on the medium. They open as long as the patient
+    /// key does under which they were: [`Vault::rotate_patient_key`](crate::Vault::rotate_patient_key)
+    /// destroys that.
+    pub purge_deferred: bool,
+    /// What no call can reach from here.
+    pub not_reached: Vec<&'static str>,
+}
+
 /// What a collection of garbage freed, and what it left alone.
 ///
 /// ```

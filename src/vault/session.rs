@@ -9,7 +9,7 @@ use super::acting::On;
 use super::document::{Document, Expected, Record, RecordInfo};
 use super::governance::HoldInfo;
 use super::listing::Subjects;
-use super::report::ErasureReport;
+use super::report::{ErasureReport, ExpungeReport};
 use super::writing::Job;
 use super::{RecordReader, RecordWriter, Records, Vault};
 use crate::error::{Error, Result};
@@ -317,6 +317,34 @@ impl<'a> Session<'a> {
     pub fn erase_patient(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
         self.change(Operation::Erase, On::Subject(subject), reason, |act| {
             self.vault.erase(act, subject, reason)
+        })
+    }
+
+    /// Removes all versions of one record for good, with their content: for what was filed under the
+    /// wrong patient. What is to be amended is put again, and what is to be taken back but kept is
+    /// [removed](Session::remove).
+    ///
+    /// A retraction stays, which [`RecordInfo::is_expunged`] tells from others: version numbers never
+    /// repeat, and a later put goes on behind it. Versions below it are `None`. An expunge that broke
+    /// off is finished by calling it again; nothing of the versions can be read meanwhile.
+    ///
+    /// `reason` says why, in 1 to 255 bytes without control characters; the journal keeps it.
+    ///
+    /// It does not reach copies that were taken before: see the report. Of a hold and an expunge at
+    /// the same time one is first, on transactional storage; an expunge that has begun goes on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] for a reason out of bounds, [`Error::UnknownSubject`] and
+    /// [`Error::UnknownRecord`] for what was never written, [`Error::Erased`],
+    /// [`Error::OnHold`] and [`Error::Retained`] while the subject is kept: nothing is changed then.
+    /// Else those of [`Session::put`], after which call it again.
+    pub fn expunge(&self, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
+        self.change(Operation::Expunge, On::Record(id), reason, |act| {
+            let report = self.vault.expunge(act, id, reason)?;
+            if report.resumed {
+                self.tell(act, On::Record(id), Outcome::Done);
+            }
+            Ok(report)
         })
     }
 

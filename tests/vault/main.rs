@@ -21,6 +21,7 @@ mod stage;
 mod clock;
 mod contention;
 mod erasure;
+mod expunge;
 mod garbage;
 mod governance;
 mod headers;

@@ -249,7 +249,7 @@ impl Vault {
         Ok(())
     }
 
-    fn is_of_a_record(
+    pub(in crate::vault) fn is_of_a_record(
         &self,
         chart: &ChartId,
         stream: &StreamId,

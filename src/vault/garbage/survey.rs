@@ -44,10 +44,26 @@ struct Walk<'a> {
 /// How far the history of a record was met.
 #[derive(Debug, Clone, Copy)]
 enum History {
-    /// Of its versions below `current`, the `next` one is to come.
-    Known { current: u64, next: u64 },
+    /// Of its versions below `current`, the `next` one is to come; so many before do not open or are
+    /// missing.
+    Known {
+        current: u64,
+        next: u64,
+        unsettled: u64,
+    },
     /// Its current version does not open, or is not there, or is too new to matter.
     Unknown,
+    /// Its current version is a marker: what is below it was expunged.
+    Expunged,
+}
+
+/// An earlier version, as it was met.
+struct Met {
+    version: u64,
+    /// It stands for all below it, which were expunged.
+    is_marker: bool,
+    /// It opens, and says what it names.
+    settled: bool,
 }
 
 /// The histories of the records of one page.
@@ -145,26 +161,44 @@ impl Vault {
                 continue;
             };
             let opened = object.open_head(walk.held, &value);
-            match (&opened, object.version) {
-                (_, Some(version)) => self.met(walk, &object.address, version, histories)?,
+            let is_marker = match &opened {
+                Ok((head, _)) if head.kind == Kind::Retraction => self.is_marker(walk, &object)?,
+                _ => false,
+            };
+            let stream = match &opened {
+                Ok((head, _)) if head.kind == Kind::Segmented => stream_of(&value),
+                _ => None,
+            };
+            let settled = match &opened {
+                Ok((head, _)) => head.kind != Kind::Segmented || stream.is_some(),
+                Err(_) => false,
+            };
+            match (opened, object.version) {
+                (_, Some(version)) => {
+                    let met = Met {
+                        version,
+                        is_marker,
+                        settled,
+                    };
+                    self.met(walk, &object.address, met, histories)?;
+                }
                 (opened, None) => {
-                    let history = opened.as_ref().map_or(History::Unknown, |(head, _)| {
-                        let current = head.version;
-                        History::Known { current, next: 1 }
-                    });
+                    walk.unsettled += u64::from(!settled);
+                    let history = match opened {
+                        Ok(_) if is_marker => History::Expunged,
+                        Ok((head, _)) => History::Known {
+                            current: head.version,
+                            next: 1,
+                            unsettled: 0,
+                        },
+                        Err(_) => History::Unknown,
+                    };
                     histories.insert(object.address.record, history);
                 }
             }
-            match opened {
-                Ok((head, _)) if head.kind == Kind::Segmented => match stream_of(&value) {
-                    Some(stream) => {
-                        (walk.found)(Named { stream, key: None });
-                        segmented.push(object);
-                    }
-                    None => walk.unsettled += 1,
-                },
-                Ok(_) => {}
-                Err(_) => walk.unsettled += 1,
+            if let Some(stream) = stream {
+                (walk.found)(Named { stream, key: None });
+                segmented.push(object);
             }
         }
         match walk.survey {
@@ -178,24 +212,48 @@ impl Vault {
         &self,
         walk: &mut Walk<'_>,
         address: &Address,
-        version: u64,
+        met: Met,
         histories: &mut Histories,
     ) -> Result<()> {
+        let lost = u64::from(!met.settled);
         match histories.get_mut(&address.record) {
-            Some(History::Known { current, next }) if version < *current => {
-                let missing = version.saturating_sub(*next);
-                walk.unsettled = walk.unsettled.saturating_add(missing);
-                *next = version + 1;
+            Some(History::Known {
+                current,
+                next,
+                unsettled,
+            }) if met.version < *current => {
+                let missing = met.version.saturating_sub(*next);
+                *unsettled = match met.is_marker {
+                    true => 0,
+                    false => unsettled.saturating_add(missing).saturating_add(lost),
+                };
+                *next = met.version + 1;
             }
+            Some(History::Expunged) => {}
             // One that is not below the current version is left of a put that broke off.
-            Some(_) => {}
+            Some(_) => walk.unsettled += lost,
             None => {
+                walk.unsettled += lost;
                 let begun = self.store.read_one(&layout::current(address))?.is_some();
                 walk.unsettled += u64::from(!begun);
                 histories.insert(address.record, History::Unknown);
             }
         }
         Ok(())
+    }
+
+    /// Whether a retraction is a marker. One that is gone or does not open is taken for none: then the
+    /// versions below it are missed, and nothing is freed.
+    fn is_marker(&self, walk: &Walk<'_>, object: &Object) -> Result<bool> {
+        let Some(stored) = self.store.read_one(&object.key)? else {
+            return Ok(false);
+        };
+        let opened = object
+            .open_head(walk.held, &stored.value)
+            .and_then(|(head, key)| {
+                envelope::open(stored.value, &head, &object.address, None, &key)
+            });
+        Ok(opened.is_ok_and(|opened| opened.is_expunged()))
     }
 
     fn open_bodies(&self, walk: &mut Walk<'_>, segmented: &[Object]) -> Result<()> {
@@ -218,8 +276,13 @@ impl Walk<'_> {
     /// Counts the versions that are missing at the end of each history.
     fn miss(&mut self, histories: &Histories) {
         for history in histories.values() {
-            if let History::Known { current, next } = history {
-                let missing = current.saturating_sub(*next);
+            if let History::Known {
+                current,
+                next,
+                unsettled,
+            } = history
+            {
+                let missing = current.saturating_sub(*next).saturating_add(*unsettled);
                 self.unsettled = self.unsettled.saturating_add(missing);
             }
         }

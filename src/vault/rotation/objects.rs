@@ -136,6 +136,11 @@ impl Vault {
                 }
                 // Counted by the pass that finds it standing still.
                 Err(Error::UnknownPatientKey) => {}
+                Err(_) if self.is_below_a_marker(held, object)? => {
+                    // Left of an expunge that broke off, and never put again.
+                    self.store
+                        .remove_all(vec![object.key.clone()], &mut || ())?;
+                }
                 Err(_) => {
                     // Replaced meanwhile, and its former segments removed: nothing is wrong with it.
                     let now = self.store.read_one(&object.key)?;

@@ -1,15 +1,15 @@
 //! A try to write a version, and what the storage's answer to it means.
 
-use super::{Outcome, Pending};
+use super::{Change, Outcome, Pending};
 use crate::error::Error;
-use crate::journal::Change;
+use crate::journal;
 use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
 
 /// A transaction, and what its failing operations mean.
 pub(super) struct Try {
-    pub(super) change: Change,
+    pub(super) change: journal::Change,
     pub(super) version: u64,
     pub(super) kind: TryKind,
 }
@@ -42,7 +42,14 @@ impl Vault {
     ) -> Option<Outcome> {
         pending.freshness = Freshness::Fresh;
         match result {
-            Ok(_) => return Some(Ok(Some(version))),
+            Ok(done) => {
+                if let (Change::Expunge { purged }, TryKind::Write { .. }) =
+                    (pending.job.change, kind)
+                {
+                    purged.set(!done.deferred);
+                }
+                return Some(Ok(Some(version)));
+            }
             // An earlier try may stand all the same.
             Err(CommitError::Io(_)) if pending.may_stand.is_some() => {
                 return Some(Err(Error::Undecided));

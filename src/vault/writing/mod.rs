@@ -4,16 +4,19 @@
 //! put, new      [ put r Absent ; ?p ]
 //! put, next     [ put h|n Absent ; put r Unchanged ; ?p ]
 //! put, large    [ put w Absent ] ; [ put s|i Absent ]* ; [ ?w ; (put h|n) ; put r ; ?p ; delete w ]
+//! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         and what `expunging` does next
 //! ```
 //! `?p` comes last: a rotation or an erasure that went first is seen by it, and nothing is
 //! acknowledged before. `h|n` comes before `r`, so no prefix loses the version that `r` held.
 
 mod answer;
 mod looking;
+mod marker;
 mod next;
 mod own;
 mod seal;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use self::answer::{Step, Try};
@@ -47,6 +50,11 @@ enum Change<'a> {
     /// Content of which only the upload is at hand.
     Uploaded,
     Retraction,
+    /// A retraction in place of all that was before. `purged` learns whether the storage said that
+    /// the bytes of the version in its place are gone.
+    Expunge {
+        purged: &'a Cell<bool>,
+    },
 }
 
 impl<'a> Job<'a> {
@@ -103,7 +111,21 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The version that was written; `None` when there was nothing to retract.
+impl<'a> Job<'a> {
+    pub(super) fn expunge(
+        act: &Act,
+        id: &'a RecordId,
+        purged: &'a Cell<bool>,
+        now: i64,
+    ) -> Result<Self> {
+        let mut job = Self::remove(act, id, Expected::Any, now)?;
+        job.change = Change::Expunge { purged };
+        job.meta.set_expunged(None);
+        Ok(job)
+    }
+}
+
+/// The version that was written; `None` when there was nothing to retract or to expunge.
 pub(super) type Outcome = Result<Option<u64>>;
 
 /// A job that is not decided yet.
@@ -131,9 +153,13 @@ impl<'a> Pending<'a> {
     fn new((mut job, index): (Job<'a>, usize)) -> Self {
         let upload = job.upload.take();
         Self {
-            job,
             index,
-            freshness: Freshness::Held,
+            freshness: match job.change {
+                // A hold of the last minute counts.
+                Change::Expunge { .. } => Freshness::Fresh,
+                _ => Freshness::Held,
+            },
+            job,
             chart: upload.as_ref().map(|upload| upload.chart),
             may_stand: None,
             sealed: Vec::new(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::answer::{Step, Try, TryKind};
 use super::looking::Found;
+use super::marker::marker_in_place;
 use super::{Change, Draft, Job, Pending};
 use crate::crypto::{ChartId, DataKey, Place, Suite};
 use crate::envelope::{self, Address, Body, Head, INLINE_MAX, Kind};
@@ -20,7 +21,7 @@ use crate::vault::{Vault, layout, reading};
 /// records' own absence was seen.
 pub(super) type Histories = HashMap<ChartId, bool>;
 
-enum Next {
+pub(super) enum Next {
     /// There is nothing to retract.
     Nothing,
     LookAgain,
@@ -62,8 +63,12 @@ impl Vault {
             }
             // Somebody else's stands there: what was under way can never land. Else it still may, and
             // the next try, at the same version, is as good as that one.
-            if found.version()? >= version {
+            let now = found.version()?;
+            if now >= version {
                 pending.may_stand = None;
+                if now > version {
+                    self.drop_expunged_upload(pending, found, version)?;
+                }
             }
             // The earlier try, which is not there, had to find the same intent: it can never land.
             if pending.swept && self.store.storage.is_transactional() {
@@ -104,10 +109,16 @@ impl Vault {
                 return Ok(Next::LookAgain);
             }
             Err(Error::UnknownPatientKey) => {
+                if let Change::Expunge { .. } = pending.job.change {
+                    self.require_expungeable(found)?;
+                }
                 return self.next_after_orphan(pending, found, current);
             }
             read => read?,
         };
+        if let Change::Expunge { .. } = pending.job.change {
+            return self.next_marker(pending, found, current, (&head, &data_key));
+        }
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
             return Err(Error::Conflict);
@@ -154,6 +165,7 @@ impl Vault {
         match (pending.job.expected, pending.job.change) {
             (Expected::Version(_), _) => Err(Error::Conflict),
             (_, Change::Retraction) => Ok(Next::Nothing),
+            (_, Change::Expunge { .. }) => Err(Error::UnknownRecord),
             _ => Ok(Next::Version {
                 version: 1,
                 earlier: None,
@@ -224,7 +236,7 @@ impl Vault {
                 }
                 // Swept, and its content is at hand no more.
                 Change::Uploaded => return Err(Error::UploadExpired),
-                Change::Content(_) | Change::Retraction => return Ok(()),
+                Change::Content(_) | Change::Retraction | Change::Expunge { .. } => return Ok(()),
             }
         }
         // However long it took to get here.
@@ -262,6 +274,9 @@ impl Vault {
         let value = draft(pending, suite, version).seal(&found.held, &found.address, key)?;
         pending.sent(&value)?;
         let told = self.draft_of_job(pending, found, &value)?;
+        if let Change::Expunge { .. } = pending.job.change {
+            return Ok(Step::Try(marker_in_place(found, value, told, version)));
+        }
         let mut transaction = Transaction::new();
         let mut operations = 0;
         let mut at = || {
@@ -316,7 +331,7 @@ fn draft<'a>(pending: &'a Pending<'_>, suite: Suite, version: u64) -> Draft<'a> 
             length: upload.length,
         },
         (None, Change::Content(content)) => Body::Inline(content),
-        (None, Change::Uploaded | Change::Retraction) => Body::Retraction,
+        (None, Change::Uploaded | Change::Retraction | Change::Expunge { .. }) => Body::Retraction,
     };
     Draft {
         suite,

@@ -58,7 +58,7 @@ impl Vault {
                 }
                 // The metadata name the upload in which the content came.
                 (Content::Segmented { .. }, _) => pending.upload.is_some(),
-                (Content::Retraction, Change::Retraction) => true,
+                (Content::Retraction, Change::Retraction | Change::Expunge { .. }) => true,
                 _ => false,
             };
         Ok(same.then_some(Own {
