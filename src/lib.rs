@@ -26,7 +26,7 @@
 //!
 //! - [`Vault`]: create, open, rotate, count what hangs on each key, collect garbage, recover. It is
 //!   `Send + Sync`.
-//! - [`Session`]: who acts and why, with all verbs on records: put, get, list, history, remove, erase.
+//! - [`Session`]: who acts and why, with all verbs on records: put, get, list, history, remove, expunge, erase.
 //! - [`keys`]: what opens a vault: [`Passphrase`](keys::Passphrase), [`KeyFile`](keys::KeyFile), or a
 //!   [`Credential`](keys::Credential) of your own.
 //! - [`storage`]: where the bytes lie: [`FileStorage`], [`SplitStorage`], [`MemoryStorage`], or a
@@ -73,7 +73,7 @@
 //! # What is good to know before
 //!
 //! - A put is durable when it returns, and a new version: earlier ones stay readable until the patient
-//!   is erased. [`Session::put_if`] refuses to bury somebody else's amendment.
+//!   is erased or the record expunged. [`Session::put_if`] refuses to bury somebody else's amendment.
 //! - Everything is synchronous. In async code, call it where blocking is allowed.
 //! - Identifiers and names are compared byte for byte. Normalise them first if your sources differ.
 //! - A lost header is a lost clinic: keep a [`RecoveryKit`] apart from the storage, and a new one after

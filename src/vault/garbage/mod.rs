@@ -7,6 +7,7 @@
 //! An intent is written before its segments and goes only after a record names them: so a segment
 //! that was listed before the intents either has its intent in that list, or had a name before, or is
 //! garbage. What has no name and no intent can never get one, so a delete is safe whenever it lands.
+//! Where versions were expunged, none below the marker is missed.
 
 mod chart;
 mod survey;
