@@ -86,6 +86,32 @@ fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_hides_nothing() {
+    let stage = Stage::new();
+    let (first, second) = (stage.writer(), stage.writer());
+    let read = |at, version| {
+        let target = stage.record("MRN-1", "a", version);
+        [done(garcia(Operation::Read), at, target)]
+    };
+    tell(&first, NOON, read(NOON, 1));
+    tell(&first, NOON + 30 * DAY, read(NOON + 30 * DAY, 2));
+    tell(&first, NOON + MINUTE, read(NOON + MINUTE, 3));
+    // This one began by a clock that was ahead.
+    tell(&second, NOON + 30 * DAY, read(NOON + 2 * MINUTE, 4));
+    let auditor = stage.open();
+    let trail = auditor.trail();
+    let window = Time::from_millis(NOON)..Time::from_millis(NOON + DAY);
+    let report = trail.accesses(&patient("MRN-1"), window).unwrap();
+    let mut versions: Vec<_> = report
+        .accesses
+        .iter()
+        .map(|access| access.version)
+        .collect();
+    versions.sort_unstable();
+    assert_eq!(versions, [Some(1), Some(3), Some(4)]);
+}
+
+#[test]
 fn little_of_the_journal_is_fetched_at_a_time() {
     let stage = Stage::new();
     // Chains of 40 pages, a day each, one after the other.

@@ -11,6 +11,9 @@ const NAMED: usize = 32;
 
 /// What is wrong with the pages that a report was made from. With a gap the report may lack entries.
 ///
+/// A chain that is gone whole, or whose end was cut off, is not noticed here: that is what
+/// [`Vault::verify`](crate::Vault::verify) finds.
+///
 /// ```
 /// # use chartlock::audit::Gaps;
 /// assert!(Gaps::default().is_empty());

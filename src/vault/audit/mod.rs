@@ -50,8 +50,8 @@ use crate::id::{RecordId, Subject};
 
 /// The journal, to be asked. From [`Session::audit`](crate::Session::audit) or [`Auditor::trail`].
 ///
-/// Each question reads the journal from its beginning, so far as the window does not end it before;
-/// a few pages of it are held at a time.
+/// Each question reads the whole journal, for clocks may have been wrong; a few pages of it are held at
+/// a time.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;

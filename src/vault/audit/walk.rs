@@ -102,7 +102,7 @@ impl From<PageFault> for FaultKind {
 ///
 /// Of each chain that was being written at the time, a few pages are held, and nothing of the others.
 /// Within a chain pages keep their order. Clocks that disagree, and an entry that waited longer than
-/// an hour to be written, can put entries out of order, never leave one out.
+/// an hour to be written, can put entries out of order; they never leave one out.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -170,10 +170,6 @@ impl<'t> AuditEntries<'t> {
             let begins = began(writer);
             let next = self.chains.peek().and_then(Chain::at);
             let is_needed = next.is_none_or(|next| begins.minus(SLACK) <= next);
-            let end = self.between.until;
-            if end.is_some_and(|end| begins.minus(SLACK) > end) {
-                self.ahead.clear();
-            }
             if !is_needed {
                 break;
             }
@@ -189,13 +185,13 @@ impl<'t> AuditEntries<'t> {
         Ok(())
     }
 
-    /// Keeps a chain as long as something of it is left that may lie in the window.
+    /// Keeps a chain as long as something of it is left. Also behind the window's end: a clock that
+    /// was ahead and then set right must not hide what came after.
     fn keep(&mut self, mut chain: Chain) -> Result<()> {
         while chain.ready.is_empty() && chain.more {
             self.fill(&mut chain)?;
         }
-        let end = self.between.until.map(|until| until.plus(SLACK));
-        if chain.at().is_some_and(|at| end.is_none_or(|end| at < end)) {
+        if !chain.ready.is_empty() {
             self.chains.push(chain);
         }
         Ok(())
