@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use chartlock::audit::fhir::{Application, audit_event};
 use chartlock::audit::{Auditor, Exposed, Kind, Reach, Time};
 use chartlock::internals::clock::Clock;
-use chartlock::storage::{MemoryStorage, PerOperation, Storage};
+use chartlock::storage::{
+    Faulty, MemoryStorage, Moment, PerOperation, Storage, StorageError, Verdict,
+};
 use chartlock::{
     AccessPolicy, AccessRequest, Actor, ConsentReference, Decision, Error, Operation, Purpose,
     RecordId, Session, Vault, VaultOptions,
@@ -348,6 +350,58 @@ fn an_auditor_of_a_real_vault_sees_the_same_and_no_names() {
         assert!(auditor.trail().confirm(&evidence).unwrap().holds());
         let all = auditor.trail().knowing_all().unwrap();
         assert!(!serde_json::to_string(&items(&all)).unwrap().contains("MRN"));
+    }
+}
+
+#[test]
+fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
+    for clinic in Clinic::each() {
+        clinic.garcia().put(&allergy(), b"penicillin").unwrap();
+        clinic.vault.add_auditor_slot(&Fixed(2)).unwrap();
+        clinic.office().audit().unwrap();
+        let read_only = || {
+            Faulty::new(Arc::clone(&clinic.storage), |_, moment| match moment {
+                Moment::Commit(_) => Verdict::Fail(StorageError::Denied),
+                _ => Verdict::Proceed,
+            })
+        };
+        let spool: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+        let actor = || Actor::new("auditor").unwrap();
+        let refused = Auditor::open(read_only(), &Fixed(2), actor(), Purpose::Legal);
+        assert_eq!(refused.unwrap_err(), Error::Journal(StorageError::Denied));
+        let elsewhere = Arc::clone(&spool);
+        let auditor =
+            Auditor::open_apart(read_only(), elsewhere, &Fixed(2), actor(), Purpose::Legal);
+        let auditor = auditor.unwrap();
+        let trail = auditor.trail();
+        let theirs = trail.accesses(&patient("MRN-1"), ..).unwrap();
+        assert!(
+            theirs
+                .accesses
+                .iter()
+                .any(|access| access.operation == Operation::Put)
+        );
+        let asked = |clinic: &Clinic| {
+            let audit = clinic.office().audit().unwrap();
+            let report = audit.accesses(&patient("MRN-1"), ..).unwrap();
+            let own = report.accesses.into_iter();
+            own.filter(|access| &*access.actor == "auditor").count()
+        };
+        assert_eq!(asked(&clinic), 0);
+        let home = clinic
+            .office()
+            .end_emergency("the auditor's spool", &spool)
+            .unwrap();
+        assert_eq!((home.pages, asked(&clinic)), (2, 1));
+        // A spool that cannot be written is as good as none.
+        let refused = Auditor::open_apart(
+            Arc::clone(&clinic.storage),
+            read_only(),
+            &Fixed(2),
+            actor(),
+            Purpose::Legal,
+        );
+        assert_eq!(refused.unwrap_err(), Error::Journal(StorageError::Denied));
     }
 }
 

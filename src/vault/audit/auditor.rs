@@ -27,8 +27,10 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// a record nor who is in the vault.
 ///
 /// That it was opened, and what it was asked, becomes durable in the journal before anything is handed
-/// out, so the storage must be writable. The journal holds tags where the vault knows identifiers: an
-/// auditor resolves those that they already know.
+/// out. Whoever holds the journal key and can write the storage could forge pages, so an auditor is
+/// better given a storage that can only be read: then these entries go elsewhere, see
+/// [`Auditor::open_apart`]. The journal holds tags where the vault knows identifiers: an auditor
+/// resolves those that they already know.
 ///
 /// ```
 /// # use chartlock::{audit::Auditor, keys::KeyFile, storage::Storage, Actor, Error, Purpose, Subject};
@@ -63,6 +65,43 @@ impl Auditor {
         purpose: Purpose,
     ) -> Result<Self> {
         VaultOptions::new().open_journal(storage, credential, actor, purpose)
+    }
+
+    /// As [`Auditor::open`], for a storage that the auditor can only read, or a copy of it: what the
+    /// auditor leaves goes to `spool`, sealed as always. Hand the spool over afterwards:
+    /// [`Session::end_emergency`](crate::Session::end_emergency) takes its pages into the vault's
+    /// journal. Until then the vault does not tell of them.
+    ///
+    /// ```
+    /// # use chartlock::{audit::Auditor, *};
+    /// # use std::sync::Arc;
+    /// # let (storage, spool) = (Arc::new(MemoryStorage::new()), Arc::new(MemoryStorage::new()));
+    /// # let vault = Vault::create(Arc::clone(&storage), &keys::Passphrase::new("correct horse"))?;
+    /// # let credential = keys::Passphrase::new("battery staple");
+    /// # vault.add_auditor_slot(&credential)?;
+    /// # let read_only = storage;
+    /// let actor = Actor::new("auditor")?;
+    /// let purpose = Purpose::Operations;
+    /// let auditor = Auditor::open_apart(read_only, Arc::clone(&spool), &credential, actor, purpose)?;
+    /// assert!(auditor.trail().entries(..)?.count() > 0);
+    ///
+    /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
+    /// assert!(officer.end_emergency("the auditor's spool", &spool)?.pages > 0);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Auditor::open`], where it is the spool that must be writable.
+    pub fn open_apart(
+        storage: impl Storage + 'static,
+        spool: impl Storage + 'static,
+        credential: &dyn Credential,
+        actor: Actor,
+        purpose: Purpose,
+    ) -> Result<Self> {
+        let options = VaultOptions::new();
+        let (storage, spool) = (Arc::new(storage), Arc::new(spool));
+        open(options, storage, spool, credential, (actor, purpose))
     }
 
     /// The journal, to be asked.
@@ -114,32 +153,44 @@ impl VaultOptions {
         purpose: Purpose,
     ) -> Result<Auditor> {
         let storage: Arc<dyn Storage> = Arc::new(storage);
-        let stored = storage.read(&[layout::HEADER])?.pop().flatten();
-        let header = Header::parse(&stored.ok_or(Error::NoVault)?.value)?;
-        let (key, slot) = header.unlock_journal(credential)?;
-        let sealer = Sealer {
-            suite: header.suite(),
-            vault: *header.vault(),
-            number: number_of(&*storage, *header.vault(), &key)?,
-            key: JournalKey::from_bytes(key.expose()),
-        };
-        let auditor = Auditor {
-            writer: journal::Writer::new(Arc::clone(&storage), sealer),
-            storage,
-            vault: *header.vault(),
-            key,
-            slot,
-            clock: self.clock,
-            context: Arc::new(Context {
-                actor: actor.name().into(),
-                purpose: purpose.code().into(),
-                ..Context::default()
-            }),
-        };
-        let opened = format!("{OPENED}{slot}");
-        auditor.note(Target::Vault, &opened)?;
-        Ok(auditor)
+        let spool = Arc::clone(&storage);
+        open(self, storage, spool, credential, (actor, purpose))
     }
+}
+
+/// What is left goes to `spool`, which may be the storage itself.
+fn open(
+    options: VaultOptions,
+    storage: Arc<dyn Storage>,
+    spool: Arc<dyn Storage>,
+    credential: &dyn Credential,
+    (actor, purpose): (Actor, Purpose),
+) -> Result<Auditor> {
+    let stored = storage.read(&[layout::HEADER])?.pop().flatten();
+    let header = Header::parse(&stored.ok_or(Error::NoVault)?.value)?;
+    let (key, slot) = header.unlock_journal(credential)?;
+    let sealer = Sealer {
+        suite: header.suite(),
+        vault: *header.vault(),
+        number: number_of(&*storage, *header.vault(), &key)?,
+        key: JournalKey::from_bytes(key.expose()),
+    };
+    let auditor = Auditor {
+        writer: journal::Writer::new(spool, sealer),
+        storage,
+        vault: *header.vault(),
+        key,
+        slot,
+        clock: options.clock,
+        context: Arc::new(Context {
+            actor: actor.name().into(),
+            purpose: purpose.code().into(),
+            ..Context::default()
+        }),
+    };
+    let opened = format!("{OPENED}{slot}");
+    auditor.note(Target::Vault, &opened)?;
+    Ok(auditor)
 }
 
 /// The number of a journal key: a slot for auditors holds the key alone, but any page that it opens
