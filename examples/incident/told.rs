@@ -65,7 +65,7 @@ pub(crate) fn accesses(report: &AccessReport) {
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         let counts: Vec<_> = counts
-            .map(|(did, count)| format!("{did} {count} times"))
+            .map(|(did, count)| format!("{did}: {count}"))
             .collect();
         let (who, glass) = (&day.actor, glass(day.broke_glass));
         println!("{} {who:16} {}{glass}", day.day, counts.join(", "));
