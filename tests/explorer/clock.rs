@@ -10,6 +10,8 @@ use crate::mutation::Mutation;
 use crate::turns::Turns;
 
 const NOW: i64 = 1_795_000_000_000;
+/// No setup takes longer.
+const SETUP: i64 = 1_000;
 /// Shorter sleeps are back-offs, longer ones the naps of a grace.
 const NAP: Duration = Duration::from_millis(500);
 /// More than the week after which an intent counts as abandoned on any storage.
@@ -25,6 +27,9 @@ pub(crate) struct ProcessClock {
     pub(crate) own: AtomicU64,
     /// By how much its calendar is wrong, in milliseconds.
     pub(crate) ahead: AtomicU64,
+    /// How often it was asked, where no two answers may be alike: chains of the journal stand in the
+    /// order in which they began, which must be the same in each replay.
+    pub(crate) asked: Option<AtomicU64>,
 }
 
 impl ProcessClock {
@@ -37,7 +42,11 @@ impl ProcessClock {
 impl Clock for ProcessClock {
     fn now(&self) -> i64 {
         let ahead = self.ahead.load(Ordering::SeqCst) as i64;
-        NOW + self.turns.uptime().as_millis() as i64 + ahead
+        let apart = self.asked.as_ref().map_or(0, |asked| {
+            let asked = asked.fetch_add(1, Ordering::SeqCst);
+            SETUP + 4 * asked as i64 + self.process as i64
+        });
+        NOW + self.turns.uptime().as_millis() as i64 + ahead + apart
     }
 
     fn uptime(&self) -> Duration {

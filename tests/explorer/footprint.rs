@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use chartlock::internals::journal::{PageId, page_of};
 use chartlock::storage::{Moment, Operation};
+
+/// From here on, numbers name chains of processes.
+const CHAINS: u8 = 150;
 
 /// What a step does to storage, by roles instead of random bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,11 @@ impl Footprint {
             Some(("check", b'w')) => keys.len() == 1,
             _ => false,
         }
+    }
+
+    /// Whether a page of the journal is among what is written.
+    pub(crate) fn is_page(&self) -> bool {
+        matches!(self, Self::Keys(keys) if keys.iter().any(|access| access.operation() == ("put", b'j')))
     }
 
     pub(crate) fn writes(&self) -> bool {
@@ -95,6 +104,8 @@ impl fmt::Display for Footprint {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roles {
     fragments: HashMap<[u8; 16], u8>,
+    /// How many chains of the journal each process has begun.
+    chains: HashMap<usize, u8>,
     /// The highest ids so far, of charts and of streams.
     highest: [Option<[u8; 16]>; 2],
     out_of_order: bool,
@@ -117,12 +128,17 @@ impl Roles {
         !listed || (self.highest.iter().flatten()).all(|highest| highest[0] < 128)
     }
 
-    pub(crate) fn footprint(&mut self, moment: &Moment<'_>) -> Footprint {
+    pub(crate) fn footprint(&mut self, process: usize, moment: &Moment<'_>) -> Footprint {
+        self.introduce(process, moment);
         let accesses = match moment {
-            Moment::Read(keys) => keys
-                .iter()
-                .map(|key| self.access("read", key, false, false))
-                .collect(),
+            Moment::Read(keys) => {
+                let keys = keys.iter();
+                let accesses = keys.map(|key| self.access("read", key, false, false));
+                let mut accesses: Vec<_> = accesses.collect();
+                // Chains that began in the same millisecond stand in the order of chance.
+                accesses.sort_by(|one, other| one.role.cmp(&other.role));
+                accesses
+            }
             Moment::Scan(scan) => vec![self.access("scan", scan.prefix, false, true)],
             Moment::Commit(operations) => operations
                 .iter()
@@ -134,6 +150,22 @@ impl Roles {
                 .collect(),
         };
         Footprint::Keys(accesses)
+    }
+
+    /// Names the chains of the journal that a process writes after it: their ids are drawn by chance.
+    pub(crate) fn introduce(&mut self, process: usize, moment: &Moment<'_>) {
+        let Moment::Commit(operations) = moment else {
+            return;
+        };
+        let pages = operations.iter().filter_map(|one| page_of(one.key()));
+        for PageId { writer, .. } in pages {
+            if !self.fragments.contains_key(&writer) {
+                let begun = self.chains.entry(process).or_default();
+                let name = CHAINS + 20 * process as u8 + *begun;
+                *begun += 1;
+                self.fragments.insert(writer, name);
+            }
+        }
     }
 
     fn access(&mut self, verb: &'static str, key: &[u8], writes: bool, prefix: bool) -> Access {

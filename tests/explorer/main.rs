@@ -3,10 +3,10 @@
 //! The vault's real code runs; a schedule decides who takes the next step, and is replayed. See
 //! `search` for what is left out because it cannot differ, and `model` for what must hold. Each line
 //! that is printed says: what was explored; `op` or `tx`, for storage without and with transactions;
-//! whether processes began with warm or cold caches; the most faults in one execution, `c`rashes or
-//! `u`nknown outcomes; how long a process may stall; the bound on preemptions; then executions,
-//! executions cut off as seen before, most steps, executions with faults, distinct operations,
-//! whether that is all or was cut at a limit, the time, and the violations.
+//! whether processes began with warm or cold caches; the most faults in one execution, `c`rashes,
+//! `u`nknown outcomes or `o`utages for pages of the journal; how long a process may stall; the bound on
+//! preemptions; then executions, executions cut off as seen before, most steps, executions with faults,
+//! distinct operations, whether that is all or was cut at a limit, the time, and the violations.
 //!
 //! `CHARTLOCK_EXPLORE=long` goes on until all of most scenarios was seen; that takes a while.
 #![allow(
@@ -21,8 +21,10 @@ mod clock;
 mod credential;
 mod footprint;
 mod holds;
+mod journaled;
 mod model;
 mod mutation;
+mod report;
 mod rules;
 mod scenario;
 mod scenarios;
@@ -30,12 +32,16 @@ mod search;
 mod state;
 mod sweeps;
 mod tap;
+mod told;
 mod turns;
 mod verbs;
 mod verdict;
 
+use chartlock::Journaling;
 use holds::{HELD_TRIOS, HOLDS};
-use scenario::{Scenario, report};
+use journaled::{JOURNALED, JOURNALED_TRIOS};
+use report::report;
+use scenario::Scenario;
 use scenarios::*;
 use sweeps::{ABANDONED, HASTY, SWEEPS, SWEPT_TRIOS};
 
@@ -84,6 +90,56 @@ fn hold(scope: Vec<Scenario>) {
         }
     }
     assert!(stories.is_empty(), "{}", stories.join("\n\n"));
+}
+
+/// Explores scenarios in which every process keeps a journal.
+fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
+    let most = if is_long() { DEEP } else { SHORT / 4 };
+    let with = |mode| {
+        let scenarios = base().into_iter();
+        scenarios.map(move |scenario| scenario.journaled(mode).bound(2).most(most))
+    };
+    let strict = || with(Journaling::Strict);
+    let mut scope: Vec<Scenario> = strict().collect();
+    for faults in [CRASH, UNKNOWN, OUTAGE] {
+        scope.extend(strict().map(|scenario| scenario.faults(faults).bound(1)));
+    }
+    // The first page of each chain is written while others are at work.
+    scope.extend(strict().map(|scenario| scenario.cold().faults(CRASH).bound(1)));
+    scope.extend(strict().map(Scenario::endless));
+    scope.extend(with(Journaling::Grouped).map(|scenario| scenario.faults(CRASH)));
+    if is_long() {
+        scope.extend(strict().map(|scenario| scenario.faults(TWO)));
+        scope.extend(strict().map(|scenario| scenario.cold().faults(OUTAGE)));
+        scope.extend(strict().map(|scenario| scenario.endless().faults(CRASH)));
+    }
+    hold(scope);
+}
+
+#[test]
+fn journals() {
+    explore_journaled(|| scenarios(JOURNALED));
+}
+
+#[test]
+fn journals_with_transactions() {
+    explore_journaled(|| {
+        let journaled = scenarios(JOURNALED).into_iter();
+        journaled.map(Scenario::transactional).collect()
+    });
+}
+
+#[test]
+fn three_journals_at_once() {
+    let most = if is_long() { DEEP } else { SHORT / 2 };
+    let mut scope = Vec::new();
+    for scenario in scenarios(JOURNALED_TRIOS) {
+        let scenario = scenario.journaled(Journaling::Strict).bound(1).most(most);
+        let crash = scenario.faults(CRASH);
+        scope.extend([scenario, scenario.transactional()]);
+        scope.extend([crash, crash.transactional()]);
+    }
+    hold(scope);
 }
 
 /// A family without transactions, and with.

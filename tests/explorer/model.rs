@@ -54,6 +54,8 @@ pub(crate) struct Attempt {
 pub(crate) struct Model<'a> {
     pub(crate) calls: &'a [Call],
     pub(crate) stalls: Stalls,
+    /// Whether pages of the journal may go unheard until their writer gives up.
+    pub(crate) outage: bool,
 }
 
 impl Model<'_> {
@@ -202,6 +204,7 @@ impl Model<'_> {
             (Verb::RetireMaster, Error::KeyInUse | Error::NoSuchKey) => true,
             (Verb::RetireMaster | Verb::RotateMaster, Error::Undecided) => true,
             (Verb::Erase(_), Error::UnknownSubject) => true,
+            (_, Error::Storage(_) | Error::Journal(_) | Error::Undecided) if self.outage => true,
             (Verb::Erase(_), Error::OnHold) => self.may_have_met_a_hold(call),
             (Verb::Readmit(_), Error::Conflict) => readmissions > 1,
             (Verb::RotatePatient(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,

@@ -49,6 +49,12 @@ pub(crate) enum Mutation {
     HistoryFirst,
     /// A sweep does not look at records again once the intents are gone.
     LooksOnce,
+    /// No page of the journal is written.
+    PageSkipped,
+    /// A page is written for itself, after what it tells of.
+    PageLast,
+    /// A page is written for itself, before what it tells of, as if that were certain.
+    PageFirst,
 }
 
 /// A storage that carries out transactions otherwise than it was asked to.
@@ -58,6 +64,8 @@ pub(crate) struct Mutant<S> {
     pub(crate) mutation: Mutation,
     /// Pages that were fetched too early, by prefix.
     pub(crate) early: Mutex<HashMap<Vec<u8>, Page>>,
+    /// A page that waits for what it tells of.
+    pub(crate) held: Mutex<Option<Transaction>>,
 }
 
 impl<S: Storage> Storage for Mutant<S> {
@@ -77,6 +85,11 @@ impl<S: Storage> Storage for Mutant<S> {
         if self.mutation == Mutation::None {
             return self.inner.commit(transactions);
         }
+        if let ([transaction], Mutation::PageLast | Mutation::PageFirst) =
+            (transactions, self.mutation)
+        {
+            return vec![self.apart(transaction)];
+        }
         let (altered, orders): (Vec<_>, Vec<_>) = transactions
             .iter()
             .map(|transaction| self.mutation.alter(transaction))
@@ -94,6 +107,35 @@ impl<S: Storage> Storage for Mutant<S> {
 }
 
 impl<S: Storage> Mutant<S> {
+    /// Carries out a transaction and its page one after the other.
+    fn apart(&self, transaction: &Transaction) -> Result<Committed, CommitError> {
+        let one = |transaction| self.inner.commit(&[transaction]).pop().unwrap();
+        let (page, rest) = match transaction.operations() {
+            [page] if page.key()[0] == b'j' && self.mutation == Mutation::PageLast => {
+                let before = self.held.lock().unwrap().replace(transaction.clone());
+                before.map(one).transpose()?;
+                return Ok(Committed {
+                    revisions: vec![None],
+                    deferred: false,
+                });
+            }
+            [rest @ .., page] if page.key()[0] == b'j' && !rest.is_empty() => {
+                let page: Transaction = [page.clone()].into_iter().collect();
+                (Some(page), rest.iter().cloned().collect())
+            }
+            _ => (self.held.lock().unwrap().take(), transaction.clone()),
+        };
+        if let (Some(page), Mutation::PageFirst) = (&page, self.mutation) {
+            one(page.clone())?;
+        }
+        let mut done = one(rest)?;
+        if let (Some(page), Mutation::PageLast) = (page, self.mutation) {
+            one(page)?;
+        }
+        done.revisions.push(None);
+        Ok(done)
+    }
+
     /// The page of a sweep, if it was fetched before its time.
     fn early(&self, scan: Scan<'_>) -> Result<Option<Page>, StorageError> {
         let [class, chart @ ..] = scan.prefix else {
@@ -171,7 +213,12 @@ impl Mutation {
     fn weaken(self, mut operation: Operation) -> Operation {
         let class = operation.key()[0];
         let put = matches!(operation, Operation::Put { .. });
-        if self == Self::EarlierSkipped && put && class == b'h' {
+        let skipped = match self {
+            Self::EarlierSkipped => class == b'h',
+            Self::PageSkipped => class == b'j',
+            _ => false,
+        };
+        if put && skipped {
             return Operation::Check {
                 key: operation.key().to_vec(),
                 expect: Expect::Any,

@@ -1,7 +1,10 @@
 //! The explorer can fail: each rule of the order of writes is left out once, and missed.
 
+use chartlock::Journaling;
+
 use crate::mutation::Mutation;
-use crate::scenario::{Outcome, Scenario, explore, report};
+use crate::report::report;
+use crate::scenario::{Outcome, Scenario, explore};
 use crate::scenarios::{BEFORE_CURRENT, CRASH, UNKNOWN};
 use crate::verbs::{Record, Verb, Verb::*};
 
@@ -146,6 +149,24 @@ fn records_before_history_beside_the_gaps() {
 #[test]
 fn the_age_of_intents() {
     is_missed(Mutation::None, SWEEP_AHEAD);
+}
+
+/// What is told and what is done are one transaction; elsewhere what is told goes first.
+#[test]
+fn the_page_beside_the_change() {
+    let journaled = |scenario: Scenario| scenario.journaled(Journaling::Strict).bound(1);
+    let put_put = journaled(PUT_PUT);
+    for kept in [put_put.faults(CRASH), put_put.transactional().faults(CRASH)] {
+        assert_eq!(without(Mutation::None, kept.most(200)).violation, None);
+    }
+    is_missed(Mutation::PageSkipped, put_put);
+    is_missed(Mutation::PageSkipped, put_put.transactional());
+    is_missed(Mutation::PageLast, put_put.faults(CRASH));
+    is_missed(Mutation::PageLast, put_put.transactional().faults(CRASH));
+    is_missed(Mutation::PageFirst, put_put.transactional().faults(CRASH));
+    let read = Scenario::new("get, get", &[Put(X), Put(Y)], &[&[Get(Y)], &[Get(Y)]]);
+    is_missed(Mutation::PageSkipped, journaled(read));
+    is_missed(Mutation::PageLast, journaled(read));
 }
 
 /// What sleep sets leave out cannot differ: every combination of answers is seen with them too.

@@ -1,8 +1,6 @@
 //! Runs one scenario through all its schedules.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
@@ -12,7 +10,7 @@ use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     Expect, Faulty, MemoryStorage, Scan, Storage, Transaction, Verdict, Want,
 };
-use chartlock::{Error, Vault, VaultOptions};
+use chartlock::{Error, Journaling, Vault};
 
 use crate::clock::{DAYS, LoneClock, ProcessClock};
 use crate::credential::Fixed;
@@ -21,9 +19,9 @@ use crate::model::{Call, Model};
 use crate::mutation::{Mutant, Mutation};
 use crate::search::{Figures, Search};
 use crate::state::{Faults, Stalls};
-use crate::tap::{Boxed, Marks, Tap, shared};
+use crate::tap::{Boxed, Landed, Marks, Tap, shared};
 use crate::turns::{Ended, Turns};
-use crate::verbs::{Verb, open, session};
+use crate::verbs::{Verb, open, options, session};
 use crate::verdict::{Remains, commitments};
 
 /// Steps before this one belong to the setup.
@@ -49,12 +47,15 @@ pub(crate) struct Scenario {
     pub(crate) bound: Option<u32>,
     pub(crate) most: u64,
     pub(crate) mutation: Mutation,
+    /// How the vaults keep their journal, if they do.
+    pub(crate) journal: Option<Journaling>,
 }
 
 pub(crate) const NO_FAULTS: Faults = Faults {
     most: 0,
     crash: false,
     unknown: false,
+    outage: false,
 };
 
 impl Scenario {
@@ -77,6 +78,7 @@ impl Scenario {
             bound: None,
             most: u64::MAX,
             mutation: Mutation::None,
+            journal: None,
         }
     }
 }
@@ -114,18 +116,17 @@ impl Beginning {
 
     fn drawn(scenario: &Scenario) -> Self {
         let memory = Arc::new(MemoryStorage::new());
-        VaultOptions::new()
-            .without_journal()
-            .clock(Arc::new(LoneClock::default()))
+        options(scenario.journal, Arc::new(LoneClock::default()))
             .create(Arc::clone(&memory), &Fixed(1))
             .unwrap();
         let mut calls = Vec::new();
         for (index, verb) in scenario.setup.iter().enumerate() {
             let last = index + 1 == scenario.setup.len();
             let stop = scenario.broken.filter(|_| last).unwrap_or(u64::MAX);
-            calls.push(prepare(&memory, scenario.transactional, *verb, index, stop));
+            calls.push(prepare(&memory, scenario, *verb, index, stop));
         }
-        let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default())).unwrap();
+        // Who only counts leaves nothing behind.
+        let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
         let census = vault.key_census().unwrap();
         let scan = Scan {
             prefix: b"",
@@ -167,19 +168,24 @@ impl Beginning {
 
 fn prepare(
     memory: &Arc<MemoryStorage>,
-    transactional: bool,
+    scenario: &Scenario,
     verb: Verb,
     index: usize,
     stop: u64,
 ) -> Call {
-    let storage = Faulty::new(Boxed(shared(memory, transactional)), move |step, _| {
-        if step < stop {
-            Verdict::Proceed
-        } else {
-            Verdict::Stop
-        }
-    });
-    let vault = open(storage, Arc::new(LoneClock::default())).unwrap();
+    let storage = Faulty::new(
+        Boxed(shared(memory, scenario.transactional)),
+        move |step, _| {
+            if step < stop {
+                Verdict::Proceed
+            } else {
+                Verdict::Stop
+            }
+        },
+    );
+    let begun = Duration::from_millis(index as u64 + 1);
+    let clock = Arc::new(LoneClock::after(begun));
+    let vault = open(storage, clock, scenario.journal).unwrap();
     let answer = verb.carry_out(&vault, None, SETUP, index);
     let at = index as u64 + 1;
     Call {
@@ -198,6 +204,7 @@ fn prepare(
 struct Job {
     memory: Arc<MemoryStorage>,
     calls: Arc<Mutex<Vec<Call>>>,
+    landed: Arc<Mutex<Vec<Landed>>>,
 }
 
 /// Goes through the schedules of a scenario, until one violates something.
@@ -258,12 +265,14 @@ fn execute(
 ) -> Result<Option<String>, Ended> {
     let memory = beginning.memory();
     turns.restart(beginning.roles.clone(), scenario.later);
+    let landed = Arc::default();
     let calls: Vec<_> = (workers.iter())
         .map(|worker| {
             let calls = Arc::default();
             let job = Job {
                 memory: Arc::clone(&memory),
                 calls: Arc::clone(&calls),
+                landed: Arc::clone(&landed),
             };
             worker.send(job).unwrap();
             calls
@@ -285,10 +294,14 @@ fn execute(
         stalls: scenario.stalls,
         faulty: turns.faulty() || scenario.broken.is_some(),
         uptime: turns.uptime(),
+        journal: scenario.journal,
+        landed: std::mem::take(&mut *landed.lock().unwrap()),
+        dead: turns.dead(),
         former: &beginning.commitments,
         model: Model {
             calls: &all,
             stalls: scenario.stalls,
+            outage: scenario.faults.outage,
         },
     };
     let violations = remains.violations();
@@ -311,6 +324,8 @@ fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: 
     let tap = Tap::new(
         shared(&job.memory, scenario.transactional),
         Arc::clone(turns),
+        process,
+        Arc::clone(&job.landed),
     );
     let asked = Arc::clone(turns);
     let storage = Arc::new(Faulty::new(tap, move |_, moment| {
@@ -321,6 +336,7 @@ fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: 
         inner: Arc::clone(&storage),
         mutation: scenario.mutation,
         early: Mutex::default(),
+        held: Mutex::default(),
     };
     let clock = Arc::new(ProcessClock {
         turns: Arc::clone(turns),
@@ -328,8 +344,10 @@ fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: 
         mutation: scenario.mutation,
         own: AtomicU64::new(0),
         ahead: AtomicU64::new(0),
+        asked: scenario.journal.map(|_| AtomicU64::new(0)),
     });
-    let vault = open(mutant, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    let keeper = Arc::clone(&clock) as Arc<dyn Clock>;
+    let vault = open(mutant, keeper, scenario.journal).unwrap();
     if scenario.warm {
         warm(&vault, beginning);
     }
@@ -376,62 +394,4 @@ fn warm(vault: &Vault, beginning: &Beginning) {
             Err(error) => panic!("warming up failed: {error:?}"),
         }
     }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Figures {
-            executions,
-            pruned,
-            depth,
-            faulty,
-            operations,
-            complete,
-        } = &self.figures;
-        write!(
-            f,
-            "{executions:>8} {pruned:>8} {depth:>5} {faulty:>8} {:>4} {:>3} {:>6.1}s",
-            operations.len(),
-            if *complete { "all" } else { "cut" },
-            self.took.as_secs_f64(),
-        )
-    }
-}
-
-/// Explores, and says what it saw even where tests are quiet.
-pub(crate) fn report(scenario: &Scenario) -> Outcome {
-    let outcome = explore(scenario);
-    let mode = if scenario.transactional { "tx" } else { "op" };
-    let temper = if scenario.warm { "warm" } else { "cold" };
-    let faults = match scenario.faults {
-        Faults { most: 0, .. } => "-".to_owned(),
-        Faults {
-            most,
-            crash,
-            unknown,
-        } => format!(
-            "{most}{}{}",
-            if crash { "c" } else { "" },
-            if unknown { "u" } else { "" }
-        ),
-    };
-    let stalls = match scenario.stalls {
-        Stalls::WithinGrace => "grace",
-        Stalls::Endless => "endless",
-    };
-    let bound = scenario
-        .bound
-        .map_or("-".to_owned(), |bound| bound.to_string());
-    let violation = if outcome.violation.is_some() {
-        "VIOLATION"
-    } else {
-        "0"
-    };
-    let mut out = std::io::stderr().lock();
-    let _ = writeln!(
-        out,
-        "{:<34} {mode} {temper} {faults:<3} {stalls:<7} {bound:<2} {outcome} {violation}",
-        scenario.name
-    );
-    outcome
 }

@@ -1,6 +1,6 @@
 //! What is explored.
 
-use chartlock::Expected;
+use chartlock::{Expected, Journaling};
 
 use crate::clock::DAYS;
 use crate::mutation::Mutation;
@@ -339,17 +339,28 @@ pub(crate) const CRASH: Faults = Faults {
     most: 1,
     crash: true,
     unknown: false,
+    outage: false,
 };
 pub(crate) const UNKNOWN: Faults = Faults {
     most: 1,
     crash: false,
     unknown: true,
+    outage: false,
 };
 
 pub(crate) const TWO: Faults = Faults {
     most: 2,
     crash: true,
     unknown: true,
+    outage: false,
+};
+
+/// Nobody hears of a page any more, whether it lands or not.
+pub(crate) const OUTAGE: Faults = Faults {
+    most: 1,
+    crash: false,
+    unknown: false,
+    outage: true,
 };
 
 pub(crate) fn scenarios(pairs: &[Pair]) -> Vec<Scenario> {
@@ -402,6 +413,13 @@ impl Scenario {
     pub(crate) fn broken(self, after: u64) -> Self {
         Self {
             broken: Some(after),
+            ..self
+        }
+    }
+
+    pub(crate) const fn journaled(self, mode: Journaling) -> Self {
+        Self {
+            journal: Some(mode),
             ..self
         }
     }

@@ -21,7 +21,13 @@ pub(crate) struct Faults {
     pub(crate) most: u32,
     pub(crate) crash: bool,
     pub(crate) unknown: bool,
+    /// An answer to a page of the journal that is lost stays lost: whoever asks again hears as little,
+    /// until he gives up.
+    pub(crate) outage: bool,
 }
+
+/// How often a page is sent again before its writer gives up.
+const AGAIN: u32 = 7;
 
 /// For how long a process may stall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +88,8 @@ pub(crate) struct Process {
     /// Its last step changed something, so that dying now differs from dying before.
     pub(crate) wrote: bool,
     pub(crate) gives_way: bool,
+    /// How many times it will not be heard.
+    pub(crate) unheard: u32,
     pub(crate) late: VecDeque<Footprint>,
 }
 
@@ -185,6 +193,10 @@ impl State {
                     add(Act::Lost, Footprint::Nothing);
                     add(Act::Later, Footprint::Nothing);
                 }
+                if faults && self.faults.outage && footprint.is_page() {
+                    add(Act::Lost, Footprint::Nothing);
+                    add(Act::Later, Footprint::Nothing);
+                }
             }
         }
         if faults && self.faults.crash && standing.wrote {
@@ -246,6 +258,7 @@ impl State {
             remark: "",
         });
         self.faults_used += u32::from(act.is_fault());
+        let outage = self.faults.outage;
         let standing = &mut self.processes[*process];
         if *act == Act::Land {
             standing.late.pop_front();
@@ -257,7 +270,11 @@ impl State {
         standing.wrote = footprint.writes() && matches!(act, Act::Go | Act::Applied);
         match (act, pending) {
             (Act::Crash, _) => standing.dead = true,
-            (Act::Later, Some(Pending::Step(footprint))) => standing.late.push_back(footprint),
+            (Act::Lost, _) if outage => standing.unheard = AGAIN,
+            (Act::Later, Some(Pending::Step(footprint))) => {
+                standing.unheard = if outage { AGAIN } else { 0 };
+                standing.late.push_back(footprint);
+            }
             (Act::Go, Some(Pending::Grace)) => {
                 uptime.fetch_add(GRACE_AND_MORE, Ordering::SeqCst);
             }

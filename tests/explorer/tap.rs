@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use chartlock::internals::crypto::{self, Digest};
+use chartlock::internals::envelope;
 use chartlock::storage::{
     CommitError, Committed, MemoryStorage, Operation, Page, PerOperation, Scan, Storage,
     StorageError, Stored, Transaction,
@@ -31,15 +33,55 @@ pub(crate) struct Tap {
     inner: Box<dyn Storage>,
     turns: Arc<Turns>,
     marks: Mutex<Marks>,
+    process: usize,
+    landed: Arc<Mutex<Vec<Landed>>>,
+}
+
+/// A put that stood, if only for a moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Landed {
+    pub(crate) process: usize,
+    /// How many steps were taken then.
+    pub(crate) step: u64,
+    pub(crate) key: Vec<u8>,
+    /// As the journal tells it.
+    pub(crate) digest: Digest,
 }
 
 impl Tap {
-    pub(crate) fn new(inner: Box<dyn Storage>, turns: Arc<Turns>) -> Self {
+    pub(crate) fn new(
+        inner: Box<dyn Storage>,
+        turns: Arc<Turns>,
+        process: usize,
+        landed: Arc<Mutex<Vec<Landed>>>,
+    ) -> Self {
         Self {
             inner,
             turns,
             marks: Mutex::new(Marks::default()),
+            process,
+            landed,
         }
+    }
+
+    fn note(&self, transaction: &Transaction) {
+        let puts = transaction.operations().iter().filter_map(|operation| {
+            let Operation::Put { key, value, .. } = operation else {
+                return None;
+            };
+            let digest = match key[0] {
+                b'r' | b'h' => envelope::digest(value).unwrap(),
+                b'p' | b'v' | b'j' => crypto::sha256(&[value]),
+                _ => return None,
+            };
+            Some(Landed {
+                process: self.process,
+                step: self.turns.step(),
+                key: key.clone(),
+                digest,
+            })
+        });
+        self.landed.lock().unwrap().extend(puts);
     }
 
     /// What was marked since the last call.
@@ -71,6 +113,7 @@ impl Storage for Tap {
                 });
                 continue;
             }
+            self.note(transaction);
             let changes = transaction.operations().iter().any(|operation| {
                 matches!(operation, Operation::Put { key, .. } if key.starts_with(b"p"))
             });

@@ -123,6 +123,12 @@ impl Turns {
         self.lock().faults_used > 0
     }
 
+    /// The processes that died.
+    pub(crate) fn dead(&self) -> Vec<bool> {
+        let state = self.lock();
+        state.processes.iter().map(|process| process.dead).collect()
+    }
+
     pub(crate) fn is_dead(&self, process: usize) -> bool {
         let state = self.lock();
         state.cut || state.processes[process].dead
@@ -162,9 +168,15 @@ impl Turns {
                 return Verdict::Stop;
             }
             if !standing.armed {
+                state.roles.introduce(process, moment);
                 return Verdict::Proceed;
             }
-            let footprint = state.roles.footprint(moment);
+            let footprint = state.roles.footprint(process, moment);
+            let unheard = &mut state.processes[process].unheard;
+            if footprint.is_page() && *unheard > 0 {
+                *unheard -= 1;
+                return Verdict::Unknown(Landing::Lost);
+            }
             if state.roles.is_out_of_order() {
                 (state.cut, state.again) = (true, true);
                 return Verdict::Stop;

@@ -1,8 +1,12 @@
 //! What processes do, and what they were told.
 
+use std::sync::Arc;
+
+use chartlock::internals::clock::Clock;
 use chartlock::storage::Storage;
 use chartlock::{
-    Actor, Document, Error, Expected, GarbageReport, Purpose, RecordId, Session, Subject, Vault,
+    Actor, Document, Error, Expected, GarbageReport, Journaling, Purpose, RecordId, Session,
+    Subject, Vault, VaultOptions,
 };
 
 /// A record, by its patient and a number.
@@ -194,10 +198,17 @@ fn list(session: &Session<'_>, patient: u8) -> Result<Answer, Error> {
 /// Opens a vault with a credential that costs nothing.
 pub(crate) fn open(
     storage: impl Storage + 'static,
-    clock: std::sync::Arc<dyn chartlock::internals::clock::Clock>,
+    clock: Arc<dyn Clock>,
+    journal: Option<Journaling>,
 ) -> Result<Vault, Error> {
-    chartlock::VaultOptions::new()
-        .without_journal()
-        .clock(clock)
-        .open(storage, &crate::credential::Fixed(1))
+    options(journal, clock).open(storage, &crate::credential::Fixed(1))
+}
+
+/// With a journal in this mode, or with none.
+pub(crate) fn options(journal: Option<Journaling>, clock: Arc<dyn Clock>) -> VaultOptions {
+    let options = VaultOptions::new().clock(clock);
+    match journal {
+        Some(mode) => options.journaling(mode),
+        None => options.without_journal(),
+    }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chartlock::storage::{MemoryStorage, Scan, Storage, Want};
-use chartlock::{Error, Vault};
+use chartlock::{Error, Journaling, Vault};
 
 use crate::clock::{DAYS, LoneClock};
 use crate::model::{Attempt, Call, Fate, Model, is_alarm};
 use crate::state::Stalls;
-use crate::tap::shared;
+use crate::tap::{Landed, shared};
 use crate::verbs::{Answer, Record, Verb, id, name, open, session, subject};
 
 /// What is looked at, and how strictly.
@@ -20,6 +20,11 @@ pub(crate) struct Remains<'a> {
     pub(crate) stalls: Stalls,
     pub(crate) faulty: bool,
     pub(crate) uptime: Duration,
+    pub(crate) journal: Option<Journaling>,
+    /// What processes put.
+    pub(crate) landed: Vec<Landed>,
+    /// Which processes died.
+    pub(crate) dead: Vec<bool>,
     /// Commitments to the data keys of before, as the bytes 16 to 48 of a version hold them.
     pub(crate) former: &'a BTreeSet<Vec<u8>>,
     pub(crate) model: Model<'a>,
@@ -31,13 +36,21 @@ impl Remains<'_> {
     pub(crate) fn violations(&self) -> Vec<String> {
         let mut violations = Vec::new();
         self.model.answers(&mut violations);
-        let storage = shared(self.memory, self.transactional);
-        let clock = Arc::new(LoneClock::after(self.uptime));
-        match open(crate::tap::Boxed(storage), clock) {
+        if self.journal.is_some() {
+            self.told(&mut violations);
+            self.verified(&mut violations);
+        }
+        match self.open(self.uptime) {
             Ok(vault) => self.look(&vault, &mut violations),
             Err(error) => violations.push(format!("the vault does not open: {error:?}")),
         }
         violations
+    }
+
+    pub(crate) fn open(&self, uptime: Duration) -> Result<Vault, Error> {
+        let storage = crate::tap::Boxed(shared(self.memory, self.transactional));
+        let journal = self.journal.map(|_| Journaling::Grouped);
+        open(storage, Arc::new(LoneClock::after(uptime)), journal)
     }
 
     fn look(&self, vault: &Vault, violations: &mut Vec<String>) {
@@ -59,6 +72,9 @@ impl Remains<'_> {
         self.finish(vault, &records, violations);
         self.contents(vault, &records, violations);
         self.model.held(vault, violations);
+        if self.journal.is_some() {
+            self.verified(violations);
+        }
         for violation in violations {
             violation.push_str(", once what broke off was finished");
         }
@@ -171,9 +187,7 @@ impl Remains<'_> {
         if self.count(b"s") + self.count(b"w") == 0 {
             return false;
         }
-        let storage = crate::tap::Boxed(shared(self.memory, self.transactional));
-        let clock = Arc::new(LoneClock::after(self.uptime + DAYS));
-        let vault = open(storage, clock).unwrap();
+        let vault = self.open(self.uptime + DAYS).unwrap();
         match vault.collect_garbage() {
             Ok(report) if !is_alarm(&report) => {}
             other => violations.push(format!("the last sweep ends with {other:?}")),

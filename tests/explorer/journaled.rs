@@ -1,0 +1,74 @@
+//! What is explored of journals: changes and looks beside those of other processes.
+
+use crate::scenarios::Pair;
+use crate::verbs::{Record, Verb, Verb::*};
+
+const X: Record = (0, 0);
+const Y: Record = (0, 1);
+const NEW: Record = (1, 0);
+const ONE: &[Verb] = &[Put(X)];
+
+pub(crate) const JOURNALED: &[Pair] = &[
+    ("journal: put, put (next)", ONE, &[&[Put(X)], &[Put(X)]]),
+    ("journal: put, put (other)", ONE, &[&[Put(X)], &[Put(Y)]]),
+    (
+        "journal: put, put (new patient)",
+        ONE,
+        &[&[Put(NEW)], &[Put(NEW)]],
+    ),
+    (
+        "journal: put_many, put",
+        ONE,
+        &[&[PutMany(&[X, Y])], &[Put(X)]],
+    ),
+    ("journal: put large, put", ONE, &[&[PutLarge(X)], &[Put(X)]]),
+    ("journal: remove, put", ONE, &[&[Remove(X)], &[Put(X)]]),
+    (
+        "journal: put, get history list",
+        ONE,
+        &[&[Put(X)], &[Get(X), History(X), List(0)]],
+    ),
+    ("journal: erase, put (next)", ONE, &[&[Erase(0)], &[Put(X)]]),
+    ("journal: erase, put (new)", ONE, &[&[Erase(0)], &[Put(Y)]]),
+    ("journal: erase, erase", ONE, &[&[Erase(0)], &[Erase(0)]]),
+    ("journal: erase, get", ONE, &[&[Erase(0)], &[Get(X)]]),
+    (
+        "journal: erase return put, put",
+        ONE,
+        &[&[Erase(0), Readmit(0), Put(X)], &[Put(X)]],
+    ),
+    (
+        "journal: rotate patient, put",
+        ONE,
+        &[&[RotatePatient(0)], &[Put(X)]],
+    ),
+    (
+        "journal: reencrypt, put",
+        ONE,
+        &[&[Reencrypt(0)], &[Put(X)]],
+    ),
+    (
+        "journal: rotate master, put",
+        ONE,
+        &[&[RotateMaster], &[Put(X)]],
+    ),
+    (
+        "journal: rotate master, put (new)",
+        ONE,
+        &[&[RotateMaster], &[Put(NEW)]],
+    ),
+    ("journal: hold, erase", ONE, &[&[Hold(0)], &[Erase(0)]]),
+];
+
+pub(crate) const JOURNALED_TRIOS: &[Pair] = &[
+    (
+        "journal: put, put, reencrypt",
+        ONE,
+        &[&[Put(X)], &[Put(X)], &[Reencrypt(0)]],
+    ),
+    (
+        "journal: put, erase, rotate master",
+        ONE,
+        &[&[Put(X)], &[Erase(0)], &[RotateMaster]],
+    ),
+];
