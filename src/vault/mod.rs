@@ -170,7 +170,8 @@ impl Vault {
     }
 
     /// Wipes the vault's keys from memory as soon as operations under way end. Whatever is called
-    /// then answers [`Error::Locked`].
+    /// then answers [`Error::Locked`]. While the journal cannot be written, the key that seals it stays
+    /// until it can: what was released before must be told.
     pub fn lock(&self) {
         self.tell(
             &self.operator_act(Operation::Lock),

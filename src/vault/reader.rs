@@ -5,12 +5,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use super::acting::On;
 use super::document::RecordInfo;
 use super::download::{Ahead, Download, Wanted};
 use super::reading::Source;
-use super::{ROUNDS, Vault};
+use super::{ROUNDS, Session, Vault};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
+use crate::journal::Operation;
 use crate::secret::Plaintext;
 
 /// One version of a record, read in parts; made by [`Session::reader`](crate::Session::reader).
@@ -45,6 +47,7 @@ use crate::secret::Plaintext;
 /// ```
 pub struct RecordReader<'a> {
     vault: &'a Vault,
+    session: Session<'a>,
     id: RecordId,
     info: RecordInfo,
     content: Content,
@@ -67,13 +70,15 @@ impl From<Source> for Content {
 
 impl<'a> RecordReader<'a> {
     pub(super) fn new(
-        vault: &'a Vault,
+        session: &Session<'a>,
         id: &RecordId,
         version: Option<u64>,
     ) -> Result<Option<Self>> {
+        let vault = session.vault;
         let found = vault.version(id, version, |info, source| Ok((info, source)))?;
         Ok(found.map(|(info, source)| Self {
             vault,
+            session: session.clone(),
             id: id.clone(),
             info,
             content: source.into(),
@@ -116,6 +121,14 @@ impl<'a> RecordReader<'a> {
     }
 
     fn some_at(&self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
+        // That it is read was noted when this was opened; that a part of it cannot be trusted was not.
+        self.opened_at(offset, out, wanted).inspect_err(|error| {
+            let act = self.session.act(Operation::Read, "");
+            self.session.failed(&act, On::Record(&self.id), error);
+        })
+    }
+
+    fn opened_at(&self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
         // A locked vault answers nothing more, though this reader still holds a key.
         self.vault.header()?;
         match &self.content {

@@ -218,7 +218,7 @@ impl<'a> Session<'a> {
     /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.
     pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader<'a>>> {
         self.look(Operation::Read, On::Record(id), || {
-            RecordReader::new(self.vault, id, None)
+            RecordReader::new(self, id, None)
         })
     }
 
@@ -233,7 +233,7 @@ impl<'a> Session<'a> {
         version: u64,
     ) -> Result<Option<RecordReader<'a>>> {
         self.look(Operation::Read, On::Record(id), || {
-            RecordReader::new(self.vault, id, Some(version))
+            RecordReader::new(self, id, Some(version))
         })
     }
 
@@ -260,7 +260,14 @@ impl<'a> Session<'a> {
             self.look(Operation::List, On::Subject(subject), || {
                 self.vault.list(subject)
             })?;
-        Ok(records.into_iter().flatten())
+        let session = self.clone();
+        let subject = subject.clone();
+        Ok(records.into_iter().flatten().inspect(move |info| {
+            if let Err(error) = info {
+                let act = session.act(Operation::List, "");
+                session.failed(&act, On::Subject(&subject), error);
+            }
+        }))
     }
 
     /// The live subjects of the vault, in an order that tells nothing.

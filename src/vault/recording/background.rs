@@ -101,11 +101,13 @@ impl Shared {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
         };
-        let failed = self.writer.flush_all(moment).is_err();
-        self.failing.set(failed);
-        if failed {
+        let flushed = self.writer.flush_all(moment);
+        self.failing.heed(&flushed);
+        if self.failing.now.load(Ordering::Acquire) {
             // Again in a while.
             self.awake.store(true, Ordering::Release);
+        } else if self.failing.locked.load(Ordering::Acquire) {
+            self.writer.lock();
         }
     }
 }

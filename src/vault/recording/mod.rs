@@ -72,12 +72,15 @@ struct Journal {
 /// Whether the journal could not be written when that was last tried.
 struct Failing {
     now: AtomicBool,
+    /// The vault was locked, so the journal's key goes once nothing waits.
+    locked: AtomicBool,
     alarms: Arc<Alarms>,
 }
 
 impl Failing {
-    /// Whoever keeps watch hears of it once, when it begins.
-    fn set(&self, failing: bool) {
+    /// Whoever keeps watch hears of it once, when it begins. That a vault was locked is no failure.
+    fn heed(&self, flushed: &Result<()>) {
+        let failing = flushed.as_ref().is_err_and(|error| *error != Error::Locked);
         if !self.now.swap(failing, Ordering::AcqRel) && failing {
             self.alarms.raise(&SecurityEvent::JournalFailing);
         }
@@ -105,6 +108,7 @@ impl Recorder {
         let writer = Arc::new(writer);
         let failing = Arc::new(Failing {
             now: AtomicBool::new(false),
+            locked: AtomicBool::new(false),
             alarms: Arc::clone(&self.alarms),
         });
         let background = (in_background && mode == Journaling::Grouped).then(|| {
@@ -169,7 +173,7 @@ impl Recorder {
             return Ok(());
         }
         let flushed = journal.writer.flush(number, moment);
-        journal.failing.set(flushed.is_err());
+        journal.failing.heed(&flushed);
         flushed.map_err(|error| {
             journal.writer.withdraw(number);
             not_written(error)
@@ -179,7 +183,13 @@ impl Recorder {
     /// Notes what released nothing: it goes with the next page, whenever that can be written.
     fn tell(&self, draft: Draft) {
         if let Some(journal) = &self.journal {
-            journal.writer.note(draft, self.clock.uptime());
+            let moment = self.moment();
+            let number = journal.writer.note(draft, moment.uptime);
+            if journal.mode == Journaling::Strict {
+                // Where it fails it waits, and what would be released next waits with it.
+                let flushed = journal.writer.flush(number, moment);
+                journal.failing.heed(&flushed);
+            }
             if let Some(background) = &journal.background {
                 background.wake();
             }
@@ -200,7 +210,7 @@ impl Recorder {
         };
         let flushed = journal.writer.flush_all(self.moment());
         self.heed_forks(&journal.writer);
-        journal.failing.set(flushed.is_err());
+        journal.failing.heed(&flushed);
         flushed.map_err(not_written)
     }
 
@@ -218,12 +228,15 @@ impl Recorder {
         }
     }
 
-    /// Writes what waits, if that can be, and drops the key.
+    /// Writes what waits, and drops the key.
     pub(super) fn lock(&self) {
-        // Best effort: who locks a vault wants the keys gone, above all.
-        let _ = self.flush();
-        if let Some(writer) = self.writer() {
-            writer.lock();
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        journal.failing.locked.store(true, Ordering::Release);
+        // What waits must not be lost: until it is written, the key that seals it stays, and no other.
+        if self.flush().is_ok() {
+            journal.writer.lock();
         }
     }
 }
