@@ -155,11 +155,11 @@ pub struct ExposedSubject {
     pub since: Option<Time>,
     /// When it was erased, if that was after the window began: what was copied before stays readable.
     pub erased: Option<Time>,
-    /// How many records there were when the window ended, those retracted included.
+    /// How many records had been put when the window ended, those retracted or expunged since included.
     pub records: u64,
     /// How many versions.
     pub versions: u64,
-    /// How many of the records were expunged before the window ended.
+    /// How often a record was expunged before the window ended: what of it was there when is not told.
     pub expunged: u64,
 }
 
