@@ -50,7 +50,8 @@ pub struct RestoreReport {
     pub not_erased_again: u64,
     /// Records expunged again.
     pub expunged_again: u64,
-    /// Records that were to be expunged again and could not be: nothing tells what they are called.
+    /// Records that were to be expunged again and could not be: they do not open, or a hold or a
+    /// retention of before is back. Expunge them yourself.
     pub not_expunged_again: u64,
     /// What differed from what the journal tells, and counts as meant from now on, as far as it opens.
     pub differed: VerifyReport,
@@ -63,7 +64,7 @@ impl Session<'_> {
     /// `later` is the storage as it was before the restore, if it can still be read, or any other that
     /// holds pages of the journal which the restored one lacks: those that open are put back, and none
     /// is ever replaced. Then, as far as the journal tells of them, subjects that were erased after the
-    /// backup was made are erased again. At last it is written down what stands where it differs from
+    /// backup was made are erased again, and records expunged again. At last it is written down what stands where it differs from
     /// what the journal tells: that counts as meant from then on, checkpoints of before included, and
     /// what is rolled back later is found again.
     ///
@@ -95,6 +96,7 @@ impl Vault {
             self.put_pages_back(later, &mut report)?;
         }
         self.erase_again(act, &mut report)?;
+        self.expunge_again(act, &mut report)?;
         for round in 0..ROUNDS {
             self.store.back_off(round);
             if let Some(differed) = self.tell_as_it_stands(act)? {
@@ -154,6 +156,25 @@ impl Vault {
             match self.erase(&erase, &subject, &act.note) {
                 Ok(_) => report.erased_again += 1,
                 Err(Error::OnHold | Error::Retained) => report.not_erased_again += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Expunges every record that was expunged before, by what the journal tells.
+    fn expunge_again(&self, act: &Act, report: &mut RestoreReport) -> Result<()> {
+        let mut verification = self.verification();
+        while verification.step()? {}
+        for finding in verification.back_from_expunged() {
+            let Some(id) = finding.id() else {
+                report.not_expunged_again += 1;
+                continue;
+            };
+            let expunge = act.to(Operation::Expunge);
+            match self.expunge(&expunge, &id, &act.note) {
+                Ok(_) => report.expunged_again += 1,
+                Err(Error::OnHold | Error::Retained) => report.not_expunged_again += 1,
                 Err(error) => return Err(error),
             }
         }

@@ -25,6 +25,20 @@ impl Verification<'_> {
         Ok(self.survey.subjects.erased_charts(&self.walk))
     }
 
+    /// The records that were rolled back to before they were expunged.
+    pub(in crate::vault) fn back_from_expunged(&self) -> Vec<RecordFinding> {
+        let records = self.report.records.iter();
+        let back = records.filter(|found| {
+            let markers = self.survey.expunged.get(&found.place());
+            let mut markers = markers.into_iter().flatten();
+            markers.any(|(marker, at)| {
+                let before = found.standing.is_some_and(|standing| standing < *marker);
+                before && self.walk.is_certain(at)
+            })
+        });
+        back.cloned().collect()
+    }
+
     /// What stands now of everything that was named and opens. What does not open stays named.
     pub(in crate::vault) fn baseline(&mut self, header: &OpenHeader) -> Result<Vec<Target>> {
         let mut targets: Vec<Target> = self.header_that_stands()?.into_iter().collect();

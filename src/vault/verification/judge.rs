@@ -84,8 +84,10 @@ struct Told<'a> {
     restored: Option<BTreeSet<u64>>,
     /// The version that certainly stands at least.
     at_least: u64,
-    /// The lowest version that there need be.
+    /// The lowest version that there need be: below it everything may have been expunged.
     floor: u64,
+    /// The lowest version that was certainly not expunged.
+    kept_from: u64,
 }
 
 impl<'a> Told<'a> {
@@ -96,6 +98,7 @@ impl<'a> Told<'a> {
             restored: None,
             at_least: 0,
             floor: 1,
+            kept_from: 1,
         };
         if let Some(last) = last_restore(walk, known) {
             told.restore(&last);
@@ -107,6 +110,9 @@ impl<'a> Told<'a> {
             }
             if fact.origin == Origin::Expunged {
                 told.floor = told.floor.max(fact.version);
+                if *certain {
+                    told.kept_from = told.kept_from.max(fact.version);
+                }
             }
         }
         told
@@ -328,8 +334,19 @@ impl Case<'_> {
                 return;
             }
         }
-        if version < self.before.floor {
-            problems.push(wrong(FindingKind::Unexpected, version, Some(version)));
+        if version < self.before.kept_from {
+            // Nobody is told of it. An expunge that broke off left it, or it was brought back.
+            let mut facts = of_version(&self.all, version).iter();
+            let was_written = facts.any(|known| known.fact.digest == seen.digest);
+            let what = match was_written {
+                true => What::Leftover,
+                false => What::Wrong(FindingKind::Unexpected),
+            };
+            problems.push(Problem {
+                version,
+                standing: Some(version),
+                what,
+            });
             return;
         }
         if version < self.after.floor {

@@ -318,8 +318,9 @@ pub struct VerifyReport {
     pub checkpoint: Option<CheckpointStanding>,
     /// Restores that were accepted; what differed then counts as meant.
     pub restores: Vec<AcceptedRestore>,
-    /// Records that were never acknowledged: left by a crash, or landed late. No alarm: the next put
-    /// or erasure sees to them.
+    /// What nobody is told of and no alarm: records that were never acknowledged, left by a crash or
+    /// landed late, to which the next put or erasure sees; and versions of an expunged record, to which
+    /// the next expunge sees.
     pub leftovers: Vec<RecordFinding>,
     /// Records that open, but whose pages of the journal are among those that are missing or altered,
     /// as far as can be told.

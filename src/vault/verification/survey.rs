@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::facts::{bucket, fact_of};
+use super::facts::{Origin, RecordAt, bucket, fact_of};
 use super::report::{AcceptedRestore, JournalFault, JournalFinding, Walked};
 use super::subjects::{Headers, Subjects};
 use super::walk::{At, Sink, Walk, is_restore};
@@ -22,6 +22,8 @@ pub(super) struct Survey {
     pub(super) headers: Headers,
     pub(super) subjects: Subjects,
     pub(super) restores: Vec<AcceptedRestore>,
+    /// Records that were expunged: below which version, and what tells so.
+    pub(super) expunged: HashMap<RecordAt, Vec<(u64, At)>>,
     /// How many facts on records there are, by the first two bytes of their charts.
     pub(super) counts: Vec<u32>,
     pub(super) walked: Walked,
@@ -55,6 +57,7 @@ impl Default for Survey {
             headers: Headers::default(),
             subjects: Subjects::default(),
             restores: Vec::new(),
+            expunged: HashMap::new(),
             counts: vec![0; 1 << 16],
             walked: Walked::default(),
             broken: HashMap::new(),
@@ -245,12 +248,17 @@ impl Sink for Survey {
         if entry.outcome != Outcome::Done {
             return false;
         }
-        if let Some(((chart, _), _)) = fact_of(at, entry) {
-            let count = self.counts.get_mut(bucket(&chart) as usize);
+        if let Some((record, fact)) = fact_of(at, entry) {
+            let count = self.counts.get_mut(bucket(&record.0) as usize);
             if let (Some(count), false) = (count, self.counted) {
                 *count += 1;
             }
-            return false;
+            let expunged = fact.origin == Origin::Expunged;
+            if expunged {
+                let markers = self.expunged.entry(record).or_default();
+                markers.push((fact.version, at));
+            }
+            return expunged;
         }
         self.headers.take(at, entry) || self.subjects.take(at, entry)
     }

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod every_object;
+mod expunged;
 mod histories;
 mod journals;
 mod meanwhile;
