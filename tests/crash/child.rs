@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use chartlock::storage::FileStorage;
-use chartlock::{Document, Error, Expected, RecordId, Session, Subject, Vault};
+use chartlock::{Checkpoint, Document, Error, Expected, RecordId, Session, Subject, Vault};
 
 use crate::content::{NAMES, Random, batch, content};
 use crate::credential::Fixed;
@@ -179,6 +179,10 @@ fn work(vault: &Vault, thread: u64, mut random: Random) {
                     vault.remove_slot(id)
                 };
                 say(thread, "slots", slots, ok);
+            }
+            38 | 39 => {
+                let pin = || vault.checkpoint();
+                say(thread, "checkpoint", pin, Checkpoint::to_string);
             }
             _ => {}
         }

@@ -2,7 +2,8 @@
 //!
 //! The child is this binary again. It runs every changing verb over a `FileStorage`, on two threads
 //! with patients of their own, and says on its standard output before each verb what it begins and
-//! after it what was acknowledged. `CHARTLOCK_CRASH_ROUNDS` sets how often it is killed.
+//! after it what was acknowledged. Afterwards the journal tells of all that was, and a verification
+//! finds nothing. `CHARTLOCK_CRASH_ROUNDS` sets how often it is killed.
 #![cfg(feature = "file")]
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +16,7 @@ mod child;
 mod content;
 #[path = "../common/credential.rs"]
 mod credential;
+mod journal;
 mod model;
 #[path = "../common/scratch.rs"]
 mod scratch;
@@ -42,7 +44,7 @@ fn killed_at_any_moment() {
     let rounds: u64 = rounds.unwrap_or(20);
     let mut random = Random::new();
     let mut killed_within = BTreeMap::<String, u64>::new();
-    let (mut acknowledged, mut freed) = (0, (0, 0));
+    let (mut acknowledged, mut freed, mut told) = (0, (0, 0), 0);
     let mut scratch = None;
     let mut model = Model::default();
     for round in 0..rounds {
@@ -65,15 +67,18 @@ fn killed_at_any_moment() {
             let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
             *killed_within.entry(name).or_default() += 1;
         }
-        let [uploads, segments] = model.compare(&directory, &begun);
+        let [uploads, segments, changes] = model.compare(&directory, &begun);
         freed = (freed.0 + uploads, freed.1 + segments);
+        told += changes;
     }
     println!("{rounds} rounds, {acknowledged} verbs acknowledged, killed within {killed_within:?}");
     println!(
         "left behind and freed: {} uploads, {} segments",
         freed.0, freed.1
     );
+    println!("looked for in the journal: {told} changes");
     assert!(acknowledged > 0);
+    assert!(told > 0);
 }
 
 /// Starts the child, awaits a word of it, lets it work for a moment, and kills it. What it said.

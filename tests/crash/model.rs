@@ -10,6 +10,7 @@ use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
 
 use crate::content::{NAMES, batch, content};
 use crate::credential::Fixed;
+use crate::journal::Told;
 
 pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
@@ -29,13 +30,16 @@ type Chart = Option<BTreeMap<String, Versions>>;
 pub(crate) struct Model {
     created: bool,
     charts: BTreeMap<String, Chart>,
+    told: Told,
 }
 
 impl Model {
     pub(crate) fn acknowledge(&mut self, verb: &str, answer: &str) {
         let words: Vec<_> = verb.split(' ').collect();
-        if words[0] == "create" {
-            self.created = true;
+        match words[0] {
+            "create" => self.created = true,
+            "checkpoint" => self.told.checkpoint(answer),
+            _ => {}
         }
         let Some(patient) = words.get(1) else { return };
         let chart = self
@@ -56,25 +60,38 @@ impl Model {
                 .and_then(|versions| versions.last());
             assert!(last.copied().flatten().is_none());
             *chart = before;
+            return;
+        }
+        let Some(records) = chart else {
+            return self.told.erased(patient);
+        };
+        for (name, versions) in records {
+            let known = before.as_ref().and_then(|before| before.get(name));
+            if known.map_or(0, Vec::len) < versions.len() {
+                let retracted = words[0] == "remove";
+                self.told.wrote(patient, name, versions.len(), retracted);
+            }
         }
     }
 
     /// Compares what stands with what was acknowledged and with what may have happened besides;
-    /// takes that over. Says how many uploads and segments were left behind.
+    /// takes that over. Says how many uploads and segments were left behind, and how many changes the
+    /// journal was asked about.
     pub(crate) fn compare(
         &mut self,
         directory: &Path,
         begun: &BTreeMap<String, String>,
-    ) -> [u64; 2] {
+    ) -> [u64; 3] {
         let storage = Arc::new(FileStorage::open(directory).unwrap());
         let vault = match Vault::open(Arc::clone(&storage), &Fixed(1)) {
             Ok(vault) => vault,
             Err(error) => {
                 assert_eq!((error, self.created), (Error::NoVault, false));
-                return [0; 2];
+                return [0; 3];
             }
         };
         self.created = true;
+        let told = self.told.compare(&vault);
         for patient in (0..2).flat_map(patients) {
             let before = self
                 .charts
@@ -110,9 +127,10 @@ impl Model {
             (0, 0)
         );
         #[cfg(feature = "internals")]
-        return crate::sweep::frees_the_rest(&storage);
+        let [uploads, segments] = crate::sweep::frees_the_rest(&storage);
         #[cfg(not(feature = "internals"))]
-        [0; 2]
+        let [uploads, segments] = [0; 2];
+        [uploads, segments, told]
     }
 }
 
