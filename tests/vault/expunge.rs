@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use chartlock::internals::envelope::{HEAD, Head, INLINE_MAX, Kind};
-use chartlock::storage::{Faulty, Moment, Operation, PerOperation, Verdict};
+use chartlock::storage::Verdict;
 use chartlock::{Error, Expected, RecordId, Vault};
 
 use crate::common::Fixed;
@@ -24,7 +24,7 @@ everywhere!(
     others_beside_it,
 );
 
-const WHY: &str = "filed under the wrong patient";
+pub(crate) const WHY: &str = "filed under the wrong patient";
 
 /// What hangs on one record: its versions, and the segments that they name.
 fn belongings(before: &Objects, after: &Objects) -> Objects {
@@ -69,8 +69,14 @@ fn assert_expunged(vault: &Vault, id: &RecordId, marker: u64) {
     assert!(listed.all(|info| info.name() != id.name()));
 }
 
+/// What was expunged is missed by nobody.
+fn assert_verifies(vault: &Vault) {
+    let report = vault.verify(None).unwrap();
+    assert!(report.records.is_empty() && report.journal.is_empty());
+}
+
 /// Content follows a marker, and nothing else.
-fn assert_goes_on(vault: &Vault, id: &RecordId, marker: u64, versions: &[&[u8]]) {
+pub(crate) fn assert_goes_on(vault: &Vault, id: &RecordId, marker: u64, versions: &[&[u8]]) {
     let chart = session(vault);
     assert!(chart.get(id).unwrap().unwrap()[..] == **versions.last().unwrap());
     for version in 0..=marker {
@@ -115,6 +121,7 @@ fn gone_for_good(stage: &Stage) {
             assert_expunged(vault, &id, versions + 1);
             assert_eq!(raw::census(vault), raw::brute_force(&stage.storage));
         }
+        assert_verifies(&vault);
         // Once more: there is nothing left to do, and nothing is written but that it was asked.
         let again = session(&other).expunge(&id, WHY).unwrap();
         assert_eq!(
@@ -138,6 +145,7 @@ fn gone_for_good(stage: &Stage) {
         let report = session(&vault).expunge(&id, WHY).unwrap();
         assert_eq!((report.versions, report.segments), (3, 1));
         assert_expunged(&other, &id, next + 2);
+        assert_verifies(&other);
     }
     assert_eq!(raw::counts(&stage.storage)[2..], [13, 8, 4, 0]);
     let others = |id: &RecordId| id.subject() != &subject("MRN-1");
@@ -374,6 +382,7 @@ fn through_every_rotation(stage: &Stage) {
             assert_goes_on(vault, &second, 4, &[b"goes on"]);
             assert_eq!(raw::census(vault), raw::brute_force(&stage.storage));
         }
+        assert_verifies(&vault);
     }
     let markers = raw::everything(&stage.storage)
         .into_iter()
@@ -429,54 +438,4 @@ fn others_beside_it(stage: &Stage) {
     assert_expunged(&vault, id, marker);
     vault.collect_garbage().unwrap();
     assert_eq!(raw::counts(&stage.storage)[2..5], [1, 0, 0]);
-}
-
-/// Where operations land one by one: a put whose version stood for a moment, and was expunged before
-/// its last check failed, must not name what went with it.
-#[test]
-fn an_upload_that_was_expunged_is_not_named_again() {
-    let stage = Stage::per_operation();
-    smaller_clinic(&stage.create());
-    let id = record("MRN-1", "CT/large");
-    let large = content(5, INLINE_MAX + 100);
-    let stall = Stall::new();
-    let landed = AtomicU32::new(0);
-    let hold_up = stall.at(b'!');
-    // Each operation is a commit of its own here.
-    let storage = PerOperation::new(Faulty::new(stage.shared(), move |step, moment| {
-        if let Moment::Commit([operation]) = moment {
-            match operation {
-                Operation::Put { key, .. } if key[0] == b'r' => {
-                    landed.fetch_add(1, Ordering::SeqCst);
-                }
-                Operation::Check { key, .. }
-                    if key[0] == b'p' && landed.load(Ordering::SeqCst) == 1 =>
-                {
-                    let marked = Operation::Put {
-                        key: b"!".to_vec(),
-                        value: Vec::new(),
-                        expect: chartlock::storage::Expect::Any,
-                        destroying: false,
-                    };
-                    hold_up(step, &Moment::Commit(&[marked]));
-                }
-                _ => {}
-            }
-        }
-        Verdict::Proceed
-    }));
-    let options = stage.options().without_journal();
-    let slow = options.open(storage, &Fixed(1)).unwrap();
-    let put = stall.across(
-        || session(&slow).put(&id, &large),
-        || {
-            let vault = stage.open();
-            assert_eq!(session(&vault).get(&id).unwrap().unwrap().version(), 3);
-            session(&vault).expunge(&id, WHY).unwrap();
-            // The writer's last check fails.
-            vault.rotate_patient_key(id.subject()).unwrap();
-        },
-    );
-    assert_eq!(put, Ok(5));
-    assert_goes_on(&stage.open(), &id, 4, &[&large]);
 }

@@ -22,6 +22,7 @@ mod clock;
 mod contention;
 mod erasure;
 mod expunge;
+mod expunged_upload;
 mod garbage;
 mod governance;
 mod headers;
