@@ -101,7 +101,10 @@ fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
     };
     let strict = || with(Journaling::Strict);
     let mut scope: Vec<Scenario> = strict().collect();
-    for faults in [CRASH, UNKNOWN, OUTAGE] {
+    // What a crash leaves is what is told of the least.
+    scope
+        .extend(strict().map(|scenario| scenario.faults(CRASH).bound(1).most(most.max(2 * SHORT))));
+    for faults in [UNKNOWN, OUTAGE] {
         scope.extend(strict().map(|scenario| scenario.faults(faults).bound(1)));
     }
     // The first page of each chain is written while others are at work.

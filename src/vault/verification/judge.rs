@@ -387,12 +387,15 @@ impl Case<'_> {
 
     /// What stands of an erased chart: what was acknowledged once was removed, and is back.
     fn dead(&self) -> Vec<Problem> {
-        let standing = self.look.current.iter().chain(&self.look.earlier);
-        standing
-            .map(|seen| {
+        let current = self.look.current.iter().map(|seen| (seen, false));
+        let earlier = self.look.earlier.iter();
+        let earlier = earlier.map(|seen| (seen, self.may_have_moved(seen)));
+        current
+            .chain(earlier)
+            .map(|(seen, moved)| {
                 let mut facts = of_version(&self.all, seen.version).iter();
                 let is_late = facts.any(|known| known.fact.digest == seen.digest)
-                    && !self.is_certain(seen.version, &seen.digest);
+                    && (moved || !self.is_certain(seen.version, &seen.digest));
                 let what = if is_late {
                     What::Leftover
                 } else {
@@ -405,6 +408,13 @@ impl Case<'_> {
                 }
             })
             .collect()
+    }
+
+    /// Whether a version may have been moved aside by a put that read it before the erasure, was
+    /// announced, and then broke off or was told that it came too late.
+    fn may_have_moved(&self, seen: &Seen) -> bool {
+        let mut next = of_version(&self.all, seen.version.saturating_add(1)).iter();
+        next.any(|known| !known.certain && known.fact.origin == Origin::Written)
     }
 }
 
