@@ -41,7 +41,10 @@ fn nothing_below_is_missed(stage: &Stage) {
     }
     drop(vault);
     let report = verify(stage);
-    assert!(report.is_clean() && report.leftovers.is_empty(), "{report:#?}");
+    assert!(
+        report.is_clean() && report.leftovers.is_empty(),
+        "{report:#?}"
+    );
 }
 
 fn undone(stage: &Stage) {
@@ -61,7 +64,9 @@ fn left_below(stage: &Stage) {
     let left: Vec<_> = report.leftovers.iter().map(|left| left.version).collect();
     assert_eq!(left, [1, 2, 3]);
     let vault = stage.open();
-    session(&vault).expunge(&record("MRN-1", "Allergy/1"), REASON).unwrap();
+    session(&vault)
+        .expunge(&record("MRN-1", "Allergy/1"), REASON)
+        .unwrap();
     assert!(vault.verify(None).unwrap().leftovers.is_empty());
 }
 
@@ -84,12 +89,17 @@ fn comes_again_after_a_restore(stage: &Stage) {
     let chart = session(&vault);
     let id = record("MRN-1", "Allergy/1");
     assert!(chart.get(&id).unwrap().is_some());
-    let report = chart.accept_restore("disk failure", Some(&*later.storage)).unwrap();
+    let report = chart
+        .accept_restore("disk failure", Some(&*later.storage))
+        .unwrap();
     assert_eq!((report.expunged_again, report.not_expunged_again), (1, 0));
     assert!(chart.get(&id).unwrap().is_none());
     assert!(chart.get_version(&id, 2).unwrap().is_none());
     let report = vault.verify(None).unwrap();
-    assert!(report.is_clean() && report.leftovers.is_empty(), "{report:#?}");
+    assert!(
+        report.is_clean() && report.leftovers.is_empty(),
+        "{report:#?}"
+    );
     drop(vault);
     is_clean(stage);
 }

@@ -59,6 +59,8 @@ fn everything(vault: &Vault) -> Result<(), Error> {
         .put_many(batch)?
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
+    chart.expunge(&record("MRN-1", "CT/2"), "of another patient")?;
+    chart.put(&record("MRN-1", "CT/2"), &content(6, 70_000))?;
     vault.rotate_patient_key(&subject("MRN-1"))?;
     vault.rotate_master_key()?;
     chart.put(&record("MRN-1", "Allergy/1"), b"penicillin, latex")?;
