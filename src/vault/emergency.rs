@@ -109,6 +109,9 @@ impl Vault {
                 limit: PAGES,
                 want: Want::Values,
             })?;
+            if page.entries.is_empty() && page.more {
+                return Err(Error::Contended);
+            }
             for entry in page.entries {
                 let place = journal::page_of(&entry.key).ok_or(Error::NotAuthentic)?;
                 keys.open(&entry.value, &place)?;
