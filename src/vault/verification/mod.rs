@@ -65,6 +65,7 @@ pub struct Verification<'a> {
     vault: &'a Vault,
     checkpoint: Option<Checkpoint>,
     with_content: bool,
+    facts_at_once: u64,
     next: Next,
     /// Where to go on once the journal was read.
     resume: VerifyPosition,
@@ -133,6 +134,7 @@ impl Vault {
             vault: self,
             checkpoint: None,
             with_content: false,
+            facts_at_once: FACTS_AT_ONCE,
             next: Next::Journal,
             resume: VerifyPosition::default(),
             act: self.operator_act(Operation::Verify),
@@ -170,6 +172,15 @@ impl<'a> Verification<'a> {
     #[must_use]
     pub fn from(mut self, position: VerifyPosition) -> Self {
         self.resume = position;
+        self
+    }
+
+    /// Holds no more facts on records at a time, for tests: with few there are many slices.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn holding(mut self, facts: u64) -> Self {
+        self.facts_at_once = facts;
         self
     }
 
@@ -305,7 +316,7 @@ impl<'a> Verification<'a> {
         let counts = self.survey.counts.iter().zip(0..).skip(from as usize);
         for (count, bucket) in counts {
             sum += u64::from(*count);
-            if sum > FACTS_AT_ONCE && bucket > from {
+            if sum > self.facts_at_once && bucket > from {
                 return from..bucket;
             }
         }

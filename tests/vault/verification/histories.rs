@@ -221,11 +221,14 @@ fn found_exactly(deeds: &[Deed], tamperings: &[Tampering]) {
         raw::reset(&stage.storage, &after);
         let expected = Expected::new(&before, &after);
         if let Ok(vault) = stage.options().open(stage.shared(), &Fixed(1)) {
-            let report = vault.verify(None).unwrap();
-            assert!(
-                expected.is_found(&report),
-                "{tampering:?}: {expected:?} {report:#?}"
-            );
+            // However little is held at a time.
+            for facts in [1, u64::MAX] {
+                let report = vault.verification().holding(facts).finish().unwrap();
+                assert!(
+                    expected.is_found(&report),
+                    "{tampering:?}: {expected:?} {report:#?}"
+                );
+            }
         } else {
             assert!(expected.header);
         }

@@ -1,7 +1,10 @@
 //! No false alarm: whatever was done, and wherever it broke off.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use chartlock::storage::{Landing, Moment, Verdict};
-use chartlock::{Document, Error, Vault};
+use chartlock::{Activity, Document, Error, Step, Vault, VerifyPosition};
 
 use super::{clinic, is_clean, verify};
 use crate::model::small_clinic;
@@ -129,24 +132,33 @@ fn after_commits_that_were_lost(stage: &Stage) {
 fn step_by_step(stage: &Stage) {
     let vault = stage.create();
     small_clinic(&vault);
-    let mut steps = vault.verification();
-    let mut positions = vec![steps.position()];
+    let told = Arc::new(AtomicU64::new(0));
+    let watcher = Arc::clone(&told);
+    vault.observe(move |step: Step| {
+        assert_eq!(step.activity, Activity::Verifying);
+        assert!(watcher.swap(step.done, Ordering::SeqCst) <= step.done);
+    });
+    let mut steps = vault.verification().holding(1);
+    let mut walked = vec![(steps.position(), 0)];
     while steps.step().unwrap() {
-        positions.push(steps.position());
+        walked.push((steps.position(), steps.report().walked.records));
     }
     assert!(steps.report().is_clean());
+    assert!(told.load(Ordering::SeqCst) > 0);
+    told.store(0, Ordering::SeqCst);
     let records = steps.report().walked.records;
-    assert!(records > 0);
-    for position in &positions {
-        let kept: chartlock::VerifyPosition = position.to_string().parse().unwrap();
+    assert!(records > 0 && walked.len() > 6, "{walked:?}");
+    for (position, before) in &walked {
+        let kept: VerifyPosition = position.to_string().parse().unwrap();
         assert_eq!(kept, *position);
         let rest = vault.verification().from(kept).finish().unwrap();
         assert!(rest.is_clean());
-        assert!(rest.walked.records == records || rest.walked.records == 0);
+        assert_eq!(rest.walked.records + before, records);
+        told.store(0, Ordering::SeqCst);
     }
     assert_eq!(steps.position().to_string(), "end");
     assert_eq!(
-        "charts-12345".parse::<chartlock::VerifyPosition>(),
+        "charts-12345".parse::<VerifyPosition>(),
         Err(Error::BadCheckpoint)
     );
 }
