@@ -57,6 +57,29 @@ pub(crate) const JOURNALED: &[Pair] = &[
         ONE,
         &[&[RotateMaster], &[Put(NEW)]],
     ),
+    ("journal: verify, put (next)", ONE, &[&[Verify], &[Put(X)]]),
+    ("journal: verify, put (new)", ONE, &[&[Verify], &[Put(NEW)]]),
+    (
+        "journal: verify, put large",
+        ONE,
+        &[&[Verify], &[PutLarge(X)]],
+    ),
+    ("journal: verify, erase", ONE, &[&[Verify], &[Erase(0)]]),
+    (
+        "journal: verify, rotate patient",
+        ONE,
+        &[&[Verify], &[RotatePatient(0)]],
+    ),
+    (
+        "journal: verify, reencrypt",
+        ONE,
+        &[&[Verify], &[Reencrypt(0)]],
+    ),
+    (
+        "journal: verify, rotate master",
+        ONE,
+        &[&[Verify], &[RotateMaster]],
+    ),
     ("journal: hold, erase", ONE, &[&[Hold(0)], &[Erase(0)]]),
 ];
 

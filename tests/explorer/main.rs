@@ -101,13 +101,12 @@ fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
     };
     let strict = || with(Journaling::Strict);
     let mut scope: Vec<Scenario> = strict().collect();
-    // What a crash leaves is what is told of the least.
+    // Some of what a crash may leave comes late in this order.
     scope
         .extend(strict().map(|scenario| scenario.faults(CRASH).bound(1).most(most.max(2 * SHORT))));
     for faults in [UNKNOWN, OUTAGE] {
         scope.extend(strict().map(|scenario| scenario.faults(faults).bound(1)));
     }
-    // The first page of each chain is written while others are at work.
     scope.extend(strict().map(|scenario| scenario.cold().faults(CRASH).bound(1)));
     scope.extend(strict().map(Scenario::endless));
     scope.extend(with(Journaling::Grouped).map(|scenario| scenario.faults(CRASH)));

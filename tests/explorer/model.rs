@@ -186,6 +186,9 @@ impl Model<'_> {
                 {
                     violations.push(format!("a sweep answered {report:?}"));
                 }
+                Some(Answer::Verified(report)) if !report.is_clean() => {
+                    violations.push(format!("a verification beside others finds {report:?}"));
+                }
                 Some(answer) => self.reading(call, answer, violations),
                 None => {}
             }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     Expect, Faulty, MemoryStorage, Scan, Storage, Transaction, Verdict, Want,
 };
-use chartlock::{Error, Journaling, Vault};
+use chartlock::{Checkpoint, Error, Journaling, SecurityEvent, Vault};
 
 use crate::clock::{DAYS, LoneClock, ProcessClock};
 use crate::credential::Fixed;
@@ -98,6 +98,7 @@ struct Beginning {
     calls: Vec<Call>,
     retiring: Option<u32>,
     roles: Roles,
+    checkpoint: Option<Checkpoint>,
     patients: BTreeSet<u8>,
     commitments: BTreeSet<Vec<u8>>,
 }
@@ -107,7 +108,8 @@ impl Beginning {
         loop {
             let mut beginning = Self::drawn(scenario);
             let mut verbs = scenario.processes.iter().copied().flatten();
-            let listed = verbs.any(|verb| matches!(verb, Verb::Sweep | Verb::SweepAhead));
+            let listed =
+                verbs.any(|verb| matches!(verb, Verb::Sweep | Verb::SweepAhead | Verb::Verify));
             if beginning.roles.begin(listed) {
                 return beginning;
             }
@@ -125,6 +127,12 @@ impl Beginning {
             let stop = scenario.broken.filter(|_| last).unwrap_or(u64::MAX);
             calls.push(prepare(&memory, scenario, *verb, index, stop));
         }
+        let checkpoint = scenario.journal.map(|mode| {
+            let begun = Duration::from_millis(calls.len() as u64 + 1);
+            let clock = Arc::new(LoneClock::after(begun));
+            let vault = open(Arc::clone(&memory), clock, Some(mode)).unwrap();
+            vault.checkpoint().unwrap()
+        });
         // Who only counts leaves nothing behind.
         let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
         let census = vault.key_census().unwrap();
@@ -150,6 +158,7 @@ impl Beginning {
                 .find(|master| !master.active)
                 .map(|master| master.number),
             roles,
+            checkpoint,
             patients: verbs.map(|record| record.0).collect(),
             commitments: commitments(&memory),
         }
@@ -205,6 +214,24 @@ struct Job {
     memory: Arc<MemoryStorage>,
     calls: Arc<Mutex<Vec<Call>>>,
     landed: Arc<Mutex<Vec<Landed>>>,
+    forked: Arc<AtomicBool>,
+    /// How many processes have opened their vaults.
+    opened: Arc<(Mutex<usize>, Condvar)>,
+}
+
+impl Job {
+    /// One process after the other: what each sees of the others' chains is the same in each replay.
+    fn in_turn<T>(&self, process: usize, open: impl FnOnce() -> T) -> T {
+        let (opened, changed) = &*self.opened;
+        let mut opened = opened.lock().unwrap();
+        while *opened < process {
+            opened = changed.wait(opened).unwrap();
+        }
+        let vault = open();
+        *opened += 1;
+        changed.notify_all();
+        vault
+    }
 }
 
 /// Goes through the schedules of a scenario, until one violates something.
@@ -266,6 +293,8 @@ fn execute(
     let memory = beginning.memory();
     turns.restart(beginning.roles.clone(), scenario.later);
     let landed = Arc::default();
+    let forked = Arc::<AtomicBool>::default();
+    let opened = Arc::default();
     let calls: Vec<_> = (workers.iter())
         .map(|worker| {
             let calls = Arc::default();
@@ -273,6 +302,8 @@ fn execute(
                 memory: Arc::clone(&memory),
                 calls: Arc::clone(&calls),
                 landed: Arc::clone(&landed),
+                forked: Arc::clone(&forked),
+                opened: Arc::clone(&opened),
             };
             worker.send(job).unwrap();
             calls
@@ -295,8 +326,10 @@ fn execute(
         faulty: turns.faulty() || scenario.broken.is_some(),
         uptime: turns.uptime(),
         journal: scenario.journal,
+        checkpoint: beginning.checkpoint,
         landed: std::mem::take(&mut *landed.lock().unwrap()),
         dead: turns.dead(),
+        forked: forked.load(Ordering::SeqCst),
         former: &beginning.commitments,
         model: Model {
             calls: &all,
@@ -347,10 +380,18 @@ fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: 
         asked: scenario.journal.map(|_| AtomicU64::new(0)),
     });
     let keeper = Arc::clone(&clock) as Arc<dyn Clock>;
-    let vault = open(mutant, keeper, scenario.journal).unwrap();
-    if scenario.warm {
-        warm(&vault, beginning);
-    }
+    let forked = Arc::clone(&job.forked);
+    let watch = move |event: &SecurityEvent| {
+        forked.fetch_or(*event == SecurityEvent::JournalForked, Ordering::SeqCst);
+    };
+    let options = options(scenario.journal, keeper).watch(watch);
+    let vault = job.in_turn(process, || {
+        let vault = options.open(mutant, &Fixed(1)).unwrap();
+        if scenario.warm {
+            warm(&vault, beginning);
+        }
+        vault
+    });
     storage.inner().take_marks();
     for (index, verb) in scenario.processes[process].iter().enumerate() {
         if !turns.begin(process, verb.reads()) {

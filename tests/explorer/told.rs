@@ -50,7 +50,10 @@ impl Told {
 impl Remains<'_> {
     /// A verification by somebody who comes afresh raises no alarm.
     pub(crate) fn verified(&self, violations: &mut Vec<String>) {
-        match self.open(self.uptime).and_then(|vault| vault.verify(None)) {
+        let verified = self
+            .open(self.uptime)
+            .and_then(|vault| vault.verify(self.checkpoint.as_ref()));
+        match verified {
             Ok(report) if report.is_clean() => {}
             Ok(report) => violations.push(format!("a verification finds {report:?}")),
             Err(error) => violations.push(format!("a verification fails: {error:?}")),
@@ -60,6 +63,9 @@ impl Remains<'_> {
     /// Compares what is told with what stood, and with what was answered.
     pub(crate) fn told(&self, violations: &mut Vec<String>) {
         let journal = self.journal(violations);
+        if self.forked {
+            violations.push("a fork is heard of that nobody made".into());
+        }
         for landed in self.landed.iter().filter(|landed| landed.key[0] != b'j') {
             self.nothing_unseen(&journal, landed, violations);
         }

@@ -6,7 +6,7 @@ use chartlock::internals::clock::Clock;
 use chartlock::storage::Storage;
 use chartlock::{
     Actor, Document, Error, Expected, GarbageReport, Journaling, Purpose, RecordId, Session,
-    Subject, Vault, VaultOptions,
+    Subject, Vault, VaultOptions, VerifyReport,
 };
 
 /// A record, by its patient and a number.
@@ -37,6 +37,8 @@ pub(crate) enum Verb {
     Sweep,
     /// Likewise, by a clock that is days ahead: uploads under way look abandoned.
     SweepAhead,
+    /// Verifies the vault, beside whatever goes on.
+    Verify,
     /// Lets days pass: uploads that began before are abandoned then.
     Wait,
 }
@@ -56,6 +58,7 @@ pub(crate) enum Answer {
     /// A rotation, and what it found in its way: blocking and orphaned.
     Renewed(u64, u64),
     Swept(GarbageReport),
+    Verified(Box<VerifyReport>),
     Done,
     Failed(Error),
 }
@@ -165,6 +168,7 @@ impl Verb {
                 (session.hold(&subject(patient), "subpoena")).map(|_| Answer::Done)
             }
             Self::Sweep | Self::SweepAhead => vault.collect_garbage().map(Answer::Swept),
+            Self::Verify => (vault.verify(None)).map(|report| Answer::Verified(report.into())),
             Self::Wait => Ok(Answer::Done),
         };
         answer.unwrap_or_else(Answer::Failed)

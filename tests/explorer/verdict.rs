@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chartlock::storage::{MemoryStorage, Scan, Storage, Want};
-use chartlock::{Error, Journaling, Vault};
+use chartlock::{Checkpoint, Error, Journaling, Vault};
 
 use crate::clock::{DAYS, LoneClock};
 use crate::model::{Attempt, Call, Fate, Model, is_alarm};
@@ -21,10 +21,14 @@ pub(crate) struct Remains<'a> {
     pub(crate) faulty: bool,
     pub(crate) uptime: Duration,
     pub(crate) journal: Option<Journaling>,
+    /// Made once the setup was done.
+    pub(crate) checkpoint: Option<Checkpoint>,
     /// What processes put.
     pub(crate) landed: Vec<Landed>,
     /// Which processes died.
     pub(crate) dead: Vec<bool>,
+    /// Whether somebody raised the alarm that his chain was continued by another.
+    pub(crate) forked: bool,
     /// Commitments to the data keys of before, as the bytes 16 to 48 of a version hold them.
     pub(crate) former: &'a BTreeSet<Vec<u8>>,
     pub(crate) model: Model<'a>,

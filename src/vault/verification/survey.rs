@@ -1,6 +1,6 @@
 //! The first walk over the journal: whether it is whole, and what it tells beside records.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::facts::{Origin, RecordAt, bucket, fact_of};
 use super::report::{AcceptedRestore, JournalFault, JournalFinding, Walked};
@@ -18,7 +18,7 @@ use crate::vault::pages;
 pub(super) struct Survey {
     pub(super) findings: Vec<JournalFinding>,
     /// Pages of other chains that pages say they saw.
-    claims: HashMap<PageId, Claim>,
+    claims: BTreeMap<PageId, Claim>,
     pub(super) headers: Headers,
     pub(super) subjects: Subjects,
     pub(super) restores: Vec<AcceptedRestore>,
@@ -50,7 +50,7 @@ impl Default for Survey {
     fn default() -> Self {
         Self {
             findings: Vec::new(),
-            claims: HashMap::new(),
+            claims: BTreeMap::new(),
             begun: Vec::new(),
             accepted: HashSet::new(),
             gap: None,
