@@ -133,7 +133,7 @@ impl Chain {
             match result.unwrap_or(Err(CommitError::Unknown)) {
                 Ok(done) => return Ok(Sent::Landed(done)),
                 Err(CommitError::Conflict { operation }) => {
-                    return match self.standing(transaction, page, unsure)? {
+                    return match self.standing(transaction, page)? {
                         Some(done) => Ok(Sent::Landed(done)),
                         None => Ok(Sent::Conflict(operation)),
                     };
@@ -146,12 +146,7 @@ impl Chain {
     }
 
     /// If the page stands, the whole transaction has happened; the revisions are read.
-    fn standing(
-        &self,
-        transaction: &Transaction,
-        page: &Operation,
-        unsure: bool,
-    ) -> Result<Option<Committed>> {
+    fn standing(&self, transaction: &Transaction, page: &Operation) -> Result<Option<Committed>> {
         let Operation::Put { key, value, .. } = page else {
             return Ok(None);
         };
@@ -173,7 +168,8 @@ impl Chain {
         });
         Ok(Some(Committed {
             revisions: revisions.collect(),
-            deferred: unsure,
+            // It happened, but nobody said that former bytes are gone.
+            deferred: true,
         }))
     }
 }

@@ -1,6 +1,6 @@
 //! How a page's body becomes bytes and back, field by field.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::entry::{Context, RecordRef, SubjectRef, Target};
 use super::operation::{Operation, Outcome};
@@ -63,6 +63,11 @@ impl<C> Decode<C> for Page {
         let seen = Decode::decode(decoder)?;
         let contexts: Vec<Context> = Decode::decode(decoder)?;
         let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
+        // One page has one encoding, and each subject one place.
+        let places: HashSet<_> = subjects.iter().collect();
+        if places.len() < subjects.len() {
+            return Err(refused(Error::Malformed));
+        }
         let count = u64::decode(decoder)?;
         let mut entries = Vec::new();
         for _ in 0..count {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
-use super::writer::Change;
+use super::queue::Change;
 use crate::storage::{Committed, Expect, Operation, Transaction};
 
 /// Where each operation of a merged transaction came from: places in the changes.

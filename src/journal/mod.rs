@@ -11,7 +11,9 @@ mod merge;
 mod operation;
 mod page;
 mod place;
+mod queue;
 mod tips;
+mod turns;
 mod walk;
 mod writer;
 
@@ -20,6 +22,7 @@ pub use entry::{Act, Context, Draft, RecordRef, SubjectRef, Target};
 pub use operation::{Operation, Outcome};
 pub use page::{Entry, Page, PageHead, PageId, Seen, Stage};
 pub use place::{PAGES, WriterId, chain, page_of};
+pub use queue::Change;
 pub use tips::{digest_of, recent, writers};
 pub use walk::{Cursor, Keys, PageFault};
-pub use writer::{Change, Moment, Writer};
+pub use writer::{Moment, Writer};

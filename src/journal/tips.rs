@@ -67,14 +67,17 @@ fn tips_behind(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>>
     let mut tips = Vec::new();
     loop {
         let keys = keys_behind(storage, PAGES, &after)?;
-        let more = keys.more;
+        let (more, ended) = (keys.more, keys.last.clone());
+        let last = keys.pages.last().copied();
         keys.add_to(&mut tips);
-        match tips.last_mut() {
-            Some(last) if more => {
-                last.sequence = last_of(storage, last)?;
-                after = place::behind(&last.writer);
-            }
-            _ => return Ok(tips),
+        if !more {
+            return Ok(tips);
+        }
+        // Also behind what is no page's key, or it would be met for ever.
+        after = ended;
+        if let (Some(last), Some(tip)) = (last, tips.last_mut()) {
+            tip.sequence = last_of(storage, &last)?;
+            after = after.max(place::behind(&last.writer));
         }
     }
 }
@@ -92,14 +95,18 @@ fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
         Ok(found.is_some_and(|page| page.sequence == sequence))
     };
     let (mut there, mut step) = (known.sequence, 1_u64);
-    while exists(there + step)? {
-        there += step;
-        step *= 2;
+    while let Some(next) = there.checked_add(step)
+        && exists(next)?
+    {
+        there = next;
+        step = step.saturating_mul(2);
     }
     while step > 1 {
         step /= 2;
-        if exists(there + step)? {
-            there += step;
+        if let Some(next) = there.checked_add(step)
+            && exists(next)?
+        {
+            there = next;
         }
     }
     Ok(there)
@@ -108,6 +115,8 @@ fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
 /// Pages by their keys.
 struct Keys {
     pages: Vec<PageId>,
+    /// The last key that was met, of a page or not.
+    last: Vec<u8>,
     more: bool,
 }
 
@@ -134,6 +143,11 @@ fn keys_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Key
         return Err(Error::Contended);
     }
     Ok(Keys {
+        last: page
+            .entries
+            .last()
+            .map(|entry| entry.key.clone())
+            .unwrap_or_default(),
         pages: page
             .entries
             .iter()

@@ -4,33 +4,18 @@
 //! On transactional storage a page and the changes that it tells of are one transaction. Elsewhere
 //! the page goes first and announces them; a later one tells which were done.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::chain::{Chain, Ready, Sealer, Sent};
 use super::entry::{Draft, Target};
-use super::merge::{Merged, Together};
+use super::merge::Merged;
 use super::page::{Seen, Stage};
+use super::queue::{Answer, Change, PAGE_BYTES, Queue, Ticket, Waiting, lock, told_by};
+use super::turns::Turns;
 use crate::error::{Error, Result, StorageError};
-use crate::storage::{CommitError, Committed, Operation, Storage, Transaction};
-
-/// The most that is told on one page, in estimated bytes.
-const PAGE_BYTES: usize = 640 * 1024;
-/// The most bytes of values that go into one transaction with others.
-const MERGED_BYTES: usize = 4 * 1024 * 1024;
-/// The most changes in one transaction.
-const MERGED: usize = 1024;
-
-/// A transaction, and what it leaves in the journal if it happens.
-#[derive(Debug)]
-pub struct Change {
-    /// What is to be done.
-    pub transaction: Transaction,
-    /// What is told of it.
-    pub drafts: Vec<Draft>,
-}
+use crate::storage::{CommitError, Storage, Transaction};
 
 /// When something is sent or noted.
 #[derive(Debug, Clone, Copy)]
@@ -41,16 +26,17 @@ pub struct Moment {
     pub uptime: Duration,
 }
 
-/// What a commit answers for each change.
-type Answer = std::result::Result<Committed, CommitError>;
-
 /// Writes one chain at a time, for all threads of a vault.
 pub struct Writer {
     storage: Arc<dyn Storage>,
     sealer: Mutex<Option<Arc<Sealer>>>,
     queue: Mutex<Queue>,
-    /// Held by whoever sends pages; who waits for it finds its own sent already, more often than not.
+    /// Whose turn it is to send pages.
+    turn: Turns,
     chain: Mutex<Chains>,
+    /// What was sent last was not written. Changed by who holds the chain only, so that it tells of
+    /// the last page whoever sent that.
+    failing: AtomicBool,
     forked: AtomicBool,
 }
 
@@ -60,79 +46,40 @@ struct Chains {
     spool: Option<Chain>,
 }
 
-#[derive(Default)]
-struct Queue {
-    changes: VecDeque<Waiting>,
-    notes: VecDeque<Note>,
-    /// The number of the next note.
-    next: u64,
-}
-
-struct Waiting {
-    change: Change,
-    ticket: Arc<Ticket>,
-    index: usize,
-}
-
-/// What is told of something that changed nothing.
-struct Note {
-    number: u64,
-    draft: Draft,
-    since: Duration,
-}
-
-/// Where the answers to the changes of one caller are put.
-struct Ticket(Mutex<Vec<Option<Result<Answer>>>>);
-
-impl Ticket {
-    fn put(&self, index: usize, answer: Result<Answer>) {
-        if let Some(place) = lock(&self.0).get_mut(index) {
-            *place = Some(answer);
-        }
-    }
-
-    fn is_complete(&self) -> bool {
-        lock(&self.0).iter().all(Option::is_some)
-    }
-
-    /// An error that kept all from being sent is the caller's; beside other answers it is one of them.
-    fn take(&self) -> Result<Vec<Answer>> {
-        let answers: Vec<_> = lock(&self.0).drain(..).flatten().collect();
-        if let Some(Err(error)) = answers.first()
-            && answers.iter().all(Result::is_err)
-        {
-            return Err(error.clone());
-        }
-        let not_sent = StorageError::Io(std::io::ErrorKind::Other);
-        Ok(answers
-            .into_iter()
-            .map(|answer| answer.unwrap_or(Err(CommitError::Io(not_sent))))
-            .collect())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Writer {
     /// A writer whose chain begins with its first page.
     pub fn new(storage: Arc<dyn Storage>, sealer: Sealer) -> Self {
         Self {
             sealer: Mutex::new(Some(Arc::new(sealer))),
             queue: Mutex::default(),
+            turn: Turns::default(),
             chain: Mutex::new(Chains {
                 main: Chain::new(Arc::clone(&storage)),
                 spool: None,
             }),
             storage,
+            failing: AtomicBool::new(false),
             forked: AtomicBool::new(false),
         }
     }
 
-    /// Drops the key. What was not sent before is lost: flush first.
-    pub fn lock(&self) {
+    /// Takes no more notes, writes what waits, and drops the key.
+    ///
+    /// # Errors
+    /// Why something was not written: the key stays then, so that it can be.
+    pub fn close(&self, moment: Moment) -> Result<()> {
+        lock(&self.queue).close();
+        let mut chain = lock(&self.chain);
+        while self.waiting().is_some() {
+            self.send_next(&mut chain, moment)?;
+        }
         *lock(&self.sealer) = None;
+        Ok(())
+    }
+
+    /// Whether the last page could not be written.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
     }
 
     fn sealer(&self) -> Result<Arc<Sealer>> {
@@ -145,9 +92,7 @@ impl Writer {
     /// # Errors
     /// Those of sealing; nothing happened then.
     pub fn commit(&self, changes: Vec<Change>, moment: Moment) -> Result<Vec<Answer>> {
-        let mut answers = Vec::new();
-        answers.resize_with(changes.len(), || None);
-        let ticket = Arc::new(Ticket(Mutex::new(answers)));
+        let ticket = Arc::new(Ticket::new(changes.len()));
         let waiting = changes
             .into_iter()
             .enumerate()
@@ -157,33 +102,24 @@ impl Writer {
                 index,
             });
         lock(&self.queue).changes.extend(waiting);
-        let mut chain = lock(&self.chain);
-        while !ticket.is_complete() {
+        while let Some(_turn) = self.turn.unless(|| ticket.is_complete()) {
             // Failures are told to those whom they concern.
-            let _ = self.send_next(&mut chain, moment);
+            let _ = self.send_next(&mut lock(&self.chain), moment);
         }
-        drop(chain);
         ticket.take()
     }
 
     /// Takes note of something; it becomes durable with the next page. Returns its number.
-    pub fn note(&self, draft: Draft, uptime: Duration) -> u64 {
-        let mut queue = lock(&self.queue);
-        let number = queue.next;
-        queue.next += 1;
-        queue.notes.push_back(Note {
-            number,
-            draft,
-            since: uptime,
-        });
-        number
+    ///
+    /// # Errors
+    /// [`Error::Locked`] once closed.
+    pub fn note(&self, draft: Draft, uptime: Duration) -> Result<u64> {
+        lock(&self.queue).note(draft, uptime)
     }
 
     /// Since when the oldest note waits, and how many do.
     pub fn waiting(&self) -> Option<(Duration, usize)> {
-        let queue = lock(&self.queue);
-        let oldest = queue.notes.front()?;
-        Some((oldest.since, queue.notes.len()))
+        lock(&self.queue).waiting()
     }
 
     /// Makes all notes up to `number` durable, whoever took them.
@@ -191,9 +127,9 @@ impl Writer {
     /// # Errors
     /// Why they are not durable; they are kept.
     pub fn flush(&self, number: u64, moment: Moment) -> Result<()> {
-        let mut chain = lock(&self.chain);
-        while self.is_waiting(number) {
-            self.send_next(&mut chain, moment)?;
+        let is_written = || !lock(&self.queue).waits(number);
+        while let Some(_turn) = self.turn.unless(is_written) {
+            self.send_next(&mut lock(&self.chain), moment)?;
         }
         Ok(())
     }
@@ -203,18 +139,13 @@ impl Writer {
     /// # Errors
     /// Those of [`Writer::flush`].
     pub fn flush_all(&self, moment: Moment) -> Result<()> {
-        let last = lock(&self.queue).next.checked_sub(1);
+        let last = lock(&self.queue).last();
         last.map_or(Ok(()), |last| self.flush(last, moment))
     }
 
     /// Forgets a note of something that was not done after all.
     pub fn withdraw(&self, number: u64) {
-        lock(&self.queue).notes.retain(|note| note.number != number);
-    }
-
-    fn is_waiting(&self, number: u64) -> bool {
-        let queue = lock(&self.queue);
-        queue.notes.iter().any(|note| note.number == number)
+        lock(&self.queue).withdraw(number);
     }
 
     /// Sends a page of its own with these entries, and what it is to say of other chains.
@@ -258,86 +189,53 @@ impl Writer {
 
     /// Sends one page, with as much as goes together of what waits.
     fn send_next(&self, chains: &mut Chains, moment: Moment) -> Result<()> {
-        let mut changes = self.next_changes();
+        let sent = self.send_some(chains, moment);
+        // A writer that was closed does not fail: there is nothing that it could still let pass.
+        if sent.as_ref().is_err_and(|error| *error != Error::Locked) {
+            self.failing.store(true, Ordering::Release);
+        }
+        sent
+    }
+
+    fn send_some(&self, chains: &mut Chains, moment: Moment) -> Result<()> {
+        let mut changes = lock(&self.queue).next_changes();
         let sealer = match self.sealer() {
             Ok(sealer) => sealer,
             Err(error) => return fail(changes, &error),
         };
+        let mut spooled = Ok(());
         if let Some(spool) = &mut chains.spool {
             // In an emergency notes must not wait for a storage that fails, nor fail with it.
-            let notes = self.notes(PAGE_BYTES);
+            let notes = lock(&self.queue).notes(PAGE_BYTES);
             if !notes.is_empty() {
-                let sent = self.send_notes(spool, &sealer, &notes, moment);
-                if changes.is_empty() {
-                    return sent;
-                }
+                spooled = self.send_notes(spool, &sealer, &notes, moment);
             }
         }
         let notes = match chains.spool {
             Some(_) => Vec::new(),
-            None => self.notes(PAGE_BYTES.saturating_sub(told_by(&changes))),
+            None => lock(&self.queue).notes(PAGE_BYTES.saturating_sub(told_by(&changes))),
         };
         if changes.is_empty() && notes.is_empty() {
-            return Ok(());
+            return spooled;
         }
         let main = &mut chains.main;
         if changes.is_empty() {
             return self.send_notes(main, &sealer, &notes, moment);
         }
-        if self.storage.is_transactional() {
+        let sent = if self.storage.is_transactional() {
             self.send_together(main, &sealer, &mut changes, &notes, moment)
         } else {
             self.send_announced(main, &sealer, changes, &notes, moment)
-        }
-    }
-
-    /// The changes that go together, from the front of the queue; the others stay, in their order.
-    fn next_changes(&self) -> Vec<Waiting> {
-        let mut queue = lock(&self.queue);
-        let mut together = Together::default();
-        let (mut bytes, mut told, mut count) = (0, 0, 0);
-        let admitted: Vec<bool> = queue
-            .changes
-            .iter()
-            .map(|waiting| {
-                let size = size(&waiting.change.transaction);
-                let tells: usize = waiting.change.drafts.iter().map(estimate).sum();
-                let room = count == 0
-                    || count < MERGED
-                        && bytes + size <= MERGED_BYTES
-                        && told + tells <= PAGE_BYTES / 2;
-                let admitted = room && together.admit(&waiting.change);
-                if admitted {
-                    (bytes, told, count) = (bytes + size, told + tells, count + 1);
-                }
-                admitted
-            })
-            .collect();
-        let mut admitted = admitted.into_iter();
-        let (taken, left) = std::mem::take(&mut queue.changes)
-            .into_iter()
-            .partition(|_| admitted.next().unwrap_or(false));
-        queue.changes = Vec::into(left);
-        taken
-    }
-
-    /// The oldest notes, as many as fit; they stay until they are durable.
-    fn notes(&self, room: usize) -> Vec<(u64, Draft)> {
-        let mut left = room;
-        let queue = lock(&self.queue);
-        let fit = queue.notes.iter().take_while(|note| {
-            let fits = left > 0;
-            left = left.saturating_sub(estimate(&note.draft));
-            fits
-        });
-        fit.map(|note| (note.number, note.draft.clone())).collect()
-    }
-
-    fn noted(&self, notes: &[(u64, Draft)]) {
-        let Some((last, _)) = notes.last() else {
-            return;
         };
-        lock(&self.queue).notes.retain(|note| note.number > *last);
+        sent.and(spooled)
+    }
+
+    /// A page with these notes stands.
+    fn noted(&self, notes: &[(u64, Draft)]) {
+        self.failing.store(false, Ordering::Release);
+        if let Some((last, _)) = notes.last() {
+            lock(&self.queue).forget_until(*last);
+        }
     }
 
     fn send_notes(
@@ -382,7 +280,7 @@ impl Writer {
                     chain.stands(&ready);
                     self.noted(notes);
                     for (waiting, done) in changes.drain(..).zip(merged.split(&done)) {
-                        waiting.ticket.put(waiting.index, Ok(Ok(done)));
+                        waiting.answer(Ok(Ok(done)));
                     }
                     return Ok(());
                 }
@@ -397,7 +295,7 @@ impl Writer {
                     while let Some((change, operation)) = owners.pop() {
                         let waiting = changes.remove(change);
                         let conflict = CommitError::Conflict { operation };
-                        waiting.ticket.put(waiting.index, Ok(Err(conflict)));
+                        waiting.answer(Ok(Err(conflict)));
                     }
                 }
                 Ok(Sent::Failed(error)) => {
@@ -452,17 +350,16 @@ impl Writer {
             for draft in &waiting.change.drafts {
                 if result.is_ok() {
                     let target = Target::Settled(page, index);
-                    self.note(
-                        Draft {
-                            target,
-                            ..draft.clone()
-                        },
-                        moment.uptime,
-                    );
+                    let settled = Draft {
+                        target,
+                        ..draft.clone()
+                    };
+                    // Also when closed: who closes it waits for the chain, then writes this too.
+                    lock(&self.queue).settle(settled, moment.uptime);
                 }
                 index += 1;
             }
-            waiting.ticket.put(waiting.index, Ok(result));
+            waiting.answer(Ok(result));
         }
         Ok(())
     }
@@ -510,42 +407,15 @@ fn fail(changes: Vec<Waiting>, error: &Error) -> Result<()> {
             )))),
             error => Err(error.clone()),
         };
-        waiting.ticket.put(waiting.index, answer);
+        waiting.answer(answer);
     }
     Err(error.clone())
 }
 
 fn answer_all(changes: &mut Vec<Waiting>, error: CommitError) {
     for waiting in changes.drain(..) {
-        waiting.ticket.put(waiting.index, Ok(Err(error)));
+        waiting.answer(Ok(Err(error)));
     }
-}
-
-fn told_by(changes: &[Waiting]) -> usize {
-    let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
-    drafts.map(estimate).sum()
-}
-
-/// What a draft takes on a page, at most.
-fn estimate(draft: &Draft) -> usize {
-    let context = &draft.act.context;
-    let texts = context.actor.len()
-        + context.purpose.len()
-        + context.request.len()
-        + context.organisation.len()
-        + draft.act.note.len();
-    192 + texts
-}
-
-fn size(transaction: &Transaction) -> usize {
-    let values = transaction
-        .operations()
-        .iter()
-        .map(|operation| match operation {
-            Operation::Put { value, .. } => value.len(),
-            Operation::Delete { .. } | Operation::Check { .. } => 0,
-        });
-    values.sum()
 }
 
 impl std::fmt::Debug for Writer {

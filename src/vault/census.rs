@@ -9,7 +9,7 @@ use super::progress::{Activity, Counter};
 use crate::envelope::{HEAD, Head};
 use crate::error::{Error, Result};
 use crate::id::Subject;
-use crate::journal::Operation;
+use crate::journal::{Operation, Outcome, Target};
 use crate::keys::ring::KeyState;
 use crate::storage::Want;
 
@@ -123,7 +123,12 @@ impl Vault {
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Locked`] and errors of the storage.
     pub fn patient_key_census(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
         let counts = self.count_patient_keys(subject);
-        self.told_of(Operation::Census, subject, |_| counts)
+        if counts.is_err() {
+            return self.told_of(Operation::Census, subject, |_| counts);
+        }
+        let told = Target::Subject(self.refer_subject(subject)?);
+        self.note(&self.operator_act(Operation::Census), told, Outcome::Done)?;
+        counts
     }
 
     fn count_patient_keys(&self, subject: &Subject) -> Result<Vec<KeyCount>> {

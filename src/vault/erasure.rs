@@ -15,7 +15,7 @@ use super::{Vault, layout};
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
 use crate::id::{self, Subject};
-use crate::journal::Act;
+use crate::journal::{Act, Outcome, Target};
 use crate::keys::entry::EntryState;
 
 /// What an erasure says that it cannot reach.
@@ -54,6 +54,10 @@ impl Vault {
         // What an earlier call may not have seen purged is purged by this one.
         let resumed = !report.keys_destroyed;
         self.bury(act, subject, &charts, resumed)?;
+        if resumed {
+            let subject = self.refer_subject(subject)?;
+            self.tell(act, Target::Subject(subject), Outcome::Done);
+        }
         Ok(report)
     }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::{Vault, clock};
 use crate::error::{Error, Result};
 use crate::id::{self, Subject};
-use crate::journal::Act;
+use crate::journal::{Act, Outcome, Target};
 use crate::keys::entry::PatientEntry;
 
 /// A hold on a subject: why it may not be erased. `Debug` does not show the reason.
@@ -119,9 +119,19 @@ impl Vault {
         &self,
         act: &Act,
         subject: &Subject,
-        change: impl FnMut(&mut PatientEntry) -> Result<bool>,
+        mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<()> {
-        let changed = self.change_entry(subject, false, act, change)?;
-        changed.map(|_| ()).ok_or(Error::UnknownSubject)
+        let mut writes = false;
+        let changed = self.change_entry(subject, false, act, |entry| {
+            writes = change(entry)?;
+            Ok(writes)
+        })?;
+        changed.ok_or(Error::UnknownSubject)?;
+        if !writes {
+            // It is so already, so no entry of the journal came with a change.
+            let subject = self.refer_subject(subject)?;
+            self.tell(act, Target::Subject(subject), Outcome::Done);
+        }
+        Ok(())
     }
 }

@@ -178,9 +178,10 @@ impl Vault {
             Target::Vault,
             Outcome::Done,
         );
-        self.recorder.lock();
         self.header.lock();
         self.entries.lock();
+        // Last: a storage that stalls keeps this from ending, and no key from being wiped.
+        self.recorder.lock();
     }
 
     /// Tells `progress` from now on how long operations get on.

@@ -7,7 +7,7 @@ use super::header::{HeaderCell, HeaderChange, OpenHeader};
 use super::options::VaultOptions;
 use super::{Vault, layout};
 use crate::error::{Error, Result};
-use crate::journal::{Operation, Outcome, Target};
+use crate::journal::{Act, Operation, Outcome, Target};
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
@@ -157,12 +157,16 @@ impl Vault {
     /// [`Error::Contended`] or [`Error::Undecided`] when the header changes meanwhile, and those of
     /// the storage.
     pub fn make_writable(&self) -> Result<()> {
+        let act = self.operator_act(Operation::MakeWritable);
+        self.told(&act, Target::Vault, |act| self.end_read_only(act))
+    }
+
+    fn end_read_only(&self, act: &Act) -> Result<()> {
         if self.require_writable().is_ok() {
             return Ok(());
         }
-        let act = self.operator_act(Operation::MakeWritable);
         // Nobody writes behind the rolled-back header meanwhile.
-        self.change_header_even_read_only(&act, |before| {
+        self.change_header_even_read_only(act, |before| {
             let generation = before
                 .header
                 .generation()

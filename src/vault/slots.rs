@@ -34,6 +34,9 @@ pub struct RootRotationReport {
     pub recovery_kits_stale: bool,
 }
 
+/// As many slots as a header can have.
+const SLOTS_MAX: usize = 16;
+
 impl Vault {
     /// The slots of the header: their ids, their kinds, and which are auditors'. Nobody can tell from them what opens them.
     ///
@@ -223,7 +226,8 @@ impl Vault {
 
 fn dropped(slots: &[u16]) -> String {
     let mut note = String::new();
-    for slot in slots {
+    // There are no more in a header, whatever was asked for.
+    for slot in slots.iter().take(SLOTS_MAX) {
         note += if note.is_empty() {
             "without slot "
         } else {

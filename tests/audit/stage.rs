@@ -174,7 +174,7 @@ pub(crate) fn moment(now: i64) -> Moment {
 /// Makes entries durable on one page, at `now`.
 pub(crate) fn tell(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = Draft>) {
     for draft in drafts {
-        writer.note(draft, Duration::ZERO);
+        writer.note(draft, Duration::ZERO).unwrap();
     }
     writer.flush_all(moment(now)).unwrap();
 }

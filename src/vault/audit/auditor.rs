@@ -129,7 +129,7 @@ impl Auditor {
         };
         let moment = self.moment();
         let draft = act.draft(moment.now, target, Outcome::Done);
-        let number = self.writer.note(draft, moment.uptime);
+        let number = self.writer.note(draft, moment.uptime)?;
         self.writer.flush(number, moment).map_err(|error| {
             self.writer.withdraw(number);
             match error {

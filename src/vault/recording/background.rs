@@ -1,10 +1,11 @@
 //! Entries become durable though nobody calls.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::{Failing, GROUPED_WITHIN};
+use super::{GROUPED_WITHIN, Heed};
+use crate::error::Error;
 use crate::journal::{Moment, Writer};
 use crate::vault::clock::Clock;
 
@@ -12,11 +13,13 @@ use crate::vault::clock::Clock;
 pub(super) struct Background {
     shared: Arc<Shared>,
     thread: Mutex<Option<(JoinHandle<()>, u32)>>,
+    /// The process that woke it last.
+    process: AtomicU32,
 }
 
 struct Shared {
     writer: Arc<Writer>,
-    failing: Arc<Failing>,
+    heed: Arc<Heed>,
     clock: Arc<dyn Clock>,
     stop: Mutex<bool>,
     woken: Condvar,
@@ -25,27 +28,30 @@ struct Shared {
 }
 
 impl Background {
-    pub(super) fn new(writer: Arc<Writer>, failing: Arc<Failing>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(writer: Arc<Writer>, heed: Arc<Heed>, clock: Arc<dyn Clock>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 writer,
-                failing,
+                heed,
                 clock,
                 stop: Mutex::new(false),
                 woken: Condvar::new(),
                 awake: AtomicBool::new(false),
             }),
             thread: Mutex::new(None),
+            process: AtomicU32::new(0),
         }
     }
 
     /// Something waits from now on.
     pub(super) fn wake(&self) {
-        if self.shared.awake.swap(true, Ordering::AcqRel) {
+        let process = std::process::id();
+        let awake = self.shared.awake.swap(true, Ordering::AcqRel);
+        // In a child that was forked while something waited, the thread that is awake is its parent's.
+        if self.process.swap(process, Ordering::AcqRel) == process && awake {
             return;
         }
         let mut thread = lock(&self.thread);
-        let process = std::process::id();
         // A forked child has no threads of its parent's.
         if thread.as_ref().is_none_or(|(_, own)| *own != process) {
             let shared = Arc::clone(&self.shared);
@@ -101,13 +107,15 @@ impl Shared {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
         };
-        let flushed = self.writer.flush_all(moment);
-        self.failing.heed(&flushed);
-        if self.failing.now.load(Ordering::Acquire) {
+        let flushed = match self.heed.locked.load(Ordering::Acquire) {
+            true => self.writer.close(moment),
+            false => self.writer.flush_all(moment),
+        };
+        self.heed.sent(&self.writer);
+        // Once the key is gone nothing waits.
+        if !matches!(flushed, Ok(()) | Err(Error::Locked)) {
             // Again in a while.
             self.awake.store(true, Ordering::Release);
-        } else if self.failing.locked.load(Ordering::Acquire) {
-            self.writer.lock();
         }
     }
 }

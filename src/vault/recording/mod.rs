@@ -36,6 +36,10 @@ const GROUPED_AT_MOST: usize = 2048;
 /// let options = VaultOptions::new().journaling(Journaling::Strict);
 /// # let _ = options;
 /// ```
+///
+/// # The table of operations
+///
+#[doc = include_str!("operations.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Journaling {
@@ -64,25 +68,29 @@ pub(super) struct Recorder {
 struct Journal {
     writer: Arc<Writer>,
     mode: Journaling,
-    /// The last flush failed, so nothing may be released before one succeeds.
-    failing: Arc<Failing>,
+    heed: Arc<Heed>,
     background: Option<Background>,
 }
 
-/// Whether the journal could not be written when that was last tried.
-struct Failing {
-    now: AtomicBool,
+/// What whoever keeps watch hears of the journal itself.
+struct Heed {
+    /// Whether it could not be written when that was last looked at.
+    failing: AtomicBool,
     /// The vault was locked, so the journal's key goes once nothing waits.
     locked: AtomicBool,
     alarms: Arc<Alarms>,
 }
 
-impl Failing {
-    /// Whoever keeps watch hears of it once, when it begins. That a vault was locked is no failure.
-    fn heed(&self, flushed: &Result<()>) {
-        let failing = flushed.as_ref().is_err_and(|error| *error != Error::Locked);
-        if !self.now.swap(failing, Ordering::AcqRel) && failing {
+impl Heed {
+    /// After something was sent. A failure is heard of once, when it begins.
+    fn sent(&self, writer: &Writer) {
+        let failing = writer.is_failing();
+        if !self.failing.swap(failing, Ordering::AcqRel) && failing {
             self.alarms.raise(&SecurityEvent::JournalFailing);
+        }
+        // Somebody else continued this writer's chain: a copy of this process, or who can forge pages.
+        if writer.was_forked() {
+            self.alarms.raise(&SecurityEvent::JournalForked);
         }
     }
 }
@@ -106,22 +114,23 @@ impl Recorder {
     /// With a journal; `in_background` for entries to be written though nobody calls.
     fn keep(&mut self, writer: Writer, mode: Journaling, in_background: bool) {
         let writer = Arc::new(writer);
-        let failing = Arc::new(Failing {
-            now: AtomicBool::new(false),
+        let heed = Arc::new(Heed {
+            failing: AtomicBool::new(false),
             locked: AtomicBool::new(false),
             alarms: Arc::clone(&self.alarms),
         });
-        let background = (in_background && mode == Journaling::Grouped).then(|| {
+        // Also when journaling is strict: what could not be written when it was told.
+        let background = in_background.then(|| {
             Background::new(
                 Arc::clone(&writer),
-                Arc::clone(&failing),
+                Arc::clone(&heed),
                 Arc::clone(&self.clock),
             )
         });
         self.journal = Some(Journal {
             writer,
             mode,
-            failing,
+            heed,
             background,
         });
     }
@@ -142,10 +151,10 @@ impl Recorder {
     /// Carries out changes, each for itself; each that happens is durable together with its entry.
     pub(super) fn commit(&self, changes: Vec<Change>) -> Result<Vec<Answer>> {
         let tells = changes.iter().any(|change| !change.drafts.is_empty());
-        match self.writer() {
-            Some(writer) if tells => {
+        match &self.journal {
+            Some(Journal { writer, heed, .. }) if tells => {
                 let answers = writer.commit(changes, self.moment());
-                self.heed_forks(writer);
+                heed.sent(writer);
                 answers
             }
             _ => {
@@ -165,7 +174,7 @@ impl Recorder {
             return Ok(());
         };
         let moment = self.moment();
-        let number = journal.writer.note(draft, moment.uptime);
+        let number = journal.writer.note(draft, moment.uptime)?;
         if !journal.must_flush(moment.uptime) {
             if let Some(background) = &journal.background {
                 background.wake();
@@ -173,7 +182,7 @@ impl Recorder {
             return Ok(());
         }
         let flushed = journal.writer.flush(number, moment);
-        journal.failing.heed(&flushed);
+        journal.heed.sent(&journal.writer);
         flushed.map_err(|error| {
             journal.writer.withdraw(number);
             not_written(error)
@@ -182,24 +191,19 @@ impl Recorder {
 
     /// Notes what released nothing: it goes with the next page, whenever that can be written.
     fn tell(&self, draft: Draft) {
-        if let Some(journal) = &self.journal {
-            let moment = self.moment();
-            let number = journal.writer.note(draft, moment.uptime);
+        let moment = self.moment();
+        // A locked vault tells nothing any more.
+        if let Some(journal) = &self.journal
+            && let Ok(number) = journal.writer.note(draft, moment.uptime)
+        {
             if journal.mode == Journaling::Strict {
                 // Where it fails it waits, and what would be released next waits with it.
-                let flushed = journal.writer.flush(number, moment);
-                journal.failing.heed(&flushed);
+                let _ = journal.writer.flush(number, moment);
+                journal.heed.sent(&journal.writer);
             }
             if let Some(background) = &journal.background {
                 background.wake();
             }
-        }
-    }
-
-    /// Somebody else continued this writer's chain: a copy of this process, or who can forge pages.
-    fn heed_forks(&self, writer: &Writer) {
-        if writer.was_forked() {
-            self.alarms.raise(&SecurityEvent::JournalForked);
         }
     }
 
@@ -209,8 +213,7 @@ impl Recorder {
             return Ok(());
         };
         let flushed = journal.writer.flush_all(self.moment());
-        self.heed_forks(&journal.writer);
-        journal.failing.heed(&flushed);
+        journal.heed.sent(&journal.writer);
         flushed.map_err(not_written)
     }
 
@@ -230,14 +233,13 @@ impl Recorder {
 
     /// Writes what waits, and drops the key.
     pub(super) fn lock(&self) {
-        let Some(journal) = &self.journal else {
+        let Some(Journal { writer, heed, .. }) = &self.journal else {
             return;
         };
-        journal.failing.locked.store(true, Ordering::Release);
+        heed.locked.store(true, Ordering::Release);
         // What waits must not be lost: until it is written, the key that seals it stays, and no other.
-        if self.flush().is_ok() {
-            journal.writer.lock();
-        }
+        let _ = writer.close(self.moment());
+        heed.sent(writer);
     }
 }
 
@@ -249,7 +251,7 @@ impl Drop for Recorder {
 
 impl Journal {
     fn must_flush(&self, uptime: Duration) -> bool {
-        if self.mode == Journaling::Strict || self.failing.now.load(Ordering::Acquire) {
+        if self.mode == Journaling::Strict || self.writer.is_failing() {
             return true;
         }
         self.writer.waiting().is_some_and(|(since, count)| {

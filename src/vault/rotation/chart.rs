@@ -11,7 +11,7 @@
 use super::objects::Work;
 use crate::error::{Error, Result};
 use crate::id::Subject;
-use crate::journal::{Act, Operation};
+use crate::journal::{Act, Operation, Target};
 use crate::keys::entry::{ChartState, PatientEntry};
 use crate::vault::progress::{Activity, Counter, Progress};
 use crate::vault::report::ReencryptionReport;
@@ -60,6 +60,11 @@ impl Vault {
     /// [`Error::Contended`] when that befell every subject there was; [`Error::ReadOnly`],
     /// [`Error::Locked`] and errors of the storage. What was done before an error stays done.
     pub fn reencrypt(&self) -> Result<ReencryptionReport> {
+        let act = self.operator_act(Operation::Reencrypt);
+        self.told(&act, Target::Vault, |_| self.reencrypt_all())
+    }
+
+    fn reencrypt_all(&self) -> Result<ReencryptionReport> {
         let mut report = ReencryptionReport::default();
         let mut subjects = Vec::new();
         self.each_entry(&mut |entry| {
