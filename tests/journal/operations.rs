@@ -1,0 +1,493 @@
+//! The table of all public operations with the entries that they leave.
+//!
+//! A new public operation belongs here: a row, or a reason why it touches nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use chartlock::audit::{Auditor, Exposed};
+use chartlock::internals::journal::{Stage as Told, Target};
+use chartlock::storage::MemoryStorage;
+use chartlock::{Actor, Document, Error, Expected, Journaling, Purpose, RecordId, Session, Vault};
+
+use crate::common::Fixed;
+use crate::parse;
+use crate::stage::{Line, Stage, record, session, subject};
+
+/// What an operation is run on: a vault with one patient of two records, the second one amended; an
+/// erased patient; and a slot for an auditor.
+struct Scene<'a> {
+    stage: &'a Stage,
+    vault: &'a Vault,
+    chart: Session<'a>,
+    id: RecordId,
+    auditors_slot: u16,
+}
+
+/// An operation, and what it leaves: `operation, outcome, of what` in the order of the journal. Above
+/// each stands the kinds of storage keys that it writes beside `j`.
+struct Row {
+    name: &'static str,
+    writes: &'static str,
+    leaves: &'static [&'static str],
+    run: fn(&Scene<'_>),
+}
+
+macro_rules! rows {
+    ($($name:literal $writes:literal [$($leaves:literal),*] $run:expr;)*) => {
+        &[$(Row { name: $name, writes: $writes, leaves: &[$($leaves),*], run: $run },)*]
+    };
+}
+
+const ROWS: &[Row] = rows! {
+    "Vault::create" "v" ["create the vault, done, header"] |_| {
+        let storage = Arc::new(MemoryStorage::new());
+        drop(Vault::create(storage, &Fixed(1)).unwrap());
+    };
+    "Vault::open" "" ["open the vault, done, vault"] |at| {
+        drop(Vault::open(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
+    };
+    "Vault::open_rolled_back" "" ["open the vault, done, vault"] |at| {
+        drop(Vault::open_rolled_back(Arc::clone(&at.stage.storage), &Fixed(1)).unwrap());
+    };
+    "Vault::make_writable" "" ["make the vault writable, done, vault"] |at| {
+        at.vault.make_writable().unwrap();
+    };
+    "Vault::lock" "" ["lock the vault, done, vault"] |at| at.vault.lock();
+    "Vault::slots" "" ["list the slots, done, vault"] |at| drop(at.vault.slots().unwrap());
+    "Vault::add_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
+        at.vault.add_slot(&Fixed(3)).unwrap();
+    };
+    "Vault::add_auditor_slot" "v" ["add a slot, done, header", "add a slot, done, vault"] |at| {
+        at.vault.add_auditor_slot(&Fixed(3)).unwrap();
+    };
+    "Vault::replace_slot" "v" ["replace a slot, done, header", "replace a slot, done, vault"] |at| {
+        at.vault.replace_slot(at.auditors_slot, &Fixed(3)).unwrap();
+    };
+    "Vault::remove_slot" "v" ["remove a slot, done, header", "remove a slot, done, vault"] |at| {
+        at.vault.remove_slot(at.auditors_slot).unwrap();
+    };
+    "Vault::rotate_root_key" "v" ["rotate the root key, done, header", "rotate the root key, done, vault"] |at| {
+        at.vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap();
+    };
+    "Vault::rotate_master_key" "vp" [
+        "rotate the master key, done, header", "rotate the master key, done, entry",
+        "rotate the master key, done, entry", "rotate the master key, done, header",
+        "rotate the master key, done, vault"
+    ] |at| { at.vault.rotate_master_key().unwrap(); };
+    "Vault::retire_master_key" "" ["retire a master key, refused, vault"] |at| {
+        assert_eq!(at.vault.retire_master_key(1), Err(Error::NoSuchKey));
+    };
+    "Vault::rotate_patient_key" "prh" [
+        "rotate a patient key, done, entry", "rotate a patient key, done, entry",
+        "rotate a patient key, done, subject"
+    ] |at| { at.vault.rotate_patient_key(at.id.subject()).unwrap(); };
+    "Vault::reencrypt_patient" "prh" [
+        "encrypt again, done, entry", "encrypt again, done, version", "encrypt again, done, version",
+        "encrypt again, done, version", "encrypt again, done, entry", "encrypt again, done, subject"
+    ] |at| { at.vault.reencrypt_patient(at.id.subject()).unwrap(); };
+    "Vault::reencrypt" "prh" [
+        "encrypt again, done, entry", "encrypt again, done, version", "encrypt again, done, version",
+        "encrypt again, done, version", "encrypt again, done, entry", "encrypt again, done, subject",
+        "encrypt again, done, vault"
+    ] |at| { at.vault.reencrypt().unwrap(); };
+    "Vault::key_census" "" ["count what hangs on each key, done, vault"] |at| {
+        at.vault.key_census().unwrap();
+    };
+    "Vault::patient_key_census" "" ["count what hangs on each key, done, subject"] |at| {
+        at.vault.patient_key_census(at.id.subject()).unwrap();
+    };
+    "Vault::collect_garbage" "" ["collect garbage, done, vault"] |at| {
+        at.vault.collect_garbage().unwrap();
+    };
+    "Vault::recovery_kit" "" ["export a recovery kit, done, vault"] |at| {
+        at.vault.recovery_kit().unwrap();
+    };
+    "Vault::checkpoint" "" ["make a checkpoint, done, vault"] |at| {
+        at.vault.checkpoint().unwrap();
+    };
+    "Vault::verify" "" ["verify the vault, done, vault"] |at| {
+        assert!(at.vault.verify(None).unwrap().is_clean());
+    };
+    "Verification::step" "" ["verify the vault, done, vault"] |at| {
+        at.vault.verification().step().unwrap();
+    };
+    "Verification::finish" "" ["verify the vault, done, vault"] |at| {
+        at.vault.verification().finish().unwrap();
+    };
+    "Vault::break_glass" "" ["break the glass, done, vault"] |at| {
+        let hour = Duration::from_secs(3600);
+        let actor = Actor::new("dr.house").unwrap();
+        at.vault.break_glass(actor, "unconscious", hour).unwrap();
+    };
+    "Session::begin_emergency" "" [
+        "begin a journal emergency, done, vault", "end a journal emergency, done, vault"
+    ] |at| {
+        // Its entry stands in the spool until that is brought home.
+        let spool = Arc::new(MemoryStorage::new());
+        at.chart.begin_emergency("disk full", Arc::clone(&spool)).unwrap();
+        at.stage.clock.pass(1);
+        at.chart.end_emergency("replaced", &spool).unwrap();
+    };
+    "Session::end_emergency" "" ["end a journal emergency, done, vault"] |at| {
+        at.chart.end_emergency("replaced", &MemoryStorage::new()).unwrap();
+    };
+    "Session::accept_restore" "" [
+        "verify the vault, done, vault", "verify the vault, done, vault", "accept a restore, done, vault"
+    ] |at| {
+        at.chart.accept_restore("meant", None).unwrap();
+    };
+    "Session::put" "rh" ["write a record, done, version"] |at| {
+        at.chart.put(&at.id, b"{}").unwrap();
+    };
+    "Session::put_if" "" ["write a record, refused, record"] |at| {
+        let refused = at.chart.put_if(&at.id, Expected::Version(9), b"{}");
+        assert_eq!(refused, Err(Error::Conflict));
+    };
+    "Session::put_many" "rp" [
+        "prepare a subject's entry, done, entry", "write a record, done, version",
+        "write a record, done, version"
+    ] |at| {
+        let ids = [record("MRN-9", "a"), record("MRN-9", "b")];
+        let records = ids.iter().map(|id| (id, Document::new(b"{}")));
+        at.chart.put_many(records).unwrap();
+    };
+    "Session::put_json" "r" ["write a record, done, version"] |at| {
+        at.chart.put_json(&record("MRN-1", "json"), &1).unwrap();
+    };
+    "Session::put_reader" "rs" ["write a record, done, version"] |at| {
+        at.chart.put_reader(&record("MRN-1", "large"), &[7; 100_000][..]).unwrap();
+    };
+    "RecordWriter::finish" "r" ["write a record, done, version"] |at| {
+        at.chart.writer(&record("MRN-1", "empty")).finish().unwrap();
+    };
+    "Session::get" "" ["read a record, done, record"] |at| drop(at.chart.get(&at.id).unwrap());
+    "Session::get_version" "" ["read a record, nothing there, record"] |at| {
+        assert!(at.chart.get_version(&at.id, 7).unwrap().is_none());
+    };
+    "Session::get_json" "" ["read a record, done, record"] |at| {
+        at.chart.get_json::<u8>(&at.id).unwrap();
+    };
+    "Session::reader" "" ["read a record, done, record"] |at| drop(at.chart.reader(&at.id).unwrap());
+    "Session::reader_of_version" "" ["read a record, done, record"] |at| {
+        at.chart.reader_of_version(&at.id, 1).unwrap();
+    };
+    "Session::history" "" ["list the versions of a record, done, record"] |at| {
+        at.chart.history(&at.id).unwrap();
+    };
+    "Session::list" "" ["list a subject's records, done, subject"] |at| {
+        assert_eq!(at.chart.list(at.id.subject()).unwrap().count(), 2);
+    };
+    "Session::subjects" "" ["list the subjects, done, vault"] |at| {
+        assert_eq!(at.chart.subjects().unwrap().count(), 1);
+    };
+    "Session::remove" "rh" ["retract a record, done, version"] |at| {
+        at.chart.remove(&at.id).unwrap();
+    };
+    "Session::remove_if" "" ["retract a record, nothing there, record"] |at| {
+        let none = record("MRN-1", "never written");
+        assert_eq!(at.chart.remove_if(&none, Expected::Any), Ok(None));
+    };
+    "Session::expunge" "rh" ["expunge a record, done, version"] |at| {
+        at.chart.expunge(&at.id, "filed under the wrong patient").unwrap();
+    };
+    "Session::erase_patient" "prh" ["erase a subject, done, entry", "erase a subject, done, entry"] |at| {
+        at.chart.erase_patient(at.id.subject(), "asked for it").unwrap();
+    };
+    "Session::readmit_patient" "p" ["readmit a subject, done, entry"] |at| {
+        at.chart.readmit_patient(&subject("MRN-2")).unwrap();
+    };
+    "Session::hold" "p" ["hold a subject, done, entry"] |at| {
+        at.chart.hold(at.id.subject(), "subpoena").unwrap();
+    };
+    "Session::release" "" ["release a hold, refused, subject"] |at| {
+        assert_eq!(at.chart.release(at.id.subject(), 7), Err(Error::NoSuchHold));
+    };
+    "Session::holds" "" ["inspect holds and retention, done, subject"] |at| {
+        at.chart.holds(at.id.subject()).unwrap();
+    };
+    "Session::retain_until" "p" ["set a retention, done, entry"] |at| {
+        let until = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
+        at.chart.retain_until(at.id.subject(), Some(until)).unwrap();
+    };
+    "Session::retained_until" "" ["inspect holds and retention, done, subject"] |at| {
+        at.chart.retained_until(at.id.subject()).unwrap();
+    };
+    "Session::disclose" "" ["disclose records, done, subject"] |at| {
+        at.chart.disclose(at.id.subject(), "insurer", "summary").unwrap();
+    };
+    "Session::disclose_record" "" ["disclose records, done, record"] |at| {
+        at.chart.disclose_record(&at.id, "insurer", "summary").unwrap();
+    };
+    "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
+    "Auditor::open_apart" "" ["read the journal, done, vault", "end a journal emergency, done, vault"] |at| {
+        // Its entry stands in the spool until that is brought home. It goes by the machine's clock.
+        let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
+        let actor = Actor::new("privacy.office").unwrap();
+        drop(Auditor::open_apart(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
+        at.stage.clock.pass(100 * 365 * 24 * 3_600_000);
+        at.chart.end_emergency("brought home", &spool).unwrap();
+    };
+    "AuditTrail::entries" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
+        assert!(auditor(at).trail().entries(..).unwrap().count() > 0);
+    };
+    "AuditTrail::accesses" "" ["read the journal, done, vault", "read the journal, done, subject"] |at| {
+        auditor(at).trail().accesses(at.id.subject(), ..).unwrap();
+    };
+    "AuditTrail::disclosures" "" ["read the journal, done, vault", "read the journal, done, subject"] |at| {
+        auditor(at).trail().disclosures(at.id.subject()).unwrap();
+    };
+    "AuditTrail::activity" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
+        let actor = Actor::new("dr.garcia").unwrap();
+        auditor(at).trail().activity(&actor, ..).unwrap();
+    };
+    "AuditTrail::exposure" "" ["read the journal, done, vault"] |at| {
+        at.chart.audit().unwrap().exposure(&Exposed::Slot(at.auditors_slot), ..).unwrap();
+    };
+    "AuditTrail::evidence" "" ["read the journal, done, subject"] |at| {
+        at.chart.audit().unwrap().evidence(&at.id, 1).unwrap();
+    };
+};
+
+/// What leaves no entry, and why that is right.
+const WITHOUT: &[(&str, &str)] = &[
+    ("Vault::session", "names who acts; nothing is looked at yet"),
+    (
+        "Vault::observe",
+        "sets who hears how long operations get on",
+    ),
+    ("Session::actor", "tells what the session was made with"),
+    ("Session::purpose", "tells what the session was made with"),
+    (
+        "Session::serving",
+        "sets what the entries of the session name",
+    ),
+    (
+        "Session::on_behalf_of",
+        "sets what the entries of the session name",
+    ),
+    ("Session::audit", "nothing is looked at yet"),
+    ("Session::writer", "nothing is written before `finish`"),
+    ("RecordWriter::content_type", "sets what `finish` writes"),
+    ("RecordWriter::label", "sets what `finish` writes"),
+    ("RecordWriter::poison", "sets what `finish` writes"),
+    ("RecordWriter::expecting", "sets what `finish` compares"),
+    (
+        "RecordWriter::read_from",
+        "nothing counts before `finish`, which tells it",
+    ),
+    (
+        "RecordReader::info",
+        "of the version whose reading was told when the reader was made",
+    ),
+    (
+        "RecordReader::len",
+        "of the version whose reading was told when the reader was made",
+    ),
+    (
+        "RecordReader::is_empty",
+        "of the version whose reading was told when the reader was made",
+    ),
+    (
+        "RecordReader::read_at",
+        "of the version whose reading was told when the reader was made",
+    ),
+    ("RecoveryKit::from_bytes", "bytes of the app's own"),
+    ("RecoveryKit::as_bytes", "of a kit whose export was told"),
+    (
+        "RecoveryKit::restore",
+        "there is no vault to tell it before; opening it after is told",
+    ),
+    (
+        "RecoveryKit::restore_anyway",
+        "there is no vault to tell it before; opening it after is told",
+    ),
+    ("Auditor::trail", "nothing is looked at yet"),
+    ("Auditor::slot", "tells what `open` told"),
+    ("Vault::verification", "nothing is looked at yet"),
+    ("Verification::against", "sets what the walk compares"),
+    ("Verification::with_content", "sets what the walk opens"),
+    ("Verification::from", "sets where the walk begins"),
+    (
+        "Verification::position",
+        "tells how far the walk is, which was told when it began",
+    ),
+    (
+        "Verification::report",
+        "tells what the walk found, which was told when it began",
+    ),
+    (
+        "AuditTrail::knowing_all",
+        "names what the vault knows; nothing is handed out",
+    ),
+    (
+        "AuditTrail::confirm",
+        "tells whether what the asker brought still holds, and nothing else",
+    ),
+    ("AuditTrail::knowing", "names what the reader knows already"),
+    (
+        "AuditTrail::knowing_record",
+        "names what the reader knows already",
+    ),
+];
+
+fn auditor(at: &Scene<'_>) -> Auditor {
+    let actor = Actor::new("privacy.office").unwrap();
+    let options = at.stage.options(Journaling::Strict);
+    let storage = Arc::clone(&at.stage.storage);
+    options
+        .open_journal(storage, &Fixed(2), actor, Purpose::Operations)
+        .unwrap()
+}
+
+fn target(line: &Line) -> &'static str {
+    match line.entry.target {
+        Target::Vault => "vault",
+        Target::Header { .. } => "header",
+        Target::Subject(_) => "subject",
+        Target::Entry { .. } => "entry",
+        Target::Record { .. } => "record",
+        Target::Version { .. } => "version",
+        Target::Settled(..) => panic!("not on this storage"),
+    }
+}
+
+/// The classes of the keys whose values are not what they were.
+fn written(
+    before: &BTreeMap<Vec<u8>, Vec<u8>>,
+    after: &BTreeMap<Vec<u8>, Vec<u8>>,
+) -> BTreeSet<char> {
+    let keys = before.keys().chain(after.keys());
+    let changed = keys.filter(|key| before.get(*key) != after.get(*key));
+    let mut classes: BTreeSet<char> = changed.map(|key| char::from(key[0])).collect();
+    classes.remove(&'j');
+    classes
+}
+
+fn scene(stage: &Stage) -> (Vault, u16) {
+    let vault = stage.create(Journaling::Strict);
+    let slot = vault.add_auditor_slot(&Fixed(2)).unwrap();
+    let chart = session(&vault);
+    chart.put(&record("MRN-1", "Observation/1"), b"1").unwrap();
+    for version in [b"1", b"2"] {
+        chart
+            .put(&record("MRN-1", "Observation/2"), version)
+            .unwrap();
+    }
+    chart.put(&record("MRN-2", "Observation/1"), b"1").unwrap();
+    chart
+        .erase_patient(&subject("MRN-2"), "asked for it")
+        .unwrap();
+    drop(vault);
+    (stage.open(Journaling::Strict), slot)
+}
+
+/// Runs one row. Creation runs on a storage of its own.
+fn left_by(row: &Row) -> (Vec<String>, BTreeSet<char>) {
+    if row.name == "Vault::create" {
+        let stage = Stage::memory();
+        drop(stage.create(Journaling::Strict));
+        return (
+            stage.journal().iter().map(told).collect(),
+            written(&BTreeMap::new(), &stage.objects()),
+        );
+    }
+    let stage = Stage::memory();
+    let (vault, auditors_slot) = scene(&stage);
+    // What opening told is written before the operation, so that what follows is its own.
+    vault.slots().unwrap();
+    let places = || {
+        stage
+            .journal()
+            .into_iter()
+            .map(|line| (line.page, line.index))
+    };
+    let (objects, before) = (stage.objects(), places().collect::<BTreeSet<_>>());
+    (row.run)(&Scene {
+        stage: &stage,
+        vault: &vault,
+        chart: session(&vault),
+        id: record("MRN-1", "Observation/2"),
+        auditors_slot,
+    });
+    drop(vault);
+    let mut own = stage.journal();
+    own.retain(|line| !before.contains(&(line.page, line.index)));
+    // Of several chains: in the order in which it was done.
+    own.sort_by_key(|line| line.at);
+    let left = own.iter().map(told).collect();
+    (left, written(&objects, &stage.objects()))
+}
+
+fn told(line: &Line) -> String {
+    assert_eq!(line.entry.stage, Told::Done);
+    let (operation, outcome) = (line.entry.operation, line.entry.outcome);
+    format!("{operation}, {outcome}, {}", target(line))
+}
+
+#[test]
+fn every_row_leaves_what_it_says() {
+    let wrong: Vec<_> = (ROWS.iter())
+        .map(|row| (row, left_by(row)))
+        .filter(|(row, (left, classes))| {
+            *left != row.leaves || *classes != row.writes.chars().collect()
+        })
+        .map(|(row, found)| (row.name, found))
+        .collect();
+    assert!(wrong.is_empty(), "these leave something else: {wrong:#?}");
+}
+
+#[test]
+fn every_public_operation_has_a_row_or_a_reason() {
+    let rows = ROWS.iter().map(|row| row.name);
+    let listed: Vec<_> = rows.chain(WITHOUT.iter().map(|(name, _)| *name)).collect();
+    let unique: BTreeSet<String> = listed.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(unique.len(), listed.len(), "a name stands twice");
+    let there = parse::operations();
+    let new: Vec<_> = there.difference(&unique).collect();
+    assert!(
+        new.is_empty(),
+        "these leave no entry that the table knows: {new:?}"
+    );
+    let gone: Vec<_> = unique.difference(&there).collect();
+    assert!(
+        gone.is_empty(),
+        "these are no public operations any more: {gone:?}"
+    );
+}
+
+/// The table as the documentation shows it.
+fn as_markdown() -> String {
+    let mut text = String::from(
+        "| operation | writes | entries: what, how it ended, of what |\n|---|---|---|\n",
+    );
+    for row in ROWS {
+        let keys: Vec<_> = row
+            .writes
+            .chars()
+            .map(|class| format!("`{class}`"))
+            .collect();
+        let entries = row.leaves.join(" · ");
+        text += &format!("| `{}` | {} | {entries} |\n", row.name, keys.join(" "));
+    }
+    text += "\n| leaves no entry | why |\n|---|---|\n";
+    for (name, why) in WITHOUT {
+        text += &format!("| `{name}` | {why} |\n");
+    }
+    text
+}
+
+#[test]
+fn the_documentation_holds_this_table() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/vault/recording/operations.md"
+    );
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    let made = as_markdown();
+    assert!(
+        kept.ends_with(&made),
+        "src/vault/recording/operations.md should end with:\n{made}"
+    );
+}

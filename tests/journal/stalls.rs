@@ -1,0 +1,202 @@
+//! A storage that stalls, and entries that become durable though nobody calls.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use chartlock::storage::{StorageError, Verdict};
+use chartlock::{Journaling, Operation, Outcome, Vault, VaultOptions};
+
+use crate::common::Fixed;
+use crate::stage::{Stage, record, session, writes_page};
+
+/// Holds up whoever writes a page while it is closed.
+#[derive(Default)]
+struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+    held_up: AtomicBool,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut closed = self.closed.lock().unwrap();
+        while *closed {
+            self.held_up.store(true, Ordering::SeqCst);
+            closed = self.opened.wait(closed).unwrap();
+        }
+    }
+
+    fn set(&self, closed: bool) {
+        *self.closed.lock().unwrap() = closed;
+        self.opened.notify_all();
+    }
+
+    /// Waits until somebody is held up.
+    fn wait(&self) {
+        while !self.held_up.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn reads(stage: &Stage) -> usize {
+    let lines = stage.settled().into_iter();
+    let read = lines.filter(|line| line.is(Operation::Read, Outcome::Done));
+    read.count()
+}
+
+#[test]
+fn grouped_reads_wait_for_a_stalled_storage_once_entries_are_a_second_old() {
+    let stage = Stage::memory();
+    let vault = stage.create(Journaling::Grouped);
+    session(&vault).put(&record("MRN-1", "a"), b"a").unwrap();
+    drop(vault);
+    let gate = Arc::new(Gate::default());
+    let hook = Arc::clone(&gate);
+    let faulty = stage.faulty(move |_, moment| {
+        if writes_page(moment) {
+            hook.pass();
+        }
+        Verdict::Proceed
+    });
+    let vault = stage.open_on(&faulty, Journaling::Grouped);
+    let id = record("MRN-1", "a");
+    gate.set(true);
+    // A change stalls; reads go on.
+    thread::scope(|scope| {
+        let put = scope.spawn(|| session(&vault).put(&id, b"b"));
+        gate.wait();
+        for _ in 0..10 {
+            assert!(session(&vault).get(&id).unwrap().is_some());
+        }
+        // A second later they do not.
+        stage.clock.pass(1_000);
+        let read = scope.spawn(|| session(&vault).get(&id).unwrap().is_some());
+        thread::sleep(Duration::from_millis(100));
+        assert!(!read.is_finished() && !put.is_finished());
+        assert_eq!(reads(&stage), 0);
+        gate.set(false);
+        assert_eq!(put.join().unwrap(), Ok(2));
+        assert!(read.join().unwrap());
+    });
+    assert_eq!(reads(&stage), 11);
+}
+
+#[test]
+fn strict_reads_wait_for_a_stalled_storage_at_once() {
+    let stage = Stage::memory();
+    let vault = stage.create(Journaling::Strict);
+    let id = record("MRN-1", "a");
+    session(&vault).put(&id, b"a").unwrap();
+    drop(vault);
+    let gate = Arc::new(Gate::default());
+    let hook = Arc::clone(&gate);
+    let faulty = stage.faulty(move |_, moment| {
+        if writes_page(moment) {
+            hook.pass();
+        }
+        Verdict::Proceed
+    });
+    let vault = stage.open_on(&faulty, Journaling::Strict);
+    gate.set(true);
+    thread::scope(|scope| {
+        let read = scope.spawn(|| session(&vault).get(&id).unwrap().is_some());
+        gate.wait();
+        assert!(!read.is_finished());
+        gate.set(false);
+        assert!(read.join().unwrap());
+    });
+    assert_eq!(reads(&stage), 1);
+}
+
+/// A vault on the machine's clock, with a thread that writes what waits.
+fn with_background(stage: &Stage, mode: Journaling, fails: &Arc<AtomicBool>) -> Vault {
+    let switch = Arc::clone(fails);
+    let faulty = stage.faulty(move |_, moment| {
+        if switch.load(Ordering::SeqCst) && writes_page(moment) {
+            return Verdict::Fail(StorageError::Full);
+        }
+        Verdict::Proceed
+    });
+    let options = VaultOptions::new().journaling(mode);
+    options.open(faulty, &Fixed(1)).unwrap()
+}
+
+/// Waits for something that happens in the background, however slow the machine is.
+fn eventually(happened: impl Fn() -> bool) {
+    while !happened() {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn entries_become_durable_though_nobody_calls() {
+    let stage = Stage::memory();
+    let id = record("MRN-1", "a");
+    session(&stage.create(Journaling::Grouped))
+        .put(&id, b"a")
+        .unwrap();
+    let fails = Arc::default();
+    let vault = with_background(&stage, Journaling::Grouped, &fails);
+    assert!(session(&vault).get(&id).unwrap().is_some());
+    eventually(|| reads(&stage) == 1);
+    // Again, by the same thread; also when it could not be written at first.
+    fails.store(true, Ordering::SeqCst);
+    assert!(session(&vault).get(&id).unwrap().is_some());
+    eventually(|| session(&vault).get(&id).is_err());
+    fails.store(false, Ordering::SeqCst);
+    eventually(|| reads(&stage) >= 2);
+}
+
+#[test]
+fn strict_what_released_nothing_becomes_durable_though_nobody_calls() {
+    let stage = Stage::memory();
+    let id = record("MRN-1", "a");
+    session(&stage.create(Journaling::Strict))
+        .put(&id, b"a")
+        .unwrap();
+    let vault = with_background(&stage, Journaling::Strict, &Arc::default());
+    let unlikely = chartlock::Expected::Version(9);
+    assert!(session(&vault).put_if(&id, unlikely, b"b").is_err());
+    let refused = || {
+        let lines = stage.settled().into_iter();
+        lines
+            .filter(|line| line.is(Operation::Put, Outcome::Refused))
+            .count()
+    };
+    eventually(|| refused() == 1);
+}
+
+#[test]
+fn a_lock_wipes_the_keys_though_the_storage_stalls() {
+    let stage = Stage::memory();
+    let id = record("MRN-1", "a");
+    session(&stage.create(Journaling::Grouped))
+        .put(&id, b"a")
+        .unwrap();
+    let gate = Arc::new(Gate::default());
+    let hook = Arc::clone(&gate);
+    let faulty = stage.faulty(move |_, moment| {
+        if writes_page(moment) {
+            hook.pass();
+        }
+        Verdict::Proceed
+    });
+    let vault = stage.open_on(&faulty, Journaling::Grouped);
+    assert!(session(&vault).get(&id).unwrap().is_some());
+    gate.set(true);
+    thread::scope(|scope| {
+        let lock = scope.spawn(|| vault.lock());
+        gate.wait();
+        assert!(!lock.is_finished());
+        assert_eq!(
+            session(&vault).get(&id).unwrap_err(),
+            chartlock::Error::Locked
+        );
+        gate.set(false);
+    });
+    // And what waited was written all the same.
+    assert_eq!(reads(&stage), 1);
+}
