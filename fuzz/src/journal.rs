@@ -5,7 +5,7 @@ use chartlock::internals::crypto::{Suite, page_key};
 use chartlock::internals::journal::{Page, PageHead, PageId};
 use chartlock::internals::keys::Keyring;
 
-use super::fixed::{choice, keyring, seal, suite};
+use super::fixed::{choice, keyring, open, seal, suite};
 
 const VAULT: [u8; 16] = [5; 16];
 const PLACE: PageId = PageId {
@@ -58,7 +58,11 @@ fn body(suite: Suite, body: &[u8], keyring: &Keyring) {
         }
     }
     let again = page.seal(suite, &VAULT, (journal.number, &journal.key), &PLACE);
-    let again = Page::open(&again.unwrap(), &VAULT, &journal.key, &PLACE);
+    let again = again.unwrap();
+    let salt = again[8..40].try_into().unwrap();
+    let (sealing, _) = page_key(suite, &journal.key, salt, &VAULT, place, &head).unwrap();
+    assert_eq!(open(&sealing, &again[72..]), body, "one page, one encoding");
+    let again = Page::open(&again, &VAULT, &journal.key, &PLACE);
     assert_eq!(again, Ok(page), "what was read is what is written");
     let other = PageId {
         sequence: PLACE.sequence + 1,
