@@ -64,15 +64,24 @@ impl Bench {
     }
 
     fn page_bytes(&self) -> usize {
-        let scan = Scan {
-            prefix: b"j",
-            after: None,
-            limit: usize::MAX,
-            want: Want::Values,
-        };
-        let page = self.storage.scan(scan).unwrap();
-        let bytes = |entry: &chartlock::storage::Entry| entry.key.len() + entry.value.len();
-        page.entries.iter().map(bytes).sum()
+        let (mut bytes, mut after) = (0, None);
+        loop {
+            let scan = Scan {
+                prefix: b"j",
+                after: after.as_deref(),
+                limit: 64,
+                want: Want::Values,
+            };
+            let page = self.storage.scan(scan).unwrap();
+            let each = page.entries.iter();
+            bytes += each
+                .map(|entry| entry.key.len() + entry.value.len())
+                .sum::<usize>();
+            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            if !page.more {
+                return bytes;
+            }
+        }
     }
 }
 
