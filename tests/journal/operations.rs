@@ -310,6 +310,10 @@ const WITHOUT: &[(&str, &str)] = &[
     ("Verification::with_content", "sets what the walk opens"),
     ("Verification::from", "sets where the walk begins"),
     (
+        "Verification::holding",
+        "sets how much the walk holds at a time",
+    ),
+    (
         "Verification::position",
         "tells how far the walk is, which was told when it began",
     ),
