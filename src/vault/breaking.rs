@@ -16,7 +16,8 @@ impl Vault {
     /// The journal tells who broke the glass and why before this returns, durably whatever
     /// [`Journaling`](crate::Journaling) says, and marks every entry of the session. Whoever keeps
     /// watch ([`VaultOptions::watch`](crate::VaultOptions::watch)) hears of it before anything can be
-    /// read. When the time is over, the session is denied everything.
+    /// read. When the time is over, the session is denied everything; a reader that it opened before, or
+    /// a writer that was let begin, can still be brought to its end.
     ///
     /// ```
     /// # use chartlock::*;

@@ -141,7 +141,8 @@ impl Vault {
         VaultOptions::new().create(storage, credential)
     }
 
-    /// Opens a vault. Nothing is written, whether the credential fits or not.
+    /// Opens a vault. A credential that does not fit changes nothing; one that does leaves an entry in
+    /// the journal, within a second or with the first one after it.
     ///
     /// # Errors
     /// [`Error::NoVault`] without a header, [`Error::WrongKey`] when no slot opens,
