@@ -105,6 +105,7 @@ mod error;
 mod id;
 mod journal;
 pub mod keys;
+mod sealed;
 mod secret;
 pub mod storage;
 mod vault;

@@ -6,7 +6,9 @@
 //!       keys        |
 //!      /    \    envelope     storage
 //!     /      \      |        /
-//!   codec       crypto
+//!  sealed     \     |       /
+//!     |  \____ crypto
+//!   codec
 //!           secret · id · error
 //! ```
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -16,18 +18,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer, and the layers below it that it may name.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),
     ("crypto", &["error", "id", "secret"]),
     ("codec", &["error", "secret"]),
+    ("sealed", &["error", "secret", "crypto", "codec"]),
     ("envelope", &["error", "id", "secret", "crypto"]),
-    ("keys", &["error", "id", "secret", "crypto", "codec"]),
+    (
+        "keys",
+        &["error", "id", "secret", "crypto", "codec", "sealed"],
+    ),
     ("storage", &["error", "crypto"]),
     (
         "journal",
-        &["error", "id", "secret", "crypto", "codec", "storage"],
+        &[
+            "error", "id", "secret", "crypto", "codec", "sealed", "storage",
+        ],
     ),
     (
         "vault",

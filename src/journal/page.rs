@@ -6,18 +6,12 @@ use std::hash::Hash;
 use super::entry::{Context, Draft, RecordRef, SubjectRef, Target};
 use super::operation::{Operation, Outcome};
 use super::place::WriterId;
-use crate::codec;
-use crate::codec::{take, take_slice};
-use crate::crypto::{self, Digest, JournalKey, Nonce, Salt, Suite, TAG, VaultId, page_key};
+use crate::crypto::{Digest, JournalKey, Suite, VaultId, page_key};
 use crate::error::{Error, Result};
-use crate::secret::plaintext;
+use crate::sealed::{self, Head};
 
-/// The one format of pages.
-const FORMAT: u8 = 1;
 /// The kind byte of pages.
 pub const JOURNAL_KIND: u8 = 18;
-/// Head 8, salt 32 and commitment 32, before the body.
-const BEFORE: usize = 72;
 
 /// Which page of whose chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,24 +133,11 @@ impl Page {
         (number, key): (u32, &JournalKey),
         place: &PageId,
     ) -> Result<Vec<u8>> {
-        let head = PageHead { suite, number }.encode();
-        let salt: Salt = crypto::fresh()?;
-        let (sealing, commitment) = page_key(
-            suite,
-            key,
-            &salt,
-            vault,
-            (&place.writer, place.sequence),
-            &head,
-        )?;
-        let mut value = codec::encode(self, BEFORE, TAG)?;
-        let (before, sealed) = value.split_at_mut_checked(BEFORE).ok_or(Error::Malformed)?;
-        let (body, tag) = sealed
-            .split_last_chunk_mut::<TAG>()
-            .ok_or(Error::Malformed)?;
-        *tag = sealing.seal(Nonce::ZERO, body)?;
-        before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
-        Ok(value.into_sealed())
+        let head = Head { suite, number }.encode(JOURNAL_KIND);
+        let place = (&place.writer, place.sequence);
+        sealed::seal(&head, self, |salt| {
+            page_key(suite, key, salt, vault, place, &head)
+        })
     }
 
     /// Opens the page that stands in `place`; `key` is the journal key of its number.
@@ -167,29 +148,10 @@ impl Page {
     /// number; [`Error::Unsupported`] or [`Error::Malformed`] from what was sealed.
     pub fn open(value: &[u8], vault: &VaultId, key: &JournalKey, place: &PageId) -> Result<Self> {
         let PageHead { suite, .. } = PageHead::parse(value)?;
-        let mut value = value;
-        let rest = &mut value;
-        let head = take(rest)?;
-        let salt = take(rest)?;
-        let commitment: &[u8; 32] = take(rest)?;
-        let length = rest.len().checked_sub(TAG).ok_or(Error::Malformed)?;
-        let ciphertext = take_slice(rest, length, codec::BODY_MAX)?;
-        let tag = take(rest)?;
-        let (sealing, derived) = page_key(
-            suite,
-            key,
-            salt,
-            vault,
-            (&place.writer, place.sequence),
-            head,
-        )?;
-        if !crypto::equal(&derived, commitment) {
-            return Err(Error::NotAuthentic);
-        }
-        let mut body = plaintext(ciphertext.len());
-        body.extend_from_slice(ciphertext);
-        sealing.open(Nonce::ZERO, &mut body, tag)?;
-        codec::decode(&body)
+        let place = (&place.writer, place.sequence);
+        sealed::open(value, |head, salt| {
+            page_key(suite, key, salt, vault, place, head)
+        })
     }
 }
 
@@ -210,22 +172,8 @@ impl PageHead {
     /// for another format, [`Error::Malformed`] for a zero byte that is none, and
     /// [`Error::Unsupported`] for another suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
-        let mut value = value;
-        let rest = &mut value;
-        let [format, suite, kind, zero] = *take(rest)?;
-        let number = u32::from_le_bytes(*take(rest)?);
-        match (format, zero, kind) {
-            (FORMAT, 0, JOURNAL_KIND) => {
-                Suite::from_code(suite).map(|suite| Self { suite, number })
-            }
-            (FORMAT, 1.., _) => Err(Error::Malformed),
-            _ => Err(Error::Unsupported),
-        }
-    }
-
-    fn encode(self) -> [u8; 8] {
-        let [a, b, c, d] = self.number.to_le_bytes();
-        [FORMAT, self.suite.code(), JOURNAL_KIND, 0, a, b, c, d]
+        let Head { suite, number } = Head::parse(JOURNAL_KIND, value)?;
+        Ok(Self { suite, number })
     }
 }
 

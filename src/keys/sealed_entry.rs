@@ -3,19 +3,12 @@
 use super::entry::PatientEntry;
 use super::keyring::Keyring;
 use super::ring::Numbered;
-use crate::codec::{self, take, take_slice};
-use crate::crypto::{
-    self, MasterKey, Nonce, PatientTag, Salt, Suite, TAG, VaultId, entry_key, patient_tag,
-};
+use crate::crypto::{self, MasterKey, PatientTag, Suite, VaultId, entry_key, patient_tag};
 use crate::error::{Error, Result};
-use crate::secret::plaintext;
+use crate::sealed::{self, Head};
 
-/// The one format of entries.
-const FORMAT: u8 = 1;
 /// The kind byte of entries.
 const KIND: u8 = 16;
-/// Head 8, salt 32 and commitment 32, before the body.
-const BEFORE: usize = 72;
 
 /// The first 8 bytes of an entry: what tells which master key it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,20 +27,11 @@ impl EntryHead {
     /// for another format, [`Error::Malformed`] for a zero byte that is none, and
     /// [`Error::Unsupported`] for another suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
-        let mut value = value;
-        let rest = &mut value;
-        let [format, suite, kind, zero] = *take(rest)?;
-        let master = u32::from_le_bytes(*take(rest)?);
-        match (format, zero, kind) {
-            (FORMAT, 0, KIND) => Suite::from_code(suite).map(|suite| Self { suite, master }),
-            (FORMAT, 1.., _) => Err(Error::Malformed),
-            _ => Err(Error::Unsupported),
-        }
-    }
-
-    fn encode(self) -> [u8; 8] {
-        let [a, b, c, d] = self.master.to_le_bytes();
-        [FORMAT, self.suite.code(), KIND, 0, a, b, c, d]
+        let Head { suite, number } = Head::parse(KIND, value)?;
+        Ok(Self {
+            suite,
+            master: number,
+        })
     }
 }
 
@@ -67,21 +51,11 @@ pub fn seal_entry(
 ) -> Result<Vec<u8>> {
     entry.sequence = entry.sequence.checked_add(1).ok_or(Error::TooLarge)?;
     entry.generation = generation;
-    let head = EntryHead {
-        suite,
-        master: master.number,
-    };
-    let head = head.encode();
-    let salt: Salt = crypto::fresh()?;
-    let (sealing, commitment) = entry_key(suite, &master.key, &salt, vault, patient, &head)?;
-    let mut value = codec::encode(entry, BEFORE, TAG)?;
-    let (before, sealed) = value.split_at_mut_checked(BEFORE).ok_or(Error::Malformed)?;
-    let (body, tag) = sealed
-        .split_last_chunk_mut::<TAG>()
-        .ok_or(Error::Malformed)?;
-    *tag = sealing.seal(Nonce::ZERO, body)?;
-    before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
-    Ok(value.into_sealed())
+    let number = master.number;
+    let head = Head { suite, number }.encode(KIND);
+    sealed::seal(&head, entry, |salt| {
+        entry_key(suite, &master.key, salt, vault, patient, &head)
+    })
 }
 
 /// Opens the entry that is stored under `patient`.
@@ -101,24 +75,10 @@ pub fn open_entry(
     patient: &PatientTag,
 ) -> Result<PatientEntry> {
     let EntryHead { suite, master } = EntryHead::parse(value)?;
-    let mut value = value;
-    let rest = &mut value;
-    let head = take(rest)?;
-    let salt = take(rest)?;
-    let commitment: &[u8; 32] = take(rest)?;
-    let length = rest.len().checked_sub(TAG).ok_or(Error::Malformed)?;
-    let ciphertext = take_slice(rest, length, codec::BODY_MAX)?;
-    let tag = take(rest)?;
-
-    let master = keyring.master(master).ok_or(Error::UnknownMasterKey)?;
-    let (sealing, derived) = entry_key(suite, &master.key, salt, vault, patient, head)?;
-    if !crypto::equal(&derived, commitment) {
-        return Err(Error::NotAuthentic);
-    }
-    let mut body = plaintext(ciphertext.len());
-    body.extend_from_slice(ciphertext);
-    sealing.open(Nonce::ZERO, &mut body, tag)?;
-    let entry: PatientEntry = codec::decode(&body)?;
+    let entry: PatientEntry = sealed::open(value, |head, salt| {
+        let master = keyring.master(master).ok_or(Error::UnknownMasterKey)?;
+        entry_key(suite, &master.key, salt, vault, patient, head)
+    })?;
     is_named(&entry, keyring, patient)?
         .then_some(entry)
         .ok_or(Error::NotAuthentic)
