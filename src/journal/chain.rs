@@ -125,8 +125,16 @@ impl Chain {
 
     /// Sends a transaction with a page in it until its outcome is certain: where it is not, the page
     /// tells, for nobody else can have sealed it. On storage that is not transactional only a page
-    /// alone may be sent so.
-    pub(super) fn send(&self, transaction: &Transaction, page: &Operation) -> Result<Sent> {
+    /// alone may be sent so. Where its outcome stays open, another chain is begun: it may still land.
+    pub(super) fn send(&mut self, transaction: &Transaction, page: &Operation) -> Result<Sent> {
+        let sent = self.send_until_certain(transaction, page);
+        if let Err(_) | Ok(Sent::Failed(CommitError::Unknown)) = &sent {
+            self.restart();
+        }
+        sent
+    }
+
+    fn send_until_certain(&self, transaction: &Transaction, page: &Operation) -> Result<Sent> {
         let mut unsure = false;
         for _ in 0..ROUNDS {
             let result = self.storage.commit(std::slice::from_ref(transaction)).pop();

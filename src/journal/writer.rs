@@ -299,15 +299,11 @@ impl Writer {
                     }
                 }
                 Ok(Sent::Failed(error)) => {
-                    if matches!(error, CommitError::Unknown) {
-                        chain.restart();
-                    }
                     answer_all(changes, error);
                     return Err(why(error));
                 }
                 Err(error) => {
                     // Sent, and then not to be asked about: it may have happened.
-                    chain.restart();
                     answer_all(changes, CommitError::Unknown);
                     return Err(error);
                 }
@@ -377,16 +373,8 @@ fn send_alone(chain: &mut Chain, ready: &Ready) -> Result<bool> {
             chain.restart();
             Ok(false)
         }
-        Ok(Sent::Failed(error)) => {
-            if matches!(error, CommitError::Unknown) {
-                chain.restart();
-            }
-            Err(why(error))
-        }
-        Err(error) => {
-            chain.restart();
-            Err(error)
-        }
+        Ok(Sent::Failed(error)) => Err(why(error)),
+        Err(error) => Err(error),
     }
 }
 
