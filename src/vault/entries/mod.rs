@@ -4,14 +4,14 @@ mod cache;
 mod change;
 mod ready;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(super) use cache::EntryCache;
 pub(super) use change::EntryPut;
 
 use super::header::OpenHeader;
 use super::{ROUNDS, Vault, layout};
-use crate::crypto::{self, ChartId, PatientTag};
+use crate::crypto::{self, ChartId, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::entry::{Chart, EntryState, PatientEntry};
@@ -26,6 +26,8 @@ pub(super) struct Held {
     pub(super) master: u32,
     pub(super) revision: Revision,
     pub(super) entry: PatientEntry,
+    /// What the journal calls the subject; derived once for all that is told while this is held.
+    pub(super) told_as: OnceLock<SubjectTag>,
 }
 
 impl Held {
@@ -170,6 +172,7 @@ impl Vault {
             master: head.master,
             revision: stored.revision.clone(),
             entry,
+            told_as: OnceLock::new(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Entries of subjects that are to be written to.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::change::{EntryPut, Written, sealed_under_younger, written};
 use super::{Freshness, Held};
@@ -131,6 +131,7 @@ impl Vault {
             master: header.keyring.active_master().number,
             revision: Revision::new(&[]),
             entry: PatientEntry::new(subject.clone(), self.store.clock.now())?,
+            told_as: OnceLock::new(),
         };
         Ok(Draft::ToWrite(Box::new(held), expect))
     }

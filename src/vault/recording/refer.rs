@@ -1,12 +1,13 @@
 //! How the journal names subjects, records and what was written.
 
-use crate::crypto::{self, ChartId, RecordTag};
+use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
 use crate::envelope;
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
 use crate::journal::{Act, Draft, Outcome, RecordRef, SubjectRef, Target};
 use crate::keys::entry::{EntryState, PatientEntry};
 use crate::vault::Vault;
+use crate::vault::entries::Held;
 
 impl Vault {
     /// A subject, with the chart that is held of it, if any.
@@ -33,12 +34,29 @@ impl Vault {
         let held = self.entries.held(id.subject(), self.store.clock.uptime());
         let chart = held.as_ref().and_then(|held| held.entry.chart());
         let tag = chart.map(|chart| crypto::record_tag(chart.name_key(), id.name()));
-        let chart = chart.map(|chart| *chart.id()).unwrap_or_default();
+        let subject = match (&held, chart) {
+            (Some(held), Some(chart)) => SubjectRef {
+                chart: *chart.id(),
+                tag: self.subject_tag(held)?,
+            },
+            _ => self.refer_chart(id.subject(), ChartId::default())?,
+        };
         Ok(Target::Record {
-            subject: self.refer_chart(id.subject(), chart)?,
+            subject,
             record: self.refer_name(tag.transpose()?.unwrap_or_default(), id.name())?,
             version,
         })
+    }
+
+    /// Every version that is told of would derive it again.
+    fn subject_tag(&self, held: &Held) -> Result<SubjectTag> {
+        if let Some(tag) = held.told_as.get() {
+            return Ok(*tag);
+        }
+        let tag = self
+            .refer_chart(held.entry.subject(), ChartId::default())?
+            .tag;
+        Ok(*held.told_as.get_or_init(|| tag))
     }
 
     fn refer_name(&self, tag: RecordTag, name: &str) -> Result<RecordRef> {
@@ -51,13 +69,16 @@ impl Vault {
     pub(in crate::vault) fn draft_of_version(
         &self,
         act: &Act,
-        subject: &Subject,
+        held: &Held,
         address: &envelope::Address,
         name: &str,
         value: &[u8],
     ) -> Result<Draft> {
         let target = Target::Version {
-            subject: self.refer_chart(subject, address.chart)?,
+            subject: SubjectRef {
+                chart: address.chart,
+                tag: self.subject_tag(held)?,
+            },
             record: self.refer_name(address.record, name)?,
             version: envelope::Head::parse(value)?.version,
             digest: envelope::digest(value)?,

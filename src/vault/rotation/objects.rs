@@ -276,13 +276,7 @@ impl Vault {
             body,
         };
         let value = draft.seal(held, &object.address, DataKey::random()?)?;
-        let told = self.draft_of_version(
-            act,
-            held.entry.subject(),
-            &object.address,
-            &opened.meta.name,
-            &value,
-        )?;
+        let told = self.draft_of_version(act, held, &object.address, &opened.meta.name, &value)?;
         transaction = transaction
             .put(&object.key[..], value, Expect::Unchanged(stored.revision))
             .check(held.key(), held.expect());

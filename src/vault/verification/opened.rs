@@ -38,6 +38,7 @@ fn open_under(header: &OpenHeader, tag: PatientTag, stored: &Stored) -> Result<H
         master: head.master,
         revision: stored.revision.clone(),
         entry,
+        told_as: Default::default(),
     })
 }
 

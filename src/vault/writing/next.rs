@@ -258,7 +258,7 @@ impl Vault {
         value: &[u8],
     ) -> Result<journal::Draft> {
         let Job { act, id, .. } = &pending.job;
-        self.draft_of_version(act, id.subject(), &found.address, id.name(), value)
+        self.draft_of_version(act, &found.held, &found.address, id.name(), value)
     }
 
     fn write_version(
