@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::access::{AccessRequest, Decision};
+use super::access::{AccessRequest, BrokenGlass, Decision};
 use super::document::{Document, RecordInfo};
 use super::events::SecurityEvent;
 use super::governance::HoldInfo;
+use super::recording::ended;
 use super::{RecordReader, Session, Vault, poison};
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
@@ -154,10 +155,10 @@ impl Session<'_> {
     }
 
     fn decide(&self, operation: Operation, on: On<'_>, labels: Option<&[&str]>) -> Decision {
-        let uptime = self.vault.store.clock.uptime();
+        let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.store.clock.uptime());
         match &self.glass {
             // Going on without the mark would hide how this actor came in.
-            Some(glass) if !glass.is_open(uptime) => return Decision::Deny,
+            Some(glass) if !is_open(glass) => return Decision::Deny,
             Some(_) if is_care(operation) => return Decision::Permit,
             _ => {}
         }
@@ -215,7 +216,7 @@ impl Vault {
     ) -> Result<T> {
         let act = self.operator_act(operation);
         let done = change(&act);
-        let outcome = done.as_ref().map_or_else(Outcome::of, |_| Outcome::Done);
+        let outcome = ended(&done);
         match self.refer_subject(subject) {
             Ok(subject) => self.tell(&act, Target::Subject(subject), outcome),
             // Nothing can be told of a vault that was locked meanwhile.

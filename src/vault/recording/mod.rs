@@ -276,6 +276,11 @@ pub(super) fn operator(actor: Option<&Actor>) -> Arc<Context> {
     })
 }
 
+/// How an operation ended.
+pub(super) fn ended<T>(done: &Result<T>) -> Outcome {
+    done.as_ref().map_or_else(Outcome::of, |_| Outcome::Done)
+}
+
 impl Vault {
     /// The vault, with a journal unless there is to be none; `in_background` for entries to become
     /// durable though nobody calls.
@@ -332,8 +337,7 @@ impl Vault {
         operation: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
         let done = operation(act);
-        let outcome = done.as_ref().map_or_else(Outcome::of, |_| Outcome::Done);
-        self.tell(act, target, outcome);
+        self.tell(act, target, ended(&done));
         done
     }
 
