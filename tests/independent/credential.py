@@ -1,0 +1,52 @@
+"""What opens a slot: format.md, "Slots" and "Key file"."""
+
+import re
+from dataclasses import dataclass
+
+from fields import Fields
+from primitives import Refused, argon2id, sha256
+
+KEY_FILE_START = b"chartlock key file "
+
+
+@dataclass(frozen=True)
+class Passphrase:
+    passphrase: bytes
+    kind = 1
+
+    def secret(self, parameters: bytes) -> bytes | None:
+        if len(parameters) != 44:
+            return None
+        fields = Fields(parameters)
+        memory, passes, lanes, salt = fields.u32(), fields.u32(), fields.u32(), fields.take(32)
+        within = 8_192 <= memory <= 1_048_576 and 1 <= passes <= 16 and 1 <= lanes <= 16
+        if not within or memory * passes > 4_194_304:
+            return None
+        return argon2id(self.passphrase, salt, memory, passes, lanes)
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    text: bytes
+    kind = 2
+
+    def secret(self, parameters: bytes) -> bytes | None:
+        return None if parameters else self.read()
+
+    def read(self) -> bytes:
+        first = re.split(rb"\r?\n", self.text, maxsplit=1)[0]
+        if first.startswith(KEY_FILE_START) and first != KEY_FILE_START + b"1":
+            raise Refused("Unsupported")
+        line_end = rb"\r?\n"
+        digits = rb"([0-9a-fA-F]{64})" + line_end + rb"([0-9a-fA-F]{8})"
+        whole = KEY_FILE_START + b"1" + line_end + digits + rb"(?:" + line_end + rb")?"
+        found = re.fullmatch(whole, self.text)
+        if found is None:
+            raise Refused("BadKeyFile")
+        secret, check = (bytes.fromhex(group.decode()) for group in found.groups())
+        if sha256(secret)[:4] != check:
+            raise Refused("BadKeyFile")
+        return secret
+
+
+Credential = Passphrase | KeyFile

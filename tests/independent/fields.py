@@ -1,0 +1,108 @@
+"""Reads fields one after the other: format.md, "Conventions" and "Bodies"."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from primitives import Refused
+
+T = TypeVar("T")
+
+# Extension numbers from here on must be known.
+CRITICAL = 0x8000
+RETIRED_KEYS = 1
+
+
+class Fields:
+    """What is left of a value. Every length is checked before it is used."""
+
+    def __init__(self, value: bytes):
+        self.value = value
+        self.at = 0
+
+    def left(self) -> int:
+        return len(self.value) - self.at
+
+    def take(self, length: int) -> bytes:
+        if length > self.left():
+            raise Refused("Malformed")
+        taken = self.value[self.at : self.at + length]
+        self.at += length
+        return taken
+
+    def rest(self) -> bytes:
+        return self.take(self.left())
+
+    def end(self) -> None:
+        if self.left():
+            raise Refused("Malformed")
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def u16(self) -> int:
+        return int.from_bytes(self.take(2), "little")
+
+    def u32(self) -> int:
+        return int.from_bytes(self.take(4), "little")
+
+    def u64(self) -> int:
+        return int.from_bytes(self.take(8), "little")
+
+    def i64(self) -> int:
+        return int.from_bytes(self.take(8), "little", signed=True)
+
+    def utf8(self, length: int) -> str:
+        try:
+            return self.take(length).decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refused("Malformed") from None
+
+    # The rest is of sealed bodies only.
+
+    def schema(self) -> None:
+        if self.u16() != 1:
+            raise Refused("Unsupported")
+
+    def text(self) -> str:
+        return self.utf8(self.u64())
+
+    def option(self, read: Callable[[], T]) -> T | None:
+        some = self.u8()
+        if some > 1:
+            raise Refused("Malformed")
+        return read() if some else None
+
+    def code(self, known: range) -> int:
+        """An enum's variant, or a state."""
+        return listed(self.u32(), known)
+
+    def list(self, read: Callable[[], T]) -> list[T]:
+        count = self.u64()
+        # Every element has a byte at least.
+        if count > self.left():
+            raise Refused("Malformed")
+        return [read() for _ in range(count)]
+
+    def extensions(self) -> dict[int, bytes]:
+        """Extensions by their number."""
+        found = self.list(lambda: (self.u16(), self.take(self.u64())))
+        numbers = [number for number, _ in found]
+        if any(one >= next for one, next in zip(numbers, numbers[1:])):
+            raise Refused("Malformed")
+        if any(number >= CRITICAL for number in numbers):
+            raise Refused("Unsupported")
+        return dict(found)
+
+
+def listed(code: int, known: range) -> int:
+    if code not in known:
+        raise Refused("Unsupported")
+    return code
+
+
+def retired_numbers(extensions: dict[int, bytes]) -> list[int]:
+    """Extension 1 of a keyring and of a patient entry."""
+    numbers = extensions.get(RETIRED_KEYS, b"")
+    if len(numbers) % 4:
+        raise Refused("Malformed")
+    return [int.from_bytes(numbers[at : at + 4], "little") for at in range(0, len(numbers), 4)]

@@ -1,0 +1,55 @@
+"""format.md, "Key rings" and "Keyring"."""
+
+from dataclasses import dataclass
+
+from fields import Fields, retired_numbers
+from primitives import Refused
+
+ACTIVE, INACTIVE = 0, 1
+
+
+@dataclass(frozen=True)
+class NumberedKey:
+    number: int
+    state: int
+    created: int
+    key: bytes
+
+
+@dataclass(frozen=True)
+class Keyring:
+    masters: list[NumberedKey]
+    name_keys: list[NumberedKey]
+    journal_keys: list[NumberedKey]
+    retired_masters: list[int]
+
+
+def decode_keyring(body: bytes) -> Keyring:
+    fields = Fields(body)
+    fields.schema()
+    rings = [read_ring(fields) for _ in range(3)]
+    retired = retired_numbers(fields.extensions())
+    fields.end()
+    return Keyring(*rings, retired)
+
+
+def read_ring(fields: Fields, of_patient: bool = False) -> list[NumberedKey]:
+    """The keys of one role: the first is active, the others are not."""
+
+    def key() -> NumberedKey:
+        number = fields.u32()
+        # The compartment, of patient keys only.
+        if of_patient and fields.u16() != 0:
+            raise Refused("Unsupported")
+        return NumberedKey(number, fields.code(range(2)), fields.i64(), fields.take(32))
+
+    keys = fields.list(key)
+    states = [key.state for key in keys]
+    numbers = {key.number for key in keys}
+    if states[:1] != [ACTIVE] or ACTIVE in states[1:] or len(numbers) != len(keys):
+        raise Refused("Malformed")
+    return keys
+
+
+def by_number(keys: list[NumberedKey], number: int) -> bytes | None:
+    return next((key.key for key in keys if key.number == number), None)

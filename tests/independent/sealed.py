@@ -1,0 +1,46 @@
+"""The envelope that a patient entry and a journal page have in common."""
+
+from dataclasses import dataclass
+
+from primitives import AEADS, FORMAT, TAG_LENGTH, Refused, equal, key_and_commitment, open_sealed
+
+HEAD_LENGTH = 8
+AROUND_BODY = 88
+LONGEST_BODY = 1_048_576
+
+
+@dataclass(frozen=True)
+class Opened:
+    key: bytes
+    commitment: bytes
+    body: bytes
+
+
+def key_number(value: bytes, kind: int) -> int:
+    """The number of the key that sealed a value, whose first 8 bytes are checked."""
+    if len(value) < HEAD_LENGTH:
+        raise Refused("Malformed")
+    format, suite, its_kind, zero = value[:4]
+    if format != FORMAT:
+        raise Refused("Unsupported")
+    if zero != 0:
+        raise Refused("Malformed")
+    if its_kind != kind or suite not in AEADS:
+        raise Refused("Unsupported")
+    return int.from_bytes(value[4:8], "little")
+
+
+def check_length(value: bytes) -> None:
+    if not 0 <= len(value) - AROUND_BODY <= LONGEST_BODY:
+        raise Refused("Malformed")
+
+
+def open_body(value: bytes, key: bytes, label: bytes, place: bytes) -> Opened:
+    """Of a value whose length was checked. `place` is what the info names between salt and head."""
+    salt, stored, sealed = value[8:40], value[40:72], value[72:]
+    assert len(sealed) >= TAG_LENGTH
+    info = label + salt + place + value[:HEAD_LENGTH]
+    body_key, commitment = key_and_commitment(key, info)
+    if not equal(commitment, stored):
+        raise Refused("NotAuthentic")
+    return Opened(body_key, commitment, open_sealed(value[1], body_key, sealed))

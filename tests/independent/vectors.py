@@ -1,0 +1,105 @@
+"""format.md, "Vectors": opens each and compares with what it says of itself."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from archive import read_archive
+from credential import Credential, KeyFile, Passphrase
+from entry import PATIENT, PRACTICE, Subject
+from header import Steps, unlock_journal
+from primitives import Refused
+from vault import content_of, find_entry, live_chart, open_vault, read_header, read_record
+
+OPENS = ("ok", "none", "Erased")
+
+
+@dataclass
+class Outcome:
+    what: str = "none"
+    content: bytes | None = None
+    steps: Steps = field(default_factory=list)
+
+
+def check_all(directory: Path) -> tuple[int, list[str]]:
+    """How many vectors there are, and what is wrong with any."""
+    files = sorted(directory.rglob("*.clarchive"))
+    wrong = [f"{file.stem}: {what}" for file in files for what in check(file)]
+    return len(files), wrong
+
+
+def check(file: Path) -> list[str]:
+    objects = read_archive(file.read_bytes())
+    about = {key[1:].decode(): value for key, value in objects.items() if key.startswith(b"#")}
+    storage = {key: value for key, value in objects.items() if not key.startswith(b"#")}
+    expected = about["expect"].decode()
+    outcome = Outcome()
+    try:
+        ask(about, storage, outcome)
+    except Refused as refused:
+        outcome.what = refused.failure
+    wrong = []
+    if outcome.what != expected:
+        wrong.append(f"{outcome.what} instead of {expected}")
+    if outcome.content != about.get("content"):
+        wrong.append("another content")
+    if expected in OPENS and numbered(outcome.steps) != noted(about):
+        wrong.append("other steps")
+    if "archive" not in about and journal_key(about, storage) != about.get("journal key"):
+        wrong.append("another journal key")
+    return wrong
+
+
+def ask(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) -> None:
+    """Reads what the vector asks for; `outcome` keeps what was found before a failure."""
+    if "archive" in about:
+        read_archive(about["archive"])
+        return
+    vault = open_vault(storage, credential(about))
+    outcome.steps += vault.steps
+    subject = asked_subject(about)
+    found = find_entry(vault, subject) if subject else None
+    if found is None:
+        return
+    entry, steps = found
+    outcome.steps += steps
+    chart = live_chart(entry)
+    if "record" not in about:
+        return
+    wanted = int(about["version"]) if "version" in about else None
+    version, steps = read_record(vault, chart, about["record"].decode(), wanted)
+    outcome.steps += steps
+    if version is None:
+        return
+    content, steps = content_of(vault, chart, version)
+    outcome.steps += steps
+    if content is not None:
+        outcome.what, outcome.content = "ok", content
+
+
+def credential(about: dict[str, bytes]) -> Credential:
+    if "credential passphrase" in about:
+        return Passphrase(about["credential passphrase"])
+    return KeyFile(about["credential key file"])
+
+
+def asked_subject(about: dict[str, bytes]) -> Subject | None:
+    for kind, key in ((PATIENT, "subject patient"), (PRACTICE, "subject practice")):
+        if key in about:
+            return Subject(kind, about[key].decode())
+    return None
+
+
+def journal_key(about: dict[str, bytes], storage: dict[bytes, bytes]) -> bytes | None:
+    """What an auditor's slot of the credential gives."""
+    try:
+        return unlock_journal(read_header(storage), credential(about))
+    except Refused:
+        return None
+
+
+def numbered(steps: Steps) -> dict[str, bytes]:
+    return {f"step {number:02} {what}": value for number, (what, value) in enumerate(steps, 1)}
+
+
+def noted(about: dict[str, bytes]) -> dict[str, bytes]:
+    return {key: value for key, value in about.items() if key.startswith("step ")}
