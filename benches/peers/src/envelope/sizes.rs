@@ -1,0 +1,44 @@
+//! Contents from 64 B to 64 MiB.
+
+use anyhow::Result;
+
+use super::{CRATES, all, compare};
+use crate::Run;
+use crate::measure::{Table, size};
+
+const ROUNDS: usize = 9;
+/// The smallest size and the largest, by powers of four.
+const SMALLEST: usize = 64;
+const LARGEST: usize = 64 << 20;
+/// The largest one of a quick run.
+const QUICK: usize = 4 << 20;
+
+pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
+    let largest = if run.quick { QUICK } else { LARGEST };
+    let envelopes = all()?;
+    let mut rows = Vec::new();
+    let sizes = std::iter::successors(Some(SMALLEST), |size| Some(size * 4));
+    for bytes in sizes.take_while(|size| *size <= largest) {
+        let content = vec![7; bytes];
+        let work = size(bytes as f64);
+        let compared = compare(
+            &work,
+            &envelopes,
+            &[&content],
+            run.rounds(ROUNDS),
+            |_, _| None,
+        )?;
+        rows.extend(compared.into_iter().map(|row| row.of_bytes(bytes as u64)));
+    }
+    Ok(vec![Table {
+        name: "sizes".to_owned(),
+        title: "The envelope by size".to_owned(),
+        intro: INTRO.to_owned(),
+        crates: CRATES.map(str::to_owned).to_vec(),
+        rows,
+    }])
+}
+
+const INTRO: &str = "\
+Sealed and opened in memory, on one thread, by all. Above 64 KiB ours is a content stream: chunks of 64 KiB, each with a tag \
+of its own, in segments of 1 MiB. What each side does stands above.";

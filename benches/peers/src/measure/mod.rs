@@ -1,0 +1,16 @@
+//! Contenders in turn, ratios of pairs, tables, plots: how everything here is measured and shown.
+
+mod contender;
+mod machine;
+mod plot;
+mod quantity;
+mod ratio;
+mod results;
+mod table;
+
+pub(crate) use contender::{Contender, Series, interleave};
+pub(crate) use plot::size;
+pub(crate) use quantity::Quantity;
+pub(crate) use ratio::Ratio;
+pub(crate) use results::Results;
+pub(crate) use table::{Row, Side, Table, Target};

@@ -1,0 +1,149 @@
+//! One dot for each ratio that has a target, on a log scale.
+
+use anyhow::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+use super::theme::{self, FAINT, GRID, INK, MET, MISSED, PAGE, TARGET};
+use crate::measure::quantity::three_digits;
+use crate::measure::{Row, Table, Target};
+
+const WIDTH: u32 = 940;
+const LINE: u32 = 26;
+/// Above the first line: the scale's numbers. Below the last one: the legend.
+const ABOVE: u32 = 40;
+const BELOW: u32 = 44;
+/// Left of the scale: what is compared. Right of it: the ratio as a number.
+const LABELS: u32 = 470;
+const NUMBERS: u32 = 70;
+const TEXT: i32 = 13;
+
+/// None when no row has a target.
+pub(super) fn plot(tables: &[&Table]) -> Result<Option<String>> {
+    let rows: Vec<_> = tables
+        .iter()
+        .flat_map(|table| &table.rows)
+        .filter_map(|row| match row.target {
+            Some(Target::AtLeast(target)) => Some((row, target)),
+            _ => None,
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let mut picture = String::new();
+    draw(&mut picture, &rows)?;
+    Ok(Some(theme::with_dark(&picture)))
+}
+
+fn draw(picture: &mut String, rows: &[(&Row, f64)]) -> Result<()> {
+    let height = ABOVE + LINE * rows.len() as u32 + BELOW;
+    let area = SVGBackend::with_string(picture, (WIDTH, height)).into_drawing_area();
+    area.fill(&PAGE.rgb())?;
+    let scale = Scale::over(rows);
+    let bottom = (height - BELOW) as i32;
+    for (mark, text) in scale.marks() {
+        let style = if mark == 1.0 {
+            INK.line(1)
+        } else {
+            GRID.line(1)
+        };
+        let x = scale.x(mark);
+        area.draw(&PathElement::new(
+            [(x, ABOVE as i32 - 8), (x, bottom)],
+            style,
+        ))?;
+        area.draw_text(
+            &text,
+            &FAINT.text(TEXT, HPos::Center),
+            (x, ABOVE as i32 - 18),
+        )?;
+    }
+    for ((row, target), line) in rows.iter().zip(0..) {
+        let y = ABOVE as i32 + LINE as i32 * line + LINE as i32 / 2;
+        let label = format!("{}: {} / {}", row.work, row.rival.name, row.ours.name);
+        area.draw_text(
+            &label,
+            &INK.text(TEXT, HPos::Right),
+            (LABELS as i32 - 16, y),
+        )?;
+        let colour = if row.met == Some(false) { MISSED } else { MET };
+        let x = |ratio| scale.x(ratio);
+        let spread = [(x(row.ratio.lower), y), (x(row.ratio.upper), y)];
+        area.draw(&PathElement::new(spread, colour.line(3)))?;
+        let mark = [(x(*target), y - 9), (x(*target), y + 9)];
+        area.draw(&PathElement::new(mark, TARGET.line(3)))?;
+        area.draw(&Circle::new((x(row.ratio.median), y), 5, colour.fill()))?;
+        let number = three_digits(row.ratio.median);
+        let at = (WIDTH as i32 - 10, y);
+        area.draw_text(&number, &colour.text(TEXT, HPos::Right), at)?;
+    }
+    legend(&area, height as i32 - 18)?;
+    area.present()?;
+    Ok(())
+}
+
+fn legend(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, y: i32) -> Result<()> {
+    let text = FAINT.text(TEXT, HPos::Left);
+    let entries = [
+        (LABELS as i32, MET, "target met"),
+        (LABELS as i32 + 110, MISSED, "missed"),
+    ];
+    for (x, colour, says) in entries {
+        area.draw(&Circle::new((x, y), 5, colour.fill()))?;
+        area.draw_text(says, &text, (x + 12, y))?;
+    }
+    let x = LABELS as i32 + 200;
+    area.draw(&PathElement::new([(x, y - 9), (x, y + 9)], TARGET.line(3)))?;
+    area.draw_text("target, at least", &text, (x + 10, y))?;
+    let says = "rival's time / ours, log scale; right is faster";
+    area.draw_text(
+        says,
+        &FAINT.text(TEXT, HPos::Right),
+        (LABELS as i32 - 16, y),
+    )?;
+    Ok(())
+}
+
+/// From ratios to places.
+struct Scale {
+    low: f64,
+    high: f64,
+}
+
+impl Scale {
+    fn over(rows: &[(&Row, f64)]) -> Self {
+        let values = rows
+            .iter()
+            .flat_map(|(row, target)| [row.ratio.lower, row.ratio.upper, *target, 1.0])
+            .filter(|value| value.is_finite() && *value > 0.0);
+        let (low, high) = values.fold((1.0_f64, 2.0_f64), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+        Self {
+            low: low / 1.25,
+            high: high * 1.25,
+        }
+    }
+
+    fn x(&self, ratio: f64) -> i32 {
+        let share = (ratio / self.low).ln() / (self.high / self.low).ln();
+        let width = f64::from(WIDTH - LABELS - NUMBERS);
+        (f64::from(LABELS) + share.clamp(0.0, 1.0) * width).round() as i32
+    }
+
+    /// The powers of ten, and twice and five times them where there is room.
+    fn marks(&self) -> Vec<(f64, String)> {
+        let decades = (self.high / self.low).log10();
+        let steps: &[f64] = if decades < 2.5 {
+            &[1.0, 2.0, 5.0]
+        } else {
+            &[1.0]
+        };
+        (-4..7)
+            .flat_map(|power| steps.iter().map(move |step| step * 10_f64.powi(power)))
+            .filter(|mark| (self.low..=self.high).contains(mark))
+            .map(|mark| (mark, format!("{mark}")))
+            .collect()
+    }
+}

@@ -1,0 +1,164 @@
+//! The tables as files: each for itself, and one page assembled from all of them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::machine::Circumstances;
+use super::{Table, plot};
+use crate::Run;
+
+/// The order of the tables on the page; those it does not name come last.
+const ORDER: [&str; 9] = [
+    "envelope",
+    "clinic",
+    "sizes",
+    "streams",
+    "store",
+    "store-slow-sync",
+    "rotation",
+    "disk",
+    "growth",
+];
+
+const HEAD: &str = "\
+# Measured
+
+chartlock and its rivals on the same data, in one process, in turns: each round runs every contender once, and each round
+begins with another one. A ratio is the median over the rounds of the rival's time divided by ours in the same round: above
+1 we are faster. The middle half of the ratios stands beside it. Sizes and growth are limits: ours divided by the base.
+
+This page, its tables and plots are generated, from the top of the repository, by
+
+```sh
+cargo run --release --manifest-path benches/peers/Cargo.toml
+```
+
+`-- --only envelope,streams` measures again only what it names, `-- --quick` does less of everything, `-- DIRECTORY` takes the
+records of another clinic. Each table says when and where it was measured.
+
+";
+
+/// A table as it is kept.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    circumstances: Circumstances,
+    pub(super) table: Table,
+}
+
+/// The directory of what was measured.
+pub(crate) struct Results {
+    directory: PathBuf,
+}
+
+impl Results {
+    pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+        }
+    }
+
+    /// Keeps a table, in place of a former one of its name.
+    pub(crate) fn keep(&self, table: Table, run: &Run<'_>) -> Result<()> {
+        let circumstances = Circumstances::now(run, &table.crates)?;
+        let kept = Kept {
+            circumstances,
+            table,
+        };
+        let name = &kept.table.name;
+        let json = serde_json::to_string_pretty(&kept)? + "\n";
+        self.write(&format!("{name}.json"), &json)?;
+        self.write(&format!("{name}.md"), &kept.markdown())
+    }
+
+    /// Assembles the page and the plots from all tables that are kept.
+    pub(crate) fn assemble(&self) -> Result<()> {
+        let kept = self.kept()?;
+        let tables: Vec<_> = kept.iter().map(|kept| &kept.table).collect();
+        let mut page = HEAD.to_owned();
+        for (name, alternative, plot) in plot::all(&tables)? {
+            self.write(name, &plot)?;
+            page.push_str(&format!("![{alternative}]({name})\n\n"));
+        }
+        let texts: Vec<_> = kept.iter().map(Kept::markdown).collect();
+        page.push_str(&texts.join("\n"));
+        self.write("README.md", &page)
+    }
+
+    fn kept(&self) -> Result<Vec<Kept>> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
+                let text = fs::read_to_string(&path)?;
+                let of = || format!("{} is a table of this program", path.display());
+                kept.push(serde_json::from_str::<Kept>(&text).with_context(of)?);
+            }
+        }
+        let place = |name: &str| ORDER.iter().position(|other| *other == name);
+        kept.sort_by_key(|kept| {
+            let name = &kept.table.name;
+            (place(name).unwrap_or(ORDER.len()), name.clone())
+        });
+        Ok(kept)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let path = self.directory.join(name);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+impl Kept {
+    fn markdown(&self) -> String {
+        format!("{}\n{}\n", self.table.markdown(), self.circumstances)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clinic::Clinic;
+
+    fn table(name: &str, title: &str) -> Table {
+        Table {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            intro: "An intro.".to_owned(),
+            crates: vec!["chartlock".to_owned()],
+            rows: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_partial_run_refreshes_its_part_only() -> Result<()> {
+        let scratch = tempfile::tempdir()?;
+        let results = Results::new(scratch.path().join("results"));
+        let run = Run {
+            clinic: &Clinic::read(None)?,
+            quick: true,
+            scratch: scratch.path(),
+        };
+        for (name, title) in [
+            ("streams", "Streams"),
+            ("envelope", "Old"),
+            ("envelope", "New"),
+        ] {
+            results.keep(table(name, title), &run)?;
+        }
+        results.assemble()?;
+        let page = fs::read_to_string(scratch.path().join("results/README.md"))?;
+        let titles: Vec<_> = page
+            .lines()
+            .filter(|line| line.starts_with("## "))
+            .collect();
+        assert_eq!(titles, ["## New", "## Streams"]);
+        Ok(())
+    }
+}

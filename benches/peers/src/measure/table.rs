@@ -1,0 +1,191 @@
+//! Rows of ratios, and the table that they stand in.
+
+use serde::{Deserialize, Serialize};
+
+use super::quantity::three_digits;
+use super::{Quantity, Ratio, Series};
+
+/// What a ratio should be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Target {
+    fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtLeast(target) => ratio >= target,
+            Self::AtMost(target) => ratio <= target,
+        }
+    }
+}
+
+/// One of the two that are compared, and what was measured of it: the median of its rounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Side {
+    pub(crate) name: String,
+    pub(crate) measured: Quantity,
+}
+
+impl From<&Series> for Side {
+    fn from(series: &Series) -> Self {
+        Self {
+            name: series.name.clone(),
+            measured: Quantity::Seconds(series.median()),
+        }
+    }
+}
+
+/// One work, done by us and by a rival.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) work: String,
+    pub(crate) ours: Side,
+    pub(crate) rival: Side,
+    pub(crate) ratio: Ratio,
+    pub(crate) target: Option<Target>,
+    pub(crate) met: Option<bool>,
+    /// The bytes of content that the work is about, where a throughput makes sense.
+    pub(crate) bytes: Option<u64>,
+}
+
+impl Row {
+    /// How many times as long the rival takes, which should be at least `target`.
+    pub(crate) fn timed(
+        work: impl Into<String>,
+        ours: &Series,
+        rival: &Series,
+        target: Option<f64>,
+    ) -> Self {
+        let ratio = Ratio::of(ours, rival);
+        let target = target.map(Target::AtLeast);
+        Self::new(work.into(), ours.into(), rival.into(), ratio, target)
+    }
+
+    /// How many times a base ours is, which should be at most `limit`: a size, a growth.
+    pub(crate) fn limited(work: impl Into<String>, ours: Side, base: Side, limit: f64) -> Self {
+        let ratio = Ratio::exact(ours.measured.value() / base.measured.value());
+        let target = Some(Target::AtMost(limit));
+        Self::new(work.into(), ours, base, ratio, target)
+    }
+
+    /// Any other comparison.
+    pub(crate) fn new(
+        work: String,
+        ours: Side,
+        rival: Side,
+        ratio: Ratio,
+        target: Option<Target>,
+    ) -> Self {
+        Self {
+            met: target.map(|target| target.is_met(ratio.median)),
+            work,
+            ours,
+            rival,
+            ratio,
+            target,
+            bytes: None,
+        }
+    }
+
+    /// The same, of so many bytes of content.
+    pub(crate) fn of_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    fn markdown(&self) -> String {
+        let Ratio {
+            median,
+            lower,
+            upper,
+        } = self.ratio;
+        let spread = match lower == upper {
+            true => String::new(),
+            false => format!(" ({} to {})", three_digits(lower), three_digits(upper)),
+        };
+        let target = match self.target {
+            Some(Target::AtLeast(target)) => format!("at least {target}"),
+            Some(Target::AtMost(target)) => format!("at most {target}"),
+            None => String::new(),
+        };
+        let met = match self.met {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "",
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | **{}**{spread} | {target} | {met} |\n",
+            self.work,
+            self.ours.name,
+            self.ours.measured,
+            self.rival.name,
+            self.rival.measured,
+            three_digits(median),
+        )
+    }
+}
+
+/// What belongs together, with what each side does and does not do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Table {
+    /// The name of its file.
+    pub(crate) name: String,
+    pub(crate) title: String,
+    pub(crate) intro: String,
+    /// The crates whose versions matter.
+    pub(crate) crates: Vec<String>,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Table {
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("## {}\n\n{}\n\n", self.title, self.intro);
+        text.push_str("| work | ours | time or size | against | time or size | ratio (middle half) | target | met |\n");
+        text.push_str("|---|---|---:|---|---:|---|---|---|\n");
+        text.extend(self.rows.iter().map(Row::markdown));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn series(name: &str, millis: u64) -> Series {
+        Series {
+            name: name.to_owned(),
+            times: vec![Duration::from_millis(millis); 3],
+        }
+    }
+
+    #[test]
+    fn a_target_is_met_or_not() {
+        let row = |target| Row::timed("put", &series("us", 2), &series("them", 3), target);
+        assert_eq!(row(Some(1.5)).met, Some(true));
+        assert_eq!(row(Some(1.6)).met, Some(false));
+        assert_eq!(row(None).met, None);
+    }
+
+    #[test]
+    fn a_limit_is_kept_or_not() {
+        let side = |bytes| Side {
+            name: "disk".to_owned(),
+            measured: Quantity::Bytes(bytes),
+        };
+        let row = |bytes| Row::limited("disk", side(bytes), side(100.0), 1.5);
+        assert_eq!(row(150.0).met, Some(true));
+        assert_eq!(row(151.0).met, Some(false));
+    }
+
+    #[test]
+    fn a_row_says_both_times_and_the_ratio() {
+        let row = Row::timed("put", &series("us", 2), &series("them", 3), Some(1.5));
+        let expected = "| put | us | 2.00 ms | them | 3.00 ms | **1.50** | at least 1.5 | yes |\n";
+        assert_eq!(row.markdown(), expected);
+    }
+}
