@@ -10,7 +10,7 @@
 use crate::codec::{self, Body, take, take_slice};
 use crate::crypto::{self, Commitment, Nonce, Salt, SealingKey, Suite, TAG};
 use crate::error::{Error, Result};
-use crate::secret::plaintext;
+use crate::secret::{A_SEALING, plaintext, wipe_stack};
 
 /// The one format.
 const FORMAT: u8 = 1;
@@ -68,6 +68,8 @@ pub(crate) fn seal(
         .ok_or(Error::Malformed)?;
     *tag = sealing.seal(Nonce::ZERO, body)?;
     before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
+    // A storage comes next.
+    wipe_stack::<A_SEALING>();
     Ok(value.into_sealed())
 }
 

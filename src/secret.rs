@@ -41,6 +41,23 @@ impl fmt::Debug for Secret32 {
     }
 }
 
+/// What one sealing takes of the stack, and more.
+pub(crate) const A_SEALING: usize = 8 * 1024;
+/// What a whole operation takes of the stack, as far as it handles keys, and more.
+pub(crate) const AN_OPERATION: usize = 32 * 1024;
+
+/// Wipes what calls that have returned left on this thread's stack, below the caller: the crates of
+/// ciphers and derivations wipe what they hold, not what they spilled, and whatever is built there
+/// next may carry that on into the heap, as padding.
+///
+/// For where a thread is done with keys, or hands over to somebody else's code. Whoever reads on
+/// overwrites it by that.
+#[inline(never)]
+pub(crate) fn wipe_stack<const BYTES: usize>() {
+    let below = [0_u8; BYTES];
+    zeroize::optimization_barrier(&below);
+}
+
 /// A buffer that holds plaintext, at least for a while: all its capacity is wiped on drop.
 ///
 /// It must be made with its full capacity: growing would leave an unwiped copy behind.

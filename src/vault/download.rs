@@ -11,7 +11,7 @@ use super::store::Store;
 use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
 use crate::envelope::{OpenSegment, SEGMENT, StreamOpener};
 use crate::error::{Error, Result, StorageError};
-use crate::secret::Plaintext;
+use crate::secret::{AN_OPERATION, Plaintext, wipe_stack};
 
 /// Most segments read ahead, so that a reader's memory stays below 10 MiB.
 const AHEAD_MAX: usize = 8;
@@ -75,13 +75,16 @@ impl Download {
         let work = Mutex::new((0..segments).zip(places));
         let failed = AtomicBool::new(false);
         let open = || {
-            while !failed.load(Ordering::Relaxed) {
+            let mut opened = Ok(());
+            while opened.is_ok() && !failed.load(Ordering::Relaxed) {
                 let next = work.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((index, place)) = next else { break };
-                self.open_into(index, place)
-                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                opened = self
+                    .open_into(index, place)
+                    .inspect_err(|_| failed.store(true, Ordering::Relaxed));
             }
-            Ok(())
+            wipe_stack::<AN_OPERATION>();
+            opened
         };
         let opened: Result<()> = thread::scope(|scope| {
             let others: Vec<_> = (1..threads)
@@ -234,6 +237,7 @@ impl Ahead {
                 let mut segment = download.fetch(index)?;
                 // What does not open fails where it is read, and nothing before it.
                 let _ = segment.open(&download.opener);
+                wipe_stack::<AN_OPERATION>();
                 Ok(segment)
             };
             let thread = thread::Builder::new()

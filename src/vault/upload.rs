@@ -17,6 +17,7 @@ use super::{Vault, layout};
 use crate::crypto::{self, ChartId, StreamId, StreamKey, Suite};
 use crate::envelope::{Intent, Segment, StreamSealer, Unsealed};
 use crate::error::{Error, Result, StorageError};
+use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Expect, Operation, Revision, Transaction};
 
 /// Memory of one upload, in segments of 1 MiB: what is gathered, sealed and sent, and what an
@@ -228,7 +229,11 @@ impl Uploading {
         let sender = self.sender.clone();
         let thread = thread::Builder::new()
             .name("chartlock-seal".into())
-            .spawn(move || sender.send(batch))
+            .spawn(move || {
+                let sent = sender.send(batch);
+                wipe_stack::<AN_OPERATION>();
+                sent
+            })
             .map_err(StorageError::from)?;
         self.under_way.push_back(thread);
         Ok(())

@@ -21,6 +21,7 @@ use crate::id::{Actor, Purpose};
 use crate::journal::{
     Act, Change, Context, Draft, Moment, Operation, Outcome, Sealer, Target, Writer,
 };
+use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Committed, Storage};
 
 /// How long an entry that releases something may wait before it is durable, when grouped.
@@ -240,6 +241,7 @@ impl Recorder {
         // What waits must not be lost: until it is written, the key that seals it stays, and no other.
         let _ = writer.close(self.moment());
         heed.sent(writer);
+        wipe_stack::<AN_OPERATION>();
     }
 }
 

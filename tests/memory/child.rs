@@ -1,0 +1,184 @@
+//! What is looked into: a process that opens a vault, uses it, locks it and drops it.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::{io, mem};
+
+use chartlock::keys::{KeyFile, Passphrase};
+use chartlock::storage::FileStorage;
+use chartlock::{
+    Actor, Document, Purpose, Record, RecordId, RecordReader, Session, Subject, Vault,
+};
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::content::{CONTENTS, Device, JSON, LEAKED, content, digits};
+
+pub(crate) const DIRECTORY: &str = "CHARTLOCK_MEMORY_DIRECTORY";
+pub(crate) const SEED: &str = "CHARTLOCK_MEMORY_SEED";
+pub(crate) const PASSPHRASE: (&str, usize) = ("passphrase", 40);
+/// Everything is in use; the vault is locked; everything is dropped.
+pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
+
+/// Of itself it does nothing.
+#[test]
+fn uses_a_vault() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else {
+        return;
+    };
+    let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
+    let directory = Path::new(&directory);
+    let key_file = KeyFile::open(directory.join("key")).unwrap();
+    look_in(directory, seed, &key_file);
+
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    let passphrase = Passphrase::new(mem::take(&mut *digits(seed, PASSPHRASE)));
+    let vault = Vault::open(Arc::new(storage), &passphrase).unwrap();
+    let in_use = work(&vault, seed);
+    stop_at(STAGES[0]);
+    drop((in_use, passphrase, key_file));
+    vault.lock();
+    stop_at(STAGES[1]);
+    drop(vault);
+    stop_at(STAGES[2]);
+}
+
+/// Tells the parent, and waits until it has looked.
+fn stop_at(stage: &str) {
+    println!("stage {stage}");
+    io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+pub(crate) fn session(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
+}
+
+pub(crate) fn subject() -> Subject {
+    Subject::patient("MRN-1042").unwrap()
+}
+
+pub(crate) fn id((what, _): (&str, usize)) -> RecordId {
+    RecordId::new(subject(), what).unwrap()
+}
+
+/// A vault that is opened, read and dropped, without being locked.
+fn look_in(directory: &Path, seed: u64, key_file: &KeyFile) {
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    let vault = Vault::open(storage, key_file).unwrap();
+    let record = session(&vault).get(&id(CONTENTS[0])).unwrap().unwrap();
+    assert!(record[..] == content(seed, CONTENTS[0])[..]);
+}
+
+/// What an app holds for a while.
+struct InUse<'a> {
+    _record: Record,
+    _reader: RecordReader<'a>,
+    _small: RecordReader<'a>,
+}
+
+fn work(vault: &Vault, seed: u64) -> InUse<'_> {
+    let chart = session(vault);
+    put_and_get(&chart, seed);
+    put_many(&chart, seed);
+    in_parts(&chart, seed);
+    json(&chart, seed);
+    leak(&chart);
+    vault.rotate_master_key().unwrap();
+    vault.rotate_patient_key(&subject()).unwrap();
+    chart
+        .put(&id(CONTENTS[7]), &content(seed, CONTENTS[7]))
+        .unwrap();
+    vault.reencrypt_patient(&subject()).unwrap();
+    vault.verify(None).unwrap();
+    let names: Result<Vec<_>, _> = chart.list(&subject()).unwrap().collect();
+    assert_eq!(names.unwrap().len(), CONTENTS.len() + 2);
+
+    let mut reader = chart.reader(&id(CONTENTS[5])).unwrap().unwrap();
+    reader
+        .read_exact(&mut Zeroizing::new([0; 100])[..])
+        .unwrap();
+    InUse {
+        _record: chart.get(&id(CONTENTS[0])).unwrap().unwrap(),
+        _reader: reader,
+        _small: chart.reader(&id(CONTENTS[2])).unwrap().unwrap(),
+    }
+}
+
+fn put_and_get(chart: &Session<'_>, seed: u64) {
+    for number in [0, 1, 4] {
+        let (id, content) = (id(CONTENTS[number]), content(seed, CONTENTS[number]));
+        chart.put(&id, &content).unwrap();
+        assert!(chart.get(&id).unwrap().unwrap()[..] == content[..]);
+    }
+    let id = id(CONTENTS[1]);
+    let version = chart.put(&id, b"amended").unwrap();
+    let former = chart.get_version(&id, version - 1).unwrap().unwrap();
+    assert!(former[..] == content(seed, CONTENTS[1])[..]);
+    assert_eq!(chart.history(&id).unwrap().len() as u64, version);
+}
+
+fn put_many(chart: &Session<'_>, seed: u64) {
+    let many = [2, 3].map(|number| (id(CONTENTS[number]), content(seed, CONTENTS[number])));
+    let put = many
+        .iter()
+        .map(|(id, content)| (id, Document::new(&**content)));
+    for put in chart.put_many(put).unwrap() {
+        put.unwrap();
+    }
+}
+
+fn in_parts(chart: &Session<'_>, seed: u64) {
+    let id_in_order = id(CONTENTS[5]);
+    chart
+        .put_reader(&id_in_order, Device::new(seed, CONTENTS[5]))
+        .unwrap();
+    let mut reader = chart.reader(&id_in_order).unwrap().unwrap();
+    let mut device = Device::new(seed, CONTENTS[5]);
+    let [mut read, mut expected] = [(); 2].map(|()| Zeroizing::new(vec![0; 40_000]));
+    loop {
+        let bytes = reader.read(&mut read).unwrap();
+        device.read_exact(&mut expected[..bytes]).unwrap();
+        assert!(read[..bytes] == expected[..bytes]);
+        if bytes == 0 {
+            break;
+        }
+    }
+    let id = id(CONTENTS[6]);
+    let mut writer = chart.writer(&id);
+    for piece in content(seed, CONTENTS[6]).chunks(100_000) {
+        writer.write_all(piece).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut reader = chart.reader(&id).unwrap().unwrap();
+    assert_eq!(reader.read_at(1_000_000, &mut read).unwrap(), read.len());
+    reader.seek(SeekFrom::End(-100)).unwrap();
+    assert_eq!(reader.read(&mut read).unwrap(), 100);
+}
+
+/// The app's own value, which the app wipes.
+#[derive(Serialize, Deserialize)]
+struct Reading {
+    digits: String,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.digits.zeroize();
+    }
+}
+
+fn json(chart: &Session<'_>, seed: u64) {
+    let digits = mem::take(&mut *digits(seed, JSON));
+    let digits = String::from_utf8(digits).unwrap();
+    let reading = Reading { digits };
+    chart.put_json(&id(JSON), &reading).unwrap();
+    let read: Reading = chart.get_json(&id(JSON)).unwrap().unwrap();
+    assert!(read.digits == reading.digits);
+}
+
+/// What an app must not do: it shows that what is left would be found.
+fn leak(chart: &Session<'_>) {
+    let record = chart.get(&id(LEAKED)).unwrap().unwrap();
+    Box::leak(Box::new(record.to_vec()));
+}

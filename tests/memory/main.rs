@@ -1,0 +1,33 @@
+//! What is left of keys and contents in the memory of a process that locked or dropped its vault.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[cfg(target_os = "linux")]
+mod child;
+#[cfg(target_os = "linux")]
+mod content;
+#[cfg(target_os = "linux")]
+mod image;
+#[cfg(target_os = "linux")]
+mod parent;
+#[cfg(target_os = "linux")]
+mod secrets;
+
+use chartlock::Suite;
+
+#[test]
+fn nothing_is_left_of_a_vault() {
+    look(Suite::Aes256Gcm, 1);
+}
+
+#[test]
+fn nothing_is_left_of_a_vault_with_the_other_suite() {
+    look(Suite::ChaCha20Poly1305, 2);
+}
+
+#[cfg(target_os = "linux")]
+use parent::look;
+
+#[cfg(not(target_os = "linux"))]
+fn look(_: Suite, _: u64) {
+    println!("skipped: only on Linux is it known how to look into another process's memory");
+}

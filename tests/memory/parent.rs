@@ -1,0 +1,129 @@
+//! Looks into the child's memory at each of its stages, for all that it may have held.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use chartlock::keys::{Cost, KeyFile, Passphrase};
+use chartlock::storage::FileStorage;
+use chartlock::{Suite, VaultOptions};
+
+use crate::child;
+use crate::content::{CONTENTS, JSON, LEAKED, content, digits};
+use crate::image::{Image, Pieces};
+use crate::secrets;
+
+/// What must be found while the vault is in use: that shows that the search finds such things. The
+/// last one stands in memory as the first round keys of AES, or in the state of ChaCha20.
+const IN_USE: [&str; 13] = [
+    child::PASSPHRASE.0,
+    "slot secret",
+    "root key",
+    "master key",
+    "name key",
+    "journal key",
+    "patient name key",
+    "patient key",
+    CONTENTS[0].0,
+    CONTENTS[2].0,
+    CONTENTS[5].0,
+    LEAKED.0,
+    "derived: chunk key",
+];
+
+pub(crate) fn look(suite: Suite, seed: u64) {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut pieces = Pieces::default();
+    prepare(scratch.path(), suite, seed);
+    // Those of before too: the child rotates them away.
+    add_secrets(scratch.path(), seed, &mut pieces);
+    let images = match images_of_a_child(scratch.path(), seed) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            println!("skipped: this system lets no parent look into its child's memory");
+            return;
+        }
+        images => images.unwrap(),
+    };
+    add_secrets(scratch.path(), seed, &mut pieces);
+
+    let [in_use, locked, dropped] = images.map(|image| {
+        let found = image.find(&pieces);
+        println!("{} MiB: {found:#?}", image.size() >> 20);
+        found
+    });
+    for what in IN_USE {
+        assert!(in_use.contains_key(what), "{what} is not found in use");
+    }
+    for found in [locked, dropped] {
+        let found: BTreeSet<_> = found.keys().map(String::as_str).collect();
+        assert_eq!(found, BTreeSet::from([LEAKED.0]));
+    }
+}
+
+fn passphrase(seed: u64) -> Passphrase {
+    // The cheapest there is: stretching itself wipes its memory whatever it costs.
+    let cost = Cost {
+        memory_kib: 8 * 1024,
+        passes: 1,
+        lanes: 1,
+    };
+    Passphrase::new(digits(seed, child::PASSPHRASE).to_vec()).with_cost(cost)
+}
+
+/// A vault with a key file, a passphrase and two records.
+fn prepare(directory: &Path, suite: Suite, seed: u64) {
+    let key_file = KeyFile::create(directory.join("key")).unwrap();
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    let options = VaultOptions::new().suite(suite);
+    let vault = options.create(storage, &key_file).unwrap();
+    vault.add_slot(&passphrase(seed)).unwrap();
+    for what in [CONTENTS[0], LEAKED] {
+        let (id, content) = (child::id(what), content(seed, what));
+        child::session(&vault).put(&id, &content).unwrap();
+    }
+}
+
+fn add_secrets(directory: &Path, seed: u64, pieces: &mut Pieces) {
+    for what in CONTENTS.into_iter().chain([LEAKED]) {
+        pieces.add(what.0, &content(seed, what));
+    }
+    for what in [JSON, child::PASSPHRASE] {
+        pieces.add(what.0, &digits(seed, what));
+    }
+    let key_file = KeyFile::open(directory.join("key")).unwrap();
+    let text = key_file.to_text();
+    pieces.add("key file", text.lines().nth(1).unwrap().as_bytes());
+    let storage = FileStorage::open(directory.join("data")).unwrap();
+    secrets::add(&storage, &key_file, pieces);
+    secrets::add(&storage, &passphrase(seed), pieces);
+}
+
+/// A child's memory at each of its stages.
+fn images_of_a_child(directory: &Path, seed: u64) -> io::Result<[Image; 3]> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args([
+            "--exact",
+            "child::uses_a_vault",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(child::DIRECTORY, directory)
+        .env(child::SEED, seed.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut go_on = child.stdin.take().unwrap();
+    let images = child::STAGES.map(|stage| {
+        let reached = said.any(|line| line.unwrap().ends_with(stage));
+        assert!(reached, "the child ended before it was {stage}");
+        let image = Image::of(child.id());
+        writeln!(go_on).unwrap();
+        image
+    });
+    said.for_each(drop);
+    assert!(child.wait()?.success());
+    let [in_use, locked, dropped] = images;
+    Ok([in_use?, locked?, dropped?])
+}
