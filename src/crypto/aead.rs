@@ -1,10 +1,6 @@
 //! The two suites behind one pair of verbs.
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::ChaCha20Poly1305;
-
+use super::provider::active::Cipher;
 use crate::error::{Error, Result};
 use crate::secret::Secret32;
 
@@ -74,22 +70,11 @@ pub struct SealingKey {
     cipher: Cipher,
 }
 
-/// Both ciphers wipe their own state on drop; boxed, so that moving the owner leaves no copy behind.
-enum Cipher {
-    Aes256Gcm(Box<Aes256Gcm>),
-    ChaCha20Poly1305(Box<ChaCha20Poly1305>),
-}
-
 impl SealingKey {
     pub(super) fn new(suite: Suite, key: &Secret32) -> Self {
-        let key = key.expose().into();
-        let cipher = match suite {
-            Suite::Aes256Gcm => Cipher::Aes256Gcm(Box::new(Aes256Gcm::new(key))),
-            Suite::ChaCha20Poly1305 => {
-                Cipher::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new(key)))
-            }
-        };
-        Self { cipher }
+        Self {
+            cipher: Cipher::new(suite, key.expose()),
+        }
     }
 
     /// AEAD-Seal(key, nonce, ad = "", buffer): the ciphertext replaces the plaintext in `buffer`.
@@ -97,14 +82,7 @@ impl SealingKey {
     /// # Errors
     /// [`Error::TooLarge`] past the cipher's own bound of 64 GiB.
     pub fn seal(&self, nonce: Nonce, buffer: &mut [u8]) -> Result<[u8; TAG]> {
-        let nonce = &nonce.0.into();
-        let tag = match &self.cipher {
-            Cipher::Aes256Gcm(cipher) => cipher.encrypt_inout_detached(nonce, &[], buffer.into()),
-            Cipher::ChaCha20Poly1305(cipher) => {
-                cipher.encrypt_inout_detached(nonce, &[], buffer.into())
-            }
-        };
-        tag.map(Into::into).map_err(|_| Error::TooLarge)
+        self.cipher.seal(&nonce.0, buffer)
     }
 
     /// AEAD-Open(key, nonce, ad = "", buffer, tag): the tag is checked before a byte is decrypted.
@@ -112,7 +90,7 @@ impl SealingKey {
     /// # Errors
     /// [`Error::NotAuthentic`] when the tag does not fit.
     pub fn open(&self, nonce: Nonce, buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
-        self.open_inout(nonce, buffer.into(), tag)
+        self.cipher.open(&nonce.0, buffer, tag)
     }
 
     /// AEAD-Open(key, nonce, ad = "", sealed, tag), the plaintext going to `out`, which is as long as
@@ -127,25 +105,7 @@ impl SealingKey {
         tag: &[u8; TAG],
         out: &mut [u8],
     ) -> Result<()> {
-        let buffer = InOutBuf::new(sealed, out).map_err(|_| Error::NotAuthentic)?;
-        self.open_inout(nonce, buffer, tag)
-    }
-
-    fn open_inout(
-        &self,
-        nonce: Nonce,
-        buffer: InOutBuf<'_, '_, u8>,
-        tag: &[u8; TAG],
-    ) -> Result<()> {
-        let nonce = &nonce.0.into();
-        let tag = tag.into();
-        let opened = match &self.cipher {
-            Cipher::Aes256Gcm(cipher) => cipher.decrypt_inout_detached(nonce, &[], buffer, tag),
-            Cipher::ChaCha20Poly1305(cipher) => {
-                cipher.decrypt_inout_detached(nonce, &[], buffer, tag)
-            }
-        };
-        opened.map_err(|_| Error::NotAuthentic)
+        self.cipher.open_to(&nonce.0, sealed, tag, out)
     }
 }
 

@@ -4,13 +4,12 @@
 //! Every info begins with its own 8-byte label and has fixed widths, with a u64 length before the
 //! only two variable fields, so no two different inputs give one info.
 
-use hkdf::Hkdf;
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::aead::{SealingKey, Suite};
 use super::key::*;
-use crate::error::{Error, Result};
+use super::provider::active::expand as x;
+use crate::error::Result;
 use crate::id::SubjectKind;
 use crate::secret::Secret32;
 
@@ -32,14 +31,6 @@ pub type StreamId = [u8; 16];
 pub type SubjectTag = [u8; 16];
 /// The tag of a record's name under a journal key, in the journal.
 pub type NameTag = [u8; 16];
-
-/// Output lengths are 32 and 64, far below HKDF's bound of 255 blocks.
-fn x(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-    Hkdf::<Sha256>::from_prk(key)
-        .map_err(|_| Error::Malformed)?
-        .expand_multi_info(info, out)
-        .map_err(|_| Error::Malformed)
-}
 
 fn sealing_key(suite: Suite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
     let derived = Secret32::try_with(|out| x(key, info, out))?;

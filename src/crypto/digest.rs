@@ -1,6 +1,6 @@
 //! SHA-256 (FIPS 180-4).
 
-use sha2::{Digest as _, Sha256};
+use super::provider::active::Sha256;
 
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
@@ -26,6 +26,6 @@ impl Sha256Stream {
 
     /// The digest of all that was taken in.
     pub fn finish(self) -> Digest {
-        self.0.finalize().into()
+        self.0.finish()
     }
 }

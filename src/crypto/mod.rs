@@ -10,6 +10,7 @@ mod derive;
 mod digest;
 mod key;
 mod password;
+pub mod provider;
 mod random;
 
 pub use aead::{Nonce, SealingKey, Suite, TAG};
