@@ -88,6 +88,10 @@
 //! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
 //! - `conformance`: `storage::conformance`, the contract of a storage as checks that any backend can run.
 //! - `internals`: for this project's own tests; not covered by semver.
+//! - `full`: all of the above.
+//! - `aws-lc-rs`: AWS-LC computes in place of the RustCrypto crates, all but Argon2id. The bytes are the
+//!   same. Needs a C compiler. [`crypto_report`] says what runs.
+//! - `fips`: that, on AWS-LC's FIPS module. Needs CMake and Go too. [`FipsBuild`] says what it does not mean.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "internals"),
@@ -110,7 +114,7 @@ mod secret;
 pub mod storage;
 mod vault;
 
-pub use crypto::Suite;
+pub use crypto::{CryptoReport, FipsBuild, Implementation, Suite, crypto_report};
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 pub use journal::{Operation, Outcome};

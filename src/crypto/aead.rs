@@ -7,6 +7,10 @@ use crate::secret::Secret32;
 /// The length of an authentication tag, in bytes: 16 for both suites (NIST SP 800-38D, RFC 8439).
 pub const TAG: usize = 16;
 
+/// The longest message, in bytes: AES-GCM's bound (NIST SP 800-38D, 2^39 - 256 bits), held for both
+/// suites and before any provider, which draw it differently.
+pub const LONGEST: u64 = (1 << 36) - 32;
+
 /// Which AEAD a vault writes with. Both derive with HKDF-SHA-256.
 ///
 /// The suite is fixed when a vault is created; each stored value is read by its own suite byte.
@@ -71,33 +75,36 @@ pub struct SealingKey {
 }
 
 impl SealingKey {
-    pub(super) fn new(suite: Suite, key: &Secret32) -> Self {
-        Self {
-            cipher: Cipher::new(suite, key.expose()),
-        }
+    pub(super) fn new(suite: Suite, key: &Secret32) -> Result<Self> {
+        Ok(Self {
+            cipher: Cipher::new(suite, key.expose())?,
+        })
     }
 
     /// AEAD-Seal(key, nonce, ad = "", buffer): the ciphertext replaces the plaintext in `buffer`.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] past the cipher's own bound of 64 GiB.
+    /// [`Error::TooLarge`] past [`LONGEST`]; nothing is sealed then.
     pub fn seal(&self, nonce: Nonce, buffer: &mut [u8]) -> Result<[u8; TAG]> {
+        within_bound(buffer.len(), Error::TooLarge)?;
         self.cipher.seal(&nonce.0, buffer)
     }
 
-    /// AEAD-Open(key, nonce, ad = "", buffer, tag): the tag is checked before a byte is decrypted.
+    /// AEAD-Open(key, nonce, ad = "", buffer, tag): plaintext is in `buffer` only if the tag fits.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] when the tag does not fit.
+    /// [`Error::NotAuthentic`] when the tag does not fit: `buffer` then holds what was sealed, or
+    /// zeros, and no plaintext.
     pub fn open(&self, nonce: Nonce, buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
+        within_bound(buffer.len(), Error::NotAuthentic)?;
         self.cipher.open(&nonce.0, buffer, tag)
     }
 
     /// AEAD-Open(key, nonce, ad = "", sealed, tag), the plaintext going to `out`, which is as long as
-    /// `sealed`: the tag is checked before a byte is written.
+    /// `sealed`, only if the tag fits.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] when the tag does not fit.
+    /// [`Error::NotAuthentic`] when the tag does not fit: `out` then holds what it held, or zeros.
     pub fn open_to(
         &self,
         nonce: Nonce,
@@ -105,8 +112,16 @@ impl SealingKey {
         tag: &[u8; TAG],
         out: &mut [u8],
     ) -> Result<()> {
+        within_bound(sealed.len(), Error::NotAuthentic)?;
         self.cipher.open_to(&nonce.0, sealed, tag, out)
     }
+}
+
+fn within_bound(length: usize, beyond: Error) -> Result<()> {
+    if length as u64 > LONGEST {
+        return Err(beyond);
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for SealingKey {

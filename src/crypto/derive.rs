@@ -34,7 +34,7 @@ pub type NameTag = [u8; 16];
 
 fn sealing_key(suite: Suite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
     let derived = Secret32::try_with(|out| x(key, info, out))?;
-    Ok(SealingKey::new(suite, &derived))
+    SealingKey::new(suite, &derived)
 }
 
 fn key_and_commitment(
@@ -46,7 +46,7 @@ fn key_and_commitment(
     x(key, info, both.as_flattened_mut())?;
     let [derived, commitment] = &*both;
     Ok((
-        SealingKey::new(suite, &Secret32::copied(derived)),
+        SealingKey::new(suite, &Secret32::copied(derived))?,
         *commitment,
     ))
 }

@@ -1,17 +1,13 @@
 //! SHA-256 (FIPS 180-4).
 
-use super::provider::active::Sha256;
+use super::provider::active::{self, Sha256};
 
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
 
 /// SHA-256 of the parts, one after the other.
 pub fn sha256(parts: &[&[u8]]) -> Digest {
-    let mut stream = Sha256Stream::default();
-    for part in parts {
-        stream.update(part);
-    }
-    stream.finish()
+    active::sha256(parts)
 }
 
 /// SHA-256 of bytes that come in pieces.

@@ -1,4 +1,4 @@
-//! The one place that names a cipher or a key derivation.
+//! The one place that names a cipher or a key derivation. Who computes them stands in [`provider`].
 //!
 //! Promises: no long-lived key is ever an AEAD key; what varies goes into a derivation's info and
 //! associated data stays empty; a derived key seals once under nonce zero, or one stream under its
@@ -12,13 +12,15 @@ mod key;
 mod password;
 pub mod provider;
 mod random;
+mod report;
 
-pub use aead::{Nonce, SealingKey, Suite, TAG};
+pub use aead::{LONGEST, Nonce, SealingKey, Suite, TAG};
 pub use derive::*;
 pub use digest::{Digest, Sha256Stream, sha256};
 pub use key::*;
 pub use password::{Cost, argon2id};
 pub use random::{fill, fresh, number};
+pub use report::{CryptoReport, FipsBuild, Implementation, crypto_report};
 
 use subtle::ConstantTimeEq;
 

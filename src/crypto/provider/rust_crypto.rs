@@ -7,6 +7,7 @@ use chacha20poly1305::ChaCha20Poly1305;
 use hkdf::Hkdf;
 use sha2::Digest as _;
 
+use crate::crypto::report::{FipsBuild, Implementation, Provided};
 use crate::crypto::{Suite, TAG};
 use crate::error::{Error, Result};
 
@@ -22,12 +23,15 @@ pub enum Cipher {
 
 impl Cipher {
     /// A cipher under `key`.
-    pub fn new(suite: Suite, key: &[u8; 32]) -> Self {
+    ///
+    /// # Errors
+    /// None; another provider may.
+    pub fn new(suite: Suite, key: &[u8; 32]) -> Result<Self> {
         let key = key.into();
-        match suite {
+        Ok(match suite {
             Suite::Aes256Gcm => Self::Aes256Gcm(Box::new(Aes256Gcm::new(key))),
             Suite::ChaCha20Poly1305 => Self::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new(key))),
-        }
+        })
     }
 
     /// Encrypts `buffer` in place; the tag.
@@ -115,5 +119,25 @@ impl Sha256 {
     /// The digest of all that was taken in.
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
+    }
+}
+
+/// SHA-256 of the parts, one after the other.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut stream = Sha256::default();
+    for part in parts {
+        stream.update(part);
+    }
+    stream.finish()
+}
+
+/// Which crates these are.
+pub fn provided() -> Provided {
+    Provided {
+        aes_256_gcm: Implementation::of("aes-gcm", "0.11"),
+        chacha20_poly1305: Implementation::of("chacha20poly1305", "0.11"),
+        sha_256: Implementation::of("sha2", "0.11"),
+        hkdf_sha_256: Implementation::of("hkdf", "0.13"),
+        fips_build: FipsBuild::NotLinked,
     }
 }

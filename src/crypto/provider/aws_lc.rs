@@ -1,0 +1,173 @@
+//! AWS-LC, through the crate `aws-lc-rs`.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
+
+use crate::crypto::report::{FipsBuild, Implementation, Provided};
+use crate::crypto::{Suite, TAG};
+use crate::error::{Error, Result};
+
+/// A suite's cipher with its key.
+///
+/// Its state is one allocation of AWS-LC's own, which stays where it is when the owner moves, and
+/// which `OPENSSL_free` overwrites before it hands it back (crypto/mem.c).
+pub struct Cipher(LessSafeKey);
+
+impl Cipher {
+    /// A cipher under `key`.
+    ///
+    /// # Errors
+    /// None in practice: [`Error::Malformed`] when there is no memory for its state.
+    pub fn new(suite: Suite, key: &[u8; 32]) -> Result<Self> {
+        let algorithm = match suite {
+            Suite::Aes256Gcm => &AES_256_GCM,
+            Suite::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+        };
+        let key = UnboundKey::new(algorithm, key).map_err(|_| Error::Malformed)?;
+        Ok(Self(LessSafeKey::new(key)))
+    }
+
+    /// Encrypts `buffer` in place; the tag.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] past the cipher's own bound.
+    pub fn seal(&self, nonce: &[u8; 12], buffer: &mut [u8]) -> Result<[u8; TAG]> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::empty(), buffer)
+            .map_err(|_| Error::TooLarge)?;
+        tag.as_ref().try_into().map_err(|_| Error::Malformed)
+    }
+
+    /// Decrypts `buffer` in place, and checks its tag.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`]; AWS-LC has then filled `buffer` with zeros
+    /// (`EVP_AEAD_CTX_open_gather`).
+    pub fn open(&self, nonce: &[u8; 12], buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        self.0
+            .open_in_place_separate_tag(nonce, Aad::empty(), tag, buffer)
+            .map(|_| ())
+            .map_err(|_| Error::NotAuthentic)
+    }
+
+    /// Decrypts `sealed` into `out`, which is as long, and checks its tag.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`]; AWS-LC has then filled `out` with zeros, or, where its length is
+    /// another, left it as it was.
+    pub fn open_to(
+        &self,
+        nonce: &[u8; 12],
+        sealed: &[u8],
+        tag: &[u8; TAG],
+        out: &mut [u8],
+    ) -> Result<()> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        self.0
+            .open_separate_gather(nonce, Aad::empty(), sealed, tag, out)
+            .map_err(|_| Error::NotAuthentic)
+    }
+}
+
+impl std::fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cipher(..)")
+    }
+}
+
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+/// HKDF-Expand-SHA-256 of `key` and the parts of the info, one after the other.
+///
+/// # Errors
+/// [`Error::Malformed`] for an output beyond 255 blocks.
+pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
+    // `Prk` wipes its copy of the key on drop, and `HKDF_expand` its own state.
+    let prk = Prk::new_less_safe(HKDF_SHA256, key);
+    prk.expand(info, Length(out.len()))
+        .and_then(|okm| okm.fill(out))
+        .map_err(|_| Error::Malformed)
+}
+
+/// SHA-256 of bytes that come in pieces.
+#[derive(Clone)]
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// Takes the next bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all that was taken in.
+    pub fn finish(self) -> [u8; 32] {
+        bytes(&self.0.finish())
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self(digest::Context::new(&SHA256))
+    }
+}
+
+impl std::fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sha256(..)")
+    }
+}
+
+/// SHA-256 of the parts, one after the other.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    if let [whole] = parts {
+        // Without a context on the heap.
+        return bytes(&digest::digest(&SHA256, whole));
+    }
+    let mut stream = Sha256::default();
+    for part in parts {
+        stream.update(part);
+    }
+    stream.finish()
+}
+
+fn bytes(digest: &digest::Digest) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
+}
+
+/// Which library this is.
+pub fn provided() -> Provided {
+    let implementation = Implementation {
+        package: "aws-lc-rs",
+        series: "1",
+        library: Some(aws_lc_rs::awslc_version()),
+    };
+    Provided {
+        aes_256_gcm: implementation,
+        chacha20_poly1305: implementation,
+        sha_256: implementation,
+        hkdf_sha_256: implementation,
+        fips_build: fips_build(),
+    }
+}
+
+fn fips_build() -> FipsBuild {
+    match aws_lc_rs::try_fips_mode() {
+        Ok(()) => FipsBuild::Linked {
+            module: aws_lc_rs::fips_version(),
+            self_tests_pass: aws_lc_rs::try_fips_self_test().is_ok(),
+        },
+        Err(_) => FipsBuild::NotLinked,
+    }
+}

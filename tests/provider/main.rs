@@ -1,0 +1,54 @@
+//! What is promised of whoever computes the primitives; with `aws-lc-rs`, that both providers agree.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[cfg(feature = "aws-lc-rs")]
+mod agreement;
+mod contract;
+mod report;
+
+use chartlock::Suite;
+use chartlock::internals::crypto::TAG;
+
+const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+
+/// Around the blocks of both ciphers, around pages, and the sizes of chunks and segments.
+const LENGTHS: [usize; 14] = [
+    0,
+    1,
+    15,
+    16,
+    17,
+    63,
+    64,
+    65,
+    255,
+    4095,
+    4096,
+    4097,
+    64 * 1024,
+    1024 * 1024,
+];
+
+/// No byte of it is zero, so that a wiped buffer is told from an opened one.
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at % 251) as u8 + 1).collect()
+}
+
+/// What can be altered of a sealed message: each bit of the tag's ends, and bytes of its ciphertext.
+fn alterations(sealed: &[u8], tag: &[u8; TAG]) -> Vec<(Vec<u8>, [u8; TAG])> {
+    let mut altered = Vec::new();
+    for byte in [0, TAG / 2, TAG - 1] {
+        for bit in [0, 7] {
+            let mut tag = *tag;
+            tag[byte] ^= 1 << bit;
+            altered.push((sealed.to_vec(), tag));
+        }
+    }
+    let places = [0, sealed.len() / 2, sealed.len().saturating_sub(1)];
+    for byte in places.into_iter().filter(|_| !sealed.is_empty()) {
+        let mut sealed = sealed.to_vec();
+        sealed[byte] ^= 0x80;
+        altered.push((sealed, *tag));
+    }
+    altered
+}
