@@ -81,7 +81,9 @@ fn inline(opened: &Opened) -> &[u8] {
 #[test]
 fn inline_content_of_every_size_comes_back() {
     for suite in SUITES {
-        for size in [0, 1, 63, 64, 1000, 1967, 1968, 2048, 5000, INLINE_MAX] {
+        // Each place that the end can have among 64 bytes of padding, and both kinds of padding.
+        let sizes = (0..130).chain([1000, 1967, 1968, 2048, 5000, INLINE_MAX]);
+        for size in sizes {
             let content: Vec<u8> = (0..size).map(|i| i as u8).collect();
             let (value, patient) = seal_with(suite, Body::Inline(&content));
             let opened = open_with(&value, &patient, &ADDRESS).unwrap();
@@ -112,6 +114,26 @@ fn an_inline_record_costs_at_most_150_bytes_beside_name_content_and_padding() {
     let padding = padded(body) - body;
     let overhead = value.len() - padding - 500 - 1;
     assert!(overhead <= 150, "{overhead}");
+}
+
+#[test]
+fn a_value_is_sealed_in_memory_of_its_own_length() {
+    let key = StreamKey::random().unwrap();
+    let segmented = Body::Segmented {
+        stream: [5; 16],
+        key: &key,
+        length: 1 << 20,
+    };
+    // Had it grown, what it left behind would be plaintext that nobody wipes.
+    for body in [
+        Body::Inline(b"x"),
+        Body::Inline(&[7; 5000]),
+        Body::Retraction,
+        segmented,
+    ] {
+        let (value, _) = seal_with(SUITES[0], body);
+        assert_eq!(value.capacity(), value.len(), "{body:?}");
+    }
 }
 
 #[test]
@@ -171,6 +193,50 @@ fn metadata_that_no_writer_seals_is_not_handed_on() {
 }
 
 #[test]
+fn a_record_carries_32_labels_and_no_more() {
+    for (count, opens) in [(32, true), (33, false), (34, false)] {
+        let labels = (0..count).map(|n| format!("label {n:02}").into());
+        let meta = Meta {
+            labels: labels.collect(),
+            ..meta()
+        };
+        let (value, patient) = seal_meta(SUITES[0], &meta, Body::Inline(b"{}"));
+        let opened = open_with(&value, &patient, &ADDRESS);
+        assert_eq!(opened.is_ok_and(|opened| opened.meta == meta), opens);
+    }
+}
+
+#[test]
+fn inline_content_is_read_up_to_1_mib_whatever_the_writer_sealed() {
+    const READ_MAX: usize = 1024 * 1024;
+    let key = [7; 32];
+    let wrap = |_: &_, _: &DataKey| Ok((1, [0; 48]));
+    let data_key = || DataKey::from_bytes(&key);
+    let small = Body::Inline(b"");
+    let value = seal(SUITES[0], &ADDRESS, 1, &meta(), small, data_key(), wrap).unwrap();
+    let head = Head::parse(&value).unwrap();
+    // The key that sealed it seals what this writer would not.
+    let sealing = || admit(&head, &ADDRESS, &data_key()).unwrap();
+    let (body, tag) = value[HEAD..].split_last_chunk().unwrap();
+    let mut body = body.to_vec();
+    sealing().open(Nonce::ZERO, &mut body, tag).unwrap();
+    let meta_end = 2 + usize::from(u16::from_le_bytes([body[0], body[1]]));
+    for length in [INLINE_MAX + 1, READ_MAX, READ_MAX + 1, READ_MAX + 2] {
+        let mut body = body[..meta_end].to_vec();
+        body.extend_from_slice(&(length as u32).to_le_bytes());
+        body.resize(padded(meta_end + 4 + length), 0);
+        let tag = sealing().seal(Nonce::ZERO, &mut body).unwrap();
+        let value = [&value[..HEAD], &body, &tag].concat();
+        let name = Some("Observation/bp");
+        let opened = open(value, &head, &ADDRESS, name, &data_key());
+        match length <= READ_MAX {
+            true => assert_eq!(inline(&opened.unwrap()).len(), length),
+            false => assert_eq!(opened.unwrap_err(), Error::Malformed),
+        }
+    }
+}
+
+#[test]
 fn retractions_and_segmented_records_come_back() {
     let (value, patient) = seal_with(Suite::Aes256Gcm, Body::Retraction);
     let opened = open_with(&value, &patient, &ADDRESS).unwrap();
@@ -226,7 +292,8 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
                 assert_eq!(open.copy(&opener, 0, out), Ok(out.len()));
                 let mut cut = segment.clone();
                 cut.pop();
-                assert!(whole(cut, i).is_err());
+                // Told by its length, before a key is tried.
+                assert!(opener.segment(i, cut).is_err());
                 assert!(whole(segment.clone(), i + 1).is_err());
             }
             assert!(out == content);
@@ -286,6 +353,18 @@ fn intents_are_strict() {
     let value = intent.encode();
     assert_eq!(value.len(), 32);
     assert_eq!(Intent::parse(&value), Ok(intent));
+    for (byte, error) in [
+        (0, Error::Unsupported),
+        (1, Error::Unsupported),
+        (2, Error::Unsupported),
+        (3, Error::Malformed),
+        (4, Error::Malformed),
+        (7, Error::Malformed),
+    ] {
+        let mut altered = value.clone();
+        altered[byte] = 9;
+        assert_eq!(Intent::parse(&altered), Err(error), "byte {byte}");
+    }
     for length in 0..32 {
         assert!(Intent::parse(&value[..length]).is_err());
     }

@@ -286,7 +286,7 @@ fn is_storage(directory: &Path) -> bool {
 }
 
 /// Reads until `out` is full or the file ends, straight into `out`.
-fn read_up_to(file: &mut File, out: &mut [u8]) -> io::Result<usize> {
+fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = out.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest) {
@@ -297,4 +297,43 @@ fn read_up_to(file: &mut File, out: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file whose reading a signal breaks off each other time, and that gives a byte at a time.
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            let one = out.len().min(1);
+            match self.1 {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.0.read(out.split_at_mut(one).0),
+            }
+        }
+    }
+
+    struct Failing;
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+    }
+
+    #[test]
+    fn a_signal_cuts_no_key_file_short() {
+        for (held, out) in [(&b"abcdef"[..], &mut [0; 4]), (b"abc", &mut [0; 4])] {
+            let read = read_up_to(&mut Interrupted(held, false), out);
+            let length = held.len().min(out.len());
+            assert!(matches!(read, Ok(read) if read == length));
+            assert_eq!(out.get(..length), held.get(..length));
+        }
+        let failed = read_up_to(&mut Failing, &mut [0; 4]);
+        assert!(failed.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied));
+    }
 }

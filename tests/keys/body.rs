@@ -335,6 +335,12 @@ fn the_fullest_body_comes_back() {
         fill((1024 * 1024 - 191) / 24 + 1).unwrap_err(),
         Error::Malformed
     );
+    // To the last byte, it is written again as it was read.
+    let rest = (7, vec![1; 1024 * 1024 - 191 - 2 - 8]);
+    let full = sealed.changed(|entry| entry.extensions = vec![rest]);
+    let full = sealed.vault.seal(&mut full.unwrap());
+    assert_eq!(full.len(), 88 + 1024 * 1024);
+    sealed.vault.open(&full, &subject()).unwrap();
     // What cannot be read is not written either.
     for _ in 0..1024 * 1024 / 50 {
         entry.rotate_key(NOW).unwrap();

@@ -1,5 +1,7 @@
 //! Credentials of other kinds, and what several tests build.
 
+use std::sync::mpsc;
+
 use chartlock::internals::crypto::{JournalKey, RootKey, Suite, VaultId, patient_tag};
 use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, seal_entry};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
@@ -46,6 +48,26 @@ impl Credential for Unknown {
 
     fn secret(&self, _: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>, Error> {
         Ok(None)
+    }
+}
+
+/// Tells what it is told.
+#[derive(Debug)]
+pub struct Asking(pub mpsc::Sender<SlotContext>);
+
+impl Credential for Asking {
+    fn kind(&self) -> u16 {
+        0x7002
+    }
+
+    fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
+        self.0.send(*context).unwrap();
+        Fixed(1).enrol(context)
+    }
+
+    fn secret(&self, parameters: &[u8], at: &SlotContext) -> Result<Option<SlotSecret>, Error> {
+        self.0.send(*at).unwrap();
+        Fixed(1).secret(parameters, at)
     }
 }
 

@@ -148,3 +148,17 @@ fn holds_and_retention_keep_the_keys() {
         let _ = entry.finish_erasure();
     }
 }
+
+#[test]
+fn ids_of_holds_are_drawn_from_all_numbers_that_json_holds_exactly() {
+    let mut entry = PatientEntry::new(subject(), NOW).unwrap();
+    let (mut seen, mut bits) = (Vec::new(), 0);
+    for _ in 0..64 {
+        let id = entry.free_hold_id().unwrap();
+        entry.put_hold(id, "inquiry", NOW).unwrap();
+        assert!(!seen.contains(&id));
+        seen.push(id);
+        bits |= id;
+    }
+    assert_eq!(bits, (1 << 53) - 1);
+}

@@ -1,5 +1,7 @@
 //! Headers: which credential opens what, and how slots come and go.
 
+use std::sync::mpsc;
+
 use chartlock::Error;
 use chartlock::internals::crypto::RootKey;
 use chartlock::internals::keys::{Header, Keyring};
@@ -23,6 +25,21 @@ fn a_header_opens_with_its_credential_only() {
         assert_eq!(master.key.expose(), held.key.expose());
         assert_eq!(vault.header.unlock(&Fixed(2)).unwrap_err(), Error::WrongKey);
         assert_eq!(vault.header.unlock(&Unknown).unwrap_err(), Error::WrongKey);
+    }
+}
+
+#[test]
+fn a_credential_is_told_which_slot_of_which_vault_it_is_asked_for() {
+    for suite in SUITES {
+        let (told, seen) = mpsc::channel();
+        let asking = Asking(told);
+        let (value, _) = Header::create(suite, &Keyring::new(NOW).unwrap(), &asking).unwrap();
+        let header = Header::parse(&value).unwrap();
+        let slot = header.unlock(&asking).unwrap().slot;
+        for at in [seen.try_recv().unwrap(), seen.try_recv().unwrap()] {
+            assert_eq!(at.vault(), header.vault());
+            assert_eq!((at.kind(), at.slot(), at.suite()), (0x7002, slot, suite));
+        }
     }
 }
 

@@ -140,6 +140,13 @@ fn a_key_file_is_never_overwritten() {
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
+#[test]
+fn a_bare_name_is_one_in_the_working_directory() {
+    // Tests run where this directory is: it is in the way, so nothing comes to be.
+    let created = KeyFile::create("tests").unwrap_err();
+    assert_eq!(created, Error::KeyFile(std::io::ErrorKind::AlreadyExists));
+}
+
 #[cfg(unix)]
 #[test]
 fn only_its_owner_may_read_a_key_file() {

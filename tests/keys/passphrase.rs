@@ -96,6 +96,25 @@ fn a_cost_out_of_bounds_makes_no_slot() {
 }
 
 #[test]
+fn a_cost_is_taken_up_to_its_bounds() {
+    let gib = 1024 * 1024;
+    for (memory_kib, passes, lanes) in [(8 * 1024, 16, 16), (gib, 1, 1), (gib, 4, 16)] {
+        let cost = Cost {
+            memory_kib,
+            passes,
+            lanes,
+        };
+        assert_eq!(cost.checked(), Ok(cost));
+        let above = Cost {
+            memory_kib: memory_kib + 1,
+            passes: 4,
+            ..cost
+        };
+        assert_eq!(above.checked().is_ok(), memory_kib < gib);
+    }
+}
+
+#[test]
 fn planted_parameters_cost_nothing_and_lock_nobody_out() {
     let keyring = Keyring::new(NOW).unwrap();
     let (planted, root) = Header::create(SUITES[0], &keyring, &cheap("staple")).unwrap();
