@@ -28,3 +28,5 @@ mod packs;
 #[path = "../common/scratch.rs"]
 mod scratch;
 mod splitting;
+#[cfg(all(feature = "file", unix))]
+mod torn;

@@ -319,6 +319,15 @@ impl Engine {
     }
 }
 
+/// Of what the engine keeps under a key in any of its keyspaces: whether it notes that an opening came to
+/// its end, if it is the note of an opening. Values of records are longer.
+pub(super) fn is_opening_note(key: &[u8], value: &[u8]) -> Option<bool> {
+    match value {
+        &[_, _, _, _, closed] if key == OPENING => Some(closed == 1),
+        _ => None,
+    }
+}
+
 enum Look {
     Absent,
     Found(Stored),

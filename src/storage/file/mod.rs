@@ -15,6 +15,7 @@ mod place;
 mod prepared;
 mod readme;
 mod revision;
+mod tail;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -182,6 +183,7 @@ struct Parts {
 impl Parts {
     fn open(path: &Path, options: &FileOptions) -> Result<Self, StorageError> {
         let directory = Directory::open(path, Engine::create)?;
+        tail::mend(&directory.engine())?;
         let engine = Engine::open(&directory.engine(), options.cache_bytes)?;
         let apart = Apart::open(&directory.values())?;
         let opening = engine.begin()?;
