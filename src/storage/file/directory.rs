@@ -29,10 +29,13 @@ impl Directory {
         path: &Path,
         create: impl FnOnce(&Path) -> Result<(), StorageError>,
     ) -> Result<Self, StorageError> {
-        if let Holds::Nothing = holds(path)? {
+        if !matches!(holds(path)?, Holds::Storage) {
             create_directory(path)?;
         }
         let lock = lock(&path.join(LOCK))?;
+        // The lock is durable before anything stands beside it: a directory with something else and no
+        // lock is not ours. So is what an earlier opening named here, and was killed before it synced.
+        sync_directory(path)?;
         let directory = Self {
             path: path.to_owned(),
             lock,
@@ -68,6 +71,8 @@ impl Directory {
         }
         fs::create_dir(&unfinished)?;
         create(&unfinished)?;
+        // The engine syncs what is in its keyspaces, but not their own names.
+        sync_directories(&unfinished)?;
         write_durably(&unfinished, LAYOUT, LAYOUT_1)?;
         fs::rename(&unfinished, self.path.join(ENGINE))?;
         sync_directory(&self.path)?;
@@ -121,15 +126,12 @@ fn holds(path: &Path) -> Result<Holds, StorageError> {
 }
 
 fn create_directory(path: &Path) -> Result<(), StorageError> {
-    let missing: Vec<_> = path
-        .ancestors()
-        .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
-        .collect();
     fs::create_dir_all(path)?;
-    for directory in missing {
-        let parent = directory.parent().filter(|up| !up.as_os_str().is_empty());
-        // A parent that may be entered but not read cannot be synced, and is no reason to refuse.
-        let _best_effort = sync_directory(parent.unwrap_or(Path::new(".")));
+    // Of all of them, as an earlier opening may have made some and been killed before it synced them.
+    for above in path.ancestors().skip(1) {
+        let is_here = above.as_os_str().is_empty();
+        // One that may be entered but not read cannot be synced, and is no reason to refuse.
+        let _best_effort = sync_directory(if is_here { Path::new(".") } else { above });
     }
     Ok(())
 }
@@ -154,6 +156,17 @@ pub(super) fn write_durably(directory: &Path, name: &str, content: &[u8]) -> io:
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, directory.join(name))?;
+    sync_directory(directory)
+}
+
+/// Makes the names in a directory durable, and those in all directories below it.
+fn sync_directories(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_directories(&entry.path())?;
+        }
+    }
     sync_directory(directory)
 }
 
