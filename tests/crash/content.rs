@@ -5,6 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Records of a patient; four are written in batches only.
 pub(crate) const NAMES: [&str; 9] = ["a", "b", "c", "large", "m0", "m1", "m2", "m3", "huge"];
 
+/// A record that is put and expunged, over and over.
+pub(crate) const MISFILED: &str = "misfiled";
+
 /// Those that are written together.
 pub(crate) fn batch() -> &'static [&'static str] {
     &NAMES[4..8]

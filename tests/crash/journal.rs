@@ -12,7 +12,7 @@ use crate::model::{patients, session};
 type What = (Operation, String, Option<String>, Option<u64>);
 
 /// Changes that the journal must tell of, and how often, for who was erased may return.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Told {
     changes: BTreeMap<What, u64>,
     /// The last one of the child, and the one before it of its parent.

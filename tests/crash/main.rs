@@ -18,6 +18,7 @@ mod content;
 mod credential;
 mod journal;
 mod model;
+mod place;
 #[path = "../common/scratch.rs"]
 mod scratch;
 #[cfg(feature = "internals")]
@@ -31,7 +32,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use child::{DIRECTORY, SEED};
+use child::{DIRECTORY, SEED, hear};
 use content::Random;
 use model::Model;
 
@@ -130,14 +131,7 @@ fn read_lines(lines: &[String]) -> (Vec<(String, String)>, BTreeMap<String, Stri
     let mut done = Vec::new();
     let mut begun = BTreeMap::<String, String>::new();
     for line in lines {
-        // The test runner's own words stand before the first of ours.
-        let line = line.rsplit("... ").next().unwrap();
-        if let Some((thread, verb)) = line.split_once(" begin ") {
-            begun.insert(thread.to_owned(), verb.to_owned());
-        } else if let Some((thread, answer)) = line.split_once(" done ") {
-            let verb = begun.remove(thread).unwrap();
-            done.push((verb, answer.to_owned()));
-        }
+        done.extend(hear(line, &mut begun));
     }
     (done, begun)
 }

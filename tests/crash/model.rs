@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
-use chartlock::storage::FileStorage;
 use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
 
-use crate::content::{NAMES, batch, content};
+use crate::content::{MISFILED, NAMES, batch, content};
 use crate::credential::Fixed;
 use crate::journal::Told;
+use crate::place;
 
 pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
@@ -20,13 +21,16 @@ pub(crate) fn session(vault: &Vault) -> Session<'_> {
     vault.session(Actor::new("crash").unwrap(), Purpose::SystemAdministration)
 }
 
+/// What a patient has beside records with a history: one value each, or none.
+const SINGLE: [&str; 3] = [MISFILED, "held", "retained"];
+
 /// Versions of a record, each by a digest of its content; `None` for a retraction.
 type Versions = Vec<Option<u64>>;
 
 /// The records of a patient; `None` once erased.
 type Chart = Option<BTreeMap<String, Versions>>;
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Model {
     created: bool,
     charts: BTreeMap<String, Chart>,
@@ -65,7 +69,8 @@ impl Model {
         let Some(records) = chart else {
             return self.told.erased(patient);
         };
-        for (name, versions) in records {
+        let histories = NAMES.iter().filter_map(|name| records.get_key_value(*name));
+        for (name, versions) in histories {
             let known = before.as_ref().and_then(|before| before.get(name));
             if known.map_or(0, Vec::len) < versions.len() {
                 let retracted = words[0] == "remove";
@@ -82,7 +87,7 @@ impl Model {
         directory: &Path,
         begun: &BTreeMap<String, String>,
     ) -> [u64; 3] {
-        let storage = Arc::new(FileStorage::open(directory).unwrap());
+        let storage = place::open(directory).unwrap();
         let vault = match Vault::open(Arc::clone(&storage), &Fixed(1)) {
             Ok(vault) => vault,
             Err(error) => {
@@ -106,7 +111,7 @@ impl Model {
             match &stands {
                 None => assert!(before.is_none() || after.is_none(), "erased by nobody"),
                 Some(records) => {
-                    for name in NAMES {
+                    for name in NAMES.into_iter().chain(SINGLE) {
                         let of = |chart: &Chart| {
                             chart.as_ref().map(|records| records.get(name).cloned())
                         };
@@ -162,6 +167,17 @@ fn applied(before: &Chart, verb: &str) -> Chart {
                 records.get_mut(words[2]).unwrap().push(None);
             }
         }
+        "misfile" => {
+            let body = content(words[2].parse().unwrap(), MISFILED);
+            records.insert(MISFILED.to_owned(), vec![Some(digest(&body))]);
+        }
+        "expunge" => drop(records.remove(MISFILED)),
+        "hold" => drop(records.insert("held".to_owned(), vec![Some(1)])),
+        "release" => drop(records.remove("held")),
+        "retain" => {
+            let until = words[2].parse().ok();
+            records.insert("retained".to_owned(), vec![until]);
+        }
         _ => {}
     }
     Some(records)
@@ -193,6 +209,10 @@ fn standing(vault: &Vault, patient: &str) -> Chart {
             records.insert(name.to_owned(), versions);
         }
     }
+    let misfiled = RecordId::new(subject.clone(), MISFILED).unwrap();
+    if let Some(record) = chart.get(&misfiled).unwrap() {
+        records.insert(MISFILED.to_owned(), vec![Some(digest(&record))]);
+    }
     let mut listed: Vec<_> = chart
         .list(&subject)
         .unwrap()
@@ -206,7 +226,21 @@ fn standing(vault: &Vault, patient: &str) -> Chart {
         listed,
         live.map(|(name, _)| name.clone()).collect::<Vec<_>>()
     );
+    govern(&chart, &subject, &mut records);
     Some(records)
+}
+
+/// What keeps a patient from being erased.
+fn govern(chart: &Session<'_>, subject: &Subject, records: &mut BTreeMap<String, Versions>) {
+    match chart.holds(subject) {
+        Err(Error::UnknownSubject) => return,
+        Ok(holds) if holds.is_empty() => {}
+        holds => drop(records.insert("held".to_owned(), vec![Some(holds.unwrap().len() as u64)])),
+    }
+    if let Some(until) = chart.retained_until(subject).unwrap() {
+        let seconds = until.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        records.insert("retained".to_owned(), vec![Some(seconds)]);
+    }
 }
 
 fn digest(bytes: &[u8]) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chartlock::internals::clock::{Clock, SystemClock};
-use chartlock::storage::{FileStorage, Scan, Storage, Want};
+use chartlock::storage::{Scan, Storage, Want};
 use chartlock::{Vault, VaultOptions};
 
 use crate::credential::Fixed;
@@ -34,7 +34,7 @@ impl Clock for NextWeek {
 }
 
 /// How many uploads and segments that were.
-pub(crate) fn frees_the_rest(storage: &Arc<FileStorage>) -> [u64; 2] {
+pub(crate) fn frees_the_rest(storage: &Arc<dyn Storage>) -> [u64; 2] {
     let clock = Arc::new(NextWeek(SystemClock::new()));
     let options = VaultOptions::new().clock(clock);
     let vault: Vault = options.open(Arc::clone(storage), &Fixed(1)).unwrap();
@@ -44,21 +44,21 @@ pub(crate) fn frees_the_rest(storage: &Arc<FileStorage>) -> [u64; 2] {
         (0, 0),
         "nothing is in doubt"
     );
-    let versions = [b"r", b"h"].map(|class| objects(storage, class, Want::Head(STREAM.end)));
+    let versions = [b"r", b"h"].map(|class| objects(&**storage, class, Want::Head(STREAM.end)));
     let named = versions.iter().flatten().filter_map(|(key, value)| {
         let chart = &key[1..17];
         (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
     });
     let named: BTreeSet<_> = named.collect();
     // Of a patient whose erasure is not finished, records may name what is gone.
-    for (key, _) in objects(storage, b"s", Want::Keys) {
+    for (key, _) in objects(&**storage, b"s", Want::Keys) {
         assert!(named.contains(&key[1..33]), "garbage is left");
     }
-    assert!(objects(storage, b"w", Want::Keys).is_empty());
+    assert!(objects(&**storage, b"w", Want::Keys).is_empty());
     [report.uploads, report.segments]
 }
 
-fn objects(storage: &FileStorage, class: &[u8], want: Want) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn objects(storage: &dyn Storage, class: &[u8], want: Want) -> Vec<(Vec<u8>, Vec<u8>)> {
     let scan = Scan {
         prefix: class,
         after: None,

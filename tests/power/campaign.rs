@@ -1,0 +1,336 @@
+//! Records a child, cuts its power wherever something is made durable, and opens what is left.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use chartlock::{Error, RecordId, Vault};
+
+use crate::child::hear;
+use crate::content::Random;
+use crate::credential::Fixed;
+use crate::cut::{Cut, Effort, cuts};
+use crate::disk::{Content, Disk, Tree, When, digest};
+use crate::model::{Model, session};
+use crate::recorder::{Event, Recorder};
+use crate::script::{ROOT, SCRIPT, SEED};
+use crate::{place, scratch, trace};
+
+/// Threads that open what is left.
+const OPENERS: usize = 2;
+
+/// What one process did to a disk, and how to tell it apart from another.
+pub(crate) struct Run<'a> {
+    /// What the child does, as [`crate::script`] reads it.
+    pub(crate) script: &'a str,
+    /// A call that fails, as `strace` takes it.
+    pub(crate) fault: Option<&'a str>,
+}
+
+/// Processes one after the other on one directory.
+pub(crate) struct Campaign<'a> {
+    /// The name of the vault's directory: see [`place`].
+    pub(crate) name: &'a str,
+    pub(crate) runs: &'a [Run<'a>],
+    pub(crate) seed: u64,
+    pub(crate) effort: Effort,
+    /// Verbs that are acknowledged before the first cut.
+    pub(crate) spared: u64,
+    /// Syncs, counted from the first, that the disk says it did, and did not.
+    pub(crate) lies: Range<u64>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) syncs: u64,
+    /// Of these, until the vault was there.
+    pub(crate) created: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) states: u64,
+    /// What was wrong with some of them.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Something to be opened.
+struct State {
+    tree: Tree,
+    model: Model,
+    begun: BTreeMap<String, String>,
+    words: String,
+}
+
+impl Campaign<'_> {
+    pub(crate) fn carry_out(&self) -> Outcome {
+        let scratch = scratch::quick();
+        let root = scratch.path().join("disk");
+        fs::create_dir(&root).unwrap();
+        let (send, states) = sync_channel(OPENERS);
+        let states = Mutex::new(states);
+        let failures = Mutex::new(Vec::new());
+        let mut outcome = thread::scope(|scope| {
+            for opener in 0..OPENERS {
+                let place = scratch.path().join(opener.to_string());
+                let (states, failures) = (&states, &failures);
+                scope.spawn(move || open_all(&place, self.name, states, failures));
+            }
+            let mut cutter = Cutter::new(self, send);
+            for (index, run) in self.runs.iter().enumerate() {
+                let log = scratch.path().join(format!("log.{index}"));
+                record(&root, self.name, run, self.seed + index as u64, &log);
+                let calls = trace::read(&fs::read_to_string(&log).unwrap());
+                fs::remove_file(&log).unwrap();
+                cutter.replay(root.to_str().unwrap(), &calls);
+            }
+            // Else something was done that the recorder did not see.
+            if self.lies.is_empty() && self.runs.iter().all(|run| run.fault.is_none()) {
+                let all = cutter
+                    .disk
+                    .after(&Cut::Everything)
+                    .into_iter()
+                    .map(|(path, content)| {
+                        let content = content.map(|content| Arc::new(content.trimmed()));
+                        (path, content)
+                    });
+                let all: Tree = all.collect();
+                assert!(all == standing(&root), "the recording is not complete");
+            }
+            cutter.outcome
+        });
+        outcome.failures = failures.into_inner().unwrap();
+        outcome
+    }
+}
+
+/// Runs the child until it ends by itself.
+fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
+    let mut command = trace::strace(log, run.fault);
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "script::is_carried_out", "--nocapture"]);
+    command.arg("--test-threads=1");
+    command.env(ROOT, root.join(name)).env(SCRIPT, run.script);
+    command.env(SEED, seed.to_string());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Follows the calls of processes, and sends what cuts leave.
+struct Cutter<'a> {
+    campaign: &'a Campaign<'a>,
+    disk: Disk,
+    model: Model,
+    begun: BTreeMap<String, String>,
+    random: Random,
+    seen: HashSet<u64>,
+    send: SyncSender<State>,
+    until: When,
+    outcome: Outcome,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(campaign: &'a Campaign<'a>, send: SyncSender<State>) -> Self {
+        Self {
+            campaign,
+            disk: Disk::new(),
+            model: Model::default(),
+            begun: BTreeMap::new(),
+            random: Random(campaign.seed),
+            seen: HashSet::new(),
+            send,
+            until: 0,
+            outcome: Outcome::default(),
+        }
+    }
+
+    fn replay(&mut self, root: &str, calls: &[trace::Call]) {
+        let mut recorder = Recorder::new(root, self.until);
+        for call in calls {
+            match recorder.follow(&mut self.disk, call) {
+                Event::Other => {}
+                Event::Failed(id) => self.disk.lose(id),
+                Event::Synced(id, until) => {
+                    self.cut();
+                    self.outcome.syncs += 1;
+                    if self.campaign.lies.contains(&self.outcome.syncs) {
+                        self.disk.lose(id);
+                    } else {
+                        self.disk.sync(id, until);
+                    }
+                }
+                Event::Said(line) => {
+                    if let Some((verb, answer)) = hear(&line, &mut self.begun) {
+                        self.model.acknowledge(&verb, &answer);
+                        self.outcome.acknowledged += 1;
+                        if verb == "create" {
+                            self.outcome.created = self.outcome.syncs;
+                        }
+                        self.cut();
+                    }
+                }
+            }
+        }
+        self.cut();
+        // What a process that failed had begun is over.
+        self.begun.clear();
+        self.until += calls.last().map_or(0, |call| call.ended) + 1;
+    }
+
+    /// Cuts the power here, in every way that is worth it.
+    fn cut(&mut self) {
+        if self.outcome.acknowledged < self.campaign.spared {
+            return;
+        }
+        for cut in cuts(&self.disk, self.campaign.effort, &mut self.random) {
+            let tree = self.disk.after(&cut);
+            let expected = self.outcome.acknowledged * 2 + self.begun.len() as u64;
+            if !self.seen.insert(digest(&tree, expected)) {
+                continue;
+            }
+            self.outcome.states += 1;
+            let state = State {
+                tree,
+                model: self.model.clone(),
+                begun: self.begun.clone(),
+                words: format!(
+                    "{cut:?} before sync {}, {} verbs acknowledged, within {:?}",
+                    self.outcome.syncs + 1,
+                    self.outcome.acknowledged,
+                    self.begun
+                ),
+            };
+            self.send.send(state).unwrap();
+        }
+    }
+}
+
+fn open_all(
+    place: &Path,
+    name: &str,
+    states: &Mutex<Receiver<State>>,
+    failures: &Mutex<Vec<String>>,
+) {
+    let mut shelf = Shelf::new(place.with_extension("shelf"));
+    loop {
+        let Ok(state) = states.lock().unwrap().recv() else {
+            return;
+        };
+        if failures.lock().unwrap().len() >= 50 {
+            continue;
+        }
+        lay_out(place, &state.tree, &mut shelf);
+        let words = state.words.clone();
+        let checked = catch_unwind(AssertUnwindSafe(|| check(&place.join(name), state)));
+        if let Err(why) = checked {
+            let failure = format!("{words}: {}", told(&*why));
+            failures.lock().unwrap().push(failure);
+        }
+        fs::remove_dir_all(place).unwrap();
+    }
+}
+
+/// All that was acknowledged is there, what was under way is there whole or not at all, the journal and
+/// a verification agree; and it goes on.
+fn check(directory: &Path, state: State) {
+    let mut model = state.model;
+    model.compare(directory, &state.begun);
+    let storage = place::open(directory).unwrap();
+    let vault = match Vault::open(storage.clone(), &Fixed(1)) {
+        Err(Error::NoVault) => Vault::create(storage.clone(), &Fixed(1)).unwrap(),
+        opened => opened.unwrap(),
+    };
+    let id = RecordId::patient("afterwards", "note").unwrap();
+    assert_eq!(session(&vault).put(&id, b"goes on"), Ok(1));
+    drop((vault, storage));
+    let vault = Vault::open(place::open(directory).unwrap(), &Fixed(1)).unwrap();
+    let record = session(&vault).get(&id).unwrap();
+    assert_eq!(record.unwrap().to_vec(), b"goes on");
+}
+
+/// Contents of files that are never written to again, to be linked instead of copied.
+struct Shelf {
+    place: PathBuf,
+    kept: HashMap<*const Content, (Arc<Content>, PathBuf)>,
+}
+
+impl Shelf {
+    fn new(place: PathBuf) -> Self {
+        fs::create_dir(&place).unwrap();
+        let kept = HashMap::new();
+        Self { place, kept }
+    }
+
+    fn link(&mut self, content: &Arc<Content>, path: &Path) {
+        let count = self.kept.len();
+        let (_, kept) = self.kept.entry(Arc::as_ptr(content)).or_insert_with(|| {
+            let kept = self.place.join(count.to_string());
+            write(&kept, content);
+            (Arc::clone(content), kept)
+        });
+        fs::hard_link(kept, path).unwrap();
+    }
+}
+
+fn lay_out(place: &Path, tree: &Tree, shelf: &mut Shelf) {
+    fs::create_dir(place).unwrap();
+    for (path, content) in tree {
+        // Values are files that are written once.
+        let is_value = path.contains("/values/");
+        let path = place.join(path);
+        match content {
+            None => fs::create_dir(path).unwrap(),
+            Some(content) if is_value => shelf.link(content, &path),
+            Some(content) => write(&path, content),
+        }
+    }
+}
+
+fn write(path: &Path, content: &Content) {
+    fs::write(path, &content.bytes).unwrap();
+    if content.length > content.bytes.len() as u64 {
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_len(content.length).unwrap();
+    }
+}
+
+/// What is in a directory, as a recording would tell of it.
+fn standing(root: &Path) -> Tree {
+    let mut tree = Tree::new();
+    let mut waiting = vec![root.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path
+                .strip_prefix(root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            if path.is_dir() {
+                tree.insert(name, None);
+                waiting.push(path);
+                continue;
+            }
+            let content = Content::of(fs::read(&path).unwrap());
+            tree.insert(name, Some(Arc::new(content)));
+        }
+    }
+    tree
+}
+
+fn told(why: &(dyn Any + Send)) -> String {
+    let text = why.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| why.downcast_ref::<&str>().copied());
+    text.unwrap_or("panicked").chars().take(600).collect()
+}

@@ -1,0 +1,354 @@
+//! What a disk holds for certain, and what was only asked of it.
+//!
+//! The assumptions, which are no more than what POSIX and a disk with a working flush promise:
+//! - a file's content and length are durable once an `fsync` or `fdatasync` of it, begun after they
+//!   were written, has returned without an error;
+//! - a name (a file or directory created, renamed, removed) is durable once an `fsync` of the
+//!   directory that it is in has returned; of the file's own `fsync` nothing follows for its name;
+//! - a rename within a directory happens whole or not at all;
+//! - 512 bytes that begin at a multiple of 512 are written whole or not at all;
+//! - what is durable stays, and what was never written reads as zeros.
+//!
+//! All else may come to pass in any order and combination. After a sync that *failed*, what it was to
+//! make durable is never written, though the process that asked and all after it read it as if it
+//! were there (as Linux does: the pages are marked clean).
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::cut::Cut;
+
+/// Bytes that are written together.
+pub(crate) const SECTOR: u64 = 512;
+
+pub(crate) type Id = usize;
+
+/// When something was asked for.
+pub(crate) type When = u64;
+
+/// The content of a file: bytes, then zeros up to its length.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Content {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) length: u64,
+}
+
+impl Content {
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        let length = bytes.len() as u64;
+        Self { bytes, length }.trimmed()
+    }
+
+    /// The same, without the zeros at its end.
+    pub(crate) fn trimmed(&self) -> Self {
+        let used = self.bytes.iter().rposition(|byte| *byte != 0);
+        Self {
+            bytes: self.bytes[..used.map_or(0, |last| last + 1)].to_vec(),
+            length: self.length,
+        }
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        let (from, until) = (at as usize, at as usize + bytes.len());
+        if self.bytes.len() < until {
+            self.bytes.resize(until, 0);
+        }
+        self.bytes[from..until].copy_from_slice(bytes);
+        self.length = self.length.max(until as u64);
+    }
+
+    fn set_length(&mut self, length: u64) {
+        self.bytes.truncate(length as usize);
+        self.length = length;
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Write { at: u64, bytes: Arc<[u8]> },
+    Length(u64),
+}
+
+#[derive(Debug, Clone)]
+enum Naming {
+    Link(String, Id),
+    Unlink(String, Id),
+    Rename { from: String, to: String, id: Id },
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    File {
+        length: u64,
+        durable: Arc<Content>,
+        pending: Vec<(When, Change)>,
+    },
+    Directory {
+        names: BTreeMap<String, Id>,
+        durable: BTreeMap<String, Id>,
+        pending: Vec<(When, Naming)>,
+    },
+}
+
+/// A tree of files; the root is there for good.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    nodes: Vec<Node>,
+}
+
+/// What a power cut leaves: by path, a file's content, or `None` for a directory.
+pub(crate) type Tree = BTreeMap<String, Option<Arc<Content>>>;
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        Self {
+            nodes: vec![directory()],
+        }
+    }
+
+    pub(crate) fn find(&self, path: &str) -> Option<Id> {
+        let mut steps = path.split('/').filter(|step| !step.is_empty());
+        steps.try_fold(0, |id, step| match &self.nodes[id] {
+            Node::Directory { names, .. } => names.get(step).copied(),
+            Node::File { .. } => None,
+        })
+    }
+
+    /// Where a node is named now.
+    pub(crate) fn path_of(&self, id: Id) -> Option<String> {
+        if id == 0 {
+            return Some(String::new());
+        }
+        let named = self
+            .nodes
+            .iter()
+            .enumerate()
+            .find_map(|(parent, node)| match node {
+                Node::Directory { names, .. } => {
+                    let mut names = names.iter();
+                    let (name, _) = names.find(|(_, named)| **named == id)?;
+                    Some((parent, name))
+                }
+                Node::File { .. } => None,
+            });
+        let (parent, name) = named?;
+        Some(
+            format!("{}/{name}", self.path_of(parent)?)
+                .trim_start_matches('/')
+                .to_owned(),
+        )
+    }
+
+    pub(crate) fn length(&self, id: Id) -> u64 {
+        match &self.nodes[id] {
+            Node::File { length, .. } => *length,
+            Node::Directory { .. } => 0,
+        }
+    }
+
+    pub(crate) fn make_file(&mut self, path: &str, when: When) -> Id {
+        let file = Node::File {
+            length: 0,
+            durable: Arc::default(),
+            pending: Vec::new(),
+        };
+        self.link(path, file, when)
+    }
+
+    pub(crate) fn make_directory(&mut self, path: &str, when: When) -> Id {
+        self.link(path, directory(), when)
+    }
+
+    fn link(&mut self, path: &str, node: Node, when: When) -> Id {
+        let id = self.nodes.len();
+        self.nodes.push(node);
+        let (parent, name) = self.place(path);
+        self.name(parent, when, Naming::Link(name, id));
+        id
+    }
+
+    pub(crate) fn unlink(&mut self, path: &str, when: When) {
+        let (parent, name) = self.place(path);
+        let id = self.find(path).unwrap();
+        self.name(parent, when, Naming::Unlink(name, id));
+    }
+
+    pub(crate) fn rename(&mut self, from: &str, to: &str, when: When) {
+        let id = self.find(from).unwrap();
+        let ((parent, from), (target, to)) = (self.place(from), self.place(to));
+        assert_eq!(parent, target, "a rename from one directory into another");
+        self.name(parent, when, Naming::Rename { from, to, id });
+    }
+
+    pub(crate) fn change(&mut self, id: Id, when: When, change: Change) {
+        let Node::File {
+            length, pending, ..
+        } = &mut self.nodes[id]
+        else {
+            panic!("a directory is written to");
+        };
+        *length = match &change {
+            Change::Write { at, bytes } => (*length).max(at + bytes.len() as u64),
+            Change::Length(length) => *length,
+        };
+        pending.push((when, change));
+    }
+
+    /// What was asked of a file or directory before `until` is durable.
+    pub(crate) fn sync(&mut self, id: Id, until: When) {
+        match &mut self.nodes[id] {
+            Node::File {
+                durable, pending, ..
+            } => {
+                let kept = pending.iter().filter(|(when, _)| *when <= until);
+                let kept: Vec<_> = kept.cloned().collect();
+                pending.retain(|(when, _)| *when > until);
+                if !kept.is_empty() {
+                    apply(Arc::make_mut(durable), id, &kept, &Cut::Everything);
+                }
+            }
+            Node::Directory {
+                durable, pending, ..
+            } => {
+                for (_, naming) in pending.iter().filter(|(when, _)| *when <= until) {
+                    rename(durable, naming);
+                }
+                pending.retain(|(when, _)| *when > until);
+            }
+        }
+    }
+
+    /// A sync failed: what it was to make durable is lost, though it is still read.
+    pub(crate) fn lose(&mut self, id: Id) {
+        if let Node::File { pending, .. } = &mut self.nodes[id] {
+            pending.clear();
+        }
+    }
+
+    /// When each change that is not durable was asked for, and how many bytes it writes at which place.
+    pub(crate) fn pending(&self) -> Vec<(When, Option<(u64, u64)>)> {
+        let mut all = Vec::new();
+        for node in &self.nodes {
+            match node {
+                Node::File { pending, .. } => all.extend(pending.iter().map(|(when, change)| {
+                    let stretch = match change {
+                        Change::Write { at, bytes } => Some((*at, bytes.len() as u64)),
+                        Change::Length(_) => None,
+                    };
+                    (*when, stretch)
+                })),
+                Node::Directory { pending, .. } => {
+                    all.extend(pending.iter().map(|(when, _)| (*when, None)));
+                }
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    /// What is there if the power is cut now, and what was asked for fared as `cut` says.
+    pub(crate) fn after(&self, cut: &Cut) -> Tree {
+        let mut tree = Tree::new();
+        self.gather(0, "", cut, &mut tree);
+        tree
+    }
+
+    fn gather(&self, id: Id, path: &str, cut: &Cut, tree: &mut Tree) {
+        match &self.nodes[id] {
+            Node::File {
+                durable, pending, ..
+            } => {
+                let mut content = Arc::clone(durable);
+                if !pending.is_empty() {
+                    apply(Arc::make_mut(&mut content), id, pending, cut);
+                }
+                tree.insert(path.to_owned(), Some(content));
+            }
+            Node::Directory {
+                durable, pending, ..
+            } => {
+                if id != 0 {
+                    tree.insert(path.to_owned(), None);
+                }
+                let mut names = durable.clone();
+                let kept = pending.iter().filter(|(when, _)| cut.keeps_name(*when));
+                kept.for_each(|(_, naming)| rename(&mut names, naming));
+                for (name, id) in names {
+                    let below = [path, &name].join("/");
+                    self.gather(id, below.trim_start_matches('/'), cut, tree);
+                }
+            }
+        }
+    }
+
+    fn name(&mut self, parent: Id, when: When, naming: Naming) {
+        let Node::Directory { names, pending, .. } = &mut self.nodes[parent] else {
+            panic!("a name in what is no directory");
+        };
+        rename(names, &naming);
+        pending.push((when, naming));
+    }
+
+    fn place(&self, path: &str) -> (Id, String) {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        (self.find(parent).unwrap(), name.to_owned())
+    }
+}
+
+fn directory() -> Node {
+    Node::Directory {
+        names: BTreeMap::new(),
+        durable: BTreeMap::new(),
+        pending: Vec::new(),
+    }
+}
+
+fn rename(names: &mut BTreeMap<String, Id>, naming: &Naming) {
+    let mut remove = |name: &String, id: Id| {
+        if names.get(name) == Some(&id) {
+            names.remove(name);
+        }
+    };
+    match naming {
+        Naming::Link(name, id) => drop(names.insert(name.clone(), *id)),
+        Naming::Unlink(name, id) => remove(name, *id),
+        Naming::Rename { from, to, id } => {
+            remove(from, *id);
+            names.insert(to.clone(), *id);
+        }
+    }
+}
+
+/// What of the changes to a file a cut leaves.
+fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
+    for (when, change) in pending {
+        let keeps_length = cut.keeps_length(*when);
+        match change {
+            Change::Length(length) if keeps_length => content.set_length(*length),
+            Change::Length(_) => {}
+            Change::Write { at, bytes } => {
+                let until = at + bytes.len() as u64;
+                let mut from = *at;
+                while from < until {
+                    let end = until.min((from / SECTOR + 1) * SECTOR);
+                    let kept = cut.keeps_bytes(*when, id, *at, from, end, until);
+                    if kept > from {
+                        content.write(from, &bytes[(from - at) as usize..(kept - at) as usize]);
+                    }
+                    from = end;
+                }
+                if keeps_length {
+                    content.length = content.length.max(until);
+                }
+            }
+        }
+    }
+}
+
+/// A number for a tree, and for what is expected of it.
+pub(crate) fn digest(tree: &Tree, expected: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (tree, expected).hash(&mut hasher);
+    hasher.finish()
+}

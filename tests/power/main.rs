@@ -1,0 +1,158 @@
+//! A power cut at any moment leaves what was acknowledged, and nothing half done.
+//!
+//! A child runs every changing verb over a `FileStorage` under `strace`, which notes each call that
+//! changes a file, with its bytes, and each line that the child says. These calls are replayed on a
+//! model of a disk ([`disk`]): at every sync, and after every acknowledgement, the power is cut, and
+//! what was not synced is lost, kept, torn and reordered ([`cut`]). Each state that this leaves is laid
+//! out in a directory, opened, compared with what was acknowledged by then, verified, and written to.
+//!
+//! The child's verbs and the model that it is compared with are those of `tests/crash`.
+//! `CHARTLOCK_POWER_CUTS` sets for how many seconds it goes on with more and more of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod campaign;
+#[path = "../crash/child.rs"]
+mod child;
+#[path = "../crash/content.rs"]
+mod content;
+#[path = "../common/credential.rs"]
+mod credential;
+mod cut;
+mod disk;
+#[path = "../crash/journal.rs"]
+mod journal;
+#[path = "../crash/model.rs"]
+mod model;
+#[path = "../crash/place.rs"]
+mod place;
+mod recorder;
+#[path = "../common/scratch.rs"]
+mod scratch;
+mod script;
+#[path = "../crash/sweep.rs"]
+mod sweep;
+mod trace;
+
+use std::time::{Duration, Instant};
+
+use campaign::{Campaign, Outcome, Run};
+use content::Random;
+use cut::Effort;
+use script::EVERY_VERB;
+
+const SHORT: Effort = Effort {
+    each: 2,
+    random: 2,
+    at_most: 3,
+};
+
+const LONG: Effort = Effort {
+    each: 4,
+    random: 8,
+    at_most: 24,
+};
+
+fn clean(script: &str) -> [Run<'_>; 1] {
+    [Run {
+        script,
+        fault: None,
+    }]
+}
+
+#[track_caller]
+fn assert_kept(outcome: &Outcome) {
+    println!(
+        "\n{} syncs, {} verbs acknowledged, {} states opened",
+        outcome.syncs, outcome.acknowledged, outcome.states
+    );
+    let failures = outcome.failures.len();
+    assert!(
+        failures == 0,
+        "{failures} failed:\n{}",
+        outcome.failures.join("\n")
+    );
+}
+
+#[test]
+fn every_verb() {
+    if !trace::can_record() {
+        return;
+    }
+    let mut campaign = Campaign {
+        name: "vault",
+        runs: &clean(EVERY_VERB),
+        seed: 7,
+        effort: SHORT,
+        spared: 1,
+        lies: 0..0,
+    };
+    assert_kept(&campaign.carry_out());
+    let seconds = std::env::var("CHARTLOCK_POWER_CUTS").map(|seconds| seconds.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+    let mut random = Random::new();
+    let (mut syncs, mut states) = (0, 0);
+    while Instant::now() < end {
+        campaign.seed = random.next() >> 16;
+        campaign.effort = LONG;
+        println!("seed {}", campaign.seed);
+        let outcome = campaign.carry_out();
+        assert_kept(&outcome);
+        syncs += outcome.syncs;
+        states += outcome.states;
+    }
+    println!("besides: {syncs} syncs, {states} states");
+}
+
+#[test]
+fn creating() {
+    if !trace::can_record() {
+        return;
+    }
+    let campaign = Campaign {
+        name: "vault",
+        runs: &clean(""),
+        seed: 11,
+        effort: SHORT,
+        spared: 0,
+        lies: 0..0,
+    };
+    assert_kept(&campaign.carry_out());
+}
+
+/// A control: the test must fail where a disk lies, or where nothing is synced before it is acknowledged.
+#[test]
+fn lies_are_noticed() {
+    if !trace::can_record() {
+        return;
+    }
+    let runs = clean("put put-large");
+    let campaign = |lies| Campaign {
+        name: "vault",
+        runs: &runs,
+        seed: 5,
+        effort: Effort {
+            each: 0,
+            random: 0,
+            at_most: 2,
+        },
+        spared: 1,
+        lies,
+    };
+    let honest = campaign(0..0).carry_out();
+    assert_kept(&honest);
+    let never = campaign(honest.created..u64::MAX).carry_out();
+    assert!(!never.failures.is_empty());
+    let lies = honest.created + 1..honest.syncs;
+    let noticed = lies.map(|lie| campaign(lie..lie + 1).carry_out());
+    let noticed: Vec<_> = noticed
+        .map(|outcome| !outcome.failures.is_empty())
+        .collect();
+    println!("noticed: {noticed:?}");
+    // A sync of what nobody needs may be left out.
+    assert!(noticed.iter().filter(|noticed| **noticed).count() >= 3);
+}

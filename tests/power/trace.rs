@@ -1,0 +1,170 @@
+//! System calls of a child, as `strace` tells of them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+/// Every call that can change a file, and those that would change one without being seen here: these
+/// are asked for so that the recorder can refuse to go on.
+const CALLS: &str = "?open,openat,?openat2,?creat,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,\
+?truncate,fallocate,?rename,renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?link,linkat,\
+?symlink,symlinkat,fsync,fdatasync,sync_file_range,copy_file_range,sendfile,splice,close,lseek,dup,\
+?dup2,dup3,fcntl,ioctl,mmap,msync,?io_uring_setup,io_setup,syncfs,?sync";
+
+/// A call that has returned.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) returned: i64,
+    /// When it began and ended, in one count of all calls' beginnings and ends.
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+}
+
+#[derive(Debug)]
+pub(crate) enum Argument {
+    Number(i64),
+    Bytes(Arc<[u8]>),
+    /// Flags, structures, whatever else.
+    Words(String),
+}
+
+impl Call {
+    pub(crate) fn number(&self, index: usize) -> i64 {
+        match &self.arguments[index] {
+            Argument::Number(number) => *number,
+            other => panic!("{} has no number {index}: {other:?}", self.name),
+        }
+    }
+
+    pub(crate) fn bytes(&self, index: usize) -> &Arc<[u8]> {
+        match &self.arguments[index] {
+            Argument::Bytes(bytes) => bytes,
+            other => panic!("{} has no bytes {index}: {other:?}", self.name),
+        }
+    }
+
+    pub(crate) fn path(&self, index: usize) -> &str {
+        std::str::from_utf8(self.bytes(index)).unwrap()
+    }
+
+    pub(crate) fn words(&self, index: usize) -> &str {
+        match self.arguments.get(index) {
+            Some(Argument::Words(words)) => words,
+            _ => "",
+        }
+    }
+}
+
+/// Whether calls can be recorded here. Says on standard error if not.
+pub(crate) fn can_record() -> bool {
+    let mut probe = strace(Path::new("/dev/null"), None);
+    probe
+        .arg("true")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let able = probe.status().is_ok_and(|status| status.success());
+    if !able {
+        eprintln!("skipped: no strace here that could record a process");
+    }
+    able
+}
+
+/// A command to be ended with another one, which notes all of its calls in `log`; with a fault, if
+/// one is given, injected as `strace` takes it.
+pub(crate) fn strace(log: &Path, fault: Option<&str>) -> Command {
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-xx", "-s", "100000000", "-e", "signal=none"]);
+    command.args(["-e", &format!("trace={CALLS}")]);
+    if let Some(fault) = fault {
+        command.args(["-e", &format!("inject={fault}")]);
+    }
+    command.arg("-o").arg(log);
+    command
+}
+
+/// What a log tells, in the order in which calls returned.
+pub(crate) fn read(log: &str) -> Vec<Call> {
+    let mut begun = HashMap::<&str, (String, u64)>::new();
+    let mut calls = Vec::new();
+    for (count, line) in (0..).zip(log.lines()) {
+        let (process, words) = line.split_once(' ').unwrap();
+        let words = words.trim_start();
+        if words.starts_with("+++") || words.starts_with("---") {
+            continue;
+        }
+        if let Some(beginning) = words.strip_suffix(" <unfinished ...>") {
+            begun.insert(process, (beginning.to_owned(), count));
+            continue;
+        }
+        if !words.starts_with("<... ") {
+            calls.extend(call(words, count, count));
+            continue;
+        }
+        let (_, rest) = words.split_once(" resumed>").unwrap();
+        let (beginning, began) = begun.remove(process).unwrap();
+        calls.extend(call(&(beginning + rest), began, count));
+    }
+    calls
+}
+
+/// `None` for a call that never returned.
+fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
+    let (name, rest) = words.split_once('(').unwrap();
+    let (arguments, returned) = rest.rsplit_once(") ").unwrap();
+    let returned = returned.trim_start().strip_prefix("= ").unwrap();
+    let returned = returned.split(' ').next().unwrap();
+    if returned == "?" {
+        return None;
+    }
+    Some(Call {
+        name: name.to_owned(),
+        arguments: split(arguments).map(argument).collect(),
+        returned: number(returned).unwrap(),
+        began,
+        ended,
+    })
+}
+
+/// Arguments, which may be structures with commas of their own.
+fn split(arguments: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_i32;
+    let pieces = arguments.split(move |letter| {
+        match letter {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth -= 1,
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    });
+    pieces.map(str::trim)
+}
+
+fn argument(words: &str) -> Argument {
+    if let Some(number) = number(words) {
+        return Argument::Number(number);
+    }
+    match words.contains('"') {
+        true => Argument::Bytes(bytes(words)),
+        false => Argument::Words(words.to_owned()),
+    }
+}
+
+fn number(words: &str) -> Option<i64> {
+    match words.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None => words.parse().ok(),
+    }
+}
+
+/// All strings in an argument, one after the other: a scattered write is one.
+fn bytes(words: &str) -> Arc<[u8]> {
+    assert!(!words.contains("\"..."), "strace cut a string short");
+    let strings = words.split('"').skip(1).step_by(2);
+    let digits = strings.flat_map(|string| string.split("\\x").skip(1));
+    digits
+        .map(|digits| u8::from_str_radix(digits, 16).unwrap())
+        .collect()
+}
