@@ -45,10 +45,9 @@ pub(super) struct Chain {
     last: Digest,
 }
 
-/// A page that is ready to be sent.
+/// A page that is ready to be sent, and what the chain's end is once it stands.
 pub(super) struct Ready {
-    pub(super) id: PageId,
-    pub(super) digest: Digest,
+    pub(super) tip: Seen,
     pub(super) put: Operation,
 }
 
@@ -106,8 +105,10 @@ impl Chain {
             &id,
         )?;
         Ok(Ready {
-            id,
-            digest: crypto::sha256(&[&value]),
+            tip: Seen {
+                page: id,
+                digest: crypto::sha256(&[&value]),
+            },
             put: Operation::Put {
                 key: place::page(&id),
                 value,
@@ -118,30 +119,30 @@ impl Chain {
     }
 
     /// The page stands.
-    pub(super) fn stands(&mut self, ready: &Ready) {
-        self.next = ready.id.sequence + 1;
-        self.last = ready.digest;
+    pub(super) fn stands(&mut self, tip: &Seen) {
+        self.next = tip.page.sequence + 1;
+        self.last = tip.digest;
     }
 
-    /// Sends a transaction with a page in it until its outcome is certain: where it is not, the page
-    /// tells, for nobody else can have sealed it. On storage that is not transactional only a page
+    /// Sends a transaction that ends with a page until its outcome is certain: where it is not, the
+    /// page tells, for nobody else can have sealed it. On storage that is not transactional only a page
     /// alone may be sent so. Where its outcome stays open, another chain is begun: it may still land.
-    pub(super) fn send(&mut self, transaction: &Transaction, page: &Operation) -> Result<Sent> {
-        let sent = self.send_until_certain(transaction, page);
+    pub(super) fn send(&mut self, transaction: &Transaction) -> Result<Sent> {
+        let sent = self.send_until_certain(transaction);
         if let Err(_) | Ok(Sent::Failed(CommitError::Unknown)) = &sent {
             self.restart();
         }
         sent
     }
 
-    fn send_until_certain(&self, transaction: &Transaction, page: &Operation) -> Result<Sent> {
+    fn send_until_certain(&self, transaction: &Transaction) -> Result<Sent> {
         let mut unsure = false;
         for _ in 0..ROUNDS {
             let result = self.storage.commit(std::slice::from_ref(transaction)).pop();
             match result.unwrap_or(Err(CommitError::Unknown)) {
                 Ok(done) => return Ok(Sent::Landed(done)),
                 Err(CommitError::Conflict { operation }) => {
-                    return match self.standing(transaction, page)? {
+                    return match self.standing(transaction)? {
                         Some(done) => Ok(Sent::Landed(done)),
                         None => Ok(Sent::Conflict(operation)),
                     };
@@ -154,8 +155,9 @@ impl Chain {
     }
 
     /// If the page stands, the whole transaction has happened; the revisions are read.
-    fn standing(&self, transaction: &Transaction, page: &Operation) -> Result<Option<Committed>> {
-        let Operation::Put { key, value, .. } = page else {
+    fn standing(&self, transaction: &Transaction) -> Result<Option<Committed>> {
+        let operations = transaction.operations();
+        let Some(Operation::Put { key, value, .. }) = operations.last() else {
             return Ok(None);
         };
         // A storage that repeats a request by itself may have met itself, so this is always asked.
@@ -163,7 +165,6 @@ impl Chain {
         if stored.is_none_or(|stored| stored.value != *value) {
             return Ok(None);
         }
-        let operations = transaction.operations();
         let keys: Vec<&[u8]> = operations.iter().map(Operation::key).collect();
         let now = self.storage.read(&keys)?;
         let revisions = now.into_iter().zip(operations).map(|(stored, operation)| {

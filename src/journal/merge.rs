@@ -14,30 +14,51 @@ pub(super) struct Merged {
 }
 
 impl Merged {
-    /// The page comes last. A check that several changes share is sent once.
-    pub(super) fn new<'a>(changes: impl Iterator<Item = &'a Change>, page: &Operation) -> Self {
+    /// Takes the operations out of the changes: values are large. A check that several changes share
+    /// is sent once. The page comes last.
+    pub(super) fn new<'a>(
+        changes: impl Iterator<Item = &'a mut Transaction>,
+        page: Operation,
+    ) -> Self {
         let mut operations: Vec<Operation> = Vec::new();
-        let mut checks: HashMap<&[u8], usize> = HashMap::new();
-        let mut places = Vec::new();
-        for change in changes {
-            let went = change.transaction.operations().iter().map(|operation| {
-                if let Operation::Check { key, .. } = operation
-                    && let Some(place) = checks.get(&key[..])
-                {
-                    return *place;
+        let mut checks: HashMap<Vec<u8>, usize> = HashMap::new();
+        let places = changes.map(|change| {
+            let own = std::mem::take(change).into_operations().into_iter();
+            let went = own.map(|operation| {
+                if let Operation::Check { key, .. } = &operation {
+                    if let Some(place) = checks.get(key) {
+                        return *place;
+                    }
+                    checks.insert(key.clone(), operations.len());
                 }
-                operations.push(operation.clone());
-                if let Operation::Check { key, .. } = operation {
-                    checks.insert(key, operations.len() - 1);
-                }
+                operations.push(operation);
                 operations.len() - 1
             });
-            places.push(went.collect());
-        }
-        operations.push(page.clone());
+            went.collect()
+        });
+        let places = places.collect();
+        operations.push(page);
         Self {
             transaction: operations.into_iter().collect(),
             places,
+        }
+    }
+
+    /// Gives the changes their operations back.
+    pub(super) fn give_back<'a>(self, changes: impl Iterator<Item = &'a mut Transaction>) {
+        let mut operations = self.transaction.into_operations();
+        for (change, places) in changes.zip(self.places) {
+            let own = places.into_iter().filter_map(|place| {
+                let operation = operations.get_mut(place)?;
+                Some(match operation {
+                    // Others may share it.
+                    Operation::Check { .. } => operation.clone(),
+                    Operation::Put { .. } | Operation::Delete { .. } => {
+                        std::mem::replace(operation, Operation::Delete { key: Vec::new() })
+                    }
+                })
+            });
+            *change = own.collect();
         }
     }
 

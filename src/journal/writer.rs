@@ -158,11 +158,8 @@ impl Writer {
         loop {
             let told = drafts.iter().map(|draft| (draft, Stage::Done));
             let ready = chain.main.seal(&sealer, moment.now, seen.clone(), told)?;
-            if send_alone(&mut chain.main, &ready)? {
-                return Ok(Seen {
-                    page: ready.id,
-                    digest: ready.digest,
-                });
+            if let Some(tip) = send_alone(&mut chain.main, ready)? {
+                return Ok(tip);
             }
         }
     }
@@ -248,7 +245,7 @@ impl Writer {
         loop {
             let told = notes.iter().map(|(_, draft)| (draft, Stage::Done));
             let ready = chain.seal(sealer, moment.now, Vec::new(), told)?;
-            if send_alone(chain, &ready)? {
+            if send_alone(chain, ready)?.is_some() {
                 self.noted(notes);
                 return Ok(());
             }
@@ -274,10 +271,10 @@ impl Writer {
                 Ok(ready) => ready,
                 Err(error) => return fail(std::mem::take(changes), &error),
             };
-            let merged = Merged::new(changes.iter().map(|waiting| &waiting.change), &ready.put);
-            match chain.send(&merged.transaction, &ready.put) {
+            let merged = Merged::new(transactions(changes), ready.put);
+            match chain.send(&merged.transaction) {
                 Ok(Sent::Landed(done)) => {
-                    chain.stands(&ready);
+                    chain.stands(&ready.tip);
                     self.noted(notes);
                     for (waiting, done) in changes.drain(..).zip(merged.split(&done)) {
                         waiting.answer(Ok(Ok(done)));
@@ -286,6 +283,7 @@ impl Writer {
                 }
                 Ok(Sent::Conflict(operation)) => {
                     let mut owners = merged.owners(operation);
+                    merged.give_back(transactions(changes));
                     if owners.is_empty() {
                         // Our place is taken: a copy of this process writes the same chain.
                         self.forked.store(true, Ordering::Release);
@@ -317,35 +315,32 @@ impl Writer {
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        changes: Vec<Waiting>,
+        mut changes: Vec<Waiting>,
         notes: &[(u64, Draft)],
         moment: Moment,
     ) -> Result<()> {
-        let page = loop {
+        let announced = loop {
             let told = changes.iter().flat_map(|waiting| &waiting.change.drafts);
             let told = told.map(|draft| (draft, Stage::Announced));
             let told = told.chain(notes.iter().map(|(_, draft)| (draft, Stage::Done)));
             let sent = chain
                 .seal(sealer, moment.now, Vec::new(), told)
-                .and_then(|ready| Ok(send_alone(chain, &ready)?.then_some(ready.id)));
+                .and_then(|ready| send_alone(chain, ready));
             match sent {
-                Ok(Some(page)) => break page,
+                Ok(Some(tip)) => break tip.page,
                 Ok(None) => self.forked.store(true, Ordering::Release),
                 Err(error) => return fail(changes, &error),
             }
         };
         self.noted(notes);
-        let transactions: Vec<_> = changes
-            .iter()
-            .map(|waiting| waiting.change.transaction.clone())
-            .collect();
-        let results = self.storage.commit(&transactions).into_iter();
+        let to_do: Vec<_> = transactions(&mut changes).map(std::mem::take).collect();
+        let results = self.storage.commit(&to_do).into_iter();
         let results = results.chain(std::iter::repeat_with(|| Err(CommitError::Unknown)));
         let mut index = 0;
         for (waiting, result) in changes.into_iter().zip(results) {
             for draft in &waiting.change.drafts {
                 if result.is_ok() {
-                    let target = Target::Settled(page, index);
+                    let target = Target::Settled(announced, index);
                     let settled = Draft {
                         target,
                         ..draft.clone()
@@ -361,21 +356,28 @@ impl Writer {
     }
 }
 
-/// Sends a page by itself. False when its place was taken: another chain was begun then.
-fn send_alone(chain: &mut Chain, ready: &Ready) -> Result<bool> {
-    let transaction: Transaction = [ready.put.clone()].into_iter().collect();
-    match chain.send(&transaction, &ready.put) {
+/// Sends a page by itself; the chain's end then. `None` when its place was taken: another chain was
+/// begun then.
+fn send_alone(chain: &mut Chain, ready: Ready) -> Result<Option<Seen>> {
+    let transaction: Transaction = [ready.put].into_iter().collect();
+    match chain.send(&transaction) {
         Ok(Sent::Landed(_)) => {
-            chain.stands(ready);
-            Ok(true)
+            chain.stands(&ready.tip);
+            Ok(Some(ready.tip))
         }
         Ok(Sent::Conflict(_)) => {
             chain.restart();
-            Ok(false)
+            Ok(None)
         }
         Ok(Sent::Failed(error)) => Err(why(error)),
         Err(error) => Err(error),
     }
+}
+
+fn transactions(changes: &mut [Waiting]) -> impl Iterator<Item = &mut Transaction> {
+    changes
+        .iter_mut()
+        .map(|waiting| &mut waiting.change.transaction)
 }
 
 fn why(error: CommitError) -> Error {
