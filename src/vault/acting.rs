@@ -23,12 +23,12 @@ pub(super) enum On<'a> {
 }
 
 impl On<'_> {
-    /// How the journal names it, at the version that was found.
-    pub(super) fn target(self, vault: &Vault, version: u64) -> Result<Target> {
+    /// How the journal names it, at the version that was found, if any was.
+    pub(super) fn target(self, vault: &Vault, found: Option<&RecordInfo>) -> Result<Target> {
         match self {
             Self::Vault => Ok(Target::Vault),
             Self::Subject(subject) => vault.refer_subject(subject).map(Target::Subject),
-            Self::Record(id) => vault.refer_record(id, version),
+            Self::Record(id) => vault.refer_record(id, found),
         }
     }
 }
@@ -78,7 +78,7 @@ impl Session<'_> {
             Some(_) => Outcome::Done,
             None => Outcome::Absent,
         };
-        let target = on.target(self.vault, info.map_or(0, RecordInfo::version))?;
+        let target = on.target(self.vault, info)?;
         self.vault.note(&act, target, outcome)?;
         let poisoned = info.and_then(|info| poison::alarm(&info.meta, &self.actor));
         if let Some(event) = poisoned.filter(|_| operation == Operation::Read) {
@@ -192,7 +192,7 @@ impl Session<'_> {
 
     /// Tells of something that released nothing. A locked vault tells nothing any more.
     pub(super) fn tell(&self, act: &Act, on: On<'_>, outcome: Outcome) {
-        if let Ok(target) = on.target(self.vault, 0) {
+        if let Ok(target) = on.target(self.vault, None) {
             self.vault.tell(act, target, outcome);
         }
     }

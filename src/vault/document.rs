@@ -5,7 +5,7 @@ use std::ops::{Deref, Range};
 use std::time::SystemTime;
 
 use super::clock;
-use crate::envelope::Meta;
+use crate::envelope::{Address, Meta};
 use crate::secret::Plaintext;
 
 /// Content to be put, with what should be known of it. Borrowed bytes convert into one.
@@ -142,6 +142,7 @@ impl Expected {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RecordInfo {
+    pub(super) address: Address,
     pub(super) version: u64,
     pub(super) length: Option<u64>,
     pub(super) meta: Meta,

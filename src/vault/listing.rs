@@ -126,7 +126,7 @@ fn open_info(held: &Held, address: &Address, stored: Stored) -> Result<Option<Re
     if tag != address.record {
         return Err(Error::NotAuthentic);
     }
-    let info = reading::info(&head, &opened);
+    let info = reading::info(address, &head, &opened);
     Ok((!info.is_retraction()).then_some(info))
 }
 

@@ -125,7 +125,7 @@ impl Vault {
                 true => Vec::new(),
                 false => vault.earlier_infos(held, address, id.name(), head.version)?,
             };
-            versions.push(info(&head, &opened));
+            versions.push(info(address, &head, &opened));
             Ok(Some(versions))
         })?;
         Ok(history.unwrap_or_default())
@@ -249,7 +249,7 @@ impl Vault {
     ) -> Result<Option<(RecordInfo, Source)>> {
         let key = unwrap(held, &head, place)?;
         let opened = envelope::open(stored.value, &head, address, Some(name), &key)?;
-        let info = info(&head, &opened);
+        let info = info(address, &head, &opened);
         let source = match opened.content {
             Content::Retraction => return Ok(None),
             Content::Inline(buffer, content) => Source::Inline(buffer, content),
@@ -330,7 +330,7 @@ fn earlier_info(
     let head = earlier_head(&value, version)?;
     let key = unwrap(held, &head, Place::Earlier)?;
     let opened = envelope::open(value, &head, address, Some(name), &key)?;
-    Ok((info(&head, &opened), opened.is_expunged()))
+    Ok((info(address, &head, &opened), opened.is_expunged()))
 }
 
 /// Appends the next version to a history; what went wrong first is what is told.
@@ -344,13 +344,14 @@ fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
 }
 
 /// What is known of an opened version.
-pub(super) fn info(head: &Head, opened: &Opened) -> RecordInfo {
+pub(super) fn info(address: &Address, head: &Head, opened: &Opened) -> RecordInfo {
     let length = match &opened.content {
         Content::Inline(_, range) => Some(range.len() as u64),
         Content::Segmented { length, .. } => Some(*length),
         Content::Retraction => None,
     };
     RecordInfo {
+        address: *address,
         version: head.version,
         length,
         meta: opened.meta.clone(),

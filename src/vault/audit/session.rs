@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
         // So far the note holds the consent alone, if there is one.
         act.note = disclosures::note(recipient, &act.note, description).into();
         self.vault
-            .note(&act, on.target(self.vault, 0)?, Outcome::Done)?;
+            .note(&act, on.target(self.vault, None)?, Outcome::Done)?;
         self.vault.recorder.flush()
     }
 }
@@ -137,7 +137,7 @@ impl Desk for VaultDesk<'_> {
         let vault = self.session.vault;
         let on = subject.map_or(On::Vault, On::Subject);
         let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
-        vault.note(&act, on.target(vault, 0)?, Outcome::Done)?;
+        vault.note(&act, on.target(vault, None)?, Outcome::Done)?;
         // What waits for its page would be missing from the answer.
         vault.recorder.flush()
     }

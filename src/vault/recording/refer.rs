@@ -1,13 +1,15 @@
 //! How the journal names subjects, records and what was written.
 
 use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
-use crate::envelope;
+use crate::envelope::{self, Address};
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
 use crate::journal::{Act, Draft, Outcome, RecordRef, SubjectRef, Target};
 use crate::keys::entry::{EntryState, PatientEntry};
 use crate::vault::Vault;
+use crate::vault::document::RecordInfo;
 use crate::vault::entries::Held;
+use crate::vault::reading::address;
 
 impl Vault {
     /// A subject, with the chart that is held of it, if any.
@@ -29,22 +31,33 @@ impl Vault {
         Ok(SubjectRef { chart, tag })
     }
 
-    /// A record that was looked at, with the version that was found, 0 for none.
-    pub(in crate::vault) fn refer_record(&self, id: &RecordId, version: u64) -> Result<Target> {
+    /// A record that was looked at, with the version that was found, if any was.
+    pub(in crate::vault) fn refer_record(
+        &self,
+        id: &RecordId,
+        found: Option<&RecordInfo>,
+    ) -> Result<Target> {
         let held = self.entries.held(id.subject(), self.store.clock.uptime());
-        let chart = held.as_ref().and_then(|held| held.entry.chart());
-        let tag = chart.map(|chart| crypto::record_tag(chart.name_key(), id.name()));
-        let subject = match (&held, chart) {
-            (Some(held), Some(chart)) => SubjectRef {
-                chart: *chart.id(),
-                tag: self.subject_tag(held)?,
+        let held = held.filter(|held| held.entry.chart().is_some());
+        let address = match (found, &held) {
+            (Some(found), _) => found.address,
+            (None, Some(held)) => address(held, id.name())?,
+            (None, None) => Address {
+                chart: ChartId::default(),
+                record: RecordTag::default(),
             },
-            _ => self.refer_chart(id.subject(), ChartId::default())?,
+        };
+        let tag = match &held {
+            Some(held) => self.subject_tag(held)?,
+            None => self.refer_chart(id.subject(), address.chart)?.tag,
         };
         Ok(Target::Record {
-            subject,
-            record: self.refer_name(tag.transpose()?.unwrap_or_default(), id.name())?,
-            version,
+            subject: SubjectRef {
+                chart: address.chart,
+                tag,
+            },
+            record: self.refer_name(address.record, id.name())?,
+            version: found.map_or(0, RecordInfo::version),
         })
     }
 
@@ -70,7 +83,7 @@ impl Vault {
         &self,
         act: &Act,
         held: &Held,
-        address: &envelope::Address,
+        address: &Address,
         name: &str,
         value: &[u8],
     ) -> Result<Draft> {
