@@ -72,11 +72,7 @@ impl<C> Decode<C> for Page {
         let mut entries = Vec::new();
         for _ in 0..count {
             decoder.claim_container_read::<Entry>(1)?;
-            let entry = decode_entry(decoder, &subjects)?;
-            if usize::from(entry.context) >= contexts.len() {
-                return Err(refused(Error::Malformed));
-            }
-            entries.push(entry);
+            entries.push(decode_entry(decoder, contexts.len(), &subjects)?);
         }
         Ok(Self {
             previous,
@@ -131,11 +127,17 @@ fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Enc
 
 fn decode_entry<C, D: Decoder<Context = C>>(
     decoder: &mut D,
+    contexts: usize,
     subjects: &[SubjectRef],
 ) -> Decoded<Entry> {
+    let after = Decode::decode(decoder)?;
+    let context = u16::decode(decoder)?;
+    if usize::from(context) >= contexts {
+        return Err(refused(Error::Malformed));
+    }
     Ok(Entry {
-        after: Decode::decode(decoder)?,
-        context: Decode::decode(decoder)?,
+        after,
+        context,
         operation: Decode::decode(decoder)?,
         outcome: Decode::decode(decoder)?,
         stage: Decode::decode(decoder)?,
