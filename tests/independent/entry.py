@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fields import Fields, listed, retired_numbers
+from fields import Fields, listed
 from header import Header, Steps
 from keyring import Keyring, NumberedKey, by_number, read_ring
 from primitives import Refused, equal, has_control, tag16
@@ -81,18 +81,18 @@ def decode_entry(body: bytes) -> Entry:
     sequence, generation = fields.u64(), fields.u64()
     state = read_state(fields)
     subject = read_subject(fields)
-    charts = fields.list(lambda: read_chart(fields))
+    charts = fields.many(lambda: read_chart(fields))
+    if (state == LIVE) != bool(charts):
+        raise Refused("Malformed")
     if len(charts) > 1:
         raise Refused("Unsupported")
-    if len(charts) != (1 if state == LIVE else 0):
-        raise Refused("Malformed")
     moving_from = fields.u8()
     if moving_from != 0:
         raise Refused("Unsupported")
-    dead_charts = fields.list(lambda: fields.take(16))
-    holds = fields.list(lambda: Hold(fields.u64(), fields.i64(), fields.text()))
+    dead_charts = fields.many(lambda: fields.take(16))
+    holds = fields.many(lambda: Hold(fields.u64(), fields.i64(), fields.text()))
     retention = fields.option(fields.i64)
-    retired = retired_numbers(fields.extensions())
+    retired = fields.extensions()
     fields.end()
     return Entry(
         sequence, generation, state, subject, charts, dead_charts, holds, retention, retired

@@ -1,6 +1,6 @@
 """Reads fields one after the other: format.md, "Conventions" and "Bodies"."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from primitives import Refused
@@ -66,43 +66,40 @@ class Fields:
     def text(self) -> str:
         return self.utf8(self.u64())
 
-    def option(self, read: Callable[[], T]) -> T | None:
-        some = self.u8()
-        if some > 1:
+    def flag(self) -> bool:
+        byte = self.u8()
+        if byte > 1:
             raise Refused("Malformed")
-        return read() if some else None
+        return byte == 1
 
-    def code(self, known: range) -> int:
+    def option(self, read: Callable[[], T]) -> T | None:
+        return read() if self.flag() else None
+
+    def code(self, known: Container[int]) -> int:
         """An enum's variant, or a state."""
         return listed(self.u32(), known)
 
-    def list(self, read: Callable[[], T]) -> list[T]:
+    def many(self, read: Callable[[], T]) -> list[T]:
         count = self.u64()
         # Every element has a byte at least.
         if count > self.left():
             raise Refused("Malformed")
         return [read() for _ in range(count)]
 
-    def extensions(self) -> dict[int, bytes]:
-        """Extensions by their number."""
-        found = self.list(lambda: (self.u16(), self.take(self.u64())))
+    def extensions(self, has_retired: bool = True) -> list[int]:
+        """The numbers of retired keys, from extension 1; the others are not known here."""
+        found = self.many(lambda: (self.u16(), self.take(self.u64())))
         numbers = [number for number, _ in found]
-        if any(one >= next for one, next in zip(numbers, numbers[1:])):
+        retired = dict(found).get(RETIRED_KEYS, b"") if has_retired else b""
+        is_ascending = all(one < next for one, next in zip(numbers, numbers[1:]))
+        if not is_ascending or len(retired) % 4:
             raise Refused("Malformed")
         if any(number >= CRITICAL for number in numbers):
             raise Refused("Unsupported")
-        return dict(found)
+        return [int.from_bytes(retired[at : at + 4], "little") for at in range(0, len(retired), 4)]
 
 
-def listed(code: int, known: range) -> int:
+def listed(code: int, known: Container[int]) -> int:
     if code not in known:
         raise Refused("Unsupported")
     return code
-
-
-def retired_numbers(extensions: dict[int, bytes]) -> list[int]:
-    """Extension 1 of a keyring and of a patient entry."""
-    numbers = extensions.get(RETIRED_KEYS, b"")
-    if len(numbers) % 4:
-        raise Refused("Malformed")
-    return [int.from_bytes(numbers[at : at + 4], "little") for at in range(0, len(numbers), 4)]

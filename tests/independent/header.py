@@ -109,13 +109,13 @@ def unlock(header: Header, credential: Credential) -> Unlocked:
     raise Refused("HeaderDamaged" if one_opened else "WrongKey")
 
 
-def unlock_journal(header: Header, credential: Credential) -> bytes:
-    """The journal key alone, from an auditor's slot."""
+def open_auditor(header: Header, credential: Credential) -> tuple[bytes, Steps]:
+    """The journal key alone: "Order of checks when a credential unlocks the journal alone"."""
     for slot in header.slots:
         if slot.kind == credential.kind + AUDITOR:
             opened = open_slot(header, slot, credential)
             if opened is not None:
-                return opened[0]
+                return opened
     raise Refused("WrongKey")
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fields import Fields, retired_numbers
+from fields import Fields
 from primitives import Refused
 
 ACTIVE, INACTIVE = 0, 1
@@ -28,7 +28,7 @@ def decode_keyring(body: bytes) -> Keyring:
     fields = Fields(body)
     fields.schema()
     rings = [read_ring(fields) for _ in range(3)]
-    retired = retired_numbers(fields.extensions())
+    retired = fields.extensions()
     fields.end()
     return Keyring(*rings, retired)
 
@@ -43,7 +43,7 @@ def read_ring(fields: Fields, of_patient: bool = False) -> list[NumberedKey]:
             raise Refused("Unsupported")
         return NumberedKey(number, fields.code(range(2)), fields.i64(), fields.take(32))
 
-    keys = fields.list(key)
+    keys = fields.many(key)
     states = [key.state for key in keys]
     numbers = {key.number for key in keys}
     if states[:1] != [ACTIVE] or ACTIVE in states[1:] or len(numbers) != len(keys):

@@ -22,12 +22,15 @@ def read_stream(
     padded = padme(meta.stream_length)
     segments = -(-padded // SEGMENT)
     if segments > MOST_SEGMENTS:
-        raise Refused("Malformed")
+        raise Refused("TooLarge")
     content = bytearray()
     for index in range(segments):
         segment = storage.get(prefix + index.to_bytes(4, "big"))
         if segment is None:
             raise Refused("SegmentMissing")
+        beyond = prefix + segments.to_bytes(4, "big")
+        if index + 1 == segments and beyond in storage:
+            raise Refused("NotAuthentic")
         plain_length = min(SEGMENT, padded - index * SEGMENT)
         chunks = -(-plain_length // CHUNK)
         if len(segment) != plain_length + chunks * TAG_LENGTH:
@@ -38,7 +41,5 @@ def read_stream(
             content += open_sealed(suite, chunk_key, sealed, chunk=16 * index + place)
         if any(content[meta.stream_length :]):
             raise Refused("Malformed")
-    if prefix + segments.to_bytes(4, "big") in storage:
-        raise Refused("NotAuthentic")
     steps = [("stream key", meta.stream_key), ("chunk key", chunk_key)]
     return bytes(content[: meta.stream_length]), steps

@@ -1,12 +1,14 @@
 """format.md, "Vectors": opens each and compares with what it says of itself."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from archive import read_archive
 from credential import Credential, KeyFile, Passphrase
 from entry import PATIENT, PRACTICE, Subject
-from header import Steps, unlock_journal
+from header import Steps, open_auditor
+from journal import PageId, journal_keys, open_page, read_journal, unsettled
 from primitives import Refused
 from vault import content_of, find_entry, live_chart, open_vault, read_header, read_record
 
@@ -18,6 +20,7 @@ class Outcome:
     what: str = "none"
     content: bytes | None = None
     steps: Steps = field(default_factory=list)
+    unsettled: int | None = None
 
 
 def check_all(directory: Path) -> tuple[int, list[str]]:
@@ -40,8 +43,10 @@ def check(file: Path) -> list[str]:
     wrong = []
     if outcome.what != expected:
         wrong.append(f"{outcome.what} instead of {expected}")
-    if outcome.content != about.get("content"):
+    if not same_content(about, outcome):
         wrong.append("another content")
+    if outcome.unsettled != (int(about["unsettled"]) if "unsettled" in about else None):
+        wrong.append("another number of unsettled entries")
     if expected in OPENS and numbered(outcome.steps) != noted(about):
         wrong.append("other steps")
     if "archive" not in about and journal_key(about, storage) != about.get("journal key"):
@@ -53,6 +58,9 @@ def ask(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) 
     """Reads what the vector asks for; `outcome` keeps what was found before a failure."""
     if "archive" in about:
         read_archive(about["archive"])
+        return
+    if "page" in about or "journal" in about:
+        ask_journal(about, storage, outcome)
         return
     vault = open_vault(storage, credential(about))
     outcome.steps += vault.steps
@@ -76,6 +84,32 @@ def ask(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) 
         outcome.what, outcome.content = "ok", content
 
 
+def ask_journal(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) -> None:
+    """A page, or all of them."""
+    header = read_header(storage)
+    keys, outcome.steps = journal_keys(header, credential(about))
+    if "journal" in about:
+        journal = read_journal(storage, header.vault, keys)
+        faults = sorted({fault.fault for fault in journal.faults})
+        outcome.what = " ".join(faults) or "ok"
+        outcome.unsettled = len(unsettled(journal.pages)) if not faults else None
+        return
+    at = about["page"]
+    value = storage.get(b"j" + at)
+    if value is not None:
+        id = PageId(at[:16], int.from_bytes(at[16:], "big"))
+        page = open_page(value, header.vault, keys, id)
+        outcome.steps += page.steps
+        outcome.what, outcome.content = "ok", json.dumps(page.plain()).encode()
+
+
+def same_content(about: dict[str, bytes], outcome: Outcome) -> bool:
+    expected = about.get("content")
+    if expected is None or outcome.content is None or "page" not in about:
+        return outcome.content == expected
+    return json.loads(outcome.content) == json.loads(expected)
+
+
 def credential(about: dict[str, bytes]) -> Credential:
     if "credential passphrase" in about:
         return Passphrase(about["credential passphrase"])
@@ -92,7 +126,7 @@ def asked_subject(about: dict[str, bytes]) -> Subject | None:
 def journal_key(about: dict[str, bytes], storage: dict[bytes, bytes]) -> bytes | None:
     """What an auditor's slot of the credential gives."""
     try:
-        return unlock_journal(read_header(storage), credential(about))
+        return open_auditor(read_header(storage), credential(about))[0]
     except Refused:
         return None
 

@@ -36,6 +36,7 @@ pub fn all() -> Files {
     rings(&mut files);
     subjects(&mut files);
     liberal(&mut files);
+    expunged(&mut files);
     files
 }
 
@@ -180,6 +181,24 @@ fn segmented(files: &mut Files) {
         world.base();
         world.put_segmented(b"");
     });
+    let what = (
+        "segmented-empty-beyond",
+        "of a stream of no content no segment is looked for",
+    );
+    opens(files, what, b"", |world| {
+        world.base();
+        world.put_segmented(b"");
+        world.storage.insert(world.segment(0), vec![0; 17]);
+    });
+    let what = (
+        "segmented-gap-beyond",
+        "only the next segment is looked for",
+    );
+    opens(files, what, &bytes(1000), |world| {
+        world.base();
+        world.put_segmented(&bytes(1000));
+        world.storage.insert(world.segment(2), vec![0; 17]);
+    });
 }
 
 fn slots(files: &mut Files) {
@@ -256,6 +275,24 @@ fn slots(files: &mut Files) {
         world.base();
         world.put_inline(JSON);
     });
+    let what = (
+        "slot-auditor-passphrase",
+        "an auditor's slot of the same passphrase",
+    );
+    opens(files, what, JSON, |world| {
+        world.forget("credential key file");
+        world.about("credential passphrase", "Köder 7".as_bytes());
+        world.about("journal key", &world.keyring.journal_keys[0].key.clone());
+        let auditor = Slot {
+            kind: 0x8001,
+            id: 0x0102,
+            held: world.keyring.journal_keys[0].key,
+            ..passphrase(world, 8192)
+        };
+        world.slots = vec![auditor, passphrase(world, 8192)];
+        world.base();
+        world.put_inline(JSON);
+    });
     let what = ("slot-of-another", "two key files, the second one's");
     opens(files, what, JSON, |world| {
         let mut other = world.key_file_slot("other slot");
@@ -304,6 +341,27 @@ fn rings(files: &mut Files) {
         }];
         world.entry.retention = Some(NOW);
         world.entry.charts[0].state = 1;
+        world.base();
+        world.put_inline(JSON);
+    });
+    let what = (
+        "holds-retention",
+        "holds, one without a reason, a retention, and the keys that were retired",
+    );
+    opens(files, what, JSON, |world| {
+        let hold = |id, since, reason: &str| Hold {
+            id,
+            since,
+            reason: reason.into(),
+        };
+        world.entry.holds = vec![
+            hold(1, NOW, "subpoena 4711"),
+            hold(u64::MAX, i64::MIN, ""),
+            hold(1, 0, "é\u{7}"),
+        ];
+        world.entry.retention = Some(i64::MAX);
+        world.entry.extensions = vec![(1, bytes(4096))];
+        world.keyring.extensions = vec![(1, vec![])];
         world.base();
         world.put_inline(JSON);
     });
@@ -391,6 +449,107 @@ fn liberal(files: &mut Files) {
     opens(files, what, JSON, |world| {
         world.base();
         let version = world.version(i64::MAX as u64, body(&Meta::of(NAME).encode(), JSON));
+        world.put(&version);
+    });
+}
+
+/// A retraction that is a marker: what is below it was expunged.
+fn marker(world: &World, version: u64, bytes: &[u8]) -> Version {
+    let mut meta = Meta::of(NAME);
+    meta.extensions = vec![(3, bytes.to_vec())];
+    let mut marker = world.version(version, body(&meta.encode(), b""));
+    marker.kind = 3;
+    marker
+}
+
+fn expunged(files: &mut Files) {
+    let what = (
+        "expunged",
+        "a record that was expunged: only the marker is left",
+    );
+    file(files, what, "none", |world| {
+        world.base();
+        let marker = marker(world, 3, b"");
+        world.put(&marker);
+    });
+    let what = ("expunged-earlier", "a version that was expunged is no gap");
+    file(files, what, "none", |world| {
+        world.about("version", b"1");
+        world.base();
+        let marker = marker(world, 3, &[7; 16]);
+        world.put(&marker);
+    });
+    let what = (
+        "expunged-left",
+        "an expunged version that was not swept, or landed late",
+    );
+    file(files, what, "none", |world| {
+        world.about("version", b"1");
+        world.base();
+        world.put_versions(&[b"first", b"second"]);
+        let marker = marker(world, 3, b"");
+        world.put(&marker);
+    });
+    let moved = |world: &mut World| {
+        world.base();
+        world.put_versions(&[b"first", b"second", b"", b"fourth", b"fifth"]);
+        let mut marker = marker(world, 3, &[7; 16]);
+        marker.place = b'h';
+        world.put(&marker);
+    };
+    let what = (
+        "expunged-moved",
+        "versions above a marker, which moved on: the current one",
+    );
+    opens(files, what, b"fifth", moved);
+    let what = ("expunged-above", "a version above the marker");
+    opens(files, what, b"fourth", |world| {
+        world.about("version", b"4");
+        moved(world);
+    });
+    let what = ("expunged-itself", "the marker has no content");
+    file(files, what, "none", |world| {
+        world.about("version", b"3");
+        moved(world);
+    });
+    let what = (
+        "expunged-below",
+        "a version below the marker, though it stands there",
+    );
+    file(files, what, "none", |world| {
+        world.about("version", b"2");
+        moved(world);
+    });
+    let what = ("expunged-twice", "between two markers");
+    file(files, what, "none", |world| {
+        world.about("version", b"4");
+        moved(world);
+        let marker = marker(world, 6, b"");
+        world.put(&marker);
+    });
+    let what = (
+        "extension-3-inline",
+        "extension 3 of a record that is no retraction means nothing",
+    );
+    opens(files, what, b"first", |world| {
+        world.about("version", b"1");
+        world.base();
+        world.put_versions(&[b"first", b"second"]);
+        let mut meta = Meta::of(NAME);
+        meta.extensions = vec![(3, vec![])];
+        let version = world.version(2, body(&meta.encode(), b"second"));
+        world.put(&version);
+    });
+    let what = (
+        "retraction-below",
+        "a retraction that is no marker hides nothing",
+    );
+    opens(files, what, b"first", |world| {
+        world.about("version", b"1");
+        world.base();
+        world.put_versions(&[b"first", b"", b"third"]);
+        let mut version = world.version(2, body(&Meta::of(NAME).encode(), b""));
+        (version.kind, version.place) = (3, b'h');
         world.put(&version);
     });
 }

@@ -83,6 +83,19 @@ pub fn rtag(patient_name_key: &Key, name: &str) -> [u8; 16] {
     tag16(patient_name_key, &[b"cl1/rtag", &length, name.as_bytes()])
 }
 
+pub fn jsub(journal_key: &Key, kind: u8, identifier: &str) -> [u8; 16] {
+    let length = (identifier.len() as u64).to_le_bytes();
+    tag16(
+        journal_key,
+        &[b"cl1/jsub", &[kind], &length, identifier.as_bytes()],
+    )
+}
+
+pub fn jnam(journal_key: &Key, name: &str) -> [u8; 16] {
+    let length = (name.len() as u64).to_le_bytes();
+    tag16(journal_key, &[b"cl1/jnam", &length, name.as_bytes()])
+}
+
 pub struct SlotInfo<'a> {
     pub suite: u8,
     pub vault: &'a [u8; 16],
@@ -119,6 +132,21 @@ pub fn entry_key(
     head: &[u8],
 ) -> (Key, Key) {
     both(master, &[b"cl1/pent", salt, vault, ptag, head])
+}
+
+/// Of the page whose first 8 bytes are `head`.
+pub fn page_key(
+    journal_key: &Key,
+    salt: &[u8],
+    vault: &[u8; 16],
+    (writer, sequence): (&[u8; 16], u64),
+    head: &[u8],
+) -> (Key, Key) {
+    let sequence = sequence.to_le_bytes();
+    both(
+        journal_key,
+        &[b"cl1/jrnl", salt, vault, writer, &sequence, head],
+    )
 }
 
 /// Of the record value whose first 16 bytes are `head`.

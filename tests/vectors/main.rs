@@ -14,6 +14,10 @@ mod container;
 mod formula;
 #[path = "../keys/mirror.rs"]
 mod mirror;
+mod page;
+mod pages;
+mod pages_refused;
+mod pages_verify;
 mod reader;
 mod refused;
 mod text;
@@ -50,7 +54,8 @@ fn committed() -> BTreeMap<String, Vec<u8>> {
 
 /// What the writer makes, with the steps that the reader notes.
 fn made() -> BTreeMap<String, Vec<u8>> {
-    let opens = cases::all().into_iter().map(|(name, archive)| {
+    let opens = cases::all().into_iter().chain(pages::all());
+    let opens = opens.map(|(name, archive)| {
         let vector = container::Vector::parse(&archive);
         let mut objects = container::read(&archive);
         for (step, value) in reader::read(&vector).steps {
@@ -59,7 +64,7 @@ fn made() -> BTreeMap<String, Vec<u8>> {
         (name, container::write(&objects))
     });
     let mut made = BTreeMap::new();
-    for (name, archive) in opens.chain(refused::all()) {
+    for (name, archive) in opens.chain(refused::all()).chain(pages_refused::all()) {
         assert!(made.insert(name, archive).is_none(), "two of one name");
     }
     made

@@ -2,10 +2,11 @@
 
 use crate::container::{Objects, Vector};
 use crate::formula::*;
-use crate::mirror::{Entry, Keyring, State, split_header};
+use crate::mirror::{Chart, Entry, Keyring, State, split_header};
+use crate::page::Page;
 
 pub struct Opened {
-    pub steps: Vec<(String, Vec<u8>)>,
+    pub steps: Noted,
     /// `None`: there is no such record.
     pub content: Option<Vec<u8>>,
     pub records: Vec<OpenedRecord>,
@@ -21,7 +22,10 @@ pub struct OpenedRecord {
     pub stream_key: Option<Key>,
 }
 
-struct Steps(Vec<(String, Vec<u8>)>);
+/// What a reader meets, by number and name.
+pub type Noted = Vec<(String, Vec<u8>)>;
+
+struct Steps(Noted);
 
 impl Steps {
     fn note(&mut self, what: &str, value: &[u8]) {
@@ -52,8 +56,16 @@ pub fn read(vector: &Vector) -> Opened {
         records: Vec::new(),
         root: None,
     };
-    let (root, keyring, vault) = header(vector, &mut steps);
+    let Some((root, keyring, vault)) = header(vector, &mut steps) else {
+        let (key, slot) = auditor(vector).unwrap();
+        steps.0 = slot;
+        opened.content = page(vector, &[key], &mut steps);
+        opened.steps = steps.0;
+        return opened;
+    };
     opened.root = Some(root);
+    let keys: Vec<_> = keyring.journal_keys.iter().map(|key| key.key).collect();
+    opened.content = page(vector, &keys, &mut steps);
     if let Some((kind, identifier)) = vector.subject()
         && let Some(entry) = entry(vector, &keyring, &vault, (kind, identifier), &mut steps)
         && let Some(name) = vector.text("record")
@@ -66,7 +78,7 @@ pub fn read(vector: &Vector) -> Opened {
     opened
 }
 
-fn header(vector: &Vector, steps: &mut Steps) -> (Key, Keyring, [u8; 16]) {
+fn header(vector: &Vector, steps: &mut Steps) -> Option<(Key, Keyring, [u8; 16])> {
     let value = &vector.storage[b"v".as_slice()];
     assert_eq!(value[..10], *b"\x89CLK\r\n\x1a\n\x01\x00");
     let (suite, vault) = (value[10], array::<16>(value, 12));
@@ -111,13 +123,19 @@ fn header(vector: &Vector, steps: &mut Steps) -> (Key, Keyring, [u8; 16]) {
         steps.note("ring key", &ring_key);
         steps.note("ring commitment", &ring_commitment);
         steps.note("keyring body", &body);
-        return (root, wincode::deserialize_exact(&body).unwrap(), vault);
+        let keyring = wincode::deserialize_exact(&body).unwrap();
+        return Some((root, keyring, vault));
     }
-    panic!("no slot opens");
+    None
 }
 
 /// What an auditor's slot of the vector's credential holds.
 pub fn journal_key(vector: &Vector) -> Option<Key> {
+    auditor(vector).map(|(key, _)| key)
+}
+
+/// The journal key, and the steps to it.
+fn auditor(vector: &Vector) -> Option<(Key, Noted)> {
     let value = &vector.storage[b"v".as_slice()];
     let (suite, vault) = (value[10], array::<16>(value, 12));
     let mut slots = &split_header(value).0[36..];
@@ -142,7 +160,12 @@ pub fn journal_key(vector: &Vector) -> Option<Key> {
         };
         let (slot_key, commitment) = slot_key(&secret, &info);
         if commitment == tail[32..64] {
-            return Some(open(suite, &slot_key, 0, &tail[64..]).try_into().unwrap());
+            let mut steps = Steps(Vec::new());
+            steps.note("slot secret", &secret);
+            steps.note("slot key", &slot_key);
+            steps.note("slot commitment", &commitment);
+            let key = open(suite, &slot_key, 0, &tail[64..]).try_into().unwrap();
+            return Some((key, steps.0));
         }
     }
     None
@@ -200,6 +223,27 @@ fn entry(
     (entry.state == State::Live).then_some(entry)
 }
 
+/// What the page that is asked for says, under whichever of the keys opens it.
+fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
+    let asked = vector.about.get("page")?;
+    let value = vector.storage.get(&[b"j", &asked[..]].concat())?;
+    let vault = array(&vector.storage[b"v".as_slice()], 12);
+    assert_eq!((value[0], value[2], value[3]), (1, 18, 0));
+    let sequence = u64::from_be_bytes(array(asked, 16));
+    let place = (&array(asked, 0), sequence);
+    let (journal_key, page_key, commitment) = keys.iter().find_map(|key| {
+        let (page, commitment) = page_key(key, &value[8..40], &vault, place, &value[..8]);
+        (commitment == value[40..72]).then_some((key, page, commitment))
+    })?;
+    let body = open(value[1], &page_key, 0, &value[72..]);
+    steps.note("journal key", journal_key);
+    steps.note("page key", &page_key);
+    steps.note("page commitment", &commitment);
+    steps.note("page body", &body[..body.len().min(4096)]);
+    let page: Page = wincode::deserialize_exact(&body).unwrap();
+    Some(page.told())
+}
+
 fn record(
     vector: &Vector,
     entry: &Entry,
@@ -218,26 +262,23 @@ fn record(
     let (key, value) = match vector.version() {
         Some(version) if version > last => return (None, None),
         Some(version) if version < last => {
+            if is_expunged(vector, chart, &rtag, (version, last)) {
+                return (None, None);
+            }
             let key = [b"h", &chart.id[..], &rtag, &version.to_be_bytes()].concat();
             let value = &vector.storage[&key];
             (key, value)
         }
         _ => (current, value),
     };
-    assert_eq!((value[0], value[3]), (1, 1));
-    let number = u32_at(value, 4);
-    let patient_key = (chart.keys.iter())
-        .find(|key| key.number == number)
-        .unwrap()
-        .key;
-    let wrap_key = wrap_key(&patient_key, key[0], number, &array(value, 16));
-    let data_key: Key = open(value[1], &wrap_key, 0, &value[48..96])
-        .try_into()
-        .unwrap();
-    let (body_key, commitment) = body_key(&data_key, &chart.id, &rtag, &value[..16]);
-    assert_eq!(commitment, value[16..48]);
-    let start = if value[2] == 2 { 112 } else { 96 };
-    let body = open(value[1], &body_key, 0, &value[start..]);
+    let Unsealed {
+        patient_key,
+        wrap_key,
+        data_key,
+        body_key,
+        commitment,
+        body,
+    } = unseal(chart, &key, value);
     steps.note("patient key", &patient_key);
     steps.note("wrap key", &wrap_key);
     steps.note("data key", &data_key);
@@ -278,6 +319,79 @@ fn record(
         stream_key,
     };
     (content, Some(record))
+}
+
+struct Unsealed {
+    patient_key: Key,
+    wrap_key: Key,
+    data_key: Key,
+    body_key: Key,
+    commitment: Key,
+    body: Vec<u8>,
+}
+
+/// The value that stands under a key of a record.
+fn unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Unsealed {
+    assert_eq!((value[0], value[3]), (1, 1));
+    let number = u32_at(value, 4);
+    let patient_key = (chart.keys.iter())
+        .find(|key| key.number == number)
+        .unwrap()
+        .key;
+    let wrap_key = wrap_key(&patient_key, key[0], number, &array(value, 16));
+    let data_key: Key = open(value[1], &wrap_key, 0, &value[48..96])
+        .try_into()
+        .unwrap();
+    let (body_key, commitment) = body_key(&data_key, &chart.id, &array(key, 17), &value[..16]);
+    assert_eq!(commitment, value[16..48]);
+    let start = if value[2] == 2 { 112 } else { 96 };
+    let body = open(value[1], &body_key, 0, &value[start..]);
+    Unsealed {
+        patient_key,
+        wrap_key,
+        data_key,
+        body_key,
+        commitment,
+        body,
+    }
+}
+
+/// Whether a marker stands above a version: in `r`, or in `h` below the current one.
+fn is_expunged(
+    vector: &Vector,
+    chart: &Chart,
+    rtag: &[u8; 16],
+    (version, last): (u64, u64),
+) -> bool {
+    let earlier =
+        (version + 1..last).map(|above| [b"h", &chart.id[..], rtag, &above.to_be_bytes()].concat());
+    let current = [b"r", &chart.id[..], rtag].concat();
+    earlier.chain([current]).any(|key| {
+        let value = vector.storage.get(&key);
+        value.is_some_and(|value| value[2] == 3 && is_marker(&unseal(chart, &key, value).body))
+    })
+}
+
+/// Whether the metadata at the start of a body has extension 3.
+fn is_marker(body: &[u8]) -> bool {
+    let mut at = 2 + 1 + 8;
+    at += match body[at] {
+        0 => 2 + usize::from(body[at + 1]),
+        _ => 1,
+    };
+    at += 2 + usize::from(u16_at(body, at));
+    let labels = body[at];
+    at += 1;
+    for _ in 0..labels {
+        at += 1 + usize::from(body[at]);
+    }
+    let extensions = body[at];
+    at += 1;
+    (0..extensions).any(|_| {
+        let number = u16_at(body, at);
+        at += 4 + usize::from(u16_at(body, at + 2));
+        number == 3
+    })
 }
 
 fn stream_content(

@@ -2,7 +2,7 @@
 
 use crate::cases::{Files, bytes, file};
 use crate::container::{MAGIC, finish, object, write};
-use crate::mirror::State;
+use crate::mirror::{Hold, State};
 use crate::writer::{Meta, NAME, Version, World, body, key_file};
 
 const CONTENT: &[u8] = b"{}";
@@ -20,6 +20,7 @@ pub fn all() -> Files {
     metas(&mut files);
     streams(&mut files);
     archives(&mut files);
+    markers(&mut files);
     files
 }
 
@@ -184,7 +185,7 @@ fn unlocking(files: &mut Files) {
 
 fn keyrings(files: &mut Files) {
     type Change = fn(&mut World);
-    let cases: [(&str, &str, &str, Change); 6] = [
+    let cases: [(&str, &str, &str, Change); 7] = [
         ("keyring-schema", "another schema", "Unsupported", |w| {
             w.keyring.schema = 2
         }),
@@ -215,6 +216,14 @@ fn keyrings(files: &mut Files) {
                 let mut twice = w.keyring.masters[0].clone();
                 twice.state = 1;
                 w.keyring.masters.push(twice);
+            },
+        ),
+        (
+            "keyring-retired-length",
+            "retired key numbers of 3 bytes, before an extension that must be known",
+            "Malformed",
+            |w| {
+                w.keyring.extensions = vec![(1, vec![0; 3]), (0x8000, vec![])];
             },
         ),
         (
@@ -302,7 +311,7 @@ fn entries(files: &mut Files) {
 
 fn entry_bodies(files: &mut Files) {
     type Change = fn(&mut World);
-    let cases: [(&str, &str, &str, Change); 10] = [
+    let cases: [(&str, &str, &str, Change); 14] = [
         ("entry-schema", "another schema", "Unsupported", |w| {
             w.entry.schema = 2
         }),
@@ -368,6 +377,45 @@ fn entry_bodies(files: &mut Files) {
             },
         ),
         (
+            "entry-erased-two-charts",
+            "an erased entry with two charts: that it has any comes first",
+            "Malformed",
+            |w| {
+                w.entry.state = State::Erased;
+                let chart = w.entry.charts[0].clone();
+                w.entry.charts.push(chart);
+            },
+        ),
+        (
+            "entry-state-first",
+            "a key state that is not known, before two keys of one number",
+            "Unsupported",
+            |w| {
+                let mut twice = w.entry.charts[0].keys[0].clone();
+                twice.state = 2;
+                w.entry.charts[0].keys.push(twice);
+            },
+        ),
+        (
+            "entry-ring-first",
+            "two active keys, before a second chart",
+            "Malformed",
+            |w| {
+                let chart = w.entry.charts[0].clone();
+                w.entry.charts.push(chart);
+                let active = w.entry.charts[1].keys[0].clone();
+                w.entry.charts[1].keys.push(active);
+            },
+        ),
+        (
+            "entry-retired-length",
+            "retired key numbers of 5 bytes",
+            "Malformed",
+            |w| {
+                w.entry.extensions = vec![(1, vec![0; 5])];
+            },
+        ),
+        (
             "entry-critical",
             "an extension that must be known",
             "Unsupported",
@@ -393,6 +441,31 @@ fn entry_bodies(files: &mut Files) {
             world.entry_with(&at, &body);
         });
     }
+    let what = ("entry-retention", "a retention that neither is nor is not");
+    file(files, what, "Malformed", |world| {
+        world.header();
+        world.entry.retention = Some(7);
+        let at = world.entry_key();
+        let mut body = wincode::serialize(&world.entry).unwrap();
+        // The byte before the time and the count of extensions.
+        let option = body.len() - 8 - 8 - 1;
+        body[option] = 2;
+        world.entry_with(&at, &body);
+    });
+    let what = ("entry-hold", "a hold's reason that is not UTF-8");
+    file(files, what, "Malformed", |world| {
+        world.header();
+        world.entry.holds = vec![Hold {
+            id: 1,
+            since: 2,
+            reason: "!".into(),
+        }];
+        let at = world.entry_key();
+        let mut body = wincode::serialize(&world.entry).unwrap();
+        let reason = body.len() - 8 - 1 - 1;
+        body[reason] = 0xff;
+        world.entry_with(&at, &body);
+    });
     let what = ("entry-name", "sealed for this place, about another subject");
     file(files, what, "NotAuthentic", |world| {
         world.header();
@@ -709,6 +782,29 @@ fn streams(files: &mut Files) {
         world.storage.insert(world.segment(1), value);
     });
     let what = (
+        "segment-beyond",
+        "a segment beyond the last, before a byte behind the content",
+    );
+    case(what, "NotAuthentic", |world| {
+        let mut padded = bytes(1000);
+        padded.resize(1024, 7);
+        world.put_segments(&padded);
+        let value = world.storage[&first(world)].clone();
+        world.storage.insert(world.segment(1), value);
+    });
+    let what = (
+        "segmented-too-long",
+        "a stream of more segments than have a number",
+    );
+    case(what, "TooLarge", |world| {
+        let mut meta = Meta::of(NAME);
+        meta.stream = Some((world.draw("stream key"), u64::MAX));
+        let mut version = world.version(1, body(&meta.encode(), &[]));
+        version.kind = 2;
+        version.stream = Some(world.draw16("stream id"));
+        world.put(&version);
+    });
+    let what = (
         "segment-chunks-exchanged",
         "two chunks in each other's place",
     );
@@ -770,4 +866,29 @@ fn archives(files: &mut Files) {
     long[3..11].copy_from_slice(&2_097_153_u64.to_le_bytes());
     let what = ("archive-long-value", "a value beyond 2 MiB");
     case(what, "Malformed", with(&long));
+}
+
+fn markers(files: &mut Files) {
+    let mut case = |what, change: fn(&mut Vec<u8>)| {
+        file(files, what, "NotAuthentic", |world| {
+            world.about("version", b"1");
+            world.base();
+            world.put_versions(&[b"first", b"", b"third"]);
+            let mut version = world.version(2, body(&Meta::of(NAME).encode(), b""));
+            (version.kind, version.place) = (3, b'h');
+            world.put(&version);
+            let at = world.earlier(NAME, 2);
+            change(world.storage.get_mut(&at).unwrap());
+        });
+    };
+    let what = (
+        "marker-unknown",
+        "a retraction above that does not open may be a marker",
+    );
+    case(what, |value| *value.last_mut().unwrap() ^= 1);
+    let what = (
+        "marker-posing",
+        "a retraction above whose wrapped key was altered",
+    );
+    case(what, |value| value[48] ^= 1);
 }

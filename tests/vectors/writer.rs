@@ -3,6 +3,7 @@
 use crate::container::{Objects, write};
 use crate::formula::*;
 use crate::mirror::{Chart, Entry, Key as Numbered, Keyring, PatientKey, State};
+use crate::page::{Page, Place, hex};
 
 pub const NOW: i64 = 1_795_000_000_000;
 pub const NAME: &str = "Observation/bp-2026-11-21";
@@ -21,6 +22,8 @@ pub struct World {
     pub name_key: usize,
     pub master: usize,
     pub entry_suite: u8,
+    /// Which of the journal keys pages are sealed under.
+    pub journal_key: usize,
     pub storage: Objects,
     about: Objects,
 }
@@ -139,6 +142,7 @@ impl World {
             name_key: 0,
             master: 0,
             entry_suite: suite,
+            journal_key: 0,
             storage: Objects::new(),
             about: Objects::new(),
         };
@@ -423,6 +427,30 @@ impl World {
     pub fn segment(&self, index: u32) -> Vec<u8> {
         let (chart, stream) = (&self.entry.charts[0].id, self.draw16("stream id"));
         [b"s", &chart[..], &stream, &index.to_be_bytes()].concat()
+    }
+
+    /// The key of a page.
+    pub fn page_at(&self, at: &Place) -> Vec<u8> {
+        [b"j", &at.writer[..], &at.sequence.to_be_bytes()].concat()
+    }
+
+    /// Seals a page into its place; its digest.
+    pub fn put_page(&mut self, at: &Place, page: &Page) -> Key {
+        self.put_page_body(at, &wincode::serialize(page).unwrap())
+    }
+
+    pub fn put_page_body(&mut self, at: &Place, body: &[u8]) -> Key {
+        let journal_key = &self.keyring.journal_keys[self.journal_key];
+        let mut head = vec![1, self.suite, 18, 0];
+        head.extend(journal_key.number.to_le_bytes());
+        let salt = self.draw(&format!("page salt {}", hex(&self.page_at(at))));
+        let place = (&at.writer, at.sequence);
+        let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, place, &head);
+        let sealed = seal(self.suite, &key, 0, body);
+        let value = [&head[..], &salt, &commitment, &sealed].concat();
+        let digest = sha256(&[&value]);
+        self.storage.insert(self.page_at(at), value);
+        digest
     }
 
     /// The bytes of the vector's file.

@@ -1,0 +1,292 @@
+"""format.md, "Journal page": the pages, and the chains that they make."""
+
+from collections import defaultdict
+from dataclasses import dataclass, fields as fields_of
+from typing import Any
+
+from credential import Credential
+from entry import Subject
+from fields import Fields, listed
+from header import Header, Steps, open_auditor, unlock
+from primitives import Refused, sha256, tag16, u64
+from sealed import check_length, key_number, open_body
+
+KIND = 18
+DONE, ANNOUNCED = 0, 1
+OPERATIONS = {
+    1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
+    6: "retract a record", 7: "read", 8: "list versions", 9: "list records",
+    10: "list subjects", 11: "erase a subject", 12: "readmit a subject",
+    13: "expunge a record", 14: "hold a subject", 15: "release a hold", 16: "set a retention",
+    17: "inspect holds, retention", 18: "prepare a patient entry",
+    19: "rotate the master key", 20: "retire a master key", 21: "rotate a patient key",
+    22: "retire a patient key", 23: "encrypt again", 24: "rotate the root key",
+    25: "add a slot", 26: "replace a slot", 27: "remove a slot", 28: "list the slots",
+    29: "count what hangs on each key", 30: "collect garbage", 31: "export a recovery kit",
+    32: "verify", 33: "make a checkpoint", 34: "accept a restore", 35: "read the journal",
+    36: "break the glass", 37: "begin an emergency", 38: "end an emergency",
+    39: "mark a poison record", 40: "disclose",
+}
+OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
+LAST_TIME = 2**63 - 1
+
+
+@dataclass(frozen=True, order=True)
+class PageId:
+    writer: bytes
+    sequence: int
+
+
+@dataclass(frozen=True)
+class JournalKey:
+    """An auditor does not know the number of the key."""
+
+    key: bytes
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Context:
+    actor: str
+    purpose: str
+    request: str
+    organisation: str
+    broke_glass: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an entry is about; each code has some of the fields."""
+
+    target: int
+    generation: int | None = None
+    chart: bytes | None = None
+    jsub: bytes | None = None
+    sequence: int | None = None
+    rtag: bytes | None = None
+    jnam: bytes | None = None
+    version: int | None = None
+    digest: bytes | None = None
+    writer: bytes | None = None
+    place: int | None = None
+
+    def announced(self) -> tuple[PageId, int] | None:
+        """Page and place of the entry that this one settles."""
+        if self.writer is None:
+            return None
+        return PageId(self.writer, self.sequence), self.place
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    at: int
+    context: Context
+    operation: int
+    outcome: int
+    stage: int
+    target: Target
+    note: str
+
+    def plain(self) -> dict[str, Any]:
+        plain = vars(self) | vars(self.context) | plain_fields(self.target)
+        del plain["context"]
+        return plain
+
+
+@dataclass(frozen=True)
+class Page:
+    previous: bytes
+    began: int
+    seen: list[tuple[PageId, bytes]]
+    entries: list[JournalEntry]
+    key: bytes
+    steps: Steps
+
+    def plain(self) -> dict[str, Any]:
+        return {
+            "previous": self.previous.hex(),
+            "began": self.began,
+            "seen": [plain_fields(id) | {"digest": digest.hex()} for id, digest in self.seen],
+            "entries": [entry.plain() for entry in self.entries],
+        }
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a page, or from a page on."""
+
+    fault: str
+    page: PageId
+
+
+@dataclass(frozen=True)
+class Journal:
+    pages: dict[PageId, Page]
+    faults: list[Fault]
+
+
+def plain_fields(structure: Any) -> dict[str, Any]:
+    """Those that there are; bytes as hexadecimal digits."""
+    values = {field.name: getattr(structure, field.name) for field in fields_of(structure)}
+    return {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def subject_tag(journal_key: bytes, subject: Subject) -> bytes:
+    return tag16(journal_key, b"cl1/jsub" + bytes([subject.kind]), subject.identifier)
+
+
+def name_tag(journal_key: bytes, name: str) -> bytes:
+    return tag16(journal_key, b"cl1/jnam", name)
+
+
+def journal_keys(header: Header, credential: Credential) -> tuple[list[JournalKey], Steps]:
+    """Those of the keyring, or the one of an auditor's slot where no keyring opens."""
+    try:
+        unlocked = unlock(header, credential)
+    except Refused as refused:
+        if refused.failure != "WrongKey":
+            raise
+        key, steps = open_auditor(header, credential)
+        return [JournalKey(key, None)], steps
+    keys = [JournalKey(key.key, key.number) for key in unlocked.keyring.journal_keys]
+    return keys, unlocked.steps
+
+
+def open_page(value: bytes, vault: bytes, keys: list[JournalKey], page: PageId) -> Page:
+    """`page` is that of the storage key that was asked for."""
+    number = key_number(value, KIND)
+    matching = [key for key in keys if key.number in (None, number)]
+    if not matching:
+        raise Refused("NotAuthentic")
+    key = matching[0].key
+    check_length(value)
+    opened = open_body(value, key, b"cl1/jrnl", vault + page.writer + u64(page.sequence))
+    steps = [
+        ("journal key", key),
+        ("page key", opened.key),
+        ("page commitment", opened.commitment),
+        ("page body", opened.body[:4096]),
+    ]
+    return decode_page(opened.body, key, steps)
+
+
+def decode_page(body: bytes, key: bytes, steps: Steps) -> Page:
+    fields = Fields(body)
+    fields.schema()
+    previous, began = fields.take(32), fields.i64()
+    seen = fields.many(lambda: (read_page_id(fields), fields.take(32)))
+    contexts = fields.many(lambda: read_context(fields))
+    subjects = fields.many(lambda: (fields.take(16), fields.take(16)))
+    if len(set(subjects)) != len(subjects):
+        raise Refused("Malformed")
+    entries = fields.many(lambda: read_entry(fields, began, contexts, subjects))
+    fields.extensions(has_retired=False)
+    fields.end()
+    return Page(previous, began, seen, entries, key, steps)
+
+
+def read_page_id(fields: Fields) -> PageId:
+    return PageId(fields.take(16), fields.u64())
+
+
+def read_context(fields: Fields) -> Context:
+    texts = [fields.text() for _ in range(4)]
+    return Context(*texts, fields.flag())
+
+
+def read_entry(
+    fields: Fields, began: int, contexts: list[Context], subjects: list[tuple[bytes, bytes]]
+) -> JournalEntry:
+    return JournalEntry(
+        min(began + fields.u32(), LAST_TIME),
+        at_place(contexts, fields.u16()),
+        listed(fields.u8(), OPERATIONS),
+        listed(fields.u8(), range(len(OUTCOMES))),
+        fields.code(range(2)),
+        read_target(fields, subjects),
+        fields.text(),
+    )
+
+
+def read_target(fields: Fields, subjects: list[tuple[bytes, bytes]]) -> Target:
+    code = fields.code(range(7))
+    read: dict[str, Any] = {}
+    if code == 1:
+        read = {"generation": fields.u64(), "digest": fields.take(32)}
+    if code in (2, 3, 4, 5):
+        read["chart"], read["jsub"] = at_place(subjects, fields.u16())
+    if code == 3:
+        read |= {"sequence": fields.u64(), "digest": fields.take(32)}
+    if code in (4, 5):
+        read |= {"rtag": fields.take(16), "jnam": fields.take(16), "version": fields.u64()}
+    if code == 5:
+        read["digest"] = fields.take(32)
+    if code == 6:
+        read |= vars(read_page_id(fields)) | {"place": fields.u32()}
+    return Target(code, **read)
+
+
+def at_place(table: list, place: int):
+    if place >= len(table):
+        raise Refused("Malformed")
+    return table[place]
+
+
+def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: list[JournalKey]) -> Journal:
+    """Every page, and what is wrong with any page or chain."""
+    values = {
+        PageId(key[1:17], int.from_bytes(key[17:], "big")): value
+        for key, value in storage.items()
+        if len(key) == 25 and key.startswith(b"j")
+    }
+    pages: dict[PageId, Page] = {}
+    faults = missing_pages(values)
+    for id, value in values.items():
+        try:
+            pages[id] = open_page(value, vault, keys, id)
+        except Refused as refused:
+            is_later = refused.failure == "Unsupported"
+            faults.append(Fault("Unsupported" if is_later else "Altered", id))
+    digests = {id: sha256(value) for id, value in values.items()}
+    last = {id.writer: id.sequence for id in sorted(values)}
+    for id, page in pages.items():
+        before = PageId(id.writer, id.sequence - 1)
+        expected = digests[before] if before in pages else bytes(32)
+        if (before in pages or id.sequence == 0) and page.previous != expected:
+            faults.append(Fault("Unlinked", id))
+    for page in pages.values():
+        for other, digest in page.seen:
+            if other.sequence > last.get(other.writer, -1):
+                faults.append(Fault("Cut", other))
+            elif other in pages and digests[other] != digest:
+                faults.append(Fault("Replaced", other))
+    return Journal(pages, faults)
+
+
+def missing_pages(ids: dict[PageId, bytes]) -> list[Fault]:
+    """Of each chain, the first page that is missing below one that stands."""
+    chains = defaultdict(set)
+    for id in ids:
+        chains[id.writer].add(id.sequence)
+    faults = []
+    for writer, sequences in chains.items():
+        first_missing = next(n for n in range(len(sequences) + 1) if n not in sequences)
+        if first_missing < max(sequences):
+            faults.append(Fault("Missing", PageId(writer, first_missing)))
+    return faults
+
+
+def unsettled(pages: dict[PageId, Page]) -> dict[tuple[PageId, int], JournalEntry]:
+    """What was announced, and may have happened or not."""
+    announced = {
+        (id, place): entry
+        for id, page in pages.items()
+        for place, entry in enumerate(page.entries)
+        if entry.stage == ANNOUNCED
+    }
+    settled = {entry.target.announced() for page in pages.values() for entry in page.entries}
+    return {at: entry for at, entry in announced.items() if at not in settled}

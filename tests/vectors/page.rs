@@ -1,0 +1,191 @@
+//! A journal page from format.md: `wincode`'s derives, nothing of this crate.
+
+use serde_json::{Value, json};
+use wincode::{SchemaRead, SchemaWrite};
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Page {
+    pub schema: u16,
+    pub previous: [u8; 32],
+    pub began: i64,
+    pub seen: Vec<Seen>,
+    pub contexts: Vec<Context>,
+    pub subjects: Vec<Subject>,
+    pub entries: Vec<Entry>,
+    pub extensions: Vec<(u16, Vec<u8>)>,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    pub writer: [u8; 16],
+    pub sequence: u64,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Seen {
+    pub page: Place,
+    pub digest: [u8; 32],
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Context {
+    pub actor: String,
+    pub purpose: String,
+    pub request: String,
+    pub organisation: String,
+    pub broke_glass: u8,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Subject {
+    pub chart: [u8; 16],
+    pub jsub: [u8; 16],
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, Copy, PartialEq)]
+pub struct Record {
+    pub rtag: [u8; 16],
+    pub jnam: [u8; 16],
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub after: u32,
+    pub context: u16,
+    pub operation: u8,
+    pub outcome: u8,
+    pub stage: u32,
+    pub target: Target,
+    pub note: String,
+}
+
+#[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
+pub enum Target {
+    Vault,
+    Header {
+        generation: u64,
+        digest: [u8; 32],
+    },
+    Subject {
+        subject: u16,
+    },
+    Entry {
+        subject: u16,
+        sequence: u64,
+        digest: [u8; 32],
+    },
+    Record {
+        subject: u16,
+        record: Record,
+        version: u64,
+    },
+    Version {
+        subject: u16,
+        record: Record,
+        version: u64,
+        digest: [u8; 32],
+    },
+    Settled {
+        page: Place,
+        place: u32,
+    },
+    Later,
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Page {
+    /// What it says, as the vectors tell it.
+    pub fn told(&self) -> Vec<u8> {
+        let seen = self.seen.iter().map(|seen| {
+            json!({
+                "writer": hex(&seen.page.writer),
+                "sequence": seen.page.sequence,
+                "digest": hex(&seen.digest),
+            })
+        });
+        let told = json!({
+            "previous": hex(&self.previous),
+            "began": self.began,
+            "seen": seen.collect::<Value>(),
+            "entries": self.entries.iter().map(|entry| self.entry(entry)).collect::<Value>(),
+        });
+        told.to_string().into_bytes()
+    }
+
+    fn entry(&self, entry: &Entry) -> Value {
+        let context = &self.contexts[usize::from(entry.context)];
+        let told = json!({
+            "at": self.began.saturating_add(entry.after.into()),
+            "actor": context.actor,
+            "purpose": context.purpose,
+            "request": context.request,
+            "organisation": context.organisation,
+            "broke_glass": context.broke_glass == 1,
+            "operation": entry.operation,
+            "outcome": entry.outcome,
+            "stage": entry.stage,
+            "note": entry.note,
+        });
+        joined([told, self.target(&entry.target)])
+    }
+
+    fn target(&self, target: &Target) -> Value {
+        let subject = |place: &u16| {
+            let subject = &self.subjects[usize::from(*place)];
+            json!({ "chart": hex(&subject.chart), "jsub": hex(&subject.jsub) })
+        };
+        let record =
+            |record: &Record| json!({ "rtag": hex(&record.rtag), "jnam": hex(&record.jnam) });
+        match target {
+            Target::Vault => json!({ "target": 0 }),
+            Target::Header { generation, digest } => {
+                json!({ "target": 1, "generation": generation, "digest": hex(digest) })
+            }
+            Target::Subject { subject: of } => joined([json!({ "target": 2 }), subject(of)]),
+            Target::Entry {
+                subject: of,
+                sequence,
+                digest,
+            } => {
+                let own = json!({ "target": 3, "sequence": sequence, "digest": hex(digest) });
+                joined([own, subject(of)])
+            }
+            Target::Record {
+                subject: of,
+                record: at,
+                version,
+            } => {
+                let own = json!({ "target": 4, "version": version });
+                joined([own, subject(of), record(at)])
+            }
+            Target::Version {
+                subject: of,
+                record: at,
+                version,
+                digest,
+            } => {
+                let own = json!({ "target": 5, "version": version, "digest": hex(digest) });
+                joined([own, subject(of), record(at)])
+            }
+            Target::Settled { page, place } => json!({
+                "target": 6,
+                "writer": hex(&page.writer),
+                "sequence": page.sequence,
+                "place": place,
+            }),
+            Target::Later => panic!("of no page that opens"),
+        }
+    }
+}
+
+/// One object of the fields of several.
+pub fn joined<const N: usize>(objects: [Value; N]) -> Value {
+    let fields = objects.into_iter().flat_map(|object| match object {
+        Value::Object(fields) => fields,
+        _ => panic!("objects"),
+    });
+    Value::Object(fields.collect())
+}

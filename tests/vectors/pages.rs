@@ -1,0 +1,395 @@
+//! Pages of the journal, and the chains that they make: what opens.
+
+use crate::cases::{Files, file};
+use crate::formula::{Key, jnam, jsub, sha256};
+use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
+use crate::writer::{NAME, NOW, World};
+
+/// A writer that began its chain so many milliseconds after `NOW`.
+pub fn writer(world: &World, what: &str, after: i64) -> [u8; 16] {
+    let mut writer = world.draw16(what);
+    writer[..6].copy_from_slice(&(NOW + after).to_be_bytes()[2..]);
+    writer
+}
+
+pub fn place(world: &World, sequence: u64) -> Place {
+    let writer = writer(world, "writer", 0);
+    Place { writer, sequence }
+}
+
+pub fn context(actor: &str) -> Context {
+    Context {
+        actor: actor.into(),
+        purpose: "TREAT".into(),
+        request: String::new(),
+        organisation: String::new(),
+        broke_glass: 0,
+    }
+}
+
+pub fn subject(world: &World, kind: u8, identifier: &str) -> Subject {
+    let key = &world.keyring.journal_keys[world.journal_key].key;
+    Subject {
+        chart: world.entry.charts[0].id,
+        jsub: jsub(key, kind, identifier),
+    }
+}
+
+fn record(world: &World) -> Record {
+    let key = &world.keyring.journal_keys[world.journal_key].key;
+    Record {
+        rtag: world.rtag(NAME),
+        jnam: jnam(key, NAME),
+    }
+}
+
+pub fn entry(operation: u8, target: Target) -> Entry {
+    Entry {
+        after: 0,
+        context: 0,
+        operation,
+        outcome: 0,
+        stage: 0,
+        target,
+        note: String::new(),
+    }
+}
+
+/// That the first version of the vectors' record was written.
+fn written(world: &World) -> Entry {
+    let version = Target::Version {
+        subject: 0,
+        record: record(world),
+        version: 1,
+        digest: world.draw("digest of a version"),
+    };
+    entry(5, version)
+}
+
+/// A page of one entry.
+pub fn strict(world: &World, previous: Key) -> Page {
+    Page {
+        schema: 1,
+        previous,
+        began: NOW,
+        seen: Vec::new(),
+        contexts: vec![context("dr.garcia")],
+        subjects: vec![subject(world, 1, "MRN-1042")],
+        entries: vec![written(world)],
+        extensions: Vec::new(),
+    }
+}
+
+/// A page with one of everything.
+fn full(world: &World) -> Page {
+    let digest = |what: &str| world.draw(what);
+    let record = record(world);
+    let targets = [
+        Target::Vault,
+        Target::Header {
+            generation: 3,
+            digest: digest("digest of a header"),
+        },
+        Target::Subject { subject: 1 },
+        Target::Entry {
+            subject: 2,
+            sequence: 7,
+            digest: digest("digest of an entry"),
+        },
+        Target::Record {
+            subject: 0,
+            record,
+            version: 0,
+        },
+        Target::Record {
+            subject: 0,
+            record: Record {
+                rtag: [0; 16],
+                ..record
+            },
+            version: u64::MAX,
+        },
+        Target::Version {
+            subject: 0,
+            record,
+            version: 2,
+            digest: digest("digest of a version"),
+        },
+        Target::Settled {
+            page: place(world, 0),
+            place: 9,
+        },
+    ];
+    let mut entries: Vec<_> = (1..=40)
+        .zip(targets.iter().cycle())
+        .map(|(operation, target)| entry(operation, target.clone()))
+        .collect();
+    for (entry, n) in entries.iter_mut().zip(0_u8..) {
+        entry.after = u32::from(n) * 1000;
+        entry.context = u16::from(n) % 2;
+        entry.outcome = n % 6;
+        entry.stage = u32::from(n % 7 == 3);
+        entry.note = if n % 5 == 0 {
+            "sé".repeat(n.into())
+        } else {
+            String::new()
+        };
+    }
+    entries[39].after = u32::MAX;
+    Page {
+        seen: vec![Seen {
+            page: Place {
+                writer: writer(world, "other writer", -5),
+                sequence: 1 << 40,
+            },
+            digest: digest("digest of a page"),
+        }],
+        contexts: vec![
+            context("dr.garcia"),
+            Context {
+                actor: "Dr. Muñoz".into(),
+                purpose: "ETREAT".into(),
+                request: "req-7".into(),
+                organisation: "Clínica Sol".into(),
+                broke_glass: 1,
+            },
+        ],
+        subjects: vec![
+            subject(world, 1, "MRN-1042"),
+            subject(world, 2, "MRN-1042"),
+            Subject {
+                chart: [0; 16],
+                ..subject(world, 1, "MRN-1042")
+            },
+        ],
+        entries,
+        extensions: vec![(0, vec![]), (1, vec![1, 2, 3]), (0x7fff, vec![7; 40])],
+        ..strict(world, [0; 32])
+    }
+}
+
+/// A vector about a page of the journal instead of a record.
+pub fn page_file(
+    files: &mut Files,
+    what: (&str, &str),
+    expect: &str,
+    make: impl FnOnce(&mut World, &Place),
+) {
+    file(files, what, expect, |world| {
+        let at = place(world, 0);
+        ask(world, &at);
+        make(world, &at);
+    });
+}
+
+/// Asks for a page.
+pub fn ask(world: &mut World, at: &Place) {
+    world.forget("subject patient");
+    world.forget("record");
+    let key = world.page_at(at);
+    world.about("page", &key[1..]);
+}
+
+/// A page that opens.
+fn opens(files: &mut Files, what: (&str, &str), make: impl FnOnce(&mut World) -> Page) {
+    page_file(files, what, "ok", |world, at| {
+        let page = make(world);
+        world.header();
+        world.put_page(at, &page);
+        world.about("content", &page.told());
+    });
+}
+
+pub fn all() -> Files {
+    let mut files = Files::new();
+    let first = |world: &mut World| strict(world, [0; 32]);
+    for name in ["page", "page-chacha"] {
+        opens(
+            &mut files,
+            (name, "the first page of a chain, with one entry"),
+            first,
+        );
+    }
+    let what = (
+        "page-full",
+        "a page with every operation, outcome and target",
+    );
+    opens(&mut files, what, |world| full(world));
+    let what = ("page-empty", "a page without entries");
+    opens(&mut files, what, |world| Page {
+        contexts: Vec::new(),
+        subjects: Vec::new(),
+        entries: Vec::new(),
+        ..strict(world, [0; 32])
+    });
+    let what = (
+        "page-last-time",
+        "a time beyond the last one is the last one",
+    );
+    opens(&mut files, what, |world| {
+        let mut page = strict(world, [0; 32]);
+        page.began = i64::MAX - 1;
+        page.entries[0].after = 2;
+        page
+    });
+    let what = ("page-first-time", "a time before 1970");
+    opens(&mut files, what, |world| Page {
+        began: i64::MIN,
+        ..strict(world, [0; 32])
+    });
+    let what = ("page-key-inactive", "a page under an inactive journal key");
+    opens(&mut files, what, |world| {
+        world.keyring.journal_keys[0].state = 1;
+        let new = world.numbered("new journal key", 0);
+        world.keyring.journal_keys.insert(0, new);
+        world.journal_key = 1;
+        strict(world, [0; 32])
+    });
+    let what = (
+        "page-auditor",
+        "a page, to somebody who has an auditor's slot and no other",
+    );
+    opens(&mut files, what, |world| {
+        let auditor = world.auditor_slot("auditor slot");
+        world.about("journal key", &auditor.held);
+        world.slots[0].secret = world.draw("other secret");
+        world.slots.push(auditor);
+        strict(world, [0; 32])
+    });
+    let what = ("page-second", "the second page of a chain");
+    page_file(&mut files, what, "ok", |world, first| {
+        world.header();
+        let page = strict(world, [0; 32]);
+        let digest = world.put_page(first, &page);
+        let second = place(world, 1);
+        let page = strict(world, digest);
+        world.put_page(&second, &page);
+        world.about("content", &page.told());
+        ask(world, &second);
+    });
+    page_file(
+        &mut files,
+        ("page-none", "a page that is not there"),
+        "none",
+        |world, _| {
+            world.header();
+        },
+    );
+    chains(&mut files);
+    files
+}
+
+/// A journal of two chains: three pages, then two by a writer who had seen the first two, settles
+/// what the first one announced, and announces more.
+pub fn two_chains(world: &mut World) -> [Place; 5] {
+    let first = [0, 1, 2].map(|sequence| place(world, sequence));
+    let writer = writer(world, "other writer", 60_000);
+    let second = [0, 1].map(|sequence| Place { writer, sequence });
+    let mut digest = [0; 32];
+    for at in &first {
+        let mut page = strict(world, digest);
+        page.entries[0].stage = 1;
+        page.entries.push(entry(7, Target::Subject { subject: 0 }));
+        let settled = Place {
+            sequence: at.sequence.saturating_sub(1),
+            ..*at
+        };
+        if at.sequence == 1 {
+            page.entries.push(entry(
+                5,
+                Target::Settled {
+                    page: settled,
+                    place: 0,
+                },
+            ));
+        }
+        let seen = digest;
+        digest = world.put_page(at, &page);
+        if at.sequence == 1 {
+            let mut page = strict(world, [0; 32]);
+            page.seen = vec![Seen { page: *at, digest }];
+            let settling = Target::Settled {
+                page: *at,
+                place: 0,
+            };
+            page.entries = vec![entry(5, settling), entry(33, Target::Vault)];
+            page.entries[1].stage = 1;
+            let digest = world.put_page(&second[0], &page);
+            let mut page = strict(world, digest);
+            page.seen = vec![Seen {
+                page: settled,
+                digest: seen,
+            }];
+            world.put_page(&second[1], &page);
+        }
+    }
+    [first[0], first[1], first[2], second[0], second[1]]
+}
+
+/// A vector about the whole journal.
+pub fn journal_file(
+    files: &mut Files,
+    what: (&str, &str),
+    expect: &str,
+    make: impl FnOnce(&mut World, [Place; 5]),
+) {
+    file(files, what, expect, |world| {
+        world.forget("subject patient");
+        world.forget("record");
+        world.about("journal", b"");
+        world.header();
+        let pages = two_chains(world);
+        make(world, pages);
+    });
+}
+
+fn chains(files: &mut Files) {
+    for name in ["journal", "journal-chacha"] {
+        let what = (name, "two chains, the second one names pages of the first");
+        journal_file(files, what, "ok", |world, _| {
+            // One of the first chain, one of the second.
+            world.about("unsettled", b"2");
+        });
+    }
+    let what = (
+        "journal-tail-cut",
+        "the end of a chain that nobody has seen is not missed",
+    );
+    journal_file(files, what, "ok", |world, pages| {
+        let at = world.page_at(&pages[2]);
+        world.storage.remove(&at);
+        world.about("unsettled", b"1");
+    });
+    let what = ("journal-strangers", "keys of other lengths are left alone");
+    journal_file(files, what, "ok", |world, pages| {
+        let mut at = world.page_at(&pages[2]);
+        at.push(0);
+        world.storage.insert(at, vec![1]);
+        world.about("unsettled", b"2");
+    });
+    let digest = |world: &World, page: &Place| sha256(&[&world.storage[&world.page_at(page)]]);
+    let what = (
+        "journal-checkpoint",
+        "a page that names the ends of both chains",
+    );
+    journal_file(files, what, "ok", |world, pages| {
+        let ends = [pages[2], pages[4]];
+        let mut page = strict(world, [0; 32]);
+        page.seen = ends
+            .map(|page| Seen {
+                page,
+                digest: digest(world, &page),
+            })
+            .to_vec();
+        page.entries = vec![entry(33, Target::Vault)];
+        let writer = writer(world, "third writer", 90_000);
+        world.put_page(
+            &Place {
+                writer,
+                sequence: 0,
+            },
+            &page,
+        );
+        world.about("unsettled", b"2");
+    });
+}

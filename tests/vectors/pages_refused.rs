@@ -1,0 +1,432 @@
+//! Pages and chains that are refused, at least once for each check, in the order of format.md.
+
+use crate::cases::Files;
+use crate::page::{Page, Place, Target};
+use crate::pages::{ask, entry, journal_file, page_file, strict, two_chains, writer};
+use crate::writer::World;
+
+pub fn all() -> Files {
+    let mut files = Files::new();
+    values(&mut files);
+    places(&mut files);
+    bodies(&mut files);
+    body_bytes(&mut files);
+    chains(&mut files);
+    files
+}
+
+/// An honest page, whose value is altered.
+fn values(files: &mut Files) {
+    type Alter = fn(&mut Vec<u8>);
+    let cases: [(&str, &str, &str, Alter); 12] = [
+        ("page-short", "7 bytes", "Malformed", |v| v.truncate(7)),
+        (
+            "page-format",
+            "another format, before all else",
+            "Unsupported",
+            |v| v[..4].copy_from_slice(&[2, 9, 9, 9]),
+        ),
+        (
+            "page-zero",
+            "a zero byte that is none, before kind and suite",
+            "Malformed",
+            |v| v[1..4].copy_from_slice(&[9, 9, 1]),
+        ),
+        ("page-kind", "another kind", "Unsupported", |v| v[2] = 16),
+        (
+            "page-suite",
+            "a suite that is not known",
+            "Unsupported",
+            |v| v[1] = 0,
+        ),
+        (
+            "page-key-number",
+            "a journal key that is not there, before the length",
+            "NotAuthentic",
+            |v| {
+                v[4] ^= 1;
+                v.truncate(87);
+            },
+        ),
+        ("page-87", "87 bytes", "Malformed", |v| v.truncate(87)),
+        ("page-salt", "the salt", "NotAuthentic", |v| v[8] ^= 1),
+        ("page-commitment", "the commitment", "NotAuthentic", |v| {
+            v[40] ^= 1
+        }),
+        ("page-body", "one bit of the body", "NotAuthentic", |v| {
+            v[72] ^= 1
+        }),
+        ("page-tag", "the tag", "NotAuthentic", |v| {
+            *v.last_mut().unwrap() ^= 1
+        }),
+        (
+            "page-cut",
+            "the last byte is missing",
+            "NotAuthentic",
+            |v| {
+                v.pop();
+            },
+        ),
+    ];
+    for (name, title, expect, alter) in cases {
+        page_file(files, (name, title), expect, |world, at| {
+            world.header();
+            let page = strict(world, [0; 32]);
+            world.put_page(at, &page);
+            let at = world.page_at(at);
+            alter(world.storage.get_mut(&at).unwrap());
+        });
+    }
+}
+
+/// An honest page in another place.
+fn places(files: &mut Files) {
+    type Other = fn(&World, Place) -> Place;
+    let cases: [(&str, &str, Other); 2] = [
+        ("page-other-sequence", "under another sequence", |_, at| {
+            Place {
+                sequence: at.sequence + 1,
+                ..at
+            }
+        }),
+        ("page-other-writer", "in another chain", |world, at| Place {
+            writer: writer(world, "other writer", 0),
+            ..at
+        }),
+    ];
+    for (name, title, other) in cases {
+        page_file(files, (name, title), "NotAuthentic", |world, at| {
+            world.header();
+            let page = strict(world, [0; 32]);
+            world.put_page(at, &page);
+            let value = world.storage[&world.page_at(at)].clone();
+            let moved = other(world, *at);
+            ask(world, &moved);
+            world.storage.insert(world.page_at(&moved), value);
+        });
+    }
+}
+
+/// A page that no writer seals.
+fn bodies(files: &mut Files) {
+    type Change = fn(&mut Page);
+    let cases: [(&str, &str, &str, Change); 19] = [
+        (
+            "page-schema",
+            "another schema, before all else",
+            "Unsupported",
+            |page| {
+                page.schema = 2;
+                page.contexts.clear();
+            },
+        ),
+        (
+            "page-glass",
+            "broken glass that is neither 0 nor 1",
+            "Malformed",
+            |page| {
+                page.contexts[0].broke_glass = 2;
+            },
+        ),
+        (
+            "page-subject-twice",
+            "a subject that stands twice",
+            "Malformed",
+            |page| {
+                page.subjects.push(page.subjects[0].clone());
+            },
+        ),
+        (
+            "page-context",
+            "a context beyond the table",
+            "Malformed",
+            |page| {
+                page.entries[0].context = 1;
+            },
+        ),
+        (
+            "page-context-first",
+            "a context beyond the table, before an operation that is not known",
+            "Malformed",
+            |page| {
+                page.entries[0].context = 1;
+                page.entries[0].operation = 41;
+            },
+        ),
+        (
+            "page-subject",
+            "a subject beyond the table",
+            "Malformed",
+            |page| {
+                page.subjects.clear();
+            },
+        ),
+        ("page-operation-0", "operation 0", "Unsupported", |page| {
+            page.entries[0].operation = 0;
+        }),
+        (
+            "page-operation",
+            "an operation that is not known",
+            "Unsupported",
+            |page| {
+                page.entries[0].operation = 41;
+            },
+        ),
+        (
+            "page-outcome",
+            "an outcome that is not known",
+            "Unsupported",
+            |page| {
+                page.entries[0].outcome = 6;
+            },
+        ),
+        (
+            "page-stage",
+            "a stage that is not known",
+            "Unsupported",
+            |page| {
+                page.entries[0].stage = 2;
+            },
+        ),
+        (
+            "page-target",
+            "a target that is not known",
+            "Unsupported",
+            |page| {
+                page.entries[0].target = Target::Later;
+            },
+        ),
+        (
+            "page-operation-first",
+            "an operation that is not known, before a subject beyond the table",
+            "Unsupported",
+            |page| {
+                page.subjects.clear();
+                page.entries[0].operation = 41;
+            },
+        ),
+        (
+            "page-subject-first",
+            "a subject beyond the table, before an entry that is not known",
+            "Malformed",
+            |page| {
+                page.subjects.clear();
+                page.entries.push(entry(41, Target::Vault));
+            },
+        ),
+        (
+            "page-critical",
+            "an extension that must be known",
+            "Unsupported",
+            |page| {
+                page.extensions = vec![(1, vec![]), (0x8000, vec![])];
+            },
+        ),
+        (
+            "page-extension-order",
+            "extensions out of order",
+            "Malformed",
+            |page| {
+                page.extensions = vec![(3, vec![]), (2, vec![])];
+            },
+        ),
+        (
+            "page-extension-twice",
+            "two extensions of one number",
+            "Malformed",
+            |page| {
+                page.extensions = vec![(3, vec![]), (3, vec![])];
+            },
+        ),
+        (
+            "page-extension-order-first",
+            "extensions out of order, before one that must be known",
+            "Malformed",
+            |page| page.extensions = vec![(0x8000, vec![]), (2, vec![])],
+        ),
+        (
+            "page-context-before-extensions",
+            "a context beyond the table, before an extension that must be known",
+            "Malformed",
+            |page| {
+                page.entries[0].context = 1;
+                page.extensions = vec![(0x8000, vec![])];
+            },
+        ),
+        (
+            "page-context-missing",
+            "an entry on a page without contexts",
+            "Malformed",
+            |page| page.contexts.clear(),
+        ),
+    ];
+    for (name, title, expect, change) in cases {
+        page_file(files, (name, title), expect, |world, at| {
+            world.header();
+            let mut page = strict(world, [0; 32]);
+            change(&mut page);
+            world.put_page(at, &page);
+        });
+    }
+}
+
+/// Where the count of contexts stands in the body of a page that has seen none.
+const CONTEXTS: usize = 2 + 32 + 8 + 8;
+
+fn body_bytes(files: &mut Files) {
+    type Alter = fn(&mut Vec<u8>);
+    let cases: [(&str, &str, &str, Alter); 7] = [
+        (
+            "page-body-empty",
+            "a body of no bytes",
+            "Malformed",
+            |body| body.clear(),
+        ),
+        (
+            "page-body-short",
+            "a body that ends early",
+            "Malformed",
+            |body| {
+                body.pop();
+            },
+        ),
+        (
+            "page-left-over",
+            "a byte behind the page",
+            "Malformed",
+            |body| body.push(0),
+        ),
+        (
+            "page-left-over-unsupported",
+            "a byte behind an extension that must be known",
+            "Unsupported",
+            |body| {
+                let end = body.len() - 8;
+                body.truncate(end);
+                body.extend([1, 0, 0, 0, 0, 0, 0, 0, 0, 0x80]);
+                body.extend([0; 9]);
+            },
+        ),
+        (
+            "page-count",
+            "more contexts than bytes are left",
+            "Malformed",
+            |body| {
+                body[CONTEXTS + 7] = 0x7f;
+            },
+        ),
+        (
+            "page-text-length",
+            "a text longer than the body",
+            "Malformed",
+            |body| {
+                body[CONTEXTS + 8 + 7] = 0x7f;
+            },
+        ),
+        (
+            "page-text",
+            "an actor that is not UTF-8",
+            "Malformed",
+            |body| {
+                body[CONTEXTS + 16] = 0xff;
+            },
+        ),
+    ];
+    for (name, title, expect, alter) in cases {
+        page_file(files, (name, title), expect, |world, at| {
+            world.header();
+            let mut body = wincode::serialize(&strict(world, [0; 32])).unwrap();
+            alter(&mut body);
+            world.put_page_body(at, &body);
+        });
+    }
+}
+
+fn chains(files: &mut Files) {
+    let remove = |world: &mut World, page: &Place| {
+        let at = world.page_at(page);
+        world.storage.remove(&at).unwrap()
+    };
+    let what = ("journal-missing", "a page in the middle of a chain is gone");
+    journal_file(files, what, "Missing", |world, pages| {
+        remove(world, &pages[1]);
+    });
+    let what = ("journal-missing-first", "the first page of a chain is gone");
+    journal_file(files, what, "Missing", |world, pages| {
+        remove(world, &pages[3]);
+    });
+    let what = (
+        "journal-altered",
+        "one bit of a page; the next one is not blamed",
+    );
+    journal_file(files, what, "Altered", |world, pages| {
+        let at = world.page_at(&pages[1]);
+        *world.storage.get_mut(&at).unwrap().last_mut().unwrap() ^= 1;
+    });
+    let what = ("journal-exchanged", "two pages in each other's place");
+    journal_file(files, what, "Altered", |world, pages| {
+        let [one, other] = [remove(world, &pages[1]), remove(world, &pages[2])];
+        world.storage.insert(world.page_at(&pages[1]), other);
+        world.storage.insert(world.page_at(&pages[2]), one);
+    });
+    let what = ("journal-unsupported", "a page that a later release wrote");
+    journal_file(files, what, "Unsupported", |world, pages| {
+        let mut page = strict(world, [0; 32]);
+        page.schema = 2;
+        world.put_page(&pages[2], &page);
+    });
+    let what = ("journal-unlinked", "the last page follows on another one");
+    journal_file(files, what, "Unlinked", |world, pages| {
+        let page = strict(world, [7; 32]);
+        world.put_page(&pages[2], &page);
+    });
+    let what = (
+        "journal-unlinked-first",
+        "a first page that follows on something",
+    );
+    journal_file(files, what, "Unlinked", |world, _| {
+        let page = strict(world, [7; 32]);
+        let writer = writer(world, "third writer", 90_000);
+        world.put_page(
+            &Place {
+                writer,
+                sequence: 0,
+            },
+            &page,
+        );
+    });
+    let what = (
+        "journal-cut",
+        "the end of a chain is gone, which another has seen",
+    );
+    journal_file(files, what, "Cut", |world, pages| {
+        remove(world, &pages[2]);
+        remove(world, &pages[1]);
+    });
+    let what = (
+        "journal-chain-gone",
+        "a whole chain is gone, which another has seen",
+    );
+    journal_file(files, what, "Cut", |world, pages| {
+        for page in &pages[..3] {
+            remove(world, page);
+        }
+    });
+    let what = ("journal-replaced", "another page where one was seen");
+    journal_file(files, what, "Replaced", |world, pages| {
+        // The whole chain once more, so that it is linked: the second page tells another time.
+        let seconds = [pages[3], pages[4]].map(|page| {
+            let at = world.page_at(&page);
+            (at.clone(), world.storage[&at].clone())
+        });
+        world.entry.charts[0].id = world.draw16("other chart id");
+        two_chains(world);
+        world.storage.extend(seconds);
+    });
+    let what = ("journal-two-faults", "a page is gone, another one altered");
+    journal_file(files, what, "Altered Missing", |world, pages| {
+        remove(world, &pages[1]);
+        let at = world.page_at(&pages[4]);
+        *world.storage.get_mut(&at).unwrap().last_mut().unwrap() ^= 1;
+    });
+}

@@ -1,0 +1,161 @@
+//! Vectors about the journal, opened by the library.
+
+use std::collections::BTreeSet;
+
+use chartlock::audit::AuditItem;
+use chartlock::internals::crypto::{JournalKey, name_tag, subject_tag};
+use chartlock::internals::journal::{
+    Entry, Keys, Page, PageId, Stage, SubjectRef, Target, page_of,
+};
+use chartlock::internals::keys::Header;
+use chartlock::keys::Credential;
+use chartlock::{Actor, Error, JournalFault, Operation, Outcome, Purpose, SubjectKind, Vault};
+use serde_json::{Value, json};
+
+use crate::container::Vector;
+use crate::formula;
+use crate::page::{hex, joined};
+use crate::writer::NAME;
+
+/// What becomes of the page that a vector asks for.
+pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
+    let at = [b"j", &vector.about["page"][..]].concat();
+    let Some(value) = vector.storage.get(&at) else {
+        return "none".into();
+    };
+    let header = Header::parse(&vector.storage[b"v".as_slice()]).unwrap();
+    let opened = match header.unlock(credential) {
+        Ok(unlocked) => {
+            let key = |number| (unlocked.keyring.journal_key(number)).map(|key| &key.key);
+            open(&header, &key, value, &at)
+        }
+        Err(_) => {
+            let (key, _) = header.unlock_journal(credential).unwrap();
+            open(&header, &|_| Some(&key), value, &at)
+        }
+    };
+    match opened {
+        Ok(page) => {
+            let content: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
+            assert_eq!(told(&page), content);
+            "ok".into()
+        }
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+fn open<'a>(
+    header: &Header,
+    key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
+    value: &[u8],
+    at: &[u8],
+) -> Result<Page, Error> {
+    let vault = *header.vault();
+    Keys { vault, key }.open(value, &page_of(at).unwrap())
+}
+
+/// What a page says, as the vectors tell it.
+fn told(page: &Page) -> Value {
+    let seen = page.seen.iter().map(|seen| {
+        let digest = json!({ "digest": hex(&seen.digest) });
+        joined([place(&seen.page), digest])
+    });
+    let entries = page.entries.iter().map(|entry| told_entry(page, entry));
+    json!({
+        "previous": hex(&page.previous),
+        "began": page.began,
+        "seen": seen.collect::<Value>(),
+        "entries": entries.collect::<Value>(),
+    })
+}
+
+fn place(page: &PageId) -> Value {
+    json!({ "writer": hex(&page.writer), "sequence": page.sequence })
+}
+
+fn told_entry(page: &Page, entry: &Entry) -> Value {
+    let context = &page.contexts[usize::from(entry.context)];
+    let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
+    let outcome = (Outcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
+    let own = json!({
+        "at": page.at(entry),
+        "actor": context.actor,
+        "purpose": context.purpose,
+        "request": context.request,
+        "organisation": context.organisation,
+        "broke_glass": context.broke_glass,
+        "operation": operation.unwrap() + 1,
+        "outcome": outcome.unwrap(),
+        "stage": u8::from(entry.stage == Stage::Announced),
+        "note": entry.note,
+    });
+    joined([own, told_target(&entry.target)])
+}
+
+fn told_target(target: &Target) -> Value {
+    let subject =
+        |subject: &SubjectRef| json!({ "chart": hex(&subject.chart), "jsub": hex(&subject.tag) });
+    let record = target.record().map_or(
+        json!({}),
+        |record| json!({ "rtag": hex(&record.tag), "jnam": hex(&record.name) }),
+    );
+    let of = target.subject().map_or(json!({}), subject);
+    let own = match target {
+        Target::Vault => json!({ "target": 0 }),
+        Target::Header { generation, digest } => {
+            json!({ "target": 1, "generation": generation, "digest": hex(digest) })
+        }
+        Target::Subject(_) => json!({ "target": 2 }),
+        Target::Entry {
+            sequence, digest, ..
+        } => json!({ "target": 3, "sequence": sequence, "digest": hex(digest) }),
+        Target::Record { version, .. } => json!({ "target": 4, "version": version }),
+        Target::Version {
+            version, digest, ..
+        } => json!({ "target": 5, "version": version, "digest": hex(digest) }),
+        Target::Settled(page, index) => {
+            joined([json!({ "target": 6, "place": index }), place(page)])
+        }
+    };
+    joined([own, of, record])
+}
+
+/// What `verify` and the audit trail find in the journal of a vector. That it tells of no header, entry
+/// or record which stands there is no matter of chains.
+pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
+    let faults: BTreeSet<String> = (vault.verify(None)?.journal.iter())
+        .map(|found| found.fault)
+        .filter(|fault| !matches!(fault, JournalFault::Incomplete | JournalFault::Unexpected))
+        .map(|fault| format!("{fault:?}"))
+        .collect();
+    if !faults.is_empty() {
+        return Ok(Vec::from_iter(faults).join(" "));
+    }
+    let auditor = vault.session(Actor::new("vectors")?, Purpose::Operations);
+    let trail = auditor.audit()?;
+    let mut unsettled = 0;
+    for item in trail.entries(..)? {
+        match item? {
+            AuditItem::Entry(entry) => unsettled += u32::from(!entry.settled),
+            AuditItem::Fault(fault) => panic!("{fault:?}"),
+        }
+    }
+    assert_eq!(vector.text("unsettled"), Some(&*unsettled.to_string()));
+    Ok("ok".into())
+}
+
+/// The tags in the page of the vector `page` are those of its subject and record.
+#[test]
+fn a_page_names_by_the_tags_of_the_format() {
+    let vector = Vector::parse(&crate::committed()["page"]);
+    let key = &vector.about["step 08 journal key"];
+    let key: [u8; 32] = key[..].try_into().unwrap();
+    let library = JournalKey::from_bytes(&key);
+    let told: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
+    let jsub = subject_tag(&library, SubjectKind::Patient, "MRN-1042").unwrap();
+    let jnam = name_tag(&library, NAME).unwrap();
+    assert_eq!(jsub, formula::jsub(&key, 1, "MRN-1042"));
+    assert_eq!(jnam, formula::jnam(&key, NAME));
+    assert_eq!(told["entries"][0]["jsub"], hex(&jsub));
+    assert_eq!(told["entries"][0]["jnam"], hex(&jnam));
+}
