@@ -1,0 +1,328 @@
+//! Archives for the reader in Python that stands beside this, and what it must find in them.
+//!
+//! They are written by this build, with one of everything, so that a difference between the program and
+//! format.md shows. This test needs no Python; CI runs `python3 tests/independent fresh` on what it left.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use chartlock::audit::{AuditEntry, AuditItem};
+use chartlock::internals::journal::writers;
+use chartlock::keys::{Cost, KeyFile, Passphrase};
+use chartlock::storage::{MemoryStorage, PerOperation, Storage, archive};
+use chartlock::{
+    Actor, Document, Operation, Outcome, Purpose, RecordId, RecordInfo, Session, Subject, Suite,
+    Vault, VaultOptions,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const PASSPHRASE: &str = "Köder 7, correct horse";
+
+fn patient(identifier: &str) -> Subject {
+    Subject::patient(identifier).unwrap()
+}
+
+fn record(identifier: &str, name: &str) -> RecordId {
+    RecordId::patient(identifier, name).unwrap()
+}
+
+fn garcia(vault: &Vault) -> Session<'_> {
+    vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
+}
+
+/// Of a fixed pattern.
+fn bytes(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n / 251) as u8 ^ n as u8).collect()
+}
+
+struct Credentials {
+    key_file: KeyFile,
+    passphrase: Passphrase,
+    auditor: KeyFile,
+}
+
+impl Credentials {
+    fn new() -> Self {
+        let least = Cost {
+            memory_kib: 8192,
+            passes: 1,
+            lanes: 1,
+        };
+        Self {
+            key_file: KeyFile::random().unwrap(),
+            passphrase: Passphrase::new(PASSPHRASE).with_cost(least),
+            auditor: KeyFile::random().unwrap(),
+        }
+    }
+}
+
+/// One of everything: what the archive holds.
+fn fill(vault: &Vault, credentials: &Credentials) {
+    vault.add_slot(&credentials.passphrase).unwrap();
+    let leaves = vault.add_slot(&KeyFile::random().unwrap()).unwrap();
+    vault.add_auditor_slot(&credentials.auditor).unwrap();
+    records(vault);
+    subjects(vault);
+    vault.rotate_master_key().unwrap();
+    vault.rotate_patient_key(&patient("MRN-1")).unwrap();
+    vault.reencrypt_patient(&patient("MRN-2")).unwrap();
+    let stay: [&dyn chartlock::keys::Credential; 2] =
+        [&credentials.key_file, &credentials.passphrase];
+    vault.rotate_root_key(&stay, &[leaves]).unwrap();
+    vault.checkpoint().unwrap();
+}
+
+fn records(vault: &Vault) {
+    let session = garcia(vault);
+    let session = session.serving("req-7").unwrap();
+    let session = session.on_behalf_of("Clínica Sol").unwrap();
+    let note = record("MRN-1", "Note/é");
+    let labelled = Document::new("{\"v\":1}")
+        .content_type("application/fhir+json")
+        .label("lab")
+        .label("vitals");
+    session.put(&note, labelled).unwrap();
+    session
+        .put(
+            &note,
+            Document::new("spelled out").content_type("model/gltf+json"),
+        )
+        .unwrap();
+    session.put(&note, "third").unwrap();
+    session.put(&record("MRN-1", "Empty/1"), "").unwrap();
+    session
+        .put(&record("MRN-1", "Poison/1"), Document::new("bait").poison())
+        .unwrap();
+    session
+        .put(&record("MRN-1", "Inline/65536"), &bytes(65_536))
+        .unwrap();
+    for length in [65_537, 1_048_577] {
+        let image = record("MRN-1", &format!("Image/{length}"));
+        session.put(&image, &bytes(length)).unwrap();
+        session.put(&image, &bytes(length + 1)).unwrap();
+    }
+    let retracted = record("MRN-1", "Retracted/1");
+    session.put(&retracted, "no more").unwrap();
+    session.remove(&retracted).unwrap();
+    for name in ["Expunged/1", "Expunged/2"] {
+        let expunged = record("MRN-1", name);
+        session
+            .put(&expunged, "should never have been here")
+            .unwrap();
+        session.put(&expunged, &bytes(70_000)).unwrap();
+        session.expunge(&expunged, "wrong patient").unwrap();
+    }
+    let again = record("MRN-1", "Expunged/2");
+    session.put(&again, "after it was expunged").unwrap();
+    session.put(&again, "and once more").unwrap();
+    let formulary = RecordId::practice("formulary", "2026").unwrap();
+    session.put(&formulary, "aspirin").unwrap();
+    assert!(session.get(&record("MRN-1", "never")).unwrap().is_none());
+    session.get_version(&note, 1).unwrap().unwrap();
+}
+
+fn subjects(vault: &Vault) {
+    let session = garcia(vault);
+    for identifier in ["MRN-2", "MRN-3", "MRN-4"] {
+        session
+            .put(&record(identifier, "Note/1"), "a note")
+            .unwrap();
+        session
+            .put(&record(identifier, "Image/1"), &bytes(100_000))
+            .unwrap();
+    }
+    session.hold(&patient("MRN-2"), "subpoena 4711").unwrap();
+    let released = session.hold(&patient("MRN-2"), "by mistake").unwrap();
+    session.release(&patient("MRN-2"), released).unwrap();
+    let until = SystemTime::now() + Duration::from_secs(86_400);
+    session
+        .retain_until(&patient("MRN-2"), Some(until))
+        .unwrap();
+    for erased in ["MRN-3", "MRN-4"] {
+        session
+            .erase_patient(&patient(erased), "asked for it")
+            .unwrap();
+    }
+    session.readmit_patient(&patient("MRN-4")).unwrap();
+    session
+        .put(&record("MRN-4", "Note/2"), "back again")
+        .unwrap();
+}
+
+/// What a reader of the archive must find, by what the library reads in a copy of it.
+fn expected(archived: &[u8], credentials: &Credentials) -> Value {
+    let copy: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    archive::read(std::io::Cursor::new(archived), &copy).unwrap();
+    let before: BTreeSet<_> = writers(&*copy, None).unwrap().into_iter().collect();
+    let vault = Vault::open(Arc::clone(&copy), &credentials.key_file).unwrap();
+    let session = garcia(&vault);
+    let of = |subject: Subject, state: &str, dead_charts: u32| {
+        let holds = session.holds(&subject).unwrap_or_default();
+        json!({
+            "identifier": subject.identifier(),
+            "state": state,
+            "dead_charts": dead_charts,
+            "holds": holds.iter().map(|hold| json!({ "id": hold.id, "reason": hold.reason })).collect::<Value>(),
+            "records": match state {
+                "live" => records_of(&session, &subject),
+                _ => json!([]),
+            },
+            "in_journal": true,
+        })
+    };
+    let patients = [
+        of(patient("MRN-1"), "live", 0),
+        of(patient("MRN-2"), "live", 0),
+        of(patient("MRN-3"), "erased", 1),
+        of(patient("MRN-4"), "live", 1),
+        of(Subject::practice("formulary").unwrap(), "live", 0),
+    ];
+    let office = vault.session(Actor::new("privacy.office").unwrap(), Purpose::Operations);
+    let trail = office.audit().unwrap();
+    let entries = trail.entries(..).unwrap().map(Result::unwrap);
+    let mut entries: Vec<_> = entries
+        .map(|item| match item {
+            AuditItem::Entry(entry) => entry,
+            AuditItem::Fault(fault) => unreachable!("{fault:?}"),
+        })
+        .filter(|entry| before.contains(&entry.position.writer.0))
+        .collect();
+    entries.sort_by_key(|entry| entry.position);
+    let unsettled = entries.iter().filter(|entry| !entry.settled).count();
+    json!({
+        "vault": { "in_journal": true, "slot_kinds": [2, 1, 0x8002] },
+        "patients": patients,
+        "journal": {
+            "chains": before.len(),
+            "unsettled": unsettled,
+            "told": entries.iter().map(told).collect::<Value>(),
+        },
+    })
+}
+
+fn records_of(session: &Session<'_>, subject: &Subject) -> Value {
+    let listed = session.list(subject).unwrap().map(Result::unwrap);
+    let mut names: Vec<String> = listed.map(|info| info.name().to_owned()).collect();
+    // Retracted and expunged ones are not listed.
+    if subject.identifier() == "MRN-1" {
+        names.extend(["Retracted/1".into(), "Expunged/1".into()]);
+    }
+    names.sort();
+    let records = names.iter().map(|name| {
+        let id = RecordId::new(subject.clone(), name).unwrap();
+        let history = session.history(&id).unwrap();
+        let versions = history.iter().map(|info| version(session, &id, info));
+        json!({ "name": name, "versions": versions.collect::<Value>() })
+    });
+    records.collect()
+}
+
+fn version(session: &Session<'_>, id: &RecordId, info: &RecordInfo) -> Value {
+    let since = info.written_at().duration_since(SystemTime::UNIX_EPOCH);
+    let mut told = json!({
+        "version": info.version(),
+        "written_at": since.unwrap().as_millis() as u64,
+        "content_type": info.content_type(),
+        "labels": info.labels().collect::<Vec<_>>(),
+        "marker": info.is_expunged(),
+        "in_journal": true,
+    });
+    if info.is_retraction() {
+        told["kind"] = "retraction".into();
+    } else {
+        let content = session.get_version(id, info.version()).unwrap().unwrap();
+        told["length"] = content.len().into();
+        told["sha256"] = hex(&Sha256::digest(&*content)).into();
+        told["kind"] = match content.len() {
+            ..=65_536 => "inline",
+            _ => "segmented",
+        }
+        .into();
+    }
+    told
+}
+
+fn told(entry: &AuditEntry) -> Value {
+    let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
+    let outcome = (Outcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
+    let subject = entry.subject.as_ref();
+    json!({
+        "page_writer": entry.position.writer.to_string(),
+        "page": entry.position.page,
+        "index": entry.position.index,
+        "at": entry.at.millis(),
+        "actor": entry.actor,
+        "purpose": entry.purpose,
+        "request": entry.request.as_deref().unwrap_or_default(),
+        "organisation": entry.organisation.as_deref().unwrap_or_default(),
+        "broke_glass": entry.broke_glass,
+        "operation": operation.unwrap() + 1,
+        "outcome": outcome.unwrap(),
+        "note": entry.note.as_deref().unwrap_or_default(),
+        "jsub": subject.map(|subject| subject.tag.to_string()),
+        "jnam": entry.record.as_ref().map(|record| record.tag.to_string()),
+        "generation": entry.generation,
+        "sequence": entry.sequence,
+        "digest": entry.digest.map(|digest| digest.to_string()),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes, and checks that what was written is a whole vault which the library finds nothing wrong with.
+fn write(name: &str, suite: Suite, storage: impl Storage + 'static) {
+    let storage: Arc<dyn Storage> = Arc::new(storage);
+    let credentials = Credentials::new();
+    let options = VaultOptions::new().suite(suite).grace(Duration::ZERO);
+    let vault = options
+        .create(Arc::clone(&storage), &credentials.key_file)
+        .unwrap();
+    fill(&vault, &credentials);
+    drop(vault);
+    // A second chain, which has seen the first.
+    let vault = Vault::open(Arc::clone(&storage), &credentials.passphrase).unwrap();
+    assert!(vault.verify(None).unwrap().is_clean());
+    drop(vault);
+
+    let mut archived = Vec::new();
+    archive::write(&storage, &mut archived).unwrap();
+    let expected = expected(&archived, &credentials);
+    let told = expected.to_string();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("independent")
+        .join(name);
+    fs::create_dir_all(&directory).unwrap();
+    let key_file = credentials.key_file.to_text();
+    let auditor = credentials.auditor.to_text();
+    let files: [(&str, &[u8]); 5] = [
+        ("vault.clarchive", &archived),
+        ("key file", key_file.as_bytes()),
+        ("auditor", auditor.as_bytes()),
+        ("passphrase", PASSPHRASE.as_bytes()),
+        ("expected.json", told.as_bytes()),
+    ];
+    for (name, content) in files {
+        fs::write(directory.join(name), content).unwrap();
+    }
+    assert_eq!(expected["journal"]["unsettled"], 0);
+    assert!(expected["journal"]["told"].as_array().unwrap().len() > 60);
+}
+
+#[test]
+fn a_vault_with_one_of_everything_is_archived_for_the_other_reader() {
+    write("aes", Suite::Aes256Gcm, MemoryStorage::new());
+}
+
+/// Over storage without transactions, so that what was announced is settled.
+#[test]
+fn a_vault_of_the_other_suite_is_archived_too() {
+    let storage = PerOperation::new(MemoryStorage::new());
+    write("chacha", Suite::ChaCha20Poly1305, storage);
+}
