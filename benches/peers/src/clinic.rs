@@ -12,6 +12,7 @@ const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
 
 /// Every record below a directory, cut as the `clinic` example cuts them.
 pub(crate) struct Clinic {
+    pub(crate) directory: PathBuf,
     pub(crate) documents: Documents,
 }
 
@@ -32,7 +33,10 @@ impl Clinic {
             !documents.records.is_empty(),
             "there are no records in the directory"
         );
-        Ok(Self { documents })
+        Ok(Self {
+            directory: directory.to_owned(),
+            documents,
+        })
     }
 
     /// What is measured on, in words.

@@ -3,6 +3,8 @@
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` tells what it can do.
 
 mod clinic;
+#[path = "../../../tests/common/credential.rs"]
+mod credential;
 #[path = "../../../examples/clinic/documents.rs"]
 #[expect(
     dead_code,
@@ -14,15 +16,19 @@ mod measure;
 mod options;
 #[path = "../../../examples/clinic/patients.rs"]
 mod patients;
+mod second;
+mod streams;
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use clinic::Clinic;
-use measure::{Results, Table};
+use measure::{Contender, Results, Table};
 use options::Options;
+use second::{Second, Work};
 
 /// What the modules of the clinic example return.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -44,9 +50,40 @@ pub(crate) struct Run<'a> {
     pub(crate) quick: bool,
     /// A directory for files, on the medium that is measured.
     pub(crate) scratch: &'a Path,
+    /// How busy the machine was before we came.
+    load_before: f64,
+    one_provider: bool,
+    /// Built and started by the first who needs it.
+    second: OnceCell<Second>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(crate) fn new(clinic: &'a Clinic, options: &Options, scratch: &'a Path) -> Self {
+        Self {
+            clinic,
+            quick: options.quick,
+            load_before: measure::load(),
+            one_provider: options.one_provider,
+            scratch,
+            second: OnceCell::new(),
+        }
+    }
+
+    /// chartlock with its second provider at a work, unless it is left out.
+    pub(crate) fn second_at(&self, work: &Work) -> Result<Option<Contender<'_>>> {
+        if self.one_provider {
+            return Ok(None);
+        }
+        if self.second.get().is_none() {
+            let second = Second::start(self.clinic)?;
+            self.second.get_or_init(|| second);
+        }
+        self.second
+            .get()
+            .map(|second| second.contender(work))
+            .transpose()
+    }
+
     /// So many rounds, or a third of them in a quick run.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick {
@@ -58,7 +95,12 @@ impl Run<'_> {
 }
 
 /// In the order in which they run.
-const PARTS: [Part; 3] = [envelope::ENVELOPE, envelope::CLINIC, envelope::SIZES];
+const PARTS: &[Part] = &[
+    envelope::ENVELOPE,
+    envelope::CLINIC,
+    envelope::SIZES,
+    streams::STREAMS,
+];
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
@@ -71,18 +113,17 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let parts = options.parts(&PARTS)?;
+    let clinic = Clinic::read(options.clinic.clone())?;
+    if options.serve {
+        return second::serve(&clinic);
+    }
+    let parts = options.parts(PARTS)?;
     let scratch = match &options.scratch {
         Some(directory) => tempfile::tempdir_in(directory)?,
         None => tempfile::tempdir()?,
     };
-    let clinic = Clinic::read(options.clinic.clone())?;
     let results = Results::new(options.results.as_deref().unwrap_or(Path::new(RESULTS)));
-    let run = Run {
-        clinic: &clinic,
-        quick: options.quick,
-        scratch: scratch.path(),
-    };
+    let run = Run::new(&clinic, options, scratch.path());
     eprintln!("{}", clinic.says());
     for part in parts {
         eprintln!("{}", part.name);

@@ -9,13 +9,16 @@ use crate::Part;
 
 /// Measures chartlock and its rivals on the same data in one run, and writes what it found to
 /// benches/peers/results.
-#[derive(Parser)]
+#[derive(Default, Parser)]
 pub(crate) struct Options {
     /// The records of a clinic. Default: ../shared/clinic beside the checkout, else tests/data
     pub(crate) clinic: Option<PathBuf>,
     /// Fewer rounds of smaller works, for orientation
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Leaves out chartlock's second provider, which is built first and takes a while
+    #[arg(long)]
+    pub(crate) one_provider: bool,
     /// Only these parts
     #[arg(long, value_delimiter = ',', value_name = "PART,...")]
     only: Vec<String>,
@@ -25,6 +28,9 @@ pub(crate) struct Options {
     /// Where scratch files go while measuring. Default: the system's directory for them
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) scratch: Option<PathBuf>,
+    /// Does the works that are named on the standard input; this is how a run starts itself a second time
+    #[arg(long, hide = true)]
+    pub(crate) serve: bool,
 }
 
 impl Options {

@@ -1,17 +1,31 @@
 //! Sealing and opening records, without any storage.
 
+#[cfg(feature = "envelope")]
+mod age;
 mod bare;
+#[cfg(feature = "esdk")]
+mod esdk;
 mod kibibyte;
+#[cfg(feature = "envelope")]
+mod orion;
 mod ours;
 mod replay;
 mod sizes;
+#[cfg(feature = "envelope")]
+mod tink;
 
+use std::borrow::Cow;
 use std::hint::black_box;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::Part;
-use crate::measure::{Contender, Row, interleave};
+use crate::measure::{Contender, Row, interleave, pairs};
+use crate::second::Work;
+use crate::{Part, Run};
+
+#[cfg(feature = "esdk")]
+pub(crate) use esdk::{Esdk, Signing};
+pub(crate) use ours::Ours;
 
 pub(crate) const ENVELOPE: Part = Part {
     name: "envelope",
@@ -27,17 +41,19 @@ pub(crate) const SIZES: Part = Part {
 };
 
 /// The crates that are compared.
-const CRATES: [&str; 2] = ["chartlock", "aes-gcm"];
+const CRATES: [&str; 7] = [
+    "chartlock",
+    "tink-aead",
+    "aws-esdk",
+    "age",
+    "orion",
+    "aes-gcm",
+    "aws-lc-rs",
+];
 
-/// What each side does.
-const INTRO: &str = "\
-Sealed with the operating system's randomness, then opened, each side as its documentation tells to use it.
-
-- **chartlock**: draws a data key, derives a body key and a commitment from it, wraps it under a patient's key with the \
-record's place, chart, version and name bound to it, seals content, name, time and type, padded to 64 bytes; opening checks \
-all of that and wipes what it opened. Not in it: what the store does, the journal's entry and its digest.
-- **bare aes-gcm**: the cipher alone, under a fresh key that nothing wraps. No context, no commitment: the floor.
-";
+/// What the rivals bind to what they seal, where they can: whose it is and what.
+#[cfg(feature = "envelope")]
+const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
 /// What was sealed.
 pub(crate) enum Sealed {
@@ -51,7 +67,7 @@ pub(crate) enum Sealed {
 }
 
 impl Sealed {
-    fn whole(self) -> Result<Vec<u8>> {
+    pub(crate) fn whole(self) -> Result<Vec<u8>> {
         match self {
             Self::Whole(sealed) => Ok(sealed),
             Self::Parts { .. } => bail!("only chartlock seals in parts"),
@@ -72,13 +88,9 @@ pub(crate) trait Envelope {
     fn check(&self, content: &[u8]) -> Result<()> {
         let mut is_same = false;
         self.open(self.seal(content)?, &mut |opened| {
-            is_same = opened == content
+            is_same = opened == content;
         })?;
-        ensure!(
-            is_same,
-            "{} opened something else than was sealed",
-            self.name()
-        );
+        ensure!(is_same, "{} opened something else", self.name());
         Ok(())
     }
 
@@ -90,53 +102,62 @@ pub(crate) trait Envelope {
     }
 }
 
-/// Everybody who is here, ours first.
-fn all() -> Result<Vec<Box<dyn Envelope>>> {
-    Ok(vec![Box::new(ours::Ours::new()?), Box::new(bare::AesGcm)])
+/// Everybody but us who is built in.
+fn rivals() -> Result<Vec<Box<dyn Envelope>>> {
+    Ok(vec![
+        #[cfg(feature = "envelope")]
+        Box::new(tink::Tink::new()?),
+        #[cfg(feature = "esdk")]
+        Box::new(esdk::Esdk::new(esdk::Signing::No)?),
+        #[cfg(feature = "esdk")]
+        Box::new(esdk::Esdk::new(esdk::Signing::Yes)?),
+        #[cfg(feature = "envelope")]
+        Box::new(age::Age::new()),
+        #[cfg(feature = "envelope")]
+        Box::new(orion::Orion::new()?),
+        Box::new(bare::AesGcm),
+        #[cfg(feature = "envelope")]
+        Box::new(bare::AwsLc),
+    ])
 }
 
-/// How all of them do at these contents, in the rows of each of ours against each of the others.
+/// How we do at a work, against each rival, and our second provider against our first.
 fn compare(
-    work: &str,
-    envelopes: &[Box<dyn Envelope>],
-    contents: &[&[u8]],
+    run: &Run<'_>,
+    says: &str,
+    work: &Work,
+    rivals: &[Box<dyn Envelope>],
     rounds: usize,
     target: impl Fn(&str, &str) -> Option<f64>,
 ) -> Result<Vec<Row>> {
-    let mut contenders = Vec::new();
-    for envelope in envelopes {
-        contenders.push(contender(&**envelope, contents)?);
+    let contents = work.contents(run.clinic);
+    let ours = Ours::new()?;
+    let mut contenders = vec![contender(&ours, &contents)?];
+    contenders.extend(run.second_at(work)?);
+    let ours = contenders.len();
+    for rival in rivals {
+        contenders.push(contender(&**rival, &contents)?);
     }
-    let series = interleave(&mut contenders, rounds)?;
-    let (ours, rivals): (Vec<_>, Vec<_>) = series.iter().partition(|series| is_ours(&series.name));
-    let mut rows = Vec::new();
-    for (ours, rival) in ours
-        .iter()
-        .flat_map(|ours| rivals.iter().map(move |rival| (ours, rival)))
-    {
-        let target = target(&ours.name, &rival.name);
-        rows.push(Row::timed(work, ours, rival, target));
-    }
-    Ok(rows)
+    let series = interleave(&mut contenders, run.rounds(rounds))?;
+    Ok(pairs(&series, ours)
+        .map(|(ours, rival)| Row::timed(says, ours, rival, target(&ours.name, &rival.name)))
+        .collect())
 }
 
-fn is_ours(name: &str) -> bool {
-    name.starts_with("chartlock")
-}
-
-/// Seals and opens all of these contents in a call, and then as often as a round takes; the time is that of
-/// one of them on average.
-fn contender<'a>(envelope: &'a dyn Envelope, contents: &'a [&[u8]]) -> Result<Contender<'a>> {
+/// Seals and opens all of these contents, as often as a round takes; the time is that of one of them on
+/// average.
+pub(crate) fn contender<'a>(
+    envelope: &'a dyn Envelope,
+    contents: &'a [Cow<'a, [u8]>],
+) -> Result<Contender<'a>> {
     for content in contents {
         envelope.check(content)?;
     }
     let mut all = Contender::calls(envelope.name(), move || {
-        contents
-            .iter()
-            .try_for_each(|content| envelope.seal_and_open(content))
+        let mut contents = contents.iter();
+        contents.try_for_each(|content| envelope.seal_and_open(content))
     });
     let contents = u32::try_from(contents.len())?.max(1);
-    Ok(Contender::new(envelope.name(), move || {
-        Ok((all.run)()? / contents)
-    }))
+    let name = envelope.name();
+    Ok(Contender::new(name, move || Ok((all.run)()? / contents)))
 }

@@ -23,13 +23,13 @@ const ADDRESS: Address = Address {
 const NUMBER: u32 = 9;
 const NAME: &str = "Observation/bp-2026-11-21";
 
-pub(super) struct Ours {
+pub(crate) struct Ours {
     patient: PatientKey,
     meta: Meta,
 }
 
 impl Ours {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             patient: PatientKey::random()?,
             meta: Meta {

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use super::{CRATES, all, compare};
+use super::{CRATES, compare, rivals};
 use crate::Run;
 use crate::measure::{Table, size};
+use crate::second::Work;
 
 const ROUNDS: usize = 9;
 /// The smallest size and the largest, by powers of four.
@@ -15,19 +16,12 @@ const QUICK: usize = 4 << 20;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     let largest = if run.quick { QUICK } else { LARGEST };
-    let envelopes = all()?;
+    let rivals = rivals()?;
     let mut rows = Vec::new();
     let sizes = std::iter::successors(Some(SMALLEST), |size| Some(size * 4));
     for bytes in sizes.take_while(|size| *size <= largest) {
-        let content = vec![7; bytes];
-        let work = size(bytes as f64);
-        let compared = compare(
-            &work,
-            &envelopes,
-            &[&content],
-            run.rounds(ROUNDS),
-            |_, _| None,
-        )?;
+        let (says, work) = (size(bytes as f64), Work::Bytes(bytes));
+        let compared = compare(run, &says, &work, &rivals, ROUNDS, |_, _| None)?;
         rows.extend(compared.into_iter().map(|row| row.of_bytes(bytes as u64)));
     }
     Ok(vec![Table {
@@ -41,4 +35,4 @@ pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
 
 const INTRO: &str = "\
 Sealed and opened in memory, on one thread, by all. Above 64 KiB ours is a content stream: chunks of 64 KiB, each with a tag \
-of its own, in segments of 1 MiB. What each side does stands above.";
+of its own, in segments of 1 MiB, under a key of its own. What each side does is told above.";

@@ -51,6 +51,15 @@ impl Series {
         let mut times: Vec<_> = self.times.iter().map(Duration::as_secs_f64).collect();
         super::ratio::quantile(&mut times, 0.5)
     }
+
+    /// The time of both, round by round: of a way there and a way back.
+    pub(crate) fn plus(&self, other: &Self) -> Self {
+        let rounds = self.times.iter().zip(&other.times);
+        Self {
+            name: self.name.clone(),
+            times: rounds.map(|(one, other)| *one + *other).collect(),
+        }
+    }
 }
 
 /// Every round runs each contender once, and each round begins with another one, so that a machine's
@@ -81,6 +90,17 @@ pub(crate) fn interleave(contenders: &mut [Contender<'_>], rounds: usize) -> Res
     Ok(series)
 }
 
+/// What is compared when the first `ours` of these are ours: each further one of ours with our first, and each
+/// of ours with each rival.
+pub(crate) fn pairs(series: &[Series], ours: usize) -> impl Iterator<Item = (&Series, &Series)> {
+    let (ours, rivals) = series.split_at_checked(ours).unwrap_or_default();
+    let among_us = ours.iter().skip(1).zip(ours.iter().take(1).cycle());
+    let against_rivals = ours
+        .iter()
+        .flat_map(move |ours| rivals.iter().map(move |rival| (ours, rival)));
+    among_us.chain(against_rivals)
+}
+
 fn progress(turns: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("  {bar:30} {pos:>4}/{len} {elapsed:>4} {msg}");
     ProgressBar::new(turns as u64)
@@ -89,10 +109,20 @@ fn progress(turns: usize) -> ProgressBar {
 
 fn calls_in_a_round(call: &mut impl FnMut() -> Result<()>) -> Result<u32> {
     let mut calls = 1;
-    while timed(calls, call)? < ROUND {
+    loop {
+        // One that took long may just have been interrupted.
+        let mut shortest = Duration::MAX;
+        for _ in 0..3 {
+            shortest = shortest.min(timed(calls, call)?);
+            if shortest < ROUND {
+                break;
+            }
+        }
+        if shortest >= ROUND {
+            return Ok(calls);
+        }
         calls *= 2;
     }
-    Ok(calls)
 }
 
 fn timed(calls: u32, call: &mut impl FnMut() -> Result<()>) -> Result<Duration> {
@@ -101,4 +131,46 @@ fn timed(calls: u32, call: &mut impl FnMut() -> Result<()>) -> Result<Duration> 
         call()?;
     }
     Ok(start.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn every_round_begins_with_another_one_and_the_first_round_does_not_count() -> Result<()> {
+        let turns = RefCell::new(String::new());
+        let contender = |name: &'static str, millis| {
+            let turns = &turns;
+            Contender::new(name, move || {
+                turns.borrow_mut().push_str(name);
+                Ok(Duration::from_millis(millis))
+            })
+        };
+        let series = interleave(&mut [contender("a", 1), contender("b", 2)], 3)?;
+        assert_eq!(*turns.borrow(), "abbaabba");
+        let times = |series: &Series| series.times.len();
+        assert_eq!(series.iter().map(times).collect::<Vec<_>>(), [3, 3]);
+        Ok(())
+    }
+
+    #[test]
+    fn ours_are_compared_with_each_rival_and_with_our_first() {
+        let series = ["us", "us too", "them", "others"].map(|name| Series {
+            name: name.to_owned(),
+            times: Vec::new(),
+        });
+        let names = |(ours, rival): (&Series, &Series)| format!("{} / {}", ours.name, rival.name);
+        let pairs: Vec<_> = pairs(&series, 2).map(names).collect();
+        let expected = [
+            "us too / us",
+            "us / them",
+            "us / others",
+            "us too / them",
+            "us too / others",
+        ];
+        assert_eq!(pairs, expected);
+    }
 }

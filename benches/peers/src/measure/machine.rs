@@ -24,6 +24,8 @@ pub(crate) struct Circumstances {
     kernel: String,
     file_system: String,
     rustc: String,
+    /// The processes that were running before, on average over a minute: near 0 on a quiet machine.
+    load_before: f64,
     /// Of the crates that were compared.
     versions: BTreeMap<String, String>,
 }
@@ -39,6 +41,7 @@ impl Circumstances {
             kernel: line("/proc/sys/kernel/osrelease"),
             file_system: file_system(run.scratch),
             rustc: rustc()?,
+            load_before: run.load_before,
             versions: versions(crates)?,
         })
     }
@@ -49,13 +52,14 @@ impl fmt::Display for Circumstances {
         let quick = if self.quick { " in a quick run" } else { "" };
         write!(
             f,
-            "Measured {}{quick}: {} cores of {}, {} GiB, Linux {}, {}; {}",
+            "Measured {}{quick}: {} cores of {}, {} GiB, Linux {}, {}, load before {:.1}; {}",
             self.date,
             self.cores,
             self.processor,
             self.memory_gib,
             self.kernel,
             self.file_system,
+            self.load_before,
             self.rustc
         )?;
         for (name, version) in &self.versions {
@@ -63,6 +67,13 @@ impl fmt::Display for Circumstances {
         }
         f.write_str(".")
     }
+}
+
+/// How busy the machine is, on average over the last minute.
+pub(crate) fn load() -> f64 {
+    let load = line("/proc/loadavg");
+    let minute = load.split(' ').next().map(str::parse);
+    minute.and_then(Result::ok).unwrap_or_default()
 }
 
 const UNKNOWN: &str = "unknown";

@@ -8,7 +8,8 @@ mod ratio;
 mod results;
 mod table;
 
-pub(crate) use contender::{Contender, Series, interleave};
+pub(crate) use contender::{Contender, Series, interleave, pairs};
+pub(crate) use machine::load;
 pub(crate) use plot::size;
 pub(crate) use quantity::Quantity;
 pub(crate) use ratio::Ratio;

@@ -14,6 +14,7 @@ pub(crate) enum Quantity {
 }
 
 impl Quantity {
+    #[cfg(any(test, feature = "store"))]
     pub(crate) fn value(self) -> f64 {
         match self {
             Self::Seconds(value) | Self::Bytes(value) | Self::Count(value) => value,

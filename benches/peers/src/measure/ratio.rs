@@ -26,6 +26,7 @@ impl Ratio {
         }
     }
 
+    #[cfg(any(test, feature = "store"))]
     /// Of what was measured once, or does not vary.
     pub(crate) fn exact(ratio: f64) -> Self {
         Self {

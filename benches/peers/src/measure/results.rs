@@ -125,6 +125,7 @@ impl Kept {
 mod tests {
     use super::*;
     use crate::clinic::Clinic;
+    use crate::options::Options;
 
     fn table(name: &str, title: &str) -> Table {
         Table {
@@ -140,11 +141,8 @@ mod tests {
     fn a_partial_run_refreshes_its_part_only() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let results = Results::new(scratch.path().join("results"));
-        let run = Run {
-            clinic: &Clinic::read(None)?,
-            quick: true,
-            scratch: scratch.path(),
-        };
+        let clinic = Clinic::read(None)?;
+        let run = Run::new(&clinic, &Options::default(), scratch.path());
         for (name, title) in [
             ("streams", "Streams"),
             ("envelope", "Old"),

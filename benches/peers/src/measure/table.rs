@@ -64,6 +64,7 @@ impl Row {
         Self::new(work.into(), ours.into(), rival.into(), ratio, target)
     }
 
+    #[cfg(any(test, feature = "store"))]
     /// How many times a base ours is, which should be at most `limit`: a size, a growth.
     pub(crate) fn limited(work: impl Into<String>, ours: Side, base: Side, limit: f64) -> Self {
         let ratio = Ratio::exact(ours.measured.value() / base.measured.value());
@@ -140,12 +141,25 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
 }
 
+/// A table of more rows is folded away, below its plot.
+const LONG: usize = 50;
+
 impl Table {
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("## {}\n\n{}\n\n", self.title, self.intro);
+        let is_long = self.rows.len() > LONG;
+        if is_long {
+            text.push_str(&format!(
+                "<details><summary>{} ratios</summary>\n\n",
+                self.rows.len()
+            ));
+        }
         text.push_str("| work | ours | time or size | against | time or size | ratio (middle half) | target | met |\n");
         text.push_str("|---|---|---:|---|---:|---|---|---|\n");
         text.extend(self.rows.iter().map(Row::markdown));
+        if is_long {
+            text.push_str("\n</details>\n");
+        }
         text
     }
 }

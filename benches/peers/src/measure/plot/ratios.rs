@@ -61,7 +61,7 @@ fn draw(picture: &mut String, rows: &[(&Row, f64)]) -> Result<()> {
     }
     for ((row, target), line) in rows.iter().zip(0..) {
         let y = ABOVE as i32 + LINE as i32 * line + LINE as i32 / 2;
-        let label = format!("{}: {} / {}", row.work, row.rival.name, row.ours.name);
+        let label = format!("{}: {} against {}", row.work, row.ours.name, row.rival.name);
         area.draw_text(
             &label,
             &INK.text(TEXT, HPos::Right),
@@ -86,14 +86,14 @@ fn draw(picture: &mut String, rows: &[(&Row, f64)]) -> Result<()> {
 fn legend(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, y: i32) -> Result<()> {
     let text = FAINT.text(TEXT, HPos::Left);
     let entries = [
-        (LABELS as i32, MET, "target met"),
-        (LABELS as i32 + 110, MISSED, "missed"),
+        (LABELS as i32 + 12, MET, "target met"),
+        (LABELS as i32 + 122, MISSED, "missed"),
     ];
     for (x, colour, says) in entries {
         area.draw(&Circle::new((x, y), 5, colour.fill()))?;
         area.draw_text(says, &text, (x + 12, y))?;
     }
-    let x = LABELS as i32 + 200;
+    let x = LABELS as i32 + 212;
     area.draw(&PathElement::new([(x, y - 9), (x, y + 9)], TARGET.line(3)))?;
     area.draw_text("target, at least", &text, (x + 10, y))?;
     let says = "rival's time / ours, log scale; right is faster";

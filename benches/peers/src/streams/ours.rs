@@ -1,0 +1,83 @@
+//! chartlock's streams, through a vault whose storage is memory.
+
+use std::hint::black_box;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use chartlock::{Actor, MemoryStorage, Purpose, RecordId, Vault, VaultOptions};
+
+use super::Direction;
+use super::stream::Same;
+use crate::credential::Fixed;
+use crate::measure::Contender;
+
+/// With the threads that users have by default.
+pub(super) const NAME: &str = "chartlock";
+
+/// What a reader reads into.
+const BUFFER: usize = 128 << 10;
+
+/// Seals or opens the content, with the default threads unless it says how many.
+pub(crate) fn ours(
+    content: &[u8],
+    threads: Option<usize>,
+    direction: Direction,
+) -> Result<Contender<'_>> {
+    let name = match threads {
+        Some(1) => format!("{NAME}, one thread"),
+        Some(threads) => format!("{NAME}, {threads} threads"),
+        None => NAME.to_owned(),
+    };
+    Ok(match direction {
+        // Each time into a new vault, so that memory does not grow.
+        Direction::Seal => Contender::new(name, move || put(&vault(threads)?, content)),
+        Direction::Open => {
+            let vault = vault(threads)?;
+            put(&vault, content)?;
+            let mut same = Same::new(content);
+            read(&vault, |piece| same.compare(piece))?;
+            ensure!(same.is_all(), "{name} opened something else");
+            Contender::new(name, move || {
+                read(&vault, |piece| {
+                    black_box(piece);
+                })
+            })
+        }
+    })
+}
+
+fn vault(threads: Option<usize>) -> Result<Vault> {
+    let options = VaultOptions::new();
+    let options = match threads.and_then(NonZeroUsize::new) {
+        Some(threads) => options.threads(threads),
+        None => options,
+    };
+    Ok(options.create(MemoryStorage::new(), &Fixed(1))?)
+}
+
+fn id() -> Result<RecordId> {
+    Ok(RecordId::patient("MRN-1", "ImagingStudy/1")?)
+}
+
+fn put(vault: &Vault, content: &[u8]) -> Result<Duration> {
+    let session = vault.session(Actor::new("bench")?, Purpose::Operations);
+    let start = Instant::now();
+    session.put_reader(&id()?, content)?;
+    Ok(start.elapsed())
+}
+
+fn read(vault: &Vault, mut then: impl FnMut(&[u8])) -> Result<Duration> {
+    let session = vault.session(Actor::new("bench")?, Purpose::Operations);
+    let mut buffer = vec![0; BUFFER];
+    let start = Instant::now();
+    let mut reader = session.reader(&id()?)?.context("it was put")?;
+    loop {
+        let bytes = reader.read(&mut buffer)?;
+        match buffer.get(..bytes) {
+            Some(piece) if !piece.is_empty() => then(piece),
+            _ => return Ok(start.elapsed()),
+        }
+    }
+}
