@@ -2,7 +2,6 @@
 
 use super::provider::active::Cipher;
 use crate::error::{Error, Result};
-use crate::secret::Secret32;
 
 /// The length of an authentication tag, in bytes: 16 for both suites (NIST SP 800-38D, RFC 8439).
 pub const TAG: usize = 16;
@@ -75,9 +74,10 @@ pub struct SealingKey {
 }
 
 impl SealingKey {
-    pub(super) fn new(suite: Suite, key: &Secret32) -> Result<Self> {
+    /// The caller wipes `key`.
+    pub(super) fn new(suite: Suite, key: &[u8; 32]) -> Result<Self> {
         Ok(Self {
-            cipher: Cipher::new(suite, key.expose())?,
+            cipher: Cipher::new(suite, key)?,
         })
     }
 

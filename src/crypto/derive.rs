@@ -11,7 +11,6 @@ use super::key::*;
 use super::provider::active::expand as x;
 use crate::error::Result;
 use crate::id::SubjectKind;
-use crate::secret::Secret32;
 
 /// What is stored beside sealed bytes to commit to their key and context.
 pub type Commitment = [u8; 32];
@@ -33,7 +32,8 @@ pub type SubjectTag = [u8; 16];
 pub type NameTag = [u8; 16];
 
 fn sealing_key(suite: Suite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
-    let derived = Secret32::try_with(|out| x(key, info, out))?;
+    let mut derived = Zeroizing::new([0; 32]);
+    x(key, info, &mut *derived)?;
     SealingKey::new(suite, &derived)
 }
 
@@ -45,10 +45,7 @@ fn key_and_commitment(
     let mut both = Zeroizing::new([[0; 32]; 2]);
     x(key, info, both.as_flattened_mut())?;
     let [derived, commitment] = &*both;
-    Ok((
-        SealingKey::new(suite, &Secret32::copied(derived))?,
-        *commitment,
-    ))
+    Ok((SealingKey::new(suite, derived)?, *commitment))
 }
 
 fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
