@@ -1,0 +1,118 @@
+"""What each feature costs: crates, compile time from nothing, size of the smallest app. The README's table.
+
+    python3 benches/features/measure.py [ROW...]
+
+Builds in a scratch directory, in cargo's release profile with symbols stripped.
+"""
+
+import datetime
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+CRATE = HERE.parent.parent
+ROWS = {
+    "no features": [],
+    "`json`": ["json"],
+    "`conformance`": ["conformance"],
+    "`aws-lc-rs`": ["aws-lc-rs"],
+    "default: `file`, `json`": ["file", "json"],
+    "default and `aws-lc-rs`": ["file", "json", "aws-lc-rs"],
+    "`full`": ["full", "file", "json", "conformance"],
+}
+FEATURES = ["aws-lc-rs", "conformance", "file", "full", "json"]
+MANIFEST = """
+[package]
+name = "app"
+version = "0.0.0"
+edition = "2024"
+
+[features]
+{features}
+
+[dependencies]
+chartlock = {{ path = "{crate}", default-features = false }}
+
+[profile.release]
+strip = true
+
+[workspace]
+"""
+
+
+def app_in(scratch):
+    features = "\n".join(f'{name} = ["chartlock/{name}"]' for name in FEATURES)
+    manifest = MANIFEST.format(features=features, crate=CRATE)
+    (scratch / "Cargo.toml").write_text(manifest)
+    (scratch / "src").mkdir()
+    (scratch / "src/main.rs").write_text((HERE / "app.rs").read_text())
+    # The versions that the crate itself is tested with.
+    (scratch / "Cargo.lock").write_text((CRATE / "Cargo.lock").read_text())
+    cargo(scratch, "fetch", "--quiet")
+
+
+def cargo(scratch, *arguments, target=None):
+    environment = {**os.environ, "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
+    if target:
+        environment["CARGO_TARGET_DIR"] = str(target)
+    done = subprocess.run(
+        ["cargo", *arguments], cwd=scratch, env=environment, stdout=subprocess.PIPE, check=True, text=True
+    )
+    return done.stdout
+
+
+def crates(scratch, features, edges):
+    tree = cargo(
+        scratch, "tree", "--edges", edges, "--prefix", "none", "--format", "{p}", "--features", features
+    )
+    names = {line.removesuffix(" (*)").removesuffix(" (proc-macro)") for line in tree.splitlines()}
+    return len([name for name in names if name and not name.startswith(("app ", "chartlock "))])
+
+
+def spent():
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic(), children.ru_utime + children.ru_stime
+
+
+def measured(scratch, features):
+    features = ",".join(features)
+    with tempfile.TemporaryDirectory() as target:
+        before = spent()
+        cargo(scratch, "build", "--quiet", "--release", "--features", features, target=target)
+        seconds = [after - then for after, then in zip(spent(), before)]
+        binary = pathlib.Path(target, "release/app").stat().st_size
+    return [
+        crates(scratch, features, "normal,build"),
+        crates(scratch, features, "normal,no-proc-macro"),
+        *(f"{second:.0f} s" for second in seconds),
+        f"{binary / 2**20:.1f} MiB",
+    ]
+
+
+def machine():
+    rustc = subprocess.check_output(["rustc", "--version"], text=True).split()[1]
+    today = datetime.date.today()
+    return f"{today}, Rust {rustc}, {os.cpu_count()} cores ({platform.machine()})"
+
+
+def main():
+    wanted = sys.argv[1:] or ROWS
+    print(f"{machine()}\n")
+    print("| features | crates built | of them in the app | compiled in | processor time | app |")
+    print("|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        app_in(scratch)
+        for row in wanted:
+            cells = [row, *measured(scratch, ROWS[row])]
+            print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
