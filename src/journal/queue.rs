@@ -98,15 +98,14 @@ impl Queue {
     /// The oldest notes, as many as fit, at least one; they stay until they are durable.
     pub(super) fn notes(&self, room: usize) -> Vec<(u64, Draft)> {
         let mut left = room;
-        let mut count = 0;
-        let fit = self.notes.iter().take_while(|note| {
+        let fit = self.notes.iter().enumerate().take_while(|(place, note)| {
             let bytes = estimate(&note.draft);
-            let fits = count == 0 || bytes <= left;
+            let fits = *place == 0 || bytes <= left;
             left = left.saturating_sub(bytes);
-            count += 1;
             fits
         });
-        fit.map(|note| (note.number, note.draft.clone())).collect()
+        fit.map(|(_, note)| (note.number, note.draft.clone()))
+            .collect()
     }
 
     /// Forgets the notes up to this number: they are durable.
