@@ -5,6 +5,7 @@ mod effects;
 mod gate;
 mod interrupted;
 mod load;
+mod strangers;
 
 use chartlock::{Error, ReencryptionReport, RotationReport, Vault};
 
