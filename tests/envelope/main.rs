@@ -1,6 +1,9 @@
 //! Record values and content streams, below any storage.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod meta;
+mod segments;
+
 use std::io::Read;
 
 use chartlock::internals::crypto::{DataKey, PatientKey, Place, StreamKey, Suite, fresh, wrap_key};

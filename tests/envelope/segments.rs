@@ -1,0 +1,157 @@
+//! Segments of content streams: parts of them, their padding, their numbers.
+
+use chartlock::Error;
+use chartlock::internals::crypto::{Nonce, StreamKey, Suite, chunk_key};
+use chartlock::internals::envelope::*;
+
+const SUITE: Suite = Suite::Aes256Gcm;
+const CHART: [u8; 16] = [1; 16];
+const STREAM: [u8; 16] = [2; 16];
+
+fn key() -> StreamKey {
+    StreamKey::from_bytes(&[3; 32])
+}
+
+fn opener(length: usize) -> StreamOpener {
+    StreamOpener::new(SUITE, &key(), &CHART, &STREAM, length as u64).unwrap()
+}
+
+/// A segment, sealed chunk by chunk from the format's own words.
+fn sealed(index: u32, plaintext: &[u8]) -> Vec<u8> {
+    let sealing = chunk_key(SUITE, &key(), &CHART, &STREAM, 1).unwrap();
+    let numbers = u64::from(index) * 16..;
+    let mut value = Vec::new();
+    for (number, chunk) in numbers.zip(plaintext.chunks(CHUNK)) {
+        let mut body = chunk.to_vec();
+        let tag = sealing.seal(Nonce::chunk(number), &mut body).unwrap();
+        value.extend(body);
+        value.extend(tag);
+    }
+    value
+}
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|place| (place / 5) as u8).collect()
+}
+
+#[test]
+fn any_part_of_a_segment_is_copied_in_any_order() {
+    let content = content(3 * CHUNK + 5);
+    let opener = opener(content.len());
+    let mut plaintext = content.clone();
+    plaintext.resize(padme(content.len() as u64) as usize, 0);
+    let value = sealed(0, &plaintext);
+    let mut offsets: Vec<usize> = (0..4)
+        .flat_map(|chunk| [0, 1, CHUNK - 1].map(|within| chunk * CHUNK + within))
+        .collect();
+    offsets.push(content.len());
+    let mut read_before = opener.segment(0, value.clone()).unwrap();
+    for offset in offsets.into_iter().rev() {
+        for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 4 * CHUNK] {
+            let expected = content.get(offset..).unwrap_or_default();
+            let expected = &expected[..length.min(expected.len())];
+            let mut fresh = opener.segment(0, value.clone()).unwrap();
+            for segment in [&mut fresh, &mut read_before] {
+                let mut out = vec![0xaa; length];
+                let copied = segment.copy(&opener, offset, &mut out);
+                assert_eq!(copied, Ok(expected.len()), "{length} at {offset}");
+                assert!(out[..expected.len()] == *expected);
+                assert!(out[expected.len()..].iter().all(|byte| *byte == 0xaa));
+            }
+        }
+    }
+}
+
+#[test]
+fn each_chunk_is_opened_for_its_own_part_and_the_padding_by_itself() {
+    // Padded to half a segment, so that whole chunks of padding follow.
+    let length = 17 * SEGMENT + 3 * CHUNK + 1;
+    let opener = opener(length);
+    let mut plaintext = content(3 * CHUNK + 1);
+    plaintext.resize(SEGMENT / 2, 0);
+    let value = sealed(17, &plaintext);
+    let altered = |chunk: usize| {
+        let mut altered = value.clone();
+        altered[chunk * (CHUNK + 16)] ^= 1;
+        let altered = opener.segment(17, altered).unwrap();
+        assert_eq!(altered.index(), 17);
+        altered
+    };
+    assert_eq!(altered(1).open_padding(&opener), Ok(()));
+    for chunk in [3, 4, 7] {
+        let refused = altered(chunk).open_padding(&opener);
+        assert_eq!(refused, Err(Error::NotAuthentic), "{chunk}");
+    }
+    for chunk in 0..8 {
+        assert_eq!(altered(chunk).open(&opener), Err(Error::NotAuthentic));
+        let mut part = [0; 1];
+        let copied = altered(chunk).copy(&opener, 2 * CHUNK, &mut part);
+        assert_eq!(copied.is_ok(), chunk != 2);
+    }
+    // A byte of padding that is none, beside the content and in a chunk of its own.
+    for place in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
+        let mut plaintext = plaintext.clone();
+        plaintext[place] = 1;
+        let mut segment = opener.segment(17, sealed(17, &plaintext)).unwrap();
+        assert_eq!(segment.open_padding(&opener), Err(Error::Malformed));
+    }
+}
+
+#[test]
+fn padding_goes_on_where_a_segment_is_full() {
+    let mut sealer = StreamSealer::new(SUITE, &key(), &CHART, &STREAM).unwrap();
+    let gathered = |length: usize| {
+        let mut segment = Segment::new(None);
+        segment.advance(length);
+        segment
+    };
+    assert_eq!(sealer.next(gathered(CHUNK)).unwrap_err(), Error::Malformed);
+    assert_eq!(sealer.pad(gathered(0)).unwrap_err(), Error::Malformed);
+    for index in 0..64 {
+        assert_eq!(sealer.next(gathered(SEGMENT)).unwrap().index(), index);
+    }
+    // From 64 MiB on lengths are rounded up to 2 MiB: half a segment and a whole one.
+    let last = gathered(SEGMENT / 2);
+    let length = sealer.end(&last).unwrap();
+    assert_eq!(length, (64 * SEGMENT + SEGMENT / 2) as u64);
+    let refused = sealer.next(gathered(SEGMENT)).unwrap_err();
+    assert_eq!(refused, Error::Malformed, "behind the end");
+    let whole = SEGMENT + 16 * 16;
+    for (index, segment) in [(64, last), (65, gathered(0))] {
+        let unsealed = sealer.pad(segment).unwrap().unwrap();
+        assert_eq!(unsealed.index(), index);
+        assert_eq!(unsealed.seal().unwrap().len(), whole);
+    }
+    assert!(sealer.pad(gathered(0)).unwrap().is_none());
+}
+
+#[test]
+fn the_first_chunk_is_what_was_gathered_of_it() {
+    let mut segment = Segment::new(None);
+    assert!(segment.first_chunk().is_empty());
+    segment.free()[..3].copy_from_slice(b"abc");
+    segment.advance(3);
+    assert_eq!(segment.first_chunk(), b"abc");
+    segment.advance(CHUNK);
+    assert_eq!(segment.first_chunk().len(), CHUNK);
+}
+
+#[test]
+fn a_first_chunk_tells_whose_a_segment_is() {
+    let other = StreamKey::from_bytes(&[4; 32]);
+    let of = |key: &StreamKey, stream, index, value: &[u8]| {
+        fits((SUITE, key), &CHART, stream, index, value).unwrap()
+    };
+    for index in [0, 1, 2, 40] {
+        let value = sealed(index, &content(2 * CHUNK));
+        assert!(of(&key(), &STREAM, index, &value));
+        assert!(of(&key(), &STREAM, index, &value[..FIRST_CHUNK]));
+        assert!(!of(&key(), &STREAM, index, &value[..FIRST_CHUNK - 1]));
+        assert!(!of(&key(), &STREAM, index + 1, &value));
+        assert!(!of(&key(), &[9; 16], index, &value));
+        assert!(!of(&other, &STREAM, index, &value));
+    }
+    let short = sealed(0, b"short");
+    assert!(of(&key(), &STREAM, 0, &short));
+    assert!(!of(&key(), &STREAM, 0, &short[..15]));
+}
