@@ -1,5 +1,7 @@
 //! What opens.
 
+use crate::key_files;
+use crate::markers;
 use crate::mirror::{Hold, State};
 use crate::writer::{Meta, NAME, NOW, Slot, Version, World, body, key_file};
 
@@ -20,7 +22,7 @@ pub fn file(
     files.push((name.into(), world.archive(title, expect)));
 }
 
-fn opens(files: &mut Files, what: (&str, &str), content: &[u8], make: impl FnOnce(&mut World)) {
+pub fn opens(files: &mut Files, what: (&str, &str), content: &[u8], make: impl FnOnce(&mut World)) {
     file(files, what, "ok", |world| {
         world.about("content", content);
         make(world);
@@ -36,7 +38,8 @@ pub fn all() -> Files {
     rings(&mut files);
     subjects(&mut files);
     liberal(&mut files);
-    expunged(&mut files);
+    files.extend(markers::all());
+    files.extend(key_files::all());
     files
 }
 
@@ -449,107 +452,6 @@ fn liberal(files: &mut Files) {
     opens(files, what, JSON, |world| {
         world.base();
         let version = world.version(i64::MAX as u64, body(&Meta::of(NAME).encode(), JSON));
-        world.put(&version);
-    });
-}
-
-/// A retraction that is a marker: what is below it was expunged.
-fn marker(world: &World, version: u64, bytes: &[u8]) -> Version {
-    let mut meta = Meta::of(NAME);
-    meta.extensions = vec![(3, bytes.to_vec())];
-    let mut marker = world.version(version, body(&meta.encode(), b""));
-    marker.kind = 3;
-    marker
-}
-
-fn expunged(files: &mut Files) {
-    let what = (
-        "expunged",
-        "a record that was expunged: only the marker is left",
-    );
-    file(files, what, "none", |world| {
-        world.base();
-        let marker = marker(world, 3, b"");
-        world.put(&marker);
-    });
-    let what = ("expunged-earlier", "a version that was expunged is no gap");
-    file(files, what, "none", |world| {
-        world.about("version", b"1");
-        world.base();
-        let marker = marker(world, 3, &[7; 16]);
-        world.put(&marker);
-    });
-    let what = (
-        "expunged-left",
-        "an expunged version that was not swept, or landed late",
-    );
-    file(files, what, "none", |world| {
-        world.about("version", b"1");
-        world.base();
-        world.put_versions(&[b"first", b"second"]);
-        let marker = marker(world, 3, b"");
-        world.put(&marker);
-    });
-    let moved = |world: &mut World| {
-        world.base();
-        world.put_versions(&[b"first", b"second", b"", b"fourth", b"fifth"]);
-        let mut marker = marker(world, 3, &[7; 16]);
-        marker.place = b'h';
-        world.put(&marker);
-    };
-    let what = (
-        "expunged-moved",
-        "versions above a marker, which moved on: the current one",
-    );
-    opens(files, what, b"fifth", moved);
-    let what = ("expunged-above", "a version above the marker");
-    opens(files, what, b"fourth", |world| {
-        world.about("version", b"4");
-        moved(world);
-    });
-    let what = ("expunged-itself", "the marker has no content");
-    file(files, what, "none", |world| {
-        world.about("version", b"3");
-        moved(world);
-    });
-    let what = (
-        "expunged-below",
-        "a version below the marker, though it stands there",
-    );
-    file(files, what, "none", |world| {
-        world.about("version", b"2");
-        moved(world);
-    });
-    let what = ("expunged-twice", "between two markers");
-    file(files, what, "none", |world| {
-        world.about("version", b"4");
-        moved(world);
-        let marker = marker(world, 6, b"");
-        world.put(&marker);
-    });
-    let what = (
-        "extension-3-inline",
-        "extension 3 of a record that is no retraction means nothing",
-    );
-    opens(files, what, b"first", |world| {
-        world.about("version", b"1");
-        world.base();
-        world.put_versions(&[b"first", b"second"]);
-        let mut meta = Meta::of(NAME);
-        meta.extensions = vec![(3, vec![])];
-        let version = world.version(2, body(&meta.encode(), b"second"));
-        world.put(&version);
-    });
-    let what = (
-        "retraction-below",
-        "a retraction that is no marker hides nothing",
-    );
-    opens(files, what, b"first", |world| {
-        world.about("version", b"1");
-        world.base();
-        world.put_versions(&[b"first", b"", b"third"]);
-        let mut version = world.version(2, body(&Meta::of(NAME).encode(), b""));
-        (version.kind, version.place) = (3, b'h');
         world.put(&version);
     });
 }

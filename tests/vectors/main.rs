@@ -12,6 +12,9 @@
 mod cases;
 mod container;
 mod formula;
+mod fullest;
+mod key_files;
+mod markers;
 #[path = "../keys/mirror.rs"]
 mod mirror;
 mod page;

@@ -2,6 +2,8 @@
 
 use crate::cases::{Files, bytes, file};
 use crate::container::{MAGIC, finish, object, write};
+use crate::key_files;
+use crate::markers;
 use crate::mirror::{Hold, State};
 use crate::writer::{Meta, NAME, Version, World, body, key_file};
 
@@ -20,7 +22,8 @@ pub fn all() -> Files {
     metas(&mut files);
     streams(&mut files);
     archives(&mut files);
-    markers(&mut files);
+    files.extend(markers::refused());
+    files.extend(key_files::refused());
     files
 }
 
@@ -866,29 +869,4 @@ fn archives(files: &mut Files) {
     long[3..11].copy_from_slice(&2_097_153_u64.to_le_bytes());
     let what = ("archive-long-value", "a value beyond 2 MiB");
     case(what, "Malformed", with(&long));
-}
-
-fn markers(files: &mut Files) {
-    let mut case = |what, change: fn(&mut Vec<u8>)| {
-        file(files, what, "NotAuthentic", |world| {
-            world.about("version", b"1");
-            world.base();
-            world.put_versions(&[b"first", b"", b"third"]);
-            let mut version = world.version(2, body(&Meta::of(NAME).encode(), b""));
-            (version.kind, version.place) = (3, b'h');
-            world.put(&version);
-            let at = world.earlier(NAME, 2);
-            change(world.storage.get_mut(&at).unwrap());
-        });
-    };
-    let what = (
-        "marker-unknown",
-        "a retraction above that does not open may be a marker",
-    );
-    case(what, |value| *value.last_mut().unwrap() ^= 1);
-    let what = (
-        "marker-posing",
-        "a retraction above whose wrapped key was altered",
-    );
-    case(what, |value| value[48] ^= 1);
 }

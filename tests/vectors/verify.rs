@@ -41,19 +41,21 @@ fn storage(objects: &Objects) -> Arc<MemoryStorage> {
     storage
 }
 
-fn credential(vector: &Vector) -> Box<dyn Credential> {
-    match (
-        vector.text("credential passphrase"),
-        vector.text("credential key file"),
-    ) {
-        (Some(passphrase), None) => Box::new(Passphrase::new(passphrase).with_cost(Cost {
-            memory_kib: 8192,
-            passes: 1,
-            lanes: 1,
-        })),
-        (None, Some(text)) => Box::new(KeyFile::from_text(text).unwrap()),
-        _ => panic!("one credential"),
-    }
+fn credential(vector: &Vector) -> Result<Box<dyn Credential>, Error> {
+    Ok(
+        match (
+            vector.text("credential passphrase"),
+            vector.text("credential key file"),
+        ) {
+            (Some(passphrase), None) => Box::new(Passphrase::new(passphrase).with_cost(Cost {
+                memory_kib: 8192,
+                passes: 1,
+                lanes: 1,
+            })),
+            (None, Some(text)) => Box::new(KeyFile::from_text(text)?),
+            _ => panic!("one credential"),
+        },
+    )
 }
 
 fn session(vault: &Vault) -> Session<'_> {
@@ -91,10 +93,14 @@ fn outcome(vector: &Vector) -> String {
         let refused = archive::read(Cursor::new(bytes), &storage).unwrap_err();
         return format!("{refused:?}");
     }
+    let credential = match credential(vector) {
+        Ok(credential) => credential,
+        Err(error) => return format!("{error:?}"),
+    };
     if vector.about.contains_key("page") {
-        return pages_verify::page(vector, &*credential(vector));
+        return pages_verify::page(vector, &*credential);
     }
-    let opened = Vault::open(storage(&vector.storage), &*credential(vector));
+    let opened = Vault::open(storage(&vector.storage), &*credential);
     if vector.about.contains_key("journal") {
         return pages_verify::journal(vector, &opened.unwrap()).unwrap();
     }
@@ -133,6 +139,7 @@ fn the_library_finds_what_each_vector_expects() {
         "CurrentMissing",
         "HistoryGap",
         "TooLarge",
+        "BadKeyFile",
         "Missing",
         "Altered",
         "Unlinked",
@@ -174,7 +181,10 @@ fn an_auditor_gets_the_journal_key_and_no_other() {
         let Ok(header) = Header::parse(header) else {
             continue;
         };
-        let journal = header.unlock_journal(&*credential(&vector));
+        let Ok(credential) = credential(&vector) else {
+            continue;
+        };
+        let journal = header.unlock_journal(&*credential);
         let journal = journal.map(|(key, _)| key.expose().to_vec());
         match vector.about.get("journal key") {
             Some(expected) => {
@@ -228,7 +238,7 @@ fn same_entry(vector: &Vector, name: &str) {
         .find(|(key, _)| key[0] == b'p')
         .unwrap();
     let header = Header::parse(&vector.storage[b"v".as_slice()]).unwrap();
-    let unlocked = header.unlock(&*credential(vector)).unwrap();
+    let unlocked = header.unlock(&*credential(vector).unwrap()).unwrap();
     let (vault, tag) = (header.vault(), key[1..].try_into().unwrap());
     let mut entry = open_entry(value, &unlocked.keyring, vault, &tag).unwrap();
     let number = u32::from_le_bytes(value[4..8].try_into().unwrap());
@@ -329,7 +339,7 @@ fn same_segments(
 fn what_is_not_known_is_carried_through_rotations() {
     for (name, vector) in of_records() {
         let storage = storage(&vector.storage);
-        let credential = credential(&vector);
+        let credential = credential(&vector).unwrap();
         let vault = Vault::open(Arc::clone(&storage), &*credential).unwrap();
         vault.rotate_master_key().unwrap();
         let added = vault.add_slot(&KeyFile::random().unwrap()).unwrap();

@@ -1,0 +1,115 @@
+//! Decoding has a bound of its own on memory. No page that fits its bound in storage may reach that:
+//! here are those that take most for their length. Too large to be committed.
+
+use chartlock::internals::crypto::JournalKey;
+use chartlock::internals::journal;
+
+use crate::page::{Context, Page, Seen, Subject, Target};
+use crate::pages::{entry, place, strict};
+use crate::writer::World;
+
+const BODY_MAX: usize = 1_048_576;
+
+fn length(page: &Page) -> usize {
+    wincode::serialize(page).unwrap().len()
+}
+
+fn empty(world: &World) -> Page {
+    Page {
+        contexts: Vec::new(),
+        subjects: Vec::new(),
+        entries: Vec::new(),
+        ..strict(world, [0; 32])
+    }
+}
+
+/// Opens a page that fills its bound but for less than one more row.
+fn opens(change: impl FnOnce(&mut Page, usize)) {
+    let mut page = empty(&World::new("fullest", 1));
+    let room = BODY_MAX - length(&page);
+    change(&mut page, room);
+    let opened = open(&wincode::serialize(&page).unwrap());
+    assert_eq!(opened.seen.len(), page.seen.len());
+    assert_eq!(opened.contexts.len(), page.contexts.len());
+    assert_eq!(opened.subjects.len(), page.subjects.len());
+}
+
+fn open(body: &[u8]) -> journal::Page {
+    assert!((BODY_MAX - 64..=BODY_MAX).contains(&body.len()));
+    let mut world = World::new("fullest", 1);
+    let at = place(&world, 0);
+    world.put_page_body(&at, body);
+    let key = JournalKey::from_bytes(&world.keyring.journal_keys[0].key);
+    let value = &world.storage[&world.page_at(&at)];
+    let id = journal::PageId {
+        writer: at.writer,
+        sequence: at.sequence,
+    };
+    journal::Page::open(value, &world.vault, &key, &id).unwrap()
+}
+
+fn nobody() -> Context {
+    Context {
+        actor: String::new(),
+        purpose: String::new(),
+        request: String::new(),
+        organisation: String::new(),
+        broke_glass: 0,
+    }
+}
+
+#[test]
+fn a_page_that_has_seen_most_opens() {
+    opens(|page, room| {
+        let seen = Seen {
+            page: place(&World::new("fullest", 1), 0),
+            digest: [7; 32],
+        };
+        page.seen = vec![seen; room / 56];
+    });
+}
+
+#[test]
+fn a_page_of_most_contexts_opens() {
+    opens(|page, room| page.contexts = vec![nobody(); room / 33]);
+}
+
+#[test]
+fn a_page_of_most_subjects_opens() {
+    opens(|page, room| {
+        let subject = |n: usize| Subject {
+            chart: (n as u128).to_le_bytes(),
+            jsub: [0; 16],
+        };
+        page.subjects = (0..room / 32).map(subject).collect();
+    });
+}
+
+/// Put together by hand: `wincode` has a bound of its own on what it lays out.
+#[test]
+fn a_page_of_most_entries_opens() {
+    let mut page = empty(&World::new("fullest", 1));
+    page.contexts = vec![nobody()];
+    page.entries = vec![entry(2, Target::Vault)];
+    let mut body = wincode::serialize(&page).unwrap();
+    // The count of entries, the entry, and the count of extensions.
+    let end = body.len();
+    let (count, one) = (end - 8 - 24 - 8, end - 8 - 24..end - 8);
+    let one = body[one].to_vec();
+    let entries = (BODY_MAX - end) / one.len() + 1;
+    body[count..count + 8].copy_from_slice(&(entries as u64).to_le_bytes());
+    body.truncate(end - 8);
+    body.extend(one.repeat(entries - 1));
+    body.extend([0; 8]);
+    assert_eq!(open(&body).entries.len(), entries);
+}
+
+#[test]
+fn a_page_of_most_extensions_opens() {
+    opens(|page, room| {
+        let longer = room / 32;
+        page.extensions = (0..longer as u16)
+            .map(|number| (number, vec![0; 22]))
+            .collect();
+    });
+}
