@@ -17,6 +17,8 @@ mod options;
 #[path = "../../../examples/clinic/patients.rs"]
 mod patients;
 mod second;
+#[cfg(feature = "store")]
+mod store;
 mod streams;
 
 use std::cell::OnceCell;
@@ -100,6 +102,10 @@ const PARTS: &[Part] = &[
     envelope::CLINIC,
     envelope::SIZES,
     streams::STREAMS,
+    #[cfg(feature = "store")]
+    store::STORE,
+    #[cfg(feature = "store")]
+    store::GROWTH,
 ];
 
 fn main() -> ExitCode {

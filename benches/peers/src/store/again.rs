@@ -1,0 +1,46 @@
+//! This program, run once more by itself.
+
+use std::env;
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::Part;
+
+/// One part, with whatever else this program was called with.
+pub(super) fn only(part: Part) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(arguments(part.name, env::args_os().skip(1)));
+    Ok(command)
+}
+
+fn arguments(part: &str, mut all: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut kept: Vec<OsString> = vec!["--only".into(), part.into()];
+    while let Some(argument) = all.next() {
+        match &*argument.to_string_lossy() {
+            "--only" => drop(all.next()),
+            text if text.starts_with("--only=") => {}
+            _ => kept.push(argument),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_part_takes_the_place_of_those_that_were_asked_for() {
+        let called = [
+            "--quick",
+            "--only",
+            "envelope,store",
+            "clinic",
+            "--only=sizes",
+        ];
+        let kept = arguments("growth", called.into_iter().map(OsString::from));
+        assert_eq!(kept, ["--only", "growth", "--quick", "clinic"]);
+    }
+}

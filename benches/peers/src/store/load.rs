@@ -1,0 +1,125 @@
+//! The records that all stores are given: whose they are, how they are named, and what is in them.
+
+use anyhow::{Context, Result, ensure};
+use chartlock::{RecordId, Subject};
+
+use crate::clinic::Clinic;
+use crate::documents::Format;
+
+/// Records of a patient.
+pub(super) const CHART: usize = 300;
+/// Records of a visit.
+const VISIT: usize = 10;
+/// From one visitor to the next; a prime, so that all come before one comes again.
+const STRIDE: usize = 7919;
+/// Records in a batch.
+pub(super) const BATCH: usize = 1000;
+
+/// What records hold.
+enum Contents<'a> {
+    /// The clinic's FHIR resources, one after the other, and again from the first one.
+    Resources(Vec<&'a [u8]>),
+    /// Pieces of one size.
+    Pieces(&'a [u8], usize),
+}
+
+/// The records of a clinic: each patient has a chart of them, which grows by a few with each visit, and
+/// patients visit in no order.
+pub(super) struct Load<'a> {
+    contents: Contents<'a>,
+    records: usize,
+}
+
+impl<'a> Load<'a> {
+    /// With the sizes that the clinic's resources have.
+    pub(super) fn resources(clinic: &'a Clinic, records: usize) -> Result<Self> {
+        let documents = &clinic.documents;
+        let resources: Vec<_> = documents
+            .records
+            .iter()
+            .filter(|record| matches!(record.format, Format::FhirLines | Format::FhirJson))
+            .map(|record| documents.content(record))
+            .collect();
+        ensure!(
+            !resources.is_empty(),
+            "there are no resources in the clinic"
+        );
+        Ok(Self {
+            contents: Contents::Resources(resources),
+            records,
+        })
+    }
+
+    /// Of one size, in bytes.
+    pub(super) fn pieces(clinic: &'a Clinic, size: usize, records: usize) -> Result<Self> {
+        let files = clinic.documents.files.iter();
+        let largest = files
+            .map(|file| &file.content)
+            .max_by_key(|content| content.len());
+        let largest = largest.context("there are files in the clinic")?;
+        ensure!(largest.len() > 2 * size, "no file is large enough");
+        Ok(Self {
+            contents: Contents::Pieces(largest, size),
+            records,
+        })
+    }
+
+    /// How many records there are.
+    pub(super) fn records(&self) -> usize {
+        self.records
+    }
+
+    pub(super) fn patients(&self) -> usize {
+        (self.records / CHART).max(1)
+    }
+
+    pub(super) fn subject(patient: usize) -> Result<Subject> {
+        Ok(Subject::patient(&format!("MRN-{patient:06}"))?)
+    }
+
+    pub(super) fn id(&self, number: usize) -> Result<RecordId> {
+        let patient = number / VISIT * STRIDE % self.patients();
+        let name = format!("Observation/{number:08}");
+        Ok(RecordId::new(Self::subject(patient)?, &name)?)
+    }
+
+    /// Records beyond those, each of some patient.
+    pub(super) fn later_id(&self, number: usize) -> Result<RecordId> {
+        let patient = mixed(number as u64) as usize % self.patients();
+        let name = format!("Note/{number:08}");
+        Ok(RecordId::new(Self::subject(patient)?, &name)?)
+    }
+
+    pub(super) fn content(&self, number: usize) -> &'a [u8] {
+        let found = match &self.contents {
+            Contents::Resources(all) => all.get(number % all.len()).copied(),
+            Contents::Pieces(text, size) => {
+                let start = mixed(number as u64) as usize % (text.len() - size);
+                text.get(start..start + size)
+            }
+        };
+        found.unwrap_or_default()
+    }
+}
+
+/// A course of random numbers that is the same in every run.
+pub(super) struct Picks(u64);
+
+impl Picks {
+    pub(super) fn new() -> Self {
+        Self(0)
+    }
+
+    pub(super) fn below(&mut self, end: usize) -> usize {
+        self.0 += 1;
+        mixed(self.0) as usize % end.max(1)
+    }
+}
+
+/// The finalizer of SplitMix64.
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}

@@ -1,0 +1,103 @@
+//! Stores of records on disk.
+
+mod again;
+mod changes;
+mod disk;
+mod growth;
+mod load;
+mod peers;
+mod reads;
+mod slow_flushes;
+mod works;
+
+use anyhow::Result;
+
+use self::changes::{Changes, Scope};
+use crate::measure::{Row, Table};
+use crate::{Part, Run};
+
+pub(crate) const STORE: Part = Part {
+    name: "store",
+    run: tables,
+};
+pub(crate) const GROWTH: Part = Part {
+    name: "growth",
+    run: growth::tables,
+};
+
+/// The crates whose versions matter.
+const CRATES: [&str; 5] = ["chartlock", "rusqlite", "fjall", "redb", "aes-gcm"];
+
+const INTRO: &str = include_str!("store.md");
+const SLOW: &str = include_str!("slow_flushes.md");
+const ROTATION: &str = include_str!("rotation.md");
+const DISK: &str = include_str!("disk.md");
+
+/// How many records the works are done on.
+fn records(run: &Run<'_>) -> usize {
+    if run.quick { 30_000 } else { 300_000 }
+}
+
+fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
+    if let Some(rows) = slow_flushes::inner() {
+        slow_flushes::run_inner(run, &rows)?;
+        return Ok(Vec::new());
+    }
+    let mut reads = reads::measure(run)?;
+    let mut disk = disk::of_clinic(run)?;
+    let changes: Changes = changes::measure(run, Scope::All)?;
+    let (slow, slow_rotation) = slow_flushes::measure(run)?;
+    reads.extend(changes.store);
+    disk.extend(changes.disk);
+    let mut rotation = changes.rotation;
+    rotation.extend(slow_rotation.into_iter().map(|row| Row {
+        work: format!("{}, flushes 1 ms slower", row.work),
+        ..row
+    }));
+    Ok(vec![
+        table("store", "The store", INTRO, reads),
+        table(
+            "store-slow-sync",
+            "The store, each flush 1 ms slower",
+            SLOW,
+            slow,
+        ),
+        table("rotation", "Exchanging the key of all", ROTATION, rotation),
+        table("disk", "Disk used", DISK, disk),
+    ])
+}
+
+fn table(name: &str, title: &str, intro: &str, rows: Vec<Row>) -> Table {
+    Table {
+        name: name.to_owned(),
+        title: title.to_owned(),
+        intro: intro.trim_end().to_owned(),
+        crates: CRATES.map(str::to_owned).to_vec(),
+        rows,
+    }
+}
+
+/// A number with commas, as in 300,000.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut shown = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!(thousands(7), "7");
+        assert_eq!(thousands(300_000), "300,000");
+        assert_eq!(thousands(3_000_000), "3,000,000");
+    }
+}

@@ -1,0 +1,106 @@
+//! chartlock over `FileStorage`, with everything on that is on unless somebody turns it off.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use chartlock::keys::KeyFile;
+use chartlock::{Actor, Document, FileStorage, Purpose, RecordId, Session, Subject, Vault};
+
+use super::{Handle, Item, Peer, Rotate};
+
+pub(crate) struct Ours {
+    directory: PathBuf,
+    /// Opens the vault; a passphrase would only slow the opening down, which is not measured.
+    key: KeyFile,
+    // `None` only while it is opened again.
+    vault: Option<Vault>,
+}
+
+impl Ours {
+    pub(crate) fn create(directory: &Path) -> Result<Self> {
+        let key = KeyFile::random()?;
+        fs::write(directory.with_extension("key"), key.to_text().as_bytes())?;
+        let vault = Vault::create(FileStorage::open(directory)?, &key)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            key,
+            vault: Some(vault),
+        })
+    }
+
+    /// One that another process created.
+    pub(crate) fn open(directory: &Path) -> Result<Self> {
+        let key = KeyFile::from_text(&fs::read_to_string(directory.with_extension("key"))?)?;
+        let vault = Vault::open(FileStorage::open(directory)?, &key)?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            key,
+            vault: Some(vault),
+        })
+    }
+
+    fn vault(&self) -> Result<&Vault> {
+        self.vault.as_ref().context("the vault is open")
+    }
+}
+
+impl Peer for Ours {
+    fn name(&self) -> &'static str {
+        "chartlock"
+    }
+
+    fn handle(&self) -> Result<Box<dyn Handle + Send + '_>> {
+        let session = self
+            .vault()?
+            .session(Actor::new("dr.garcia")?, Purpose::Treatment);
+        Ok(Box::new(Chart(session)))
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        drop(self.vault.take());
+        self.vault = Some(Vault::open(FileStorage::open(&self.directory)?, &self.key)?);
+        Ok(())
+    }
+}
+
+impl Rotate for Ours {
+    fn rotate(&mut self) -> Result<()> {
+        self.vault()?.rotate_master_key()?;
+        Ok(())
+    }
+}
+
+struct Chart<'a>(Session<'a>);
+
+impl Handle for Chart<'_> {
+    fn put(&mut self, (id, content): Item<'_>) -> Result<()> {
+        self.0.put(id, content)?;
+        Ok(())
+    }
+
+    fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
+        let records = items
+            .iter()
+            .map(|(id, content)| (*id, Document::new(content)));
+        for outcome in self.0.put_many(records)? {
+            outcome?;
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let record = self.0.get(id)?.context("the record is there")?;
+        take(&record);
+        Ok(())
+    }
+
+    fn chart(&mut self, subject: &Subject, take: &mut dyn FnMut(&str, &[u8])) -> Result<()> {
+        for info in self.0.list(subject)? {
+            let id = RecordId::new(subject.clone(), info?.name())?;
+            let record = self.0.get(&id)?.context("the record is there")?;
+            take(id.name(), &record);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! SQLCipher: an encrypted SQLite, with the settings under which it is durable and fast.
+//!
+//! A rowid table with an index: in a table WITHOUT ROWID, rows above a quarter of a page overflow to pages
+//! of their own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use chartlock::{RecordId, Subject};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::{CACHE_BYTES, Handle, Item, Peer, Rotate};
+
+const SCHEMA: &str = "
+    CREATE TABLE records (patient TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, content BLOB NOT NULL);
+    CREATE UNIQUE INDEX by_patient ON records (patient, name, version);";
+const INSERT: &str = "INSERT INTO records (patient, name, version, content) VALUES (?1, ?2, 1, ?3)";
+const SELECT: &str =
+    "SELECT content FROM records WHERE patient = ?1 AND name = ?2 ORDER BY version DESC LIMIT 1";
+const CHART: &str = "SELECT name, content FROM records WHERE patient = ?1";
+
+/// How threads come to the database.
+#[derive(Clone, Copy)]
+pub(crate) enum Sharing {
+    /// Each has a connection of its own, and waits while another writes.
+    Own,
+    /// One connection behind a lock of the app's.
+    One,
+}
+
+pub(crate) struct SqlCipher {
+    file: PathBuf,
+    key: u8,
+    sharing: Sharing,
+    // `None` only while it is opened again.
+    first: Mutex<Option<Connection>>,
+}
+
+impl SqlCipher {
+    pub(crate) fn create(directory: &Path, sharing: Sharing) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let file = directory.join("records.db");
+        let key = 1;
+        let first = connect(&file, key)?;
+        first.execute_batch(SCHEMA)?;
+        Ok(Self {
+            file,
+            key,
+            sharing,
+            first: Mutex::new(Some(first)),
+        })
+    }
+
+    fn first(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn raw_key(key: u8) -> String {
+    format!("\"x'{}'\"", format!("{key:02x}").repeat(32))
+}
+
+fn connect(file: &Path, key: u8) -> Result<Connection> {
+    let connection = Connection::open(file)?;
+    let key = raw_key(key);
+    let cache = CACHE_BYTES / 1024;
+    connection.execute_batch(&format!(
+        "PRAGMA key = {key};
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA cache_size = -{cache};
+         PRAGMA temp_store = MEMORY;"
+    ))?;
+    connection.busy_timeout(Duration::from_secs(60))?;
+    // SQLite without encryption knows no such pragma, and another provider is slower.
+    let provider: String =
+        connection.pragma_query_value(None, "cipher_provider", |row| row.get(0))?;
+    ensure!(provider == "openssl", "SQLCipher runs on {provider}");
+    Ok(connection)
+}
+
+impl Peer for SqlCipher {
+    fn name(&self) -> &'static str {
+        match self.sharing {
+            Sharing::Own => "SQLCipher",
+            Sharing::One => "SQLCipher, one connection behind a lock",
+        }
+    }
+
+    fn handle(&self) -> Result<Box<dyn Handle + Send + '_>> {
+        Ok(match self.sharing {
+            Sharing::Own => Box::new(Own(connect(&self.file, self.key)?)),
+            Sharing::One => Box::new(One(self)),
+        })
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        let mut first = self.first();
+        if let Some(connection) = first.take() {
+            connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        }
+        *first = Some(connect(&self.file, self.key)?);
+        Ok(())
+    }
+}
+
+impl Rotate for SqlCipher {
+    fn rotate(&mut self) -> Result<()> {
+        self.key = self.key.wrapping_add(1);
+        let rekey = format!("PRAGMA rekey = {}", raw_key(self.key));
+        if let Some(connection) = &*self.first() {
+            connection.execute_batch(&rekey)?;
+        }
+        Ok(())
+    }
+}
+
+struct Own(Connection);
+
+impl Handle for Own {
+    fn put(&mut self, item: Item<'_>) -> Result<()> {
+        put(&mut self.0, &[item])
+    }
+
+    fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
+        put(&mut self.0, items)
+    }
+
+    fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        get(&self.0, id, take)
+    }
+
+    fn chart(&mut self, subject: &Subject, take: &mut dyn FnMut(&str, &[u8])) -> Result<()> {
+        chart(&self.0, subject, take)
+    }
+}
+
+struct One<'a>(&'a SqlCipher);
+
+impl One<'_> {
+    fn with(&self, work: impl FnOnce(&mut Connection) -> Result<()>) -> Result<()> {
+        self.0.first().as_mut().map_or(Ok(()), work)
+    }
+}
+
+impl Handle for One<'_> {
+    fn put(&mut self, item: Item<'_>) -> Result<()> {
+        self.with(|connection| put(connection, &[item]))
+    }
+
+    fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
+        self.with(|connection| put(connection, items))
+    }
+
+    fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.with(|connection| get(connection, id, take))
+    }
+
+    fn chart(&mut self, subject: &Subject, take: &mut dyn FnMut(&str, &[u8])) -> Result<()> {
+        self.with(|connection| chart(connection, subject, take))
+    }
+}
+
+fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
+    // A transaction that only becomes a writing one later fails at once where another writes.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut insert = transaction.prepare_cached(INSERT)?;
+    for (id, content) in items {
+        insert.execute(params![id.subject().identifier(), id.name(), content])?;
+    }
+    drop(insert);
+    transaction.commit()?;
+    Ok(())
+}
+
+fn get(connection: &Connection, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+    let mut select = connection.prepare_cached(SELECT)?;
+    select.query_row(params![id.subject().identifier(), id.name()], |row| {
+        take(row.get_ref(0)?.as_blob()?);
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn chart(
+    connection: &Connection,
+    subject: &Subject,
+    take: &mut dyn FnMut(&str, &[u8]),
+) -> Result<()> {
+    let mut select = connection.prepare_cached(CHART)?;
+    let mut rows = select.query(params![subject.identifier()])?;
+    while let Some(row) = rows.next()? {
+        take(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_blob()?);
+    }
+    Ok(())
+}

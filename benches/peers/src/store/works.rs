@@ -1,0 +1,236 @@
+//! Works on stores, as rounds.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use chartlock::RecordId;
+
+use super::load::{BATCH, CHART, Load, Picks};
+use super::peers::{Handle, Item, Peer, Rotate};
+use crate::measure::{Contender, Row, Series};
+
+/// Gets of a round.
+const GETS: usize = 500;
+/// Gets, and charts, after which a cache is as full as it gets.
+const WARM_GETS: usize = 20_000;
+const WARM_CHARTS: usize = 160;
+/// Charts of a round.
+const CHARTS: usize = 4;
+/// Puts of a round, by all threads.
+const PUTS: usize = 240;
+
+/// The next batch of a load; the time is that of a batch.
+pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
+    let mut handle = peer.handle()?;
+    let mut next = 0;
+    Ok(Contender::new(peer.name(), move || {
+        let numbers = next..next + BATCH;
+        next = numbers.end;
+        put_batch(&mut *handle, load, numbers)
+    }))
+}
+
+/// Batches that are not measured.
+pub(super) fn fill(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Result<()> {
+    let mut handle = peer.handle()?;
+    for from in (0..records).step_by(4 * BATCH) {
+        put_batch(&mut *handle, load, from..records.min(from + 4 * BATCH))?;
+    }
+    Ok(())
+}
+
+fn put_batch(
+    handle: &mut dyn Handle,
+    load: &Load<'_>,
+    numbers: std::ops::Range<usize>,
+) -> Result<Duration> {
+    let ids = numbers.clone().map(|number| load.id(number));
+    let ids = ids.collect::<Result<Vec<_>>>()?;
+    let contents = numbers.map(|number| load.content(number));
+    let items: Vec<Item<'_>> = ids.iter().zip(contents).collect();
+    let start = Instant::now();
+    handle.put_many(&items)?;
+    Ok(start.elapsed())
+}
+
+/// Single gets of some of the first so many records; the time is that of one.
+pub(super) fn gets<'a>(
+    peer: &'a dyn Peer,
+    load: &'a Load<'_>,
+    records: usize,
+) -> Result<Contender<'a>> {
+    let mut handle = peer.handle()?;
+    let mut picks = Picks::new();
+    for _ in 0..WARM_GETS {
+        handle.get(&load.id(picks.below(records))?, &mut |_| {})?;
+    }
+    Ok(Contender::new(peer.name(), move || {
+        let ids = (0..GETS).map(|_| load.id(picks.below(records)));
+        let ids = ids.collect::<Result<Vec<_>>>()?;
+        let start = Instant::now();
+        for id in &ids {
+            handle.get(id, &mut |content| {
+                black_box(content);
+            })?;
+        }
+        Ok(start.elapsed() / GETS as u32)
+    }))
+}
+
+/// Whole charts of random patients; the time is that of one.
+pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
+    let mut handle = peer.handle()?;
+    let mut picks = Picks::new();
+    for _ in 0..WARM_CHARTS {
+        handle.chart(
+            &Load::subject(picks.below(load.patients()))?,
+            &mut |_, _| {},
+        )?;
+    }
+    Ok(Contender::new(peer.name(), move || {
+        let subjects = (0..CHARTS).map(|_| Load::subject(picks.below(load.patients())));
+        let subjects = subjects.collect::<Result<Vec<_>>>()?;
+        let mut found = 0;
+        let start = Instant::now();
+        for subject in &subjects {
+            handle.chart(subject, &mut |name, content| {
+                black_box((name, content));
+                found += 1;
+            })?;
+        }
+        let time = start.elapsed();
+        ensure!(
+            found >= CHARTS * CHART,
+            "{found} records of {CHARTS} charts"
+        );
+        Ok(time / CHARTS as u32)
+    }))
+}
+
+/// Whether charts are what was put.
+pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
+    let mut handle = peer.handle()?;
+    let mut picks = Picks::new();
+    for _ in 0..5 {
+        let patient = picks.below(load.patients());
+        let (mut count, mut same) = (0, true);
+        handle.chart(&Load::subject(patient)?, &mut |name, content| {
+            let number = name.strip_prefix("Observation/");
+            let number: Option<usize> = number.and_then(|number| number.parse().ok());
+            count += 1;
+            same &= number.is_some_and(|number| load.content(number) == content);
+        })?;
+        ensure!(
+            same && count == CHART,
+            "{} returned something else than the chart that was put",
+            peer.name()
+        );
+    }
+    Ok(())
+}
+
+/// Durable puts of one record each, by so many threads at once; the time is all of it divided by the
+/// number of puts. `next` numbers them.
+pub(super) fn puts<'a>(
+    peer: &'a dyn Peer,
+    load: &'a Load<'_>,
+    threads: usize,
+    next: &'a Cell<usize>,
+) -> Result<Contender<'a>> {
+    let handles = (0..threads).map(|_| peer.handle());
+    let mut handles = handles.collect::<Result<Vec<_>>>()?;
+    Ok(Contender::new(peer.name(), move || {
+        let numbers = next.get()..next.get() + PUTS;
+        next.set(numbers.end);
+        let ids: Vec<_> = numbers
+            .clone()
+            .map(|number| load.later_id(number))
+            .collect::<Result<_>>()?;
+        let contents = numbers.map(|number| load.content(number));
+        let items: Vec<Item<'_>> = ids.iter().zip(contents).collect();
+        Ok(side_by_side(&mut handles, &items)? / PUTS as u32)
+    }))
+}
+
+/// From the first beginning to the last end.
+fn side_by_side(
+    handles: &mut [Box<dyn Handle + Send + '_>],
+    items: &[Item<'_>],
+) -> Result<Duration> {
+    let share = items.len().div_ceil(handles.len().max(1));
+    let ready = Barrier::new(handles.len());
+    std::thread::scope(|scope| {
+        let ready = &ready;
+        let threads: Vec<_> = handles
+            .iter_mut()
+            .zip(items.chunks(share))
+            .map(|(handle, items)| {
+                scope.spawn(move || -> Result<_> {
+                    ready.wait();
+                    let start = Instant::now();
+                    items.iter().try_for_each(|item| handle.put(*item))?;
+                    Ok((start, Instant::now()))
+                })
+            })
+            .collect();
+        let times = threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
+        let times = times.collect::<Result<Vec<_>>>()?;
+        let start = times.iter().map(|(start, _)| *start).min();
+        let end = times.iter().map(|(_, end)| *end).max();
+        Ok(end
+            .zip(start)
+            .map_or(Duration::ZERO, |(end, start)| end - start))
+    })
+}
+
+/// What [`puts`] put, up to `end`.
+pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result<()> {
+    let ids = (0..end).map(|number| load.later_id(number));
+    let ids: Vec<RecordId> = ids.collect::<Result<_>>()?;
+    let contents = (0..end).map(|number| load.content(number));
+    super::peers::check(peer, ids.iter().zip(contents))
+}
+
+/// The key that all hangs on is exchanged.
+pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
+    Contender::new(peer.name(), move || {
+        let start = Instant::now();
+        peer.rotate()?;
+        Ok(start.elapsed())
+    })
+}
+
+/// Some of the first so many records of a load.
+pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Result<()> {
+    let mut picks = Picks::new();
+    let numbers: Vec<_> = (0..500).map(|_| picks.below(records)).collect();
+    let ids = numbers.iter().map(|number| load.id(*number));
+    let ids = ids.collect::<Result<Vec<_>>>()?;
+    let contents = numbers.iter().map(|number| load.content(*number));
+    super::peers::check(peer, ids.iter().zip(contents))
+}
+
+/// Ours, the first one, against each of the others. The target is against SQLCipher, and where it
+/// came in several ways, against the one that was fastest.
+pub(super) fn rows(work: &str, series: &[Series], target: Option<f64>) -> Vec<Row> {
+    let Some((ours, rivals)) = series.split_first() else {
+        return Vec::new();
+    };
+    let main = rivals
+        .iter()
+        .filter(|rival| rival.name.starts_with("SQLCipher"))
+        .min_by(|a, b| a.median().total_cmp(&b.median()))
+        .map(|rival| &rival.name);
+    rivals
+        .iter()
+        .map(|rival| {
+            let target = target.filter(|_| main == Some(&rival.name));
+            Row::timed(work, ours, rival, target)
+        })
+        .collect()
+}
