@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::env;
 use std::io::{self, BufRead, BufReader, Lines, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -124,27 +124,27 @@ impl Drop for Talking {
     }
 }
 
-/// Builds this program with the second provider and without rivals.
+/// Builds this program with the second provider and without rivals, beside the one that runs.
 fn build() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = here.join("target/aws-lc-rs");
     eprintln!("building chartlock with its second provider");
+    let target = env::current_exe()?
+        .ancestors()
+        .nth(2)
+        .context("this program lies in a target directory")?
+        .to_owned();
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--locked", "--bin", "second"])
+        .args(["--no-default-features", "--features", "aws-lc-rs"])
         .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--no-default-features",
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
         ])
-        .args(["--features", "aws-lc-rs", "--manifest-path"])
-        .arg(here.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)
         .status()
         .context("cargo builds the second provider")?;
     ensure!(status.success(), "the second provider did not build");
-    Ok(target.join("release").join(env!("CARGO_PKG_NAME")))
+    Ok(target.join("release/second"))
 }
 
 /// Does the works that are named on the standard input, a round for each line.

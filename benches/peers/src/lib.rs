@@ -1,0 +1,145 @@
+//! Measures chartlock and its rivals on the same data in one run.
+//!
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` tells what it can do.
+
+mod clinic;
+#[path = "../../../tests/common/credential.rs"]
+mod credential;
+#[path = "../../../examples/clinic/documents.rs"]
+#[expect(
+    dead_code,
+    reason = "the clinic example's own; not all of it is asked for here"
+)]
+mod documents;
+mod envelope;
+mod measure;
+mod options;
+#[path = "../../../examples/clinic/patients.rs"]
+mod patients;
+mod second;
+#[cfg(feature = "store")]
+mod store;
+mod streams;
+
+use std::cell::OnceCell;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use clinic::Clinic;
+use measure::{Contender, Results, Table};
+use options::Options;
+use second::{Second, Work};
+
+/// What the modules of the clinic example return.
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Where the results go unless it is said otherwise.
+const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
+
+/// A part of the whole: works on one subject, and the tables of what they cost.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    /// How `--only` names it.
+    name: &'static str,
+    run: fn(&Run<'_>) -> Result<Vec<Table>>,
+}
+
+/// What every part gets.
+pub(crate) struct Run<'a> {
+    pub(crate) clinic: &'a Clinic,
+    pub(crate) quick: bool,
+    /// A directory for files, on the medium that is measured.
+    pub(crate) scratch: &'a Path,
+    /// How busy the machine was before we came.
+    load_before: f64,
+    one_provider: bool,
+    /// Built and started by the first who needs it.
+    second: OnceCell<Second>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(clinic: &'a Clinic, options: &Options, scratch: &'a Path) -> Self {
+        Self {
+            clinic,
+            quick: options.quick,
+            load_before: measure::load(),
+            one_provider: options.one_provider,
+            scratch,
+            second: OnceCell::new(),
+        }
+    }
+
+    /// chartlock with its second provider at a work, unless it is left out.
+    pub(crate) fn second_at(&self, work: &Work) -> Result<Option<Contender<'_>>> {
+        if self.one_provider {
+            return Ok(None);
+        }
+        if self.second.get().is_none() {
+            let second = Second::start(self.clinic)?;
+            self.second.get_or_init(|| second);
+        }
+        self.second
+            .get()
+            .map(|second| second.contender(work))
+            .transpose()
+    }
+
+    /// So many rounds, or a third of them in a quick run.
+    pub(crate) fn rounds(&self, rounds: usize) -> usize {
+        if self.quick {
+            rounds.div_ceil(3)
+        } else {
+            rounds
+        }
+    }
+}
+
+/// In the order in which they run.
+const PARTS: &[Part] = &[
+    envelope::ENVELOPE,
+    envelope::CLINIC,
+    envelope::SIZES,
+    streams::STREAMS,
+    #[cfg(feature = "store")]
+    store::STORE,
+    #[cfg(feature = "store")]
+    store::GROWTH,
+];
+
+/// What the command line asks for.
+pub fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let clinic = Clinic::read(options.clinic.clone())?;
+    if options.serve {
+        return second::serve(&clinic);
+    }
+    let parts = options.parts(PARTS)?;
+    let scratch = match &options.scratch {
+        Some(directory) => tempfile::tempdir_in(directory)?,
+        None => tempfile::tempdir()?,
+    };
+    let results = Results::new(options.results.as_deref().unwrap_or(Path::new(RESULTS)));
+    let run = Run::new(&clinic, options, scratch.path());
+    eprintln!("{}", clinic.says());
+    for part in parts {
+        eprintln!("{}", part.name);
+        for table in (part.run)(&run)? {
+            println!("{}", table.markdown());
+            // Kept at once: a run that is broken off loses only what it did not finish.
+            results.keep(table, &run)?;
+            results.assemble()?;
+        }
+    }
+    Ok(())
+}
