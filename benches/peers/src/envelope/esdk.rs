@@ -1,8 +1,9 @@
 //! The AWS Encryption SDK with a raw AES keyring: nothing leaves the process.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use aws_esdk::Client;
 use aws_esdk::material_providers::client::Client as Providers;
 use aws_esdk::material_providers::types::keyring::KeyringRef;
@@ -34,7 +35,9 @@ impl Esdk {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let mut key = vec![0; 32];
         SysRng.try_fill_bytes(&mut key)?;
-        let providers = Providers::from_conf(MaterialProvidersConfig::builder().build()?)?;
+        let config = MaterialProvidersConfig::builder().build().map_err(said)?;
+        let providers = Providers::from_conf(config).map_err(said)?;
+        let config = AwsEncryptionSdkConfig::builder().build().map_err(said)?;
         let keyring = providers
             .create_raw_aes_keyring()
             .key_namespace("clinic")
@@ -43,8 +46,8 @@ impl Esdk {
             .wrapping_alg(AesWrappingAlg::AlgAes256GcmIv12Tag16)
             .send();
         Ok(Self {
-            client: Client::from_conf(AwsEncryptionSdkConfig::builder().build()?)?,
-            keyring: runtime.block_on(keyring)?,
+            client: Client::from_conf(config).map_err(said)?,
+            keyring: runtime.block_on(keyring).map_err(said)?,
             signing,
             runtime,
         })
@@ -56,6 +59,11 @@ impl Esdk {
             Signing::No => EsdkAlgorithmSuiteId::AlgAes256GcmHkdfSha512CommitKey,
         }
     }
+}
+
+/// Its errors hold more than `anyhow` takes over.
+fn said(error: impl fmt::Display) -> anyhow::Error {
+    anyhow!("{error}")
 }
 
 fn context() -> HashMap<String, String> {
@@ -79,8 +87,10 @@ impl Envelope for Esdk {
             .encryption_context(context())
             .algorithm_suite_id(self.suite())
             .send();
-        let sealed = self.runtime.block_on(sealed)?.ciphertext;
-        Ok(Sealed::Whole(sealed.context("a message")?.into_inner()))
+        let sealed = self.runtime.block_on(sealed).map_err(said)?;
+        Ok(Sealed::Whole(
+            sealed.ciphertext.context("a message")?.into_inner(),
+        ))
     }
 
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()> {
@@ -91,8 +101,8 @@ impl Envelope for Esdk {
             .keyring(self.keyring.clone())
             .encryption_context(context())
             .send();
-        let opened = self.runtime.block_on(opened)?.plaintext;
-        then(opened.context("content")?.as_ref());
+        let opened = self.runtime.block_on(opened).map_err(said)?;
+        then(opened.plaintext.context("content")?.as_ref());
         Ok(())
     }
 }
