@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_library_slows_flushes_down() -> Result<()> {
+    fn the_library_takes_the_place_of_both_flushes() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let library = compiled(scratch.path())?;
         let exports = fs::read(library)?;
