@@ -1,4 +1,4 @@
-"""An archive that the program wrote today: it must say what the program said, and no change go unseen.
+"""An archive that the program wrote today: it says what the program said, and no change goes unseen.
 
 The directory holds `vault.clarchive`, `expected.json`, the text `key file` and `auditor`, and the
 `passphrase`. Each opens a slot.

@@ -72,7 +72,7 @@ class Target:
 
     def announced(self) -> tuple[PageId, int] | None:
         """Page and place of the entry that this one settles."""
-        if self.writer is None:
+        if self.writer is None or self.sequence is None or self.place is None:
             return None
         return PageId(self.writer, self.sequence), self.place
 
@@ -194,8 +194,7 @@ def read_page_id(fields: Fields) -> PageId:
 
 
 def read_context(fields: Fields) -> Context:
-    texts = [fields.text() for _ in range(4)]
-    return Context(*texts, fields.flag())
+    return Context(fields.text(), fields.text(), fields.text(), fields.text(), fields.flag())
 
 
 def read_entry(

@@ -27,10 +27,11 @@ class Keyring:
 def decode_keyring(body: bytes) -> Keyring:
     fields = Fields(body)
     fields.schema()
-    rings = [read_ring(fields) for _ in range(3)]
-    retired = fields.extensions()
+    keyring = Keyring(
+        read_ring(fields), read_ring(fields), read_ring(fields), fields.extensions()
+    )
     fields.end()
-    return Keyring(*rings, retired)
+    return keyring
 
 
 def read_ring(fields: Fields, of_patient: bool = False) -> list[NumberedKey]:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 FORMAT = 1
 TAG_LENGTH = 16
-AEADS = {1: AESGCM, 2: ChaCha20Poly1305}
+AEADS: dict[int, type[AESGCM] | type[ChaCha20Poly1305]] = {1: AESGCM, 2: ChaCha20Poly1305}
 
 
 class Refused(Exception):

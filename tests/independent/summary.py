@@ -38,7 +38,7 @@ class Walk:
         # Patients first: the names in the journal are known by theirs.
         entries = self.entries(self.vault) if self.vault else []
         patients = [self.patient(sha256(value), entry) for value, entry in entries]
-        self.plain = {
+        self.plain: Plain = {
             "vault": plain_header(header) | self.is_told(sha256(storage[b"v"])),
             "patients": sorted(patients, key=lambda patient: patient["identifier"]),
             "journal": self.journal(journal, [entry for _, entry in entries]),
