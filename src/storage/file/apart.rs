@@ -19,6 +19,8 @@ pub(super) struct Apart {
     directory: PathBuf,
     /// Whether a file could not be deleted, and waits for the next sweep.
     littered: AtomicBool,
+    /// Whether something could not be written for another reason than that the disk is full.
+    failed: AtomicBool,
 }
 
 impl Apart {
@@ -31,6 +33,7 @@ impl Apart {
         Ok(Self {
             directory: directory.to_owned(),
             littered: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -40,11 +43,18 @@ impl Apart {
         mark: &Mark,
         values: impl IntoIterator<Item = &'a [u8]>,
     ) -> io::Result<()> {
-        let mut file = File::create_new(self.path(mark))?;
-        for value in values {
-            file.write_all(value)?;
-        }
-        file.sync_data()
+        let file = File::create_new(self.path(mark))?;
+        write_all(file, values).inspect_err(|error| {
+            if !is_full(error) {
+                self.failed.store(true, Ordering::SeqCst);
+            }
+        })
+    }
+
+    /// Whether the disk failed. The file in question is gone, and would be written anew: but what else is
+    /// cached may not have reached that disk either, and after a sync that failed nobody is told again.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
     }
 
     /// What is wanted of a value in a file, or `None` if the file is gone.
@@ -135,6 +145,18 @@ impl Apart {
     fn path(&self, mark: &Mark) -> PathBuf {
         self.directory.join(file_name(mark))
     }
+}
+
+fn write_all<'a>(mut file: File, values: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
+    for value in values {
+        file.write_all(value)?;
+    }
+    file.sync_data()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 fn gone(error: io::Error) -> Result<Option<Vec<u8>>, StorageError> {

@@ -98,6 +98,9 @@ impl Committer {
             turn: Mutex::new(Turn::Waiting),
             changed: Condvar::new(),
         });
+        if apart.has_failed() {
+            self.stopped.store(true, Ordering::SeqCst);
+        }
         if self.enqueue(&ticket) || ticket.wait_for_turn() {
             let lead = self.lead();
             lead.carry_out(engine, apart, readme);
