@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use chartlock::storage::Storage;
 use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
 
 use crate::content::{MISFILED, NAMES, batch, content};
@@ -96,7 +97,7 @@ impl Model {
             }
         };
         self.created = true;
-        let told = self.told.compare(&vault);
+        let told = self.told.compare(&vault, storage.is_transactional());
         for patient in (0..2).flat_map(patients) {
             let before = self
                 .charts

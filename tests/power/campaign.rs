@@ -20,7 +20,7 @@ use crate::cut::{Cut, Effort, cuts};
 use crate::disk::{Content, Disk, Tree, When, digest};
 use crate::model::{Model, session};
 use crate::recorder::{Event, Recorder};
-use crate::script::{ROOT, SCRIPT, SEED};
+use crate::script::{FAULT, ROOT, SCRIPT, SEED};
 use crate::{place, scratch, trace};
 
 /// Threads that open what is left.
@@ -55,6 +55,12 @@ pub(crate) struct Outcome {
     pub(crate) created: u64,
     pub(crate) acknowledged: u64,
     pub(crate) states: u64,
+    /// Calls that were made to fail.
+    pub(crate) faults: u64,
+    /// Of these, syncs of what the recorder follows.
+    pub(crate) failed_syncs: u64,
+    /// How puts fared after a verb had failed.
+    pub(crate) afterwards: Vec<String>,
     /// What was wrong with some of them.
     pub(crate) failures: Vec<String>,
 }
@@ -117,9 +123,13 @@ fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     command.arg("--test-threads=1");
     command.env(ROOT, root.join(name)).env(SCRIPT, run.script);
     command.env(SEED, seed.to_string());
+    if let Some(fault) = run.fault {
+        command.env(FAULT, fault);
+    }
     let output = command.stdin(Stdio::null()).output().unwrap();
+    let is_killed = run.fault.is_some_and(|fault| fault.contains("signal="));
     assert!(
-        output.status.success(),
+        output.status.success() || is_killed,
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
@@ -136,6 +146,8 @@ struct Cutter<'a> {
     seen: HashSet<u64>,
     send: SyncSender<State>,
     until: When,
+    /// Runs that are over.
+    ended: usize,
     outcome: Outcome,
 }
 
@@ -150,6 +162,7 @@ impl<'a> Cutter<'a> {
             seen: HashSet::new(),
             send,
             until: 0,
+            ended: 0,
             outcome: Outcome::default(),
         }
     }
@@ -157,9 +170,14 @@ impl<'a> Cutter<'a> {
     fn replay(&mut self, root: &str, calls: &[trace::Call]) {
         let mut recorder = Recorder::new(root, self.until);
         for call in calls {
+            self.outcome.faults += u64::from(call.injected);
             match recorder.follow(&mut self.disk, call) {
                 Event::Other => {}
-                Event::Failed(id) => self.disk.lose(id),
+                Event::Failed(id) => {
+                    self.cut();
+                    self.outcome.failed_syncs += 1;
+                    self.disk.lose(id);
+                }
                 Event::Synced(id, until) => {
                     self.cut();
                     self.outcome.syncs += 1;
@@ -170,6 +188,9 @@ impl<'a> Cutter<'a> {
                     }
                 }
                 Event::Said(line) => {
+                    if let Some(answer) = line.strip_prefix("then ") {
+                        self.outcome.afterwards.push(answer.to_owned());
+                    }
                     if let Some((verb, answer)) = hear(&line, &mut self.begun) {
                         self.model.acknowledge(&verb, &answer);
                         self.outcome.acknowledged += 1;
@@ -182,14 +203,23 @@ impl<'a> Cutter<'a> {
             }
         }
         self.cut();
-        // What a process that failed had begun is over.
-        self.begun.clear();
+        // Of what a process broke off, nobody will ever be told whether it happened.
+        let broken_off = std::mem::take(&mut self.begun).into_iter();
+        let until = self.until;
+        self.begun = broken_off
+            .map(|(thread, verb)| (format!("{until}/{thread}"), verb))
+            .collect();
+        self.ended += 1;
         self.until += calls.last().map_or(0, |call| call.ended) + 1;
     }
 
     /// Cuts the power here, in every way that is worth it.
     fn cut(&mut self) {
-        if self.outcome.acknowledged < self.campaign.spared {
+        let runs = self.campaign.runs;
+        let awaits_a_fault = runs.iter().any(|run| run.fault.is_some())
+            && self.outcome.faults == 0
+            && self.ended + 1 < runs.len();
+        if awaits_a_fault || self.outcome.acknowledged < self.campaign.spared {
             return;
         }
         for cut in cuts(&self.disk, self.campaign.effort, &mut self.random) {

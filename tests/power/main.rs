@@ -24,6 +24,7 @@ mod content;
 mod credential;
 mod cut;
 mod disk;
+mod faults;
 #[path = "../crash/journal.rs"]
 mod journal;
 #[path = "../crash/model.rs"]
@@ -122,6 +123,34 @@ fn creating() {
         lies: 0..0,
     };
     assert_kept(&campaign.carry_out());
+}
+
+/// Opened and closed in between, and with the keys apart from the data.
+#[test]
+fn over_several_openings() {
+    if !trace::can_record() {
+        return;
+    }
+    for name in ["vault", "split"] {
+        let scripts = [
+            "put many 1:put-large",
+            "put-large remove 1:erase",
+            "put collect",
+        ];
+        let runs = scripts.map(|script| Run {
+            script,
+            fault: None,
+        });
+        let campaign = Campaign {
+            name,
+            runs: &runs,
+            seed: 23,
+            effort: SHORT,
+            spared: 1,
+            lies: 0..0,
+        };
+        assert_kept(&campaign.carry_out());
+    }
 }
 
 /// A control: the test must fail where a disk lies, or where nothing is synced before it is acknowledged.

@@ -18,6 +18,8 @@ pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) returned: i64,
+    /// Whether it was made to fail.
+    pub(crate) injected: bool,
     /// When it began and ended, in one count of all calls' beginnings and ends.
     pub(crate) began: u64,
     pub(crate) ended: u64,
@@ -112,10 +114,11 @@ pub(crate) fn read(log: &str) -> Vec<Call> {
 
 /// `None` for a call that never returned.
 fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
-    let (name, rest) = words.split_once('(').unwrap();
-    let (arguments, returned) = rest.rsplit_once(") ").unwrap();
-    let returned = returned.trim_start().strip_prefix("= ").unwrap();
+    let (asked, returned) = words.rsplit_once(" = ").unwrap();
+    let (name, arguments) = asked.split_once('(').unwrap();
+    let arguments = arguments.trim_end().strip_suffix(')').unwrap();
     let returned = returned.split(' ').next().unwrap();
+    let injected = words.ends_with("(INJECTED)");
     if returned == "?" {
         return None;
     }
@@ -123,6 +126,7 @@ fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
         name: name.to_owned(),
         arguments: split(arguments).map(argument).collect(),
         returned: number(returned).unwrap(),
+        injected,
         began,
         ended,
     })

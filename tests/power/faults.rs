@@ -1,0 +1,116 @@
+//! Writes and syncs that fail: what was acknowledged before stands, nothing is acknowledged on top of
+//! what may be lost, and the next opening finds its way, with or without a power cut.
+
+use crate::campaign::{Campaign, Outcome, Run};
+use crate::cut::Effort;
+use crate::script::every_verb_on_one;
+use crate::{assert_kept, trace};
+
+/// What the process after the one that failed does, with another patient.
+const AFTERWARDS: &str = "1:put 1:put-large 1:many checkpoint";
+
+const EFFORT: Effort = Effort {
+    each: 1,
+    random: 1,
+    at_most: 1,
+};
+
+/// A vault is created; one process works on it until a call of its fails; another one goes on.
+fn with_fault(fault: &str, seed: u64) -> Outcome {
+    let script = every_verb_on_one();
+    let run = |script, fault| Run { script, fault };
+    let runs = [
+        run("", None),
+        run(&script, Some(fault)),
+        run(AFTERWARDS, None),
+    ];
+    let campaign = Campaign {
+        name: "vault",
+        runs: &runs,
+        seed,
+        effort: EFFORT,
+        spared: 1,
+        lies: 0..0,
+    };
+    let outcome = campaign.carry_out();
+    println!("\n{fault}: {:?}", outcome.afterwards);
+    assert_kept(&outcome);
+    outcome
+}
+
+/// One call after the other fails, each in a process of its own, until there are no more of them.
+/// `every` says which of them are worth it.
+fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
+    let first = 1 + every / 2;
+    let mut outcomes = Vec::new();
+    for number in (first..).step_by(every) {
+        let fault = format!("{call}:error={error}:when={number}");
+        let outcome = with_fault(&fault, number as u64);
+        if outcome.faults == 0 {
+            break;
+        }
+        outcomes.push(outcome);
+    }
+    (outcomes.len() as u64, outcomes)
+}
+
+/// Every one of them in the long form.
+fn step(short: usize) -> usize {
+    match std::env::var_os("CHARTLOCK_POWER_CUTS") {
+        Some(_) => 1,
+        None => short,
+    }
+}
+
+/// Whether whoever had a failure was refused everything after it.
+fn is_refused(outcome: &Outcome) -> bool {
+    let refused = |answer: &String| answer == "Err(Storage(Stopped))";
+    outcome.afterwards.iter().all(refused)
+}
+
+#[test]
+fn a_failed_sync_is_never_retried() {
+    if !trace::can_record() {
+        return;
+    }
+    let mut refused = 0;
+    for (call, short) in [("fdatasync", 37), ("fsync", 29)] {
+        let (count, outcomes) = each(call, "EIO", step(short));
+        for outcome in &outcomes {
+            assert!(outcome.failed_syncs == 0 || is_refused(outcome));
+            refused += u64::from(!outcome.afterwards.is_empty());
+        }
+        println!("{count} times {call} failed");
+    }
+    assert!(refused > 0, "no verb ever failed");
+}
+
+#[test]
+fn no_room_at_any_write() {
+    if !trace::can_record() {
+        return;
+    }
+    for (call, error, short) in [
+        ("write", "ENOSPC", 97),
+        ("write", "EIO", 151),
+        ("fdatasync", "ENOSPC", 61),
+        ("openat", "ENOSPC", 211),
+    ] {
+        let (count, _) = each(call, error, step(short));
+        println!("{count} times {call} failed");
+    }
+}
+
+/// What it had named and written is still in memory, and the next process builds on it.
+#[test]
+fn killed_and_then_cut() {
+    if !trace::can_record() {
+        return;
+    }
+    for number in (2..90).step_by(step(31)) {
+        with_fault(&format!("fdatasync:signal=SIGKILL:when={number}"), 3);
+    }
+    for number in (3..250).step_by(step(83)) {
+        with_fault(&format!("fsync:signal=SIGKILL:when={number}"), 4);
+    }
+}
