@@ -63,8 +63,12 @@ fn tapped(
 }
 
 fn told(transaction: Transaction, note: &str) -> Change {
+    told_by(Context::default(), transaction, note)
+}
+
+fn told_by(context: Context, transaction: Transaction, note: &str) -> Change {
     let act = Act {
-        context: Arc::new(Context::default()),
+        context: Arc::new(context),
         operation: Operation::Put,
         note: note.into(),
     };
@@ -203,6 +207,57 @@ fn what_goes_together_is_bounded() {
 
     let telling = (0..5).map(|n| told(put(&format!("r{n}")), &"x".repeat(100_000)));
     assert_eq!(groups(telling.collect()), [3, 2]);
+    // Every text counts, whoever wrote it.
+    let fields: [fn(&mut Context) -> &mut Box<str>; 4] = [
+        |context| &mut context.actor,
+        |context| &mut context.purpose,
+        |context| &mut context.request,
+        |context| &mut context.organisation,
+    ];
+    for field in fields {
+        let telling = (0..5).map(|n| {
+            let mut context = Context::default();
+            *field(&mut context) = "x".repeat(100_000).into();
+            told_by(context, put(&format!("r{n}")), "")
+        });
+        assert_eq!(groups(telling.collect()), [3, 2]);
+    }
+}
+
+#[test]
+fn a_conflict_alone_leaves_no_page_and_the_notes_beside_it_do() {
+    let stage = stage();
+    write(&stage.storage, "r1");
+    let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
+    let before = stage.pages();
+    let conflict = [Err(CommitError::Conflict { operation: 0 })];
+    let answers = writer.commit(vec![told(put("r1"), "one")], NOW);
+    assert_eq!(answers.unwrap(), conflict);
+    assert_eq!(stage.pages(), before);
+    let noted = told(Transaction::new(), "noted").drafts.remove(0);
+    writer.note(noted, Duration::ZERO).unwrap();
+    let answers = writer.commit(vec![told(put("r1"), "two")], NOW);
+    assert_eq!(answers.unwrap(), conflict);
+    assert_eq!(notes(&stage), ["noted"]);
+}
+
+#[test]
+fn a_place_that_another_took_is_told_once() {
+    let stage = stage();
+    let mut turn = 0;
+    let writer = tapped(&stage, move |storage, transactions| {
+        turn += 1;
+        if turn == 1 {
+            let page = transactions[0].operations().last().unwrap().key();
+            let theirs = Transaction::new().put(page, b"theirs", Expect::Absent);
+            assert!(storage.commit(&[theirs])[0].is_ok());
+        }
+        storage.commit(transactions)
+    });
+    let answers = writer.commit(vec![told(put("r1"), "one")], NOW).unwrap();
+    assert!(answers[0].is_ok());
+    assert!(writer.was_forked());
+    assert!(!writer.was_forked());
 }
 
 #[test]

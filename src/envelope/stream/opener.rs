@@ -90,11 +90,12 @@ impl OpenSegment {
         while offset + copied < self.content && copied < out.len() {
             let at = offset + copied;
             let out = out.get_mut(copied..).unwrap_or_default();
-            copied += match at % CHUNK {
-                0 if out.len() >= CHUNK && self.is_whole_and_sealed(at / CHUNK) => {
-                    self.open_to(opener, at / CHUNK, out)?
+            let (chunk, within) = (at / CHUNK, at % CHUNK);
+            copied += match within {
+                0 if out.len() >= CHUNK && self.is_whole_and_sealed(chunk) => {
+                    self.open_to(opener, chunk, out)?
                 }
-                within => self.copy_from(opener, at / CHUNK, within, out)?,
+                _ => self.copy_from(opener, chunk, within, out)?,
             };
         }
         Ok(copied)
