@@ -95,12 +95,14 @@ impl Queue {
         oldest.is_some_and(|oldest| oldest.number <= number)
     }
 
-    /// The oldest notes, as many as fit, at least one; they stay until they are durable.
+    /// The oldest notes, as many as fit, and at least one where nothing else is told; they stay until
+    /// they are durable.
     pub(super) fn notes(&self, room: usize) -> Vec<(u64, Draft)> {
         let mut left = room;
         let fit = self.notes.iter().enumerate().take_while(|(place, note)| {
             let bytes = estimate(&note.draft);
-            let fits = *place == 0 || bytes <= left;
+            let alone = *place == 0 && room == PAGE_BYTES;
+            let fits = alone || bytes <= left;
             left = left.saturating_sub(bytes);
             fits
         });

@@ -225,6 +225,19 @@ fn what_goes_together_is_bounded() {
 }
 
 #[test]
+fn a_note_waits_where_a_change_fills_the_page() {
+    let stage = stage();
+    let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
+    let long = "x".repeat(600_000);
+    let noted = told(Transaction::new(), &long).drafts.remove(0);
+    writer.note(noted, Duration::ZERO).unwrap();
+    let answers = writer.commit(vec![told(put("r1"), &long)], NOW).unwrap();
+    assert!(answers[0].is_ok());
+    assert_eq!(writer.flush_all(NOW), Ok(()));
+    assert_eq!(notes(&stage).len(), 2);
+}
+
+#[test]
 fn a_conflict_alone_leaves_no_page_and_the_notes_beside_it_do() {
     let stage = stage();
     write(&stage.storage, "r1");
