@@ -128,11 +128,11 @@ pub use vault::{
     VerifyReport, Walked,
 };
 pub use vault::{
-    AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Decision, Document,
-    EmergencyReport, ErasureReport, Expected, ExpungeReport, GarbageReport, HoldInfo, Journaling,
-    KeyCensus, KeyCount, OperationGroup, Progress, Record, RecordInfo, RecordReader, RecordWriter,
-    Records, RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport, Rule, RulePolicy,
-    SecurityEvent, SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
+    AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Contents, Decision,
+    Document, EmergencyReport, ErasureReport, Expected, ExpungeReport, GarbageReport, HoldInfo,
+    Journaling, KeyCensus, KeyCount, OperationGroup, Progress, Record, RecordInfo, RecordReader,
+    RecordWriter, Records, RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport,
+    Rule, RulePolicy, SecurityEvent, SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.

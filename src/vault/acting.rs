@@ -9,7 +9,7 @@ use super::document::{Document, RecordInfo};
 use super::events::SecurityEvent;
 use super::governance::HoldInfo;
 use super::recording::ended;
-use super::{RecordReader, Session, Vault, poison};
+use super::{Record, RecordReader, Session, Vault, poison};
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
 use crate::journal::{Act, Operation, Outcome, Target};
@@ -41,7 +41,7 @@ pub(super) trait Found {
     }
 }
 
-impl Found for super::Record {
+impl Found for Record {
     fn info(&self) -> Option<&RecordInfo> {
         Some(&self.info)
     }
@@ -57,6 +57,7 @@ impl Found for Vec<RecordInfo> {}
 impl Found for Vec<HoldInfo> {}
 impl Found for Option<SystemTime> {}
 impl Found for super::Records<'_> {}
+impl Found for super::listing::ChartWalk<'_> {}
 impl Found for super::Subjects<'_> {}
 
 impl Session<'_> {
@@ -78,13 +79,35 @@ impl Session<'_> {
             Some(_) => Outcome::Done,
             None => Outcome::Absent,
         };
-        let target = on.target(self.vault, info)?;
-        self.vault.note(&act, target, outcome)?;
-        let poisoned = info.and_then(|info| poison::alarm(&info.meta, &self.actor));
-        if let Some(event) = poisoned.filter(|_| operation == Operation::Read) {
+        self.noted(&act, on, info, outcome)?;
+        Ok(found)
+    }
+
+    /// Hands out a record that a walk found, once that is permitted and noted.
+    pub(super) fn hand_out(&self, subject: &Subject, record: Record) -> Result<Record> {
+        let id = RecordId::new(subject.clone(), record.info.name())?;
+        let labels: Vec<_> = record.info.labels().collect();
+        let on = On::Record(&id);
+        let act = self.permitted(Operation::Read, on, Some(&labels), "")?;
+        self.noted(&act, on, Some(&record.info), Outcome::Done)?;
+        Ok(record)
+    }
+
+    /// Notes what is about to be handed out; that it is poison is heard.
+    fn noted(
+        &self,
+        act: &Act,
+        on: On<'_>,
+        found: Option<&RecordInfo>,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let target = on.target(self.vault, found)?;
+        self.vault.note(act, target, outcome)?;
+        let poisoned = found.and_then(|info| poison::alarm(&info.meta, &self.actor));
+        if let Some(event) = poisoned.filter(|_| act.operation == Operation::Read) {
             self.vault.alarms.raise(&event);
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Changes something. What was changed has its entry already; this tells what was not.

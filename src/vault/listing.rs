@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::document::RecordInfo;
 use super::entries::{Freshness, Held, chart_id};
 use super::{Vault, layout, reading};
-use crate::crypto::{self, Place};
+use crate::crypto::Place;
 use crate::envelope::{self, Address, Head};
 use crate::error::{Error, Result};
 use crate::id::Subject;
@@ -62,32 +62,57 @@ impl Walk {
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Records<'a> {
+    chart: ChartWalk<'a>,
+    ready: VecDeque<Result<RecordInfo>>,
+}
+
+impl Records<'_> {
+    fn fetch(&mut self) -> Result<()> {
+        for entry in self.chart.page()? {
+            let found = self.chart.open(entry, open_info).transpose();
+            self.ready.extend(found);
+        }
+        Ok(())
+    }
+}
+
+/// The sealed records of one chart, a page at a time.
+pub(super) struct ChartWalk<'a> {
     vault: &'a Vault,
     subject: Subject,
     held: Arc<Held>,
     walk: Walk,
-    ready: VecDeque<Result<RecordInfo>>,
 }
 
-impl<'a> Records<'a> {
-    fn ended(&self) -> bool {
-        self.walk.ended && self.ready.is_empty()
+impl ChartWalk<'_> {
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
     }
 
-    fn fetch(&mut self) -> Result<()> {
+    pub(super) fn has_ended(&self) -> bool {
+        self.walk.ended
+    }
+
+    /// Nothing is fetched any more.
+    pub(super) fn end(&mut self) {
+        self.walk.ended = true;
+    }
+
+    pub(super) fn page(&mut self) -> Result<Vec<Entry>> {
         let page = self.walk.page(self.vault)?;
         if self.walk.ended {
             // An erasure meanwhile must not look like a chart that ends here.
             self.refresh()?;
         }
-        for entry in page {
-            let found = self.info(entry).transpose();
-            self.ready.extend(found);
-        }
-        Ok(())
+        Ok(page)
     }
 
-    fn info(&mut self, entry: Entry) -> Result<Option<RecordInfo>> {
+    /// Opens what was fetched; once more as it stands now, where a rotation or a put went past.
+    pub(super) fn open<T>(
+        &mut self,
+        entry: Entry,
+        open: impl Fn(&Vault, &Held, &Address, Stored) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
         let (record, _) = layout::record_of(&entry.key).ok_or(Error::Malformed)?;
         let address = Address {
             chart: chart_id(&self.held)?,
@@ -97,11 +122,13 @@ impl<'a> Records<'a> {
             value: entry.value,
             revision: entry.revision,
         };
-        match open_info(&self.held, &address, stored) {
-            Err(Error::UnknownPatientKey) => {
+        match open(self.vault, &self.held, &address, stored) {
+            Err(Error::UnknownPatientKey | Error::SegmentMissing) => {
                 self.refresh()?;
                 let stored = self.vault.store.read_one(&entry.key)?;
-                stored.map_or(Ok(None), |stored| open_info(&self.held, &address, stored))
+                stored.map_or(Ok(None), |stored| {
+                    open(self.vault, &self.held, &address, stored)
+                })
             }
             found => found,
         }
@@ -118,16 +145,26 @@ impl<'a> Records<'a> {
     }
 }
 
-fn open_info(held: &Held, address: &Address, stored: Stored) -> Result<Option<RecordInfo>> {
+fn open_info(
+    _: &Vault,
+    held: &Held,
+    address: &Address,
+    stored: Stored,
+) -> Result<Option<RecordInfo>> {
     let head = Head::parse(&stored.value)?;
     let key = reading::unwrap(held, &head, Place::Current)?;
     let opened = envelope::open(stored.value, &head, address, None, &key)?;
-    let tag = crypto::record_tag(held.chart()?.name_key(), &opened.meta.name)?;
-    if tag != address.record {
-        return Err(Error::NotAuthentic);
-    }
+    belongs(held, address, &opened.meta.name)?;
     let info = reading::info(address, &head, &opened);
     Ok((!info.is_retraction()).then_some(info))
+}
+
+/// Fails unless a name that was found in a record is the one that it stands under.
+pub(super) fn belongs(held: &Held, address: &Address, name: &str) -> Result<()> {
+    if reading::address(held, name)? != *address {
+        return Err(Error::NotAuthentic);
+    }
+    Ok(())
 }
 
 impl Iterator for Records<'_> {
@@ -135,14 +172,15 @@ impl Iterator for Records<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // What was opened before the vault was locked is not handed out after.
-        if let (Err(error), false) = (self.vault.header(), self.ended()) {
-            self.walk.ended = true;
+        let ended = self.chart.has_ended() && self.ready.is_empty();
+        if let (Err(error), false) = (self.chart.vault.header(), ended) {
+            self.chart.end();
             self.ready.clear();
             return Some(Err(error));
         }
-        while self.ready.is_empty() && !self.walk.ended {
+        while self.ready.is_empty() && !self.chart.has_ended() {
             if let Err(error) = self.fetch() {
-                self.walk.ended = true;
+                self.chart.end();
                 self.ready.push_back(Err(error));
             }
         }
@@ -212,17 +250,25 @@ impl std::fmt::Debug for Subjects<'_> {
 impl Vault {
     /// `None` where the subject was never seen.
     pub(super) fn list(&self, subject: &Subject) -> Result<Option<Records<'_>>> {
+        let chart = self.chart_of(subject)?;
+        Ok(chart.map(|chart| Records {
+            chart,
+            ready: VecDeque::new(),
+        }))
+    }
+
+    /// `None` where the subject was never seen.
+    pub(super) fn chart_of(&self, subject: &Subject) -> Result<Option<ChartWalk<'_>>> {
         let (held, _) = self.entry(subject, Freshness::Fresh)?;
         let Some(held) = held else {
             return Ok(None);
         };
         let chart = chart_id(&held)?;
-        Ok(Some(Records {
+        Ok(Some(ChartWalk {
             vault: self,
             subject: subject.clone(),
             held,
             walk: Walk::new(layout::chart(b'r', &chart)),
-            ready: VecDeque::new(),
         }))
     }
 

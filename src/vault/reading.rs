@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::document::{Record, RecordInfo};
 use super::download::Download;
 use super::entries::{Freshness, Held};
+use super::listing::belongs;
 use super::{ROUNDS, Vault, layout};
 use crate::crypto::{self, ChartId, DataKey, Place, StreamId, StreamKey, Suite};
 use crate::envelope::{self, Address, Content, Head, Kind, Opened};
@@ -31,24 +32,43 @@ struct Look<T> {
 impl Vault {
     /// A version with its content, read whole; the current one if none is named.
     pub(super) fn get(&self, id: &RecordId, version: Option<u64>) -> Result<Option<Record>> {
-        self.version(id, version, |info, source| {
-            let (buffer, content) = match source {
-                Source::Inline(buffer, content) => (buffer, content),
-                Source::Segmented(download) if download.length() > self.whole_record_limit => {
-                    return Err(Error::BeyondLimit);
-                }
-                Source::Segmented(download) => {
-                    let buffer = download.whole()?;
-                    let content = 0..buffer.len();
-                    (buffer, content)
-                }
-            };
-            Ok(Record {
-                info,
-                buffer,
-                content,
-            })
+        self.version(id, version, |info, source| self.whole(info, source))
+    }
+
+    fn whole(&self, info: RecordInfo, source: Source) -> Result<Record> {
+        let (buffer, content) = match source {
+            Source::Inline(buffer, content) => (buffer, content),
+            Source::Segmented(download) if download.length() > self.whole_record_limit => {
+                return Err(Error::BeyondLimit);
+            }
+            Source::Segmented(download) => {
+                let buffer = download.whole()?;
+                let content = 0..buffer.len();
+                (buffer, content)
+            }
+        };
+        Ok(Record {
+            info,
+            buffer,
+            content,
         })
+    }
+
+    /// A current version that was fetched, with its content, whatever its name is; `None` for a
+    /// retraction.
+    pub(super) fn open_unnamed(
+        &self,
+        held: &Held,
+        address: &Address,
+        stored: Stored,
+    ) -> Result<Option<Record>> {
+        let head = Head::parse(&stored.value)?;
+        let opened = self.opened(held, address, None, Place::Current, head, stored)?;
+        let Some((info, source)) = opened else {
+            return Ok(None);
+        };
+        belongs(held, address, info.name())?;
+        self.whole(info, source).map(Some)
     }
 
     /// What `take` makes of a version; `None` for one that is not there or a retraction. While the
@@ -67,7 +87,7 @@ impl Vault {
             let Some((place, head, stored)) = found else {
                 return Ok(None);
             };
-            let opened = vault.opened(held, address, id.name(), place, head, stored)?;
+            let opened = vault.opened(held, address, Some(id.name()), place, head, stored)?;
             opened.map(|(info, source)| take(info, source)).transpose()
         })
     }
@@ -242,13 +262,13 @@ impl Vault {
         &self,
         held: &Held,
         address: &Address,
-        name: &str,
+        name: Option<&str>,
         place: Place,
         head: Head,
         stored: Stored,
     ) -> Result<Option<(RecordInfo, Source)>> {
         let key = unwrap(held, &head, place)?;
-        let opened = envelope::open(stored.value, &head, address, Some(name), &key)?;
+        let opened = envelope::open(stored.value, &head, address, name, &key)?;
         let info = info(address, &head, &opened);
         let source = match opened.content {
             Content::Retraction => return Ok(None),

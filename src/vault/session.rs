@@ -11,7 +11,7 @@ use super::governance::HoldInfo;
 use super::listing::Subjects;
 use super::report::{ErasureReport, ExpungeReport};
 use super::writing::Job;
-use super::{RecordReader, RecordWriter, Records, Vault};
+use super::{Contents, RecordReader, RecordWriter, Records, Vault};
 use crate::error::{Error, Result};
 use crate::id::{self, Actor, Purpose, RecordId, Subject};
 use crate::journal::{Context, Operation, Outcome};
@@ -268,6 +268,21 @@ impl<'a> Session<'a> {
                 session.failed(&act, On::Subject(&subject), error);
             }
         }))
+    }
+
+    /// The current records of a subject with their content, without retracted ones; none for a subject
+    /// never seen. The storage is asked for a page of them at a time, so a chart comes much faster than
+    /// by a [`Session::get`] for each name of a [`Session::list`], and leaves the same entries.
+    ///
+    /// # Errors
+    /// [`Error::Erased`] for an erased subject, [`Error::Denied`] when the policy denies the list,
+    /// [`Error::Locked`], errors of the storage. The walk itself yields an error for each record that
+    /// does not open, is denied or is [`Error::BeyondLimit`], and goes on.
+    pub fn get_all(&self, subject: &Subject) -> Result<Contents<'a>> {
+        let chart = self.look(Operation::List, On::Subject(subject), || {
+            self.vault.chart_of(subject)
+        })?;
+        Ok(Contents::new(self.clone(), chart))
     }
 
     /// The live subjects of the vault, in an order that tells nothing.

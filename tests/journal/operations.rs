@@ -179,6 +179,10 @@ const ROWS: &[Row] = rows! {
     "Session::list" "" ["list a subject's records, done, subject"] |at| {
         assert_eq!(at.chart.list(at.id.subject()).unwrap().count(), 2);
     };
+    "Session::get_all" "" ["list a subject's records, done, subject", "read a record, done, record",
+        "read a record, done, record"] |at| {
+        assert_eq!(at.chart.get_all(at.id.subject()).unwrap().count(), 2);
+    };
     "Session::subjects" "" ["list the subjects, done, vault"] |at| {
         assert_eq!(at.chart.subjects().unwrap().count(), 1);
     };

@@ -20,6 +20,7 @@ mod stage;
 
 mod clock;
 mod contention;
+mod contents;
 mod erasure;
 mod expunge;
 mod expunged_upload;

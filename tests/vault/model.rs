@@ -67,7 +67,21 @@ impl Model {
                 .map(|info| (info.name().to_owned(), info.version()))
                 .collect();
             assert_eq!(listed, self.listed(subject));
+            let read = chart.get_all(subject).unwrap().map(|record| {
+                let record = record.unwrap();
+                (record.info().name().to_owned(), record.to_vec())
+            });
+            assert_eq!(read.collect::<BTreeMap<_, _>>(), self.contents(subject));
         }
+    }
+
+    fn contents(&self, subject: &Subject) -> BTreeMap<String, Vec<u8>> {
+        let of = self.0.iter().filter(|(id, _)| id.subject() == subject);
+        of.filter_map(|(id, versions)| {
+            let current = versions.last()?.clone()?;
+            Some((id.name().to_owned(), current))
+        })
+        .collect()
     }
 
     fn listed(&self, subject: &Subject) -> BTreeMap<String, u64> {
