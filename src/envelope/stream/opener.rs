@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use zeroize::Zeroize;
+
 use super::{CHUNK, SEALED_CHUNK, SEGMENT, nonce, padme, sealed_length, segments, within};
 use crate::crypto::{self, ChartId, SealingKey, StreamId, StreamKey, Suite, TAG};
 use crate::envelope::record::FORMAT;
@@ -166,6 +168,8 @@ impl OpenSegment {
         if self.opened & 1 << chunk == 0 {
             opener.key.open(nonce(self.index, chunk), body, tag)?;
             if body.iter().skip(content).any(|byte| *byte != 0) {
+                // It counts as sealed still, and would not be wiped on drop.
+                body.zeroize();
                 return Err(Error::Malformed);
             }
             self.opened |= 1 << chunk;
