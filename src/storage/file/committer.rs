@@ -7,22 +7,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use fjall::UserValue;
 
 use super::apart::Apart;
-use super::class::{class_of, is_apart, is_packed};
 use super::engine::{Engine, WriteError};
+use super::own::OwnFiles;
 use super::packs::Packs;
 use super::place::{Place, Standing};
 use super::prepared::{Action, Prepared, Step};
 use super::readme::{Readme, VaultId};
 use super::revision::{Mark, Marks, revision};
-use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
-
-/// How many files are written at a time, once a commit brings so many.
-const FILES_SIDE_BY_SIDE: usize = 16;
+use crate::storage::{CommitError, Committed, StorageError, Transaction};
 
 type Answer = Result<Committed, CommitError>;
 
@@ -37,15 +33,6 @@ pub(super) struct Committer {
 struct Queue {
     waiting: Vec<Arc<Ticket>>,
     is_led: bool,
-}
-
-/// Whether it writes a file for itself.
-fn writes_file(transaction: &Transaction) -> bool {
-    let mut operations = transaction.operations().iter();
-    operations.any(|operation| {
-        let class = class_of(operation.key());
-        matches!(operation, Operation::Put { .. }) && is_apart(class) && !is_packed(class)
-    })
 }
 
 /// One call of `commit`.
@@ -92,8 +79,12 @@ impl Committer {
                 .collect();
         }
         let packs = Packs::write(transactions, &self.marks, apart);
+        let own = OwnFiles::write(transactions, &self.marks, apart);
+        let prepared = transactions.iter().enumerate().map(|(index, transaction)| {
+            Prepared::new(transaction, (packs.of(index)?, own.of(index)?), &self.marks)
+        });
         let ticket = Arc::new(Ticket {
-            transactions: self.prepare(apart, &packs, transactions),
+            transactions: prepared.collect(),
             packs: packs.files,
             turn: Mutex::new(Turn::Waiting),
             changed: Condvar::new(),
@@ -106,45 +97,6 @@ impl Committer {
             lead.carry_out(engine, apart, readme);
         }
         ticket.answers()
-    }
-
-    /// Files wait for the disk one by one, so many of them wait side by side: it serves their syncs
-    /// together.
-    fn prepare(
-        &self,
-        apart: &Apart,
-        packs: &Packs,
-        transactions: &[Transaction],
-    ) -> Vec<Result<Prepared, StorageError>> {
-        let prepare = |first: usize, transactions: &[Transaction]| -> Vec<_> {
-            transactions
-                .iter()
-                .zip(first..)
-                .map(|(transaction, index)| {
-                    Prepared::new(transaction, packs.of(index)?, &self.marks, apart)
-                })
-                .collect()
-        };
-        let files = transactions.iter().filter(|each| writes_file(each)).count();
-        if files < FILES_SIDE_BY_SIDE {
-            return prepare(0, transactions);
-        }
-        let share = transactions.len().div_ceil(FILES_SIDE_BY_SIDE);
-        let prepare = &prepare;
-        thread::scope(|scope| {
-            let shares: Vec<_> = transactions
-                .chunks(share)
-                .zip((0..).step_by(share))
-                .map(|(share, first)| (share.len(), scope.spawn(move || prepare(first, share))))
-                .collect();
-            shares
-                .into_iter()
-                .flat_map(|(count, share)| {
-                    let failed = |_| (0..count).map(|_| Err(StorageError::Stopped)).collect();
-                    share.join().unwrap_or_else(failed)
-                })
-                .collect()
-        })
     }
 
     /// Whether the caller leads.

@@ -10,6 +10,7 @@ mod class;
 mod committer;
 mod directory;
 mod engine;
+mod own;
 mod packs;
 mod place;
 mod prepared;

@@ -1,8 +1,9 @@
 //! A transaction made ready to be carried out together with those of other callers.
 
+use std::slice::Iter;
+
 use fjall::UserValue;
 
-use super::apart::Apart;
 use super::class::{HEADER_KEY, class_of, is_apart, is_packed};
 use super::place::Stretch;
 use super::readme::{VaultId, vault_id};
@@ -56,25 +57,21 @@ impl Step {
 }
 
 impl Prepared {
-    /// On failure nothing of it is left on disk.
+    /// `packed` and `own` say where those of its values lie that were written to files.
     pub(super) fn new(
         transaction: &Transaction,
-        packed: &[Stretch],
+        (packed, own): (&[Stretch], &[Mark]),
         marks: &Marks,
-        apart: &Apart,
     ) -> Result<Self, StorageError> {
         check_sizes(transaction)?;
-        let mut packed = packed.iter();
+        let (mut packed, mut files) = (packed.iter(), own.iter());
         let mut prepared = Self {
             steps: Vec::with_capacity(transaction.operations().len()),
-            files: Vec::new(),
+            files: own.to_vec(),
             vault: None,
         };
         for operation in transaction.operations() {
-            if let Err(error) = prepared.push(operation, &mut packed, marks, apart) {
-                apart.delete(&prepared.files);
-                return Err(error);
-            }
+            prepared.push(operation, &mut packed, &mut files, marks)?;
         }
         Ok(prepared)
     }
@@ -82,9 +79,9 @@ impl Prepared {
     fn push(
         &mut self,
         operation: &Operation,
-        packed: &mut std::slice::Iter<'_, Stretch>,
+        packed: &mut Iter<'_, Stretch>,
+        own: &mut Iter<'_, Mark>,
         marks: &Marks,
-        apart: &Apart,
     ) -> Result<(), StorageError> {
         let class = class_of(operation.key());
         let (expect, action) = match operation {
@@ -96,16 +93,14 @@ impl Prepared {
                 expect,
                 destroying,
             } => {
-                let mark = marks.next();
                 let kept = if is_packed(class) {
                     let place = packed.next().ok_or(StorageError::Damaged)?;
-                    UserValue::from(place.kept(&mark))
+                    UserValue::from(place.kept(&marks.next()))
                 } else if is_apart(class) {
-                    self.files.push(mark);
-                    apart.write(&mark, [value.as_slice()])?;
-                    UserValue::from(&mark)
+                    let mark = own.next().ok_or(StorageError::Damaged)?;
+                    UserValue::from(mark)
                 } else {
-                    UserValue::from([mark.as_slice(), value].concat())
+                    UserValue::from([marks.next().as_slice(), value].concat())
                 };
                 if key == HEADER_KEY {
                     self.vault = vault_id(value);
