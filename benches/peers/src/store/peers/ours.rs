@@ -96,10 +96,9 @@ impl Handle for Chart<'_> {
     }
 
     fn chart(&mut self, subject: &Subject, take: &mut dyn FnMut(&str, &[u8])) -> Result<()> {
-        for info in self.0.list(subject)? {
-            let id = RecordId::new(subject.clone(), info?.name())?;
-            let record = self.0.get(&id)?.context("the record is there")?;
-            take(id.name(), &record);
+        for record in self.0.get_all(subject)? {
+            let record = record?;
+            take(record.info().name(), &record);
         }
         Ok(())
     }
