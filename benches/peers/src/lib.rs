@@ -24,8 +24,9 @@ mod streams;
 use std::cell::OnceCell;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use clap::Parser;
 use clinic::Clinic;
 use measure::{Contender, Results, Table};
@@ -108,9 +109,16 @@ const PARTS: &[Part] = &[
     store::GROWTH,
 ];
 
+/// The AWS Encryption SDK goes deeper the larger a message is: 256 MiB overflow the 8 MiB of a main thread.
+const STACK: usize = 1 << 30;
+
 /// What the command line asks for.
 pub fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    let options = Options::parse();
+    let deep = thread::Builder::new().stack_size(STACK);
+    let done = deep.spawn(move || run(&options)).map_err(Error::from);
+    let joined = done.and_then(|run| run.join().map_err(|_| anyhow!("the run panicked"))?);
+    match joined {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
