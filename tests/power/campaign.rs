@@ -315,12 +315,15 @@ impl Shelf {
 fn lay_out(place: &Path, tree: &Tree, shelf: &mut Shelf) {
     fs::create_dir(place).unwrap();
     for (path, content) in tree {
-        // Values are files that are written once.
+        // Values are files that are written once; one that is torn is in this state only.
         let is_value = path.contains("/values/");
+        let is_whole = content
+            .as_ref()
+            .is_some_and(|content| Arc::strong_count(content) > 1);
         let path = place.join(path);
         match content {
             None => fs::create_dir(path).unwrap(),
-            Some(content) if is_value => shelf.link(content, &path),
+            Some(content) if is_value && is_whole => shelf.link(content, &path),
             Some(content) => write(&path, content),
         }
     }
