@@ -34,14 +34,13 @@ impl OwnFiles {
         let mut of = Vec::new();
         for (index, transaction) in transactions.iter().enumerate() {
             let own = transaction.operations().iter().filter_map(own_value);
-            let before = values.len();
-            values.extend(own.map(|value| (marks.next(), value)));
+            let own: Vec<_> = own.collect();
             // One that is refused for its sizes writes nothing.
-            if check_sizes(transaction).is_err() {
-                values.truncate(before);
-            } else if values.len() > before {
-                of.push((index, values.len() - before));
+            if own.is_empty() || check_sizes(transaction).is_err() {
+                continue;
             }
+            of.push((index, own.len()));
+            values.extend(own.into_iter().map(|value| (marks.next(), value)));
         }
         let mut written = write(&values, apart)
             .into_iter()
