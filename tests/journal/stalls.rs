@@ -41,6 +41,21 @@ impl Gate {
     }
 }
 
+/// A vault with one record, whose pages pass a gate that is open at first.
+fn behind_a_gate(stage: &Stage, mode: Journaling) -> (Vault, Arc<Gate>) {
+    let id = record("MRN-1", "a");
+    session(&stage.create(mode)).put(&id, b"a").unwrap();
+    let gate = Arc::new(Gate::default());
+    let hook = Arc::clone(&gate);
+    let faulty = stage.faulty(move |_, moment| {
+        if writes_page(moment) {
+            hook.pass();
+        }
+        Verdict::Proceed
+    });
+    (stage.open_on(&faulty, mode), gate)
+}
+
 fn reads(stage: &Stage) -> usize {
     let lines = stage.settled().into_iter();
     let read = lines.filter(|line| line.is(Operation::Read, Outcome::Done));
@@ -50,18 +65,7 @@ fn reads(stage: &Stage) -> usize {
 #[test]
 fn grouped_reads_wait_for_a_stalled_storage_once_entries_are_a_second_old() {
     let stage = Stage::memory();
-    let vault = stage.create(Journaling::Grouped);
-    session(&vault).put(&record("MRN-1", "a"), b"a").unwrap();
-    drop(vault);
-    let gate = Arc::new(Gate::default());
-    let hook = Arc::clone(&gate);
-    let faulty = stage.faulty(move |_, moment| {
-        if writes_page(moment) {
-            hook.pass();
-        }
-        Verdict::Proceed
-    });
-    let vault = stage.open_on(&faulty, Journaling::Grouped);
+    let (vault, gate) = behind_a_gate(&stage, Journaling::Grouped);
     let id = record("MRN-1", "a");
     gate.set(true);
     // A change stalls; reads go on.
@@ -87,19 +91,8 @@ fn grouped_reads_wait_for_a_stalled_storage_once_entries_are_a_second_old() {
 #[test]
 fn strict_reads_wait_for_a_stalled_storage_at_once() {
     let stage = Stage::memory();
-    let vault = stage.create(Journaling::Strict);
+    let (vault, gate) = behind_a_gate(&stage, Journaling::Strict);
     let id = record("MRN-1", "a");
-    session(&vault).put(&id, b"a").unwrap();
-    drop(vault);
-    let gate = Arc::new(Gate::default());
-    let hook = Arc::clone(&gate);
-    let faulty = stage.faulty(move |_, moment| {
-        if writes_page(moment) {
-            hook.pass();
-        }
-        Verdict::Proceed
-    });
-    let vault = stage.open_on(&faulty, Journaling::Strict);
     gate.set(true);
     thread::scope(|scope| {
         let read = scope.spawn(|| session(&vault).get(&id).unwrap().is_some());
@@ -173,18 +166,7 @@ fn strict_what_released_nothing_becomes_durable_though_nobody_calls() {
 fn a_lock_wipes_the_keys_though_the_storage_stalls() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
-    session(&stage.create(Journaling::Grouped))
-        .put(&id, b"a")
-        .unwrap();
-    let gate = Arc::new(Gate::default());
-    let hook = Arc::clone(&gate);
-    let faulty = stage.faulty(move |_, moment| {
-        if writes_page(moment) {
-            hook.pass();
-        }
-        Verdict::Proceed
-    });
-    let vault = stage.open_on(&faulty, Journaling::Grouped);
+    let (vault, gate) = behind_a_gate(&stage, Journaling::Grouped);
     assert!(session(&vault).get(&id).unwrap().is_some());
     gate.set(true);
     thread::scope(|scope| {
