@@ -9,7 +9,9 @@
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz;
 
-use fuzz::{archive, entry, header, intent, journal, record, seek, segment, vault, verify};
+use fuzz::{
+    archive, entry, header, intent, journal, key_file, record, seek, segment, vault, verify,
+};
 
 use std::fs;
 use std::path::Path;
@@ -79,4 +81,9 @@ fn journals() {
 #[test]
 fn verifications() {
     replay("verify", verify::run);
+}
+
+#[test]
+fn key_files() {
+    replay("key_file", key_file::run);
 }

@@ -9,6 +9,7 @@ pub mod header;
 pub mod input;
 pub mod intent;
 pub mod journal;
+pub mod key_file;
 pub mod record;
 pub mod seek;
 pub mod segment;

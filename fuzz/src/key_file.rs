@@ -1,0 +1,114 @@
+//! Key files: raw text, and honest ones that were altered, as text and as files. What is read is
+//! what would be written, but for the case of digits and the ends of lines.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+
+use chartlock::Error;
+use chartlock::internals::crypto::sha256;
+use chartlock::keys::KeyFile;
+
+use super::input::Input;
+
+/// Alterations of one text at most: more say nothing new.
+const EDITS: usize = 4;
+const TITLE: &str = "chartlock key file 1";
+
+pub fn run(data: &[u8]) {
+    let mut input = Input::new(data);
+    let what = input.byte();
+    let text = match what & 1 {
+        0 => input.rest().to_vec(),
+        _ => altered(&mut input),
+    };
+    if what & 2 == 2 {
+        is_said_of(&text, &on_disk(&text));
+    } else if let Ok(same) = std::str::from_utf8(&text) {
+        is_said_of(&text, &KeyFile::from_text(same));
+    }
+}
+
+fn altered(input: &mut Input<'_>) -> Vec<u8> {
+    let mut text = written(&std::array::from_fn(|_| input.byte())).into_bytes();
+    for _ in 0..input.byte() as usize % (EDITS + 1) {
+        let (edit, place, byte) = (input.byte(), input.byte(), input.byte());
+        let place = usize::from(place) % (text.len() + 1);
+        match edit % 8 {
+            0 => text.insert(place, byte),
+            1 => text.truncate(place),
+            2 => text.make_ascii_uppercase(),
+            3 => text[place..].make_ascii_uppercase(),
+            4 => text = ends(&text, byte),
+            5 => drop(text.splice(place..(place + usize::from(byte)).min(text.len()), [])),
+            6 => text.extend(byte.is_ascii().then_some(byte)),
+            _ => text[place..].iter_mut().take(1).for_each(|now| *now = byte),
+        }
+    }
+    text
+}
+
+/// Some lines end with `\r\n`.
+fn ends(text: &[u8], which: u8) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
+    let lines = lines.map(|(place, line)| match line.strip_suffix(b"\n") {
+        Some(line) if which >> (place % 8) & 1 == 1 => [line, b"\r\n"].concat(),
+        _ => line.to_vec(),
+    });
+    lines.flatten().collect()
+}
+
+fn on_disk(text: &[u8]) -> Result<KeyFile, Error> {
+    let name = format!("chartlock-fuzz-{}.key", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&path).unwrap().write_all(text).unwrap();
+    let key = KeyFile::open(&path);
+    fs::remove_file(path).unwrap();
+    key
+}
+
+/// The text of a secret, as it is written.
+fn written(secret: &[u8; 32]) -> String {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let check = sha256(&[secret]);
+    format!("{TITLE}\n{}\n{}\n", hex(secret), hex(&check[..4]))
+}
+
+fn is_said_of(text: &[u8], answer: &Result<KeyFile, Error>) {
+    match (meant(text), answer) {
+        (Some(expected), Ok(key)) => {
+            assert_eq!(*key.to_text(), expected);
+            assert_eq!(format!("{key:?}"), "KeyFile(..)");
+            assert_eq!(*KeyFile::from_text(&expected).unwrap().to_text(), expected);
+        }
+        (None, Err(error)) => {
+            let title = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let title = title.strip_suffix(b"\r").unwrap_or(title);
+            let later = title.starts_with(b"chartlock key file ") && title != TITLE.as_bytes();
+            let expected = if later {
+                Error::Unsupported
+            } else {
+                Error::BadKeyFile
+            };
+            assert_eq!(*error, expected);
+        }
+        (expected, _) => panic!("a key file: {}", expected.is_some()),
+    }
+}
+
+/// The text that would be written in the place of this one, if this one is good.
+fn meant(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?.replace("\r\n", "\n");
+    let (title, digits) = text.split_at_checked(TITLE.len())?;
+    let digits = digits.strip_suffix('\n').unwrap_or(digits);
+    let plain = format!("{title}{}\n", digits.to_ascii_lowercase());
+    let mut secret = [0; 32];
+    for (place, byte) in secret.iter_mut().enumerate() {
+        let digits = plain.get(TITLE.len() + 1 + 2 * place..)?.get(..2)?;
+        *byte = u8::from_str_radix(digits, 16).ok()?;
+    }
+    (plain == written(&secret)).then_some(plain)
+}
