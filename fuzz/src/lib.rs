@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod archive;
+pub mod clock;
 pub mod entry;
 pub mod fixed;
 pub mod header;

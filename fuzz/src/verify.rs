@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chartlock::storage::{Expect, MemoryStorage, PerOperation, Scan, Storage, Transaction, Want};
 use chartlock::{
     Actor, JournalFault, Purpose, RecordId, Subject, Vault, VaultOptions, VerifyReport,
 };
 
+use super::clock::{Waiting, options};
 use super::fixed::{Fixed, suite};
 use super::input::Input;
 
@@ -27,14 +29,13 @@ pub fn run(data: &[u8]) {
         0 => Arc::new(MemoryStorage::new()),
         _ => Arc::new(PerOperation::new(MemoryStorage::new())),
     };
-    let options = VaultOptions::new()
-        .suite(suite(what))
-        .grace(std::time::Duration::ZERO);
+    let clock = Arc::new(Waiting::default());
+    let options = options().suite(suite(what)).clock(clock.clone());
     let vault = options
         .clone()
         .create(Arc::clone(&disk), &Fixed(7))
         .unwrap();
-    let then = live(&disk, &options, vault, &mut input);
+    let then = live(&disk, (&options, &clock), vault, &mut input);
     let open = || options.clone().open(Arc::clone(&disk), &Fixed(7));
     let verify = || open().unwrap().verify(None).unwrap();
     let report = verify();
@@ -60,7 +61,7 @@ pub fn run(data: &[u8]) {
 /// Lives through deeds until one is none. Answers what stood when processes ended.
 fn live(
     disk: &Disk,
-    options: &VaultOptions,
+    (options, clock): (&VaultOptions, &Waiting),
     mut vault: Vault,
     input: &mut Input<'_>,
 ) -> Vec<Objects> {
@@ -75,14 +76,14 @@ fn live(
             then.push(objects(disk));
             vault = options.clone().open(Arc::clone(disk), &Fixed(7)).unwrap();
         } else {
-            act(&vault, deed, turn);
+            act(&vault, clock, deed, turn);
         }
     }
     then
 }
 
 /// Does it; what is refused is refused.
-fn act(vault: &Vault, deed: u8, turn: usize) {
+fn act(vault: &Vault, clock: &Waiting, deed: u8, turn: usize) {
     let chart = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
     let subject = Subject::patient(["MRN-1", "é", "MRN-3", "MRN-4"][usize::from(deed >> 4 & 3)]);
     let subject = subject.unwrap();
@@ -101,6 +102,12 @@ fn act(vault: &Vault, deed: u8, turn: usize) {
         8 => vault.collect_garbage().map(drop),
         9 => chart.put(&id, &[7; 70_000]).map(drop),
         10 => chart.expunge(&id, "asked for").map(drop),
+        // Shorter and longer than an entry is held in memory, and than an upload is waited for.
+        11 => {
+            let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(deed >> 4 & 3)];
+            clock.pass(Duration::from_secs(seconds));
+            Ok(())
+        }
         _ => chart.put(&id, &content).map(drop),
     };
 }

@@ -1,38 +1,10 @@
-//! Faults, and the time that passes meanwhile.
+//! Faults.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use chartlock::internals::clock::Clock;
 use chartlock::storage::{Faulty, Landing, Moment, StorageError, Verdict};
 
 use super::Disk;
-
-/// Time that passes only when somebody waits: graces cost nothing.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(AtomicU64);
-
-impl Waiting {
-    /// Days pass.
-    pub(super) fn pass(&self, days: u64) {
-        (self.0).fetch_add(days * 24 * 60 * 60 * 1000, Ordering::SeqCst);
-    }
-}
-
-impl Clock for Waiting {
-    fn now(&self) -> i64 {
-        1_795_000_000_000 + self.0.load(Ordering::SeqCst) as i64
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::from_millis(self.0.load(Ordering::SeqCst))
-    }
-
-    fn sleep(&self, duration: Duration) {
-        (self.0).fetch_add(duration.as_millis() as u64, Ordering::SeqCst);
-    }
-}
 
 /// The fault to come: after so many steps, this verdict, so often.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use chartlock::{Actor, Error, Purpose, RecordReader, Vault, VaultOptions};
+use chartlock::{Actor, Error, Purpose, RecordReader, Vault};
 
 use super::{History, NAMES, State, World, id, subject};
 
@@ -69,8 +69,7 @@ impl World {
     /// Somebody else, whom no fault strikes.
     pub(super) fn witness(&self) -> Vault {
         let last = self.credentials.last().unwrap();
-        let options = VaultOptions::new().clock(self.clock.clone());
-        options.open(Arc::clone(&self.disk), last).unwrap()
+        self.options().open(Arc::clone(&self.disk), last).unwrap()
     }
 
     /// Readers of what stands of a subject, and what they should read.

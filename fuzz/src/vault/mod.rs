@@ -16,8 +16,9 @@ use chartlock::keys::KeyFile;
 use chartlock::storage::{Faulty, MemoryStorage, PerOperation, Storage};
 use chartlock::{Actor, Purpose, RecordId, Session, Subject, Vault, VaultOptions};
 
-use self::faults::{Fault, Waiting, process};
+use self::faults::{Fault, process};
 use self::looks::read_on;
+use super::clock::{Waiting, options};
 use super::fixed::suite;
 use super::input::Input;
 
@@ -82,7 +83,7 @@ impl World {
         let fault = Arc::new(Mutex::new(None));
         let process = process(&disk, &fault);
         let credentials = vec![KeyFile::random().unwrap()];
-        let vault = VaultOptions::new()
+        let vault = options()
             .suite(suite(what))
             .clock(clock.clone())
             .create(Arc::clone(&process), &credentials[0])
@@ -121,9 +122,12 @@ impl World {
         self.vault = None;
         self.process = process(&self.disk, &self.fault);
         let last = self.credentials.last().unwrap();
-        let options = VaultOptions::new().clock(self.clock.clone());
-        let vault = options.open(Arc::clone(&self.process), last).unwrap();
-        self.vault = Some(vault);
+        let vault = self.options().open(Arc::clone(&self.process), last);
+        self.vault = Some(vault.unwrap());
+    }
+
+    fn options(&self) -> VaultOptions {
+        options().clock(self.clock.clone())
     }
 
     /// Whatever failed, broke off or landed late is no alarm.

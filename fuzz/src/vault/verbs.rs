@@ -77,7 +77,8 @@ impl World {
         self.calm();
         // Whatever happened: the vault opens with one of those that were ever made.
         self.credentials.push(fresh);
-        let opens = |key: &KeyFile| Vault::open(Arc::clone(&self.disk), key).is_ok();
+        let options = self.options();
+        let opens = |key: &KeyFile| options.clone().open(Arc::clone(&self.disk), key).is_ok();
         let good = self.credentials.iter().rposition(opens).unwrap();
         let good = self.credentials.remove(good);
         self.credentials.push(good);
@@ -102,7 +103,7 @@ impl World {
 
     /// What broke off long ago is freed, and nothing else.
     pub(super) fn collect(&mut self) {
-        self.clock.pass(8);
+        self.clock.pass_days(8);
         let broke_off = self.vault().collect_garbage().is_err();
         self.calm();
         self.revive();
