@@ -1,12 +1,23 @@
-//! Headers: raw bytes, hostile slots before an honest keyring, and keyring bodies behind an honest
-//! seal, where the decoder is.
+//! Headers: raw bytes, hostile slots before an honest keyring, keyring bodies behind an honest seal,
+//! where the decoder is, and honest headers that were altered.
+
+use std::sync::OnceLock;
 
 use chartlock::Error;
+use chartlock::internals::crypto::Suite;
 use chartlock::internals::keys::Header;
+use chartlock::keys::Passphrase;
 
 use super::fixed::{
-    Fixed, choice, frame, header_value, keyring_body, plain_keyring_body, root, slot, suite,
+    Fixed, choice, frame, header_value, keyring, keyring_body, plain_keyring_body, root, slot,
+    suite,
 };
+use super::input::Input;
+
+/// Alterations of one header at most: more say nothing new.
+const EDITS: usize = 4;
+/// What every slot's body ends with.
+const TAIL: usize = 112;
 
 pub fn run(data: &[u8]) {
     let Some((what, data)) = choice(data) else {
@@ -15,7 +26,8 @@ pub fn run(data: &[u8]) {
     match what >> 1 & 3 {
         0 => raw(data),
         1 => slots(what, data),
-        _ => body(what, data),
+        2 => body(what, data),
+        _ => altered(suite(what), &mut Input::new(data)),
     }
 }
 
@@ -45,6 +57,51 @@ fn slots(what: u8, data: &[u8]) {
     let keyring = header.open_keyring(&root()).unwrap();
     let next = header.sealed_with(&root(), &keyring, 2).unwrap();
     assert_eq!(next[36..36 + slots.len()], *slots);
+    if costs(slots).into_iter().all(|cost| cost != Cost::Stretched) {
+        let opened = header.unlock(&Passphrase::new("correct horse"));
+        assert_eq!(opened.err(), Some(Error::WrongKey));
+    }
+}
+
+/// What a slot's parameters are to a passphrase.
+#[derive(PartialEq)]
+enum Cost {
+    /// Not of a passphrase, or out of bounds: passed over.
+    None,
+    /// The least there is.
+    Least,
+    /// Too much to be stretched while fuzzing.
+    Stretched,
+}
+
+fn costs(mut slots: &[u8]) -> Vec<Cost> {
+    let mut costs = Vec::new();
+    while let Some((head, rest)) = slots.split_first_chunk::<8>() {
+        let length = u32::from_le_bytes(head[4..].try_into().unwrap()) as usize;
+        let (parameters, rest) = rest.split_at(length - TAIL);
+        costs.push(match head[..2] {
+            [1, 0] => cost(parameters),
+            _ => Cost::None,
+        });
+        slots = &rest[TAIL..];
+    }
+    costs
+}
+
+fn cost(parameters: &[u8]) -> Cost {
+    let number = |place: usize| u32::from_le_bytes(parameters[place..][..4].try_into().unwrap());
+    if parameters.len() != 44 {
+        return Cost::None;
+    }
+    match (number(0), number(4), number(8)) {
+        (0x2000, 1, 1) => Cost::Least,
+        (memory @ 0x2000..=0x10_0000, passes @ 1..=16, 1..=16)
+            if u64::from(memory) * u64::from(passes) <= 4 << 20 =>
+        {
+            Cost::Stretched
+        }
+        _ => Cost::None,
+    }
 }
 
 fn body(what: u8, body: &[u8]) {
@@ -59,5 +116,85 @@ fn body(what: u8, body: &[u8]) {
             assert_eq!(keyring_body(suite, &again), body, "one body, one encoding");
         }
         Err(error) => assert!(matches!(error, Error::Malformed | Error::Unsupported)),
+    }
+}
+
+/// A header with two slots that open it, one that opens the journal, and one that nothing opens.
+fn honest(suite: Suite) -> &'static [u8] {
+    static HEADERS: [OnceLock<Vec<u8>>; 2] = [const { OnceLock::new() }; 2];
+    HEADERS[usize::from(suite.code() - 1)].get_or_init(|| {
+        let value = header_value(suite, &frame(suite, 1, &slot()), &plain_keyring_body());
+        let mut header = Header::parse(&value).unwrap();
+        let keyring = keyring();
+        header.add_slot(&root(), &Fixed(1)).unwrap();
+        let journal = &keyring.active_journal_key().key;
+        header.add_auditor_slot(journal, &Fixed(2)).unwrap();
+        header.add_slot(&root(), &Fixed(3)).unwrap();
+        header.sealed_with(&root(), &keyring, 2).unwrap()
+    })
+}
+
+/// Whatever of it was altered, no credential opens it; an auditor's opens the journal or nothing.
+fn altered(suite: Suite, input: &mut Input<'_>) {
+    let honest = honest(suite);
+    let mut value = honest.to_vec();
+    for _ in 0..input.byte() as usize % (EDITS + 1) {
+        let edit = input.byte();
+        let place = input.number() as usize % (value.len() + 1);
+        match edit % 8 {
+            0 => value.truncate(place),
+            1 => value.insert(place, edit),
+            2 => drop(value.splice(place..(place + 9).min(value.len()), [])),
+            3 => value[place..]
+                .iter_mut()
+                .take(1)
+                .for_each(|byte| *byte = edit),
+            4 => exchange_slots(&mut value, place),
+            5 => value
+                .iter_mut()
+                .skip(8)
+                .take(28)
+                .for_each(|byte| *byte ^= edit & 8),
+            _ => value[place..]
+                .iter_mut()
+                .take(1)
+                .for_each(|byte| *byte ^= 1 << (edit >> 3 & 7)),
+        }
+    }
+    let Ok(header) = Header::parse(&value) else {
+        assert_ne!(value, honest);
+        return;
+    };
+    for credential in [1, 3].map(Fixed) {
+        match header.unlock(&credential) {
+            Ok(unlocked) => {
+                assert_eq!(value, honest, "an altered header opened");
+                assert_eq!(unlocked.root.expose(), root().expose());
+                assert_eq!(unlocked.keyring.active_master().number, 7);
+            }
+            Err(error) => {
+                assert_ne!(value, honest);
+                assert!(matches!(error, Error::WrongKey | Error::HeaderDamaged));
+            }
+        }
+    }
+    match header.unlock_journal(&Fixed(2)) {
+        Ok((journal, _)) => assert_eq!(journal.expose(), &[9; 32]),
+        Err(error) => {
+            assert_ne!(value, honest);
+            assert_eq!(error, Error::WrongKey);
+        }
+    }
+}
+
+/// Exchanges two of the four slots, which are of one size.
+fn exchange_slots(value: &mut [u8], places: usize) {
+    let size = slot().len();
+    let (one, other) = (places % 4, places / 4 % 4);
+    if let Some(slots) = value.get_mut(36..36 + 4 * size)
+        && one != other
+    {
+        let (left, right) = slots.split_at_mut(one.max(other) * size);
+        left[one.min(other) * size..][..size].swap_with_slice(&mut right[..size]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use chartlock::Error;
 use chartlock::internals::crypto::{StreamKey, Suite, TAG};
 use chartlock::internals::envelope::{
-    CHUNK, OpenSegment, SEGMENT, Segment, StreamOpener, StreamSealer, padme,
+    CHUNK, OpenSegment, SEGMENT, Segment, StreamOpener, StreamSealer, fits, padme,
 };
 
 use super::fixed::suite;
@@ -49,6 +49,7 @@ fn raw(suite: Suite, input: &mut Input<'_>) {
         return;
     };
     let value = input.rest();
+    assert_eq!(is_of(suite, 0, index, value), Ok(false));
     let expected = in_segment(index, padme(length));
     match opener.segment(index, value.to_vec()) {
         Ok(mut segment) => {
@@ -101,6 +102,10 @@ fn altered(suite: Suite, which: usize, input: &mut Input<'_>) {
             _ => index = place % 4,
         }
     }
+    let honest = stream.segments.get(index).map_or(&[][..], Vec::as_slice);
+    let is_honest = honest.chunks(SEALED).next() == value.chunks(SEALED).next();
+    let is_honest = is_honest && !value.is_empty();
+    assert_eq!(is_of(suite, which, index as u32, &value), Ok(is_honest));
     let Ok(opener) = opener(suite, which, length) else {
         return;
     };
@@ -218,6 +223,17 @@ fn in_segment(index: u32, length: u64) -> usize {
 
 fn key(which: usize) -> StreamKey {
     StreamKey::from_bytes(&[which as u8; 32])
+}
+
+/// Whether a value is taken for that segment of that stream, by its first chunk.
+fn is_of(suite: Suite, which: usize, index: u32, value: &[u8]) -> Result<bool, Error> {
+    fits(
+        (suite, &key(which)),
+        &CHART,
+        &[which as u8; 16],
+        index,
+        value,
+    )
 }
 
 fn opener(suite: Suite, which: usize, length: u64) -> Result<StreamOpener, Error> {

@@ -45,6 +45,16 @@ pub fn run(data: &[u8]) {
         let Some(how) = input.next() else {
             break;
         };
+        if how & 4 == 4 {
+            let Some((after, page)) = tamper_journal(how, &mut input, &before) else {
+                continue;
+            };
+            reset(&disk, &after);
+            let report = open().unwrap().verify(None).unwrap();
+            is_noticed(&page, &report);
+            reset(&disk, &before);
+            continue;
+        }
         let after = tamper(how, &mut input, &then, &before);
         reset(&disk, &after);
         let expected = Expected::new(&before, &after);
@@ -152,6 +162,60 @@ fn tamper(how: u8, input: &mut Input<'_>, then: &[Objects], before: &Objects) ->
         }
     }
     after
+}
+
+/// Alters the journal; answers where something must be found.
+fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(Objects, Vec<u8>)> {
+    let mut after = before.clone();
+    let pages: Vec<_> = before.keys().filter(|key| key[0] == b'j').collect();
+    let page = pages[input.number() as usize % pages.len()].clone();
+    let place = input.number() as usize;
+    match how & 3 {
+        0 => {
+            let value = after.get_mut(&page)?;
+            let bit = place % (8 * value.len());
+            value[bit / 8] ^= 1 << (bit % 8);
+        }
+        1 => {
+            // That the last page of a chain is gone may go unnoticed.
+            let mut later = before.range(page.clone()..).skip(1).map(|(key, _)| key);
+            later.next().filter(|key| key[..17] == page[..17])?;
+            after.remove(&page);
+        }
+        2 => {
+            let other = pages[place % pages.len()];
+            (*other != page).then_some(())?;
+            after.insert(page.clone(), before[other].clone());
+            after.insert(other.clone(), before[&page].clone());
+        }
+        _ => {
+            let mut stranger = page.clone();
+            stranger.truncate(1 + place % 32);
+            stranger.resize(1 + place % 32, input.byte());
+            if place & 32 == 32 {
+                *stranger.last_mut()? ^= 0x55;
+            }
+            (!before.contains_key(&stranger)).then_some(())?;
+            after.insert(stranger.clone(), before[&page].clone());
+            return Some((after, stranger));
+        }
+    }
+    Some((after, page))
+}
+
+fn is_noticed(page: &[u8], report: &VerifyReport) {
+    let told = match page.len() {
+        25 => {
+            let sequence = u64::from_be_bytes(page[17..].try_into().unwrap());
+            let of_chain = |writer| writer == page[1..17];
+            (report.journal.iter()).any(|found| {
+                found.writer.is_some_and(of_chain)
+                    && (found.page..found.page + found.pages.max(1)).contains(&sequence)
+            })
+        }
+        _ => (report.journal.iter()).any(|found| found.fault == JournalFault::Unexpected),
+    };
+    assert!(told, "{report:#?}");
 }
 
 /// What must be found, and what may be.
