@@ -23,6 +23,9 @@ use crate::recorder::{Event, Recorder};
 use crate::script::{FAULT, ROOT, SCRIPT, SEED};
 use crate::{place, scratch, trace};
 
+/// Files of values from this length on hold no patient entries.
+const LINKED: u64 = 64 << 10;
+
 /// Threads that open what is left.
 const OPENERS: usize = 2;
 
@@ -315,15 +318,19 @@ impl Shelf {
 fn lay_out(place: &Path, tree: &Tree, shelf: &mut Shelf) {
     fs::create_dir(place).unwrap();
     for (path, content) in tree {
-        // Values are files that are written once; one that is torn is in this state only.
+        // Values are files that are written once, but for packs of entries, which are small; one that is
+        // torn is in this state only.
         let is_value = path.contains("/values/");
+        let is_large = content
+            .as_ref()
+            .is_some_and(|content| content.length >= LINKED);
         let is_whole = content
             .as_ref()
             .is_some_and(|content| Arc::strong_count(content) > 1);
         let path = place.join(path);
         match content {
             None => fs::create_dir(path).unwrap(),
-            Some(content) if is_value && is_whole => shelf.link(content, &path),
+            Some(content) if is_value && is_large && is_whole => shelf.link(content, &path),
             Some(content) => write(&path, content),
         }
     }

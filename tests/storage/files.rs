@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -10,60 +10,17 @@ use std::process::Stdio;
 
 use chartlock::StorageError;
 use chartlock::storage::{
-    CommitError, Committed, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
+    CommitError, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
 };
 
 use crate::child::{
     assert_well, can_fail, child, child_after, child_with_fault, end_with_the_first_panic, given,
 };
+use crate::disk::{commit, copy_all, files, files_with, put, value};
 use crate::scratch;
 
 /// Threads of the process that is killed.
 const THREADS: usize = 4;
-
-fn commit(storage: &FileStorage, transaction: Transaction) -> Result<Committed, CommitError> {
-    storage.commit(&[transaction]).pop().unwrap()
-}
-
-fn put(storage: &FileStorage, key: &[u8], value: &[u8]) -> Revision {
-    let transaction = Transaction::new().put(key, value, Expect::Any);
-    let committed = commit(storage, transaction).unwrap();
-    committed.revisions[0].clone().unwrap()
-}
-
-fn value(storage: &FileStorage, key: &[u8]) -> Option<Vec<u8>> {
-    let stored = storage.read(&[key]).unwrap().pop().unwrap();
-    stored.map(|stored| stored.value)
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.push(path);
-        }
-    }
-    all
-}
-
-fn files_with(directory: &Path, planted: &[u8]) -> Vec<PathBuf> {
-    files(directory)
-        .into_iter()
-        .filter(|path| {
-            let content = match fs::read(path) {
-                // The engine's own threads may remove a file of theirs meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => return false,
-                content => content.unwrap(),
-            };
-            content
-                .windows(planted.len())
-                .any(|window| window == planted)
-        })
-        .collect()
-}
 
 /// Every file and its content, to show that nothing was written.
 fn picture(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -180,19 +137,6 @@ fn sweeps_what_a_crash_left() {
     let storage = FileStorage::open(copy.path()).unwrap();
     assert_eq!(value(&storage, b"p1"), Some(b"stays".to_vec()));
     assert!(!copy.path().join("values/00000001000000000000ffff").exists());
-}
-
-fn copy_all(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_all(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[test]

@@ -17,6 +17,10 @@ mod conforming_files;
 #[cfg(all(feature = "file", unix))]
 #[path = "../common/credential.rs"]
 mod credential;
+#[cfg(all(feature = "file", unix))]
+mod disk;
+#[cfg(all(feature = "file", unix))]
+mod entries;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;

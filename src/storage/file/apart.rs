@@ -1,15 +1,22 @@
 //! Values in files: of their own, named by their revision, or in packs.
 //!
 //! The engine holds the revision and the place; the file is durable before the engine names it, and goes when the
-//! engine names it no more. What a crash leaves between the two is swept away at the next opening.
+//! engine names it no more. Of a pack of entries that is named still, what the engine names no more is overwritten
+//! with zeros in its place. What a crash leaves between the two is swept away at the next opening.
+//!
+//! Overwriting relies on what every file system in use promises (but for those that copy what is
+//! written, see [`super`]): that writing in the middle of a file leaves its other bytes alone, also when
+//! the power is cut meanwhile.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::directory::sync_directory;
+use super::named::Named;
 use super::place::{Place, Standing, Stretch};
 use super::revision::{Mark, file_name, from_file_name};
 use crate::storage::{StorageError, Want};
@@ -17,7 +24,9 @@ use crate::storage::{StorageError, Want};
 #[derive(Debug)]
 pub(super) struct Apart {
     directory: PathBuf,
-    /// Whether a file could not be deleted, and waits for the next sweep.
+    /// Packs in which something was overwritten that may not have reached the disk.
+    overwritten: Mutex<HashSet<Mark>>,
+    /// Whether something could not be deleted or overwritten, and waits for the next sweep.
     littered: AtomicBool,
     /// Whether something could not be written for another reason than that the disk is full.
     failed: AtomicBool,
@@ -32,6 +41,7 @@ impl Apart {
         }
         Ok(Self {
             directory: directory.to_owned(),
+            overwritten: Mutex::default(),
             littered: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         })
@@ -44,11 +54,7 @@ impl Apart {
         values: impl IntoIterator<Item = &'a [u8]>,
     ) -> io::Result<()> {
         let file = File::create_new(self.path(mark))?;
-        write_all(file, values).inspect_err(|error| {
-            if !is_full(error) {
-                self.failed.store(true, Ordering::SeqCst);
-            }
-        })
+        write_all(file, values).inspect_err(|error| self.note(error))
     }
 
     /// Whether the disk failed. The file in question is gone, and would be written anew: but what else is
@@ -98,25 +104,53 @@ impl Apart {
         Ok(Some(value))
     }
 
-    /// Deletes files. Says which could not be.
-    pub(super) fn delete(&self, marks: &[Mark]) -> HashSet<Mark> {
-        let left: HashSet<_> = marks
-            .iter()
-            .filter(|mark| match fs::remove_file(self.path(mark)) {
-                Ok(()) => false,
-                Err(error) => error.kind() != io::ErrorKind::NotFound,
-            })
-            .copied()
-            .collect();
-        if !left.is_empty() {
-            self.littered.store(true, Ordering::SeqCst);
+    /// Deletes files.
+    pub(super) fn delete<'a>(&self, marks: impl IntoIterator<Item = &'a Mark>) {
+        for mark in marks {
+            self.overwritten().remove(mark);
+            match fs::remove_file(self.path(mark)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => self.litter(),
+                _ => {}
+            }
         }
-        left
     }
 
-    /// Whether nothing is left to sweep, not even if the power fails now.
-    pub(super) fn is_clean(&self) -> bool {
-        !self.littered.load(Ordering::SeqCst) && self.sync().is_ok()
+    /// Overwrites stretches of packs with zeros, surely only after [`Apart::purge`].
+    pub(super) fn overwrite(&self, mut stretches: Vec<Stretch>) {
+        stretches.sort_unstable();
+        for pack in stretches.chunk_by(|one, next| one.file == next.file) {
+            let Some(file) = pack.first().map(|stretch| stretch.file) else {
+                continue;
+            };
+            match OpenOptions::new().write(true).open(self.path(&file)) {
+                Ok(opened) => {
+                    self.overwritten().insert(file);
+                    if let Err(error) = overwrite(opened, pack) {
+                        self.note(&error);
+                        self.litter();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => self.litter(),
+            }
+        }
+    }
+
+    /// Makes durable what was deleted and overwritten. Whether nothing is left of it.
+    pub(super) fn purge(&self) -> bool {
+        let packs = std::mem::take(&mut *self.overwritten());
+        for pack in packs {
+            let opened = OpenOptions::new().write(true).open(self.path(&pack));
+            if let Err(error) = opened.and_then(|file| file.sync_data()) {
+                // It is not asked again: a second sync would know nothing of what the first one lost.
+                self.note(&error);
+                self.litter();
+            }
+        }
+        if self.sync().is_err() {
+            self.litter();
+        }
+        !self.littered.load(Ordering::SeqCst)
     }
 
     /// Makes durable which files there are.
@@ -124,22 +158,44 @@ impl Apart {
         sync_directory(&self.directory)
     }
 
-    /// Deletes every file that is not among `named`.
-    pub(super) fn sweep(&self, named: &HashSet<Mark>) -> Result<(), StorageError> {
+    /// Deletes every file that is not named, and overwrites in packs of entries what is not: also what
+    /// reads as zeros, which may not have reached the disk before.
+    pub(super) fn sweep(&self, named: Named) -> Result<(), StorageError> {
         let mut orphans = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let name = entry?.file_name();
             if let Some(mark) = name.to_str().and_then(from_file_name)
-                && !named.contains(&mark)
+                && !named.files.contains(&mark)
             {
                 orphans.push(mark);
             }
         }
-        if orphans.is_empty() {
+        self.delete(&orphans);
+        let length = |file: &Mark| fs::metadata(self.path(file)).map_or(0, |file| file.len());
+        let gaps = named.into_gaps(length);
+        if orphans.is_empty() && gaps.is_empty() {
             return Ok(());
         }
-        self.delete(&orphans);
-        Ok(self.sync()?)
+        self.overwrite(gaps);
+        self.purge();
+        Ok(())
+    }
+
+    fn litter(&self) {
+        self.littered.store(true, Ordering::SeqCst);
+    }
+
+    /// Remembers a write that failed, unless for want of room.
+    fn note(&self, error: &io::Error) {
+        if !is_full(error) {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn overwritten(&self) -> MutexGuard<'_, HashSet<Mark>> {
+        self.overwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, mark: &Mark) -> PathBuf {
@@ -152,6 +208,15 @@ fn write_all<'a>(mut file: File, values: impl IntoIterator<Item = &'a [u8]>) -> 
         file.write_all(value)?;
     }
     file.sync_data()
+}
+
+fn overwrite(mut file: File, stretches: &[Stretch]) -> io::Result<()> {
+    for stretch in stretches {
+        file.seek(SeekFrom::Start(stretch.offset.into()))?;
+        let mut zeros = io::repeat(0).take(stretch.length.into());
+        io::copy(&mut zeros, &mut file)?;
+    }
+    Ok(())
 }
 
 fn is_full(error: &io::Error) -> bool {

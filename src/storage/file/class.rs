@@ -24,9 +24,14 @@ pub(super) fn is_apart(class: usize) -> bool {
     matches!(NAMES.get(class), Some(&("v" | "p" | "s")))
 }
 
-/// Whether values of this class share files with those that came with them.
-pub(super) fn is_packed(class: usize) -> bool {
+/// Whether values of this class are content segments.
+pub(super) fn is_segment(class: usize) -> bool {
     matches!(NAMES.get(class), Some(&"s"))
+}
+
+/// Whether values of this class are patient entries, of which nothing may stay behind.
+pub(super) fn is_entry(class: usize) -> bool {
+    matches!(NAMES.get(class), Some(&"p"))
 }
 
 /// The classes of values in files.

@@ -4,23 +4,19 @@
 //! batch, syncs once, answers, and hands over to the first that came meanwhile. So nobody waits for
 //! a delay, nothing is checked while something else is written, and no thread stands by.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use fjall::UserValue;
-
 use super::apart::Apart;
-use super::engine::{Engine, WriteError};
-use super::own::OwnFiles;
-use super::packs::Packs;
-use super::place::{Place, Standing};
-use super::prepared::{Action, Prepared, Step};
-use super::readme::{Readme, VaultId};
-use super::revision::{Mark, Marks, revision};
-use crate::storage::{CommitError, Committed, StorageError, Transaction};
-
-type Answer = Result<Committed, CommitError>;
+use super::engine::Engine;
+use super::packs::Written;
+use super::plan::{Answer, Plan};
+use super::prepared::Prepared;
+use super::readme::Readme;
+use super::revision::{Mark, Marks};
+use crate::storage::limits::check_sizes;
+use crate::storage::{CommitError, StorageError, Transaction};
 
 #[derive(Debug)]
 pub(super) struct Committer {
@@ -78,25 +74,19 @@ impl Committer {
                 .map(|_| Err(StorageError::Stopped.into()))
                 .collect();
         }
-        let packs = Packs::write(transactions, &self.marks, apart);
-        let own = OwnFiles::write(transactions, &self.marks, apart);
-        let prepared = transactions.iter().enumerate().map(|(index, transaction)| {
-            Prepared::new(transaction, (packs.of(index)?, own.of(index)?), &self.marks)
-        });
-        let ticket = Arc::new(Ticket {
-            transactions: prepared.collect(),
-            packs: packs.files,
-            turn: Mutex::new(Turn::Waiting),
-            changed: Condvar::new(),
-        });
-        if apart.has_failed() {
-            self.stopped.store(true, Ordering::SeqCst);
-        }
+        let ticket = Arc::new(Ticket::new(transactions, &self.marks, apart));
+        self.stop_if(apart.has_failed());
         if self.enqueue(&ticket) || ticket.wait_for_turn() {
             let lead = self.lead();
             lead.carry_out(engine, apart, readme);
         }
         ticket.answers()
+    }
+
+    fn stop_if(&self, failed: bool) {
+        if failed {
+            self.stopped.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Whether the caller leads.
@@ -119,6 +109,23 @@ impl Committer {
 }
 
 impl Ticket {
+    /// Writes what goes to files. A transaction that is refused for its sizes writes nothing.
+    fn new(transactions: &[Transaction], marks: &Marks, apart: &Apart) -> Self {
+        let fits: Vec<_> = transactions.iter().map(check_sizes).collect();
+        let fitting = transactions.iter().zip(&fits);
+        let fitting = fitting.filter_map(|(transaction, fits)| fits.is_ok().then_some(transaction));
+        let mut written = Written::new(fitting, marks, apart);
+        let prepared = transactions.iter().zip(fits).map(|(transaction, fits)| {
+            fits.and_then(|()| Prepared::new(transaction, &mut written, marks))
+        });
+        Self {
+            transactions: prepared.collect(),
+            packs: written.into_packs(),
+            turn: Mutex::new(Turn::Waiting),
+            changed: Condvar::new(),
+        }
+    }
+
     /// Waits until it leads or is answered. Whether it leads.
     fn wait_for_turn(&self) -> bool {
         let turn = self
@@ -159,7 +166,7 @@ struct Lead<'a> {
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         if !self.group.is_empty() {
-            self.committer.stopped.store(true, Ordering::SeqCst);
+            self.committer.stop_if(true);
         }
         for ticket in self.group.drain(..) {
             let unknown = ticket.all_unknown();
@@ -191,241 +198,27 @@ impl Lead<'_> {
             })
             .collect();
         match plan.carry_out(engine, apart, readme) {
-            Ok(undeleted) if undeleted.is_empty() => {}
-            Ok(undeleted) => self.defer(&mut answers, &undeleted),
+            Ok(unpurged) => self.defer(&mut answers, &unpurged),
             Err(failure) => {
-                self.committer.stopped.store(true, Ordering::SeqCst);
+                self.committer.stop_if(true);
                 for answer in answers.iter_mut().flatten().filter(|answer| answer.is_ok()) {
                     *answer = Err(failure);
                 }
             }
         }
+        self.committer.stop_if(apart.has_failed());
         for (ticket, answers) in self.group.drain(..).zip(answers) {
             ticket.set(Turn::Answered(answers));
         }
     }
 
-    /// Says so where the file of a former value could not be deleted.
-    fn defer(&self, answers: &mut [Vec<Answer>], undeleted: &HashSet<usize>) {
+    /// Says so where a former value could not be purged.
+    fn defer(&self, answers: &mut [Vec<Answer>], unpurged: &HashSet<usize>) {
         let transactions = answers.iter_mut().flatten().enumerate();
-        for (_, answer) in transactions.filter(|(index, _)| undeleted.contains(index)) {
+        for (_, answer) in transactions.filter(|(index, _)| unpurged.contains(index)) {
             if let Ok(committed) = answer {
                 committed.deferred = true;
             }
-        }
-    }
-}
-
-/// What a group of transactions comes to, one after the other.
-struct Plan<'a> {
-    engine: &'a Engine,
-    /// What stands once the group is written, where that differs from the engine.
-    changes: HashMap<Vec<u8>, Change>,
-    /// What the engine was found to hold: many transactions check the same patient entry.
-    found: HashMap<Vec<u8>, Option<Standing>>,
-    /// Files of their own that no key names then.
-    superseded: Vec<Mark>,
-    /// By how many values packs, the new ones among them, change.
-    packs: HashMap<Mark, i64>,
-    /// For each destroying put its transaction and the file to be destroyed.
-    destroyed: Vec<(usize, Mark)>,
-    has_files: bool,
-    vault: Option<VaultId>,
-    transactions: usize,
-}
-
-/// How many values a pack holds.
-struct Count {
-    file: Mark,
-    before: u64,
-    after: u64,
-}
-
-#[derive(Clone)]
-struct Change {
-    standing: Option<Standing>,
-    kept: Option<UserValue>,
-}
-
-impl<'a> Plan<'a> {
-    fn new(engine: &'a Engine) -> Self {
-        Self {
-            engine,
-            changes: HashMap::new(),
-            found: HashMap::new(),
-            superseded: Vec::new(),
-            packs: HashMap::new(),
-            destroyed: Vec::new(),
-            has_files: false,
-            vault: None,
-            transactions: 0,
-        }
-    }
-
-    /// Adds a transaction, all of it or nothing.
-    fn add(&mut self, prepared: &Prepared) -> Answer {
-        let mut trial = Trial::default();
-        for (index, step) in prepared.steps.iter().enumerate() {
-            if let Err(error) = trial.step(self, index, step) {
-                return self.refuse(prepared, error);
-            }
-        }
-        let index = self.transactions;
-        self.transactions += 1;
-        self.changes.extend(trial.changes);
-        self.superseded.extend(trial.superseded);
-        let destroyed = trial.destroyed.into_iter().map(|mark| (index, mark));
-        self.destroyed.extend(destroyed);
-        for (file, change) in trial.packs {
-            *self.packs.entry(file).or_default() += change;
-        }
-        self.has_files |= !prepared.files.is_empty();
-        self.vault = prepared.vault.or(self.vault);
-        Ok(trial.committed)
-    }
-
-    /// Packs that were written, whether or not what is in them is refused.
-    fn expect_packs(&mut self, files: &[Mark]) {
-        for file in files {
-            self.packs.entry(*file).or_default();
-        }
-    }
-
-    /// Counts a transaction that could not even be prepared.
-    fn skip(&mut self, error: StorageError) -> Answer {
-        self.transactions += 1;
-        Err(error.into())
-    }
-
-    fn refuse(&mut self, prepared: &Prepared, error: CommitError) -> Answer {
-        self.transactions += 1;
-        self.superseded.extend(&prepared.files);
-        Err(error)
-    }
-
-    /// Makes it durable. The transactions whose former bytes could not be deleted.
-    fn carry_out(
-        self,
-        engine: &Engine,
-        apart: &Apart,
-        readme: &Readme,
-    ) -> Result<HashSet<usize>, CommitError> {
-        let packs = self.counts()?;
-        if self.has_files || packs.iter().any(|pack| pack.after > pack.before) {
-            apart.sync().map_err(StorageError::from)?;
-        }
-        let changes = self.changes.into_iter();
-        let changes = changes.map(|(key, change)| (key, change.kept));
-        let counts = packs.iter().filter(|pack| pack.after != pack.before);
-        match engine.write(changes, counts.map(|pack| (pack.file, pack.after))) {
-            Ok(()) => {}
-            Err(WriteError::NotBegun(error)) => return Err(error.into()),
-            Err(WriteError::Begun) => return Err(CommitError::Unknown),
-        }
-        if let Some(vault) = self.vault {
-            readme.update(Some(vault));
-        }
-        let emptied = packs.iter().filter(|pack| pack.after == 0);
-        let files: Vec<_> = self
-            .superseded
-            .into_iter()
-            .chain(emptied.map(|pack| pack.file))
-            .collect();
-        let left = apart.delete(&files);
-        let synced = self.destroyed.is_empty() || apart.sync().is_ok();
-        let undeleted = |(_, mark): &&(usize, Mark)| !synced || left.contains(mark);
-        let destroyed = self.destroyed.iter().filter(undeleted);
-        Ok(destroyed.map(|(index, _)| *index).collect())
-    }
-
-    /// How many values each pack that is new or changes holds, before and after.
-    fn counts(&self) -> Result<Vec<Count>, StorageError> {
-        let count = |(file, change): (&Mark, &i64)| {
-            let before = self.engine.in_pack(file)?;
-            let after = before.checked_add_signed(*change);
-            Ok(Count {
-                file: *file,
-                before,
-                after: after.ok_or(StorageError::Damaged)?,
-            })
-        };
-        self.packs.iter().map(count).collect()
-    }
-
-    fn standing(&mut self, step: &Step) -> Result<Option<Standing>, StorageError> {
-        if let Some(change) = self.changes.get(&step.key) {
-            return Ok(change.standing);
-        }
-        if step.is_blind() {
-            return Ok(None);
-        }
-        if let Some(found) = self.found.get(&step.key) {
-            return Ok(*found);
-        }
-        let found = self.engine.standing(step.class, &step.key)?;
-        if matches!(step.action, Action::Check) {
-            self.found.insert(step.key.clone(), found);
-        }
-        Ok(found)
-    }
-}
-
-/// One transaction on top of a plan.
-#[derive(Default)]
-struct Trial {
-    changes: HashMap<Vec<u8>, Change>,
-    superseded: Vec<Mark>,
-    packs: HashMap<Mark, i64>,
-    destroyed: Vec<Mark>,
-    committed: Committed,
-}
-
-impl Trial {
-    fn step(&mut self, plan: &mut Plan<'_>, index: usize, step: &Step) -> Result<(), CommitError> {
-        let former = match self.changes.get(&step.key) {
-            Some(change) => change.standing,
-            None => plan.standing(step)?,
-        };
-        let former_revision = former.map(|former| revision(&former.mark));
-        if !step.expect.admits(former_revision.as_ref()) {
-            return Err(CommitError::Conflict { operation: index });
-        }
-        let (standing, kept) = match &step.action {
-            Action::Check => {
-                self.committed.revisions.push(former_revision);
-                return Ok(());
-            }
-            Action::Delete => (None, None),
-            Action::Put { kept, .. } => {
-                let (standing, _) = Standing::parse(step.class, kept)?;
-                (Some(standing), Some(kept.clone()))
-            }
-        };
-        if let Some(former) = former {
-            self.supersede(&former, step.is_destroying());
-        }
-        if let Some(Place::Pack(stretch)) = standing.map(|standing| standing.place) {
-            *self.packs.entry(stretch.file).or_default() += 1;
-        }
-        let revision = standing.map(|standing| revision(&standing.mark));
-        self.committed.revisions.push(revision);
-        self.changes
-            .insert(step.key.clone(), Change { standing, kept });
-        Ok(())
-    }
-
-    fn supersede(&mut self, former: &Standing, destroying: bool) {
-        match former.place {
-            Place::Own => {
-                self.superseded.push(former.mark);
-                self.destroyed.extend(destroying.then_some(former.mark));
-            }
-            Place::Pack(stretch) => {
-                *self.packs.entry(stretch.file).or_default() -= 1;
-                self.committed.deferred |= destroying;
-            }
-            // The engine's journal and tables keep former values until they are rewritten.
-            Place::Engine => self.committed.deferred |= destroying,
         }
     }
 }

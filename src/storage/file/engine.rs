@@ -16,7 +16,8 @@ use fjall::{
 };
 
 use super::apart::Apart;
-use super::class::{NAMES, apart_classes, class_of, stretches};
+use super::class::{NAMES, apart_classes, class_of, is_entry, stretches};
+use super::named::Named;
 use super::place::{Place, Standing};
 use super::revision::{Mark, revision};
 use crate::storage::{Entry, Page, Scan, StorageError, Stored, Want};
@@ -133,10 +134,10 @@ impl Engine {
                     Look::Absent => answers.push(None),
                     Look::Found(stored) => answers.push(Some(stored)),
                     // Replaced since the snapshot was taken, or lost.
-                    Look::FileGone(mark) if missed == Some(mark) => {
+                    Look::Gone(mark) if missed == Some(mark) => {
                         return Err(StorageError::Damaged);
                     }
-                    Look::FileGone(mark) => {
+                    Look::Gone(mark) => {
                         missed = Some(mark);
                         continue 'again;
                     }
@@ -191,17 +192,17 @@ impl Engine {
         }
     }
 
-    /// All files that are named.
-    pub(super) fn files(&self) -> Result<HashSet<Mark>, StorageError> {
-        let mut files = HashSet::new();
+    /// All that is named in files.
+    pub(super) fn named(&self) -> Result<Named, StorageError> {
+        let mut named = Named::default();
         for class in apart_classes() {
             let keyspace = self.classes.get(class).ok_or(StorageError::Damaged)?;
             for item in keyspace.iter() {
                 let kept = item.value().map_err(error)?;
-                files.extend(Standing::parse(class, &kept)?.0.file());
+                named.add(class, &Standing::parse(class, &kept)?.0);
             }
         }
-        Ok(files)
+        Ok(named)
     }
 
     /// Writes a batch and syncs it: the only write there is. No other batch may be under way.
@@ -275,10 +276,10 @@ impl Engine {
         let (standing, rest) = Standing::parse(class, &kept)?;
         let value = match standing.place {
             Place::Engine => Some(want.of(rest).to_vec()),
-            Place::Own | Place::Pack(_) => apart.read(&standing, want)?,
+            Place::Own | Place::Pack(_) => self.apart(apart, key, &standing, want)?,
         };
         Ok(match value {
-            None => Look::FileGone(standing.mark),
+            None => Look::Gone(standing.mark),
             Some(value) => Look::Found(Stored {
                 value,
                 revision: revision(&standing.mark),
@@ -304,7 +305,7 @@ impl Engine {
         if standing.place == Place::Engine {
             return Ok(Some(entry(want.of(rest).to_vec(), revision(&mark))));
         }
-        if let Some(value) = apart.read(&standing, want)? {
+        if let Some(value) = self.apart(apart, key, &standing, want)? {
             return Ok(Some(entry(value, revision(&mark))));
         }
         let mut missed = mark;
@@ -312,10 +313,32 @@ impl Engine {
             match self.look(&self.database.snapshot(), apart, key, want)? {
                 Look::Absent => return Ok(None),
                 Look::Found(stored) => return Ok(Some(entry(stored.value, stored.revision))),
-                Look::FileGone(mark) if mark == missed => return Err(StorageError::Damaged),
-                Look::FileGone(mark) => missed = mark,
+                Look::Gone(mark) if mark == missed => return Err(StorageError::Damaged),
+                Look::Gone(mark) => missed = mark,
             }
         }
+    }
+
+    /// What is wanted of a value in a file; `None` if it is gone, or may be.
+    fn apart(
+        &self,
+        apart: &Apart,
+        key: &[u8],
+        standing: &Standing,
+        want: Want,
+    ) -> Result<Option<Vec<u8>>, StorageError> {
+        let value = apart.read(standing, want)?;
+        let class = class_of(key);
+        if !is_entry(class) || standing.place == Place::Own {
+            return Ok(value);
+        }
+        // It is overwritten only after the engine names another one: if it names this one still, what was
+        // read before is whole. A snapshot, as later ones will show no less.
+        let keyspace = self.classes.get(class).ok_or(StorageError::Damaged)?;
+        let snapshot = self.database.snapshot();
+        let kept = snapshot.get(keyspace, key).map_err(error)?;
+        let stands = kept.is_some_and(|kept| kept.starts_with(&standing.mark));
+        Ok(value.filter(|_| stands))
     }
 }
 
@@ -331,7 +354,8 @@ pub(super) fn is_opening_note(key: &[u8], value: &[u8]) -> Option<bool> {
 enum Look {
     Absent,
     Found(Stored),
-    FileGone(Mark),
+    /// The value of this mark is not in its file any more.
+    Gone(Mark),
 }
 
 /// How a write failed.

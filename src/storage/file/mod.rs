@@ -10,9 +10,10 @@ mod class;
 mod committer;
 mod directory;
 mod engine;
-mod own;
+mod named;
 mod packs;
 mod place;
+mod plan;
 mod prepared;
 mod readme;
 mod revision;
@@ -33,12 +34,14 @@ use super::{CommitError, Committed, Page, Scan, Storage, StorageError, Stored, T
 
 /// Keeps everything in one directory, for one process at a time and any number of its threads.
 ///
-/// Concurrent commits share one sync. The vault header and patient entries are plain files of their
-/// own, content segments plain files too, those of one commit in one; everything else lies in a
-/// log-structured engine: so a destroying put of a header or an entry deletes the file that held the
-/// former bytes. (On flash memory and on
-/// copying file systems the medium itself may still hold them; only a disk that is encrypted as a
-/// whole helps there.) A destroying put of anything else answers [`Committed::deferred`].
+/// Concurrent commits share one sync. The vault header lies in a plain file of its own; patient
+/// entries and content segments in plain files too, those of one commit in one; everything else in a
+/// log-structured engine. So a destroying put of a header or an entry deletes the file that held the
+/// former bytes, or overwrites them where others share that file, and returns when this is durable.
+/// Former bytes of any other put of an entry go the same way, but may stay until the next destroying
+/// put or until the storage is closed. (On flash memory and on copying file systems the medium itself may
+/// still hold them; only a disk that is encrypted as a whole helps there.) A destroying put of anything
+/// else answers [`Committed::deferred`].
 ///
 /// Copy the directory only while it is closed; for a copy of an open storage write an archive.
 ///
@@ -189,7 +192,7 @@ impl Parts {
         let apart = Apart::open(&directory.values())?;
         let opening = engine.begin()?;
         if !opening.closed_before {
-            apart.sweep(&engine.files()?)?;
+            apart.sweep(engine.named()?)?;
         }
         let readme = Readme::new(path);
         let header = engine.read(&apart, &[HEADER_KEY])?.pop().flatten();
@@ -212,7 +215,7 @@ impl Parts {
     }
 
     fn close(self) {
-        if !self.committer.is_stopped() && self.apart.is_clean() {
+        if !self.committer.is_stopped() && self.apart.purge() {
             self.engine.end();
         }
         drop(self.engine);

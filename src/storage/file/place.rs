@@ -16,7 +16,7 @@ pub(super) enum Place {
 }
 
 /// A value within a pack: `file 12 · offset u32 · length u32`, big-endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Stretch {
     pub(super) file: Mark,
     pub(super) offset: u32,
@@ -24,12 +24,6 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    /// What the engine keeps of a value that lies here.
-    pub(super) fn kept(&self, mark: &Mark) -> Vec<u8> {
-        let (offset, length) = (self.offset.to_be_bytes(), self.length.to_be_bytes());
-        [&mark[..], &self.file, &offset, &length].concat()
-    }
-
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (file, rest) = bytes.split_first_chunk::<MARK_BYTES>()?;
         let (offset, length) = rest.split_first_chunk::<4>()?;
@@ -41,7 +35,7 @@ impl Stretch {
     }
 }
 
-/// What stands under a key: its revision, where its value lies, and what the engine keeps of it.
+/// What stands under a key: its revision, and where its value lies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standing {
     pub(super) mark: Mark,
@@ -49,6 +43,17 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// What the engine keeps of a value in a file.
+    pub(super) fn kept(&self) -> Vec<u8> {
+        match self.place {
+            Place::Engine | Place::Own => self.mark.to_vec(),
+            Place::Pack(stretch) => {
+                let (offset, length) = (stretch.offset.to_be_bytes(), stretch.length.to_be_bytes());
+                [&self.mark[..], &stretch.file, &offset, &length].concat()
+            }
+        }
+    }
+
     /// From what the engine keeps of a value of this class; also the value, if it is kept there.
     pub(super) fn parse(class: usize, kept: &[u8]) -> Result<(Self, &[u8]), StorageError> {
         let (mark, rest) = kept

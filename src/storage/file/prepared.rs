@@ -1,22 +1,18 @@
 //! A transaction made ready to be carried out together with those of other callers.
 
-use std::slice::Iter;
-
 use fjall::UserValue;
 
-use super::class::{HEADER_KEY, class_of, is_apart, is_packed};
-use super::place::Stretch;
+use super::class::{HEADER_KEY, class_of, is_apart};
+use super::packs::Written;
+use super::place::{Place, Standing};
 use super::readme::{VaultId, vault_id};
 use super::revision::{Mark, Marks};
-use crate::storage::limits::check_sizes;
 use crate::storage::{Expect, Operation, StorageError, Transaction};
 
 /// A transaction with its revisions drawn and its large values on disk.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) steps: Vec<Step>,
-    /// The files that were written for it alone.
-    pub(super) files: Vec<Mark>,
     pub(super) vault: Option<VaultId>,
 }
 
@@ -32,19 +28,20 @@ pub(super) struct Step {
 pub(super) enum Action {
     Check,
     Delete,
-    Put {
-        /// What the engine keeps: the mark, and the value or where it lies.
-        kept: UserValue,
-        destroying: bool,
-    },
+    Put(Put),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Put {
+    pub(super) standing: Standing,
+    /// What the engine keeps: the mark, and the value or where it lies.
+    pub(super) kept: UserValue,
+    pub(super) destroying: bool,
 }
 
 impl Step {
     pub(super) fn is_destroying(&self) -> bool {
-        match self.action {
-            Action::Put { destroying, .. } => destroying,
-            Action::Check | Action::Delete => false,
-        }
+        matches!(&self.action, Action::Put(put) if put.destroying)
     }
 
     /// Whether it is all the same what stands there.
@@ -57,21 +54,26 @@ impl Step {
 }
 
 impl Prepared {
-    /// `packed` and `own` say where those of its values lie that were written to files.
+    /// What its puts come to, and the classes of their keys.
+    pub(super) fn standings(&self) -> impl Iterator<Item = (usize, &Standing)> {
+        self.steps.iter().filter_map(|step| match &step.action {
+            Action::Put(put) => Some((step.class, &put.standing)),
+            Action::Check | Action::Delete => None,
+        })
+    }
+
+    /// `written` tells where those of its values lie that were written to files.
     pub(super) fn new(
         transaction: &Transaction,
-        (packed, own): (&[Stretch], &[Mark]),
+        written: &mut Written,
         marks: &Marks,
     ) -> Result<Self, StorageError> {
-        check_sizes(transaction)?;
-        let (mut packed, mut files) = (packed.iter(), own.iter());
         let mut prepared = Self {
             steps: Vec::with_capacity(transaction.operations().len()),
-            files: own.to_vec(),
             vault: None,
         };
         for operation in transaction.operations() {
-            prepared.push(operation, &mut packed, &mut files, marks)?;
+            prepared.push(operation, written, marks)?;
         }
         Ok(prepared)
     }
@@ -79,8 +81,7 @@ impl Prepared {
     fn push(
         &mut self,
         operation: &Operation,
-        packed: &mut Iter<'_, Stretch>,
-        own: &mut Iter<'_, Mark>,
+        written: &mut Written,
         marks: &Marks,
     ) -> Result<(), StorageError> {
         let class = class_of(operation.key());
@@ -93,21 +94,15 @@ impl Prepared {
                 expect,
                 destroying,
             } => {
-                let kept = if is_packed(class) {
-                    let place = packed.next().ok_or(StorageError::Damaged)?;
-                    UserValue::from(place.kept(&marks.next()))
-                } else if is_apart(class) {
-                    let mark = own.next().ok_or(StorageError::Damaged)?;
-                    UserValue::from(mark)
-                } else {
-                    UserValue::from([marks.next().as_slice(), value].concat())
-                };
                 if key == HEADER_KEY {
                     self.vault = vault_id(value);
                 }
-                let destroying = *destroying;
-                let action = Action::Put { kept, destroying };
-                (expect.clone(), action)
+                let put = if is_apart(class) {
+                    Put::apart(written.next()?, *destroying)
+                } else {
+                    Put::within(marks.next(), value, *destroying)
+                };
+                (expect.clone(), Action::Put(put))
             }
         };
         self.steps.push(Step {
@@ -117,5 +112,24 @@ impl Prepared {
             action,
         });
         Ok(())
+    }
+}
+
+impl Put {
+    fn apart(standing: Standing, destroying: bool) -> Self {
+        Self {
+            standing,
+            kept: UserValue::from(standing.kept()),
+            destroying,
+        }
+    }
+
+    fn within(mark: Mark, value: &[u8], destroying: bool) -> Self {
+        let place = Place::Engine;
+        Self {
+            standing: Standing { mark, place },
+            kept: UserValue::from([&mark, value].concat()),
+            destroying,
+        }
     }
 }

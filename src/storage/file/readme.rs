@@ -67,7 +67,7 @@ Do not copy it while a program has it open: close every program that uses it
 first, or let the crate write an archive (chartlock::storage::archive).
 
 engine/   the records, in tables and a journal of the storage engine
-values/   the vault header and patient entries, a file each, and content segments
+values/   the vault header, patient entries and content segments
 lock      held by the program that has the storage open
 "
     )

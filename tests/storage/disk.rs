@@ -1,0 +1,69 @@
+//! A storage in a directory, and what is in the files there.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use chartlock::storage::{
+    CommitError, Committed, Expect, FileStorage, Revision, Storage, Transaction,
+};
+
+pub(crate) fn commit(
+    storage: &FileStorage,
+    transaction: Transaction,
+) -> Result<Committed, CommitError> {
+    storage.commit(&[transaction]).pop().unwrap()
+}
+
+pub(crate) fn put(storage: &FileStorage, key: &[u8], value: &[u8]) -> Revision {
+    let transaction = Transaction::new().put(key, value, Expect::Any);
+    let committed = commit(storage, transaction).unwrap();
+    committed.revisions[0].clone().unwrap()
+}
+
+pub(crate) fn value(storage: &FileStorage, key: &[u8]) -> Option<Vec<u8>> {
+    let stored = storage.read(&[key]).unwrap().pop().unwrap();
+    stored.map(|stored| stored.value)
+}
+
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.push(path);
+        }
+    }
+    all
+}
+
+pub(crate) fn files_with(directory: &Path, planted: &[u8]) -> Vec<PathBuf> {
+    files(directory)
+        .into_iter()
+        .filter(|path| {
+            let content = match fs::read(path) {
+                // The engine's own threads may remove a file of theirs meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => return false,
+                content => content.unwrap(),
+            };
+            content
+                .windows(planted.len())
+                .any(|window| window == planted)
+        })
+        .collect()
+}
+
+pub(crate) fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_all(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

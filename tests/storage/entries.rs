@@ -1,0 +1,405 @@
+//! Patient entries of one commit lie in one file, in which what is purged is overwritten.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use chartlock::StorageError;
+use chartlock::storage::{
+    CommitError, Committed, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
+};
+
+use crate::child::{assert_well, can_fail, child_after, child_with_fault, given};
+use crate::disk::{commit, copy_all, files_with, put, value};
+use crate::scratch;
+
+const KEYS: [&[u8]; 3] = [b"p1", b"p2", b"p3"];
+const PLANTED: &[u8] = b"a former key, recognisable";
+
+/// One value under each key, in one call.
+fn puts(keys: &[&[u8]], value: &[u8], expect: Expect) -> Vec<Transaction> {
+    keys.iter()
+        .map(|key| Transaction::new().put(*key, [key, value].concat(), expect.clone()))
+        .collect()
+}
+
+fn put_together(storage: &FileStorage, keys: &[&[u8]], value: &[u8]) {
+    let results = storage.commit(&puts(keys, value, Expect::Any));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+}
+
+fn destroying(storage: &FileStorage, key: &[u8]) -> Committed {
+    let put = Transaction::new().put_destroying(key, b"later", Expect::Any);
+    commit(storage, put).unwrap()
+}
+
+fn delete(storage: &FileStorage, key: &[u8]) {
+    commit(storage, Transaction::new().delete(key)).unwrap();
+}
+
+fn value_files(directory: &Path) -> usize {
+    fs::read_dir(directory.join("values")).unwrap().count()
+}
+
+fn scanned(storage: &FileStorage) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let scan = Scan {
+        prefix: b"p",
+        after: None,
+        limit: 100,
+        want: Want::Values,
+    };
+    let entries = storage.scan(scan).unwrap().entries.into_iter();
+    entries.map(|entry| (entry.key, entry.value)).collect()
+}
+
+/// Those that hold what `key` was given with `value`.
+fn files_of(directory: &Path, key: &[u8], value: &[u8]) -> Vec<PathBuf> {
+    files_with(directory, &[key, value].concat())
+}
+
+#[track_caller]
+fn assert_nowhere(directory: &Path, key: &[u8], value: &[u8]) {
+    assert_eq!(files_of(directory, key, value), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn many_make_one_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let keys: Vec<_> = (0..1000_u16)
+        .map(|key| [b"p".as_slice(), &key.to_be_bytes()].concat())
+        .collect();
+    let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+    put_together(&storage, &keys, b" sealed");
+    assert_eq!(value_files(scratch.path()), 1);
+    put_together(&storage, &keys, b" sealed again");
+    assert_eq!(value_files(scratch.path()), 1, "the former one is gone");
+    drop(storage);
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    for key in keys {
+        let expected = [key, b" sealed again"].concat();
+        assert_eq!(value(&storage, key), Some(expected));
+        delete(&storage, key);
+    }
+    assert_eq!(value_files(scratch.path()), 0);
+}
+
+#[test]
+fn never_in_one_with_segments_or_the_header() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put_together(&storage, &[b"s1", b"p1", b"v", b"p2", b"s2"], b" sealed");
+    assert_eq!(value_files(scratch.path()), 3);
+    for (key, together) in [
+        (b"p1".as_slice(), [b"p2".as_slice()].as_slice()),
+        (b"s1", &[b"s2"]),
+        (b"v", &[]),
+    ] {
+        let found = files_of(scratch.path(), key, b" sealed");
+        assert_eq!(found.len(), 1);
+        for other in [b"s1".as_slice(), b"s2", b"p1", b"p2", b"v"] {
+            let is_beside = files_of(scratch.path(), other, b" sealed") == found;
+            assert_eq!(is_beside, other == key || together.contains(&other));
+        }
+    }
+    // One that comes alone has a file of its own.
+    put(&storage, b"p3", b"alone");
+    assert_eq!(value_files(scratch.path()), 4);
+}
+
+#[test]
+fn a_destroying_put_leaves_the_neighbours() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put_together(&storage, &KEYS, PLANTED);
+    assert!(!destroying(&storage, b"p2").deferred);
+    assert_nowhere(scratch.path(), b"p2", PLANTED);
+    for key in [b"p1", b"p3"] {
+        assert_eq!(value(&storage, key), Some([key, PLANTED].concat()));
+    }
+    assert_eq!(value_files(scratch.path()), 2);
+    drop(storage);
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let stands = [b"p1", b"p2", b"p3"].map(|key| match key {
+        b"p2" => (key.to_vec(), b"later".to_vec()),
+        _ => (key.to_vec(), [key, PLANTED].concat()),
+    });
+    assert_eq!(scanned(&storage), stands);
+    // Together with what fills the pack again, and with the last one that is left in it.
+    let both = [b"p1", b"p3"]
+        .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
+    for result in storage.commit(&both) {
+        assert!(!result.unwrap().deferred);
+    }
+    assert_eq!(files_with(scratch.path(), PLANTED), Vec::<PathBuf>::new());
+    assert_eq!(value_files(scratch.path()), 2);
+}
+
+/// An entry is replaced before the patient is erased: all of it goes.
+#[test]
+fn nothing_stays_of_any_other_put() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put_together(&storage, &KEYS, PLANTED);
+    put(&storage, b"p1", b"in between");
+    assert!(!destroying(&storage, b"p1").deferred);
+    assert_nowhere(scratch.path(), b"p1", PLANTED);
+    delete(&storage, b"p2");
+    assert_nowhere(scratch.path(), b"p2", PLANTED);
+    assert_eq!(value(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
+}
+
+#[test]
+fn nothing_stays_of_what_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put(&storage, b"p1", b"first");
+    let results = storage.commit(&puts(&KEYS, PLANTED, Expect::Absent));
+    assert_eq!(results[0], Err(CommitError::Conflict { operation: 0 }));
+    assert!(results[1].is_ok() && results[2].is_ok());
+    assert_eq!(value(&storage, b"p1"), Some(b"first".to_vec()));
+    assert_nowhere(scratch.path(), b"p1", PLANTED);
+    let all = storage.commit(&puts(&KEYS, b" refused", Expect::Absent));
+    assert!(all.iter().all(Result::is_err));
+    assert_eq!(value_files(scratch.path()), 2);
+    delete(&storage, b"p2");
+    assert_eq!(value_files(scratch.path()), 2);
+    delete(&storage, b"p3");
+    assert_eq!(value_files(scratch.path()), 1, "counted right");
+}
+
+#[test]
+fn twice_in_one_call() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let mut both = puts(&[b"p1", b"p2"], PLANTED, Expect::Absent);
+    both.push(Transaction::new().put_destroying(b"p1", b"later", Expect::Any));
+    for result in storage.commit(&both) {
+        assert!(!result.unwrap().deferred);
+    }
+    assert_nowhere(scratch.path(), b"p1", PLANTED);
+    let stands = [(b"p1".to_vec(), b"later".to_vec()), {
+        (b"p2".to_vec(), [b"p2", PLANTED].concat())
+    }];
+    assert_eq!(scanned(&storage), stands);
+}
+
+/// As the versions before wrote it: each entry in a file of its own.
+#[test]
+fn one_file_each_becomes_one_for_all() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let revisions = KEYS.map(|key| put(&storage, key, PLANTED));
+    assert_eq!(value_files(scratch.path()), 3);
+    drop(storage);
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let resealed = |(key, revision): (&[u8], &Revision)| {
+        let unchanged = Expect::Unchanged(revision.clone());
+        Transaction::new().put(key, b"resealed", unchanged)
+    };
+    let page: Vec<_> = KEYS.into_iter().zip(&revisions).map(resealed).collect();
+    assert!(storage.commit(&page).iter().all(Result::is_ok));
+    assert_eq!(value_files(scratch.path()), 1);
+    assert_eq!(files_with(scratch.path(), PLANTED), Vec::<PathBuf>::new());
+    assert!(storage.commit(&page).iter().all(Result::is_err));
+    assert_eq!(value(&storage, b"p3"), Some(b"resealed".to_vec()));
+}
+
+#[test]
+fn what_a_crash_left_in_a_pack_is_swept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put_together(&storage, &KEYS, PLANTED);
+    let pack = files_of(scratch.path(), b"p2", PLANTED).remove(0);
+    put_together(&storage, &[b"p2", b"p3"], b" next");
+    let copy = tempfile::tempdir().unwrap();
+    // As if the process had died before it had overwritten anything: nothing is closed.
+    copy_all(scratch.path(), copy.path());
+    drop(storage);
+    let pack = copy.path().join(pack.strip_prefix(scratch.path()).unwrap());
+    let mut file = OpenOptions::new().write(true).open(&pack).unwrap();
+    let length = 2 + PLANTED.len() as u64;
+    file.seek(SeekFrom::Start(length)).unwrap();
+    let both = [b"p2", PLANTED, b"p3", PLANTED].concat();
+    file.write_all(&both).unwrap();
+    assert_eq!(fs::metadata(&pack).unwrap().len(), 3 * length);
+    let storage = FileStorage::open(copy.path()).unwrap();
+    assert_nowhere(copy.path(), b"p2", PLANTED);
+    assert_nowhere(copy.path(), b"p3", PLANTED);
+    assert_eq!(value(&storage, b"p1"), Some([b"p1", PLANTED].concat()));
+    assert_eq!(value(&storage, b"p2"), Some(b"p2 next".to_vec()));
+}
+
+#[test]
+fn killed_while_it_purges() {
+    let scratch = scratch::quick();
+    let before = scratch.path().join("before");
+    put_together(&FileStorage::open(&before).unwrap(), &KEYS, PLANTED);
+    let mut mended = 0;
+    for call in ["lseek", "write", "fdatasync", "fsync"] {
+        if !can_fail(call) {
+            continue;
+        }
+        for number in 1..200 {
+            let directory = scratch.path().join("killed");
+            copy_all(&before, &directory);
+            let fault = format!("signal=SIGKILL:when={number}");
+            let name = "entries::purges_one";
+            let output = child_with_fault(call, &fault, name, &directory).output();
+            let output = output.unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            let is_left = !files_of(&directory, b"p2", PLANTED).is_empty();
+            assert!(!said.contains("purged") || !is_left);
+            let storage = FileStorage::open(&directory).unwrap();
+            for key in [b"p1", b"p3"] {
+                assert_eq!(value(&storage, key), Some([key, PLANTED].concat()));
+            }
+            if value(&storage, b"p2") == Some(b"later".to_vec()) {
+                assert_nowhere(&directory, b"p2", PLANTED);
+                mended += u32::from(is_left);
+            } else {
+                assert!(!said.contains("purged"));
+                assert_eq!(value(&storage, b"p2"), Some([b"p2", PLANTED].concat()));
+            }
+            drop(storage);
+            fs::remove_dir_all(&directory).unwrap();
+            if output.status.success() {
+                break;
+            }
+            assert_eq!(output.status.signal(), Some(libc::SIGKILL));
+        }
+    }
+    assert!(!can_fail("lseek") || mended > 0, "never killed in between");
+}
+
+#[test]
+fn purges_one() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory).unwrap();
+    assert!(!destroying(&storage, b"p2").deferred);
+    println!("purged");
+}
+
+#[test]
+fn says_so_when_overwriting_fails() {
+    // Before: the opening, the new file, the engine's batch.
+    let fault = "error=EIO:when=4";
+    if !can_fail("fdatasync") {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    put_together(&FileStorage::open(scratch.path()).unwrap(), &KEYS, PLANTED);
+    let name = "entries::cannot_purge";
+    assert_well(child_with_fault("fdatasync", fault, name, scratch.path()));
+    // Though it was not told, what is read as zeros may not be what the disk holds.
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    assert_eq!(value(&storage, b"p2"), Some(b"later".to_vec()));
+    assert_nowhere(scratch.path(), b"p2", PLANTED);
+    assert!(!destroying(&storage, b"p1").deferred);
+}
+
+#[test]
+fn cannot_purge() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory).unwrap();
+    assert!(destroying(&storage, b"p2").deferred);
+    assert_eq!(value(&storage, b"p2"), Some(b"later".to_vec()));
+    let next = Transaction::new().put(b"r1", b"1", Expect::Any);
+    let stopped = Err(CommitError::Io(StorageError::Stopped));
+    assert_eq!(commit(&storage, next), stopped);
+}
+
+#[test]
+fn a_pack_that_cannot_be_synced_leaves_nothing() {
+    if !can_fail("fdatasync") {
+        return;
+    }
+    for error in ["EIO", "ENOSPC"] {
+        let scratch = tempfile::tempdir().unwrap();
+        drop(FileStorage::open(scratch.path()).unwrap());
+        // The first one is the opening's own.
+        let fault = format!("error={error}:when=2");
+        let name = "entries::cannot_pack";
+        assert_well(child_with_fault("fdatasync", &fault, name, scratch.path()));
+        assert_eq!(value_files(scratch.path()), 0);
+        let storage = FileStorage::open(scratch.path()).unwrap();
+        assert_eq!(scanned(&storage), []);
+        put_together(&storage, &KEYS, PLANTED);
+    }
+}
+
+#[test]
+fn cannot_pack() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory).unwrap();
+    let results = storage.commit(&puts(&KEYS, PLANTED, Expect::Absent));
+    assert!(
+        results
+            .iter()
+            .all(|result| matches!(result, Err(CommitError::Io(_))))
+    );
+    assert_eq!(scanned(&storage), []);
+}
+
+#[test]
+fn a_full_disk_keeps_what_there_was() {
+    let scratch = tempfile::tempdir().unwrap();
+    let shell = "mount -t tmpfs -o size=3m none \"$1\"";
+    if let Some(command) = child_after(shell, "entries::fill_the_disk", scratch.path()) {
+        assert_well(command);
+    }
+}
+
+#[test]
+fn fill_the_disk() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory.join("clinic")).unwrap();
+    put_together(&storage, &KEYS, PLANTED);
+    let too_much = puts(&KEYS, &vec![7; 1 << 20], Expect::Any);
+    for result in storage.commit(&too_much) {
+        assert_eq!(result, Err(CommitError::Io(StorageError::Full)));
+    }
+    assert_eq!(value_files(&directory.join("clinic")), 1);
+    // Overwriting asks for no room.
+    assert!(!destroying(&storage, b"p2").deferred);
+    assert_nowhere(&directory, b"p2", PLANTED);
+    assert_eq!(value(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
+}
+
+#[test]
+fn readers_see_whole_values() {
+    const LENGTH: usize = 60_000;
+    let scratch = scratch::quick();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    let fill = |value: &[u8]| {
+        let first = value[0];
+        assert!(first != 0 && value.len() == LENGTH);
+        assert!(value.iter().all(|byte| *byte == first), "torn");
+    };
+    let put_all = |fill: u8| {
+        let put = |key: &&[u8]| Transaction::new().put(*key, vec![fill; LENGTH], Expect::Any);
+        let puts: Vec<_> = KEYS.iter().map(put).collect();
+        assert!(storage.commit(&puts).iter().all(Result::is_ok));
+    };
+    put_all(1);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..=200 {
+                for key in [b"p1", b"p2"] {
+                    let next = vec![round; LENGTH];
+                    let put = Transaction::new().put_destroying(key, next, Expect::Any);
+                    assert!(!commit(&storage, put).unwrap().deferred);
+                }
+                put_all(round + 1);
+            }
+        });
+        while !writer.is_finished() {
+            fill(&value(&storage, b"p1").unwrap());
+            let found = scanned(&storage);
+            assert_eq!(found.len(), KEYS.len());
+            found.iter().for_each(|(_, value)| fill(value));
+        }
+    });
+}
