@@ -6,6 +6,7 @@ mod gate;
 mod interrupted;
 mod load;
 mod strangers;
+mod streams;
 
 use chartlock::{Error, ReencryptionReport, RotationReport, Vault};
 
