@@ -1,7 +1,11 @@
 //! What a rotation cannot open: it is counted, left as it is, and keeps the keys on which it may hang.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chartlock::storage::{Moment, Verdict};
 use chartlock::{Error, Vault};
 
+use crate::common::Fixed;
 use crate::model::{Model, small_clinic};
 use crate::raw;
 use crate::stage::{Stage, subject};
@@ -10,6 +14,7 @@ everywhere!(
     what_is_no_object_blocks,
     an_entry_of_a_strange_number_blocks,
     a_renumbered_entry_keeps_the_former_master_key,
+    a_header_that_changes_meanwhile_hides_no_strange_number,
     an_entry_under_a_retired_key,
     all_but_a_damaged_entry_are_sealed_again,
     a_version_that_does_not_unwrap_blocks,
@@ -145,6 +150,28 @@ fn a_renumbered_entry_keeps_the_former_master_key(stage: &Stage) {
     assert_eq!(retired, Err(Error::KeyInUse));
     raw::put(&*stage.storage, &key, &value);
     assert_eq!(clinic.rotate_master(), [0, 0, 2]);
+    clinic.model.verify(&stage.open());
+}
+
+fn a_header_that_changes_meanwhile_hides_no_strange_number(stage: &Stage) {
+    let clinic = Clinic::new(stage);
+    let former = clinic.vault.key_census().unwrap().masters[0].number;
+    let (key, value) = clinic.object(b'p');
+    clinic.alter(&key, &value, |value| {
+        value[4..8].copy_from_slice(&STRANGE);
+    });
+    assert_eq!(clinic.rotate_master(), [1, 0, 0]);
+    let (other, changed) = (stage.open(), AtomicBool::new(false));
+    let (vault, _) = stage.open_with(move |_, moment| {
+        let lists = matches!(moment, Moment::Scan(scan) if scan.prefix == b"p");
+        if lists && !changed.swap(true, Ordering::SeqCst) {
+            other.add_slot(&Fixed(2)).unwrap();
+        }
+        Verdict::Proceed
+    });
+    // The number may be a newer header's key; or it is a lie, and the entry hangs on the former key.
+    assert_eq!(vault.retire_master_key(former), Err(Error::KeyInUse));
+    raw::put(&*stage.storage, &key, &value);
     clinic.model.verify(&stage.open());
 }
 
