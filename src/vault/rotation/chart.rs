@@ -194,8 +194,6 @@ impl Vault {
             if now.revision != held.revision {
                 continue;
             }
-            // The entry stood still, so a number that it does not hold is nobody's.
-            report.blocking += pass.unknown;
             return Ok(held.chart()?.active_key().number);
         }
         Err(Error::Contended)

@@ -31,8 +31,6 @@ pub(super) struct Pass {
     pub(super) stale: u64,
     pub(super) blocking: u64,
     pub(super) orphaned: u64,
-    /// A version names a key that this pass's entry does not hold: another rotation is under way.
-    pub(super) unknown: u64,
 }
 
 impl Vault {
@@ -96,7 +94,7 @@ impl Vault {
             Error::UnknownPatientKey if retired && !self.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            Error::UnknownPatientKey => pass.unknown += 1,
+            // Also what hangs on another rotation's key: whoever walks looks again once the entry moved.
             _ => pass.blocking += 1,
         }
     }
