@@ -7,14 +7,17 @@ use std::time::Duration;
 use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{Head, digest};
 use chartlock::internals::keys::{Numbered, unwrap};
-use chartlock::storage::{Moment, Verdict};
-use chartlock::{Activity, Step};
+use chartlock::storage::{
+    CommitError, Committed, Moment, Operation, Page, Scan, Storage, StorageError, Stored,
+    Transaction, Verdict,
+};
+use chartlock::{Activity, ReencryptionReport, Step};
 
 use super::{Report, VERBS, Verb};
 use crate::common::Fixed;
 use crate::model::small_clinic;
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, session, subject};
+use crate::stage::{Shared, Stage, session, subject};
 
 everywhere!(
     master_touches_no_record,
@@ -22,6 +25,8 @@ everywhere!(
     reencryption_renews_everything,
     former_patient_keys_open_nothing,
     progress_is_reported,
+    nothing_to_seal_again,
+    what_could_not_be_purged_is_reported,
 );
 
 /// Records and segments of one patient, or what is not theirs.
@@ -200,6 +205,57 @@ fn progress_is_reported(stage: &Stage) {
         match report {
             Report::Master(report) => assert!(report.passes >= 3),
             Report::Chart(report) => assert!(report.passes >= 3),
+        }
+    }
+}
+
+fn nothing_to_seal_again(stage: &Stage) {
+    let report = stage.create().reencrypt();
+    assert_eq!(report, Ok(ReencryptionReport::default()));
+}
+
+/// A storage on whose medium former bytes stay for a while.
+#[derive(Debug)]
+struct Lingering(Shared);
+
+impl Storage for Lingering {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.0.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        self.0.scan(scan)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        let mut results = self.0.commit(transactions);
+        for (transaction, result) in transactions.iter().zip(&mut results) {
+            let destroying = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
+            if let Ok(done) = result {
+                done.deferred = transaction.operations().iter().any(destroying);
+            }
+        }
+        results
+    }
+
+    fn is_transactional(&self) -> bool {
+        self.0.is_transactional()
+    }
+}
+
+fn what_could_not_be_purged_is_reported(stage: &Stage) {
+    small_clinic(&stage.create());
+    let lingering = Lingering(stage.shared());
+    let vault = stage.options().open(lingering, &Fixed(1)).unwrap();
+    for verb in VERBS {
+        for (vault, expected) in [(&vault, true), (&stage.open(), false)] {
+            let deferred = match verb.run(vault).unwrap() {
+                Report::Master(report) => report.purge_deferred,
+                Report::Chart(report) => report.purge_deferred,
+            };
+            // Files of an engine may still hold what was replaced.
+            let allowed = deferred && stage.directory.is_some();
+            assert!(deferred == expected || allowed, "{verb:?}");
         }
     }
 }

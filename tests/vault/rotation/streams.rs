@@ -105,7 +105,9 @@ fn the_entry_changed(stage: &Stage) {
     reencrypted_while(
         stage,
         |moment| checks(moment, b'p'),
-        move |_| drop(other.rotate_master_key().unwrap()),
+        move |_| {
+            other.rotate_master_key().unwrap();
+        },
     );
     // Elsewhere the record names what was stored anew before anybody looks at the entry.
     if stage.storage.is_transactional() {
@@ -196,6 +198,28 @@ fn a_repeated_request_and_another_put() {
         );
         let versions = model.0.get_mut(&record("MRN-1", "CT/1")).unwrap();
         versions.push(Some(b"amended".to_vec()));
+        model.verify(&stage.open());
+    }
+}
+
+/// What a put left that broke off has no stream of its own: it is a copy of the current version, and
+/// becomes one again.
+#[test]
+fn a_copy_that_a_put_left() {
+    for stage in [Stage::per_operation(), Stage::split()] {
+        let mut model = large(&stage.create(), &[1]);
+        let (vault, _) = stage.open_with(|_, moment| match puts(moment, b'h') {
+            true => Verdict::StopAfter,
+            false => Verdict::Proceed,
+        });
+        let (id, amended) = (record("MRN-1", "CT/1"), content(5, INLINE_MAX + 1));
+        session(&vault).put(&id, &amended).unwrap_err();
+        assert_eq!(raw::counts(&stage.storage)[2..4], [1, 1]);
+        let vault = stage.open();
+        let report = vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+        assert_eq!((report.blocking, report.orphaned), (0, 0));
+        model.verify(&vault);
+        model.put(&session(&vault), &id, &amended);
         model.verify(&stage.open());
     }
 }
