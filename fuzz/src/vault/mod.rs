@@ -5,6 +5,7 @@
 //! happened or not, and then stays so.
 
 mod faults;
+mod keeping;
 mod looks;
 mod verbs;
 mod writes;
@@ -17,6 +18,7 @@ use chartlock::storage::{Faulty, MemoryStorage, PerOperation, Storage};
 use chartlock::{Actor, Purpose, RecordId, Session, Subject, Vault, VaultOptions};
 
 use self::faults::{Fault, process};
+use self::keeping::Kept;
 use self::looks::read_on;
 use super::clock::{Waiting, options};
 use super::fixed::suite;
@@ -70,6 +72,7 @@ struct World {
     vault: Option<Vault>,
     credentials: Vec<KeyFile>,
     states: [State; SUBJECTS.len()],
+    kept: [Kept; SUBJECTS.len()],
     seed: u8,
 }
 
@@ -96,6 +99,7 @@ impl World {
             vault: Some(vault),
             credentials,
             states: [State::Unknown, State::Unknown],
+            kept: [Kept::default(); SUBJECTS.len()],
             seed,
         }
     }
@@ -175,7 +179,12 @@ impl World {
             9 => self.rotate(|vault| vault.rotate_patient_key(&subject(who)).map(|_| ())),
             10 => self.rotate(|vault| vault.reencrypt_patient(&subject(who)).map(|_| ())),
             11 => self.rotate(|vault| vault.reencrypt().map(|_| ())),
-            12 => self.erase(who),
+            12 => match operation >> 4 & 3 {
+                0 => self.erase(who),
+                1 => self.hold(who),
+                2 => self.retain(who),
+                _ => self.expunge(who, what),
+            },
             13 => self.readmit(who),
             14 => self.change_slots(argument),
             _ if argument & 4 == 0 => self.reopen(),

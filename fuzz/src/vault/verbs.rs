@@ -7,7 +7,7 @@ use chartlock::keys::KeyFile;
 use chartlock::storage::{Scan, Want};
 use chartlock::{Error, Vault};
 
-use super::{State, World, id, subject};
+use super::{Kept, State, World, id, subject};
 
 impl World {
     pub(super) fn rotate(&mut self, rotate: impl Fn(&Vault) -> Result<(), Error>) {
@@ -26,9 +26,13 @@ impl World {
     }
 
     pub(super) fn erase(&mut self, who: usize) {
+        let kept = self.is_kept(who);
         match self.session().erase_patient(&subject(who), "asked for") {
             Ok(_) => {}
             Err(error) => {
+                if matches!(error, Error::OnHold | Error::Retained) {
+                    assert_ne!(kept, Some(false));
+                }
                 // What landed late is not seen through an entry held in memory.
                 self.reopen();
                 if error == Error::UnknownSubject {
@@ -44,7 +48,9 @@ impl World {
                     .unwrap();
             }
         }
+        assert_ne!(kept, Some(true), "erased though it was kept");
         self.states[who] = State::Erased;
+        self.kept[who] = Kept::default();
     }
 
     pub(super) fn readmit(&mut self, who: usize) {
