@@ -55,7 +55,7 @@ fn tips_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<Page
         let since = now.saturating_sub(DAY * days).max(0);
         let [_, _, since @ ..] = since.to_be_bytes();
         let tips = tips_behind(storage, [PAGES, &since].concat())?;
-        if tips.len() > enough {
+        if tips.len() >= enough {
             return Ok(tips);
         }
     }

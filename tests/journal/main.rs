@@ -11,6 +11,7 @@ mod scratch;
 mod stage;
 
 mod chains;
+mod ends;
 mod faults;
 mod operations;
 mod pages;

@@ -2,7 +2,7 @@
 //! written.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chartlock::internals::journal::{Act, Change, Context, Draft, Moment, Target, Writer, recent};
@@ -143,9 +143,9 @@ fn a_spool_that_fails_is_a_failure_though_changes_are_written() {
     assert_eq!(notes(&stage), ["put".into(), "read".into()]);
 }
 
-/// A storage whose backend panics once, in the middle of a page.
+/// A storage whose backend panics once, in the middle of its second page.
 #[derive(Debug)]
-struct Panics(Shared, AtomicBool);
+struct Panics(Shared, AtomicUsize);
 
 impl Storage for Panics {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
@@ -157,10 +157,11 @@ impl Storage for Panics {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        let others_wait = Duration::from_millis(200);
-        if !self.1.swap(true, Ordering::SeqCst) {
-            std::thread::sleep(others_wait);
-            panic!("as this test wants it");
+        match self.1.fetch_add(1, Ordering::SeqCst) {
+            // The others wait meanwhile, and share the page that comes next.
+            0 => std::thread::sleep(Duration::from_millis(200)),
+            1 => panic!("as this test wants it"),
+            _ => {}
         }
         self.0.commit(transactions)
     }
@@ -174,7 +175,7 @@ impl Storage for Panics {
 fn whoever_waits_for_a_backend_that_panics_is_answered() {
     let stage = Stage::memory();
     drop(stage.create(Journaling::Strict));
-    let storage = Panics(Arc::clone(&stage.storage), AtomicBool::new(false));
+    let storage = Panics(Arc::clone(&stage.storage), AtomicUsize::new(0));
     let writer = Arc::new(Writer::new(Arc::new(storage), stage.sealer()));
     let puts: Vec<_> = (0..4_u8)
         .map(|number| {

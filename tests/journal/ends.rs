@@ -1,0 +1,199 @@
+//! Finding chains, their ends and what stands in between, in a storage that holds many, long ones, and
+//! what is no page.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chartlock::Error;
+use chartlock::internals::crypto::sha256;
+use chartlock::internals::journal::{Cursor, Keys, PageFault, PageId, WriterId, recent, writers};
+use chartlock::storage::{
+    CommitError, Committed, Expect, MemoryStorage, Page, Scan, Storage, StorageError, Stored,
+    Transaction,
+};
+
+use crate::stage::Hand;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// A storage that counts what its scans hand out, or hands out nothing and says that more follows.
+#[derive(Debug, Default)]
+struct Counting {
+    inner: MemoryStorage,
+    entries: AtomicUsize,
+    is_stuck: bool,
+}
+
+impl Storage for Counting {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.inner.read(keys)
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+        let mut page = self.inner.scan(scan)?;
+        if self.is_stuck {
+            page.entries.clear();
+            page.more = true;
+        }
+        self.entries.fetch_add(page.entries.len(), Ordering::SeqCst);
+        Ok(page)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
+        self.inner.commit(transactions)
+    }
+
+    fn is_transactional(&self) -> bool {
+        true
+    }
+}
+
+fn put(storage: &dyn Storage, key: Vec<u8>, value: &[u8]) {
+    let put = Transaction::new().put(key, value, Expect::Absent);
+    assert!(storage.commit(&[put])[0].is_ok());
+}
+
+/// A chain that began then, of so many pages; nobody opens them here.
+fn chain(storage: &dyn Storage, began: i64, pages: u64) -> WriterId {
+    let mut writer = [7; 16];
+    writer[..6].copy_from_slice(&began.to_be_bytes()[2..]);
+    for sequence in 0..pages {
+        let key = [b"j", &writer[..], &sequence.to_be_bytes()].concat();
+        put(storage, key, &content(&writer, sequence));
+    }
+    writer
+}
+
+fn content(writer: &WriterId, sequence: u64) -> Vec<u8> {
+    [&writer[..], &sequence.to_be_bytes()].concat()
+}
+
+/// Last sequences of the chains that began last, each by the page that stands there.
+fn ends(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> {
+    let seen = recent(storage, now, limit).unwrap().into_iter();
+    seen.map(|seen| {
+        let PageId { writer, sequence } = seen.page;
+        assert_eq!(seen.digest, sha256(&[&content(&writer, sequence)]));
+        (writer, sequence)
+    })
+    .collect()
+}
+
+#[test]
+fn each_chain_is_named_once_by_its_last_page() {
+    let storage = MemoryStorage::new();
+    let lengths = [1, 3, 2];
+    let chains: Vec<_> = (0..)
+        .zip(lengths)
+        .map(|(number, pages)| (chain(&storage, Hand::BEGAN + number, pages), pages - 1))
+        .collect();
+    for limit in 0..5 {
+        let last = &chains[chains.len().saturating_sub(limit)..];
+        assert_eq!(ends(&storage, Hand::BEGAN, limit), last);
+    }
+}
+
+#[test]
+fn the_end_of_a_long_chain_is_found() {
+    let storage = MemoryStorage::new();
+    let lengths = [1, 256, 257, 300, 511, 512, 513, 1025, 2];
+    let chains: Vec<_> = (0..)
+        .zip(lengths)
+        .map(|(number, pages)| (chain(&storage, Hand::BEGAN + number, pages), pages - 1))
+        .collect();
+    assert_eq!(ends(&storage, Hand::BEGAN, 32), chains);
+    let found = writers(&storage, None).unwrap();
+    assert!(found.iter().eq(chains.iter().map(|(writer, _)| writer)));
+    let behind = writers(&storage, Some(&chains[3].0)).unwrap();
+    assert_eq!(behind, found[4..]);
+}
+
+/// What a vault meets that was opened every day for years: it looks at as many as are fetched at a
+/// time, and then at those of the last days.
+#[test]
+fn the_last_of_many_chains_are_found_without_looking_at_all() {
+    let storage = Counting::default();
+    let days = 2_000;
+    let now = Hand::BEGAN + days * DAY;
+    let chains: Vec<_> = (0..days)
+        .map(|day| {
+            let noon = Hand::BEGAN + day * DAY + DAY / 2;
+            (chain(&storage, noon, 1), 0)
+        })
+        .collect();
+    // The days that are looked at one after the other, until there are enough.
+    for (limit, looked_at) in [
+        (1, 1),
+        (2, 1 + 10),
+        (10, 1 + 10),
+        (11, 1 + 10 + 100),
+        (101, 1 + 10 + 100 + 1_000),
+        (1_001, 1 + 10 + 100 + 1_000 + 2_000),
+    ] {
+        storage.entries.store(0, Ordering::SeqCst);
+        let last = &chains[chains.len() - limit..];
+        assert_eq!(ends(&storage, now, limit), last);
+        let entries = storage.entries.load(Ordering::SeqCst);
+        // A key or two more for each page of a scan: whether its last chain goes on.
+        let more =
+            (256 + looked_at..=256 + looked_at + 3 * (looked_at / 256 + 1)).contains(&entries);
+        assert!(more, "{entries} entries for {limit}");
+    }
+}
+
+/// The sequences that are handed on, with what is wrong with them.
+fn walked(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>, bool) {
+    let keys = Keys {
+        vault: [0; 16],
+        key: &|_| None,
+    };
+    let mut sequences = Vec::new();
+    let more = cursor.step(storage, &keys, limit, &mut |id, _, fault| {
+        assert_eq!(fault, Some(PageFault::NotAuthentic));
+        sequences.push(id.sequence);
+        Ok(())
+    });
+    (sequences, more.unwrap())
+}
+
+#[test]
+fn a_chain_is_read_in_steps_past_what_is_no_page() {
+    let storage = MemoryStorage::new();
+    let writer = chain(&storage, Hand::BEGAN, 25);
+    // Before the first page, and between the tenth and the next: more than fits into a step.
+    for behind in [vec![], 9_u64.to_be_bytes().to_vec()] {
+        for number in 0..40_u16 {
+            let junk = [b"j", &writer[..], &behind, &number.to_be_bytes()].concat();
+            put(&storage, junk, b"junk");
+        }
+    }
+    let mut cursor = Cursor::new(writer);
+    let mut sequences = Vec::new();
+    loop {
+        let (step, more) = walked(&mut cursor, &storage, 10);
+        assert!(step.len() <= 10);
+        assert!(!step.is_empty() || !more, "a step that gets nowhere");
+        sequences.extend(step);
+        if !more {
+            break;
+        }
+    }
+    assert!(sequences.into_iter().eq(0..25));
+    assert_eq!(walked(&mut cursor, &storage, 10), (vec![], false));
+}
+
+#[test]
+fn a_storage_that_hands_out_nothing_is_not_asked_for_ever() {
+    let storage = Counting {
+        is_stuck: true,
+        ..Counting::default()
+    };
+    let writer = chain(&storage, Hand::BEGAN, 3);
+    let keys = Keys {
+        vault: [0; 16],
+        key: &|_| None,
+    };
+    let walked = Cursor::new(writer).advance(&storage, &keys, &mut |_, _, _| Ok(()));
+    assert_eq!(walked, Err(Error::Contended));
+    assert_eq!(recent(&storage, Hand::BEGAN, 1), Err(Error::Contended));
+    assert_eq!(writers(&storage, None), Err(Error::Contended));
+}
