@@ -256,6 +256,16 @@ fn a_root_rotation_loses_no_slot_by_accident() {
 }
 
 #[test]
+fn a_service_that_is_down_for_another_slot_keeps_nobody_from_a_root_rotation() {
+    let (mut vault, [first, second, unknown]) = three_slots();
+    let keep: [&dyn Credential; 2] = [&Fixed(1), &Brittle(2)];
+    vault.root = vault.header.rotate_root(&keep, &[unknown]).unwrap();
+    vault.store();
+    assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
+    assert_eq!(vault.header.unlock(&Brittle(2)).unwrap().slot, second);
+}
+
+#[test]
 fn a_stale_slot_is_not_carried_into_a_root_rotation_unnamed() {
     let mut vault = vault(SUITES[0]);
     let stale = RootKey::random().unwrap();
