@@ -1,0 +1,153 @@
+//! Memory that held plaintext is wiped before it goes back to the allocator: seen by the allocator.
+//!
+//! `memory` looks at what is left in a whole process; what an allocator returned to the system is not
+//! to be found there.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::slice;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chartlock::keys::{Cost, Passphrase};
+use chartlock::{
+    Actor, Document, MemoryStorage, Purpose, RecordId, Session, Subject, Vault, VaultOptions,
+};
+use zeroize::Zeroizing;
+
+/// What all content here consists of.
+const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
+/// What is put inline, in one chunk, and in several segments.
+const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
+/// The least memory for which a passphrase is stretched. No other block here is as large.
+const STRETCHING: usize = 8 << 20;
+
+/// Looks at every block that is freed. New ones are zero, so that there is nothing in them that was
+/// not written.
+struct Watching;
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+/// Freed blocks in which content was.
+static WITH_CONTENT: AtomicUsize = AtomicUsize::new(0);
+/// Freed blocks in which a passphrase was stretched, and those of them that were not wiped.
+static STRETCHED: AtomicUsize = AtomicUsize::new(0);
+static UNWIPED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: hands on to the system's allocator, and only reads what is about to be freed.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: it was allocated with this layout, initialised with zeros, and nobody else has it.
+        look_at(unsafe { slice::from_raw_parts(block, layout.size()) });
+        // SAFETY: the caller's promises are those that are asked for.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+/// Must not allocate.
+fn look_at(freed: &[u8]) {
+    let mut rest = freed;
+    while let Some(at) = rest.iter().position(|byte| *byte == PLANTED[0]) {
+        rest = &rest[at..];
+        if rest.starts_with(&PLANTED) {
+            WITH_CONTENT.fetch_add(1, Ordering::SeqCst);
+            break;
+        }
+        rest = &rest[1..];
+    }
+    if freed.len() >= STRETCHING {
+        STRETCHED.fetch_add(1, Ordering::SeqCst);
+        let unwiped = freed.iter().any(|byte| *byte != 0);
+        UNWIPED.fetch_add(usize::from(unwiped), Ordering::SeqCst);
+    }
+}
+
+fn passphrase() -> Passphrase {
+    Passphrase::new("correct horse battery staple").with_cost(Cost {
+        memory_kib: STRETCHING as u32 / 1024,
+        passes: 1,
+        lanes: 1,
+    })
+}
+
+fn content(length: usize) -> Zeroizing<Vec<u8>> {
+    let mut content = Zeroizing::new(vec![0; length]);
+    for part in content.chunks_mut(PLANTED.len()) {
+        part.copy_from_slice(&PLANTED[..part.len()]);
+    }
+    content
+}
+
+fn id(length: usize) -> RecordId {
+    RecordId::patient("MRN-1042", &format!("Media/{length}")).unwrap()
+}
+
+fn write(chart: &Session<'_>) {
+    for length in LENGTHS {
+        let (id, content) = (id(length), content(length));
+        chart.put(&id, &content).unwrap();
+        chart.put_reader(&id, &content[..]).unwrap();
+        let mut writer = chart.writer(&id);
+        for part in content.chunks(70_001) {
+            writer.write_all(part).unwrap();
+        }
+        writer.finish().unwrap();
+        let many = [(&id, Document::new(&content))];
+        chart.put_many(many).unwrap().remove(0).unwrap();
+        // One that is given up.
+        chart.writer(&id).write_all(&content).unwrap();
+    }
+}
+
+fn read(chart: &Session<'_>) {
+    for length in LENGTHS {
+        let (id, content) = (id(length), content(length));
+        assert!(chart.get(&id).unwrap().unwrap()[..] == content[..]);
+        assert!(chart.get_version(&id, 2).unwrap().unwrap()[..] == content[..]);
+        let mut all = Zeroizing::new(Vec::with_capacity(length + 100));
+        let mut reader = chart.reader(&id).unwrap().unwrap();
+        reader.read_to_end(&mut all).unwrap();
+        assert!(all[..] == content[..]);
+        // Parts of chunks are opened where they came.
+        let reader = chart.reader(&id).unwrap().unwrap();
+        for offset in [0, length / 2, length - 50] {
+            let mut part = Zeroizing::new([0; 50]);
+            reader.read_at(offset as u64, &mut part[..]).unwrap();
+            assert_eq!(part[..], content[offset..offset + 50]);
+        }
+    }
+}
+
+#[test]
+fn content_is_wiped() {
+    let options = VaultOptions::new();
+    let vault = options.create(MemoryStorage::new(), &passphrase()).unwrap();
+    let chart = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
+    write(&chart);
+    read(&chart);
+    vault.rotate_master_key().unwrap();
+    let subject = Subject::patient("MRN-1042").unwrap();
+    vault.reencrypt_patient(&subject).unwrap();
+    read(&chart);
+    drop(vault);
+    assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);
+    // And it would have been seen.
+    drop(content(LENGTHS[0]).to_vec());
+    assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn what_a_passphrase_was_stretched_in_is_wiped() {
+    let storage = std::sync::Arc::new(MemoryStorage::new());
+    let created = Vault::create(std::sync::Arc::clone(&storage), &passphrase());
+    drop(created.unwrap());
+    drop(Vault::open(storage, &passphrase()).unwrap());
+    assert!(STRETCHED.load(Ordering::SeqCst) >= 2);
+    assert_eq!(UNWIPED.load(Ordering::SeqCst), 0);
+}
