@@ -155,7 +155,7 @@ fn open_info(
     let key = reading::unwrap(held, &head, Place::Current)?;
     let opened = envelope::open(stored.value, &head, address, None, &key)?;
     belongs(held, address, &opened.meta.name)?;
-    let info = reading::info(address, &head, &opened);
+    let info = reading::info(address, &head, opened.meta, &opened.content);
     Ok((!info.is_retraction()).then_some(info))
 }
 

@@ -8,7 +8,7 @@ use super::entries::{Freshness, Held};
 use super::listing::belongs;
 use super::{ROUNDS, Vault, layout};
 use crate::crypto::{self, ChartId, DataKey, Place, StreamId, StreamKey, Suite};
-use crate::envelope::{self, Address, Content, Head, Kind, Opened};
+use crate::envelope::{self, Address, Content, Head, Kind, Meta};
 use crate::error::{Error, Result};
 use crate::id::RecordId;
 use crate::keys::wrap;
@@ -145,7 +145,7 @@ impl Vault {
                 true => Vec::new(),
                 false => vault.earlier_infos(held, address, id.name(), head.version)?,
             };
-            versions.push(info(address, &head, &opened));
+            versions.push(info(address, &head, opened.meta, &opened.content));
             Ok(Some(versions))
         })?;
         Ok(history.unwrap_or_default())
@@ -269,7 +269,7 @@ impl Vault {
     ) -> Result<Option<(RecordInfo, Source)>> {
         let key = unwrap(held, &head, place)?;
         let opened = envelope::open(stored.value, &head, address, name, &key)?;
-        let info = info(address, &head, &opened);
+        let info = info(address, &head, opened.meta, &opened.content);
         let source = match opened.content {
             Content::Retraction => return Ok(None),
             Content::Inline(buffer, content) => Source::Inline(buffer, content),
@@ -350,7 +350,9 @@ fn earlier_info(
     let head = earlier_head(&value, version)?;
     let key = unwrap(held, &head, Place::Earlier)?;
     let opened = envelope::open(value, &head, address, Some(name), &key)?;
-    Ok((info(address, &head, &opened), opened.is_expunged()))
+    let is_expunged = opened.is_expunged();
+    let info = info(address, &head, opened.meta, &opened.content);
+    Ok((info, is_expunged))
 }
 
 /// Appends the next version to a history; what went wrong first is what is told.
@@ -364,8 +366,8 @@ fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
 }
 
 /// What is known of an opened version.
-pub(super) fn info(address: &Address, head: &Head, opened: &Opened) -> RecordInfo {
-    let length = match &opened.content {
+pub(super) fn info(address: &Address, head: &Head, meta: Meta, content: &Content) -> RecordInfo {
+    let length = match content {
         Content::Inline(_, range) => Some(range.len() as u64),
         Content::Segmented { length, .. } => Some(*length),
         Content::Retraction => None,
@@ -374,6 +376,6 @@ pub(super) fn info(address: &Address, head: &Head, opened: &Opened) -> RecordInf
         address: *address,
         version: head.version,
         length,
-        meta: opened.meta.clone(),
+        meta,
     }
 }
