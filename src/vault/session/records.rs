@@ -1,111 +1,19 @@
-//! The verbs on records, for somebody who acts for a purpose.
+//! The verbs on records.
 
 use std::io::Read;
-use std::sync::Arc;
-use std::time::SystemTime;
 
-use super::access::BrokenGlass;
-use super::acting::On;
-use super::document::{Document, Expected, Record, RecordInfo};
-use super::governance::HoldInfo;
-use super::listing::Subjects;
-use super::report::{ErasureReport, ExpungeReport};
-use super::writing::Job;
-use super::{Contents, RecordReader, RecordWriter, Records, Vault};
+use super::Session;
 use crate::error::{Error, Result};
-use crate::id::{self, Actor, Purpose, RecordId, Subject};
-use crate::journal::{Context, Operation, Outcome};
-#[cfg(feature = "json")]
-use crate::secret::PlaintextWriter;
-
-/// Who acts on a vault, and why; made by [`Vault::session`].
-///
-/// ```
-/// # use chartlock::*;
-/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-/// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
-///
-/// let first = chart.put(&id, b"penicillin")?;
-/// chart.put_if(&id, Expected::Version(first), b"penicillin, latex")?;
-/// assert_eq!(chart.put_if(&id, Expected::Version(first), b"none"), Err(Error::Conflict));
-///
-/// assert_eq!(&chart.get_version(&id, 1)?.expect("kept")[..], b"penicillin");
-/// # Ok::<(), Error>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct Session<'a> {
-    pub(super) vault: &'a Vault,
-    pub(super) actor: Actor,
-    pub(super) purpose: Purpose,
-    pub(super) context: Arc<Context>,
-    pub(super) glass: Option<Arc<BrokenGlass>>,
-}
+use crate::id::{RecordId, Subject};
+use crate::journal::{Operation, Outcome};
+use crate::vault::acting::On;
+use crate::vault::document::{Document, Expected, Record, RecordInfo};
+use crate::vault::listing::Subjects;
+use crate::vault::report::ExpungeReport;
+use crate::vault::writing::Job;
+use crate::vault::{Contents, RecordReader, RecordWriter, Records};
 
 impl<'a> Session<'a> {
-    pub(super) fn new(vault: &'a Vault, actor: Actor, purpose: Purpose) -> Self {
-        let context = Arc::new(Context {
-            actor: actor.name().into(),
-            purpose: purpose.code().into(),
-            ..Context::default()
-        });
-        Self {
-            vault,
-            actor,
-            purpose,
-            context,
-            glass: None,
-        }
-    }
-
-    /// Behind broken glass: every entry says so.
-    pub(super) fn behind(mut self, glass: BrokenGlass) -> Self {
-        self.context = Arc::new(Context {
-            broke_glass: true,
-            ..Context::clone(&self.context)
-        });
-        self.glass = Some(Arc::new(glass));
-        self
-    }
-
-    /// Serving a request of the app, by an id of its own of 1 to 255 bytes without control
-    /// characters: every entry in the journal names it.
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetadata`] when the id is out of these bounds.
-    pub fn serving(mut self, request: &str) -> Result<Self> {
-        id::check_reason(request)?;
-        self.context = Arc::new(Context {
-            request: request.into(),
-            ..Context::clone(&self.context)
-        });
-        Ok(self)
-    }
-
-    /// For an organisation, by a name of 1 to 255 bytes without control characters: every entry in
-    /// the journal names it.
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetadata`] when the name is out of these bounds.
-    pub fn on_behalf_of(mut self, organisation: &str) -> Result<Self> {
-        id::check_reason(organisation)?;
-        self.context = Arc::new(Context {
-            organisation: organisation.into(),
-            ..Context::clone(&self.context)
-        });
-        Ok(self)
-    }
-
-    /// Who acts.
-    pub fn actor(&self) -> &Actor {
-        &self.actor
-    }
-
-    /// Why.
-    pub fn purpose(&self) -> Purpose {
-        self.purpose
-    }
-
     /// Writes the next version of a record and returns its number: 1 for a new record.
     ///
     /// When it returns, the version is durable and earlier ones are still readable. Content beyond
@@ -322,26 +230,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Erases a subject: destroys the keys of its chart, then removes what they sealed. Every
-    /// record and version becomes unreadable, here and in every copy of the data that is kept
-    /// without the keys of its time. An erasure that broke off is finished by calling it again.
-    ///
-    /// `reason` says why, in 1 to 255 bytes without control characters.
-    ///
-    /// It does not reach copies of keys *and* data that were taken before: see the report.
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason out of bounds,
-    /// [`Error::OnHold`] and [`Error::Retained`] while [`Session::hold`] or
-    /// [`Session::retain_until`] keep it: nothing is changed then; [`Error::UnknownSubject`] for a
-    /// subject never seen, [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
-    /// the storage.
-    pub fn erase_patient(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
-        self.change(Operation::Erase, On::Subject(subject), reason, |act| {
-            self.vault.erase(act, subject, reason)
-        })
-    }
-
     /// Removes all versions of one record for good, with their content: for what was filed under the
     /// wrong patient. What is to be amended is put again, and what is to be taken back but kept is
     /// [removed](Session::remove).
@@ -368,121 +256,5 @@ impl<'a> Session<'a> {
             }
             Ok(report)
         })
-    }
-
-    /// Starts a fresh chart for a subject that was erased and has returned. Nothing of before can
-    /// reach it.
-    ///
-    /// # Errors
-    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Conflict`] for one that is not
-    /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
-    pub fn readmit_patient(&self, subject: &Subject) -> Result<()> {
-        self.change(Operation::Readmit, On::Subject(subject), "", |act| {
-            self.vault.readmit(act, subject)
-        })
-    }
-
-    /// Puts a hold on a subject, so that it cannot be erased before the hold is released: for a legal
-    /// proceeding, say. `reason` has 1 to 255 bytes without control characters, and is sealed with the
-    /// subject's entry. Returns the hold's id: random, below 2^53.
-    ///
-    /// Records are read, amended and retracted as before. Of a hold and an erasure at the same time
-    /// one is first; an erasure that has begun goes on.
-    ///
-    /// ```
-    /// # use chartlock::*;
-    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-    /// # let chart = vault.session(Actor::new("legal")?, Purpose::Legal);
-    /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
-    /// let subject = Subject::patient("MRN-1042")?;
-    /// let hold = chart.hold(&subject, "subpoena 26-114")?;
-    /// assert_eq!(chart.erase_patient(&subject, "the patient asked"), Err(Error::OnHold));
-    /// chart.release(&subject, hold)?;
-    /// chart.erase_patient(&subject, "the patient asked")?;
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason out of bounds, and beyond 64 holds on one subject;
-    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased
-    /// or is being erased; [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
-    /// the storage, after which list the holds.
-    pub fn hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
-        self.change(Operation::Hold, On::Subject(subject), reason, |act| {
-            self.vault.hold(act, subject, reason)
-        })
-    }
-
-    /// Releases a hold.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchHold`] when the subject has none of this id; else those of [`Session::hold`].
-    pub fn release(&self, subject: &Subject, hold: u64) -> Result<()> {
-        let note = format!("hold {hold}");
-        self.change(Operation::Release, On::Subject(subject), &note, |act| {
-            self.vault.release(act, subject, hold)
-        })
-    }
-
-    /// The holds on a subject, the oldest first.
-    ///
-    /// # Errors
-    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased;
-    /// [`Error::Locked`], and errors of the storage.
-    pub fn holds(&self, subject: &Subject) -> Result<Vec<HoldInfo>> {
-        let holds = self.look(Operation::Inspect, On::Subject(subject), || {
-            self.vault.holds(subject).map(Some)
-        });
-        Ok(holds?.unwrap_or_default())
-    }
-
-    /// Retains a subject until a time, to the millisecond: it cannot be erased before, by the clock of
-    /// the machine that erases. `None` lifts the retention, and a later call replaces it, earlier
-    /// times included. When the time has come, nothing happens by itself.
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetadata`] for a time that cannot be written down; else those of
-    /// [`Session::hold`].
-    pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
-        self.change(Operation::Retain, On::Subject(subject), "", |act| {
-            self.vault.retain_until(act, subject, until)
-        })
-    }
-
-    /// Until when a subject is retained, though that may be over; `None` without retention.
-    ///
-    /// # Errors
-    /// Those of [`Session::holds`].
-    pub fn retained_until(&self, subject: &Subject) -> Result<Option<SystemTime>> {
-        let found = self.look(Operation::Inspect, On::Subject(subject), || {
-            self.vault.retained_until(subject).map(Some)
-        });
-        Ok(found?.flatten())
-    }
-}
-
-/// Values that implement serde's traits, as JSON.
-#[cfg(feature = "json")]
-impl Session<'_> {
-    /// Puts a value as JSON, with content type `application/json`.
-    ///
-    /// # Errors
-    /// [`Error::Json`] when the value has no JSON form; else those of [`Session::put`].
-    pub fn put_json<T: serde::Serialize + ?Sized>(&self, id: &RecordId, value: &T) -> Result<u64> {
-        let mut json = PlaintextWriter::default();
-        serde_json::to_writer(&mut json, value).map_err(|_| Error::Json)?;
-        let json = json.finish();
-        self.put(id, Document::new(&*json).content_type("application/json"))
-    }
-
-    /// The current version of a record, as a value.
-    ///
-    /// # Errors
-    /// [`Error::Json`] when the record is no such value; else those of [`Session::get`].
-    pub fn get_json<T: serde::de::DeserializeOwned>(&self, id: &RecordId) -> Result<Option<T>> {
-        let record = self.get(id)?;
-        record
-            .map(|record| serde_json::from_slice(&record).map_err(|_| Error::Json))
-            .transpose()
     }
 }
