@@ -11,9 +11,15 @@
 //! ```
 //! Lengths are little-endian; a key has 1 to 64 bytes, a value at most 2 MiB.
 
+mod entries;
+mod input;
+mod output;
+
 use std::io::{self, Read, Seek, Write};
 
-use super::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use entries::Entries;
+
+use self::output::Output;
 use super::{CommitError, Entry, Expect, Scan, Storage, StorageError, Transaction, Want};
 use crate::crypto::{Digest, Sha256Stream, equal};
 
@@ -24,6 +30,8 @@ const DIGEST_BYTES: usize = size_of::<Digest>();
 const BATCH_OBJECTS: usize = 1000;
 const BATCH_BYTES: usize = 8 << 20;
 const PAGE_OBJECTS: usize = 256;
+/// What is read from a file, or written to one, at once.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// The vault header: it goes in last, so that a vault that opens is a whole one.
 const HEADER_KEY: &[u8] = b"v";
@@ -194,247 +202,6 @@ pub enum ArchiveError {
     /// The storage did not take an object.
     #[error("an object could not be restored: {0}")]
     Commit(#[from] CommitError),
-}
-
-/// The objects of an archive, in order, each as key and value.
-///
-/// An item that is an error is the last one. Only when the end was reached without one was the
-/// digest found right: until then nothing that was returned is to be believed.
-///
-/// ```
-/// use chartlock::storage::{MemoryStorage, archive};
-///
-/// let mut bytes = Vec::new();
-/// archive::write(&MemoryStorage::new(), &mut bytes)?;
-/// let mut entries = archive::Entries::new(bytes.as_slice())?;
-/// assert!(entries.next().is_none());
-/// assert!(entries.report().is_some());
-/// # Ok::<(), archive::ArchiveError>(())
-/// ```
-#[derive(Debug)]
-pub struct Entries<R> {
-    input: Input<R>,
-    last: Vec<u8>,
-    objects: u64,
-    state: State,
-}
-
-/// A key and its value.
-type Object = (Vec<u8>, Vec<u8>);
-
-#[derive(Debug, Clone, Copy)]
-enum State {
-    Reading,
-    Failed,
-    Verified(Report),
-}
-
-impl<R: Read> Entries<R> {
-    /// Begins to read an archive.
-    ///
-    /// # Errors
-    /// [`ArchiveError::NotAnArchive`] if it does not begin as one does.
-    pub fn new(archive: R) -> Result<Self, ArchiveError> {
-        let mut input = Input::new(archive);
-        let mut magic = [0; MAGIC.len()];
-        match input.fill(&mut magic) {
-            Ok(()) if magic == *MAGIC => Ok(Self {
-                input,
-                last: Vec::new(),
-                objects: 0,
-                state: State::Reading,
-            }),
-            Err(ArchiveError::Io(kind)) => Err(ArchiveError::Io(kind)),
-            _ => Err(ArchiveError::NotAnArchive),
-        }
-    }
-
-    /// What the archive holds, once it was read to its end and found sound.
-    pub fn report(&self) -> Option<Report> {
-        match self.state {
-            State::Verified(report) => Some(report),
-            State::Reading | State::Failed => None,
-        }
-    }
-
-    fn step(&mut self) -> Result<Option<Object>, ArchiveError> {
-        if self.input.is_at_digest()? {
-            self.state = State::Verified(self.input.finish(self.objects)?);
-            return Ok(None);
-        }
-        let mut length = [0; 2];
-        self.input.fill(&mut length)?;
-        let key_bytes = usize::from(u16::from_le_bytes(length));
-        if !(1..=KEY_BYTES_MAX).contains(&key_bytes) {
-            return Err(ArchiveError::Malformed);
-        }
-        let key = self.input.take(key_bytes)?;
-        if key <= self.last {
-            return Err(ArchiveError::Malformed);
-        }
-        let mut length = [0; 8];
-        self.input.fill(&mut length)?;
-        let value_bytes = usize::try_from(u64::from_le_bytes(length))
-            .ok()
-            .filter(|bytes| *bytes <= VALUE_BYTES_MAX)
-            .ok_or(ArchiveError::Malformed)?;
-        let value = self.input.take(value_bytes)?;
-        self.last.clone_from(&key);
-        self.objects += 1;
-        Ok(Some((key, value)))
-    }
-}
-
-impl<R: Read> Iterator for Entries<R> {
-    type Item = Result<Object, ArchiveError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.state {
-            State::Verified(_) | State::Failed => None,
-            State::Reading => match self.step() {
-                Ok(entry) => entry.map(Ok),
-                Err(error) => {
-                    self.state = State::Failed;
-                    Some(Err(error))
-                }
-            },
-        }
-    }
-}
-
-/// Bytes on their way in. The last 32 are the digest: they are held back until the end shows.
-#[derive(Debug)]
-struct Input<R> {
-    reader: R,
-    buffer: Vec<u8>,
-    used: usize,
-    digest: Sha256Stream,
-    bytes: u64,
-}
-
-const INPUT_BYTES: usize = 64 << 10;
-
-impl<R: Read> Input<R> {
-    fn new(reader: R) -> Self {
-        Self {
-            reader,
-            buffer: Vec::with_capacity(INPUT_BYTES),
-            used: 0,
-            digest: Sha256Stream::default(),
-            bytes: 0,
-        }
-    }
-
-    fn is_at_digest(&mut self) -> Result<bool, ArchiveError> {
-        Ok(self.ahead()?.is_empty())
-    }
-
-    fn fill(&mut self, mut out: &mut [u8]) -> Result<(), ArchiveError> {
-        while !out.is_empty() {
-            let ahead = self.ahead()?;
-            let taken = ahead.len().min(out.len());
-            let (Some(from), Some((to, rest))) =
-                (ahead.get(..taken), out.split_at_mut_checked(taken))
-            else {
-                return Err(ArchiveError::Truncated);
-            };
-            if taken == 0 {
-                return Err(ArchiveError::Truncated);
-            }
-            to.copy_from_slice(from);
-            self.digest.update(to);
-            self.used += taken;
-            self.bytes += taken as u64;
-            out = rest;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, bytes: usize) -> Result<Vec<u8>, ArchiveError> {
-        let mut taken = vec![0; bytes];
-        self.fill(&mut taken)?;
-        Ok(taken)
-    }
-
-    /// What was read and is not the digest; empty only before it.
-    fn ahead(&mut self) -> Result<&[u8], ArchiveError> {
-        while self.buffer.len() - self.used <= DIGEST_BYTES {
-            self.buffer.drain(..self.used);
-            self.used = 0;
-            let room = (INPUT_BYTES - self.buffer.len()) as u64;
-            let mut next = self.reader.by_ref().take(room);
-            if next.read_to_end(&mut self.buffer).map_err(failed)? == 0 {
-                break;
-            }
-        }
-        let end = self.buffer.len().saturating_sub(DIGEST_BYTES);
-        Ok(self.buffer.get(self.used..end).unwrap_or_default())
-    }
-
-    fn finish(&mut self, objects: u64) -> Result<Report, ArchiveError> {
-        let held: Digest = self
-            .buffer
-            .get(self.used..)
-            .and_then(|held| held.try_into().ok())
-            .ok_or(ArchiveError::Truncated)?;
-        if std::mem::take(&mut self.digest).finish() != held {
-            return Err(ArchiveError::Digest);
-        }
-        Ok(Report {
-            objects,
-            bytes: self.bytes + DIGEST_BYTES as u64,
-            digest: held,
-        })
-    }
-}
-
-/// Bytes on their way out.
-struct Output<W: Write> {
-    writer: io::BufWriter<W>,
-    digest: Sha256Stream,
-    bytes: u64,
-    objects: u64,
-}
-
-impl<W: Write> Output<W> {
-    fn new(writer: W) -> Self {
-        Self {
-            writer: io::BufWriter::with_capacity(INPUT_BYTES, writer),
-            digest: Sha256Stream::default(),
-            bytes: 0,
-            objects: 0,
-        }
-    }
-
-    fn put_object(&mut self, key: &[u8], value: &[u8]) -> Result<(), ArchiveError> {
-        let key_bytes = u16::try_from(key.len()).unwrap_or(u16::MAX);
-        if usize::from(key_bytes) > KEY_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
-            return Err(StorageError::TooLarge.into());
-        }
-        self.put(&key_bytes.to_le_bytes())?;
-        self.put(key)?;
-        self.put(&(value.len() as u64).to_le_bytes())?;
-        self.put(value)?;
-        self.objects += 1;
-        Ok(())
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.digest.update(bytes);
-        self.bytes += bytes.len() as u64;
-        self.writer.write_all(bytes).map_err(failed)
-    }
-
-    fn finish(mut self) -> Result<Report, ArchiveError> {
-        let digest = self.digest.finish();
-        self.writer.write_all(&digest).map_err(failed)?;
-        self.writer.flush().map_err(failed)?;
-        Ok(Report {
-            objects: self.objects,
-            bytes: self.bytes + DIGEST_BYTES as u64,
-            digest,
-        })
-    }
 }
 
 /// Objects on their way into a storage.

@@ -1,0 +1,113 @@
+//! The objects of an archive, read one after the other.
+
+use std::io::Read;
+
+use super::input::Input;
+use super::{ArchiveError, MAGIC, Report};
+use crate::storage::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// The objects of an archive, in order, each as key and value.
+///
+/// An item that is an error is the last one. Only when the end was reached without one was the
+/// digest found right: until then nothing that was returned is to be believed.
+///
+/// ```
+/// use chartlock::storage::{MemoryStorage, archive};
+///
+/// let mut bytes = Vec::new();
+/// archive::write(&MemoryStorage::new(), &mut bytes)?;
+/// let mut entries = archive::Entries::new(bytes.as_slice())?;
+/// assert!(entries.next().is_none());
+/// assert!(entries.report().is_some());
+/// # Ok::<(), archive::ArchiveError>(())
+/// ```
+#[derive(Debug)]
+pub struct Entries<R> {
+    input: Input<R>,
+    last: Vec<u8>,
+    objects: u64,
+    state: State,
+}
+
+/// A key and its value.
+type Object = (Vec<u8>, Vec<u8>);
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Reading,
+    Failed,
+    Verified(Report),
+}
+
+impl<R: Read> Entries<R> {
+    /// Begins to read an archive.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotAnArchive`] if it does not begin as one does.
+    pub fn new(archive: R) -> Result<Self, ArchiveError> {
+        let mut input = Input::new(archive);
+        let mut magic = [0; MAGIC.len()];
+        match input.fill(&mut magic) {
+            Ok(()) if magic == *MAGIC => Ok(Self {
+                input,
+                last: Vec::new(),
+                objects: 0,
+                state: State::Reading,
+            }),
+            Err(ArchiveError::Io(kind)) => Err(ArchiveError::Io(kind)),
+            _ => Err(ArchiveError::NotAnArchive),
+        }
+    }
+
+    /// What the archive holds, once it was read to its end and found sound.
+    pub fn report(&self) -> Option<Report> {
+        match self.state {
+            State::Verified(report) => Some(report),
+            State::Reading | State::Failed => None,
+        }
+    }
+
+    fn step(&mut self) -> Result<Option<Object>, ArchiveError> {
+        if self.input.is_at_digest()? {
+            self.state = State::Verified(self.input.finish(self.objects)?);
+            return Ok(None);
+        }
+        let mut length = [0; 2];
+        self.input.fill(&mut length)?;
+        let key_bytes = usize::from(u16::from_le_bytes(length));
+        if !(1..=KEY_BYTES_MAX).contains(&key_bytes) {
+            return Err(ArchiveError::Malformed);
+        }
+        let key = self.input.take(key_bytes)?;
+        if key <= self.last {
+            return Err(ArchiveError::Malformed);
+        }
+        let mut length = [0; 8];
+        self.input.fill(&mut length)?;
+        let value_bytes = usize::try_from(u64::from_le_bytes(length))
+            .ok()
+            .filter(|bytes| *bytes <= VALUE_BYTES_MAX)
+            .ok_or(ArchiveError::Malformed)?;
+        let value = self.input.take(value_bytes)?;
+        self.last.clone_from(&key);
+        self.objects += 1;
+        Ok(Some((key, value)))
+    }
+}
+
+impl<R: Read> Iterator for Entries<R> {
+    type Item = Result<Object, ArchiveError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.state {
+            State::Verified(_) | State::Failed => None,
+            State::Reading => match self.step() {
+                Ok(entry) => entry.map(Ok),
+                Err(error) => {
+                    self.state = State::Failed;
+                    Some(Err(error))
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Bytes on their way in.
+
+use std::io::Read;
+
+use super::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
+use crate::crypto::{Digest, Sha256Stream};
+
+/// Bytes on their way in. The last 32 are the digest: they are held back until the end shows.
+#[derive(Debug)]
+pub(super) struct Input<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    used: usize,
+    digest: Sha256Stream,
+    bytes: u64,
+}
+
+impl<R: Read> Input<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self {
+            reader,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            used: 0,
+            digest: Sha256Stream::default(),
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn is_at_digest(&mut self) -> Result<bool, ArchiveError> {
+        Ok(self.ahead()?.is_empty())
+    }
+
+    pub(super) fn fill(&mut self, mut out: &mut [u8]) -> Result<(), ArchiveError> {
+        while !out.is_empty() {
+            let ahead = self.ahead()?;
+            let taken = ahead.len().min(out.len());
+            let (Some(from), Some((to, rest))) =
+                (ahead.get(..taken), out.split_at_mut_checked(taken))
+            else {
+                return Err(ArchiveError::Truncated);
+            };
+            if taken == 0 {
+                return Err(ArchiveError::Truncated);
+            }
+            to.copy_from_slice(from);
+            self.digest.update(to);
+            self.used += taken;
+            self.bytes += taken as u64;
+            out = rest;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) -> Result<Vec<u8>, ArchiveError> {
+        let mut taken = vec![0; bytes];
+        self.fill(&mut taken)?;
+        Ok(taken)
+    }
+
+    /// What was read and is not the digest; empty only before it.
+    fn ahead(&mut self) -> Result<&[u8], ArchiveError> {
+        while self.buffer.len() - self.used <= DIGEST_BYTES {
+            self.buffer.drain(..self.used);
+            self.used = 0;
+            let room = (BUFFER_BYTES - self.buffer.len()) as u64;
+            let mut next = self.reader.by_ref().take(room);
+            if next.read_to_end(&mut self.buffer).map_err(failed)? == 0 {
+                break;
+            }
+        }
+        let end = self.buffer.len().saturating_sub(DIGEST_BYTES);
+        Ok(self.buffer.get(self.used..end).unwrap_or_default())
+    }
+
+    pub(super) fn finish(&mut self, objects: u64) -> Result<Report, ArchiveError> {
+        let held: Digest = self
+            .buffer
+            .get(self.used..)
+            .and_then(|held| held.try_into().ok())
+            .ok_or(ArchiveError::Truncated)?;
+        if std::mem::take(&mut self.digest).finish() != held {
+            return Err(ArchiveError::Digest);
+        }
+        Ok(Report {
+            objects,
+            bytes: self.bytes + DIGEST_BYTES as u64,
+            digest: held,
+        })
+    }
+}
