@@ -179,7 +179,7 @@ fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(O
         1 => {
             // That the last page of a chain is gone may go unnoticed.
             let mut later = before.range(page.clone()..).skip(1).map(|(key, _)| key);
-            later.next().filter(|key| key[..17] == page[..17])?;
+            later.next().filter(|key| key.starts_with(&page[..17]))?;
             after.remove(&page);
         }
         2 => {
@@ -192,7 +192,7 @@ fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(O
             let mut stranger = page.clone();
             stranger.truncate(1 + place % 32);
             stranger.resize(1 + place % 32, input.byte());
-            if place & 32 == 32 {
+            if place & 32 == 32 && stranger.len() > 1 {
                 *stranger.last_mut()? ^= 0x55;
             }
             (!before.contains_key(&stranger)).then_some(())?;
