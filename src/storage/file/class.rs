@@ -1,5 +1,7 @@
 //! Which keys lie together, and which values lie in files.
 
+use std::sync::LazyLock;
+
 /// The key of the vault header.
 pub(super) const HEADER_KEY: &[u8] = b"v";
 
@@ -39,16 +41,25 @@ pub(super) fn apart_classes() -> impl Iterator<Item = usize> {
     (0..NAMES.len()).filter(|class| is_apart(*class))
 }
 
-/// The stretches of keys that lie together, ascending: the keyspace and the first bytes.
-pub(super) fn stretches() -> impl Iterator<Item = (usize, u8, u8)> {
-    (0..=u8::MAX)
-        .fold(Vec::new(), |mut all: Vec<(usize, u8, u8)>, byte| {
-            let class = class_of(&[byte]);
-            match all.last_mut() {
-                Some((last, _, until)) if *last == class => *until = byte,
-                _ => all.push((class, byte, byte)),
-            }
-            all
-        })
-        .into_iter()
+/// Keys that lie together: their keyspace, and the first and the last of their first bytes.
+type Together = (usize, u8, u8);
+
+/// All keys, ascending.
+static TOGETHER: LazyLock<Vec<Together>> = LazyLock::new(|| {
+    (0..=u8::MAX).fold(Vec::new(), |mut all: Vec<Together>, byte| {
+        let class = class_of(&[byte]);
+        match all.last_mut() {
+            Some((last, _, until)) if *last == class => *until = byte,
+            _ => all.push((class, byte, byte)),
+        }
+        all
+    })
+});
+
+/// The stretches of keys that lie together and may begin with `prefix`, ascending.
+pub(super) fn stretches(prefix: &[u8]) -> impl Iterator<Item = Together> {
+    let first = prefix.first().copied();
+    let stretches = TOGETHER.iter().copied();
+    stretches
+        .filter(move |(_, from, until)| first.is_none_or(|first| (*from..=*until).contains(&first)))
 }

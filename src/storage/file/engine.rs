@@ -12,7 +12,7 @@ use std::time::Duration;
 use fjall::config::CompressionPolicy;
 use fjall::{
     AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode,
-    Readable, Snapshot, UserValue,
+    Readable, Snapshot, UserKey, UserValue,
 };
 
 use super::apart::Apart;
@@ -208,7 +208,7 @@ impl Engine {
     /// Writes a batch and syncs it: the only write there is. No other batch may be under way.
     pub(super) fn write(
         &self,
-        changes: impl Iterator<Item = (Vec<u8>, Option<UserValue>)>,
+        changes: impl Iterator<Item = (UserKey, Option<UserValue>)>,
         packs: impl Iterator<Item = (Mark, u64)>,
     ) -> Result<(), WriteError> {
         let mut batch = self
@@ -380,7 +380,7 @@ type Range = (usize, Bound<Vec<u8>>, Bound<Vec<u8>>);
 fn ranges(scan: &Scan<'_>) -> impl Iterator<Item = Range> {
     let lower = scan.lower_bound().map(<[u8]>::to_vec);
     let upper = above(scan.prefix);
-    stretches().filter_map(move |(class, first, last)| {
+    stretches(scan.prefix).filter_map(move |(class, first, last)| {
         let from = match &lower {
             Bound::Included(key) | Bound::Excluded(key) if key.as_slice() >= [first].as_slice() => {
                 lower.clone()

@@ -5,9 +5,9 @@
 //! durable. So a crash anywhere leaves at most files and stretches that nobody names, and the next
 //! opening sweeps these.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use fjall::UserValue;
+use fjall::{UserKey, UserValue};
 
 use super::apart::Apart;
 use super::class::is_entry;
@@ -23,21 +23,42 @@ pub(super) type Answer = Result<Committed, CommitError>;
 /// What a group of transactions comes to, one after the other.
 pub(super) struct Plan<'a> {
     engine: &'a Engine,
-    /// What stands once the group is written, where that differs from the engine.
-    changes: HashMap<Vec<u8>, Change>,
-    /// What the engine was found to hold: many transactions check the same patient entry.
-    found: HashMap<Vec<u8>, Option<Standing>>,
-    /// Files of their own that no key names then.
-    superseded: Vec<Mark>,
-    /// By how many values packs, the new ones among them, change.
-    packs: HashMap<Mark, i64>,
-    /// In packs, entries that no key names then.
-    gaps: Vec<Stretch>,
+    /// What was looked up or changed; sorted, as the engine sorts it too.
+    known: BTreeMap<UserKey, Known>,
+    effects: Effects,
+    /// Packs that were written for the group.
+    packs: Vec<Mark>,
     /// Transactions with a put that purges what was in a file.
     purging: HashSet<usize>,
     has_files: bool,
     vault: Option<VaultId>,
     transactions: usize,
+}
+
+/// What stands under a key once the group is written.
+#[derive(Clone)]
+struct Known {
+    standing: Option<Standing>,
+    change: Change,
+}
+
+#[derive(Clone)]
+enum Change {
+    /// As it is in the engine: many transactions check the same patient entry.
+    None,
+    Put(UserValue),
+    Removed,
+}
+
+/// What is to be done about files.
+#[derive(Default)]
+struct Effects {
+    /// Files of their own that no key names any more.
+    superseded: Vec<Mark>,
+    /// In packs, entries that no key names any more.
+    gaps: Vec<Stretch>,
+    /// By how many values packs change.
+    counts: Vec<(Mark, i64)>,
 }
 
 /// How many values a pack holds.
@@ -47,21 +68,13 @@ struct Count {
     after: u64,
 }
 
-#[derive(Clone)]
-struct Change {
-    standing: Option<Standing>,
-    kept: Option<UserValue>,
-}
-
 impl<'a> Plan<'a> {
     pub(super) fn new(engine: &'a Engine) -> Self {
         Self {
             engine,
-            changes: HashMap::new(),
-            found: HashMap::new(),
-            superseded: Vec::new(),
-            packs: HashMap::new(),
-            gaps: Vec::new(),
+            known: BTreeMap::new(),
+            effects: Effects::default(),
+            packs: Vec::new(),
             purging: HashSet::new(),
             has_files: false,
             vault: None,
@@ -71,31 +84,32 @@ impl<'a> Plan<'a> {
 
     /// Adds a transaction, all of it or nothing.
     pub(super) fn add(&mut self, prepared: &Prepared) -> Answer {
-        let mut trial = Trial::default();
+        let mut trial = Trial::new(self, prepared.steps.len());
         for (index, step) in prepared.steps.iter().enumerate() {
-            if let Err(error) = trial.step(self, index, step) {
+            if let Err(error) = trial.step(index, step) {
+                trial.undo();
                 return self.refuse(prepared, error);
             }
         }
-        let index = self.transactions;
+        let Trial {
+            committed,
+            purges,
+            effects,
+            ..
+        } = trial;
+        self.effects.add(effects);
+        self.purging.extend(purges.then_some(self.transactions));
         self.transactions += 1;
-        self.changes.extend(trial.changes);
-        self.superseded.extend(trial.superseded);
-        self.gaps.extend(trial.gaps);
-        self.purging.extend(trial.purges.then_some(index));
-        for (file, change) in trial.packs {
-            *self.packs.entry(file).or_default() += change;
-        }
-        self.has_files |= prepared.standings().any(|(_, put)| put.place == Place::Own);
+        self.has_files |= prepared
+            .standings()
+            .any(|(_, standing)| standing.place == Place::Own);
         self.vault = prepared.vault.or(self.vault);
-        Ok(trial.committed)
+        Ok(committed)
     }
 
     /// Packs that were written, whether or not what is in them is refused.
     pub(super) fn expect_packs(&mut self, files: &[Mark]) {
-        for file in files {
-            self.packs.entry(*file).or_default();
-        }
+        self.packs.extend(files);
     }
 
     /// Counts a transaction that could not even be prepared.
@@ -108,8 +122,8 @@ impl<'a> Plan<'a> {
         self.transactions += 1;
         for (class, standing) in prepared.standings() {
             match standing.place {
-                Place::Own => self.superseded.push(standing.mark),
-                Place::Pack(stretch) if is_entry(class) => self.gaps.push(stretch),
+                Place::Own => self.effects.superseded.push(standing.mark),
+                Place::Pack(stretch) if is_entry(class) => self.effects.gaps.push(stretch),
                 Place::Pack(_) | Place::Engine => {}
             }
         }
@@ -127,8 +141,12 @@ impl<'a> Plan<'a> {
         if self.has_files || packs.iter().any(|pack| pack.after > pack.before) {
             apart.sync().map_err(StorageError::from)?;
         }
-        let changes = self.changes.into_iter();
-        let changes = changes.map(|(key, change)| (key, change.kept));
+        let changes = self.known.into_iter();
+        let changes = changes.filter_map(|(key, known)| match known.change {
+            Change::None => None,
+            Change::Put(kept) => Some((key, Some(kept))),
+            Change::Removed => Some((key, None)),
+        });
         let counts = packs.iter().filter(|pack| pack.after != pack.before);
         match engine.write(changes, counts.map(|pack| (pack.file, pack.after))) {
             Ok(()) => {}
@@ -140,8 +158,8 @@ impl<'a> Plan<'a> {
         }
         let emptied = packs.iter().filter(|pack| pack.after == 0);
         let emptied: HashSet<_> = emptied.map(|pack| pack.file).collect();
-        apart.delete(self.superseded.iter().chain(&emptied));
-        let mut gaps = self.gaps;
+        apart.delete(self.effects.superseded.iter().chain(&emptied));
+        let mut gaps = self.effects.gaps;
         gaps.retain(|gap| !emptied.contains(&gap.file));
         apart.overwrite(gaps);
         if self.purging.is_empty() || apart.purge() {
@@ -152,95 +170,127 @@ impl<'a> Plan<'a> {
 
     /// How many values each pack that is new or changes holds, before and after.
     fn counts(&self) -> Result<Vec<Count>, StorageError> {
-        let count = |(file, change): (&Mark, &i64)| {
-            let before = self.engine.in_pack(file)?;
-            let after = before.checked_add_signed(*change);
+        let mut changes: HashMap<_, _> = self.packs.iter().map(|file| (*file, 0)).collect();
+        for (file, change) in &self.effects.counts {
+            *changes.entry(*file).or_default() += change;
+        }
+        let count = |(file, change): (Mark, i64)| {
+            let before = self.engine.in_pack(&file)?;
+            let after = before.checked_add_signed(change);
             Ok(Count {
-                file: *file,
+                file,
                 before,
                 after: after.ok_or(StorageError::Damaged)?,
             })
         };
-        self.packs.iter().map(count).collect()
+        changes.into_iter().map(count).collect()
     }
+}
 
-    fn standing(&mut self, step: &Step) -> Result<Option<Standing>, StorageError> {
-        if let Some(change) = self.changes.get(&step.key) {
-            return Ok(change.standing);
-        }
-        if step.is_blind() {
-            return Ok(None);
-        }
-        if let Some(found) = self.found.get(&step.key) {
-            return Ok(*found);
-        }
-        let found = self.engine.standing(step.class, &step.key)?;
-        if matches!(step.action, Action::Check) {
-            self.found.insert(step.key.clone(), found);
-        }
-        Ok(found)
+impl Effects {
+    fn add(&mut self, other: Self) {
+        self.superseded.extend(other.superseded);
+        self.gaps.extend(other.gaps);
+        self.counts.extend(other.counts);
     }
 }
 
 /// One transaction on top of a plan.
-#[derive(Default)]
-struct Trial {
-    changes: HashMap<Vec<u8>, Change>,
-    superseded: Vec<Mark>,
-    packs: HashMap<Mark, i64>,
-    gaps: Vec<Stretch>,
+struct Trial<'p, 'a> {
+    plan: &'p mut Plan<'a>,
+    /// What it changed, and what was known of that before.
+    changed: Vec<(UserKey, Option<Known>)>,
+    effects: Effects,
     purges: bool,
     committed: Committed,
 }
 
-impl Trial {
-    fn step(&mut self, plan: &mut Plan<'_>, index: usize, step: &Step) -> Result<(), CommitError> {
-        let former = match self.changes.get(&step.key) {
-            Some(change) => change.standing,
-            None => plan.standing(step)?,
+impl<'p, 'a> Trial<'p, 'a> {
+    fn new(plan: &'p mut Plan<'a>, steps: usize) -> Self {
+        let committed = Committed {
+            revisions: Vec::with_capacity(steps),
+            deferred: false,
         };
-        let former_revision = former.map(|former| revision(&former.mark));
-        if !step.expect.admits(former_revision.as_ref()) {
+        Self {
+            plan,
+            changed: Vec::with_capacity(steps),
+            effects: Effects::default(),
+            purges: false,
+            committed,
+        }
+    }
+
+    fn step(&mut self, index: usize, step: &Step) -> Result<(), CommitError> {
+        let former = self.standing(step)?;
+        if !step.expected.admits(former.as_ref()) {
             return Err(CommitError::Conflict { operation: index });
         }
-        let (standing, kept) = match &step.action {
-            Action::Check => {
-                self.committed.revisions.push(former_revision);
-                return Ok(());
-            }
-            Action::Delete => (None, None),
-            Action::Put(put) => (Some(put.standing), Some(put.kept.clone())),
+        let (standing, change) = match &step.action {
+            Action::Check => (former, Change::None),
+            Action::Delete => (None, Change::Removed),
+            Action::Put(put) => (Some(put.standing), Change::Put(put.kept.clone())),
         };
+        let revision = standing.map(|standing| revision(&standing.mark));
+        self.committed.revisions.push(revision);
+        if matches!(change, Change::None) {
+            return Ok(());
+        }
         if let Some(former) = former {
             self.supersede(&former, step);
         }
         if let Some(Place::Pack(stretch)) = standing.map(|standing| standing.place) {
-            *self.packs.entry(stretch.file).or_default() += 1;
+            self.effects.counts.push((stretch.file, 1));
         }
-        let revision = standing.map(|standing| revision(&standing.mark));
-        self.committed.revisions.push(revision);
-        self.changes
-            .insert(step.key.clone(), Change { standing, kept });
+        let known = Known { standing, change };
+        let before = self.plan.known.insert(step.key.clone(), known);
+        self.changed.push((step.key.clone(), before));
         Ok(())
+    }
+
+    fn standing(&mut self, step: &Step) -> Result<Option<Standing>, StorageError> {
+        if let Some(known) = self.plan.known.get(&step.key) {
+            return Ok(known.standing);
+        }
+        if step.is_blind() {
+            return Ok(None);
+        }
+        let standing = self.plan.engine.standing(step.class, &step.key)?;
+        if matches!(step.action, Action::Check) {
+            let change = Change::None;
+            let known = Known { standing, change };
+            self.plan.known.insert(step.key.clone(), known);
+        }
+        Ok(standing)
     }
 
     fn supersede(&mut self, former: &Standing, step: &Step) {
         let is_purged = match former.place {
             Place::Own => {
-                self.superseded.push(former.mark);
+                self.effects.superseded.push(former.mark);
                 true
             }
             Place::Pack(stretch) => {
-                *self.packs.entry(stretch.file).or_default() -= 1;
+                self.effects.counts.push((stretch.file, -1));
                 // Whichever put it is: what it replaces has patient keys that a later, destroying put
                 // of this entry is to purge, and knows nothing of.
-                self.gaps.extend(is_entry(step.class).then_some(stretch));
-                is_entry(step.class)
+                let is_entry = is_entry(step.class);
+                self.effects.gaps.extend(is_entry.then_some(stretch));
+                is_entry
             }
             // The engine's journal and tables keep former values until they are rewritten.
             Place::Engine => false,
         };
         self.purges |= step.is_destroying() && is_purged;
         self.committed.deferred |= step.is_destroying() && !is_purged;
+    }
+
+    /// Leaves the plan as it was.
+    fn undo(self) {
+        for (key, before) in self.changed.into_iter().rev() {
+            match before {
+                Some(before) => drop(self.plan.known.insert(key, before)),
+                None => drop(self.plan.known.remove(&key)),
+            }
+        }
     }
 }

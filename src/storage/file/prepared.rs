@@ -1,6 +1,8 @@
 //! A transaction made ready to be carried out together with those of other callers.
 
-use fjall::UserValue;
+use std::io::Read;
+
+use fjall::{UserKey, UserValue};
 
 use super::class::{HEADER_KEY, class_of, is_apart};
 use super::packs::Written;
@@ -18,10 +20,43 @@ pub(super) struct Prepared {
 
 #[derive(Debug)]
 pub(super) struct Step {
-    pub(super) key: Vec<u8>,
+    /// Shares its bytes with its clones.
+    pub(super) key: UserKey,
     pub(super) class: usize,
-    pub(super) expect: Expect,
+    pub(super) expected: Expected,
     pub(super) action: Action,
+}
+
+/// What an [`Expect`] comes to among marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    Any,
+    Absent,
+    Mark(Mark),
+    /// A revision that this storage never gave.
+    Nothing,
+}
+
+impl Expected {
+    fn new(expect: &Expect) -> Self {
+        match expect {
+            Expect::Any => Self::Any,
+            Expect::Absent => Self::Absent,
+            Expect::Unchanged(revision) => {
+                let mark = revision.as_bytes().try_into();
+                mark.map_or(Self::Nothing, Self::Mark)
+            }
+        }
+    }
+
+    pub(super) fn admits(&self, standing: Option<&Standing>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => standing.is_none(),
+            Self::Mark(mark) => standing.is_some_and(|standing| standing.mark == *mark),
+            Self::Nothing => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -46,7 +81,7 @@ impl Step {
 
     /// Whether it is all the same what stands there.
     pub(super) fn is_blind(&self) -> bool {
-        self.expect == Expect::Any
+        self.expected == Expected::Any
             && !matches!(self.action, Action::Check)
             && !self.is_destroying()
             && !is_apart(self.class)
@@ -85,9 +120,9 @@ impl Prepared {
         marks: &Marks,
     ) -> Result<(), StorageError> {
         let class = class_of(operation.key());
-        let (expect, action) = match operation {
-            Operation::Check { expect, .. } => (expect.clone(), Action::Check),
-            Operation::Delete { .. } => (Expect::Any, Action::Delete),
+        let (expected, action) = match operation {
+            Operation::Check { expect, .. } => (Expected::new(expect), Action::Check),
+            Operation::Delete { .. } => (Expected::Any, Action::Delete),
             Operation::Put {
                 key,
                 value,
@@ -100,15 +135,15 @@ impl Prepared {
                 let put = if is_apart(class) {
                     Put::apart(written.next()?, *destroying)
                 } else {
-                    Put::within(marks.next(), value, *destroying)
+                    Put::within(marks.next(), value, *destroying)?
                 };
-                (expect.clone(), Action::Put(put))
+                (Expected::new(expect), Action::Put(put))
             }
         };
         self.steps.push(Step {
-            key: operation.key().to_vec(),
+            key: UserKey::from(operation.key()),
             class,
-            expect,
+            expected,
             action,
         });
         Ok(())
@@ -124,12 +159,15 @@ impl Put {
         }
     }
 
-    fn within(mark: Mark, value: &[u8], destroying: bool) -> Self {
+    fn within(mark: Mark, value: &[u8], destroying: bool) -> Result<Self, StorageError> {
         let place = Place::Engine;
-        Self {
+        let length = mark.len() + value.len();
+        // Put together where it is to stay: a value is long.
+        let kept = UserValue::from_reader(&mut mark.chain(value), length)?;
+        Ok(Self {
             standing: Standing { mark, place },
-            kept: UserValue::from([&mark, value].concat()),
+            kept,
             destroying,
-        }
+        })
     }
 }
