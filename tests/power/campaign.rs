@@ -58,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) created: u64,
     pub(crate) acknowledged: u64,
     pub(crate) states: u64,
+    /// Files that were emptied.
+    pub(crate) emptied: u64,
     /// Calls that were made to fail.
     pub(crate) faults: u64,
     /// Of these, syncs of what the recorder follows.
@@ -174,6 +176,8 @@ impl<'a> Cutter<'a> {
         let mut recorder = Recorder::new(root, self.until);
         for call in calls {
             self.outcome.faults += u64::from(call.injected);
+            let empties = call.name == "ftruncate" && call.number(1) == 0;
+            self.outcome.emptied += u64::from(empties);
             match recorder.follow(&mut self.disk, call) {
                 Event::Other => {}
                 Event::Failed(id) => {

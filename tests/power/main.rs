@@ -153,6 +153,33 @@ fn over_several_openings() {
     }
 }
 
+/// Where so much was written that closing empties the journal of the engine.
+#[test]
+fn closing() {
+    if !trace::can_record() {
+        return;
+    }
+    let rotations = ["rotate-patient"; 4];
+    let script = [&["many"; 150][..], &rotations].concat();
+    let scripts = [&script.join(" "), "put many"];
+    let runs = scripts.map(|script| Run {
+        script,
+        fault: None,
+    });
+    let campaign = Campaign {
+        name: "vault",
+        runs: &runs,
+        seed: 29,
+        effort: SHORT,
+        // All but the last rotation.
+        spared: script.len() as u64,
+        lies: 0..0,
+    };
+    let outcome = campaign.carry_out();
+    assert_kept(&outcome);
+    assert!(outcome.emptied > 0, "closing kept the journal");
+}
+
 /// A control: the test must fail where a disk lies, or where nothing is synced before it is acknowledged.
 #[test]
 fn lies_are_noticed() {

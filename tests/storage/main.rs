@@ -11,6 +11,8 @@ mod archives;
 mod broken;
 #[cfg(all(feature = "file", unix))]
 mod child;
+#[cfg(all(feature = "file", unix))]
+mod closing;
 mod conforming;
 #[cfg(feature = "file")]
 mod conforming_files;

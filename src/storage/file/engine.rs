@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Bound;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fjall::config::CompressionPolicy;
 use fjall::{
@@ -41,6 +41,9 @@ const PAGE_BYTES: usize = 8 << 20;
 /// Below the numbers at which the engine itself makes a writer wait, see [`Engine::make_room`].
 const SEALED_MEMTABLES_MAX: usize = 3;
 const RUNS_MAX: usize = 18;
+
+/// For how long closing waits, on a slow disk.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) struct Engine {
     database: Database,
@@ -106,6 +109,24 @@ impl Engine {
             let number = u32::from_be_bytes([a, b, c, d]);
             let _best_effort = self.mark_opening(number, true, PersistMode::Buffer);
         }
+    }
+
+    /// Writes all that is in memory to tables. Whether it is done, and in time; no write may be under way.
+    pub(super) fn flush(&self) -> bool {
+        let deadline = Instant::now() + FLUSH_PATIENCE;
+        let keyspaces = || self.classes.iter().chain([&self.meta, &self.packs]);
+        // Whether background work has failed, and would never take what it is given.
+        let is_well = || self.database.persist(PersistMode::Buffer).is_ok();
+        if !is_well() || keyspaces().any(|keyspace| keyspace.rotate_memtable().is_err()) {
+            return false;
+        }
+        while keyspaces().any(|keyspace| keyspace.sealed_memtable_count() > 0) {
+            if !is_well() || Instant::now() > deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        keyspaces().all(|keyspace| keyspace.tree.active_memtable().is_empty())
     }
 
     fn mark_opening(

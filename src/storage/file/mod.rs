@@ -7,6 +7,7 @@
 
 mod apart;
 mod class;
+mod closing;
 mod committer;
 mod directory;
 mod engine;
@@ -215,10 +216,16 @@ impl Parts {
     }
 
     fn close(self) {
-        if !self.committer.is_stopped() && self.apart.purge() {
+        let stopped = self.committer.is_stopped();
+        if !stopped && self.apart.purge() {
             self.engine.end();
         }
+        let path = self.directory.engine();
+        let is_flushed = !stopped && closing::is_worth_it(&path) && self.engine.flush();
         drop(self.engine);
+        if is_flushed {
+            let _best_effort = closing::empty_journals(&path);
+        }
         self.directory.release();
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn mend(engine: &Path) -> Result<(), StorageError> {
 }
 
 /// The journals, oldest first.
-fn journals(engine: &Path) -> Result<Vec<PathBuf>, StorageError> {
+pub(super) fn journals(engine: &Path) -> Result<Vec<PathBuf>, StorageError> {
     let mut all = Vec::new();
     for entry in fs::read_dir(engine)? {
         let path = entry?.path();

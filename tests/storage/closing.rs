@@ -1,0 +1,143 @@
+//! A storage that was closed keeps nothing twice, and what it kept once.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
+
+use crate::child::{can_fail, child_with_fault, given};
+use crate::disk::{copy_all, files_with, put, value};
+use crate::scratch;
+
+/// So much that it is worth dropping the journal.
+const VALUES: u32 = 100;
+const LENGTH: usize = 60_000;
+
+fn key(class: u8, number: u32) -> Vec<u8> {
+    [&[class][..], &number.to_be_bytes()].concat()
+}
+
+/// Recognisable, and the same nowhere else.
+fn content(number: u32) -> Vec<u8> {
+    let words = (0..LENGTH as u32 / 8).flat_map(|word| [number.to_be_bytes(), word.to_be_bytes()]);
+    words.flatten().collect()
+}
+
+fn fill(storage: &FileStorage) {
+    for number in 0..VALUES {
+        let puts = Transaction::new()
+            .put(key(b'r', number), content(number), Expect::Absent)
+            .put(key(b'h', number), content(number + VALUES), Expect::Absent)
+            .put(key(b'p', number), b"entry", Expect::Absent)
+            .delete(key(b'w', number));
+        assert!(storage.commit(&[puts]).iter().all(Result::is_ok));
+    }
+    put(storage, b"r", b"last");
+}
+
+#[track_caller]
+fn assert_all(storage: &FileStorage) {
+    for number in 0..VALUES {
+        assert!(value(storage, &key(b'r', number)).unwrap() == content(number));
+        assert!(value(storage, &key(b'h', number)).unwrap() == content(number + VALUES));
+        assert_eq!(value(storage, &key(b'p', number)).unwrap(), b"entry");
+        assert_eq!(value(storage, &key(b'w', number)), None);
+    }
+    assert_eq!(value(storage, b"r"), Some(b"last".to_vec()));
+}
+
+fn journal_bytes(directory: &Path) -> u64 {
+    let files = fs::read_dir(directory.join("engine")).unwrap();
+    let paths = files.map(|entry| entry.unwrap().path());
+    let journals = paths.filter(|path| path.extension().is_some_and(|name| name == "jnl"));
+    journals
+        .map(|path| fs::metadata(path).unwrap().blocks() * 512)
+        .sum()
+}
+
+#[test]
+fn nothing_is_kept_twice() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    fill(&storage);
+    assert!(journal_bytes(scratch.path()) > 8 << 20);
+    drop(storage);
+    assert_eq!(journal_bytes(scratch.path()), 0);
+    let middle = &content(7)[30_000..30_100];
+    assert_eq!(files_with(scratch.path(), middle).len(), 1);
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    assert_all(&storage);
+    // What comes later is newer, and stands after a crash too.
+    put(&storage, &key(b'r', 0), b"later");
+    put(&storage, &key(b'r', VALUES), b"later");
+    let copy = tempfile::tempdir().unwrap();
+    copy_all(scratch.path(), copy.path());
+    drop(storage);
+    for directory in [scratch.path(), copy.path()] {
+        let storage = FileStorage::open(directory).unwrap();
+        for number in [0, VALUES] {
+            let key = key(b'r', number);
+            assert_eq!(value(&storage, &key), Some(b"later".to_vec()));
+        }
+        put(&storage, &key(b'r', 0), &content(0));
+        assert_all(&storage);
+    }
+}
+
+#[test]
+fn little_stays_in_the_journal() {
+    let scratch = tempfile::tempdir().unwrap();
+    let storage = FileStorage::open(scratch.path()).unwrap();
+    put(&storage, b"r", b"a little");
+    drop(storage);
+    assert!(journal_bytes(scratch.path()) > 0);
+}
+
+#[test]
+fn killed_while_it_closes() {
+    let scratch = scratch::quick();
+    let before = scratch.path().join("before");
+    // As a process leaves it that was killed before it could close: all is in the journal.
+    let open = scratch.path().join("open");
+    let storage = FileStorage::open(&open).unwrap();
+    fill(&storage);
+    copy_all(&open, &before);
+    drop(storage);
+    fs::remove_dir_all(&open).unwrap();
+    let mut killed = 0;
+    for (call, step) in [("fsync", 5), ("ftruncate", 1), ("write", 43), ("rename", 5)] {
+        if !can_fail(call) {
+            continue;
+        }
+        for number in (1..2000).step_by(step) {
+            let directory = scratch.path().join("killed");
+            copy_all(&before, &directory);
+            let fault = format!("signal=SIGKILL:when={number}");
+            let name = "closing::opens_and_closes";
+            let output = child_with_fault(call, &fault, name, &directory).output();
+            let output = output.unwrap();
+            let storage = FileStorage::open(&directory).unwrap();
+            assert_all(&storage);
+            drop(storage);
+            fs::remove_dir_all(&directory).unwrap();
+            if output.status.success() {
+                break;
+            }
+            let said = String::from_utf8(output.stdout).unwrap();
+            killed += u32::from(said.contains("closing"));
+        }
+    }
+    assert!(
+        !can_fail("fsync") || killed > 0,
+        "never killed while it closed"
+    );
+}
+
+#[test]
+fn opens_and_closes() {
+    let Some(directory) = given() else { return };
+    let storage = FileStorage::open(directory).unwrap();
+    println!("closing");
+    drop(storage);
+}
