@@ -1,11 +1,14 @@
 //! Walking all objects under a prefix.
 
-use super::Vault;
+use super::{Vault, layout};
 use crate::error::Result;
 use crate::storage::{Entry, Scan, Storage, Want};
 
 /// Objects fetched at a time.
 const PAGE: usize = 256;
+/// Patient entries: small, and a rotation seals a page of them anew in one commit, so that all of
+/// them wait for its syncs once.
+const PAGE_OF_ENTRIES: usize = 1024;
 
 impl Vault {
     /// Hands the objects under `prefix` to `visit`, page by page, ascending.
@@ -26,12 +29,16 @@ pub(super) fn each_page(
     want: Want,
     visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
 ) -> Result<()> {
+    let limit = match prefix {
+        layout::ENTRIES => PAGE_OF_ENTRIES,
+        _ => PAGE,
+    };
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = storage.scan(Scan {
             prefix,
             after: after.as_deref(),
-            limit: PAGE,
+            limit,
             want,
         })?;
         if let Some(last) = page.entries.last() {
