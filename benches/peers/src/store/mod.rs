@@ -50,21 +50,27 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     reads.extend(changes.store);
     disk.extend(changes.disk);
     let mut rotation = changes.rotation;
-    rotation.extend(slow_rotation.into_iter().map(|row| Row {
-        work: format!("{}, flushes 1 ms slower", row.work),
-        ..row
-    }));
+    rotation.extend(slower(slow_rotation));
     Ok(vec![
         table("store", "The store", INTRO, reads),
         table(
             "store-slow-sync",
             "The store, each flush 1 ms slower",
             SLOW,
-            slow,
+            slower(slow),
         ),
         table("rotation", "Exchanging the key of all", ROTATION, rotation),
         table("disk", "Disk used", DISK, disk),
     ])
+}
+
+/// Says so in each row: a picture shows rows of several tables.
+fn slower(rows: Vec<Row>) -> Vec<Row> {
+    let says = |row: Row| Row {
+        work: format!("{}, flushes 1 ms slower", row.work),
+        ..row
+    };
+    rows.into_iter().map(says).collect()
 }
 
 fn table(name: &str, title: &str, intro: &str, rows: Vec<Row>) -> Table {

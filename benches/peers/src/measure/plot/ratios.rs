@@ -8,15 +8,18 @@ use super::theme::{self, FAINT, GRID, INK, MET, MISSED, PAGE, TARGET};
 use crate::measure::quantity::three_digits;
 use crate::measure::{Row, Table, Target};
 
-const WIDTH: u32 = 940;
+/// Of the scale.
+const WIDTH: u32 = 400;
 const LINE: u32 = 26;
 /// Above the first line: the scale's numbers. Below the last one: the legend.
 const ABOVE: u32 = 40;
 const BELOW: u32 = 44;
-/// Left of the scale: what is compared. Right of it: the ratio as a number.
-const LABELS: u32 = 470;
+/// Left of the scale: what is compared, as wide as the longest. Right of it: the ratio as a number.
 const NUMBERS: u32 = 70;
 const TEXT: i32 = 13;
+/// What a letter of a label takes, on the safe side: whoever shows the picture chooses the font.
+const LETTER: usize = 6;
+const MARGIN: i32 = 16;
 
 /// None when no row has a target.
 pub(super) fn plot(tables: &[&Table]) -> Result<Option<String>> {
@@ -38,9 +41,10 @@ pub(super) fn plot(tables: &[&Table]) -> Result<Option<String>> {
 
 fn draw(picture: &mut String, rows: &[(&Row, f64)]) -> Result<()> {
     let height = ABOVE + LINE * rows.len() as u32 + BELOW;
-    let area = SVGBackend::with_string(picture, (WIDTH, height)).into_drawing_area();
-    area.fill(&PAGE.rgb())?;
     let scale = Scale::over(rows);
+    let width = scale.left as u32 + WIDTH + NUMBERS;
+    let area = SVGBackend::with_string(picture, (width, height)).into_drawing_area();
+    area.fill(&PAGE.rgb())?;
     let bottom = (height - BELOW) as i32;
     for (mark, text) in scale.marks() {
         let style = if mark == 1.0 {
@@ -61,12 +65,8 @@ fn draw(picture: &mut String, rows: &[(&Row, f64)]) -> Result<()> {
     }
     for ((row, target), line) in rows.iter().zip(0..) {
         let y = ABOVE as i32 + LINE as i32 * line + LINE as i32 / 2;
-        let label = format!("{}: {} against {}", row.work, row.ours.name, row.rival.name);
-        area.draw_text(
-            &label,
-            &INK.text(TEXT, HPos::Right),
-            (LABELS as i32 - 16, y),
-        )?;
+        let at = (scale.left - MARGIN, y);
+        area.draw_text(&label(row), &INK.text(TEXT, HPos::Right), at)?;
         let colour = if row.met == Some(false) { MISSED } else { MET };
         let x = |ratio| scale.x(ratio);
         let spread = [(x(row.ratio.lower), y), (x(row.ratio.upper), y)];
@@ -75,40 +75,46 @@ fn draw(picture: &mut String, rows: &[(&Row, f64)]) -> Result<()> {
         area.draw(&PathElement::new(mark, TARGET.line(3)))?;
         area.draw(&Circle::new((x(row.ratio.median), y), 5, colour.fill()))?;
         let number = three_digits(row.ratio.median);
-        let at = (WIDTH as i32 - 10, y);
+        let at = (width as i32 - 10, y);
         area.draw_text(&number, &colour.text(TEXT, HPos::Right), at)?;
     }
-    legend(&area, height as i32 - 18)?;
+    legend(&area, scale.left, height as i32 - 18)?;
     area.present()?;
     Ok(())
 }
 
-fn legend(area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>, y: i32) -> Result<()> {
+fn legend(
+    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    left: i32,
+    y: i32,
+) -> Result<()> {
     let text = FAINT.text(TEXT, HPos::Left);
     let entries = [
-        (LABELS as i32 + 12, MET, "target met"),
-        (LABELS as i32 + 122, MISSED, "missed"),
+        (left + 12, MET, "target met"),
+        (left + 122, MISSED, "missed"),
     ];
     for (x, colour, says) in entries {
         area.draw(&Circle::new((x, y), 5, colour.fill()))?;
         area.draw_text(says, &text, (x + 12, y))?;
     }
-    let x = LABELS as i32 + 212;
+    let x = left + 212;
     area.draw(&PathElement::new([(x, y - 9), (x, y + 9)], TARGET.line(3)))?;
     area.draw_text("target, at least", &text, (x + 10, y))?;
     let says = "rival's time / ours, log scale; right is faster";
-    area.draw_text(
-        says,
-        &FAINT.text(TEXT, HPos::Right),
-        (LABELS as i32 - 16, y),
-    )?;
+    area.draw_text(says, &FAINT.text(TEXT, HPos::Right), (left - MARGIN, y))?;
     Ok(())
+}
+
+fn label(row: &Row) -> String {
+    format!("{}: {} against {}", row.work, row.ours.name, row.rival.name)
 }
 
 /// From ratios to places.
 struct Scale {
     low: f64,
     high: f64,
+    /// Where it begins.
+    left: i32,
 }
 
 impl Scale {
@@ -120,16 +126,17 @@ impl Scale {
         let (low, high) = values.fold((1.0_f64, 2.0_f64), |(low, high), value| {
             (low.min(value), high.max(value))
         });
+        let longest = rows.iter().map(|(row, _)| label(row).chars().count()).max();
         Self {
             low: low / 1.25,
             high: high * 1.25,
+            left: (longest.unwrap_or_default() * LETTER) as i32 + 2 * MARGIN,
         }
     }
 
     fn x(&self, ratio: f64) -> i32 {
         let share = (ratio / self.low).ln() / (self.high / self.low).ln();
-        let width = f64::from(WIDTH - LABELS - NUMBERS);
-        (f64::from(LABELS) + share.clamp(0.0, 1.0) * width).round() as i32
+        self.left + (share.clamp(0.0, 1.0) * f64::from(WIDTH)).round() as i32
     }
 
     /// The powers of ten, and twice and five times them where there is room.
