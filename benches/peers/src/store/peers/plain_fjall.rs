@@ -35,7 +35,7 @@ pub(super) fn open(directory: &Path) -> Result<(Database, Keyspace)> {
         KeyspaceCreateOptions::default()
             .data_block_compression_policy(CompressionPolicy::disabled())
             .index_block_compression_policy(CompressionPolicy::disabled())
-            .max_memtable_size(16 << 20)
+            .max_memtable_size(8 << 20)
     };
     let keyspace = database.keyspace("records", options)?;
     Ok((database, keyspace))
