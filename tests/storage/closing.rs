@@ -58,11 +58,17 @@ fn journal_bytes(directory: &Path) -> u64 {
 
 #[test]
 fn nothing_is_kept_twice() {
-    let scratch = tempfile::tempdir().unwrap();
+    let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     fill(&storage);
     assert!(journal_bytes(scratch.path()) > 8 << 20);
     drop(storage);
+    // Closing does not wait for ever: on a slow disk the next one finds less to write.
+    for _ in 0..10 {
+        if journal_bytes(scratch.path()) > 0 {
+            drop(FileStorage::open(scratch.path()).unwrap());
+        }
+    }
     assert_eq!(journal_bytes(scratch.path()), 0);
     let middle = &content(7)[30_000..30_100];
     assert_eq!(files_with(scratch.path(), middle).len(), 1);
