@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::ops::Bound;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,9 +15,10 @@ use fjall::{
 };
 
 use super::apart::Apart;
-use super::class::{NAMES, apart_classes, class_of, is_entry, stretches};
+use super::class::{NAMES, apart_classes, class_of, is_entry};
 use super::named::Named;
 use super::place::{Place, Standing};
+use super::ranges::ranges;
 use super::revision::{Mark, revision};
 use crate::storage::{Entry, Page, Scan, StorageError, Stored, Want};
 
@@ -394,43 +394,6 @@ fn options() -> KeyspaceCreateOptions {
         .data_block_compression_policy(CompressionPolicy::disabled())
         .index_block_compression_policy(CompressionPolicy::disabled())
         .max_memtable_size(MEMTABLE_BYTES)
-}
-
-type Range = (usize, Bound<Vec<u8>>, Bound<Vec<u8>>);
-
-/// The stretches of keyspaces that a scan passes, ascending.
-fn ranges(scan: &Scan<'_>) -> impl Iterator<Item = Range> {
-    let lower = scan.lower_bound().map(<[u8]>::to_vec);
-    let upper = above(scan.prefix);
-    stretches(scan.prefix).filter_map(move |(class, first, last)| {
-        let from = match &lower {
-            Bound::Included(key) | Bound::Excluded(key) if key.as_slice() >= [first].as_slice() => {
-                lower.clone()
-            }
-            _ => Bound::Included(vec![first]),
-        };
-        let stretch_end = above(&[last]);
-        let until = match (&upper, &stretch_end) {
-            (Some(upper), Some(end)) => Some(upper.min(end).clone()),
-            (one, other) => one.clone().or_else(|| other.clone()),
-        };
-        if let (Bound::Included(from) | Bound::Excluded(from), Some(until)) = (&from, &until)
-            && from >= until
-        {
-            return None;
-        }
-        Some((class, from, until.map_or(Bound::Unbounded, Bound::Excluded)))
-    })
-}
-
-/// The first key above all that begin with `prefix`.
-fn above(prefix: &[u8]) -> Option<Vec<u8>> {
-    let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut key = prefix.get(..=kept)?.to_vec();
-    if let Some(last) = key.last_mut() {
-        *last += 1;
-    }
-    Some(key)
 }
 
 fn error(error: fjall::Error) -> StorageError {

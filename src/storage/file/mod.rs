@@ -16,6 +16,7 @@ mod packs;
 mod place;
 mod plan;
 mod prepared;
+mod ranges;
 mod readme;
 mod revision;
 mod tail;
