@@ -36,6 +36,16 @@ pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<C
     ))
 }
 
+/// As [`child`], and waits for it, where the directory is a disk of so many megabytes; nothing where that
+/// is not possible.
+#[track_caller]
+pub(crate) fn run_on_small_disk(megabytes: u32, name: &str, directory: &Path) {
+    let shell = format!("mount -t tmpfs -o size={megabytes}m none \"$1\"");
+    if let Some(command) = child_after(&shell, name, directory) {
+        assert_well(command);
+    }
+}
+
 /// Whether `strace` can make a system call fail here. Says on standard error if not.
 pub(crate) fn can_fail(call: &str) -> bool {
     // What it runs does not make any call so often.

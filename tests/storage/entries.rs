@@ -8,11 +8,11 @@ use std::thread;
 
 use chartlock::StorageError;
 use chartlock::storage::{
-    CommitError, Committed, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
+    CommitError, Committed, Expect, FileStorage, Revision, Storage, Transaction,
 };
 
-use crate::child::{assert_well, can_fail, child_after, child_with_fault, given};
-use crate::disk::{commit, copy_all, files_with, put, value};
+use crate::child::{assert_well, can_fail, child_with_fault, given, run_on_small_disk};
+use crate::disk::{commit, copy_all, files_with, put, scanned, value};
 use crate::scratch;
 
 const KEYS: [&[u8]; 3] = [b"p1", b"p2", b"p3"];
@@ -41,17 +41,6 @@ fn delete(storage: &FileStorage, key: &[u8]) {
 
 fn value_files(directory: &Path) -> usize {
     fs::read_dir(directory.join("values")).unwrap().count()
-}
-
-fn scanned(storage: &FileStorage) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let scan = Scan {
-        prefix: b"p",
-        after: None,
-        limit: 100,
-        want: Want::Values,
-    };
-    let entries = storage.scan(scan).unwrap().entries.into_iter();
-    entries.map(|entry| (entry.key, entry.value)).collect()
 }
 
 /// Those that hold what `key` was given with `value`.
@@ -126,7 +115,7 @@ fn a_destroying_put_leaves_the_neighbours() {
         b"p2" => (key.to_vec(), b"later".to_vec()),
         _ => (key.to_vec(), [key, PLANTED].concat()),
     });
-    assert_eq!(scanned(&storage), stands);
+    assert_eq!(scanned(&storage, b"p"), stands);
     // Together with what fills the pack again, and with the last one that is left in it.
     let both = [b"p1", b"p3"]
         .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
@@ -183,7 +172,7 @@ fn twice_in_one_call() {
     let stands = [(b"p1".to_vec(), b"later".to_vec()), {
         (b"p2".to_vec(), [b"p2", PLANTED].concat())
     }];
-    assert_eq!(scanned(&storage), stands);
+    assert_eq!(scanned(&storage, b"p"), stands);
 }
 
 /// As the versions before wrote it: each entry in a file of its own.
@@ -325,7 +314,7 @@ fn a_pack_that_cannot_be_synced_leaves_nothing() {
         assert_well(child_with_fault("fdatasync", &fault, name, scratch.path()));
         assert_eq!(value_files(scratch.path()), 0);
         let storage = FileStorage::open(scratch.path()).unwrap();
-        assert_eq!(scanned(&storage), []);
+        assert_eq!(scanned(&storage, b"p"), []);
         put_together(&storage, &KEYS, PLANTED);
     }
 }
@@ -340,16 +329,13 @@ fn cannot_pack() {
             .iter()
             .all(|result| matches!(result, Err(CommitError::Io(_))))
     );
-    assert_eq!(scanned(&storage), []);
+    assert_eq!(scanned(&storage, b"p"), []);
 }
 
 #[test]
 fn a_full_disk_keeps_what_there_was() {
     let scratch = tempfile::tempdir().unwrap();
-    let shell = "mount -t tmpfs -o size=3m none \"$1\"";
-    if let Some(command) = child_after(shell, "entries::fill_the_disk", scratch.path()) {
-        assert_well(command);
-    }
+    run_on_small_disk(3, "entries::fill_the_disk", scratch.path());
 }
 
 #[test]
@@ -397,7 +383,7 @@ fn readers_see_whole_values() {
         });
         while !writer.is_finished() {
             fill(&value(&storage, b"p1").unwrap());
-            let found = scanned(&storage);
+            let found = scanned(&storage, b"p");
             assert_eq!(found.len(), KEYS.len());
             found.iter().for_each(|(_, value)| fill(value));
         }

@@ -15,6 +15,7 @@ use chartlock::storage::{
 
 use crate::child::{
     assert_well, can_fail, child, child_after, child_with_fault, end_with_the_first_panic, given,
+    run_on_small_disk,
 };
 use crate::disk::{commit, copy_all, files, files_with, put, value};
 use crate::scratch;
@@ -367,10 +368,7 @@ fn may_not_write() {
 #[test]
 fn a_full_disk_loses_nothing() {
     let scratch = tempfile::tempdir().unwrap();
-    let shell = "mount -t tmpfs -o size=3m none \"$1\"";
-    if let Some(command) = child_after(shell, "files::fills_the_disk", scratch.path()) {
-        assert_well(command);
-    }
+    run_on_small_disk(3, "files::fills_the_disk", scratch.path());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 use chartlock::storage::FileStorage;
 use chartlock::{Actor, Error, Purpose, RecordId, Session, StorageError, Vault};
 
-use crate::child::{assert_well, can_fail, child_after, child_with_fault, given};
+use crate::child::{can_fail, child_with_fault, given, run_on_small_disk};
 use crate::credential::Fixed;
 use crate::scratch;
 
@@ -104,10 +104,7 @@ fn puts_a_second_version() {
 #[test]
 fn a_full_disk_half_way() {
     let scratch = tempfile::tempdir().unwrap();
-    let shell = "mount -t tmpfs -o size=24m none \"$1\"";
-    if let Some(command) = child_after(shell, "large_puts::fills_the_disk", scratch.path()) {
-        assert_well(command);
-    }
+    run_on_small_disk(24, "large_puts::fills_the_disk", scratch.path());
 }
 
 #[test]

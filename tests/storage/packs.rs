@@ -7,6 +7,8 @@ use chartlock::storage::{
     CommitError, Expect, FileStorage, Scan, Storage, StorageError, Transaction, Want,
 };
 
+use crate::disk::scanned;
+
 fn puts(keys: &[&[u8]]) -> Vec<Transaction> {
     keys.iter()
         .map(|key| Transaction::new().put(*key, [*key, b" sealed"].concat(), Expect::Absent))
@@ -26,23 +28,12 @@ fn delete(storage: &FileStorage, keys: &[&[u8]]) {
     commit(storage, &deletes);
 }
 
-fn values(storage: &FileStorage) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let scan = Scan {
-        prefix: b"s",
-        after: None,
-        limit: 100,
-        want: Want::Values,
-    };
-    let entries = storage.scan(scan).unwrap().entries.into_iter();
-    entries.map(|entry| (entry.key, entry.value)).collect()
-}
-
 fn holds(storage: &FileStorage, keys: &[&[u8]]) {
     let expected: Vec<_> = keys
         .iter()
         .map(|key| (key.to_vec(), [*key, b" sealed"].concat()))
         .collect();
-    assert_eq!(values(storage), expected);
+    assert_eq!(scanned(storage, b"s"), expected);
 }
 
 fn files(directory: &Path) -> usize {
