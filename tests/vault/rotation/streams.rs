@@ -43,6 +43,11 @@ fn puts(moment: &Moment<'_>, class: u8) -> bool {
         if raw::puts(operations).any(|(key, _)| key[0] == class))
 }
 
+fn seal_again(vault: &Vault) {
+    let report = vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+    assert_eq!((report.blocking, report.orphaned), (0, 0));
+}
+
 /// Seals the patient again; at the first step that is `when`, something happens.
 fn reencrypted_while(
     stage: &Stage,
@@ -56,8 +61,7 @@ fn reencrypted_while(
         }
         Verdict::Proceed
     });
-    let report = vault.reencrypt_patient(&subject("MRN-1")).unwrap();
-    assert_eq!((report.blocking, report.orphaned), (0, 0));
+    seal_again(&vault);
 }
 
 /// Segments and intents.
@@ -127,8 +131,7 @@ fn nobody_said_what_became_of_it(stage: &Stage) {
                     false => Verdict::Proceed,
                 }
             });
-            let report = vault.reencrypt_patient(&subject("MRN-1")).unwrap();
-            assert_eq!((report.blocking, report.orphaned), (0, 0));
+            seal_again(&vault);
             model.verify(&stage.open());
             while faulty.land().is_some() {}
             model.verify(&stage.open());
@@ -216,8 +219,7 @@ fn a_copy_that_a_put_left() {
         session(&vault).put(&id, &amended).unwrap_err();
         assert_eq!(raw::counts(&stage.storage)[2..4], [1, 1]);
         let vault = stage.open();
-        let report = vault.reencrypt_patient(&subject("MRN-1")).unwrap();
-        assert_eq!((report.blocking, report.orphaned), (0, 0));
+        seal_again(&vault);
         model.verify(&vault);
         model.put(&session(&vault), &id, &amended);
         model.verify(&stage.open());
