@@ -102,37 +102,59 @@
     )
 )]
 
-mod codec;
+mod access;
+pub mod audit;
 mod crypto;
-mod envelope;
 mod error;
+mod format;
+mod group_commit;
 mod id;
 mod journal;
 pub mod keys;
-mod sealed;
+mod lifecycle;
+mod records;
+mod rotation;
 mod secret;
+mod session;
 pub mod storage;
 mod vault;
+mod verify;
 
+pub use access::security_event::{SecurityEvent, SecurityWatch};
+pub use access::{
+    AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, OperationGroup, Rule,
+    RulePolicy,
+};
 pub use crypto::{CryptoReport, FipsBuild, Implementation, Suite, crypto_report};
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 pub use journal::{Operation, Outcome};
+pub use lifecycle::holds::HoldInfo;
+pub use lifecycle::report::{
+    ErasureReport, ExpungeReport, GarbageReport, ReencryptionReport, RotationReport,
+};
+pub use records::document::{Document, Expected, Record, RecordInfo};
+pub use records::list::{Records, Subjects};
+pub use rotation::key_usage::{KeyCensus, KeyCount};
+pub use session::Session;
+pub use session::chart_reader::Contents;
+pub use session::journal_fallback::EmergencyReport;
+pub use session::record_reader::RecordReader;
+pub use session::record_writer::RecordWriter;
 #[cfg(feature = "file")]
 pub use storage::FileStorage;
 pub use storage::{MemoryStorage, SplitStorage};
-pub use vault::audit;
-pub use vault::{
-    AcceptedRestore, Checkpoint, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding,
-    JournalFault, JournalFinding, RecordFinding, RestoreReport, Verification, VerifyPosition,
-    VerifyReport, Walked,
-};
-pub use vault::{
-    AccessPolicy, AccessRequest, Activity, AllowAll, ConsentReference, Contents, Decision,
-    Document, EmergencyReport, ErasureReport, Expected, ExpungeReport, GarbageReport, HoldInfo,
-    Journaling, KeyCensus, KeyCount, OperationGroup, Progress, Record, RecordInfo, RecordReader,
-    RecordWriter, Records, RecoveryKit, ReencryptionReport, RootRotationReport, RotationReport,
-    Rule, RulePolicy, SecurityEvent, SecurityWatch, Session, Step, Subjects, Vault, VaultOptions,
+pub use vault::Vault;
+pub use vault::journaling::Journaling;
+pub use vault::options::VaultOptions;
+pub use vault::progress::{Activity, Progress, Step};
+pub use vault::recovery::RecoveryKit;
+pub use vault::slots::RootRotationReport;
+pub use verify::accept_restore::RestoreReport;
+pub use verify::checkpoint::Checkpoint;
+pub use verify::{
+    AcceptedRestore, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding, JournalFault,
+    JournalFinding, RecordFinding, Verification, VerifyPosition, VerifyReport, Walked,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.
@@ -145,7 +167,7 @@ pub mod internals {
     }
     /// Record values and content streams.
     pub mod envelope {
-        pub use crate::envelope::*;
+        pub use crate::format::envelope::*;
     }
     /// Pages and chains of the journal.
     pub mod journal {
@@ -153,11 +175,14 @@ pub mod internals {
     }
     /// The parts of deciding and of keeping watch that hold no vault.
     pub mod access {
-        pub use crate::vault::{Alarms, BrokenGlass, DenialMeter, FailureMeter, Meter, alarm};
+        pub use crate::access::alarms::Alarms;
+        pub use crate::access::break_glass::BrokenGlass;
+        pub use crate::access::meter::{DenialMeter, FailureMeter, Meter};
+        pub use crate::session::honeytoken::alarm;
     }
     /// The vault's clock.
     pub mod clock {
-        pub use crate::vault::{Clock, SystemClock};
+        pub use crate::vault::clock::{Clock, SystemClock};
     }
     /// Header, patient entry and wrapped keys.
     pub mod keys {

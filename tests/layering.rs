@@ -1,15 +1,20 @@
-//! Who may know whom: holds the source files to the picture of the layers.
+//! Holds the sources to the picture of the rooms: every arrow points down.
 //!
 //! ```text
-//!                  lib             re-exports, nothing else
-//!                 vault
-//!       keys        |
-//!      /    \    envelope     storage
-//!     /      \      |        /
-//!  sealed     \     |       /
-//!     |  \____ crypto
-//!   codec
-//!           secret · id · error
+//! lib               re-exports, nothing else
+//! session           the verbs that an app calls, and the guard around each
+//! audit · verify    answers from the journal · comparison of storage with journal
+//! lifecycle · rotation
+//! records           read, write, list, upload, download
+//! vault             open, header and entry caches, slots, journaling handle
+//! access            policy, rules, security events
+//! journal           pages, chains, heads
+//! keys              credentials, header, keyring, patient entries
+//! storage           the seam, and the backends
+//! group_commit      leader election
+//! format            the bytes
+//! crypto            ciphers and derivations
+//! secret · id · error
 //! ```
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -17,35 +22,101 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each layer, and the layers below it that it may name.
-const LAYERS: [(&str, &[&str]); 11] = [
+/// Each room, and the rooms below it that it may name.
+const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),
     ("crypto", &["error", "id", "secret"]),
-    ("codec", &["error", "secret"]),
-    ("sealed", &["error", "secret", "crypto", "codec"]),
-    ("envelope", &["error", "id", "secret", "crypto"]),
-    (
-        "keys",
-        &["error", "id", "secret", "crypto", "codec", "sealed"],
-    ),
-    ("storage", &["error", "crypto"]),
+    ("format", &["error", "id", "secret", "crypto"]),
+    ("group_commit", &["error"]),
+    ("storage", &["error", "crypto", "group_commit"]),
+    ("keys", &["error", "id", "secret", "crypto", "format"]),
     (
         "journal",
         &[
-            "error", "id", "secret", "crypto", "codec", "sealed", "storage",
+            "error",
+            "id",
+            "secret",
+            "crypto",
+            "format",
+            "group_commit",
+            "storage",
+            "keys",
         ],
     ),
+    ("access", &["error", "id", "journal"]),
     (
         "vault",
         &[
-            "error", "id", "secret", "crypto", "envelope", "keys", "storage", "journal",
+            "error", "id", "secret", "crypto", "format", "storage", "keys", "journal", "access",
+            "records",
+        ],
+    ),
+    (
+        "records",
+        &[
+            "error", "id", "secret", "crypto", "format", "storage", "keys", "journal", "vault",
+        ],
+    ),
+    (
+        "lifecycle",
+        &[
+            "error", "id", "crypto", "format", "storage", "keys", "journal", "vault", "records",
+        ],
+    ),
+    (
+        "rotation",
+        &[
+            "error",
+            "id",
+            "crypto",
+            "format",
+            "storage",
+            "keys",
+            "journal",
+            "vault",
+            "records",
+            "lifecycle",
+        ],
+    ),
+    (
+        "audit",
+        &[
+            "error", "id", "crypto", "format", "storage", "keys", "journal", "access", "vault",
+            "records", "verify",
+        ],
+    ),
+    (
+        "verify",
+        &[
+            "error", "id", "secret", "crypto", "format", "storage", "keys", "journal", "access",
+            "vault", "records", "session",
+        ],
+    ),
+    (
+        "session",
+        &[
+            "error",
+            "id",
+            "secret",
+            "crypto",
+            "format",
+            "storage",
+            "keys",
+            "journal",
+            "access",
+            "vault",
+            "records",
+            "lifecycle",
+            "rotation",
+            "audit",
+            "verify",
         ],
     ),
 ];
 
-/// Crates that one layer alone, or one file alone, may name.
+/// Crates that one room alone, or one file alone, may name.
 const CONFINED: [(&str, &str); 10] = [
     ("aes_gcm", "src/crypto/provider/rust_crypto.rs"),
     ("chacha20poly1305", "src/crypto/provider/rust_crypto.rs"),
@@ -55,7 +126,7 @@ const CONFINED: [(&str, &str); 10] = [
     ("argon2", "src/crypto/"),
     ("subtle", "src/crypto/"),
     ("rand", "src/crypto/"),
-    ("bincode", "src/codec/mod.rs"),
+    ("bincode", "src/format/codec/mod.rs"),
     ("fjall", "src/storage/file"),
 ];
 
@@ -90,14 +161,14 @@ fn all_code() -> Vec<(String, String)> {
         .collect()
 }
 
-fn layer_of(path: &str) -> &str {
+fn room_of(path: &str) -> &str {
     let inner = path.strip_prefix("src/").unwrap();
     let first = inner.split('/').next().unwrap();
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-/// The layers named after `crate::`, in use lists too.
-fn named_layers(code: &str) -> BTreeSet<&str> {
+/// The rooms named after `crate::`, in use lists too.
+fn named_rooms(code: &str) -> BTreeSet<&str> {
     let mut named = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -127,28 +198,28 @@ fn named_layers(code: &str) -> BTreeSet<&str> {
 fn arrows_point_down_only() {
     let mut checked = BTreeSet::new();
     for (path, code) in all_code() {
-        let layer = layer_of(&path);
-        if layer == "lib" {
+        let room = room_of(&path);
+        if room == "lib" {
             continue;
         }
-        let (_, below) = LAYERS
+        let (_, below) = ROOMS
             .iter()
-            .find(|(name, _)| *name == layer)
+            .find(|(name, _)| *name == room)
             .unwrap_or_else(|| panic_for(&path));
-        checked.insert(layer.to_owned());
-        for named in named_layers(&code) {
-            let is_layer = LAYERS.iter().any(|(name, _)| *name == named);
+        checked.insert(room.to_owned());
+        for named in named_rooms(&code) {
+            let is_room = ROOMS.iter().any(|(name, _)| *name == named);
             assert!(
-                !is_layer || named == layer || below.contains(&named),
-                "{path} names {named}, which is not below {layer}"
+                !is_room || named == room || below.contains(&named),
+                "{path} names {named}, which is not below {room}"
             );
         }
     }
-    assert_eq!(checked.len(), LAYERS.len(), "a layer has no source");
+    assert_eq!(checked.len(), ROOMS.len(), "a room has no source");
 }
 
 fn panic_for<T>(path: &str) -> T {
-    unreachable!("{path} belongs to no layer: draw it in")
+    unreachable!("{path} belongs to no room: draw it in")
 }
 
 #[test]
@@ -169,13 +240,13 @@ fn a_crate_is_named_where_it_belongs() {
 }
 
 #[test]
-fn envelope_and_storage_never_meet() {
+fn format_and_storage_never_meet() {
     for (path, code) in all_code() {
-        let named = named_layers(&code);
-        match layer_of(&path) {
-            "envelope" => assert!(!named.contains("storage"), "{path}"),
+        let named = named_rooms(&code);
+        match room_of(&path) {
+            "format" => assert!(!named.contains("storage"), "{path}"),
             "storage" => assert!(
-                !named.contains("envelope") && !named.contains("keys"),
+                !named.contains("format") && !named.contains("keys"),
                 "{path}"
             ),
             _ => {}

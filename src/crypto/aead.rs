@@ -1,6 +1,6 @@
 //! The two suites behind one pair of verbs.
 
-use super::provider::active::Cipher;
+use crate::crypto::provider::active::Cipher;
 use crate::error::{Error, Result};
 
 /// The length of an authentication tag, in bytes: 16 for both suites (NIST SP 800-38D, RFC 8439).

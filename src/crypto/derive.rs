@@ -6,9 +6,9 @@
 
 use zeroize::Zeroizing;
 
-use super::aead::{SealingKey, Suite};
-use super::key::*;
-use super::provider::active::expand as x;
+use crate::crypto::aead::{SealingKey, Suite};
+use crate::crypto::key::*;
+use crate::crypto::provider::active::expand as x;
 use crate::error::Result;
 use crate::id::SubjectKind;
 
@@ -196,7 +196,7 @@ pub fn slot_key(
             &id.to_le_bytes(),
             &[suite.code(), 0, 0, 0],
             salt,
-            &super::sha256(&[parameters]),
+            &crate::crypto::sha256(&[parameters]),
         ],
     )
 }
@@ -215,7 +215,7 @@ pub fn ring_key(
     key_and_commitment(
         suite,
         root.expose(),
-        &[b"cl1/ring", salt, &super::sha256(&[header])],
+        &[b"cl1/ring", salt, &crate::crypto::sha256(&[header])],
     )
 }
 

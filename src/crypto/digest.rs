@@ -1,6 +1,6 @@
 //! SHA-256 (FIPS 180-4).
 
-use super::provider::active::{self, Sha256};
+use crate::crypto::provider::active::{self, Sha256};
 
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];

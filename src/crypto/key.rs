@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::random;
+use crate::crypto::random;
 use crate::error::Result;
 use crate::secret::Secret32;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::provider::active;
+use crate::crypto::provider::active;
 
 /// Which crates run each primitive in this build: from [`crypto_report`].
 ///

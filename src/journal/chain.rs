@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::entry::Draft;
-use super::page::{Page, PageId, Seen, Stage};
-use super::place::{self, WriterId};
-use super::tips;
 use crate::crypto::{self, Digest, JournalKey, Suite, VaultId};
 use crate::error::Result;
+use crate::journal::entry::Draft;
+use crate::journal::heads;
+use crate::journal::page::{Page, PageId, Seen, Stage};
+use crate::journal::place::{self, WriterId};
 use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
 
 /// How many other chains a new one says that it has seen.
@@ -89,7 +89,7 @@ impl Chain {
         let writer = match self.writer {
             Some(writer) => writer,
             None => {
-                seen.extend(tips::recent(&*self.storage, now, SEEN)?);
+                seen.extend(heads::recent(&*self.storage, now, SEEN)?);
                 *self.writer.insert(new_writer(now)?)
             }
         };

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::entry::{Context, RecordRef, SubjectRef, Target};
-use super::operation::{Operation, Outcome};
-use super::page::{Entry, Page, PageId, Seen, Stage};
-use crate::codec::{
+use crate::error::Error;
+use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
-use crate::error::Error;
+use crate::journal::entry::{Context, RecordRef, SubjectRef, Target};
+use crate::journal::operation::{Operation, Outcome};
+use crate::journal::page::{Entry, Page, PageId, Seen, Stage};
 
 impl Body for Page {}
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::operation::{Operation, Outcome};
-use super::page::PageId;
 use crate::crypto::{ChartId, Digest, NameTag, RecordTag, SubjectTag};
+use crate::journal::operation::{Operation, Outcome};
+use crate::journal::page::PageId;
 
 /// Who acts, and why; the same for all that one session does.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]

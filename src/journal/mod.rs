@@ -7,22 +7,21 @@
 mod chain;
 mod codec;
 mod entry;
-mod merge;
+mod heads;
 mod operation;
 mod page;
+mod page_merge;
 mod place;
 mod queue;
-mod tips;
-mod turns;
 mod walk;
 mod writer;
 
 pub use chain::Sealer;
 pub use entry::{Act, Context, Draft, RecordRef, SubjectRef, Target};
+pub use heads::{digest_of, recent, writers};
 pub use operation::{Operation, Outcome};
 pub use page::{Entry, Page, PageHead, PageId, Seen, Stage};
 pub use place::{PAGES, WriterId, chain, page_of};
 pub use queue::Change;
-pub use tips::{digest_of, recent, writers};
 pub use walk::{Cursor, Keys, PageFault};
 pub use writer::{Moment, Writer};

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::entry::{Context, Draft, RecordRef, SubjectRef, Target};
-use super::operation::{Operation, Outcome};
-use super::place::WriterId;
 use crate::crypto::{Digest, JournalKey, Suite, VaultId, page_key};
 use crate::error::{Error, Result};
-use crate::sealed::{self, Head};
+use crate::format::sealed::{self, Head};
+use crate::journal::entry::{Context, Draft, RecordRef, SubjectRef, Target};
+use crate::journal::operation::{Operation, Outcome};
+use crate::journal::place::WriterId;
 
 /// The kind byte of pages.
 pub const JOURNAL_KIND: u8 = 18;

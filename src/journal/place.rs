@@ -1,6 +1,6 @@
 //! Where pages stand in storage: `j` writer16 sequence-u64, big-endian.
 
-use super::page::PageId;
+use crate::journal::page::PageId;
 
 /// What the keys of all pages begin with.
 pub const PAGES: &[u8] = b"j";

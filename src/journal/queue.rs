@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::entry::Draft;
-use super::merge::Together;
 use crate::error::{Error, Result, StorageError};
+use crate::journal::entry::Draft;
+use crate::journal::page_merge::Together;
 use crate::storage::{CommitError, Committed, Operation, Transaction};
 
 /// The most that is told on one page, in estimated bytes.

@@ -1,9 +1,9 @@
 //! Reading a chain, page by page.
 
-use super::page::{Page, PageHead, PageId};
-use super::place::{self, WriterId, page_of};
 use crate::crypto::{self, Digest, JournalKey, VaultId};
 use crate::error::{Error, Result};
+use crate::journal::page::{Page, PageHead, PageId};
+use crate::journal::place::{self, WriterId, page_of};
 use crate::storage::{Scan, Storage, Want};
 
 /// Pages fetched at a time.

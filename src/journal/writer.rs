@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::chain::{Chain, Ready, Sealer, Sent};
-use super::entry::{Draft, Target};
-use super::merge::Merged;
-use super::page::{Seen, Stage};
-use super::queue::{Answer, Change, PAGE_BYTES, Queue, Ticket, Waiting, lock, told_by};
-use super::turns::Turns;
 use crate::error::{Error, Result, StorageError};
+use crate::group_commit::leader::Turns;
+use crate::journal::chain::{Chain, Ready, Sealer, Sent};
+use crate::journal::entry::{Draft, Target};
+use crate::journal::page::{Seen, Stage};
+use crate::journal::page_merge::Merged;
+use crate::journal::queue::{Answer, Change, PAGE_BYTES, Queue, Ticket, Waiting, lock, told_by};
 use crate::storage::{CommitError, Storage, Transaction};
 
 /// When something is sent or noted.

@@ -2,18 +2,18 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{Chart, ChartState, EntryState, PatientEntry};
-use super::extensions::{Extension, Extensions};
-use super::holds::Hold;
-use super::keyring::Keyring;
-use super::ring::{KeyState, Numbered, Ring};
-use crate::codec::{
+use crate::crypto::{JournalKey, MasterKey, NameKey, PatientKey, PatientNameKey};
+use crate::error::{Error, Result};
+use crate::format::codec::{
     Body, Decode, Decoded, Decoder, Encode, Encoded, Encoder, Reader, Writer, fields, numbers,
     refused,
 };
-use crate::crypto::{JournalKey, MasterKey, NameKey, PatientKey, PatientNameKey};
-use crate::error::{Error, Result};
 use crate::id::{Subject, SubjectKind};
+use crate::keys::entry::{Chart, ChartState, EntryState, PatientEntry};
+use crate::keys::extensions::{Extension, Extensions};
+use crate::keys::holds::Hold;
+use crate::keys::keyring::Keyring;
+use crate::keys::ring::{KeyState, Numbered, Ring};
 
 impl Body for Keyring {}
 impl Body for PatientEntry {}

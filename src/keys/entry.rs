@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::extensions::Extensions;
-use super::holds::Hold;
-use super::ring::{Numbered, Ring};
 use crate::crypto::{self, ChartId, PatientKey, PatientNameKey};
 use crate::error::{Error, Result};
 use crate::id::Subject;
+use crate::keys::extensions::Extensions;
+use crate::keys::holds::Hold;
+use crate::keys::ring::{Numbered, Ring};
 
 /// A patient entry, opened. Its keys live in its chart: without the entry, the chart is noise.
 pub struct PatientEntry {

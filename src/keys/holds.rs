@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use super::entry::{PatientEntry, live};
-use crate::crypto;
 use crate::error::{Error, Result};
-use crate::id;
+use crate::keys::entry::{PatientEntry, live};
+use crate::{crypto, id};
 
 /// How many holds an entry has at most.
 const HOLDS_MAX: usize = 64;

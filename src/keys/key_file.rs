@@ -7,11 +7,11 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::credential::{Credential, SlotContext};
-use super::hex;
-use crate::codec::take;
 use crate::crypto::{self, SlotSecret};
 use crate::error::{Error, Result};
+use crate::format::codec::take;
+use crate::keys::credential::{Credential, SlotContext};
+use crate::keys::hex;
 
 /// The slot kind of key files.
 const KIND: u16 = 2;
@@ -301,7 +301,7 @@ fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::keys::*;
 
     /// A file whose reading a signal breaks off each other time, and that gives a byte at a time.
     struct Interrupted<'a>(&'a [u8], bool);

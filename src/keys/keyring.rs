@@ -1,9 +1,9 @@
 //! The keys of a vault, as the header seals them.
 
-use super::extensions::Extensions;
-use super::ring::{Numbered, Ring};
 use crate::crypto::{JournalKey, MasterKey, NameKey};
 use crate::error::{Error, Result};
+use crate::keys::extensions::Extensions;
+use crate::keys::ring::{Numbered, Ring};
 
 /// Master, name and journal keys, one of each active.
 #[derive(Debug)]

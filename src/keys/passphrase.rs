@@ -4,10 +4,10 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::credential::{Credential, SlotContext};
-use crate::codec::take;
 use crate::crypto::{self, Cost, Salt, SlotSecret};
 use crate::error::{Error, Result};
+use crate::format::codec::take;
+use crate::keys::credential::{Credential, SlotContext};
 
 /// The slot kind of passphrases.
 const KIND: u16 = 1;

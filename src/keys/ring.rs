@@ -1,8 +1,8 @@
 //! Numbered keys of one role, one of them active.
 
-use super::extensions::Extensions;
 use crate::crypto;
 use crate::error::{Error, Result};
+use crate::keys::extensions::Extensions;
 
 /// Whether a key still seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

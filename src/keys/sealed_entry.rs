@@ -1,11 +1,11 @@
 //! A patient entry as it is stored: 88 bytes beside the body.
 
-use super::entry::PatientEntry;
-use super::keyring::Keyring;
-use super::ring::Numbered;
 use crate::crypto::{self, MasterKey, PatientTag, Suite, VaultId, entry_key, patient_tag};
 use crate::error::{Error, Result};
-use crate::sealed::{self, Head};
+use crate::format::sealed::{self, Head};
+use crate::keys::entry::PatientEntry;
+use crate::keys::keyring::Keyring;
+use crate::keys::ring::Numbered;
 
 /// The kind byte of entries.
 const KIND: u8 = 16;

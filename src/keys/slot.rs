@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::credential::{Credential, SlotContext};
-use super::wrap::{Wrapped, open_key, seal_key};
-use crate::codec::{take, take_slice};
 use crate::crypto::{
     self, Commitment, JournalKey, RootKey, Salt, SealingKey, Suite, VaultId, slot_key,
 };
 use crate::error::{Error, Result};
+use crate::format::codec::{take, take_slice};
+use crate::keys::credential::{Credential, SlotContext};
+use crate::keys::wrap::{Wrapped, open_key, seal_key};
 
 /// The longest slot body, in bytes.
 const BODY_MAX: usize = 4096;

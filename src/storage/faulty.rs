@@ -8,8 +8,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::per_operation::{commit_one, step_by_step};
-use super::{
+use crate::storage::per_operation::{commit_one, step_by_step};
+use crate::storage::{
     CommitError, Committed, Operation, Page, Scan, Storage, StorageError, Stored, Transaction,
 };
 

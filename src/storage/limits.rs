@@ -3,7 +3,8 @@
 //! Promises: what passes here fits every backend of this crate.
 //! May not know: what keys and values mean.
 
-use super::{StorageError, Transaction, transaction::Operation};
+use crate::storage::transaction::Operation;
+use crate::storage::{StorageError, Transaction};
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 64;

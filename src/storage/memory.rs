@@ -8,8 +8,8 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::limits::check_sizes;
-use super::{
+use crate::storage::limits::check_sizes;
+use crate::storage::{
     CommitError, Committed, Entry, Operation, Page, Revision, Scan, Storage, StorageError, Stored,
     Transaction,
 };

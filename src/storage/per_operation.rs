@@ -3,7 +3,7 @@
 //! Promises: behaves as an object store does that has single conditional requests and no more.
 //! May not know: which storage it wraps.
 
-use super::{
+use crate::storage::{
     CommitError, Committed, Operation, Page, Scan, Storage, StorageError, Stored, Transaction,
 };
 

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-use super::{
+use crate::storage::{
     CommitError, Committed, Entry, Operation, Page, Scan, Storage, StorageError, Stored,
     Transaction,
 };

@@ -1,6 +1,6 @@
 //! What a commit is asked to do, and what it answers.
 
-use super::{Revision, StorageError};
+use crate::storage::{Revision, StorageError};
 
 /// What a key must be for an operation to go on.
 ///

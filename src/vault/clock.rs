@@ -47,7 +47,7 @@ impl Clock for SystemClock {
 }
 
 /// A time that was written down.
-pub(super) fn time(millis: i64) -> SystemTime {
+pub(crate) fn time(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
     let time = if millis < 0 {
         UNIX_EPOCH.checked_sub(distance)
@@ -58,7 +58,7 @@ pub(super) fn time(millis: i64) -> SystemTime {
 }
 
 /// A time to be written down, never earlier than it is; `None` beyond what can be written.
-pub(super) fn millis(time: SystemTime) -> Option<i64> {
+pub(crate) fn millis(time: SystemTime) -> Option<i64> {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_nanos().div_ceil(1_000_000)).ok(),
         Err(before) => i64::try_from(before.duration().as_millis())

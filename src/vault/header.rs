@@ -3,31 +3,32 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::{HELD_AT_MOST, ROUNDS, Vault, layout};
 use crate::crypto::RootKey;
 use crate::error::{Error, Result};
+use crate::format::storage_keys;
 use crate::journal::{Act, Change};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
+use crate::vault::{HELD_AT_MOST, ROUNDS, Vault};
 
 /// A header, opened.
 #[derive(Debug)]
-pub(super) struct OpenHeader {
-    pub(super) header: Header,
-    pub(super) root: Arc<RootKey>,
-    pub(super) keyring: Keyring,
-    pub(super) revision: Revision,
+pub(crate) struct OpenHeader {
+    pub(crate) header: Header,
+    pub(crate) root: Arc<RootKey>,
+    pub(crate) keyring: Keyring,
+    pub(crate) revision: Revision,
 }
 
 impl OpenHeader {
     /// The keyring once more, to be changed.
-    pub(super) fn keyring_to_change(&self) -> Result<Keyring> {
+    pub(crate) fn keyring_to_change(&self) -> Result<Keyring> {
         self.header.open_keyring(&self.root)
     }
 
     /// The generation of the header that comes next.
-    pub(super) fn next_generation(&self) -> Result<u64> {
+    pub(crate) fn next_generation(&self) -> Result<u64> {
         self.header
             .generation()
             .checked_add(1)
@@ -35,27 +36,27 @@ impl OpenHeader {
     }
 
     /// Expect this header still to stand.
-    pub(super) fn expect(&self) -> Expect {
+    pub(crate) fn expect(&self) -> Expect {
         Expect::Unchanged(self.revision.clone())
     }
 }
 
 /// Where the open header is kept; empty once locked.
-pub(super) struct HeaderCell {
+pub(crate) struct HeaderCell {
     held: RwLock<Option<(Arc<OpenHeader>, Duration)>>,
     /// Held by whoever replaces the header, from before it is written until it is held here.
     changing: Mutex<()>,
 }
 
 impl HeaderCell {
-    pub(super) fn new(header: OpenHeader, looked_at: Duration) -> Self {
+    pub(crate) fn new(header: OpenHeader, looked_at: Duration) -> Self {
         Self {
             held: RwLock::new(Some((Arc::new(header), looked_at))),
             changing: Mutex::new(()),
         }
     }
 
-    pub(super) fn lock(&self) {
+    pub(crate) fn lock(&self) {
         *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -86,16 +87,16 @@ impl HeaderCell {
 }
 
 /// A header value to be written, with the root key if that is a new one.
-pub(super) struct HeaderChange {
-    pub(super) value: Vec<u8>,
-    pub(super) new_root: Option<RootKey>,
+pub(crate) struct HeaderChange {
+    pub(crate) value: Vec<u8>,
+    pub(crate) new_root: Option<RootKey>,
     /// Whether the bytes of before must be purged: they hold a key that is being retired.
-    pub(super) destroying: bool,
+    pub(crate) destroying: bool,
 }
 
 impl Vault {
     /// The header, looked at no longer than a minute ago.
-    pub(super) fn header(&self) -> Result<Arc<OpenHeader>> {
+    pub(crate) fn header(&self) -> Result<Arc<OpenHeader>> {
         let (header, looked_at) = self.header.held()?;
         if self.store.clock.uptime().saturating_sub(looked_at) < HELD_AT_MOST {
             return Ok(header);
@@ -104,12 +105,12 @@ impl Vault {
     }
 
     /// The header as it was when it was looked at last, whatever stands now.
-    pub(super) fn header_in_memory(&self) -> Result<Arc<OpenHeader>> {
+    pub(crate) fn header_in_memory(&self) -> Result<Arc<OpenHeader>> {
         self.header.held().map(|(header, _)| header)
     }
 
     /// The header as it stands in storage now.
-    pub(super) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
+    pub(crate) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
         let (before, _) = self.header.held()?;
         match self.reload_header_once() {
             Err(Error::RootKeyChanged) => {}
@@ -130,7 +131,7 @@ impl Vault {
         let stored = self
             .store
             .storage
-            .read(&[layout::HEADER])?
+            .read(&[storage_keys::HEADER])?
             .pop()
             .flatten()
             .ok_or(Error::NoVault)?;
@@ -152,7 +153,7 @@ impl Vault {
 
     /// Replaces the header by what `change` makes of the one in storage; another writer who is first
     /// makes it look again. The answer tells whether purging the former bytes was deferred.
-    pub(super) fn change_header(
+    pub(crate) fn change_header(
         &self,
         act: &Act,
         change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
@@ -162,7 +163,7 @@ impl Vault {
     }
 
     /// For the one change that ends reading only.
-    pub(super) fn change_header_even_read_only(
+    pub(crate) fn change_header_even_read_only(
         &self,
         act: &Act,
         mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
@@ -206,9 +207,9 @@ impl Vault {
         for round in 0..ROUNDS {
             self.store.back_off(round);
             let transaction = if destroying {
-                Transaction::new().put_destroying(layout::HEADER, value, before.expect())
+                Transaction::new().put_destroying(storage_keys::HEADER, value, before.expect())
             } else {
-                Transaction::new().put(layout::HEADER, value, before.expect())
+                Transaction::new().put(storage_keys::HEADER, value, before.expect())
             };
             let generation = Header::parse(value)?.generation();
             let change = Change {
@@ -224,7 +225,12 @@ impl Vault {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(_) => true,
             };
-            let stored = self.store.storage.read(&[layout::HEADER])?.pop().flatten();
+            let stored = self
+                .store
+                .storage
+                .read(&[storage_keys::HEADER])?
+                .pop()
+                .flatten();
             let stored = stored.ok_or(Error::NoVault)?;
             if stored.value == value {
                 // It happened, but nobody said that the former bytes are gone.

@@ -5,101 +5,41 @@
 //! May not know: cipher or key-derivation crates, or what kind of storage it stands on beyond
 //! whether that is transactional.
 
-mod access;
-mod acting;
-mod alarms;
-pub mod audit;
-mod breaking;
-mod census;
-mod checkpoint;
-mod clock;
-mod contents;
-mod document;
-mod download;
-mod emergency;
-mod entries;
-mod erasure;
-mod events;
-mod expunging;
-mod garbage;
-mod governance;
-mod header;
-mod layout;
-mod listing;
-mod meter;
-mod object;
-mod opening;
-mod options;
-mod pages;
-mod poison;
-mod progress;
-mod reader;
-mod reading;
-mod recording;
-mod recovery;
-mod removal;
-mod report;
-mod restoring;
-mod rotation;
-mod session;
-mod slots;
-mod store;
-mod upload;
-mod verification;
-mod writer;
-mod writing;
+pub(crate) mod clock;
+pub(crate) mod entries;
+pub(crate) mod header;
+pub(crate) mod journaling;
+pub(crate) mod open;
+pub(crate) mod options;
+pub(crate) mod progress;
+pub(crate) mod recovery;
+pub(crate) mod scan;
+pub(crate) mod slots;
+pub(crate) mod store;
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-pub use access::{
-    AccessPolicy, AccessRequest, AllowAll, BrokenGlass, ConsentReference, Decision, OperationGroup,
-    Rule, RulePolicy,
-};
-pub use alarms::Alarms;
-pub use census::{KeyCensus, KeyCount};
-pub use checkpoint::Checkpoint;
-pub use clock::{Clock, SystemClock};
-pub use contents::Contents;
-pub use document::{Document, Expected, Record, RecordInfo};
-pub use emergency::EmergencyReport;
-pub use events::{SecurityEvent, SecurityWatch};
-pub use governance::HoldInfo;
-pub use listing::{Records, Subjects};
-pub use meter::{DenialMeter, FailureMeter, Meter};
-pub use options::VaultOptions;
-pub use poison::alarm;
-pub use progress::{Activity, Progress, Step};
-pub use reader::RecordReader;
-pub use recording::Journaling;
-pub use recovery::RecoveryKit;
-pub use report::{ErasureReport, ExpungeReport, GarbageReport, ReencryptionReport, RotationReport};
-pub use restoring::RestoreReport;
-pub use session::Session;
-pub use slots::RootRotationReport;
-pub use verification::{
-    AcceptedRestore, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding, JournalFault,
-    JournalFinding, RecordFinding, Verification, VerifyPosition, VerifyReport, Walked,
-};
-pub use writer::RecordWriter;
-
+use crate::access::AccessPolicy;
+use crate::access::alarms::Alarms;
 use crate::error::{Error, Result};
-use crate::id::{Actor, Purpose};
 use crate::journal::{Operation, Outcome, Target};
 use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
 use header::HeaderCell;
+use journaling::Recorder;
+use options::VaultOptions;
 use progress::Counter;
-use recording::Recorder;
+use progress::Progress;
 use store::Store;
 
 /// How long a header or a patient entry may be held in memory before storage is asked again.
-const HELD_AT_MOST: Duration = Duration::from_secs(60);
+pub(crate) const HELD_AT_MOST: Duration = Duration::from_secs(60);
 /// How often an operation looks again before it gives way to whoever keeps winning.
-const ROUNDS: u32 = 64;
+pub(crate) const ROUNDS: u32 = 64;
 
 /// A vault: records under envelope encryption in a storage.
 ///
@@ -120,13 +60,13 @@ const ROUNDS: u32 = 64;
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 pub struct Vault {
-    store: Store,
-    recorder: Recorder,
-    policy: Arc<dyn AccessPolicy>,
-    alarms: Arc<Alarms>,
-    grace: Duration,
-    threads: NonZeroUsize,
-    whole_record_limit: u64,
+    pub(crate) store: Store,
+    pub(crate) recorder: Recorder,
+    pub(crate) policy: Arc<dyn AccessPolicy>,
+    pub(crate) alarms: Arc<Alarms>,
+    pub(crate) grace: Duration,
+    pub(crate) threads: NonZeroUsize,
+    pub(crate) whole_record_limit: u64,
     header: HeaderCell,
     entries: EntryCache,
     read_only: AtomicBool,
@@ -167,11 +107,6 @@ impl Vault {
         VaultOptions::new().open_rolled_back(storage, credential)
     }
 
-    /// A session: who acts, and why. There is no other way to a record.
-    pub fn session(&self, actor: Actor, purpose: Purpose) -> Session<'_> {
-        Session::new(self, actor, purpose)
-    }
-
     /// Wipes the vault's keys from memory as soon as operations under way end. Whatever is called
     /// then answers [`Error::Locked`]. While the journal cannot be written, the key that seals it stays
     /// until it can: what was released before must be told.
@@ -195,7 +130,7 @@ impl Vault {
 
     fn new(storage: Arc<dyn Storage>, options: VaultOptions, header: HeaderCell) -> Self {
         let grace = options.grace_on(&*storage);
-        let operator = recording::operator(options.operator.as_ref());
+        let operator = journaling::operator(options.operator.as_ref());
         let alarms = Arc::new(Alarms::new(options.watch.map(|watch| watch.0)));
         let clock = Arc::clone(&options.clock);
         let recorder = Recorder::new(Arc::clone(&storage), clock, operator, &alarms);
@@ -217,12 +152,12 @@ impl Vault {
         }
     }
 
-    fn watcher(&self) -> Option<Arc<dyn Progress>> {
+    pub(crate) fn watcher(&self) -> Option<Arc<dyn Progress>> {
         let watcher = self.watcher.read().unwrap_or_else(PoisonError::into_inner);
         watcher.clone()
     }
 
-    fn require_writable(&self) -> Result<()> {
+    pub(crate) fn require_writable(&self) -> Result<()> {
         if self.read_only.load(Ordering::Acquire) {
             return Err(Error::ReadOnly);
         }
@@ -230,7 +165,7 @@ impl Vault {
     }
 
     /// Waits so that whatever was sent under a key of before has landed or failed.
-    fn wait_out_grace(&self, watcher: Option<&dyn Progress>) {
+    pub(crate) fn wait_out_grace(&self, watcher: Option<&dyn Progress>) {
         if self.grace.is_zero() {
             return;
         }

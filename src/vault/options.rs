@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::access::{AccessPolicy, AllowAll};
-use super::clock::{Clock, SystemClock};
-use super::events::SecurityWatch;
-use super::recording::Journaling;
+use crate::access::security_event::SecurityWatch;
+use crate::access::{AccessPolicy, AllowAll};
 use crate::crypto::Suite;
 use crate::id::Actor;
 use crate::storage::Storage;
+use crate::vault::clock::{Clock, SystemClock};
+use crate::vault::journaling::Journaling;
 
 /// The grace on storage that is not transactional.
 const GRACE: Duration = Duration::from_secs(600);
@@ -31,22 +31,22 @@ const WHOLE_RECORD_LIMIT: u64 = 256 << 20;
 /// ```
 #[derive(Debug, Clone)]
 pub struct VaultOptions {
-    pub(super) suite: Suite,
-    pub(super) grace: Option<Duration>,
-    pub(super) threads: NonZeroUsize,
-    pub(super) whole_record_limit: u64,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) journaling: Option<Journaling>,
+    pub(crate) suite: Suite,
+    pub(crate) grace: Option<Duration>,
+    pub(crate) threads: NonZeroUsize,
+    pub(crate) whole_record_limit: u64,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) journaling: Option<Journaling>,
     /// Whether a thread may write what waits; not under a clock of tests.
-    pub(super) in_background: bool,
-    pub(super) operator: Option<Actor>,
-    pub(super) policy: Arc<dyn AccessPolicy>,
-    pub(super) watch: Option<Watch>,
+    pub(crate) in_background: bool,
+    pub(crate) operator: Option<Actor>,
+    pub(crate) policy: Arc<dyn AccessPolicy>,
+    pub(crate) watch: Option<Watch>,
 }
 
 /// Who is told of security events.
 #[derive(Clone)]
-pub(super) struct Watch(pub(super) Arc<dyn SecurityWatch>);
+pub(crate) struct Watch(pub(crate) Arc<dyn SecurityWatch>);
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,7 +178,7 @@ impl VaultOptions {
         self
     }
 
-    pub(super) fn grace_on(&self, storage: &dyn Storage) -> Duration {
+    pub(crate) fn grace_on(&self, storage: &dyn Storage) -> Duration {
         match self.grace {
             Some(grace) => grace,
             None if storage.is_transactional() => Duration::ZERO,

@@ -81,18 +81,18 @@ impl<F: Fn(Step) + Send + Sync> Progress for F {
 }
 
 /// Counts one activity for whoever watches.
-pub(super) struct Counter<'a> {
+pub(crate) struct Counter<'a> {
     watcher: Option<&'a dyn Progress>,
     step: Step,
 }
 
 impl<'a> Counter<'a> {
-    pub(super) fn new(watcher: Option<&'a dyn Progress>, activity: Activity) -> Self {
+    pub(crate) fn new(watcher: Option<&'a dyn Progress>, activity: Activity) -> Self {
         let step = Step { activity, done: 0 };
         Self { watcher, step }
     }
 
-    pub(super) fn add(&mut self, count: u64) {
+    pub(crate) fn add(&mut self, count: u64) {
         self.step.done += count;
         if let Some(watcher) = self.watcher
             && count > 0

@@ -2,15 +2,16 @@
 
 use std::fmt;
 
-use super::{Vault, layout, pages};
 use crate::crypto::RootKey;
 use crate::error::{Error, Result};
+use crate::format::storage_keys;
 use crate::journal::Operation;
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::{CommitError, Entry, Expect, Storage, Transaction, Want};
+use crate::vault::{Vault, scan};
 
 /// The bytes of a vault header, to be kept apart from the storage.
 ///
@@ -108,7 +109,7 @@ impl RecoveryKit {
     ) -> Result<()> {
         let header = Header::parse(&self.0)?;
         let unlocked = header.unlock(credential)?;
-        let present = storage.read(&[layout::HEADER])?.pop().flatten();
+        let present = storage.read(&[storage_keys::HEADER])?.pop().flatten();
         let expect = match present {
             None => Expect::Absent,
             Some(stored) => {
@@ -124,12 +125,12 @@ impl RecoveryKit {
             Err(Error::StaleKit) if anyway => {}
             fits => fits?,
         }
-        let transaction = Transaction::new().put(layout::HEADER, &self.0[..], expect);
+        let transaction = Transaction::new().put(storage_keys::HEADER, &self.0[..], expect);
         match storage.commit(&[transaction]).pop() {
             Some(Ok(_)) => Ok(()),
             Some(Err(CommitError::Io(error))) => Err(error.into()),
             Some(Err(CommitError::Conflict { .. })) => Err(Error::Contended),
-            _ => match storage.read(&[layout::HEADER])?.pop().flatten() {
+            _ => match storage.read(&[storage_keys::HEADER])?.pop().flatten() {
                 Some(stored) if stored.value == self.0 => Ok(()),
                 _ => Err(Error::Undecided),
             },
@@ -163,24 +164,31 @@ fn opens(value: &[u8], root: &RootKey, credential: &dyn Credential) -> Result<bo
 fn fits(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> Result<()> {
     let mut fitting = false;
     let mut strange = false;
-    pages::each_page(storage, layout::ENTRIES, Want::Values, &mut |entries| {
-        for Entry { key, value, .. } in entries {
-            let Some(tag) = layout::entry_tag(&key) else {
-                continue;
-            };
-            match open_entry(&value, keyring, header.vault(), &tag) {
-                Ok(entry) if entry.generation() > header.generation() => {
-                    return Err(Error::StaleKit);
+    scan::each_page(
+        storage,
+        storage_keys::ENTRIES,
+        Want::Values,
+        &mut |entries| {
+            for Entry { key, value, .. } in entries {
+                let Some(tag) = storage_keys::entry_tag(&key) else {
+                    continue;
+                };
+                match open_entry(&value, keyring, header.vault(), &tag) {
+                    Ok(entry) if entry.generation() > header.generation() => {
+                        return Err(Error::StaleKit);
+                    }
+                    Ok(_) => fitting = true,
+                    // Never acknowledged, and landed after its master key was retired.
+                    Err(Error::UnknownMasterKey) if names_retired(&value, keyring) => {
+                        fitting = true
+                    }
+                    Err(Error::UnknownMasterKey) => return Err(Error::StaleKit),
+                    Err(_) => strange = true,
                 }
-                Ok(_) => fitting = true,
-                // Never acknowledged, and landed after its master key was retired.
-                Err(Error::UnknownMasterKey) if names_retired(&value, keyring) => fitting = true,
-                Err(Error::UnknownMasterKey) => return Err(Error::StaleKit),
-                Err(_) => strange = true,
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     if strange && !fitting {
         return Err(Error::ForeignKit);
     }
@@ -202,7 +210,10 @@ impl Vault {
 
     fn export_kit(&self) -> Result<RecoveryKit> {
         self.reload_header()?;
-        let stored = self.store.read_one(layout::HEADER)?.ok_or(Error::NoVault)?;
+        let stored = self
+            .store
+            .read_one(storage_keys::HEADER)?
+            .ok_or(Error::NoVault)?;
         RecoveryKit::from_bytes(&stored.value)
     }
 }

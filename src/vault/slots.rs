@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::Vault;
-use super::header::{HeaderChange, OpenHeader};
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};
 use crate::keys::header::Header;
 use crate::keys::{Credential, SlotInfo};
+use crate::vault::Vault;
+use crate::vault::header::{HeaderChange, OpenHeader};
 
 /// What a root-key rotation did.
 ///

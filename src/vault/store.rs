@@ -3,25 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ROUNDS;
-use super::clock::Clock;
 use crate::error::{Error, Result};
 use crate::storage::{CommitError, Committed, Revision, Storage, Stored, Transaction};
+use crate::vault::ROUNDS;
+use crate::vault::clock::Clock;
 
 /// The storage, and the clock by which it is waited for.
 #[derive(Debug, Clone)]
-pub(super) struct Store {
-    pub(super) storage: Arc<dyn Storage>,
-    pub(super) clock: Arc<dyn Clock>,
+pub(crate) struct Store {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Store {
-    pub(super) fn read_one(&self, key: &[u8]) -> Result<Option<Stored>> {
+    pub(crate) fn read_one(&self, key: &[u8]) -> Result<Option<Stored>> {
         Ok(self.storage.read(&[key])?.pop().flatten())
     }
 
     /// One transaction; a backend that answers none leaves the outcome unknown.
-    pub(super) fn commit(
+    pub(crate) fn commit(
         &self,
         transaction: Transaction,
     ) -> std::result::Result<Committed, CommitError> {
@@ -31,7 +31,7 @@ impl Store {
 
     /// A put of bytes that only this writer can have drawn, under a key that only it can know: what
     /// stands there is its own, so it is sent until that is certain.
-    pub(super) fn put_own(&self, transaction: Transaction, at: &[u8]) -> Result<Revision> {
+    pub(crate) fn put_own(&self, transaction: Transaction, at: &[u8]) -> Result<Revision> {
         for round in 0..ROUNDS {
             self.back_off(round);
             match self.commit(transaction.clone()) {
@@ -50,7 +50,7 @@ impl Store {
     }
 
     /// Gives whoever else is at it some time; a little more each round.
-    pub(super) fn back_off(&self, round: u32) {
+    pub(crate) fn back_off(&self, round: u32) {
         if round > 1 {
             let millis = u64::from(round.min(16));
             self.clock.sleep(Duration::from_millis(millis));

@@ -1,4 +1,4 @@
-"""A second reader of chartlock's storage, written from src/envelope/format.md alone.
+"""A second reader of chartlock's storage, written from src/format/format.md alone.
 
     python3 tests/independent vectors tests/vectors/files
     python3 tests/independent read ARCHIVE --key-file FILE [--json]

@@ -490,12 +490,12 @@ fn as_markdown() -> String {
 fn the_documentation_holds_this_table() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/src/vault/recording/operations.md"
+        "/src/vault/journaling/operations.md"
     );
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     let made = as_markdown();
     assert!(
         kept.ends_with(&made),
-        "src/vault/recording/operations.md should end with:\n{made}"
+        "src/vault/journaling/operations.md should end with:\n{made}"
     );
 }

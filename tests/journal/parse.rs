@@ -20,7 +20,7 @@ const DOORS: [&str; 8] = [
 pub(crate) fn operations() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    in_folder(&root.join("src/vault"), &mut found);
+    in_folder(&root.join("src"), &mut found);
     found
 }
 

@@ -2,7 +2,7 @@
 
 use chartlock::internals::envelope::{content_type_code, padded, padme};
 
-const FORMAT: &str = include_str!("../../src/envelope/format.md");
+const FORMAT: &str = include_str!("../../src/format/format.md");
 
 /// The cells of the rows that begin with a number, thousands joined.
 fn rows<'a>(heading: &str) -> impl Iterator<Item = Vec<String>> + use<'a> {

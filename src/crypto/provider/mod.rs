@@ -15,6 +15,6 @@ pub mod aws_lc;
 pub mod rust_crypto;
 
 #[cfg(feature = "aws-lc-rs")]
-pub use aws_lc as active;
+pub use crate::crypto::provider::aws_lc as active;
 #[cfg(not(feature = "aws-lc-rs"))]
-pub use rust_crypto as active;
+pub use crate::crypto::provider::rust_crypto as active;

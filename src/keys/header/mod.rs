@@ -7,12 +7,12 @@ mod slots;
 
 use std::fmt;
 
-use super::credential::Credential;
-use super::keyring::Keyring;
-use super::slot::{Held, Slot, SlotInfo};
-use crate::codec::{self, take, take_slice};
 use crate::crypto::{self, Commitment, Nonce, RootKey, Salt, Suite, TAG, VaultId, ring_key};
 use crate::error::{Error, Result};
+use crate::format::codec::{self, take, take_slice};
+use crate::keys::credential::Credential;
+use crate::keys::keyring::Keyring;
+use crate::keys::slot::{Held, Slot, SlotInfo};
 use crate::secret::plaintext;
 
 /// What every header begins with: no text, no other format, and it shows newline translation.

@@ -1,10 +1,10 @@
 //! How slots come and go, and what those for auditors open. Changes take effect in storage with the
 //! value that is sealed next.
 
-use super::{Header, SLOTS_MAX};
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
 use crate::keys::credential::Credential;
+use crate::keys::header::{Header, SLOTS_MAX};
 use crate::keys::slot::{Held, Slot};
 
 impl Header {

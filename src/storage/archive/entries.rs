@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use super::input::Input;
-use super::{ArchiveError, MAGIC, Report};
+use crate::storage::archive::input::Input;
+use crate::storage::archive::{ArchiveError, MAGIC, Report};
 use crate::storage::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The objects of an archive, in order, each as key and value.

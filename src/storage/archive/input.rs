@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use super::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
 use crate::crypto::{Digest, Sha256Stream};
+use crate::storage::archive::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
 
 /// Bytes on their way in. The last 32 are the digest: they are held back until the end shows.
 #[derive(Debug)]

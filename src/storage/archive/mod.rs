@@ -17,11 +17,10 @@ mod output;
 
 use std::io::{self, Read, Seek, Write};
 
-pub use entries::Entries;
-
-use self::output::Output;
-use super::{CommitError, Entry, Expect, Scan, Storage, StorageError, Transaction, Want};
 use crate::crypto::{Digest, Sha256Stream, equal};
+use crate::storage::{CommitError, Entry, Expect, Scan, Storage, StorageError, Transaction, Want};
+pub use entries::Entries;
+use output::Output;
 
 const MAGIC: &[u8; 8] = b"\x89CLA\r\n\x1a\n";
 const DIGEST_BYTES: usize = size_of::<Digest>();

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
 use crate::crypto::Sha256Stream;
 use crate::storage::StorageError;
+use crate::storage::archive::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
 use crate::storage::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// Bytes on their way out.

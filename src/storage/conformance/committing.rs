@@ -1,6 +1,6 @@
 //! One transaction: expectations, order, and how much of it stands when it fails.
 
-use super::{Check, Flaw, commit, ensure, present, read, value};
+use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{CommitError, Expect, Operation, Revision, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[

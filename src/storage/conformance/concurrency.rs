@@ -4,8 +4,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::scanning::walk;
-use super::{Check, Flaw, commit, ensure, present, value};
+use crate::storage::conformance::scanning::walk;
+use crate::storage::conformance::{Check, Flaw, commit, ensure, present, value};
 use crate::storage::{CommitError, Expect, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[

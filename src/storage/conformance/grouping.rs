@@ -1,6 +1,6 @@
 //! Several transactions of one call: each for itself, in order where they share a key.
 
-use super::{Check, Flaw, ensure, present, read, value};
+use crate::storage::conformance::{Check, Flaw, ensure, present, read, value};
 use crate::storage::{CommitError, Committed, Expect, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[

@@ -12,7 +12,7 @@ mod script;
 
 use std::fmt;
 
-use super::{CommitError, Committed, Storage, StorageError, Stored, Transaction};
+use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Transaction};
 
 /// Checks that a storage keeps its contract. `make` gives a fresh, empty one for each check.
 ///

@@ -1,6 +1,6 @@
 //! What comes back is what was put, under every key and of every size.
 
-use super::{Check, Flaw, commit, ensure, present, read, value};
+use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{Expect, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[

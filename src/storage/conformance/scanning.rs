@@ -1,6 +1,6 @@
 //! Scans are in order, within their prefix, complete over their pages.
 
-use super::{Check, Flaw, commit, ensure, present};
+use crate::storage::conformance::{Check, Flaw, commit, ensure, present};
 use crate::storage::{Entry, Expect, Scan, Storage, Transaction, Want};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[

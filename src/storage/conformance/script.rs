@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::scanning::walk;
-use super::{Check, Flaw, ensure, read};
+use crate::storage::conformance::scanning::walk;
+use crate::storage::conformance::{Check, Flaw, ensure, read};
 use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[("random history", history)];

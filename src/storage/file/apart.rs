@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::directory::sync_directory;
-use super::named::Named;
-use super::place::{Place, Standing, Stretch};
-use super::revision::{Mark, file_name, from_file_name};
+use crate::storage::file::directory::sync_directory;
+use crate::storage::file::named::Named;
+use crate::storage::file::place::{Place, Standing, Stretch};
+use crate::storage::file::revision::{Mark, file_name, from_file_name};
 use crate::storage::{StorageError, Want};
 
 #[derive(Debug)]

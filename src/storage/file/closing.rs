@@ -8,9 +8,9 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use super::directory::sync_directory;
-use super::tail::journals;
 use crate::storage::StorageError;
+use crate::storage::file::directory::sync_directory;
+use crate::storage::file::tail::journals;
 
 /// What may stay: so that closing costs nothing where little was written.
 const KEPT_BYTES: u64 = 4 << 20;

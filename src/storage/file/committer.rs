@@ -8,13 +8,13 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::apart::Apart;
-use super::engine::Engine;
-use super::packs::Written;
-use super::plan::{Answer, Plan};
-use super::prepared::Prepared;
-use super::readme::Readme;
-use super::revision::{Mark, Marks};
+use crate::storage::file::apart::Apart;
+use crate::storage::file::engine::Engine;
+use crate::storage::file::packs::Written;
+use crate::storage::file::plan::{Answer, Plan};
+use crate::storage::file::prepared::Prepared;
+use crate::storage::file::readme::Readme;
+use crate::storage::file::revision::{Mark, Marks};
 use crate::storage::limits::check_sizes;
 use crate::storage::{CommitError, StorageError, Transaction};
 

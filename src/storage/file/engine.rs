@@ -14,12 +14,12 @@ use fjall::{
     Readable, Snapshot, UserKey, UserValue,
 };
 
-use super::apart::Apart;
-use super::class::{NAMES, apart_classes, class_of, is_entry};
-use super::named::Named;
-use super::place::{Place, Standing};
-use super::ranges::ranges;
-use super::revision::{Mark, revision};
+use crate::storage::file::apart::Apart;
+use crate::storage::file::class::{NAMES, apart_classes, class_of, is_entry};
+use crate::storage::file::named::Named;
+use crate::storage::file::place::{Place, Standing};
+use crate::storage::file::ranges::ranges;
+use crate::storage::file::revision::{Mark, revision};
 use crate::storage::{Entry, Page, Scan, StorageError, Stored, Want};
 
 /// Holds the number of the opening.

@@ -26,13 +26,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process;
 
-use self::apart::Apart;
-use self::class::HEADER_KEY;
-use self::committer::Committer;
-use self::directory::Directory;
-use self::engine::Engine;
-use self::readme::Readme;
-use super::{CommitError, Committed, Page, Scan, Storage, StorageError, Stored, Transaction};
+use crate::storage::{
+    CommitError, Committed, Page, Scan, Storage, StorageError, Stored, Transaction,
+};
+use apart::Apart;
+use class::HEADER_KEY;
+use committer::Committer;
+use directory::Directory;
+use engine::Engine;
+use readme::Readme;
 
 /// Keeps everything in one directory, for one process at a time and any number of its threads.
 ///

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::class::is_entry;
-use super::place::{Place, Standing, Stretch};
-use super::revision::Mark;
+use crate::storage::file::class::is_entry;
+use crate::storage::file::place::{Place, Standing, Stretch};
+use crate::storage::file::revision::Mark;
 
 /// Files, and where in packs of entries the entries are.
 #[derive(Debug, Default)]

@@ -8,10 +8,10 @@
 use std::io;
 use std::vec;
 
-use super::apart::Apart;
-use super::class::{class_of, is_apart, is_entry, is_segment};
-use super::place::{Place, Standing, Stretch};
-use super::revision::{Mark, Marks};
+use crate::storage::file::apart::Apart;
+use crate::storage::file::class::{class_of, is_apart, is_entry, is_segment};
+use crate::storage::file::place::{Place, Standing, Stretch};
+use crate::storage::file::revision::{Mark, Marks};
 use crate::storage::{Operation, StorageError, Transaction};
 
 /// Bytes after which a pack is full.

@@ -1,8 +1,8 @@
 //! Where a value lies: in the engine, in a file of its own, or in a pack with others.
 
-use super::class::is_apart;
-use super::revision::{MARK_BYTES, Mark};
 use crate::storage::StorageError;
+use crate::storage::file::class::is_apart;
+use crate::storage::file::revision::{MARK_BYTES, Mark};
 
 /// What the engine keeps of a value besides its revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

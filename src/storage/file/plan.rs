@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use fjall::{UserKey, UserValue};
 
-use super::apart::Apart;
-use super::class::is_entry;
-use super::engine::{Engine, WriteError};
-use super::place::{Place, Standing, Stretch};
-use super::prepared::{Action, Prepared, Step};
-use super::readme::{Readme, VaultId};
-use super::revision::{Mark, revision};
+use crate::storage::file::apart::Apart;
+use crate::storage::file::class::is_entry;
+use crate::storage::file::engine::{Engine, WriteError};
+use crate::storage::file::place::{Place, Standing, Stretch};
+use crate::storage::file::prepared::{Action, Prepared, Step};
+use crate::storage::file::readme::{Readme, VaultId};
+use crate::storage::file::revision::{Mark, revision};
 use crate::storage::{CommitError, Committed, StorageError};
 
 pub(super) type Answer = Result<Committed, CommitError>;

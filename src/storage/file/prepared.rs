@@ -4,11 +4,11 @@ use std::io::Read;
 
 use fjall::{UserKey, UserValue};
 
-use super::class::{HEADER_KEY, class_of, is_apart};
-use super::packs::Written;
-use super::place::{Place, Standing};
-use super::readme::{VaultId, vault_id};
-use super::revision::{Mark, Marks};
+use crate::storage::file::class::{HEADER_KEY, class_of, is_apart};
+use crate::storage::file::packs::Written;
+use crate::storage::file::place::{Place, Standing};
+use crate::storage::file::readme::{VaultId, vault_id};
+use crate::storage::file::revision::{Mark, Marks};
 use crate::storage::{Expect, Operation, StorageError, Transaction};
 
 /// A transaction with its revisions drawn and its large values on disk.

@@ -2,8 +2,8 @@
 
 use std::ops::Bound;
 
-use super::class::stretches;
 use crate::storage::Scan;
+use crate::storage::file::class::stretches;
 
 /// A keyspace, and where in it.
 type Range = (usize, Bound<Vec<u8>>, Bound<Vec<u8>>);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::directory::write_durably;
+use crate::storage::file::directory::write_durably;
 
 const NAME: &str = "READ-ME-FIRST";
 const HEADER_MAGIC: &[u8] = b"\x89CLK\r\n\x1a\n";

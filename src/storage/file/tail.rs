@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::engine::is_opening_note;
 use crate::storage::StorageError;
+use crate::storage::file::engine::is_opening_note;
 
 const FORMAT: &[u8] = b"FJL\x03";
 const BATCH: u8 = 1;

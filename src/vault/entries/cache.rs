@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Held;
 use crate::id::Subject;
 use crate::vault::HELD_AT_MOST;
+use crate::vault::entries::Held;
 
 /// Most entries held in memory at a time.
 const HELD: usize = 8192;
@@ -15,7 +15,7 @@ type Map = HashMap<Subject, (Arc<Held>, Duration)>;
 
 /// Entries that were looked at lately; `None` once locked: an operation under way then must not
 /// leave keys behind.
-pub(in crate::vault) struct EntryCache(Mutex<Option<Map>>);
+pub(crate) struct EntryCache(Mutex<Option<Map>>);
 
 impl Default for EntryCache {
     fn default() -> Self {
@@ -24,7 +24,7 @@ impl Default for EntryCache {
 }
 
 impl EntryCache {
-    pub(in crate::vault) fn lock(&self) {
+    pub(crate) fn lock(&self) {
         *self.map() = None;
     }
 
@@ -32,7 +32,7 @@ impl EntryCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::vault) fn held(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
+    pub(crate) fn held(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
         let map = self.map();
         let (held, looked_at) = map.as_ref()?.get(subject)?;
         (now.saturating_sub(*looked_at) < HELD_AT_MOST).then(|| Arc::clone(held))

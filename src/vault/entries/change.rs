@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 
-use super::Held;
 use crate::error::{Error, Result};
+use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::{Act, Change};
 use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::seal_entry;
 use crate::storage::{CommitError, Committed, Expect, Revision, Transaction};
+use crate::vault::entries::Held;
 use crate::vault::header::OpenHeader;
-use crate::vault::{ROUNDS, Vault, layout};
+use crate::vault::{ROUNDS, Vault};
 
 /// `[ put p ; ?v ]`: an entry that is to stand, sealed under the active master key of `header`.
-pub(in crate::vault) struct EntryPut<'a> {
-    pub(in crate::vault) header: &'a OpenHeader,
-    pub(in crate::vault) held: &'a mut Held,
-    pub(in crate::vault) expect: Expect,
+pub(crate) struct EntryPut<'a> {
+    pub(crate) header: &'a OpenHeader,
+    pub(crate) held: &'a mut Held,
+    pub(crate) expect: Expect,
     /// Whether the bytes of before must be purged: they hold keys that are being destroyed.
-    pub(in crate::vault) destroying: bool,
+    pub(crate) destroying: bool,
     /// Who writes it, and what for.
-    pub(in crate::vault) act: &'a Act,
+    pub(crate) act: &'a Act,
 }
 
 impl EntryPut<'_> {
-    pub(in crate::vault) fn change(self, vault: &Vault) -> Result<Change> {
+    pub(crate) fn change(self, vault: &Vault) -> Result<Change> {
         let header = &self.header.header;
         let value = seal_entry(
             header.suite(),
@@ -42,7 +43,7 @@ impl EntryPut<'_> {
             Transaction::new().put(key, value, self.expect)
         };
         Ok(Change {
-            transaction: transaction.check(layout::HEADER, self.header.expect()),
+            transaction: transaction.check(storage_keys::HEADER, self.header.expect()),
             drafts: vec![told],
         })
     }
@@ -69,7 +70,7 @@ impl Vault {
     /// again, and asks again, whenever another was first.
     ///
     /// The answer is the entry as it stands, and whether purging the former bytes was deferred.
-    pub(in crate::vault) fn change_entry(
+    pub(crate) fn change_entry(
         &self,
         subject: &Subject,
         destroying: bool,

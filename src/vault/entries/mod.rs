@@ -1,38 +1,37 @@
 //! Patient entries: found and opened, held in memory, changed, made ready to be written to.
 
 mod cache;
-mod change;
-mod ready;
+pub(crate) mod change;
+mod for_update;
 
 use std::sync::{Arc, OnceLock};
 
-pub(super) use cache::EntryCache;
-pub(super) use change::EntryPut;
-
-use super::header::OpenHeader;
-use super::{ROUNDS, Vault, layout};
 use crate::crypto::{self, ChartId, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
+use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::keys::entry::{Chart, EntryState, PatientEntry};
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::{Entry, Expect, Revision, Stored};
+use crate::vault::header::OpenHeader;
+use crate::vault::{ROUNDS, Vault};
+pub(crate) use cache::EntryCache;
 
 /// A patient entry, opened.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) tag: PatientTag,
+pub(crate) struct Held {
+    pub(crate) tag: PatientTag,
     /// The master key that seals it.
-    pub(super) master: u32,
-    pub(super) revision: Revision,
-    pub(super) entry: PatientEntry,
+    pub(crate) master: u32,
+    pub(crate) revision: Revision,
+    pub(crate) entry: PatientEntry,
     /// What the journal calls the subject; derived once for all that is told while this is held.
-    pub(super) told_as: OnceLock<SubjectTag>,
+    pub(crate) told_as: OnceLock<SubjectTag>,
 }
 
 impl Held {
     /// The chart of a live subject.
-    pub(super) fn chart(&self) -> Result<&Chart> {
+    pub(crate) fn chart(&self) -> Result<&Chart> {
         match self.entry.state() {
             EntryState::Live(chart) => Ok(chart),
             EntryState::Erasing { .. } | EntryState::Erased => Err(Error::Erased),
@@ -41,19 +40,19 @@ impl Held {
     }
 
     /// Its storage key.
-    pub(super) fn key(&self) -> Vec<u8> {
-        layout::entry(&self.tag)
+    pub(crate) fn key(&self) -> Vec<u8> {
+        storage_keys::entry(&self.tag)
     }
 
     /// Expect this entry still to stand.
-    pub(super) fn expect(&self) -> Expect {
+    pub(crate) fn expect(&self) -> Expect {
         Expect::Unchanged(self.revision.clone())
     }
 }
 
 /// How much a caller trusts what is held in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Freshness {
+pub(crate) enum Freshness {
     /// Looked at within the last minute.
     Held,
     /// Looked at now.
@@ -64,7 +63,7 @@ impl Vault {
     /// The entry of a subject, and whether storage was asked just now.
     ///
     /// `None` and erasure are never answered from memory.
-    pub(super) fn entry(
+    pub(crate) fn entry(
         &self,
         subject: &Subject,
         freshness: Freshness,
@@ -87,7 +86,7 @@ impl Vault {
     }
 
     /// The entry of a subject as it stands in storage now, to be changed.
-    pub(super) fn find_entry(&self, subject: &Subject) -> Result<Option<Held>> {
+    pub(crate) fn find_entry(&self, subject: &Subject) -> Result<Option<Held>> {
         for round in 0..ROUNDS {
             self.store.back_off(round);
             let Some((tag, stored)) = self.stored_entry(subject)? else {
@@ -104,19 +103,19 @@ impl Vault {
     }
 
     fn changed_since(&self, tag: &PatientTag, revision: &Revision) -> Result<bool> {
-        let now = self.store.read_one(&layout::entry(tag))?;
+        let now = self.store.read_one(&storage_keys::entry(tag))?;
         Ok(now.is_none_or(|now| now.revision != *revision))
     }
 
     /// Looks under the name keys in stored order.
-    pub(super) fn stored_entry(&self, subject: &Subject) -> Result<Option<(PatientTag, Stored)>> {
+    pub(crate) fn stored_entry(&self, subject: &Subject) -> Result<Option<(PatientTag, Stored)>> {
         let header = self.header()?;
         let tags = header
             .keyring
             .name_keys()
             .map(|name| crypto::patient_tag(&name.key, subject.kind(), subject.identifier()))
             .collect::<Result<Vec<_>>>()?;
-        let keys: Vec<_> = tags.iter().map(layout::entry).collect();
+        let keys: Vec<_> = tags.iter().map(storage_keys::entry).collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
         let stored = self.store.storage.read(&keys)?;
         Ok(tags
@@ -127,7 +126,7 @@ impl Vault {
 
     /// Opens an entry; an unknown master key or a newer generation makes it load the header again,
     /// once.
-    pub(super) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<Held> {
+    pub(crate) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<Held> {
         match self.open_entry_under(&*self.header()?, tag, &stored) {
             Err(Error::UnknownMasterKey | Error::HeaderRolledBack) => {
                 self.open_entry_under(&*self.reload_header()?, tag, &stored)
@@ -138,13 +137,13 @@ impl Vault {
 
     /// Opens an entry that a scan returned; `None` when it is gone since. One that was sealed again
     /// meanwhile, under a master key whose predecessor has gone, is read once more.
-    pub(super) fn open_listed(&self, listed: Entry) -> Result<Option<Held>> {
+    pub(crate) fn open_listed(&self, listed: Entry) -> Result<Option<Held>> {
         let Entry {
             key,
             value,
             revision,
         } = listed;
-        let tag = layout::entry_tag(&key).ok_or(Error::Malformed)?;
+        let tag = storage_keys::entry_tag(&key).ok_or(Error::Malformed)?;
         match self.open_entry(tag, Stored { value, revision }) {
             Err(Error::UnknownMasterKey) => match self.store.read_one(&key)? {
                 Some(stored) => self.open_entry(tag, stored).map(Some),
@@ -154,7 +153,7 @@ impl Vault {
         }
     }
 
-    pub(super) fn open_entry_under(
+    pub(crate) fn open_entry_under(
         &self,
         header: &OpenHeader,
         tag: PatientTag,
@@ -177,12 +176,12 @@ impl Vault {
     }
 
     /// Drops what is held of a subject, after its entry was seen to change.
-    pub(super) fn forget_entry(&self, subject: &Subject) {
+    pub(crate) fn forget_entry(&self, subject: &Subject) {
         self.entries.forget(subject);
     }
 
     /// The live chart of a subject, looked at now; `None` where there is no entry.
-    pub(super) fn live_entry(&self, subject: &Subject) -> Result<Option<Arc<Held>>> {
+    pub(crate) fn live_entry(&self, subject: &Subject) -> Result<Option<Arc<Held>>> {
         let (held, _) = self.entry(subject, Freshness::Fresh)?;
         if let Some(held) = &held {
             held.chart()?;
@@ -192,6 +191,6 @@ impl Vault {
 }
 
 /// The chart id, for comparisons with what was seen before.
-pub(super) fn chart_id(held: &Held) -> Result<ChartId> {
+pub(crate) fn chart_id(held: &Held) -> Result<ChartId> {
     held.chart().map(|chart| *chart.id())
 }

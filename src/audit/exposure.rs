@@ -1,0 +1,249 @@
+//! What was within reach of a key while somebody may have had it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::audit::AuditTrail;
+use crate::audit::entry::SubjectMark;
+use crate::audit::exposure_scope::Told;
+use crate::audit::time::{Between, Time};
+use crate::audit::unreadable::{self, Gaps};
+use crate::error::Result;
+use crate::id::Subject;
+
+/// What the report cannot know, whatever was exposed.
+pub(super) const UNKNOWN: [&str; 4] = [
+    "whether anybody had the key, or a copy of the storage: the report says what could be read with both, taken in the window",
+    "what rotations and erasures after the window changed of a copy: nothing",
+    "what was put before the journal was begun, unless the vault still holds the subject",
+    "which records were put or expunged under names that the journal tells as tags only: they are counted",
+];
+
+/// What may have been exposed.
+///
+/// ```
+/// # use chartlock::{Subject, audit::Exposed};
+/// let slot = Exposed::Slot(4711); // a passphrase or key file, by the id of its slot
+/// let key = Exposed::PatientKey(Subject::patient("MRN-1042")?, 17);
+/// # let _ = (slot, key);
+/// # Ok::<(), chartlock::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exposed {
+    /// The credential of a slot, by the slot's id.
+    Slot(u16),
+    /// A master key, by its number.
+    MasterKey(u32),
+    /// A subject's key, by its number.
+    PatientKey(Subject, u32),
+}
+
+/// How far something reaches.
+///
+/// ```
+/// # use chartlock::audit::Reach;
+/// assert_ne!(Reach::AllSubjects, Reach::JournalOnly);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reach {
+    /// To all records of all subjects, and the journal.
+    AllSubjects,
+    /// To the records of one subject.
+    OneSubject,
+    /// To the journal: who did what to which tags, and no record.
+    JournalOnly,
+    /// To nothing: it came after the window, or was gone before.
+    Nothing,
+}
+
+/// What could be read with a key and a copy of the storage, both taken in a window.
+///
+/// It is an upper bound, and says what it cannot know. `Debug` shows no names.
+///
+/// ```
+/// # use chartlock::audit::{AuditTrail, Exposed, Time};
+/// # fn show(trail: &AuditTrail<'_>, lost: Time, found: Time) -> Result<(), chartlock::Error> {
+/// let report = trail.exposure(&Exposed::Slot(4711), lost..found)?;
+/// println!("{} subjects, {} records", report.subjects.len(), report.records);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExposureReport {
+    /// What was exposed, in words.
+    pub exposed: String,
+    /// The window that was asked for.
+    pub between: Between,
+    /// When the report was made.
+    pub made: Time,
+    /// When the slot or key was there, as far as is known.
+    pub existed: Existed,
+    /// When the slot took another credential: each of them opens what was copied while it was there.
+    pub replaced: Vec<Time>,
+    /// How far it reaches.
+    pub reach: Reach,
+    /// How often the vault, or its journal, was opened with the slot in the window.
+    pub openings: Vec<Opening>,
+    /// Whose records were there in the window, for any time of it.
+    pub subjects: Vec<ExposedSubject>,
+    /// The sum of their records.
+    pub records: u64,
+    /// The sum of the versions of those.
+    pub versions: u64,
+    /// Subjects that were erased before the window began: not within reach.
+    pub erased_before: u64,
+    /// Subjects that the vault holds now and the journal does not tell of before the window ended,
+    /// though they were there: their records are not counted.
+    pub not_in_the_journal: u64,
+    /// What could not be read; with a gap, subjects may be missing here.
+    pub gaps: Gaps,
+    /// What the report cannot know.
+    pub unknown: Vec<&'static str>,
+}
+
+/// When a slot or key was there, as far as is known.
+///
+/// ```
+/// # use chartlock::audit::Existed;
+/// assert_eq!(Existed::default().since, None); // not known: perhaps from the beginning
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Existed {
+    /// Since when; `None` where nothing tells.
+    pub since: Option<Time>,
+    /// Until when; `None` where nothing tells that it is gone.
+    pub until: Option<Time>,
+}
+
+/// An opening with the slot in question.
+///
+/// ```
+/// # use chartlock::audit::Opening;
+/// # fn show(opening: &Opening) {
+/// println!("{} by {}", opening.at, opening.actor);
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Opening {
+    /// When.
+    pub at: Time,
+    /// Who, as it was told at opening.
+    pub actor: Box<str>,
+}
+
+/// A subject whose records were within reach.
+///
+/// ```
+/// # use chartlock::audit::ExposedSubject;
+/// # fn show(one: &ExposedSubject) {
+/// println!("{}: {} records", one.subject, one.records);
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ExposedSubject {
+    /// Who.
+    pub subject: SubjectMark,
+    /// Since when there was something of the subject; `None` where the journal does not tell.
+    pub since: Option<Time>,
+    /// When it was erased, if that was after the window began: what was copied before stays readable.
+    pub erased: Option<Time>,
+    /// How many records had been put when the window ended, those retracted or expunged since included.
+    pub records: u64,
+    /// How many versions.
+    pub versions: u64,
+    /// How often a record was expunged before the window ended: what of it was there when is not told.
+    pub expunged: u64,
+}
+
+impl AuditTrail<'_> {
+    /// What could be read with a slot's credential or a key, and a copy of the storage, in a window.
+    ///
+    /// Asked of a vault, the report also looks at the entries that there are; of an auditor's slot,
+    /// it knows the journal alone.
+    ///
+    /// # Errors
+    /// Those of [`AuditTrail::entries`].
+    pub fn exposure(
+        &self,
+        exposed: &Exposed,
+        between: impl Into<Between>,
+    ) -> Result<ExposureReport> {
+        let between = between.into();
+        let made = Time::from_millis(self.desk.now());
+        let only = exposed.subject();
+        self.ask(only, &format!("exposure of {exposed}"))?;
+        let held = self.desk.subjects()?;
+        let mut names = self.names.clone();
+        let known = held.iter().flatten().map(|known| &known.subject);
+        names.subjects.extend(known.chain(only).cloned());
+        // What came before the window is what was there in it; what came after tells of the slot.
+        let entries = self.walk(names, Between::default())?;
+        let mut told = Told::new(exposed, between);
+        let gaps = unreadable::read(entries, |entry| told.take(&entry))?;
+        told.report(&*self.desk, held, made, gaps)
+    }
+}
+
+impl ExposedSubject {
+    pub(super) fn new(subject: SubjectMark, since: Option<Time>) -> Self {
+        Self {
+            subject,
+            since,
+            erased: None,
+            records: 0,
+            versions: 0,
+            expunged: 0,
+        }
+    }
+}
+
+impl Exposed {
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::PatientKey(subject, _) => Some(subject),
+            Self::Slot(_) | Self::MasterKey(_) => None,
+        }
+    }
+}
+
+/// Names no subject: it stands in reports and in the journal.
+impl fmt::Display for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot(id) => write!(f, "the credential of slot {id}"),
+            Self::MasterKey(number) => write!(f, "the master key {number}"),
+            Self::PatientKey(_, number) => write!(f, "a subject's key {number}"),
+        }
+    }
+}
+
+impl fmt::Debug for ExposureReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "ExposureReport({:?}, {} subjects, ..)",
+            self.reach,
+            self.subjects.len()
+        )
+    }
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opening({}, ..)", self.at)
+    }
+}
+
+impl fmt::Debug for ExposedSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ExposedSubject({} records, ..)", self.records)
+    }
+}

@@ -1,0 +1,208 @@
+//! What the journal tells of a slot or key, and of the subjects within its reach.
+
+use std::collections::BTreeMap;
+
+use crate::audit::entry::{AuditEntry, SubjectMark};
+use crate::audit::exposure::{
+    self, Existed, Exposed, ExposedSubject, ExposureReport, Opening, Reach,
+};
+use crate::audit::journal_source::{Desk, Known};
+use crate::audit::time::{Between, Time};
+use crate::audit::unreadable::Gaps;
+use crate::audit::{auditor, resolve};
+use crate::error::Result;
+use crate::journal::{Operation, Outcome};
+
+/// What the journal tells, entry by entry.
+pub(super) struct Told<'e> {
+    exposed: &'e Exposed,
+    between: Between,
+    existed: Existed,
+    replaced: Vec<Time>,
+    journal_only: bool,
+    openings: Vec<Opening>,
+    /// By their tags.
+    subjects: BTreeMap<[u8; 16], ExposedSubject>,
+    erased_before: u64,
+}
+
+impl<'e> Told<'e> {
+    pub(super) fn new(exposed: &'e Exposed, between: Between) -> Self {
+        Self {
+            exposed,
+            between,
+            existed: Existed::default(),
+            replaced: Vec::new(),
+            journal_only: false,
+            openings: Vec::new(),
+            subjects: BTreeMap::new(),
+            erased_before: 0,
+        }
+    }
+
+    pub(super) fn take(&mut self, entry: &AuditEntry) {
+        // What was announced and not confirmed may have been stored all the same.
+        if entry.outcome != Outcome::Done {
+            return;
+        }
+        match self.exposed {
+            Exposed::Slot(id) => self.take_slot(*id, entry),
+            Exposed::MasterKey(number) => self.take_master(*number, entry),
+            Exposed::PatientKey(..) => {}
+        }
+        let only = self.exposed.subject();
+        let is_over = self.between.until.is_some_and(|end| end <= entry.at);
+        if !is_over && only.is_none_or(|subject| entry.is_about(subject)) {
+            self.take_subject(entry);
+        }
+    }
+
+    fn take_slot(&mut self, id: u16, entry: &AuditEntry) {
+        let note = entry.note.as_deref().unwrap_or_default();
+        if !names_number(note, "slot ", &id.to_string()) {
+            return;
+        }
+        match entry.operation {
+            Operation::AddSlot => {
+                self.existed.since = Some(entry.at);
+                self.existed.until = None;
+                self.journal_only = note.starts_with("for an auditor");
+            }
+            Operation::ReplaceSlot => self.replaced.push(entry.at),
+            // A root key that is rotated without it leaves it behind like a removal.
+            Operation::RemoveSlot | Operation::RotateRoot => self.existed.until = Some(entry.at),
+            Operation::Open if self.between.contains(entry.at) => self.open(entry),
+            Operation::ReadJournal if note.starts_with(auditor::OPENED) => {
+                self.journal_only = true;
+                if self.between.contains(entry.at) {
+                    self.open(entry);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, entry: &AuditEntry) {
+        self.openings.push(Opening {
+            at: entry.at,
+            actor: entry.actor.clone(),
+        });
+    }
+
+    fn take_master(&mut self, number: u32, entry: &AuditEntry) {
+        let note = entry.note.as_deref().unwrap_or_default();
+        let names = names_number(note, "key ", &number.to_string());
+        if names && entry.operation == Operation::RetireMaster {
+            self.existed.until = Some(entry.at);
+        }
+    }
+
+    fn take_subject(&mut self, entry: &AuditEntry) {
+        let (Some(mark), true) = (&entry.subject, is_change(entry)) else {
+            return;
+        };
+        if entry.operation == Operation::Erase {
+            if entry.settled {
+                self.erase(mark, entry.at);
+            }
+            return;
+        }
+        let new = || ExposedSubject::new(mark.clone(), Some(entry.at));
+        let subject = self.subjects.entry(mark.tag.0).or_insert_with(new);
+        match entry.operation {
+            Operation::Put | Operation::Remove => {
+                subject.versions += 1;
+                subject.records += u64::from(entry.version == Some(1));
+            }
+            Operation::Expunge => subject.expunged += 1,
+            _ => {}
+        }
+    }
+
+    /// Before the window, an erasure takes a subject out of reach. Later, a copy may have been taken.
+    fn erase(&mut self, mark: &SubjectMark, at: Time) {
+        if self.between.from.is_some_and(|from| at < from) {
+            self.erased_before += u64::from(self.subjects.remove(&mark.tag.0).is_some());
+        } else if let Some(subject) = self.subjects.get_mut(&mark.tag.0) {
+            subject.erased.get_or_insert(at);
+        }
+    }
+
+    pub(super) fn report(
+        mut self,
+        desk: &dyn Desk,
+        held: Option<Vec<Known>>,
+        made: Time,
+        gaps: Gaps,
+    ) -> Result<ExposureReport> {
+        if let Some(since) = desk.lifetime(self.exposed)? {
+            self.existed.since = Some(since);
+        }
+        let not_in_the_journal = self.add_held(held.unwrap_or_default());
+        let reach = self.reach();
+        if !matches!(reach, Reach::AllSubjects | Reach::OneSubject) {
+            self.subjects.clear();
+        }
+        let subjects: Vec<_> = self.subjects.into_values().collect();
+        Ok(ExposureReport {
+            exposed: self.exposed.to_string(),
+            between: self.between,
+            made,
+            existed: self.existed,
+            reach,
+            replaced: self.replaced,
+            openings: self.openings,
+            records: subjects.iter().map(|subject| subject.records).sum(),
+            versions: subjects.iter().map(|subject| subject.versions).sum(),
+            subjects,
+            erased_before: self.erased_before,
+            not_in_the_journal,
+            gaps,
+            unknown: exposure::UNKNOWN.to_vec(),
+        })
+    }
+
+    /// Subjects with a chart of before the window's end that the journal does not tell of.
+    fn add_held(&mut self, held: Vec<Known>) -> u64 {
+        let mut added = 0;
+        let only = self.exposed.subject().cloned();
+        for known in held {
+            let Some(created) = known.created else {
+                continue;
+            };
+            let was_there = self.between.until.is_none_or(|until| created < until);
+            let is_meant = only.as_ref().is_none_or(|only| *only == known.subject);
+            if !was_there || !is_meant || self.subjects.contains_key(&known.tag) {
+                continue;
+            }
+            let mark = resolve::mark(&known.subject, known.tag);
+            let subject = ExposedSubject::new(mark, Some(created));
+            self.subjects.insert(known.tag, subject);
+            added += 1;
+        }
+        added
+    }
+
+    fn reach(&self) -> Reach {
+        let Existed { since, until } = self.existed;
+        let came_after = |since: Time| self.between.until.is_some_and(|end| end <= since);
+        let gone_before = |until: Time| self.between.from.is_some_and(|from| until < from);
+        match self.exposed {
+            _ if since.is_some_and(came_after) || until.is_some_and(gone_before) => Reach::Nothing,
+            Exposed::PatientKey(..) => Reach::OneSubject,
+            Exposed::Slot(_) if self.journal_only => Reach::JournalOnly,
+            Exposed::Slot(_) | Exposed::MasterKey(_) => Reach::AllSubjects,
+        }
+    }
+}
+
+/// Whether an entry tells that something of a subject was stored, erased or expunged.
+fn is_change(entry: &AuditEntry) -> bool {
+    entry.digest.is_some() || entry.operation == Operation::Expunge
+}
+
+/// Whether a note names a number after `what`, in a list or alone: `without slot 3, 17`.
+fn names_number(note: &str, what: &str, number: &str) -> bool {
+    let list = note.split_once(what).map(|(_, list)| list);
+    list.is_some_and(|list| list.split(", ").any(|each| each == number))
+}

@@ -1,0 +1,144 @@
+//! Who took part.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use crate::audit::disclosures::Noted;
+use crate::audit::display;
+use crate::audit::entry::AuditEntry;
+use crate::audit::fhir::Application;
+use crate::audit::fhir::codes::*;
+use crate::audit::fhir::shape::Pattern;
+
+/// The journal chain of the process that wrote an entry.
+const WRITER: &str = "urn:x-chartlock:writer";
+/// What stands for what is not known.
+const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
+
+/// The application, the vault within it, who used it, and for whom.
+pub(super) fn all(entry: &AuditEntry, pattern: Pattern, application: &Application) -> Value {
+    let mut agents = match pattern {
+        Pattern::Disclosure => vec![vault(entry, application, SOURCE_ROLE), recipient(entry)],
+        _ => {
+            let (client, server) = ends(pattern);
+            vec![
+                client_of(application, client),
+                vault(entry, application, server),
+            ]
+        }
+    };
+    agents.push(user(entry, pattern, application));
+    if let Some(organisation) = &entry.organisation {
+        agents.push(json!({
+            "type": PROVIDER.concept(),
+            "who": { "display": organisation },
+            "requestor": false,
+        }));
+    }
+    agents.into()
+}
+
+/// What client and server are to the data, as each pattern has it.
+fn ends(pattern: Pattern) -> (Code, Code) {
+    match pattern {
+        Pattern::Read => (DESTINATION, SOURCE_ROLE),
+        Pattern::Delete => (APPLICATION, CUSTODIAN),
+        Pattern::Create | Pattern::Update | Pattern::Query | Pattern::Disclosure => {
+            (SOURCE_ROLE, DESTINATION)
+        }
+        Pattern::Plain => (APPLICATION, CUSTODIAN),
+    }
+}
+
+fn client_of(application: &Application, kind: Code) -> Value {
+    json!({
+        "type": kind.concept(),
+        "who": { "identifier": { "value": application.name } },
+        "requestor": false,
+        "network": network(application),
+    })
+}
+
+fn vault(entry: &AuditEntry, application: &Application, kind: Code) -> Value {
+    json!({
+        "type": kind.concept(),
+        "who": observer(entry),
+        "requestor": false,
+        "network": network(application),
+    })
+}
+
+fn user(entry: &AuditEntry, pattern: Pattern, application: &Application) -> Value {
+    let kind = match pattern {
+        Pattern::Create | Pattern::Update | Pattern::Delete => Some(AUTHOR),
+        Pattern::Read | Pattern::Query => Some(RECIPIENT),
+        Pattern::Disclosure | Pattern::Plain => None,
+    };
+    let mut who = json!({ "value": entry.actor });
+    if let (Some(system), Some(who)) = (&application.users, who.as_object_mut()) {
+        who.insert("system".into(), (**system).into());
+    }
+    let mut user = json!({
+        "who": { "identifier": who },
+        "name": entry.actor,
+        "requestor": true,
+        "purposeOfUse": purposes(entry),
+    });
+    if let (Some(kind), Some(user)) = (kind, user.as_object_mut()) {
+        user.insert("type".into(), kind.concept());
+    }
+    user
+}
+
+/// Where a disclosure went; nobody told the vault by which way.
+fn recipient(entry: &AuditEntry) -> Value {
+    let recipient = Some(Noted::of(entry).recipient).filter(|name| !name.is_empty());
+    json!({
+        "type": DESTINATION.concept(),
+        "who": { "display": recipient.unwrap_or("not recorded") },
+        "requestor": false,
+        "network": { "extension": [{ "url": ABSENT, "valueCode": "unknown" }] },
+    })
+}
+
+/// The purpose, and that the glass was broken.
+pub(super) fn purposes(entry: &AuditEntry) -> Value {
+    const BREAK_THE_GLASS: &str = "BTG";
+    let own = (!entry.purpose.is_empty()).then_some(&*entry.purpose);
+    let glass = (entry.broke_glass && own != Some(BREAK_THE_GLASS)).then_some(BREAK_THE_GLASS);
+    let each = own.into_iter().chain(glass).map(|code| {
+        let mut coding = json!({ "system": ACT_REASON, "code": code });
+        if let (Some(_), Some(coding)) = (display::purpose_of(code), coding.as_object_mut()) {
+            coding.insert("display".into(), display::purpose(code).into());
+        }
+        json!({ "coding": [coding] })
+    });
+    each.collect()
+}
+
+pub(super) fn source(entry: &AuditEntry, application: &Application) -> Value {
+    let mut source = json!({ "observer": observer(entry), "type": [DATABASE.coding()] });
+    if let (Some(site), Some(source)) = (&application.site, source.as_object_mut()) {
+        source.insert("site".into(), (**site).into());
+    }
+    source
+}
+
+/// The vault, by the chain that the process wrote.
+fn observer(entry: &AuditEntry) -> Value {
+    json!({
+        "identifier": { "system": WRITER, "value": entry.position.writer },
+        "display": "chartlock vault",
+    })
+}
+
+fn network(application: &Application) -> Value {
+    let address = &*application.address;
+    let kind = match address {
+        _ if address.parse::<IpAddr>().is_ok() => "2",
+        _ if address.contains("://") => "5",
+        _ => "1",
+    };
+    json!({ "address": address, "type": kind })
+}

@@ -1,0 +1,188 @@
+//! What it was done to.
+
+use serde_json::{Map, Value, json};
+
+use crate::audit::disclosures::Noted;
+use crate::audit::entry::{AuditEntry, RecordMark, SubjectMark};
+use crate::audit::fhir::Application;
+use crate::audit::fhir::codes::*;
+use crate::audit::fhir::shape::{Pattern, Shape};
+use crate::journal::Operation;
+
+/// Records by name.
+const RECORD: &str = "urn:x-chartlock:record";
+/// Records whose name the reader did not know, by tag.
+const RECORD_TAG: &str = "urn:x-chartlock:record-tag";
+/// Subjects whom the reader did not know, by tag.
+const SUBJECT_TAG: &str = "urn:x-chartlock:subject-tag";
+/// Subjects that are no patients.
+const PRACTICE: &str = "urn:x-chartlock:practice";
+/// Charts by id.
+const CHART: &str = "urn:x-chartlock:chart";
+
+/// The patient of an entry, if the reader knew who it is.
+pub(super) fn patient(entry: &AuditEntry) -> Option<&str> {
+    let subject = entry.subject.as_ref()?;
+    let identifier = subject.identifier.as_deref()?;
+    (subject.kind == Some("patient")).then_some(identifier)
+}
+
+/// Whether there is a record or a chart to be named as data.
+pub(super) fn has_data(entry: &AuditEntry) -> bool {
+    data(entry).is_some()
+}
+
+pub(super) fn all(entry: &AuditEntry, shape: &Shape, application: &Application) -> Vec<Value> {
+    let mut entities = Vec::new();
+    if let Some(subject) = &entry.subject {
+        entities.push(subject_entity(entry, subject, application));
+    }
+    entities.extend(match shape.pattern {
+        Pattern::Query => Some(query(entry)),
+        Pattern::Disclosure => Some(disclosed(entry)),
+        _ => data(entry).or_else(|| administered(entry)),
+    });
+    if let Some(request) = &entry.request {
+        entities.push(json!({
+            "what": { "identifier": { "value": request } },
+            "type": REQUEST.coding(),
+        }));
+    }
+    entities
+}
+
+fn subject_entity(entry: &AuditEntry, subject: &SubjectMark, application: &Application) -> Value {
+    if let Some(identifier) = patient(entry) {
+        let mut identifier = json!({ "value": identifier });
+        if let (Some(system), Some(of)) = (&application.patients, identifier.as_object_mut()) {
+            of.insert("system".into(), (**system).into());
+        }
+        return json!({
+            "what": { "type": "Patient", "identifier": identifier },
+            "type": PERSON.coding(),
+            "role": PATIENT.coding(),
+        });
+    }
+    let (system, value) = match &subject.identifier {
+        Some(identifier) => (PRACTICE, identifier.to_string()),
+        None => (SUBJECT_TAG, subject.tag.to_string()),
+    };
+    json!({
+        "what": { "identifier": { "system": system, "value": value } },
+        "type": OTHER.coding(),
+    })
+}
+
+/// The record; of what is done to a whole chart, the chart.
+fn data(entry: &AuditEntry) -> Option<Value> {
+    let mut data = match (&entry.record, entry.operation) {
+        (Some(record), _) => record_entity(record),
+        (None, Operation::Erase) => {
+            let chart = entry.subject.as_ref()?.chart?;
+            object(CHART, &chart.to_string())
+        }
+        (None, _) => return None,
+    };
+    let lifecycle = match entry.operation {
+        Operation::Remove => Some(LOGICALLY_DELETED),
+        Operation::Erase | Operation::Expunge => Some(ERASED),
+        _ => None,
+    };
+    if let Some(lifecycle) = lifecycle {
+        data.insert("lifecycle".into(), lifecycle.coding());
+    }
+    let details = details(entry);
+    if !details.is_empty() {
+        data.insert("detail".into(), details.into());
+    }
+    Some(Value::Object(data))
+}
+
+fn record_entity(record: &RecordMark) -> Map<String, Value> {
+    match &record.name {
+        Some(name) => object(RECORD, name),
+        None => object(RECORD_TAG, &record.tag.to_string()),
+    }
+}
+
+fn object(system: &str, value: &str) -> Map<String, Value> {
+    let mut object = Map::new();
+    let what = json!({ "identifier": { "system": system, "value": value } });
+    object.insert("what".into(), what);
+    object.insert("type".into(), SYSTEM_OBJECT.coding());
+    object.insert("role".into(), DOMAIN_RESOURCE.coding());
+    object
+}
+
+fn details(entry: &AuditEntry) -> Vec<Value> {
+    let numbers = [
+        ("version", entry.version),
+        ("entry-sequence", entry.sequence),
+        ("header-generation", entry.generation),
+    ];
+    let numbers = numbers
+        .into_iter()
+        .filter_map(|(name, number)| Some((name, number?.to_string())));
+    let digest = entry.digest.map(|digest| ("sha256", digest.to_string()));
+    let each = numbers.chain(digest);
+    each.map(|(name, value)| json!({ "type": name, "valueString": value }))
+        .collect()
+}
+
+/// What was asked, as a query on a server would say it.
+fn query(entry: &AuditEntry) -> Value {
+    let asked = match &entry.subject {
+        Some(subject) => format!("records?subject={subject}"),
+        None => "subjects".to_owned(),
+    };
+    json!({
+        "type": SYSTEM_OBJECT.coding(),
+        "role": QUERY.coding(),
+        "description": entry.operation.to_string(),
+        "query": base64(asked.as_bytes()),
+    })
+}
+
+fn disclosed(entry: &AuditEntry) -> Value {
+    let description = Noted::of(entry).description;
+    let mut data = match &entry.record {
+        Some(record) => record_entity(record),
+        None => {
+            let mut data = Map::new();
+            data.insert("type".into(), SYSTEM_OBJECT.coding());
+            data.insert("role".into(), DOMAIN_RESOURCE.coding());
+            data
+        }
+    };
+    if !description.is_empty() {
+        data.insert("description".into(), description.into());
+    }
+    Value::Object(data)
+}
+
+/// What of the vault itself was touched, where that says more than the event.
+fn administered(entry: &AuditEntry) -> Option<Value> {
+    let details = details(entry);
+    (!details.is_empty()).then(|| {
+        json!({
+            "type": SYSTEM_OBJECT.coding(),
+            "role": SECURITY_RESOURCE.coding(),
+            "detail": details,
+        })
+    })
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digit = |bits: u32| DIGITS.get(bits as usize & 63).copied().map(char::from);
+    let each = bytes.chunks(3).flat_map(|chunk| {
+        let byte = |place: usize| u32::from(chunk.get(place).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        (0..4).map(move |place| match place > chunk.len() {
+            true => '=',
+            false => digit(bits >> (18 - 6 * place)).unwrap_or('='),
+        })
+    });
+    each.collect()
+}

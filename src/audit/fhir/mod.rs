@@ -1,0 +1,189 @@
+//! Entries as FHIR R4 `AuditEvent` resources, in the shapes of IHE Basic Audit Log Patterns (BALP).
+
+mod agents;
+mod codes;
+mod entities;
+mod shape;
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::audit::entry::AuditEntry;
+use crate::journal::{Operation, Outcome};
+use shape::{Pattern, Shape};
+
+/// The application that reports: what an `AuditEvent` must say and the journal cannot know.
+///
+/// ```
+/// # use chartlock::audit::fhir::Application;
+/// let application = Application::new("clinic-app", "ward-3.clinic.example")
+///     .site("Clinic Example")
+///     .patients("urn:oid:1.2.36.146.595.217.0.1"); // the system of its patient identifiers
+/// # let _ = application;
+/// ```
+#[derive(Clone)]
+pub struct Application {
+    name: Box<str>,
+    address: Box<str>,
+    site: Option<Box<str>>,
+    patients: Option<Box<str>>,
+    users: Option<Box<str>>,
+}
+
+impl Application {
+    /// An application, by its name and the machine that it runs on: a host name, an IP address or a
+    /// URI.
+    pub fn new(name: &str, address: &str) -> Self {
+        Self {
+            name: name.into(),
+            address: address.into(),
+            site: None,
+            patients: None,
+            users: None,
+        }
+    }
+
+    /// With the name of the site, as `source.site`.
+    #[must_use]
+    pub fn site(mut self, site: &str) -> Self {
+        self.site = Some(site.into());
+        self
+    }
+
+    /// With the system, a URI, of the identifiers of its patients.
+    #[must_use]
+    pub fn patients(mut self, system: &str) -> Self {
+        self.patients = Some(system.into());
+        self
+    }
+
+    /// With the system, a URI, of the names of its actors.
+    #[must_use]
+    pub fn users(mut self, system: &str) -> Self {
+        self.users = Some(system.into());
+        self
+    }
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Application(..)")
+    }
+}
+
+/// An entry as an `AuditEvent`.
+///
+/// What was done, and has a pattern in BALP 1.1.4, names it in `meta.profile`: `Create`, `Read`,
+/// `Update`, `Delete` and `Query`, each with or without a patient, and `PrivacyDisclosure.Source`.
+/// Everything else, what was denied or failed too, is a plain R4 `AuditEvent`: these patterns are for
+/// successes. A patient stands there by identifier if the reader knew it, else a tag does, and the
+/// pattern is the one without a patient.
+///
+/// The application and the vault within it are one process: client and server have one address.
+///
+/// ```
+/// # use chartlock::audit::{AuditItem, AuditTrail, fhir};
+/// # fn send(event: serde_json::Value) {}
+/// # fn report(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// let application = fhir::Application::new("clinic-app", "ward-3.clinic.example");
+/// for item in trail.entries(..)? {
+///     if let AuditItem::Entry(entry) = item? {
+///         send(fhir::audit_event(&entry, &application));
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
+    let shape = Shape::of(entry);
+    let outcome = outcome(entry);
+    let entities = entities::all(entry, &shape, application);
+    let mut event = Map::new();
+    event.insert("resourceType".into(), "AuditEvent".into());
+    event.insert("id".into(), id(entry).into());
+    if let Some(profile) = profile(entry, &shape, outcome) {
+        event.insert("meta".into(), json!({ "profile": [profile] }));
+    }
+    event.insert("type".into(), shape.kind.coding());
+    if !shape.subtypes.is_empty() {
+        let subtypes = shape.subtypes.iter().map(|code| code.coding());
+        event.insert("subtype".into(), subtypes.collect());
+    }
+    event.insert("action".into(), shape.action.into());
+    event.insert("recorded".into(), entry.at.to_string().into());
+    event.insert("outcome".into(), outcome.into());
+    if let Some(words) = outcome_in_words(entry) {
+        event.insert("outcomeDesc".into(), words.into());
+    }
+    event.insert("purposeOfEvent".into(), agents::purposes(entry));
+    event.insert(
+        "agent".into(),
+        agents::all(entry, shape.pattern, application),
+    );
+    event.insert("source".into(), agents::source(entry, application));
+    if !entities.is_empty() {
+        event.insert("entity".into(), entities.into());
+    }
+    Value::Object(event)
+}
+
+/// At most 64 characters, as an id may have, and the same whenever the entry is told.
+fn id(entry: &AuditEntry) -> String {
+    let position = &entry.position;
+    format!("{}-{}-{}", position.writer, position.page, position.index)
+}
+
+/// 0 success, 4 minor failure, 8 serious failure.
+fn outcome(entry: &AuditEntry) -> &'static str {
+    let finds_nothing = matches!(
+        entry.operation,
+        Operation::List | Operation::ListSubjects | Operation::History
+    );
+    match entry.outcome {
+        _ if !entry.settled => "4",
+        Outcome::Done => "0",
+        // A search that finds nothing is a search that was done.
+        Outcome::Absent if finds_nothing => "0",
+        Outcome::Absent | Outcome::Denied | Outcome::Refused => "4",
+        Outcome::NotAuthentic | Outcome::Failed => "8",
+    }
+}
+
+fn outcome_in_words(entry: &AuditEntry) -> Option<String> {
+    let ended = match entry.outcome {
+        _ if !entry.settled => Some("announced, and never confirmed".to_owned()),
+        Outcome::Done => None,
+        outcome => Some(outcome.to_string()),
+    };
+    // Of a disclosure the note is recipient and description; those have places of their own.
+    let note = entry.note.as_deref();
+    let note = note.filter(|_| entry.operation != Operation::Disclose);
+    match (ended, note) {
+        (Some(ended), Some(note)) => Some(format!("{ended}: {note}")),
+        (ended, note) => ended.or_else(|| note.map(str::to_owned)),
+    }
+}
+
+/// The pattern that an event follows to the letter, if there is one.
+fn profile(entry: &AuditEntry, shape: &Shape, outcome: &str) -> Option<String> {
+    const PATTERNS: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
+    if outcome != "0" {
+        return None;
+    }
+    let is_of_patient = entities::patient(entry).is_some();
+    let has_data = entities::has_data(entry);
+    let name = match shape.pattern {
+        Pattern::Create if has_data => "Create",
+        Pattern::Read if has_data => "Read",
+        Pattern::Update if has_data => "Update",
+        Pattern::Delete if has_data => "Delete",
+        Pattern::Query => "Query",
+        Pattern::Disclosure if is_of_patient => {
+            return Some(format!("{PATTERNS}PrivacyDisclosure.Source"));
+        }
+        _ => return None,
+    };
+    let patient = if is_of_patient { "Patient" } else { "" };
+    Some(format!("{PATTERNS}{patient}{name}"))
+}

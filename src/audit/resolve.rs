@@ -1,0 +1,82 @@
+//! Telling from tags the identifiers that a reader asks about.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::audit::entry::{RecordMark, SubjectMark};
+use crate::audit::hex::Hex;
+use crate::crypto::{self, JournalKey, NameTag, SubjectTag};
+use crate::error::Result;
+use crate::id::{Subject, SubjectKind};
+use crate::journal::{RecordRef, SubjectRef};
+
+/// What a reader knows and asks about.
+#[derive(Clone, Default)]
+pub(super) struct Names {
+    pub(super) subjects: BTreeSet<Subject>,
+    pub(super) records: BTreeSet<Box<str>>,
+}
+
+impl Names {
+    /// Their tags under one journal key.
+    pub(super) fn under(&self, key: &JournalKey) -> Result<Table> {
+        let mut table = Table::default();
+        for subject in &self.subjects {
+            let tag = crypto::subject_tag(key, subject.kind(), subject.identifier())?;
+            table.subjects.insert(tag, subject.clone());
+        }
+        for name in &self.records {
+            let tag = crypto::name_tag(key, name)?;
+            table.records.insert(tag, name.clone());
+        }
+        Ok(table)
+    }
+}
+
+/// Tags under one journal key, and what they stand for.
+#[derive(Default)]
+pub(super) struct Table {
+    subjects: HashMap<SubjectTag, Subject>,
+    records: HashMap<NameTag, Box<str>>,
+}
+
+impl Table {
+    pub(super) fn subject(&self, subject: &SubjectRef) -> SubjectMark {
+        let known = self.subjects.get(&subject.tag);
+        SubjectMark {
+            tag: Hex(subject.tag),
+            chart: unless_zero(subject.chart),
+            kind: known.map(|subject| kind(subject.kind())),
+            identifier: known.map(|subject| subject.identifier().into()),
+        }
+    }
+
+    pub(super) fn record(&self, record: &RecordRef) -> RecordMark {
+        RecordMark {
+            tag: Hex(record.name),
+            stored: unless_zero(record.tag),
+            name: self.records.get(&record.name).cloned(),
+        }
+    }
+}
+
+/// A subject that is known with its tag.
+pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
+    SubjectMark {
+        tag: Hex(tag),
+        chart: None,
+        kind: Some(kind(subject.kind())),
+        identifier: Some(subject.identifier().into()),
+    }
+}
+
+/// How a report names a kind of subject.
+pub(super) fn kind(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Patient => "patient",
+        SubjectKind::Practice => "practice",
+    }
+}
+
+fn unless_zero(bytes: [u8; 16]) -> Option<Hex<16>> {
+    (bytes != [0; 16]).then_some(Hex(bytes))
+}

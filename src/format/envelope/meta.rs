@@ -1,0 +1,261 @@
+//! What is known of a record besides its content; sealed with it.
+
+use crate::crypto::StreamId;
+use crate::error::{Error, Result};
+use crate::format::envelope::fields::Reader;
+use crate::id::is_record_name;
+
+/// The meta schema of this release.
+const SCHEMA: u8 = 1;
+/// Most labels that a record carries.
+const LABELS_MAX: usize = 32;
+/// Most bytes of a label or of a content type.
+const SHORT_MAX: usize = 255;
+/// Extensions from here on must be understood.
+const CRITICAL: u16 = 0x8000;
+
+/// The extension that holds the stream under which segmented content was first sealed: 16 bytes.
+const ORIGIN: u16 = 1;
+/// The extension that marks a poison record: no bytes.
+const POISON: u16 = 2;
+/// The extension of a retraction that stands for all versions below it, which are gone for good: no
+/// bytes, or the stream that the version which it replaced named.
+const EXPUNGED: u16 = 3;
+
+/// Content types with a one-byte code, by code. Closed for this schema: a reader that lacks a code
+/// cannot read the record, so any other type is spelled out.
+const CONTENT_TYPES: [&str; 20] = [
+    "application/fhir+json",
+    "application/fhir+xml",
+    "application/fhir+ndjson",
+    "application/dicom",
+    "application/dicom+json",
+    "application/hl7-cda+xml",
+    "x-application/hl7-v2+er7",
+    "application/json",
+    "application/xml",
+    "application/pdf",
+    "application/octet-stream",
+    "text/plain",
+    "text/csv",
+    "text/html",
+    "text/xml",
+    "text/vcf",
+    "image/jpeg",
+    "image/png",
+    "audio/mpeg",
+    "video/mp4",
+];
+
+/// The code of a content type in the table of `format.md`, 1 and up; 0 if it is not there.
+pub fn content_type_code(content_type: &str) -> u8 {
+    CONTENT_TYPES
+        .iter()
+        .zip(1..)
+        .find(|(known, _)| **known == content_type)
+        .map_or(0, |(_, code)| code)
+}
+
+fn content_type_of(code: u8) -> Result<&'static str> {
+    (code as usize)
+        .checked_sub(1)
+        .and_then(|index| CONTENT_TYPES.get(index).copied())
+        .ok_or(Error::Unsupported)
+}
+
+/// Metadata of one version of a record.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// When it was written: milliseconds since the Unix epoch.
+    pub written_at: i64,
+    /// Its media type; empty if none was given.
+    pub content_type: Box<str>,
+    /// The record's name, 1 to 1,024 bytes.
+    pub name: Box<str>,
+    /// Labels, strictly ascending.
+    pub labels: Vec<Box<str>>,
+    /// Extensions of later releases, strictly ascending by number, carried through.
+    pub extensions: Vec<(u16, Vec<u8>)>,
+}
+
+impl Meta {
+    /// The meta if a reader would take it back: labels in order and within bounds.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`] when content type or labels are out of bounds.
+    pub fn checked(mut self) -> Result<Self> {
+        self.labels.sort_unstable();
+        self.labels.dedup();
+        let labels_fit =
+            self.labels.len() <= LABELS_MAX && self.labels.iter().all(|label| is_label(label));
+        let type_fits =
+            self.content_type.len() <= SHORT_MAX && is_printable_ascii(&self.content_type);
+        (labels_fit && type_fits)
+            .then_some(self)
+            .ok_or(Error::InvalidMetadata)
+    }
+
+    /// Whether this is the meta of a marker: see [`crate::format::envelope::Opened::is_expunged`].
+    pub fn is_expunged(&self) -> bool {
+        self.body_of(EXPUNGED).is_some()
+    }
+
+    /// With the stream under which the content was first sealed. A re-encryption carries it on, so it
+    /// tells whether two versions of segmented content are one put.
+    pub fn set_origin(&mut self, stream: &StreamId) {
+        self.set(ORIGIN, Some(stream.to_vec()));
+    }
+
+    /// Marks a record that nobody has a reason to read, or takes the mark away. It is sealed with the
+    /// record and shown to nobody.
+    pub fn set_poison(&mut self, is_poison: bool) {
+        self.set(POISON, is_poison.then(Vec::new));
+    }
+
+    /// Whether this version is marked as one that nobody has a reason to read. Whatever the mark
+    /// holds counts: later releases may have more to say in it.
+    pub fn is_poison(&self) -> bool {
+        self.body_of(POISON).is_some()
+    }
+
+    /// Marks a retraction that stands for all versions below it; with the stream that is still to be
+    /// removed with the version that it replaces.
+    pub fn set_expunged(&mut self, stream: Option<&StreamId>) {
+        self.set(EXPUNGED, Some(stream.map_or(Vec::new(), |id| id.to_vec())));
+    }
+
+    /// The stream that went with the version that a marker replaced.
+    pub fn expunged_stream(&self) -> Option<StreamId> {
+        self.body_of(EXPUNGED)?.try_into().ok()
+    }
+
+    fn body_of(&self, extension: u16) -> Option<&[u8]> {
+        let mut all = self.extensions.iter();
+        let (_, body) = all.find(|(number, _)| *number == extension)?;
+        Some(body)
+    }
+
+    fn set(&mut self, extension: u16, body: Option<Vec<u8>>) {
+        self.extensions.retain(|(number, _)| *number != extension);
+        if let Some(body) = body {
+            let place = (self.extensions).partition_point(|(number, _)| *number < extension);
+            self.extensions.insert(place, (extension, body));
+        }
+    }
+
+    /// The encoded length in bytes.
+    pub(super) fn encoded_len(&self) -> usize {
+        let content_type = match content_type_code(&self.content_type) {
+            0 => 2 + self.content_type.len(),
+            _ => 1,
+        };
+        let labels: usize = self.labels.iter().map(|label| 1 + label.len()).sum();
+        let extensions: usize = self.extensions.iter().map(|(_, body)| 4 + body.len()).sum();
+        1 + 8 + content_type + 2 + self.name.len() + 1 + labels + 1 + extensions
+    }
+
+    /// Appends the encoding; bounds hold by construction.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(SCHEMA);
+        out.extend_from_slice(&self.written_at.to_le_bytes());
+        let code = content_type_code(&self.content_type);
+        out.push(code);
+        if code == 0 {
+            out.push(self.content_type.len() as u8);
+            out.extend_from_slice(self.content_type.as_bytes());
+        }
+        out.extend_from_slice(&(self.name.len() as u16).to_le_bytes());
+        out.extend_from_slice(self.name.as_bytes());
+        out.push(self.labels.len() as u8);
+        for label in &self.labels {
+            out.push(label.len() as u8);
+            out.extend_from_slice(label.as_bytes());
+        }
+        out.push(self.extensions.len() as u8);
+        for (number, body) in &self.extensions {
+            out.extend_from_slice(&number.to_le_bytes());
+            out.extend_from_slice(&(body.len() as u16).to_le_bytes());
+            out.extend_from_slice(body);
+        }
+    }
+
+    /// Reads the encoding off the front of authenticated bytes.
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
+        if reader.u8()? != SCHEMA {
+            return Err(Error::Unsupported);
+        }
+        let written_at = reader.i64()?;
+        let content_type = match reader.u8()? {
+            0 => {
+                let length = reader.u8()?;
+                let text = reader.text(length.into())?;
+                valid(text, is_printable_ascii(text))?
+            }
+            code => content_type_of(code)?,
+        };
+        let length = reader.u16()?;
+        let name = reader.text(length.into())?;
+        let name = valid(name, is_record_name(name))?;
+        Ok(Self {
+            written_at,
+            content_type: content_type.into(),
+            name: name.into(),
+            labels: labels(reader)?,
+            extensions: extensions(reader)?,
+        })
+    }
+}
+
+impl std::fmt::Debug for Meta {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meta(..)")
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=SHORT_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_printable_ascii(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// What a writer could not have sealed is not handed on to an app, whoever sealed it.
+fn valid(text: &str, is_valid: bool) -> Result<&str> {
+    is_valid.then_some(text).ok_or(Error::Malformed)
+}
+
+fn labels(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>> {
+    let count = usize::from(reader.u8()?);
+    if count > LABELS_MAX {
+        return Err(Error::Malformed);
+    }
+    let mut labels: Vec<Box<str>> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = reader.u8()?;
+        let label = reader.text(length.into())?;
+        if !is_label(label) || labels.last().is_some_and(|last| **last >= *label) {
+            return Err(Error::Malformed);
+        }
+        labels.push(label.into());
+    }
+    Ok(labels)
+}
+
+fn extensions(reader: &mut Reader<'_>) -> Result<Vec<(u16, Vec<u8>)>> {
+    let count = reader.u8()?;
+    let mut extensions: Vec<(u16, Vec<u8>)> = Vec::new();
+    for _ in 0..count {
+        let number = reader.u16()?;
+        let length = reader.u16()?;
+        let body = reader.bytes(length.into())?;
+        if extensions.last().is_some_and(|(last, _)| *last >= number) {
+            return Err(Error::Malformed);
+        }
+        if number >= CRITICAL {
+            return Err(Error::Unsupported);
+        }
+        extensions.push((number, body.to_vec()));
+    }
+    Ok(extensions)
+}

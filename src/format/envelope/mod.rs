@@ -1,0 +1,23 @@
+//! Record values and content streams: bytes to bytes.
+//!
+//! Promises: what opens is what was sealed, under the chart, record, version, suite and kind that
+//! were asked for; no plaintext leaves before its tag and its key's commitment were checked.
+//! May not know: storage, patient keys, time. `format.md` one folder up is the normative text.
+
+mod fields;
+mod meta;
+mod ownership;
+mod padding;
+mod record;
+mod stream;
+
+pub use meta::{Meta, content_type_code};
+pub use ownership::{FIRST_CHUNK, fits};
+pub use padding::{padded, padme};
+pub use record::{
+    Address, Body, Content, HEAD, Head, INLINE_MAX, Kind, Opened, admit, digest, open, rewrapped,
+    seal,
+};
+pub use stream::{
+    CHUNK, Intent, OpenSegment, SEGMENT, Segment, StreamOpener, StreamSealer, Unsealed,
+};

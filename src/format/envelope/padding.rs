@@ -1,0 +1,62 @@
+//! How lengths are blurred.
+
+/// Below this, lengths are rounded up to a multiple of 64; from here on to Padmé.
+const SMALL: usize = 2048;
+
+/// The padded length of a record body of `length` bytes.
+pub fn padded(length: usize) -> usize {
+    if length < SMALL {
+        length.next_multiple_of(64)
+    } else {
+        // A body is at most a little over 1 MiB, so nothing is cut off.
+        padme(length as u64) as usize
+    }
+}
+
+/// Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with
+/// PURBs", PoPETs 2019, algorithm 1): at most 12 % more, leaking O(log log length) bits.
+///
+/// A length so near 2^64 that it cannot be rounded up stays as it is.
+pub fn padme(length: u64) -> u64 {
+    if length < 2 {
+        return length;
+    }
+    let exponent = length.ilog2();
+    let kept_bits = exponent.checked_ilog2().unwrap_or(0) + 1;
+    let mask = (1_u64 << exponent.saturating_sub(kept_bits)) - 1;
+    length.checked_add(mask).map_or(length, |sum| sum & !mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::format::envelope::*;
+
+    #[test]
+    fn padme_follows_the_paper() {
+        for (length, expected) in [
+            (0, 0),
+            (1, 1),
+            (2, 2),
+            (8, 8),
+            (9, 10),
+            (100, 104),
+            (1000, 1024),
+            (1_000_000, 1_015_808),
+        ] {
+            assert_eq!(padme(length), expected, "of {length}");
+        }
+        assert_eq!(padme(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn padding_never_shrinks_and_costs_at_most_12_percent() {
+        for length in (2048..3_000_000).step_by(97) {
+            let padded = padded(length);
+            assert!(padded >= length && (padded - length) * 100 <= length * 12);
+        }
+        assert_eq!(
+            (padded(0), padded(1), padded(64), padded(2047)),
+            (0, 64, 64, 2048)
+        );
+    }
+}

@@ -1,0 +1,399 @@
+//! The value of one version of one record.
+
+use std::ops::Range;
+
+use crate::crypto::{
+    self, ChartId, Commitment, DataKey, Digest, Nonce, RecordContext, RecordTag, SealingKey,
+    StreamId, StreamKey, Suite, TAG,
+};
+use crate::error::{Error, Result};
+use crate::format::envelope::fields::Reader;
+use crate::format::envelope::meta::Meta;
+use crate::format::envelope::padding::padded;
+use crate::secret::{Plaintext, plaintext};
+
+/// The format of this release.
+pub(super) const FORMAT: u8 = 1;
+/// The wrap of this release: under a patient key.
+const WRAP: u8 = 1;
+/// Length of what stands before body or stream id, in bytes.
+pub const HEAD: usize = 96;
+/// Where the key number stands.
+const NUMBER: Range<usize> = 4..8;
+/// Where the wrapped data key stands.
+const WRAPPED: Range<usize> = 48..HEAD;
+/// Most bytes of inline content that writers seal: 64 KiB.
+pub const INLINE_MAX: usize = 64 * 1024;
+/// Most bytes of inline content that readers accept: 1 MiB.
+const INLINE_READ_MAX: usize = 1024 * 1024;
+/// Most versions of a record.
+const VERSION_MAX: u64 = i64::MAX as u64;
+
+/// What a record value holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The content itself.
+    Inline,
+    /// The key and length of a content stream.
+    Segmented,
+    /// A retraction: the record has no content from this version on.
+    Retraction,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            Self::Inline => 1,
+            Self::Segmented => 2,
+            Self::Retraction => 3,
+        }
+    }
+
+    fn from_code(code: u8) -> Result<Self> {
+        match code {
+            1 => Ok(Self::Inline),
+            2 => Ok(Self::Segmented),
+            3 => Ok(Self::Retraction),
+            _ => Err(Error::Unsupported),
+        }
+    }
+}
+
+/// What was asked for: never taken from a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The chart.
+    pub chart: ChartId,
+    /// The record's tag in it.
+    pub record: RecordTag,
+}
+
+/// The first 96 bytes of a record value, parsed but not authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The suite that sealed it.
+    pub suite: Suite,
+    /// What the body holds.
+    pub kind: Kind,
+    /// The patient key that wraps the data key.
+    pub key_number: u32,
+    /// The version, 1 to 2^63-1.
+    pub version: u64,
+    /// The commitment to the data key and its context.
+    pub commitment: Commitment,
+    /// The wrapped data key.
+    pub wrapped: [u8; 48],
+}
+
+impl Head {
+    /// Parses the head of `value`, which may be cut off after 96 bytes.
+    ///
+    /// # Errors
+    /// In the order of checks: [`Error::Malformed`] when too short, [`Error::Unsupported`] for
+    /// another format, [`Error::Malformed`] at version 0 or beyond 2^63-1, [`Error::Unsupported`] for
+    /// an unknown wrap, suite or kind.
+    pub fn parse(value: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(value.get(..HEAD).ok_or(Error::Malformed)?);
+        let &[format, suite, kind, wrap] = reader.array()?;
+        let key_number = reader.u32()?;
+        let version = reader.u64()?;
+        // Another format may mean anything by the other fields.
+        if format != FORMAT {
+            return Err(Error::Unsupported);
+        }
+        if !(1..=VERSION_MAX).contains(&version) {
+            return Err(Error::Malformed);
+        }
+        if wrap != WRAP {
+            return Err(Error::Unsupported);
+        }
+        Ok(Self {
+            suite: Suite::from_code(suite)?,
+            kind: Kind::from_code(kind)?,
+            key_number,
+            version,
+            commitment: *reader.array()?,
+            wrapped: *reader.array()?,
+        })
+    }
+
+    fn context(&self, address: &Address) -> RecordContext {
+        context(address, self.version, self.suite, self.kind)
+    }
+}
+
+fn context(address: &Address, version: u64, suite: Suite, kind: Kind) -> RecordContext {
+    RecordContext {
+        chart: address.chart,
+        record: address.record,
+        version,
+        format: FORMAT,
+        suite,
+        kind: kind.code(),
+    }
+}
+
+/// What is to be sealed.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// Content of at most 64 KiB.
+    Inline(&'a [u8]),
+    /// A content stream that was sealed before.
+    Segmented {
+        /// The stream's id.
+        stream: StreamId,
+        /// The stream's key.
+        key: &'a StreamKey,
+        /// The content's length in bytes.
+        length: u64,
+    },
+    /// No content.
+    Retraction,
+}
+
+impl<'a> Body<'a> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Inline(_) => Kind::Inline,
+            Self::Segmented { .. } => Kind::Segmented,
+            Self::Retraction => Kind::Retraction,
+        }
+    }
+
+    fn content(&self) -> &'a [u8] {
+        match self {
+            Self::Inline(content) => content,
+            _ => &[],
+        }
+    }
+
+    fn stream(&self) -> Option<&StreamId> {
+        match self {
+            Self::Segmented { stream, .. } => Some(stream),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Body({:?}, ..)", self.kind())
+    }
+}
+
+/// Seals one version of a record. The data key is consumed: it cannot seal twice.
+///
+/// `wrap` turns the commitment and the data key into the key number and the 48 wrapped bytes.
+///
+/// # Errors
+/// [`Error::TooManyVersions`] beyond version 2^63-1, [`Error::TooLarge`] for content beyond 64 KiB,
+/// and those of `wrap`.
+pub fn seal(
+    suite: Suite,
+    address: &Address,
+    version: u64,
+    meta: &Meta,
+    body: Body<'_>,
+    key: DataKey,
+    wrap: impl FnOnce(&Commitment, &DataKey) -> Result<(u32, [u8; 48])>,
+) -> Result<Vec<u8>> {
+    if !(1..=VERSION_MAX).contains(&version) {
+        return Err(Error::TooManyVersions);
+    }
+    if body.content().len() > INLINE_MAX {
+        return Err(Error::TooLarge);
+    }
+    let kind = body.kind();
+    let context = context(address, version, suite, kind);
+    let (body_key, commitment) = crypto::body_key(&key, &context)?;
+    let (number, wrapped) = wrap(&commitment, &key)?;
+    drop(key);
+
+    let stream = body.stream().map_or(&[][..], |stream| stream);
+    let meta_len = meta.encoded_len() + if stream.is_empty() { 0 } else { 40 };
+    let body_len = padded(2 + meta_len + 4 + body.content().len());
+    // Plaintext until it is sealed in place: wiped if that fails.
+    let mut value = plaintext(HEAD + stream.len() + body_len + TAG);
+    value.extend_from_slice(&[FORMAT, suite.code(), kind.code(), WRAP]);
+    value.extend_from_slice(&number.to_le_bytes());
+    value.extend_from_slice(&version.to_le_bytes());
+    value.extend_from_slice(&commitment);
+    value.extend_from_slice(&wrapped);
+    value.extend_from_slice(stream);
+    let start = value.len();
+    let meta_length = u16::try_from(meta_len).map_err(|_| Error::InvalidMetadata)?;
+    value.extend_from_slice(&meta_length.to_le_bytes());
+    meta.encode(&mut value);
+    if let Body::Segmented { key, length, .. } = body {
+        value.extend_from_slice(key.expose());
+        value.extend_from_slice(&length.to_le_bytes());
+    }
+    value.extend_from_slice(&(body.content().len() as u32).to_le_bytes());
+    value.extend_from_slice(body.content());
+    value.resize(start + body_len, 0);
+    let (_, sealed) = value.split_at_mut(start);
+    // Nonce zero: the body key comes from a data key that lived for this one message.
+    let tag = body_key.seal(Nonce::ZERO, sealed)?;
+    value.extend_from_slice(&tag);
+    Ok(value.into_sealed())
+}
+
+/// Checks that `key` is the data key that `head` committed to, for the chart, record, version,
+/// suite and kind at hand, and returns the key that opens the body.
+///
+/// # Errors
+/// [`Error::NotAuthentic`] when it is not.
+pub fn admit(head: &Head, address: &Address, key: &DataKey) -> Result<SealingKey> {
+    let (body_key, commitment) = crypto::body_key(key, &head.context(address))?;
+    if crypto::equal(&commitment, &head.commitment) {
+        Ok(body_key)
+    } else {
+        Err(Error::NotAuthentic)
+    }
+}
+
+/// A version of a record, opened: metadata, and the content or where it is.
+pub struct Opened {
+    /// The metadata.
+    pub meta: Meta,
+    /// The content.
+    pub content: Content,
+}
+
+impl Opened {
+    /// Whether this retraction stands for all versions below it, which were expunged: whatever of
+    /// them turns up counts for nothing.
+    pub fn is_expunged(&self) -> bool {
+        matches!(self.content, Content::Retraction) && self.meta.is_expunged()
+    }
+}
+
+/// What a record version holds.
+pub enum Content {
+    /// The content itself: a range of a buffer that is wiped on drop.
+    Inline(Plaintext, Range<usize>),
+    /// Where the content is.
+    Segmented {
+        /// The stream's id.
+        stream: StreamId,
+        /// The stream's key.
+        key: StreamKey,
+        /// The content's length in bytes.
+        length: u64,
+    },
+    /// None: the record was retracted.
+    Retraction,
+}
+
+impl Content {
+    /// What to seal, to seal the same content again.
+    pub fn as_body(&self) -> Body<'_> {
+        match self {
+            Self::Inline(buffer, range) => {
+                Body::Inline(buffer.get(range.clone()).unwrap_or_default())
+            }
+            Self::Segmented {
+                stream,
+                key,
+                length,
+            } => Body::Segmented {
+                stream: *stream,
+                key,
+                length: *length,
+            },
+            Self::Retraction => Body::Retraction,
+        }
+    }
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened(..)")
+    }
+}
+
+/// Opens a record value in place. The caller unwrapped `key` from the `head` of this `value`.
+///
+/// # Errors
+/// [`Error::NotAuthentic`] when key, address or name do not fit or the body was altered;
+/// [`Error::Malformed`] and [`Error::Unsupported`] for a body that this release cannot read.
+pub fn open(
+    value: Vec<u8>,
+    head: &Head,
+    address: &Address,
+    name: Option<&str>,
+    key: &DataKey,
+) -> Result<Opened> {
+    let body_key = admit(head, address, key)?;
+    let mut value = Plaintext::new(value);
+    let stream = match head.kind {
+        Kind::Segmented => Some(*Reader::new(value.get(HEAD..).unwrap_or_default()).array()?),
+        _ => None,
+    };
+    let start = HEAD + stream.map_or(0, |id| id.len());
+    let sealed = value.get_mut(start..).ok_or(Error::Malformed)?;
+    let (body, tag) = sealed.split_last_chunk_mut().ok_or(Error::Malformed)?;
+    body_key.open(Nonce::ZERO, body, tag)?;
+
+    let mut reader = Reader::new(body);
+    let meta_len = usize::from(reader.u16()?);
+    let mut meta_reader = Reader::new(reader.bytes(meta_len)?);
+    let meta = Meta::decode(&mut meta_reader)?;
+    let stream = match stream {
+        Some(id) => {
+            let key = StreamKey::from_bytes(meta_reader.array()?);
+            Some((id, key, meta_reader.u64()?))
+        }
+        None => None,
+    };
+    meta_reader.end()?;
+    let length = reader.u32()? as usize;
+    let offset = start + body.len() - reader.remaining();
+    reader.bytes(length)?;
+    let padding = reader.bytes(reader.remaining())?;
+    let inline = head.kind == Kind::Inline;
+    if padding.iter().any(|byte| *byte != 0) || length > INLINE_READ_MAX || (!inline && length > 0)
+    {
+        return Err(Error::Malformed);
+    }
+    if name.is_some_and(|name| *name != *meta.name) {
+        return Err(Error::NotAuthentic);
+    }
+    let content = match (head.kind, stream) {
+        (_, Some((stream, key, length))) => Content::Segmented {
+            stream,
+            key,
+            length,
+        },
+        (Kind::Inline, None) => Content::Inline(value, offset..offset + length),
+        _ => Content::Retraction,
+    };
+    Ok(Opened { meta, content })
+}
+
+/// The value with another wrapping of its data key: bytes 4..8 and 48..96 change, nothing else.
+///
+/// # Errors
+/// [`Error::Malformed`] when the value is shorter than a head.
+pub fn rewrapped(mut value: Vec<u8>, key_number: u32, wrapped: &[u8; 48]) -> Result<Vec<u8>> {
+    value
+        .get_mut(NUMBER)
+        .ok_or(Error::Malformed)?
+        .copy_from_slice(&key_number.to_le_bytes());
+    value
+        .get_mut(WRAPPED)
+        .ok_or(Error::Malformed)?
+        .copy_from_slice(wrapped);
+    Ok(value)
+}
+
+/// What names a version in journals, checkpoints and receipts: SHA-256 of the value from byte 96
+/// on, which re-wrapping leaves alone. Of a segmented record it covers stream key and length, not
+/// the chunks.
+///
+/// # Errors
+/// [`Error::Malformed`] when the value is shorter than a head.
+pub fn digest(value: &[u8]) -> Result<Digest> {
+    let sealed = value.get(HEAD..).ok_or(Error::Malformed)?;
+    Ok(crypto::sha256(&[sealed]))
+}

@@ -1,0 +1,60 @@
+//! What keeps the segments of an unfinished upload from being collected.
+
+use crate::crypto::Suite;
+use crate::error::{Error, Result};
+use crate::format::envelope::fields::Reader;
+use crate::format::envelope::record::FORMAT;
+
+/// The kind byte of an upload intent.
+const INTENT: u8 = 17;
+
+/// What is written before the first segment of an upload; not sealed. Altering it can cost its own
+/// segments their protection from the sweeper and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// The writer's suite.
+    pub suite: Suite,
+    /// When the upload began: milliseconds since the Unix epoch.
+    pub started_at: i64,
+    /// A random id of who uploads.
+    pub writer: [u8; 16],
+}
+
+impl Intent {
+    /// format · suite · kind=17 · zero · zero u32 · started-at i64 · writer16
+    pub fn encode(&self) -> Vec<u8> {
+        let mut value = vec![FORMAT, self.suite.code(), INTENT, 0, 0, 0, 0, 0];
+        value.extend_from_slice(&self.started_at.to_le_bytes());
+        value.extend_from_slice(&self.writer);
+        value
+    }
+
+    /// Parses an intent value.
+    ///
+    /// # Errors
+    /// In the order of checks: [`Error::Malformed`] for another length, [`Error::Unsupported`] for
+    /// another format, [`Error::Malformed`] for a zero byte that is none, [`Error::Unsupported`] for
+    /// another kind or suite.
+    pub fn parse(value: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(value);
+        let &[format, suite, kind, zero] = reader.array()?;
+        let reserved = reader.u32()?;
+        let started_at = reader.i64()?;
+        let writer = *reader.array()?;
+        reader.end()?;
+        if format != FORMAT {
+            return Err(Error::Unsupported);
+        }
+        if zero != 0 || reserved != 0 {
+            return Err(Error::Malformed);
+        }
+        if kind != INTENT {
+            return Err(Error::Unsupported);
+        }
+        Ok(Self {
+            suite: Suite::from_code(suite)?,
+            started_at,
+            writer,
+        })
+    }
+}

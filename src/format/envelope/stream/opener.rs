@@ -1,0 +1,198 @@
+//! Opening a stream whose length its record's metadata authenticated.
+
+use std::io::Read;
+
+use zeroize::Zeroize;
+
+use crate::crypto::{self, ChartId, SealingKey, StreamId, StreamKey, Suite, TAG};
+use crate::error::{Error, Result};
+use crate::format::envelope::record::FORMAT;
+use crate::format::envelope::stream::{
+    CHUNK, SEALED_CHUNK, SEGMENT, nonce, padme, sealed_length, segments, within,
+};
+use crate::secret::Plaintext;
+
+/// Opens one content stream. Count, order and end of its chunks are known before the first is read.
+#[derive(Debug)]
+pub struct StreamOpener {
+    key: SealingKey,
+    length: u64,
+    segments: u32,
+}
+
+impl StreamOpener {
+    /// For the stream `id` of a chart.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] when its segments could not be numbered with 32 bits.
+    pub fn new(
+        suite: Suite,
+        key: &StreamKey,
+        chart: &ChartId,
+        id: &StreamId,
+        length: u64,
+    ) -> Result<Self> {
+        Ok(Self {
+            segments: segments(length).ok_or(Error::TooLarge)?,
+            key: crypto::chunk_key(suite, key, chart, id, FORMAT)?,
+            length,
+        })
+    }
+
+    /// How many segments it has; the last ones may hold padding only.
+    pub fn segments(&self) -> u32 {
+        self.segments
+    }
+
+    /// Bytes of content.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Takes the value of segment `index`; its chunks are opened as they are read.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`] when it is longer or shorter than this segment is.
+    pub fn segment(&self, index: u32, value: Vec<u8>) -> Result<OpenSegment> {
+        let with_padding = within(index, padme(self.length));
+        if with_padding == 0 || value.len() != sealed_length(with_padding) {
+            return Err(Error::NotAuthentic);
+        }
+        Ok(OpenSegment {
+            index,
+            content: within(index, self.length),
+            buffer: Plaintext::new(value),
+            opened: 0,
+        })
+    }
+}
+
+/// A segment of which some chunks are open: those that authenticated. Nothing else is handed out.
+pub struct OpenSegment {
+    index: u32,
+    /// Bytes of content in it; what follows is padding.
+    content: usize,
+    buffer: Plaintext,
+    /// A bit for each chunk that was opened.
+    opened: u16,
+}
+
+impl OpenSegment {
+    /// Its number in the stream, from 0.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Copies content from byte `offset` of this segment on, as much as there is and `out` takes;
+    /// says how much that was. Opens the chunks that this touches: one that is asked for whole goes
+    /// straight to where it is wanted.
+    ///
+    /// # Errors
+    /// [`Error::NotAuthentic`] when a chunk was altered, exchanged, added or left out.
+    pub fn copy(&mut self, opener: &StreamOpener, offset: usize, out: &mut [u8]) -> Result<usize> {
+        let mut copied = 0;
+        while offset + copied < self.content && copied < out.len() {
+            let at = offset + copied;
+            let out = out.get_mut(copied..).unwrap_or_default();
+            let (chunk, within) = (at / CHUNK, at % CHUNK);
+            copied += match within {
+                0 if out.len() >= CHUNK && self.is_whole_and_sealed(chunk) => {
+                    self.open_to(opener, chunk, out)?
+                }
+                _ => self.copy_from(opener, chunk, within, out)?,
+            };
+        }
+        Ok(copied)
+    }
+
+    /// Opens all of it, padding included.
+    ///
+    /// # Errors
+    /// As [`OpenSegment::copy`]; [`Error::Malformed`] for padding that is not zero.
+    pub fn open(&mut self, opener: &StreamOpener) -> Result<()> {
+        self.open_from(opener, 0)
+    }
+
+    /// Opens the padding.
+    ///
+    /// # Errors
+    /// As [`OpenSegment::open`].
+    pub fn open_padding(&mut self, opener: &StreamOpener) -> Result<()> {
+        self.open_from(opener, self.content / CHUNK)
+    }
+
+    fn open_from(&mut self, opener: &StreamOpener, first: usize) -> Result<()> {
+        for chunk in first..self.buffer.len().div_ceil(SEALED_CHUNK) {
+            self.chunk(opener, chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a chunk is full of content, and not opened yet.
+    fn is_whole_and_sealed(&self, chunk: usize) -> bool {
+        (chunk + 1) * CHUNK <= self.content && self.opened & 1 << chunk == 0
+    }
+
+    fn open_to(&self, opener: &StreamOpener, chunk: usize, out: &mut [u8]) -> Result<usize> {
+        let start = chunk * SEALED_CHUNK;
+        let sealed = self.buffer.get(start..start + SEALED_CHUNK);
+        let (body, tag) = sealed
+            .and_then(|sealed| sealed.split_last_chunk::<TAG>())
+            .ok_or(Error::Malformed)?;
+        let out = out.get_mut(..CHUNK).ok_or(Error::Malformed)?;
+        opener
+            .key
+            .open_to(nonce(self.index, chunk), body, tag, out)?;
+        Ok(CHUNK)
+    }
+
+    fn copy_from(
+        &mut self,
+        opener: &StreamOpener,
+        chunk: usize,
+        within: usize,
+        out: &mut [u8],
+    ) -> Result<usize> {
+        let mut content = self.chunk(opener, chunk)?.get(within..).unwrap_or_default();
+        // Reading from memory cannot fail.
+        content.read(out).map_err(|_| Error::Malformed)
+    }
+
+    /// The content of a chunk, which is opened first if it was not yet.
+    fn chunk(&mut self, opener: &StreamOpener, chunk: usize) -> Result<&[u8]> {
+        let start = chunk * SEALED_CHUNK;
+        let end = self.buffer.len().min(start + SEALED_CHUNK);
+        let sealed = self.buffer.get_mut(start..end).ok_or(Error::Malformed)?;
+        let (body, tag) = sealed
+            .split_last_chunk_mut::<TAG>()
+            .ok_or(Error::Malformed)?;
+        let content = self.content.saturating_sub(chunk * CHUNK).min(body.len());
+        if self.opened & 1 << chunk == 0 {
+            opener.key.open(nonce(self.index, chunk), body, tag)?;
+            if body.iter().skip(content).any(|byte| *byte != 0) {
+                // It counts as sealed still, and would not be wiped on drop.
+                body.zeroize();
+                return Err(Error::Malformed);
+            }
+            self.opened |= 1 << chunk;
+        }
+        Ok(body.get(..content).unwrap_or_default())
+    }
+}
+
+impl Drop for OpenSegment {
+    fn drop(&mut self) {
+        if self.opened == 0 {
+            // Sealed as it came: there is nothing to wipe.
+            drop(std::mem::take(&mut self.buffer).into_sealed());
+        }
+    }
+}
+
+impl std::fmt::Debug for OpenSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpenSegment(..)")
+    }
+}
+
+const _: () = assert!(SEGMENT / CHUNK <= u16::BITS as usize);

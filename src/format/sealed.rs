@@ -1,0 +1,103 @@
+//! A body sealed under a key of its own: what patient entries and journal pages look like in storage.
+//!
+//! `format · suite · kind · zero · key number u32 · salt 32 · commitment 32 · body n · tag 16`: 88
+//! bytes beside the body.
+//!
+//! Promises: each sealing draws a salt, and so has a key of its own; the commitment is compared before
+//! anything is opened; a body is decoded only once it authenticated.
+//! May not know: what the bodies hold, or which keys they are sealed under.
+
+use crate::crypto::{self, Commitment, Nonce, Salt, SealingKey, Suite, TAG};
+use crate::error::{Error, Result};
+use crate::format::codec::{self, Body, take, take_slice};
+use crate::secret::{A_SEALING, plaintext, wipe_stack};
+
+/// The one format.
+const FORMAT: u8 = 1;
+/// Head 8, salt 32 and commitment 32, before the body.
+const BEFORE: usize = 72;
+
+/// The first 8 bytes: what tells which key is needed.
+pub(crate) struct Head {
+    pub(crate) suite: Suite,
+    pub(crate) number: u32,
+}
+
+impl Head {
+    /// The head of a value of this kind, or of its first bytes.
+    ///
+    /// # Errors
+    /// In the order of checks: [`Error::Malformed`] for fewer than 8 bytes, [`Error::Unsupported`]
+    /// for another format, [`Error::Malformed`] for a zero byte that is none, and
+    /// [`Error::Unsupported`] for another suite or kind.
+    pub(crate) fn parse(kind: u8, value: &[u8]) -> Result<Self> {
+        let mut value = value;
+        let rest = &mut value;
+        let [format, suite, found, zero] = *take(rest)?;
+        let number = u32::from_le_bytes(*take(rest)?);
+        match (format, zero) {
+            (FORMAT, 0) if found == kind => {
+                Suite::from_code(suite).map(|suite| Self { suite, number })
+            }
+            (FORMAT, 1..) => Err(Error::Malformed),
+            _ => Err(Error::Unsupported),
+        }
+    }
+
+    pub(crate) fn encode(&self, kind: u8) -> [u8; 8] {
+        let [a, b, c, d] = self.number.to_le_bytes();
+        [FORMAT, self.suite.code(), kind, 0, a, b, c, d]
+    }
+}
+
+/// The value of a body; `derive` makes its key and commitment from the salt.
+///
+/// # Errors
+/// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
+pub(crate) fn seal(
+    head: &[u8; 8],
+    body: &impl Body,
+    derive: impl FnOnce(&Salt) -> Result<(SealingKey, Commitment)>,
+) -> Result<Vec<u8>> {
+    let salt: Salt = crypto::fresh()?;
+    let (sealing, commitment) = derive(&salt)?;
+    let mut value = codec::encode(body, BEFORE, TAG)?;
+    let (before, sealed) = value.split_at_mut_checked(BEFORE).ok_or(Error::Malformed)?;
+    let (body, tag) = sealed
+        .split_last_chunk_mut::<TAG>()
+        .ok_or(Error::Malformed)?;
+    *tag = sealing.seal(Nonce::ZERO, body)?;
+    before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
+    // A storage comes next.
+    wipe_stack::<A_SEALING>();
+    Ok(value.into_sealed())
+}
+
+/// The body of a value whose head was parsed; `derive` makes its key and commitment from the head's
+/// bytes and the salt, once the lengths are known to be right.
+///
+/// # Errors
+/// In the order of checks: [`Error::Malformed`] for less than 88 bytes or a body above 1 MiB; those of
+/// `derive`; [`Error::NotAuthentic`]; [`Error::Unsupported`] or [`Error::Malformed`] from what was
+/// sealed.
+pub(crate) fn open<T: Body>(
+    value: &[u8],
+    derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,
+) -> Result<T> {
+    let mut value = value;
+    let rest = &mut value;
+    let head = take(rest)?;
+    let salt = take(rest)?;
+    let commitment: &Commitment = take(rest)?;
+    let length = rest.len().checked_sub(TAG).ok_or(Error::Malformed)?;
+    let ciphertext = take_slice(rest, length, codec::BODY_MAX)?;
+    let tag = take(rest)?;
+    let (sealing, derived) = derive(head, salt)?;
+    if !crypto::equal(&derived, commitment) {
+        return Err(Error::NotAuthentic);
+    }
+    let mut body = plaintext(ciphertext.len());
+    body.extend_from_slice(ciphertext);
+    sealing.open(Nonce::ZERO, &mut body, tag)?;
+    codec::decode(&body)
+}

@@ -1,0 +1,3 @@
+//! Group commit: one thread of many writes what all of them wait for.
+
+pub(crate) mod leader;

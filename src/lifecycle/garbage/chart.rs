@@ -1,0 +1,279 @@
+//! What is garbage in one chart.
+
+use std::collections::BTreeSet;
+
+use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
+use crate::error::{Error, Result};
+use crate::format::envelope::{FIRST_CHUNK, Intent, fits};
+use crate::format::storage_keys;
+use crate::id::Subject;
+use crate::keys::entry::EntryState;
+use crate::lifecycle::garbage::Collection;
+use crate::lifecycle::garbage::survey::Survey;
+use crate::storage::{Entry, Scan, Want};
+use crate::vault::entries::{Freshness, Held};
+use crate::vault::{ROUNDS, Vault};
+
+/// Milliseconds.
+const HOUR: i64 = 60 * 60 * 1000;
+/// When an upload counts as abandoned: its writer has given up by then. Should one not have, it
+/// finds its intent gone, and nothing is lost but its upload.
+const ABANDONED_AFTER: i64 = 24 * HOUR;
+/// Likewise where finding the intent and naming the content are two steps of a writer, between which
+/// it may stall: nothing but time tells that it is not there.
+const ABANDONED_AFTER_STEPS: i64 = 7 * 24 * HOUR;
+/// Objects fetched at a time.
+const PAGE: usize = 256;
+
+/// The intents of a chart.
+#[derive(Default)]
+struct Intents {
+    abandoned: Vec<StreamId>,
+    /// Those that protect their segments.
+    under_way: BTreeSet<StreamId>,
+}
+
+/// What kept a chart from being collected, if anything.
+struct Looked {
+    /// Versions that do not open, or are missing.
+    unsettled: u64,
+    under_way: u64,
+}
+
+impl Vault {
+    /// Nothing of a dead chart is ever read again. Intents go first: a writer late by an erasure
+    /// need not upload the rest.
+    pub(super) fn collect_dead(
+        &self,
+        chart: &ChartId,
+        collection: &mut Collection<'_>,
+    ) -> Result<()> {
+        let Collection { report, counter } = collection;
+        self.store
+            .remove_under(&storage_keys::chart(b'w', chart), &mut || {
+                counter.add(1);
+                report.uploads += 1;
+            })?;
+        self.store
+            .remove_under(&storage_keys::chart(b's', chart), &mut || {
+                counter.add(1);
+                report.segments += 1;
+            })?;
+        Ok(())
+    }
+
+    /// Collects a chart that was live when its entry was listed.
+    pub(super) fn collect_live(
+        &self,
+        subject: &Subject,
+        chart: &ChartId,
+        collection: &mut Collection<'_>,
+    ) -> Result<()> {
+        let mut before = None;
+        for round in 0..ROUNDS {
+            self.store.back_off(round);
+            let (Some(held), _) = self.entry(subject, Freshness::Fresh)? else {
+                return Ok(());
+            };
+            match held.entry.state() {
+                EntryState::Live(now) if now.id() == chart => {}
+                EntryState::Erasing { chart: now } if now == chart => {
+                    return self.collect_dead(chart, collection);
+                }
+                _ if held.entry.dead_charts().contains(chart) => {
+                    return self.collect_dead(chart, collection);
+                }
+                _ => return Ok(()),
+            }
+            let looked = self.collect_chart(&held, chart, collection)?;
+            let settled = looked.unsettled == 0;
+            // Else a rotation or an erasure since may explain it.
+            if settled || before.as_ref() == Some(&held.revision) {
+                let report = &mut collection.report;
+                report.uploads_under_way += looked.under_way;
+                report.charts_passed_over += u64::from(!settled);
+                report.unreadable_versions += looked.unsettled;
+                return Ok(());
+            }
+            before = Some(held.revision.clone());
+        }
+        Err(Error::Contended)
+    }
+
+    fn collect_chart(
+        &self,
+        held: &Held,
+        chart: &ChartId,
+        collection: &mut Collection<'_>,
+    ) -> Result<Looked> {
+        // Segments before intents, intents before records: see above.
+        let mut unnamed = self.streams(chart, collection)?;
+        let intents = self.intents(chart, collection)?;
+        unnamed.retain(|stream| !intents.under_way.contains(stream));
+        let mut looked = Looked {
+            unsettled: 0,
+            under_way: intents.under_way.len() as u64,
+        };
+        let nothing = |unnamed: &BTreeSet<_>| unnamed.is_empty() && intents.abandoned.is_empty();
+        if nothing(&unnamed) {
+            return Ok(looked);
+        }
+        // Where nothing is garbage, no version need be opened to tell.
+        looked.unsettled = self.survey(held, chart, Survey::Names, collection, &mut |named| {
+            unnamed.remove(&named.stream);
+        })?;
+        if looked.unsettled > 0 || nothing(&unnamed) {
+            return Ok(looked);
+        }
+        let mut keys = Vec::new();
+        looked.unsettled = self.survey(held, chart, Survey::Keys, collection, &mut |named| {
+            unnamed.remove(&named.stream);
+            keys.extend(named.key);
+        })?;
+        if looked.unsettled > 0 {
+            return Ok(looked);
+        }
+        self.fence(chart, &intents.abandoned, collection)?;
+        if intents
+            .abandoned
+            .iter()
+            .any(|stream| unnamed.contains(stream))
+        {
+            // A writer may have been a moment before the fence.
+            looked.unsettled =
+                self.survey(held, chart, Survey::Names, collection, &mut |named| {
+                    unnamed.remove(&named.stream);
+                })?;
+        }
+        if looked.unsettled == 0 {
+            self.free(chart, unnamed, &keys, collection)?;
+        }
+        Ok(looked)
+    }
+
+    /// The streams of which any segment stands.
+    fn streams(
+        &self,
+        chart: &ChartId,
+        collection: &mut Collection<'_>,
+    ) -> Result<BTreeSet<StreamId>> {
+        let prefix = storage_keys::chart(b's', chart);
+        let mut streams = BTreeSet::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.storage.scan(Scan {
+                prefix: &prefix,
+                after: after.as_deref(),
+                limit: PAGE,
+                want: Want::Keys,
+            })?;
+            collection.counter.add(page.entries.len() as u64);
+            streams.extend(
+                page.entries
+                    .iter()
+                    .filter_map(|entry| storage_keys::stream_of(&entry.key)),
+            );
+            if !page.more {
+                return Ok(streams);
+            }
+            if let Some(last) = page.entries.last() {
+                // The rest of a long stream tells nothing new.
+                let stream = storage_keys::stream_of(&last.key);
+                let behind = stream
+                    .map(|stream| storage_keys::behind(&storage_keys::segments(chart, &stream)));
+                after = Some(behind.unwrap_or_else(|| last.key.clone()));
+            }
+        }
+    }
+
+    fn intents(&self, chart: &ChartId, collection: &mut Collection<'_>) -> Result<Intents> {
+        let abandoned_after = if self.store.storage.is_transactional() {
+            ABANDONED_AFTER
+        } else {
+            ABANDONED_AFTER_STEPS
+        };
+        let now = self.store.clock.now();
+        let mut intents = Intents::default();
+        let prefix = storage_keys::chart(b'w', chart);
+        self.each_page(&prefix, Want::Values, &mut |entries| {
+            collection.counter.add(entries.len() as u64);
+            for Entry { key, value, .. } in entries {
+                let Some(stream) = storage_keys::stream_of(&key) else {
+                    continue;
+                };
+                // One that cannot be read says nothing of its age.
+                let old = Intent::parse(&value)
+                    .is_ok_and(|intent| now.saturating_sub(intent.started_at) > abandoned_after);
+                if old {
+                    intents.abandoned.push(stream);
+                } else {
+                    intents.under_way.insert(stream);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(intents)
+    }
+
+    /// From here on no writer can name the streams of these intents: its `?w` fails.
+    fn fence(
+        &self,
+        chart: &ChartId,
+        abandoned: &[StreamId],
+        collection: &mut Collection<'_>,
+    ) -> Result<()> {
+        let keys = abandoned
+            .iter()
+            .map(|stream| storage_keys::intent(chart, stream))
+            .collect();
+        let uploads = &mut collection.report.uploads;
+        self.store.remove_all(keys, &mut || *uploads += 1)
+    }
+
+    /// Removes streams that no record names, unless some record's key opens them: then it is only the
+    /// name in that record that was altered.
+    fn free(
+        &self,
+        chart: &ChartId,
+        unnamed: BTreeSet<StreamId>,
+        keys: &[(Suite, StreamKey)],
+        collection: &mut Collection<'_>,
+    ) -> Result<()> {
+        for stream in unnamed {
+            if self.is_of_a_record(chart, &stream, keys)? {
+                collection.report.misnamed_streams += 1;
+                continue;
+            }
+            let segments = &mut collection.report.segments;
+            let prefix = storage_keys::segments(chart, &stream);
+            self.store.remove_under(&prefix, &mut || *segments += 1)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_of_a_record(
+        &self,
+        chart: &ChartId,
+        stream: &StreamId,
+        keys: &[(Suite, StreamKey)],
+    ) -> Result<bool> {
+        let page = self.store.storage.scan(Scan {
+            prefix: &storage_keys::segments(chart, stream),
+            after: None,
+            limit: 1,
+            want: Want::Head(FIRST_CHUNK),
+        })?;
+        let Some(Entry { key, value, .. }) = page.entries.into_iter().next() else {
+            return Ok(false);
+        };
+        let Some(index) = storage_keys::index_of(&key) else {
+            return Ok(false);
+        };
+        for (suite, key) in keys {
+            if fits((*suite, key), chart, stream, index, &value)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,137 @@
+//! What keeps a subject from being erased: holds and retention.
+//!
+//! ```text
+//! [ put p (a hold or the retention changed) Unchanged ; ?v ]
+//! ```
+//! An erasure looks at them in the entry that its tombstone replaces: of a hold and an erasure at the
+//! same time one is first, and the other sees it.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::id::{self, Subject};
+use crate::journal::{Act, Outcome, Target};
+use crate::keys::entry::PatientEntry;
+use crate::vault::{Vault, clock};
+
+/// A hold on a subject: why it may not be erased. `Debug` does not show the reason.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let chart = vault.session(Actor::new("legal")?, Purpose::Legal);
+/// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// let subject = Subject::patient("MRN-1042")?;
+/// let id = chart.hold(&subject, "subpoena 26-114")?;
+/// let holds = chart.holds(&subject)?;
+/// assert_eq!((holds[0].id, &*holds[0].reason), (id, "subpoena 26-114"));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HoldInfo {
+    /// What it is released by: random, below 2^53.
+    pub id: u64,
+    /// When it was put: milliseconds since the Unix epoch, by the clock of the machine that put it.
+    pub since: i64,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Debug for HoldInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HoldInfo")
+            .field("id", &self.id)
+            .field("since", &self.since)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    pub(crate) fn hold(&self, act: &Act, subject: &Subject, reason: &str) -> Result<u64> {
+        id::check_reason(reason)?;
+        let now = self.store.clock.now();
+        let mut drawn = None;
+        self.govern(act, subject, |entry| {
+            let stands = |id: u64| entry.holds().iter().any(|hold| hold.id() == id);
+            let id = match drawn {
+                // That of an earlier try, whose answer was lost or whose `?v` failed after it.
+                Some(id) if stands(id) => return Ok(false),
+                Some(id) => id,
+                None => entry.free_hold_id()?,
+            };
+            entry.put_hold(id, reason, now)?;
+            drawn = Some(id);
+            Ok(true)
+        })?;
+        drawn.ok_or(Error::Contended)
+    }
+
+    pub(crate) fn release(&self, act: &Act, subject: &Subject, hold: u64) -> Result<()> {
+        let mut tried = false;
+        self.govern(act, subject, |entry| match entry.release_hold(hold) {
+            // An earlier try of ours lifted it, or somebody else meanwhile; even an erasure may be
+            // the next thing already.
+            Err(Error::NoSuchHold | Error::Erased) if tried => Ok(false),
+            released => {
+                tried = true;
+                released.map(|()| true)
+            }
+        })
+    }
+
+    pub(crate) fn holds(&self, subject: &Subject) -> Result<Vec<HoldInfo>> {
+        let held = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
+        let holds = held.entry.holds().iter().map(|hold| HoldInfo {
+            id: hold.id(),
+            since: hold.since(),
+            reason: hold.reason().to_owned(),
+        });
+        Ok(holds.collect())
+    }
+
+    pub(crate) fn retain_until(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        until: Option<SystemTime>,
+    ) -> Result<()> {
+        let until = match until {
+            Some(time) => Some(clock::millis(time).ok_or(Error::InvalidMetadata)?),
+            None => None,
+        };
+        self.govern(act, subject, |entry| {
+            let changes = entry.retention() != until;
+            entry.retain_until(until)?;
+            Ok(changes)
+        })
+    }
+
+    pub(crate) fn retained_until(&self, subject: &Subject) -> Result<Option<SystemTime>> {
+        let held = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
+        Ok(held.entry.retention().map(clock::time))
+    }
+
+    fn govern(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
+    ) -> Result<()> {
+        let mut writes = false;
+        let changed = self.change_entry(subject, false, act, |entry| {
+            writes = change(entry)?;
+            Ok(writes)
+        })?;
+        changed.ok_or(Error::UnknownSubject)?;
+        if !writes {
+            // It is so already, so no entry of the journal came with a change.
+            let subject = self.refer_subject(subject)?;
+            self.tell(act, Target::Subject(subject), Outcome::Done);
+        }
+        Ok(())
+    }
+}

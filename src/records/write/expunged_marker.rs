@@ -1,0 +1,106 @@
+//! The version that stands for all that were expunged.
+//!
+//! `?p` comes first too: where operations land one by one, a hold that was put before is seen before
+//! anything is lost. What `r` held has no other place, and is to have none: `h` is not written.
+
+use crate::crypto::{DataKey, StreamId};
+use crate::error::Result;
+use crate::format::envelope::{self, Content, Head};
+use crate::format::storage_keys;
+use crate::journal;
+use crate::records::write::commit_reply::{Try, TryKind};
+use crate::records::write::lookup::Found;
+use crate::records::write::next_version::Next;
+use crate::records::write::{Job, Pending};
+use crate::storage::{Stored, Transaction};
+use crate::vault::Vault;
+
+impl Vault {
+    /// The marker that comes next; nothing where one stands.
+    pub(super) fn next_marker(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        current: &Stored,
+        (head, key): (&Head, &DataKey),
+    ) -> Result<Next> {
+        let Job { id, meta, .. } = &mut pending.job;
+        let name = Some(id.name());
+        // One whose body does not open goes too; its content is left to a collection of garbage.
+        let opened = envelope::open(current.value.clone(), head, &found.address, name, key).ok();
+        if opened.as_ref().is_some_and(envelope::Opened::is_expunged) {
+            return Ok(Next::Nothing);
+        }
+        self.require_expungeable(found)?;
+        let stream: Option<StreamId> = match opened.map(|opened| opened.content) {
+            Some(Content::Segmented { stream, key, .. }) => {
+                let keys = [(head.suite, key)];
+                let chart = &found.address.chart;
+                // Nothing authenticates the name of a stream but its content: it must not lead to
+                // that of another record.
+                (self.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
+            }
+            _ => None,
+        };
+        meta.set_expunged(stream.as_ref());
+        Ok(Next::Version {
+            version: head.version + 1,
+            earlier: None,
+        })
+    }
+
+    /// Fails while a hold or a retention keeps what there is of the subject.
+    pub(super) fn require_expungeable(&self, found: &Found) -> Result<()> {
+        found.held.entry.check_erasable(self.store.clock.now())
+    }
+
+    /// An earlier try of this job stood at `version` where nothing stands any more: it was expunged,
+    /// and what it had uploaded with it. The version number alone tells that, so the upload must not
+    /// be named again.
+    pub(super) fn drop_expunged_upload(
+        &self,
+        pending: &mut Pending<'_>,
+        found: &Found,
+        version: u64,
+    ) -> Result<()> {
+        if pending.upload.is_none() {
+            return Ok(());
+        }
+        let place = storage_keys::earlier(&found.address, version);
+        if self.store.read_one(&place)?.is_none()
+            && let Some(upload) = pending.upload.take()
+        {
+            self.store.discard(&upload);
+        }
+        Ok(())
+    }
+}
+
+/// `[ ?p ; destroying put r = marker Unchanged ; ?p ]`
+pub(super) fn marker_in_place(
+    found: &Found,
+    value: Vec<u8>,
+    told: journal::Draft,
+    version: u64,
+) -> Try {
+    let transaction = Transaction::new()
+        .check(found.held.key(), found.held.expect())
+        .put_destroying(
+            storage_keys::current(&found.address),
+            value,
+            found.expect_current(),
+        )
+        .check(found.held.key(), found.held.expect());
+    Try {
+        change: journal::Change {
+            transaction,
+            drafts: vec![told],
+        },
+        version,
+        kind: TryKind::Write {
+            intent: None,
+            earlier: None,
+            current: 1,
+        },
+    }
+}

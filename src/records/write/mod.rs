@@ -1,0 +1,334 @@
+//! Writing versions of records: one or many, in rounds until each is decided.
+//!
+//! ```text
+//! put, new      [ put r Absent ; ?p ]
+//! put, next     [ put h|n Absent ; put r Unchanged ; ?p ]
+//! put, large    [ put w Absent ] ; [ put s|i Absent ]* ; [ ?w ; (put h|n) ; put r ; ?p ; delete w ]
+//! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         and what `expunging` does next
+//! ```
+//! `?p` comes last: a rotation or an erasure that went first is seen by it, and nothing is
+//! acknowledged before. `h|n` comes before `r`, so no prefix loses the version that `r` held.
+
+mod commit_reply;
+mod expunged_marker;
+mod lookup;
+mod next_version;
+mod own_version;
+pub(crate) mod seal;
+
+use std::cell::Cell;
+use std::collections::HashSet;
+
+use crate::crypto::{ChartId, Commitment, DataKey};
+use crate::error::{Error, Result};
+use crate::format::envelope::{Head, Meta};
+use crate::id::RecordId;
+use crate::journal::Act;
+use crate::records::document::{Document, Expected};
+use crate::records::upload::Upload;
+use crate::storage::CommitError;
+use crate::vault::entries::Freshness;
+use crate::vault::{ROUNDS, Vault};
+use commit_reply::{Step, Try};
+use next_version::Histories;
+
+/// One change of one record.
+pub(crate) struct Job<'a> {
+    act: Act,
+    id: &'a RecordId,
+    meta: Meta,
+    change: Change<'a>,
+    expected: Expected,
+    /// Content that was stored before.
+    upload: Option<Upload>,
+}
+
+#[derive(Clone, Copy)]
+enum Change<'a> {
+    Content(&'a [u8]),
+    /// Content of which only the upload is at hand.
+    Uploaded,
+    Retraction,
+    /// A retraction in place of all that was before. `purged` learns whether the storage said that
+    /// the bytes of the version in its place are gone.
+    Expunge {
+        purged: &'a Cell<bool>,
+    },
+}
+
+impl<'a> Job<'a> {
+    pub(crate) fn put(
+        act: &Act,
+        id: &'a RecordId,
+        document: &Document<'a>,
+        expected: Expected,
+        now: i64,
+    ) -> Result<Self> {
+        Ok(Self {
+            act: act.clone(),
+            id,
+            meta: document.meta(id.name(), now).checked()?,
+            change: Change::Content(document.content),
+            expected,
+            upload: None,
+        })
+    }
+
+    /// Content that was uploaded already; `meta` was checked.
+    pub(crate) fn uploaded(
+        act: &Act,
+        id: &'a RecordId,
+        mut meta: Meta,
+        upload: Upload,
+        expected: Expected,
+    ) -> Self {
+        meta.set_origin(&upload.stream);
+        Self {
+            act: act.clone(),
+            id,
+            meta,
+            change: Change::Uploaded,
+            expected,
+            upload: Some(upload),
+        }
+    }
+
+    pub(crate) fn remove(
+        act: &Act,
+        id: &'a RecordId,
+        expected: Expected,
+        now: i64,
+    ) -> Result<Self> {
+        Ok(Self {
+            act: act.clone(),
+            id,
+            meta: Document::new(&[]).meta(id.name(), now).checked()?,
+            change: Change::Retraction,
+            expected,
+            upload: None,
+        })
+    }
+}
+
+impl<'a> Job<'a> {
+    pub(crate) fn expunge(
+        act: &Act,
+        id: &'a RecordId,
+        purged: &'a Cell<bool>,
+        now: i64,
+    ) -> Result<Self> {
+        let mut job = Self::remove(act, id, Expected::Any, now)?;
+        job.change = Change::Expunge { purged };
+        job.meta.set_expunged(None);
+        Ok(job)
+    }
+}
+
+/// The version that was written; `None` when there was nothing to retract or to expunge.
+pub(crate) type Outcome = Result<Option<u64>>;
+
+/// A job that is not decided yet.
+struct Pending<'a> {
+    job: Job<'a>,
+    /// Where its outcome goes.
+    index: usize,
+    freshness: Freshness,
+    /// The chart of the first try. An erasure in between must not carry the job to another one.
+    chart: Option<ChartId>,
+    /// The version at which an earlier try may stand.
+    may_stand: Option<u64>,
+    /// What this job sealed at first: the commitment, and the patient key number that it was sealed
+    /// under. What it seals again to settle is left out: a re-encryption may have been there first,
+    /// under the same number.
+    sealed: Vec<(Commitment, u32)>,
+    /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
+    in_the_way: Option<u64>,
+    upload: Option<Upload>,
+    /// Its intent was found gone.
+    swept: bool,
+}
+
+impl<'a> Pending<'a> {
+    fn new((mut job, index): (Job<'a>, usize)) -> Self {
+        let upload = job.upload.take();
+        Self {
+            index,
+            freshness: match job.change {
+                // A hold of the last minute counts.
+                Change::Expunge { .. } => Freshness::Fresh,
+                _ => Freshness::Held,
+            },
+            job,
+            chart: upload.as_ref().map(|upload| upload.chart),
+            may_stand: None,
+            sealed: Vec::new(),
+            in_the_way: None,
+            upload,
+            swept: false,
+        }
+    }
+
+    /// Remembers a value that is about to be sent.
+    fn sent(&mut self, value: &[u8]) -> Result<()> {
+        let head = Head::parse(value)?;
+        self.sealed.push((head.commitment, head.key_number));
+        Ok(())
+    }
+
+    /// What an error means to who asked: one of the storage says nothing of an earlier try.
+    fn left_by(&self, error: Error) -> Error {
+        match error {
+            Error::Storage(_) if self.may_stand.is_some() => Error::Undecided,
+            error => error,
+        }
+    }
+
+    /// Whether this job may have sealed a version that stands. Under a key that it sealed with, its
+    /// commitment tells, which a re-wrap leaves alone; under another one it may have been sealed
+    /// again by others. Another writer's, of the same millisecond and content, must not pass for it.
+    fn may_have_sealed(&self, head: &Head) -> bool {
+        let mut sealed = self.sealed.iter();
+        sealed
+            .clone()
+            .any(|(commitment, _)| *commitment == head.commitment)
+            || sealed.all(|(_, number)| *number != head.key_number)
+    }
+}
+
+impl Vault {
+    /// Carries out one job.
+    pub(crate) fn write_one(&self, job: Job<'_>) -> Outcome {
+        self.write(vec![job]).pop().unwrap_or(Err(Error::Contended))
+    }
+
+    /// Fails with `Conflict` unless the record is as expected now. Only a courtesy to who is about
+    /// to store much content: what counts is looked at when the version is written.
+    pub(crate) fn admits(&self, id: &RecordId, expected: Expected) -> Result<()> {
+        if expected == Expected::Any {
+            return Ok(());
+        }
+        let (version, is_retraction) = self.standing(id)?;
+        let admitted = expected.admits(version, is_retraction);
+        admitted.then_some(()).ok_or(Error::Conflict)
+    }
+
+    /// Carries out jobs; those of one commit become durable together. Outcomes come in their order.
+    pub(crate) fn write(&self, jobs: Vec<Job<'_>>) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        outcomes.resize_with(jobs.len(), || Err(Error::Contended));
+        let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(Pending::new).collect();
+        let mut round = 0;
+        while !waiting.is_empty() && round < ROUNDS {
+            self.store.back_off(round);
+            let (turn, later) = first_of_each_record(waiting);
+            let before = turn.len() + later.len();
+            waiting = self.turn(turn, &mut outcomes);
+            waiting.extend(later);
+            waiting.sort_by_key(|pending| pending.index);
+            // Rounds count against contention, not against many versions of one record in a batch.
+            round = if waiting.len() < before { 0 } else { round + 1 };
+        }
+        for pending in waiting {
+            let undecided = pending.may_stand.is_some();
+            if undecided && let Some(outcome) = outcomes.get_mut(pending.index) {
+                *outcome = Err(Error::Undecided);
+            } else if let Some(upload) = &pending.upload {
+                self.store.discard(upload);
+            }
+        }
+        outcomes
+    }
+
+    /// One try for each job, in one commit. Returns the jobs that must look again.
+    fn turn<'a>(&self, turn: Vec<Pending<'a>>, outcomes: &mut [Outcome]) -> Vec<Pending<'a>> {
+        let mut done = |pending: Pending<'_>, outcome: Outcome| {
+            if let Some(place) = outcomes.get_mut(pending.index) {
+                *place = outcome;
+            }
+        };
+        let found = match self.look_for_writing(&turn) {
+            Ok(found) => found,
+            Err(error) => {
+                for pending in turn {
+                    let outcome = Err(pending.left_by(error.clone()));
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
+                }
+                return Vec::new();
+            }
+        };
+        let mut again = Vec::new();
+        let mut tries = Vec::new();
+        let mut changes = Vec::new();
+        let mut keys = DataKey::batch(turn.len());
+        let mut history = Histories::default();
+        for (mut pending, found) in turn.into_iter().zip(found) {
+            let step = match (found, &mut keys) {
+                (Err(error), _) => {
+                    if error == Error::Erased {
+                        self.withdraw(&pending);
+                    }
+                    Step::Done(Err(pending.left_by(error)))
+                }
+                (_, Err(error)) => Step::Done(Err(error.clone())),
+                (Ok(found), Ok(keys)) => match keys.pop() {
+                    Some(key) => self
+                        .step(&mut pending, &found, &mut history, key)
+                        .unwrap_or_else(|error| Step::Done(Err(pending.left_by(error)))),
+                    None => Step::LookAgain,
+                },
+            };
+            match step {
+                Step::Done(outcome) => {
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
+                }
+                Step::LookAgain => again.push(pending),
+                Step::Try(Try {
+                    change,
+                    version,
+                    kind,
+                }) => {
+                    changes.push(change);
+                    tries.push((pending, version, kind));
+                }
+            }
+        }
+        if changes.is_empty() {
+            return again;
+        }
+        let results = match self.recorder.commit(changes) {
+            Ok(results) => results,
+            // Nothing was sent.
+            Err(error) => {
+                for (pending, ..) in tries {
+                    let outcome = Err(pending.left_by(error.clone()));
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
+                }
+                return again;
+            }
+        };
+        let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
+        for ((mut pending, version, kind), result) in
+            tries.into_iter().zip(results.into_iter().chain(unknown))
+        {
+            match self.judge(&mut pending, version, &kind, result) {
+                Some(outcome) => {
+                    self.give_up_upload(&pending, &outcome);
+                    done(pending, outcome);
+                }
+                None => again.push(pending),
+            }
+        }
+        again
+    }
+}
+
+/// Two jobs for one record take turns, in their order.
+fn first_of_each_record(waiting: Vec<Pending<'_>>) -> (Vec<Pending<'_>>, Vec<Pending<'_>>) {
+    let mut seen = HashSet::new();
+    waiting
+        .into_iter()
+        .partition(|pending| seen.insert(pending.job.id))
+}

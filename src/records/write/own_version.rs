@@ -1,0 +1,138 @@
+//! A version of one's own that stands already, though nobody said so.
+
+use crate::crypto::{DataKey, Place};
+use crate::error::Result;
+use crate::format::envelope::{self, Content, Head};
+use crate::format::storage_keys;
+use crate::journal;
+use crate::records::read;
+use crate::records::write::commit_reply::{Step, Try, TryKind};
+use crate::records::write::lookup::Found;
+use crate::records::write::seal::Draft;
+use crate::records::write::{Change, Outcome, Pending};
+use crate::storage::{Expect, Stored, Transaction};
+use crate::vault::Vault;
+
+/// A version of one's own, found standing.
+pub(super) struct Own {
+    place: Place,
+    stored: Stored,
+    head: Head,
+    content: Content,
+}
+
+impl Vault {
+    /// Whether the version that an earlier try wrote stands in storage, be it re-wrapped,
+    /// re-encrypted or moved by others meanwhile: same version, same time, same content.
+    pub(super) fn own(
+        &self,
+        pending: &Pending<'_>,
+        found: &Found,
+        version: u64,
+    ) -> Result<Option<Own>> {
+        let Some(current) = &found.current else {
+            return Ok(None);
+        };
+        let head = Head::parse(&current.value)?;
+        let (place, stored) = if head.version == version {
+            (Place::Current, current.clone())
+        } else if head.version > version {
+            match self
+                .store
+                .read_one(&storage_keys::earlier(&found.address, version))?
+            {
+                Some(stored) => (Place::Earlier, stored),
+                None => return Ok(None),
+            }
+        } else {
+            return Ok(None);
+        };
+        let head = read::earlier_head(&stored.value, version)?;
+        if !pending.may_have_sealed(&head) {
+            return Ok(None);
+        }
+        let key = read::unwrap(&found.held, &head, place)?;
+        let name = Some(pending.job.id.name());
+        let opened = envelope::open(stored.value.clone(), &head, &found.address, name, &key)?;
+        let same = opened.meta == pending.job.meta
+            && match (&opened.content, pending.job.change) {
+                (Content::Inline(buffer, range), Change::Content(content)) => {
+                    buffer.get(range.clone()) == Some(content)
+                }
+                // The metadata name the upload in which the content came.
+                (Content::Segmented { .. }, _) => pending.upload.is_some(),
+                (Content::Retraction, Change::Retraction | Change::Expunge { .. }) => true,
+                _ => false,
+            };
+        Ok(same.then_some(Own {
+            place,
+            stored,
+            head,
+            content: opened.content,
+        }))
+    }
+
+    /// Acknowledges a version that stands: only under the key that is active in the entry that `?p`
+    /// confirms. Under another it is sealed again, with a new data key.
+    pub(super) fn settle(
+        &self,
+        pending: &Pending<'_>,
+        found: &Found,
+        version: u64,
+        own: Own,
+        key: DataKey,
+    ) -> Result<Step> {
+        if self.store.storage.is_transactional() {
+            return Ok(Step::Done(Ok(Some(version))));
+        }
+        let mut transaction = Transaction::new();
+        let mut stands = None;
+        if own.head.key_number != found.held.chart()?.active_key().number {
+            let draft = Draft {
+                suite: own.head.suite,
+                version,
+                place: own.place,
+                meta: &pending.job.meta,
+                body: own.content.as_body(),
+            };
+            let value = draft.seal(&found.held, &found.address, key)?;
+            let at = match own.place {
+                Place::Current => storage_keys::current(&found.address),
+                Place::Earlier => storage_keys::earlier(&found.address, version),
+            };
+            let expect = Expect::Unchanged(own.stored.revision);
+            transaction = transaction.put(at, &value[..], expect);
+            stands = Some(value);
+        }
+        let value = stands.as_ref().unwrap_or(&own.stored.value);
+        let told = self.draft_of_job(pending, found, value)?;
+        transaction = transaction.check(found.held.key(), found.held.expect());
+        if let Some(upload) = &pending.upload {
+            transaction = transaction.delete(upload.intent_key());
+        }
+        Ok(Step::Try(Try {
+            change: journal::Change {
+                transaction,
+                drafts: vec![told],
+            },
+            version,
+            kind: TryKind::Settle,
+        }))
+    }
+
+    /// Deletes what a job may have written to a chart that was erased meanwhile. The chart is dead
+    /// for good, so the deletes are safe whenever they land.
+    pub(super) fn withdraw(&self, pending: &Pending<'_>) {
+        let (Some(chart), Some(_)) = (pending.chart, pending.may_stand) else {
+            return;
+        };
+        let _ = self.sweep_chart(&chart, &mut |_| ());
+    }
+
+    /// An upload that no record can name is removed, whatever came of its job.
+    pub(super) fn give_up_upload(&self, pending: &Pending<'_>, outcome: &Outcome) {
+        if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.may_stand) {
+            self.store.discard(upload);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Sealing a version under a patient's active key.
+
+use crate::crypto::{DataKey, Place, Suite};
+use crate::error::Result;
+use crate::format::envelope::{self, Address, Body, Meta};
+use crate::keys::wrap;
+use crate::vault::entries::Held;
+
+/// A version to be sealed.
+pub(crate) struct Draft<'a> {
+    pub(crate) suite: Suite,
+    pub(crate) version: u64,
+    pub(crate) place: Place,
+    pub(crate) meta: &'a Meta,
+    pub(crate) body: Body<'a>,
+}
+
+impl Draft<'_> {
+    /// The value, its data key wrapped under the entry's active patient key.
+    pub(crate) fn seal(self, held: &Held, address: &Address, key: DataKey) -> Result<Vec<u8>> {
+        let Self {
+            suite,
+            version,
+            place,
+            meta,
+            body,
+        } = self;
+        let patient = held.chart()?.active_key();
+        envelope::seal(
+            suite,
+            address,
+            version,
+            meta,
+            body,
+            key,
+            |commitment, key| {
+                let number = patient.number;
+                let wrapped = wrap::wrap(suite, &patient.key, place, number, commitment, key)?;
+                Ok((number, wrapped))
+            },
+        )
+    }
+}

@@ -1,0 +1,214 @@
+//! Renewing the patient keys of a chart, by re-wrapping its data keys or by sealing it again.
+//!
+//! ```text
+//! [ put p (new key active, old inactive) Unchanged ; ?v ]
+//! walk r, then h, until a whole pass finds nothing ; grace ; the same walk again, until clean
+//! [ destroying put p without the old keys ; ?v ]
+//! ```
+//! While a chart is being sealed again its entry is marked, and nobody re-wraps its data keys: a
+//! re-wrap would carry an exposed data key past the walk. Whoever comes to rotate helps to finish.
+
+use crate::error::{Error, Result};
+use crate::id::Subject;
+use crate::journal::{Act, Operation, Target};
+use crate::keys::entry::{ChartState, PatientEntry};
+use crate::lifecycle::report::ReencryptionReport;
+use crate::rotation::objects::Work;
+use crate::vault::progress::{Activity, Counter, Progress};
+use crate::vault::{ROUNDS, Vault};
+
+impl Vault {
+    /// Draws a new key for one subject and wraps its data keys under it; then removes the former
+    /// ones. Content is not sealed again. Readers and writers go on meanwhile.
+    ///
+    /// It does not undo a copy: whoever held a former patient key and a copy of the records has
+    /// their data keys. See [`Vault::reencrypt_patient`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Contended`] when other rotations kept
+    /// interfering, [`Error::ReadOnly`], [`Error::Locked`] and errors of the storage. Versions that
+    /// do not open are no error: they are counted in the report, and keep former keys from being
+    /// removed.
+    pub fn rotate_patient_key(&self, subject: &Subject) -> Result<ReencryptionReport> {
+        self.told_of(Operation::RotatePatient, subject, |act| {
+            self.renew_chart(act, subject, Work::Rewrap)
+        })
+    }
+
+    /// Seals all that one subject has again: new patient key, new data keys, new ciphertext. For an
+    /// incident in which somebody may hold keys *and* a copy, to read what is written from now on
+    /// or to forge. What they copied before, they keep.
+    ///
+    /// When the master key or a credential may be known too, rotate those first.
+    ///
+    /// # Errors
+    /// Those of [`Vault::rotate_patient_key`].
+    pub fn reencrypt_patient(&self, subject: &Subject) -> Result<ReencryptionReport> {
+        self.told_of(Operation::Reencrypt, subject, |act| {
+            self.renew_chart(act, subject, Work::Reencrypt)
+        })
+    }
+
+    /// [`Vault::reencrypt_patient`] for every live subject of the vault.
+    ///
+    /// A subject that is erased meanwhile is passed over. One that other rotations kept changing does
+    /// not hold up the rest: it is tried once more in the end, and counted as
+    /// [`contended`](ReencryptionReport::contended) if that fails too. It is not done then: call again
+    /// until that count, like the one of entries that do not open, is 0.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] when that befell every subject there was; [`Error::ReadOnly`],
+    /// [`Error::Locked`] and errors of the storage. What was done before an error stays done.
+    pub fn reencrypt(&self) -> Result<ReencryptionReport> {
+        let act = self.operator_act(Operation::Reencrypt);
+        self.told(&act, Target::Vault, |_| self.reencrypt_all())
+    }
+
+    fn reencrypt_all(&self) -> Result<ReencryptionReport> {
+        let mut report = ReencryptionReport::default();
+        let mut subjects = Vec::new();
+        self.each_entry(&mut |entry| {
+            match self.open_listed(entry) {
+                Ok(Some(held)) if held.entry.chart().is_some() => {
+                    subjects.push(held.entry.subject().clone());
+                }
+                Ok(_) => {}
+                Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
+                // One damaged entry must not keep all others from being sealed again.
+                Err(_) => report.unreadable_entries += 1,
+            }
+            Ok(())
+        })?;
+        let contended = self.reencrypt_each(subjects, &mut report)?;
+        // Whoever was at them may be done by now.
+        let contended = self.reencrypt_each(contended, &mut report)?;
+        report.contended = contended.len() as u64;
+        match report {
+            report if report.contended > 0 && report.subjects == 0 => Err(Error::Contended),
+            report => Ok(report),
+        }
+    }
+
+    /// Answers those that others kept changing.
+    fn reencrypt_each(
+        &self,
+        subjects: Vec<Subject>,
+        report: &mut ReencryptionReport,
+    ) -> Result<Vec<Subject>> {
+        let mut contended = Vec::new();
+        for subject in subjects {
+            match self.reencrypt_patient(&subject) {
+                Ok(done) => report.add(&done),
+                Err(Error::Erased) => {}
+                Err(Error::Contended) => contended.push(subject),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(contended)
+    }
+
+    fn renew_chart(&self, act: &Act, subject: &Subject, work: Work) -> Result<ReencryptionReport> {
+        let watcher = self.watcher();
+        let mut report = ReencryptionReport {
+            subjects: 1,
+            ..ReencryptionReport::default()
+        };
+        let now = self.store.clock.now();
+        // Another's mark: finish that first. Its keys are new enough for it, ours come after.
+        let mut work = work;
+        let begun = self.change_entry(subject, false, act, |entry| begin(entry, &mut work, now))?;
+        begun.ok_or(Error::UnknownSubject)?;
+        for round in 0..ROUNDS {
+            self.store.back_off(round);
+            let watcher = watcher.as_deref();
+            let mut walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
+            if !self.grace.is_zero() {
+                self.wait_out_grace(watcher);
+                walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
+            }
+            if report.blocking > 0 {
+                return Ok(report);
+            }
+            if self.retire_patient_keys(act, subject, walked, &mut report)? {
+                return Ok(report);
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Removes all former keys and the mark, if the active key is still the one that the last walk
+    /// saw; else another rotation came in between.
+    fn retire_patient_keys(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        walked: u32,
+        report: &mut ReencryptionReport,
+    ) -> Result<bool> {
+        let mut retired = None;
+        let changed = self.change_entry(subject, true, act, |entry| {
+            let chart = entry.chart().ok_or(Error::Erased)?;
+            retired = None;
+            if chart.active_key().number != walked {
+                return Ok(false);
+            }
+            let former = entry.retire_inactive()?;
+            retired = Some(former.len() as u64);
+            entry.set_chart_state(ChartState::Steady)?;
+            Ok(!former.is_empty())
+        })?;
+        let (_, deferred) = changed.ok_or(Error::UnknownSubject)?;
+        report.purge_deferred |= deferred;
+        report.patient_keys_retired += retired.unwrap_or(0);
+        Ok(retired.is_some())
+    }
+
+    /// The number of the active key that everything readable hangs on then.
+    fn walk_until_clean(
+        &self,
+        act: &Act,
+        subject: &Subject,
+        mut work: Work,
+        report: &mut ReencryptionReport,
+        watcher: Option<&dyn Progress>,
+    ) -> Result<u32> {
+        for round in 0..ROUNDS {
+            self.store.back_off(round);
+            let held = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
+            if held.chart()?.state() == ChartState::Reencrypting {
+                work = Work::Reencrypt;
+            }
+            let activity = match work {
+                Work::Rewrap => Activity::Rewrapping,
+                Work::Reencrypt => Activity::Reencrypting,
+            };
+            let mut counter = Counter::new(watcher, activity);
+            let pass = self.walk_chart(act, &held, work, report, &mut counter)?;
+            report.passes += 1;
+            report.blocking = pass.blocking;
+            report.orphaned = pass.orphaned;
+            if pass.stale > 0 {
+                continue;
+            }
+            let now = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
+            if now.revision != held.revision {
+                continue;
+            }
+            return Ok(held.chart()?.active_key().number);
+        }
+        Err(Error::Contended)
+    }
+}
+
+/// A new active key; and the mark, for a chart that is to be sealed again.
+fn begin(entry: &mut PatientEntry, work: &mut Work, now: i64) -> Result<bool> {
+    let chart = entry.chart().ok_or(Error::Erased)?;
+    if chart.state() == ChartState::Reencrypting {
+        *work = Work::Reencrypt;
+    }
+    entry.rotate_key(now)?;
+    if *work == Work::Reencrypt {
+        entry.set_chart_state(ChartState::Reencrypting)?;
+    }
+    Ok(true)
+}

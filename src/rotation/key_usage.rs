@@ -1,0 +1,206 @@
+//! Counting what hangs on each key.
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::format::envelope::{HEAD, Head};
+use crate::format::storage_keys;
+use crate::id::Subject;
+use crate::journal::{Operation, Outcome, Target};
+use crate::keys::ring::KeyState;
+use crate::storage::Want;
+use crate::vault::Vault;
+use crate::vault::entries::{Freshness, Held, chart_id};
+use crate::vault::progress::{Activity, Counter};
+
+/// How much hangs on one key.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// let census = vault.key_census()?;
+/// assert_eq!((census.masters[0].active, census.masters[0].objects), (true, 0));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeyCount {
+    /// The key's number: random, meaning no order.
+    pub number: u32,
+    /// Whether it still seals.
+    pub active: bool,
+    /// When it was made: milliseconds since the Unix epoch.
+    pub created: i64,
+    /// Objects under it: entries under a master key, record versions under a patient key.
+    pub objects: u64,
+}
+
+/// What hangs on the keys of a vault.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// let census = vault.key_census()?;
+/// assert_eq!((census.subjects, census.records), (1, 1));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeyCensus {
+    /// The master keys, with the patient entries under each.
+    pub masters: Vec<KeyCount>,
+    /// Live subjects.
+    pub subjects: u64,
+    /// Subjects erased, or being erased.
+    pub erased: u64,
+    /// Patient keys held, active and former ones.
+    pub patient_keys: u64,
+    /// Current versions, retractions included.
+    pub records: u64,
+    /// Earlier versions.
+    pub earlier_versions: u64,
+    /// Versions, current and earlier, under a former patient key.
+    pub under_former_keys: u64,
+    /// Versions whose head names no key of their chart, or is not well formed.
+    pub unreadable_versions: u64,
+    /// Entries that do not open.
+    pub unreadable_entries: u64,
+}
+
+impl Vault {
+    /// Counts what hangs on each key, by what stored values say of themselves. Online.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] and errors of the storage.
+    pub fn key_census(&self) -> Result<KeyCensus> {
+        self.released(Operation::Census, || self.count_all_keys())
+    }
+
+    fn count_all_keys(&self) -> Result<KeyCensus> {
+        let header = self.reload_header()?;
+        let mut census = KeyCensus::default();
+        for master in header.keyring.masters() {
+            census.masters.push(KeyCount {
+                number: master.number,
+                active: master.state == KeyState::Active,
+                created: master.created,
+                objects: 0,
+            });
+        }
+        let watcher = self.watcher();
+        let mut counter = Counter::new(watcher.as_deref(), Activity::Counting);
+        self.each_entry(&mut |entry| {
+            let held = match self.open_listed(entry) {
+                Ok(Some(held)) => held,
+                Ok(None) => return Ok(()),
+                Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
+                Err(_) => {
+                    census.unreadable_entries += 1;
+                    return Ok(());
+                }
+            };
+            let master = census
+                .masters
+                .iter_mut()
+                .find(|count| count.number == held.master);
+            if let Some(master) = master {
+                master.objects += 1;
+            }
+            if held.entry.chart().is_none() {
+                census.erased += 1;
+                return Ok(());
+            }
+            self.count_subject(&held, &mut census, &mut counter)
+        })?;
+        Ok(census)
+    }
+
+    /// Counts the record versions under each key of one subject.
+    ///
+    /// # Errors
+    /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Locked`] and errors of the storage.
+    pub fn patient_key_census(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
+        let counts = self.count_patient_keys(subject);
+        if counts.is_err() {
+            return self.told_of(Operation::Census, subject, |_| counts);
+        }
+        let told = Target::Subject(self.refer_subject(subject)?);
+        self.note(&self.operator_act(Operation::Census), told, Outcome::Done)?;
+        counts
+    }
+
+    fn count_patient_keys(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
+        let (held, _) = self.entry(subject, Freshness::Fresh)?;
+        let held = held.ok_or(Error::UnknownSubject)?;
+        let mut counter = Counter::new(None, Activity::Counting);
+        let mut counts = key_counts(&held)?;
+        self.count_versions(&held, &mut counter, &mut |_, head| {
+            let number = head.map(|head| head.key_number);
+            if let Some(count) = counts.iter_mut().find(|count| Some(count.number) == number) {
+                count.objects += 1;
+            }
+        })?;
+        Ok(counts)
+    }
+
+    fn count_subject(
+        &self,
+        held: &Held,
+        census: &mut KeyCensus,
+        counter: &mut Counter<'_>,
+    ) -> Result<()> {
+        let keys = key_counts(held)?;
+        census.subjects += 1;
+        census.patient_keys += keys.len() as u64;
+        self.count_versions(held, counter, &mut |class, head| {
+            match class {
+                b'r' => census.records += 1,
+                _ => census.earlier_versions += 1,
+            }
+            let number = head.map(|head| head.key_number);
+            match keys.iter().find(|key| Some(key.number) == number) {
+                Some(key) if key.active => {}
+                Some(_) => census.under_former_keys += 1,
+                None => census.unreadable_versions += 1,
+            }
+        })
+    }
+
+    /// Records before history, so that none is missed that a put moves aside meanwhile.
+    fn count_versions(
+        &self,
+        held: &Held,
+        counter: &mut Counter<'_>,
+        count: &mut dyn FnMut(u8, Option<Head>),
+    ) -> Result<()> {
+        let chart = chart_id(held)?;
+        for class in *b"rh" {
+            self.each_page(
+                &storage_keys::chart(class, &chart),
+                Want::Head(HEAD),
+                &mut |entries| {
+                    counter.add(entries.len() as u64);
+                    for entry in entries {
+                        count(class, Head::parse(&entry.value).ok());
+                    }
+                    Ok(())
+                },
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn key_counts(held: &Held) -> Result<Vec<KeyCount>> {
+    let keys = held.chart()?.keys();
+    Ok(keys
+        .map(|key| KeyCount {
+            number: key.number,
+            active: key.state == KeyState::Active,
+            created: key.created,
+            objects: 0,
+        })
+        .collect())
+}

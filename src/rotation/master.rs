@@ -1,0 +1,321 @@
+//! Rotating the master key: the header, then each patient entry, and no record.
+//!
+//! ```text
+//! [ put v (new master active, generation+1) Unchanged ]
+//! walk p: [ put p resealed, new patient key active, Unchanged ; ?v ], until clean
+//! grace ; again, until clean ; [ destroying put v without the old one ]
+//! ```
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::storage_keys;
+use crate::journal::{Act, Operation, Target};
+use crate::keys::entry::PatientEntry;
+use crate::keys::ring::KeyState;
+use crate::keys::sealed_entry::EntryHead;
+use crate::lifecycle::report::RotationReport;
+use crate::storage::{CommitError, Entry, Stored, Want};
+use crate::vault::entries::change::EntryPut;
+use crate::vault::header::{HeaderChange, OpenHeader};
+use crate::vault::progress::{Activity, Counter, Progress};
+use crate::vault::{ROUNDS, Vault};
+
+/// What a walk over all entries found.
+#[derive(Default)]
+struct Pass {
+    /// Entries that were not under the active master key, whether or not this walk changed that.
+    stale: u64,
+    resealed: u64,
+    blocking: u64,
+    orphaned: u64,
+}
+
+impl Vault {
+    /// Draws a new master key and seals every patient entry under it, each with a new active patient
+    /// key for what is written from now on; then removes the former master key. No record is read
+    /// or written. Readers and writers go on meanwhile.
+    ///
+    /// For the yearly change, and for a master key that may have leaked before anyone copied the
+    /// storage. It does not undo a copy: whoever has the former master key *and* a copy of the
+    /// entries has the patient keys of before, which still wrap what was written before. When that
+    /// may have happened, run [`Vault::reencrypt`] next.
+    ///
+    /// When it breaks off, call it again: it goes on from what stands in storage, under a key drawn
+    /// anew. Export a new recovery kit afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] when other rotations kept interfering, [`Error::ReadOnly`],
+    /// [`Error::Locked`] and errors of the storage. Entries that do not open are no error: they are
+    /// counted in the report, and keep the former master key from being removed.
+    pub fn rotate_master_key(&self) -> Result<RotationReport> {
+        let act = self.operator_act(Operation::RotateMaster);
+        self.told(&act, Target::Vault, |act| self.rotate_master(act))
+    }
+
+    fn rotate_master(&self, act: &Act) -> Result<RotationReport> {
+        let now = self.store.clock.now();
+        self.change_header(act, |before| {
+            let mut keyring = before.keyring_to_change()?;
+            keyring.add_master(now)?;
+            replaced(before, &keyring, false)
+        })?;
+        let watcher = self.watcher();
+        let mut report = RotationReport {
+            recovery_kits_stale: true,
+            ..RotationReport::default()
+        };
+        for round in 0..ROUNDS {
+            self.store.back_off(round);
+            let watcher = watcher.as_deref();
+            let mut walked = self.reseal_until_clean(act, &mut report, watcher)?;
+            if !self.grace.is_zero() {
+                self.wait_out_grace(watcher);
+                walked = self.reseal_until_clean(act, &mut report, watcher)?;
+            }
+            if report.entries_blocking > 0 {
+                return Ok(report);
+            }
+            match self.remove_masters(act, walked, None) {
+                Ok((removed, deferred)) => {
+                    report.master_keys_retired = removed;
+                    report.purge_deferred = deferred;
+                    return Ok(report);
+                }
+                // Another rotation made its own key the active one: go along with it.
+                Err(Error::KeyInUse) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Removes one former master key that a rotation left behind, if nothing hangs on it any more.
+    ///
+    /// # Errors
+    /// [`Error::KeyInUse`] when an entry hangs on it, or does not open and so cannot be judged;
+    /// [`Error::NoSuchKey`] when there is no such key or it is the active one; else those of
+    /// [`Vault::rotate_master_key`].
+    pub fn retire_master_key(&self, number: u32) -> Result<RotationReport> {
+        let mut act = self.operator_act(Operation::RetireMaster);
+        act.note = format!("key {number}").into();
+        self.told(&act, Target::Vault, |act| self.retire_master(act, number))
+    }
+
+    fn retire_master(&self, act: &Act, number: u32) -> Result<RotationReport> {
+        self.require_writable()?;
+        let inactive = |header: &OpenHeader| {
+            let held = header.keyring.master(number);
+            held.is_some_and(|held| held.state == KeyState::Inactive)
+        };
+        if !inactive(&*self.reload_header()?) {
+            return Err(Error::NoSuchKey);
+        }
+        let watcher = self.watcher();
+        self.wait_out_grace(watcher.as_deref());
+        let mut report = RotationReport::default();
+        let (pass, header) = self.walk_entries(act, false, watcher.as_deref())?;
+        report.passes = 1;
+        if pass.blocking > 0 || self.hangs_on(number)? {
+            return Err(Error::KeyInUse);
+        }
+        let active = header.keyring.active_master().number;
+        let (removed, deferred) = self.remove_masters(act, active, Some(number))?;
+        report.master_keys_retired = removed;
+        report.purge_deferred = deferred;
+        Ok(report)
+    }
+
+    fn hangs_on(&self, number: u32) -> Result<bool> {
+        let mut found = false;
+        self.each_entry(&mut |entry| {
+            let head = EntryHead::parse(&entry.value);
+            found |= head.is_ok_and(|head| head.master == number);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Removes former master keys, if the active one is still the one that the last walk saw.
+    fn remove_masters(&self, act: &Act, walked: u32, only: Option<u32>) -> Result<(u64, bool)> {
+        let mut removed = 0;
+        let (_, deferred) = self.change_header(act, |before| {
+            if before.keyring.active_master().number != walked {
+                return Err(Error::KeyInUse);
+            }
+            let mut keyring = before.keyring_to_change()?;
+            let former: Vec<u32> = keyring
+                .masters()
+                .filter(|held| held.state == KeyState::Inactive)
+                .map(|held| held.number)
+                .filter(|number| only.is_none_or(|only| only == *number))
+                .collect();
+            removed = former.len() as u64;
+            for number in former {
+                keyring.retire_master(number)?;
+            }
+            replaced(before, &keyring, true)
+        })?;
+        Ok((removed, deferred))
+    }
+
+    /// The number of the active master key that every readable entry hangs on then.
+    fn reseal_until_clean(
+        &self,
+        act: &Act,
+        report: &mut RotationReport,
+        watcher: Option<&dyn Progress>,
+    ) -> Result<u32> {
+        for round in 0..ROUNDS {
+            self.store.back_off(round);
+            let (pass, header) = self.walk_entries(act, true, watcher)?;
+            report.passes += 1;
+            report.entries_resealed += pass.resealed;
+            report.entries_blocking = pass.blocking;
+            report.entries_orphaned = pass.orphaned;
+            // Clean under the header that the walk used, which is the one in storage still.
+            if pass.stale == 0 && self.reload_header()?.revision == header.revision {
+                return Ok(header.keyring.active_master().number);
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Walks all entries under one header: opens those under its active master key, and seals the
+    /// others again if asked to.
+    fn walk_entries(
+        &self,
+        act: &Act,
+        reseal: bool,
+        watcher: Option<&dyn Progress>,
+    ) -> Result<(Pass, Arc<OpenHeader>)> {
+        let header = self.reload_header()?;
+        let activity = if reseal {
+            Activity::Resealing
+        } else {
+            Activity::Counting
+        };
+        let mut counter = Counter::new(watcher, activity);
+        let mut pass = Pass::default();
+        self.each_page(storage_keys::ENTRIES, Want::Values, &mut |entries| {
+            let count = entries.len() as u64;
+            self.walk_page(act, &header, entries, reseal, &mut pass)?;
+            counter.add(count);
+            Ok(())
+        })?;
+        Ok((pass, header))
+    }
+
+    fn walk_page(
+        &self,
+        act: &Act,
+        header: &OpenHeader,
+        entries: Vec<Entry>,
+        reseal: bool,
+        pass: &mut Pass,
+    ) -> Result<()> {
+        let active = header.keyring.active_master().number;
+        let mut subjects = Vec::new();
+        let mut changes = Vec::new();
+        for Entry {
+            key,
+            value,
+            revision,
+        } in entries
+        {
+            let stored = Stored { value, revision };
+            let Some(tag) = storage_keys::entry_tag(&key) else {
+                pass.blocking += 1;
+                continue;
+            };
+            // A number on the medium is not to be believed: only an entry that opens is counted.
+            let mut held = match self.open_entry_under(header, tag, &stored) {
+                Ok(held) => held,
+                Err(error) => {
+                    self.count_unopened_entry(header, &stored, error, pass);
+                    continue;
+                }
+            };
+            if held.master == active {
+                continue;
+            }
+            pass.stale += 1;
+            if reseal {
+                renew(&mut held.entry, self.store.clock.now())?;
+                subjects.push(held.entry.subject().clone());
+                let put = EntryPut {
+                    header,
+                    expect: held.expect(),
+                    held: &mut held,
+                    destroying: false,
+                    act,
+                };
+                changes.push(put.change(self)?);
+            }
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let results = self.recorder.commit(changes)?;
+        for (subject, result) in subjects.iter().zip(results) {
+            self.forget_entry(subject);
+            match result {
+                Ok(_) => pass.resealed += 1,
+                Err(CommitError::Io(error)) => return Err(error.into()),
+                // Counted as stale: the next pass looks again.
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn count_unopened_entry(
+        &self,
+        header: &OpenHeader,
+        stored: &Stored,
+        error: Error,
+        pass: &mut Pass,
+    ) {
+        let number = EntryHead::parse(&stored.value).map(|head| head.master);
+        let retired = number.is_ok_and(|number| header.keyring.was_retired(number));
+        match error {
+            Error::UnknownMasterKey if retired && !self.store.storage.is_transactional() => {
+                pass.orphaned += 1;
+            }
+            // Also what a newer header's key sealed: whoever rotates then walks again under that one,
+            // and whoever retires a key must not go by a number on the medium.
+            _ => pass.blocking += 1,
+        }
+    }
+
+    /// Hands each stored entry to `visit`.
+    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
+        self.each_page(storage_keys::ENTRIES, Want::Values, &mut |entries| {
+            entries.into_iter().try_for_each(&mut *visit)
+        })
+    }
+}
+
+/// A live entry gets a new patient key, so that a leaked master key opens no key that is still to
+/// be used. A tombstone is only sealed again.
+fn renew(entry: &mut PatientEntry, now: i64) -> Result<()> {
+    if entry.chart().is_some() {
+        entry.rotate_key(now)?;
+    }
+    Ok(())
+}
+
+fn replaced(
+    before: &OpenHeader,
+    keyring: &crate::keys::keyring::Keyring,
+    destroying: bool,
+) -> Result<HeaderChange> {
+    let generation = before.next_generation()?;
+    Ok(HeaderChange {
+        value: before
+            .header
+            .sealed_with(&before.root, keyring, generation)?,
+        new_root: None,
+        destroying,
+    })
+}

@@ -1,0 +1,387 @@
+//! One pass over the record versions of a chart: each is checked, re-wrapped or sealed again.
+
+use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
+use crate::error::{Error, Result};
+use crate::format::envelope::{self, Body, Content, HEAD, Head};
+use crate::format::storage_keys;
+use crate::journal::{self, Act};
+use crate::keys::wrap;
+use crate::lifecycle::report::ReencryptionReport;
+use crate::records::download::{Ahead, Download, Wanted};
+use crate::records::read;
+use crate::records::upload::Upload;
+use crate::records::version_ref::Object;
+use crate::records::write::seal::Draft;
+use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Stored, Transaction, Want};
+use crate::vault::Vault;
+use crate::vault::entries::{Held, chart_id};
+use crate::vault::progress::Counter;
+
+/// What is done to a version that is not under the active patient key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Its data key is wrapped again.
+    Rewrap,
+    /// Its content is sealed again under a new data key.
+    Reencrypt,
+}
+
+/// What a pass over a chart found.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// Versions not under the active key, whether or not this pass changed that.
+    pub(super) stale: u64,
+    pub(super) blocking: u64,
+    pub(super) orphaned: u64,
+}
+
+impl Vault {
+    /// Records before history: a version that a put moves aside meanwhile is met in `h`.
+    pub(super) fn walk_chart(
+        &self,
+        act: &Act,
+        held: &Held,
+        work: Work,
+        report: &mut ReencryptionReport,
+        counter: &mut Counter<'_>,
+    ) -> Result<Pass> {
+        let chart = chart_id(held)?;
+        let mut pass = Pass::default();
+        for place in [Place::Current, Place::Earlier] {
+            let prefix = storage_keys::chart(place.code(), &chart);
+            self.each_page(&prefix, Want::Head(HEAD), &mut |entries| {
+                let count = entries.len() as u64;
+                let stale = self.stale_of(held, &chart, place, entries, &mut pass);
+                self.renew(act, held, work, stale, report, &mut pass)?;
+                counter.add(count);
+                Ok(())
+            })?;
+        }
+        Ok(pass)
+    }
+
+    /// Those not under the active key. The others must unwrap: a number is not to be believed.
+    fn stale_of(
+        &self,
+        held: &Held,
+        chart: &ChartId,
+        place: Place,
+        entries: Vec<Entry>,
+        pass: &mut Pass,
+    ) -> Vec<Object> {
+        let mut stale = Vec::new();
+        for Entry { key, value, .. } in entries {
+            let Some(object) = Object::at(chart, place, key) else {
+                pass.blocking += 1;
+                continue;
+            };
+            match self.is_active(held, &object, &value) {
+                Ok(true) => {}
+                Ok(false) => stale.push(object),
+                Err(error) => self.count_unopened_version(held, &value, error, pass),
+            }
+        }
+        stale
+    }
+
+    fn is_active(&self, held: &Held, object: &Object, value: &[u8]) -> Result<bool> {
+        let (head, _) = object.open_head(held, value)?;
+        Ok(head.key_number == held.chart()?.active_key().number)
+    }
+
+    fn count_unopened_version(&self, held: &Held, value: &[u8], error: Error, pass: &mut Pass) {
+        let number = Head::parse(value).map(|head| head.key_number);
+        let retired = number.is_ok_and(|number| held.entry.was_retired(number));
+        match error {
+            Error::UnknownPatientKey if retired && !self.store.storage.is_transactional() => {
+                pass.orphaned += 1;
+            }
+            // Also what hangs on another rotation's key: whoever walks looks again once the entry moved.
+            _ => pass.blocking += 1,
+        }
+    }
+
+    fn renew(
+        &self,
+        act: &Act,
+        held: &Held,
+        work: Work,
+        stale: Vec<Object>,
+        report: &mut ReencryptionReport,
+        pass: &mut Pass,
+    ) -> Result<()> {
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = stale.iter().map(|object| &object.key[..]).collect();
+        let values = self.store.storage.read(&keys)?;
+        let mut changes = Vec::new();
+        for (object, stored) in stale.iter().zip(values) {
+            pass.stale += 1;
+            // Gone since: moved aside or erased.
+            let Some(stored) = stored else { continue };
+            let revision = stored.revision.clone();
+            let change = match work {
+                Work::Rewrap => rewrap(held, object, stored),
+                Work::Reencrypt => self.reencrypted(act, held, object, stored),
+            };
+            match change {
+                // A large one at a time: what was stored for it waits for nothing else.
+                Ok(change) if change.streams.is_some() => {
+                    self.commit_changes(vec![change], work, report)?;
+                }
+                Ok(change) => changes.push(change),
+                Err(error @ (Error::Storage(_) | Error::Randomness | Error::Locked)) => {
+                    return Err(error);
+                }
+                // Counted by the pass that finds it standing still.
+                Err(Error::UnknownPatientKey) => {}
+                Err(_) if self.is_below_a_marker(held, object)? => {
+                    // Left of an expunge that broke off, and never put again.
+                    self.store
+                        .remove_all(vec![object.key.clone()], &mut || ())?;
+                }
+                Err(_) => {
+                    // Replaced meanwhile, and its former segments removed: nothing is wrong with it.
+                    let now = self.store.read_one(&object.key)?;
+                    if now.is_some_and(|now| now.revision == revision) {
+                        pass.stale -= 1;
+                        pass.blocking += 1;
+                    }
+                }
+            }
+        }
+        self.commit_changes(changes, work, report)
+    }
+
+    fn commit_changes(
+        &self,
+        changes: Vec<Change>,
+        work: Work,
+        report: &mut ReencryptionReport,
+    ) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (told, changes): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .map(|change| {
+                let sent = change.transaction.clone();
+                let told = journal::Change {
+                    transaction: change.transaction,
+                    drafts: change.told.into_iter().collect(),
+                };
+                (told, (change.bytes, change.streams, sent))
+            })
+            .unzip();
+        let results = self.recorder.commit(told)?;
+        for ((bytes, streams, sent), result) in changes.into_iter().zip(results) {
+            match result {
+                Ok(_) => {
+                    match work {
+                        Work::Rewrap => report.rewrapped += 1,
+                        Work::Reencrypt => report.reencrypted += 1,
+                    }
+                    report.bytes += bytes;
+                    if let Some((upload, former)) = streams {
+                        self.store.remove_segments(&upload.chart, &former)?;
+                    }
+                }
+                Err(CommitError::Io(error)) => return Err(error.into()),
+                Err(CommitError::Conflict { operation }) => {
+                    // On storage that is not transactional the record may name the new stream
+                    // already: a later check failed, or a request that was repeated below us met
+                    // itself.
+                    let surely_not = self.store.storage.is_transactional()
+                        || operation == 0
+                        || operation == 1
+                            && streams.as_ref().is_none_or(|(upload, _)| {
+                                self.is_unnamed(&sent, &upload.stream).unwrap_or(false)
+                            });
+                    if let (Some((upload, _)), true) = (streams, surely_not) {
+                        self.store.discard(&upload);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the version that was to be sealed again names another stream, where it stands or
+    /// where a put has moved it meanwhile: `r` before `h`.
+    fn is_unnamed(&self, sent: &Transaction, stream: &StreamId) -> Result<bool> {
+        let Some(Operation::Put { key, value, .. }) = sent.operations().get(1) else {
+            return Ok(false);
+        };
+        let mut places = vec![key.clone()];
+        if let Some((b'r', record)) = key.split_first() {
+            let version = Head::parse(value)?.version;
+            places.push([b"h", record, &version.to_be_bytes()].concat());
+        }
+        for place in places {
+            let stored = self.store.read_one(&place)?;
+            if stored.is_some_and(|stored| stored.value.get(HEAD..HEAD + 16) == Some(stream)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
+    fn reencrypted(
+        &self,
+        act: &Act,
+        held: &Held,
+        object: &Object,
+        stored: Stored,
+    ) -> Result<Change> {
+        let (head, key) = object.open_head(held, &stored.value)?;
+        if object.place == Place::Earlier
+            && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
+        {
+            return Ok(change);
+        }
+        let opened = envelope::open(stored.value, &head, &object.address, None, &key)?;
+        let mut transaction = Transaction::new();
+        let mut streams = None;
+        let suite = self.header()?.header.suite();
+        let (body, bytes) = match &opened.content {
+            Content::Inline(_, range) => (opened.content.as_body(), range.len() as u64),
+            Content::Retraction => (Body::Retraction, 0),
+            Content::Segmented {
+                stream,
+                key,
+                length,
+            } => {
+                let chart = &object.address.chart;
+                let download = self.download(head.suite, chart, (stream, key, *length))?;
+                let upload = self.upload_again(suite, chart, download)?;
+                let intent = Expect::Unchanged(upload.intent.clone());
+                transaction = transaction.check(upload.intent_key(), intent);
+                let (upload, _) = streams.insert((upload, *stream));
+                let body = Body::Segmented {
+                    stream: upload.stream,
+                    key: &upload.key,
+                    length: *length,
+                };
+                (body, *length)
+            }
+        };
+        let draft = Draft {
+            suite,
+            version: head.version,
+            place: object.place,
+            meta: &opened.meta,
+            body,
+        };
+        let value = draft.seal(held, &object.address, DataKey::random()?)?;
+        let told = self.draft_of_version(act, held, &object.address, &opened.meta.name, &value)?;
+        transaction = transaction
+            .put(&object.key[..], value, Expect::Unchanged(stored.revision))
+            .check(held.key(), held.expect());
+        if let Some((upload, _)) = &streams {
+            transaction = transaction.delete(upload.intent_key());
+        }
+        Ok(Change {
+            transaction,
+            told: Some(told),
+            bytes,
+            streams,
+        })
+    }
+}
+
+impl Vault {
+    /// Stores the content of one stream under another, a segment at a time.
+    fn upload_again(&self, suite: Suite, chart: &ChartId, former: Download) -> Result<Upload> {
+        let mut former = Ahead::new(former);
+        let mut offset = 0;
+        self.upload(suite, chart, |free| {
+            let bytes = former.copy(offset, free, Wanted::Stream)?;
+            offset += bytes as u64;
+            Ok(bytes)
+        })
+    }
+
+    /// `[ put h|n (from r) Unchanged ]`: what a put left that broke off between `h` and `r`, replaced
+    /// by a copy of the current version as it stands now; `None` for a version that is an earlier
+    /// one.
+    ///
+    /// It has no content stream of its own: the one that it names may be gone with the last sealing
+    /// of `r`, or may be the very one that `r` names, and must not go with it.
+    fn copied_again(
+        &self,
+        held: &Held,
+        object: &Object,
+        head: &Head,
+        revision: &Revision,
+    ) -> Result<Option<Change>> {
+        let Some(current) = self
+            .store
+            .read_one(&storage_keys::current(&object.address))?
+        else {
+            return Ok(None);
+        };
+        if Head::parse(&current.value)?.version != head.version {
+            return Ok(None);
+        }
+        let (head, key) = read::authentic(held, &object.address, &current.value)?;
+        let active = held.chart()?.active_key();
+        if head.key_number != active.number {
+            // Its turn comes first: the next pass looks at both again.
+            return Err(Error::UnknownPatientKey);
+        }
+        let wrapped = wrap::wrap(
+            head.suite,
+            &active.key,
+            object.place,
+            active.number,
+            &head.commitment,
+            &key,
+        )?;
+        let value = envelope::rewrapped(current.value, active.number, &wrapped)?;
+        let expect = Expect::Unchanged(revision.clone());
+        Ok(Some(Change {
+            transaction: Transaction::new().put(&object.key[..], value, expect),
+            told: None,
+            bytes: 0,
+            streams: None,
+        }))
+    }
+}
+
+/// A version to be replaced.
+struct Change {
+    transaction: Transaction,
+    /// Wrapping again is not told: what a version is known by stays as it is.
+    told: Option<journal::Draft>,
+    /// Content sealed again.
+    bytes: u64,
+    /// The new stream, and the former one, of a segmented record.
+    streams: Option<(Upload, StreamId)>,
+}
+
+/// `[ put re-wrapped Unchanged ]`
+fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Change> {
+    let (head, key) = object.open_head(held, &stored.value)?;
+    let active = held.chart()?.active_key();
+    let number = active.number;
+    let commitment = &head.commitment;
+    let wrapped = wrap::wrap(
+        head.suite,
+        &active.key,
+        object.place,
+        number,
+        commitment,
+        &key,
+    )?;
+    let value = envelope::rewrapped(stored.value, number, &wrapped)?;
+    let expect = Expect::Unchanged(stored.revision);
+    Ok(Change {
+        transaction: Transaction::new().put(&object.key[..], value, expect),
+        told: None,
+        bytes: 0,
+        streams: None,
+    })
+}

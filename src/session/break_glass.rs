@@ -1,0 +1,61 @@
+//! Breaking the glass.
+
+use std::time::Duration;
+
+use crate::access::break_glass::BrokenGlass;
+use crate::access::security_event::SecurityEvent;
+use crate::error::Result;
+use crate::id::{Actor, Purpose};
+use crate::journal::{Operation, Outcome, Target};
+use crate::session::Session;
+use crate::vault::Vault;
+
+impl Vault {
+    /// Opens a session that reads and writes records past the policy, for an emergency: `reason` in 1
+    /// to 255 bytes without control characters, for at most 24 hours.
+    ///
+    /// The journal tells who broke the glass and why before this returns, durably whatever
+    /// [`Journaling`](crate::Journaling) says, and marks every entry of the session. Whoever keeps
+    /// watch ([`VaultOptions::watch`](crate::VaultOptions::watch)) hears of it before anything can be
+    /// read. When the time is over, the session is denied everything; a reader that it opened before, or
+    /// a writer that was let begin, can still be brought to its end.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # use std::time::Duration;
+    /// let vault = VaultOptions::new()
+    ///     .policy(RulePolicy::new([])?) // denies all
+    ///     .watch(|event: &SecurityEvent| eprintln!("{event}"))
+    ///     .create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
+    ///
+    /// let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    /// assert_eq!(session.get(&id).unwrap_err(), Error::Denied);
+    /// let hour = Duration::from_secs(3600);
+    /// let session = vault.break_glass(Actor::new("dr.garcia")?, "unconscious, no chart", hour)?;
+    /// assert!(session.get(&id)?.is_none());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) for a reason or a time out of bounds;
+    /// [`Error::Journal`](crate::Error::Journal) when the journal cannot be written: nothing is opened
+    /// then.
+    pub fn break_glass(
+        &self,
+        actor: Actor,
+        reason: &str,
+        duration: Duration,
+    ) -> Result<Session<'_>> {
+        let uptime = self.store.clock.uptime();
+        let glass = BrokenGlass::new(actor.clone(), reason, duration, uptime)?;
+        let session = self.session(actor, Purpose::BreakTheGlass).behind(glass);
+        let act = session.act(Operation::BreakGlass, reason);
+        self.note(&act, Target::Vault, Outcome::Done)?;
+        self.recorder.flush()?;
+        let actor = session.actor().clone();
+        self.alarms
+            .raise(&SecurityEvent::GlassBroken { actor, duration });
+        Ok(session)
+    }
+}

@@ -1,0 +1,255 @@
+//! What a session does around each of its verbs: asks whether it may, before any key is unwrapped, and
+//! tells how it ended, before anything is handed out.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::access::AccessRequest;
+use crate::access::Decision;
+use crate::access::break_glass::BrokenGlass;
+use crate::access::security_event::SecurityEvent;
+use crate::error::{Error, Result};
+use crate::id::{RecordId, Subject};
+use crate::journal::{Act, Operation, Outcome, Target};
+use crate::lifecycle::holds::HoldInfo;
+use crate::records::document::{Document, Record, RecordInfo};
+use crate::session::record_reader::RecordReader;
+use crate::session::{Session, honeytoken};
+use crate::vault::Vault;
+use crate::vault::journaling::ended;
+
+/// What a verb is about.
+#[derive(Clone, Copy)]
+pub(crate) enum On<'a> {
+    Vault,
+    Subject(&'a Subject),
+    Record(&'a RecordId),
+}
+
+impl On<'_> {
+    /// How the journal names it, at the version that was found, if any was.
+    pub(crate) fn target(self, vault: &Vault, found: Option<&RecordInfo>) -> Result<Target> {
+        match self {
+            Self::Vault => Ok(Target::Vault),
+            Self::Subject(subject) => vault.refer_subject(subject).map(Target::Subject),
+            Self::Record(id) => vault.refer_record(id, found),
+        }
+    }
+}
+
+/// What is told of something that was found.
+pub(crate) trait Found {
+    /// What is known of the version that it is of, where it is one.
+    fn info(&self) -> Option<&RecordInfo> {
+        None
+    }
+}
+
+impl Found for Record {
+    fn info(&self) -> Option<&RecordInfo> {
+        Some(&self.info)
+    }
+}
+
+impl Found for RecordReader<'_> {
+    fn info(&self) -> Option<&RecordInfo> {
+        Some(RecordReader::info(self))
+    }
+}
+
+impl Found for Vec<RecordInfo> {}
+impl Found for Vec<HoldInfo> {}
+impl Found for Option<SystemTime> {}
+impl Found for crate::records::list::Records<'_> {}
+impl Found for crate::records::list::ChartWalk<'_> {}
+impl Found for crate::records::list::Subjects<'_> {}
+
+impl Session<'_> {
+    /// Looks at something, and hands it out once that is noted.
+    pub(crate) fn look<T: Found>(
+        &self,
+        operation: Operation,
+        on: On<'_>,
+        look: impl FnOnce() -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let mut act = self.permitted(operation, on, None, "")?;
+        let found = look().inspect_err(|error| self.failed(&act, on, error))?;
+        let info = found.as_ref().and_then(Found::info);
+        if let Some(info) = info.filter(|_| operation == Operation::Read) {
+            let labels: Vec<_> = info.labels().collect();
+            act = self.permitted(operation, on, Some(&labels), "")?;
+        }
+        let outcome = match found {
+            Some(_) => Outcome::Done,
+            None => Outcome::Absent,
+        };
+        self.noted(&act, on, info, outcome)?;
+        Ok(found)
+    }
+
+    /// Hands out a record that a walk found, once that is permitted and noted.
+    pub(crate) fn hand_out(&self, subject: &Subject, record: Record) -> Result<Record> {
+        let id = RecordId::new(subject.clone(), record.info.name())?;
+        let labels: Vec<_> = record.info.labels().collect();
+        let on = On::Record(&id);
+        let act = self.permitted(Operation::Read, on, Some(&labels), "")?;
+        self.noted(&act, on, Some(&record.info), Outcome::Done)?;
+        Ok(record)
+    }
+
+    /// Notes what is about to be handed out; that it is poison is heard.
+    fn noted(
+        &self,
+        act: &Act,
+        on: On<'_>,
+        found: Option<&RecordInfo>,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let target = on.target(self.vault, found)?;
+        self.vault.note(act, target, outcome)?;
+        let poisoned = found.and_then(|info| honeytoken::alarm(&info.meta, &self.actor));
+        if let Some(event) = poisoned.filter(|_| act.operation == Operation::Read) {
+            self.vault.alarms.raise(&event);
+        }
+        Ok(())
+    }
+
+    /// Changes something. What was changed has its entry already; this tells what was not.
+    pub(crate) fn change<T>(
+        &self,
+        operation: Operation,
+        on: On<'_>,
+        note: &str,
+        change: impl FnOnce(&Act) -> Result<T>,
+    ) -> Result<T> {
+        let act = self.permitted(operation, on, None, note)?;
+        change(&act).inspect_err(|error| self.failed(&act, on, error))
+    }
+
+    /// As [`Session::change`], for what writes this document.
+    pub(crate) fn put_document<T>(
+        &self,
+        id: &RecordId,
+        document: &Document<'_>,
+        put: impl FnOnce(&Act) -> Result<T>,
+    ) -> Result<T> {
+        let act = self.permitted_to_put(id, document)?;
+        put(&act).inspect_err(|error| self.failed(&act, On::Record(id), error))
+    }
+
+    pub(crate) fn permitted_to_put(&self, id: &RecordId, document: &Document<'_>) -> Result<Act> {
+        let mut labels: Vec<_> = document.labels().collect();
+        labels.sort_unstable();
+        self.permitted(Operation::Put, On::Record(id), Some(&labels), "")
+    }
+
+    pub(crate) fn act(&self, operation: Operation, note: &str) -> Act {
+        Act {
+            context: Arc::clone(&self.context),
+            operation,
+            note: note.into(),
+        }
+    }
+
+    /// Asks the policy.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], which is noted.
+    pub(crate) fn permitted(
+        &self,
+        operation: Operation,
+        on: On<'_>,
+        labels: Option<&[&str]>,
+        note: &str,
+    ) -> Result<Act> {
+        let mut act = self.act(operation, note);
+        match self.decide(operation, on, labels) {
+            Decision::Permit => {}
+            Decision::PermitUnder(consent) if note.is_empty() => {
+                act.note = format!("consent {}", consent.text()).into();
+            }
+            Decision::PermitUnder(consent) => {
+                act.note = format!("{note}; consent {}", consent.text()).into();
+            }
+            Decision::Deny => {
+                self.tell(&act, on, Outcome::Denied);
+                let uptime = self.vault.store.clock.uptime();
+                self.vault.alarms.denied(&self.actor, uptime);
+                return Err(Error::Denied);
+            }
+        }
+        Ok(act)
+    }
+
+    fn decide(&self, operation: Operation, on: On<'_>, labels: Option<&[&str]>) -> Decision {
+        let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.store.clock.uptime());
+        match &self.glass {
+            // Going on without the mark would hide how this actor came in.
+            Some(glass) if !is_open(glass) => return Decision::Deny,
+            Some(_) if is_care(operation) => return Decision::Permit,
+            _ => {}
+        }
+        let (subject, record) = match on {
+            On::Vault => (None, None),
+            On::Subject(subject) => (Some(subject), None),
+            On::Record(id) => (Some(id.subject()), Some(id.name())),
+        };
+        self.vault.policy.decide(&AccessRequest {
+            subject,
+            record,
+            labels,
+            request_id: Some(&*self.context.request).filter(|id| !id.is_empty()),
+            organisation: Some(&*self.context.organisation).filter(|name| !name.is_empty()),
+            broke_glass: self.glass.is_some(),
+            ..AccessRequest::new(&self.actor, self.purpose, operation)
+        })
+    }
+
+    /// Takes note of what was not done, or found nothing that can be trusted.
+    pub(crate) fn failed(&self, act: &Act, on: On<'_>, error: &Error) {
+        let outcome = Outcome::of(error);
+        self.tell(act, on, outcome);
+        if outcome == Outcome::NotAuthentic {
+            self.vault.alarms.failed(self.vault.store.clock.uptime());
+        }
+        if *error == Error::HeaderRolledBack {
+            self.vault.alarms.raise(&SecurityEvent::HeaderRolledBack);
+        }
+    }
+
+    /// Tells of something that released nothing. A locked vault tells nothing any more.
+    pub(crate) fn tell(&self, act: &Act, on: On<'_>, outcome: Outcome) {
+        if let Ok(target) = on.target(self.vault, None) {
+            self.vault.tell(act, target, outcome);
+        }
+    }
+}
+
+/// What broken glass lets through without the policy being asked.
+fn is_care(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::Read | Operation::History | Operation::List | Operation::Put | Operation::Remove
+    )
+}
+
+impl Vault {
+    /// One of the vault's own operations on a subject, and how it ended.
+    pub(crate) fn told_of<T>(
+        &self,
+        operation: Operation,
+        subject: &Subject,
+        change: impl FnOnce(&Act) -> Result<T>,
+    ) -> Result<T> {
+        let act = self.operator_act(operation);
+        let done = change(&act);
+        let outcome = ended(&done);
+        match self.refer_subject(subject) {
+            Ok(subject) => self.tell(&act, Target::Subject(subject), outcome),
+            // Nothing can be told of a vault that was locked meanwhile.
+            Err(Error::Locked) => {}
+            Err(error) => return Err(error),
+        }
+        done
+    }
+}

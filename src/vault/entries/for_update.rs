@@ -1,0 +1,180 @@
+//! Entries of subjects that are to be written to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use crate::crypto;
+use crate::error::{Error, Result};
+use crate::id::Subject;
+use crate::journal::{Act, Operation};
+use crate::keys::entry::PatientEntry;
+use crate::keys::sealed_entry::EntryHead;
+use crate::storage::{CommitError, Expect, Revision};
+use crate::vault::entries::change::{EntryPut, Written, sealed_under_younger, written};
+use crate::vault::entries::{Freshness, Held};
+use crate::vault::header::OpenHeader;
+use crate::vault::{ROUNDS, Vault};
+
+/// An entry that can be written to, or why not.
+type Ready<'a> = (&'a Subject, Result<Arc<Held>>);
+
+enum Draft {
+    Usable(Arc<Held>),
+    ToWrite(Box<Held>, Expect),
+    /// The header or the entry is not what it was.
+    LookAgain,
+}
+
+impl Vault {
+    /// The entries of subjects that are to be written to: created where there are none, sealed
+    /// again where their master key is not the active one. New ones become durable together.
+    pub(crate) fn entries_for_writing(
+        &self,
+        subjects: &HashMap<&Subject, Freshness>,
+        act: &Act,
+    ) -> Result<HashMap<Subject, Result<Arc<Held>>>> {
+        self.require_writable()?;
+        let mut ready = HashMap::with_capacity(subjects.len());
+        for round in 0..ROUNDS {
+            self.store.back_off(round);
+            let header = if round == 0 {
+                self.header()?
+            } else {
+                self.reload_header()?
+            };
+            let mut drafts = Vec::new();
+            let mut again = false;
+            for (subject, freshness) in subjects {
+                if ready.contains_key(*subject) {
+                    continue;
+                }
+                let freshness = if round == 0 {
+                    *freshness
+                } else {
+                    Freshness::Fresh
+                };
+                match self.draft_for_writing(&header, subject, freshness) {
+                    Ok(Draft::Usable(held)) => drop(ready.insert((*subject).clone(), Ok(held))),
+                    Ok(Draft::ToWrite(held, expect)) => drafts.push((*subject, held, expect)),
+                    Ok(Draft::LookAgain) => again = true,
+                    Err(error) => drop(ready.insert((*subject).clone(), Err(error))),
+                }
+            }
+            if drafts.is_empty() && !again {
+                return Ok(ready);
+            }
+            for (subject, written) in self.write_drafts(&header, drafts, act)? {
+                ready.insert(subject.clone(), written);
+            }
+        }
+        for subject in subjects.keys() {
+            ready
+                .entry((*subject).clone())
+                .or_insert(Err(Error::Contended));
+        }
+        Ok(ready)
+    }
+
+    fn draft_for_writing(
+        &self,
+        header: &OpenHeader,
+        subject: &Subject,
+        freshness: Freshness,
+    ) -> Result<Draft> {
+        let active = header.keyring.active_master().number;
+        if freshness == Freshness::Held
+            && let Some(held) = self.entries.held(subject, self.store.clock.uptime())
+            && held.entry.chart().is_some()
+            && held.master == active
+        {
+            return Ok(Draft::Usable(held));
+        }
+        let looked_at = self.store.clock.uptime();
+        let Some((tag, stored)) = self.stored_entry(subject)? else {
+            return self.new_draft(header, subject, Expect::Absent);
+        };
+        let revision = stored.revision.clone();
+        let head = EntryHead::parse(&stored.value)?;
+        let mut held = match self.open_entry(tag, stored) {
+            // A write that was never acknowledged landed after its master key was retired. Only a
+            // number that this keyring itself retired proves that: behind a restored old header a
+            // patient's whole chart hangs on a number that is merely unknown.
+            Err(Error::UnknownMasterKey)
+                if !self.store.storage.is_transactional()
+                    && header.keyring.was_retired(head.master) =>
+            {
+                return self.new_draft(header, subject, Expect::Unchanged(revision));
+            }
+            // Sealed again since, under a younger master key.
+            Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {
+                return Ok(Draft::LookAgain);
+            }
+            opened => opened?,
+        };
+        held.chart()?;
+        if sealed_under_younger(header, &held) {
+            return Ok(Draft::LookAgain);
+        }
+        if self.refresh_keys(header, &mut held)? {
+            let expect = held.expect();
+            return Ok(Draft::ToWrite(Box::new(held), expect));
+        }
+        let held = Arc::new(held);
+        self.entries.hold(subject, &held, looked_at);
+        Ok(Draft::Usable(held))
+    }
+
+    fn new_draft(&self, header: &OpenHeader, subject: &Subject, expect: Expect) -> Result<Draft> {
+        let name = &header.keyring.active_name_key().key;
+        let held = Held {
+            tag: crypto::patient_tag(name, subject.kind(), subject.identifier())?,
+            master: header.keyring.active_master().number,
+            revision: Revision::new(&[]),
+            entry: PatientEntry::new(subject.clone(), self.store.clock.now())?,
+            told_as: OnceLock::new(),
+        };
+        Ok(Draft::ToWrite(Box::new(held), expect))
+    }
+
+    /// Those that another was first with are left out, to be looked at again.
+    fn write_drafts<'a>(
+        &self,
+        header: &OpenHeader,
+        mut drafts: Vec<(&'a Subject, Box<Held>, Expect)>,
+        act: &Act,
+    ) -> Result<Vec<Ready<'a>>> {
+        let looked_at = self.store.clock.uptime();
+        let act = &act.to(Operation::Prepare);
+        let changes = drafts
+            .iter_mut()
+            .map(|(_, held, expect)| {
+                let put = EntryPut {
+                    header,
+                    held,
+                    expect: expect.clone(),
+                    destroying: false,
+                    act,
+                };
+                put.change(self)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let results = self.recorder.commit(changes)?;
+        let mut done = Vec::with_capacity(drafts.len());
+        for ((subject, mut held, _), result) in drafts.into_iter().zip(results) {
+            match result {
+                Ok(committed) => match written(committed)? {
+                    Written::Done { revision, .. } => {
+                        held.stands(header, revision);
+                        let held = Arc::from(held);
+                        self.entries.hold(subject, &held, looked_at);
+                        done.push((subject, Ok(held)));
+                    }
+                    Written::LookAgain => {}
+                },
+                Err(CommitError::Io(error)) => done.push((subject, Err(error.into()))),
+                Err(_) => {}
+            }
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,188 @@
+//! Creating and opening a vault.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::error::{Error, Result};
+use crate::format::storage_keys;
+use crate::journal::{Act, Operation, Outcome, Target};
+use crate::keys::Credential;
+use crate::keys::header::Header;
+use crate::keys::keyring::Keyring;
+use crate::storage::{CommitError, Expect, Scan, Storage, Transaction, Want};
+use crate::vault::Vault;
+use crate::vault::header::{HeaderCell, HeaderChange, OpenHeader};
+use crate::vault::options::VaultOptions;
+
+/// What is added to the generation of a rolled-back header that is made writable, so that it
+/// overtakes every header that the lost timeline can have written.
+const GENERATIONS_SKIPPED: u64 = 1 << 32;
+
+impl VaultOptions {
+    /// As [`Vault::create`].
+    ///
+    /// # Errors
+    /// Those of [`Vault::create`].
+    pub fn create(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<Vault> {
+        create(Arc::new(storage), credential, self)
+    }
+
+    /// As [`Vault::open`].
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`].
+    pub fn open(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<Vault> {
+        open(Arc::new(storage), credential, self, false)
+    }
+
+    /// As [`Vault::open_rolled_back`].
+    ///
+    /// # Errors
+    /// Those of [`Vault::open_rolled_back`].
+    pub fn open_rolled_back(
+        self,
+        storage: impl Storage + 'static,
+        credential: &dyn Credential,
+    ) -> Result<Vault> {
+        open(Arc::new(storage), credential, self, true)
+    }
+}
+
+/// `scan("") is empty ; [ put v Absent ]`
+fn create(
+    storage: Arc<dyn Storage>,
+    credential: &dyn Credential,
+    options: VaultOptions,
+) -> Result<Vault> {
+    if !is_empty(&*storage)? {
+        return Err(Error::NotEmpty);
+    }
+    let keyring = Keyring::new(options.clock.now())?;
+    let (value, root) = Header::create(options.suite, &keyring, credential)?;
+    let transaction = Transaction::new().put(storage_keys::HEADER, &value[..], Expect::Absent);
+    let revision = match storage.commit(&[transaction]).pop() {
+        Some(Ok(done)) => done.revisions.into_iter().next().flatten(),
+        Some(Err(CommitError::Io(error))) => return Err(error.into()),
+        _ => storage
+            .read(&[storage_keys::HEADER])?
+            .pop()
+            .flatten()
+            .map(|stored| {
+                let ours = stored.value == value;
+                ours.then_some(stored.revision).ok_or(Error::NotEmpty)
+            })
+            .transpose()?,
+    };
+    let header = OpenHeader {
+        header: Header::parse(&value)?,
+        root: Arc::new(root),
+        keyring,
+        revision: revision.ok_or(Error::Undecided)?,
+    };
+    let cell = HeaderCell::new(header, options.clock.uptime());
+    let journaling = (options.journaling, options.in_background);
+    let vault = Vault::new(storage, options, cell).journaled(journaling)?;
+    let created = vault.operator_act(Operation::Create);
+    let header = Header::parse(&value)?;
+    let draft = vault.draft_of_header(&created, header.generation(), &value);
+    vault.note(&created, draft.target, Outcome::Done)?;
+    Ok(vault)
+}
+
+fn open(
+    storage: Arc<dyn Storage>,
+    credential: &dyn Credential,
+    options: VaultOptions,
+    rolled_back: bool,
+) -> Result<Vault> {
+    let looked_at = options.clock.uptime();
+    let stored = storage
+        .read(&[storage_keys::HEADER])?
+        .pop()
+        .flatten()
+        .ok_or(Error::NoVault)?;
+    let header = Header::parse(&stored.value)?;
+    let unlocked = header.unlock(credential)?;
+    let header = OpenHeader {
+        header,
+        root: Arc::new(unlocked.root),
+        keyring: unlocked.keyring,
+        revision: stored.revision,
+    };
+    let journaling = (options.journaling, options.in_background);
+    let cell = HeaderCell::new(header, looked_at);
+    let vault = Vault::new(storage, options, cell).journaled(journaling)?;
+    let mut opened = vault.operator_act(Operation::Open);
+    opened.note = format!("slot {}", unlocked.slot).into();
+    vault.tell(&opened, Target::Vault, Outcome::Done);
+    vault.read_only.store(rolled_back, Ordering::Release);
+    Ok(vault)
+}
+
+/// Whether a storage holds nothing.
+pub(crate) fn is_empty(storage: &dyn Storage) -> Result<bool> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = storage.scan(Scan {
+            prefix: &[],
+            after: after.as_deref(),
+            limit: 1,
+            want: Want::Keys,
+        })?;
+        match (page.entries.into_iter().next_back(), page.more) {
+            (Some(_), _) => return Ok(false),
+            (None, false) => return Ok(true),
+            (None, true) if after.is_some() => return Err(Error::Contended),
+            (None, true) => after = Some(Vec::new()),
+        }
+    }
+}
+
+impl Vault {
+    /// Makes a vault that was opened with [`Vault::open_rolled_back`] writable: its header takes a
+    /// generation 2^32 higher and is the newest from then on.
+    ///
+    /// This gives up what the lost header knew: entries sealed under its newer master keys stay
+    /// unreadable, slots that it removed open again, and slots that it added are gone. Restore the
+    /// newest header instead wherever a copy exists.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] or [`Error::Undecided`] when the header changes meanwhile, and those of
+    /// the storage.
+    pub fn make_writable(&self) -> Result<()> {
+        let act = self.operator_act(Operation::MakeWritable);
+        self.told(&act, Target::Vault, |act| self.end_read_only(act))
+    }
+
+    fn end_read_only(&self, act: &Act) -> Result<()> {
+        if self.require_writable().is_ok() {
+            return Ok(());
+        }
+        // Nobody writes behind the rolled-back header meanwhile.
+        self.change_header_even_read_only(act, |before| {
+            let generation = before
+                .header
+                .generation()
+                .checked_add(GENERATIONS_SKIPPED)
+                .ok_or(Error::Malformed)?;
+            let keyring = before.keyring_to_change()?;
+            Ok(HeaderChange {
+                value: before
+                    .header
+                    .sealed_with(&before.root, &keyring, generation)?,
+                new_root: None,
+                destroying: false,
+            })
+        })?;
+        self.read_only.store(false, Ordering::Release);
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! Walking all objects under a prefix.
+
+use crate::error::Result;
+use crate::format::storage_keys;
+use crate::storage::{Entry, Scan, Storage, Want};
+use crate::vault::Vault;
+
+/// Objects fetched at a time.
+const PAGE: usize = 256;
+/// Patient entries: small, and a rotation seals a page of them anew in one commit, so that all of
+/// them wait for its syncs once.
+const PAGE_OF_ENTRIES: usize = 1024;
+
+impl Vault {
+    /// Hands the objects under `prefix` to `visit`, page by page, ascending.
+    pub(crate) fn each_page(
+        &self,
+        prefix: &[u8],
+        want: Want,
+        visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+    ) -> Result<()> {
+        each_page(&*self.store.storage, prefix, want, visit)
+    }
+}
+
+/// As [`Vault::each_page`], of a storage that no vault is open on.
+pub(crate) fn each_page(
+    storage: &dyn Storage,
+    prefix: &[u8],
+    want: Want,
+    visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+) -> Result<()> {
+    let limit = match prefix {
+        storage_keys::ENTRIES => PAGE_OF_ENTRIES,
+        _ => PAGE,
+    };
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = storage.scan(Scan {
+            prefix,
+            after: after.as_deref(),
+            limit,
+            want,
+        })?;
+        if let Some(last) = page.entries.last() {
+            after = Some(last.key.clone());
+        }
+        let more = page.more;
+        visit(page.entries)?;
+        if !more {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! Whether what stands of a record is what the journal tells. Pure: facts and looks to findings.
+//!
+//! What was certain before the look must be there; what is told after it may be there. So writers at
+//! work are no alarm, and nothing that was put back can hide behind them.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashSet};
+
+use crate::crypto::Digest;
+use crate::verify::expected_state::{Fact, Known, Origin};
+use crate::verify::report::FindingKind;
+use crate::verify::walk::{At, Walk};
+
+/// Whether a value opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// Under its chart's keys, for its place.
+    Yes,
+    No,
+    /// It names a patient key that was retired.
+    Retired,
+    /// Its entry cannot be opened, or is not the one that should stand.
+    CannotTell,
+}
+
+/// What is wrong with the content of a value that opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Whole,
+    Missing,
+    Altered,
+}
+
+/// A value, as it stood when it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// By its key, or for a current one by its head; 0 when that cannot be told.
+    pub(super) version: u64,
+    pub(super) digest: Digest,
+    pub(super) opens: Opens,
+    pub(super) content: Content,
+}
+
+/// A record, as it stood. The current version was looked at first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) current: Option<Seen>,
+    /// Ascending.
+    pub(super) earlier: Vec<Seen>,
+}
+
+/// How it stands with the chart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chart {
+    /// Its subject is live, or the entry is not to be had.
+    Live,
+    /// It is being erased.
+    Dying,
+    /// It was erased.
+    Dead,
+}
+
+/// Something wrong with a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) version: u64,
+    pub(super) standing: Option<u64>,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Wrong(FindingKind),
+    /// Left by a crash, or landed late: never acknowledged.
+    Leftover,
+}
+
+/// The facts on a record, as far as no accepted restore made them void.
+struct Told<'a> {
+    walk: &'a Walk,
+    /// By version.
+    known: Vec<Known>,
+    /// What stood when the last restore was accepted, if it was told of this record then.
+    restored: Option<BTreeSet<u64>>,
+    /// The version that certainly stands at least.
+    at_least: u64,
+    /// The lowest version that there need be: below it everything may have been expunged.
+    floor: u64,
+    /// The lowest version that was certainly not expunged.
+    kept_from: u64,
+}
+
+impl<'a> Told<'a> {
+    fn new(walk: &'a Walk, known: &[Known]) -> Self {
+        let mut told = Self {
+            walk,
+            known: known.to_vec(),
+            restored: None,
+            at_least: 0,
+            floor: 1,
+            kept_from: 1,
+        };
+        if let Some(last) = last_restore(walk, known) {
+            told.restore(&last);
+        }
+        told.known.sort_unstable_by_key(|known| known.fact.version);
+        for Known { fact, certain } in &told.known {
+            if *certain {
+                told.at_least = told.at_least.max(fact.version);
+            }
+            if fact.origin == Origin::Expunged {
+                told.floor = told.floor.max(fact.version);
+                if *certain {
+                    told.kept_from = told.kept_from.max(fact.version);
+                }
+            }
+        }
+        told
+    }
+
+    /// Drops what the restore made void that was accepted there.
+    fn restore(&mut self, last: &At) {
+        let walk = self.walk;
+        let is_of_last =
+            |fact: &Fact| fact.origin == Origin::Restored && begin(walk, &fact.at) == *last;
+        self.known
+            .retain(|Known { fact, .. }| is_of_last(fact) || !walk.is_before(&fact.at, last));
+        let stood = self.known.iter().filter(|known| is_of_last(&known.fact));
+        let stood = stood.map(|known| known.fact.version);
+        self.restored = Some(stood.filter(|version| *version > 0).collect());
+    }
+
+    fn certain(&self) -> impl Iterator<Item = &Fact> {
+        let certain = self.known.iter().filter(|known| known.certain);
+        certain.map(|known| &known.fact)
+    }
+
+    /// Whether an earlier version must be there.
+    fn requires(&self, version: u64) -> bool {
+        let stood = self.restored.as_ref().is_none_or(|stood| {
+            let until = stood.last().copied().unwrap_or(0);
+            version > until || stood.contains(&version)
+        });
+        stood && version >= self.floor
+    }
+
+    fn on(&self, version: u64) -> &[Known] {
+        of_version(&self.known, version)
+    }
+
+    /// Whether a fact that was certain before is of the same version and certainly later: then the
+    /// earlier one does not stand any more.
+    fn is_superseded(&self, by: &Told<'_>, fact: &Fact) -> bool {
+        let mut others = self.on(fact.version).iter().map(|known| &known.fact);
+        let only_one =
+            others.all(|other| other.origin != Origin::Written || other.digest == fact.digest);
+        let first = fact.origin == Origin::Written && only_one;
+        let later = by.on(fact.version).iter().filter(|known| known.certain);
+        later.map(|known| &known.fact).any(|later| {
+            later.digest != fact.digest
+                && (first && later.origin == Origin::Reencrypted
+                    || self.walk.is_before(&fact.at, &later.at))
+        })
+    }
+}
+
+/// Those of a version, among facts that stand by version.
+fn of_version(known: &[Known], version: u64) -> &[Known] {
+    let begin = known.partition_point(|known| known.fact.version < version);
+    let rest = known.get(begin..).unwrap_or_default();
+    let end = rest.partition_point(|known| known.fact.version == version);
+    rest.get(..end).unwrap_or_default()
+}
+
+/// Where the last restore begins that was told of a record.
+fn last_restore(walk: &Walk, known: &[Known]) -> Option<At> {
+    let restored = known
+        .iter()
+        .filter(|known| known.fact.origin == Origin::Restored);
+    let begun = restored.map(|known| begin(walk, &known.fact.at));
+    begun.reduce(|one, other| match walk.is_before(&one, &other) {
+        true => other,
+        false => one,
+    })
+}
+
+/// Where the restore begins that a fact belongs to.
+fn begin(walk: &Walk, at: &At) -> At {
+    At {
+        sequence: walk.restore_of(at),
+        index: 0,
+        ..*at
+    }
+}
+
+/// What is wrong with a record of which this was known before it was looked at, and after.
+pub(super) fn judge(
+    walk: &Walk,
+    before: &[Known],
+    after: &[Known],
+    look: &Look,
+    chart: Chart,
+) -> Vec<Problem> {
+    let mut all = after.to_vec();
+    all.sort_unstable_by_key(|known| known.fact.version);
+    let case = Case {
+        before: Told::new(walk, before),
+        after: Told::new(walk, after),
+        all,
+        stood: OnceCell::new(),
+        look,
+    };
+    match chart {
+        Chart::Live => case.live(),
+        Chart::Dying => Vec::new(),
+        Chart::Dead => case.dead(),
+    }
+}
+
+struct Case<'a> {
+    before: Told<'a>,
+    after: Told<'a>,
+    /// With what restores made void, by version.
+    all: Vec<Known>,
+    /// What stood once.
+    stood: OnceCell<HashSet<Digest>>,
+    look: &'a Look,
+}
+
+impl Case<'_> {
+    fn live(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let expected = self.before.at_least;
+        let current = self.current(expected, &mut problems);
+        for seen in &self.look.earlier {
+            self.earlier(seen, current, &mut problems);
+        }
+        self.gaps(current.unwrap_or(expected), &mut problems);
+        self.written_twice(&mut problems);
+        problems
+    }
+
+    /// Judges the current version; answers which it is, if that can be told.
+    fn current(&self, expected: u64, problems: &mut Vec<Problem>) -> Option<u64> {
+        let highest = self.look.earlier.last().map(|seen| seen.version);
+        // A restore may have been accepted that put back `r` and not `h`.
+        let highest = highest.filter(|_| self.after.restored.is_none());
+        let Some(seen) = &self.look.current else {
+            // Any earlier one says that there was a current one.
+            let missing = expected.max(highest.unwrap_or(0));
+            if missing > 0 {
+                problems.push(wrong(FindingKind::Missing, missing, None));
+            }
+            return None;
+        };
+        let standing = Some(seen.version).filter(|version| *version > 0);
+        let older = seen.version < expected || highest.is_some_and(|high| high > seen.version);
+        let problem = if older {
+            let expected = expected.max(highest.unwrap_or(0));
+            Some(self.unlike(seen, expected))
+        } else {
+            self.value(seen, seen.version)
+        };
+        let judged =
+            problem.is_none_or(|problem| problem.what != What::Wrong(FindingKind::Altered));
+        problems.extend(problem.map(|problem| Problem {
+            standing: standing.filter(|_| judged),
+            version: match problem.what {
+                What::Wrong(FindingKind::Altered) => expected.max(1),
+                _ => problem.version,
+            },
+            ..problem
+        }));
+        standing.filter(|_| judged)
+    }
+
+    /// Judges a value that stands where `seen.version` should.
+    fn value(&self, seen: &Seen, version: u64) -> Option<Problem> {
+        let facts = self.after.on(version).iter().map(|known| &known.fact);
+        let mut facts = facts.filter(|fact| fact.digest == seen.digest).peekable();
+        if facts.peek().is_none() {
+            return Some(self.unlike(seen, version));
+        }
+        let stands = facts.any(|fact| !self.after.is_superseded(&self.before, fact));
+        if !stands {
+            return Some(wrong(FindingKind::RolledBack, version, Some(version)));
+        }
+        let kind = match (seen.opens, seen.content) {
+            (Opens::Retired, _) if !self.is_certain(version, &seen.digest) => {
+                return Some(Problem {
+                    version,
+                    standing: Some(version),
+                    what: What::Leftover,
+                });
+            }
+            (Opens::No | Opens::Retired, _) => FindingKind::Altered,
+            (_, Content::Missing) => FindingKind::ContentMissing,
+            (_, Content::Altered) => FindingKind::ContentAltered,
+            (Opens::Yes | Opens::CannotTell, Content::Whole) => return None,
+        };
+        Some(wrong(kind, version, Some(version)))
+    }
+
+    fn is_certain(&self, version: u64, digest: &Digest) -> bool {
+        let mut facts = of_version(&self.all, version).iter();
+        facts.any(|known| known.certain && known.fact.digest == *digest)
+    }
+
+    /// Names a value that is not what should stand there.
+    fn unlike(&self, seen: &Seen, expected: u64) -> Problem {
+        let stood = self.stood.get_or_init(|| {
+            let facts = self.all.iter().map(|known| &known.fact);
+            let written = facts.filter(|fact| fact.version > 0);
+            written.map(|fact| fact.digest).collect()
+        });
+        let stood = stood.contains(&seen.digest);
+        let kind = match seen.opens {
+            _ if stood => FindingKind::RolledBack,
+            // The name of its content is altered, which nothing but the digest covers.
+            Opens::Yes if seen.content != Content::Whole => FindingKind::Altered,
+            Opens::Yes if seen.version >= expected => FindingKind::Unexpected,
+            Opens::Yes => FindingKind::RolledBack,
+            Opens::No | Opens::Retired | Opens::CannotTell => FindingKind::Altered,
+        };
+        wrong(kind, expected, Some(seen.version))
+    }
+
+    fn earlier(&self, seen: &Seen, current: Option<u64>, problems: &mut Vec<Problem>) {
+        let version = seen.version;
+        if current.is_some_and(|current| version >= current) {
+            // A copy that a put left which broke off, or a sign of what was named already.
+            let mut facts = of_version(&self.all, version).iter();
+            if facts.any(|known| known.fact.digest == seen.digest) {
+                return;
+            }
+        }
+        if version < self.before.kept_from {
+            // Nobody is told of it. An expunge that broke off left it, or it was brought back.
+            let mut facts = of_version(&self.all, version).iter();
+            let was_written = facts.any(|known| known.fact.digest == seen.digest);
+            let what = match was_written {
+                true => What::Leftover,
+                false => What::Wrong(FindingKind::Unexpected),
+            };
+            problems.push(Problem {
+                version,
+                standing: Some(version),
+                what,
+            });
+            return;
+        }
+        if version < self.after.floor {
+            return;
+        }
+        problems.extend(self.value(seen, version));
+    }
+
+    /// Names the earlier versions that are not there.
+    fn gaps(&self, current: u64, problems: &mut Vec<Problem>) {
+        let mut there = self.look.earlier.iter().map(|seen| seen.version).peekable();
+        // Not counted one by one where a head claims a version that is none.
+        let told = self.after.known.iter().map(|known| known.fact.version);
+        let until = current.min(told.max().unwrap_or(0).saturating_add(1));
+        for version in self.after.floor..until {
+            while there.next_if(|seen| *seen < version).is_some() {}
+            if there.next_if_eq(&version).is_none() && self.after.requires(version) {
+                problems.push(wrong(FindingKind::Missing, version, None));
+            }
+        }
+    }
+
+    /// A version is written once. Twice means that it was put back between and written again, or that
+    /// two histories were mixed which do not know of each other.
+    fn written_twice(&self, problems: &mut Vec<Problem>) {
+        let written = |fact: &&Fact| fact.origin == Origin::Written;
+        let mut facts: Vec<&Fact> = self.after.certain().filter(written).collect();
+        facts.sort_unstable_by_key(|fact| (fact.version, fact.digest));
+        for (one, other) in facts.iter().zip(facts.iter().skip(1)) {
+            let version = one.version;
+            let named = problems.iter().any(|problem| problem.version == version);
+            if version == other.version && one.digest != other.digest && !named {
+                let kind = twice(self.after.walk, &one.at, &other.at);
+                problems.push(wrong(kind, version, Some(version)));
+            }
+        }
+    }
+
+    /// What stands of an erased chart: what was acknowledged once was removed, and is back.
+    fn dead(&self) -> Vec<Problem> {
+        let current = self.look.current.iter().map(|seen| (seen, false));
+        let earlier = self.look.earlier.iter();
+        let earlier = earlier.map(|seen| (seen, self.may_have_moved(seen)));
+        current
+            .chain(earlier)
+            .map(|(seen, moved)| {
+                let mut facts = of_version(&self.all, seen.version).iter();
+                let is_late = facts.any(|known| known.fact.digest == seen.digest)
+                    && (moved || !self.is_certain(seen.version, &seen.digest));
+                let what = if is_late {
+                    What::Leftover
+                } else {
+                    What::Wrong(FindingKind::Unexpected)
+                };
+                Problem {
+                    version: seen.version,
+                    standing: Some(seen.version),
+                    what,
+                }
+            })
+            .collect()
+    }
+
+    /// Whether a version may have been moved aside by a put that read it before the erasure, was
+    /// announced, and then broke off or was told that it came too late.
+    fn may_have_moved(&self, seen: &Seen) -> bool {
+        let mut next = of_version(&self.all, seen.version.saturating_add(1)).iter();
+        next.any(|known| !known.certain && known.fact.origin == Origin::Written)
+    }
+}
+
+/// What it means that one thing was written twice.
+pub(super) fn twice(walk: &Walk, one: &At, other: &At) -> FindingKind {
+    if walk.is_before(one, other) || walk.is_before(other, one) {
+        FindingKind::RolledBack
+    } else {
+        FindingKind::Forked
+    }
+}
+
+fn wrong(kind: FindingKind, version: u64, standing: Option<u64>) -> Problem {
+    Problem {
+        version,
+        standing,
+        what: What::Wrong(kind),
+    }
+}

@@ -1,0 +1,149 @@
+//! The records of one chart, compared as they are walked. What does not fit is looked at again apart.
+
+use std::collections::BTreeMap;
+
+use crate::crypto::{ChartId, PatientTag, Place, RecordTag};
+use crate::error::Result;
+use crate::format::storage_keys;
+use crate::records::version_ref::Object;
+use crate::storage::{Entry, Page, Scan, Want};
+use crate::vault::entries::Held;
+use crate::verify::Verification;
+use crate::verify::compare::{self, Look};
+use crate::verify::expected_state::Facts;
+use crate::verify::walk::Walk;
+
+/// Values fetched at a time.
+const PAGE: usize = 64;
+
+/// The facts on a slice of charts, and the walk that collected them.
+pub(super) struct Slice {
+    pub(super) walk: Walk,
+    pub(super) facts: Facts,
+    pub(super) doubts: Vec<Doubt>,
+}
+
+/// A record that is to be looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Doubt {
+    pub(super) chart: ChartId,
+    pub(super) record: RecordTag,
+    /// The entry that knows the chart, if one does.
+    pub(super) entry: Option<PatientTag>,
+}
+
+/// A chart that is walked.
+pub(super) struct Walked<'a> {
+    pub(super) chart: ChartId,
+    pub(super) held: Option<&'a Held>,
+    pub(super) entry: Option<PatientTag>,
+    pub(super) state: compare::Chart,
+}
+
+impl Verification<'_> {
+    /// Compares all records of a chart, a page of current versions with their history at a time.
+    pub(super) fn check_chart(&mut self, of: &Walked<'_>, slice: &mut Slice) -> Result<()> {
+        let mut after: Option<Vec<u8>> = None;
+        let mut after_earlier = None;
+        let mut behind: Option<RecordTag> = None;
+        loop {
+            let page = self.values(b'r', &of.chart, after.as_deref())?;
+            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            let more = page.more;
+            let mut looks = BTreeMap::new();
+            self.report.walked.records += page.entries.len() as u64;
+            self.take_in(of, Place::Current, page.entries, &mut looks)?;
+            let until = after.as_deref().filter(|_| more);
+            self.take_in_earlier(of, until, &mut after_earlier, &mut looks)?;
+            let until = until
+                .and_then(storage_keys::record_of)
+                .map(|(record, _)| record);
+            for record in slice
+                .facts
+                .records(&of.chart, behind.as_ref(), until.as_ref())
+            {
+                looks.entry(record).or_default();
+            }
+            self.progress(looks.len() as u64);
+            self.compare(of, looks, slice);
+            behind = until;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<Page> {
+        let page = self.vault.store.storage.scan(Scan {
+            prefix: &storage_keys::chart(class, chart),
+            after,
+            limit: PAGE,
+            want: Want::Values,
+        })?;
+        Ok(page)
+    }
+
+    fn take_in(
+        &mut self,
+        of: &Walked<'_>,
+        place: Place,
+        entries: Vec<Entry>,
+        looks: &mut BTreeMap<RecordTag, Look>,
+    ) -> Result<()> {
+        for Entry { key, value, .. } in entries {
+            let Some(object) = Object::at(&of.chart, place, key) else {
+                self.strangers += 1;
+                continue;
+            };
+            let seen = self.glance(of.held, &object, value)?;
+            let look = looks.entry(object.address.record).or_default();
+            match place {
+                Place::Current => look.current = Some(seen),
+                Place::Earlier => look.earlier.push(seen),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in the earlier versions behind `after`, of records up to the one whose current version
+    /// is `until`.
+    fn take_in_earlier(
+        &mut self,
+        of: &Walked<'_>,
+        until: Option<&[u8]>,
+        after: &mut Option<Vec<u8>>,
+        looks: &mut BTreeMap<RecordTag, Look>,
+    ) -> Result<()> {
+        let is_within = |key: &[u8]| {
+            let record = key.get(1..33).unwrap_or_default();
+            until.is_none_or(|until| Some(record) <= until.get(1..))
+        };
+        loop {
+            let mut page = self.values(b'h', &of.chart, after.as_deref())?;
+            let within = page.entries.partition_point(|entry| is_within(&entry.key));
+            let ended = !page.more || within < page.entries.len();
+            page.entries.truncate(within);
+            self.report.walked.earlier_versions += within as u64;
+            if let Some(last) = page.entries.last() {
+                *after = Some(last.key.clone());
+            }
+            self.take_in(of, Place::Earlier, page.entries, looks)?;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    fn compare(&self, of: &Walked<'_>, looks: BTreeMap<RecordTag, Look>, slice: &mut Slice) {
+        for (record, look) in looks {
+            let facts = slice.facts.of(&slice.walk, &(of.chart, record));
+            if !compare::judge(&slice.walk, &facts, &facts, &look, of.state).is_empty() {
+                slice.doubts.push(Doubt {
+                    chart: of.chart,
+                    record,
+                    entry: of.entry,
+                });
+            }
+        }
+    }
+}
