@@ -128,14 +128,14 @@ pub use access::{
 pub use crypto::{CryptoReport, FipsBuild, Implementation, Suite, crypto_report};
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
+pub use journal::checkpoint::Checkpoint;
 pub use journal::{Operation, Outcome};
 pub use lifecycle::holds::HoldInfo;
-pub use lifecycle::report::{
-    ErasureReport, ExpungeReport, GarbageReport, ReencryptionReport, RotationReport,
-};
+pub use lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
 pub use records::document::{Document, Expected, Record, RecordInfo};
 pub use records::list::{Records, Subjects};
 pub use rotation::key_usage::{KeyCensus, KeyCount};
+pub use rotation::report::{ReencryptionReport, RootRotationReport, RotationReport};
 pub use session::Session;
 pub use session::chart_reader::Contents;
 pub use session::journal_fallback::EmergencyReport;
@@ -149,9 +149,7 @@ pub use vault::journaling::Journaling;
 pub use vault::options::VaultOptions;
 pub use vault::progress::{Activity, Progress, Step};
 pub use vault::recovery::RecoveryKit;
-pub use vault::slots::RootRotationReport;
 pub use verify::accept_restore::RestoreReport;
-pub use verify::checkpoint::Checkpoint;
 pub use verify::{
     AcceptedRestore, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding, JournalFault,
     JournalFinding, RecordFinding, Verification, VerifyPosition, VerifyReport, Walked,
@@ -171,6 +169,7 @@ pub mod internals {
     }
     /// Pages and chains of the journal.
     pub mod journal {
+        pub use crate::format::storage_keys::journal_page_of as page_of;
         pub use crate::journal::*;
     }
     /// The parts of deciding and of keeping watch that hold no vault.

@@ -4,8 +4,8 @@ use crate::audit::evidence::end_of;
 use crate::audit::journal_source::Desk;
 use crate::crypto::Digest;
 use crate::error::Result;
+use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, Cursor, PageId, Seen};
-use crate::verify::checkpoint::Checkpoint;
 
 /// A page that a checkpoint names, and the ends of other chains that it tells of.
 pub(super) struct Pin {

@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::format::envelope::{self, Address, Head};
 use crate::format::storage_keys;
 use crate::id::RecordId;
+use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, Cursor, Operation, PageId, Target};
-use crate::verify::checkpoint::Checkpoint;
 
 /// What evidence says and what it does not.
 const MEANS: [&str; 4] = [

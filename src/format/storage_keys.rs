@@ -85,3 +85,43 @@ pub(crate) fn behind(prefix: &[u8]) -> Vec<u8> {
 pub(crate) fn intent(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
     [b"w", &chart[..], stream].concat()
 }
+
+/// What the keys of all pages begin with.
+pub const JOURNAL_PAGES: &[u8] = b"j";
+
+/// A writer's id: the time at which it began (48 bits of milliseconds since 1970, big-endian) and 10
+/// random bytes. So chains stand in the order in which they began.
+pub type WriterId = [u8; 16];
+
+/// Which page of whose chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PageId {
+    /// Whose chain.
+    pub writer: WriterId,
+    /// The place in it, 0 and up.
+    pub sequence: u64,
+}
+
+/// What the keys of all pages of a writer begin with: 17 bytes.
+pub fn journal_chain(writer: &WriterId) -> Vec<u8> {
+    [JOURNAL_PAGES, writer].concat()
+}
+
+/// Where a page stands.
+pub fn journal_page(id: &PageId) -> Vec<u8> {
+    [JOURNAL_PAGES, &id.writer[..], &id.sequence.to_be_bytes()].concat()
+}
+
+/// The page that stands under a key.
+pub fn journal_page_of(key: &[u8]) -> Option<PageId> {
+    let (writer, sequence) = key.strip_prefix(JOURNAL_PAGES)?.split_first_chunk()?;
+    Some(PageId {
+        writer: *writer,
+        sequence: u64::from_be_bytes(sequence.try_into().ok()?),
+    })
+}
+
+/// A key behind all pages of a writer, but before any other's.
+pub fn behind_journal_chain(writer: &WriterId) -> Vec<u8> {
+    [&journal_chain(writer)[..], &[u8::MAX; 9]].concat()
+}

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::crypto::{self, Digest, JournalKey, Suite, VaultId};
 use crate::error::Result;
+use crate::format::storage_keys::PageId;
+use crate::format::storage_keys::{self, WriterId};
 use crate::journal::entry::Draft;
 use crate::journal::heads;
-use crate::journal::page::{Page, PageId, Seen, Stage};
-use crate::journal::place::{self, WriterId};
+use crate::journal::page::{Page, Seen, Stage};
 use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
 
 /// How many other chains a new one says that it has seen.
@@ -110,7 +111,7 @@ impl Chain {
                 digest: crypto::sha256(&[&value]),
             },
             put: Operation::Put {
-                key: place::page(&id),
+                key: storage_keys::journal_page(&id),
                 value,
                 expect: Expect::Absent,
                 destroying: false,

@@ -6,9 +6,10 @@ use crate::error::Error;
 use crate::format::codec::{
     Body, Decode, DecodeError, Decoded, Decoder, Encode, Encoded, Encoder, fields, numbers, refused,
 };
+use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, RecordRef, SubjectRef, Target};
 use crate::journal::operation::{Operation, Outcome};
-use crate::journal::page::{Entry, Page, PageId, Seen, Stage};
+use crate::journal::page::{Entry, Page, Seen, Stage};
 
 impl Body for Page {}
 

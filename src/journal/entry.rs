@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::crypto::{ChartId, Digest, NameTag, RecordTag, SubjectTag};
+use crate::format::storage_keys::PageId;
 use crate::journal::operation::{Operation, Outcome};
-use crate::journal::page::PageId;
 
 /// Who acts, and why; the same for all that one session does.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]

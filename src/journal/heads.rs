@@ -2,8 +2,9 @@
 
 use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
-use crate::journal::page::{PageId, Seen};
-use crate::journal::place::{self, PAGES, WriterId, page_of};
+use crate::format::storage_keys::PageId;
+use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of};
+use crate::journal::page::Seen;
 use crate::storage::{Scan, Storage, Want};
 
 /// Keys fetched at a time.
@@ -16,7 +17,7 @@ const KEYS: usize = 256;
 pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Seen>> {
     let mut tips = tips_since(storage, now, limit)?;
     let last = tips.split_off(tips.len().saturating_sub(limit));
-    let keys: Vec<_> = last.iter().map(place::page).collect();
+    let keys: Vec<_> = last.iter().map(storage_keys::journal_page).collect();
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     let stored = storage.read(&keys)?.into_iter();
     let seen = last.into_iter().zip(stored).filter_map(|(page, stored)| {
@@ -32,9 +33,11 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Seen>
 /// Those of the storage.
 pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<WriterId>> {
     let mut found = Vec::new();
-    let mut after = after.map(place::behind).unwrap_or_default();
-    while let Some(page) = first_behind(storage, PAGES, &after)? {
-        after = place::behind(&page.writer);
+    let mut after = after
+        .map(storage_keys::behind_journal_chain)
+        .unwrap_or_default();
+    while let Some(page) = first_behind(storage, JOURNAL_PAGES, &after)? {
+        after = storage_keys::behind_journal_chain(&page.writer);
         found.push(page.writer);
     }
     Ok(found)
@@ -45,7 +48,7 @@ pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<Wr
 /// ones are what counts.
 fn tips_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<PageId>> {
     const DAY: i64 = 24 * 60 * 60 * 1000;
-    let first = keys_behind(storage, PAGES, &[])?;
+    let first = keys_behind(storage, JOURNAL_PAGES, &[])?;
     if !first.more {
         let mut tips = Vec::new();
         first.add_to(&mut tips);
@@ -54,7 +57,7 @@ fn tips_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<Page
     for days in [1, 10, 100, 1_000] {
         let since = now.saturating_sub(DAY * days).max(0);
         let [_, _, since @ ..] = since.to_be_bytes();
-        let tips = tips_behind(storage, [PAGES, &since].concat())?;
+        let tips = tips_behind(storage, [JOURNAL_PAGES, &since].concat())?;
         if tips.len() >= enough {
             return Ok(tips);
         }
@@ -66,7 +69,7 @@ fn tips_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<Page
 fn tips_behind(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>> {
     let mut tips = Vec::new();
     loop {
-        let keys = keys_behind(storage, PAGES, &after)?;
+        let keys = keys_behind(storage, JOURNAL_PAGES, &after)?;
         let (more, ended) = (keys.more, keys.last.clone());
         let last = keys.pages.last().copied();
         keys.add_to(&mut tips);
@@ -77,7 +80,7 @@ fn tips_behind(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>>
         after = ended;
         if let (Some(last), Some(tip)) = (last, tips.last_mut()) {
             tip.sequence = last_of(storage, &last)?;
-            after = after.max(place::behind(&last.writer));
+            after = after.max(storage_keys::behind_journal_chain(&last.writer));
         }
     }
 }
@@ -90,8 +93,8 @@ fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
             sequence: sequence - 1,
             ..*known
         };
-        let chain = place::chain(&known.writer);
-        let found = first_behind(storage, &chain, &place::page(&before))?;
+        let chain = storage_keys::journal_chain(&known.writer);
+        let found = first_behind(storage, &chain, &storage_keys::journal_page(&before))?;
         Ok(found.is_some_and(|page| page.sequence == sequence))
     };
     let (mut there, mut step) = (known.sequence, 1_u64);
@@ -151,7 +154,7 @@ fn keys_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Key
         pages: page
             .entries
             .iter()
-            .filter_map(|entry| page_of(&entry.key))
+            .filter_map(|entry| journal_page_of(&entry.key))
             .collect(),
         more: page.more,
     })
@@ -162,7 +165,10 @@ fn keys_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Key
 /// # Errors
 /// Those of the storage.
 pub fn digest_of(storage: &dyn Storage, page: &PageId) -> Result<Option<Digest>> {
-    let stored = storage.read(&[&place::page(page)])?.pop().flatten();
+    let stored = storage
+        .read(&[&storage_keys::journal_page(page)])?
+        .pop()
+        .flatten();
     Ok(stored.map(|stored| crypto::sha256(&[&stored.value])))
 }
 
@@ -176,7 +182,7 @@ fn first_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Op
             want: Want::Keys,
         })?;
         match (page.entries.into_iter().next(), page.more) {
-            (Some(entry), _) => match page_of(&entry.key) {
+            (Some(entry), _) => match journal_page_of(&entry.key) {
                 Some(page) => return Ok(Some(page)),
                 // No page's key: passed over here, named by a verification.
                 None => after = entry.key,

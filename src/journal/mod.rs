@@ -5,23 +5,23 @@
 //! May not know: masters, patient keys, record content, or what the operations do.
 
 mod chain;
+pub mod checkpoint;
 mod codec;
 mod entry;
 mod heads;
 mod operation;
 mod page;
 mod page_merge;
-mod place;
 mod queue;
 mod walk;
 mod writer;
 
+pub use crate::format::storage_keys::{PageId, WriterId};
 pub use chain::Sealer;
 pub use entry::{Act, Context, Draft, RecordRef, SubjectRef, Target};
 pub use heads::{digest_of, recent, writers};
 pub use operation::{Operation, Outcome};
-pub use page::{Entry, Page, PageHead, PageId, Seen, Stage};
-pub use place::{PAGES, WriterId, chain, page_of};
+pub use page::{Entry, Page, PageHead, Seen, Stage};
 pub use queue::Change;
 pub use walk::{Cursor, Keys, PageFault};
 pub use writer::{Moment, Writer};

@@ -6,21 +6,12 @@ use std::hash::Hash;
 use crate::crypto::{Digest, JournalKey, Suite, VaultId, page_key};
 use crate::error::{Error, Result};
 use crate::format::sealed::{self, Head};
+use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, Draft, RecordRef, SubjectRef, Target};
 use crate::journal::operation::{Operation, Outcome};
-use crate::journal::place::WriterId;
 
 /// The kind byte of pages.
 pub const JOURNAL_KIND: u8 = 18;
-
-/// Which page of whose chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PageId {
-    /// Whose chain.
-    pub writer: WriterId,
-    /// The place in it, 0 and up.
-    pub sequence: u64,
-}
 
 /// The end of another chain, as it was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use crate::crypto::{self, Digest, JournalKey, VaultId};
 use crate::error::{Error, Result};
-use crate::journal::page::{Page, PageHead, PageId};
-use crate::journal::place::{self, WriterId, page_of};
+use crate::format::storage_keys::PageId;
+use crate::format::storage_keys::{self, WriterId, journal_page_of};
+use crate::journal::page::{Page, PageHead};
 use crate::storage::{Scan, Storage, Want};
 
 /// Pages fetched at a time.
@@ -89,12 +90,12 @@ impl Cursor {
     ) -> Result<bool> {
         let mut after = self.next.checked_sub(1).map(|sequence| {
             let writer = self.writer;
-            place::page(&PageId { writer, sequence })
+            storage_keys::journal_page(&PageId { writer, sequence })
         });
         let before = self.next;
         loop {
             let page = storage.scan(Scan {
-                prefix: &place::chain(&self.writer),
+                prefix: &storage_keys::journal_chain(&self.writer),
                 after: after.as_deref(),
                 limit,
                 want: Want::Values,
@@ -102,7 +103,7 @@ impl Cursor {
             // A page of a scan may be empty while more follows.
             let stuck = page.more && page.entries.is_empty();
             for entry in page.entries {
-                if let Some(id) = page_of(&entry.key) {
+                if let Some(id) = journal_page_of(&entry.key) {
                     self.missing_until(id.sequence, visit)?;
                     self.take(id, &entry.value, keys, visit)?;
                 }

@@ -11,7 +11,6 @@
 
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
-use crate::format::storage_keys;
 use crate::id::{self, Subject};
 use crate::journal::{Act, Outcome, Target};
 use crate::keys::entry::EntryState;
@@ -42,7 +41,7 @@ impl Vault {
         let watcher = self.watcher();
         let mut counter = Counter::new(watcher.as_deref(), Activity::Erasing);
         for chart in &charts {
-            self.sweep_chart(chart, &mut |class| {
+            self.store.sweep_chart(chart, &mut |class| {
                 counter.add(1);
                 match class {
                     b'r' => report.records += 1,
@@ -118,20 +117,6 @@ impl Vault {
             _ => Ok(false),
         })?;
         Ok(())
-    }
-
-    /// Removes all that hangs on a dead chart, class by class, until a pass over each finds nothing.
-    pub(crate) fn sweep_chart(&self, chart: &ChartId, removed: &mut dyn FnMut(u8)) -> Result<()> {
-        loop {
-            let mut found = false;
-            for class in storage_keys::CHART_CLASSES {
-                let prefix = storage_keys::chart(class, chart);
-                found |= self.store.remove_under(&prefix, &mut || removed(class))?;
-            }
-            if !found {
-                return Ok(());
-            }
-        }
     }
 
     pub(crate) fn readmit(&self, act: &Act, subject: &Subject) -> Result<()> {

@@ -21,19 +21,19 @@ use std::cell::Cell;
 
 use crate::crypto::{Place, StreamId};
 use crate::error::{Error, Result};
-use crate::format::envelope::{self, Address, Content, HEAD, Head, Kind, Opened};
+use crate::format::envelope::{self, Address, Content};
 use crate::format::storage_keys;
 use crate::id::{self, RecordId, Subject};
 use crate::journal::Act;
 use crate::lifecycle::report::ExpungeReport;
-use crate::records::read;
+use crate::records::expunged_marker::Marker;
 use crate::records::version_ref::Object;
 use crate::records::write::Job;
-use crate::storage::{Entry, Scan, Stored, Want};
+use crate::storage::{Scan, Want};
 use crate::vault::entries::Held;
 use crate::vault::{ROUNDS, Vault};
 
-/// Versions opened and removed at a time.
+/// Versions removed at a time.
 const PAGE: usize = 64;
 
 /// What an expunge says that it cannot reach.
@@ -45,19 +45,12 @@ const NOT_REACHED: [&str; 3] = [
 /// And one thing more where operations land one by one.
 const LATE_COPY: &str = "a put of this record that was under way elsewhere may still store a copy of what it read before: nobody is told of it, and expunging again removes it";
 
-/// The version that stands for those below it.
-struct Marker {
-    version: u64,
-    /// What the version in whose place it was put had named.
-    stream: Option<StreamId>,
-}
-
 impl Vault {
     pub(crate) fn expunge(&self, act: &Act, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
         id::check_reason(reason)?;
         self.require_writable()?;
         let held = self.live_entry(id.subject())?;
-        let address = read::address(&*held.ok_or(Error::UnknownSubject)?, id.name())?;
+        let address = held.ok_or(Error::UnknownSubject)?.address(id.name())?;
         let purged = Cell::new(false);
         let job = Job::expunge(act, id, &purged, self.store.clock.now())?;
         let written = self.write_one(job)?;
@@ -97,101 +90,6 @@ impl Vault {
             }
         }
         Err(Error::Contended)
-    }
-
-    fn marker_in(
-        &self,
-        held: &Held,
-        address: &Address,
-        current: &Stored,
-    ) -> Result<Option<Marker>> {
-        let head = Head::parse(&current.value)?;
-        if let Some(marker) = marker_of(held, address, Place::Current, current.value.clone())? {
-            return Ok(Some(marker));
-        }
-        let mut last = None;
-        self.each_retraction(address, 0, head.version, &mut |_, value| {
-            last = marker_of(held, address, Place::Earlier, value)?.or(last.take());
-            Ok(())
-        })?;
-        Ok(last)
-    }
-
-    /// Whether a version that is below the current one was expunged: a marker stands above it. One
-    /// that may be a marker, but does not open, leaves that open.
-    pub(crate) fn is_expunged(
-        &self,
-        held: &Held,
-        address: &Address,
-        version: u64,
-        current: &Stored,
-    ) -> Result<bool> {
-        let mut found = false;
-        let mut doubt = Ok(());
-        let mut look = |place, value| match marker_of(held, address, place, value) {
-            Ok(marker) => found |= marker.is_some(),
-            Err(error) => doubt = Err(error),
-        };
-        look(Place::Current, current.value.clone());
-        let current = Head::parse(&current.value)?.version;
-        self.each_retraction(address, version, current, &mut |_, value| {
-            look(Place::Earlier, value);
-            Ok(())
-        })?;
-        match found {
-            true => Ok(true),
-            false => doubt.map(|()| false),
-        }
-    }
-
-    /// Whether a marker stands above an earlier version, as far as can be told.
-    pub(crate) fn is_below_a_marker(&self, held: &Held, object: &Object) -> Result<bool> {
-        let (Some(version), address) = (object.version, &object.address) else {
-            return Ok(false);
-        };
-        let Some(current) = self.store.read_one(&storage_keys::current(address))? else {
-            return Ok(false);
-        };
-        let below = Head::parse(&current.value).is_ok_and(|head| version < head.version);
-        match below.then(|| self.is_expunged(held, address, version, &current)) {
-            Some(Err(error @ (Error::Storage(_) | Error::Locked))) => Err(error),
-            told => Ok(matches!(told, Some(Ok(true)))),
-        }
-    }
-
-    /// Visits the retractions of a record between two versions, ascending.
-    fn each_retraction(
-        &self,
-        address: &Address,
-        above: u64,
-        below: u64,
-        visit: &mut dyn FnMut(u64, Vec<u8>) -> Result<()>,
-    ) -> Result<()> {
-        let prefix = storage_keys::earlier_versions(address);
-        let mut after = storage_keys::earlier(address, above);
-        loop {
-            let page = self.store.storage.scan(Scan {
-                prefix: &prefix,
-                after: Some(&after),
-                limit: PAGE,
-                want: Want::Head(HEAD),
-            })?;
-            for Entry { key, value, .. } in &page.entries {
-                let version = storage_keys::record_of(key).and_then(|(_, version)| version);
-                let head = Head::parse(value);
-                if let (Some(version), Ok(head)) = (version, head)
-                    && head.kind == Kind::Retraction
-                    && version < below
-                    && let Some(stored) = self.store.read_one(key)?
-                {
-                    visit(version, stored.value)?;
-                }
-            }
-            match page.entries.into_iter().last() {
-                Some(last) if page.more => after = last.key,
-                _ => return Ok(()),
-            }
-        }
     }
 
     /// Removes all versions below a marker and their content, until a pass finds none.
@@ -262,7 +160,9 @@ impl Vault {
             return Ok(None);
         };
         let keys = [(head.suite, key)];
-        let is_its_own = self.is_of_a_record(&object.address.chart, &stream, &keys)?;
+        let is_its_own = self
+            .store
+            .is_of_a_record(&object.address.chart, &stream, &keys)?;
         Ok(is_its_own.then_some(stream))
     }
 
@@ -290,23 +190,4 @@ impl Vault {
         let same = *held.chart()?.id() == address.chart;
         same.then_some(held).ok_or(Error::Erased)
     }
-}
-
-/// The marker that a value is, if it is one.
-fn marker_of(
-    held: &Held,
-    address: &Address,
-    place: Place,
-    value: Vec<u8>,
-) -> Result<Option<Marker>> {
-    let head = Head::parse(&value)?;
-    if head.kind != Kind::Retraction {
-        return Ok(None);
-    }
-    let key = read::unwrap(held, &head, place)?;
-    let opened: Opened = envelope::open(value, &head, address, None, &key)?;
-    Ok(opened.is_expunged().then(|| Marker {
-        version: head.version,
-        stream: opened.meta.expunged_stream(),
-    }))
 }

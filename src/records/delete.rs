@@ -101,3 +101,19 @@ fn lists(page: &Page, key: &[u8]) -> bool {
     let found = page.entries.binary_search_by(|entry| (*entry.key).cmp(key));
     found.is_ok()
 }
+
+impl Store {
+    /// Removes all that hangs on a dead chart, class by class, until a pass over each finds nothing.
+    pub(crate) fn sweep_chart(&self, chart: &ChartId, removed: &mut dyn FnMut(u8)) -> Result<()> {
+        loop {
+            let mut found = false;
+            for class in storage_keys::CHART_CLASSES {
+                let prefix = storage_keys::chart(class, chart);
+                found |= self.remove_under(&prefix, &mut || removed(class))?;
+            }
+            if !found {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -154,19 +154,11 @@ fn open_info(
     stored: Stored,
 ) -> Result<Option<RecordInfo>> {
     let head = Head::parse(&stored.value)?;
-    let key = read::unwrap(held, &head, Place::Current)?;
+    let key = held.unwrap_data_key(&head, Place::Current)?;
     let opened = envelope::open(stored.value, &head, address, None, &key)?;
-    belongs(held, address, &opened.meta.name)?;
+    held.check_name(address, &opened.meta.name)?;
     let info = read::info(address, &head, opened.meta, &opened.content);
     Ok((!info.is_retraction()).then_some(info))
-}
-
-/// Fails unless a name that was found in a record is the one that it stands under.
-pub(crate) fn belongs(held: &Held, address: &Address, name: &str) -> Result<()> {
-    if read::address(held, name)? != *address {
-        return Err(Error::NotAuthentic);
-    }
-    Ok(())
 }
 
 impl Iterator for Records<'_> {

@@ -7,8 +7,10 @@
 pub(crate) mod delete;
 pub(crate) mod document;
 pub(crate) mod download;
+pub(crate) mod expunged_marker;
 pub(crate) mod list;
 pub(crate) mod read;
+pub(crate) mod stream_owner;
 pub(crate) mod upload;
 pub(crate) mod version_ref;
 pub(crate) mod write;

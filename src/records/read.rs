@@ -2,15 +2,13 @@
 
 use std::ops::Range;
 
-use crate::crypto::{self, ChartId, DataKey, Place, StreamId, StreamKey, Suite};
+use crate::crypto::{ChartId, DataKey, Place, StreamId, StreamKey, Suite};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, Content, Head, Kind, Meta};
 use crate::format::storage_keys;
 use crate::id::RecordId;
-use crate::keys::wrap;
 use crate::records::document::{Record, RecordInfo};
 use crate::records::download::Download;
-use crate::records::list::belongs;
 use crate::secret::Plaintext;
 use crate::storage::{Revision, Scan, Stored, Want};
 use crate::vault::entries::{Freshness, Held};
@@ -68,7 +66,7 @@ impl Vault {
         let Some((info, source)) = opened else {
             return Ok(None);
         };
-        belongs(held, address, info.name())?;
+        held.check_name(address, info.name())?;
         self.whole(info, source).map(Some)
     }
 
@@ -228,7 +226,7 @@ impl Vault {
         id: &RecordId,
         look: impl Fn(&Self, &Held, &Address, Option<Stored>) -> Result<Option<T>>,
     ) -> Result<Look<T>> {
-        let address = address(held, id.name())?;
+        let address = held.address(id.name())?;
         let current = self.store.read_one(&storage_keys::current(&address))?;
         Ok(Look {
             state: current.as_ref().map(|stored| stored.revision.clone()),
@@ -270,7 +268,7 @@ impl Vault {
         head: Head,
         stored: Stored,
     ) -> Result<Option<(RecordInfo, Source)>> {
-        let key = unwrap(held, &head, place)?;
+        let key = held.unwrap_data_key(&head, place)?;
         let opened = envelope::open(stored.value, &head, address, name, &key)?;
         let info = info(address, &head, opened.meta, &opened.content);
         let source = match opened.content {
@@ -300,35 +298,10 @@ impl Vault {
     }
 }
 
-/// Where a record of a live subject stands.
-pub(crate) fn address(held: &Held, name: &str) -> Result<Address> {
-    let chart = held.chart()?;
-    Ok(Address {
-        chart: *chart.id(),
-        record: crypto::record_tag(chart.name_key(), name)?,
-    })
-}
-
-/// Unwraps the data key of a version that stands at `place`.
-pub(crate) fn unwrap(held: &Held, head: &Head, place: Place) -> Result<DataKey> {
-    let key = held
-        .entry
-        .key(head.key_number)
-        .ok_or(Error::UnknownPatientKey)?;
-    wrap::unwrap(
-        head.suite,
-        &key.key,
-        place,
-        head.key_number,
-        &head.commitment,
-        &head.wrapped,
-    )
-}
-
 /// The head of a current value, once its data key is known to belong to this record and version.
 pub(crate) fn authentic(held: &Held, address: &Address, value: &[u8]) -> Result<(Head, DataKey)> {
     let head = Head::parse(value)?;
-    let key = unwrap(held, &head, Place::Current)?;
+    let key = held.unwrap_data_key(&head, Place::Current)?;
     envelope::admit(&head, address, &key)?;
     Ok((head, key))
 }
@@ -351,7 +324,7 @@ fn earlier_info(
     value: Vec<u8>,
 ) -> Result<(RecordInfo, bool)> {
     let head = earlier_head(&value, version)?;
-    let key = unwrap(held, &head, Place::Earlier)?;
+    let key = held.unwrap_data_key(&head, Place::Earlier)?;
     let opened = envelope::open(value, &head, address, Some(name), &key)?;
     let is_expunged = opened.is_expunged();
     let info = info(address, &head, opened.meta, &opened.content);

@@ -42,7 +42,7 @@ impl Object {
             Some(version) => read::earlier_head(value, version)?,
             None => Head::parse(value)?,
         };
-        let key = read::unwrap(held, &head, self.place)?;
+        let key = held.unwrap_data_key(&head, self.place)?;
         envelope::admit(&head, &self.address, &key)?;
         Ok((head, key))
     }

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::journal::{Act, Operation, Target};
 use crate::keys::entry::{ChartState, PatientEntry};
-use crate::lifecycle::report::ReencryptionReport;
 use crate::rotation::objects::Work;
+use crate::rotation::report::ReencryptionReport;
 use crate::vault::progress::{Activity, Counter, Progress};
 use crate::vault::{ROUNDS, Vault};
 

@@ -14,7 +14,7 @@ use crate::journal::{Act, Operation, Target};
 use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
-use crate::lifecycle::report::RotationReport;
+use crate::rotation::report::RotationReport;
 use crate::storage::{CommitError, Entry, Stored, Want};
 use crate::vault::entries::change::EntryPut;
 use crate::vault::header::{HeaderChange, OpenHeader};
@@ -286,13 +286,6 @@ impl Vault {
             // and whoever retires a key must not go by a number on the medium.
             _ => pass.blocking += 1,
         }
-    }
-
-    /// Hands each stored entry to `visit`.
-    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
-        self.each_page(storage_keys::ENTRIES, Want::Values, &mut |entries| {
-            entries.into_iter().try_for_each(&mut *visit)
-        })
     }
 }
 

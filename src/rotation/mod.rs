@@ -4,3 +4,5 @@ mod chart;
 pub(crate) mod key_usage;
 mod master;
 mod objects;
+pub(crate) mod report;
+mod root;

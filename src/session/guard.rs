@@ -16,7 +16,6 @@ use crate::records::document::{Document, Record, RecordInfo};
 use crate::session::record_reader::RecordReader;
 use crate::session::{Session, honeytoken};
 use crate::vault::Vault;
-use crate::vault::journaling::ended;
 
 /// What a verb is about.
 #[derive(Clone, Copy)]
@@ -32,7 +31,9 @@ impl On<'_> {
         match self {
             Self::Vault => Ok(Target::Vault),
             Self::Subject(subject) => vault.refer_subject(subject).map(Target::Subject),
-            Self::Record(id) => vault.refer_record(id, found),
+            Self::Record(id) => {
+                vault.refer_record(id, found.map(|info| (info.address, info.version)))
+            }
         }
     }
 }
@@ -231,25 +232,4 @@ fn is_care(operation: Operation) -> bool {
         operation,
         Operation::Read | Operation::History | Operation::List | Operation::Put | Operation::Remove
     )
-}
-
-impl Vault {
-    /// One of the vault's own operations on a subject, and how it ended.
-    pub(crate) fn told_of<T>(
-        &self,
-        operation: Operation,
-        subject: &Subject,
-        change: impl FnOnce(&Act) -> Result<T>,
-    ) -> Result<T> {
-        let act = self.operator_act(operation);
-        let done = change(&act);
-        let outcome = ended(&done);
-        match self.refer_subject(subject) {
-            Ok(subject) => self.tell(&act, Target::Subject(subject), outcome),
-            // Nothing can be told of a vault that was locked meanwhile.
-            Err(Error::Locked) => {}
-            Err(error) => return Err(error),
-        }
-        done
-    }
 }

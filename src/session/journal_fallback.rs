@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
+use crate::format::storage_keys;
 use crate::id::check_reason;
-use crate::journal::{self, Keys, Operation, Outcome};
+use crate::journal::{Keys, Operation, Outcome};
 use crate::session::Session;
 use crate::session::guard::On;
 use crate::storage::{CommitError, Expect, Scan, Storage, Transaction, Want};
@@ -105,7 +106,7 @@ impl Vault {
         let mut after = Vec::new();
         loop {
             let page = spool.scan(Scan {
-                prefix: journal::PAGES,
+                prefix: storage_keys::JOURNAL_PAGES,
                 after: Some(&after),
                 limit: PAGES,
                 want: Want::Values,
@@ -114,7 +115,7 @@ impl Vault {
                 return Err(Error::Contended);
             }
             for entry in page.entries {
-                let place = journal::page_of(&entry.key).ok_or(Error::NotAuthentic)?;
+                let place = storage_keys::journal_page_of(&entry.key).ok_or(Error::NotAuthentic)?;
                 keys.open(&entry.value, &place)?;
                 match self.take_page_over(&entry.key, &entry.value)? {
                     true => report.pages += 1,

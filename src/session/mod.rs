@@ -1,5 +1,6 @@
 //! Somebody who acts on a vault for a purpose; the verbs are in files of their own.
 
+mod accept_restore;
 mod audit;
 pub(crate) mod break_glass;
 pub(crate) mod chart_reader;

@@ -52,3 +52,12 @@ pub(crate) fn each_page(
         }
     }
 }
+
+impl Vault {
+    /// Hands each stored entry to `visit`.
+    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
+        self.each_page(storage_keys::ENTRIES, Want::Values, &mut |entries| {
+            entries.into_iter().try_for_each(&mut *visit)
+        })
+    }
+}

@@ -12,14 +12,13 @@ use serde::Serialize;
 
 use crate::crypto::{ChartId, JournalKey};
 use crate::error::{Error, Result};
-use crate::id::{self, Subject};
-use crate::journal::{self, Act, Draft, Keys, Operation, Outcome, PAGES, Target};
+use crate::format::storage_keys;
+use crate::id::Subject;
+use crate::journal::checkpoint::CHAINS_MAX;
+use crate::journal::{self, Act, Draft, Keys, Operation, Outcome, Target};
 use crate::keys::entry::EntryState;
-use crate::session::Session;
-use crate::session::guard::On;
 use crate::storage::{CommitError, Expect, Storage, Transaction, Want};
 use crate::vault::{ROUNDS, Vault, scan};
-use crate::verify::checkpoint::CHAINS_MAX;
 use crate::verify::journal_scan::words;
 use crate::verify::report::VerifyReport;
 
@@ -59,39 +58,12 @@ pub struct RestoreReport {
     pub differed: VerifyReport,
 }
 
-impl Session<'_> {
-    /// Declares that the vault was restored from a backup, and that this was meant. Without it
-    /// [`Vault::verify`] names everything that the restore put back.
-    ///
-    /// `later` is the storage as it was before the restore, if it can still be read, or any other that
-    /// holds pages of the journal which the restored one lacks: those that open are put back, and none
-    /// is ever replaced. Then, as far as the journal tells of them, subjects that were erased after the
-    /// backup was made are erased again, and records expunged again. At last it is written down what stands where it differs from
-    /// what the journal tells: that counts as meant from then on, checkpoints of before included, and
-    /// what is rolled back later is found again.
-    ///
-    /// What does not open is not accepted. Numbers of versions that were lost are given again, so
-    /// tell whoever keeps such numbers elsewhere. `reason` has 1 to 255 bytes without control
-    /// characters, and stands in every report of a verification from then on. Nothing should write to
-    /// the vault meanwhile. If it fails, call it again.
-    ///
-    /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason out of bounds; [`Error::Contended`],
-    /// [`Error::Undecided`], [`Error::ReadOnly`], [`Error::Locked`], and errors of both storages.
-    pub fn accept_restore(
+impl Vault {
+    pub(crate) fn accept_restore(
         &self,
-        reason: &str,
+        act: &Act,
         later: Option<&dyn Storage>,
     ) -> Result<RestoreReport> {
-        self.change(Operation::AcceptRestore, On::Vault, reason, |act| {
-            id::check_reason(reason)?;
-            self.vault.accept_restore(act, later)
-        })
-    }
-}
-
-impl Vault {
-    fn accept_restore(&self, act: &Act, later: Option<&dyn Storage>) -> Result<RestoreReport> {
         self.require_writable()?;
         let mut report = RestoreReport::default();
         if let Some(later) = later {
@@ -119,35 +91,40 @@ impl Vault {
             vault: *header.header.vault(),
             key: &key,
         };
-        scan::each_page(later, PAGES, Want::Values, &mut |entries| {
-            for entries in entries.chunks(PUT) {
-                let names: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
-                let here = self.store.storage.read(&names)?;
-                let mut puts = Vec::new();
-                for (entry, here) in entries.iter().zip(here) {
-                    let id = journal::page_of(&entry.key);
-                    let opens = id.is_some_and(|id| keys.open(&entry.value, &id).is_ok());
-                    match here {
-                        Some(here) if here.value == entry.value => {}
-                        None if opens => puts.push(Transaction::new().put(
-                            &entry.key[..],
-                            &entry.value[..],
-                            Expect::Absent,
-                        )),
-                        _ => report.pages_passed_over += 1,
+        scan::each_page(
+            later,
+            storage_keys::JOURNAL_PAGES,
+            Want::Values,
+            &mut |entries| {
+                for entries in entries.chunks(PUT) {
+                    let names: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
+                    let here = self.store.storage.read(&names)?;
+                    let mut puts = Vec::new();
+                    for (entry, here) in entries.iter().zip(here) {
+                        let id = storage_keys::journal_page_of(&entry.key);
+                        let opens = id.is_some_and(|id| keys.open(&entry.value, &id).is_ok());
+                        match here {
+                            Some(here) if here.value == entry.value => {}
+                            None if opens => puts.push(Transaction::new().put(
+                                &entry.key[..],
+                                &entry.value[..],
+                                Expect::Absent,
+                            )),
+                            _ => report.pages_passed_over += 1,
+                        }
+                    }
+                    for answer in self.store.storage.commit(&puts) {
+                        match answer {
+                            Ok(_) => report.pages_put_back += 1,
+                            Err(CommitError::Io(error)) => return Err(error.into()),
+                            Err(CommitError::Conflict { .. }) => report.pages_passed_over += 1,
+                            Err(_) => return Err(Error::Undecided),
+                        }
                     }
                 }
-                for answer in self.store.storage.commit(&puts) {
-                    match answer {
-                        Ok(_) => report.pages_put_back += 1,
-                        Err(CommitError::Io(error)) => return Err(error.into()),
-                        Err(CommitError::Conflict { .. }) => report.pages_passed_over += 1,
-                        Err(_) => return Err(Error::Undecided),
-                    }
-                }
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
     }
 
     /// Erases every subject whose chart was erased before, by what the journal tells.

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::crypto::Digest;
 use crate::error::Result;
-use crate::journal::{
-    self, Entry, Operation, Outcome, PAGES, Page, PageFault, PageId, Seen, Target,
-};
+use crate::format::storage_keys;
+use crate::journal::{self, Entry, Operation, Outcome, Page, PageFault, PageId, Seen, Target};
 use crate::storage::{Storage, Want};
 use crate::vault::scan;
 use crate::verify::expected_state::{Origin, RecordAt, bucket, fact_of};
@@ -71,13 +70,18 @@ impl Survey {
     /// Names what stands among the pages and is none.
     pub(super) fn look_for_strangers(&mut self, storage: &dyn Storage) -> Result<()> {
         let mut strangers = 0;
-        scan::each_page(storage, PAGES, Want::Keys, &mut |entries| {
-            let strange = entries
-                .iter()
-                .filter(|entry| journal::page_of(&entry.key).is_none());
-            strangers += strange.count() as u64;
-            Ok(())
-        })?;
+        scan::each_page(
+            storage,
+            storage_keys::JOURNAL_PAGES,
+            Want::Keys,
+            &mut |entries| {
+                let strange = entries
+                    .iter()
+                    .filter(|entry| storage_keys::journal_page_of(&entry.key).is_none());
+                strangers += strange.count() as u64;
+                Ok(())
+            },
+        )?;
         if strangers > 0 {
             self.findings.push(JournalFinding {
                 fault: JournalFault::Unexpected,

@@ -9,7 +9,7 @@
 
 pub(crate) mod accept_restore;
 mod baseline;
-pub(crate) mod checkpoint;
+mod checkpoint;
 mod compare;
 mod content;
 mod entries;
@@ -32,11 +32,11 @@ use std::sync::Arc;
 use crate::crypto::{ChartId, PatientTag};
 use crate::error::{Error, Result};
 use crate::id::Subject;
+use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, Act, Operation, Outcome, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Activity, Counter, Progress};
-use crate::verify::checkpoint::Checkpoint;
 use journal_scan::Survey;
 use position::END;
 pub use position::VerifyPosition;

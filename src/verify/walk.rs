@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::crypto::JournalKey;
 use crate::error::Result;
+use crate::format::storage_keys;
 use crate::journal::{
     self, Cursor, Entry, Keys, Operation, Outcome, Page, PageFault, PageId, Stage, Target, WriterId,
 };
@@ -241,7 +242,7 @@ impl Saw {
                 tip.is_some_and(|(_, tip)| sequence <= *tip)
             }
             // Of so many chains only the youngest are told.
-            Err(place) => place == 0 && self.tips.len() >= crate::verify::checkpoint::CHAINS_MAX,
+            Err(place) => place == 0 && self.tips.len() >= crate::journal::checkpoint::CHAINS_MAX,
         }
     }
 }
@@ -252,7 +253,7 @@ fn end_of(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     let mut step = PAGES_AT_ONCE as u64;
     loop {
         let end = cursor.next.saturating_add(step);
-        let chain = journal::chain(&cursor.writer);
+        let chain = storage_keys::journal_chain(&cursor.writer);
         let page = storage.scan(Scan {
             prefix: &chain,
             after: Some(&[&chain[..], &end.to_be_bytes()].concat()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
 use crate::error::{Error, Result};
-use crate::format::envelope::{FIRST_CHUNK, Intent, fits};
+use crate::format::envelope::Intent;
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::keys::entry::EntryState;
@@ -240,7 +240,7 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         for stream in unnamed {
-            if self.is_of_a_record(chart, &stream, keys)? {
+            if self.store.is_of_a_record(chart, &stream, keys)? {
                 collection.report.misnamed_streams += 1;
                 continue;
             }
@@ -249,31 +249,5 @@ impl Vault {
             self.store.remove_under(&prefix, &mut || *segments += 1)?;
         }
         Ok(())
-    }
-
-    pub(crate) fn is_of_a_record(
-        &self,
-        chart: &ChartId,
-        stream: &StreamId,
-        keys: &[(Suite, StreamKey)],
-    ) -> Result<bool> {
-        let page = self.store.storage.scan(Scan {
-            prefix: &storage_keys::segments(chart, stream),
-            after: None,
-            limit: 1,
-            want: Want::Head(FIRST_CHUNK),
-        })?;
-        let Some(Entry { key, value, .. }) = page.entries.into_iter().next() else {
-            return Ok(false);
-        };
-        let Some(index) = storage_keys::index_of(&key) else {
-            return Ok(false);
-        };
-        for (suite, key) in keys {
-            if fits((*suite, key), chart, stream, index, &value)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }

@@ -10,7 +10,6 @@ use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::Act;
 use crate::keys::ring::Numbered;
-use crate::records::read;
 use crate::records::write::{Job, Pending};
 use crate::storage::{Expect, Revision, Stored};
 use crate::vault::Vault;
@@ -90,7 +89,7 @@ impl Vault {
                         .as_ref()
                         .map_err(Clone::clone)?,
                 );
-                let address = read::address(&held, pending.job.id.name())?;
+                let address = held.address(pending.job.id.name())?;
                 let in_the_way = self.read_in_the_way(pending, &address)?;
                 Ok(Found {
                     held,

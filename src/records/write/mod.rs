@@ -10,10 +10,10 @@
 //! acknowledged before. `h|n` comes before `r`, so no prefix loses the version that `r` held.
 
 mod commit_reply;
-mod expunged_marker;
 mod lookup;
 mod next_version;
 mod own_version;
+mod put_marker;
 pub(crate) mod seal;
 
 use std::cell::Cell;

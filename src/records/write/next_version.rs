@@ -12,8 +12,8 @@ use crate::records::document::Expected;
 use crate::records::read;
 use crate::records::upload::move_into;
 use crate::records::write::commit_reply::{Step, Try, TryKind};
-use crate::records::write::expunged_marker::marker_in_place;
 use crate::records::write::lookup::Found;
+use crate::records::write::put_marker::marker_in_place;
 use crate::records::write::seal::Draft;
 use crate::records::write::{Change, Job, Pending};
 use crate::storage::{Expect, Stored, Transaction};
@@ -205,7 +205,7 @@ impl Vault {
                 .read_one(&storage_keys::earlier(&found.address, head.version - 1))?;
             let before = before.ok_or(Error::HistoryGap)?;
             let before = read::earlier_head(&before.value, head.version - 1)?;
-            let key = read::unwrap(&found.held, &before, Place::Earlier)?;
+            let key = found.held.unwrap_data_key(&before, Place::Earlier)?;
             envelope::admit(&before, &found.address, &key)?;
             absent = before.kind == Kind::Retraction;
         }

@@ -51,7 +51,7 @@ impl Vault {
         if !pending.may_have_sealed(&head) {
             return Ok(None);
         }
-        let key = read::unwrap(&found.held, &head, place)?;
+        let key = found.held.unwrap_data_key(&head, place)?;
         let name = Some(pending.job.id.name());
         let opened = envelope::open(stored.value.clone(), &head, &found.address, name, &key)?;
         let same = opened.meta == pending.job.meta
@@ -126,7 +126,7 @@ impl Vault {
         let (Some(chart), Some(_)) = (pending.chart, pending.may_stand) else {
             return;
         };
-        let _ = self.sweep_chart(&chart, &mut |_| ());
+        let _ = self.store.sweep_chart(&chart, &mut |_| ());
     }
 
     /// An upload that no record can name is removed, whatever came of its job.

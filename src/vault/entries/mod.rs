@@ -6,12 +6,14 @@ mod for_update;
 
 use std::sync::{Arc, OnceLock};
 
-use crate::crypto::{self, ChartId, PatientTag, SubjectTag};
+use crate::crypto::{self, ChartId, DataKey, PatientTag, Place, SubjectTag};
 use crate::error::{Error, Result};
+use crate::format::envelope::{Address, Head};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::keys::entry::{Chart, EntryState, PatientEntry};
 use crate::keys::sealed_entry::{EntryHead, open_entry};
+use crate::keys::wrap;
 use crate::storage::{Entry, Expect, Revision, Stored};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
@@ -193,4 +195,39 @@ impl Vault {
 /// The chart id, for comparisons with what was seen before.
 pub(crate) fn chart_id(held: &Held) -> Result<ChartId> {
     held.chart().map(|chart| *chart.id())
+}
+
+impl Held {
+    /// Returns the address of a record of this chart.
+    pub(crate) fn address(&self, name: &str) -> Result<Address> {
+        let chart = self.chart()?;
+        Ok(Address {
+            chart: *chart.id(),
+            record: crypto::record_tag(chart.name_key(), name)?,
+        })
+    }
+
+    /// Unwraps the data key of a version that is stored at `place`.
+    pub(crate) fn unwrap_data_key(&self, head: &Head, place: Place) -> Result<DataKey> {
+        let key = self
+            .entry
+            .key(head.key_number)
+            .ok_or(Error::UnknownPatientKey)?;
+        wrap::unwrap(
+            head.suite,
+            &key.key,
+            place,
+            head.key_number,
+            &head.commitment,
+            &head.wrapped,
+        )
+    }
+
+    /// Fails unless `name`, which was sealed in a record, is the name that the record is filed under.
+    pub(crate) fn check_name(&self, address: &Address, name: &str) -> Result<()> {
+        if self.address(name)? != *address {
+            return Err(Error::NotAuthentic);
+        }
+        Ok(())
+    }
 }

@@ -14,7 +14,7 @@ use crate::access::alarms::Alarms;
 use crate::access::security_event::SecurityEvent;
 use crate::crypto::JournalKey;
 use crate::error::{Error, Result};
-use crate::id::{Actor, Purpose};
+use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
     Act, Change, Context, Draft, Moment, Operation, Outcome, Sealer, Target, Writer,
 };
@@ -366,5 +366,26 @@ impl Vault {
     pub(crate) fn commit_one(&self, change: Change) -> Result<Answer> {
         let answer = self.recorder.commit(vec![change])?.pop();
         Ok(answer.unwrap_or(Err(CommitError::Unknown)))
+    }
+}
+
+impl Vault {
+    /// One of the vault's own operations on a subject, and how it ended.
+    pub(crate) fn told_of<T>(
+        &self,
+        operation: Operation,
+        subject: &Subject,
+        change: impl FnOnce(&Act) -> Result<T>,
+    ) -> Result<T> {
+        let act = self.operator_act(operation);
+        let done = change(&act);
+        let outcome = ended(&done);
+        match self.refer_subject(subject) {
+            Ok(subject) => self.tell(&act, Target::Subject(subject), outcome),
+            // Nothing can be told of a vault that was locked meanwhile.
+            Err(Error::Locked) => {}
+            Err(error) => return Err(error),
+        }
+        done
     }
 }

@@ -6,8 +6,6 @@ use crate::format::envelope::{self, Address};
 use crate::id::{RecordId, Subject};
 use crate::journal::{Act, Draft, Outcome, RecordRef, SubjectRef, Target};
 use crate::keys::entry::{EntryState, PatientEntry};
-use crate::records::document::RecordInfo;
-use crate::records::read::address;
 use crate::vault::Vault;
 use crate::vault::entries::Held;
 
@@ -28,12 +26,16 @@ impl Vault {
     }
 
     /// A record that was looked at, with the version that was found, if any was.
-    pub(crate) fn refer_record(&self, id: &RecordId, found: Option<&RecordInfo>) -> Result<Target> {
+    pub(crate) fn refer_record(
+        &self,
+        id: &RecordId,
+        found: Option<(Address, u64)>,
+    ) -> Result<Target> {
         let held = self.entries.held(id.subject(), self.store.clock.uptime());
         let held = held.filter(|held| held.entry.chart().is_some());
         let address = match (found, &held) {
-            (Some(found), _) => found.address,
-            (None, Some(held)) => address(held, id.name())?,
+            (Some((address, _)), _) => address,
+            (None, Some(held)) => held.address(id.name())?,
             (None, None) => Address {
                 chart: ChartId::default(),
                 record: RecordTag::default(),
@@ -49,7 +51,7 @@ impl Vault {
                 tag,
             },
             record: self.refer_name(address.record, id.name())?,
-            version: found.map_or(0, RecordInfo::version),
+            version: found.map_or(0, |(_, version)| version),
         })
     }
 

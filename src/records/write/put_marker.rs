@@ -38,7 +38,7 @@ impl Vault {
                 let chart = &found.address.chart;
                 // Nothing authenticates the name of a stream but its content: it must not lead to
                 // that of another record.
-                (self.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
+                (self.store.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
             }
             _ => None,
         };

@@ -1,0 +1,160 @@
+//! A short text that pins the journal, to be kept where nobody who can write the storage can.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::crypto::{self, Digest, VaultId};
+use crate::error::{Error, Result};
+use crate::format::storage_keys::PageId;
+use crate::journal::page::Seen;
+
+/// What the text begins with.
+const TITLE: &str = "chartlock checkpoint 1";
+/// Vault 4, writer 16, sequence 6, time 6, digest 16, check 2.
+const LENGTH: usize = 50;
+/// Hex digits in a group.
+const GROUP: usize = 5;
+/// The most chains whose ends a checkpoint tells of: the page that does must stay below 1 MiB.
+pub(crate) const CHAINS_MAX: usize = 8192;
+
+/// A page of the journal that told of everything before it, named so that it cannot be exchanged:
+/// made by [`Vault::checkpoint`](crate::Vault::checkpoint), given to
+/// [`Vault::verify`](crate::Vault::verify).
+///
+/// As text it is fit for print, a ticket or another system. It holds no secret and no name, and is
+/// read back whatever its case, and however its groups are spaced.
+///
+/// ```
+/// # use chartlock::*;
+/// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+/// let kept_elsewhere = vault.checkpoint()?.to_string();
+/// assert!(kept_elsewhere.starts_with("chartlock checkpoint 1 "));
+/// let checkpoint: Checkpoint = kept_elsewhere.parse()?;
+/// assert!(vault.verify(Some(&checkpoint))?.is_clean());
+///
+/// let mistyped = kept_elsewhere.replace('a', "b");
+/// assert_eq!(mistyped.parse::<Checkpoint>(), Err(Error::BadCheckpoint));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Checkpoint {
+    vault: [u8; 4],
+    pub(crate) page: PageId,
+    /// When it was made: milliseconds since 1970, by the clock of the machine that made it.
+    pub(crate) at: i64,
+    digest: [u8; 16],
+}
+
+impl Checkpoint {
+    pub(crate) fn new(vault: &VaultId, seen: &Seen, at: i64) -> Self {
+        let [a, b, c, d, ..] = *vault;
+        Self {
+            vault: [a, b, c, d],
+            page: seen.page,
+            at,
+            digest: *first(&seen.digest),
+        }
+    }
+
+    /// Whether it was made of this vault.
+    pub(crate) fn is_of(&self, vault: &VaultId) -> bool {
+        vault.starts_with(&self.vault)
+    }
+
+    /// Whether it names a page of this digest.
+    pub(crate) fn names(&self, digest: &Digest) -> bool {
+        self.digest == *first(digest)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let [_, _, sequence @ ..] = self.page.sequence.to_be_bytes();
+        let [_, _, at @ ..] = self.at.max(0).to_be_bytes();
+        let mut bytes = [
+            &self.vault[..],
+            &self.page.writer,
+            &sequence,
+            &at,
+            &self.digest,
+        ]
+        .concat();
+        let check = check(&bytes);
+        bytes.extend(check);
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (bytes, sum) = bytes.split_last_chunk::<2>()?;
+        if check(bytes) != *sum {
+            return None;
+        }
+        let (vault, rest) = bytes.split_first_chunk()?;
+        let (writer, rest) = rest.split_first_chunk()?;
+        let (sequence, rest) = rest.split_first_chunk()?;
+        let (at, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            vault: *vault,
+            page: PageId {
+                writer: *writer,
+                sequence: six(sequence),
+            },
+            at: i64::try_from(six(at)).ok()?,
+            digest: rest.try_into().ok()?,
+        })
+    }
+}
+
+fn first(digest: &Digest) -> &[u8; 16] {
+    digest.first_chunk().unwrap_or(&[0; 16])
+}
+
+fn six(bytes: &[u8; 6]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// Finds what was mistyped; keeps out nobody.
+fn check(bytes: &[u8]) -> [u8; 2] {
+    let [a, b, ..] = crypto::sha256(&[TITLE.as_bytes(), bytes]);
+    [a, b]
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TITLE)?;
+        let digits = self
+            .encode()
+            .into_iter()
+            .flat_map(|byte| [byte >> 4, byte & 15]);
+        for (place, digit) in digits.enumerate() {
+            if place % GROUP == 0 {
+                f.write_str(" ")?;
+            }
+            write!(f, "{digit:x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Checkpoint {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::BadCheckpoint`] when it is none, or was mistyped.
+    fn from_str(text: &str) -> Result<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let title = TITLE.split(' ').count();
+        let (begin, groups) = words.split_at_checked(title).ok_or(Error::BadCheckpoint)?;
+        if !begin.join(" ").eq_ignore_ascii_case(TITLE) {
+            return Err(Error::BadCheckpoint);
+        }
+        let mut bytes = Vec::with_capacity(LENGTH);
+        let digits = groups.concat();
+        for pair in digits.as_bytes().chunks(2) {
+            let byte = str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
+            let byte = byte.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+            bytes.push(byte.ok_or(Error::BadCheckpoint)?);
+        }
+        Self::decode(&bytes).ok_or(Error::BadCheckpoint)
+    }
+}

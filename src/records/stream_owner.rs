@@ -1,0 +1,36 @@
+//! Which record a content stream belongs to, where only its segments can tell.
+
+use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
+use crate::error::Result;
+use crate::format::envelope::{FIRST_CHUNK, fits};
+use crate::format::storage_keys;
+use crate::storage::{Entry, Scan, Want};
+use crate::vault::store::Store;
+
+impl Store {
+    pub(crate) fn is_of_a_record(
+        &self,
+        chart: &ChartId,
+        stream: &StreamId,
+        keys: &[(Suite, StreamKey)],
+    ) -> Result<bool> {
+        let page = self.storage.scan(Scan {
+            prefix: &storage_keys::segments(chart, stream),
+            after: None,
+            limit: 1,
+            want: Want::Head(FIRST_CHUNK),
+        })?;
+        let Some(Entry { key, value, .. }) = page.entries.into_iter().next() else {
+            return Ok(false);
+        };
+        let Some(index) = storage_keys::index_of(&key) else {
+            return Ok(false);
+        };
+        for (suite, key) in keys {
+            if fits((*suite, key), chart, stream, index, &value)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
