@@ -34,7 +34,7 @@ fn id(patient: usize, record: usize) -> RecordId {
     .unwrap()
 }
 
-fn session(vault: &Vault) -> Session<'_> {
+fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 

@@ -177,7 +177,7 @@ fn vault(storage: impl Storage + 'static, threads: usize) -> Vault {
         .unwrap()
 }
 
-fn session(vault: &Vault) -> Session<'_> {
+fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("bench").unwrap(), Purpose::Operations)
 }
 

@@ -80,7 +80,7 @@ fn open(place: &Path) -> Outcome<Vault> {
     Ok(options()?.open(FileStorage::open(place)?, &key())?)
 }
 
-fn session<'a>(vault: &'a Vault, actor: &str, purpose: Purpose) -> Outcome<Session<'a>> {
+fn session(vault: &Vault, actor: &str, purpose: Purpose) -> Outcome<Session> {
     Ok(vault.session(Actor::new(actor)?, purpose))
 }
 
@@ -165,12 +165,11 @@ fn verify(vault: &Vault, checkpoint: &str) -> Outcome<chartlock::VerifyReport> {
     let style = ProgressStyle::with_template("{spinner} {msg}: {human_pos}")?;
     let bar = ProgressBar::no_length().with_style(style);
     let watched = bar.clone();
-    vault.observe(move |step: Step| {
+    let vault = vault.with_progress(move |step: Step| {
         watched.set_message(step.activity.to_string());
         watched.set_position(step.done);
     });
     let report = vault.verify(Some(&checkpoint))?;
-    vault.observe(|_| ());
     bar.finish_and_clear();
     Ok(report)
 }

@@ -104,7 +104,7 @@ fn create(directory: &Path, passphrase: &Passphrase) -> Outcome<Vault> {
     Ok(vault)
 }
 
-fn session(vault: &Vault) -> Outcome<Session<'_>> {
+fn session(vault: &Vault) -> Outcome<Session> {
     Ok(vault.session(Actor::new("rotate example")?, Purpose::SystemAdministration))
 }
 
@@ -115,7 +115,7 @@ fn rotate_while_writing(vault: &Vault) -> Outcome<(RotationReport, usize)> {
     let style = ProgressStyle::with_template("  [{bar:40}] {pos} of {len} patient entries")?;
     let bar = ProgressBar::new(entries).with_style(style);
     let watched = bar.clone();
-    vault.observe(move |step: Step| {
+    let shown = vault.with_progress(move |step: Step| {
         if step.activity == Activity::Resealing {
             watched.set_position(step.done);
         }
@@ -123,12 +123,11 @@ fn rotate_while_writing(vault: &Vault) -> Outcome<(RotationReport, usize)> {
     let done = AtomicBool::new(false);
     let (report, written) = thread::scope(|scope| {
         let writer = scope.spawn(|| write_until(vault, &done));
-        let report = vault.rotate_master_key();
+        let report = shown.rotate_master_key();
         done.store(true, Ordering::Relaxed);
         (report, writer.join())
     });
     bar.finish_and_clear();
-    vault.observe(|_| ());
 
     let written = written.map_err(|_| "the writer panicked")??;
     let chart = session(vault)?;

@@ -52,11 +52,11 @@ fn create(storage: impl Storage + 'static) -> Vault {
     Vault::create(storage, &Fixed(1)).unwrap()
 }
 
-fn session(vault: &Vault) -> Session<'_> {
+fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("test").unwrap(), Purpose::Treatment)
 }
 
-fn put<'a>(chart: &Session<'a>, path: &Path) -> RecordReader<'a> {
+fn put(chart: &Session, path: &Path) -> RecordReader {
     let name = path.file_name().unwrap().to_str().unwrap();
     let id = RecordId::patient("MRN-1", name).unwrap();
     chart.put_reader(&id, File::open(path).unwrap()).unwrap();

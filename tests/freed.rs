@@ -88,7 +88,7 @@ fn id(length: usize) -> RecordId {
     RecordId::patient("MRN-1042", &format!("Media/{length}")).unwrap()
 }
 
-fn write(chart: &Session<'_>) {
+fn write(chart: &Session) {
     for length in LENGTHS {
         let (id, content) = (id(length), content(length));
         chart.put(&id, &content).unwrap();
@@ -105,7 +105,7 @@ fn write(chart: &Session<'_>) {
     }
 }
 
-fn read(chart: &Session<'_>) {
+fn read(chart: &Session) {
     for length in LENGTHS {
         let (id, content) = (id(length), content(length));
         assert!(chart.get(&id).unwrap().unwrap()[..] == content[..]);

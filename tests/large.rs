@@ -129,7 +129,7 @@ fn put_and_read(directory: &Path) {
     assert!(peak().unwrap() - start > RECORD);
 }
 
-fn compare(chart: &Session<'_>, id: &RecordId) {
+fn compare(chart: &Session, id: &RecordId) {
     let mut reader = chart.reader(id).unwrap().unwrap();
     assert_eq!(reader.len(), RECORD);
     let mut expected = Generated::record();

@@ -115,7 +115,7 @@ impl<'a> Clinic<'a> {
         })
     }
 
-    fn compare_one(&self, chart: &Session<'_>, record: &Record) -> Outcome<()> {
+    fn compare_one(&self, chart: &Session, record: &Record) -> Outcome<()> {
         let stored = chart.get(&record.id)?;
         let same = stored.is_some_and(|stored| {
             let info = stored.info();
@@ -136,7 +136,7 @@ impl<'a> Clinic<'a> {
     /// The master key, then one patient's key, then one patient's content.
     fn rotate(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
         let (counter, watcher) = counter()?;
-        vault.observe(watcher);
+        let vault = vault.with_progress(watcher);
         steps.time("rotate the master key", "entries", || {
             let report = vault.rotate_master_key()?;
             Ok(((), report.entries_resealed, None))
@@ -152,7 +152,6 @@ impl<'a> Clinic<'a> {
             })?;
         }
         counter.finish_and_clear();
-        vault.observe(|_| ());
         Ok(())
     }
 
@@ -190,7 +189,7 @@ impl<'a> Clinic<'a> {
     }
 }
 
-fn session(vault: &Vault) -> Outcome<Session<'_>> {
+fn session(vault: &Vault) -> Outcome<Session> {
     Ok(vault.session(Actor::new("clinic example")?, Purpose::SystemAdministration))
 }
 

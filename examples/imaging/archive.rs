@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::keys::KeyFile;
 use chartlock::storage::{FileOptions, Scan, Storage, Want};
-use chartlock::{Activity, Actor, FileStorage, Purpose, RecordId, RecordReader, Step, Vault};
+use chartlock::{
+    Activity, Actor, FileStorage, Purpose, RecordId, RecordReader, Session, Step, Vault,
+};
 use dicom_object::from_reader;
 use indicatif::ProgressBar;
 
@@ -64,12 +66,11 @@ impl Archive {
 
     /// Stores every file as it is read, and says how many bytes all of them took in segments.
     pub(crate) fn seal(&self, study: &Study, steps: &mut Steps) -> Outcome<u64> {
-        let chart = self.session()?;
         let bar = bar("sealing", study.bytes())?;
         let mut segments = 0;
         steps.time("seal and store", || {
             for instance in &study.instances {
-                segments += self.watched(&bar, instance.length, || {
+                segments += self.watched(&bar, instance.length, |chart| {
                     let mut writer = chart.writer(&instance.id).content_type("application/dicom");
                     if let Some(modality) = &instance.modality {
                         writer = writer.label(modality);
@@ -90,18 +91,18 @@ impl Archive {
         &self,
         bar: &ProgressBar,
         length: u64,
-        put: impl FnOnce() -> Outcome<()>,
+        put: impl FnOnce(&Session) -> Outcome<()>,
     ) -> Outcome<u64> {
         let before = bar.position();
         let stored = Arc::new(AtomicU64::new(0));
         let (moved, counted) = (bar.clone(), Arc::clone(&stored));
-        self.vault.observe(move |step: Step| {
+        let vault = self.vault.with_progress(move |step: Step| {
             if step.activity == Activity::Storing {
                 moved.set_position(before + step.done.min(length));
                 counted.store(step.done, Ordering::Relaxed);
             }
         });
-        put()?;
+        put(&session(&vault)?)?;
         bar.set_position(before + length);
         Ok(stored.load(Ordering::Relaxed))
     }
@@ -202,12 +203,11 @@ impl Archive {
         }
     }
 
-    pub(crate) fn session(&self) -> Outcome<chartlock::Session<'_>> {
-        let actor = Actor::new("imaging example")?;
-        Ok(self.vault.session(actor, Purpose::SystemAdministration))
+    pub(crate) fn session(&self) -> Outcome<Session> {
+        session(&self.vault)
     }
 
-    pub(crate) fn reader(&self, id: &RecordId) -> Outcome<RecordReader<'_>> {
+    pub(crate) fn reader(&self, id: &RecordId) -> Outcome<RecordReader> {
         let reader = self.session()?.reader(id)?;
         reader.ok_or_else(|| "a record that was stored is missing".into())
     }
@@ -255,4 +255,9 @@ fn fill(source: &mut impl Read, out: &mut [u8]) -> Outcome<usize> {
         }
     }
     Ok(filled)
+}
+
+fn session(vault: &Vault) -> Outcome<Session> {
+    let actor = Actor::new("imaging example")?;
+    Ok(vault.session(actor, Purpose::SystemAdministration))
 }

@@ -60,8 +60,8 @@ fn store(archive: &Archive, generated: &Generated, steps: &mut Steps) -> Outcome
     let mut source = generated.source();
     let shown = bar("storing", length)?;
     let stored = steps.time(&format!("generate, hash and store {all}"), || {
-        let stored = archive.watched(&shown, length, || {
-            archive.session()?.put_reader(&id, &mut source)?;
+        let stored = archive.watched(&shown, length, |chart| {
+            chart.put_reader(&id, &mut source)?;
             Ok(())
         })?;
         shown.finish_and_clear();

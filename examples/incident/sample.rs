@@ -62,7 +62,7 @@ impl Patient {
     }
 
     /// Files all there is, and an allergy list without entries.
-    pub(crate) fn file(&self, session: &Session<'_>) -> Outcome<usize> {
+    pub(crate) fn file(&self, session: &Session) -> Outcome<usize> {
         let list = self.allergy_list(false);
         let mut records = vec![(self.record(ALLERGIES)?, fhir(&list).label("clinical"))];
         for resource in &self.resources {

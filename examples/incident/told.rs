@@ -10,7 +10,7 @@ pub(crate) fn chapter(title: &str) {
     println!("\n{title}\n{}", "-".repeat(title.chars().count()));
 }
 
-pub(crate) fn allergies(session: &Session<'_>, patient: &Patient) -> crate::Outcome<()> {
+pub(crate) fn allergies(session: &Session, patient: &Patient) -> crate::Outcome<()> {
     let list = session.get(&patient.record(ALLERGIES)?)?;
     let list: Value = serde_json::from_slice(&list.ok_or("there is no allergy list")?)?;
     let entries = list.get("entry").and_then(Value::as_array);

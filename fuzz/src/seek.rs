@@ -79,7 +79,7 @@ impl Clinic {
     }
 }
 
-fn session(vault: &Vault) -> Session<'_> {
+fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("fuzz").unwrap(), Purpose::Treatment)
 }
 
@@ -95,7 +95,7 @@ fn id(which: usize) -> RecordId {
 /// A reader, and what it must be like.
 struct Pair<'a> {
     clinic: &'a Clinic,
-    reader: RecordReader<'a>,
+    reader: RecordReader,
     plain: Cursor<&'a Vec<u8>>,
     which: usize,
 }

@@ -29,7 +29,7 @@ const NOT_SHOWN: [&str; 4] = [
 ///
 /// ```
 /// # use chartlock::{Subject, audit::AuditTrail};
-/// # fn show(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.accesses(&Subject::patient("MRN-1042")?, ..)?;
 /// for day in report.days() {
 ///     println!("{} {}: looked {} times", day.day, day.actor, day.looked);
@@ -138,7 +138,7 @@ pub struct AccessDay {
     pub records: BTreeSet<String>,
 }
 
-impl AuditTrail<'_> {
+impl AuditTrail {
     /// Who looked at or changed a subject's records in a window, denials included.
     ///
     /// Asked of a vault, the names of the records that there are stand in the report; of an auditor's

@@ -20,7 +20,7 @@ use crate::journal::{Operation, Outcome};
 ///
 /// ```
 /// # use chartlock::{Actor, audit::AuditTrail};
-/// # fn show(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.activity(&Actor::new("dr.garcia")?, ..)?;
 /// println!("{} saw something of {} subjects", report.actor, report.subjects.len());
 /// # Ok(())
@@ -82,7 +82,7 @@ pub struct SubjectActivity {
     pub records: BTreeSet<String>,
 }
 
-impl AuditTrail<'_> {
+impl AuditTrail {
     /// Everything that one actor did and saw in a window.
     ///
     /// Subjects and records that the trail does not know stand there by their tags; see

@@ -41,7 +41,11 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// # Ok(())
 /// # }
 /// ```
-pub struct Auditor {
+#[derive(Clone)]
+pub struct Auditor(Arc<AuditorDesk>);
+
+/// What an auditor's slot gives.
+struct AuditorDesk {
     storage: Arc<dyn Storage>,
     vault: VaultId,
     key: JournalKey,
@@ -106,15 +110,17 @@ impl Auditor {
     }
 
     /// The journal, to be asked.
-    pub fn trail(&self) -> AuditTrail<'_> {
-        AuditTrail::new(self)
+    pub fn trail(&self) -> AuditTrail {
+        AuditTrail::new(Arc::clone(&self.0) as Arc<dyn Desk>)
     }
 
     /// The id of the slot that opened.
     pub fn slot(&self) -> u16 {
-        self.slot
+        self.0.slot
     }
+}
 
+impl AuditorDesk {
     fn moment(&self) -> Moment {
         Moment {
             now: self.clock.now(),
@@ -122,7 +128,7 @@ impl Auditor {
         }
     }
 
-    fn note(&self, target: Target, question: &str) -> Result<()> {
+    fn record(&self, target: Target, question: &str) -> Result<()> {
         let act = Act {
             context: Arc::clone(&self.context),
             operation: Operation::ReadJournal,
@@ -176,7 +182,7 @@ fn open(
         number: number_of(&*storage, *header.vault(), &key)?,
         key: JournalKey::from_bytes(key.expose()),
     };
-    let auditor = Auditor {
+    let desk = AuditorDesk {
         writer: journal::Writer::new(spool, sealer),
         storage,
         vault: *header.vault(),
@@ -190,8 +196,8 @@ fn open(
         }),
     };
     let opened = format!("{OPENED}{slot}");
-    auditor.note(Target::Vault, &opened)?;
-    Ok(auditor)
+    desk.record(Target::Vault, &opened)?;
+    Ok(Auditor(Arc::new(desk)))
 }
 
 /// The number of a journal key: a slot for auditors holds the key alone, but any page that it opens
@@ -233,7 +239,7 @@ fn number_in(
     Ok(found.get())
 }
 
-impl Desk for &Auditor {
+impl Desk for AuditorDesk {
     fn storage(&self) -> &dyn Storage {
         &*self.storage
     }
@@ -256,7 +262,7 @@ impl Desk for &Auditor {
     }
 
     fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
-        Auditor::note(self, target(subject, &self.key)?, question)
+        self.record(target(subject, &self.key)?, question)
     }
 
     fn record_names(&self, _: &Subject) -> Result<Vec<Box<str>>> {
@@ -275,7 +281,7 @@ impl Desk for &Auditor {
 impl fmt::Debug for Auditor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auditor")
-            .field("slot", &self.slot)
+            .field("slot", &self.0.slot)
             .finish_non_exhaustive()
     }
 }

@@ -32,7 +32,7 @@ const NOT_DECIDED: [&str; 4] = [
 ///
 /// ```
 /// # use chartlock::{Subject, audit::AuditTrail};
-/// # fn show(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.disclosures(&Subject::patient("MRN-1042")?)?;
 /// for one in &report.disclosures {
 ///     println!("{}: {} received {} ({})", one.at, one.recipient, one.description, one.why);
@@ -114,7 +114,7 @@ pub struct Disclosure {
     pub position: Position,
 }
 
-impl AuditTrail<'_> {
+impl AuditTrail {
     /// The accounting of a subject's disclosures in the six years before now.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ pub struct RecordMark {
 ///
 /// ```
 /// # use chartlock::audit::{AuditEntry, AuditItem, AuditTrail};
-/// # fn show(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// for item in trail.entries(..)? {
 ///     if let AuditItem::Entry(entry) = item? {
 ///         println!("{} {} {}: {}", entry.at, entry.actor, entry.operation, entry.outcome);

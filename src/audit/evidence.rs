@@ -35,7 +35,7 @@ const MEANS: [&str; 4] = [
 ///
 /// ```
 /// # use chartlock::{RecordId, audit::AuditTrail};
-/// # fn show(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
 /// let evidence = trail.evidence(&id, 1)?;
 /// for sealing in &evidence.sealings {
@@ -142,7 +142,7 @@ pub struct SealingCheck {
     pub pinned: bool,
 }
 
-impl AuditTrail<'_> {
+impl AuditTrail {
     /// The evidence that a version was sealed. Without a sealing there is none: `sealings` is empty.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub enum Reach {
 ///
 /// ```
 /// # use chartlock::audit::{AuditTrail, Exposed, Time};
-/// # fn show(trail: &AuditTrail<'_>, lost: Time, found: Time) -> Result<(), chartlock::Error> {
+/// # fn show(trail: &AuditTrail, lost: Time, found: Time) -> Result<(), chartlock::Error> {
 /// let report = trail.exposure(&Exposed::Slot(4711), lost..found)?;
 /// println!("{} subjects, {} records", report.subjects.len(), report.records);
 /// # Ok(())
@@ -163,7 +163,7 @@ pub struct ExposedSubject {
     pub expunged: u64,
 }
 
-impl AuditTrail<'_> {
+impl AuditTrail {
     /// What could be read with a slot's credential or a key, and a copy of the storage, in a window.
     ///
     /// Asked of a vault, the report also looks at the entries that there are; of an auditor's slot,

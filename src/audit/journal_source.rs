@@ -8,7 +8,7 @@ use crate::id::Subject;
 use crate::journal::{Keys, Target};
 use crate::storage::Storage;
 
-pub(crate) trait Desk {
+pub(crate) trait Desk: Send + Sync {
     fn storage(&self) -> &dyn Storage;
 
     fn vault(&self) -> VaultId;

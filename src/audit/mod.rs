@@ -28,6 +28,7 @@ mod unreadable;
 mod walk;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
@@ -54,7 +55,7 @@ pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 /// ```
 /// # use chartlock::audit::AuditTrail;
 /// # use chartlock::Subject;
-/// # fn show(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.accesses(&Subject::patient("MRN-1042")?, ..)?;
 /// for access in &report.accesses {
 ///     println!("{}: {} {}, for {}", access.at, access.actor, access.what, access.why);
@@ -62,15 +63,15 @@ pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 /// # Ok(())
 /// # }
 /// ```
-pub struct AuditTrail<'a> {
-    desk: Box<dyn Desk + 'a>,
+pub struct AuditTrail {
+    desk: Arc<dyn Desk>,
     names: Names,
 }
 
-impl<'a> AuditTrail<'a> {
-    pub(crate) fn new(desk: impl Desk + 'a) -> Self {
+impl AuditTrail {
+    pub(crate) fn new(desk: Arc<dyn Desk>) -> Self {
         Self {
-            desk: Box::new(desk),
+            desk,
             names: Names::default(),
         }
     }
@@ -106,7 +107,7 @@ impl<'a> AuditTrail<'a> {
     /// # Errors
     /// [`Error::Journal`](crate::Error::Journal) when it cannot be noted that the journal is read;
     /// [`Error::Locked`](crate::Error::Locked); errors of the storage.
-    pub fn entries(&self, between: impl Into<Between>) -> Result<AuditEntries<'_>> {
+    pub fn entries(&self, between: impl Into<Between>) -> Result<AuditEntries> {
         self.ask(None, "all entries")?;
         self.walk(self.names.clone(), between.into())
     }
@@ -117,8 +118,8 @@ impl<'a> AuditTrail<'a> {
         self.desk.note(subject, question)
     }
 
-    fn walk(&self, names: Names, between: Between) -> Result<AuditEntries<'_>> {
-        AuditEntries::new(&*self.desk, names, between)
+    fn walk(&self, names: Names, between: Between) -> Result<AuditEntries> {
+        AuditEntries::new(Arc::clone(&self.desk), names, between)
     }
 
     /// What is known, with a subject and the names of its records.
@@ -130,7 +131,7 @@ impl<'a> AuditTrail<'a> {
     }
 }
 
-impl fmt::Debug for AuditTrail<'_> {
+impl fmt::Debug for AuditTrail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuditTrail(..)")
     }

@@ -42,7 +42,7 @@ impl Gaps {
 }
 
 /// Hands each entry on and keeps the faults.
-pub(super) fn read(entries: AuditEntries<'_>, mut visit: impl FnMut(AuditEntry)) -> Result<Gaps> {
+pub(super) fn read(entries: AuditEntries, mut visit: impl FnMut(AuditEntry)) -> Result<Gaps> {
     let mut gaps = Gaps::default();
     for item in entries {
         match item? {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -106,13 +107,13 @@ impl From<PageFault> for FaultKind {
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
-/// # fn count(trail: &AuditTrail<'_>) -> Result<usize, chartlock::Error> {
+/// # fn count(trail: &AuditTrail) -> Result<usize, chartlock::Error> {
 /// let entries = trail.entries(..)?.collect::<Result<Vec<_>, _>>()?;
 /// # Ok(entries.len())
 /// # }
 /// ```
-pub struct AuditEntries<'t> {
-    desk: &'t dyn Desk,
+pub struct AuditEntries {
+    desk: Arc<dyn Desk>,
     names: Names,
     /// Tags under each journal key that was met.
     tables: HashMap<u32, Table>,
@@ -132,14 +133,15 @@ struct Chain {
     last: Option<Time>,
 }
 
-impl<'t> AuditEntries<'t> {
-    pub(super) fn new(desk: &'t dyn Desk, names: Names, between: Between) -> Result<Self> {
+impl AuditEntries {
+    pub(super) fn new(desk: Arc<dyn Desk>, names: Names, between: Between) -> Result<Self> {
+        let ahead = journal::writers(desk.storage(), None)?.into();
         Ok(Self {
             desk,
             names,
             tables: HashMap::new(),
             between,
-            ahead: journal::writers(desk.storage(), None)?.into(),
+            ahead,
             chains: BinaryHeap::new(),
             settlements: Settlements::default(),
             ended: false,
@@ -198,7 +200,7 @@ impl<'t> AuditEntries<'t> {
     }
 
     fn fill(&mut self, chain: &mut Chain) -> Result<()> {
-        let (desk, names, tables) = (self.desk, &self.names, &mut self.tables);
+        let (desk, names, tables) = (&*self.desk, &self.names, &mut self.tables);
         let number = Cell::new(0);
         let Chain {
             cursor,
@@ -240,7 +242,7 @@ impl<'t> AuditEntries<'t> {
                 sequence: entry.position.page,
             };
             let index = entry.position.index;
-            entry.settled = self.settlements.is_settled(self.desk, page, index)?;
+            entry.settled = self.settlements.is_settled(&*self.desk, page, index)?;
         }
         Ok(entry)
     }
@@ -273,7 +275,7 @@ fn began(writer: &WriterId) -> Time {
     Time::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
-impl Iterator for AuditEntries<'_> {
+impl Iterator for AuditEntries {
     type Item = Result<AuditItem>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -322,7 +324,7 @@ impl PartialEq for Chain {
 
 impl Eq for Chain {}
 
-impl fmt::Debug for AuditEntries<'_> {
+impl fmt::Debug for AuditEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuditEntries(..)")
     }

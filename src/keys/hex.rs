@@ -37,7 +37,7 @@ fn nibble(digit: u8) -> i16 {
 
 #[cfg(test)]
 mod tests {
-    use crate::keys::*;
+    use super::*;
 
     #[test]
     fn every_byte_comes_back() {

@@ -301,7 +301,7 @@ fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use crate::keys::*;
+    use super::*;
 
     /// A file whose reading a signal breaks off each other time, and that gives a byte at a time.
     struct Interrupted<'a>(&'a [u8], bool);

@@ -41,7 +41,7 @@ impl Vault {
         let watcher = self.watcher();
         let mut counter = Counter::new(watcher.as_deref(), Activity::Erasing);
         for chart in &charts {
-            self.store.sweep_chart(chart, &mut |class| {
+            self.core.store.sweep_chart(chart, &mut |class| {
                 counter.add(1);
                 match class {
                     b'r' => report.records += 1,
@@ -80,7 +80,7 @@ impl Vault {
                         charts = first_seen.into_iter().collect();
                         return Ok(false);
                     }
-                    charts = vec![entry.begin_erasure(self.store.clock.now())?];
+                    charts = vec![entry.begin_erasure(self.core.store.clock.now())?];
                     report.keys_destroyed = true;
                     Ok(true)
                 }
@@ -120,7 +120,7 @@ impl Vault {
     }
 
     pub(crate) fn readmit(&self, act: &Act, subject: &Subject) -> Result<()> {
-        let now = self.store.clock.now();
+        let now = self.core.store.clock.now();
         // The charts of earlier tries: one of them may stand, though its answer was lost or `?v`
         // failed after it. That is no other's.
         let mut tried = Vec::new();

@@ -52,7 +52,7 @@ impl Vault {
         let held = self.live_entry(id.subject())?;
         let address = held.ok_or(Error::UnknownSubject)?.address(id.name())?;
         let purged = Cell::new(false);
-        let job = Job::expunge(act, id, &purged, self.store.clock.now())?;
+        let job = Job::expunge(act, id, &purged, self.core.store.clock.now())?;
         let written = self.write_one(job)?;
         let mut report = ExpungeReport {
             versions: u64::from(written.is_some()),
@@ -61,7 +61,7 @@ impl Vault {
             not_reached: NOT_REACHED.to_vec(),
             ..ExpungeReport::default()
         };
-        if !self.store.storage.is_transactional() {
+        if !self.core.store.storage.is_transactional() {
             report.not_reached.push(LATE_COPY);
         }
         let marker = self.marker(id, &address)?;
@@ -77,9 +77,9 @@ impl Vault {
     /// The uppermost marker of a record.
     fn marker(&self, id: &RecordId, address: &Address) -> Result<Marker> {
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let held = self.chart_still(id.subject(), address)?;
-            let Some(current) = self.store.read_one(&storage_keys::current(address))? else {
+            let Some(current) = self.core.store.read_one(&storage_keys::current(address))? else {
                 continue;
             };
             match self.marker_in(&held, address, &current) {
@@ -104,7 +104,7 @@ impl Vault {
         let prefix = storage_keys::earlier_versions(address);
         let mut seen = None;
         loop {
-            let page = self.store.storage.scan(Scan {
+            let page = self.core.store.storage.scan(Scan {
                 prefix: &prefix,
                 after: None,
                 limit: PAGE,
@@ -144,7 +144,7 @@ impl Vault {
                 .filter(|(object, _)| object.version != counted);
             report.versions += news.count() as u64;
             let keys = objects.into_iter().map(|(object, _)| object.key).collect();
-            self.store.remove_all(keys, &mut || ())?;
+            self.core.store.remove_all(keys, &mut || ())?;
         }
     }
 
@@ -161,6 +161,7 @@ impl Vault {
         };
         let keys = [(head.suite, key)];
         let is_its_own = self
+            .core
             .store
             .is_of_a_record(&object.address.chart, &stream, &keys)?;
         Ok(is_its_own.then_some(stream))
@@ -174,10 +175,12 @@ impl Vault {
         report: &mut ExpungeReport,
     ) -> Result<()> {
         let chart = &address.chart;
-        self.store
+        self.core
+            .store
             .remove_all(vec![storage_keys::intent(chart, stream)], &mut || ())?;
         let segments = &mut report.segments;
-        self.store
+        self.core
+            .store
             .remove_under(&storage_keys::segments(chart, stream), &mut || {
                 *segments += 1
             })?;

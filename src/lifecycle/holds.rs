@@ -53,7 +53,7 @@ impl fmt::Debug for HoldInfo {
 impl Vault {
     pub(crate) fn hold(&self, act: &Act, subject: &Subject, reason: &str) -> Result<u64> {
         id::check_reason(reason)?;
-        let now = self.store.clock.now();
+        let now = self.core.store.clock.now();
         let mut drawn = None;
         self.govern(act, subject, |entry| {
             let stands = |id: u64| entry.holds().iter().any(|hold| hold.id() == id);

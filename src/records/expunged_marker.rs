@@ -70,7 +70,7 @@ impl Vault {
         let (Some(version), address) = (object.version, &object.address) else {
             return Ok(false);
         };
-        let Some(current) = self.store.read_one(&storage_keys::current(address))? else {
+        let Some(current) = self.core.store.read_one(&storage_keys::current(address))? else {
             return Ok(false);
         };
         let below = Head::parse(&current.value).is_ok_and(|head| version < head.version);
@@ -91,7 +91,7 @@ impl Vault {
         let prefix = storage_keys::earlier_versions(address);
         let mut after = storage_keys::earlier(address, above);
         loop {
-            let page = self.store.storage.scan(Scan {
+            let page = self.core.store.storage.scan(Scan {
                 prefix: &prefix,
                 after: Some(&after),
                 limit: PAGE,
@@ -103,7 +103,7 @@ impl Vault {
                 if let (Some(version), Ok(head)) = (version, head)
                     && head.kind == Kind::Retraction
                     && version < below
-                    && let Some(stored) = self.store.read_one(key)?
+                    && let Some(stored) = self.core.store.read_one(key)?
                 {
                     visit(version, stored.value)?;
                 }

@@ -34,7 +34,7 @@ impl Walk {
     }
 
     fn page(&mut self, vault: &Vault) -> Result<Vec<Entry>> {
-        let page = vault.store.storage.scan(Scan {
+        let page = vault.core.store.storage.scan(Scan {
             prefix: &self.prefix,
             after: self.after.as_deref(),
             limit: PAGE,
@@ -63,12 +63,12 @@ impl Walk {
 /// }
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Records<'a> {
-    chart: ChartWalk<'a>,
+pub struct Records {
+    chart: ChartWalk,
     ready: VecDeque<Result<RecordInfo>>,
 }
 
-impl Records<'_> {
+impl Records {
     fn fetch(&mut self) -> Result<()> {
         for entry in self.chart.page()? {
             let found = self.chart.open(entry, open_info).transpose();
@@ -79,14 +79,14 @@ impl Records<'_> {
 }
 
 /// The sealed records of one chart, a page at a time.
-pub(crate) struct ChartWalk<'a> {
-    vault: &'a Vault,
+pub(crate) struct ChartWalk {
+    vault: Vault,
     subject: Subject,
     held: Arc<Held>,
     walk: Walk,
 }
 
-impl ChartWalk<'_> {
+impl ChartWalk {
     pub(crate) fn subject(&self) -> &Subject {
         &self.subject
     }
@@ -101,7 +101,7 @@ impl ChartWalk<'_> {
     }
 
     pub(crate) fn page(&mut self) -> Result<Vec<Entry>> {
-        let page = self.walk.page(self.vault)?;
+        let page = self.walk.page(&self.vault)?;
         if self.walk.ended {
             // An erasure meanwhile must not look like a chart that ends here.
             self.refresh()?;
@@ -124,12 +124,12 @@ impl ChartWalk<'_> {
             value: entry.value,
             revision: entry.revision,
         };
-        match open(self.vault, &self.held, &address, stored) {
+        match open(&self.vault, &self.held, &address, stored) {
             Err(Error::UnknownPatientKey | Error::SegmentMissing) => {
                 self.refresh()?;
-                let stored = self.vault.store.read_one(&entry.key)?;
+                let stored = self.vault.core.store.read_one(&entry.key)?;
                 stored.map_or(Ok(None), |stored| {
-                    open(self.vault, &self.held, &address, stored)
+                    open(&self.vault, &self.held, &address, stored)
                 })
             }
             found => found,
@@ -161,7 +161,7 @@ fn open_info(
     Ok((!info.is_retraction()).then_some(info))
 }
 
-impl Iterator for Records<'_> {
+impl Iterator for Records {
     type Item = Result<RecordInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -182,7 +182,7 @@ impl Iterator for Records<'_> {
     }
 }
 
-impl std::fmt::Debug for Records<'_> {
+impl std::fmt::Debug for Records {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Records(..)")
     }
@@ -199,15 +199,15 @@ impl std::fmt::Debug for Records<'_> {
 /// assert_eq!(subjects, [Subject::patient("MRN-1042")?]);
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Subjects<'a> {
-    vault: &'a Vault,
+pub struct Subjects {
+    vault: Vault,
     walk: Walk,
     ready: VecDeque<Result<Subject>>,
 }
 
-impl Subjects<'_> {
+impl Subjects {
     fn fetch(&mut self) -> Result<()> {
-        for entry in self.walk.page(self.vault)? {
+        for entry in self.walk.page(&self.vault)? {
             let subject = self.subject(entry).transpose();
             self.ready.extend(subject);
         }
@@ -221,10 +221,17 @@ impl Subjects<'_> {
     }
 }
 
-impl Iterator for Subjects<'_> {
+impl Iterator for Subjects {
     type Item = Result<Subject>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        // What was opened before the vault was locked is not released afterwards.
+        let ended = self.walk.ended && self.ready.is_empty();
+        if let (Err(error), false) = (self.vault.header(), ended) {
+            self.walk.ended = true;
+            self.ready.clear();
+            return Some(Err(error));
+        }
         while self.ready.is_empty() && !self.walk.ended {
             if let Err(error) = self.fetch() {
                 self.walk.ended = true;
@@ -235,7 +242,7 @@ impl Iterator for Subjects<'_> {
     }
 }
 
-impl std::fmt::Debug for Subjects<'_> {
+impl std::fmt::Debug for Subjects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Subjects(..)")
     }
@@ -243,7 +250,7 @@ impl std::fmt::Debug for Subjects<'_> {
 
 impl Vault {
     /// `None` where the subject was never seen.
-    pub(crate) fn list(&self, subject: &Subject) -> Result<Option<Records<'_>>> {
+    pub(crate) fn list(&self, subject: &Subject) -> Result<Option<Records>> {
         let chart = self.chart_of(subject)?;
         Ok(chart.map(|chart| Records {
             chart,
@@ -252,24 +259,24 @@ impl Vault {
     }
 
     /// `None` where the subject was never seen.
-    pub(crate) fn chart_of(&self, subject: &Subject) -> Result<Option<ChartWalk<'_>>> {
+    pub(crate) fn chart_of(&self, subject: &Subject) -> Result<Option<ChartWalk>> {
         let (held, _) = self.entry(subject, Freshness::Fresh)?;
         let Some(held) = held else {
             return Ok(None);
         };
         let chart = chart_id(&held)?;
         Ok(Some(ChartWalk {
-            vault: self,
+            vault: self.clone(),
             subject: subject.clone(),
             held,
             walk: Walk::new(storage_keys::chart(b'r', &chart)),
         }))
     }
 
-    pub(crate) fn subjects(&self) -> Result<Subjects<'_>> {
+    pub(crate) fn subjects(&self) -> Result<Subjects> {
         self.header()?;
         Ok(Subjects {
-            vault: self,
+            vault: self.clone(),
             walk: Walk::new(storage_keys::ENTRIES.to_vec()),
             ready: VecDeque::new(),
         })

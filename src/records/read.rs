@@ -37,7 +37,7 @@ impl Vault {
     fn whole(&self, info: RecordInfo, source: Source) -> Result<Record> {
         let (buffer, content) = match source {
             Source::Inline(buffer, content) => (buffer, content),
-            Source::Segmented(download) if download.length() > self.whole_record_limit => {
+            Source::Segmented(download) if download.length() > self.core.whole_record_limit => {
                 return Err(Error::BeyondLimit);
             }
             Source::Segmented(download) => {
@@ -124,6 +124,7 @@ impl Vault {
             return Ok(None);
         }
         let stored = self
+            .core
             .store
             .read_one(&storage_keys::earlier(address, version))?;
         // Looked for after it: what is still there of versions that were expunged is never told.
@@ -198,7 +199,7 @@ impl Vault {
         let mut freshness = Freshness::Held;
         let mut before = None;
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let (held, seen) = self.entry(id.subject(), freshness)?;
             let Some(held) = held else {
                 return Ok(None);
@@ -227,7 +228,7 @@ impl Vault {
         look: impl Fn(&Self, &Held, &Address, Option<Stored>) -> Result<Option<T>>,
     ) -> Result<Look<T>> {
         let address = held.address(id.name())?;
-        let current = self.store.read_one(&storage_keys::current(&address))?;
+        let current = self.core.store.read_one(&storage_keys::current(&address))?;
         Ok(Look {
             state: current.as_ref().map(|stored| stored.revision.clone()),
             found: look(self, held, &address, current),
@@ -249,7 +250,7 @@ impl Vault {
 
     /// Whether any key begins with `prefix`.
     pub(crate) fn has_any(&self, prefix: &[u8]) -> Result<bool> {
-        let page = self.store.storage.scan(Scan {
+        let page = self.core.store.storage.scan(Scan {
             prefix,
             after: None,
             limit: 1,
@@ -294,7 +295,7 @@ impl Vault {
         chart: &ChartId,
         stream: (&StreamId, &StreamKey, u64),
     ) -> Result<Download> {
-        Download::new(&self.store, self.threads, suite, chart, stream)
+        Download::new(&self.core.store, self.core.threads, suite, chart, stream)
     }
 }
 

@@ -88,15 +88,15 @@ impl Vault {
         let sealer = StreamSealer::new(suite, &key, chart, &stream)?;
         let intent = Intent {
             suite,
-            started_at: self.store.clock.now(),
+            started_at: self.core.store.clock.now(),
             writer: crypto::fresh()?,
         };
         let at = storage_keys::intent(chart, &stream);
         let transaction = Transaction::new().put(&at[..], intent.encode(), Expect::Absent);
         Ok(Uploading {
-            intent: self.store.put_own(transaction, &at)?,
+            intent: self.core.store.put_own(transaction, &at)?,
             sender: Sender {
-                store: self.store.clone(),
+                store: self.core.store.clone(),
                 chart: *chart,
                 stream,
             },
@@ -105,7 +105,7 @@ impl Vault {
             sealer,
             segment: Some(first),
             batch: Vec::new(),
-            threads: self.threads.get().min(THREADS_MAX),
+            threads: self.core.threads.get().min(THREADS_MAX),
             under_way: VecDeque::new(),
             memory: Vec::new(),
             progress: self.watcher(),
@@ -143,7 +143,7 @@ impl Vault {
     /// Removes an upload that was not ended, once nothing of it is under way any more.
     pub(crate) fn abandon(&self, mut uploading: Uploading) {
         uploading.settle();
-        self.store.discard(&uploading.done(0));
+        self.core.store.discard(&uploading.done(0));
     }
 }
 

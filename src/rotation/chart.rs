@@ -113,16 +113,16 @@ impl Vault {
             subjects: 1,
             ..ReencryptionReport::default()
         };
-        let now = self.store.clock.now();
+        let now = self.core.store.clock.now();
         // Another's mark: finish that first. Its keys are new enough for it, ours come after.
         let mut work = work;
         let begun = self.change_entry(subject, false, act, |entry| begin(entry, &mut work, now))?;
         begun.ok_or(Error::UnknownSubject)?;
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let watcher = watcher.as_deref();
             let mut walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
-            if !self.grace.is_zero() {
+            if !self.core.grace.is_zero() {
                 self.wait_out_grace(watcher);
                 walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
             }
@@ -173,7 +173,7 @@ impl Vault {
         watcher: Option<&dyn Progress>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let held = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
             if held.chart()?.state() == ChartState::Reencrypting {
                 work = Work::Reencrypt;

@@ -54,7 +54,7 @@ impl Vault {
     }
 
     fn rotate_master(&self, act: &Act) -> Result<RotationReport> {
-        let now = self.store.clock.now();
+        let now = self.core.store.clock.now();
         self.change_header(act, |before| {
             let mut keyring = before.keyring_to_change()?;
             keyring.add_master(now)?;
@@ -66,10 +66,10 @@ impl Vault {
             ..RotationReport::default()
         };
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let watcher = watcher.as_deref();
             let mut walked = self.reseal_until_clean(act, &mut report, watcher)?;
-            if !self.grace.is_zero() {
+            if !self.core.grace.is_zero() {
                 self.wait_out_grace(watcher);
                 walked = self.reseal_until_clean(act, &mut report, watcher)?;
             }
@@ -167,7 +167,7 @@ impl Vault {
         watcher: Option<&dyn Progress>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let (pass, header) = self.walk_entries(act, true, watcher)?;
             report.passes += 1;
             report.entries_resealed += pass.resealed;
@@ -241,7 +241,7 @@ impl Vault {
             }
             pass.stale += 1;
             if reseal {
-                renew(&mut held.entry, self.store.clock.now())?;
+                renew(&mut held.entry, self.core.store.clock.now())?;
                 subjects.push(held.entry.subject().clone());
                 let put = EntryPut {
                     header,
@@ -256,7 +256,7 @@ impl Vault {
         if changes.is_empty() {
             return Ok(());
         }
-        let results = self.recorder.commit(changes)?;
+        let results = self.core.recorder.commit(changes)?;
         for (subject, result) in subjects.iter().zip(results) {
             self.forget_entry(subject);
             match result {
@@ -279,7 +279,7 @@ impl Vault {
         let number = EntryHead::parse(&stored.value).map(|head| head.master);
         let retired = number.is_ok_and(|number| header.keyring.was_retired(number));
         match error {
-            Error::UnknownMasterKey if retired && !self.store.storage.is_transactional() => {
+            Error::UnknownMasterKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
             // Also what a newer header's key sealed: whoever rotates then walks again under that one,

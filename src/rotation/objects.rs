@@ -93,7 +93,7 @@ impl Vault {
         let number = Head::parse(value).map(|head| head.key_number);
         let retired = number.is_ok_and(|number| held.entry.was_retired(number));
         match error {
-            Error::UnknownPatientKey if retired && !self.store.storage.is_transactional() => {
+            Error::UnknownPatientKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
             // Also what hangs on another rotation's key: whoever walks looks again once the entry moved.
@@ -114,7 +114,7 @@ impl Vault {
             return Ok(());
         }
         let keys: Vec<_> = stale.iter().map(|object| &object.key[..]).collect();
-        let values = self.store.storage.read(&keys)?;
+        let values = self.core.store.storage.read(&keys)?;
         let mut changes = Vec::new();
         for (object, stored) in stale.iter().zip(values) {
             pass.stale += 1;
@@ -138,12 +138,13 @@ impl Vault {
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) if self.is_below_a_marker(held, object)? => {
                     // Left of an expunge that broke off, and never put again.
-                    self.store
+                    self.core
+                        .store
                         .remove_all(vec![object.key.clone()], &mut || ())?;
                 }
                 Err(_) => {
                     // Replaced meanwhile, and its former segments removed: nothing is wrong with it.
-                    let now = self.store.read_one(&object.key)?;
+                    let now = self.core.store.read_one(&object.key)?;
                     if now.is_some_and(|now| now.revision == revision) {
                         pass.stale -= 1;
                         pass.blocking += 1;
@@ -174,7 +175,7 @@ impl Vault {
                 (told, (change.bytes, change.streams, sent))
             })
             .unzip();
-        let results = self.recorder.commit(told)?;
+        let results = self.core.recorder.commit(told)?;
         for ((bytes, streams, sent), result) in changes.into_iter().zip(results) {
             match result {
                 Ok(_) => {
@@ -184,7 +185,7 @@ impl Vault {
                     }
                     report.bytes += bytes;
                     if let Some((upload, former)) = streams {
-                        self.store.remove_segments(&upload.chart, &former)?;
+                        self.core.store.remove_segments(&upload.chart, &former)?;
                     }
                 }
                 Err(CommitError::Io(error)) => return Err(error.into()),
@@ -192,14 +193,14 @@ impl Vault {
                     // On storage that is not transactional the record may name the new stream
                     // already: a later check failed, or a request that was repeated below us met
                     // itself.
-                    let surely_not = self.store.storage.is_transactional()
+                    let surely_not = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
                             && streams.as_ref().is_none_or(|(upload, _)| {
                                 self.is_unnamed(&sent, &upload.stream).unwrap_or(false)
                             });
                     if let (Some((upload, _)), true) = (streams, surely_not) {
-                        self.store.discard(&upload);
+                        self.core.store.discard(&upload);
                     }
                 }
                 Err(_) => {}
@@ -220,7 +221,7 @@ impl Vault {
             places.push([b"h", record, &version.to_be_bytes()].concat());
         }
         for place in places {
-            let stored = self.store.read_one(&place)?;
+            let stored = self.core.store.read_one(&place)?;
             if stored.is_some_and(|stored| stored.value.get(HEAD..HEAD + 16) == Some(stream)) {
                 return Ok(false);
             }
@@ -318,6 +319,7 @@ impl Vault {
         revision: &Revision,
     ) -> Result<Option<Change>> {
         let Some(current) = self
+            .core
             .store
             .read_one(&storage_keys::current(&object.address))?
         else {

@@ -12,7 +12,7 @@ use crate::storage::Storage;
 use crate::vault::Vault;
 use crate::verify::accept_restore::RestoreReport;
 
-impl Session<'_> {
+impl Session {
     /// Declares that the vault was restored from a backup, and that this was meant. Without it
     /// [`Vault::verify`] names everything that the restore put back.
     ///

@@ -20,7 +20,7 @@ use crate::vault::header::OpenHeader;
 /// Patient entries fetched at a time.
 const AT_ONCE: usize = 128;
 
-impl<'a> Session<'a> {
+impl Session {
     /// The journal, to be asked in this session's name. For each question the access policy is asked,
     /// with [`Operation::ReadJournal`]; it leaves an entry before anything is handed out, and sees
     /// everything that this vault did before it.
@@ -38,11 +38,11 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`Error::Locked`]; errors of the storage.
-    pub fn audit(&self) -> Result<AuditTrail<'a>> {
-        Ok(AuditTrail::new(VaultDesk {
+    pub fn audit(&self) -> Result<AuditTrail> {
+        Ok(AuditTrail::new(Arc::new(VaultDesk {
             header: self.vault.header()?,
             session: self.clone(),
-        }))
+        })))
     }
 
     /// Records that something of a subject is disclosed to somebody outside, for the accounting of
@@ -82,18 +82,18 @@ impl<'a> Session<'a> {
         // So far the note holds the consent alone, if there is one.
         act.note = disclosures::note(recipient, &act.note, description).into();
         self.vault
-            .note(&act, on.target(self.vault, None)?, Outcome::Done)?;
-        self.vault.recorder.flush()
+            .note(&act, on.target(&self.vault, None)?, Outcome::Done)?;
+        self.vault.core.recorder.flush()
     }
 }
 
 /// A reader who has the vault open.
-struct VaultDesk<'a> {
-    session: Session<'a>,
+struct VaultDesk {
+    session: Session,
     header: Arc<OpenHeader>,
 }
 
-impl VaultDesk<'_> {
+impl VaultDesk {
     /// A patient entry's subject; `None` for one that does not open or is an alias.
     fn known(&self, entry: Entry) -> Option<Known> {
         let held = self.session.vault.open_listed(entry).ok().flatten()?;
@@ -111,9 +111,9 @@ impl VaultDesk<'_> {
     }
 }
 
-impl Desk for VaultDesk<'_> {
+impl Desk for VaultDesk {
     fn storage(&self) -> &dyn Storage {
-        &*self.session.vault.store.storage
+        &*self.session.vault.core.store.storage
     }
 
     fn vault(&self) -> VaultId {
@@ -130,16 +130,16 @@ impl Desk for VaultDesk<'_> {
     }
 
     fn now(&self) -> i64 {
-        self.session.vault.store.clock.now()
+        self.session.vault.core.store.clock.now()
     }
 
     fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
-        let vault = self.session.vault;
+        let vault = &self.session.vault;
         let on = subject.map_or(On::Vault, On::Subject);
         let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
         vault.note(&act, on.target(vault, None)?, Outcome::Done)?;
         // What waits for its page would be missing from the answer.
-        vault.recorder.flush()
+        vault.core.recorder.flush()
     }
 
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>> {

@@ -41,20 +41,16 @@ impl Vault {
     /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) for a reason or a time out of bounds;
     /// [`Error::Journal`](crate::Error::Journal) when the journal cannot be written: nothing is opened
     /// then.
-    pub fn break_glass(
-        &self,
-        actor: Actor,
-        reason: &str,
-        duration: Duration,
-    ) -> Result<Session<'_>> {
-        let uptime = self.store.clock.uptime();
+    pub fn break_glass(&self, actor: Actor, reason: &str, duration: Duration) -> Result<Session> {
+        let uptime = self.core.store.clock.uptime();
         let glass = BrokenGlass::new(actor.clone(), reason, duration, uptime)?;
         let session = self.session(actor, Purpose::BreakTheGlass).behind(glass);
         let act = session.act(Operation::BreakGlass, reason);
         self.note(&act, Target::Vault, Outcome::Done)?;
-        self.recorder.flush()?;
+        self.core.recorder.flush()?;
         let actor = session.actor().clone();
-        self.alarms
+        self.core
+            .alarms
             .raise(&SecurityEvent::GlassBroken { actor, duration });
         Ok(session)
     }

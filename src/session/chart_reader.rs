@@ -28,16 +28,16 @@ use crate::vault::Vault;
 /// }
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Contents<'a> {
-    session: Session<'a>,
+pub struct Contents {
+    session: Session,
     /// `None` for a subject that was never seen, and once there is nothing more.
-    chart: Option<ChartWalk<'a>>,
+    chart: Option<ChartWalk>,
     /// Fetched, and still sealed.
     fetched: VecDeque<Entry>,
 }
 
-impl<'a> Contents<'a> {
-    pub(crate) fn new(session: Session<'a>, chart: Option<ChartWalk<'a>>) -> Self {
+impl Contents {
+    pub(crate) fn new(session: Session, chart: Option<ChartWalk>) -> Self {
         Self {
             session,
             chart,
@@ -76,7 +76,7 @@ impl<'a> Contents<'a> {
     }
 }
 
-impl Iterator for Contents<'_> {
+impl Iterator for Contents {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -92,7 +92,7 @@ impl Iterator for Contents<'_> {
     }
 }
 
-impl std::fmt::Debug for Contents<'_> {
+impl std::fmt::Debug for Contents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Contents(..)")
     }

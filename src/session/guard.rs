@@ -52,7 +52,7 @@ impl Found for Record {
     }
 }
 
-impl Found for RecordReader<'_> {
+impl Found for RecordReader {
     fn info(&self) -> Option<&RecordInfo> {
         Some(RecordReader::info(self))
     }
@@ -61,11 +61,11 @@ impl Found for RecordReader<'_> {
 impl Found for Vec<RecordInfo> {}
 impl Found for Vec<HoldInfo> {}
 impl Found for Option<SystemTime> {}
-impl Found for crate::records::list::Records<'_> {}
-impl Found for crate::records::list::ChartWalk<'_> {}
-impl Found for crate::records::list::Subjects<'_> {}
+impl Found for crate::records::list::Records {}
+impl Found for crate::records::list::ChartWalk {}
+impl Found for crate::records::list::Subjects {}
 
-impl Session<'_> {
+impl Session {
     /// Looks at something, and hands it out once that is noted.
     pub(crate) fn look<T: Found>(
         &self,
@@ -106,11 +106,11 @@ impl Session<'_> {
         found: Option<&RecordInfo>,
         outcome: Outcome,
     ) -> Result<()> {
-        let target = on.target(self.vault, found)?;
+        let target = on.target(&self.vault, found)?;
         self.vault.note(act, target, outcome)?;
         let poisoned = found.and_then(|info| honeytoken::alarm(&info.meta, &self.actor));
         if let Some(event) = poisoned.filter(|_| act.operation == Operation::Read) {
-            self.vault.alarms.raise(&event);
+            self.vault.core.alarms.raise(&event);
         }
         Ok(())
     }
@@ -174,8 +174,8 @@ impl Session<'_> {
             }
             Decision::Deny => {
                 self.tell(&act, on, Outcome::Denied);
-                let uptime = self.vault.store.clock.uptime();
-                self.vault.alarms.denied(&self.actor, uptime);
+                let uptime = self.vault.core.store.clock.uptime();
+                self.vault.core.alarms.denied(&self.actor, uptime);
                 return Err(Error::Denied);
             }
         }
@@ -183,7 +183,7 @@ impl Session<'_> {
     }
 
     fn decide(&self, operation: Operation, on: On<'_>, labels: Option<&[&str]>) -> Decision {
-        let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.store.clock.uptime());
+        let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.core.store.clock.uptime());
         match &self.glass {
             // Going on without the mark would hide how this actor came in.
             Some(glass) if !is_open(glass) => return Decision::Deny,
@@ -195,7 +195,7 @@ impl Session<'_> {
             On::Subject(subject) => (Some(subject), None),
             On::Record(id) => (Some(id.subject()), Some(id.name())),
         };
-        self.vault.policy.decide(&AccessRequest {
+        self.vault.core.policy.decide(&AccessRequest {
             subject,
             record,
             labels,
@@ -211,16 +211,22 @@ impl Session<'_> {
         let outcome = Outcome::of(error);
         self.tell(act, on, outcome);
         if outcome == Outcome::NotAuthentic {
-            self.vault.alarms.failed(self.vault.store.clock.uptime());
+            self.vault
+                .core
+                .alarms
+                .failed(self.vault.core.store.clock.uptime());
         }
         if *error == Error::HeaderRolledBack {
-            self.vault.alarms.raise(&SecurityEvent::HeaderRolledBack);
+            self.vault
+                .core
+                .alarms
+                .raise(&SecurityEvent::HeaderRolledBack);
         }
     }
 
     /// Tells of something that released nothing. A locked vault tells nothing any more.
     pub(crate) fn tell(&self, act: &Act, on: On<'_>, outcome: Outcome) {
-        if let Ok(target) = on.target(self.vault, None) {
+        if let Ok(target) = on.target(&self.vault, None) {
             self.vault.tell(act, target, outcome);
         }
     }

@@ -40,7 +40,7 @@ pub struct EmergencyReport {
     pub known: u64,
 }
 
-impl Session<'_> {
+impl Session {
     /// Begins an emergency: from now on the entries of reads are written to `spool`, sealed as
     /// always, because the vault's own storage cannot take them. Changes still need that storage.
     ///
@@ -56,16 +56,19 @@ impl Session<'_> {
     /// nothing is begun then.
     pub fn begin_emergency(&self, reason: &str, spool: impl Storage + 'static) -> Result<()> {
         check_reason(reason)?;
-        let vault = self.vault;
+        let vault = &self.vault;
         let act = self.permitted(Operation::BeginEmergency, On::Vault, None, reason)?;
-        vault.recorder.begin_spool(Arc::new(spool));
+        vault.core.recorder.begin_spool(Arc::new(spool));
         self.tell(&act, On::Vault, Outcome::Done);
-        if let Err(error) = vault.recorder.flush() {
-            vault.recorder.end_spool();
+        if let Err(error) = vault.core.recorder.flush() {
+            vault.core.recorder.end_spool();
             return Err(error);
         }
         let actor = self.actor.clone();
-        vault.alarms.raise(&SecurityEvent::EmergencyBegun { actor });
+        vault
+            .core
+            .alarms
+            .raise(&SecurityEvent::EmergencyBegun { actor });
         Ok(())
     }
 
@@ -79,16 +82,19 @@ impl Session<'_> {
     /// errors of both storages; the emergency goes on then.
     pub fn end_emergency(&self, reason: &str, spool: &dyn Storage) -> Result<EmergencyReport> {
         check_reason(reason)?;
-        let vault = self.vault;
+        let vault = &self.vault;
         let act = self.permitted(Operation::EndEmergency, On::Vault, None, reason)?;
         // What waits belongs to the spool still.
-        vault.recorder.flush()?;
+        vault.core.recorder.flush()?;
         let report = vault.take_over(spool)?;
-        vault.recorder.end_spool();
+        vault.core.recorder.end_spool();
         self.tell(&act, On::Vault, Outcome::Done);
-        vault.recorder.flush()?;
+        vault.core.recorder.flush()?;
         let actor = self.actor.clone();
-        vault.alarms.raise(&SecurityEvent::EmergencyEnded { actor });
+        vault
+            .core
+            .alarms
+            .raise(&SecurityEvent::EmergencyEnded { actor });
         Ok(report)
     }
 }
@@ -132,11 +138,11 @@ impl Vault {
     /// False for one that stands there already.
     fn take_page_over(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let put = Transaction::new().put(key, value, Expect::Absent);
-        let taken = self.store.commit(put);
+        let taken = self.core.store.commit(put);
         if let Err(CommitError::Io(error)) = taken {
             return Err(error.into());
         }
-        match self.store.read_one(key)? {
+        match self.core.store.read_one(key)? {
             Some(standing) if standing.value == value => Ok(taken.is_ok()),
             Some(_) => Err(Error::NotAuthentic),
             None => Err(Error::Undecided),

@@ -6,7 +6,7 @@ use crate::records::document::Document;
 use crate::secret::PlaintextWriter;
 use crate::session::Session;
 
-impl Session<'_> {
+impl Session {
     /// Puts a value as JSON, with content type `application/json`.
     ///
     /// # Errors

@@ -40,8 +40,8 @@ use crate::vault::Vault;
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Session<'a> {
-    pub(crate) vault: &'a Vault,
+pub struct Session {
+    pub(crate) vault: Vault,
     pub(crate) actor: Actor,
     pub(crate) purpose: Purpose,
     pub(crate) context: Arc<Context>,
@@ -50,13 +50,13 @@ pub struct Session<'a> {
 
 impl Vault {
     /// A session: who acts, and why. There is no other way to a record.
-    pub fn session(&self, actor: Actor, purpose: Purpose) -> Session<'_> {
-        Session::new(self, actor, purpose)
+    pub fn session(&self, actor: Actor, purpose: Purpose) -> Session {
+        Session::new(self.clone(), actor, purpose)
     }
 }
 
-impl<'a> Session<'a> {
-    pub(crate) fn new(vault: &'a Vault, actor: Actor, purpose: Purpose) -> Self {
+impl Session {
+    pub(crate) fn new(vault: Vault, actor: Actor, purpose: Purpose) -> Self {
         let context = Arc::new(Context {
             actor: actor.name().into(),
             purpose: purpose.code().into(),

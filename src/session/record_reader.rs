@@ -14,7 +14,7 @@ use crate::records::read::Source;
 use crate::secret::Plaintext;
 use crate::session::Session;
 use crate::session::guard::On;
-use crate::vault::{ROUNDS, Vault};
+use crate::vault::ROUNDS;
 
 /// One version of a record, read in parts; made by [`Session::reader`](crate::Session::reader).
 ///
@@ -46,9 +46,8 @@ use crate::vault::{ROUNDS, Vault};
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct RecordReader<'a> {
-    vault: &'a Vault,
-    session: Session<'a>,
+pub struct RecordReader {
+    session: Session,
     id: RecordId,
     info: RecordInfo,
     content: Content,
@@ -69,16 +68,16 @@ impl From<Source> for Content {
     }
 }
 
-impl<'a> RecordReader<'a> {
+impl RecordReader {
     pub(crate) fn new(
-        session: &Session<'a>,
+        session: &Session,
         id: &RecordId,
         version: Option<u64>,
     ) -> Result<Option<Self>> {
-        let vault = session.vault;
-        let found = vault.version(id, version, |info, source| Ok((info, source)))?;
+        let found = session
+            .vault
+            .version(id, version, |info, source| Ok((info, source)))?;
         Ok(found.map(|(info, source)| Self {
-            vault,
             session: session.clone(),
             id: id.clone(),
             info,
@@ -131,7 +130,7 @@ impl<'a> RecordReader<'a> {
 
     fn opened_at(&self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
         // A locked vault answers nothing more, though this reader still holds a key.
-        self.vault.header()?;
+        self.session.vault.header()?;
         match &self.content {
             Content::Inline(buffer, content) => {
                 let content = buffer.get(content.clone()).unwrap_or_default();
@@ -143,7 +142,7 @@ impl<'a> RecordReader<'a> {
                 let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
                 // Sealed again meanwhile, or while this looked for what it was sealed to.
                 for round in 0..ROUNDS {
-                    self.vault.store.back_off(round);
+                    self.session.vault.core.store.back_off(round);
                     match ahead.copy(offset, out, wanted) {
                         Err(Error::SegmentMissing) => {
                             *ahead = Ahead::new(self.sealed_again(&ahead)?);
@@ -161,6 +160,7 @@ impl<'a> RecordReader<'a> {
     fn sealed_again(&self, ahead: &Ahead) -> Result<Download> {
         let version = Some(self.info.version);
         let found = self
+            .session
             .vault
             .version(&self.id, version, |info, source| Ok((info, source)))?;
         match found {
@@ -173,7 +173,7 @@ impl<'a> RecordReader<'a> {
     }
 }
 
-impl Read for RecordReader<'_> {
+impl Read for RecordReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let bytes = self.some_at(self.position, out, Wanted::Stream)?;
         self.position += bytes as u64;
@@ -181,7 +181,7 @@ impl Read for RecordReader<'_> {
     }
 }
 
-impl Seek for RecordReader<'_> {
+impl Seek for RecordReader {
     /// A position beyond the end is allowed; there is nothing to read there.
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
@@ -194,7 +194,7 @@ impl Seek for RecordReader<'_> {
     }
 }
 
-impl fmt::Debug for RecordReader<'_> {
+impl fmt::Debug for RecordReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RecordReader(version {}, ..)", self.info.version)
     }

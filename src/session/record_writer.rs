@@ -34,8 +34,8 @@ use crate::session::guard::On;
 /// assert_eq!(writer.finish()?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct RecordWriter<'a> {
-    session: Session<'a>,
+pub struct RecordWriter {
+    session: Session,
     id: RecordId,
     document: Document<'static>,
     expected: Expected,
@@ -52,8 +52,8 @@ enum State {
     Ended,
 }
 
-impl<'a> RecordWriter<'a> {
-    pub(crate) fn new(session: Session<'a>, id: &RecordId) -> Self {
+impl RecordWriter {
+    pub(crate) fn new(session: Session, id: &RecordId) -> Self {
         Self {
             session,
             id: id.clone(),
@@ -142,7 +142,7 @@ impl<'a> RecordWriter<'a> {
     }
 
     fn put(&mut self, act: &Act) -> Result<u64> {
-        let now = self.session.vault.store.clock.now();
+        let now = self.session.vault.core.store.clock.now();
         let (id, expected) = (&self.id, self.expected);
         let job = match std::mem::replace(&mut self.state, State::Ended) {
             State::Small(segment) => {
@@ -187,7 +187,7 @@ impl<'a> RecordWriter<'a> {
         let State::Small(first) = std::mem::replace(&mut self.state, State::Ended) else {
             return Ok(());
         };
-        let now = self.session.vault.store.clock.now();
+        let now = self.session.vault.core.store.clock.now();
         let meta = self.document.meta(self.id.name(), now).checked()?;
         let act = self.permitted()?;
         self.session.vault.admits(&self.id, self.expected)?;
@@ -209,7 +209,7 @@ impl<'a> RecordWriter<'a> {
     }
 }
 
-impl Write for RecordWriter<'_> {
+impl Write for RecordWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut left = bytes;
         self.fill(|free| Ok(move_into(free, &mut left)))?;
@@ -222,7 +222,7 @@ impl Write for RecordWriter<'_> {
     }
 }
 
-impl Drop for RecordWriter<'_> {
+impl Drop for RecordWriter {
     fn drop(&mut self) {
         if let State::Large(uploading, _) = std::mem::replace(&mut self.state, State::Ended) {
             self.session.vault.abandon(*uploading);
@@ -230,7 +230,7 @@ impl Drop for RecordWriter<'_> {
     }
 }
 
-impl fmt::Debug for RecordWriter<'_> {
+impl fmt::Debug for RecordWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RecordWriter(..)")
     }

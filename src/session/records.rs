@@ -15,7 +15,7 @@ use crate::session::guard::On;
 use crate::session::record_reader::RecordReader;
 use crate::session::record_writer::RecordWriter;
 
-impl<'a> Session<'a> {
+impl Session {
     /// Writes the next version of a record and returns its number: 1 for a new record.
     ///
     /// When it returns, the version is durable and earlier ones are still readable. Content beyond
@@ -43,7 +43,7 @@ impl<'a> Session<'a> {
     ) -> Result<u64> {
         let document = document.into();
         self.put_document(id, &document, |act| {
-            let now = self.vault.store.clock.now();
+            let now = self.vault.core.store.clock.now();
             let job = Job::put(act, id, &document, expected, now)?;
             self.vault.write_one(job)?.ok_or(Error::Contended)
         })
@@ -60,7 +60,7 @@ impl<'a> Session<'a> {
         &self,
         records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
     ) -> Result<Vec<Result<u64>>> {
-        let now = self.vault.store.clock.now();
+        let now = self.vault.core.store.clock.now();
         let mut jobs = Vec::new();
         let mut acts = Vec::new();
         for (id, document) in records {
@@ -96,7 +96,7 @@ impl<'a> Session<'a> {
 
     /// A `Write` whose bytes become the next version of a record when it is finished, and nothing
     /// before or else.
-    pub fn writer(&self, id: &RecordId) -> RecordWriter<'a> {
+    pub fn writer(&self, id: &RecordId) -> RecordWriter {
         RecordWriter::new(self.clone(), id)
     }
 
@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.
-    pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader<'a>>> {
+    pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader>> {
         self.look(Operation::Read, On::Record(id), || {
             RecordReader::new(self, id, None)
         })
@@ -137,11 +137,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// Those of [`Session::get_version`], and as for [`Session::reader`].
-    pub fn reader_of_version(
-        &self,
-        id: &RecordId,
-        version: u64,
-    ) -> Result<Option<RecordReader<'a>>> {
+    pub fn reader_of_version(&self, id: &RecordId, version: u64) -> Result<Option<RecordReader>> {
         self.look(Operation::Read, On::Record(id), || {
             RecordReader::new(self, id, Some(version))
         })
@@ -165,11 +161,13 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage. The walk
     /// itself yields an error for each record that does not open, and goes on.
-    pub fn list(&self, subject: &Subject) -> Result<impl Iterator<Item = Result<RecordInfo>> + 'a> {
-        let records: Option<Records<'a>> =
-            self.look(Operation::List, On::Subject(subject), || {
-                self.vault.list(subject)
-            })?;
+    pub fn list(
+        &self,
+        subject: &Subject,
+    ) -> Result<impl Iterator<Item = Result<RecordInfo>> + Send + use<>> {
+        let records: Option<Records> = self.look(Operation::List, On::Subject(subject), || {
+            self.vault.list(subject)
+        })?;
         let session = self.clone();
         let subject = subject.clone();
         Ok(records.into_iter().flatten().inspect(move |info| {
@@ -188,7 +186,7 @@ impl<'a> Session<'a> {
     /// [`Error::Erased`] for an erased subject, [`Error::Denied`] when the policy denies the list,
     /// [`Error::Locked`], errors of the storage. The walk itself yields an error for each record that
     /// does not open, is denied or is [`Error::BeyondLimit`], and goes on.
-    pub fn get_all(&self, subject: &Subject) -> Result<Contents<'a>> {
+    pub fn get_all(&self, subject: &Subject) -> Result<Contents> {
         let chart = self.look(Operation::List, On::Subject(subject), || {
             self.vault.chart_of(subject)
         })?;
@@ -200,7 +198,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`Error::Locked`]. The walk itself yields an error for each entry that does not open, and
     /// goes on.
-    pub fn subjects(&self) -> Result<Subjects<'a>> {
+    pub fn subjects(&self) -> Result<Subjects> {
         let found = self.look(Operation::ListSubjects, On::Vault, || {
             self.vault.subjects().map(Some)
         });
@@ -222,7 +220,7 @@ impl<'a> Session<'a> {
     /// Those of [`Session::put_if`].
     pub fn remove_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
         self.change(Operation::Remove, On::Record(id), "", |act| {
-            let now = self.vault.store.clock.now();
+            let now = self.vault.core.store.clock.now();
             let job = Job::remove(act, id, expected, now)?;
             let removed = self.vault.write_one(job)?;
             if removed.is_none() {

@@ -12,7 +12,7 @@ use crate::lifecycle::report::ErasureReport;
 use crate::session::Session;
 use crate::session::guard::On;
 
-impl Session<'_> {
+impl Session {
     /// Erases a subject: destroys the keys of its chart, then removes what they sealed. Every
     /// record and version becomes unreadable, here and in every copy of the data that is kept
     /// without the keys of its time. An erasure that broke off is finished by calling it again.

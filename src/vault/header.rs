@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::crypto::RootKey;
+use crate::crypto::{JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Act, Change};
+use crate::journal::{Act, Change, Sealer};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
@@ -22,6 +22,17 @@ pub(crate) struct OpenHeader {
 }
 
 impl OpenHeader {
+    /// Seals journal pages under the active journal key.
+    pub(crate) fn journal_sealer(&self) -> Sealer {
+        let active = self.keyring.active_journal_key();
+        Sealer {
+            suite: self.header.suite(),
+            vault: *self.header.vault(),
+            number: active.number,
+            key: JournalKey::from_bytes(active.key.expose()),
+        }
+    }
+
     /// The keyring once more, to be changed.
     pub(crate) fn keyring_to_change(&self) -> Result<Keyring> {
         self.header.open_keyring(&self.root)
@@ -97,8 +108,8 @@ pub(crate) struct HeaderChange {
 impl Vault {
     /// The header, looked at no longer than a minute ago.
     pub(crate) fn header(&self) -> Result<Arc<OpenHeader>> {
-        let (header, looked_at) = self.header.held()?;
-        if self.store.clock.uptime().saturating_sub(looked_at) < HELD_AT_MOST {
+        let (header, looked_at) = self.core.header.held()?;
+        if self.core.store.clock.uptime().saturating_sub(looked_at) < HELD_AT_MOST {
             return Ok(header);
         }
         self.reload_header()
@@ -106,19 +117,19 @@ impl Vault {
 
     /// The header as it was when it was looked at last, whatever stands now.
     pub(crate) fn header_in_memory(&self) -> Result<Arc<OpenHeader>> {
-        self.header.held().map(|(header, _)| header)
+        self.core.header.held().map(|(header, _)| header)
     }
 
     /// The header as it stands in storage now.
     pub(crate) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
-        let (before, _) = self.header.held()?;
+        let (before, _) = self.core.header.held()?;
         match self.reload_header_once() {
             Err(Error::RootKeyChanged) => {}
             reloaded => return reloaded,
         }
         // It may be another thread of this vault that has written it and not yet taken it in.
-        drop(self.header.changing());
-        let (now, _) = self.header.held()?;
+        drop(self.core.header.changing());
+        let (now, _) = self.core.header.held()?;
         if Arc::ptr_eq(&before.root, &now.root) {
             return Err(Error::RootKeyChanged);
         }
@@ -126,9 +137,10 @@ impl Vault {
     }
 
     fn reload_header_once(&self) -> Result<Arc<OpenHeader>> {
-        let (held, _) = self.header.held()?;
-        let now = self.store.clock.uptime();
+        let (held, _) = self.core.header.held()?;
+        let now = self.core.store.clock.uptime();
         let stored = self
+            .core
             .store
             .storage
             .read(&[storage_keys::HEADER])?
@@ -136,7 +148,7 @@ impl Vault {
             .flatten()
             .ok_or(Error::NoVault)?;
         if stored.revision == held.revision {
-            return self.header.hold(held, now);
+            return self.core.header.hold(held, now);
         }
         let header = Header::parse(&stored.value)?;
         if header.generation() < held.header.generation() {
@@ -148,7 +160,7 @@ impl Vault {
             root: Arc::clone(&held.root),
             revision: stored.revision,
         };
-        self.header.hold(Arc::new(opened), now)
+        self.core.header.hold(Arc::new(opened), now)
     }
 
     /// Replaces the header by what `change` makes of the one in storage; another writer who is first
@@ -168,9 +180,9 @@ impl Vault {
         act: &Act,
         mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
     ) -> Result<(Arc<OpenHeader>, bool)> {
-        let _changing = self.header.changing();
+        let _changing = self.core.header.changing();
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let before = self.reload_header_once()?;
             let HeaderChange {
                 value,
@@ -187,8 +199,8 @@ impl Vault {
                         root,
                         revision,
                     };
-                    let now = self.store.clock.uptime();
-                    return Ok((self.header.hold(Arc::new(opened), now)?, deferred));
+                    let now = self.core.store.clock.uptime();
+                    return Ok((self.core.header.hold(Arc::new(opened), now)?, deferred));
                 }
                 None => continue,
             }
@@ -205,7 +217,7 @@ impl Vault {
         destroying: bool,
     ) -> Result<Option<(Revision, bool)>> {
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let transaction = if destroying {
                 Transaction::new().put_destroying(storage_keys::HEADER, value, before.expect())
             } else {
@@ -226,6 +238,7 @@ impl Vault {
                 Err(_) => true,
             };
             let stored = self
+                .core
                 .store
                 .storage
                 .read(&[storage_keys::HEADER])?

@@ -18,8 +18,8 @@ pub(crate) mod slots;
 pub(crate) mod store;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::access::AccessPolicy;
@@ -29,7 +29,7 @@ use crate::journal::{Operation, Outcome, Target};
 use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
-use header::HeaderCell;
+use header::{HeaderCell, OpenHeader};
 use journaling::Recorder;
 use options::VaultOptions;
 use progress::Counter;
@@ -43,7 +43,9 @@ pub(crate) const ROUNDS: u32 = 64;
 
 /// A vault: records under envelope encryption in a storage.
 ///
-/// It can be shared between threads. Dropping it, or [`Vault::lock`], wipes its keys.
+/// A handle: cloning is cheap, and clones share keys, caches and journal. Every session, reader, writer
+/// and iterator holds a clone, so none of them borrows. Dropping the last handle wipes the keys;
+/// [`Vault::lock`] wipes them whatever handles are left.
 ///
 /// ```
 /// use chartlock::{Actor, Purpose, RecordId, Vault, keys::Passphrase, storage::MemoryStorage};
@@ -59,7 +61,15 @@ pub(crate) const ROUNDS: u32 = 64;
 /// vault.rotate_master_key()?; // no record is rewritten
 /// # Ok::<(), chartlock::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Vault {
+    pub(crate) core: Arc<VaultCore>,
+    /// Receives the progress of operations that are called through this handle.
+    progress: Option<Arc<dyn Progress>>,
+}
+
+/// What all handles of one vault share. Dropping the last of them wipes the keys.
+pub(crate) struct VaultCore {
     pub(crate) store: Store,
     pub(crate) recorder: Recorder,
     pub(crate) policy: Arc<dyn AccessPolicy>,
@@ -70,7 +80,6 @@ pub struct Vault {
     header: HeaderCell,
     entries: EntryCache,
     read_only: AtomicBool,
-    watcher: RwLock<Option<Arc<dyn Progress>>>,
 }
 
 impl Vault {
@@ -116,25 +125,46 @@ impl Vault {
             Target::Vault,
             Outcome::Done,
         );
-        self.header.lock();
-        self.entries.lock();
+        self.core.header.lock();
+        self.core.entries.lock();
         // Last: a storage that stalls keeps this from ending, and no key from being wiped.
-        self.recorder.lock();
+        self.core.recorder.lock();
     }
 
-    /// Tells `progress` from now on how long operations get on.
-    pub fn observe(&self, progress: impl Progress + 'static) {
-        let mut watcher = self.watcher.write().unwrap_or_else(PoisonError::into_inner);
-        *watcher = Some(Arc::new(progress));
+    /// Returns a handle whose operations report their progress to `progress`.
+    ///
+    /// ```
+    /// # use chartlock::*;
+    /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
+    /// let report = vault
+    ///     .with_progress(|step: &Step| eprintln!("{:?}: {}", step.activity, step.done))
+    ///     .rotate_master_key()?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_progress(&self, progress: impl Progress + 'static) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+            progress: Some(Arc::new(progress)),
+        }
     }
 
-    fn new(storage: Arc<dyn Storage>, options: VaultOptions, header: HeaderCell) -> Self {
+    /// A vault behind an opened header; it journals unless `options` say otherwise.
+    fn new(
+        storage: Arc<dyn Storage>,
+        options: VaultOptions,
+        header: OpenHeader,
+        seen: Duration,
+    ) -> Self {
         let grace = options.grace_on(&*storage);
-        let operator = journaling::operator(options.operator.as_ref());
+        let system_actor = journaling::operator(options.operator.as_ref());
         let alarms = Arc::new(Alarms::new(options.watch.map(|watch| watch.0)));
         let clock = Arc::clone(&options.clock);
-        let recorder = Recorder::new(Arc::clone(&storage), clock, operator, &alarms);
-        Self {
+        let mut recorder = Recorder::new(Arc::clone(&storage), clock, system_actor, &alarms);
+        if let Some(mode) = options.journaling {
+            recorder.begin(header.journal_sealer(), mode, options.in_background);
+        }
+        let core = VaultCore {
             store: Store {
                 storage,
                 clock: options.clock,
@@ -145,20 +175,22 @@ impl Vault {
             grace,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
-            header,
+            header: HeaderCell::new(header, seen),
             entries: EntryCache::default(),
             read_only: AtomicBool::new(false),
-            watcher: RwLock::new(None),
+        };
+        Self {
+            core: Arc::new(core),
+            progress: None,
         }
     }
 
     pub(crate) fn watcher(&self) -> Option<Arc<dyn Progress>> {
-        let watcher = self.watcher.read().unwrap_or_else(PoisonError::into_inner);
-        watcher.clone()
+        self.progress.clone()
     }
 
     pub(crate) fn require_writable(&self) -> Result<()> {
-        if self.read_only.load(Ordering::Acquire) {
+        if self.core.read_only.load(Ordering::Acquire) {
             return Err(Error::ReadOnly);
         }
         Ok(())
@@ -166,18 +198,18 @@ impl Vault {
 
     /// Waits so that whatever was sent under a key of before has landed or failed.
     pub(crate) fn wait_out_grace(&self, watcher: Option<&dyn Progress>) {
-        if self.grace.is_zero() {
+        if self.core.grace.is_zero() {
             return;
         }
         let mut counter = Counter::new(watcher, progress::Activity::Waiting);
-        let end = self.store.clock.uptime() + self.grace;
+        let end = self.core.store.clock.uptime() + self.core.grace;
         loop {
-            let left = end.saturating_sub(self.store.clock.uptime());
+            let left = end.saturating_sub(self.core.store.clock.uptime());
             if left.is_zero() {
                 return;
             }
             let nap = left.min(Duration::from_secs(1));
-            self.store.clock.sleep(nap);
+            self.core.store.clock.sleep(nap);
             counter.add(nap.as_secs());
         }
     }
@@ -186,7 +218,7 @@ impl Vault {
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vault")
-            .field("storage", &self.store.storage)
+            .field("storage", &self.core.store.storage)
             .finish_non_exhaustive()
     }
 }

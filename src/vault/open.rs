@@ -11,7 +11,7 @@ use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Scan, Storage, Transaction, Want};
 use crate::vault::Vault;
-use crate::vault::header::{HeaderCell, HeaderChange, OpenHeader};
+use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::options::VaultOptions;
 
 /// What is added to the generation of a rolled-back header that is made writable, so that it
@@ -87,9 +87,8 @@ fn create(
         keyring,
         revision: revision.ok_or(Error::Undecided)?,
     };
-    let cell = HeaderCell::new(header, options.clock.uptime());
-    let journaling = (options.journaling, options.in_background);
-    let vault = Vault::new(storage, options, cell).journaled(journaling)?;
+    let now = options.clock.uptime();
+    let vault = Vault::new(storage, options, header, now);
     let created = vault.operator_act(Operation::Create);
     let header = Header::parse(&value)?;
     let draft = vault.draft_of_header(&created, header.generation(), &value);
@@ -117,13 +116,11 @@ fn open(
         keyring: unlocked.keyring,
         revision: stored.revision,
     };
-    let journaling = (options.journaling, options.in_background);
-    let cell = HeaderCell::new(header, looked_at);
-    let vault = Vault::new(storage, options, cell).journaled(journaling)?;
+    let vault = Vault::new(storage, options, header, looked_at);
     let mut opened = vault.operator_act(Operation::Open);
     opened.note = format!("slot {}", unlocked.slot).into();
     vault.tell(&opened, Target::Vault, Outcome::Done);
-    vault.read_only.store(rolled_back, Ordering::Release);
+    vault.core.read_only.store(rolled_back, Ordering::Release);
     Ok(vault)
 }
 
@@ -182,7 +179,7 @@ impl Vault {
                 destroying: false,
             })
         })?;
-        self.read_only.store(false, Ordering::Release);
+        self.core.read_only.store(false, Ordering::Release);
         Ok(())
     }
 }

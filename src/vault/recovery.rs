@@ -211,6 +211,7 @@ impl Vault {
     fn export_kit(&self) -> Result<RecoveryKit> {
         self.reload_header()?;
         let stored = self
+            .core
             .store
             .read_one(storage_keys::HEADER)?
             .ok_or(Error::NoVault)?;

@@ -19,7 +19,7 @@ impl Vault {
         want: Want,
         visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
     ) -> Result<()> {
-        each_page(&*self.store.storage, prefix, want, visit)
+        each_page(&*self.core.store.storage, prefix, want, visit)
     }
 }
 

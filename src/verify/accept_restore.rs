@@ -72,7 +72,7 @@ impl Vault {
         self.erase_again(act, &mut report)?;
         self.expunge_again(act, &mut report)?;
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             if let Some(differed) = self.tell_as_it_stands(act)? {
                 report.differed = differed;
                 return Ok(report);
@@ -98,7 +98,7 @@ impl Vault {
             &mut |entries| {
                 for entries in entries.chunks(PUT) {
                     let names: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
-                    let here = self.store.storage.read(&names)?;
+                    let here = self.core.store.storage.read(&names)?;
                     let mut puts = Vec::new();
                     for (entry, here) in entries.iter().zip(here) {
                         let id = storage_keys::journal_page_of(&entry.key);
@@ -113,7 +113,7 @@ impl Vault {
                             _ => report.pages_passed_over += 1,
                         }
                     }
-                    for answer in self.store.storage.commit(&puts) {
+                    for answer in self.core.store.storage.commit(&puts) {
                         match answer {
                             Ok(_) => report.pages_put_back += 1,
                             Err(CommitError::Io(error)) => return Err(error.into()),
@@ -189,10 +189,10 @@ impl Vault {
         let header = self.header()?;
         let mut verification = self.verification();
         while verification.step()? {}
-        let moment = self.recorder.moment();
-        let writer = self.recorder.writer().ok_or(Error::ReadOnly)?;
-        self.recorder.flush()?;
-        let seen = journal::recent(&*self.store.storage, moment.now, CHAINS_MAX)?;
+        let moment = self.core.recorder.moment();
+        let writer = self.core.recorder.writer().ok_or(Error::ReadOnly)?;
+        self.core.recorder.flush()?;
+        let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let accepted = act.draft(moment.now, Target::Vault, Outcome::Done);
         let faults = verification.report().journal.iter().map(|finding| {
             let mut fault = act.clone();

@@ -16,11 +16,11 @@ use crate::verify::recheck::Glimpse;
 use crate::verify::records::Doubt;
 use crate::verify::report::{EntryFinding, RecordFinding};
 
-impl Verification<'_> {
+impl Verification {
     /// The charts that were erased, by what the journal tells for certain.
     pub(crate) fn erased_charts(mut self) -> Result<BTreeSet<ChartId>> {
         let header = self.vault.header_in_memory()?;
-        let storage = &*self.vault.store.storage;
+        let storage = &*self.vault.core.store.storage;
         self.walk.advance(storage, &header, &mut self.survey)?;
         Ok(self.survey.subjects.erased_charts(&self.walk))
     }
@@ -58,7 +58,7 @@ impl Verification<'_> {
         if self.report.header.is_none() {
             return Ok(None);
         }
-        let stored = self.vault.store.read_one(storage_keys::HEADER)?;
+        let stored = self.vault.core.store.read_one(storage_keys::HEADER)?;
         Ok(stored.and_then(|stored| {
             let header = Header::parse(&stored.value).ok()?;
             Some(Target::Header {
@@ -75,7 +75,7 @@ impl Verification<'_> {
     ) -> Result<Option<Target>> {
         let stored = match finding.entry {
             Some(tag) => {
-                let stored = self.vault.store.read_one(&storage_keys::entry(&tag))?;
+                let stored = self.vault.core.store.read_one(&storage_keys::entry(&tag))?;
                 stored.map(|stored| (tag, stored))
             }
             None => None,

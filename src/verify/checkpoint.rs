@@ -20,11 +20,11 @@ impl Vault {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         self.require_writable()?;
         let header = self.header()?;
-        let moment = self.recorder.moment();
-        let writer = self.recorder.writer().ok_or(Error::ReadOnly)?;
+        let moment = self.core.recorder.moment();
+        let writer = self.core.recorder.writer().ok_or(Error::ReadOnly)?;
         // What was noted before is told before.
-        self.recorder.flush()?;
-        let seen = journal::recent(&*self.store.storage, moment.now, CHAINS_MAX)?;
+        self.core.recorder.flush()?;
+        let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let act = self.operator_act(Operation::Checkpoint);
         let told = act.draft(moment.now, Target::Vault, Outcome::Done);
         let page = writer.send_apart(&[told], seen, moment)?;

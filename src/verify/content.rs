@@ -18,7 +18,7 @@ pub(super) struct Looked {
     pub(super) name: Option<Box<str>>,
 }
 
-impl Verification<'_> {
+impl Verification {
     /// Looks at a value: its head is opened, and its body where there is content elsewhere. What is
     /// sealed in the body is known by its digest.
     pub(super) fn glance(

@@ -1,6 +1,7 @@
 //! Whether each subject's entry is the one that should stand.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::crypto::{self, Digest, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
@@ -56,13 +57,14 @@ impl Sink for Wanted {
     }
 }
 
-impl Verification<'_> {
+impl Verification {
     pub(super) fn check_entries(&mut self, header: &OpenHeader) -> Result<()> {
-        let storage = &*self.vault.store.storage;
+        let storage = Arc::clone(&self.vault.core.store.storage);
+        let storage = &*storage;
         self.walk.advance(storage, header, &mut self.survey)?;
         let mut met = HashSet::new();
         let mut doubts = Vec::new();
-        let vault = self.vault;
+        let vault = self.vault.clone();
         vault.each_entry(&mut |entry| {
             let Some(ptag) = storage_keys::entry_tag(&entry.key) else {
                 self.report
@@ -162,19 +164,20 @@ impl Verification<'_> {
         met: &mut HashSet<SubjectTag>,
         closed: &mut Vec<(PatientTag, Digest)>,
     ) -> Result<()> {
-        let storage = &*self.vault.store.storage;
+        let storage = Arc::clone(&self.vault.core.store.storage);
+        let storage = &*storage;
         let mut left: HashMap<PatientTag, Option<Digest>> =
             doubts.iter().map(|ptag| (*ptag, None)).collect();
         for round in 0..ROUNDS {
             if left.is_empty() {
                 break;
             }
-            self.vault.store.back_off(round);
+            self.vault.core.store.back_off(round);
             self.walk.advance(storage, header, &mut self.survey)?;
             let tags: Vec<_> = left.keys().copied().collect();
             let mut looks = Vec::new();
             for ptag in &tags {
-                let stored = self.vault.store.read_one(&storage_keys::entry(ptag))?;
+                let stored = self.vault.core.store.read_one(&storage_keys::entry(ptag))?;
                 let stood = self.stood(header, *ptag, stored.as_ref())?;
                 let least = match &stood {
                     Stood::Opens(opened) => {
@@ -270,7 +273,7 @@ impl Verification<'_> {
             found: HashMap::new(),
         };
         let mut walk = Walk::default();
-        walk.advance(&*self.vault.store.storage, header, &mut wanted)?;
+        walk.advance(&*self.vault.core.store.storage, header, &mut wanted)?;
         for (ptag, digest) in closed {
             let Some((tag, sequence)) = wanted.found.get(&digest).copied() else {
                 self.altered.push(ptag);

@@ -13,14 +13,14 @@ use crate::verify::subjects::Standing;
 /// The generation of a header that was just created: a crash may have come before its entry.
 const FIRST: u64 = 1;
 
-impl Verification<'_> {
+impl Verification {
     pub(super) fn check_header(&mut self, opened: &OpenHeader) -> Result<()> {
-        let storage = &*self.vault.store.storage;
+        let storage = &*self.vault.core.store.storage;
         let mut before = None;
         for round in 0..ROUNDS {
-            self.vault.store.back_off(round);
+            self.vault.core.store.back_off(round);
             let least = self.survey.headers.marks.at_least(&self.walk);
-            let stored = self.vault.store.read_one(storage_keys::HEADER)?;
+            let stored = self.vault.core.store.read_one(storage_keys::HEADER)?;
             self.walk.advance(storage, opened, &mut self.survey)?;
             let value = stored.map(|stored| stored.value);
             let finding = self.judge_header(opened, least, value.as_deref());

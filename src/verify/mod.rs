@@ -61,8 +61,8 @@ const FACTS_AT_ONCE: u64 = 250_000;
 /// assert!(verification.report().is_clean());
 /// # Ok::<(), Error>(())
 /// ```
-pub struct Verification<'a> {
-    vault: &'a Vault,
+pub struct Verification {
+    vault: Vault,
     checkpoint: Option<Checkpoint>,
     with_content: bool,
     facts_at_once: u64,
@@ -129,9 +129,9 @@ impl Vault {
     }
 
     /// A verification, step by step: to be paced, paused, and gone on with another day.
-    pub fn verification(&self) -> Verification<'_> {
+    pub fn verification(&self) -> Verification {
         Verification {
-            vault: self,
+            vault: self.clone(),
             checkpoint: None,
             with_content: false,
             facts_at_once: FACTS_AT_ONCE,
@@ -152,7 +152,7 @@ impl Vault {
     }
 }
 
-impl<'a> Verification<'a> {
+impl Verification {
     /// Also checks that the page of a checkpoint still stands.
     #[must_use]
     pub fn against(mut self, checkpoint: &Checkpoint) -> Self {
@@ -250,8 +250,8 @@ impl<'a> Verification<'a> {
         {
             return Err(Error::ForeignCheckpoint);
         }
-        let storage = &*self.vault.store.storage;
-        let own = self.vault.recorder.writer();
+        let storage = &*self.vault.core.store.storage;
+        let own = self.vault.core.recorder.writer();
         let own = own.and_then(crate::journal::Writer::tip);
         self.walk = Walk::default();
         self.survey = Survey::default();
@@ -278,7 +278,7 @@ impl<'a> Verification<'a> {
         let Some(checkpoint) = self.checkpoint else {
             return Ok(());
         };
-        let standing = journal::digest_of(&*self.vault.store.storage, &checkpoint.page)?;
+        let standing = journal::digest_of(&*self.vault.core.store.storage, &checkpoint.page)?;
         let restored = self.report.restores.iter();
         let restored = restored.map(|restore| restore.at).max();
         let standing = match standing {
@@ -360,7 +360,7 @@ impl<'a> Verification<'a> {
     }
 }
 
-impl std::fmt::Debug for Verification<'_> {
+impl std::fmt::Debug for Verification {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Verification({})", self.position())
     }

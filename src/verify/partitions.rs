@@ -19,9 +19,9 @@ use crate::verify::walk::Walk;
 /// Records that are looked at again at a time.
 const DOUBTS: usize = 512;
 
-impl Verification<'_> {
+impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
-        let storage = &*self.vault.store.storage;
+        let storage = &*self.vault.core.store.storage;
         let counts = charts.start as usize..charts.end as usize;
         let counts = self.survey.counts.get(counts).unwrap_or_default();
         let expected = counts.iter().map(|count| *count as usize).sum();
@@ -61,7 +61,7 @@ impl Verification<'_> {
             let [_, _, begin @ ..] = charts.start.to_be_bytes();
             let mut after = [&[class], &begin[..]].concat();
             loop {
-                let page = self.vault.store.storage.scan(Scan {
+                let page = self.vault.core.store.storage.scan(Scan {
                     prefix: &[class],
                     after: Some(&after),
                     limit: 1,
@@ -91,7 +91,7 @@ impl Verification<'_> {
         slice: &mut Slice,
         unmet: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
-        let vault = self.vault;
+        let vault = self.vault.clone();
         vault.each_entry(&mut |entry| {
             let Some(tag) = storage_keys::entry_tag(&entry.key) else {
                 return Ok(());

@@ -2,6 +2,7 @@
 //! stands still.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::crypto::{ChartId, PatientTag, Place};
 use crate::error::{Error, Result};
@@ -42,20 +43,21 @@ struct Case {
     stood: Option<Vec<Problem>>,
 }
 
-impl Verification<'_> {
+impl Verification {
     pub(super) fn look_at_doubts(
         &mut self,
         header: &OpenHeader,
         slice: &mut Slice,
         doubts: &[Doubt],
     ) -> Result<()> {
-        let storage = &*self.vault.store.storage;
+        let storage = Arc::clone(&self.vault.core.store.storage);
+        let storage = &*storage;
         let mut cases: Vec<_> = doubts.iter().map(|doubt| Case::new(*doubt)).collect();
         for round in 0..ROUNDS {
             if cases.is_empty() {
                 break;
             }
-            self.vault.store.back_off(round);
+            self.vault.core.store.back_off(round);
             self.walk.advance(storage, header, &mut self.survey)?;
             slice.walk.advance(storage, header, &mut slice.facts)?;
             self.find_entries(header, &mut cases)?;
@@ -161,7 +163,7 @@ impl Verification<'_> {
         let Some(tag) = doubt.entry else {
             return Ok(None);
         };
-        let Some(stored) = self.vault.store.read_one(&storage_keys::entry(&tag))? else {
+        let Some(stored) = self.vault.core.store.read_one(&storage_keys::entry(&tag))? else {
             return Ok(None);
         };
         match self.vault.open_to_verify(header, tag, &stored) {
@@ -178,14 +180,14 @@ impl Verification<'_> {
             record: doubt.record,
         };
         let key = storage_keys::current(&address);
-        if let Some(stored) = self.vault.store.read_one(&key)?
+        if let Some(stored) = self.vault.core.store.read_one(&key)?
             && let Some(object) = Object::at(&doubt.chart, Place::Current, key)
         {
             let looked = self.inspect(held, &object, stored.value)?;
             glimpse.name = looked.name;
             glimpse.look.current = Some(looked.seen);
         }
-        let vault = self.vault;
+        let vault = self.vault.clone();
         let prefix = storage_keys::earlier_versions(&address);
         vault.each_page(&prefix, Want::Values, &mut |entries| {
             for entry in entries {

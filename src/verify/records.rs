@@ -40,7 +40,7 @@ pub(super) struct Walked<'a> {
     pub(super) state: compare::Chart,
 }
 
-impl Verification<'_> {
+impl Verification {
     /// Compares all records of a chart, a page of current versions with their history at a time.
     pub(super) fn check_chart(&mut self, of: &Walked<'_>, slice: &mut Slice) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
@@ -74,7 +74,7 @@ impl Verification<'_> {
     }
 
     fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<Page> {
-        let page = self.vault.store.storage.scan(Scan {
+        let page = self.vault.core.store.storage.scan(Scan {
             prefix: &storage_keys::chart(class, chart),
             after,
             limit: PAGE,

@@ -62,7 +62,7 @@ fn id(name: &str) -> RecordId {
     RecordId::patient("MRN-1042", name).unwrap()
 }
 
-fn session<'a>(vault: &'a Vault, name: &str) -> Session<'a> {
+fn session(vault: &Vault, name: &str) -> Session {
     vault.session(actor(name), Purpose::Treatment)
 }
 

@@ -188,7 +188,7 @@ pub(crate) fn change(key: &[u8], drafts: Vec<Draft>) -> Change {
 }
 
 /// What was read of a journal but for what auditors left in it.
-pub(crate) fn items(trail: &AuditTrail<'_>) -> Vec<AuditItem> {
+pub(crate) fn items(trail: &AuditTrail) -> Vec<AuditItem> {
     let all = trail.entries(..).unwrap().map(Result::unwrap);
     all.filter(|item| {
         !matches!(item, AuditItem::Entry(entry) if entry.operation == Operation::ReadJournal)
@@ -197,7 +197,7 @@ pub(crate) fn items(trail: &AuditTrail<'_>) -> Vec<AuditItem> {
 }
 
 /// The entries, where there must be no fault.
-pub(crate) fn entries(trail: &AuditTrail<'_>) -> Vec<AuditEntry> {
+pub(crate) fn entries(trail: &AuditTrail) -> Vec<AuditEntry> {
     let each = items(trail).into_iter().map(|item| match item {
         AuditItem::Entry(entry) => entry,
         AuditItem::Fault(fault) => panic!("{fault:?}"),

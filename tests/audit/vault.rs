@@ -47,16 +47,16 @@ impl Clinic {
         ]
     }
 
-    fn act(&self, actor: &str, purpose: Purpose) -> Session<'_> {
+    fn act(&self, actor: &str, purpose: Purpose) -> Session {
         self.clock.0.fetch_add(1, Ordering::SeqCst);
         self.vault.session(Actor::new(actor).unwrap(), purpose)
     }
 
-    fn garcia(&self) -> Session<'_> {
+    fn garcia(&self) -> Session {
         self.act("dr.garcia", Purpose::Treatment)
     }
 
-    fn office(&self) -> Session<'_> {
+    fn office(&self) -> Session {
         self.act("privacy.office", Purpose::Operations)
     }
 
@@ -159,7 +159,7 @@ fn an_actors_patients_are_named_if_the_reader_knows_them() {
         clinic.office().erase_patient(&gone, "asked for").unwrap();
         let audit = clinic.office().audit().unwrap();
         let actor = Actor::new("dr.garcia").unwrap();
-        let names = |trail: &chartlock::audit::AuditTrail<'_>| -> Vec<_> {
+        let names = |trail: &chartlock::audit::AuditTrail| -> Vec<_> {
             let report = trail.activity(&actor, ..).unwrap();
             let subjects = report.subjects.iter();
             subjects

@@ -269,7 +269,7 @@ fn keep_house(vault: &Vault, thread: u64, verb: &str) {
     }
 }
 
-fn known(chart: &Session<'_>, subject: &Subject) -> bool {
+fn known(chart: &Session, subject: &Subject) -> bool {
     chart
         .subjects()
         .unwrap()
@@ -277,7 +277,7 @@ fn known(chart: &Session<'_>, subject: &Subject) -> bool {
 }
 
 /// A patient that an erasure took, or began to take, returns.
-fn bring_back(chart: &Session<'_>, thread: u64, patient: &str) {
+fn bring_back(chart: &Session, thread: u64, patient: &str) {
     let subject = Subject::patient(patient).unwrap();
     let id = RecordId::new(subject.clone(), "a").unwrap();
     match chart.get(&id) {

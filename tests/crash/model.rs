@@ -18,7 +18,7 @@ pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
 }
 
-pub(crate) fn session(vault: &Vault) -> Session<'_> {
+pub(crate) fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("crash").unwrap(), Purpose::SystemAdministration)
 }
 
@@ -232,7 +232,7 @@ fn standing(vault: &Vault, patient: &str) -> Chart {
 }
 
 /// What keeps a patient from being erased.
-fn govern(chart: &Session<'_>, subject: &Subject, records: &mut BTreeMap<String, Versions>) {
+fn govern(chart: &Session, subject: &Subject, records: &mut BTreeMap<String, Versions>) {
     match chart.holds(subject) {
         Err(Error::UnknownSubject) => return,
         Ok(holds) if holds.is_empty() => {}

@@ -84,7 +84,7 @@ pub(crate) fn content(process: usize, index: usize, record: Record, large: bool)
     content
 }
 
-pub(crate) fn session(vault: &Vault) -> Session<'_> {
+pub(crate) fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("explorer").unwrap(), Purpose::Treatment)
 }
 
@@ -176,7 +176,7 @@ impl Verb {
 }
 
 fn put_many(
-    session: &Session<'_>,
+    session: &Session,
     records: &[Record],
     content: &dyn Fn(Record, bool) -> Vec<u8>,
 ) -> Result<Answer, Error> {
@@ -193,7 +193,7 @@ fn put_many(
     ))
 }
 
-fn list(session: &Session<'_>, patient: u8) -> Result<Answer, Error> {
+fn list(session: &Session, patient: u8) -> Result<Answer, Error> {
     let infos = session.list(&subject(patient))?;
     let names = infos.map(|info| info.map(|info| info.name().to_owned()));
     Ok(Answer::Listed(patient, names.collect::<Result<_, _>>()?))

@@ -31,7 +31,7 @@ fn record(identifier: &str, name: &str) -> RecordId {
     RecordId::patient(identifier, name).unwrap()
 }
 
-fn garcia(vault: &Vault) -> Session<'_> {
+fn garcia(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 
@@ -205,7 +205,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     })
 }
 
-fn records_of(session: &Session<'_>, subject: &Subject) -> Value {
+fn records_of(session: &Session, subject: &Subject) -> Value {
     let listed = session.list(subject).unwrap().map(Result::unwrap);
     let mut names: Vec<String> = listed.map(|info| info.name().to_owned()).collect();
     // Retracted and expunged ones are not listed.
@@ -222,7 +222,7 @@ fn records_of(session: &Session<'_>, subject: &Subject) -> Value {
     records.collect()
 }
 
-fn version(session: &Session<'_>, id: &RecordId, info: &RecordInfo) -> Value {
+fn version(session: &Session, id: &RecordId, info: &RecordInfo) -> Value {
     let since = info.written_at().duration_since(SystemTime::UNIX_EPOCH);
     let mut told = json!({
         "version": info.version(),

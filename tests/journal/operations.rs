@@ -20,7 +20,7 @@ use crate::stage::{Line, Stage, record, session, subject};
 struct Scene<'a> {
     stage: &'a Stage,
     vault: &'a Vault,
-    chart: Session<'a>,
+    chart: Session,
     id: RecordId,
     auditors_slot: u16,
 }

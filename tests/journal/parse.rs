@@ -77,7 +77,7 @@ fn what_the_parser_finds_is_what_is_there() {
     }
     let mut in_one = BTreeSet::new();
     in_source(
-        "impl<'a> Session<'a> {\n    pub fn new_one<T>(&self) {}\n    fn own() {}\n}\n\
+        "impl<'a> Session {\n    pub fn new_one<T>(&self) {}\n    fn own() {}\n}\n\
          impl Read for Vault {\n    pub fn not_this() {}\n}\n",
         &mut in_one,
     );

@@ -239,7 +239,7 @@ macro_rules! everywhere {
     };
 }
 
-pub(crate) fn session<'a>(vault: &'a Vault) -> Session<'a> {
+pub(crate) fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 

@@ -50,7 +50,7 @@ fn stop_at(stage: &str) {
     io::stdin().read_line(&mut String::new()).unwrap();
 }
 
-pub(crate) fn session(vault: &Vault) -> Session<'_> {
+pub(crate) fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 
@@ -71,13 +71,13 @@ fn look_in(directory: &Path, seed: u64, key_file: &KeyFile) {
 }
 
 /// What an app holds for a while.
-struct InUse<'a> {
+struct InUse {
     _record: Record,
-    _reader: RecordReader<'a>,
-    _small: RecordReader<'a>,
+    _reader: RecordReader,
+    _small: RecordReader,
 }
 
-fn work(vault: &Vault, seed: u64) -> InUse<'_> {
+fn work(vault: &Vault, seed: u64) -> InUse {
     let chart = session(vault);
     put_and_get(&chart, seed);
     put_many(&chart, seed);
@@ -105,7 +105,7 @@ fn work(vault: &Vault, seed: u64) -> InUse<'_> {
     }
 }
 
-fn put_and_get(chart: &Session<'_>, seed: u64) {
+fn put_and_get(chart: &Session, seed: u64) {
     for number in [0, 1, 4] {
         let (id, content) = (id(CONTENTS[number]), content(seed, CONTENTS[number]));
         chart.put(&id, &content).unwrap();
@@ -118,7 +118,7 @@ fn put_and_get(chart: &Session<'_>, seed: u64) {
     assert_eq!(chart.history(&id).unwrap().len() as u64, version);
 }
 
-fn put_many(chart: &Session<'_>, seed: u64) {
+fn put_many(chart: &Session, seed: u64) {
     let many = [2, 3].map(|number| (id(CONTENTS[number]), content(seed, CONTENTS[number])));
     let put = many
         .iter()
@@ -128,7 +128,7 @@ fn put_many(chart: &Session<'_>, seed: u64) {
     }
 }
 
-fn in_parts(chart: &Session<'_>, seed: u64) {
+fn in_parts(chart: &Session, seed: u64) {
     let id_in_order = id(CONTENTS[5]);
     chart
         .put_reader(&id_in_order, Device::new(seed, CONTENTS[5]))
@@ -168,7 +168,7 @@ impl Drop for Reading {
     }
 }
 
-fn json(chart: &Session<'_>, seed: u64) {
+fn json(chart: &Session, seed: u64) {
     let digits = mem::take(&mut *digits(seed, JSON));
     let digits = String::from_utf8(digits).unwrap();
     let reading = Reading { digits };
@@ -178,7 +178,7 @@ fn json(chart: &Session<'_>, seed: u64) {
 }
 
 /// What an app must not do: it shows that what is left would be found.
-fn leak(chart: &Session<'_>) {
+fn leak(chart: &Session) {
     let record = chart.get(&id(LEAKED)).unwrap().unwrap();
     // An optimiser leaves out what nobody sees.
     std::hint::black_box(Box::leak(Box::new(record.to_vec())));

@@ -19,7 +19,7 @@ fn id() -> RecordId {
     RecordId::patient("MRN-1", "CT/1").unwrap()
 }
 
-fn session(vault: &Vault) -> Session<'_> {
+fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 

@@ -25,7 +25,7 @@ everywhere!(
 fn a_vault_can_be_shared() {
     fn shared<T: Send + Sync>() {}
     shared::<Vault>();
-    shared::<Session<'static>>();
+    shared::<Session>();
     shared::<Record>();
     shared::<Error>();
     shared::<Document<'static>>();
@@ -40,7 +40,7 @@ fn two(stage: &Stage) -> [Vault; 2] {
 }
 
 /// Runs `work` on each thread at once; the answers come in the order of threads.
-fn at_once<T: Send>(vaults: &[Vault; 2], work: impl Fn(&Session<'_>, usize) -> T + Sync) -> Vec<T> {
+fn at_once<T: Send>(vaults: &[Vault; 2], work: impl Fn(&Session, usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(THREADS);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)

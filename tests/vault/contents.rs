@@ -26,13 +26,13 @@ fn take(found: Result<Record, Error>) -> (String, Vec<u8>) {
     (record.info().name().to_owned(), record.to_vec())
 }
 
-fn all(session: &Session<'_>) -> Contents {
+fn all(session: &Session) -> Contents {
     let contents = session.get_all(&subject("MRN-1")).unwrap();
     contents.map(take).collect()
 }
 
 /// More records than a walk fetches at a time.
-fn fill(session: &Session<'_>) -> Contents {
+fn fill(session: &Session) -> Contents {
     let names: Vec<_> = (0..200).map(|index| format!("record {index:03}")).collect();
     let ids: Vec<_> = names.iter().map(|name| record("MRN-1", name)).collect();
     let bodies: Vec<_> = (0..200)

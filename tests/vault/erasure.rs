@@ -63,7 +63,7 @@ fn erased(stage: &Stage) {
     let patient = subject("MRN-1");
     let steps = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&steps);
-    vault.observe(move |step: Step| log.lock().unwrap().push(step));
+    let vault = vault.with_progress(move |step: Step| log.lock().unwrap().push(step));
     let report = session(&vault)
         .erase_patient(&patient, "asked for")
         .unwrap();

@@ -12,20 +12,20 @@ use crate::stage::{content, record, session};
 pub(crate) struct Model(pub(crate) BTreeMap<RecordId, Vec<Option<Vec<u8>>>>);
 
 impl Model {
-    pub(crate) fn put(&mut self, chart: &Session<'_>, id: &RecordId, body: &[u8]) {
+    pub(crate) fn put(&mut self, chart: &Session, id: &RecordId, body: &[u8]) {
         let versions = self.0.entry(id.clone()).or_default();
         versions.push(Some(body.to_vec()));
         assert_eq!(chart.put(id, body), Ok(versions.len() as u64));
     }
 
-    pub(crate) fn remove(&mut self, chart: &Session<'_>, id: &RecordId) {
+    pub(crate) fn remove(&mut self, chart: &Session, id: &RecordId) {
         let versions = self.0.get_mut(id).unwrap();
         versions.push(None);
         assert_eq!(chart.remove(id), Ok(Some(versions.len() as u64)));
     }
 
     /// Eight versions of four records: amended, retracted, large and empty.
-    fn fill(&mut self, chart: &Session<'_>, patient: &str, seed: u64) {
+    fn fill(&mut self, chart: &Session, patient: &str, seed: u64) {
         let id = record(patient, "Observation/amended");
         for version in 1..=3 {
             self.put(chart, &id, &content(seed + version, 90));

@@ -43,19 +43,19 @@ fn put(stage: &Stage, length: usize) -> Vec<u8> {
     content
 }
 
-fn reader(vault: &Vault) -> RecordReader<'_> {
+fn reader(vault: &Vault) -> RecordReader {
     let id = record("MRN-1", "CT/1");
     session(vault).reader(&id).unwrap().unwrap()
 }
 
-fn rest(mut reader: RecordReader<'_>) -> Vec<u8> {
+fn rest(mut reader: RecordReader) -> Vec<u8> {
     let mut rest = Vec::new();
     reader.read_to_end(&mut rest).unwrap();
     rest
 }
 
 /// Readers of one's own vault and of another, each with a part read already.
-fn part_read<'a>(vaults: [&'a Vault; 2], content: &[u8]) -> [RecordReader<'a>; 2] {
+fn part_read(vaults: [&Vault; 2], content: &[u8]) -> [RecordReader; 2] {
     vaults.map(|vault| {
         let mut reader = reader(vault);
         let mut part = [0; 100];
@@ -196,7 +196,7 @@ fn rotations(stage: &Stage) {
     }
 }
 
-fn rest_from(reader: &mut RecordReader<'_>, offset: usize) -> Vec<u8> {
+fn rest_from(reader: &mut RecordReader, offset: usize) -> Vec<u8> {
     let mut rest = Vec::new();
     reader.seek(SeekFrom::Start(offset as u64)).unwrap();
     reader.read_to_end(&mut rest).unwrap();
@@ -231,7 +231,7 @@ fn a_return(stage: &Stage) {
     chart.erase_patient(id.subject(), "asked for").unwrap();
     chart.readmit_patient(id.subject()).unwrap();
     let gone = [Error::Conflict, Error::Erased];
-    let read_at_end = |reader: &RecordReader<'_>| {
+    let read_at_end = |reader: &RecordReader| {
         let read = reader.read_at(LENGTH as u64 - 9, &mut [0; 9]);
         assert!(gone.contains(&read.unwrap_err()));
     };

@@ -144,7 +144,7 @@ macro_rules! everywhere {
     };
 }
 
-pub(crate) fn session(vault: &Vault) -> Session<'_> {
+pub(crate) fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 

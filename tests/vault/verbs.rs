@@ -28,7 +28,7 @@ everywhere!(
     json,
 );
 
-fn listed(session: &Session<'_>, subject: &Subject) -> Vec<(String, u64)> {
+fn listed(session: &Session, subject: &Subject) -> Vec<(String, u64)> {
     let records = session.list(subject).unwrap().map(Result::unwrap);
     let mut records: Vec<_> = records
         .map(|info| (info.name().to_owned(), info.version()))

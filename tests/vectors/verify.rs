@@ -58,7 +58,7 @@ fn credential(vector: &Vector) -> Result<Box<dyn Credential>, Error> {
     )
 }
 
-fn session(vault: &Vault) -> Session<'_> {
+fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("vectors").unwrap(), Purpose::Operations)
 }
 

@@ -79,11 +79,7 @@ impl World {
     }
 
     /// Readers of what stands of a subject, and what they should read.
-    pub(super) fn readers<'a>(
-        &self,
-        witness: &'a Vault,
-        who: usize,
-    ) -> Vec<(RecordReader<'a>, Vec<u8>)> {
+    pub(super) fn readers(&self, witness: &Vault, who: usize) -> Vec<(RecordReader, Vec<u8>)> {
         let session = witness.session(Actor::new("witness").unwrap(), Purpose::Treatment);
         let reader = |what| {
             let content = self.versions(who, what).pop()??;
@@ -95,7 +91,7 @@ impl World {
 }
 
 /// Whatever happened since: what stood when the reader was opened, or why not.
-pub(super) fn read_on((reader, expected): (RecordReader<'_>, Vec<u8>)) {
+pub(super) fn read_on((reader, expected): (RecordReader, Vec<u8>)) {
     match whole(reader) {
         Ok(content) => assert_eq!(content, expected),
         Err(error) => {
@@ -105,7 +101,7 @@ pub(super) fn read_on((reader, expected): (RecordReader<'_>, Vec<u8>)) {
     }
 }
 
-fn whole(mut reader: RecordReader<'_>) -> Result<Vec<u8>, Error> {
+fn whole(mut reader: RecordReader) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
     let read = reader.read_to_end(&mut content);
     read.map_err(|error| error.downcast::<Error>().unwrap())?;

@@ -144,7 +144,7 @@ impl World {
         self.vault.as_ref().unwrap()
     }
 
-    fn session(&self) -> Session<'_> {
+    fn session(&self) -> Session {
         let actor = Actor::new("fuzz").unwrap();
         self.vault().session(actor, Purpose::Treatment)
     }

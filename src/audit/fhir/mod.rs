@@ -85,7 +85,7 @@ impl fmt::Debug for Application {
 /// ```
 /// # use chartlock::audit::{AuditItem, AuditTrail, fhir};
 /// # fn send(event: serde_json::Value) {}
-/// # fn report(trail: &AuditTrail<'_>) -> Result<(), chartlock::Error> {
+/// # fn report(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let application = fhir::Application::new("clinic-app", "ward-3.clinic.example");
 /// for item in trail.entries(..)? {
 ///     if let AuditItem::Entry(entry) = item? {

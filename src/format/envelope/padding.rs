@@ -29,7 +29,7 @@ pub fn padme(length: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::format::envelope::*;
+    use super::*;
 
     #[test]
     fn padme_follows_the_paper() {

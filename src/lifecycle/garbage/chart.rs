@@ -49,12 +49,14 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         let Collection { report, counter } = collection;
-        self.store
+        self.core
+            .store
             .remove_under(&storage_keys::chart(b'w', chart), &mut || {
                 counter.add(1);
                 report.uploads += 1;
             })?;
-        self.store
+        self.core
+            .store
             .remove_under(&storage_keys::chart(b's', chart), &mut || {
                 counter.add(1);
                 report.segments += 1;
@@ -71,7 +73,7 @@ impl Vault {
     ) -> Result<()> {
         let mut before = None;
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let (Some(held), _) = self.entry(subject, Freshness::Fresh)? else {
                 return Ok(());
             };
@@ -161,7 +163,7 @@ impl Vault {
         let mut streams = BTreeSet::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.store.storage.scan(Scan {
+            let page = self.core.store.storage.scan(Scan {
                 prefix: &prefix,
                 after: after.as_deref(),
                 limit: PAGE,
@@ -187,12 +189,12 @@ impl Vault {
     }
 
     fn intents(&self, chart: &ChartId, collection: &mut Collection<'_>) -> Result<Intents> {
-        let abandoned_after = if self.store.storage.is_transactional() {
+        let abandoned_after = if self.core.store.storage.is_transactional() {
             ABANDONED_AFTER
         } else {
             ABANDONED_AFTER_STEPS
         };
-        let now = self.store.clock.now();
+        let now = self.core.store.clock.now();
         let mut intents = Intents::default();
         let prefix = storage_keys::chart(b'w', chart);
         self.each_page(&prefix, Want::Values, &mut |entries| {
@@ -227,7 +229,7 @@ impl Vault {
             .map(|stream| storage_keys::intent(chart, stream))
             .collect();
         let uploads = &mut collection.report.uploads;
-        self.store.remove_all(keys, &mut || *uploads += 1)
+        self.core.store.remove_all(keys, &mut || *uploads += 1)
     }
 
     /// Removes streams that no record names, unless some record's key opens them: then it is only the
@@ -240,13 +242,15 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         for stream in unnamed {
-            if self.store.is_of_a_record(chart, &stream, keys)? {
+            if self.core.store.is_of_a_record(chart, &stream, keys)? {
                 collection.report.misnamed_streams += 1;
                 continue;
             }
             let segments = &mut collection.report.segments;
             let prefix = storage_keys::segments(chart, &stream);
-            self.store.remove_under(&prefix, &mut || *segments += 1)?;
+            self.core
+                .store
+                .remove_under(&prefix, &mut || *segments += 1)?;
         }
         Ok(())
     }

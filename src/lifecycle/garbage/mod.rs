@@ -91,7 +91,7 @@ impl Vault {
             let mut behind =
                 after.map(|chart| storage_keys::behind(&storage_keys::chart(class, chart)));
             for _ in 0..CHARTS_AT_ONCE {
-                let page = self.store.storage.scan(Scan {
+                let page = self.core.store.storage.scan(Scan {
                     prefix: &[class],
                     after: behind.as_deref(),
                     limit: 1,

@@ -139,7 +139,7 @@ impl Vault {
     }
 
     fn heads(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<Page> {
-        let page = self.store.storage.scan(Scan {
+        let page = self.core.store.storage.scan(Scan {
             prefix: &storage_keys::chart(class, chart),
             after,
             limit: PAGE,
@@ -236,6 +236,7 @@ impl Vault {
             None => {
                 walk.unsettled += lost;
                 let begun = self
+                    .core
                     .store
                     .read_one(&storage_keys::current(address))?
                     .is_some();
@@ -249,7 +250,7 @@ impl Vault {
     /// Whether a retraction is a marker. One that is gone or does not open is taken for none: then the
     /// versions below it are missed, and nothing is freed.
     fn is_marker(&self, walk: &Walk<'_>, object: &Object) -> Result<bool> {
-        let Some(stored) = self.store.read_one(&object.key)? else {
+        let Some(stored) = self.core.store.read_one(&object.key)? else {
             return Ok(false);
         };
         let opened = object
@@ -265,7 +266,7 @@ impl Vault {
             return Ok(());
         }
         let keys: Vec<_> = segmented.iter().map(|object| &object.key[..]).collect();
-        let values = self.store.storage.read(&keys)?;
+        let values = self.core.store.storage.read(&keys)?;
         for (object, stored) in segmented.iter().zip(values) {
             match open_body(object, walk.held, stored) {
                 Ok(named) => (walk.found)(named),

@@ -57,7 +57,7 @@ impl Vault {
             Err(CommitError::Io(error)) => {
                 // On transactional storage it surely did not happen; elsewhere a part of it may
                 // have, and an upload that a record may name must stay.
-                if !self.store.storage.is_transactional() {
+                if !self.core.store.storage.is_transactional() {
                     pending.may_stand = Some(version);
                 }
                 return Some(Err(error.into()));
@@ -70,7 +70,7 @@ impl Vault {
                     if pending.may_stand.is_none()
                         && let Some(upload) = pending.upload.take()
                     {
-                        self.store.discard(&upload);
+                        self.core.store.discard(&upload);
                     }
                     pending.swept = pending.upload.is_some();
                 }
@@ -80,7 +80,8 @@ impl Vault {
                     let blocked = earlier.filter(|(index, _)| *index == operation);
                     pending.in_the_way = blocked.map(|(_, former)| former);
                     // A request that was repeated below us may have met itself.
-                    let landed = operation >= *current && !self.store.storage.is_transactional();
+                    let landed =
+                        operation >= *current && !self.core.store.storage.is_transactional();
                     pending.may_stand = landed.then_some(version).or(pending.may_stand);
                 }
             },

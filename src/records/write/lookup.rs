@@ -105,7 +105,7 @@ impl Vault {
             .map(|found| storage_keys::current(&found.address))
             .collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.store.storage.read(&keys)?;
+        let stored = self.core.store.storage.read(&keys)?;
         for (found, stored) in found.iter_mut().flatten().zip(stored) {
             found.current = stored;
         }
@@ -123,6 +123,7 @@ impl Vault {
             return Ok(None);
         };
         let stored = self
+            .core
             .store
             .read_one(&storage_keys::earlier(address, version))?;
         Ok(stored.map(|stored| (version, stored.revision)))

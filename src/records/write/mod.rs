@@ -219,7 +219,7 @@ impl Vault {
         let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(Pending::new).collect();
         let mut round = 0;
         while !waiting.is_empty() && round < ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let (turn, later) = first_of_each_record(waiting);
             let before = turn.len() + later.len();
             waiting = self.turn(turn, &mut outcomes);
@@ -233,7 +233,7 @@ impl Vault {
             if undecided && let Some(outcome) = outcomes.get_mut(pending.index) {
                 *outcome = Err(Error::Undecided);
             } else if let Some(upload) = &pending.upload {
-                self.store.discard(upload);
+                self.core.store.discard(upload);
             }
         }
         outcomes
@@ -297,7 +297,7 @@ impl Vault {
         if changes.is_empty() {
             return again;
         }
-        let results = match self.recorder.commit(changes) {
+        let results = match self.core.recorder.commit(changes) {
             Ok(results) => results,
             // Nothing was sent.
             Err(error) => {

@@ -74,11 +74,11 @@ impl Vault {
                 }
             }
             // The earlier try, which is not there, had to find the same intent: it can never land.
-            if pending.swept && self.store.storage.is_transactional() {
+            if pending.swept && self.core.store.storage.is_transactional() {
                 pending.may_stand = None;
                 pending.swept = false;
                 if let Some(upload) = pending.upload.take() {
-                    self.store.discard(&upload);
+                    self.core.store.discard(&upload);
                 }
             }
         }
@@ -154,6 +154,7 @@ impl Vault {
             // Fresh already: neither an erasure under way nor a put in between explains it.
             if pending.freshness == Freshness::Fresh
                 && self
+                    .core
                     .store
                     .read_one(&storage_keys::current(&found.address))?
                     .is_none()
@@ -195,12 +196,13 @@ impl Vault {
     ) -> Result<Next> {
         let head = Head::parse(&current.value)?;
         let retired = found.held.entry.was_retired(head.key_number);
-        if self.store.storage.is_transactional() || !retired {
+        if self.core.store.storage.is_transactional() || !retired {
             return Err(Error::UnknownPatientKey);
         }
         let mut absent = true;
         if head.version > 1 {
             let before = self
+                .core
                 .store
                 .read_one(&storage_keys::earlier(&found.address, head.version - 1))?;
             let before = before.ok_or(Error::HistoryGap)?;
@@ -242,7 +244,7 @@ impl Vault {
             }
         }
         // However long it took to get here.
-        let now = self.store.clock.now();
+        let now = self.core.store.clock.now();
         match &pending.upload {
             Some(upload) if upload.is_expired(now) => Err(match pending.may_stand {
                 Some(_) => Error::Undecided,

@@ -38,6 +38,7 @@ impl Vault {
             (Place::Current, current.clone())
         } else if head.version > version {
             match self
+                .core
                 .store
                 .read_one(&storage_keys::earlier(&found.address, version))?
             {
@@ -82,7 +83,7 @@ impl Vault {
         own: Own,
         key: DataKey,
     ) -> Result<Step> {
-        if self.store.storage.is_transactional() {
+        if self.core.store.storage.is_transactional() {
             return Ok(Step::Done(Ok(Some(version))));
         }
         let mut transaction = Transaction::new();
@@ -126,13 +127,13 @@ impl Vault {
         let (Some(chart), Some(_)) = (pending.chart, pending.may_stand) else {
             return;
         };
-        let _ = self.store.sweep_chart(&chart, &mut |_| ());
+        let _ = self.core.store.sweep_chart(&chart, &mut |_| ());
     }
 
     /// An upload that no record can name is removed, whatever came of its job.
     pub(super) fn give_up_upload(&self, pending: &Pending<'_>, outcome: &Outcome) {
         if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.may_stand) {
-            self.store.discard(upload);
+            self.core.store.discard(upload);
         }
     }
 }

@@ -38,7 +38,7 @@ impl Vault {
                 let chart = &found.address.chart;
                 // Nothing authenticates the name of a stream but its content: it must not lead to
                 // that of another record.
-                (self.store.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
+                (self.core.store.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
             }
             _ => None,
         };
@@ -51,7 +51,7 @@ impl Vault {
 
     /// Fails while a hold or a retention keeps what there is of the subject.
     pub(super) fn require_expungeable(&self, found: &Found) -> Result<()> {
-        found.held.entry.check_erasable(self.store.clock.now())
+        found.held.entry.check_erasable(self.core.store.clock.now())
     }
 
     /// An earlier try of this job stood at `version` where nothing stands any more: it was expunged,
@@ -67,10 +67,10 @@ impl Vault {
             return Ok(());
         }
         let place = storage_keys::earlier(&found.address, version);
-        if self.store.read_one(&place)?.is_none()
+        if self.core.store.read_one(&place)?.is_none()
             && let Some(upload) = pending.upload.take()
         {
-            self.store.discard(&upload);
+            self.core.store.discard(&upload);
         }
         Ok(())
     }

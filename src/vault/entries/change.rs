@@ -81,13 +81,13 @@ impl Vault {
         // After an answer that left the outcome open, nobody said that former bytes are gone.
         let mut deferred = false;
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let header = if round == 0 {
                 self.header()?
             } else {
                 self.reload_header()?
             };
-            let looked_at = self.store.clock.uptime();
+            let looked_at = self.core.store.clock.uptime();
             let Some(mut held) = self.find_entry(subject)? else {
                 return Ok(None);
             };
@@ -118,7 +118,7 @@ impl Vault {
                 }
             }
             let held = Arc::new(held);
-            self.entries.hold(subject, &held, looked_at);
+            self.core.entries.hold(subject, &held, looked_at);
             return Ok(Some((held, deferred)));
         }
         Err(Error::Contended)
@@ -137,7 +137,7 @@ impl Vault {
     pub(super) fn refresh_keys(&self, header: &OpenHeader, held: &mut Held) -> Result<bool> {
         let stale = held.master != header.keyring.active_master().number;
         if stale && held.entry.chart().is_some() {
-            held.entry.rotate_key(self.store.clock.now())?;
+            held.entry.rotate_key(self.core.store.clock.now())?;
         }
         Ok(stale)
     }

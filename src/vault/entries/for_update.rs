@@ -36,7 +36,7 @@ impl Vault {
         self.require_writable()?;
         let mut ready = HashMap::with_capacity(subjects.len());
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let header = if round == 0 {
                 self.header()?
             } else {
@@ -83,13 +83,16 @@ impl Vault {
     ) -> Result<Draft> {
         let active = header.keyring.active_master().number;
         if freshness == Freshness::Held
-            && let Some(held) = self.entries.held(subject, self.store.clock.uptime())
+            && let Some(held) = self
+                .core
+                .entries
+                .held(subject, self.core.store.clock.uptime())
             && held.entry.chart().is_some()
             && held.master == active
         {
             return Ok(Draft::Usable(held));
         }
-        let looked_at = self.store.clock.uptime();
+        let looked_at = self.core.store.clock.uptime();
         let Some((tag, stored)) = self.stored_entry(subject)? else {
             return self.new_draft(header, subject, Expect::Absent);
         };
@@ -100,7 +103,7 @@ impl Vault {
             // number that this keyring itself retired proves that: behind a restored old header a
             // patient's whole chart hangs on a number that is merely unknown.
             Err(Error::UnknownMasterKey)
-                if !self.store.storage.is_transactional()
+                if !self.core.store.storage.is_transactional()
                     && header.keyring.was_retired(head.master) =>
             {
                 return self.new_draft(header, subject, Expect::Unchanged(revision));
@@ -120,7 +123,7 @@ impl Vault {
             return Ok(Draft::ToWrite(Box::new(held), expect));
         }
         let held = Arc::new(held);
-        self.entries.hold(subject, &held, looked_at);
+        self.core.entries.hold(subject, &held, looked_at);
         Ok(Draft::Usable(held))
     }
 
@@ -130,7 +133,7 @@ impl Vault {
             tag: crypto::patient_tag(name, subject.kind(), subject.identifier())?,
             master: header.keyring.active_master().number,
             revision: Revision::new(&[]),
-            entry: PatientEntry::new(subject.clone(), self.store.clock.now())?,
+            entry: PatientEntry::new(subject.clone(), self.core.store.clock.now())?,
             told_as: OnceLock::new(),
         };
         Ok(Draft::ToWrite(Box::new(held), expect))
@@ -143,7 +146,7 @@ impl Vault {
         mut drafts: Vec<(&'a Subject, Box<Held>, Expect)>,
         act: &Act,
     ) -> Result<Vec<Ready<'a>>> {
-        let looked_at = self.store.clock.uptime();
+        let looked_at = self.core.store.clock.uptime();
         let act = &act.to(Operation::Prepare);
         let changes = drafts
             .iter_mut()
@@ -158,7 +161,7 @@ impl Vault {
                 put.change(self)
             })
             .collect::<Result<Vec<_>>>()?;
-        let results = self.recorder.commit(changes)?;
+        let results = self.core.recorder.commit(changes)?;
         let mut done = Vec::with_capacity(drafts.len());
         for ((subject, mut held, _), result) in drafts.into_iter().zip(results) {
             match result {
@@ -166,7 +169,7 @@ impl Vault {
                     Written::Done { revision, .. } => {
                         held.stands(header, revision);
                         let held = Arc::from(held);
-                        self.entries.hold(subject, &held, looked_at);
+                        self.core.entries.hold(subject, &held, looked_at);
                         done.push((subject, Ok(held)));
                     }
                     Written::LookAgain => {}

@@ -73,16 +73,19 @@ impl Vault {
         // Locking must hold even where the entry alone would do.
         self.header()?;
         if freshness == Freshness::Held
-            && let Some(held) = self.entries.held(subject, self.store.clock.uptime())
+            && let Some(held) = self
+                .core
+                .entries
+                .held(subject, self.core.store.clock.uptime())
             && held.entry.chart().is_some()
         {
             return Ok((Some(held), Freshness::Held));
         }
-        let looked_at = self.store.clock.uptime();
+        let looked_at = self.core.store.clock.uptime();
         let found = self.find_entry(subject)?.map(Arc::new);
         match &found {
-            Some(held) => self.entries.hold(subject, held, looked_at),
-            None => self.entries.forget(subject),
+            Some(held) => self.core.entries.hold(subject, held, looked_at),
+            None => self.core.entries.forget(subject),
         }
         Ok((found, Freshness::Fresh))
     }
@@ -90,7 +93,7 @@ impl Vault {
     /// The entry of a subject as it stands in storage now, to be changed.
     pub(crate) fn find_entry(&self, subject: &Subject) -> Result<Option<Held>> {
         for round in 0..ROUNDS {
-            self.store.back_off(round);
+            self.core.store.back_off(round);
             let Some((tag, stored)) = self.stored_entry(subject)? else {
                 return Ok(None);
             };
@@ -105,7 +108,7 @@ impl Vault {
     }
 
     fn changed_since(&self, tag: &PatientTag, revision: &Revision) -> Result<bool> {
-        let now = self.store.read_one(&storage_keys::entry(tag))?;
+        let now = self.core.store.read_one(&storage_keys::entry(tag))?;
         Ok(now.is_none_or(|now| now.revision != *revision))
     }
 
@@ -119,7 +122,7 @@ impl Vault {
             .collect::<Result<Vec<_>>>()?;
         let keys: Vec<_> = tags.iter().map(storage_keys::entry).collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-        let stored = self.store.storage.read(&keys)?;
+        let stored = self.core.store.storage.read(&keys)?;
         Ok(tags
             .into_iter()
             .zip(stored)
@@ -147,7 +150,7 @@ impl Vault {
         } = listed;
         let tag = storage_keys::entry_tag(&key).ok_or(Error::Malformed)?;
         match self.open_entry(tag, Stored { value, revision }) {
-            Err(Error::UnknownMasterKey) => match self.store.read_one(&key)? {
+            Err(Error::UnknownMasterKey) => match self.core.store.read_one(&key)? {
                 Some(stored) => self.open_entry(tag, stored).map(Some),
                 None => Ok(None),
             },
@@ -179,7 +182,7 @@ impl Vault {
 
     /// Drops what is held of a subject, after its entry was seen to change.
     pub(crate) fn forget_entry(&self, subject: &Subject) {
-        self.entries.forget(subject);
+        self.core.entries.forget(subject);
     }
 
     /// The live chart of a subject, looked at now; `None` where there is no entry.

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::access::alarms::Alarms;
 use crate::access::security_event::SecurityEvent;
-use crate::crypto::JournalKey;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
@@ -112,9 +111,10 @@ impl Recorder {
         }
     }
 
-    /// With a journal; `in_background` for entries to be written though nobody calls.
-    fn keep(&mut self, writer: Writer, mode: Journaling, in_background: bool) {
-        let writer = Arc::new(writer);
+    /// Begins a chain of the journal under the key of `sealer`; `in_background` starts a thread that
+    /// flushes grouped entries.
+    pub(crate) fn begin(&mut self, sealer: Sealer, mode: Journaling, in_background: bool) {
+        let writer = Arc::new(Writer::new(Arc::clone(&self.storage), sealer));
         let heed = Arc::new(Heed {
             failing: AtomicBool::new(false),
             locked: AtomicBool::new(false),
@@ -284,32 +284,10 @@ pub(crate) fn ended<T>(done: &Result<T>) -> Outcome {
 }
 
 impl Vault {
-    /// The vault, with a journal unless there is to be none; `in_background` for entries to become
-    /// durable though nobody calls.
-    pub(crate) fn journaled(
-        mut self,
-        (mode, in_background): (Option<Journaling>, bool),
-    ) -> Result<Self> {
-        let Some(mode) = mode else {
-            return Ok(self);
-        };
-        let header = self.header()?;
-        let active = header.keyring.active_journal_key();
-        let sealer = Sealer {
-            suite: header.header.suite(),
-            vault: *header.header.vault(),
-            number: active.number,
-            key: JournalKey::from_bytes(active.key.expose()),
-        };
-        let writer = Writer::new(Arc::clone(&self.store.storage), sealer);
-        self.recorder.keep(writer, mode, in_background);
-        Ok(self)
-    }
-
     /// One of the vault's own operations.
     pub(crate) fn operator_act(&self, operation: Operation) -> Act {
         Act {
-            context: Arc::clone(&self.recorder.operator),
+            context: Arc::clone(&self.core.recorder.operator),
             operation,
             note: "".into(),
         }
@@ -320,14 +298,14 @@ impl Vault {
     /// # Errors
     /// [`Error::Journal`]: do not release it then.
     pub(crate) fn note(&self, act: &Act, target: Target, outcome: Outcome) -> Result<()> {
-        let now = self.store.clock.now();
-        self.recorder.note(act.draft(now, target, outcome))
+        let now = self.core.store.clock.now();
+        self.core.recorder.note(act.draft(now, target, outcome))
     }
 
     /// Notes what released nothing.
     pub(crate) fn tell(&self, act: &Act, target: Target, outcome: Outcome) {
-        let now = self.store.clock.now();
-        self.recorder.tell(act.draft(now, target, outcome));
+        let now = self.core.store.clock.now();
+        self.core.recorder.tell(act.draft(now, target, outcome));
     }
 
     /// One of the vault's own operations that changes something, and how it ended. Its changes have
@@ -364,7 +342,7 @@ impl Vault {
 
     /// Carries out one change with its entry.
     pub(crate) fn commit_one(&self, change: Change) -> Result<Answer> {
-        let answer = self.recorder.commit(vec![change])?.pop();
+        let answer = self.core.recorder.commit(vec![change])?.pop();
         Ok(answer.unwrap_or(Err(CommitError::Unknown)))
     }
 }

@@ -12,7 +12,10 @@ use crate::vault::entries::Held;
 impl Vault {
     /// A subject, with the chart that is held of it, if any.
     pub(crate) fn refer_subject(&self, subject: &Subject) -> Result<SubjectRef> {
-        let held = self.entries.held(subject, self.store.clock.uptime());
+        let held = self
+            .core
+            .entries
+            .held(subject, self.core.store.clock.uptime());
         let chart = held.as_ref().and_then(|held| held.entry.chart());
         let chart = chart.map(|chart| *chart.id());
         self.refer_chart(subject, chart.unwrap_or_default())
@@ -31,7 +34,10 @@ impl Vault {
         id: &RecordId,
         found: Option<(Address, u64)>,
     ) -> Result<Target> {
-        let held = self.entries.held(id.subject(), self.store.clock.uptime());
+        let held = self
+            .core
+            .entries
+            .held(id.subject(), self.core.store.clock.uptime());
         let held = held.filter(|held| held.entry.chart().is_some());
         let address = match (found, &held) {
             (Some((address, _)), _) => address,
@@ -90,7 +96,7 @@ impl Vault {
             version: envelope::Head::parse(value)?.version,
             digest: envelope::digest(value)?,
         };
-        Ok(act.draft(self.store.clock.now(), target, Outcome::Done))
+        Ok(act.draft(self.core.store.clock.now(), target, Outcome::Done))
     }
 
     /// What is told of a patient entry that is to be written.
@@ -111,7 +117,7 @@ impl Vault {
             sequence: entry.sequence(),
             digest: crypto::sha256(&[value]),
         };
-        Ok(act.draft(self.store.clock.now(), target, Outcome::Done))
+        Ok(act.draft(self.core.store.clock.now(), target, Outcome::Done))
     }
 
     /// What is told of a header that is to be written.
@@ -120,6 +126,6 @@ impl Vault {
             generation,
             digest: crypto::sha256(&[value]),
         };
-        act.draft(self.store.clock.now(), target, Outcome::Done)
+        act.draft(self.core.store.clock.now(), target, Outcome::Done)
     }
 }

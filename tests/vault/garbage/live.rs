@@ -164,7 +164,7 @@ fn charts_of_many_pages(stage: &Stage) {
     let looked_at = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&looked_at);
     let vault = at(stage, THEN + limit(stage) + 1);
-    vault.observe(move |step: Step| log.lock().unwrap().push(step));
+    let vault = vault.with_progress(move |step: Step| log.lock().unwrap().push(step));
     let report = vault.collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (300, 300));
     let looked_at = looked_at.lock().unwrap();

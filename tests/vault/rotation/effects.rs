@@ -189,7 +189,7 @@ fn progress_is_reported(stage: &Stage) {
     for verb in VERBS {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&steps);
-        vault.observe(move |step: Step| log.lock().unwrap().push(step));
+        let vault = vault.with_progress(move |step: Step| log.lock().unwrap().push(step));
         let report = verb.run(&vault).unwrap();
         let steps = steps.lock().unwrap();
         let (activity, most) = match (verb, &report) {

@@ -121,7 +121,7 @@ impl<'a> Probe<'a> {
     }
 
     /// What is damaged fails, and nothing else does.
-    fn read_chunk(&self, reader: &RecordReader<'_>, place: usize, damage: &Damage) {
+    fn read_chunk(&self, reader: &RecordReader, place: usize, damage: &Damage) {
         let mut part = vec![0; CHUNK];
         let read = reader.read_at((place * CHUNK) as u64, &mut part);
         match &damage.chunks[place] {
@@ -135,13 +135,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Up to what is damaged, and no byte further.
-    fn read_in_order(
-        &self,
-        reader: &mut RecordReader<'_>,
-        from: usize,
-        damage: &Damage,
-        alone: bool,
-    ) {
+    fn read_in_order(&self, reader: &mut RecordReader, from: usize, damage: &Damage, alone: bool) {
         reader.seek(SeekFrom::Start(from as u64)).unwrap();
         let mut part = vec![0; CHUNK / 2 + 77];
         let mut at = from;

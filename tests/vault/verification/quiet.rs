@@ -134,7 +134,7 @@ fn step_by_step(stage: &Stage) {
     small_clinic(&vault);
     let told = Arc::new(AtomicU64::new(0));
     let watcher = Arc::clone(&told);
-    vault.observe(move |step: Step| {
+    let vault = vault.with_progress(move |step: Step| {
         assert_eq!(step.activity, Activity::Verifying);
         assert!(watcher.swap(step.done, Ordering::SeqCst) <= step.done);
     });

@@ -16,7 +16,7 @@ const STRIDE: usize = 7919;
 pub(super) const BATCH: usize = 1000;
 
 /// What records hold.
-enum Contents<'a> {
+enum Contents {
     /// The clinic's FHIR resources, one after the other, and again from the first one.
     Resources(Vec<&'a [u8]>),
     /// Pieces of one size.
@@ -26,7 +26,7 @@ enum Contents<'a> {
 /// The records of a clinic: each patient has a chart of them, which grows by a few with each visit, and
 /// patients visit in no order.
 pub(super) struct Load<'a> {
-    contents: Contents<'a>,
+    contents: Contents,
     records: usize,
 }
 

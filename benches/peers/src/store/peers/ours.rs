@@ -71,7 +71,7 @@ impl Rotate for Ours {
     }
 }
 
-struct Chart<'a>(Session<'a>);
+struct Chart<'a>(Session);
 
 impl Handle for Chart<'_> {
     fn put(&mut self, (id, content): Item<'_>) -> Result<()> {
