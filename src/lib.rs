@@ -122,14 +122,13 @@ mod verify;
 
 pub use access::security_event::{SecurityEvent, SecurityWatch};
 pub use access::{
-    AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, OperationGroup, Rule,
-    RulePolicy,
+    AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, Rule, RulePolicy,
 };
 pub use crypto::{CryptoReport, FipsBuild, Implementation, Suite, crypto_report};
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 pub use journal::checkpoint::Checkpoint;
-pub use journal::{Operation, Outcome};
+pub use journal::{Operation, OperationGroup, Outcome};
 pub use lifecycle::holds::HoldInfo;
 pub use lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
 pub use records::document::{Document, Expected, Record, RecordInfo};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::id::check_reason;
 pub use request::AccessRequest;
-pub use rules::{OperationGroup, Rule, RulePolicy};
+pub use rules::{Rule, RulePolicy};
 
 /// Decides who may do what: [`RulePolicy`], [`AllowAll`], or one of your own.
 ///

@@ -5,13 +5,14 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::audit::display::{self, Kind, kind_of};
+use crate::audit::display;
 use crate::audit::entry::{AuditEntry, Position};
 use crate::audit::time::{Between, Time};
 use crate::audit::unreadable::{self, Gaps};
 use crate::audit::{AuditTrail, resolve};
 use crate::error::Result;
 use crate::id::Subject;
+use crate::journal::{Kind, kind_of};
 use crate::journal::{Operation, Outcome};
 
 /// What no journal of this vault can tell.

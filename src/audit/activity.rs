@@ -6,12 +6,12 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::audit::AuditTrail;
-use crate::audit::display::{Kind, kind_of};
 use crate::audit::entry::{AuditEntry, SubjectMark};
 use crate::audit::time::{Between, Time};
 use crate::audit::unreadable::{self, Gaps};
 use crate::error::Result;
 use crate::id::Actor;
+use crate::journal::{Kind, kind_of};
 use crate::journal::{Operation, Outcome};
 
 /// What one actor did, and of whom they saw something.

@@ -1,52 +1,6 @@
 //! Codes in plain words.
 
-use serde::Serialize;
-
 use crate::id::Purpose;
-use crate::journal::Operation;
-
-/// What sort of thing an operation is, for whom it is about.
-///
-/// ```
-/// # use chartlock::{Operation, audit::{Kind, kind_of}};
-/// assert_eq!(kind_of(Operation::Read), Kind::Looked);
-/// assert_eq!(kind_of(Operation::RotatePatient), Kind::Upkeep);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Kind {
-    /// Records, or what there is of them, were looked at.
-    Looked,
-    /// Records, or what applies to them, were changed.
-    Changed,
-    /// Records were disclosed to somebody outside.
-    Disclosed,
-    /// Keys were renewed, or bytes sealed again: nobody saw or changed content.
-    Upkeep,
-    /// The journal was asked.
-    Audited,
-    /// The vault as a whole was administered.
-    Administered,
-}
-
-/// What sort of thing an operation is.
-pub fn kind_of(operation: Operation) -> Kind {
-    use Operation::*;
-    match operation {
-        Read | History | List | ListSubjects | Inspect => Kind::Looked,
-        Put | Remove | Erase | Readmit | Expunge | Hold | Release | Retain | Poison => {
-            Kind::Changed
-        }
-        Disclose => Kind::Disclosed,
-        Prepare | RotateMaster | RetireMaster | RotatePatient | RetirePatient | Reencrypt
-        | RotateRoot | CollectGarbage => Kind::Upkeep,
-        ReadJournal => Kind::Audited,
-        Create | Open | Lock | MakeWritable | AddSlot | ReplaceSlot | RemoveSlot | ListSlots
-        | Census | ExportKit | Verify | Checkpoint | AcceptRestore | BreakGlass
-        | BeginEmergency | EndEmergency => Kind::Administered,
-    }
-}
 
 const PURPOSES: [Purpose; 15] = [
     Purpose::Treatment,

@@ -11,7 +11,7 @@ use crate::audit::time::{Between, Time};
 use crate::audit::unreadable::Gaps;
 use crate::audit::{auditor, resolve};
 use crate::error::Result;
-use crate::journal::{Operation, Outcome};
+use crate::journal::{KeyEffect, Operation, Outcome, VersionEffect};
 
 /// What the journal tells, entry by entry.
 pub(super) struct Told<'e> {
@@ -62,23 +62,26 @@ impl<'e> Told<'e> {
         if !names_number(note, "slot ", &id.to_string()) {
             return;
         }
-        match entry.operation {
-            Operation::AddSlot => {
+        match entry.operation.key_effect() {
+            KeyEffect::SlotAdded => {
                 self.existed.since = Some(entry.at);
                 self.existed.until = None;
                 self.journal_only = note.starts_with("for an auditor");
             }
-            Operation::ReplaceSlot => self.replaced.push(entry.at),
+            KeyEffect::SlotReplaced => self.replaced.push(entry.at),
             // A root key that is rotated without it leaves it behind like a removal.
-            Operation::RemoveSlot | Operation::RotateRoot => self.existed.until = Some(entry.at),
-            Operation::Open if self.between.contains(entry.at) => self.open(entry),
-            Operation::ReadJournal if note.starts_with(auditor::OPENED) => {
+            KeyEffect::SlotRemoved => self.existed.until = Some(entry.at),
+            KeyEffect::VaultOpened if self.between.contains(entry.at) => self.open(entry),
+            KeyEffect::JournalOpened if note.starts_with(auditor::OPENED) => {
                 self.journal_only = true;
                 if self.between.contains(entry.at) {
                     self.open(entry);
                 }
             }
-            _ => {}
+            KeyEffect::VaultOpened
+            | KeyEffect::JournalOpened
+            | KeyEffect::MasterDestroyed
+            | KeyEffect::None => {}
         }
     }
 
@@ -92,7 +95,7 @@ impl<'e> Told<'e> {
     fn take_master(&mut self, number: u32, entry: &AuditEntry) {
         let note = entry.note.as_deref().unwrap_or_default();
         let names = names_number(note, "key ", &number.to_string());
-        if names && entry.operation == Operation::RetireMaster {
+        if names && entry.operation.key_effect() == KeyEffect::MasterDestroyed {
             self.existed.until = Some(entry.at);
         }
     }
@@ -109,13 +112,16 @@ impl<'e> Told<'e> {
         }
         let new = || ExposedSubject::new(mark.clone(), Some(entry.at));
         let subject = self.subjects.entry(mark.tag.0).or_insert_with(new);
-        match entry.operation {
-            Operation::Put | Operation::Remove => {
+        match entry.operation.version_effect() {
+            VersionEffect::Written => {
                 subject.versions += 1;
                 subject.records += u64::from(entry.version == Some(1));
             }
-            Operation::Expunge => subject.expunged += 1,
-            _ => {}
+            VersionEffect::Expunged => subject.expunged += 1,
+            VersionEffect::Resealed
+            | VersionEffect::Erased
+            | VersionEffect::Restored
+            | VersionEffect::None => {}
         }
     }
 

@@ -32,11 +32,11 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
+pub use crate::journal::{Kind, kind_of};
 pub use accesses::{Access, AccessDay, AccessReport};
 pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
 pub use disclosures::{Disclosure, DisclosureReport, Exempt};
-pub use display::{Kind, kind_of};
 pub use entry::{AuditEntry, Position, RecordMark, SubjectMark};
 pub use evidence::{Confirmation, SealEvidence, Sealing, SealingCheck};
 pub use exposure::{Existed, Exposed, ExposedSubject, ExposureReport, Opening, Reach};

@@ -8,8 +8,8 @@ use crate::format::codec::{
 };
 use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, RecordRef, SubjectRef, Target};
-use crate::journal::operation::{Operation, Outcome};
 use crate::journal::page::{Entry, Page, Seen, Stage};
+use crate::journal::{Operation, Outcome};
 
 impl Body for Page {}
 

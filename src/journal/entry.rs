@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::crypto::{ChartId, Digest, NameTag, RecordTag, SubjectTag};
 use crate::format::storage_keys::PageId;
-use crate::journal::operation::{Operation, Outcome};
+use crate::journal::{Operation, Outcome};
 
 /// Who acts, and why; the same for all that one session does.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]

@@ -1,4 +1,7 @@
-//! What can be done to a vault, and how it can end.
+//! What can be done to a vault: one row for each operation, with all that follows from it.
+//!
+//! A row decides every meaning of its operation, and nothing else in the crate matches over operations
+//! with a wildcard. So a new operation is a new row, and does not compile before each is decided.
 
 use std::fmt;
 
@@ -6,23 +9,176 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-macro_rules! coded {
-    ($(#[$doc:meta])* $name:ident { $($(#[$each:meta])* $code:literal $variant:ident $text:literal)* }) => {
-        $(#[$doc])*
+/// Which sort of right an operation asks for, in an access rule.
+///
+/// ```
+/// # use chartlock::{Operation, OperationGroup};
+/// assert_eq!(OperationGroup::of(Operation::History), OperationGroup::Reading);
+/// assert_eq!(OperationGroup::of(Operation::RotateRoot), OperationGroup::Governing);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OperationGroup {
+    /// Reads of records, and lists of records, of their versions and of subjects.
+    Reading,
+    /// Puts and removals, and what they need to prepare.
+    Writing,
+    /// What decides over patients, keys, slots and the vault: erasing, holding, rotating, restoring,
+    /// declaring an emergency, and their like.
+    Governing,
+    /// What looks without a record: the journal, verification, checkpoints, holds, slots, keys.
+    Auditing,
+}
+
+/// What sort of thing an operation is, for whom it is about.
+///
+/// ```
+/// # use chartlock::{Operation, audit::{Kind, kind_of}};
+/// assert_eq!(kind_of(Operation::Read), Kind::Looked);
+/// assert_eq!(kind_of(Operation::RotatePatient), Kind::Upkeep);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// Records, or what there is of them, were looked at.
+    Looked,
+    /// Records, or what applies to them, were changed.
+    Changed,
+    /// Records were disclosed to somebody outside.
+    Disclosed,
+    /// Keys were renewed, or bytes sealed again: nobody saw or changed content.
+    Upkeep,
+    /// The journal was asked.
+    Audited,
+    /// The vault as a whole was administered.
+    Administered,
+}
+
+/// How an operation affects the versions that the journal names with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionEffect {
+    /// It writes none.
+    None,
+    /// A new version was written.
+    Written,
+    /// The same version was sealed again.
+    Resealed,
+    /// Nothing below the version is left.
+    Expunged,
+    /// The keys of the whole chart were destroyed.
+    Erased,
+    /// The version was accepted as a restore left it.
+    Restored,
+}
+
+/// How an operation affects who can open the vault, for a report on what was exposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyEffect {
+    /// Not at all.
+    None,
+    /// A slot was added.
+    SlotAdded,
+    /// A slot got another credential.
+    SlotReplaced,
+    /// A slot no longer opens.
+    SlotRemoved,
+    /// A slot opened the vault.
+    VaultOpened,
+    /// An auditor's slot may have opened the journal.
+    JournalOpened,
+    /// A former master key was destroyed.
+    MasterDestroyed,
+}
+
+/// The FHIR audit event that reports an operation; `audit::fhir` gives each its codes.
+#[cfg_attr(not(feature = "json"), allow(dead_code))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FhirEvent {
+    /// A version was created or updated.
+    Write,
+    /// A record was read.
+    Read,
+    /// A record was retracted.
+    Retract,
+    /// A subject was erased.
+    Erase,
+    /// A record was expunged.
+    Expunge,
+    /// A search over records or subjects.
+    Search,
+    /// The versions of one record were listed.
+    History,
+    /// Records were disclosed.
+    Disclose,
+    /// What applies to records was read.
+    Access,
+    /// A legal hold or a retention was placed.
+    Hold,
+    /// A legal hold was lifted.
+    Unhold,
+    /// An erased subject was admitted again.
+    Reactivate,
+    /// A security mark of a record was changed.
+    SecurityAttributes,
+    /// Keys were renewed or bytes sealed again.
+    Encrypt,
+    /// Garbage was destroyed.
+    Destroy,
+    /// Storage was compared or counted.
+    Verify,
+    /// A restore was accepted.
+    Restore,
+    /// The vault was created.
+    Create,
+    /// The vault was opened.
+    Start,
+    /// The vault was locked.
+    Stop,
+    /// The journal was read.
+    ReadLog,
+    /// Keys left the vault.
+    Export,
+    /// The access policy was overridden.
+    Override,
+    /// The security configuration was read.
+    ReadConfiguration,
+    /// The security configuration was changed.
+    ChangeConfiguration,
+}
+
+/// What follows from an operation.
+struct Row {
+    code: u8,
+    name: &'static str,
+    group: OperationGroup,
+    kind: Kind,
+    /// Whether it is direct care, which break-glass permits.
+    care: bool,
+    versions: VersionEffect,
+    keys: KeyEffect,
+    event: FhirEvent,
+}
+
+macro_rules! operations {
+    ($($(#[$each:meta])* $code:literal $variant:ident $name:literal
+        [$group:ident, $kind:ident, $care:literal, $versions:ident, $keys:ident, $event:ident])*) => {
+        /// What was done, as the journal names it and an access policy is asked.
+        ///
+        /// ```
+        /// # use chartlock::Operation;
+        /// assert_eq!(Operation::Read.to_string(), "read a record");
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(rename_all = "kebab-case")]
         #[non_exhaustive]
-        pub enum $name {
+        pub enum Operation {
             $($(#[$each])* $variant,)*
         }
 
-        impl $name {
-            /// All of them.
+        impl Operation {
+            /// All operations.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            pub(crate) fn code(self) -> u8 {
-                match self { $(Self::$variant => $code,)* }
-            }
 
             pub(crate) fn from_code(code: u8) -> Result<Self> {
                 match code {
@@ -30,149 +186,188 @@ macro_rules! coded {
                     _ => Err(Error::Unsupported),
                 }
             }
-        }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $text,)* })
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$variant => Row {
+                        code: $code,
+                        name: $name,
+                        group: OperationGroup::$group,
+                        kind: Kind::$kind,
+                        care: $care,
+                        versions: VersionEffect::$versions,
+                        keys: KeyEffect::$keys,
+                        event: FhirEvent::$event,
+                    },)*
+                }
             }
         }
     };
 }
 
-coded! {
-    /// What was done, as the journal names it and an access policy is asked.
-    ///
-    /// ```
-    /// # use chartlock::Operation;
-    /// assert_eq!(Operation::Read.to_string(), "read a record");
-    /// ```
-    Operation {
-        /// The vault was created.
-        1 Create "create the vault"
-        /// The vault was opened.
-        2 Open "open the vault"
-        /// The vault was locked.
-        3 Lock "lock the vault"
-        /// A vault behind a rolled-back header was made writable.
-        4 MakeWritable "make the vault writable"
-        /// A version was written.
-        5 Put "write a record"
-        /// A record was retracted.
-        6 Remove "retract a record"
-        /// A version was read, whole or in parts.
-        7 Read "read a record"
-        /// The versions of a record were listed.
-        8 History "list the versions of a record"
-        /// A subject's records were listed.
-        9 List "list a subject's records"
-        /// The subjects were listed.
-        10 ListSubjects "list the subjects"
-        /// A subject was erased.
-        11 Erase "erase a subject"
-        /// An erased subject was admitted again.
-        12 Readmit "readmit a subject"
-        /// A record was expunged with all its versions.
-        13 Expunge "expunge a record"
-        /// A hold was put on a subject.
-        14 Hold "hold a subject"
-        /// A hold was lifted.
-        15 Release "release a hold"
-        /// A retention was set or lifted.
-        16 Retain "set a retention"
-        /// Holds or retention were looked at.
-        17 Inspect "inspect holds and retention"
-        /// A subject's entry was begun or written again by what another operation needed.
-        18 Prepare "prepare a subject's entry"
-        /// The master key was rotated.
-        19 RotateMaster "rotate the master key"
-        /// A former master key was removed.
-        20 RetireMaster "retire a master key"
-        /// A patient key was rotated.
-        21 RotatePatient "rotate a patient key"
-        /// A former patient key was removed.
-        22 RetirePatient "retire a patient key"
-        /// Content was sealed again.
-        23 Reencrypt "encrypt again"
-        /// The root key was rotated.
-        24 RotateRoot "rotate the root key"
-        /// A slot was added.
-        25 AddSlot "add a slot"
-        /// A slot was replaced.
-        26 ReplaceSlot "replace a slot"
-        /// A slot was removed.
-        27 RemoveSlot "remove a slot"
-        /// The slots were listed.
-        28 ListSlots "list the slots"
-        /// What hangs on each key was counted.
-        29 Census "count what hangs on each key"
-        /// Garbage was collected.
-        30 CollectGarbage "collect garbage"
-        /// A recovery kit was exported.
-        31 ExportKit "export a recovery kit"
-        /// The vault was verified.
-        32 Verify "verify the vault"
-        /// A checkpoint was made.
-        33 Checkpoint "make a checkpoint"
-        /// A restore from a backup was declared as meant.
-        34 AcceptRestore "accept a restore"
-        /// The journal was read.
-        35 ReadJournal "read the journal"
-        /// Somebody broke the glass.
-        36 BreakGlass "break the glass"
-        /// An emergency of the journal was begun: reads are spooled.
-        37 BeginEmergency "begin a journal emergency"
-        /// An emergency of the journal was ended.
-        38 EndEmergency "end a journal emergency"
-        /// A record was marked or unmarked as poison.
-        39 Poison "mark a poison record"
-        /// A disclosure to somebody outside was noted.
-        40 Disclose "disclose records"
+// Code, variant, name
+//     [group, kind of access, direct care, effect on versions, effect on keys, FHIR event]
+operations! {
+    /// The vault was created.
+    1 Create "create the vault"
+        [Governing, Administered, false, None, None, Create]
+    /// The vault was opened.
+    2 Open "open the vault"
+        [Governing, Administered, false, None, VaultOpened, Start]
+    /// The vault was locked.
+    3 Lock "lock the vault"
+        [Governing, Administered, false, None, None, Stop]
+    /// A vault behind a rolled-back header was made writable.
+    4 MakeWritable "make the vault writable"
+        [Governing, Administered, false, None, None, ChangeConfiguration]
+    /// A version was written.
+    5 Put "write a record"
+        [Writing, Changed, true, Written, None, Write]
+    /// A record was retracted.
+    6 Remove "retract a record"
+        [Writing, Changed, true, Written, None, Retract]
+    /// A version was read, whole or in parts.
+    7 Read "read a record"
+        [Reading, Looked, true, None, None, Read]
+    /// The versions of a record were listed.
+    8 History "list the versions of a record"
+        [Reading, Looked, true, None, None, History]
+    /// A subject's records were listed.
+    9 List "list a subject's records"
+        [Reading, Looked, true, None, None, Search]
+    /// The subjects were listed.
+    10 ListSubjects "list the subjects"
+        [Reading, Looked, false, None, None, Search]
+    /// A subject was erased.
+    11 Erase "erase a subject"
+        [Governing, Changed, false, Erased, None, Erase]
+    /// An erased subject was admitted again.
+    12 Readmit "readmit a subject"
+        [Governing, Changed, false, None, None, Reactivate]
+    /// A record was expunged with all its versions.
+    13 Expunge "expunge a record"
+        [Governing, Changed, false, Expunged, None, Expunge]
+    /// A hold was put on a subject.
+    14 Hold "hold a subject"
+        [Governing, Changed, false, None, None, Hold]
+    /// A hold was lifted.
+    15 Release "release a hold"
+        [Governing, Changed, false, None, None, Unhold]
+    /// A retention was set or lifted.
+    16 Retain "set a retention"
+        [Governing, Changed, false, None, None, Hold]
+    /// Holds or retention were looked at.
+    17 Inspect "inspect holds and retention"
+        [Auditing, Looked, false, None, None, Access]
+    /// A subject's entry was begun or written again by what another operation needed.
+    18 Prepare "prepare a subject's entry"
+        [Writing, Upkeep, false, None, None, Encrypt]
+    /// The master key was rotated.
+    19 RotateMaster "rotate the master key"
+        [Governing, Upkeep, false, Resealed, None, Encrypt]
+    /// A former master key was removed.
+    20 RetireMaster "retire a master key"
+        [Governing, Upkeep, false, None, MasterDestroyed, Encrypt]
+    /// A patient key was rotated.
+    21 RotatePatient "rotate a patient key"
+        [Governing, Upkeep, false, Resealed, None, Encrypt]
+    /// A former patient key was removed.
+    22 RetirePatient "retire a patient key"
+        [Governing, Upkeep, false, Resealed, None, Encrypt]
+    /// Content was sealed again.
+    23 Reencrypt "encrypt again"
+        [Governing, Upkeep, false, Resealed, None, Encrypt]
+    /// The root key was rotated.
+    24 RotateRoot "rotate the root key"
+        [Governing, Upkeep, false, None, SlotRemoved, ChangeConfiguration]
+    /// A slot was added.
+    25 AddSlot "add a slot"
+        [Governing, Administered, false, None, SlotAdded, ChangeConfiguration]
+    /// A slot was replaced.
+    26 ReplaceSlot "replace a slot"
+        [Governing, Administered, false, None, SlotReplaced, ChangeConfiguration]
+    /// A slot was removed.
+    27 RemoveSlot "remove a slot"
+        [Governing, Administered, false, None, SlotRemoved, ChangeConfiguration]
+    /// The slots were listed.
+    28 ListSlots "list the slots"
+        [Auditing, Administered, false, None, None, ReadConfiguration]
+    /// What hangs on each key was counted.
+    29 Census "count what hangs on each key"
+        [Auditing, Administered, false, None, None, Verify]
+    /// Garbage was collected.
+    30 CollectGarbage "collect garbage"
+        [Governing, Upkeep, false, None, None, Destroy]
+    /// A recovery kit was exported.
+    31 ExportKit "export a recovery kit"
+        [Governing, Administered, false, None, None, Export]
+    /// The vault was verified.
+    32 Verify "verify the vault"
+        [Auditing, Administered, false, None, None, Verify]
+    /// A checkpoint was made.
+    33 Checkpoint "make a checkpoint"
+        [Auditing, Administered, false, None, None, Verify]
+    /// A restore from a backup was declared as meant.
+    34 AcceptRestore "accept a restore"
+        [Governing, Administered, false, Restored, None, Restore]
+    /// The journal was read.
+    35 ReadJournal "read the journal"
+        [Auditing, Audited, false, None, JournalOpened, ReadLog]
+    /// Somebody broke the glass.
+    36 BreakGlass "break the glass"
+        [Governing, Administered, false, None, None, Override]
+    /// An emergency of the journal was begun: reads are spooled.
+    37 BeginEmergency "begin a journal emergency"
+        [Governing, Administered, false, None, None, ChangeConfiguration]
+    /// An emergency of the journal was ended.
+    38 EndEmergency "end a journal emergency"
+        [Governing, Administered, false, None, None, ChangeConfiguration]
+    /// A record was marked or unmarked as poison.
+    39 Poison "mark a poison record"
+        [Governing, Changed, false, None, None, SecurityAttributes]
+    /// A disclosure to somebody outside was noted.
+    40 Disclose "disclose records"
+        [Governing, Disclosed, false, None, None, Disclose]
+}
+
+impl Operation {
+    pub(crate) fn code(self) -> u8 {
+        self.row().code
+    }
+
+    /// Whether break-glass permits it without asking the policy.
+    pub(crate) fn is_care(self) -> bool {
+        self.row().care
+    }
+
+    pub(crate) fn version_effect(self) -> VersionEffect {
+        self.row().versions
+    }
+
+    pub(crate) fn key_effect(self) -> KeyEffect {
+        self.row().keys
+    }
+
+    #[cfg(feature = "json")]
+    pub(crate) fn fhir_event(self) -> FhirEvent {
+        self.row().event
     }
 }
 
-coded! {
-    /// How an operation ended.
-    ///
-    /// ```
-    /// # use chartlock::Outcome;
-    /// assert_eq!(Outcome::Denied.to_string(), "denied");
-    /// ```
-    Outcome {
-        /// It was done.
-        0 Done "done"
-        /// There was nothing there.
-        1 Absent "nothing there"
-        /// The access policy denied it.
-        2 Denied "denied"
-        /// Something did not authenticate, was damaged or missing.
-        3 NotAuthentic "not authentic"
-        /// It was refused for another reason: a conflict, a hold, bad input.
-        4 Refused "refused"
-        /// The storage or a service failed, or the outcome was never confirmed.
-        5 Failed "failed"
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().name)
     }
 }
 
-impl Outcome {
-    /// How an operation ended that failed with `error`.
-    pub fn of(error: &Error) -> Self {
-        match error {
-            Error::Malformed
-            | Error::Unsupported
-            | Error::UnknownMasterKey
-            | Error::UnknownPatientKey
-            | Error::NotAuthentic
-            | Error::HeaderDamaged
-            | Error::HeaderRolledBack
-            | Error::SegmentMissing
-            | Error::CurrentMissing
-            | Error::HistoryGap => Self::NotAuthentic,
-            Error::Denied => Self::Denied,
-            Error::Storage(_) | Error::Undecided | Error::Contended | Error::Randomness => {
-                Self::Failed
-            }
-            _ => Self::Refused,
-        }
+impl OperationGroup {
+    /// Returns the group that an operation belongs to.
+    pub fn of(operation: Operation) -> Self {
+        operation.row().group
     }
+}
+
+/// Returns what kind of access an operation is.
+pub fn kind_of(operation: Operation) -> Kind {
+    operation.row().kind
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::sealed::{self, Head};
 use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, Draft, RecordRef, SubjectRef, Target};
-use crate::journal::operation::{Operation, Outcome};
+use crate::journal::{Operation, Outcome};
 
 /// The kind byte of pages.
 pub const JOURNAL_KIND: u8 = 18;

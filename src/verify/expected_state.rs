@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::crypto::{ChartId, Digest, RecordTag};
-use crate::journal::{Entry, Operation, Outcome, Page, Target};
+use crate::journal::{Entry, Operation, Outcome, Page, Target, VersionEffect};
 use crate::verify::walk::{At, Sink, Walk};
 
 /// How what is told came about.
@@ -21,12 +21,15 @@ pub(super) enum Origin {
 
 impl Origin {
     pub(super) fn of(operation: Operation) -> Self {
-        match operation {
-            Operation::Put | Operation::Remove => Self::Written,
-            Operation::Expunge => Self::Expunged,
-            Operation::AcceptRestore => Self::Restored,
-            // A rotation may help a re-encryption to its end.
-            _ => Self::Reencrypted,
+        match operation.version_effect() {
+            VersionEffect::Written => Self::Written,
+            VersionEffect::Expunged => Self::Expunged,
+            VersionEffect::Restored => Self::Restored,
+            // A rotation may finish a re-encryption. Other operations write no version; an entry
+            // that claims otherwise excuses no more than a re-encryption does.
+            VersionEffect::Resealed | VersionEffect::Erased | VersionEffect::None => {
+                Self::Reencrypted
+            }
         }
     }
 }

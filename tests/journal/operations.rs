@@ -258,7 +258,7 @@ const ROWS: &[Row] = rows! {
 const WITHOUT: &[(&str, &str)] = &[
     ("Vault::session", "names who acts; nothing is looked at yet"),
     (
-        "Vault::observe",
+        "Vault::with_progress",
         "sets who hears how long operations get on",
     ),
     ("Session::actor", "tells what the session was made with"),

@@ -1,10 +1,10 @@
 //! When a rule holds.
 
 use crate::access::request::AccessRequest;
-use crate::access::rules::OperationGroup;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, Subject, SubjectKind, check_reason, is_record_name};
 use crate::journal::Operation;
+use crate::journal::OperationGroup;
 
 /// Whether a rule holds for a request.
 pub(super) enum Match {

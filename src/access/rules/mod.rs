@@ -8,49 +8,8 @@ use crate::access::request::AccessRequest;
 use crate::access::{AccessPolicy, ConsentReference, Decision};
 use crate::error::Result;
 use crate::id::{Purpose, Subject, SubjectKind};
-use crate::journal::Operation;
+use crate::journal::{Operation, OperationGroup};
 use matching::{Conditions, Match, Pattern};
-
-/// Kinds of operations, for rules.
-///
-/// ```
-/// # use chartlock::{Operation, OperationGroup};
-/// assert_eq!(OperationGroup::of(Operation::History), OperationGroup::Reading);
-/// assert_eq!(OperationGroup::of(Operation::RotateRoot), OperationGroup::Governing);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OperationGroup {
-    /// Reads of records, and lists of records, of their versions and of subjects.
-    Reading,
-    /// Puts and removals, and what they need to prepare.
-    Writing,
-    /// What decides over patients, keys, slots and the vault: erasing, holding, rotating, restoring,
-    /// declaring an emergency, and their like.
-    Governing,
-    /// What looks without a record: the journal, verification, checkpoints, holds, slots, keys.
-    Auditing,
-}
-
-impl OperationGroup {
-    /// The group of an operation.
-    pub fn of(operation: Operation) -> Self {
-        match operation {
-            Operation::Read | Operation::History | Operation::List | Operation::ListSubjects => {
-                Self::Reading
-            }
-            Operation::Put | Operation::Remove | Operation::Prepare => Self::Writing,
-            Operation::Inspect
-            | Operation::ListSlots
-            | Operation::Census
-            | Operation::Verify
-            | Operation::Checkpoint
-            | Operation::ReadJournal => Self::Auditing,
-            // What is new is for the few until somebody thinks about it.
-            _ => Self::Governing,
-        }
-    }
-}
 
 /// One rule: conditions, and what is decided where all of them hold.
 ///

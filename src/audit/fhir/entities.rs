@@ -7,7 +7,7 @@ use crate::audit::entry::{AuditEntry, RecordMark, SubjectMark};
 use crate::audit::fhir::Application;
 use crate::audit::fhir::codes::*;
 use crate::audit::fhir::shape::{Pattern, Shape};
-use crate::journal::Operation;
+use crate::journal::FhirEvent;
 
 /// Records by name.
 const RECORD: &str = "urn:x-chartlock:record";
@@ -75,20 +75,15 @@ fn subject_entity(entry: &AuditEntry, subject: &SubjectMark, application: &Appli
 
 /// The record; of what is done to a whole chart, the chart.
 fn data(entry: &AuditEntry) -> Option<Value> {
-    let mut data = match (&entry.record, entry.operation) {
+    let mut data = match (&entry.record, entry.operation.fhir_event()) {
         (Some(record), _) => record_entity(record),
-        (None, Operation::Erase) => {
+        (None, FhirEvent::Erase) => {
             let chart = entry.subject.as_ref()?.chart?;
             object(CHART, &chart.to_string())
         }
         (None, _) => return None,
     };
-    let lifecycle = match entry.operation {
-        Operation::Remove => Some(LOGICALLY_DELETED),
-        Operation::Erase | Operation::Expunge => Some(ERASED),
-        _ => None,
-    };
-    if let Some(lifecycle) = lifecycle {
+    if let Some(lifecycle) = lifecycle(entry.operation.fhir_event()) {
         data.insert("lifecycle".into(), lifecycle.coding());
     }
     let details = details(entry);
@@ -185,4 +180,16 @@ fn base64(bytes: &[u8]) -> String {
         })
     });
     each.collect()
+}
+
+/// What happened to the data itself, where it does not stay as it was.
+fn lifecycle(event: FhirEvent) -> Option<Code> {
+    use FhirEvent::*;
+    match event {
+        Retract => Some(LOGICALLY_DELETED),
+        Erase | Expunge => Some(ERASED),
+        Write | Read | Search | History | Disclose | Access | Hold | Unhold | Reactivate
+        | SecurityAttributes | Encrypt | Destroy | Verify | Restore | Create | Start | Stop
+        | ReadLog | Export | Override | ReadConfiguration | ChangeConfiguration => None,
+    }
 }

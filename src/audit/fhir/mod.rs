@@ -10,7 +10,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::audit::entry::AuditEntry;
-use crate::journal::{Operation, Outcome};
+use crate::journal::{FhirEvent, Operation, Outcome};
 use shape::{Pattern, Shape};
 
 /// The application that reports: what an `AuditEvent` must say and the journal cannot know.
@@ -136,15 +136,15 @@ fn id(entry: &AuditEntry) -> String {
 
 /// 0 success, 4 minor failure, 8 serious failure.
 fn outcome(entry: &AuditEntry) -> &'static str {
-    let finds_nothing = matches!(
-        entry.operation,
-        Operation::List | Operation::ListSubjects | Operation::History
+    let searches = matches!(
+        entry.operation.fhir_event(),
+        FhirEvent::Search | FhirEvent::History
     );
     match entry.outcome {
         _ if !entry.settled => "4",
         Outcome::Done => "0",
         // A search that finds nothing is a search that was done.
-        Outcome::Absent if finds_nothing => "0",
+        Outcome::Absent if searches => "0",
         Outcome::Absent | Outcome::Denied | Outcome::Refused => "4",
         Outcome::NotAuthentic | Outcome::Failed => "8",
     }

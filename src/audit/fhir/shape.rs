@@ -2,7 +2,7 @@
 
 use crate::audit::entry::AuditEntry;
 use crate::audit::fhir::codes::*;
-use crate::journal::Operation;
+use crate::journal::FhirEvent;
 
 /// The pattern of BALP whose agents and entities an event has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,35 +27,33 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn of(entry: &AuditEntry) -> Self {
-        use Operation::*;
-        let (kind, subtypes, action, pattern): (_, &[_], _, _) = match entry.operation {
-            Put if entry.version == Some(1) => (REST, &[CREATE], "C", Pattern::Create),
-            Put => (REST, &[UPDATE], "U", Pattern::Update),
+        use FhirEvent::*;
+        let (kind, subtypes, action, pattern): (_, &[_], _, _) = match entry.operation.fhir_event()
+        {
+            Write if entry.version == Some(1) => (REST, &[CREATE], "C", Pattern::Create),
+            Write => (REST, &[UPDATE], "U", Pattern::Update),
             Read => (REST, &[READ], "R", Pattern::Read),
-            Remove | Erase | Expunge => (REST, &[DELETE], "D", Pattern::Delete),
-            List | ListSubjects => (REST, &[SEARCH], "E", Pattern::Query),
+            Retract | Erase | Expunge => (REST, &[DELETE], "D", Pattern::Delete),
+            Search => (REST, &[SEARCH], "E", Pattern::Query),
             History => (REST, &[HISTORY], "R", Pattern::Plain),
             Disclose => (EXPORT, &[DISCLOSE], "R", Pattern::Disclosure),
-            Inspect => (ACCESS, &[], "R", Pattern::Plain),
-            Hold | Retain => (HOLD, &[], "U", Pattern::Plain),
-            Release => (RELEASE, &[], "U", Pattern::Plain),
-            Readmit => (REACTIVATE, &[], "U", Pattern::Plain),
-            Poison => (SECURITY_ALERT, &[SECURITY_ATTRIBUTES], "U", Pattern::Plain),
-            Prepare | RotatePatient | RetirePatient | Reencrypt | RotateMaster | RetireMaster => {
-                (ENCRYPT, &[], "U", Pattern::Plain)
-            }
-            CollectGarbage => (DESTROY, &[], "D", Pattern::Plain),
-            Verify | Checkpoint | Census => (VERIFY, &[], "R", Pattern::Plain),
-            AcceptRestore => (RESTORE, &[], "U", Pattern::Plain),
+            Access => (ACCESS, &[], "R", Pattern::Plain),
+            Hold => (HOLD, &[], "U", Pattern::Plain),
+            Unhold => (RELEASE, &[], "U", Pattern::Plain),
+            Reactivate => (REACTIVATE, &[], "U", Pattern::Plain),
+            SecurityAttributes => (SECURITY_ALERT, &[SECURITY_ATTRIBUTES], "U", Pattern::Plain),
+            Encrypt => (ENCRYPT, &[], "U", Pattern::Plain),
+            Destroy => (DESTROY, &[], "D", Pattern::Plain),
+            Verify => (VERIFY, &[], "R", Pattern::Plain),
+            Restore => (RESTORE, &[], "U", Pattern::Plain),
             Create => (APPLICATION_ACTIVITY, &[STARTED], "C", Pattern::Plain),
-            Open => (APPLICATION_ACTIVITY, &[STARTED], "E", Pattern::Plain),
-            Lock => (APPLICATION_ACTIVITY, &[STOPPED], "E", Pattern::Plain),
-            ReadJournal => (AUDIT_LOG_USED, &[], "R", Pattern::Plain),
-            ExportKit => (EXPORT, &[], "R", Pattern::Plain),
-            BreakGlass => (SECURITY_ALERT, &[EMERGENCY_OVERRIDE], "E", Pattern::Plain),
-            ListSlots => configuration("R"),
-            MakeWritable | RotateRoot | AddSlot | ReplaceSlot | RemoveSlot | BeginEmergency
-            | EndEmergency => configuration("U"),
+            Start => (APPLICATION_ACTIVITY, &[STARTED], "E", Pattern::Plain),
+            Stop => (APPLICATION_ACTIVITY, &[STOPPED], "E", Pattern::Plain),
+            ReadLog => (AUDIT_LOG_USED, &[], "R", Pattern::Plain),
+            Export => (EXPORT, &[], "R", Pattern::Plain),
+            Override => (SECURITY_ALERT, &[EMERGENCY_OVERRIDE], "E", Pattern::Plain),
+            ReadConfiguration => configuration("R"),
+            ChangeConfiguration => configuration("U"),
         };
         Self {
             kind,

@@ -1,0 +1,93 @@
+//! How an operation can end.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// How an operation ended.
+///
+/// ```
+/// # use chartlock::Outcome;
+/// assert_eq!(Outcome::Denied.to_string(), "denied");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// There was nothing there.
+    Absent,
+    /// The access policy denied it.
+    Denied,
+    /// Something did not authenticate, was damaged or missing.
+    NotAuthentic,
+    /// It was refused for another reason: a conflict, a hold, bad input.
+    Refused,
+    /// The storage or a service failed, or the outcome was never confirmed.
+    Failed,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: &[Self] = &[
+        Self::Done,
+        Self::Absent,
+        Self::Denied,
+        Self::NotAuthentic,
+        Self::Refused,
+        Self::Failed,
+    ];
+
+    const fn code_and_name(self) -> (u8, &'static str) {
+        match self {
+            Self::Done => (0, "done"),
+            Self::Absent => (1, "nothing there"),
+            Self::Denied => (2, "denied"),
+            Self::NotAuthentic => (3, "not authentic"),
+            Self::Refused => (4, "refused"),
+            Self::Failed => (5, "failed"),
+        }
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        self.code_and_name().0
+    }
+
+    pub(crate) fn from_code(code: u8) -> Result<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|outcome| outcome.code() == code)
+            .ok_or(Error::Unsupported)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code_and_name().1)
+    }
+}
+
+impl Outcome {
+    /// How an operation ended that failed with `error`.
+    pub fn of(error: &Error) -> Self {
+        match error {
+            Error::Malformed
+            | Error::Unsupported
+            | Error::UnknownMasterKey
+            | Error::UnknownPatientKey
+            | Error::NotAuthentic
+            | Error::HeaderDamaged
+            | Error::HeaderRolledBack
+            | Error::SegmentMissing
+            | Error::CurrentMissing
+            | Error::HistoryGap => Self::NotAuthentic,
+            Error::Denied => Self::Denied,
+            Error::Storage(_) | Error::Undecided | Error::Contended | Error::Randomness => {
+                Self::Failed
+            }
+            _ => Self::Refused,
+        }
+    }
+}
