@@ -88,6 +88,28 @@ fn every_example_is_tested() {
 }
 
 #[test]
+fn readme_commands_name_examples_and_data_of_this_repository() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let mut commands = 0;
+    for line in readme.lines() {
+        let Some((_, command)) = line.split_once("cargo run --release --example ") else {
+            continue;
+        };
+        commands += 1;
+        let mut words = command.split(' ');
+        assert!(ALL.contains(&words.next().unwrap()), "{line}");
+        // The README tells how to make the data in `../more`.
+        let operand = words.nth(1).filter(|word| !word.starts_with("../more/"));
+        if let Some(operand) = operand.filter(|word| !word.starts_with('-')) {
+            assert!(!operand.starts_with(".."), "{line}");
+            assert!(root.join(operand).exists(), "{line}");
+        }
+    }
+    assert!(commands >= 6, "{commands}");
+}
+
+#[test]
 fn help_prints_usage_and_creates_nothing() {
     for example in ALL {
         // Also after an argument that names a directory.
