@@ -64,7 +64,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     replace_passphrase(&vault, &new)?;
     show("slots", &vault.slots()?)?;
 
-    // Kits of before the rotation are stale, so the new one takes their place.
+    // Older kits are stale after the rotation, so the new one replaces them.
     let next = common::next_to(&directory, ".recovery-kit.new")?;
     fs::write(&next, vault.recovery_kit()?.as_bytes())?;
     fs::rename(&next, &kit)?;

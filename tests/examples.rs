@@ -243,7 +243,7 @@ fn full_disk_under_stdout_is_an_error() {
 #[test]
 fn rotate_keeps_recovery_kit_that_restores_header() {
     let scratch = tempfile::tempdir().unwrap();
-    // A dot and a slash, which must not change where the kit lies.
+    // A dot and a slash, which must not change the path of the kit.
     let output = run("rotate", &scratch, &["clinic.copy/"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let cwd = scratch.path().join("cwd");

@@ -1,6 +1,6 @@
 //! A clinic's documents: sealed, stored, read back and compared, rotated, read back again.
 //!
-//! `cargo run --release --example clinic -- --help` tells what it can do.
+//! `cargo run --release --example clinic -- --help` describes the options.
 
 #[macro_use]
 #[path = "../common/mod.rs"]

@@ -1,7 +1,7 @@
 //! An archive of images: the DICOM files of a directory, each sealed as it is read, compared, and read
 //! again in parts; and on demand a record as large as you like, in memory that does not grow with it.
 //!
-//! `cargo run --release --example imaging -- --help` tells what it can do.
+//! `cargo run --release --example imaging -- --help` describes the options.
 
 #[macro_use]
 #[path = "../common/mod.rs"]
