@@ -5,15 +5,28 @@
 //! `cargo run --example custom_storage --features conformance`
 #![allow(clippy::expect_used)]
 
+#[macro_use]
+mod common;
+
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chartlock::storage::{CommitError, Committed, MemoryStorage, Page, Scan, Storage};
 use chartlock::storage::{StorageError, Stored, Transaction, archive, conformance};
 use chartlock::{Actor, Purpose, RecordId, Vault, keys::Passphrase};
+
+use common::{Arguments, Outcome};
+
+const USAGE: &str = "\
+Checks a storage written for this example against the contract of Storage, and keeps a vault in it.
+
+    cargo run --example custom_storage --features conformance
+
+Takes no arguments. Everything is temporary.";
 
 #[derive(Debug)]
 struct OneFile {
@@ -88,7 +101,12 @@ impl Storage for OneFile {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(arguments: &mut Arguments) -> Outcome<()> {
+    arguments.none()?;
     let scratch = tempfile::tempdir()?;
 
     // The contract; each check asks for a fresh storage.
@@ -103,7 +121,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .expect("there are fewer checks")
     };
     let report = conformance::check(fresh)?;
-    println!(
+    outln!(
         "{} checks passed: {}",
         report.checks.len(),
         report.checks.join(", ")
@@ -121,7 +139,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vault = Vault::open(OneFile::open(&path)?, &passphrase)?;
     let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     let record = chart.get(&id)?.ok_or("it was put before")?;
-    println!("Opened again: {}", String::from_utf8_lossy(&record));
-    println!("One file of {} bytes.", fs::metadata(&path)?.len());
+    outln!("Opened again: {}", String::from_utf8_lossy(&record));
+    outln!("One file of {} bytes.", fs::metadata(&path)?.len());
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! `cargo run --release --example incident`: two synthetic patients of tests/data, in a directory that
 //! is removed at the end.
 
+#[macro_use]
+mod common;
 #[path = "incident/disk.rs"]
 mod disk;
 #[path = "incident/sample.rs"]
@@ -11,8 +13,8 @@ mod sample;
 #[path = "incident/told.rs"]
 mod told;
 
-use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use chartlock::audit::Exposed;
@@ -23,12 +25,24 @@ use chartlock::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
+use common::{Arguments, Outcome};
 use disk::Disk;
 use sample::{ALLERGIES, Patient, fhir};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+const USAGE: &str = "\
+A day in a clinic: who read what, a denied read, broken glass, a record put back to an older state, and
+the questions that a privacy officer asks afterwards.
 
-fn main() -> Outcome<()> {
+    cargo run --release --example incident
+
+Takes no arguments. Reads two synthetic patients of tests/data; the vault is temporary.";
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(arguments: &mut Arguments) -> Outcome<()> {
+    arguments.none()?;
     let scratch = tempfile::tempdir()?;
     let place = scratch.path().join("clinic");
     let arlen = Patient::read("Arlen_Ward_ee510063")?;
@@ -68,7 +82,7 @@ fn options() -> Outcome<VaultOptions> {
     let options = VaultOptions::new().policy(rules()?);
     Ok(options.watch(|event: &SecurityEvent| {
         let who = event.actor().map_or("nobody in particular", Actor::name);
-        println!("  >> to the security desk: {event} ({who})");
+        outln!("  >> to the security desk: {event} ({who})");
     }))
 }
 
@@ -91,7 +105,7 @@ fn file_charts(place: &Path, patients: &[&Patient]) -> Outcome<Disk> {
     let import = session(&vault, "import", Purpose::SystemAdministration)?;
     for patient in patients {
         let filed = patient.file(&import)?;
-        println!("import files {filed} records of {}.", patient.name);
+        outln!("import files {filed} records of {}.", patient.name);
     }
     drop(vault);
     Disk::copy(place)
@@ -105,27 +119,27 @@ fn work(place: &Path, arlen: &Patient) -> Outcome<(String, Disk)> {
     told::allergies(&garcia, arlen)?;
     let list = arlen.allergy_list(true);
     let version = garcia.put(&arlen.record(ALLERGIES)?, fhir(&list).label("clinical"))?;
-    println!("dr.garcia adds what the patient tells: version {version} of the list.");
+    outln!("dr.garcia adds what the patient tells: version {version} of the list.");
 
     let lee = session(&vault, "desk.lee", Purpose::PatientAdministration)?;
     let (coverage, note) = (arlen.first("Coverage")?, arlen.first("DocumentReference")?);
     lee.get(&coverage)?.ok_or("there is no coverage")?;
-    println!("desk.lee reads who pays: the rules permit it.");
+    outln!("desk.lee reads who pays: the rules permit it.");
     let denied = lee.get(&note).err().ok_or("a note was shown")?;
-    println!("desk.lee opens a clinical note: {denied}.");
+    outln!("desk.lee opens a clinical note: {denied}.");
 
     told::chapter("The emergency room: somebody breaks the glass");
     let okafor = session(&vault, "locum.okafor", Purpose::EmergencyTreatment)?;
     let list = arlen.record(ALLERGIES)?;
     let denied = okafor.get(&list).err().ok_or("no rule permits it")?;
-    println!("locum.okafor is in no rule: {denied}.");
+    outln!("locum.okafor is in no rule: {denied}.");
     let (why, half_an_hour) = ("unconscious, short of breath", Duration::from_secs(1800));
     let okafor = vault.break_glass(Actor::new("locum.okafor")?, why, half_an_hour)?;
     told::allergies(&okafor, arlen)?;
 
     told::chapter("The evening: a checkpoint, on paper");
     let checkpoint = vault.checkpoint()?.to_string();
-    println!("{checkpoint}");
+    outln!("{checkpoint}");
     drop(vault);
     Ok((checkpoint, Disk::copy(place)?))
 }
@@ -133,7 +147,7 @@ fn work(place: &Path, arlen: &Patient) -> Outcome<(String, Disk)> {
 fn tamper(place: &Path, stolen: &Disk) -> Outcome<()> {
     told::chapter("The night: somebody with access to the disk, and without any key");
     let records = stolen.put_back(place)?;
-    println!("{records} record is put back to its bytes of yesterday. They are authentic.");
+    outln!("{records} record is put back to its bytes of yesterday. They are authentic.");
     Ok(())
 }
 
@@ -154,7 +168,7 @@ fn repair(place: &Path, backup: &Disk, checkpoint: &str) -> Outcome<()> {
     backup.put_back(place)?;
     let vault = open(place)?;
     match verify(&vault, checkpoint)?.is_clean() {
-        true => println!("Verified again: everything stands as it was written."),
+        true => outln!("Verified again: everything stands as it was written."),
         false => return Err("the repair did not do".into()),
     }
     Ok(())
@@ -201,14 +215,14 @@ fn erase(place: &Path, patient: &Patient) -> Outcome<()> {
     let officer = session(&vault, "privacy.officer", Purpose::PatientRequest)?;
     let subject = &patient.subject;
     let hold = officer.hold(subject, "claim under review")?;
-    println!("The chart is on hold: claim under review.");
+    outln!("The chart is on hold: claim under review.");
     match officer.erase_patient(subject, "the patient asked") {
-        Err(refused) => println!("The erasure is refused: {refused}."),
+        Err(refused) => outln!("The erasure is refused: {refused}."),
         Ok(_) => return Err("a hold did not stop an erasure".into()),
     }
     officer.release(subject, hold)?;
     let report = officer.erase_patient(subject, "the patient asked")?;
-    println!("The hold is released, and the chart erased.");
+    outln!("The hold is released, and the chart erased.");
     told::erasure(&report);
     Ok(())
 }

@@ -1,11 +1,30 @@
-//! The example of the README, in a directory: `cargo run --example quickstart [-- DIRECTORY]`.
-//! Without one it is temporary.
+//! The README's first example: `cargo run --example quickstart [-- DIRECTORY]`.
+
+#[macro_use]
+mod common;
+
+use std::process::ExitCode;
 
 use chartlock::{Actor, FileStorage, Purpose, RecordId, Vault, keys::Passphrase};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+use common::{Arguments, Outcome};
+
+const USAGE: &str = "\
+Creates a vault, stores a record, reads it back and rotates the master key.
+
+    cargo run --example quickstart [-- DIRECTORY]
+
+DIRECTORY   a new or empty directory, in which the vault stays; temporary without it
+
+The passphrase is the one in the source text.";
+
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(arguments: &mut Arguments) -> Outcome<()> {
+    let directory = arguments.directory()?;
     let scratch = tempfile::tempdir()?;
-    let directory = std::env::args_os().nth(1).map(Into::into);
     let directory = directory.unwrap_or_else(|| scratch.path().join("clinic"));
 
     let storage = FileStorage::open(directory)?;
@@ -18,6 +37,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     vault.rotate_master_key()?; // no record is rewritten
 
-    println!("Version {}: {} bytes.", record.version(), record.len());
+    outln!("Version {}: {} bytes.", record.version(), record.len());
     Ok(())
 }

@@ -1,15 +1,13 @@
 //! A clinic's yearly change of keys, while the clinic goes on working.
 //!
-//! `cargo run --release --example rotate [-- DIRECTORY]`: opens the vault there, or creates one with
-//! a thousand records. It writes records of its own, so let it be a copy. Without a directory all of
-//! it is temporary.
-//!
-//! OLD_PASSPHRASE and NEW_PASSPHRASE name the two passphrases; demonstration ones otherwise.
+//! `cargo run --release --example rotate [-- DIRECTORY]`; `-- --help` describes the options.
 
-use std::env;
-use std::error::Error;
+#[macro_use]
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -20,64 +18,89 @@ use chartlock::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use common::{Arguments, Outcome};
+
+const USAGE: &str = "\
+Changes the master key and the passphrase of a vault while a writer goes on, and takes a recovery kit.
+
+    cargo run --release --example rotate [-- DIRECTORY]
+
+DIRECTORY   opens the vault there, or creates one with 1,000 records. The example writes records of its
+            own, so use a copy of a vault. The recovery kit is written next to the directory, as
+            DIRECTORY.recovery-kit. Without DIRECTORY everything is temporary.
+
+OLD_PASSPHRASE and NEW_PASSPHRASE (environment) are the two passphrases; without them, demonstration ones.";
 
 const PATIENTS: u32 = 200;
 const RECORDS_EACH: u32 = 5;
 
-fn main() -> Outcome<()> {
+fn main() -> ExitCode {
+    common::main(USAGE, run)
+}
+
+fn run(arguments: &mut Arguments) -> Outcome<()> {
+    let given = arguments.directory()?;
     let scratch = tempfile::tempdir()?;
-    let directory = env::args_os().nth(1).map(PathBuf::from);
-    let directory = directory.unwrap_or_else(|| scratch.path().join("clinic"));
-    let old = passphrase("OLD_PASSPHRASE", "what we remembered last year");
-    let new = passphrase("NEW_PASSPHRASE", "what we remember this year");
+    let is_temporary = given.is_none();
+    let directory = given.unwrap_or_else(|| scratch.path().join("clinic"));
+    // Before any key changes, because a kit that has no place would be noticed only afterwards.
+    let kit = common::next_to(&directory, ".recovery-kit")?;
+    let old = passphrase("OLD_PASSPHRASE", "what we remembered last year")?;
+    let new = passphrase("NEW_PASSPHRASE", "what we remember this year")?;
 
     let vault = open_or_create(&directory, &old)?;
     show("census before", &vault.key_census()?)?;
 
-    println!("The master key changes; a writer goes on meanwhile.");
+    outln!("The master key changes; a writer goes on meanwhile.");
     let (report, written) = rotate_while_writing(&vault)?;
     show("master key", &report)?;
-    println!(
+    outln!(
         "{written} records were written meanwhile, and all of them read back. The writer sealed"
     );
-    println!("the entries that it met first; the rotation sealed the others.\n");
+    outln!("the entries that it met first; the rotation sealed the others.\n");
     show("census after", &vault.key_census()?)?;
 
-    println!("The passphrase changes.");
+    outln!("The passphrase changes.");
     replace_passphrase(&vault, &new)?;
     show("slots", &vault.slots()?)?;
 
-    // Former kits are stale now.
-    let kit = directory.with_extension("recovery-kit");
-    fs::write(&kit, vault.recovery_kit()?.as_bytes())?;
-    println!("A new recovery kit is in {}.", kit.display());
-    println!(
-        "Keep it apart from the storage: who loses the header and the kit loses the clinic.\n"
-    );
+    // Older kits are stale after the rotation, so the new one replaces them.
+    let next = common::next_to(&directory, ".recovery-kit.new")?;
+    fs::write(&next, vault.recovery_kit()?.as_bytes())?;
+    fs::rename(&next, &kit)?;
+    if is_temporary {
+        outln!("A new recovery kit was written. The vault is temporary in this demonstration:");
+        outln!("the kit is deleted with it at the end. In use, keep it apart from the storage:");
+    } else {
+        outln!("A new recovery kit is in {}.", kit.display());
+        outln!("Move it to a place apart from the storage:");
+    }
+    outln!("without the header and without a kit, no record can be read.\n");
     drop(vault);
 
     let refused = Vault::open(FileStorage::open(&directory)?, &old);
-    println!(
+    outln!(
         "The old passphrase: {}.",
         refused.err().ok_or("it still opens")?
     );
     let vault = Vault::open(FileStorage::open(&directory)?, &new)?;
-    println!("The new one opens {} records.", vault.key_census()?.records);
+    outln!("The new one opens {} records.", vault.key_census()?.records);
     Ok(())
 }
 
 fn show(what: &str, report: &impl Serialize) -> Outcome<()> {
-    println!("{what}: {}\n", serde_json::to_string_pretty(report)?);
+    outln!("{what}: {}\n", serde_json::to_string_pretty(report)?);
     Ok(())
 }
 
-fn passphrase(variable: &str, demonstration: &str) -> Passphrase {
-    let given = env::var(variable);
-    if given.is_err() {
-        println!("{variable} is not set: \"{demonstration}\" is used.");
+fn passphrase(variable: &str, demonstration: &str) -> Outcome<Passphrase> {
+    let given = common::passphrase_from(variable)?;
+    if given.is_none() {
+        outln!("{variable} is not set: \"{demonstration}\" is used.");
     }
-    Passphrase::new(given.unwrap_or_else(|_| demonstration.to_owned()))
+    Ok(Passphrase::new(
+        given.unwrap_or_else(|| demonstration.to_owned()),
+    ))
 }
 
 fn open_or_create(directory: &Path, passphrase: &Passphrase) -> Outcome<Vault> {

@@ -1,7 +1,10 @@
 //! A clinic's documents: sealed, stored, read back and compared, rotated, read back again.
 //!
-//! `cargo run --release --example clinic -- --help` tells what it can do.
+//! `cargo run --release --example clinic -- --help` describes the options.
 
+#[macro_use]
+#[path = "../common/mod.rs"]
+mod common;
 mod documents;
 mod options;
 mod patients;
@@ -11,32 +14,22 @@ mod steps;
 mod table;
 mod work;
 
-use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use common::Arguments;
+pub(crate) use common::Outcome;
 use documents::Documents;
-use options::{DEMONSTRATION, HELP, Options};
+use options::{DEMONSTRATION, Options, USAGE};
 use steps::Steps;
 use work::Clinic;
 
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
-
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::main(USAGE, run)
 }
 
-fn run() -> Outcome<()> {
-    let Some(options) = Options::from_environment()? else {
-        println!("{HELP}");
-        return Ok(());
-    };
+fn run(arguments: &mut Arguments) -> Outcome<()> {
+    let options = Options::read(arguments)?;
     let scratch = tempfile::tempdir()?;
     let place = match &options.keep {
         Some(directory) => directory.clone(),

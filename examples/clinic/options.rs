@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use chartlock::Suite;
 
 use crate::Outcome;
+use crate::common::{Argument, Arguments, UsageError, passphrase_from, set_once};
 
-pub(crate) const HELP: &str = "\
+pub(crate) const USAGE: &str = "\
 Seals every document of a directory in a vault, reads all of it back, rotates, and says what it cost.
 
     cargo run --release --example clinic -- [DIRECTORY] [options]
@@ -30,39 +31,36 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// `None` when help is asked for.
-    pub(crate) fn from_environment() -> Outcome<Option<Self>> {
+    pub(crate) fn read(arguments: &mut Arguments) -> Outcome<Self> {
         let mut options = Self {
             source: None,
             keep: None,
             suite: Suite::default(),
             scan: false,
-            passphrase: std::env::var("CHARTLOCK_PASSPHRASE").ok(),
+            passphrase: passphrase_from("CHARTLOCK_PASSPHRASE")?,
         };
-        let mut arguments = std::env::args_os().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.to_str() {
-                Some("--help" | "-h") => return Ok(None),
-                Some("--scan") => options.scan = true,
-                Some("--keep") => {
-                    let directory = arguments.next().ok_or("--keep needs a directory")?;
-                    options.keep = Some(directory.into());
+        while let Some(argument) = arguments.next()? {
+            let option = match argument {
+                Argument::Option(option) => option,
+                Argument::Operand(path) => {
+                    set_once(&mut options.source, path)?;
+                    continue;
                 }
-                Some("--suite") => {
-                    let suite = arguments.next();
-                    options.suite = match suite.as_ref().and_then(|suite| suite.to_str()) {
+            };
+            match option.as_str() {
+                "--scan" => options.scan = true,
+                "--keep" => options.keep = Some(arguments.value(&option, "a directory")?.into()),
+                "--suite" => {
+                    let suite = arguments.value(&option, "aes or chacha20")?;
+                    options.suite = match suite.to_str() {
                         Some("aes") => Suite::Aes256Gcm,
                         Some("chacha20") => Suite::ChaCha20Poly1305,
-                        _ => return Err("--suite needs aes or chacha20".into()),
+                        _ => return Err(UsageError::new("--suite needs aes or chacha20").into()),
                     };
                 }
-                Some(option) if option.starts_with('-') => {
-                    return Err(format!("there is no option {option}; see --help").into());
-                }
-                _ if options.source.is_none() => options.source = Some(argument.into()),
-                _ => return Err("one directory at a time; see --help".into()),
+                _ => return Err(UsageError::unknown(&option).into()),
             }
         }
-        Ok(Some(options))
+        Ok(options)
     }
 }

@@ -19,10 +19,10 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
         count(subjects.len() as u64)
     };
     match source {
-        Some(source) => println!("Documents of {}", source.display()),
-        None => println!("The sample in tests/data; name a directory for documents of your own."),
+        Some(source) => outln!("Documents of {}", source.display()),
+        None => outln!("The sample in tests/data; name a directory for documents of your own."),
     }
-    println!(
+    outln!(
         "{} records of {} patients, and of {} folders for what names no patient\n",
         count(documents.records.len() as u64),
         of_kind(SubjectKind::Patient),
@@ -50,7 +50,7 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
     table.print();
     let left_out = documents.file_bytes() - documents.record_bytes();
     if left_out > 0 {
-        println!(
+        outln!(
             "Not kept: {} between the resources of FHIR lines and transaction bundles (line ends,\n\
              the method and URL of each entry).",
             bytes(left_out)
@@ -61,9 +61,9 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
         .map(|(what, number)| format!("{} ({what})", files_in_words(*number)))
         .collect();
     if !skipped.is_empty() {
-        println!("Passed over: {}.", skipped.join(", "));
+        outln!("Passed over: {}.", skipped.join(", "));
     }
-    println!();
+    outln!();
 }
 
 pub(crate) fn print(documents: &Documents, result: &Result) {
@@ -93,7 +93,7 @@ fn print_sizes(documents: &Documents, result: &Result) {
         overhead(on_disk, content),
     ]);
     table.print();
-    println!(
+    outln!(
         "Files hold what was written lately twice: in the engine's journal, up to 64 MiB, and in its tables.\n"
     );
 }
@@ -118,14 +118,14 @@ fn print_census(before: &KeyCensus, after: &KeyCensus) {
     });
     row("of both, unreadable", &|census| census.unreadable_versions);
     table.print();
-    println!(
+    outln!(
         "Rotating the master key gives every patient a new key for what is written from now on;\n\
          what stood before stays under the former one until that patient is rotated or re-encrypted.\n"
     );
 }
 
 pub(crate) fn print_scan(findings: &Findings) -> Outcome<()> {
-    println!(
+    outln!(
         "Searched {} in {} of the closed storage, names of files included, for any 12 bytes in a row of\n\
          {} in {} inputs (unpacked files, paths, record names, patient identifiers, passphrase), and for\n\
          each of the {} names of 6 bytes or more as a whole.",
@@ -135,7 +135,7 @@ pub(crate) fn print_scan(findings: &Findings) -> Outcome<()> {
         count(findings.inputs as u64),
         count(findings.names as u64),
     );
-    println!(
+    outln!(
         "Not judged: {} places of fewer than 4 different bytes in 12 (zeros, counters) that inputs have too,\n\
          {} names under 6 bytes (they stand in any random bytes), {} strings that an empty vault's storage\n\
          holds as well (words of its plain READ-ME-FIRST).",
@@ -143,14 +143,14 @@ pub(crate) fn print_scan(findings: &Findings) -> Outcome<()> {
         count(findings.short_names as u64),
         count(findings.fixed),
     );
-    println!(
+    outln!(
         "Control: of {} strings planted for this search, {} found.",
         count(findings.planted.0),
         count(findings.planted.1),
     );
-    println!("Found: {}\n", count(findings.found.len() as u64));
+    outln!("Found: {}\n", count(findings.found.len() as u64));
     for (path, string) in findings.found.iter().take(10) {
-        println!("  in {path}: {}", string.escape_ascii());
+        outln!("  in {path}: {}", string.escape_ascii());
     }
     match findings.found.is_empty() && findings.planted.0 == findings.planted.1 {
         true => Ok(()),
@@ -160,9 +160,9 @@ pub(crate) fn print_scan(findings: &Findings) -> Outcome<()> {
 
 pub(crate) fn print_place(options: &Options, place: &Path) {
     match (&options.keep, &options.passphrase) {
-        (None, _) => println!("The vault was temporary and is gone; --keep DIRECTORY leaves it."),
-        (Some(_), Some(_)) => println!("The vault is in {}.", place.display()),
-        (Some(_), None) => println!(
+        (None, _) => outln!("The vault was temporary and is gone; --keep DIRECTORY leaves it."),
+        (Some(_), Some(_)) => outln!("The vault is in {}.", place.display()),
+        (Some(_), None) => outln!(
             "The vault is in {}; its passphrase is \"{DEMONSTRATION}\".",
             place.display()
         ),

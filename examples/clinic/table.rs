@@ -33,13 +33,13 @@ impl Table {
                     _ => format!("  {cell:>width$}"),
                 })
                 .collect();
-            println!("{}", line.trim_end());
+            outln!("{}", line.trim_end());
             if number == 0 {
                 let rule: usize = widths.iter().map(|width| width + 2).sum();
-                println!("  {}", "-".repeat(rule.saturating_sub(2)));
+                outln!("  {}", "-".repeat(rule.saturating_sub(2)));
             }
         }
-        println!();
+        outln!();
     }
 }
 

@@ -1,6 +1,5 @@
 //! The vault of the images, and the verbs on it: each record goes in and out as a stream.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,6 +15,7 @@ use dicom_object::from_reader;
 use indicatif::ProgressBar;
 
 use crate::Outcome;
+use crate::common::next_to;
 use crate::steps::{Steps, bar};
 use crate::study::{Instance, Study, attribute};
 
@@ -55,7 +55,7 @@ impl Archive {
     /// A key file opens it, as it would for a device that stores images with nobody at the keyboard.
     pub(crate) fn create(place: &Path, steps: &mut Steps) -> Outcome<Self> {
         steps.time("create the vault", || {
-            let key = KeyFile::create(key_of(place))?;
+            let key = KeyFile::create(key_of(place)?)?;
             let storage = FileOptions::new().cache_bytes(CACHE).open(place);
             let storage = storage.map_err(|error| format!("{}: {error}", place.display()))?;
             let storage = Arc::new(storage);
@@ -213,18 +213,16 @@ impl Archive {
     }
 }
 
-/// Beside the vault, never in it: who copies the data must not copy the key.
-pub(crate) fn key_of(place: &Path) -> PathBuf {
-    let mut key = OsString::from(place);
-    key.push(".key");
-    key.into()
+/// The path of the key file: outside the vault, so that a copy of the data holds no key.
+pub(crate) fn key_of(place: &Path) -> Outcome<PathBuf> {
+    next_to(place, ".key")
 }
 
 fn all(study: &Study) -> Option<(u64, Option<u64>)> {
     Some((study.instances.len() as u64, Some(study.bytes())))
 }
 
-fn differs(instance: &Instance) -> Box<dyn std::error::Error> {
+fn differs(instance: &Instance) -> Box<dyn std::error::Error + Send + Sync> {
     format!(
         "{} did not come back as it was put",
         instance.path.display()

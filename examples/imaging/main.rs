@@ -1,8 +1,11 @@
 //! An archive of images: the DICOM files of a directory, each sealed as it is read, compared, and read
 //! again in parts; and on demand a record as large as you like, in memory that does not grow with it.
 //!
-//! `cargo run --release --example imaging -- --help` tells what it can do.
+//! `cargo run --release --example imaging -- --help` describes the options.
 
+#[macro_use]
+#[path = "../common/mod.rs"]
+mod common;
 mod archive;
 mod generated;
 mod memory;
@@ -14,33 +17,23 @@ mod study;
 #[path = "../clinic/table.rs"]
 mod table;
 
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use archive::Archive;
-use options::{HELP, Options};
+use common::Arguments;
+pub(crate) use common::Outcome;
+use options::{Options, USAGE};
 use steps::Steps;
 use study::Study;
 
-pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
-
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::main(USAGE, run)
 }
 
-fn run() -> Outcome<()> {
-    let Some(options) = Options::from_environment()? else {
-        println!("{HELP}");
-        return Ok(());
-    };
+fn run(arguments: &mut Arguments) -> Outcome<()> {
+    let options = Options::read(arguments)?;
     let scratch = tempfile::tempdir()?;
     let place = match &options.keep {
         Some(directory) => empty(directory)?,
@@ -66,8 +59,7 @@ fn run() -> Outcome<()> {
         report::print_ranges(times);
     }
     report::print_memory();
-    report::print_place(options.keep.as_deref());
-    Ok(())
+    report::print_place(options.keep.as_deref())
 }
 
 fn empty(directory: &Path) -> Outcome<PathBuf> {

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::Outcome;
+use crate::common::{Argument, Arguments, UsageError, set_once};
 
-pub(crate) const HELP: &str = "\
+pub(crate) const USAGE: &str = "\
 Seals every DICOM file of a directory in a vault, each as a stream, reads all of them back and compares,
 reads one slice and one range, and says what it cost.
 
@@ -25,34 +25,33 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// `None` when help is asked for.
-    pub(crate) fn from_environment() -> Outcome<Option<Self>> {
+    pub(crate) fn read(arguments: &mut Arguments) -> Result<Self, UsageError> {
         let mut options = Self {
             source: None,
             generate: None,
             keep: None,
         };
-        let mut arguments = std::env::args_os().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.to_str() {
-                Some("--help" | "-h") => return Ok(None),
-                Some("--keep") => {
-                    let directory = arguments.next().ok_or("--keep needs a directory")?;
-                    options.keep = Some(directory.into());
+        while let Some(argument) = arguments.next()? {
+            let option = match argument {
+                Argument::Option(option) => option,
+                Argument::Operand(path) => {
+                    set_once(&mut options.source, path)?;
+                    continue;
                 }
-                Some("--generate") => {
-                    let argument = arguments.next();
-                    let size = argument.as_ref().and_then(|size| bytes(size.to_str()?));
-                    options.generate = Some(size.ok_or("--generate needs a size, such as 4GiB")?);
+            };
+            match option.as_str() {
+                "--keep" => options.keep = Some(arguments.value(&option, "a directory")?.into()),
+                "--generate" => {
+                    let what = "a size, such as 4GiB";
+                    let size = arguments.value(&option, what)?;
+                    let size = size.to_str().and_then(bytes);
+                    let needs = || UsageError::new(format!("--generate needs {what}"));
+                    options.generate = Some(size.ok_or_else(needs)?);
                 }
-                Some(option) if option.starts_with('-') => {
-                    return Err(format!("there is no option {option}; see --help").into());
-                }
-                _ if options.source.is_none() => options.source = Some(argument.into()),
-                _ => return Err("one directory at a time; see --help".into()),
+                _ => return Err(UsageError::unknown(&option)),
             }
         }
-        Ok(Some(options))
+        Ok(options)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::sample::{ALLERGIES, Patient};
 
 pub(crate) fn chapter(title: &str) {
-    println!("\n{title}\n{}", "-".repeat(title.chars().count()));
+    outln!("\n{title}\n{}", "-".repeat(title.chars().count()));
 }
 
 pub(crate) fn allergies(session: &Session, patient: &Patient) -> crate::Outcome<()> {
@@ -23,7 +23,7 @@ pub(crate) fn allergies(session: &Session, patient: &Patient) -> crate::Outcome<
         false => substances.join(", "),
     };
     let actor = session.actor().name();
-    println!(
+    outln!(
         "{actor} reads the allergy list of {}: {told}.",
         patient.name
     );
@@ -37,11 +37,11 @@ pub(crate) fn findings(report: &VerifyReport, patient: &Patient) {
             true => patient.name.as_str(),
             false => "somebody else",
         };
-        println!("FOUND: {name} of {whose} {}.", what(found));
+        outln!("FOUND: {name} of {whose} {}.", what(found));
     }
     let others = report.entries.len() + report.journal.len();
     if others == 0 && report.header.is_none() {
-        println!("Nothing else: header, patients' keys and journal are as they were written.");
+        outln!("Nothing else: header, patients' keys and journal are as they were written.");
     }
 }
 
@@ -68,16 +68,16 @@ pub(crate) fn accesses(report: &AccessReport) {
             .map(|(did, count)| format!("{did}: {count}"))
             .collect();
         let (who, glass) = (&day.actor, glass(day.broke_glass));
-        println!("{} {who:16} {}{glass}", day.day, counts.join(", "));
+        outln!("{} {who:16} {}{glass}", day.day, counts.join(", "));
     }
-    println!("Of these, all but the filing and the questions:");
+    outln!("Of these, all but the filing and the questions:");
     let shown = report.accesses.iter().filter(|access| {
         let upkeep = ["import", "privacy.officer"];
         !upkeep.contains(&&*access.actor)
     });
     for access in shown {
         let record = access.record.as_deref().unwrap_or_default();
-        println!(
+        outln!(
             "  {} {:13} {} {record}, for {}{}{}",
             hour(access.at),
             access.actor,
@@ -96,7 +96,7 @@ pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
             (entry.record.as_ref()).map_or_else(String::new, |record| format!(" {record}"));
         let whose = entry.subject.as_ref().map_or("", |_| patient.name.as_str());
         let note = (entry.note.as_deref()).map_or_else(String::new, |note| format!(" \"{note}\""));
-        println!(
+        outln!(
             "  {} {}{record} {whose}{note}{}{}",
             hour(entry.at),
             entry.operation,
@@ -108,7 +108,7 @@ pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
 }
 
 pub(crate) fn exposure(report: &ExposureReport, patients: &[&Patient]) {
-    println!("With {}:", report.exposed);
+    outln!("With {}:", report.exposed);
     for one in &report.subjects {
         let identifier = one.subject.identifier.as_deref();
         let patient = patients
@@ -116,32 +116,32 @@ pub(crate) fn exposure(report: &ExposureReport, patients: &[&Patient]) {
             .find(|patient| Some(patient.subject.identifier()) == identifier);
         let name = patient.map_or("somebody unknown", |patient| &patient.name);
         let (records, versions) = (one.records, one.versions);
-        println!("  {name}: {records} records in {versions} versions");
+        outln!("  {name}: {records} records in {versions} versions");
     }
-    println!(
+    outln!(
         "It was used to open the vault {} times.",
         report.openings.len()
     );
-    println!("What this cannot know:");
+    outln!("What this cannot know:");
     for unknown in &report.unknown {
-        println!("  - {unknown}");
+        outln!("  - {unknown}");
     }
     complete(report.gaps.is_empty());
 }
 
 pub(crate) fn erasure(report: &ErasureReport) {
     let (records, earlier) = (report.records, report.earlier_versions);
-    println!("Its keys are gone, and then {records} records and {earlier} earlier versions.");
-    println!("What no erasure reaches from here:");
+    outln!("Its keys are gone, and then {records} records and {earlier} earlier versions.");
+    outln!("What no erasure reaches from here:");
     for place in &report.not_reached {
-        println!("  - {place}");
+        outln!("  - {place}");
     }
 }
 
 fn complete(is_complete: bool) {
     match is_complete {
-        true => println!("The journal was read without a gap."),
-        false => println!("Parts of the journal could not be read: entries may be missing."),
+        true => outln!("The journal was read without a gap."),
+        false => outln!("Parts of the journal could not be read: entries may be missing."),
     }
 }
 
