@@ -93,14 +93,7 @@
 //!   same. Needs a C compiler. [`crypto_report`] says what runs.
 //! - `fips`: that, on AWS-LC's FIPS module. Needs CMake and Go too. [`FipsBuild`] says what it does not mean.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(feature = "internals"),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "parts of the format that only its vectors, fuzz targets and later layers reach"
-    )
-)]
+#![deny(trivial_casts, trivial_numeric_casts, clippy::mem_forget)]
 
 mod access;
 pub mod audit;

@@ -111,7 +111,8 @@ impl Auditor {
 
     /// The journal, to be asked.
     pub fn trail(&self) -> AuditTrail {
-        AuditTrail::new(Arc::clone(&self.0) as Arc<dyn Desk>)
+        let desk: Arc<AuditorDesk> = Arc::clone(&self.0);
+        AuditTrail::new(desk)
     }
 
     /// The id of the slot that opened.

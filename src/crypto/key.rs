@@ -30,11 +30,6 @@ macro_rules! roles {
                 Secret32::try_with(fill).map(Self)
             }
 
-            /// A key that was unwrapped, or fixed by a test vector; the caller wipes `bytes`.
-            pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-                Self(Secret32::copied(bytes))
-            }
-
             /// The bytes, to wrap or to derive from.
             pub fn expose(&self) -> &[u8; 32] {
                 self.0.expose()
@@ -48,6 +43,22 @@ macro_rules! roles {
         }
     )*};
 }
+
+macro_rules! copied_roles {
+    ($($role:ident)*) => {$(
+        impl $role {
+            /// A copy of `bytes`, which the caller wipes.
+            pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+                Self(Secret32::copied(bytes))
+            }
+        }
+    )*};
+}
+
+copied_roles! { SlotSecret JournalKey DataKey StreamKey }
+// Test vectors fix these; the crate itself draws or unwraps them in place.
+#[cfg(feature = "internals")]
+copied_roles! { RootKey MasterKey PatientKey }
 
 roles! {
     /// What a credential yields: 32 uniform bytes that open one slot.

@@ -14,12 +14,16 @@ pub mod provider;
 mod random;
 mod report;
 
-pub use aead::{LONGEST, Nonce, SealingKey, Suite, TAG};
+#[cfg(feature = "internals")]
+pub use aead::LONGEST;
+pub use aead::{Nonce, SealingKey, Suite, TAG};
 pub use derive::*;
 pub use digest::{Digest, Sha256Stream, sha256};
 pub use key::*;
 pub use password::{Cost, argon2id};
-pub use random::{fill, fresh, number};
+#[cfg(feature = "internals")]
+pub use random::fill;
+pub use random::{fresh, number};
 pub use report::{CryptoReport, FipsBuild, Implementation, crypto_report};
 
 use subtle::ConstantTimeEq;

@@ -26,7 +26,9 @@ pub(crate) use operation::FhirEvent;
 pub(crate) use operation::{KeyEffect, VersionEffect};
 pub use operation::{Kind, Operation, OperationGroup, kind_of};
 pub use outcome::Outcome;
-pub use page::{Entry, Page, PageHead, Seen, Stage};
+#[cfg(feature = "internals")]
+pub use page::PageHead;
+pub use page::{Entry, Page, Seen, Stage};
 pub use queue::Change;
 pub use walk::{Cursor, Keys, PageFault};
 pub use writer::{Moment, Writer};

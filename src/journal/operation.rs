@@ -92,7 +92,7 @@ pub(crate) enum KeyEffect {
 }
 
 /// The FHIR audit event that reports an operation; `audit::fhir` gives each its codes.
-#[cfg_attr(not(feature = "json"), allow(dead_code))]
+#[cfg(feature = "json")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FhirEvent {
     /// A version was created or updated.
@@ -157,6 +157,7 @@ struct Row {
     care: bool,
     versions: VersionEffect,
     keys: KeyEffect,
+    #[cfg(feature = "json")]
     event: FhirEvent,
 }
 
@@ -197,6 +198,7 @@ macro_rules! operations {
                         care: $care,
                         versions: VersionEffect::$versions,
                         keys: KeyEffect::$keys,
+                        #[cfg(feature = "json")]
                         event: FhirEvent::$event,
                     },)*
                 }

@@ -104,11 +104,6 @@ impl PatientEntry {
         }
     }
 
-    /// The patient key that wraps new data keys, while the subject is live.
-    pub fn active_key(&self) -> Option<&Numbered<PatientKey>> {
-        self.chart().map(Chart::active_key)
-    }
-
     /// The patient key of a number, while the subject is live.
     pub fn key(&self, number: u32) -> Option<&Numbered<PatientKey>> {
         self.chart()?.keys.find(number)

@@ -43,7 +43,7 @@ impl Vault {
     /// then.
     pub fn break_glass(&self, actor: Actor, reason: &str, duration: Duration) -> Result<Session> {
         let uptime = self.core.store.clock.uptime();
-        let glass = BrokenGlass::new(actor.clone(), reason, duration, uptime)?;
+        let glass = BrokenGlass::new(reason, duration, uptime)?;
         let session = self.session(actor, Purpose::BreakTheGlass).behind(glass);
         let act = session.act(Operation::BreakGlass, reason);
         self.note(&act, Target::Vault, Outcome::Done)?;

@@ -2,7 +2,6 @@
 //! tells how it ended, before anything is handed out.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::access::AccessRequest;
 use crate::access::Decision;
@@ -11,9 +10,7 @@ use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
 use crate::journal::{Act, Operation, Outcome, Target};
-use crate::lifecycle::holds::HoldInfo;
 use crate::records::document::{Document, Record, RecordInfo};
-use crate::session::record_reader::RecordReader;
 use crate::session::{Session, honeytoken};
 use crate::vault::Vault;
 
@@ -38,53 +35,37 @@ impl On<'_> {
     }
 }
 
-/// What is told of something that was found.
-pub(crate) trait Found {
-    /// What is known of the version that it is of, where it is one.
-    fn info(&self) -> Option<&RecordInfo> {
-        None
-    }
-}
-
-impl Found for Record {
-    fn info(&self) -> Option<&RecordInfo> {
-        Some(&self.info)
-    }
-}
-
-impl Found for RecordReader {
-    fn info(&self) -> Option<&RecordInfo> {
-        Some(RecordReader::info(self))
-    }
-}
-
-impl Found for Vec<RecordInfo> {}
-impl Found for Vec<HoldInfo> {}
-impl Found for Option<SystemTime> {}
-impl Found for crate::records::list::Records {}
-impl Found for crate::records::list::ChartWalk {}
-impl Found for crate::records::list::Subjects {}
-
 impl Session {
-    /// Looks at something, and hands it out once that is noted.
-    pub(crate) fn look<T: Found>(
+    /// Looks at something that is no record's content, and releases it once that is journaled.
+    pub(crate) fn look<T>(
         &self,
         operation: Operation,
         on: On<'_>,
         look: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let mut act = self.permitted(operation, on, None, "")?;
+        let act = self.permitted(operation, on, None, "")?;
         let found = look().inspect_err(|error| self.failed(&act, on, error))?;
-        let info = found.as_ref().and_then(Found::info);
-        if let Some(info) = info.filter(|_| operation == Operation::Read) {
+        self.noted(&act, on, None, outcome_of(&found))?;
+        Ok(found)
+    }
+
+    /// Reads a version, and releases it once its labels are permitted and the read is journaled.
+    /// `info` describes the version that was found.
+    pub(crate) fn read<T>(
+        &self,
+        id: &RecordId,
+        info: impl FnOnce(&T) -> &RecordInfo,
+        look: impl FnOnce() -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let on = On::Record(id);
+        let mut act = self.permitted(Operation::Read, on, None, "")?;
+        let found = look().inspect_err(|error| self.failed(&act, on, error))?;
+        let info = found.as_ref().map(info);
+        if let Some(info) = info {
             let labels: Vec<_> = info.labels().collect();
-            act = self.permitted(operation, on, Some(&labels), "")?;
+            act = self.permitted(Operation::Read, on, Some(&labels), "")?;
         }
-        let outcome = match found {
-            Some(_) => Outcome::Done,
-            None => Outcome::Absent,
-        };
-        self.noted(&act, on, info, outcome)?;
+        self.noted(&act, on, info, outcome_of(&found))?;
         Ok(found)
     }
 
@@ -229,5 +210,12 @@ impl Session {
         if let Ok(target) = on.target(&self.vault, None) {
             self.vault.tell(act, target, outcome);
         }
+    }
+}
+
+fn outcome_of<T>(found: &Option<T>) -> Outcome {
+    match found {
+        Some(_) => Outcome::Done,
+        None => Outcome::Absent,
     }
 }

@@ -107,7 +107,7 @@ impl Session {
     /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage, and the
     /// failure classes from [`Error::Malformed`] to [`Error::CurrentMissing`].
     pub fn get(&self, id: &RecordId) -> Result<Option<Record>> {
-        self.look(Operation::Read, On::Record(id), || self.vault.get(id, None))
+        self.read(id, Record::info, || self.vault.get(id, None))
     }
 
     /// One version of a record; `None` when it is not written yet, or is a retraction.
@@ -115,9 +115,7 @@ impl Session {
     /// # Errors
     /// [`Error::HistoryGap`] when it was written and is gone; else those of [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
-        self.look(Operation::Read, On::Record(id), || {
-            self.vault.get(id, Some(version))
-        })
+        self.read(id, Record::info, || self.vault.get(id, Some(version)))
     }
 
     /// The current version of a record, to be read in parts: `Read`, `Seek` and
@@ -127,9 +125,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.
     pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader>> {
-        self.look(Operation::Read, On::Record(id), || {
-            RecordReader::new(self, id, None)
-        })
+        self.read(id, RecordReader::info, || RecordReader::new(self, id, None))
     }
 
     /// One version of a record, to be read in parts; `None` when it is not written yet, or is a
@@ -138,7 +134,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::get_version`], and as for [`Session::reader`].
     pub fn reader_of_version(&self, id: &RecordId, version: u64) -> Result<Option<RecordReader>> {
-        self.look(Operation::Read, On::Record(id), || {
+        self.read(id, RecordReader::info, || {
             RecordReader::new(self, id, Some(version))
         })
     }

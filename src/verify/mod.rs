@@ -252,7 +252,7 @@ impl Verification {
         }
         let storage = &*self.vault.core.store.storage;
         let own = self.vault.core.recorder.writer();
-        let own = own.and_then(crate::journal::Writer::tip);
+        let own = own.and_then(journal::Writer::tip);
         self.walk = Walk::default();
         self.survey = Survey::default();
         self.survey.look_for_strangers(storage)?;

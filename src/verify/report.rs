@@ -348,10 +348,7 @@ impl VerifyReport {
     }
 }
 
-fn subject<S: Serializer>(
-    subject: &Option<Subject>,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
+fn subject<S: Serializer>(subject: &Option<Subject>, serializer: S) -> Result<S::Ok, S::Error> {
     let subject = subject.as_ref().map(|subject| {
         let kind = match subject.kind() {
             crate::id::SubjectKind::Patient => "patient",
@@ -362,14 +359,11 @@ fn subject<S: Serializer>(
     subject.serialize(serializer)
 }
 
-fn hex<S: Serializer>(bytes: &[u8; 16], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+fn hex<S: Serializer>(bytes: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{:032x}", u128::from_be_bytes(*bytes)))
 }
 
-fn maybe_hex<S: Serializer>(
-    bytes: &Option<[u8; 16]>,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
+fn maybe_hex<S: Serializer>(bytes: &Option<[u8; 16]>, serializer: S) -> Result<S::Ok, S::Error> {
     match bytes {
         Some(bytes) => hex(bytes, serializer),
         None => serializer.serialize_none(),

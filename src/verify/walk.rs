@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::crypto::JournalKey;
 use crate::error::Result;
 use crate::format::storage_keys;
+use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
     self, Cursor, Entry, Keys, Operation, Outcome, Page, PageFault, PageId, Stage, Target, WriterId,
 };
@@ -242,7 +243,7 @@ impl Saw {
                 tip.is_some_and(|(_, tip)| sequence <= *tip)
             }
             // Of so many chains only the youngest are told.
-            Err(place) => place == 0 && self.tips.len() >= crate::journal::checkpoint::CHAINS_MAX,
+            Err(place) => place == 0 && self.tips.len() >= CHAINS_MAX,
         }
     }
 }

@@ -11,8 +11,11 @@ mod padding;
 mod record;
 mod stream;
 
-pub use meta::{Meta, content_type_code};
+pub use meta::Meta;
+#[cfg(feature = "internals")]
+pub use meta::content_type_code;
 pub use ownership::{FIRST_CHUNK, fits};
+#[cfg(feature = "internals")]
 pub use padding::{padded, padme};
 pub use record::{
     Address, Body, Content, HEAD, Head, INLINE_MAX, Kind, Opened, admit, digest, open, rewrapped,

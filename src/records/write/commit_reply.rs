@@ -38,7 +38,7 @@ impl Vault {
         pending: &mut Pending<'_>,
         version: u64,
         kind: &TryKind,
-        result: std::result::Result<Committed, CommitError>,
+        result: Result<Committed, CommitError>,
     ) -> Option<Outcome> {
         pending.freshness = Freshness::Fresh;
         match result {

@@ -172,6 +172,10 @@ impl Drop for FileStorage {
         let parts = self.parts.take();
         if process::id() != self.pid {
             // Closing would wait for the parent's threads, and release the parent's lock.
+            #[allow(
+                clippy::mem_forget,
+                reason = "a forked child owns none of these threads and locks"
+            )]
             std::mem::forget(parts);
         } else if let Some(parts) = parts {
             parts.close();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{Head, digest};
-use chartlock::internals::keys::{Numbered, unwrap};
+use chartlock::internals::keys::{Chart, Numbered, unwrap};
 use chartlock::storage::{
     CommitError, Committed, Moment, Operation, Page, Scan, Storage, StorageError, Stored,
     Transaction, Verdict,
@@ -162,7 +162,7 @@ fn former_patient_keys_open_nothing(stage: &Stage) {
         let held = raw::entries(&stage.storage, &header);
         let former: Vec<&Numbered<_>> = held
             .iter()
-            .filter_map(|(_, entry)| entry.as_ref().unwrap().active_key())
+            .filter_map(|(_, entry)| entry.as_ref().unwrap().chart().map(Chart::active_key))
             .collect();
         verb.run(&vault).unwrap();
         for (key, value) in of_patient(stage, true) {

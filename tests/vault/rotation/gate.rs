@@ -191,7 +191,7 @@ fn the_former_master_key_opens_nothing(stage: &Stage) {
     for (key, value) in copy {
         let tag: PatientTag = key[1..].try_into().unwrap();
         let entry = open_entry(&value, &keyring, header.vault(), &tag).unwrap();
-        of_before.push(entry.active_key().unwrap().number);
+        of_before.push(entry.chart().unwrap().active_key().number);
     }
     let census = raw::brute_force(&stage.storage);
     assert_eq!(

@@ -154,7 +154,7 @@ impl<'a> Cases<'a> {
                 self.with(index, Some(vec![whole, more]));
                 self.with(index, Some(vec![more, whole]));
             }
-            let chunks = segments.iter().flat_map(|segment| self::chunks(segment));
+            let chunks = segments.iter().flat_map(|segment| chunks(segment));
             let others: Vec<&[u8]> = segments.iter().map(Vec::as_slice).chain(chunks).collect();
             for other in others {
                 let fits = other.len().min(VALUE_MAX - whole.len());
