@@ -5,7 +5,7 @@ use std::time::Duration;
 use chartlock::Error;
 use chartlock::internals::access::BrokenGlass;
 
-use super::actor;
+use crate::common::actor;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
