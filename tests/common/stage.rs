@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     Faulty, FileStorage, MemoryStorage, Moment, PerOperation, SplitStorage, Storage, Verdict,
 };
@@ -81,6 +82,13 @@ impl Stage {
     /// Returns the options of a vault with no work in the background and no delay before a key goes.
     pub(crate) fn options(&self) -> VaultOptions {
         let options = VaultOptions::new().suite(self.suite).without_background();
+        options.grace(Duration::ZERO)
+    }
+
+    /// Returns the options of a vault on the stage's clock, with no delay before a key goes.
+    pub(crate) fn options_on_clock(&self) -> VaultOptions {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let options = VaultOptions::new().suite(self.suite).clock(clock);
         options.grace(Duration::ZERO)
     }
 

@@ -2,9 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chartlock::internals::clock::Clock;
 use chartlock::internals::crypto::{self, JournalKey};
 use chartlock::internals::journal::{Entry, PageId, Sealer, Stage as Told, Target, digest_of};
 use chartlock::storage::{Faulty, Moment};
@@ -18,9 +16,7 @@ pub(crate) use crate::common::{Fixed, Shared, Stage, record, session, session_as
 impl Stage {
     /// On the stage's clock, so nothing is written unless somebody calls.
     pub(crate) fn options_in(&self, mode: Journaling) -> VaultOptions {
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let options = VaultOptions::new().journaling(mode).clock(clock);
-        options.grace(Duration::ZERO)
+        self.options_on_clock().journaling(mode)
     }
 
     pub(crate) fn create_in(&self, mode: Journaling) -> Vault {
