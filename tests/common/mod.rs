@@ -13,6 +13,7 @@ pub(crate) mod credential;
 pub(crate) mod ids;
 pub(crate) mod journal;
 pub(crate) mod objects;
+pub(crate) mod passphrase;
 pub(crate) mod scratch;
 pub(crate) mod session;
 #[macro_use]
@@ -20,5 +21,6 @@ pub(crate) mod stage;
 
 pub(crate) use credential::Fixed;
 pub(crate) use ids::{actor, record, subject};
+pub(crate) use passphrase::passphrase;
 pub(crate) use session::{session, session_as};
 pub(crate) use stage::{Shared, Stage};
