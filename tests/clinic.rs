@@ -2,6 +2,8 @@
 //! back, and nothing readable in the files of the storage.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "common/mod.rs"]
+mod common;
 #[path = "../examples/clinic/documents.rs"]
 mod documents;
 #[path = "../examples/clinic/patients.rs"]
@@ -14,7 +16,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chartlock::keys::{Cost, Passphrase};
+use chartlock::keys::Passphrase;
 use chartlock::storage::Storage;
 use chartlock::{
     Actor, FileStorage, MemoryStorage, Purpose, Subject, SubjectKind, Suite, Vault, VaultOptions,
@@ -34,12 +36,7 @@ fn documents() -> Documents {
 }
 
 fn passphrase() -> Passphrase {
-    let cheap = Cost {
-        memory_kib: 8 * 1024,
-        passes: 1,
-        lanes: 1,
-    };
-    Passphrase::new(WORDS).with_cost(cheap)
+    common::passphrase(WORDS)
 }
 
 fn seal(documents: &Documents, storage: impl Storage + 'static, suite: Suite) -> Vault {

@@ -2,8 +2,8 @@
 //! from the file, or an error: never a part of it, never other pixels.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-#[path = "common/credential.rs"]
-mod credential;
+#[path = "common/mod.rs"]
+mod common;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -11,10 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chartlock::storage::{Expect, Faulty, Moment, Scan, Storage, Transaction, Verdict, Want};
-use chartlock::{
-    Actor, Error, MemoryStorage, Purpose, RecordId, RecordReader, Session, StorageError, Vault,
-};
-use credential::Fixed;
+use chartlock::{Error, MemoryStorage, RecordReader, Session, StorageError, Vault};
+use common::{Fixed, record, session};
 use dicom_object::{
     DefaultDicomObject, DicomCollector, InMemDicomObject, OpenFileOptions, Tag, from_reader,
     open_file,
@@ -52,13 +50,9 @@ fn create(storage: impl Storage + 'static) -> Vault {
     Vault::create(storage, &Fixed(1)).unwrap()
 }
 
-fn session(vault: &Vault) -> Session {
-    vault.session(Actor::new("test").unwrap(), Purpose::Treatment)
-}
-
 fn put(chart: &Session, path: &Path) -> RecordReader {
     let name = path.file_name().unwrap().to_str().unwrap();
-    let id = RecordId::patient("MRN-1", name).unwrap();
+    let id = record("MRN-1", name);
     chart.put_reader(&id, File::open(path).unwrap()).unwrap();
     chart.reader(&id).unwrap().unwrap()
 }
@@ -165,7 +159,7 @@ fn altered_pixels_are_not_read() {
     let chart = session(&vault);
     let path = root().join(SEGMENTED);
     drop(put(&chart, &path));
-    let id = RecordId::patient("MRN-1", "MR2_J2KI.dcm").unwrap();
+    let id = record("MRN-1", "MR2_J2KI.dcm");
     let reader = || chart.reader(&id).unwrap().unwrap();
 
     let scan = Scan {

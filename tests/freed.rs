@@ -4,15 +4,17 @@
 //! to be found there.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
 
+#[path = "common/mod.rs"]
+mod common;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chartlock::keys::{Cost, Passphrase};
-use chartlock::{
-    Actor, Document, MemoryStorage, Purpose, RecordId, Session, Subject, Vault, VaultOptions,
-};
+use chartlock::{Document, MemoryStorage, RecordId, Session, Vault, VaultOptions};
+use common::{record, session, subject};
 use zeroize::Zeroizing;
 
 /// What all content here consists of.
@@ -85,7 +87,7 @@ fn content(length: usize) -> Zeroizing<Vec<u8>> {
 }
 
 fn id(length: usize) -> RecordId {
-    RecordId::patient("MRN-1042", &format!("Media/{length}")).unwrap()
+    record("MRN-1042", &format!("Media/{length}"))
 }
 
 fn write(chart: &Session) {
@@ -128,11 +130,11 @@ fn read(chart: &Session) {
 fn content_is_wiped() {
     let options = VaultOptions::new();
     let vault = options.create(MemoryStorage::new(), &passphrase()).unwrap();
-    let chart = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
+    let chart = session(&vault);
     write(&chart);
     read(&chart);
     vault.rotate_master_key().unwrap();
-    let subject = Subject::patient("MRN-1042").unwrap();
+    let subject = subject("MRN-1042");
     vault.reencrypt_patient(&subject).unwrap();
     read(&chart);
     drop(vault);

@@ -1,8 +1,8 @@
 //! A record much larger than the memory that storing and reading it takes.
 #![allow(clippy::unwrap_used)]
 
-#[path = "common/credential.rs"]
-mod credential;
+#[path = "common/mod.rs"]
+mod common;
 
 use std::fs;
 use std::io::{self, Read};
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use chartlock::storage::FileOptions;
-use chartlock::{Actor, Purpose, RecordId, Session, VaultOptions};
-use credential::Fixed;
+use chartlock::{RecordId, Session, VaultOptions};
+use common::{Fixed, record, session};
 
 const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
 
@@ -109,8 +109,8 @@ fn put_and_read(directory: &Path) {
     let storage = storage.open(directory.join("vault")).unwrap();
     let options = VaultOptions::new().threads(NonZeroUsize::new(64).unwrap());
     let vault = options.create(storage, &Fixed(1)).unwrap();
-    let chart = vault.session(Actor::new("test").unwrap(), Purpose::Treatment);
-    let id = RecordId::patient("MRN-1", "ImagingStudy/1").unwrap();
+    let chart = session(&vault);
+    let id = record("MRN-1", "ImagingStudy/1");
 
     for _ in 0..ROUNDS {
         chart.put_reader(&id, Generated::record()).unwrap();

@@ -3,7 +3,8 @@
 use chartlock::{AccessPolicy, AccessRequest, Decision, Operation, Purpose, Rule, RulePolicy};
 use proptest::prelude::*;
 
-use super::{actor, permits};
+use super::permits;
+use crate::common::actor;
 
 fn first_and_second(rules: &[Rule], labels: &[&str]) -> (bool, bool) {
     let actor = actor("dr.garcia");

@@ -1,8 +1,8 @@
 //! Who may do what, and what those who keep watch hear of.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-#[path = "../common/credential.rs"]
-mod credential;
+#[path = "../common/mod.rs"]
+mod common;
 mod glass;
 mod labels;
 mod meters;
@@ -14,10 +14,7 @@ mod watch;
 use std::sync::LazyLock;
 
 use chartlock::{AccessPolicy, AccessRequest, Actor, Operation, Purpose, Rule, RulePolicy};
-
-fn actor(name: &str) -> Actor {
-    Actor::new(name).unwrap()
-}
+use common::actor;
 
 /// Whether these rules let Dr. Garcia do it, to treat.
 fn permits<'a>(

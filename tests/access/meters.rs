@@ -5,7 +5,7 @@ use std::time::Duration;
 use chartlock::SecurityEvent;
 use chartlock::internals::access::{DenialMeter, FailureMeter, Meter};
 
-use super::actor;
+use crate::common::actor;
 
 const WINDOW: Duration = Duration::from_secs(600);
 

@@ -4,7 +4,7 @@ use chartlock::SecurityEvent;
 use chartlock::internals::access::alarm;
 use chartlock::internals::envelope::Meta;
 
-use super::actor;
+use crate::common::actor;
 
 fn meta() -> Meta {
     Meta {

@@ -7,7 +7,8 @@ use chartlock::{
     OperationGroup, Purpose, Rule, RulePolicy, Subject, SubjectKind,
 };
 
-use super::{actor, permits};
+use super::permits;
+use crate::common::{actor, subject};
 
 #[test]
 fn allow_all_does() {
@@ -145,8 +146,8 @@ fn a_group_is_for_its_own_operations() {
 
 #[test]
 fn subjects_match_by_kind_or_exactly() {
-    let maria = Subject::patient("MRN-1042").unwrap();
-    let other = Subject::patient("MRN-1043").unwrap();
+    let maria = subject("MRN-1042");
+    let other = subject("MRN-1043");
     let formulary = Subject::practice("formulary").unwrap();
     let on = |rule: &Rule, subject| {
         permits([rule.clone()], Operation::List, |request| match subject {
@@ -182,7 +183,7 @@ fn records_match_by_name() {
 
 #[test]
 fn all_conditions_must_hold() {
-    let patient = Subject::patient("MRN-1042").unwrap();
+    let patient = subject("MRN-1042");
     let rule = |purpose, operation| {
         Rule::permit()
             .actor("dr.*")
@@ -224,7 +225,7 @@ fn consents_have_bounds() {
 
 #[test]
 fn what_prints_names_nobody() {
-    let (actor, subject) = (actor("dr.garcia"), Subject::patient("MRN-1042").unwrap());
+    let (actor, subject) = (actor("dr.garcia"), subject("MRN-1042"));
     let labels = ["psychiatry"];
     let request = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read)
         .subject(&subject)

@@ -4,48 +4,30 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chartlock::audit::Exposed;
-use chartlock::internals::clock::Clock;
-use chartlock::internals::journal::{Cursor, Entry, Keys, Target, writers};
-use chartlock::internals::keys::Header;
-use chartlock::storage::{Faulty, Moment, Storage, StorageError, Verdict};
+use chartlock::internals::journal::{Entry, Target};
+use chartlock::storage::{Faulty, Moment, StorageError, Verdict};
 use chartlock::{
     AccessPolicy, AccessRequest, ConsentReference, Decision, Document, Error, Expected, Journaling,
-    MemoryStorage, Operation, Outcome, Purpose, RecordId, SecurityEvent, Session, Subject, Vault,
-    VaultOptions,
+    MemoryStorage, Operation, Outcome, Purpose, RecordId, SecurityEvent, VaultOptions,
 };
 
-use crate::actor;
-use crate::credential::Fixed;
-
-type Shared = Arc<dyn Storage>;
+use crate::common::clock::ManualClock;
+use crate::common::journal::pages;
+use crate::common::objects::{objects_of, put};
+use crate::common::{Fixed, Shared, Stage, actor, record, session, session_as, subject};
 
 /// An entry, and the name and the mark of who left it.
 type Left = (Entry, String, bool);
 
 /// All that is in the journal, chain by chain.
 fn journal(storage: &Shared) -> Vec<Left> {
-    let header = storage.read(&[b"v"]).unwrap().remove(0).unwrap();
-    let header = Header::parse(&header.value).unwrap();
-    let keyring = header.unlock(&Fixed(1)).unwrap().keyring;
-    let key = |number| Some(&keyring.journal_key(number)?.key);
-    let keys = Keys {
-        vault: *header.vault(),
-        key: &key,
-    };
     let mut left = Vec::new();
-    for writer in writers(&**storage, None).unwrap() {
-        let mut visit = |_, page: Option<chartlock::internals::journal::Page>, fault| {
-            assert_eq!(fault, None);
-            let page = page.unwrap();
-            for entry in &page.entries {
-                let context = &page.contexts[usize::from(entry.context)];
-                let actor = context.actor.to_string();
-                left.push((entry.clone(), actor, context.broke_glass));
-            }
-            Ok(())
-        };
-        let mut cursor = Cursor::new(writer);
-        cursor.advance(&**storage, &keys, &mut visit).unwrap();
+    for (_, page) in pages(&**storage) {
+        for entry in &page.entries {
+            let context = &page.contexts[usize::from(entry.context)];
+            let actor = context.actor.to_string();
+            left.push((entry.clone(), actor, context.broke_glass));
+        }
     }
     left
 }
@@ -58,12 +40,9 @@ fn of(storage: &Shared, operation: Operation) -> Vec<(Outcome, String)> {
         .collect()
 }
 
+/// Every record here is of one patient.
 fn id(name: &str) -> RecordId {
-    RecordId::patient("MRN-1042", name).unwrap()
-}
-
-fn session(vault: &Vault, name: &str) -> Session {
-    vault.session(actor(name), Purpose::Treatment)
+    record("MRN-1042", name)
 }
 
 /// Decides by what the test says, and remembers what it was asked.
@@ -94,14 +73,17 @@ fn options() -> VaultOptions {
     VaultOptions::new().journaling(Journaling::Strict)
 }
 
+/// A storage with a vault in which a note was put.
+fn with_note() -> Shared {
+    let stage = Stage::memory();
+    let vault = stage.create_by(options());
+    session(&vault).put(&id("note"), b"{}").unwrap();
+    stage.storage
+}
+
 #[test]
 fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
-    let storage: Shared = Arc::new(MemoryStorage::new());
-    let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    session(&vault, "dr.garcia")
-        .put(&id("note"), b"{}")
-        .unwrap();
-    drop(vault);
+    let storage = with_note();
 
     let touched = Arc::new(Mutex::new(0));
     let count = Arc::clone(&touched);
@@ -115,8 +97,8 @@ fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
     let policy = deciding(|_| Decision::Deny);
     let options = options().policy(Arc::clone(&policy));
     let vault = options.open(watched, &Fixed(1)).unwrap();
-    let nosy = session(&vault, "front.desk");
-    let patient = Subject::patient("MRN-1042").unwrap();
+    let nosy = session_as(&vault, "front.desk", Purpose::Treatment);
+    let patient = subject("MRN-1042");
     assert_eq!(nosy.get(&id("note")).unwrap_err(), Error::Denied);
     assert_eq!(nosy.put(&id("note"), b"!"), Err(Error::Denied));
     assert_eq!(nosy.writer(&id("note")).finish(), Err(Error::Denied));
@@ -152,10 +134,8 @@ fn a_large_put_is_asked_for_before_anything_of_the_patient_is_read() {
         _ => Decision::Deny,
     });
     let vault = options().policy(policy).create(storage, &Fixed(1)).unwrap();
-    session(&vault, "dr.garcia")
-        .put(&id("note"), b"{}")
-        .unwrap();
-    let nosy = session(&vault, "front.desk");
+    session(&vault).put(&id("note"), b"{}").unwrap();
+    let nosy = session_as(&vault, "front.desk", Purpose::Treatment);
     // An answer other than this one would tell that the record is there.
     let mut writer = nosy.writer(&id("note")).expecting(Expected::Absent);
     let refused = writer.read_from(&[7; 100_000][..]);
@@ -172,13 +152,13 @@ fn questions_to_the_journal_are_asked_for_too() {
     });
     let vault = options().policy(policy);
     let vault = vault.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let patient = Subject::patient("MRN-1042").unwrap();
-    let officer = session(&vault, "privacy.officer");
+    let patient = subject("MRN-1042");
+    let officer = session_as(&vault, "privacy.officer", Purpose::Treatment);
     officer.put(&id("note"), b"{}").unwrap();
     officer.audit().unwrap().accesses(&patient, ..).unwrap();
     officer.disclose(&patient, "a court", "all").unwrap();
 
-    let nosy = session(&vault, "front.desk");
+    let nosy = session_as(&vault, "front.desk", Purpose::Treatment);
     let audit = nosy.audit().unwrap();
     let denied = Some(Error::Denied);
     assert_eq!(audit.accesses(&patient, ..).err(), denied);
@@ -219,7 +199,7 @@ fn labels_are_asked_for_once_they_are_known() {
     });
     let options = options().policy(Arc::clone(&policy));
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let chart = session(&vault, "dr.garcia");
+    let chart = session(&vault);
     let labelled = Document::new(b"{}").label("psychiatry");
     chart.put(&id("session"), labelled).unwrap();
     chart.put(&id("note"), b"{}").unwrap();
@@ -227,7 +207,7 @@ fn labels_are_asked_for_once_they_are_known() {
     assert_eq!(chart.get(&id("session")).unwrap_err(), Error::Denied);
     assert!(chart.reader(&id("session")).is_err());
     assert!(chart.get(&id("nothing")).unwrap().is_none());
-    let patient = Subject::patient("MRN-1042").unwrap();
+    let patient = subject("MRN-1042");
     let all = chart.get_all(&patient).unwrap();
     let (found, denied): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
     assert_eq!((found.len(), denied.len()), (1, 1));
@@ -259,10 +239,10 @@ fn a_consent_is_named_in_the_entry() {
     let policy = deciding(move |_| Decision::PermitUnder(consent.clone()));
     let vault = options().policy(policy);
     let vault = vault.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let chart = session(&vault, "dr.garcia").serving("req-7").unwrap();
+    let chart = session(&vault).serving("req-7").unwrap();
     chart.put(&id("note"), b"{}").unwrap();
     chart.get(&id("note")).unwrap();
-    let patient = Subject::patient("MRN-1042").unwrap();
+    let patient = subject("MRN-1042");
     chart.erase_patient(&patient, "asked for").unwrap();
     drop(vault);
     let named = "consent Consent/2024-117".to_owned();
@@ -276,24 +256,6 @@ fn a_consent_is_named_in_the_entry() {
     );
 }
 
-/// Time that only the test moves.
-#[derive(Debug, Default)]
-struct Still(Mutex<Duration>);
-
-impl Clock for Still {
-    fn now(&self) -> i64 {
-        1_800_000_000_000 + self.uptime().as_millis() as i64
-    }
-
-    fn uptime(&self) -> Duration {
-        *self.0.lock().unwrap()
-    }
-
-    fn sleep(&self, duration: Duration) {
-        *self.0.lock().unwrap() += duration;
-    }
-}
-
 /// Options under which events are kept, and the events.
 fn watching() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
     let events = Arc::new(Mutex::new(Vec::new()));
@@ -305,9 +267,9 @@ fn watching() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
 #[test]
 fn broken_glass_passes_the_policy_is_marked_and_ends() {
     let storage: Shared = Arc::new(MemoryStorage::new());
-    let clock = Arc::new(Still::default());
+    let clock = Arc::new(ManualClock::default());
     let (options, events) = watching();
-    let options = options.clock(Arc::<Still>::clone(&clock));
+    let options = options.clock(Arc::<ManualClock>::clone(&clock));
     let options = options.policy(deciding(|_| Decision::Deny));
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let minute = Duration::from_secs(60);
@@ -330,9 +292,9 @@ fn broken_glass_passes_the_policy_is_marked_and_ends() {
     chart.put(&id("note"), b"{}").unwrap();
     assert!(chart.get(&id("note")).unwrap().is_some());
     // The policy is asked for what is not care.
-    let patient = Subject::patient("MRN-1042").unwrap();
+    let patient = subject("MRN-1042");
     assert_eq!(chart.erase_patient(&patient, "a whim"), Err(Error::Denied));
-    clock.sleep(minute);
+    clock.advance(minute.as_millis() as u64);
     assert_eq!(chart.get(&id("note")).unwrap_err(), Error::Denied);
     assert_eq!(chart.put(&id("note"), b"!"), Err(Error::Denied));
     drop(vault);
@@ -351,10 +313,10 @@ fn reading_a_poison_record_is_heard_and_listing_it_is_not() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let (options, events) = watching();
     let vault = options.create(storage, &Fixed(1)).unwrap();
-    let chart = session(&vault, "dr.garcia");
+    let chart = session(&vault);
     let celebrity = Document::new(b"{}").label("VIP").poison();
     chart.put(&id("poison"), celebrity).unwrap();
-    let patient = Subject::patient("MRN-1042").unwrap();
+    let patient = subject("MRN-1042");
     assert_eq!(chart.list(&patient).unwrap().count(), 1);
     assert_eq!(chart.history(&id("poison")).unwrap().len(), 1);
     vault.reencrypt().unwrap();
@@ -377,27 +339,22 @@ fn repeated_failures_and_denials_are_heard() {
         _ => Decision::Permit,
     }));
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    session(&vault, "dr.garcia")
-        .put(&id("note"), b"{}")
-        .unwrap();
+    session(&vault).put(&id("note"), b"{}").unwrap();
     for _ in 0..20 {
-        assert!(session(&vault, "nosy").get(&id("note")).is_err());
+        assert!(
+            session_as(&vault, "nosy", Purpose::Treatment)
+                .get(&id("note"))
+                .is_err()
+        );
     }
     assert!(events.lock().unwrap()[0].starts_with("one actor was denied"));
     events.lock().unwrap().clear();
-    let scan = chartlock::storage::Scan {
-        prefix: b"r",
-        after: None,
-        limit: 1,
-        want: chartlock::storage::Want::Values,
-    };
-    let mut record = storage.scan(scan).unwrap().entries.remove(0);
-    *record.value.last_mut().unwrap() ^= 1;
-    let any = chartlock::storage::Expect::Any;
-    let put = chartlock::storage::Transaction::new().put(record.key, record.value, any);
-    assert!(storage.commit(&[put])[0].is_ok());
+    let mut records = objects_of(&*storage, b"r");
+    let (key, mut value) = records.pop_first().unwrap();
+    *value.last_mut().unwrap() ^= 1;
+    put(&*storage, &key, &value);
     for _ in 0..20 {
-        let altered = session(&vault, "dr.garcia").get(&id("note"));
+        let altered = session(&vault).get(&id("note"));
         assert_eq!(altered.unwrap_err(), Error::NotAuthentic);
     }
     assert!(events.lock().unwrap()[0].contains("failures to authenticate"));
@@ -424,14 +381,14 @@ fn in_an_emergency_reads_go_on_and_come_home() {
     });
     let (options, events) = watching();
     let vault = options.create(storage, &Fixed(1)).unwrap();
-    let chart = session(&vault, "dr.garcia");
+    let chart = session(&vault);
     chart.put(&id("note"), b"{}").unwrap();
     full.store(true, std::sync::atomic::Ordering::SeqCst);
     let refused = Error::Journal(StorageError::Full);
     assert_eq!(chart.get(&id("note")).unwrap_err(), refused);
 
     let spool: Shared = Arc::new(MemoryStorage::new());
-    let officer = session(&vault, "it.on.call");
+    let officer = session_as(&vault, "it.on.call", Purpose::Treatment);
     officer
         .begin_emergency("disk full", Arc::clone(&spool))
         .unwrap();
@@ -461,28 +418,19 @@ fn in_an_emergency_reads_go_on_and_come_home() {
 
 #[test]
 fn a_spool_of_another_vault_is_refused() {
-    let foreign: Shared = Arc::new(MemoryStorage::new());
-    let other = options().create(Arc::clone(&foreign), &Fixed(1)).unwrap();
-    session(&other, "dr.garcia")
-        .put(&id("note"), b"{}")
-        .unwrap();
-    drop(other);
+    let foreign = with_note();
     let storage: Shared = Arc::new(MemoryStorage::new());
     let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let before = journal(&storage).len();
-    let taken = session(&vault, "it.on.call").end_emergency("mistaken", &foreign);
+    let taken =
+        session_as(&vault, "it.on.call", Purpose::Treatment).end_emergency("mistaken", &foreign);
     assert_eq!(taken, Err(Error::NotAuthentic));
     assert_eq!(journal(&storage).len(), before);
 }
 
 #[test]
 fn entries_name_nobody_in_clear() {
-    let storage: Shared = Arc::new(MemoryStorage::new());
-    let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    session(&vault, "dr.garcia")
-        .put(&id("note"), b"{}")
-        .unwrap();
-    drop(vault);
+    let storage = with_note();
     for (entry, ..) in journal(&storage) {
         assert!(!entry.note.contains("1042") && !entry.note.contains("note"));
         if let Target::Version {

@@ -8,7 +8,7 @@ use chartlock::internals::access::Alarms;
 use chartlock::{SecurityEvent, SecurityWatch};
 use serde_json::json;
 
-use super::actor;
+use crate::common::actor;
 
 fn all() -> Vec<SecurityEvent> {
     let actor = actor("dr.garcia");

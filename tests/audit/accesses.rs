@@ -9,8 +9,8 @@ use chartlock::{Operation, Outcome, Purpose};
 use crate::stage::*;
 
 /// A day about two patients.
-fn a_day() -> Stage {
-    let stage = Stage::new();
+fn a_day() -> JournalStage {
+    let stage = JournalStage::new();
     let (ward, desk) = (stage.writer(), stage.writer());
     let record = |name, version| stage.record("MRN-1", name, version);
     let mut glass = by("dr.night", Purpose::BreakTheGlass, Operation::Read);
@@ -69,8 +69,10 @@ fn a_day() -> Stage {
 fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
     let stage = a_day();
     let auditor = stage.open();
-    let trail = auditor.trail().knowing_record(&id("MRN-1", "Allergy/1"));
-    let report = trail.accesses(&patient("MRN-1"), ..).unwrap();
+    let trail = auditor
+        .trail()
+        .knowing_record(&record("MRN-1", "Allergy/1"));
+    let report = trail.accesses(&subject("MRN-1"), ..).unwrap();
     let told: Vec<_> = report
         .accesses
         .iter()
@@ -140,7 +142,7 @@ fn a_window_leaves_out_what_lies_outside() {
     let auditor = stage.open();
     let trail = auditor.trail();
     let second_day = Time::from_millis(NOON + MINUTE)..Time::from_millis(NOON + 2 * DAY);
-    let report = trail.accesses(&patient("MRN-1"), second_day).unwrap();
+    let report = trail.accesses(&subject("MRN-1"), second_day).unwrap();
     let actors: Vec<_> = report
         .accesses
         .iter()
@@ -158,8 +160,10 @@ fn a_window_leaves_out_what_lies_outside() {
 fn days_tell_each_actor_once() {
     let stage = a_day();
     let auditor = stage.open();
-    let trail = auditor.trail().knowing_record(&id("MRN-1", "Allergy/1"));
-    let report = trail.accesses(&patient("MRN-1"), ..).unwrap();
+    let trail = auditor
+        .trail()
+        .knowing_record(&record("MRN-1", "Allergy/1"));
+    let report = trail.accesses(&subject("MRN-1"), ..).unwrap();
     let days: Vec<_> = report
         .days()
         .into_iter()
@@ -186,14 +190,14 @@ fn days_tell_each_actor_once() {
 
 #[test]
 fn a_change_that_was_never_confirmed_is_marked() {
-    let stage = Stage::per_operation();
+    let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let put = done(garcia(Operation::Put), NOON, stage.version("MRN-1", "a", 1));
     writer
         .commit(vec![change(b"x", vec![put])], moment(NOON))
         .unwrap();
     let auditor = stage.open();
-    let report = auditor.trail().accesses(&patient("MRN-1"), ..).unwrap();
+    let report = auditor.trail().accesses(&subject("MRN-1"), ..).unwrap();
     let put = (report.accesses.iter()).find(|access| access.operation == Operation::Put);
     assert!(!put.unwrap().certain);
     let days = report.days();

@@ -1,13 +1,13 @@
 //! Everything that one actor did and saw.
 
 use chartlock::internals::journal::Target;
-use chartlock::{Actor, Operation, Outcome, Purpose};
+use chartlock::{Operation, Outcome, Purpose};
 
 use crate::stage::*;
 
 #[test]
 fn an_actor_is_told_with_all_that_was_seen() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let writer = stage.writer();
     let read = |at, patient, version| {
         done(
@@ -37,8 +37,8 @@ fn an_actor_is_told_with_all_that_was_seen() {
         ],
     );
     let auditor = stage.open();
-    let trail = auditor.trail().knowing_record(&id("MRN-1", "a"));
-    let actor = Actor::new("dr.garcia").unwrap();
+    let trail = auditor.trail().knowing_record(&record("MRN-1", "a"));
+    let actor = actor("dr.garcia");
     let report = trail.activity(&actor, ..).unwrap();
     assert_eq!(report.operations[&Operation::Read], 4);
     assert_eq!(report.operations[&Operation::Put], 1);
@@ -74,7 +74,7 @@ fn an_actor_is_told_with_all_that_was_seen() {
 
 #[test]
 fn an_actor_who_did_nothing_has_an_empty_report() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     tell(
         &stage.writer(),
         NOON,
@@ -85,9 +85,6 @@ fn an_actor_who_did_nothing_has_an_empty_report() {
         )],
     );
     let auditor = stage.open();
-    let report = auditor
-        .trail()
-        .activity(&Actor::new("dr.garci").unwrap(), ..)
-        .unwrap();
+    let report = auditor.trail().activity(&actor("dr.garci"), ..).unwrap();
     assert!(report.entries.is_empty() && report.subjects.is_empty());
 }

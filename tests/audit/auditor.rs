@@ -5,20 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::audit::{AuditItem, Auditor};
 use chartlock::storage::{Faulty, MemoryStorage, Moment, StorageError, Verdict};
-use chartlock::{Actor, Error, Operation, Outcome, Purpose, Vault};
+use chartlock::{Error, Operation, Outcome, Purpose, Vault};
 
-use crate::common::Fixed;
 use crate::stage::*;
 
-fn journal_of_one_read() -> Stage {
-    let stage = Stage::new();
+fn journal_of_one_read() -> JournalStage {
+    let stage = JournalStage::new();
     let read = done(garcia(Operation::Read), NOON, stage.record("MRN-1", "a", 1));
     tell(&stage.writer(), NOON, [read]);
     stage
 }
 
-fn open(stage: &Stage, credential: Fixed) -> Result<Auditor, Error> {
-    let actor = Actor::new("privacy.office").unwrap();
+fn open(stage: &JournalStage, credential: Fixed) -> Result<Auditor, Error> {
+    let actor = actor("privacy.office");
     Auditor::open(
         Arc::clone(&stage.storage),
         &credential,
@@ -28,7 +27,7 @@ fn open(stage: &Stage, credential: Fixed) -> Result<Auditor, Error> {
 }
 
 /// What auditors left, as notes.
-fn left(stage: &Stage) -> Vec<(String, Option<[u8; 16]>)> {
+fn left(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
     let auditor = stage.open();
     let trail = auditor.trail();
     let entries = trail.entries(..).unwrap().map(Result::unwrap);
@@ -66,17 +65,15 @@ fn what_auditors_ask_is_in_the_journal() {
     {
         let auditor = stage.open();
         let trail = auditor.trail();
-        trail.accesses(&patient("MRN-1"), ..).unwrap();
-        trail.disclosures(&patient("MRN-2")).unwrap();
-        trail
-            .activity(&Actor::new("dr.garcia").unwrap(), ..)
-            .unwrap();
+        trail.accesses(&subject("MRN-1"), ..).unwrap();
+        trail.disclosures(&subject("MRN-2")).unwrap();
+        trail.activity(&actor("dr.garcia"), ..).unwrap();
         // Asked, though nothing was looked at.
         drop(trail.entries(..).unwrap());
     }
-    stage.clock.0.fetch_add(1, Ordering::SeqCst);
+    stage.clock.shift_calendar(1);
     let slot = stage.open().slot();
-    stage.clock.0.fetch_add(1, Ordering::SeqCst);
+    stage.clock.shift_calendar(1);
     let opened = (format!("opened the journal with slot {slot}"), None);
     let told = |text: &str, subject: Option<&str>| {
         (
@@ -120,36 +117,36 @@ fn an_auditor_who_cannot_be_noted_sees_nothing() {
     let trail = auditor.trail();
     let refused = Error::Journal(StorageError::Full);
     assert_eq!(trail.entries(..).unwrap_err(), refused);
-    assert_eq!(trail.accesses(&patient("MRN-1"), ..).unwrap_err(), refused);
-    assert_eq!(trail.disclosures(&patient("MRN-1")).unwrap_err(), refused);
-    let actor = Actor::new("dr.garcia").unwrap();
+    assert_eq!(trail.accesses(&subject("MRN-1"), ..).unwrap_err(), refused);
+    assert_eq!(trail.disclosures(&subject("MRN-1")).unwrap_err(), refused);
+    let actor = actor("dr.garcia");
     assert_eq!(trail.activity(&actor, ..).unwrap_err(), refused);
 }
 
 #[test]
 fn a_journal_that_the_slot_cannot_open_is_refused() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
     // A page under another key than the slot holds.
-    let other = Stage::new();
+    let other = JournalStage::new();
     let read = done(garcia(Operation::Read), NOON, other.record("MRN-1", "a", 1));
     tell(&other.writer_to(Arc::clone(&stage.storage)), NOON, [read]);
     assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
-    let actor = Actor::new("privacy.office").unwrap();
+    let actor = actor("privacy.office");
     let nothing = Auditor::open(MemoryStorage::new(), &Fixed(2), actor, Purpose::Operations);
     assert_eq!(nothing.unwrap_err(), Error::NoVault);
 }
 
 #[test]
 fn damage_of_the_first_page_does_not_lock_an_auditor_out() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let writer = stage.writer();
     for version in 1..=3 {
         let target = stage.record("MRN-1", "a", version);
         tell(&writer, NOON, [done(garcia(Operation::Read), NOON, target)]);
     }
     let first = keys_of(&*stage.storage, b"j").remove(0);
-    set(&*stage.storage, &first, Some(vec![0; 200]));
+    objects::put(&*stage.storage, &first, &[0; 200]);
     let auditor = stage.open();
     assert_eq!(items(&auditor.trail()).len(), 4);
 }

@@ -1,13 +1,11 @@
 //! The accounting of disclosures.
 
-use std::sync::atomic::Ordering;
-
 use chartlock::internals::journal::{Draft, Target};
 use chartlock::{Operation, Purpose};
 
 use crate::stage::*;
 
-fn disclosed(stage: &Stage, purpose: Purpose, at: i64, note: &str) -> Draft {
+fn disclosed(stage: &JournalStage, purpose: Purpose, at: i64, note: &str) -> Draft {
     let mut act = by("records", purpose, Operation::Disclose);
     act.note = note.into();
     done(act, at, Target::Subject(stage.subject("MRN-1")))
@@ -15,7 +13,7 @@ fn disclosed(stage: &Stage, purpose: Purpose, at: i64, note: &str) -> Draft {
 
 #[test]
 fn treatment_payment_and_operations_are_exempt_and_counted() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let all = [
         (Purpose::Treatment, [1, 0, 0]),
         (Purpose::EmergencyTreatment, [1, 0, 0]),
@@ -36,7 +34,7 @@ fn treatment_payment_and_operations_are_exempt_and_counted() {
     let drafts = all.map(|(purpose, _)| disclosed(&stage, purpose, NOON - DAY, "A\nb"));
     tell(&stage.writer(), NOON, drafts);
     let auditor = stage.open();
-    let report = auditor.trail().disclosures(&patient("MRN-1")).unwrap();
+    let report = auditor.trail().disclosures(&subject("MRN-1")).unwrap();
     let exempt = report.exempt;
     let listed: Vec<_> = report
         .disclosures
@@ -59,20 +57,20 @@ fn treatment_payment_and_operations_are_exempt_and_counted() {
 
 #[test]
 fn a_purpose_that_is_not_known_is_listed() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let mut draft = disclosed(&stage, Purpose::Treatment, NOON - 1, "Registry\nbirth");
     let mut context = (*draft.act.context).clone();
     context.purpose = "DISASTER".into();
     draft.act.context = std::sync::Arc::new(context);
     tell(&stage.writer(), NOON, [draft]);
     let auditor = stage.open();
-    let report = auditor.trail().disclosures(&patient("MRN-1")).unwrap();
+    let report = auditor.trail().disclosures(&subject("MRN-1")).unwrap();
     assert_eq!(report.disclosures[0].why, "DISASTER");
 }
 
 #[test]
 fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let note = "Health department, 1 Main Street\nmeasles notification\nand contacts";
     let mut other = disclosed(&stage, Purpose::Research, NOON - 4, "University\nall");
     other.target = Target::Subject(stage.subject("MRN-2"));
@@ -81,8 +79,8 @@ fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
         NOON - 3,
         stage.record("MRN-1", "a", 1),
     );
-    let mut record = disclosed(&stage, Purpose::Legal, NOON - 2, "Court\nthe note");
-    record.target = stage.record("MRN-1", "Note/1", 1);
+    let mut court = disclosed(&stage, Purpose::Legal, NOON - 2, "Court\nthe note");
+    court.target = stage.record("MRN-1", "Note/1", 1);
     tell(
         &stage.writer(),
         NOON,
@@ -90,12 +88,12 @@ fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
             other,
             read,
             disclosed(&stage, Purpose::PublicHealth, NOON - 5, note),
-            record,
+            court,
         ],
     );
     let auditor = stage.open();
-    let trail = auditor.trail().knowing_record(&id("MRN-1", "Note/1"));
-    let report = trail.disclosures(&patient("MRN-1")).unwrap();
+    let trail = auditor.trail().knowing_record(&record("MRN-1", "Note/1"));
+    let report = trail.disclosures(&subject("MRN-1")).unwrap();
     let [health, court] = &report.disclosures[..] else {
         panic!("two disclosures")
     };
@@ -119,14 +117,14 @@ fn the_window_is_six_years_of_the_calendar() {
         ("2030-03-01", "2024-03-01"),
         ("2026-01-01", "2020-01-01"),
     ] {
-        let stage = Stage::new();
+        let stage = JournalStage::new();
         let noon = |day: &str| {
             let days = (0..40_000)
                 .find(|days| chartlock::audit::Time::from_millis(days * DAY).day() == day);
             days.unwrap() * DAY + DAY / 2
         };
         let at = noon(first);
-        stage.clock.0.store(noon(asked), Ordering::SeqCst);
+        stage.clock.set_calendar(noon(asked));
         let writer = stage.writer();
         for time in [at - 1, at, noon(asked) - 1] {
             tell(
@@ -136,7 +134,7 @@ fn the_window_is_six_years_of_the_calendar() {
             );
         }
         let auditor = stage.open();
-        let report = auditor.trail().disclosures(&patient("MRN-1")).unwrap();
+        let report = auditor.trail().disclosures(&subject("MRN-1")).unwrap();
         let listed: Vec<_> = report
             .disclosures
             .iter()

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::stage::*;
 
 /// One read, with everything that an entry can hold.
-fn read_with_all(stage: &Stage) {
+fn read_with_all(stage: &JournalStage) {
     let mut act = garcia(Operation::Read);
     act.context = Arc::new(Context {
         actor: "dr.garcia".into(),
@@ -30,10 +30,10 @@ fn read_with_all(stage: &Stage) {
 
 #[test]
 fn an_entry_names_what_the_reader_knows() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
-    let trail = (auditor.trail()).knowing_record(&id("MRN-1042", "Observation/bp"));
+    let trail = (auditor.trail()).knowing_record(&record("MRN-1042", "Observation/bp"));
     let [entry] = &entries(&trail)[..] else {
         panic!("one entry")
     };
@@ -77,12 +77,12 @@ fn an_entry_names_what_the_reader_knows() {
 
 #[test]
 fn what_the_reader_does_not_know_stays_a_tag() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
     let trail = auditor
         .trail()
-        .knowing_record(&id("MRN-1043", "Observation/hr"));
+        .knowing_record(&record("MRN-1043", "Observation/hr"));
     let text = serde_json::to_string(&items(&trail)).unwrap();
     for hidden in ["MRN-1042", "Observation", "identifier", "name"] {
         assert!(!text.contains(hidden), "{hidden}");
@@ -91,16 +91,16 @@ fn what_the_reader_does_not_know_stays_a_tag() {
 
 #[test]
 fn nothing_prints_names() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
     let trail = auditor
         .trail()
-        .knowing_record(&id("MRN-1042", "Observation/bp"));
-    let accesses = trail.accesses(&patient("MRN-1042"), ..).unwrap();
-    let actor = chartlock::Actor::new("dr.garcia").unwrap();
+        .knowing_record(&record("MRN-1042", "Observation/bp"));
+    let accesses = trail.accesses(&subject("MRN-1042"), ..).unwrap();
+    let actor = actor("dr.garcia");
     let activity = trail.activity(&actor, ..).unwrap();
-    let disclosures = trail.disclosures(&patient("MRN-1042")).unwrap();
+    let disclosures = trail.disclosures(&subject("MRN-1042")).unwrap();
     let printed = format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
         items(&trail),
@@ -128,7 +128,7 @@ fn nothing_prints_names() {
 
 #[test]
 fn numbers_and_digests_of_what_was_written_are_there() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let header = Target::Header {
         generation: 7,
         digest: [1; 32],

@@ -20,7 +20,7 @@ fn value(version: u64, body: &[u8]) -> Vec<u8> {
     value
 }
 
-fn written(stage: &Stage, version: u64, value: &[u8]) -> Target {
+fn written(stage: &JournalStage, version: u64, value: &[u8]) -> Target {
     Target::Version {
         subject: stage.subject("MRN-1"),
         record: RecordRef {
@@ -32,7 +32,7 @@ fn written(stage: &Stage, version: u64, value: &[u8]) -> Target {
     }
 }
 
-fn place(stage: &Stage, class: u8, version: Option<u64>) -> Vec<u8> {
+fn place(stage: &JournalStage, class: u8, version: Option<u64>) -> Vec<u8> {
     let chart = stage.subject("MRN-1").chart;
     let mut key = [&[class], &chart[..], &RECORD].concat();
     key.extend(version.into_iter().flat_map(u64::to_be_bytes));
@@ -40,8 +40,8 @@ fn place(stage: &Stage, class: u8, version: Option<u64>) -> Vec<u8> {
 }
 
 /// Two versions of a record, the first one encrypted again since, among other pages.
-fn history() -> Stage {
-    let stage = Stage::new();
+fn history() -> JournalStage {
+    let stage = JournalStage::new();
     let writer = stage.writer();
     let (first, again, second) = (value(1, b"one"), value(1, b"again"), value(2, b"two"));
     let reads = |at: i64| {
@@ -68,23 +68,23 @@ fn history() -> Stage {
         [done(reencrypt, NOON + 3, written(&stage, 1, &again))],
     );
     tell(&writer, NOON + 4, reads(4));
-    set(&*stage.storage, &place(&stage, b'r', None), Some(second));
-    set(&*stage.storage, &place(&stage, b'h', Some(1)), Some(again));
+    objects::put(&*stage.storage, &place(&stage, b'r', None), &second);
+    objects::put(&*stage.storage, &place(&stage, b'h', Some(1)), &again);
     stage
 }
 
-fn evidence(stage: &Stage, version: u64) -> SealEvidence {
+fn evidence(stage: &JournalStage, version: u64) -> SealEvidence {
     let auditor = stage.open();
-    let id = id("MRN-1", "Allergy/1");
+    let id = record("MRN-1", "Allergy/1");
     auditor.trail().evidence(&id, version).unwrap()
 }
 
-fn holds(stage: &Stage, evidence: &SealEvidence) -> bool {
+fn holds(stage: &JournalStage, evidence: &SealEvidence) -> bool {
     let auditor = stage.open();
     auditor.trail().confirm(evidence).unwrap().holds()
 }
 
-fn page_key(stage: &Stage, page: u64) -> Vec<u8> {
+fn page_key(stage: &JournalStage, page: u64) -> Vec<u8> {
     let keys = keys_of(&*stage.storage, b"j");
     let first = page_of(&keys[0]).unwrap().writer;
     let is_it =
@@ -121,7 +121,7 @@ fn each_sealing_is_told_with_its_place() {
     assert_eq!(evidence.covers(&value(2, b"again")), None);
     assert_eq!(evidence.covers(b"short"), None);
     assert_eq!(evidence.stored, Some(evidence.sealings[1].digest));
-    let page = get(&*stage.storage, &page_key(&stage, 1));
+    let page = value_of(&*stage.storage, &page_key(&stage, 1)).unwrap();
     assert!(evidence.sealings[0].is_page(&page));
     assert!(!evidence.sealings[1].is_page(&page));
     assert!(holds(&stage, &evidence));
@@ -154,34 +154,34 @@ fn a_version_that_was_never_sealed_has_no_evidence() {
 
 #[test]
 fn what_was_changed_since_does_not_hold() {
-    type Change = fn(&Stage, &mut SealEvidence);
+    type Change = fn(&JournalStage, &mut SealEvidence);
     let changes: &[(&str, Change)] = &[
         ("the value was altered", |stage, _| {
             let altered = value(1, b"other");
-            set(&*stage.storage, &place(stage, b'h', Some(1)), Some(altered));
+            objects::put(&*stage.storage, &place(stage, b'h', Some(1)), &altered);
         }),
         ("an earlier sealing was put back", |stage, _| {
             let old = value(1, b"one");
-            set(&*stage.storage, &place(stage, b'h', Some(1)), Some(old));
+            objects::put(&*stage.storage, &place(stage, b'h', Some(1)), &old);
         }),
         ("the value is gone", |stage, _| {
-            set(&*stage.storage, &place(stage, b'h', Some(1)), None);
+            objects::delete(&*stage.storage, &place(stage, b'h', Some(1)));
         }),
         ("its page is gone", |stage, _| {
-            set(&*stage.storage, &page_key(stage, 1), None);
+            objects::delete(&*stage.storage, &page_key(stage, 1));
         }),
         ("its page was altered", |stage, _| {
-            let mut page = get(&*stage.storage, &page_key(stage, 3));
+            let mut page = value_of(&*stage.storage, &page_key(stage, 3)).unwrap();
             page[80] ^= 1;
-            set(&*stage.storage, &page_key(stage, 3), Some(page));
+            objects::put(&*stage.storage, &page_key(stage, 3), &page);
         }),
         ("a page between was altered", |stage, _| {
-            let mut page = get(&*stage.storage, &page_key(stage, 2));
+            let mut page = value_of(&*stage.storage, &page_key(stage, 2)).unwrap();
             page[80] ^= 1;
-            set(&*stage.storage, &page_key(stage, 2), Some(page));
+            objects::put(&*stage.storage, &page_key(stage, 2), &page);
         }),
         ("the chain was cut", |stage, _| {
-            set(&*stage.storage, &page_key(stage, 4), None);
+            objects::delete(&*stage.storage, &page_key(stage, 4));
         }),
         ("the digest was altered in the evidence", |_, evidence| {
             evidence.sealings[0].digest.0[0] ^= 1;

@@ -16,12 +16,12 @@ fn vault(operation: Operation, day: i64, note: &str) -> Draft {
     done(act, at(day).millis(), Target::Vault)
 }
 
-fn put(stage: &Stage, day: i64, patient: &str, name: &str, version: u64) -> Draft {
+fn put(stage: &JournalStage, day: i64, patient: &str, name: &str, version: u64) -> Draft {
     let target = stage.version(patient, name, version);
     done(garcia(Operation::Put), at(day).millis(), target)
 }
 
-fn erased(stage: &Stage, day: i64, patient: &str) -> Draft {
+fn erased(stage: &JournalStage, day: i64, patient: &str) -> Draft {
     let target = Target::Entry {
         subject: stage.subject(patient),
         sequence: 2,
@@ -31,8 +31,8 @@ fn erased(stage: &Stage, day: i64, patient: &str) -> Draft {
 }
 
 /// Ten days of a clinic: slot 7 comes on day 2 and goes on day 6, an auditor's slot 8 is there.
-fn ten_days() -> Stage {
-    let stage = Stage::new();
+fn ten_days() -> JournalStage {
+    let stage = JournalStage::new();
     let denied = garcia(Operation::Put).draft(
         at(3).millis(),
         stage.version("MRN-9", "a", 1),
@@ -65,11 +65,11 @@ fn ten_days() -> Stage {
     stage
 }
 
-fn report(stage: &Stage, exposed: &Exposed, days: std::ops::Range<i64>) -> ExposureReport {
+fn report(stage: &JournalStage, exposed: &Exposed, days: std::ops::Range<i64>) -> ExposureReport {
     let auditor = stage.open();
     let mut trail = auditor.trail();
     for patient in ["MRN-1", "MRN-2", "MRN-3", "MRN-4", "MRN-9"] {
-        trail = trail.knowing(&crate::stage::patient(patient));
+        trail = trail.knowing(&crate::stage::subject(patient));
     }
     let report = trail.exposure(exposed, at(days.start)..at(days.end));
     report.unwrap()
@@ -164,7 +164,7 @@ fn to_ask_about_a_slot_is_not_to_open_with_it() {
 
 #[test]
 fn a_replaced_slot_tells_when() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     tell(
         &stage.writer(),
         NOON,
@@ -194,7 +194,7 @@ fn a_master_key_reaches_all_until_it_is_retired() {
 #[test]
 fn a_subjects_key_reaches_that_subject() {
     let stage = ten_days();
-    let key = Exposed::PatientKey(patient("MRN-1"), 5);
+    let key = Exposed::PatientKey(subject("MRN-1"), 5);
     let report = report(&stage, &key, 3..5);
     assert_eq!(report.reach, Reach::OneSubject);
     assert_eq!(subjects(&report), [("MRN-1", 2, 3)]);
@@ -203,7 +203,7 @@ fn a_subjects_key_reaches_that_subject() {
 
 #[test]
 fn an_erasure_that_was_never_confirmed_counts_as_none_and_a_put_as_one() {
-    let stage = Stage::per_operation();
+    let stage = JournalStage::per_operation();
     let writer = stage.writer();
     // Both announced, and nothing tells that they were done.
     for (key, draft) in [
@@ -211,7 +211,7 @@ fn an_erasure_that_was_never_confirmed_counts_as_none_and_a_put_as_one() {
         (b"x2", erased(&stage, 1, "MRN-1")),
     ] {
         let fails = change(key, vec![draft]);
-        set(&*stage.storage, key, Some(vec![]));
+        objects::put(&*stage.storage, key, &[]);
         assert!(writer.commit(vec![fails], moment(NOON)).unwrap()[0].is_err());
     }
     let report = report(&stage, &Exposed::Slot(1), 3..5);

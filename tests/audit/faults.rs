@@ -8,8 +8,8 @@ use crate::stage::*;
 
 const PAGES: u64 = 9;
 
-fn nine_pages() -> Stage {
-    let stage = Stage::new();
+fn nine_pages() -> JournalStage {
+    let stage = JournalStage::new();
     let writer = stage.writer();
     for page in 0..PAGES {
         let at = NOON + page as i64 * MINUTE;
@@ -20,7 +20,7 @@ fn nine_pages() -> Stage {
 }
 
 /// The versions that were read, and a fault as its page and what it is.
-fn told(stage: &Stage) -> Vec<Result<u64, (u64, FaultKind)>> {
+fn told(stage: &JournalStage) -> Vec<Result<u64, (u64, FaultKind)>> {
     let auditor = stage.open();
     let items = items(&auditor.trail()).into_iter();
     let each = items.map(|item| match item {
@@ -30,7 +30,7 @@ fn told(stage: &Stage) -> Vec<Result<u64, (u64, FaultKind)>> {
     each.collect()
 }
 
-fn key(stage: &Stage, page: usize) -> Vec<u8> {
+fn key(stage: &JournalStage, page: usize) -> Vec<u8> {
     keys_of(&*stage.storage, b"j")[page].clone()
 }
 
@@ -38,8 +38,8 @@ fn key(stage: &Stage, page: usize) -> Vec<u8> {
 fn a_page_that_is_missing_is_named_in_its_place() {
     let stage = nine_pages();
     let (third, fourth) = (key(&stage, 3), key(&stage, 4));
-    set(&*stage.storage, &third, None);
-    set(&*stage.storage, &fourth, None);
+    objects::delete(&*stage.storage, &third);
+    objects::delete(&*stage.storage, &fourth);
     let missing = Err((3, FaultKind::Missing));
     let expected = [Ok(1), Ok(2), Ok(3), missing, Ok(6), Ok(7), Ok(8), Ok(9)];
     assert_eq!(told(&stage), expected);
@@ -49,9 +49,9 @@ fn a_page_that_is_missing_is_named_in_its_place() {
 fn a_page_that_was_altered_is_named_in_its_place() {
     let stage = nine_pages();
     let key = key(&stage, 5);
-    let mut value = get(&*stage.storage, &key);
+    let mut value = value_of(&*stage.storage, &key).unwrap();
     *value.last_mut().unwrap() ^= 1;
-    set(&*stage.storage, &key, Some(value));
+    objects::put(&*stage.storage, &key, &value);
     let altered = Err((5, FaultKind::NotAuthentic));
     // The next page does not follow on the altered one.
     let unlinked = Err((6, FaultKind::Unlinked));
@@ -74,9 +74,9 @@ fn a_page_that_was_altered_is_named_in_its_place() {
 fn a_page_of_a_later_release_is_named() {
     let stage = nine_pages();
     let key = key(&stage, 0);
-    let mut value = get(&*stage.storage, &key);
+    let mut value = value_of(&*stage.storage, &key).unwrap();
     value[0] = 2;
-    set(&*stage.storage, &key, Some(value));
+    objects::put(&*stage.storage, &key, &value);
     assert_eq!(told(&stage)[0], Err((0, FaultKind::Unsupported)));
 }
 
@@ -94,7 +94,7 @@ fn a_page_of_a_fork_is_named_and_its_entries_are_told() {
     let page = Page::new([9; 32], vec![], [(&draft, Told::Done)].into_iter()).unwrap();
     let sealing = (stage.number(), stage.key());
     let value = page.seal(stage.header.suite(), stage.header.vault(), sealing, &place);
-    set(&*stage.storage, &key, Some(value.unwrap()));
+    objects::put(&*stage.storage, &key, &value.unwrap());
     let told = told(&stage);
     let unlinked = |page| Err((page, FaultKind::Unlinked));
     assert_eq!(
@@ -113,7 +113,7 @@ fn what_is_no_page_is_passed_over_and_does_not_stop_a_walk() {
             .nth(page)
             .unwrap();
         for tail in 0..40 {
-            set(&*stage.storage, &[&key[..], &[tail]].concat(), Some(vec![]));
+            objects::put(&*stage.storage, &[&key[..], &[tail]].concat(), &[]);
         }
     }
     let expected: Vec<_> = (1..=PAGES).map(Ok).collect();
@@ -125,10 +125,10 @@ fn reports_count_what_they_could_not_read() {
     let stage = nine_pages();
     for page in [6, 2] {
         let key = key(&stage, page);
-        set(&*stage.storage, &key, None);
+        objects::delete(&*stage.storage, &key);
     }
     let auditor = stage.open();
-    let report = auditor.trail().accesses(&patient("MRN-1"), ..).unwrap();
+    let report = auditor.trail().accesses(&subject("MRN-1"), ..).unwrap();
     let of_reads = report
         .accesses
         .iter()

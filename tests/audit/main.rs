@@ -3,7 +3,7 @@
 //! The journals here are written by the layer below, so that each test has just the entries it needs.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../common/credential.rs"]
+#[path = "../common/mod.rs"]
 mod common;
 mod stage;
 

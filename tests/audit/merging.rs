@@ -11,7 +11,7 @@ use crate::stage::*;
 
 #[test]
 fn chains_are_merged_in_the_order_of_time() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let writers = [stage.writer(), stage.writer(), stage.writer()];
     // Three chains that take turns, in pages of three entries, over two days.
     for step in 0..96 {
@@ -38,7 +38,7 @@ fn chains_are_merged_in_the_order_of_time() {
 
 #[test]
 fn entries_that_waited_for_their_page_come_in_their_place() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let (first, second) = (stage.writer(), stage.writer());
     let read = |at, version| {
         done(
@@ -61,7 +61,7 @@ fn entries_that_waited_for_their_page_come_in_their_place() {
 
 #[test]
 fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let writer = stage.writer();
     for day in 0..5 {
         let at = NOON + day * DAY;
@@ -87,7 +87,7 @@ fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
 
 #[test]
 fn a_clock_that_was_ahead_hides_nothing() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     let (first, second) = (stage.writer(), stage.writer());
     let read = |at, version| {
         let target = stage.record("MRN-1", "a", version);
@@ -101,7 +101,7 @@ fn a_clock_that_was_ahead_hides_nothing() {
     let auditor = stage.open();
     let trail = auditor.trail();
     let window = Time::from_millis(NOON)..Time::from_millis(NOON + DAY);
-    let report = trail.accesses(&patient("MRN-1"), window).unwrap();
+    let report = trail.accesses(&subject("MRN-1"), window).unwrap();
     let mut versions: Vec<_> = report
         .accesses
         .iter()
@@ -113,7 +113,7 @@ fn a_clock_that_was_ahead_hides_nothing() {
 
 #[test]
 fn little_of_the_journal_is_fetched_at_a_time() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     // Chains of 40 pages, a day each, one after the other.
     for day in 0..4 {
         let writer = stage.writer();

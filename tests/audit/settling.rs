@@ -4,7 +4,7 @@ use chartlock::{Operation, Outcome};
 
 use crate::stage::*;
 
-fn put(stage: &Stage, version: u64) -> chartlock::internals::journal::Draft {
+fn put(stage: &JournalStage, version: u64) -> chartlock::internals::journal::Draft {
     let at = NOON + version as i64;
     done(
         garcia(Operation::Put),
@@ -13,7 +13,7 @@ fn put(stage: &Stage, version: u64) -> chartlock::internals::journal::Draft {
     )
 }
 
-fn told(stage: &Stage) -> Vec<(u64, bool)> {
+fn told(stage: &JournalStage) -> Vec<(u64, bool)> {
     let auditor = stage.open();
     entries(&auditor.trail())
         .iter()
@@ -27,7 +27,7 @@ fn told(stage: &Stage) -> Vec<(u64, bool)> {
 
 #[test]
 fn an_announced_change_that_was_done_appears_once_as_settled() {
-    let stage = Stage::per_operation();
+    let stage = JournalStage::per_operation();
     let writer = stage.writer();
     for version in 1..=3 {
         let changes = vec![change(
@@ -42,7 +42,7 @@ fn an_announced_change_that_was_done_appears_once_as_settled() {
 
 #[test]
 fn an_announced_change_that_failed_stays_announced() {
-    let stage = Stage::per_operation();
+    let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let changes = vec![
         change(b"x1", vec![put(&stage, 1)]),
@@ -60,7 +60,7 @@ fn an_announced_change_that_failed_stays_announced() {
 
 #[test]
 fn what_a_crash_kept_from_being_told_stays_announced() {
-    let stage = Stage::per_operation();
+    let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let changes = vec![change(b"x1", vec![put(&stage, 1)])];
     writer.commit(changes, moment(NOON)).unwrap();
@@ -70,7 +70,7 @@ fn what_a_crash_kept_from_being_told_stays_announced() {
 
 #[test]
 fn what_is_settled_while_it_is_read_counts_from_then_on() {
-    let stage = Stage::per_operation();
+    let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let commit = |version| {
         let key = format!("x{version}");

@@ -1,7 +1,6 @@
 //! A storage with a header, an auditor's slot and journals.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chartlock::audit::{AuditEntry, AuditItem, AuditTrail, Auditor};
@@ -12,41 +11,26 @@ use chartlock::internals::journal::{
 };
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::storage::{Expect, MemoryStorage, PerOperation, Storage, Transaction};
-use chartlock::{Actor, Operation, Outcome, Purpose, RecordId, Subject, Suite, VaultOptions};
+use chartlock::{Operation, Outcome, Purpose, Suite, VaultOptions};
 
-use crate::common::Fixed;
+pub(crate) use crate::common::clock::{ManualClock, NOON};
+pub(crate) use crate::common::objects::{self, keys_of, value_of};
+pub(crate) use crate::common::{Fixed, actor, record, session, session_as, subject};
 
-/// Noon of 2026-11-21, in UTC.
-pub(crate) const NOON: i64 = 1_795_262_400_000;
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
 /// When auditors look at it, unless a test sets another time.
 pub(crate) const LATER: i64 = NOON + 9 * DAY;
 
-/// A clock that a test sets.
-#[derive(Debug)]
-pub(crate) struct Hand(pub(crate) AtomicI64);
-
-impl Clock for Hand {
-    fn now(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn sleep(&self, _: Duration) {}
-}
-
-pub(crate) struct Stage {
+/// A vault's storage without the vault: the journal layer alone writes here.
+pub(crate) struct JournalStage {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) header: Header,
-    pub(crate) clock: Arc<Hand>,
+    pub(crate) clock: Arc<ManualClock>,
     keyring: Keyring,
 }
 
-impl Stage {
+impl JournalStage {
     pub(crate) fn new() -> Self {
         Self::on(MemoryStorage::new())
     }
@@ -68,7 +52,7 @@ impl Stage {
         Self {
             storage: Arc::new(storage),
             header: Header::parse(&value).unwrap(),
-            clock: Arc::new(Hand(AtomicI64::new(LATER))),
+            clock: Arc::new(ManualClock::at(LATER)),
             keyring,
         }
     }
@@ -102,12 +86,12 @@ impl Stage {
 
     pub(crate) fn try_open(&self, storage: Arc<dyn Storage>) -> Result<Auditor, chartlock::Error> {
         let options = VaultOptions::new().clock(Arc::clone(&self.clock) as Arc<dyn Clock>);
-        let actor = Actor::new("privacy.office").unwrap();
+        let actor = actor("privacy.office");
         options.open_journal(storage, &Fixed(2), actor, Purpose::Operations)
     }
 
     pub(crate) fn subject(&self, identifier: &str) -> SubjectRef {
-        let subject = Subject::patient(identifier).unwrap();
+        let subject = subject(identifier);
         let tag = crypto::subject_tag(self.key(), subject.kind(), identifier);
         SubjectRef {
             chart: crypto::sha256(&[identifier.as_bytes()])[..16]
@@ -203,37 +187,4 @@ pub(crate) fn entries(trail: &AuditTrail) -> Vec<AuditEntry> {
         AuditItem::Fault(fault) => panic!("{fault:?}"),
     });
     each.collect()
-}
-
-pub(crate) fn id(identifier: &str, name: &str) -> RecordId {
-    RecordId::patient(identifier, name).unwrap()
-}
-
-pub(crate) fn patient(identifier: &str) -> Subject {
-    Subject::patient(identifier).unwrap()
-}
-
-/// All that stands under a prefix.
-pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
-    let scan = chartlock::storage::Scan {
-        prefix,
-        after: None,
-        limit: 10_000,
-        want: chartlock::storage::Want::Keys,
-    };
-    let page = storage.scan(scan).unwrap();
-    page.entries.into_iter().map(|entry| entry.key).collect()
-}
-
-/// Replaces or removes a value behind everybody's back.
-pub(crate) fn set(storage: &dyn Storage, key: &[u8], value: Option<Vec<u8>>) {
-    let transaction = match value {
-        Some(value) => Transaction::new().put(key, value, Expect::Any),
-        None => Transaction::new().delete(key),
-    };
-    assert!(storage.commit(&[transaction])[0].is_ok());
-}
-
-pub(crate) fn get(storage: &dyn Storage, key: &[u8]) -> Vec<u8> {
-    storage.read(&[key]).unwrap().pop().unwrap().unwrap().value
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use chartlock::audit::fhir::{Application, audit_event};
 use chartlock::audit::{Auditor, Exposed, Kind, Reach, Time};
@@ -11,31 +10,26 @@ use chartlock::storage::{
     Faulty, MemoryStorage, Moment, PerOperation, Storage, StorageError, Verdict,
 };
 use chartlock::{
-    AccessPolicy, AccessRequest, Actor, ConsentReference, Decision, Error, Operation, Purpose,
-    RecordId, Session, Vault, VaultOptions,
+    AccessPolicy, AccessRequest, ConsentReference, Decision, Error, Operation, Purpose, RecordId,
+    Session, Vault, VaultOptions,
 };
 
-use crate::common::Fixed;
+use crate::common::Stage;
 use crate::stage::*;
 
 struct Clinic {
     storage: Arc<dyn Storage>,
-    clock: Arc<Hand>,
+    clock: Arc<ManualClock>,
     vault: Vault,
 }
 
 impl Clinic {
     fn on(storage: impl Storage + 'static) -> Self {
-        let storage: Arc<dyn Storage> = Arc::new(storage);
-        let clock = Arc::new(Hand(AtomicI64::new(NOON)));
-        let options = VaultOptions::new()
-            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
-            .grace(std::time::Duration::ZERO);
-        let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
+        let stage = Stage::new(storage);
         Self {
-            storage,
-            clock,
-            vault,
+            vault: stage.create_by(stage.options_on_clock()),
+            storage: stage.storage,
+            clock: stage.clock,
         }
     }
 
@@ -48,8 +42,8 @@ impl Clinic {
     }
 
     fn act(&self, actor: &str, purpose: Purpose) -> Session {
-        self.clock.0.fetch_add(1, Ordering::SeqCst);
-        self.vault.session(Actor::new(actor).unwrap(), purpose)
+        self.clock.shift_calendar(1);
+        session_as(&self.vault, actor, purpose)
     }
 
     fn garcia(&self) -> Session {
@@ -61,25 +55,28 @@ impl Clinic {
     }
 
     fn days(&self, days: i64) -> Time {
-        self.clock.0.fetch_add(days * DAY, Ordering::SeqCst);
+        self.clock.shift_calendar(days * DAY);
         Time::from_millis(self.clock.now())
     }
 }
 
 fn allergy() -> RecordId {
-    id("MRN-1", "AllergyIntolerance/1")
+    record("MRN-1", "AllergyIntolerance/1")
 }
 
 #[test]
 fn a_patient_sees_what_was_done_and_by_what_names() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
-        clinic.garcia().put(&id("MRN-2", "Note/1"), b"-").unwrap();
+        clinic
+            .garcia()
+            .put(&record("MRN-2", "Note/1"), b"-")
+            .unwrap();
         clinic.garcia().get(&allergy()).unwrap();
         let nurse = clinic.act("nurse.lee", Purpose::CareCoordination);
-        nurse.get(&id("MRN-1", "Note/7")).unwrap();
+        nurse.get(&record("MRN-1", "Note/7")).unwrap();
         let report = clinic.office().audit().unwrap();
-        let report = report.accesses(&patient("MRN-1"), ..).unwrap();
+        let report = report.accesses(&subject("MRN-1"), ..).unwrap();
         let told: Vec<_> = (report.accesses.iter())
             .filter(|access| access.kind != Kind::Upkeep)
             .map(|access| {
@@ -134,7 +131,7 @@ fn what_was_read_before_a_change_stands_before_it_in_the_same_millisecond_too() 
         session.get(&allergy()).unwrap();
         session.put(&allergy(), b"penicillin").unwrap();
         let report = clinic.office().audit().unwrap();
-        let report = report.accesses(&patient("MRN-1"), ..).unwrap();
+        let report = report.accesses(&subject("MRN-1"), ..).unwrap();
         let own = (report.accesses.iter())
             .filter(|access| matches!(access.operation, Operation::Put | Operation::Read));
         let told: Vec<_> = own
@@ -153,12 +150,12 @@ fn what_was_read_before_a_change_stands_before_it_in_the_same_millisecond_too() 
 fn an_actors_patients_are_named_if_the_reader_knows_them() {
     for clinic in Clinic::each() {
         for patient in ["MRN-1", "MRN-2"] {
-            clinic.garcia().put(&id(patient, "a"), b"-").unwrap();
+            clinic.garcia().put(&record(patient, "a"), b"-").unwrap();
         }
-        let gone = patient("MRN-2");
+        let gone = subject("MRN-2");
         clinic.office().erase_patient(&gone, "asked for").unwrap();
         let audit = clinic.office().audit().unwrap();
-        let actor = Actor::new("dr.garcia").unwrap();
+        let actor = actor("dr.garcia");
         let names = |trail: &chartlock::audit::AuditTrail| -> Vec<_> {
             let report = trail.activity(&actor, ..).unwrap();
             let subjects = report.subjects.iter();
@@ -181,7 +178,7 @@ fn a_disclosure_is_accounted_for() {
         let health = clinic.act("records", Purpose::PublicHealth);
         let department = "Health department, 1 Main Street";
         health
-            .disclose(&patient("MRN-1"), department, "a notification")
+            .disclose(&subject("MRN-1"), department, "a notification")
             .unwrap();
         let court = clinic.act("records", Purpose::Legal);
         court
@@ -189,10 +186,10 @@ fn a_disclosure_is_accounted_for() {
             .unwrap();
         let referral = clinic.garcia();
         referral
-            .disclose(&patient("MRN-1"), "Dr. Roe", "a referral")
+            .disclose(&subject("MRN-1"), "Dr. Roe", "a referral")
             .unwrap();
         let audit = clinic.office().audit().unwrap();
-        let report = audit.disclosures(&patient("MRN-1")).unwrap();
+        let report = audit.disclosures(&subject("MRN-1")).unwrap();
         let told: Vec<_> = report
             .disclosures
             .iter()
@@ -231,12 +228,12 @@ fn a_disclosure_that_says_nothing_is_refused() {
         (&long[..256], "a"),
         ("a", &long),
     ] {
-        let refused = session.disclose(&patient("MRN-1"), recipient, description);
+        let refused = session.disclose(&subject("MRN-1"), recipient, description);
         assert_eq!(refused, Err(Error::InvalidMetadata));
         let refused = session.disclose_record(&allergy(), recipient, description);
         assert_eq!(refused, Err(Error::InvalidMetadata));
     }
-    let longest = session.disclose(&patient("MRN-1"), &long[..255], &long[..1024]);
+    let longest = session.disclose(&subject("MRN-1"), &long[..255], &long[..1024]);
     assert_eq!(longest, Ok(()));
 }
 
@@ -246,7 +243,7 @@ fn each_sealing_of_a_version_is_evidence() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         clinic.garcia().put(&allergy(), &vec![7; 100_000]).unwrap();
         clinic.garcia().remove(&allergy()).unwrap();
-        clinic.vault.reencrypt_patient(&patient("MRN-1")).unwrap();
+        clinic.vault.reencrypt_patient(&subject("MRN-1")).unwrap();
         let audit = clinic.office().audit().unwrap();
         for (version, first) in [
             (1, Operation::Put),
@@ -276,8 +273,7 @@ fn a_checkpoint_shows_that_a_sealing_is_no_younger() {
         // Another process puts too, and its chain is one that the checkpoint only tells of.
         let other = VaultOptions::new().clock(Arc::clone(&clinic.clock) as Arc<dyn Clock>);
         let other = other.open(Arc::clone(&clinic.storage), &Fixed(1)).unwrap();
-        let actor = Actor::new("dr.night").unwrap();
-        let night = other.session(actor, Purpose::Treatment);
+        let night = session_as(&other, "dr.night", Purpose::Treatment);
         night.put(&allergy(), b"latex").unwrap();
         drop(other);
         let checkpoint = clinic.vault.checkpoint().unwrap();
@@ -319,7 +315,7 @@ fn a_checkpoint_of_another_journal_speaks_against_it() {
     let pinned = evidence.pinned_by(&checkpoint);
     assert!(audit.confirm(&pinned).unwrap().is_pinned());
     let pages = keys_of(&*clinic.storage, b"j");
-    set(&*clinic.storage, pages.last().unwrap(), None);
+    objects::delete(&*clinic.storage, pages.last().unwrap());
     assert_eq!(audit.confirm(&pinned).unwrap().checkpoint, Some(false));
     let mut mistyped = pinned;
     mistyped.checkpoint = Some("chartlock checkpoint 1 0".into());
@@ -332,12 +328,12 @@ fn an_auditor_of_a_real_vault_sees_the_same_and_no_names() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         let slot = clinic.vault.add_auditor_slot(&Fixed(2)).unwrap();
         let own = clinic.office().audit().unwrap();
-        let own = own.accesses(&patient("MRN-1"), ..).unwrap();
-        let actor = Actor::new("auditor").unwrap();
+        let own = own.accesses(&subject("MRN-1"), ..).unwrap();
+        let actor = actor("auditor");
         let storage = Arc::clone(&clinic.storage);
         let auditor = Auditor::open(storage, &Fixed(2), actor, Purpose::Operations).unwrap();
         assert_eq!(auditor.slot(), slot);
-        let theirs = auditor.trail().accesses(&patient("MRN-1"), ..).unwrap();
+        let theirs = auditor.trail().accesses(&subject("MRN-1"), ..).unwrap();
         let (last, theirs) = theirs.accesses.split_last().unwrap();
         assert_eq!(&*last.actor, "auditor");
         assert_eq!(theirs.len(), own.accesses.len());
@@ -366,7 +362,7 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
             })
         };
         let spool: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-        let actor = || Actor::new("auditor").unwrap();
+        let actor = || actor("auditor");
         let refused = Auditor::open(read_only(), &Fixed(2), actor(), Purpose::Legal);
         assert_eq!(refused.unwrap_err(), Error::Journal(StorageError::Denied));
         let elsewhere = Arc::clone(&spool);
@@ -374,7 +370,7 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
             Auditor::open_apart(read_only(), elsewhere, &Fixed(2), actor(), Purpose::Legal);
         let auditor = auditor.unwrap();
         let trail = auditor.trail();
-        let theirs = trail.accesses(&patient("MRN-1"), ..).unwrap();
+        let theirs = trail.accesses(&subject("MRN-1"), ..).unwrap();
         assert!(
             theirs
                 .accesses
@@ -383,7 +379,7 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
         );
         let asked = |clinic: &Clinic| {
             let audit = clinic.office().audit().unwrap();
-            let report = audit.accesses(&patient("MRN-1"), ..).unwrap();
+            let report = audit.accesses(&subject("MRN-1"), ..).unwrap();
             let own = report.accesses.into_iter();
             own.filter(|access| &*access.actor == "auditor").count()
         };
@@ -408,11 +404,11 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
 #[test]
 fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
     for clinic in Clinic::each() {
-        clinic.garcia().put(&id("MRN-1", "a"), b"-").unwrap();
-        clinic.garcia().put(&id("MRN-2", "a"), b"-").unwrap();
+        clinic.garcia().put(&record("MRN-1", "a"), b"-").unwrap();
+        clinic.garcia().put(&record("MRN-2", "a"), b"-").unwrap();
         clinic
             .office()
-            .erase_patient(&patient("MRN-2"), "asked for")
+            .erase_patient(&subject("MRN-2"), "asked for")
             .unwrap();
         clinic.days(1);
         let slot = clinic.vault.add_slot(&Fixed(9)).unwrap();
@@ -422,12 +418,12 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
                 .open(Arc::clone(&clinic.storage), &Fixed(1))
                 .unwrap(),
         );
-        clinic.garcia().put(&id("MRN-3", "a"), b"-").unwrap();
-        clinic.garcia().put(&id("MRN-3", "a"), b"-").unwrap();
+        clinic.garcia().put(&record("MRN-3", "a"), b"-").unwrap();
+        clinic.garcia().put(&record("MRN-3", "a"), b"-").unwrap();
         let found = clinic.days(1);
         clinic.vault.remove_slot(slot).unwrap();
         clinic.days(1);
-        clinic.garcia().put(&id("MRN-4", "a"), b"-").unwrap();
+        clinic.garcia().put(&record("MRN-4", "a"), b"-").unwrap();
         let audit = clinic.office().audit().unwrap();
         let report = audit.exposure(&Exposed::Slot(slot), lost..found).unwrap();
         let mut told: Vec<_> = report
@@ -461,14 +457,14 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
 #[test]
 fn keys_reach_from_when_they_were_made() {
     let clinic = Clinic::on(MemoryStorage::new());
-    clinic.garcia().put(&id("MRN-1", "a"), b"-").unwrap();
+    clinic.garcia().put(&record("MRN-1", "a"), b"-").unwrap();
     let before = Time::from_millis(NOON)..clinic.days(1);
     clinic.days(1);
     clinic.vault.rotate_master_key().unwrap();
     let census = clinic.vault.key_census().unwrap();
     let master = Exposed::MasterKey(census.masters[0].number);
-    let keys = clinic.vault.patient_key_census(&patient("MRN-1")).unwrap();
-    let key = Exposed::PatientKey(patient("MRN-1"), keys[0].number);
+    let keys = clinic.vault.patient_key_census(&subject("MRN-1")).unwrap();
+    let key = Exposed::PatientKey(subject("MRN-1"), keys[0].number);
     let audit = clinic.office().audit().unwrap();
     for (exposed, reach) in [(master, Reach::AllSubjects), (key, Reach::OneSubject)] {
         let early = audit.exposure(&exposed, before.clone()).unwrap();
@@ -481,16 +477,15 @@ fn keys_reach_from_when_they_were_made() {
 #[test]
 fn a_subject_that_the_journal_does_not_tell_of_is_counted() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
-    let clock = Arc::new(Hand(AtomicI64::new(NOON)));
+    let clock = Arc::new(ManualClock::default());
     let options = || VaultOptions::new().clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let before = options().without_journal();
     let before = before.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let session = before.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
-    session.put(&id("MRN-1", "a"), b"-").unwrap();
+    session(&before).put(&record("MRN-1", "a"), b"-").unwrap();
     drop(before);
     let vault = options().open(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
-    session.put(&id("MRN-2", "a"), b"-").unwrap();
+    let session = session(&vault);
+    session.put(&record("MRN-2", "a"), b"-").unwrap();
     let report = session
         .audit()
         .unwrap()
@@ -510,17 +505,17 @@ fn all_that_a_vault_leaves_is_a_valid_fhir_event() {
         session.put(&allergy(), b"none").unwrap();
         session.get(&allergy()).unwrap();
         session.history(&allergy()).unwrap();
-        assert_eq!(session.list(&patient("MRN-1")).unwrap().count(), 1);
+        assert_eq!(session.list(&subject("MRN-1")).unwrap().count(), 1);
         assert_eq!(session.subjects().unwrap().count(), 1);
         session.remove(&allergy()).unwrap();
-        let hold = session.hold(&patient("MRN-1"), "a lawsuit").unwrap();
-        let refused = session.erase_patient(&patient("MRN-1"), "asked for");
+        let hold = session.hold(&subject("MRN-1"), "a lawsuit").unwrap();
+        let refused = session.erase_patient(&subject("MRN-1"), "asked for");
         assert_eq!(refused, Err(Error::OnHold));
-        session.release(&patient("MRN-1"), hold).unwrap();
+        session.release(&subject("MRN-1"), hold).unwrap();
         clinic.vault.rotate_master_key().unwrap();
-        clinic.vault.reencrypt_patient(&patient("MRN-1")).unwrap();
+        clinic.vault.reencrypt_patient(&subject("MRN-1")).unwrap();
         session
-            .erase_patient(&patient("MRN-1"), "asked for")
+            .erase_patient(&subject("MRN-1"), "asked for")
             .unwrap();
         let practice = RecordId::practice("formulary", "drugs").unwrap();
         session.put(&practice, b"-").unwrap();
@@ -560,7 +555,7 @@ fn a_locked_vault_answers_nothing() {
     assert!(reading.next().is_none());
     assert_eq!(audit.entries(..).unwrap_err(), Error::Locked);
     assert_eq!(clinic.office().audit().unwrap_err(), Error::Locked);
-    let disclosed = clinic.garcia().disclose(&patient("MRN-1"), "a", "b");
+    let disclosed = clinic.garcia().disclose(&subject("MRN-1"), "a", "b");
     assert_eq!(disclosed, Err(Error::Locked));
 }
 
@@ -586,13 +581,13 @@ fn the_policy_decides_who_may_ask_and_disclose() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let options = VaultOptions::new().policy(Careful);
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let act = |actor: &str| vault.session(Actor::new(actor).unwrap(), Purpose::Legal);
+    let act = |actor: &str| session_as(&vault, actor, Purpose::Legal);
     act("dr.garcia").put(&allergy(), b"penicillin").unwrap();
-    let refused = act("dr.garcia").disclose(&patient("MRN-1"), "Press", "all");
+    let refused = act("dr.garcia").disclose(&subject("MRN-1"), "Press", "all");
     assert_eq!(refused, Err(Error::Denied));
     act("records")
         .disclose(
-            &patient("MRN-1"),
+            &subject("MRN-1"),
             "Court; consent x",
             "all; consent y\nof it",
         )
@@ -600,7 +595,7 @@ fn the_policy_decides_who_may_ask_and_disclose() {
     let curious = act("dr.garcia").audit().unwrap();
     assert_eq!(curious.entries(..).unwrap_err(), Error::Denied);
     assert_eq!(
-        curious.accesses(&patient("MRN-1"), ..).unwrap_err(),
+        curious.accesses(&subject("MRN-1"), ..).unwrap_err(),
         Error::Denied
     );
     assert_eq!(curious.evidence(&allergy(), 1).unwrap_err(), Error::Denied);
@@ -610,14 +605,14 @@ fn the_policy_decides_who_may_ask_and_disclose() {
     );
     assert_eq!(curious.knowing_all().unwrap_err(), Error::Denied);
     let audit = act("privacy.office").audit().unwrap();
-    let report = audit.disclosures(&patient("MRN-1")).unwrap();
+    let report = audit.disclosures(&subject("MRN-1")).unwrap();
     let [court] = &report.disclosures[..] else {
         panic!("one disclosure")
     };
     assert_eq!(court.recipient, "Court; consent x");
     assert_eq!(court.description, "all; consent y\nof it");
     assert_eq!(court.consent.as_deref(), Some("Consent/7"));
-    let accesses = audit.accesses(&patient("MRN-1"), ..).unwrap();
+    let accesses = audit.accesses(&subject("MRN-1"), ..).unwrap();
     let denied: Vec<_> = (accesses.accesses.iter())
         .filter(|access| access.outcome == chartlock::Outcome::Denied)
         .map(|access| (access.operation, &*access.actor))
@@ -633,7 +628,7 @@ fn the_policy_decides_who_may_ask_and_disclose() {
 fn broken_glass_is_marked_in_what_a_patient_sees() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&allergy(), b"penicillin").unwrap();
-    let night = Actor::new("dr.night").unwrap();
+    let night = actor("dr.night");
     let hour = std::time::Duration::from_secs(3600);
     let glass = clinic
         .vault
@@ -641,7 +636,7 @@ fn broken_glass_is_marked_in_what_a_patient_sees() {
         .unwrap();
     glass.get(&allergy()).unwrap();
     let audit = clinic.office().audit().unwrap();
-    let report = audit.accesses(&patient("MRN-1"), ..).unwrap();
+    let report = audit.accesses(&subject("MRN-1"), ..).unwrap();
     let marked: Vec<_> = (report.accesses.iter())
         .filter(|access| access.broke_glass)
         .map(|access| (&*access.actor, access.operation, &*access.why))

@@ -8,9 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::{Checkpoint, Document, Error, Expected, RecordId, Session, Subject, Vault};
 
+use crate::common::{Fixed, session, subject};
 use crate::content::{MISFILED, NAMES, Random, batch, content};
-use crate::credential::Fixed;
-use crate::model::{patients, session};
+use crate::model::patients;
 use crate::place;
 
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_CRASH_DIRECTORY";
@@ -128,7 +128,7 @@ pub(crate) fn carry_out(
     random: &mut Random,
 ) {
     let chart = session(vault);
-    let subject = Subject::patient(patient).unwrap();
+    let subject = subject(patient);
     let seed = random.next() >> 16;
     let id = |name: &str| RecordId::new(subject.clone(), name).unwrap();
     match verb {
@@ -278,7 +278,7 @@ fn known(chart: &Session, subject: &Subject) -> bool {
 
 /// A patient that an erasure took, or began to take, returns.
 fn bring_back(chart: &Session, thread: u64, patient: &str) {
-    let subject = Subject::patient(patient).unwrap();
+    let subject = subject(patient);
     let id = RecordId::new(subject.clone(), "a").unwrap();
     match chart.get(&id) {
         Err(Error::Erased) => {}

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use chartlock::audit::AuditItem;
-use chartlock::{Checkpoint, CheckpointStanding, Operation, RecordId, Subject, Vault};
+use chartlock::{Checkpoint, CheckpointStanding, Operation, RecordId, Vault};
 
+use crate::common::{session, subject};
 use crate::content::NAMES;
-use crate::model::{patients, session};
+use crate::model::patients;
 
 /// Of whom, which record, and which version; of an erasure only of whom.
 type What = (Operation, String, Option<String>, Option<u64>);
@@ -67,7 +68,7 @@ fn entries(vault: &Vault, is_settled: bool) -> BTreeMap<What, u64> {
     let office = session(vault);
     let mut trail = office.audit().unwrap();
     for patient in (0..2).flat_map(patients) {
-        let subject = Subject::patient(&patient).unwrap();
+        let subject = subject(&patient);
         for name in NAMES {
             trail = trail.knowing_record(&RecordId::new(subject.clone(), name).unwrap());
         }

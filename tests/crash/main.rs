@@ -13,14 +13,12 @@
 )]
 
 mod child;
+#[path = "../common/mod.rs"]
+mod common;
 mod content;
-#[path = "../common/credential.rs"]
-mod credential;
 mod journal;
 mod model;
 mod place;
-#[path = "../common/scratch.rs"]
-mod scratch;
 #[cfg(feature = "internals")]
 mod sweep;
 
@@ -50,7 +48,7 @@ fn killed_at_any_moment() {
     let mut model = Model::default();
     for round in 0..rounds {
         if round % ROUNDS_EACH == 0 {
-            scratch = Some(scratch::quick());
+            scratch = Some(common::scratch::quick());
             model = Model::default();
         }
         let directory = scratch.as_ref().unwrap().path().join("vault");

@@ -7,19 +7,15 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use chartlock::storage::Storage;
-use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
+use chartlock::{Error, RecordId, Session, Subject, Vault};
 
+use crate::common::{Fixed, session, subject};
 use crate::content::{MISFILED, NAMES, batch, content};
-use crate::credential::Fixed;
 use crate::journal::Told;
 use crate::place;
 
 pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
-}
-
-pub(crate) fn session(vault: &Vault) -> Session {
-    vault.session(Actor::new("crash").unwrap(), Purpose::SystemAdministration)
 }
 
 /// What a patient has beside records with a history: one value each, or none.
@@ -187,7 +183,7 @@ fn applied(before: &Chart, verb: &str) -> Chart {
 /// A patient's chart, by every verb that reads.
 fn standing(vault: &Vault, patient: &str) -> Chart {
     let chart = session(vault);
-    let subject = Subject::patient(patient).unwrap();
+    let subject = subject(patient);
     let mut records = BTreeMap::new();
     for name in NAMES {
         let id = RecordId::new(subject.clone(), name).unwrap();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chartlock::internals::clock::{Clock, SystemClock};
-use chartlock::storage::{Scan, Storage, Want};
+use chartlock::storage::{Storage, Want};
 use chartlock::{Vault, VaultOptions};
 
-use crate::credential::Fixed;
+use crate::common::Fixed;
+use crate::common::objects::scan_all;
 
 /// The byte that tells what a version holds, and what it is for content in segments.
 const KIND: (usize, u8) = (2, 2);
@@ -44,29 +45,16 @@ pub(crate) fn frees_the_rest(storage: &Arc<dyn Storage>) -> [u64; 2] {
         (0, 0),
         "nothing is in doubt"
     );
-    let versions = [b"r", b"h"].map(|class| objects(&**storage, class, Want::Head(STREAM.end)));
+    let versions = [b"r", b"h"].map(|class| scan_all(&**storage, class, Want::Head(STREAM.end)));
     let named = versions.iter().flatten().filter_map(|(key, value)| {
         let chart = &key[1..17];
         (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
     });
     let named: BTreeSet<_> = named.collect();
     // Of a patient whose erasure is not finished, records may name what is gone.
-    for (key, _) in objects(&**storage, b"s", Want::Keys) {
+    for (key, _) in scan_all(&**storage, b"s", Want::Keys) {
         assert!(named.contains(&key[1..33]), "garbage is left");
     }
-    assert!(objects(&**storage, b"w", Want::Keys).is_empty());
+    assert!(scan_all(&**storage, b"w", Want::Keys).is_empty());
     [report.uploads, report.segments]
-}
-
-fn objects(storage: &dyn Storage, class: &[u8], want: Want) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let scan = Scan {
-        prefix: class,
-        after: None,
-        limit: 100_000,
-        want,
-    };
-    let page = storage.scan(scan).unwrap();
-    assert!(!page.more);
-    let entries = page.entries.into_iter();
-    entries.map(|entry| (entry.key, entry.value)).collect()
 }

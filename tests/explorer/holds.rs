@@ -2,9 +2,10 @@
 
 use chartlock::{Error, Vault};
 
+use crate::common::session;
 use crate::model::{Call, Model};
 use crate::scenarios::Pair;
-use crate::verbs::{Answer, Record, Verb, Verb::*, session, subject};
+use crate::verbs::{Answer, Record, Verb, Verb::*, subject};
 
 const X: Record = (0, 0);
 const ONE: &[Verb] = &[Put(X)];

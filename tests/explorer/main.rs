@@ -17,8 +17,8 @@
 )]
 
 mod clock;
-#[path = "../common/credential.rs"]
-mod credential;
+#[path = "../common/mod.rs"]
+mod common;
 mod footprint;
 mod holds;
 mod journaled;

@@ -7,13 +7,12 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use chartlock::internals::clock::Clock;
-use chartlock::storage::{
-    Expect, Faulty, MemoryStorage, Scan, Storage, Transaction, Verdict, Want,
-};
+use chartlock::storage::{Expect, Faulty, MemoryStorage, Storage, Transaction, Verdict, Want};
 use chartlock::{Checkpoint, Error, Journaling, SecurityEvent, Vault};
 
 use crate::clock::{DAYS, LoneClock, ProcessClock};
-use crate::credential::Fixed;
+use crate::common::objects::scan_all;
+use crate::common::{Fixed, session};
 use crate::footprint::Roles;
 use crate::model::{Call, Model};
 use crate::mutation::{Mutant, Mutation};
@@ -21,7 +20,7 @@ use crate::search::{Figures, Search};
 use crate::state::{Faults, Stalls};
 use crate::tap::{Boxed, Landed, Marks, Tap, shared};
 use crate::turns::{Ended, Turns};
-use crate::verbs::{Verb, open, options, session};
+use crate::verbs::{Verb, open, options};
 use crate::verdict::{Remains, commitments};
 
 /// Steps before this one belong to the setup.
@@ -136,23 +135,14 @@ impl Beginning {
         // Who only counts leaves nothing behind.
         let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
         let census = vault.key_census().unwrap();
-        let scan = Scan {
-            prefix: b"",
-            after: None,
-            limit: 10_000,
-            want: Want::Values,
-        };
-        let entries = memory.scan(scan).unwrap().entries;
+        let objects = scan_all(&*memory, b"", Want::Values);
         let mut roles = Roles::default();
-        for entry in &entries {
-            roles.role(&entry.key);
+        for (key, _) in &objects {
+            roles.role(key);
         }
         let verbs = scenario.setup.iter().flat_map(|verb| verb.records());
         Self {
-            objects: entries
-                .into_iter()
-                .map(|entry| (entry.key, entry.value))
-                .collect(),
+            objects,
             calls,
             retiring: (census.masters.iter())
                 .find(|master| !master.active)

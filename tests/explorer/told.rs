@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use chartlock::internals::crypto::{self, Digest};
 use chartlock::internals::journal::{self, Cursor, Entry, Keys, PageId, Stage, Target, page_of};
-use chartlock::internals::keys::{Header, Keyring};
-use chartlock::storage::Storage;
+use chartlock::internals::keys::Keyring;
 use chartlock::{Journaling, Operation, SubjectKind};
 
-use crate::credential::Fixed;
+use crate::common::journal::unlocked;
 use crate::model::Call;
 use crate::tap::Landed;
 use crate::verbs::{Answer, Record, Verb, name};
@@ -80,9 +79,8 @@ impl Remains<'_> {
 
     /// Reads all chains; each must open, be linked and have no gap.
     fn journal(&self, violations: &mut Vec<String>) -> Journal {
-        let header = self.memory.read(&[b"v"]).unwrap().pop().flatten().unwrap();
-        let header = Header::parse(&header.value).unwrap();
-        let keyring = header.unlock(&Fixed(1)).unwrap().keyring;
+        let (header, unlocked) = unlocked(&**self.memory);
+        let keyring = unlocked.keyring;
         let key = |number| keyring.journal_key(number).map(|numbered| &numbered.key);
         let keys = Keys {
             vault: *header.vault(),

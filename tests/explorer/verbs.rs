@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chartlock::internals::clock::Clock;
 use chartlock::storage::Storage;
 use chartlock::{
-    Actor, Document, Error, Expected, GarbageReport, Journaling, Purpose, RecordId, Session,
-    Subject, Vault, VaultOptions, VerifyReport,
+    Document, Error, Expected, GarbageReport, Journaling, RecordId, Session, Subject, Vault,
+    VaultOptions, VerifyReport,
 };
 
 /// A record, by its patient and a number.
@@ -64,7 +64,7 @@ pub(crate) enum Answer {
 }
 
 pub(crate) fn subject(patient: u8) -> Subject {
-    Subject::patient(&format!("P{patient}")).unwrap()
+    crate::common::subject(&format!("P{patient}"))
 }
 
 pub(crate) fn name((_, number): Record) -> String {
@@ -72,7 +72,7 @@ pub(crate) fn name((_, number): Record) -> String {
 }
 
 pub(crate) fn id(record: Record) -> RecordId {
-    RecordId::patient(&format!("P{}", record.0), &name(record)).unwrap()
+    crate::common::record(&format!("P{}", record.0), &name(record))
 }
 
 /// What a put writes: told apart by who wrote it, which verb of that process it was, and where.
@@ -82,10 +82,6 @@ pub(crate) fn content(process: usize, index: usize, record: Record, large: bool)
         content.resize(64 * 1024 + 1, b'.');
     }
     content
-}
-
-pub(crate) fn session(vault: &Vault) -> Session {
-    vault.session(Actor::new("explorer").unwrap(), Purpose::Treatment)
 }
 
 impl Verb {
@@ -116,7 +112,7 @@ impl Verb {
         process: usize,
         index: usize,
     ) -> Answer {
-        let session = session(vault);
+        let session = crate::common::session(vault);
         let content = |record, large| content(process, index, record, large);
         let written = |record, outcome| Answer::Written(vec![(record, outcome)]);
         let answer = match self {
@@ -205,7 +201,7 @@ pub(crate) fn open(
     clock: Arc<dyn Clock>,
     journal: Option<Journaling>,
 ) -> Result<Vault, Error> {
-    options(journal, clock).open(storage, &crate::credential::Fixed(1))
+    options(journal, clock).open(storage, &crate::common::Fixed(1))
 }
 
 /// With a journal in this mode, or with none.

@@ -8,10 +8,12 @@ use chartlock::storage::{MemoryStorage, Scan, Storage, Want};
 use chartlock::{Checkpoint, Error, Journaling, Vault};
 
 use crate::clock::{DAYS, LoneClock};
+use crate::common::objects::keys_of;
+use crate::common::session;
 use crate::model::{Attempt, Call, Fate, Model, is_alarm};
 use crate::state::Stalls;
 use crate::tap::{Landed, shared};
-use crate::verbs::{Answer, Record, Verb, id, name, open, session, subject};
+use crate::verbs::{Answer, Record, Verb, id, name, open, subject};
 
 /// What is looked at, and how strictly.
 pub(crate) struct Remains<'a> {
@@ -206,13 +208,7 @@ impl Remains<'_> {
     }
 
     fn count(&self, prefix: &[u8]) -> usize {
-        let scan = Scan {
-            prefix,
-            after: None,
-            limit: 1000,
-            want: Want::Keys,
-        };
-        self.memory.scan(scan).unwrap().entries.len()
+        keys_of(&**self.memory, prefix).len()
     }
 
     /// Whatever broke off can be finished by calling it again.

@@ -4,6 +4,9 @@
 //! format.md shows. This test needs no Python; CI runs `python3 tests/independent fresh` on what it left.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "../common/mod.rs"]
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -12,28 +15,17 @@ use std::time::{Duration, SystemTime};
 
 use chartlock::audit::{AuditEntry, AuditItem};
 use chartlock::internals::journal::writers;
-use chartlock::keys::{Cost, KeyFile, Passphrase};
+use chartlock::keys::{KeyFile, Passphrase};
 use chartlock::storage::{MemoryStorage, PerOperation, Storage, archive};
 use chartlock::{
-    Actor, Document, Operation, Outcome, Purpose, RecordId, RecordInfo, Session, Subject, Suite,
-    Vault, VaultOptions,
+    Document, Operation, Outcome, Purpose, RecordId, RecordInfo, Session, Subject, Suite, Vault,
+    VaultOptions,
 };
+use common::{record, session, session_as, subject};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 const PASSPHRASE: &str = "Köder 7, correct horse";
-
-fn patient(identifier: &str) -> Subject {
-    Subject::patient(identifier).unwrap()
-}
-
-fn record(identifier: &str, name: &str) -> RecordId {
-    RecordId::patient(identifier, name).unwrap()
-}
-
-fn garcia(vault: &Vault) -> Session {
-    vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
-}
 
 /// Of a fixed pattern.
 fn bytes(length: usize) -> Vec<u8> {
@@ -48,14 +40,9 @@ struct Credentials {
 
 impl Credentials {
     fn new() -> Self {
-        let least = Cost {
-            memory_kib: 8192,
-            passes: 1,
-            lanes: 1,
-        };
         Self {
             key_file: KeyFile::random().unwrap(),
-            passphrase: Passphrase::new(PASSPHRASE).with_cost(least),
+            passphrase: common::passphrase(PASSPHRASE),
             auditor: KeyFile::random().unwrap(),
         }
     }
@@ -69,8 +56,8 @@ fn fill(vault: &Vault, credentials: &Credentials) {
     records(vault);
     subjects(vault);
     vault.rotate_master_key().unwrap();
-    vault.rotate_patient_key(&patient("MRN-1")).unwrap();
-    vault.reencrypt_patient(&patient("MRN-2")).unwrap();
+    vault.rotate_patient_key(&subject("MRN-1")).unwrap();
+    vault.reencrypt_patient(&subject("MRN-2")).unwrap();
     let stay: [&dyn chartlock::keys::Credential; 2] =
         [&credentials.key_file, &credentials.passphrase];
     vault.rotate_root_key(&stay, &[leaves]).unwrap();
@@ -78,7 +65,7 @@ fn fill(vault: &Vault, credentials: &Credentials) {
 }
 
 fn records(vault: &Vault) {
-    let session = garcia(vault);
+    let session = session(vault);
     let session = session.serving("req-7").unwrap();
     let session = session.on_behalf_of("Clínica Sol").unwrap();
     let note = record("MRN-1", "Note/é");
@@ -127,7 +114,7 @@ fn records(vault: &Vault) {
 }
 
 fn subjects(vault: &Vault) {
-    let session = garcia(vault);
+    let session = session(vault);
     for identifier in ["MRN-2", "MRN-3", "MRN-4"] {
         session
             .put(&record(identifier, "Note/1"), "a note")
@@ -136,19 +123,19 @@ fn subjects(vault: &Vault) {
             .put(&record(identifier, "Image/1"), &bytes(100_000))
             .unwrap();
     }
-    session.hold(&patient("MRN-2"), "subpoena 4711").unwrap();
-    let released = session.hold(&patient("MRN-2"), "by mistake").unwrap();
-    session.release(&patient("MRN-2"), released).unwrap();
+    session.hold(&subject("MRN-2"), "subpoena 4711").unwrap();
+    let released = session.hold(&subject("MRN-2"), "by mistake").unwrap();
+    session.release(&subject("MRN-2"), released).unwrap();
     let until = SystemTime::now() + Duration::from_secs(86_400);
     session
-        .retain_until(&patient("MRN-2"), Some(until))
+        .retain_until(&subject("MRN-2"), Some(until))
         .unwrap();
     for erased in ["MRN-3", "MRN-4"] {
         session
-            .erase_patient(&patient(erased), "asked for it")
+            .erase_patient(&subject(erased), "asked for it")
             .unwrap();
     }
-    session.readmit_patient(&patient("MRN-4")).unwrap();
+    session.readmit_patient(&subject("MRN-4")).unwrap();
     session
         .put(&record("MRN-4", "Note/2"), "back again")
         .unwrap();
@@ -160,7 +147,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     archive::read(std::io::Cursor::new(archived), &copy).unwrap();
     let before: BTreeSet<_> = writers(&*copy, None).unwrap().into_iter().collect();
     let vault = Vault::open(Arc::clone(&copy), &credentials.key_file).unwrap();
-    let session = garcia(&vault);
+    let session = session(&vault);
     let of = |subject: Subject, state: &str, dead_charts: u32| {
         let holds = session.holds(&subject).unwrap_or_default();
         json!({
@@ -176,13 +163,13 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
         })
     };
     let patients = [
-        of(patient("MRN-1"), "live", 0),
-        of(patient("MRN-2"), "live", 0),
-        of(patient("MRN-3"), "erased", 1),
-        of(patient("MRN-4"), "live", 1),
+        of(subject("MRN-1"), "live", 0),
+        of(subject("MRN-2"), "live", 0),
+        of(subject("MRN-3"), "erased", 1),
+        of(subject("MRN-4"), "live", 1),
         of(Subject::practice("formulary").unwrap(), "live", 0),
     ];
-    let office = vault.session(Actor::new("privacy.office").unwrap(), Purpose::Operations);
+    let office = session_as(&vault, "privacy.office", Purpose::Operations);
     let trail = office.audit().unwrap();
     let entries = trail.entries(..).unwrap().map(Result::unwrap);
     let mut entries: Vec<_> = entries

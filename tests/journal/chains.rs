@@ -11,7 +11,7 @@ use chartlock::internals::journal::{
 use chartlock::storage::{Expect, Landing, Transaction, Verdict};
 use chartlock::{Journaling, Operation, Outcome};
 
-use crate::stage::{Hand, Stage, record, session, writes_page};
+use crate::stage::{NOON, Stage, record, session, writes_page};
 
 everywhere! {
     a_foreign_page_in_the_next_place_begins_another_chain,
@@ -42,7 +42,7 @@ fn take_place(stage: &Stage, place: PageId, previous: [u8; 32]) {
         operation: Operation::Lock,
         note: "a copy".into(),
     };
-    let draft = act.draft(Hand::BEGAN, Target::Vault, Outcome::Done);
+    let draft = act.draft(NOON, Target::Vault, Outcome::Done);
     let page = Page::new(previous, vec![], [(&draft, Told::Done)].into_iter()).unwrap();
     let sealer = stage.sealer();
     let value = page.seal(
@@ -71,7 +71,7 @@ fn last_page(stage: &Stage) -> (PageId, [u8; 32]) {
 }
 
 fn a_foreign_page_in_the_next_place_begins_another_chain(stage: &Stage) {
-    let vault = stage.create(Journaling::Strict);
+    let vault = stage.create_in(Journaling::Strict);
     let chart = session(&vault);
     chart.put(&record("MRN-1", "a"), b"a").unwrap();
     let before = writers(&*stage.storage, None).unwrap().len();
@@ -98,7 +98,7 @@ fn a_foreign_page_in_the_next_place_begins_another_chain(stage: &Stage) {
 
 /// As after a fork: both hold the same chain, and what waited for the next page stands in both.
 fn two_writers_that_believe_in_one_chain_lose_nothing(stage: &Stage) {
-    let vault = stage.create(Journaling::Strict);
+    let vault = stage.create_in(Journaling::Strict);
     let chart = session(&vault);
     chart.put(&record("MRN-1", "a"), b"a").unwrap();
     for round in 0..4 {
@@ -124,7 +124,7 @@ fn two_writers_that_believe_in_one_chain_lose_nothing(stage: &Stage) {
 }
 
 fn a_page_that_lands_late_is_followed_by_nothing(stage: &Stage) {
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     let late = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&late);
     let faulty =
@@ -159,7 +159,7 @@ fn a_page_that_lands_late_is_followed_by_nothing(stage: &Stage) {
 #[test]
 fn a_chain_that_is_begun_anew_says_where_the_others_end() {
     let stage = Stage::memory();
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     let sealer = || stage.sealer();
     let fails = Arc::new(AtomicUsize::new(usize::MAX));
     let count = Arc::clone(&fails);
@@ -171,7 +171,7 @@ fn a_chain_that_is_begun_anew_says_where_the_others_end() {
     });
     let writer = Writer::new(faulty, sealer());
     let moment = When {
-        now: Hand::BEGAN,
+        now: NOON,
         uptime: std::time::Duration::ZERO,
     };
     let note = || {
@@ -180,7 +180,7 @@ fn a_chain_that_is_begun_anew_says_where_the_others_end() {
             operation: Operation::Read,
             note: "".into(),
         };
-        let draft = act.draft(Hand::BEGAN, Target::Vault, Outcome::Done);
+        let draft = act.draft(NOON, Target::Vault, Outcome::Done);
         writer.note(draft, std::time::Duration::ZERO).unwrap();
     };
     note();

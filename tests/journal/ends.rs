@@ -11,7 +11,7 @@ use chartlock::storage::{
     Transaction,
 };
 
-use crate::stage::Hand;
+use crate::common::clock::NOON;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -84,11 +84,11 @@ fn each_chain_is_named_once_by_its_last_page() {
     let lengths = [1, 3, 2];
     let chains: Vec<_> = (0..)
         .zip(lengths)
-        .map(|(number, pages)| (chain(&storage, Hand::BEGAN + number, pages), pages - 1))
+        .map(|(number, pages)| (chain(&storage, NOON + number, pages), pages - 1))
         .collect();
     for limit in 0..5 {
         let last = &chains[chains.len().saturating_sub(limit)..];
-        assert_eq!(ends(&storage, Hand::BEGAN, limit), last);
+        assert_eq!(ends(&storage, NOON, limit), last);
     }
 }
 
@@ -98,9 +98,9 @@ fn the_end_of_a_long_chain_is_found() {
     let lengths = [1, 256, 257, 300, 511, 512, 513, 1025, 2];
     let chains: Vec<_> = (0..)
         .zip(lengths)
-        .map(|(number, pages)| (chain(&storage, Hand::BEGAN + number, pages), pages - 1))
+        .map(|(number, pages)| (chain(&storage, NOON + number, pages), pages - 1))
         .collect();
-    assert_eq!(ends(&storage, Hand::BEGAN, 32), chains);
+    assert_eq!(ends(&storage, NOON, 32), chains);
     let found = writers(&storage, None).unwrap();
     assert!(found.iter().eq(chains.iter().map(|(writer, _)| writer)));
     let behind = writers(&storage, Some(&chains[3].0)).unwrap();
@@ -113,10 +113,10 @@ fn the_end_of_a_long_chain_is_found() {
 fn the_last_of_many_chains_are_found_without_looking_at_all() {
     let storage = Counting::default();
     let days = 2_000;
-    let now = Hand::BEGAN + days * DAY;
+    let now = NOON + days * DAY;
     let chains: Vec<_> = (0..days)
         .map(|day| {
-            let noon = Hand::BEGAN + day * DAY + DAY / 2;
+            let noon = NOON + day * DAY + DAY / 2;
             (chain(&storage, noon, 1), 0)
         })
         .collect();
@@ -158,7 +158,7 @@ fn walked(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>
 #[test]
 fn a_chain_is_read_in_steps_past_what_is_no_page() {
     let storage = MemoryStorage::new();
-    let writer = chain(&storage, Hand::BEGAN, 25);
+    let writer = chain(&storage, NOON, 25);
     // Before the first page, and between the tenth and the next: more than fits into a step.
     for behind in [vec![], 9_u64.to_be_bytes().to_vec()] {
         for number in 0..40_u16 {
@@ -187,13 +187,13 @@ fn a_storage_that_hands_out_nothing_is_not_asked_for_ever() {
         is_stuck: true,
         ..Counting::default()
     };
-    let writer = chain(&storage, Hand::BEGAN, 3);
+    let writer = chain(&storage, NOON, 3);
     let keys = Keys {
         vault: [0; 16],
         key: &|_| None,
     };
     let walked = Cursor::new(writer).advance(&storage, &keys, &mut |_, _, _| Ok(()));
     assert_eq!(walked, Err(Error::Contended));
-    assert_eq!(recent(&storage, Hand::BEGAN, 1), Err(Error::Contended));
+    assert_eq!(recent(&storage, NOON, 1), Err(Error::Contended));
     assert_eq!(writers(&storage, None), Err(Error::Contended));
 }

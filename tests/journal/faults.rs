@@ -10,6 +10,7 @@ use chartlock::internals::journal::Target;
 use chartlock::storage::{Landing, StorageError, Verdict};
 use chartlock::{Document, Error, Journaling, Operation, Outcome, RecordId, Vault};
 
+use crate::common::journal::unlocked;
 use crate::stage::{Stage, digest, record, session, subject, writes_page};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
@@ -125,7 +126,7 @@ fn compare(stage: &Stage, heard: &Heard, mode: Journaling, died: bool, shown: &s
         assert_eq!(told.len(), standing.len(), "{shown}");
     }
     let name_of = |name: &str| {
-        let (_, unlocked) = stage.unlocked();
+        let (_, unlocked) = unlocked(&*stage.storage);
         let key = &unlocked.keyring.active_journal_key().key;
         chartlock::internals::crypto::name_tag(key, name).unwrap()
     };
@@ -160,7 +161,7 @@ fn cut_everywhere(stage: fn() -> Stage, mode: Journaling) {
         let mut at = 0;
         loop {
             let stage = stage();
-            drop(stage.create(mode));
+            drop(stage.create_in(mode));
             let pages = Arc::new(AtomicUsize::new(0));
             let counter = Arc::clone(&pages);
             let faulty = stage.faulty(move |_, moment| {
@@ -181,7 +182,7 @@ fn cut_everywhere(stage: fn() -> Stage, mode: Journaling) {
                 faulty.stop();
             } else {
                 // The storage recovers, and somebody calls: then all that waits is written.
-                stage.clock.pass(1_000);
+                stage.clock.advance(1_000);
                 let id = record("MRN-1", IDS[0]);
                 let written = (0..20).any(|_| session(&vault).get(&id).is_ok());
                 assert!(written);
@@ -190,7 +191,7 @@ fn cut_everywhere(stage: fn() -> Stage, mode: Journaling) {
             let shown = format!("{mode:?}, {verdict:?} at page {at}");
             compare(&stage, &heard, mode, died, &shown);
             // Whatever happened, the next process reads and writes on.
-            let after = stage.open(mode);
+            let after = stage.open_in(mode);
             let next = record("MRN-1", "next");
             assert_eq!(session(&after).put(&next, b"on"), Ok(1), "{shown}");
             assert_eq!(&session(&after).get(&next).unwrap().unwrap()[..], b"on");
@@ -233,7 +234,7 @@ everywhere! {
 
 /// A vault with one record, on a storage that takes no page while a switch is on.
 fn failing(stage: &Stage, mode: Journaling) -> (Vault, Arc<AtomicBool>) {
-    let vault = stage.create(mode);
+    let vault = stage.create_in(mode);
     session(&vault).put(&record("MRN-1", "a"), b"a").unwrap();
     drop(vault);
     let fails = Arc::new(AtomicBool::new(false));
@@ -286,7 +287,7 @@ fn grouped_one_failure_stops_all_reads_until_a_page_is_written(stage: &Stage) {
     for _ in 0..3 {
         assert!(chart.get(&id).unwrap().is_some());
     }
-    stage.clock.pass(1_000);
+    stage.clock.advance(1_000);
     for _ in 0..3 {
         assert_eq!(chart.get(&id).unwrap_err(), FULL);
     }

@@ -2,11 +2,9 @@
 //! be written.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../common/credential.rs"]
+#[macro_use]
+#[path = "../common/mod.rs"]
 mod common;
-#[cfg(feature = "file")]
-#[path = "../common/scratch.rs"]
-mod scratch;
 #[macro_use]
 mod stage;
 

@@ -127,7 +127,7 @@ const ROWS: &[Row] = rows! {
         // Its entry stands in the spool until that is brought home.
         let spool = Arc::new(MemoryStorage::new());
         at.chart.begin_emergency("disk full", Arc::clone(&spool)).unwrap();
-        at.stage.clock.pass(1);
+        at.stage.clock.advance(1);
         at.chart.end_emergency("replaced", &spool).unwrap();
     };
     "Session::end_emergency" "" ["end a journal emergency, done, vault"] |at| {
@@ -230,7 +230,7 @@ const ROWS: &[Row] = rows! {
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
         let actor = Actor::new("privacy.office").unwrap();
         drop(Auditor::open_apart(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
-        at.stage.clock.pass(100 * 365 * 24 * 3_600_000);
+        at.stage.clock.advance(100 * 365 * 24 * 3_600_000);
         at.chart.end_emergency("brought home", &spool).unwrap();
     };
     "AuditTrail::entries" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
@@ -342,7 +342,7 @@ const WITHOUT: &[(&str, &str)] = &[
 
 fn auditor(at: &Scene<'_>) -> Auditor {
     let actor = Actor::new("privacy.office").unwrap();
-    let options = at.stage.options(Journaling::Strict);
+    let options = at.stage.options_in(Journaling::Strict);
     let storage = Arc::clone(&at.stage.storage);
     options
         .open_journal(storage, &Fixed(2), actor, Purpose::Operations)
@@ -374,7 +374,7 @@ fn written(
 }
 
 fn scene(stage: &Stage) -> (Vault, u16) {
-    let vault = stage.create(Journaling::Strict);
+    let vault = stage.create_in(Journaling::Strict);
     let slot = vault.add_auditor_slot(&Fixed(2)).unwrap();
     let chart = session(&vault);
     chart.put(&record("MRN-1", "Observation/1"), b"1").unwrap();
@@ -388,14 +388,14 @@ fn scene(stage: &Stage) -> (Vault, u16) {
         .erase_patient(&subject("MRN-2"), "asked for it")
         .unwrap();
     drop(vault);
-    (stage.open(Journaling::Strict), slot)
+    (stage.open_in(Journaling::Strict), slot)
 }
 
 /// Runs one row. Creation runs on a storage of its own.
 fn left_by(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     if row.name == "Vault::create" {
         let stage = Stage::memory();
-        drop(stage.create(Journaling::Strict));
+        drop(stage.create_in(Journaling::Strict));
         return (
             stage.journal().iter().map(told).collect(),
             written(&BTreeMap::new(), &stage.objects()),

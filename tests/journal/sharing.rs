@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use chartlock::internals::journal::Target;
 use chartlock::storage::Verdict;
-use chartlock::{Actor, Document, Error, Journaling, Operation, Outcome, Purpose, Vault};
+use chartlock::{Document, Error, Journaling, Operation, Outcome, Purpose, Vault};
 
-use crate::stage::{Line, Stage, digest, record, writes_page};
+use crate::stage::{Line, Stage, digest, record, session_as, writes_page};
 
 const THREADS: usize = 8;
 const ROUNDS: usize = 6;
@@ -23,20 +23,20 @@ everywhere! {
 }
 
 fn threads_of_one_vault_strict(stage: &Stage) {
-    let vaults = [stage.create(Journaling::Strict)];
+    let vaults = [stage.create_in(Journaling::Strict)];
     all_at_once(stage, &vaults);
 }
 
 fn threads_of_one_vault_grouped(stage: &Stage) {
-    let vaults = [stage.create(Journaling::Grouped)];
+    let vaults = [stage.create_in(Journaling::Grouped)];
     all_at_once(stage, &vaults);
 }
 
 fn vaults_on_one_storage(stage: &Stage) {
     let vaults = [
-        stage.create(Journaling::Strict),
-        stage.open(Journaling::Grouped),
-        stage.open(Journaling::Grouped),
+        stage.create_in(Journaling::Strict),
+        stage.open_in(Journaling::Grouped),
+        stage.open_in(Journaling::Grouped),
     ];
     all_at_once(stage, &vaults);
 }
@@ -50,7 +50,7 @@ struct Heard {
 
 /// Each thread acts under a name of its own: puts and reads records of its own and one of all.
 fn work(vault: &Vault, name: &str) -> Heard {
-    let chart = vault.session(Actor::new(name).unwrap(), Purpose::Treatment);
+    let chart = session_as(vault, name, Purpose::Treatment);
     let shared = record("MRN-1", "of all");
     let mut heard = Heard::default();
     for round in 0..ROUNDS {
@@ -125,8 +125,8 @@ fn all_at_once(stage: &Stage, vaults: &[Vault]) {
 fn strict_reads_of_many_threads_share_pages() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
-    let vault = stage.create(Journaling::Strict);
-    let chart = vault.session(Actor::new("dr.0").unwrap(), Purpose::Treatment);
+    let vault = stage.create_in(Journaling::Strict);
+    let chart = session_as(&vault, "dr.0", Purpose::Treatment);
     chart.put(&id, b"a").unwrap();
     drop(vault);
     let pages = Arc::new(AtomicUsize::new(0));
@@ -145,8 +145,8 @@ fn strict_reads_of_many_threads_share_pages() {
         for number in 0..THREADS {
             let (vault, barrier, id) = (&vault, &barrier, &id);
             scope.spawn(move || {
-                let actor = Actor::new(&format!("dr.{number}")).unwrap();
-                let chart = vault.session(actor, Purpose::Treatment);
+                let name = format!("dr.{number}");
+                let chart = session_as(vault, &name, Purpose::Treatment);
                 barrier.wait();
                 for _ in 0..ROUNDS {
                     assert!(chart.get(id).unwrap().is_some());

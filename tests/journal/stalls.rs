@@ -44,7 +44,7 @@ impl Gate {
 /// A vault with one record, whose pages pass a gate that is open at first.
 fn behind_a_gate(stage: &Stage, mode: Journaling) -> (Vault, Arc<Gate>) {
     let id = record("MRN-1", "a");
-    session(&stage.create(mode)).put(&id, b"a").unwrap();
+    session(&stage.create_in(mode)).put(&id, b"a").unwrap();
     let gate = Arc::new(Gate::default());
     let hook = Arc::clone(&gate);
     let faulty = stage.faulty(move |_, moment| {
@@ -76,7 +76,7 @@ fn grouped_reads_wait_for_a_stalled_storage_once_entries_are_a_second_old() {
             assert!(session(&vault).get(&id).unwrap().is_some());
         }
         // A second later they do not.
-        stage.clock.pass(1_000);
+        stage.clock.advance(1_000);
         let read = scope.spawn(|| session(&vault).get(&id).unwrap().is_some());
         thread::sleep(Duration::from_millis(100));
         assert!(!read.is_finished() && !put.is_finished());
@@ -128,7 +128,7 @@ fn eventually(happened: impl Fn() -> bool) {
 fn entries_become_durable_though_nobody_calls() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
-    session(&stage.create(Journaling::Grouped))
+    session(&stage.create_in(Journaling::Grouped))
         .put(&id, b"a")
         .unwrap();
     let fails = Arc::default();
@@ -147,7 +147,7 @@ fn entries_become_durable_though_nobody_calls() {
 fn strict_what_released_nothing_becomes_durable_though_nobody_calls() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
-    session(&stage.create(Journaling::Strict))
+    session(&stage.create_in(Journaling::Strict))
         .put(&id, b"a")
         .unwrap();
     let vault = with_background(&stage, Journaling::Strict, &Arc::default());

@@ -12,12 +12,12 @@ use chartlock::storage::{
 };
 use chartlock::{Journaling, Operation, Outcome};
 
-use crate::stage::{Hand, Shared, Stage};
+use crate::stage::{NOON, Shared, Stage};
 
 type Answers = Vec<Result<Committed, CommitError>>;
 
 const NOW: Moment = Moment {
-    now: Hand::BEGAN,
+    now: NOON,
     uptime: Duration::ZERO,
 };
 
@@ -50,7 +50,7 @@ impl<F: FnMut(&Shared, &[Transaction]) -> Answers + Send> Storage for Tap<F> {
 
 fn stage() -> Stage {
     let stage = Stage::memory();
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     stage
 }
 
@@ -72,7 +72,7 @@ fn told_by(context: Context, transaction: Transaction, note: &str) -> Change {
         operation: Operation::Put,
         note: note.into(),
     };
-    let draft: Draft = act.draft(Hand::BEGAN, Target::Vault, Outcome::Done);
+    let draft: Draft = act.draft(NOON, Target::Vault, Outcome::Done);
     Change {
         transaction,
         drafts: vec![draft],

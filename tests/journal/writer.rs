@@ -12,10 +12,10 @@ use chartlock::storage::{
 };
 use chartlock::{Error, Journaling, Operation, Outcome};
 
-use crate::stage::{Hand, Shared, Stage, writes_page};
+use crate::stage::{NOON, Shared, Stage, writes_page};
 
 const NOW: Moment = Moment {
-    now: Hand::BEGAN,
+    now: NOON,
     uptime: Duration::ZERO,
 };
 
@@ -25,7 +25,7 @@ fn noted(note: &str) -> Draft {
         operation: Operation::Read,
         note: note.into(),
     };
-    act.draft(Hand::BEGAN, Target::Vault, Outcome::Done)
+    act.draft(NOON, Target::Vault, Outcome::Done)
 }
 
 fn change(key: &[u8], note: &str) -> Change {
@@ -38,7 +38,7 @@ fn change(key: &[u8], note: &str) -> Change {
 /// A vault's storage, and one above it that fails while a switch is on.
 fn failing() -> (Stage, Arc<AtomicBool>, Arc<Faulty<Shared>>) {
     let stage = Stage::memory();
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     let fails = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&fails);
     let faulty = stage.faulty(move |_, moment| {
@@ -130,7 +130,7 @@ fn a_note_that_fits_on_no_page_is_refused_and_stops_no_other() {
 #[test]
 fn a_spool_that_fails_is_a_failure_though_changes_are_written() {
     let stage = Stage::memory();
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
     let full = |_, _: &chartlock::storage::Moment<'_>| Verdict::Fail(StorageError::Full);
     writer.begin_spool(Arc::new(Faulty::new(MemoryStorage::new(), full)));
@@ -174,7 +174,7 @@ impl Storage for Panics {
 #[test]
 fn whoever_waits_for_a_backend_that_panics_is_answered() {
     let stage = Stage::memory();
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     let storage = Panics(Arc::clone(&stage.storage), AtomicUsize::new(0));
     let writer = Arc::new(Writer::new(Arc::new(storage), stage.sealer()));
     let puts: Vec<_> = (0..4_u8)
@@ -220,7 +220,7 @@ impl Storage for Repeats {
 #[test]
 fn a_page_that_met_itself_stands_and_nobody_claims_that_bytes_are_purged() {
     let stage = Stage::memory();
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     let repeats = Arc::new(Repeats(Arc::clone(&stage.storage)));
     let writer = Writer::new(repeats, stage.sealer());
     let changes = vec![change(b"r1", "one"), change(b"r2", "two")];
@@ -235,12 +235,12 @@ fn a_page_that_met_itself_stands_and_nobody_claims_that_bytes_are_purged() {
 #[test]
 fn what_is_no_page_hides_no_chain_and_stops_no_search() {
     let stage = Stage::memory();
-    drop(stage.create(Journaling::Strict));
+    drop(stage.create_in(Journaling::Strict));
     let writers: Vec<_> = (0..3)
         .map(|begin| {
             let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
             for page in 0..5 {
-                let now = Hand::BEGAN + begin * 1000 + page;
+                let now = NOON + begin * 1000 + page;
                 writer.note(noted("read"), Duration::ZERO).unwrap();
                 let moment = Moment { now, ..NOW };
                 writer.flush_all(moment).unwrap();
@@ -261,7 +261,7 @@ fn what_is_no_page_hides_no_chain_and_stops_no_search() {
             assert!(stage.storage.commit(&[junk])[0].is_ok());
         }
     }
-    let seen = recent(&*stage.storage, Hand::BEGAN, 32).unwrap();
+    let seen = recent(&*stage.storage, NOON, 32).unwrap();
     for tip in writers {
         assert!(seen.contains(&tip));
     }

@@ -7,7 +7,7 @@ use chartlock::internals::crypto::JournalKey;
 use chartlock::internals::keys::Header;
 use chartlock::keys::{Credential, SlotContext, SlotInfo, SlotSecret};
 
-use crate::common::*;
+use crate::fixtures::*;
 use crate::mirror::split_header;
 
 /// A vault with slots of `Fixed(1)`, of the auditor `Fixed(2)`, and of `Fixed(3)`.

@@ -1,12 +1,12 @@
 //! Sealed bodies: another implementation reads and writes them, and nothing but what the format
 //! allows is taken from them.
 
+use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};
-use chartlock::{Error, Subject};
 use proptest::prelude::*;
 
 use crate::altered;
-use crate::common::*;
+use crate::fixtures::*;
 use crate::mirror::{self, Chart, Entry, Hold, Key, Keyring, PatientKey, State};
 
 fn read_keyring(vault: &Vault) -> Keyring {
@@ -192,7 +192,7 @@ fn holds_aliases_and_retention_come_back() {
             };
         })
         .unwrap();
-    let target = Subject::patient("MRN-7").unwrap();
+    let target = crate::common::subject("MRN-7");
     assert!(matches!(alias.state(), EntryState::Alias(other) if *other == target));
     assert_eq!(alias.rotate_key(NOW), Err(Error::Unsupported));
     assert_eq!(alias.begin_erasure(NOW), Err(Error::Unsupported));

@@ -4,7 +4,7 @@ use chartlock::Error;
 use chartlock::internals::crypto::MasterKey;
 use chartlock::internals::keys::{EntryHead, Header, PatientEntry, open_entry, seal_entry};
 
-use crate::common::*;
+use crate::fixtures::*;
 
 /// Two slots of `Fixed` and one of another kind.
 fn header() -> Vault {
@@ -186,7 +186,7 @@ fn another_key_of_the_same_number_opens_no_entry() {
 fn an_entry_about_another_subject_is_not_authentic() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
-    let asked = chartlock::Subject::patient("MRN-7").unwrap();
+    let asked = crate::common::subject("MRN-7");
     let (master, tag) = (vault.keyring.active_master(), vault.tag(&asked));
     let value = seal_entry(SUITES[0], master, vault.id(), &tag, 1, &mut entry).unwrap();
     let error = vault.open(&value, &asked).unwrap_err();

@@ -3,7 +3,7 @@
 use chartlock::Error;
 use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry};
 
-use crate::common::*;
+use crate::fixtures::*;
 
 #[test]
 fn an_entry_comes_back() {

@@ -7,7 +7,7 @@ use chartlock::internals::crypto::RootKey;
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::Credential;
 
-use crate::common::*;
+use crate::fixtures::*;
 use crate::mirror::split_header;
 
 #[test]

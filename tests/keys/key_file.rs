@@ -9,7 +9,7 @@ use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{KeyFile, KeyFileOptions};
 use tempfile::TempDir;
 
-use crate::common::*;
+use crate::fixtures::*;
 
 fn scratch() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();

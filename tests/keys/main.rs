@@ -9,11 +9,11 @@
 mod altered;
 mod auditor;
 mod body;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "../common/credential.rs"]
-mod credential;
 mod damage;
 mod entry;
+mod fixtures;
 mod header;
 mod key_file;
 mod mirror;

@@ -4,17 +4,8 @@ use chartlock::Error;
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{Cost, Credential, Passphrase, SlotContext};
 
-use crate::common::*;
-
-const CHEAP: Cost = Cost {
-    memory_kib: 8 * 1024,
-    passes: 1,
-    lanes: 1,
-};
-
-fn cheap(passphrase: &str) -> Passphrase {
-    Passphrase::new(passphrase).with_cost(CHEAP)
-}
+use crate::common::passphrase::{LEAST, passphrase};
+use crate::fixtures::*;
 
 fn context() -> SlotContext {
     SlotContext::new([1; 16], 1, 2, SUITES[0])
@@ -24,7 +15,7 @@ fn context() -> SlotContext {
 fn a_vault_opens_with_its_passphrase_only() {
     for suite in SUITES {
         let keyring = Keyring::new(NOW).unwrap();
-        let (value, _) = Header::create(suite, &keyring, &cheap("staple")).unwrap();
+        let (value, _) = Header::create(suite, &keyring, &passphrase("staple")).unwrap();
         let header = Header::parse(&value).unwrap();
         assert_eq!(header.slots()[0].kind, 1);
         // The slot's own cost counts, not the credential's.
@@ -38,42 +29,44 @@ fn a_vault_opens_with_its_passphrase_only() {
 
 #[test]
 fn two_forms_of_one_letter_are_two_passphrases() {
-    let (parameters, composed) = cheap("\u{e9}").enrol(&context()).unwrap();
-    let decomposed = cheap("e\u{301}").secret(&parameters, &context()).unwrap();
+    let (parameters, composed) = passphrase("\u{e9}").enrol(&context()).unwrap();
+    let decomposed = passphrase("e\u{301}")
+        .secret(&parameters, &context())
+        .unwrap();
     assert_ne!(composed.expose(), decomposed.unwrap().expose());
 }
 
 #[test]
 fn the_secret_is_argon2id_of_passphrase_and_salt() {
-    let (parameters, secret) = cheap("staple").enrol(&context()).unwrap();
+    let (parameters, secret) = passphrase("staple").enrol(&context()).unwrap();
     assert_eq!(parameters.len(), 44);
     assert_eq!(parameters[..12], [0, 0x20, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
     let salt = parameters[12..].try_into().unwrap();
     let mut expected = [0; 32];
-    chartlock::internals::crypto::argon2id(b"staple", salt, CHEAP, &mut expected).unwrap();
+    chartlock::internals::crypto::argon2id(b"staple", salt, LEAST, &mut expected).unwrap();
     assert_eq!(secret.expose(), &expected);
     // A slot of the same passphrase has another salt.
-    let (again, _) = cheap("staple").enrol(&context()).unwrap();
+    let (again, _) = passphrase("staple").enrol(&context()).unwrap();
     assert_ne!(parameters[12..], again[12..]);
 }
 
 #[test]
 fn a_passphrase_has_1_to_1024_bytes() {
     let keyring = Keyring::new(NOW).unwrap();
-    let (value, _) = Header::create(SUITES[0], &keyring, &cheap("x")).unwrap();
+    let (value, _) = Header::create(SUITES[0], &keyring, &passphrase("x")).unwrap();
     let header = Header::parse(&value).unwrap();
     for wrong in [String::new(), "x".repeat(1025)] {
-        let created = Header::create(SUITES[0], &keyring, &cheap(&wrong));
+        let created = Header::create(SUITES[0], &keyring, &passphrase(wrong.as_str()));
         assert_eq!(created.unwrap_err(), Error::InvalidPassphrase);
-        let unlocked = header.unlock(&cheap(&wrong));
+        let unlocked = header.unlock(&passphrase(wrong.as_str()));
         assert_eq!(unlocked.unwrap_err(), Error::InvalidPassphrase);
     }
-    cheap(&"x".repeat(1024)).enrol(&context()).unwrap();
+    passphrase("x".repeat(1024)).enrol(&context()).unwrap();
 }
 
 #[test]
 fn a_new_slot_takes_the_default_never_an_old_slots_cost() {
-    let (old, _) = cheap("staple").enrol(&context()).unwrap();
+    let (old, _) = passphrase("staple").enrol(&context()).unwrap();
     let opened = Passphrase::new("staple");
     opened.secret(&old, &context()).unwrap().unwrap();
     let (parameters, _) = opened.enrol(&context()).unwrap();
@@ -85,10 +78,10 @@ fn a_cost_out_of_bounds_makes_no_slot() {
     for cost in [
         Cost {
             memory_kib: 8 * 1024 - 1,
-            ..CHEAP
+            ..LEAST
         },
-        Cost { passes: 0, ..CHEAP },
-        Cost { lanes: 17, ..CHEAP },
+        Cost { passes: 0, ..LEAST },
+        Cost { lanes: 17, ..LEAST },
     ] {
         let refused = Passphrase::new("staple").with_cost(cost).enrol(&context());
         assert_eq!(refused.unwrap_err(), Error::Stretching);
@@ -117,9 +110,9 @@ fn a_cost_is_taken_up_to_its_bounds() {
 #[test]
 fn planted_parameters_cost_nothing_and_lock_nobody_out() {
     let keyring = Keyring::new(NOW).unwrap();
-    let (planted, root) = Header::create(SUITES[0], &keyring, &cheap("staple")).unwrap();
+    let (planted, root) = Header::create(SUITES[0], &keyring, &passphrase("staple")).unwrap();
     let mut header = Header::parse(&planted).unwrap();
-    let second = header.add_slot(&root, &cheap("staple")).unwrap();
+    let second = header.add_slot(&root, &passphrase("staple")).unwrap();
     let value = header.sealed_with(&root, &keyring, 2).unwrap();
     let gib = 1024 * 1024;
     for (memory, passes, lanes) in [
@@ -157,7 +150,7 @@ fn planted_parameters_cost_nothing_and_lock_nobody_out() {
         assert_eq!(opened, second);
     }
     for length in [0, 43, 45] {
-        let none = cheap("staple").secret(&vec![1; length], &context());
+        let none = passphrase("staple").secret(&vec![1; length], &context());
         assert!(none.unwrap().is_none());
     }
 }

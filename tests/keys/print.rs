@@ -2,12 +2,11 @@
 
 use std::fmt::Debug;
 
-use chartlock::Subject;
 use chartlock::internals::envelope::Body;
 use chartlock::internals::keys::{EntryState, Header, Keyring, PatientEntry};
 use chartlock::keys::{Credential, KeyFile, KeyFileOptions, Passphrase};
 
-use crate::common::*;
+use crate::fixtures::*;
 
 /// What a secret would look like in print.
 fn forms(secret: &[u8]) -> Vec<String> {
@@ -64,7 +63,7 @@ fn nothing_prints_a_secret() {
     hides(&unlocked, &secrets);
     hides(&header.slots(), &secrets);
 
-    let mut entry = PatientEntry::new(Subject::patient("Juana-Ines-1651").unwrap(), NOW).unwrap();
+    let mut entry = PatientEntry::new(crate::common::subject("Juana-Ines-1651"), NOW).unwrap();
     entry.rotate_key(NOW).unwrap();
     let chart = entry.chart().unwrap();
     let mut secrets = vec![

@@ -4,7 +4,7 @@ use chartlock::Error;
 use chartlock::internals::crypto::{DataKey, PatientKey, Place};
 use chartlock::internals::keys::{unwrap, wrap};
 
-use crate::common::*;
+use crate::fixtures::*;
 
 const COMMITMENT: [u8; 32] = [3; 32];
 

@@ -7,12 +7,11 @@ use std::{io, mem};
 
 use chartlock::keys::{KeyFile, Passphrase};
 use chartlock::storage::FileStorage;
-use chartlock::{
-    Actor, Document, Purpose, Record, RecordId, RecordReader, Session, Subject, Vault,
-};
+use chartlock::{Document, Record, RecordId, RecordReader, Session, Subject, Vault};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::common::session;
 use crate::content::{CONTENTS, Device, JSON, LEAKED, content, digits};
 
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_MEMORY_DIRECTORY";
@@ -50,12 +49,9 @@ fn stop_at(stage: &str) {
     io::stdin().read_line(&mut String::new()).unwrap();
 }
 
-pub(crate) fn session(vault: &Vault) -> Session {
-    vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
-}
-
+/// The patient of all records here.
 pub(crate) fn subject() -> Subject {
-    Subject::patient("MRN-1042").unwrap()
+    crate::common::subject("MRN-1042")
 }
 
 pub(crate) fn id((what, _): (&str, usize)) -> RecordId {

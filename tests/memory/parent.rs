@@ -5,11 +5,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use chartlock::keys::{Cost, KeyFile, Passphrase};
+use chartlock::keys::{KeyFile, Passphrase};
 use chartlock::storage::FileStorage;
 use chartlock::{Suite, VaultOptions};
 
 use crate::child;
+use crate::common::{self, session};
 use crate::content::{CONTENTS, JSON, LEAKED, content, digits};
 use crate::image::{Image, Pieces};
 use crate::secrets;
@@ -63,12 +64,7 @@ pub(crate) fn look(suite: Suite, seed: u64) {
 
 fn passphrase(seed: u64) -> Passphrase {
     // The cheapest there is: stretching itself wipes its memory whatever it costs.
-    let cost = Cost {
-        memory_kib: 8 * 1024,
-        passes: 1,
-        lanes: 1,
-    };
-    Passphrase::new(digits(seed, child::PASSPHRASE).to_vec()).with_cost(cost)
+    common::passphrase(digits(seed, child::PASSPHRASE).to_vec())
 }
 
 /// A vault with a key file, a passphrase and two records.
@@ -80,7 +76,7 @@ fn prepare(directory: &Path, suite: Suite, seed: u64) {
     vault.add_slot(&passphrase(seed)).unwrap();
     for what in [CONTENTS[0], LEAKED] {
         let (id, content) = (child::id(what), content(seed, what));
-        child::session(&vault).put(&id, &content).unwrap();
+        session(&vault).put(&id, &content).unwrap();
     }
 }
 

@@ -4,11 +4,12 @@ use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{self, Address, Content, Head};
 use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, unwrap};
 use chartlock::keys::{Credential, SlotContext};
-use chartlock::storage::{FileStorage, Scan, Storage, Want};
+use chartlock::storage::{FileStorage, Want};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use sha2::block_api::compress256;
 
+use crate::common::objects::scan_all;
 use crate::image::Pieces;
 
 /// What begins the name of a key that was derived for one thing.
@@ -18,7 +19,7 @@ type Key = [u8; 32];
 
 /// Adds the keys of the vault that `credential` opens.
 pub(crate) fn add(storage: &FileStorage, credential: &dyn Credential, pieces: &mut Pieces) {
-    let value = read(storage, b"v").remove(0).1;
+    let value = scan_all(storage, b"v", Want::Values).remove(0).1;
     let header = Header::parse(&value).unwrap();
     add_slots(&header, &value, credential, pieces);
     let unlocked = header.unlock(credential).unwrap();
@@ -47,7 +48,7 @@ pub(crate) fn add(storage: &FileStorage, credential: &dyn Credential, pieces: &m
         pieces,
     );
     vault.add_pages(storage, pieces);
-    for (key, value) in read(storage, b"p") {
+    for (key, value) in scan_all(storage, b"p", Want::Values) {
         vault.add_entry(storage, key[1..].try_into().unwrap(), &value, pieces);
     }
 }
@@ -59,7 +60,7 @@ struct Keys {
 
 impl Keys {
     fn add_pages(&self, storage: &FileStorage, pieces: &mut Pieces) {
-        for (key, value) in read(storage, b"j") {
+        for (key, value) in scan_all(storage, b"j", Want::Values) {
             let number = u32::from_le_bytes(value[4..8].try_into().unwrap());
             let journal = self.keyring.journal_key(number).unwrap().key.expose();
             let sequence = u64::from_be_bytes(key[17..].try_into().unwrap()).to_le_bytes();
@@ -94,7 +95,7 @@ impl Keys {
         }
         for place in [Place::Current, Place::Earlier] {
             let prefix = [&[place.code()], &chart.id()[..]].concat();
-            for (key, value) in read(storage, &prefix) {
+            for (key, value) in scan_all(storage, &prefix, Want::Values) {
                 let record = key[17..33].try_into().unwrap();
                 let address = Address {
                     chart: *chart.id(),
@@ -186,20 +187,6 @@ fn slots_end(header: &[u8]) -> usize {
     (0..header[11]).fold(36, |at, _| {
         at + 8 + u32::from_le_bytes(header[at + 4..at + 8].try_into().unwrap()) as usize
     })
-}
-
-fn read(storage: &FileStorage, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let limit = 10_000;
-    let scan = Scan {
-        prefix,
-        after: None,
-        limit,
-        want: Want::Values,
-    };
-    let page = storage.scan(scan).unwrap();
-    assert!(!page.more);
-    let entries = page.entries.into_iter();
-    entries.map(|entry| (entry.key, entry.value)).collect()
 }
 
 fn sha256(bytes: &[u8]) -> Key {

@@ -11,17 +11,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use chartlock::{Error, RecordId, Vault};
+use chartlock::{Error, Vault};
 
 use crate::child::hear;
+use crate::common::{Fixed, ids, scratch, session};
 use crate::content::Random;
-use crate::credential::Fixed;
 use crate::cut::{Cut, Effort, cuts};
 use crate::disk::{Content, Disk, Tree, When, digest};
-use crate::model::{Model, session};
+use crate::model::Model;
 use crate::recorder::{Event, Recorder};
 use crate::script::{FAULT, ROOT, SCRIPT, SEED};
-use crate::{place, scratch, trace};
+use crate::{place, trace};
 
 /// Files of values from this length on hold no patient entries.
 const LINKED: u64 = 64 << 10;
@@ -287,7 +287,7 @@ fn check(directory: &Path, state: State) {
         Err(Error::NoVault) => Vault::create(storage.clone(), &Fixed(1)).unwrap(),
         opened => opened.unwrap(),
     };
-    let id = RecordId::patient("afterwards", "note").unwrap();
+    let id = ids::record("afterwards", "note");
     assert_eq!(session(&vault).put(&id, b"goes on"), Ok(1));
     drop((vault, storage));
     let vault = Vault::open(place::open(directory).unwrap(), &Fixed(1)).unwrap();

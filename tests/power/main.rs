@@ -18,10 +18,10 @@
 mod campaign;
 #[path = "../crash/child.rs"]
 mod child;
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../crash/content.rs"]
 mod content;
-#[path = "../common/credential.rs"]
-mod credential;
 mod cut;
 mod disk;
 mod faults;
@@ -32,8 +32,6 @@ mod model;
 #[path = "../crash/place.rs"]
 mod place;
 mod recorder;
-#[path = "../common/scratch.rs"]
-mod scratch;
 mod script;
 #[path = "../crash/sweep.rs"]
 mod sweep;

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use chartlock::{RecordId, Vault};
+use chartlock::Vault;
 
 use crate::child::{carry_out, open_or_create};
+use crate::common::{record, session};
 use crate::content::Random;
-use crate::model::session;
 
 pub(crate) const ROOT: &str = "CHARTLOCK_POWER_DIRECTORY";
 pub(crate) const SCRIPT: &str = "CHARTLOCK_POWER_SCRIPT";
@@ -64,7 +64,7 @@ fn end_with_the_fault(directory: &Path, script: &str, random: &mut Random) {
             continue;
         }
         for number in 0..3 {
-            let id = RecordId::patient("probe", &number.to_string()).unwrap();
+            let id = record("probe", &number.to_string());
             println!("then {:?}", session(&vault).put(&id, b"goes on"));
         }
         return;

@@ -5,15 +5,10 @@ use std::sync::Arc;
 
 use chartlock::StorageError;
 use chartlock::storage::archive::{self, ArchiveError, Entries};
-use chartlock::storage::{
-    Expect, Faulty, MemoryStorage, Moment, Operation, Scan, Storage, Transaction, Verdict, Want,
-};
+use chartlock::storage::{Faulty, MemoryStorage, Moment, Operation, Storage, Verdict};
 use proptest::prelude::*;
 
-fn put(storage: &impl Storage, key: &[u8], value: &[u8]) {
-    let put = Transaction::new().put(key, value, Expect::Any);
-    assert!(storage.commit(&[put])[0].is_ok());
-}
+use crate::common::objects::{keys_of, put};
 
 fn small() -> MemoryStorage {
     let storage = MemoryStorage::new();
@@ -32,13 +27,7 @@ fn archived(storage: &impl Storage) -> Vec<u8> {
 }
 
 fn is_empty(storage: &impl Storage) -> bool {
-    let scan = Scan {
-        prefix: b"",
-        after: None,
-        limit: 1,
-        want: Want::Keys,
-    };
-    storage.scan(scan).unwrap().entries.is_empty()
+    keys_of(storage, b"").is_empty()
 }
 
 #[test]

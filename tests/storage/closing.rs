@@ -7,8 +7,9 @@ use std::path::Path;
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
 use crate::child::{can_fail, child_with_fault, given};
-use crate::disk::{copy_all, files_with, put, value};
-use crate::scratch;
+use crate::common::objects::value_of;
+use crate::common::scratch;
+use crate::disk::{copy_all, files_with, put};
 
 /// So much that it is worth dropping the journal.
 const VALUES: u32 = 100;
@@ -39,12 +40,12 @@ fn fill(storage: &FileStorage) {
 #[track_caller]
 fn assert_all(storage: &FileStorage) {
     for number in 0..VALUES {
-        assert!(value(storage, &key(b'r', number)).unwrap() == content(number));
-        assert!(value(storage, &key(b'h', number)).unwrap() == content(number + VALUES));
-        assert_eq!(value(storage, &key(b'p', number)).unwrap(), b"entry");
-        assert_eq!(value(storage, &key(b'w', number)), None);
+        assert!(value_of(storage, &key(b'r', number)).unwrap() == content(number));
+        assert!(value_of(storage, &key(b'h', number)).unwrap() == content(number + VALUES));
+        assert_eq!(value_of(storage, &key(b'p', number)).unwrap(), b"entry");
+        assert_eq!(value_of(storage, &key(b'w', number)), None);
     }
-    assert_eq!(value(storage, b"r"), Some(b"last".to_vec()));
+    assert_eq!(value_of(storage, b"r"), Some(b"last".to_vec()));
 }
 
 fn journal_bytes(directory: &Path) -> u64 {
@@ -84,7 +85,7 @@ fn nothing_is_kept_twice() {
         let storage = FileStorage::open(directory).unwrap();
         for number in [0, VALUES] {
             let key = key(b'r', number);
-            assert_eq!(value(&storage, &key), Some(b"later".to_vec()));
+            assert_eq!(value_of(&storage, &key), Some(b"later".to_vec()));
         }
         put(&storage, &key(b'r', 0), &content(0));
         assert_all(&storage);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chartlock::storage::{FileStorage, PerOperation, SplitStorage, conformance};
 use tempfile::TempDir;
 
-use crate::scratch;
+use crate::common::scratch;
 
 /// Fresh storages side by side in one scratch directory.
 struct Files {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use chartlock::storage::{
-    CommitError, Committed, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
+    CommitError, Committed, Expect, FileStorage, Revision, Storage, Transaction,
 };
 
 pub(crate) fn commit(
@@ -19,22 +19,6 @@ pub(crate) fn put(storage: &FileStorage, key: &[u8], value: &[u8]) -> Revision {
     let transaction = Transaction::new().put(key, value, Expect::Any);
     let committed = commit(storage, transaction).unwrap();
     committed.revisions[0].clone().unwrap()
-}
-
-pub(crate) fn value(storage: &FileStorage, key: &[u8]) -> Option<Vec<u8>> {
-    let stored = storage.read(&[key]).unwrap().pop().unwrap();
-    stored.map(|stored| stored.value)
-}
-
-pub(crate) fn scanned(storage: &FileStorage, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let scan = Scan {
-        prefix,
-        after: None,
-        limit: 100,
-        want: Want::Values,
-    };
-    let entries = storage.scan(scan).unwrap().entries.into_iter();
-    entries.map(|entry| (entry.key, entry.value)).collect()
 }
 
 pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {

@@ -8,12 +8,13 @@ use std::thread;
 
 use chartlock::StorageError;
 use chartlock::storage::{
-    CommitError, Committed, Expect, FileStorage, Revision, Storage, Transaction,
+    CommitError, Committed, Expect, FileStorage, Revision, Storage, Transaction, Want,
 };
 
 use crate::child::{assert_well, can_fail, child_with_fault, given, run_on_small_disk};
-use crate::disk::{commit, copy_all, files_with, put, scanned, value};
-use crate::scratch;
+use crate::common::objects::{scan_all, value_of};
+use crate::common::scratch;
+use crate::disk::{commit, copy_all, files_with, put};
 
 const KEYS: [&[u8]; 3] = [b"p1", b"p2", b"p3"];
 const PLANTED: &[u8] = b"a former key, recognisable";
@@ -69,7 +70,7 @@ fn many_make_one_file() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     for key in keys {
         let expected = [key, b" sealed again"].concat();
-        assert_eq!(value(&storage, key), Some(expected));
+        assert_eq!(value_of(&storage, key), Some(expected));
         delete(&storage, key);
     }
     assert_eq!(value_files(scratch.path()), 0);
@@ -106,7 +107,7 @@ fn a_destroying_put_leaves_the_neighbours() {
     assert!(!destroying(&storage, b"p2").deferred);
     assert_nowhere(scratch.path(), b"p2", PLANTED);
     for key in [b"p1", b"p3"] {
-        assert_eq!(value(&storage, key), Some([key, PLANTED].concat()));
+        assert_eq!(value_of(&storage, key), Some([key, PLANTED].concat()));
     }
     assert_eq!(value_files(scratch.path()), 2);
     drop(storage);
@@ -115,7 +116,7 @@ fn a_destroying_put_leaves_the_neighbours() {
         b"p2" => (key.to_vec(), b"later".to_vec()),
         _ => (key.to_vec(), [key, PLANTED].concat()),
     });
-    assert_eq!(scanned(&storage, b"p"), stands);
+    assert_eq!(scan_all(&storage, b"p", Want::Values), stands);
     // Together with what fills the pack again, and with the last one that is left in it.
     let both = [b"p1", b"p3"]
         .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
@@ -137,7 +138,7 @@ fn nothing_stays_of_any_other_put() {
     assert_nowhere(scratch.path(), b"p1", PLANTED);
     delete(&storage, b"p2");
     assert_nowhere(scratch.path(), b"p2", PLANTED);
-    assert_eq!(value(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
+    assert_eq!(value_of(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn nothing_stays_of_what_is_refused() {
     let results = storage.commit(&puts(&KEYS, PLANTED, Expect::Absent));
     assert_eq!(results[0], Err(CommitError::Conflict { operation: 0 }));
     assert!(results[1].is_ok() && results[2].is_ok());
-    assert_eq!(value(&storage, b"p1"), Some(b"first".to_vec()));
+    assert_eq!(value_of(&storage, b"p1"), Some(b"first".to_vec()));
     assert_nowhere(scratch.path(), b"p1", PLANTED);
     let all = storage.commit(&puts(&KEYS, b" refused", Expect::Absent));
     assert!(all.iter().all(Result::is_err));
@@ -172,7 +173,7 @@ fn twice_in_one_call() {
     let stands = [(b"p1".to_vec(), b"later".to_vec()), {
         (b"p2".to_vec(), [b"p2", PLANTED].concat())
     }];
-    assert_eq!(scanned(&storage, b"p"), stands);
+    assert_eq!(scan_all(&storage, b"p", Want::Values), stands);
 }
 
 /// As the versions before wrote it: each entry in a file of its own.
@@ -193,7 +194,7 @@ fn one_file_each_becomes_one_for_all() {
     assert_eq!(value_files(scratch.path()), 1);
     assert_eq!(files_with(scratch.path(), PLANTED), Vec::<PathBuf>::new());
     assert!(storage.commit(&page).iter().all(Result::is_err));
-    assert_eq!(value(&storage, b"p3"), Some(b"resealed".to_vec()));
+    assert_eq!(value_of(&storage, b"p3"), Some(b"resealed".to_vec()));
 }
 
 #[test]
@@ -217,8 +218,8 @@ fn what_a_crash_left_in_a_pack_is_swept() {
     let storage = FileStorage::open(copy.path()).unwrap();
     assert_nowhere(copy.path(), b"p2", PLANTED);
     assert_nowhere(copy.path(), b"p3", PLANTED);
-    assert_eq!(value(&storage, b"p1"), Some([b"p1", PLANTED].concat()));
-    assert_eq!(value(&storage, b"p2"), Some(b"p2 next".to_vec()));
+    assert_eq!(value_of(&storage, b"p1"), Some([b"p1", PLANTED].concat()));
+    assert_eq!(value_of(&storage, b"p2"), Some(b"p2 next".to_vec()));
 }
 
 #[test]
@@ -243,14 +244,14 @@ fn killed_while_it_purges() {
             assert!(!said.contains("purged") || !is_left);
             let storage = FileStorage::open(&directory).unwrap();
             for key in [b"p1", b"p3"] {
-                assert_eq!(value(&storage, key), Some([key, PLANTED].concat()));
+                assert_eq!(value_of(&storage, key), Some([key, PLANTED].concat()));
             }
-            if value(&storage, b"p2") == Some(b"later".to_vec()) {
+            if value_of(&storage, b"p2") == Some(b"later".to_vec()) {
                 assert_nowhere(&directory, b"p2", PLANTED);
                 mended += u32::from(is_left);
             } else {
                 assert!(!said.contains("purged"));
-                assert_eq!(value(&storage, b"p2"), Some([b"p2", PLANTED].concat()));
+                assert_eq!(value_of(&storage, b"p2"), Some([b"p2", PLANTED].concat()));
             }
             drop(storage);
             fs::remove_dir_all(&directory).unwrap();
@@ -284,7 +285,7 @@ fn says_so_when_overwriting_fails() {
     assert_well(child_with_fault("fdatasync", fault, name, scratch.path()));
     // Though it was not told, what is read as zeros may not be what the disk holds.
     let storage = FileStorage::open(scratch.path()).unwrap();
-    assert_eq!(value(&storage, b"p2"), Some(b"later".to_vec()));
+    assert_eq!(value_of(&storage, b"p2"), Some(b"later".to_vec()));
     assert_nowhere(scratch.path(), b"p2", PLANTED);
     assert!(!destroying(&storage, b"p1").deferred);
 }
@@ -294,7 +295,7 @@ fn cannot_purge() {
     let Some(directory) = given() else { return };
     let storage = FileStorage::open(directory).unwrap();
     assert!(destroying(&storage, b"p2").deferred);
-    assert_eq!(value(&storage, b"p2"), Some(b"later".to_vec()));
+    assert_eq!(value_of(&storage, b"p2"), Some(b"later".to_vec()));
     let next = Transaction::new().put(b"r1", b"1", Expect::Any);
     let stopped = Err(CommitError::Io(StorageError::Stopped));
     assert_eq!(commit(&storage, next), stopped);
@@ -314,7 +315,7 @@ fn a_pack_that_cannot_be_synced_leaves_nothing() {
         assert_well(child_with_fault("fdatasync", &fault, name, scratch.path()));
         assert_eq!(value_files(scratch.path()), 0);
         let storage = FileStorage::open(scratch.path()).unwrap();
-        assert_eq!(scanned(&storage, b"p"), []);
+        assert_eq!(scan_all(&storage, b"p", Want::Values), []);
         put_together(&storage, &KEYS, PLANTED);
     }
 }
@@ -329,7 +330,7 @@ fn cannot_pack() {
             .iter()
             .all(|result| matches!(result, Err(CommitError::Io(_))))
     );
-    assert_eq!(scanned(&storage, b"p"), []);
+    assert_eq!(scan_all(&storage, b"p", Want::Values), []);
 }
 
 #[test]
@@ -351,7 +352,7 @@ fn fill_the_disk() {
     // Overwriting asks for no room.
     assert!(!destroying(&storage, b"p2").deferred);
     assert_nowhere(&directory, b"p2", PLANTED);
-    assert_eq!(value(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
+    assert_eq!(value_of(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
 }
 
 #[test]
@@ -382,8 +383,8 @@ fn readers_see_whole_values() {
             }
         });
         while !writer.is_finished() {
-            fill(&value(&storage, b"p1").unwrap());
-            let found = scanned(&storage, b"p");
+            fill(&value_of(&storage, b"p1").unwrap());
+            let found = scan_all(&storage, b"p", Want::Values);
             assert_eq!(found.len(), KEYS.len());
             found.iter().for_each(|(_, value)| fill(value));
         }

@@ -4,9 +4,11 @@ use std::io;
 use std::sync::{Arc, Mutex, mpsc};
 
 use chartlock::storage::{
-    CommitError, Expect, Faulty, Landing, MemoryStorage, Moment, PerOperation, Scan, Storage,
-    StorageError, Transaction, Verdict, Want,
+    CommitError, Expect, Faulty, Landing, MemoryStorage, Moment, PerOperation, Storage,
+    StorageError, Transaction, Verdict,
 };
+
+use crate::common::objects::keys_of;
 
 fn put(key: &[u8]) -> Transaction {
     Transaction::new().put(key, b"value", Expect::Absent)
@@ -14,17 +16,6 @@ fn put(key: &[u8]) -> Transaction {
 
 fn three() -> Transaction {
     put(b"1").put(b"2", b"", Expect::Any).delete(b"3")
-}
-
-fn keys(storage: &impl Storage) -> Vec<Vec<u8>> {
-    let scan = Scan {
-        prefix: b"",
-        after: None,
-        limit: 100,
-        want: Want::Keys,
-    };
-    let page = storage.scan(scan).unwrap();
-    page.entries.into_iter().map(|entry| entry.key).collect()
 }
 
 #[test]
@@ -49,7 +40,7 @@ fn stops_before_and_after_a_step() {
             if step == 1 { verdict } else { Verdict::Proceed }
         });
         assert!(faulty.commit(&[three()])[0].is_err());
-        assert_eq!(keys(&inner).len(), standing);
+        assert_eq!(keys_of(&inner, b"").len(), standing);
         assert_eq!(faulty.read(&[b"1"]), Err(StorageError::Stopped));
         assert_eq!(
             faulty.commit(&[put(b"9")]),
@@ -70,11 +61,11 @@ fn leaves_an_outcome_open() {
             _ => Verdict::Proceed,
         });
         assert_eq!(faulty.commit(&[put(b"1")]), [Err(CommitError::Unknown)]);
-        assert_eq!(keys(&faulty).len(), at_once);
+        assert_eq!(keys_of(&faulty, b"").len(), at_once);
         assert_eq!(faulty.under_way(), later - at_once);
         faulty.stop();
         assert_eq!(faulty.land().is_some(), landing == Landing::Later);
-        assert_eq!(keys(faulty.inner()).len(), later);
+        assert_eq!(keys_of(faulty.inner(), b"").len(), later);
     }
 }
 

@@ -17,8 +17,9 @@ use crate::child::{
     assert_well, can_fail, child, child_after, child_with_fault, end_with_the_first_panic, given,
     run_on_small_disk,
 };
-use crate::disk::{commit, copy_all, files, files_with, put, value};
-use crate::scratch;
+use crate::common::objects::value_of;
+use crate::common::scratch;
+use crate::disk::{commit, copy_all, files, files_with, put};
 
 /// Threads of the process that is killed.
 const THREADS: usize = 4;
@@ -40,7 +41,7 @@ fn keeps_what_was_put_over_reopening() {
         let storage = FileStorage::open(&directory).unwrap();
         for key in [b"v".as_slice(), b"p1", b"r1", b"x1"] {
             let before = round.checked_sub(1).map(|round| vec![round; 100]);
-            assert_eq!(value(&storage, key), before);
+            assert_eq!(value_of(&storage, key), before);
             let revision = put(&storage, key, &[round; 100]);
             assert!(!revisions.contains(&revision), "a revision came again");
             revisions.push(revision);
@@ -84,7 +85,7 @@ fn purges_what_is_destroyed() {
         let destroying = Transaction::new().put_destroying(key, b"later", Expect::Any);
         assert!(!commit(&storage, destroying).unwrap().deferred);
         assert_eq!(files_with(scratch.path(), planted), Vec::<PathBuf>::new());
-        assert_eq!(value(&storage, key), Some(b"later".to_vec()));
+        assert_eq!(value_of(&storage, key), Some(b"later".to_vec()));
         put(&storage, key, planted);
         commit(&storage, Transaction::new().delete(key)).unwrap();
         assert_eq!(files_with(scratch.path(), planted), Vec::<PathBuf>::new());
@@ -136,7 +137,7 @@ fn sweeps_what_a_crash_left() {
     let copy = tempfile::tempdir().unwrap();
     copy_all(scratch.path(), copy.path());
     let storage = FileStorage::open(copy.path()).unwrap();
-    assert_eq!(value(&storage, b"p1"), Some(b"stays".to_vec()));
+    assert_eq!(value_of(&storage, b"p1"), Some(b"stays".to_vec()));
     assert!(!copy.path().join("values/00000001000000000000ffff").exists());
 }
 
@@ -312,7 +313,7 @@ fn parse(line: &str) -> Option<(u8, u64)> {
 }
 
 fn counted(storage: &FileStorage, kind: u8, thread: u8) -> u64 {
-    let value = value(storage, &[kind, thread]).unwrap();
+    let value = value_of(storage, &[kind, thread]).unwrap();
     u64::from_be_bytes(value.try_into().unwrap())
 }
 
@@ -404,7 +405,7 @@ fn fills_the_disk() {
             Err(CommitError::Io(StorageError::Stopped))
         );
     }
-    assert_eq!(value(&storage, b"p1"), Some(b"patient".to_vec()));
+    assert_eq!(value_of(&storage, b"p1"), Some(b"patient".to_vec()));
     drop(storage);
     let mounted = std::process::Command::new("mount")
         .args(["-o", "remount,size=30m"])
@@ -433,7 +434,7 @@ fn a_failed_sync_ends_all_writing() {
     if can_fail("fdatasync") {
         assert_well(child_with_fault("fdatasync", fault, name, scratch.path()));
         let storage = FileStorage::open(scratch.path()).unwrap();
-        assert!(value(&storage, b"r1").is_some());
+        assert!(value_of(&storage, b"r1").is_some());
     }
 }
 
@@ -447,7 +448,7 @@ fn commits_until_a_sync_fails() {
     for key in [b"r2".as_slice(), b"p1"] {
         assert_eq!(put(key), Err(CommitError::Io(StorageError::Stopped)));
     }
-    assert_eq!(value(&storage, b"r1"), Some(b"1".to_vec()));
+    assert_eq!(value_of(&storage, b"r1"), Some(b"1".to_vec()));
 }
 
 #[test]
@@ -480,7 +481,10 @@ fn survives_being_killed_at_any_sync() {
                 assert_eq!(counted(&storage, b'r', 0), counted(&storage, b'p', 0));
             }
             let kept = fs::read_dir(scratch.path().join("clinic/values")).unwrap();
-            assert_eq!(kept.count(), usize::from(value(&storage, b"p\0").is_some()));
+            assert_eq!(
+                kept.count(),
+                usize::from(value_of(&storage, b"p\0").is_some())
+            );
             if output.status.success() {
                 break;
             }

@@ -6,21 +6,16 @@ use std::io::Read;
 use std::path::Path;
 
 use chartlock::storage::FileStorage;
-use chartlock::{Actor, Error, Purpose, RecordId, Session, StorageError, Vault};
+use chartlock::{Error, RecordId, StorageError, Vault};
 
 use crate::child::{can_fail, child_with_fault, given, run_on_small_disk};
-use crate::credential::Fixed;
-use crate::scratch;
+use crate::common::{Fixed, record, scratch, session};
 
 /// More than one segment, and less than is sent together.
 const LENGTH: usize = (2 << 20) + 5;
 
 fn id() -> RecordId {
-    RecordId::patient("MRN-1", "CT/1").unwrap()
-}
-
-fn session(vault: &Vault) -> Session {
-    vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
+    record("MRN-1", "CT/1")
 }
 
 fn open(directory: &Path) -> Vault {

@@ -13,12 +13,11 @@ mod broken;
 mod child;
 #[cfg(all(feature = "file", unix))]
 mod closing;
+#[path = "../common/mod.rs"]
+mod common;
 mod conforming;
 #[cfg(feature = "file")]
 mod conforming_files;
-#[cfg(all(feature = "file", unix))]
-#[path = "../common/credential.rs"]
-mod credential;
 #[cfg(all(feature = "file", unix))]
 mod disk;
 #[cfg(all(feature = "file", unix))]
@@ -30,9 +29,6 @@ mod files;
 mod large_puts;
 #[cfg(feature = "file")]
 mod packs;
-#[cfg(feature = "file")]
-#[path = "../common/scratch.rs"]
-mod scratch;
 mod splitting;
 #[cfg(all(feature = "file", unix))]
 mod torn;

@@ -7,7 +7,7 @@ use chartlock::storage::{
     CommitError, Expect, FileStorage, Scan, Storage, StorageError, Transaction, Want,
 };
 
-use crate::disk::scanned;
+use crate::common::objects::scan_all;
 
 fn puts(keys: &[&[u8]]) -> Vec<Transaction> {
     keys.iter()
@@ -33,7 +33,7 @@ fn holds(storage: &FileStorage, keys: &[&[u8]]) {
         .iter()
         .map(|key| (key.to_vec(), [*key, b" sealed"].concat()))
         .collect();
-    assert_eq!(scanned(storage, b"s"), expected);
+    assert_eq!(scan_all(storage, b"s", Want::Values), expected);
 }
 
 fn files(directory: &Path) -> usize {

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 use chartlock::StorageError;
 use chartlock::storage::{
     CommitError, Committed, Expect, Faulty, MemoryStorage, Moment, Page, Scan, SplitStorage,
-    Storage, Stored, Transaction, Verdict, Want,
+    Storage, Stored, Transaction, Verdict,
 };
+
+use crate::common::objects::keys_of;
 
 /// Notes the size of every commit, in the order of both sides.
 #[derive(Debug)]
@@ -100,14 +102,7 @@ fn keys_and_data_lie_apart() {
         split.commit(&[Transaction::new().put(key, b"", Expect::Absent)]);
     }
     let found = |storage: &dyn Storage| {
-        let scan = Scan {
-            prefix: b"",
-            after: None,
-            limit: 100,
-            want: Want::Keys,
-        };
-        let page = storage.scan(scan).unwrap();
-        let keys: Vec<_> = page.entries.iter().map(|entry| entry.key[0]).collect();
+        let keys = keys_of(storage, b"").iter().map(|key| key[0]).collect();
         String::from_utf8(keys).unwrap()
     };
     assert_eq!(found(split.keys()), "pv");

@@ -1,47 +1,14 @@
-//! Clocks that do not go with the machine's: what a test shows must not depend on how fast that is.
+//! A clock for tests with threads: what they show must not depend on how fast the machine is.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chartlock::internals::clock::Clock;
 
-/// A clock that stands still.
-#[derive(Debug)]
-pub(crate) struct Standing;
-
-impl Standing {
-    pub(crate) const NOW: i64 = 1_700_000_000_000;
-}
-
-impl Clock for Standing {
-    fn now(&self) -> i64 {
-        Self::NOW
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn sleep(&self, _: Duration) {}
-}
-
-/// A clock that goes when it is told to.
-#[derive(Debug, Default)]
-pub(crate) struct Wound(pub(crate) AtomicI64);
-
-impl Clock for Wound {
-    fn now(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::from_millis(self.now() as u64)
-    }
-
-    fn sleep(&self, _: Duration) {}
-}
+/// A calendar time long before the machine's, in milliseconds since the Unix epoch.
+pub(crate) const LONG_AGO: i64 = 1_700_000_000_000;
 
 /// A clock that goes while somebody waits, and a little whenever somebody looks at it: ten minutes
 /// take less than a second, however slow the machine is.

@@ -35,7 +35,7 @@ fn a_vault_can_be_shared() {
 fn two(stage: &Stage) -> [Vault; 2] {
     let options = stage.options_under_load();
     let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
-    let second = options.open(stage.shared(), &Fixed(1)).unwrap();
+    let second = stage.open_by(options);
     [first, second]
 }
 

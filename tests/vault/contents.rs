@@ -99,9 +99,7 @@ fn what_does_not_open_is_told_in_its_place(stage: &Stage) {
 
 fn too_large_ones_are_told(stage: &Stage) {
     let options = stage.options().whole_record_limit(100_000);
-    let vault = options
-        .create(stage.shared(), &crate::common::Fixed(1))
-        .unwrap();
+    let vault = stage.create_by(options);
     let chart = session(&vault);
     chart.put(&record("MRN-1", "a"), b"small").unwrap();
     let large = content(1, 100_001);

@@ -363,7 +363,7 @@ fn a_second_eraser_wakes_late(stage: &Stage) {
 fn writers_beside_it(stage: &Stage) {
     let options = stage.options_under_load();
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
-    let other = options.open(stage.shared(), &Fixed(1)).unwrap();
+    let other = stage.open_by(options);
     let (mine, other) = (&mine, &other);
     for round in 0..4 {
         let patient = format!("MRN-{round}");

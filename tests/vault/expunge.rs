@@ -397,7 +397,7 @@ fn through_every_rotation(stage: &Stage) {
 fn others_beside_it(stage: &Stage) {
     let options = stage.options_under_load();
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
-    let other = options.open(stage.shared(), &Fixed(1)).unwrap();
+    let other = stage.open_by(options);
     let (mine, other) = (&mine, &other);
     let id = &record("MRN-1", "CT/busy");
     session(mine).put(id, b"first").unwrap();

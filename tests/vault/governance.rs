@@ -1,6 +1,6 @@
 //! Holds and retention: what keeps a subject from being erased, and for how long.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use chartlock::storage::{Landing, Moment, Operation, Verdict};
 use chartlock::{Error, Vault};
 
-use crate::clock::Wound;
 use crate::common::Fixed;
+use crate::common::clock::ManualClock;
 use crate::erasure::{Stall, assert_erased};
 use crate::model::smaller_clinic;
 use crate::raw;
@@ -84,9 +84,9 @@ fn a_hold_refuses_an_erasure(stage: &Stage) {
 }
 
 fn a_retention_refuses_until_it_is_over(stage: &Stage) {
-    let clock = Arc::new(Wound(AtomicI64::new(NOW)));
+    let clock = Arc::new(ManualClock::at(NOW));
     let options = stage.options().clock(Arc::clone(&clock) as _);
-    let vault = options.create(stage.shared(), &Fixed(1)).unwrap();
+    let vault = stage.create_by(options);
     smaller_clinic(&vault);
     let patient = subject("MRN-1");
     let chart = session(&vault);
@@ -99,13 +99,13 @@ fn a_retention_refuses_until_it_is_over(stage: &Stage) {
     assert_eq!(chart.holds(&patient).unwrap()[0].since, NOW);
     refused(stage, &vault, &Error::OnHold);
     chart.release(&patient, hold).unwrap();
-    clock.0.store(NOW + 4999, Ordering::SeqCst);
+    clock.advance(4999);
     refused(stage, &vault, &Error::Retained);
 
     // A later time, never; none at all; and one that ends within a millisecond ends after it.
     let later = until + Duration::from_secs(1);
     chart.retain_until(&patient, Some(later)).unwrap();
-    clock.0.store(NOW + 5000, Ordering::SeqCst);
+    clock.advance(1);
     refused(stage, &vault, &Error::Retained);
     let never = UNIX_EPOCH.checked_add(Duration::from_secs(1 << 62));
     if never.is_some() {
@@ -121,7 +121,7 @@ fn a_retention_refuses_until_it_is_over(stage: &Stage) {
         .retain_until(&patient, Some(until + Duration::from_nanos(100)))
         .unwrap();
     refused(stage, &vault, &Error::Retained);
-    clock.0.store(NOW + 5001, Ordering::SeqCst);
+    clock.advance(1);
     // Over, and still told.
     let over = until + Duration::from_millis(1);
     assert_eq!(chart.retained_until(&patient), Ok(Some(over)));
@@ -250,20 +250,20 @@ fn a_hold_is_told_and_not_printed() {
 }
 
 fn a_return_begins_free(stage: &Stage) {
-    let clock = Arc::new(Wound(AtomicI64::new(NOW)));
+    let clock = Arc::new(ManualClock::at(NOW));
     let options = stage.options().clock(Arc::clone(&clock) as _);
-    let vault = options.create(stage.shared(), &Fixed(1)).unwrap();
+    let vault = stage.create_by(options);
     smaller_clinic(&vault);
     let (chart, patient) = (session(&vault), subject("MRN-1"));
     let until = UNIX_EPOCH + Duration::from_millis(NOW as u64 + 1);
     chart.retain_until(&patient, Some(until)).unwrap();
-    clock.0.store(NOW + 1, Ordering::SeqCst);
+    clock.advance(1);
     erased(&vault);
     chart.readmit_patient(&patient).unwrap();
     assert!(chart.holds(&patient).unwrap().is_empty());
     assert_eq!(chart.retained_until(&patient), Ok(None));
     // Not even behind a clock that was put back.
-    clock.0.store(NOW - 1, Ordering::SeqCst);
+    clock.set_calendar(NOW - 1);
     erased(&vault);
 }
 
@@ -344,7 +344,7 @@ fn an_erasure_wins_over_a_stalled_hold(stage: &Stage) {
 fn one_of_the_two_wins(stage: &Stage) {
     let options = stage.options_under_load();
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
-    let other = options.open(stage.shared(), &Fixed(1)).unwrap();
+    let other = stage.open_by(options);
     for round in 0..24 {
         let id = record(&format!("MRN-{round}"), "Observation/1");
         let patient = id.subject();

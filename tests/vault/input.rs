@@ -1,10 +1,10 @@
 //! Bad input, one thing at a time: a typed error, and storage as it was.
 
-use chartlock::keys::{Cost, Credential, Passphrase};
+use chartlock::keys::Credential;
 use chartlock::storage::{Moment, StorageError, Verdict};
 use chartlock::{Actor, Error, Expected, RecordId, Subject, Suite, Vault};
 
-use crate::common::Fixed;
+use crate::common::{Fixed, passphrase};
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
 use crate::stage::{Stage, content, record, session, subject};
@@ -18,15 +18,6 @@ everywhere!(
     a_locked_vault,
     a_storage_that_refuses,
 );
-
-fn passphrase(text: impl Into<Vec<u8>>) -> Passphrase {
-    let cheap = Cost {
-        memory_kib: 8 * 1024,
-        passes: 1,
-        lanes: 1,
-    };
-    Passphrase::new(text).with_cost(cheap)
-}
 
 #[test]
 fn names_out_of_bounds() {
@@ -330,7 +321,7 @@ fn the_suite_is_the_vaults_own() {
     let stage = Stage::memory();
     let model = small_clinic(&stage.create());
     let other = stage.options().suite(Suite::ChaCha20Poly1305);
-    let vault = other.open(stage.shared(), &Fixed(1)).unwrap();
+    let vault = stage.open_by(other);
     model.verify(&vault);
     session(&vault).put(&record("MRN-9", "x"), b"x").unwrap();
     for value in raw::objects_of(&stage.storage, b"r").values() {

@@ -9,12 +9,10 @@
     clippy::indexing_slicing
 )]
 
-#[path = "../common/credential.rs"]
+#[macro_use]
+#[path = "../common/mod.rs"]
 mod common;
 mod raw;
-#[cfg(feature = "file")]
-#[path = "../common/scratch.rs"]
-mod scratch;
 #[macro_use]
 mod stage;
 

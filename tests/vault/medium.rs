@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use chartlock::Document;
 use chartlock::internals::envelope::INLINE_MAX;
-use chartlock::{Document, RecordId};
 use flate2::read::MultiGzDecoder;
 
 use crate::raw;
-use crate::stage::{Stage, session, subject};
+use crate::stage::{Stage, record, session, subject};
 
 /// So many bytes in a row are no coincidence.
 const WINDOW: usize = 12;
@@ -92,7 +92,7 @@ fn nothing_is_readable(stage: &Stage) {
             known.learn(text.as_bytes());
         }
         known.learn(bytes);
-        let id = RecordId::patient(patient, name).unwrap();
+        let id = record(patient, name);
         let document = Document::new(bytes)
             .content_type(&content_type)
             .label(&label);

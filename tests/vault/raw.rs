@@ -6,15 +6,13 @@ use chartlock::internals::crypto::{NameKey, PatientTag, patient_tag};
 use chartlock::internals::envelope::Head;
 use chartlock::internals::keys::{Chart, EntryHead, Header, Keyring, PatientEntry, open_entry};
 use chartlock::keys::Credential;
-use chartlock::storage::{Expect, Operation, Scan, Storage, Transaction, Want};
+use chartlock::storage::{Expect, Operation, Storage, Transaction};
 
 use chartlock::{Error, SubjectKind};
 
 use crate::common::Fixed;
+pub(crate) use crate::common::objects::{Objects, delete, objects_of, put};
 use crate::stage::Stage;
-
-/// Keys and values, as they stand.
-pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// All but the journal, which grows with whatever is done.
 pub(crate) fn objects(storage: &dyn Storage) -> Objects {
@@ -27,38 +25,9 @@ pub(crate) fn everything(storage: &dyn Storage) -> Objects {
     objects_of(storage, b"")
 }
 
-pub(crate) fn objects_of(storage: &dyn Storage, prefix: &[u8]) -> Objects {
-    let mut objects = Objects::new();
-    loop {
-        let after = objects.last_key_value().map(|(key, _)| key.clone());
-        let scan = Scan {
-            prefix,
-            after: after.as_deref(),
-            limit: 1000,
-            want: Want::Values,
-        };
-        let page = storage.scan(scan).unwrap();
-        let entries = page.entries.into_iter();
-        objects.extend(entries.map(|entry| (entry.key, entry.value)));
-        if !page.more {
-            return objects;
-        }
-    }
-}
-
 /// How many keys of each class: `v`, `p`, `r`, `h`, `s`, `w`.
 pub(crate) fn counts(storage: &dyn Storage) -> [usize; 6] {
     b"vprhsw".map(|class| objects_of(storage, &[class]).len())
-}
-
-pub(crate) fn put(storage: &dyn Storage, key: &[u8], value: &[u8]) {
-    commit(storage, Transaction::new().put(key, value, Expect::Any));
-}
-
-fn commit(storage: &dyn Storage, transaction: Transaction) {
-    for result in storage.commit(&[transaction]) {
-        result.unwrap();
-    }
 }
 
 /// Makes a storage hold just these.
@@ -211,8 +180,4 @@ pub(crate) fn is_of(stage: &Stage, key: &[u8], identifier: &str) -> bool {
         let chart = entry.chart().map(Chart::id);
         entry.subject().identifier() == identifier && chart.is_some_and(|id| key[1..17] == *id)
     })
-}
-
-pub(crate) fn delete(storage: &dyn Storage, key: &[u8]) {
-    commit(storage, Transaction::new().delete(key));
 }

@@ -10,7 +10,6 @@ use chartlock::internals::envelope::{CHUNK, SEGMENT};
 use chartlock::storage::{Moment, Verdict};
 use chartlock::{Error, RecordReader, Vault};
 
-use crate::common::Fixed;
 use crate::raw::{self, Objects};
 use crate::stage::{Stage, content, record, session};
 
@@ -33,7 +32,7 @@ const LENGTH: usize = 2 * SEGMENT + 7 * CHUNK + 5;
 /// A vault as another process has it, with so many threads.
 fn open(stage: &Stage, threads: usize) -> Vault {
     let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
-    options.open(stage.shared(), &Fixed(1)).unwrap()
+    stage.open_by(options)
 }
 
 fn put(stage: &Stage, length: usize) -> Vec<u8> {

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chartlock::storage::{Faulty, Moment, Operation, Verdict};
 use chartlock::{Error, Expected, RecoveryKit, Vault};
 
-use crate::clock::Standing;
+use crate::clock::LONG_AGO;
 use crate::common::Fixed;
+use crate::common::clock::ManualClock;
 use crate::stage::{Stage, record, session, subject};
 
 everywhere!(
@@ -17,7 +18,7 @@ everywhere!(
 );
 
 fn the_same_content_at_the_same_moment_wins_once(stage: &Stage) {
-    let options = stage.options().clock(Arc::new(Standing));
+    let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
     let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     session(&first)
         .put(&record("MRN-1042", "other"), b"-")

@@ -5,14 +5,14 @@ use std::io::ErrorKind;
 
 use chartlock::internals::crypto::{NameKey, patient_tag};
 use chartlock::internals::keys::open_entry;
-use chartlock::keys::{Cost, Credential, KeyFile, Passphrase, SlotContext, SlotSecret};
+use chartlock::keys::{Credential, KeyFile, SlotContext, SlotSecret};
 use chartlock::storage::{CommitError, Faulty, MemoryStorage, PerOperation, SplitStorage, Verdict};
 use chartlock::{
-    Activity, Actor, Document, Error, Expected, Purpose, RecordId, Step, StorageError, Subject,
-    Suite, VaultOptions,
+    Activity, Document, Error, Expected, Purpose, Step, StorageError, Suite, VaultOptions,
 };
 
-use crate::common::Fixed;
+use crate::common::passphrase::LEAST;
+use crate::common::{Fixed, actor, passphrase, record, session, subject};
 use crate::raw;
 use crate::stage::Stage;
 
@@ -90,19 +90,14 @@ fn the_search_finds_what_is_printed() {
 fn what_an_app_holds() {
     let planted = Planted::new();
     let stage = Stage::memory();
-    let cheap = Cost {
-        memory_kib: 8192,
-        passes: 1,
-        lanes: 1,
-    };
-    let passphrase = Passphrase::new(PASSPHRASE).with_cost(cheap);
+    let passphrase = passphrase(PASSPHRASE);
     planted.debug(&passphrase);
     let vault = stage.options().create(stage.shared(), &passphrase).unwrap();
-    let actor = Actor::new(ACTOR).unwrap();
+    let actor = actor(ACTOR);
     planted.debug(&actor);
     let chart = vault.session(actor, Purpose::Treatment);
-    let id = RecordId::patient(IDENTIFIER, NAME).unwrap();
-    let subject = Subject::patient(IDENTIFIER).unwrap();
+    let id = record(IDENTIFIER, NAME);
+    let subject = subject(IDENTIFIER);
     let document = Document::new(CONTENT).content_type(TYPE).label(LABEL);
     planted.debug(&document);
     planted.debug(&id);
@@ -144,7 +139,7 @@ fn what_an_app_holds() {
         },
         &Purpose::BreakTheGlass,
         &Suite::Aes256Gcm,
-        &cheap,
+        &LEAST,
     ] {
         planted.debug(other);
     }
@@ -204,8 +199,8 @@ fn keys() {
     let mut planted = Planted::new();
     let stage = Stage::memory();
     let vault = stage.create();
-    let id = RecordId::patient(IDENTIFIER, NAME).unwrap();
-    crate::stage::session(&vault).put(&id, CONTENT).unwrap();
+    let id = record(IDENTIFIER, NAME);
+    session(&vault).put(&id, CONTENT).unwrap();
     let (header, _) = raw::header(&raw::header_value(&stage.storage), &Fixed(1));
     let unlocked = header.unlock(&Fixed(1)).unwrap();
     let keyring = &unlocked.keyring;

@@ -3,14 +3,14 @@
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use chartlock::internals::clock::Clock;
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
-use chartlock::storage::{Scan, Want};
+
 use chartlock::{Error, Expected};
 
-use crate::clock::Wound;
+use crate::common::clock::ManualClock;
+use crate::common::objects::keys_of;
 use crate::stage::{Stage, content, record, session};
 
 everywhere!(
@@ -39,13 +39,7 @@ const LENGTHS: [usize; 10] = [
 ];
 
 fn objects(stage: &Stage, prefix: &[u8]) -> usize {
-    let scan = Scan {
-        prefix,
-        after: None,
-        limit: 10_000,
-        want: Want::Keys,
-    };
-    stage.storage.scan(scan).unwrap().entries.len()
+    keys_of(&stage.storage, prefix).len()
 }
 
 fn every_edge_length(stage: &Stage) {
@@ -161,19 +155,17 @@ fn failing_sources_leave_nothing(stage: &Stage) {
 
 /// A sweeper takes for abandoned what is older.
 fn a_writer_has_24_hours(stage: &Stage) {
-    const DAY: i64 = 24 * 60 * 60 * 1000;
+    const DAY: u64 = 24 * 60 * 60 * 1000;
     drop(stage.create());
-    let clock = Arc::new(Wound::default());
+    let clock = Arc::new(ManualClock::at(0));
     let options = stage.options().clock(Arc::clone(&clock) as Arc<dyn Clock>);
-    let vault = options
-        .open(stage.shared(), &crate::common::Fixed(1))
-        .unwrap();
+    let vault = stage.open_by(options);
     let chart = session(&vault);
     let id = record("MRN-1", "Media/1");
     let after = |time, length| {
         let mut writer = chart.writer(&id);
         writer.write_all(&content(7, length)).unwrap();
-        clock.0.fetch_add(time, Ordering::SeqCst);
+        clock.advance(time);
         writer.finish()
     };
     assert_eq!(after(DAY, CHUNK + 1), Ok(1));
@@ -235,9 +227,7 @@ fn described(stage: &Stage) {
 fn beyond_the_limit(stage: &Stage) {
     drop(stage.create());
     let options = stage.options().whole_record_limit(100_000);
-    let vault = options
-        .open(stage.shared(), &crate::common::Fixed(1))
-        .unwrap();
+    let vault = stage.open_by(options);
     let chart = session(&vault);
     let id = record("MRN-1", "Media/1");
     chart.put(&id, &content(5, 100_000)).unwrap();
@@ -254,9 +244,7 @@ fn any_number_of_threads(stage: &Stage) {
     let content = content(6, 23 * SEGMENT + 12_345);
     for threads in [1, 2, 3, 64] {
         let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
-        let vault = options
-            .open(stage.shared(), &crate::common::Fixed(1))
-            .unwrap();
+        let vault = stage.open_by(options);
         let chart = session(&vault);
         let id = record("MRN-1", "Media/1");
         chart.put_reader(&id, &content[..]).unwrap();

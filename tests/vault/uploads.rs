@@ -11,8 +11,8 @@ use chartlock::internals::envelope::{CHUNK, Head, Kind, SEGMENT, padme};
 use chartlock::storage::{Faulty, Landing, Moment, StorageError, Verdict};
 use chartlock::{Error, Expected, RecordId, Vault};
 
-use crate::clock::Standing;
-use crate::common::Fixed;
+use crate::clock::LONG_AGO;
+use crate::common::clock::ManualClock;
 use crate::raw::{self, Objects};
 use crate::stage::{Shared, Stage, content, record, session};
 
@@ -45,11 +45,9 @@ fn open_with(
     threads: usize,
     hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
 ) -> (Vault, Arc<Faulty<Shared>>) {
-    let faulty = Arc::new(Faulty::new(stage.shared(), hook));
-    let options = stage.options().clock(Arc::new(Standing));
+    let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
     let options = options.threads(NonZeroUsize::new(threads).unwrap());
-    let vault = options.open(Arc::clone(&faulty), &Fixed(1)).unwrap();
-    (vault, faulty)
+    stage.open_faulty(options, hook)
 }
 
 /// One large put, to be broken off.

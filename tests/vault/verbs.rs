@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT, padme};
 use chartlock::{Document, Error, Expected, RecordId, RecordInfo, Session, Subject};
 
-use crate::clock::Standing;
-use crate::common::Fixed;
+use crate::clock::LONG_AGO;
+use crate::common::clock::ManualClock;
 use crate::raw;
 use crate::stage::{Stage, content, record, session, subject};
 
@@ -261,10 +261,10 @@ fn history_and_list(stage: &Stage) {
 }
 
 fn metadata(stage: &Stage) {
-    let options = stage.options().clock(Arc::new(Standing));
-    let vault = options.create(stage.shared(), &Fixed(1)).unwrap();
+    let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
+    let vault = stage.create_by(options);
     let chart = session(&vault);
-    let now = UNIX_EPOCH + Duration::from_millis(Standing::NOW as u64);
+    let now = UNIX_EPOCH + Duration::from_millis(LONG_AGO as u64);
     let many: Vec<_> = (0..32).map(|index| format!("label {index:02}")).collect();
     let all = |document: Document<'static>| {
         many.iter()

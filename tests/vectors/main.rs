@@ -10,6 +10,8 @@
 )]
 
 mod cases;
+#[path = "../common/mod.rs"]
+mod common;
 mod container;
 mod formula;
 mod fullest;

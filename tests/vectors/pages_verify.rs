@@ -9,9 +9,10 @@ use chartlock::internals::journal::{
 };
 use chartlock::internals::keys::Header;
 use chartlock::keys::Credential;
-use chartlock::{Actor, Error, JournalFault, Operation, Outcome, Purpose, SubjectKind, Vault};
+use chartlock::{Error, JournalFault, Operation, Outcome, SubjectKind, Vault};
 use serde_json::{Value, json};
 
+use crate::common::session;
 use crate::container::Vector;
 use crate::formula;
 use crate::page::{hex, joined};
@@ -131,7 +132,7 @@ pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     if !faults.is_empty() {
         return Ok(Vec::from_iter(faults).join(" "));
     }
-    let auditor = vault.session(Actor::new("vectors")?, Purpose::Operations);
+    let auditor = session(vault);
     let trail = auditor.audit()?;
     let mut unsettled = 0;
     for item in trail.entries(..)? {

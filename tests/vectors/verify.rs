@@ -11,11 +11,12 @@ use chartlock::internals::envelope::{
     Address, Body, Content, Head, Segment, StreamSealer, Unsealed, digest, open, seal,
 };
 use chartlock::internals::keys::{Header, open_entry, seal_entry, wrap};
-use chartlock::keys::{Cost, Credential, KeyFile, Passphrase};
+use chartlock::keys::{Credential, KeyFile};
 use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction, archive};
-use chartlock::{Actor, Error, Purpose, RecordId, Session, Subject, Vault};
+use chartlock::{Error, RecordId, Subject, Vault};
 
 use crate::committed;
+use crate::common::{self, session};
 use crate::container::{Objects, Vector};
 use crate::formula::sha256;
 use crate::mirror;
@@ -47,25 +48,17 @@ fn credential(vector: &Vector) -> Result<Box<dyn Credential>, Error> {
             vector.text("credential passphrase"),
             vector.text("credential key file"),
         ) {
-            (Some(passphrase), None) => Box::new(Passphrase::new(passphrase).with_cost(Cost {
-                memory_kib: 8192,
-                passes: 1,
-                lanes: 1,
-            })),
+            (Some(passphrase), None) => Box::new(common::passphrase(passphrase)),
             (None, Some(text)) => Box::new(KeyFile::from_text(text)?),
             _ => panic!("one credential"),
         },
     )
 }
 
-fn session(vault: &Vault) -> Session {
-    vault.session(Actor::new("vectors").unwrap(), Purpose::Operations)
-}
-
 fn subject(vector: &Vector) -> Option<Subject> {
     let (kind, identifier) = vector.subject()?;
     Some(match kind {
-        1 => Subject::patient(identifier).unwrap(),
+        1 => common::subject(identifier),
         _ => Subject::practice(identifier).unwrap(),
     })
 }

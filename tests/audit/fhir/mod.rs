@@ -23,7 +23,7 @@ fn application() -> Application {
 }
 
 /// What an operation is done to, as the vault tells it.
-fn target(stage: &Stage, operation: Operation, version: u64) -> Target {
+fn target(stage: &JournalStage, operation: Operation, version: u64) -> Target {
     use Operation::*;
     match operation {
         Put | Remove | Reencrypt => stage.version("MRN-1", "Observation/bp", version),
@@ -44,7 +44,7 @@ fn target(stage: &Stage, operation: Operation, version: u64) -> Target {
     }
 }
 
-fn draft(stage: &Stage, operation: Operation, version: u64, outcome: Outcome) -> Draft {
+fn draft(stage: &JournalStage, operation: Operation, version: u64, outcome: Outcome) -> Draft {
     let mut act = garcia(operation);
     act.context = Arc::new(Context {
         request: "76d148b6".into(),
@@ -59,13 +59,13 @@ fn draft(stage: &Stage, operation: Operation, version: u64, outcome: Outcome) ->
 }
 
 /// One entry as an event, told by a reader who knows `known`.
-fn event(draft: impl FnOnce(&Stage) -> Draft, known: Option<&str>) -> Value {
-    let stage = Stage::new();
+fn event(draft: impl FnOnce(&JournalStage) -> Draft, known: Option<&str>) -> Value {
+    let stage = JournalStage::new();
     tell(&stage.writer(), NOON, [draft(&stage)]);
     let auditor = stage.open();
     let mut trail = auditor.trail();
     if let Some(known) = known {
-        trail = trail.knowing_record(&id(known, "Observation/bp"));
+        trail = trail.knowing_record(&record(known, "Observation/bp"));
     }
     // What the test wrote stands before what the auditor's opening left.
     let mut all = trail.entries(..).unwrap().map(Result::unwrap);
@@ -223,13 +223,13 @@ fn outcomes_are_success_minor_and_serious_failure() {
         assert_eq!(profile(&event).is_some(), outcome == Outcome::Done);
         assert_eq!(event.get("outcomeDesc").is_none(), outcome == Outcome::Done);
     }
-    let nothing = |stage: &Stage| draft(stage, Operation::List, 0, Outcome::Absent);
+    let nothing = |stage: &JournalStage| draft(stage, Operation::List, 0, Outcome::Absent);
     assert_eq!(event(nothing, None)["outcome"], "0");
 }
 
 #[test]
 fn what_was_announced_and_never_confirmed_is_no_success() {
-    let stage = Stage::per_operation();
+    let stage = JournalStage::per_operation();
     let put = draft(&stage, Operation::Put, 1, Outcome::Done);
     let change = change(b"x", vec![put]);
     stage.writer().commit(vec![change], moment(NOON)).unwrap();
@@ -263,7 +263,7 @@ fn a_query_holds_what_was_asked_in_base64() {
 
 #[test]
 fn an_address_is_a_name_a_number_or_a_uri() {
-    let stage = Stage::new();
+    let stage = JournalStage::new();
     tell(
         &stage.writer(),
         NOON,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -10,8 +10,7 @@ use chartlock::internals::envelope::{INLINE_MAX, SEGMENT};
 use chartlock::{Activity, Document, Error, Step, Vault};
 
 use super::{DAY, THEN, at, changes_nothing, collects_exactly, limit};
-use crate::clock::Wound;
-use crate::common::Fixed;
+use crate::common::clock::ManualClock;
 use crate::raw;
 use crate::stage::{Stage, content, record, session};
 
@@ -25,9 +24,9 @@ everywhere!(
 
 /// A vault that sends segments as soon as there are a few.
 fn with_one_thread(stage: &Stage) -> Vault {
-    let clock = Arc::new(Wound(AtomicI64::new(THEN)));
+    let clock = Arc::new(ManualClock::at(THEN));
     let options = stage.options().clock(clock).threads(NonZeroUsize::MIN);
-    options.open(stage.shared(), &Fixed(1)).unwrap()
+    stage.open_by(options)
 }
 
 fn a_writer_in_progress(stage: &Stage) {

@@ -6,14 +6,12 @@ mod live;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use chartlock::internals::envelope::{Head, Intent, Kind};
 use chartlock::storage::{Faulty, Moment, Operation, Verdict};
 use chartlock::{GarbageReport, Vault};
 
-use crate::clock::Wound;
-use crate::common::Fixed;
+use crate::common::clock::ManualClock;
 use crate::raw::{self, Objects};
 use crate::stage::{Shared, Stage};
 
@@ -36,11 +34,8 @@ fn open_at(
     time: i64,
     hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
 ) -> (Vault, Arc<Faulty<Shared>>) {
-    let faulty = Arc::new(Faulty::new(stage.shared(), hook));
-    let clock = Arc::new(Wound(AtomicI64::new(time)));
-    let options = stage.options().clock(clock);
-    let vault = options.open(Arc::clone(&faulty), &Fixed(1)).unwrap();
-    (vault, faulty)
+    let clock = Arc::new(ManualClock::at(time));
+    stage.open_faulty(stage.options().clock(clock), hook)
 }
 
 fn at(stage: &Stage, time: i64) -> Vault {

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chartlock::storage::{Faulty, Landing, Moment, Verdict};
 use chartlock::{Error, Vault};
 
-use crate::clock::Standing;
+use crate::clock::LONG_AGO;
 use crate::common::Fixed;
+use crate::common::clock::ManualClock;
 use crate::model::small_clinic;
 use crate::raw;
 use crate::stage::{Stage, subject};
@@ -36,7 +37,7 @@ fn kept_from(stage: &Stage, keys: Vec<Vec<u8>>, times: u64) -> Vault {
     };
     let storage = Faulty::new(stage.shared(), hook);
     // Nobody needs to wait for the others here.
-    let options = stage.options().clock(Arc::new(Standing));
+    let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
     options.open(storage, &Fixed(1)).unwrap()
 }
 

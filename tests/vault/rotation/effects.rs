@@ -185,7 +185,7 @@ fn former_patient_keys_open_nothing(stage: &Stage) {
 fn progress_is_reported(stage: &Stage) {
     small_clinic(&stage.create());
     let options = stage.options_under_load().grace(Duration::from_secs(30));
-    let vault = options.open(stage.shared(), &Fixed(1)).unwrap();
+    let vault = stage.open_by(options);
     for verb in VERBS {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&steps);

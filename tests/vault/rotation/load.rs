@@ -21,7 +21,7 @@ fn readers_and_writers(stage: &Stage) {
     let clock = Arc::new(QuickClock::default());
     let options = stage.options_by(Arc::clone(&clock));
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
-    let other = options.open(stage.shared(), &Fixed(1)).unwrap();
+    let other = stage.open_by(options);
     let before = small_clinic(&mine);
     let mut model = before.clone();
     for verb in VERBS {
@@ -145,7 +145,7 @@ fn read_until(done: &AtomicBool, vault: &Vault, before: &Model) {
 fn rotations_meet(stage: &Stage) {
     let options = stage.options_under_load();
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
-    let other = options.open(stage.shared(), &Fixed(1)).unwrap();
+    let other = stage.open_by(options);
     let model = small_clinic(&mine);
     let patient = [Verb::Master, Verb::Patient, Verb::ReencryptPatient];
     let pairs = patient

@@ -9,7 +9,6 @@ use chartlock::{Error, RecordId, RecordReader, Vault};
 
 use super::cases::{State, chunks, stretches};
 use super::shelf::Stream;
-use crate::common::Fixed;
 use crate::stage::{Stage, session};
 
 /// A version of a record, its content and its stream, and two vaults that read it: one with a single
@@ -40,7 +39,7 @@ impl<'a> Probe<'a> {
     ) -> Self {
         let vaults = [1, 2].map(|threads| {
             let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
-            options.open(stage.shared(), &Fixed(1)).unwrap()
+            stage.open_by(options)
         });
         Self {
             stage,

@@ -7,7 +7,7 @@ use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, seal
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::{Error, Subject};
 
-pub(crate) use crate::credential::Fixed;
+pub(crate) use crate::common::Fixed;
 
 pub const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
 pub const NOW: i64 = 1_795_000_000_000;
@@ -126,8 +126,9 @@ pub fn journal(keyring: &Keyring) -> &JournalKey {
     &keyring.active_journal_key().key
 }
 
+/// The patient of all entries here.
 pub fn subject() -> Subject {
-    Subject::patient("MRN-1042").unwrap()
+    crate::common::subject("MRN-1042")
 }
 
 /// Each copy of `value` with one bit flipped, and the byte in which.

@@ -1,0 +1,26 @@
+//! Helpers shared by the test targets.
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "each target uses its part"
+)]
+
+pub(crate) mod clock;
+pub(crate) mod credential;
+pub(crate) mod ids;
+pub(crate) mod journal;
+pub(crate) mod objects;
+pub(crate) mod passphrase;
+pub(crate) mod scratch;
+pub(crate) mod session;
+#[macro_use]
+pub(crate) mod stage;
+
+pub(crate) use credential::Fixed;
+pub(crate) use ids::{actor, record, subject};
+pub(crate) use passphrase::passphrase;
+pub(crate) use session::{session, session_as};
+pub(crate) use stage::{Shared, Stage};

@@ -1,0 +1,64 @@
+//! The objects of a storage, read and written without a vault.
+
+use std::collections::BTreeMap;
+
+use chartlock::storage::{Expect, Scan, Storage, Transaction, Want};
+
+/// Values by their keys.
+pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Scans all objects under a prefix, page by page, in the order of the scan.
+pub(crate) fn scan_all(
+    storage: &dyn Storage,
+    prefix: &[u8],
+    want: Want,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    loop {
+        let after = found.last().map(|(key, _)| key.clone());
+        let scan = Scan {
+            prefix,
+            after: after.as_deref(),
+            limit: 1000,
+            want,
+        };
+        let page = storage.scan(scan).unwrap();
+        let entries = page.entries.into_iter();
+        found.extend(entries.map(|entry| (entry.key, entry.value)));
+        if !page.more {
+            return found;
+        }
+    }
+}
+
+/// Returns all objects under a prefix.
+pub(crate) fn objects_of(storage: &dyn Storage, prefix: &[u8]) -> Objects {
+    let found = scan_all(storage, prefix, Want::Values).into_iter();
+    found.collect()
+}
+
+/// Returns all keys under a prefix, in the order of the scan.
+pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
+    let found = scan_all(storage, prefix, Want::Keys).into_iter();
+    found.map(|(key, _)| key).collect()
+}
+
+/// Returns the value of a key; `None` if there is no such object.
+pub(crate) fn value_of(storage: &dyn Storage, key: &[u8]) -> Option<Vec<u8>> {
+    let stored = storage.read(&[key]).unwrap().pop().unwrap();
+    stored.map(|stored| stored.value)
+}
+
+/// Puts a value, whatever the key holds.
+pub(crate) fn put(storage: &dyn Storage, key: &[u8], value: &[u8]) {
+    commit(storage, Transaction::new().put(key, value, Expect::Any));
+}
+
+/// Deletes an object.
+pub(crate) fn delete(storage: &dyn Storage, key: &[u8]) {
+    commit(storage, Transaction::new().delete(key));
+}
+
+fn commit(storage: &dyn Storage, transaction: Transaction) {
+    storage.commit(&[transaction]).pop().unwrap().unwrap();
+}

@@ -1,0 +1,135 @@
+//! A storage of each kind, and vaults on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chartlock::internals::clock::Clock;
+use chartlock::storage::{
+    Faulty, FileStorage, MemoryStorage, Moment, PerOperation, SplitStorage, Storage, Verdict,
+};
+use chartlock::{Suite, Vault, VaultOptions};
+use tempfile::TempDir;
+
+use super::clock::ManualClock;
+use super::credential::Fixed;
+use super::scratch;
+
+/// A storage, shared by vaults and the test.
+pub(crate) type Shared = Arc<dyn Storage>;
+
+/// A storage that is empty at first, and what the vaults on it share.
+pub(crate) struct Stage {
+    pub(crate) storage: Shared,
+    pub(crate) suite: Suite,
+    /// The clock of the vaults that a test gives it to; [`Stage::options`] leaves the system's clock.
+    pub(crate) clock: Arc<ManualClock>,
+    /// The step in loops over all commits of a verb; above 1 on storages that are slow, or whose result
+    /// another storage has already shown.
+    pub(crate) stride: usize,
+    /// The directory of a file storage. Declared after `storage`, because it must outlive it.
+    pub(crate) directory: Option<TempDir>,
+}
+
+impl Stage {
+    pub(crate) fn new(storage: impl Storage + 'static) -> Self {
+        Self {
+            storage: Arc::new(storage),
+            suite: Suite::Aes256Gcm,
+            clock: Arc::default(),
+            stride: 1,
+            directory: None,
+        }
+    }
+
+    pub(crate) fn memory() -> Self {
+        Self::new(MemoryStorage::new())
+    }
+
+    pub(crate) fn memory_other_suite() -> Self {
+        Self {
+            suite: Suite::ChaCha20Poly1305,
+            stride: 5,
+            ..Self::memory()
+        }
+    }
+
+    pub(crate) fn per_operation() -> Self {
+        Self::new(PerOperation::new(MemoryStorage::new()))
+    }
+
+    pub(crate) fn split() -> Self {
+        let (keys, data) = (MemoryStorage::new(), MemoryStorage::new());
+        Self {
+            stride: 5,
+            ..Self::new(SplitStorage::new(keys, data))
+        }
+    }
+
+    pub(crate) fn file() -> Self {
+        let directory = scratch::quick();
+        let storage = FileStorage::open(directory.path().join("vault"));
+        Self {
+            stride: 5,
+            directory: Some(directory),
+            ..Self::new(storage.unwrap())
+        }
+    }
+
+    pub(crate) fn shared(&self) -> Shared {
+        Arc::clone(&self.storage)
+    }
+
+    /// Returns the options of a vault with no work in the background and no delay before a key goes.
+    pub(crate) fn options(&self) -> VaultOptions {
+        let options = VaultOptions::new().suite(self.suite).without_background();
+        options.grace(Duration::ZERO)
+    }
+
+    /// Returns the options of a vault on the stage's clock, with no delay before a key goes.
+    pub(crate) fn options_on_clock(&self) -> VaultOptions {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let options = VaultOptions::new().suite(self.suite).clock(clock);
+        options.grace(Duration::ZERO)
+    }
+
+    pub(crate) fn create(&self) -> Vault {
+        self.create_by(self.options())
+    }
+
+    pub(crate) fn create_by(&self, options: VaultOptions) -> Vault {
+        options.create(self.shared(), &Fixed(1)).unwrap()
+    }
+
+    /// Opens the vault as another process would.
+    pub(crate) fn open(&self) -> Vault {
+        self.open_by(self.options())
+    }
+
+    pub(crate) fn open_by(&self, options: VaultOptions) -> Vault {
+        options.open(self.shared(), &Fixed(1)).unwrap()
+    }
+
+    /// Wraps the storage in faults: `hook` decides over every step.
+    pub(crate) fn faulty(
+        &self,
+        hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+    ) -> Arc<Faulty<Shared>> {
+        Arc::new(Faulty::new(self.shared(), hook))
+    }
+}
+
+/// Runs tests on storages: `on_each!([memory split] [first second])` makes `memory::first` and so on.
+/// Each test is a function that takes a `&Stage`.
+macro_rules! on_each {
+    ([$($stage:ident)*] $tests:tt) => {
+        $(on_each!(@on $stage $tests);)*
+    };
+    (@on $stage:ident [$($test:ident)*]) => {
+        mod $stage {
+            $(#[test]
+            fn $test() {
+                super::$test(&$crate::common::Stage::$stage());
+            })*
+        }
+    };
+}
