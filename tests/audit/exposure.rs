@@ -69,7 +69,7 @@ fn report(stage: &JournalStage, exposed: &Exposed, days: std::ops::Range<i64>) -
     let auditor = stage.open();
     let mut trail = auditor.trail();
     for patient in ["MRN-1", "MRN-2", "MRN-3", "MRN-4", "MRN-9"] {
-        trail = trail.knowing(&crate::stage::subject(patient));
+        trail = trail.knowing(&subject(patient));
     }
     let report = trail.exposure(exposed, at(days.start)..at(days.end));
     report.unwrap()
