@@ -1,7 +1,7 @@
 //! Whether a checkpoint that was kept elsewhere binds a page to its time.
 
-use crate::audit::evidence::end_of;
 use crate::audit::journal_source::Desk;
+use crate::audit::sealing::end_of;
 use crate::crypto::Digest;
 use crate::error::Result;
 use crate::journal::checkpoint::Checkpoint;

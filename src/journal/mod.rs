@@ -14,6 +14,7 @@ mod outcome;
 mod page;
 mod page_merge;
 mod queue;
+mod send;
 mod walk;
 mod writer;
 
@@ -29,6 +30,7 @@ pub use outcome::Outcome;
 #[cfg(feature = "internals")]
 pub use page::PageHead;
 pub use page::{Entry, Page, Seen, Stage};
+pub(crate) use queue::Answer;
 pub use queue::Change;
 pub use walk::{Cursor, Keys, PageFault};
 pub use writer::{Moment, Writer};

@@ -26,7 +26,7 @@ pub struct Change {
 }
 
 /// What a commit answers for each change.
-pub(super) type Answer = std::result::Result<Committed, CommitError>;
+pub(crate) type Answer = std::result::Result<Committed, CommitError>;
 
 /// What waits for whoever sends the next page.
 #[derive(Default)]

@@ -10,12 +10,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Act, Operation, Target};
+use crate::id::Subject;
+use crate::journal::{Act, Change, Operation, Target};
 use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
 use crate::rotation::report::RotationReport;
 use crate::storage::{CommitError, Entry, Stored, Want};
+use crate::vault::entries::Held;
 use crate::vault::entries::change::EntryPut;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::progress::{Activity, Counter, Progress};
@@ -217,24 +219,10 @@ impl Vault {
         let active = header.keyring.active_master().number;
         let mut subjects = Vec::new();
         let mut changes = Vec::new();
-        for Entry {
-            key,
-            value,
-            revision,
-        } in entries
-        {
-            let stored = Stored { value, revision };
-            let Some(tag) = storage_keys::entry_tag(&key) else {
-                pass.blocking += 1;
-                continue;
-            };
+        for entry in entries {
             // A number on the medium is not to be believed: only an entry that opens is counted.
-            let mut held = match self.open_entry_under(header, tag, &stored) {
-                Ok(held) => held,
-                Err(error) => {
-                    self.count_unopened_entry(header, &stored, error, pass);
-                    continue;
-                }
+            let Some(mut held) = self.open_or_count(header, entry, pass) else {
+                continue;
             };
             if held.master == active {
                 continue;
@@ -253,6 +241,33 @@ impl Vault {
                 changes.push(put.change(self)?);
             }
         }
+        self.commit_entries(&subjects, changes, pass)
+    }
+
+    /// Opens an entry; one that does not open is counted, and `None`.
+    fn open_or_count(&self, header: &OpenHeader, entry: Entry, pass: &mut Pass) -> Option<Held> {
+        let Entry {
+            key,
+            value,
+            revision,
+        } = entry;
+        let Some(tag) = storage_keys::entry_tag(&key) else {
+            pass.blocking += 1;
+            return None;
+        };
+        let stored = Stored { value, revision };
+        let opened = self.open_entry_under(header, tag, &stored);
+        opened
+            .map_err(|error| self.count_unopened_entry(header, &stored, error, pass))
+            .ok()
+    }
+
+    fn commit_entries(
+        &self,
+        subjects: &[Subject],
+        changes: Vec<Change>,
+        pass: &mut Pass,
+    ) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }

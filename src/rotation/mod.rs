@@ -4,5 +4,6 @@ mod chart;
 pub(crate) mod key_usage;
 mod master;
 mod objects;
+mod renewal;
 pub(crate) mod report;
 mod root;

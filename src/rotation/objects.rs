@@ -1,18 +1,14 @@
 //! One pass over the record versions of a chart: each is checked, re-wrapped or sealed again.
 
-use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
+use crate::crypto::{ChartId, Place, StreamId};
 use crate::error::{Error, Result};
-use crate::format::envelope::{self, Body, Content, HEAD, Head};
+use crate::format::envelope::{HEAD, Head};
 use crate::format::storage_keys;
 use crate::journal::{self, Act};
-use crate::keys::wrap;
-use crate::records::download::{Ahead, Download, Wanted};
-use crate::records::read;
-use crate::records::upload::Upload;
 use crate::records::version_ref::Object;
-use crate::records::write::seal::Draft;
+use crate::rotation::renewal::{Change, rewrap};
 use crate::rotation::report::ReencryptionReport;
-use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Stored, Transaction, Want};
+use crate::storage::{CommitError, Entry, Operation, Transaction, Want};
 use crate::vault::Vault;
 use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
@@ -228,162 +224,6 @@ impl Vault {
         }
         Ok(true)
     }
-
-    /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
-    fn reencrypted(
-        &self,
-        act: &Act,
-        held: &Held,
-        object: &Object,
-        stored: Stored,
-    ) -> Result<Change> {
-        let (head, key) = object.open_head(held, &stored.value)?;
-        if object.place == Place::Earlier
-            && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
-        {
-            return Ok(change);
-        }
-        let opened = envelope::open(stored.value, &head, &object.address, None, &key)?;
-        let mut transaction = Transaction::new();
-        let mut streams = None;
-        let suite = self.header()?.header.suite();
-        let (body, bytes) = match &opened.content {
-            Content::Inline(_, range) => (opened.content.as_body(), range.len() as u64),
-            Content::Retraction => (Body::Retraction, 0),
-            Content::Segmented {
-                stream,
-                key,
-                length,
-            } => {
-                let chart = &object.address.chart;
-                let download = self.download(head.suite, chart, (stream, key, *length))?;
-                let upload = self.upload_again(suite, chart, download)?;
-                let intent = Expect::Unchanged(upload.intent.clone());
-                transaction = transaction.check(upload.intent_key(), intent);
-                let (upload, _) = streams.insert((upload, *stream));
-                let body = Body::Segmented {
-                    stream: upload.stream,
-                    key: &upload.key,
-                    length: *length,
-                };
-                (body, *length)
-            }
-        };
-        let draft = Draft {
-            suite,
-            version: head.version,
-            place: object.place,
-            meta: &opened.meta,
-            body,
-        };
-        let value = draft.seal(held, &object.address, DataKey::random()?)?;
-        let told = self.draft_of_version(act, held, &object.address, &opened.meta.name, &value)?;
-        transaction = transaction
-            .put(&object.key[..], value, Expect::Unchanged(stored.revision))
-            .check(held.key(), held.expect());
-        if let Some((upload, _)) = &streams {
-            transaction = transaction.delete(upload.intent_key());
-        }
-        Ok(Change {
-            transaction,
-            told: Some(told),
-            bytes,
-            streams,
-        })
-    }
 }
 
-impl Vault {
-    /// Stores the content of one stream under another, a segment at a time.
-    fn upload_again(&self, suite: Suite, chart: &ChartId, former: Download) -> Result<Upload> {
-        let mut former = Ahead::new(former);
-        let mut offset = 0;
-        self.upload(suite, chart, |free| {
-            let bytes = former.copy(offset, free, Wanted::Stream)?;
-            offset += bytes as u64;
-            Ok(bytes)
-        })
-    }
-
-    /// `[ put h|n (from r) Unchanged ]`: what a put left that broke off between `h` and `r`, replaced
-    /// by a copy of the current version as it stands now; `None` for a version that is an earlier
-    /// one.
-    ///
-    /// It has no content stream of its own: the one that it names may be gone with the last sealing
-    /// of `r`, or may be the very one that `r` names, and must not go with it.
-    fn copied_again(
-        &self,
-        held: &Held,
-        object: &Object,
-        head: &Head,
-        revision: &Revision,
-    ) -> Result<Option<Change>> {
-        let Some(current) = self
-            .core
-            .store
-            .read_one(&storage_keys::current(&object.address))?
-        else {
-            return Ok(None);
-        };
-        if Head::parse(&current.value)?.version != head.version {
-            return Ok(None);
-        }
-        let (head, key) = read::authentic(held, &object.address, &current.value)?;
-        let active = held.chart()?.active_key();
-        if head.key_number != active.number {
-            // Its turn comes first: the next pass looks at both again.
-            return Err(Error::UnknownPatientKey);
-        }
-        let wrapped = wrap::wrap(
-            head.suite,
-            &active.key,
-            object.place,
-            active.number,
-            &head.commitment,
-            &key,
-        )?;
-        let value = envelope::rewrapped(current.value, active.number, &wrapped)?;
-        let expect = Expect::Unchanged(revision.clone());
-        Ok(Some(Change {
-            transaction: Transaction::new().put(&object.key[..], value, expect),
-            told: None,
-            bytes: 0,
-            streams: None,
-        }))
-    }
-}
-
-/// A version to be replaced.
-struct Change {
-    transaction: Transaction,
-    /// Wrapping again is not told: what a version is known by stays as it is.
-    told: Option<journal::Draft>,
-    /// Content sealed again.
-    bytes: u64,
-    /// The new stream, and the former one, of a segmented record.
-    streams: Option<(Upload, StreamId)>,
-}
-
-/// `[ put re-wrapped Unchanged ]`
-fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Change> {
-    let (head, key) = object.open_head(held, &stored.value)?;
-    let active = held.chart()?.active_key();
-    let number = active.number;
-    let commitment = &head.commitment;
-    let wrapped = wrap::wrap(
-        head.suite,
-        &active.key,
-        object.place,
-        number,
-        commitment,
-        &key,
-    )?;
-    let value = envelope::rewrapped(stored.value, number, &wrapped)?;
-    let expect = Expect::Unchanged(stored.revision);
-    Ok(Change {
-        transaction: Transaction::new().put(&object.key[..], value, expect),
-        told: None,
-        bytes: 0,
-        streams: None,
-    })
-}
+impl Vault {}

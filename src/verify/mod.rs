@@ -13,6 +13,7 @@ mod checkpoint;
 mod compare;
 mod content;
 mod entries;
+mod expectation;
 mod expected_state;
 mod header;
 pub(crate) mod journal_scan;

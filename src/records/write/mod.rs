@@ -9,6 +9,7 @@
 //! `?p` comes last: a rotation or an erasure that went first is seen by it, and nothing is
 //! acknowledged before. `h|n` comes before `r`, so no prefix loses the version that `r` held.
 
+mod batch;
 mod commit_reply;
 mod lookup;
 mod next_version;
@@ -19,18 +20,15 @@ pub(crate) mod seal;
 use std::cell::Cell;
 use std::collections::HashSet;
 
-use crate::crypto::{ChartId, Commitment, DataKey};
+use crate::crypto::{ChartId, Commitment};
 use crate::error::{Error, Result};
 use crate::format::envelope::{Head, Meta};
 use crate::id::RecordId;
 use crate::journal::Act;
 use crate::records::document::{Document, Expected};
 use crate::records::upload::Upload;
-use crate::storage::CommitError;
 use crate::vault::entries::Freshness;
 use crate::vault::{ROUNDS, Vault};
-use commit_reply::{Step, Try};
-use next_version::Histories;
 
 /// One change of one record.
 pub(crate) struct Job<'a> {
@@ -222,7 +220,7 @@ impl Vault {
             self.core.store.back_off(round);
             let (turn, later) = first_of_each_record(waiting);
             let before = turn.len() + later.len();
-            waiting = self.turn(turn, &mut outcomes);
+            waiting = self.try_batch(turn, &mut outcomes);
             waiting.extend(later);
             waiting.sort_by_key(|pending| pending.index);
             // Rounds count against contention, not against many versions of one record in a batch.
@@ -237,91 +235,6 @@ impl Vault {
             }
         }
         outcomes
-    }
-
-    /// One try for each job, in one commit. Returns the jobs that must look again.
-    fn turn<'a>(&self, turn: Vec<Pending<'a>>, outcomes: &mut [Outcome]) -> Vec<Pending<'a>> {
-        let mut done = |pending: Pending<'_>, outcome: Outcome| {
-            if let Some(place) = outcomes.get_mut(pending.index) {
-                *place = outcome;
-            }
-        };
-        let found = match self.look_for_writing(&turn) {
-            Ok(found) => found,
-            Err(error) => {
-                for pending in turn {
-                    let outcome = Err(pending.left_by(error.clone()));
-                    self.give_up_upload(&pending, &outcome);
-                    done(pending, outcome);
-                }
-                return Vec::new();
-            }
-        };
-        let mut again = Vec::new();
-        let mut tries = Vec::new();
-        let mut changes = Vec::new();
-        let mut keys = DataKey::batch(turn.len());
-        let mut history = Histories::default();
-        for (mut pending, found) in turn.into_iter().zip(found) {
-            let step = match (found, &mut keys) {
-                (Err(error), _) => {
-                    if error == Error::Erased {
-                        self.withdraw(&pending);
-                    }
-                    Step::Done(Err(pending.left_by(error)))
-                }
-                (_, Err(error)) => Step::Done(Err(error.clone())),
-                (Ok(found), Ok(keys)) => match keys.pop() {
-                    Some(key) => self
-                        .step(&mut pending, &found, &mut history, key)
-                        .unwrap_or_else(|error| Step::Done(Err(pending.left_by(error)))),
-                    None => Step::LookAgain,
-                },
-            };
-            match step {
-                Step::Done(outcome) => {
-                    self.give_up_upload(&pending, &outcome);
-                    done(pending, outcome);
-                }
-                Step::LookAgain => again.push(pending),
-                Step::Try(Try {
-                    change,
-                    version,
-                    kind,
-                }) => {
-                    changes.push(change);
-                    tries.push((pending, version, kind));
-                }
-            }
-        }
-        if changes.is_empty() {
-            return again;
-        }
-        let results = match self.core.recorder.commit(changes) {
-            Ok(results) => results,
-            // Nothing was sent.
-            Err(error) => {
-                for (pending, ..) in tries {
-                    let outcome = Err(pending.left_by(error.clone()));
-                    self.give_up_upload(&pending, &outcome);
-                    done(pending, outcome);
-                }
-                return again;
-            }
-        };
-        let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
-        for ((mut pending, version, kind), result) in
-            tries.into_iter().zip(results.into_iter().chain(unknown))
-        {
-            match self.judge(&mut pending, version, &kind, result) {
-                Some(outcome) => {
-                    self.give_up_upload(&pending, &outcome);
-                    done(pending, outcome);
-                }
-                None => again.push(pending),
-            }
-        }
-        again
     }
 }
 

@@ -1,0 +1,130 @@
+//! One commit for a batch of jobs: planned, sent, and taken in job by job.
+
+use crate::crypto::DataKey;
+use crate::error::{Error, Result};
+use crate::journal;
+use crate::records::write::commit_reply::{Step, TryKind};
+use crate::records::write::lookup::Found;
+use crate::records::write::next_version::Histories;
+use crate::records::write::{Outcome, Pending};
+use crate::storage::CommitError;
+use crate::vault::Vault;
+
+/// What a batch of jobs is about to do.
+#[derive(Default)]
+struct Plan<'a> {
+    /// Jobs that must look again.
+    again: Vec<Pending<'a>>,
+    /// Jobs that write, each with its version, in the order of `changes`.
+    tries: Vec<(Pending<'a>, u64, TryKind)>,
+    changes: Vec<journal::Change>,
+}
+
+impl Vault {
+    /// One try for each job, in one commit. Returns the jobs that must look again.
+    pub(super) fn try_batch<'a>(
+        &self,
+        batch: Vec<Pending<'a>>,
+        outcomes: &mut [Outcome],
+    ) -> Vec<Pending<'a>> {
+        let found = match self.look_for_writing(&batch) {
+            Ok(found) => found,
+            Err(error) => {
+                self.fail_all(batch, &error, outcomes);
+                return Vec::new();
+            }
+        };
+        let Plan {
+            mut again,
+            tries,
+            changes,
+        } = self.plan(batch, found, outcomes);
+        if changes.is_empty() {
+            return again;
+        }
+        match self.core.recorder.commit(changes) {
+            Ok(results) => self.settle_batch(tries, results, outcomes, &mut again),
+            // Nothing was sent.
+            Err(error) => {
+                let tried = tries.into_iter().map(|(pending, ..)| pending);
+                self.fail_all(tried, &error, outcomes);
+            }
+        }
+        again
+    }
+
+    /// Decides for each job what to write, or its outcome where nothing is to be written.
+    fn plan<'a>(
+        &self,
+        batch: Vec<Pending<'a>>,
+        found: Vec<Result<Found>>,
+        outcomes: &mut [Outcome],
+    ) -> Plan<'a> {
+        let mut plan = Plan::default();
+        let mut keys = DataKey::batch(batch.len());
+        let mut history = Histories::default();
+        for (mut pending, found) in batch.into_iter().zip(found) {
+            let step = match (found, &mut keys) {
+                (Err(error), _) => {
+                    if error == Error::Erased {
+                        self.withdraw(&pending);
+                    }
+                    Step::Done(Err(pending.left_by(error)))
+                }
+                (_, Err(error)) => Step::Done(Err(error.clone())),
+                (Ok(found), Ok(keys)) => match keys.pop() {
+                    Some(key) => self
+                        .step(&mut pending, &found, &mut history, key)
+                        .unwrap_or_else(|error| Step::Done(Err(pending.left_by(error)))),
+                    None => Step::LookAgain,
+                },
+            };
+            match step {
+                Step::Done(outcome) => self.decide(&pending, outcome, outcomes),
+                Step::LookAgain => plan.again.push(pending),
+                Step::Try(attempt) => {
+                    plan.changes.push(attempt.change);
+                    plan.tries.push((pending, attempt.version, attempt.kind));
+                }
+            }
+        }
+        plan
+    }
+
+    /// Decides the jobs that a commit settled; the others look again.
+    fn settle_batch<'a>(
+        &self,
+        tries: Vec<(Pending<'a>, u64, TryKind)>,
+        results: Vec<journal::Answer>,
+        outcomes: &mut [Outcome],
+        again: &mut Vec<Pending<'a>>,
+    ) {
+        let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
+        let results = results.into_iter().chain(unknown);
+        for ((mut pending, version, kind), result) in tries.into_iter().zip(results) {
+            match self.judge(&mut pending, version, &kind, result) {
+                Some(outcome) => self.decide(&pending, outcome, outcomes),
+                None => again.push(pending),
+            }
+        }
+    }
+
+    fn fail_all<'a>(
+        &self,
+        jobs: impl IntoIterator<Item = Pending<'a>>,
+        error: &Error,
+        outcomes: &mut [Outcome],
+    ) {
+        for pending in jobs {
+            let outcome = Err(pending.left_by(error.clone()));
+            self.decide(&pending, outcome, outcomes);
+        }
+    }
+
+    fn decide(&self, pending: &Pending<'_>, outcome: Outcome, outcomes: &mut [Outcome]) {
+        self.give_up_upload(pending, &outcome);
+        if let Some(place) = outcomes.get_mut(pending.index) {
+            *place = outcome;
+        }
+    }
+}

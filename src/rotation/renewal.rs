@@ -1,0 +1,194 @@
+//! The change that renews one version: its data key wrapped again, or its content sealed again.
+
+use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
+use crate::error::{Error, Result};
+use crate::format::envelope::{self, Body, Content, Head};
+use crate::format::storage_keys;
+use crate::journal::{self, Act};
+use crate::keys::wrap;
+use crate::records::download::{Ahead, Download, Wanted};
+use crate::records::read;
+use crate::records::upload::Upload;
+use crate::records::version_ref::Object;
+use crate::records::write::seal::Draft;
+use crate::storage::{Expect, Revision, Stored, Transaction};
+use crate::vault::Vault;
+use crate::vault::entries::Held;
+
+/// A version to be replaced.
+pub(super) struct Change {
+    pub(super) transaction: Transaction,
+    /// Wrapping again is not told: what a version is known by stays as it is.
+    pub(super) told: Option<journal::Draft>,
+    /// Content sealed again.
+    pub(super) bytes: u64,
+    /// The new stream, and the former one, of a segmented record.
+    pub(super) streams: Option<(Upload, StreamId)>,
+}
+
+impl Vault {
+    /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
+    pub(super) fn reencrypted(
+        &self,
+        act: &Act,
+        held: &Held,
+        object: &Object,
+        stored: Stored,
+    ) -> Result<Change> {
+        let (head, key) = object.open_head(held, &stored.value)?;
+        if object.place == Place::Earlier
+            && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
+        {
+            return Ok(change);
+        }
+        let opened = envelope::open(stored.value, &head, &object.address, None, &key)?;
+        let suite = self.header()?.header.suite();
+        let streams = self.content_again(suite, head.suite, object, &opened.content)?;
+        let body = match &streams {
+            Some((upload, _, length)) => Body::Segmented {
+                stream: upload.stream,
+                key: &upload.key,
+                length: *length,
+            },
+            None => opened.content.as_body(),
+        };
+        let bytes = match &opened.content {
+            Content::Inline(_, range) => range.len() as u64,
+            Content::Retraction => 0,
+            Content::Segmented { length, .. } => *length,
+        };
+        let draft = Draft {
+            suite,
+            version: head.version,
+            place: object.place,
+            meta: &opened.meta,
+            body,
+        };
+        let value = draft.seal(held, &object.address, DataKey::random()?)?;
+        let told = self.draft_of_version(act, held, &object.address, &opened.meta.name, &value)?;
+        let put = |transaction: Transaction| {
+            transaction
+                .put(&object.key[..], value, Expect::Unchanged(stored.revision))
+                .check(held.key(), held.expect())
+        };
+        let transaction = match &streams {
+            Some((upload, ..)) => {
+                let intent = Expect::Unchanged(upload.intent.clone());
+                put(Transaction::new().check(upload.intent_key(), intent))
+                    .delete(upload.intent_key())
+            }
+            None => put(Transaction::new()),
+        };
+        Ok(Change {
+            transaction,
+            told: Some(told),
+            bytes,
+            streams: streams.map(|(upload, former, _)| (upload, former)),
+        })
+    }
+
+    /// Stores segmented content again under a new stream key. Returns the upload, the former stream
+    /// and the length; `None` where the content is in the record itself.
+    fn content_again(
+        &self,
+        suite: Suite,
+        former_suite: Suite,
+        object: &Object,
+        content: &Content,
+    ) -> Result<Option<(Upload, StreamId, u64)>> {
+        let Content::Segmented {
+            stream,
+            key,
+            length,
+        } = content
+        else {
+            return Ok(None);
+        };
+        let chart = &object.address.chart;
+        let download = self.download(former_suite, chart, (stream, key, *length))?;
+        let upload = self.upload_again(suite, chart, download)?;
+        Ok(Some((upload, *stream, *length)))
+    }
+
+    /// Stores the content of one stream under another, a segment at a time.
+    fn upload_again(&self, suite: Suite, chart: &ChartId, former: Download) -> Result<Upload> {
+        let mut former = Ahead::new(former);
+        let mut offset = 0;
+        self.upload(suite, chart, |free| {
+            let bytes = former.copy(offset, free, Wanted::Stream)?;
+            offset += bytes as u64;
+            Ok(bytes)
+        })
+    }
+
+    /// `[ put h|n (from r) Unchanged ]`: what a put left that broke off between `h` and `r`, replaced
+    /// by a copy of the current version as it stands now; `None` for a version that is an earlier
+    /// one.
+    ///
+    /// It has no content stream of its own: the one that it names may be gone with the last sealing
+    /// of `r`, or may be the very one that `r` names, and must not go with it.
+    fn copied_again(
+        &self,
+        held: &Held,
+        object: &Object,
+        head: &Head,
+        revision: &Revision,
+    ) -> Result<Option<Change>> {
+        let Some(current) = self
+            .core
+            .store
+            .read_one(&storage_keys::current(&object.address))?
+        else {
+            return Ok(None);
+        };
+        if Head::parse(&current.value)?.version != head.version {
+            return Ok(None);
+        }
+        let (head, key) = read::authentic(held, &object.address, &current.value)?;
+        let active = held.chart()?.active_key();
+        if head.key_number != active.number {
+            // Its turn comes first: the next pass looks at both again.
+            return Err(Error::UnknownPatientKey);
+        }
+        let wrapped = wrap::wrap(
+            head.suite,
+            &active.key,
+            object.place,
+            active.number,
+            &head.commitment,
+            &key,
+        )?;
+        let value = envelope::rewrapped(current.value, active.number, &wrapped)?;
+        let expect = Expect::Unchanged(revision.clone());
+        Ok(Some(Change {
+            transaction: Transaction::new().put(&object.key[..], value, expect),
+            told: None,
+            bytes: 0,
+            streams: None,
+        }))
+    }
+}
+
+/// `[ put re-wrapped Unchanged ]`
+pub(super) fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Change> {
+    let (head, key) = object.open_head(held, &stored.value)?;
+    let active = held.chart()?.active_key();
+    let number = active.number;
+    let commitment = &head.commitment;
+    let wrapped = wrap::wrap(
+        head.suite,
+        &active.key,
+        object.place,
+        number,
+        commitment,
+        &key,
+    )?;
+    let value = envelope::rewrapped(stored.value, number, &wrapped)?;
+    let expect = Expect::Unchanged(stored.revision);
+    Ok(Change {
+        transaction: Transaction::new().put(&object.key[..], value, expect),
+        told: None,
+        bytes: 0,
+        streams: None,
+    })
+}
