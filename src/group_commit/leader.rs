@@ -1,43 +1,44 @@
-//! One of many threads does for all what waits; the others wait for what it does, not for their turn.
+//! Leader election among threads that wait for the same kind of work.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Who is at it.
-#[derive(Default)]
-pub(crate) struct Turns {
-    taken: Mutex<bool>,
+/// Elects one leader at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Election {
+    is_led: Mutex<bool>,
     ended: Condvar,
 }
 
-/// A turn, until dropped.
-pub(crate) struct Turn<'a>(&'a Turns);
+/// The lead, until dropped.
+pub(crate) struct Leader<'a>(&'a Election);
 
-impl Turns {
-    /// A turn, once nobody else has it; `None` as soon as it is not needed any more.
-    pub(crate) fn unless(&self, is_done: impl Fn() -> bool) -> Option<Turn<'_>> {
-        let mut taken = lock(&self.taken);
+impl Election {
+    /// Waits until no other thread leads, and returns the lead; `None` as soon as `is_done`.
+    pub(crate) fn lead_unless(&self, is_done: impl Fn() -> bool) -> Option<Leader<'_>> {
+        let mut is_led = lock(&self.is_led);
         loop {
             if is_done() {
                 return None;
             }
-            if !*taken {
-                *taken = true;
-                return Some(Turn(self));
+            if !*is_led {
+                *is_led = true;
+                return Some(Leader(self));
             }
-            let woken = self.ended.wait(taken);
-            taken = woken.unwrap_or_else(PoisonError::into_inner);
+            let woken = self.ended.wait(is_led);
+            is_led = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-impl Drop for Turn<'_> {
-    /// Also when the storage panics: others must not wait for ever.
+impl Drop for Leader<'_> {
+    /// Runs when the storage panics, too: the waiting threads must not wait for ever.
     fn drop(&mut self) {
-        *lock(&self.0.taken) = false;
+        *lock(&self.0.is_led) = false;
         self.0.ended.notify_all();
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex whose content stays valid when its holder panics.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

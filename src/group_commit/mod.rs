@@ -1,3 +1,9 @@
-//! Group commit: one thread of many writes what all of them wait for.
+//! Group commit: one of many waiting threads writes for all of them.
+//!
+//! A caller queues its work, then calls [`Election::lead_unless`]. Either another leader finishes the
+//! work meanwhile, or this caller becomes the leader and takes the whole queue. No thread waits for a
+//! timer, and no thread is kept for it.
 
-pub(crate) mod leader;
+mod leader;
+
+pub(crate) use leader::{Election, lock};

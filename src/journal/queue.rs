@@ -1,10 +1,11 @@
 //! What waits to be told, and where the answers go.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, Result, StorageError};
+use crate::group_commit::lock;
 use crate::journal::entry::Draft;
 use crate::journal::page_merge::Together;
 use crate::storage::{CommitError, Committed, Operation, Transaction};
@@ -245,8 +246,4 @@ fn size(transaction: &Transaction) -> usize {
             Operation::Delete { .. } | Operation::Check { .. } => 0,
         });
     values.sum()
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, StorageError};
+use crate::group_commit::lock;
 use crate::journal::chain::{Chain, Ready, Sealer, Sent};
 use crate::journal::entry::{Draft, Target};
 use crate::journal::page::{Seen, Stage};
 use crate::journal::page_merge::Merged;
-use crate::journal::queue::{PAGE_BYTES, Waiting, lock, told_by};
+use crate::journal::queue::{PAGE_BYTES, Waiting, told_by};
 use crate::journal::writer::{Chains, Moment, Writer};
 use crate::storage::{CommitError, Transaction};
 

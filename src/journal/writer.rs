@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::group_commit::leader::Turns;
+use crate::group_commit::{Election, lock};
 use crate::journal::chain::{Chain, Sealer};
 use crate::journal::entry::Draft;
 use crate::journal::page::{Seen, Stage};
-use crate::journal::queue::{Answer, Change, Queue, Ticket, Waiting, lock};
+use crate::journal::queue::{Answer, Change, Queue, Ticket, Waiting};
 use crate::journal::send::send_alone;
 use crate::storage::Storage;
 
@@ -31,8 +31,8 @@ pub struct Writer {
     pub(super) storage: Arc<dyn Storage>,
     sealer: Mutex<Option<Arc<Sealer>>>,
     pub(super) queue: Mutex<Queue>,
-    /// Whose turn it is to send pages.
-    turn: Turns,
+    /// Elects the thread that sends pages for all.
+    election: Election,
     chain: Mutex<Chains>,
     /// What was sent last was not written. Changed by who holds the chain only, so that it tells of
     /// the last page whoever sent that.
@@ -52,7 +52,7 @@ impl Writer {
         Self {
             sealer: Mutex::new(Some(Arc::new(sealer))),
             queue: Mutex::default(),
-            turn: Turns::default(),
+            election: Election::default(),
             chain: Mutex::new(Chains {
                 main: Chain::new(Arc::clone(&storage)),
                 spool: None,
@@ -102,7 +102,7 @@ impl Writer {
                 index,
             });
         lock(&self.queue).changes.extend(waiting);
-        while let Some(_turn) = self.turn.unless(|| ticket.is_complete()) {
+        while let Some(_leader) = self.election.lead_unless(|| ticket.is_complete()) {
             // Failures are told to those whom they concern.
             let _ = self.send_next(&mut lock(&self.chain), moment);
         }
@@ -128,7 +128,7 @@ impl Writer {
     /// Why they are not durable; they are kept.
     pub fn flush(&self, number: u64, moment: Moment) -> Result<()> {
         let is_written = || !lock(&self.queue).waits(number);
-        while let Some(_turn) = self.turn.unless(is_written) {
+        while let Some(_leader) = self.election.lead_unless(is_written) {
             self.send_next(&mut lock(&self.chain), moment)?;
         }
         Ok(())

@@ -1,34 +1,27 @@
-//! Commits of concurrent callers, carried out together by one of them.
-//!
-//! Whoever finds nobody leading leads: it takes all that wait, checks their expectations, writes one
-//! batch, syncs once, answers, and hands over to the first that came meanwhile. So nobody waits for
-//! a delay, nothing is checked while something else is written, and no thread stands by.
+//! Commits of concurrent callers, carried out together by the one that leads: it takes all that wait,
+//! checks their expectations, writes one batch and syncs once.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::storage::file::apart::Apart;
-use crate::storage::file::engine::Engine;
-use crate::storage::file::packs::Written;
-use crate::storage::file::plan::{Answer, Plan};
-use crate::storage::file::prepared::Prepared;
-use crate::storage::file::readme::Readme;
-use crate::storage::file::revision::{Mark, Marks};
+use super::apart::Apart;
+use super::engine::Engine;
+use super::packs::Written;
+use super::plan::{Answer, Plan};
+use super::prepared::Prepared;
+use super::readme::Readme;
+use super::revision::{Mark, Marks};
+use crate::group_commit::{Election, lock};
 use crate::storage::limits::check_sizes;
 use crate::storage::{CommitError, StorageError, Transaction};
 
 #[derive(Debug)]
 pub(super) struct Committer {
     marks: Marks,
-    queue: Mutex<Queue>,
+    waiting: Mutex<Vec<Arc<Ticket>>>,
+    election: Election,
     stopped: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: Vec<Arc<Ticket>>,
-    is_led: bool,
 }
 
 /// One call of `commit`.
@@ -36,22 +29,15 @@ struct Queue {
 struct Ticket {
     transactions: Vec<Result<Prepared, StorageError>>,
     packs: Vec<Mark>,
-    turn: Mutex<Turn>,
-    changed: Condvar,
-}
-
-#[derive(Debug)]
-enum Turn {
-    Waiting,
-    Leading,
-    Answered(Vec<Answer>),
+    answers: Mutex<Option<Vec<Answer>>>,
 }
 
 impl Committer {
     pub(super) fn new(opening: u32) -> Self {
         Self {
             marks: Marks::new(opening),
-            queue: Mutex::default(),
+            waiting: Mutex::default(),
+            election: Election::default(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -76,9 +62,13 @@ impl Committer {
         }
         let ticket = Arc::new(Ticket::new(transactions, &self.marks, apart));
         self.stop_if(apart.has_failed());
-        if self.enqueue(&ticket) || ticket.wait_for_turn() {
-            let lead = self.lead();
-            lead.carry_out(engine, apart, readme);
+        lock(&self.waiting).push(Arc::clone(&ticket));
+        if let Some(_leader) = self.election.lead_unless(|| ticket.is_answered()) {
+            let group = Group {
+                committer: self,
+                tickets: std::mem::take(&mut *lock(&self.waiting)),
+            };
+            group.carry_out(engine, apart, readme);
         }
         ticket.answers()
     }
@@ -87,24 +77,6 @@ impl Committer {
         if failed {
             self.stopped.store(true, Ordering::SeqCst);
         }
-    }
-
-    /// Whether the caller leads.
-    fn enqueue(&self, ticket: &Arc<Ticket>) -> bool {
-        let mut queue = self.queue();
-        queue.waiting.push(Arc::clone(ticket));
-        !std::mem::replace(&mut queue.is_led, true)
-    }
-
-    fn lead(&self) -> Lead<'_> {
-        Lead {
-            committer: self,
-            group: std::mem::take(&mut self.queue().waiting),
-        }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,71 +93,53 @@ impl Ticket {
         Self {
             transactions: prepared.collect(),
             packs: written.into_packs(),
-            turn: Mutex::new(Turn::Waiting),
-            changed: Condvar::new(),
+            answers: Mutex::new(None),
         }
     }
 
-    /// Waits until it leads or is answered. Whether it leads.
-    fn wait_for_turn(&self) -> bool {
-        let turn = self
-            .changed
-            .wait_while(self.turn(), |turn| matches!(turn, Turn::Waiting))
-            .unwrap_or_else(PoisonError::into_inner);
-        matches!(*turn, Turn::Leading)
+    fn is_answered(&self) -> bool {
+        lock(&self.answers).is_some()
     }
 
-    fn set(&self, turn: Turn) {
-        *self.turn() = turn;
-        self.changed.notify_one();
+    fn set(&self, answers: Vec<Answer>) {
+        *lock(&self.answers) = Some(answers);
     }
 
     fn answers(&self) -> Vec<Answer> {
-        match std::mem::replace(&mut *self.turn(), Turn::Waiting) {
-            Turn::Answered(answers) => answers,
-            _ => self.all_unknown(),
-        }
+        let answers = lock(&self.answers).take();
+        answers.unwrap_or_else(|| self.all_unknown())
     }
 
     fn all_unknown(&self) -> Vec<Answer> {
         let unknown = |_: &_| Err(CommitError::Unknown);
         self.transactions.iter().map(unknown).collect()
     }
-
-    fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The lead over a group of tickets; dropping it hands over, even if the engine panicked.
-struct Lead<'a> {
+/// Tickets that are carried out together; what is left when it is dropped is answered as unknown, also
+/// where the engine panicked.
+struct Group<'a> {
     committer: &'a Committer,
-    group: Vec<Arc<Ticket>>,
+    tickets: Vec<Arc<Ticket>>,
 }
 
-impl Drop for Lead<'_> {
+impl Drop for Group<'_> {
     fn drop(&mut self) {
-        if !self.group.is_empty() {
+        if !self.tickets.is_empty() {
             self.committer.stop_if(true);
         }
-        for ticket in self.group.drain(..) {
-            let unknown = ticket.all_unknown();
-            ticket.set(Turn::Answered(unknown));
-        }
-        let mut queue = self.committer.queue();
-        match queue.waiting.first() {
-            Some(next) => next.set(Turn::Leading),
-            None => queue.is_led = false,
+        for ticket in self.tickets.drain(..) {
+            ticket.set(ticket.all_unknown());
         }
     }
 }
 
-impl Lead<'_> {
+impl Group<'_> {
     fn carry_out(mut self, engine: &Engine, apart: &Apart, readme: &Readme) {
         let mut plan = Plan::new(engine);
         let stopped = self.committer.is_stopped();
         let mut answers: Vec<Vec<Answer>> = self
-            .group
+            .tickets
             .iter()
             .map(|ticket| {
                 plan.expect_packs(&ticket.packs);
@@ -207,8 +161,8 @@ impl Lead<'_> {
             }
         }
         self.committer.stop_if(apart.has_failed());
-        for (ticket, answers) in self.group.drain(..).zip(answers) {
-            ticket.set(Turn::Answered(answers));
+        for (ticket, answers) in self.tickets.drain(..).zip(answers) {
+            ticket.set(answers);
         }
     }
 
