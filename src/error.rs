@@ -1,4 +1,4 @@
-//! What can go wrong, each with its next step.
+//! Errors: what happened, and the next step.
 //!
 //! Promises: no error repeats an id, a path, a key or a record byte, in `Display` or in `Debug`.
 //! May not know: any other module.

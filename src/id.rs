@@ -1,4 +1,4 @@
-//! Who a record is about, what it is called, who acts and why.
+//! Identifiers: subjects, records, actors, and the purpose of an access.
 //!
 //! Promises: an id that exists is valid; none of them prints what it names.
 //! May not know: how ids are hidden in storage.

@@ -1,4 +1,4 @@
-//! Bytes that are wiped when dropped and never printed.
+//! Secret bytes, wiped when dropped and never printed.
 //!
 //! Promises: no copy is made behind the caller's back, and `Debug` shows nothing.
 //! May not know: what the bytes are for.

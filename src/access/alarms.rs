@@ -1,4 +1,4 @@
-//! Tells whoever keeps watch, and counts what is telling only when it happens again and again.
+//! Raises security events, and counts failures and denials that matter only when they repeat.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Broken glass: for a while, somebody passes the policy.
+//! Break-glass: a time limit within which a session passes the policy.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! When something happens too often.
+//! Meters that turn repeated failures or denials into one security event.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Who may do what: the question that is put to an app's policy, and what may be answered.
+//! Access policy: the request that the app's policy is asked, and the decisions it can return.
 
 pub(crate) mod alarms;
 pub(crate) mod break_glass;

@@ -1,4 +1,4 @@
-//! What a policy is told of an operation.
+//! The access request: everything that a policy learns about an operation.
 
 use std::fmt;
 

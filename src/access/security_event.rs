@@ -1,4 +1,4 @@
-//! What whoever keeps watch over a vault should hear of at once.
+//! Security events, and the handler that receives them at once.
 
 use std::fmt;
 use std::time::Duration;

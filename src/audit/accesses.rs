@@ -1,4 +1,4 @@
-//! Who looked at or changed a patient's records.
+//! Report: who read or changed one patient's records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What one actor did and saw.
+//! Report: what one actor read and changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The journal alone, opened with an auditor's slot.
+//! Auditor: opens the journal alone, with an auditor's slot.
 
 use std::cell::Cell;
 use std::fmt;

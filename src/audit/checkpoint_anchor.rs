@@ -1,4 +1,4 @@
-//! Whether a checkpoint that was kept elsewhere binds a page to its time.
+//! Binds a journal page to the time of a checkpoint that was kept elsewhere.
 
 use crate::audit::journal_source::Desk;
 use crate::audit::sealing::end_of;

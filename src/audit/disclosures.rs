@@ -1,4 +1,4 @@
-//! To whom a patient's records were disclosed.
+//! Report: the recipients to whom a patient's records were disclosed.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Codes in plain words.
+//! Plain words for codes of operations and purposes.
 
 use crate::id::Purpose;
 

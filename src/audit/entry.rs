@@ -1,4 +1,4 @@
-//! An entry of the journal as a reader sees it.
+//! A journal entry as reports show it.
 
 use std::fmt;
 

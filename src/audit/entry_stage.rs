@@ -1,4 +1,4 @@
-//! Whether what was announced was done.
+//! Finds out for announced entries whether a later page settled them.
 //!
 //! The entry that settles another stands in a later page of the same chain, or of another that the
 //! same process began after. So this reads ahead, once, and keeps only what is open.

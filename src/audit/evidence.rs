@@ -1,4 +1,4 @@
-//! Evidence that a version of a record was sealed at a time.
+//! Evidence that one version of a record was sealed at a certain time.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What was within reach of a key while somebody may have had it.
+//! Report: what a lost key or slot exposed during a time range.
 
 use std::fmt;
 

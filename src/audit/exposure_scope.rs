@@ -1,4 +1,4 @@
-//! What the journal tells of a slot or key, and of the subjects within its reach.
+//! Collects from the journal the subjects and slots that an exposure report covers.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Bytes that a report shows.
+//! Bytes that a report prints and serializes as hexadecimal digits.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a reader of the journal stands on: an open vault, or an auditor's slot.
+//! The source that reports read the journal from: an open vault, or an auditor's slot.
 
 use crate::audit::exposure::Exposed;
 use crate::audit::time::Time;

@@ -1,4 +1,4 @@
-//! Answers from the journal: who did what to whom, when and why, and what can be shown of it.
+//! Reports from the journal: who did what to whom, when and why, and the evidence for it.
 //!
 //! The journal holds no identifier and no record. Whoever may read it resolves the identifiers that
 //! they ask about: an [`AuditTrail`] knows those that it was told, and tells the others by their tags.

@@ -1,4 +1,4 @@
-//! Telling from tags the identifiers that a reader asks about.
+//! Resolves the keyed tags in journal entries to identifiers that the reader already knows.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! One sealing of a version: where the journal names it, and whether that can be recomputed.
+//! One sealing of a version: the journal page that names it, and the check that recomputes it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Moments and windows of time, as reports show them.
+//! Timestamps and time ranges of reports.
 
 use std::fmt;
 use std::ops::{Range, RangeFrom, RangeFull, RangeTo};

@@ -1,4 +1,4 @@
-//! What a report could not read.
+//! Counts the parts of the journal that a report could not read.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! All chains as one sequence, in the order of time.
+//! Iterates over the entries of all chains in time order.
 
 use std::cell::Cell;
 use std::cmp::Ordering;

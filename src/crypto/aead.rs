@@ -1,4 +1,4 @@
-//! The two suites behind one pair of verbs.
+//! The two AEAD cipher suites behind one interface.
 
 use crate::crypto::provider::active::Cipher;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! A type for each role a key can play. None can be copied, cloned, compared, serialised or printed.
+//! A type for each key role. No key can be copied, cloned, compared, serialized or printed.
 
 use std::fmt;
 

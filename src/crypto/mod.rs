@@ -1,4 +1,5 @@
-//! The one place that names a cipher or a key derivation. Who computes them stands in [`provider`].
+//! Ciphers and key derivation. No other room names a cipher or KDF crate; [`provider`] holds the
+//! implementations.
 //!
 //! Promises: no long-lived key is ever an AEAD key; what varies goes into a derivation's info and
 //! associated data stays empty; a derived key seals once under nonce zero, or one stream under its

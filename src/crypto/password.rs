@@ -1,4 +1,4 @@
-//! From a passphrase to 32 uniform bytes.
+//! Password-based derivation with Argon2id.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 

@@ -1,4 +1,4 @@
-//! Randomness from the operating system only: a generator in user space repeats after `fork`.
+//! Random bytes from the operating system only: a generator in user space repeats after `fork`.
 
 use rand::TryRng;
 use rand::rngs::SysRng;

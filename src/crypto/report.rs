@@ -1,4 +1,4 @@
-//! Which crates compute, in words that claim nothing more.
+//! Names the crates that compute the primitives in this build.
 
 use std::fmt;
 

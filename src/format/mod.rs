@@ -1,4 +1,4 @@
-//! The bytes: `format.md` beside this file is the normative text.
+//! The stored bytes. `format.md` beside this file is the normative text.
 //!
 //! Promises: bytes to bytes, without input or output; whatever is not exactly as the text says is
 //! refused.

@@ -1,4 +1,4 @@
-//! A body sealed under a key of its own: what patient entries and journal pages look like in storage.
+//! The sealed frame that patient entries and journal pages share.
 //!
 //! `format · suite · kind · zero · key number u32 · salt 32 · commitment 32 · body n · tag 16`: 88
 //! bytes beside the body.

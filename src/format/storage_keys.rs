@@ -1,4 +1,4 @@
-//! Where objects stand: the storage keys of the design.
+//! Storage keys: the key under which each object is stored.
 
 use crate::crypto::{ChartId, PatientTag, RecordTag, StreamId};
 use crate::format::envelope::Address;

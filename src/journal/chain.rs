@@ -1,4 +1,4 @@
-//! One writer's chain: which page comes next, and on what it follows.
+//! One writer's chain: seals the next page and links it to the previous one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A short text that pins the journal, to be kept where nobody who can write the storage can.
+//! A checkpoint: a short text that names a journal page, to be kept away from the storage.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! How a page's body becomes bytes and back, field by field.
+//! Encoding of a journal page's body, field by field.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What an operation leaves in the journal, before it is on a page.
+//! A journal entry before it is on a page: actor, operation, target, outcome.
 
 use std::fmt;
 use std::sync::Arc;

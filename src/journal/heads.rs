@@ -1,4 +1,4 @@
-//! The chains that stand in a storage, and their ends.
+//! Lists the chains in a storage, and their heads.
 
 use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};

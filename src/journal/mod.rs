@@ -1,4 +1,4 @@
-//! Who did what, when and why: sealed pages, chained, one chain for each writer.
+//! The journal: sealed pages in chains, one chain for each writer, that name every access.
 //!
 //! Promises: what an operation is to leave becomes durable with its change, or before anything is
 //! released; a page opens only in its place, in its chain; nothing in it names anybody in clear.

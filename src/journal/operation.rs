@@ -1,4 +1,4 @@
-//! What can be done to a vault: one row for each operation, with all that follows from it.
+//! Journal operations: one row for each, with every meaning that the crate derives from it.
 //!
 //! A row decides every meaning of its operation, and nothing else in the crate matches over operations
 //! with a wildcard. So a new operation is a new row, and does not compile before each is decided.

@@ -1,4 +1,4 @@
-//! How an operation can end.
+//! Outcomes of an operation.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A page: 88 bytes beside the body, sealed under a key of its own, bound to its place.
+//! A journal page: 88 bytes beside the body, sealed under its own key, bound to its place.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! Independent changes in one transaction, so that one page and one sync serve them all.
+//! Merges independent changes into one transaction, so that one page and one sync serve them all.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;

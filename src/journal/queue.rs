@@ -1,4 +1,4 @@
-//! What waits to be told, and where the answers go.
+//! The queue of changes and entries that wait for the next page.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Sending pages: with the changes that they name, before them, or alone.
+//! Sends pages: with the changes that they name, before them, or alone.
 
 use std::sync::atomic::Ordering;
 

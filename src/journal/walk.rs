@@ -1,4 +1,4 @@
-//! Reading a chain, page by page.
+//! Reads a chain page by page, and checks its links.
 
 use crate::crypto::{self, Digest, JournalKey, VaultId};
 use crate::error::{Error, Result};

@@ -1,5 +1,5 @@
-//! What is to be told becomes pages: many changes share one page and one commit, and reads wait for
-//! the next one, or for a flush.
+//! The journal writer: puts many changes into one page and one commit; entries of reads wait for
+//! the next page or for a flush.
 //!
 //! On transactional storage a page and the changes that it tells of are one transaction. Elsewhere
 //! the page goes first and announces them; a later one tells which were done.

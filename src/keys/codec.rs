@@ -1,4 +1,4 @@
-//! How keyring and patient entry become bytes and back, field by field.
+//! Encoding of the keyring and of patient entries, field by field.
 
 use zeroize::Zeroizing;
 

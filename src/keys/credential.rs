@@ -1,4 +1,5 @@
-//! The seam to whatever opens a vault.
+//! The credential seam: implement [`Credential`] to open a vault with a passphrase, a device or a
+//! key service.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,4 @@
-//! What a vault knows of one subject: the chart id and the keys below the master key.
+//! The patient entry of one subject: chart id, name key and patient keys.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What later releases add at the end of a sealed body, and the one extension that this one adds.
+//! Extensions at the end of a sealed body, for later releases; and the one extension in use.
 
 use std::fmt;
 

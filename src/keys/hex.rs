@@ -1,5 +1,5 @@
-//! Hexadecimal digits by arithmetic alone: no branch and no table depends on a digit, so neither time
-//! nor cache tells what a key file holds.
+//! Hexadecimal digits by arithmetic alone: no branch and no table depends on a digit, so timing
+//! reveals nothing about a key file.
 
 /// Writes two lower-case digits for each byte.
 pub(super) fn encode(bytes: &[u8], digits: &mut [[u8; 2]]) {

@@ -1,4 +1,4 @@
-//! Why a chart may not be erased yet: holds, and a date until which it is retained.
+//! Legal holds and the retention date in a patient entry.
 
 use std::fmt;
 

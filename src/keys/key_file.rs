@@ -1,4 +1,4 @@
-//! Kind 2: thirty-two bytes in a file, or on any other carrier of text.
+//! Credential kind 2: a key file of thirty-two random bytes.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};

@@ -1,4 +1,4 @@
-//! The keys of a vault, as the header seals them.
+//! The keyring: master keys, name keys and journal keys, sealed in the header.
 
 use crate::crypto::{JournalKey, MasterKey, NameKey};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! What opens a vault, and the keys inside.
+//! Credentials, and the keys that they unlock: header, keyring, patient entries.
 //!
 //! Promises: keys are made in place, wiped on drop, and opened only after their commitment was
 //! compared; every sealing has a key of its own; sealed bodies are decoded only once they

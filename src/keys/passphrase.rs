@@ -1,4 +1,4 @@
-//! Kind 1: something a person remembers.
+//! Credential kind 1: a passphrase.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Numbered keys of one role, one of them active.
+//! A ring: numbered keys of one role, one of them active.
 
 use crate::crypto;
 use crate::error::{Error, Result};

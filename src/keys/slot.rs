@@ -1,4 +1,5 @@
-//! One slot of a header: the root key, or for auditors a journal key, under one credential's secret.
+//! One slot of a header: the root key, or an auditor's journal key, wrapped under one credential's
+//! secret.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A key under a key: 32 bytes and a tag.
+//! Wraps a key under another key: 32 bytes and a tag.
 
 use zeroize::Zeroizing;
 

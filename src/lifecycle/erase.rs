@@ -1,4 +1,4 @@
-//! Erasing a subject, and taking it back.
+//! Erases a subject, and reopens an erased chart.
 //!
 //! ```text
 //! [ destroying put p = Erasing{chart}, no keys ; ?v ]

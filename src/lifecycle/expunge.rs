@@ -1,4 +1,4 @@
-//! Expunging a record: what was filed under the wrong patient.
+//! Expunges a record that was filed under the wrong patient.
 //!
 //! ```text
 //! [ ?p ; destroying put r = marker n+1 Unchanged ; ?p ]

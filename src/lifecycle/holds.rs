@@ -1,4 +1,4 @@
-//! What keeps a subject from being erased: holds and retention.
+//! Places and lifts legal holds, and sets the retention date.
 //!
 //! ```text
 //! [ put p (a hold or the retention changed) Unchanged ; ?v ]

@@ -1,4 +1,5 @@
-//! What long operations answer. All reports serialize, to be kept or shown.
+//! Reports of erasing, expunging and garbage collection. All reports serialize, to be kept or
+//! shown.
 
 use serde::Serialize;
 

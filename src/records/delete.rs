@@ -1,4 +1,4 @@
-//! Removing what nobody is to read any more.
+//! Deletes objects that no version can name again.
 //!
 //! Deletes are unconditional, and one whose outcome is open may land late: so only what can never
 //! be named again is removed here.

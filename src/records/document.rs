@@ -1,4 +1,4 @@
-//! What an app puts, and what it gets back.
+//! The document that an app puts, and the record that it gets back.
 
 use std::fmt;
 use std::ops::{Deref, Range};

@@ -1,4 +1,4 @@
-//! Content beyond the inline limit: segments read and opened, one, all, or some ahead.
+//! Reads segmented content: one segment, all segments, or some ahead.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! The marker that stands for versions that were expunged: found, and asked about a version.
+//! Finds the expunged marker of a record, and tells which versions it covers.
 
 use crate::crypto::{Place, StreamId};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Walking a subject's records, and the subjects.
+//! Iterates over a subject's records, and over the subjects.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

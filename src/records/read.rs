@@ -1,4 +1,4 @@
-//! Reading one record: current, at a version, and its history.
+//! Reads one record: the current version, one version, or the history.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Which record a content stream belongs to, where only its segments can tell.
+//! Finds the record that a content stream belongs to by its segments.
 
 use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
 use crate::error::Result;

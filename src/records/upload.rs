@@ -1,4 +1,4 @@
-//! Content beyond the inline limit: segments sealed and written before the record that names them.
+//! Uploads content beyond the inline limit: segments are stored before the record that names them.
 //!
 //! ```text
 //! [ put w Absent ] ; [ put s|i Absent ]*

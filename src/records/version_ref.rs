@@ -1,4 +1,4 @@
-//! Versions of records, where they stand.
+//! A reference to one stored version of a record.
 
 use crate::crypto::{ChartId, DataKey, Place};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! Renewing the patient keys of a chart, by re-wrapping its data keys or by sealing it again.
+//! Rotates a subject's patient key, or re-encrypts the subject's chart.
 //!
 //! ```text
 //! [ put p (new key active, old inactive) Unchanged ; ?v ]

@@ -1,4 +1,4 @@
-//! Counting what hangs on each key.
+//! Report: the number of objects under each key.
 
 use serde::Serialize;
 

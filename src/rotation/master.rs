@@ -1,4 +1,4 @@
-//! Rotating the master key: the header, then each patient entry, and no record.
+//! Rotates the master key: rewrites the header and each patient entry, and no record.
 //!
 //! ```text
 //! [ put v (new master active, generation+1) Unchanged ]

@@ -1,4 +1,5 @@
-//! Rotation: online, resumable from what stands in storage, a compare-and-swap for each object.
+//! Key rotations: master key, root key, patient keys, re-encryption. All are online and resumable,
+//! with one compare-and-swap for each object.
 
 mod chart;
 pub(crate) mod key_usage;

@@ -1,4 +1,4 @@
-//! One pass over the record versions of a chart: each is checked, re-wrapped or sealed again.
+//! One pass over the record versions of a chart: each is checked, rewrapped or re-encrypted.
 
 use crate::crypto::{ChartId, Place, StreamId};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! The change that renews one version: its data key wrapped again, or its content sealed again.
+//! The change that renews one version: its data key rewrapped, or its content re-encrypted.
 
 use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! What rotations and re-encryption did.
+//! Reports of rotations and re-encryption.
 
 use serde::Serialize;
 

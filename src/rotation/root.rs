@@ -1,4 +1,4 @@
-//! Rotating the root key: the header alone, and who can open it.
+//! Rotates the root key: rewrites the header alone, and drops slots.
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};

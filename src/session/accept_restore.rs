@@ -1,4 +1,4 @@
-//! Accepting a restore, in the name of a session.
+//! The session's verb that accepts a restore.
 
 #[cfg(doc)]
 use crate::error::Error;

@@ -1,4 +1,4 @@
-//! The journal of an open vault, and disclosures that are recorded in it.
+//! The session's way into the journal: reports, and the entry for a disclosure.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Breaking the glass.
+//! Opens a break-glass session.
 
 use std::time::Duration;
 

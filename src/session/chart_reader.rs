@@ -1,4 +1,4 @@
-//! A subject's whole chart, opened on the way.
+//! Reads a subject's whole chart, one page of records at a time.
 
 use std::collections::VecDeque;
 

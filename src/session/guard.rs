@@ -1,5 +1,5 @@
-//! What a session does around each of its verbs: asks whether it may, before any key is unwrapped, and
-//! tells how it ended, before anything is handed out.
+//! The guard around each verb: asks the policy before any key is unwrapped, and journals the
+//! outcome before anything is released.
 
 use std::sync::Arc;
 

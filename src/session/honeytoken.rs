@@ -1,4 +1,4 @@
-//! Poison records: records that nobody has a reason to read, so that reading one gives somebody away.
+//! Honeytokens: records that nobody has a reason to read, so that a read raises a security event.
 //!
 //! The mark is an extension of the sealed meta, not a label: a list of records shows labels to the
 //! very people whom a poison record is for. The storage sees nothing of it, and the policy neither.

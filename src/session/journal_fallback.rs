@@ -1,4 +1,5 @@
-//! When the journal cannot be written, and care must go on: reads are journaled elsewhere.
+//! Journal fallback: reads are journaled to another storage while the vault's own cannot be
+//! written.
 
 use std::sync::Arc;
 

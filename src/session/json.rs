@@ -1,4 +1,4 @@
-//! Values that implement serde's traits, as JSON.
+//! Puts and gets values that implement serde's traits, as JSON.
 
 use crate::error::{Error, Result};
 use crate::id::RecordId;

@@ -1,4 +1,4 @@
-//! Somebody who acts on a vault for a purpose; the verbs are in files of their own.
+//! Sessions: an actor and a purpose, with all verbs that an app calls.
 
 mod accept_restore;
 mod audit;

@@ -1,4 +1,4 @@
-//! Reading a record in parts.
+//! Reads one version of a record in parts.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! Writing a record in parts.
+//! Writes one version of a record in parts.
 
 use std::fmt;
 use std::io::{self, Read, Write};

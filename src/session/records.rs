@@ -1,4 +1,4 @@
-//! The verbs on records.
+//! The verbs on records: put, get, list, history, retract, expunge.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! The verbs on subjects: erased, readmitted, held, retained.
+//! The verbs on subjects: erase, reopen, hold, retain.
 
 use std::time::SystemTime;
 

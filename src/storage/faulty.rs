@@ -1,4 +1,4 @@
-//! Any storage, made to stall, fail, stop or leave an outcome open where a test says so.
+//! A storage wrapper that stalls, fails or leaves an outcome unknown where a test says so.
 //!
 //! Promises: asks its hook before every single step, and lets nothing pass that the hook refused.
 //! May not know: which storage it wraps.

@@ -1,4 +1,4 @@
-//! The sizes that every storage holds.
+//! The key and value sizes that every storage supports.
 //!
 //! Promises: what passes here fits every backend of this crate.
 //! May not know: what keys and values mean.

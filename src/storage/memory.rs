@@ -1,4 +1,4 @@
-//! A storage in memory, for tests, examples and throw-away vaults.
+//! Memory storage, for tests, examples and throw-away vaults.
 //!
 //! Promises: transactional; nothing outlives the process.
 //! May not know: what keys and values mean.

@@ -1,4 +1,4 @@
-//! The seam to whatever keeps the bytes.
+//! The storage seam: implement [`Storage`] to add a backend.
 //!
 //! Promises: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` returned.
 //! May not know: keys, plaintext, names, or the formats of what it keeps.

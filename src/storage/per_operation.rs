@@ -1,4 +1,4 @@
-//! Any storage, made atomic per operation only.
+//! A storage wrapper that makes any storage atomic per operation only.
 //!
 //! Promises: behaves as an object store does that has single conditional requests and no more.
 //! May not know: which storage it wraps.

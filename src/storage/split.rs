@@ -1,4 +1,4 @@
-//! Two storages as one: keys here, data there.
+//! Split storage: keys in one storage, data in another.
 //!
 //! Promises: the vault header and the patient entries go to one storage and everything else to the
 //! other; operations are applied in order.

@@ -1,4 +1,4 @@
-//! What a commit is asked to do, and what it answers.
+//! Transactions: operations with preconditions, and the results of a commit.
 
 use crate::storage::{Revision, StorageError};
 

@@ -1,4 +1,4 @@
-//! Time, as the vault sees it.
+//! The clock of a vault.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! The vault header as it is held in memory, and how it is replaced.
+//! The cached vault header, and its replacement by compare-and-swap.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;

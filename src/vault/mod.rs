@@ -1,4 +1,4 @@
-//! Sessions, put and get, rotation, erasure.
+//! The vault core: open, options, header and entry caches, slots, recovery, journaling.
 //!
 //! Promises: what was acknowledged can be read until it is erased; any prefix of any transaction
 //! leaves a correct vault; nothing is acknowledged before its last check.

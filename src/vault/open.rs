@@ -1,4 +1,4 @@
-//! Creating and opening a vault.
+//! Creates and opens a vault.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

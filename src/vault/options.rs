@@ -1,4 +1,4 @@
-//! What can be set when a vault is created or opened.
+//! Options for creating and opening a vault.
 
 use std::fmt;
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! How far a long operation has come.
+//! Progress of long operations.
 
 use std::fmt;
 

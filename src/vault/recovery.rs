@@ -1,4 +1,4 @@
-//! The header, kept elsewhere: a lost header is a lost clinic.
+//! Recovery kit: a copy of the header, to be kept away from the storage.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Walking all objects under a prefix.
+//! Scans all objects under a prefix, page by page.
 
 use crate::error::Result;
 use crate::format::storage_keys;

@@ -1,4 +1,4 @@
-//! Who can open a vault.
+//! Adds, replaces, removes and lists the slots of a vault.
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};

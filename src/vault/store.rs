@@ -1,4 +1,4 @@
-//! What a vault asks of its storage, one object at a time, from any thread.
+//! Single-object reads and commits with retry, for any thread.
 
 use std::sync::Arc;
 use std::time::Duration;

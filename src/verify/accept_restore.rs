@@ -1,5 +1,5 @@
-//! A restore that was meant: what was lost of the journal is put back, what was erased is erased
-//! again, and what differs then is told, so that it counts from then on.
+//! Accepts a restore: puts lost journal pages back, repeats erasures and expunges, and journals the
+//! remaining differences as accepted.
 //!
 //! ```text
 //! [ put j Absent ]* from the later storage ; erase again ; expunge again ;

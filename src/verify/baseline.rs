@@ -1,4 +1,4 @@
-//! What stands where it differs from what the journal tells: to be told, when a restore is accepted.
+//! The differences that an accepted restore journals.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Making a checkpoint of a vault.
+//! Makes a checkpoint of a vault.
 
 use crate::error::{Error, Result};
 use crate::journal::checkpoint::{CHAINS_MAX, Checkpoint};

@@ -1,4 +1,5 @@
-//! Whether what stands of a record is what the journal tells. Pure: facts and looks to findings.
+//! Compares the stored versions of one record with what the journal names. Pure: facts in, findings
+//! out.
 //!
 //! What was certain before the look must be there; what is told after it may be there. So writers at
 //! work are no alarm, and nothing that was put back can hide behind them.

@@ -1,4 +1,4 @@
-//! Values, as a verification looks at them.
+//! Reads and opens values for verification.
 
 use crate::crypto;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Whether each subject's entry is the one that should stand.
+//! Compares each subject's patient entry with the journal.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What the journal says about one record, once accepted restores are taken into account.
+//! The versions that the journal expects of one record, once accepted restores are taken into
+//! account.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the journal tells that stands in storage.
+//! Facts about versions, collected from the journal.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

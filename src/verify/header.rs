@@ -1,4 +1,4 @@
-//! Whether the header is the one that should stand.
+//! Compares the stored header with the journal.
 
 use crate::crypto;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! The first walk over the journal: whether it is whole, and what it tells beside records.
+//! The first scan of the journal: its own integrity, and the facts that are not about records.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Whether everything stands as the journal tells.
+//! Verification: compares the whole storage with the journal, and reports every difference.
 //!
 //! ```text
 //! chains of the journal ; header ; entries ; then charts, in slices of their ids:

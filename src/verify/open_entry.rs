@@ -1,4 +1,4 @@
-//! Entries, opened without regard to what the header says of itself: that is looked at apart.
+//! Opens patient entries independently of the header's generation.
 
 use crate::crypto::{self, PatientTag, SubjectTag};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! The charts of a slice: those of live subjects, those that were erased, and those of nobody.
+//! The charts of one partition: live, erased, and without a patient entry.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;

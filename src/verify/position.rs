@@ -1,4 +1,4 @@
-//! How far a verification has come, to go on from there another day.
+//! The position of a verification, from which another one can continue.
 
 use std::fmt;
 use std::str::FromStr;

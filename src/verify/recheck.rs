@@ -1,5 +1,5 @@
-//! The second look: records, each between two readings of the journal, until what is found of them
-//! stands still.
+//! Rechecks mismatches between two journal readings until the result is stable, because writers go
+//! on meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;

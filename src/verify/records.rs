@@ -1,4 +1,4 @@
-//! The records of one chart, compared as they are walked. What does not fit is looked at again apart.
+//! Compares the records of one chart as they are scanned; mismatches go to the recheck.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a verification found.
+//! The verification report and its findings.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What the journal tells of the header and of subjects' entries.
+//! Facts about the header and patient entries, collected from the journal.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! The chains of the journal, read from their beginnings and then on as they grow.
+//! Reads the chains of the journal from their beginnings, and later the pages that were added.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! When a rule holds.
+//! Matching the conditions of one rule against a request.
 
 use crate::access::request::AccessRequest;
 use crate::error::{Error, Result};

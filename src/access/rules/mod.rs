@@ -1,4 +1,4 @@
-//! A small rule policy: ordered rules, the first that matches decides, and none is a denial.
+//! Rule policy: ordered rules; the first match decides, and no match denies.
 
 mod matching;
 

@@ -1,4 +1,4 @@
-//! Who took part.
+//! The agents of a FHIR audit event: actor, organization, application.
 
 use std::net::IpAddr;
 

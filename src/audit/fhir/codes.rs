@@ -1,4 +1,4 @@
-//! The codes that events are told with, and their systems.
+//! FHIR, DICOM and HL7 codes for audit events.
 
 use serde_json::{Value, json};
 

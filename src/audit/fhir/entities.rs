@@ -1,4 +1,4 @@
-//! What it was done to.
+//! The entities of a FHIR audit event: patient, record, query.
 
 use serde_json::{Map, Value, json};
 

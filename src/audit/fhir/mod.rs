@@ -1,4 +1,5 @@
-//! Entries as FHIR R4 `AuditEvent` resources, in the shapes of IHE Basic Audit Log Patterns (BALP).
+//! Export of journal entries as FHIR R4 `AuditEvent` resources, in the shapes of IHE Basic Audit
+//! Log Patterns (BALP).
 
 mod agents;
 mod codes;

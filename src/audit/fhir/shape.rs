@@ -1,4 +1,4 @@
-//! Which kind of event an operation is.
+//! The type, subtypes and action of a FHIR audit event.
 
 use crate::audit::entry::AuditEntry;
 use crate::audit::fhir::codes::*;

@@ -1,4 +1,4 @@
-//! Who computes the primitives, chosen at build time. The bytes are the same.
+//! The implementation of the primitives, chosen at build time. Both write the same bytes.
 //!
 //! A provider offers, under the same names: `Cipher` (both suites, associated data empty), `expand`
 //! (HKDF-Expand-SHA-256), `Sha256` and `sha256`; and which crates those are. For the same input, both

@@ -1,4 +1,4 @@
-//! How the bodies that are sealed become bytes and back. The one file that names `bincode`.
+//! Encoding of sealed bodies. No other file names `bincode`.
 //!
 //! Its rules are written out in format.md as ours. Each layer implements [`Encode`] and [`Decode`]
 //! for its own types, in the memory where they live: no second set of structs, and a key's bytes go

@@ -1,4 +1,4 @@
-//! Reading fixed layout: every length is bounded before it is used.
+//! Reads fixed-layout fields, and bounds each length before using it.
 
 use crate::error::{Error, Result};
 

@@ -1,4 +1,4 @@
-//! What is known of a record besides its content; sealed with it.
+//! Record metadata, sealed together with the content: time, name, media type, labels, extensions.
 
 use crate::crypto::StreamId;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Record values and content streams: bytes to bytes.
+//! Record envelope and stream envelope: bytes to bytes.
 //!
 //! Promises: what opens is what was sealed, under the chart, record, version, suite and kind that
 //! were asked for; no plaintext leaves before its tag and its key's commitment were checked.

@@ -1,4 +1,4 @@
-//! Whose content a segment is, where nothing else says so.
+//! Detects which stream key sealed a segment.
 
 use crate::crypto::{self, ChartId, Nonce, StreamId, StreamKey, Suite, TAG};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! How lengths are blurred.
+//! The padding rule: the lengths that content is padded to, so that stored sizes reveal less.
 
 /// Below this, lengths are rounded up to a multiple of 64; from here on to Padmé.
 const SMALL: usize = 2048;

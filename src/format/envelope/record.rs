@@ -1,4 +1,4 @@
-//! The value of one version of one record.
+//! The stored value of one version of one record.
 
 use std::ops::Range;
 

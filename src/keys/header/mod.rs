@@ -1,4 +1,4 @@
-//! The vault header: slots around a root key, and the keyring that the root key seals.
+//! The vault header: slots that wrap the root key, and the keyring that the root key seals.
 //!
 //! A header value is written only by sealing a keyring, and the keyring's commitment covers every
 //! byte before it: slots, vault id, suite and generation cannot be altered one by one.

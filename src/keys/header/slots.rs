@@ -1,5 +1,5 @@
-//! How slots come and go, and what those for auditors open. Changes take effect in storage with the
-//! value that is sealed next.
+//! Adds, replaces and removes slots of a header, auditors' slots included. The change takes effect
+//! when the header is stored.
 
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! What is garbage in one chart.
+//! Garbage collection in one chart.
 
 use std::collections::BTreeSet;
 

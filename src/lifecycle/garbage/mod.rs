@@ -1,4 +1,4 @@
-//! Freeing content that no record names: what uploads and re-encryptions left that broke off.
+//! Garbage collection: frees segments of broken-off uploads and re-encryptions.
 //!
 //! ```text
 //! list s, then w ; look at r, then h ; delete the w that are old enough ; look at r, then h again ;

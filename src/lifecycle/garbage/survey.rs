@@ -1,4 +1,4 @@
-//! Which streams the record versions of a chart name.
+//! Surveys the streams that the record versions of a chart name.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! One commit for a batch of jobs: planned, sent, and taken in job by job.
+//! One commit for a batch of writes: planned, sent, and settled one by one.
 
 use crate::crypto::DataKey;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! A try to write a version, and what the storage's answer to it means.
+//! An attempted write, and the meaning of the storage's reply to it.
 
 use crate::error::Error;
 use crate::journal;

@@ -1,4 +1,4 @@
-//! What stands where a version is to be written.
+//! Reads the patient entry and the current version before a write.
 
 use std::collections::HashMap;
 use std::sync::Arc;

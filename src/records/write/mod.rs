@@ -1,4 +1,4 @@
-//! Writing versions of records: one or many, in rounds until each is decided.
+//! Writes versions of records, one or many, in rounds until each is decided.
 //!
 //! ```text
 //! put, new      [ put r Absent ; ?p ]

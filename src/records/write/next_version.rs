@@ -1,4 +1,4 @@
-//! Which version comes next, and the transaction that writes it.
+//! Builds the transaction that writes the next version.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! A version of one's own that stands already, though nobody said so.
+//! Detects whether an earlier attempt with unknown commit outcome wrote this version.
 
 use crate::crypto::{DataKey, Place};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The version that stands for all that were expunged.
+//! Builds the expunged marker that replaces all versions below it.
 //!
 //! `?p` comes first too: where operations land one by one, a hold that was put before is seen before
 //! anything is lost. What `r` held has no other place, and is to have none: `h` is not written.

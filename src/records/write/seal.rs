@@ -1,4 +1,4 @@
-//! Sealing a version under a patient's active key.
+//! Seals a version under the patient's active key.
 
 use crate::crypto::{DataKey, Place, Suite};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! The objects of an archive, read one after the other.
+//! Reads the objects of an archive one after the other.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! Bytes on their way in.
+//! Input of an archive, with a running digest.
 
 use std::io::Read;
 

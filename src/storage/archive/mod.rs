@@ -1,4 +1,4 @@
-//! The archive: a storage as one stream of bytes, for backups and for the years.
+//! Archive: a storage as one stream of bytes, for backups and long-term preservation.
 //!
 //! Promises: what was written comes back byte for byte, or an error says that it does not; nothing
 //! is put into a storage before the whole archive was found sound.

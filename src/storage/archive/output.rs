@@ -1,4 +1,4 @@
-//! Bytes on their way out.
+//! Output of an archive, with a running digest.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! One transaction: expectations, order, and how much of it stands when it fails.
+//! Checks of one transaction: preconditions, order, and the effect of a failed one.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{CommitError, Expect, Operation, Revision, Storage, Transaction};

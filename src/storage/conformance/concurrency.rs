@@ -1,4 +1,4 @@
-//! Several threads at once: no lost update, one winner, whole transactions, complete scans.
+//! Checks with several threads: no lost update, one winner, whole transactions, complete scans.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};

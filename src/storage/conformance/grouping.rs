@@ -1,4 +1,4 @@
-//! Several transactions of one call: each for itself, in order where they share a key.
+//! Checks of several transactions in one call: independent, and in order where they share a key.
 
 use crate::storage::conformance::{Check, Flaw, ensure, present, read, value};
 use crate::storage::{CommitError, Committed, Expect, Storage, Transaction};

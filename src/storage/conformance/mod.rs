@@ -1,4 +1,4 @@
-//! The contract of [`Storage`], as checks that any implementation can run.
+//! Conformance kit: the contract of [`Storage`] as checks that any backend can run.
 //!
 //! Promises: no panic; what a storage does wrong comes back as a [`Failure`].
 //! May not know: which storage it checks.

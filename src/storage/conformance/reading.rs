@@ -1,4 +1,4 @@
-//! What comes back is what was put, under every key and of every size.
+//! Checks of reads: every key and every size comes back as it was put.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{Expect, Storage, Transaction};

@@ -1,4 +1,4 @@
-//! Scans are in order, within their prefix, complete over their pages.
+//! Checks of scans: ordered, within their prefix, complete over their pages.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present};
 use crate::storage::{Entry, Expect, Scan, Storage, Transaction, Want};

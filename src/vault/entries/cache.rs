@@ -1,4 +1,4 @@
-//! Entries held in memory for a while.
+//! The cache of patient entries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! An entry is changed: sealed and written, again whenever another was first.
+//! Changes a patient entry by compare-and-swap, and retries after a conflict.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Entries of subjects that are to be written to.
+//! Loads the patient entries of subjects that are about to be written to, and creates missing ones.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! Patient entries: found and opened, held in memory, changed, made ready to be written to.
+//! Patient entries of an open vault: found, opened, cached and changed.
 
 mod cache;
 pub(crate) mod change;

@@ -1,4 +1,4 @@
-//! Entries become durable though nobody calls.
+//! Background flusher for grouped journaling.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! What operations leave in the journal, and what happens when that cannot be written.
+//! The vault's handle on the journal: entries of its operations, and the handling of failed journal
+//! writes.
 //!
 //! Changes carry their entries with them. What releases something notes it first: durable at once
 //! when journaling is strict, else within a second. While that fails, nothing is released.

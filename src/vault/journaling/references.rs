@@ -1,4 +1,4 @@
-//! How the journal names subjects, records and what was written.
+//! The names that journal entries use for subjects, records and written versions.
 
 use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! What keeps the segments of an unfinished upload from being collected.
+//! The upload intent, which protects segments of an unfinished upload from garbage collection.
 
 use crate::crypto::Suite;
 use crate::error::{Error, Result};

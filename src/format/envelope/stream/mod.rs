@@ -1,4 +1,4 @@
-//! Content beyond the inline limit: chunks, sealed one by one, in segments.
+//! The stream envelope for content beyond the inline limit: chunks, sealed one by one, in segments.
 
 mod intent;
 mod opener;

@@ -1,4 +1,4 @@
-//! Opening a stream whose length its record's metadata authenticated.
+//! Opens a stream whose length the record's metadata authenticated.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! Sealing a stream, segment by segment, before its length is known.
+//! Seals a stream segment by segment, before its length is known.
 
 use std::sync::Arc;
 
