@@ -31,13 +31,22 @@ pub(crate) fn content(seed: u64, name: &str) -> Vec<u8> {
     bytes
 }
 
+/// Reads `CHARTLOCK_SEED`, which repeats a campaign.
+pub(crate) fn seed() -> Option<u64> {
+    let seed = std::env::var("CHARTLOCK_SEED").ok()?;
+    Some(seed.parse().unwrap())
+}
+
 /// Splitmix64; nothing here needs more.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
+    /// Starts from [`seed`], else from the clock, and prints which.
     pub(crate) fn new() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        Self(since.as_nanos() as u64)
+        let seed = seed().unwrap_or(since.as_nanos() as u64);
+        println!("CHARTLOCK_SEED={seed}");
+        Self(seed)
     }
 
     pub(crate) fn next(&mut self) -> u64 {

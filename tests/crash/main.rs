@@ -3,7 +3,8 @@
 //! The child is this binary again. It runs every changing verb over a `FileStorage`, on two threads
 //! with patients of their own, and says on its standard output before each verb what it begins and
 //! after it what was acknowledged. Afterwards the journal tells of all that was, and a verification
-//! finds nothing. `CHARTLOCK_CRASH_ROUNDS` sets how often it is killed.
+//! finds nothing. `CHARTLOCK_CRASH_ROUNDS` sets how often it is killed, `CHARTLOCK_SEED` what it
+//! does and when it is killed; only the interleaving of the threads is not repeated.
 #![cfg(feature = "file")]
 #![allow(
     clippy::unwrap_used,

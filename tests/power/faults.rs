@@ -2,6 +2,7 @@
 //! what may be lost, and the next opening finds its way, with or without a power cut.
 
 use crate::campaign::{Campaign, Outcome, Run};
+use crate::content;
 use crate::cut::Effort;
 use crate::script::every_verb_on_one;
 use crate::{assert_kept, trace};
@@ -27,7 +28,7 @@ fn with_fault(fault: &str, seed: u64) -> Outcome {
     let campaign = Campaign {
         name: "vault",
         runs: &runs,
-        seed,
+        seed: seed.wrapping_add(content::seed().unwrap_or(0)),
         effort: EFFORT,
         spared: 1,
         lies: 0..0,
@@ -41,7 +42,7 @@ fn with_fault(fault: &str, seed: u64) -> Outcome {
 /// One call after the other fails, each in a process of its own, until there are no more of them.
 /// `every` says which of them are worth it.
 fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
-    let first = 1 + every / 2;
+    let first = 1 + (every / 2 + offset(every)) % every;
     let mut outcomes = Vec::new();
     for number in (first..).step_by(every) {
         let fault = format!("{call}:error={error}:when={number}");
@@ -60,6 +61,11 @@ fn step(short: usize) -> usize {
         Some(_) => 1,
         None => short,
     }
+}
+
+/// Shifts the calls that fail by `CHARTLOCK_SEED`: successive seeds reach each of them.
+fn offset(every: usize) -> usize {
+    content::seed().unwrap_or(0) as usize % every
 }
 
 /// Whether whoever had a failure was refused everything after it.
@@ -107,10 +113,11 @@ fn killed_and_then_cut() {
     if !trace::can_record() {
         return;
     }
-    for number in (2..90).step_by(step(31)) {
+    let (every, other) = (step(31), step(83));
+    for number in (2 + offset(every)..90).step_by(every) {
         with_fault(&format!("fdatasync:signal=SIGKILL:when={number}"), 3);
     }
-    for number in (3..250).step_by(step(83)) {
+    for number in (3 + offset(other)..250).step_by(other) {
         with_fault(&format!("fsync:signal=SIGKILL:when={number}"), 4);
     }
 }

@@ -7,7 +7,8 @@
 //! out in a directory, opened, compared with what was acknowledged by then, verified, and written to.
 //!
 //! The child's verbs and the model that it is compared with are those of `tests/crash`.
-//! `CHARTLOCK_POWER_CUTS` sets for how many seconds it goes on with more and more of them.
+//! `CHARTLOCK_POWER_CUTS` sets for how many seconds it goes on with more and more of them,
+//! `CHARTLOCK_SEED` the contents of the records, the cuts, and which calls fail.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,7 +41,7 @@ mod trace;
 use std::time::{Duration, Instant};
 
 use campaign::{Campaign, Outcome, Run};
-use content::Random;
+use content::{Random, seed};
 use cut::Effort;
 use script::EVERY_VERB;
 
@@ -85,7 +86,7 @@ fn every_verb() {
     let mut campaign = Campaign {
         name: "vault",
         runs: &clean(EVERY_VERB),
-        seed: 7,
+        seed: seed().unwrap_or(7),
         effort: SHORT,
         spared: 1,
         lies: 0..0,
@@ -93,16 +94,16 @@ fn every_verb() {
     assert_kept(&campaign.carry_out());
     let seconds = std::env::var("CHARTLOCK_POWER_CUTS").map(|seconds| seconds.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
-    let mut random = Random::new();
+    campaign.effort = LONG;
+    campaign.seed = Random::new().0;
     let (mut syncs, mut states) = (0, 0);
     while Instant::now() < end {
-        campaign.seed = random.next() >> 16;
-        campaign.effort = LONG;
-        println!("seed {}", campaign.seed);
+        println!("CHARTLOCK_SEED={}", campaign.seed);
         let outcome = campaign.carry_out();
         assert_kept(&outcome);
         syncs += outcome.syncs;
         states += outcome.states;
+        campaign.seed = campaign.seed.wrapping_add(1);
     }
     println!("besides: {syncs} syncs, {states} states");
 }
