@@ -134,7 +134,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     let vault = Vault::create(OneFile::open(&path)?, &passphrase)?;
     let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
-    drop(vault);
+    drop((chart, vault)); // a session keeps its vault open
 
     let vault = Vault::open(OneFile::open(&path)?, &passphrase)?;
     let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);

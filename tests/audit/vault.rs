@@ -275,7 +275,7 @@ fn a_checkpoint_shows_that_a_sealing_is_no_younger() {
         let other = other.open(Arc::clone(&clinic.storage), &Fixed(1)).unwrap();
         let night = session_as(&other, "dr.night", Purpose::Treatment);
         night.put(&allergy(), b"latex").unwrap();
-        drop(other);
+        drop((night, other));
         let checkpoint = clinic.vault.checkpoint().unwrap();
         clinic.garcia().put(&allergy(), b"none").unwrap();
         let later = clinic.vault.checkpoint().unwrap();
