@@ -107,7 +107,8 @@ fn file_charts(place: &Path, patients: &[&Patient]) -> Outcome<Disk> {
         let filed = patient.file(&import)?;
         outln!("import files {filed} records of {}.", patient.name);
     }
-    drop(vault);
+    // A session keeps its vault open.
+    drop((import, vault));
     Disk::copy(place)
 }
 
@@ -129,9 +130,9 @@ fn work(place: &Path, arlen: &Patient) -> Outcome<(String, Disk)> {
     outln!("desk.lee opens a clinical note: {denied}.");
 
     told::chapter("The emergency room: somebody breaks the glass");
-    let okafor = session(&vault, "locum.okafor", Purpose::EmergencyTreatment)?;
+    let locum = session(&vault, "locum.okafor", Purpose::EmergencyTreatment)?;
     let list = arlen.record(ALLERGIES)?;
-    let denied = okafor.get(&list).err().ok_or("no rule permits it")?;
+    let denied = locum.get(&list).err().ok_or("no rule permits it")?;
     outln!("locum.okafor is in no rule: {denied}.");
     let (why, half_an_hour) = ("unconscious, short of breath", Duration::from_secs(1800));
     let okafor = vault.break_glass(Actor::new("locum.okafor")?, why, half_an_hour)?;
@@ -140,7 +141,8 @@ fn work(place: &Path, arlen: &Patient) -> Outcome<(String, Disk)> {
     told::chapter("The evening: a checkpoint, on paper");
     let checkpoint = vault.checkpoint()?.to_string();
     outln!("{checkpoint}");
-    drop(vault);
+    // A session keeps its vault open.
+    drop((garcia, lee, locum, okafor, vault));
     Ok((checkpoint, Disk::copy(place)?))
 }
 
