@@ -1,0 +1,31 @@
+//! One put and one get, for a tool that follows calls: `.ci/crossing` counts the source files that each
+//! passes through.
+#![allow(clippy::unwrap_used)]
+
+use std::hint::black_box;
+
+use chartlock::keys::Passphrase;
+use chartlock::{Actor, MemoryStorage, Purpose, RecordId, Vault};
+
+#[inline(never)]
+fn measured_put(put: &dyn Fn()) {
+    put();
+    black_box(());
+}
+
+#[inline(never)]
+fn measured_get(get: &dyn Fn()) {
+    get();
+    black_box(());
+}
+
+fn main() {
+    let storage = MemoryStorage::new();
+    let vault = Vault::create(storage, &Passphrase::new("correct horse battery staple")).unwrap();
+    let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
+    let id = RecordId::patient("MRN-1042", "Observation/bp").unwrap();
+    // The first put creates the patient entry; the measured one writes the next version.
+    session.put(&id, b"{}").unwrap();
+    measured_put(&|| drop(black_box(session.put(&id, b"{}").unwrap())));
+    measured_get(&|| drop(black_box(session.get(&id).unwrap())));
+}
