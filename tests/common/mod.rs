@@ -8,6 +8,7 @@
     reason = "each target uses its part"
 )]
 
+pub(crate) mod brittle;
 pub(crate) mod clock;
 pub(crate) mod credential;
 pub(crate) mod ids;
@@ -19,6 +20,7 @@ pub(crate) mod session;
 #[macro_use]
 pub(crate) mod stage;
 
+pub(crate) use brittle::Brittle;
 pub(crate) use credential::Fixed;
 pub(crate) use ids::{actor, record, subject};
 pub(crate) use passphrase::passphrase;

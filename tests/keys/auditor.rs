@@ -118,13 +118,18 @@ fn a_damaged_slot_locks_no_auditor_out() {
 #[test]
 fn an_error_on_one_auditor_s_slot_does_not_stop_the_next() {
     let (mut vault, _) = audited();
-    let down = journal_of(&vault.header, &Brittle(4));
+    let down = journal_of(&vault.header, &Brittle::unavailable(4));
     assert_eq!(down, Err(Error::CredentialUnavailable));
     let slot = (vault.header)
-        .add_auditor_slot(journal(&vault.keyring), &Brittle(4))
+        .add_auditor_slot(journal(&vault.keyring), &Brittle::unavailable(4))
         .unwrap();
     vault.store();
-    assert_eq!(journal_of(&vault.header, &Brittle(4)).unwrap().1, slot);
+    assert_eq!(
+        journal_of(&vault.header, &Brittle::unavailable(4))
+            .unwrap()
+            .1,
+        slot
+    );
 }
 
 /// As [`Fixed`]`(9)`, which opens nothing here; it notes what it is asked about.

@@ -7,31 +7,10 @@ use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, seal
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::{Error, Subject};
 
-pub(crate) use crate::common::Fixed;
+pub(crate) use crate::common::{Brittle, Fixed};
 
 pub const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
 pub const NOW: i64 = 1_795_000_000_000;
-
-/// Like [`Fixed`], but it fails on every slot that is not its own.
-#[derive(Debug)]
-pub struct Brittle(pub u8);
-
-impl Credential for Brittle {
-    fn kind(&self) -> u16 {
-        0x7001
-    }
-
-    fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
-        Fixed(self.0).enrol(context)
-    }
-
-    fn secret(&self, parameters: &[u8], at: &SlotContext) -> Result<Option<SlotSecret>, Error> {
-        match parameters == [self.0; 3] {
-            true => Fixed(self.0).secret(parameters, at),
-            false => Err(Error::CredentialUnavailable),
-        }
-    }
-}
 
 /// Another kind of slot, which the other credentials here know nothing of.
 #[derive(Debug)]

@@ -163,11 +163,17 @@ fn a_stale_slot_locks_nobody_out() {
 #[test]
 fn an_error_on_one_slot_does_not_stop_the_next() {
     let mut vault = vault(SUITES[0]);
-    let refused = vault.header.unlock(&Brittle(2)).unwrap_err();
+    let refused = vault.header.unlock(&Brittle::unavailable(2)).unwrap_err();
     assert_eq!(refused, Error::CredentialUnavailable);
-    let own = vault.header.add_slot(&vault.root, &Brittle(2)).unwrap();
+    let own = vault
+        .header
+        .add_slot(&vault.root, &Brittle::unavailable(2))
+        .unwrap();
     vault.store();
-    assert_eq!(vault.header.unlock(&Brittle(2)).unwrap().slot, own);
+    assert_eq!(
+        vault.header.unlock(&Brittle::unavailable(2)).unwrap().slot,
+        own
+    );
 }
 
 #[test]
@@ -251,18 +257,21 @@ fn a_root_rotation_loses_no_slot_by_accident() {
     assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);
     // A service that is down when asked about the one slot that it should open.
-    let down = refused(&[&Fixed(1), &Brittle(9)], &[unknown]);
+    let down = refused(&[&Fixed(1), &Brittle::unavailable(9)], &[unknown]);
     assert_eq!(down, Error::CredentialUnavailable);
 }
 
 #[test]
 fn a_service_that_is_down_for_another_slot_keeps_nobody_from_a_root_rotation() {
     let (mut vault, [first, second, unknown]) = three_slots();
-    let keep: [&dyn Credential; 2] = [&Fixed(1), &Brittle(2)];
+    let keep: [&dyn Credential; 2] = [&Fixed(1), &Brittle::unavailable(2)];
     vault.root = vault.header.rotate_root(&keep, &[unknown]).unwrap();
     vault.store();
     assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
-    assert_eq!(vault.header.unlock(&Brittle(2)).unwrap().slot, second);
+    assert_eq!(
+        vault.header.unlock(&Brittle::unavailable(2)).unwrap().slot,
+        second
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use chartlock::{Activity, Error, Step, Subject, Vault};
 use crate::common::Fixed;
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
-use crate::stage::{Stage, content, record, session, subject};
+use crate::stage::{Stage, content, record, session, subject, verdict_at};
 
 everywhere!(
     erased,
@@ -143,13 +143,7 @@ fn broken_off_anywhere(stage: &Stage) {
     for step in (0..steps).step_by(stage.stride) {
         for verdict in [Verdict::Stop, Verdict::StopAfter] {
             raw::reset(&stage.storage, &before);
-            let (vault, _) = stage.open_with(move |now, _| {
-                if now == step + 1 {
-                    verdict
-                } else {
-                    Verdict::Proceed
-                }
-            });
+            let (vault, _) = stage.open_with(verdict_at(step, verdict));
             session(&vault)
                 .erase_patient(&patient, "asked for")
                 .unwrap_err();

@@ -12,7 +12,7 @@ use crate::common::Fixed;
 use crate::erasure::Stall;
 use crate::model::{Model, small_clinic, smaller_clinic};
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, content, record, session, subject};
+use crate::stage::{Stage, content, record, session, subject, verdict_at};
 
 everywhere!(
     gone_for_good,
@@ -210,10 +210,7 @@ fn broken_off_anywhere(stage: &Stage) {
         for step in (0..steps).step_by(stage.stride) {
             for verdict in [Verdict::Stop, Verdict::StopAfter] {
                 raw::reset(&stage.storage, &before);
-                let (vault, _) = stage.open_with(move |now, _| match now == step + 1 {
-                    true => verdict,
-                    false => Verdict::Proceed,
-                });
+                let (vault, _) = stage.open_with(verdict_at(step, verdict));
                 // The last steps may be of its journal alone.
                 let _ = session(&vault).expunge(&id, WHY);
                 drop(vault);

@@ -13,7 +13,7 @@ use crate::common::clock::ManualClock;
 use crate::erasure::{Stall, assert_erased};
 use crate::model::smaller_clinic;
 use crate::raw;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session, subject, verdict_at};
 
 everywhere!(
     a_hold_refuses_an_erasure,
@@ -425,10 +425,7 @@ fn broken_off_anywhere(stage: &Stage) {
     for step in 0..steps {
         for verdict in [Verdict::Stop, Verdict::StopAfter] {
             raw::reset(&stage.storage, &before);
-            let (vault, _) = stage.open_with(move |now, _| match now == step + 1 {
-                true => verdict,
-                false => Verdict::Proceed,
-            });
+            let (vault, _) = stage.open_with(verdict_at(step, verdict));
             session(&vault).hold(&patient, "subpoena").unwrap_err();
             let vault = stage.open();
             model.verify(&vault);

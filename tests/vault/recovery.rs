@@ -1,10 +1,9 @@
 //! A header that was lost is put back from a kit, and none that is better is lost by it.
 
-use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::storage::{Moment, Verdict};
 use chartlock::{Error, RecoveryKit};
 
-use crate::common::Fixed;
+use crate::common::{Brittle, Fixed};
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
 use crate::stage::{Stage, record, session, subject};
@@ -174,27 +173,6 @@ fn a_foreign_kit(stage: &Stage) {
     assert!(raw::objects_of(&stage.storage, b"v").is_empty());
 }
 
-/// As [`Fixed`], at a service that answers for the slot of `Fixed(1)` only, and fails for all others.
-#[derive(Debug)]
-struct Brittle(Error);
-
-impl Credential for Brittle {
-    fn kind(&self) -> u16 {
-        Fixed(1).kind()
-    }
-
-    fn enrol(&self, at: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error> {
-        Fixed(1).enrol(at)
-    }
-
-    fn secret(&self, parameters: &[u8], at: &SlotContext) -> Result<Option<SlotSecret>, Error> {
-        match parameters == [1; 3] {
-            true => Fixed(1).secret(parameters, at),
-            false => Err(self.0.clone()),
-        }
-    }
-}
-
 fn a_header_that_nobody_can_judge(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
@@ -206,11 +184,11 @@ fn a_header_that_nobody_can_judge(stage: &Stage) {
     vault.rotate_root_key(&[&Fixed(2)], &[first.id]).unwrap();
     let before = raw::objects(&stage.storage);
     for error in [Error::CredentialUnavailable, Error::Stretching] {
-        let restored = kit.restore(&stage.storage, &Brittle(error.clone()));
+        let restored = kit.restore(&stage.storage, &Brittle(1, error.clone()));
         assert_eq!(restored, Err(error));
     }
     assert!(raw::objects(&stage.storage) == before);
-    let insisted = Brittle(Error::CredentialUnavailable);
+    let insisted = Brittle::unavailable(1);
     kit.restore_anyway(&stage.storage, &insisted).unwrap();
     model.verify(&stage.open());
 }

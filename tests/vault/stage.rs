@@ -47,6 +47,18 @@ impl Stage {
     }
 }
 
+/// Returns a hook that answers one step with `verdict` and lets the others proceed. The step that opens
+/// the vault comes first and is not counted.
+pub(crate) fn verdict_at(
+    step: u64,
+    verdict: Verdict,
+) -> impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static {
+    move |now, _| match now == step + 1 {
+        true => verdict,
+        false => Verdict::Proceed,
+    }
+}
+
 /// Runs each of the tests over each storage: a storage in the list, and nothing else to change.
 macro_rules! everywhere {
     ($($test:ident),* $(,)?) => {

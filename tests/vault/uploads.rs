@@ -14,7 +14,7 @@ use chartlock::{Error, Expected, RecordId, Vault};
 use crate::clock::LONG_AGO;
 use crate::common::clock::ManualClock;
 use crate::raw::{self, Objects};
-use crate::stage::{Shared, Stage, content, record, session};
+use crate::stage::{Shared, Stage, content, record, session, verdict_at};
 
 everywhere!(
     broken_off_anywhere,
@@ -86,11 +86,7 @@ impl<'a> Put<'a> {
 
     fn broken_off_at(&self, step: u64, verdict: Verdict) {
         raw::reset(&self.stage.storage, &self.before);
-        // The first step is the one that opens the vault.
-        let hook = move |now, _: &Moment<'_>| match now == step + 1 {
-            true => verdict,
-            false => Verdict::Proceed,
-        };
+        let hook = verdict_at(step, verdict);
         let (vault, faulty) = open_with(self.stage, self.threads, hook);
         let outcome = session(&vault).put_reader(&id(), &self.new[..]);
         drop(vault);

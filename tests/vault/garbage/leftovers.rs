@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{Model, small_clinic, smaller_clinic};
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, content, record, session, subject};
+use crate::stage::{Stage, content, record, session, subject, verdict_at};
 
 everywhere!(
     nothing_to_free,
@@ -50,11 +50,7 @@ fn broken_off_anywhere(
     for step in (0..).step_by(stride) {
         for verdict in BREAKS {
             raw::reset(&stage.storage, &before);
-            // The first step is the one that opens the vault.
-            let hook = move |now, _: &Moment<'_>| match now == step + 1 {
-                true => verdict,
-                false => Verdict::Proceed,
-            };
+            let hook = verdict_at(step, verdict);
             let (vault, _) = open_at(stage, THEN, hook);
             if verb(&vault).is_ok() && verdict == Verdict::Stop {
                 assert!(step >= 6 && young > 0 && old > 0);
@@ -201,10 +197,7 @@ fn broken_off_itself_anywhere(stage: &Stage) {
     for step in (0..).step_by(stage.stride) {
         for verdict in [failure, Verdict::Stop, Verdict::StopAfter] {
             raw::reset(&stage.storage, &before);
-            let hook = move |now, _: &Moment<'_>| match now == step + 1 {
-                true => verdict,
-                false => Verdict::Proceed,
-            };
+            let hook = verdict_at(step, verdict);
             let (vault, _) = open_at(stage, time, hook);
             match vault.collect_garbage() {
                 Err(Error::Storage(_) | Error::Undecided) => {}

@@ -6,7 +6,7 @@ use chartlock::storage::Verdict;
 use super::{VERBS, Verb};
 use crate::model::{Model, smaller_clinic};
 use crate::raw::{self, Objects};
-use crate::stage::Stage;
+use crate::stage::{Stage, verdict_at};
 
 everywhere!(master, patient, reencrypt_patient, reencrypt);
 
@@ -33,14 +33,7 @@ fn broken_off_anywhere(stage: &Stage, verb: Verb) {
     for step in (0..steps).step_by(stage.stride) {
         for verdict in [Verdict::Stop, Verdict::StopAfter] {
             raw::reset(&stage.storage, &before);
-            let (vault, _) = stage.open_with(move |now, _| {
-                // The first step is the one that opens the vault.
-                if now == step + 1 {
-                    verdict
-                } else {
-                    Verdict::Proceed
-                }
-            });
+            let (vault, _) = stage.open_with(verdict_at(step, verdict));
             verb.run(&vault).unwrap_err();
             drop(vault);
             taken_up(stage, verb, &model, &before);
