@@ -241,9 +241,9 @@ fn on_disk(content: &[u8]) {
             // Old versions go, so that the disk does not fill.
             let subject = id();
             session(&vault)
-                .erase_patient(subject.subject(), "asked for")
+                .erase_subject(subject.subject(), "asked for")
                 .unwrap();
-            session(&vault).readmit_patient(subject.subject()).unwrap();
+            session(&vault).reopen_chart(subject.subject()).unwrap();
             took
         },
         || {

@@ -20,8 +20,8 @@ use std::time::Duration;
 use chartlock::audit::Exposed;
 use chartlock::keys::Passphrase;
 use chartlock::{
-    Actor, Checkpoint, FileStorage, Operation, Purpose, Rule, RulePolicy, SecurityEvent, Session,
-    Step, Vault, VaultOptions,
+    Actor, Checkpoint, FileStorage, Operation, ProgressUpdate, Purpose, Rule, RulePolicy,
+    SecurityEvent, Session, Vault, VaultOptions,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -80,7 +80,7 @@ fn rules() -> Outcome<RulePolicy> {
 
 fn options() -> Outcome<VaultOptions> {
     let options = VaultOptions::new().policy(rules()?);
-    Ok(options.watch(|event: &SecurityEvent| {
+    Ok(options.on_security_event(|event: &SecurityEvent| {
         let who = event.actor().map_or("nobody in particular", Actor::name);
         outln!("  >> to the security desk: {event} ({who})");
     }))
@@ -181,8 +181,8 @@ fn verify(vault: &Vault, checkpoint: &str) -> Outcome<chartlock::VerifyReport> {
     let style = ProgressStyle::with_template("{spinner} {msg}: {human_pos}")?;
     let bar = ProgressBar::no_length().with_style(style);
     let watched = bar.clone();
-    let vault = vault.with_progress(move |step: Step| {
-        watched.set_message(step.activity.to_string());
+    let vault = vault.with_progress(move |step: ProgressUpdate| {
+        watched.set_message(step.phase.to_string());
         watched.set_position(step.done);
     });
     let report = vault.verify(Some(&checkpoint))?;
@@ -195,14 +195,14 @@ fn ask(place: &Path, arlen: &Patient, jan: &Patient) -> Outcome<()> {
     let officer = session(&vault, "privacy.officer", Purpose::Operations)?;
     let journal = officer
         .audit()?
-        .knowing(&arlen.subject)
-        .knowing(&jan.subject);
+        .resolve_subject(&arlen.subject)
+        .resolve_subject(&jan.subject);
 
     told::chapter(&format!("Who has looked at the chart of {}?", arlen.name));
     told::accesses(&journal.accesses(&arlen.subject, ..)?);
 
     told::chapter("What has locum.okafor seen?");
-    let journal = journal.knowing_record(&arlen.record(ALLERGIES)?);
+    let journal = journal.resolve_record(&arlen.record(ALLERGIES)?);
     told::activity(&journal.activity(&Actor::new("locum.okafor")?, ..)?, arlen);
 
     told::chapter("Had the passphrase leaked too: what could be read with the stolen copy?");
@@ -216,14 +216,14 @@ fn erase(place: &Path, patient: &Patient) -> Outcome<()> {
     let vault = open(place)?;
     let officer = session(&vault, "privacy.officer", Purpose::PatientRequest)?;
     let subject = &patient.subject;
-    let hold = officer.hold(subject, "claim under review")?;
+    let hold = officer.place_hold(subject, "claim under review")?;
     outln!("The chart is on hold: claim under review.");
-    match officer.erase_patient(subject, "the patient asked") {
+    match officer.erase_subject(subject, "the patient asked") {
         Err(refused) => outln!("The erasure is refused: {refused}."),
         Ok(_) => return Err("a hold did not stop an erasure".into()),
     }
-    officer.release(subject, hold)?;
-    let report = officer.erase_patient(subject, "the patient asked")?;
+    officer.lift_hold(subject, hold)?;
+    let report = officer.erase_subject(subject, "the patient asked")?;
     outln!("The hold is released, and the chart erased.");
     told::erasure(&report);
     Ok(())

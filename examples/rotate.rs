@@ -13,7 +13,8 @@ use std::thread;
 
 use chartlock::keys::Passphrase;
 use chartlock::{
-    Activity, Actor, Document, FileStorage, Purpose, RecordId, RotationReport, Session, Step, Vault,
+    Actor, Document, FileStorage, Phase, ProgressUpdate, Purpose, RecordId, RotationReport,
+    Session, Vault,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -49,7 +50,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     let new = passphrase("NEW_PASSPHRASE", "what we remember this year")?;
 
     let vault = open_or_create(&directory, &old)?;
-    show("census before", &vault.key_census()?)?;
+    show("census before", &vault.key_usage()?)?;
 
     outln!("The master key changes; a writer goes on meanwhile.");
     let (report, written) = rotate_while_writing(&vault)?;
@@ -58,7 +59,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
         "{written} records were written meanwhile, and all of them read back. The writer sealed"
     );
     outln!("the entries that it met first; the rotation sealed the others.\n");
-    show("census after", &vault.key_census()?)?;
+    show("census after", &vault.key_usage()?)?;
 
     outln!("The passphrase changes.");
     replace_passphrase(&vault, &new)?;
@@ -84,7 +85,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
         refused.err().ok_or("it still opens")?
     );
     let vault = Vault::open(FileStorage::open(&directory)?, &new)?;
-    outln!("The new one opens {} records.", vault.key_census()?.records);
+    outln!("The new one opens {} records.", vault.key_usage()?.records);
     Ok(())
 }
 
@@ -134,12 +135,12 @@ fn session(vault: &Vault) -> Outcome<Session> {
 /// Rotates the master key on this thread while another one keeps writing. Also says how many records
 /// that one wrote; each of them was read back afterwards.
 fn rotate_while_writing(vault: &Vault) -> Outcome<(RotationReport, usize)> {
-    let entries = vault.key_census()?.subjects;
+    let entries = vault.key_usage()?.subjects;
     let style = ProgressStyle::with_template("  [{bar:40}] {pos} of {len} patient entries")?;
     let bar = ProgressBar::new(entries).with_style(style);
     let watched = bar.clone();
-    let shown = vault.with_progress(move |step: Step| {
-        if step.activity == Activity::Resealing {
+    let shown = vault.with_progress(move |step: ProgressUpdate| {
+        if step.phase == Phase::Resealing {
             watched.set_position(step.done);
         }
     });

@@ -126,7 +126,7 @@ pub enum Error {
     #[error(
         "the storage did not confirm the outcome; the operation may or may not have happened: read before you repeat it"
     )]
-    Undecided,
+    CommitUnknown,
     /// Others kept winning, or a rotation stands in the way.
     #[error("the storage is too contended; try again later")]
     Contended,

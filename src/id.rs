@@ -42,21 +42,21 @@ pub enum SubjectKind {
     /// A patient.
     Patient,
     /// What belongs to no patient, such as a formulary.
-    Practice,
+    Organization,
 }
 
 impl SubjectKind {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Patient => 1,
-            Self::Practice => 2,
+            Self::Organization => 2,
         }
     }
 
     pub(crate) fn from_code(code: u8) -> Result<Self> {
         match code {
             1 => Ok(Self::Patient),
-            2 => Ok(Self::Practice),
+            2 => Ok(Self::Organization),
             _ => Err(Error::Unsupported),
         }
     }
@@ -93,8 +93,8 @@ impl Subject {
     ///
     /// # Errors
     /// [`Error::InvalidId`] when the identifier is out of these bounds.
-    pub fn practice(identifier: &str) -> Result<Self> {
-        Self::new(SubjectKind::Practice, identifier)
+    pub fn organization(identifier: &str) -> Result<Self> {
+        Self::new(SubjectKind::Organization, identifier)
     }
 
     pub(crate) fn new(kind: SubjectKind, identifier: &str) -> Result<Self> {
@@ -149,8 +149,8 @@ impl RecordId {
     ///
     /// # Errors
     /// [`Error::InvalidId`] when identifier or name is out of bounds.
-    pub fn practice(identifier: &str, name: &str) -> Result<Self> {
-        Self::new(Subject::practice(identifier)?, name)
+    pub fn organization(identifier: &str, name: &str) -> Result<Self> {
+        Self::new(Subject::organization(identifier)?, name)
     }
 
     /// A record of `subject`.

@@ -113,7 +113,7 @@ pub mod storage;
 mod vault;
 mod verify;
 
-pub use access::security_event::{SecurityEvent, SecurityWatch};
+pub use access::security_event::{SecurityEvent, SecurityEventHandler};
 pub use access::{
     AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, Rule, RulePolicy,
 };
@@ -126,11 +126,11 @@ pub use lifecycle::holds::HoldInfo;
 pub use lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
 pub use records::document::{Document, Expected, Record, RecordInfo};
 pub use records::list::{Records, Subjects};
-pub use rotation::key_usage::{KeyCensus, KeyCount};
+pub use rotation::key_usage::{KeyCount, KeyUsage};
 pub use rotation::report::{ReencryptionReport, RootRotationReport, RotationReport};
 pub use session::Session;
 pub use session::chart_reader::Contents;
-pub use session::journal_fallback::EmergencyReport;
+pub use session::journal_fallback::JournalFallbackReport;
 pub use session::record_reader::RecordReader;
 pub use session::record_writer::RecordWriter;
 #[cfg(feature = "file")]
@@ -139,7 +139,7 @@ pub use storage::{MemoryStorage, SplitStorage};
 pub use vault::Vault;
 pub use vault::journaling::Journaling;
 pub use vault::options::VaultOptions;
-pub use vault::progress::{Activity, Progress, Step};
+pub use vault::progress::{Phase, ProgressListener, ProgressUpdate};
 pub use vault::recovery::RecoveryKit;
 pub use verify::accept_restore::RestoreReport;
 pub use verify::{

@@ -114,7 +114,7 @@ fn each_document_is_filed_under_its_patient() {
         "hl7v2/hl7-parser/sample_adt_a01_encoded.hl7",
         "dicom/reportsi.dcm",
     ] {
-        assert_eq!(whose(&documents, path).kind(), SubjectKind::Practice);
+        assert_eq!(whose(&documents, path).kind(), SubjectKind::Organization);
     }
     let arlen = Subject::patient("e260e9c4-5f1a-43b6-b6fe-b13a2412b67e").unwrap();
     let of_arlen = |record: &&Record| *record.id.subject() == arlen;
@@ -162,7 +162,7 @@ fn every_byte_comes_back_under_either_suite_and_after_rotation() {
         let report = vault.reencrypt().unwrap();
         assert_eq!(report.reencrypted, documents.records.len() as u64);
         compare(&documents, &vault);
-        assert_eq!(vault.key_census().unwrap().under_former_keys, 0);
+        assert_eq!(vault.key_usage().unwrap().under_former_keys, 0);
     }
 }
 

@@ -135,7 +135,7 @@ fn content_is_wiped() {
     read(&chart);
     vault.rotate_master_key().unwrap();
     let subject = subject("MRN-1042");
-    vault.reencrypt_patient(&subject).unwrap();
+    vault.reencrypt_subject(&subject).unwrap();
     read(&chart);
     drop(vault);
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);

@@ -151,7 +151,7 @@ impl Documents {
             let patient = found.patient.as_deref().map(Subject::patient);
             let subject = match patient {
                 Some(Ok(patient)) => patient,
-                _ => Subject::practice(group(&file.path))?,
+                _ => Subject::organization(group(&file.path))?,
             };
             // One organization comes with the charts of many patients, for example.
             let in_file = format!("{}#{}", file.path, found.name);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use chartlock::{KeyCensus, SubjectKind};
+use chartlock::{KeyUsage, SubjectKind};
 
 use crate::Outcome;
 use crate::documents::Documents;
@@ -26,7 +26,7 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
         "{} records of {} patients, and of {} folders for what names no patient\n",
         count(documents.records.len() as u64),
         of_kind(SubjectKind::Patient),
-        of_kind(SubjectKind::Practice),
+        of_kind(SubjectKind::Organization),
     );
     let mut formats: BTreeMap<&str, (u64, u64, u64, u64)> = BTreeMap::new();
     for file in &documents.files {
@@ -98,9 +98,9 @@ fn print_sizes(documents: &Documents, result: &Result) {
     );
 }
 
-fn print_census(before: &KeyCensus, after: &KeyCensus) {
+fn print_census(before: &KeyUsage, after: &KeyUsage) {
     let mut table = Table::new(&["census", "before", "after rotation"]);
-    let mut row = |what: &str, number: &dyn Fn(&KeyCensus) -> u64| {
+    let mut row = |what: &str, number: &dyn Fn(&KeyUsage) -> u64| {
         let numbers = [number(before), number(after)].map(count);
         table.row([what.to_owned()].into_iter().chain(numbers));
     };

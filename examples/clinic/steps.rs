@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chartlock::Step;
+use chartlock::ProgressUpdate;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;
@@ -63,13 +63,13 @@ pub(crate) fn bar(message: &'static str, bytes: u64) -> Outcome<ProgressBar> {
 }
 
 /// A counter for walks of the vault, whose end is not known before. It disappears after each.
-pub(crate) fn counter() -> Outcome<(ProgressBar, impl Fn(Step) + Send + Sync + 'static)> {
+pub(crate) fn counter() -> Outcome<(ProgressBar, impl Fn(ProgressUpdate) + Send + Sync + 'static)> {
     let style = ProgressStyle::with_template("{spinner} {msg}: {human_pos}")?;
     let counter = ProgressBar::no_length().with_style(style);
     counter.enable_steady_tick(Duration::from_millis(100));
     let watcher = counter.clone();
-    Ok((counter, move |step: Step| {
-        watcher.set_message(step.activity.to_string());
+    Ok((counter, move |step: ProgressUpdate| {
+        watcher.set_message(step.phase.to_string());
         watcher.set_position(step.done);
     }))
 }

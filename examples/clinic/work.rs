@@ -8,7 +8,7 @@ use std::sync::Arc;
 use chartlock::keys::Passphrase;
 use chartlock::storage::{Scan, Storage, Want};
 use chartlock::{
-    Actor, FileStorage, KeyCensus, Purpose, Session, Subject, SubjectKind, Suite, Vault,
+    Actor, FileStorage, KeyUsage, Purpose, Session, Subject, SubjectKind, Suite, Vault,
     VaultOptions,
 };
 
@@ -28,8 +28,8 @@ pub(crate) struct Clinic<'a> {
 
 /// What is to be told afterwards.
 pub(crate) struct Result {
-    pub(crate) before: KeyCensus,
-    pub(crate) after: KeyCensus,
+    pub(crate) before: KeyUsage,
+    pub(crate) after: KeyUsage,
     /// For each class of objects its number and the bytes of keys and values.
     pub(crate) objects: Vec<(&'static str, u64, u64)>,
     /// Number and bytes of the closed storage's files.
@@ -143,11 +143,11 @@ impl<'a> Clinic<'a> {
         })?;
         if let Some((many_records, many_bytes)) = self.two_patients() {
             steps.time("rotate one patient's key", "records", || {
-                let report = vault.rotate_patient_key(many_records)?;
+                let report = vault.rotate_subject_key(many_records)?;
                 Ok(((), report.rewrapped, None))
             })?;
             steps.time("re-encrypt one patient", "records", || {
-                let report = vault.reencrypt_patient(many_bytes)?;
+                let report = vault.reencrypt_subject(many_bytes)?;
                 Ok(((), report.reencrypted, Some(report.bytes)))
             })?;
         }
@@ -193,9 +193,9 @@ fn session(vault: &Vault) -> Outcome<Session> {
     Ok(vault.session(Actor::new("clinic example")?, Purpose::SystemAdministration))
 }
 
-fn census(vault: &Vault, steps: &mut Steps) -> Outcome<KeyCensus> {
+fn census(vault: &Vault, steps: &mut Steps) -> Outcome<KeyUsage> {
     steps.time("count what hangs on each key", "records", || {
-        let census = vault.key_census()?;
+        let census = vault.key_usage()?;
         let records = census.records + census.earlier_versions;
         Ok((census, records, None))
     })

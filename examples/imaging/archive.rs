@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chartlock::keys::KeyFile;
 use chartlock::storage::{FileOptions, Scan, Storage, Want};
 use chartlock::{
-    Activity, Actor, FileStorage, Purpose, RecordId, RecordReader, Session, Step, Vault,
+    Actor, FileStorage, Phase, ProgressUpdate, Purpose, RecordId, RecordReader, Session, Vault,
 };
 use dicom_object::from_reader;
 use indicatif::ProgressBar;
@@ -96,8 +96,8 @@ impl Archive {
         let before = bar.position();
         let stored = Arc::new(AtomicU64::new(0));
         let (moved, counted) = (bar.clone(), Arc::clone(&stored));
-        let vault = self.vault.with_progress(move |step: Step| {
-            if step.activity == Activity::Storing {
+        let vault = self.vault.with_progress(move |step: ProgressUpdate| {
+            if step.phase == Phase::Storing {
                 moved.set_position(before + step.done.min(length));
                 counted.store(step.done, Ordering::Relaxed);
             }

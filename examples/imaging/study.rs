@@ -84,7 +84,7 @@ impl Instance {
         let is_image = tell("Rows").is_some();
         let id = |name: &str| match &patient {
             Some(patient) => RecordId::patient(patient, name),
-            None => RecordId::practice(UNASSIGNED, name),
+            None => RecordId::organization(UNASSIGNED, name),
         };
         let below = path.strip_prefix(root)?.to_string_lossy().into_owned();
         let uids = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"];

@@ -67,7 +67,7 @@ pub(crate) fn accesses(report: &AccessReport) {
         let counts: Vec<_> = counts
             .map(|(did, count)| format!("{did}: {count}"))
             .collect();
-        let (who, glass) = (&day.actor, glass(day.broke_glass));
+        let (who, glass) = (&day.actor, glass(day.under_break_glass));
         outln!("{} {who:16} {}{glass}", day.day, counts.join(", "));
     }
     outln!("Of these, all but the filing and the questions:");
@@ -84,7 +84,7 @@ pub(crate) fn accesses(report: &AccessReport) {
             access.what,
             access.why,
             ending(access.outcome),
-            glass(access.broke_glass),
+            glass(access.under_break_glass),
         );
     }
     complete(report.gaps.is_empty());
@@ -101,7 +101,7 @@ pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
             hour(entry.at),
             entry.operation,
             ending(entry.outcome),
-            glass(entry.broke_glass),
+            glass(entry.under_break_glass),
         );
     }
     complete(report.gaps.is_empty());

@@ -112,7 +112,7 @@ impl Pair<'_> {
             // Of those that are soon sealed again.
             _ if LENGTHS[self.which] <= CHUNK + 1 => {
                 let vault = &self.clinic.vaults[usize::from(operation >> 3 & 1)];
-                vault.reencrypt_patient(&subject(self.which)).unwrap();
+                vault.reencrypt_subject(&subject(self.which)).unwrap();
             }
             _ => {}
         }

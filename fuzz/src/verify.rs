@@ -102,11 +102,11 @@ fn act(vault: &Vault, clock: &Waiting, deed: u8, turn: usize) {
     let content = turn.to_le_bytes();
     let _ = match deed & 15 {
         0 => vault.rotate_master_key().map(drop),
-        1 => vault.rotate_patient_key(&subject).map(drop),
-        2 => vault.reencrypt_patient(&subject).map(drop),
-        3 => chart.erase_patient(&subject, "asked for").map(drop),
-        4 => chart.readmit_patient(&subject),
-        5 => chart.remove(&id).map(drop),
+        1 => vault.rotate_subject_key(&subject).map(drop),
+        2 => vault.reencrypt_subject(&subject).map(drop),
+        3 => chart.erase_subject(&subject, "asked for").map(drop),
+        4 => chart.reopen_chart(&subject),
+        5 => chart.retract(&id).map(drop),
         6 => vault.checkpoint().map(drop),
         7 => chart.get(&id).map(drop),
         8 => vault.collect_garbage().map(drop),

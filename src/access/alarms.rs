@@ -5,20 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::access::meter::{DenialMeter, FailureMeter};
-use crate::access::security_event::{SecurityEvent, SecurityWatch};
+use crate::access::security_event::{SecurityEvent, SecurityEventHandler};
 use crate::id::Actor;
 
 /// The watch over one vault.
 #[derive(Default)]
 pub struct Alarms {
-    watch: Option<Arc<dyn SecurityWatch>>,
+    watch: Option<Arc<dyn SecurityEventHandler>>,
     failures: Mutex<FailureMeter>,
     denials: Mutex<DenialMeter>,
 }
 
 impl Alarms {
     /// Tells `watch`, if there is one.
-    pub fn new(watch: Option<Arc<dyn SecurityWatch>>) -> Self {
+    pub fn new(watch: Option<Arc<dyn SecurityEventHandler>>) -> Self {
         Self {
             watch,
             ..Self::default()

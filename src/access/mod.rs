@@ -25,7 +25,7 @@ pub use rules::{Rule, RulePolicy};
 /// # Asked once, or twice
 ///
 /// The labels of a record are sealed inside it. So a read is asked for twice: first without labels
-/// ([`AccessRequest::awaits_labels`]), before any key is unwrapped; and, if that was permitted, again
+/// ([`AccessRequest::labels_follow`]), before any key is unwrapped; and, if that was permitted, again
 /// with the record's labels, before any content is handed out. The second answer counts. A denial of
 /// the first is final, so a policy that decides by labels permits at first whatever *some* labels
 /// would permit. Where there is nothing to read, the first answer stands. A put is asked for once,
@@ -38,7 +38,7 @@ pub use rules::{Rule, RulePolicy};
 /// Glass is there for what no rule foresaw, so breaking it is not asked for: it is journaled, and
 /// those who keep watch hear of it. Who has broken it reads, lists and writes patients' records
 /// without the policy being asked, until it closes. For all else the policy is asked, with
-/// [`AccessRequest::broke_glass`].
+/// [`AccessRequest::under_break_glass`].
 ///
 /// ```
 /// use chartlock::{AccessPolicy, AccessRequest, Actor, Decision, Operation, Purpose};

@@ -15,8 +15,8 @@ use crate::journal::Operation;
 /// let request = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read)
 ///     .subject(&subject)
 ///     .record("Observation/bp");
-/// assert!(request.awaits_labels());
-/// assert!(!request.labels(&["lab"]).awaits_labels());
+/// assert!(request.labels_follow());
+/// assert!(!request.labels(&["lab"]).labels_follow());
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ pub struct AccessRequest<'a> {
     /// For which organisation.
     pub organisation: Option<&'a str>,
     /// Whether the actor has broken the glass and it is still open.
-    pub broke_glass: bool,
+    pub under_break_glass: bool,
 }
 
 impl<'a> AccessRequest<'a> {
@@ -56,7 +56,7 @@ impl<'a> AccessRequest<'a> {
             labels: None,
             request_id: None,
             organisation: None,
-            broke_glass: false,
+            under_break_glass: false,
         }
     }
 
@@ -97,14 +97,14 @@ impl<'a> AccessRequest<'a> {
 
     /// Behind broken glass.
     #[must_use]
-    pub fn behind_broken_glass(mut self) -> Self {
-        self.broke_glass = true;
+    pub fn under_break_glass(mut self) -> Self {
+        self.under_break_glass = true;
         self
     }
 
     /// Whether this is a read that will be asked for again, with the record's labels, if it is
     /// permitted now and there is something to read.
-    pub fn awaits_labels(&self) -> bool {
+    pub fn labels_follow(&self) -> bool {
         self.operation == Operation::Read && self.labels.is_none()
     }
 }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::id::Actor;
 
-/// Something that should be looked into, told to a [`SecurityWatch`] as it happens.
+/// Something that should be looked into, told to a [`SecurityEventHandler`] as it happens.
 ///
 /// It names no patient and no record; those stand in the journal. `Debug` and `Display` do not name
 /// the actor either, so they can go to any log. Where it helps to know the actor, ask
@@ -15,7 +15,7 @@ use crate::id::Actor;
 ///
 /// ```
 /// # use chartlock::{Actor, SecurityEvent};
-/// let event = SecurityEvent::PoisonRead { actor: Actor::new("dr.garcia")? };
+/// let event = SecurityEvent::HoneytokenRead { actor: Actor::new("dr.garcia")? };
 /// assert_eq!(event.to_string(), "a poison record is being read");
 /// assert_eq!(event.actor().map(Actor::name), Some("dr.garcia"));
 /// # Ok::<(), chartlock::Error>(())
@@ -34,7 +34,7 @@ pub enum SecurityEvent {
         duration: Duration,
     },
     /// Somebody reads a record that nobody has a reason to read; told before it is handed out.
-    PoisonRead {
+    HoneytokenRead {
         /// Who.
         #[serde(serialize_with = "name")]
         actor: Actor,
@@ -61,13 +61,13 @@ pub enum SecurityEvent {
     /// The journal cannot be written; reads and changes are refused until it can.
     JournalFailing,
     /// Somebody declared an emergency: what is read is journaled later.
-    EmergencyBegun {
+    JournalFallbackBegun {
         /// Who.
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
     /// The emergency is over, and what was read meanwhile is in the journal.
-    EmergencyEnded {
+    JournalFallbackEnded {
         /// Who ended it.
         #[serde(serialize_with = "name")]
         actor: Actor,
@@ -83,10 +83,10 @@ impl SecurityEvent {
     pub fn actor(&self) -> Option<&Actor> {
         match self {
             Self::GlassBroken { actor, .. }
-            | Self::PoisonRead { actor }
+            | Self::HoneytokenRead { actor }
             | Self::RepeatedDenials { actor, .. }
-            | Self::EmergencyBegun { actor }
-            | Self::EmergencyEnded { actor } => Some(actor),
+            | Self::JournalFallbackBegun { actor }
+            | Self::JournalFallbackEnded { actor } => Some(actor),
             Self::RepeatedFailures { .. }
             | Self::JournalFailing
             | Self::JournalForked
@@ -102,7 +102,7 @@ impl fmt::Display for SecurityEvent {
                 let minutes = duration.as_secs().div_ceil(60);
                 write!(f, "somebody broke the glass, for {minutes} minutes")
             }
-            Self::PoisonRead { .. } => f.write_str("a poison record is being read"),
+            Self::HoneytokenRead { .. } => f.write_str("a poison record is being read"),
             Self::RepeatedFailures { count, within } => {
                 write!(f, "{count} failures to authenticate within {within:?}")
             }
@@ -110,8 +110,8 @@ impl fmt::Display for SecurityEvent {
                 write!(f, "one actor was denied {count} times within {within:?}")
             }
             Self::JournalFailing => f.write_str("the audit journal cannot be written"),
-            Self::EmergencyBegun { .. } => f.write_str("a journal emergency was begun"),
-            Self::EmergencyEnded { .. } => f.write_str("a journal emergency was ended"),
+            Self::JournalFallbackBegun { .. } => f.write_str("a journal emergency was begun"),
+            Self::JournalFallbackEnded { .. } => f.write_str("a journal emergency was ended"),
             Self::JournalForked => f.write_str("a chain of the audit journal is forked"),
             Self::HeaderRolledBack => f.write_str("the vault header is older than the data"),
         }
@@ -138,16 +138,16 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 /// and return. It must not call the vault. If it panics, the operation does, and releases nothing.
 ///
 /// ```
-/// # use chartlock::{SecurityEvent, SecurityWatch};
-/// fn watch(watch: impl SecurityWatch) {}
+/// # use chartlock::{SecurityEvent, SecurityEventHandler};
+/// fn on_security_event(watch: impl SecurityEventHandler) {}
 /// watch(|event: &SecurityEvent| eprintln!("{event}"));
 /// ```
-pub trait SecurityWatch: Send + Sync {
+pub trait SecurityEventHandler: Send + Sync {
     /// Takes note of an event.
     fn event(&self, event: &SecurityEvent);
 }
 
-impl<F: Fn(&SecurityEvent) + Send + Sync> SecurityWatch for F {
+impl<F: Fn(&SecurityEvent) + Send + Sync> SecurityEventHandler for F {
     fn event(&self, event: &SecurityEvent) {
         self(event);
     }

@@ -64,7 +64,7 @@ pub struct AccessReport {
 /// ```
 /// # use chartlock::audit::Access;
 /// # fn show(access: &Access) {
-/// let mark = if access.broke_glass { " (broke the glass)" } else { "" };
+/// let mark = if access.under_break_glass { " (broke the glass)" } else { "" };
 /// println!("{} {} {}{mark}", access.at, access.actor, access.what);
 /// # }
 /// ```
@@ -97,7 +97,7 @@ pub struct Access {
     /// How it ended: `denied` ones saw nothing.
     pub outcome: Outcome,
     /// Whether the glass was broken for it.
-    pub broke_glass: bool,
+    pub under_break_glass: bool,
     /// Whether it is certain; `false` for a change that was announced and never confirmed.
     pub certain: bool,
     /// Where the entry stands in the journal.
@@ -134,7 +134,7 @@ pub struct AccessDay {
     /// How often it failed, was refused, or was never confirmed.
     pub failed: u64,
     /// Whether the glass was broken.
-    pub broke_glass: bool,
+    pub under_break_glass: bool,
     /// The records, by name where it can be known.
     pub records: BTreeSet<String>,
 }
@@ -194,7 +194,7 @@ impl AccessDay {
     fn add(&mut self, access: &Access) {
         self.why.insert(access.why.clone());
         self.records.extend(access.record.clone());
-        self.broke_glass |= access.broke_glass;
+        self.under_break_glass |= access.under_break_glass;
         *match (access.outcome, access.kind) {
             (Outcome::Denied, _) => &mut self.denied,
             (Outcome::NotAuthentic | Outcome::Refused | Outcome::Failed, _) => &mut self.failed,
@@ -221,7 +221,7 @@ impl From<AuditEntry> for Access {
             organisation: entry.organisation,
             purpose: entry.purpose,
             outcome: entry.outcome,
-            broke_glass: entry.broke_glass,
+            under_break_glass: entry.under_break_glass,
             certain: entry.settled,
             position: entry.position,
         }

@@ -40,7 +40,7 @@ pub struct ActivityReport {
     /// How often the actor was denied.
     pub denied: u64,
     /// How many entries are marked: the glass was broken for them.
-    pub broke_glass: u64,
+    pub under_break_glass: u64,
     /// How often the actor listed the identifiers of all subjects.
     pub lists_of_all_subjects: u64,
     /// Of whom the actor saw or changed something, or tried to; the first one met first.
@@ -86,7 +86,7 @@ impl AuditTrail {
     /// Everything that one actor did and saw in a window.
     ///
     /// Subjects and records that the trail does not know stand there by their tags; see
-    /// [`AuditTrail::knowing`].
+    /// [`AuditTrail::resolve_subject`].
     ///
     /// # Errors
     /// Those of [`AuditTrail::entries`].
@@ -98,7 +98,7 @@ impl AuditTrail {
             made: Time::from_millis(self.desk.now()),
             operations: BTreeMap::new(),
             denied: 0,
-            broke_glass: 0,
+            under_break_glass: 0,
             lists_of_all_subjects: 0,
             subjects: Vec::new(),
             entries: Vec::new(),
@@ -122,7 +122,7 @@ impl ActivityReport {
     fn add(&mut self, entry: AuditEntry, places: &mut BTreeMap<[u8; 16], usize>) {
         *self.operations.entry(entry.operation).or_default() += 1;
         self.denied += u64::from(entry.outcome == Outcome::Denied);
-        self.broke_glass += u64::from(entry.broke_glass);
+        self.under_break_glass += u64::from(entry.under_break_glass);
         let lists = entry.operation == Operation::ListSubjects && entry.was_done();
         self.lists_of_all_subjects += u64::from(lists);
         if let Some(subject) = &entry.subject {

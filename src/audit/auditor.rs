@@ -74,7 +74,7 @@ impl Auditor {
 
     /// As [`Auditor::open`], for a storage that the auditor can only read, or a copy of it: what the
     /// auditor leaves goes to `spool`, sealed as always. Hand the spool over afterwards:
-    /// [`Session::end_emergency`](crate::Session::end_emergency) takes its pages into the vault's
+    /// [`Session::end_journal_fallback`](crate::Session::end_journal_fallback) takes its pages into the vault's
     /// journal. Until then the vault does not tell of them.
     ///
     /// ```
@@ -91,7 +91,7 @@ impl Auditor {
     /// assert!(auditor.trail().entries(..)?.count() > 0);
     ///
     /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
-    /// assert!(officer.end_emergency("the auditor's spool", &spool)?.pages > 0);
+    /// assert!(officer.end_journal_fallback("the auditor's spool", &spool)?.pages > 0);
     /// # Ok::<(), Error>(())
     /// ```
     ///

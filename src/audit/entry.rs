@@ -106,7 +106,7 @@ pub struct AuditEntry {
     /// Why: a code of HL7 v3 PurposeOfUse.
     pub purpose: Box<str>,
     /// Whether the glass was broken for it.
-    pub broke_glass: bool,
+    pub under_break_glass: bool,
     /// What.
     pub operation: Operation,
     /// How it ended.
@@ -163,7 +163,7 @@ impl AuditEntry {
             at: Time::from_millis(page.at(entry)),
             actor: context.actor.clone(),
             purpose: context.purpose.clone(),
-            broke_glass: context.broke_glass,
+            under_break_glass: context.under_break_glass,
             operation: entry.operation,
             outcome: entry.outcome,
             settled: entry.stage == Stage::Done,

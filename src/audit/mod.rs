@@ -80,16 +80,16 @@ impl AuditTrail {
 
     /// With one more subject whose identifier is told where the journal tells of it.
     #[must_use]
-    pub fn knowing(mut self, subject: &Subject) -> Self {
+    pub fn resolve_subject(mut self, subject: &Subject) -> Self {
         self.names.subjects.insert(subject.clone());
         self
     }
 
     /// With one more record whose name and subject are told.
     #[must_use]
-    pub fn knowing_record(mut self, id: &RecordId) -> Self {
+    pub fn resolve_record(mut self, id: &RecordId) -> Self {
         self.names.records.insert(id.name().into());
-        self.knowing(id.subject())
+        self.resolve_subject(id.subject())
     }
 
     /// With all subjects of the vault, erased ones too. Of an auditor's slot, who cannot know them,
@@ -97,7 +97,7 @@ impl AuditTrail {
     ///
     /// # Errors
     /// Those of [`AuditTrail::entries`].
-    pub fn knowing_all(mut self) -> Result<Self> {
+    pub fn resolve_all(mut self) -> Result<Self> {
         self.ask(None, "identifiers of all subjects")?;
         let known = self.desk.subjects()?.into_iter().flatten();
         self.names.subjects.extend(known.map(|known| known.subject));

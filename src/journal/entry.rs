@@ -19,7 +19,7 @@ pub struct Context {
     /// For which organisation, empty for none.
     pub organisation: Box<str>,
     /// Whether the glass was broken for it.
-    pub broke_glass: bool,
+    pub under_break_glass: bool,
 }
 
 /// An operation under way, and who does it.

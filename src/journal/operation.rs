@@ -35,7 +35,7 @@ pub enum OperationGroup {
 /// ```
 /// # use chartlock::{Operation, audit::{Kind, kind_of}};
 /// assert_eq!(kind_of(Operation::Read), Kind::Looked);
-/// assert_eq!(kind_of(Operation::RotatePatient), Kind::Upkeep);
+/// assert_eq!(kind_of(Operation::RotateSubject), Kind::Upkeep);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -226,7 +226,7 @@ operations! {
     5 Put "write a record"
         [Writing, Changed, true, Written, None, Write]
     /// A record was retracted.
-    6 Remove "retract a record"
+    6 Retract "retract a record"
         [Writing, Changed, true, Written, None, Retract]
     /// A version was read, whole or in parts.
     7 Read "read a record"
@@ -244,16 +244,16 @@ operations! {
     11 Erase "erase a subject"
         [Governing, Changed, false, Erased, None, Erase]
     /// An erased subject was admitted again.
-    12 Readmit "readmit a subject"
+    12 ReopenChart "readmit a subject"
         [Governing, Changed, false, None, None, Reactivate]
     /// A record was expunged with all its versions.
     13 Expunge "expunge a record"
         [Governing, Changed, false, Expunged, None, Expunge]
     /// A hold was put on a subject.
-    14 Hold "hold a subject"
+    14 PlaceHold "hold a subject"
         [Governing, Changed, false, None, None, Hold]
     /// A hold was lifted.
-    15 Release "release a hold"
+    15 LiftHold "release a hold"
         [Governing, Changed, false, None, None, Unhold]
     /// A retention was set or lifted.
     16 Retain "set a retention"
@@ -268,13 +268,13 @@ operations! {
     19 RotateMaster "rotate the master key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// A former master key was removed.
-    20 RetireMaster "retire a master key"
+    20 DestroyMaster "retire a master key"
         [Governing, Upkeep, false, None, MasterDestroyed, Encrypt]
     /// A patient key was rotated.
-    21 RotatePatient "rotate a patient key"
+    21 RotateSubject "rotate a patient key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// A former patient key was removed.
-    22 RetirePatient "retire a patient key"
+    22 DestroySubjectKey "retire a patient key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// Content was sealed again.
     23 Reencrypt "encrypt again"
@@ -295,7 +295,7 @@ operations! {
     28 ListSlots "list the slots"
         [Auditing, Administered, false, None, None, ReadConfiguration]
     /// What hangs on each key was counted.
-    29 Census "count what hangs on each key"
+    29 CountKeys "count what hangs on each key"
         [Auditing, Administered, false, None, None, Verify]
     /// Garbage was collected.
     30 CollectGarbage "collect garbage"
@@ -319,13 +319,13 @@ operations! {
     36 BreakGlass "break the glass"
         [Governing, Administered, false, None, None, Override]
     /// An emergency of the journal was begun: reads are spooled.
-    37 BeginEmergency "begin a journal emergency"
+    37 BeginJournalFallback "begin a journal emergency"
         [Governing, Administered, false, None, None, ChangeConfiguration]
     /// An emergency of the journal was ended.
-    38 EndEmergency "end a journal emergency"
+    38 EndJournalFallback "end a journal emergency"
         [Governing, Administered, false, None, None, ChangeConfiguration]
     /// A record was marked or unmarked as poison.
-    39 Poison "mark a poison record"
+    39 MarkHoneytoken "mark a poison record"
         [Governing, Changed, false, None, None, SecurityAttributes]
     /// A disclosure to somebody outside was noted.
     40 Disclose "disclose records"

@@ -84,7 +84,7 @@ impl Outcome {
             | Error::CurrentMissing
             | Error::HistoryGap => Self::NotAuthentic,
             Error::Denied => Self::Denied,
-            Error::Storage(_) | Error::Undecided | Error::Contended | Error::Randomness => {
+            Error::Storage(_) | Error::CommitUnknown | Error::Contended | Error::Randomness => {
                 Self::Failed
             }
             _ => Self::Refused,

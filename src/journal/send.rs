@@ -212,7 +212,7 @@ fn transactions(changes: &mut [Waiting]) -> impl Iterator<Item = &mut Transactio
 fn why(error: CommitError) -> Error {
     match error {
         CommitError::Io(error) => error.into(),
-        _ => Error::Undecided,
+        _ => Error::CommitUnknown,
     }
 }
 
@@ -221,7 +221,7 @@ fn fail(changes: Vec<Waiting>, error: &Error) -> Result<()> {
     for waiting in changes {
         let answer = match error {
             Error::Storage(error) => Ok(Err(CommitError::Io(*error))),
-            Error::Undecided => Ok(Err(CommitError::Io(StorageError::Io(
+            Error::CommitUnknown => Ok(Err(CommitError::Io(StorageError::Io(
                 std::io::ErrorKind::TimedOut,
             )))),
             error => Err(error.clone()),

@@ -188,7 +188,7 @@ impl PatientEntry {
     /// # Errors
     /// [`Error::Erased`] while the erasure is not finished, [`Error::Conflict`] when the subject is
     /// live, [`Error::Unsupported`] for an alias; [`Error::Randomness`].
-    pub fn readmit(&mut self, now: i64) -> Result<()> {
+    pub fn reopen(&mut self, now: i64) -> Result<()> {
         match self.state {
             EntryState::Erased => {
                 self.state = EntryState::Live(Chart::new(now, &self.extensions)?);

@@ -16,7 +16,7 @@ use crate::journal::{Act, Outcome, Target};
 use crate::keys::entry::EntryState;
 use crate::lifecycle::report::ErasureReport;
 use crate::vault::Vault;
-use crate::vault::progress::{Activity, Counter};
+use crate::vault::progress::{Counter, Phase};
 
 /// What an erasure says that it cannot reach.
 const NOT_REACHED: [&str; 3] = [
@@ -39,7 +39,7 @@ impl Vault {
         };
         let charts = self.destroy_keys(act, subject, &mut report)?;
         let watcher = self.watcher();
-        let mut counter = Counter::new(watcher.as_deref(), Activity::Erasing);
+        let mut counter = Counter::new(watcher.as_deref(), Phase::Erasing);
         for chart in &charts {
             self.core.store.sweep_chart(chart, &mut |class| {
                 counter.add(1);
@@ -119,20 +119,20 @@ impl Vault {
         Ok(())
     }
 
-    pub(crate) fn readmit(&self, act: &Act, subject: &Subject) -> Result<()> {
+    pub(crate) fn reopen(&self, act: &Act, subject: &Subject) -> Result<()> {
         let now = self.core.store.clock.now();
         // The charts of earlier tries: one of them may stand, though its answer was lost or `?v`
         // failed after it. That is no other's.
         let mut tried = Vec::new();
-        let readmitted = self.change_entry(subject, false, act, |entry| {
+        let reopened = self.change_entry(subject, false, act, |entry| {
             let standing = entry.chart().map(|chart| *chart.id());
             if standing.is_some_and(|chart| tried.contains(&chart)) {
                 return Ok(false);
             }
-            entry.readmit(now)?;
+            entry.reopen(now)?;
             tried.extend(entry.chart().map(|chart| *chart.id()));
             Ok(true)
         })?;
-        readmitted.map(|_| ()).ok_or(Error::UnknownSubject)
+        reopened.map(|_| ()).ok_or(Error::UnknownSubject)
     }
 }

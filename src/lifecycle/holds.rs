@@ -25,7 +25,7 @@ use crate::vault::{Vault, clock};
 /// # let chart = vault.session(Actor::new("legal")?, Purpose::Legal);
 /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let subject = Subject::patient("MRN-1042")?;
-/// let id = chart.hold(&subject, "subpoena 26-114")?;
+/// let id = chart.place_hold(&subject, "subpoena 26-114")?;
 /// let holds = chart.holds(&subject)?;
 /// assert_eq!((holds[0].id, &*holds[0].reason), (id, "subpoena 26-114"));
 /// # Ok::<(), Error>(())
@@ -51,7 +51,7 @@ impl fmt::Debug for HoldInfo {
 }
 
 impl Vault {
-    pub(crate) fn hold(&self, act: &Act, subject: &Subject, reason: &str) -> Result<u64> {
+    pub(crate) fn place_hold(&self, act: &Act, subject: &Subject, reason: &str) -> Result<u64> {
         id::check_reason(reason)?;
         let now = self.core.store.clock.now();
         let mut drawn = None;
@@ -70,7 +70,7 @@ impl Vault {
         drawn.ok_or(Error::Contended)
     }
 
-    pub(crate) fn release(&self, act: &Act, subject: &Subject, hold: u64) -> Result<()> {
+    pub(crate) fn lift_hold(&self, act: &Act, subject: &Subject, hold: u64) -> Result<()> {
         let mut tried = false;
         self.govern(act, subject, |entry| match entry.release_hold(hold) {
             // An earlier try of ours lifted it, or somebody else meanwhile; even an erasure may be

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// # let chart = vault.session(Actor::new("privacy.office")?, Purpose::PatientRequest);
 /// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let subject = Subject::patient("MRN-1042")?;
-/// let report = chart.erase_patient(&subject, "the patient asked")?;
+/// let report = chart.erase_subject(&subject, "the patient asked")?;
 /// assert_eq!((report.keys_destroyed, report.records), (true, 1));
 /// # Ok::<(), Error>(())
 /// ```
@@ -57,7 +57,7 @@ pub struct ExpungeReport {
     /// Whether an earlier call had expunged the record: this one removed what that left, if anything.
     pub resumed: bool,
     /// Whether bytes of the versions may still be on the medium. They open as long as the patient
-    /// key does under which they were: [`Vault::rotate_patient_key`](crate::Vault::rotate_patient_key)
+    /// key does under which they were: [`Vault::rotate_subject_key`](crate::Vault::rotate_subject_key)
     /// destroys that.
     pub purge_deferred: bool,
     /// What no call can reach from here.

@@ -42,7 +42,7 @@ impl Store {
             open = self.remove_once(keys, removed)?;
             unsure += u32::from(!sure || !open.is_empty());
         }
-        Err(Error::Undecided)
+        Err(Error::CommitUnknown)
     }
 
     /// Removes these keys; when it returns, they are gone.
@@ -52,7 +52,7 @@ impl Store {
             let mut round = 0;
             while !open.is_empty() {
                 if round == ROUNDS {
-                    return Err(Error::Undecided);
+                    return Err(Error::CommitUnknown);
                 }
                 self.back_off(round);
                 open = self.remove_once(open, removed)?;

@@ -21,7 +21,7 @@ pub struct Document<'a> {
     pub(crate) content: &'a [u8],
     content_type: Box<str>,
     labels: Vec<Box<str>>,
-    is_poison: bool,
+    is_honeytoken: bool,
 }
 
 impl<'a> Document<'a> {
@@ -31,7 +31,7 @@ impl<'a> Document<'a> {
             content: content.as_ref(),
             content_type: "".into(),
             labels: Vec::new(),
-            is_poison: false,
+            is_honeytoken: false,
         }
     }
 
@@ -51,12 +51,12 @@ impl<'a> Document<'a> {
     }
 
     /// Marked as a poison record: one that nobody has a reason to read, such as an invented celebrity's.
-    /// Reading it raises [`SecurityEvent::PoisonRead`](crate::SecurityEvent::PoisonRead) before
+    /// Reading it raises [`SecurityEvent::HoneytokenRead`](crate::SecurityEvent::HoneytokenRead) before
     /// anything is handed out. The mark is sealed with the content and shown to nobody. It is this
     /// version's: put the next one with it too.
     #[must_use]
-    pub fn poison(mut self) -> Self {
-        self.is_poison = true;
+    pub fn honeytoken(mut self) -> Self {
+        self.is_honeytoken = true;
         self
     }
 
@@ -66,7 +66,7 @@ impl<'a> Document<'a> {
             content,
             content_type: self.content_type,
             labels: self.labels,
-            is_poison: self.is_poison,
+            is_honeytoken: self.is_honeytoken,
         }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Document<'a> {
             labels: self.labels.clone(),
             extensions: Vec::new(),
         };
-        meta.set_poison(self.is_poison);
+        meta.set_honeytoken(self.is_honeytoken);
         meta
     }
 

@@ -92,7 +92,7 @@ impl Download {
                 .collect();
             let own = open();
             others.into_iter().fold(own, |all, other| {
-                all.and(other.join().unwrap_or(Err(Error::Undecided)))
+                all.and(other.join().unwrap_or(Err(Error::CommitUnknown)))
             })
         });
         opened.map(|()| content)
@@ -159,7 +159,7 @@ impl Coming {
     fn arrive(self) -> Result<OpenSegment> {
         match self {
             Self::Here(segment) => Ok(segment),
-            Self::UnderWay(_, thread) => thread.join().unwrap_or(Err(Error::Undecided)),
+            Self::UnderWay(_, thread) => thread.join().unwrap_or(Err(Error::CommitUnknown)),
         }
     }
 }
@@ -195,7 +195,7 @@ impl Ahead {
         self.read_ahead(index, last)?;
         match self.window.front_mut() {
             Some(Coming::Here(segment)) => segment.copy(&self.download.opener, within, out),
-            _ => Err(Error::Undecided),
+            _ => Err(Error::CommitUnknown),
         }
     }
 

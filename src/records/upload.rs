@@ -18,7 +18,7 @@ use crate::format::storage_keys;
 use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Expect, Operation, Revision, Transaction};
 use crate::vault::Vault;
-use crate::vault::progress::{Activity, Progress, Step};
+use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 use crate::vault::store::Store;
 
 /// Memory of one upload, in segments of 1 MiB: what is gathered, sealed and sent, and what an
@@ -71,7 +71,7 @@ pub(crate) struct Uploading {
     under_way: VecDeque<JoinHandle<Result<Vec<Vec<u8>>>>>,
     /// Buffers of segments that were sent.
     memory: Vec<Vec<u8>>,
-    progress: Option<Arc<dyn Progress>>,
+    progress: Option<Arc<dyn ProgressListener>>,
     sent: u64,
 }
 
@@ -243,7 +243,7 @@ impl Uploading {
     fn wait_for_first(&mut self) -> Result<()> {
         if let Some(thread) = self.under_way.pop_front() {
             // A backend that panicked may have written or not.
-            let memory = thread.join().unwrap_or(Err(Error::Undecided))?;
+            let memory = thread.join().unwrap_or(Err(Error::CommitUnknown))?;
             self.count(memory);
         }
         Ok(())
@@ -253,8 +253,8 @@ impl Uploading {
         self.sent += memory.iter().map(|sealed| sealed.len() as u64).sum::<u64>();
         self.memory.extend(memory);
         if let Some(progress) = &self.progress {
-            progress.step(Step {
-                activity: Activity::Storing,
+            progress.step(ProgressUpdate {
+                phase: Phase::Storing,
                 done: self.sent,
             });
         }

@@ -14,7 +14,7 @@ use crate::journal::{Act, Operation, Target};
 use crate::keys::entry::{ChartState, PatientEntry};
 use crate::rotation::objects::Work;
 use crate::rotation::report::ReencryptionReport;
-use crate::vault::progress::{Activity, Counter, Progress};
+use crate::vault::progress::{Counter, Phase, ProgressListener};
 use crate::vault::{ROUNDS, Vault};
 
 impl Vault {
@@ -22,15 +22,15 @@ impl Vault {
     /// ones. Content is not sealed again. Readers and writers go on meanwhile.
     ///
     /// It does not undo a copy: whoever held a former patient key and a copy of the records has
-    /// their data keys. See [`Vault::reencrypt_patient`].
+    /// their data keys. See [`Vault::reencrypt_subject`].
     ///
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Contended`] when other rotations kept
     /// interfering, [`Error::ReadOnly`], [`Error::Locked`] and errors of the storage. Versions that
     /// do not open are no error: they are counted in the report, and keep former keys from being
     /// removed.
-    pub fn rotate_patient_key(&self, subject: &Subject) -> Result<ReencryptionReport> {
-        self.told_of(Operation::RotatePatient, subject, |act| {
+    pub fn rotate_subject_key(&self, subject: &Subject) -> Result<ReencryptionReport> {
+        self.told_of(Operation::RotateSubject, subject, |act| {
             self.renew_chart(act, subject, Work::Rewrap)
         })
     }
@@ -42,14 +42,14 @@ impl Vault {
     /// When the master key or a credential may be known too, rotate those first.
     ///
     /// # Errors
-    /// Those of [`Vault::rotate_patient_key`].
-    pub fn reencrypt_patient(&self, subject: &Subject) -> Result<ReencryptionReport> {
+    /// Those of [`Vault::rotate_subject_key`].
+    pub fn reencrypt_subject(&self, subject: &Subject) -> Result<ReencryptionReport> {
         self.told_of(Operation::Reencrypt, subject, |act| {
             self.renew_chart(act, subject, Work::Reencrypt)
         })
     }
 
-    /// [`Vault::reencrypt_patient`] for every live subject of the vault.
+    /// [`Vault::reencrypt_subject`] for every live subject of the vault.
     ///
     /// A subject that is erased meanwhile is passed over. One that other rotations kept changing does
     /// not hold up the rest: it is tried once more in the end, and counted as
@@ -60,7 +60,7 @@ impl Vault {
     /// [`Error::Contended`] when that befell every subject there was; [`Error::ReadOnly`],
     /// [`Error::Locked`] and errors of the storage. What was done before an error stays done.
     pub fn reencrypt(&self) -> Result<ReencryptionReport> {
-        let act = self.operator_act(Operation::Reencrypt);
+        let act = self.system_act(Operation::Reencrypt);
         self.told(&act, Target::Vault, |_| self.reencrypt_all())
     }
 
@@ -97,7 +97,7 @@ impl Vault {
     ) -> Result<Vec<Subject>> {
         let mut contended = Vec::new();
         for subject in subjects {
-            match self.reencrypt_patient(&subject) {
+            match self.reencrypt_subject(&subject) {
                 Ok(done) => report.add(&done),
                 Err(Error::Erased) => {}
                 Err(Error::Contended) => contended.push(subject),
@@ -122,8 +122,8 @@ impl Vault {
             self.core.store.back_off(round);
             let watcher = watcher.as_deref();
             let mut walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
-            if !self.core.grace.is_zero() {
-                self.wait_out_grace(watcher);
+            if !self.core.key_removal_delay.is_zero() {
+                self.wait_key_removal_delay(watcher);
                 walked = self.walk_until_clean(act, subject, work, &mut report, watcher)?;
             }
             if report.blocking > 0 {
@@ -170,7 +170,7 @@ impl Vault {
         subject: &Subject,
         mut work: Work,
         report: &mut ReencryptionReport,
-        watcher: Option<&dyn Progress>,
+        watcher: Option<&dyn ProgressListener>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -179,8 +179,8 @@ impl Vault {
                 work = Work::Reencrypt;
             }
             let activity = match work {
-                Work::Rewrap => Activity::Rewrapping,
-                Work::Reencrypt => Activity::Reencrypting,
+                Work::Rewrap => Phase::Rewrapping,
+                Work::Reencrypt => Phase::Reencrypting,
             };
             let mut counter = Counter::new(watcher, activity);
             let pass = self.walk_chart(act, &held, work, report, &mut counter)?;

@@ -11,14 +11,14 @@ use crate::keys::ring::KeyState;
 use crate::storage::Want;
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, Held, chart_id};
-use crate::vault::progress::{Activity, Counter};
+use crate::vault::progress::{Counter, Phase};
 
 /// How much hangs on one key.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// let census = vault.key_census()?;
+/// let census = vault.key_usage()?;
 /// assert_eq!((census.masters[0].active, census.masters[0].objects), (true, 0));
 /// # Ok::<(), Error>(())
 /// ```
@@ -42,13 +42,13 @@ pub struct KeyCount {
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
-/// let census = vault.key_census()?;
+/// let census = vault.key_usage()?;
 /// assert_eq!((census.subjects, census.records), (1, 1));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct KeyCensus {
+pub struct KeyUsage {
     /// The master keys, with the patient entries under each.
     pub masters: Vec<KeyCount>,
     /// Live subjects.
@@ -74,13 +74,13 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::Locked`] and errors of the storage.
-    pub fn key_census(&self) -> Result<KeyCensus> {
-        self.released(Operation::Census, || self.count_all_keys())
+    pub fn key_usage(&self) -> Result<KeyUsage> {
+        self.released(Operation::CountKeys, || self.count_all_keys())
     }
 
-    fn count_all_keys(&self) -> Result<KeyCensus> {
+    fn count_all_keys(&self) -> Result<KeyUsage> {
         let header = self.reload_header()?;
-        let mut census = KeyCensus::default();
+        let mut census = KeyUsage::default();
         for master in header.keyring.masters() {
             census.masters.push(KeyCount {
                 number: master.number,
@@ -90,7 +90,7 @@ impl Vault {
             });
         }
         let watcher = self.watcher();
-        let mut counter = Counter::new(watcher.as_deref(), Activity::Counting);
+        let mut counter = Counter::new(watcher.as_deref(), Phase::Counting);
         self.each_entry(&mut |entry| {
             let held = match self.open_listed(entry) {
                 Ok(Some(held)) => held,
@@ -121,20 +121,20 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Locked`] and errors of the storage.
-    pub fn patient_key_census(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
+    pub fn subject_key_usage(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
         let counts = self.count_patient_keys(subject);
         if counts.is_err() {
-            return self.told_of(Operation::Census, subject, |_| counts);
+            return self.told_of(Operation::CountKeys, subject, |_| counts);
         }
         let told = Target::Subject(self.refer_subject(subject)?);
-        self.note(&self.operator_act(Operation::Census), told, Outcome::Done)?;
+        self.note(&self.system_act(Operation::CountKeys), told, Outcome::Done)?;
         counts
     }
 
     fn count_patient_keys(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
         let (held, _) = self.entry(subject, Freshness::Fresh)?;
         let held = held.ok_or(Error::UnknownSubject)?;
-        let mut counter = Counter::new(None, Activity::Counting);
+        let mut counter = Counter::new(None, Phase::Counting);
         let mut counts = key_counts(&held)?;
         self.count_versions(&held, &mut counter, &mut |_, head| {
             let number = head.map(|head| head.key_number);
@@ -148,7 +148,7 @@ impl Vault {
     fn count_subject(
         &self,
         held: &Held,
-        census: &mut KeyCensus,
+        census: &mut KeyUsage,
         counter: &mut Counter<'_>,
     ) -> Result<()> {
         let keys = key_counts(held)?;

@@ -20,7 +20,7 @@ use crate::storage::{CommitError, Entry, Stored, Want};
 use crate::vault::entries::Held;
 use crate::vault::entries::change::EntryPut;
 use crate::vault::header::{HeaderChange, OpenHeader};
-use crate::vault::progress::{Activity, Counter, Progress};
+use crate::vault::progress::{Counter, Phase, ProgressListener};
 use crate::vault::{ROUNDS, Vault};
 
 /// What a walk over all entries found.
@@ -51,7 +51,7 @@ impl Vault {
     /// [`Error::Locked`] and errors of the storage. Entries that do not open are no error: they are
     /// counted in the report, and keep the former master key from being removed.
     pub fn rotate_master_key(&self) -> Result<RotationReport> {
-        let act = self.operator_act(Operation::RotateMaster);
+        let act = self.system_act(Operation::RotateMaster);
         self.told(&act, Target::Vault, |act| self.rotate_master(act))
     }
 
@@ -71,8 +71,8 @@ impl Vault {
             self.core.store.back_off(round);
             let watcher = watcher.as_deref();
             let mut walked = self.reseal_until_clean(act, &mut report, watcher)?;
-            if !self.core.grace.is_zero() {
-                self.wait_out_grace(watcher);
+            if !self.core.key_removal_delay.is_zero() {
+                self.wait_key_removal_delay(watcher);
                 walked = self.reseal_until_clean(act, &mut report, watcher)?;
             }
             if report.entries_blocking > 0 {
@@ -99,7 +99,7 @@ impl Vault {
     /// [`Error::NoSuchKey`] when there is no such key or it is the active one; else those of
     /// [`Vault::rotate_master_key`].
     pub fn retire_master_key(&self, number: u32) -> Result<RotationReport> {
-        let mut act = self.operator_act(Operation::RetireMaster);
+        let mut act = self.system_act(Operation::DestroyMaster);
         act.note = format!("key {number}").into();
         self.told(&act, Target::Vault, |act| self.retire_master(act, number))
     }
@@ -114,7 +114,7 @@ impl Vault {
             return Err(Error::NoSuchKey);
         }
         let watcher = self.watcher();
-        self.wait_out_grace(watcher.as_deref());
+        self.wait_key_removal_delay(watcher.as_deref());
         let mut report = RotationReport::default();
         let (pass, header) = self.walk_entries(act, false, watcher.as_deref())?;
         report.passes = 1;
@@ -166,7 +166,7 @@ impl Vault {
         &self,
         act: &Act,
         report: &mut RotationReport,
-        watcher: Option<&dyn Progress>,
+        watcher: Option<&dyn ProgressListener>,
     ) -> Result<u32> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -189,13 +189,13 @@ impl Vault {
         &self,
         act: &Act,
         reseal: bool,
-        watcher: Option<&dyn Progress>,
+        watcher: Option<&dyn ProgressListener>,
     ) -> Result<(Pass, Arc<OpenHeader>)> {
         let header = self.reload_header()?;
         let activity = if reseal {
-            Activity::Resealing
+            Phase::Resealing
         } else {
-            Activity::Counting
+            Phase::Counting
         };
         let mut counter = Counter::new(watcher, activity);
         let mut pass = Pass::default();

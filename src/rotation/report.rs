@@ -38,7 +38,7 @@ pub struct RotationReport {
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
-/// let report = vault.reencrypt_patient(&Subject::patient("MRN-1042")?)?;
+/// let report = vault.reencrypt_subject(&Subject::patient("MRN-1042")?)?;
 /// assert_eq!((report.reencrypted, report.patient_keys_retired), (1, 1));
 /// # Ok::<(), Error>(())
 /// ```

@@ -30,7 +30,7 @@ impl Vault {
         keep: &[&dyn Credential],
         drop: &[u16],
     ) -> Result<RootRotationReport> {
-        let mut act = self.operator_act(Operation::RotateRoot);
+        let mut act = self.system_act(Operation::RotateRoot);
         act.note = dropped(drop).into();
         self.told(&act, Target::Vault, |act| self.rotate_root(act, keep, drop))
     }

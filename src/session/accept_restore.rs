@@ -30,7 +30,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] for a reason out of bounds; [`Error::Contended`],
-    /// [`Error::Undecided`], [`Error::ReadOnly`], [`Error::Locked`], and errors of both storages.
+    /// [`Error::CommitUnknown`], [`Error::ReadOnly`], [`Error::Locked`], and errors of both storages.
     pub fn accept_restore(
         &self,
         reason: &str,

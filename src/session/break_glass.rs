@@ -16,7 +16,7 @@ impl Vault {
     ///
     /// The journal tells who broke the glass and why before this returns, durably whatever
     /// [`Journaling`](crate::Journaling) says, and marks every entry of the session. Whoever keeps
-    /// watch ([`VaultOptions::watch`](crate::VaultOptions::watch)) hears of it before anything can be
+    /// watch ([`VaultOptions::on_security_event`](crate::VaultOptions::on_security_event)) hears of it before anything can be
     /// read. When the time is over, the session is denied everything; a reader that it opened before, or
     /// a writer that was let begin, can still be brought to its end.
     ///
@@ -25,7 +25,7 @@ impl Vault {
     /// # use std::time::Duration;
     /// let vault = VaultOptions::new()
     ///     .policy(RulePolicy::new([])?) // denies all
-    ///     .watch(|event: &SecurityEvent| eprintln!("{event}"))
+    ///     .on_security_event(|event: &SecurityEvent| eprintln!("{event}"))
     ///     .create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
     /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
     ///

@@ -182,7 +182,7 @@ impl Session {
             labels,
             request_id: Some(&*self.context.request).filter(|id| !id.is_empty()),
             organisation: Some(&*self.context.organisation).filter(|name| !name.is_empty()),
-            broke_glass: self.glass.is_some(),
+            under_break_glass: self.glass.is_some(),
             ..AccessRequest::new(&self.actor, self.purpose, operation)
         })
     }

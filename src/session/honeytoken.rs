@@ -11,7 +11,7 @@ use crate::id::Actor;
 
 /// What must be told before content under this meta is handed to `actor`.
 pub fn alarm(meta: &Meta, actor: &Actor) -> Option<SecurityEvent> {
-    meta.is_poison().then(|| SecurityEvent::PoisonRead {
+    meta.is_honeytoken().then(|| SecurityEvent::HoneytokenRead {
         actor: actor.clone(),
     })
 }

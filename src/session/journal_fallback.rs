@@ -26,15 +26,15 @@ const PAGES: usize = 16;
 /// # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
 /// let spool = Arc::new(MemoryStorage::new()); // a FileStorage on another disk
-/// officer.begin_emergency("disk full, ticket 4711", Arc::clone(&spool))?;
+/// officer.begin_journal_fallback("disk full, ticket 4711", Arc::clone(&spool))?;
 /// // ... reads go on; what they leave goes to the spool ...
-/// let report = officer.end_emergency("disk replaced", &spool)?;
+/// let report = officer.end_journal_fallback("disk replaced", &spool)?;
 /// assert_eq!(report.pages, 1);
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct EmergencyReport {
+pub struct JournalFallbackReport {
     /// Pages that were taken over from the spool.
     pub pages: u64,
     /// Pages of the spool that were taken over before.
@@ -46,7 +46,7 @@ impl Session {
     /// always, because the vault's own storage cannot take them. Changes still need that storage.
     ///
     /// It is never silent: the spool's first entry says who began it and why, and is durable before
-    /// this returns; whoever keeps watch hears of it; [`Session::end_emergency`] brings the spool home.
+    /// this returns; whoever keeps watch hears of it; [`Session::end_journal_fallback`] brings the spool home.
     /// It ends with the process, too: then open the vault, and bring the spool home. Until that is done the
     /// journal in the vault's storage does not tell what was read meanwhile, so keep the spool as you
     /// would keep the journal.
@@ -55,10 +55,14 @@ impl Session {
     /// [`Error::InvalidMetadata`] for a reason that has not 1 to 255 bytes without control
     /// characters, [`Error::Denied`], [`Error::Journal`] when the spool cannot be written either:
     /// nothing is begun then.
-    pub fn begin_emergency(&self, reason: &str, spool: impl Storage + 'static) -> Result<()> {
+    pub fn begin_journal_fallback(
+        &self,
+        reason: &str,
+        spool: impl Storage + 'static,
+    ) -> Result<()> {
         check_reason(reason)?;
         let vault = &self.vault;
-        let act = self.permitted(Operation::BeginEmergency, On::Vault, None, reason)?;
+        let act = self.permitted(Operation::BeginJournalFallback, On::Vault, None, reason)?;
         vault.core.recorder.begin_spool(Arc::new(spool));
         self.tell(&act, On::Vault, Outcome::Done);
         if let Err(error) = vault.core.recorder.flush() {
@@ -69,7 +73,7 @@ impl Session {
         vault
             .core
             .alarms
-            .raise(&SecurityEvent::EmergencyBegun { actor });
+            .raise(&SecurityEvent::JournalFallbackBegun { actor });
         Ok(())
     }
 
@@ -81,10 +85,14 @@ impl Session {
     /// differs from the one that the vault has in its place: nothing more is taken over then.
     /// [`Error::InvalidMetadata`] for a reason out of bounds, [`Error::Denied`], [`Error::Journal`] and
     /// errors of both storages; the emergency goes on then.
-    pub fn end_emergency(&self, reason: &str, spool: &dyn Storage) -> Result<EmergencyReport> {
+    pub fn end_journal_fallback(
+        &self,
+        reason: &str,
+        spool: &dyn Storage,
+    ) -> Result<JournalFallbackReport> {
         check_reason(reason)?;
         let vault = &self.vault;
-        let act = self.permitted(Operation::EndEmergency, On::Vault, None, reason)?;
+        let act = self.permitted(Operation::EndJournalFallback, On::Vault, None, reason)?;
         // What waits belongs to the spool still.
         vault.core.recorder.flush()?;
         let report = vault.take_over(spool)?;
@@ -95,21 +103,21 @@ impl Session {
         vault
             .core
             .alarms
-            .raise(&SecurityEvent::EmergencyEnded { actor });
+            .raise(&SecurityEvent::JournalFallbackEnded { actor });
         Ok(report)
     }
 }
 
 impl Vault {
     /// Each page is opened before it is taken over, and none is ever replaced.
-    fn take_over(&self, spool: &dyn Storage) -> Result<EmergencyReport> {
+    fn take_over(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
         let header = self.header()?;
         let key = |number| Some(&header.keyring.journal_key(number)?.key);
         let keys = Keys {
             vault: *header.header.vault(),
             key: &key,
         };
-        let mut report = EmergencyReport::default();
+        let mut report = JournalFallbackReport::default();
         let mut after = Vec::new();
         loop {
             let page = spool.scan(Scan {
@@ -146,7 +154,7 @@ impl Vault {
         match self.core.store.read_one(key)? {
             Some(standing) if standing.value == value => Ok(taken.is_ok()),
             Some(_) => Err(Error::NotAuthentic),
-            None => Err(Error::Undecided),
+            None => Err(Error::CommitUnknown),
         }
     }
 }

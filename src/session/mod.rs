@@ -74,7 +74,7 @@ impl Session {
     /// Behind broken glass: every entry says so.
     pub(crate) fn behind(mut self, glass: BrokenGlass) -> Self {
         self.context = Arc::new(Context {
-            broke_glass: true,
+            under_break_glass: true,
             ..Context::clone(&self.context)
         });
         self.glass = Some(Arc::new(glass));
@@ -86,7 +86,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the id is out of these bounds.
-    pub fn serving(mut self, request: &str) -> Result<Self> {
+    pub fn with_request_id(mut self, request: &str) -> Result<Self> {
         id::check_reason(request)?;
         self.context = Arc::new(Context {
             request: request.into(),

@@ -78,10 +78,10 @@ impl RecordWriter {
         self
     }
 
-    /// Marked as a poison record, as [`Document::poison`].
+    /// Marked as a poison record, as [`Document::honeytoken`].
     #[must_use]
-    pub fn poison(mut self) -> Self {
-        self.document = self.document.clone().poison();
+    pub fn honeytoken(mut self) -> Self {
+        self.document = self.document.clone().honeytoken();
         self
     }
 
@@ -122,7 +122,7 @@ impl RecordWriter {
     /// The error at which the writer broke off, if it did; [`Error::Conflict`] when the record is
     /// not as expected, [`Error::UploadExpired`] after 24 hours; else those of
     /// [`Session::put`](crate::Session::put). The record is then as it was, but for
-    /// [`Error::Undecided`] and, on storage that is not transactional, for errors of the storage: read
+    /// [`Error::CommitUnknown`] and, on storage that is not transactional, for errors of the storage: read
     /// before you repeat it.
     pub fn finish(mut self) -> Result<u64> {
         let session = self.session.clone();
@@ -156,7 +156,7 @@ impl RecordWriter {
                 Job::uploaded(act, id, meta, upload, expected)
             }
             State::Failed(error) => return Err(error),
-            State::Ended => return Err(Error::Undecided),
+            State::Ended => return Err(Error::CommitUnknown),
         };
         self.session.vault.write_one(job)?.ok_or(Error::Contended)
     }
@@ -177,7 +177,7 @@ impl RecordWriter {
                 },
                 State::Large(uploading, _) => break uploading.fill(&mut source),
                 State::Failed(error) => break Err(error.clone()),
-                State::Ended => break Err(Error::Undecided),
+                State::Ended => break Err(Error::CommitUnknown),
             }
         };
         filled.inspect_err(|error| self.fail(error))

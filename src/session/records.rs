@@ -23,7 +23,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] for a document out of bounds, [`Error::Erased`] for an erased
-    /// subject, [`Error::Undecided`] when the storage never confirmed the outcome,
+    /// subject, [`Error::CommitUnknown`] when the storage never confirmed the outcome,
     /// [`Error::Contended`] when others kept winning, [`Error::ReadOnly`], [`Error::Locked`]; errors
     /// of the storage, and the failure classes of what stands there already.
     pub fn put<'d>(&self, id: &'d RecordId, document: impl Into<Document<'d>>) -> Result<u64> {
@@ -86,7 +86,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Source`] when `content` fails; [`Error::UploadExpired`] after 24 hours; else those of
-    /// [`Session::put`]. In each case the record is as it was, but for [`Error::Undecided`] and, on
+    /// [`Session::put`]. In each case the record is as it was, but for [`Error::CommitUnknown`] and, on
     /// storage that is not transactional, for errors of the storage: read before you repeat it.
     pub fn put_reader(&self, id: &RecordId, content: impl Read) -> Result<u64> {
         let mut writer = self.writer(id);
@@ -206,18 +206,18 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`Session::put`].
-    pub fn remove(&self, id: &RecordId) -> Result<Option<u64>> {
-        self.remove_if(id, Expected::Any)
+    pub fn retract(&self, id: &RecordId) -> Result<Option<u64>> {
+        self.retract_if(id, Expected::Any)
     }
 
-    /// As [`Session::remove`], but only if the record is as `expected`.
+    /// As [`Session::retract`], but only if the record is as `expected`.
     ///
     /// # Errors
     /// Those of [`Session::put_if`].
-    pub fn remove_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
-        self.change(Operation::Remove, On::Record(id), "", |act| {
+    pub fn retract_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
+        self.change(Operation::Retract, On::Record(id), "", |act| {
             let now = self.vault.core.store.clock.now();
-            let job = Job::remove(act, id, expected, now)?;
+            let job = Job::retract(act, id, expected, now)?;
             let removed = self.vault.write_one(job)?;
             if removed.is_none() {
                 self.tell(act, On::Record(id), Outcome::Absent);
@@ -228,7 +228,7 @@ impl Session {
 
     /// Removes all versions of one record for good, with their content: for what was filed under the
     /// wrong patient. What is to be amended is put again, and what is to be taken back but kept is
-    /// [removed](Session::remove).
+    /// [removed](Session::retract).
     ///
     /// A retraction stays, which [`RecordInfo::is_expunged`] tells from others: version numbers never
     /// repeat, and a later put goes on behind it. Versions below it are `None`. An expunge that broke

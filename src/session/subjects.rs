@@ -23,11 +23,11 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] for a reason out of bounds,
-    /// [`Error::OnHold`] and [`Error::Retained`] while [`Session::hold`] or
+    /// [`Error::OnHold`] and [`Error::Retained`] while [`Session::place_hold`] or
     /// [`Session::retain_until`] keep it: nothing is changed then; [`Error::UnknownSubject`] for a
     /// subject never seen, [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
     /// the storage.
-    pub fn erase_patient(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
+    pub fn erase_subject(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
         self.change(Operation::Erase, On::Subject(subject), reason, |act| {
             self.vault.erase(act, subject, reason)
         })
@@ -39,9 +39,9 @@ impl Session {
     /// # Errors
     /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Conflict`] for one that is not
     /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
-    pub fn readmit_patient(&self, subject: &Subject) -> Result<()> {
-        self.change(Operation::Readmit, On::Subject(subject), "", |act| {
-            self.vault.readmit(act, subject)
+    pub fn reopen_chart(&self, subject: &Subject) -> Result<()> {
+        self.change(Operation::ReopenChart, On::Subject(subject), "", |act| {
+            self.vault.reopen(act, subject)
         })
     }
 
@@ -58,10 +58,10 @@ impl Session {
     /// # let chart = vault.session(Actor::new("legal")?, Purpose::Legal);
     /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
     /// let subject = Subject::patient("MRN-1042")?;
-    /// let hold = chart.hold(&subject, "subpoena 26-114")?;
-    /// assert_eq!(chart.erase_patient(&subject, "the patient asked"), Err(Error::OnHold));
-    /// chart.release(&subject, hold)?;
-    /// chart.erase_patient(&subject, "the patient asked")?;
+    /// let hold = chart.place_hold(&subject, "subpoena 26-114")?;
+    /// assert_eq!(chart.erase_subject(&subject, "the patient asked"), Err(Error::OnHold));
+    /// chart.lift_hold(&subject, hold)?;
+    /// chart.erase_subject(&subject, "the patient asked")?;
     /// # Ok::<(), Error>(())
     /// ```
     ///
@@ -70,20 +70,20 @@ impl Session {
     /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased
     /// or is being erased; [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
     /// the storage, after which list the holds.
-    pub fn hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
-        self.change(Operation::Hold, On::Subject(subject), reason, |act| {
-            self.vault.hold(act, subject, reason)
+    pub fn place_hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
+        self.change(Operation::PlaceHold, On::Subject(subject), reason, |act| {
+            self.vault.place_hold(act, subject, reason)
         })
     }
 
     /// Releases a hold.
     ///
     /// # Errors
-    /// [`Error::NoSuchHold`] when the subject has none of this id; else those of [`Session::hold`].
-    pub fn release(&self, subject: &Subject, hold: u64) -> Result<()> {
+    /// [`Error::NoSuchHold`] when the subject has none of this id; else those of [`Session::place_hold`].
+    pub fn lift_hold(&self, subject: &Subject, hold: u64) -> Result<()> {
         let note = format!("hold {hold}");
-        self.change(Operation::Release, On::Subject(subject), &note, |act| {
-            self.vault.release(act, subject, hold)
+        self.change(Operation::LiftHold, On::Subject(subject), &note, |act| {
+            self.vault.lift_hold(act, subject, hold)
         })
     }
 
@@ -105,7 +105,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] for a time that cannot be written down; else those of
-    /// [`Session::hold`].
+    /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
         self.change(Operation::Retain, On::Subject(subject), "", |act| {
             self.vault.retain_until(act, subject, until)

@@ -231,7 +231,7 @@ impl Vault {
             let unsure = match self.commit_one(change)? {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
-                    return Ok(Some((revision.ok_or(Error::Undecided)?, done.deferred)));
+                    return Ok(Some((revision.ok_or(Error::CommitUnknown)?, done.deferred)));
                 }
                 Err(CommitError::Conflict { .. }) => round > 0,
                 Err(CommitError::Io(error)) => return Err(error.into()),
@@ -252,13 +252,13 @@ impl Vault {
             if stored.revision != before.revision {
                 // Ours may have stood there before the one that does now: not ours to repeat.
                 return if unsure {
-                    Err(Error::Undecided)
+                    Err(Error::CommitUnknown)
                 } else {
                     Ok(None)
                 };
             }
-            // Undecided, and nothing changed: the same bytes again, with the same expectation.
+            // CommitUnknown, and nothing changed: the same bytes again, with the same expectation.
         }
-        Err(Error::Undecided)
+        Err(Error::CommitUnknown)
     }
 }

@@ -33,7 +33,7 @@ use header::{HeaderCell, OpenHeader};
 use journaling::Recorder;
 use options::VaultOptions;
 use progress::Counter;
-use progress::Progress;
+use progress::ProgressListener;
 use store::Store;
 
 /// How long a header or a patient entry may be held in memory before storage is asked again.
@@ -65,7 +65,7 @@ pub(crate) const ROUNDS: u32 = 64;
 pub struct Vault {
     pub(crate) core: Arc<VaultCore>,
     /// Receives the progress of operations that are called through this handle.
-    progress: Option<Arc<dyn Progress>>,
+    progress: Option<Arc<dyn ProgressListener>>,
 }
 
 /// What all handles of one vault share. Dropping the last of them wipes the keys.
@@ -74,7 +74,7 @@ pub(crate) struct VaultCore {
     pub(crate) recorder: Recorder,
     pub(crate) policy: Arc<dyn AccessPolicy>,
     pub(crate) alarms: Arc<Alarms>,
-    pub(crate) grace: Duration,
+    pub(crate) key_removal_delay: Duration,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
     header: HeaderCell,
@@ -121,7 +121,7 @@ impl Vault {
     /// until it can: what was released before must be told.
     pub fn lock(&self) {
         self.tell(
-            &self.operator_act(Operation::Lock),
+            &self.system_act(Operation::Lock),
             Target::Vault,
             Outcome::Done,
         );
@@ -137,12 +137,12 @@ impl Vault {
     /// # use chartlock::*;
     /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
     /// let report = vault
-    ///     .with_progress(|step: &Step| eprintln!("{:?}: {}", step.activity, step.done))
+    ///     .with_progress(|step: &ProgressUpdate| eprintln!("{:?}: {}", step.phase, step.done))
     ///     .rotate_master_key()?;
     /// # Ok::<(), Error>(())
     /// ```
     #[must_use]
-    pub fn with_progress(&self, progress: impl Progress + 'static) -> Self {
+    pub fn with_progress(&self, progress: impl ProgressListener + 'static) -> Self {
         Self {
             core: Arc::clone(&self.core),
             progress: Some(Arc::new(progress)),
@@ -156,8 +156,8 @@ impl Vault {
         header: OpenHeader,
         seen: Duration,
     ) -> Self {
-        let grace = options.grace_on(&*storage);
-        let system_actor = journaling::operator(options.operator.as_ref());
+        let key_removal_delay = options.key_removal_delay_on(&*storage);
+        let system_actor = journaling::system_context(options.system_actor.as_ref());
         let alarms = Arc::new(Alarms::new(options.watch.map(|watch| watch.0)));
         let clock = Arc::clone(&options.clock);
         let mut recorder = Recorder::new(Arc::clone(&storage), clock, system_actor, &alarms);
@@ -172,7 +172,7 @@ impl Vault {
             recorder,
             policy: options.policy,
             alarms,
-            grace,
+            key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
             header: HeaderCell::new(header, seen),
@@ -185,7 +185,7 @@ impl Vault {
         }
     }
 
-    pub(crate) fn watcher(&self) -> Option<Arc<dyn Progress>> {
+    pub(crate) fn watcher(&self) -> Option<Arc<dyn ProgressListener>> {
         self.progress.clone()
     }
 
@@ -197,12 +197,12 @@ impl Vault {
     }
 
     /// Waits so that whatever was sent under a key of before has landed or failed.
-    pub(crate) fn wait_out_grace(&self, watcher: Option<&dyn Progress>) {
-        if self.core.grace.is_zero() {
+    pub(crate) fn wait_key_removal_delay(&self, watcher: Option<&dyn ProgressListener>) {
+        if self.core.key_removal_delay.is_zero() {
             return;
         }
-        let mut counter = Counter::new(watcher, progress::Activity::Waiting);
-        let end = self.core.store.clock.uptime() + self.core.grace;
+        let mut counter = Counter::new(watcher, progress::Phase::Waiting);
+        let end = self.core.store.clock.uptime() + self.core.key_removal_delay;
         loop {
             let left = end.saturating_sub(self.core.store.clock.uptime());
             if left.is_zero() {

@@ -85,11 +85,11 @@ fn create(
         header: Header::parse(&value)?,
         root: Arc::new(root),
         keyring,
-        revision: revision.ok_or(Error::Undecided)?,
+        revision: revision.ok_or(Error::CommitUnknown)?,
     };
     let now = options.clock.uptime();
     let vault = Vault::new(storage, options, header, now);
-    let created = vault.operator_act(Operation::Create);
+    let created = vault.system_act(Operation::Create);
     let header = Header::parse(&value)?;
     let draft = vault.draft_of_header(&created, header.generation(), &value);
     vault.note(&created, draft.target, Outcome::Done)?;
@@ -117,7 +117,7 @@ fn open(
         revision: stored.revision,
     };
     let vault = Vault::new(storage, options, header, looked_at);
-    let mut opened = vault.operator_act(Operation::Open);
+    let mut opened = vault.system_act(Operation::Open);
     opened.note = format!("slot {}", unlocked.slot).into();
     vault.tell(&opened, Target::Vault, Outcome::Done);
     vault.core.read_only.store(rolled_back, Ordering::Release);
@@ -152,10 +152,10 @@ impl Vault {
     /// newest header instead wherever a copy exists.
     ///
     /// # Errors
-    /// [`Error::Contended`] or [`Error::Undecided`] when the header changes meanwhile, and those of
+    /// [`Error::Contended`] or [`Error::CommitUnknown`] when the header changes meanwhile, and those of
     /// the storage.
     pub fn make_writable(&self) -> Result<()> {
-        let act = self.operator_act(Operation::MakeWritable);
+        let act = self.system_act(Operation::MakeWritable);
         self.told(&act, Target::Vault, |act| self.end_read_only(act))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::access::security_event::SecurityWatch;
+use crate::access::security_event::SecurityEventHandler;
 use crate::access::{AccessPolicy, AllowAll};
 use crate::crypto::Suite;
 use crate::id::Actor;
@@ -32,21 +32,21 @@ const WHOLE_RECORD_LIMIT: u64 = 256 << 20;
 #[derive(Debug, Clone)]
 pub struct VaultOptions {
     pub(crate) suite: Suite,
-    pub(crate) grace: Option<Duration>,
+    pub(crate) key_removal_delay: Option<Duration>,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journaling: Option<Journaling>,
     /// Whether a thread may write what waits; not under a clock of tests.
     pub(crate) in_background: bool,
-    pub(crate) operator: Option<Actor>,
+    pub(crate) system_actor: Option<Actor>,
     pub(crate) policy: Arc<dyn AccessPolicy>,
     pub(crate) watch: Option<Watch>,
 }
 
 /// Who is told of security events.
 #[derive(Clone)]
-pub(crate) struct Watch(pub(crate) Arc<dyn SecurityWatch>);
+pub(crate) struct Watch(pub(crate) Arc<dyn SecurityEventHandler>);
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,13 +65,13 @@ impl VaultOptions {
     pub fn new() -> Self {
         Self {
             suite: Suite::default(),
-            grace: None,
+            key_removal_delay: None,
             threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
             whole_record_limit: WHOLE_RECORD_LIMIT,
             clock: Arc::new(SystemClock::new()),
             journaling: Some(Journaling::default()),
             in_background: true,
-            operator: None,
+            system_actor: None,
             policy: Arc::new(AllowAll),
             watch: None,
         }
@@ -91,8 +91,8 @@ impl VaultOptions {
     /// the minute that keys may be held in memory. Too short a grace can lose a write that was never
     /// acknowledged, and leave it behind unreadable.
     #[must_use]
-    pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace);
+    pub fn key_removal_delay(mut self, key_removal_delay: Duration) -> Self {
+        self.key_removal_delay = Some(key_removal_delay);
         self
     }
 
@@ -129,8 +129,8 @@ impl VaultOptions {
     /// Whom the journal names for what is done without a session: opening, rotations, slots. By
     /// default that is `vault`.
     #[must_use]
-    pub fn operator(mut self, operator: Actor) -> Self {
-        self.operator = Some(operator);
+    pub fn system_actor(mut self, system_actor: Actor) -> Self {
+        self.system_actor = Some(system_actor);
         self
     }
 
@@ -145,7 +145,7 @@ impl VaultOptions {
 
     /// Who is told of security events as they happen. Nobody by default.
     #[must_use]
-    pub fn watch(mut self, watch: impl SecurityWatch + 'static) -> Self {
+    pub fn on_security_event(mut self, watch: impl SecurityEventHandler + 'static) -> Self {
         self.watch = Some(Watch(Arc::new(watch)));
         self
     }
@@ -178,9 +178,9 @@ impl VaultOptions {
         self
     }
 
-    pub(crate) fn grace_on(&self, storage: &dyn Storage) -> Duration {
-        match self.grace {
-            Some(grace) => grace,
+    pub(crate) fn key_removal_delay_on(&self, storage: &dyn Storage) -> Duration {
+        match self.key_removal_delay {
+            Some(key_removal_delay) => key_removal_delay,
             None if storage.is_transactional() => Duration::ZERO,
             None => GRACE,
         }

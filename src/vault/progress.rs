@@ -5,12 +5,12 @@ use std::fmt;
 /// What a long operation is doing.
 ///
 /// ```
-/// # use chartlock::Activity;
-/// assert_eq!(format!("{}", Activity::Rewrapping), "re-wrapping data keys");
+/// # use chartlock::Phase;
+/// assert_eq!(format!("{}", Phase::Rewrapping), "re-wrapping data keys");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Activity {
+pub enum Phase {
     /// Sealing patient entries under another master key; counts entries.
     Resealing,
     /// Wrapping data keys under another patient key; counts record versions.
@@ -31,7 +31,7 @@ pub enum Activity {
     Verifying,
 }
 
-impl fmt::Display for Activity {
+impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Resealing => "sealing patient entries",
@@ -50,45 +50,45 @@ impl fmt::Display for Activity {
 /// One report of progress.
 ///
 /// ```
-/// # use chartlock::{Activity, Step};
-/// let step = Step { activity: Activity::Erasing, done: 3 };
+/// # use chartlock::{Phase, ProgressUpdate};
+/// let step = ProgressUpdate { phase: Phase::Erasing, done: 3 };
 /// assert_eq!(step.done, 3);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct ProgressUpdate {
     /// What is being done.
-    pub activity: Activity,
+    pub phase: Phase,
     /// How much of it was done so far. The end is not known before: the walks are online.
     pub done: u64,
 }
 
-/// Is told how long operations get on. Any `Fn(Step)` is one.
+/// Is told how long operations get on. Any `Fn(ProgressUpdate)` is one.
 ///
 /// ```
-/// # use chartlock::{Progress, Step};
-/// fn watch(progress: impl Progress) {}
-/// watch(|step: Step| println!("{}: {}", step.activity, step.done));
+/// # use chartlock::{ProgressListener, ProgressUpdate};
+/// fn on_security_event(progress: impl ProgressListener) {}
+/// watch(|step: ProgressUpdate| println!("{}: {}", step.phase, step.done));
 /// ```
-pub trait Progress: Send + Sync {
+pub trait ProgressListener: Send + Sync {
     /// Takes note of a step; called on the thread that does the work, so it should return soon.
-    fn step(&self, step: Step);
+    fn step(&self, step: ProgressUpdate);
 }
 
-impl<F: Fn(Step) + Send + Sync> Progress for F {
-    fn step(&self, step: Step) {
+impl<F: Fn(ProgressUpdate) + Send + Sync> ProgressListener for F {
+    fn step(&self, step: ProgressUpdate) {
         self(step);
     }
 }
 
-/// Counts one activity for whoever watches.
+/// Counts one phase for whoever watches.
 pub(crate) struct Counter<'a> {
-    watcher: Option<&'a dyn Progress>,
-    step: Step,
+    watcher: Option<&'a dyn ProgressListener>,
+    step: ProgressUpdate,
 }
 
 impl<'a> Counter<'a> {
-    pub(crate) fn new(watcher: Option<&'a dyn Progress>, activity: Activity) -> Self {
-        let step = Step { activity, done: 0 };
+    pub(crate) fn new(watcher: Option<&'a dyn ProgressListener>, phase: Phase) -> Self {
+        let step = ProgressUpdate { phase, done: 0 };
         Self { watcher, step }
     }
 

@@ -132,7 +132,7 @@ impl RecoveryKit {
             Some(Err(CommitError::Conflict { .. })) => Err(Error::Contended),
             _ => match storage.read(&[storage_keys::HEADER])?.pop().flatten() {
                 Some(stored) if stored.value == self.0 => Ok(()),
-                _ => Err(Error::Undecided),
+                _ => Err(Error::CommitUnknown),
             },
         }
     }

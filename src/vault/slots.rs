@@ -22,7 +22,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::TooManySlots`](crate::Error::TooManySlots) beyond 16; errors of the credential and
-    /// of the storage. After [`Error::Undecided`](crate::Error::Undecided), list the slots.
+    /// of the storage. After [`Error::CommitUnknown`](crate::Error::CommitUnknown), list the slots.
     pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
         self.adding("", |header, before| {
             header.add_slot(&before.root, credential)
@@ -93,7 +93,7 @@ impl Vault {
         what: &str,
         mut add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
     ) -> Result<u16> {
-        let mut act = self.operator_act(Operation::AddSlot);
+        let mut act = self.system_act(Operation::AddSlot);
         let mut added = 0;
         let done = self.change_slots(&act, |header, before| {
             added = add(header, before)?;
@@ -110,7 +110,7 @@ impl Vault {
         id: u16,
         change: impl FnMut(&mut Header, &OpenHeader) -> Result<()>,
     ) -> Result<()> {
-        let mut act = self.operator_act(operation);
+        let mut act = self.system_act(operation);
         act.note = format!("slot {id}").into();
         self.told(&act, Target::Vault, |act| self.change_slots(act, change))
     }

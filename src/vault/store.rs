@@ -37,7 +37,7 @@ impl Store {
             match self.commit(transaction.clone()) {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
-                    return revision.ok_or(Error::Undecided);
+                    return revision.ok_or(Error::CommitUnknown);
                 }
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(_) => {}
@@ -46,7 +46,7 @@ impl Store {
                 return Ok(stored.revision);
             }
         }
-        Err(Error::Undecided)
+        Err(Error::CommitUnknown)
     }
 
     /// Gives whoever else is at it some time; a little more each round.

@@ -118,7 +118,7 @@ impl Vault {
                             Ok(_) => report.pages_put_back += 1,
                             Err(CommitError::Io(error)) => return Err(error.into()),
                             Err(CommitError::Conflict { .. }) => report.pages_passed_over += 1,
-                            Err(_) => return Err(Error::Undecided),
+                            Err(_) => return Err(Error::CommitUnknown),
                         }
                     }
                 }

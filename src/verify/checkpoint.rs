@@ -25,7 +25,7 @@ impl Vault {
         // What was noted before is told before.
         self.core.recorder.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
-        let act = self.operator_act(Operation::Checkpoint);
+        let act = self.system_act(Operation::Checkpoint);
         let told = act.draft(moment.now, Target::Vault, Outcome::Done);
         let page = writer.send_apart(&[told], seen, moment)?;
         Ok(Checkpoint::new(header.header.vault(), &page, moment.now))

@@ -37,7 +37,7 @@ use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, Act, Operation, Outcome, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
-use crate::vault::progress::{Activity, Counter, Progress};
+use crate::vault::progress::{Counter, Phase, ProgressListener};
 use journal_scan::Survey;
 use position::END;
 pub use position::VerifyPosition;
@@ -71,7 +71,7 @@ pub struct Verification {
     /// Where to go on once the journal was read.
     resume: VerifyPosition,
     act: Act,
-    watcher: Option<Arc<dyn Progress>>,
+    watcher: Option<Arc<dyn ProgressListener>>,
     done: u64,
     walk: Walk,
     survey: Survey,
@@ -138,7 +138,7 @@ impl Vault {
             facts_at_once: FACTS_AT_ONCE,
             next: Next::Journal,
             resume: VerifyPosition::default(),
-            act: self.operator_act(Operation::Verify),
+            act: self.system_act(Operation::Verify),
             watcher: self.watcher(),
             done: 0,
             walk: Walk::default(),
@@ -356,7 +356,7 @@ impl Verification {
 
     fn progress(&mut self, more: u64) {
         self.done += more;
-        let mut counter = Counter::new(self.watcher.as_deref(), Activity::Verifying);
+        let mut counter = Counter::new(self.watcher.as_deref(), Phase::Verifying);
         counter.add(self.done);
     }
 }

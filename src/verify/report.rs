@@ -352,7 +352,7 @@ fn subject<S: Serializer>(subject: &Option<Subject>, serializer: S) -> Result<S:
     let subject = subject.as_ref().map(|subject| {
         let kind = match subject.kind() {
             crate::id::SubjectKind::Patient => "patient",
-            crate::id::SubjectKind::Practice => "practice",
+            crate::id::SubjectKind::Organization => "practice",
         };
         (kind, subject.identifier())
     });

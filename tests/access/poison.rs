@@ -19,26 +19,26 @@ fn meta() -> Meta {
 fn reading_a_marked_record_raises_the_alarm() {
     let mut meta = meta();
     assert_eq!(alarm(&meta, &actor("desk.lee")), None);
-    meta.set_poison(true);
-    let event = SecurityEvent::PoisonRead {
+    meta.set_honeytoken(true);
+    let event = SecurityEvent::HoneytokenRead {
         actor: actor("desk.lee"),
     };
     assert_eq!(alarm(&meta, &actor("desk.lee")), Some(event));
-    meta.set_poison(false);
+    meta.set_honeytoken(false);
     assert_eq!(alarm(&meta, &actor("desk.lee")), None);
 }
 
 #[test]
 fn the_mark_is_no_label_and_leaves_the_rest_as_it_was() {
     let mut marked = meta();
-    marked.set_poison(true);
-    marked.set_poison(true);
+    marked.set_honeytoken(true);
+    marked.set_honeytoken(true);
     assert_eq!(marked.labels, meta().labels);
     assert_eq!(
         marked.extensions,
         [(1, vec![7; 16]), (2, vec![]), (9, vec![])]
     );
-    marked.set_poison(false);
+    marked.set_honeytoken(false);
     assert!(marked == meta());
 }
 
@@ -46,5 +46,5 @@ fn the_mark_is_no_label_and_leaves_the_rest_as_it_was() {
 fn what_a_later_release_adds_to_the_mark_does_not_hide_it() {
     let mut marked = meta();
     marked.extensions.insert(1, (2, vec![1, 2, 3]));
-    assert!(marked.is_poison());
+    assert!(marked.is_honeytoken());
 }

@@ -107,8 +107,8 @@ fn purposes_match() {
 fn every_operation_has_its_group() {
     use Operation::*;
     let reading = [Read, History, List, ListSubjects];
-    let writing = [Put, Remove, Prepare];
-    let auditing = [Inspect, ListSlots, Census, Verify, Checkpoint, ReadJournal];
+    let writing = [Put, Retract, Prepare];
+    let auditing = [Inspect, ListSlots, CountKeys, Verify, Checkpoint, ReadJournal];
     for operation in Operation::ALL {
         let group = match operation {
             _ if reading.contains(operation) => OperationGroup::Reading,
@@ -148,7 +148,7 @@ fn a_group_is_for_its_own_operations() {
 fn subjects_match_by_kind_or_exactly() {
     let maria = subject("MRN-1042");
     let other = subject("MRN-1043");
-    let formulary = Subject::practice("formulary").unwrap();
+    let formulary = Subject::organization("formulary").unwrap();
     let on = |rule: &Rule, subject| {
         permits([rule.clone()], Operation::List, |request| match subject {
             Some(subject) => request.subject(subject),
@@ -160,7 +160,7 @@ fn subjects_match_by_kind_or_exactly() {
     assert!(!on(&patients, Some(&formulary)) && !on(&patients, None));
     let exact = Rule::permit().subject(maria.clone());
     assert!(on(&exact, Some(&maria)) && !on(&exact, Some(&other)) && !on(&exact, None));
-    let either = exact.subject_kind(SubjectKind::Practice);
+    let either = exact.subject_kind(SubjectKind::Organization);
     assert!(on(&either, Some(&maria)) && on(&either, Some(&formulary)));
     assert!(!on(&either, Some(&other)));
 }

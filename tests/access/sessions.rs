@@ -26,7 +26,7 @@ fn journal(storage: &Shared) -> Vec<Left> {
         for entry in &page.entries {
             let context = &page.contexts[usize::from(entry.context)];
             let actor = context.actor.to_string();
-            left.push((entry.clone(), actor, context.broke_glass));
+            left.push((entry.clone(), actor, context.under_break_glass));
         }
     }
     left
@@ -107,7 +107,7 @@ fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
         nosy.list(&patient)
             .is_err_and(|error| error == Error::Denied)
     );
-    assert_eq!(nosy.erase_patient(&patient, "a whim"), Err(Error::Denied));
+    assert_eq!(nosy.erase_subject(&patient, "a whim"), Err(Error::Denied));
     let batch = nosy.put_many([(&id("note"), Document::new(b"!"))]);
     assert_eq!(batch.unwrap(), [Err(Error::Denied)]);
     assert_eq!(
@@ -172,7 +172,7 @@ fn questions_to_the_journal_are_asked_for_too() {
         nosy.disclose_record(&id("note"), "a paper", "it").err(),
         denied
     );
-    assert_eq!(nosy.audit().unwrap().knowing_all().err(), denied);
+    assert_eq!(nosy.audit().unwrap().resolve_all().err(), denied);
     // Nor does broken glass open the journal.
     let minute = Duration::from_secs(60);
     let behind = vault.break_glass(actor("front.desk"), "curious", minute);
@@ -239,11 +239,11 @@ fn a_consent_is_named_in_the_entry() {
     let policy = deciding(move |_| Decision::PermitUnder(consent.clone()));
     let vault = options().policy(policy);
     let vault = vault.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let chart = session(&vault).serving("req-7").unwrap();
+    let chart = session(&vault).with_request_id("req-7").unwrap();
     chart.put(&id("note"), b"{}").unwrap();
     chart.get(&id("note")).unwrap();
     let patient = subject("MRN-1042");
-    chart.erase_patient(&patient, "asked for").unwrap();
+    chart.erase_subject(&patient, "asked for").unwrap();
     drop(vault);
     let named = "consent Consent/2024-117".to_owned();
     let done = |note: &str| (Outcome::Done, note.to_owned());
@@ -261,7 +261,7 @@ fn watching() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&events);
     let watch = move |event: &SecurityEvent| heard.lock().unwrap().push(event.to_string());
-    (options().watch(watch), events)
+    (options().on_security_event(watch), events)
 }
 
 #[test]
@@ -293,15 +293,15 @@ fn broken_glass_passes_the_policy_is_marked_and_ends() {
     assert!(chart.get(&id("note")).unwrap().is_some());
     // The policy is asked for what is not care.
     let patient = subject("MRN-1042");
-    assert_eq!(chart.erase_patient(&patient, "a whim"), Err(Error::Denied));
+    assert_eq!(chart.erase_subject(&patient, "a whim"), Err(Error::Denied));
     clock.advance(minute.as_millis() as u64);
     assert_eq!(chart.get(&id("note")).unwrap_err(), Error::Denied);
     assert_eq!(chart.put(&id("note"), b"!"), Err(Error::Denied));
     drop(vault);
     let mut own = 0;
-    for (entry, actor, broke_glass) in journal(&storage) {
+    for (entry, actor, under_break_glass) in journal(&storage) {
         let is_own = actor == "dr.garcia";
-        assert_eq!(broke_glass, is_own, "{:?}", entry.operation);
+        assert_eq!(under_break_glass, is_own, "{:?}", entry.operation);
         own += u32::from(is_own);
     }
     // Broken, the chart begun, put, read; and denied three times.
@@ -314,7 +314,7 @@ fn reading_a_poison_record_is_heard_and_listing_it_is_not() {
     let (options, events) = watching();
     let vault = options.create(storage, &Fixed(1)).unwrap();
     let chart = session(&vault);
-    let celebrity = Document::new(b"{}").label("VIP").poison();
+    let celebrity = Document::new(b"{}").label("VIP").honeytoken();
     chart.put(&id("poison"), celebrity).unwrap();
     let patient = subject("MRN-1042");
     assert_eq!(chart.list(&patient).unwrap().count(), 1);
@@ -390,23 +390,23 @@ fn in_an_emergency_reads_go_on_and_come_home() {
     let spool: Shared = Arc::new(MemoryStorage::new());
     let officer = session_as(&vault, "it.on.call", Purpose::Treatment);
     officer
-        .begin_emergency("disk full", Arc::clone(&spool))
+        .begin_journal_fallback("disk full", Arc::clone(&spool))
         .unwrap();
     assert!(chart.get(&id("note")).unwrap().is_some());
     // Changes still need the storage.
     assert!(chart.put(&id("note"), b"!").is_err());
-    let early = officer.end_emergency("too early", &spool);
+    let early = officer.end_journal_fallback("too early", &spool);
     assert_eq!(early, Err(Error::Storage(StorageError::Full)));
     assert!(chart.get(&id("note")).unwrap().is_some());
 
     full.store(false, std::sync::atomic::Ordering::SeqCst);
-    let report = officer.end_emergency("more disk", &spool).unwrap();
+    let report = officer.end_journal_fallback("more disk", &spool).unwrap();
     assert!(report.pages >= 3 && report.known == 0, "{report:?}");
-    let again = officer.end_emergency("once more", &spool).unwrap();
+    let again = officer.end_journal_fallback("once more", &spool).unwrap();
     assert_eq!((again.pages, again.known), (0, report.pages));
     chart.get(&id("note")).unwrap();
     drop(vault);
-    let begun = of(&inner, Operation::BeginEmergency);
+    let begun = of(&inner, Operation::BeginJournalFallback);
     assert_eq!(begun, [(Outcome::Done, "disk full".into())]);
     let read = of(&inner, Operation::Read);
     assert_eq!(read.len(), 3, "{read:?}");
@@ -422,8 +422,8 @@ fn a_spool_of_another_vault_is_refused() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let before = journal(&storage).len();
-    let taken =
-        session_as(&vault, "it.on.call", Purpose::Treatment).end_emergency("mistaken", &foreign);
+    let taken = session_as(&vault, "it.on.call", Purpose::Treatment)
+        .end_journal_fallback("mistaken", &foreign);
     assert_eq!(taken, Err(Error::NotAuthentic));
     assert_eq!(journal(&storage).len(), before);
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chartlock::internals::access::Alarms;
-use chartlock::{SecurityEvent, SecurityWatch};
+use chartlock::{SecurityEvent, SecurityEventHandler};
 use serde_json::json;
 
 use crate::common::actor;
@@ -18,7 +18,7 @@ fn all() -> Vec<SecurityEvent> {
             actor: actor.clone(),
             duration: Duration::from_secs(1800),
         },
-        SecurityEvent::PoisonRead {
+        SecurityEvent::HoneytokenRead {
             actor: actor.clone(),
         },
         SecurityEvent::RepeatedFailures { count, within },
@@ -28,10 +28,10 @@ fn all() -> Vec<SecurityEvent> {
             within,
         },
         SecurityEvent::JournalFailing,
-        SecurityEvent::EmergencyBegun {
+        SecurityEvent::JournalFallbackBegun {
             actor: actor.clone(),
         },
-        SecurityEvent::EmergencyEnded { actor },
+        SecurityEvent::JournalFallbackEnded { actor },
         SecurityEvent::JournalForked,
         SecurityEvent::HeaderRolledBack,
     ]
@@ -75,7 +75,10 @@ fn any_function_keeps_watch() {
 }
 
 /// A watch that remembers, and what it heard.
-fn ear() -> (Arc<dyn SecurityWatch>, Arc<Mutex<Vec<SecurityEvent>>>) {
+fn ear() -> (
+    Arc<dyn SecurityEventHandler>,
+    Arc<Mutex<Vec<SecurityEvent>>>,
+) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&heard);
     let watch = move |event: &SecurityEvent| ear.lock().unwrap().push(event.clone());

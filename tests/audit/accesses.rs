@@ -15,7 +15,7 @@ fn a_day() -> JournalStage {
     let record = |name, version| stage.record("MRN-1", name, version);
     let mut glass = by("dr.night", Purpose::BreakTheGlass, Operation::Read);
     glass.context = Arc::new(Context {
-        broke_glass: true,
+        under_break_glass: true,
         ..(*glass.context).clone()
     });
     tell(
@@ -42,7 +42,7 @@ fn a_day() -> JournalStage {
                 by(
                     "vault",
                     Purpose::SystemAdministration,
-                    Operation::RotatePatient,
+                    Operation::RotateSubject,
                 ),
                 NOON + 4,
                 Target::Subject(stage.subject("MRN-1")),
@@ -71,7 +71,7 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
     let auditor = stage.open();
     let trail = auditor
         .trail()
-        .knowing_record(&record("MRN-1", "Allergy/1"));
+        .resolve_record(&record("MRN-1", "Allergy/1"));
     let report = trail.accesses(&subject("MRN-1"), ..).unwrap();
     let told: Vec<_> = report
         .accesses
@@ -129,7 +129,7 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
     let glass: Vec<_> = report
         .accesses
         .iter()
-        .filter(|access| access.broke_glass)
+        .filter(|access| access.under_break_glass)
         .collect();
     assert_eq!((glass.len(), &*glass[0].actor), (1, "dr.night"));
     assert_eq!(report.lists_of_all_subjects, 1);
@@ -162,14 +162,19 @@ fn days_tell_each_actor_once() {
     let auditor = stage.open();
     let trail = auditor
         .trail()
-        .knowing_record(&record("MRN-1", "Allergy/1"));
+        .resolve_record(&record("MRN-1", "Allergy/1"));
     let report = trail.accesses(&subject("MRN-1"), ..).unwrap();
     let days: Vec<_> = report
         .days()
         .into_iter()
         .map(|day| {
             let counts = [day.looked, day.changed, day.other, day.denied];
-            (day.day, day.actor.into_string(), counts, day.broke_glass)
+            (
+                day.day,
+                day.actor.into_string(),
+                counts,
+                day.under_break_glass,
+            )
         })
         .collect();
     let day = |day: &str, actor: &str, counts, glass| {
@@ -209,7 +214,7 @@ fn a_change_that_was_never_confirmed_is_marked() {
 fn a_practice_and_a_patient_of_one_name_are_two() {
     let stage = a_day();
     let auditor = stage.open();
-    let practice = chartlock::Subject::practice("MRN-1").unwrap();
+    let practice = chartlock::Subject::organization("MRN-1").unwrap();
     let report = auditor.trail().accesses(&practice, ..).unwrap();
     let own = report.accesses.iter();
     assert!(own.clone().all(|access| &*access.actor == "privacy.office"));

@@ -37,7 +37,7 @@ fn an_actor_is_told_with_all_that_was_seen() {
         ],
     );
     let auditor = stage.open();
-    let trail = auditor.trail().knowing_record(&record("MRN-1", "a"));
+    let trail = auditor.trail().resolve_record(&record("MRN-1", "a"));
     let actor = actor("dr.garcia");
     let report = trail.activity(&actor, ..).unwrap();
     assert_eq!(report.operations[&Operation::Read], 4);

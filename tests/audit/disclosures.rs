@@ -92,7 +92,7 @@ fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
         ],
     );
     let auditor = stage.open();
-    let trail = auditor.trail().knowing_record(&record("MRN-1", "Note/1"));
+    let trail = auditor.trail().resolve_record(&record("MRN-1", "Note/1"));
     let report = trail.disclosures(&subject("MRN-1")).unwrap();
     let [health, court] = &report.disclosures[..] else {
         panic!("two disclosures")

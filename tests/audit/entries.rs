@@ -17,7 +17,7 @@ fn read_with_all(stage: &JournalStage) {
         purpose: Purpose::BreakTheGlass.code().into(),
         request: "req-1".into(),
         organisation: "Ward 3".into(),
-        broke_glass: true,
+        under_break_glass: true,
     });
     act.note = "unconscious".into();
     let target = stage.record("MRN-1042", "Observation/bp", 3);
@@ -33,7 +33,7 @@ fn an_entry_names_what_the_reader_knows() {
     let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
-    let trail = (auditor.trail()).knowing_record(&record("MRN-1042", "Observation/bp"));
+    let trail = (auditor.trail()).resolve_record(&record("MRN-1042", "Observation/bp"));
     let [entry] = &entries(&trail)[..] else {
         panic!("one entry")
     };
@@ -82,7 +82,7 @@ fn what_the_reader_does_not_know_stays_a_tag() {
     let auditor = stage.open();
     let trail = auditor
         .trail()
-        .knowing_record(&record("MRN-1043", "Observation/hr"));
+        .resolve_record(&record("MRN-1043", "Observation/hr"));
     let text = serde_json::to_string(&items(&trail)).unwrap();
     for hidden in ["MRN-1042", "Observation", "identifier", "name"] {
         assert!(!text.contains(hidden), "{hidden}");
@@ -96,7 +96,7 @@ fn nothing_prints_names() {
     let auditor = stage.open();
     let trail = auditor
         .trail()
-        .knowing_record(&record("MRN-1042", "Observation/bp"));
+        .resolve_record(&record("MRN-1042", "Observation/bp"));
     let accesses = trail.accesses(&subject("MRN-1042"), ..).unwrap();
     let actor = actor("dr.garcia");
     let activity = trail.activity(&actor, ..).unwrap();
@@ -143,7 +143,7 @@ fn numbers_and_digests_of_what_was_written_are_there() {
         NOON,
         [
             done(garcia(Operation::AddSlot), NOON, header),
-            done(garcia(Operation::Hold), NOON + 1, entry),
+            done(garcia(Operation::PlaceHold), NOON + 1, entry),
             done(
                 garcia(Operation::Put),
                 NOON + 2,

@@ -59,7 +59,7 @@ fn ten_days() -> JournalStage {
             vault(Operation::RemoveSlot, 6, "slot 7"),
             put(&stage, 7, "MRN-4", "a", 1),
             vault(Operation::RotateRoot, 8, "without slot 3, 17"),
-            vault(Operation::RetireMaster, 8, "key 99"),
+            vault(Operation::DestroyMaster, 8, "key 99"),
         ],
     );
     stage
@@ -69,7 +69,7 @@ fn report(stage: &JournalStage, exposed: &Exposed, days: std::ops::Range<i64>) -
     let auditor = stage.open();
     let mut trail = auditor.trail();
     for patient in ["MRN-1", "MRN-2", "MRN-3", "MRN-4", "MRN-9"] {
-        trail = trail.knowing(&subject(patient));
+        trail = trail.resolve_subject(&subject(patient));
     }
     let report = trail.exposure(exposed, at(days.start)..at(days.end));
     report.unwrap()

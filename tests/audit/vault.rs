@@ -153,7 +153,7 @@ fn an_actors_patients_are_named_if_the_reader_knows_them() {
             clinic.garcia().put(&record(patient, "a"), b"-").unwrap();
         }
         let gone = subject("MRN-2");
-        clinic.office().erase_patient(&gone, "asked for").unwrap();
+        clinic.office().erase_subject(&gone, "asked for").unwrap();
         let audit = clinic.office().audit().unwrap();
         let actor = actor("dr.garcia");
         let names = |trail: &chartlock::audit::AuditTrail| -> Vec<_> {
@@ -165,7 +165,7 @@ fn an_actors_patients_are_named_if_the_reader_knows_them() {
         };
         assert_eq!(names(&audit), [None, None]);
         // Erased ones too.
-        let all = audit.knowing_all().unwrap();
+        let all = audit.resolve_all().unwrap();
         let known = ["MRN-1", "MRN-2"].map(|known| Some(known.to_owned()));
         assert_eq!(names(&all), known);
     }
@@ -242,13 +242,13 @@ fn each_sealing_of_a_version_is_evidence() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         clinic.garcia().put(&allergy(), &vec![7; 100_000]).unwrap();
-        clinic.garcia().remove(&allergy()).unwrap();
-        clinic.vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+        clinic.garcia().retract(&allergy()).unwrap();
+        clinic.vault.reencrypt_subject(&subject("MRN-1")).unwrap();
         let audit = clinic.office().audit().unwrap();
         for (version, first) in [
             (1, Operation::Put),
             (2, Operation::Put),
-            (3, Operation::Remove),
+            (3, Operation::Retract),
         ] {
             let evidence = audit.evidence(&allergy(), version).unwrap();
             let by: Vec<_> = evidence.sealings.iter().map(|one| one.operation).collect();
@@ -344,7 +344,7 @@ fn an_auditor_of_a_real_vault_sees_the_same_and_no_names() {
         }
         let evidence = auditor.trail().evidence(&allergy(), 1).unwrap();
         assert!(auditor.trail().confirm(&evidence).unwrap().holds());
-        let all = auditor.trail().knowing_all().unwrap();
+        let all = auditor.trail().resolve_all().unwrap();
         assert!(!serde_json::to_string(&items(&all)).unwrap().contains("MRN"));
     }
 }
@@ -386,7 +386,7 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
         assert_eq!(asked(&clinic), 0);
         let home = clinic
             .office()
-            .end_emergency("the auditor's spool", &spool)
+            .end_journal_fallback("the auditor's spool", &spool)
             .unwrap();
         assert_eq!((home.pages, asked(&clinic)), (2, 1));
         // A spool that cannot be written is as good as none.
@@ -408,7 +408,7 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
         clinic.garcia().put(&record("MRN-2", "a"), b"-").unwrap();
         clinic
             .office()
-            .erase_patient(&subject("MRN-2"), "asked for")
+            .erase_subject(&subject("MRN-2"), "asked for")
             .unwrap();
         clinic.days(1);
         let slot = clinic.vault.add_slot(&Fixed(9)).unwrap();
@@ -461,9 +461,9 @@ fn keys_reach_from_when_they_were_made() {
     let before = Time::from_millis(NOON)..clinic.days(1);
     clinic.days(1);
     clinic.vault.rotate_master_key().unwrap();
-    let census = clinic.vault.key_census().unwrap();
+    let census = clinic.vault.key_usage().unwrap();
     let master = Exposed::MasterKey(census.masters[0].number);
-    let keys = clinic.vault.patient_key_census(&subject("MRN-1")).unwrap();
+    let keys = clinic.vault.subject_key_usage(&subject("MRN-1")).unwrap();
     let key = Exposed::PatientKey(subject("MRN-1"), keys[0].number);
     let audit = clinic.office().audit().unwrap();
     for (exposed, reach) in [(master, Reach::AllSubjects), (key, Reach::OneSubject)] {
@@ -507,19 +507,19 @@ fn all_that_a_vault_leaves_is_a_valid_fhir_event() {
         session.history(&allergy()).unwrap();
         assert_eq!(session.list(&subject("MRN-1")).unwrap().count(), 1);
         assert_eq!(session.subjects().unwrap().count(), 1);
-        session.remove(&allergy()).unwrap();
-        let hold = session.hold(&subject("MRN-1"), "a lawsuit").unwrap();
-        let refused = session.erase_patient(&subject("MRN-1"), "asked for");
+        session.retract(&allergy()).unwrap();
+        let hold = session.place_hold(&subject("MRN-1"), "a lawsuit").unwrap();
+        let refused = session.erase_subject(&subject("MRN-1"), "asked for");
         assert_eq!(refused, Err(Error::OnHold));
-        session.release(&subject("MRN-1"), hold).unwrap();
+        session.lift_hold(&subject("MRN-1"), hold).unwrap();
         clinic.vault.rotate_master_key().unwrap();
-        clinic.vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+        clinic.vault.reencrypt_subject(&subject("MRN-1")).unwrap();
         session
-            .erase_patient(&subject("MRN-1"), "asked for")
+            .erase_subject(&subject("MRN-1"), "asked for")
             .unwrap();
-        let practice = RecordId::practice("formulary", "drugs").unwrap();
+        let practice = RecordId::organization("formulary", "drugs").unwrap();
         session.put(&practice, b"-").unwrap();
-        let audit = clinic.office().audit().unwrap().knowing_all().unwrap();
+        let audit = clinic.office().audit().unwrap().resolve_all().unwrap();
         let application = Application::new("clinic-app", "ward-3.clinic.example");
         let mut profiles = BTreeSet::new();
         for entry in entries(&audit) {
@@ -603,7 +603,7 @@ fn the_policy_decides_who_may_ask_and_disclose() {
         curious.exposure(&Exposed::Slot(1), ..).unwrap_err(),
         Error::Denied
     );
-    assert_eq!(curious.knowing_all().unwrap_err(), Error::Denied);
+    assert_eq!(curious.resolve_all().unwrap_err(), Error::Denied);
     let audit = act("privacy.office").audit().unwrap();
     let report = audit.disclosures(&subject("MRN-1")).unwrap();
     let [court] = &report.disclosures[..] else {
@@ -638,7 +638,7 @@ fn broken_glass_is_marked_in_what_a_patient_sees() {
     let audit = clinic.office().audit().unwrap();
     let report = audit.accesses(&subject("MRN-1"), ..).unwrap();
     let marked: Vec<_> = (report.accesses.iter())
-        .filter(|access| access.broke_glass)
+        .filter(|access| access.under_break_glass)
         .map(|access| (&*access.actor, access.operation, &*access.why))
         .collect();
     assert_eq!(marked, [("dr.night", Operation::Read, "break the glass")]);

@@ -82,14 +82,14 @@ impl Stage {
     /// Returns the options of a vault with no work in the background and no delay before a key goes.
     pub(crate) fn options(&self) -> VaultOptions {
         let options = VaultOptions::new().suite(self.suite).without_background();
-        options.grace(Duration::ZERO)
+        options.key_removal_delay(Duration::ZERO)
     }
 
     /// Returns the options of a vault on the stage's clock, with no delay before a key goes.
     pub(crate) fn options_on_clock(&self) -> VaultOptions {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let options = VaultOptions::new().suite(self.suite).clock(clock);
-        options.grace(Duration::ZERO)
+        options.key_removal_delay(Duration::ZERO)
     }
 
     pub(crate) fn create(&self) -> Vault {

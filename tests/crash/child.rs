@@ -175,7 +175,7 @@ pub(crate) fn carry_out(
             let answer = |removed: &Option<u64>| {
                 removed.map_or_else(|| "nothing".to_owned(), |version| version.to_string())
             };
-            say(thread, &verb, || chart.remove(&id), answer);
+            say(thread, &verb, || chart.retract(&id), answer);
         }
         "put-huge" => {
             let id = id("huge");
@@ -195,17 +195,17 @@ pub(crate) fn carry_out(
         }
         "erase" if known(&chart, &subject) => {
             let verb = format!("erase {patient}");
-            let erase = || chart.erase_patient(&subject, "asked for");
+            let erase = || chart.erase_subject(&subject, "asked for");
             say(thread, &verb, erase, ok);
             bring_back(&chart, thread, patient);
         }
         "rotate-patient" if known(&chart, &subject) => {
-            let rotate = || vault.rotate_patient_key(&subject);
+            let rotate = || vault.rotate_subject_key(&subject);
             let report = say(thread, "rotate-patient", rotate, ok);
             assert_eq!((report.blocking, report.orphaned), (0, 0));
         }
         "reencrypt-patient" if known(&chart, &subject) => {
-            let renew = || vault.reencrypt_patient(&subject);
+            let renew = || vault.reencrypt_subject(&subject);
             let report = say(thread, "reencrypt-patient", renew, ok);
             assert_eq!((report.blocking, report.orphaned), (0, 0));
         }
@@ -220,13 +220,13 @@ pub(crate) fn carry_out(
             say(thread, &format!("expunge {patient}"), expunge, ok);
         }
         "hold" => {
-            let hold = || chart.hold(&subject, "subpoena");
+            let hold = || chart.place_hold(&subject, "subpoena");
             say(thread, &format!("hold {patient}"), hold, ok);
         }
         "release" => {
             let release = || {
                 let holds = chart.holds(&subject)?;
-                chart.release(&subject, holds[0].id)
+                chart.lift_hold(&subject, holds[0].id)
             };
             say(thread, &format!("release {patient}"), release, ok);
         }
@@ -284,10 +284,10 @@ fn bring_back(chart: &Session, thread: u64, patient: &str) {
         Err(Error::Erased) => {}
         other => return drop(other.unwrap()),
     }
-    let erase = || chart.erase_patient(&subject, "asked for");
+    let erase = || chart.erase_subject(&subject, "asked for");
     say(thread, &format!("erase {patient}"), erase, ok);
-    let readmit = || chart.readmit_patient(&subject);
-    say(thread, &format!("readmit {patient}"), readmit, ok);
+    let reopen = || chart.reopen_chart(&subject);
+    say(thread, &format!("readmit {patient}"), reopen, ok);
 }
 
 /// Gives content as a network does: as much as has come.

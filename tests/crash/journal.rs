@@ -23,7 +23,7 @@ pub(crate) struct Told {
 impl Told {
     pub(crate) fn wrote(&mut self, patient: &str, name: &str, version: usize, retracted: bool) {
         let operation = if retracted {
-            Operation::Remove
+            Operation::Retract
         } else {
             Operation::Put
         };
@@ -70,7 +70,7 @@ fn entries(vault: &Vault, is_settled: bool) -> BTreeMap<What, u64> {
     for patient in (0..2).flat_map(patients) {
         let subject = subject(&patient);
         for name in NAMES {
-            trail = trail.knowing_record(&RecordId::new(subject.clone(), name).unwrap());
+            trail = trail.resolve_record(&RecordId::new(subject.clone(), name).unwrap());
         }
     }
     let mut told = BTreeMap::new();

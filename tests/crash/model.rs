@@ -123,7 +123,7 @@ impl Model {
             }
             self.charts.insert(patient, stands);
         }
-        let census = vault.key_census().unwrap();
+        let census = vault.key_usage().unwrap();
         assert_eq!(
             (census.unreadable_entries, census.unreadable_versions),
             (0, 0)

@@ -49,10 +49,10 @@ fn marks_stand_in_order_whenever_they_are_set() {
         ..Meta::default()
     };
     meta.set_expunged(Some(&stream));
-    meta.set_poison(true);
+    meta.set_honeytoken(true);
     meta.set_origin(&stream);
     assert_eq!(numbers(&meta), [1, 2, 3, 9]);
-    assert!(meta.is_poison() && meta.is_expunged());
+    assert!(meta.is_honeytoken() && meta.is_expunged());
     assert_eq!(meta.expunged_stream(), Some(stream));
     // Set once more, each still stands once.
     meta.set_expunged(None);
@@ -61,7 +61,7 @@ fn marks_stand_in_order_whenever_they_are_set() {
     assert_eq!(meta.extensions[0].1, [8; 16]);
     assert!(meta.is_expunged());
     assert_eq!(meta.expunged_stream(), None);
-    meta.set_poison(false);
+    meta.set_honeytoken(false);
     assert_eq!(numbers(&meta), [1, 3, 9]);
-    assert!(!meta.is_poison());
+    assert!(!meta.is_honeytoken());
 }

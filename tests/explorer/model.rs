@@ -101,11 +101,11 @@ impl Model<'_> {
 
     /// When the chart was begun that somebody who was answered at `ended` wrote to.
     fn chart_of(&self, patient: u8, ended: u64) -> u64 {
-        let readmitted = self
+        let reopened = self
             .calls
             .iter()
             .filter(|call| call.verb == Verb::Readmit(patient));
-        readmitted
+        reopened
             .filter_map(|call| call.changed)
             .filter(|changed| *changed <= ended)
             .max()
@@ -205,13 +205,15 @@ impl Model<'_> {
         let expected = match (call.verb, error) {
             (Verb::PutIf(..), Error::Conflict) => true,
             (Verb::RetireMaster, Error::KeyInUse | Error::NoSuchKey) => true,
-            (Verb::RetireMaster | Verb::RotateMaster, Error::Undecided) => true,
+            (Verb::RetireMaster | Verb::RotateMaster, Error::CommitUnknown) => true,
             (Verb::Erase(_), Error::UnknownSubject) => true,
-            (_, Error::Storage(_) | Error::Journal(_) | Error::Undecided) if self.outage => true,
+            (_, Error::Storage(_) | Error::Journal(_) | Error::CommitUnknown) if self.outage => {
+                true
+            }
             (Verb::Erase(_), Error::OnHold) => self.may_have_met_a_hold(call),
             (Verb::Readmit(_), Error::Conflict) => readmissions > 1,
             (Verb::RotatePatient(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
-            (Verb::PutLarge(_), Error::UploadExpired | Error::Undecided) => days_pass,
+            (Verb::PutLarge(_), Error::UploadExpired | Error::CommitUnknown) => days_pass,
             (Verb::Erase(_), Error::Erased) => false,
             (_, Error::Erased) => erasing,
             // Keys that a reader had just been told of were removed while it stalled.

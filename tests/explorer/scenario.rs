@@ -134,7 +134,7 @@ impl Beginning {
         });
         // Who only counts leaves nothing behind.
         let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
-        let census = vault.key_census().unwrap();
+        let census = vault.key_usage().unwrap();
         let objects = scan_all(&*memory, b"", Want::Values);
         let mut roles = Roles::default();
         for (key, _) in &objects {
@@ -374,7 +374,7 @@ fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: 
     let watch = move |event: &SecurityEvent| {
         forked.fetch_or(*event == SecurityEvent::JournalForked, Ordering::SeqCst);
     };
-    let options = options(scenario.journal, keeper).watch(watch);
+    let options = options(scenario.journal, keeper).on_security_event(watch);
     let vault = job.in_turn(process, || {
         let vault = options.open(mutant, &Fixed(1)).unwrap();
         if scenario.warm {

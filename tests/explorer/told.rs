@@ -200,7 +200,7 @@ impl Remains<'_> {
     /// more.
     fn put_is_told(&self, journal: &Journal, call: &Call, record: Record, version: u64) -> bool {
         let operation = match call.verb {
-            Verb::Remove(_) => Operation::Remove,
+            Verb::Remove(_) => Operation::Retract,
             _ => Operation::Put,
         };
         let cut_short = self.dead[call.process] || self.model.outage;

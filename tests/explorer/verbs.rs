@@ -128,7 +128,7 @@ impl Verb {
                 let put = session.put_if(&id(record), expected, &content(record, false));
                 return written(record, put.map(Some));
             }
-            Self::Remove(record) => return written(record, session.remove(&id(record))),
+            Self::Remove(record) => return written(record, session.retract(&id(record))),
             Self::PutMany(records) => put_many(&session, records, &content),
             Self::Get(record) => session.get(&id(record)).map(|found| {
                 let found = found.map(|found| (found.version(), found.to_vec()));
@@ -144,10 +144,10 @@ impl Verb {
                 .map(|versions| Answer::History(record, versions.len())),
             Self::List(patient) => list(&session, patient),
             Self::RotatePatient(patient) => vault
-                .rotate_patient_key(&subject(patient))
+                .rotate_subject_key(&subject(patient))
                 .map(|report| Answer::Renewed(report.blocking, report.orphaned)),
             Self::Reencrypt(patient) => vault
-                .reencrypt_patient(&subject(patient))
+                .reencrypt_subject(&subject(patient))
                 .map(|report| Answer::Renewed(report.blocking, report.orphaned)),
             Self::RotateMaster => (vault.rotate_master_key())
                 .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
@@ -155,13 +155,13 @@ impl Verb {
                 .retire_master_key(retiring.unwrap())
                 .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
             Self::Erase(patient) => {
-                (session.erase_patient(&subject(patient), "asked for")).map(|_| Answer::Done)
+                (session.erase_subject(&subject(patient), "asked for")).map(|_| Answer::Done)
             }
             Self::Readmit(patient) => {
-                (session.readmit_patient(&subject(patient))).map(|()| Answer::Done)
+                (session.reopen_chart(&subject(patient))).map(|()| Answer::Done)
             }
             Self::Hold(patient) => {
-                (session.hold(&subject(patient), "subpoena")).map(|_| Answer::Done)
+                (session.place_hold(&subject(patient), "subpoena")).map(|_| Answer::Done)
             }
             Self::Sweep | Self::SweepAhead => vault.collect_garbage().map(Answer::Swept),
             Self::Verify => (vault.verify(None)).map(|report| Answer::Verified(report.into())),

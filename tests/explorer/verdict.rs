@@ -137,7 +137,7 @@ impl Remains<'_> {
     }
 
     fn census(&self, vault: &Vault, violations: &mut Vec<String>) {
-        match vault.key_census() {
+        match vault.key_usage() {
             Ok(census) if self.stalls == Stalls::WithinGrace => {
                 if census.unreadable_entries + census.unreadable_versions > 0 {
                     violations.push(format!(
@@ -219,13 +219,13 @@ impl Remains<'_> {
         let mut live = 0;
         for patient in patients {
             let subject = subject(patient);
-            match vault.rotate_patient_key(&subject) {
+            match vault.rotate_subject_key(&subject) {
                 Ok(report) if report.blocking > 0 || (strict && report.orphaned > 0) => {
                     violations.push(format!("a rotation ends with {report:?}"));
                 }
                 Ok(_) => live += 1,
                 Err(Error::Erased) => {
-                    if let Err(error) = session(vault).erase_patient(&subject, "asked for") {
+                    if let Err(error) = session(vault).erase_subject(&subject, "asked for") {
                         violations.push(format!("an erasure cannot be finished: {error:?}"));
                     }
                 }
@@ -237,7 +237,7 @@ impl Remains<'_> {
             Ok(report) if report.entries_blocking == 0 => {}
             other => violations.push(format!("the master rotation ends with {other:?}")),
         }
-        if let Ok(census) = vault.key_census()
+        if let Ok(census) = vault.key_usage()
             && (census.masters.len() != 1 || (strict && census.patient_keys != 2 * live))
         {
             violations.push(format!("keys are left: {census:?}"));

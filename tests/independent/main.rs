@@ -56,8 +56,8 @@ fn fill(vault: &Vault, credentials: &Credentials) {
     records(vault);
     subjects(vault);
     vault.rotate_master_key().unwrap();
-    vault.rotate_patient_key(&subject("MRN-1")).unwrap();
-    vault.reencrypt_patient(&subject("MRN-2")).unwrap();
+    vault.rotate_subject_key(&subject("MRN-1")).unwrap();
+    vault.reencrypt_subject(&subject("MRN-2")).unwrap();
     let stay: [&dyn chartlock::keys::Credential; 2] =
         [&credentials.key_file, &credentials.passphrase];
     vault.rotate_root_key(&stay, &[leaves]).unwrap();
@@ -66,7 +66,7 @@ fn fill(vault: &Vault, credentials: &Credentials) {
 
 fn records(vault: &Vault) {
     let session = session(vault);
-    let session = session.serving("req-7").unwrap();
+    let session = session.with_request_id("req-7").unwrap();
     let session = session.on_behalf_of("Clínica Sol").unwrap();
     let note = record("MRN-1", "Note/é");
     let labelled = Document::new("{\"v\":1}")
@@ -83,7 +83,10 @@ fn records(vault: &Vault) {
     session.put(&note, "third").unwrap();
     session.put(&record("MRN-1", "Empty/1"), "").unwrap();
     session
-        .put(&record("MRN-1", "Poison/1"), Document::new("bait").poison())
+        .put(
+            &record("MRN-1", "Poison/1"),
+            Document::new("bait").honeytoken(),
+        )
         .unwrap();
     session
         .put(&record("MRN-1", "Inline/65536"), &bytes(65_536))
@@ -95,7 +98,7 @@ fn records(vault: &Vault) {
     }
     let retracted = record("MRN-1", "Retracted/1");
     session.put(&retracted, "no more").unwrap();
-    session.remove(&retracted).unwrap();
+    session.retract(&retracted).unwrap();
     for name in ["Expunged/1", "Expunged/2"] {
         let expunged = record("MRN-1", name);
         session
@@ -107,7 +110,7 @@ fn records(vault: &Vault) {
     let again = record("MRN-1", "Expunged/2");
     session.put(&again, "after it was expunged").unwrap();
     session.put(&again, "and once more").unwrap();
-    let formulary = RecordId::practice("formulary", "2026").unwrap();
+    let formulary = RecordId::organization("formulary", "2026").unwrap();
     session.put(&formulary, "aspirin").unwrap();
     assert!(session.get(&record("MRN-1", "never")).unwrap().is_none());
     session.get_version(&note, 1).unwrap().unwrap();
@@ -123,19 +126,21 @@ fn subjects(vault: &Vault) {
             .put(&record(identifier, "Image/1"), &bytes(100_000))
             .unwrap();
     }
-    session.hold(&subject("MRN-2"), "subpoena 4711").unwrap();
-    let released = session.hold(&subject("MRN-2"), "by mistake").unwrap();
-    session.release(&subject("MRN-2"), released).unwrap();
+    session
+        .place_hold(&subject("MRN-2"), "subpoena 4711")
+        .unwrap();
+    let released = session.place_hold(&subject("MRN-2"), "by mistake").unwrap();
+    session.lift_hold(&subject("MRN-2"), released).unwrap();
     let until = SystemTime::now() + Duration::from_secs(86_400);
     session
         .retain_until(&subject("MRN-2"), Some(until))
         .unwrap();
     for erased in ["MRN-3", "MRN-4"] {
         session
-            .erase_patient(&subject(erased), "asked for it")
+            .erase_subject(&subject(erased), "asked for it")
             .unwrap();
     }
-    session.readmit_patient(&subject("MRN-4")).unwrap();
+    session.reopen_chart(&subject("MRN-4")).unwrap();
     session
         .put(&record("MRN-4", "Note/2"), "back again")
         .unwrap();
@@ -167,7 +172,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
         of(subject("MRN-2"), "live", 0),
         of(subject("MRN-3"), "erased", 1),
         of(subject("MRN-4"), "live", 1),
-        of(Subject::practice("formulary").unwrap(), "live", 0),
+        of(Subject::organization("formulary").unwrap(), "live", 0),
     ];
     let office = session_as(&vault, "privacy.office", Purpose::Operations);
     let trail = office.audit().unwrap();
@@ -247,7 +252,7 @@ fn told(entry: &AuditEntry) -> Value {
         "purpose": entry.purpose,
         "request": entry.request.as_deref().unwrap_or_default(),
         "organisation": entry.organisation.as_deref().unwrap_or_default(),
-        "broke_glass": entry.broke_glass,
+        "broke_glass": entry.under_break_glass,
         "operation": operation.unwrap() + 1,
         "outcome": outcome.unwrap(),
         "note": entry.note.as_deref().unwrap_or_default(),
@@ -267,7 +272,9 @@ fn hex(bytes: &[u8]) -> String {
 fn write(name: &str, suite: Suite, storage: impl Storage + 'static) {
     let storage: Arc<dyn Storage> = Arc::new(storage);
     let credentials = Credentials::new();
-    let options = VaultOptions::new().suite(suite).grace(Duration::ZERO);
+    let options = VaultOptions::new()
+        .suite(suite)
+        .key_removal_delay(Duration::ZERO);
     let vault = options
         .create(Arc::clone(&storage), &credentials.key_file)
         .unwrap();

@@ -139,7 +139,7 @@ fn a_page_that_lands_late_is_followed_by_nothing(stage: &Stage) {
     let id = record("MRN-1", "a");
     chart.put(&id, b"a").unwrap();
     late.store(true, Ordering::SeqCst);
-    assert_eq!(chart.get(&id).unwrap_err(), chartlock::Error::Undecided);
+    assert_eq!(chart.get(&id).unwrap_err(), chartlock::Error::CommitUnknown);
     late.store(false, Ordering::SeqCst);
     assert!(chart.get(&id).unwrap().is_some());
     chart.put(&id, b"b").unwrap();

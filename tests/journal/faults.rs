@@ -78,7 +78,7 @@ fn read(vault: &Vault, id: &RecordId, heard: &mut Heard) {
 fn expected(error: &Error) {
     let known = matches!(
         error,
-        Error::Journal(_) | Error::Storage(_) | Error::Undecided | Error::Contended
+        Error::Journal(_) | Error::Storage(_) | Error::CommitUnknown | Error::Contended
     );
     assert!(known, "{error:?}");
 }
@@ -268,8 +268,8 @@ fn strict_a_read_whose_page_fails_hands_out_nothing(stage: &Stage) {
         assert_eq!(chart.retained_until(&subject).unwrap_err(), FULL);
         assert_eq!(vault.slots().unwrap_err(), FULL);
         assert_eq!(vault.recovery_kit().unwrap_err(), FULL);
-        assert_eq!(vault.key_census().unwrap_err(), FULL);
-        assert_eq!(vault.patient_key_census(&subject).unwrap_err(), FULL);
+        assert_eq!(vault.key_usage().unwrap_err(), FULL);
+        assert_eq!(vault.subject_key_usage(&subject).unwrap_err(), FULL);
     }
     fails.store(false, Ordering::SeqCst);
     assert!(chart.get(&id).unwrap().is_some());

@@ -82,21 +82,21 @@ const ROWS: &[Row] = rows! {
     "Vault::rotate_patient_key" "prh" [
         "rotate a patient key, done, entry", "rotate a patient key, done, entry",
         "rotate a patient key, done, subject"
-    ] |at| { at.vault.rotate_patient_key(at.id.subject()).unwrap(); };
+    ] |at| { at.vault.rotate_subject_key(at.id.subject()).unwrap(); };
     "Vault::reencrypt_patient" "prh" [
         "encrypt again, done, entry", "encrypt again, done, version", "encrypt again, done, version",
         "encrypt again, done, version", "encrypt again, done, entry", "encrypt again, done, subject"
-    ] |at| { at.vault.reencrypt_patient(at.id.subject()).unwrap(); };
+    ] |at| { at.vault.reencrypt_subject(at.id.subject()).unwrap(); };
     "Vault::reencrypt" "prh" [
         "encrypt again, done, entry", "encrypt again, done, version", "encrypt again, done, version",
         "encrypt again, done, version", "encrypt again, done, entry", "encrypt again, done, subject",
         "encrypt again, done, vault"
     ] |at| { at.vault.reencrypt().unwrap(); };
     "Vault::key_census" "" ["count what hangs on each key, done, vault"] |at| {
-        at.vault.key_census().unwrap();
+        at.vault.key_usage().unwrap();
     };
     "Vault::patient_key_census" "" ["count what hangs on each key, done, subject"] |at| {
-        at.vault.patient_key_census(at.id.subject()).unwrap();
+        at.vault.subject_key_usage(at.id.subject()).unwrap();
     };
     "Vault::collect_garbage" "" ["collect garbage, done, vault"] |at| {
         at.vault.collect_garbage().unwrap();
@@ -126,12 +126,12 @@ const ROWS: &[Row] = rows! {
     ] |at| {
         // Its entry stands in the spool until that is brought home.
         let spool = Arc::new(MemoryStorage::new());
-        at.chart.begin_emergency("disk full", Arc::clone(&spool)).unwrap();
+        at.chart.begin_journal_fallback("disk full", Arc::clone(&spool)).unwrap();
         at.stage.clock.advance(1);
-        at.chart.end_emergency("replaced", &spool).unwrap();
+        at.chart.end_journal_fallback("replaced", &spool).unwrap();
     };
     "Session::end_emergency" "" ["end a journal emergency, done, vault"] |at| {
-        at.chart.end_emergency("replaced", &MemoryStorage::new()).unwrap();
+        at.chart.end_journal_fallback("replaced", &MemoryStorage::new()).unwrap();
     };
     "Session::accept_restore" "" [
         "verify the vault, done, vault", "verify the vault, done, vault", "accept a restore, done, vault"
@@ -186,27 +186,27 @@ const ROWS: &[Row] = rows! {
     "Session::subjects" "" ["list the subjects, done, vault"] |at| {
         assert_eq!(at.chart.subjects().unwrap().count(), 1);
     };
-    "Session::remove" "rh" ["retract a record, done, version"] |at| {
-        at.chart.remove(&at.id).unwrap();
+    "Session::retract" "rh" ["retract a record, done, version"] |at| {
+        at.chart.retract(&at.id).unwrap();
     };
-    "Session::remove_if" "" ["retract a record, nothing there, record"] |at| {
+    "Session::retract_if" "" ["retract a record, nothing there, record"] |at| {
         let none = record("MRN-1", "never written");
-        assert_eq!(at.chart.remove_if(&none, Expected::Any), Ok(None));
+        assert_eq!(at.chart.retract_if(&none, Expected::Any), Ok(None));
     };
     "Session::expunge" "rh" ["expunge a record, done, version"] |at| {
         at.chart.expunge(&at.id, "filed under the wrong patient").unwrap();
     };
     "Session::erase_patient" "prh" ["erase a subject, done, entry", "erase a subject, done, entry"] |at| {
-        at.chart.erase_patient(at.id.subject(), "asked for it").unwrap();
+        at.chart.erase_subject(at.id.subject(), "asked for it").unwrap();
     };
     "Session::readmit_patient" "p" ["readmit a subject, done, entry"] |at| {
-        at.chart.readmit_patient(&subject("MRN-2")).unwrap();
+        at.chart.reopen_chart(&subject("MRN-2")).unwrap();
     };
-    "Session::hold" "p" ["hold a subject, done, entry"] |at| {
-        at.chart.hold(at.id.subject(), "subpoena").unwrap();
+    "Session::place_hold" "p" ["hold a subject, done, entry"] |at| {
+        at.chart.place_hold(at.id.subject(), "subpoena").unwrap();
     };
-    "Session::release" "" ["release a hold, refused, subject"] |at| {
-        assert_eq!(at.chart.release(at.id.subject(), 7), Err(Error::NoSuchHold));
+    "Session::lift_hold" "" ["release a hold, refused, subject"] |at| {
+        assert_eq!(at.chart.lift_hold(at.id.subject(), 7), Err(Error::NoSuchHold));
     };
     "Session::holds" "" ["inspect holds and retention, done, subject"] |at| {
         at.chart.holds(at.id.subject()).unwrap();
@@ -231,7 +231,7 @@ const ROWS: &[Row] = rows! {
         let actor = Actor::new("privacy.office").unwrap();
         drop(Auditor::open_apart(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
         at.stage.clock.advance(100 * 365 * 24 * 3_600_000);
-        at.chart.end_emergency("brought home", &spool).unwrap();
+        at.chart.end_journal_fallback("brought home", &spool).unwrap();
     };
     "AuditTrail::entries" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
         assert!(auditor(at).trail().entries(..).unwrap().count() > 0);
@@ -264,7 +264,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("Session::actor", "tells what the session was made with"),
     ("Session::purpose", "tells what the session was made with"),
     (
-        "Session::serving",
+        "Session::with_request_id",
         "sets what the entries of the session name",
     ),
     (
@@ -275,7 +275,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("Session::writer", "nothing is written before `finish`"),
     ("RecordWriter::content_type", "sets what `finish` writes"),
     ("RecordWriter::label", "sets what `finish` writes"),
-    ("RecordWriter::poison", "sets what `finish` writes"),
+    ("RecordWriter::honeytoken", "sets what `finish` writes"),
     ("RecordWriter::expecting", "sets what `finish` compares"),
     (
         "RecordWriter::read_from",
@@ -333,7 +333,10 @@ const WITHOUT: &[(&str, &str)] = &[
         "AuditTrail::confirm",
         "tells whether what the asker brought still holds, and nothing else",
     ),
-    ("AuditTrail::knowing", "names what the reader knows already"),
+    (
+        "AuditTrail::resolve_subject",
+        "names what the reader knows already",
+    ),
     (
         "AuditTrail::knowing_record",
         "names what the reader knows already",
@@ -385,7 +388,7 @@ fn scene(stage: &Stage) -> (Vault, u16) {
     }
     chart.put(&record("MRN-2", "Observation/1"), b"1").unwrap();
     chart
-        .erase_patient(&subject("MRN-2"), "asked for it")
+        .erase_subject(&subject("MRN-2"), "asked for it")
         .unwrap();
     drop(vault);
     (stage.open_in(Journaling::Strict), slot)

@@ -67,7 +67,7 @@ fn what_the_parser_finds_is_what_is_there() {
         "Vault::rotate_root_key",
         "Vault::collect_garbage",
         "Session::put_json",
-        "Session::hold",
+        "Session::place_hold",
         "RecordWriter::finish",
         "RecordReader::read_at",
         "Auditor::open",

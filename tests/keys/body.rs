@@ -196,7 +196,7 @@ fn holds_aliases_and_retention_come_back() {
     assert!(matches!(alias.state(), EntryState::Alias(other) if *other == target));
     assert_eq!(alias.rotate_key(NOW), Err(Error::Unsupported));
     assert_eq!(alias.begin_erasure(NOW), Err(Error::Unsupported));
-    assert_eq!(alias.readmit(NOW), Err(Error::Unsupported));
+    assert_eq!(alias.reopen(NOW), Err(Error::Unsupported));
     let read = sealed.read(&sealed.vault.seal(&mut alias));
     assert!(matches!(read.state, State::Alias { .. }));
 }

@@ -75,7 +75,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = *entry.chart().unwrap().id();
     assert_eq!(entry.finish_erasure(), Err(Error::Conflict));
-    assert_eq!(entry.readmit(NOW), Err(Error::Conflict));
+    assert_eq!(entry.reopen(NOW), Err(Error::Conflict));
 
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
     let value = vault.seal(&mut entry);
@@ -85,7 +85,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
     assert!(matches!(entry.state(), EntryState::Erasing { chart } if *chart == first));
     assert!(entry.chart().is_none());
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
-    assert_eq!(entry.readmit(NOW), Err(Error::Erased));
+    assert_eq!(entry.reopen(NOW), Err(Error::Erased));
     assert_eq!(entry.rotate_key(NOW), Err(Error::Erased));
     assert_eq!(entry.retire_inactive(), Err(Error::Erased));
     let marked = entry.set_chart_state(ChartState::Reencrypting);
@@ -98,7 +98,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
     assert!(matches!(entry.state(), EntryState::Erased));
     assert_eq!(entry.dead_charts(), [first]);
 
-    entry.readmit(NOW + 1).unwrap();
+    entry.reopen(NOW + 1).unwrap();
     let entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
     assert_ne!(entry.chart().unwrap().id(), &first);
     assert_eq!(entry.dead_charts(), [first]);

@@ -81,11 +81,11 @@ fn work(vault: &Vault, seed: u64) -> InUse {
     json(&chart, seed);
     leak(&chart);
     vault.rotate_master_key().unwrap();
-    vault.rotate_patient_key(&subject()).unwrap();
+    vault.rotate_subject_key(&subject()).unwrap();
     chart
         .put(&id(CONTENTS[7]), &content(seed, CONTENTS[7]))
         .unwrap();
-    vault.reencrypt_patient(&subject()).unwrap();
+    vault.reencrypt_subject(&subject()).unwrap();
     vault.verify(None).unwrap();
     let names: Result<Vec<_>, _> = chart.list(&subject()).unwrap().collect();
     assert_eq!(names.unwrap().len(), CONTENTS.len() + 2);

@@ -54,7 +54,7 @@ fn as_each_for_itself(stage: &Stage) {
         chart.put(&record("MRN-1", name), &bytes).unwrap();
         expected.insert(name.to_owned(), bytes);
     }
-    chart.remove(&record("MRN-1", "record 100")).unwrap();
+    chart.retract(&record("MRN-1", "record 100")).unwrap();
     expected.remove("record 100");
     assert_eq!(all(&chart), expected);
     for found in chart.get_all(&subject("MRN-1")).unwrap() {
@@ -69,7 +69,7 @@ fn none_of_a_stranger_or_the_erased(stage: &Stage) {
     let chart = session(&vault);
     assert!(chart.get_all(&subject("MRN-1")).unwrap().next().is_none());
     fill(&chart);
-    chart.erase_patient(&subject("MRN-1"), "asked for").unwrap();
+    chart.erase_subject(&subject("MRN-1"), "asked for").unwrap();
     let erased = chart.get_all(&subject("MRN-1")).map(drop);
     assert_eq!(erased, Err(Error::Erased));
 }
@@ -119,9 +119,9 @@ fn rotated_meanwhile(stage: &Stage) {
     let expected = fill(&chart);
     let mut contents = chart.get_all(&subject("MRN-1")).unwrap();
     let mut found: Contents = contents.next().map(take).into_iter().collect();
-    vault.rotate_patient_key(&subject("MRN-1")).unwrap();
+    vault.rotate_subject_key(&subject("MRN-1")).unwrap();
     found.extend(contents.by_ref().take(9).map(take));
-    vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+    vault.reencrypt_subject(&subject("MRN-1")).unwrap();
     found.extend(contents.map(take));
     assert_eq!(found, expected);
 }
@@ -137,7 +137,7 @@ fn amended_meanwhile(stage: &Stage) {
     let mut contents = chart.get_all(&subject("MRN-1")).unwrap();
     let (first, _) = take(contents.next().unwrap());
     // Encrypted again, so that the content of what was fetched stands nowhere any more.
-    vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+    vault.reencrypt_subject(&subject("MRN-1")).unwrap();
     let mut found: Vec<_> = contents.map(take).collect();
     found.sort();
     let others = names.into_iter().filter(|name| *name != first);
@@ -154,7 +154,7 @@ fn erased_meanwhile(stage: &Stage) {
     let mut contents = chart.get_all(&subject("MRN-1")).unwrap();
     assert!(contents.next().unwrap().is_ok());
     let other = stage.open();
-    let done = session(&other).erase_patient(&subject("MRN-1"), "asked for");
+    let done = session(&other).erase_subject(&subject("MRN-1"), "asked for");
     done.unwrap();
     // What was fetched before may come yet; that there is no more is not taken for the end.
     let last = contents.by_ref().last().unwrap();

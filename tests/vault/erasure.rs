@@ -8,7 +8,7 @@ use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::storage::{
     Faulty, Landing, MemoryStorage, Moment, Operation, PerOperation, SplitStorage, Verdict,
 };
-use chartlock::{Activity, Error, Step, Subject, Vault};
+use chartlock::{Error, Phase, ProgressUpdate, Subject, Vault};
 
 use crate::common::Fixed;
 use crate::model::{small_clinic, smaller_clinic};
@@ -19,7 +19,7 @@ everywhere!(
     erased,
     never_seen,
     broken_off_anywhere,
-    readmitted,
+    reopened,
     a_put_delayed_across_it,
     a_put_delayed_across_it_and_a_return,
     a_delete_lands_late,
@@ -35,16 +35,16 @@ pub(crate) fn assert_erased(vault: &Vault, subject: &Subject) {
         assert_eq!(chart.get_version(&id, 1).unwrap_err(), Error::Erased);
         assert_eq!(chart.history(&id).unwrap_err(), Error::Erased);
         assert_eq!(chart.put(&id, b"x"), Err(Error::Erased));
-        assert_eq!(chart.remove(&id), Err(Error::Erased));
+        assert_eq!(chart.retract(&id), Err(Error::Erased));
     }
     let listed = chart.list(subject).map(Iterator::count);
     // The walk itself may be where it shows.
     assert!(matches!(listed, Err(Error::Erased)) || yields_erased(vault, subject));
     let mut subjects = chart.subjects().unwrap().map(Result::unwrap);
     assert!(subjects.all(|other| other != *subject));
-    assert_eq!(vault.rotate_patient_key(subject), Err(Error::Erased));
-    assert_eq!(vault.reencrypt_patient(subject), Err(Error::Erased));
-    assert_eq!(vault.patient_key_census(subject), Err(Error::Erased));
+    assert_eq!(vault.rotate_subject_key(subject), Err(Error::Erased));
+    assert_eq!(vault.reencrypt_subject(subject), Err(Error::Erased));
+    assert_eq!(vault.subject_key_usage(subject), Err(Error::Erased));
 }
 
 fn yields_erased(vault: &Vault, subject: &Subject) -> bool {
@@ -63,9 +63,9 @@ fn erased(stage: &Stage) {
     let patient = subject("MRN-1");
     let steps = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&steps);
-    let vault = vault.with_progress(move |step: Step| log.lock().unwrap().push(step));
+    let vault = vault.with_progress(move |step: ProgressUpdate| log.lock().unwrap().push(step));
     let report = session(&vault)
-        .erase_patient(&patient, "asked for")
+        .erase_subject(&patient, "asked for")
         .unwrap();
     assert!(report.keys_destroyed && !report.not_reached.is_empty());
     assert_eq!(
@@ -78,7 +78,7 @@ fn erased(stage: &Stage) {
         (4, 4, 2, 0)
     );
     let steps = std::mem::take(&mut *steps.lock().unwrap());
-    assert!(steps.iter().all(|step| step.activity == Activity::Erasing));
+    assert!(steps.iter().all(|step| step.phase == Phase::Erasing));
     assert_eq!(steps.last().unwrap().done, 10);
     model.0.retain(|id, _| *id.subject() != patient);
     for vault in [&vault, &stage.open()] {
@@ -96,7 +96,7 @@ fn erased(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage), [1, 4, 9, 8, 4, 0]);
     // Once more: there is nothing left to do.
     let again = session(&vault)
-        .erase_patient(&patient, "asked for")
+        .erase_subject(&patient, "asked for")
         .unwrap();
     assert!(!again.keys_destroyed);
     assert_eq!(
@@ -118,13 +118,13 @@ fn never_seen(stage: &Stage) {
     let chart = session(&vault);
     let nobody = subject("MRN-1");
     assert_eq!(
-        chart.erase_patient(&nobody, "asked for"),
+        chart.erase_subject(&nobody, "asked for"),
         Err(Error::UnknownSubject)
     );
-    assert_eq!(chart.readmit_patient(&nobody), Err(Error::UnknownSubject));
+    assert_eq!(chart.reopen_chart(&nobody), Err(Error::UnknownSubject));
     assert!(raw::objects(&stage.storage) == before);
     chart.put(&record("MRN-1", "a"), b"x").unwrap();
-    assert_eq!(chart.readmit_patient(&nobody), Err(Error::Conflict));
+    assert_eq!(chart.reopen_chart(&nobody), Err(Error::Conflict));
 }
 
 fn broken_off_anywhere(stage: &Stage) {
@@ -134,7 +134,7 @@ fn broken_off_anywhere(stage: &Stage) {
     let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
     let opened = faulty.steps();
     session(&vault)
-        .erase_patient(&patient, "asked for")
+        .erase_subject(&patient, "asked for")
         .unwrap();
     let steps = faulty.steps() - opened;
     assert!(steps >= 8);
@@ -145,7 +145,7 @@ fn broken_off_anywhere(stage: &Stage) {
             raw::reset(&stage.storage, &before);
             let (vault, _) = stage.open_with(verdict_at(step, verdict));
             session(&vault)
-                .erase_patient(&patient, "asked for")
+                .erase_subject(&patient, "asked for")
                 .unwrap_err();
             let vault = stage.open();
             // All of it is there, or none of it can be read.
@@ -158,7 +158,7 @@ fn broken_off_anywhere(stage: &Stage) {
                     assert_erased(&vault, &patient);
                 }
             }
-            chart.erase_patient(&patient, "asked for").unwrap();
+            chart.erase_subject(&patient, "asked for").unwrap();
             assert_erased(&vault, &patient);
             model.verify(&vault);
             assert_eq!(raw::counts(&stage.storage), [1, 2, 1, 0, 0, 0]);
@@ -166,20 +166,20 @@ fn broken_off_anywhere(stage: &Stage) {
     }
 }
 
-fn readmitted(stage: &Stage) {
+fn reopened(stage: &Stage) {
     let vault = stage.create();
     let mut model = small_clinic(&vault);
     let patient = subject("MRN-1");
     let chart = session(&vault);
     for round in 0..3 {
         let before = raw::objects(&stage.storage);
-        chart.erase_patient(&patient, "asked for").unwrap();
+        chart.erase_subject(&patient, "asked for").unwrap();
         // Bytes of the dead chart that turn up again hang on nothing.
         for (key, value) in before.iter().filter(|(key, _)| key[0] == b'r') {
             raw::put(&stage.storage, key, value);
         }
-        chart.readmit_patient(&patient).unwrap();
-        assert_eq!(chart.readmit_patient(&patient), Err(Error::Conflict));
+        chart.reopen_chart(&patient).unwrap();
+        assert_eq!(chart.reopen_chart(&patient), Err(Error::Conflict));
         model.0.retain(|id, _| *id.subject() != patient);
         let id = record("MRN-1", "Observation/amended");
         assert!(chart.get(&id).unwrap().is_none());
@@ -258,7 +258,7 @@ fn a_put_delayed_across_it(stage: &Stage) {
                 || {
                     drop(
                         session(&stage.open())
-                            .erase_patient(&patient, "asked for")
+                            .erase_subject(&patient, "asked for")
                             .unwrap(),
                     )
                 },
@@ -271,7 +271,7 @@ fn a_put_delayed_across_it(stage: &Stage) {
             let left = raw::counts(&stage.storage);
             assert_eq!((left[2], left[3]), (1, 0));
             session(&vault)
-                .erase_patient(&patient, "asked for")
+                .erase_subject(&patient, "asked for")
                 .unwrap();
             assert_eq!(raw::counts(&stage.storage), [1, 2, 1, 0, 0, 0]);
         }
@@ -289,9 +289,9 @@ fn a_put_delayed_across_it_and_a_return(stage: &Stage) {
         || {
             let vault = stage.open();
             session(&vault)
-                .erase_patient(&patient, "asked for")
+                .erase_subject(&patient, "asked for")
                 .unwrap();
-            session(&vault).readmit_patient(&patient).unwrap();
+            session(&vault).reopen_chart(&patient).unwrap();
             session(&vault).put(&id, b"of the new chart").unwrap();
         },
     );
@@ -313,11 +313,11 @@ fn a_delete_lands_late(stage: &Stage) {
         }
         _ => Verdict::Proceed,
     });
-    session(&slow).erase_patient(&patient, "asked for").unwrap();
+    session(&slow).erase_subject(&patient, "asked for").unwrap();
     assert!(faulty.under_way() > 0);
     let vault = stage.open();
     let chart = session(&vault);
-    chart.readmit_patient(&patient).unwrap();
+    chart.reopen_chart(&patient).unwrap();
     let id = record("MRN-1", "Observation/amended");
     let large = content(3, INLINE_MAX + 1);
     chart.put(&id, &large).unwrap();
@@ -338,13 +338,13 @@ fn a_second_eraser_wakes_late(stage: &Stage) {
     let (slow, _) = stage.open_with(stall.at(b'p'));
     let id = record("MRN-1", "Observation/of the new chart");
     let late = stall.across(
-        || session(&slow).erase_patient(&patient, "asked for"),
+        || session(&slow).erase_subject(&patient, "asked for"),
         || {
             let vault = stage.open();
             session(&vault)
-                .erase_patient(&patient, "asked for")
+                .erase_subject(&patient, "asked for")
                 .unwrap();
-            session(&vault).readmit_patient(&patient).unwrap();
+            session(&vault).reopen_chart(&patient).unwrap();
             session(&vault).put(&id, b"new").unwrap();
         },
     );
@@ -383,7 +383,7 @@ fn writers_beside_it(stage: &Stage) {
             }
             thread::sleep(std::time::Duration::from_millis(20));
             session(other)
-                .erase_patient(id.subject(), "asked for")
+                .erase_subject(id.subject(), "asked for")
                 .unwrap();
         });
         assert_erased(mine, id.subject());
@@ -407,7 +407,7 @@ fn data_of_before_and_keys_of_after() {
     let backed_up = backup.keys().all(|key| !matches!(key[0], b'v' | b'p'));
     assert!(backed_up && backup.len() > 20);
     session(&vault)
-        .erase_patient(&patient, "asked for")
+        .erase_subject(&patient, "asked for")
         .unwrap();
     for (key, value) in &backup {
         raw::put(&*data, key, value);
@@ -422,7 +422,7 @@ fn data_of_before_and_keys_of_after() {
     // No key that is left opens any of what came back.
     let dead = raw::brute_force(&split());
     assert_eq!((dead.subjects, dead.erased), (3, 1));
-    session(&vault).readmit_patient(&patient).unwrap();
+    session(&vault).reopen_chart(&patient).unwrap();
     let id = record("MRN-1", "Observation/amended");
     assert!(session(&vault).get(&id).unwrap().is_none());
 }
@@ -444,12 +444,12 @@ fn a_failing_sweep_is_told() {
     let vault = stage.options().open(storage, &Fixed(1)).unwrap();
     let patient = subject("MRN-1");
     assert_eq!(
-        session(&vault).erase_patient(&patient, "asked for"),
+        session(&vault).erase_subject(&patient, "asked for"),
         Err(Error::Storage(chartlock::StorageError::Denied))
     );
     assert_erased(&stage.open(), &patient);
     assert_eq!(
-        session(&stage.open()).readmit_patient(&patient),
+        session(&stage.open()).reopen_chart(&patient),
         Err(Error::Erased)
     );
 }

@@ -129,7 +129,7 @@ fn gone_for_good(stage: &Stage) {
             (0, 0, true)
         );
         assert!(raw::objects(&stage.storage) == after);
-        assert_eq!(session(&vault).remove(&id), Ok(None));
+        assert_eq!(session(&vault).retract(&id), Ok(None));
         // Numbers go on, and what is written next may be expected to be the first.
         let chart = session(&other);
         let stale = chart.put_if(&id, Expected::Version(versions), b"late");
@@ -150,7 +150,7 @@ fn gone_for_good(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage)[2..], [13, 8, 4, 0]);
     let others = |id: &RecordId| id.subject() != &subject("MRN-1");
     model.0.retain(|id, _| others(id));
-    let kept = session(&vault).erase_patient(&subject("MRN-1"), WHY);
+    let kept = session(&vault).erase_subject(&subject("MRN-1"), WHY);
     assert_eq!(kept.unwrap().records, 4);
     model.verify(&stage.open());
 }
@@ -173,9 +173,9 @@ fn refused(stage: &Stage) {
     let other = stage.open();
     model.verify(&other);
     let patient = id.subject();
-    let hold = chart.hold(patient, "subpoena").unwrap();
+    let hold = chart.place_hold(patient, "subpoena").unwrap();
     assert_eq!(session(&other).expunge(&id, WHY), Err(Error::OnHold));
-    chart.release(patient, hold).unwrap();
+    chart.lift_hold(patient, hold).unwrap();
     let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
     chart.retain_until(patient, Some(tomorrow)).unwrap();
     assert_eq!(session(&other).expunge(&id, WHY), Err(Error::Retained));
@@ -184,10 +184,10 @@ fn refused(stage: &Stage) {
     assert_eq!(session(&other).expunge(&id, WHY).unwrap().versions, 3);
     assert_expunged(&vault, &id, 4);
     // What has begun goes on.
-    chart.hold(patient, "subpoena").unwrap();
+    chart.place_hold(patient, "subpoena").unwrap();
     assert!(chart.expunge(&id, WHY).unwrap().resumed);
     let of_another = record("MRN-2", "Observation/1");
-    chart.erase_patient(of_another.subject(), WHY).unwrap();
+    chart.erase_subject(of_another.subject(), WHY).unwrap();
     assert_eq!(chart.expunge(&of_another, WHY), Err(Error::Erased));
 }
 
@@ -238,7 +238,7 @@ fn after_breaking_off(
     assert_eq!(raw::census(&vault), raw::brute_force(&stage.storage));
     match step % 4 {
         0 => {
-            let report = vault.reencrypt_patient(id.subject()).unwrap();
+            let report = vault.reencrypt_subject(id.subject()).unwrap();
             assert_eq!((report.blocking, report.patient_keys_retired), (0, 1));
         }
         1 => {
@@ -249,7 +249,7 @@ fn after_breaking_off(
             );
         }
         2 => {
-            let report = vault.rotate_patient_key(id.subject()).unwrap();
+            let report = vault.rotate_subject_key(id.subject()).unwrap();
             assert_eq!((report.blocking, report.patient_keys_retired), (0, 1));
         }
         _ => {
@@ -339,9 +339,9 @@ fn a_copy_that_lands_late(stage: &Stage) {
                 (garbage.charts_passed_over, garbage.unreadable_versions),
                 (0, 0)
             );
-            vault.rotate_patient_key(id.subject()).unwrap();
+            vault.rotate_subject_key(id.subject()).unwrap();
             told(&vault);
-            let report = vault.reencrypt_patient(id.subject()).unwrap();
+            let report = vault.reencrypt_subject(id.subject()).unwrap();
             assert_eq!((report.blocking, report.patient_keys_retired), (0, 1));
             told(&stage.open());
             let again = session(&vault).expunge(&id, WHY).unwrap();
@@ -367,9 +367,9 @@ fn through_every_rotation(stage: &Stage) {
     for round in 0..4 {
         match round {
             0 => drop(vault.rotate_master_key().unwrap()),
-            1 => drop(vault.rotate_patient_key(&patient).unwrap()),
+            1 => drop(vault.rotate_subject_key(&patient).unwrap()),
             2 => {
-                let report = vault.reencrypt_patient(&patient).unwrap();
+                let report = vault.reencrypt_subject(&patient).unwrap();
                 assert_eq!((report.reencrypted, report.blocking), (6, 0));
             }
             _ => drop(vault.collect_garbage().unwrap()),
@@ -425,7 +425,7 @@ fn others_beside_it(stage: &Stage) {
         });
         scope.spawn(move || {
             while done.load(Ordering::SeqCst) < 2 {
-                mine.reencrypt_patient(id.subject()).unwrap();
+                mine.reencrypt_subject(id.subject()).unwrap();
             }
         });
     });

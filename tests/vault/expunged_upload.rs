@@ -80,7 +80,7 @@ fn an_upload_that_was_expunged_is_not_named_again() {
         let sweep = scope.spawn(move || session(&sweeper).expunge(id, WHY));
         sweeping.reached.wait();
         // The writer's last check fails; the marker stands, and nothing is swept yet.
-        vault.rotate_patient_key(id.subject()).unwrap();
+        vault.rotate_subject_key(id.subject()).unwrap();
         putting.released.wait();
         assert_eq!(put.join().unwrap(), Ok(5));
         sweeping.released.wait();

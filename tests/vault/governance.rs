@@ -36,14 +36,14 @@ const NOW: i64 = 1_795_000_000_000;
 /// Refused with this, and nothing is changed.
 fn refused(stage: &Stage, vault: &Vault, error: &Error) {
     let before = raw::objects(&stage.storage);
-    let erased = session(vault).erase_patient(&subject("MRN-1"), ASKED);
+    let erased = session(vault).erase_subject(&subject("MRN-1"), ASKED);
     assert_eq!(erased.unwrap_err(), *error);
     assert!(raw::objects(&stage.storage) == before);
 }
 
 fn erased(vault: &Vault) {
     let patient = subject("MRN-1");
-    let report = session(vault).erase_patient(&patient, ASKED).unwrap();
+    let report = session(vault).erase_subject(&patient, ASKED).unwrap();
     assert!(report.keys_destroyed);
     assert_erased(vault, &patient);
 }
@@ -54,8 +54,8 @@ fn a_hold_refuses_an_erasure(stage: &Stage) {
     let patient = subject("MRN-1");
     let chart = session(&vault);
     assert!(chart.holds(&patient).unwrap().is_empty());
-    let first = chart.hold(&patient, "subpoena 26-114").unwrap();
-    let second = chart.hold(&patient, "subpoena 26-114").unwrap();
+    let first = chart.place_hold(&patient, "subpoena 26-114").unwrap();
+    let second = chart.place_hold(&patient, "subpoena 26-114").unwrap();
     assert_ne!(first, second);
     let told = chart.holds(&patient).unwrap();
     let told: Vec<_> = told.iter().map(|hold| (hold.id, &*hold.reason)).collect();
@@ -70,16 +70,16 @@ fn a_hold_refuses_an_erasure(stage: &Stage) {
     model.verify(&vault);
     // The other patient is not concerned.
     assert!(chart.holds(&subject("MRN-2")).unwrap().is_empty());
-    let report = chart.erase_patient(&subject("MRN-2"), ASKED).unwrap();
+    let report = chart.erase_subject(&subject("MRN-2"), ASKED).unwrap();
     assert!(report.keys_destroyed);
 
-    chart.release(&patient, first).unwrap();
+    chart.lift_hold(&patient, first).unwrap();
     refused(stage, &vault, &Error::OnHold);
     let before = raw::objects(&stage.storage);
-    let again = chart.release(&patient, first);
+    let again = chart.lift_hold(&patient, first);
     assert_eq!(again, Err(Error::NoSuchHold));
     assert!(raw::objects(&stage.storage) == before);
-    chart.release(&patient, second).unwrap();
+    chart.lift_hold(&patient, second).unwrap();
     erased(&vault);
 }
 
@@ -95,10 +95,10 @@ fn a_retention_refuses_until_it_is_over(stage: &Stage) {
     chart.retain_until(&patient, Some(until)).unwrap();
     assert_eq!(chart.retained_until(&patient), Ok(Some(until)));
     refused(stage, &vault, &Error::Retained);
-    let hold = chart.hold(&patient, "audit").unwrap();
+    let hold = chart.place_hold(&patient, "audit").unwrap();
     assert_eq!(chart.holds(&patient).unwrap()[0].since, NOW);
     refused(stage, &vault, &Error::OnHold);
-    chart.release(&patient, hold).unwrap();
+    chart.lift_hold(&patient, hold).unwrap();
     clock.advance(4999);
     refused(stage, &vault, &Error::Retained);
 
@@ -136,7 +136,7 @@ fn what_was_held_stays_held(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let patient = subject("MRN-1");
-    let hold = session(&vault).hold(&patient, "subpoena").unwrap();
+    let hold = session(&vault).place_hold(&patient, "subpoena").unwrap();
     session(&vault).retain_until(&patient, Some(far())).unwrap();
     let before = session(&vault).holds(&patient).unwrap();
     let stands = |vault: &Vault| {
@@ -147,9 +147,9 @@ fn what_was_held_stays_held(stage: &Stage) {
     };
     vault.rotate_master_key().unwrap();
     stands(&vault);
-    vault.rotate_patient_key(&patient).unwrap();
+    vault.rotate_subject_key(&patient).unwrap();
     stands(&vault);
-    vault.reencrypt_patient(&patient).unwrap();
+    vault.reencrypt_subject(&patient).unwrap();
     vault.reencrypt().unwrap();
     stands(&vault);
     vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap();
@@ -158,7 +158,7 @@ fn what_was_held_stays_held(stage: &Stage) {
     let opened = stage.open();
     stands(&opened);
     model.verify(&opened);
-    session(&opened).release(&patient, hold).unwrap();
+    session(&opened).lift_hold(&patient, hold).unwrap();
     refused(stage, &opened, &Error::Retained);
     refused(stage, &vault, &Error::Retained);
     session(&vault).retain_until(&patient, None).unwrap();
@@ -169,8 +169,8 @@ fn what_was_held_stays_held(stage: &Stage) {
 fn answers(vault: &Vault, patient: &str) -> [Result<(), Error>; 5] {
     let (chart, patient) = (session(vault), subject(patient));
     [
-        chart.hold(&patient, "subpoena").map(drop),
-        chart.release(&patient, 7),
+        chart.place_hold(&patient, "subpoena").map(drop),
+        chart.lift_hold(&patient, 7),
         chart.holds(&patient).map(drop),
         chart.retain_until(&patient, Some(far())),
         chart.retained_until(&patient).map(drop),
@@ -209,25 +209,25 @@ fn bounds(stage: &Stage) {
     let before = raw::objects(&stage.storage);
     let invalid = Error::InvalidMetadata;
     for reason in ["", "two\nlines", &"x".repeat(256), "\u{9b}"] {
-        assert_eq!(chart.hold(&patient, reason), Err(invalid.clone()));
-        let erased = chart.erase_patient(&patient, reason);
+        assert_eq!(chart.place_hold(&patient, reason), Err(invalid.clone()));
+        let erased = chart.erase_subject(&patient, reason);
         assert_eq!(erased, Err(invalid.clone()));
     }
     assert!(raw::objects(&stage.storage) == before);
     let longest = "é".repeat(127) + "x";
-    let mut holds = vec![chart.hold(&patient, &longest).unwrap()];
+    let mut holds = vec![chart.place_hold(&patient, &longest).unwrap()];
     for _ in 1..64 {
-        holds.push(chart.hold(&patient, "x").unwrap());
+        holds.push(chart.place_hold(&patient, "x").unwrap());
     }
-    assert_eq!(chart.hold(&patient, "x"), Err(invalid));
+    assert_eq!(chart.place_hold(&patient, "x"), Err(invalid));
     let told = chart.holds(&patient).unwrap();
     assert!(told.iter().map(|hold| hold.id).eq(holds.iter().copied()));
     assert_eq!(told[0].reason, longest);
     holds.sort_unstable();
     assert!(holds.is_sorted_by(|left, right| left < right));
     assert!(holds.iter().all(|id| *id < 1 << 53));
-    chart.release(&patient, told[5].id).unwrap();
-    chart.hold(&patient, "x").unwrap();
+    chart.lift_hold(&patient, told[5].id).unwrap();
+    chart.place_hold(&patient, "x").unwrap();
     assert_eq!(chart.holds(&patient).unwrap().len(), 64);
 }
 
@@ -237,7 +237,7 @@ fn a_hold_is_told_and_not_printed() {
     let vault = stage.create();
     smaller_clinic(&vault);
     let (chart, patient) = (session(&vault), subject("MRN-1"));
-    let id = chart.hold(&patient, "subpoena").unwrap();
+    let id = chart.place_hold(&patient, "subpoena").unwrap();
     let hold = &chart.holds(&patient).unwrap()[0];
     let json = serde_json::to_value(hold).unwrap();
     let expected = serde_json::json!({"id": id, "since": hold.since, "reason": "subpoena"});
@@ -259,7 +259,7 @@ fn a_return_begins_free(stage: &Stage) {
     chart.retain_until(&patient, Some(until)).unwrap();
     clock.advance(1);
     erased(&vault);
-    chart.readmit_patient(&patient).unwrap();
+    chart.reopen_chart(&patient).unwrap();
     assert!(chart.holds(&patient).unwrap().is_empty());
     assert_eq!(chart.retained_until(&patient), Ok(None));
     // Not even behind a clock that was put back.
@@ -284,12 +284,12 @@ fn an_erasure_that_has_begun_goes_on(stage: &Stage) {
         }
         _ => Verdict::Proceed,
     });
-    session(&dying).erase_patient(&patient, ASKED).unwrap_err();
+    session(&dying).erase_subject(&patient, ASKED).unwrap_err();
     let vault = stage.open();
     for answer in answers(&vault, "MRN-1") {
         assert_eq!(answer, Err(Error::Erased));
     }
-    let report = session(&vault).erase_patient(&patient, ASKED).unwrap();
+    let report = session(&vault).erase_subject(&patient, ASKED).unwrap();
     assert!(!report.keys_destroyed && report.records > 0);
     assert_erased(&vault, &patient);
     model.0.retain(|id, _| *id.subject() != patient);
@@ -302,10 +302,10 @@ fn a_hold_wins_over_a_stalled_erasure(stage: &Stage) {
     let stall = Stall::new();
     let (slow, _) = stage.open_with(stall.at(b'p'));
     let late = stall.across(
-        || session(&slow).erase_patient(&patient, ASKED),
+        || session(&slow).erase_subject(&patient, ASKED),
         || {
             let chart = stage.open();
-            session(&chart).hold(&patient, "subpoena").unwrap();
+            session(&chart).place_hold(&patient, "subpoena").unwrap();
         },
     );
     assert_eq!(late, Err(Error::OnHold));
@@ -316,9 +316,9 @@ fn a_hold_wins_over_a_stalled_erasure(stage: &Stage) {
     let stall = Stall::new();
     let (slow, _) = stage.open_with(stall.at(b'p'));
     let hold = session(&vault).holds(&patient).unwrap()[0].id;
-    session(&vault).release(&patient, hold).unwrap();
+    session(&vault).lift_hold(&patient, hold).unwrap();
     let late = stall.across(
-        || session(&slow).erase_patient(&patient, ASKED),
+        || session(&slow).erase_subject(&patient, ASKED),
         || {
             let chart = session(&vault);
             chart.retain_until(&patient, Some(far())).unwrap();
@@ -334,7 +334,7 @@ fn an_erasure_wins_over_a_stalled_hold(stage: &Stage) {
     let stall = Stall::new();
     let (slow, _) = stage.open_with(stall.at(b'p'));
     let late = stall.across(
-        || session(&slow).hold(&patient, "subpoena"),
+        || session(&slow).place_hold(&patient, "subpoena"),
         || erased(&stage.open()),
     );
     assert_eq!(late, Err(Error::Erased));
@@ -353,10 +353,10 @@ fn one_of_the_two_wins(stage: &Stage) {
         let (held, erased) = thread::scope(|scope| {
             let held = scope.spawn(|| {
                 start.wait();
-                session(&mine).hold(patient, "subpoena")
+                session(&mine).place_hold(patient, "subpoena")
             });
             start.wait();
-            let erased = session(&other).erase_patient(patient, ASKED);
+            let erased = session(&other).erase_subject(patient, ASKED);
             (held.join().unwrap(), erased)
         });
         for vault in [&mine, &other] {
@@ -392,15 +392,15 @@ fn lost_answers(stage: &Stage) {
     };
     for landing in [Landing::Applied, Landing::Lost, Landing::Later] {
         let (vault, land) = open(landing);
-        let hold = session(&vault).hold(&patient, "subpoena").unwrap();
+        let hold = session(&vault).place_hold(&patient, "subpoena").unwrap();
         land();
         let holds = session(&stage.open()).holds(&patient).unwrap();
         assert_eq!((holds.len(), holds[0].id), (1, hold));
         let (vault, _) = open(landing);
-        let erased = session(&vault).erase_patient(&patient, ASKED);
+        let erased = session(&vault).erase_subject(&patient, ASKED);
         assert_eq!(erased, Err(Error::OnHold));
         let (vault, land) = open(landing);
-        session(&vault).release(&patient, hold).unwrap();
+        session(&vault).lift_hold(&patient, hold).unwrap();
         land();
         assert!(session(&stage.open()).holds(&patient).unwrap().is_empty());
         let (vault, land) = open(landing);
@@ -419,21 +419,23 @@ fn broken_off_anywhere(stage: &Stage) {
     let before = raw::everything(&stage.storage);
     let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
     let opened = faulty.steps();
-    session(&vault).hold(&patient, "subpoena").unwrap();
+    session(&vault).place_hold(&patient, "subpoena").unwrap();
     let steps = faulty.steps() - opened;
     let mut seen = [false; 2];
     for step in 0..steps {
         for verdict in [Verdict::Stop, Verdict::StopAfter] {
             raw::reset(&stage.storage, &before);
             let (vault, _) = stage.open_with(verdict_at(step, verdict));
-            session(&vault).hold(&patient, "subpoena").unwrap_err();
+            session(&vault)
+                .place_hold(&patient, "subpoena")
+                .unwrap_err();
             let vault = stage.open();
             model.verify(&vault);
             let holds = session(&vault).holds(&patient).unwrap();
             match holds.as_slice() {
                 [] => {
                     seen[0] = true;
-                    session(&vault).hold(&patient, "subpoena").unwrap();
+                    session(&vault).place_hold(&patient, "subpoena").unwrap();
                 }
                 [_] => seen[1] = true,
                 _ => panic!("{}", holds.len()),

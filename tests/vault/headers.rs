@@ -27,7 +27,7 @@ fn rolled_back(stage: &Stage) {
     vault.add_slot(&Fixed(2)).unwrap();
     // Entries of now name the generation of the newer header.
     for patient in ["MRN-1", "MRN-2"] {
-        vault.rotate_patient_key(&subject(patient)).unwrap();
+        vault.rotate_subject_key(&subject(patient)).unwrap();
     }
     let newer = raw::header_value(&stage.storage);
     raw::put(&stage.storage, b"v", &old);
@@ -50,9 +50,9 @@ fn rolled_back(stage: &Stage) {
     model.verify(&vault);
     let chart = session(&vault);
     assert_eq!(chart.put(&id, b"x"), Err(Error::ReadOnly));
-    assert_eq!(chart.remove(&id), Err(Error::ReadOnly));
+    assert_eq!(chart.retract(&id), Err(Error::ReadOnly));
     assert_eq!(
-        chart.erase_patient(id.subject(), "asked for"),
+        chart.erase_subject(id.subject(), "asked for"),
         Err(Error::ReadOnly)
     );
     assert_eq!(vault.rotate_master_key().unwrap_err(), Error::ReadOnly);
@@ -65,7 +65,7 @@ fn rolled_back(stage: &Stage) {
     assert_eq!(vault.slots().unwrap().len(), 1);
     model.verify(&vault);
     model.verify(&stage.open());
-    vault.rotate_patient_key(id.subject()).unwrap();
+    vault.rotate_subject_key(id.subject()).unwrap();
     // The header that was lost is the old one from now on.
     raw::put(&stage.storage, b"v", &newer);
     assert_eq!(vault.slots().unwrap_err(), Error::HeaderRolledBack);
@@ -95,7 +95,7 @@ fn rolled_back_behind_a_master_rotation(stage: &Stage) {
             session(&vault).get(&id).unwrap_err(),
             Error::UnknownMasterKey
         );
-        assert_eq!(vault.key_census().unwrap().unreadable_entries, 2);
+        assert_eq!(vault.key_usage().unwrap().unreadable_entries, 2);
     }
     // A chart whose key is merely unknown is never begun anew.
     let vault = open(stage, 1).unwrap();

@@ -39,7 +39,7 @@ fn names_out_of_bounds() {
         .chain([long(1025)])
     {
         assert_eq!(Subject::patient(&text).unwrap_err(), Error::InvalidId);
-        assert_eq!(Subject::practice(&text).unwrap_err(), Error::InvalidId);
+        assert_eq!(Subject::organization(&text).unwrap_err(), Error::InvalidId);
         assert_eq!(
             RecordId::patient("MRN-1", &text).unwrap_err(),
             Error::InvalidId
@@ -217,7 +217,7 @@ fn foreign_objects(stage: &Stage) {
     assert_eq!(vault.rotate_master_key().unwrap().entries_blocking, 0);
     assert_eq!(vault.reencrypt().unwrap().blocking, 0);
     session(&vault)
-        .erase_patient(&subject("MRN-2"), "asked for")
+        .erase_subject(&subject("MRN-2"), "asked for")
         .unwrap();
     let after = raw::everything(&stage.storage);
     assert!(free.iter().all(|key| after[key] == b"of a newer release"));
@@ -251,22 +251,22 @@ fn a_locked_vault(stage: &Stage) {
         chart.put_many([(&id, b"x".into())]).unwrap(),
         [Err(locked.clone())]
     );
-    assert_eq!(chart.remove(&id), Err(locked.clone()));
+    assert_eq!(chart.retract(&id), Err(locked.clone()));
     assert_eq!(
-        chart.erase_patient(&patient, "asked for"),
+        chart.erase_subject(&patient, "asked for"),
         Err(locked.clone())
     );
-    assert_eq!(chart.readmit_patient(&patient), Err(locked.clone()));
-    assert_eq!(chart.hold(&patient, "subpoena"), Err(locked.clone()));
-    assert_eq!(chart.release(&patient, 7), Err(locked.clone()));
+    assert_eq!(chart.reopen_chart(&patient), Err(locked.clone()));
+    assert_eq!(chart.place_hold(&patient, "subpoena"), Err(locked.clone()));
+    assert_eq!(chart.lift_hold(&patient, 7), Err(locked.clone()));
     assert_eq!(chart.holds(&patient), Err(locked.clone()));
     assert_eq!(chart.retain_until(&patient, None), Err(locked.clone()));
     assert_eq!(chart.retained_until(&patient), Err(locked.clone()));
     assert_eq!(vault.rotate_master_key().unwrap_err(), locked);
-    assert_eq!(vault.rotate_patient_key(&patient).unwrap_err(), locked);
+    assert_eq!(vault.rotate_subject_key(&patient).unwrap_err(), locked);
     assert_eq!(vault.reencrypt().unwrap_err(), locked);
     assert_eq!(vault.retire_master_key(1).unwrap_err(), locked);
-    assert_eq!(vault.key_census().unwrap_err(), locked);
+    assert_eq!(vault.key_usage().unwrap_err(), locked);
     assert_eq!(vault.slots().unwrap_err(), locked);
     assert_eq!(vault.add_slot(&Fixed(2)).unwrap_err(), locked);
     assert_eq!(vault.add_auditor_slot(&Fixed(2)).unwrap_err(), locked);

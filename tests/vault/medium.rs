@@ -123,19 +123,19 @@ fn nothing_is_readable(stage: &Stage) {
     searched(stage, &known);
     vault.rotate_master_key().unwrap();
     vault
-        .rotate_patient_key(&subject("patient number 0"))
+        .rotate_subject_key(&subject("patient number 0"))
         .unwrap();
     searched(stage, &known);
     vault
-        .reencrypt_patient(&subject("patient number 0"))
+        .reencrypt_subject(&subject("patient number 0"))
         .unwrap();
     let reason = "a reason that stands nowhere in clear";
     known.learn(reason.as_bytes());
     session(&vault)
-        .hold(&subject("patient number 0"), reason)
+        .place_hold(&subject("patient number 0"), reason)
         .unwrap();
     session(&vault)
-        .erase_patient(&subject("patient number 1"), reason)
+        .erase_subject(&subject("patient number 1"), reason)
         .unwrap();
     searched(stage, &known);
 }

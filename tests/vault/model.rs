@@ -21,7 +21,7 @@ impl Model {
     pub(crate) fn remove(&mut self, chart: &Session, id: &RecordId) {
         let versions = self.0.get_mut(id).unwrap();
         versions.push(None);
-        assert_eq!(chart.remove(id), Ok(Some(versions.len() as u64)));
+        assert_eq!(chart.retract(id), Ok(Some(versions.len() as u64)));
     }
 
     /// Eight versions of four records: amended, retracted, large and empty.
@@ -101,7 +101,7 @@ pub(crate) fn small_clinic(vault: &Vault) -> Model {
     for (seed, patient) in (1..).zip(["MRN-1", "MRN-2", "MRN-3"]) {
         model.fill(&chart, patient, seed);
     }
-    let id = RecordId::practice("formulary", "amoxicillin").unwrap();
+    let id = RecordId::organization("formulary", "amoxicillin").unwrap();
     model.put(&chart, &id, b"500 mg");
     model
 }

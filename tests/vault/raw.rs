@@ -128,7 +128,7 @@ pub(crate) fn brute_force(storage: &dyn Storage) -> BruteForce {
 
 /// What the vault itself counts, in the same form.
 pub(crate) fn census(vault: &chartlock::Vault) -> BruteForce {
-    let census = vault.key_census().unwrap();
+    let census = vault.key_usage().unwrap();
     assert_eq!(
         (census.unreadable_versions, census.unreadable_entries),
         (0, 0)
@@ -150,7 +150,7 @@ pub(crate) fn census(vault: &chartlock::Vault) -> BruteForce {
         under_former_keys: census.under_former_keys,
         by_subject: subjects
             .map(|subject| {
-                let counts = vault.patient_key_census(&subject).unwrap();
+                let counts = vault.subject_key_usage(&subject).unwrap();
                 (subject.identifier().to_owned(), by_number(&counts))
             })
             .collect(),

@@ -88,7 +88,7 @@ fn a_retraction(stage: &Stage) {
     let (vault, other) = (stage.open(), open(stage, 1));
     let readers = part_read([&vault, &other], &content);
     let id = record("MRN-1", "CT/1");
-    assert_eq!(session(&vault).remove(&id), Ok(Some(2)));
+    assert_eq!(session(&vault).retract(&id), Ok(Some(2)));
     for reader in readers {
         assert!(rest(reader) == content[100..]);
     }
@@ -115,7 +115,7 @@ fn a_reencryption_at_any_position(stage: &Stage) {
             reader.read_exact(&mut part).unwrap();
             part
         });
-        vault.reencrypt_patient(id.subject()).unwrap();
+        vault.reencrypt_subject(id.subject()).unwrap();
         for (mut reader, part) in readers.into_iter().zip(&mut parts) {
             assert!(*part == content[..position]);
             assert_eq!(reader.stream_position().unwrap(), position as u64);
@@ -137,7 +137,7 @@ fn a_reencryption_while_reading_ahead(stage: &Stage) {
     let mut reader = reader(&vault);
     let mut read = vec![0; 4 * SEGMENT + 1];
     reader.read_exact(&mut read).unwrap();
-    open(stage, 2).reencrypt_patient(id.subject()).unwrap();
+    open(stage, 2).reencrypt_subject(id.subject()).unwrap();
     reader.read_to_end(&mut read).unwrap();
     assert!(read == content);
 }
@@ -149,7 +149,7 @@ fn a_reencryption_after_an_overwrite(stage: &Stage) {
     let readers = part_read([&vault, &other], &content);
     let later = crate::stage::content(2, LENGTH);
     session(&vault).put(&id, &later).unwrap();
-    vault.reencrypt_patient(id.subject()).unwrap();
+    vault.reencrypt_subject(id.subject()).unwrap();
     for reader in readers {
         let mut last = [0; 9];
         let offset = LENGTH as u64 - 9;
@@ -173,7 +173,7 @@ fn one_reencryption_after_another(stage: &Stage) {
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, once_more)
                 .is_ok()
         {
-            other.reencrypt_patient(id.subject()).unwrap();
+            other.reencrypt_subject(id.subject()).unwrap();
         }
         Verdict::Proceed
     });
@@ -185,12 +185,12 @@ fn rotations(stage: &Stage) {
     let (vault, other) = (stage.open(), open(stage, 1));
     let id = record("MRN-1", "CT/1");
     let readers = part_read([&vault, &other], &content);
-    vault.rotate_patient_key(id.subject()).unwrap();
+    vault.rotate_subject_key(id.subject()).unwrap();
     vault.rotate_master_key().unwrap();
     for mut reader in readers {
         assert!(rest_from(&mut reader, 50) == content[50..]);
         // Its entry, too, is sealed otherwise by now.
-        vault.reencrypt_patient(id.subject()).unwrap();
+        vault.reencrypt_subject(id.subject()).unwrap();
         assert!(rest_from(&mut reader, SEGMENT + 3) == content[SEGMENT + 3..]);
     }
 }
@@ -208,7 +208,7 @@ fn an_erasure(stage: &Stage) {
     let id = record("MRN-1", "CT/1");
     let mut readers = part_read([&vault, &other], &content);
     session(&vault)
-        .erase_patient(id.subject(), "asked for")
+        .erase_subject(id.subject(), "asked for")
         .unwrap();
     for reader in &mut readers {
         for offset in [SEGMENT, LENGTH - 1] {
@@ -227,8 +227,8 @@ fn a_return(stage: &Stage) {
     let id = record("MRN-1", "CT/1");
     let readers = part_read([&vault, &other], &content);
     let chart = session(&vault);
-    chart.erase_patient(id.subject(), "asked for").unwrap();
-    chart.readmit_patient(id.subject()).unwrap();
+    chart.erase_subject(id.subject(), "asked for").unwrap();
+    chart.reopen_chart(id.subject()).unwrap();
     let gone = [Error::Conflict, Error::Erased];
     let read_at_end = |reader: &RecordReader| {
         let read = reader.read_at(LENGTH as u64 - 9, &mut [0; 9]);
@@ -289,7 +289,7 @@ fn many_readers(stage: &Stage) {
         while version < 6 || read.load(Ordering::SeqCst) < 6 {
             version += 1;
             assert_eq!(chart.put(&id, &content(version, LENGTH)), Ok(version));
-            writer.reencrypt_patient(id.subject()).unwrap();
+            writer.reencrypt_subject(id.subject()).unwrap();
             writer.collect_garbage().unwrap();
             if version == 3 {
                 writer.rotate_master_key().unwrap();

@@ -98,7 +98,7 @@ fn a_kit_of_before_a_broken_rotation(stage: &Stage) {
     let header = raw::header_value(&stage.storage);
     raw::put(&stage.storage, b"v", b"garbage");
     assert_stale(stage, &kit);
-    assert_eq!(stage.open().key_census().unwrap().unreadable_entries, 1);
+    assert_eq!(stage.open().key_usage().unwrap().unreadable_entries, 1);
     raw::put(&stage.storage, b"v", &header);
     assert_eq!(
         stage.open().rotate_master_key().unwrap().entries_blocking,
@@ -113,7 +113,7 @@ fn a_kit_of_an_earlier_generation(stage: &Stage) {
     let model = smaller_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
     vault.add_slot(&Fixed(2)).unwrap();
-    vault.rotate_patient_key(&subject("MRN-2")).unwrap();
+    vault.rotate_subject_key(&subject("MRN-2")).unwrap();
     raw::delete(&stage.storage, b"v");
     assert_stale(stage, &kit);
     let id = record("MRN-2", "Observation/1");
@@ -146,7 +146,7 @@ fn an_orphan_outdates_no_kit(stage: &Stage) {
     raw::put(&stage.storage, &key, &value);
     raw::delete(&stage.storage, b"v");
     kit.restore(&stage.storage, &Fixed(1)).unwrap();
-    assert_eq!(stage.open().key_census().unwrap().unreadable_entries, 1);
+    assert_eq!(stage.open().key_usage().unwrap().unreadable_entries, 1);
 }
 
 fn a_foreign_kit(stage: &Stage) {

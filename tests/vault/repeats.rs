@@ -124,8 +124,8 @@ fn every_value_ever_written(stage: &Stage) {
         // Slots and master keys of which nobody knows whether they came to be are no error here.
         let _ = vault.add_slot(&Fixed(2));
         let _ = vault.rotate_master_key();
-        let _ = vault.rotate_patient_key(&subject("MRN-1"));
-        let _ = vault.reencrypt_patient(&subject("MRN-1"));
+        let _ = vault.rotate_subject_key(&subject("MRN-1"));
+        let _ = vault.reencrypt_subject(&subject("MRN-1"));
     }
     let versions = session(&vault).history(&contended).unwrap().len();
     assert!(versions >= 30);
@@ -227,7 +227,7 @@ fn work(vault: &Vault) {
     let outcomes = chart.put_many(ids.iter().zip(documents)).unwrap();
     assert!(outcomes.iter().all(Result::is_ok));
     chart.put(&ids[0], &content(1, 2 * SEGMENT)).unwrap();
-    vault.rotate_patient_key(&subject("MRN-1")).unwrap();
+    vault.rotate_subject_key(&subject("MRN-1")).unwrap();
     vault.rotate_master_key().unwrap();
 }
 

@@ -8,7 +8,7 @@ use chartlock::internals::keys::open_entry;
 use chartlock::keys::{Credential, KeyFile, SlotContext, SlotSecret};
 use chartlock::storage::{CommitError, Faulty, MemoryStorage, PerOperation, SplitStorage, Verdict};
 use chartlock::{
-    Activity, Document, Error, Expected, Purpose, Step, StorageError, Suite, VaultOptions,
+    Document, Error, Expected, Phase, ProgressUpdate, Purpose, StorageError, Suite, VaultOptions,
 };
 
 use crate::common::passphrase::LEAST;
@@ -113,28 +113,28 @@ fn what_an_app_holds() {
     let mut subjects = chart.subjects().unwrap();
     planted.debug(&subjects);
     planted.debug(&subjects.next());
-    planted.debug(&vault.key_census().unwrap());
-    planted.debug(&vault.patient_key_census(&subject).unwrap());
+    planted.debug(&vault.key_usage().unwrap());
+    planted.debug(&vault.subject_key_usage(&subject).unwrap());
     planted.debug(&vault.slots().unwrap());
     planted.debug(&vault.recovery_kit().unwrap());
-    planted.debug(&vault.rotate_patient_key(&subject).unwrap());
+    planted.debug(&vault.rotate_subject_key(&subject).unwrap());
     planted.debug(&vault.reencrypt().unwrap());
     planted.debug(&vault.rotate_master_key().unwrap());
     planted.debug(&vault.rotate_root_key(&[&passphrase], &[]).unwrap());
     planted.debug(&chart.put_many([(&id, Document::new(CONTENT))]).unwrap());
-    let hold = chart.hold(&subject, REASON).unwrap();
+    let hold = chart.place_hold(&subject, REASON).unwrap();
     planted.debug(&chart.holds(&subject).unwrap());
-    let refused = chart.erase_patient(&subject, REASON).unwrap_err();
+    let refused = chart.erase_subject(&subject, REASON).unwrap_err();
     planted.debug(&refused);
     planted.display(&refused);
-    chart.release(&subject, hold).unwrap();
-    planted.debug(&chart.erase_patient(&subject, REASON).unwrap());
+    chart.lift_hold(&subject, hold).unwrap();
+    planted.debug(&chart.erase_subject(&subject, REASON).unwrap());
     planted.debug(&VaultOptions::new());
     for other in [
         &Expected::Version(1) as &dyn Debug,
-        &Activity::Erasing,
-        &Step {
-            activity: Activity::Erasing,
+        &Phase::Erasing,
+        &ProgressUpdate {
+            phase: Phase::Erasing,
             done: 1,
         },
         &Purpose::BreakTheGlass,
@@ -143,7 +143,7 @@ fn what_an_app_holds() {
     ] {
         planted.debug(other);
     }
-    planted.display(&Activity::Waiting);
+    planted.display(&Phase::Waiting);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn every_error() -> Vec<Error> {
         OnHold,
         Retained,
         NoSuchHold,
-        Undecided,
+        CommitUnknown,
         Contended,
         KeyInUse,
         NoSuchKey,

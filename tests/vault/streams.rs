@@ -197,7 +197,7 @@ fn expectations(stage: &Stage) {
     chart.put(&id, b"another's").unwrap();
     assert_eq!(writer.finish(), Err(Error::Conflict));
     assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 2));
-    chart.remove(&id).unwrap();
+    chart.retract(&id).unwrap();
     assert_eq!(put(Expected::Absent).unwrap(), 5);
 }
 

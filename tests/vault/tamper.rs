@@ -52,7 +52,7 @@ fn built(stage: &Stage) -> Objects {
     chart.put(&amended, b"second").unwrap();
     chart.put(&amended, b"third").unwrap();
     chart.put(&retracted, b"to be retracted").unwrap();
-    chart.remove(&retracted).unwrap();
+    chart.retract(&retracted).unwrap();
     chart.put(&large, &content(1, INLINE_MAX + 1)).unwrap();
     chart.put(&single, b"only").unwrap();
     // An upload that broke off after its first segment.
@@ -426,13 +426,13 @@ fn happened(stage: &Stage, after: &mut dyn FnMut(&'static str)) {
     after("put 2");
     chart.put(&retracted, b"to be retracted").unwrap();
     after("put to be retracted");
-    chart.remove(&retracted).unwrap();
+    chart.retract(&retracted).unwrap();
     after("retraction");
     chart.put(&large, &content(1, INLINE_MAX + 1)).unwrap();
     after("large put");
     vault.add_slot(&Fixed(2)).unwrap();
     after("second slot");
-    vault.rotate_patient_key(amended.subject()).unwrap();
+    vault.rotate_subject_key(amended.subject()).unwrap();
     after("patient rotation");
     chart.put(&amended, b"third").unwrap();
     after("put 3");
@@ -441,14 +441,14 @@ fn happened(stage: &Stage, after: &mut dyn FnMut(&'static str)) {
     after("other patients");
     vault.rotate_master_key().unwrap();
     after("master rotation");
-    vault.reencrypt_patient(amended.subject()).unwrap();
+    vault.reencrypt_subject(amended.subject()).unwrap();
     after("re-encryption");
-    chart.erase_patient(erased.subject(), "asked for").unwrap();
+    chart.erase_subject(erased.subject(), "asked for").unwrap();
     chart
-        .erase_patient(returned.subject(), "asked for")
+        .erase_subject(returned.subject(), "asked for")
         .unwrap();
     after("erasures");
-    chart.readmit_patient(returned.subject()).unwrap();
+    chart.reopen_chart(returned.subject()).unwrap();
     after("return");
     chart.put(&returned, b"of after").unwrap();
     chart.put(&amended, b"fourth").unwrap();

@@ -95,7 +95,7 @@ impl<'a> Put<'a> {
         let versions = u64::from(self.old.is_some());
         match outcome {
             Ok(version) => assert_eq!((version, stands), (versions + 1, true)),
-            Err(Error::Undecided) => assert!(!matches!(verdict, Verdict::Fail(_))),
+            Err(Error::CommitUnknown) => assert!(!matches!(verdict, Verdict::Fail(_))),
             Err(error) => {
                 assert!(matches!(error, Error::Storage(_)), "{error:?}");
                 let surely_not = self.stage.storage.is_transactional();
@@ -215,7 +215,7 @@ fn undecided_while_nobody_can_tell(stage: &Stage) {
             }
         });
         let put = session(&vault).put_reader(&id(), &content(version, length)[..]);
-        assert_eq!(put, Err(Error::Undecided));
+        assert_eq!(put, Err(Error::CommitUnknown));
         let stands = session(&stage.open()).get(&id()).unwrap().unwrap();
         assert!(stands[..] == content(version, length));
     }
@@ -329,7 +329,7 @@ fn erased_anywhere(stage: &Stage) {
             let (vault, _) = open_with(stage, 2, move |now, _| {
                 if now == step + 1 {
                     session(&other)
-                        .erase_patient(id().subject(), "asked for")
+                        .erase_subject(id().subject(), "asked for")
                         .unwrap();
                     happens.store(true, Ordering::SeqCst);
                 }

@@ -45,11 +45,11 @@ fn absence(stage: &Stage) {
         assert!(chart.get(&id).unwrap().is_none());
         assert!(chart.get_version(&id, 1).unwrap().is_none());
         assert!(chart.history(&id).unwrap().is_empty());
-        assert_eq!(chart.remove(&id), Ok(None));
+        assert_eq!(chart.retract(&id), Ok(None));
         assert!(listed(&chart, id.subject()).is_empty());
         // The second time the subject is known, and the record still is not.
         chart.put(&record("MRN-1", "another"), b"x").unwrap();
-        chart.remove(&record("MRN-1", "another")).unwrap();
+        chart.retract(&record("MRN-1", "another")).unwrap();
     }
 }
 
@@ -112,10 +112,10 @@ fn put_if(stage: &Stage) {
     assert_eq!(put_if(Expected::Version(1)), Err(Error::Conflict));
     assert_eq!(put_if(Expected::Version(3)), Err(Error::Conflict));
     assert_eq!(
-        chart.remove_if(&id, Expected::Version(1)),
+        chart.retract_if(&id, Expected::Version(1)),
         Err(Error::Conflict)
     );
-    assert_eq!(chart.remove_if(&id, Expected::Version(2)), Ok(Some(3)));
+    assert_eq!(chart.retract_if(&id, Expected::Version(2)), Ok(Some(3)));
     assert_eq!(put_if(Expected::Absent), Ok(4));
     // A large one is refused just the same, and leaves nothing behind.
     let large = content(1, INLINE_MAX + 1);
@@ -191,7 +191,7 @@ fn batches_refused(stage: &Stage) {
     assert_eq!(raw::objects(&stage.storage), before);
     // An erased subject costs its own records only.
     chart.put(&ids[0], b"1").unwrap();
-    chart.erase_patient(ids[0].subject(), "asked for").unwrap();
+    chart.erase_subject(ids[0].subject(), "asked for").unwrap();
     let other = record("MRN-2", "a");
     let documents = [b"1", b"2", b"3"].map(Document::from);
     let batch = [&ids[0], &other, &ids[1]].into_iter().zip(documents);
@@ -207,13 +207,13 @@ fn retractions(stage: &Stage) {
     let id = record("MRN-1", "Observation/1");
     let large = content(2, INLINE_MAX + 1);
     assert_eq!(chart.put(&id, b"first"), Ok(1));
-    assert_eq!(chart.remove(&id), Ok(Some(2)));
+    assert_eq!(chart.retract(&id), Ok(Some(2)));
     assert!(chart.get(&id).unwrap().is_none());
     assert!(chart.get_version(&id, 2).unwrap().is_none());
     assert!(listed(&chart, id.subject()).is_empty());
-    assert_eq!(chart.remove(&id), Ok(None));
+    assert_eq!(chart.retract(&id), Ok(None));
     assert_eq!(chart.put(&id, &large), Ok(3));
-    assert_eq!(chart.remove(&id), Ok(Some(4)));
+    assert_eq!(chart.retract(&id), Ok(Some(4)));
     assert_eq!(chart.put(&id, b"last"), Ok(5));
     assert_eq!(&chart.get_version(&id, 1).unwrap().unwrap()[..], b"first");
     assert!(chart.get_version(&id, 3).unwrap().unwrap()[..] == large[..]);
@@ -347,7 +347,7 @@ fn subjects_and_practices(stage: &Stage) {
     let chart = session(&vault);
     // One identifier, a patient and a practice: two subjects.
     let patient = record("formulary", "entry");
-    let practice = RecordId::practice("formulary", "entry").unwrap();
+    let practice = RecordId::organization("formulary", "entry").unwrap();
     assert_eq!(chart.put(&patient, b"a patient's"), Ok(1));
     assert_eq!(chart.put(&practice, b"the practice's"), Ok(1));
     assert_eq!(&chart.get(&patient).unwrap().unwrap()[..], b"a patient's");

@@ -54,7 +54,7 @@ fn nobody() -> Context {
         purpose: String::new(),
         request: String::new(),
         organisation: String::new(),
-        broke_glass: 0,
+        under_break_glass: 0,
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Context {
     pub purpose: String,
     pub request: String,
     pub organisation: String,
-    pub broke_glass: u8,
+    pub under_break_glass: u8,
 }
 
 #[derive(SchemaRead, SchemaWrite, Debug, Clone, PartialEq)]
@@ -123,7 +123,7 @@ impl Page {
             "purpose": context.purpose,
             "request": context.request,
             "organisation": context.organisation,
-            "broke_glass": context.broke_glass == 1,
+            "broke_glass": context.under_break_glass == 1,
             "operation": entry.operation,
             "outcome": entry.outcome,
             "stage": entry.stage,

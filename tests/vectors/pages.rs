@@ -23,7 +23,7 @@ pub fn context(actor: &str) -> Context {
         purpose: "TREAT".into(),
         request: String::new(),
         organisation: String::new(),
-        broke_glass: 0,
+        under_break_glass: 0,
     }
 }
 
@@ -151,7 +151,7 @@ fn full(world: &World) -> Page {
                 purpose: "ETREAT".into(),
                 request: "req-7".into(),
                 organisation: "Clínica Sol".into(),
-                broke_glass: 1,
+                under_break_glass: 1,
             },
         ],
         subjects: vec![

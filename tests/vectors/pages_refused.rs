@@ -125,7 +125,7 @@ fn bodies(files: &mut Files) {
             "broken glass that is neither 0 nor 1",
             "Malformed",
             |page| {
-                page.contexts[0].broke_glass = 2;
+                page.contexts[0].under_break_glass = 2;
             },
         ),
         (

@@ -84,7 +84,7 @@ fn told_entry(page: &Page, entry: &Entry) -> Value {
         "purpose": context.purpose,
         "request": context.request,
         "organisation": context.organisation,
-        "broke_glass": context.broke_glass,
+        "broke_glass": context.under_break_glass,
         "operation": operation.unwrap() + 1,
         "outcome": outcome.unwrap(),
         "stage": u8::from(entry.stage == Stage::Announced),

@@ -59,7 +59,7 @@ fn subject(vector: &Vector) -> Option<Subject> {
     let (kind, identifier) = vector.subject()?;
     Some(match kind {
         1 => common::subject(identifier),
-        _ => Subject::practice(identifier).unwrap(),
+        _ => Subject::organization(identifier).unwrap(),
     })
 }
 

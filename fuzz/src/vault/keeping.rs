@@ -25,8 +25,8 @@ impl World {
         let before = self.kept[who];
         let session = self.session();
         let outcome = match before.hold {
-            None => session.hold(&subject(who), "asked for").map(Some),
-            Some(hold) => session.release(&subject(who), hold).map(|()| None),
+            None => session.place_hold(&subject(who), "asked for").map(Some),
+            Some(hold) => session.lift_hold(&subject(who), hold).map(|()| None),
         };
         match outcome {
             Ok(hold) => self.kept[who].hold = hold,

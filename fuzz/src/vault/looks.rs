@@ -69,7 +69,7 @@ impl World {
                 assert_eq!(listed, expected.count());
             }
         }
-        self.vault().key_census().unwrap();
+        self.vault().key_usage().unwrap();
     }
 
     /// Somebody else, whom no fault strikes.

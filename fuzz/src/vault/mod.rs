@@ -176,8 +176,8 @@ impl World {
             ),
             7 => self.put_many(argument),
             8 => self.rotate(|vault| vault.rotate_master_key().map(|_| ())),
-            9 => self.rotate(|vault| vault.rotate_patient_key(&subject(who)).map(|_| ())),
-            10 => self.rotate(|vault| vault.reencrypt_patient(&subject(who)).map(|_| ())),
+            9 => self.rotate(|vault| vault.rotate_subject_key(&subject(who)).map(|_| ())),
+            10 => self.rotate(|vault| vault.reencrypt_subject(&subject(who)).map(|_| ())),
             11 => self.rotate(|vault| vault.reencrypt().map(|_| ())),
             12 => match operation >> 4 & 3 {
                 0 => self.erase(who),

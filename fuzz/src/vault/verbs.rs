@@ -27,7 +27,7 @@ impl World {
 
     pub(super) fn erase(&mut self, who: usize) {
         let kept = self.is_kept(who);
-        match self.session().erase_patient(&subject(who), "asked for") {
+        match self.session().erase_subject(&subject(who), "asked for") {
             Ok(_) => {}
             Err(error) => {
                 if matches!(error, Error::OnHold | Error::Retained) {
@@ -44,7 +44,7 @@ impl World {
                 }
                 // What broke off is finished by calling it again.
                 self.session()
-                    .erase_patient(&subject(who), "asked for")
+                    .erase_subject(&subject(who), "asked for")
                     .unwrap();
             }
         }
@@ -54,7 +54,7 @@ impl World {
     }
 
     pub(super) fn readmit(&mut self, who: usize) {
-        let outcome = self.session().readmit_patient(&subject(who));
+        let outcome = self.session().reopen_chart(&subject(who));
         match (&self.states[who], outcome) {
             (State::Erased, Ok(())) => self.states[who] = State::Live(BTreeMap::new()),
             (State::Erased, Err(_)) => {

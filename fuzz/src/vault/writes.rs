@@ -20,7 +20,7 @@ impl World {
                 put.map(Some)
             }
             Some(content) => self.session().put(&id, content).map(Some),
-            None => self.session().remove(&id),
+            None => self.session().retract(&id),
         };
         self.wrote(who, what, content, outcome);
     }

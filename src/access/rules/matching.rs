@@ -64,7 +64,7 @@ impl Conditions {
             return Match::Yes;
         }
         let Some(labels) = request.labels else {
-            return match request.awaits_labels() {
+            return match request.labels_follow() {
                 true => Match::DependsOnLabels,
                 false => Match::No,
             };

@@ -106,7 +106,8 @@ fn recipient(entry: &AuditEntry) -> Value {
 pub(super) fn purposes(entry: &AuditEntry) -> Value {
     const BREAK_THE_GLASS: &str = "BTG";
     let own = (!entry.purpose.is_empty()).then_some(&*entry.purpose);
-    let glass = (entry.broke_glass && own != Some(BREAK_THE_GLASS)).then_some(BREAK_THE_GLASS);
+    let glass =
+        (entry.under_break_glass && own != Some(BREAK_THE_GLASS)).then_some(BREAK_THE_GLASS);
     let each = own.into_iter().chain(glass).map(|code| {
         let mut coding = json!({ "system": ACT_REASON, "code": code });
         if let (Some(_), Some(coding)) = (display::purpose_of(code), coding.as_object_mut()) {

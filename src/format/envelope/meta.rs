@@ -108,13 +108,13 @@ impl Meta {
 
     /// Marks a record that nobody has a reason to read, or takes the mark away. It is sealed with the
     /// record and shown to nobody.
-    pub fn set_poison(&mut self, is_poison: bool) {
-        self.set(POISON, is_poison.then(Vec::new));
+    pub fn set_honeytoken(&mut self, is_honeytoken: bool) {
+        self.set(POISON, is_honeytoken.then(Vec::new));
     }
 
     /// Whether this version is marked as one that nobody has a reason to read. Whatever the mark
     /// holds counts: later releases may have more to say in it.
-    pub fn is_poison(&self) -> bool {
+    pub fn is_honeytoken(&self) -> bool {
         self.body_of(POISON).is_some()
     }
 

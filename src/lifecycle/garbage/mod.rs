@@ -23,7 +23,7 @@ use crate::lifecycle::report::GarbageReport;
 use crate::storage::{Scan, Want};
 use crate::vault::Vault;
 use crate::vault::entries::Held;
-use crate::vault::progress::{Activity, Counter};
+use crate::vault::progress::{Counter, Phase};
 
 /// Charts looked for in one walk over the patient entries.
 const CHARTS_AT_ONCE: usize = 4096;
@@ -60,7 +60,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Contended`] when rotations of one patient kept interfering, [`Error::Undecided`] when
+    /// [`Error::Contended`] when rotations of one patient kept interfering, [`Error::CommitUnknown`] when
     /// the storage never confirmed a removal, [`Error::ReadOnly`], [`Error::Locked`] and errors of the
     /// storage. What does not open is no error: see the report.
     pub fn collect_garbage(&self) -> Result<GarbageReport> {
@@ -73,7 +73,7 @@ impl Vault {
         let watcher = self.watcher();
         let mut collection = Collection {
             report: GarbageReport::default(),
-            counter: Counter::new(watcher.as_deref(), Activity::Collecting),
+            counter: Counter::new(watcher.as_deref(), Phase::Collecting),
         };
         let mut charts = self.charts_behind(None)?;
         while let Some(last) = charts.last().copied() {

@@ -52,7 +52,7 @@ impl Vault {
             }
             // An earlier try may stand all the same.
             Err(CommitError::Io(_)) if pending.may_stand.is_some() => {
-                return Some(Err(Error::Undecided));
+                return Some(Err(Error::CommitUnknown));
             }
             Err(CommitError::Io(error)) => {
                 // On transactional storage it surely did not happen; elsewhere a part of it may

@@ -91,7 +91,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    pub(crate) fn remove(
+    pub(crate) fn retract(
         act: &Act,
         id: &'a RecordId,
         expected: Expected,
@@ -115,7 +115,7 @@ impl<'a> Job<'a> {
         purged: &'a Cell<bool>,
         now: i64,
     ) -> Result<Self> {
-        let mut job = Self::remove(act, id, Expected::Any, now)?;
+        let mut job = Self::retract(act, id, Expected::Any, now)?;
         job.change = Change::Expunge { purged };
         job.meta.set_expunged(None);
         Ok(job)
@@ -176,7 +176,7 @@ impl<'a> Pending<'a> {
     /// What an error means to who asked: one of the storage says nothing of an earlier try.
     fn left_by(&self, error: Error) -> Error {
         match error {
-            Error::Storage(_) if self.may_stand.is_some() => Error::Undecided,
+            Error::Storage(_) if self.may_stand.is_some() => Error::CommitUnknown,
             error => error,
         }
     }
@@ -229,7 +229,7 @@ impl Vault {
         for pending in waiting {
             let undecided = pending.may_stand.is_some();
             if undecided && let Some(outcome) = outcomes.get_mut(pending.index) {
-                *outcome = Err(Error::Undecided);
+                *outcome = Err(Error::CommitUnknown);
             } else if let Some(upload) = &pending.upload {
                 self.core.store.discard(upload);
             }

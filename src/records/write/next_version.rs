@@ -247,7 +247,7 @@ impl Vault {
         let now = self.core.store.clock.now();
         match &pending.upload {
             Some(upload) if upload.is_expired(now) => Err(match pending.may_stand {
-                Some(_) => Error::Undecided,
+                Some(_) => Error::CommitUnknown,
                 None => Error::UploadExpired,
             }),
             _ => Ok(()),

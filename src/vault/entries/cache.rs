@@ -32,13 +32,13 @@ impl EntryCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn held(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
+    pub(crate) fn get(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
         let map = self.map();
         let (held, looked_at) = map.as_ref()?.get(subject)?;
         (now.saturating_sub(*looked_at) < HELD_AT_MOST).then(|| Arc::clone(held))
     }
 
-    pub(super) fn hold(&self, subject: &Subject, held: &Arc<Held>, looked_at: Duration) {
+    pub(super) fn insert(&self, subject: &Subject, held: &Arc<Held>, looked_at: Duration) {
         let mut map = self.map();
         let Some(map) = map.as_mut() else { return };
         if map.len() >= HELD {

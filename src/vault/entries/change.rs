@@ -118,7 +118,7 @@ impl Vault {
                 }
             }
             let held = Arc::new(held);
-            self.core.entries.hold(subject, &held, looked_at);
+            self.core.entries.insert(subject, &held, looked_at);
             return Ok(Some((held, deferred)));
         }
         Err(Error::Contended)

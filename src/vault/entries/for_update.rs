@@ -86,7 +86,7 @@ impl Vault {
             && let Some(held) = self
                 .core
                 .entries
-                .held(subject, self.core.store.clock.uptime())
+                .get(subject, self.core.store.clock.uptime())
             && held.entry.chart().is_some()
             && held.master == active
         {
@@ -123,7 +123,7 @@ impl Vault {
             return Ok(Draft::ToWrite(Box::new(held), expect));
         }
         let held = Arc::new(held);
-        self.core.entries.hold(subject, &held, looked_at);
+        self.core.entries.insert(subject, &held, looked_at);
         Ok(Draft::Usable(held))
     }
 
@@ -169,7 +169,7 @@ impl Vault {
                     Written::Done { revision, .. } => {
                         held.stands(header, revision);
                         let held = Arc::from(held);
-                        self.core.entries.hold(subject, &held, looked_at);
+                        self.core.entries.insert(subject, &held, looked_at);
                         done.push((subject, Ok(held)));
                     }
                     Written::LookAgain => {}

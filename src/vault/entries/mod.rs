@@ -76,7 +76,7 @@ impl Vault {
             && let Some(held) = self
                 .core
                 .entries
-                .held(subject, self.core.store.clock.uptime())
+                .get(subject, self.core.store.clock.uptime())
             && held.entry.chart().is_some()
         {
             return Ok((Some(held), Freshness::Held));
@@ -84,7 +84,7 @@ impl Vault {
         let looked_at = self.core.store.clock.uptime();
         let found = self.find_entry(subject)?.map(Arc::new);
         match &found {
-            Some(held) => self.core.entries.hold(subject, held, looked_at),
+            Some(held) => self.core.entries.insert(subject, held, looked_at),
             None => self.core.entries.forget(subject),
         }
         Ok((found, Freshness::Fresh))

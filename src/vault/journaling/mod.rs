@@ -62,7 +62,7 @@ pub(crate) struct Recorder {
     journal: Option<Journal>,
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
-    operator: Arc<Context>,
+    system_actor: Arc<Context>,
     alarms: Arc<Alarms>,
 }
 
@@ -100,7 +100,7 @@ impl Recorder {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
-        operator: Arc<Context>,
+        system_actor: Arc<Context>,
         alarms: &Arc<Alarms>,
     ) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl Recorder {
             journal: None,
             storage,
             clock,
-            operator,
+            system_actor,
         }
     }
 
@@ -271,7 +271,7 @@ fn not_written(error: Error) -> Error {
 }
 
 /// Who acts in the vault's own operations, unless the app names somebody.
-pub(crate) fn operator(actor: Option<&Actor>) -> Arc<Context> {
+pub(crate) fn system_context(actor: Option<&Actor>) -> Arc<Context> {
     Arc::new(Context {
         actor: actor.map_or("vault", Actor::name).into(),
         purpose: Purpose::SystemAdministration.code().into(),
@@ -286,9 +286,9 @@ pub(crate) fn ended<T>(done: &Result<T>) -> Outcome {
 
 impl Vault {
     /// One of the vault's own operations.
-    pub(crate) fn operator_act(&self, operation: Operation) -> Act {
+    pub(crate) fn system_act(&self, operation: Operation) -> Act {
         Act {
-            context: Arc::clone(&self.core.recorder.operator),
+            context: Arc::clone(&self.core.recorder.system_actor),
             operation,
             note: "".into(),
         }
@@ -328,7 +328,7 @@ impl Vault {
         operation: Operation,
         look: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let act = self.operator_act(operation);
+        let act = self.system_act(operation);
         match look() {
             Ok(found) => {
                 self.note(&act, Target::Vault, Outcome::Done)?;
@@ -356,7 +356,7 @@ impl Vault {
         subject: &Subject,
         change: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
-        let act = self.operator_act(operation);
+        let act = self.system_act(operation);
         let done = change(&act);
         let outcome = ended(&done);
         match self.refer_subject(subject) {

@@ -15,7 +15,7 @@ impl Vault {
         let held = self
             .core
             .entries
-            .held(subject, self.core.store.clock.uptime());
+            .get(subject, self.core.store.clock.uptime());
         let chart = held.as_ref().and_then(|held| held.entry.chart());
         let chart = chart.map(|chart| *chart.id());
         self.refer_chart(subject, chart.unwrap_or_default())
@@ -37,7 +37,7 @@ impl Vault {
         let held = self
             .core
             .entries
-            .held(id.subject(), self.core.store.clock.uptime());
+            .get(id.subject(), self.core.store.clock.uptime());
         let held = held.filter(|held| held.entry.chart().is_some());
         let address = match (found, &held) {
             (Some((address, _)), _) => address,

@@ -26,12 +26,12 @@ fn application() -> Application {
 fn target(stage: &JournalStage, operation: Operation, version: u64) -> Target {
     use Operation::*;
     match operation {
-        Put | Remove | Reencrypt => stage.version("MRN-1", "Observation/bp", version),
-        Read | History | Expunge | Poison => stage.record("MRN-1", "Observation/bp", version),
-        List | Erase | Readmit | Hold | Release | Retain | Inspect | Disclose => {
+        Put | Retract | Reencrypt => stage.version("MRN-1", "Observation/bp", version),
+        Read | History | Expunge | MarkHoneytoken => stage.record("MRN-1", "Observation/bp", version),
+        List | Erase | ReopenChart | PlaceHold | LiftHold | Retain | Inspect | Disclose => {
             Target::Subject(stage.subject("MRN-1"))
         }
-        Prepare | RotatePatient | RetirePatient => Target::Entry {
+        Prepare | RotateSubject | DestroySubjectKey => Target::Entry {
             subject: stage.subject("MRN-1"),
             sequence: 3,
             digest: [3; 32],
@@ -49,7 +49,7 @@ fn draft(stage: &JournalStage, operation: Operation, version: u64, outcome: Outc
     act.context = Arc::new(Context {
         request: "76d148b6".into(),
         organisation: "Ward 3".into(),
-        broke_glass: version > 1,
+        under_break_glass: version > 1,
         ..(*act.context).clone()
     });
     if operation == Operation::Disclose {
@@ -65,7 +65,7 @@ fn event(draft: impl FnOnce(&JournalStage) -> Draft, known: Option<&str>) -> Val
     let auditor = stage.open();
     let mut trail = auditor.trail();
     if let Some(known) = known {
-        trail = trail.knowing_record(&record(known, "Observation/bp"));
+        trail = trail.resolve_record(&record(known, "Observation/bp"));
     }
     // What the test wrote stands before what the auditor's opening left.
     let mut all = trail.entries(..).unwrap().map(Result::unwrap);
@@ -135,7 +135,7 @@ fn operations_have_the_patterns_that_they_should() {
         (Put, 1, Some("PatientCreate")),
         (Put, 2, Some("PatientUpdate")),
         (Read, 2, Some("PatientRead")),
-        (Remove, 2, Some("PatientDelete")),
+        (Retract, 2, Some("PatientDelete")),
         (Erase, 0, Some("PatientDelete")),
         (Expunge, 2, Some("PatientDelete")),
         (List, 0, Some("PatientQuery")),
@@ -411,7 +411,7 @@ fn what_a_profile_demands_and_is_missing_is_found() {
     let query = optional(&done_event(Operation::List, 0));
     let disclosure = optional(&done_event(Operation::Disclose, 0));
     let update = optional(&done_event(Operation::Put, 2));
-    let delete = optional(&done_event(Operation::Remove, 2));
+    let delete = optional(&done_event(Operation::Retract, 2));
     for (optional, place) in [
         (&query, "/entity/1/query"),
         (&query, "/entity/1/role"),
@@ -459,7 +459,7 @@ fn what_a_profile_forbids_and_is_there_is_found() {
         ),
         (Operation::Disclose, "/subtype/0/code", json!("report")),
         (
-            Operation::Remove,
+            Operation::Retract,
             "/agent/1/type/coding/0/code",
             json!("author"),
         ),

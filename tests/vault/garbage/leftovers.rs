@@ -85,11 +85,11 @@ fn uploads_broken_off_anywhere(stage: &Stage) {
 fn reencryptions_broken_off_anywhere(stage: &Stage) {
     let model = smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
-    let reencrypt = |vault: &Vault| vault.reencrypt_patient(&patient).map(drop);
+    let reencrypt = |vault: &Vault| vault.reencrypt_subject(&patient).map(drop);
     broken_off_anywhere(stage, stage.stride, reencrypt, |vault| model.verify(vault));
     // Whatever it left, the next one begins afresh, and nothing of it is left either.
     let vault = at(stage, THEN);
-    assert_eq!(vault.reencrypt_patient(&patient).unwrap().blocking, 0);
+    assert_eq!(vault.reencrypt_subject(&patient).unwrap().blocking, 0);
     changes_nothing(stage, THEN + 100 * DAY);
     model.verify(&vault);
 }
@@ -118,9 +118,9 @@ fn late_segments_of_the_erased(stage: &Stage) {
     assert_eq!(late.len(), 2 + 2 + 1);
     let patient = subject("MRN-1");
     session(&vault)
-        .erase_patient(&patient, "asked for")
+        .erase_subject(&patient, "asked for")
         .unwrap();
-    session(&vault).readmit_patient(&patient).unwrap();
+    session(&vault).reopen_chart(&patient).unwrap();
     model.0.retain(|id, _| *id.subject() != patient);
     let id = record("MRN-1", "CT/large");
     model.put(&session(&vault), &id, &content(5, INLINE_MAX + 1));
@@ -146,13 +146,13 @@ fn an_erasure_under_way(stage: &Stage) {
     });
     let patient = subject("MRN-1");
     session(&vault)
-        .erase_patient(&patient, "asked for")
+        .erase_subject(&patient, "asked for")
         .unwrap_err();
     let report = at(stage, THEN).collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (4, 1));
     let vault = at(stage, THEN);
     let erasure = session(&vault)
-        .erase_patient(&patient, "asked for")
+        .erase_subject(&patient, "asked for")
         .unwrap();
     assert_eq!((erasure.segments, erasure.uploads), (0, 0));
     model.0.retain(|id, _| *id.subject() != patient);
@@ -200,7 +200,7 @@ fn broken_off_itself_anywhere(stage: &Stage) {
             let hook = verdict_at(step, verdict);
             let (vault, _) = open_at(stage, time, hook);
             match vault.collect_garbage() {
-                Err(Error::Storage(_) | Error::Undecided) => {}
+                Err(Error::Storage(_) | Error::CommitUnknown) => {}
                 Ok(_) if verdict == failure => {
                     assert!(step > 20, "{step}");
                     model.verify(&at(stage, time));

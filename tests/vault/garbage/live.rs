@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT};
-use chartlock::{Activity, Document, Error, Step, Vault};
+use chartlock::{Document, Error, Phase, ProgressUpdate, Vault};
 
 use super::{DAY, THEN, at, changes_nothing, collects_exactly, limit};
 use crate::common::clock::ManualClock;
@@ -163,12 +163,12 @@ fn charts_of_many_pages(stage: &Stage) {
     let looked_at = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&looked_at);
     let vault = at(stage, THEN + limit(stage) + 1);
-    let vault = vault.with_progress(move |step: Step| log.lock().unwrap().push(step));
+    let vault = vault.with_progress(move |step: ProgressUpdate| log.lock().unwrap().push(step));
     let report = vault.collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (300, 300));
     let looked_at = looked_at.lock().unwrap();
-    let mut activities = looked_at.iter().map(|step| step.activity);
-    assert!(activities.all(|activity| activity == Activity::Collecting));
+    let mut activities = looked_at.iter().map(|step| step.phase);
+    assert!(activities.all(|activity| activity == Phase::Collecting));
     // All segments, intents, records and earlier versions, at least once.
     assert!(looked_at.last().unwrap().done >= 303 + 300 + 601 + 602);
     assert!(raw::objects_of(&stage.storage, b"s") == segments);

@@ -58,7 +58,7 @@ fn the_others_are_done(stage: &Stage) {
         let stays = key == b"v" || raw::is_of(stage, &key, "MRN-2");
         assert_eq!(before.get(&key) == Some(&value), stays);
     }
-    let alone = vault.reencrypt_patient(&subject("MRN-2"));
+    let alone = vault.reencrypt_subject(&subject("MRN-2"));
     assert_eq!(alone, Err(Error::Contended));
     model.verify(&stage.open());
     let report = stage.open().reencrypt().unwrap();

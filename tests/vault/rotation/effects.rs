@@ -11,7 +11,7 @@ use chartlock::storage::{
     CommitError, Committed, Moment, Operation, Page, Scan, Storage, StorageError, Stored,
     Transaction, Verdict,
 };
-use chartlock::{Activity, ReencryptionReport, Step};
+use chartlock::{Phase, ProgressUpdate, ReencryptionReport};
 
 use super::{Report, VERBS, Verb};
 use crate::common::Fixed;
@@ -80,7 +80,7 @@ fn patient_wraps_again(stage: &Stage) {
     let model = small_clinic(&vault);
     let before = raw::objects(&stage.storage);
     let others = of_patient(stage, false);
-    let report = vault.rotate_patient_key(&subject("MRN-1")).unwrap();
+    let report = vault.rotate_subject_key(&subject("MRN-1")).unwrap();
     assert_eq!(
         (
             report.subjects,
@@ -184,23 +184,25 @@ fn former_patient_keys_open_nothing(stage: &Stage) {
 
 fn progress_is_reported(stage: &Stage) {
     small_clinic(&stage.create());
-    let options = stage.options_under_load().grace(Duration::from_secs(30));
+    let options = stage
+        .options_under_load()
+        .key_removal_delay(Duration::from_secs(30));
     let vault = stage.open_by(options);
     for verb in VERBS {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&steps);
-        let vault = vault.with_progress(move |step: Step| log.lock().unwrap().push(step));
+        let vault = vault.with_progress(move |step: ProgressUpdate| log.lock().unwrap().push(step));
         let report = verb.run(&vault).unwrap();
         let steps = steps.lock().unwrap();
         let (activity, most) = match (verb, &report) {
-            (Verb::Master, _) => (Activity::Resealing, 4),
-            (Verb::Patient, _) => (Activity::Rewrapping, 8),
-            _ => (Activity::Reencrypting, 8),
+            (Verb::Master, _) => (Phase::Resealing, 4),
+            (Verb::Patient, _) => (Phase::Rewrapping, 8),
+            _ => (Phase::Reencrypting, 8),
         };
-        let of = |activity| steps.iter().filter(move |step| step.activity == activity);
+        let of = |activity| steps.iter().filter(move |step| step.phase == activity);
         assert_eq!(of(activity).map(|step| step.done).max(), Some(most));
         assert!(of(activity).all(|step| step.done > 0));
-        let waited = of(Activity::Waiting).map(|step| step.done).max();
+        let waited = of(Phase::Waiting).map(|step| step.done).max();
         assert!(waited.is_some_and(|seconds| (1..=30).contains(&seconds)));
         match report {
             Report::Master(report) => assert!(report.passes >= 3),

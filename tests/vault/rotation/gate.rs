@@ -25,7 +25,7 @@ fn writes(moment: &Moment<'_>, class: u8) -> bool {
 
 /// The number of the master key that is active, and of those that are not.
 fn masters(vault: &chartlock::Vault) -> (u32, Vec<u32>) {
-    let masters = vault.key_census().unwrap().masters;
+    let masters = vault.key_usage().unwrap().masters;
     let active = masters.iter().find(|master| master.active).unwrap();
     let former = masters.iter().filter(|master| !master.active);
     (active.number, former.map(|master| master.number).collect())
@@ -118,7 +118,7 @@ fn a_damaged_entry_blocks(stage: &Stage) {
     );
     let (_, former) = masters(&vault);
     assert_eq!(vault.retire_master_key(former[0]), Err(Error::KeyInUse));
-    assert_eq!(vault.key_census().unwrap().unreadable_entries, 1);
+    assert_eq!(vault.key_usage().unwrap().unreadable_entries, 1);
     // Mended from a backup, it is rotated like the others.
     raw::put(&stage.storage, &key, &value);
     let report = vault.rotate_master_key().unwrap();
@@ -203,5 +203,5 @@ fn the_former_master_key_opens_nothing(stage: &Stage) {
         assert!(former.next().is_some());
         assert_eq!(counts.len(), 2);
     }
-    assert!(vault.rotate_patient_key(&subject("MRN-1")).is_ok());
+    assert!(vault.rotate_subject_key(&subject("MRN-1")).is_ok());
 }

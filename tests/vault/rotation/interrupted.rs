@@ -8,7 +8,7 @@ use crate::model::{Model, smaller_clinic};
 use crate::raw::{self, Objects};
 use crate::stage::{Stage, verdict_at};
 
-everywhere!(master, patient, reencrypt_patient, reencrypt);
+everywhere!(master, patient, reencrypt_subject, reencrypt);
 
 fn master(stage: &Stage) {
     broken_off_anywhere(stage, Verb::Master);
@@ -18,7 +18,7 @@ fn patient(stage: &Stage) {
     broken_off_anywhere(stage, Verb::Patient);
 }
 
-fn reencrypt_patient(stage: &Stage) {
+fn reencrypt_subject(stage: &Stage) {
     broken_off_anywhere(stage, Verb::ReencryptPatient);
 }
 

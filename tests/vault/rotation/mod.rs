@@ -40,8 +40,8 @@ impl Verb {
         let patient = subject("MRN-1");
         match self {
             Self::Master => vault.rotate_master_key().map(Report::Master),
-            Self::Patient => vault.rotate_patient_key(&patient).map(Report::Chart),
-            Self::ReencryptPatient => vault.reencrypt_patient(&patient).map(Report::Chart),
+            Self::Patient => vault.rotate_subject_key(&patient).map(Report::Chart),
+            Self::ReencryptPatient => vault.reencrypt_subject(&patient).map(Report::Chart),
             Self::Reencrypt => vault.reencrypt().map(Report::Chart),
         }
     }

@@ -74,7 +74,7 @@ impl<'a> Clinic<'a> {
 
     /// The same of versions and patient keys.
     fn rotate_patient(&self) -> [u64; 3] {
-        let report = self.vault.rotate_patient_key(&subject("MRN-1")).unwrap();
+        let report = self.vault.rotate_subject_key(&subject("MRN-1")).unwrap();
         [
             report.blocking,
             report.orphaned,
@@ -83,7 +83,7 @@ impl<'a> Clinic<'a> {
     }
 
     fn reencrypt(&self) -> [u64; 3] {
-        let report = self.vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+        let report = self.vault.reencrypt_subject(&subject("MRN-1")).unwrap();
         [
             report.blocking,
             report.orphaned,
@@ -134,7 +134,7 @@ fn an_entry_of_a_strange_number_blocks(stage: &Stage) {
 
 fn a_renumbered_entry_keeps_the_former_master_key(stage: &Stage) {
     let clinic = Clinic::new(stage);
-    let masters = || clinic.vault.key_census().unwrap().masters;
+    let masters = || clinic.vault.key_usage().unwrap().masters;
     let former = masters()[0].number;
     let (key, value) = clinic.object(b'p');
     clinic.alter(&key, &value, |value| {
@@ -155,7 +155,7 @@ fn a_renumbered_entry_keeps_the_former_master_key(stage: &Stage) {
 
 fn a_header_that_changes_meanwhile_hides_no_strange_number(stage: &Stage) {
     let clinic = Clinic::new(stage);
-    let former = clinic.vault.key_census().unwrap().masters[0].number;
+    let former = clinic.vault.key_usage().unwrap().masters[0].number;
     let (key, value) = clinic.object(b'p');
     clinic.alter(&key, &value, |value| {
         value[4..8].copy_from_slice(&STRANGE);

@@ -44,7 +44,7 @@ fn puts(moment: &Moment<'_>, class: u8) -> bool {
 }
 
 fn seal_again(vault: &Vault) {
-    let report = vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+    let report = vault.reencrypt_subject(&subject("MRN-1")).unwrap();
     assert_eq!((report.blocking, report.orphaned), (0, 0));
 }
 
@@ -150,7 +150,7 @@ fn one_record_at_a_time(stage: &Stage) {
         seen.fetch_max(segments, Ordering::SeqCst);
         Verdict::Proceed
     });
-    let report = vault.reencrypt_patient(&subject("MRN-1")).unwrap();
+    let report = vault.reencrypt_subject(&subject("MRN-1")).unwrap();
     assert_eq!(report.reencrypted, 4);
     assert_eq!(most.load(Ordering::SeqCst), 4 + 1);
     model.verify(&stage.open());

@@ -79,20 +79,20 @@ fn act(vault: &Vault, deed: Deed, turn: usize) {
     let id = |number: u8, name: u8| record(&patient(number), &format!("Observation/{name}"));
     let _ = match deed {
         Deed::Put(number, name) => chart.put(&id(number, name), &content).map(drop),
-        Deed::Remove(number, name) => chart.remove(&id(number, name)).map(drop),
+        Deed::Remove(number, name) => chart.retract(&id(number, name)).map(drop),
         Deed::Expunge(number, name) => chart.expunge(&id(number, name), "asked for").map(drop),
         Deed::RotatePatient(number) => vault
-            .rotate_patient_key(&subject(&patient(number)))
+            .rotate_subject_key(&subject(&patient(number)))
             .map(drop),
         Deed::RotateMaster => vault.rotate_master_key().map(drop),
         Deed::Reencrypt(number) => vault
-            .reencrypt_patient(&subject(&patient(number)))
+            .reencrypt_subject(&subject(&patient(number)))
             .map(drop),
         Deed::Erase(number) => {
             let subject = subject(&patient(number));
-            chart.erase_patient(&subject, "asked for").map(drop)
+            chart.erase_subject(&subject, "asked for").map(drop)
         }
-        Deed::Readmit(number) => chart.readmit_patient(&subject(&patient(number))),
+        Deed::Readmit(number) => chart.reopen_chart(&subject(&patient(number))),
         Deed::Checkpoint => vault.checkpoint().map(drop),
         Deed::Reopen => Ok(()),
     };

@@ -71,7 +71,7 @@ fn write(vault: &Vault, thread: u64, turn: u64) {
     let name = format!("Observation/{}", (turn + thread) % 3);
     let _ = chart.put(&record(&patient, &name), &turn.to_le_bytes());
     if turn.is_multiple_of(11) {
-        let _ = chart.remove(&record(&patient, &name));
+        let _ = chart.retract(&record(&patient, &name));
     }
 }
 
@@ -86,8 +86,8 @@ fn rotations(stage: &Stage) {
         write(vault, thread, turn);
         let patient = subject(&format!("MRN-{}", turn % 7));
         let _ = match (thread, turn % 6) {
-            (0, 0) => vault.rotate_patient_key(&patient).map(drop),
-            (0, 2) => vault.reencrypt_patient(&patient).map(drop),
+            (0, 0) => vault.rotate_subject_key(&patient).map(drop),
+            (0, 2) => vault.reencrypt_subject(&patient).map(drop),
             (1, 5) => vault.rotate_master_key().map(drop),
             _ => Ok(()),
         };
@@ -102,8 +102,8 @@ fn erasures(stage: &Stage) {
         let patient = subject(&format!("MRN-{}", turn % 7));
         let chart = session(vault);
         let _ = match (turn + thread) % 3 {
-            0 => chart.erase_patient(&patient, "asked for").map(drop),
-            1 => chart.readmit_patient(&patient),
+            0 => chart.erase_subject(&patient, "asked for").map(drop),
+            1 => chart.reopen_chart(&patient),
             _ => vault.collect_garbage().map(drop),
         };
     };

@@ -31,7 +31,7 @@ fn changed<'a>(then: &'a raw::Objects, now: &raw::Objects, class: u8) -> Vec<&'a
 fn an_entry_is_rolled_back(stage: &Stage) {
     clinic(&stage.create());
     let then = raw::everything(&stage.storage);
-    stage.open().rotate_patient_key(&subject("MRN-1")).unwrap();
+    stage.open().rotate_subject_key(&subject("MRN-1")).unwrap();
     is_clean(stage);
     let now = raw::everything(&stage.storage);
     let [key] = changed(&then, &now, b'p')[..] else {
@@ -55,7 +55,7 @@ fn an_entry_and_all_its_records_are_rolled_back(stage: &Stage) {
     session(&vault)
         .put(&record("MRN-1", "Allergy/1"), b"more")
         .unwrap();
-    vault.rotate_patient_key(&subject("MRN-1")).unwrap();
+    vault.rotate_subject_key(&subject("MRN-1")).unwrap();
     session(&vault)
         .put(&record("MRN-1", "Observation/2"), b"new")
         .unwrap();
@@ -98,7 +98,7 @@ fn an_erased_patient_is_brought_back(stage: &Stage) {
     clinic(&stage.create());
     let then = raw::everything(&stage.storage);
     session(&stage.open())
-        .erase_patient(&subject("MRN-1"), "the patient asked")
+        .erase_subject(&subject("MRN-1"), "the patient asked")
         .unwrap();
     is_clean(stage);
     put_back(&stage.storage, &then, |of| {
@@ -121,7 +121,7 @@ fn records_of_an_erased_patient_are_brought_back(stage: &Stage) {
     clinic(&stage.create());
     let then = raw::everything(&stage.storage);
     session(&stage.open())
-        .erase_patient(&subject("MRN-1"), "the patient asked")
+        .erase_subject(&subject("MRN-1"), "the patient asked")
         .unwrap();
     put_back(&stage.storage, &then, |of| matches!(of[0], b'r' | b'h'));
     let report = verify(stage);
@@ -134,7 +134,7 @@ fn records_of_an_erased_patient_are_brought_back(stage: &Stage) {
     assert!(found.iter().all(unexpected), "{found:?}");
     // An erasure that is called again sees to them.
     session(&stage.open())
-        .erase_patient(&subject("MRN-1"), "once more")
+        .erase_subject(&subject("MRN-1"), "once more")
         .unwrap();
     is_clean(stage);
 }
@@ -166,7 +166,7 @@ fn the_header_is_rolled_back(stage: &Stage) {
 fn what_was_put_back_was_then_rotated(stage: &Stage) {
     clinic(&stage.create());
     let then = raw::everything(&stage.storage);
-    stage.open().rotate_patient_key(&subject("MRN-1")).unwrap();
+    stage.open().rotate_subject_key(&subject("MRN-1")).unwrap();
     let now = raw::everything(&stage.storage);
     let entry = changed(&then, &now, b'p')[0];
     let chart = changed(&then, &now, b'r')[0][1..17].to_vec();
@@ -174,7 +174,7 @@ fn what_was_put_back_was_then_rotated(stage: &Stage) {
         of == entry || matches!(of[0], b'r' | b'h') && of[1..17] == chart
     });
     for _ in 0..2 {
-        stage.open().rotate_patient_key(&subject("MRN-1")).unwrap();
+        stage.open().rotate_subject_key(&subject("MRN-1")).unwrap();
     }
     let report = verify(stage);
     let found = [("MRN-1".to_owned(), FindingKind::RolledBack)];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::storage::{Landing, Moment, Verdict};
-use chartlock::{Activity, Document, Error, Step, Vault, VerifyPosition};
+use chartlock::{Document, Error, Phase, ProgressUpdate, Vault, VerifyPosition};
 
 use super::{clinic, is_clean, verify};
 use crate::model::small_clinic;
@@ -34,7 +34,7 @@ fn after_everything_that_can_be_done(stage: &Stage) {
     let pages = raw::objects_of(&stage.storage, b"j").len() as u64;
     let report = verify(stage);
     assert!(report.is_clean(), "{report:#?}");
-    let census = stage.open().key_census().unwrap();
+    let census = stage.open().key_usage().unwrap();
     let walked = report.walked;
     assert_eq!(
         (walked.subjects, walked.erased),
@@ -55,7 +55,7 @@ fn everything(vault: &Vault) -> Result<(), Error> {
     chart.put(&record("MRN-1", "Allergy/1"), b"penicillin")?;
     chart.put(&record("MRN-8", "Allergy/1"), b"none")?;
     chart.put(&record("MRN-1", "CT/2"), &content(5, 70_000))?;
-    chart.remove(&record("MRN-2", "Allergy/1"))?;
+    chart.retract(&record("MRN-2", "Allergy/1"))?;
     let ids = [record("MRN-1", "Allergy/1"), record("MRN-1", "Batch/2")];
     let batch = ids.iter().map(|id| (id, Document::new(b"batch")));
     chart
@@ -64,14 +64,14 @@ fn everything(vault: &Vault) -> Result<(), Error> {
         .collect::<Result<Vec<_>, _>>()?;
     chart.expunge(&record("MRN-1", "CT/2"), "of another patient")?;
     chart.put(&record("MRN-1", "CT/2"), &content(6, 70_000))?;
-    vault.rotate_patient_key(&subject("MRN-1"))?;
+    vault.rotate_subject_key(&subject("MRN-1"))?;
     vault.rotate_master_key()?;
     chart.put(&record("MRN-1", "Allergy/1"), b"penicillin, latex")?;
-    vault.reencrypt_patient(&subject("MRN-1"))?;
-    let hold = chart.hold(&subject("MRN-2"), "subpoena")?;
-    chart.release(&subject("MRN-2"), hold)?;
-    chart.erase_patient(&subject("MRN-2"), "the patient asked")?;
-    chart.readmit_patient(&subject("MRN-2"))?;
+    vault.reencrypt_subject(&subject("MRN-1"))?;
+    let hold = chart.place_hold(&subject("MRN-2"), "subpoena")?;
+    chart.lift_hold(&subject("MRN-2"), hold)?;
+    chart.erase_subject(&subject("MRN-2"), "the patient asked")?;
+    chart.reopen_chart(&subject("MRN-2"))?;
     chart.put(&record("MRN-2", "Allergy/1"), b"latex")?;
     vault.collect_garbage()?;
     vault.checkpoint()?;
@@ -134,8 +134,8 @@ fn step_by_step(stage: &Stage) {
     small_clinic(&vault);
     let told = Arc::new(AtomicU64::new(0));
     let watcher = Arc::clone(&told);
-    let vault = vault.with_progress(move |step: Step| {
-        assert_eq!(step.activity, Activity::Verifying);
+    let vault = vault.with_progress(move |step: ProgressUpdate| {
+        assert_eq!(step.phase, Phase::Verifying);
         assert!(watcher.swap(step.done, Ordering::SeqCst) <= step.done);
     });
     let mut steps = vault.verification().holding(1);

@@ -75,7 +75,7 @@ fn a_retraction_is_undone(stage: &Stage) {
     let key = record_key(stage, "MRN-2", "Observation/1");
     let then = raw::everything(&stage.storage);
     session(&stage.open())
-        .remove(&record("MRN-2", "Observation/1"))
+        .retract(&record("MRN-2", "Observation/1"))
         .unwrap();
     is_clean(stage);
     put_back(&stage.storage, &then, |of| {
@@ -118,7 +118,7 @@ fn what_was_put_back_was_then_amended(stage: &Stage) {
 fn an_older_sealing_is_put_back(stage: &Stage) {
     clinic(&stage.create());
     let then = raw::everything(&stage.storage);
-    stage.open().reencrypt_patient(&subject("MRN-1")).unwrap();
+    stage.open().reencrypt_subject(&subject("MRN-1")).unwrap();
     is_clean(stage);
     let now = raw::everything(&stage.storage);
     let key = then

@@ -62,7 +62,7 @@ fn the_whole_storage_with_what_was_lost_of_the_journal(stage: &Stage) {
     session(&vault)
         .put(&record("MRN-9", "Allergy/1"), b"new")
         .unwrap();
-    vault.rotate_patient_key(&subject("MRN-2")).unwrap();
+    vault.rotate_subject_key(&subject("MRN-2")).unwrap();
     let checkpoint = vault.checkpoint().unwrap();
     drop(vault);
     let later = Stage::memory();
@@ -100,7 +100,7 @@ fn the_whole_storage_with_what_was_lost_of_the_journal(stage: &Stage) {
         session(&vault).put(&record("MRN-9", "Allergy/1"), b"latex"),
         Ok(1)
     );
-    vault.rotate_patient_key(&subject("MRN-2")).unwrap();
+    vault.rotate_subject_key(&subject("MRN-2")).unwrap();
     drop(vault);
     is_clean(stage);
 }
@@ -117,7 +117,7 @@ fn a_part_of_the_storage(stage: &Stage) {
         .put(&record("MRN-1", "Allergy/2"), b"latex")
         .unwrap();
     session(&vault)
-        .remove(&record("MRN-2", "Observation/1"))
+        .retract(&record("MRN-2", "Observation/1"))
         .unwrap();
     drop(vault);
     put_back(&stage.storage, &then, |of| matches!(of[0], b'r' | b'h'));
@@ -183,7 +183,7 @@ fn erasures_come_again(stage: &Stage) {
     let then = raw::everything(&stage.storage);
     let vault = stage.open();
     session(&vault)
-        .erase_patient(&subject("MRN-1"), "the patient asked")
+        .erase_subject(&subject("MRN-1"), "the patient asked")
         .unwrap();
     drop(vault);
     let later = Stage::memory();
