@@ -9,7 +9,7 @@ mod timed;
 use std::hint::black_box;
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
-use chartlock::Suite;
+use chartlock::CipherSuite;
 use chartlock::internals::crypto::{DataKey, PatientKey, Place, fill};
 use chartlock::internals::envelope::{Address, Body, Head, Meta, open, seal};
 use chartlock::internals::keys::{unwrap, wrap};
@@ -18,9 +18,9 @@ use ratio::ratio;
 use timed::timed;
 
 const SIZES: [usize; 5] = [64, 1024, 4096, 16 * 1024, 64 * 1024];
-const SUITES: [(Suite, &str); 2] = [
-    (Suite::Aes256Gcm, "aes256gcm"),
-    (Suite::ChaCha20Poly1305, "chacha20poly1305"),
+const SUITES: [(CipherSuite, &str); 2] = [
+    (CipherSuite::Aes256Gcm, "aes256gcm"),
+    (CipherSuite::ChaCha20Poly1305, "chacha20poly1305"),
 ];
 const ADDRESS: Address = Address {
     chart: [1; 16],
@@ -36,7 +36,7 @@ fn meta() -> Meta {
     }
 }
 
-fn ours_seal(suite: Suite, patient: &PatientKey, meta: &Meta, content: &[u8]) -> Vec<u8> {
+fn ours_seal(suite: CipherSuite, patient: &PatientKey, meta: &Meta, content: &[u8]) -> Vec<u8> {
     let key = DataKey::random().unwrap();
     let body = Body::Inline(content);
     seal(suite, &ADDRESS, 1, meta, body, key, |commitment, key| {
@@ -80,9 +80,9 @@ fn bare<C: AeadInOut + KeyInit>(content: &[u8]) -> Vec<u8> {
     buffer
 }
 
-fn bare_of(suite: Suite, content: &[u8]) -> Vec<u8> {
+fn bare_of(suite: CipherSuite, content: &[u8]) -> Vec<u8> {
     match suite {
-        Suite::Aes256Gcm => bare::<aes_gcm::Aes256Gcm>(content),
+        CipherSuite::Aes256Gcm => bare::<aes_gcm::Aes256Gcm>(content),
         _ => bare::<chacha20poly1305::ChaCha20Poly1305>(content),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use chartlock::storage::{FileStorage, MemoryStorage, Scan, Storage, Want};
+use chartlock::storage::{FileStorage, MemoryStorage, Projection, Scan, Storage};
 use chartlock::{Actor, Document, Journaling, Purpose, RecordId, Session, Vault, VaultOptions};
 use credential::Fixed;
 use ratio::{human, ratio};
@@ -70,14 +70,14 @@ impl Bench {
                 prefix: b"j",
                 after: after.as_deref(),
                 limit: 64,
-                want: Want::Values,
+                projection: Projection::Values,
             };
             let page = self.storage.scan(scan).unwrap();
-            let each = page.entries.iter();
+            let each = page.items.iter();
             bytes += each
                 .map(|entry| entry.key.len() + entry.value.len())
                 .sum::<usize>();
-            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            after = page.items.last().map(|entry| entry.key.clone()).or(after);
             if !page.more {
                 return bytes;
             }

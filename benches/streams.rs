@@ -17,7 +17,7 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use chartlock::internals::crypto::StreamKey;
 use chartlock::internals::envelope::{CHUNK, SEGMENT, Segment, StreamOpener, StreamSealer};
 use chartlock::storage::{MemoryStorage, Storage};
-use chartlock::{Actor, FileStorage, Purpose, RecordId, Session, Suite, Vault, VaultOptions};
+use chartlock::{Actor, CipherSuite, FileStorage, Purpose, RecordId, Session, Vault, VaultOptions};
 use credential::Fixed;
 use ratio::ratio;
 
@@ -35,7 +35,7 @@ fn time(call: impl FnOnce()) -> Duration {
 
 /// Seals the stream, handing each segment on; its memory is used again.
 fn seal(key: &StreamKey, content: &[u8], mut hand_on: impl FnMut(&[u8])) {
-    let mut sealer = StreamSealer::new(Suite::default(), key, &CHART, &STREAM).unwrap();
+    let mut sealer = StreamSealer::new(CipherSuite::default(), key, &CHART, &STREAM).unwrap();
     let mut left = content;
     let mut segment = Segment::new(None);
     while !left.is_empty() {
@@ -78,7 +78,7 @@ fn against_the_bare_cipher(content: &[u8]) {
     let mut segments = Vec::new();
     seal(&key, content, |sealed| segments.push(sealed.to_vec()));
     let length = content.len() as u64;
-    let opener = StreamOpener::new(Suite::default(), &key, &CHART, &STREAM, length).unwrap();
+    let opener = StreamOpener::new(CipherSuite::default(), &key, &CHART, &STREAM, length).unwrap();
     let sealed: Vec<_> = content
         .chunks(CHUNK)
         .map(|chunk| {
@@ -139,7 +139,7 @@ fn two_threads_without_storage(content: &[u8]) {
     let mut segments = Vec::new();
     seal(&key, content, |sealed| segments.push(sealed.to_vec()));
     let length = content.len() as u64;
-    let opener = StreamOpener::new(Suite::default(), &key, &CHART, &STREAM, length).unwrap();
+    let opener = StreamOpener::new(CipherSuite::default(), &key, &CHART, &STREAM, length).unwrap();
     let (first, second) = segments.split_at(segments.len() / 2);
     let open = |from: u32, values: &[Vec<u8>]| {
         let mut out = vec![0; SEGMENT];

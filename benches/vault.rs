@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chartlock::storage::{
-    CommitError, Committed, FileStorage, MemoryStorage, Operation, Page, Scan, Storage,
+    CommitError, Committed, FileStorage, MemoryStorage, Operation, Scan, ScanPage, Storage,
     StorageError, Stored, Transaction,
 };
 use chartlock::{Actor, Document, Purpose, RecordId, Session, Vault};
@@ -283,7 +283,7 @@ impl<S: Storage> Storage for Counting<S> {
         self.inner.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         if matches!(scan.prefix.first(), Some(b'r' | b'h')) {
             self.record_reads.fetch_add(1, Ordering::Relaxed);
         }

@@ -77,7 +77,7 @@ fn verify(directory: &Path) {
     let (report, peak) = at_peak(|| vault.verify(None).unwrap());
     let seconds = start.elapsed().as_secs_f64();
     assert!(report.is_clean());
-    let walked = report.walked;
+    let walked = report.counts;
     println!(
         "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries a second; {} MiB at most, what the engine holds included",
         walked.records,

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chartlock::storage::{CommitError, Committed, MemoryStorage, Page, Scan, Storage};
+use chartlock::storage::{CommitError, Committed, MemoryStorage, Scan, ScanPage, Storage};
 use chartlock::storage::{StorageError, Stored, Transaction, archive, conformance};
 use chartlock::{Actor, Purpose, RecordId, Vault, keys::Passphrase};
 
@@ -77,7 +77,7 @@ impl Storage for OneFile {
         objects.as_ref().ok_or(StorageError::Stopped)?.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let objects = self.objects();
         objects.as_ref().ok_or(StorageError::Stopped)?.scan(scan)
     }

@@ -117,14 +117,14 @@ pub use access::security_event::{SecurityEvent, SecurityEventHandler};
 pub use access::{
     AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, Rule, RulePolicy,
 };
-pub use crypto::{CryptoReport, FipsBuild, Implementation, Suite, crypto_report};
+pub use crypto::{CipherSuite, CryptoReport, FipsBuild, Implementation, crypto_report};
 pub use error::{Error, StorageError};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 pub use journal::checkpoint::Checkpoint;
-pub use journal::{Operation, OperationGroup, Outcome};
+pub use journal::{AccessOutcome, Operation, OperationGroup};
 pub use lifecycle::holds::HoldInfo;
 pub use lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
-pub use records::document::{Document, Expected, Record, RecordInfo};
+pub use records::document::{Document, Precondition, Record, RecordInfo};
 pub use records::list::{Records, Subjects};
 pub use rotation::key_usage::{KeyCount, KeyUsage};
 pub use rotation::report::{ReencryptionReport, RootRotationReport, RotationReport};
@@ -143,8 +143,8 @@ pub use vault::progress::{Phase, ProgressListener, ProgressUpdate};
 pub use vault::recovery::RecoveryKit;
 pub use verify::accept_restore::RestoreReport;
 pub use verify::{
-    AcceptedRestore, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding, JournalFault,
-    JournalFinding, RecordFinding, Verification, VerifyPosition, VerifyReport, Walked,
+    AcceptedRestore, CheckpointStanding, Counts, EntryFinding, FindingKind, HeaderFinding,
+    JournalFault, JournalFinding, RecordFinding, Verification, VerifyPosition, VerifyReport,
 };
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.

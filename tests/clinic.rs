@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use chartlock::keys::Passphrase;
 use chartlock::storage::Storage;
 use chartlock::{
-    Actor, FileStorage, MemoryStorage, Purpose, Subject, SubjectKind, Suite, Vault, VaultOptions,
+    Actor, CipherSuite, FileStorage, MemoryStorage, Purpose, Subject, SubjectKind, Vault,
+    VaultOptions,
 };
 use documents::{Documents, Record};
 
@@ -39,8 +40,8 @@ fn passphrase() -> Passphrase {
     common::passphrase(WORDS)
 }
 
-fn seal(documents: &Documents, storage: impl Storage + 'static, suite: Suite) -> Vault {
-    let options = VaultOptions::new().suite(suite);
+fn seal(documents: &Documents, storage: impl Storage + 'static, suite: CipherSuite) -> Vault {
+    let options = VaultOptions::new().cipher_suite(suite);
     let vault = options.create(storage, &passphrase()).unwrap();
     let chart = vault.session(Actor::new("test").unwrap(), Purpose::SystemAdministration);
     let records = documents.records.iter();
@@ -155,7 +156,7 @@ fn the_records_are_parts_of_the_files_as_they_stand() {
 #[test]
 fn every_byte_comes_back_under_either_suite_and_after_rotation() {
     let documents = documents();
-    for suite in [Suite::Aes256Gcm, Suite::ChaCha20Poly1305] {
+    for suite in [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305] {
         let vault = seal(&documents, MemoryStorage::new(), suite);
         compare(&documents, &vault);
         vault.rotate_master_key().unwrap();
@@ -174,7 +175,7 @@ fn nothing_of_a_document_is_found_in_the_files() {
     let vault = seal(
         &documents,
         FileStorage::open(&place).unwrap(),
-        Suite::default(),
+        CipherSuite::default(),
     );
     vault.rotate_master_key().unwrap();
     drop(vault);

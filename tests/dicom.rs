@@ -10,7 +10,9 @@ use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use chartlock::storage::{Expect, Faulty, Moment, Scan, Storage, Transaction, Verdict, Want};
+use chartlock::storage::{
+    Expect, FaultAction, FaultPoint, Faulty, Projection, Scan, Storage, Transaction,
+};
 use chartlock::{Error, MemoryStorage, RecordReader, Session, StorageError, Vault};
 use common::{Fixed, record, session};
 use dicom_object::{
@@ -166,9 +168,9 @@ fn altered_pixels_are_not_read() {
         prefix: b"s",
         after: None,
         limit: 2,
-        want: Want::Values,
+        projection: Projection::Values,
     };
-    let mut segments = storage.scan(scan).unwrap().entries;
+    let mut segments = storage.scan(scan).unwrap().items;
     let mut segment = segments.pop().unwrap();
     assert!(segments.is_empty());
     *segment.value.last_mut().unwrap() ^= 1;
@@ -196,8 +198,8 @@ fn a_failing_storage_is_no_end() {
     for kind in [ErrorKind::UnexpectedEof, ErrorKind::Interrupted] {
         let failure = StorageError::Io(kind);
         let storage = Faulty::new(MemoryStorage::new(), move |_, moment| match moment {
-            Moment::Read([key, ..]) if key[0] == b's' => Verdict::Fail(failure),
-            _ => Verdict::Proceed,
+            FaultPoint::Read([key, ..]) if key[0] == b's' => FaultAction::Fail(failure),
+            _ => FaultAction::Proceed,
         });
         let vault = create(storage);
         let chart = session(&vault);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use chartlock::keys::Passphrase;
-use chartlock::storage::{Scan, Storage, Transaction, Want, archive};
+use chartlock::storage::{Projection, Scan, Storage, Transaction, archive};
 use chartlock::{Actor, Error, FileStorage, MemoryStorage, Purpose, RecordId, RecoveryKit, Vault};
 use tempfile::TempDir;
 
@@ -282,11 +282,11 @@ fn without_header(directory: &Path) -> std::sync::Arc<MemoryStorage> {
         prefix: b"v",
         after: None,
         limit: 100,
-        want: Want::Keys,
+        projection: Projection::Keys,
     };
     let page = storage.scan(header).unwrap();
-    assert!(!page.entries.is_empty() && !page.more);
-    for entry in page.entries {
+    assert!(!page.items.is_empty() && !page.more);
+    for entry in page.items {
         let delete = Transaction::new().delete(entry.key);
         storage.commit(&[delete]).pop().unwrap().unwrap();
     }

@@ -10,13 +10,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chartlock::StorageError;
-use chartlock::storage::{CommitError, Expect, FileStorage, Scan, Storage, Transaction, Want};
+use chartlock::storage::{
+    CommitError, Expect, FileStorage, Projection, Scan, Storage, Transaction,
+};
 
 const SCAN: Scan<'static> = Scan {
     prefix: b"",
     after: None,
     limit: 10,
-    want: Want::Values,
+    projection: Projection::Values,
 };
 
 fn put(key: u32) -> Transaction {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chartlock::Suite;
+use chartlock::CipherSuite;
 
 use crate::Outcome;
 use crate::common::{Argument, Arguments, UsageError, passphrase_from, set_once};
@@ -25,7 +25,7 @@ pub(crate) const DEMONSTRATION: &str = "everybody knows this passphrase";
 pub(crate) struct Options {
     pub(crate) source: Option<PathBuf>,
     pub(crate) keep: Option<PathBuf>,
-    pub(crate) suite: Suite,
+    pub(crate) suite: CipherSuite,
     pub(crate) scan: bool,
     pub(crate) passphrase: Option<String>,
 }
@@ -35,7 +35,7 @@ impl Options {
         let mut options = Self {
             source: None,
             keep: None,
-            suite: Suite::default(),
+            suite: CipherSuite::default(),
             scan: false,
             passphrase: passphrase_from("CHARTLOCK_PASSPHRASE")?,
         };
@@ -53,8 +53,8 @@ impl Options {
                 "--suite" => {
                     let suite = arguments.value(&option, "aes or chacha20")?;
                     options.suite = match suite.to_str() {
-                        Some("aes") => Suite::Aes256Gcm,
-                        Some("chacha20") => Suite::ChaCha20Poly1305,
+                        Some("aes") => CipherSuite::Aes256Gcm,
+                        Some("chacha20") => CipherSuite::ChaCha20Poly1305,
                         _ => return Err(UsageError::new("--suite needs aes or chacha20").into()),
                     };
                 }

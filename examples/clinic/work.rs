@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chartlock::keys::Passphrase;
-use chartlock::storage::{Scan, Storage, Want};
+use chartlock::storage::{Projection, Scan, Storage};
 use chartlock::{
-    Actor, FileStorage, KeyUsage, Purpose, Session, Subject, SubjectKind, Suite, Vault,
+    Actor, CipherSuite, FileStorage, KeyUsage, Purpose, Session, Subject, SubjectKind, Vault,
     VaultOptions,
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct Clinic<'a> {
     documents: &'a Documents,
     place: &'a Path,
     credential: Passphrase,
-    suite: Suite,
+    suite: CipherSuite,
 }
 
 /// What is to be told afterwards.
@@ -41,7 +41,7 @@ impl<'a> Clinic<'a> {
         documents: &'a Documents,
         place: &'a Path,
         passphrase: &str,
-        suite: Suite,
+        suite: CipherSuite,
     ) -> Self {
         Self {
             documents,
@@ -76,7 +76,7 @@ impl<'a> Clinic<'a> {
 
     pub(crate) fn create_at(&self, place: &Path) -> Outcome<Vault> {
         let storage = FileStorage::open(place)?;
-        let options = VaultOptions::new().suite(self.suite);
+        let options = VaultOptions::new().cipher_suite(self.suite);
         let vault = options.create(storage, &self.credential);
         vault.map_err(|error| format!("{}: {error}", place.display()).into())
     }
@@ -219,13 +219,13 @@ fn objects(storage: &dyn Storage) -> Outcome<Vec<(&'static str, u64, u64)>> {
                 prefix,
                 after: after.as_deref(),
                 limit: BATCH,
-                want: Want::Values,
+                projection: Projection::Values,
             })?;
-            for entry in &page.entries {
+            for entry in &page.items {
                 number += 1;
                 size += (entry.key.len() + entry.value.len()) as u64;
             }
-            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            after = page.items.last().map(|entry| entry.key.clone()).or(after);
             if !page.more {
                 break;
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::keys::KeyFile;
-use chartlock::storage::{FileOptions, Scan, Storage, Want};
+use chartlock::storage::{FileOptions, Projection, Scan, Storage};
 use chartlock::{
     Actor, FileStorage, Phase, ProgressUpdate, Purpose, RecordId, RecordReader, Session, Vault,
 };
@@ -169,11 +169,11 @@ impl Archive {
 
     /// What whoever reads the storage can count, too. How much is in segments was counted before.
     pub(crate) fn sizes(&self, segments: u64) -> Outcome<Sizes> {
-        let classes: [(&'static str, &[u8], Want, u64); 4] = [
-            ("records", b"r", Want::Values, 0),
-            ("content segments", b"s", Want::Keys, segments),
-            ("patient entries", b"p", Want::Values, 0),
-            ("header", b"v", Want::Values, 0),
+        let classes: [(&'static str, &[u8], Projection, u64); 4] = [
+            ("records", b"r", Projection::Values, 0),
+            ("content segments", b"s", Projection::Keys, segments),
+            ("patient entries", b"p", Projection::Values, 0),
+            ("header", b"v", Projection::Values, 0),
         ];
         let sizes = classes.map(|(name, prefix, want, beside)| {
             let (number, bytes) = self.size(prefix, want)?;
@@ -182,7 +182,7 @@ impl Archive {
         sizes.into_iter().collect()
     }
 
-    fn size(&self, prefix: &[u8], want: Want) -> Outcome<(u64, u64)> {
+    fn size(&self, prefix: &[u8], projection: Projection) -> Outcome<(u64, u64)> {
         let (mut number, mut bytes) = (0, 0);
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -190,13 +190,13 @@ impl Archive {
                 prefix,
                 after: after.as_deref(),
                 limit: 100,
-                want,
+                projection,
             })?;
-            for entry in &page.entries {
+            for entry in &page.items {
                 number += 1;
                 bytes += (entry.key.len() + entry.value.len()) as u64;
             }
-            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            after = page.items.last().map(|entry| entry.key.clone()).or(after);
             if !page.more {
                 return Ok((number, bytes));
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use chartlock::FileStorage;
-use chartlock::storage::{Expect, Scan, Storage, Transaction, Want};
+use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
 use crate::Outcome;
 
@@ -27,13 +27,9 @@ impl Disk {
                 prefix: b"r",
                 after: after.as_deref(),
                 limit: 1000,
-                want: Want::Values,
+                projection: Projection::Values,
             })?;
-            records.extend(
-                page.entries
-                    .into_iter()
-                    .map(|entry| (entry.key, entry.value)),
-            );
+            records.extend(page.items.into_iter().map(|entry| (entry.key, entry.value)));
             if !page.more {
                 return Ok(Self(records));
             }

@@ -1,7 +1,7 @@
 //! What a privacy officer reads.
 
-use chartlock::audit::{AccessReport, ActivityReport, ExposureReport, Time};
-use chartlock::{ErasureReport, FindingKind, Outcome, RecordFinding, Session, VerifyReport};
+use chartlock::audit::{AccessReport, ActivityReport, ExposureReport, Timestamp};
+use chartlock::{AccessOutcome, ErasureReport, FindingKind, RecordFinding, Session, VerifyReport};
 use serde_json::Value;
 
 use crate::sample::{ALLERGIES, Patient};
@@ -87,7 +87,7 @@ pub(crate) fn accesses(report: &AccessReport) {
             glass(access.under_break_glass),
         );
     }
-    complete(report.gaps.is_empty());
+    complete(report.unreadable.is_empty());
 }
 
 pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
@@ -104,7 +104,7 @@ pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
             glass(entry.under_break_glass),
         );
     }
-    complete(report.gaps.is_empty());
+    complete(report.unreadable.is_empty());
 }
 
 pub(crate) fn exposure(report: &ExposureReport, patients: &[&Patient]) {
@@ -126,7 +126,7 @@ pub(crate) fn exposure(report: &ExposureReport, patients: &[&Patient]) {
     for unknown in &report.unknown {
         outln!("  - {unknown}");
     }
-    complete(report.gaps.is_empty());
+    complete(report.unreadable.is_empty());
 }
 
 pub(crate) fn erasure(report: &ErasureReport) {
@@ -145,9 +145,9 @@ fn complete(is_complete: bool) {
     }
 }
 
-fn ending(outcome: Outcome) -> String {
+fn ending(outcome: AccessOutcome) -> String {
     match outcome {
-        Outcome::Done => String::new(),
+        AccessOutcome::Done => String::new(),
         outcome => format!(": {outcome}"),
     }
 }
@@ -159,7 +159,7 @@ fn glass(is_broken: bool) -> &'static str {
     }
 }
 
-fn hour(at: Time) -> String {
+fn hour(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(11..23).unwrap_or(&text).to_owned()
 }

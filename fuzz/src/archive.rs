@@ -4,7 +4,7 @@
 use std::io::Cursor;
 
 use chartlock::internals::crypto::sha256;
-use chartlock::storage::{MemoryStorage, Scan, Storage, Want, archive};
+use chartlock::storage::{MemoryStorage, Projection, Scan, Storage, archive};
 
 use super::fixed::choice;
 
@@ -33,9 +33,9 @@ fn read(bytes: &[u8]) {
                 prefix: b"",
                 after: None,
                 limit: 1,
-                want: Want::Keys,
+                projection: Projection::Keys,
             };
-            assert!(storage.scan(all).unwrap().entries.is_empty());
+            assert!(storage.scan(all).unwrap().items.is_empty());
             return;
         }
     };

@@ -1,6 +1,6 @@
 //! Patient entries: raw bytes, and bodies behind an honest seal, where the decoder is.
 
-use chartlock::internals::crypto::{PatientTag, Suite, entry_key, patient_tag};
+use chartlock::internals::crypto::{CipherSuite, PatientTag, entry_key, patient_tag};
 use chartlock::internals::keys::{EntryHead, Keyring, open_entry, seal_entry};
 use chartlock::{Error, Subject};
 
@@ -34,7 +34,7 @@ fn raw(value: &[u8], keyring: &Keyring) {
     }
 }
 
-fn body(suite: Suite, body: &[u8], keyring: &Keyring) {
+fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     let tag = tag(keyring);
     let master = keyring.active_master();
     let mut head = [1, suite.code(), 16, 0, 0, 0, 0, 0];

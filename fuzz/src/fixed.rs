@@ -1,7 +1,7 @@
 //! Keys that every target knows, so that what it seals can be opened.
 
 use chartlock::Error;
-use chartlock::internals::crypto::{Nonce, RootKey, SealingKey, Suite, ring_key};
+use chartlock::internals::crypto::{CipherSuite, Nonce, RootKey, SealingKey, ring_key};
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
@@ -13,10 +13,10 @@ pub fn choice(data: &[u8]) -> Option<(u8, &[u8])> {
     data.split_first().map(|(first, rest)| (*first, rest))
 }
 
-pub fn suite(choice: u8) -> Suite {
+pub fn suite(choice: u8) -> CipherSuite {
     match choice & 1 {
-        0 => Suite::Aes256Gcm,
-        _ => Suite::ChaCha20Poly1305,
+        0 => CipherSuite::Aes256Gcm,
+        _ => CipherSuite::ChaCha20Poly1305,
     }
 }
 
@@ -40,7 +40,7 @@ pub fn open(sealing: &SealingKey, sealed: &[u8]) -> Vec<u8> {
 }
 
 /// A frame with so many slots, whose bytes are `slots`.
-pub fn frame(suite: Suite, count: u8, slots: &[u8]) -> Vec<u8> {
+pub fn frame(suite: CipherSuite, count: u8, slots: &[u8]) -> Vec<u8> {
     let mut frame = b"\x89CLK\r\n\x1a\n\x01\x00".to_vec();
     frame.extend([suite.code(), count]);
     frame.extend([5; 16]);
@@ -57,7 +57,7 @@ pub fn slot() -> Vec<u8> {
 }
 
 /// A header around a keyring body, under the root key.
-pub fn header_value(suite: Suite, frame: &[u8], body: &[u8]) -> Vec<u8> {
+pub fn header_value(suite: CipherSuite, frame: &[u8], body: &[u8]) -> Vec<u8> {
     let salt = [9; 32];
     let (sealing, commitment) = ring_key(suite, &root(), &salt, frame).unwrap();
     let length = (body.len() as u32).to_le_bytes();
@@ -65,7 +65,7 @@ pub fn header_value(suite: Suite, frame: &[u8], body: &[u8]) -> Vec<u8> {
 }
 
 /// The keyring body of a header that has the one slot of [`slot`].
-pub fn keyring_body(suite: Suite, value: &[u8]) -> Vec<u8> {
+pub fn keyring_body(suite: CipherSuite, value: &[u8]) -> Vec<u8> {
     let (frame, ring) = value.split_at(HEAD + slot().len());
     let salt = ring.first_chunk().unwrap();
     let (sealing, _) = ring_key(suite, &root(), salt, frame).unwrap();
@@ -87,7 +87,7 @@ pub fn plain_keyring_body() -> Vec<u8> {
 }
 
 pub fn keyring() -> Keyring {
-    let suite = Suite::Aes256Gcm;
+    let suite = CipherSuite::Aes256Gcm;
     let value = header_value(suite, &frame(suite, 1, &slot()), &plain_keyring_body());
     let header = Header::parse(&value).unwrap();
     header.open_keyring(&root()).unwrap()

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use chartlock::Error;
-use chartlock::internals::crypto::Suite;
+use chartlock::internals::crypto::CipherSuite;
 use chartlock::internals::keys::Header;
 use chartlock::keys::Passphrase;
 
@@ -130,7 +130,7 @@ fn body(what: u8, body: &[u8]) {
 }
 
 /// A header with two slots that open it, one that opens the journal, and one that nothing opens.
-fn honest(suite: Suite) -> &'static [u8] {
+fn honest(suite: CipherSuite) -> &'static [u8] {
     static HEADERS: [OnceLock<Vec<u8>>; 2] = [const { OnceLock::new() }; 2];
     HEADERS[usize::from(suite.code() - 1)].get_or_init(|| {
         let value = header_value(suite, &frame(suite, 1, &slot()), &plain_keyring_body());
@@ -145,7 +145,7 @@ fn honest(suite: Suite) -> &'static [u8] {
 }
 
 /// Whatever of it was altered, no credential opens it; an auditor's opens the journal or nothing.
-fn altered(suite: Suite, input: &mut Input<'_>) {
+fn altered(suite: CipherSuite, input: &mut Input<'_>) {
     let honest = honest(suite);
     let mut value = honest.to_vec();
     for _ in 0..input.byte() as usize % (EDITS + 1) {

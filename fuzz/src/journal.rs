@@ -1,7 +1,7 @@
 //! Pages of the journal: raw bytes, and bodies behind an honest seal, where the decoder is.
 
 use chartlock::Error;
-use chartlock::internals::crypto::{Suite, page_key};
+use chartlock::internals::crypto::{CipherSuite, page_key};
 use chartlock::internals::journal::{Page, PageHead, PageId};
 use chartlock::internals::keys::Keyring;
 
@@ -32,7 +32,7 @@ fn raw(value: &[u8], keyring: &Keyring) {
     }
 }
 
-fn body(suite: Suite, body: &[u8], keyring: &Keyring) {
+fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     let journal = keyring.active_journal_key();
     let mut head = [1, suite.code(), 18, 0, 0, 0, 0, 0];
     head[4..].copy_from_slice(&journal.number.to_le_bytes());

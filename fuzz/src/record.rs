@@ -1,7 +1,7 @@
 //! Record values: raw bytes, and bodies behind an honest seal, where the parser is.
 
 use chartlock::Error;
-use chartlock::internals::crypto::{DataKey, RecordContext, Suite, body_key};
+use chartlock::internals::crypto::{CipherSuite, DataKey, RecordContext, body_key};
 use chartlock::internals::envelope::{
     Address, Body, Content, Head, INLINE_MAX, Opened, admit, digest, open, seal,
 };
@@ -40,7 +40,7 @@ fn raw(value: &[u8]) {
     assert_eq!(opened.err(), Some(Error::NotAuthentic));
 }
 
-fn body(suite: Suite, kind: u8, named: bool, body: &[u8]) {
+fn body(suite: CipherSuite, kind: u8, named: bool, body: &[u8]) {
     let context = RecordContext {
         chart: ADDRESS.chart,
         record: ADDRESS.record,
@@ -79,7 +79,7 @@ fn body(suite: Suite, kind: u8, named: bool, body: &[u8]) {
 }
 
 /// What was opened is sealed and opened again: nothing of it may have changed.
-fn comes_back(suite: Suite, opened: &Opened) {
+fn comes_back(suite: CipherSuite, opened: &Opened) {
     let body = match &opened.content {
         Content::Inline(buffer, range) if range.len() <= INLINE_MAX => {
             Body::Inline(&buffer[range.clone()])

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 use chartlock::storage::MemoryStorage;
 use chartlock::{
-    Actor, Purpose, RecordId, RecordReader, Session, Subject, Suite, Vault, VaultOptions,
+    Actor, CipherSuite, Purpose, RecordId, RecordReader, Session, Subject, Vault, VaultOptions,
 };
 
 use super::fixed::Fixed;
@@ -62,7 +62,7 @@ impl Clinic {
         static CLINIC: OnceLock<Clinic> = OnceLock::new();
         CLINIC.get_or_init(|| {
             let storage = Arc::new(MemoryStorage::new());
-            let options = VaultOptions::new().suite(Suite::ChaCha20Poly1305);
+            let options = VaultOptions::new().cipher_suite(CipherSuite::ChaCha20Poly1305);
             let created = options.clone().create(Arc::clone(&storage), &Fixed(1));
             drop(created.unwrap());
             let vaults = [1, 2].map(|threads| {

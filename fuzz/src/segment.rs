@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use chartlock::Error;
-use chartlock::internals::crypto::{StreamKey, Suite, TAG};
+use chartlock::internals::crypto::{CipherSuite, StreamKey, TAG};
 use chartlock::internals::envelope::{
     CHUNK, OpenSegment, SEGMENT, Segment, StreamOpener, StreamSealer, fits, padme,
 };
@@ -42,7 +42,7 @@ pub fn run(data: &[u8]) {
 }
 
 /// Bytes that nobody sealed open nowhere.
-fn raw(suite: Suite, input: &mut Input<'_>) {
+fn raw(suite: CipherSuite, input: &mut Input<'_>) {
     let length = input.number();
     let index = input.byte().into();
     let Ok(opener) = opener(suite, 0, length) else {
@@ -76,7 +76,7 @@ struct Stream {
     segments: Vec<Vec<u8>>,
 }
 
-fn altered(suite: Suite, which: usize, input: &mut Input<'_>) {
+fn altered(suite: CipherSuite, which: usize, input: &mut Input<'_>) {
     let stream = sealed(suite, which);
     let mut index = usize::from(input.byte()) % stream.segments.len();
     let mut value = stream.segments[index].clone();
@@ -226,7 +226,7 @@ fn key(which: usize) -> StreamKey {
 }
 
 /// Whether a value is taken for that segment of that stream, by its first chunk.
-fn is_of(suite: Suite, which: usize, index: u32, value: &[u8]) -> Result<bool, Error> {
+fn is_of(suite: CipherSuite, which: usize, index: u32, value: &[u8]) -> Result<bool, Error> {
     fits(
         (suite, &key(which)),
         &CHART,
@@ -236,11 +236,11 @@ fn is_of(suite: Suite, which: usize, index: u32, value: &[u8]) -> Result<bool, E
     )
 }
 
-fn opener(suite: Suite, which: usize, length: u64) -> Result<StreamOpener, Error> {
+fn opener(suite: CipherSuite, which: usize, length: u64) -> Result<StreamOpener, Error> {
     StreamOpener::new(suite, &key(which), &CHART, &[which as u8; 16], length)
 }
 
-fn sealed(suite: Suite, which: usize) -> &'static Stream {
+fn sealed(suite: CipherSuite, which: usize) -> &'static Stream {
     static STREAMS: [[OnceLock<Stream>; LENGTHS.len()]; 2] =
         [const { [const { OnceLock::new() }; LENGTHS.len()] }; 2];
     STREAMS[usize::from(suite.code() - 1)][which].get_or_init(|| {
@@ -250,7 +250,7 @@ fn sealed(suite: Suite, which: usize) -> &'static Stream {
 }
 
 impl Stream {
-    fn new(suite: Suite, which: usize, mut plain: Vec<u8>) -> Self {
+    fn new(suite: CipherSuite, which: usize, mut plain: Vec<u8>) -> Self {
         let stream = [which as u8; 16];
         let mut sealer = StreamSealer::new(suite, &key(which), &CHART, &stream).unwrap();
         let mut segments = Vec::new();

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chartlock::storage::{Expect, MemoryStorage, PerOperation, Scan, Storage, Transaction, Want};
+use chartlock::storage::{
+    Expect, MemoryStorage, PerOperation, Projection, Scan, Storage, Transaction,
+};
 use chartlock::{
     Actor, JournalFault, Purpose, RecordId, Subject, Vault, VaultOptions, VerifyReport,
 };
@@ -30,7 +32,7 @@ pub fn run(data: &[u8]) {
         _ => Arc::new(PerOperation::new(MemoryStorage::new())),
     };
     let clock = Arc::new(Waiting::default());
-    let options = options().suite(suite(what)).clock(clock.clone());
+    let options = options().cipher_suite(suite(what)).clock(clock.clone());
     let vault = options
         .clone()
         .create(Arc::clone(&disk), &Fixed(7))
@@ -285,10 +287,10 @@ fn objects(disk: &Disk) -> Objects {
             prefix: b"",
             after: after.as_deref(),
             limit: 1000,
-            want: Want::Values,
+            projection: Projection::Values,
         };
         let page = disk.scan(scan).unwrap();
-        let entries = page.entries.into_iter();
+        let entries = page.items.into_iter();
         objects.extend(entries.map(|entry| (entry.key, entry.value)));
         if !page.more {
             return objects;

@@ -6,14 +6,14 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::audit::display;
-use crate::audit::entry::{AuditEntry, Position};
-use crate::audit::time::{Between, Time};
-use crate::audit::unreadable::{self, Gaps};
+use crate::audit::entry::{AuditEntry, EntryPosition};
+use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::unreadable::{self, UnreadableParts};
 use crate::audit::{AuditTrail, resolve};
 use crate::error::Result;
 use crate::id::Subject;
-use crate::journal::{Kind, kind_of};
-use crate::journal::{Operation, Outcome};
+use crate::journal::AccessKind;
+use crate::journal::{AccessOutcome, Operation};
 
 /// What no journal of this vault can tell.
 const NOT_SHOWN: [&str; 4] = [
@@ -46,15 +46,15 @@ pub struct AccessReport {
     /// `patient` or `practice`.
     pub kind: &'static str,
     /// The window that was asked for.
-    pub between: Between,
+    pub between: TimeRange,
     /// When the report was made.
-    pub made: Time,
+    pub made: Timestamp,
     /// Every access, in the order of time.
     pub accesses: Vec<Access>,
     /// How often somebody listed the identifiers of all subjects, this one's too.
     pub lists_of_all_subjects: u64,
     /// What could not be read; with a gap, accesses may be missing here.
-    pub gaps: Gaps,
+    pub unreadable: UnreadableParts,
     /// What no journal can tell.
     pub not_shown: Vec<&'static str>,
 }
@@ -72,14 +72,14 @@ pub struct AccessReport {
 #[non_exhaustive]
 pub struct Access {
     /// When.
-    pub at: Time,
+    pub at: Timestamp,
     /// Who, by the app's own name.
     pub actor: Box<str>,
     /// For which organisation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organisation: Option<Box<str>>,
     /// What sort of access.
-    pub kind: Kind,
+    pub kind: AccessKind,
     /// What, in words.
     pub what: String,
     /// Which operation.
@@ -95,13 +95,13 @@ pub struct Access {
     /// The code of the purpose.
     pub purpose: Box<str>,
     /// How it ended: `denied` ones saw nothing.
-    pub outcome: Outcome,
+    pub outcome: AccessOutcome,
     /// Whether the glass was broken for it.
     pub under_break_glass: bool,
     /// Whether it is certain; `false` for a change that was announced and never confirmed.
     pub certain: bool,
     /// Where the entry stands in the journal.
-    pub position: Position,
+    pub position: EntryPosition,
 }
 
 /// What one actor did about one subject on one day.
@@ -147,14 +147,18 @@ impl AuditTrail {
     ///
     /// # Errors
     /// Those of [`AuditTrail::entries`].
-    pub fn accesses(&self, subject: &Subject, between: impl Into<Between>) -> Result<AccessReport> {
+    pub fn accesses(
+        &self,
+        subject: &Subject,
+        between: impl Into<TimeRange>,
+    ) -> Result<AccessReport> {
         let between = between.into();
-        let made = Time::from_millis(self.desk.now());
+        let made = Timestamp::from_millis(self.desk.now());
         self.ask(Some(subject), "accesses to a subject")?;
         let entries = self.walk(self.names_with(subject)?, between)?;
         let mut accesses = Vec::new();
         let mut lists_of_all_subjects = 0;
-        let gaps = unreadable::read(entries, |entry| {
+        let unreadable = unreadable::read(entries, |entry| {
             if entry.is_about(subject) {
                 accesses.push(entry.into());
             } else if entry.operation == Operation::ListSubjects && entry.was_done() {
@@ -168,7 +172,7 @@ impl AuditTrail {
             made,
             accesses,
             lists_of_all_subjects,
-            gaps,
+            unreadable,
             not_shown: NOT_SHOWN.to_vec(),
         })
     }
@@ -196,12 +200,14 @@ impl AccessDay {
         self.records.extend(access.record.clone());
         self.under_break_glass |= access.under_break_glass;
         *match (access.outcome, access.kind) {
-            (Outcome::Denied, _) => &mut self.denied,
-            (Outcome::NotAuthentic | Outcome::Refused | Outcome::Failed, _) => &mut self.failed,
+            (AccessOutcome::Denied, _) => &mut self.denied,
+            (AccessOutcome::NotAuthentic | AccessOutcome::Refused | AccessOutcome::Failed, _) => {
+                &mut self.failed
+            }
             _ if !access.certain => &mut self.failed,
-            (_, Kind::Looked) => &mut self.looked,
-            (_, Kind::Changed) => &mut self.changed,
-            (_, Kind::Disclosed) => &mut self.disclosed,
+            (_, AccessKind::Accessed) => &mut self.looked,
+            (_, AccessKind::Changed) => &mut self.changed,
+            (_, AccessKind::Disclosed) => &mut self.disclosed,
             _ => &mut self.other,
         } += 1;
     }
@@ -211,7 +217,7 @@ impl From<AuditEntry> for Access {
     fn from(entry: AuditEntry) -> Self {
         Self {
             at: entry.at,
-            kind: kind_of(entry.operation),
+            kind: AccessKind::of(entry.operation),
             what: entry.operation.to_string(),
             operation: entry.operation,
             record: entry.record.map(|record| record.to_string()),

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::audit::AuditTrail;
 use crate::audit::entry::{AuditEntry, SubjectMark};
-use crate::audit::time::{Between, Time};
-use crate::audit::unreadable::{self, Gaps};
+use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::unreadable::{self, UnreadableParts};
 use crate::error::Result;
 use crate::id::Actor;
-use crate::journal::{Kind, kind_of};
-use crate::journal::{Operation, Outcome};
+use crate::journal::AccessKind;
+use crate::journal::{AccessOutcome, Operation};
 
 /// What one actor did, and of whom they saw something.
 ///
@@ -32,9 +32,9 @@ pub struct ActivityReport {
     /// Who.
     pub actor: Box<str>,
     /// The window that was asked for.
-    pub between: Between,
+    pub between: TimeRange,
     /// When the report was made.
-    pub made: Time,
+    pub made: Timestamp,
     /// How often each operation was asked for, whatever became of it.
     pub operations: BTreeMap<Operation, u64>,
     /// How often the actor was denied.
@@ -48,7 +48,7 @@ pub struct ActivityReport {
     /// All entries, in the order of time.
     pub entries: Vec<AuditEntry>,
     /// What could not be read; with a gap, entries may be missing here.
-    pub gaps: Gaps,
+    pub unreadable: UnreadableParts,
 }
 
 /// What one actor did about one subject.
@@ -65,9 +65,9 @@ pub struct SubjectActivity {
     /// Who it was about.
     pub subject: SubjectMark,
     /// The first entry.
-    pub first: Time,
+    pub first: Timestamp,
     /// The last one.
-    pub last: Time,
+    pub last: Timestamp,
     /// How often records, or what there is of them, were looked at.
     pub looked: u64,
     /// How often they were changed.
@@ -90,25 +90,25 @@ impl AuditTrail {
     ///
     /// # Errors
     /// Those of [`AuditTrail::entries`].
-    pub fn activity(&self, actor: &Actor, between: impl Into<Between>) -> Result<ActivityReport> {
+    pub fn activity(&self, actor: &Actor, between: impl Into<TimeRange>) -> Result<ActivityReport> {
         let between = between.into();
         let mut report = ActivityReport {
             actor: actor.name().into(),
             between,
-            made: Time::from_millis(self.desk.now()),
+            made: Timestamp::from_millis(self.desk.now()),
             operations: BTreeMap::new(),
             denied: 0,
             under_break_glass: 0,
             lists_of_all_subjects: 0,
             subjects: Vec::new(),
             entries: Vec::new(),
-            gaps: Gaps::default(),
+            unreadable: UnreadableParts::default(),
         };
         let question = format!("activity of {}", actor.name());
         self.ask(None, &question)?;
         let entries = self.walk(self.names.clone(), between)?;
         let mut places = BTreeMap::new();
-        report.gaps = unreadable::read(entries, |entry| {
+        report.unreadable = unreadable::read(entries, |entry| {
             if &*entry.actor == actor.name() {
                 report.add(entry, &mut places);
             }
@@ -121,7 +121,7 @@ impl ActivityReport {
     /// `places` tells where a subject stands among those met.
     fn add(&mut self, entry: AuditEntry, places: &mut BTreeMap<[u8; 16], usize>) {
         *self.operations.entry(entry.operation).or_default() += 1;
-        self.denied += u64::from(entry.outcome == Outcome::Denied);
+        self.denied += u64::from(entry.outcome == AccessOutcome::Denied);
         self.under_break_glass += u64::from(entry.under_break_glass);
         let lists = entry.operation == Operation::ListSubjects && entry.was_done();
         self.lists_of_all_subjects += u64::from(lists);
@@ -140,7 +140,7 @@ impl ActivityReport {
 }
 
 impl SubjectActivity {
-    fn new(subject: SubjectMark, at: Time) -> Self {
+    fn new(subject: SubjectMark, at: Timestamp) -> Self {
         Self {
             subject,
             first: at,
@@ -159,12 +159,13 @@ impl SubjectActivity {
         self.last = self.last.max(entry.at);
         self.records
             .extend(entry.record.as_ref().map(ToString::to_string));
-        let is_done = entry.settled && matches!(entry.outcome, Outcome::Done | Outcome::Absent);
-        *match kind_of(entry.operation) {
+        let is_done =
+            entry.settled && matches!(entry.outcome, AccessOutcome::Done | AccessOutcome::Absent);
+        *match AccessKind::of(entry.operation) {
             _ if !is_done => &mut self.not_done,
-            Kind::Looked => &mut self.looked,
-            Kind::Changed => &mut self.changed,
-            Kind::Disclosed => &mut self.disclosed,
+            AccessKind::Accessed => &mut self.looked,
+            AccessKind::Changed => &mut self.changed,
+            AccessKind::Disclosed => &mut self.disclosed,
             _ => &mut self.other,
         } += 1;
     }

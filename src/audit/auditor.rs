@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
 use crate::audit::journal_source::{Desk, Known, target};
-use crate::audit::time::Time;
+use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
-    self, Act, Context, Cursor, Keys, Moment, Operation, Outcome, Sealer, Target, WriterId,
+    self, AccessOutcome, Act, Context, Cursor, Keys, Operation, Sealer, Target, WriteTime, WriterId,
 };
 use crate::keys::Credential;
 use crate::keys::header::Header;
@@ -122,8 +122,8 @@ impl Auditor {
 }
 
 impl AuditorDesk {
-    fn moment(&self) -> Moment {
-        Moment {
+    fn moment(&self) -> WriteTime {
+        WriteTime {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
         }
@@ -136,7 +136,7 @@ impl AuditorDesk {
             note: question.into(),
         };
         let moment = self.moment();
-        let draft = act.draft(moment.now, target, Outcome::Done);
+        let draft = act.draft(moment.now, target, AccessOutcome::Done);
         let number = self.writer.note(draft, moment.uptime)?;
         self.writer.flush(number, moment).map_err(|error| {
             self.writer.withdraw(number);
@@ -274,7 +274,7 @@ impl Desk for AuditorDesk {
         Ok(None)
     }
 
-    fn lifetime(&self, _: &Exposed) -> Result<Option<Time>> {
+    fn lifetime(&self, _: &Exposed) -> Result<Option<Timestamp>> {
         Ok(None)
     }
 }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::audit::entry::{AuditEntry, Position};
-use crate::audit::time::{Between, Time};
-use crate::audit::unreadable::{self, Gaps};
+use crate::audit::entry::{AuditEntry, EntryPosition};
+use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::unreadable::{self, UnreadableParts};
 use crate::audit::{AuditTrail, display};
 use crate::error::{Error, Result};
 use crate::id::{Purpose, Subject};
-use crate::journal::{Operation, Outcome};
+use crate::journal::{AccessOutcome, Operation};
 
 /// The rule that the report follows.
 const RULE: &str = "45 CFR 164.528";
@@ -48,15 +48,15 @@ pub struct DisclosureReport {
     /// The rule that the report follows.
     pub rule: &'static str,
     /// When it was asked for.
-    pub made: Time,
+    pub made: Timestamp,
     /// The window: six years up to the request.
-    pub between: Between,
+    pub between: TimeRange,
     /// What must be accounted for, in the order of time.
     pub disclosures: Vec<Disclosure>,
     /// What was left out as exempt.
-    pub exempt: Exempt,
+    pub excluded: ExcludedCounts,
     /// What could not be read; with a gap, disclosures may be missing here.
-    pub gaps: Gaps,
+    pub unreadable: UnreadableParts,
     /// What the report cannot decide or know.
     pub not_decided: Vec<&'static str>,
 }
@@ -64,12 +64,12 @@ pub struct DisclosureReport {
 /// How many disclosures were left out of an accounting as exempt, by 45 CFR 164.528(a)(1)(i).
 ///
 /// ```
-/// # use chartlock::audit::Exempt;
-/// assert_eq!(Exempt::default().treatment, 0);
+/// # use chartlock::audit::ExcludedCounts;
+/// assert_eq!(ExcludedCounts::default().treatment, 0);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Exempt {
+pub struct ExcludedCounts {
     /// For treatment: purposes `TREAT`, `ETREAT` and `COC`.
     pub treatment: u64,
     /// For payment: `HPAYMT`.
@@ -90,7 +90,7 @@ pub struct Exempt {
 #[non_exhaustive]
 pub struct Disclosure {
     /// When.
-    pub at: Time,
+    pub at: Timestamp,
     /// Who received it, as it was recorded.
     pub recipient: String,
     /// What was disclosed, as it was recorded.
@@ -111,7 +111,7 @@ pub struct Disclosure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
     /// Where the entry stands in the journal.
-    pub position: Position,
+    pub position: EntryPosition,
 }
 
 impl AuditTrail {
@@ -120,18 +120,19 @@ impl AuditTrail {
     /// # Errors
     /// Those of [`AuditTrail::entries`].
     pub fn disclosures(&self, subject: &Subject) -> Result<DisclosureReport> {
-        let made = Time::from_millis(self.desk.now());
-        let between = Between::from(made.years_before(YEARS)..);
+        let made = Timestamp::from_millis(self.desk.now());
+        let between = TimeRange::from(made.years_before(YEARS)..);
         self.ask(Some(subject), "accounting of disclosures")?;
         let entries = self.walk(self.names_with(subject)?, between)?;
         let mut disclosures = Vec::new();
-        let mut exempt = Exempt::default();
-        let gaps = unreadable::read(entries, |entry| {
-            let is_one = entry.operation == Operation::Disclose && entry.outcome == Outcome::Done;
+        let mut excluded = ExcludedCounts::default();
+        let unreadable = unreadable::read(entries, |entry| {
+            let is_one =
+                entry.operation == Operation::Disclose && entry.outcome == AccessOutcome::Done;
             if !is_one || !entry.is_about(subject) {
                 return;
             }
-            match exempt.count(&entry.purpose) {
+            match excluded.count(&entry.purpose) {
                 Some(count) => *count += 1,
                 None => disclosures.push(entry.into()),
             }
@@ -142,14 +143,14 @@ impl AuditTrail {
             made,
             between,
             disclosures,
-            exempt,
-            gaps,
+            excluded,
+            unreadable,
             not_decided: NOT_DECIDED.to_vec(),
         })
     }
 }
 
-impl Exempt {
+impl ExcludedCounts {
     /// Where a purpose is counted, if it is exempt.
     fn count(&mut self, purpose: &str) -> Option<&mut u64> {
         match display::purpose_of(purpose)? {

@@ -6,19 +6,19 @@ use serde::Serialize;
 
 use crate::audit::hex::Hex;
 use crate::audit::resolve::{self, Table};
-use crate::audit::time::Time;
+use crate::audit::time::Timestamp;
 use crate::id::Subject;
-use crate::journal::{self, Operation, Outcome, Page, PageId, Stage, Target};
+use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Stage, Target};
 
 /// Where an entry stands.
 ///
 /// ```
-/// # use chartlock::audit::{Hex, Position};
-/// # let position = Position { writer: Hex([0; 16]), page: 3, index: 0 };
+/// # use chartlock::audit::{Hex, EntryPosition};
+/// # let position = EntryPosition { writer: Hex([0; 16]), page: 3, index: 0 };
 /// assert!(position.to_string().ends_with("/3/0"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Position {
+pub struct EntryPosition {
     /// Whose chain: the id that a process drew when it began to write.
     pub writer: Hex<16>,
     /// The page in the chain, 0 and up.
@@ -27,7 +27,7 @@ pub struct Position {
     pub index: u32,
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for EntryPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.writer, self.page, self.index)
     }
@@ -100,7 +100,7 @@ pub struct RecordMark {
 #[non_exhaustive]
 pub struct AuditEntry {
     /// When, by the clock of the machine that acted.
-    pub at: Time,
+    pub at: Timestamp,
     /// Who, by the app's own name.
     pub actor: Box<str>,
     /// Why: a code of HL7 v3 PurposeOfUse.
@@ -110,7 +110,7 @@ pub struct AuditEntry {
     /// What.
     pub operation: Operation,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: AccessOutcome,
     /// Whether it is certain. `false`: the change was announced, and nothing says that it happened:
     /// it failed, or the process ended before it could tell.
     pub settled: bool,
@@ -142,7 +142,7 @@ pub struct AuditEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Box<str>>,
     /// Where it stands in the journal.
-    pub position: Position,
+    pub position: EntryPosition,
 }
 
 impl AuditEntry {
@@ -160,7 +160,7 @@ impl AuditEntry {
         let context = page.contexts.get(usize::from(entry.context))?;
         let told = Told::of(&entry.target);
         Some(Self {
-            at: Time::from_millis(page.at(entry)),
+            at: Timestamp::from_millis(page.at(entry)),
             actor: context.actor.clone(),
             purpose: context.purpose.clone(),
             under_break_glass: context.under_break_glass,
@@ -176,7 +176,7 @@ impl AuditEntry {
             request: some(&context.request),
             organisation: some(&context.organisation),
             note: some(&entry.note),
-            position: Position {
+            position: EntryPosition {
                 writer: Hex(id.writer),
                 page: id.sequence,
                 index,
@@ -186,7 +186,7 @@ impl AuditEntry {
 
     /// Whether it was done: settled, and not denied, refused or failed.
     pub fn was_done(&self) -> bool {
-        self.settled && self.outcome == Outcome::Done
+        self.settled && self.outcome == AccessOutcome::Done
     }
 
     pub(super) fn is_about(&self, subject: &Subject) -> bool {

@@ -9,8 +9,8 @@ use crate::audit::entry::AuditEntry;
 use crate::audit::hex::Hex;
 use crate::audit::journal_source::Desk;
 use crate::audit::sealing::{Sealing, SealingCheck, address, page_of};
-use crate::audit::time::{Between, Time};
-use crate::audit::unreadable::{self, Gaps};
+use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::unreadable::{self, UnreadableParts};
 use crate::audit::{AuditTrail, resolve};
 use crate::crypto::Digest;
 use crate::error::Result;
@@ -57,7 +57,7 @@ pub struct SealEvidence {
     /// The version.
     pub version: u64,
     /// When the evidence was made.
-    pub made: Time,
+    pub made: Timestamp,
     /// Each time that this version was sealed, the first one first.
     pub sealings: Vec<Sealing>,
     /// The digest of this version as it stood in storage then; `None` where it was not there.
@@ -66,7 +66,7 @@ pub struct SealEvidence {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
     /// What could not be read; with a gap, a sealing may be missing here.
-    pub gaps: Gaps,
+    pub unreadable: UnreadableParts,
     /// What this says and what it does not.
     pub means: Vec<&'static str>,
 }
@@ -101,9 +101,9 @@ impl AuditTrail {
         names.records.insert(id.name().into());
         let question = format!("evidence of version {version}");
         self.ask(Some(id.subject()), &question)?;
-        let entries = self.walk(names, Between::default())?;
+        let entries = self.walk(names, TimeRange::default())?;
         let mut found = Vec::new();
-        let gaps = unreadable::read(entries, |entry| {
+        let unreadable = unreadable::read(entries, |entry| {
             if seals(&entry, id, version) {
                 found.push(entry);
             }
@@ -116,13 +116,13 @@ impl AuditTrail {
             kind: resolve::kind(id.subject().kind()),
             record: id.name().into(),
             version,
-            made: Time::from_millis(self.desk.now()),
+            made: Timestamp::from_millis(self.desk.now()),
             sealings: sealings
                 .filter_map(Result::transpose)
                 .collect::<Result<_>>()?,
             stored: stored.transpose()?.flatten().map(Hex),
             checkpoint: None,
-            gaps,
+            unreadable,
             means: MEANS.to_vec(),
         })
     }

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::audit::AuditTrail;
 use crate::audit::entry::SubjectMark;
 use crate::audit::exposure_scope::Told;
-use crate::audit::time::{Between, Time};
-use crate::audit::unreadable::{self, Gaps};
+use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::unreadable::{self, UnreadableParts};
 use crate::error::Result;
 use crate::id::Subject;
 
@@ -43,13 +43,13 @@ pub enum Exposed {
 /// How far something reaches.
 ///
 /// ```
-/// # use chartlock::audit::Reach;
-/// assert_ne!(Reach::AllSubjects, Reach::JournalOnly);
+/// # use chartlock::audit::ExposureScope;
+/// assert_ne!(ExposureScope::AllSubjects, ExposureScope::JournalOnly);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Reach {
+pub enum ExposureScope {
     /// To all records of all subjects, and the journal.
     AllSubjects,
     /// To the records of one subject.
@@ -65,8 +65,8 @@ pub enum Reach {
 /// It is an upper bound, and says what it cannot know. `Debug` shows no names.
 ///
 /// ```
-/// # use chartlock::audit::{AuditTrail, Exposed, Time};
-/// # fn show(trail: &AuditTrail, lost: Time, found: Time) -> Result<(), chartlock::Error> {
+/// # use chartlock::audit::{AuditTrail, Exposed, Timestamp};
+/// # fn show(trail: &AuditTrail, lost: Timestamp, found: Timestamp) -> Result<(), chartlock::Error> {
 /// let report = trail.exposure(&Exposed::Slot(4711), lost..found)?;
 /// println!("{} subjects, {} records", report.subjects.len(), report.records);
 /// # Ok(())
@@ -78,17 +78,17 @@ pub struct ExposureReport {
     /// What was exposed, in words.
     pub exposed: String,
     /// The window that was asked for.
-    pub between: Between,
+    pub between: TimeRange,
     /// When the report was made.
-    pub made: Time,
+    pub made: Timestamp,
     /// When the slot or key was there, as far as is known.
-    pub existed: Existed,
+    pub key_lifetime: KeyLifetime,
     /// When the slot took another credential: each of them opens what was copied while it was there.
-    pub replaced: Vec<Time>,
+    pub replaced: Vec<Timestamp>,
     /// How far it reaches.
-    pub reach: Reach,
+    pub scope: ExposureScope,
     /// How often the vault, or its journal, was opened with the slot in the window.
-    pub openings: Vec<Opening>,
+    pub openings: Vec<VaultOpening>,
     /// Whose records were there in the window, for any time of it.
     pub subjects: Vec<ExposedSubject>,
     /// The sum of their records.
@@ -101,7 +101,7 @@ pub struct ExposureReport {
     /// though they were there: their records are not counted.
     pub not_in_the_journal: u64,
     /// What could not be read; with a gap, subjects may be missing here.
-    pub gaps: Gaps,
+    pub unreadable: UnreadableParts,
     /// What the report cannot know.
     pub unknown: Vec<&'static str>,
 }
@@ -109,31 +109,31 @@ pub struct ExposureReport {
 /// When a slot or key was there, as far as is known.
 ///
 /// ```
-/// # use chartlock::audit::Existed;
-/// assert_eq!(Existed::default().since, None); // not known: perhaps from the beginning
+/// # use chartlock::audit::KeyLifetime;
+/// assert_eq!(KeyLifetime::default().since, None); // not known: perhaps from the beginning
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Existed {
+pub struct KeyLifetime {
     /// Since when; `None` where nothing tells.
-    pub since: Option<Time>,
+    pub since: Option<Timestamp>,
     /// Until when; `None` where nothing tells that it is gone.
-    pub until: Option<Time>,
+    pub until: Option<Timestamp>,
 }
 
 /// An opening with the slot in question.
 ///
 /// ```
-/// # use chartlock::audit::Opening;
-/// # fn show(opening: &Opening) {
+/// # use chartlock::audit::VaultOpening;
+/// # fn show(opening: &VaultOpening) {
 /// println!("{} by {}", opening.at, opening.actor);
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Opening {
+pub struct VaultOpening {
     /// When.
-    pub at: Time,
+    pub at: Timestamp,
     /// Who, as it was told at opening.
     pub actor: Box<str>,
 }
@@ -152,9 +152,9 @@ pub struct ExposedSubject {
     /// Who.
     pub subject: SubjectMark,
     /// Since when there was something of the subject; `None` where the journal does not tell.
-    pub since: Option<Time>,
+    pub since: Option<Timestamp>,
     /// When it was erased, if that was after the window began: what was copied before stays readable.
-    pub erased: Option<Time>,
+    pub erased: Option<Timestamp>,
     /// How many records had been put when the window ended, those retracted or expunged since included.
     pub records: u64,
     /// How many versions.
@@ -174,10 +174,10 @@ impl AuditTrail {
     pub fn exposure(
         &self,
         exposed: &Exposed,
-        between: impl Into<Between>,
+        between: impl Into<TimeRange>,
     ) -> Result<ExposureReport> {
         let between = between.into();
-        let made = Time::from_millis(self.desk.now());
+        let made = Timestamp::from_millis(self.desk.now());
         let only = exposed.subject();
         self.ask(only, &format!("exposure of {exposed}"))?;
         let held = self.desk.subjects()?;
@@ -185,15 +185,15 @@ impl AuditTrail {
         let known = held.iter().flatten().map(|known| &known.subject);
         names.subjects.extend(known.chain(only).cloned());
         // What came before the window is what was there in it; what came after tells of the slot.
-        let entries = self.walk(names, Between::default())?;
+        let entries = self.walk(names, TimeRange::default())?;
         let mut told = Told::new(exposed, between);
-        let gaps = unreadable::read(entries, |entry| told.take(&entry))?;
-        told.report(&*self.desk, held, made, gaps)
+        let unreadable = unreadable::read(entries, |entry| told.take(&entry))?;
+        told.report(&*self.desk, held, made, unreadable)
     }
 }
 
 impl ExposedSubject {
-    pub(super) fn new(subject: SubjectMark, since: Option<Time>) -> Self {
+    pub(super) fn new(subject: SubjectMark, since: Option<Timestamp>) -> Self {
         Self {
             subject,
             since,
@@ -230,13 +230,13 @@ impl fmt::Debug for ExposureReport {
         write!(
             f,
             "ExposureReport({:?}, {} subjects, ..)",
-            self.reach,
+            self.scope,
             self.subjects.len()
         )
     }
 }
 
-impl fmt::Debug for Opening {
+impl fmt::Debug for VaultOpening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Opening({}, ..)", self.at)
     }

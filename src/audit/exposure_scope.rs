@@ -4,34 +4,34 @@ use std::collections::BTreeMap;
 
 use crate::audit::entry::{AuditEntry, SubjectMark};
 use crate::audit::exposure::{
-    self, Existed, Exposed, ExposedSubject, ExposureReport, Opening, Reach,
+    self, Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,
 };
 use crate::audit::journal_source::{Desk, Known};
-use crate::audit::time::{Between, Time};
-use crate::audit::unreadable::Gaps;
+use crate::audit::time::{TimeRange, Timestamp};
+use crate::audit::unreadable::UnreadableParts;
 use crate::audit::{auditor, resolve};
 use crate::error::Result;
-use crate::journal::{KeyEffect, Operation, Outcome, VersionEffect};
+use crate::journal::{AccessOutcome, KeyEffect, Operation, VersionEffect};
 
 /// What the journal tells, entry by entry.
 pub(super) struct Told<'e> {
     exposed: &'e Exposed,
-    between: Between,
-    existed: Existed,
-    replaced: Vec<Time>,
+    between: TimeRange,
+    key_lifetime: KeyLifetime,
+    replaced: Vec<Timestamp>,
     journal_only: bool,
-    openings: Vec<Opening>,
+    openings: Vec<VaultOpening>,
     /// By their tags.
     subjects: BTreeMap<[u8; 16], ExposedSubject>,
     erased_before: u64,
 }
 
 impl<'e> Told<'e> {
-    pub(super) fn new(exposed: &'e Exposed, between: Between) -> Self {
+    pub(super) fn new(exposed: &'e Exposed, between: TimeRange) -> Self {
         Self {
             exposed,
             between,
-            existed: Existed::default(),
+            key_lifetime: KeyLifetime::default(),
             replaced: Vec::new(),
             journal_only: false,
             openings: Vec::new(),
@@ -42,7 +42,7 @@ impl<'e> Told<'e> {
 
     pub(super) fn take(&mut self, entry: &AuditEntry) {
         // What was announced and not confirmed may have been stored all the same.
-        if entry.outcome != Outcome::Done {
+        if entry.outcome != AccessOutcome::Done {
             return;
         }
         match self.exposed {
@@ -64,13 +64,13 @@ impl<'e> Told<'e> {
         }
         match entry.operation.key_effect() {
             KeyEffect::SlotAdded => {
-                self.existed.since = Some(entry.at);
-                self.existed.until = None;
+                self.key_lifetime.since = Some(entry.at);
+                self.key_lifetime.until = None;
                 self.journal_only = note.starts_with("for an auditor");
             }
             KeyEffect::SlotReplaced => self.replaced.push(entry.at),
             // A root key that is rotated without it leaves it behind like a removal.
-            KeyEffect::SlotRemoved => self.existed.until = Some(entry.at),
+            KeyEffect::SlotRemoved => self.key_lifetime.until = Some(entry.at),
             KeyEffect::VaultOpened if self.between.contains(entry.at) => self.open(entry),
             KeyEffect::JournalOpened if note.starts_with(auditor::OPENED) => {
                 self.journal_only = true;
@@ -86,7 +86,7 @@ impl<'e> Told<'e> {
     }
 
     fn open(&mut self, entry: &AuditEntry) {
-        self.openings.push(Opening {
+        self.openings.push(VaultOpening {
             at: entry.at,
             actor: entry.actor.clone(),
         });
@@ -96,7 +96,7 @@ impl<'e> Told<'e> {
         let note = entry.note.as_deref().unwrap_or_default();
         let names = names_number(note, "key ", &number.to_string());
         if names && entry.operation.key_effect() == KeyEffect::MasterDestroyed {
-            self.existed.until = Some(entry.at);
+            self.key_lifetime.until = Some(entry.at);
         }
     }
 
@@ -126,7 +126,7 @@ impl<'e> Told<'e> {
     }
 
     /// Before the window, an erasure takes a subject out of reach. Later, a copy may have been taken.
-    fn erase(&mut self, mark: &SubjectMark, at: Time) {
+    fn erase(&mut self, mark: &SubjectMark, at: Timestamp) {
         if self.between.from.is_some_and(|from| at < from) {
             self.erased_before += u64::from(self.subjects.remove(&mark.tag.0).is_some());
         } else if let Some(subject) = self.subjects.get_mut(&mark.tag.0) {
@@ -138,15 +138,18 @@ impl<'e> Told<'e> {
         mut self,
         desk: &dyn Desk,
         held: Option<Vec<Known>>,
-        made: Time,
-        gaps: Gaps,
+        made: Timestamp,
+        unreadable: UnreadableParts,
     ) -> Result<ExposureReport> {
         if let Some(since) = desk.lifetime(self.exposed)? {
-            self.existed.since = Some(since);
+            self.key_lifetime.since = Some(since);
         }
         let not_in_the_journal = self.add_held(held.unwrap_or_default());
-        let reach = self.reach();
-        if !matches!(reach, Reach::AllSubjects | Reach::OneSubject) {
+        let scope = self.scope();
+        if !matches!(
+            scope,
+            ExposureScope::AllSubjects | ExposureScope::OneSubject
+        ) {
             self.subjects.clear();
         }
         let subjects: Vec<_> = self.subjects.into_values().collect();
@@ -154,8 +157,8 @@ impl<'e> Told<'e> {
             exposed: self.exposed.to_string(),
             between: self.between,
             made,
-            existed: self.existed,
-            reach,
+            key_lifetime: self.key_lifetime,
+            scope,
             replaced: self.replaced,
             openings: self.openings,
             records: subjects.iter().map(|subject| subject.records).sum(),
@@ -163,7 +166,7 @@ impl<'e> Told<'e> {
             subjects,
             erased_before: self.erased_before,
             not_in_the_journal,
-            gaps,
+            unreadable,
             unknown: exposure::UNKNOWN.to_vec(),
         })
     }
@@ -189,15 +192,17 @@ impl<'e> Told<'e> {
         added
     }
 
-    fn reach(&self) -> Reach {
-        let Existed { since, until } = self.existed;
-        let came_after = |since: Time| self.between.until.is_some_and(|end| end <= since);
-        let gone_before = |until: Time| self.between.from.is_some_and(|from| until < from);
+    fn scope(&self) -> ExposureScope {
+        let KeyLifetime { since, until } = self.key_lifetime;
+        let came_after = |since: Timestamp| self.between.until.is_some_and(|end| end <= since);
+        let gone_before = |until: Timestamp| self.between.from.is_some_and(|from| until < from);
         match self.exposed {
-            _ if since.is_some_and(came_after) || until.is_some_and(gone_before) => Reach::Nothing,
-            Exposed::PatientKey(..) => Reach::OneSubject,
-            Exposed::Slot(_) if self.journal_only => Reach::JournalOnly,
-            Exposed::Slot(_) | Exposed::MasterKey(_) => Reach::AllSubjects,
+            _ if since.is_some_and(came_after) || until.is_some_and(gone_before) => {
+                ExposureScope::Nothing
+            }
+            Exposed::PatientKey(..) => ExposureScope::OneSubject,
+            Exposed::Slot(_) if self.journal_only => ExposureScope::JournalOnly,
+            Exposed::Slot(_) | Exposed::MasterKey(_) => ExposureScope::AllSubjects,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The source that reports read the journal from: an open vault, or an auditor's slot.
 
 use crate::audit::exposure::Exposed;
-use crate::audit::time::Time;
+use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, SubjectTag, VaultId};
 use crate::error::Result;
 use crate::id::Subject;
@@ -35,7 +35,7 @@ pub(crate) trait Desk: Send + Sync {
     fn subjects(&self) -> Result<Option<Vec<Known>>>;
 
     /// Since when a key has been there, if it still is, by what stands in the vault.
-    fn lifetime(&self, exposed: &Exposed) -> Result<Option<Time>>;
+    fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
 }
 
 /// A subject that the vault knows.
@@ -44,7 +44,7 @@ pub(crate) struct Known {
     /// Its tag under the journal key.
     pub(crate) tag: SubjectTag,
     /// When its chart was begun; `None` for one that was erased.
-    pub(crate) created: Option<Time>,
+    pub(crate) created: Option<Timestamp>,
 }
 
 impl dyn Desk + '_ {

@@ -33,20 +33,22 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::id::{RecordId, Subject};
-pub use crate::journal::{Kind, kind_of};
+pub use crate::journal::AccessKind;
 pub use accesses::{Access, AccessDay, AccessReport};
 pub use activity::{ActivityReport, SubjectActivity};
 pub use auditor::Auditor;
-pub use disclosures::{Disclosure, DisclosureReport, Exempt};
-pub use entry::{AuditEntry, Position, RecordMark, SubjectMark};
+pub use disclosures::{Disclosure, DisclosureReport, ExcludedCounts};
+pub use entry::{AuditEntry, EntryPosition, RecordMark, SubjectMark};
 pub use evidence::{Confirmation, SealEvidence};
-pub use exposure::{Existed, Exposed, ExposedSubject, ExposureReport, Opening, Reach};
+pub use exposure::{
+    Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,
+};
 pub use hex::Hex;
 use journal_source::Desk;
 use resolve::Names;
 pub use sealing::{Sealing, SealingCheck};
-pub use time::{Between, Time};
-pub use unreadable::Gaps;
+pub use time::{TimeRange, Timestamp};
+pub use unreadable::UnreadableParts;
 pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 
 /// The journal, to be asked. From [`Session::audit`](crate::Session::audit) or [`Auditor::trail`].
@@ -109,7 +111,7 @@ impl AuditTrail {
     /// # Errors
     /// [`Error::Journal`](crate::Error::Journal) when it cannot be noted that the journal is read;
     /// [`Error::Locked`](crate::Error::Locked); errors of the storage.
-    pub fn entries(&self, between: impl Into<Between>) -> Result<AuditEntries> {
+    pub fn entries(&self, between: impl Into<TimeRange>) -> Result<AuditEntries> {
         self.ask(None, "all entries")?;
         self.walk(self.names.clone(), between.into())
     }
@@ -120,7 +122,7 @@ impl AuditTrail {
         self.desk.note(subject, question)
     }
 
-    fn walk(&self, names: Names, between: Between) -> Result<AuditEntries> {
+    fn walk(&self, names: Names, between: TimeRange) -> Result<AuditEntries> {
         AuditEntries::new(Arc::clone(&self.desk), names, between)
     }
 

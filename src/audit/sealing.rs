@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::audit::entry::{AuditEntry, Position};
+use crate::audit::entry::{AuditEntry, EntryPosition};
 use crate::audit::hex::Hex;
 use crate::audit::journal_source::Desk;
-use crate::audit::time::Time;
+use crate::audit::time::Timestamp;
 use crate::crypto::{self, ChartId, Digest, RecordTag};
 use crate::error::Result;
 use crate::format::envelope::Address;
@@ -25,7 +25,7 @@ use crate::journal::{self, Cursor, Operation, PageId, Target};
 #[non_exhaustive]
 pub struct Sealing {
     /// When.
-    pub at: Time,
+    pub at: Timestamp,
     /// Who.
     pub actor: Box<str>,
     /// By which operation: a put, a retraction, a re-encryption.
@@ -35,7 +35,7 @@ pub struct Sealing {
     /// SHA-256 of the stored value from its byte 96 on.
     pub digest: Hex<32>,
     /// The entry that says so.
-    pub position: Position,
+    pub position: EntryPosition,
     /// SHA-256 of the whole page with that entry.
     pub page_digest: Hex<32>,
     /// The last page of that chain when the evidence was made.
@@ -149,7 +149,7 @@ pub(super) fn address(chart: ChartId, record: RecordTag) -> Address {
     Address { chart, record }
 }
 
-pub(super) fn page_of(position: &Position) -> PageId {
+pub(super) fn page_of(position: &EntryPosition) -> PageId {
     PageId {
         writer: position.writer.0,
         sequence: position.page,

@@ -11,14 +11,14 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 /// A moment, to the millisecond; in JSON and in print it stands as RFC 3339 in UTC.
 ///
 /// ```
-/// # use chartlock::audit::Time;
-/// let time = Time::from_millis(1_700_000_000_123);
+/// # use chartlock::audit::Timestamp;
+/// let time = Timestamp::from_millis(1_700_000_000_123);
 /// assert_eq!(time.to_string(), "2023-11-14T22:13:20.123Z");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(i64);
+pub struct Timestamp(i64);
 
-impl Time {
+impl Timestamp {
     /// The moment so many milliseconds after 1970 began, or before it.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
@@ -54,7 +54,7 @@ impl Time {
     }
 }
 
-impl From<SystemTime> for Time {
+impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let millis = |since: Duration| i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         Self(match time.duration_since(UNIX_EPOCH) {
@@ -64,8 +64,8 @@ impl From<SystemTime> for Time {
     }
 }
 
-impl From<Time> for SystemTime {
-    fn from(Time(millis): Time) -> Self {
+impl From<Timestamp> for SystemTime {
+    fn from(Timestamp(millis): Timestamp) -> Self {
         let distance = Duration::from_millis(millis.unsigned_abs());
         let time = if millis < 0 {
             UNIX_EPOCH.checked_sub(distance)
@@ -76,7 +76,7 @@ impl From<Time> for SystemTime {
     }
 }
 
-impl fmt::Display for Time {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let within = self.0.rem_euclid(DAY);
         let (seconds, millis) = (within / 1000, within % 1000);
@@ -86,7 +86,7 @@ impl fmt::Display for Time {
     }
 }
 
-impl Serialize for Time {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -95,35 +95,35 @@ impl Serialize for Time {
 /// A window of time, from its first moment to just before its last; made from a range.
 ///
 /// ```
-/// # use chartlock::audit::{Between, Time};
+/// # use chartlock::audit::{TimeRange, Timestamp};
 /// # use std::time::{Duration, SystemTime};
 /// let now = SystemTime::now();
-/// let last_hour = Between::from(now - Duration::from_secs(3600)..now);
+/// let last_hour = TimeRange::from(now - Duration::from_secs(3600)..now);
 /// assert!(!last_hour.contains(now.into()));
-/// assert!(Between::from(..).contains(now.into()));
+/// assert!(TimeRange::from(..).contains(now.into()));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Between {
+pub struct TimeRange {
     /// The first moment; `None` for since ever.
-    pub from: Option<Time>,
+    pub from: Option<Timestamp>,
     /// The moment behind the last; `None` for until now.
-    pub until: Option<Time>,
+    pub until: Option<Timestamp>,
 }
 
-impl Between {
+impl TimeRange {
     /// Whether a moment lies in it.
-    pub fn contains(&self, time: Time) -> bool {
+    pub fn contains(&self, time: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until)
     }
 }
 
-impl From<RangeFull> for Between {
+impl From<RangeFull> for TimeRange {
     fn from(_: RangeFull) -> Self {
         Self::default()
     }
 }
 
-impl<T: Into<Time>> From<Range<T>> for Between {
+impl<T: Into<Timestamp>> From<Range<T>> for TimeRange {
     fn from(range: Range<T>) -> Self {
         Self {
             from: Some(range.start.into()),
@@ -132,7 +132,7 @@ impl<T: Into<Time>> From<Range<T>> for Between {
     }
 }
 
-impl<T: Into<Time>> From<RangeFrom<T>> for Between {
+impl<T: Into<Timestamp>> From<RangeFrom<T>> for TimeRange {
     fn from(range: RangeFrom<T>) -> Self {
         Self {
             from: Some(range.start.into()),
@@ -141,7 +141,7 @@ impl<T: Into<Time>> From<RangeFrom<T>> for Between {
     }
 }
 
-impl<T: Into<Time>> From<RangeTo<T>> for Between {
+impl<T: Into<Timestamp>> From<RangeTo<T>> for TimeRange {
     fn from(range: RangeTo<T>) -> Self {
         Self {
             from: None,

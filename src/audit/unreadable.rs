@@ -15,19 +15,19 @@ const NAMED: usize = 32;
 /// [`Vault::verify`](crate::Vault::verify) finds.
 ///
 /// ```
-/// # use chartlock::audit::Gaps;
-/// assert!(Gaps::default().is_empty());
+/// # use chartlock::audit::UnreadableParts;
+/// assert!(UnreadableParts::default().is_empty());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Gaps {
+pub struct UnreadableParts {
     /// How many faults there are.
     pub count: u64,
     /// The first of them.
     pub first: Vec<AuditFault>,
 }
 
-impl Gaps {
+impl UnreadableParts {
     /// Whether the journal was read without a fault.
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -42,13 +42,16 @@ impl Gaps {
 }
 
 /// Hands each entry on and keeps the faults.
-pub(super) fn read(entries: AuditEntries, mut visit: impl FnMut(AuditEntry)) -> Result<Gaps> {
-    let mut gaps = Gaps::default();
+pub(super) fn read(
+    entries: AuditEntries,
+    mut visit: impl FnMut(AuditEntry),
+) -> Result<UnreadableParts> {
+    let mut unreadable = UnreadableParts::default();
     for item in entries {
         match item? {
             AuditItem::Entry(entry) => visit(entry),
-            AuditItem::Fault(fault) => gaps.add(fault),
+            AuditItem::Fault(fault) => unreadable.add(fault),
         }
     }
-    Ok(gaps)
+    Ok(unreadable)
 }

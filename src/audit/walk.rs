@@ -14,7 +14,7 @@ use crate::audit::entry_stage::Settlements;
 use crate::audit::hex::Hex;
 use crate::audit::journal_source::Desk;
 use crate::audit::resolve::{Names, Table};
-use crate::audit::time::{Between, Time};
+use crate::audit::time::{TimeRange, Timestamp};
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
 
@@ -63,7 +63,7 @@ pub struct AuditFault {
     pub what: FaultKind,
     /// The time of the last entry of this chain that was read before, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Time>,
+    pub after: Option<Timestamp>,
 }
 
 /// How a page of the journal is not as it should be.
@@ -117,7 +117,7 @@ pub struct AuditEntries {
     names: Names,
     /// Tags under each journal key that was met.
     tables: HashMap<u32, Table>,
-    between: Between,
+    between: TimeRange,
     /// Chains that begin later, in that order.
     ahead: VecDeque<WriterId>,
     chains: BinaryHeap<Chain>,
@@ -128,13 +128,13 @@ pub struct AuditEntries {
 /// A chain of which something is ready.
 struct Chain {
     cursor: Cursor,
-    ready: VecDeque<(Time, AuditItem)>,
+    ready: VecDeque<(Timestamp, AuditItem)>,
     more: bool,
-    last: Option<Time>,
+    last: Option<Timestamp>,
 }
 
 impl AuditEntries {
-    pub(super) fn new(desk: Arc<dyn Desk>, names: Names, between: Between) -> Result<Self> {
+    pub(super) fn new(desk: Arc<dyn Desk>, names: Names, between: TimeRange) -> Result<Self> {
         let ahead = journal::writers(desk.storage(), None)?.into();
         Ok(Self {
             desk,
@@ -258,7 +258,7 @@ fn entries(id: &PageId, page: &Page, names: &Table) -> Vec<AuditEntry> {
     entries
 }
 
-fn fault_item(id: &PageId, what: FaultKind, after: Option<Time>) -> (Time, AuditItem) {
+fn fault_item(id: &PageId, what: FaultKind, after: Option<Timestamp>) -> (Timestamp, AuditItem) {
     let fault = AuditFault {
         writer: Hex(id.writer),
         page: id.sequence,
@@ -270,9 +270,9 @@ fn fault_item(id: &PageId, what: FaultKind, after: Option<Time>) -> (Time, Audit
 }
 
 /// When a chain began, by its writer's id.
-fn began(writer: &WriterId) -> Time {
+fn began(writer: &WriterId) -> Timestamp {
     let [a, b, c, d, e, f, ..] = *writer;
-    Time::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 impl Iterator for AuditEntries {
@@ -296,7 +296,7 @@ impl From<AuditEntry> for AuditItem {
 }
 
 impl Chain {
-    fn at(&self) -> Option<Time> {
+    fn at(&self) -> Option<Timestamp> {
         self.ready.front().map(|(at, _)| *at)
     }
 }

@@ -15,12 +15,12 @@ pub const LONGEST: u64 = (1 << 36) - 32;
 /// The suite is fixed when a vault is created; each stored value is read by its own suite byte.
 ///
 /// ```
-/// # use chartlock::Suite;
-/// assert_eq!(Suite::default(), Suite::Aes256Gcm);
+/// # use chartlock::CipherSuite;
+/// assert_eq!(CipherSuite::default(), CipherSuite::Aes256Gcm);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum Suite {
+pub enum CipherSuite {
     /// AES-256-GCM (NIST SP 800-38D): the default.
     #[default]
     Aes256Gcm,
@@ -28,7 +28,7 @@ pub enum Suite {
     ChaCha20Poly1305,
 }
 
-impl Suite {
+impl CipherSuite {
     /// The suite's byte in every stored value.
     pub fn code(self) -> u8 {
         match self {
@@ -75,7 +75,7 @@ pub struct SealingKey {
 
 impl SealingKey {
     /// The caller wipes `key`.
-    pub(super) fn new(suite: Suite, key: &[u8; 32]) -> Result<Self> {
+    pub(super) fn new(suite: CipherSuite, key: &[u8; 32]) -> Result<Self> {
         Ok(Self {
             cipher: Cipher::new(suite, key)?,
         })

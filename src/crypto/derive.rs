@@ -6,7 +6,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::crypto::aead::{SealingKey, Suite};
+use crate::crypto::aead::{CipherSuite, SealingKey};
 use crate::crypto::key::*;
 use crate::crypto::provider::active::expand as x;
 use crate::error::Result;
@@ -31,14 +31,14 @@ pub type SubjectTag = [u8; 16];
 /// The tag of a record's name under a journal key, in the journal.
 pub type NameTag = [u8; 16];
 
-fn sealing_key(suite: Suite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
+fn sealing_key(suite: CipherSuite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
     let mut derived = Zeroizing::new([0; 32]);
     x(key, info, &mut *derived)?;
     SealingKey::new(suite, &derived)
 }
 
 fn key_and_commitment(
-    suite: Suite,
+    suite: CipherSuite,
     key: &[u8; 32],
     info: &[&[u8]],
 ) -> Result<(SealingKey, Commitment)> {
@@ -87,7 +87,7 @@ pub struct RecordContext {
     /// The value's format byte.
     pub format: u8,
     /// The value's suite.
-    pub suite: Suite,
+    pub suite: CipherSuite,
     /// The value's kind byte.
     pub kind: u8,
 }
@@ -137,7 +137,7 @@ impl Place {
 /// # Errors
 /// None in practice.
 pub fn wrap_key(
-    suite: Suite,
+    suite: CipherSuite,
     key: &PatientKey,
     place: Place,
     number: u32,
@@ -160,7 +160,7 @@ pub fn wrap_key(
 /// # Errors
 /// None in practice.
 pub fn chunk_key(
-    suite: Suite,
+    suite: CipherSuite,
     key: &StreamKey,
     chart: &ChartId,
     stream: &StreamId,
@@ -179,7 +179,7 @@ pub fn chunk_key(
 /// # Errors
 /// None in practice.
 pub fn slot_key(
-    suite: Suite,
+    suite: CipherSuite,
     secret: &SlotSecret,
     vault: &VaultId,
     (kind, id): (u16, u16),
@@ -207,7 +207,7 @@ pub fn slot_key(
 /// # Errors
 /// None in practice.
 pub fn ring_key(
-    suite: Suite,
+    suite: CipherSuite,
     root: &RootKey,
     salt: &Salt,
     header: &[u8],
@@ -225,7 +225,7 @@ pub fn ring_key(
 /// # Errors
 /// None in practice.
 pub fn entry_key(
-    suite: Suite,
+    suite: CipherSuite,
     master: &MasterKey,
     salt: &Salt,
     vault: &VaultId,
@@ -245,7 +245,7 @@ pub fn entry_key(
 /// # Errors
 /// None in practice.
 pub fn page_key(
-    suite: Suite,
+    suite: CipherSuite,
     key: &JournalKey,
     salt: &Salt,
     vault: &VaultId,

@@ -17,7 +17,7 @@ mod report;
 
 #[cfg(feature = "internals")]
 pub use aead::LONGEST;
-pub use aead::{Nonce, SealingKey, Suite, TAG};
+pub use aead::{CipherSuite, Nonce, SealingKey, TAG};
 pub use derive::*;
 pub use digest::{Digest, Sha256Stream, sha256};
 pub use key::*;

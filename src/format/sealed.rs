@@ -7,7 +7,7 @@
 //! anything is opened; a body is decoded only once it authenticated.
 //! May not know: what the bodies hold, or which keys they are sealed under.
 
-use crate::crypto::{self, Commitment, Nonce, Salt, SealingKey, Suite, TAG};
+use crate::crypto::{self, CipherSuite, Commitment, Nonce, Salt, SealingKey, TAG};
 use crate::error::{Error, Result};
 use crate::format::codec::{self, Body, take, take_slice};
 use crate::secret::{A_SEALING, plaintext, wipe_stack};
@@ -19,7 +19,7 @@ const BEFORE: usize = 72;
 
 /// The first 8 bytes: what tells which key is needed.
 pub(crate) struct Head {
-    pub(crate) suite: Suite,
+    pub(crate) suite: CipherSuite,
     pub(crate) number: u32,
 }
 
@@ -37,7 +37,7 @@ impl Head {
         let number = u32::from_le_bytes(*take(rest)?);
         match (format, zero) {
             (FORMAT, 0) if found == kind => {
-                Suite::from_code(suite).map(|suite| Self { suite, number })
+                CipherSuite::from_code(suite).map(|suite| Self { suite, number })
             }
             (FORMAT, 1..) => Err(Error::Malformed),
             _ => Err(Error::Unsupported),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::crypto::{self, Digest, JournalKey, Suite, VaultId};
+use crate::crypto::{self, CipherSuite, Digest, JournalKey, VaultId};
 use crate::error::Result;
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId};
@@ -19,7 +19,7 @@ const ROUNDS: u32 = 8;
 /// What seals pages.
 pub struct Sealer {
     /// The vault's suite.
-    pub suite: Suite,
+    pub suite: CipherSuite,
     /// The vault's id.
     pub vault: VaultId,
     /// The number of the journal key.

@@ -9,7 +9,7 @@ use crate::format::codec::{
 use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, RecordRef, SubjectRef, Target};
 use crate::journal::page::{Entry, Page, Seen, Stage};
-use crate::journal::{Operation, Outcome};
+use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
 
@@ -37,7 +37,7 @@ macro_rules! codes {
     )*};
 }
 
-codes! { Operation Outcome }
+codes! { Operation AccessOutcome }
 
 impl Encode for Page {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {

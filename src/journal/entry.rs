@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::crypto::{ChartId, Digest, NameTag, RecordTag, SubjectTag};
 use crate::format::storage_keys::PageId;
-use crate::journal::{Operation, Outcome};
+use crate::journal::{AccessOutcome, Operation};
 
 /// Who acts, and why; the same for all that one session does.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -43,7 +43,7 @@ impl Act {
     }
 
     /// An entry for what this did at `at` (milliseconds since 1970), or for how it ended.
-    pub fn draft(&self, at: i64, target: Target, outcome: Outcome) -> Draft {
+    pub fn draft(&self, at: i64, target: Target, outcome: AccessOutcome) -> Draft {
         Draft {
             at,
             act: self.clone(),
@@ -128,7 +128,7 @@ pub struct Draft {
     /// To what.
     pub target: Target,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: AccessOutcome,
 }
 
 impl fmt::Debug for Context {

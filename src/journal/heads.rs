@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of};
 use crate::journal::page::Seen;
-use crate::storage::{Scan, Storage, Want};
+use crate::storage::{Projection, Scan, Storage};
 
 /// Keys fetched at a time.
 const KEYS: usize = 256;
@@ -140,19 +140,19 @@ fn keys_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Key
         prefix,
         after: Some(after),
         limit: KEYS,
-        want: Want::Keys,
+        projection: Projection::Keys,
     })?;
-    if page.entries.is_empty() && page.more {
+    if page.items.is_empty() && page.more {
         return Err(Error::Contended);
     }
     Ok(Keys {
         last: page
-            .entries
+            .items
             .last()
             .map(|entry| entry.key.clone())
             .unwrap_or_default(),
         pages: page
-            .entries
+            .items
             .iter()
             .filter_map(|entry| journal_page_of(&entry.key))
             .collect(),
@@ -179,9 +179,9 @@ fn first_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Op
             prefix,
             after: Some(&after),
             limit: 1,
-            want: Want::Keys,
+            projection: Projection::Keys,
         })?;
-        match (page.entries.into_iter().next(), page.more) {
+        match (page.items.into_iter().next(), page.more) {
             (Some(entry), _) => match journal_page_of(&entry.key) {
                 Some(page) => return Ok(Some(page)),
                 // No page's key: passed over here, named by a verification.

@@ -24,13 +24,13 @@ pub use entry::{Act, Context, Draft, RecordRef, SubjectRef, Target};
 pub use heads::{digest_of, recent, writers};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;
+pub use operation::{AccessKind, Operation, OperationGroup};
 pub(crate) use operation::{KeyEffect, VersionEffect};
-pub use operation::{Kind, Operation, OperationGroup, kind_of};
-pub use outcome::Outcome;
+pub use outcome::AccessOutcome;
 #[cfg(feature = "internals")]
 pub use page::PageHead;
 pub use page::{Entry, Page, Seen, Stage};
 pub(crate) use queue::Answer;
 pub use queue::Change;
 pub use walk::{Cursor, Keys, PageFault};
-pub use writer::{Moment, Writer};
+pub use writer::{WriteTime, Writer};

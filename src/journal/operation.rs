@@ -33,16 +33,16 @@ pub enum OperationGroup {
 /// What sort of thing an operation is, for whom it is about.
 ///
 /// ```
-/// # use chartlock::{Operation, audit::{Kind, kind_of}};
-/// assert_eq!(kind_of(Operation::Read), Kind::Looked);
-/// assert_eq!(kind_of(Operation::RotateSubject), Kind::Upkeep);
+/// # use chartlock::{Operation, audit::{AccessKind}};
+/// assert_eq!(AccessKind::of(Operation::Read), AccessKind::Accessed);
+/// assert_eq!(AccessKind::of(Operation::RotateSubject), AccessKind::Upkeep);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum AccessKind {
     /// Records, or what there is of them, were looked at.
-    Looked,
+    Accessed,
     /// Records, or what applies to them, were changed.
     Changed,
     /// Records were disclosed to somebody outside.
@@ -152,7 +152,7 @@ struct Row {
     code: u8,
     name: &'static str,
     group: OperationGroup,
-    kind: Kind,
+    kind: AccessKind,
     /// Whether it is direct care, which break-glass permits.
     care: bool,
     versions: VersionEffect,
@@ -194,7 +194,7 @@ macro_rules! operations {
                         code: $code,
                         name: $name,
                         group: OperationGroup::$group,
-                        kind: Kind::$kind,
+                        kind: AccessKind::$kind,
                         care: $care,
                         versions: VersionEffect::$versions,
                         keys: KeyEffect::$keys,
@@ -230,16 +230,16 @@ operations! {
         [Writing, Changed, true, Written, None, Retract]
     /// A version was read, whole or in parts.
     7 Read "read a record"
-        [Reading, Looked, true, None, None, Read]
+        [Reading, Accessed, true, None, None, Read]
     /// The versions of a record were listed.
     8 History "list the versions of a record"
-        [Reading, Looked, true, None, None, History]
+        [Reading, Accessed, true, None, None, History]
     /// A subject's records were listed.
     9 List "list a subject's records"
-        [Reading, Looked, true, None, None, Search]
+        [Reading, Accessed, true, None, None, Search]
     /// The subjects were listed.
     10 ListSubjects "list the subjects"
-        [Reading, Looked, false, None, None, Search]
+        [Reading, Accessed, false, None, None, Search]
     /// A subject was erased.
     11 Erase "erase a subject"
         [Governing, Changed, false, Erased, None, Erase]
@@ -260,7 +260,7 @@ operations! {
         [Governing, Changed, false, None, None, Hold]
     /// Holds or retention were looked at.
     17 Inspect "inspect holds and retention"
-        [Auditing, Looked, false, None, None, Access]
+        [Auditing, Accessed, false, None, None, Access]
     /// A subject's entry was begun or written again by what another operation needed.
     18 Prepare "prepare a subject's entry"
         [Writing, Upkeep, false, None, None, Encrypt]
@@ -369,7 +369,9 @@ impl OperationGroup {
     }
 }
 
-/// Returns what kind of access an operation is.
-pub fn kind_of(operation: Operation) -> Kind {
-    operation.row().kind
+impl AccessKind {
+    /// Returns what kind of access an operation is.
+    pub fn of(operation: Operation) -> Self {
+        operation.row().kind
+    }
 }

@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 /// How an operation ended.
 ///
 /// ```
-/// # use chartlock::Outcome;
-/// assert_eq!(Outcome::Denied.to_string(), "denied");
+/// # use chartlock::AccessOutcome;
+/// assert_eq!(AccessOutcome::Denied.to_string(), "denied");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum AccessOutcome {
     /// It was done.
     Done,
     /// There was nothing there.
@@ -30,7 +30,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl AccessOutcome {
     /// All outcomes.
     pub const ALL: &[Self] = &[
         Self::Done,
@@ -63,13 +63,13 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for AccessOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code_and_name().1)
     }
 }
 
-impl Outcome {
+impl AccessOutcome {
     /// How an operation ended that failed with `error`.
     pub fn of(error: &Error) -> Self {
         match error {

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::crypto::{Digest, JournalKey, Suite, VaultId, page_key};
+use crate::crypto::{CipherSuite, Digest, JournalKey, VaultId, page_key};
 use crate::error::{Error, Result};
 use crate::format::sealed::{self, Head};
 use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, Draft, RecordRef, SubjectRef, Target};
-use crate::journal::{Operation, Outcome};
+use crate::journal::{AccessOutcome, Operation};
 
 /// The kind byte of pages.
 pub const JOURNAL_KIND: u8 = 18;
@@ -41,7 +41,7 @@ pub struct Entry {
     /// What.
     pub operation: Operation,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: AccessOutcome,
     /// Whether it is settled.
     pub stage: Stage,
     /// To what; its subject is taken from the page's table.
@@ -119,7 +119,7 @@ impl Page {
     /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
     pub fn seal(
         &self,
-        suite: Suite,
+        suite: CipherSuite,
         vault: &VaultId,
         (number, key): (u32, &JournalKey),
         place: &PageId,
@@ -150,7 +150,7 @@ impl Page {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageHead {
     /// The suite that the page is sealed with.
-    pub suite: Suite,
+    pub suite: CipherSuite,
     /// The number of the journal key that it is sealed under.
     pub number: u32,
 }

@@ -9,12 +9,12 @@ use crate::journal::entry::{Draft, Target};
 use crate::journal::page::{Seen, Stage};
 use crate::journal::page_merge::Merged;
 use crate::journal::queue::{PAGE_BYTES, Waiting, told_by};
-use crate::journal::writer::{Chains, Moment, Writer};
+use crate::journal::writer::{Chains, WriteTime, Writer};
 use crate::storage::{CommitError, Transaction};
 
 impl Writer {
     /// Sends one page, with as much as goes together of what waits.
-    pub(super) fn send_next(&self, chains: &mut Chains, moment: Moment) -> Result<()> {
+    pub(super) fn send_next(&self, chains: &mut Chains, moment: WriteTime) -> Result<()> {
         let sent = self.send_some(chains, moment);
         // A writer that was closed does not fail: there is nothing that it could still let pass.
         if sent.as_ref().is_err_and(|error| *error != Error::Locked) {
@@ -23,7 +23,7 @@ impl Writer {
         sent
     }
 
-    fn send_some(&self, chains: &mut Chains, moment: Moment) -> Result<()> {
+    fn send_some(&self, chains: &mut Chains, moment: WriteTime) -> Result<()> {
         let mut changes = lock(&self.queue).next_changes();
         let sealer = match self.sealer() {
             Ok(sealer) => sealer,
@@ -69,7 +69,7 @@ impl Writer {
         chain: &mut Chain,
         sealer: &Sealer,
         notes: &[(u64, Draft)],
-        moment: Moment,
+        moment: WriteTime,
     ) -> Result<()> {
         loop {
             let told = notes.iter().map(|(_, draft)| (draft, Stage::Done));
@@ -90,7 +90,7 @@ impl Writer {
         sealer: &Sealer,
         changes: &mut Vec<Waiting>,
         notes: &[(u64, Draft)],
-        moment: Moment,
+        moment: WriteTime,
     ) -> Result<()> {
         while !changes.is_empty() || !notes.is_empty() {
             let told = changes.iter().flat_map(|waiting| &waiting.change.drafts);
@@ -146,7 +146,7 @@ impl Writer {
         sealer: &Sealer,
         mut changes: Vec<Waiting>,
         notes: &[(u64, Draft)],
-        moment: Moment,
+        moment: WriteTime,
     ) -> Result<()> {
         let announced = loop {
             let told = changes.iter().flat_map(|waiting| &waiting.change.drafts);

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::page::{Page, PageHead};
-use crate::storage::{Scan, Storage, Want};
+use crate::storage::{Projection, Scan, Storage};
 
 /// Pages fetched at a time.
 const PAGES_AT_ONCE: usize = 32;
@@ -98,11 +98,11 @@ impl Cursor {
                 prefix: &storage_keys::journal_chain(&self.writer),
                 after: after.as_deref(),
                 limit,
-                want: Want::Values,
+                projection: Projection::Values,
             })?;
             // A page of a scan may be empty while more follows.
-            let stuck = page.more && page.entries.is_empty();
-            for entry in page.entries {
+            let stuck = page.more && page.items.is_empty();
+            for entry in page.items {
                 if let Some(id) = journal_page_of(&entry.key) {
                     self.missing_until(id.sequence, visit)?;
                     self.take(id, &entry.value, keys, visit)?;

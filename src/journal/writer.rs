@@ -19,7 +19,7 @@ use crate::storage::Storage;
 
 /// When something is sent or noted.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct WriteTime {
     /// Milliseconds since 1970, for what is written down.
     pub now: i64,
     /// Time that never goes back, for ages.
@@ -67,7 +67,7 @@ impl Writer {
     ///
     /// # Errors
     /// Why something was not written: the key stays then, so that it can be.
-    pub fn close(&self, moment: Moment) -> Result<()> {
+    pub fn close(&self, moment: WriteTime) -> Result<()> {
         lock(&self.queue).close();
         let mut chain = lock(&self.chain);
         while self.waiting().is_some() {
@@ -91,7 +91,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of sealing; nothing happened then.
-    pub fn commit(&self, changes: Vec<Change>, moment: Moment) -> Result<Vec<Answer>> {
+    pub fn commit(&self, changes: Vec<Change>, moment: WriteTime) -> Result<Vec<Answer>> {
         let ticket = Arc::new(Ticket::new(changes.len()));
         let waiting = changes
             .into_iter()
@@ -126,7 +126,7 @@ impl Writer {
     ///
     /// # Errors
     /// Why they are not durable; they are kept.
-    pub fn flush(&self, number: u64, moment: Moment) -> Result<()> {
+    pub fn flush(&self, number: u64, moment: WriteTime) -> Result<()> {
         let is_written = || !lock(&self.queue).waits(number);
         while let Some(_leader) = self.election.lead_unless(is_written) {
             self.send_next(&mut lock(&self.chain), moment)?;
@@ -138,7 +138,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of [`Writer::flush`].
-    pub fn flush_all(&self, moment: Moment) -> Result<()> {
+    pub fn flush_all(&self, moment: WriteTime) -> Result<()> {
         let last = lock(&self.queue).last();
         last.map_or(Ok(()), |last| self.flush(last, moment))
     }
@@ -152,7 +152,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of sealing and of the storage.
-    pub fn send_apart(&self, drafts: &[Draft], seen: Vec<Seen>, moment: Moment) -> Result<Seen> {
+    pub fn send_apart(&self, drafts: &[Draft], seen: Vec<Seen>, moment: WriteTime) -> Result<Seen> {
         let mut chain = lock(&self.chain);
         let sealer = self.sealer()?;
         loop {

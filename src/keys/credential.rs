@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use crate::crypto::{SlotSecret, Suite, VaultId};
+use crate::crypto::{CipherSuite, SlotSecret, VaultId};
 use crate::error::Error;
 
 /// What opens a vault: a passphrase, a key file, or a service that yields 32 bytes.
@@ -76,9 +76,9 @@ pub trait Credential: Debug + Send + Sync {
 /// slot opens no other.
 ///
 /// ```
-/// # use chartlock::Suite;
+/// # use chartlock::CipherSuite;
 /// # use chartlock::keys::SlotContext;
-/// let context = SlotContext::new([7; 16], 0x7001, 51_966, Suite::default());
+/// let context = SlotContext::new([7; 16], 0x7001, 51_966, CipherSuite::default());
 /// assert_eq!(context.slot(), 51_966);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,12 +86,12 @@ pub struct SlotContext {
     vault: VaultId,
     kind: u16,
     slot: u16,
-    suite: Suite,
+    suite: CipherSuite,
 }
 
 impl SlotContext {
     /// A context, to try a credential of one's own without a vault.
-    pub fn new(vault: [u8; 16], kind: u16, slot: u16, suite: Suite) -> Self {
+    pub fn new(vault: [u8; 16], kind: u16, slot: u16, suite: CipherSuite) -> Self {
         Self {
             vault,
             kind,
@@ -116,7 +116,7 @@ impl SlotContext {
     }
 
     /// The vault's suite.
-    pub fn suite(&self) -> Suite {
+    pub fn suite(&self) -> CipherSuite {
         self.suite
     }
 }

@@ -1,6 +1,6 @@
 //! A patient entry as it is stored: 88 bytes beside the body.
 
-use crate::crypto::{self, MasterKey, PatientTag, Suite, VaultId, entry_key, patient_tag};
+use crate::crypto::{self, CipherSuite, MasterKey, PatientTag, VaultId, entry_key, patient_tag};
 use crate::error::{Error, Result};
 use crate::format::sealed::{self, Head};
 use crate::keys::entry::PatientEntry;
@@ -14,7 +14,7 @@ const KIND: u8 = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryHead {
     /// The suite that the entry is sealed with.
-    pub suite: Suite,
+    pub suite: CipherSuite,
     /// The number of the master key that it is sealed under.
     pub master: u32,
 }
@@ -42,7 +42,7 @@ impl EntryHead {
 /// # Errors
 /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
 pub fn seal_entry(
-    suite: Suite,
+    suite: CipherSuite,
     master: &Numbered<MasterKey>,
     vault: &VaultId,
     patient: &PatientTag,

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::crypto::{
-    self, Commitment, JournalKey, RootKey, Salt, SealingKey, Suite, VaultId, slot_key,
+    self, CipherSuite, Commitment, JournalKey, RootKey, Salt, SealingKey, VaultId, slot_key,
 };
 use crate::error::{Error, Result};
 use crate::format::codec::{take, take_slice};
@@ -75,7 +75,7 @@ impl Slot {
     /// A slot for `credential`, always with a fresh wrap salt: its slot key seals once, even where
     /// a key file yields the same secret under the same id again.
     pub(super) fn enrol(
-        vault: (&VaultId, Suite),
+        vault: (&VaultId, CipherSuite),
         id: u16,
         credential: &dyn Credential,
         held: Held<'_>,
@@ -105,7 +105,7 @@ impl Slot {
     /// be a root key of earlier: whoever asks compares the keyring's commitment.
     pub(super) fn open(
         &self,
-        vault: (&VaultId, Suite),
+        vault: (&VaultId, CipherSuite),
         credential: &dyn Credential,
     ) -> Result<Option<RootKey>> {
         let sealing = self.opening(vault, credential, 0)?;
@@ -119,7 +119,7 @@ impl Slot {
     /// journal key of earlier.
     pub(super) fn open_journal(
         &self,
-        vault: (&VaultId, Suite),
+        vault: (&VaultId, CipherSuite),
         credential: &dyn Credential,
     ) -> Result<Option<JournalKey>> {
         let sealing = self.opening(vault, credential, JOURNAL_ONLY)?;
@@ -130,7 +130,7 @@ impl Slot {
     /// The slot key, if this is a slot of `credential` with this mark and the commitment is equal.
     fn opening(
         &self,
-        vault: (&VaultId, Suite),
+        vault: (&VaultId, CipherSuite),
         credential: &dyn Credential,
         mark: u16,
     ) -> Result<Option<SealingKey>> {

@@ -2,7 +2,9 @@
 
 use zeroize::Zeroizing;
 
-use crate::crypto::{Commitment, DataKey, Nonce, PatientKey, Place, SealingKey, Suite, wrap_key};
+use crate::crypto::{
+    CipherSuite, Commitment, DataKey, Nonce, PatientKey, Place, SealingKey, wrap_key,
+};
 use crate::error::{Error, Result};
 
 /// A wrapped key: 32 bytes of ciphertext, then the tag of 16.
@@ -16,7 +18,7 @@ pub type Wrapped = [u8; 48];
 /// # Errors
 /// None in practice.
 pub fn wrap(
-    suite: Suite,
+    suite: CipherSuite,
     key: &PatientKey,
     place: Place,
     number: u32,
@@ -34,7 +36,7 @@ pub fn wrap(
 /// # Errors
 /// [`Error::NotAuthentic`] when key, place, number, commitment or bytes are not those of the wrap.
 pub fn unwrap(
-    suite: Suite,
+    suite: CipherSuite,
     key: &PatientKey,
     place: Place,
     number: u32,

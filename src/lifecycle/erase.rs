@@ -12,7 +12,7 @@
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
 use crate::id::{self, Subject};
-use crate::journal::{Act, Outcome, Target};
+use crate::journal::{AccessOutcome, Act, Target};
 use crate::keys::entry::EntryState;
 use crate::lifecycle::report::ErasureReport;
 use crate::vault::Vault;
@@ -56,7 +56,7 @@ impl Vault {
         self.bury(act, subject, &charts, resumed)?;
         if resumed {
             let subject = self.refer_subject(subject)?;
-            self.tell(act, Target::Subject(subject), Outcome::Done);
+            self.tell(act, Target::Subject(subject), AccessOutcome::Done);
         }
         Ok(report)
     }

@@ -29,7 +29,7 @@ use crate::lifecycle::report::ExpungeReport;
 use crate::records::expunged_marker::Marker;
 use crate::records::version_ref::Object;
 use crate::records::write::Job;
-use crate::storage::{Scan, Want};
+use crate::storage::{Projection, Scan};
 use crate::vault::entries::Held;
 use crate::vault::{ROUNDS, Vault};
 
@@ -108,10 +108,10 @@ impl Vault {
                 prefix: &prefix,
                 after: None,
                 limit: PAGE,
-                want: Want::Values,
+                projection: Projection::Values,
             })?;
             let chart = &address.chart;
-            let objects = page.entries.into_iter().filter_map(|entry| {
+            let objects = page.items.into_iter().filter_map(|entry| {
                 let object = Object::at(chart, Place::Earlier, entry.key)?;
                 (object.version? < marker).then_some((object, entry.value))
             });

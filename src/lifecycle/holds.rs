@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::id::{self, Subject};
-use crate::journal::{Act, Outcome, Target};
+use crate::journal::{AccessOutcome, Act, Target};
 use crate::keys::entry::PatientEntry;
 use crate::vault::{Vault, clock};
 
@@ -130,7 +130,7 @@ impl Vault {
         if !writes {
             // It is so already, so no entry of the journal came with a change.
             let subject = self.refer_subject(subject)?;
-            self.tell(act, Target::Subject(subject), Outcome::Done);
+            self.tell(act, Target::Subject(subject), AccessOutcome::Done);
         }
         Ok(())
     }

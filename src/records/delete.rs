@@ -7,7 +7,7 @@ use crate::crypto::{ChartId, StreamId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::records::upload::Upload;
-use crate::storage::{CommitError, Page, Scan, Transaction, Want};
+use crate::storage::{CommitError, Projection, Scan, ScanPage, Transaction};
 use crate::vault::ROUNDS;
 use crate::vault::store::Store;
 
@@ -28,17 +28,17 @@ impl Store {
                 prefix,
                 after: None,
                 limit: AT_ONCE,
-                want: Want::Keys,
+                projection: Projection::Keys,
             })?;
             // Not listed again, so it did go.
             let gone = open.extract_if(.., |key| !lists(&page, key));
             gone.for_each(|_| removed());
-            if page.entries.is_empty() && !page.more {
+            if page.items.is_empty() && !page.more {
                 return Ok(found);
             }
             found = true;
-            let sure = !page.entries.is_empty();
-            let keys = page.entries.into_iter().map(|entry| entry.key).collect();
+            let sure = !page.items.is_empty();
+            let keys = page.items.into_iter().map(|entry| entry.key).collect();
             open = self.remove_once(keys, removed)?;
             unsure += u32::from(!sure || !open.is_empty());
         }
@@ -97,8 +97,8 @@ impl Store {
 }
 
 /// Whether a page, which is ascending, lists a key.
-fn lists(page: &Page, key: &[u8]) -> bool {
-    let found = page.entries.binary_search_by(|entry| (*entry.key).cmp(key));
+fn lists(page: &ScanPage, key: &[u8]) -> bool {
+    let found = page.items.binary_search_by(|entry| (*entry.key).cmp(key));
     found.is_ok()
 }
 

@@ -102,12 +102,12 @@ impl fmt::Debug for Document<'_> {
 /// What must stand in a record's place for a put to go on.
 ///
 /// ```
-/// # use chartlock::Expected;
-/// assert_ne!(Expected::Version(3), Expected::Any);
+/// # use chartlock::Precondition;
+/// assert_ne!(Precondition::Version(3), Precondition::Any);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Expected {
+pub enum Precondition {
     /// Anything.
     Any,
     /// No content: the record never was, or was retracted.
@@ -116,7 +116,7 @@ pub enum Expected {
     Version(u64),
 }
 
-impl Expected {
+impl Precondition {
     /// Whether a record is so whose current version is this, and a retraction or not; 0 for one that
     /// never was.
     pub(crate) fn admits(self, version: u64, is_retraction: bool) -> bool {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
+use crate::crypto::{ChartId, CipherSuite, StreamId, StreamKey};
 use crate::error::{Error, Result, StorageError};
 use crate::format::envelope::{OpenSegment, SEGMENT, StreamOpener};
 use crate::format::storage_keys;
@@ -33,7 +33,7 @@ impl Download {
     pub(crate) fn new(
         store: &Store,
         threads: NonZeroUsize,
-        suite: Suite,
+        suite: CipherSuite,
         chart: &ChartId,
         (stream, key, length): (&StreamId, &StreamKey, u64),
     ) -> Result<Self> {

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, HEAD, Head, Kind, Opened};
 use crate::format::storage_keys;
 use crate::records::version_ref::Object;
-use crate::storage::{Entry, Scan, Stored, Want};
+use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::Held;
 
@@ -95,9 +95,9 @@ impl Vault {
                 prefix: &prefix,
                 after: Some(&after),
                 limit: PAGE,
-                want: Want::Head(HEAD),
+                projection: Projection::Head(HEAD),
             })?;
-            for Entry { key, value, .. } in &page.entries {
+            for ScanItem { key, value, .. } in &page.items {
                 let version = storage_keys::record_of(key).and_then(|(_, version)| version);
                 let head = Head::parse(value);
                 if let (Some(version), Ok(head)) = (version, head)
@@ -108,7 +108,7 @@ impl Vault {
                     visit(version, stored.value)?;
                 }
             }
-            match page.entries.into_iter().last() {
+            match page.items.into_iter().last() {
                 Some(last) if page.more => after = last.key,
                 _ => return Ok(()),
             }

@@ -10,7 +10,7 @@ use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::records::document::RecordInfo;
 use crate::records::read;
-use crate::storage::{Entry, Scan, Stored, Want};
+use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, Held, chart_id};
 
@@ -33,18 +33,18 @@ impl Walk {
         }
     }
 
-    fn page(&mut self, vault: &Vault) -> Result<Vec<Entry>> {
+    fn page(&mut self, vault: &Vault) -> Result<Vec<ScanItem>> {
         let page = vault.core.store.storage.scan(Scan {
             prefix: &self.prefix,
             after: self.after.as_deref(),
             limit: PAGE,
-            want: Want::Values,
+            projection: Projection::Values,
         })?;
         self.ended = !page.more;
-        if let Some(last) = page.entries.last() {
+        if let Some(last) = page.items.last() {
             self.after = Some(last.key.clone());
         }
-        Ok(page.entries)
+        Ok(page.items)
     }
 }
 
@@ -100,7 +100,7 @@ impl ChartWalk {
         self.walk.ended = true;
     }
 
-    pub(crate) fn page(&mut self) -> Result<Vec<Entry>> {
+    pub(crate) fn page(&mut self) -> Result<Vec<ScanItem>> {
         let page = self.walk.page(&self.vault)?;
         if self.walk.ended {
             // An erasure meanwhile must not look like a chart that ends here.
@@ -112,7 +112,7 @@ impl ChartWalk {
     /// Opens what was fetched; once more as it stands now, where a rotation or a put went past.
     pub(crate) fn open<T>(
         &mut self,
-        entry: Entry,
+        entry: ScanItem,
         open: impl Fn(&Vault, &Held, &Address, Stored) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let (record, _) = storage_keys::record_of(&entry.key).ok_or(Error::Malformed)?;
@@ -214,7 +214,7 @@ impl Subjects {
         Ok(())
     }
 
-    fn subject(&self, entry: Entry) -> Result<Option<Subject>> {
+    fn subject(&self, entry: ScanItem) -> Result<Option<Subject>> {
         let held = self.vault.open_listed(entry)?;
         let live = held.filter(|held| held.entry.chart().is_some());
         Ok(live.map(|held| held.entry.subject().clone()))

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::crypto::{ChartId, DataKey, Place, StreamId, StreamKey, Suite};
+use crate::crypto::{ChartId, CipherSuite, DataKey, Place, StreamId, StreamKey};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, Content, Head, Kind, Meta};
 use crate::format::storage_keys;
@@ -10,7 +10,7 @@ use crate::id::RecordId;
 use crate::records::document::{Record, RecordInfo};
 use crate::records::download::Download;
 use crate::secret::Plaintext;
-use crate::storage::{Revision, Scan, Stored, Want};
+use crate::storage::{Projection, Revision, Scan, Stored};
 use crate::vault::entries::{Freshness, Held};
 use crate::vault::{ROUNDS, Vault};
 
@@ -164,7 +164,7 @@ impl Vault {
     ) -> Result<Vec<RecordInfo>> {
         let mut infos: Result<Vec<RecordInfo>> = Ok(Vec::new());
         let prefix = storage_keys::earlier_versions(address);
-        self.each_page(&prefix, Want::Values, &mut |entries| {
+        self.each_page(&prefix, Projection::Values, &mut |entries| {
             for entry in entries {
                 let (_, version) = storage_keys::record_of(&entry.key).ok_or(Error::Malformed)?;
                 let version = version.ok_or(Error::Malformed)?;
@@ -254,9 +254,9 @@ impl Vault {
             prefix,
             after: None,
             limit: 1,
-            want: Want::Keys,
+            projection: Projection::Keys,
         })?;
-        Ok(!page.entries.is_empty() || page.more)
+        Ok(!page.items.is_empty() || page.more)
     }
 
     /// Opens a stored version; `None` for a retraction.
@@ -291,7 +291,7 @@ impl Vault {
     /// A content stream, to be read.
     pub(crate) fn download(
         &self,
-        suite: Suite,
+        suite: CipherSuite,
         chart: &ChartId,
         stream: (&StreamId, &StreamKey, u64),
     ) -> Result<Download> {

@@ -1,10 +1,10 @@
 //! Finds the record that a content stream belongs to by its segments.
 
-use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
+use crate::crypto::{ChartId, CipherSuite, StreamId, StreamKey};
 use crate::error::Result;
 use crate::format::envelope::{FIRST_CHUNK, fits};
 use crate::format::storage_keys;
-use crate::storage::{Entry, Scan, Want};
+use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::store::Store;
 
 impl Store {
@@ -12,15 +12,15 @@ impl Store {
         &self,
         chart: &ChartId,
         stream: &StreamId,
-        keys: &[(Suite, StreamKey)],
+        keys: &[(CipherSuite, StreamKey)],
     ) -> Result<bool> {
         let page = self.storage.scan(Scan {
             prefix: &storage_keys::segments(chart, stream),
             after: None,
             limit: 1,
-            want: Want::Head(FIRST_CHUNK),
+            projection: Projection::Head(FIRST_CHUNK),
         })?;
-        let Some(Entry { key, value, .. }) = page.entries.into_iter().next() else {
+        let Some(ScanItem { key, value, .. }) = page.items.into_iter().next() else {
             return Ok(false);
         };
         let Some(index) = storage_keys::index_of(&key) else {

@@ -11,7 +11,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crate::crypto::{self, ChartId, StreamId, StreamKey, Suite};
+use crate::crypto::{self, ChartId, CipherSuite, StreamId, StreamKey};
 use crate::error::{Error, Result, StorageError};
 use crate::format::envelope::{Intent, Segment, StreamSealer, Unsealed};
 use crate::format::storage_keys;
@@ -80,7 +80,7 @@ impl Vault {
     /// off is never taken up again under the same key.
     pub(crate) fn begin_upload(
         &self,
-        suite: Suite,
+        suite: CipherSuite,
         chart: &ChartId,
         first: Segment,
     ) -> Result<Uploading> {
@@ -116,7 +116,7 @@ impl Vault {
     /// Uploads what `source` gives until it gives nothing more.
     pub(crate) fn upload(
         &self,
-        suite: Suite,
+        suite: CipherSuite,
         chart: &ChartId,
         source: impl FnMut(&mut [u8]) -> Result<usize>,
     ) -> Result<Upload> {

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{HEAD, Head};
 use crate::format::storage_keys;
 use crate::id::Subject;
-use crate::journal::{Operation, Outcome, Target};
+use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::ring::KeyState;
-use crate::storage::Want;
+use crate::storage::Projection;
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, Held, chart_id};
 use crate::vault::progress::{Counter, Phase};
@@ -127,7 +127,11 @@ impl Vault {
             return self.told_of(Operation::CountKeys, subject, |_| counts);
         }
         let told = Target::Subject(self.refer_subject(subject)?);
-        self.note(&self.system_act(Operation::CountKeys), told, Outcome::Done)?;
+        self.note(
+            &self.system_act(Operation::CountKeys),
+            told,
+            AccessOutcome::Done,
+        )?;
         counts
     }
 
@@ -179,7 +183,7 @@ impl Vault {
         for class in *b"rh" {
             self.each_page(
                 &storage_keys::chart(class, &chart),
-                Want::Head(HEAD),
+                Projection::Head(HEAD),
                 &mut |entries| {
                     counter.add(entries.len() as u64);
                     for entry in entries {

@@ -16,7 +16,7 @@ use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
 use crate::rotation::report::RotationReport;
-use crate::storage::{CommitError, Entry, Stored, Want};
+use crate::storage::{CommitError, Projection, ScanItem, Stored};
 use crate::vault::entries::Held;
 use crate::vault::entries::change::EntryPut;
 use crate::vault::header::{HeaderChange, OpenHeader};
@@ -199,7 +199,7 @@ impl Vault {
         };
         let mut counter = Counter::new(watcher, activity);
         let mut pass = Pass::default();
-        self.each_page(storage_keys::ENTRIES, Want::Values, &mut |entries| {
+        self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |entries| {
             let count = entries.len() as u64;
             self.walk_page(act, &header, entries, reseal, &mut pass)?;
             counter.add(count);
@@ -212,7 +212,7 @@ impl Vault {
         &self,
         act: &Act,
         header: &OpenHeader,
-        entries: Vec<Entry>,
+        entries: Vec<ScanItem>,
         reseal: bool,
         pass: &mut Pass,
     ) -> Result<()> {
@@ -245,8 +245,8 @@ impl Vault {
     }
 
     /// Opens an entry; one that does not open is counted, and `None`.
-    fn open_or_count(&self, header: &OpenHeader, entry: Entry, pass: &mut Pass) -> Option<Held> {
-        let Entry {
+    fn open_or_count(&self, header: &OpenHeader, entry: ScanItem, pass: &mut Pass) -> Option<Held> {
+        let ScanItem {
             key,
             value,
             revision,

@@ -8,7 +8,7 @@ use crate::journal::{self, Act};
 use crate::records::version_ref::Object;
 use crate::rotation::renewal::{Change, rewrap};
 use crate::rotation::report::ReencryptionReport;
-use crate::storage::{CommitError, Entry, Operation, Transaction, Want};
+use crate::storage::{CommitError, Operation, Projection, ScanItem, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{Held, chart_id};
 use crate::vault::progress::Counter;
@@ -45,7 +45,7 @@ impl Vault {
         let mut pass = Pass::default();
         for place in [Place::Current, Place::Earlier] {
             let prefix = storage_keys::chart(place.code(), &chart);
-            self.each_page(&prefix, Want::Head(HEAD), &mut |entries| {
+            self.each_page(&prefix, Projection::Head(HEAD), &mut |entries| {
                 let count = entries.len() as u64;
                 let stale = self.stale_of(held, &chart, place, entries, &mut pass);
                 self.renew(act, held, work, stale, report, &mut pass)?;
@@ -62,11 +62,11 @@ impl Vault {
         held: &Held,
         chart: &ChartId,
         place: Place,
-        entries: Vec<Entry>,
+        entries: Vec<ScanItem>,
         pass: &mut Pass,
     ) -> Vec<Object> {
         let mut stale = Vec::new();
-        for Entry { key, value, .. } in entries {
+        for ScanItem { key, value, .. } in entries {
             let Some(object) = Object::at(chart, place, key) else {
                 pass.blocking += 1;
                 continue;

@@ -1,6 +1,6 @@
 //! The change that renews one version: its data key rewrapped, or its content re-encrypted.
 
-use crate::crypto::{ChartId, DataKey, Place, StreamId, Suite};
+use crate::crypto::{ChartId, CipherSuite, DataKey, Place, StreamId};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Body, Content, Head};
 use crate::format::storage_keys;
@@ -91,8 +91,8 @@ impl Vault {
     /// and the length; `None` where the content is in the record itself.
     fn content_again(
         &self,
-        suite: Suite,
-        former_suite: Suite,
+        suite: CipherSuite,
+        former_suite: CipherSuite,
         object: &Object,
         content: &Content,
     ) -> Result<Option<(Upload, StreamId, u64)>> {
@@ -111,7 +111,12 @@ impl Vault {
     }
 
     /// Stores the content of one stream under another, a segment at a time.
-    fn upload_again(&self, suite: Suite, chart: &ChartId, former: Download) -> Result<Upload> {
+    fn upload_again(
+        &self,
+        suite: CipherSuite,
+        chart: &ChartId,
+        former: Download,
+    ) -> Result<Upload> {
         let mut former = Ahead::new(former);
         let mut offset = 0;
         self.upload(suite, chart, |free| {

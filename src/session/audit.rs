@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use crate::audit::exposure::Exposed;
 use crate::audit::journal_source::{Desk, Known};
-use crate::audit::time::Time;
+use crate::audit::time::Timestamp;
 use crate::audit::{AuditTrail, disclosures};
 use crate::crypto::{self, JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{RecordId, Subject};
-use crate::journal::{Operation, Outcome};
+use crate::journal::{AccessOutcome, Operation};
 use crate::session::Session;
 use crate::session::guard::On;
-use crate::storage::{Entry, Scan, Storage, Want};
+use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 
@@ -82,7 +82,7 @@ impl Session {
         // So far the note holds the consent alone, if there is one.
         act.note = disclosures::note(recipient, &act.note, description).into();
         self.vault
-            .note(&act, on.target(&self.vault, None)?, Outcome::Done)?;
+            .note(&act, on.target(&self.vault, None)?, AccessOutcome::Done)?;
         self.vault.core.recorder.flush()
     }
 }
@@ -95,7 +95,7 @@ struct VaultDesk {
 
 impl VaultDesk {
     /// A patient entry's subject; `None` for one that does not open or is an alias.
-    fn known(&self, entry: Entry) -> Option<Known> {
+    fn known(&self, entry: ScanItem) -> Option<Known> {
         let held = self.session.vault.open_listed(entry).ok().flatten()?;
         let subject = held.entry.subject().clone();
         let key = &self.header.keyring.active_journal_key().key;
@@ -105,7 +105,7 @@ impl VaultDesk {
             created: held
                 .entry
                 .chart()
-                .map(|chart| Time::from_millis(chart.created())),
+                .map(|chart| Timestamp::from_millis(chart.created())),
             subject,
         })
     }
@@ -137,7 +137,7 @@ impl Desk for VaultDesk {
         let vault = &self.session.vault;
         let on = subject.map_or(On::Vault, On::Subject);
         let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
-        vault.note(&act, on.target(vault, None)?, Outcome::Done)?;
+        vault.note(&act, on.target(vault, None)?, AccessOutcome::Done)?;
         // What waits for its page would be missing from the answer.
         vault.core.recorder.flush()
     }
@@ -160,14 +160,10 @@ impl Desk for VaultDesk {
                 prefix: storage_keys::ENTRIES,
                 after: after.as_deref(),
                 limit: AT_ONCE,
-                want: Want::Values,
+                projection: Projection::Values,
             })?;
-            let last = page.entries.last().map(|entry| entry.key.clone());
-            known.extend(
-                page.entries
-                    .into_iter()
-                    .filter_map(|entry| self.known(entry)),
-            );
+            let last = page.items.last().map(|entry| entry.key.clone());
+            known.extend(page.items.into_iter().filter_map(|entry| self.known(entry)));
             match (page.more, last) {
                 (false, _) => return Ok(Some(known)),
                 (true, Some(last)) => after = Some(last),
@@ -176,7 +172,7 @@ impl Desk for VaultDesk {
         }
     }
 
-    fn lifetime(&self, exposed: &Exposed) -> Result<Option<Time>> {
+    fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>> {
         let created = match exposed {
             Exposed::Slot(_) => None,
             Exposed::MasterKey(number) => {
@@ -189,6 +185,6 @@ impl Desk for VaultDesk {
                 key.map(|key| key.created)
             }
         };
-        Ok(created.map(Time::from_millis))
+        Ok(created.map(Timestamp::from_millis))
     }
 }

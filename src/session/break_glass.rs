@@ -6,7 +6,7 @@ use crate::access::break_glass::BrokenGlass;
 use crate::access::security_event::SecurityEvent;
 use crate::error::Result;
 use crate::id::{Actor, Purpose};
-use crate::journal::{Operation, Outcome, Target};
+use crate::journal::{AccessOutcome, Operation, Target};
 use crate::session::Session;
 use crate::vault::Vault;
 
@@ -46,7 +46,7 @@ impl Vault {
         let glass = BrokenGlass::new(reason, duration, uptime)?;
         let session = self.session(actor, Purpose::BreakTheGlass).behind(glass);
         let act = session.act(Operation::BreakGlass, reason);
-        self.note(&act, Target::Vault, Outcome::Done)?;
+        self.note(&act, Target::Vault, AccessOutcome::Done)?;
         self.core.recorder.flush()?;
         let actor = session.actor().clone();
         self.core

@@ -8,7 +8,7 @@ use crate::records::document::Record;
 use crate::records::list::ChartWalk;
 use crate::session::Session;
 use crate::session::guard::On;
-use crate::storage::Entry;
+use crate::storage::ScanItem;
 use crate::vault::Vault;
 
 /// The current records of a subject with their content; made by `Session::get_all`.
@@ -33,7 +33,7 @@ pub struct Contents {
     /// `None` for a subject that was never seen, and once there is nothing more.
     chart: Option<ChartWalk>,
     /// Fetched, and still sealed.
-    fetched: VecDeque<Entry>,
+    fetched: VecDeque<ScanItem>,
 }
 
 impl Contents {

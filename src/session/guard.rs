@@ -9,7 +9,7 @@ use crate::access::break_glass::BrokenGlass;
 use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
-use crate::journal::{Act, Operation, Outcome, Target};
+use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::records::document::{Document, Record, RecordInfo};
 use crate::session::{Session, honeytoken};
 use crate::vault::Vault;
@@ -75,7 +75,7 @@ impl Session {
         let labels: Vec<_> = record.info.labels().collect();
         let on = On::Record(&id);
         let act = self.permitted(Operation::Read, on, Some(&labels), "")?;
-        self.noted(&act, on, Some(&record.info), Outcome::Done)?;
+        self.noted(&act, on, Some(&record.info), AccessOutcome::Done)?;
         Ok(record)
     }
 
@@ -85,7 +85,7 @@ impl Session {
         act: &Act,
         on: On<'_>,
         found: Option<&RecordInfo>,
-        outcome: Outcome,
+        outcome: AccessOutcome,
     ) -> Result<()> {
         let target = on.target(&self.vault, found)?;
         self.vault.note(act, target, outcome)?;
@@ -154,7 +154,7 @@ impl Session {
                 act.note = format!("{note}; consent {}", consent.text()).into();
             }
             Decision::Deny => {
-                self.tell(&act, on, Outcome::Denied);
+                self.tell(&act, on, AccessOutcome::Denied);
                 let uptime = self.vault.core.store.clock.uptime();
                 self.vault.core.alarms.denied(&self.actor, uptime);
                 return Err(Error::Denied);
@@ -189,9 +189,9 @@ impl Session {
 
     /// Takes note of what was not done, or found nothing that can be trusted.
     pub(crate) fn failed(&self, act: &Act, on: On<'_>, error: &Error) {
-        let outcome = Outcome::of(error);
+        let outcome = AccessOutcome::of(error);
         self.tell(act, on, outcome);
-        if outcome == Outcome::NotAuthentic {
+        if outcome == AccessOutcome::NotAuthentic {
             self.vault
                 .core
                 .alarms
@@ -206,16 +206,16 @@ impl Session {
     }
 
     /// Tells of something that released nothing. A locked vault tells nothing any more.
-    pub(crate) fn tell(&self, act: &Act, on: On<'_>, outcome: Outcome) {
+    pub(crate) fn tell(&self, act: &Act, on: On<'_>, outcome: AccessOutcome) {
         if let Ok(target) = on.target(&self.vault, None) {
             self.vault.tell(act, target, outcome);
         }
     }
 }
 
-fn outcome_of<T>(found: &Option<T>) -> Outcome {
+fn outcome_of<T>(found: &Option<T>) -> AccessOutcome {
     match found {
-        Some(_) => Outcome::Done,
-        None => Outcome::Absent,
+        Some(_) => AccessOutcome::Done,
+        None => AccessOutcome::Absent,
     }
 }

@@ -9,10 +9,10 @@ use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::check_reason;
-use crate::journal::{Keys, Operation, Outcome};
+use crate::journal::{AccessOutcome, Keys, Operation};
 use crate::session::Session;
 use crate::session::guard::On;
-use crate::storage::{CommitError, Expect, Scan, Storage, Transaction, Want};
+use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
 use crate::vault::Vault;
 
 /// Pages taken in at a time: each can have 1 MiB.
@@ -64,7 +64,7 @@ impl Session {
         let vault = &self.vault;
         let act = self.permitted(Operation::BeginJournalFallback, On::Vault, None, reason)?;
         vault.core.recorder.begin_spool(Arc::new(spool));
-        self.tell(&act, On::Vault, Outcome::Done);
+        self.tell(&act, On::Vault, AccessOutcome::Done);
         if let Err(error) = vault.core.recorder.flush() {
             vault.core.recorder.end_spool();
             return Err(error);
@@ -97,7 +97,7 @@ impl Session {
         vault.core.recorder.flush()?;
         let report = vault.take_over(spool)?;
         vault.core.recorder.end_spool();
-        self.tell(&act, On::Vault, Outcome::Done);
+        self.tell(&act, On::Vault, AccessOutcome::Done);
         vault.core.recorder.flush()?;
         let actor = self.actor.clone();
         vault
@@ -124,12 +124,12 @@ impl Vault {
                 prefix: storage_keys::JOURNAL_PAGES,
                 after: Some(&after),
                 limit: PAGES,
-                want: Want::Values,
+                projection: Projection::Values,
             })?;
-            if page.entries.is_empty() && page.more {
+            if page.items.is_empty() && page.more {
                 return Err(Error::Contended);
             }
-            for entry in page.entries {
+            for entry in page.items {
                 let place = storage_keys::journal_page_of(&entry.key).ok_or(Error::NotAuthentic)?;
                 keys.open(&entry.value, &place)?;
                 match self.take_page_over(&entry.key, &entry.value)? {

@@ -33,8 +33,8 @@ use crate::vault::Vault;
 /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
 ///
 /// let first = chart.put(&id, b"penicillin")?;
-/// chart.put_if(&id, Expected::Version(first), b"penicillin, latex")?;
-/// assert_eq!(chart.put_if(&id, Expected::Version(first), b"none"), Err(Error::Conflict));
+/// chart.put_if(&id, Precondition::Version(first), b"penicillin, latex")?;
+/// assert_eq!(chart.put_if(&id, Precondition::Version(first), b"none"), Err(Error::Conflict));
 ///
 /// assert_eq!(&chart.get_version(&id, 1)?.expect("kept")[..], b"penicillin");
 /// # Ok::<(), Error>(())

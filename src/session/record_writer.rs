@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{INLINE_MAX, Meta, Segment};
 use crate::id::RecordId;
 use crate::journal::Act;
-use crate::records::document::{Document, Expected};
+use crate::records::document::{Document, Precondition};
 use crate::records::upload::{Uploading, move_into};
 use crate::records::write::Job;
 use crate::session::Session;
@@ -38,7 +38,7 @@ pub struct RecordWriter {
     session: Session,
     id: RecordId,
     document: Document<'static>,
-    expected: Expected,
+    expected: Precondition,
     /// Once it was permitted.
     act: Option<Act>,
     state: State,
@@ -58,7 +58,7 @@ impl RecordWriter {
             session,
             id: id.clone(),
             document: Document::new(&[]),
-            expected: Expected::Any,
+            expected: Precondition::Any,
             act: None,
             state: State::Small(Segment::new(None)),
         }
@@ -88,7 +88,7 @@ impl RecordWriter {
     /// Only if the record is as expected: looked at before the first segment is stored, and for
     /// good when the writer is finished.
     #[must_use]
-    pub fn expecting(mut self, expected: Expected) -> Self {
+    pub fn expecting(mut self, expected: Precondition) -> Self {
         self.expected = expected;
         self
     }

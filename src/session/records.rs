@@ -4,9 +4,9 @@ use std::io::Read;
 
 use crate::error::{Error, Result};
 use crate::id::{RecordId, Subject};
-use crate::journal::{Operation, Outcome};
+use crate::journal::{AccessOutcome, Operation};
 use crate::lifecycle::report::ExpungeReport;
-use crate::records::document::{Document, Expected, Record, RecordInfo};
+use crate::records::document::{Document, Precondition, Record, RecordInfo};
 use crate::records::list::{Records, Subjects};
 use crate::records::write::Job;
 use crate::session::Session;
@@ -27,7 +27,7 @@ impl Session {
     /// [`Error::Contended`] when others kept winning, [`Error::ReadOnly`], [`Error::Locked`]; errors
     /// of the storage, and the failure classes of what stands there already.
     pub fn put<'d>(&self, id: &'d RecordId, document: impl Into<Document<'d>>) -> Result<u64> {
-        self.put_if(id, Expected::Any, document)
+        self.put_if(id, Precondition::Any, document)
     }
 
     /// As [`Session::put`], but only if the record is as `expected`.
@@ -38,7 +38,7 @@ impl Session {
     pub fn put_if<'d>(
         &self,
         id: &'d RecordId,
-        expected: Expected,
+        expected: Precondition,
         document: impl Into<Document<'d>>,
     ) -> Result<u64> {
         let document = document.into();
@@ -66,7 +66,7 @@ impl Session {
         for (id, document) in records {
             let act = self.permitted_to_put(id, &document);
             if let Ok(act) = &act {
-                jobs.push(Job::put(act, id, &document, Expected::Any, now)?);
+                jobs.push(Job::put(act, id, &document, Precondition::Any, now)?);
             }
             acts.push((id, act));
         }
@@ -207,20 +207,20 @@ impl Session {
     /// # Errors
     /// Those of [`Session::put`].
     pub fn retract(&self, id: &RecordId) -> Result<Option<u64>> {
-        self.retract_if(id, Expected::Any)
+        self.retract_if(id, Precondition::Any)
     }
 
     /// As [`Session::retract`], but only if the record is as `expected`.
     ///
     /// # Errors
     /// Those of [`Session::put_if`].
-    pub fn retract_if(&self, id: &RecordId, expected: Expected) -> Result<Option<u64>> {
+    pub fn retract_if(&self, id: &RecordId, expected: Precondition) -> Result<Option<u64>> {
         self.change(Operation::Retract, On::Record(id), "", |act| {
             let now = self.vault.core.store.clock.now();
             let job = Job::retract(act, id, expected, now)?;
             let removed = self.vault.write_one(job)?;
             if removed.is_none() {
-                self.tell(act, On::Record(id), Outcome::Absent);
+                self.tell(act, On::Record(id), AccessOutcome::Absent);
             }
             Ok(removed)
         })
@@ -248,7 +248,7 @@ impl Session {
         self.change(Operation::Expunge, On::Record(id), reason, |act| {
             let report = self.vault.expunge(act, id, reason)?;
             if report.resumed {
-                self.tell(act, On::Record(id), Outcome::Done);
+                self.tell(act, On::Record(id), AccessOutcome::Done);
             }
             Ok(report)
         })

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::storage::per_operation::{commit_one, step_by_step};
 use crate::storage::{
-    CommitError, Committed, Operation, Page, Scan, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 
 /// A step that is about to happen.
@@ -19,13 +19,13 @@ use crate::storage::{
 /// a step of its own; else a read is one, and so is a transaction.
 ///
 /// ```
-/// use chartlock::storage::Moment;
+/// use chartlock::storage::FaultPoint;
 ///
-/// let moment = Moment::Read(&[b"v"]);
-/// assert!(matches!(moment, Moment::Read([b"v"])));
+/// let moment = FaultPoint::Read(&[b"v"]);
+/// assert!(matches!(moment, FaultPoint::Read([b"v"])));
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub enum Moment<'a> {
+pub enum FaultPoint<'a> {
     /// These keys are read.
     Read(&'a [&'a [u8]]),
     /// A page is scanned.
@@ -37,12 +37,12 @@ pub enum Moment<'a> {
 /// What becomes of a step.
 ///
 /// ```
-/// use chartlock::storage::{Landing, Verdict};
+/// use chartlock::storage::{FaultOutcome, FaultAction};
 ///
-/// assert_ne!(Verdict::Proceed, Verdict::Unknown(Landing::Later));
+/// assert_ne!(FaultAction::Proceed, FaultAction::Unknown(FaultOutcome::Later));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FaultAction {
     /// It happens.
     Proceed,
     /// It does not happen, and fails with this.
@@ -52,18 +52,18 @@ pub enum Verdict {
     /// It happens, and nothing after it, not even its answer.
     StopAfter,
     /// The commit is answered [`CommitError::Unknown`]; a read or scan times out.
-    Unknown(Landing),
+    Unknown(FaultOutcome),
 }
 
 /// What became of a commit whose outcome was left open.
 ///
 /// ```
-/// use chartlock::storage::Landing;
+/// use chartlock::storage::FaultOutcome;
 ///
-/// assert_ne!(Landing::Applied, Landing::Lost);
+/// assert_ne!(FaultOutcome::Applied, FaultOutcome::Lost);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Landing {
+pub enum FaultOutcome {
     /// It happened at once; only the answer was lost.
     Applied,
     /// It never happens.
@@ -79,9 +79,9 @@ pub enum Landing {
 /// among several.
 ///
 /// ```
-/// use chartlock::storage::{Faulty, MemoryStorage, Storage, StorageError, Verdict};
+/// use chartlock::storage::{Faulty, MemoryStorage, Storage, StorageError, FaultAction};
 ///
-/// let full = Faulty::new(MemoryStorage::new(), |_, _| Verdict::Fail(StorageError::Full));
+/// let full = Faulty::new(MemoryStorage::new(), |_, _| FaultAction::Fail(StorageError::Full));
 /// assert_eq!(full.read(&[b"v"]), Err(StorageError::Full));
 /// ```
 pub struct Faulty<S> {
@@ -92,13 +92,13 @@ pub struct Faulty<S> {
     later: Mutex<Vec<Transaction>>,
 }
 
-type Hook = dyn Fn(u64, &Moment<'_>) -> Verdict + Send + Sync;
+type Hook = dyn Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync;
 
 impl<S: Storage> Faulty<S> {
     /// Wraps `inner`. The hook is given the number of the step, from 0, and the step.
     pub fn new(
         inner: S,
-        hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+        hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
     ) -> Self {
         Self {
             inner,
@@ -124,7 +124,7 @@ impl<S: Storage> Faulty<S> {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// How many commits are still under way, see [`Landing::Later`].
+    /// How many commits are still under way, see [`FaultOutcome::Later`].
     pub fn under_way(&self) -> usize {
         self.later().len()
     }
@@ -143,7 +143,7 @@ impl<S: Storage> Faulty<S> {
         Some(commit_one(&self.inner, transaction))
     }
 
-    fn judge(&self, moment: &Moment<'_>) -> Result<Verdict, StorageError> {
+    fn judge(&self, moment: &FaultPoint<'_>) -> Result<FaultAction, StorageError> {
         if self.stopped.load(Ordering::SeqCst) {
             return Err(StorageError::Stopped);
         }
@@ -154,8 +154,8 @@ impl<S: Storage> Faulty<S> {
             return Err(StorageError::Stopped);
         }
         match verdict {
-            Verdict::Fail(error) => Err(error),
-            Verdict::Stop => {
+            FaultAction::Fail(error) => Err(error),
+            FaultAction::Stop => {
                 self.stop();
                 Err(StorageError::Stopped)
             }
@@ -165,12 +165,12 @@ impl<S: Storage> Faulty<S> {
 
     fn look<T>(
         &self,
-        moment: &Moment<'_>,
+        moment: &FaultPoint<'_>,
         look: impl FnOnce() -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         match self.judge(moment)? {
-            Verdict::Unknown(_) => Err(StorageError::Io(io::ErrorKind::TimedOut)),
-            Verdict::StopAfter => {
+            FaultAction::Unknown(_) => Err(StorageError::Io(io::ErrorKind::TimedOut)),
+            FaultAction::StopAfter => {
                 self.stop();
                 Err(StorageError::Stopped)
             }
@@ -179,19 +179,19 @@ impl<S: Storage> Faulty<S> {
     }
 
     fn change(&self, operations: &[Operation]) -> Result<Committed, CommitError> {
-        let verdict = self.judge(&Moment::Commit(operations))?;
+        let verdict = self.judge(&FaultPoint::Commit(operations))?;
         let transaction: Transaction = operations.iter().cloned().collect();
         match verdict {
-            Verdict::StopAfter => {
+            FaultAction::StopAfter => {
                 let _unheard = commit_one(&self.inner, transaction);
                 self.stop();
                 Err(CommitError::Unknown)
             }
-            Verdict::Unknown(landing) => {
+            FaultAction::Unknown(landing) => {
                 match landing {
-                    Landing::Applied => drop(commit_one(&self.inner, transaction)),
-                    Landing::Lost => {}
-                    Landing::Later => self.later().push(transaction),
+                    FaultOutcome::Applied => drop(commit_one(&self.inner, transaction)),
+                    FaultOutcome::Lost => {}
+                    FaultOutcome::Later => self.later().push(transaction),
                 }
                 Err(CommitError::Unknown)
             }
@@ -217,18 +217,18 @@ impl<S: fmt::Debug> fmt::Debug for Faulty<S> {
 impl<S: Storage> Storage for Faulty<S> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         if self.inner.is_transactional() {
-            return self.look(&Moment::Read(keys), || self.inner.read(keys));
+            return self.look(&FaultPoint::Read(keys), || self.inner.read(keys));
         }
         keys.iter()
             .map(|key| {
-                let stored = self.look(&Moment::Read(&[key]), || self.inner.read(&[key]))?;
+                let stored = self.look(&FaultPoint::Read(&[key]), || self.inner.read(&[key]))?;
                 Ok(stored.into_iter().next().flatten())
             })
             .collect()
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
-        self.look(&Moment::Scan(scan), || self.inner.scan(scan))
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        self.look(&FaultPoint::Scan(scan), || self.inner.scan(scan))
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {

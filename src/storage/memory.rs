@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::storage::limits::check_sizes;
 use crate::storage::{
-    CommitError, Committed, Entry, Operation, Page, Revision, Scan, Storage, StorageError, Stored,
-    Transaction,
+    CommitError, Committed, Operation, Revision, Scan, ScanItem, ScanPage, Storage, StorageError,
+    Stored, Transaction,
 };
 
 /// Keeps everything in memory, and loses it when dropped.
@@ -66,23 +66,23 @@ impl Storage for MemoryStorage {
             .collect())
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let state = self.reading();
         let mut range = state
             .objects
             .range::<[u8], _>((scan.lower_bound(), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(scan.prefix));
-        let entries = range
+        let items = range
             .by_ref()
             .take(scan.limit.max(1))
-            .map(|(key, object)| Entry {
+            .map(|(key, object)| ScanItem {
                 key: key.clone(),
-                value: scan.want.of(&object.value).to_vec(),
+                value: scan.projection.of(&object.value).to_vec(),
                 revision: object.revision.clone(),
             })
             .collect();
-        Ok(Page {
-            entries,
+        Ok(ScanPage {
+            items,
             more: range.next().is_some(),
         })
     }

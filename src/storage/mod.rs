@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 pub use crate::error::StorageError;
 #[cfg(feature = "conformance")]
-pub use faulty::{Faulty, Landing, Moment, Verdict};
+pub use faulty::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 #[cfg(feature = "file")]
 pub use file::{FileOptions, FileStorage};
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
@@ -47,12 +47,12 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// A page of the keys that begin with a prefix, ascending.
     ///
-    /// A page may be shorter than the limit while more follows: [`Page::more`] tells. What is
+    /// A page may be shorter than the limit while more follows: [`ScanPage::more`] tells. What is
     /// written while a scan goes on may or may not be seen; what stands throughout is seen.
     ///
     /// # Errors
     /// When the backend fails.
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError>;
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError>;
 
     /// Carries out transactions, each for itself, and returns when what succeeded is durable.
     ///
@@ -73,7 +73,7 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
         (**self).read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         (**self).scan(scan)
     }
 
@@ -128,11 +128,11 @@ pub struct Stored {
 /// How much of each value a scan wants.
 ///
 /// ```
-/// # use chartlock::storage::Want;
-/// assert_ne!(Want::Keys, Want::Head(96));
+/// # use chartlock::storage::Projection;
+/// assert_ne!(Projection::Keys, Projection::Head(96));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
+pub enum Projection {
     /// Keys only: values come back empty.
     Keys,
     /// At most so many first bytes of each value.
@@ -141,7 +141,7 @@ pub enum Want {
     Values,
 }
 
-impl Want {
+impl Projection {
     /// What it wants of a value.
     pub fn of(self, value: &[u8]) -> &[u8] {
         match self {
@@ -155,8 +155,8 @@ impl Want {
 /// Which keys a scan returns.
 ///
 /// ```
-/// # use chartlock::storage::{Scan, Want};
-/// let scan = Scan { prefix: b"p", after: None, limit: 100, want: Want::Keys };
+/// # use chartlock::storage::{Scan, Projection};
+/// let scan = Scan { prefix: b"p", after: None, limit: 100, projection: Projection::Keys };
 /// assert_eq!(scan.prefix, b"p");
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -168,7 +168,7 @@ pub struct Scan<'a> {
     /// At most so many, at least one.
     pub limit: usize,
     /// What to return of each value.
-    pub want: Want,
+    pub projection: Projection,
 }
 
 impl<'a> Scan<'a> {
@@ -184,12 +184,12 @@ impl<'a> Scan<'a> {
 /// One key of a scan.
 ///
 /// ```
-/// # use chartlock::storage::{Entry, Revision};
-/// let entry = Entry { key: b"v".to_vec(), value: vec![], revision: Revision::new(b"1") };
+/// # use chartlock::storage::{ScanItem, Revision};
+/// let entry = ScanItem { key: b"v".to_vec(), value: vec![], revision: Revision::new(b"1") };
 /// assert_eq!(entry.key, b"v");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ScanItem {
     /// The whole key, prefix included.
     pub key: Vec<u8>,
     /// What was wanted of the value.
@@ -202,12 +202,12 @@ pub struct Entry {
 ///
 /// ```
 /// # use chartlock::storage::Page;
-/// assert!(!Page::default().more);
+/// assert!(!ScanPage::default().more);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Page {
+pub struct ScanPage {
     /// The entries.
-    pub entries: Vec<Entry>,
+    pub items: Vec<ScanItem>,
     /// Whether keys above the last one may follow.
     pub more: bool,
 }

@@ -4,7 +4,7 @@
 //! May not know: which storage it wraps.
 
 use crate::storage::{
-    CommitError, Committed, Operation, Page, Scan, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 
 /// Makes a storage atomic per operation only, as an object store is.
@@ -35,7 +35,7 @@ impl<S: Storage> Storage for PerOperation<S> {
             .collect()
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.inner.scan(scan)
     }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use crate::storage::{
-    CommitError, Committed, Entry, Operation, Page, Scan, Storage, StorageError, Stored,
+    CommitError, Committed, Operation, Scan, ScanItem, ScanPage, Storage, StorageError, Stored,
     Transaction,
 };
 
@@ -84,7 +84,7 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
             .collect())
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         if scan.prefix.is_empty() {
             let pages = [self.keys.scan(scan)?, self.data.scan(scan)?];
             return Ok(merge(pages, scan.limit.max(1)));
@@ -237,19 +237,19 @@ fn independent(transactions: &[Transaction]) -> usize {
 }
 
 /// One page of both, ending where either storage has not been asked further.
-fn merge(pages: [Page; 2], limit: usize) -> Page {
+fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages
         .iter()
         .filter(|page| page.more)
-        .filter_map(|page| page.entries.last())
+        .filter_map(|page| page.items.last())
         .map(|entry| entry.key.clone())
         .min();
-    let mut entries: Vec<Entry> = pages.into_iter().flat_map(|page| page.entries).collect();
-    entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    let known = entries.len();
-    entries.retain(|entry| horizon.as_ref().is_none_or(|horizon| entry.key <= *horizon));
-    entries.truncate(limit);
-    more |= entries.len() < known;
-    Page { entries, more }
+    let mut items: Vec<ScanItem> = pages.into_iter().flat_map(|page| page.items).collect();
+    items.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    let known = items.len();
+    items.retain(|entry| horizon.as_ref().is_none_or(|horizon| entry.key <= *horizon));
+    items.truncate(limit);
+    more |= items.len() < known;
+    ScanPage { items, more }
 }

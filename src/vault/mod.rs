@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::access::AccessPolicy;
 use crate::access::alarms::Alarms;
 use crate::error::{Error, Result};
-use crate::journal::{Operation, Outcome, Target};
+use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
@@ -123,7 +123,7 @@ impl Vault {
         self.tell(
             &self.system_act(Operation::Lock),
             Target::Vault,
-            Outcome::Done,
+            AccessOutcome::Done,
         );
         self.core.header.lock();
         self.core.entries.lock();

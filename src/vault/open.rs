@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Act, Operation, Outcome, Target};
+use crate::journal::{AccessOutcome, Act, Operation, Target};
 use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
-use crate::storage::{CommitError, Expect, Scan, Storage, Transaction, Want};
+use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
 use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::options::VaultOptions;
@@ -92,7 +92,7 @@ fn create(
     let created = vault.system_act(Operation::Create);
     let header = Header::parse(&value)?;
     let draft = vault.draft_of_header(&created, header.generation(), &value);
-    vault.note(&created, draft.target, Outcome::Done)?;
+    vault.note(&created, draft.target, AccessOutcome::Done)?;
     Ok(vault)
 }
 
@@ -119,7 +119,7 @@ fn open(
     let vault = Vault::new(storage, options, header, looked_at);
     let mut opened = vault.system_act(Operation::Open);
     opened.note = format!("slot {}", unlocked.slot).into();
-    vault.tell(&opened, Target::Vault, Outcome::Done);
+    vault.tell(&opened, Target::Vault, AccessOutcome::Done);
     vault.core.read_only.store(rolled_back, Ordering::Release);
     Ok(vault)
 }
@@ -132,9 +132,9 @@ pub(crate) fn is_empty(storage: &dyn Storage) -> Result<bool> {
             prefix: &[],
             after: after.as_deref(),
             limit: 1,
-            want: Want::Keys,
+            projection: Projection::Keys,
         })?;
-        match (page.entries.into_iter().next_back(), page.more) {
+        match (page.items.into_iter().next_back(), page.more) {
             (Some(_), _) => return Ok(false),
             (None, false) => return Ok(true),
             (None, true) if after.is_some() => return Err(Error::Contended),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::access::security_event::SecurityEventHandler;
 use crate::access::{AccessPolicy, AllowAll};
-use crate::crypto::Suite;
+use crate::crypto::CipherSuite;
 use crate::id::Actor;
 use crate::storage::Storage;
 use crate::vault::clock::{Clock, SystemClock};
@@ -23,15 +23,15 @@ const WHOLE_RECORD_LIMIT: u64 = 256 << 20;
 /// Choices for a vault; the defaults are right unless you know better.
 ///
 /// ```
-/// # use chartlock::{Suite, VaultOptions, keys::Passphrase, storage::MemoryStorage};
+/// # use chartlock::{CipherSuite, VaultOptions, keys::Passphrase, storage::MemoryStorage};
 /// let vault = VaultOptions::new()
-///     .suite(Suite::ChaCha20Poly1305)
+///     .suite(CipherSuite::ChaCha20Poly1305)
 ///     .create(MemoryStorage::new(), &Passphrase::new("correct horse battery staple"))?;
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct VaultOptions {
-    pub(crate) suite: Suite,
+    pub(crate) suite: CipherSuite,
     pub(crate) key_removal_delay: Option<Duration>,
     pub(crate) threads: NonZeroUsize,
     pub(crate) whole_record_limit: u64,
@@ -64,7 +64,7 @@ impl VaultOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self {
-            suite: Suite::default(),
+            suite: CipherSuite::default(),
             key_removal_delay: None,
             threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
             whole_record_limit: WHOLE_RECORD_LIMIT,
@@ -79,7 +79,7 @@ impl VaultOptions {
 
     /// Which suite a new vault writes with, for good. An existing vault keeps its own.
     #[must_use]
-    pub fn suite(mut self, suite: Suite) -> Self {
+    pub fn cipher_suite(mut self, suite: CipherSuite) -> Self {
         self.suite = suite;
         self
     }

@@ -10,7 +10,7 @@ use crate::keys::Credential;
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::keys::sealed_entry::{EntryHead, open_entry};
-use crate::storage::{CommitError, Entry, Expect, Storage, Transaction, Want};
+use crate::storage::{CommitError, Expect, Projection, ScanItem, Storage, Transaction};
 use crate::vault::{Vault, scan};
 
 /// The bytes of a vault header, to be kept apart from the storage.
@@ -167,9 +167,9 @@ fn fits(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> Result<()>
     scan::each_page(
         storage,
         storage_keys::ENTRIES,
-        Want::Values,
+        Projection::Values,
         &mut |entries| {
-            for Entry { key, value, .. } in entries {
+            for ScanItem { key, value, .. } in entries {
                 let Some(tag) = storage_keys::entry_tag(&key) else {
                     continue;
                 };

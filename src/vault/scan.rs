@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::format::storage_keys;
-use crate::storage::{Entry, Scan, Storage, Want};
+use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::Vault;
 
 /// Objects fetched at a time.
@@ -16,10 +16,10 @@ impl Vault {
     pub(crate) fn each_page(
         &self,
         prefix: &[u8],
-        want: Want,
-        visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+        projection: Projection,
+        visit: &mut dyn FnMut(Vec<ScanItem>) -> Result<()>,
     ) -> Result<()> {
-        each_page(&*self.core.store.storage, prefix, want, visit)
+        each_page(&*self.core.store.storage, prefix, projection, visit)
     }
 }
 
@@ -27,8 +27,8 @@ impl Vault {
 pub(crate) fn each_page(
     storage: &dyn Storage,
     prefix: &[u8],
-    want: Want,
-    visit: &mut dyn FnMut(Vec<Entry>) -> Result<()>,
+    projection: Projection,
+    visit: &mut dyn FnMut(Vec<ScanItem>) -> Result<()>,
 ) -> Result<()> {
     let limit = match prefix {
         storage_keys::ENTRIES => PAGE_OF_ENTRIES,
@@ -40,13 +40,13 @@ pub(crate) fn each_page(
             prefix,
             after: after.as_deref(),
             limit,
-            want,
+            projection,
         })?;
-        if let Some(last) = page.entries.last() {
+        if let Some(last) = page.items.last() {
             after = Some(last.key.clone());
         }
         let more = page.more;
-        visit(page.entries)?;
+        visit(page.items)?;
         if !more {
             return Ok(());
         }
@@ -55,8 +55,8 @@ pub(crate) fn each_page(
 
 impl Vault {
     /// Hands each stored entry to `visit`.
-    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
-        self.each_page(storage_keys::ENTRIES, Want::Values, &mut |entries| {
+    pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(ScanItem) -> Result<()>) -> Result<()> {
+        self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |entries| {
             entries.into_iter().try_for_each(&mut *visit)
         })
     }

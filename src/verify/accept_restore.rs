@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::checkpoint::CHAINS_MAX;
-use crate::journal::{self, Act, Draft, Keys, Operation, Outcome, Target};
+use crate::journal::{self, AccessOutcome, Act, Draft, Keys, Operation, Target};
 use crate::keys::entry::EntryState;
-use crate::storage::{CommitError, Expect, Storage, Transaction, Want};
+use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
 use crate::vault::{ROUNDS, Vault, scan};
 use crate::verify::journal_scan::words;
 use crate::verify::report::VerifyReport;
@@ -94,7 +94,7 @@ impl Vault {
         scan::each_page(
             later,
             storage_keys::JOURNAL_PAGES,
-            Want::Values,
+            Projection::Values,
             &mut |entries| {
                 for entries in entries.chunks(PUT) {
                     let names: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
@@ -193,11 +193,11 @@ impl Vault {
         let writer = self.core.recorder.writer().ok_or(Error::ReadOnly)?;
         self.core.recorder.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
-        let accepted = act.draft(moment.now, Target::Vault, Outcome::Done);
+        let accepted = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let faults = verification.report().journal.iter().map(|finding| {
             let mut fault = act.clone();
             fault.note = words(finding);
-            fault.draft(moment.now, Target::Vault, Outcome::NotAuthentic)
+            fault.draft(moment.now, Target::Vault, AccessOutcome::NotAuthentic)
         });
         let told: Vec<Draft> = std::iter::once(accepted).chain(faults).collect();
         let begun = writer.send_apart(&told, seen, moment)?;
@@ -208,7 +208,7 @@ impl Vault {
         for targets in targets.chunks(TOLD) {
             let drafts: Vec<_> = targets
                 .iter()
-                .map(|target| told.draft(moment.now, *target, Outcome::Done))
+                .map(|target| told.draft(moment.now, *target, AccessOutcome::Done))
                 .collect();
             let page = writer.send_apart(&drafts, Vec::new(), moment)?;
             if page.page.writer != begun.page.writer {

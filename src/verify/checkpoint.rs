@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::journal::checkpoint::{CHAINS_MAX, Checkpoint};
-use crate::journal::{self, Operation, Outcome, Target};
+use crate::journal::{self, AccessOutcome, Operation, Target};
 use crate::vault::Vault;
 
 impl Vault {
@@ -26,7 +26,7 @@ impl Vault {
         self.core.recorder.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let act = self.system_act(Operation::Checkpoint);
-        let told = act.draft(moment.now, Target::Vault, Outcome::Done);
+        let told = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let page = writer.send_apart(&[told], seen, moment)?;
         Ok(Checkpoint::new(header.header.vault(), &page, moment.now))
     }

@@ -6,7 +6,7 @@ use crate::format::envelope::{self, CHUNK, Head, Kind};
 use crate::format::storage_keys;
 use crate::records::download::{Ahead, Download, Wanted};
 use crate::records::version_ref::Object;
-use crate::storage::Want;
+use crate::storage::Projection;
 use crate::vault::entries::Held;
 use crate::verify::Verification;
 use crate::verify::compare::{Content, Opens, Seen};
@@ -92,20 +92,21 @@ impl Verification {
         let segments = download.segments();
         let mut next = 0;
         let mut strange = false;
-        self.vault.each_page(&prefix, Want::Keys, &mut |entries| {
-            for entry in entries {
-                match storage_keys::index_of(&entry.key) {
-                    Some(index) if index == next => next += 1,
-                    Some(index) if index > next => {
-                        next = index;
-                        strange = true;
+        self.vault
+            .each_page(&prefix, Projection::Keys, &mut |entries| {
+                for entry in entries {
+                    match storage_keys::index_of(&entry.key) {
+                        Some(index) if index == next => next += 1,
+                        Some(index) if index > next => {
+                            next = index;
+                            strange = true;
+                        }
+                        _ => strange = true,
                     }
-                    _ => strange = true,
                 }
-            }
-            Ok(())
-        })?;
-        self.report.walked.segments += u64::from(next.min(segments));
+                Ok(())
+            })?;
+        self.report.counts.segments += u64::from(next.min(segments));
         if next < segments || strange && next == segments {
             return Ok(Content::Missing);
         }

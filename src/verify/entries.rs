@@ -78,7 +78,7 @@ impl Verification {
             };
             let stood = self.stood(header, ptag, Some(&stored))?;
             if let Stood::Opens(opened) = &stood {
-                let walked = &mut self.report.walked;
+                let walked = &mut self.report.counts;
                 walked.subjects += u64::from(opened.is_live);
                 walked.erased += u64::from(!opened.is_live);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::crypto::{ChartId, Digest, RecordTag};
-use crate::journal::{Entry, Operation, Outcome, Page, Target, VersionEffect};
+use crate::journal::{AccessOutcome, Entry, Operation, Page, Target, VersionEffect};
 use crate::verify::walk::{At, Sink, Walk};
 
 /// How what is told came about.
@@ -186,5 +186,5 @@ pub(super) fn fact_of(at: At, entry: &Entry) -> Option<(RecordAt, Fact)> {
         at,
         origin,
     };
-    (entry.outcome == Outcome::Done).then_some(((subject.chart, record.tag), fact))
+    (entry.outcome == AccessOutcome::Done).then_some(((subject.chart, record.tag), fact))
 }

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::crypto::Digest;
 use crate::error::Result;
 use crate::format::storage_keys;
-use crate::journal::{self, Entry, Operation, Outcome, Page, PageFault, PageId, Seen, Target};
-use crate::storage::{Storage, Want};
+use crate::journal::{
+    self, AccessOutcome, Entry, Operation, Page, PageFault, PageId, Seen, Target,
+};
+use crate::storage::{Projection, Storage};
 use crate::vault::scan;
 use crate::verify::expected_state::{Origin, RecordAt, bucket, fact_of};
-use crate::verify::report::{AcceptedRestore, JournalFault, JournalFinding, Walked};
+use crate::verify::report::{AcceptedRestore, Counts, JournalFault, JournalFinding};
 use crate::verify::subjects::{Headers, Subjects};
 use crate::verify::walk::{At, Sink, Walk, is_restore};
 
@@ -24,8 +26,8 @@ pub(super) struct Survey {
     /// Records that were expunged: below which version, and what tells so.
     pub(super) expunged: HashMap<RecordAt, Vec<(u64, At)>>,
     /// How many facts on records there are, by the first two bytes of their charts.
-    pub(super) counts: Vec<u32>,
-    pub(super) walked: Walked,
+    pub(super) facts_per_bucket: Vec<u32>,
+    pub(super) counts: Counts,
     /// The chains' pages that were missing or did not open, last.
     broken: HashMap<u32, u64>,
     /// Nothing is counted any more, only kept up.
@@ -57,8 +59,8 @@ impl Default for Survey {
             subjects: Subjects::default(),
             restores: Vec::new(),
             expunged: HashMap::new(),
-            counts: vec![0; 1 << 16],
-            walked: Walked::default(),
+            facts_per_bucket: vec![0; 1 << 16],
+            counts: Counts::default(),
             broken: HashMap::new(),
             counted: false,
             contradictions: HashSet::new(),
@@ -73,7 +75,7 @@ impl Survey {
         scan::each_page(
             storage,
             storage_keys::JOURNAL_PAGES,
-            Want::Keys,
+            Projection::Keys,
             &mut |entries| {
                 let strange = entries
                     .iter()
@@ -204,7 +206,7 @@ impl Survey {
             entry.operation == Operation::AcceptRestore && entry.target == Target::Vault
         });
         for entry in accepted {
-            if entry.outcome != Outcome::Done {
+            if entry.outcome != AccessOutcome::Done {
                 self.accepted.insert(entry.note.clone());
                 continue;
             }
@@ -232,8 +234,8 @@ impl Sink for Survey {
         let Some(page) = page else {
             return;
         };
-        self.walked.pages += 1;
-        self.walked.entries += page.entries.len() as u64;
+        self.counts.pages += 1;
+        self.counts.entries += page.entries.len() as u64;
         let by = At {
             chain,
             sequence: id.sequence,
@@ -249,11 +251,11 @@ impl Sink for Survey {
     }
 
     fn entry(&mut self, at: At, _: &Page, entry: &Entry) -> bool {
-        if entry.outcome != Outcome::Done {
+        if entry.outcome != AccessOutcome::Done {
             return false;
         }
         if let Some((record, fact)) = fact_of(at, entry) {
-            let count = self.counts.get_mut(bucket(&record.0) as usize);
+            let count = self.facts_per_bucket.get_mut(bucket(&record.0) as usize);
             if let (Some(count), false) = (count, self.counted) {
                 *count += 1;
             }

@@ -34,7 +34,7 @@ use crate::crypto::{ChartId, PatientTag};
 use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::journal::checkpoint::Checkpoint;
-use crate::journal::{self, Act, Operation, Outcome, Target};
+use crate::journal::{self, AccessOutcome, Act, Operation, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
@@ -42,8 +42,8 @@ use journal_scan::Survey;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
-    AcceptedRestore, CheckpointStanding, EntryFinding, FindingKind, HeaderFinding, JournalFault,
-    JournalFinding, RecordFinding, VerifyReport, Walked,
+    AcceptedRestore, CheckpointStanding, Counts, EntryFinding, FindingKind, HeaderFinding,
+    JournalFault, JournalFinding, RecordFinding, VerifyReport,
 };
 use walk::{At, Walk};
 
@@ -124,7 +124,7 @@ impl Vault {
     pub fn verify(&self, checkpoint: Option<&Checkpoint>) -> Result<VerifyReport> {
         let verification = self.verification();
         match checkpoint {
-            Some(checkpoint) => verification.against(checkpoint).finish(),
+            Some(checkpoint) => verification.with_checkpoint(checkpoint).finish(),
             None => verification.finish(),
         }
     }
@@ -156,7 +156,7 @@ impl Vault {
 impl Verification {
     /// Also checks that the page of a checkpoint still stands.
     #[must_use]
-    pub fn against(mut self, checkpoint: &Checkpoint) -> Self {
+    pub fn with_checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
         self.checkpoint = Some(*checkpoint);
         self
     }
@@ -180,7 +180,7 @@ impl Verification {
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]
-    pub fn holding(mut self, facts: u64) -> Self {
+    pub fn max_facts(mut self, facts: u64) -> Self {
         self.facts_at_once = facts;
         self
     }
@@ -217,7 +217,8 @@ impl Verification {
         let header = self.vault.header_in_memory()?;
         self.next = match self.next {
             Next::Journal => {
-                self.vault.note(&self.act, Target::Vault, Outcome::Done)?;
+                self.vault
+                    .note(&self.act, Target::Vault, AccessOutcome::Done)?;
                 self.read_journal(&header)?;
                 Next::Header
             }
@@ -267,11 +268,11 @@ impl Verification {
         let restored = !self.survey.restores.is_empty();
         self.survey.subjects.settle(&self.walk, restored);
         self.survey.headers.settle(&self.walk);
-        self.report.walked = self.survey.walked;
-        self.report.walked.chains = self.walk.chains();
+        self.report.counts = self.survey.counts;
+        self.report.counts.chains = self.walk.chains();
         self.report.restores = self.survey.restores.clone();
         self.report.journal = self.survey.findings.clone();
-        self.progress(self.report.walked.pages);
+        self.progress(self.report.counts.pages);
         self.check_checkpoint()
     }
 
@@ -314,7 +315,12 @@ impl Verification {
     /// Charts of which no more facts are told than are held at a time; at least those of two bytes.
     fn slice(&self, from: u32) -> Range<u32> {
         let mut sum = 0;
-        let counts = self.survey.counts.iter().zip(0..).skip(from as usize);
+        let counts = self
+            .survey
+            .facts_per_bucket
+            .iter()
+            .zip(0..)
+            .skip(from as usize);
         for (count, bucket) in counts {
             sum += u64::from(*count);
             if sum > self.facts_at_once && bucket > from {

@@ -7,13 +7,13 @@ use crate::crypto::ChartId;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::keys::entry::EntryState;
-use crate::storage::{Scan, Stored, Want};
+use crate::storage::{Projection, Scan, Stored};
 use crate::vault::entries::Held;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::compare::Chart;
 use crate::verify::expected_state::{Facts, bucket};
-use crate::verify::records::{Slice, Walked};
+use crate::verify::records::{Counts, Slice};
 use crate::verify::walk::Walk;
 
 /// Records that are looked at again at a time.
@@ -23,7 +23,7 @@ impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
         let storage = &*self.vault.core.store.storage;
         let counts = charts.start as usize..charts.end as usize;
-        let counts = self.survey.counts.get(counts).unwrap_or_default();
+        let counts = self.survey.facts_per_bucket.get(counts).unwrap_or_default();
         let expected = counts.iter().map(|count| *count as usize).sum();
         let mut slice = Slice {
             walk: Walk::default(),
@@ -42,7 +42,7 @@ impl Verification {
             } else {
                 Chart::Live
             };
-            let of = Walked {
+            let of = Counts {
                 chart,
                 held: None,
                 entry: None,
@@ -65,9 +65,9 @@ impl Verification {
                     prefix: &[class],
                     after: Some(&after),
                     limit: 1,
-                    want: Want::Keys,
+                    projection: Projection::Keys,
                 })?;
-                let Some(entry) = page.entries.into_iter().next() else {
+                let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };
                 let Some(chart) = storage_keys::chart_of(&entry.key) else {
@@ -128,7 +128,7 @@ impl Verification {
             if state == Chart::Dying || !stands {
                 continue;
             }
-            let of = Walked {
+            let of = Counts {
                 chart,
                 held: held
                     .entry

@@ -10,7 +10,7 @@ use crate::format::envelope::Address;
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::records::version_ref::Object;
-use crate::storage::{Revision, Stored, Want};
+use crate::storage::{Projection, Revision, Stored};
 use crate::vault::entries::Held;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
@@ -189,7 +189,7 @@ impl Verification {
         }
         let vault = self.vault.clone();
         let prefix = storage_keys::earlier_versions(&address);
-        vault.each_page(&prefix, Want::Values, &mut |entries| {
+        vault.each_page(&prefix, Projection::Values, &mut |entries| {
             for entry in entries {
                 let Some(object) = Object::at(&doubt.chart, Place::Earlier, entry.key) else {
                     continue;

@@ -6,7 +6,7 @@ use crate::crypto::{ChartId, PatientTag, Place, RecordTag};
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::records::version_ref::Object;
-use crate::storage::{Entry, Page, Scan, Want};
+use crate::storage::{Projection, Scan, ScanItem, ScanPage};
 use crate::vault::entries::Held;
 use crate::verify::Verification;
 use crate::verify::compare::{self, Look};
@@ -33,7 +33,7 @@ pub(super) struct Doubt {
 }
 
 /// A chart that is walked.
-pub(super) struct Walked<'a> {
+pub(super) struct Counts<'a> {
     pub(super) chart: ChartId,
     pub(super) held: Option<&'a Held>,
     pub(super) entry: Option<PatientTag>,
@@ -42,17 +42,17 @@ pub(super) struct Walked<'a> {
 
 impl Verification {
     /// Compares all records of a chart, a page of current versions with their history at a time.
-    pub(super) fn check_chart(&mut self, of: &Walked<'_>, slice: &mut Slice) -> Result<()> {
+    pub(super) fn check_chart(&mut self, of: &Counts<'_>, slice: &mut Slice) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         let mut after_earlier = None;
         let mut behind: Option<RecordTag> = None;
         loop {
             let page = self.values(b'r', &of.chart, after.as_deref())?;
-            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            after = page.items.last().map(|entry| entry.key.clone()).or(after);
             let more = page.more;
             let mut looks = BTreeMap::new();
-            self.report.walked.records += page.entries.len() as u64;
-            self.take_in(of, Place::Current, page.entries, &mut looks)?;
+            self.report.counts.records += page.items.len() as u64;
+            self.take_in(of, Place::Current, page.items, &mut looks)?;
             let until = after.as_deref().filter(|_| more);
             self.take_in_earlier(of, until, &mut after_earlier, &mut looks)?;
             let until = until
@@ -73,24 +73,24 @@ impl Verification {
         }
     }
 
-    fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<Page> {
+    fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
         let page = self.vault.core.store.storage.scan(Scan {
             prefix: &storage_keys::chart(class, chart),
             after,
             limit: PAGE,
-            want: Want::Values,
+            projection: Projection::Values,
         })?;
         Ok(page)
     }
 
     fn take_in(
         &mut self,
-        of: &Walked<'_>,
+        of: &Counts<'_>,
         place: Place,
-        entries: Vec<Entry>,
+        entries: Vec<ScanItem>,
         looks: &mut BTreeMap<RecordTag, Look>,
     ) -> Result<()> {
-        for Entry { key, value, .. } in entries {
+        for ScanItem { key, value, .. } in entries {
             let Some(object) = Object::at(&of.chart, place, key) else {
                 self.strangers += 1;
                 continue;
@@ -109,7 +109,7 @@ impl Verification {
     /// is `until`.
     fn take_in_earlier(
         &mut self,
-        of: &Walked<'_>,
+        of: &Counts<'_>,
         until: Option<&[u8]>,
         after: &mut Option<Vec<u8>>,
         looks: &mut BTreeMap<RecordTag, Look>,
@@ -120,21 +120,21 @@ impl Verification {
         };
         loop {
             let mut page = self.values(b'h', &of.chart, after.as_deref())?;
-            let within = page.entries.partition_point(|entry| is_within(&entry.key));
-            let ended = !page.more || within < page.entries.len();
-            page.entries.truncate(within);
-            self.report.walked.earlier_versions += within as u64;
-            if let Some(last) = page.entries.last() {
+            let within = page.items.partition_point(|entry| is_within(&entry.key));
+            let ended = !page.more || within < page.items.len();
+            page.items.truncate(within);
+            self.report.counts.earlier_versions += within as u64;
+            if let Some(last) = page.items.last() {
                 *after = Some(last.key.clone());
             }
-            self.take_in(of, Place::Earlier, page.entries, looks)?;
+            self.take_in(of, Place::Earlier, page.items, looks)?;
             if ended {
                 return Ok(());
             }
         }
     }
 
-    fn compare(&self, of: &Walked<'_>, looks: BTreeMap<RecordTag, Look>, slice: &mut Slice) {
+    fn compare(&self, of: &Counts<'_>, looks: BTreeMap<RecordTag, Look>, slice: &mut Slice) {
         for (record, look) in looks {
             let facts = slice.facts.of(&slice.walk, &(of.chart, record));
             if !compare::judge(&slice.walk, &facts, &facts, &look, of.state).is_empty() {

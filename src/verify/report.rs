@@ -267,12 +267,12 @@ impl fmt::Debug for AcceptedRestore {
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// assert_eq!(vault.verify(None)?.walked.subjects, 0);
+/// assert_eq!(vault.verify(None)?.counts.subjects, 0);
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Walked {
+pub struct Counts {
     /// Chains of the journal.
     pub chains: u64,
     /// Pages of the journal that open.
@@ -300,7 +300,7 @@ pub struct Walked {
 /// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let report = vault.verify(None)?;
 /// assert!(report.is_clean());
-/// assert_eq!((report.walked.subjects, report.walked.records), (1, 1));
+/// assert_eq!((report.counts.subjects, report.counts.records), (1, 1));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -328,7 +328,7 @@ pub struct VerifyReport {
     /// Likewise, entries.
     pub unattested_entries: Vec<EntryFinding>,
     /// What was walked.
-    pub walked: Walked,
+    pub counts: Counts,
 }
 
 impl VerifyReport {

@@ -7,9 +7,10 @@ use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    self, Cursor, Entry, Keys, Operation, Outcome, Page, PageFault, PageId, Stage, Target, WriterId,
+    self, AccessOutcome, Cursor, Entry, Keys, Operation, Page, PageFault, PageId, Stage, Target,
+    WriterId,
 };
-use crate::storage::{Scan, Storage, Want};
+use crate::storage::{Projection, Scan, Storage};
 use crate::vault::header::OpenHeader;
 
 /// Pages fetched at a time.
@@ -259,9 +260,9 @@ fn end_of(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
             prefix: &chain,
             after: Some(&[&chain[..], &end.to_be_bytes()].concat()),
             limit: 1,
-            want: Want::Keys,
+            projection: Projection::Keys,
         })?;
-        if page.entries.is_empty() {
+        if page.items.is_empty() {
             return Ok(end.saturating_add(1));
         }
         step = step.saturating_mul(2);
@@ -273,6 +274,6 @@ pub(super) fn is_restore(page: &Page) -> bool {
     page.entries.iter().any(|entry| {
         entry.operation == Operation::AcceptRestore
             && entry.target == Target::Vault
-            && entry.outcome == Outcome::Done
+            && entry.outcome == AccessOutcome::Done
     })
 }

@@ -108,7 +108,14 @@ fn every_operation_has_its_group() {
     use Operation::*;
     let reading = [Read, History, List, ListSubjects];
     let writing = [Put, Retract, Prepare];
-    let auditing = [Inspect, ListSlots, CountKeys, Verify, Checkpoint, ReadJournal];
+    let auditing = [
+        Inspect,
+        ListSlots,
+        CountKeys,
+        Verify,
+        Checkpoint,
+        ReadJournal,
+    ];
     for operation in Operation::ALL {
         let group = match operation {
             _ if reading.contains(operation) => OperationGroup::Reading,

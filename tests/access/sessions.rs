@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use chartlock::audit::Exposed;
 use chartlock::internals::journal::{Entry, Target};
-use chartlock::storage::{Faulty, Moment, StorageError, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, StorageError};
 use chartlock::{
-    AccessPolicy, AccessRequest, ConsentReference, Decision, Document, Error, Expected, Journaling,
-    MemoryStorage, Operation, Outcome, Purpose, RecordId, SecurityEvent, VaultOptions,
+    AccessOutcome, AccessPolicy, AccessRequest, ConsentReference, Decision, Document, Error,
+    Journaling, MemoryStorage, Operation, Precondition, Purpose, RecordId, SecurityEvent,
+    VaultOptions,
 };
 
 use crate::common::clock::ManualClock;
@@ -33,7 +34,7 @@ fn journal(storage: &Shared) -> Vec<Left> {
 }
 
 /// What was left of one operation: how it ended, and its note.
-fn of(storage: &Shared, operation: Operation) -> Vec<(Outcome, String)> {
+fn of(storage: &Shared, operation: Operation) -> Vec<(AccessOutcome, String)> {
     let left = journal(storage).into_iter();
     let own = left.filter(|(entry, ..)| entry.operation == operation);
     own.map(|(entry, ..)| (entry.outcome, entry.note.into()))
@@ -87,12 +88,12 @@ fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
 
     let touched = Arc::new(Mutex::new(0));
     let count = Arc::clone(&touched);
-    let watched = Faulty::new(Arc::clone(&storage), move |_, moment: &Moment<'_>| {
-        if let Moment::Read(keys) = moment {
+    let watched = Faulty::new(Arc::clone(&storage), move |_, moment: &FaultPoint<'_>| {
+        if let FaultPoint::Read(keys) = moment {
             let patient = |key: &&&[u8]| matches!(key[0], b'p' | b'r' | b'h');
             *count.lock().unwrap() += keys.iter().filter(patient).count();
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let policy = deciding(|_| Decision::Deny);
     let options = options().policy(Arc::clone(&policy));
@@ -118,9 +119,9 @@ fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
     assert_eq!(policy.1.lock().unwrap().len(), 7, "each is asked for once");
     drop(vault);
 
-    let denied = journal(&storage)
-        .into_iter()
-        .filter(|(entry, actor, _)| entry.outcome == Outcome::Denied && actor == "front.desk");
+    let denied = journal(&storage).into_iter().filter(|(entry, actor, _)| {
+        entry.outcome == AccessOutcome::Denied && actor == "front.desk"
+    });
     let operations: Vec<_> = denied.map(|(entry, ..)| entry.operation).collect();
     use Operation::{Erase, History, List, Put, Read};
     assert_eq!(operations, [Read, Put, Put, History, List, Erase, Put]);
@@ -137,7 +138,7 @@ fn a_large_put_is_asked_for_before_anything_of_the_patient_is_read() {
     session(&vault).put(&id("note"), b"{}").unwrap();
     let nosy = session_as(&vault, "front.desk", Purpose::Treatment);
     // An answer other than this one would tell that the record is there.
-    let mut writer = nosy.writer(&id("note")).expecting(Expected::Absent);
+    let mut writer = nosy.writer(&id("note")).expecting(Precondition::Absent);
     let refused = writer.read_from(&[7; 100_000][..]);
     assert_eq!(refused, Err(Error::Denied));
     assert_eq!(writer.finish(), Err(Error::Denied));
@@ -183,7 +184,7 @@ fn questions_to_the_journal_are_asked_for_too() {
         let left = of(&storage, operation).into_iter();
         left.map(|(outcome, _)| outcome).collect()
     };
-    let (done, denied) = (Outcome::Done, Outcome::Denied);
+    let (done, denied) = (AccessOutcome::Done, AccessOutcome::Denied);
     assert_eq!(outcomes(Operation::Disclose), [done, denied, denied]);
     let mut asked = vec![denied; 9];
     asked[0] = done;
@@ -225,7 +226,7 @@ fn labels_are_asked_for_once_they_are_known() {
     drop(vault);
     let reads = of(&storage, Operation::Read);
     let outcomes: Vec<_> = reads.into_iter().map(|(outcome, _)| outcome).collect();
-    use Outcome::{Absent, Denied, Done};
+    use AccessOutcome::{Absent, Denied, Done};
     assert_eq!(outcomes[..4], [Done, Denied, Denied, Absent]);
     let mut walked = outcomes[4..].to_vec();
     walked.sort_by_key(|outcome| *outcome == Denied);
@@ -246,7 +247,7 @@ fn a_consent_is_named_in_the_entry() {
     chart.erase_subject(&patient, "asked for").unwrap();
     drop(vault);
     let named = "consent Consent/2024-117".to_owned();
-    let done = |note: &str| (Outcome::Done, note.to_owned());
+    let done = |note: &str| (AccessOutcome::Done, note.to_owned());
     assert_eq!(of(&storage, Operation::Read), [done(&named)]);
     assert_eq!(of(&storage, Operation::Put), [done(&named)]);
     let erased = format!("asked for; {named}");
@@ -287,7 +288,7 @@ fn broken_glass_passes_the_policy_is_marked_and_ends() {
     );
     assert_eq!(
         of(&storage, Operation::BreakGlass),
-        [(Outcome::Done, "unconscious".into())]
+        [(AccessOutcome::Done, "unconscious".into())]
     );
     chart.put(&id("note"), b"{}").unwrap();
     assert!(chart.get(&id("note")).unwrap().is_some());
@@ -362,7 +363,10 @@ fn repeated_failures_and_denials_are_heard() {
     let reads = of(&storage, Operation::Read);
     let count = |outcome| reads.iter().filter(|(ended, _)| *ended == outcome).count();
     assert_eq!(
-        (count(Outcome::Denied), count(Outcome::NotAuthentic)),
+        (
+            count(AccessOutcome::Denied),
+            count(AccessOutcome::NotAuthentic)
+        ),
         (20, 20)
     );
 }
@@ -372,11 +376,11 @@ fn in_an_emergency_reads_go_on_and_come_home() {
     let inner: Shared = Arc::new(MemoryStorage::new());
     let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_full = Arc::clone(&full);
-    let storage = Faulty::new(Arc::clone(&inner), move |_, moment: &Moment<'_>| {
-        let commits = matches!(moment, Moment::Commit(_));
+    let storage = Faulty::new(Arc::clone(&inner), move |_, moment: &FaultPoint<'_>| {
+        let commits = matches!(moment, FaultPoint::Commit(_));
         match commits && is_full.load(std::sync::atomic::Ordering::SeqCst) {
-            true => Verdict::Fail(StorageError::Full),
-            false => Verdict::Proceed,
+            true => FaultAction::Fail(StorageError::Full),
+            false => FaultAction::Proceed,
         }
     });
     let (options, events) = watching();
@@ -407,7 +411,7 @@ fn in_an_emergency_reads_go_on_and_come_home() {
     chart.get(&id("note")).unwrap();
     drop(vault);
     let begun = of(&inner, Operation::BeginJournalFallback);
-    assert_eq!(begun, [(Outcome::Done, "disk full".into())]);
+    assert_eq!(begun, [(AccessOutcome::Done, "disk full".into())]);
     let read = of(&inner, Operation::Read);
     assert_eq!(read.len(), 3, "{read:?}");
     let heard = events.lock().unwrap().join("; ");

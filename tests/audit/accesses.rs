@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chartlock::audit::{Kind, Time};
+use chartlock::audit::{AccessKind, Timestamp};
 use chartlock::internals::journal::{Context, Target};
-use chartlock::{Operation, Outcome, Purpose};
+use chartlock::{AccessOutcome, Operation, Purpose};
 
 use crate::stage::*;
 
@@ -36,7 +36,7 @@ fn a_day() -> JournalStage {
             by("clerk", Purpose::Payment, Operation::Read).draft(
                 NOON + 3,
                 record("Allergy/1", 0),
-                Outcome::Denied,
+                AccessOutcome::Denied,
             ),
             done(
                 by(
@@ -87,23 +87,35 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
             )
         })
         .collect();
-    let (done, denied) = (Outcome::Done, Outcome::Denied);
+    let (done, denied) = (AccessOutcome::Done, AccessOutcome::Denied);
     // The auditor's own question stands there too, as the last.
     let (last, others) = told.split_last().unwrap();
-    assert_eq!((last.0, last.1), ("privacy.office", Kind::Audited));
+    assert_eq!((last.0, last.1), ("privacy.office", AccessKind::Audited));
     assert_eq!(
         others[0],
-        ("dr.garcia", Kind::Changed, done, "Allergy/1", "treatment")
+        (
+            "dr.garcia",
+            AccessKind::Changed,
+            done,
+            "Allergy/1",
+            "treatment"
+        )
     );
     assert_eq!(
         others[1],
-        ("dr.garcia", Kind::Looked, done, "Allergy/1", "treatment")
+        (
+            "dr.garcia",
+            AccessKind::Accessed,
+            done,
+            "Allergy/1",
+            "treatment"
+        )
     );
     assert_eq!(
         others[2],
         (
             "clerk",
-            Kind::Looked,
+            AccessKind::Accessed,
             denied,
             "Allergy/1",
             "healthcare payment"
@@ -113,7 +125,7 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
         others[3],
         (
             "vault",
-            Kind::Upkeep,
+            AccessKind::Upkeep,
             done,
             "",
             "health system administration"
@@ -121,7 +133,13 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
     );
     assert_eq!(
         others[4],
-        ("dr.garcia", Kind::Looked, done, "Allergy/1", "treatment")
+        (
+            "dr.garcia",
+            AccessKind::Accessed,
+            done,
+            "Allergy/1",
+            "treatment"
+        )
     );
     // The name of a record that the auditor does not know stays a tag.
     assert_eq!((others[5].0, others[5].3.len()), ("dr.night", 32));
@@ -133,7 +151,7 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
         .collect();
     assert_eq!((glass.len(), &*glass[0].actor), (1, "dr.night"));
     assert_eq!(report.lists_of_all_subjects, 1);
-    assert!(report.gaps.is_empty());
+    assert!(report.unreadable.is_empty());
 }
 
 #[test]
@@ -141,7 +159,7 @@ fn a_window_leaves_out_what_lies_outside() {
     let stage = a_day();
     let auditor = stage.open();
     let trail = auditor.trail();
-    let second_day = Time::from_millis(NOON + MINUTE)..Time::from_millis(NOON + 2 * DAY);
+    let second_day = Timestamp::from_millis(NOON + MINUTE)..Timestamp::from_millis(NOON + 2 * DAY);
     let report = trail.accesses(&subject("MRN-1"), second_day).unwrap();
     let actors: Vec<_> = report
         .accesses

@@ -1,7 +1,7 @@
 //! Everything that one actor did and saw.
 
 use chartlock::internals::journal::Target;
-use chartlock::{Operation, Outcome, Purpose};
+use chartlock::{AccessOutcome, Operation, Purpose};
 
 use crate::stage::*;
 
@@ -16,8 +16,11 @@ fn an_actor_is_told_with_all_that_was_seen() {
             stage.record(patient, "a", version),
         )
     };
-    let denied =
-        garcia(Operation::Read).draft(NOON + 5, stage.record("MRN-3", "a", 0), Outcome::Denied);
+    let denied = garcia(Operation::Read).draft(
+        NOON + 5,
+        stage.record("MRN-3", "a", 0),
+        AccessOutcome::Denied,
+    );
     let other = by("dr.night", Purpose::Treatment, Operation::Read);
     tell(
         &writer,

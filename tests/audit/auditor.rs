@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::audit::{AuditItem, Auditor};
-use chartlock::storage::{Faulty, MemoryStorage, Moment, StorageError, Verdict};
-use chartlock::{Error, Operation, Outcome, Purpose, Vault};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, MemoryStorage, StorageError};
+use chartlock::{AccessOutcome, Error, Operation, Purpose, Vault};
 
 use crate::stage::*;
 
@@ -37,7 +37,7 @@ fn left(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
                 (&*entry.actor, &*entry.purpose),
                 ("privacy.office", "HOPERAT")
             );
-            assert_eq!((entry.outcome, entry.settled), (Outcome::Done, true));
+            assert_eq!((entry.outcome, entry.settled), (AccessOutcome::Done, true));
             let subject = entry.subject.map(|subject| subject.tag.0);
             Some((entry.note.unwrap_or_default().into_string(), subject))
         }
@@ -99,8 +99,8 @@ fn an_auditor_who_cannot_be_noted_sees_nothing() {
     let stage = journal_of_one_read();
     let full = || {
         Faulty::new(Arc::clone(&stage.storage), |_, moment| match moment {
-            Moment::Commit(_) => Verdict::Fail(StorageError::Full),
-            _ => Verdict::Proceed,
+            FaultPoint::Commit(_) => FaultAction::Fail(StorageError::Full),
+            _ => FaultAction::Proceed,
         })
     };
     let opened = stage.try_open(Arc::new(full()));
@@ -108,10 +108,10 @@ fn an_auditor_who_cannot_be_noted_sees_nothing() {
     // Full after it was opened: each question is refused, and none is asked of the chains before.
     let commits = AtomicU64::new(0);
     let later = Faulty::new(Arc::clone(&stage.storage), move |_, moment| match moment {
-        Moment::Commit(_) if commits.fetch_add(1, Ordering::SeqCst) > 0 => {
-            Verdict::Fail(StorageError::Full)
+        FaultPoint::Commit(_) if commits.fetch_add(1, Ordering::SeqCst) > 0 => {
+            FaultAction::Fail(StorageError::Full)
         }
-        _ => Verdict::Proceed,
+        _ => FaultAction::Proceed,
     });
     let auditor = stage.try_open(Arc::new(later)).unwrap();
     let trail = auditor.trail();

@@ -35,7 +35,7 @@ fn treatment_payment_and_operations_are_exempt_and_counted() {
     tell(&stage.writer(), NOON, drafts);
     let auditor = stage.open();
     let report = auditor.trail().disclosures(&subject("MRN-1")).unwrap();
-    let exempt = report.exempt;
+    let exempt = report.excluded;
     let listed: Vec<_> = report
         .disclosures
         .iter()
@@ -120,7 +120,7 @@ fn the_window_is_six_years_of_the_calendar() {
         let stage = JournalStage::new();
         let noon = |day: &str| {
             let days = (0..40_000)
-                .find(|days| chartlock::audit::Time::from_millis(days * DAY).day() == day);
+                .find(|days| chartlock::audit::Timestamp::from_millis(days * DAY).day() == day);
             days.unwrap() * DAY + DAY / 2
         };
         let at = noon(first);

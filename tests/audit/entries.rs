@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chartlock::audit::Time;
+use chartlock::audit::Timestamp;
 use chartlock::internals::journal::{Context, Target};
-use chartlock::{Operation, Outcome, Purpose};
+use chartlock::{AccessOutcome, Operation, Purpose};
 use serde_json::json;
 
 use crate::stage::*;
@@ -24,7 +24,7 @@ fn read_with_all(stage: &JournalStage) {
     tell(
         &stage.writer(),
         NOON,
-        [act.draft(NOON, target, Outcome::Done)],
+        [act.draft(NOON, target, AccessOutcome::Done)],
     );
 }
 
@@ -190,6 +190,6 @@ fn times_are_dates_of_the_calendar() {
         (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         (NOON, "2026-11-21T12:00:00.000Z"),
     ] {
-        assert_eq!(Time::from_millis(millis).to_string(), text);
+        assert_eq!(Timestamp::from_millis(millis).to_string(), text);
     }
 }

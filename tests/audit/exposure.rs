@@ -1,13 +1,13 @@
 //! What was within reach of a slot or a key in a window.
 
-use chartlock::audit::{Exposed, ExposureReport, Reach, Time};
+use chartlock::audit::{Exposed, ExposureReport, ExposureScope, Timestamp};
 use chartlock::internals::journal::{Draft, Target};
-use chartlock::{Operation, Outcome, Purpose};
+use chartlock::{AccessOutcome, Operation, Purpose};
 
 use crate::stage::*;
 
-fn at(day: i64) -> Time {
-    Time::from_millis(NOON + day * DAY)
+fn at(day: i64) -> Timestamp {
+    Timestamp::from_millis(NOON + day * DAY)
 }
 
 fn vault(operation: Operation, day: i64, note: &str) -> Draft {
@@ -36,7 +36,7 @@ fn ten_days() -> JournalStage {
     let denied = garcia(Operation::Put).draft(
         at(3).millis(),
         stage.version("MRN-9", "a", 1),
-        Outcome::Denied,
+        AccessOutcome::Denied,
     );
     tell(
         &stage.writer(),
@@ -90,11 +90,11 @@ fn subjects(report: &ExposureReport) -> Vec<(&str, u64, u64)> {
 fn a_slot_reaches_what_was_there_in_the_window() {
     let stage = ten_days();
     let report = report(&stage, &Exposed::Slot(7), 3..5);
-    assert_eq!(report.reach, Reach::AllSubjects);
+    assert_eq!(report.scope, ExposureScope::AllSubjects);
     assert_eq!(subjects(&report), [("MRN-1", 2, 3), ("MRN-3", 1, 1)]);
     assert_eq!((report.records, report.versions), (3, 4));
     assert_eq!(report.erased_before, 1);
-    assert_eq!(report.existed.since, Some(at(2)));
+    assert_eq!(report.key_lifetime.since, Some(at(2)));
     let openings: Vec<_> = report
         .openings
         .iter()
@@ -116,7 +116,7 @@ fn what_is_erased_in_the_window_was_within_reach_and_is_marked() {
     );
     let erased = report.subjects.iter().filter_map(|one| one.erased);
     assert_eq!(erased.collect::<Vec<_>>(), [at(5)]);
-    assert_eq!(report.existed.until, Some(at(6)));
+    assert_eq!(report.key_lifetime.until, Some(at(6)));
 }
 
 #[test]
@@ -124,27 +124,33 @@ fn a_slot_that_was_not_there_reaches_nothing() {
     let stage = ten_days();
     for (slot, days) in [(7, 0..2), (7, 7..9), (17, 9..10)] {
         let report = report(&stage, &Exposed::Slot(slot), days);
-        assert_eq!((report.reach, report.subjects.len()), (Reach::Nothing, 0));
+        assert_eq!(
+            (report.scope, report.subjects.len()),
+            (ExposureScope::Nothing, 0)
+        );
     }
     // Of a slot that the journal does not tell of, everything must be taken to be within reach.
     let first = report(&stage, &Exposed::Slot(1), 0..1);
     assert_eq!(
-        (first.reach, first.existed.since),
-        (Reach::AllSubjects, None)
+        (first.scope, first.key_lifetime.since),
+        (ExposureScope::AllSubjects, None)
     );
     let before = report(&stage, &Exposed::Slot(17), 7..9);
-    assert_eq!(before.reach, Reach::AllSubjects);
+    assert_eq!(before.scope, ExposureScope::AllSubjects);
 }
 
 #[test]
 fn an_auditors_slot_reaches_the_journal_alone() {
     let stage = ten_days();
     let told = report(&stage, &Exposed::Slot(8), 3..9);
-    assert_eq!((told.reach, told.subjects.len()), (Reach::JournalOnly, 0));
+    assert_eq!(
+        (told.scope, told.subjects.len()),
+        (ExposureScope::JournalOnly, 0)
+    );
     // By its openings, where its beginning is not told.
     let slot = stage.open().slot();
     let opened = report(&stage, &Exposed::Slot(slot), 0..20);
-    assert_eq!(opened.reach, Reach::JournalOnly);
+    assert_eq!(opened.scope, ExposureScope::JournalOnly);
     assert!(
         opened
             .openings
@@ -159,7 +165,10 @@ fn to_ask_about_a_slot_is_not_to_open_with_it() {
     let stage = ten_days();
     report(&stage, &Exposed::Slot(7), 3..5);
     let again = report(&stage, &Exposed::Slot(7), 0..20);
-    assert_eq!((again.reach, again.openings.len()), (Reach::AllSubjects, 2));
+    assert_eq!(
+        (again.scope, again.openings.len()),
+        (ExposureScope::AllSubjects, 2)
+    );
 }
 
 #[test]
@@ -182,13 +191,13 @@ fn a_master_key_reaches_all_until_it_is_retired() {
     let stage = ten_days();
     let before = report(&stage, &Exposed::MasterKey(99), 7..9);
     assert_eq!(
-        (before.reach, before.subjects.len()),
-        (Reach::AllSubjects, 2)
+        (before.scope, before.subjects.len()),
+        (ExposureScope::AllSubjects, 2)
     );
     let after = report(&stage, &Exposed::MasterKey(99), 9..10);
-    assert_eq!(after.reach, Reach::Nothing);
+    assert_eq!(after.scope, ExposureScope::Nothing);
     let other = report(&stage, &Exposed::MasterKey(9), 9..10);
-    assert_eq!(other.reach, Reach::AllSubjects);
+    assert_eq!(other.scope, ExposureScope::AllSubjects);
 }
 
 #[test]
@@ -196,7 +205,7 @@ fn a_subjects_key_reaches_that_subject() {
     let stage = ten_days();
     let key = Exposed::PatientKey(subject("MRN-1"), 5);
     let report = report(&stage, &key, 3..5);
-    assert_eq!(report.reach, Reach::OneSubject);
+    assert_eq!(report.scope, ExposureScope::OneSubject);
     assert_eq!(subjects(&report), [("MRN-1", 2, 3)]);
     assert_eq!(report.exposed, "a subject's key 5");
 }

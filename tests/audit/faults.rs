@@ -133,8 +133,16 @@ fn reports_count_what_they_could_not_read() {
         .accesses
         .iter()
         .filter(|access| access.version.is_some());
-    assert_eq!((of_reads.count(), report.gaps.count), (7, 2));
-    let pages: Vec<_> = report.gaps.first.iter().map(|fault| fault.page).collect();
+    assert_eq!((of_reads.count(), report.unreadable.count), (7, 2));
+    let pages: Vec<_> = report
+        .unreadable
+        .first
+        .iter()
+        .map(|fault| fault.page)
+        .collect();
     assert_eq!(pages, [2, 6]);
-    assert_eq!(report.gaps.first[0].after.unwrap().millis(), NOON + MINUTE);
+    assert_eq!(
+        report.unreadable.first[0].after.unwrap().millis(),
+        NOON + MINUTE
+    );
 }

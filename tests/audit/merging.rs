@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chartlock::Operation;
-use chartlock::audit::{AuditItem, Between, Time};
-use chartlock::storage::{Faulty, Moment, Verdict, Want};
+use chartlock::audit::{AuditItem, TimeRange, Timestamp};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, Projection};
 
 use crate::stage::*;
 
@@ -70,7 +70,7 @@ fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
     }
     let auditor = stage.open();
     let trail = auditor.trail();
-    let versions = |between: Between| -> Vec<_> {
+    let versions = |between: TimeRange| -> Vec<_> {
         let entries = trail.entries(between).unwrap().map(Result::unwrap);
         let read = entries.filter_map(|item| match item {
             AuditItem::Entry(entry) => entry.version,
@@ -78,7 +78,7 @@ fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
         });
         read.collect()
     };
-    let day = |day: i64| Time::from_millis(NOON + day * DAY);
+    let day = |day: i64| Timestamp::from_millis(NOON + day * DAY);
     assert_eq!(versions((day(1)..day(3)).into()), [2, 3]);
     assert_eq!(versions((day(3)..).into()), [4, 5]);
     assert_eq!(versions((..day(1)).into()), [1]);
@@ -100,7 +100,7 @@ fn a_clock_that_was_ahead_hides_nothing() {
     tell(&second, NOON + 30 * DAY, read(NOON + 2 * MINUTE, 4));
     let auditor = stage.open();
     let trail = auditor.trail();
-    let window = Time::from_millis(NOON)..Time::from_millis(NOON + DAY);
+    let window = Timestamp::from_millis(NOON)..Timestamp::from_millis(NOON + DAY);
     let report = trail.accesses(&subject("MRN-1"), window).unwrap();
     let mut versions: Vec<_> = report
         .accesses
@@ -126,12 +126,12 @@ fn little_of_the_journal_is_fetched_at_a_time() {
     let fetched = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&fetched);
     let counting = Faulty::new(Arc::clone(&stage.storage), move |_, moment| {
-        if let Moment::Scan(scan) = moment
-            && scan.want == Want::Values
+        if let FaultPoint::Scan(scan) = moment
+            && scan.projection == Projection::Values
         {
             counter.fetch_add(scan.limit, Ordering::SeqCst);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let auditor = stage.try_open(Arc::new(counting)).unwrap();
     let trail = auditor.trail();

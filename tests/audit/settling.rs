@@ -1,6 +1,6 @@
 //! What was announced and what was done, on storage that is not transactional.
 
-use chartlock::{Operation, Outcome};
+use chartlock::{AccessOutcome, Operation};
 
 use crate::stage::*;
 
@@ -18,7 +18,7 @@ fn told(stage: &JournalStage) -> Vec<(u64, bool)> {
     entries(&auditor.trail())
         .iter()
         .map(|entry| {
-            assert_eq!(entry.outcome, Outcome::Done);
+            assert_eq!(entry.outcome, AccessOutcome::Done);
             assert_eq!(entry.was_done(), entry.settled);
             (entry.version.unwrap(), entry.settled)
         })

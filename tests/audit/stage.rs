@@ -7,11 +7,11 @@ use chartlock::audit::{AuditEntry, AuditItem, AuditTrail, Auditor};
 use chartlock::internals::clock::Clock;
 use chartlock::internals::crypto::{self, JournalKey};
 use chartlock::internals::journal::{
-    Act, Change, Context, Draft, Moment, RecordRef, Sealer, SubjectRef, Target, Writer,
+    Act, Change, Context, Draft, RecordRef, Sealer, SubjectRef, Target, WriteTime, Writer,
 };
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::storage::{Expect, MemoryStorage, PerOperation, Storage, Transaction};
-use chartlock::{Operation, Outcome, Purpose, Suite, VaultOptions};
+use chartlock::{AccessOutcome, CipherSuite, Operation, Purpose, VaultOptions};
 
 pub(crate) use crate::common::clock::{ManualClock, NOON};
 pub(crate) use crate::common::objects::{self, keys_of, value_of};
@@ -42,7 +42,7 @@ impl JournalStage {
     /// The vault opens with `Fixed(1)`, the journal with `Fixed(2)`.
     fn on(storage: impl Storage + 'static) -> Self {
         let keyring = Keyring::new(NOON).unwrap();
-        let (value, root) = Header::create(Suite::default(), &keyring, &Fixed(1)).unwrap();
+        let (value, root) = Header::create(CipherSuite::default(), &keyring, &Fixed(1)).unwrap();
         let mut header = Header::parse(&value).unwrap();
         let key = &keyring.active_journal_key().key;
         header.add_auditor_slot(key, &Fixed(2)).unwrap();
@@ -145,11 +145,11 @@ pub(crate) fn garcia(operation: Operation) -> Act {
 
 /// An entry of something that was done.
 pub(crate) fn done(act: Act, at: i64, target: Target) -> Draft {
-    act.draft(at, target, Outcome::Done)
+    act.draft(at, target, AccessOutcome::Done)
 }
 
-pub(crate) fn moment(now: i64) -> Moment {
-    Moment {
+pub(crate) fn moment(now: i64) -> WriteTime {
+    WriteTime {
         now,
         uptime: Duration::ZERO,
     }

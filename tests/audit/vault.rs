@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chartlock::audit::fhir::{Application, audit_event};
-use chartlock::audit::{Auditor, Exposed, Kind, Reach, Time};
+use chartlock::audit::{AccessKind, Auditor, Exposed, ExposureScope, Timestamp};
 use chartlock::internals::clock::Clock;
 use chartlock::storage::{
-    Faulty, MemoryStorage, Moment, PerOperation, Storage, StorageError, Verdict,
+    FaultAction, FaultPoint, Faulty, MemoryStorage, PerOperation, Storage, StorageError,
 };
 use chartlock::{
     AccessPolicy, AccessRequest, ConsentReference, Decision, Error, Operation, Purpose, RecordId,
@@ -54,9 +54,9 @@ impl Clinic {
         self.act("privacy.office", Purpose::Operations)
     }
 
-    fn days(&self, days: i64) -> Time {
+    fn days(&self, days: i64) -> Timestamp {
         self.clock.shift_calendar(days * DAY);
-        Time::from_millis(self.clock.now())
+        Timestamp::from_millis(self.clock.now())
     }
 }
 
@@ -78,7 +78,7 @@ fn a_patient_sees_what_was_done_and_by_what_names() {
         let report = clinic.office().audit().unwrap();
         let report = report.accesses(&subject("MRN-1"), ..).unwrap();
         let told: Vec<_> = (report.accesses.iter())
-            .filter(|access| access.kind != Kind::Upkeep)
+            .filter(|access| access.kind != AccessKind::Upkeep)
             .map(|access| {
                 let record = access.record.as_deref().unwrap_or_default();
                 (
@@ -119,7 +119,7 @@ fn a_patient_sees_what_was_done_and_by_what_names() {
             ("privacy.office", Operation::ReadJournal)
         );
         assert_eq!(told.len(), 4);
-        assert!(report.gaps.is_empty());
+        assert!(report.unreadable.is_empty());
     }
 }
 
@@ -212,7 +212,7 @@ fn a_disclosure_is_accounted_for() {
                 ),
             ]
         );
-        assert_eq!((report.exempt.treatment, report.exempt.payment), (1, 0));
+        assert_eq!((report.excluded.treatment, report.excluded.payment), (1, 0));
     }
 }
 
@@ -357,8 +357,8 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
         clinic.office().audit().unwrap();
         let read_only = || {
             Faulty::new(Arc::clone(&clinic.storage), |_, moment| match moment {
-                Moment::Commit(_) => Verdict::Fail(StorageError::Denied),
-                _ => Verdict::Proceed,
+                FaultPoint::Commit(_) => FaultAction::Fail(StorageError::Denied),
+                _ => FaultAction::Proceed,
             })
         };
         let spool: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
@@ -440,17 +440,17 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
         told.sort_unstable();
         assert_eq!(told, [("MRN-1", 1, 1), ("MRN-3", 1, 2)]);
         assert_eq!(
-            (report.reach, report.erased_before),
-            (Reach::AllSubjects, 1)
+            (report.scope, report.erased_before),
+            (ExposureScope::AllSubjects, 1)
         );
         assert_eq!(report.not_in_the_journal, 0);
-        assert_eq!(report.existed.since.unwrap().day(), "2026-11-22");
-        assert_eq!(report.existed.until, Some(found));
+        assert_eq!(report.key_lifetime.since.unwrap().day(), "2026-11-22");
+        assert_eq!(report.key_lifetime.until, Some(found));
         let later = audit.exposure(
             &Exposed::Slot(slot),
-            Time::from_millis(found.millis() + 1)..,
+            Timestamp::from_millis(found.millis() + 1)..,
         );
-        assert_eq!(later.unwrap().reach, Reach::Nothing);
+        assert_eq!(later.unwrap().scope, ExposureScope::Nothing);
     }
 }
 
@@ -458,7 +458,7 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
 fn keys_reach_from_when_they_were_made() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&record("MRN-1", "a"), b"-").unwrap();
-    let before = Time::from_millis(NOON)..clinic.days(1);
+    let before = Timestamp::from_millis(NOON)..clinic.days(1);
     clinic.days(1);
     clinic.vault.rotate_master_key().unwrap();
     let census = clinic.vault.key_usage().unwrap();
@@ -466,11 +466,17 @@ fn keys_reach_from_when_they_were_made() {
     let keys = clinic.vault.subject_key_usage(&subject("MRN-1")).unwrap();
     let key = Exposed::PatientKey(subject("MRN-1"), keys[0].number);
     let audit = clinic.office().audit().unwrap();
-    for (exposed, reach) in [(master, Reach::AllSubjects), (key, Reach::OneSubject)] {
+    for (exposed, reach) in [
+        (master, ExposureScope::AllSubjects),
+        (key, ExposureScope::OneSubject),
+    ] {
         let early = audit.exposure(&exposed, before.clone()).unwrap();
-        assert_eq!((early.reach, early.subjects.len()), (Reach::Nothing, 0));
+        assert_eq!(
+            (early.scope, early.subjects.len()),
+            (ExposureScope::Nothing, 0)
+        );
         let now = audit.exposure(&exposed, ..).unwrap();
-        assert_eq!((now.reach, now.subjects.len()), (reach, 1));
+        assert_eq!((now.scope, now.subjects.len()), (reach, 1));
     }
 }
 
@@ -614,7 +620,7 @@ fn the_policy_decides_who_may_ask_and_disclose() {
     assert_eq!(court.consent.as_deref(), Some("Consent/7"));
     let accesses = audit.accesses(&subject("MRN-1"), ..).unwrap();
     let denied: Vec<_> = (accesses.accesses.iter())
-        .filter(|access| access.outcome == chartlock::Outcome::Denied)
+        .filter(|access| access.outcome == chartlock::AccessOutcome::Denied)
         .map(|access| (access.operation, &*access.actor))
         .collect();
     let journal = (Operation::ReadJournal, "dr.garcia");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chartlock::storage::{Expect, Scan, Storage, Transaction, Want};
+use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
 /// Values by their keys.
 pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -11,7 +11,7 @@ pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(crate) fn scan_all(
     storage: &dyn Storage,
     prefix: &[u8],
-    want: Want,
+    projection: Projection,
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     loop {
@@ -20,10 +20,10 @@ pub(crate) fn scan_all(
             prefix,
             after: after.as_deref(),
             limit: 1000,
-            want,
+            projection,
         };
         let page = storage.scan(scan).unwrap();
-        let entries = page.entries.into_iter();
+        let entries = page.items.into_iter();
         found.extend(entries.map(|entry| (entry.key, entry.value)));
         if !page.more {
             return found;
@@ -33,13 +33,13 @@ pub(crate) fn scan_all(
 
 /// Returns all objects under a prefix.
 pub(crate) fn objects_of(storage: &dyn Storage, prefix: &[u8]) -> Objects {
-    let found = scan_all(storage, prefix, Want::Values).into_iter();
+    let found = scan_all(storage, prefix, Projection::Values).into_iter();
     found.collect()
 }
 
 /// Returns all keys under a prefix, in the order of the scan.
 pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
-    let found = scan_all(storage, prefix, Want::Keys).into_iter();
+    let found = scan_all(storage, prefix, Projection::Keys).into_iter();
     found.map(|(key, _)| key).collect()
 }
 

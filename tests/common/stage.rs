@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use chartlock::internals::clock::Clock;
 use chartlock::storage::{
-    Faulty, FileStorage, MemoryStorage, Moment, PerOperation, SplitStorage, Storage, Verdict,
+    FaultAction, FaultPoint, Faulty, FileStorage, MemoryStorage, PerOperation, SplitStorage,
+    Storage,
 };
-use chartlock::{Suite, Vault, VaultOptions};
+use chartlock::{CipherSuite, Vault, VaultOptions};
 use tempfile::TempDir;
 
 use super::clock::ManualClock;
@@ -20,7 +21,7 @@ pub(crate) type Shared = Arc<dyn Storage>;
 /// A storage that is empty at first, and what the vaults on it share.
 pub(crate) struct Stage {
     pub(crate) storage: Shared,
-    pub(crate) suite: Suite,
+    pub(crate) suite: CipherSuite,
     /// The clock of the vaults that a test gives it to; [`Stage::options`] leaves the system's clock.
     pub(crate) clock: Arc<ManualClock>,
     /// The step in loops over all commits of a verb; above 1 on storages that are slow, or whose result
@@ -34,7 +35,7 @@ impl Stage {
     pub(crate) fn new(storage: impl Storage + 'static) -> Self {
         Self {
             storage: Arc::new(storage),
-            suite: Suite::Aes256Gcm,
+            suite: CipherSuite::Aes256Gcm,
             clock: Arc::default(),
             stride: 1,
             directory: None,
@@ -47,7 +48,7 @@ impl Stage {
 
     pub(crate) fn memory_other_suite() -> Self {
         Self {
-            suite: Suite::ChaCha20Poly1305,
+            suite: CipherSuite::ChaCha20Poly1305,
             stride: 5,
             ..Self::memory()
         }
@@ -81,14 +82,16 @@ impl Stage {
 
     /// Returns the options of a vault with no work in the background and no delay before a key goes.
     pub(crate) fn options(&self) -> VaultOptions {
-        let options = VaultOptions::new().suite(self.suite).without_background();
+        let options = VaultOptions::new()
+            .cipher_suite(self.suite)
+            .without_background();
         options.key_removal_delay(Duration::ZERO)
     }
 
     /// Returns the options of a vault on the stage's clock, with no delay before a key goes.
     pub(crate) fn options_on_clock(&self) -> VaultOptions {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let options = VaultOptions::new().suite(self.suite).clock(clock);
+        let options = VaultOptions::new().cipher_suite(self.suite).clock(clock);
         options.key_removal_delay(Duration::ZERO)
     }
 
@@ -112,7 +115,7 @@ impl Stage {
     /// Wraps the storage in faults: `hook` decides over every step.
     pub(crate) fn faulty(
         &self,
-        hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+        hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
     ) -> Arc<Faulty<Shared>> {
         Arc::new(Faulty::new(self.shared(), hook))
     }

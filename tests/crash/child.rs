@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
-use chartlock::{Checkpoint, Document, Error, Expected, RecordId, Session, Subject, Vault};
+use chartlock::{Checkpoint, Document, Error, Precondition, RecordId, Session, Subject, Vault};
 
 use crate::common::{Fixed, session, subject};
 use crate::content::{MISFILED, NAMES, Random, batch, content};
@@ -148,7 +148,9 @@ pub(crate) fn carry_out(
             let id = id("a");
             let body = content(seed, "a");
             let now = chart.get(&id).unwrap();
-            let expected = now.map_or(Expected::Absent, |now| Expected::Version(now.version()));
+            let expected = now.map_or(Precondition::Absent, |now| {
+                Precondition::Version(now.version())
+            });
             let verb = format!("put {patient} a {seed}");
             let put = || chart.put_if(&id, expected, &body);
             say(thread, &verb, put, u64::to_string);

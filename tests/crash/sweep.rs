@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chartlock::internals::clock::{Clock, SystemClock};
-use chartlock::storage::{Storage, Want};
+use chartlock::storage::{Projection, Storage};
 use chartlock::{Vault, VaultOptions};
 
 use crate::common::Fixed;
@@ -45,16 +45,17 @@ pub(crate) fn frees_the_rest(storage: &Arc<dyn Storage>) -> [u64; 2] {
         (0, 0),
         "nothing is in doubt"
     );
-    let versions = [b"r", b"h"].map(|class| scan_all(&**storage, class, Want::Head(STREAM.end)));
+    let versions =
+        [b"r", b"h"].map(|class| scan_all(&**storage, class, Projection::Head(STREAM.end)));
     let named = versions.iter().flatten().filter_map(|(key, value)| {
         let chart = &key[1..17];
         (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
     });
     let named: BTreeSet<_> = named.collect();
     // Of a patient whose erasure is not finished, records may name what is gone.
-    for (key, _) in scan_all(&**storage, b"s", Want::Keys) {
+    for (key, _) in scan_all(&**storage, b"s", Projection::Keys) {
         assert!(named.contains(&key[1..33]), "garbage is left");
     }
-    assert!(scan_all(&**storage, b"w", Want::Keys).is_empty());
+    assert!(scan_all(&**storage, b"w", Projection::Keys).is_empty());
     [report.uploads, report.segments]
 }

@@ -6,11 +6,13 @@ mod segments;
 
 use std::io::Read;
 
-use chartlock::internals::crypto::{DataKey, PatientKey, Place, StreamKey, Suite, fresh, wrap_key};
+use chartlock::internals::crypto::{
+    CipherSuite, DataKey, PatientKey, Place, StreamKey, fresh, wrap_key,
+};
 use chartlock::internals::envelope::*;
 use chartlock::{Error, internals::crypto::Nonce};
 
-const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 const ADDRESS: Address = Address {
     chart: [1; 16],
     record: [2; 16],
@@ -26,11 +28,11 @@ fn meta() -> Meta {
     }
 }
 
-fn seal_with(suite: Suite, body: Body<'_>) -> (Vec<u8>, PatientKey) {
+fn seal_with(suite: CipherSuite, body: Body<'_>) -> (Vec<u8>, PatientKey) {
     seal_meta(suite, &meta(), body)
 }
 
-fn seal_meta(suite: Suite, meta: &Meta, body: Body<'_>) -> (Vec<u8>, PatientKey) {
+fn seal_meta(suite: CipherSuite, meta: &Meta, body: Body<'_>) -> (Vec<u8>, PatientKey) {
     let patient = PatientKey::random().unwrap();
     let value = seal(
         suite,
@@ -104,7 +106,7 @@ fn an_inline_record_costs_at_most_150_bytes_beside_name_content_and_padding() {
     };
     let content = [7; 500];
     let value = seal(
-        Suite::Aes256Gcm,
+        CipherSuite::Aes256Gcm,
         &ADDRESS,
         1,
         &plain,
@@ -159,7 +161,7 @@ fn every_flipped_bit_is_an_error() {
 
 #[test]
 fn another_address_is_not_authentic() {
-    let (value, patient) = seal_with(Suite::Aes256Gcm, Body::Inline(b"x"));
+    let (value, patient) = seal_with(CipherSuite::Aes256Gcm, Body::Inline(b"x"));
     for address in [
         Address {
             chart: [9; 16],
@@ -241,7 +243,7 @@ fn inline_content_is_read_up_to_1_mib_whatever_the_writer_sealed() {
 
 #[test]
 fn retractions_and_segmented_records_come_back() {
-    let (value, patient) = seal_with(Suite::Aes256Gcm, Body::Retraction);
+    let (value, patient) = seal_with(CipherSuite::Aes256Gcm, Body::Retraction);
     let opened = open_with(&value, &patient, &ADDRESS).unwrap();
     assert!(matches!(opened.content, Content::Retraction));
 
@@ -251,7 +253,7 @@ fn retractions_and_segmented_records_come_back() {
         key: &key,
         length: 1 << 40,
     };
-    let (value, patient) = seal_with(Suite::ChaCha20Poly1305, body);
+    let (value, patient) = seal_with(CipherSuite::ChaCha20Poly1305, body);
     let opened = open_with(&value, &patient, &ADDRESS).unwrap();
     let Content::Segmented {
         stream,
@@ -305,7 +307,7 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
 }
 
 /// The segments of a stream, as an upload seals them.
-fn sealed(suite: Suite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
+fn sealed(suite: CipherSuite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
     let mut sealer = StreamSealer::new(suite, key, &[1; 16], &[2; 16]).unwrap();
     let mut sealed = Vec::new();
     let mut segment = Segment::new(None);
@@ -349,7 +351,7 @@ fn another_format_is_told_before_anything_else_is_judged() {
 #[test]
 fn intents_are_strict() {
     let intent = Intent {
-        suite: Suite::Aes256Gcm,
+        suite: CipherSuite::Aes256Gcm,
         started_at: -5,
         writer: fresh().unwrap(),
     };

@@ -1,10 +1,10 @@
 //! Segments of content streams: parts of them, their padding, their numbers.
 
 use chartlock::Error;
-use chartlock::internals::crypto::{Nonce, StreamKey, Suite, chunk_key};
+use chartlock::internals::crypto::{CipherSuite, Nonce, StreamKey, chunk_key};
 use chartlock::internals::envelope::*;
 
-const SUITE: Suite = Suite::Aes256Gcm;
+const SUITE: CipherSuite = CipherSuite::Aes256Gcm;
 const CHART: [u8; 16] = [1; 16];
 const STREAM: [u8; 16] = [2; 16];
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use chartlock::internals::journal::{PageId, page_of};
-use chartlock::storage::{Moment, Operation};
+use chartlock::storage::{FaultPoint, Operation};
 
 /// From here on, numbers name chains of processes.
 const CHAINS: u8 = 150;
@@ -128,10 +128,10 @@ impl Roles {
         !listed || (self.highest.iter().flatten()).all(|highest| highest[0] < 128)
     }
 
-    pub(crate) fn footprint(&mut self, process: usize, moment: &Moment<'_>) -> Footprint {
+    pub(crate) fn footprint(&mut self, process: usize, moment: &FaultPoint<'_>) -> Footprint {
         self.introduce(process, moment);
         let accesses = match moment {
-            Moment::Read(keys) => {
+            FaultPoint::Read(keys) => {
                 let keys = keys.iter();
                 let accesses = keys.map(|key| self.access("read", key, false, false));
                 let mut accesses: Vec<_> = accesses.collect();
@@ -139,8 +139,8 @@ impl Roles {
                 accesses.sort_by(|one, other| one.role.cmp(&other.role));
                 accesses
             }
-            Moment::Scan(scan) => vec![self.access("scan", scan.prefix, false, true)],
-            Moment::Commit(operations) => operations
+            FaultPoint::Scan(scan) => vec![self.access("scan", scan.prefix, false, true)],
+            FaultPoint::Commit(operations) => operations
                 .iter()
                 .map(|operation| match operation {
                     Operation::Put { key, .. } => self.access("put", key, true, false),
@@ -153,8 +153,8 @@ impl Roles {
     }
 
     /// Names the chains of the journal that a process writes after it: their ids are drawn by chance.
-    pub(crate) fn introduce(&mut self, process: usize, moment: &Moment<'_>) {
-        let Moment::Commit(operations) = moment else {
+    pub(crate) fn introduce(&mut self, process: usize, moment: &FaultPoint<'_>) {
+        let FaultPoint::Commit(operations) = moment else {
             return;
         };
         let pages = operations.iter().filter_map(|one| page_of(one.key()));

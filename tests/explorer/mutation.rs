@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use chartlock::storage::{
-    CommitError, Committed, Expect, Operation, Page, Scan, Storage, StorageError, Stored,
-    Transaction, Want,
+    CommitError, Committed, Expect, Operation, Projection, Scan, ScanPage, Storage, StorageError,
+    Stored, Transaction,
 };
 
 /// A rule of the order of writes that is not kept.
@@ -63,7 +63,7 @@ pub(crate) struct Mutant<S> {
     pub(crate) inner: S,
     pub(crate) mutation: Mutation,
     /// Pages that were fetched too early, by prefix.
-    pub(crate) early: Mutex<HashMap<Vec<u8>, Page>>,
+    pub(crate) early: Mutex<HashMap<Vec<u8>, ScanPage>>,
     /// A page that waits for what it tells of.
     pub(crate) held: Mutex<Option<Transaction>>,
 }
@@ -73,10 +73,10 @@ impl<S: Storage> Storage for Mutant<S> {
         self.inner.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let chart = scan.prefix.len() == 17;
         if self.mutation == Mutation::HistoryUnlisted && chart && scan.prefix[0] == b'h' {
-            return Ok(Page::default());
+            return Ok(ScanPage::default());
         }
         self.early(scan)?.map_or_else(|| self.inner.scan(scan), Ok)
     }
@@ -137,7 +137,7 @@ impl<S: Storage> Mutant<S> {
     }
 
     /// The page of a sweep, if it was fetched before its time.
-    fn early(&self, scan: Scan<'_>) -> Result<Option<Page>, StorageError> {
+    fn early(&self, scan: Scan<'_>) -> Result<Option<ScanPage>, StorageError> {
         let [class, chart @ ..] = scan.prefix else {
             return Ok(None);
         };
@@ -145,10 +145,10 @@ impl<S: Storage> Mutant<S> {
             return Ok(None);
         }
         // Whose turn it is, and of what a page is fetched too early.
-        let too_early = match (self.mutation, class, scan.want) {
-            (Mutation::IntentsFirst, b's', Want::Keys) => Some((b'w', Want::Values)),
-            (Mutation::HistoryFirst, b'r', Want::Head(112)) => Some((b'h', scan.want)),
-            (Mutation::LooksOnce, b'r' | b'h', Want::Head(112)) => {
+        let too_early = match (self.mutation, class, scan.projection) {
+            (Mutation::IntentsFirst, b's', Projection::Keys) => Some((b'w', Projection::Values)),
+            (Mutation::HistoryFirst, b'r', Projection::Head(112)) => Some((b'h', scan.projection)),
+            (Mutation::LooksOnce, b'r' | b'h', Projection::Head(112)) => {
                 let mut pages = self.early.lock().unwrap();
                 if let Some(page) = pages.get(scan.prefix) {
                     return Ok(Some(page.clone()));
@@ -159,12 +159,12 @@ impl<S: Storage> Mutant<S> {
             }
             _ => None,
         };
-        if let Some((class, want)) = too_early {
+        if let Some((class, projection)) = too_early {
             let prefix = [&[class], chart].concat();
             let prefix = &prefix[..];
             let page = self.inner.scan(Scan {
                 prefix,
-                want,
+                projection,
                 ..scan
             })?;
             self.early.lock().unwrap().insert(prefix.to_vec(), page);

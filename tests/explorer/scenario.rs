@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use chartlock::internals::clock::Clock;
-use chartlock::storage::{Expect, Faulty, MemoryStorage, Storage, Transaction, Verdict, Want};
+use chartlock::storage::{
+    Expect, FaultAction, Faulty, MemoryStorage, Projection, Storage, Transaction,
+};
 use chartlock::{Checkpoint, Error, Journaling, SecurityEvent, Vault};
 
 use crate::clock::{DAYS, LoneClock, ProcessClock};
@@ -135,7 +137,7 @@ impl Beginning {
         // Who only counts leaves nothing behind.
         let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
         let census = vault.key_usage().unwrap();
-        let objects = scan_all(&*memory, b"", Want::Values);
+        let objects = scan_all(&*memory, b"", Projection::Values);
         let mut roles = Roles::default();
         for (key, _) in &objects {
             roles.role(key);
@@ -176,9 +178,9 @@ fn prepare(
         Boxed(shared(memory, scenario.transactional)),
         move |step, _| {
             if step < stop {
-                Verdict::Proceed
+                FaultAction::Proceed
             } else {
-                Verdict::Stop
+                FaultAction::Stop
             }
         },
     );

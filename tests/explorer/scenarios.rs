@@ -1,6 +1,6 @@
 //! What is explored.
 
-use chartlock::{Expected, Journaling};
+use chartlock::{Journaling, Precondition};
 
 use crate::clock::DAYS;
 use crate::mutation::Mutation;
@@ -33,8 +33,8 @@ pub(crate) const WRITERS: &[Pair] = &[
         "put_if, put_if (one wins)",
         ONE,
         &[
-            &[PutIf(X, Expected::Version(1))],
-            &[PutIf(X, Expected::Version(1))],
+            &[PutIf(X, Precondition::Version(1))],
+            &[PutIf(X, Precondition::Version(1))],
         ],
     ),
     ("put_many, put", CHART, &[&[PutMany(&[X, Y])], &[Put(X)]]),

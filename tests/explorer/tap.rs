@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use chartlock::internals::crypto::{self, Digest};
 use chartlock::internals::envelope;
 use chartlock::storage::{
-    CommitError, Committed, MemoryStorage, Operation, Page, PerOperation, Scan, Storage,
+    CommitError, Committed, MemoryStorage, Operation, PerOperation, Scan, ScanPage, Storage,
     StorageError, Stored, Transaction,
 };
 
@@ -99,7 +99,7 @@ impl Storage for Tap {
         self.inner.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.inner.scan(scan)
     }
 
@@ -138,7 +138,7 @@ impl Storage for Boxed {
         self.0.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.0.scan(scan)
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use chartlock::storage::{Faulty, Landing, Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 
 use crate::footprint::{Footprint, Roles};
 use crate::scenario::SETUP_STEPS;
@@ -160,35 +160,35 @@ impl Turns {
     }
 
     /// Waits for the turn to carry out a step, and says what becomes of it.
-    pub(crate) fn judge(&self, process: usize, moment: &Moment<'_>) -> Verdict {
+    pub(crate) fn judge(&self, process: usize, moment: &FaultPoint<'_>) -> FaultAction {
         let footprint = {
             let mut state = self.lock();
             let standing = &state.processes[process];
             if standing.dead || state.cut {
-                return Verdict::Stop;
+                return FaultAction::Stop;
             }
             if !standing.armed {
                 state.roles.introduce(process, moment);
-                return Verdict::Proceed;
+                return FaultAction::Proceed;
             }
             let footprint = state.roles.footprint(process, moment);
             let unheard = &mut state.processes[process].unheard;
             if footprint.is_page() && *unheard > 0 {
                 *unheard -= 1;
-                return Verdict::Unknown(Landing::Lost);
+                return FaultAction::Unknown(FaultOutcome::Lost);
             }
             if state.roles.is_out_of_order() {
                 (state.cut, state.again) = (true, true);
-                return Verdict::Stop;
+                return FaultAction::Stop;
             }
             footprint
         };
         match self.turn(process, Pending::Step(footprint)) {
-            Act::Crash => Verdict::Stop,
-            Act::Applied => Verdict::Unknown(Landing::Applied),
-            Act::Lost => Verdict::Unknown(Landing::Lost),
-            Act::Later => Verdict::Unknown(Landing::Later),
-            Act::Go | Act::Land => Verdict::Proceed,
+            Act::Crash => FaultAction::Stop,
+            Act::Applied => FaultAction::Unknown(FaultOutcome::Applied),
+            Act::Lost => FaultAction::Unknown(FaultOutcome::Lost),
+            Act::Later => FaultAction::Unknown(FaultOutcome::Later),
+            Act::Go | Act::Land => FaultAction::Proceed,
         }
     }
 

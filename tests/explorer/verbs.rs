@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chartlock::internals::clock::Clock;
 use chartlock::storage::Storage;
 use chartlock::{
-    Document, Error, Expected, GarbageReport, Journaling, RecordId, Session, Subject, Vault,
+    Document, Error, GarbageReport, Journaling, Precondition, RecordId, Session, Subject, Vault,
     VaultOptions, VerifyReport,
 };
 
@@ -18,7 +18,7 @@ pub(crate) enum Verb {
     Put(Record),
     /// Beyond the inline limit.
     PutLarge(Record),
-    PutIf(Record, Expected),
+    PutIf(Record, Precondition),
     PutMany(&'static [Record]),
     Remove(Record),
     Get(Record),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chartlock::storage::{MemoryStorage, Scan, Storage, Want};
+use chartlock::storage::{MemoryStorage, Projection, Scan, Storage};
 use chartlock::{Checkpoint, Error, Journaling, Vault};
 
 use crate::clock::{DAYS, LoneClock};
@@ -251,13 +251,13 @@ impl Remains<'_> {
 
 /// How many segments no record version names.
 fn unnamed(memory: &MemoryStorage) -> usize {
-    let scan = |want| Scan {
+    let scan = |projection| Scan {
         prefix: b"",
         after: None,
         limit: 1000,
-        want,
+        projection,
     };
-    let entries = memory.scan(scan(Want::Head(112))).unwrap().entries;
+    let entries = memory.scan(scan(Projection::Head(112))).unwrap().items;
     let named: BTreeSet<_> = (entries.iter())
         .filter(|entry| b"rh".contains(&entry.key[0]) && entry.value[2] == 2)
         .map(|entry| [&entry.key[1..17], &entry.value[96..112]].concat())
@@ -273,9 +273,9 @@ pub(crate) fn commitments(memory: &MemoryStorage) -> BTreeSet<Vec<u8>> {
         prefix: b"",
         after: None,
         limit: 1000,
-        want: Want::Head(48),
+        projection: Projection::Head(48),
     };
-    let entries = memory.scan(scan).unwrap().entries.into_iter();
+    let entries = memory.scan(scan).unwrap().items.into_iter();
     entries
         .filter(|entry| b"rh".contains(&entry.key[0]))
         .map(|entry| entry.value[16..].to_vec())

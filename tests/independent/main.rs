@@ -18,8 +18,8 @@ use chartlock::internals::journal::writers;
 use chartlock::keys::{KeyFile, Passphrase};
 use chartlock::storage::{MemoryStorage, PerOperation, Storage, archive};
 use chartlock::{
-    Document, Operation, Outcome, Purpose, RecordId, RecordInfo, Session, Subject, Suite, Vault,
-    VaultOptions,
+    AccessOutcome, CipherSuite, Document, Operation, Purpose, RecordId, RecordInfo, Session,
+    Subject, Vault, VaultOptions,
 };
 use common::{record, session, session_as, subject};
 use serde_json::{Value, json};
@@ -241,7 +241,7 @@ fn version(session: &Session, id: &RecordId, info: &RecordInfo) -> Value {
 
 fn told(entry: &AuditEntry) -> Value {
     let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
-    let outcome = (Outcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
+    let outcome = (AccessOutcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
     let subject = entry.subject.as_ref();
     json!({
         "page_writer": entry.position.writer.to_string(),
@@ -269,11 +269,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Writes, and checks that what was written is a whole vault which the library finds nothing wrong with.
-fn write(name: &str, suite: Suite, storage: impl Storage + 'static) {
+fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
     let storage: Arc<dyn Storage> = Arc::new(storage);
     let credentials = Credentials::new();
     let options = VaultOptions::new()
-        .suite(suite)
+        .cipher_suite(suite)
         .key_removal_delay(Duration::ZERO);
     let vault = options
         .create(Arc::clone(&storage), &credentials.key_file)
@@ -311,12 +311,12 @@ fn write(name: &str, suite: Suite, storage: impl Storage + 'static) {
 
 #[test]
 fn a_vault_with_one_of_everything_is_archived_for_the_other_reader() {
-    write("aes", Suite::Aes256Gcm, MemoryStorage::new());
+    write("aes", CipherSuite::Aes256Gcm, MemoryStorage::new());
 }
 
 /// Over storage without transactions, so that what was announced is settled.
 #[test]
 fn a_vault_of_the_other_suite_is_archived_too() {
     let storage = PerOperation::new(MemoryStorage::new());
-    write("chacha", Suite::ChaCha20Poly1305, storage);
+    write("chacha", CipherSuite::ChaCha20Poly1305, storage);
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chartlock::internals::journal::{
-    Act, Context, Moment as When, Page, PageId, Stage as Told, Target, Writer, writers,
+    Act, Context, Page, PageId, Stage as Told, Target, WriteTime as When, Writer, writers,
 };
-use chartlock::storage::{Expect, Landing, Transaction, Verdict};
-use chartlock::{Journaling, Operation, Outcome};
+use chartlock::storage::{Expect, FaultAction, FaultOutcome, Transaction};
+use chartlock::{AccessOutcome, Journaling, Operation};
 
 use crate::stage::{NOON, Stage, record, session, writes_page};
 
@@ -24,7 +24,7 @@ fn puts(stage: &Stage) -> usize {
     let lines = stage.settled();
     let done = lines
         .iter()
-        .filter(|line| line.is(Operation::Put, Outcome::Done));
+        .filter(|line| line.is(Operation::Put, AccessOutcome::Done));
     let digests: Vec<_> = done
         .map(|line| match line.entry.target {
             Target::Version { digest, .. } => digest,
@@ -42,7 +42,7 @@ fn take_place(stage: &Stage, place: PageId, previous: [u8; 32]) {
         operation: Operation::Lock,
         note: "a copy".into(),
     };
-    let draft = act.draft(NOON, Target::Vault, Outcome::Done);
+    let draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
     let page = Page::new(previous, vec![], [(&draft, Told::Done)].into_iter()).unwrap();
     let sealer = stage.sealer();
     let value = page.seal(
@@ -117,7 +117,7 @@ fn two_writers_that_believe_in_one_chain_lose_nothing(stage: &Stage) {
     let reads = stage.settled().into_iter();
     assert_eq!(
         reads
-            .filter(|line| line.is(Operation::Read, Outcome::Done))
+            .filter(|line| line.is(Operation::Read, AccessOutcome::Done))
             .count(),
         4
     );
@@ -130,8 +130,8 @@ fn a_page_that_lands_late_is_followed_by_nothing(stage: &Stage) {
     let faulty =
         stage.faulty(
             move |_, moment| match switch.load(Ordering::SeqCst) && writes_page(moment) {
-                true => Verdict::Unknown(Landing::Later),
-                false => Verdict::Proceed,
+                true => FaultAction::Unknown(FaultOutcome::Later),
+                false => FaultAction::Proceed,
             },
         );
     let vault = stage.open_on(&faulty, Journaling::Strict);
@@ -150,7 +150,7 @@ fn a_page_that_lands_late_is_followed_by_nothing(stage: &Stage) {
     assert_eq!(puts(stage), 3);
     let reads = stage.settled().into_iter();
     let reads = reads
-        .filter(|line| line.is(Operation::Read, Outcome::Done))
+        .filter(|line| line.is(Operation::Read, AccessOutcome::Done))
         .count();
     // The one that was handed out, and the one of which nobody knew whether it was written.
     assert!((1..=2).contains(&reads), "{reads}");
@@ -165,9 +165,9 @@ fn a_chain_that_is_begun_anew_says_where_the_others_end() {
     let count = Arc::clone(&fails);
     let faulty = stage.faulty(move |_, moment| {
         if writes_page(moment) && count.load(Ordering::SeqCst) == 0 {
-            return Verdict::Unknown(Landing::Lost);
+            return FaultAction::Unknown(FaultOutcome::Lost);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let writer = Writer::new(faulty, sealer());
     let moment = When {
@@ -180,7 +180,7 @@ fn a_chain_that_is_begun_anew_says_where_the_others_end() {
             operation: Operation::Read,
             note: "".into(),
         };
-        let draft = act.draft(NOON, Target::Vault, Outcome::Done);
+        let draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
         writer.note(draft, std::time::Duration::ZERO).unwrap();
     };
     note();

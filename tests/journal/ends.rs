@@ -7,7 +7,7 @@ use chartlock::Error;
 use chartlock::internals::crypto::sha256;
 use chartlock::internals::journal::{Cursor, Keys, PageFault, PageId, WriterId, recent, writers};
 use chartlock::storage::{
-    CommitError, Committed, Expect, MemoryStorage, Page, Scan, Storage, StorageError, Stored,
+    CommitError, Committed, Expect, MemoryStorage, Scan, ScanPage, Storage, StorageError, Stored,
     Transaction,
 };
 
@@ -28,13 +28,13 @@ impl Storage for Counting {
         self.inner.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let mut page = self.inner.scan(scan)?;
         if self.is_stuck {
-            page.entries.clear();
+            page.items.clear();
             page.more = true;
         }
-        self.entries.fetch_add(page.entries.len(), Ordering::SeqCst);
+        self.entries.fetch_add(page.items.len(), Ordering::SeqCst);
         Ok(page)
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chartlock::internals::journal::Target;
-use chartlock::storage::{Landing, StorageError, Verdict};
-use chartlock::{Document, Error, Journaling, Operation, Outcome, RecordId, Vault};
+use chartlock::storage::{FaultAction, FaultOutcome, StorageError};
+use chartlock::{AccessOutcome, Document, Error, Journaling, Operation, RecordId, Vault};
 
 use crate::common::journal::unlocked;
 use crate::stage::{Stage, digest, record, session, subject, writes_page};
@@ -16,15 +16,15 @@ use crate::stage::{Stage, digest, record, session, subject, writes_page};
 const IDS: [&str; 3] = ["a", "b", "c"];
 
 /// What happens to the n-th write of a page, and to those after it as long as it lasts.
-const CUTS: [(Verdict, usize); 7] = [
-    (Verdict::Fail(StorageError::Io(ErrorKind::Other)), 1),
-    (Verdict::Fail(StorageError::Full), 3),
-    (Verdict::Unknown(Landing::Lost), 1),
-    (Verdict::Unknown(Landing::Applied), 1),
+const CUTS: [(FaultAction, usize); 7] = [
+    (FaultAction::Fail(StorageError::Io(ErrorKind::Other)), 1),
+    (FaultAction::Fail(StorageError::Full), 3),
+    (FaultAction::Unknown(FaultOutcome::Lost), 1),
+    (FaultAction::Unknown(FaultOutcome::Applied), 1),
     // More often than a writer asks again by itself.
-    (Verdict::Unknown(Landing::Lost), 9),
-    (Verdict::Stop, 1),
-    (Verdict::StopAfter, 1),
+    (FaultAction::Unknown(FaultOutcome::Lost), 9),
+    (FaultAction::Stop, 1),
+    (FaultAction::StopAfter, 1),
 ];
 
 /// What a caller was told.
@@ -111,7 +111,7 @@ fn compare(stage: &Stage, heard: &Heard, mode: Journaling, died: bool, shown: &s
             ..
         } = line.entry.target
         {
-            assert!(line.is(Operation::Put, Outcome::Done), "{shown}");
+            assert!(line.is(Operation::Put, AccessOutcome::Done), "{shown}");
             let stands = standing.contains_key(&digest);
             assert!(stands || !certain, "told, but not there: {shown}");
             *told.entry(digest).or_default() += 1;
@@ -142,7 +142,7 @@ fn compare(stage: &Stage, heard: &Heard, mode: Journaling, died: bool, shown: &s
         if let Target::Record {
             record, version, ..
         } = line.entry.target
-            && line.is(Operation::Read, Outcome::Done)
+            && line.is(Operation::Read, AccessOutcome::Done)
         {
             *reads.entry((record.name, version)).or_default() += 1;
         }
@@ -171,12 +171,12 @@ fn cut_everywhere(stage: fn() -> Stage, mode: Journaling) {
                         return verdict;
                     }
                 }
-                Verdict::Proceed
+                FaultAction::Proceed
             });
             let mut heard = Heard::default();
             let vault = stage.open_on(&faulty, mode);
             work(&vault, &mut heard);
-            let died = matches!(verdict, Verdict::Stop | Verdict::StopAfter);
+            let died = matches!(verdict, FaultAction::Stop | FaultAction::StopAfter);
             if died {
                 // A power cut, not a farewell: what waits is lost.
                 faulty.stop();
@@ -241,9 +241,9 @@ fn failing(stage: &Stage, mode: Journaling) -> (Vault, Arc<AtomicBool>) {
     let switch = Arc::clone(&fails);
     let faulty = stage.faulty(move |_, moment| {
         if switch.load(Ordering::SeqCst) && writes_page(moment) {
-            return Verdict::Fail(StorageError::Full);
+            return FaultAction::Fail(StorageError::Full);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     (stage.open_on(&faulty, mode), fails)
 }
@@ -274,7 +274,7 @@ fn strict_a_read_whose_page_fails_hands_out_nothing(stage: &Stage) {
     fails.store(false, Ordering::SeqCst);
     assert!(chart.get(&id).unwrap().is_some());
     let reads = stage.settled().into_iter();
-    let reads = reads.filter(|line| line.is(Operation::Read, Outcome::Done));
+    let reads = reads.filter(|line| line.is(Operation::Read, AccessOutcome::Done));
     assert_eq!(reads.count(), 2);
 }
 
@@ -297,7 +297,7 @@ fn grouped_one_failure_stops_all_reads_until_a_page_is_written(stage: &Stage) {
     let done = |operation| {
         let lines = stage.settled().into_iter();
         lines
-            .filter(|line| line.is(operation, Outcome::Done))
+            .filter(|line| line.is(operation, AccessOutcome::Done))
             .count()
     };
     // The three of before and the one that wrote them; of the refused ones nothing is told.
@@ -315,7 +315,7 @@ fn what_released_nothing_is_told_when_that_can_be_written_again(stage: &Stage) {
     let (vault, fails) = failing(stage, Journaling::Strict);
     let (chart, id) = (session(&vault), record("MRN-1", "a"));
     fails.store(true, Ordering::SeqCst);
-    let unlikely = chartlock::Expected::Version(9);
+    let unlikely = chartlock::Precondition::Version(9);
     assert_eq!(chart.put_if(&id, unlikely, b"b"), Err(Error::Conflict));
     assert!(chart.put(&id, b"b").is_err());
     fails.store(false, Ordering::SeqCst);
@@ -329,9 +329,9 @@ fn what_released_nothing_is_told_when_that_can_be_written_again(stage: &Stage) {
     };
     assert_eq!(
         (
-            told(Outcome::Done),
-            told(Outcome::Refused),
-            told(Outcome::Failed)
+            told(AccessOutcome::Done),
+            told(AccessOutcome::Refused),
+            told(AccessOutcome::Failed)
         ),
         (1, 1, 1)
     );

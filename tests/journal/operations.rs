@@ -9,7 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use chartlock::audit::{Auditor, Exposed};
 use chartlock::internals::journal::{Stage as Told, Target};
 use chartlock::storage::MemoryStorage;
-use chartlock::{Actor, Document, Error, Expected, Journaling, Purpose, RecordId, Session, Vault};
+use chartlock::{
+    Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, Session, Vault,
+};
 
 use crate::common::Fixed;
 use crate::parse;
@@ -142,7 +144,7 @@ const ROWS: &[Row] = rows! {
         at.chart.put(&at.id, b"{}").unwrap();
     };
     "Session::put_if" "" ["write a record, refused, record"] |at| {
-        let refused = at.chart.put_if(&at.id, Expected::Version(9), b"{}");
+        let refused = at.chart.put_if(&at.id, Precondition::Version(9), b"{}");
         assert_eq!(refused, Err(Error::Conflict));
     };
     "Session::put_many" "rp" [
@@ -191,7 +193,7 @@ const ROWS: &[Row] = rows! {
     };
     "Session::retract_if" "" ["retract a record, nothing there, record"] |at| {
         let none = record("MRN-1", "never written");
-        assert_eq!(at.chart.retract_if(&none, Expected::Any), Ok(None));
+        assert_eq!(at.chart.retract_if(&none, Precondition::Any), Ok(None));
     };
     "Session::expunge" "rh" ["expunge a record, done, version"] |at| {
         at.chart.expunge(&at.id, "filed under the wrong patient").unwrap();
@@ -310,11 +312,14 @@ const WITHOUT: &[(&str, &str)] = &[
     ("Auditor::trail", "nothing is looked at yet"),
     ("Auditor::slot", "tells what `open` told"),
     ("Vault::verification", "nothing is looked at yet"),
-    ("Verification::against", "sets what the walk compares"),
+    (
+        "Verification::with_checkpoint",
+        "sets what the walk compares",
+    ),
     ("Verification::with_content", "sets what the walk opens"),
     ("Verification::from", "sets where the walk begins"),
     (
-        "Verification::holding",
+        "Verification::max_facts",
         "sets how much the walk holds at a time",
     ),
     (

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use chartlock::internals::crypto::{JournalKey, Nonce, Suite, page_key};
+use chartlock::internals::crypto::{CipherSuite, JournalKey, Nonce, page_key};
 use chartlock::internals::journal::{Act, Context, Page, PageId, Stage, SubjectRef, Target};
-use chartlock::{Error, Operation, Outcome};
+use chartlock::{AccessOutcome, Error, Operation};
 
 const VAULT: [u8; 16] = [3; 16];
 const PLACE: PageId = PageId {
@@ -26,12 +26,12 @@ fn page() -> Page {
         chart: [1; 16],
         tag: [2; 16],
     };
-    let draft = act.draft(9, Target::Subject(subject), Outcome::Done);
+    let draft = act.draft(9, Target::Subject(subject), AccessOutcome::Done);
     Page::new([0; 32], vec![], [(&draft, Stage::Done)].into_iter()).unwrap()
 }
 
 fn seal(page: &Page) -> Vec<u8> {
-    let suite = Suite::Aes256Gcm;
+    let suite = CipherSuite::Aes256Gcm;
     page.seal(suite, &VAULT, (7, &key()), &PLACE).unwrap()
 }
 
@@ -46,7 +46,7 @@ fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
     let (commitment, sealed) = rest.split_first_chunk::<32>().unwrap();
     let (body, tag) = sealed.split_last_chunk::<16>().unwrap();
     let place = (&PLACE.writer, PLACE.sequence);
-    let derived = page_key(Suite::Aes256Gcm, &key(), salt, &VAULT, place, head);
+    let derived = page_key(CipherSuite::Aes256Gcm, &key(), salt, &VAULT, place, head);
     let (sealing, derived) = derived.unwrap();
     assert_eq!(&derived, commitment);
     let mut body = body.to_vec();
@@ -94,5 +94,5 @@ fn extensions_of_later_releases_ascend_and_the_critical_ones_are_refused() {
 
 #[test]
 fn a_denial_is_told_as_one() {
-    assert_eq!(Outcome::of(&Error::Denied), Outcome::Denied);
+    assert_eq!(AccessOutcome::of(&Error::Denied), AccessOutcome::Denied);
 }

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use chartlock::internals::journal::Target;
-use chartlock::storage::Verdict;
-use chartlock::{Document, Error, Journaling, Operation, Outcome, Purpose, Vault};
+use chartlock::storage::FaultAction;
+use chartlock::{AccessOutcome, Document, Error, Journaling, Operation, Purpose, Vault};
 
 use crate::stage::{Line, Stage, digest, record, session_as, writes_page};
 
@@ -99,7 +99,7 @@ fn all_at_once(stage: &Stage, vaults: &[Vault]) {
     vaults.iter().for_each(Vault::lock);
     let lines = stage.settled();
     let of = |name: &str, operation| {
-        let is_one = |line: &&Line| &*line.actor == name && line.is(operation, Outcome::Done);
+        let is_one = |line: &&Line| &*line.actor == name && line.is(operation, AccessOutcome::Done);
         lines.iter().filter(is_one).count()
     };
     for (name, heard) in &heard {
@@ -137,7 +137,7 @@ fn strict_reads_of_many_threads_share_pages() {
             counter.fetch_add(1, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(20));
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let vault = stage.open_on(&faulty, Journaling::Strict);
     let barrier = Barrier::new(THREADS);
@@ -156,7 +156,7 @@ fn strict_reads_of_many_threads_share_pages() {
     });
     drop(vault);
     let lines = stage.settled().into_iter();
-    let reads = lines.filter(|line| line.is(Operation::Read, Outcome::Done));
+    let reads = lines.filter(|line| line.is(Operation::Read, AccessOutcome::Done));
     assert_eq!(reads.count(), THREADS * ROUNDS);
     let pages = pages.load(Ordering::SeqCst);
     assert!(pages <= THREADS * ROUNDS / 2, "{pages} pages");

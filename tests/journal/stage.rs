@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chartlock::internals::crypto::{self, JournalKey};
 use chartlock::internals::journal::{Entry, PageId, Sealer, Stage as Told, Target, digest_of};
-use chartlock::storage::{Faulty, Moment};
-use chartlock::{Journaling, Operation, Outcome, Vault, VaultOptions};
+use chartlock::storage::{FaultPoint, Faulty};
+use chartlock::{AccessOutcome, Journaling, Operation, Vault, VaultOptions};
 
 pub(crate) use crate::common::clock::NOON;
 use crate::common::journal::{pages, unlocked};
@@ -102,7 +102,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn is(&self, operation: Operation, outcome: Outcome) -> bool {
+    pub(crate) fn is(&self, operation: Operation, outcome: AccessOutcome) -> bool {
         self.entry.operation == operation && self.entry.outcome == outcome
     }
 }
@@ -115,12 +115,12 @@ macro_rules! everywhere {
 }
 
 /// Whether a step writes a page of the journal.
-pub(crate) fn writes_page(moment: &Moment<'_>) -> bool {
+pub(crate) fn writes_page(moment: &FaultPoint<'_>) -> bool {
     match moment {
-        Moment::Commit(operations) => {
+        FaultPoint::Commit(operations) => {
             (operations.iter()).any(|operation| operation.key()[0] == b'j')
         }
-        Moment::Read(_) | Moment::Scan(_) => false,
+        FaultPoint::Read(_) | FaultPoint::Scan(_) => false,
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use chartlock::storage::{StorageError, Verdict};
-use chartlock::{Journaling, Operation, Outcome, Vault, VaultOptions};
+use chartlock::storage::{FaultAction, StorageError};
+use chartlock::{AccessOutcome, Journaling, Operation, Vault, VaultOptions};
 
 use crate::common::Fixed;
 use crate::stage::{Stage, record, session, writes_page};
@@ -51,14 +51,14 @@ fn behind_a_gate(stage: &Stage, mode: Journaling) -> (Vault, Arc<Gate>) {
         if writes_page(moment) {
             hook.pass();
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     (stage.open_on(&faulty, mode), gate)
 }
 
 fn reads(stage: &Stage) -> usize {
     let lines = stage.settled().into_iter();
-    let read = lines.filter(|line| line.is(Operation::Read, Outcome::Done));
+    let read = lines.filter(|line| line.is(Operation::Read, AccessOutcome::Done));
     read.count()
 }
 
@@ -109,9 +109,9 @@ fn with_background(stage: &Stage, mode: Journaling, fails: &Arc<AtomicBool>) -> 
     let switch = Arc::clone(fails);
     let faulty = stage.faulty(move |_, moment| {
         if switch.load(Ordering::SeqCst) && writes_page(moment) {
-            return Verdict::Fail(StorageError::Full);
+            return FaultAction::Fail(StorageError::Full);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let options = VaultOptions::new().journaling(mode);
     options.open(faulty, &Fixed(1)).unwrap()
@@ -151,12 +151,12 @@ fn strict_what_released_nothing_becomes_durable_though_nobody_calls() {
         .put(&id, b"a")
         .unwrap();
     let vault = with_background(&stage, Journaling::Strict, &Arc::default());
-    let unlikely = chartlock::Expected::Version(9);
+    let unlikely = chartlock::Precondition::Version(9);
     assert!(session(&vault).put_if(&id, unlikely, b"b").is_err());
     let refused = || {
         let lines = stage.settled().into_iter();
         lines
-            .filter(|line| line.is(Operation::Put, Outcome::Refused))
+            .filter(|line| line.is(Operation::Put, AccessOutcome::Refused))
             .count()
     };
     eventually(|| refused() == 1);

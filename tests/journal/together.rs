@@ -5,18 +5,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chartlock::internals::journal::{Act, Change, Context, Draft, Moment, Target, Writer};
+use chartlock::internals::journal::{Act, Change, Context, Draft, Target, WriteTime, Writer};
 use chartlock::storage::{
-    CommitError, Committed, Expect, Page, Revision, Scan, Storage, StorageError, Stored,
+    CommitError, Committed, Expect, Revision, Scan, ScanPage, Storage, StorageError, Stored,
     Transaction,
 };
-use chartlock::{Journaling, Operation, Outcome};
+use chartlock::{AccessOutcome, Journaling, Operation};
 
 use crate::stage::{NOON, Shared, Stage};
 
 type Answers = Vec<Result<Committed, CommitError>>;
 
-const NOW: Moment = Moment {
+const NOW: WriteTime = WriteTime {
     now: NOON,
     uptime: Duration::ZERO,
 };
@@ -35,7 +35,7 @@ impl<F: FnMut(&Shared, &[Transaction]) -> Answers + Send> Storage for Tap<F> {
         self.0.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.0.scan(scan)
     }
 
@@ -72,7 +72,7 @@ fn told_by(context: Context, transaction: Transaction, note: &str) -> Change {
         operation: Operation::Put,
         note: note.into(),
     };
-    let draft: Draft = act.draft(NOON, Target::Vault, Outcome::Done);
+    let draft: Draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
     Change {
         transaction,
         drafts: vec![draft],

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use chartlock::internals::journal::{Act, Change, Context, Draft, Moment, Target, Writer, recent};
-use chartlock::storage::{
-    CommitError, Committed, Expect, Faulty, MemoryStorage, Page, Scan, Storage, StorageError,
-    Stored, Transaction, Verdict,
+use chartlock::internals::journal::{
+    Act, Change, Context, Draft, Target, WriteTime, Writer, recent,
 };
-use chartlock::{Error, Journaling, Operation, Outcome};
+use chartlock::storage::{
+    CommitError, Committed, Expect, FaultAction, Faulty, MemoryStorage, Scan, ScanPage, Storage,
+    StorageError, Stored, Transaction,
+};
+use chartlock::{AccessOutcome, Error, Journaling, Operation};
 
 use crate::stage::{NOON, Shared, Stage, writes_page};
 
-const NOW: Moment = Moment {
+const NOW: WriteTime = WriteTime {
     now: NOON,
     uptime: Duration::ZERO,
 };
@@ -25,7 +27,7 @@ fn noted(note: &str) -> Draft {
         operation: Operation::Read,
         note: note.into(),
     };
-    act.draft(NOON, Target::Vault, Outcome::Done)
+    act.draft(NOON, Target::Vault, AccessOutcome::Done)
 }
 
 fn change(key: &[u8], note: &str) -> Change {
@@ -43,9 +45,9 @@ fn failing() -> (Stage, Arc<AtomicBool>, Arc<Faulty<Shared>>) {
     let switch = Arc::clone(&fails);
     let faulty = stage.faulty(move |_, moment| {
         if switch.load(Ordering::SeqCst) && writes_page(moment) {
-            return Verdict::Fail(StorageError::Full);
+            return FaultAction::Fail(StorageError::Full);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     (stage, fails, faulty)
 }
@@ -132,7 +134,7 @@ fn a_spool_that_fails_is_a_failure_though_changes_are_written() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
-    let full = |_, _: &chartlock::storage::Moment<'_>| Verdict::Fail(StorageError::Full);
+    let full = |_, _: &chartlock::storage::FaultPoint<'_>| FaultAction::Fail(StorageError::Full);
     writer.begin_spool(Arc::new(Faulty::new(MemoryStorage::new(), full)));
     writer.note(noted("read"), Duration::ZERO).unwrap();
     let answers = writer.commit(vec![change(b"r1", "put")], NOW);
@@ -152,7 +154,7 @@ impl Storage for Panics {
         self.0.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.0.scan(scan)
     }
 
@@ -203,7 +205,7 @@ impl Storage for Repeats {
         self.0.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.0.scan(scan)
     }
 
@@ -242,7 +244,7 @@ fn what_is_no_page_hides_no_chain_and_stops_no_search() {
             for page in 0..5 {
                 let now = NOON + begin * 1000 + page;
                 writer.note(noted("read"), Duration::ZERO).unwrap();
-                let moment = Moment { now, ..NOW };
+                let moment = WriteTime { now, ..NOW };
                 writer.flush_all(moment).unwrap();
             }
             writer.tip().unwrap()

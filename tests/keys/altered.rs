@@ -1,14 +1,14 @@
 //! A second writer of headers and entries, from format.md: what stands, around another body.
 
 use chartlock::internals::crypto::{
-    MasterKey, Nonce, PatientTag, RootKey, SealingKey, Suite, VaultId, entry_key, ring_key,
+    CipherSuite, MasterKey, Nonce, PatientTag, RootKey, SealingKey, VaultId, entry_key, ring_key,
 };
 
 use crate::mirror::split_header;
 
 /// The header with another body in its keyring.
 pub fn with_keyring_body(value: &[u8], root: &RootKey, body: &[u8]) -> Vec<u8> {
-    let suite = Suite::from_code(value[10]).unwrap();
+    let suite = CipherSuite::from_code(value[10]).unwrap();
     let (frame, _) = split_header(value);
     let salt = [9; 32];
     let (sealing, commitment) = ring_key(suite, root, &salt, frame).unwrap();
@@ -25,7 +25,7 @@ pub fn with_entry_body(
     tag: &PatientTag,
     body: &[u8],
 ) -> Vec<u8> {
-    let suite = Suite::from_code(value[1]).unwrap();
+    let suite = CipherSuite::from_code(value[1]).unwrap();
     let head: &[u8; 8] = value.first_chunk().unwrap();
     let salt = [9; 32];
     let (sealing, commitment) = entry_key(suite, master, &salt, vault, tag, head).unwrap();

@@ -2,14 +2,14 @@
 
 use std::sync::mpsc;
 
-use chartlock::internals::crypto::{JournalKey, RootKey, Suite, VaultId, patient_tag};
+use chartlock::internals::crypto::{CipherSuite, JournalKey, RootKey, VaultId, patient_tag};
 use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, seal_entry};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 use chartlock::{Error, Subject};
 
 pub(crate) use crate::common::{Brittle, Fixed};
 
-pub const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+pub const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 pub const NOW: i64 = 1_795_000_000_000;
 
 /// Another kind of slot, which the other credentials here know nothing of.
@@ -58,7 +58,7 @@ pub struct Vault {
 }
 
 /// A vault that `Fixed(1)` opens.
-pub fn vault(suite: Suite) -> Vault {
+pub fn vault(suite: CipherSuite) -> Vault {
     let keyring = Keyring::new(NOW).unwrap();
     let (value, root) = Header::create(suite, &keyring, &Fixed(1)).unwrap();
     let header = Header::parse(&value).unwrap();

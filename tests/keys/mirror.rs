@@ -2,7 +2,7 @@
 //! nothing of this crate but its ciphers.
 
 use chartlock::internals::crypto::{
-    MasterKey, Nonce, PatientTag, RootKey, SealingKey, Suite, VaultId, entry_key, ring_key,
+    CipherSuite, MasterKey, Nonce, PatientTag, RootKey, SealingKey, VaultId, entry_key, ring_key,
 };
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -85,7 +85,7 @@ pub fn split_header(value: &[u8]) -> (&[u8], &[u8]) {
 
 /// What the keyring of a header was sealed from.
 pub fn keyring_body(value: &[u8], root: &RootKey) -> Vec<u8> {
-    let suite = Suite::from_code(value[10]).unwrap();
+    let suite = CipherSuite::from_code(value[10]).unwrap();
     let (frame, ring) = split_header(value);
     let (salt, rest) = ring.split_first_chunk::<32>().unwrap();
     let (commitment, rest) = rest.split_first_chunk::<32>().unwrap();
@@ -98,7 +98,7 @@ pub fn keyring_body(value: &[u8], root: &RootKey) -> Vec<u8> {
 
 /// What an entry was sealed from.
 pub fn entry_body(value: &[u8], master: &MasterKey, vault: &VaultId, tag: &PatientTag) -> Vec<u8> {
-    let suite = Suite::from_code(value[1]).unwrap();
+    let suite = CipherSuite::from_code(value[1]).unwrap();
     let head = value.first_chunk().unwrap();
     let salt = value[8..40].try_into().unwrap();
     let (sealing, commitment) = entry_key(suite, master, salt, vault, tag, head).unwrap();

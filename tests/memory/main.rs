@@ -15,22 +15,22 @@ mod parent;
 #[cfg(target_os = "linux")]
 mod secrets;
 
-use chartlock::Suite;
+use chartlock::CipherSuite;
 
 #[test]
 fn nothing_is_left_of_a_vault() {
-    look(Suite::Aes256Gcm, 1);
+    look(CipherSuite::Aes256Gcm, 1);
 }
 
 #[test]
 fn nothing_is_left_of_a_vault_with_the_other_suite() {
-    look(Suite::ChaCha20Poly1305, 2);
+    look(CipherSuite::ChaCha20Poly1305, 2);
 }
 
 #[cfg(target_os = "linux")]
 use parent::look;
 
 #[cfg(not(target_os = "linux"))]
-fn look(_: Suite, _: u64) {
+fn look(_: CipherSuite, _: u64) {
     println!("skipped: only on Linux is it known how to look into another process's memory");
 }

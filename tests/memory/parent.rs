@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use chartlock::keys::{KeyFile, Passphrase};
 use chartlock::storage::FileStorage;
-use chartlock::{Suite, VaultOptions};
+use chartlock::{CipherSuite, VaultOptions};
 
 use crate::child;
 use crate::common::{self, session};
@@ -33,7 +33,7 @@ const IN_USE: [&str; 13] = [
     "derived: chunk key",
 ];
 
-pub(crate) fn look(suite: Suite, seed: u64) {
+pub(crate) fn look(suite: CipherSuite, seed: u64) {
     let scratch = tempfile::tempdir().unwrap();
     let mut pieces = Pieces::default();
     prepare(scratch.path(), suite, seed);
@@ -68,10 +68,10 @@ fn passphrase(seed: u64) -> Passphrase {
 }
 
 /// A vault with a key file, a passphrase and two records.
-fn prepare(directory: &Path, suite: Suite, seed: u64) {
+fn prepare(directory: &Path, suite: CipherSuite, seed: u64) {
     let key_file = KeyFile::create(directory.join("key")).unwrap();
     let storage = FileStorage::open(directory.join("data")).unwrap();
-    let options = VaultOptions::new().suite(suite);
+    let options = VaultOptions::new().cipher_suite(suite);
     let vault = options.create(storage, &key_file).unwrap();
     vault.add_slot(&passphrase(seed)).unwrap();
     for what in [CONTENTS[0], LEAKED] {

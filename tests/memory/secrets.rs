@@ -4,7 +4,7 @@ use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{self, Address, Content, Head};
 use chartlock::internals::keys::{Header, Keyring, PatientEntry, open_entry, unwrap};
 use chartlock::keys::{Credential, SlotContext};
-use chartlock::storage::{FileStorage, Want};
+use chartlock::storage::{FileStorage, Projection};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use sha2::block_api::compress256;
@@ -19,7 +19,7 @@ type Key = [u8; 32];
 
 /// Adds the keys of the vault that `credential` opens.
 pub(crate) fn add(storage: &FileStorage, credential: &dyn Credential, pieces: &mut Pieces) {
-    let value = scan_all(storage, b"v", Want::Values).remove(0).1;
+    let value = scan_all(storage, b"v", Projection::Values).remove(0).1;
     let header = Header::parse(&value).unwrap();
     add_slots(&header, &value, credential, pieces);
     let unlocked = header.unlock(credential).unwrap();
@@ -48,7 +48,7 @@ pub(crate) fn add(storage: &FileStorage, credential: &dyn Credential, pieces: &m
         pieces,
     );
     vault.add_pages(storage, pieces);
-    for (key, value) in scan_all(storage, b"p", Want::Values) {
+    for (key, value) in scan_all(storage, b"p", Projection::Values) {
         vault.add_entry(storage, key[1..].try_into().unwrap(), &value, pieces);
     }
 }
@@ -60,7 +60,7 @@ struct Keys {
 
 impl Keys {
     fn add_pages(&self, storage: &FileStorage, pieces: &mut Pieces) {
-        for (key, value) in scan_all(storage, b"j", Want::Values) {
+        for (key, value) in scan_all(storage, b"j", Projection::Values) {
             let number = u32::from_le_bytes(value[4..8].try_into().unwrap());
             let journal = self.keyring.journal_key(number).unwrap().key.expose();
             let sequence = u64::from_be_bytes(key[17..].try_into().unwrap()).to_le_bytes();
@@ -95,7 +95,7 @@ impl Keys {
         }
         for place in [Place::Current, Place::Earlier] {
             let prefix = [&[place.code()], &chart.id()[..]].concat();
-            for (key, value) in scan_all(storage, &prefix, Want::Values) {
+            for (key, value) in scan_all(storage, &prefix, Projection::Values) {
                 let record = key[17..33].try_into().unwrap();
                 let address = Address {
                     chart: *chart.id(),

@@ -1,11 +1,11 @@
 //! Both providers in one build: the same bytes, the same errors.
 
 use chartlock::internals::crypto::provider::{aws_lc, rust_crypto};
-use chartlock::{Error, Suite};
+use chartlock::{CipherSuite, Error};
 
 use super::{LENGTHS, SUITES, alterations, content};
 
-fn key(suite: Suite, length: usize) -> [u8; 32] {
+fn key(suite: CipherSuite, length: usize) -> [u8; 32] {
     rust_crypto::sha256(&[&[suite.code()], &length.to_le_bytes()])
 }
 
@@ -83,7 +83,7 @@ fn both_derive_the_same() {
     for length in (0..=300).chain([255 * 32 - 1, 255 * 32]) {
         for split in [0, 8, 52, length] {
             let (first, second) = bytes.split_at(split.min(bytes.len()));
-            let key = key(Suite::default(), length);
+            let key = key(CipherSuite::default(), length);
             let (mut one, mut two) = (vec![1; length], vec![2; length]);
             rust_crypto::expand(&key, &[first, &[], second], &mut one).unwrap();
             aws_lc::expand(&key, &[first, second], &mut two).unwrap();

@@ -1,11 +1,11 @@
 //! What the layers above rely on, over the provider that this build uses.
 
 use chartlock::internals::crypto::{LONGEST, Nonce, SealingKey, StreamKey, TAG, chunk_key};
-use chartlock::{Error, Suite};
+use chartlock::{CipherSuite, Error};
 
 use super::{LENGTHS, SUITES, alterations, content};
 
-fn key(suite: Suite) -> SealingKey {
+fn key(suite: CipherSuite) -> SealingKey {
     chunk_key(
         suite,
         &StreamKey::from_bytes(&[3; 32]),

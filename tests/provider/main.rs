@@ -6,10 +6,10 @@ mod agreement;
 mod contract;
 mod report;
 
-use chartlock::Suite;
+use chartlock::CipherSuite;
 use chartlock::internals::crypto::TAG;
 
-const SUITES: [Suite; 2] = [Suite::Aes256Gcm, Suite::ChaCha20Poly1305];
+const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 
 /// Around the blocks of both ciphers, around pages, and the sizes of chunks and segments.
 const LENGTHS: [usize; 14] = [

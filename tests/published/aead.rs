@@ -4,7 +4,7 @@
 //! not fit where there is none.
 
 use chartlock::internals::crypto::provider::active::Cipher;
-use chartlock::{Error, Suite};
+use chartlock::{CipherSuite, Error};
 
 use crate::records::{Record, file, from_json, from_lines};
 
@@ -58,7 +58,7 @@ struct Ran {
     ciphertext: usize,
 }
 
-fn run(suite: Suite, vectors: &[Vector]) -> Ran {
+fn run(suite: CipherSuite, vectors: &[Vector]) -> Ran {
     let mut ran = Ran::default();
     for vector in vectors {
         let cipher = Cipher::new(suite, &vector.key).unwrap();
@@ -129,7 +129,7 @@ fn wycheproof(path: &str) -> Vec<Vector> {
 
 #[test]
 fn aes_256_gcm_by_nist_encryption() {
-    let ran = run(Suite::Aes256Gcm, &nist("nist/gcmEncryptExtIV256.rsp"));
+    let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmEncryptExtIV256.rsp"));
     let expected = Ran {
         whole: 75,
         refused: 0,
@@ -140,7 +140,7 @@ fn aes_256_gcm_by_nist_encryption() {
 
 #[test]
 fn aes_256_gcm_by_nist_decryption() {
-    let ran = run(Suite::Aes256Gcm, &nist("nist/gcmDecrypt256.rsp"));
+    let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmDecrypt256.rsp"));
     let expected = Ran {
         whole: 42,
         refused: 69,
@@ -151,7 +151,10 @@ fn aes_256_gcm_by_nist_decryption() {
 
 #[test]
 fn aes_256_gcm_by_wycheproof() {
-    let ran = run(Suite::Aes256Gcm, &wycheproof("wycheproof/aes_gcm.json"));
+    let ran = run(
+        CipherSuite::Aes256Gcm,
+        &wycheproof("wycheproof/aes_gcm.json"),
+    );
     let expected = Ran {
         whole: 21,
         refused: 27,
@@ -163,7 +166,7 @@ fn aes_256_gcm_by_wycheproof() {
 #[test]
 fn chacha20_poly1305_by_rfc_8439() {
     let vectors = nist("rfc/chacha20_poly1305_rfc8439.txt");
-    let ran = run(Suite::ChaCha20Poly1305, &vectors);
+    let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {
         whole: 0,
         refused: 0,
@@ -175,7 +178,7 @@ fn chacha20_poly1305_by_rfc_8439() {
 #[test]
 fn chacha20_poly1305_by_wycheproof() {
     let vectors = wycheproof("wycheproof/chacha20_poly1305.json");
-    let ran = run(Suite::ChaCha20Poly1305, &vectors);
+    let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {
         whole: 45,
         refused: 60,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chartlock::StorageError;
 use chartlock::storage::archive::{self, ArchiveError, Entries};
-use chartlock::storage::{Faulty, MemoryStorage, Moment, Operation, Storage, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, MemoryStorage, Operation, Storage};
 use proptest::prelude::*;
 
 use crate::common::objects::{keys_of, put};
@@ -149,15 +149,15 @@ fn the_header_goes_in_last() {
         let inner = Arc::new(MemoryStorage::new());
         let commits = std::sync::atomic::AtomicU32::new(0);
         let storage = Faulty::new(inner.clone(), move |_, moment| match moment {
-            Moment::Commit([Operation::Put { key, .. }]) => {
+            FaultPoint::Commit([Operation::Put { key, .. }]) => {
                 let number = commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 assert_eq!(key == b"v", number == 2);
                 match number == failing {
-                    true => Verdict::Fail(StorageError::Full),
-                    false => Verdict::Proceed,
+                    true => FaultAction::Fail(StorageError::Full),
+                    false => FaultAction::Proceed,
                 }
             }
-            _ => Verdict::Proceed,
+            _ => FaultAction::Proceed,
         });
         assert!(archive::read(Cursor::new(&bytes), &storage).is_err());
         assert!(inner.read(&[b"v"]).unwrap()[0].is_none());
@@ -172,7 +172,7 @@ fn refuses_to_mix_two_moments() {
         if step == 1 {
             put(&writer, b"p1", b"resealed meanwhile");
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let mut bytes = Vec::new();
     assert_eq!(

@@ -1,8 +1,8 @@
 //! The negative control: storages that are wrong in one way each, and what finds them out.
 
 use chartlock::storage::{
-    CommitError, Committed, Expect, MemoryStorage, Operation, Page, PerOperation, Revision, Scan,
-    Storage, StorageError, Stored, Transaction, conformance,
+    CommitError, Committed, Expect, MemoryStorage, Operation, PerOperation, Revision, Scan,
+    ScanPage, Storage, StorageError, Stored, Transaction, conformance,
 };
 
 /// A memory storage with one thing done wrongly.
@@ -49,7 +49,7 @@ impl<S: Storage> Storage for Broken<S> {
         Ok(answers)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let before: Vec<u8>;
         let mut scan = scan;
         if self.wrong == Wrong::AfterIsInclusive
@@ -60,15 +60,15 @@ impl<S: Storage> Storage for Broken<S> {
             scan.after = Some(&before);
         }
         if self.wrong == Wrong::HeadIsWhole {
-            scan.want = chartlock::storage::Want::Values;
+            scan.projection = chartlock::storage::Projection::Values;
         }
         let mut page = self.inner.scan(scan)?;
-        for entry in &mut page.entries {
+        for entry in &mut page.items {
             entry.revision = self.revision(&entry.revision);
         }
         match self.wrong {
             Wrong::SignedOrder => page
-                .entries
+                .items
                 .sort_by_key(|entry| entry.key.iter().map(|b| *b as i8).collect::<Vec<_>>()),
             Wrong::MoreIsForgotten => page.more = false,
             _ => {}

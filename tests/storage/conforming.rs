@@ -1,6 +1,8 @@
 //! Every storage of this crate keeps the contract.
 
-use chartlock::storage::{Faulty, MemoryStorage, PerOperation, SplitStorage, Verdict, conformance};
+use chartlock::storage::{
+    FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage, conformance,
+};
 
 #[test]
 fn memory() {
@@ -16,10 +18,10 @@ fn memory_per_operation() {
 
 #[test]
 fn faulty_without_faults() {
-    conformance::check(|| Faulty::new(MemoryStorage::new(), |_, _| Verdict::Proceed)).unwrap();
+    conformance::check(|| Faulty::new(MemoryStorage::new(), |_, _| FaultAction::Proceed)).unwrap();
     conformance::check(|| {
         Faulty::new(PerOperation::new(MemoryStorage::new()), |_, _| {
-            Verdict::Proceed
+            FaultAction::Proceed
         })
     })
     .unwrap();

@@ -8,7 +8,7 @@ use std::thread;
 
 use chartlock::StorageError;
 use chartlock::storage::{
-    CommitError, Committed, Expect, FileStorage, Revision, Storage, Transaction, Want,
+    CommitError, Committed, Expect, FileStorage, Projection, Revision, Storage, Transaction,
 };
 
 use crate::child::{assert_well, can_fail, child_with_fault, given, run_on_small_disk};
@@ -116,7 +116,7 @@ fn a_destroying_put_leaves_the_neighbours() {
         b"p2" => (key.to_vec(), b"later".to_vec()),
         _ => (key.to_vec(), [key, PLANTED].concat()),
     });
-    assert_eq!(scan_all(&storage, b"p", Want::Values), stands);
+    assert_eq!(scan_all(&storage, b"p", Projection::Values), stands);
     // Together with what fills the pack again, and with the last one that is left in it.
     let both = [b"p1", b"p3"]
         .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
@@ -173,7 +173,7 @@ fn twice_in_one_call() {
     let stands = [(b"p1".to_vec(), b"later".to_vec()), {
         (b"p2".to_vec(), [b"p2", PLANTED].concat())
     }];
-    assert_eq!(scan_all(&storage, b"p", Want::Values), stands);
+    assert_eq!(scan_all(&storage, b"p", Projection::Values), stands);
 }
 
 /// As the versions before wrote it: each entry in a file of its own.
@@ -315,7 +315,7 @@ fn a_pack_that_cannot_be_synced_leaves_nothing() {
         assert_well(child_with_fault("fdatasync", &fault, name, scratch.path()));
         assert_eq!(value_files(scratch.path()), 0);
         let storage = FileStorage::open(scratch.path()).unwrap();
-        assert_eq!(scan_all(&storage, b"p", Want::Values), []);
+        assert_eq!(scan_all(&storage, b"p", Projection::Values), []);
         put_together(&storage, &KEYS, PLANTED);
     }
 }
@@ -330,7 +330,7 @@ fn cannot_pack() {
             .iter()
             .all(|result| matches!(result, Err(CommitError::Io(_))))
     );
-    assert_eq!(scan_all(&storage, b"p", Want::Values), []);
+    assert_eq!(scan_all(&storage, b"p", Projection::Values), []);
 }
 
 #[test]
@@ -384,7 +384,7 @@ fn readers_see_whole_values() {
         });
         while !writer.is_finished() {
             fill(&value_of(&storage, b"p1").unwrap());
-            let found = scan_all(&storage, b"p", Want::Values);
+            let found = scan_all(&storage, b"p", Projection::Values);
             assert_eq!(found.len(), KEYS.len());
             found.iter().for_each(|(_, value)| fill(value));
         }

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex, mpsc};
 
 use chartlock::storage::{
-    CommitError, Expect, Faulty, Landing, MemoryStorage, Moment, PerOperation, Storage,
-    StorageError, Transaction, Verdict,
+    CommitError, Expect, FaultAction, FaultOutcome, FaultPoint, Faulty, MemoryStorage,
+    PerOperation, Storage, StorageError, Transaction,
 };
 
 use crate::common::objects::keys_of;
@@ -20,12 +20,12 @@ fn three() -> Transaction {
 
 #[test]
 fn a_step_is_a_transaction_or_an_operation() {
-    let whole = Faulty::new(MemoryStorage::new(), |_, _| Verdict::Proceed);
+    let whole = Faulty::new(MemoryStorage::new(), |_, _| FaultAction::Proceed);
     whole.commit(&[three(), put(b"4")]);
     whole.read(&[b"1", b"2"]).unwrap();
     assert_eq!(whole.steps(), 3);
     let single = Faulty::new(PerOperation::new(MemoryStorage::new()), |_, _| {
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     single.commit(&[three(), put(b"4")]);
     single.read(&[b"1", b"2"]).unwrap();
@@ -34,10 +34,14 @@ fn a_step_is_a_transaction_or_an_operation() {
 
 #[test]
 fn stops_before_and_after_a_step() {
-    for (verdict, standing) in [(Verdict::Stop, 1), (Verdict::StopAfter, 2)] {
+    for (verdict, standing) in [(FaultAction::Stop, 1), (FaultAction::StopAfter, 2)] {
         let inner = Arc::new(MemoryStorage::new());
         let faulty = Faulty::new(PerOperation::new(inner.clone()), move |step, _| {
-            if step == 1 { verdict } else { Verdict::Proceed }
+            if step == 1 {
+                verdict
+            } else {
+                FaultAction::Proceed
+            }
         });
         assert!(faulty.commit(&[three()])[0].is_err());
         assert_eq!(keys_of(&inner, b"").len(), standing);
@@ -52,19 +56,19 @@ fn stops_before_and_after_a_step() {
 #[test]
 fn leaves_an_outcome_open() {
     for (landing, at_once, later) in [
-        (Landing::Applied, 1, 1),
-        (Landing::Lost, 0, 0),
-        (Landing::Later, 0, 1),
+        (FaultOutcome::Applied, 1, 1),
+        (FaultOutcome::Lost, 0, 0),
+        (FaultOutcome::Later, 0, 1),
     ] {
         let faulty = Faulty::new(MemoryStorage::new(), move |_, moment| match moment {
-            Moment::Commit(_) => Verdict::Unknown(landing),
-            _ => Verdict::Proceed,
+            FaultPoint::Commit(_) => FaultAction::Unknown(landing),
+            _ => FaultAction::Proceed,
         });
         assert_eq!(faulty.commit(&[put(b"1")]), [Err(CommitError::Unknown)]);
         assert_eq!(keys_of(&faulty, b"").len(), at_once);
         assert_eq!(faulty.under_way(), later - at_once);
         faulty.stop();
-        assert_eq!(faulty.land().is_some(), landing == Landing::Later);
+        assert_eq!(faulty.land().is_some(), landing == FaultOutcome::Later);
         assert_eq!(keys_of(faulty.inner(), b"").len(), later);
     }
 }
@@ -72,8 +76,8 @@ fn leaves_an_outcome_open() {
 #[test]
 fn a_late_landing_keeps_its_expectation() {
     let faulty = Faulty::new(MemoryStorage::new(), |step, _| match step {
-        0 => Verdict::Unknown(Landing::Later),
-        _ => Verdict::Proceed,
+        0 => FaultAction::Unknown(FaultOutcome::Later),
+        _ => FaultAction::Proceed,
     });
     faulty.commit(&[put(b"1")]);
     assert!(faulty.commit(&[put(b"1")])[0].is_ok());
@@ -86,9 +90,9 @@ fn a_late_landing_keeps_its_expectation() {
 #[test]
 fn fails_and_times_out() {
     let faulty = Faulty::new(MemoryStorage::new(), |step, _| match step {
-        0 => Verdict::Fail(StorageError::Full),
-        1 => Verdict::Unknown(Landing::Lost),
-        _ => Verdict::Proceed,
+        0 => FaultAction::Fail(StorageError::Full),
+        1 => FaultAction::Unknown(FaultOutcome::Lost),
+        _ => FaultAction::Proceed,
     });
     assert_eq!(
         faulty.commit(&[put(b"1")]),
@@ -108,9 +112,9 @@ fn stalls_one_process_while_another_goes_on() {
     let stalled = Mutex::new(stalled);
     let slow = Faulty::new(shared.clone(), move |_, _| {
         stalled.lock().unwrap().recv().unwrap();
-        Verdict::Proceed
+        FaultAction::Proceed
     });
-    let quick = Faulty::new(shared, |_, _| Verdict::Proceed);
+    let quick = Faulty::new(shared, |_, _| FaultAction::Proceed);
     std::thread::scope(|scope| {
         let late = scope.spawn(|| slow.commit(&[put(b"1")]));
         assert!(quick.commit(&[put(b"1")])[0].is_ok());

@@ -10,7 +10,7 @@ use std::process::Stdio;
 
 use chartlock::StorageError;
 use chartlock::storage::{
-    CommitError, Expect, FileStorage, Revision, Scan, Storage, Transaction, Want,
+    CommitError, Expect, FileStorage, Projection, Revision, Scan, Storage, Transaction,
 };
 
 use crate::child::{
@@ -417,9 +417,9 @@ fn fills_the_disk() {
         prefix: b"r",
         after: None,
         limit: 10_000,
-        want: Want::Head(1),
+        projection: Projection::Head(1),
     };
-    let found = storage.scan(scan).unwrap().entries.len();
+    let found = storage.scan(scan).unwrap().items.len();
     assert!(found == written as usize || found == written as usize + 1);
     put(&storage, b"r", b"goes on");
 }

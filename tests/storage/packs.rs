@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::Path;
 
 use chartlock::storage::{
-    CommitError, Expect, FileStorage, Scan, Storage, StorageError, Transaction, Want,
+    CommitError, Expect, FileStorage, Projection, Scan, Storage, StorageError, Transaction,
 };
 
 use crate::common::objects::scan_all;
@@ -33,7 +33,7 @@ fn holds(storage: &FileStorage, keys: &[&[u8]]) {
         .iter()
         .map(|key| (key.to_vec(), [*key, b" sealed"].concat()))
         .collect();
-    assert_eq!(scan_all(storage, b"s", Want::Values), expected);
+    assert_eq!(scan_all(storage, b"s", Projection::Values), expected);
 }
 
 fn files(directory: &Path) -> usize {
@@ -109,19 +109,19 @@ fn a_part_of_a_value_is_read_alone() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1", b"s2"]));
-    let scan = |want| {
+    let scan = |projection| {
         let scan = Scan {
             prefix: b"s",
             after: None,
             limit: 10,
-            want,
+            projection,
         };
-        let entries = storage.scan(scan).unwrap().entries.into_iter();
+        let entries = storage.scan(scan).unwrap().items.into_iter();
         entries.map(|entry| entry.value).collect::<Vec<_>>()
     };
-    assert_eq!(scan(Want::Keys), [b"", b""]);
-    assert_eq!(scan(Want::Head(4)), [b"s1 s", b"s2 s"]);
-    assert_eq!(scan(Want::Head(99)), [b"s1 sealed", b"s2 sealed"]);
+    assert_eq!(scan(Projection::Keys), [b"", b""]);
+    assert_eq!(scan(Projection::Head(4)), [b"s1 s", b"s2 s"]);
+    assert_eq!(scan(Projection::Head(99)), [b"s1 sealed", b"s2 sealed"]);
 }
 
 #[test]

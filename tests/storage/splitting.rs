@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use chartlock::StorageError;
 use chartlock::storage::{
-    CommitError, Committed, Expect, Faulty, MemoryStorage, Moment, Page, Scan, SplitStorage,
-    Storage, Stored, Transaction, Verdict,
+    CommitError, Committed, Expect, FaultAction, FaultPoint, Faulty, MemoryStorage, Scan, ScanPage,
+    SplitStorage, Storage, Stored, Transaction,
 };
 
 use crate::common::objects::keys_of;
@@ -23,7 +23,7 @@ impl Storage for Noting {
         self.inner.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.inner.scan(scan)
     }
 
@@ -113,8 +113,8 @@ fn keys_and_data_lie_apart() {
 #[test]
 fn a_failure_leaves_a_beginning_and_says_where() {
     let keys = Faulty::new(MemoryStorage::new(), |_, moment| match moment {
-        Moment::Commit(_) => Verdict::Fail(StorageError::Full),
-        _ => Verdict::Proceed,
+        FaultPoint::Commit(_) => FaultAction::Fail(StorageError::Full),
+        _ => FaultAction::Proceed,
     });
     let split = SplitStorage::new(keys, MemoryStorage::new());
     let answers = split.commit(&[

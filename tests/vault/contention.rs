@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use chartlock::internals::envelope::INLINE_MAX;
-use chartlock::{Document, Error, Expected, Record, Session, Vault};
+use chartlock::{Document, Error, Precondition, Record, Session, Vault};
 
 use crate::common::Fixed;
 use crate::raw;
@@ -84,8 +84,8 @@ fn one_conditional_put_wins(stage: &Stage) {
     let id = record("MRN-1", "Observation/1");
     for version in 0..8 {
         let expected = match version {
-            0 => Expected::Absent,
-            version => Expected::Version(version),
+            0 => Precondition::Absent,
+            version => Precondition::Version(version),
         };
         let outcomes = at_once(&vaults, |chart, thread| {
             chart.put_if(&id, expected, &[thread as u8])

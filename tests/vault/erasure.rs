@@ -6,7 +6,8 @@ use std::thread;
 
 use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::storage::{
-    Faulty, Landing, MemoryStorage, Moment, Operation, PerOperation, SplitStorage, Verdict,
+    FaultAction, FaultOutcome, FaultPoint, Faulty, MemoryStorage, Operation, PerOperation,
+    SplitStorage,
 };
 use chartlock::{Error, Phase, ProgressUpdate, Subject, Vault};
 
@@ -131,7 +132,7 @@ fn broken_off_anywhere(stage: &Stage) {
     let mut model = smaller_clinic(&stage.create());
     let before = raw::everything(&stage.storage);
     let patient = subject("MRN-1");
-    let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
+    let (vault, faulty) = stage.open_with(|_, _| FaultAction::Proceed);
     let opened = faulty.steps();
     session(&vault)
         .erase_subject(&patient, "asked for")
@@ -141,7 +142,7 @@ fn broken_off_anywhere(stage: &Stage) {
     let whole = model.clone();
     model.0.retain(|id, _| *id.subject() != patient);
     for step in (0..steps).step_by(stage.stride) {
-        for verdict in [Verdict::Stop, Verdict::StopAfter] {
+        for verdict in [FaultAction::Stop, FaultAction::StopAfter] {
             raw::reset(&stage.storage, &before);
             let (vault, _) = stage.open_with(verdict_at(step, verdict));
             session(&vault)
@@ -211,16 +212,16 @@ impl Stall {
     pub(crate) fn at(
         self: &Arc<Self>,
         class: u8,
-    ) -> impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static {
+    ) -> impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static {
         let stall = Arc::clone(self);
         move |_, moment| {
-            let meant = matches!(moment, Moment::Commit(operations)
+            let meant = matches!(moment, FaultPoint::Commit(operations)
                 if raw::puts(operations).any(|(key, _)| key[0] == class));
             if meant && !stall.done.swap(true, Ordering::SeqCst) {
                 stall.reached.wait();
                 stall.released.wait();
             }
-            Verdict::Proceed
+            FaultAction::Proceed
         }
     }
 
@@ -308,10 +309,12 @@ fn a_delete_lands_late(stage: &Stage) {
     let patient = subject("MRN-1");
     let once = Arc::new(Mutex::new(std::collections::HashSet::new()));
     let (slow, faulty) = stage.open_with(move |_, moment| match moment {
-        Moment::Commit([Operation::Delete { key }]) if once.lock().unwrap().insert(key.clone()) => {
-            Verdict::Unknown(Landing::Later)
+        FaultPoint::Commit([Operation::Delete { key }])
+            if once.lock().unwrap().insert(key.clone()) =>
+        {
+            FaultAction::Unknown(FaultOutcome::Later)
         }
-        _ => Verdict::Proceed,
+        _ => FaultAction::Proceed,
     });
     session(&slow).erase_subject(&patient, "asked for").unwrap();
     assert!(faulty.under_way() > 0);
@@ -435,10 +438,10 @@ fn a_failing_sweep_is_told() {
     let storage = Faulty::new(
         PerOperation::new(stage.shared()),
         |_, moment| match moment {
-            Moment::Commit([Operation::Delete { .. }]) => {
-                Verdict::Fail(chartlock::StorageError::Denied)
+            FaultPoint::Commit([Operation::Delete { .. }]) => {
+                FaultAction::Fail(chartlock::StorageError::Denied)
             }
-            _ => Verdict::Proceed,
+            _ => FaultAction::Proceed,
         },
     );
     let vault = stage.options().open(storage, &Fixed(1)).unwrap();

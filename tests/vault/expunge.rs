@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use chartlock::internals::envelope::{HEAD, Head, INLINE_MAX, Kind};
-use chartlock::storage::Verdict;
-use chartlock::{Error, Expected, RecordId, Vault};
+use chartlock::storage::FaultAction;
+use chartlock::{Error, Precondition, RecordId, Vault};
 
 use crate::common::Fixed;
 use crate::erasure::Stall;
@@ -132,10 +132,10 @@ fn gone_for_good(stage: &Stage) {
         assert_eq!(session(&vault).retract(&id), Ok(None));
         // Numbers go on, and what is written next may be expected to be the first.
         let chart = session(&other);
-        let stale = chart.put_if(&id, Expected::Version(versions), b"late");
+        let stale = chart.put_if(&id, Precondition::Version(versions), b"late");
         assert_eq!(stale, Err(Error::Conflict));
         let next = versions + 2;
-        assert_eq!(chart.put_if(&id, Expected::Absent, b"anew"), Ok(next));
+        assert_eq!(chart.put_if(&id, Precondition::Absent, b"anew"), Ok(next));
         let large = content(9, INLINE_MAX + 5);
         assert_eq!(chart.put(&id, &large), Ok(next + 1));
         assert_goes_on(&vault, &id, next - 1, &[b"anew", &large]);
@@ -199,7 +199,7 @@ fn broken_off_anywhere(stage: &Stage) {
         let mut model = whole.clone();
         model.0.remove(&id);
         raw::reset(&stage.storage, &before);
-        let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
+        let (vault, faulty) = stage.open_with(|_, _| FaultAction::Proceed);
         let opened = faulty.steps();
         session(&vault).expunge(&id, WHY).unwrap();
         drop(vault);
@@ -208,7 +208,7 @@ fn broken_off_anywhere(stage: &Stage) {
         let steps = faulty.steps() - opened;
         assert!(steps >= 8);
         for step in (0..steps).step_by(stage.stride) {
-            for verdict in [Verdict::Stop, Verdict::StopAfter] {
+            for verdict in [FaultAction::Stop, FaultAction::StopAfter] {
                 raw::reset(&stage.storage, &before);
                 let (vault, _) = stage.open_with(verdict_at(step, verdict));
                 // The last steps may be of its journal alone.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use chartlock::internals::envelope::INLINE_MAX;
-use chartlock::storage::{Faulty, Moment, Operation, PerOperation, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation, PerOperation};
 
 use crate::common::Fixed;
 use crate::expunge::{WHY, assert_goes_on};
@@ -50,26 +50,26 @@ fn an_upload_that_was_expunged_is_not_named_again() {
     // Each operation is a commit of its own here.
     let storage = PerOperation::new(Faulty::new(stage.shared(), move |_, moment| {
         match moment {
-            Moment::Commit([Operation::Put { key, .. }]) if key[0] == b'r' => {
+            FaultPoint::Commit([Operation::Put { key, .. }]) if key[0] == b'r' => {
                 landed.store(true, Ordering::SeqCst);
             }
-            Moment::Commit([Operation::Check { key, .. }])
+            FaultPoint::Commit([Operation::Check { key, .. }])
                 if key[0] == b'p' && landed.load(Ordering::SeqCst) =>
             {
                 gate.hold_up();
             }
             _ => {}
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     }));
     let options = stage.options().without_journal();
     let slow = options.open(storage, &Fixed(1)).unwrap();
     let gate = Arc::clone(&sweeping);
     let (sweeper, _) = stage.open_with(move |_, moment| {
-        if matches!(moment, Moment::Commit([Operation::Delete { .. }])) {
+        if matches!(moment, FaultPoint::Commit([Operation::Delete { .. }])) {
             gate.hold_up();
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let (id, large) = (&id, &large);
     thread::scope(|scope| {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chartlock::storage::{Landing, Moment, Operation, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Operation};
 use chartlock::{Error, Vault};
 
 use crate::common::Fixed;
@@ -267,8 +267,8 @@ fn a_return_begins_free(stage: &Stage) {
     erased(&vault);
 }
 
-fn is_put_of_entry(moment: &Moment<'_>) -> bool {
-    matches!(moment, Moment::Commit(operations)
+fn is_put_of_entry(moment: &FaultPoint<'_>) -> bool {
+    matches!(moment, FaultPoint::Commit(operations)
         if raw::puts(operations).any(|(key, _)| key[0] == b'p'))
 }
 
@@ -276,13 +276,13 @@ fn an_erasure_that_has_begun_goes_on(stage: &Stage) {
     let mut model = smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
     let (dying, _) = stage.open_with(|_, moment| match moment {
-        Moment::Commit(operations)
+        FaultPoint::Commit(operations)
             if (operations.iter())
                 .any(|operation| matches!(operation, Operation::Delete { .. })) =>
         {
-            Verdict::Stop
+            FaultAction::Stop
         }
-        _ => Verdict::Proceed,
+        _ => FaultAction::Proceed,
     });
     session(&dying).erase_subject(&patient, ASKED).unwrap_err();
     let vault = stage.open();
@@ -379,18 +379,22 @@ fn one_of_the_two_wins(stage: &Stage) {
 fn lost_answers(stage: &Stage) {
     smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
-    let open = |landing: Landing| {
+    let open = |landing: FaultOutcome| {
         let lost = AtomicBool::new(false);
         let (vault, faulty) = stage.open_with(move |_, moment| {
             let meant = is_put_of_entry(moment) && !lost.swap(true, Ordering::SeqCst);
             match meant {
-                true => Verdict::Unknown(landing),
-                false => Verdict::Proceed,
+                true => FaultAction::Unknown(landing),
+                false => FaultAction::Proceed,
             }
         });
         (vault, move || while faulty.land().is_some() {})
     };
-    for landing in [Landing::Applied, Landing::Lost, Landing::Later] {
+    for landing in [
+        FaultOutcome::Applied,
+        FaultOutcome::Lost,
+        FaultOutcome::Later,
+    ] {
         let (vault, land) = open(landing);
         let hold = session(&vault).place_hold(&patient, "subpoena").unwrap();
         land();
@@ -417,13 +421,13 @@ fn broken_off_anywhere(stage: &Stage) {
     let model = smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
     let before = raw::everything(&stage.storage);
-    let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
+    let (vault, faulty) = stage.open_with(|_, _| FaultAction::Proceed);
     let opened = faulty.steps();
     session(&vault).place_hold(&patient, "subpoena").unwrap();
     let steps = faulty.steps() - opened;
     let mut seen = [false; 2];
     for step in 0..steps {
-        for verdict in [Verdict::Stop, Verdict::StopAfter] {
+        for verdict in [FaultAction::Stop, FaultAction::StopAfter] {
             raw::reset(&stage.storage, &before);
             let (vault, _) = stage.open_with(verdict_at(step, verdict));
             session(&vault)

@@ -1,8 +1,8 @@
 //! Bad input, one thing at a time: a typed error, and storage as it was.
 
 use chartlock::keys::Credential;
-use chartlock::storage::{Moment, StorageError, Verdict};
-use chartlock::{Actor, Error, Expected, RecordId, Subject, Suite, Vault};
+use chartlock::storage::{FaultAction, FaultPoint, StorageError};
+use chartlock::{Actor, CipherSuite, Error, Precondition, RecordId, Subject, Vault};
 
 use crate::common::{Fixed, passphrase};
 use crate::model::{small_clinic, smaller_clinic};
@@ -244,7 +244,7 @@ fn a_locked_vault(stage: &Stage) {
     assert_eq!(chart.subjects().map(Iterator::count).unwrap_err(), locked);
     assert_eq!(chart.put(&id, b"x"), Err(locked.clone()));
     assert_eq!(
-        chart.put_if(&id, Expected::Absent, b"x"),
+        chart.put_if(&id, Precondition::Absent, b"x"),
         Err(locked.clone())
     );
     assert_eq!(
@@ -294,12 +294,12 @@ fn a_storage_that_refuses(stage: &Stage) {
             raw::reset(&stage.storage, &before);
             let commits = std::sync::atomic::AtomicU64::new(0);
             let (vault, _) = stage.open_with(move |_, moment| match moment {
-                Moment::Commit(_)
+                FaultPoint::Commit(_)
                     if commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= nth =>
                 {
-                    Verdict::Fail(refusal)
+                    FaultAction::Fail(refusal)
                 }
-                _ => Verdict::Proceed,
+                _ => FaultAction::Proceed,
             });
             let id = record("MRN-1", "Observation/amended");
             match session(&vault).put(&id, body) {
@@ -320,12 +320,12 @@ fn a_storage_that_refuses(stage: &Stage) {
 fn the_suite_is_the_vaults_own() {
     let stage = Stage::memory();
     let model = small_clinic(&stage.create());
-    let other = stage.options().suite(Suite::ChaCha20Poly1305);
+    let other = stage.options().cipher_suite(CipherSuite::ChaCha20Poly1305);
     let vault = stage.open_by(other);
     model.verify(&vault);
     session(&vault).put(&record("MRN-9", "x"), b"x").unwrap();
     for value in raw::objects_of(&stage.storage, b"r").values() {
-        assert_eq!(value[1], Suite::Aes256Gcm.code());
+        assert_eq!(value[1], CipherSuite::Aes256Gcm.code());
     }
     let _: Vault = vault;
 }

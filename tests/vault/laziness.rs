@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
-use chartlock::storage::{Faulty, Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty};
 use chartlock::{RecordId, Vault};
 
 use crate::common::Fixed;
@@ -31,12 +31,12 @@ fn noting(stage: &Stage, threads: usize) -> (Vault, Asked) {
     let asked = Asked::default();
     let note = Arc::clone(&asked);
     let storage = Faulty::new(stage.shared(), move |_, moment| {
-        if let Moment::Read(keys) = moment {
+        if let FaultPoint::Read(keys) = moment {
             let segments = keys.iter().filter(|key| key[0] == b's');
             let indexes = segments.map(|key| u32::from_be_bytes(*key.last_chunk().unwrap()));
             note.lock().unwrap().extend(indexes);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
     (options.open(storage, &Fixed(1)).unwrap(), asked)

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
-use chartlock::storage::{Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, RecordReader, Vault};
 
 use crate::raw::{self, Objects};
@@ -166,7 +166,8 @@ fn one_reencryption_after_another(stage: &Stage) {
     let other = stage.open();
     let left = AtomicU32::new(5);
     let (vault, _) = stage.open_with(move |_, moment| {
-        let segment = matches!(moment, Moment::Read(keys) if keys.iter().any(|key| key[0] == b's'));
+        let segment =
+            matches!(moment, FaultPoint::Read(keys) if keys.iter().any(|key| key[0] == b's'));
         let once_more = |left: u32| left.checked_sub(1);
         if segment
             && left
@@ -175,7 +176,7 @@ fn one_reencryption_after_another(stage: &Stage) {
         {
             other.reencrypt_subject(id.subject()).unwrap();
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     assert!(rest(reader(&vault)) == content);
 }

@@ -1,6 +1,6 @@
 //! A header that was lost is put back from a kit, and none that is better is lost by it.
 
-use chartlock::storage::{Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, RecoveryKit};
 
 use crate::common::{Brittle, Fixed};
@@ -85,11 +85,11 @@ fn a_kit_of_before_a_broken_rotation(stage: &Stage) {
     let mut model = small_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
     let (broken, _) = stage.open_with(move |_, moment| {
-        let reseals = matches!(moment, Moment::Commit(operations)
+        let reseals = matches!(moment, FaultPoint::Commit(operations)
             if raw::puts(operations).any(|(key, _)| key[0] == b'p'));
         match reseals {
-            true => Verdict::Stop,
-            false => Verdict::Proceed,
+            true => FaultAction::Stop,
+            false => FaultAction::Proceed,
         }
     });
     broken.rotate_master_key().unwrap_err();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use chartlock::internals::envelope::{Head, INLINE_MAX, SEGMENT, digest};
-use chartlock::storage::{Landing, Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint};
 use chartlock::{Document, Vault};
 
 use crate::common::Fixed;
@@ -18,8 +18,8 @@ everywhere!(every_value_ever_written, a_lost_race_uploads_nothing_twice);
 /// Every put that was sent to a storage, whatever became of it.
 type Sent = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>;
 
-fn note(sent: &Sent, moment: &Moment<'_>) {
-    if let Moment::Commit(operations) = moment {
+fn note(sent: &Sent, moment: &FaultPoint<'_>) {
+    if let FaultPoint::Commit(operations) = moment {
         let puts = raw::puts(operations);
         let puts = puts.map(|(key, value)| (key.to_vec(), value.to_vec()));
         sent.lock().unwrap().extend(puts);
@@ -83,9 +83,9 @@ fn every_value_ever_written(stage: &Stage) {
             note(&log, moment);
             // Every few commits nobody says what became of them.
             match (moment, step % 7) {
-                (Moment::Commit(_), 3) if unsure => Verdict::Unknown(Landing::Applied),
-                (Moment::Commit(_), 5) if unsure => Verdict::Unknown(Landing::Lost),
-                _ => Verdict::Proceed,
+                (FaultPoint::Commit(_), 3) if unsure => FaultAction::Unknown(FaultOutcome::Applied),
+                (FaultPoint::Commit(_), 5) if unsure => FaultAction::Unknown(FaultOutcome::Lost),
+                _ => FaultAction::Proceed,
             }
         });
         vault
@@ -147,13 +147,13 @@ fn a_lost_race_uploads_nothing_twice(stage: &Stage) {
     let race = id.clone();
     let (vault, _) = stage.open_with(move |_, moment| {
         note(&log, moment);
-        let last = matches!(moment, Moment::Commit(operations)
+        let last = matches!(moment, FaultPoint::Commit(operations)
             if raw::puts(operations).any(|(key, _)| matches!(key[0], b'r' | b'h')));
         // Another is first, once.
         if last && let Some(other) = rival.lock().unwrap().take() {
             session(&other).put(&race, b"the rival's").unwrap();
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let body = content(1, SEGMENT + 70_000);
     assert_eq!(session(&vault).put(&id, &body), Ok(3));

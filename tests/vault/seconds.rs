@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chartlock::storage::{Faulty, Moment, Operation, Verdict};
-use chartlock::{Error, Expected, RecoveryKit, Vault};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation};
+use chartlock::{Error, Precondition, RecoveryKit, Vault};
 
 use crate::clock::LONG_AGO;
 use crate::common::Fixed;
@@ -26,19 +26,19 @@ fn the_same_content_at_the_same_moment_wins_once(stage: &Stage) {
     let id = record("MRN-1042", "Slot/1");
     let raced = AtomicBool::new(false);
     let claim = id.clone();
-    let hook = move |_: u64, moment: &Moment<'_>| {
-        let puts_record = matches!(moment, Moment::Commit(operations) if operations.iter().any(
+    let hook = move |_: u64, moment: &FaultPoint<'_>| {
+        let puts_record = matches!(moment, FaultPoint::Commit(operations) if operations.iter().any(
             |operation| matches!(operation, Operation::Put { key, .. } if key.starts_with(b"r"))
         ));
         if puts_record && !raced.swap(true, Ordering::SeqCst) {
-            let won = session(&first).put_if(&claim, Expected::Absent, b"taken");
+            let won = session(&first).put_if(&claim, Precondition::Absent, b"taken");
             assert_eq!(won, Ok(1));
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     };
     let faulty = Faulty::new(stage.shared(), hook);
     let second: Vault = options.open(faulty, &Fixed(1)).unwrap();
-    let lost = session(&second).put_if(&id, Expected::Absent, b"taken");
+    let lost = session(&second).put_if(&id, Precondition::Absent, b"taken");
     assert_eq!(lost, Err(Error::Conflict));
 }
 

@@ -6,9 +6,12 @@ use std::io::ErrorKind;
 use chartlock::internals::crypto::{NameKey, patient_tag};
 use chartlock::internals::keys::open_entry;
 use chartlock::keys::{Credential, KeyFile, SlotContext, SlotSecret};
-use chartlock::storage::{CommitError, Faulty, MemoryStorage, PerOperation, SplitStorage, Verdict};
+use chartlock::storage::{
+    CommitError, FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage,
+};
 use chartlock::{
-    Document, Error, Expected, Phase, ProgressUpdate, Purpose, StorageError, Suite, VaultOptions,
+    CipherSuite, Document, Error, Phase, Precondition, ProgressUpdate, Purpose, StorageError,
+    VaultOptions,
 };
 
 use crate::common::passphrase::LEAST;
@@ -131,14 +134,14 @@ fn what_an_app_holds() {
     planted.debug(&chart.erase_subject(&subject, REASON).unwrap());
     planted.debug(&VaultOptions::new());
     for other in [
-        &Expected::Version(1) as &dyn Debug,
+        &Precondition::Version(1) as &dyn Debug,
         &Phase::Erasing,
         &ProgressUpdate {
             phase: Phase::Erasing,
             done: 1,
         },
         &Purpose::BreakTheGlass,
-        &Suite::Aes256Gcm,
+        &CipherSuite::Aes256Gcm,
         &LEAST,
     ] {
         planted.debug(other);
@@ -149,7 +152,7 @@ fn what_an_app_holds() {
 #[test]
 fn storages() {
     let planted = Planted::new();
-    let full = |_: u64, _: &chartlock::storage::Moment<'_>| Verdict::Proceed;
+    let full = |_: u64, _: &chartlock::storage::FaultPoint<'_>| FaultAction::Proceed;
     let memory = || {
         let storage = MemoryStorage::new();
         raw::put(&storage, IDENTIFIER.as_bytes(), CONTENT.as_bytes());
@@ -234,7 +237,7 @@ fn keys() {
     ] {
         planted.debug(printed);
     }
-    let context = SlotContext::new([1; 16], 0x7001, 1, Suite::default());
+    let context = SlotContext::new([1; 16], 0x7001, 1, CipherSuite::default());
     let (parameters, secret) = Fixed(0xa1).enrol(&context).unwrap();
     planted.debug(&(context, secret));
     assert_eq!(parameters, [0xa1; 3]);

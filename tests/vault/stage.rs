@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chartlock::storage::{Faulty, Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty};
 use chartlock::{Vault, VaultOptions};
 
 use crate::clock::QuickClock;
@@ -16,13 +16,13 @@ impl Stage {
     }
 
     pub(crate) fn options_by(&self, clock: Arc<QuickClock>) -> VaultOptions {
-        VaultOptions::new().suite(self.suite).clock(clock)
+        VaultOptions::new().cipher_suite(self.suite).clock(clock)
     }
 
     /// Opens it as a process in which `hook` decides over every step.
     pub(crate) fn open_with(
         &self,
-        hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+        hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
     ) -> (Vault, Arc<Faulty<Shared>>) {
         self.open_faulty(self.options(), hook)
     }
@@ -30,7 +30,7 @@ impl Stage {
     /// As [`Stage::open_with`], where each change is a commit of its own.
     pub(crate) fn open_unjournaled_with(
         &self,
-        hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+        hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
     ) -> (Vault, Arc<Faulty<Shared>>) {
         self.open_faulty(self.options().without_journal(), hook)
     }
@@ -39,7 +39,7 @@ impl Stage {
     pub(crate) fn open_faulty(
         &self,
         options: VaultOptions,
-        hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+        hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
     ) -> (Vault, Arc<Faulty<Shared>>) {
         let faulty = self.faulty(hook);
         let vault = options.open(Arc::clone(&faulty), &Fixed(1)).unwrap();
@@ -51,11 +51,11 @@ impl Stage {
 /// the vault comes first and is not counted.
 pub(crate) fn verdict_at(
     step: u64,
-    verdict: Verdict,
-) -> impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static {
+    verdict: FaultAction,
+) -> impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static {
     move |now, _| match now == step + 1 {
         true => verdict,
-        false => Verdict::Proceed,
+        false => FaultAction::Proceed,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chartlock::internals::clock::Clock;
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 
-use chartlock::{Error, Expected};
+use chartlock::{Error, Precondition};
 
 use crate::common::clock::ManualClock;
 use crate::common::objects::keys_of;
@@ -187,18 +187,18 @@ fn expectations(stage: &Stage) {
         Ok::<u64, io::Error>(writer.finish()?)
     };
     let error = |result: io::Result<u64>| result.unwrap_err().downcast::<Error>().unwrap();
-    assert_eq!(error(put(Expected::Version(1))), Error::Conflict);
-    assert_eq!(put(Expected::Absent).unwrap(), 1);
-    assert_eq!(error(put(Expected::Absent)), Error::Conflict);
-    assert_eq!(put(Expected::Version(1)).unwrap(), 2);
+    assert_eq!(error(put(Precondition::Version(1))), Error::Conflict);
+    assert_eq!(put(Precondition::Absent).unwrap(), 1);
+    assert_eq!(error(put(Precondition::Absent)), Error::Conflict);
+    assert_eq!(put(Precondition::Version(1)).unwrap(), 2);
     // Lost only after all was stored: the segments go.
-    let mut writer = chart.writer(&id).expecting(Expected::Version(2));
+    let mut writer = chart.writer(&id).expecting(Precondition::Version(2));
     writer.write_all(&large).unwrap();
     chart.put(&id, b"another's").unwrap();
     assert_eq!(writer.finish(), Err(Error::Conflict));
     assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 2));
     chart.retract(&id).unwrap();
-    assert_eq!(put(Expected::Absent).unwrap(), 5);
+    assert_eq!(put(Precondition::Absent).unwrap(), 5);
 }
 
 fn described(stage: &Stage) {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use chartlock::internals::envelope::{Head, INLINE_MAX, Kind};
-use chartlock::storage::{Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, RecordId, Vault};
 
 use crate::common::Fixed;
@@ -57,10 +57,10 @@ fn built(stage: &Stage) -> Objects {
     chart.put(&single, b"only").unwrap();
     // An upload that broke off after its first segment.
     let (broken, _) = stage.open_with(|_, moment| match moment {
-        Moment::Commit(operations) if raw::puts(operations).any(|(key, _)| key[0] == b'r') => {
-            Verdict::Stop
+        FaultPoint::Commit(operations) if raw::puts(operations).any(|(key, _)| key[0] == b'r') => {
+            FaultAction::Stop
         }
-        _ => Verdict::Proceed,
+        _ => FaultAction::Proceed,
     });
     let abandoned = record("MRN-2", "abandoned");
     let put = session(&broken).put(&abandoned, &content(2, INLINE_MAX + 1));

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use chartlock::internals::envelope::{CHUNK, Head, Kind, SEGMENT, padme};
-use chartlock::storage::{Faulty, Landing, Moment, StorageError, Verdict};
-use chartlock::{Error, Expected, RecordId, Vault};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageError};
+use chartlock::{Error, Precondition, RecordId, Vault};
 
 use crate::clock::LONG_AGO;
 use crate::common::clock::ManualClock;
@@ -26,13 +26,13 @@ everywhere!(
     erased_anywhere,
 );
 
-const VERDICTS: [Verdict; 6] = [
-    Verdict::Fail(StorageError::Io(ErrorKind::BrokenPipe)),
-    Verdict::Stop,
-    Verdict::StopAfter,
-    Verdict::Unknown(Landing::Applied),
-    Verdict::Unknown(Landing::Lost),
-    Verdict::Unknown(Landing::Later),
+const VERDICTS: [FaultAction; 6] = [
+    FaultAction::Fail(StorageError::Io(ErrorKind::BrokenPipe)),
+    FaultAction::Stop,
+    FaultAction::StopAfter,
+    FaultAction::Unknown(FaultOutcome::Applied),
+    FaultAction::Unknown(FaultOutcome::Lost),
+    FaultAction::Unknown(FaultOutcome::Later),
 ];
 
 fn id() -> RecordId {
@@ -43,7 +43,7 @@ fn id() -> RecordId {
 fn open_with(
     stage: &Stage,
     threads: usize,
-    hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+    hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
 ) -> (Vault, Arc<Faulty<Shared>>) {
     let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
     let options = options.threads(NonZeroUsize::new(threads).unwrap());
@@ -78,13 +78,13 @@ impl<'a> Put<'a> {
 
     /// How many steps it takes when nothing fails.
     fn steps(&self) -> u64 {
-        let (vault, faulty) = open_with(self.stage, self.threads, |_, _| Verdict::Proceed);
+        let (vault, faulty) = open_with(self.stage, self.threads, |_, _| FaultAction::Proceed);
         let opened = faulty.steps();
         session(&vault).put_reader(&id(), &self.new[..]).unwrap();
         faulty.steps() - opened
     }
 
-    fn broken_off_at(&self, step: u64, verdict: Verdict) {
+    fn broken_off_at(&self, step: u64, verdict: FaultAction) {
         raw::reset(&self.stage.storage, &self.before);
         let hook = verdict_at(step, verdict);
         let (vault, faulty) = open_with(self.stage, self.threads, hook);
@@ -95,15 +95,16 @@ impl<'a> Put<'a> {
         let versions = u64::from(self.old.is_some());
         match outcome {
             Ok(version) => assert_eq!((version, stands), (versions + 1, true)),
-            Err(Error::CommitUnknown) => assert!(!matches!(verdict, Verdict::Fail(_))),
+            Err(Error::CommitUnknown) => assert!(!matches!(verdict, FaultAction::Fail(_))),
             Err(error) => {
                 assert!(matches!(error, Error::Storage(_)), "{error:?}");
                 let surely_not = self.stage.storage.is_transactional();
-                assert!(!stands || !surely_not || verdict == Verdict::StopAfter);
+                assert!(!stands || !surely_not || verdict == FaultAction::StopAfter);
             }
         }
         // Who is told of a failure has cleared up what surely counts for nothing.
-        let cleared = matches!(verdict, Verdict::Fail(_)) && self.stage.storage.is_transactional();
+        let cleared =
+            matches!(verdict, FaultAction::Fail(_)) && self.stage.storage.is_transactional();
         self.nothing_by_half(usize::from(!cleared));
         self.collected(stands);
     }
@@ -173,7 +174,7 @@ impl Put<'_> {
     }
 }
 
-fn broken_off(put: &Put<'_>, verdicts: &[Verdict], stride: usize) {
+fn broken_off(put: &Put<'_>, verdicts: &[FaultAction], stride: usize) {
     let steps = put.steps();
     assert!(steps >= 6);
     for step in (0..steps).step_by(stride) {
@@ -206,12 +207,12 @@ fn undecided_while_nobody_can_tell(stage: &Stage) {
     for (version, length) in [(1, 10), (2, CHUNK + 5)] {
         let sent = AtomicBool::new(false);
         let (vault, _) = open_with(stage, 2, move |_, moment| {
-            let last = matches!(moment, Moment::Commit(operations)
+            let last = matches!(moment, FaultPoint::Commit(operations)
                 if raw::puts(operations).any(|(key, _)| key[0] == b'r'));
             match sent.fetch_or(last, Ordering::SeqCst) {
                 true => VERDICTS[0],
-                false if last => Verdict::Unknown(Landing::Applied),
-                false => Verdict::Proceed,
+                false if last => FaultAction::Unknown(FaultOutcome::Applied),
+                false => FaultAction::Proceed,
             }
         });
         let put = session(&vault).put_reader(&id(), &content(version, length)[..]);
@@ -224,8 +225,8 @@ fn undecided_while_nobody_can_tell(stage: &Stage) {
 /// Every put of a segment, by key.
 type Uploads = Arc<Mutex<BTreeMap<Vec<u8>, usize>>>;
 
-fn note(uploads: &Uploads, moment: &Moment<'_>) {
-    if let Moment::Commit(operations) = moment {
+fn note(uploads: &Uploads, moment: &FaultPoint<'_>) {
+    if let FaultPoint::Commit(operations) = moment {
         for (key, _) in raw::puts(operations).filter(|(key, _)| key[0] == b's') {
             *uploads.lock().unwrap().entry(key.to_vec()).or_default() += 1;
         }
@@ -237,13 +238,13 @@ type Met = ([Result<u64, Error>; 2], Vec<usize>);
 
 /// Puts to a record of one version, and at one of its steps another does so too; `None` once there is
 /// no such step.
-fn met_at(stage: &Stage, before: &Objects, step: u64, expected: Expected) -> Option<Met> {
+fn met_at(stage: &Stage, before: &Objects, step: u64, expected: Precondition) -> Option<Met> {
     raw::reset(&stage.storage, before);
     let uploads = Uploads::default();
     let log = Arc::clone(&uploads);
     let (other, _) = open_with(stage, 2, move |_, moment| {
         note(&log, moment);
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let (log, theirs) = (Arc::clone(&uploads), Arc::new(Mutex::new(None)));
     let their_outcome = Arc::clone(&theirs);
@@ -253,7 +254,7 @@ fn met_at(stage: &Stage, before: &Objects, step: u64, expected: Expected) -> Opt
             let put = session(&other).put_if(&id(), expected, &content(3, CHUNK + 5));
             *their_outcome.lock().unwrap() = Some(put);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let ours = session(&vault).put_if(&id(), expected, &content(2, SEGMENT + 1));
     let theirs = theirs.lock().unwrap().take()?;
@@ -279,7 +280,7 @@ fn versions(stage: &Stage) -> Vec<Vec<u8>> {
 fn met_anywhere(stage: &Stage) {
     let before = first_version(stage);
     let mut step = 0;
-    while let Some(([ours, theirs], uploads)) = met_at(stage, &before, step, Expected::Any) {
+    while let Some(([ours, theirs], uploads)) = met_at(stage, &before, step, Precondition::Any) {
         let (ours, theirs) = (ours.unwrap() as usize, theirs.unwrap() as usize);
         assert_eq!(ours + theirs, 2 + 3);
         let stored = versions(stage);
@@ -295,7 +296,7 @@ fn met_anywhere(stage: &Stage) {
 fn met_anywhere_with_an_expectation(stage: &Stage) {
     let before = first_version(stage);
     let (mut step, mut lost) = (0, [0; 2]);
-    let expected = Expected::Version(1);
+    let expected = Precondition::Version(1);
     while let Some((outcomes, uploads)) = met_at(stage, &before, step, expected) {
         let bodies = [content(2, SEGMENT + 1), content(3, CHUNK + 5)];
         let winner = outcomes.iter().position(Result::is_ok).unwrap();
@@ -333,7 +334,7 @@ fn erased_anywhere(stage: &Stage) {
                         .unwrap();
                     happens.store(true, Ordering::SeqCst);
                 }
-                Verdict::Proceed
+                FaultAction::Proceed
             });
             let put = session(&vault).put_reader(&record, &content(2, SEGMENT + 1)[..]);
             erased = happened.load(Ordering::SeqCst);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT, padme};
-use chartlock::{Document, Error, Expected, RecordId, RecordInfo, Session, Subject};
+use chartlock::{Document, Error, Precondition, RecordId, RecordInfo, Session, Subject};
 
 use crate::clock::LONG_AGO;
 use crate::common::clock::ManualClock;
@@ -104,23 +104,23 @@ fn put_if(stage: &Stage) {
     let chart = session(&vault);
     let id = record("MRN-1", "Observation/1");
     let put_if = |expected| chart.put_if(&id, expected, b"body");
-    assert_eq!(put_if(Expected::Version(1)), Err(Error::Conflict));
-    assert_eq!(put_if(Expected::Version(0)), Err(Error::Conflict));
-    assert_eq!(put_if(Expected::Absent), Ok(1));
-    assert_eq!(put_if(Expected::Absent), Err(Error::Conflict));
-    assert_eq!(put_if(Expected::Version(1)), Ok(2));
-    assert_eq!(put_if(Expected::Version(1)), Err(Error::Conflict));
-    assert_eq!(put_if(Expected::Version(3)), Err(Error::Conflict));
+    assert_eq!(put_if(Precondition::Version(1)), Err(Error::Conflict));
+    assert_eq!(put_if(Precondition::Version(0)), Err(Error::Conflict));
+    assert_eq!(put_if(Precondition::Absent), Ok(1));
+    assert_eq!(put_if(Precondition::Absent), Err(Error::Conflict));
+    assert_eq!(put_if(Precondition::Version(1)), Ok(2));
+    assert_eq!(put_if(Precondition::Version(1)), Err(Error::Conflict));
+    assert_eq!(put_if(Precondition::Version(3)), Err(Error::Conflict));
     assert_eq!(
-        chart.retract_if(&id, Expected::Version(1)),
+        chart.retract_if(&id, Precondition::Version(1)),
         Err(Error::Conflict)
     );
-    assert_eq!(chart.retract_if(&id, Expected::Version(2)), Ok(Some(3)));
-    assert_eq!(put_if(Expected::Absent), Ok(4));
+    assert_eq!(chart.retract_if(&id, Precondition::Version(2)), Ok(Some(3)));
+    assert_eq!(put_if(Precondition::Absent), Ok(4));
     // A large one is refused just the same, and leaves nothing behind.
     let large = content(1, INLINE_MAX + 1);
     assert_eq!(
-        chart.put_if(&id, Expected::Version(3), &large),
+        chart.put_if(&id, Precondition::Version(3), &large),
         Err(Error::Conflict)
     );
     assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 3, 0, 0]);

@@ -9,7 +9,7 @@ use chartlock::internals::journal::{
 };
 use chartlock::internals::keys::Header;
 use chartlock::keys::Credential;
-use chartlock::{Error, JournalFault, Operation, Outcome, SubjectKind, Vault};
+use chartlock::{AccessOutcome, Error, JournalFault, Operation, SubjectKind, Vault};
 use serde_json::{Value, json};
 
 use crate::common::session;
@@ -77,7 +77,7 @@ fn place(page: &PageId) -> Value {
 fn told_entry(page: &Page, entry: &Entry) -> Value {
     let context = &page.contexts[usize::from(entry.context)];
     let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
-    let outcome = (Outcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
+    let outcome = (AccessOutcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
     let own = json!({
         "at": page.at(entry),
         "actor": context.actor,

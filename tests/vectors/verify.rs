@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use chartlock::internals::crypto::{
-    DataKey, MasterKey, PatientKey, Place, RootKey, StreamKey, Suite,
+    CipherSuite, DataKey, MasterKey, PatientKey, Place, RootKey, StreamKey,
 };
 use chartlock::internals::envelope::{
     Address, Body, Content, Head, Segment, StreamSealer, Unsealed, digest, open, seal,
@@ -236,7 +236,10 @@ fn same_entry(vector: &Vector, name: &str) {
     let mut entry = open_entry(value, &unlocked.keyring, vault, &tag).unwrap();
     let number = u32::from_le_bytes(value[4..8].try_into().unwrap());
     let master = unlocked.keyring.master(number).unwrap();
-    let (suite, generation) = (Suite::from_code(value[1]).unwrap(), entry.generation());
+    let (suite, generation) = (
+        CipherSuite::from_code(value[1]).unwrap(),
+        entry.generation(),
+    );
     let again = seal_entry(suite, master, vault, &tag, generation, &mut entry).unwrap();
     let body = |value: &[u8]| {
         let master = MasterKey::from_bytes(master.key.expose());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use chartlock::storage::{Faulty, Landing, Moment, StorageError, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageError};
 
 use super::Disk;
 
@@ -11,7 +11,7 @@ use super::Disk;
 pub(super) struct Fault {
     after: u64,
     times: u64,
-    verdict: Verdict,
+    verdict: FaultAction,
 }
 
 impl Fault {
@@ -19,12 +19,12 @@ impl Fault {
     pub(super) fn planned(plan: u8, times: u8) -> Option<Self> {
         let verdict = match plan & 7 {
             0..=1 => return None,
-            2 => Verdict::Fail(StorageError::Full),
-            3 => Verdict::Stop,
-            4 => Verdict::StopAfter,
-            5 => Verdict::Unknown(Landing::Applied),
-            6 => Verdict::Unknown(Landing::Lost),
-            _ => Verdict::Unknown(Landing::Later),
+            2 => FaultAction::Fail(StorageError::Full),
+            3 => FaultAction::Stop,
+            4 => FaultAction::StopAfter,
+            5 => FaultAction::Unknown(FaultOutcome::Applied),
+            6 => FaultAction::Unknown(FaultOutcome::Lost),
+            _ => FaultAction::Unknown(FaultOutcome::Later),
         };
         Some(Self {
             after: u64::from(plan >> 3 & 15),
@@ -41,13 +41,13 @@ pub(super) fn process(disk: &Disk, fault: &Arc<Mutex<Option<Fault>>>) -> Arc<Fau
     }))
 }
 
-fn verdict(fault: &mut Option<Fault>, moment: &Moment<'_>) -> Verdict {
+fn verdict(fault: &mut Option<Fault>, moment: &FaultPoint<'_>) -> FaultAction {
     let Some(planned) = fault else {
-        return Verdict::Proceed;
+        return FaultAction::Proceed;
     };
     if planned.after > 0 {
         planned.after -= 1;
-        return Verdict::Proceed;
+        return FaultAction::Proceed;
     }
     let verdict = planned.verdict;
     planned.times -= 1;
@@ -55,7 +55,9 @@ fn verdict(fault: &mut Option<Fault>, moment: &Moment<'_>) -> Verdict {
         *fault = None;
     }
     match (verdict, moment) {
-        (Verdict::Unknown(_), Moment::Read(_) | Moment::Scan(_)) => Verdict::Proceed,
+        (FaultAction::Unknown(_), FaultPoint::Read(_) | FaultPoint::Scan(_)) => {
+            FaultAction::Proceed
+        }
         _ => verdict,
     }
 }

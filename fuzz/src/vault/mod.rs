@@ -87,7 +87,7 @@ impl World {
         let process = process(&disk, &fault);
         let credentials = vec![KeyFile::random().unwrap()];
         let vault = options()
-            .suite(suite(what))
+            .cipher_suite(suite(what))
             .clock(clock.clone())
             .create(Arc::clone(&process), &credentials[0])
             .unwrap();

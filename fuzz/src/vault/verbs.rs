@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chartlock::keys::KeyFile;
-use chartlock::storage::{Scan, Want};
+use chartlock::storage::{Projection, Scan};
 use chartlock::{Error, Vault};
 
 use super::{Kept, State, World, id, subject};
@@ -132,27 +132,27 @@ impl World {
 
     /// Streams of which something stands in a class of objects.
     fn streams(&self, class: &[u8]) -> BTreeSet<Vec<u8>> {
-        let found = self.scan(class, Want::Keys).into_iter();
+        let found = self.scan(class, Projection::Keys).into_iter();
         found.map(|(key, _)| key[1..33].to_vec()).collect()
     }
 
     /// Streams that versions name.
     fn named(&self) -> BTreeSet<Vec<u8>> {
-        let versions = [b"r", b"h"].map(|class| self.scan(class, Want::Values));
+        let versions = [b"r", b"h"].map(|class| self.scan(class, Projection::Values));
         let versions = versions.iter().flatten();
         let segmented = versions.filter(|(_, value)| value[2] == 2);
         let named = segmented.map(|(key, value)| [&key[1..17], &value[96..112]].concat());
         named.collect()
     }
 
-    fn scan(&self, prefix: &[u8], want: Want) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn scan(&self, prefix: &[u8], projection: Projection) -> Vec<(Vec<u8>, Vec<u8>)> {
         let page = self.disk.scan(Scan {
             prefix,
             after: None,
             limit: 10_000,
-            want,
+            projection,
         });
-        let entries = page.unwrap().entries.into_iter();
+        let entries = page.unwrap().items.into_iter();
         entries.map(|entry| (entry.key, entry.value)).collect()
     }
 }

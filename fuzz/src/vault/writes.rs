@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chartlock::{Error, Expected};
+use chartlock::{Error, Precondition};
 
 use super::{History, State, VERSIONS, World, id};
 
@@ -33,8 +33,8 @@ impl World {
         let content = self.content(77);
         let id = id(who, what);
         let expected = match version {
-            0 => Expected::Absent,
-            version => Expected::Version(version),
+            0 => Precondition::Absent,
+            version => Precondition::Version(version),
         };
         let outcome = self.session().put_if(&id, expected, &content);
         let absent = before.last().is_none_or(Option::is_none);

@@ -11,7 +11,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::audit::entry::AuditEntry;
-use crate::journal::{FhirEvent, Operation, Outcome};
+use crate::journal::{AccessOutcome, FhirEvent, Operation};
 use shape::{Pattern, Shape};
 
 /// The application that reports: what an `AuditEvent` must say and the journal cannot know.
@@ -143,18 +143,18 @@ fn outcome(entry: &AuditEntry) -> &'static str {
     );
     match entry.outcome {
         _ if !entry.settled => "4",
-        Outcome::Done => "0",
+        AccessOutcome::Done => "0",
         // A search that finds nothing is a search that was done.
-        Outcome::Absent if searches => "0",
-        Outcome::Absent | Outcome::Denied | Outcome::Refused => "4",
-        Outcome::NotAuthentic | Outcome::Failed => "8",
+        AccessOutcome::Absent if searches => "0",
+        AccessOutcome::Absent | AccessOutcome::Denied | AccessOutcome::Refused => "4",
+        AccessOutcome::NotAuthentic | AccessOutcome::Failed => "8",
     }
 }
 
 fn outcome_in_words(entry: &AuditEntry) -> Option<String> {
     let ended = match entry.outcome {
         _ if !entry.settled => Some("announced, and never confirmed".to_owned()),
-        Outcome::Done => None,
+        AccessOutcome::Done => None,
         outcome => Some(outcome.to_string()),
     };
     // Of a disclosure the note is recipient and description; those have places of their own.

@@ -5,7 +5,7 @@ use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk};
 
 use crate::crypto::report::{FipsBuild, Implementation, Provided};
-use crate::crypto::{Suite, TAG};
+use crate::crypto::{CipherSuite, TAG};
 use crate::error::{Error, Result};
 
 /// A suite's cipher with its key.
@@ -19,10 +19,10 @@ impl Cipher {
     ///
     /// # Errors
     /// None in practice: [`Error::Malformed`] when there is no memory for its state.
-    pub fn new(suite: Suite, key: &[u8; 32]) -> Result<Self> {
+    pub fn new(suite: CipherSuite, key: &[u8; 32]) -> Result<Self> {
         let algorithm = match suite {
-            Suite::Aes256Gcm => &AES_256_GCM,
-            Suite::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+            CipherSuite::Aes256Gcm => &AES_256_GCM,
+            CipherSuite::ChaCha20Poly1305 => &CHACHA20_POLY1305,
         };
         let key = UnboundKey::new(algorithm, key).map_err(|_| Error::Malformed)?;
         Ok(Self(LessSafeKey::new(key)))

@@ -10,7 +10,7 @@ use hkdf::Hkdf;
 use sha2::Digest as _;
 
 use crate::crypto::report::{FipsBuild, Implementation, Provided};
-use crate::crypto::{Suite, TAG};
+use crate::crypto::{CipherSuite, TAG};
 use crate::error::{Error, Result};
 
 /// GCM never runs the block cipher backwards, so that half of the key schedule is left out: a key
@@ -32,11 +32,13 @@ impl Cipher {
     ///
     /// # Errors
     /// None; another provider may.
-    pub fn new(suite: Suite, key: &[u8; 32]) -> Result<Self> {
+    pub fn new(suite: CipherSuite, key: &[u8; 32]) -> Result<Self> {
         let key = key.into();
         Ok(match suite {
-            Suite::Aes256Gcm => Self::Aes256Gcm(Box::new(Aes256Gcm::new(key))),
-            Suite::ChaCha20Poly1305 => Self::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new(key))),
+            CipherSuite::Aes256Gcm => Self::Aes256Gcm(Box::new(Aes256Gcm::new(key))),
+            CipherSuite::ChaCha20Poly1305 => {
+                Self::ChaCha20Poly1305(Box::new(ChaCha20Poly1305::new(key)))
+            }
         })
     }
 

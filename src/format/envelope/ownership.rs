@@ -1,6 +1,6 @@
 //! Detects which stream key sealed a segment.
 
-use crate::crypto::{self, ChartId, Nonce, StreamId, StreamKey, Suite, TAG};
+use crate::crypto::{self, ChartId, CipherSuite, Nonce, StreamId, StreamKey, TAG};
 use crate::error::{Error, Result};
 use crate::format::envelope::record::FORMAT;
 use crate::format::envelope::stream::{CHUNK, SEGMENT};
@@ -18,7 +18,7 @@ pub const FIRST_CHUNK: usize = CHUNK + TAG;
 /// # Errors
 /// None in practice.
 pub fn fits(
-    (suite, key): (Suite, &StreamKey),
+    (suite, key): (CipherSuite, &StreamKey),
     chart: &ChartId,
     stream: &StreamId,
     index: u32,

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::crypto::{
-    self, ChartId, Commitment, DataKey, Digest, Nonce, RecordContext, RecordTag, SealingKey,
-    StreamId, StreamKey, Suite, TAG,
+    self, ChartId, CipherSuite, Commitment, DataKey, Digest, Nonce, RecordContext, RecordTag,
+    SealingKey, StreamId, StreamKey, TAG,
 };
 use crate::error::{Error, Result};
 use crate::format::envelope::fields::Reader;
@@ -72,7 +72,7 @@ pub struct Address {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// The suite that sealed it.
-    pub suite: Suite,
+    pub suite: CipherSuite,
     /// What the body holds.
     pub kind: Kind,
     /// The patient key that wraps the data key.
@@ -108,7 +108,7 @@ impl Head {
             return Err(Error::Unsupported);
         }
         Ok(Self {
-            suite: Suite::from_code(suite)?,
+            suite: CipherSuite::from_code(suite)?,
             kind: Kind::from_code(kind)?,
             key_number,
             version,
@@ -122,7 +122,7 @@ impl Head {
     }
 }
 
-fn context(address: &Address, version: u64, suite: Suite, kind: Kind) -> RecordContext {
+fn context(address: &Address, version: u64, suite: CipherSuite, kind: Kind) -> RecordContext {
     RecordContext {
         chart: address.chart,
         record: address.record,
@@ -189,7 +189,7 @@ impl std::fmt::Debug for Body<'_> {
 /// [`Error::TooManyVersions`] beyond version 2^63-1, [`Error::TooLarge`] for content beyond 64 KiB,
 /// and those of `wrap`.
 pub fn seal(
-    suite: Suite,
+    suite: CipherSuite,
     address: &Address,
     version: u64,
     meta: &Meta,

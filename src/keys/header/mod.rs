@@ -7,7 +7,7 @@ mod slots;
 
 use std::fmt;
 
-use crate::crypto::{self, Commitment, Nonce, RootKey, Salt, Suite, TAG, VaultId, ring_key};
+use crate::crypto::{self, CipherSuite, Commitment, Nonce, RootKey, Salt, TAG, VaultId, ring_key};
 use crate::error::{Error, Result};
 use crate::format::codec::{self, take, take_slice};
 use crate::keys::credential::Credential;
@@ -36,7 +36,7 @@ pub struct Header {
 /// What the keyring's commitment covers.
 #[derive(Clone)]
 struct Frame {
-    suite: Suite,
+    suite: CipherSuite,
     vault: VaultId,
     generation: u64,
     slots: Vec<Slot>,
@@ -67,7 +67,7 @@ impl Header {
     /// # Errors
     /// Those of [`Credential::enrol`]; [`Error::Randomness`].
     pub fn create(
-        suite: Suite,
+        suite: CipherSuite,
         keyring: &Keyring,
         credential: &dyn Credential,
     ) -> Result<(Vec<u8>, RootKey)> {
@@ -111,7 +111,7 @@ impl Header {
             return Err(Error::Malformed);
         }
         let frame = Frame {
-            suite: Suite::from_code(suite)?,
+            suite: CipherSuite::from_code(suite)?,
             vault,
             generation,
             slots,
@@ -120,7 +120,7 @@ impl Header {
     }
 
     /// What the vault writes with.
-    pub fn suite(&self) -> Suite {
+    pub fn suite(&self) -> CipherSuite {
         self.frame.suite
     }
 
@@ -245,7 +245,7 @@ fn parse_slots(rest: &mut &[u8], count: usize) -> Result<Vec<Slot>> {
 }
 
 impl Frame {
-    fn vault(&self) -> (&VaultId, Suite) {
+    fn vault(&self) -> (&VaultId, CipherSuite) {
         (&self.vault, self.suite)
     }
 

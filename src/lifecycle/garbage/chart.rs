@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::crypto::{ChartId, StreamId, StreamKey, Suite};
+use crate::crypto::{ChartId, CipherSuite, StreamId, StreamKey};
 use crate::error::{Error, Result};
 use crate::format::envelope::Intent;
 use crate::format::storage_keys;
@@ -10,7 +10,7 @@ use crate::id::Subject;
 use crate::keys::entry::EntryState;
 use crate::lifecycle::garbage::Collection;
 use crate::lifecycle::garbage::survey::Survey;
-use crate::storage::{Entry, Scan, Want};
+use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{Freshness, Held};
 use crate::vault::{ROUNDS, Vault};
 
@@ -167,18 +167,18 @@ impl Vault {
                 prefix: &prefix,
                 after: after.as_deref(),
                 limit: PAGE,
-                want: Want::Keys,
+                projection: Projection::Keys,
             })?;
-            collection.counter.add(page.entries.len() as u64);
+            collection.counter.add(page.items.len() as u64);
             streams.extend(
-                page.entries
+                page.items
                     .iter()
                     .filter_map(|entry| storage_keys::stream_of(&entry.key)),
             );
             if !page.more {
                 return Ok(streams);
             }
-            if let Some(last) = page.entries.last() {
+            if let Some(last) = page.items.last() {
                 // The rest of a long stream tells nothing new.
                 let stream = storage_keys::stream_of(&last.key);
                 let behind = stream
@@ -197,9 +197,9 @@ impl Vault {
         let now = self.core.store.clock.now();
         let mut intents = Intents::default();
         let prefix = storage_keys::chart(b'w', chart);
-        self.each_page(&prefix, Want::Values, &mut |entries| {
+        self.each_page(&prefix, Projection::Values, &mut |entries| {
             collection.counter.add(entries.len() as u64);
-            for Entry { key, value, .. } in entries {
+            for ScanItem { key, value, .. } in entries {
                 let Some(stream) = storage_keys::stream_of(&key) else {
                     continue;
                 };
@@ -238,7 +238,7 @@ impl Vault {
         &self,
         chart: &ChartId,
         unnamed: BTreeSet<StreamId>,
-        keys: &[(Suite, StreamKey)],
+        keys: &[(CipherSuite, StreamKey)],
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         for stream in unnamed {

@@ -20,7 +20,7 @@ use crate::format::storage_keys;
 use crate::journal::Operation;
 use crate::keys::entry::EntryState;
 use crate::lifecycle::report::GarbageReport;
-use crate::storage::{Scan, Want};
+use crate::storage::{Projection, Scan};
 use crate::vault::Vault;
 use crate::vault::entries::Held;
 use crate::vault::progress::{Counter, Phase};
@@ -95,9 +95,9 @@ impl Vault {
                     prefix: &[class],
                     after: behind.as_deref(),
                     limit: 1,
-                    want: Want::Keys,
+                    projection: Projection::Keys,
                 })?;
-                let Some(entry) = page.entries.into_iter().next() else {
+                let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };
                 behind = match storage_keys::chart_of(&entry.key) {
@@ -166,7 +166,7 @@ impl Vault {
     fn count_unknown(&self, chart: &ChartId, collection: &mut Collection<'_>) -> Result<()> {
         for class in *b"sw" {
             let prefix = storage_keys::chart(class, chart);
-            self.each_page(&prefix, Want::Keys, &mut |entries| {
+            self.each_page(&prefix, Projection::Keys, &mut |entries| {
                 collection.counter.add(entries.len() as u64);
                 collection.report.unknown_objects += entries.len() as u64;
                 Ok(())

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::crypto::{ChartId, Place, RecordTag, StreamId, StreamKey, Suite};
+use crate::crypto::{ChartId, CipherSuite, Place, RecordTag, StreamId, StreamKey};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, Content, HEAD, Kind};
 use crate::format::storage_keys;
 use crate::lifecycle::garbage::Collection;
 use crate::records::version_ref::Object;
-use crate::storage::{Entry, Page, Scan, Stored, Want};
+use crate::storage::{Projection, Scan, ScanItem, ScanPage, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::Held;
 
@@ -29,7 +29,7 @@ pub(super) enum Survey {
 /// What a version names.
 pub(super) struct Named {
     pub(super) stream: StreamId,
-    pub(super) key: Option<(Suite, StreamKey)>,
+    pub(super) key: Option<(CipherSuite, StreamKey)>,
 }
 
 /// A walk over the record versions of a chart.
@@ -94,10 +94,10 @@ impl Vault {
         let (mut after, mut after_earlier) = (None, None);
         loop {
             let page = self.heads(b'r', chart, after.as_deref())?;
-            collection.counter.add(page.entries.len() as u64);
-            after = page.entries.last().map(|entry| entry.key.clone()).or(after);
+            collection.counter.add(page.items.len() as u64);
+            after = page.items.last().map(|entry| entry.key.clone()).or(after);
             let mut histories = Histories::new();
-            self.take_in(&mut walk, Place::Current, page.entries, &mut histories)?;
+            self.take_in(&mut walk, Place::Current, page.items, &mut histories)?;
             let until = after.as_deref().filter(|_| page.more);
             let earlier = &mut after_earlier;
             self.earlier(&mut walk, until, earlier, &mut histories, collection)?;
@@ -124,26 +124,26 @@ impl Vault {
         };
         loop {
             let mut page = self.heads(b'h', walk.chart, after.as_deref())?;
-            let within = page.entries.partition_point(|entry| is_within(&entry.key));
-            let ended = !page.more || within < page.entries.len();
-            page.entries.truncate(within);
+            let within = page.items.partition_point(|entry| is_within(&entry.key));
+            let ended = !page.more || within < page.items.len();
+            page.items.truncate(within);
             collection.counter.add(within as u64);
-            if let Some(last) = page.entries.last() {
+            if let Some(last) = page.items.last() {
                 *after = Some(last.key.clone());
             }
-            self.take_in(walk, Place::Earlier, page.entries, histories)?;
+            self.take_in(walk, Place::Earlier, page.items, histories)?;
             if ended {
                 return Ok(());
             }
         }
     }
 
-    fn heads(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<Page> {
+    fn heads(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
         let page = self.core.store.storage.scan(Scan {
             prefix: &storage_keys::chart(class, chart),
             after,
             limit: PAGE,
-            want: Want::Head(WITH_STREAM),
+            projection: Projection::Head(WITH_STREAM),
         })?;
         Ok(page)
     }
@@ -152,11 +152,11 @@ impl Vault {
         &self,
         walk: &mut Walk<'_>,
         place: Place,
-        entries: Vec<Entry>,
+        entries: Vec<ScanItem>,
         histories: &mut Histories,
     ) -> Result<()> {
         let mut segmented = Vec::new();
-        for Entry { key, value, .. } in entries {
+        for ScanItem { key, value, .. } in entries {
             let Some(object) = Object::at(walk.chart, place, key) else {
                 walk.unsettled += 1;
                 continue;

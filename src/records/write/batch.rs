@@ -6,7 +6,7 @@ use crate::journal;
 use crate::records::write::commit_reply::{Step, TryKind};
 use crate::records::write::lookup::Found;
 use crate::records::write::next_version::Histories;
-use crate::records::write::{Outcome, Pending};
+use crate::records::write::{Pending, WriteOutcome};
 use crate::storage::CommitError;
 use crate::vault::Vault;
 
@@ -25,7 +25,7 @@ impl Vault {
     pub(super) fn try_batch<'a>(
         &self,
         batch: Vec<Pending<'a>>,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [WriteOutcome],
     ) -> Vec<Pending<'a>> {
         let found = match self.look_for_writing(&batch) {
             Ok(found) => found,
@@ -58,7 +58,7 @@ impl Vault {
         &self,
         batch: Vec<Pending<'a>>,
         found: Vec<Result<Found>>,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [WriteOutcome],
     ) -> Plan<'a> {
         let mut plan = Plan::default();
         let mut keys = DataKey::batch(batch.len());
@@ -96,7 +96,7 @@ impl Vault {
         &self,
         tries: Vec<(Pending<'a>, u64, TryKind)>,
         results: Vec<journal::Answer>,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [WriteOutcome],
         again: &mut Vec<Pending<'a>>,
     ) {
         let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
@@ -113,7 +113,7 @@ impl Vault {
         &self,
         jobs: impl IntoIterator<Item = Pending<'a>>,
         error: &Error,
-        outcomes: &mut [Outcome],
+        outcomes: &mut [WriteOutcome],
     ) {
         for pending in jobs {
             let outcome = Err(pending.left_by(error.clone()));
@@ -121,7 +121,7 @@ impl Vault {
         }
     }
 
-    fn decide(&self, pending: &Pending<'_>, outcome: Outcome, outcomes: &mut [Outcome]) {
+    fn decide(&self, pending: &Pending<'_>, outcome: WriteOutcome, outcomes: &mut [WriteOutcome]) {
         self.give_up_upload(pending, &outcome);
         if let Some(place) = outcomes.get_mut(pending.index) {
             *place = outcome;

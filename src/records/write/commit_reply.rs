@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::journal;
-use crate::records::write::{Change, Outcome, Pending};
+use crate::records::write::{Change, Pending, WriteOutcome};
 use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
@@ -26,7 +26,7 @@ pub(super) enum TryKind {
 }
 
 pub(super) enum Step {
-    Done(Outcome),
+    Done(WriteOutcome),
     Try(Try),
     LookAgain,
 }
@@ -39,7 +39,7 @@ impl Vault {
         version: u64,
         kind: &TryKind,
         result: Result<Committed, CommitError>,
-    ) -> Option<Outcome> {
+    ) -> Option<WriteOutcome> {
         pending.freshness = Freshness::Fresh;
         match result {
             Ok(done) => {

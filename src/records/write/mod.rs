@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{Head, Meta};
 use crate::id::RecordId;
 use crate::journal::Act;
-use crate::records::document::{Document, Expected};
+use crate::records::document::{Document, Precondition};
 use crate::records::upload::Upload;
 use crate::vault::entries::Freshness;
 use crate::vault::{ROUNDS, Vault};
@@ -36,7 +36,7 @@ pub(crate) struct Job<'a> {
     id: &'a RecordId,
     meta: Meta,
     change: Change<'a>,
-    expected: Expected,
+    expected: Precondition,
     /// Content that was stored before.
     upload: Option<Upload>,
 }
@@ -59,7 +59,7 @@ impl<'a> Job<'a> {
         act: &Act,
         id: &'a RecordId,
         document: &Document<'a>,
-        expected: Expected,
+        expected: Precondition,
         now: i64,
     ) -> Result<Self> {
         Ok(Self {
@@ -78,7 +78,7 @@ impl<'a> Job<'a> {
         id: &'a RecordId,
         mut meta: Meta,
         upload: Upload,
-        expected: Expected,
+        expected: Precondition,
     ) -> Self {
         meta.set_origin(&upload.stream);
         Self {
@@ -94,7 +94,7 @@ impl<'a> Job<'a> {
     pub(crate) fn retract(
         act: &Act,
         id: &'a RecordId,
-        expected: Expected,
+        expected: Precondition,
         now: i64,
     ) -> Result<Self> {
         Ok(Self {
@@ -115,7 +115,7 @@ impl<'a> Job<'a> {
         purged: &'a Cell<bool>,
         now: i64,
     ) -> Result<Self> {
-        let mut job = Self::retract(act, id, Expected::Any, now)?;
+        let mut job = Self::retract(act, id, Precondition::Any, now)?;
         job.change = Change::Expunge { purged };
         job.meta.set_expunged(None);
         Ok(job)
@@ -123,7 +123,7 @@ impl<'a> Job<'a> {
 }
 
 /// The version that was written; `None` when there was nothing to retract or to expunge.
-pub(crate) type Outcome = Result<Option<u64>>;
+pub(crate) type WriteOutcome = Result<Option<u64>>;
 
 /// A job that is not decided yet.
 struct Pending<'a> {
@@ -195,14 +195,14 @@ impl<'a> Pending<'a> {
 
 impl Vault {
     /// Carries out one job.
-    pub(crate) fn write_one(&self, job: Job<'_>) -> Outcome {
+    pub(crate) fn write_one(&self, job: Job<'_>) -> WriteOutcome {
         self.write(vec![job]).pop().unwrap_or(Err(Error::Contended))
     }
 
     /// Fails with `Conflict` unless the record is as expected now. Only a courtesy to who is about
     /// to store much content: what counts is looked at when the version is written.
-    pub(crate) fn admits(&self, id: &RecordId, expected: Expected) -> Result<()> {
-        if expected == Expected::Any {
+    pub(crate) fn admits(&self, id: &RecordId, expected: Precondition) -> Result<()> {
+        if expected == Precondition::Any {
             return Ok(());
         }
         let (version, is_retraction) = self.standing(id)?;
@@ -211,8 +211,8 @@ impl Vault {
     }
 
     /// Carries out jobs; those of one commit become durable together. Outcomes come in their order.
-    pub(crate) fn write(&self, jobs: Vec<Job<'_>>) -> Vec<Outcome> {
-        let mut outcomes: Vec<Outcome> = Vec::new();
+    pub(crate) fn write(&self, jobs: Vec<Job<'_>>) -> Vec<WriteOutcome> {
+        let mut outcomes: Vec<WriteOutcome> = Vec::new();
         outcomes.resize_with(jobs.len(), || Err(Error::Contended));
         let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(Pending::new).collect();
         let mut round = 0;

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::crypto::{ChartId, DataKey, Place, Suite};
+use crate::crypto::{ChartId, CipherSuite, DataKey, Place};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, Body, Head, INLINE_MAX, Kind};
 use crate::format::storage_keys;
 use crate::journal;
 use crate::keys::wrap;
-use crate::records::document::Expected;
+use crate::records::document::Precondition;
 use crate::records::read;
 use crate::records::upload::move_into;
 use crate::records::write::commit_reply::{Step, Try, TryKind};
@@ -166,7 +166,7 @@ impl Vault {
             return Ok(Next::LookAgain);
         }
         match (pending.job.expected, pending.job.change) {
-            (Expected::Version(_), _) => Err(Error::Conflict),
+            (Precondition::Version(_), _) => Err(Error::Conflict),
             (_, Change::Retraction) => Ok(Next::Nothing),
             (_, Change::Expunge { .. }) => Err(Error::UnknownRecord),
             _ => Ok(Next::Version {
@@ -226,7 +226,7 @@ impl Vault {
     fn upload_content(
         &self,
         pending: &mut Pending<'_>,
-        suite: Suite,
+        suite: CipherSuite,
         chart: &ChartId,
     ) -> Result<()> {
         if pending.upload.is_none() {
@@ -327,7 +327,7 @@ impl Vault {
     }
 }
 
-fn draft<'a>(pending: &'a Pending<'_>, suite: Suite, version: u64) -> Draft<'a> {
+fn draft<'a>(pending: &'a Pending<'_>, suite: CipherSuite, version: u64) -> Draft<'a> {
     let body = match (&pending.upload, pending.job.change) {
         (Some(upload), _) => Body::Segmented {
             stream: upload.stream,

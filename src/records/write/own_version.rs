@@ -9,7 +9,7 @@ use crate::records::read;
 use crate::records::write::commit_reply::{Step, Try, TryKind};
 use crate::records::write::lookup::Found;
 use crate::records::write::seal::Draft;
-use crate::records::write::{Change, Outcome, Pending};
+use crate::records::write::{Change, Pending, WriteOutcome};
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 
@@ -131,7 +131,7 @@ impl Vault {
     }
 
     /// An upload that no record can name is removed, whatever came of its job.
-    pub(super) fn give_up_upload(&self, pending: &Pending<'_>, outcome: &Outcome) {
+    pub(super) fn give_up_upload(&self, pending: &Pending<'_>, outcome: &WriteOutcome) {
         if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.may_stand) {
             self.core.store.discard(upload);
         }

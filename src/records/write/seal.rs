@@ -1,6 +1,6 @@
 //! Seals a version under the patient's active key.
 
-use crate::crypto::{DataKey, Place, Suite};
+use crate::crypto::{CipherSuite, DataKey, Place};
 use crate::error::Result;
 use crate::format::envelope::{self, Address, Body, Meta};
 use crate::keys::wrap;
@@ -8,7 +8,7 @@ use crate::vault::entries::Held;
 
 /// A version to be sealed.
 pub(crate) struct Draft<'a> {
-    pub(crate) suite: Suite,
+    pub(crate) suite: CipherSuite,
     pub(crate) version: u64,
     pub(crate) place: Place,
     pub(crate) meta: &'a Meta,

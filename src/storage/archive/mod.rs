@@ -18,7 +18,9 @@ mod output;
 use std::io::{self, Read, Seek, Write};
 
 use crate::crypto::{Digest, Sha256Stream, equal};
-use crate::storage::{CommitError, Entry, Expect, Scan, Storage, StorageError, Transaction, Want};
+use crate::storage::{
+    CommitError, Expect, Projection, Scan, ScanItem, Storage, StorageError, Transaction,
+};
 pub use entries::Entries;
 use output::Output;
 
@@ -60,14 +62,14 @@ pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveEr
     let mut out = Output::new(out);
     out.put(MAGIC)?;
     let mut before = Sha256Stream::default();
-    walk(storage, Want::Values, |entry| {
+    walk(storage, Projection::Values, |entry| {
         note(&mut before, entry);
         out.put_object(&entry.key, &entry.value)
     })?;
     // Each key was read at a moment of its own. Those that have the same revision afterwards stood
     // unchanged in between, so all of them stood together.
     let mut after = Sha256Stream::default();
-    walk(storage, Want::Keys, |entry| {
+    walk(storage, Projection::Keys, |entry| {
         note(&mut after, entry);
         Ok(())
     })?;
@@ -90,9 +92,9 @@ pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Repo
         prefix: b"",
         after: None,
         limit: 1,
-        want: Want::Keys,
+        projection: Projection::Keys,
     })?;
-    if !page.entries.is_empty() {
+    if !page.items.is_empty() {
         return Err(ArchiveError::NotEmpty);
     }
     let start = archive.stream_position().map_err(failed)?;
@@ -233,8 +235,8 @@ impl Restore<'_> {
 
 fn walk(
     storage: &dyn Storage,
-    want: Want,
-    mut each: impl FnMut(&Entry) -> Result<(), ArchiveError>,
+    projection: Projection,
+    mut each: impl FnMut(&ScanItem) -> Result<(), ArchiveError>,
 ) -> Result<(), ArchiveError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
@@ -242,17 +244,17 @@ fn walk(
             prefix: b"",
             after: after.as_deref(),
             limit: PAGE_OBJECTS,
-            want,
+            projection,
         })?;
-        page.entries.iter().try_for_each(&mut each)?;
-        match page.entries.last() {
+        page.items.iter().try_for_each(&mut each)?;
+        match page.items.last() {
             Some(last) if page.more => after = Some(last.key.clone()),
             _ => return Ok(()),
         }
     }
 }
 
-fn note(standing: &mut Sha256Stream, entry: &Entry) {
+fn note(standing: &mut Sha256Stream, entry: &ScanItem) {
     for part in [entry.key.as_slice(), entry.revision.as_bytes()] {
         standing.update(&(part.len() as u64).to_le_bytes());
         standing.update(part);

@@ -1,7 +1,7 @@
 //! Checks of scans: ordered, within their prefix, complete over their pages.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present};
-use crate::storage::{Entry, Expect, Scan, Storage, Transaction, Want};
+use crate::storage::{Expect, Projection, Scan, ScanItem, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("scan nothing", nothing),
@@ -93,26 +93,26 @@ fn wants(storage: &dyn Storage) -> Result<(), Flaw> {
         .put(b"r2", b"12345", Expect::Any)
         .put(b"r3", long.clone(), Expect::Any);
     commit(storage, put)?;
-    for want in [
-        Want::Keys,
-        Want::Head(0),
-        Want::Head(5),
-        Want::Head(96),
-        Want::Head(usize::MAX),
-        Want::Values,
+    for projection in [
+        Projection::Keys,
+        Projection::Head(0),
+        Projection::Head(5),
+        Projection::Head(96),
+        Projection::Head(usize::MAX),
+        Projection::Values,
     ] {
         let page = storage.scan(Scan {
             prefix: b"r",
             after: None,
             limit: 10,
-            want,
+            projection,
         })?;
-        let values: Vec<_> = page.entries.iter().map(|entry| &*entry.value).collect();
+        let values: Vec<_> = page.items.iter().map(|entry| &*entry.value).collect();
         ensure(
-            values == [b"".as_slice(), b"12345", &long].map(|value| want.of(value)),
+            values == [b"".as_slice(), b"12345", &long].map(|value| projection.of(value)),
             "a scan returns more or less of a value than was wanted",
         )?;
-        for entry in &page.entries {
+        for entry in &page.items {
             ensure(
                 present(storage, &entry.key)?.revision == entry.revision,
                 "a scan answers another revision than a read",
@@ -163,28 +163,25 @@ pub(super) fn walk(
     prefix: &[u8],
     after: Option<&[u8]>,
     limit: usize,
-) -> Result<Vec<Entry>, Flaw> {
-    let mut entries: Vec<Entry> = Vec::new();
+) -> Result<Vec<ScanItem>, Flaw> {
+    let mut entries: Vec<ScanItem> = Vec::new();
     let mut after = after.map(<[u8]>::to_vec);
     loop {
         let page = storage.scan(Scan {
             prefix,
             after: after.as_deref(),
             limit,
-            want: Want::Values,
+            projection: Projection::Values,
         })?;
+        ensure(page.items.len() <= limit, "a page is longer than its limit")?;
         ensure(
-            page.entries.len() <= limit,
-            "a page is longer than its limit",
-        )?;
-        ensure(
-            !page.more || !page.entries.is_empty(),
+            !page.more || !page.items.is_empty(),
             "an empty page promises more, so that nobody could go on",
         )?;
-        if let Some(last) = page.entries.last() {
+        if let Some(last) = page.items.last() {
             after = Some(last.key.clone());
         }
-        entries.extend(page.entries);
+        entries.extend(page.items);
         if !page.more {
             break;
         }
@@ -196,6 +193,6 @@ pub(super) fn walk(
     Ok(entries)
 }
 
-fn found(entries: &[Entry]) -> Vec<Vec<u8>> {
+fn found(entries: &[ScanItem]) -> Vec<Vec<u8>> {
     entries.iter().map(|entry| entry.key.clone()).collect()
 }

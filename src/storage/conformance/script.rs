@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::storage::conformance::scanning::walk;
 use crate::storage::conformance::{Check, Flaw, ensure, read};
-use crate::storage::{CommitError, Entry, Expect, Operation, Revision, Storage, Transaction};
+use crate::storage::{CommitError, Expect, Operation, Revision, ScanItem, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[("random history", history)];
 
@@ -161,7 +161,7 @@ impl Model {
         Ok(())
     }
 
-    fn shows(&self, entries: &[Entry]) -> bool {
+    fn shows(&self, entries: &[ScanItem]) -> bool {
         entries
             .iter()
             .map(|entry| (&entry.key, &entry.value))

@@ -19,7 +19,7 @@ use crate::storage::file::directory::sync_directory;
 use crate::storage::file::named::Named;
 use crate::storage::file::place::{Place, Standing, Stretch};
 use crate::storage::file::revision::{Mark, file_name, from_file_name};
-use crate::storage::{StorageError, Want};
+use crate::storage::{Projection, StorageError};
 
 #[derive(Debug)]
 pub(super) struct Apart {
@@ -67,7 +67,7 @@ impl Apart {
     pub(super) fn read(
         &self,
         standing: &Standing,
-        want: Want,
+        projection: Projection,
     ) -> Result<Option<Vec<u8>>, StorageError> {
         let (file, offset, length) = match standing.place {
             Place::Engine => return Err(StorageError::Damaged),
@@ -78,10 +78,10 @@ impl Apart {
                 length,
             }) => (file, offset, Some(length)),
         };
-        let most = match want {
-            Want::Keys => return Ok(Some(Vec::new())),
-            Want::Head(bytes) => u64::try_from(bytes).unwrap_or(u64::MAX),
-            Want::Values => u64::MAX,
+        let most = match projection {
+            Projection::Keys => return Ok(Some(Vec::new())),
+            Projection::Head(bytes) => u64::try_from(bytes).unwrap_or(u64::MAX),
+            Projection::Values => u64::MAX,
         };
         let mut file = match File::open(self.path(&file)) {
             Ok(file) => file,
@@ -185,7 +185,7 @@ impl Apart {
         self.littered.store(true, Ordering::SeqCst);
     }
 
-    /// Remembers a write that failed, unless for want of room.
+    /// Remembers a write that failed, unless for projection of room.
     fn note(&self, error: &io::Error) {
         if !is_full(error) {
             self.failed.store(true, Ordering::SeqCst);

@@ -20,7 +20,7 @@ use crate::storage::file::named::Named;
 use crate::storage::file::place::{Place, Standing};
 use crate::storage::file::ranges::ranges;
 use crate::storage::file::revision::{Mark, revision};
-use crate::storage::{Entry, Page, Scan, StorageError, Stored, Want};
+use crate::storage::{Projection, Scan, ScanItem, ScanPage, StorageError, Stored};
 
 /// Holds the number of the opening.
 const META: &str = "meta";
@@ -152,7 +152,7 @@ impl Engine {
             let snapshot = self.database.snapshot();
             let mut answers = Vec::with_capacity(keys.len());
             for key in keys {
-                match self.look(&snapshot, apart, key, Want::Values)? {
+                match self.look(&snapshot, apart, key, Projection::Values)? {
                     Look::Absent => answers.push(None),
                     Look::Found(stored) => answers.push(Some(stored)),
                     // Replaced since the snapshot was taken, or lost.
@@ -169,23 +169,23 @@ impl Engine {
         }
     }
 
-    pub(super) fn scan(&self, apart: &Apart, scan: Scan<'_>) -> Result<Page, StorageError> {
+    pub(super) fn scan(&self, apart: &Apart, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let snapshot = self.database.snapshot();
-        let mut page = Page::default();
+        let mut page = ScanPage::default();
         let mut bytes = 0;
         for (class, lower, upper) in ranges(&scan) {
             let Some(keyspace) = self.classes.get(class) else {
                 return Err(StorageError::Damaged);
             };
             for item in snapshot.range(keyspace, (lower, upper)) {
-                if page.entries.len() >= scan.limit.max(1) || bytes >= PAGE_BYTES {
+                if page.items.len() >= scan.limit.max(1) || bytes >= PAGE_BYTES {
                     page.more = true;
                     return Ok(page);
                 }
                 let (key, kept) = item.into_inner().map_err(error)?;
-                let entry = self.entry(apart, &key, &kept, scan.want)?;
+                let entry = self.entry(apart, &key, &kept, scan.projection)?;
                 bytes += entry.as_ref().map_or(0, |entry| entry.value.len());
-                page.entries.extend(entry);
+                page.items.extend(entry);
             }
         }
         Ok(page)
@@ -288,7 +288,7 @@ impl Engine {
         snapshot: &Snapshot,
         apart: &Apart,
         key: &[u8],
-        want: Want,
+        projection: Projection,
     ) -> Result<Look, StorageError> {
         let class = class_of(key);
         let keyspace = self.classes.get(class).ok_or(StorageError::Damaged)?;
@@ -297,8 +297,8 @@ impl Engine {
         };
         let (standing, rest) = Standing::parse(class, &kept)?;
         let value = match standing.place {
-            Place::Engine => Some(want.of(rest).to_vec()),
-            Place::Own | Place::Pack(_) => self.apart(apart, key, &standing, want)?,
+            Place::Engine => Some(projection.of(rest).to_vec()),
+            Place::Own | Place::Pack(_) => self.apart(apart, key, &standing, projection)?,
         };
         Ok(match value {
             None => Look::Gone(standing.mark),
@@ -315,24 +315,24 @@ impl Engine {
         apart: &Apart,
         key: &[u8],
         kept: &[u8],
-        want: Want,
-    ) -> Result<Option<Entry>, StorageError> {
+        projection: Projection,
+    ) -> Result<Option<ScanItem>, StorageError> {
         let (standing, rest) = Standing::parse(class_of(key), kept)?;
         let mark = standing.mark;
-        let entry = |value: Vec<u8>, revision| Entry {
+        let entry = |value: Vec<u8>, revision| ScanItem {
             key: key.to_vec(),
             value,
             revision,
         };
         if standing.place == Place::Engine {
-            return Ok(Some(entry(want.of(rest).to_vec(), revision(&mark))));
+            return Ok(Some(entry(projection.of(rest).to_vec(), revision(&mark))));
         }
-        if let Some(value) = self.apart(apart, key, &standing, want)? {
+        if let Some(value) = self.apart(apart, key, &standing, projection)? {
             return Ok(Some(entry(value, revision(&mark))));
         }
         let mut missed = mark;
         loop {
-            match self.look(&self.database.snapshot(), apart, key, want)? {
+            match self.look(&self.database.snapshot(), apart, key, projection)? {
                 Look::Absent => return Ok(None),
                 Look::Found(stored) => return Ok(Some(entry(stored.value, stored.revision))),
                 Look::Gone(mark) if mark == missed => return Err(StorageError::Damaged),
@@ -347,9 +347,9 @@ impl Engine {
         apart: &Apart,
         key: &[u8],
         standing: &Standing,
-        want: Want,
+        projection: Projection,
     ) -> Result<Option<Vec<u8>>, StorageError> {
-        let value = apart.read(standing, want)?;
+        let value = apart.read(standing, projection)?;
         let class = class_of(key);
         if !is_entry(class) || standing.place == Place::Own {
             return Ok(value);

@@ -27,7 +27,7 @@ use std::path::Path;
 use std::process;
 
 use crate::storage::{
-    CommitError, Committed, Page, Scan, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 use apart::Apart;
 use class::HEADER_KEY;
@@ -150,7 +150,7 @@ impl Storage for FileStorage {
         parts.engine.read(&parts.apart, keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let parts = self.parts()?;
         parts.engine.scan(&parts.apart, scan)
     }

@@ -23,13 +23,13 @@ pub(super) struct Step {
     /// Shares its bytes with its clones.
     pub(super) key: UserKey,
     pub(super) class: usize,
-    pub(super) expected: Expected,
+    pub(super) expected: Precondition,
     pub(super) action: Action,
 }
 
 /// What an [`Expect`] comes to among marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(super) enum Precondition {
     Any,
     Absent,
     Mark(Mark),
@@ -37,7 +37,7 @@ pub(super) enum Expected {
     Nothing,
 }
 
-impl Expected {
+impl Precondition {
     fn new(expect: &Expect) -> Self {
         match expect {
             Expect::Any => Self::Any,
@@ -81,7 +81,7 @@ impl Step {
 
     /// Whether it is all the same what stands there.
     pub(super) fn is_blind(&self) -> bool {
-        self.expected == Expected::Any
+        self.expected == Precondition::Any
             && !matches!(self.action, Action::Check)
             && !self.is_destroying()
             && !is_apart(self.class)
@@ -121,8 +121,8 @@ impl Prepared {
     ) -> Result<(), StorageError> {
         let class = class_of(operation.key());
         let (expected, action) = match operation {
-            Operation::Check { expect, .. } => (Expected::new(expect), Action::Check),
-            Operation::Delete { .. } => (Expected::Any, Action::Delete),
+            Operation::Check { expect, .. } => (Precondition::new(expect), Action::Check),
+            Operation::Delete { .. } => (Precondition::Any, Action::Delete),
             Operation::Put {
                 key,
                 value,
@@ -137,7 +137,7 @@ impl Prepared {
                 } else {
                     Put::within(marks.next(), value, *destroying)?
                 };
-                (Expected::new(expect), Action::Put(put))
+                (Precondition::new(expect), Action::Put(put))
             }
         };
         self.steps.push(Step {

@@ -14,7 +14,7 @@ use crate::id::Subject;
 use crate::keys::entry::{Chart, EntryState, PatientEntry};
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::keys::wrap;
-use crate::storage::{Entry, Expect, Revision, Stored};
+use crate::storage::{Expect, Revision, ScanItem, Stored};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 pub(crate) use cache::EntryCache;
@@ -142,8 +142,8 @@ impl Vault {
 
     /// Opens an entry that a scan returned; `None` when it is gone since. One that was sealed again
     /// meanwhile, under a master key whose predecessor has gone, is read once more.
-    pub(crate) fn open_listed(&self, listed: Entry) -> Result<Option<Held>> {
-        let Entry {
+    pub(crate) fn open_listed(&self, listed: ScanItem) -> Result<Option<Held>> {
+        let ScanItem {
             key,
             value,
             revision,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::error::Error;
-use crate::journal::{Moment, Writer};
+use crate::journal::{WriteTime, Writer};
 use crate::vault::clock::Clock;
 use crate::vault::journaling::{GROUPED_WITHIN, Heed};
 
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     fn flush(&self) {
-        let moment = Moment {
+        let moment = WriteTime {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
         };

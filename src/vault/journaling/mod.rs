@@ -16,7 +16,7 @@ use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
-    Act, Change, Context, Draft, Moment, Operation, Outcome, Sealer, Target, Writer,
+    AccessOutcome, Act, Change, Context, Draft, Operation, Sealer, Target, WriteTime, Writer,
 };
 use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Committed, Storage};
@@ -143,8 +143,8 @@ impl Recorder {
     }
 
     /// Now, for what is written down.
-    pub(crate) fn moment(&self) -> Moment {
-        Moment {
+    pub(crate) fn moment(&self) -> WriteTime {
+        WriteTime {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
         }
@@ -280,8 +280,9 @@ pub(crate) fn system_context(actor: Option<&Actor>) -> Arc<Context> {
 }
 
 /// How an operation ended.
-pub(crate) fn ended<T>(done: &Result<T>) -> Outcome {
-    done.as_ref().map_or_else(Outcome::of, |_| Outcome::Done)
+pub(crate) fn ended<T>(done: &Result<T>) -> AccessOutcome {
+    done.as_ref()
+        .map_or_else(AccessOutcome::of, |_| AccessOutcome::Done)
 }
 
 impl Vault {
@@ -298,13 +299,13 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::Journal`]: do not release it then.
-    pub(crate) fn note(&self, act: &Act, target: Target, outcome: Outcome) -> Result<()> {
+    pub(crate) fn note(&self, act: &Act, target: Target, outcome: AccessOutcome) -> Result<()> {
         let now = self.core.store.clock.now();
         self.core.recorder.note(act.draft(now, target, outcome))
     }
 
     /// Notes what released nothing.
-    pub(crate) fn tell(&self, act: &Act, target: Target, outcome: Outcome) {
+    pub(crate) fn tell(&self, act: &Act, target: Target, outcome: AccessOutcome) {
         let now = self.core.store.clock.now();
         self.core.recorder.tell(act.draft(now, target, outcome));
     }
@@ -331,11 +332,11 @@ impl Vault {
         let act = self.system_act(operation);
         match look() {
             Ok(found) => {
-                self.note(&act, Target::Vault, Outcome::Done)?;
+                self.note(&act, Target::Vault, AccessOutcome::Done)?;
                 Ok(found)
             }
             Err(error) => {
-                self.tell(&act, Target::Vault, Outcome::of(&error));
+                self.tell(&act, Target::Vault, AccessOutcome::of(&error));
                 Err(error)
             }
         }

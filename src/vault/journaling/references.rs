@@ -4,7 +4,7 @@ use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
 use crate::error::Result;
 use crate::format::envelope::{self, Address};
 use crate::id::{RecordId, Subject};
-use crate::journal::{Act, Draft, Outcome, RecordRef, SubjectRef, Target};
+use crate::journal::{AccessOutcome, Act, Draft, RecordRef, SubjectRef, Target};
 use crate::keys::entry::{EntryState, PatientEntry};
 use crate::vault::Vault;
 use crate::vault::entries::Held;
@@ -96,7 +96,7 @@ impl Vault {
             version: envelope::Head::parse(value)?.version,
             digest: envelope::digest(value)?,
         };
-        Ok(act.draft(self.core.store.clock.now(), target, Outcome::Done))
+        Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
     }
 
     /// What is told of a patient entry that is to be written.
@@ -117,7 +117,7 @@ impl Vault {
             sequence: entry.sequence(),
             digest: crypto::sha256(&[value]),
         };
-        Ok(act.draft(self.core.store.clock.now(), target, Outcome::Done))
+        Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
     }
 
     /// What is told of a header that is to be written.
@@ -126,6 +126,6 @@ impl Vault {
             generation,
             digest: crypto::sha256(&[value]),
         };
-        act.draft(self.core.store.clock.now(), target, Outcome::Done)
+        act.draft(self.core.store.clock.now(), target, AccessOutcome::Done)
     }
 }

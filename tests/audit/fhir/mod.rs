@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chartlock::audit::fhir::{Application, audit_event};
 use chartlock::internals::journal::{Context, Draft, Target};
-use chartlock::{Operation, Outcome};
+use chartlock::{AccessOutcome, Operation};
 use serde_json::{Value, json};
 
 use self::balp::{PATTERNS, Profiles};
@@ -27,7 +27,9 @@ fn target(stage: &JournalStage, operation: Operation, version: u64) -> Target {
     use Operation::*;
     match operation {
         Put | Retract | Reencrypt => stage.version("MRN-1", "Observation/bp", version),
-        Read | History | Expunge | MarkHoneytoken => stage.record("MRN-1", "Observation/bp", version),
+        Read | History | Expunge | MarkHoneytoken => {
+            stage.record("MRN-1", "Observation/bp", version)
+        }
         List | Erase | ReopenChart | PlaceHold | LiftHold | Retain | Inspect | Disclose => {
             Target::Subject(stage.subject("MRN-1"))
         }
@@ -44,7 +46,12 @@ fn target(stage: &JournalStage, operation: Operation, version: u64) -> Target {
     }
 }
 
-fn draft(stage: &JournalStage, operation: Operation, version: u64, outcome: Outcome) -> Draft {
+fn draft(
+    stage: &JournalStage,
+    operation: Operation,
+    version: u64,
+    outcome: AccessOutcome,
+) -> Draft {
     let mut act = garcia(operation);
     act.context = Arc::new(Context {
         request: "76d148b6".into(),
@@ -77,7 +84,7 @@ fn event(draft: impl FnOnce(&JournalStage) -> Draft, known: Option<&str>) -> Val
 
 fn done_event(operation: Operation, version: u64) -> Value {
     event(
-        |stage| draft(stage, operation, version, Outcome::Done),
+        |stage| draft(stage, operation, version, AccessOutcome::Done),
         Some("MRN-1"),
     )
 }
@@ -100,7 +107,7 @@ fn every_operation_and_outcome_is_a_valid_event() {
     let definitions = (Definitions::new(), Profiles::new());
     let mut profiles = BTreeSet::new();
     for &operation in Operation::ALL {
-        for &outcome in Outcome::ALL {
+        for &outcome in AccessOutcome::ALL {
             for (version, known) in [
                 (1, Some("MRN-1")),
                 (2, Some("MRN-1")),
@@ -156,7 +163,7 @@ fn operations_have_the_patterns_that_they_should() {
 #[test]
 fn a_patient_whom_the_reader_does_not_know_is_a_tag_and_no_patient() {
     let told = event(
-        |stage| draft(stage, Operation::Read, 1, Outcome::Done),
+        |stage| draft(stage, Operation::Read, 1, AccessOutcome::Done),
         None,
     );
     assert_eq!(profile(&told), Some("Read"));
@@ -208,29 +215,32 @@ fn a_read_tells_who_when_why_and_what() {
 #[test]
 fn outcomes_are_success_minor_and_serious_failure() {
     for (outcome, code) in [
-        (Outcome::Done, "0"),
-        (Outcome::Absent, "4"),
-        (Outcome::Denied, "4"),
-        (Outcome::Refused, "4"),
-        (Outcome::NotAuthentic, "8"),
-        (Outcome::Failed, "8"),
+        (AccessOutcome::Done, "0"),
+        (AccessOutcome::Absent, "4"),
+        (AccessOutcome::Denied, "4"),
+        (AccessOutcome::Refused, "4"),
+        (AccessOutcome::NotAuthentic, "8"),
+        (AccessOutcome::Failed, "8"),
     ] {
         let event = event(
             |stage| draft(stage, Operation::Read, 1, outcome),
             Some("MRN-1"),
         );
         assert_eq!(event["outcome"], code);
-        assert_eq!(profile(&event).is_some(), outcome == Outcome::Done);
-        assert_eq!(event.get("outcomeDesc").is_none(), outcome == Outcome::Done);
+        assert_eq!(profile(&event).is_some(), outcome == AccessOutcome::Done);
+        assert_eq!(
+            event.get("outcomeDesc").is_none(),
+            outcome == AccessOutcome::Done
+        );
     }
-    let nothing = |stage: &JournalStage| draft(stage, Operation::List, 0, Outcome::Absent);
+    let nothing = |stage: &JournalStage| draft(stage, Operation::List, 0, AccessOutcome::Absent);
     assert_eq!(event(nothing, None)["outcome"], "0");
 }
 
 #[test]
 fn what_was_announced_and_never_confirmed_is_no_success() {
     let stage = JournalStage::per_operation();
-    let put = draft(&stage, Operation::Put, 1, Outcome::Done);
+    let put = draft(&stage, Operation::Put, 1, AccessOutcome::Done);
     let change = change(b"x", vec![put]);
     stage.writer().commit(vec![change], moment(NOON)).unwrap();
     let auditor = stage.open();
@@ -267,7 +277,7 @@ fn an_address_is_a_name_a_number_or_a_uri() {
     tell(
         &stage.writer(),
         NOON,
-        [draft(&stage, Operation::Read, 1, Outcome::Done)],
+        [draft(&stage, Operation::Read, 1, AccessOutcome::Done)],
     );
     let auditor = stage.open();
     let entry = entries(&auditor.trail()).remove(0);

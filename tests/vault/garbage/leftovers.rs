@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT};
-use chartlock::storage::{Landing, Moment, StorageError, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, StorageError};
 use chartlock::{Error, Vault};
 
 use super::{
@@ -35,7 +35,7 @@ fn nothing_to_free(stage: &Stage) {
     model.verify(&vault);
 }
 
-const BREAKS: [Verdict; 2] = [Verdict::Stop, Verdict::StopAfter];
+const BREAKS: [FaultAction; 2] = [FaultAction::Stop, FaultAction::StopAfter];
 
 /// Lets `verb` break off at each of its steps, and has what it left collected while it is young and
 /// when it is old.
@@ -52,7 +52,7 @@ fn broken_off_anywhere(
             raw::reset(&stage.storage, &before);
             let hook = verdict_at(step, verdict);
             let (vault, _) = open_at(stage, THEN, hook);
-            if verb(&vault).is_ok() && verdict == Verdict::Stop {
+            if verb(&vault).is_ok() && verdict == FaultAction::Stop {
                 assert!(step >= 6 && young > 0 && old > 0);
                 return;
             }
@@ -141,8 +141,8 @@ fn an_erasure_under_way(stage: &Stage) {
     let mut model = small_clinic(&at(stage, THEN));
     with_an_upload_of(stage, "MRN-1");
     let (vault, _) = open_at(stage, THEN, |_, moment| match moment {
-        Moment::Scan(scan) if scan.prefix.len() == 17 => Verdict::Stop,
-        _ => Verdict::Proceed,
+        FaultPoint::Scan(scan) if scan.prefix.len() == 17 => FaultAction::Stop,
+        _ => FaultAction::Proceed,
     });
     let patient = subject("MRN-1");
     session(&vault)
@@ -193,9 +193,9 @@ fn broken_off_itself_anywhere(stage: &Stage) {
     let report = collects_exactly(stage, time);
     assert_eq!((report.segments, report.uploads), FREED);
     let after = raw::objects(&stage.storage);
-    let failure = Verdict::Fail(StorageError::Full);
+    let failure = FaultAction::Fail(StorageError::Full);
     for step in (0..).step_by(stage.stride) {
-        for verdict in [failure, Verdict::Stop, Verdict::StopAfter] {
+        for verdict in [failure, FaultAction::Stop, FaultAction::StopAfter] {
             raw::reset(&stage.storage, &before);
             let hook = verdict_at(step, verdict);
             let (vault, _) = open_at(stage, time, hook);
@@ -223,14 +223,18 @@ fn told_nothing_anywhere(stage: &Stage) {
     let mut commits = 0;
     let clean = at(stage, time).collect_garbage().unwrap();
     for unsure in 0.. {
-        for landing in [Landing::Applied, Landing::Lost, Landing::Later] {
+        for landing in [
+            FaultOutcome::Applied,
+            FaultOutcome::Lost,
+            FaultOutcome::Later,
+        ] {
             raw::reset(&stage.storage, &before);
             let removals = AtomicU64::new(0);
             let (vault, faulty) = open_at(stage, time, move |_, moment| match moment {
-                Moment::Commit(_) if removals.fetch_add(1, Ordering::SeqCst) == unsure => {
-                    Verdict::Unknown(landing)
+                FaultPoint::Commit(_) if removals.fetch_add(1, Ordering::SeqCst) == unsure => {
+                    FaultAction::Unknown(landing)
                 }
-                _ => Verdict::Proceed,
+                _ => FaultAction::Proceed,
             });
             assert_eq!(vault.collect_garbage().unwrap(), clean);
             commits = commits.max(unsure);

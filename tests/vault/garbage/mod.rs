@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chartlock::internals::envelope::{Head, Intent, Kind};
-use chartlock::storage::{Faulty, Moment, Operation, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation};
 use chartlock::{GarbageReport, Vault};
 
 use crate::common::clock::ManualClock;
@@ -32,14 +32,14 @@ fn limit(stage: &Stage) -> i64 {
 fn open_at(
     stage: &Stage,
     time: i64,
-    hook: impl Fn(u64, &Moment<'_>) -> Verdict + Send + Sync + 'static,
+    hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
 ) -> (Vault, Arc<Faulty<Shared>>) {
     let clock = Arc::new(ManualClock::at(time));
     stage.open_faulty(stage.options().clock(clock), hook)
 }
 
 fn at(stage: &Stage, time: i64) -> Vault {
-    open_at(stage, time, |_, _| Verdict::Proceed).0
+    open_at(stage, time, |_, _| FaultAction::Proceed).0
 }
 
 /// What is garbage, by looking at all objects at once while nobody writes.
@@ -115,9 +115,11 @@ fn changes_nothing(stage: &Stage, time: i64) -> GarbageReport {
 }
 
 /// Lets a large put break off when all of its content is stored.
-fn before_the_record(_: u64, moment: &Moment<'_>) -> Verdict {
+fn before_the_record(_: u64, moment: &FaultPoint<'_>) -> FaultAction {
     match moment {
-        Moment::Commit([Operation::Check { key, .. }, ..]) if key[0] == b'w' => Verdict::Stop,
-        _ => Verdict::Proceed,
+        FaultPoint::Commit([Operation::Check { key, .. }, ..]) if key[0] == b'w' => {
+            FaultAction::Stop
+        }
+        _ => FaultAction::Proceed,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chartlock::storage::{Faulty, Landing, Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 use chartlock::{Error, Vault};
 
 use crate::clock::LONG_AGO;
@@ -25,14 +25,14 @@ const ROUNDS: u64 = 64;
 /// A vault that never gets to change the entries under these keys before so many times.
 fn kept_from(stage: &Stage, keys: Vec<Vec<u8>>, times: u64) -> Vault {
     let seen = AtomicU64::new(0);
-    let hook = move |_: u64, moment: &Moment<'_>| {
-        let meant = matches!(moment, Moment::Commit(operations)
+    let hook = move |_: u64, moment: &FaultPoint<'_>| {
+        let meant = matches!(moment, FaultPoint::Commit(operations)
             if raw::puts(operations).any(|(key, _)| keys.iter().any(|meant| meant == key)));
         // As if another had been there first: nothing has changed, and it has to look again.
         if meant && seen.fetch_add(1, Ordering::SeqCst) < times {
-            Verdict::Unknown(Landing::Lost)
+            FaultAction::Unknown(FaultOutcome::Lost)
         } else {
-            Verdict::Proceed
+            FaultAction::Proceed
         }
     };
     let storage = Faulty::new(stage.shared(), hook);

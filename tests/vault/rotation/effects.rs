@@ -8,8 +8,8 @@ use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{Head, digest};
 use chartlock::internals::keys::{Chart, Numbered, unwrap};
 use chartlock::storage::{
-    CommitError, Committed, Moment, Operation, Page, Scan, Storage, StorageError, Stored,
-    Transaction, Verdict,
+    CommitError, Committed, FaultAction, FaultPoint, Operation, Scan, ScanPage, Storage,
+    StorageError, Stored, Transaction,
 };
 use chartlock::{Phase, ProgressUpdate, ReencryptionReport};
 
@@ -44,9 +44,9 @@ fn master_touches_no_record(stage: &Stage) {
     let (vault, _) = stage.open_with(move |_, moment| {
         let of_entries = |key: &[u8]| matches!(key, [b'v'] | [b'p' | b'j', ..]);
         match moment {
-            Moment::Read(keys) => assert!(keys.iter().all(|key| of_entries(key))),
-            Moment::Scan(scan) => assert!(of_entries(scan.prefix)),
-            Moment::Commit(operations) => {
+            FaultPoint::Read(keys) => assert!(keys.iter().all(|key| of_entries(key))),
+            FaultPoint::Scan(scan) => assert!(of_entries(scan.prefix)),
+            FaultPoint::Commit(operations) => {
                 assert!(
                     operations
                         .iter()
@@ -57,7 +57,7 @@ fn master_touches_no_record(stage: &Stage) {
                 }
             }
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let report = vault.rotate_master_key().unwrap();
     assert_eq!(report.entries_resealed, 4);
@@ -225,7 +225,7 @@ impl Storage for Lingering {
         self.0.read(keys)
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<Page, StorageError> {
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.0.scan(scan)
     }
 

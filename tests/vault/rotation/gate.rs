@@ -3,7 +3,7 @@
 use chartlock::Error;
 use chartlock::internals::crypto::PatientTag;
 use chartlock::internals::keys::open_entry;
-use chartlock::storage::{Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint};
 
 use crate::common::Fixed;
 use crate::model::small_clinic;
@@ -18,8 +18,8 @@ everywhere!(
     the_former_master_key_opens_nothing,
 );
 
-fn writes(moment: &Moment<'_>, class: u8) -> bool {
-    matches!(moment, Moment::Commit(operations)
+fn writes(moment: &FaultPoint<'_>, class: u8) -> bool {
+    matches!(moment, FaultPoint::Commit(operations)
         if raw::puts(operations).any(|(key, _)| key[0] == class))
 }
 
@@ -41,9 +41,9 @@ fn retiring_is_refused(stage: &Stage) {
             let before = writes(moment, b'p')
                 .then(|| seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
             if before == Some(sealed) {
-                Verdict::Stop
+                FaultAction::Stop
             } else {
-                Verdict::Proceed
+                FaultAction::Proceed
             }
         });
         vault.rotate_master_key().unwrap_err();
@@ -81,9 +81,9 @@ fn retiring_what_a_rotation_left(stage: &Stage) {
         let second =
             writes(moment, b'v') && headers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
         if second {
-            Verdict::Stop
+            FaultAction::Stop
         } else {
-            Verdict::Proceed
+            FaultAction::Proceed
         }
     });
     vault.rotate_master_key().unwrap_err();
@@ -136,9 +136,9 @@ fn a_number_is_not_believed(stage: &Stage) {
     // Breaks off with the new master key active and nothing sealed under it.
     let (broken, _) = stage.open_with(|_, moment| {
         if writes(moment, b'p') {
-            Verdict::Stop
+            FaultAction::Stop
         } else {
-            Verdict::Proceed
+            FaultAction::Proceed
         }
     });
     broken.rotate_master_key().unwrap_err();

@@ -1,7 +1,7 @@
 //! A rotation that breaks off, before or after any step, is taken up again and loses nothing.
 
 use chartlock::internals::envelope::{Head, Kind};
-use chartlock::storage::Verdict;
+use chartlock::storage::FaultAction;
 
 use super::{VERBS, Verb};
 use crate::model::{Model, smaller_clinic};
@@ -31,7 +31,7 @@ fn broken_off_anywhere(stage: &Stage, verb: Verb) {
     let before = raw::everything(&stage.storage);
     let steps = steps(stage, verb);
     for step in (0..steps).step_by(stage.stride) {
-        for verdict in [Verdict::Stop, Verdict::StopAfter] {
+        for verdict in [FaultAction::Stop, FaultAction::StopAfter] {
             raw::reset(&stage.storage, &before);
             let (vault, _) = stage.open_with(verdict_at(step, verdict));
             verb.run(&vault).unwrap_err();
@@ -44,7 +44,7 @@ fn broken_off_anywhere(stage: &Stage, verb: Verb) {
 /// How many steps it takes when nothing fails.
 fn steps(stage: &Stage, verb: Verb) -> u64 {
     let before = raw::everything(&stage.storage);
-    let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
+    let (vault, faulty) = stage.open_with(|_, _| FaultAction::Proceed);
     let opened = faulty.steps();
     assert!(verb.run(&vault).unwrap().is_complete());
     raw::reset(&stage.storage, &before);

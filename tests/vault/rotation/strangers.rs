@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chartlock::storage::{Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, Vault};
 
 use crate::common::Fixed;
@@ -163,11 +163,11 @@ fn a_header_that_changes_meanwhile_hides_no_strange_number(stage: &Stage) {
     assert_eq!(clinic.rotate_master(), [1, 0, 0]);
     let (other, changed) = (stage.open(), AtomicBool::new(false));
     let (vault, _) = stage.open_with(move |_, moment| {
-        let lists = matches!(moment, Moment::Scan(scan) if scan.prefix == b"p");
+        let lists = matches!(moment, FaultPoint::Scan(scan) if scan.prefix == b"p");
         if lists && !changed.swap(true, Ordering::SeqCst) {
             other.add_slot(&Fixed(2)).unwrap();
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     // The number may be a newer header's key; or it is a lie, and the entry hangs on the former key.
     assert_eq!(vault.retire_master_key(former), Err(Error::KeyInUse));

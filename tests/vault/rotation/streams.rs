@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chartlock::Vault;
 use chartlock::internals::envelope::INLINE_MAX;
-use chartlock::storage::{Landing, Moment, Operation, Storage, Transaction, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Operation, Storage, Transaction};
 
 use crate::model::Model;
 use crate::raw;
@@ -33,13 +33,13 @@ fn large(vault: &Vault, versions: &[usize]) -> Model {
     model
 }
 
-fn checks(moment: &Moment<'_>, class: u8) -> bool {
+fn checks(moment: &FaultPoint<'_>, class: u8) -> bool {
     let is_one = |operation: &Operation| matches!(operation, Operation::Check { key, .. } if key[0] == class);
-    matches!(moment, Moment::Commit(operations) if operations.iter().any(is_one))
+    matches!(moment, FaultPoint::Commit(operations) if operations.iter().any(is_one))
 }
 
-fn puts(moment: &Moment<'_>, class: u8) -> bool {
-    matches!(moment, Moment::Commit(operations)
+fn puts(moment: &FaultPoint<'_>, class: u8) -> bool {
+    matches!(moment, FaultPoint::Commit(operations)
         if raw::puts(operations).any(|(key, _)| key[0] == class))
 }
 
@@ -51,15 +51,15 @@ fn seal_again(vault: &Vault) {
 /// Seals the patient again; at the first step that is `when`, something happens.
 fn reencrypted_while(
     stage: &Stage,
-    when: impl Fn(&Moment<'_>) -> bool + Send + Sync + 'static,
-    happens: impl Fn(&Moment<'_>) + Send + Sync + 'static,
+    when: impl Fn(&FaultPoint<'_>) -> bool + Send + Sync + 'static,
+    happens: impl Fn(&FaultPoint<'_>) + Send + Sync + 'static,
 ) {
     let happened = AtomicBool::new(false);
     let (vault, _) = stage.open_with(move |_, moment| {
         if when(moment) && !happened.swap(true, Ordering::SeqCst) {
             happens(moment);
         }
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     seal_again(&vault);
 }
@@ -122,13 +122,17 @@ fn the_entry_changed(stage: &Stage) {
 
 fn nobody_said_what_became_of_it(stage: &Stage) {
     let model = large(&stage.create(), &[2]);
-    for landing in [Landing::Applied, Landing::Lost, Landing::Later] {
+    for landing in [
+        FaultOutcome::Applied,
+        FaultOutcome::Lost,
+        FaultOutcome::Later,
+    ] {
         for class in [b'r', b'h'] {
             let asked = AtomicBool::new(false);
             let (vault, faulty) = stage.open_with(move |_, moment| {
                 match puts(moment, class) && !asked.swap(true, Ordering::SeqCst) {
-                    true => Verdict::Unknown(landing),
-                    false => Verdict::Proceed,
+                    true => FaultAction::Unknown(landing),
+                    false => FaultAction::Proceed,
                 }
             });
             seal_again(&vault);
@@ -148,7 +152,7 @@ fn one_record_at_a_time(stage: &Stage) {
     let (vault, _) = stage.open_with(move |_, _| {
         let segments = raw::objects_of(&storage, b"s").len();
         seen.fetch_max(segments, Ordering::SeqCst);
-        Verdict::Proceed
+        FaultAction::Proceed
     });
     let report = vault.reencrypt_subject(&subject("MRN-1")).unwrap();
     assert_eq!(report.reencrypted, 4);
@@ -157,8 +161,8 @@ fn one_record_at_a_time(stage: &Stage) {
 }
 
 /// Carries out what is asked for, so that the request itself comes a second time.
-fn repeat(storage: &Shared, moment: &Moment<'_>) {
-    let Moment::Commit(operations) = moment else {
+fn repeat(storage: &Shared, moment: &FaultPoint<'_>) {
+    let FaultPoint::Commit(operations) = moment else {
         panic!("not a commit");
     };
     let first: Transaction = operations.iter().cloned().collect();
@@ -212,8 +216,8 @@ fn a_copy_that_a_put_left() {
     for stage in [Stage::per_operation(), Stage::split()] {
         let mut model = large(&stage.create(), &[1]);
         let (vault, _) = stage.open_with(|_, moment| match puts(moment, b'h') {
-            true => Verdict::StopAfter,
-            false => Verdict::Proceed,
+            true => FaultAction::StopAfter,
+            false => FaultAction::Proceed,
         });
         let (id, amended) = (record("MRN-1", "CT/1"), content(5, INLINE_MAX + 1));
         session(&vault).put(&id, &amended).unwrap_err();

@@ -223,7 +223,7 @@ fn found_exactly(deeds: &[Deed], tamperings: &[Tampering]) {
         if let Ok(vault) = stage.options().open(stage.shared(), &Fixed(1)) {
             // However little is held at a time.
             for facts in [1, u64::MAX] {
-                let report = vault.verification().holding(facts).finish().unwrap();
+                let report = vault.verification().max_facts(facts).finish().unwrap();
                 assert!(
                     expected.is_found(&report),
                     "{tampering:?}: {expected:?} {report:#?}"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chartlock::storage::{Landing, Moment, Verdict};
+use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint};
 use chartlock::{Document, Error, Phase, ProgressUpdate, Vault, VerifyPosition};
 
 use super::{clinic, is_clean, verify};
@@ -35,7 +35,7 @@ fn after_everything_that_can_be_done(stage: &Stage) {
     let report = verify(stage);
     assert!(report.is_clean(), "{report:#?}");
     let census = stage.open().key_usage().unwrap();
-    let walked = report.walked;
+    let walked = report.counts;
     assert_eq!(
         (walked.subjects, walked.erased),
         (census.subjects, census.erased)
@@ -83,11 +83,11 @@ fn everything(vault: &Vault) -> Result<(), Error> {
 fn struck(
     stage: &Stage,
     stride: usize,
-    verdict: impl Fn(&Moment<'_>) -> Verdict + Copy + Send + Sync + 'static,
+    verdict: impl Fn(&FaultPoint<'_>) -> FaultAction + Copy + Send + Sync + 'static,
 ) {
     clinic(&stage.create());
     let before = raw::everything(&stage.storage);
-    let (vault, faulty) = stage.open_with(|_, _| Verdict::Proceed);
+    let (vault, faulty) = stage.open_with(|_, _| FaultAction::Proceed);
     everything(&vault).unwrap();
     drop(vault);
     let steps = faulty.steps();
@@ -95,7 +95,7 @@ fn struck(
         raw::reset(&stage.storage, &before);
         let (vault, _) = stage.open_with(move |step, moment| match step == strike {
             true => verdict(moment),
-            false => Verdict::Proceed,
+            false => FaultAction::Proceed,
         });
         let _ = everything(&vault);
         drop(vault);
@@ -109,22 +109,22 @@ fn struck(
 }
 
 fn after_a_crash_anywhere(stage: &Stage) {
-    struck(stage, 5, |_| Verdict::Stop);
+    struck(stage, 5, |_| FaultAction::Stop);
     raw::reset(&stage.storage, &raw::Objects::new());
-    struck(stage, 7, |_| Verdict::StopAfter);
+    struck(stage, 7, |_| FaultAction::StopAfter);
 }
 
 fn after_answers_that_were_lost(stage: &Stage) {
     struck(stage, 7, |moment| match moment {
-        Moment::Commit(_) => Verdict::Unknown(Landing::Applied),
-        _ => Verdict::Proceed,
+        FaultPoint::Commit(_) => FaultAction::Unknown(FaultOutcome::Applied),
+        _ => FaultAction::Proceed,
     });
 }
 
 fn after_commits_that_were_lost(stage: &Stage) {
     struck(stage, 7, |moment| match moment {
-        Moment::Commit(_) => Verdict::Unknown(Landing::Lost),
-        _ => Verdict::Proceed,
+        FaultPoint::Commit(_) => FaultAction::Unknown(FaultOutcome::Lost),
+        _ => FaultAction::Proceed,
     });
 }
 
@@ -138,22 +138,22 @@ fn step_by_step(stage: &Stage) {
         assert_eq!(step.phase, Phase::Verifying);
         assert!(watcher.swap(step.done, Ordering::SeqCst) <= step.done);
     });
-    let mut steps = vault.verification().holding(1);
+    let mut steps = vault.verification().max_facts(1);
     let mut walked = vec![(steps.position(), 0)];
     while steps.step().unwrap() {
-        walked.push((steps.position(), steps.report().walked.records));
+        walked.push((steps.position(), steps.report().counts.records));
     }
     assert!(steps.report().is_clean());
     assert!(told.load(Ordering::SeqCst) > 0);
     told.store(0, Ordering::SeqCst);
-    let records = steps.report().walked.records;
+    let records = steps.report().counts.records;
     assert!(records > 0 && walked.len() > 6, "{walked:?}");
     for (position, before) in &walked {
         let kept: VerifyPosition = position.to_string().parse().unwrap();
         assert_eq!(kept, *position);
         let rest = vault.verification().from(kept).finish().unwrap();
         assert!(rest.is_clean());
-        assert_eq!(rest.walked.records + before, records);
+        assert_eq!(rest.counts.records + before, records);
         told.store(0, Ordering::SeqCst);
     }
     assert_eq!(steps.position().to_string(), "end");

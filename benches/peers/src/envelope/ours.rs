@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use anyhow::{Result, bail};
-use chartlock::Suite;
+use chartlock::CipherSuite;
 use chartlock::internals::crypto::{ChartId, DataKey, PatientKey, Place, StreamId, StreamKey};
 use chartlock::internals::envelope::{
     Address, Body, Content, Head, INLINE_MAX, Meta, SEGMENT, Segment, StreamOpener, StreamSealer,
@@ -42,7 +42,7 @@ impl Ours {
     }
 
     fn seal_record(&self, body: Body<'_>) -> Result<Vec<u8>> {
-        let suite = Suite::default();
+        let suite = CipherSuite::default();
         let key = DataKey::random()?;
         let value = seal(
             suite,
@@ -112,7 +112,7 @@ impl Envelope for Ours {
 
 /// On one thread. Every segment is memory of its own, as a storage takes it.
 fn seal_stream(key: &StreamKey, mut content: &[u8]) -> Result<Vec<Vec<u8>>> {
-    let mut sealer = StreamSealer::new(Suite::default(), key, &CHART, &STREAM)?;
+    let mut sealer = StreamSealer::new(CipherSuite::default(), key, &CHART, &STREAM)?;
     let mut segments = Vec::with_capacity(content.len() / SEGMENT + 2);
     let mut segment = Segment::new(None);
     while !content.is_empty() {

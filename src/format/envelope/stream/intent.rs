@@ -1,6 +1,6 @@
 //! The upload intent, which protects segments of an unfinished upload from garbage collection.
 
-use crate::crypto::Suite;
+use crate::crypto::CipherSuite;
 use crate::error::{Error, Result};
 use crate::format::envelope::fields::Reader;
 use crate::format::envelope::record::FORMAT;
@@ -13,7 +13,7 @@ const INTENT: u8 = 17;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intent {
     /// The writer's suite.
-    pub suite: Suite,
+    pub suite: CipherSuite,
     /// When the upload began: milliseconds since the Unix epoch.
     pub started_at: i64,
     /// A random id of who uploads.
@@ -52,7 +52,7 @@ impl Intent {
             return Err(Error::Unsupported);
         }
         Ok(Self {
-            suite: Suite::from_code(suite)?,
+            suite: CipherSuite::from_code(suite)?,
             started_at,
             writer,
         })

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use zeroize::Zeroize;
 
-use crate::crypto::{self, ChartId, SealingKey, StreamId, StreamKey, Suite, TAG};
+use crate::crypto::{self, ChartId, CipherSuite, SealingKey, StreamId, StreamKey, TAG};
 use crate::error::{Error, Result};
 use crate::format::envelope::record::FORMAT;
 use crate::format::envelope::stream::{
@@ -26,7 +26,7 @@ impl StreamOpener {
     /// # Errors
     /// [`Error::TooLarge`] when its segments could not be numbered with 32 bits.
     pub fn new(
-        suite: Suite,
+        suite: CipherSuite,
         key: &StreamKey,
         chart: &ChartId,
         id: &StreamId,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::crypto::{self, ChartId, SealingKey, StreamId, StreamKey, Suite, TAG};
+use crate::crypto::{self, ChartId, CipherSuite, SealingKey, StreamId, StreamKey, TAG};
 use crate::error::{Error, Result};
 use crate::format::envelope::record::FORMAT;
 use crate::format::envelope::stream::{
@@ -110,7 +110,12 @@ impl StreamSealer {
     ///
     /// # Errors
     /// None but those of the key derivation.
-    pub fn new(suite: Suite, key: &StreamKey, chart: &ChartId, id: &StreamId) -> Result<Self> {
+    pub fn new(
+        suite: CipherSuite,
+        key: &StreamKey,
+        chart: &ChartId,
+        id: &StreamId,
+    ) -> Result<Self> {
         Ok(Self {
             key: Arc::new(crypto::chunk_key(suite, key, chart, id, FORMAT)?),
             next: 0,
