@@ -182,7 +182,7 @@ pub mod internals {
         pub use crate::keys::header::{Header, Unlocked};
         pub use crate::keys::holds::Hold;
         pub use crate::keys::keyring::Keyring;
-        pub use crate::keys::ring::{KeyState, Numbered, Ring};
+        pub use crate::keys::ring::{KeyState, KeyVersion, Ring};
         pub use crate::keys::sealed_entry::{EntryHead, open_entry, seal_entry};
         pub use crate::keys::wrap::{Wrapped, unwrap, wrap};
     }

@@ -153,7 +153,7 @@ impl AuditTrail {
         between: impl Into<TimeRange>,
     ) -> Result<AccessReport> {
         let between = between.into();
-        let made = Timestamp::from_millis(self.desk.now());
+        let made = Timestamp::from_millis(self.source.now());
         self.ask(Some(subject), "accesses to a subject")?;
         let entries = self.walk(self.names_with(subject)?, between)?;
         let mut accesses = Vec::new();

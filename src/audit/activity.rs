@@ -95,7 +95,7 @@ impl AuditTrail {
         let mut report = ActivityReport {
             actor: actor.name().into(),
             between,
-            made: Timestamp::from_millis(self.desk.now()),
+            made: Timestamp::from_millis(self.source.now()),
             operations: BTreeMap::new(),
             denied: 0,
             under_break_glass: 0,

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use crate::audit::AuditTrail;
 use crate::audit::exposure::Exposed;
-use crate::audit::journal_source::{Desk, Known, target};
+use crate::audit::journal_source::{JournalSource, KnownSubject, target};
 use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
-    self, AccessOutcome, Act, Context, Cursor, Keys, Operation, Sealer, Target, WriteTime, WriterId,
+    self, AccessOutcome, Act, Context, Cursor, Operation, PageKeys, Sealer, Target, WriteTime,
+    WriterId,
 };
 use crate::keys::Credential;
 use crate::keys::header::Header;
@@ -42,10 +43,10 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Auditor(Arc<AuditorDesk>);
+pub struct Auditor(Arc<AuditorSource>);
 
 /// What an auditor's slot gives.
-struct AuditorDesk {
+struct AuditorSource {
     storage: Arc<dyn Storage>,
     vault: VaultId,
     key: JournalKey,
@@ -111,8 +112,8 @@ impl Auditor {
 
     /// The journal, to be asked.
     pub fn trail(&self) -> AuditTrail {
-        let desk: Arc<AuditorDesk> = Arc::clone(&self.0);
-        AuditTrail::new(desk)
+        let source: Arc<AuditorSource> = Arc::clone(&self.0);
+        AuditTrail::new(source)
     }
 
     /// The id of the slot that opened.
@@ -121,7 +122,7 @@ impl Auditor {
     }
 }
 
-impl AuditorDesk {
+impl AuditorSource {
     fn moment(&self) -> WriteTime {
         WriteTime {
             now: self.clock.now(),
@@ -183,7 +184,7 @@ fn open(
         number: number_of(&*storage, *header.vault(), &key)?,
         key: JournalKey::from_bytes(key.expose()),
     };
-    let desk = AuditorDesk {
+    let source = AuditorSource {
         writer: journal::Writer::new(spool, sealer),
         storage,
         vault: *header.vault(),
@@ -197,8 +198,8 @@ fn open(
         }),
     };
     let opened = format!("{OPENED}{slot}");
-    desk.record(Target::Vault, &opened)?;
-    Ok(Auditor(Arc::new(desk)))
+    source.record(Target::Vault, &opened)?;
+    Ok(Auditor(Arc::new(source)))
 }
 
 /// The number of a journal key: a slot for auditors holds the key alone, but any page that it opens
@@ -220,7 +221,7 @@ fn number_in(
     writer: WriterId,
 ) -> Result<Option<u32>> {
     let (asked, found) = (Cell::new(0), Cell::new(None));
-    let keys = Keys {
+    let keys = PageKeys {
         vault,
         key: &|number| {
             asked.set(number);
@@ -240,7 +241,7 @@ fn number_in(
     Ok(found.get())
 }
 
-impl Desk for AuditorDesk {
+impl JournalSource for AuditorSource {
     fn storage(&self) -> &dyn Storage {
         &*self.storage
     }
@@ -270,7 +271,7 @@ impl Desk for AuditorDesk {
         Ok(Vec::new())
     }
 
-    fn subjects(&self) -> Result<Option<Vec<Known>>> {
+    fn subjects(&self) -> Result<Option<Vec<KnownSubject>>> {
         Ok(None)
     }
 

@@ -1,28 +1,28 @@
 //! Binds a journal page to the time of a checkpoint that was kept elsewhere.
 
-use crate::audit::journal_source::Desk;
+use crate::audit::journal_source::JournalSource;
 use crate::audit::sealing::end_of;
 use crate::crypto::Digest;
 use crate::error::Result;
 use crate::journal::checkpoint::Checkpoint;
-use crate::journal::{self, Cursor, PageId, Seen};
+use crate::journal::{self, ChainHead, Cursor, PageId};
 
 /// A page that a checkpoint names, and the ends of other chains that it tells of.
-pub(super) struct Pin {
+pub(super) struct CheckpointAnchor {
     page: PageId,
     digest: Digest,
-    seen: Vec<Seen>,
+    seen: Vec<ChainHead>,
 }
 
-impl Pin {
+impl CheckpointAnchor {
     /// `None` when the page does not stand as the checkpoint names it: the journal is another one, or
     /// was put back to before.
-    pub(super) fn of(desk: &dyn Desk, checkpoint: &Checkpoint) -> Result<Option<Self>> {
+    pub(super) fn of(source: &dyn JournalSource, checkpoint: &Checkpoint) -> Result<Option<Self>> {
         let page = checkpoint.page;
-        let digest = journal::digest_of(desk.storage(), &page)?;
+        let digest = journal::digest_of(source.storage(), &page)?;
         let is_named = |digest: &Digest| checkpoint.names(digest);
         let Some(digest) =
-            digest.filter(|digest| checkpoint.is_of(&desk.vault()) && is_named(digest))
+            digest.filter(|digest| checkpoint.is_of(&source.vault()) && is_named(digest))
         else {
             return Ok(None);
         };
@@ -32,8 +32,8 @@ impl Pin {
             next: page.sequence,
             last: None,
         };
-        desk.with_keys(&|_| {}, |keys| {
-            cursor.step(desk.storage(), keys, 1, &mut |at, read, _| {
+        source.with_keys(&|_| {}, |keys| {
+            cursor.step(source.storage(), keys, 1, &mut |at, read, _| {
                 opened = read.filter(|_| at == page);
                 Ok(())
             })
@@ -47,8 +47,8 @@ impl Pin {
 
     /// Whether a page stood before the checkpoint was made: from it, each follows on the one before up
     /// to a page that the checkpoint names or tells of.
-    pub(super) fn covers(&self, desk: &dyn Desk, page: &PageId) -> Result<bool> {
-        let own = Seen {
+    pub(super) fn covers(&self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
+        let own = ChainHead {
             page: self.page,
             digest: self.digest,
         };
@@ -58,7 +58,7 @@ impl Pin {
         let Some(end) = end else {
             return Ok(false);
         };
-        let found = end_of(desk, page, Some(end.page.sequence))?;
+        let found = end_of(source, page, Some(end.page.sequence))?;
         Ok(found == Some((end.page.sequence, end.digest, true)))
     }
 }

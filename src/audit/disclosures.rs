@@ -120,7 +120,7 @@ impl AuditTrail {
     /// # Errors
     /// Those of [`AuditTrail::entries`].
     pub fn disclosures(&self, subject: &Subject) -> Result<DisclosureReport> {
-        let made = Timestamp::from_millis(self.desk.now());
+        let made = Timestamp::from_millis(self.source.now());
         let between = TimeRange::from(made.years_before(YEARS)..);
         self.ask(Some(subject), "accounting of disclosures")?;
         let entries = self.walk(self.names_with(subject)?, between)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::audit::hex::Hex;
-use crate::audit::resolve::{self, Table};
+use crate::audit::resolve::{self, TagTable};
 use crate::audit::time::Timestamp;
 use crate::id::Subject;
 use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Stage, Target};
@@ -152,13 +152,13 @@ impl AuditEntry {
         id: &PageId,
         index: u32,
         entry: &journal::Entry,
-        names: &Table,
+        names: &TagTable,
     ) -> Option<Self> {
         if matches!(entry.target, Target::Settled(..)) {
             return None;
         }
         let context = page.contexts.get(usize::from(entry.context))?;
-        let told = Told::of(&entry.target);
+        let told = TaggedEntry::of(&entry.target);
         Some(Self {
             at: Timestamp::from_millis(page.at(entry)),
             actor: context.actor.clone(),
@@ -200,14 +200,14 @@ impl AuditEntry {
 
 /// The numbers of a target.
 #[derive(Default)]
-struct Told {
+struct TaggedEntry {
     version: Option<u64>,
     sequence: Option<u64>,
     generation: Option<u64>,
     digest: Option<Hex<32>>,
 }
 
-impl Told {
+impl TaggedEntry {
     fn of(target: &Target) -> Self {
         let mut told = Self::default();
         match target {

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::audit::journal_source::Desk;
+use crate::audit::journal_source::JournalSource;
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageId, Stage, Target, WriterId};
 
@@ -21,9 +21,14 @@ pub(super) struct Settlements {
 
 impl Settlements {
     /// Whether an announced entry was done, as far as the journal tells now.
-    pub(super) fn is_settled(&mut self, desk: &dyn Desk, page: PageId, index: u32) -> Result<bool> {
+    pub(super) fn is_settled(
+        &mut self,
+        source: &dyn JournalSource,
+        page: PageId,
+        index: u32,
+    ) -> Result<bool> {
         if !self.covers(&page) {
-            self.catch_up(desk)?;
+            self.catch_up(source)?;
         }
         Ok(self.covers(&page) && !self.open.contains(&(page, index)))
     }
@@ -33,16 +38,16 @@ impl Settlements {
         cursor.is_some_and(|cursor| cursor.next > page.sequence)
     }
 
-    fn catch_up(&mut self, desk: &dyn Desk) -> Result<()> {
+    fn catch_up(&mut self, source: &dyn JournalSource) -> Result<()> {
         let Self {
             cursors,
             open,
             early,
         } = self;
-        for writer in journal::writers(desk.storage(), None)? {
+        for writer in journal::writers(source.storage(), None)? {
             let cursor = cursors.entry(writer).or_insert_with(|| Cursor::new(writer));
-            desk.with_keys(&|_| {}, |keys| {
-                cursor.advance(desk.storage(), keys, &mut |id, page, _| {
+            source.with_keys(&|_| {}, |keys| {
+                cursor.advance(source.storage(), keys, &mut |id, page, _| {
                     // A page that does not open is named by the walk; what it settled stays open.
                     page.iter().for_each(|page| take(open, early, id, page));
                     Ok(())

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::audit::checkpoint_anchor::Pin;
+use crate::audit::checkpoint_anchor::CheckpointAnchor;
 use crate::audit::entry::AuditEntry;
 use crate::audit::hex::Hex;
-use crate::audit::journal_source::Desk;
+use crate::audit::journal_source::JournalSource;
 use crate::audit::sealing::{Sealing, SealingCheck, address, page_of};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::{self, UnreadableParts};
@@ -109,14 +109,14 @@ impl AuditTrail {
             }
         })?;
         let mut places = found.iter().rev().filter_map(address_of);
-        let stored = places.next().map(|at| stored(&*self.desk, &at, version));
-        let sealings = found.iter().map(|entry| Sealing::new(&*self.desk, entry));
+        let stored = places.next().map(|at| stored(&*self.source, &at, version));
+        let sealings = found.iter().map(|entry| Sealing::new(&*self.source, entry));
         Ok(SealEvidence {
             subject: id.subject().identifier().into(),
             kind: resolve::kind(id.subject().kind()),
             record: id.name().into(),
             version,
-            made: Timestamp::from_millis(self.desk.now()),
+            made: Timestamp::from_millis(self.source.now()),
             sealings: sealings
                 .filter_map(Result::transpose)
                 .collect::<Result<_>>()?,
@@ -133,16 +133,16 @@ impl AuditTrail {
     /// [`Error::BadCheckpoint`](crate::Error::BadCheckpoint); [`Error::Locked`](crate::Error::Locked);
     /// errors of the storage.
     pub fn confirm(&self, evidence: &SealEvidence) -> Result<Confirmation> {
-        self.desk.check()?;
+        self.source.check()?;
         let checkpoint = evidence.checkpoint.as_deref().map(str::parse).transpose()?;
-        let pin = checkpoint.map(|checkpoint| Pin::of(&*self.desk, &checkpoint));
+        let pin = checkpoint.map(|checkpoint| CheckpointAnchor::of(&*self.source, &checkpoint));
         let pin = pin.transpose()?;
         let mut sealings = Vec::new();
         let mut last = None;
         for sealing in &evidence.sealings {
-            let (mut check, address) = sealing.check(&*self.desk, evidence.version)?;
+            let (mut check, address) = sealing.check(&*self.source, evidence.version)?;
             if let Some(Some(pin)) = &pin {
-                check.pinned = pin.covers(&*self.desk, &page_of(&sealing.position))?;
+                check.pinned = pin.covers(&*self.source, &page_of(&sealing.position))?;
             }
             sealings.push(check);
             if sealing.settled && check.entry {
@@ -151,7 +151,7 @@ impl AuditTrail {
         }
         let value = match last {
             Some((address, digest)) => {
-                stored(&*self.desk, &address, evidence.version)? == Some(digest.0)
+                stored(&*self.source, &address, evidence.version)? == Some(digest.0)
             }
             None => false,
         };
@@ -214,13 +214,13 @@ fn address_of(entry: &AuditEntry) -> Option<Address> {
 
 /// The digest of a version as it stands: the current one, or an earlier one. What is there need not
 /// open for this.
-fn stored(desk: &dyn Desk, address: &Address, version: u64) -> Result<Option<Digest>> {
+fn stored(source: &dyn JournalSource, address: &Address, version: u64) -> Result<Option<Digest>> {
     let keys = [
         storage_keys::current(address),
         storage_keys::earlier(address, version),
     ];
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-    let values = desk.storage().read(&keys)?.into_iter().flatten();
+    let values = source.storage().read(&keys)?.into_iter().flatten();
     let mut of_version = values
         .filter(|stored| Head::parse(&stored.value).is_ok_and(|head| head.version == version));
     let digest = of_version

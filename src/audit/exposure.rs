@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::audit::AuditTrail;
 use crate::audit::entry::SubjectMark;
-use crate::audit::exposure_scope::Told;
+use crate::audit::exposure_scope::ExposureFacts;
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::{self, UnreadableParts};
 use crate::error::Result;
@@ -177,18 +177,18 @@ impl AuditTrail {
         between: impl Into<TimeRange>,
     ) -> Result<ExposureReport> {
         let between = between.into();
-        let made = Timestamp::from_millis(self.desk.now());
+        let made = Timestamp::from_millis(self.source.now());
         let only = exposed.subject();
         self.ask(only, &format!("exposure of {exposed}"))?;
-        let held = self.desk.subjects()?;
+        let held = self.source.subjects()?;
         let mut names = self.names.clone();
         let known = held.iter().flatten().map(|known| &known.subject);
         names.subjects.extend(known.chain(only).cloned());
         // What came before the window is what was there in it; what came after tells of the slot.
         let entries = self.walk(names, TimeRange::default())?;
-        let mut told = Told::new(exposed, between);
+        let mut told = ExposureFacts::new(exposed, between);
         let unreadable = unreadable::read(entries, |entry| told.take(&entry))?;
-        told.report(&*self.desk, held, made, unreadable)
+        told.report(&*self.source, held, made, unreadable)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::audit::entry::{AuditEntry, SubjectMark};
 use crate::audit::exposure::{
     self, Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,
 };
-use crate::audit::journal_source::{Desk, Known};
+use crate::audit::journal_source::{JournalSource, KnownSubject};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::audit::unreadable::UnreadableParts;
 use crate::audit::{auditor, resolve};
@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::journal::{AccessOutcome, KeyEffect, Operation, VersionEffect};
 
 /// What the journal tells, entry by entry.
-pub(super) struct Told<'e> {
+pub(super) struct ExposureFacts<'e> {
     exposed: &'e Exposed,
     between: TimeRange,
     key_lifetime: KeyLifetime,
@@ -26,7 +26,7 @@ pub(super) struct Told<'e> {
     erased_before: u64,
 }
 
-impl<'e> Told<'e> {
+impl<'e> ExposureFacts<'e> {
     pub(super) fn new(exposed: &'e Exposed, between: TimeRange) -> Self {
         Self {
             exposed,
@@ -136,12 +136,12 @@ impl<'e> Told<'e> {
 
     pub(super) fn report(
         mut self,
-        desk: &dyn Desk,
-        held: Option<Vec<Known>>,
+        source: &dyn JournalSource,
+        held: Option<Vec<KnownSubject>>,
         made: Timestamp,
         unreadable: UnreadableParts,
     ) -> Result<ExposureReport> {
-        if let Some(since) = desk.lifetime(self.exposed)? {
+        if let Some(since) = source.lifetime(self.exposed)? {
             self.key_lifetime.since = Some(since);
         }
         let not_in_the_journal = self.add_held(held.unwrap_or_default());
@@ -172,7 +172,7 @@ impl<'e> Told<'e> {
     }
 
     /// Subjects with a chart of before the window's end that the journal does not tell of.
-    fn add_held(&mut self, held: Vec<Known>) -> u64 {
+    fn add_held(&mut self, held: Vec<KnownSubject>) -> u64 {
         let mut added = 0;
         let only = self.exposed.subject().cloned();
         for known in held {

@@ -5,10 +5,10 @@ use crate::audit::time::Timestamp;
 use crate::crypto::{JournalKey, SubjectTag, VaultId};
 use crate::error::Result;
 use crate::id::Subject;
-use crate::journal::{Keys, Target};
+use crate::journal::{PageKeys, Target};
 use crate::storage::Storage;
 
-pub(crate) trait Desk: Send + Sync {
+pub(crate) trait JournalSource: Send + Sync {
     fn storage(&self) -> &dyn Storage;
 
     fn vault(&self) -> VaultId;
@@ -32,14 +32,14 @@ pub(crate) trait Desk: Send + Sync {
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
 
     /// The subjects that there are, and were erased; `None` where that cannot be known.
-    fn subjects(&self) -> Result<Option<Vec<Known>>>;
+    fn subjects(&self) -> Result<Option<Vec<KnownSubject>>>;
 
     /// Since when a key has been there, if it still is, by what stands in the vault.
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
 }
 
 /// A subject that the vault knows.
-pub(crate) struct Known {
+pub(crate) struct KnownSubject {
     pub(crate) subject: Subject,
     /// Its tag under the journal key.
     pub(crate) tag: SubjectTag,
@@ -47,18 +47,18 @@ pub(crate) struct Known {
     pub(crate) created: Option<Timestamp>,
 }
 
-impl dyn Desk + '_ {
+impl dyn JournalSource + '_ {
     /// Hands what opens pages to `with`; `opening` is told the number of each page's key.
     pub(crate) fn with_keys<T>(
         &self,
         opening: &dyn Fn(u32),
-        with: impl FnOnce(&Keys<'_>) -> T,
+        with: impl FnOnce(&PageKeys<'_>) -> T,
     ) -> T {
         let key = |number| {
             opening(number);
             self.key(number)
         };
-        with(&Keys {
+        with(&PageKeys {
             vault: self.vault(),
             key: &key,
         })

@@ -44,7 +44,7 @@ pub use exposure::{
     Exposed, ExposedSubject, ExposureReport, ExposureScope, KeyLifetime, VaultOpening,
 };
 pub use hex::Hex;
-use journal_source::Desk;
+use journal_source::JournalSource;
 use resolve::Names;
 pub use sealing::{Sealing, SealingCheck};
 pub use time::{TimeRange, Timestamp};
@@ -68,14 +68,14 @@ pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 /// # }
 /// ```
 pub struct AuditTrail {
-    desk: Arc<dyn Desk>,
+    source: Arc<dyn JournalSource>,
     names: Names,
 }
 
 impl AuditTrail {
-    pub(crate) fn new(desk: Arc<dyn Desk>) -> Self {
+    pub(crate) fn new(source: Arc<dyn JournalSource>) -> Self {
         Self {
-            desk,
+            source,
             names: Names::default(),
         }
     }
@@ -101,7 +101,7 @@ impl AuditTrail {
     /// Those of [`AuditTrail::entries`].
     pub fn resolve_all(mut self) -> Result<Self> {
         self.ask(None, "identifiers of all subjects")?;
-        let known = self.desk.subjects()?.into_iter().flatten();
+        let known = self.source.subjects()?.into_iter().flatten();
         self.names.subjects.extend(known.map(|known| known.subject));
         Ok(self)
     }
@@ -118,18 +118,18 @@ impl AuditTrail {
 
     /// Takes note of a question, before anything is looked at for it.
     fn ask(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
-        self.desk.check()?;
-        self.desk.note(subject, question)
+        self.source.check()?;
+        self.source.note(subject, question)
     }
 
     fn walk(&self, names: Names, between: TimeRange) -> Result<AuditEntries> {
-        AuditEntries::new(Arc::clone(&self.desk), names, between)
+        AuditEntries::new(Arc::clone(&self.source), names, between)
     }
 
     /// What is known, with a subject and the names of its records.
     fn names_with(&self, subject: &Subject) -> Result<Names> {
         let mut names = self.names.clone();
-        names.records.extend(self.desk.record_names(subject)?);
+        names.records.extend(self.source.record_names(subject)?);
         names.subjects.insert(subject.clone());
         Ok(names)
     }

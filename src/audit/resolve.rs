@@ -18,8 +18,8 @@ pub(super) struct Names {
 
 impl Names {
     /// Their tags under one journal key.
-    pub(super) fn under(&self, key: &JournalKey) -> Result<Table> {
-        let mut table = Table::default();
+    pub(super) fn under(&self, key: &JournalKey) -> Result<TagTable> {
+        let mut table = TagTable::default();
         for subject in &self.subjects {
             let tag = crypto::subject_tag(key, subject.kind(), subject.identifier())?;
             table.subjects.insert(tag, subject.clone());
@@ -34,12 +34,12 @@ impl Names {
 
 /// Tags under one journal key, and what they stand for.
 #[derive(Default)]
-pub(super) struct Table {
+pub(super) struct TagTable {
     subjects: HashMap<SubjectTag, Subject>,
     records: HashMap<NameTag, Box<str>>,
 }
 
-impl Table {
+impl TagTable {
     pub(super) fn subject(&self, subject: &SubjectRef) -> SubjectMark {
         let known = self.subjects.get(&subject.tag);
         SubjectMark {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::audit::entry::{AuditEntry, EntryPosition};
 use crate::audit::hex::Hex;
-use crate::audit::journal_source::Desk;
+use crate::audit::journal_source::JournalSource;
 use crate::audit::time::Timestamp;
 use crate::crypto::{self, ChartId, Digest, RecordTag};
 use crate::error::Result;
@@ -72,12 +72,12 @@ impl Sealing {
     }
 
     /// `None` if the page is gone since it was read.
-    pub(super) fn new(desk: &dyn Desk, entry: &AuditEntry) -> Result<Option<Self>> {
+    pub(super) fn new(source: &dyn JournalSource, entry: &AuditEntry) -> Result<Option<Self>> {
         let page = page_of(&entry.position);
         let (Some(digest), Some(page_digest), Some((head, head_digest, _))) = (
             entry.digest,
-            journal::digest_of(desk.storage(), &page)?,
-            end_of(desk, &page, None)?,
+            journal::digest_of(source.storage(), &page)?,
+            end_of(source, &page, None)?,
         ) else {
             return Ok(None);
         };
@@ -96,16 +96,16 @@ impl Sealing {
 
     pub(super) fn check(
         &self,
-        desk: &dyn Desk,
+        source: &dyn JournalSource,
         version: u64,
     ) -> Result<(SealingCheck, Option<Address>)> {
         let id = page_of(&self.position);
-        let page = journal::digest_of(desk.storage(), &id)? == Some(self.page_digest.0);
-        let end = end_of(desk, &id, Some(self.head))?;
+        let page = journal::digest_of(source.storage(), &id)? == Some(self.page_digest.0);
+        let end = end_of(source, &id, Some(self.head))?;
         let chain = end.is_some_and(|(head, digest, linked)| {
             linked && (head, digest) == (self.head, self.head_digest.0)
         });
-        let address = self.entry_names(desk, &id, version)?;
+        let address = self.entry_names(source, &id, version)?;
         let check = SealingCheck {
             page,
             entry: address.is_some(),
@@ -116,15 +116,20 @@ impl Sealing {
     }
 
     /// Where the entry says that this version stands; `None` if it does not name it.
-    fn entry_names(&self, desk: &dyn Desk, id: &PageId, version: u64) -> Result<Option<Address>> {
+    fn entry_names(
+        &self,
+        source: &dyn JournalSource,
+        id: &PageId,
+        version: u64,
+    ) -> Result<Option<Address>> {
         let mut found = None;
         let mut cursor = Cursor {
             writer: id.writer,
             next: id.sequence,
             last: None,
         };
-        desk.with_keys(&|_| {}, |keys| {
-            cursor.step(desk.storage(), keys, 1, &mut |at, page, _| {
+        source.with_keys(&|_| {}, |keys| {
+            cursor.step(source.storage(), keys, 1, &mut |at, page, _| {
                 let page = page.filter(|_| at == *id);
                 let index = self.position.index as usize;
                 let target = page.and_then(|page| Some(page.entries.get(index)?.target));
@@ -159,7 +164,7 @@ pub(super) fn page_of(position: &EntryPosition) -> PageId {
 /// The last page of a chain, at most `until`, and whether each from `page` on follows on the one
 /// before.
 pub(super) fn end_of(
-    desk: &dyn Desk,
+    source: &dyn JournalSource,
     page: &PageId,
     until: Option<u64>,
 ) -> Result<Option<(u64, Digest, bool)>> {
@@ -171,8 +176,8 @@ pub(super) fn end_of(
     let mut linked = true;
     let mut more = true;
     while more && until.is_none_or(|until| cursor.next <= until) {
-        more = desk.with_keys(&|_| {}, |keys| {
-            cursor.step(desk.storage(), keys, 1, &mut |_, _, fault| {
+        more = source.with_keys(&|_| {}, |keys| {
+            cursor.step(source.storage(), keys, 1, &mut |_, _, fault| {
                 linked &= fault.is_none();
                 Ok(())
             })

@@ -12,8 +12,8 @@ use serde::Serialize;
 use crate::audit::entry::AuditEntry;
 use crate::audit::entry_stage::Settlements;
 use crate::audit::hex::Hex;
-use crate::audit::journal_source::Desk;
-use crate::audit::resolve::{Names, Table};
+use crate::audit::journal_source::JournalSource;
+use crate::audit::resolve::{Names, TagTable};
 use crate::audit::time::{TimeRange, Timestamp};
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
@@ -113,20 +113,20 @@ impl From<PageFault> for FaultKind {
 /// # }
 /// ```
 pub struct AuditEntries {
-    desk: Arc<dyn Desk>,
+    source: Arc<dyn JournalSource>,
     names: Names,
     /// Tags under each journal key that was met.
-    tables: HashMap<u32, Table>,
+    tables: HashMap<u32, TagTable>,
     between: TimeRange,
     /// Chains that begin later, in that order.
     ahead: VecDeque<WriterId>,
-    chains: BinaryHeap<Chain>,
+    chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
     ended: bool,
 }
 
 /// A chain of which something is ready.
-struct Chain {
+struct ChainEntries {
     cursor: Cursor,
     ready: VecDeque<(Timestamp, AuditItem)>,
     more: bool,
@@ -134,10 +134,14 @@ struct Chain {
 }
 
 impl AuditEntries {
-    pub(super) fn new(desk: Arc<dyn Desk>, names: Names, between: TimeRange) -> Result<Self> {
-        let ahead = journal::writers(desk.storage(), None)?.into();
+    pub(super) fn new(
+        source: Arc<dyn JournalSource>,
+        names: Names,
+        between: TimeRange,
+    ) -> Result<Self> {
+        let ahead = journal::writers(source.storage(), None)?.into();
         Ok(Self {
-            desk,
+            source,
             names,
             tables: HashMap::new(),
             between,
@@ -170,13 +174,13 @@ impl AuditEntries {
     fn begin_chains(&mut self) -> Result<()> {
         while let Some(writer) = self.ahead.front() {
             let begins = began(writer);
-            let next = self.chains.peek().and_then(Chain::at);
+            let next = self.chains.peek().and_then(ChainEntries::at);
             let is_needed = next.is_none_or(|next| begins.minus(SLACK) <= next);
             if !is_needed {
                 break;
             }
             if let Some(writer) = self.ahead.pop_front() {
-                self.keep(Chain {
+                self.keep(ChainEntries {
                     cursor: Cursor::new(writer),
                     ready: VecDeque::new(),
                     more: true,
@@ -189,7 +193,7 @@ impl AuditEntries {
 
     /// Keeps a chain as long as something of it is left. Also behind the window's end: a clock that
     /// was ahead and then set right must not hide what came after.
-    fn keep(&mut self, mut chain: Chain) -> Result<()> {
+    fn keep(&mut self, mut chain: ChainEntries) -> Result<()> {
         while chain.ready.is_empty() && chain.more {
             self.fill(&mut chain)?;
         }
@@ -199,18 +203,18 @@ impl AuditEntries {
         Ok(())
     }
 
-    fn fill(&mut self, chain: &mut Chain) -> Result<()> {
-        let (desk, names, tables) = (&*self.desk, &self.names, &mut self.tables);
+    fn fill(&mut self, chain: &mut ChainEntries) -> Result<()> {
+        let (source, names, tables) = (&*self.source, &self.names, &mut self.tables);
         let number = Cell::new(0);
-        let Chain {
+        let ChainEntries {
             cursor,
             ready,
             more,
             last,
         } = chain;
-        *more = desk.with_keys(&|opening| number.set(opening), |keys| {
+        *more = source.with_keys(&|opening| number.set(opening), |keys| {
             cursor.step(
-                desk.storage(),
+                source.storage(),
                 keys,
                 PAGES_AT_ONCE,
                 &mut |id, page, fault| {
@@ -219,7 +223,8 @@ impl AuditEntries {
                     }
                     if let Some(page) = page {
                         let number = number.get();
-                        if let (false, Some(key)) = (tables.contains_key(&number), desk.key(number))
+                        if let (false, Some(key)) =
+                            (tables.contains_key(&number), source.key(number))
                         {
                             tables.insert(number, names.under(key)?);
                         }
@@ -242,7 +247,7 @@ impl AuditEntries {
                 sequence: entry.position.page,
             };
             let index = entry.position.index;
-            entry.settled = self.settlements.is_settled(&*self.desk, page, index)?;
+            entry.settled = self.settlements.is_settled(&*self.source, page, index)?;
         }
         Ok(entry)
     }
@@ -250,7 +255,7 @@ impl AuditEntries {
 
 /// The entries of a page in the order of time: changes stand on it before what was read meanwhile. In
 /// one millisecond the changes come last: who changes something waits for the page.
-fn entries(id: &PageId, page: &Page, names: &Table) -> Vec<AuditEntry> {
+fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
     let mut entries: Vec<_> = (page.entries.iter().zip(0..))
         .filter_map(|(entry, index)| AuditEntry::new(page, id, index, entry, names))
         .collect();
@@ -283,7 +288,7 @@ impl Iterator for AuditEntries {
             return None;
         }
         // What was read before the vault was locked is not handed out after.
-        let item = self.desk.check().and_then(|()| self.step()).transpose();
+        let item = self.source.check().and_then(|()| self.step()).transpose();
         self.ended = !matches!(item, Some(Ok(_)));
         item
     }
@@ -295,7 +300,7 @@ impl From<AuditEntry> for AuditItem {
     }
 }
 
-impl Chain {
+impl ChainEntries {
     fn at(&self) -> Option<Timestamp> {
         self.ready.front().map(|(at, _)| *at)
     }
@@ -303,26 +308,26 @@ impl Chain {
 
 /// The chain whose next entry is the earliest comes out of a heap first; equal times keep the order
 /// in which the chains began.
-impl Ord for Chain {
+impl Ord for ChainEntries {
     fn cmp(&self, other: &Self) -> Ordering {
         let own = (self.at(), self.cursor.writer);
         (other.at(), other.cursor.writer).cmp(&own)
     }
 }
 
-impl PartialOrd for Chain {
+impl PartialOrd for ChainEntries {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Chain {
+impl PartialEq for ChainEntries {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl Eq for Chain {}
+impl Eq for ChainEntries {}
 
 impl fmt::Debug for AuditEntries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

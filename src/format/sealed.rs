@@ -18,12 +18,12 @@ const FORMAT: u8 = 1;
 const BEFORE: usize = 72;
 
 /// The first 8 bytes: what tells which key is needed.
-pub(crate) struct Head {
+pub(crate) struct FrameHead {
     pub(crate) suite: CipherSuite,
     pub(crate) number: u32,
 }
 
-impl Head {
+impl FrameHead {
     /// The head of a value of this kind, or of its first bytes.
     ///
     /// # Errors

@@ -6,9 +6,9 @@ use crate::crypto::{self, CipherSuite, Digest, JournalKey, VaultId};
 use crate::error::Result;
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, WriterId};
-use crate::journal::entry::Draft;
+use crate::journal::entry::EntryDraft;
 use crate::journal::heads;
-use crate::journal::page::{Page, Seen, Stage};
+use crate::journal::page::{ChainHead, Page, Stage};
 use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
 
 /// How many other chains a new one says that it has seen.
@@ -47,8 +47,8 @@ pub(super) struct Chain {
 }
 
 /// A page that is ready to be sent, and what the chain's end is once it stands.
-pub(super) struct Ready {
-    pub(super) tip: Seen,
+pub(super) struct ReadyPage {
+    pub(super) tip: ChainHead,
     pub(super) put: Operation,
 }
 
@@ -63,13 +63,13 @@ impl Chain {
     }
 
     /// The last page, once there is one.
-    pub(super) fn tip(&self) -> Option<Seen> {
+    pub(super) fn tip(&self) -> Option<ChainHead> {
         let page = PageId {
             writer: self.writer?,
             sequence: self.next.checked_sub(1)?,
         };
         let digest = self.last;
-        Some(Seen { page, digest })
+        Some(ChainHead { page, digest })
     }
 
     /// Begins another chain with the next page.
@@ -84,9 +84,9 @@ impl Chain {
         &mut self,
         sealer: &Sealer,
         now: i64,
-        mut seen: Vec<Seen>,
-        drafts: impl Iterator<Item = (&'a Draft, Stage)> + Clone,
-    ) -> Result<Ready> {
+        mut seen: Vec<ChainHead>,
+        drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
+    ) -> Result<ReadyPage> {
         let writer = match self.writer {
             Some(writer) => writer,
             None => {
@@ -105,8 +105,8 @@ impl Chain {
             (sealer.number, &sealer.key),
             &id,
         )?;
-        Ok(Ready {
-            tip: Seen {
+        Ok(ReadyPage {
+            tip: ChainHead {
                 page: id,
                 digest: crypto::sha256(&[&value]),
             },
@@ -120,7 +120,7 @@ impl Chain {
     }
 
     /// The page stands.
-    pub(super) fn stands(&mut self, tip: &Seen) {
+    pub(super) fn stands(&mut self, tip: &ChainHead) {
         self.next = tip.page.sequence + 1;
         self.last = tip.digest;
     }

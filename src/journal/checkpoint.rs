@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::crypto::{self, Digest, VaultId};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
-use crate::journal::page::Seen;
+use crate::journal::page::ChainHead;
 
 /// What the text begins with.
 const TITLE: &str = "chartlock checkpoint 1";
@@ -46,7 +46,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(vault: &VaultId, seen: &Seen, at: i64) -> Self {
+    pub(crate) fn new(vault: &VaultId, seen: &ChainHead, at: i64) -> Self {
         let [a, b, c, d, ..] = *vault;
         Self {
             vault: [a, b, c, d],

@@ -8,7 +8,7 @@ use crate::format::codec::{
 };
 use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, RecordRef, SubjectRef, Target};
-use crate::journal::page::{Entry, Page, Seen, Stage};
+use crate::journal::page::{ChainHead, Entry, Page, Stage};
 use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
@@ -17,7 +17,7 @@ fields! { Context { actor purpose request organisation under_break_glass } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { PageId { writer sequence } }
-fields! { Seen { page digest } }
+fields! { ChainHead { page digest } }
 numbers! { Stage { 0 Done 1 Announced } }
 
 /// A number of one byte.

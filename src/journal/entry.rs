@@ -43,8 +43,8 @@ impl Act {
     }
 
     /// An entry for what this did at `at` (milliseconds since 1970), or for how it ended.
-    pub fn draft(&self, at: i64, target: Target, outcome: AccessOutcome) -> Draft {
-        Draft {
+    pub fn draft(&self, at: i64, target: Target, outcome: AccessOutcome) -> EntryDraft {
+        EntryDraft {
             at,
             act: self.clone(),
             target,
@@ -120,7 +120,7 @@ pub enum Target {
 
 /// An entry that is on no page yet.
 #[derive(Debug, Clone)]
-pub struct Draft {
+pub struct EntryDraft {
     /// When: milliseconds since 1970.
     pub at: i64,
     /// Who did what.

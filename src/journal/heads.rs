@@ -4,7 +4,7 @@ use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of};
-use crate::journal::page::Seen;
+use crate::journal::page::ChainHead;
 use crate::storage::{Projection, Scan, Storage};
 
 /// Keys fetched at a time.
@@ -14,7 +14,7 @@ const KEYS: usize = 256;
 ///
 /// # Errors
 /// Those of the storage.
-pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Seen>> {
+pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<ChainHead>> {
     let mut tips = tips_since(storage, now, limit)?;
     let last = tips.split_off(tips.len().saturating_sub(limit));
     let keys: Vec<_> = last.iter().map(storage_keys::journal_page).collect();
@@ -22,7 +22,7 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Seen>
     let stored = storage.read(&keys)?.into_iter();
     let seen = last.into_iter().zip(stored).filter_map(|(page, stored)| {
         let digest = crypto::sha256(&[&stored?.value]);
-        Some(Seen { page, digest })
+        Some(ChainHead { page, digest })
     });
     Ok(seen.collect())
 }

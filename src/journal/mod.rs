@@ -20,7 +20,7 @@ mod writer;
 
 pub use crate::format::storage_keys::{PageId, WriterId};
 pub use chain::Sealer;
-pub use entry::{Act, Context, Draft, RecordRef, SubjectRef, Target};
+pub use entry::{Act, Context, EntryDraft, RecordRef, SubjectRef, Target};
 pub use heads::{digest_of, recent, writers};
 #[cfg(feature = "json")]
 pub(crate) use operation::FhirEvent;
@@ -29,8 +29,8 @@ pub(crate) use operation::{KeyEffect, VersionEffect};
 pub use outcome::AccessOutcome;
 #[cfg(feature = "internals")]
 pub use page::PageHead;
-pub use page::{Entry, Page, Seen, Stage};
+pub use page::{ChainHead, Entry, Page, Stage};
 pub(crate) use queue::Answer;
-pub use queue::Change;
-pub use walk::{Cursor, Keys, PageFault};
+pub use queue::JournaledChange;
+pub use walk::{Cursor, PageFault, PageKeys};
 pub use writer::{WriteTime, Writer};

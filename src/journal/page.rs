@@ -5,9 +5,9 @@ use std::hash::Hash;
 
 use crate::crypto::{CipherSuite, Digest, JournalKey, VaultId, page_key};
 use crate::error::{Error, Result};
-use crate::format::sealed::{self, Head};
+use crate::format::sealed::{self, FrameHead};
 use crate::format::storage_keys::PageId;
-use crate::journal::entry::{Context, Draft, RecordRef, SubjectRef, Target};
+use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
 use crate::journal::{AccessOutcome, Operation};
 
 /// The kind byte of pages.
@@ -15,7 +15,7 @@ pub const JOURNAL_KIND: u8 = 18;
 
 /// The end of another chain, as it was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct ChainHead {
     /// Its last page then.
     pub page: PageId,
     /// SHA-256 of that page's value.
@@ -58,7 +58,7 @@ pub struct Page {
     /// The time of the earliest entry: milliseconds since 1970.
     pub began: i64,
     /// The ends of other chains.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<ChainHead>,
     /// Who acted.
     pub contexts: Vec<Context>,
     /// Of whom the entries tell.
@@ -73,13 +73,13 @@ impl Page {
     /// A page of these entries; those for which `announced` holds out are not settled yet.
     pub fn new<'a>(
         previous: Digest,
-        seen: Vec<Seen>,
-        drafts: impl Iterator<Item = (&'a Draft, Stage)> + Clone,
+        seen: Vec<ChainHead>,
+        drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
     ) -> Result<Self> {
         let began = drafts.clone().map(|(draft, _)| draft.at).min();
         let began = began.unwrap_or_default();
-        let mut contexts = Table::default();
-        let mut subjects = Table::default();
+        let mut contexts = StringTable::default();
+        let mut subjects = StringTable::default();
         let entries = drafts
             .map(|(draft, stage)| {
                 if let Some(subject) = draft.target.subject() {
@@ -124,7 +124,7 @@ impl Page {
         (number, key): (u32, &JournalKey),
         place: &PageId,
     ) -> Result<Vec<u8>> {
-        let head = Head { suite, number }.encode(JOURNAL_KIND);
+        let head = FrameHead { suite, number }.encode(JOURNAL_KIND);
         let place = (&place.writer, place.sequence);
         sealed::seal(&head, self, |salt| {
             page_key(suite, key, salt, vault, place, &head)
@@ -163,7 +163,7 @@ impl PageHead {
     /// for another format, [`Error::Malformed`] for a zero byte that is none, and
     /// [`Error::Unsupported`] for another suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
-        let Head { suite, number } = Head::parse(JOURNAL_KIND, value)?;
+        let FrameHead { suite, number } = FrameHead::parse(JOURNAL_KIND, value)?;
         Ok(Self { suite, number })
     }
 }
@@ -190,12 +190,12 @@ impl Target {
 }
 
 /// Rows that many entries share, each kept once.
-struct Table<T> {
+struct StringTable<T> {
     rows: Vec<T>,
     places: HashMap<T, u16>,
 }
 
-impl<T> Default for Table<T> {
+impl<T> Default for StringTable<T> {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
@@ -204,7 +204,7 @@ impl<T> Default for Table<T> {
     }
 }
 
-impl<T: Clone + Eq + Hash> Table<T> {
+impl<T: Clone + Eq + Hash> StringTable<T> {
     fn place(&mut self, row: &T) -> Result<u16> {
         if let Some(place) = self.places.get(row) {
             return Ok(*place);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
-use crate::journal::queue::Change;
+use crate::journal::queue::JournaledChange;
 use crate::storage::{Committed, Expect, Operation, Transaction};
 
 /// Where each operation of a merged transaction came from: places in the changes.
@@ -95,7 +95,7 @@ pub(super) struct Together<'a> {
 
 impl<'a> Together<'a> {
     /// Takes a change in, unless it cannot go with the others.
-    pub(super) fn admit(&mut self, change: &'a Change) -> bool {
+    pub(super) fn admit(&mut self, change: &'a JournaledChange) -> bool {
         let operations = change.transaction.operations();
         let fits = operations.iter().all(|operation| {
             match (self.touched.get(operation.key()), operation) {

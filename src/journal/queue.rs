@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
-use crate::journal::entry::Draft;
+use crate::journal::entry::EntryDraft;
 use crate::journal::page_merge::Together;
 use crate::storage::{CommitError, Committed, Operation, Transaction};
 
@@ -19,11 +19,11 @@ const MERGED: usize = 1024;
 
 /// A transaction, and what it leaves in the journal if it happens.
 #[derive(Debug)]
-pub struct Change {
+pub struct JournaledChange {
     /// What is to be done.
     pub transaction: Transaction,
     /// What is told of it.
-    pub drafts: Vec<Draft>,
+    pub drafts: Vec<EntryDraft>,
 }
 
 /// What a commit answers for each change.
@@ -43,7 +43,7 @@ pub(super) struct Queue {
 /// What is told of something that changed nothing.
 struct Note {
     number: u64,
-    draft: Draft,
+    draft: EntryDraft,
     since: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Locked`] once closed: it would never be written. [`Error::TooLarge`].
-    pub(super) fn note(&mut self, draft: Draft, since: Duration) -> Result<u64> {
+    pub(super) fn note(&mut self, draft: EntryDraft, since: Duration) -> Result<u64> {
         if self.closed {
             return Err(Error::Locked);
         }
@@ -64,7 +64,7 @@ impl Queue {
     }
 
     /// Takes a note of what was announced before.
-    pub(super) fn settle(&mut self, draft: Draft, since: Duration) -> u64 {
+    pub(super) fn settle(&mut self, draft: EntryDraft, since: Duration) -> u64 {
         let number = self.next;
         self.next += 1;
         self.notes.push_back(Note {
@@ -98,7 +98,7 @@ impl Queue {
 
     /// The oldest notes, as many as fit, and at least one where nothing else is told; they stay until
     /// they are durable.
-    pub(super) fn notes(&self, room: usize) -> Vec<(u64, Draft)> {
+    pub(super) fn notes(&self, room: usize) -> Vec<(u64, EntryDraft)> {
         let mut left = room;
         let fit = self.notes.iter().enumerate().take_while(|(place, note)| {
             let bytes = estimate(&note.draft);
@@ -155,7 +155,7 @@ impl Queue {
 
 /// A change, and where its answer goes.
 pub(super) struct Waiting {
-    pub(super) change: Change,
+    pub(super) change: JournaledChange,
     pub(super) ticket: Arc<Ticket>,
     pub(super) index: usize,
 }
@@ -227,7 +227,7 @@ pub(super) fn told_by(changes: &[Waiting]) -> usize {
 }
 
 /// What a draft takes on a page, at most.
-fn estimate(draft: &Draft) -> usize {
+fn estimate(draft: &EntryDraft) -> usize {
     let context = &draft.act.context;
     let texts = context.actor.len()
         + context.purpose.len()

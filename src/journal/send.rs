@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
-use crate::journal::chain::{Chain, Ready, Sealer, Sent};
-use crate::journal::entry::{Draft, Target};
-use crate::journal::page::{Seen, Stage};
+use crate::journal::chain::{Chain, ReadyPage, Sealer, Sent};
+use crate::journal::entry::{EntryDraft, Target};
+use crate::journal::page::{ChainHead, Stage};
 use crate::journal::page_merge::Merged;
 use crate::journal::queue::{PAGE_BYTES, Waiting, told_by};
 use crate::journal::writer::{Chains, WriteTime, Writer};
@@ -57,7 +57,7 @@ impl Writer {
     }
 
     /// A page with these notes stands.
-    fn noted(&self, notes: &[(u64, Draft)]) {
+    fn noted(&self, notes: &[(u64, EntryDraft)]) {
         self.failing.store(false, Ordering::Release);
         if let Some((last, _)) = notes.last() {
             lock(&self.queue).forget_until(*last);
@@ -68,7 +68,7 @@ impl Writer {
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        notes: &[(u64, Draft)],
+        notes: &[(u64, EntryDraft)],
         moment: WriteTime,
     ) -> Result<()> {
         loop {
@@ -89,7 +89,7 @@ impl Writer {
         chain: &mut Chain,
         sealer: &Sealer,
         changes: &mut Vec<Waiting>,
-        notes: &[(u64, Draft)],
+        notes: &[(u64, EntryDraft)],
         moment: WriteTime,
     ) -> Result<()> {
         while !changes.is_empty() || !notes.is_empty() {
@@ -145,7 +145,7 @@ impl Writer {
         chain: &mut Chain,
         sealer: &Sealer,
         mut changes: Vec<Waiting>,
-        notes: &[(u64, Draft)],
+        notes: &[(u64, EntryDraft)],
         moment: WriteTime,
     ) -> Result<()> {
         let announced = loop {
@@ -170,7 +170,7 @@ impl Writer {
             for draft in &waiting.change.drafts {
                 if result.is_ok() {
                     let target = Target::Settled(announced, index);
-                    let settled = Draft {
+                    let settled = EntryDraft {
                         target,
                         ..draft.clone()
                     };
@@ -187,7 +187,7 @@ impl Writer {
 
 /// Sends a page by itself; the chain's end then. `None` when its place was taken: another chain was
 /// begun then.
-pub(super) fn send_alone(chain: &mut Chain, ready: Ready) -> Result<Option<Seen>> {
+pub(super) fn send_alone(chain: &mut Chain, ready: ReadyPage) -> Result<Option<ChainHead>> {
     let transaction: Transaction = [ready.put].into_iter().collect();
     match chain.send(&transaction) {
         Ok(Sent::Landed(_)) => {

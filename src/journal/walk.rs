@@ -11,7 +11,7 @@ use crate::storage::{Projection, Scan, Storage};
 const PAGES_AT_ONCE: usize = 32;
 
 /// What opens pages.
-pub struct Keys<'a> {
+pub struct PageKeys<'a> {
     /// The vault's id.
     pub vault: VaultId,
     /// The journal key of a number.
@@ -69,7 +69,7 @@ impl Cursor {
     pub fn advance(
         &mut self,
         storage: &dyn Storage,
-        keys: &Keys<'_>,
+        keys: &PageKeys<'_>,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<()> {
         while self.step(storage, keys, PAGES_AT_ONCE, visit)? {}
@@ -84,7 +84,7 @@ impl Cursor {
     pub fn step(
         &mut self,
         storage: &dyn Storage,
-        keys: &Keys<'_>,
+        keys: &PageKeys<'_>,
         limit: usize,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<bool> {
@@ -139,7 +139,7 @@ impl Cursor {
         &mut self,
         id: PageId,
         value: &[u8],
-        keys: &Keys<'_>,
+        keys: &PageKeys<'_>,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<()> {
         let opened = keys.open(value, &id);
@@ -157,7 +157,7 @@ impl Cursor {
     }
 }
 
-impl Keys<'_> {
+impl PageKeys<'_> {
     /// Opens the page that stands in `place`.
     ///
     /// # Errors
@@ -169,7 +169,7 @@ impl Keys<'_> {
     }
 }
 
-impl std::fmt::Debug for Keys<'_> {
+impl std::fmt::Debug for PageKeys<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keys(..)")
     }

@@ -11,9 +11,9 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::group_commit::{Election, lock};
 use crate::journal::chain::{Chain, Sealer};
-use crate::journal::entry::Draft;
-use crate::journal::page::{Seen, Stage};
-use crate::journal::queue::{Answer, Change, Queue, Ticket, Waiting};
+use crate::journal::entry::EntryDraft;
+use crate::journal::page::{ChainHead, Stage};
+use crate::journal::queue::{Answer, JournaledChange, Queue, Ticket, Waiting};
 use crate::journal::send::send_alone;
 use crate::storage::Storage;
 
@@ -91,7 +91,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of sealing; nothing happened then.
-    pub fn commit(&self, changes: Vec<Change>, moment: WriteTime) -> Result<Vec<Answer>> {
+    pub fn commit(&self, changes: Vec<JournaledChange>, moment: WriteTime) -> Result<Vec<Answer>> {
         let ticket = Arc::new(Ticket::new(changes.len()));
         let waiting = changes
             .into_iter()
@@ -113,7 +113,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Locked`] once closed.
-    pub fn note(&self, draft: Draft, uptime: Duration) -> Result<u64> {
+    pub fn note(&self, draft: EntryDraft, uptime: Duration) -> Result<u64> {
         lock(&self.queue).note(draft, uptime)
     }
 
@@ -152,7 +152,12 @@ impl Writer {
     ///
     /// # Errors
     /// Those of sealing and of the storage.
-    pub fn send_apart(&self, drafts: &[Draft], seen: Vec<Seen>, moment: WriteTime) -> Result<Seen> {
+    pub fn send_apart(
+        &self,
+        drafts: &[EntryDraft],
+        seen: Vec<ChainHead>,
+        moment: WriteTime,
+    ) -> Result<ChainHead> {
         let mut chain = lock(&self.chain);
         let sealer = self.sealer()?;
         loop {
@@ -170,7 +175,7 @@ impl Writer {
     }
 
     /// The end of this writer's chain.
-    pub fn tip(&self) -> Option<Seen> {
+    pub fn tip(&self) -> Option<ChainHead> {
         lock(&self.chain).main.tip()
     }
 

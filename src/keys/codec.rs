@@ -13,7 +13,7 @@ use crate::keys::entry::{Chart, ChartState, EntryState, PatientEntry};
 use crate::keys::extensions::{Extension, Extensions};
 use crate::keys::holds::Hold;
 use crate::keys::keyring::Keyring;
-use crate::keys::ring::{KeyState, Numbered, Ring};
+use crate::keys::ring::{KeyState, KeyVersion, Ring};
 
 impl Body for Keyring {}
 impl Body for PatientEntry {}
@@ -59,7 +59,7 @@ impl Role for PatientKey {
     const COMPARTMENT: bool = true;
 }
 
-impl<K: Role> Encode for Numbered<K> {
+impl<K: Role> Encode for KeyVersion<K> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Encoded {
         self.number.encode(encoder)?;
         if K::COMPARTMENT {
@@ -71,7 +71,7 @@ impl<K: Role> Encode for Numbered<K> {
     }
 }
 
-impl<C, K: Role + Decode<C>> Decode<C> for Numbered<K> {
+impl<C, K: Role + Decode<C>> Decode<C> for KeyVersion<K> {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Decoded<Self> {
         let number = Decode::decode(decoder)?;
         if K::COMPARTMENT && u16::decode(decoder)? != 0 {

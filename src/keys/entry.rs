@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::id::Subject;
 use crate::keys::extensions::Extensions;
 use crate::keys::holds::Hold;
-use crate::keys::ring::{Numbered, Ring};
+use crate::keys::ring::{KeyVersion, Ring};
 
 /// A patient entry, opened. Its keys live in its chart: without the entry, the chart is noise.
 pub struct PatientEntry {
@@ -105,7 +105,7 @@ impl PatientEntry {
     }
 
     /// The patient key of a number, while the subject is live.
-    pub fn key(&self, number: u32) -> Option<&Numbered<PatientKey>> {
+    pub fn key(&self, number: u32) -> Option<&KeyVersion<PatientKey>> {
         self.chart()?.keys.find(number)
     }
 
@@ -115,8 +115,8 @@ impl PatientEntry {
     }
 
     /// Whether a patient key of this number was held once and then retired.
-    pub fn was_retired(&self, number: u32) -> bool {
-        self.extensions.was_retired(number)
+    pub fn was_destroyed(&self, number: u32) -> bool {
+        self.extensions.was_destroyed(number)
     }
 
     /// Adds a patient key and makes it the active one; returns its number.
@@ -133,9 +133,9 @@ impl PatientEntry {
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.
-    pub fn retire_inactive(&mut self) -> Result<Vec<u32>> {
+    pub fn destroy_inactive(&mut self) -> Result<Vec<u32>> {
         let chart = live(&mut self.state)?;
-        Ok(chart.keys.retire(|_| true, &mut self.extensions))
+        Ok(chart.keys.destroy(|_| true, &mut self.extensions))
     }
 
     /// Marks whether somebody seals the chart's content again.
@@ -249,12 +249,12 @@ impl Chart {
     }
 
     /// The patient key that wraps new data keys.
-    pub fn active_key(&self) -> &Numbered<PatientKey> {
+    pub fn active_key(&self) -> &KeyVersion<PatientKey> {
         self.keys.active()
     }
 
     /// All patient keys, the active one first.
-    pub fn keys(&self) -> impl Iterator<Item = &Numbered<PatientKey>> {
+    pub fn keys(&self) -> impl Iterator<Item = &KeyVersion<PatientKey>> {
         self.keys.iter()
     }
 }

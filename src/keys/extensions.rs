@@ -53,13 +53,13 @@ impl Extensions {
     }
 
     /// Whether the key of this number was held once and then retired.
-    pub fn was_retired(&self, number: u32) -> bool {
+    pub fn was_destroyed(&self, number: u32) -> bool {
         let (numbers, _) = self.retired().as_chunks::<4>();
         numbers.contains(&number.to_le_bytes())
     }
 
     /// Notes retired numbers, and forgets the oldest ones beyond 1,024.
-    pub(super) fn retire(&mut self, numbers: &[u32]) {
+    pub(super) fn destroy(&mut self, numbers: &[u32]) {
         if numbers.is_empty() {
             return;
         }

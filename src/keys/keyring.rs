@@ -3,7 +3,7 @@
 use crate::crypto::{JournalKey, MasterKey, NameKey};
 use crate::error::{Error, Result};
 use crate::keys::extensions::Extensions;
-use crate::keys::ring::{Numbered, Ring};
+use crate::keys::ring::{KeyVersion, Ring};
 
 /// Master, name and journal keys, one of each active.
 #[derive(Debug)]
@@ -30,17 +30,17 @@ impl Keyring {
     }
 
     /// The master key that seals patient entries.
-    pub fn active_master(&self) -> &Numbered<MasterKey> {
+    pub fn active_master(&self) -> &KeyVersion<MasterKey> {
         self.masters.active()
     }
 
     /// The master key of a number.
-    pub fn master(&self, number: u32) -> Option<&Numbered<MasterKey>> {
+    pub fn master(&self, number: u32) -> Option<&KeyVersion<MasterKey>> {
         self.masters.find(number)
     }
 
     /// All master keys, the active one first.
-    pub fn masters(&self) -> impl Iterator<Item = &Numbered<MasterKey>> {
+    pub fn masters(&self) -> impl Iterator<Item = &KeyVersion<MasterKey>> {
         self.masters.iter()
     }
 
@@ -56,33 +56,33 @@ impl Keyring {
     ///
     /// # Errors
     /// [`Error::NoSuchKey`] when no master has this number, or when it is the active one.
-    pub fn retire_master(&mut self, number: u32) -> Result<()> {
-        let retired = (self.masters).retire(|held| held == number, &mut self.extensions);
+    pub fn destroy_master(&mut self, number: u32) -> Result<()> {
+        let retired = (self.masters).destroy(|held| held == number, &mut self.extensions);
         (!retired.is_empty()).then_some(()).ok_or(Error::NoSuchKey)
     }
 
     /// Whether a master key of this number was held once and then retired.
-    pub fn was_retired(&self, number: u32) -> bool {
-        self.extensions.was_retired(number)
+    pub fn was_destroyed(&self, number: u32) -> bool {
+        self.extensions.was_destroyed(number)
     }
 
     /// The name key that new subjects are hidden with.
-    pub fn active_name_key(&self) -> &Numbered<NameKey> {
+    pub fn active_name_key(&self) -> &KeyVersion<NameKey> {
         self.name_keys.active()
     }
 
     /// All name keys, in the order in which a look-up tries them.
-    pub fn name_keys(&self) -> impl Iterator<Item = &Numbered<NameKey>> {
+    pub fn name_keys(&self) -> impl Iterator<Item = &KeyVersion<NameKey>> {
         self.name_keys.iter()
     }
 
     /// The journal key that seals new pages.
-    pub fn active_journal_key(&self) -> &Numbered<JournalKey> {
+    pub fn active_journal_key(&self) -> &KeyVersion<JournalKey> {
         self.journal_keys.active()
     }
 
     /// The journal key of a number.
-    pub fn journal_key(&self, number: u32) -> Option<&Numbered<JournalKey>> {
+    pub fn journal_key(&self, number: u32) -> Option<&KeyVersion<JournalKey>> {
         self.journal_keys.find(number)
     }
 }

@@ -15,7 +15,7 @@ pub enum KeyState {
 
 /// A key with its number, which is random and means no order.
 #[derive(Debug)]
-pub struct Numbered<K> {
+pub struct KeyVersion<K> {
     /// What stored values name the key by.
     pub number: u32,
     /// Whether it still seals.
@@ -29,8 +29,8 @@ pub struct Numbered<K> {
 /// Keys in stored order: the active one first, then the inactive ones, the youngest first.
 #[derive(Debug)]
 pub struct Ring<K> {
-    active: Numbered<K>,
-    inactive: Vec<Numbered<K>>,
+    active: KeyVersion<K>,
+    inactive: Vec<KeyVersion<K>>,
 }
 
 impl<K> Ring<K> {
@@ -39,7 +39,7 @@ impl<K> Ring<K> {
     /// # Errors
     /// [`Error::Randomness`] when the system gives none.
     pub fn new(key: K, now: i64, extensions: &Extensions) -> Result<Self> {
-        let number = crypto::number(|number| extensions.was_retired(number))?;
+        let number = crypto::number(|number| extensions.was_destroyed(number))?;
         Ok(Self {
             active: active(number, key, now),
             inactive: Vec::new(),
@@ -51,7 +51,7 @@ impl<K> Ring<K> {
     /// # Errors
     /// [`Error::Malformed`] unless the first key, and only the first, is active and no number
     /// repeats.
-    pub fn from_stored(stored: Vec<Numbered<K>>) -> Result<Self> {
+    pub fn from_stored(stored: Vec<KeyVersion<K>>) -> Result<Self> {
         let mut keys = stored.into_iter();
         let ring = Self {
             active: keys.next().ok_or(Error::Malformed)?,
@@ -68,17 +68,17 @@ impl<K> Ring<K> {
     }
 
     /// All keys, in stored order.
-    pub fn iter(&self) -> impl Iterator<Item = &Numbered<K>> {
+    pub fn iter(&self) -> impl Iterator<Item = &KeyVersion<K>> {
         std::iter::once(&self.active).chain(&self.inactive)
     }
 
     /// The key that seals.
-    pub fn active(&self) -> &Numbered<K> {
+    pub fn active(&self) -> &KeyVersion<K> {
         &self.active
     }
 
     /// The key of a number.
-    pub fn find(&self, number: u32) -> Option<&Numbered<K>> {
+    pub fn find(&self, number: u32) -> Option<&KeyVersion<K>> {
         self.iter().find(|key| key.number == number)
     }
 
@@ -88,8 +88,9 @@ impl<K> Ring<K> {
     /// # Errors
     /// [`Error::Randomness`] when the system gives none.
     pub fn rotate(&mut self, key: K, now: i64, extensions: &Extensions) -> Result<u32> {
-        let number =
-            crypto::number(|number| self.find(number).is_some() || extensions.was_retired(number))?;
+        let number = crypto::number(|number| {
+            self.find(number).is_some() || extensions.was_destroyed(number)
+        })?;
         let mut former = std::mem::replace(&mut self.active, active(number, key, now));
         former.state = KeyState::Inactive;
         self.inactive.insert(0, former);
@@ -98,7 +99,7 @@ impl<K> Ring<K> {
 
     /// Takes the inactive keys for which `condemned` holds out, noting their numbers in
     /// `extensions`; returns the numbers.
-    pub fn retire(
+    pub fn destroy(
         &mut self,
         condemned: impl Fn(u32) -> bool,
         extensions: &mut Extensions,
@@ -109,13 +110,13 @@ impl<K> Ring<K> {
             .filter(|number| condemned(*number))
             .collect();
         self.inactive.retain(|key| !numbers.contains(&key.number));
-        extensions.retire(&numbers);
+        extensions.destroy(&numbers);
         numbers
     }
 }
 
-fn active<K>(number: u32, key: K, created: i64) -> Numbered<K> {
-    Numbered {
+fn active<K>(number: u32, key: K, created: i64) -> KeyVersion<K> {
+    KeyVersion {
         number,
         state: KeyState::Active,
         created,

@@ -2,10 +2,10 @@
 
 use crate::crypto::{self, CipherSuite, MasterKey, PatientTag, VaultId, entry_key, patient_tag};
 use crate::error::{Error, Result};
-use crate::format::sealed::{self, Head};
+use crate::format::sealed::{self, FrameHead};
 use crate::keys::entry::PatientEntry;
 use crate::keys::keyring::Keyring;
-use crate::keys::ring::Numbered;
+use crate::keys::ring::KeyVersion;
 
 /// The kind byte of entries.
 const KIND: u8 = 16;
@@ -27,7 +27,7 @@ impl EntryHead {
     /// for another format, [`Error::Malformed`] for a zero byte that is none, and
     /// [`Error::Unsupported`] for another suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
-        let Head { suite, number } = Head::parse(KIND, value)?;
+        let FrameHead { suite, number } = FrameHead::parse(KIND, value)?;
         Ok(Self {
             suite,
             master: number,
@@ -43,7 +43,7 @@ impl EntryHead {
 /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
 pub fn seal_entry(
     suite: CipherSuite,
-    master: &Numbered<MasterKey>,
+    master: &KeyVersion<MasterKey>,
     vault: &VaultId,
     patient: &PatientTag,
     generation: u64,
@@ -52,7 +52,7 @@ pub fn seal_entry(
     entry.sequence = entry.sequence.checked_add(1).ok_or(Error::TooLarge)?;
     entry.generation = generation;
     let number = master.number;
-    let head = Head { suite, number }.encode(KIND);
+    let head = FrameHead { suite, number }.encode(KIND);
     sealed::seal(&head, entry, |salt| {
         entry_key(suite, &master.key, salt, vault, patient, &head)
     })

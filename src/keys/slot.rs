@@ -39,12 +39,12 @@ pub struct SlotInfo {
 /// The key that a slot holds. Which of the two is bound in the slot key, through the kind: neither
 /// passes for the other.
 #[derive(Clone, Copy)]
-pub(super) enum Held<'a> {
+pub(super) enum SlotKey<'a> {
     Root(&'a RootKey),
     Journal(&'a JournalKey),
 }
 
-impl Held<'_> {
+impl SlotKey<'_> {
     fn mark(self) -> u16 {
         match self {
             Self::Root(_) => 0,
@@ -78,7 +78,7 @@ impl Slot {
         vault: (&VaultId, CipherSuite),
         id: u16,
         credential: &dyn Credential,
-        held: Held<'_>,
+        held: SlotKey<'_>,
     ) -> Result<Self> {
         let (vault, suite) = vault;
         let own = own_kind(credential)?;

@@ -56,7 +56,7 @@ impl Vault {
         self.bury(act, subject, &charts, resumed)?;
         if resumed {
             let subject = self.refer_subject(subject)?;
-            self.tell(act, Target::Subject(subject), AccessOutcome::Done);
+            self.journal_deferred(act, Target::Subject(subject), AccessOutcome::Done);
         }
         Ok(report)
     }

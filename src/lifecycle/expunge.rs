@@ -27,10 +27,10 @@ use crate::id::{self, RecordId, Subject};
 use crate::journal::Act;
 use crate::lifecycle::report::ExpungeReport;
 use crate::records::expunged_marker::Marker;
-use crate::records::version_ref::Object;
-use crate::records::write::Job;
+use crate::records::version_ref::VersionRef;
+use crate::records::write::WriteJob;
 use crate::storage::{Projection, Scan};
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::vault::{ROUNDS, Vault};
 
 /// Versions removed at a time.
@@ -52,7 +52,7 @@ impl Vault {
         let held = self.live_entry(id.subject())?;
         let address = held.ok_or(Error::UnknownSubject)?.address(id.name())?;
         let purged = Cell::new(false);
-        let job = Job::expunge(act, id, &purged, self.core.store.clock.now())?;
+        let job = WriteJob::expunge(act, id, &purged, self.core.store.clock.now())?;
         let written = self.write_one(job)?;
         let mut report = ExpungeReport {
             versions: u64::from(written.is_some()),
@@ -112,7 +112,7 @@ impl Vault {
             })?;
             let chart = &address.chart;
             let objects = page.items.into_iter().filter_map(|entry| {
-                let object = Object::at(chart, Place::Earlier, entry.key)?;
+                let object = VersionRef::at(chart, Place::Earlier, entry.key)?;
                 (object.version? < marker).then_some((object, entry.value))
             });
             let objects: Vec<_> = objects.collect();
@@ -150,7 +150,12 @@ impl Vault {
 
     /// The streams that go with a version: its own, and that of a version that a former marker
     /// replaced. A name that leads elsewhere was altered.
-    fn streams_of(&self, held: &Held, object: &Object, value: &[u8]) -> Result<Option<StreamId>> {
+    fn streams_of(
+        &self,
+        held: &CachedEntry,
+        object: &VersionRef,
+        value: &[u8],
+    ) -> Result<Option<StreamId>> {
         let (head, key) = object.open_head(held, value)?;
         let opened = envelope::open(value.to_vec(), &head, &object.address, None, &key)?;
         if opened.is_expunged() {
@@ -188,7 +193,11 @@ impl Vault {
     }
 
     /// The entry, looked at now, if the subject still has the chart that this began with.
-    fn chart_still(&self, subject: &Subject, address: &Address) -> Result<std::sync::Arc<Held>> {
+    fn chart_still(
+        &self,
+        subject: &Subject,
+        address: &Address,
+    ) -> Result<std::sync::Arc<CachedEntry>> {
         let held = self.live_entry(subject)?.ok_or(Error::UnknownSubject)?;
         let same = *held.chart()?.id() == address.chart;
         same.then_some(held).ok_or(Error::Erased)

@@ -130,7 +130,7 @@ impl Vault {
         if !writes {
             // It is so already, so no entry of the journal came with a change.
             let subject = self.refer_subject(subject)?;
-            self.tell(act, Target::Subject(subject), AccessOutcome::Done);
+            self.journal_deferred(act, Target::Subject(subject), AccessOutcome::Done);
         }
         Ok(())
     }

@@ -128,14 +128,14 @@ impl Download {
 pub(crate) struct Ahead {
     download: Arc<Download>,
     /// Neighbours, ascending; the first one is what was asked for last.
-    window: VecDeque<Coming>,
+    window: VecDeque<ReadAhead>,
     /// How many were asked for one after the other, up to the last one.
     in_order: u32,
 }
 
 /// How much will be asked for from some place on, as far as can be told.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Wanted {
+pub(crate) enum ReadExtent {
     /// What is asked for now, and no more.
     Range,
     /// More, once that goes in order.
@@ -143,12 +143,12 @@ pub(crate) enum Wanted {
 }
 
 #[derive(Debug)]
-enum Coming {
+enum ReadAhead {
     Here(OpenSegment),
     UnderWay(u32, JoinHandle<Result<OpenSegment>>),
 }
 
-impl Coming {
+impl ReadAhead {
     fn index(&self) -> u32 {
         match self {
             Self::Here(segment) => segment.index(),
@@ -180,7 +180,12 @@ impl Ahead {
     /// Copies content from byte `offset` of the stream on: some, unless `out` is empty or there is
     /// no more. It copies from one segment, and fetches others only if they are `wanted`; a byte is
     /// copied only after its chunk authenticated.
-    pub(crate) fn copy(&mut self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
+    pub(crate) fn copy(
+        &mut self,
+        offset: u64,
+        out: &mut [u8],
+        wanted: ReadExtent,
+    ) -> Result<usize> {
         if offset >= self.download.length() || out.is_empty() {
             return Ok(0);
         }
@@ -189,19 +194,19 @@ impl Ahead {
         self.go_to(index)?;
         let last = (within + out.len() - 1) / SEGMENT;
         let last = match wanted {
-            Wanted::Stream if self.in_order >= IN_ORDER => u32::MAX,
+            ReadExtent::Stream if self.in_order >= IN_ORDER => u32::MAX,
             _ => u32::try_from(last).map_or(u32::MAX, |last| index.saturating_add(last)),
         };
         self.read_ahead(index, last)?;
         match self.window.front_mut() {
-            Some(Coming::Here(segment)) => segment.copy(&self.download.opener, within, out),
+            Some(ReadAhead::Here(segment)) => segment.copy(&self.download.opener, within, out),
             _ => Err(Error::CommitUnknown),
         }
     }
 
     /// Makes a segment the first one in the window.
     fn go_to(&mut self, index: u32) -> Result<()> {
-        let former = self.window.front().map(Coming::index);
+        let former = self.window.front().map(ReadAhead::index);
         self.in_order = match former {
             Some(former) if former == index => self.in_order,
             Some(former) if former.checked_add(1) == Some(index) => self.in_order.saturating_add(1),
@@ -213,13 +218,13 @@ impl Ahead {
             .front()
             .is_some_and(|first| first.index() != index)
         {
-            let _ = self.window.pop_front().map(Coming::arrive);
+            let _ = self.window.pop_front().map(ReadAhead::arrive);
         }
         let segment = match self.window.pop_front() {
             Some(coming) => coming.arrive()?,
             None => self.download.fetch(index)?,
         };
-        self.window.push_front(Coming::Here(segment));
+        self.window.push_front(ReadAhead::Here(segment));
         Ok(())
     }
 
@@ -244,7 +249,7 @@ impl Ahead {
                 .name("chartlock-open".into())
                 .spawn(fetch)
                 .map_err(StorageError::from)?;
-            self.window.push_back(Coming::UnderWay(index, thread));
+            self.window.push_back(ReadAhead::UnderWay(index, thread));
         }
         Ok(())
     }

@@ -4,10 +4,10 @@ use crate::crypto::{Place, StreamId};
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, HEAD, Head, Kind, Opened};
 use crate::format::storage_keys;
-use crate::records::version_ref::Object;
+use crate::records::version_ref::VersionRef;
 use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 
 /// Versions fetched at a time.
 const PAGE: usize = 64;
@@ -22,7 +22,7 @@ pub(crate) struct Marker {
 impl Vault {
     pub(crate) fn marker_in(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         address: &Address,
         current: &Stored,
     ) -> Result<Option<Marker>> {
@@ -42,7 +42,7 @@ impl Vault {
     /// that may be a marker, but does not open, leaves that open.
     pub(crate) fn is_expunged(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         address: &Address,
         version: u64,
         current: &Stored,
@@ -66,7 +66,11 @@ impl Vault {
     }
 
     /// Whether a marker stands above an earlier version, as far as can be told.
-    pub(crate) fn is_below_a_marker(&self, held: &Held, object: &Object) -> Result<bool> {
+    pub(crate) fn is_below_a_marker(
+        &self,
+        held: &CachedEntry,
+        object: &VersionRef,
+    ) -> Result<bool> {
         let (Some(version), address) = (object.version, &object.address) else {
             return Ok(false);
         };
@@ -118,7 +122,7 @@ impl Vault {
 
 /// The marker that a value is, if it is one.
 fn marker_of(
-    held: &Held,
+    held: &CachedEntry,
     address: &Address,
     place: Place,
     value: Vec<u8>,

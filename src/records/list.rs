@@ -12,19 +12,19 @@ use crate::records::document::RecordInfo;
 use crate::records::read;
 use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
-use crate::vault::entries::{Freshness, Held, chart_id};
+use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
 /// Objects fetched at a time.
 const PAGE: usize = 128;
 
 /// Where a walk over one prefix stands.
-struct Walk {
+struct PrefixScan {
     prefix: Vec<u8>,
     after: Option<Vec<u8>>,
     ended: bool,
 }
 
-impl Walk {
+impl PrefixScan {
     fn new(prefix: Vec<u8>) -> Self {
         Self {
             prefix,
@@ -82,8 +82,8 @@ impl Records {
 pub(crate) struct ChartWalk {
     vault: Vault,
     subject: Subject,
-    held: Arc<Held>,
-    walk: Walk,
+    held: Arc<CachedEntry>,
+    walk: PrefixScan,
 }
 
 impl ChartWalk {
@@ -113,7 +113,7 @@ impl ChartWalk {
     pub(crate) fn open<T>(
         &mut self,
         entry: ScanItem,
-        open: impl Fn(&Vault, &Held, &Address, Stored) -> Result<Option<T>>,
+        open: impl Fn(&Vault, &CachedEntry, &Address, Stored) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let (record, _) = storage_keys::record_of(&entry.key).ok_or(Error::Malformed)?;
         let address = Address {
@@ -149,7 +149,7 @@ impl ChartWalk {
 
 fn open_info(
     _: &Vault,
-    held: &Held,
+    held: &CachedEntry,
     address: &Address,
     stored: Stored,
 ) -> Result<Option<RecordInfo>> {
@@ -201,7 +201,7 @@ impl std::fmt::Debug for Records {
 /// ```
 pub struct Subjects {
     vault: Vault,
-    walk: Walk,
+    walk: PrefixScan,
     ready: VecDeque<Result<Subject>>,
 }
 
@@ -269,7 +269,7 @@ impl Vault {
             vault: self.clone(),
             subject: subject.clone(),
             held,
-            walk: Walk::new(storage_keys::chart(b'r', &chart)),
+            walk: PrefixScan::new(storage_keys::chart(b'r', &chart)),
         }))
     }
 
@@ -277,7 +277,7 @@ impl Vault {
         self.header()?;
         Ok(Subjects {
             vault: self.clone(),
-            walk: Walk::new(storage_keys::ENTRIES.to_vec()),
+            walk: PrefixScan::new(storage_keys::ENTRIES.to_vec()),
             ready: VecDeque::new(),
         })
     }

@@ -11,7 +11,7 @@ use crate::records::document::{Record, RecordInfo};
 use crate::records::download::Download;
 use crate::secret::Plaintext;
 use crate::storage::{Projection, Revision, Scan, Stored};
-use crate::vault::entries::{Freshness, Held};
+use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
 /// Where the content of an opened version is.
@@ -23,7 +23,7 @@ pub(crate) enum Source {
 }
 
 /// What a look at storage found, and the state of the record that it found it in.
-struct Look<T> {
+struct RecordLookup<T> {
     state: Option<Revision>,
     found: Result<Option<T>>,
 }
@@ -57,7 +57,7 @@ impl Vault {
     /// retraction.
     pub(crate) fn open_unnamed(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         address: &Address,
         stored: Stored,
     ) -> Result<Option<Record>> {
@@ -106,7 +106,7 @@ impl Vault {
     /// Where a version stands; `None` for one that is not written yet.
     fn placed(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         address: &Address,
         version: Option<u64>,
         current: Stored,
@@ -157,7 +157,7 @@ impl Vault {
     /// expunged.
     fn earlier_infos(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         address: &Address,
         name: &str,
         current: u64,
@@ -194,9 +194,9 @@ impl Vault {
     fn settled<T>(
         &self,
         id: &RecordId,
-        look: impl Fn(&Self, &Held, &Address, Option<Stored>) -> Result<Option<T>>,
+        look: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let mut freshness = Freshness::Held;
+        let mut freshness = Freshness::Cached;
         let mut before = None;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -204,7 +204,7 @@ impl Vault {
             let Some(held) = held else {
                 return Ok(None);
             };
-            let Look { state, found } = self.look(&held, id, &look)?;
+            let RecordLookup { state, found } = self.look(&held, id, &look)?;
             match found {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
@@ -223,13 +223,13 @@ impl Vault {
 
     fn look<T>(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         id: &RecordId,
-        look: impl Fn(&Self, &Held, &Address, Option<Stored>) -> Result<Option<T>>,
-    ) -> Result<Look<T>> {
+        look: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
+    ) -> Result<RecordLookup<T>> {
         let address = held.address(id.name())?;
         let current = self.core.store.read_one(&storage_keys::current(&address))?;
-        Ok(Look {
+        Ok(RecordLookup {
             state: current.as_ref().map(|stored| stored.revision.clone()),
             found: look(self, held, &address, current),
         })
@@ -262,7 +262,7 @@ impl Vault {
     /// Opens a stored version; `None` for a retraction.
     fn opened(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         address: &Address,
         name: Option<&str>,
         place: Place,
@@ -300,7 +300,11 @@ impl Vault {
 }
 
 /// The head of a current value, once its data key is known to belong to this record and version.
-pub(crate) fn authentic(held: &Held, address: &Address, value: &[u8]) -> Result<(Head, DataKey)> {
+pub(crate) fn authentic(
+    held: &CachedEntry,
+    address: &Address,
+    value: &[u8],
+) -> Result<(Head, DataKey)> {
     let head = Head::parse(value)?;
     let key = held.unwrap_data_key(&head, Place::Current)?;
     envelope::admit(&head, address, &key)?;
@@ -318,7 +322,7 @@ pub(crate) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
 
 /// What is known of an earlier version, and whether it stands for those below it.
 fn earlier_info(
-    held: &Held,
+    held: &CachedEntry,
     address: &Address,
     name: &str,
     version: u64,

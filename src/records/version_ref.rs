@@ -5,10 +5,10 @@ use crate::error::Result;
 use crate::format::envelope::{self, Address, Head};
 use crate::format::storage_keys;
 use crate::records::read;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 
 /// A version, where it stands.
-pub(crate) struct Object {
+pub(crate) struct VersionRef {
     pub(crate) key: Vec<u8>,
     pub(crate) address: Address,
     pub(crate) place: Place,
@@ -16,7 +16,7 @@ pub(crate) struct Object {
     pub(crate) version: Option<u64>,
 }
 
-impl Object {
+impl VersionRef {
     /// `None` when nothing that a writer puts at this place has such a key.
     pub(crate) fn at(chart: &ChartId, place: Place, key: Vec<u8>) -> Option<Self> {
         let (record, version) = storage_keys::record_of(&key)?;
@@ -37,7 +37,7 @@ impl Object {
     }
 
     /// The head, once its data key is known to belong to this record, version, place and kind.
-    pub(crate) fn open_head(&self, held: &Held, value: &[u8]) -> Result<(Head, DataKey)> {
+    pub(crate) fn open_head(&self, held: &CachedEntry, value: &[u8]) -> Result<(Head, DataKey)> {
         let head = match self.version {
             Some(version) => read::earlier_head(value, version)?,
             None => Head::parse(value)?,

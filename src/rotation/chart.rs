@@ -30,7 +30,7 @@ impl Vault {
     /// do not open are no error: they are counted in the report, and keep former keys from being
     /// removed.
     pub fn rotate_subject_key(&self, subject: &Subject) -> Result<ReencryptionReport> {
-        self.told_of(Operation::RotateSubject, subject, |act| {
+        self.journaled_for_subject(Operation::RotateSubject, subject, |act| {
             self.renew_chart(act, subject, Work::Rewrap)
         })
     }
@@ -44,7 +44,7 @@ impl Vault {
     /// # Errors
     /// Those of [`Vault::rotate_subject_key`].
     pub fn reencrypt_subject(&self, subject: &Subject) -> Result<ReencryptionReport> {
-        self.told_of(Operation::Reencrypt, subject, |act| {
+        self.journaled_for_subject(Operation::Reencrypt, subject, |act| {
             self.renew_chart(act, subject, Work::Reencrypt)
         })
     }
@@ -61,7 +61,7 @@ impl Vault {
     /// [`Error::Locked`] and errors of the storage. What was done before an error stays done.
     pub fn reencrypt(&self) -> Result<ReencryptionReport> {
         let act = self.system_act(Operation::Reencrypt);
-        self.told(&act, Target::Vault, |_| self.reencrypt_all())
+        self.journaled(&act, Target::Vault, |_| self.reencrypt_all())
     }
 
     fn reencrypt_all(&self) -> Result<ReencryptionReport> {
@@ -129,7 +129,7 @@ impl Vault {
             if report.blocking > 0 {
                 return Ok(report);
             }
-            if self.retire_patient_keys(act, subject, walked, &mut report)? {
+            if self.destroy_patient_keys(act, subject, walked, &mut report)? {
                 return Ok(report);
             }
         }
@@ -138,7 +138,7 @@ impl Vault {
 
     /// Removes all former keys and the mark, if the active key is still the one that the last walk
     /// saw; else another rotation came in between.
-    fn retire_patient_keys(
+    fn destroy_patient_keys(
         &self,
         act: &Act,
         subject: &Subject,
@@ -152,14 +152,14 @@ impl Vault {
             if chart.active_key().number != walked {
                 return Ok(false);
             }
-            let former = entry.retire_inactive()?;
+            let former = entry.destroy_inactive()?;
             retired = Some(former.len() as u64);
             entry.set_chart_state(ChartState::Steady)?;
             Ok(!former.is_empty())
         })?;
         let (_, deferred) = changed.ok_or(Error::UnknownSubject)?;
         report.purge_deferred |= deferred;
-        report.patient_keys_retired += retired.unwrap_or(0);
+        report.patient_keys_destroyed += retired.unwrap_or(0);
         Ok(retired.is_some())
     }
 

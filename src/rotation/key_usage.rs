@@ -10,7 +10,7 @@ use crate::journal::{AccessOutcome, Operation, Target};
 use crate::keys::ring::KeyState;
 use crate::storage::Projection;
 use crate::vault::Vault;
-use crate::vault::entries::{Freshness, Held, chart_id};
+use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 use crate::vault::progress::{Counter, Phase};
 
 /// How much hangs on one key.
@@ -75,7 +75,7 @@ impl Vault {
     /// # Errors
     /// [`Error::Locked`] and errors of the storage.
     pub fn key_usage(&self) -> Result<KeyUsage> {
-        self.released(Operation::CountKeys, || self.count_all_keys())
+        self.journaled_read(Operation::CountKeys, || self.count_all_keys())
     }
 
     fn count_all_keys(&self) -> Result<KeyUsage> {
@@ -124,10 +124,10 @@ impl Vault {
     pub fn subject_key_usage(&self, subject: &Subject) -> Result<Vec<KeyCount>> {
         let counts = self.count_patient_keys(subject);
         if counts.is_err() {
-            return self.told_of(Operation::CountKeys, subject, |_| counts);
+            return self.journaled_for_subject(Operation::CountKeys, subject, |_| counts);
         }
         let told = Target::Subject(self.refer_subject(subject)?);
-        self.note(
+        self.journal_before_release(
             &self.system_act(Operation::CountKeys),
             told,
             AccessOutcome::Done,
@@ -151,7 +151,7 @@ impl Vault {
 
     fn count_subject(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         census: &mut KeyUsage,
         counter: &mut Counter<'_>,
     ) -> Result<()> {
@@ -175,7 +175,7 @@ impl Vault {
     /// Records before history, so that none is missed that a put moves aside meanwhile.
     fn count_versions(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         counter: &mut Counter<'_>,
         count: &mut dyn FnMut(u8, Option<Head>),
     ) -> Result<()> {
@@ -197,7 +197,7 @@ impl Vault {
     }
 }
 
-fn key_counts(held: &Held) -> Result<Vec<KeyCount>> {
+fn key_counts(held: &CachedEntry) -> Result<Vec<KeyCount>> {
     let keys = held.chart()?.keys();
     Ok(keys
         .map(|key| KeyCount {

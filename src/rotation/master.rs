@@ -11,13 +11,13 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
-use crate::journal::{Act, Change, Operation, Target};
+use crate::journal::{Act, JournaledChange, Operation, Target};
 use crate::keys::entry::PatientEntry;
 use crate::keys::ring::KeyState;
 use crate::keys::sealed_entry::EntryHead;
 use crate::rotation::report::RotationReport;
 use crate::storage::{CommitError, Projection, ScanItem, Stored};
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::vault::entries::change::EntryPut;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::progress::{Counter, Phase, ProgressListener};
@@ -25,7 +25,7 @@ use crate::vault::{ROUNDS, Vault};
 
 /// What a walk over all entries found.
 #[derive(Default)]
-struct Pass {
+struct EntryPass {
     /// Entries that were not under the active master key, whether or not this walk changed that.
     stale: u64,
     resealed: u64,
@@ -52,7 +52,7 @@ impl Vault {
     /// counted in the report, and keep the former master key from being removed.
     pub fn rotate_master_key(&self) -> Result<RotationReport> {
         let act = self.system_act(Operation::RotateMaster);
-        self.told(&act, Target::Vault, |act| self.rotate_master(act))
+        self.journaled(&act, Target::Vault, |act| self.rotate_master(act))
     }
 
     fn rotate_master(&self, act: &Act) -> Result<RotationReport> {
@@ -80,7 +80,7 @@ impl Vault {
             }
             match self.remove_masters(act, walked, None) {
                 Ok((removed, deferred)) => {
-                    report.master_keys_retired = removed;
+                    report.master_keys_destroyed = removed;
                     report.purge_deferred = deferred;
                     return Ok(report);
                 }
@@ -98,13 +98,13 @@ impl Vault {
     /// [`Error::KeyInUse`] when an entry hangs on it, or does not open and so cannot be judged;
     /// [`Error::NoSuchKey`] when there is no such key or it is the active one; else those of
     /// [`Vault::rotate_master_key`].
-    pub fn retire_master_key(&self, number: u32) -> Result<RotationReport> {
+    pub fn destroy_master_key(&self, number: u32) -> Result<RotationReport> {
         let mut act = self.system_act(Operation::DestroyMaster);
         act.note = format!("key {number}").into();
-        self.told(&act, Target::Vault, |act| self.retire_master(act, number))
+        self.journaled(&act, Target::Vault, |act| self.destroy_master(act, number))
     }
 
-    fn retire_master(&self, act: &Act, number: u32) -> Result<RotationReport> {
+    fn destroy_master(&self, act: &Act, number: u32) -> Result<RotationReport> {
         self.require_writable()?;
         let inactive = |header: &OpenHeader| {
             let held = header.keyring.master(number);
@@ -123,7 +123,7 @@ impl Vault {
         }
         let active = header.keyring.active_master().number;
         let (removed, deferred) = self.remove_masters(act, active, Some(number))?;
-        report.master_keys_retired = removed;
+        report.master_keys_destroyed = removed;
         report.purge_deferred = deferred;
         Ok(report)
     }
@@ -154,7 +154,7 @@ impl Vault {
                 .collect();
             removed = former.len() as u64;
             for number in former {
-                keyring.retire_master(number)?;
+                keyring.destroy_master(number)?;
             }
             replaced(before, &keyring, true)
         })?;
@@ -190,7 +190,7 @@ impl Vault {
         act: &Act,
         reseal: bool,
         watcher: Option<&dyn ProgressListener>,
-    ) -> Result<(Pass, Arc<OpenHeader>)> {
+    ) -> Result<(EntryPass, Arc<OpenHeader>)> {
         let header = self.reload_header()?;
         let activity = if reseal {
             Phase::Resealing
@@ -198,7 +198,7 @@ impl Vault {
             Phase::Counting
         };
         let mut counter = Counter::new(watcher, activity);
-        let mut pass = Pass::default();
+        let mut pass = EntryPass::default();
         self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |entries| {
             let count = entries.len() as u64;
             self.walk_page(act, &header, entries, reseal, &mut pass)?;
@@ -214,7 +214,7 @@ impl Vault {
         header: &OpenHeader,
         entries: Vec<ScanItem>,
         reseal: bool,
-        pass: &mut Pass,
+        pass: &mut EntryPass,
     ) -> Result<()> {
         let active = header.keyring.active_master().number;
         let mut subjects = Vec::new();
@@ -245,7 +245,12 @@ impl Vault {
     }
 
     /// Opens an entry; one that does not open is counted, and `None`.
-    fn open_or_count(&self, header: &OpenHeader, entry: ScanItem, pass: &mut Pass) -> Option<Held> {
+    fn open_or_count(
+        &self,
+        header: &OpenHeader,
+        entry: ScanItem,
+        pass: &mut EntryPass,
+    ) -> Option<CachedEntry> {
         let ScanItem {
             key,
             value,
@@ -265,13 +270,13 @@ impl Vault {
     fn commit_entries(
         &self,
         subjects: &[Subject],
-        changes: Vec<Change>,
-        pass: &mut Pass,
+        changes: Vec<JournaledChange>,
+        pass: &mut EntryPass,
     ) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
-        let results = self.core.recorder.commit(changes)?;
+        let results = self.core.journal.commit(changes)?;
         for (subject, result) in subjects.iter().zip(results) {
             self.forget_entry(subject);
             match result {
@@ -289,10 +294,10 @@ impl Vault {
         header: &OpenHeader,
         stored: &Stored,
         error: Error,
-        pass: &mut Pass,
+        pass: &mut EntryPass,
     ) {
         let number = EntryHead::parse(&stored.value).map(|head| head.master);
-        let retired = number.is_ok_and(|number| header.keyring.was_retired(number));
+        let retired = number.is_ok_and(|number| header.keyring.was_destroyed(number));
         match error {
             Error::UnknownMasterKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;

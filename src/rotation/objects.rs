@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{HEAD, Head};
 use crate::format::storage_keys;
 use crate::journal::{self, Act};
-use crate::records::version_ref::Object;
-use crate::rotation::renewal::{Change, rewrap};
+use crate::records::version_ref::VersionRef;
+use crate::rotation::renewal::{RenewalChange, rewrap};
 use crate::rotation::report::ReencryptionReport;
 use crate::storage::{CommitError, Operation, Projection, ScanItem, Transaction};
 use crate::vault::Vault;
-use crate::vault::entries::{Held, chart_id};
+use crate::vault::entries::{CachedEntry, chart_id};
 use crate::vault::progress::Counter;
 
 /// What is done to a version that is not under the active patient key.
@@ -24,7 +24,7 @@ pub(super) enum Work {
 
 /// What a pass over a chart found.
 #[derive(Debug, Default)]
-pub(super) struct Pass {
+pub(super) struct ChartPass {
     /// Versions not under the active key, whether or not this pass changed that.
     pub(super) stale: u64,
     pub(super) blocking: u64,
@@ -36,13 +36,13 @@ impl Vault {
     pub(super) fn walk_chart(
         &self,
         act: &Act,
-        held: &Held,
+        held: &CachedEntry,
         work: Work,
         report: &mut ReencryptionReport,
         counter: &mut Counter<'_>,
-    ) -> Result<Pass> {
+    ) -> Result<ChartPass> {
         let chart = chart_id(held)?;
-        let mut pass = Pass::default();
+        let mut pass = ChartPass::default();
         for place in [Place::Current, Place::Earlier] {
             let prefix = storage_keys::chart(place.code(), &chart);
             self.each_page(&prefix, Projection::Head(HEAD), &mut |entries| {
@@ -59,15 +59,15 @@ impl Vault {
     /// Those not under the active key. The others must unwrap: a number is not to be believed.
     fn stale_of(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         chart: &ChartId,
         place: Place,
         entries: Vec<ScanItem>,
-        pass: &mut Pass,
-    ) -> Vec<Object> {
+        pass: &mut ChartPass,
+    ) -> Vec<VersionRef> {
         let mut stale = Vec::new();
         for ScanItem { key, value, .. } in entries {
-            let Some(object) = Object::at(chart, place, key) else {
+            let Some(object) = VersionRef::at(chart, place, key) else {
                 pass.blocking += 1;
                 continue;
             };
@@ -80,14 +80,20 @@ impl Vault {
         stale
     }
 
-    fn is_active(&self, held: &Held, object: &Object, value: &[u8]) -> Result<bool> {
+    fn is_active(&self, held: &CachedEntry, object: &VersionRef, value: &[u8]) -> Result<bool> {
         let (head, _) = object.open_head(held, value)?;
         Ok(head.key_number == held.chart()?.active_key().number)
     }
 
-    fn count_unopened_version(&self, held: &Held, value: &[u8], error: Error, pass: &mut Pass) {
+    fn count_unopened_version(
+        &self,
+        held: &CachedEntry,
+        value: &[u8],
+        error: Error,
+        pass: &mut ChartPass,
+    ) {
         let number = Head::parse(value).map(|head| head.key_number);
-        let retired = number.is_ok_and(|number| held.entry.was_retired(number));
+        let retired = number.is_ok_and(|number| held.entry.was_destroyed(number));
         match error {
             Error::UnknownPatientKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
@@ -100,11 +106,11 @@ impl Vault {
     fn renew(
         &self,
         act: &Act,
-        held: &Held,
+        held: &CachedEntry,
         work: Work,
-        stale: Vec<Object>,
+        stale: Vec<VersionRef>,
         report: &mut ReencryptionReport,
-        pass: &mut Pass,
+        pass: &mut ChartPass,
     ) -> Result<()> {
         if stale.is_empty() {
             return Ok(());
@@ -153,7 +159,7 @@ impl Vault {
 
     fn commit_changes(
         &self,
-        changes: Vec<Change>,
+        changes: Vec<RenewalChange>,
         work: Work,
         report: &mut ReencryptionReport,
     ) -> Result<()> {
@@ -164,14 +170,14 @@ impl Vault {
             .into_iter()
             .map(|change| {
                 let sent = change.transaction.clone();
-                let told = journal::Change {
+                let told = journal::JournaledChange {
                     transaction: change.transaction,
                     drafts: change.told.into_iter().collect(),
                 };
                 (told, (change.bytes, change.streams, sent))
             })
             .unzip();
-        let results = self.core.recorder.commit(told)?;
+        let results = self.core.journal.commit(told)?;
         for ((bytes, streams, sent), result) in changes.into_iter().zip(results) {
             match result {
                 Ok(_) => {

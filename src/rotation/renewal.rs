@@ -6,20 +6,20 @@ use crate::format::envelope::{self, Body, Content, Head};
 use crate::format::storage_keys;
 use crate::journal::{self, Act};
 use crate::keys::wrap;
-use crate::records::download::{Ahead, Download, Wanted};
+use crate::records::download::{Ahead, Download, ReadExtent};
 use crate::records::read;
 use crate::records::upload::Upload;
-use crate::records::version_ref::Object;
-use crate::records::write::seal::Draft;
+use crate::records::version_ref::VersionRef;
+use crate::records::write::seal::VersionDraft;
 use crate::storage::{Expect, Revision, Stored, Transaction};
 use crate::vault::Vault;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 
 /// A version to be replaced.
-pub(super) struct Change {
+pub(super) struct RenewalChange {
     pub(super) transaction: Transaction,
     /// Wrapping again is not told: what a version is known by stays as it is.
-    pub(super) told: Option<journal::Draft>,
+    pub(super) told: Option<journal::EntryDraft>,
     /// Content sealed again.
     pub(super) bytes: u64,
     /// The new stream, and the former one, of a segmented record.
@@ -31,10 +31,10 @@ impl Vault {
     pub(super) fn reencrypted(
         &self,
         act: &Act,
-        held: &Held,
-        object: &Object,
+        held: &CachedEntry,
+        object: &VersionRef,
         stored: Stored,
-    ) -> Result<Change> {
+    ) -> Result<RenewalChange> {
         let (head, key) = object.open_head(held, &stored.value)?;
         if object.place == Place::Earlier
             && let Some(change) = self.copied_again(held, object, &head, &stored.revision)?
@@ -57,7 +57,7 @@ impl Vault {
             Content::Retraction => 0,
             Content::Segmented { length, .. } => *length,
         };
-        let draft = Draft {
+        let draft = VersionDraft {
             suite,
             version: head.version,
             place: object.place,
@@ -79,7 +79,7 @@ impl Vault {
             }
             None => put(Transaction::new()),
         };
-        Ok(Change {
+        Ok(RenewalChange {
             transaction,
             told: Some(told),
             bytes,
@@ -93,7 +93,7 @@ impl Vault {
         &self,
         suite: CipherSuite,
         former_suite: CipherSuite,
-        object: &Object,
+        object: &VersionRef,
         content: &Content,
     ) -> Result<Option<(Upload, StreamId, u64)>> {
         let Content::Segmented {
@@ -120,7 +120,7 @@ impl Vault {
         let mut former = Ahead::new(former);
         let mut offset = 0;
         self.upload(suite, chart, |free| {
-            let bytes = former.copy(offset, free, Wanted::Stream)?;
+            let bytes = former.copy(offset, free, ReadExtent::Stream)?;
             offset += bytes as u64;
             Ok(bytes)
         })
@@ -134,11 +134,11 @@ impl Vault {
     /// of `r`, or may be the very one that `r` names, and must not go with it.
     fn copied_again(
         &self,
-        held: &Held,
-        object: &Object,
+        held: &CachedEntry,
+        object: &VersionRef,
         head: &Head,
         revision: &Revision,
-    ) -> Result<Option<Change>> {
+    ) -> Result<Option<RenewalChange>> {
         let Some(current) = self
             .core
             .store
@@ -165,7 +165,7 @@ impl Vault {
         )?;
         let value = envelope::rewrapped(current.value, active.number, &wrapped)?;
         let expect = Expect::Unchanged(revision.clone());
-        Ok(Some(Change {
+        Ok(Some(RenewalChange {
             transaction: Transaction::new().put(&object.key[..], value, expect),
             told: None,
             bytes: 0,
@@ -175,7 +175,11 @@ impl Vault {
 }
 
 /// `[ put re-wrapped Unchanged ]`
-pub(super) fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Change> {
+pub(super) fn rewrap(
+    held: &CachedEntry,
+    object: &VersionRef,
+    stored: Stored,
+) -> Result<RenewalChange> {
     let (head, key) = object.open_head(held, &stored.value)?;
     let active = held.chart()?.active_key();
     let number = active.number;
@@ -190,7 +194,7 @@ pub(super) fn rewrap(held: &Held, object: &Object, stored: Stored) -> Result<Cha
     )?;
     let value = envelope::rewrapped(stored.value, number, &wrapped)?;
     let expect = Expect::Unchanged(stored.revision);
-    Ok(Change {
+    Ok(RenewalChange {
         transaction: Transaction::new().put(&object.key[..], value, expect),
         told: None,
         bytes: 0,

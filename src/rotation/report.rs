@@ -8,7 +8,7 @@ use serde::Serialize;
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let report = vault.rotate_master_key()?;
-/// assert_eq!(report.master_keys_retired, 1);
+/// assert_eq!(report.master_keys_destroyed, 1);
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -17,7 +17,7 @@ pub struct RotationReport {
     /// Patient entries sealed under the new master key, each with a new active patient key.
     pub entries_resealed: u64,
     /// Former master keys removed.
-    pub master_keys_retired: u64,
+    pub master_keys_destroyed: u64,
     /// Entries that do not open, and so keep former master keys from being removed.
     pub entries_blocking: u64,
     /// Entries under a key that was retired before they landed; never acknowledged.
@@ -39,7 +39,7 @@ pub struct RotationReport {
 /// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let report = vault.reencrypt_subject(&Subject::patient("MRN-1042")?)?;
-/// assert_eq!((report.reencrypted, report.patient_keys_retired), (1, 1));
+/// assert_eq!((report.reencrypted, report.patient_keys_destroyed), (1, 1));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -54,7 +54,7 @@ pub struct ReencryptionReport {
     /// Bytes of content sealed again.
     pub bytes: u64,
     /// Former patient keys removed.
-    pub patient_keys_retired: u64,
+    pub patient_keys_destroyed: u64,
     /// Record versions that do not open, and so keep former patient keys from being removed.
     pub blocking: u64,
     /// Record versions under a key that was retired before they landed; never acknowledged.
@@ -76,7 +76,7 @@ impl ReencryptionReport {
         self.rewrapped += other.rewrapped;
         self.reencrypted += other.reencrypted;
         self.bytes += other.bytes;
-        self.patient_keys_retired += other.patient_keys_retired;
+        self.patient_keys_destroyed += other.patient_keys_destroyed;
         self.blocking += other.blocking;
         self.orphaned += other.orphaned;
         self.unreadable_entries += other.unreadable_entries;

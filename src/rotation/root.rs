@@ -32,7 +32,7 @@ impl Vault {
     ) -> Result<RootRotationReport> {
         let mut act = self.system_act(Operation::RotateRoot);
         act.note = dropped(drop).into();
-        self.told(&act, Target::Vault, |act| self.rotate_root(act, keep, drop))
+        self.journaled(&act, Target::Vault, |act| self.rotate_root(act, keep, drop))
     }
 
     fn rotate_root(

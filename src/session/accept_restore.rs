@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::id;
 use crate::journal::Operation;
 use crate::session::Session;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 use crate::storage::Storage;
 #[cfg(doc)]
 use crate::vault::Vault;
@@ -36,9 +36,14 @@ impl Session {
         reason: &str,
         later: Option<&dyn Storage>,
     ) -> Result<RestoreReport> {
-        self.change(Operation::AcceptRestore, On::Vault, reason, |act| {
-            id::check_reason(reason)?;
-            self.vault.accept_restore(act, later)
-        })
+        self.audited_write(
+            Operation::AcceptRestore,
+            AuditTarget::Vault,
+            reason,
+            |act| {
+                id::check_reason(reason)?;
+                self.vault.accept_restore(act, later)
+            },
+        )
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::exposure::Exposed;
-use crate::audit::journal_source::{Desk, Known};
+use crate::audit::journal_source::{JournalSource, KnownSubject};
 use crate::audit::time::Timestamp;
 use crate::audit::{AuditTrail, disclosures};
 use crate::crypto::{self, JournalKey, VaultId};
@@ -12,7 +12,7 @@ use crate::format::storage_keys;
 use crate::id::{RecordId, Subject};
 use crate::journal::{AccessOutcome, Operation};
 use crate::session::Session;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
@@ -39,7 +39,7 @@ impl Session {
     /// # Errors
     /// [`Error::Locked`]; errors of the storage.
     pub fn audit(&self) -> Result<AuditTrail> {
-        Ok(AuditTrail::new(Arc::new(VaultDesk {
+        Ok(AuditTrail::new(Arc::new(VaultSource {
             header: self.vault.header()?,
             session: self.clone(),
         })))
@@ -65,7 +65,7 @@ impl Session {
     /// characters, or a description that is empty or longer than 1,024 bytes; [`Error::Denied`];
     /// [`Error::Journal`] when it cannot be written: do not disclose then; [`Error::Locked`].
     pub fn disclose(&self, subject: &Subject, recipient: &str, description: &str) -> Result<()> {
-        self.record_disclosure(On::Subject(subject), recipient, description)
+        self.record_disclosure(AuditTarget::Subject(subject), recipient, description)
     }
 
     /// As [`Session::disclose`], of one record.
@@ -73,34 +73,42 @@ impl Session {
     /// # Errors
     /// Those of [`Session::disclose`].
     pub fn disclose_record(&self, id: &RecordId, recipient: &str, description: &str) -> Result<()> {
-        self.record_disclosure(On::Record(id), recipient, description)
+        self.record_disclosure(AuditTarget::Record(id), recipient, description)
     }
 
-    fn record_disclosure(&self, on: On<'_>, recipient: &str, description: &str) -> Result<()> {
+    fn record_disclosure(
+        &self,
+        on: AuditTarget<'_>,
+        recipient: &str,
+        description: &str,
+    ) -> Result<()> {
         disclosures::check(recipient, description)?;
         let mut act = self.permitted(Operation::Disclose, on, None, "")?;
         // So far the note holds the consent alone, if there is one.
         act.note = disclosures::note(recipient, &act.note, description).into();
-        self.vault
-            .note(&act, on.target(&self.vault, None)?, AccessOutcome::Done)?;
-        self.vault.core.recorder.flush()
+        self.vault.journal_before_release(
+            &act,
+            on.target(&self.vault, None)?,
+            AccessOutcome::Done,
+        )?;
+        self.vault.core.journal.flush()
     }
 }
 
 /// A reader who has the vault open.
-struct VaultDesk {
+struct VaultSource {
     session: Session,
     header: Arc<OpenHeader>,
 }
 
-impl VaultDesk {
+impl VaultSource {
     /// A patient entry's subject; `None` for one that does not open or is an alias.
-    fn known(&self, entry: ScanItem) -> Option<Known> {
+    fn known(&self, entry: ScanItem) -> Option<KnownSubject> {
         let held = self.session.vault.open_listed(entry).ok().flatten()?;
         let subject = held.entry.subject().clone();
         let key = &self.header.keyring.active_journal_key().key;
         let tag = crypto::subject_tag(key, subject.kind(), subject.identifier());
-        Some(Known {
+        Some(KnownSubject {
             tag: tag.ok()?,
             created: held
                 .entry
@@ -111,7 +119,7 @@ impl VaultDesk {
     }
 }
 
-impl Desk for VaultDesk {
+impl JournalSource for VaultSource {
     fn storage(&self) -> &dyn Storage {
         &*self.session.vault.core.store.storage
     }
@@ -135,11 +143,11 @@ impl Desk for VaultDesk {
 
     fn note(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         let vault = &self.session.vault;
-        let on = subject.map_or(On::Vault, On::Subject);
+        let on = subject.map_or(AuditTarget::Vault, AuditTarget::Subject);
         let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
-        vault.note(&act, on.target(vault, None)?, AccessOutcome::Done)?;
+        vault.journal_before_release(&act, on.target(vault, None)?, AccessOutcome::Done)?;
         // What waits for its page would be missing from the answer.
-        vault.core.recorder.flush()
+        vault.core.journal.flush()
     }
 
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>> {
@@ -152,7 +160,7 @@ impl Desk for VaultDesk {
         Ok(infos.map(|info| info.name().into()).collect())
     }
 
-    fn subjects(&self) -> Result<Option<Vec<Known>>> {
+    fn subjects(&self) -> Result<Option<Vec<KnownSubject>>> {
         let mut known = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {

@@ -46,8 +46,8 @@ impl Vault {
         let glass = BrokenGlass::new(reason, duration, uptime)?;
         let session = self.session(actor, Purpose::BreakTheGlass).behind(glass);
         let act = session.act(Operation::BreakGlass, reason);
-        self.note(&act, Target::Vault, AccessOutcome::Done)?;
-        self.core.recorder.flush()?;
+        self.journal_before_release(&act, Target::Vault, AccessOutcome::Done)?;
+        self.core.journal.flush()?;
         let actor = session.actor().clone();
         self.core
             .alarms

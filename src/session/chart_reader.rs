@@ -7,7 +7,7 @@ use crate::journal::Operation;
 use crate::records::document::Record;
 use crate::records::list::ChartWalk;
 use crate::session::Session;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 use crate::storage::ScanItem;
 use crate::vault::Vault;
 
@@ -67,10 +67,10 @@ impl Contents {
             let opened = chart.open(entry, Vault::open_unnamed).inspect_err(|error| {
                 let act = self.session.act(Operation::Read, "");
                 self.session
-                    .failed(&act, On::Subject(chart.subject()), error);
+                    .failed(&act, AuditTarget::Subject(chart.subject()), error);
             });
             if let Some(record) = opened? {
-                return self.session.hand_out(chart.subject(), record).map(Some);
+                return self.session.release(chart.subject(), record).map(Some);
             }
         }
     }

@@ -16,13 +16,13 @@ use crate::vault::Vault;
 
 /// What a verb is about.
 #[derive(Clone, Copy)]
-pub(crate) enum On<'a> {
+pub(crate) enum AuditTarget<'a> {
     Vault,
     Subject(&'a Subject),
     Record(&'a RecordId),
 }
 
-impl On<'_> {
+impl AuditTarget<'_> {
     /// How the journal names it, at the version that was found, if any was.
     pub(crate) fn target(self, vault: &Vault, found: Option<&RecordInfo>) -> Result<Target> {
         match self {
@@ -37,27 +37,27 @@ impl On<'_> {
 
 impl Session {
     /// Looks at something that is no record's content, and releases it once that is journaled.
-    pub(crate) fn look<T>(
+    pub(crate) fn audited_read<T>(
         &self,
         operation: Operation,
-        on: On<'_>,
+        on: AuditTarget<'_>,
         look: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let act = self.permitted(operation, on, None, "")?;
         let found = look().inspect_err(|error| self.failed(&act, on, error))?;
-        self.noted(&act, on, None, outcome_of(&found))?;
+        self.journal_read(&act, on, None, outcome_of(&found))?;
         Ok(found)
     }
 
     /// Reads a version, and releases it once its labels are permitted and the read is journaled.
     /// `info` describes the version that was found.
-    pub(crate) fn read<T>(
+    pub(crate) fn read_version<T>(
         &self,
         id: &RecordId,
         info: impl FnOnce(&T) -> &RecordInfo,
         look: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let on = On::Record(id);
+        let on = AuditTarget::Record(id);
         let mut act = self.permitted(Operation::Read, on, None, "")?;
         let found = look().inspect_err(|error| self.failed(&act, on, error))?;
         let info = found.as_ref().map(info);
@@ -65,30 +65,30 @@ impl Session {
             let labels: Vec<_> = info.labels().collect();
             act = self.permitted(Operation::Read, on, Some(&labels), "")?;
         }
-        self.noted(&act, on, info, outcome_of(&found))?;
+        self.journal_read(&act, on, info, outcome_of(&found))?;
         Ok(found)
     }
 
     /// Hands out a record that a walk found, once that is permitted and noted.
-    pub(crate) fn hand_out(&self, subject: &Subject, record: Record) -> Result<Record> {
+    pub(crate) fn release(&self, subject: &Subject, record: Record) -> Result<Record> {
         let id = RecordId::new(subject.clone(), record.info.name())?;
         let labels: Vec<_> = record.info.labels().collect();
-        let on = On::Record(&id);
+        let on = AuditTarget::Record(&id);
         let act = self.permitted(Operation::Read, on, Some(&labels), "")?;
-        self.noted(&act, on, Some(&record.info), AccessOutcome::Done)?;
+        self.journal_read(&act, on, Some(&record.info), AccessOutcome::Done)?;
         Ok(record)
     }
 
     /// Notes what is about to be handed out; that it is poison is heard.
-    fn noted(
+    fn journal_read(
         &self,
         act: &Act,
-        on: On<'_>,
+        on: AuditTarget<'_>,
         found: Option<&RecordInfo>,
         outcome: AccessOutcome,
     ) -> Result<()> {
         let target = on.target(&self.vault, found)?;
-        self.vault.note(act, target, outcome)?;
+        self.vault.journal_before_release(act, target, outcome)?;
         let poisoned = found.and_then(|info| honeytoken::alarm(&info.meta, &self.actor));
         if let Some(event) = poisoned.filter(|_| act.operation == Operation::Read) {
             self.vault.core.alarms.raise(&event);
@@ -97,10 +97,10 @@ impl Session {
     }
 
     /// Changes something. What was changed has its entry already; this tells what was not.
-    pub(crate) fn change<T>(
+    pub(crate) fn audited_write<T>(
         &self,
         operation: Operation,
-        on: On<'_>,
+        on: AuditTarget<'_>,
         note: &str,
         change: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
@@ -116,13 +116,13 @@ impl Session {
         put: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
         let act = self.permitted_to_put(id, document)?;
-        put(&act).inspect_err(|error| self.failed(&act, On::Record(id), error))
+        put(&act).inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
     }
 
     pub(crate) fn permitted_to_put(&self, id: &RecordId, document: &Document<'_>) -> Result<Act> {
         let mut labels: Vec<_> = document.labels().collect();
         labels.sort_unstable();
-        self.permitted(Operation::Put, On::Record(id), Some(&labels), "")
+        self.permitted(Operation::Put, AuditTarget::Record(id), Some(&labels), "")
     }
 
     pub(crate) fn act(&self, operation: Operation, note: &str) -> Act {
@@ -140,7 +140,7 @@ impl Session {
     pub(crate) fn permitted(
         &self,
         operation: Operation,
-        on: On<'_>,
+        on: AuditTarget<'_>,
         labels: Option<&[&str]>,
         note: &str,
     ) -> Result<Act> {
@@ -154,7 +154,7 @@ impl Session {
                 act.note = format!("{note}; consent {}", consent.text()).into();
             }
             Decision::Deny => {
-                self.tell(&act, on, AccessOutcome::Denied);
+                self.journal_deferred(&act, on, AccessOutcome::Denied);
                 let uptime = self.vault.core.store.clock.uptime();
                 self.vault.core.alarms.denied(&self.actor, uptime);
                 return Err(Error::Denied);
@@ -163,7 +163,12 @@ impl Session {
         Ok(act)
     }
 
-    fn decide(&self, operation: Operation, on: On<'_>, labels: Option<&[&str]>) -> Decision {
+    fn decide(
+        &self,
+        operation: Operation,
+        on: AuditTarget<'_>,
+        labels: Option<&[&str]>,
+    ) -> Decision {
         let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.core.store.clock.uptime());
         match &self.glass {
             // Going on without the mark would hide how this actor came in.
@@ -172,9 +177,9 @@ impl Session {
             _ => {}
         }
         let (subject, record) = match on {
-            On::Vault => (None, None),
-            On::Subject(subject) => (Some(subject), None),
-            On::Record(id) => (Some(id.subject()), Some(id.name())),
+            AuditTarget::Vault => (None, None),
+            AuditTarget::Subject(subject) => (Some(subject), None),
+            AuditTarget::Record(id) => (Some(id.subject()), Some(id.name())),
         };
         self.vault.core.policy.decide(&AccessRequest {
             subject,
@@ -188,9 +193,9 @@ impl Session {
     }
 
     /// Takes note of what was not done, or found nothing that can be trusted.
-    pub(crate) fn failed(&self, act: &Act, on: On<'_>, error: &Error) {
+    pub(crate) fn failed(&self, act: &Act, on: AuditTarget<'_>, error: &Error) {
         let outcome = AccessOutcome::of(error);
-        self.tell(act, on, outcome);
+        self.journal_deferred(act, on, outcome);
         if outcome == AccessOutcome::NotAuthentic {
             self.vault
                 .core
@@ -206,9 +211,9 @@ impl Session {
     }
 
     /// Tells of something that released nothing. A locked vault tells nothing any more.
-    pub(crate) fn tell(&self, act: &Act, on: On<'_>, outcome: AccessOutcome) {
+    pub(crate) fn journal_deferred(&self, act: &Act, on: AuditTarget<'_>, outcome: AccessOutcome) {
         if let Ok(target) = on.target(&self.vault, None) {
-            self.vault.tell(act, target, outcome);
+            self.vault.journal_deferred(act, target, outcome);
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::check_reason;
-use crate::journal::{AccessOutcome, Keys, Operation};
+use crate::journal::{AccessOutcome, Operation, PageKeys};
 use crate::session::Session;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
 use crate::vault::Vault;
 
@@ -62,11 +62,16 @@ impl Session {
     ) -> Result<()> {
         check_reason(reason)?;
         let vault = &self.vault;
-        let act = self.permitted(Operation::BeginJournalFallback, On::Vault, None, reason)?;
-        vault.core.recorder.begin_spool(Arc::new(spool));
-        self.tell(&act, On::Vault, AccessOutcome::Done);
-        if let Err(error) = vault.core.recorder.flush() {
-            vault.core.recorder.end_spool();
+        let act = self.permitted(
+            Operation::BeginJournalFallback,
+            AuditTarget::Vault,
+            None,
+            reason,
+        )?;
+        vault.core.journal.begin_spool(Arc::new(spool));
+        self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
+        if let Err(error) = vault.core.journal.flush() {
+            vault.core.journal.end_spool();
             return Err(error);
         }
         let actor = self.actor.clone();
@@ -92,13 +97,18 @@ impl Session {
     ) -> Result<JournalFallbackReport> {
         check_reason(reason)?;
         let vault = &self.vault;
-        let act = self.permitted(Operation::EndJournalFallback, On::Vault, None, reason)?;
+        let act = self.permitted(
+            Operation::EndJournalFallback,
+            AuditTarget::Vault,
+            None,
+            reason,
+        )?;
         // What waits belongs to the spool still.
-        vault.core.recorder.flush()?;
+        vault.core.journal.flush()?;
         let report = vault.take_over(spool)?;
-        vault.core.recorder.end_spool();
-        self.tell(&act, On::Vault, AccessOutcome::Done);
-        vault.core.recorder.flush()?;
+        vault.core.journal.end_spool();
+        self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
+        vault.core.journal.flush()?;
         let actor = self.actor.clone();
         vault
             .core
@@ -113,7 +123,7 @@ impl Vault {
     fn take_over(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
         let header = self.header()?;
         let key = |number| Some(&header.keyring.journal_key(number)?.key);
-        let keys = Keys {
+        let keys = PageKeys {
             vault: *header.header.vault(),
             key: &key,
         };

@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::id::RecordId;
 use crate::journal::Operation;
 use crate::records::document::RecordInfo;
-use crate::records::download::{Ahead, Download, Wanted};
+use crate::records::download::{Ahead, Download, ReadExtent};
 use crate::records::read::Source;
 use crate::secret::Plaintext;
 use crate::session::Session;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 use crate::vault::ROUNDS;
 
 /// One version of a record, read in parts; made by [`Session::reader`](crate::Session::reader).
@@ -50,16 +50,16 @@ pub struct RecordReader {
     session: Session,
     id: RecordId,
     info: RecordInfo,
-    content: Content,
+    content: ReaderContent,
     position: u64,
 }
 
-enum Content {
+enum ReaderContent {
     Inline(Plaintext, Range<usize>),
     Segmented(Mutex<Ahead>),
 }
 
-impl From<Source> for Content {
+impl From<Source> for ReaderContent {
     fn from(source: Source) -> Self {
         match source {
             Source::Inline(buffer, content) => Self::Inline(buffer, content),
@@ -112,7 +112,7 @@ impl RecordReader {
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut read = 0;
         while let Some(rest) = out.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match self.some_at(offset.saturating_add(read as u64), rest, Wanted::Range)? {
+            match self.some_at(offset.saturating_add(read as u64), rest, ReadExtent::Range)? {
                 0 => break,
                 bytes => read += bytes,
             }
@@ -120,25 +120,26 @@ impl RecordReader {
         Ok(read)
     }
 
-    fn some_at(&self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
+    fn some_at(&self, offset: u64, out: &mut [u8], wanted: ReadExtent) -> Result<usize> {
         // That it is read was noted when this was opened; that a part of it cannot be trusted was not.
         self.opened_at(offset, out, wanted).inspect_err(|error| {
             let act = self.session.act(Operation::Read, "");
-            self.session.failed(&act, On::Record(&self.id), error);
+            self.session
+                .failed(&act, AuditTarget::Record(&self.id), error);
         })
     }
 
-    fn opened_at(&self, offset: u64, out: &mut [u8], wanted: Wanted) -> Result<usize> {
+    fn opened_at(&self, offset: u64, out: &mut [u8], wanted: ReadExtent) -> Result<usize> {
         // A locked vault answers nothing more, though this reader still holds a key.
         self.session.vault.header()?;
         match &self.content {
-            Content::Inline(buffer, content) => {
+            ReaderContent::Inline(buffer, content) => {
                 let content = buffer.get(content.clone()).unwrap_or_default();
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 let mut rest = content.get(from..).unwrap_or_default();
                 rest.read(out).map_err(|_| Error::Malformed)
             }
-            Content::Segmented(ahead) => {
+            ReaderContent::Segmented(ahead) => {
                 let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
                 // Sealed again meanwhile, or while this looked for what it was sealed to.
                 for round in 0..ROUNDS {
@@ -175,7 +176,7 @@ impl RecordReader {
 
 impl Read for RecordReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.some_at(self.position, out, Wanted::Stream)?;
+        let bytes = self.some_at(self.position, out, ReadExtent::Stream)?;
         self.position += bytes as u64;
         Ok(bytes)
     }

@@ -9,9 +9,9 @@ use crate::id::RecordId;
 use crate::journal::Act;
 use crate::records::document::{Document, Precondition};
 use crate::records::upload::{Uploading, move_into};
-use crate::records::write::Job;
+use crate::records::write::WriteJob;
 use crate::session::Session;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 
 /// Takes the content of a record in parts; made by [`Session::writer`](crate::Session::writer).
 ///
@@ -41,10 +41,10 @@ pub struct RecordWriter {
     expected: Precondition,
     /// Once it was permitted.
     act: Option<Act>,
-    state: State,
+    state: WriterState,
 }
 
-enum State {
+enum WriterState {
     /// Content that still fits into the record itself.
     Small(Segment),
     Large(Box<Uploading>, Meta),
@@ -60,7 +60,7 @@ impl RecordWriter {
             document: Document::new(&[]),
             expected: Precondition::Any,
             act: None,
-            state: State::Small(Segment::new(None)),
+            state: WriterState::Small(Segment::new(None)),
         }
     }
 
@@ -129,7 +129,7 @@ impl RecordWriter {
         let id = self.id.clone();
         let act = self.permitted()?;
         let put = self.put(&act);
-        put.inspect_err(|error| session.failed(&act, On::Record(&id), error))
+        put.inspect_err(|error| session.failed(&act, AuditTarget::Record(&id), error))
     }
 
     /// Asked once, with the labels at hand then.
@@ -144,19 +144,19 @@ impl RecordWriter {
     fn put(&mut self, act: &Act) -> Result<u64> {
         let now = self.session.vault.core.store.clock.now();
         let (id, expected) = (&self.id, self.expected);
-        let job = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Small(segment) => {
+        let job = match std::mem::replace(&mut self.state, WriterState::Ended) {
+            WriterState::Small(segment) => {
                 let document = self.document.clone().with(segment.first_chunk());
-                let job = Job::put(act, id, &document, expected, now)?;
+                let job = WriteJob::put(act, id, &document, expected, now)?;
                 return self.session.vault.write_one(job)?.ok_or(Error::Contended);
             }
-            State::Large(uploading, mut meta) => {
+            WriterState::Large(uploading, mut meta) => {
                 let upload = self.session.vault.end_upload(*uploading, Ok(()))?;
                 meta.written_at = now;
-                Job::uploaded(act, id, meta, upload, expected)
+                WriteJob::uploaded(act, id, meta, upload, expected)
             }
-            State::Failed(error) => return Err(error),
-            State::Ended => return Err(Error::CommitUnknown),
+            WriterState::Failed(error) => return Err(error),
+            WriterState::Ended => return Err(Error::CommitUnknown),
         };
         self.session.vault.write_one(job)?.ok_or(Error::Contended)
     }
@@ -164,27 +164,28 @@ impl RecordWriter {
     fn fill(&mut self, mut source: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<()> {
         let filled = loop {
             match &mut self.state {
-                State::Small(segment) if segment.len() <= INLINE_MAX => {
+                WriterState::Small(segment) if segment.len() <= INLINE_MAX => {
                     match source(segment.free()) {
                         Ok(0) => break Ok(()),
                         Ok(bytes) => segment.advance(bytes),
                         Err(error) => break Err(error),
                     }
                 }
-                State::Small(_) => match self.begin() {
+                WriterState::Small(_) => match self.begin() {
                     Ok(()) => {}
                     Err(error) => break Err(error),
                 },
-                State::Large(uploading, _) => break uploading.fill(&mut source),
-                State::Failed(error) => break Err(error.clone()),
-                State::Ended => break Err(Error::CommitUnknown),
+                WriterState::Large(uploading, _) => break uploading.fill(&mut source),
+                WriterState::Failed(error) => break Err(error.clone()),
+                WriterState::Ended => break Err(Error::CommitUnknown),
             }
         };
         filled.inspect_err(|error| self.fail(error))
     }
 
     fn begin(&mut self) -> Result<()> {
-        let State::Small(first) = std::mem::replace(&mut self.state, State::Ended) else {
+        let WriterState::Small(first) = std::mem::replace(&mut self.state, WriterState::Ended)
+        else {
             return Ok(());
         };
         let now = self.session.vault.core.store.clock.now();
@@ -197,13 +198,13 @@ impl RecordWriter {
             .chart_for_writing(self.id.subject(), &act)?;
         let suite = self.session.vault.header()?.header.suite();
         let uploading = self.session.vault.begin_upload(suite, &chart, first)?;
-        self.state = State::Large(Box::new(uploading), meta);
+        self.state = WriterState::Large(Box::new(uploading), meta);
         Ok(())
     }
 
     fn fail(&mut self, error: &Error) {
-        let failed = State::Failed(error.clone());
-        if let State::Large(uploading, _) = std::mem::replace(&mut self.state, failed) {
+        let failed = WriterState::Failed(error.clone());
+        if let WriterState::Large(uploading, _) = std::mem::replace(&mut self.state, failed) {
             self.session.vault.abandon(*uploading);
         }
     }
@@ -224,7 +225,9 @@ impl Write for RecordWriter {
 
 impl Drop for RecordWriter {
     fn drop(&mut self) {
-        if let State::Large(uploading, _) = std::mem::replace(&mut self.state, State::Ended) {
+        if let WriterState::Large(uploading, _) =
+            std::mem::replace(&mut self.state, WriterState::Ended)
+        {
             self.session.vault.abandon(*uploading);
         }
     }

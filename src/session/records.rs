@@ -8,10 +8,10 @@ use crate::journal::{AccessOutcome, Operation};
 use crate::lifecycle::report::ExpungeReport;
 use crate::records::document::{Document, Precondition, Record, RecordInfo};
 use crate::records::list::{Records, Subjects};
-use crate::records::write::Job;
+use crate::records::write::WriteJob;
 use crate::session::Session;
 use crate::session::chart_reader::Contents;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 use crate::session::record_reader::RecordReader;
 use crate::session::record_writer::RecordWriter;
 
@@ -44,7 +44,7 @@ impl Session {
         let document = document.into();
         self.put_document(id, &document, |act| {
             let now = self.vault.core.store.clock.now();
-            let job = Job::put(act, id, &document, expected, now)?;
+            let job = WriteJob::put(act, id, &document, expected, now)?;
             self.vault.write_one(job)?.ok_or(Error::Contended)
         })
     }
@@ -66,7 +66,7 @@ impl Session {
         for (id, document) in records {
             let act = self.permitted_to_put(id, &document);
             if let Ok(act) = &act {
-                jobs.push(Job::put(act, id, &document, Precondition::Any, now)?);
+                jobs.push(WriteJob::put(act, id, &document, Precondition::Any, now)?);
             }
             acts.push((id, act));
         }
@@ -75,7 +75,7 @@ impl Session {
             let act = act?;
             let put = outcomes.next().unwrap_or(Err(Error::Contended));
             let put = put.and_then(|version| version.ok_or(Error::Contended));
-            put.inspect_err(|error| self.failed(&act, On::Record(id), error))
+            put.inspect_err(|error| self.failed(&act, AuditTarget::Record(id), error))
         });
         Ok(each.collect())
     }
@@ -107,7 +107,7 @@ impl Session {
     /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage, and the
     /// failure classes from [`Error::Malformed`] to [`Error::CurrentMissing`].
     pub fn get(&self, id: &RecordId) -> Result<Option<Record>> {
-        self.read(id, Record::info, || self.vault.get(id, None))
+        self.read_version(id, Record::info, || self.vault.get(id, None))
     }
 
     /// One version of a record; `None` when it is not written yet, or is a retraction.
@@ -115,7 +115,7 @@ impl Session {
     /// # Errors
     /// [`Error::HistoryGap`] when it was written and is gone; else those of [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
-        self.read(id, Record::info, || self.vault.get(id, Some(version)))
+        self.read_version(id, Record::info, || self.vault.get(id, Some(version)))
     }
 
     /// The current version of a record, to be read in parts: `Read`, `Seek` and
@@ -125,7 +125,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.
     pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader>> {
-        self.read(id, RecordReader::info, || RecordReader::new(self, id, None))
+        self.read_version(id, RecordReader::info, || RecordReader::new(self, id, None))
     }
 
     /// One version of a record, to be read in parts; `None` when it is not written yet, or is a
@@ -134,7 +134,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::get_version`], and as for [`Session::reader`].
     pub fn reader_of_version(&self, id: &RecordId, version: u64) -> Result<Option<RecordReader>> {
-        self.read(id, RecordReader::info, || {
+        self.read_version(id, RecordReader::info, || {
             RecordReader::new(self, id, Some(version))
         })
     }
@@ -144,7 +144,7 @@ impl Session {
     /// # Errors
     /// [`Error::HistoryGap`] when one is missing; else those of [`Session::get`].
     pub fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
-        let found = self.look(Operation::History, On::Record(id), || {
+        let found = self.audited_read(Operation::History, AuditTarget::Record(id), || {
             let history = self.vault.history(id)?;
             Ok((!history.is_empty()).then_some(history))
         });
@@ -161,15 +161,16 @@ impl Session {
         &self,
         subject: &Subject,
     ) -> Result<impl Iterator<Item = Result<RecordInfo>> + Send + use<>> {
-        let records: Option<Records> = self.look(Operation::List, On::Subject(subject), || {
-            self.vault.list(subject)
-        })?;
+        let records: Option<Records> =
+            self.audited_read(Operation::List, AuditTarget::Subject(subject), || {
+                self.vault.list(subject)
+            })?;
         let session = self.clone();
         let subject = subject.clone();
         Ok(records.into_iter().flatten().inspect(move |info| {
             if let Err(error) = info {
                 let act = session.act(Operation::List, "");
-                session.failed(&act, On::Subject(&subject), error);
+                session.failed(&act, AuditTarget::Subject(&subject), error);
             }
         }))
     }
@@ -183,7 +184,7 @@ impl Session {
     /// [`Error::Locked`], errors of the storage. The walk itself yields an error for each record that
     /// does not open, is denied or is [`Error::BeyondLimit`], and goes on.
     pub fn get_all(&self, subject: &Subject) -> Result<Contents> {
-        let chart = self.look(Operation::List, On::Subject(subject), || {
+        let chart = self.audited_read(Operation::List, AuditTarget::Subject(subject), || {
             self.vault.chart_of(subject)
         })?;
         Ok(Contents::new(self.clone(), chart))
@@ -195,7 +196,7 @@ impl Session {
     /// [`Error::Locked`]. The walk itself yields an error for each entry that does not open, and
     /// goes on.
     pub fn subjects(&self) -> Result<Subjects> {
-        let found = self.look(Operation::ListSubjects, On::Vault, || {
+        let found = self.audited_read(Operation::ListSubjects, AuditTarget::Vault, || {
             self.vault.subjects().map(Some)
         });
         found?.ok_or(Error::Locked)
@@ -215,12 +216,12 @@ impl Session {
     /// # Errors
     /// Those of [`Session::put_if`].
     pub fn retract_if(&self, id: &RecordId, expected: Precondition) -> Result<Option<u64>> {
-        self.change(Operation::Retract, On::Record(id), "", |act| {
+        self.audited_write(Operation::Retract, AuditTarget::Record(id), "", |act| {
             let now = self.vault.core.store.clock.now();
-            let job = Job::retract(act, id, expected, now)?;
+            let job = WriteJob::retract(act, id, expected, now)?;
             let removed = self.vault.write_one(job)?;
             if removed.is_none() {
-                self.tell(act, On::Record(id), AccessOutcome::Absent);
+                self.journal_deferred(act, AuditTarget::Record(id), AccessOutcome::Absent);
             }
             Ok(removed)
         })
@@ -245,10 +246,10 @@ impl Session {
     /// [`Error::OnHold`] and [`Error::Retained`] while the subject is kept: nothing is changed then.
     /// Else those of [`Session::put`], after which call it again.
     pub fn expunge(&self, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
-        self.change(Operation::Expunge, On::Record(id), reason, |act| {
+        self.audited_write(Operation::Expunge, AuditTarget::Record(id), reason, |act| {
             let report = self.vault.expunge(act, id, reason)?;
             if report.resumed {
-                self.tell(act, On::Record(id), AccessOutcome::Done);
+                self.journal_deferred(act, AuditTarget::Record(id), AccessOutcome::Done);
             }
             Ok(report)
         })

@@ -10,7 +10,7 @@ use crate::journal::Operation;
 use crate::lifecycle::holds::HoldInfo;
 use crate::lifecycle::report::ErasureReport;
 use crate::session::Session;
-use crate::session::guard::On;
+use crate::session::guard::AuditTarget;
 
 impl Session {
     /// Erases a subject: destroys the keys of its chart, then removes what they sealed. Every
@@ -28,9 +28,12 @@ impl Session {
     /// subject never seen, [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
     /// the storage.
     pub fn erase_subject(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
-        self.change(Operation::Erase, On::Subject(subject), reason, |act| {
-            self.vault.erase(act, subject, reason)
-        })
+        self.audited_write(
+            Operation::Erase,
+            AuditTarget::Subject(subject),
+            reason,
+            |act| self.vault.erase(act, subject, reason),
+        )
     }
 
     /// Starts a fresh chart for a subject that was erased and has returned. Nothing of before can
@@ -40,9 +43,12 @@ impl Session {
     /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Conflict`] for one that is not
     /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
     pub fn reopen_chart(&self, subject: &Subject) -> Result<()> {
-        self.change(Operation::ReopenChart, On::Subject(subject), "", |act| {
-            self.vault.reopen(act, subject)
-        })
+        self.audited_write(
+            Operation::ReopenChart,
+            AuditTarget::Subject(subject),
+            "",
+            |act| self.vault.reopen(act, subject),
+        )
     }
 
     /// Puts a hold on a subject, so that it cannot be erased before the hold is released: for a legal
@@ -71,9 +77,12 @@ impl Session {
     /// or is being erased; [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
     /// the storage, after which list the holds.
     pub fn place_hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
-        self.change(Operation::PlaceHold, On::Subject(subject), reason, |act| {
-            self.vault.place_hold(act, subject, reason)
-        })
+        self.audited_write(
+            Operation::PlaceHold,
+            AuditTarget::Subject(subject),
+            reason,
+            |act| self.vault.place_hold(act, subject, reason),
+        )
     }
 
     /// Releases a hold.
@@ -82,9 +91,12 @@ impl Session {
     /// [`Error::NoSuchHold`] when the subject has none of this id; else those of [`Session::place_hold`].
     pub fn lift_hold(&self, subject: &Subject, hold: u64) -> Result<()> {
         let note = format!("hold {hold}");
-        self.change(Operation::LiftHold, On::Subject(subject), &note, |act| {
-            self.vault.lift_hold(act, subject, hold)
-        })
+        self.audited_write(
+            Operation::LiftHold,
+            AuditTarget::Subject(subject),
+            &note,
+            |act| self.vault.lift_hold(act, subject, hold),
+        )
     }
 
     /// The holds on a subject, the oldest first.
@@ -93,7 +105,7 @@ impl Session {
     /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased;
     /// [`Error::Locked`], and errors of the storage.
     pub fn holds(&self, subject: &Subject) -> Result<Vec<HoldInfo>> {
-        let holds = self.look(Operation::Inspect, On::Subject(subject), || {
+        let holds = self.audited_read(Operation::Inspect, AuditTarget::Subject(subject), || {
             self.vault.holds(subject).map(Some)
         });
         Ok(holds?.unwrap_or_default())
@@ -107,9 +119,12 @@ impl Session {
     /// [`Error::InvalidMetadata`] for a time that cannot be written down; else those of
     /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
-        self.change(Operation::Retain, On::Subject(subject), "", |act| {
-            self.vault.retain_until(act, subject, until)
-        })
+        self.audited_write(
+            Operation::Retain,
+            AuditTarget::Subject(subject),
+            "",
+            |act| self.vault.retain_until(act, subject, until),
+        )
     }
 
     /// Until when a subject is retained, though that may be over; `None` without retention.
@@ -117,7 +132,7 @@ impl Session {
     /// # Errors
     /// Those of [`Session::holds`].
     pub fn retained_until(&self, subject: &Subject) -> Result<Option<SystemTime>> {
-        let found = self.look(Operation::Inspect, On::Subject(subject), || {
+        let found = self.audited_read(Operation::Inspect, AuditTarget::Subject(subject), || {
             self.vault.retained_until(subject).map(Some)
         });
         Ok(found?.flatten())

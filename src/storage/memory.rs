@@ -27,7 +27,7 @@ use crate::storage::{
 /// ```
 #[derive(Default)]
 pub struct MemoryStorage {
-    state: RwLock<State>,
+    state: RwLock<MemoryState>,
 }
 
 impl MemoryStorage {
@@ -37,11 +37,11 @@ impl MemoryStorage {
     }
 
     // Nothing below can panic halfway through a change, so a poisoned lock guards sound data.
-    fn reading(&self) -> RwLockReadGuard<'_, State> {
+    fn reading(&self) -> RwLockReadGuard<'_, MemoryState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn writing(&self) -> RwLockWriteGuard<'_, State> {
+    fn writing(&self) -> RwLockWriteGuard<'_, MemoryState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,18 +104,18 @@ impl Storage for MemoryStorage {
 }
 
 #[derive(Default)]
-struct State {
-    objects: BTreeMap<Vec<u8>, Object>,
+struct MemoryState {
+    objects: BTreeMap<Vec<u8>, MemoryObject>,
     last_revision: u64,
 }
 
 #[derive(Clone)]
-struct Object {
+struct MemoryObject {
     value: Arc<[u8]>,
     revision: Revision,
 }
 
-impl State {
+impl MemoryState {
     /// Carries out a transaction whose puts write these values.
     fn carry_out(
         &mut self,
@@ -130,7 +130,7 @@ impl State {
                 Some(change) => Option::as_ref(change),
                 None => self.objects.get(operation.key()),
             };
-            let revision = standing.map(|object: &Object| &object.revision);
+            let revision = standing.map(|object: &MemoryObject| &object.revision);
             if !operation.admits(revision) {
                 return Err(CommitError::Conflict { operation: index });
             }
@@ -143,7 +143,7 @@ impl State {
                 Operation::Put { key, .. } => {
                     self.last_revision += 1;
                     let revision = Revision::new(&self.last_revision.to_be_bytes());
-                    let object = Object {
+                    let object = MemoryObject {
                         value: value.unwrap_or_default(),
                         revision: revision.clone(),
                     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::crypto::{JournalKey, RootKey};
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
-use crate::journal::{Act, Change, Sealer};
+use crate::journal::{Act, JournaledChange, Sealer};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
@@ -224,7 +224,7 @@ impl Vault {
                 Transaction::new().put(storage_keys::HEADER, value, before.expect())
             };
             let generation = Header::parse(value)?.generation();
-            let change = Change {
+            let change = JournaledChange {
                 transaction,
                 drafts: vec![self.draft_of_header(act, generation, value)],
             };

@@ -30,7 +30,7 @@ use crate::keys::Credential;
 use crate::storage::Storage;
 use entries::EntryCache;
 use header::{HeaderCell, OpenHeader};
-use journaling::Recorder;
+use journaling::JournalHandle;
 use options::VaultOptions;
 use progress::Counter;
 use progress::ProgressListener;
@@ -71,7 +71,7 @@ pub struct Vault {
 /// What all handles of one vault share. Dropping the last of them wipes the keys.
 pub(crate) struct VaultCore {
     pub(crate) store: Store,
-    pub(crate) recorder: Recorder,
+    pub(crate) journal: JournalHandle,
     pub(crate) policy: Arc<dyn AccessPolicy>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) key_removal_delay: Duration,
@@ -120,7 +120,7 @@ impl Vault {
     /// then answers [`Error::Locked`]. While the journal cannot be written, the key that seals it stays
     /// until it can: what was released before must be told.
     pub fn lock(&self) {
-        self.tell(
+        self.journal_deferred(
             &self.system_act(Operation::Lock),
             Target::Vault,
             AccessOutcome::Done,
@@ -128,7 +128,7 @@ impl Vault {
         self.core.header.lock();
         self.core.entries.lock();
         // Last: a storage that stalls keeps this from ending, and no key from being wiped.
-        self.core.recorder.lock();
+        self.core.journal.lock();
     }
 
     /// Returns a handle whose operations report their progress to `progress`.
@@ -160,16 +160,16 @@ impl Vault {
         let system_actor = journaling::system_context(options.system_actor.as_ref());
         let alarms = Arc::new(Alarms::new(options.watch.map(|watch| watch.0)));
         let clock = Arc::clone(&options.clock);
-        let mut recorder = Recorder::new(Arc::clone(&storage), clock, system_actor, &alarms);
+        let mut journal = JournalHandle::new(Arc::clone(&storage), clock, system_actor, &alarms);
         if let Some(mode) = options.journaling {
-            recorder.begin(header.journal_sealer(), mode, options.in_background);
+            journal.begin(header.journal_sealer(), mode, options.in_background);
         }
         let core = VaultCore {
             store: Store {
                 storage,
                 clock: options.clock,
             },
-            recorder,
+            journal,
             policy: options.policy,
             alarms,
             key_removal_delay,

@@ -92,7 +92,7 @@ fn create(
     let created = vault.system_act(Operation::Create);
     let header = Header::parse(&value)?;
     let draft = vault.draft_of_header(&created, header.generation(), &value);
-    vault.note(&created, draft.target, AccessOutcome::Done)?;
+    vault.journal_before_release(&created, draft.target, AccessOutcome::Done)?;
     Ok(vault)
 }
 
@@ -119,7 +119,7 @@ fn open(
     let vault = Vault::new(storage, options, header, looked_at);
     let mut opened = vault.system_act(Operation::Open);
     opened.note = format!("slot {}", unlocked.slot).into();
-    vault.tell(&opened, Target::Vault, AccessOutcome::Done);
+    vault.journal_deferred(&opened, Target::Vault, AccessOutcome::Done);
     vault.core.read_only.store(rolled_back, Ordering::Release);
     Ok(vault)
 }
@@ -156,7 +156,7 @@ impl Vault {
     /// the storage.
     pub fn make_writable(&self) -> Result<()> {
         let act = self.system_act(Operation::MakeWritable);
-        self.told(&act, Target::Vault, |act| self.end_read_only(act))
+        self.journaled(&act, Target::Vault, |act| self.end_read_only(act))
     }
 
     fn end_read_only(&self, act: &Act) -> Result<()> {

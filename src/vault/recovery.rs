@@ -196,7 +196,7 @@ fn fits(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> Result<()>
 }
 
 fn names_retired(value: &[u8], keyring: &Keyring) -> bool {
-    EntryHead::parse(value).is_ok_and(|head| keyring.was_retired(head.master))
+    EntryHead::parse(value).is_ok_and(|head| keyring.was_destroyed(head.master))
 }
 
 impl Vault {
@@ -205,7 +205,7 @@ impl Vault {
     /// # Errors
     /// [`Error::Locked`], [`Error::NoVault`] and errors of the storage.
     pub fn recovery_kit(&self) -> Result<RecoveryKit> {
-        self.released(Operation::ExportKit, || self.export_kit())
+        self.journaled_read(Operation::ExportKit, || self.export_kit())
     }
 
     fn export_kit(&self) -> Result<RecoveryKit> {

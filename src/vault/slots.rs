@@ -13,7 +13,7 @@ impl Vault {
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) and errors of the storage.
     pub fn slots(&self) -> Result<Vec<SlotInfo>> {
-        self.released(Operation::ListSlots, || {
+        self.journaled_read(Operation::ListSlots, || {
             Ok(self.reload_header()?.header.slots())
         })
     }
@@ -100,7 +100,7 @@ impl Vault {
             Ok(())
         });
         act.note = format!("{what}slot {added}").into();
-        self.told(&act, Target::Vault, |_| done)?;
+        self.journaled(&act, Target::Vault, |_| done)?;
         Ok(added)
     }
 
@@ -112,7 +112,7 @@ impl Vault {
     ) -> Result<()> {
         let mut act = self.system_act(operation);
         act.note = format!("slot {id}").into();
-        self.told(&act, Target::Vault, |act| self.change_slots(act, change))
+        self.journaled(&act, Target::Vault, |act| self.change_slots(act, change))
     }
 
     /// `[ put v (one slot added, replaced or removed), generation+1, Unchanged ]`

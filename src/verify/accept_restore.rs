@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::checkpoint::CHAINS_MAX;
-use crate::journal::{self, AccessOutcome, Act, Draft, Keys, Operation, Target};
+use crate::journal::{self, AccessOutcome, Act, EntryDraft, Operation, PageKeys, Target};
 use crate::keys::entry::EntryState;
 use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
 use crate::vault::{ROUNDS, Vault, scan};
@@ -87,7 +87,7 @@ impl Vault {
         let key = |number| -> Option<&JournalKey> {
             header.keyring.journal_key(number).map(|key| &key.key)
         };
-        let keys = Keys {
+        let keys = PageKeys {
             vault: *header.header.vault(),
             key: &key,
         };
@@ -189,9 +189,9 @@ impl Vault {
         let header = self.header()?;
         let mut verification = self.verification();
         while verification.step()? {}
-        let moment = self.core.recorder.moment();
-        let writer = self.core.recorder.writer().ok_or(Error::ReadOnly)?;
-        self.core.recorder.flush()?;
+        let moment = self.core.journal.moment();
+        let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
+        self.core.journal.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let accepted = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let faults = verification.report().journal.iter().map(|finding| {
@@ -199,7 +199,7 @@ impl Vault {
             fault.note = words(finding);
             fault.draft(moment.now, Target::Vault, AccessOutcome::NotAuthentic)
         });
-        let told: Vec<Draft> = std::iter::once(accepted).chain(faults).collect();
+        let told: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
         let begun = writer.send_apart(&told, seen, moment)?;
         // Looked at after that page: what others write meanwhile is told by them, later.
         let targets = verification.baseline(&header)?;

@@ -10,9 +10,9 @@ use crate::keys::entry::EntryState;
 use crate::keys::header::Header;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
-use crate::verify::compare::{Opens, Seen};
+use crate::verify::compare::{OpenResult, StoredVersion};
 use crate::verify::open_entry::tag_of;
-use crate::verify::recheck::Glimpse;
+use crate::verify::recheck::RecordSnapshot;
 use crate::verify::records::Doubt;
 use crate::verify::report::{EntryFinding, RecordFinding};
 
@@ -126,12 +126,12 @@ impl Verification {
             entry: None,
         };
         self.find_entry_of(header, &mut doubt)?;
-        let Glimpse {
+        let RecordSnapshot {
             look,
             subject,
             name,
             ..
-        } = self.glimpse(header, Vec::new(), &doubt)?;
+        } = self.snapshot(header, Vec::new(), &doubt)?;
         let tag = subject.map(|subject| tag_of(header, &subject));
         let subject = SubjectRef {
             chart,
@@ -143,7 +143,8 @@ impl Verification {
             tag: record,
             name: name.transpose()?.unwrap_or_default(),
         };
-        let stands = |seen: &&Seen| matches!(seen.opens, Opens::Yes | Opens::CannotTell);
+        let stands =
+            |seen: &&StoredVersion| matches!(seen.opens, OpenResult::Yes | OpenResult::CannotTell);
         let current = look.current.as_ref().filter(stands);
         if look.current.is_some() && current.is_none() {
             return Ok(());
@@ -151,7 +152,7 @@ impl Verification {
         let below = current.map_or(0, |current| current.version);
         let earlier = look.earlier.iter().filter(stands);
         let earlier = earlier.filter(|seen| seen.version < below);
-        let version = |seen: &Seen| Target::Version {
+        let version = |seen: &StoredVersion| Target::Version {
             subject,
             record,
             version: seen.version,

@@ -20,10 +20,10 @@ impl Vault {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         self.require_writable()?;
         let header = self.header()?;
-        let moment = self.core.recorder.moment();
-        let writer = self.core.recorder.writer().ok_or(Error::ReadOnly)?;
+        let moment = self.core.journal.moment();
+        let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
         // What was noted before is told before.
-        self.core.recorder.flush()?;
+        self.core.journal.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let act = self.system_act(Operation::Checkpoint);
         let told = act.draft(moment.now, Target::Vault, AccessOutcome::Done);

@@ -8,26 +8,26 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use crate::crypto::Digest;
-use crate::verify::expectation::{Told, of_version};
-use crate::verify::expected_state::{Fact, Known, Origin};
+use crate::verify::expectation::{Expectation, of_version};
+use crate::verify::expected_state::{Fact, KnownFact, Origin};
 use crate::verify::report::FindingKind;
-use crate::verify::walk::{At, Walk};
+use crate::verify::walk::{At, JournalWalk};
 
 /// Whether a value opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Opens {
+pub(super) enum OpenResult {
     /// Under its chart's keys, for its place.
     Yes,
     No,
     /// It names a patient key that was retired.
-    Retired,
+    Destroyed,
     /// Its entry cannot be opened, or is not the one that should stand.
     CannotTell,
 }
 
 /// What is wrong with the content of a value that opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum ContentCheck {
     Whole,
     Missing,
     Altered,
@@ -35,25 +35,25 @@ pub(super) enum Content {
 
 /// A value, as it stood when it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct StoredVersion {
     /// By its key, or for a current one by its head; 0 when that cannot be told.
     pub(super) version: u64,
     pub(super) digest: Digest,
-    pub(super) opens: Opens,
-    pub(super) content: Content,
+    pub(super) opens: OpenResult,
+    pub(super) content: ContentCheck,
 }
 
 /// A record, as it stood. The current version was looked at first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Look {
-    pub(super) current: Option<Seen>,
+pub(super) struct StoredRecord {
+    pub(super) current: Option<StoredVersion>,
     /// Ascending.
-    pub(super) earlier: Vec<Seen>,
+    pub(super) earlier: Vec<StoredVersion>,
 }
 
 /// How it stands with the chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chart {
+pub(super) enum ChartPhase {
     /// Its subject is live, or the entry is not to be had.
     Live,
     /// It is being erased.
@@ -79,39 +79,39 @@ pub(super) enum What {
 
 /// What is wrong with a record of which this was known before it was looked at, and after.
 pub(super) fn judge(
-    walk: &Walk,
-    before: &[Known],
-    after: &[Known],
-    look: &Look,
-    chart: Chart,
+    walk: &JournalWalk,
+    before: &[KnownFact],
+    after: &[KnownFact],
+    look: &StoredRecord,
+    chart: ChartPhase,
 ) -> Vec<Problem> {
     let mut all = after.to_vec();
     all.sort_unstable_by_key(|known| known.fact.version);
-    let case = Case {
-        before: Told::new(walk, before),
-        after: Told::new(walk, after),
+    let case = RecordCase {
+        before: Expectation::new(walk, before),
+        after: Expectation::new(walk, after),
         all,
         stood: OnceCell::new(),
         look,
     };
     match chart {
-        Chart::Live => case.live(),
-        Chart::Dying => Vec::new(),
-        Chart::Dead => case.dead(),
+        ChartPhase::Live => case.live(),
+        ChartPhase::Dying => Vec::new(),
+        ChartPhase::Dead => case.dead(),
     }
 }
 
-struct Case<'a> {
-    before: Told<'a>,
-    after: Told<'a>,
+struct RecordCase<'a> {
+    before: Expectation<'a>,
+    after: Expectation<'a>,
     /// With what restores made void, by version.
-    all: Vec<Known>,
+    all: Vec<KnownFact>,
     /// What stood once.
     stood: OnceCell<HashSet<Digest>>,
-    look: &'a Look,
+    look: &'a StoredRecord,
 }
 
-impl Case<'_> {
+impl RecordCase<'_> {
     fn live(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let expected = self.before.at_least;
@@ -159,7 +159,7 @@ impl Case<'_> {
     }
 
     /// Judges a value that stands where `seen.version` should.
-    fn value(&self, seen: &Seen, version: u64) -> Option<Problem> {
+    fn value(&self, seen: &StoredVersion, version: u64) -> Option<Problem> {
         let facts = self.after.on(version).iter().map(|known| &known.fact);
         let mut facts = facts.filter(|fact| fact.digest == seen.digest).peekable();
         if facts.peek().is_none() {
@@ -170,17 +170,17 @@ impl Case<'_> {
             return Some(wrong(FindingKind::RolledBack, version, Some(version)));
         }
         let kind = match (seen.opens, seen.content) {
-            (Opens::Retired, _) if !self.is_certain(version, &seen.digest) => {
+            (OpenResult::Destroyed, _) if !self.is_certain(version, &seen.digest) => {
                 return Some(Problem {
                     version,
                     standing: Some(version),
                     what: What::Leftover,
                 });
             }
-            (Opens::No | Opens::Retired, _) => FindingKind::Altered,
-            (_, Content::Missing) => FindingKind::ContentMissing,
-            (_, Content::Altered) => FindingKind::ContentAltered,
-            (Opens::Yes | Opens::CannotTell, Content::Whole) => return None,
+            (OpenResult::No | OpenResult::Destroyed, _) => FindingKind::Altered,
+            (_, ContentCheck::Missing) => FindingKind::ContentMissing,
+            (_, ContentCheck::Altered) => FindingKind::ContentAltered,
+            (OpenResult::Yes | OpenResult::CannotTell, ContentCheck::Whole) => return None,
         };
         Some(wrong(kind, version, Some(version)))
     }
@@ -191,7 +191,7 @@ impl Case<'_> {
     }
 
     /// Names a value that is not what should stand there.
-    fn unlike(&self, seen: &Seen, expected: u64) -> Problem {
+    fn unlike(&self, seen: &StoredVersion, expected: u64) -> Problem {
         let stood = self.stood.get_or_init(|| {
             let facts = self.all.iter().map(|known| &known.fact);
             let written = facts.filter(|fact| fact.version > 0);
@@ -201,15 +201,15 @@ impl Case<'_> {
         let kind = match seen.opens {
             _ if stood => FindingKind::RolledBack,
             // The name of its content is altered, which nothing but the digest covers.
-            Opens::Yes if seen.content != Content::Whole => FindingKind::Altered,
-            Opens::Yes if seen.version >= expected => FindingKind::Unexpected,
-            Opens::Yes => FindingKind::RolledBack,
-            Opens::No | Opens::Retired | Opens::CannotTell => FindingKind::Altered,
+            OpenResult::Yes if seen.content != ContentCheck::Whole => FindingKind::Altered,
+            OpenResult::Yes if seen.version >= expected => FindingKind::Unexpected,
+            OpenResult::Yes => FindingKind::RolledBack,
+            OpenResult::No | OpenResult::Destroyed | OpenResult::CannotTell => FindingKind::Altered,
         };
         wrong(kind, expected, Some(seen.version))
     }
 
-    fn earlier(&self, seen: &Seen, current: Option<u64>, problems: &mut Vec<Problem>) {
+    fn earlier(&self, seen: &StoredVersion, current: Option<u64>, problems: &mut Vec<Problem>) {
         let version = seen.version;
         if current.is_some_and(|current| version >= current) {
             // A copy that a put left which broke off, or a sign of what was named already.
@@ -296,14 +296,14 @@ impl Case<'_> {
 
     /// Whether a version may have been moved aside by a put that read it before the erasure, was
     /// announced, and then broke off or was told that it came too late.
-    fn may_have_moved(&self, seen: &Seen) -> bool {
+    fn may_have_moved(&self, seen: &StoredVersion) -> bool {
         let mut next = of_version(&self.all, seen.version.saturating_add(1)).iter();
         next.any(|known| !known.certain && known.fact.origin == Origin::Written)
     }
 }
 
 /// What it means that one thing was written twice.
-pub(super) fn twice(walk: &Walk, one: &At, other: &At) -> FindingKind {
+pub(super) fn twice(walk: &JournalWalk, one: &At, other: &At) -> FindingKind {
     if walk.is_before(one, other) || walk.is_before(other, one) {
         FindingKind::RolledBack
     } else {

@@ -4,16 +4,16 @@ use crate::crypto;
 use crate::error::{Error, Result};
 use crate::format::envelope::{self, CHUNK, Head, Kind};
 use crate::format::storage_keys;
-use crate::records::download::{Ahead, Download, Wanted};
-use crate::records::version_ref::Object;
+use crate::records::download::{Ahead, Download, ReadExtent};
+use crate::records::version_ref::VersionRef;
 use crate::storage::Projection;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
-use crate::verify::compare::{Content, Opens, Seen};
+use crate::verify::compare::{ContentCheck, OpenResult, StoredVersion};
 
 /// A value that was looked at, and what is sealed in it.
-pub(super) struct Looked {
-    pub(super) seen: Seen,
+pub(super) struct ReadValue {
+    pub(super) seen: StoredVersion,
     /// What the record is called, if the value opens.
     pub(super) name: Option<Box<str>>,
 }
@@ -23,10 +23,10 @@ impl Verification {
     /// sealed in the body is known by its digest.
     pub(super) fn glance(
         &mut self,
-        held: Option<&Held>,
-        object: &Object,
+        held: Option<&CachedEntry>,
+        object: &VersionRef,
         value: Vec<u8>,
-    ) -> Result<Seen> {
+    ) -> Result<StoredVersion> {
         let mut seen = outside(object, &value);
         let Some(held) = held else {
             return Ok(seen);
@@ -43,11 +43,11 @@ impl Verification {
     /// Looks at a value and all that is in it.
     pub(super) fn inspect(
         &mut self,
-        held: Option<&Held>,
-        object: &Object,
+        held: Option<&CachedEntry>,
+        object: &VersionRef,
         value: Vec<u8>,
-    ) -> Result<Looked> {
-        let mut looked = Looked {
+    ) -> Result<ReadValue> {
+        let mut looked = ReadValue {
             seen: outside(object, &value),
             name: None,
         };
@@ -66,7 +66,7 @@ impl Verification {
         });
         match opened {
             Ok((head, opened)) => {
-                looked.seen.opens = Opens::Yes;
+                looked.seen.opens = OpenResult::Yes;
                 looked.name = Some(opened.meta.name.clone());
                 if let envelope::Content::Segmented {
                     stream,
@@ -87,7 +87,7 @@ impl Verification {
 
     /// Whether the segments of a stream are all there, and no more; and whether they open, if that was
     /// asked for.
-    fn content(&mut self, download: Download) -> Result<Content> {
+    fn content(&mut self, download: Download) -> Result<ContentCheck> {
         let prefix = storage_keys::segments(download.chart(), download.stream());
         let segments = download.segments();
         let mut next = 0;
@@ -108,55 +108,55 @@ impl Verification {
             })?;
         self.report.counts.segments += u64::from(next.min(segments));
         if next < segments || strange && next == segments {
-            return Ok(Content::Missing);
+            return Ok(ContentCheck::Missing);
         }
         if next > segments {
-            return Ok(Content::Altered);
+            return Ok(ContentCheck::Altered);
         }
         if self.with_content {
             return open_all(download);
         }
-        Ok(Content::Whole)
+        Ok(ContentCheck::Whole)
     }
 }
 
-fn open_all(download: Download) -> Result<Content> {
+fn open_all(download: Download) -> Result<ContentCheck> {
     let mut ahead = Ahead::new(download);
     let mut buffer = crate::secret::Plaintext::new(vec![0; CHUNK]);
     let mut offset = 0;
     loop {
-        match ahead.copy(offset, &mut buffer, Wanted::Stream) {
-            Ok(0) => return Ok(Content::Whole),
+        match ahead.copy(offset, &mut buffer, ReadExtent::Stream) {
+            Ok(0) => return Ok(ContentCheck::Whole),
             Ok(bytes) => offset += bytes as u64,
             Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-            Err(Error::SegmentMissing) => return Ok(Content::Missing),
-            Err(_) => return Ok(Content::Altered),
+            Err(Error::SegmentMissing) => return Ok(ContentCheck::Missing),
+            Err(_) => return Ok(ContentCheck::Altered),
         }
     }
 }
 
 /// What can be told without any key.
-fn outside(object: &Object, value: &[u8]) -> Seen {
+fn outside(object: &VersionRef, value: &[u8]) -> StoredVersion {
     let version = Head::parse(value).map(|head| head.version);
-    Seen {
+    StoredVersion {
         version: object.version.or(version.ok()).unwrap_or(0),
         digest: envelope::digest(value).unwrap_or_default(),
-        opens: Opens::CannotTell,
-        content: Content::Whole,
+        opens: OpenResult::CannotTell,
+        content: ContentCheck::Whole,
     }
 }
 
-fn opens(held: &Held, value: &[u8], opened: Result<()>) -> Opens {
+fn opens(held: &CachedEntry, value: &[u8], opened: Result<()>) -> OpenResult {
     match opened {
-        Ok(()) => Opens::Yes,
+        Ok(()) => OpenResult::Yes,
         Err(Error::UnknownPatientKey) => {
             let number = Head::parse(value).map(|head| head.key_number);
-            if number.is_ok_and(|number| held.entry.was_retired(number)) {
-                Opens::Retired
+            if number.is_ok_and(|number| held.entry.was_destroyed(number)) {
+                OpenResult::Destroyed
             } else {
-                Opens::No
+                OpenResult::No
             }
         }
-        Err(_) => Opens::No,
+        Err(_) => OpenResult::No,
     }
 }

@@ -14,7 +14,7 @@ use crate::verify::Verification;
 use crate::verify::open_entry::tag_of;
 use crate::verify::report::{EntryFinding, FindingKind};
 use crate::verify::subjects::Standing;
-use crate::verify::walk::{At, Sink, Walk};
+use crate::verify::walk::{At, JournalWalk, Sink};
 
 /// Entries looked at again at a time.
 const AT_ONCE: usize = 256;
@@ -22,13 +22,13 @@ const AT_ONCE: usize = 256;
 /// An entry, as it stood.
 enum Stood {
     /// It opens.
-    Opens(Box<Opened>),
+    OpenResult(Box<OpenedEntry>),
     /// It does not.
     Closed(Digest),
     Gone,
 }
 
-struct Opened {
+struct OpenedEntry {
     is_live: bool,
     finding: EntryFinding,
     tag: SubjectTag,
@@ -37,12 +37,12 @@ struct Opened {
 }
 
 /// What is told of digests that are looked for.
-struct Wanted {
+struct WantedEntry {
     digests: HashSet<Digest>,
     found: HashMap<Digest, (SubjectTag, u64)>,
 }
 
-impl Sink for Wanted {
+impl Sink for WantedEntry {
     fn entry(&mut self, _: At, _: &Page, entry: &Entry) -> bool {
         if let Target::Entry {
             subject,
@@ -77,16 +77,16 @@ impl Verification {
                 revision: entry.revision,
             };
             let stood = self.stood(header, ptag, Some(&stored))?;
-            if let Stood::Opens(opened) = &stood {
+            if let Stood::OpenResult(opened) = &stood {
                 let walked = &mut self.report.counts;
                 walked.subjects += u64::from(opened.is_live);
                 walked.erased += u64::from(!opened.is_live);
             }
-            if let Stood::Opens(opened) = &stood {
+            if let Stood::OpenResult(opened) = &stood {
                 self.name_if_twice(opened);
             }
             match stood {
-                Stood::Opens(opened) if self.finding(&opened, None).is_none() => {
+                Stood::OpenResult(opened) if self.finding(&opened, None).is_none() => {
                     met.insert(opened.tag);
                 }
                 _ => doubts.push(ptag),
@@ -119,7 +119,7 @@ impl Verification {
         };
         let subject = held.entry.subject().clone();
         let tag = tag_of(header, &subject)?;
-        Ok(Stood::Opens(Box::new(Opened {
+        Ok(Stood::OpenResult(Box::new(OpenedEntry {
             is_live: held.entry.chart().is_some(),
             tag,
             digest,
@@ -137,7 +137,7 @@ impl Verification {
 
     /// What is wrong with an entry that opens, if anything; `least` is what was certain before it was
     /// looked at, if that is not what is certain now.
-    fn finding(&self, opened: &Opened, least: Option<Option<u64>>) -> Option<EntryFinding> {
+    fn finding(&self, opened: &OpenedEntry, least: Option<Option<u64>>) -> Option<EntryFinding> {
         let marks = self.survey.subjects.by_tag.get(&opened.tag);
         let now = || marks.and_then(|marks| marks.at_least(&self.walk));
         let least = least.unwrap_or_else(now);
@@ -180,7 +180,7 @@ impl Verification {
                 let stored = self.vault.core.store.read_one(&storage_keys::entry(ptag))?;
                 let stood = self.stood(header, *ptag, stored.as_ref())?;
                 let least = match &stood {
-                    Stood::Opens(opened) => {
+                    Stood::OpenResult(opened) => {
                         let marks = self.survey.subjects.by_tag.get(&opened.tag);
                         marks.and_then(|marks| marks.at_least(&self.walk))
                     }
@@ -199,7 +199,7 @@ impl Verification {
                         closed.push((ptag, digest));
                     }
                     Stood::Closed(digest) => drop(left.insert(ptag, Some(digest))),
-                    Stood::Opens(opened) => {
+                    Stood::OpenResult(opened) => {
                         let finding = self.finding(&opened, Some(least));
                         match finding {
                             Some(_) if before != Some(opened.digest) => {
@@ -219,7 +219,7 @@ impl Verification {
     }
 
     /// Names an entry of which one sequence was written twice: it was put back between.
-    fn name_if_twice(&mut self, opened: &Opened) {
+    fn name_if_twice(&mut self, opened: &OpenedEntry) {
         let marks = self.survey.subjects.by_tag.get(&opened.tag);
         let Some((sequence, kind)) = marks.and_then(|marks| marks.twice) else {
             return;
@@ -268,11 +268,11 @@ impl Verification {
         if closed.is_empty() {
             return Ok(());
         }
-        let mut wanted = Wanted {
+        let mut wanted = WantedEntry {
             digests: closed.iter().map(|(_, digest)| *digest).collect(),
             found: HashMap::new(),
         };
-        let mut walk = Walk::default();
+        let mut walk = JournalWalk::default();
         walk.advance(&*self.vault.core.store.storage, header, &mut wanted)?;
         for (ptag, digest) in closed {
             let Some((tag, sequence)) = wanted.found.get(&digest).copied() else {
@@ -361,7 +361,7 @@ impl Verification {
                 revision: entry.revision,
             };
             if let Some(ptag) = storage_keys::entry_tag(&entry.key)
-                && let Stood::Opens(opened) = self.stood(header, ptag, Some(&stored))?
+                && let Stood::OpenResult(opened) = self.stood(header, ptag, Some(&stored))?
             {
                 tags.insert(opened.tag);
             }

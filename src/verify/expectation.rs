@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::verify::expected_state::{Fact, Known, Origin};
-use crate::verify::walk::{At, Walk};
+use crate::verify::expected_state::{Fact, KnownFact, Origin};
+use crate::verify::walk::{At, JournalWalk};
 
 /// The facts on a record, as far as no accepted restore made them void.
-pub(super) struct Told<'a> {
-    pub(super) walk: &'a Walk,
+pub(super) struct Expectation<'a> {
+    pub(super) walk: &'a JournalWalk,
     /// By version.
-    pub(super) known: Vec<Known>,
+    pub(super) known: Vec<KnownFact>,
     /// What stood when the last restore was accepted, if it was told of this record then.
     pub(super) restored: Option<BTreeSet<u64>>,
     /// The version that certainly stands at least.
@@ -21,8 +21,8 @@ pub(super) struct Told<'a> {
     pub(super) kept_from: u64,
 }
 
-impl<'a> Told<'a> {
-    pub(super) fn new(walk: &'a Walk, known: &[Known]) -> Self {
+impl<'a> Expectation<'a> {
+    pub(super) fn new(walk: &'a JournalWalk, known: &[KnownFact]) -> Self {
         let mut told = Self {
             walk,
             known: known.to_vec(),
@@ -35,7 +35,7 @@ impl<'a> Told<'a> {
             told.restore(&last);
         }
         told.known.sort_unstable_by_key(|known| known.fact.version);
-        for Known { fact, certain } in &told.known {
+        for KnownFact { fact, certain } in &told.known {
             if *certain {
                 told.at_least = told.at_least.max(fact.version);
             }
@@ -55,7 +55,7 @@ impl<'a> Told<'a> {
         let is_of_last =
             |fact: &Fact| fact.origin == Origin::Restored && begin(walk, &fact.at) == *last;
         self.known
-            .retain(|Known { fact, .. }| is_of_last(fact) || !walk.is_before(&fact.at, last));
+            .retain(|KnownFact { fact, .. }| is_of_last(fact) || !walk.is_before(&fact.at, last));
         let stood = self.known.iter().filter(|known| is_of_last(&known.fact));
         let stood = stood.map(|known| known.fact.version);
         self.restored = Some(stood.filter(|version| *version > 0).collect());
@@ -75,13 +75,13 @@ impl<'a> Told<'a> {
         stood && version >= self.floor
     }
 
-    pub(super) fn on(&self, version: u64) -> &[Known] {
+    pub(super) fn on(&self, version: u64) -> &[KnownFact] {
         of_version(&self.known, version)
     }
 
     /// Whether a fact that was certain before is of the same version and certainly later: then the
     /// earlier one does not stand any more.
-    pub(super) fn is_superseded(&self, by: &Told<'_>, fact: &Fact) -> bool {
+    pub(super) fn is_superseded(&self, by: &Expectation<'_>, fact: &Fact) -> bool {
         let mut others = self.on(fact.version).iter().map(|known| &known.fact);
         let only_one =
             others.all(|other| other.origin != Origin::Written || other.digest == fact.digest);
@@ -96,7 +96,7 @@ impl<'a> Told<'a> {
 }
 
 /// Those of a version, among facts that stand by version.
-pub(super) fn of_version(known: &[Known], version: u64) -> &[Known] {
+pub(super) fn of_version(known: &[KnownFact], version: u64) -> &[KnownFact] {
     let begin = known.partition_point(|known| known.fact.version < version);
     let rest = known.get(begin..).unwrap_or_default();
     let end = rest.partition_point(|known| known.fact.version == version);
@@ -104,7 +104,7 @@ pub(super) fn of_version(known: &[Known], version: u64) -> &[Known] {
 }
 
 /// Where the last restore begins that was told of a record.
-fn last_restore(walk: &Walk, known: &[Known]) -> Option<At> {
+fn last_restore(walk: &JournalWalk, known: &[KnownFact]) -> Option<At> {
     let restored = known
         .iter()
         .filter(|known| known.fact.origin == Origin::Restored);
@@ -116,7 +116,7 @@ fn last_restore(walk: &Walk, known: &[Known]) -> Option<At> {
 }
 
 /// Where the restore begins that a fact belongs to.
-fn begin(walk: &Walk, at: &At) -> At {
+fn begin(walk: &JournalWalk, at: &At) -> At {
     At {
         sequence: walk.restore_of(at),
         index: 0,

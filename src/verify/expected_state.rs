@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::crypto::{ChartId, Digest, RecordTag};
 use crate::journal::{AccessOutcome, Entry, Operation, Page, Target, VersionEffect};
-use crate::verify::walk::{At, Sink, Walk};
+use crate::verify::walk::{At, JournalWalk, Sink};
 
 /// How what is told came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) struct Fact {
 
 /// A fact, and whether it is certain.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct KnownFact {
     pub(super) fact: Fact,
     pub(super) certain: bool,
 }
@@ -88,14 +88,14 @@ impl Facts {
     }
 
     /// All that is told of a record.
-    pub(super) fn of(&self, walk: &Walk, record: &RecordAt) -> Vec<Known> {
+    pub(super) fn of(&self, walk: &JournalWalk, record: &RecordAt) -> Vec<KnownFact> {
         let begin = self.rows.partition_point(|(other, _)| other < record);
         let rows = self.rows.get(begin..).unwrap_or_default().iter();
         let rows = rows.take_while(|(other, _)| other == record);
         let late = self.late.get(record).into_iter().flatten();
         let facts = rows.map(|(_, fact)| fact).chain(late);
         facts
-            .map(|fact| Known {
+            .map(|fact| KnownFact {
                 certain: walk.is_certain(&fact.at),
                 fact: *fact,
             })

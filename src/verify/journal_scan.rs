@@ -6,22 +6,22 @@ use crate::crypto::Digest;
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::{
-    self, AccessOutcome, Entry, Operation, Page, PageFault, PageId, Seen, Target,
+    self, AccessOutcome, ChainHead, Entry, Operation, Page, PageFault, PageId, Target,
 };
 use crate::storage::{Projection, Storage};
 use crate::vault::scan;
 use crate::verify::expected_state::{Origin, RecordAt, bucket, fact_of};
 use crate::verify::report::{AcceptedRestore, Counts, JournalFault, JournalFinding};
-use crate::verify::subjects::{Headers, Subjects};
-use crate::verify::walk::{At, Sink, Walk, is_restore};
+use crate::verify::subjects::{Headers, SubjectFacts};
+use crate::verify::walk::{At, JournalWalk, Sink, is_restore};
 
 /// What the first walk collects.
-pub(super) struct Survey {
+pub(super) struct JournalSurvey {
     pub(super) findings: Vec<JournalFinding>,
     /// Pages of other chains that pages say they saw.
     claims: BTreeMap<PageId, Claim>,
     pub(super) headers: Headers,
-    pub(super) subjects: Subjects,
+    pub(super) subjects: SubjectFacts,
     pub(super) restores: Vec<AcceptedRestore>,
     /// Records that were expunged: below which version, and what tells so.
     pub(super) expunged: HashMap<RecordAt, Vec<(u64, At)>>,
@@ -47,7 +47,7 @@ struct Claim {
     by: Vec<At>,
 }
 
-impl Default for Survey {
+impl Default for JournalSurvey {
     fn default() -> Self {
         Self {
             findings: Vec::new(),
@@ -56,7 +56,7 @@ impl Default for Survey {
             accepted: HashSet::new(),
             gap: None,
             headers: Headers::default(),
-            subjects: Subjects::default(),
+            subjects: SubjectFacts::default(),
             restores: Vec::new(),
             expunged: HashMap::new(),
             facts_per_bucket: vec![0; 1 << 16],
@@ -68,7 +68,7 @@ impl Default for Survey {
     }
 }
 
-impl Survey {
+impl JournalSurvey {
     /// Names what stands among the pages and is none.
     pub(super) fn look_for_strangers(&mut self, storage: &dyn Storage) -> Result<()> {
         let mut strangers = 0;
@@ -97,7 +97,11 @@ impl Survey {
 
     /// Names the pages that were seen and do not stand any more. What was claimed before a restore
     /// was accepted counts no more: the acceptance tells itself which chains there were.
-    pub(super) fn look_for_cuts(&mut self, storage: &dyn Storage, walk: &Walk) -> Result<()> {
+    pub(super) fn look_for_cuts(
+        &mut self,
+        storage: &dyn Storage,
+        walk: &JournalWalk,
+    ) -> Result<()> {
         let mut cuts: HashMap<_, (u64, u64)> = HashMap::new();
         for (page, claim) in std::mem::take(&mut self.claims) {
             let counts = |by: &At| !self.begun.iter().any(|begun| walk.is_before(by, begun));
@@ -133,7 +137,7 @@ impl Survey {
     }
 
     /// A page that this process knows to stand.
-    pub(super) fn claim(&mut self, seen: &Seen, by: At) {
+    pub(super) fn claim(&mut self, seen: &ChainHead, by: At) {
         let claim = self.claims.entry(seen.page).or_insert(Claim {
             digest: seen.digest,
             by: Vec::new(),
@@ -220,7 +224,7 @@ impl Survey {
     }
 }
 
-impl Sink for Survey {
+impl Sink for JournalSurvey {
     fn page(&mut self, chain: u32, id: &PageId, page: Option<&Page>, fault: Option<PageFault>) {
         if self.counted {
             return;

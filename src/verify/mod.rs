@@ -38,14 +38,14 @@ use crate::journal::{self, AccessOutcome, Act, Operation, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
-use journal_scan::Survey;
+use journal_scan::JournalSurvey;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
     AcceptedRestore, CheckpointStanding, Counts, EntryFinding, FindingKind, HeaderFinding,
     JournalFault, JournalFinding, RecordFinding, VerifyReport,
 };
-use walk::{At, Walk};
+use walk::{At, JournalWalk};
 
 /// Facts on records held at a time.
 const FACTS_AT_ONCE: u64 = 250_000;
@@ -67,14 +67,14 @@ pub struct Verification {
     checkpoint: Option<Checkpoint>,
     with_content: bool,
     facts_at_once: u64,
-    next: Next,
+    next: NextStep,
     /// Where to go on once the journal was read.
     resume: VerifyPosition,
     act: Act,
     watcher: Option<Arc<dyn ProgressListener>>,
     done: u64,
-    walk: Walk,
-    survey: Survey,
+    walk: JournalWalk,
+    survey: JournalSurvey,
     report: VerifyReport,
     /// The subjects whose entries are not what they should be, and their charts.
     doubtful: HashMap<ChartId, Option<Subject>>,
@@ -89,7 +89,7 @@ pub struct Verification {
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum NextStep {
     Journal,
     Header,
     Entries,
@@ -136,13 +136,13 @@ impl Vault {
             checkpoint: None,
             with_content: false,
             facts_at_once: FACTS_AT_ONCE,
-            next: Next::Journal,
+            next: NextStep::Journal,
             resume: VerifyPosition::default(),
             act: self.system_act(Operation::Verify),
             watcher: self.watcher(),
             done: 0,
-            walk: Walk::default(),
-            survey: Survey::default(),
+            walk: JournalWalk::default(),
+            survey: JournalSurvey::default(),
             report: VerifyReport::default(),
             doubtful: HashMap::new(),
             forked: false,
@@ -188,9 +188,9 @@ impl Verification {
     /// How far it has come.
     pub fn position(&self) -> VerifyPosition {
         let charts = match self.next {
-            Next::Charts(charts) => Some(charts),
-            Next::End => Some(END),
-            Next::Journal | Next::Header | Next::Entries => self.resume.charts,
+            NextStep::Charts(charts) => Some(charts),
+            NextStep::End => Some(END),
+            NextStep::Journal | NextStep::Header | NextStep::Entries => self.resume.charts,
         };
         VerifyPosition { charts }
     }
@@ -216,33 +216,33 @@ impl Verification {
     pub fn step(&mut self) -> Result<bool> {
         let header = self.vault.header_in_memory()?;
         self.next = match self.next {
-            Next::Journal => {
+            NextStep::Journal => {
                 self.vault
-                    .note(&self.act, Target::Vault, AccessOutcome::Done)?;
+                    .journal_before_release(&self.act, Target::Vault, AccessOutcome::Done)?;
                 self.read_journal(&header)?;
-                Next::Header
+                NextStep::Header
             }
-            Next::Header => {
+            NextStep::Header => {
                 self.check_header(&header)?;
-                Next::Entries
+                NextStep::Entries
             }
-            Next::Entries => {
+            NextStep::Entries => {
                 self.check_entries(&header)?;
-                Next::Charts(self.resume.charts.unwrap_or(0))
+                NextStep::Charts(self.resume.charts.unwrap_or(0))
             }
-            Next::Charts(END) => {
+            NextStep::Charts(END) => {
                 self.conclude();
-                Next::End
+                NextStep::End
             }
-            Next::Charts(from) => {
+            NextStep::Charts(from) => {
                 let charts = self.slice(from);
                 let end = charts.end;
                 self.check_charts(&header, charts)?;
-                Next::Charts(end)
+                NextStep::Charts(end)
             }
-            Next::End => Next::End,
+            NextStep::End => NextStep::End,
         };
-        Ok(self.next != Next::End)
+        Ok(self.next != NextStep::End)
     }
 
     fn read_journal(&mut self, header: &OpenHeader) -> Result<()> {
@@ -253,10 +253,10 @@ impl Verification {
             return Err(Error::ForeignCheckpoint);
         }
         let storage = &*self.vault.core.store.storage;
-        let own = self.vault.core.recorder.writer();
+        let own = self.vault.core.journal.writer();
         let own = own.and_then(journal::Writer::tip);
-        self.walk = Walk::default();
-        self.survey = Survey::default();
+        self.walk = JournalWalk::default();
+        self.survey = JournalSurvey::default();
         self.survey.look_for_strangers(storage)?;
         self.walk.advance(storage, header, &mut self.survey)?;
         if let Some(tip) = own {

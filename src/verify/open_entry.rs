@@ -6,7 +6,7 @@ use crate::id::Subject;
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::Stored;
 use crate::vault::Vault;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 
 impl Vault {
@@ -16,7 +16,7 @@ impl Vault {
         header: &OpenHeader,
         tag: PatientTag,
         stored: &Stored,
-    ) -> Result<Held> {
+    ) -> Result<CachedEntry> {
         match open_under(header, tag, stored) {
             Err(Error::UnknownMasterKey) => match self.reload_header() {
                 Ok(now) => open_under(&now, tag, stored),
@@ -29,16 +29,16 @@ impl Vault {
     }
 }
 
-fn open_under(header: &OpenHeader, tag: PatientTag, stored: &Stored) -> Result<Held> {
+fn open_under(header: &OpenHeader, tag: PatientTag, stored: &Stored) -> Result<CachedEntry> {
     let head = EntryHead::parse(&stored.value)?;
     let vault = header.header.vault();
     let entry = open_entry(&stored.value, &header.keyring, vault, &tag)?;
-    Ok(Held {
+    Ok(CachedEntry {
         tag,
         master: head.master,
         revision: stored.revision.clone(),
         entry,
-        told_as: Default::default(),
+        journal_tag: Default::default(),
     })
 }
 

@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::keys::entry::EntryState;
 use crate::storage::{Projection, Scan, Stored};
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
-use crate::verify::compare::Chart;
+use crate::verify::compare::ChartPhase;
 use crate::verify::expected_state::{Facts, bucket};
-use crate::verify::records::{Counts, Slice};
-use crate::verify::walk::Walk;
+use crate::verify::records::{RecordCounts, Slice};
+use crate::verify::walk::JournalWalk;
 
 /// Records that are looked at again at a time.
 const DOUBTS: usize = 512;
@@ -26,7 +26,7 @@ impl Verification {
         let counts = self.survey.facts_per_bucket.get(counts).unwrap_or_default();
         let expected = counts.iter().map(|count| *count as usize).sum();
         let mut slice = Slice {
-            walk: Walk::default(),
+            walk: JournalWalk::default(),
             facts: Facts::new(charts, expected),
             doubts: Vec::new(),
         };
@@ -38,11 +38,11 @@ impl Verification {
         self.check_live(header, &mut slice, &mut unmet)?;
         for chart in unmet {
             let state = if self.survey.subjects.is_erased(&self.walk, &chart) {
-                Chart::Dead
+                ChartPhase::Dead
             } else {
-                Chart::Live
+                ChartPhase::Live
             };
-            let of = Counts {
+            let of = RecordCounts {
                 chart,
                 held: None,
                 entry: None,
@@ -112,7 +112,7 @@ impl Verification {
     fn check_subject(
         &mut self,
         header: &OpenHeader,
-        held: &Held,
+        held: &CachedEntry,
         slice: &mut Slice,
         unmet: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
@@ -122,13 +122,15 @@ impl Verification {
             }
             let stands = unmet.remove(&chart);
             let state = match state {
-                Chart::Live if self.survey.subjects.is_erased(&self.walk, &chart) => Chart::Dead,
+                ChartPhase::Live if self.survey.subjects.is_erased(&self.walk, &chart) => {
+                    ChartPhase::Dead
+                }
                 state => state,
             };
-            if state == Chart::Dying || !stands {
+            if state == ChartPhase::Dying || !stands {
                 continue;
             }
-            let of = Counts {
+            let of = RecordCounts {
                 chart,
                 held: held
                     .entry
@@ -161,16 +163,16 @@ impl Verification {
 }
 
 /// The charts that an entry knows, and how it stands with each.
-pub(super) fn charts_of(held: &Held) -> HashMap<ChartId, Chart> {
+pub(super) fn charts_of(held: &CachedEntry) -> HashMap<ChartId, ChartPhase> {
     let mut charts: HashMap<_, _> = held
         .entry
         .dead_charts()
         .iter()
-        .map(|chart| (*chart, Chart::Dead))
+        .map(|chart| (*chart, ChartPhase::Dead))
         .collect();
     match held.entry.state() {
-        EntryState::Live(chart) => drop(charts.insert(*chart.id(), Chart::Live)),
-        EntryState::Erasing { chart } => drop(charts.insert(*chart, Chart::Dying)),
+        EntryState::Live(chart) => drop(charts.insert(*chart.id(), ChartPhase::Live)),
+        EntryState::Erasing { chart } => drop(charts.insert(*chart, ChartPhase::Dying)),
         EntryState::Erased | EntryState::Alias(_) => {}
     }
     charts

@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::format::envelope::Address;
 use crate::format::storage_keys;
 use crate::id::Subject;
-use crate::records::version_ref::Object;
+use crate::records::version_ref::VersionRef;
 use crate::storage::{Projection, Revision, Stored};
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
-use crate::verify::compare::{self, Chart, Look, Opens, Problem, What};
-use crate::verify::expected_state::Known;
+use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, StoredRecord, What};
+use crate::verify::expected_state::KnownFact;
 use crate::verify::partitions::charts_of;
 use crate::verify::records::{Doubt, Slice};
 use crate::verify::report::{FindingKind, RecordFinding};
@@ -24,21 +24,21 @@ use crate::verify::report::{FindingKind, RecordFinding};
 const ROUNDS: u32 = 16;
 
 /// A record, as it stood.
-pub(super) struct Glimpse {
-    pub(super) look: Look,
-    state: Chart,
+pub(super) struct RecordSnapshot {
+    pub(super) look: StoredRecord,
+    state: ChartPhase,
     /// The entry's, if it opened.
     revision: Option<Revision>,
     pub(super) subject: Option<Subject>,
     pub(super) name: Option<Box<str>>,
     /// What was known before it was looked at.
-    before: Vec<Known>,
+    before: Vec<KnownFact>,
 }
 
 /// What was found of a record so far.
-struct Case {
+struct RecheckCase {
     doubt: Doubt,
-    last: Option<(Look, Option<Revision>)>,
+    last: Option<(StoredRecord, Option<Revision>)>,
     /// What was found at every look.
     stood: Option<Vec<Problem>>,
 }
@@ -52,7 +52,10 @@ impl Verification {
     ) -> Result<()> {
         let storage = Arc::clone(&self.vault.core.store.storage);
         let storage = &*storage;
-        let mut cases: Vec<_> = doubts.iter().map(|doubt| Case::new(*doubt)).collect();
+        let mut cases: Vec<_> = doubts
+            .iter()
+            .map(|doubt| RecheckCase::new(*doubt))
+            .collect();
         for round in 0..ROUNDS {
             if cases.is_empty() {
                 break;
@@ -61,21 +64,21 @@ impl Verification {
             self.walk.advance(storage, header, &mut self.survey)?;
             slice.walk.advance(storage, header, &mut slice.facts)?;
             self.find_entries(header, &mut cases)?;
-            let mut glimpses = Vec::with_capacity(cases.len());
-            for Case { doubt, .. } in &cases {
+            let mut snapshots = Vec::with_capacity(cases.len());
+            for RecheckCase { doubt, .. } in &cases {
                 let before = slice.facts.of(&slice.walk, &(doubt.chart, doubt.record));
-                glimpses.push(self.glimpse(header, before, doubt)?);
+                snapshots.push(self.snapshot(header, before, doubt)?);
             }
             slice.walk.advance(storage, header, &mut slice.facts)?;
             let mut left = Vec::new();
-            for (mut case, glimpse) in cases.into_iter().zip(glimpses) {
-                let found = case.judge(slice, &glimpse);
+            for (mut case, snapshot) in cases.into_iter().zip(snapshots) {
+                let found = case.judge(slice, &snapshot);
                 if found.is_empty() {
                     continue;
                 }
-                let now = (glimpse.look.clone(), glimpse.revision.clone());
+                let now = (snapshot.look.clone(), snapshot.revision.clone());
                 if case.last.as_ref() == Some(&now) || round + 1 == ROUNDS {
-                    self.name_record(&case.doubt, &glimpse, &found);
+                    self.name_record(&case.doubt, &snapshot, &found);
                 } else {
                     case.last = Some(now);
                     left.push(case);
@@ -87,7 +90,7 @@ impl Verification {
     }
 
     /// An entry may have been begun, or its subject admitted again, since the entries were walked.
-    fn find_entries(&self, header: &OpenHeader, cases: &mut [Case]) -> Result<()> {
+    fn find_entries(&self, header: &OpenHeader, cases: &mut [RecheckCase]) -> Result<()> {
         let mut wanted: HashMap<ChartId, Option<PatientTag>> = HashMap::new();
         for case in cases.iter().filter(|case| case.doubt.entry.is_none()) {
             wanted.insert(case.doubt.chart, None);
@@ -120,19 +123,19 @@ impl Verification {
 
     /// As [`Verification::find_entries`], of one chart.
     pub(super) fn find_entry_of(&self, header: &OpenHeader, doubt: &mut Doubt) -> Result<()> {
-        let mut case = [Case::new(*doubt)];
+        let mut case = [RecheckCase::new(*doubt)];
         self.find_entries(header, &mut case)?;
         let [case] = case;
         *doubt = case.doubt;
         Ok(())
     }
 
-    pub(super) fn glimpse(
+    pub(super) fn snapshot(
         &mut self,
         header: &OpenHeader,
-        before: Vec<Known>,
+        before: Vec<KnownFact>,
         doubt: &Doubt,
-    ) -> Result<Glimpse> {
+    ) -> Result<RecordSnapshot> {
         let held = self.entry_of(header, doubt)?;
         let erased = self.survey.subjects.is_erased(&self.walk, &doubt.chart);
         let state = held.as_ref().and_then(|held| {
@@ -140,26 +143,26 @@ impl Verification {
             charts.get(&doubt.chart).copied()
         });
         let state = match state {
-            Some(Chart::Live) | None if erased => Chart::Dead,
-            state => state.unwrap_or(Chart::Live),
+            Some(ChartPhase::Live) | None if erased => ChartPhase::Dead,
+            state => state.unwrap_or(ChartPhase::Live),
         };
         let chart = held.as_ref().filter(|held| {
             let chart = held.entry.chart();
             chart.is_some_and(|chart| *chart.id() == doubt.chart)
         });
-        let mut glimpse = Glimpse {
-            look: Look::default(),
+        let mut snapshot = RecordSnapshot {
+            look: StoredRecord::default(),
             state,
             revision: held.as_ref().map(|held| held.revision.clone()),
             subject: held.as_ref().map(|held| held.entry.subject().clone()),
             name: None,
             before,
         };
-        self.look_at(chart, doubt, &mut glimpse)?;
-        Ok(glimpse)
+        self.look_at(chart, doubt, &mut snapshot)?;
+        Ok(snapshot)
     }
 
-    fn entry_of(&self, header: &OpenHeader, doubt: &Doubt) -> Result<Option<Held>> {
+    fn entry_of(&self, header: &OpenHeader, doubt: &Doubt) -> Result<Option<CachedEntry>> {
         let Some(tag) = doubt.entry else {
             return Ok(None);
         };
@@ -174,47 +177,52 @@ impl Verification {
     }
 
     /// The current version first: what a put moves aside meanwhile is met in the history.
-    fn look_at(&mut self, held: Option<&Held>, doubt: &Doubt, glimpse: &mut Glimpse) -> Result<()> {
+    fn look_at(
+        &mut self,
+        held: Option<&CachedEntry>,
+        doubt: &Doubt,
+        snapshot: &mut RecordSnapshot,
+    ) -> Result<()> {
         let address = Address {
             chart: doubt.chart,
             record: doubt.record,
         };
         let key = storage_keys::current(&address);
         if let Some(stored) = self.vault.core.store.read_one(&key)?
-            && let Some(object) = Object::at(&doubt.chart, Place::Current, key)
+            && let Some(object) = VersionRef::at(&doubt.chart, Place::Current, key)
         {
             let looked = self.inspect(held, &object, stored.value)?;
-            glimpse.name = looked.name;
-            glimpse.look.current = Some(looked.seen);
+            snapshot.name = looked.name;
+            snapshot.look.current = Some(looked.seen);
         }
         let vault = self.vault.clone();
         let prefix = storage_keys::earlier_versions(&address);
         vault.each_page(&prefix, Projection::Values, &mut |entries| {
             for entry in entries {
-                let Some(object) = Object::at(&doubt.chart, Place::Earlier, entry.key) else {
+                let Some(object) = VersionRef::at(&doubt.chart, Place::Earlier, entry.key) else {
                     continue;
                 };
                 let looked = self.inspect(held, &object, entry.value)?;
-                glimpse.name = glimpse.name.take().or(looked.name);
-                glimpse.look.earlier.push(looked.seen);
+                snapshot.name = snapshot.name.take().or(looked.name);
+                snapshot.look.earlier.push(looked.seen);
             }
             Ok(())
         })
     }
 
-    fn name_record(&mut self, doubt: &Doubt, glimpse: &Glimpse, found: &[Problem]) {
+    fn name_record(&mut self, doubt: &Doubt, snapshot: &RecordSnapshot, found: &[Problem]) {
         let doubtful = self.doubtful.get(&doubt.chart).cloned();
         for problem in found {
             let kind = match problem.what {
                 What::Wrong(kind) => kind,
                 What::Leftover => FindingKind::Unexpected,
             };
-            let subject = glimpse.subject.clone();
+            let subject = snapshot.subject.clone();
             let subject = subject.or_else(|| doubtful.clone().flatten());
             let finding = RecordFinding {
                 kind,
                 subject,
-                name: glimpse.name.clone(),
+                name: snapshot.name.clone(),
                 chart: doubt.chart,
                 record: doubt.record,
                 version: problem.version,
@@ -226,11 +234,11 @@ impl Verification {
             }
             // A value that is as it was written opens under an entry that is what it should be.
             let is_of_entry =
-                kind == FindingKind::Altered && doubtful.is_some() && is_as_told(glimpse, problem);
+                kind == FindingKind::Altered && doubtful.is_some() && is_as_told(snapshot, problem);
             if is_of_entry {
                 continue;
             }
-            if kind == FindingKind::Unexpected && glimpse.state == Chart::Live {
+            if kind == FindingKind::Unexpected && snapshot.state == ChartPhase::Live {
                 if !self.is_whole() {
                     self.report.unattested.push(finding);
                     continue;
@@ -243,18 +251,18 @@ impl Verification {
     }
 }
 
-fn is_as_told(glimpse: &Glimpse, problem: &Problem) -> bool {
-    let current = glimpse.look.current.iter();
-    let mut seen = current.chain(&glimpse.look.earlier);
+fn is_as_told(snapshot: &RecordSnapshot, problem: &Problem) -> bool {
+    let current = snapshot.look.current.iter();
+    let mut seen = current.chain(&snapshot.look.earlier);
     let seen = seen.find(|seen| seen.version == problem.version);
     seen.is_some_and(|seen| {
-        let mut facts = glimpse.before.iter().map(|known| &known.fact);
-        seen.opens != Opens::Yes
+        let mut facts = snapshot.before.iter().map(|known| &known.fact);
+        seen.opens != OpenResult::Yes
             && facts.any(|fact| fact.version == seen.version && fact.digest == seen.digest)
     })
 }
 
-impl Case {
+impl RecheckCase {
     fn new(doubt: Doubt) -> Self {
         Self {
             doubt,
@@ -264,15 +272,15 @@ impl Case {
     }
 
     /// What was found at this look and at every one before.
-    fn judge(&mut self, slice: &Slice, glimpse: &Glimpse) -> Vec<Problem> {
+    fn judge(&mut self, slice: &Slice, snapshot: &RecordSnapshot) -> Vec<Problem> {
         let record = (self.doubt.chart, self.doubt.record);
         let after = slice.facts.of(&slice.walk, &record);
         let mut found = compare::judge(
             &slice.walk,
-            &glimpse.before,
+            &snapshot.before,
             &after,
-            &glimpse.look,
-            glimpse.state,
+            &snapshot.look,
+            snapshot.state,
         );
         if let Some(stood) = &self.stood {
             found.retain(|problem| stood.contains(problem));

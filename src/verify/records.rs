@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use crate::crypto::{ChartId, PatientTag, Place, RecordTag};
 use crate::error::Result;
 use crate::format::storage_keys;
-use crate::records::version_ref::Object;
+use crate::records::version_ref::VersionRef;
 use crate::storage::{Projection, Scan, ScanItem, ScanPage};
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
-use crate::verify::compare::{self, Look};
+use crate::verify::compare::{self, StoredRecord};
 use crate::verify::expected_state::Facts;
-use crate::verify::walk::Walk;
+use crate::verify::walk::JournalWalk;
 
 /// Values fetched at a time.
 const PAGE: usize = 64;
 
 /// The facts on a slice of charts, and the walk that collected them.
 pub(super) struct Slice {
-    pub(super) walk: Walk,
+    pub(super) walk: JournalWalk,
     pub(super) facts: Facts,
     pub(super) doubts: Vec<Doubt>,
 }
@@ -33,16 +33,16 @@ pub(super) struct Doubt {
 }
 
 /// A chart that is walked.
-pub(super) struct Counts<'a> {
+pub(super) struct RecordCounts<'a> {
     pub(super) chart: ChartId,
-    pub(super) held: Option<&'a Held>,
+    pub(super) held: Option<&'a CachedEntry>,
     pub(super) entry: Option<PatientTag>,
-    pub(super) state: compare::Chart,
+    pub(super) state: compare::ChartPhase,
 }
 
 impl Verification {
     /// Compares all records of a chart, a page of current versions with their history at a time.
-    pub(super) fn check_chart(&mut self, of: &Counts<'_>, slice: &mut Slice) -> Result<()> {
+    pub(super) fn check_chart(&mut self, of: &RecordCounts<'_>, slice: &mut Slice) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         let mut after_earlier = None;
         let mut behind: Option<RecordTag> = None;
@@ -85,13 +85,13 @@ impl Verification {
 
     fn take_in(
         &mut self,
-        of: &Counts<'_>,
+        of: &RecordCounts<'_>,
         place: Place,
         entries: Vec<ScanItem>,
-        looks: &mut BTreeMap<RecordTag, Look>,
+        looks: &mut BTreeMap<RecordTag, StoredRecord>,
     ) -> Result<()> {
         for ScanItem { key, value, .. } in entries {
-            let Some(object) = Object::at(&of.chart, place, key) else {
+            let Some(object) = VersionRef::at(&of.chart, place, key) else {
                 self.strangers += 1;
                 continue;
             };
@@ -109,10 +109,10 @@ impl Verification {
     /// is `until`.
     fn take_in_earlier(
         &mut self,
-        of: &Counts<'_>,
+        of: &RecordCounts<'_>,
         until: Option<&[u8]>,
         after: &mut Option<Vec<u8>>,
-        looks: &mut BTreeMap<RecordTag, Look>,
+        looks: &mut BTreeMap<RecordTag, StoredRecord>,
     ) -> Result<()> {
         let is_within = |key: &[u8]| {
             let record = key.get(1..33).unwrap_or_default();
@@ -134,7 +134,12 @@ impl Verification {
         }
     }
 
-    fn compare(&self, of: &Counts<'_>, looks: BTreeMap<RecordTag, Look>, slice: &mut Slice) {
+    fn compare(
+        &self,
+        of: &RecordCounts<'_>,
+        looks: BTreeMap<RecordTag, StoredRecord>,
+        slice: &mut Slice,
+    ) {
         for (record, look) in looks {
             let facts = slice.facts.of(&slice.walk, &(of.chart, record));
             if !compare::judge(&slice.walk, &facts, &facts, &look, of.state).is_empty() {

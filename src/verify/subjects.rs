@@ -7,7 +7,7 @@ use crate::journal::{Entry, Operation, Target};
 use crate::verify::compare;
 use crate::verify::expected_state::Origin;
 use crate::verify::report::FindingKind;
-use crate::verify::walk::{At, Walk};
+use crate::verify::walk::{At, JournalWalk};
 
 /// That something numbered was written: a header by its generation, an entry by its sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) enum Standing {
 
 impl Marks {
     /// What counts: if a restore was accepted, what stood then, and what was not known then.
-    fn counting<'a>(&'a self, walk: &'a Walk) -> impl Iterator<Item = &'a Mark> {
+    fn counting<'a>(&'a self, walk: &'a JournalWalk) -> impl Iterator<Item = &'a Mark> {
         let restored = self
             .marks
             .iter()
@@ -66,7 +66,7 @@ impl Marks {
     }
 
     /// The number that stands at least.
-    pub(super) fn at_least(&self, walk: &Walk) -> Option<u64> {
+    pub(super) fn at_least(&self, walk: &JournalWalk) -> Option<u64> {
         let certain = self.counting(walk).filter(|mark| walk.is_certain(&mark.at));
         certain.map(|mark| mark.number).max()
     }
@@ -74,7 +74,7 @@ impl Marks {
     /// How what stands compares, with at least this number that was certain before.
     pub(super) fn compare(
         &self,
-        walk: &Walk,
+        walk: &JournalWalk,
         at_least: Option<u64>,
         number: u64,
         digest: &Digest,
@@ -91,7 +91,7 @@ impl Marks {
     }
 
     /// The number that was written twice, if any was, and what that means.
-    fn written_twice(&self, walk: &Walk) -> Option<(u64, FindingKind)> {
+    fn written_twice(&self, walk: &JournalWalk) -> Option<(u64, FindingKind)> {
         let certain = self.counting(walk).filter(|mark| walk.is_certain(&mark.at));
         let mut marks: Vec<_> = certain
             .filter(|mark| mark.origin != Origin::Restored)
@@ -114,7 +114,7 @@ impl Marks {
 
     /// To be called after the first walk. Of what cannot stand any more nothing need be kept, unless
     /// a restore may have put it back.
-    fn settle(&mut self, walk: &Walk, restored: bool) {
+    fn settle(&mut self, walk: &JournalWalk, restored: bool) {
         self.twice = self.written_twice(walk);
         if restored {
             return;
@@ -134,7 +134,7 @@ pub(super) struct Headers {
 
 impl Headers {
     /// To be called after the first walk.
-    pub(super) fn settle(&mut self, walk: &Walk) {
+    pub(super) fn settle(&mut self, walk: &JournalWalk) {
         self.marks.settle(walk, true);
     }
 
@@ -155,13 +155,13 @@ impl Headers {
 
 /// What is told of subjects' entries.
 #[derive(Debug, Default)]
-pub(super) struct Subjects {
+pub(super) struct SubjectFacts {
     pub(super) by_tag: HashMap<SubjectTag, Marks>,
     /// Charts of which erasures tell; each with what tells so.
     erased: HashMap<ChartId, Vec<At>>,
 }
 
-impl Subjects {
+impl SubjectFacts {
     pub(super) fn take(&mut self, at: At, entry: &Entry) -> bool {
         let Target::Entry {
             subject,
@@ -186,13 +186,13 @@ impl Subjects {
     }
 
     /// Whether the journal tells for certain that a chart was erased.
-    pub(super) fn is_erased(&self, walk: &Walk, chart: &ChartId) -> bool {
+    pub(super) fn is_erased(&self, walk: &JournalWalk, chart: &ChartId) -> bool {
         let told = self.erased.get(chart).into_iter().flatten();
         told.into_iter().any(|at| walk.is_certain(at))
     }
 
     /// All of these.
-    pub(super) fn erased_charts(&self, walk: &Walk) -> BTreeSet<ChartId> {
+    pub(super) fn erased_charts(&self, walk: &JournalWalk) -> BTreeSet<ChartId> {
         let charts = self.erased.keys();
         charts
             .filter(|chart| self.is_erased(walk, chart))
@@ -201,7 +201,7 @@ impl Subjects {
     }
 
     /// To be called after the first walk.
-    pub(super) fn settle(&mut self, walk: &Walk, restored: bool) {
+    pub(super) fn settle(&mut self, walk: &JournalWalk, restored: bool) {
         for marks in self.by_tag.values_mut() {
             marks.settle(walk, restored);
         }

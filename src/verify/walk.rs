@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::format::storage_keys;
 use crate::journal::checkpoint::CHAINS_MAX;
 use crate::journal::{
-    self, AccessOutcome, Cursor, Entry, Keys, Operation, Page, PageFault, PageId, Stage, Target,
-    WriterId,
+    self, AccessOutcome, Cursor, Entry, Operation, Page, PageFault, PageId, PageKeys, Stage,
+    Target, WriterId,
 };
 use crate::storage::{Projection, Scan, Storage};
 use crate::vault::header::OpenHeader;
@@ -52,7 +52,7 @@ struct Saw {
     tips: Vec<(WriterId, u64)>,
 }
 
-struct Chain {
+struct ReadChain {
     cursor: Cursor,
     /// What its first page says, and those on which restores were accepted.
     saw: Vec<Saw>,
@@ -62,8 +62,8 @@ struct Chain {
 
 /// A walk over all chains. It can go on where chains have grown.
 #[derive(Default)]
-pub(super) struct Walk {
-    chains: Vec<Chain>,
+pub(super) struct JournalWalk {
+    chains: Vec<ReadChain>,
     places: HashMap<WriterId, u32>,
     /// What was announced and not settled.
     open: HashSet<At>,
@@ -71,7 +71,7 @@ pub(super) struct Walk {
     early: HashSet<(PageId, u32)>,
 }
 
-impl Walk {
+impl JournalWalk {
     /// Reads what stands in the journal behind what was read.
     pub(super) fn advance(
         &mut self,
@@ -85,7 +85,7 @@ impl Walk {
         let key = |number| -> Option<&JournalKey> {
             header.keyring.journal_key(number).map(|key| &key.key)
         };
-        let keys = Keys {
+        let keys = PageKeys {
             vault: *header.header.vault(),
             key: &key,
         };
@@ -113,7 +113,7 @@ impl Walk {
         let next = self.chains.len() as u32;
         let place = *self.places.entry(*writer).or_insert(next);
         if place == next {
-            self.chains.push(Chain {
+            self.chains.push(ReadChain {
                 cursor: Cursor::new(*writer),
                 saw: Vec::new(),
                 restores: Vec::new(),

@@ -1,11 +1,11 @@
 //! The accounting of disclosures.
 
-use chartlock::internals::journal::{Draft, Target};
+use chartlock::internals::journal::{EntryDraft, Target};
 use chartlock::{Operation, Purpose};
 
 use crate::stage::*;
 
-fn disclosed(stage: &JournalStage, purpose: Purpose, at: i64, note: &str) -> Draft {
+fn disclosed(stage: &JournalStage, purpose: Purpose, at: i64, note: &str) -> EntryDraft {
     let mut act = by("records", purpose, Operation::Disclose);
     act.note = note.into();
     done(act, at, Target::Subject(stage.subject("MRN-1")))

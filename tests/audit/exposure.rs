@@ -1,7 +1,7 @@
 //! What was within reach of a slot or a key in a window.
 
 use chartlock::audit::{Exposed, ExposureReport, ExposureScope, Timestamp};
-use chartlock::internals::journal::{Draft, Target};
+use chartlock::internals::journal::{EntryDraft, Target};
 use chartlock::{AccessOutcome, Operation, Purpose};
 
 use crate::stage::*;
@@ -10,18 +10,18 @@ fn at(day: i64) -> Timestamp {
     Timestamp::from_millis(NOON + day * DAY)
 }
 
-fn vault(operation: Operation, day: i64, note: &str) -> Draft {
+fn vault(operation: Operation, day: i64, note: &str) -> EntryDraft {
     let mut act = by("it", Purpose::SystemAdministration, operation);
     act.note = note.into();
     done(act, at(day).millis(), Target::Vault)
 }
 
-fn put(stage: &JournalStage, day: i64, patient: &str, name: &str, version: u64) -> Draft {
+fn put(stage: &JournalStage, day: i64, patient: &str, name: &str, version: u64) -> EntryDraft {
     let target = stage.version(patient, name, version);
     done(garcia(Operation::Put), at(day).millis(), target)
 }
 
-fn erased(stage: &JournalStage, day: i64, patient: &str) -> Draft {
+fn erased(stage: &JournalStage, day: i64, patient: &str) -> EntryDraft {
     let target = Target::Entry {
         subject: stage.subject(patient),
         sequence: 2,

@@ -4,7 +4,7 @@ use chartlock::{AccessOutcome, Operation};
 
 use crate::stage::*;
 
-fn put(stage: &JournalStage, version: u64) -> chartlock::internals::journal::Draft {
+fn put(stage: &JournalStage, version: u64) -> chartlock::internals::journal::EntryDraft {
     let at = NOON + version as i64;
     done(
         garcia(Operation::Put),

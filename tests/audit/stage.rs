@@ -7,7 +7,8 @@ use chartlock::audit::{AuditEntry, AuditItem, AuditTrail, Auditor};
 use chartlock::internals::clock::Clock;
 use chartlock::internals::crypto::{self, JournalKey};
 use chartlock::internals::journal::{
-    Act, Change, Context, Draft, RecordRef, Sealer, SubjectRef, Target, WriteTime, Writer,
+    Act, Context, EntryDraft, JournaledChange, RecordRef, Sealer, SubjectRef, Target, WriteTime,
+    Writer,
 };
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::storage::{Expect, MemoryStorage, PerOperation, Storage, Transaction};
@@ -144,7 +145,7 @@ pub(crate) fn garcia(operation: Operation) -> Act {
 }
 
 /// An entry of something that was done.
-pub(crate) fn done(act: Act, at: i64, target: Target) -> Draft {
+pub(crate) fn done(act: Act, at: i64, target: Target) -> EntryDraft {
     act.draft(at, target, AccessOutcome::Done)
 }
 
@@ -156,7 +157,7 @@ pub(crate) fn moment(now: i64) -> WriteTime {
 }
 
 /// Makes entries durable on one page, at `now`.
-pub(crate) fn tell(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = Draft>) {
+pub(crate) fn tell(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = EntryDraft>) {
     for draft in drafts {
         writer.note(draft, Duration::ZERO).unwrap();
     }
@@ -164,8 +165,8 @@ pub(crate) fn tell(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = D
 }
 
 /// A change that puts `key`, and what it tells.
-pub(crate) fn change(key: &[u8], drafts: Vec<Draft>) -> Change {
-    Change {
+pub(crate) fn change(key: &[u8], drafts: Vec<EntryDraft>) -> JournaledChange {
+    JournaledChange {
         transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
         drafts,
     }

@@ -1,6 +1,6 @@
 //! The pages of a vault's journal.
 
-use chartlock::internals::journal::{Cursor, Keys, Page, PageId, writers};
+use chartlock::internals::journal::{Cursor, Page, PageId, PageKeys, writers};
 use chartlock::internals::keys::{Header, Unlocked};
 use chartlock::storage::Storage;
 
@@ -17,7 +17,7 @@ pub(crate) fn unlocked(storage: &dyn Storage) -> (Header, Unlocked) {
 /// Opens every page of every chain, chain by chain, and asserts that none is damaged or missing.
 pub(crate) fn pages(storage: &dyn Storage) -> Vec<(PageId, Page)> {
     let (header, unlocked) = unlocked(storage);
-    let keys = Keys {
+    let keys = PageKeys {
         vault: *header.vault(),
         key: &|number| Some(&unlocked.keyring.journal_key(number)?.key),
     };

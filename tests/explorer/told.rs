@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use chartlock::internals::crypto::{self, Digest};
-use chartlock::internals::journal::{self, Cursor, Entry, Keys, PageId, Stage, Target, page_of};
+use chartlock::internals::journal::{
+    self, Cursor, Entry, PageId, PageKeys, Stage, Target, page_of,
+};
 use chartlock::internals::keys::Keyring;
 use chartlock::{Journaling, Operation, SubjectKind};
 
@@ -82,7 +84,7 @@ impl Remains<'_> {
         let (header, unlocked) = unlocked(&**self.memory);
         let keyring = unlocked.keyring;
         let key = |number| keyring.journal_key(number).map(|numbered| &numbered.key);
-        let keys = Keys {
+        let keys = PageKeys {
             vault: *header.vault(),
             key: &key,
         };

@@ -152,7 +152,7 @@ impl Verb {
             Self::RotateMaster => (vault.rotate_master_key())
                 .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
             Self::RetireMaster => vault
-                .retire_master_key(retiring.unwrap())
+                .destroy_master_key(retiring.unwrap())
                 .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
             Self::Erase(patient) => {
                 (session.erase_subject(&subject(patient), "asked for")).map(|_| Answer::Done)

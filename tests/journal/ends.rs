@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chartlock::Error;
 use chartlock::internals::crypto::sha256;
-use chartlock::internals::journal::{Cursor, Keys, PageFault, PageId, WriterId, recent, writers};
+use chartlock::internals::journal::{
+    Cursor, PageFault, PageId, PageKeys, WriterId, recent, writers,
+};
 use chartlock::storage::{
     CommitError, Committed, Expect, MemoryStorage, Scan, ScanPage, Storage, StorageError, Stored,
     Transaction,
@@ -142,7 +144,7 @@ fn the_last_of_many_chains_are_found_without_looking_at_all() {
 
 /// The sequences that are handed on, with what is wrong with them.
 fn walked(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>, bool) {
-    let keys = Keys {
+    let keys = PageKeys {
         vault: [0; 16],
         key: &|_| None,
     };
@@ -188,7 +190,7 @@ fn a_storage_that_hands_out_nothing_is_not_asked_for_ever() {
         ..Counting::default()
     };
     let writer = chain(&storage, NOON, 3);
-    let keys = Keys {
+    let keys = PageKeys {
         vault: [0; 16],
         key: &|_| None,
     };

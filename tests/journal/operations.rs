@@ -79,7 +79,7 @@ const ROWS: &[Row] = rows! {
         "rotate the master key, done, vault"
     ] |at| { at.vault.rotate_master_key().unwrap(); };
     "Vault::retire_master_key" "" ["retire a master key, refused, vault"] |at| {
-        assert_eq!(at.vault.retire_master_key(1), Err(Error::NoSuchKey));
+        assert_eq!(at.vault.destroy_master_key(1), Err(Error::NoSuchKey));
     };
     "Vault::rotate_patient_key" "prh" [
         "rotate a patient key, done, entry", "rotate a patient key, done, entry",

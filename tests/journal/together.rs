@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chartlock::internals::journal::{Act, Change, Context, Draft, Target, WriteTime, Writer};
+use chartlock::internals::journal::{
+    Act, Context, EntryDraft, JournaledChange, Target, WriteTime, Writer,
+};
 use chartlock::storage::{
     CommitError, Committed, Expect, Revision, Scan, ScanPage, Storage, StorageError, Stored,
     Transaction,
@@ -62,18 +64,18 @@ fn tapped(
     Writer::new(Arc::new(tap), stage.sealer())
 }
 
-fn told(transaction: Transaction, note: &str) -> Change {
+fn told(transaction: Transaction, note: &str) -> JournaledChange {
     told_by(Context::default(), transaction, note)
 }
 
-fn told_by(context: Context, transaction: Transaction, note: &str) -> Change {
+fn told_by(context: Context, transaction: Transaction, note: &str) -> JournaledChange {
     let act = Act {
         context: Arc::new(context),
         operation: Operation::Put,
         note: note.into(),
     };
-    let draft: Draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
-    Change {
+    let draft: EntryDraft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
+    JournaledChange {
         transaction,
         drafts: vec![draft],
     }
@@ -167,7 +169,7 @@ fn what_one_change_writes_another_does_not_find_unchanged() {
 }
 
 /// How many operations of these changes each commit carries.
-fn groups(changes: Vec<Change>) -> Vec<usize> {
+fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
     let stage = stage();
     let counts = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&counts);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chartlock::internals::journal::{
-    Act, Change, Context, Draft, Target, WriteTime, Writer, recent,
+    Act, Context, EntryDraft, JournaledChange, Target, WriteTime, Writer, recent,
 };
 use chartlock::storage::{
     CommitError, Committed, Expect, FaultAction, Faulty, MemoryStorage, Scan, ScanPage, Storage,
@@ -21,7 +21,7 @@ const NOW: WriteTime = WriteTime {
     uptime: Duration::ZERO,
 };
 
-fn noted(note: &str) -> Draft {
+fn noted(note: &str) -> EntryDraft {
     let act = Act {
         context: Arc::new(Context::default()),
         operation: Operation::Read,
@@ -30,8 +30,8 @@ fn noted(note: &str) -> Draft {
     act.draft(NOON, Target::Vault, AccessOutcome::Done)
 }
 
-fn change(key: &[u8], note: &str) -> Change {
-    Change {
+fn change(key: &[u8], note: &str) -> JournaledChange {
+    JournaledChange {
         transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
         drafts: vec![noted(note)],
     }

@@ -88,7 +88,7 @@ fn another_implementation_reads_a_keyring() {
     assert_eq!((inactive.number, inactive.state), (former, 1));
     assert_eq!((read.name_keys.len(), read.journal_keys.len()), (1, 1));
     assert_eq!(read.extensions, []);
-    vault.keyring.retire_master(former).unwrap();
+    vault.keyring.destroy_master(former).unwrap();
     vault.store();
     let retired = (1, former.to_le_bytes().to_vec());
     assert_eq!(read_keyring(&vault).extensions, [retired]);
@@ -148,7 +148,7 @@ fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
     vault.keyring = vault.header.unlock(&Fixed(1)).unwrap().keyring;
     let former = vault.keyring.active_master().number;
     vault.keyring.add_master(NOW).unwrap();
-    vault.keyring.retire_master(former).unwrap();
+    vault.keyring.destroy_master(former).unwrap();
     vault.store();
     let retired = (1, former.to_le_bytes().to_vec());
     keyring.extensions.insert(1, retired);
@@ -159,7 +159,7 @@ fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
     let sealed = Sealed::new();
     let mut entry = (sealed.changed(|entry| entry.extensions.push((0x7fff, vec![3; 70])))).unwrap();
     entry.rotate_key(NOW).unwrap();
-    entry.retire_inactive().unwrap();
+    entry.destroy_inactive().unwrap();
     let read = sealed.read(&sealed.vault.seal(&mut entry));
     assert_eq!(read.extensions.len(), 2);
     assert_eq!(read.extensions[1], (0x7fff, vec![3; 70]));

@@ -201,7 +201,7 @@ fn an_entry_tells_its_master_before_anything_opens() {
     assert_eq!(head.suite, SUITES[1]);
     assert_eq!(head.master, vault.keyring.active_master().number);
     assert_eq!(EntryHead::parse(&value[..7]), Err(Error::Malformed));
-    let stranger = chartlock::internals::keys::Numbered {
+    let stranger = chartlock::internals::keys::KeyVersion {
         number: head.master.wrapping_add(1),
         state: chartlock::internals::keys::KeyState::Active,
         created: NOW,

@@ -60,12 +60,12 @@ fn a_patient_key_is_rotated_and_retired() {
     ];
     assert_eq!(held, expected);
     assert_eq!(entry.key(first).unwrap().created, NOW);
-    assert_eq!(entry.retire_inactive().unwrap(), [first, second]);
-    assert!(entry.retire_inactive().unwrap().is_empty());
+    assert_eq!(entry.destroy_inactive().unwrap(), [first, second]);
+    assert!(entry.destroy_inactive().unwrap().is_empty());
     let entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
     assert!(entry.key(first).is_none() && entry.key(second).is_none());
-    assert!(entry.was_retired(first) && entry.was_retired(second));
-    assert!(!entry.was_retired(third));
+    assert!(entry.was_destroyed(first) && entry.was_destroyed(second));
+    assert!(!entry.was_destroyed(third));
     assert_eq!(entry.chart().unwrap().active_key().number, third);
 }
 
@@ -87,7 +87,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
     assert_eq!(entry.reopen(NOW), Err(Error::Erased));
     assert_eq!(entry.rotate_key(NOW), Err(Error::Erased));
-    assert_eq!(entry.retire_inactive(), Err(Error::Erased));
+    assert_eq!(entry.destroy_inactive(), Err(Error::Erased));
     let marked = entry.set_chart_state(ChartState::Reencrypting);
     assert_eq!(marked, Err(Error::Erased));
 

@@ -331,14 +331,14 @@ fn a_rotation_adds_a_master_and_retires_it_later() {
     let held: Vec<u32> = keyring.masters().map(|key| key.number).collect();
     assert_eq!(held, [second, first]);
     assert_eq!(keyring.active_master().created, NOW + 1);
-    assert_eq!(keyring.retire_master(second), Err(Error::NoSuchKey));
-    assert!(!keyring.was_retired(first));
-    keyring.retire_master(first).unwrap();
-    assert_eq!(keyring.retire_master(first), Err(Error::NoSuchKey));
+    assert_eq!(keyring.destroy_master(second), Err(Error::NoSuchKey));
+    assert!(!keyring.was_destroyed(first));
+    keyring.destroy_master(first).unwrap();
+    assert_eq!(keyring.destroy_master(first), Err(Error::NoSuchKey));
     vault.keyring = keyring;
     vault.store();
     let keyring = vault.header.open_keyring(&vault.root).unwrap();
-    assert!(keyring.was_retired(first) && !keyring.was_retired(second));
+    assert!(keyring.was_destroyed(first) && !keyring.was_destroyed(second));
     assert!(keyring.master(first).is_none());
     assert_eq!(keyring.active_name_key().number, name_key);
 }
@@ -350,10 +350,10 @@ fn the_newest_1024_retired_numbers_are_kept() {
     for _ in 0..1030 {
         let former = keyring.active_master().number;
         keyring.add_master(NOW).unwrap();
-        keyring.retire_master(former).unwrap();
+        keyring.destroy_master(former).unwrap();
         retired.push(former);
     }
     for (n, number) in retired.iter().enumerate() {
-        assert_eq!(keyring.was_retired(*number), n >= 6, "{n}");
+        assert_eq!(keyring.was_destroyed(*number), n >= 6, "{n}");
     }
 }

@@ -107,7 +107,7 @@ fn erased(stage: &Stage) {
     // A tombstone goes along with the next master key.
     let rotated = vault.rotate_master_key().unwrap();
     assert_eq!(
-        (rotated.entries_resealed, rotated.master_keys_retired),
+        (rotated.entries_resealed, rotated.master_keys_destroyed),
         (4, 1)
     );
     assert_erased(&vault, &patient);

@@ -239,7 +239,7 @@ fn after_breaking_off(
     match step % 4 {
         0 => {
             let report = vault.reencrypt_subject(id.subject()).unwrap();
-            assert_eq!((report.blocking, report.patient_keys_retired), (0, 1));
+            assert_eq!((report.blocking, report.patient_keys_destroyed), (0, 1));
         }
         1 => {
             let report = vault.collect_garbage().unwrap();
@@ -250,7 +250,7 @@ fn after_breaking_off(
         }
         2 => {
             let report = vault.rotate_subject_key(id.subject()).unwrap();
-            assert_eq!((report.blocking, report.patient_keys_retired), (0, 1));
+            assert_eq!((report.blocking, report.patient_keys_destroyed), (0, 1));
         }
         _ => {
             let mut marker = marker;
@@ -342,7 +342,7 @@ fn a_copy_that_lands_late(stage: &Stage) {
             vault.rotate_subject_key(id.subject()).unwrap();
             told(&vault);
             let report = vault.reencrypt_subject(id.subject()).unwrap();
-            assert_eq!((report.blocking, report.patient_keys_retired), (0, 1));
+            assert_eq!((report.blocking, report.patient_keys_destroyed), (0, 1));
             told(&stage.open());
             let again = session(&vault).expunge(&id, WHY).unwrap();
             assert_eq!(again.resumed, !late);

@@ -265,7 +265,7 @@ fn a_locked_vault(stage: &Stage) {
     assert_eq!(vault.rotate_master_key().unwrap_err(), locked);
     assert_eq!(vault.rotate_subject_key(&patient).unwrap_err(), locked);
     assert_eq!(vault.reencrypt().unwrap_err(), locked);
-    assert_eq!(vault.retire_master_key(1).unwrap_err(), locked);
+    assert_eq!(vault.destroy_master_key(1).unwrap_err(), locked);
     assert_eq!(vault.key_usage().unwrap_err(), locked);
     assert_eq!(vault.slots().unwrap_err(), locked);
     assert_eq!(vault.add_slot(&Fixed(2)).unwrap_err(), locked);

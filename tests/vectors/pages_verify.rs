@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chartlock::audit::AuditItem;
 use chartlock::internals::crypto::{JournalKey, name_tag, subject_tag};
 use chartlock::internals::journal::{
-    Entry, Keys, Page, PageId, Stage, SubjectRef, Target, page_of,
+    Entry, Page, PageId, PageKeys, Stage, SubjectRef, Target, page_of,
 };
 use chartlock::internals::keys::Header;
 use chartlock::keys::Credential;
@@ -52,7 +52,7 @@ fn open<'a>(
     at: &[u8],
 ) -> Result<Page, Error> {
     let vault = *header.vault();
-    Keys { vault, key }.open(value, &page_of(at).unwrap())
+    PageKeys { vault, key }.open(value, &page_of(at).unwrap())
 }
 
 /// What a page says, as the vectors tell it.

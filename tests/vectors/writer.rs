@@ -2,7 +2,7 @@
 
 use crate::container::{Objects, write};
 use crate::formula::*;
-use crate::mirror::{Chart, Entry, Key as Numbered, Keyring, PatientKey, State};
+use crate::mirror::{Chart, Entry, Key as KeyVersion, Keyring, PatientKey, State};
 use crate::page::{Page, Place, hex};
 
 pub const NOW: i64 = 1_795_000_000_000;
@@ -188,8 +188,8 @@ impl World {
         u32::from_le_bytes(drawn[..4].try_into().unwrap())
     }
 
-    pub fn numbered(&self, what: &str, state: u32) -> Numbered {
-        Numbered {
+    pub fn numbered(&self, what: &str, state: u32) -> KeyVersion {
+        KeyVersion {
             number: self.number(what),
             state,
             created: NOW,

@@ -9,7 +9,7 @@ use crate::audit::display;
 use crate::audit::entry::AuditEntry;
 use crate::audit::fhir::Application;
 use crate::audit::fhir::codes::*;
-use crate::audit::fhir::shape::Pattern;
+use crate::audit::fhir::shape::BalpPattern;
 
 /// The journal chain of the process that wrote an entry.
 const WRITER: &str = "urn:x-chartlock:writer";
@@ -17,9 +17,9 @@ const WRITER: &str = "urn:x-chartlock:writer";
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
 /// The application, the vault within it, who used it, and for whom.
-pub(super) fn all(entry: &AuditEntry, pattern: Pattern, application: &Application) -> Value {
+pub(super) fn all(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> Value {
     let mut agents = match pattern {
-        Pattern::Disclosure => vec![vault(entry, application, SOURCE_ROLE), recipient(entry)],
+        BalpPattern::Disclosure => vec![vault(entry, application, SOURCE_ROLE), recipient(entry)],
         _ => {
             let (client, server) = ends(pattern);
             vec![
@@ -40,14 +40,15 @@ pub(super) fn all(entry: &AuditEntry, pattern: Pattern, application: &Applicatio
 }
 
 /// What client and server are to the data, as each pattern has it.
-fn ends(pattern: Pattern) -> (Code, Code) {
+fn ends(pattern: BalpPattern) -> (Code, Code) {
     match pattern {
-        Pattern::Read => (DESTINATION, SOURCE_ROLE),
-        Pattern::Delete => (APPLICATION, CUSTODIAN),
-        Pattern::Create | Pattern::Update | Pattern::Query | Pattern::Disclosure => {
-            (SOURCE_ROLE, DESTINATION)
-        }
-        Pattern::Plain => (APPLICATION, CUSTODIAN),
+        BalpPattern::Read => (DESTINATION, SOURCE_ROLE),
+        BalpPattern::Delete => (APPLICATION, CUSTODIAN),
+        BalpPattern::Create
+        | BalpPattern::Update
+        | BalpPattern::Query
+        | BalpPattern::Disclosure => (SOURCE_ROLE, DESTINATION),
+        BalpPattern::Plain => (APPLICATION, CUSTODIAN),
     }
 }
 
@@ -69,11 +70,11 @@ fn vault(entry: &AuditEntry, application: &Application, kind: Code) -> Value {
     })
 }
 
-fn user(entry: &AuditEntry, pattern: Pattern, application: &Application) -> Value {
+fn user(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> Value {
     let kind = match pattern {
-        Pattern::Create | Pattern::Update | Pattern::Delete => Some(AUTHOR),
-        Pattern::Read | Pattern::Query => Some(RECIPIENT),
-        Pattern::Disclosure | Pattern::Plain => None,
+        BalpPattern::Create | BalpPattern::Update | BalpPattern::Delete => Some(AUTHOR),
+        BalpPattern::Read | BalpPattern::Query => Some(RECIPIENT),
+        BalpPattern::Disclosure | BalpPattern::Plain => None,
     };
     let mut who = json!({ "value": entry.actor });
     if let (Some(system), Some(who)) = (&application.users, who.as_object_mut()) {

@@ -6,7 +6,7 @@ use crate::audit::disclosures::Noted;
 use crate::audit::entry::{AuditEntry, RecordMark, SubjectMark};
 use crate::audit::fhir::Application;
 use crate::audit::fhir::codes::*;
-use crate::audit::fhir::shape::{Pattern, Shape};
+use crate::audit::fhir::shape::{BalpPattern, Shape};
 use crate::journal::FhirEvent;
 
 /// Records by name.
@@ -38,8 +38,8 @@ pub(super) fn all(entry: &AuditEntry, shape: &Shape, application: &Application) 
         entities.push(subject_entity(entry, subject, application));
     }
     entities.extend(match shape.pattern {
-        Pattern::Query => Some(query(entry)),
-        Pattern::Disclosure => Some(disclosed(entry)),
+        BalpPattern::Query => Some(query(entry)),
+        BalpPattern::Disclosure => Some(disclosed(entry)),
         _ => data(entry).or_else(|| administered(entry)),
     });
     if let Some(request) = &entry.request {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::entry::AuditEntry;
 use crate::journal::{AccessOutcome, FhirEvent, Operation};
-use shape::{Pattern, Shape};
+use shape::{BalpPattern, Shape};
 
 /// The application that reports: what an `AuditEvent` must say and the journal cannot know.
 ///
@@ -175,12 +175,12 @@ fn profile(entry: &AuditEntry, shape: &Shape, outcome: &str) -> Option<String> {
     let is_of_patient = entities::patient(entry).is_some();
     let has_data = entities::has_data(entry);
     let name = match shape.pattern {
-        Pattern::Create if has_data => "Create",
-        Pattern::Read if has_data => "Read",
-        Pattern::Update if has_data => "Update",
-        Pattern::Delete if has_data => "Delete",
-        Pattern::Query => "Query",
-        Pattern::Disclosure if is_of_patient => {
+        BalpPattern::Create if has_data => "Create",
+        BalpPattern::Read if has_data => "Read",
+        BalpPattern::Update if has_data => "Update",
+        BalpPattern::Delete if has_data => "Delete",
+        BalpPattern::Query => "Query",
+        BalpPattern::Disclosure if is_of_patient => {
             return Some(format!("{PATTERNS}PrivacyDisclosure.Source"));
         }
         _ => return None,

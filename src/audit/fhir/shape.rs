@@ -6,7 +6,7 @@ use crate::journal::FhirEvent;
 
 /// The pattern of BALP whose agents and entities an event has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pattern {
+pub(super) enum BalpPattern {
     Create,
     Read,
     Update,
@@ -22,7 +22,7 @@ pub(super) struct Shape {
     pub(super) subtypes: &'static [Code],
     /// C create, R read, U update, D delete, E execute.
     pub(super) action: &'static str,
-    pub(super) pattern: Pattern,
+    pub(super) pattern: BalpPattern,
 }
 
 impl Shape {
@@ -30,28 +30,38 @@ impl Shape {
         use FhirEvent::*;
         let (kind, subtypes, action, pattern): (_, &[_], _, _) = match entry.operation.fhir_event()
         {
-            Write if entry.version == Some(1) => (REST, &[CREATE], "C", Pattern::Create),
-            Write => (REST, &[UPDATE], "U", Pattern::Update),
-            Read => (REST, &[READ], "R", Pattern::Read),
-            Retract | Erase | Expunge => (REST, &[DELETE], "D", Pattern::Delete),
-            Search => (REST, &[SEARCH], "E", Pattern::Query),
-            History => (REST, &[HISTORY], "R", Pattern::Plain),
-            Disclose => (EXPORT, &[DISCLOSE], "R", Pattern::Disclosure),
-            Access => (ACCESS, &[], "R", Pattern::Plain),
-            Hold => (HOLD, &[], "U", Pattern::Plain),
-            Unhold => (RELEASE, &[], "U", Pattern::Plain),
-            Reactivate => (REACTIVATE, &[], "U", Pattern::Plain),
-            SecurityAttributes => (SECURITY_ALERT, &[SECURITY_ATTRIBUTES], "U", Pattern::Plain),
-            Encrypt => (ENCRYPT, &[], "U", Pattern::Plain),
-            Destroy => (DESTROY, &[], "D", Pattern::Plain),
-            Verify => (VERIFY, &[], "R", Pattern::Plain),
-            Restore => (RESTORE, &[], "U", Pattern::Plain),
-            Create => (APPLICATION_ACTIVITY, &[STARTED], "C", Pattern::Plain),
-            Start => (APPLICATION_ACTIVITY, &[STARTED], "E", Pattern::Plain),
-            Stop => (APPLICATION_ACTIVITY, &[STOPPED], "E", Pattern::Plain),
-            ReadLog => (AUDIT_LOG_USED, &[], "R", Pattern::Plain),
-            Export => (EXPORT, &[], "R", Pattern::Plain),
-            Override => (SECURITY_ALERT, &[EMERGENCY_OVERRIDE], "E", Pattern::Plain),
+            Write if entry.version == Some(1) => (REST, &[CREATE], "C", BalpPattern::Create),
+            Write => (REST, &[UPDATE], "U", BalpPattern::Update),
+            Read => (REST, &[READ], "R", BalpPattern::Read),
+            Retract | Erase | Expunge => (REST, &[DELETE], "D", BalpPattern::Delete),
+            Search => (REST, &[SEARCH], "E", BalpPattern::Query),
+            History => (REST, &[HISTORY], "R", BalpPattern::Plain),
+            Disclose => (EXPORT, &[DISCLOSE], "R", BalpPattern::Disclosure),
+            Access => (ACCESS, &[], "R", BalpPattern::Plain),
+            Hold => (HOLD, &[], "U", BalpPattern::Plain),
+            Unhold => (RELEASE, &[], "U", BalpPattern::Plain),
+            Reactivate => (REACTIVATE, &[], "U", BalpPattern::Plain),
+            SecurityAttributes => (
+                SECURITY_ALERT,
+                &[SECURITY_ATTRIBUTES],
+                "U",
+                BalpPattern::Plain,
+            ),
+            Encrypt => (ENCRYPT, &[], "U", BalpPattern::Plain),
+            Destroy => (DESTROY, &[], "D", BalpPattern::Plain),
+            Verify => (VERIFY, &[], "R", BalpPattern::Plain),
+            Restore => (RESTORE, &[], "U", BalpPattern::Plain),
+            Create => (APPLICATION_ACTIVITY, &[STARTED], "C", BalpPattern::Plain),
+            Start => (APPLICATION_ACTIVITY, &[STARTED], "E", BalpPattern::Plain),
+            Stop => (APPLICATION_ACTIVITY, &[STOPPED], "E", BalpPattern::Plain),
+            ReadLog => (AUDIT_LOG_USED, &[], "R", BalpPattern::Plain),
+            Export => (EXPORT, &[], "R", BalpPattern::Plain),
+            Override => (
+                SECURITY_ALERT,
+                &[EMERGENCY_OVERRIDE],
+                "E",
+                BalpPattern::Plain,
+            ),
             ReadConfiguration => configuration("R"),
             ChangeConfiguration => configuration("U"),
         };
@@ -64,7 +74,7 @@ impl Shape {
     }
 }
 
-fn configuration(action: &'static str) -> (Code, &'static [Code], &'static str, Pattern) {
+fn configuration(action: &'static str) -> (Code, &'static [Code], &'static str, BalpPattern) {
     let subtypes = &[SECURITY_CONFIGURATION];
-    (SECURITY_ALERT, subtypes, action, Pattern::Plain)
+    (SECURITY_ALERT, subtypes, action, BalpPattern::Plain)
 }

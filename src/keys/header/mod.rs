@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::codec::{self, take, take_slice};
 use crate::keys::credential::Credential;
 use crate::keys::keyring::Keyring;
-use crate::keys::slot::{Held, Slot, SlotInfo};
+use crate::keys::slot::{Slot, SlotInfo, SlotKey};
 use crate::secret::plaintext;
 
 /// What every header begins with: no text, no other format, and it shows newline translation.
@@ -78,7 +78,7 @@ impl Header {
             generation: 1,
             slots: Vec::new(),
         };
-        let slot = frame.enrol(Held::Root(&root), credential)?;
+        let slot = frame.enrol(SlotKey::Root(&root), credential)?;
         frame.slots.push(slot);
         Ok((frame.seal(&root, keyring)?, root))
     }
@@ -257,7 +257,7 @@ impl Frame {
 
     /// A slot under an id of its own: random, so that the id of a slot that is gone, in a note or in
     /// the journal, hardly ever comes to name another one.
-    fn enrol(&self, held: Held<'_>, credential: &dyn Credential) -> Result<Slot> {
+    fn enrol(&self, held: SlotKey<'_>, credential: &dyn Credential) -> Result<Slot> {
         let id = loop {
             let id = u16::from_le_bytes(crypto::fresh()?);
             if self.place(id).is_err() {

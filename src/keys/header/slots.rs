@@ -5,7 +5,7 @@ use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
 use crate::keys::credential::Credential;
 use crate::keys::header::{Header, SLOTS_MAX};
-use crate::keys::slot::{Held, Slot};
+use crate::keys::slot::{Slot, SlotKey};
 
 impl Header {
     /// What an auditor's slot of `credential` holds: a journal key, and the id of the slot.
@@ -33,7 +33,7 @@ impl Header {
     /// # Errors
     /// [`Error::TooManySlots`] beyond 16; those of [`Credential::enrol`]; [`Error::Randomness`].
     pub fn add_slot(&mut self, root: &RootKey, credential: &dyn Credential) -> Result<u16> {
-        self.add(Held::Root(root), credential)
+        self.add(SlotKey::Root(root), credential)
     }
 
     /// Adds a slot that opens the journal alone; returns its id.
@@ -45,10 +45,10 @@ impl Header {
         journal: &JournalKey,
         credential: &dyn Credential,
     ) -> Result<u16> {
-        self.add(Held::Journal(journal), credential)
+        self.add(SlotKey::Journal(journal), credential)
     }
 
-    fn add(&mut self, held: Held<'_>, credential: &dyn Credential) -> Result<u16> {
+    fn add(&mut self, held: SlotKey<'_>, credential: &dyn Credential) -> Result<u16> {
         if self.frame.slots.len() >= SLOTS_MAX {
             return Err(Error::TooManySlots);
         }
@@ -96,8 +96,8 @@ impl Header {
         let vault = (&self.frame.vault, self.frame.suite);
         if let Some(slot) = self.frame.slots.get_mut(place) {
             let held = match slot.is_journal_only() {
-                true => Held::Journal(journal),
-                false => Held::Root(root),
+                true => SlotKey::Journal(journal),
+                false => SlotKey::Root(root),
             };
             *slot = Slot::enrol(vault, id, credential, held)?;
         }
@@ -138,7 +138,12 @@ impl Header {
                 .find(|(_, opens)| *opens)
                 .ok_or(Error::SlotsWouldBeLost)?;
             let vault = self.frame.vault();
-            slots.push(Slot::enrol(vault, slot.id, *credential, Held::Root(&root))?);
+            slots.push(Slot::enrol(
+                vault,
+                slot.id,
+                *credential,
+                SlotKey::Root(&root),
+            )?);
         }
         if slots.iter().all(Slot::is_journal_only) {
             return Err(Error::LastSlot);

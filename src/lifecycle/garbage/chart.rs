@@ -9,9 +9,9 @@ use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::keys::entry::EntryState;
 use crate::lifecycle::garbage::Collection;
-use crate::lifecycle::garbage::survey::Survey;
+use crate::lifecycle::garbage::survey::StreamSurvey;
 use crate::storage::{Projection, Scan, ScanItem};
-use crate::vault::entries::{Freshness, Held};
+use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
 /// Milliseconds.
@@ -34,7 +34,7 @@ struct Intents {
 }
 
 /// What kept a chart from being collected, if anything.
-struct Looked {
+struct SurveyedChart {
     /// Versions that do not open, or are missing.
     unsettled: u64,
     under_way: u64,
@@ -104,15 +104,15 @@ impl Vault {
 
     fn collect_chart(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         chart: &ChartId,
         collection: &mut Collection<'_>,
-    ) -> Result<Looked> {
+    ) -> Result<SurveyedChart> {
         // Segments before intents, intents before records: see above.
         let mut unnamed = self.streams(chart, collection)?;
         let intents = self.intents(chart, collection)?;
         unnamed.retain(|stream| !intents.under_way.contains(stream));
-        let mut looked = Looked {
+        let mut looked = SurveyedChart {
             unsettled: 0,
             under_way: intents.under_way.len() as u64,
         };
@@ -121,17 +121,19 @@ impl Vault {
             return Ok(looked);
         }
         // Where nothing is garbage, no version need be opened to tell.
-        looked.unsettled = self.survey(held, chart, Survey::Names, collection, &mut |named| {
-            unnamed.remove(&named.stream);
-        })?;
+        looked.unsettled =
+            self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
+                unnamed.remove(&named.stream);
+            })?;
         if looked.unsettled > 0 || nothing(&unnamed) {
             return Ok(looked);
         }
         let mut keys = Vec::new();
-        looked.unsettled = self.survey(held, chart, Survey::Keys, collection, &mut |named| {
-            unnamed.remove(&named.stream);
-            keys.extend(named.key);
-        })?;
+        looked.unsettled =
+            self.survey(held, chart, StreamSurvey::Keys, collection, &mut |named| {
+                unnamed.remove(&named.stream);
+                keys.extend(named.key);
+            })?;
         if looked.unsettled > 0 {
             return Ok(looked);
         }
@@ -143,7 +145,7 @@ impl Vault {
         {
             // A writer may have been a moment before the fence.
             looked.unsettled =
-                self.survey(held, chart, Survey::Names, collection, &mut |named| {
+                self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
                     unnamed.remove(&named.stream);
                 })?;
         }

@@ -22,7 +22,7 @@ use crate::keys::entry::EntryState;
 use crate::lifecycle::report::GarbageReport;
 use crate::storage::{Projection, Scan};
 use crate::vault::Vault;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::vault::progress::{Counter, Phase};
 
 /// Charts looked for in one walk over the patient entries.
@@ -64,7 +64,7 @@ impl Vault {
     /// the storage never confirmed a removal, [`Error::ReadOnly`], [`Error::Locked`] and errors of the
     /// storage. What does not open is no error: see the report.
     pub fn collect_garbage(&self) -> Result<GarbageReport> {
-        self.released(Operation::CollectGarbage, || self.collect_all_garbage())
+        self.journaled_read(Operation::CollectGarbage, || self.collect_all_garbage())
     }
 
     fn collect_all_garbage(&self) -> Result<GarbageReport> {
@@ -143,7 +143,7 @@ impl Vault {
     /// Collects the charts of one subject, as far as they are among `charts`.
     fn collect_of(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         charts: &mut BTreeSet<ChartId>,
         collection: &mut Collection<'_>,
     ) -> Result<()> {

@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::format::envelope::{self, Address, Content, HEAD, Kind};
 use crate::format::storage_keys;
 use crate::lifecycle::garbage::Collection;
-use crate::records::version_ref::Object;
+use crate::records::version_ref::VersionRef;
 use crate::storage::{Projection, Scan, ScanItem, ScanPage, Stored};
 use crate::vault::Vault;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 
 /// A head and the stream id behind it.
 const WITH_STREAM: usize = HEAD + 16;
@@ -19,7 +19,7 @@ const PAGE: usize = 256;
 
 /// How much is asked of each version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Survey {
+pub(super) enum StreamSurvey {
     /// The name of its stream, which nothing authenticates.
     Names,
     /// The key of its stream too.
@@ -33,10 +33,10 @@ pub(super) struct Named {
 }
 
 /// A walk over the record versions of a chart.
-struct Walk<'a> {
-    held: &'a Held,
+struct SurveyWalk<'a> {
+    held: &'a CachedEntry,
     chart: &'a ChartId,
-    survey: Survey,
+    survey: StreamSurvey,
     found: &'a mut dyn FnMut(Named),
     /// Versions that do not open, or are missing.
     unsettled: u64,
@@ -68,7 +68,7 @@ struct Met {
 }
 
 /// The histories of the records of one page.
-type Histories = BTreeMap<RecordTag, History>;
+type SurveyHistories = BTreeMap<RecordTag, History>;
 
 impl Vault {
     /// Tells `found` of every stream that a version of a record names. Answers how many versions do
@@ -78,13 +78,13 @@ impl Vault {
     /// met in `h`.
     pub(super) fn survey(
         &self,
-        held: &Held,
+        held: &CachedEntry,
         chart: &ChartId,
-        survey: Survey,
+        survey: StreamSurvey,
         collection: &mut Collection<'_>,
         found: &mut dyn FnMut(Named),
     ) -> Result<u64> {
-        let mut walk = Walk {
+        let mut walk = SurveyWalk {
             held,
             chart,
             survey,
@@ -96,7 +96,7 @@ impl Vault {
             let page = self.heads(b'r', chart, after.as_deref())?;
             collection.counter.add(page.items.len() as u64);
             after = page.items.last().map(|entry| entry.key.clone()).or(after);
-            let mut histories = Histories::new();
+            let mut histories = SurveyHistories::new();
             self.take_in(&mut walk, Place::Current, page.items, &mut histories)?;
             let until = after.as_deref().filter(|_| page.more);
             let earlier = &mut after_earlier;
@@ -112,10 +112,10 @@ impl Vault {
     /// `until`.
     fn earlier(
         &self,
-        walk: &mut Walk<'_>,
+        walk: &mut SurveyWalk<'_>,
         until: Option<&[u8]>,
         after: &mut Option<Vec<u8>>,
-        histories: &mut Histories,
+        histories: &mut SurveyHistories,
         collection: &mut Collection<'_>,
     ) -> Result<()> {
         let is_within = |key: &[u8]| {
@@ -150,14 +150,14 @@ impl Vault {
 
     fn take_in(
         &self,
-        walk: &mut Walk<'_>,
+        walk: &mut SurveyWalk<'_>,
         place: Place,
         entries: Vec<ScanItem>,
-        histories: &mut Histories,
+        histories: &mut SurveyHistories,
     ) -> Result<()> {
         let mut segmented = Vec::new();
         for ScanItem { key, value, .. } in entries {
-            let Some(object) = Object::at(walk.chart, place, key) else {
+            let Some(object) = VersionRef::at(walk.chart, place, key) else {
                 walk.unsettled += 1;
                 continue;
             };
@@ -203,18 +203,18 @@ impl Vault {
             }
         }
         match walk.survey {
-            Survey::Names => Ok(()),
-            Survey::Keys => self.open_bodies(walk, &segmented),
+            StreamSurvey::Names => Ok(()),
+            StreamSurvey::Keys => self.open_bodies(walk, &segmented),
         }
     }
 
     /// Notes an earlier version in the history of its record.
     fn met(
         &self,
-        walk: &mut Walk<'_>,
+        walk: &mut SurveyWalk<'_>,
         address: &Address,
         met: Met,
-        histories: &mut Histories,
+        histories: &mut SurveyHistories,
     ) -> Result<()> {
         let lost = u64::from(!met.settled);
         match histories.get_mut(&address.record) {
@@ -249,7 +249,7 @@ impl Vault {
 
     /// Whether a retraction is a marker. One that is gone or does not open is taken for none: then the
     /// versions below it are missed, and nothing is freed.
-    fn is_marker(&self, walk: &Walk<'_>, object: &Object) -> Result<bool> {
+    fn is_marker(&self, walk: &SurveyWalk<'_>, object: &VersionRef) -> Result<bool> {
         let Some(stored) = self.core.store.read_one(&object.key)? else {
             return Ok(false);
         };
@@ -261,7 +261,7 @@ impl Vault {
         Ok(opened.is_ok_and(|opened| opened.is_expunged()))
     }
 
-    fn open_bodies(&self, walk: &mut Walk<'_>, segmented: &[Object]) -> Result<()> {
+    fn open_bodies(&self, walk: &mut SurveyWalk<'_>, segmented: &[VersionRef]) -> Result<()> {
         if segmented.is_empty() {
             return Ok(());
         }
@@ -277,9 +277,9 @@ impl Vault {
     }
 }
 
-impl Walk<'_> {
+impl SurveyWalk<'_> {
     /// Counts the versions that are missing at the end of each history.
-    fn miss(&mut self, histories: &Histories) {
+    fn miss(&mut self, histories: &SurveyHistories) {
         for history in histories.values() {
             if let History::Known {
                 current,
@@ -295,7 +295,7 @@ impl Walk<'_> {
 }
 
 /// The stream of a version, and its key.
-fn open_body(object: &Object, held: &Held, stored: Option<Stored>) -> Result<Named> {
+fn open_body(object: &VersionRef, held: &CachedEntry, stored: Option<Stored>) -> Result<Named> {
     let value = stored.ok_or(Error::HistoryGap)?.value;
     let (head, key) = object.open_head(held, &value)?;
     match envelope::open(value, &head, &object.address, None, &key)?.content {

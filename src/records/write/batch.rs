@@ -3,10 +3,10 @@
 use crate::crypto::DataKey;
 use crate::error::{Error, Result};
 use crate::journal;
-use crate::records::write::commit_reply::{Step, TryKind};
-use crate::records::write::lookup::Found;
+use crate::records::write::commit_reply::{AttemptKind, WriteStep};
+use crate::records::write::lookup::WriteContext;
 use crate::records::write::next_version::Histories;
-use crate::records::write::{Pending, WriteOutcome};
+use crate::records::write::{PendingWrite, WriteOutcome};
 use crate::storage::CommitError;
 use crate::vault::Vault;
 
@@ -14,19 +14,19 @@ use crate::vault::Vault;
 #[derive(Default)]
 struct Plan<'a> {
     /// Jobs that must look again.
-    again: Vec<Pending<'a>>,
+    again: Vec<PendingWrite<'a>>,
     /// Jobs that write, each with its version, in the order of `changes`.
-    tries: Vec<(Pending<'a>, u64, TryKind)>,
-    changes: Vec<journal::Change>,
+    tries: Vec<(PendingWrite<'a>, u64, AttemptKind)>,
+    changes: Vec<journal::JournaledChange>,
 }
 
 impl Vault {
     /// One try for each job, in one commit. Returns the jobs that must look again.
     pub(super) fn try_batch<'a>(
         &self,
-        batch: Vec<Pending<'a>>,
+        batch: Vec<PendingWrite<'a>>,
         outcomes: &mut [WriteOutcome],
-    ) -> Vec<Pending<'a>> {
+    ) -> Vec<PendingWrite<'a>> {
         let found = match self.look_for_writing(&batch) {
             Ok(found) => found,
             Err(error) => {
@@ -42,7 +42,7 @@ impl Vault {
         if changes.is_empty() {
             return again;
         }
-        match self.core.recorder.commit(changes) {
+        match self.core.journal.commit(changes) {
             Ok(results) => self.settle_batch(tries, results, outcomes, &mut again),
             // Nothing was sent.
             Err(error) => {
@@ -56,8 +56,8 @@ impl Vault {
     /// Decides for each job what to write, or its outcome where nothing is to be written.
     fn plan<'a>(
         &self,
-        batch: Vec<Pending<'a>>,
-        found: Vec<Result<Found>>,
+        batch: Vec<PendingWrite<'a>>,
+        found: Vec<Result<WriteContext>>,
         outcomes: &mut [WriteOutcome],
     ) -> Plan<'a> {
         let mut plan = Plan::default();
@@ -69,20 +69,20 @@ impl Vault {
                     if error == Error::Erased {
                         self.withdraw(&pending);
                     }
-                    Step::Done(Err(pending.left_by(error)))
+                    WriteStep::Done(Err(pending.map_error(error)))
                 }
-                (_, Err(error)) => Step::Done(Err(error.clone())),
+                (_, Err(error)) => WriteStep::Done(Err(error.clone())),
                 (Ok(found), Ok(keys)) => match keys.pop() {
                     Some(key) => self
                         .step(&mut pending, &found, &mut history, key)
-                        .unwrap_or_else(|error| Step::Done(Err(pending.left_by(error)))),
-                    None => Step::LookAgain,
+                        .unwrap_or_else(|error| WriteStep::Done(Err(pending.map_error(error)))),
+                    None => WriteStep::LookAgain,
                 },
             };
             match step {
-                Step::Done(outcome) => self.decide(&pending, outcome, outcomes),
-                Step::LookAgain => plan.again.push(pending),
-                Step::Try(attempt) => {
+                WriteStep::Done(outcome) => self.decide(&pending, outcome, outcomes),
+                WriteStep::LookAgain => plan.again.push(pending),
+                WriteStep::WriteAttempt(attempt) => {
                     plan.changes.push(attempt.change);
                     plan.tries.push((pending, attempt.version, attempt.kind));
                 }
@@ -94,10 +94,10 @@ impl Vault {
     /// Decides the jobs that a commit settled; the others look again.
     fn settle_batch<'a>(
         &self,
-        tries: Vec<(Pending<'a>, u64, TryKind)>,
+        tries: Vec<(PendingWrite<'a>, u64, AttemptKind)>,
         results: Vec<journal::Answer>,
         outcomes: &mut [WriteOutcome],
-        again: &mut Vec<Pending<'a>>,
+        again: &mut Vec<PendingWrite<'a>>,
     ) {
         let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
         let results = results.into_iter().chain(unknown);
@@ -111,17 +111,22 @@ impl Vault {
 
     fn fail_all<'a>(
         &self,
-        jobs: impl IntoIterator<Item = Pending<'a>>,
+        jobs: impl IntoIterator<Item = PendingWrite<'a>>,
         error: &Error,
         outcomes: &mut [WriteOutcome],
     ) {
         for pending in jobs {
-            let outcome = Err(pending.left_by(error.clone()));
+            let outcome = Err(pending.map_error(error.clone()));
             self.decide(&pending, outcome, outcomes);
         }
     }
 
-    fn decide(&self, pending: &Pending<'_>, outcome: WriteOutcome, outcomes: &mut [WriteOutcome]) {
+    fn decide(
+        &self,
+        pending: &PendingWrite<'_>,
+        outcome: WriteOutcome,
+        outcomes: &mut [WriteOutcome],
+    ) {
         self.give_up_upload(pending, &outcome);
         if let Some(place) = outcomes.get_mut(pending.index) {
             *place = outcome;

@@ -2,19 +2,19 @@
 
 use crate::error::Error;
 use crate::journal;
-use crate::records::write::{Change, Pending, WriteOutcome};
+use crate::records::write::{PendingChange, PendingWrite, WriteOutcome};
 use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
 
 /// A transaction, and what its failing operations mean.
-pub(super) struct Try {
-    pub(super) change: journal::Change,
+pub(super) struct WriteAttempt {
+    pub(super) change: journal::JournaledChange,
     pub(super) version: u64,
-    pub(super) kind: TryKind,
+    pub(super) kind: AttemptKind,
 }
 
-pub(super) enum TryKind {
+pub(super) enum AttemptKind {
     /// Writes a version; where its operations stand.
     Write {
         intent: Option<usize>,
@@ -25,9 +25,9 @@ pub(super) enum TryKind {
     Settle,
 }
 
-pub(super) enum Step {
+pub(super) enum WriteStep {
     Done(WriteOutcome),
-    Try(Try),
+    WriteAttempt(WriteAttempt),
     LookAgain,
 }
 
@@ -35,15 +35,15 @@ impl Vault {
     /// What a commit's answer means: an outcome, or `None` to look again.
     pub(super) fn judge(
         &self,
-        pending: &mut Pending<'_>,
+        pending: &mut PendingWrite<'_>,
         version: u64,
-        kind: &TryKind,
+        kind: &AttemptKind,
         result: Result<Committed, CommitError>,
     ) -> Option<WriteOutcome> {
         pending.freshness = Freshness::Fresh;
         match result {
             Ok(done) => {
-                if let (Change::Expunge { purged }, TryKind::Write { .. }) =
+                if let (PendingChange::Expunge { purged }, AttemptKind::Write { .. }) =
                     (pending.job.change, kind)
                 {
                     purged.set(!done.deferred);
@@ -51,41 +51,41 @@ impl Vault {
                 return Some(Ok(Some(version)));
             }
             // An earlier try may stand all the same.
-            Err(CommitError::Io(_)) if pending.may_stand.is_some() => {
+            Err(CommitError::Io(_)) if pending.maybe_committed.is_some() => {
                 return Some(Err(Error::CommitUnknown));
             }
             Err(CommitError::Io(error)) => {
                 // On transactional storage it surely did not happen; elsewhere a part of it may
                 // have, and an upload that a record may name must stay.
                 if !self.core.store.storage.is_transactional() {
-                    pending.may_stand = Some(version);
+                    pending.maybe_committed = Some(version);
                 }
                 return Some(Err(error.into()));
             }
             Err(CommitError::Conflict { operation }) => match kind {
-                TryKind::Settle => {}
-                TryKind::Write { intent, .. } if *intent == Some(operation) => {
+                AttemptKind::Settle => {}
+                AttemptKind::Write { intent, .. } if *intent == Some(operation) => {
                     // Somebody swept it: what was uploaded is gone, or going. Or an earlier try of
                     // unknown outcome landed, and its record names what was uploaded.
-                    if pending.may_stand.is_none()
+                    if pending.maybe_committed.is_none()
                         && let Some(upload) = pending.upload.take()
                     {
                         self.core.store.discard(&upload);
                     }
-                    pending.swept = pending.upload.is_some();
+                    pending.intent_collected = pending.upload.is_some();
                 }
-                TryKind::Write {
+                AttemptKind::Write {
                     earlier, current, ..
                 } => {
                     let blocked = earlier.filter(|(index, _)| *index == operation);
-                    pending.in_the_way = blocked.map(|(_, former)| former);
+                    pending.orphan_version = blocked.map(|(_, former)| former);
                     // A request that was repeated below us may have met itself.
                     let landed =
                         operation >= *current && !self.core.store.storage.is_transactional();
-                    pending.may_stand = landed.then_some(version).or(pending.may_stand);
+                    pending.maybe_committed = landed.then_some(version).or(pending.maybe_committed);
                 }
             },
-            Err(_) => pending.may_stand = Some(version),
+            Err(_) => pending.maybe_committed = Some(version),
         }
         None
     }

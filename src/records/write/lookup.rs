@@ -9,22 +9,22 @@ use crate::format::envelope::{Address, Head};
 use crate::format::storage_keys;
 use crate::id::Subject;
 use crate::journal::Act;
-use crate::keys::ring::Numbered;
-use crate::records::write::{Job, Pending};
+use crate::keys::ring::KeyVersion;
+use crate::records::write::{PendingWrite, WriteJob};
 use crate::storage::{Expect, Revision, Stored};
 use crate::vault::Vault;
-use crate::vault::entries::{Freshness, Held, chart_id};
+use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
 /// What was found for a job.
-pub(super) struct Found {
-    pub(super) held: Arc<Held>,
+pub(super) struct WriteContext {
+    pub(super) held: Arc<CachedEntry>,
     pub(super) address: Address,
     /// An `h` that was in the way of an earlier try, by version.
-    in_the_way: Option<(u64, Revision)>,
+    orphan_version: Option<(u64, Revision)>,
     pub(super) current: Option<Stored>,
 }
 
-impl Found {
+impl WriteContext {
     /// The current version by its header, 0 if there is none.
     pub(super) fn version(&self) -> Result<u64> {
         let current = self.current.as_ref();
@@ -34,7 +34,7 @@ impl Found {
     /// `Absent` first. One that is in the way is left of a put that broke off, or of one that has
     /// just happened: it is replaced only together with the `r` that was read after it.
     pub(super) fn expect_earlier(&self, version: u64) -> Expect {
-        match &self.in_the_way {
+        match &self.orphan_version {
             Some((known, revision)) if *known == version => Expect::Unchanged(revision.clone()),
             _ => Expect::Absent,
         }
@@ -47,7 +47,7 @@ impl Found {
         }
     }
 
-    pub(super) fn patient_key(&self, number: u32) -> Result<&Numbered<PatientKey>> {
+    pub(super) fn patient_key(&self, number: u32) -> Result<&KeyVersion<PatientKey>> {
         self.held.entry.key(number).ok_or(Error::UnknownPatientKey)
     }
 }
@@ -55,16 +55,19 @@ impl Found {
 impl Vault {
     /// The chart that a subject's records are written to now; begins one for a subject never seen.
     pub(crate) fn chart_for_writing(&self, subject: &Subject, act: &Act) -> Result<ChartId> {
-        let subjects = HashMap::from([(subject, Freshness::Held)]);
+        let subjects = HashMap::from([(subject, Freshness::Cached)]);
         let entries = self.entries_for_writing(&subjects, act)?;
         let held = entries.get(subject).ok_or(Error::Contended)?;
         chart_id(held.as_ref().map_err(Clone::clone)?)
     }
 
     /// Entry and current version for each job, read together. All are of one act.
-    pub(super) fn look_for_writing(&self, turn: &[Pending<'_>]) -> Result<Vec<Result<Found>>> {
-        let Some(Pending {
-            job: Job { act, .. },
+    pub(super) fn look_for_writing(
+        &self,
+        turn: &[PendingWrite<'_>],
+    ) -> Result<Vec<Result<WriteContext>>> {
+        let Some(PendingWrite {
+            job: WriteJob { act, .. },
             ..
         }) = turn.first()
         else {
@@ -74,13 +77,13 @@ impl Vault {
         for pending in turn {
             let freshness = subjects
                 .entry(pending.job.id.subject())
-                .or_insert(Freshness::Held);
+                .or_insert(Freshness::Cached);
             if pending.freshness == Freshness::Fresh {
                 *freshness = Freshness::Fresh;
             }
         }
         let entries = self.entries_for_writing(&subjects, act)?;
-        let mut found: Vec<Result<Found>> = turn
+        let mut found: Vec<Result<WriteContext>> = turn
             .iter()
             .map(|pending| {
                 let held = entries.get(pending.job.id.subject());
@@ -90,11 +93,11 @@ impl Vault {
                         .map_err(Clone::clone)?,
                 );
                 let address = held.address(pending.job.id.name())?;
-                let in_the_way = self.read_in_the_way(pending, &address)?;
-                Ok(Found {
+                let orphan_version = self.read_in_the_way(pending, &address)?;
+                Ok(WriteContext {
                     held,
                     address,
-                    in_the_way,
+                    orphan_version,
                     current: None,
                 })
             })
@@ -116,10 +119,10 @@ impl Vault {
     /// aside in between, and replacing it would bring back what that writer replaced.
     fn read_in_the_way(
         &self,
-        pending: &Pending<'_>,
+        pending: &PendingWrite<'_>,
         address: &Address,
     ) -> Result<Option<(u64, Revision)>> {
-        let Some(version) = pending.in_the_way else {
+        let Some(version) = pending.orphan_version else {
             return Ok(None);
         };
         let stored = self
@@ -130,7 +133,11 @@ impl Vault {
     }
 
     /// Whether the entry is still the one under which the record was looked at.
-    pub(super) fn stood_still(&self, pending: &Pending<'_>, found: &Found) -> Result<bool> {
+    pub(super) fn entry_unchanged(
+        &self,
+        pending: &PendingWrite<'_>,
+        found: &WriteContext,
+    ) -> Result<bool> {
         let now = self.live_entry(pending.job.id.subject())?;
         Ok(now.is_some_and(|now| now.revision == found.held.revision))
     }

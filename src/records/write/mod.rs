@@ -31,18 +31,18 @@ use crate::vault::entries::Freshness;
 use crate::vault::{ROUNDS, Vault};
 
 /// One change of one record.
-pub(crate) struct Job<'a> {
+pub(crate) struct WriteJob<'a> {
     act: Act,
     id: &'a RecordId,
     meta: Meta,
-    change: Change<'a>,
+    change: PendingChange<'a>,
     expected: Precondition,
     /// Content that was stored before.
     upload: Option<Upload>,
 }
 
 #[derive(Clone, Copy)]
-enum Change<'a> {
+enum PendingChange<'a> {
     Content(&'a [u8]),
     /// Content of which only the upload is at hand.
     Uploaded,
@@ -54,7 +54,7 @@ enum Change<'a> {
     },
 }
 
-impl<'a> Job<'a> {
+impl<'a> WriteJob<'a> {
     pub(crate) fn put(
         act: &Act,
         id: &'a RecordId,
@@ -66,7 +66,7 @@ impl<'a> Job<'a> {
             act: act.clone(),
             id,
             meta: document.meta(id.name(), now).checked()?,
-            change: Change::Content(document.content),
+            change: PendingChange::Content(document.content),
             expected,
             upload: None,
         })
@@ -85,7 +85,7 @@ impl<'a> Job<'a> {
             act: act.clone(),
             id,
             meta,
-            change: Change::Uploaded,
+            change: PendingChange::Uploaded,
             expected,
             upload: Some(upload),
         }
@@ -101,14 +101,14 @@ impl<'a> Job<'a> {
             act: act.clone(),
             id,
             meta: Document::new(&[]).meta(id.name(), now).checked()?,
-            change: Change::Retraction,
+            change: PendingChange::Retraction,
             expected,
             upload: None,
         })
     }
 }
 
-impl<'a> Job<'a> {
+impl<'a> WriteJob<'a> {
     pub(crate) fn expunge(
         act: &Act,
         id: &'a RecordId,
@@ -116,7 +116,7 @@ impl<'a> Job<'a> {
         now: i64,
     ) -> Result<Self> {
         let mut job = Self::retract(act, id, Precondition::Any, now)?;
-        job.change = Change::Expunge { purged };
+        job.change = PendingChange::Expunge { purged };
         job.meta.set_expunged(None);
         Ok(job)
     }
@@ -126,43 +126,43 @@ impl<'a> Job<'a> {
 pub(crate) type WriteOutcome = Result<Option<u64>>;
 
 /// A job that is not decided yet.
-struct Pending<'a> {
-    job: Job<'a>,
+struct PendingWrite<'a> {
+    job: WriteJob<'a>,
     /// Where its outcome goes.
     index: usize,
     freshness: Freshness,
     /// The chart of the first try. An erasure in between must not carry the job to another one.
     chart: Option<ChartId>,
     /// The version at which an earlier try may stand.
-    may_stand: Option<u64>,
+    maybe_committed: Option<u64>,
     /// What this job sealed at first: the commitment, and the patient key number that it was sealed
     /// under. What it seals again to settle is left out: a re-encryption may have been there first,
     /// under the same number.
     sealed: Vec<(Commitment, u32)>,
     /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
-    in_the_way: Option<u64>,
+    orphan_version: Option<u64>,
     upload: Option<Upload>,
     /// Its intent was found gone.
-    swept: bool,
+    intent_collected: bool,
 }
 
-impl<'a> Pending<'a> {
-    fn new((mut job, index): (Job<'a>, usize)) -> Self {
+impl<'a> PendingWrite<'a> {
+    fn new((mut job, index): (WriteJob<'a>, usize)) -> Self {
         let upload = job.upload.take();
         Self {
             index,
             freshness: match job.change {
                 // A hold of the last minute counts.
-                Change::Expunge { .. } => Freshness::Fresh,
-                _ => Freshness::Held,
+                PendingChange::Expunge { .. } => Freshness::Fresh,
+                _ => Freshness::Cached,
             },
             job,
             chart: upload.as_ref().map(|upload| upload.chart),
-            may_stand: None,
+            maybe_committed: None,
             sealed: Vec::new(),
-            in_the_way: None,
+            orphan_version: None,
             upload,
-            swept: false,
+            intent_collected: false,
         }
     }
 
@@ -174,9 +174,9 @@ impl<'a> Pending<'a> {
     }
 
     /// What an error means to who asked: one of the storage says nothing of an earlier try.
-    fn left_by(&self, error: Error) -> Error {
+    fn map_error(&self, error: Error) -> Error {
         match error {
-            Error::Storage(_) if self.may_stand.is_some() => Error::CommitUnknown,
+            Error::Storage(_) if self.maybe_committed.is_some() => Error::CommitUnknown,
             error => error,
         }
     }
@@ -195,7 +195,7 @@ impl<'a> Pending<'a> {
 
 impl Vault {
     /// Carries out one job.
-    pub(crate) fn write_one(&self, job: Job<'_>) -> WriteOutcome {
+    pub(crate) fn write_one(&self, job: WriteJob<'_>) -> WriteOutcome {
         self.write(vec![job]).pop().unwrap_or(Err(Error::Contended))
     }
 
@@ -211,10 +211,10 @@ impl Vault {
     }
 
     /// Carries out jobs; those of one commit become durable together. Outcomes come in their order.
-    pub(crate) fn write(&self, jobs: Vec<Job<'_>>) -> Vec<WriteOutcome> {
+    pub(crate) fn write(&self, jobs: Vec<WriteJob<'_>>) -> Vec<WriteOutcome> {
         let mut outcomes: Vec<WriteOutcome> = Vec::new();
         outcomes.resize_with(jobs.len(), || Err(Error::Contended));
-        let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(Pending::new).collect();
+        let mut waiting: Vec<_> = jobs.into_iter().zip(0..).map(PendingWrite::new).collect();
         let mut round = 0;
         while !waiting.is_empty() && round < ROUNDS {
             self.core.store.back_off(round);
@@ -227,7 +227,7 @@ impl Vault {
             round = if waiting.len() < before { 0 } else { round + 1 };
         }
         for pending in waiting {
-            let undecided = pending.may_stand.is_some();
+            let undecided = pending.maybe_committed.is_some();
             if undecided && let Some(outcome) = outcomes.get_mut(pending.index) {
                 *outcome = Err(Error::CommitUnknown);
             } else if let Some(upload) = &pending.upload {
@@ -239,7 +239,9 @@ impl Vault {
 }
 
 /// Two jobs for one record take turns, in their order.
-fn first_of_each_record(waiting: Vec<Pending<'_>>) -> (Vec<Pending<'_>>, Vec<Pending<'_>>) {
+fn first_of_each_record(
+    waiting: Vec<PendingWrite<'_>>,
+) -> (Vec<PendingWrite<'_>>, Vec<PendingWrite<'_>>) {
     let mut seen = HashSet::new();
     waiting
         .into_iter()

@@ -11,11 +11,11 @@ use crate::keys::wrap;
 use crate::records::document::Precondition;
 use crate::records::read;
 use crate::records::upload::move_into;
-use crate::records::write::commit_reply::{Step, Try, TryKind};
-use crate::records::write::lookup::Found;
+use crate::records::write::commit_reply::{AttemptKind, WriteAttempt, WriteStep};
+use crate::records::write::lookup::WriteContext;
 use crate::records::write::put_marker::marker_in_place;
-use crate::records::write::seal::Draft;
-use crate::records::write::{Change, Job, Pending};
+use crate::records::write::seal::VersionDraft;
+use crate::records::write::{PendingChange, PendingWrite, WriteJob};
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, chart_id};
@@ -24,7 +24,7 @@ use crate::vault::entries::{Freshness, chart_id};
 /// records' own absence was seen.
 pub(super) type Histories = HashMap<ChartId, bool>;
 
-pub(super) enum Next {
+pub(super) enum NextVersion {
     /// There is nothing to retract.
     Nothing,
     LookAgain,
@@ -39,27 +39,27 @@ impl Vault {
     /// What to do next for a job, from what was found.
     pub(super) fn step(
         &self,
-        pending: &mut Pending<'_>,
-        found: &Found,
+        pending: &mut PendingWrite<'_>,
+        found: &WriteContext,
         history: &mut Histories,
         key: DataKey,
-    ) -> Result<Step> {
+    ) -> Result<WriteStep> {
         let chart = chart_id(&found.held)?;
         if pending.chart.is_some_and(|before| before != chart) {
             self.withdraw(pending);
             return Err(Error::Erased);
         }
         pending.chart = Some(chart);
-        if let Some(version) = pending.may_stand {
+        if let Some(version) = pending.maybe_committed {
             match self.own(pending, found, version) {
                 Ok(Some(own)) => return self.settle(pending, found, version, own, key),
                 Ok(None) => {}
                 // Sealed again by another while it was read here.
-                Err(Error::SegmentMissing) => return Ok(Step::LookAgain),
+                Err(Error::SegmentMissing) => return Ok(WriteStep::LookAgain),
                 // Under a key younger than the entry at hand; else under one that is gone, so that
                 // what follows replaces it or says why not.
-                Err(Error::UnknownPatientKey) if !self.stood_still(pending, found)? => {
-                    return Ok(Step::LookAgain);
+                Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, found)? => {
+                    return Ok(WriteStep::LookAgain);
                 }
                 Err(Error::UnknownPatientKey) => {}
                 Err(error) => return Err(error),
@@ -68,24 +68,24 @@ impl Vault {
             // the next try, at the same version, is as good as that one.
             let now = found.version()?;
             if now >= version {
-                pending.may_stand = None;
+                pending.maybe_committed = None;
                 if now > version {
                     self.drop_expunged_upload(pending, found, version)?;
                 }
             }
             // The earlier try, which is not there, had to find the same intent: it can never land.
-            if pending.swept && self.core.store.storage.is_transactional() {
-                pending.may_stand = None;
-                pending.swept = false;
+            if pending.intent_collected && self.core.store.storage.is_transactional() {
+                pending.maybe_committed = None;
+                pending.intent_collected = false;
                 if let Some(upload) = pending.upload.take() {
                     self.core.store.discard(&upload);
                 }
             }
         }
         match self.next(pending, found, history)? {
-            Next::Nothing => Ok(Step::Done(Ok(None))),
-            Next::LookAgain => Ok(Step::LookAgain),
-            Next::Version { version, earlier } => {
+            NextVersion::Nothing => Ok(WriteStep::Done(Ok(None))),
+            NextVersion::LookAgain => Ok(WriteStep::LookAgain),
+            NextVersion::Version { version, earlier } => {
                 self.write_version(pending, found, version, earlier, key)
             }
         }
@@ -94,39 +94,39 @@ impl Vault {
     /// The version that comes next, if the current one is as expected.
     fn next(
         &self,
-        pending: &mut Pending<'_>,
-        found: &Found,
+        pending: &mut PendingWrite<'_>,
+        found: &WriteContext,
         history: &mut Histories,
-    ) -> Result<Next> {
+    ) -> Result<NextVersion> {
         let Some(current) = &found.current else {
             return self.next_of_none(pending, found, history);
         };
         let (head, data_key) = match read::authentic(&found.held, &found.address, &current.value) {
-            Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Held => {
+            Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Cached => {
                 pending.freshness = Freshness::Fresh;
-                return Ok(Next::LookAgain);
+                return Ok(NextVersion::LookAgain);
             }
             // Rotated, and the record re-wrapped, between the looks at the entry and at the record.
-            Err(Error::UnknownPatientKey) if !self.stood_still(pending, found)? => {
-                return Ok(Next::LookAgain);
+            Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, found)? => {
+                return Ok(NextVersion::LookAgain);
             }
             Err(Error::UnknownPatientKey) => {
-                if let Change::Expunge { .. } = pending.job.change {
+                if let PendingChange::Expunge { .. } = pending.job.change {
                     self.require_expungeable(found)?;
                 }
                 return self.next_after_orphan(pending, found, current);
             }
             read => read?,
         };
-        if let Change::Expunge { .. } = pending.job.change {
+        if let PendingChange::Expunge { .. } = pending.job.change {
             return self.next_marker(pending, found, current, (&head, &data_key));
         }
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
             return Err(Error::Conflict);
         }
-        if absent && matches!(pending.job.change, Change::Retraction) {
-            return Ok(Next::Nothing);
+        if absent && matches!(pending.job.change, PendingChange::Retraction) {
+            return Ok(NextVersion::Nothing);
         }
         let wrapped = wrap::wrap(
             head.suite,
@@ -138,7 +138,7 @@ impl Vault {
         )?;
         // A move changes the place, not the key number: the walk of a rotation must find it.
         let value = envelope::rewrapped(current.value.clone(), head.key_number, &wrapped)?;
-        Ok(Next::Version {
+        Ok(NextVersion::Version {
             version: head.version + 1,
             earlier: Some((head.version, value)),
         })
@@ -146,10 +146,10 @@ impl Vault {
 
     fn next_of_none(
         &self,
-        pending: &mut Pending<'_>,
-        found: &Found,
+        pending: &mut PendingWrite<'_>,
+        found: &WriteContext,
         history: &mut Histories,
-    ) -> Result<Next> {
+    ) -> Result<NextVersion> {
         if self.chart_has_history(&found.address, history)? && self.has_earlier(&found.address)? {
             // Fresh already: neither an erasure under way nor a put in between explains it.
             if pending.freshness == Freshness::Fresh
@@ -158,18 +158,18 @@ impl Vault {
                     .store
                     .read_one(&storage_keys::current(&found.address))?
                     .is_none()
-                && self.stood_still(pending, found)?
+                && self.entry_unchanged(pending, found)?
             {
                 return Err(Error::CurrentMissing);
             }
             pending.freshness = Freshness::Fresh;
-            return Ok(Next::LookAgain);
+            return Ok(NextVersion::LookAgain);
         }
         match (pending.job.expected, pending.job.change) {
             (Precondition::Version(_), _) => Err(Error::Conflict),
-            (_, Change::Retraction) => Ok(Next::Nothing),
-            (_, Change::Expunge { .. }) => Err(Error::UnknownRecord),
-            _ => Ok(Next::Version {
+            (_, PendingChange::Retraction) => Ok(NextVersion::Nothing),
+            (_, PendingChange::Expunge { .. }) => Err(Error::UnknownRecord),
+            _ => Ok(NextVersion::Version {
                 version: 1,
                 earlier: None,
             }),
@@ -190,12 +190,12 @@ impl Vault {
     /// than the grace. It is replaced in its place; what came before it stands in `h`.
     fn next_after_orphan(
         &self,
-        pending: &Pending<'_>,
-        found: &Found,
+        pending: &PendingWrite<'_>,
+        found: &WriteContext,
         current: &Stored,
-    ) -> Result<Next> {
+    ) -> Result<NextVersion> {
         let head = Head::parse(&current.value)?;
-        let retired = found.held.entry.was_retired(head.key_number);
+        let retired = found.held.entry.was_destroyed(head.key_number);
         if self.core.store.storage.is_transactional() || !retired {
             return Err(Error::UnknownPatientKey);
         }
@@ -215,7 +215,7 @@ impl Vault {
         if !pending.job.expected.admits(head.version - 1, absent) {
             return Err(Error::Conflict);
         }
-        Ok(Next::Version {
+        Ok(NextVersion::Version {
             version: head.version,
             earlier: None,
         })
@@ -225,13 +225,13 @@ impl Vault {
     /// takes for abandoned before the version is written.
     fn upload_content(
         &self,
-        pending: &mut Pending<'_>,
+        pending: &mut PendingWrite<'_>,
         suite: CipherSuite,
         chart: &ChartId,
     ) -> Result<()> {
         if pending.upload.is_none() {
             match pending.job.change {
-                Change::Content(content) if content.len() > INLINE_MAX => {
+                PendingChange::Content(content) if content.len() > INLINE_MAX => {
                     let mut left = content;
                     let upload =
                         self.upload(suite, chart, |free| Ok(move_into(free, &mut left)))?;
@@ -239,14 +239,16 @@ impl Vault {
                     pending.upload = Some(upload);
                 }
                 // Swept, and its content is at hand no more.
-                Change::Uploaded => return Err(Error::UploadExpired),
-                Change::Content(_) | Change::Retraction | Change::Expunge { .. } => return Ok(()),
+                PendingChange::Uploaded => return Err(Error::UploadExpired),
+                PendingChange::Content(_)
+                | PendingChange::Retraction
+                | PendingChange::Expunge { .. } => return Ok(()),
             }
         }
         // However long it took to get here.
         let now = self.core.store.clock.now();
         match &pending.upload {
-            Some(upload) if upload.is_expired(now) => Err(match pending.may_stand {
+            Some(upload) if upload.is_expired(now) => Err(match pending.maybe_committed {
                 Some(_) => Error::CommitUnknown,
                 None => Error::UploadExpired,
             }),
@@ -257,29 +259,31 @@ impl Vault {
     /// What is told of a version that a job writes.
     pub(super) fn draft_of_job(
         &self,
-        pending: &Pending<'_>,
-        found: &Found,
+        pending: &PendingWrite<'_>,
+        found: &WriteContext,
         value: &[u8],
-    ) -> Result<journal::Draft> {
-        let Job { act, id, .. } = &pending.job;
+    ) -> Result<journal::EntryDraft> {
+        let WriteJob { act, id, .. } = &pending.job;
         self.draft_of_version(act, &found.held, &found.address, id.name(), value)
     }
 
     fn write_version(
         &self,
-        pending: &mut Pending<'_>,
-        found: &Found,
+        pending: &mut PendingWrite<'_>,
+        found: &WriteContext,
         version: u64,
         earlier: Option<(u64, Vec<u8>)>,
         key: DataKey,
-    ) -> Result<Step> {
+    ) -> Result<WriteStep> {
         let suite = self.header()?.header.suite();
         self.upload_content(pending, suite, &found.address.chart)?;
         let value = draft(pending, suite, version).seal(&found.held, &found.address, key)?;
         pending.sent(&value)?;
         let told = self.draft_of_job(pending, found, &value)?;
-        if let Change::Expunge { .. } = pending.job.change {
-            return Ok(Step::Try(marker_in_place(found, value, told, version)));
+        if let PendingChange::Expunge { .. } = pending.job.change {
+            return Ok(WriteStep::WriteAttempt(marker_in_place(
+                found, value, told, version,
+            )));
         }
         let mut transaction = Transaction::new();
         let mut operations = 0;
@@ -312,13 +316,13 @@ impl Vault {
         if let Some(upload) = &pending.upload {
             transaction = transaction.delete(upload.intent_key());
         }
-        Ok(Step::Try(Try {
-            change: journal::Change {
+        Ok(WriteStep::WriteAttempt(WriteAttempt {
+            change: journal::JournaledChange {
                 transaction,
                 drafts: vec![told],
             },
             version,
-            kind: TryKind::Write {
+            kind: AttemptKind::Write {
                 intent,
                 earlier,
                 current,
@@ -327,17 +331,20 @@ impl Vault {
     }
 }
 
-fn draft<'a>(pending: &'a Pending<'_>, suite: CipherSuite, version: u64) -> Draft<'a> {
+fn draft<'a>(pending: &'a PendingWrite<'_>, suite: CipherSuite, version: u64) -> VersionDraft<'a> {
     let body = match (&pending.upload, pending.job.change) {
         (Some(upload), _) => Body::Segmented {
             stream: upload.stream,
             key: &upload.key,
             length: upload.length,
         },
-        (None, Change::Content(content)) => Body::Inline(content),
-        (None, Change::Uploaded | Change::Retraction | Change::Expunge { .. }) => Body::Retraction,
+        (None, PendingChange::Content(content)) => Body::Inline(content),
+        (
+            None,
+            PendingChange::Uploaded | PendingChange::Retraction | PendingChange::Expunge { .. },
+        ) => Body::Retraction,
     };
-    Draft {
+    VersionDraft {
         suite,
         version,
         place: Place::Current,

@@ -6,10 +6,10 @@ use crate::format::envelope::{self, Content, Head};
 use crate::format::storage_keys;
 use crate::journal;
 use crate::records::read;
-use crate::records::write::commit_reply::{Step, Try, TryKind};
-use crate::records::write::lookup::Found;
-use crate::records::write::seal::Draft;
-use crate::records::write::{Change, Pending, WriteOutcome};
+use crate::records::write::commit_reply::{AttemptKind, WriteAttempt, WriteStep};
+use crate::records::write::lookup::WriteContext;
+use crate::records::write::seal::VersionDraft;
+use crate::records::write::{PendingChange, PendingWrite, WriteOutcome};
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 
@@ -26,8 +26,8 @@ impl Vault {
     /// re-encrypted or moved by others meanwhile: same version, same time, same content.
     pub(super) fn own(
         &self,
-        pending: &Pending<'_>,
-        found: &Found,
+        pending: &PendingWrite<'_>,
+        found: &WriteContext,
         version: u64,
     ) -> Result<Option<Own>> {
         let Some(current) = &found.current else {
@@ -57,12 +57,15 @@ impl Vault {
         let opened = envelope::open(stored.value.clone(), &head, &found.address, name, &key)?;
         let same = opened.meta == pending.job.meta
             && match (&opened.content, pending.job.change) {
-                (Content::Inline(buffer, range), Change::Content(content)) => {
+                (Content::Inline(buffer, range), PendingChange::Content(content)) => {
                     buffer.get(range.clone()) == Some(content)
                 }
                 // The metadata name the upload in which the content came.
                 (Content::Segmented { .. }, _) => pending.upload.is_some(),
-                (Content::Retraction, Change::Retraction | Change::Expunge { .. }) => true,
+                (
+                    Content::Retraction,
+                    PendingChange::Retraction | PendingChange::Expunge { .. },
+                ) => true,
                 _ => false,
             };
         Ok(same.then_some(Own {
@@ -77,19 +80,19 @@ impl Vault {
     /// confirms. Under another it is sealed again, with a new data key.
     pub(super) fn settle(
         &self,
-        pending: &Pending<'_>,
-        found: &Found,
+        pending: &PendingWrite<'_>,
+        found: &WriteContext,
         version: u64,
         own: Own,
         key: DataKey,
-    ) -> Result<Step> {
+    ) -> Result<WriteStep> {
         if self.core.store.storage.is_transactional() {
-            return Ok(Step::Done(Ok(Some(version))));
+            return Ok(WriteStep::Done(Ok(Some(version))));
         }
         let mut transaction = Transaction::new();
         let mut stands = None;
         if own.head.key_number != found.held.chart()?.active_key().number {
-            let draft = Draft {
+            let draft = VersionDraft {
                 suite: own.head.suite,
                 version,
                 place: own.place,
@@ -111,28 +114,28 @@ impl Vault {
         if let Some(upload) = &pending.upload {
             transaction = transaction.delete(upload.intent_key());
         }
-        Ok(Step::Try(Try {
-            change: journal::Change {
+        Ok(WriteStep::WriteAttempt(WriteAttempt {
+            change: journal::JournaledChange {
                 transaction,
                 drafts: vec![told],
             },
             version,
-            kind: TryKind::Settle,
+            kind: AttemptKind::Settle,
         }))
     }
 
     /// Deletes what a job may have written to a chart that was erased meanwhile. The chart is dead
     /// for good, so the deletes are safe whenever they land.
-    pub(super) fn withdraw(&self, pending: &Pending<'_>) {
-        let (Some(chart), Some(_)) = (pending.chart, pending.may_stand) else {
+    pub(super) fn withdraw(&self, pending: &PendingWrite<'_>) {
+        let (Some(chart), Some(_)) = (pending.chart, pending.maybe_committed) else {
             return;
         };
         let _ = self.core.store.sweep_chart(&chart, &mut |_| ());
     }
 
     /// An upload that no record can name is removed, whatever came of its job.
-    pub(super) fn give_up_upload(&self, pending: &Pending<'_>, outcome: &WriteOutcome) {
-        if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.may_stand) {
+    pub(super) fn give_up_upload(&self, pending: &PendingWrite<'_>, outcome: &WriteOutcome) {
+        if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.maybe_committed) {
             self.core.store.discard(upload);
         }
     }

@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::format::envelope::{self, Content, Head};
 use crate::format::storage_keys;
 use crate::journal;
-use crate::records::write::commit_reply::{Try, TryKind};
-use crate::records::write::lookup::Found;
-use crate::records::write::next_version::Next;
-use crate::records::write::{Job, Pending};
+use crate::records::write::commit_reply::{AttemptKind, WriteAttempt};
+use crate::records::write::lookup::WriteContext;
+use crate::records::write::next_version::NextVersion;
+use crate::records::write::{PendingWrite, WriteJob};
 use crate::storage::{Stored, Transaction};
 use crate::vault::Vault;
 
@@ -19,17 +19,17 @@ impl Vault {
     /// The marker that comes next; nothing where one stands.
     pub(super) fn next_marker(
         &self,
-        pending: &mut Pending<'_>,
-        found: &Found,
+        pending: &mut PendingWrite<'_>,
+        found: &WriteContext,
         current: &Stored,
         (head, key): (&Head, &DataKey),
-    ) -> Result<Next> {
-        let Job { id, meta, .. } = &mut pending.job;
+    ) -> Result<NextVersion> {
+        let WriteJob { id, meta, .. } = &mut pending.job;
         let name = Some(id.name());
         // One whose body does not open goes too; its content is left to a collection of garbage.
         let opened = envelope::open(current.value.clone(), head, &found.address, name, key).ok();
         if opened.as_ref().is_some_and(envelope::Opened::is_expunged) {
-            return Ok(Next::Nothing);
+            return Ok(NextVersion::Nothing);
         }
         self.require_expungeable(found)?;
         let stream: Option<StreamId> = match opened.map(|opened| opened.content) {
@@ -43,14 +43,14 @@ impl Vault {
             _ => None,
         };
         meta.set_expunged(stream.as_ref());
-        Ok(Next::Version {
+        Ok(NextVersion::Version {
             version: head.version + 1,
             earlier: None,
         })
     }
 
     /// Fails while a hold or a retention keeps what there is of the subject.
-    pub(super) fn require_expungeable(&self, found: &Found) -> Result<()> {
+    pub(super) fn require_expungeable(&self, found: &WriteContext) -> Result<()> {
         found.held.entry.check_erasable(self.core.store.clock.now())
     }
 
@@ -59,8 +59,8 @@ impl Vault {
     /// be named again.
     pub(super) fn drop_expunged_upload(
         &self,
-        pending: &mut Pending<'_>,
-        found: &Found,
+        pending: &mut PendingWrite<'_>,
+        found: &WriteContext,
         version: u64,
     ) -> Result<()> {
         if pending.upload.is_none() {
@@ -78,11 +78,11 @@ impl Vault {
 
 /// `[ ?p ; destroying put r = marker Unchanged ; ?p ]`
 pub(super) fn marker_in_place(
-    found: &Found,
+    found: &WriteContext,
     value: Vec<u8>,
-    told: journal::Draft,
+    told: journal::EntryDraft,
     version: u64,
-) -> Try {
+) -> WriteAttempt {
     let transaction = Transaction::new()
         .check(found.held.key(), found.held.expect())
         .put_destroying(
@@ -91,13 +91,13 @@ pub(super) fn marker_in_place(
             found.expect_current(),
         )
         .check(found.held.key(), found.held.expect());
-    Try {
-        change: journal::Change {
+    WriteAttempt {
+        change: journal::JournaledChange {
             transaction,
             drafts: vec![told],
         },
         version,
-        kind: TryKind::Write {
+        kind: AttemptKind::Write {
             intent: None,
             earlier: None,
             current: 1,

@@ -4,10 +4,10 @@ use crate::crypto::{CipherSuite, DataKey, Place};
 use crate::error::Result;
 use crate::format::envelope::{self, Address, Body, Meta};
 use crate::keys::wrap;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 
 /// A version to be sealed.
-pub(crate) struct Draft<'a> {
+pub(crate) struct VersionDraft<'a> {
     pub(crate) suite: CipherSuite,
     pub(crate) version: u64,
     pub(crate) place: Place,
@@ -15,9 +15,14 @@ pub(crate) struct Draft<'a> {
     pub(crate) body: Body<'a>,
 }
 
-impl Draft<'_> {
+impl VersionDraft<'_> {
     /// The value, its data key wrapped under the entry's active patient key.
-    pub(crate) fn seal(self, held: &Held, address: &Address, key: DataKey) -> Result<Vec<u8>> {
+    pub(crate) fn seal(
+        self,
+        held: &CachedEntry,
+        address: &Address,
+        key: DataKey,
+    ) -> Result<Vec<u8>> {
         let Self {
             suite,
             version,

@@ -26,14 +26,14 @@ pub struct Entries<R> {
     input: Input<R>,
     last: Vec<u8>,
     objects: u64,
-    state: State,
+    state: ArchiveState,
 }
 
 /// A key and its value.
-type Object = (Vec<u8>, Vec<u8>);
+type ArchivedObject = (Vec<u8>, Vec<u8>);
 
 #[derive(Debug, Clone, Copy)]
-enum State {
+enum ArchiveState {
     Reading,
     Failed,
     Verified(Report),
@@ -52,7 +52,7 @@ impl<R: Read> Entries<R> {
                 input,
                 last: Vec::new(),
                 objects: 0,
-                state: State::Reading,
+                state: ArchiveState::Reading,
             }),
             Err(ArchiveError::Io(kind)) => Err(ArchiveError::Io(kind)),
             _ => Err(ArchiveError::NotAnArchive),
@@ -62,14 +62,14 @@ impl<R: Read> Entries<R> {
     /// What the archive holds, once it was read to its end and found sound.
     pub fn report(&self) -> Option<Report> {
         match self.state {
-            State::Verified(report) => Some(report),
-            State::Reading | State::Failed => None,
+            ArchiveState::Verified(report) => Some(report),
+            ArchiveState::Reading | ArchiveState::Failed => None,
         }
     }
 
-    fn step(&mut self) -> Result<Option<Object>, ArchiveError> {
+    fn step(&mut self) -> Result<Option<ArchivedObject>, ArchiveError> {
         if self.input.is_at_digest()? {
-            self.state = State::Verified(self.input.finish(self.objects)?);
+            self.state = ArchiveState::Verified(self.input.finish(self.objects)?);
             return Ok(None);
         }
         let mut length = [0; 2];
@@ -96,15 +96,15 @@ impl<R: Read> Entries<R> {
 }
 
 impl<R: Read> Iterator for Entries<R> {
-    type Item = Result<Object, ArchiveError>;
+    type Item = Result<ArchivedObject, ArchiveError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match self.state {
-            State::Verified(_) | State::Failed => None,
-            State::Reading => match self.step() {
+            ArchiveState::Verified(_) | ArchiveState::Failed => None,
+            ArchiveState::Reading => match self.step() {
                 Ok(entry) => entry.map(Ok),
                 Err(error) => {
-                    self.state = State::Failed;
+                    self.state = ArchiveState::Failed;
                     Some(Err(error))
                 }
             },

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::id::Subject;
 use crate::vault::HELD_AT_MOST;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 
 /// Most entries held in memory at a time.
 const HELD: usize = 8192;
 
-type Map = HashMap<Subject, (Arc<Held>, Duration)>;
+type Map = HashMap<Subject, (Arc<CachedEntry>, Duration)>;
 
 /// Entries that were looked at lately; `None` once locked: an operation under way then must not
 /// leave keys behind.
@@ -32,13 +32,13 @@ impl EntryCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn get(&self, subject: &Subject, now: Duration) -> Option<Arc<Held>> {
+    pub(crate) fn get(&self, subject: &Subject, now: Duration) -> Option<Arc<CachedEntry>> {
         let map = self.map();
         let (held, looked_at) = map.as_ref()?.get(subject)?;
         (now.saturating_sub(*looked_at) < HELD_AT_MOST).then(|| Arc::clone(held))
     }
 
-    pub(super) fn insert(&self, subject: &Subject, held: &Arc<Held>, looked_at: Duration) {
+    pub(super) fn insert(&self, subject: &Subject, held: &Arc<CachedEntry>, looked_at: Duration) {
         let mut map = self.map();
         let Some(map) = map.as_mut() else { return };
         if map.len() >= HELD {

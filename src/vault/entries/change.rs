@@ -5,18 +5,18 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::format::storage_keys;
 use crate::id::Subject;
-use crate::journal::{Act, Change};
+use crate::journal::{Act, JournaledChange};
 use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::seal_entry;
 use crate::storage::{CommitError, Committed, Expect, Revision, Transaction};
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
 /// `[ put p ; ?v ]`: an entry that is to stand, sealed under the active master key of `header`.
 pub(crate) struct EntryPut<'a> {
     pub(crate) header: &'a OpenHeader,
-    pub(crate) held: &'a mut Held,
+    pub(crate) held: &'a mut CachedEntry,
     pub(crate) expect: Expect,
     /// Whether the bytes of before must be purged: they hold keys that are being destroyed.
     pub(crate) destroying: bool,
@@ -25,7 +25,7 @@ pub(crate) struct EntryPut<'a> {
 }
 
 impl EntryPut<'_> {
-    pub(crate) fn change(self, vault: &Vault) -> Result<Change> {
+    pub(crate) fn change(self, vault: &Vault) -> Result<JournaledChange> {
         let header = &self.header.header;
         let value = seal_entry(
             header.suite(),
@@ -42,7 +42,7 @@ impl EntryPut<'_> {
         } else {
             Transaction::new().put(key, value, self.expect)
         };
-        Ok(Change {
+        Ok(JournaledChange {
             transaction: transaction.check(storage_keys::HEADER, self.header.expect()),
             drafts: vec![told],
         })
@@ -57,7 +57,7 @@ pub(super) enum Written {
     LookAgain,
 }
 
-impl Held {
+impl CachedEntry {
     /// It was written, and stands.
     pub(super) fn stands(&mut self, header: &OpenHeader, revision: Revision) {
         self.revision = revision;
@@ -76,7 +76,7 @@ impl Vault {
         destroying: bool,
         act: &Act,
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
-    ) -> Result<Option<(Arc<Held>, bool)>> {
+    ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
         self.require_writable()?;
         // After an answer that left the outcome open, nobody said that former bytes are gone.
         let mut deferred = false;
@@ -134,7 +134,7 @@ impl Vault {
 
     /// An entry under a former master key gets a new patient key before it is used or written: the
     /// master key may have leaked.
-    pub(super) fn refresh_keys(&self, header: &OpenHeader, held: &mut Held) -> Result<bool> {
+    pub(super) fn refresh_keys(&self, header: &OpenHeader, held: &mut CachedEntry) -> Result<bool> {
         let stale = held.master != header.keyring.active_master().number;
         if stale && held.entry.chart().is_some() {
             held.entry.rotate_key(self.core.store.clock.now())?;
@@ -146,7 +146,7 @@ impl Vault {
 /// Whether an entry is sealed under a master key that `header` is too old to hold. Sealing it again
 /// under an older one would undo a rotation, and a stalled write of that kind could land after the
 /// older key is gone: the whole chart would hang on it.
-pub(super) fn sealed_under_younger(header: &OpenHeader, held: &Held) -> bool {
+pub(super) fn sealed_under_younger(header: &OpenHeader, held: &CachedEntry) -> bool {
     header.keyring.master(held.master).is_none()
 }
 

@@ -11,16 +11,16 @@ use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::EntryHead;
 use crate::storage::{CommitError, Expect, Revision};
 use crate::vault::entries::change::{EntryPut, Written, sealed_under_younger, written};
-use crate::vault::entries::{Freshness, Held};
+use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
 /// An entry that can be written to, or why not.
-type Ready<'a> = (&'a Subject, Result<Arc<Held>>);
+type ReadyEntry<'a> = (&'a Subject, Result<Arc<CachedEntry>>);
 
-enum Draft {
-    Usable(Arc<Held>),
-    ToWrite(Box<Held>, Expect),
+enum NewEntry {
+    Usable(Arc<CachedEntry>),
+    ToWrite(Box<CachedEntry>, Expect),
     /// The header or the entry is not what it was.
     LookAgain,
 }
@@ -32,7 +32,7 @@ impl Vault {
         &self,
         subjects: &HashMap<&Subject, Freshness>,
         act: &Act,
-    ) -> Result<HashMap<Subject, Result<Arc<Held>>>> {
+    ) -> Result<HashMap<Subject, Result<Arc<CachedEntry>>>> {
         self.require_writable()?;
         let mut ready = HashMap::with_capacity(subjects.len());
         for round in 0..ROUNDS {
@@ -54,9 +54,9 @@ impl Vault {
                     Freshness::Fresh
                 };
                 match self.draft_for_writing(&header, subject, freshness) {
-                    Ok(Draft::Usable(held)) => drop(ready.insert((*subject).clone(), Ok(held))),
-                    Ok(Draft::ToWrite(held, expect)) => drafts.push((*subject, held, expect)),
-                    Ok(Draft::LookAgain) => again = true,
+                    Ok(NewEntry::Usable(held)) => drop(ready.insert((*subject).clone(), Ok(held))),
+                    Ok(NewEntry::ToWrite(held, expect)) => drafts.push((*subject, held, expect)),
+                    Ok(NewEntry::LookAgain) => again = true,
                     Err(error) => drop(ready.insert((*subject).clone(), Err(error))),
                 }
             }
@@ -80,9 +80,9 @@ impl Vault {
         header: &OpenHeader,
         subject: &Subject,
         freshness: Freshness,
-    ) -> Result<Draft> {
+    ) -> Result<NewEntry> {
         let active = header.keyring.active_master().number;
-        if freshness == Freshness::Held
+        if freshness == Freshness::Cached
             && let Some(held) = self
                 .core
                 .entries
@@ -90,7 +90,7 @@ impl Vault {
             && held.entry.chart().is_some()
             && held.master == active
         {
-            return Ok(Draft::Usable(held));
+            return Ok(NewEntry::Usable(held));
         }
         let looked_at = self.core.store.clock.uptime();
         let Some((tag, stored)) = self.stored_entry(subject)? else {
@@ -104,48 +104,53 @@ impl Vault {
             // patient's whole chart hangs on a number that is merely unknown.
             Err(Error::UnknownMasterKey)
                 if !self.core.store.storage.is_transactional()
-                    && header.keyring.was_retired(head.master) =>
+                    && header.keyring.was_destroyed(head.master) =>
             {
                 return self.new_draft(header, subject, Expect::Unchanged(revision));
             }
             // Sealed again since, under a younger master key.
             Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {
-                return Ok(Draft::LookAgain);
+                return Ok(NewEntry::LookAgain);
             }
             opened => opened?,
         };
         held.chart()?;
         if sealed_under_younger(header, &held) {
-            return Ok(Draft::LookAgain);
+            return Ok(NewEntry::LookAgain);
         }
         if self.refresh_keys(header, &mut held)? {
             let expect = held.expect();
-            return Ok(Draft::ToWrite(Box::new(held), expect));
+            return Ok(NewEntry::ToWrite(Box::new(held), expect));
         }
         let held = Arc::new(held);
         self.core.entries.insert(subject, &held, looked_at);
-        Ok(Draft::Usable(held))
+        Ok(NewEntry::Usable(held))
     }
 
-    fn new_draft(&self, header: &OpenHeader, subject: &Subject, expect: Expect) -> Result<Draft> {
+    fn new_draft(
+        &self,
+        header: &OpenHeader,
+        subject: &Subject,
+        expect: Expect,
+    ) -> Result<NewEntry> {
         let name = &header.keyring.active_name_key().key;
-        let held = Held {
+        let held = CachedEntry {
             tag: crypto::patient_tag(name, subject.kind(), subject.identifier())?,
             master: header.keyring.active_master().number,
             revision: Revision::new(&[]),
             entry: PatientEntry::new(subject.clone(), self.core.store.clock.now())?,
-            told_as: OnceLock::new(),
+            journal_tag: OnceLock::new(),
         };
-        Ok(Draft::ToWrite(Box::new(held), expect))
+        Ok(NewEntry::ToWrite(Box::new(held), expect))
     }
 
     /// Those that another was first with are left out, to be looked at again.
     fn write_drafts<'a>(
         &self,
         header: &OpenHeader,
-        mut drafts: Vec<(&'a Subject, Box<Held>, Expect)>,
+        mut drafts: Vec<(&'a Subject, Box<CachedEntry>, Expect)>,
         act: &Act,
-    ) -> Result<Vec<Ready<'a>>> {
+    ) -> Result<Vec<ReadyEntry<'a>>> {
         let looked_at = self.core.store.clock.uptime();
         let act = &act.to(Operation::Prepare);
         let changes = drafts
@@ -161,7 +166,7 @@ impl Vault {
                 put.change(self)
             })
             .collect::<Result<Vec<_>>>()?;
-        let results = self.core.recorder.commit(changes)?;
+        let results = self.core.journal.commit(changes)?;
         let mut done = Vec::with_capacity(drafts.len());
         for ((subject, mut held, _), result) in drafts.into_iter().zip(results) {
             match result {

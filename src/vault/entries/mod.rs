@@ -21,17 +21,17 @@ pub(crate) use cache::EntryCache;
 
 /// A patient entry, opened.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct CachedEntry {
     pub(crate) tag: PatientTag,
     /// The master key that seals it.
     pub(crate) master: u32,
     pub(crate) revision: Revision,
     pub(crate) entry: PatientEntry,
     /// What the journal calls the subject; derived once for all that is told while this is held.
-    pub(crate) told_as: OnceLock<SubjectTag>,
+    pub(crate) journal_tag: OnceLock<SubjectTag>,
 }
 
-impl Held {
+impl CachedEntry {
     /// The chart of a live subject.
     pub(crate) fn chart(&self) -> Result<&Chart> {
         match self.entry.state() {
@@ -56,7 +56,7 @@ impl Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// Looked at within the last minute.
-    Held,
+    Cached,
     /// Looked at now.
     Fresh,
 }
@@ -69,17 +69,17 @@ impl Vault {
         &self,
         subject: &Subject,
         freshness: Freshness,
-    ) -> Result<(Option<Arc<Held>>, Freshness)> {
+    ) -> Result<(Option<Arc<CachedEntry>>, Freshness)> {
         // Locking must hold even where the entry alone would do.
         self.header()?;
-        if freshness == Freshness::Held
+        if freshness == Freshness::Cached
             && let Some(held) = self
                 .core
                 .entries
                 .get(subject, self.core.store.clock.uptime())
             && held.entry.chart().is_some()
         {
-            return Ok((Some(held), Freshness::Held));
+            return Ok((Some(held), Freshness::Cached));
         }
         let looked_at = self.core.store.clock.uptime();
         let found = self.find_entry(subject)?.map(Arc::new);
@@ -91,7 +91,7 @@ impl Vault {
     }
 
     /// The entry of a subject as it stands in storage now, to be changed.
-    pub(crate) fn find_entry(&self, subject: &Subject) -> Result<Option<Held>> {
+    pub(crate) fn find_entry(&self, subject: &Subject) -> Result<Option<CachedEntry>> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
             let Some((tag, stored)) = self.stored_entry(subject)? else {
@@ -131,7 +131,7 @@ impl Vault {
 
     /// Opens an entry; an unknown master key or a newer generation makes it load the header again,
     /// once.
-    pub(crate) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<Held> {
+    pub(crate) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<CachedEntry> {
         match self.open_entry_under(&*self.header()?, tag, &stored) {
             Err(Error::UnknownMasterKey | Error::HeaderRolledBack) => {
                 self.open_entry_under(&*self.reload_header()?, tag, &stored)
@@ -142,7 +142,7 @@ impl Vault {
 
     /// Opens an entry that a scan returned; `None` when it is gone since. One that was sealed again
     /// meanwhile, under a master key whose predecessor has gone, is read once more.
-    pub(crate) fn open_listed(&self, listed: ScanItem) -> Result<Option<Held>> {
+    pub(crate) fn open_listed(&self, listed: ScanItem) -> Result<Option<CachedEntry>> {
         let ScanItem {
             key,
             value,
@@ -163,7 +163,7 @@ impl Vault {
         header: &OpenHeader,
         tag: PatientTag,
         stored: &Stored,
-    ) -> Result<Held> {
+    ) -> Result<CachedEntry> {
         let head = EntryHead::parse(&stored.value)?;
         let vault = header.header.vault();
         let entry = open_entry(&stored.value, &header.keyring, vault, &tag)?;
@@ -171,12 +171,12 @@ impl Vault {
         if newer && self.require_writable().is_ok() {
             return Err(Error::HeaderRolledBack);
         }
-        Ok(Held {
+        Ok(CachedEntry {
             tag,
             master: head.master,
             revision: stored.revision.clone(),
             entry,
-            told_as: OnceLock::new(),
+            journal_tag: OnceLock::new(),
         })
     }
 
@@ -186,7 +186,7 @@ impl Vault {
     }
 
     /// The live chart of a subject, looked at now; `None` where there is no entry.
-    pub(crate) fn live_entry(&self, subject: &Subject) -> Result<Option<Arc<Held>>> {
+    pub(crate) fn live_entry(&self, subject: &Subject) -> Result<Option<Arc<CachedEntry>>> {
         let (held, _) = self.entry(subject, Freshness::Fresh)?;
         if let Some(held) = &held {
             held.chart()?;
@@ -196,11 +196,11 @@ impl Vault {
 }
 
 /// The chart id, for comparisons with what was seen before.
-pub(crate) fn chart_id(held: &Held) -> Result<ChartId> {
+pub(crate) fn chart_id(held: &CachedEntry) -> Result<ChartId> {
     held.chart().map(|chart| *chart.id())
 }
 
-impl Held {
+impl CachedEntry {
     /// Returns the address of a record of this chart.
     pub(crate) fn address(&self, name: &str) -> Result<Address> {
         let chart = self.chart()?;

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use crate::error::Error;
 use crate::journal::{WriteTime, Writer};
 use crate::vault::clock::Clock;
-use crate::vault::journaling::{GROUPED_WITHIN, Heed};
+use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 
 /// A thread that flushes; begun with the first entry that waits.
 pub(super) struct Background {
@@ -19,7 +19,7 @@ pub(super) struct Background {
 
 struct Shared {
     writer: Arc<Writer>,
-    heed: Arc<Heed>,
+    health: Arc<JournalHealth>,
     clock: Arc<dyn Clock>,
     stop: Mutex<bool>,
     woken: Condvar,
@@ -28,11 +28,15 @@ struct Shared {
 }
 
 impl Background {
-    pub(super) fn new(writer: Arc<Writer>, heed: Arc<Heed>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        writer: Arc<Writer>,
+        health: Arc<JournalHealth>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 writer,
-                heed,
+                health,
                 clock,
                 stop: Mutex::new(false),
                 woken: Condvar::new(),
@@ -107,11 +111,11 @@ impl Shared {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
         };
-        let flushed = match self.heed.locked.load(Ordering::Acquire) {
+        let flushed = match self.health.locked.load(Ordering::Acquire) {
             true => self.writer.close(moment),
             false => self.writer.flush_all(moment),
         };
-        self.heed.sent(&self.writer);
+        self.health.sent(&self.writer);
         // Once the key is gone nothing waits.
         if !matches!(flushed, Ok(()) | Err(Error::Locked)) {
             // Again in a while.

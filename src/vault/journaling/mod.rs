@@ -16,7 +16,8 @@ use crate::access::security_event::SecurityEvent;
 use crate::error::{Error, Result};
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::{
-    AccessOutcome, Act, Change, Context, Draft, Operation, Sealer, Target, WriteTime, Writer,
+    AccessOutcome, Act, Context, EntryDraft, JournaledChange, Operation, Sealer, Target, WriteTime,
+    Writer,
 };
 use crate::secret::{AN_OPERATION, wipe_stack};
 use crate::storage::{CommitError, Committed, Storage};
@@ -57,7 +58,7 @@ pub enum Journaling {
 pub(crate) type Answer = std::result::Result<Committed, CommitError>;
 
 /// Writes the journal of one vault.
-pub(crate) struct Recorder {
+pub(crate) struct JournalHandle {
     /// `None` only in measurements and tests.
     journal: Option<Journal>,
     storage: Arc<dyn Storage>,
@@ -69,12 +70,12 @@ pub(crate) struct Recorder {
 struct Journal {
     writer: Arc<Writer>,
     mode: Journaling,
-    heed: Arc<Heed>,
+    health: Arc<JournalHealth>,
     background: Option<Background>,
 }
 
 /// What whoever keeps watch hears of the journal itself.
-struct Heed {
+struct JournalHealth {
     /// Whether it could not be written when that was last looked at.
     failing: AtomicBool,
     /// The vault was locked, so the journal's key goes once nothing waits.
@@ -82,7 +83,7 @@ struct Heed {
     alarms: Arc<Alarms>,
 }
 
-impl Heed {
+impl JournalHealth {
     /// After something was sent. A failure is heard of once, when it begins.
     fn sent(&self, writer: &Writer) {
         let failing = writer.is_failing();
@@ -96,7 +97,7 @@ impl Heed {
     }
 }
 
-impl Recorder {
+impl JournalHandle {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
@@ -116,7 +117,7 @@ impl Recorder {
     /// flushes grouped entries.
     pub(crate) fn begin(&mut self, sealer: Sealer, mode: Journaling, in_background: bool) {
         let writer = Arc::new(Writer::new(Arc::clone(&self.storage), sealer));
-        let heed = Arc::new(Heed {
+        let health = Arc::new(JournalHealth {
             failing: AtomicBool::new(false),
             locked: AtomicBool::new(false),
             alarms: Arc::clone(&self.alarms),
@@ -125,14 +126,14 @@ impl Recorder {
         let background = in_background.then(|| {
             Background::new(
                 Arc::clone(&writer),
-                Arc::clone(&heed),
+                Arc::clone(&health),
                 Arc::clone(&self.clock),
             )
         });
         self.journal = Some(Journal {
             writer,
             mode,
-            heed,
+            health,
             background,
         });
     }
@@ -151,12 +152,12 @@ impl Recorder {
     }
 
     /// Carries out changes, each for itself; each that happens is durable together with its entry.
-    pub(crate) fn commit(&self, changes: Vec<Change>) -> Result<Vec<Answer>> {
+    pub(crate) fn commit(&self, changes: Vec<JournaledChange>) -> Result<Vec<Answer>> {
         let tells = changes.iter().any(|change| !change.drafts.is_empty());
         match &self.journal {
-            Some(Journal { writer, heed, .. }) if tells => {
+            Some(Journal { writer, health, .. }) if tells => {
                 let answers = writer.commit(changes, self.moment());
-                heed.sent(writer);
+                health.sent(writer);
                 answers
             }
             _ => {
@@ -171,7 +172,7 @@ impl Recorder {
     ///
     /// # Errors
     /// [`Error::Journal`]: do not release it then.
-    fn note(&self, draft: Draft) -> Result<()> {
+    fn note(&self, draft: EntryDraft) -> Result<()> {
         let Some(journal) = &self.journal else {
             return Ok(());
         };
@@ -184,7 +185,7 @@ impl Recorder {
             return Ok(());
         }
         let flushed = journal.writer.flush(number, moment);
-        journal.heed.sent(&journal.writer);
+        journal.health.sent(&journal.writer);
         flushed.map_err(|error| {
             journal.writer.withdraw(number);
             not_written(error)
@@ -192,7 +193,7 @@ impl Recorder {
     }
 
     /// Notes what released nothing: it goes with the next page, whenever that can be written.
-    fn tell(&self, draft: Draft) {
+    fn tell(&self, draft: EntryDraft) {
         let moment = self.moment();
         // A locked vault tells nothing any more.
         if let Some(journal) = &self.journal
@@ -201,7 +202,7 @@ impl Recorder {
             if journal.mode == Journaling::Strict {
                 // Where it fails it waits, and what would be released next waits with it.
                 let _ = journal.writer.flush(number, moment);
-                journal.heed.sent(&journal.writer);
+                journal.health.sent(&journal.writer);
             }
             if let Some(background) = &journal.background {
                 background.wake();
@@ -215,7 +216,7 @@ impl Recorder {
             return Ok(());
         };
         let flushed = journal.writer.flush_all(self.moment());
-        journal.heed.sent(&journal.writer);
+        journal.health.sent(&journal.writer);
         flushed.map_err(not_written)
     }
 
@@ -235,18 +236,18 @@ impl Recorder {
 
     /// Writes what waits, and drops the key.
     pub(crate) fn lock(&self) {
-        let Some(Journal { writer, heed, .. }) = &self.journal else {
+        let Some(Journal { writer, health, .. }) = &self.journal else {
             return;
         };
-        heed.locked.store(true, Ordering::Release);
+        health.locked.store(true, Ordering::Release);
         // What waits must not be lost: until it is written, the key that seals it stays, and no other.
         let _ = writer.close(self.moment());
-        heed.sent(writer);
+        health.sent(writer);
         wipe_stack::<AN_OPERATION>();
     }
 }
 
-impl Drop for Recorder {
+impl Drop for JournalHandle {
     fn drop(&mut self) {
         self.lock();
     }
@@ -289,7 +290,7 @@ impl Vault {
     /// One of the vault's own operations.
     pub(crate) fn system_act(&self, operation: Operation) -> Act {
         Act {
-            context: Arc::clone(&self.core.recorder.system_actor),
+            context: Arc::clone(&self.core.journal.system_actor),
             operation,
             note: "".into(),
         }
@@ -299,32 +300,37 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::Journal`]: do not release it then.
-    pub(crate) fn note(&self, act: &Act, target: Target, outcome: AccessOutcome) -> Result<()> {
+    pub(crate) fn journal_before_release(
+        &self,
+        act: &Act,
+        target: Target,
+        outcome: AccessOutcome,
+    ) -> Result<()> {
         let now = self.core.store.clock.now();
-        self.core.recorder.note(act.draft(now, target, outcome))
+        self.core.journal.note(act.draft(now, target, outcome))
     }
 
     /// Notes what released nothing.
-    pub(crate) fn tell(&self, act: &Act, target: Target, outcome: AccessOutcome) {
+    pub(crate) fn journal_deferred(&self, act: &Act, target: Target, outcome: AccessOutcome) {
         let now = self.core.store.clock.now();
-        self.core.recorder.tell(act.draft(now, target, outcome));
+        self.core.journal.tell(act.draft(now, target, outcome));
     }
 
     /// One of the vault's own operations that changes something, and how it ended. Its changes have
     /// entries of their own; this one closes them.
-    pub(crate) fn told<T>(
+    pub(crate) fn journaled<T>(
         &self,
         act: &Act,
         target: Target,
         operation: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
         let done = operation(act);
-        self.tell(act, target, ended(&done));
+        self.journal_deferred(act, target, ended(&done));
         done
     }
 
     /// One of the vault's own operations that releases something: noted before it is.
-    pub(crate) fn released<T>(
+    pub(crate) fn journaled_read<T>(
         &self,
         operation: Operation,
         look: impl FnOnce() -> Result<T>,
@@ -332,26 +338,26 @@ impl Vault {
         let act = self.system_act(operation);
         match look() {
             Ok(found) => {
-                self.note(&act, Target::Vault, AccessOutcome::Done)?;
+                self.journal_before_release(&act, Target::Vault, AccessOutcome::Done)?;
                 Ok(found)
             }
             Err(error) => {
-                self.tell(&act, Target::Vault, AccessOutcome::of(&error));
+                self.journal_deferred(&act, Target::Vault, AccessOutcome::of(&error));
                 Err(error)
             }
         }
     }
 
     /// Carries out one change with its entry.
-    pub(crate) fn commit_one(&self, change: Change) -> Result<Answer> {
-        let answer = self.core.recorder.commit(vec![change])?.pop();
+    pub(crate) fn commit_one(&self, change: JournaledChange) -> Result<Answer> {
+        let answer = self.core.journal.commit(vec![change])?.pop();
         Ok(answer.unwrap_or(Err(CommitError::Unknown)))
     }
 }
 
 impl Vault {
     /// One of the vault's own operations on a subject, and how it ended.
-    pub(crate) fn told_of<T>(
+    pub(crate) fn journaled_for_subject<T>(
         &self,
         operation: Operation,
         subject: &Subject,
@@ -361,7 +367,7 @@ impl Vault {
         let done = change(&act);
         let outcome = ended(&done);
         match self.refer_subject(subject) {
-            Ok(subject) => self.tell(&act, Target::Subject(subject), outcome),
+            Ok(subject) => self.journal_deferred(&act, Target::Subject(subject), outcome),
             // Nothing can be told of a vault that was locked meanwhile.
             Err(Error::Locked) => {}
             Err(error) => return Err(error),

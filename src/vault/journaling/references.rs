@@ -4,10 +4,10 @@ use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
 use crate::error::Result;
 use crate::format::envelope::{self, Address};
 use crate::id::{RecordId, Subject};
-use crate::journal::{AccessOutcome, Act, Draft, RecordRef, SubjectRef, Target};
+use crate::journal::{AccessOutcome, Act, EntryDraft, RecordRef, SubjectRef, Target};
 use crate::keys::entry::{EntryState, PatientEntry};
 use crate::vault::Vault;
-use crate::vault::entries::Held;
+use crate::vault::entries::CachedEntry;
 
 impl Vault {
     /// A subject, with the chart that is held of it, if any.
@@ -62,14 +62,14 @@ impl Vault {
     }
 
     /// Every version that is told of would derive it again.
-    fn subject_tag(&self, held: &Held) -> Result<SubjectTag> {
-        if let Some(tag) = held.told_as.get() {
+    fn subject_tag(&self, held: &CachedEntry) -> Result<SubjectTag> {
+        if let Some(tag) = held.journal_tag.get() {
             return Ok(*tag);
         }
         let tag = self
             .refer_chart(held.entry.subject(), ChartId::default())?
             .tag;
-        Ok(*held.told_as.get_or_init(|| tag))
+        Ok(*held.journal_tag.get_or_init(|| tag))
     }
 
     fn refer_name(&self, tag: RecordTag, name: &str) -> Result<RecordRef> {
@@ -82,11 +82,11 @@ impl Vault {
     pub(crate) fn draft_of_version(
         &self,
         act: &Act,
-        held: &Held,
+        held: &CachedEntry,
         address: &Address,
         name: &str,
         value: &[u8],
-    ) -> Result<Draft> {
+    ) -> Result<EntryDraft> {
         let target = Target::Version {
             subject: SubjectRef {
                 chart: address.chart,
@@ -105,7 +105,7 @@ impl Vault {
         act: &Act,
         entry: &PatientEntry,
         value: &[u8],
-    ) -> Result<Draft> {
+    ) -> Result<EntryDraft> {
         let chart = match entry.state() {
             EntryState::Live(chart) => Some(*chart.id()),
             EntryState::Erasing { chart } => Some(*chart),
@@ -121,7 +121,7 @@ impl Vault {
     }
 
     /// What is told of a header that is to be written.
-    pub(crate) fn draft_of_header(&self, act: &Act, generation: u64, value: &[u8]) -> Draft {
+    pub(crate) fn draft_of_header(&self, act: &Act, generation: u64, value: &[u8]) -> EntryDraft {
         let target = Target::Header {
             generation,
             digest: crypto::sha256(&[value]),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chartlock::audit::fhir::{Application, audit_event};
-use chartlock::internals::journal::{Context, Draft, Target};
+use chartlock::internals::journal::{Context, EntryDraft, Target};
 use chartlock::{AccessOutcome, Operation};
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ fn draft(
     operation: Operation,
     version: u64,
     outcome: AccessOutcome,
-) -> Draft {
+) -> EntryDraft {
     let mut act = garcia(operation);
     act.context = Arc::new(Context {
         request: "76d148b6".into(),
@@ -66,7 +66,7 @@ fn draft(
 }
 
 /// One entry as an event, told by a reader who knows `known`.
-fn event(draft: impl FnOnce(&JournalStage) -> Draft, known: Option<&str>) -> Value {
+fn event(draft: impl FnOnce(&JournalStage) -> EntryDraft, known: Option<&str>) -> Value {
     let stage = JournalStage::new();
     tell(&stage.writer(), NOON, [draft(&stage)]);
     let auditor = stage.open();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{Head, digest};
-use chartlock::internals::keys::{Chart, Numbered, unwrap};
+use chartlock::internals::keys::{Chart, KeyVersion, unwrap};
 use chartlock::storage::{
     CommitError, Committed, FaultAction, FaultPoint, Operation, Scan, ScanPage, Storage,
     StorageError, Stored, Transaction,
@@ -90,7 +90,7 @@ fn patient_wraps_again(stage: &Stage) {
         ),
         (1, 8, 0, 0)
     );
-    assert_eq!((report.patient_keys_retired, report.blocking), (1, 0));
+    assert_eq!((report.patient_keys_destroyed, report.blocking), (1, 0));
     assert!(of_patient(stage, false) == others);
     let after = of_patient(stage, true);
     for (key, value) in after
@@ -128,7 +128,7 @@ fn reencryption_renews_everything(stage: &Stage) {
         (4, 0, 3 * 8 + 1)
     );
     assert_eq!(report.bytes, content.sum::<usize>() as u64);
-    assert_eq!(report.patient_keys_retired, 4);
+    assert_eq!(report.patient_keys_destroyed, 4);
     let after = raw::objects(&stage.storage);
     for (key, value) in &after {
         match key[0] {
@@ -160,7 +160,7 @@ fn former_patient_keys_open_nothing(stage: &Stage) {
     for verb in [Verb::Patient, Verb::ReencryptPatient] {
         let header = raw::header_value(&stage.storage);
         let held = raw::entries(&stage.storage, &header);
-        let former: Vec<&Numbered<_>> = held
+        let former: Vec<&KeyVersion<_>> = held
             .iter()
             .filter_map(|(_, entry)| entry.as_ref().unwrap().chart().map(Chart::active_key))
             .collect();

@@ -57,9 +57,9 @@ fn retiring_is_refused(stage: &Stage) {
                 (false, 0) => continue,
                 (false, _) => Error::KeyInUse,
             };
-            assert_eq!(vault.retire_master_key(*number), Err(refused));
+            assert_eq!(vault.destroy_master_key(*number), Err(refused));
         }
-        assert_eq!(vault.retire_master_key(!active), Err(Error::NoSuchKey));
+        assert_eq!(vault.destroy_master_key(!active), Err(Error::NoSuchKey));
         assert!(raw::objects(&stage.storage) == before);
         assert!(!former.is_empty());
         model.verify(&vault);
@@ -67,7 +67,7 @@ fn retiring_is_refused(stage: &Stage) {
     let vault = stage.open();
     let report = vault.rotate_master_key().unwrap();
     assert_eq!(
-        (report.master_keys_retired, report.entries_resealed),
+        (report.master_keys_destroyed, report.entries_resealed),
         (5, 4)
     );
     assert!(masters(&vault).1.is_empty());
@@ -90,12 +90,12 @@ fn retiring_what_a_rotation_left(stage: &Stage) {
     let vault = stage.open();
     let (_, former) = masters(&vault);
     assert_eq!(former.len(), 1);
-    let report = vault.retire_master_key(former[0]).unwrap();
+    let report = vault.destroy_master_key(former[0]).unwrap();
     assert_eq!(
-        (report.master_keys_retired, report.entries_blocking),
+        (report.master_keys_destroyed, report.entries_blocking),
         (1, 0)
     );
-    assert_eq!(vault.retire_master_key(former[0]), Err(Error::NoSuchKey));
+    assert_eq!(vault.destroy_master_key(former[0]), Err(Error::NoSuchKey));
     model.verify(&vault);
     model.verify(&stage.open());
 }
@@ -111,19 +111,19 @@ fn a_damaged_entry_blocks(stage: &Stage) {
     assert_eq!(
         (
             report.entries_blocking,
-            report.master_keys_retired,
+            report.master_keys_destroyed,
             report.entries_resealed
         ),
         (1, 0, 3)
     );
     let (_, former) = masters(&vault);
-    assert_eq!(vault.retire_master_key(former[0]), Err(Error::KeyInUse));
+    assert_eq!(vault.destroy_master_key(former[0]), Err(Error::KeyInUse));
     assert_eq!(vault.key_usage().unwrap().unreadable_entries, 1);
     // Mended from a backup, it is rotated like the others.
     raw::put(&stage.storage, &key, &value);
     let report = vault.rotate_master_key().unwrap();
     assert_eq!(
-        (report.entries_blocking, report.master_keys_retired),
+        (report.entries_blocking, report.master_keys_destroyed),
         (0, 2)
     );
     model.verify(&stage.open());
@@ -146,14 +146,14 @@ fn a_number_is_not_believed(stage: &Stage) {
     let mut lie = value.clone();
     lie[4..8].copy_from_slice(&active.to_le_bytes());
     raw::put(&stage.storage, &key, &lie);
-    assert_eq!(vault.retire_master_key(former[0]), Err(Error::KeyInUse));
+    assert_eq!(vault.destroy_master_key(former[0]), Err(Error::KeyInUse));
     let report = vault.rotate_master_key().unwrap();
     assert_eq!(
-        (report.entries_blocking, report.master_keys_retired),
+        (report.entries_blocking, report.master_keys_destroyed),
         (1, 0)
     );
     raw::put(&stage.storage, &key, &value);
-    assert_eq!(vault.rotate_master_key().unwrap().master_keys_retired, 3);
+    assert_eq!(vault.rotate_master_key().unwrap().master_keys_destroyed, 3);
     model.verify(&vault);
 }
 
@@ -164,7 +164,7 @@ fn the_former_master_key_opens_nothing(stage: &Stage) {
     let copy = raw::objects_of(&stage.storage, b"p");
     let report = vault.rotate_master_key().unwrap();
     assert_eq!(
-        (report.entries_resealed, report.master_keys_retired),
+        (report.entries_resealed, report.master_keys_destroyed),
         (4, 1)
     );
     assert!(report.recovery_kits_stale && !report.purge_deferred);

@@ -68,7 +68,7 @@ impl<'a> Clinic<'a> {
         [
             report.entries_blocking,
             report.entries_orphaned,
-            report.master_keys_retired,
+            report.master_keys_destroyed,
         ]
     }
 
@@ -78,7 +78,7 @@ impl<'a> Clinic<'a> {
         [
             report.blocking,
             report.orphaned,
-            report.patient_keys_retired,
+            report.patient_keys_destroyed,
         ]
     }
 
@@ -87,7 +87,7 @@ impl<'a> Clinic<'a> {
         [
             report.blocking,
             report.orphaned,
-            report.patient_keys_retired,
+            report.patient_keys_destroyed,
         ]
     }
 
@@ -146,7 +146,7 @@ fn a_renumbered_entry_keeps_the_former_master_key(stage: &Stage) {
     clinic.alter(&key, &value, |value| {
         value[4..8].copy_from_slice(&active.number.to_le_bytes());
     });
-    let retired = clinic.vault.retire_master_key(former);
+    let retired = clinic.vault.destroy_master_key(former);
     assert_eq!(retired, Err(Error::KeyInUse));
     raw::put(&*stage.storage, &key, &value);
     assert_eq!(clinic.rotate_master(), [0, 0, 2]);
@@ -170,7 +170,7 @@ fn a_header_that_changes_meanwhile_hides_no_strange_number(stage: &Stage) {
         FaultAction::Proceed
     });
     // The number may be a newer header's key; or it is a lie, and the entry hangs on the former key.
-    assert_eq!(vault.retire_master_key(former), Err(Error::KeyInUse));
+    assert_eq!(vault.destroy_master_key(former), Err(Error::KeyInUse));
     raw::put(&*stage.storage, &key, &value);
     clinic.model.verify(&stage.open());
 }
