@@ -20,8 +20,9 @@ use std::time::Duration;
 use chartlock::audit::Exposed;
 use chartlock::keys::Passphrase;
 use chartlock::{
-    Actor, Checkpoint, FileStorage, Operation, ProgressUpdate, Purpose, Rule, RulePolicy,
-    SecurityEvent, Session, Vault, VaultOptions,
+    Actor, Checkpoint, FileStorage, Operation, Purpose, Session, Vault, VaultOptions,
+    access::{Rule, RulePolicy, SecurityEvent},
+    progress::ProgressUpdate,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -176,7 +177,7 @@ fn repair(place: &Path, backup: &Disk, checkpoint: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn verify(vault: &Vault, checkpoint: &str) -> Outcome<chartlock::VerifyReport> {
+fn verify(vault: &Vault, checkpoint: &str) -> Outcome<chartlock::verify::VerifyReport> {
     let checkpoint: Checkpoint = checkpoint.parse()?;
     let style = ProgressStyle::with_template("{spinner} {msg}: {human_pos}")?;
     let bar = ProgressBar::no_length().with_style(style);

@@ -13,8 +13,9 @@ use std::thread;
 
 use chartlock::keys::Passphrase;
 use chartlock::{
-    Actor, Document, FileStorage, Phase, ProgressUpdate, Purpose, RecordId, RotationReport,
-    Session, Vault,
+    Actor, Document, FileStorage, Purpose, RecordId, Session, Vault,
+    progress::{Phase, ProgressUpdate},
+    report::RotationReport,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;

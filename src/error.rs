@@ -249,7 +249,7 @@ pub enum Error {
 /// Why a storage backend failed, without the backend's own words: those may hold paths.
 ///
 /// ```
-/// # use chartlock::StorageError;
+/// # use chartlock::storage::StorageError;
 /// let full = StorageError::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
 /// assert_eq!(full, StorageError::Full);
 /// ```

@@ -1,8 +1,9 @@
 //! Encrypted patient-record storage for health apps.
 //!
-//! A record is bytes that your app owns (a FHIR resource, a C-CDA document, a DICOM instance), filed
-//! under a patient and a name. Each version of each record is sealed under a data key of its own;
-//! changing a master key or a passphrase rewrites no record; erasing a patient destroys a few keys.
+//! A record is bytes that your app owns: a FHIR resource, a C-CDA document, a DICOM instance. It is
+//! filed under a patient and a name. Each version of a record is sealed under its own data key. A
+//! rotation of the master key or a change of the passphrase rewrites no record. Erasing a patient
+//! destroys a few keys.
 //!
 #![cfg_attr(feature = "file", doc = "```")]
 #![cfg_attr(not(feature = "file"), doc = "```ignore")]
@@ -12,75 +13,81 @@
 //! # let directory = scratch.path().join("clinic");
 //! let storage = FileStorage::open(directory)?;
 //! let vault = Vault::create(storage, &Passphrase::new("correct horse battery staple"))?; // later: open
-//! let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+//! let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 //!
 //! let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
-//! chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
-//! let record = chart.get(&id)?.ok_or("just written")?; // derefs to [u8], wiped on drop
+//! session.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+//! let record = session.get(&id)?.ok_or("just written")?; // derefs to [u8], wiped on drop
 //!
-//! vault.rotate_master_key()?; // no record is rewritten
+//! vault.rotate_master_key()?; // rewrites no record
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Where to look
 //!
-//! - [`Vault`]: create, open, rotate, count what hangs on each key, collect garbage, recover. It is
-//!   `Send + Sync`.
-//! - [`Session`]: who acts and why, with all verbs on records: put, get, list, history, remove, expunge, erase.
-//! - [`keys`]: what opens a vault: [`Passphrase`](keys::Passphrase), [`KeyFile`](keys::KeyFile), or a
-//!   [`Credential`](keys::Credential) of your own.
-//! - [`storage`]: where the bytes lie: [`FileStorage`], [`SplitStorage`], [`MemoryStorage`], or a
-//!   [`Storage`](storage::Storage) of your own; and [`storage::archive`] for backups and moves.
-//! - [`audit`]: what is answered from the journal: who looked at a patient's records, what an actor saw.
-//! - [`AccessPolicy`], [`RulePolicy`], [`SecurityEvent`]: who may, and what is heard at once.
-//! - [`Vault::verify`] and [`Vault::checkpoint`]: whether everything stands as it should; [`audit`]: who
-//!   did what, for patients, officers and auditors.
-//! - [`Error`]: what can go wrong. Each text names the next step, none repeats an id, a path, a key or a
-//!   byte of a record. Absence is `None`, never an error.
+//! - [`Vault`]: create, open, rotate keys, verify, collect garbage, recover. A cheap clone, `Send + Sync`.
+//! - [`Session`]: an actor and a purpose, with all verbs on records and subjects: put, get, list,
+//!   history, retract, expunge, erase.
+//! - [`keys`]: credentials that open a vault: [`Passphrase`](keys::Passphrase),
+//!   [`KeyFile`](keys::KeyFile), or a [`Credential`](keys::Credential) of your own.
+//! - [`storage`]: backends: [`FileStorage`], [`SplitStorage`](storage::SplitStorage),
+//!   [`MemoryStorage`], or a [`Storage`](storage::Storage) of your own. [`storage::archive`] makes
+//!   backups and moves a vault.
+//! - [`access`]: access policies and security events.
+//! - [`audit`]: reports from the journal: who read a patient's records, what an actor read.
+//! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`] pins
+//!   the journal outside the storage.
+//! - [`report`] and [`progress`]: results and progress of long operations.
+//! - [`architecture`]: rooms, glossary, order of writes, and where to make which change.
+//! - [`Error`]: each text says what happened and what to do next. None repeats an id, a path, a key
+//!   or a byte of a record. Absence is `None`, not an error.
 //!
 //! # Records of any size
 //!
-//! Content may be larger than memory: it is sealed as it comes and opened as it is asked for.
+//! Content may be larger than memory: a writer seals it as it arrives, and a reader opens it on demand.
 //!
 //! ```
 //! # use chartlock::*;
 //! # let vault = Vault::create(MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-//! # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+//! # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 //! # let slices = vec![[7; 500_000]; 3];
 //! # use std::io::Write;
 //! let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
-//! let mut writer = chart.writer(&id).content_type("application/dicom");
+//! let mut writer = session.writer(&id).content_type("application/dicom");
 //! for slice in &slices {
-//!     writer.write_all(slice)?; // as it comes from the device
+//!     writer.write_all(slice)?; // as it arrives from the device
 //! }
-//! writer.finish()?; // a version now, and not before
+//! writer.finish()?; // creates the version
 //!
-//! let reader = chart.reader(&id)?.ok_or("just written")?; // Read + Seek
+//! let reader = session.reader(&id)?.ok_or("just written")?; // Read + Seek
 //! let mut range = [0; 1000];
 //! assert_eq!(reader.read_at(1_234_567, &mut range)?, 1000);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`Session::put_reader`] and [`Session::writer`] store, [`Session::reader`] reads in parts.
-//!   [`Session::get`] reads whole, up to [`VaultOptions::whole_record_limit`].
-//! - A byte is handed out only after the 64 KiB around it authenticated. Count, order and end are known
-//!   before the first one: content that was cut, extended, reordered or mixed is an error.
-//! - Memory and threads are bounded, whatever the record's size: [`VaultOptions::threads`].
-//! - What uploads left that a crash broke off is freed by [`Vault::collect_garbage`], not by itself.
-//! - What a reader does when the record is amended, re-encrypted or erased meanwhile stands at
-//!   [`RecordReader`]; what a writer leaves when it is not finished, at [`RecordWriter`].
+//! - [`Session::put_reader`] and [`Session::writer`] store content; [`Session::reader`] reads parts of
+//!   it. [`Session::get`] reads it whole, up to [`VaultOptions::whole_record_limit`].
+//! - A reader releases a byte only after the 64 KiB around it authenticated. Count, order and end of
+//!   the chunks are known before the first byte, so cut, extended or reordered content is an error.
+//! - Memory and threads are bounded whatever the record's size: see [`VaultOptions::threads`].
+//! - A crash can leave segments of an unfinished upload. [`Vault::collect_garbage`] frees them.
+//! - [`RecordReader`] says what happens when a record is amended, re-encrypted or erased during
+//!   reading; [`RecordWriter`] says what an unfinished writer leaves.
 //!
-//! # What is good to know before
+//! # Good to know
 //!
-//! - A put is durable when it returns, and a new version: earlier ones stay readable until the patient
-//!   is erased or the record expunged. [`Session::put_if`] refuses to bury somebody else's amendment.
-//! - Everything is synchronous. In async code, call it where blocking is allowed.
+//! - A put is durable when it returns, and creates a new version. Earlier versions stay readable until
+//!   the record is expunged or the patient erased. [`Session::put_if`] refuses to replace a version
+//!   that the caller has not seen.
+//! - Every call blocks. In async code, call the crate where blocking is allowed.
+//! - A session, reader, writer or iterator keeps its vault open. Drop them all before you open the
+//!   same storage again. [`Vault::lock`] wipes the keys whatever handles are left.
 //! - Identifiers and names are compared byte for byte. Normalise them first if your sources differ.
-//! - A lost header is a lost clinic: keep a [`RecoveryKit`] apart from the storage, and a new one after
-//!   each rotation of the master or root key.
-//! - What each rotation does *not* undo stands in the documentation of its verb.
-//! - Every operation leaves an entry in the journal, and what cannot be journaled is not released: see
-//!   [`Journaling`]. So a read writes, too.
+//! - Without its header no record of a vault can be read. Keep a [`RecoveryKit`] away from the
+//!   storage, and a new one after each rotation of the master key or the root key.
+//! - The documentation of each rotation says what it does *not* undo.
+//! - Every operation writes a journal entry, and what cannot be journaled is not released: see
+//!   [`Journaling`]. Reads therefore write, too.
 //!
 //! # Features
 //!
@@ -89,13 +96,14 @@
 //! - `conformance`: `storage::conformance`, the contract of a storage as checks that any backend can run.
 //! - `internals`: for this project's own tests; not covered by semver.
 //! - `full`: all of the above.
-//! - `aws-lc-rs`: AWS-LC computes in place of the RustCrypto crates, all but Argon2id. The bytes are the
-//!   same. Needs a C compiler. [`crypto_report`] says what runs.
-//! - `fips`: that, on AWS-LC's FIPS module. Needs CMake and Go too. [`FipsBuild`] says what it does not mean.
+//! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are the
+//!   same. Needs a C compiler. [`crypto_report`](report::crypto_report) names the implementation in use.
+//! - `fips`: AWS-LC's FIPS module. Needs CMake and Go too. [`FipsBuild`](report::FipsBuild) says what
+//!   it does not mean.
 #![forbid(unsafe_code)]
 #![deny(trivial_casts, trivial_numeric_casts, clippy::mem_forget)]
 
-mod access;
+pub mod access;
 pub mod audit;
 mod crypto;
 mod error;
@@ -111,41 +119,48 @@ mod secret;
 mod session;
 pub mod storage;
 mod vault;
-mod verify;
+pub mod verify;
 
-pub use access::security_event::{SecurityEvent, SecurityEventHandler};
-pub use access::{
-    AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, Rule, RulePolicy,
-};
-pub use crypto::{CipherSuite, CryptoReport, FipsBuild, Implementation, crypto_report};
-pub use error::{Error, StorageError};
+pub use crypto::CipherSuite;
+pub use error::Error;
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
+pub use journal::Operation;
 pub use journal::checkpoint::Checkpoint;
-pub use journal::{AccessOutcome, Operation, OperationGroup};
-pub use lifecycle::holds::HoldInfo;
-pub use lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
 pub use records::document::{Document, Precondition, Record, RecordInfo};
-pub use records::list::{Records, Subjects};
-pub use rotation::key_usage::{KeyCount, KeyUsage};
-pub use rotation::report::{ReencryptionReport, RootRotationReport, RotationReport};
 pub use session::Session;
 pub use session::chart_reader::Contents;
-pub use session::journal_fallback::JournalFallbackReport;
 pub use session::record_reader::RecordReader;
 pub use session::record_writer::RecordWriter;
 #[cfg(feature = "file")]
 pub use storage::FileStorage;
-pub use storage::{MemoryStorage, SplitStorage};
+pub use storage::MemoryStorage;
 pub use vault::Vault;
 pub use vault::journaling::Journaling;
 pub use vault::options::VaultOptions;
-pub use vault::progress::{Phase, ProgressListener, ProgressUpdate};
 pub use vault::recovery::RecoveryKit;
-pub use verify::accept_restore::RestoreReport;
-pub use verify::{
-    AcceptedRestore, CheckpointStanding, Counts, EntryFinding, FindingKind, HeaderFinding,
-    JournalFault, JournalFinding, RecordFinding, Verification, VerifyPosition, VerifyReport,
-};
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+/// Iterators that sessions return.
+pub mod iter {
+    pub use crate::records::list::{Records, Subjects};
+}
+
+/// Progress of long operations.
+pub mod progress {
+    pub use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
+}
+
+/// Reports of operations. All serialize, to be kept or shown.
+pub mod report {
+    pub use crate::crypto::{CryptoReport, FipsBuild, Implementation, crypto_report};
+    pub use crate::lifecycle::holds::HoldInfo;
+    pub use crate::lifecycle::report::{ErasureReport, ExpungeReport, GarbageReport};
+    pub use crate::rotation::key_usage::{KeyCount, KeyUsage};
+    pub use crate::rotation::report::{ReencryptionReport, RootRotationReport, RotationReport};
+    pub use crate::session::journal_fallback::JournalFallbackReport;
+}
 
 /// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.
 #[cfg(feature = "internals")]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use chartlock::storage::{
     Expect, FaultAction, FaultPoint, Faulty, Projection, Scan, Storage, Transaction,
 };
-use chartlock::{Error, MemoryStorage, RecordReader, Session, StorageError, Vault};
+use chartlock::{Error, MemoryStorage, RecordReader, Session, Vault, storage::StorageError};
 use common::{Fixed, record, session};
 use dicom_object::{
     DefaultDicomObject, DicomCollector, InMemDicomObject, OpenFileOptions, Tag, from_reader,

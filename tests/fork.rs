@@ -9,7 +9,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chartlock::StorageError;
+use chartlock::storage::StorageError;
 use chartlock::storage::{
     CommitError, Expect, FileStorage, Projection, Scan, Storage, Transaction,
 };

@@ -10,7 +10,9 @@ use chartlock::audit::{AuditEntries, AuditTrail, Auditor};
 use chartlock::keys::Passphrase;
 use chartlock::{
     Actor, Contents, Error, MemoryStorage, Purpose, Record, RecordId, RecordReader, RecordWriter,
-    Records, Session, Subject, Subjects, Vault, Verification,
+    Session, Subject, Vault,
+    iter::{Records, Subjects},
+    verify::Verification,
 };
 
 fn is_owned<T: Send + 'static>() {}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use chartlock::{KeyUsage, SubjectKind};
+use chartlock::{SubjectKind, report::KeyUsage};
 
 use crate::Outcome;
 use crate::documents::Documents;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chartlock::ProgressUpdate;
+use chartlock::progress::ProgressUpdate;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Outcome;

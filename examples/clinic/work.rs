@@ -8,8 +8,8 @@ use std::sync::Arc;
 use chartlock::keys::Passphrase;
 use chartlock::storage::{Projection, Scan, Storage};
 use chartlock::{
-    Actor, CipherSuite, FileStorage, KeyUsage, Purpose, Session, Subject, SubjectKind, Vault,
-    VaultOptions,
+    Actor, CipherSuite, FileStorage, Purpose, Session, Subject, SubjectKind, Vault, VaultOptions,
+    report::KeyUsage,
 };
 
 use crate::Outcome;

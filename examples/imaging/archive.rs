@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chartlock::keys::KeyFile;
 use chartlock::storage::{FileOptions, Projection, Scan, Storage};
 use chartlock::{
-    Actor, FileStorage, Phase, ProgressUpdate, Purpose, RecordId, RecordReader, Session, Vault,
+    Actor, FileStorage, Purpose, RecordId, RecordReader, Session, Vault,
+    progress::{Phase, ProgressUpdate},
 };
 use dicom_object::from_reader;
 use indicatif::ProgressBar;

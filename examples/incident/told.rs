@@ -1,7 +1,12 @@
 //! What a privacy officer reads.
 
 use chartlock::audit::{AccessReport, ActivityReport, ExposureReport, Timestamp};
-use chartlock::{AccessOutcome, ErasureReport, FindingKind, RecordFinding, Session, VerifyReport};
+use chartlock::{
+    Session,
+    access::AccessOutcome,
+    report::ErasureReport,
+    verify::{FindingKind, RecordFinding, VerifyReport},
+};
 use serde_json::Value;
 
 use crate::sample::{ALLERGIES, Patient};

@@ -8,7 +8,8 @@ use chartlock::storage::{
     Expect, MemoryStorage, PerOperation, Projection, Scan, Storage, Transaction,
 };
 use chartlock::{
-    Actor, JournalFault, Purpose, RecordId, Subject, Vault, VaultOptions, VerifyReport,
+    Actor, Purpose, RecordId, Subject, Vault, VaultOptions,
+    verify::{JournalFault, VerifyReport},
 };
 
 use super::clock::{Waiting, options};

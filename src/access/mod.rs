@@ -12,8 +12,10 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::id::check_reason;
+pub use crate::journal::{AccessOutcome, OperationGroup};
 pub use request::AccessRequest;
 pub use rules::{Rule, RulePolicy};
+pub use security_event::{SecurityEvent, SecurityEventHandler};
 
 /// Decides who may do what: [`RulePolicy`], [`AllowAll`], or one of your own.
 ///
@@ -41,7 +43,7 @@ pub use rules::{Rule, RulePolicy};
 /// [`AccessRequest::under_break_glass`].
 ///
 /// ```
-/// use chartlock::{AccessPolicy, AccessRequest, Actor, Decision, Operation, Purpose};
+/// use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, Decision}};
 ///
 /// /// Nobody may erase, and everybody else what they like.
 /// #[derive(Debug)]
@@ -75,7 +77,7 @@ impl<P: AccessPolicy + ?Sized> AccessPolicy for Arc<P> {
 /// What a policy answers.
 ///
 /// ```
-/// # use chartlock::{ConsentReference, Decision};
+/// # use chartlock::access::{ConsentReference, Decision};
 /// let consent = ConsentReference::new("Consent/2024-117")?;
 /// let decision = Decision::PermitUnder(consent.clone());
 /// assert!(decision.is_permitted());
@@ -112,7 +114,7 @@ impl Decision {
 /// interpreted. `Debug` does not show it.
 ///
 /// ```
-/// # use chartlock::ConsentReference;
+/// # use chartlock::access::ConsentReference;
 /// let consent = ConsentReference::new("Consent/2024-117")?;
 /// assert_eq!(consent.text(), "Consent/2024-117");
 /// # Ok::<(), chartlock::Error>(())
@@ -148,7 +150,7 @@ impl fmt::Debug for ConsentReference {
 /// says who did what.
 ///
 /// ```
-/// # use chartlock::{AccessPolicy, AccessRequest, Actor, AllowAll, Decision, Operation, Purpose};
+/// # use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, AllowAll, Decision}};
 /// let anybody = Actor::new("anybody")?;
 /// let request = AccessRequest::new(&anybody, Purpose::Marketing, Operation::Read);
 /// assert_eq!(AllowAll.decide(&request), Decision::Permit);

@@ -10,7 +10,7 @@ use crate::journal::Operation;
 /// The vault makes them; make some yourself to test a policy.
 ///
 /// ```
-/// # use chartlock::{AccessRequest, Actor, Operation, Purpose, Subject};
+/// # use chartlock::{Actor, Operation, Purpose, Subject, access::AccessRequest};
 /// let (actor, subject) = (Actor::new("dr.garcia")?, Subject::patient("MRN-1042")?);
 /// let request = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read)
 ///     .subject(&subject)
@@ -34,7 +34,7 @@ pub struct AccessRequest<'a> {
     pub record: Option<&'a str>,
     /// The record's labels, ascending, where they are known: those of the new document of a put;
     /// those of the record when a read is asked for the second time. See
-    /// [`AccessPolicy`](crate::AccessPolicy).
+    /// [`AccessPolicy`](crate::access::AccessPolicy).
     pub labels: Option<&'a [&'a str]>,
     /// The app's own id of the request that this serves.
     pub request_id: Option<&'a str>,

@@ -14,7 +14,7 @@ use crate::id::Actor;
 /// [`SecurityEvent::actor`]; the serialized form names the actor, too.
 ///
 /// ```
-/// # use chartlock::{Actor, SecurityEvent};
+/// # use chartlock::{Actor, access::SecurityEvent};
 /// let event = SecurityEvent::HoneytokenRead { actor: Actor::new("dr.garcia")? };
 /// assert_eq!(event.to_string(), "a poison record is being read");
 /// assert_eq!(event.actor().map(Actor::name), Some("dr.garcia"));
@@ -138,8 +138,8 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 /// and return. It must not call the vault. If it panics, the operation does, and releases nothing.
 ///
 /// ```
-/// # use chartlock::{SecurityEvent, SecurityEventHandler};
-/// fn on_security_event(watch: impl SecurityEventHandler) {}
+/// # use chartlock::access::{SecurityEvent, SecurityEventHandler};
+/// fn watch(handler: impl SecurityEventHandler) {}
 /// watch(|event: &SecurityEvent| eprintln!("{event}"));
 /// ```
 pub trait SecurityEventHandler: Send + Sync {

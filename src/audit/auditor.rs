@@ -35,7 +35,7 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// resolves those that they already know.
 ///
 /// ```
-/// # use chartlock::{audit::Auditor, keys::KeyFile, storage::Storage, Actor, Error, Purpose, Subject};
+/// # use chartlock::{audit::Auditor, keys::KeyFile, Actor, Error, Purpose, Subject, storage::Storage};
 /// # fn ask(storage: impl Storage + 'static, key: &KeyFile) -> Result<(), Error> {
 /// let auditor = Auditor::open(storage, key, Actor::new("privacy.office")?, Purpose::Operations)?;
 /// let report = auditor.trail().accesses(&Subject::patient("MRN-1042")?, ..)?;

@@ -11,7 +11,7 @@ use crate::crypto::provider::active;
 /// It says what is linked. It is no statement about audits, approvals or certificates.
 ///
 /// ```
-/// let report = chartlock::crypto_report();
+/// let report = chartlock::report::crypto_report();
 /// assert_eq!(report.argon2id.package, "argon2"); // whatever the provider is
 /// assert!(report.to_string().starts_with("AES-256-GCM: "));
 /// ```
@@ -37,7 +37,7 @@ pub struct CryptoReport {
 /// What runs a primitive.
 ///
 /// ```
-/// # let report = chartlock::crypto_report();
+/// # let report = chartlock::report::crypto_report();
 /// assert_eq!(report.argon2id.to_string(), "argon2 0.6");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,8 +78,8 @@ impl fmt::Display for Implementation {
 /// certificate, for this platform and this use of it, is for NIST's list and your assessor.
 ///
 /// ```
-/// # use chartlock::FipsBuild;
-/// let linked = chartlock::crypto_report().fips_build != FipsBuild::NotLinked;
+/// # use chartlock::report::FipsBuild;
+/// let linked = chartlock::report::crypto_report().fips_build != FipsBuild::NotLinked;
 /// assert_eq!(linked, cfg!(feature = "fips"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -128,7 +128,7 @@ pub struct Provided {
 /// Which crates run each primitive, and whether AWS-LC's FIPS build is linked.
 ///
 /// ```
-/// println!("{}", chartlock::crypto_report()); // for a log at start-up, or an about box
+/// println!("{}", chartlock::report::crypto_report()); // for a log at start-up, or an about box
 /// ```
 ///
 /// Where the FIPS build is linked, this runs its self-tests again. When one of them fails, AWS-LC by

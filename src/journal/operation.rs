@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Which sort of right an operation asks for, in an access rule.
 ///
 /// ```
-/// # use chartlock::{Operation, OperationGroup};
+/// # use chartlock::{Operation, access::OperationGroup};
 /// assert_eq!(OperationGroup::of(Operation::History), OperationGroup::Reading);
 /// assert_eq!(OperationGroup::of(Operation::RotateRoot), OperationGroup::Governing);
 /// ```

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// How an operation ended.
 ///
 /// ```
-/// # use chartlock::AccessOutcome;
+/// # use chartlock::access::AccessOutcome;
 /// assert_eq!(AccessOutcome::Denied.to_string(), "denied");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

@@ -51,7 +51,7 @@ impl<'a> Document<'a> {
     }
 
     /// Marked as a poison record: one that nobody has a reason to read, such as an invented celebrity's.
-    /// Reading it raises [`SecurityEvent::HoneytokenRead`](crate::SecurityEvent::HoneytokenRead) before
+    /// Reading it raises [`SecurityEvent::HoneytokenRead`](crate::access::SecurityEvent::HoneytokenRead) before
     /// anything is handed out. The mark is sealed with the content and shown to nobody. It is this
     /// version's: put the next one with it too.
     #[must_use]

@@ -22,6 +22,7 @@ impl Vault {
     ///
     /// ```
     /// # use chartlock::*;
+    /// # use chartlock::access::*;
     /// # use std::time::Duration;
     /// let vault = VaultOptions::new()
     ///     .policy(RulePolicy::new([])?) // denies all

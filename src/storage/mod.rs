@@ -201,7 +201,7 @@ pub struct ScanItem {
 /// A page of a scan, ascending by key.
 ///
 /// ```
-/// # use chartlock::storage::Page;
+/// # use chartlock::storage::ScanPage;
 /// assert!(!ScanPage::default().more);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

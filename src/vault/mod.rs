@@ -135,9 +135,10 @@ impl Vault {
     ///
     /// ```
     /// # use chartlock::*;
+    /// # use chartlock::progress::*;
     /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
     /// let report = vault
-    ///     .with_progress(|step: &ProgressUpdate| eprintln!("{:?}: {}", step.phase, step.done))
+    ///     .with_progress(|step: ProgressUpdate| eprintln!("{:?}: {}", step.phase, step.done))
     ///     .rotate_master_key()?;
     /// # Ok::<(), Error>(())
     /// ```

@@ -25,7 +25,7 @@ const WHOLE_RECORD_LIMIT: u64 = 256 << 20;
 /// ```
 /// # use chartlock::{CipherSuite, VaultOptions, keys::Passphrase, storage::MemoryStorage};
 /// let vault = VaultOptions::new()
-///     .suite(CipherSuite::ChaCha20Poly1305)
+///     .cipher_suite(CipherSuite::ChaCha20Poly1305)
 ///     .create(MemoryStorage::new(), &Passphrase::new("correct horse battery staple"))?;
 /// # Ok::<(), chartlock::Error>(())
 /// ```
@@ -134,7 +134,7 @@ impl VaultOptions {
         self
     }
 
-    /// Who decides what a session may do: [`AllowAll`](crate::AllowAll) by default, which lets
+    /// Who decides what a session may do: [`AllowAll`](crate::access::AllowAll) by default, which lets
     /// everybody do everything, and the journal tells of it. The vault's own verbs (rotation, slots,
     /// garbage, verification) are not asked for: who holds a credential to open it decides on those.
     #[must_use]

@@ -5,7 +5,7 @@ use std::fmt;
 /// What a long operation is doing.
 ///
 /// ```
-/// # use chartlock::Phase;
+/// # use chartlock::progress::Phase;
 /// assert_eq!(format!("{}", Phase::Rewrapping), "re-wrapping data keys");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl fmt::Display for Phase {
 /// One report of progress.
 ///
 /// ```
-/// # use chartlock::{Phase, ProgressUpdate};
+/// # use chartlock::progress::{Phase, ProgressUpdate};
 /// let step = ProgressUpdate { phase: Phase::Erasing, done: 3 };
 /// assert_eq!(step.done, 3);
 /// ```
@@ -65,8 +65,8 @@ pub struct ProgressUpdate {
 /// Is told how long operations get on. Any `Fn(ProgressUpdate)` is one.
 ///
 /// ```
-/// # use chartlock::{ProgressListener, ProgressUpdate};
-/// fn on_security_event(progress: impl ProgressListener) {}
+/// # use chartlock::progress::{ProgressListener, ProgressUpdate};
+/// fn watch(progress: impl ProgressListener) {}
 /// watch(|step: ProgressUpdate| println!("{}: {}", step.phase, step.done));
 /// ```
 pub trait ProgressListener: Send + Sync {

@@ -38,6 +38,7 @@ use crate::journal::{self, AccessOutcome, Act, Operation, Target};
 use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
+pub use accept_restore::RestoreReport;
 use journal_scan::JournalSurvey;
 use position::END;
 pub use position::VerifyPosition;

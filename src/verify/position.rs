@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 ///
 /// ```
 /// # use chartlock::*;
+/// # use chartlock::verify::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let mut verification = vault.verification();
 /// verification.step()?;

@@ -11,7 +11,7 @@ use crate::journal::WriterId;
 /// What is wrong with an object.
 ///
 /// ```
-/// # use chartlock::FindingKind;
+/// # use chartlock::verify::FindingKind;
 /// assert_ne!(FindingKind::RolledBack, FindingKind::Altered);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -154,7 +154,7 @@ pub struct HeaderFinding {
 /// What is wrong with the journal.
 ///
 /// ```
-/// # use chartlock::JournalFault;
+/// # use chartlock::verify::JournalFault;
 /// assert_ne!(JournalFault::Cut, JournalFault::Forked);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -214,6 +214,7 @@ pub struct JournalFinding {
 ///
 /// ```
 /// # use chartlock::*;
+/// # use chartlock::verify::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let checkpoint = vault.checkpoint()?;
 /// let report = vault.verify(Some(&checkpoint))?;

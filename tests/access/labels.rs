@@ -1,6 +1,9 @@
 //! Rules about labels, which a read learns only in the second asking.
 
-use chartlock::{AccessPolicy, AccessRequest, Decision, Operation, Purpose, Rule, RulePolicy};
+use chartlock::{
+    Operation, Purpose,
+    access::{AccessPolicy, AccessRequest, Decision, Rule, RulePolicy},
+};
 use proptest::prelude::*;
 
 use super::permits;
@@ -152,7 +155,7 @@ proptest! {
 
 #[test]
 fn the_consent_that_counts_is_that_of_the_second_answer() {
-    let consent = |text| chartlock::ConsentReference::new(text).unwrap();
+    let consent = |text| chartlock::access::ConsentReference::new(text).unwrap();
     let policy = RulePolicy::new([
         Rule::permit_under(consent("Consent/special")).label("special"),
         Rule::permit_under(consent("Consent/general")),

@@ -13,7 +13,10 @@ mod watch;
 
 use std::sync::LazyLock;
 
-use chartlock::{AccessPolicy, AccessRequest, Actor, Operation, Purpose, Rule, RulePolicy};
+use chartlock::{
+    Actor, Operation, Purpose,
+    access::{AccessPolicy, AccessRequest, Rule, RulePolicy},
+};
 use common::actor;
 
 /// Whether these rules let Dr. Garcia do it, to treat.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chartlock::SecurityEvent;
+use chartlock::access::SecurityEvent;
 use chartlock::internals::access::{DenialMeter, FailureMeter, Meter};
 
 use crate::common::actor;

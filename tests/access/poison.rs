@@ -1,6 +1,6 @@
 //! The mark of a poison record: sealed with it, shown to nobody.
 
-use chartlock::SecurityEvent;
+use chartlock::access::SecurityEvent;
 use chartlock::internals::access::alarm;
 use chartlock::internals::envelope::Meta;
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use chartlock::{
-    AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, Error, Operation,
-    OperationGroup, Purpose, Rule, RulePolicy, Subject, SubjectKind,
+    Error, Operation, Purpose, Subject, SubjectKind,
+    access::{
+        AccessPolicy, AccessRequest, AllowAll, ConsentReference, Decision, OperationGroup, Rule,
+        RulePolicy,
+    },
 };
 
 use super::permits;

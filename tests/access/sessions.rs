@@ -7,9 +7,11 @@ use chartlock::audit::Exposed;
 use chartlock::internals::journal::{Entry, Target};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, StorageError};
 use chartlock::{
-    AccessOutcome, AccessPolicy, AccessRequest, ConsentReference, Decision, Document, Error,
-    Journaling, MemoryStorage, Operation, Precondition, Purpose, RecordId, SecurityEvent,
+    Document, Error, Journaling, MemoryStorage, Operation, Precondition, Purpose, RecordId,
     VaultOptions,
+    access::{
+        AccessOutcome, AccessPolicy, AccessRequest, ConsentReference, Decision, SecurityEvent,
+    },
 };
 
 use crate::common::clock::ManualClock;

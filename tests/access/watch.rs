@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chartlock::access::{SecurityEvent, SecurityEventHandler};
 use chartlock::internals::access::Alarms;
-use chartlock::{SecurityEvent, SecurityEventHandler};
 use serde_json::json;
 
 use crate::common::actor;

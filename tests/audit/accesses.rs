@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chartlock::audit::{AccessKind, Timestamp};
 use chartlock::internals::journal::{Context, Target};
-use chartlock::{AccessOutcome, Operation, Purpose};
+use chartlock::{Operation, Purpose, access::AccessOutcome};
 
 use crate::stage::*;
 

@@ -1,7 +1,7 @@
 //! Everything that one actor did and saw.
 
 use chartlock::internals::journal::Target;
-use chartlock::{AccessOutcome, Operation, Purpose};
+use chartlock::{Operation, Purpose, access::AccessOutcome};
 
 use crate::stage::*;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::audit::{AuditItem, Auditor};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, MemoryStorage, StorageError};
-use chartlock::{AccessOutcome, Error, Operation, Purpose, Vault};
+use chartlock::{Error, Operation, Purpose, Vault, access::AccessOutcome};
 
 use crate::stage::*;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chartlock::audit::Timestamp;
 use chartlock::internals::journal::{Context, Target};
-use chartlock::{AccessOutcome, Operation, Purpose};
+use chartlock::{Operation, Purpose, access::AccessOutcome};
 use serde_json::json;
 
 use crate::stage::*;

@@ -2,7 +2,7 @@
 
 use chartlock::audit::{Exposed, ExposureReport, ExposureScope, Timestamp};
 use chartlock::internals::journal::{EntryDraft, Target};
-use chartlock::{AccessOutcome, Operation, Purpose};
+use chartlock::{Operation, Purpose, access::AccessOutcome};
 
 use crate::stage::*;
 

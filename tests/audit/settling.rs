@@ -1,6 +1,6 @@
 //! What was announced and what was done, on storage that is not transactional.
 
-use chartlock::{AccessOutcome, Operation};
+use chartlock::{Operation, access::AccessOutcome};
 
 use crate::stage::*;
 

@@ -12,7 +12,7 @@ use chartlock::internals::journal::{
 };
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::storage::{Expect, MemoryStorage, PerOperation, Storage, Transaction};
-use chartlock::{AccessOutcome, CipherSuite, Operation, Purpose, VaultOptions};
+use chartlock::{CipherSuite, Operation, Purpose, VaultOptions, access::AccessOutcome};
 
 pub(crate) use crate::common::clock::{ManualClock, NOON};
 pub(crate) use crate::common::objects::{self, keys_of, value_of};

@@ -10,8 +10,8 @@ use chartlock::storage::{
     FaultAction, FaultPoint, Faulty, MemoryStorage, PerOperation, Storage, StorageError,
 };
 use chartlock::{
-    AccessPolicy, AccessRequest, ConsentReference, Decision, Error, Operation, Purpose, RecordId,
-    Session, Vault, VaultOptions,
+    Error, Operation, Purpose, RecordId, Session, Vault, VaultOptions,
+    access::{AccessPolicy, AccessRequest, ConsentReference, Decision},
 };
 
 use crate::common::Stage;
@@ -620,7 +620,7 @@ fn the_policy_decides_who_may_ask_and_disclose() {
     assert_eq!(court.consent.as_deref(), Some("Consent/7"));
     let accesses = audit.accesses(&subject("MRN-1"), ..).unwrap();
     let denied: Vec<_> = (accesses.accesses.iter())
-        .filter(|access| access.outcome == chartlock::AccessOutcome::Denied)
+        .filter(|access| access.outcome == chartlock::access::AccessOutcome::Denied)
         .map(|access| (access.operation, &*access.actor))
         .collect();
     let journal = (Operation::ReadJournal, "dr.garcia");

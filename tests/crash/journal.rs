@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chartlock::audit::AuditItem;
-use chartlock::{Checkpoint, CheckpointStanding, Operation, RecordId, Vault};
+use chartlock::{Checkpoint, Operation, RecordId, Vault, verify::CheckpointStanding};
 
 use crate::common::{session, subject};
 use crate::content::NAMES;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use chartlock::StorageError;
+use chartlock::storage::StorageError;
 use chartlock::storage::{FileStorage, SplitStorage, Storage};
 
 /// The storage in a directory: two of them, with the keys apart, where its name says so.

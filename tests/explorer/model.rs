@@ -1,6 +1,6 @@
 //! What must, may and must not stand, given what processes were told.
 
-use chartlock::{Error, GarbageReport};
+use chartlock::{Error, report::GarbageReport};
 
 use crate::state::Stalls;
 use crate::verbs::{Answer, Record, Verb, content};

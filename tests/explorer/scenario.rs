@@ -10,7 +10,7 @@ use chartlock::internals::clock::Clock;
 use chartlock::storage::{
     Expect, FaultAction, Faulty, MemoryStorage, Projection, Storage, Transaction,
 };
-use chartlock::{Checkpoint, Error, Journaling, SecurityEvent, Vault};
+use chartlock::{Checkpoint, Error, Journaling, Vault, access::SecurityEvent};
 
 use crate::clock::{DAYS, LoneClock, ProcessClock};
 use crate::common::objects::scan_all;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chartlock::internals::clock::Clock;
 use chartlock::storage::Storage;
 use chartlock::{
-    Document, Error, GarbageReport, Journaling, Precondition, RecordId, Session, Subject, Vault,
-    VaultOptions, VerifyReport,
+    Document, Error, Journaling, Precondition, RecordId, Session, Subject, Vault, VaultOptions,
+    report::GarbageReport, verify::VerifyReport,
 };
 
 /// A record, by its patient and a number.

@@ -18,8 +18,8 @@ use chartlock::internals::journal::writers;
 use chartlock::keys::{KeyFile, Passphrase};
 use chartlock::storage::{MemoryStorage, PerOperation, Storage, archive};
 use chartlock::{
-    AccessOutcome, CipherSuite, Document, Operation, Purpose, RecordId, RecordInfo, Session,
-    Subject, Vault, VaultOptions,
+    CipherSuite, Document, Operation, Purpose, RecordId, RecordInfo, Session, Subject, Vault,
+    VaultOptions, access::AccessOutcome,
 };
 use common::{record, session, session_as, subject};
 use serde_json::{Value, json};

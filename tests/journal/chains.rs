@@ -9,7 +9,7 @@ use chartlock::internals::journal::{
     Act, Context, Page, PageId, Stage as Told, Target, WriteTime as When, Writer, writers,
 };
 use chartlock::storage::{Expect, FaultAction, FaultOutcome, Transaction};
-use chartlock::{AccessOutcome, Journaling, Operation};
+use chartlock::{Journaling, Operation, access::AccessOutcome};
 
 use crate::stage::{NOON, Stage, record, session, writes_page};
 

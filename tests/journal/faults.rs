@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chartlock::internals::journal::Target;
 use chartlock::storage::{FaultAction, FaultOutcome, StorageError};
-use chartlock::{AccessOutcome, Document, Error, Journaling, Operation, RecordId, Vault};
+use chartlock::{Document, Error, Journaling, Operation, RecordId, Vault, access::AccessOutcome};
 
 use crate::common::journal::unlocked;
 use crate::stage::{Stage, digest, record, session, subject, writes_page};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chartlock::internals::crypto::{CipherSuite, JournalKey, Nonce, page_key};
 use chartlock::internals::journal::{Act, Context, Page, PageId, Stage, SubjectRef, Target};
-use chartlock::{AccessOutcome, Error, Operation};
+use chartlock::{Error, Operation, access::AccessOutcome};
 
 const VAULT: [u8; 16] = [3; 16];
 const PLACE: PageId = PageId {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chartlock::internals::journal::Target;
 use chartlock::storage::FaultAction;
-use chartlock::{AccessOutcome, Document, Error, Journaling, Operation, Purpose, Vault};
+use chartlock::{Document, Error, Journaling, Operation, Purpose, Vault, access::AccessOutcome};
 
 use crate::stage::{Line, Stage, digest, record, session_as, writes_page};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chartlock::internals::crypto::{self, JournalKey};
 use chartlock::internals::journal::{Entry, PageId, Sealer, Stage as Told, Target, digest_of};
 use chartlock::storage::{FaultPoint, Faulty};
-use chartlock::{AccessOutcome, Journaling, Operation, Vault, VaultOptions};
+use chartlock::{Journaling, Operation, Vault, VaultOptions, access::AccessOutcome};
 
 pub(crate) use crate::common::clock::NOON;
 use crate::common::journal::{pages, unlocked};

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use chartlock::storage::{FaultAction, StorageError};
-use chartlock::{AccessOutcome, Journaling, Operation, Vault, VaultOptions};
+use chartlock::{Journaling, Operation, Vault, VaultOptions, access::AccessOutcome};
 
 use crate::common::Fixed;
 use crate::stage::{Stage, record, session, writes_page};

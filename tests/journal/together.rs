@@ -12,7 +12,7 @@ use chartlock::storage::{
     CommitError, Committed, Expect, Revision, Scan, ScanPage, Storage, StorageError, Stored,
     Transaction,
 };
-use chartlock::{AccessOutcome, Journaling, Operation};
+use chartlock::{Journaling, Operation, access::AccessOutcome};
 
 use crate::stage::{NOON, Shared, Stage};
 

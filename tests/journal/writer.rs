@@ -12,7 +12,7 @@ use chartlock::storage::{
     CommitError, Committed, Expect, FaultAction, Faulty, MemoryStorage, Scan, ScanPage, Storage,
     StorageError, Stored, Transaction,
 };
-use chartlock::{AccessOutcome, Error, Journaling, Operation};
+use chartlock::{Error, Journaling, Operation, access::AccessOutcome};
 
 use crate::stage::{NOON, Shared, Stage, writes_page};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use chartlock::{CryptoReport, FipsBuild, Implementation, crypto_report};
+use chartlock::report::{CryptoReport, FipsBuild, Implementation, crypto_report};
 
 fn implementations(report: &CryptoReport) -> [Implementation; 6] {
     [

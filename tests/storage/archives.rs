@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use chartlock::StorageError;
+use chartlock::storage::StorageError;
 use chartlock::storage::archive::{self, ArchiveError, Entries};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, MemoryStorage, Operation, Storage};
 use proptest::prelude::*;

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use chartlock::StorageError;
+use chartlock::storage::StorageError;
 use chartlock::storage::{
     CommitError, Committed, Expect, FileStorage, Projection, Revision, Storage, Transaction,
 };

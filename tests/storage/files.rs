@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use chartlock::StorageError;
+use chartlock::storage::StorageError;
 use chartlock::storage::{
     CommitError, Expect, FileStorage, Projection, Revision, Scan, Storage, Transaction,
 };

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use chartlock::storage::FileStorage;
-use chartlock::{Error, RecordId, StorageError, Vault};
+use chartlock::{Error, RecordId, Vault, storage::StorageError};
 
 use crate::child::{can_fail, child_with_fault, given, run_on_small_disk};
 use crate::common::{Fixed, record, scratch, session};

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use chartlock::StorageError;
+use chartlock::storage::StorageError;
 use chartlock::storage::{
     CommitError, Committed, Expect, FaultAction, FaultPoint, Faulty, MemoryStorage, Scan, ScanPage,
     SplitStorage, Storage, Stored, Transaction,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chartlock::StorageError;
+use chartlock::storage::StorageError;
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
 /// Large enough for sectors that hold nothing but their bytes.

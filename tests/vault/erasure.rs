@@ -9,7 +9,10 @@ use chartlock::storage::{
     FaultAction, FaultOutcome, FaultPoint, Faulty, MemoryStorage, Operation, PerOperation,
     SplitStorage,
 };
-use chartlock::{Error, Phase, ProgressUpdate, Subject, Vault};
+use chartlock::{
+    Error, Subject, Vault,
+    progress::{Phase, ProgressUpdate},
+};
 
 use crate::common::Fixed;
 use crate::model::{small_clinic, smaller_clinic};
@@ -439,7 +442,7 @@ fn a_failing_sweep_is_told() {
         PerOperation::new(stage.shared()),
         |_, moment| match moment {
             FaultPoint::Commit([Operation::Delete { .. }]) => {
-                FaultAction::Fail(chartlock::StorageError::Denied)
+                FaultAction::Fail(chartlock::storage::StorageError::Denied)
             }
             _ => FaultAction::Proceed,
         },
@@ -448,7 +451,7 @@ fn a_failing_sweep_is_told() {
     let patient = subject("MRN-1");
     assert_eq!(
         session(&vault).erase_subject(&patient, "asked for"),
-        Err(Error::Storage(chartlock::StorageError::Denied))
+        Err(Error::Storage(chartlock::storage::StorageError::Denied))
     );
     assert_erased(&stage.open(), &patient);
     assert_eq!(

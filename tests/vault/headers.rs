@@ -168,7 +168,7 @@ fn auditors(stage: &Stage) {
 
     vault.rotate_master_key().unwrap();
     let report = vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap();
-    let counts = |report: &chartlock::RootRotationReport| {
+    let counts = |report: &chartlock::report::RootRotationReport| {
         let kept = (report.slots_kept, report.auditor_slots_kept);
         (kept, report.slots_dropped)
     };

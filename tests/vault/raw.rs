@@ -133,7 +133,7 @@ pub(crate) fn census(vault: &chartlock::Vault) -> BruteForce {
         (census.unreadable_versions, census.unreadable_entries),
         (0, 0)
     );
-    let by_number = |counts: &[chartlock::KeyCount]| -> Counts {
+    let by_number = |counts: &[chartlock::report::KeyCount]| -> Counts {
         let active = counts.iter().filter(|count| count.active).count();
         assert_eq!(active, 1);
         counts.iter().map(|key| (key.number, key.objects)).collect()

@@ -10,8 +10,9 @@ use chartlock::storage::{
     CommitError, FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage,
 };
 use chartlock::{
-    CipherSuite, Document, Error, Phase, Precondition, ProgressUpdate, Purpose, StorageError,
-    VaultOptions,
+    CipherSuite, Document, Error, Precondition, Purpose, VaultOptions,
+    progress::{Phase, ProgressUpdate},
+    storage::StorageError,
 };
 
 use crate::common::passphrase::LEAST;

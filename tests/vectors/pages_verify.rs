@@ -9,7 +9,9 @@ use chartlock::internals::journal::{
 };
 use chartlock::internals::keys::Header;
 use chartlock::keys::Credential;
-use chartlock::{AccessOutcome, Error, JournalFault, Operation, SubjectKind, Vault};
+use chartlock::{
+    Error, Operation, SubjectKind, Vault, access::AccessOutcome, verify::JournalFault,
+};
 use serde_json::{Value, json};
 
 use crate::common::session;

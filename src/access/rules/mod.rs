@@ -31,7 +31,7 @@ use matching::{Conditions, Match, Pattern};
 /// denied. A denial that needs no labels is better: no key is unwrapped before it.
 ///
 /// ```
-/// # use chartlock::{Purpose, Rule};
+/// # use chartlock::{Purpose, access::Rule};
 /// let rule = Rule::permit().actor("dr.*").purpose(Purpose::Treatment).reading().writing();
 /// # let _ = rule;
 /// ```
@@ -160,10 +160,7 @@ impl fmt::Debug for Rule {
 /// Ordered rules: the first that matches decides, and where none does it is denied.
 ///
 /// ```
-/// use chartlock::{
-///     AccessPolicy, AccessRequest, Actor, Decision, Operation, Purpose, Rule, RulePolicy, Subject,
-///     SubjectKind,
-/// };
+/// use chartlock::{Actor, Operation, Purpose, Subject, SubjectKind, access::{AccessPolicy, AccessRequest, Decision, Rule, RulePolicy}};
 ///
 /// let policy = RulePolicy::new([
 ///     // Nobody for marketing.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chartlock::audit::fhir::{Application, audit_event};
 use chartlock::internals::journal::{Context, EntryDraft, Target};
-use chartlock::{AccessOutcome, Operation};
+use chartlock::{Operation, access::AccessOutcome};
 use serde_json::{Value, json};
 
 use self::balp::{PATTERNS, Profiles};

@@ -1,7 +1,7 @@
 //! Where it is not certain what is garbage, nothing is freed.
 
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT};
-use chartlock::{Error, GarbageReport, RecordId};
+use chartlock::{Error, RecordId, report::GarbageReport};
 
 use super::{DAY, THEN, at, before_the_record, changes_nothing, collects_exactly, open_at};
 use crate::raw::{self, Objects};

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT};
-use chartlock::{Document, Error, Phase, ProgressUpdate, Vault};
+use chartlock::{
+    Document, Error, Vault,
+    progress::{Phase, ProgressUpdate},
+};
 
 use super::{DAY, THEN, at, changes_nothing, collects_exactly, limit};
 use crate::common::clock::ManualClock;

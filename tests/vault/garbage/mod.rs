@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chartlock::internals::envelope::{Head, Intent, Kind};
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation};
-use chartlock::{GarbageReport, Vault};
+use chartlock::{Vault, report::GarbageReport};
 
 use crate::common::clock::ManualClock;
 use crate::raw::{self, Objects};

@@ -11,7 +11,10 @@ use chartlock::storage::{
     CommitError, Committed, FaultAction, FaultPoint, Operation, Scan, ScanPage, Storage,
     StorageError, Stored, Transaction,
 };
-use chartlock::{Phase, ProgressUpdate, ReencryptionReport};
+use chartlock::{
+    progress::{Phase, ProgressUpdate},
+    report::ReencryptionReport,
+};
 
 use super::{Report, VERBS, Verb};
 use crate::common::Fixed;

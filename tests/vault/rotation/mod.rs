@@ -8,7 +8,10 @@ mod load;
 mod strangers;
 mod streams;
 
-use chartlock::{Error, ReencryptionReport, RotationReport, Vault};
+use chartlock::{
+    Error, Vault,
+    report::{ReencryptionReport, RotationReport},
+};
 
 use crate::stage::subject;
 

@@ -1,6 +1,9 @@
 //! Texts that are kept elsewhere.
 
-use chartlock::{Checkpoint, CheckpointStanding, Error, JournalFault};
+use chartlock::{
+    Checkpoint, Error,
+    verify::{CheckpointStanding, JournalFault},
+};
 
 use super::{clinic, faults, is_clean};
 use crate::raw;

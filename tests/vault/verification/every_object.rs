@@ -1,6 +1,6 @@
 //! Each object that stands, altered or removed alone: found, and nothing else with it.
 
-use chartlock::{JournalFault, VerifyReport};
+use chartlock::verify::{JournalFault, VerifyReport};
 
 use super::{faults, is_clean, verify};
 use crate::model::smaller_clinic;

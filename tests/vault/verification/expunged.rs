@@ -1,6 +1,6 @@
 //! Records that were expunged: what is left below the marker is no alarm, what undoes it is one.
 
-use chartlock::FindingKind;
+use chartlock::verify::FindingKind;
 
 use super::{clinic, is_clean, put_back, record_key, records, verify};
 use crate::raw;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use chartlock::{JournalFault, JournalFinding, Vault, VerifyReport};
+use chartlock::{
+    Vault,
+    verify::{JournalFault, JournalFinding, VerifyReport},
+};
 use proptest::prelude::*;
 
 use super::is_clean;

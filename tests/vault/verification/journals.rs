@@ -1,6 +1,9 @@
 //! A journal that was cut, altered, reordered or mixed.
 
-use chartlock::{FindingKind, JournalFault, Vault};
+use chartlock::{
+    Vault,
+    verify::{FindingKind, JournalFault},
+};
 
 use super::{chains, clinic, faults, put_back, records, remove, verify};
 use crate::raw;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use chartlock::{FindingKind, Vault};
+use chartlock::{Vault, verify::FindingKind};
 
 use super::{clinic, record_key, records};
 use crate::common::Fixed;

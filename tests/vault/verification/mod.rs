@@ -12,7 +12,10 @@ mod records;
 mod restores;
 
 use chartlock::internals::journal::page_of;
-use chartlock::{FindingKind, JournalFault, Vault, VerifyReport};
+use chartlock::{
+    Vault,
+    verify::{FindingKind, JournalFault, VerifyReport},
+};
 
 use crate::raw::{self, Objects};
 use crate::stage::{Shared, Stage, record, session};

@@ -1,6 +1,6 @@
 //! Entries and headers that were put back, removed, or brought back.
 
-use chartlock::FindingKind;
+use chartlock::verify::FindingKind;
 
 use super::{clinic, entries, faults, is_clean, put_back, records, verify};
 use crate::common::Fixed;

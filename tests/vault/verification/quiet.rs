@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint};
-use chartlock::{Document, Error, Phase, ProgressUpdate, Vault, VerifyPosition};
+use chartlock::{
+    Document, Error, Vault,
+    progress::{Phase, ProgressUpdate},
+    verify::VerifyPosition,
+};
 
 use super::{clinic, is_clean, verify};
 use crate::model::small_clinic;

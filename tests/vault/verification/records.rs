@@ -1,7 +1,7 @@
 //! Records that were put back, removed, exchanged, or brought back.
 
 use chartlock::internals::envelope::INLINE_MAX;
-use chartlock::{FindingKind, VerifyReport};
+use chartlock::verify::{FindingKind, VerifyReport};
 
 use super::{clinic, entries, faults, is_clean, put_back, record_key, records, remove, verify};
 use crate::raw;
@@ -250,7 +250,7 @@ fn a_record_of_a_copy_is_mixed_in(stage: &Stage) {
         records(&report),
         [("MRN-1 Allergy/1".to_owned(), 5, FindingKind::Forked)]
     );
-    assert!(faults(&report).contains(&chartlock::JournalFault::Forked));
+    assert!(faults(&report).contains(&chartlock::verify::JournalFault::Forked));
 }
 
 /// Whoever keeps logs keeps no names by it; whoever keeps reports does.

@@ -1,6 +1,9 @@
 //! A restore that was meant is accepted, and no other.
 
-use chartlock::{CheckpointStanding, Error, FindingKind, RestoreReport};
+use chartlock::{
+    Error,
+    verify::{CheckpointStanding, FindingKind, RestoreReport},
+};
 
 use super::journals::longest;
 use super::{clinic, entries, is_clean, put_back, record_key, records, remove, verify};
