@@ -144,7 +144,7 @@ pub enum Error {
     Denied,
     /// The journal could not be written, so nothing was released.
     #[error(
-        "the audit journal could not be written, so nothing was released ({0}); free space or repair the storage, or begin a journal emergency"
+        "the audit journal could not be written, so nothing was released ({0}); free space or repair the storage, or begin a journal fallback"
     )]
     Journal(StorageError),
 

@@ -194,7 +194,7 @@ fn session(vault: &Vault) -> Outcome<Session> {
 }
 
 fn census(vault: &Vault, steps: &mut Steps) -> Outcome<KeyUsage> {
-    steps.time("count what hangs on each key", "records", || {
+    steps.time("count the objects under each key", "records", || {
         let census = vault.key_usage()?;
         let records = census.records + census.earlier_versions;
         Ok((census, records, None))

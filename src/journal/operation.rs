@@ -244,16 +244,16 @@ operations! {
     11 Erase "erase a subject"
         [Governing, Changed, false, Erased, None, Erase]
     /// An erased subject was admitted again.
-    12 ReopenChart "readmit a subject"
+    12 ReopenChart "reopen a chart"
         [Governing, Changed, false, None, None, Reactivate]
     /// A record was expunged with all its versions.
     13 Expunge "expunge a record"
         [Governing, Changed, false, Expunged, None, Expunge]
     /// A hold was put on a subject.
-    14 PlaceHold "hold a subject"
+    14 PlaceHold "place a legal hold"
         [Governing, Changed, false, None, None, Hold]
     /// A hold was lifted.
-    15 LiftHold "release a hold"
+    15 LiftHold "lift a legal hold"
         [Governing, Changed, false, None, None, Unhold]
     /// A retention was set or lifted.
     16 Retain "set a retention"
@@ -268,16 +268,16 @@ operations! {
     19 RotateMaster "rotate the master key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// A former master key was removed.
-    20 DestroyMaster "retire a master key"
+    20 DestroyMaster "destroy a master key"
         [Governing, Upkeep, false, None, MasterDestroyed, Encrypt]
     /// A patient key was rotated.
     21 RotateSubject "rotate a patient key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// A former patient key was removed.
-    22 DestroySubjectKey "retire a patient key"
+    22 DestroySubjectKey "destroy a patient key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// Content was sealed again.
-    23 Reencrypt "encrypt again"
+    23 Reencrypt "re-encrypt"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// The root key was rotated.
     24 RotateRoot "rotate the root key"
@@ -295,7 +295,7 @@ operations! {
     28 ListSlots "list the slots"
         [Auditing, Administered, false, None, None, ReadConfiguration]
     /// What hangs on each key was counted.
-    29 CountKeys "count what hangs on each key"
+    29 CountKeys "count the objects under each key"
         [Auditing, Administered, false, None, None, Verify]
     /// Garbage was collected.
     30 CollectGarbage "collect garbage"
@@ -319,13 +319,13 @@ operations! {
     36 BreakGlass "break the glass"
         [Governing, Administered, false, None, None, Override]
     /// An emergency of the journal was begun: reads are spooled.
-    37 BeginJournalFallback "begin a journal emergency"
+    37 BeginJournalFallback "begin a journal fallback"
         [Governing, Administered, false, None, None, ChangeConfiguration]
     /// An emergency of the journal was ended.
-    38 EndJournalFallback "end a journal emergency"
+    38 EndJournalFallback "end a journal fallback"
         [Governing, Administered, false, None, None, ChangeConfiguration]
     /// A record was marked or unmarked as poison.
-    39 MarkHoneytoken "mark a poison record"
+    39 MarkHoneytoken "mark a honeytoken"
         [Governing, Changed, false, None, None, SecurityAttributes]
     /// A disclosure to somebody outside was noted.
     40 Disclose "disclose records"

@@ -170,7 +170,7 @@ fn a_window_leaves_out_what_lies_outside() {
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["between"]["from"], "2026-11-21T12:01:00.000Z");
     assert_eq!(json["subject"], "MRN-1");
-    assert_eq!(json["accesses"][1]["broke_glass"], true);
+    assert_eq!(json["accesses"][1]["under_break_glass"], true);
     assert_eq!(json["accesses"][0]["what"], "read a record");
 }
 

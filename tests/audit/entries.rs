@@ -55,7 +55,7 @@ fn an_entry_names_what_the_reader_knows() {
             "at": "2026-11-21T12:00:00.000Z",
             "actor": "dr.garcia",
             "purpose": "BTG",
-            "broke_glass": true,
+            "under_break_glass": true,
             "operation": "read",
             "outcome": "done",
             "settled": true,

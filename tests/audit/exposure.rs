@@ -103,7 +103,7 @@ fn a_slot_reaches_what_was_there_in_the_window() {
     assert_eq!(openings, [(at(3), "it")]);
     let json = serde_json::to_value(&report).unwrap();
     assert_eq!(json["exposed"], "the credential of slot 7");
-    assert_eq!(json["reach"], "all-subjects");
+    assert_eq!(json["scope"], "all-subjects");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_foreign_page_in_the_next_place_begins_another_chain(stage: &Stage) {
     chart.put(&record("MRN-1", "b"), b"b").unwrap();
     chart.get(&record("MRN-1", "b")).unwrap();
     chart.put(&record("MRN-1", "c"), b"c").unwrap();
-    drop(vault);
+    drop((chart, vault));
     assert_eq!(puts(stage), 3);
     // `journal` has compared what the new chain saw with what stands, the foreign page included.
     let chains = writers(&*stage.storage, None).unwrap();
@@ -112,7 +112,7 @@ fn two_writers_that_believe_in_one_chain_lose_nothing(stage: &Stage) {
         chart.put(&record("MRN-1", &name), b"b").unwrap();
         assert!(chart.get(&record("MRN-1", &name)).unwrap().is_some());
     }
-    drop(vault);
+    drop((chart, vault));
     assert_eq!(puts(stage), 5);
     let reads = stage.settled().into_iter();
     assert_eq!(
@@ -146,7 +146,7 @@ fn a_page_that_lands_late_is_followed_by_nothing(stage: &Stage) {
     // All that is under way lands now, behind the new chain.
     while faulty.land().is_some() {}
     chart.put(&id, b"c").unwrap();
-    drop(vault);
+    drop((chart, vault));
     assert_eq!(puts(stage), 3);
     let reads = stage.settled().into_iter();
     let reads = reads

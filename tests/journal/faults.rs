@@ -319,7 +319,7 @@ fn what_released_nothing_is_told_when_that_can_be_written_again(stage: &Stage) {
     assert_eq!(chart.put_if(&id, unlikely, b"b"), Err(Error::Conflict));
     assert!(chart.put(&id, b"b").is_err());
     fails.store(false, Ordering::SeqCst);
-    drop(vault);
+    drop((chart, vault));
     let lines = stage.settled();
     let told = |outcome| {
         lines

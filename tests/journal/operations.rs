@@ -78,26 +78,26 @@ const ROWS: &[Row] = rows! {
         "rotate the master key, done, entry", "rotate the master key, done, header",
         "rotate the master key, done, vault"
     ] |at| { at.vault.rotate_master_key().unwrap(); };
-    "Vault::retire_master_key" "" ["retire a master key, refused, vault"] |at| {
+    "Vault::destroy_master_key" "" ["destroy a master key, refused, vault"] |at| {
         assert_eq!(at.vault.destroy_master_key(1), Err(Error::NoSuchKey));
     };
-    "Vault::rotate_patient_key" "prh" [
+    "Vault::rotate_subject_key" "prh" [
         "rotate a patient key, done, entry", "rotate a patient key, done, entry",
         "rotate a patient key, done, subject"
     ] |at| { at.vault.rotate_subject_key(at.id.subject()).unwrap(); };
-    "Vault::reencrypt_patient" "prh" [
-        "encrypt again, done, entry", "encrypt again, done, version", "encrypt again, done, version",
-        "encrypt again, done, version", "encrypt again, done, entry", "encrypt again, done, subject"
+    "Vault::reencrypt_subject" "prh" [
+        "re-encrypt, done, entry", "re-encrypt, done, version", "re-encrypt, done, version",
+        "re-encrypt, done, version", "re-encrypt, done, entry", "re-encrypt, done, subject"
     ] |at| { at.vault.reencrypt_subject(at.id.subject()).unwrap(); };
     "Vault::reencrypt" "prh" [
-        "encrypt again, done, entry", "encrypt again, done, version", "encrypt again, done, version",
-        "encrypt again, done, version", "encrypt again, done, entry", "encrypt again, done, subject",
-        "encrypt again, done, vault"
+        "re-encrypt, done, entry", "re-encrypt, done, version", "re-encrypt, done, version",
+        "re-encrypt, done, version", "re-encrypt, done, entry", "re-encrypt, done, subject",
+        "re-encrypt, done, vault"
     ] |at| { at.vault.reencrypt().unwrap(); };
-    "Vault::key_census" "" ["count what hangs on each key, done, vault"] |at| {
+    "Vault::key_usage" "" ["count the objects under each key, done, vault"] |at| {
         at.vault.key_usage().unwrap();
     };
-    "Vault::patient_key_census" "" ["count what hangs on each key, done, subject"] |at| {
+    "Vault::subject_key_usage" "" ["count the objects under each key, done, subject"] |at| {
         at.vault.subject_key_usage(at.id.subject()).unwrap();
     };
     "Vault::collect_garbage" "" ["collect garbage, done, vault"] |at| {
@@ -123,8 +123,8 @@ const ROWS: &[Row] = rows! {
         let actor = Actor::new("dr.house").unwrap();
         at.vault.break_glass(actor, "unconscious", hour).unwrap();
     };
-    "Session::begin_emergency" "" [
-        "begin a journal emergency, done, vault", "end a journal emergency, done, vault"
+    "Session::begin_journal_fallback" "" [
+        "begin a journal fallback, done, vault", "end a journal fallback, done, vault"
     ] |at| {
         // Its entry stands in the spool until that is brought home.
         let spool = Arc::new(MemoryStorage::new());
@@ -132,7 +132,7 @@ const ROWS: &[Row] = rows! {
         at.stage.clock.advance(1);
         at.chart.end_journal_fallback("replaced", &spool).unwrap();
     };
-    "Session::end_emergency" "" ["end a journal emergency, done, vault"] |at| {
+    "Session::end_journal_fallback" "" ["end a journal fallback, done, vault"] |at| {
         at.chart.end_journal_fallback("replaced", &MemoryStorage::new()).unwrap();
     };
     "Session::accept_restore" "" [
@@ -198,16 +198,16 @@ const ROWS: &[Row] = rows! {
     "Session::expunge" "rh" ["expunge a record, done, version"] |at| {
         at.chart.expunge(&at.id, "filed under the wrong patient").unwrap();
     };
-    "Session::erase_patient" "prh" ["erase a subject, done, entry", "erase a subject, done, entry"] |at| {
+    "Session::erase_subject" "prh" ["erase a subject, done, entry", "erase a subject, done, entry"] |at| {
         at.chart.erase_subject(at.id.subject(), "asked for it").unwrap();
     };
-    "Session::readmit_patient" "p" ["readmit a subject, done, entry"] |at| {
+    "Session::reopen_chart" "p" ["reopen a chart, done, entry"] |at| {
         at.chart.reopen_chart(&subject("MRN-2")).unwrap();
     };
-    "Session::place_hold" "p" ["hold a subject, done, entry"] |at| {
+    "Session::place_hold" "p" ["place a legal hold, done, entry"] |at| {
         at.chart.place_hold(at.id.subject(), "subpoena").unwrap();
     };
-    "Session::lift_hold" "" ["release a hold, refused, subject"] |at| {
+    "Session::lift_hold" "" ["lift a legal hold, refused, subject"] |at| {
         assert_eq!(at.chart.lift_hold(at.id.subject(), 7), Err(Error::NoSuchHold));
     };
     "Session::holds" "" ["inspect holds and retention, done, subject"] |at| {
@@ -227,7 +227,7 @@ const ROWS: &[Row] = rows! {
         at.chart.disclose_record(&at.id, "insurer", "summary").unwrap();
     };
     "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
-    "Auditor::open_apart" "" ["read the journal, done, vault", "end a journal emergency, done, vault"] |at| {
+    "Auditor::open_apart" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
         // Its entry stands in the spool until that is brought home. It goes by the machine's clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
         let actor = Actor::new("privacy.office").unwrap();
@@ -331,7 +331,7 @@ const WITHOUT: &[(&str, &str)] = &[
         "tells what the walk found, which was told when it began",
     ),
     (
-        "AuditTrail::knowing_all",
+        "AuditTrail::resolve_all",
         "names what the vault knows; nothing is handed out",
     ),
     (
@@ -343,7 +343,7 @@ const WITHOUT: &[(&str, &str)] = &[
         "names what the reader knows already",
     ),
     (
-        "AuditTrail::knowing_record",
+        "AuditTrail::resolve_record",
         "names what the reader knows already",
     ),
 ];
