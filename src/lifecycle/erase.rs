@@ -5,9 +5,9 @@
 //! list and delete w, s, r, h until an empty pass
 //! [ put p = Erased{dead charts} ; ?v ]
 //! ```
-//! The tombstone comes before the listing: a writer's record is seen by the listing, or the writer's
-//! `?p` sees the tombstone and withdraws what it wrote. Holds and retention are looked at in the entry
-//! that the tombstone replaces.
+//! The tombstone is written before the chart is listed. Either the listing sees a concurrent
+//! writer's record, or that writer's `?p` sees the tombstone and the writer withdraws its record.
+//! Holds and retention are checked in the entry that the tombstone replaces.
 
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
@@ -18,7 +18,6 @@ use crate::lifecycle::report::ErasureReport;
 use crate::vault::Vault;
 use crate::vault::progress::{Counter, Phase};
 
-/// What an erasure says that it cannot reach.
 const NOT_REACHED: [&str; 3] = [
     "copies of keys and data together that were taken before: a backup of the whole storage still opens",
     "what left the vault: exports, messages, printouts, other systems",
@@ -51,9 +50,9 @@ impl Vault {
                 }
             })?;
         }
-        // What an earlier call may not have seen purged is purged by this one.
+        // An earlier call may have returned before the former bytes were purged.
         let resumed = !report.keys_destroyed;
-        self.bury(act, subject, &charts, resumed)?;
+        self.mark_erased(act, subject, &charts, resumed)?;
         if resumed {
             let subject = self.refer_subject(subject)?;
             self.journal_deferred(act, Target::Subject(subject), AccessOutcome::Done);
@@ -61,8 +60,8 @@ impl Vault {
         Ok(report)
     }
 
-    /// Writes the tombstone; returns the charts to be swept. The erasure is bound to the chart that
-    /// it saw first: when it wakes late, the subject may have returned to another one.
+    /// Writes the tombstone, and returns the charts to sweep. The erasure is bound to the chart that
+    /// it saw first, because the subject may have been reopened with another chart meanwhile.
     fn destroy_keys(
         &self,
         act: &Act,
@@ -88,7 +87,8 @@ impl Vault {
                     charts = vec![*first_seen.get_or_insert(*chart)];
                     Ok(false)
                 }
-                // Finished before; what landed late is swept once more.
+                // The erasure was finished before. Sweep again, because a late write may have added
+                // objects since.
                 EntryState::Erased => {
                     charts = entry.dead_charts().to_vec();
                     Ok(false)
@@ -101,8 +101,8 @@ impl Vault {
         Ok(charts)
     }
 
-    /// Notes that nothing remains, if the entry still says that this chart is being erased.
-    fn bury(
+    /// Marks the entry as erased, if it still names one of these charts as being erased.
+    fn mark_erased(
         &self,
         act: &Act,
         subject: &Subject,
@@ -121,12 +121,12 @@ impl Vault {
 
     pub(crate) fn reopen(&self, act: &Act, subject: &Subject) -> Result<()> {
         let now = self.core.store.clock.now();
-        // The charts of earlier tries: one of them may stand, though its answer was lost or `?v`
-        // failed after it. That is no other's.
+        // Charts of earlier attempts of this call. One of them may be stored, because its reply was
+        // lost or `?v` failed after it.
         let mut tried = Vec::new();
         let reopened = self.change_entry(subject, false, act, |entry| {
-            let standing = entry.chart().map(|chart| *chart.id());
-            if standing.is_some_and(|chart| tried.contains(&chart)) {
+            let current = entry.chart().map(|chart| *chart.id());
+            if current.is_some_and(|chart| tried.contains(&chart)) {
                 return Ok(false);
             }
             entry.reopen(now)?;

@@ -4,18 +4,18 @@
 //! [ ?p ; destroying put r = marker n+1 Unchanged ; ?p ]
 //! for each h below the marker: delete w and s of its stream, then h ; until a pass finds none
 //! ```
-//! The marker is a retraction that says: versions below this one are gone for good. From the moment
-//! it stands, nobody is told anything of them, whatever is still there; so what follows can break off
-//! anywhere, and the next call finishes it. Version numbers never repeat, so nothing below a marker
-//! is ever put again, and the deletes are safe whenever they land.
+//! The marker is a retraction that says: versions below this one are destroyed. Once it is stored,
+//! no read returns them, even while some are still in storage. The deletes that follow can therefore
+//! break off anywhere, and the next call finishes them. Version numbers never repeat, so no version
+//! below a marker is put again, and a late delete is safe.
 //!
-//! One exception, where operations land one by one: a put that had read the former `r` may have put a
-//! copy of it to `h|n` before it finds the marker in its way. That copy stands below the marker: it
-//! is removed by the pass that sees it, or by the next expunge of the record, or by a re-encryption
-//! that cannot open its content any more; nobody is told of it before.
+//! One exception on storage that is not transactional: a put that read the former `r` may store a
+//! copy of it at `h|n` before it meets the marker. That copy is below the marker, so no read returns
+//! it. The pass that sees it removes it, or the next expunge of the record, or a re-encryption that
+//! can no longer open its content.
 //!
-//! Segments go before the version that names them, so that a pass that breaks off finds their name
-//! again; the marker keeps that of the version in whose place it stands.
+//! Segments are deleted before the version that names them, so that a repeated pass finds the name
+//! again. The marker keeps the stream name of the version that it replaced.
 
 use std::cell::Cell;
 
@@ -36,14 +36,13 @@ use crate::vault::{ROUNDS, Vault};
 /// Versions removed at a time.
 const PAGE: usize = 64;
 
-/// What an expunge says that it cannot reach.
 const NOT_REACHED: [&str; 3] = [
     "backups taken before: they hold these versions and, if they are of the whole storage, the keys that open them",
     "what left the vault: exports, messages, printouts, other systems",
     "the journal keeps that there was a record, who read and wrote it, and why it was expunged; none of its content, and no name in clear",
 ];
-/// And one thing more where operations land one by one.
-const LATE_COPY: &str = "a put of this record that was under way elsewhere may still store a copy of what it read before: nobody is told of it, and expunging again removes it";
+/// One copy more that an expunge cannot reach, on storage that is not transactional.
+const LATE_COPY: &str = "a put of this record that was under way elsewhere may still store a copy of what it read before: no read returns it, and expunging again removes it";
 
 impl Vault {
     pub(crate) fn expunge(&self, act: &Act, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
@@ -74,7 +73,7 @@ impl Vault {
         Ok(report)
     }
 
-    /// The uppermost marker of a record.
+    /// Finds the newest marker of a record.
     fn marker(&self, id: &RecordId, address: &Address) -> Result<Marker> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -84,7 +83,7 @@ impl Vault {
             };
             match self.marker_in(&held, address, &current) {
                 Ok(Some(marker)) => return Ok(marker),
-                // Rotated, or moved aside, between the looks.
+                // A rotation or a put changed the record between the two reads.
                 Ok(None) | Err(Error::UnknownPatientKey) => {}
                 Err(error) => return Err(error),
             }
@@ -127,11 +126,12 @@ impl Vault {
                     Ok(found) => streams.extend(found),
                     Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                     Err(Error::UnknownPatientKey) => young = true,
-                    // Its content is left to a collection of garbage.
+                    // Garbage collection frees its content.
                     Err(_) => {}
                 }
             }
-            // Rotated meanwhile: it opens at the next look. Else nobody can open it any more.
+            // After a rotation meanwhile, the next read opens it. Otherwise no key opens it any
+            // more.
             if young && seen.as_ref() != Some(&held.revision) {
                 seen = Some(held.revision.clone());
                 continue;
@@ -148,8 +148,8 @@ impl Vault {
         }
     }
 
-    /// The streams that go with a version: its own, and that of a version that a former marker
-    /// replaced. A name that leads elsewhere was altered.
+    /// Returns the streams to remove with a version: its own, and the one that a former marker
+    /// keeps. A name that leads to another record's stream was altered, and is left out.
     fn streams_of(
         &self,
         held: &CachedEntry,
@@ -172,7 +172,8 @@ impl Vault {
         Ok(is_its_own.then_some(stream))
     }
 
-    /// The intent first, though it has served: where a put lands in steps, its last one may be to come.
+    /// Deletes the intent first, because on storage that is not transactional the put's last
+    /// operation may still arrive.
     fn remove_stream(
         &self,
         address: &Address,
@@ -192,7 +193,7 @@ impl Vault {
         Ok(())
     }
 
-    /// The entry, looked at now, if the subject still has the chart that this began with.
+    /// Reads the patient entry, and fails if the subject no longer has this chart.
     fn chart_still(
         &self,
         subject: &Subject,

@@ -3,8 +3,8 @@
 //! ```text
 //! [ put p (a hold or the retention changed) Unchanged ; ?v ]
 //! ```
-//! An erasure looks at them in the entry that its tombstone replaces: of a hold and an erasure at the
-//! same time one is first, and the other sees it.
+//! An erasure checks them in the entry that its tombstone replaces. When a hold and an erasure are
+//! concurrent, the compare-and-swap lets one go first, and the other sees it.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -17,27 +17,28 @@ use crate::journal::{AccessOutcome, Act, Target};
 use crate::keys::entry::PatientEntry;
 use crate::vault::{Vault, clock};
 
-/// A hold on a subject: why it may not be erased. `Debug` does not show the reason.
+/// A legal hold on a subject, which forbids erasing and expunging. `Debug` does not show the reason.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("legal")?, Purpose::Legal);
-/// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// # let session = vault.session(Actor::new("legal")?, Purpose::Legal);
+/// # session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let subject = Subject::patient("MRN-1042")?;
-/// let id = chart.place_hold(&subject, "subpoena 26-114")?;
-/// let holds = chart.holds(&subject)?;
+/// let id = session.place_hold(&subject, "subpoena 26-114")?;
+/// let holds = session.holds(&subject)?;
 /// assert_eq!((holds[0].id, &*holds[0].reason), (id, "subpoena 26-114"));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HoldInfo {
-    /// What it is released by: random, below 2^53.
+    /// The id that lifts the hold: random, below 2^53.
     pub id: u64,
-    /// When it was put: milliseconds since the Unix epoch, by the clock of the machine that put it.
+    /// Time of placing: milliseconds since the Unix epoch, by the clock of the machine that placed
+    /// the hold.
     pub since: i64,
-    /// Why.
+    /// The reason, as the caller gave it.
     pub reason: String,
 }
 
@@ -55,11 +56,12 @@ impl Vault {
         id::check_reason(reason)?;
         let now = self.core.store.clock.now();
         let mut drawn = None;
-        self.govern(act, subject, |entry| {
-            let stands = |id: u64| entry.holds().iter().any(|hold| hold.id() == id);
+        self.change_restrictions(act, subject, |entry| {
+            let is_stored = |id: u64| entry.holds().iter().any(|hold| hold.id() == id);
             let id = match drawn {
-                // That of an earlier try, whose answer was lost or whose `?v` failed after it.
-                Some(id) if stands(id) => return Ok(false),
+                // An earlier attempt of this call stored it: its reply was lost, or `?v` failed
+                // after it.
+                Some(id) if is_stored(id) => return Ok(false),
                 Some(id) => id,
                 None => entry.free_hold_id()?,
             };
@@ -72,9 +74,9 @@ impl Vault {
 
     pub(crate) fn lift_hold(&self, act: &Act, subject: &Subject, hold: u64) -> Result<()> {
         let mut tried = false;
-        self.govern(act, subject, |entry| match entry.release_hold(hold) {
-            // An earlier try of ours lifted it, or somebody else meanwhile; even an erasure may be
-            // the next thing already.
+        self.change_restrictions(act, subject, |entry| match entry.release_hold(hold) {
+            // An earlier attempt of this call lifted it, or another caller did; the subject may even
+            // have been erased since.
             Err(Error::NoSuchHold | Error::Erased) if tried => Ok(false),
             released => {
                 tried = true;
@@ -103,7 +105,7 @@ impl Vault {
             Some(time) => Some(clock::millis(time).ok_or(Error::InvalidMetadata)?),
             None => None,
         };
-        self.govern(act, subject, |entry| {
+        self.change_restrictions(act, subject, |entry| {
             let changes = entry.retention() != until;
             entry.retain_until(until)?;
             Ok(changes)
@@ -115,7 +117,7 @@ impl Vault {
         Ok(held.entry.retention().map(clock::time))
     }
 
-    fn govern(
+    fn change_restrictions(
         &self,
         act: &Act,
         subject: &Subject,
@@ -128,7 +130,7 @@ impl Vault {
         })?;
         changed.ok_or(Error::UnknownSubject)?;
         if !writes {
-            // It is so already, so no entry of the journal came with a change.
+            // Nothing was written, so no journal entry was written with a change.
             let subject = self.refer_subject(subject)?;
             self.journal_deferred(act, Target::Subject(subject), AccessOutcome::Done);
         }

@@ -1,8 +1,8 @@
 //! The end of records and subjects: expunge, erase, holds that forbid both, and garbage collection.
 //!
-//! Promises: a hold is never passed; what is destroyed stays destroyed; whatever a crash interrupts
-//! can be finished by the same call.
-//! May not know: who acts, or whether the policy permits it.
+//! Promises: a legal hold is never bypassed; destroyed keys and versions stay destroyed; the same
+//! call finishes an operation that a crash interrupted.
+//! May not know: the actor, or the policy's decision.
 
 pub(crate) mod erase;
 pub(crate) mod expunge;

@@ -14,35 +14,33 @@ use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
-/// Milliseconds.
+/// In milliseconds.
 const HOUR: i64 = 60 * 60 * 1000;
-/// When an upload counts as abandoned: its writer has given up by then. Should one not have, it
-/// finds its intent gone, and nothing is lost but its upload.
+/// Age at which an upload counts as abandoned. Its writer has given up by then; otherwise it finds
+/// its intent deleted, and loses only its upload.
 const ABANDONED_AFTER: i64 = 24 * HOUR;
-/// Likewise where finding the intent and naming the content are two steps of a writer, between which
-/// it may stall: nothing but time tells that it is not there.
+/// The same for storage that is not transactional: a writer may stall between its check of the
+/// intent and the put that names the content, and only time excludes that.
 const ABANDONED_AFTER_STEPS: i64 = 7 * 24 * HOUR;
 /// Objects fetched at a time.
 const PAGE: usize = 256;
 
-/// The intents of a chart.
 #[derive(Default)]
 struct Intents {
     abandoned: Vec<StreamId>,
-    /// Those that protect their segments.
+    /// Intents that protect their segments.
     under_way: BTreeSet<StreamId>,
 }
 
-/// What kept a chart from being collected, if anything.
 struct SurveyedChart {
-    /// Versions that do not open, or are missing.
+    /// Versions that do not open or are missing.
     unsettled: u64,
     under_way: u64,
 }
 
 impl Vault {
-    /// Nothing of a dead chart is ever read again. Intents go first: a writer late by an erasure
-    /// need not upload the rest.
+    /// Removes a dead chart, which no reader opens again. Intents are deleted first, so that a late
+    /// writer stops uploading.
     pub(super) fn collect_dead(
         &self,
         chart: &ChartId,
@@ -89,7 +87,7 @@ impl Vault {
             }
             let looked = self.collect_chart(&held, chart, collection)?;
             let settled = looked.unsettled == 0;
-            // Else a rotation or an erasure since may explain it.
+            // Otherwise a rotation or an erasure meanwhile may be the cause.
             if settled || before.as_ref() == Some(&held.revision) {
                 let report = &mut collection.report;
                 report.uploads_under_way += looked.under_way;
@@ -108,7 +106,7 @@ impl Vault {
         chart: &ChartId,
         collection: &mut Collection<'_>,
     ) -> Result<SurveyedChart> {
-        // Segments before intents, intents before records: see above.
+        // List segments before intents and intents before records; the module docs say why.
         let mut unnamed = self.streams(chart, collection)?;
         let intents = self.intents(chart, collection)?;
         unnamed.retain(|stream| !intents.under_way.contains(stream));
@@ -120,7 +118,7 @@ impl Vault {
         if nothing(&unnamed) {
             return Ok(looked);
         }
-        // Where nothing is garbage, no version need be opened to tell.
+        // Without candidates, no version needs to be opened.
         looked.unsettled =
             self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
                 unnamed.remove(&named.stream);
@@ -143,7 +141,7 @@ impl Vault {
             .iter()
             .any(|stream| unnamed.contains(stream))
         {
-            // A writer may have been a moment before the fence.
+            // A writer may have committed just before the fence.
             looked.unsettled =
                 self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
                     unnamed.remove(&named.stream);
@@ -155,7 +153,7 @@ impl Vault {
         Ok(looked)
     }
 
-    /// The streams of which any segment stands.
+    /// Returns the streams that have a segment.
     fn streams(
         &self,
         chart: &ChartId,
@@ -181,7 +179,7 @@ impl Vault {
                 return Ok(streams);
             }
             if let Some(last) = page.items.last() {
-                // The rest of a long stream tells nothing new.
+                // Skip the other segments of the same stream.
                 let stream = storage_keys::stream_of(&last.key);
                 let behind = stream
                     .map(|stream| storage_keys::behind(&storage_keys::segments(chart, &stream)));
@@ -205,7 +203,7 @@ impl Vault {
                 let Some(stream) = storage_keys::stream_of(&key) else {
                     continue;
                 };
-                // One that cannot be read says nothing of its age.
+                // The age of an unreadable intent is unknown.
                 let old = Intent::parse(&value)
                     .is_ok_and(|intent| now.saturating_sub(intent.started_at) > abandoned_after);
                 if old {
@@ -219,7 +217,8 @@ impl Vault {
         Ok(intents)
     }
 
-    /// From here on no writer can name the streams of these intents: its `?w` fails.
+    /// Deletes intents, so that the `?w` of their writers fails and no record can name these streams
+    /// any more.
     fn fence(
         &self,
         chart: &ChartId,
@@ -234,8 +233,8 @@ impl Vault {
         self.core.store.remove_all(keys, &mut || *uploads += 1)
     }
 
-    /// Removes streams that no record names, unless some record's key opens them: then it is only the
-    /// name in that record that was altered.
+    /// Removes streams that no record names, unless a record's key opens one: then the name in that
+    /// record was altered.
     fn free(
         &self,
         chart: &ChartId,

@@ -4,10 +4,10 @@
 //! list s, then w ; look at r, then h ; delete the w that are old enough ; look at r, then h again ;
 //! delete the s that had no w in that list, or an old one, and that no r or h names
 //! ```
-//! An intent is written before its segments and goes only after a record names them: so a segment
-//! that was listed before the intents either has its intent in that list, or had a name before, or is
-//! garbage. What has no name and no intent can never get one, so a delete is safe whenever it lands.
-//! Where versions were expunged, none below the marker is missed.
+//! An intent is written before its segments, and is deleted only after a record names them. A
+//! segment that was listed before the intents therefore has its intent in that list, or was named
+//! before, or is garbage. A stream without a name and an intent can never get either, so a late
+//! delete is safe. Versions below an expunged marker are not expected.
 
 mod chart;
 mod survey;
@@ -25,31 +25,30 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::progress::{Counter, Phase};
 
-/// Charts looked for in one walk over the patient entries.
+/// Charts looked up in one scan of the patient entries.
 const CHARTS_AT_ONCE: usize = 4096;
 
-/// A collection under way.
 struct Collection<'a> {
     report: GarbageReport,
     counter: Counter<'a>,
 }
 
 impl Vault {
-    /// Frees content that no record names: what is left of uploads that broke off, of puts that lost
-    /// to others, of re-encryptions and of erased patients. Readers and writers go on meanwhile; it
-    /// can be broken off anywhere and called again.
+    /// Frees content that no record names: segments of unfinished uploads, of puts that lost a
+    /// conflict, of re-encryptions, and of erased subjects. Readers and writers go on meanwhile. An
+    /// interrupted collection can be called again.
     ///
-    /// An upload under way is told from an abandoned one by its age: uploads that began less than 24
-    /// hours ago are left alone, on storage that is not transactional less than 7 days ago. A writer
-    /// gives up after 24 hours: that is enough unless it then stalls for days in the middle of a
-    /// commit, on storage where a commit has a middle. On transactional storage even a writer whose
-    /// clock is wrong loses no more than its upload, and is told so.
+    /// The collector tells a running upload from an abandoned one by its age. It keeps uploads that
+    /// began less than 24 hours ago, or less than 7 days ago on storage that is not transactional. A
+    /// writer gives up after 24 hours. On storage that is not transactional, a writer that stalls
+    /// for days between two operations of a commit can lose its upload. On transactional storage a
+    /// writer whose clock is wrong loses at most its upload, and gets an error.
     ///
-    /// Nothing is freed where it is not certain what is garbage: of charts that no readable patient
-    /// entry knows, of charts in which a record version does not open or is missing, and of streams
-    /// that the key of some record opens, whatever that record's name for its content says. The
-    /// report counts all of these. It also means: **do not call it while only a part of a backup is
-    /// put back.** Next to records of before, the content of newer ones is garbage.
+    /// The collector frees nothing that may be needed: nothing in charts without a readable patient
+    /// entry, nothing in charts in which a record version is missing or does not open, and no stream
+    /// that a record's key opens, even if no record names it. The report counts all of these. **Do
+    /// not call it while only a part of a backup is restored**, because beside older records the
+    /// content of newer ones is garbage.
     ///
     /// ```
     /// # use chartlock::*;
@@ -60,9 +59,9 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Contended`] when rotations of one patient kept interfering, [`Error::CommitUnknown`] when
-    /// the storage never confirmed a removal, [`Error::ReadOnly`], [`Error::Locked`] and errors of the
-    /// storage. What does not open is no error: see the report.
+    /// [`Error::Contended`] when rotations of one patient kept interfering, [`Error::CommitUnknown`]
+    /// when the storage never confirmed a delete, [`Error::ReadOnly`], [`Error::Locked`] and errors
+    /// of the storage. Objects that do not open are counted in the report.
     pub fn collect_garbage(&self) -> Result<GarbageReport> {
         self.journaled_read(Operation::CollectGarbage, || self.collect_all_garbage())
     }
@@ -84,7 +83,7 @@ impl Vault {
         Ok(collection.report)
     }
 
-    /// The first charts behind `after` on which segments or intents hang.
+    /// Returns the first charts after `after` that have segments or intents.
     fn charts_behind(&self, after: Option<&ChartId>) -> Result<BTreeSet<ChartId>> {
         let mut charts = BTreeSet::new();
         for class in *b"sw" {
@@ -109,15 +108,15 @@ impl Vault {
                 };
             }
         }
-        // Behind these, one class may have charts that were not asked for.
+        // Beyond these, the scan of one class has not looked yet.
         while charts.len() > CHARTS_AT_ONCE {
             charts.pop_last();
         }
         Ok(charts)
     }
 
-    /// Looks for whom charts belong to. They were listed before the entries are, and an entry stands
-    /// before anything hangs on its chart: so a chart that is not met is one that no entry knows.
+    /// Finds the patient entries of charts. The charts were listed before the entries, and an entry
+    /// is stored before any object of its chart. A chart that is not found has therefore no entry.
     fn collect_charts(
         &self,
         mut charts: BTreeSet<ChartId>,
@@ -140,7 +139,6 @@ impl Vault {
         Ok(())
     }
 
-    /// Collects the charts of one subject, as far as they are among `charts`.
     fn collect_of(
         &self,
         held: &CachedEntry,

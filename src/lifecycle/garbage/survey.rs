@@ -12,70 +12,66 @@ use crate::storage::{Projection, Scan, ScanItem, ScanPage, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// A head and the stream id behind it.
+/// The head of a value and the stream id behind it.
 const WITH_STREAM: usize = HEAD + 16;
 /// Objects fetched at a time.
 const PAGE: usize = 256;
 
-/// How much is asked of each version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamSurvey {
-    /// The name of its stream, which nothing authenticates.
+    /// The stream id in clear, which nothing authenticates.
     Names,
-    /// The key of its stream too.
+    /// The stream id and the stream key.
     Keys,
 }
 
-/// What a version names.
 pub(super) struct Named {
     pub(super) stream: StreamId,
     pub(super) key: Option<(CipherSuite, StreamKey)>,
 }
 
-/// A walk over the record versions of a chart.
 struct SurveyWalk<'a> {
     held: &'a CachedEntry,
     chart: &'a ChartId,
     survey: StreamSurvey,
     found: &'a mut dyn FnMut(Named),
-    /// Versions that do not open, or are missing.
+    /// Versions that do not open or are missing.
     unsettled: u64,
 }
 
-/// How far the history of a record was met.
+/// Progress through the history of one record.
 #[derive(Debug, Clone, Copy)]
 enum History {
-    /// Of its versions below `current`, the `next` one is to come; so many before do not open or are
-    /// missing.
+    /// The scan expects version `next`, below `current`. `unreadable` versions before it are missing
+    /// or do not open.
     Known {
         current: u64,
         next: u64,
         unsettled: u64,
     },
-    /// Its current version does not open, or is not there, or is too new to matter.
+    /// The current version is missing, does not open, or was put after the scan began.
     Unknown,
-    /// Its current version is a marker: what is below it was expunged.
+    /// The current version is an expunged marker, so no version below it is expected.
     Expunged,
 }
 
-/// An earlier version, as it was met.
+/// An earlier version as the scan found it.
 struct Met {
     version: u64,
-    /// It stands for all below it, which were expunged.
+    /// An expunged marker.
     is_marker: bool,
-    /// It opens, and says what it names.
+    /// A version that opens.
     settled: bool,
 }
 
-/// The histories of the records of one page.
 type SurveyHistories = BTreeMap<RecordTag, History>;
 
 impl Vault {
-    /// Tells `found` of every stream that a version of a record names. Answers how many versions do
-    /// not open or are missing: what those name is not known.
+    /// Calls `found` for every stream that a record version names. Returns the number of versions
+    /// that are missing or do not open, whose streams are unknown.
     ///
-    /// A page of records comes before their history: a version that a put moves aside meanwhile is
-    /// met in `h`.
+    /// Scans a page of records before their history, because a concurrent put moves versions from
+    /// `r` to `h`.
     pub(super) fn survey(
         &self,
         held: &CachedEntry,
@@ -108,7 +104,7 @@ impl Vault {
         }
     }
 
-    /// The earlier versions behind `after`, of records up to the one whose current version is
+    /// Scans the earlier versions after `after`, up to the record with the current version at key
     /// `until`.
     fn earlier(
         &self,
@@ -208,7 +204,6 @@ impl Vault {
         }
     }
 
-    /// Notes an earlier version in the history of its record.
     fn met(
         &self,
         walk: &mut SurveyWalk<'_>,
@@ -231,7 +226,7 @@ impl Vault {
                 *next = met.version + 1;
             }
             Some(History::Expunged) => {}
-            // One that is not below the current version is left of a put that broke off.
+            // A version that is not below the current one is the remainder of an interrupted put.
             Some(_) => walk.unsettled += lost,
             None => {
                 walk.unsettled += lost;
@@ -247,8 +242,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Whether a retraction is a marker. One that is gone or does not open is taken for none: then the
-    /// versions below it are missed, and nothing is freed.
+    /// Tells whether a retraction is an expunged marker. A missing or unreadable one counts as none,
+    /// so the versions below it count as missing and nothing is freed.
     fn is_marker(&self, walk: &SurveyWalk<'_>, object: &VersionRef) -> Result<bool> {
         let Some(stored) = self.core.store.read_one(&object.key)? else {
             return Ok(false);
@@ -278,7 +273,6 @@ impl Vault {
 }
 
 impl SurveyWalk<'_> {
-    /// Counts the versions that are missing at the end of each history.
     fn miss(&mut self, histories: &SurveyHistories) {
         for history in histories.values() {
             if let History::Known {
@@ -294,7 +288,6 @@ impl SurveyWalk<'_> {
     }
 }
 
-/// The stream of a version, and its key.
 fn open_body(object: &VersionRef, held: &CachedEntry, stored: Option<Stored>) -> Result<Named> {
     let value = stored.ok_or(Error::HistoryGap)?.value;
     let (head, key) = object.open_head(held, &value)?;
@@ -303,12 +296,11 @@ fn open_body(object: &VersionRef, held: &CachedEntry, stored: Option<Stored>) ->
             stream,
             key: Some((head.suite, key)),
         }),
-        // A version is never sealed again as one of another kind.
+        // Re-encryption keeps the kind of a version.
         Content::Inline(..) | Content::Retraction => Err(Error::NotAuthentic),
     }
 }
 
-/// The stream id behind the head of a segmented value.
 fn stream_of(value: &[u8]) -> Option<StreamId> {
     value.get(HEAD..)?.first_chunk().copied()
 }
