@@ -5,8 +5,9 @@
 //! walk r, then h, until a whole pass finds nothing ; grace ; the same walk again, until clean
 //! [ destroying put p without the old keys ; ?v ]
 //! ```
-//! While a chart is being sealed again its entry is marked, and nobody re-wraps its data keys: a
-//! re-wrap would carry an exposed data key past the walk. Whoever comes to rotate helps to finish.
+//! A mark in the entry says that a re-encryption is running. Meanwhile no rotation rewraps the
+//! chart's data keys, because a rewrap would carry an exposed data key past the walk. A concurrent
+//! rotation finishes the re-encryption instead.
 
 use crate::error::{Error, Result};
 use crate::id::Subject;
@@ -18,11 +19,11 @@ use crate::vault::progress::{Counter, Phase, ProgressListener};
 use crate::vault::{ROUNDS, Vault};
 
 impl Vault {
-    /// Draws a new key for one subject and wraps its data keys under it; then removes the former
-    /// ones. Content is not sealed again. Readers and writers go on meanwhile.
+    /// Rotates the patient key of one subject: draws a new key, rewraps the data keys under it, and
+    /// destroys the former keys. Content is not re-encrypted. Readers and writers go on meanwhile.
     ///
-    /// It does not undo a copy: whoever held a former patient key and a copy of the records has
-    /// their data keys. See [`Vault::reencrypt_subject`].
+    /// It does not undo a copy: a holder of a former patient key and a copy of the records has their
+    /// data keys. See [`Vault::reencrypt_subject`].
     ///
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Contended`] when other rotations kept
@@ -35,11 +36,11 @@ impl Vault {
         })
     }
 
-    /// Seals all that one subject has again: new patient key, new data keys, new ciphertext. For an
-    /// incident in which somebody may hold keys *and* a copy, to read what is written from now on
-    /// or to forge. What they copied before, they keep.
+    /// Re-encrypts the chart of one subject: new patient key, new data keys, new ciphertext. Use it
+    /// after an incident in which an attacker may hold keys *and* a copy. The attacker can then
+    /// neither read later versions nor forge any, but keeps what was copied before.
     ///
-    /// When the master key or a credential may be known too, rotate those first.
+    /// If the master key or a credential may be known too, rotate them first.
     ///
     /// # Errors
     /// Those of [`Vault::rotate_subject_key`].
@@ -51,10 +52,9 @@ impl Vault {
 
     /// [`Vault::reencrypt_subject`] for every live subject of the vault.
     ///
-    /// A subject that is erased meanwhile is passed over. One that other rotations kept changing does
-    /// not hold up the rest: it is tried once more in the end, and counted as
-    /// [`contended`](ReencryptionReport::contended) if that fails too. It is not done then: call again
-    /// until that count, like the one of entries that do not open, is 0.
+    /// A subject that is erased meanwhile is skipped. A subject that other rotations kept changing
+    /// is tried once more at the end, and counted as [`contended`](ReencryptionReport::contended) if
+    /// that fails too. Call again until this count and the count of unreadable entries are 0.
     ///
     /// # Errors
     /// [`Error::Contended`] when that befell every subject there was; [`Error::ReadOnly`],
@@ -74,13 +74,13 @@ impl Vault {
                 }
                 Ok(_) => {}
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-                // One damaged entry must not keep all others from being sealed again.
+                // Go on: one damaged entry must not stop the re-encryption of the others.
                 Err(_) => report.unreadable_entries += 1,
             }
             Ok(())
         })?;
         let contended = self.reencrypt_each(subjects, &mut report)?;
-        // Whoever was at them may be done by now.
+        // The other rotations may have ended by now.
         let contended = self.reencrypt_each(contended, &mut report)?;
         report.contended = contended.len() as u64;
         match report {
@@ -89,7 +89,7 @@ impl Vault {
         }
     }
 
-    /// Answers those that others kept changing.
+    /// Returns the subjects that other rotations kept changing.
     fn reencrypt_each(
         &self,
         subjects: Vec<Subject>,
@@ -114,7 +114,8 @@ impl Vault {
             ..ReencryptionReport::default()
         };
         let now = self.core.store.clock.now();
-        // Another's mark: finish that first. Its keys are new enough for it, ours come after.
+        // Another re-encryption marked the chart: finish it first, under its keys. Then continue
+        // with this one.
         let mut work = work;
         let begun = self.change_entry(subject, false, act, |entry| begin(entry, &mut work, now))?;
         begun.ok_or(Error::UnknownSubject)?;
@@ -136,8 +137,8 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Removes all former keys and the mark, if the active key is still the one that the last walk
-    /// saw; else another rotation came in between.
+    /// Destroys all former keys and removes the mark, if the active key is still the one that the
+    /// last walk saw. Otherwise another rotation has begun.
     fn destroy_patient_keys(
         &self,
         act: &Act,
@@ -163,7 +164,7 @@ impl Vault {
         Ok(retired.is_some())
     }
 
-    /// The number of the active key that everything readable hangs on then.
+    /// Walks until every readable version is under the active key, and returns its number.
     fn walk_until_clean(
         &self,
         act: &Act,
@@ -200,7 +201,7 @@ impl Vault {
     }
 }
 
-/// A new active key; and the mark, for a chart that is to be sealed again.
+/// Draws a new active key, and sets the mark for a re-encryption.
 fn begin(entry: &mut PatientEntry, work: &mut Work, now: i64) -> Result<bool> {
     let chart = entry.chart().ok_or(Error::Erased)?;
     if chart.state() == ChartState::Reencrypting {

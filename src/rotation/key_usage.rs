@@ -13,7 +13,7 @@ use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 use crate::vault::progress::{Counter, Phase};
 
-/// How much hangs on one key.
+/// The number of objects under one key.
 ///
 /// ```
 /// # use chartlock::*;
@@ -25,23 +25,24 @@ use crate::vault::progress::{Counter, Phase};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyCount {
-    /// The key's number: random, meaning no order.
+    /// The key's number: random, without order.
     pub number: u32,
-    /// Whether it still seals.
+    /// Whether the key is the active one, which seals new objects.
     pub active: bool,
-    /// When it was made: milliseconds since the Unix epoch.
+    /// Time of creation: milliseconds since the Unix epoch.
     pub created: i64,
-    /// Objects under it: entries under a master key, record versions under a patient key.
+    /// Objects under the key: patient entries under a master key, record versions under a patient
+    /// key.
     pub objects: u64,
 }
 
-/// What hangs on the keys of a vault.
+/// The number of objects under each key of a vault.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let census = vault.key_usage()?;
 /// assert_eq!((census.subjects, census.records), (1, 1));
 /// # Ok::<(), Error>(())
@@ -65,12 +66,13 @@ pub struct KeyUsage {
     pub under_former_keys: u64,
     /// Versions whose head names no key of their chart, or is not well formed.
     pub unreadable_versions: u64,
-    /// Entries that do not open.
+    /// Patient entries that do not open.
     pub unreadable_entries: u64,
 }
 
 impl Vault {
-    /// Counts what hangs on each key, by what stored values say of themselves. Online.
+    /// Counts the objects under each key, by the key numbers that stored values name in clear.
+    /// Readers and writers go on meanwhile.
     ///
     /// # Errors
     /// [`Error::Locked`] and errors of the storage.
@@ -126,10 +128,10 @@ impl Vault {
         if counts.is_err() {
             return self.journaled_for_subject(Operation::CountKeys, subject, |_| counts);
         }
-        let told = Target::Subject(self.refer_subject(subject)?);
+        let entry = Target::Subject(self.refer_subject(subject)?);
         self.journal_before_release(
             &self.system_act(Operation::CountKeys),
-            told,
+            entry,
             AccessOutcome::Done,
         )?;
         counts
@@ -172,7 +174,8 @@ impl Vault {
         })
     }
 
-    /// Records before history, so that none is missed that a put moves aside meanwhile.
+    /// Scan current records before history: a concurrent put moves versions from `r` to `h`, never
+    /// back.
     fn count_versions(
         &self,
         held: &CachedEntry,

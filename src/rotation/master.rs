@@ -23,10 +23,9 @@ use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::progress::{Counter, Phase, ProgressListener};
 use crate::vault::{ROUNDS, Vault};
 
-/// What a walk over all entries found.
 #[derive(Default)]
 struct EntryPass {
-    /// Entries that were not under the active master key, whether or not this walk changed that.
+    /// Entries that were not under the active master key when this pass read them.
     stale: u64,
     resealed: u64,
     blocking: u64,
@@ -34,17 +33,17 @@ struct EntryPass {
 }
 
 impl Vault {
-    /// Draws a new master key and seals every patient entry under it, each with a new active patient
-    /// key for what is written from now on; then removes the former master key. No record is read
-    /// or written. Readers and writers go on meanwhile.
+    /// Rotates the master key: draws a new one, seals every patient entry under it, and destroys the
+    /// former one. Each entry also gets a new active patient key for later versions. No record is
+    /// read or written. Readers and writers go on meanwhile.
     ///
-    /// For the yearly change, and for a master key that may have leaked before anyone copied the
-    /// storage. It does not undo a copy: whoever has the former master key *and* a copy of the
-    /// entries has the patient keys of before, which still wrap what was written before. When that
-    /// may have happened, run [`Vault::reencrypt`] next.
+    /// Use it for the yearly change, and for a master key that may have leaked while the storage was
+    /// not copied. It does not undo a copy: a holder of the former master key *and* a copy of the
+    /// entries has the former patient keys, which still wrap the data keys of earlier versions. In
+    /// that case run [`Vault::reencrypt`] next.
     ///
-    /// When it breaks off, call it again: it goes on from what stands in storage, under a key drawn
-    /// anew. Export a new recovery kit afterwards.
+    /// After an interruption call it again: it continues from the stored state, under another new
+    /// key. Export a new recovery kit afterwards.
     ///
     /// # Errors
     /// [`Error::Contended`] when other rotations kept interfering, [`Error::ReadOnly`],
@@ -84,7 +83,7 @@ impl Vault {
                     report.purge_deferred = deferred;
                     return Ok(report);
                 }
-                // Another rotation made its own key the active one: go along with it.
+                // Another rotation activated its own key: continue with that one.
                 Err(Error::KeyInUse) => {}
                 Err(error) => return Err(error),
             }
@@ -92,11 +91,11 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Removes one former master key that a rotation left behind, if nothing hangs on it any more.
+    /// Destroys one former master key that a rotation kept, if no entry is under it any more.
     ///
     /// # Errors
-    /// [`Error::KeyInUse`] when an entry hangs on it, or does not open and so cannot be judged;
-    /// [`Error::NoSuchKey`] when there is no such key or it is the active one; else those of
+    /// [`Error::KeyInUse`] when an entry is under the key, or when an entry does not open and may
+    /// be; [`Error::NoSuchKey`] when the key does not exist or is the active one; else those of
     /// [`Vault::rotate_master_key`].
     pub fn destroy_master_key(&self, number: u32) -> Result<RotationReport> {
         let mut act = self.system_act(Operation::DestroyMaster);
@@ -118,7 +117,7 @@ impl Vault {
         let mut report = RotationReport::default();
         let (pass, header) = self.walk_entries(act, false, watcher.as_deref())?;
         report.passes = 1;
-        if pass.blocking > 0 || self.hangs_on(number)? {
+        if pass.blocking > 0 || self.seals_any_entry(number)? {
             return Err(Error::KeyInUse);
         }
         let active = header.keyring.active_master().number;
@@ -128,7 +127,7 @@ impl Vault {
         Ok(report)
     }
 
-    fn hangs_on(&self, number: u32) -> Result<bool> {
+    fn seals_any_entry(&self, number: u32) -> Result<bool> {
         let mut found = false;
         self.each_entry(&mut |entry| {
             let head = EntryHead::parse(&entry.value);
@@ -138,7 +137,7 @@ impl Vault {
         Ok(found)
     }
 
-    /// Removes former master keys, if the active one is still the one that the last walk saw.
+    /// Destroys former master keys, if the active key is still the one that the last walk saw.
     fn remove_masters(&self, act: &Act, walked: u32, only: Option<u32>) -> Result<(u64, bool)> {
         let mut removed = 0;
         let (_, deferred) = self.change_header(act, |before| {
@@ -161,7 +160,7 @@ impl Vault {
         Ok((removed, deferred))
     }
 
-    /// The number of the active master key that every readable entry hangs on then.
+    /// Walks until every readable entry is under the active master key, and returns its number.
     fn reseal_until_clean(
         &self,
         act: &Act,
@@ -175,7 +174,7 @@ impl Vault {
             report.entries_resealed += pass.resealed;
             report.entries_blocking = pass.blocking;
             report.entries_orphaned = pass.orphaned;
-            // Clean under the header that the walk used, which is the one in storage still.
+            // The pass is clean only if the header did not change during it.
             if pass.stale == 0 && self.reload_header()?.revision == header.revision {
                 return Ok(header.keyring.active_master().number);
             }
@@ -183,8 +182,8 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Walks all entries under one header: opens those under its active master key, and seals the
-    /// others again if asked to.
+    /// Opens all entries under one header, and reseals those under former master keys if `reseal` is
+    /// set.
     fn walk_entries(
         &self,
         act: &Act,
@@ -220,7 +219,8 @@ impl Vault {
         let mut subjects = Vec::new();
         let mut changes = Vec::new();
         for entry in entries {
-            // A number on the medium is not to be believed: only an entry that opens is counted.
+            // The key number on the medium is not authenticated, so only an entry that opens is
+            // counted.
             let Some(mut held) = self.open_or_count(header, entry, pass) else {
                 continue;
             };
@@ -244,7 +244,7 @@ impl Vault {
         self.commit_entries(&subjects, changes, pass)
     }
 
-    /// Opens an entry; one that does not open is counted, and `None`.
+    /// Opens an entry. Returns `None` for one that does not open, and counts it.
     fn open_or_count(
         &self,
         header: &OpenHeader,
@@ -302,15 +302,15 @@ impl Vault {
             Error::UnknownMasterKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            // Also what a newer header's key sealed: whoever rotates then walks again under that one,
-            // and whoever retires a key must not go by a number on the medium.
+            // Includes entries under a newer header's key. A rotation then walks again under that
+            // header; destroying a key must not rely on the unauthenticated number.
             _ => pass.blocking += 1,
         }
     }
 }
 
-/// A live entry gets a new patient key, so that a leaked master key opens no key that is still to
-/// be used. A tombstone is only sealed again.
+/// Gives a live entry a new patient key, so that a leaked master key opens no key that is used from
+/// now on. A tombstone is only resealed.
 fn renew(entry: &mut PatientEntry, now: i64) -> Result<()> {
     if entry.chart().is_some() {
         entry.rotate_key(now)?;

@@ -13,26 +13,26 @@ use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, chart_id};
 use crate::vault::progress::Counter;
 
-/// What is done to a version that is not under the active patient key.
+/// The treatment of a version that is not under the active patient key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Its data key is wrapped again.
+    /// Rewrap its data key.
     Rewrap,
-    /// Its content is sealed again under a new data key.
+    /// Re-encrypt its content under a new data key.
     Reencrypt,
 }
 
-/// What a pass over a chart found.
 #[derive(Debug, Default)]
 pub(super) struct ChartPass {
-    /// Versions not under the active key, whether or not this pass changed that.
+    /// Versions that were not under the active key when this pass read them.
     pub(super) stale: u64,
     pub(super) blocking: u64,
     pub(super) orphaned: u64,
 }
 
 impl Vault {
-    /// Records before history: a version that a put moves aside meanwhile is met in `h`.
+    /// Scan current records before history: a concurrent put moves versions from `r` to `h`, never
+    /// back.
     pub(super) fn walk_chart(
         &self,
         act: &Act,
@@ -56,7 +56,8 @@ impl Vault {
         Ok(pass)
     }
 
-    /// Those not under the active key. The others must unwrap: a number is not to be believed.
+    /// Returns the versions not under the active key. The others must unwrap, because the key number
+    /// is not authenticated.
     fn stale_of(
         &self,
         held: &CachedEntry,
@@ -98,7 +99,8 @@ impl Vault {
             Error::UnknownPatientKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            // Also what hangs on another rotation's key: whoever walks looks again once the entry moved.
+            // Includes versions under another rotation's key: the walk starts again once the entry
+            // has changed.
             _ => pass.blocking += 1,
         }
     }
@@ -120,7 +122,7 @@ impl Vault {
         let mut changes = Vec::new();
         for (object, stored) in stale.iter().zip(values) {
             pass.stale += 1;
-            // Gone since: moved aside or erased.
+            // A put moved it to history, or an erasure deleted it.
             let Some(stored) = stored else { continue };
             let revision = stored.revision.clone();
             let change = match work {
@@ -128,7 +130,8 @@ impl Vault {
                 Work::Reencrypt => self.reencrypted(act, held, object, stored),
             };
             match change {
-                // A large one at a time: what was stored for it waits for nothing else.
+                // Commit a segmented version at once, so that its new segments wait for no other
+                // version.
                 Ok(change) if change.streams.is_some() => {
                     self.commit_changes(vec![change], work, report)?;
                 }
@@ -136,16 +139,16 @@ impl Vault {
                 Err(error @ (Error::Storage(_) | Error::Randomness | Error::Locked)) => {
                     return Err(error);
                 }
-                // Counted by the pass that finds it standing still.
+                // The next pass counts it, unless it has changed by then.
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) if self.is_below_a_marker(held, object)? => {
-                    // Left of an expunge that broke off, and never put again.
+                    // The remainder of an interrupted expunge, which no put writes again.
                     self.core
                         .store
                         .remove_all(vec![object.key.clone()], &mut || ())?;
                 }
                 Err(_) => {
-                    // Replaced meanwhile, and its former segments removed: nothing is wrong with it.
+                    // A put replaced it and removed its former segments, so nothing is damaged.
                     let now = self.core.store.read_one(&object.key)?;
                     if now.is_some_and(|now| now.revision == revision) {
                         pass.stale -= 1;
@@ -166,18 +169,18 @@ impl Vault {
         if changes.is_empty() {
             return Ok(());
         }
-        let (told, changes): (Vec<_>, Vec<_>) = changes
+        let (journaled, changes): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .map(|change| {
                 let sent = change.transaction.clone();
-                let told = journal::JournaledChange {
+                let with_entry = journal::JournaledChange {
                     transaction: change.transaction,
-                    drafts: change.told.into_iter().collect(),
+                    drafts: change.entry.into_iter().collect(),
                 };
-                (told, (change.bytes, change.streams, sent))
+                (with_entry, (change.bytes, change.streams, sent))
             })
             .unzip();
-        let results = self.core.journal.commit(told)?;
+        let results = self.core.journal.commit(journaled)?;
         for ((bytes, streams, sent), result) in changes.into_iter().zip(results) {
             match result {
                 Ok(_) => {
@@ -192,9 +195,9 @@ impl Vault {
                 }
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(CommitError::Conflict { operation }) => {
-                    // On storage that is not transactional the record may name the new stream
-                    // already: a later check failed, or a request that was repeated below us met
-                    // itself.
+                    // On storage that is not transactional the record may already name the new
+                    // stream: a later check failed, or a client library repeated a request and met
+                    // its own first attempt.
                     let surely_not = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
@@ -211,8 +214,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Whether the version that was to be sealed again names another stream, where it stands or
-    /// where a put has moved it meanwhile: `r` before `h`.
+    /// Tells whether the version names another stream, in its place or where a put has moved it.
+    /// Reads `r` before `h`.
     fn is_unnamed(&self, sent: &Transaction, stream: &StreamId) -> Result<bool> {
         let Some(Operation::Put { key, value, .. }) = sent.operations().get(1) else {
             return Ok(false);

@@ -15,14 +15,13 @@ use crate::storage::{Expect, Revision, Stored, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// A version to be replaced.
 pub(super) struct RenewalChange {
     pub(super) transaction: Transaction,
-    /// Wrapping again is not told: what a version is known by stays as it is.
-    pub(super) told: Option<journal::EntryDraft>,
-    /// Content sealed again.
+    /// The journal entry; `None` for a rewrap, which leaves the version's digest unchanged.
+    pub(super) entry: Option<journal::EntryDraft>,
+    /// Content bytes that were re-encrypted.
     pub(super) bytes: u64,
-    /// The new stream, and the former one, of a segmented record.
+    /// The new upload and the former stream of a segmented record.
     pub(super) streams: Option<(Upload, StreamId)>,
 }
 
@@ -65,7 +64,7 @@ impl Vault {
             body,
         };
         let value = draft.seal(held, &object.address, DataKey::random()?)?;
-        let told = self.draft_of_version(act, held, &object.address, &opened.meta.name, &value)?;
+        let entry = self.draft_of_version(act, held, &object.address, &opened.meta.name, &value)?;
         let put = |transaction: Transaction| {
             transaction
                 .put(&object.key[..], value, Expect::Unchanged(stored.revision))
@@ -81,14 +80,14 @@ impl Vault {
         };
         Ok(RenewalChange {
             transaction,
-            told: Some(told),
+            entry: Some(entry),
             bytes,
             streams: streams.map(|(upload, former, _)| (upload, former)),
         })
     }
 
-    /// Stores segmented content again under a new stream key. Returns the upload, the former stream
-    /// and the length; `None` where the content is in the record itself.
+    /// Stores segmented content under a new stream key. Returns the upload, the former stream and
+    /// the length; `None` for content in the record itself.
     fn content_again(
         &self,
         suite: CipherSuite,
@@ -110,7 +109,7 @@ impl Vault {
         Ok(Some((upload, *stream, *length)))
     }
 
-    /// Stores the content of one stream under another, a segment at a time.
+    /// Copies one stream into another, one segment at a time.
     fn upload_again(
         &self,
         suite: CipherSuite,
@@ -126,12 +125,12 @@ impl Vault {
         })
     }
 
-    /// `[ put h|n (from r) Unchanged ]`: what a put left that broke off between `h` and `r`, replaced
-    /// by a copy of the current version as it stands now; `None` for a version that is an earlier
-    /// one.
+    /// `[ put h|n (from r) Unchanged ]`: replaces the remainder of a put that was interrupted
+    /// between `h` and `r` by a copy of the current version. Returns `None` for a genuine earlier
+    /// version.
     ///
-    /// It has no content stream of its own: the one that it names may be gone with the last sealing
-    /// of `r`, or may be the very one that `r` names, and must not go with it.
+    /// The remainder has no stream of its own. The stream that it names was deleted when `r` was
+    /// re-encrypted, or is the one that `r` still names and must stay.
     fn copied_again(
         &self,
         held: &CachedEntry,
@@ -152,7 +151,7 @@ impl Vault {
         let (head, key) = read::authentic(held, &object.address, &current.value)?;
         let active = held.chart()?.active_key();
         if head.key_number != active.number {
-            // Its turn comes first: the next pass looks at both again.
+            // The current version must be renewed first; the next pass reads both again.
             return Err(Error::UnknownPatientKey);
         }
         let wrapped = wrap::wrap(
@@ -167,14 +166,14 @@ impl Vault {
         let expect = Expect::Unchanged(revision.clone());
         Ok(Some(RenewalChange {
             transaction: Transaction::new().put(&object.key[..], value, expect),
-            told: None,
+            entry: None,
             bytes: 0,
             streams: None,
         }))
     }
 }
 
-/// `[ put re-wrapped Unchanged ]`
+/// `[ put rewrapped Unchanged ]`
 pub(super) fn rewrap(
     held: &CachedEntry,
     object: &VersionRef,
@@ -196,7 +195,7 @@ pub(super) fn rewrap(
     let expect = Expect::Unchanged(stored.revision);
     Ok(RenewalChange {
         transaction: Transaction::new().put(&object.key[..], value, expect),
-        told: None,
+        entry: None,
         bytes: 0,
         streams: None,
     })

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What a master-key rotation did.
+/// Report of a master key rotation.
 ///
 /// ```
 /// # use chartlock::*;
@@ -16,28 +16,28 @@ use serde::Serialize;
 pub struct RotationReport {
     /// Patient entries sealed under the new master key, each with a new active patient key.
     pub entries_resealed: u64,
-    /// Former master keys removed.
+    /// Former master keys destroyed.
     pub master_keys_destroyed: u64,
-    /// Entries that do not open, and so keep former master keys from being removed.
+    /// Entries that do not open. They prevent the destruction of former master keys.
     pub entries_blocking: u64,
-    /// Entries under a key that was retired before they landed; never acknowledged.
+    /// Entries of late writes, under a key that was destroyed before they arrived. They were never
+    /// acknowledged.
     pub entries_orphaned: u64,
-    /// Walks over all entries, the verifying ones included.
+    /// Passes over all entries, the confirming ones included.
     pub passes: u64,
     /// Whether bytes of the former header may still be on the medium.
     pub purge_deferred: bool,
-    /// Whether recovery kits exported before open a header that can no longer read what is written
-    /// from now on: export a new one.
+    /// Whether earlier recovery kits cannot read later records. Export a new one.
     pub recovery_kits_stale: bool,
 }
 
-/// What renewing the patient keys of one chart, or of all, did.
+/// Report of a patient key rotation or a re-encryption, of one chart or of all.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let report = vault.reencrypt_subject(&Subject::patient("MRN-1042")?)?;
 /// assert_eq!((report.reencrypted, report.patient_keys_destroyed), (1, 1));
 /// # Ok::<(), Error>(())
@@ -45,32 +45,32 @@ pub struct RotationReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReencryptionReport {
-    /// Subjects walked.
+    /// Subjects processed.
     pub subjects: u64,
-    /// Record versions whose data key was wrapped under the new patient key.
+    /// Record versions whose data key was rewrapped under the new patient key.
     pub rewrapped: u64,
-    /// Record versions sealed again under a new data key.
+    /// Record versions re-encrypted under a new data key.
     pub reencrypted: u64,
-    /// Bytes of content sealed again.
+    /// Content bytes that were re-encrypted.
     pub bytes: u64,
-    /// Former patient keys removed.
+    /// Former patient keys destroyed.
     pub patient_keys_destroyed: u64,
-    /// Record versions that do not open, and so keep former patient keys from being removed.
+    /// Record versions that do not open. They prevent the destruction of former patient keys.
     pub blocking: u64,
-    /// Record versions under a key that was retired before they landed; never acknowledged.
+    /// Record versions of late writes, under a key that was destroyed before they arrived. They were
+    /// never acknowledged.
     pub orphaned: u64,
-    /// Entries that do not open, and so were passed over.
+    /// Patient entries that do not open, and were skipped.
     pub unreadable_entries: u64,
-    /// Subjects that other rotations kept changing, and so were passed over: call again for them.
+    /// Subjects that other rotations kept changing, and were skipped. Call again for them.
     pub contended: u64,
-    /// Walks over the chart, the verifying ones included.
+    /// Passes over the charts, the confirming ones included.
     pub passes: u64,
     /// Whether bytes of a former patient entry may still be on the medium.
     pub purge_deferred: bool,
 }
 
 impl ReencryptionReport {
-    /// Adds what was done for another subject.
     pub(crate) fn add(&mut self, other: &Self) {
         self.subjects += other.subjects;
         self.rewrapped += other.rewrapped;
@@ -86,7 +86,7 @@ impl ReencryptionReport {
     }
 }
 
-/// What a root-key rotation did.
+/// Report of a root key rotation.
 ///
 /// ```
 /// # use chartlock::*;
@@ -101,12 +101,12 @@ impl ReencryptionReport {
 pub struct RootRotationReport {
     /// Slots that hold the new root key.
     pub slots_kept: u64,
-    /// Slots of auditors, which hold no root key and stay as they were.
+    /// Auditors' slots, which hold no root key and are unchanged.
     pub auditor_slots_kept: u64,
     /// Slots that were dropped.
     pub slots_dropped: u64,
     /// Whether bytes of the former header may still be on the medium.
     pub purge_deferred: bool,
-    /// Recovery kits exported before hold the former root key: export a new one.
+    /// Whether earlier recovery kits hold the former root key. Export a new one.
     pub recovery_kits_stale: bool,
 }

@@ -7,24 +7,24 @@ use crate::rotation::report::RootRotationReport;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
 
-/// As many slots as a header can have.
+/// The largest number of slots in a header.
 const SLOTS_MAX: usize = 16;
 
 impl Vault {
-    /// Draws a new root key, for when a person or a credential leaves. The slots that stay must be
-    /// opened: `keep` brings their credentials. Slots that go are named in `drop`. Slots of auditors
-    /// stay as they are unless they are named: they hold no root key.
+    /// Rotates the root key, so that a former credential opens no later header. `keep` lists the
+    /// credentials of the slots that stay; each must open its slot. `drop` lists the ids of the
+    /// slots to remove. Auditors' slots hold no root key and stay, unless `drop` names them.
     ///
-    /// It does not undo what was copied before: whoever holds a former credential and an old copy
-    /// of the header still has the keyring of that time, and so every key in it. Rotate the master
-    /// key next, and re-encrypt if they may hold a copy of the records as well. The journal key stays:
-    /// what dropping an auditor's slot does not undo stands at [`Vault::add_auditor_slot`].
+    /// It does not undo a copy: a holder of a former credential and an old copy of the header still
+    /// has every key in that header. Rotate the master key next, and re-encrypt if the holder may
+    /// have a copy of the records as well. The journal key stays: [`Vault::add_auditor_slot`] says
+    /// what removing an auditor's slot does not undo.
     ///
     /// # Errors
-    /// [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is neither
-    /// opened nor named, [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens
-    /// nothing that stays, [`Error::LastSlot`](crate::Error::LastSlot) when none stays that opens
-    /// the vault; errors of the credentials and of the storage. Nothing is changed then.
+    /// [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is in neither
+    /// list, [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no slot that
+    /// stays, [`Error::LastSlot`](crate::Error::LastSlot) when no slot that opens the vault would
+    /// stay; errors of the credentials and of the storage. Nothing is changed then.
     pub fn rotate_root_key(
         &self,
         keep: &[&dyn Credential],
@@ -70,7 +70,7 @@ impl Vault {
 
 fn dropped(slots: &[u16]) -> String {
     let mut note = String::new();
-    // There are no more in a header, whatever was asked for.
+    // A header holds no more, however long the list is.
     for slot in slots.iter().take(SLOTS_MAX) {
         note += if note.is_empty() {
             "without slot "
