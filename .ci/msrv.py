@@ -1,6 +1,6 @@
-"""Fails when a crate in the normal dependency tree asks for a newer Rust than this crate states.
+"""Fails if a crate in the normal dependency tree requires a newer Rust than this crate states.
 
-Clippy's `incompatible_msrv` lint holds our own code to the stated version; this holds the rest.
+Clippy's `incompatible_msrv` lint checks our own code; this script checks the dependencies.
 """
 
 import json
@@ -31,7 +31,7 @@ def main():
             if kinds & {None, "build"}:
                 waiting.append(dependency["pkg"])
     newer = [
-        f'{packages[id]["name"]} {packages[id]["version"]} asks for {packages[id]["rust_version"]}'
+        f'{packages[id]["name"]} {packages[id]["version"]} requires {packages[id]["rust_version"]}'
         for id in sorted(seen)
         if packages[id]["rust_version"] and version(packages[id]["rust_version"]) > stated
     ]

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Measures the structure of src: lines a room, imports that point up, and sizes of files and functions.
+"""Measures the structure of src: lines for each room, imports that point up, sizes of files and functions.
+
+A room is a directory below src, or a file directly in src.
 
     .ci/rooms.py                  the work tree
-    .ci/rooms.py REVISION         an earlier revision; each file counts to the room that it has moved to since
-    .ci/rooms.py --check          fails when a limit is exceeded
+    .ci/rooms.py REVISION         an earlier revision; each file counts in the room that it has moved to since
+    .ci/rooms.py --check          fails if a limit is exceeded
 
-`src/storage/file` is left out of the limits: another engine replaces it.
+The limits exclude `src/storage/file`, because another engine replaces it.
 """
 
 import collections
@@ -14,7 +16,7 @@ import re
 import subprocess
 import sys
 
-# From the top down; rooms of one line do not know each other.
+# From the top down; rooms in one row do not import each other.
 ROWS = [
     ["lib"], ["session"], ["audit", "verify"], ["lifecycle", "rotation"], ["records"], ["vault"], ["access"],
     ["journal"], ["keys"], ["storage"], ["group_commit"], ["format"], ["crypto"], ["secret", "id"], ["error"],
@@ -41,7 +43,7 @@ def at(revision):
 
 
 def moves_since(revision):
-    """Old path -> path in the work tree, as git detects renames."""
+    """Maps each old path to its path in the work tree, as git detects renames."""
     found = {}
     for line in git("diff", "-M30%", "--diff-filter=R", "--name-status", revision, "--", "src").splitlines():
         _, old, new = line.split("\t")
@@ -59,7 +61,7 @@ def room(path):
 
 
 def flatten(tree, prefix=()):
-    """Every path of a `use` tree."""
+    """Returns every path of a `use` tree."""
     tree = tree.strip()
     group = re.match(r"^((?:\w+::)*)\{(.*)\}$", tree, re.S)
     if not group:
@@ -85,7 +87,7 @@ def absolute(path, own):
 
 
 def imports(sources):
-    """(file, absolute module path) of each import from inside the crate, re-exports followed."""
+    """Yields (file, file of the imported module) for each import inside the crate, following re-exports."""
     modules = {module(path): path for path in sources}
     named, exported = [], {}
     for path, text in sources.items():

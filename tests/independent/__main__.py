@@ -1,4 +1,4 @@
-"""A second reader of chartlock's storage, written from src/format/format.md alone.
+"""Independent reader of chartlock's storage, written from src/format/format.md alone.
 
     python3 tests/independent vectors tests/vectors/files
     python3 tests/independent read ARCHIVE --key-file FILE [--json]
@@ -15,7 +15,7 @@ import fresh
 import vectors
 from archive import read_archive
 from credential import Credential, KeyFile, Passphrase
-from entry import PATIENT, PRACTICE, Subject
+from entry import ORGANIZATION, PATIENT, Subject
 from primitives import Refused
 from summary import Walk, readable
 from vault import content_of, find_entry, live_chart, open_vault, read_record
@@ -37,10 +37,10 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("vectors", help="open every vector below a directory")
+    command = commands.add_parser("vectors", help="check every vector below a directory")
     command.add_argument("directory", type=Path)
     command.set_defaults(run=check_vectors)
-    command = commands.add_parser("fresh", help="check what tests/independent.rs wrote")
+    command = commands.add_parser("fresh", help="check archives from tests/independent/main.rs")
     command.add_argument("directories", type=Path, nargs="+")
     command.set_defaults(run=check_fresh)
     command = commands.add_parser("read", help="read the archive of a vault")
@@ -49,12 +49,12 @@ def parser() -> argparse.ArgumentParser:
     credential.add_argument("--key-file", type=Path)
     credential.add_argument("--passphrase-file", type=Path, help="a line end is not part of it")
     subject = command.add_mutually_exclusive_group()
-    subject.add_argument("--patient", metavar="ID", help="of this patient only")
-    subject.add_argument("--practice", metavar="ID", help="of this part of the practice only")
-    command.add_argument("--record", metavar="NAME", help="of this record only")
-    command.add_argument("--version", type=int, help="of the record; else the current one")
-    command.add_argument("--extract", type=Path, metavar="FILE", help="the record's content")
-    command.add_argument("--json", action="store_true", help="for programs")
+    subject.add_argument("--patient", metavar="ID", help="print only this patient")
+    subject.add_argument("--practice", metavar="ID", help="print only this organization")
+    command.add_argument("--record", metavar="NAME", help="print only this record")
+    command.add_argument("--version", type=int, help="default: the current one")
+    command.add_argument("--extract", type=Path, metavar="FILE", help="write the content to FILE")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
     command.set_defaults(run=read)
     return parser
 
@@ -80,7 +80,7 @@ def read(arguments: argparse.Namespace) -> int:
     if arguments.extract:
         return extract(arguments, storage)
     plain = Walk(storage, credential(arguments)).plain
-    subject = asked_subject(arguments)
+    subject = requested_subject(arguments)
     if subject:
         narrow(plain, subject, arguments.record)
     print(json.dumps(plain, indent=1, ensure_ascii=False) if arguments.json else readable(plain))
@@ -88,21 +88,24 @@ def read(arguments: argparse.Namespace) -> int:
 
 
 def narrow(plain: dict, subject: Subject, record: str | None) -> None:
-    """Leaves only what is about a subject, or about one of its records."""
-    kind = {PATIENT: "patient", PRACTICE: "practice"}[subject.kind]
-    asked = {"kind": kind, "identifier": subject.identifier}
-    plain["patients"] = [one for one in plain["patients"] if asked.items() <= one.items()]
-    told = {"identifier": subject.identifier}
+    """Removes everything that is not about the subject, or about one of its records."""
+    kind = {PATIENT: "patient", ORGANIZATION: "practice"}[subject.kind]
+    wanted_fields = {"kind": kind, "identifier": subject.identifier}
+    plain["patients"] = [
+        patient for patient in plain["patients"] if wanted_fields.items() <= patient.items()
+    ]
+    wanted = {"identifier": subject.identifier}
     if record is not None:
-        told["name"] = record
+        wanted["name"] = record
         for patient in plain["patients"]:
-            patient["records"] = [one for one in patient["records"] if one["name"] == record]
+            records = patient["records"]
+            patient["records"] = [found for found in records if found["name"] == record]
     entries = plain["journal"]["entries"]
-    plain["journal"]["entries"] = [one for one in entries if told.items() <= one.items()]
+    plain["journal"]["entries"] = [entry for entry in entries if wanted.items() <= entry.items()]
 
 
 def extract(arguments: argparse.Namespace, storage: dict[bytes, bytes]) -> int:
-    subject = asked_subject(arguments)
+    subject = requested_subject(arguments)
     if subject is None or arguments.record is None:
         parser().error("--extract needs a subject and a record")
     vault = open_vault(storage, credential(arguments))
@@ -126,11 +129,11 @@ def credential(arguments: argparse.Namespace) -> Credential:
     return Passphrase(arguments.passphrase_file.read_bytes().rstrip(b"\r\n"))
 
 
-def asked_subject(arguments: argparse.Namespace) -> Subject | None:
+def requested_subject(arguments: argparse.Namespace) -> Subject | None:
     if arguments.patient is not None:
         return Subject(PATIENT, arguments.patient)
     if arguments.practice is not None:
-        return Subject(PRACTICE, arguments.practice)
+        return Subject(ORGANIZATION, arguments.practice)
     return None
 
 

@@ -1,4 +1,4 @@
-"""format.md, "Archive"."""
+"""Archive reader: format.md, "Archive"."""
 
 from primitives import Refused, sha256
 
@@ -9,7 +9,7 @@ LONGEST_VALUE = 2_097_152
 
 
 def read_archive(archive: bytes) -> dict[bytes, bytes]:
-    """The objects of a storage, in ascending order of their keys."""
+    """Returns the objects of a storage, in ascending order of their keys."""
     if len(archive) < len(MAGIC) + CHECKSUM_LENGTH or not archive.startswith(MAGIC):
         raise Refused("NotAnArchive")
     body, checksum = archive[:-CHECKSUM_LENGTH], archive[-CHECKSUM_LENGTH:]

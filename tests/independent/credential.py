@@ -1,4 +1,4 @@
-"""What opens a slot: format.md, "Slots" and "Key file"."""
+"""Credentials that open a slot: format.md, "Slots" and "Key file"."""
 
 import re
 from dataclasses import dataclass

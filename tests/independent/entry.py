@@ -1,4 +1,4 @@
-"""format.md, "Patient entry"."""
+"""Patient entry decoder: format.md, "Patient entry"."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from primitives import Refused, equal, has_control, tag16
 from sealed import check_length, key_number, open_body
 
 KIND = 16
-PATIENT, PRACTICE = 1, 2
+PATIENT, ORGANIZATION = 1, 2
 LIVE, ERASING, ERASED, ALIAS = range(4)
 
 
@@ -45,7 +45,7 @@ class Entry:
     dead_charts: list[bytes]
     holds: list[Hold]
     retention: int | None
-    retired_keys: list[int]
+    destroyed_keys: list[int]
 
 
 def subject_tag(name_key: bytes, subject: Subject) -> bytes:
@@ -53,7 +53,7 @@ def subject_tag(name_key: bytes, subject: Subject) -> bytes:
 
 
 def open_entry(value: bytes, header: Header, keyring: Keyring, ptag: bytes) -> tuple[Entry, Steps]:
-    """`ptag` is that of the storage key that was asked for."""
+    """Opens the entry under the storage key that contains `ptag`."""
     number = key_number(value, KIND)
     check_length(value)
     master = by_number(keyring.masters, number)
@@ -92,10 +92,10 @@ def decode_entry(body: bytes) -> Entry:
     dead_charts = fields.many(lambda: fields.take(16))
     holds = fields.many(lambda: Hold(fields.u64(), fields.i64(), fields.text()))
     retention = fields.option(fields.i64)
-    retired = fields.extensions()
+    destroyed = fields.extensions()
     fields.end()
     return Entry(
-        sequence, generation, state, subject, charts, dead_charts, holds, retention, retired
+        sequence, generation, state, subject, charts, dead_charts, holds, retention, destroyed
     )
 
 

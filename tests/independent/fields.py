@@ -1,4 +1,4 @@
-"""Reads fields one after the other: format.md, "Conventions" and "Bodies"."""
+"""Sequential field reader: format.md, "Conventions" and "Bodies"."""
 
 from collections.abc import Callable, Container
 from typing import TypeVar
@@ -7,13 +7,13 @@ from primitives import Refused
 
 T = TypeVar("T")
 
-# Extension numbers from here on must be known.
+# A reader must know every extension number from here on.
 CRITICAL = 0x8000
-RETIRED_KEYS = 1
+DESTROYED_KEYS = 1
 
 
 class Fields:
-    """What is left of a value. Every length is checked before it is used."""
+    """Remaining bytes of a value. Every length is checked before it is used."""
 
     def __init__(self, value: bytes):
         self.value = value
@@ -57,7 +57,7 @@ class Fields:
         except UnicodeDecodeError:
             raise Refused("Malformed") from None
 
-    # The rest is of sealed bodies only.
+    # The methods below apply only to sealed bodies.
 
     def schema(self) -> None:
         if self.u16() != 1:
@@ -76,27 +76,28 @@ class Fields:
         return read() if self.flag() else None
 
     def code(self, known: Container[int]) -> int:
-        """An enum's variant, or a state."""
+        """Reads an enum's variant, or a state."""
         return listed(self.u32(), known)
 
     def many(self, read: Callable[[], T]) -> list[T]:
         count = self.u64()
-        # Every element has a byte at least.
+        # Every element has at least one byte.
         if count > self.left():
             raise Refused("Malformed")
         return [read() for _ in range(count)]
 
-    def extensions(self, has_retired: bool = True) -> list[int]:
-        """The numbers of retired keys, from extension 1; the others are not known here."""
+    def extensions(self, has_destroyed: bool = True) -> list[int]:
+        """Returns the numbers of destroyed keys, from extension 1; other extensions are unknown."""
         found = self.many(lambda: (self.u16(), self.take(self.u64())))
         numbers = [number for number, _ in found]
-        retired = dict(found).get(RETIRED_KEYS, b"") if has_retired else b""
+        destroyed = dict(found).get(DESTROYED_KEYS, b"") if has_destroyed else b""
         is_ascending = all(one < next for one, next in zip(numbers, numbers[1:]))
-        if not is_ascending or len(retired) % 4:
+        if not is_ascending or len(destroyed) % 4:
             raise Refused("Malformed")
         if any(number >= CRITICAL for number in numbers):
             raise Refused("Unsupported")
-        return [int.from_bytes(retired[at : at + 4], "little") for at in range(0, len(retired), 4)]
+        starts = range(0, len(destroyed), 4)
+        return [int.from_bytes(destroyed[at : at + 4], "little") for at in starts]
 
 
 def listed(code: int, known: Container[int]) -> int:

@@ -1,7 +1,7 @@
-"""An archive that the program wrote today: it says what the program said, and no change goes unseen.
+"""Check of a new archive: content as the program reported it, and no undetected alteration.
 
 The directory holds `vault.clarchive`, `expected.json`, the text `key file` and `auditor`, and the
-`passphrase`. Each opens a slot.
+`passphrase`. Each of the last three opens a slot.
 """
 
 import json
@@ -23,22 +23,23 @@ def check(directory: Path) -> list[str]:
     passphrase = Passphrase((directory / "passphrase").read_bytes())
     storage = read_archive(archive)
     plain = Walk(storage, key_file).plain
-    # Entries that only settle others are not told by themselves.
-    told = [entry for entry in plain["journal"]["entries"] if entry["target"] != 6]
-    wrong = differences(expected["journal"].pop("told"), told, "entry")
+    # The program does not report an entry that only settles another one.
+    reported = [entry for entry in plain["journal"]["entries"] if entry["target"] != 6]
+    expected_entries = expected["journal"].pop("told")  # phrase: a field of expected.json
+    wrong = differences(expected_entries, reported, "entry")
     wrong += differences(expected, plain, "")
     wrong += differences({"problems": []}, plain, "")
     if Walk(storage, passphrase).plain != plain:
-        wrong.append("the passphrase shows another vault")
+        wrong.append("the passphrase opens different content")
     auditors = Walk(storage, auditor).plain
     wrong += differences({"patients": [], "problems": []}, auditors, "auditor")
     if len(auditors["journal"]["entries"]) != len(plain["journal"]["entries"]):
-        wrong.append("the auditor sees another journal")
-    return wrong + unseen_in_archive(archive) + unseen_in_storage(storage, key_file)
+        wrong.append("the auditor reads a different journal")
+    return wrong + undetected_in_archive(archive) + undetected_in_storage(storage, key_file)
 
 
 def differences(expected: Any, found: Any, at: str) -> list[str]:
-    """Where what is expected is not found. An object may have more fields than are expected."""
+    """Lists each expected value that was not found. An object may have additional fields."""
     if isinstance(expected, dict) and isinstance(found, dict):
         return [
             difference
@@ -55,8 +56,8 @@ def differences(expected: Any, found: Any, at: str) -> list[str]:
     return [] if expected == found else [f"{at}: {found!r} instead of {expected!r}"]
 
 
-def unseen_in_archive(archive: bytes) -> list[str]:
-    """Bytes of the archive that can be altered without a reader's noticing."""
+def undetected_in_archive(archive: bytes) -> list[str]:
+    """Lists bytes of the archive whose alteration the reader does not detect."""
     return [
         f"byte {at} of the archive"
         for at in range(0, len(archive), 997)
@@ -64,15 +65,15 @@ def unseen_in_archive(archive: bytes) -> list[str]:
     ]
 
 
-def unseen_in_storage(storage: Storage, credential: Credential) -> list[str]:
-    """The same of each object; upload intents are not sealed, and not read."""
-    unseen = []
+def undetected_in_storage(storage: Storage, credential: Credential) -> list[str]:
+    """Lists undetected alterations in each object; upload intents are not sealed, and not read."""
+    undetected = []
     for key, value in storage.items():
         for at in {0, 3, 5, 17, len(value) // 2, len(value) - 17, len(value) - 1}:
             changed = storage | {key: altered(value, at)}
             if not is_refused(lambda: Walk(changed, credential).plain["problems"]):
-                unseen.append(f"byte {at} of {key[:1].decode()}{key[1:].hex()}")
-    return unseen
+                undetected.append(f"byte {at} of {key[:1].decode()}{key[1:].hex()}")
+    return undetected
 
 
 def altered(value: bytes, at: int) -> bytes:
@@ -80,7 +81,7 @@ def altered(value: bytes, at: int) -> bytes:
 
 
 def is_refused(read: Any) -> bool:
-    """Whether an alteration is noticed: by a refusal, or by the problems that are named."""
+    """Returns whether an alteration is detected: by a refusal, or by the reported problems."""
     try:
         problems = read()
         return bool(problems) and isinstance(problems, list)

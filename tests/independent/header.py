@@ -1,4 +1,4 @@
-"""format.md, "Vault header" and "Slots"."""
+"""Header decoder: format.md, "Vault header" and "Slots"."""
 
 from dataclasses import dataclass
 
@@ -84,8 +84,8 @@ def parse_slot(fields: Fields) -> Slot:
 
 
 def unlock(header: Header, credential: Credential) -> Unlocked:
-    """The keyring: "Order of checks when a credential unlocks"."""
-    one_opened = False
+    """Opens the keyring: "Order of checks when a credential unlocks"."""
+    slot_opened = False
     for slot in header.slots:
         if slot.kind != credential.kind:
             continue
@@ -96,7 +96,7 @@ def unlock(header: Header, credential: Credential) -> Unlocked:
         info = b"cl1/ring" + header.salt + sha256(header.frame)
         key, commitment = key_and_commitment(root, info)
         if not equal(commitment, header.commitment):
-            one_opened = True
+            slot_opened = True
             continue
         body = open_sealed(header.suite, key, header.sealed, failure="HeaderDamaged")
         steps += [
@@ -106,11 +106,11 @@ def unlock(header: Header, credential: Credential) -> Unlocked:
             ("keyring body", body),
         ]
         return Unlocked(decode_keyring(body), steps)
-    raise Refused("HeaderDamaged" if one_opened else "WrongKey")
+    raise Refused("HeaderDamaged" if slot_opened else "WrongKey")
 
 
 def open_auditor(header: Header, credential: Credential) -> tuple[bytes, Steps]:
-    """The journal key alone: "Order of checks when a credential unlocks the journal alone"."""
+    """Opens the journal key: "Order of checks when a credential unlocks the journal alone"."""
     for slot in header.slots:
         if slot.kind == credential.kind + AUDITOR:
             opened = open_slot(header, slot, credential)
@@ -120,7 +120,7 @@ def open_auditor(header: Header, credential: Credential) -> tuple[bytes, Steps]:
 
 
 def open_slot(header: Header, slot: Slot, credential: Credential) -> tuple[bytes, Steps] | None:
-    """The key that the slot holds, if it is the credential's."""
+    """Returns the key that the slot holds, if the credential opens the slot."""
     secret = credential.secret(slot.parameters)
     if secret is None:
         return None

@@ -1,4 +1,4 @@
-"""format.md, "Journal page": the pages, and the chains that they make."""
+"""Journal reader, for pages and their chains: format.md, "Journal page"."""
 
 from collections import defaultdict
 from dataclasses import dataclass, fields as fields_of
@@ -16,16 +16,16 @@ DONE, ANNOUNCED = 0, 1
 OPERATIONS = {
     1: "create the vault", 2: "open", 3: "lock", 4: "make writable", 5: "write a version",
     6: "retract a record", 7: "read", 8: "list versions", 9: "list records",
-    10: "list subjects", 11: "erase a subject", 12: "readmit a subject",
-    13: "expunge a record", 14: "hold a subject", 15: "release a hold", 16: "set a retention",
+    10: "list subjects", 11: "erase a subject", 12: "reopen a chart",
+    13: "expunge a record", 14: "place a hold", 15: "lift a hold", 16: "set a retention",
     17: "inspect holds, retention", 18: "prepare a patient entry",
-    19: "rotate the master key", 20: "retire a master key", 21: "rotate a patient key",
-    22: "retire a patient key", 23: "encrypt again", 24: "rotate the root key",
+    19: "rotate the master key", 20: "destroy a master key", 21: "rotate a patient key",
+    22: "destroy a patient key", 23: "re-encrypt", 24: "rotate the root key",
     25: "add a slot", 26: "replace a slot", 27: "remove a slot", 28: "list the slots",
-    29: "count what hangs on each key", 30: "collect garbage", 31: "export a recovery kit",
+    29: "count key usage", 30: "collect garbage", 31: "export a recovery kit",
     32: "verify", 33: "make a checkpoint", 34: "accept a restore", 35: "read the journal",
-    36: "break the glass", 37: "begin an emergency", 38: "end an emergency",
-    39: "mark a poison record", 40: "disclose",
+    36: "break the glass", 37: "begin a journal fallback", 38: "end a journal fallback",
+    39: "mark a honeytoken", 40: "disclose",
 }
 OUTCOMES = ["done", "nothing there", "denied", "not authentic", "refused", "failed"]
 LAST_TIME = 2**63 - 1
@@ -39,7 +39,7 @@ class PageId:
 
 @dataclass(frozen=True)
 class JournalKey:
-    """An auditor does not know the number of the key."""
+    """Journal key. An auditor does not know its number."""
 
     key: bytes
     number: int | None
@@ -56,7 +56,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Target:
-    """What an entry is about; each code has some of the fields."""
+    """Target of a journal entry; each code has some of the fields."""
 
     target: int
     generation: int | None = None
@@ -71,7 +71,7 @@ class Target:
     place: int | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
-        """Page and place of the entry that this one settles."""
+        """Returns page and index of the entry that this one settles."""
         if self.writer is None or self.sequence is None or self.place is None:
             return None
         return PageId(self.writer, self.sequence), self.place
@@ -113,7 +113,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a page, or from a page on."""
+    """Fault of a page, or of a chain from a page on."""
 
     fault: str
     page: PageId
@@ -126,7 +126,7 @@ class Journal:
 
 
 def plain_fields(structure: Any) -> dict[str, Any]:
-    """Those that there are; bytes as hexadecimal digits."""
+    """Returns the fields that have a value; bytes as hexadecimal digits."""
     values = {field.name: getattr(structure, field.name) for field in fields_of(structure)}
     return {
         name: value.hex() if isinstance(value, bytes) else value
@@ -144,7 +144,7 @@ def name_tag(journal_key: bytes, name: str) -> bytes:
 
 
 def journal_keys(header: Header, credential: Credential) -> tuple[list[JournalKey], Steps]:
-    """Those of the keyring, or the one of an auditor's slot where no keyring opens."""
+    """Returns the journal keys of the keyring, or that of an auditor's slot if no keyring opens."""
     try:
         unlocked = unlock(header, credential)
     except Refused as refused:
@@ -157,7 +157,7 @@ def journal_keys(header: Header, credential: Credential) -> tuple[list[JournalKe
 
 
 def open_page(value: bytes, vault: bytes, keys: list[JournalKey], page: PageId) -> Page:
-    """`page` is that of the storage key that was asked for."""
+    """Opens the page under the storage key that contains `page`."""
     number = key_number(value, KIND)
     matching = [key for key in keys if key.number in (None, number)]
     if not matching:
@@ -184,7 +184,7 @@ def decode_page(body: bytes, key: bytes, steps: Steps) -> Page:
     if len(set(subjects)) != len(subjects):
         raise Refused("Malformed")
     entries = fields.many(lambda: read_entry(fields, began, contexts, subjects))
-    fields.extensions(has_retired=False)
+    fields.extensions(has_destroyed=False)
     fields.end()
     return Page(previous, began, seen, entries, key, steps)
 
@@ -236,7 +236,7 @@ def at_place(table: list, place: int):
 
 
 def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: list[JournalKey]) -> Journal:
-    """Every page, and what is wrong with any page or chain."""
+    """Reads every page, and finds the faults of pages and chains."""
     values = {
         PageId(key[1:17], int.from_bytes(key[17:], "big")): value
         for key, value in storage.items()
@@ -267,7 +267,7 @@ def read_journal(storage: dict[bytes, bytes], vault: bytes, keys: list[JournalKe
 
 
 def missing_pages(ids: dict[PageId, bytes]) -> list[Fault]:
-    """Of each chain, the first page that is missing below one that stands."""
+    """Finds, for each chain, the first missing page below an existing one."""
     chains = defaultdict(set)
     for id in ids:
         chains[id.writer].add(id.sequence)
@@ -280,7 +280,7 @@ def missing_pages(ids: dict[PageId, bytes]) -> list[Fault]:
 
 
 def unsettled(pages: dict[PageId, Page]) -> dict[tuple[PageId, int], JournalEntry]:
-    """What was announced, and may have happened or not."""
+    """Returns the announced entries whose change may have happened or not."""
     announced = {
         (id, place): entry
         for id, page in pages.items()

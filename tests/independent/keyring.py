@@ -1,4 +1,4 @@
-"""format.md, "Key rings" and "Keyring"."""
+"""Keyring decoder: format.md, "Key rings" and "Keyring"."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Keyring:
     masters: list[NumberedKey]
     name_keys: list[NumberedKey]
     journal_keys: list[NumberedKey]
-    retired_masters: list[int]
+    destroyed_masters: list[int]
 
 
 def decode_keyring(body: bytes) -> Keyring:
@@ -35,11 +35,11 @@ def decode_keyring(body: bytes) -> Keyring:
 
 
 def read_ring(fields: Fields, of_patient: bool = False) -> list[NumberedKey]:
-    """The keys of one role: the first is active, the others are not."""
+    """Reads the keys of one role: the first is active, the others are inactive."""
 
     def key() -> NumberedKey:
         number = fields.u32()
-        # The compartment, of patient keys only.
+        # Only patient keys have a compartment.
         if of_patient and fields.u16() != 0:
             raise Refused("Unsupported")
         return NumberedKey(number, fields.code(range(2)), fields.i64(), fields.take(32))

@@ -1,4 +1,4 @@
-"""format.md, "Primitives", "Derivations", "Padding" and "Failure classes"."""
+"""Primitives: format.md, "Primitives", "Derivations", "Padding" and "Failure classes"."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ AEADS: dict[int, type[AESGCM] | type[ChaCha20Poly1305]] = {1: AESGCM, 2: ChaCha2
 
 
 class Refused(Exception):
-    """A value is refused; `failure` is the class that format.md names."""
+    """Refusal of a value; `failure` is the class that format.md names."""
 
     def __init__(self, failure: str):
         super().__init__(failure)
@@ -39,12 +39,12 @@ def sha256(message: bytes) -> bytes:
 
 
 def equal(one: bytes, other: bytes) -> bool:
-    """In constant time."""
+    """Compares two byte strings in constant time."""
     return hmac.compare_digest(one, other)
 
 
 def expand(key: bytes, info: bytes, length: int) -> bytes:
-    """X(K, info, L): HKDF-Expand with HMAC-SHA-256."""
+    """Computes X(K, info, L): HKDF-Expand with HMAC-SHA-256."""
     return HKDFExpand(SHA256(), length, info).derive(key)
 
 
@@ -54,7 +54,7 @@ def key_and_commitment(key: bytes, info: bytes) -> tuple[bytes, bytes]:
 
 
 def tag16(key: bytes, label: bytes, text: str) -> bytes:
-    """The tag of a name, or of an identifier when the label ends with the subject kind."""
+    """Computes the tag of a name, or of an identifier if the label ends with the subject kind."""
     encoded = text.encode()
     return expand(key, label + u64(len(encoded)) + encoded, 32)[:16]
 
@@ -69,7 +69,7 @@ def argon2id(passphrase: bytes, salt: bytes, memory_kib: int, passes: int, lanes
 def open_sealed(
     suite: int, key: bytes, sealed: bytes, chunk: int = 0, failure: str = "NotAuthentic"
 ) -> bytes:
-    """Open(suite, key, n, c), where n numbers the chunk of a content stream and is 0 elsewhere."""
+    """Computes Open(suite, key, n, c); n is the number of a content stream's chunk, else 0."""
     nonce = bytes(4) + chunk.to_bytes(8, "big")
     try:
         return AEADS[suite](key).decrypt(nonce, sealed, b"")
@@ -87,5 +87,5 @@ def padme(length: int) -> int:
 
 
 def has_control(text: str) -> bool:
-    """Whether a character of Unicode's category Cc is in it."""
+    """Returns whether the text contains a character of Unicode's category Cc."""
     return any(character < "\x20" or "\x7f" <= character <= "\x9f" for character in text)

@@ -1,4 +1,4 @@
-"""format.md, "Record value" and "Meta"."""
+"""Record decoder: format.md, "Record value" and "Meta"."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ INLINE, SEGMENTED, RETRACTION = 1, 2, 3
 CURRENT, EARLIER = b"r", b"h"
 LONGEST_CONTENT = 1_048_576
 LAST_VERSION = 2**63 - 1
-POISON, MARKER = 2, 3
+HONEYTOKEN, MARKER = 2, 3
 CONTENT_TYPES = [
     "application/fhir+json", "application/fhir+xml", "application/fhir+ndjson",
     "application/dicom", "application/dicom+json", "application/hl7-cda+xml",
@@ -27,7 +27,7 @@ CONTENT_TYPES = [
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record value was looked for. The version is the storage key's, under `h` only."""
+    """Storage place of a record value. Only a key under `h` has a version."""
 
     chart: Chart
     rtag: bytes
@@ -74,7 +74,7 @@ def record_tag(patient_name_key: bytes, name: str) -> bytes:
 
 
 def open_head(value: bytes, place: Place) -> Head:
-    """Checks 1 to 8: up to the commitment."""
+    """Makes checks 1 to 8: up to the commitment."""
     if len(value) < 96:
         raise Refused("Malformed")
     if value[0] != FORMAT:
@@ -109,7 +109,7 @@ def open_head(value: bytes, place: Place) -> Head:
 
 
 def open_version(value: bytes, place: Place, name: str | None) -> Version:
-    """All checks. Without a name the one inside must give the record's tag."""
+    """Makes all checks. Without a name, the name inside must give the record's tag."""
     head = open_head(value, place)
     body_at = 112 if head.kind == SEGMENTED else 96
     if len(value) < body_at + TAG_LENGTH:
@@ -117,10 +117,10 @@ def open_version(value: bytes, place: Place, name: str | None) -> Version:
     body = open_sealed(head.suite, head.body_key, value[body_at:])
     meta, content = decode_body(body, head.kind)
     if name is None:
-        is_its_own = equal(record_tag(place.chart.name_key, meta.name), place.rtag)
+        name_matches = equal(record_tag(place.chart.name_key, meta.name), place.rtag)
     else:
-        is_its_own = meta.name == name
-    if not is_its_own:
+        name_matches = meta.name == name
+    if not name_matches:
         raise Refused("NotAuthentic")
     digest = sha256(value[96:])
     steps = head.steps + [("body", body[:4096]), ("digest", digest)]

@@ -1,4 +1,4 @@
-"""The envelope that a patient entry and a journal page have in common."""
+"""Envelope of patient entries and journal pages."""
 
 from dataclasses import dataclass
 
@@ -17,15 +17,15 @@ class Opened:
 
 
 def key_number(value: bytes, kind: int) -> int:
-    """The number of the key that sealed a value, whose first 8 bytes are checked."""
+    """Checks the first 8 bytes of a value, and returns the number of the key that sealed it."""
     if len(value) < HEAD_LENGTH:
         raise Refused("Malformed")
-    format, suite, its_kind, zero = value[:4]
+    format, suite, found_kind, zero = value[:4]
     if format != FORMAT:
         raise Refused("Unsupported")
     if zero != 0:
         raise Refused("Malformed")
-    if its_kind != kind or suite not in AEADS:
+    if found_kind != kind or suite not in AEADS:
         raise Refused("Unsupported")
     return int.from_bytes(value[4:8], "little")
 
@@ -36,7 +36,7 @@ def check_length(value: bytes) -> None:
 
 
 def open_body(value: bytes, key: bytes, label: bytes, place: bytes) -> Opened:
-    """Of a value whose length was checked. `place` is what the info names between salt and head."""
+    """Opens a value whose length was checked. In the info, `place` is between salt and head."""
     salt, stored, sealed = value[8:40], value[40:72], value[72:]
     assert len(sealed) >= TAG_LENGTH
     info = label + salt + place + value[:HEAD_LENGTH]

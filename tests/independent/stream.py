@@ -1,4 +1,4 @@
-"""format.md, "Content stream"."""
+"""Content stream reader: format.md, "Content stream"."""
 
 from entry import Chart
 from header import Steps
@@ -13,7 +13,7 @@ MOST_SEGMENTS = 2**32 - 1
 def read_stream(
     storage: dict[bytes, bytes], chart: Chart, version: Version
 ) -> tuple[bytes, Steps]:
-    """The content of a segmented record."""
+    """Returns the content of a segmented record."""
     assert version.stream is not None
     suite, meta = version.head.suite, version.meta
     info = b"cl1/strm" + chart.id + version.stream + bytes([1, suite, 0, 0])

@@ -1,4 +1,4 @@
-"""All that an archive holds, as far as a credential opens it: a structure of plain values."""
+"""Summary of an archive, as far as a credential opens it: a structure of plain values."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from journal import (
     subject_tag, unsettled,
 )
 from primitives import Refused, sha256
-from record import POISON, Version
+from record import HONEYTOKEN, Version
 from vault import Storage, Vault, content_of, history, open_vault, read_header, record_tags
 
 Plain = dict[str, Any]
@@ -22,7 +22,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Walk:
-    """Goes through a whole vault, and on from what is refused; `problems` names that."""
+    """Walk over a whole vault that continues after a refusal; `problems` lists refusals."""
 
     def __init__(self, storage: Storage, credential: Credential):
         header = read_header(storage)
@@ -31,23 +31,23 @@ class Walk:
         self.vault = None if is_auditor else open_vault(storage, credential)
         journal = read_journal(storage, header.vault, keys)
         self.problems = [plain_fault(fault) for fault in journal.faults]
-        self.told = {
+        self.journaled = {
             entry.target.digest for page in journal.pages.values() for entry in page.entries
         }
         self.names: set[str] = set()
-        # Patients first: the names in the journal are known by theirs.
+        # Patients first, because their names resolve the tags in the journal.
         entries = self.entries(self.vault) if self.vault else []
         patients = [self.patient(sha256(value), entry) for value, entry in entries]
         self.plain: Plain = {
-            "vault": plain_header(header) | self.is_told(sha256(storage[b"v"])),
+            "vault": plain_header(header) | self.in_journal(sha256(storage[b"v"])),
             "patients": sorted(patients, key=lambda patient: patient["identifier"]),
             "journal": self.journal(journal, [entry for _, entry in entries]),
             "problems": self.problems,
         }
 
-    def is_told(self, digest: bytes) -> Plain:
-        """Whether an entry of the journal names this digest."""
-        return {"in_journal": digest in self.told}
+    def in_journal(self, digest: bytes) -> Plain:
+        """Returns whether a journal entry names this digest."""
+        return {"in_journal": digest in self.journaled}
 
     def entries(self, vault: Vault) -> list[tuple[bytes, Entry]]:
         opened = []
@@ -69,12 +69,12 @@ class Walk:
             "sequence": entry.sequence,
             "chart": chart.id.hex() if chart else None,
             "keys": len(chart.keys) if chart else 0,
-            "retired_keys": len(entry.retired_keys),
+            "retired_keys": len(entry.destroyed_keys),
             "dead_charts": len(entry.dead_charts),
             "holds": [{"id": hold.id, "reason": hold.reason} for hold in entry.holds],
             "retention": entry.retention,
             "records": self.records(chart) if chart else [],
-        } | self.is_told(digest)
+        } | self.in_journal(digest)
 
     def records(self, chart: Chart) -> list[Plain]:
         assert self.vault is not None
@@ -98,13 +98,13 @@ class Walk:
             "written_at": version.meta.written_at,
             "content_type": version.meta.content_type,
             "labels": version.meta.labels,
-            "poison": POISON in version.meta.extensions,
+            "poison": HONEYTOKEN in version.meta.extensions,
             "marker": version.is_marker,
             "digest": version.digest.hex(),
         }
         if content is not None:
             found |= {"length": len(content), "sha256": sha256(content).hex()}
-        return found | self.is_told(version.digest)
+        return found | self.in_journal(version.digest)
 
     def journal(self, journal: Journal, patients: list[Entry]) -> Plain:
         known = {
@@ -129,7 +129,7 @@ class Walk:
 
 
 def names_of(target: Target, known: dict[bytes, str]) -> Plain:
-    """The identifier and the record name, where the vault knows them."""
+    """Returns the identifier and the record name, if the vault knows them."""
     tags = {"identifier": target.jsub, "name": target.jnam}
     return {what: known[tag] for what, tag in tags.items() if tag in known}
 
@@ -148,7 +148,7 @@ def plain_header(header: Header) -> Plain:
 
 
 def readable(plain: Plain) -> str:
-    """The summary as lines for people."""
+    """Formats the summary as lines for people."""
     vault, journal = plain["vault"], plain["journal"]
     lines = [f"vault {vault['id']}, suite {vault['suite']}, generation {vault['generation']}"]
     for patient in plain["patients"]:
@@ -174,7 +174,7 @@ def readable(plain: Plain) -> str:
 
 
 def time(millis: int) -> str:
-    """As the calendar has it, if it has it."""
+    """Formats a time as a calendar date, or as a number if the calendar ends before it."""
     try:
         return (EPOCH + timedelta(milliseconds=millis)).isoformat(timespec="milliseconds")
     except OverflowError:

@@ -1,4 +1,4 @@
-"""format.md, "Reading": a vault in a storage that nobody writes to meanwhile."""
+"""Vault reader, for a storage without concurrent writers: format.md, "Reading"."""
 
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ def read_header(storage: Storage) -> Header:
 
 
 def find_entry(vault: Vault, subject: Subject) -> tuple[Entry, Steps] | None:
-    """The entry of a subject, if it was ever seen: "Finding a subject"."""
+    """Finds the entry of a subject, if the subject was ever seen: "Finding a subject"."""
     for name_key in vault.keyring.name_keys:
         ptag = subject_tag(name_key.key, subject)
         value = vault.storage.get(b"p" + ptag)
@@ -57,7 +57,7 @@ def live_chart(entry: Entry) -> Chart:
 def read_record(
     vault: Vault, chart: Chart, name: str, version: int | None
 ) -> tuple[Version | None, Steps]:
-    """A version of a record, or the current one; `None`: there is none."""
+    """Returns a version of a record, or the current one; `None` if it does not exist."""
     rtag = record_tag(chart.name_key, name)
     opened = find_version(vault, chart, rtag, name, version)
     steps = [("patient name key", chart.name_key), ("rtag", rtag)]
@@ -92,7 +92,7 @@ def find_version(
 def marker_above(
     vault: Vault, chart: Chart, rtag: bytes, name: str, wanted: int, last: int
 ) -> bool:
-    """Whether version `wanted` was expunged: a marker stands above it, in `r` or `h`."""
+    """Returns whether version `wanted` was expunged: a marker is above it, in `r` or `h`."""
     storage, record = vault.storage, chart.id + rtag
     retractions = [(Place(chart, rtag, CURRENT), storage[CURRENT + record])]
     for key, value in storage.items():
@@ -108,7 +108,7 @@ def marker_above(
 
 
 def content_of(vault: Vault, chart: Chart, version: Version) -> tuple[bytes | None, Steps]:
-    """The content of a version; a retraction has none."""
+    """Returns the content of a version; a retraction has none."""
     if version.head.kind == RETRACTION:
         return None, []
     if version.head.kind == SEGMENTED:
@@ -117,7 +117,7 @@ def content_of(vault: Vault, chart: Chart, version: Version) -> tuple[bytes | No
 
 
 def history(vault: Vault, chart: Chart, rtag: bytes) -> list[Version]:
-    """The versions of a record that count, the oldest first: "The history"."""
+    """Returns the versions of a record that count, oldest first: "The history"."""
     record = chart.id + rtag
     value = vault.storage.get(CURRENT + record)
     if value is None:
@@ -135,7 +135,7 @@ def history(vault: Vault, chart: Chart, rtag: bytes) -> list[Version]:
 
 
 def entries(vault: Vault) -> list[Entry]:
-    """Every patient entry there is, in the order of the storage keys."""
+    """Opens every patient entry, in the order of the storage keys."""
     opened = (
         open_entry(value, vault.header, vault.keyring, key[1:])
         for key, value in vault.storage.items()
@@ -145,7 +145,7 @@ def entries(vault: Vault) -> list[Entry]:
 
 
 def record_tags(vault: Vault, chart: Chart) -> list[bytes]:
-    """The tags of all records of a chart, those without a current version included."""
+    """Returns the tags of all records of a chart, including those without a current version."""
     tags = {
         key[17:33]
         for key in vault.storage

@@ -1,4 +1,4 @@
-"""format.md, "Vectors": opens each and compares with what it says of itself."""
+"""Vector checker, which compares each vector with its own description: format.md, "Vectors"."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from archive import read_archive
 from credential import Credential, KeyFile, Passphrase
-from entry import PATIENT, PRACTICE, Subject
+from entry import ORGANIZATION, PATIENT, Subject
 from header import Steps, open_auditor
 from journal import PageId, journal_keys, open_page, read_journal, unsettled
 from primitives import Refused
@@ -24,7 +24,7 @@ class Outcome:
 
 
 def check_all(directory: Path) -> tuple[int, list[str]]:
-    """How many vectors there are, and what is wrong with any."""
+    """Returns the number of vectors, and their differences."""
     files = sorted(directory.rglob("*.clarchive"))
     wrong = [f"{file.stem}: {what}" for file in files for what in check(file)]
     return len(files), wrong
@@ -44,18 +44,18 @@ def check(file: Path) -> list[str]:
     if outcome.what != expected:
         wrong.append(f"{outcome.what} instead of {expected}")
     if not same_content(about, outcome):
-        wrong.append("another content")
+        wrong.append("different content")
     if outcome.unsettled != (int(about["unsettled"]) if "unsettled" in about else None):
-        wrong.append("another number of unsettled entries")
+        wrong.append("a different number of unsettled entries")
     if expected in OPENS and numbered(outcome.steps) != noted(about):
-        wrong.append("other steps")
+        wrong.append("different steps")
     if "archive" not in about and journal_key(about, storage) != about.get("journal key"):
-        wrong.append("another journal key")
+        wrong.append("a different journal key")
     return wrong
 
 
 def ask(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) -> None:
-    """Reads what the vector asks for; `outcome` keeps what was found before a failure."""
+    """Reads what the vector requests; `outcome` keeps the results from before a failure."""
     if "archive" in about:
         read_archive(about["archive"])
         return
@@ -64,7 +64,7 @@ def ask(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) 
         return
     vault = open_vault(storage, credential(about))
     outcome.steps += vault.steps
-    subject = asked_subject(about)
+    subject = requested_subject(about)
     found = find_entry(vault, subject) if subject else None
     if found is None:
         return
@@ -85,7 +85,7 @@ def ask(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) 
 
 
 def ask_journal(about: dict[str, bytes], storage: dict[bytes, bytes], outcome: Outcome) -> None:
-    """A page, or all of them."""
+    """Reads one journal page, or the whole journal."""
     header = read_header(storage)
     keys, outcome.steps = journal_keys(header, credential(about))
     if "journal" in about:
@@ -116,15 +116,15 @@ def credential(about: dict[str, bytes]) -> Credential:
     return KeyFile(about["credential key file"])
 
 
-def asked_subject(about: dict[str, bytes]) -> Subject | None:
-    for kind, key in ((PATIENT, "subject patient"), (PRACTICE, "subject practice")):
+def requested_subject(about: dict[str, bytes]) -> Subject | None:
+    for kind, key in ((PATIENT, "subject patient"), (ORGANIZATION, "subject practice")):
         if key in about:
             return Subject(kind, about[key].decode())
     return None
 
 
 def journal_key(about: dict[str, bytes], storage: dict[bytes, bytes]) -> bytes | None:
-    """What an auditor's slot of the credential gives."""
+    """Returns the journal key of the credential's auditor slot."""
     try:
         return open_auditor(read_header(storage), credential(about))[0]
     except Refused:
