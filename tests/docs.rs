@@ -1,4 +1,4 @@
-//! README, SECURITY and the crate's own page say what is so.
+//! Checks what README, SECURITY, the changelog and the crate's front page claim.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -13,13 +13,13 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// What stands between the first line that begins with `start` and the next code fence.
+/// Returns the text from `start` to the next code fence.
 fn block<'a>(text: &'a str, start: &str) -> &'a str {
     let (_, after) = text.split_once(start).unwrap();
     after.split_once("```").unwrap().0
 }
 
-/// The lines between two lines that begin as given, both included, without indentation.
+/// Returns the quickstart's lines, from opening the storage to rotating the key, without indentation.
 fn core_of(text: &str) -> Vec<&str> {
     let lines = text
         .lines()
@@ -175,19 +175,96 @@ fn the_readme_lists_the_features_and_versions_of_the_manifest() {
         "Minimum Rust version: {}",
         value("package", "rust-version")
     )));
-    assert!(readme.contains(&format!("{}\n", value("package", "version"))));
+    let version = value("package", "version");
+    assert!(readme.contains(&format!("Version {version}, ")));
+    let changelog = text(".github/CHANGELOG.md");
+    let newest = changelog.lines().find(|line| line.starts_with("## "));
+    assert!(newest.unwrap().starts_with(&format!("## {version} (")));
+}
+
+#[test]
+fn readme_guarantees_each_name_an_existing_test() {
+    let readme = text("README.md");
+    let (_, table) = readme
+        .split_once("| guarantee | tests |\n|---|---|\n")
+        .unwrap();
+    let rows: Vec<_> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() >= 10);
+    for row in rows {
+        let cell = row.split('|').nth(2).unwrap();
+        let paths: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!paths.is_empty(), "{row}");
+        for path in paths {
+            assert!(path.starts_with("tests/"), "{row}");
+            assert!(root().join(path).exists(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn readme_has_at_most_200_lines() {
+    assert!(text("README.md").lines().count() <= 200);
+}
+
+#[test]
+fn readme_links_to_packaged_files_only() {
+    let package = manifest("package");
+    let (_, list) = package.split_once("exclude = [").unwrap();
+    let (list, _) = list.split_once(']').unwrap();
+    let excluded: Vec<_> = list.split('"').skip(1).step_by(2).collect();
+    assert!(excluded.contains(&"benches/peers"));
+    for link in links(&text("README.md")) {
+        for path in &excluded {
+            assert!(!Path::new(link).starts_with(path), "{link}");
+        }
+    }
+}
+
+#[test]
+fn docs_rs_builds_every_documented_feature() {
+    let built = value("package.metadata.docs.rs", "features");
+    let built: BTreeSet<_> = built
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect();
+    // `full` is the others together; `internals` is not documented; `fips` needs CMake and Go.
+    let left_out = ["default", "full", "internals", "fips"];
+    let documented: BTreeSet<_> = manifest("features")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(" ="))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !left_out.contains(&name.as_str()))
+        .collect();
+    assert_eq!(built, documented);
+}
+
+/// Returns the targets of a page's relative links.
+fn links(page: &str) -> Vec<&str> {
+    page.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next())
+        .filter(|link| !link.contains("://"))
+        .collect()
 }
 
 #[test]
 fn every_link_leads_somewhere() {
-    for page in ["README.md", "SECURITY.md", "tests/data/PROVENANCE.md"] {
+    for page in [
+        "README.md",
+        "SECURITY.md",
+        ".github/CHANGELOG.md",
+        ".github/CONTRIBUTING.md",
+        "tests/data/PROVENANCE.md",
+    ] {
         let content = text(page);
-        let links = content
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next());
         let beside = Path::new(page).parent().unwrap();
-        for link in links.filter(|link| !link.contains("://")) {
+        for link in links(&content) {
             assert!(root().join(beside).join(link).exists(), "{page}: {link}");
         }
     }
@@ -220,6 +297,7 @@ fn words_that_promise_too_much_are_not_used() {
     let words = unused_words();
     assert!(words.iter().any(|word| word == "tamper-proof"));
     let mut pages = vec![root().join("README.md"), root().join("Cargo.toml")];
+    pages.extend(sources(&root().join(".github")));
     pages.extend(sources(&root().join("src")));
     pages.extend(sources(&root().join("examples")));
     for page in pages {
