@@ -19,13 +19,13 @@ use crate::journal::{self, AccessOutcome, Act, EntryDraft, Operation, PageKeys, 
 use crate::keys::entry::EntryState;
 use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
 use crate::vault::{ROUNDS, Vault, scan};
-use crate::verify::journal_scan::words;
+use crate::verify::journal_scan::describe;
 use crate::verify::report::VerifyReport;
 
 /// Entries told on one page.
-const TOLD: usize = 2048;
+const ENTRIES_PER_PAGE: usize = 2048;
 /// Pages of the journal put at a time.
-const PUT: usize = 64;
+const PAGES_AT_ONCE: usize = 64;
 
 /// What accepting a restore did.
 ///
@@ -73,7 +73,7 @@ impl Vault {
         self.expunge_again(act, &mut report)?;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            if let Some(differed) = self.tell_as_it_stands(act)? {
+            if let Some(differed) = self.journal_acceptance(act)? {
                 report.differed = differed;
                 return Ok(report);
             }
@@ -96,7 +96,7 @@ impl Vault {
             storage_keys::JOURNAL_PAGES,
             Projection::Values,
             &mut |entries| {
-                for entries in entries.chunks(PUT) {
+                for entries in entries.chunks(PAGES_AT_ONCE) {
                     let names: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
                     let here = self.core.store.storage.read(&names)?;
                     let mut puts = Vec::new();
@@ -145,7 +145,7 @@ impl Vault {
     fn expunge_again(&self, act: &Act, report: &mut RestoreReport) -> Result<()> {
         let mut verification = self.verification();
         while verification.step()? {}
-        for finding in verification.back_from_expunged() {
+        for finding in verification.undone_expunges() {
             let Some(id) = finding.id() else {
                 report.not_expunged_again += 1;
                 continue;
@@ -164,19 +164,19 @@ impl Vault {
     fn subjects_with(&self, charts: &BTreeSet<ChartId>) -> Result<Vec<Subject>> {
         let mut subjects = Vec::new();
         self.each_entry(&mut |entry| {
-            let held = match self.open_listed(entry) {
-                Ok(Some(held)) => held,
+            let cached = match self.open_listed(entry) {
+                Ok(Some(cached)) => cached,
                 Ok(None) => return Ok(()),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                 Err(_) => return Ok(()),
             };
-            let back = match held.entry.state() {
+            let back = match cached.entry.state() {
                 EntryState::Live(chart) => charts.contains(chart.id()),
                 EntryState::Erasing { chart } => charts.contains(chart),
                 EntryState::Erased | EntryState::Alias(_) => false,
             };
             if back {
-                subjects.push(held.entry.subject().clone());
+                subjects.push(cached.entry.subject().clone());
             }
             Ok(())
         })?;
@@ -185,7 +185,7 @@ impl Vault {
 
     /// Tells that a restore was accepted, and what stands where something differs. `None` if the
     /// chain that was to tell it broke off: then it is told again.
-    fn tell_as_it_stands(&self, act: &Act) -> Result<Option<VerifyReport>> {
+    fn journal_acceptance(&self, act: &Act) -> Result<Option<VerifyReport>> {
         let header = self.header()?;
         let mut verification = self.verification();
         while verification.step()? {}
@@ -196,7 +196,7 @@ impl Vault {
         let accepted = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let faults = verification.report().journal.iter().map(|finding| {
             let mut fault = act.clone();
-            fault.note = words(finding);
+            fault.note = describe(finding);
             fault.draft(moment.now, Target::Vault, AccessOutcome::NotAuthentic)
         });
         let told: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
@@ -205,7 +205,7 @@ impl Vault {
         let targets = verification.baseline(&header)?;
         let mut told = act.clone();
         told.note = "".into();
-        for targets in targets.chunks(TOLD) {
+        for targets in targets.chunks(ENTRIES_PER_PAGE) {
             let drafts: Vec<_> = targets
                 .iter()
                 .map(|target| told.draft(moment.now, *target, AccessOutcome::Done))
