@@ -1,4 +1,4 @@
-//! The differences that an accepted restore journals.
+//! Objects that an accepted restore journals as its baseline.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::verify::records::Mismatch;
 use crate::verify::report::{EntryFinding, RecordFinding};
 
 impl Verification {
-    /// The charts that were erased, by what the journal tells for certain.
+    /// Returns the charts whose erasure the journal certainly records.
     pub(crate) fn erased_charts(mut self) -> Result<BTreeSet<ChartId>> {
         let header = self.vault.header_in_memory()?;
         let storage = &*self.vault.core.store.storage;
@@ -25,10 +25,10 @@ impl Verification {
         Ok(self.scan.subjects.erased_charts(&self.walk))
     }
 
-    /// The records that were rolled back to before they were expunged.
+    /// Returns the records that were rolled back to a version from before their expunge.
     pub(crate) fn undone_expunges(&self) -> Vec<RecordFinding> {
         let records = self.report.records.iter();
-        let back = records.filter(|found| {
+        let undone = records.filter(|found| {
             let markers = self.scan.expunged.get(&found.place());
             let mut markers = markers.into_iter().flatten();
             markers.any(|(marker, at)| {
@@ -36,10 +36,11 @@ impl Verification {
                 before && self.walk.is_certain(at)
             })
         });
-        back.cloned().collect()
+        undone.cloned().collect()
     }
 
-    /// What stands now of everything that was named and opens. What does not open stays named.
+    /// Returns the stored state of every object with a finding, if the object opens. An object that
+    /// does not open is left out, so its finding remains.
     pub(crate) fn baseline(&mut self, header: &OpenHeader) -> Result<Vec<Target>> {
         let mut targets: Vec<Target> = self.header_target()?.into_iter().collect();
         let entries = [&self.report.entries[..], &self.report.unattested_entries].concat();
@@ -81,7 +82,7 @@ impl Verification {
             Some((cached, crypto::sha256(&[&stored.value])))
         });
         let Some((cached, digest)) = opened else {
-            // Nothing stands; what stands and does not open is no baseline.
+            // Sequence 0 accepts a missing entry. An entry that does not open is not accepted.
             return Ok(finding
                 .tag
                 .filter(|_| finding.entry.is_none())

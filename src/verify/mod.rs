@@ -303,9 +303,9 @@ impl Verification {
         };
         let page = checkpoint.page;
         let writer = Some(page.writer);
-        let mut is_reported = self.report.journal.iter();
+        let mut findings = self.report.journal.iter();
         let is_reported =
-            is_reported.any(|finding| finding.writer == writer && finding.page <= page.sequence);
+            findings.any(|finding| finding.writer == writer && finding.page <= page.sequence);
         if let (Some(fault), false) = (fault, is_reported) {
             self.report.journal.push(JournalFinding {
                 fault,
