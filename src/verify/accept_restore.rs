@@ -32,8 +32,8 @@ const PAGES_AT_ONCE: usize = 64;
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// let operator = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// let report = operator.accept_restore("disk failure on ward 3", None)?;
+/// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+/// let report = session.accept_restore("disk failure on ward 3", None)?;
 /// assert!(report.differed.is_clean()); // nothing was rolled back
 /// # Ok::<(), Error>(())
 /// ```
@@ -42,8 +42,8 @@ const PAGES_AT_ONCE: usize = 64;
 pub struct RestoreReport {
     /// Journal pages that were copied back from the later storage.
     pub pages_put_back: u64,
-    /// Pages of the later storage that were not copied, because they do not open with this vault's
-    /// keys or another page is stored in their place.
+    /// Pages of the later storage that were not copied: they do not open with this vault's keys, or
+    /// another page is stored in their place.
     pub pages_passed_over: u64,
     /// Subjects that were erased again.
     pub erased_again: u64,

@@ -97,8 +97,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Finds the patient entries of charts that had none when the entries were scanned, because a
-    /// concurrent put may have created one or reopened the chart.
+    /// Finds the patient entries of charts that had none in the earlier scan, because a concurrent
+    /// session may have created an entry or reopened the chart.
     fn find_entries(&self, header: &OpenHeader, cases: &mut [RecheckCase]) -> Result<()> {
         let mut wanted: HashMap<ChartId, Option<PatientTag>> = HashMap::new();
         for case in cases.iter().filter(|case| case.mismatch.entry.is_none()) {

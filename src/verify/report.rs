@@ -241,8 +241,8 @@ pub enum CheckpointStanding {
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// let operator = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// operator.accept_restore("disk failure on ward 3", None)?;
+/// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+/// session.accept_restore("disk failure on ward 3", None)?;
 /// let report = vault.verify(None)?;
 /// assert_eq!(&*report.restores[0].reason, "disk failure on ward 3");
 /// # Ok::<(), Error>(())
