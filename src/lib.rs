@@ -26,7 +26,7 @@
 //! # Where to look
 //!
 //! - [`Vault`]: create, open, rotate keys, verify, collect garbage, recover. A cheap clone, `Send + Sync`.
-//! - [`Session`]: an actor and a purpose, with all verbs on records and subjects: put, get, list,
+//! - [`Session`]: an actor and a purpose, with all operations on records and subjects: put, get, list,
 //!   history, retract, expunge, erase.
 //! - [`keys`]: credentials that open a vault: [`Passphrase`](keys::Passphrase),
 //!   [`KeyFile`](keys::KeyFile), or a [`Credential`](keys::Credential) of your own.
@@ -98,8 +98,8 @@
 //! - `full`: all of the above.
 //! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are the
 //!   same. Needs a C compiler. [`crypto_report`](report::crypto_report) names the implementation in use.
-//! - `fips`: AWS-LC's FIPS module. Needs CMake and Go too. [`FipsBuild`](report::FipsBuild) says what
-//!   it does not mean.
+//! - `fips`: AWS-LC's FIPS module. Needs CMake and Go too. [`FipsBuild`](report::FipsBuild) states
+//!   what such a build does not guarantee.
 #![forbid(unsafe_code)]
 #![deny(trivial_casts, trivial_numeric_casts, clippy::mem_forget)]
 
@@ -152,7 +152,7 @@ pub mod progress {
     pub use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 }
 
-/// Reports of operations. All serialize, to be kept or shown.
+/// Reports of operations. All of them implement `Serialize`.
 pub mod report {
     pub use crate::crypto::{CryptoReport, FipsBuild, Implementation, crypto_report};
     pub use crate::lifecycle::holds::HoldInfo;
@@ -162,7 +162,7 @@ pub mod report {
     pub use crate::session::journal_fallback::JournalFallbackReport;
 }
 
-/// The inner layers, for this project's own tests, benches and fuzz targets. Not covered by semver.
+/// Internal modules, for this project's own tests, benches and fuzz targets. Not covered by semver.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
@@ -174,12 +174,12 @@ pub mod internals {
     pub mod envelope {
         pub use crate::format::envelope::*;
     }
-    /// Pages and chains of the journal.
+    /// Journal pages and chains.
     pub mod journal {
         pub use crate::format::storage_keys::journal_page_of as page_of;
         pub use crate::journal::*;
     }
-    /// The parts of deciding and of keeping watch that hold no vault.
+    /// Parts of access control and alarms that need no vault.
     pub mod access {
         pub use crate::access::alarms::Alarms;
         pub use crate::access::break_glass::BrokenGlass;

@@ -2,18 +2,19 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Elects one leader at a time.
+/// Election that grants leadership to one thread at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Election {
     is_led: Mutex<bool>,
     ended: Condvar,
 }
 
-/// The lead, until dropped.
+/// Leadership of the current thread; ends when dropped.
 pub(crate) struct Leader<'a>(&'a Election);
 
 impl Election {
-    /// Waits until no other thread leads, and returns the lead; `None` as soon as `is_done`.
+    /// Waits until no other thread leads, and returns leadership. Returns `None` as soon as `is_done`
+    /// holds, because another leader has finished the caller's work.
     pub(crate) fn lead_unless(&self, is_done: impl Fn() -> bool) -> Option<Leader<'_>> {
         let mut is_led = lock(&self.is_led);
         loop {
@@ -31,14 +32,14 @@ impl Election {
 }
 
 impl Drop for Leader<'_> {
-    /// Runs when the storage panics, too: the waiting threads must not wait for ever.
+    // Also runs when the storage panics; otherwise the other threads would wait for ever.
     fn drop(&mut self) {
         *lock(&self.0.is_led) = false;
         self.0.ended.notify_all();
     }
 }
 
-/// Locks a mutex whose content stays valid when its holder panics.
+/// Locks a mutex, and ignores poisoning. Use it only for content that stays valid if a thread panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
-//! Group commit: one of many waiting threads writes for all of them.
+//! Group commit: one elected thread writes for all waiting threads.
 //!
 //! A caller queues its work, then calls [`Election::lead_unless`]. Either another leader finishes the
-//! work meanwhile, or this caller becomes the leader and takes the whole queue. No thread waits for a
-//! timer, and no thread is kept for it.
+//! work meanwhile, or this caller becomes the leader and takes the whole queue. There is
+//! no timer and no background thread.
 
 mod leader;
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! [ put j Absent ]* from the later storage ; erase again ; expunge again ;
-//! verify ; a page that sees all chains: restored, by whom, because of what ; what differs, as it stands
+//! verify ; [ put j: heads of all chains, actor, reason ] ; [ put j: differing objects as stored ]*
 //! ```
 
 use std::collections::BTreeSet;
@@ -19,42 +19,43 @@ use crate::journal::{self, AccessOutcome, Act, EntryDraft, Operation, PageKeys, 
 use crate::keys::entry::EntryState;
 use crate::storage::{CommitError, Expect, Projection, Storage, Transaction};
 use crate::vault::{ROUNDS, Vault, scan};
-use crate::verify::journal_scan::words;
+use crate::verify::journal_scan::describe;
 use crate::verify::report::VerifyReport;
 
-/// Entries told on one page.
-const TOLD: usize = 2048;
-/// Pages of the journal put at a time.
-const PUT: usize = 64;
+/// Journal entries per page.
+const ENTRIES_PER_PAGE: usize = 2048;
+/// Journal pages per commit.
+const PAGES_AT_ONCE: usize = 64;
 
-/// What accepting a restore did.
+/// Report of an accepted restore.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// let operator = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// let report = operator.accept_restore("disk failure on ward 3", None)?;
-/// assert!(report.differed.is_clean()); // nothing had been put back
+/// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+/// let report = session.accept_restore("disk failure on ward 3", None)?;
+/// assert!(report.differed.is_clean()); // nothing was rolled back
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RestoreReport {
-    /// Pages of the journal that were put back from the later storage.
+    /// Journal pages that were copied back from the later storage.
     pub pages_put_back: u64,
-    /// Pages of the later storage that do not open here, or in whose place another one stands.
+    /// Pages of the later storage that were not copied: they do not open with this vault's keys, or
+    /// another page is stored in their place.
     pub pages_passed_over: u64,
-    /// Subjects erased again.
+    /// Subjects that were erased again.
     pub erased_again: u64,
-    /// Subjects that were to be erased again and could not be: a hold or a retention of before is
-    /// back. Erase them yourself.
+    /// Subjects that could not be erased again, because the restore brought back a legal hold or a
+    /// retention date. Lift the hold or wait for the date, then erase the subjects.
     pub not_erased_again: u64,
-    /// Records expunged again.
+    /// Records that were expunged again.
     pub expunged_again: u64,
-    /// Records that were to be expunged again and could not be: they do not open, or a hold or a
-    /// retention of before is back. Expunge them yourself.
+    /// Records that could not be expunged again, because they do not open, or because the restore
+    /// brought back a legal hold or a retention date. Expunge them when this no longer applies.
     pub not_expunged_again: u64,
-    /// What differed from what the journal tells, and counts as meant from now on, as far as it opens.
+    /// Differences from the journal. Those that open are accepted, and are no findings from now on.
     pub differed: VerifyReport,
 }
 
@@ -73,7 +74,7 @@ impl Vault {
         self.expunge_again(act, &mut report)?;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            if let Some(differed) = self.tell_as_it_stands(act)? {
+            if let Some(differed) = self.journal_acceptance(act)? {
                 report.differed = differed;
                 return Ok(report);
             }
@@ -81,7 +82,7 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Copies the pages that are not here. None is ever replaced.
+    /// Copies journal pages that are missing here. Never replaces a page.
     fn put_pages_back(&self, later: &dyn Storage, report: &mut RestoreReport) -> Result<()> {
         let header = self.header()?;
         let key = |number| -> Option<&JournalKey> {
@@ -96,7 +97,7 @@ impl Vault {
             storage_keys::JOURNAL_PAGES,
             Projection::Values,
             &mut |entries| {
-                for entries in entries.chunks(PUT) {
+                for entries in entries.chunks(PAGES_AT_ONCE) {
                     let names: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
                     let here = self.core.store.storage.read(&names)?;
                     let mut puts = Vec::new();
@@ -113,8 +114,8 @@ impl Vault {
                             _ => report.pages_passed_over += 1,
                         }
                     }
-                    for answer in self.core.store.storage.commit(&puts) {
-                        match answer {
+                    for outcome in self.core.store.storage.commit(&puts) {
+                        match outcome {
                             Ok(_) => report.pages_put_back += 1,
                             Err(CommitError::Io(error)) => return Err(error.into()),
                             Err(CommitError::Conflict { .. }) => report.pages_passed_over += 1,
@@ -127,7 +128,7 @@ impl Vault {
         )
     }
 
-    /// Erases every subject whose chart was erased before, by what the journal tells.
+    /// Erases every subject that is live again although the journal records the erasure of its chart.
     fn erase_again(&self, act: &Act, report: &mut RestoreReport) -> Result<()> {
         let erased = self.verification().erased_charts()?;
         for subject in self.subjects_with(&erased)? {
@@ -141,11 +142,11 @@ impl Vault {
         Ok(())
     }
 
-    /// Expunges every record that was expunged before, by what the journal tells.
+    /// Expunges every record that is stored again although the journal records its expunge.
     fn expunge_again(&self, act: &Act, report: &mut RestoreReport) -> Result<()> {
         let mut verification = self.verification();
         while verification.step()? {}
-        for finding in verification.back_from_expunged() {
+        for finding in verification.undone_expunges() {
             let Some(id) = finding.id() else {
                 report.not_expunged_again += 1;
                 continue;
@@ -160,32 +161,32 @@ impl Vault {
         Ok(())
     }
 
-    /// The subjects to whom one of these charts belongs, though it was erased.
+    /// Returns the subjects whose patient entries name one of these charts as live or being erased.
     fn subjects_with(&self, charts: &BTreeSet<ChartId>) -> Result<Vec<Subject>> {
         let mut subjects = Vec::new();
         self.each_entry(&mut |entry| {
-            let held = match self.open_listed(entry) {
-                Ok(Some(held)) => held,
+            let cached = match self.open_listed(entry) {
+                Ok(Some(cached)) => cached,
                 Ok(None) => return Ok(()),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                 Err(_) => return Ok(()),
             };
-            let back = match held.entry.state() {
+            let is_restored = match cached.entry.state() {
                 EntryState::Live(chart) => charts.contains(chart.id()),
                 EntryState::Erasing { chart } => charts.contains(chart),
                 EntryState::Erased | EntryState::Alias(_) => false,
             };
-            if back {
-                subjects.push(held.entry.subject().clone());
+            if is_restored {
+                subjects.push(cached.entry.subject().clone());
             }
             Ok(())
         })?;
         Ok(subjects)
     }
 
-    /// Tells that a restore was accepted, and what stands where something differs. `None` if the
-    /// chain that was to tell it broke off: then it is told again.
-    fn tell_as_it_stands(&self, act: &Act) -> Result<Option<VerifyReport>> {
+    /// Journals that a restore was accepted, and which objects are stored where the storage differs.
+    /// Returns `None` if the writer began a new chain meanwhile; the caller then tries again.
+    fn journal_acceptance(&self, act: &Act) -> Result<Option<VerifyReport>> {
         let header = self.header()?;
         let mut verification = self.verification();
         while verification.step()? {}
@@ -196,22 +197,22 @@ impl Vault {
         let accepted = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
         let faults = verification.report().journal.iter().map(|finding| {
             let mut fault = act.clone();
-            fault.note = words(finding);
+            fault.note = describe(finding);
             fault.draft(moment.now, Target::Vault, AccessOutcome::NotAuthentic)
         });
-        let told: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
-        let begun = writer.send_apart(&told, seen, moment)?;
-        // Looked at after that page: what others write meanwhile is told by them, later.
+        let entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
+        let first_page = writer.send_apart(&entries, seen, moment)?; // phrase: journal's name
+        // Read the baseline after that page, because later writes are journaled by their own writers.
         let targets = verification.baseline(&header)?;
-        let mut told = act.clone();
-        told.note = "".into();
-        for targets in targets.chunks(TOLD) {
+        let mut entry_act = act.clone();
+        entry_act.note = "".into();
+        for targets in targets.chunks(ENTRIES_PER_PAGE) {
             let drafts: Vec<_> = targets
                 .iter()
-                .map(|target| told.draft(moment.now, *target, AccessOutcome::Done))
+                .map(|target| entry_act.draft(moment.now, *target, AccessOutcome::Done))
                 .collect();
-            let page = writer.send_apart(&drafts, Vec::new(), moment)?;
-            if page.page.writer != begun.page.writer {
+            let page = writer.send_apart(&drafts, Vec::new(), moment)?; // phrase: journal's name
+            if page.page.writer != first_page.page.writer {
                 return Ok(None);
             }
         }

@@ -1,4 +1,4 @@
-//! The differences that an accepted restore journals.
+//! Objects that an accepted restore journals as its baseline.
 
 use std::collections::BTreeSet;
 
@@ -13,48 +13,49 @@ use crate::verify::Verification;
 use crate::verify::compare::{OpenResult, StoredVersion};
 use crate::verify::open_entry::tag_of;
 use crate::verify::recheck::RecordSnapshot;
-use crate::verify::records::Doubt;
+use crate::verify::records::Mismatch;
 use crate::verify::report::{EntryFinding, RecordFinding};
 
 impl Verification {
-    /// The charts that were erased, by what the journal tells for certain.
+    /// Returns the charts whose erasure the journal certainly records.
     pub(crate) fn erased_charts(mut self) -> Result<BTreeSet<ChartId>> {
         let header = self.vault.header_in_memory()?;
         let storage = &*self.vault.core.store.storage;
-        self.walk.advance(storage, &header, &mut self.survey)?;
-        Ok(self.survey.subjects.erased_charts(&self.walk))
+        self.walk.advance(storage, &header, &mut self.scan)?;
+        Ok(self.scan.subjects.erased_charts(&self.walk))
     }
 
-    /// The records that were rolled back to before they were expunged.
-    pub(crate) fn back_from_expunged(&self) -> Vec<RecordFinding> {
+    /// Returns the records that were rolled back to a version from before their expunge.
+    pub(crate) fn undone_expunges(&self) -> Vec<RecordFinding> {
         let records = self.report.records.iter();
-        let back = records.filter(|found| {
-            let markers = self.survey.expunged.get(&found.place());
+        let undone = records.filter(|found| {
+            let markers = self.scan.expunged.get(&found.place());
             let mut markers = markers.into_iter().flatten();
             markers.any(|(marker, at)| {
                 let before = found.standing.is_some_and(|standing| standing < *marker);
                 before && self.walk.is_certain(at)
             })
         });
-        back.cloned().collect()
+        undone.cloned().collect()
     }
 
-    /// What stands now of everything that was named and opens. What does not open stays named.
+    /// Returns the stored state of every object with a finding, if the object opens. An object that
+    /// does not open is left out, so its finding remains.
     pub(crate) fn baseline(&mut self, header: &OpenHeader) -> Result<Vec<Target>> {
-        let mut targets: Vec<Target> = self.header_that_stands()?.into_iter().collect();
+        let mut targets: Vec<Target> = self.header_target()?.into_iter().collect();
         let entries = [&self.report.entries[..], &self.report.unattested_entries].concat();
         for finding in &entries {
-            targets.extend(self.entry_that_stands(header, finding)?);
+            targets.extend(self.entry_target(header, finding)?);
         }
         let records = [&self.report.records[..], &self.report.unattested].concat();
         let records: BTreeSet<_> = records.iter().map(RecordFinding::place).collect();
         for (chart, record) in records {
-            self.record_that_stands(header, (chart, record), &mut targets)?;
+            self.push_record_targets(header, (chart, record), &mut targets)?;
         }
         Ok(targets)
     }
 
-    fn header_that_stands(&self) -> Result<Option<Target>> {
+    fn header_target(&self) -> Result<Option<Target>> {
         if self.report.header.is_none() {
             return Ok(None);
         }
@@ -68,11 +69,7 @@ impl Verification {
         }))
     }
 
-    fn entry_that_stands(
-        &self,
-        header: &OpenHeader,
-        finding: &EntryFinding,
-    ) -> Result<Option<Target>> {
+    fn entry_target(&self, header: &OpenHeader, finding: &EntryFinding) -> Result<Option<Target>> {
         let stored = match finding.entry {
             Some(tag) => {
                 let stored = self.vault.core.store.read_one(&storage_keys::entry(&tag))?;
@@ -81,11 +78,11 @@ impl Verification {
             None => None,
         };
         let opened = stored.and_then(|(tag, stored)| {
-            let held = self.vault.open_to_verify(header, tag, &stored).ok()?;
-            Some((held, crypto::sha256(&[&stored.value])))
+            let cached = self.vault.open_to_verify(header, tag, &stored).ok()?;
+            Some((cached, crypto::sha256(&[&stored.value])))
         });
-        let Some((held, digest)) = opened else {
-            // Nothing stands; what stands and does not open is no baseline.
+        let Some((cached, digest)) = opened else {
+            // Sequence 0 accepts a missing entry. An entry that does not open is not accepted.
             return Ok(finding
                 .tag
                 .filter(|_| finding.entry.is_none())
@@ -98,40 +95,40 @@ impl Verification {
                     digest: [0; 32],
                 }));
         };
-        let chart = match held.entry.state() {
+        let chart = match cached.entry.state() {
             EntryState::Live(chart) => Some(*chart.id()),
             EntryState::Erasing { chart } => Some(*chart),
-            EntryState::Erased => held.entry.dead_charts().last().copied(),
+            EntryState::Erased => cached.entry.dead_charts().last().copied(),
             EntryState::Alias(_) => None,
         };
         Ok(Some(Target::Entry {
             subject: SubjectRef {
                 chart: chart.unwrap_or_default(),
-                tag: tag_of(header, held.entry.subject())?,
+                tag: tag_of(header, cached.entry.subject())?,
             },
-            sequence: held.entry.sequence(),
+            sequence: cached.entry.sequence(),
             digest,
         }))
     }
 
-    fn record_that_stands(
+    fn push_record_targets(
         &mut self,
         header: &OpenHeader,
         (chart, record): (ChartId, RecordTag),
         targets: &mut Vec<Target>,
     ) -> Result<()> {
-        let mut doubt = Doubt {
+        let mut mismatch = Mismatch {
             chart,
             record,
             entry: None,
         };
-        self.find_entry_of(header, &mut doubt)?;
+        self.find_entry_of(header, &mut mismatch)?;
         let RecordSnapshot {
-            look,
+            record: stored,
             subject,
             name,
             ..
-        } = self.snapshot(header, Vec::new(), &doubt)?;
+        } = self.snapshot(header, Vec::new(), &mismatch)?;
         let tag = subject.map(|subject| tag_of(header, &subject));
         let subject = SubjectRef {
             chart,
@@ -143,14 +140,14 @@ impl Verification {
             tag: record,
             name: name.transpose()?.unwrap_or_default(),
         };
-        let stands =
+        let is_usable =
             |seen: &&StoredVersion| matches!(seen.opens, OpenResult::Yes | OpenResult::CannotTell);
-        let current = look.current.as_ref().filter(stands);
-        if look.current.is_some() && current.is_none() {
+        let current = stored.current.as_ref().filter(is_usable);
+        if stored.current.is_some() && current.is_none() {
             return Ok(());
         }
         let below = current.map_or(0, |current| current.version);
-        let earlier = look.earlier.iter().filter(stands);
+        let earlier = stored.earlier.iter().filter(is_usable);
         let earlier = earlier.filter(|seen| seen.version < below);
         let version = |seen: &StoredVersion| Target::Version {
             subject,

@@ -1,4 +1,4 @@
-//! Makes a checkpoint of a vault.
+//! Creates checkpoints of a vault.
 
 use crate::error::{Error, Result};
 use crate::journal::checkpoint::{CHAINS_MAX, Checkpoint};
@@ -6,14 +6,14 @@ use crate::journal::{self, AccessOutcome, Operation, Target};
 use crate::vault::Vault;
 
 impl Vault {
-    /// Writes a page to the journal that tells where all its chains end, and returns a short text
-    /// that names this page. Keep it where nobody who can write the storage can: on paper, in a
-    /// ticket, in another system.
+    /// Writes a journal page that names the heads of all chains, and returns a checkpoint of it.
     ///
-    /// With it, [`Vault::verify`] notices that the journal or the whole storage was put back to an
-    /// older state. Make one as often as you would want to know: each day, before and after each
-    /// backup. A vault with more than 8,192 chains (each opening that wrote something began one) is
-    /// told of the youngest of them.
+    /// A checkpoint has a short text form. Keep the text where an attacker who can write the storage
+    /// cannot change it: on paper, in a ticket, in another system. With the checkpoint,
+    /// [`Vault::verify`] detects that the journal or the whole storage was rolled back.
+    ///
+    /// Create a checkpoint each day, and before and after each backup. Each opening that writes
+    /// starts a chain. Beyond 8,192 chains, the page names only the newest ones.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Locked`], and errors of the storage.
@@ -22,12 +22,12 @@ impl Vault {
         let header = self.header()?;
         let moment = self.core.journal.moment();
         let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
-        // What was noted before is told before.
+        // Queued entries go first, because the checkpoint must cover them.
         self.core.journal.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let act = self.system_act(Operation::Checkpoint);
-        let told = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
-        let page = writer.send_apart(&[told], seen, moment)?;
+        let entry = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
+        let page = writer.send_apart(&[entry], seen, moment)?; // phrase: journal's name
         Ok(Checkpoint::new(header.header.vault(), &page, moment.now))
     }
 }

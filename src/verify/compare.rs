@@ -1,31 +1,32 @@
-//! Compares the stored versions of one record with what the journal names. Pure: facts in, findings
-//! out.
+//! Compares the stored versions of one record with the facts that the journal holds on it. Does no
+//! input or output: facts go in, problems come out.
 //!
-//! What was certain before the look must be there; what is told after it may be there. So writers at
-//! work are no alarm, and nothing that was put back can hide behind them.
+//! The journal is read before and after the record. A version that is certain in the first reading
+//! must be stored. A version that appears only in the second reading may be stored. So concurrent
+//! writers cause no finding, and cannot hide a rollback.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
 
 use crate::crypto::Digest;
 use crate::verify::expectation::{Expectation, of_version};
-use crate::verify::expected_state::{Fact, KnownFact, Origin};
+use crate::verify::expected_state::{KnownFact, Origin, RecordFact};
 use crate::verify::report::FindingKind;
-use crate::verify::walk::{At, JournalWalk};
+use crate::verify::walk::{JournalWalk, WalkPosition};
 
-/// Whether a value opens.
+/// Outcome of opening a stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenResult {
-    /// Under its chart's keys, for its place.
+    /// The value opens with its chart's keys, at its own storage key.
     Yes,
     No,
-    /// It names a patient key that was retired.
+    /// The value names a patient key that was destroyed.
     Destroyed,
-    /// Its entry cannot be opened, or is not the one that should stand.
+    /// No key is available: the patient entry is missing, does not open, or belongs to another chart.
     CannotTell,
 }
 
-/// What is wrong with the content of a value that opens.
+/// Outcome of checking the content segments of a value that opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ContentCheck {
     Whole,
@@ -33,56 +34,55 @@ pub(super) enum ContentCheck {
     Altered,
 }
 
-/// A value, as it stood when it was looked at.
+/// One stored version, as verification read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoredVersion {
-    /// By its key, or for a current one by its head; 0 when that cannot be told.
+    /// From the storage key of an earlier version, or the head of a current one. 0 if unknown.
     pub(super) version: u64,
     pub(super) digest: Digest,
     pub(super) opens: OpenResult,
     pub(super) content: ContentCheck,
 }
 
-/// A record, as it stood. The current version was looked at first.
+/// All stored versions of one record. The current version is read first, because a concurrent put
+/// moves versions from `r` to `h`, never back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StoredRecord {
     pub(super) current: Option<StoredVersion>,
-    /// Ascending.
+    /// In ascending order of versions.
     pub(super) earlier: Vec<StoredVersion>,
 }
 
-/// How it stands with the chart.
+/// Life-cycle phase of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChartPhase {
-    /// Its subject is live, or the entry is not to be had.
+    /// The subject is live, or its patient entry is unavailable.
     Live,
-    /// It is being erased.
-    Dying,
-    /// It was erased.
-    Dead,
+    Erasing,
+    Erased,
 }
 
-/// Something wrong with a version.
+/// Difference between one stored version and the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) version: u64,
     pub(super) standing: Option<u64>,
-    pub(super) what: What,
+    pub(super) kind: ProblemKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    Wrong(FindingKind),
-    /// Left by a crash, or landed late: never acknowledged.
+pub(super) enum ProblemKind {
+    Finding(FindingKind),
+    /// A version that was never acknowledged: a crash left it, or its write completed late.
     Leftover,
 }
 
-/// What is wrong with a record of which this was known before it was looked at, and after.
-pub(super) fn judge(
+/// Compares a record with the facts known before it was read, and with those known after.
+pub(super) fn compare(
     walk: &JournalWalk,
     before: &[KnownFact],
     after: &[KnownFact],
-    look: &StoredRecord,
+    record: &StoredRecord,
     chart: ChartPhase,
 ) -> Vec<Problem> {
     let mut all = after.to_vec();
@@ -91,90 +91,91 @@ pub(super) fn judge(
         before: Expectation::new(walk, before),
         after: Expectation::new(walk, after),
         all,
-        stood: OnceCell::new(),
-        look,
+        journaled: OnceCell::new(),
+        record,
     };
     match chart {
         ChartPhase::Live => case.live(),
-        ChartPhase::Dying => Vec::new(),
-        ChartPhase::Dead => case.dead(),
+        ChartPhase::Erasing => Vec::new(),
+        ChartPhase::Erased => case.erased(),
     }
 }
 
 struct RecordCase<'a> {
     before: Expectation<'a>,
     after: Expectation<'a>,
-    /// With what restores made void, by version.
+    /// All facts in order of versions, including those that an accepted restore voids.
     all: Vec<KnownFact>,
-    /// What stood once.
-    stood: OnceCell<HashSet<Digest>>,
-    look: &'a StoredRecord,
+    /// Digests of all versions ever journaled.
+    journaled: OnceCell<HashSet<Digest>>,
+    record: &'a StoredRecord,
 }
 
 impl RecordCase<'_> {
     fn live(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let expected = self.before.at_least;
+        let expected = self.before.current;
         let current = self.current(expected, &mut problems);
-        for seen in &self.look.earlier {
-            self.earlier(seen, current, &mut problems);
+        for stored in &self.record.earlier {
+            self.earlier(stored, current, &mut problems);
         }
-        self.gaps(current.unwrap_or(expected), &mut problems);
-        self.written_twice(&mut problems);
+        self.missing_versions(current.unwrap_or(expected), &mut problems);
+        self.duplicates(&mut problems);
         problems
     }
 
-    /// Judges the current version; answers which it is, if that can be told.
+    /// Checks the current version, and returns its number if that is reliable.
     fn current(&self, expected: u64, problems: &mut Vec<Problem>) -> Option<u64> {
-        let highest = self.look.earlier.last().map(|seen| seen.version);
-        // A restore may have been accepted that put back `r` and not `h`.
+        let highest = self.record.earlier.last().map(|stored| stored.version);
+        // After an accepted restore `h` may be newer than `r`, because the restore may have put back
+        // only `r`.
         let highest = highest.filter(|_| self.after.restored.is_none());
-        let Some(seen) = &self.look.current else {
-            // Any earlier one says that there was a current one.
+        let Some(stored) = &self.record.current else {
+            // Every earlier version implies that a current one existed.
             let missing = expected.max(highest.unwrap_or(0));
             if missing > 0 {
-                problems.push(wrong(FindingKind::Missing, missing, None));
+                problems.push(finding(FindingKind::Missing, missing, None));
             }
             return None;
         };
-        let standing = Some(seen.version).filter(|version| *version > 0);
-        let older = seen.version < expected || highest.is_some_and(|high| high > seen.version);
+        let standing = Some(stored.version).filter(|version| *version > 0);
+        let older = stored.version < expected || highest.is_some_and(|high| high > stored.version);
         let problem = if older {
             let expected = expected.max(highest.unwrap_or(0));
-            Some(self.unlike(seen, expected))
+            Some(self.mismatched_value(stored, expected))
         } else {
-            self.value(seen, seen.version)
+            self.check_value(stored, stored.version)
         };
-        let judged =
-            problem.is_none_or(|problem| problem.what != What::Wrong(FindingKind::Altered));
+        let identified = problem
+            .is_none_or(|problem| problem.kind != ProblemKind::Finding(FindingKind::Altered));
         problems.extend(problem.map(|problem| Problem {
-            standing: standing.filter(|_| judged),
-            version: match problem.what {
-                What::Wrong(FindingKind::Altered) => expected.max(1),
+            standing: standing.filter(|_| identified),
+            version: match problem.kind {
+                ProblemKind::Finding(FindingKind::Altered) => expected.max(1),
                 _ => problem.version,
             },
             ..problem
         }));
-        standing.filter(|_| judged)
+        standing.filter(|_| identified)
     }
 
-    /// Judges a value that stands where `seen.version` should.
-    fn value(&self, seen: &StoredVersion, version: u64) -> Option<Problem> {
-        let facts = self.after.on(version).iter().map(|known| &known.fact);
-        let mut facts = facts.filter(|fact| fact.digest == seen.digest).peekable();
+    /// Checks the value that is stored in the place of `version`.
+    fn check_value(&self, stored: &StoredVersion, version: u64) -> Option<Problem> {
+        let facts = self.after.facts_on(version).iter().map(|known| &known.fact);
+        let mut facts = facts.filter(|fact| fact.digest == stored.digest).peekable();
         if facts.peek().is_none() {
-            return Some(self.unlike(seen, version));
+            return Some(self.mismatched_value(stored, version));
         }
-        let stands = facts.any(|fact| !self.after.is_superseded(&self.before, fact));
-        if !stands {
-            return Some(wrong(FindingKind::RolledBack, version, Some(version)));
+        let is_current = facts.any(|fact| !self.after.is_superseded(&self.before, fact));
+        if !is_current {
+            return Some(finding(FindingKind::RolledBack, version, Some(version)));
         }
-        let kind = match (seen.opens, seen.content) {
-            (OpenResult::Destroyed, _) if !self.is_certain(version, &seen.digest) => {
+        let kind = match (stored.opens, stored.content) {
+            (OpenResult::Destroyed, _) if !self.is_certain(version, &stored.digest) => {
                 return Some(Problem {
                     version,
                     standing: Some(version),
-                    what: What::Leftover,
+                    kind: ProblemKind::Leftover,
                 });
             }
             (OpenResult::No | OpenResult::Destroyed, _) => FindingKind::Altered,
@@ -182,7 +183,7 @@ impl RecordCase<'_> {
             (_, ContentCheck::Altered) => FindingKind::ContentAltered,
             (OpenResult::Yes | OpenResult::CannotTell, ContentCheck::Whole) => return None,
         };
-        Some(wrong(kind, version, Some(version)))
+        Some(finding(kind, version, Some(version)))
     }
 
     fn is_certain(&self, version: u64, digest: &Digest) -> bool {
@@ -190,131 +191,146 @@ impl RecordCase<'_> {
         facts.any(|known| known.certain && known.fact.digest == *digest)
     }
 
-    /// Names a value that is not what should stand there.
-    fn unlike(&self, seen: &StoredVersion, expected: u64) -> Problem {
-        let stood = self.stood.get_or_init(|| {
+    /// Classifies a value whose digest is not journaled for the expected version.
+    fn mismatched_value(&self, stored: &StoredVersion, expected: u64) -> Problem {
+        let journaled = self.journaled.get_or_init(|| {
             let facts = self.all.iter().map(|known| &known.fact);
             let written = facts.filter(|fact| fact.version > 0);
             written.map(|fact| fact.digest).collect()
         });
-        let stood = stood.contains(&seen.digest);
-        let kind = match seen.opens {
-            _ if stood => FindingKind::RolledBack,
-            // The name of its content is altered, which nothing but the digest covers.
-            OpenResult::Yes if seen.content != ContentCheck::Whole => FindingKind::Altered,
-            OpenResult::Yes if seen.version >= expected => FindingKind::Unexpected,
+        let journaled = journaled.contains(&stored.digest);
+        let kind = match stored.opens {
+            _ if journaled => FindingKind::RolledBack,
+            // The name of the content stream was altered: only the digest covers that name.
+            OpenResult::Yes if stored.content != ContentCheck::Whole => FindingKind::Altered,
+            OpenResult::Yes if stored.version >= expected => FindingKind::Unexpected,
             OpenResult::Yes => FindingKind::RolledBack,
             OpenResult::No | OpenResult::Destroyed | OpenResult::CannotTell => FindingKind::Altered,
         };
-        wrong(kind, expected, Some(seen.version))
+        finding(kind, expected, Some(stored.version))
     }
 
-    fn earlier(&self, seen: &StoredVersion, current: Option<u64>, problems: &mut Vec<Problem>) {
-        let version = seen.version;
+    fn earlier(&self, stored: &StoredVersion, current: Option<u64>, problems: &mut Vec<Problem>) {
+        let version = stored.version;
         if current.is_some_and(|current| version >= current) {
-            // A copy that a put left which broke off, or a sign of what was named already.
+            // An interrupted put left this copy, or the rolled-back current version is reported already.
             let mut facts = of_version(&self.all, version).iter();
-            if facts.any(|known| known.fact.digest == seen.digest) {
+            if facts.any(|known| known.fact.digest == stored.digest) {
                 return;
             }
         }
         if version < self.before.kept_from {
-            // Nobody is told of it. An expunge that broke off left it, or it was brought back.
+            // Sessions do not show this version. An interrupted expunge left it, or it was put
+            // back.
             let mut facts = of_version(&self.all, version).iter();
-            let was_written = facts.any(|known| known.fact.digest == seen.digest);
-            let what = match was_written {
-                true => What::Leftover,
-                false => What::Wrong(FindingKind::Unexpected),
+            let was_written = facts.any(|known| known.fact.digest == stored.digest);
+            let kind = match was_written {
+                true => ProblemKind::Leftover,
+                false => ProblemKind::Finding(FindingKind::Unexpected),
             };
             problems.push(Problem {
                 version,
                 standing: Some(version),
-                what,
+                kind,
             });
             return;
         }
         if version < self.after.floor {
             return;
         }
-        problems.extend(self.value(seen, version));
+        problems.extend(self.check_value(stored, version));
     }
 
-    /// Names the earlier versions that are not there.
-    fn gaps(&self, current: u64, problems: &mut Vec<Problem>) {
-        let mut there = self.look.earlier.iter().map(|seen| seen.version).peekable();
-        // Not counted one by one where a head claims a version that is none.
-        let told = self.after.known.iter().map(|known| known.fact.version);
-        let until = current.min(told.max().unwrap_or(0).saturating_add(1));
+    /// Reports earlier versions that are required and not stored.
+    fn missing_versions(&self, current: u64, problems: &mut Vec<Problem>) {
+        let mut stored_versions = self
+            .record
+            .earlier
+            .iter()
+            .map(|stored| stored.version)
+            .peekable();
+        // Stop at the highest journaled version, because a forged head can claim a huge number.
+        let journaled = self.after.known.iter().map(|known| known.fact.version);
+        let until = current.min(journaled.max().unwrap_or(0).saturating_add(1));
         for version in self.after.floor..until {
-            while there.next_if(|seen| *seen < version).is_some() {}
-            if there.next_if_eq(&version).is_none() && self.after.requires(version) {
-                problems.push(wrong(FindingKind::Missing, version, None));
+            while stored_versions
+                .next_if(|stored| *stored < version)
+                .is_some()
+            {}
+            if stored_versions.next_if_eq(&version).is_none() && self.after.requires(version) {
+                problems.push(finding(FindingKind::Missing, version, None));
             }
         }
     }
 
-    /// A version is written once. Twice means that it was put back between and written again, or that
-    /// two histories were mixed which do not know of each other.
-    fn written_twice(&self, problems: &mut Vec<Problem>) {
-        let written = |fact: &&Fact| fact.origin == Origin::Written;
-        let mut facts: Vec<&Fact> = self.after.certain().filter(written).collect();
+    /// Reports versions that were written twice. Each version is written once, so the record was
+    /// rolled back in between, or the storage mixes two copies of the vault.
+    fn duplicates(&self, problems: &mut Vec<Problem>) {
+        let written = |fact: &&RecordFact| fact.origin == Origin::Written;
+        let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();
         facts.sort_unstable_by_key(|fact| (fact.version, fact.digest));
-        for (one, other) in facts.iter().zip(facts.iter().skip(1)) {
-            let version = one.version;
-            let named = problems.iter().any(|problem| problem.version == version);
-            if version == other.version && one.digest != other.digest && !named {
-                let kind = twice(self.after.walk, &one.at, &other.at);
-                problems.push(wrong(kind, version, Some(version)));
+        for (first, second) in facts.iter().zip(facts.iter().skip(1)) {
+            let version = first.version;
+            let is_reported = problems.iter().any(|problem| problem.version == version);
+            if version == second.version && first.digest != second.digest && !is_reported {
+                let kind = duplicate_kind(self.after.walk, &first.at, &second.at);
+                problems.push(finding(kind, version, Some(version)));
             }
         }
     }
 
-    /// What stands of an erased chart: what was acknowledged once was removed, and is back.
-    fn dead(&self) -> Vec<Problem> {
-        let current = self.look.current.iter().map(|seen| (seen, false));
-        let earlier = self.look.earlier.iter();
-        let earlier = earlier.map(|seen| (seen, self.may_have_moved(seen)));
+    /// Reports every version that is stored under an erased chart. An acknowledged version was
+    /// deleted, so it was put back.
+    fn erased(&self) -> Vec<Problem> {
+        let current = self.record.current.iter().map(|stored| (stored, false));
+        let earlier = self.record.earlier.iter();
+        let earlier = earlier.map(|stored| (stored, self.may_have_moved(stored)));
         current
             .chain(earlier)
-            .map(|(seen, moved)| {
-                let mut facts = of_version(&self.all, seen.version).iter();
-                let is_late = facts.any(|known| known.fact.digest == seen.digest)
-                    && (moved || !self.is_certain(seen.version, &seen.digest));
-                let what = if is_late {
-                    What::Leftover
+            .map(|(stored, moved)| {
+                let mut facts = of_version(&self.all, stored.version).iter();
+                let is_late = facts.any(|known| known.fact.digest == stored.digest)
+                    && (moved || !self.is_certain(stored.version, &stored.digest));
+                let kind = if is_late {
+                    ProblemKind::Leftover
                 } else {
-                    What::Wrong(FindingKind::Unexpected)
+                    ProblemKind::Finding(FindingKind::Unexpected)
                 };
                 Problem {
-                    version: seen.version,
-                    standing: Some(seen.version),
-                    what,
+                    version: stored.version,
+                    standing: Some(stored.version),
+                    kind,
                 }
             })
             .collect()
     }
 
-    /// Whether a version may have been moved aside by a put that read it before the erasure, was
-    /// announced, and then broke off or was told that it came too late.
-    fn may_have_moved(&self, seen: &StoredVersion) -> bool {
-        let mut next = of_version(&self.all, seen.version.saturating_add(1)).iter();
+    /// Returns whether a late put may have moved this version to history. Such a put read the version
+    /// before the erasure, was announced, and was then interrupted or refused.
+    fn may_have_moved(&self, stored: &StoredVersion) -> bool {
+        let mut next = of_version(&self.all, stored.version.saturating_add(1)).iter();
         next.any(|known| !known.certain && known.fact.origin == Origin::Written)
     }
 }
 
-/// What it means that one thing was written twice.
-pub(super) fn twice(walk: &JournalWalk, one: &At, other: &At) -> FindingKind {
-    if walk.is_before(one, other) || walk.is_before(other, one) {
+/// Classifies two writes of the same number: a rollback if one writer saw the other's write, else a
+/// fork.
+pub(super) fn duplicate_kind(
+    walk: &JournalWalk,
+    first: &WalkPosition,
+    second: &WalkPosition,
+) -> FindingKind {
+    if walk.is_before(first, second) || walk.is_before(second, first) {
         FindingKind::RolledBack
     } else {
         FindingKind::Forked
     }
 }
 
-fn wrong(kind: FindingKind, version: u64, standing: Option<u64>) -> Problem {
+fn finding(kind: FindingKind, version: u64, standing: Option<u64>) -> Problem {
     Problem {
         version,
         standing,
-        what: What::Wrong(kind),
+        kind: ProblemKind::Finding(kind),
     }
 }

@@ -11,53 +11,53 @@ use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
 use crate::verify::compare::{ContentCheck, OpenResult, StoredVersion};
 
-/// A value that was looked at, and what is sealed in it.
+/// Result of reading one stored value.
 pub(super) struct ReadValue {
-    pub(super) seen: StoredVersion,
-    /// What the record is called, if the value opens.
+    pub(super) stored: StoredVersion,
+    /// The record's name, if the value opens.
     pub(super) name: Option<Box<str>>,
 }
 
 impl Verification {
-    /// Looks at a value: its head is opened, and its body where there is content elsewhere. What is
-    /// sealed in the body is known by its digest.
-    pub(super) fn glance(
+    /// Opens the head of a value, and its body only if the content is stored in segments. Otherwise the
+    /// digest identifies the body.
+    pub(super) fn read_head(
         &mut self,
-        held: Option<&CachedEntry>,
+        cached: Option<&CachedEntry>,
         object: &VersionRef,
         value: Vec<u8>,
     ) -> Result<StoredVersion> {
-        let mut seen = outside(object, &value);
-        let Some(held) = held else {
-            return Ok(seen);
+        let mut stored = unopened(object, &value);
+        let Some(cached) = cached else {
+            return Ok(stored);
         };
-        match object.open_head(held, &value) {
+        match object.open_head(cached, &value) {
             Ok((head, _)) if head.kind == Kind::Segmented => {
-                return Ok(self.inspect(Some(held), object, value)?.seen);
+                return Ok(self.read_value(Some(cached), object, value)?.stored);
             }
-            opened => seen.opens = opens(held, &value, opened.map(drop)),
+            opened => stored.opens = open_result(cached, &value, opened.map(drop)),
         }
-        Ok(seen)
+        Ok(stored)
     }
 
-    /// Looks at a value and all that is in it.
-    pub(super) fn inspect(
+    /// Opens a value completely, and checks its content segments.
+    pub(super) fn read_value(
         &mut self,
-        held: Option<&CachedEntry>,
+        cached: Option<&CachedEntry>,
         object: &VersionRef,
         value: Vec<u8>,
     ) -> Result<ReadValue> {
-        let mut looked = ReadValue {
-            seen: outside(object, &value),
+        let mut read = ReadValue {
+            stored: unopened(object, &value),
             name: None,
         };
-        let Some(held) = held else {
-            return Ok(looked);
+        let Some(cached) = cached else {
+            return Ok(read);
         };
-        let number = value.clone();
-        let opened = object.open_head(held, &value).and_then(|(head, key)| {
+        let raw = value.clone();
+        let opened = object.open_head(cached, &value).and_then(|(head, key)| {
             let opened = envelope::open(value, &head, &object.address, None, &key)?;
-            let name_key = held.chart()?.name_key();
+            let name_key = cached.chart()?.name_key();
             let tag = crypto::record_tag(name_key, &opened.meta.name)?;
             if tag != object.address.record {
                 return Err(Error::NotAuthentic);
@@ -66,8 +66,8 @@ impl Verification {
         });
         match opened {
             Ok((head, opened)) => {
-                looked.seen.opens = OpenResult::Yes;
-                looked.name = Some(opened.meta.name.clone());
+                read.stored.opens = OpenResult::Yes;
+                read.name = Some(opened.meta.name.clone());
                 if let envelope::Content::Segmented {
                     stream,
                     key,
@@ -77,21 +77,20 @@ impl Verification {
                     let chart = &object.address.chart;
                     let stream = (stream, key, *length);
                     let download = self.vault.download(head.suite, chart, stream)?;
-                    looked.seen.content = self.content(download)?;
+                    read.stored.content = self.check_content(download)?;
                 }
             }
-            Err(error) => looked.seen.opens = opens(held, &number, Err(error)),
+            Err(error) => read.stored.opens = open_result(cached, &raw, Err(error)),
         }
-        Ok(looked)
+        Ok(read)
     }
 
-    /// Whether the segments of a stream are all there, and no more; and whether they open, if that was
-    /// asked for.
-    fn content(&mut self, download: Download) -> Result<ContentCheck> {
+    /// Checks that exactly the segments of a stream are stored, and on request that they open.
+    fn check_content(&mut self, download: Download) -> Result<ContentCheck> {
         let prefix = storage_keys::segments(download.chart(), download.stream());
         let segments = download.segments();
         let mut next = 0;
-        let mut strange = false;
+        let mut has_gap = false;
         self.vault
             .each_page(&prefix, Projection::Keys, &mut |entries| {
                 for entry in entries {
@@ -99,15 +98,15 @@ impl Verification {
                         Some(index) if index == next => next += 1,
                         Some(index) if index > next => {
                             next = index;
-                            strange = true;
+                            has_gap = true;
                         }
-                        _ => strange = true,
+                        _ => has_gap = true,
                     }
                 }
                 Ok(())
             })?;
         self.report.counts.segments += u64::from(next.min(segments));
-        if next < segments || strange && next == segments {
+        if next < segments || has_gap && next == segments {
             return Ok(ContentCheck::Missing);
         }
         if next > segments {
@@ -135,8 +134,8 @@ fn open_all(download: Download) -> Result<ContentCheck> {
     }
 }
 
-/// What can be told without any key.
-fn outside(object: &VersionRef, value: &[u8]) -> StoredVersion {
+/// Describes a value without opening it.
+fn unopened(object: &VersionRef, value: &[u8]) -> StoredVersion {
     let version = Head::parse(value).map(|head| head.version);
     StoredVersion {
         version: object.version.or(version.ok()).unwrap_or(0),
@@ -146,12 +145,12 @@ fn outside(object: &VersionRef, value: &[u8]) -> StoredVersion {
     }
 }
 
-fn opens(held: &CachedEntry, value: &[u8], opened: Result<()>) -> OpenResult {
+fn open_result(cached: &CachedEntry, value: &[u8], opened: Result<()>) -> OpenResult {
     match opened {
         Ok(()) => OpenResult::Yes,
         Err(Error::UnknownPatientKey) => {
             let number = Head::parse(value).map(|head| head.key_number);
-            if number.is_ok_and(|number| held.entry.was_destroyed(number)) {
+            if number.is_ok_and(|number| cached.entry.was_destroyed(number)) {
                 OpenResult::Destroyed
             } else {
                 OpenResult::No

@@ -13,43 +13,43 @@ use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::open_entry::tag_of;
 use crate::verify::report::{EntryFinding, FindingKind};
-use crate::verify::subjects::Standing;
-use crate::verify::walk::{At, JournalWalk, Sink};
+use crate::verify::subjects::JournalComparison;
+use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
 
-/// Entries looked at again at a time.
-const AT_ONCE: usize = 256;
+/// Entries per recheck.
+const RECHECKED_AT_ONCE: usize = 256;
 
-/// An entry, as it stood.
-enum Stood {
-    /// It opens.
-    OpenResult(Box<OpenedEntry>),
-    /// It does not.
-    Closed(Digest),
-    Gone,
+/// Result of reading one patient entry.
+enum StoredEntry {
+    Opened(Box<OpenedEntry>),
+    /// The entry does not open; this is the digest of its bytes.
+    Unreadable(Digest),
+    Missing,
 }
 
 struct OpenedEntry {
     is_live: bool,
+    /// The finding to report should the entry not match, without its expected sequence.
     finding: EntryFinding,
     tag: SubjectTag,
     digest: Digest,
     sequence: u64,
 }
 
-/// What is told of digests that are looked for.
-struct WantedEntry {
-    digests: HashSet<Digest>,
+/// Search of the journal for entries with given digests.
+struct DigestLookup {
+    wanted: HashSet<Digest>,
     found: HashMap<Digest, (SubjectTag, u64)>,
 }
 
-impl Sink for WantedEntry {
-    fn entry(&mut self, _: At, _: &Page, entry: &Entry) -> bool {
+impl JournalVisitor for DigestLookup {
+    fn entry(&mut self, _: WalkPosition, _: &Page, entry: &Entry) -> bool {
         if let Target::Entry {
             subject,
             sequence,
             digest,
         } = entry.target
-            && self.digests.contains(&digest)
+            && self.wanted.contains(&digest)
         {
             self.found.insert(digest, (subject.tag, sequence));
         }
@@ -61,154 +61,154 @@ impl Verification {
     pub(super) fn check_entries(&mut self, header: &OpenHeader) -> Result<()> {
         let storage = Arc::clone(&self.vault.core.store.storage);
         let storage = &*storage;
-        self.walk.advance(storage, header, &mut self.survey)?;
-        let mut met = HashSet::new();
-        let mut doubts = Vec::new();
+        self.walk.advance(storage, header, &mut self.scan)?;
+        let mut found_tags = HashSet::new();
+        let mut mismatches = Vec::new();
         let vault = self.vault.clone();
         vault.each_entry(&mut |entry| {
             let Some(ptag) = storage_keys::entry_tag(&entry.key) else {
                 self.report
                     .entries
-                    .push(closed(FindingKind::Unexpected, None));
+                    .push(unidentified(FindingKind::Unexpected, None));
                 return Ok(());
             };
             let stored = Stored {
                 value: entry.value,
                 revision: entry.revision,
             };
-            let stood = self.stood(header, ptag, Some(&stored))?;
-            if let Stood::OpenResult(opened) = &stood {
-                let walked = &mut self.report.counts;
-                walked.subjects += u64::from(opened.is_live);
-                walked.erased += u64::from(!opened.is_live);
+            let read = self.read_entry(header, ptag, Some(&stored))?;
+            if let StoredEntry::Opened(opened) = &read {
+                let counts = &mut self.report.counts;
+                counts.subjects += u64::from(opened.is_live);
+                counts.erased += u64::from(!opened.is_live);
             }
-            if let Stood::OpenResult(opened) = &stood {
-                self.name_if_twice(opened);
+            if let StoredEntry::Opened(opened) = &read {
+                self.report_duplicate(opened);
             }
-            match stood {
-                Stood::OpenResult(opened) if self.finding(&opened, None).is_none() => {
-                    met.insert(opened.tag);
+            match read {
+                StoredEntry::Opened(opened) if self.finding(&opened, None).is_none() => {
+                    found_tags.insert(opened.tag);
                 }
-                _ => doubts.push(ptag),
+                _ => mismatches.push(ptag),
             }
             Ok(())
         })?;
-        self.progress((met.len() + doubts.len()) as u64);
-        let mut closed = Vec::new();
-        for doubts in doubts.chunks(AT_ONCE) {
-            self.look_again(header, doubts, &mut met, &mut closed)?;
+        self.progress((found_tags.len() + mismatches.len()) as u64);
+        let mut unreadable = Vec::new();
+        for mismatches in mismatches.chunks(RECHECKED_AT_ONCE) {
+            self.recheck_entries(header, mismatches, &mut found_tags, &mut unreadable)?;
         }
-        self.resolve_closed(header, closed, &mut met)?;
-        self.name_missing(header, &met)
+        self.report_unreadable(header, unreadable, &mut found_tags)?;
+        self.report_missing(header, &found_tags)
     }
 
-    fn stood(
+    fn read_entry(
         &self,
         header: &OpenHeader,
         ptag: PatientTag,
         stored: Option<&Stored>,
-    ) -> Result<Stood> {
+    ) -> Result<StoredEntry> {
         let Some(stored) = stored else {
-            return Ok(Stood::Gone);
+            return Ok(StoredEntry::Missing);
         };
         let digest = crypto::sha256(&[&stored.value]);
-        let held = match self.vault.open_to_verify(header, ptag, stored) {
-            Ok(held) => held,
+        let cached = match self.vault.open_to_verify(header, ptag, stored) {
+            Ok(cached) => cached,
             Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-            Err(_) => return Ok(Stood::Closed(digest)),
+            Err(_) => return Ok(StoredEntry::Unreadable(digest)),
         };
-        let subject = held.entry.subject().clone();
+        let subject = cached.entry.subject().clone();
         let tag = tag_of(header, &subject)?;
-        Ok(Stood::OpenResult(Box::new(OpenedEntry {
-            is_live: held.entry.chart().is_some(),
+        Ok(StoredEntry::Opened(Box::new(OpenedEntry {
+            is_live: cached.entry.chart().is_some(),
             tag,
             digest,
-            sequence: held.entry.sequence(),
+            sequence: cached.entry.sequence(),
             finding: EntryFinding {
                 kind: FindingKind::Unexpected,
                 subject: Some(subject),
                 tag: Some(tag),
                 entry: Some(ptag),
                 sequence: None,
-                standing: Some(held.entry.sequence()),
+                standing: Some(cached.entry.sequence()),
             },
         })))
     }
 
-    /// What is wrong with an entry that opens, if anything; `least` is what was certain before it was
-    /// looked at, if that is not what is certain now.
-    fn finding(&self, opened: &OpenedEntry, least: Option<Option<u64>>) -> Option<EntryFinding> {
-        let marks = self.survey.subjects.by_tag.get(&opened.tag);
-        let now = || marks.and_then(|marks| marks.at_least(&self.walk));
-        let least = least.unwrap_or_else(now);
-        let standing = marks.map_or(Standing::Unknown, |marks| {
-            marks.compare(&self.walk, least, opened.sequence, &opened.digest)
+    /// Compares an open entry with the journal, and returns the difference. `expected` is the sequence
+    /// that was certain before the entry was read; without it, the one that is certain now is taken.
+    fn finding(&self, opened: &OpenedEntry, expected: Option<Option<u64>>) -> Option<EntryFinding> {
+        let writes = self.scan.subjects.by_tag.get(&opened.tag);
+        let now = || writes.and_then(|writes| writes.expected(&self.walk));
+        let expected = expected.unwrap_or_else(now);
+        let standing = writes.map_or(JournalComparison::Unknown, |writes| {
+            writes.compare(&self.walk, expected, opened.sequence, &opened.digest)
         });
         let kind = match standing {
-            Standing::AsTold => return None,
-            Standing::RolledBack => FindingKind::RolledBack,
-            Standing::Unknown => FindingKind::Unexpected,
+            JournalComparison::Journaled => return None,
+            JournalComparison::RolledBack => FindingKind::RolledBack,
+            JournalComparison::Unknown => FindingKind::Unexpected,
         };
         Some(EntryFinding {
             kind,
-            sequence: least,
+            sequence: expected,
             ..opened.finding.clone()
         })
     }
 
-    /// Looks at entries between two readings of the journal, until what is found stands still.
-    fn look_again(
+    /// Rechecks entries between two readings of the journal, until a finding repeats on the same bytes.
+    fn recheck_entries(
         &mut self,
         header: &OpenHeader,
-        doubts: &[PatientTag],
-        met: &mut HashSet<SubjectTag>,
-        closed: &mut Vec<(PatientTag, Digest)>,
+        mismatches: &[PatientTag],
+        found_tags: &mut HashSet<SubjectTag>,
+        unreadable: &mut Vec<(PatientTag, Digest)>,
     ) -> Result<()> {
         let storage = Arc::clone(&self.vault.core.store.storage);
         let storage = &*storage;
-        let mut left: HashMap<PatientTag, Option<Digest>> =
-            doubts.iter().map(|ptag| (*ptag, None)).collect();
+        let mut remaining: HashMap<PatientTag, Option<Digest>> =
+            mismatches.iter().map(|ptag| (*ptag, None)).collect();
         for round in 0..ROUNDS {
-            if left.is_empty() {
+            if remaining.is_empty() {
                 break;
             }
             self.vault.core.store.back_off(round);
-            self.walk.advance(storage, header, &mut self.survey)?;
-            let tags: Vec<_> = left.keys().copied().collect();
-            let mut looks = Vec::new();
+            self.walk.advance(storage, header, &mut self.scan)?;
+            let tags: Vec<_> = remaining.keys().copied().collect();
+            let mut readings = Vec::new();
             for ptag in &tags {
                 let stored = self.vault.core.store.read_one(&storage_keys::entry(ptag))?;
-                let stood = self.stood(header, *ptag, stored.as_ref())?;
-                let least = match &stood {
-                    Stood::OpenResult(opened) => {
-                        let marks = self.survey.subjects.by_tag.get(&opened.tag);
-                        marks.and_then(|marks| marks.at_least(&self.walk))
+                let read = self.read_entry(header, *ptag, stored.as_ref())?;
+                let expected = match &read {
+                    StoredEntry::Opened(opened) => {
+                        let writes = self.scan.subjects.by_tag.get(&opened.tag);
+                        writes.and_then(|writes| writes.expected(&self.walk))
                     }
                     _ => None,
                 };
-                looks.push((stood, least));
+                readings.push((read, expected));
             }
-            self.walk.advance(storage, header, &mut self.survey)?;
-            for (ptag, (stood, least)) in tags.into_iter().zip(looks) {
-                let before = left.get(&ptag).copied().flatten();
-                match stood {
-                    // Named by whom the journal tells of.
-                    Stood::Gone => drop(left.remove(&ptag)),
-                    Stood::Closed(digest) if before == Some(digest) => {
-                        left.remove(&ptag);
-                        closed.push((ptag, digest));
+            self.walk.advance(storage, header, &mut self.scan)?;
+            for (ptag, (read, expected)) in tags.into_iter().zip(readings) {
+                let before = remaining.get(&ptag).copied().flatten();
+                match read {
+                    // `report_missing` reports the subject, if the journal expects an entry.
+                    StoredEntry::Missing => drop(remaining.remove(&ptag)),
+                    StoredEntry::Unreadable(digest) if before == Some(digest) => {
+                        remaining.remove(&ptag);
+                        unreadable.push((ptag, digest));
                     }
-                    Stood::Closed(digest) => drop(left.insert(ptag, Some(digest))),
-                    Stood::OpenResult(opened) => {
-                        let finding = self.finding(&opened, Some(least));
+                    StoredEntry::Unreadable(digest) => drop(remaining.insert(ptag, Some(digest))),
+                    StoredEntry::Opened(opened) => {
+                        let finding = self.finding(&opened, Some(expected));
                         match finding {
                             Some(_) if before != Some(opened.digest) => {
-                                left.insert(ptag, Some(opened.digest));
+                                remaining.insert(ptag, Some(opened.digest));
                             }
                             finding => {
-                                left.remove(&ptag);
-                                met.insert(opened.tag);
-                                self.name_entry(finding);
+                                remaining.remove(&ptag);
+                                found_tags.insert(opened.tag);
+                                self.report_entry(finding);
                             }
                         }
                     }
@@ -218,13 +218,13 @@ impl Verification {
         Ok(())
     }
 
-    /// Names an entry of which one sequence was written twice: it was put back between.
-    fn name_if_twice(&mut self, opened: &OpenedEntry) {
-        let marks = self.survey.subjects.by_tag.get(&opened.tag);
-        let Some((sequence, kind)) = marks.and_then(|marks| marks.twice) else {
+    /// Reports an entry one of whose sequences was written twice: it was rolled back in between.
+    fn report_duplicate(&mut self, opened: &OpenedEntry) {
+        let writes = self.scan.subjects.by_tag.get(&opened.tag);
+        let Some((sequence, kind)) = writes.and_then(|writes| writes.duplicate) else {
             return;
         };
-        self.note_kind(kind);
+        self.note_fork(kind);
         self.report.entries.push(EntryFinding {
             kind,
             sequence: Some(sequence),
@@ -232,24 +232,25 @@ impl Verification {
         });
     }
 
-    fn name_entry(&mut self, finding: Option<EntryFinding>) {
+    fn report_entry(&mut self, finding: Option<EntryFinding>) {
         let Some(finding) = finding else {
             return;
         };
-        let marks = finding
+        let writes = finding
             .tag
-            .and_then(|tag| self.survey.subjects.by_tag.get(&tag));
-        let mut named = self.report.entries.iter();
-        if marks.is_some_and(|marks| marks.twice.is_some())
-            && named.any(|named| named.tag == finding.tag)
+            .and_then(|tag| self.scan.subjects.by_tag.get(&tag));
+        let mut reported = self.report.entries.iter();
+        if writes.is_some_and(|writes| writes.duplicate.is_some())
+            && reported.any(|reported| reported.tag == finding.tag)
         {
             return;
         }
-        for mark in marks.into_iter().flat_map(|marks| marks.iter()) {
-            self.doubtful.insert(mark.chart, finding.subject.clone());
+        for write in writes.into_iter().flat_map(|writes| writes.iter()) {
+            self.suspect_charts
+                .insert(write.chart, finding.subject.clone());
         }
         if finding.kind == FindingKind::Unexpected {
-            if !self.is_whole() {
+            if !self.is_journal_intact() {
                 self.report.unattested_entries.push(finding);
                 return;
             }
@@ -258,79 +259,84 @@ impl Verification {
         self.report.entries.push(finding);
     }
 
-    /// Names entries that do not open. One that stood there once is known by its digest.
-    fn resolve_closed(
+    /// Reports entries that do not open. The digest identifies an entry that was once current.
+    fn report_unreadable(
         &mut self,
         header: &OpenHeader,
-        closed: Vec<(PatientTag, Digest)>,
-        met: &mut HashSet<SubjectTag>,
+        unreadable: Vec<(PatientTag, Digest)>,
+        found_tags: &mut HashSet<SubjectTag>,
     ) -> Result<()> {
-        if closed.is_empty() {
+        if unreadable.is_empty() {
             return Ok(());
         }
-        let mut wanted = WantedEntry {
-            digests: closed.iter().map(|(_, digest)| *digest).collect(),
+        let mut lookup = DigestLookup {
+            wanted: unreadable.iter().map(|(_, digest)| *digest).collect(),
             found: HashMap::new(),
         };
         let mut walk = JournalWalk::default();
-        walk.advance(&*self.vault.core.store.storage, header, &mut wanted)?;
-        for (ptag, digest) in closed {
-            let Some((tag, sequence)) = wanted.found.get(&digest).copied() else {
+        walk.advance(&*self.vault.core.store.storage, header, &mut lookup)?;
+        for (ptag, digest) in unreadable {
+            let Some((tag, sequence)) = lookup.found.get(&digest).copied() else {
                 self.altered.push(ptag);
                 continue;
             };
-            met.insert(tag);
-            let marks = self.survey.subjects.by_tag.get(&tag);
-            let least = marks.and_then(|marks| marks.at_least(&self.walk));
-            let kind = match least {
-                Some(least) if sequence < least => FindingKind::RolledBack,
+            found_tags.insert(tag);
+            let writes = self.scan.subjects.by_tag.get(&tag);
+            let expected = writes.and_then(|writes| writes.expected(&self.walk));
+            let kind = match expected {
+                Some(expected) if sequence < expected => FindingKind::RolledBack,
                 Some(_) => FindingKind::Unreadable,
-                // Never acknowledged, and landed after its master key was retired.
+                // Never acknowledged: its write completed after its master key was destroyed.
                 None => continue,
             };
-            // Without the header of its time no entry need open: that is named once.
+            // With a wrong header, entries of other generations do not open. The header is reported.
             if kind == FindingKind::Unreadable && self.report.header.is_some() {
-                self.doubt(&tag);
+                self.suspect_charts_of(&tag);
                 continue;
             }
-            self.name_entry(Some(EntryFinding {
+            self.report_entry(Some(EntryFinding {
                 kind,
                 subject: None,
                 tag: Some(tag),
                 entry: Some(ptag),
-                sequence: least,
+                sequence: expected,
                 standing: Some(sequence),
             }));
         }
         Ok(())
     }
 
-    fn doubt(&mut self, tag: &SubjectTag) {
-        let marks = self.survey.subjects.by_tag.get(tag);
-        for mark in marks.into_iter().flat_map(|marks| marks.iter()) {
-            self.doubtful.insert(mark.chart, None);
+    fn suspect_charts_of(&mut self, tag: &SubjectTag) {
+        let writes = self.scan.subjects.by_tag.get(tag);
+        for write in writes.into_iter().flat_map(|writes| writes.iter()) {
+            self.suspect_charts.insert(write.chart, None);
         }
     }
 
-    /// Names the subjects of whom no entry was met. As many entries as do not open may be theirs.
-    fn name_missing(&mut self, header: &OpenHeader, met: &HashSet<SubjectTag>) -> Result<()> {
+    /// Reports subjects without a patient entry. If as many unidentified entries are altered, these may
+    /// be the missing ones.
+    fn report_missing(
+        &mut self,
+        header: &OpenHeader,
+        found_tags: &HashSet<SubjectTag>,
+    ) -> Result<()> {
         let mut missing: Vec<(SubjectTag, Option<u64>)> = Vec::new();
-        for (tag, marks) in &self.survey.subjects.by_tag {
-            let least = marks.at_least(&self.walk);
-            if least.is_some_and(|least| least > 0) && !met.contains(tag) {
-                missing.push((*tag, least));
+        for (tag, writes) in &self.scan.subjects.by_tag {
+            let expected = writes.expected(&self.walk);
+            if expected.is_some_and(|expected| expected > 0) && !found_tags.contains(tag) {
+                missing.push((*tag, expected));
             }
         }
         if !missing.is_empty() {
-            let late = self.tags_that_stand(header)?;
-            missing.retain(|(tag, _)| !late.contains(tag));
+            let stored = self.stored_tags(header)?;
+            missing.retain(|(tag, _)| !stored.contains(tag));
         }
         missing.sort_unstable();
         let altered = std::mem::take(&mut self.altered);
         let all_altered = !missing.is_empty() && missing.len() <= altered.len();
-        let pairs = missing.len() == 1 && altered.len() == 1;
+        let is_pair = missing.len() == 1 && altered.len() == 1;
         for (tag, sequence) in &missing {
-            self.name_entry(Some(EntryFinding {
+            self.report_entry(Some(EntryFinding {
                 kind: if all_altered {
                     FindingKind::Altered
                 } else {
@@ -338,7 +344,7 @@ impl Verification {
                 },
                 subject: None,
                 tag: Some(*tag),
-                entry: altered.first().copied().filter(|_| pairs),
+                entry: altered.first().copied().filter(|_| is_pair),
                 sequence: *sequence,
                 standing: None,
             }));
@@ -347,13 +353,13 @@ impl Verification {
             for ptag in altered {
                 self.report
                     .entries
-                    .push(closed(FindingKind::Altered, Some(ptag)));
+                    .push(unidentified(FindingKind::Altered, Some(ptag)));
             }
         }
         Ok(())
     }
 
-    fn tags_that_stand(&self, header: &OpenHeader) -> Result<HashSet<SubjectTag>> {
+    fn stored_tags(&self, header: &OpenHeader) -> Result<HashSet<SubjectTag>> {
         let mut tags = HashSet::new();
         self.vault.each_entry(&mut |entry| {
             let stored = Stored {
@@ -361,7 +367,7 @@ impl Verification {
                 revision: entry.revision,
             };
             if let Some(ptag) = storage_keys::entry_tag(&entry.key)
-                && let Stood::OpenResult(opened) = self.stood(header, ptag, Some(&stored))?
+                && let StoredEntry::Opened(opened) = self.read_entry(header, ptag, Some(&stored))?
             {
                 tags.insert(opened.tag);
             }
@@ -371,7 +377,8 @@ impl Verification {
     }
 }
 
-fn closed(kind: FindingKind, entry: Option<PatientTag>) -> EntryFinding {
+/// Finding on an entry whose subject is unknown.
+fn unidentified(kind: FindingKind, entry: Option<PatientTag>) -> EntryFinding {
     EntryFinding {
         kind,
         subject: None,

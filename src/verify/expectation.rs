@@ -1,92 +1,97 @@
-//! The versions that the journal expects of one record, once accepted restores are taken into
-//! account.
+//! Versions of one record that must be stored according to the journal and its accepted restores.
 
 use std::collections::BTreeSet;
 
-use crate::verify::expected_state::{Fact, KnownFact, Origin};
-use crate::verify::walk::{At, JournalWalk};
+use crate::verify::expected_state::{KnownFact, Origin, RecordFact};
+use crate::verify::walk::{JournalWalk, WalkPosition};
 
-/// The facts on a record, as far as no accepted restore made them void.
+/// Expected versions of one record, derived from the facts that no accepted restore voids.
 pub(super) struct Expectation<'a> {
     pub(super) walk: &'a JournalWalk,
-    /// By version.
+    /// In order of versions.
     pub(super) known: Vec<KnownFact>,
-    /// What stood when the last restore was accepted, if it was told of this record then.
+    /// Versions in the baseline of the last accepted restore; `None` if no baseline names the record.
     pub(super) restored: Option<BTreeSet<u64>>,
-    /// The version that certainly stands at least.
-    pub(super) at_least: u64,
-    /// The lowest version that there need be: below it everything may have been expunged.
+    /// The highest version that was certainly written. The current version is this one or a newer one.
+    pub(super) current: u64,
+    /// The lowest version that must be stored, because an expunge may have deleted all below it.
     pub(super) floor: u64,
-    /// The lowest version that was certainly not expunged.
+    /// The lowest version that may be stored, because an expunge certainly deleted all below it.
     pub(super) kept_from: u64,
 }
 
 impl<'a> Expectation<'a> {
     pub(super) fn new(walk: &'a JournalWalk, known: &[KnownFact]) -> Self {
-        let mut told = Self {
+        let mut expectation = Self {
             walk,
             known: known.to_vec(),
             restored: None,
-            at_least: 0,
+            current: 0,
             floor: 1,
             kept_from: 1,
         };
         if let Some(last) = last_restore(walk, known) {
-            told.restore(&last);
+            expectation.restore(&last);
         }
-        told.known.sort_unstable_by_key(|known| known.fact.version);
-        for KnownFact { fact, certain } in &told.known {
+        expectation
+            .known
+            .sort_unstable_by_key(|known| known.fact.version);
+        for KnownFact { fact, certain } in &expectation.known {
             if *certain {
-                told.at_least = told.at_least.max(fact.version);
+                expectation.current = expectation.current.max(fact.version);
             }
             if fact.origin == Origin::Expunged {
-                told.floor = told.floor.max(fact.version);
+                expectation.floor = expectation.floor.max(fact.version);
                 if *certain {
-                    told.kept_from = told.kept_from.max(fact.version);
+                    expectation.kept_from = expectation.kept_from.max(fact.version);
                 }
             }
         }
-        told
+        expectation
     }
 
-    /// Drops what the restore made void that was accepted there.
-    fn restore(&mut self, last: &At) {
+    /// Applies the accepted restore that starts at `last`: drops the facts that it voids.
+    fn restore(&mut self, last: &WalkPosition) {
         let walk = self.walk;
-        let is_of_last =
-            |fact: &Fact| fact.origin == Origin::Restored && begin(walk, &fact.at) == *last;
+        let is_of_last = |fact: &RecordFact| {
+            fact.origin == Origin::Restored && restore_start(walk, &fact.at) == *last
+        };
         self.known
             .retain(|KnownFact { fact, .. }| is_of_last(fact) || !walk.is_before(&fact.at, last));
-        let stood = self.known.iter().filter(|known| is_of_last(&known.fact));
-        let stood = stood.map(|known| known.fact.version);
-        self.restored = Some(stood.filter(|version| *version > 0).collect());
+        let present = self.known.iter().filter(|known| is_of_last(&known.fact));
+        let present = present.map(|known| known.fact.version);
+        self.restored = Some(present.filter(|version| *version > 0).collect());
     }
 
-    pub(super) fn certain(&self) -> impl Iterator<Item = &Fact> {
+    pub(super) fn certain(&self) -> impl Iterator<Item = &RecordFact> {
         let certain = self.known.iter().filter(|known| known.certain);
         certain.map(|known| &known.fact)
     }
 
-    /// Whether an earlier version must be there.
+    /// Returns whether this earlier version must be stored.
     pub(super) fn requires(&self, version: u64) -> bool {
-        let stood = self.restored.as_ref().is_none_or(|stood| {
-            let until = stood.last().copied().unwrap_or(0);
-            version > until || stood.contains(&version)
+        let present = self.restored.as_ref().is_none_or(|present| {
+            let until = present.last().copied().unwrap_or(0);
+            version > until || present.contains(&version)
         });
-        stood && version >= self.floor
+        present && version >= self.floor
     }
 
-    pub(super) fn on(&self, version: u64) -> &[KnownFact] {
+    pub(super) fn facts_on(&self, version: u64) -> &[KnownFact] {
         of_version(&self.known, version)
     }
 
-    /// Whether a fact that was certain before is of the same version and certainly later: then the
-    /// earlier one does not stand any more.
-    pub(super) fn is_superseded(&self, by: &Expectation<'_>, fact: &Fact) -> bool {
-        let mut others = self.on(fact.version).iter().map(|known| &known.fact);
+    /// Returns whether `by` holds a certain, later write of the same version, so that the value of
+    /// `fact` is no longer current.
+    pub(super) fn is_superseded(&self, by: &Expectation<'_>, fact: &RecordFact) -> bool {
+        let mut others = self.facts_on(fact.version).iter().map(|known| &known.fact);
         let only_one =
             others.all(|other| other.origin != Origin::Written || other.digest == fact.digest);
         let first = fact.origin == Origin::Written && only_one;
-        let later = by.on(fact.version).iter().filter(|known| known.certain);
+        let later = by
+            .facts_on(fact.version)
+            .iter()
+            .filter(|known| known.certain);
         later.map(|known| &known.fact).any(|later| {
             later.digest != fact.digest
                 && (first && later.origin == Origin::Reencrypted
@@ -95,29 +100,29 @@ impl<'a> Expectation<'a> {
     }
 }
 
-/// Those of a version, among facts that stand by version.
+/// Returns the facts on one version. `known` must be sorted by version.
 pub(super) fn of_version(known: &[KnownFact], version: u64) -> &[KnownFact] {
-    let begin = known.partition_point(|known| known.fact.version < version);
-    let rest = known.get(begin..).unwrap_or_default();
+    let start = known.partition_point(|known| known.fact.version < version);
+    let rest = known.get(start..).unwrap_or_default();
     let end = rest.partition_point(|known| known.fact.version == version);
     rest.get(..end).unwrap_or_default()
 }
 
-/// Where the last restore begins that was told of a record.
-fn last_restore(walk: &JournalWalk, known: &[KnownFact]) -> Option<At> {
+/// Returns the start of the last accepted restore whose baseline names the record.
+fn last_restore(walk: &JournalWalk, known: &[KnownFact]) -> Option<WalkPosition> {
     let restored = known
         .iter()
         .filter(|known| known.fact.origin == Origin::Restored);
-    let begun = restored.map(|known| begin(walk, &known.fact.at));
-    begun.reduce(|one, other| match walk.is_before(&one, &other) {
-        true => other,
-        false => one,
+    let starts = restored.map(|known| restore_start(walk, &known.fact.at));
+    starts.reduce(|first, second| match walk.is_before(&first, &second) {
+        true => second,
+        false => first,
     })
 }
 
-/// Where the restore begins that a fact belongs to.
-fn begin(walk: &JournalWalk, at: &At) -> At {
-    At {
+/// Returns the start of the accepted restore that the fact at `at` belongs to.
+fn restore_start(walk: &JournalWalk, at: &WalkPosition) -> WalkPosition {
+    WalkPosition {
         sequence: walk.restore_of(at),
         index: 0,
         ..*at

@@ -1,21 +1,21 @@
-//! Facts about versions, collected from the journal.
+//! Facts on record versions, collected from the journal.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::crypto::{ChartId, Digest, RecordTag};
 use crate::journal::{AccessOutcome, Entry, Operation, Page, Target, VersionEffect};
-use crate::verify::walk::{At, JournalWalk, Sink};
+use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
 
-/// How what is told came about.
+/// Kind of operation that a fact comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Written,
-    /// The same version once more, under a new data key.
+    /// The version was sealed again under a new data key.
     Reencrypted,
-    /// Nothing below this version is left.
+    /// An expunged marker replaced all versions below this one.
     Expunged,
-    /// It was found so when a restore was accepted.
+    /// An accepted restore found this version stored.
     Restored,
 }
 
@@ -25,8 +25,8 @@ impl Origin {
             VersionEffect::Written => Self::Written,
             VersionEffect::Expunged => Self::Expunged,
             VersionEffect::Restored => Self::Restored,
-            // A rotation may finish a re-encryption. Other operations write no version; an entry
-            // that claims otherwise excuses no more than a re-encryption does.
+            // A rotation may finish a re-encryption. Other operations write no version, so an entry
+            // that claims one is treated as a re-encryption.
             VersionEffect::Resealed | VersionEffect::Erased | VersionEffect::None => {
                 Self::Reencrypted
             }
@@ -34,66 +34,68 @@ impl Origin {
     }
 }
 
-/// That a version was written.
+/// Journaled write of one version.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fact {
-    /// 0 for a record that was not there when a restore was accepted.
+pub(super) struct RecordFact {
+    /// 0 for a record that did not exist when a restore was accepted.
     pub(super) version: u64,
     pub(super) digest: Digest,
-    pub(super) at: At,
+    pub(super) at: WalkPosition,
     pub(super) origin: Origin,
 }
 
-/// A fact, and whether it is certain.
+/// Fact with its certainty.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KnownFact {
-    pub(super) fact: Fact,
+    pub(super) fact: RecordFact,
+    /// Whether the operation certainly happened; see [`JournalWalk::is_certain`].
     pub(super) certain: bool,
 }
 
-/// A record, where it hangs.
-pub(super) type RecordAt = (ChartId, RecordTag);
+/// Chart and tag that identify a record.
+pub(super) type RecordKey = (ChartId, RecordTag);
 
-/// The first two bytes of a chart id.
+/// Returns the first two bytes of a chart id.
 pub(super) fn bucket(chart: &ChartId) -> u32 {
     let [a, b, ..] = *chart;
     u32::from(u16::from_be_bytes([a, b]))
 }
 
-/// The facts on records of some charts, collected in one walk over the journal and then kept up.
-pub(super) struct Facts {
-    /// The charts, by the first two bytes of their ids.
+/// Facts on the records of a range of charts, collected in one walk over the journal and then kept
+/// current.
+pub(super) struct RecordFacts {
+    /// First two bytes of the chart ids.
     pub(super) charts: Range<u32>,
-    rows: Vec<(RecordAt, Fact)>,
-    /// What was told since the rows were sorted.
-    late: BTreeMap<RecordAt, Vec<Fact>>,
+    rows: Vec<(RecordKey, RecordFact)>,
+    /// Facts journaled since the rows were sorted.
+    added: BTreeMap<RecordKey, Vec<RecordFact>>,
     sorted: bool,
 }
 
-impl Facts {
+impl RecordFacts {
     pub(super) fn new(charts: Range<u32>, expected: usize) -> Self {
         Self {
             charts,
             rows: Vec::with_capacity(expected),
-            late: BTreeMap::new(),
+            added: BTreeMap::new(),
             sorted: false,
         }
     }
 
-    /// To be called after the first walk.
+    /// Sorts the facts; call after the first walk.
     pub(super) fn sort(&mut self) {
         self.rows
             .sort_unstable_by_key(|(record, fact)| (*record, fact.version, fact.at));
         self.sorted = true;
     }
 
-    /// All that is told of a record.
-    pub(super) fn of(&self, walk: &JournalWalk, record: &RecordAt) -> Vec<KnownFact> {
-        let begin = self.rows.partition_point(|(other, _)| other < record);
-        let rows = self.rows.get(begin..).unwrap_or_default().iter();
+    /// Returns all facts on a record.
+    pub(super) fn known(&self, walk: &JournalWalk, record: &RecordKey) -> Vec<KnownFact> {
+        let start = self.rows.partition_point(|(other, _)| other < record);
+        let rows = self.rows.get(start..).unwrap_or_default().iter();
         let rows = rows.take_while(|(other, _)| other == record);
-        let late = self.late.get(record).into_iter().flatten();
-        let facts = rows.map(|(_, fact)| fact).chain(late);
+        let added = self.added.get(record).into_iter().flatten();
+        let facts = rows.map(|(_, fact)| fact).chain(added);
         facts
             .map(|fact| KnownFact {
                 certain: walk.is_certain(&fact.at),
@@ -102,39 +104,39 @@ impl Facts {
             .collect()
     }
 
-    /// The records behind `after` in a chart, up to `until`, of which anything is told.
+    /// Returns the records of a chart that have facts: those after `after`, up to and with `until`.
     pub(super) fn records(
         &self,
         chart: &ChartId,
         after: Option<&RecordTag>,
         until: Option<&RecordTag>,
     ) -> Vec<RecordTag> {
-        let begin = match after {
+        let start = match after {
             Some(after) => {
                 let after = (*chart, *after);
                 self.rows.partition_point(|(record, _)| *record <= after)
             }
             None => self.rows.partition_point(|((other, _), _)| other < chart),
         };
-        let within = |(other, record): &RecordAt| {
+        let within = |(other, record): &RecordKey| {
             other == chart && until.is_none_or(|until| record <= until)
         };
-        let rows = self.rows.get(begin..).unwrap_or_default().iter();
+        let rows = self.rows.get(start..).unwrap_or_default().iter();
         let rows = rows.take_while(|(record, _)| within(record));
         let mut found: Vec<_> = rows.map(|((_, record), _)| *record).collect();
-        let late = self.late.keys().filter(|record| within(record));
-        let late = late.filter(|(_, record)| after.is_none_or(|after| record > after));
-        found.extend(late.map(|(_, record)| *record));
+        let added = self.added.keys().filter(|record| within(record));
+        let added = added.filter(|(_, record)| after.is_none_or(|after| record > after));
+        found.extend(added.map(|(_, record)| *record));
         found.sort_unstable();
         found.dedup();
         found
     }
 
-    /// The charts of which anything is told.
+    /// Returns the charts that have facts.
     pub(super) fn charts(&self) -> Vec<ChartId> {
         let mut charts: Vec<ChartId> = Vec::new();
         let rows = self.rows.iter().map(|((chart, _), _)| chart);
-        for chart in rows.chain(self.late.keys().map(|(chart, _)| chart)) {
+        for chart in rows.chain(self.added.keys().map(|(chart, _)| chart)) {
             if charts.last() != Some(chart) {
                 charts.push(*chart);
             }
@@ -145,8 +147,8 @@ impl Facts {
     }
 }
 
-impl Sink for Facts {
-    fn entry(&mut self, at: At, _: &Page, entry: &Entry) -> bool {
+impl JournalVisitor for RecordFacts {
+    fn entry(&mut self, at: WalkPosition, _: &Page, entry: &Entry) -> bool {
         let Some((record, fact)) = fact_of(at, entry) else {
             return false;
         };
@@ -155,7 +157,7 @@ impl Sink for Facts {
             return false;
         }
         if self.sorted {
-            self.late.entry(record).or_default().push(fact);
+            self.added.entry(record).or_default().push(fact);
         } else {
             self.rows.push((record, fact));
         }
@@ -163,8 +165,8 @@ impl Sink for Facts {
     }
 }
 
-/// What an entry tells of a record value that stands.
-pub(super) fn fact_of(at: At, entry: &Entry) -> Option<(RecordAt, Fact)> {
+/// Returns the record and the fact that a journal entry states, if it is about a stored version.
+pub(super) fn fact_of(at: WalkPosition, entry: &Entry) -> Option<(RecordKey, RecordFact)> {
     let origin = Origin::of(entry.operation);
     let (subject, record, version, digest) = match entry.target {
         Target::Version {
@@ -180,7 +182,7 @@ pub(super) fn fact_of(at: At, entry: &Entry) -> Option<(RecordAt, Fact)> {
         } if origin == Origin::Restored => (subject, record, 0, [0; 32]),
         _ => return None,
     };
-    let fact = Fact {
+    let fact = RecordFact {
         version,
         digest,
         at,

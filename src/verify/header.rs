@@ -8,9 +8,9 @@ use crate::vault::ROUNDS;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::report::{FindingKind, HeaderFinding};
-use crate::verify::subjects::Standing;
+use crate::verify::subjects::JournalComparison;
 
-/// The generation of a header that was just created: a crash may have come before its entry.
+/// Generation of a new header. Its journal entry may be missing after a crash.
 const FIRST: u64 = 1;
 
 impl Verification {
@@ -19,39 +19,39 @@ impl Verification {
         let mut before = None;
         for round in 0..ROUNDS {
             self.vault.core.store.back_off(round);
-            let least = self.survey.headers.marks.at_least(&self.walk);
+            let expected = self.scan.headers.writes.expected(&self.walk);
             let stored = self.vault.core.store.read_one(storage_keys::HEADER)?;
-            self.walk.advance(storage, opened, &mut self.survey)?;
+            self.walk.advance(storage, opened, &mut self.scan)?;
             let value = stored.map(|stored| stored.value);
-            let finding = self.judge_header(opened, least, value.as_deref());
+            let finding = self.compare_header(opened, expected, value.as_deref());
             if finding.is_none() || before.as_ref() == Some(&value) {
                 self.report.header = finding;
                 break;
             }
             before = Some(value);
         }
-        if let Some((generation, kind)) = self.survey.headers.marks.twice {
-            self.note_kind(kind);
+        if let Some((generation, kind)) = self.scan.headers.writes.duplicate {
+            self.note_fork(kind);
             self.report.header.get_or_insert(HeaderFinding {
                 kind,
                 generation: Some(generation),
-                standing: self.survey.headers.marks.at_least(&self.walk),
+                standing: self.scan.headers.writes.expected(&self.walk),
             });
         }
         self.progress(1);
         Ok(())
     }
 
-    fn judge_header(
+    fn compare_header(
         &self,
         opened: &OpenHeader,
-        least: Option<u64>,
+        expected: Option<u64>,
         value: Option<&[u8]>,
     ) -> Option<HeaderFinding> {
         let finding = |kind, standing| {
             Some(HeaderFinding {
                 kind,
-                generation: least,
+                generation: expected,
                 standing,
             })
         };
@@ -62,15 +62,15 @@ impl Verification {
             return finding(FindingKind::Altered, None);
         };
         let number = header.generation();
-        let marks = &self.survey.headers.marks;
+        let writes = &self.scan.headers.writes;
         let digest = crypto::sha256(&[value]);
-        match marks.compare(&self.walk, least, number, &digest) {
-            Standing::AsTold => None,
-            Standing::RolledBack => finding(FindingKind::RolledBack, Some(number)),
-            Standing::Unknown => match header.open_keyring(&opened.root) {
-                Ok(_) if marks.is_empty() && number == FIRST => None,
-                // Its page may be among those that are missing.
-                Ok(_) if !self.is_whole() => None,
+        match writes.compare(&self.walk, expected, number, &digest) {
+            JournalComparison::Journaled => None,
+            JournalComparison::RolledBack => finding(FindingKind::RolledBack, Some(number)),
+            JournalComparison::Unknown => match header.open_keyring(&opened.root) {
+                Ok(_) if writes.is_empty() && number == FIRST => None,
+                // The page that names this generation may be one of the missing ones.
+                Ok(_) if !self.is_journal_intact() => None,
                 Ok(_) | Err(Error::RootKeyChanged) => {
                     finding(FindingKind::Unexpected, Some(number))
                 }

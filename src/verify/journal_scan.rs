@@ -1,4 +1,4 @@
-//! The first scan of the journal: its own integrity, and the facts that are not about records.
+//! First scan of the journal: checks its integrity, and collects all facts except those on records.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,107 +10,109 @@ use crate::journal::{
 };
 use crate::storage::{Projection, Storage};
 use crate::vault::scan;
-use crate::verify::expected_state::{Origin, RecordAt, bucket, fact_of};
+use crate::verify::expected_state::{Origin, RecordKey, bucket, fact_of};
 use crate::verify::report::{AcceptedRestore, Counts, JournalFault, JournalFinding};
-use crate::verify::subjects::{Headers, SubjectFacts};
-use crate::verify::walk::{At, JournalWalk, Sink, is_restore};
+use crate::verify::subjects::{HeaderFacts, SubjectFacts};
+use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore};
 
-/// What the first walk collects.
-pub(super) struct JournalSurvey {
+/// Results of the first scan.
+pub(super) struct JournalScan {
     pub(super) findings: Vec<JournalFinding>,
-    /// Pages of other chains that pages say they saw.
-    claims: BTreeMap<PageId, Claim>,
-    pub(super) headers: Headers,
+    /// Pages of other chains that pages name as seen.
+    seen_pages: BTreeMap<PageId, SeenPage>,
+    pub(super) headers: HeaderFacts,
     pub(super) subjects: SubjectFacts,
     pub(super) restores: Vec<AcceptedRestore>,
-    /// Records that were expunged: below which version, and what tells so.
-    pub(super) expunged: HashMap<RecordAt, Vec<(u64, At)>>,
-    /// How many facts on records there are, by the first two bytes of their charts.
+    /// Expunged records: the versions of their markers, and the positions of the journal entries.
+    pub(super) expunged: HashMap<RecordKey, Vec<(u64, WalkPosition)>>,
+    /// Numbers of facts on records, by the first two bytes of their chart ids.
     pub(super) facts_per_bucket: Vec<u32>,
     pub(super) counts: Counts,
-    /// The chains' pages that were missing or did not open, last.
+    /// Per chain, the last page that was missing or did not open.
     broken: HashMap<u32, u64>,
-    /// Nothing is counted any more, only kept up.
-    pub(super) counted: bool,
+    /// Set after the first scan: later pages add facts, but no counts and no journal findings.
+    pub(super) is_complete: bool,
+    /// Pages that were seen with different digests.
     contradictions: HashSet<PageId>,
-    /// Where restores were accepted.
-    begun: Vec<At>,
-    /// What was wrong then, in words.
+    /// Positions of the pages on which restores were accepted.
+    restored_at: Vec<WalkPosition>,
+    /// Descriptions of the journal findings that those restores accepted.
     accepted: HashSet<Box<str>>,
-    /// The chain in which pages are missing up to the next one that is met.
+    /// The chain in which pages are missing up to the next page that is read.
     gap: Option<u32>,
 }
 
-/// That a page was seen.
-struct Claim {
+/// Digest of a page, as other pages or this process saw it.
+struct SeenPage {
     digest: Digest,
-    by: Vec<At>,
+    by: Vec<WalkPosition>,
 }
 
-impl Default for JournalSurvey {
+impl Default for JournalScan {
     fn default() -> Self {
         Self {
             findings: Vec::new(),
-            claims: BTreeMap::new(),
-            begun: Vec::new(),
+            seen_pages: BTreeMap::new(),
+            restored_at: Vec::new(),
             accepted: HashSet::new(),
             gap: None,
-            headers: Headers::default(),
+            headers: HeaderFacts::default(),
             subjects: SubjectFacts::default(),
             restores: Vec::new(),
             expunged: HashMap::new(),
             facts_per_bucket: vec![0; 1 << 16],
             counts: Counts::default(),
             broken: HashMap::new(),
-            counted: false,
+            is_complete: false,
             contradictions: HashSet::new(),
         }
     }
 }
 
-impl JournalSurvey {
-    /// Names what stands among the pages and is none.
-    pub(super) fn look_for_strangers(&mut self, storage: &dyn Storage) -> Result<()> {
-        let mut strangers = 0;
+impl JournalScan {
+    /// Reports objects among the journal pages whose storage keys name no page.
+    pub(super) fn find_foreign_objects(&mut self, storage: &dyn Storage) -> Result<()> {
+        let mut foreign_objects = 0;
         scan::each_page(
             storage,
             storage_keys::JOURNAL_PAGES,
             Projection::Keys,
             &mut |entries| {
-                let strange = entries
+                let foreign = entries
                     .iter()
                     .filter(|entry| storage_keys::journal_page_of(&entry.key).is_none());
-                strangers += strange.count() as u64;
+                foreign_objects += foreign.count() as u64;
                 Ok(())
             },
         )?;
-        if strangers > 0 {
+        if foreign_objects > 0 {
             self.findings.push(JournalFinding {
                 fault: JournalFault::Unexpected,
                 writer: None,
                 page: 0,
-                pages: strangers,
+                pages: foreign_objects,
             });
         }
         Ok(())
     }
 
-    /// Names the pages that were seen and do not stand any more. What was claimed before a restore
-    /// was accepted counts no more: the acceptance tells itself which chains there were.
-    pub(super) fn look_for_cuts(
-        &mut self,
-        storage: &dyn Storage,
-        walk: &JournalWalk,
-    ) -> Result<()> {
+    /// Reports pages that were seen and are no longer stored. An accepted restore voids what was seen
+    /// before it, because its own page names the chains that existed then.
+    pub(super) fn find_cuts(&mut self, storage: &dyn Storage, walk: &JournalWalk) -> Result<()> {
         let mut cuts: HashMap<_, (u64, u64)> = HashMap::new();
-        for (page, claim) in std::mem::take(&mut self.claims) {
-            let counts = |by: &At| !self.begun.iter().any(|begun| walk.is_before(by, begun));
-            if !claim.by.iter().any(counts) {
+        for (page, seen) in std::mem::take(&mut self.seen_pages) {
+            let counts = |by: &WalkPosition| {
+                !self
+                    .restored_at
+                    .iter()
+                    .any(|restored_at| walk.is_before(by, restored_at))
+            };
+            if !seen.by.iter().any(counts) {
                 continue;
             }
             match journal::digest_of(storage, &page)? {
-                Some(digest) if digest == claim.digest => {}
-                Some(_) => self.name(JournalFault::Replaced, &page),
+                Some(digest) if digest == seen.digest => {}
+                Some(_) => self.report_page(JournalFault::Replaced, &page),
                 None => {
                     let cut = cuts.entry(page.writer).or_insert((page.sequence, 0));
                     cut.0 = cut.0.min(page.sequence);
@@ -119,7 +121,7 @@ impl JournalSurvey {
             }
         }
         for (writer, (sequence, last)) in cuts {
-            if !self.is_named(&PageId { writer, sequence }) {
+            if !self.is_reported(&PageId { writer, sequence }) {
                 self.findings.push(JournalFinding {
                     fault: JournalFault::Cut,
                     writer: Some(writer),
@@ -130,20 +132,20 @@ impl JournalSurvey {
         }
         let accepted = std::mem::take(&mut self.accepted);
         self.findings
-            .retain(|finding| !accepted.contains(&*words(finding)));
+            .retain(|finding| !accepted.contains(&*describe(finding)));
         self.findings
             .sort_unstable_by_key(|finding| (finding.writer, finding.page, finding.fault));
         Ok(())
     }
 
-    /// A page that this process knows to stand.
-    pub(super) fn claim(&mut self, seen: &ChainHead, by: At) {
-        let claim = self.claims.entry(seen.page).or_insert(Claim {
+    /// Adds a page that another page or this process has seen.
+    pub(super) fn add_seen(&mut self, seen: &ChainHead, by: WalkPosition) {
+        let known = self.seen_pages.entry(seen.page).or_insert(SeenPage {
             digest: seen.digest,
             by: Vec::new(),
         });
-        claim.by.push(by);
-        if claim.digest != seen.digest && self.contradictions.insert(seen.page) {
+        known.by.push(by);
+        if known.digest != seen.digest && self.contradictions.insert(seen.page) {
             self.findings.push(JournalFinding {
                 fault: JournalFault::Forked,
                 writer: Some(seen.page.writer),
@@ -153,9 +155,9 @@ impl JournalSurvey {
         }
     }
 
-    /// Names a page, unless it is named already.
-    fn name(&mut self, fault: JournalFault, page: &PageId) {
-        if !self.is_named(page) {
+    /// Reports a page, unless a finding covers it already.
+    fn report_page(&mut self, fault: JournalFault, page: &PageId) {
+        if !self.is_reported(page) {
             self.findings.push(JournalFinding {
                 fault,
                 writer: Some(page.writer),
@@ -165,7 +167,7 @@ impl JournalSurvey {
         }
     }
 
-    fn is_named(&self, page: &PageId) -> bool {
+    fn is_reported(&self, page: &PageId) -> bool {
         self.findings.iter().any(|finding| {
             let pages = finding.page..finding.page.saturating_add(finding.pages);
             finding.writer == Some(page.writer) && pages.contains(&page.sequence)
@@ -188,7 +190,7 @@ impl JournalSurvey {
             PageFault::Missing => JournalFault::Missing,
             PageFault::NotAuthentic => JournalFault::Altered,
             PageFault::Unsupported => JournalFault::Unsupported,
-            // The page before was named; this one still stands as it was written.
+            // The previous page is reported already; this page is unchanged.
             PageFault::Unlinked if after_broken => return,
             PageFault::Unlinked => JournalFault::Unlinked,
         };
@@ -205,7 +207,7 @@ impl JournalSurvey {
         });
     }
 
-    fn note_restore(&mut self, page: &Page) {
+    fn add_restore(&mut self, page: &Page) {
         let accepted = page.entries.iter().filter(|entry| {
             entry.operation == Operation::AcceptRestore && entry.target == Target::Vault
         });
@@ -224,9 +226,9 @@ impl JournalSurvey {
     }
 }
 
-impl Sink for JournalSurvey {
+impl JournalVisitor for JournalScan {
     fn page(&mut self, chain: u32, id: &PageId, page: Option<&Page>, fault: Option<PageFault>) {
-        if self.counted {
+        if self.is_complete {
             return;
         }
         if fault != Some(PageFault::Missing) && self.gap.take() == Some(chain) {
@@ -240,27 +242,27 @@ impl Sink for JournalSurvey {
         };
         self.counts.pages += 1;
         self.counts.entries += page.entries.len() as u64;
-        let by = At {
+        let by = WalkPosition {
             chain,
             sequence: id.sequence,
             index: 0,
         };
         for seen in &page.seen {
-            self.claim(seen, by);
+            self.add_seen(seen, by);
         }
-        self.note_restore(page);
+        self.add_restore(page);
         if is_restore(page) {
-            self.begun.push(by);
+            self.restored_at.push(by);
         }
     }
 
-    fn entry(&mut self, at: At, _: &Page, entry: &Entry) -> bool {
+    fn entry(&mut self, at: WalkPosition, _: &Page, entry: &Entry) -> bool {
         if entry.outcome != AccessOutcome::Done {
             return false;
         }
         if let Some((record, fact)) = fact_of(at, entry) {
             let count = self.facts_per_bucket.get_mut(bucket(&record.0) as usize);
-            if let (Some(count), false) = (count, self.counted) {
+            if let (Some(count), false) = (count, self.is_complete) {
                 *count += 1;
             }
             let expunged = fact.origin == Origin::Expunged;
@@ -270,12 +272,13 @@ impl Sink for JournalSurvey {
             }
             return expunged;
         }
-        self.headers.take(at, entry) || self.subjects.take(at, entry)
+        self.headers.add(at, entry) || self.subjects.add(at, entry)
     }
 }
 
-/// A finding as it is noted when it is accepted.
-pub(crate) fn words(finding: &JournalFinding) -> Box<str> {
+/// Returns the text under which an accepted restore journals a finding. The text is stored, so it must
+/// never change.
+pub(crate) fn describe(finding: &JournalFinding) -> Box<str> {
     let writer = finding.writer.map(u128::from_be_bytes).unwrap_or_default();
     let JournalFinding {
         fault, page, pages, ..

@@ -1,11 +1,12 @@
 //! Verification: compares the whole storage with the journal, and reports every difference.
 //!
 //! ```text
-//! chains of the journal ; header ; entries ; then charts, in slices of their ids:
-//!   facts of these charts from the journal ; what stands of them ; both compared
+//! chains of the journal ; header ; patient entries ; then charts, in partitions of their ids:
+//!   journal facts on these charts ; their stored records ; comparison of both
 //! ```
-//! Online: a mismatch counts only when it stands through looks of its own, each between two readings
-//! of the journal. What was told before the look must be there, what is told after it may be.
+//! Verification runs online. A mismatch is reported only if it repeats when the object is read again,
+//! each time between two readings of the journal. What was journaled before an object is read must be
+//! stored; what is journaled afterwards may be stored.
 
 pub(crate) mod accept_restore;
 mod baseline;
@@ -39,26 +40,26 @@ use crate::vault::Vault;
 use crate::vault::header::OpenHeader;
 use crate::vault::progress::{Counter, Phase, ProgressListener};
 pub use accept_restore::RestoreReport;
-use journal_scan::JournalSurvey;
+use journal_scan::JournalScan;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
     AcceptedRestore, CheckpointStanding, Counts, EntryFinding, FindingKind, HeaderFinding,
     JournalFault, JournalFinding, RecordFinding, VerifyReport,
 };
-use walk::{At, JournalWalk};
+use walk::{JournalWalk, WalkPosition};
 
-/// Facts on records held at a time.
+/// Limit of facts on records in memory; one bucket of charts may exceed it.
 const FACTS_AT_ONCE: u64 = 250_000;
 
-/// A verification of a vault, step by step; made by [`Vault::verification`].
+/// Verification of a vault in steps; [`Vault::verification`] creates it.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let mut verification = vault.verification().with_content();
 /// while verification.step()? {
-///     println!("{}", verification.position()); // to go on from, another day
+///     println!("{}", verification.position()); // to continue from later
 /// }
 /// assert!(verification.report().is_clean());
 /// # Ok::<(), Error>(())
@@ -69,59 +70,61 @@ pub struct Verification {
     with_content: bool,
     facts_at_once: u64,
     next: NextStep,
-    /// Where to go on once the journal was read.
+    /// Where to continue once the journal, the header and the patient entries are checked.
     resume: VerifyPosition,
     act: Act,
-    watcher: Option<Arc<dyn ProgressListener>>,
+    listener: Option<Arc<dyn ProgressListener>>,
     done: u64,
     walk: JournalWalk,
-    survey: JournalSurvey,
+    scan: JournalScan,
     report: VerifyReport,
-    /// The subjects whose entries are not what they should be, and their charts.
-    doubtful: HashMap<ChartId, Option<Subject>>,
+    /// Charts of subjects whose patient entries do not match, with the subject if known.
+    suspect_charts: HashMap<ChartId, Option<Subject>>,
     forked: bool,
-    /// Something stands that the journal should tell of.
+    /// Set when an object opens that an intact journal would name.
     incomplete: bool,
-    /// Objects among the records that are none.
-    strangers: u64,
-    /// Entries that do not open, and of which nobody can tell whose they are.
+    /// Objects among the records whose storage keys name no version.
+    foreign_objects: u64,
+    /// Patient entries that do not open and whose subjects are unknown.
     altered: Vec<PatientTag>,
 }
 
-/// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NextStep {
     Journal,
     Header,
     Entries,
-    /// Charts, from those whose ids begin with these two bytes.
+    /// Charts, starting with those whose ids begin with these two bytes.
     Charts(u32),
     End,
 }
 
 impl Vault {
-    /// Walks everything and reports exactly which records are altered, missing, unexpected or rolled
-    /// back, and whether the header or the journal was cut, reordered, forked or rolled back. Online:
-    /// readers, writers, rotations and erasures go on, and are no alarm; nor is what a crash left.
+    /// Compares every stored object with the journal, and reports all differences.
     ///
-    /// Each object is compared with what the journal tells of it. So with a `checkpoint` that was
-    /// kept elsewhere it is noticed, too, that the journal or the whole storage was put back.
+    /// The report names each record that is altered, missing, unexpected or rolled back. It also says
+    /// whether the header or the journal was cut, reordered, forked or rolled back. Verification runs
+    /// online: concurrent reads, writes, rotations and erasures cause no findings. Remains of a crash
+    /// cause none either.
     ///
-    /// What it **cannot** notice:
-    /// - without a checkpoint, that the *whole storage* was put back to an older state, journal and
-    ///   all: that state is in itself as it should be;
-    /// - without a checkpoint, that the youngest chain lost its last pages, if they tell of reads only
-    ///   and neither a later opening nor this process has seen them. Where they tell of changes, the
-    ///   changed objects show it;
-    /// - content that somebody altered who holds the chart's keys *and* the journal key: what he wrote
-    ///   and told of is what anybody writes and tells of.
+    /// With a `checkpoint` that is kept outside the storage, verification also detects that the
+    /// journal or the whole storage was rolled back.
     ///
-    /// Of content beyond 64 KiB it is checked that it is all there. That it opens is checked by
-    /// [`Vault::verification`] with [`Verification::with_content`].
+    /// Verification **cannot** detect:
+    /// - without a checkpoint, a rollback of the *whole storage* with its journal, because the older
+    ///   state is consistent;
+    /// - without a checkpoint, the loss of the last pages of the newest chain. This holds if the pages
+    ///   contain only reads, and neither a later opening nor this process has seen them. Lost changes
+    ///   show in the changed objects;
+    /// - content altered by an attacker who holds the chart's keys *and* the journal key, because such
+    ///   writes and entries equal genuine ones.
+    ///
+    /// For content beyond 64 KiB, verification checks that all segments are stored. It opens them only
+    /// in a [`Vault::verification`] with [`Verification::with_content`].
     ///
     /// # Errors
     /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and errors of
-    /// the storage. What does not open is no error: see the report.
+    /// the storage. Objects that do not open are findings in the report, not errors.
     pub fn verify(&self, checkpoint: Option<&Checkpoint>) -> Result<VerifyReport> {
         let verification = self.verification();
         match checkpoint {
@@ -130,7 +133,7 @@ impl Vault {
         }
     }
 
-    /// A verification, step by step: to be paced, paused, and gone on with another day.
+    /// Creates a verification that runs in steps. The caller can pace it, pause it, and continue later.
     pub fn verification(&self) -> Verification {
         Verification {
             vault: self.clone(),
@@ -140,44 +143,45 @@ impl Vault {
             next: NextStep::Journal,
             resume: VerifyPosition::default(),
             act: self.system_act(Operation::Verify),
-            watcher: self.watcher(),
+            listener: self.watcher(),
             done: 0,
             walk: JournalWalk::default(),
-            survey: JournalSurvey::default(),
+            scan: JournalScan::default(),
             report: VerifyReport::default(),
-            doubtful: HashMap::new(),
+            suspect_charts: HashMap::new(),
             forked: false,
             incomplete: false,
-            strangers: 0,
+            foreign_objects: 0,
             altered: Vec::new(),
         }
     }
 }
 
 impl Verification {
-    /// Also checks that the page of a checkpoint still stands.
+    /// Also checks that the page of a checkpoint is stored unchanged.
     #[must_use]
     pub fn with_checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
         self.checkpoint = Some(*checkpoint);
         self
     }
 
-    /// Also opens all content beyond 64 KiB. This reads everything there is.
+    /// Also opens all content beyond 64 KiB. This reads the whole storage.
     #[must_use]
     pub fn with_content(mut self) -> Self {
         self.with_content = true;
         self
     }
 
-    /// Goes on where another verification stood. The journal, the header and the entries are looked at
-    /// again, records before the position are not; what was found before is in the other's report.
+    /// Continues from the position of another verification. The journal, the header and the patient
+    /// entries are checked again, records before the position are not. Findings on those are in the
+    /// other verification's report.
     #[must_use]
     pub fn from(mut self, position: VerifyPosition) -> Self {
         self.resume = position;
         self
     }
 
-    /// Holds no more facts on records at a time, for tests: with few there are many slices.
+    /// Limits the facts on records in memory, for tests: a low limit yields many partitions.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]
@@ -186,7 +190,7 @@ impl Verification {
         self
     }
 
-    /// How far it has come.
+    /// Returns the position from which another verification can continue.
     pub fn position(&self) -> VerifyPosition {
         let charts = match self.next {
             NextStep::Charts(charts) => Some(charts),
@@ -196,12 +200,12 @@ impl Verification {
         VerifyPosition { charts }
     }
 
-    /// What was found so far.
+    /// Returns the findings so far.
     pub fn report(&self) -> &VerifyReport {
         &self.report
     }
 
-    /// Takes all steps that are left.
+    /// Runs all remaining steps, and returns the report.
     ///
     /// # Errors
     /// Those of [`Verification::step`].
@@ -210,7 +214,7 @@ impl Verification {
         Ok(self.report)
     }
 
-    /// Takes the next step; answers whether there are more. A step that fails can be taken again.
+    /// Runs the next step, and returns whether more steps remain. A failed step can be repeated.
     ///
     /// # Errors
     /// Those of [`Vault::verify`].
@@ -232,11 +236,11 @@ impl Verification {
                 NextStep::Charts(self.resume.charts.unwrap_or(0))
             }
             NextStep::Charts(END) => {
-                self.conclude();
+                self.add_journal_faults();
                 NextStep::End
             }
             NextStep::Charts(from) => {
-                let charts = self.slice(from);
+                let charts = self.next_partition(from);
                 let end = charts.end;
                 self.check_charts(&header, charts)?;
                 NextStep::Charts(end)
@@ -254,25 +258,24 @@ impl Verification {
             return Err(Error::ForeignCheckpoint);
         }
         let storage = &*self.vault.core.store.storage;
-        let own = self.vault.core.journal.writer();
-        let own = own.and_then(journal::Writer::tip);
+        let own_head = self.vault.core.journal.writer();
+        let own_head = own_head.and_then(journal::Writer::tip);
         self.walk = JournalWalk::default();
-        self.survey = JournalSurvey::default();
-        self.survey.look_for_strangers(storage)?;
-        self.walk.advance(storage, header, &mut self.survey)?;
-        if let Some(tip) = own {
-            // Nothing can make it void.
-            self.survey.claim(&tip, At::NEVER);
+        self.scan = JournalScan::default();
+        self.scan.find_foreign_objects(storage)?;
+        self.walk.advance(storage, header, &mut self.scan)?;
+        if let Some(tip) = own_head {
+            self.scan.add_seen(&tip, WalkPosition::NEVER);
         }
-        self.survey.look_for_cuts(storage, &self.walk)?;
-        self.survey.counted = true;
-        let restored = !self.survey.restores.is_empty();
-        self.survey.subjects.settle(&self.walk, restored);
-        self.survey.headers.settle(&self.walk);
-        self.report.counts = self.survey.counts;
+        self.scan.find_cuts(storage, &self.walk)?;
+        self.scan.is_complete = true;
+        let restored = !self.scan.restores.is_empty();
+        self.scan.subjects.finish_scan(&self.walk, restored);
+        self.scan.headers.finish_scan(&self.walk);
+        self.report.counts = self.scan.counts;
         self.report.counts.chains = self.walk.chains();
-        self.report.restores = self.survey.restores.clone();
-        self.report.journal = self.survey.findings.clone();
+        self.report.restores = self.scan.restores.clone();
+        self.report.journal = self.scan.findings.clone();
         self.progress(self.report.counts.pages);
         self.check_checkpoint()
     }
@@ -285,7 +288,8 @@ impl Verification {
         let restored = self.report.restores.iter();
         let restored = restored.map(|restore| restore.at).max();
         let standing = match standing {
-            Some(digest) if checkpoint.names(&digest) => CheckpointStanding::Stands,
+            Some(digest) if checkpoint.names(&digest) => CheckpointStanding::Stands, // phrase: public name
+
             _ if restored.is_some_and(|at| at >= checkpoint.at) => {
                 CheckpointStanding::BeforeRestore
             }
@@ -299,9 +303,10 @@ impl Verification {
         };
         let page = checkpoint.page;
         let writer = Some(page.writer);
-        let mut named = self.report.journal.iter();
-        let named = named.any(|finding| finding.writer == writer && finding.page <= page.sequence);
-        if let (Some(fault), false) = (fault, named) {
+        let mut findings = self.report.journal.iter();
+        let is_reported =
+            findings.any(|finding| finding.writer == writer && finding.page <= page.sequence);
+        if let (Some(fault), false) = (fault, is_reported) {
             self.report.journal.push(JournalFinding {
                 fault,
                 writer,
@@ -313,11 +318,11 @@ impl Verification {
         Ok(())
     }
 
-    /// Charts of which no more facts are told than are held at a time; at least those of two bytes.
-    fn slice(&self, from: u32) -> Range<u32> {
+    /// Returns the next charts whose facts fit into memory, and at least one bucket.
+    fn next_partition(&self, from: u32) -> Range<u32> {
         let mut sum = 0;
         let counts = self
-            .survey
+            .scan
             .facts_per_bucket
             .iter()
             .zip(0..)
@@ -331,17 +336,17 @@ impl Verification {
         from..END
     }
 
-    /// Whether the journal was whole, so that what it does not tell did not happen.
-    fn is_whole(&self) -> bool {
-        self.survey.findings.is_empty()
+    /// Returns whether the journal has no findings, so that an unjournaled write is an error.
+    fn is_journal_intact(&self) -> bool {
+        self.scan.findings.is_empty()
     }
 
-    /// Notes when two histories were met.
-    fn note_kind(&mut self, kind: FindingKind) {
+    /// Remembers that the storage mixes two copies of the vault.
+    fn note_fork(&mut self, kind: FindingKind) {
         self.forked |= kind == FindingKind::Forked;
     }
 
-    fn conclude(&mut self) {
+    fn add_journal_faults(&mut self) {
         let mut add = |fault| {
             self.report.journal.push(JournalFinding {
                 fault,
@@ -353,7 +358,7 @@ impl Verification {
         if self.forked {
             add(JournalFault::Forked);
         }
-        if self.strangers > 0 {
+        if self.foreign_objects > 0 {
             add(JournalFault::Unexpected);
         }
         if self.incomplete {
@@ -363,7 +368,7 @@ impl Verification {
 
     fn progress(&mut self, more: u64) {
         self.done += more;
-        let mut counter = Counter::new(self.watcher.as_deref(), Phase::Verifying);
+        let mut counter = Counter::new(self.listener.as_deref(), Phase::Verifying);
         counter.add(self.done);
     }
 }

@@ -1,4 +1,4 @@
-//! Opens patient entries independently of the header's generation.
+//! Opens patient entries, with a newer header if needed.
 
 use crate::crypto::{self, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
@@ -10,7 +10,8 @@ use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 
 impl Vault {
-    /// Opens an entry; under the header as it stands now if the one at hand does not know its key.
+    /// Opens a patient entry. Reloads the header if `header` lacks the entry's master key, because the
+    /// key may have been rotated meanwhile.
     pub(super) fn open_to_verify(
         &self,
         header: &OpenHeader,
@@ -19,9 +20,9 @@ impl Vault {
     ) -> Result<CachedEntry> {
         match open_under(header, tag, stored) {
             Err(Error::UnknownMasterKey) => match self.reload_header() {
-                Ok(now) => open_under(&now, tag, stored),
+                Ok(current) => open_under(&current, tag, stored),
                 Err(Error::Locked) => Err(Error::Locked),
-                // Whatever is wrong with it is named elsewhere.
+                // `check_header` reports what is wrong with the header.
                 Err(_) => Err(Error::UnknownMasterKey),
             },
             opened => opened,
@@ -42,7 +43,7 @@ fn open_under(header: &OpenHeader, tag: PatientTag, stored: &Stored) -> Result<C
     })
 }
 
-/// The tag of a subject in the journal.
+/// Returns the tag under which the journal names a subject.
 pub(super) fn tag_of(header: &OpenHeader, subject: &Subject) -> Result<SubjectTag> {
     let key = &header.keyring.active_journal_key().key;
     crypto::subject_tag(key, subject.kind(), subject.identifier())

@@ -1,4 +1,4 @@
-//! The charts of one partition: live, erased, and without a patient entry.
+//! Verifies the charts of one partition: live ones, erased ones, and those without a patient entry.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -12,54 +12,56 @@ use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
 use crate::verify::compare::ChartPhase;
-use crate::verify::expected_state::{Facts, bucket};
-use crate::verify::records::{RecordCounts, Slice};
+use crate::verify::expected_state::{RecordFacts, bucket};
+use crate::verify::records::{ChartScan, Partition};
 use crate::verify::walk::JournalWalk;
 
-/// Records that are looked at again at a time.
-const DOUBTS: usize = 512;
+/// Records per recheck.
+const RECHECKED_AT_ONCE: usize = 512;
 
 impl Verification {
     pub(super) fn check_charts(&mut self, header: &OpenHeader, charts: Range<u32>) -> Result<()> {
         let storage = &*self.vault.core.store.storage;
         let counts = charts.start as usize..charts.end as usize;
-        let counts = self.survey.facts_per_bucket.get(counts).unwrap_or_default();
+        let counts = self.scan.facts_per_bucket.get(counts).unwrap_or_default();
         let expected = counts.iter().map(|count| *count as usize).sum();
-        let mut slice = Slice {
+        let mut partition = Partition {
             walk: JournalWalk::default(),
-            facts: Facts::new(charts, expected),
-            doubts: Vec::new(),
+            facts: RecordFacts::new(charts, expected),
+            mismatches: Vec::new(),
         };
-        slice.walk.advance(storage, header, &mut slice.facts)?;
-        slice.facts.sort();
-        // Before the entries: whatever hangs on a chart has an entry that stood earlier.
-        let mut unmet = self.charts_that_stand(&slice.facts.charts)?;
-        unmet.extend(slice.facts.charts());
-        self.check_live(header, &mut slice, &mut unmet)?;
-        for chart in unmet {
-            let state = if self.survey.subjects.is_erased(&self.walk, &chart) {
-                ChartPhase::Dead
+        partition
+            .walk
+            .advance(storage, header, &mut partition.facts)?;
+        partition.facts.sort();
+        // List charts before patient entries, because an entry is created before its chart's records.
+        let mut remaining = self.stored_charts(&partition.facts.charts)?;
+        remaining.extend(partition.facts.charts());
+        self.check_charts_of_entries(header, &mut partition, &mut remaining)?;
+        for chart in remaining {
+            let phase = if self.scan.subjects.is_erased(&self.walk, &chart) {
+                ChartPhase::Erased
             } else {
                 ChartPhase::Live
             };
-            let of = RecordCounts {
+            let chart_scan = ChartScan {
                 chart,
-                held: None,
+                cached: None,
                 entry: None,
-                state,
+                phase,
             };
-            self.check_chart(&of, &mut slice)?;
-            self.settle_doubts(header, &mut slice, DOUBTS)?;
+            self.check_chart(&chart_scan, &mut partition)?;
+            self.recheck_above(header, &mut partition, RECHECKED_AT_ONCE)?;
         }
-        self.settle_doubts(header, &mut slice, 0)
+        self.recheck_above(header, &mut partition, 0)
     }
 
-    /// Charts of the slice on which records hang.
-    fn charts_that_stand(&self, charts: &Range<u32>) -> Result<BTreeSet<ChartId>> {
+    /// Lists the charts of a partition that have stored records.
+    fn stored_charts(&self, charts: &Range<u32>) -> Result<BTreeSet<ChartId>> {
         let mut found = BTreeSet::new();
         for class in *b"rh" {
-            let [_, _, begin @ ..] = charts.start.to_be_bytes();
-            let mut after = [&[class], &begin[..]].concat();
+            let [_, _, first @ ..] = charts.start.to_be_bytes();
+            let mut after = [&[class], &first[..]].concat();
             loop {
                 let page = self.vault.core.store.storage.scan(Scan {
                     prefix: &[class],
@@ -84,12 +86,12 @@ impl Verification {
         Ok(found)
     }
 
-    /// Checks the charts that entries know, and takes them out of `unmet`.
-    fn check_live(
+    /// Checks the charts that patient entries name, and removes them from `remaining`.
+    fn check_charts_of_entries(
         &mut self,
         header: &OpenHeader,
-        slice: &mut Slice,
-        unmet: &mut BTreeSet<ChartId>,
+        partition: &mut Partition,
+        remaining: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
         let vault = self.vault.clone();
         vault.each_entry(&mut |entry| {
@@ -101,9 +103,9 @@ impl Verification {
                 revision: entry.revision,
             };
             match vault.open_to_verify(header, tag, &stored) {
-                Ok(held) => self.check_subject(header, &held, slice, unmet),
+                Ok(cached) => self.check_subject(header, &cached, partition, remaining),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
-                // It was named; its charts are walked without it.
+                // `check_entries` reports the entry; its charts are checked without it.
                 Err(_) => Ok(()),
             }
         })
@@ -112,67 +114,67 @@ impl Verification {
     fn check_subject(
         &mut self,
         header: &OpenHeader,
-        held: &CachedEntry,
-        slice: &mut Slice,
-        unmet: &mut BTreeSet<ChartId>,
+        cached: &CachedEntry,
+        partition: &mut Partition,
+        remaining: &mut BTreeSet<ChartId>,
     ) -> Result<()> {
-        for (chart, state) in charts_of(held) {
-            if !slice.facts.charts.contains(&bucket(&chart)) {
+        for (chart, phase) in charts_of(cached) {
+            if !partition.facts.charts.contains(&bucket(&chart)) {
                 continue;
             }
-            let stands = unmet.remove(&chart);
-            let state = match state {
-                ChartPhase::Live if self.survey.subjects.is_erased(&self.walk, &chart) => {
-                    ChartPhase::Dead
+            let has_records = remaining.remove(&chart);
+            let phase = match phase {
+                ChartPhase::Live if self.scan.subjects.is_erased(&self.walk, &chart) => {
+                    ChartPhase::Erased
                 }
-                state => state,
+                phase => phase,
             };
-            if state == ChartPhase::Dying || !stands {
+            if phase == ChartPhase::Erasing || !has_records {
                 continue;
             }
-            let of = RecordCounts {
+            let chart_scan = ChartScan {
                 chart,
-                held: held
+                cached: cached
                     .entry
                     .chart()
                     .filter(|live| *live.id() == chart)
-                    .map(|_| held),
-                entry: Some(held.tag),
-                state,
+                    .map(|_| cached),
+                entry: Some(cached.tag),
+                phase,
             };
-            self.check_chart(&of, slice)?;
-            self.settle_doubts(header, slice, DOUBTS)?;
+            self.check_chart(&chart_scan, partition)?;
+            self.recheck_above(header, partition, RECHECKED_AT_ONCE)?;
         }
         Ok(())
     }
 
-    /// Looks again at what did not fit, once there is more than that of it.
-    fn settle_doubts(
+    /// Rechecks queued mismatches while more than `limit` remain.
+    fn recheck_above(
         &mut self,
         header: &OpenHeader,
-        slice: &mut Slice,
-        more_than: usize,
+        partition: &mut Partition,
+        limit: usize,
     ) -> Result<()> {
-        while slice.doubts.len() > more_than {
-            let begin = slice.doubts.len().saturating_sub(DOUBTS);
-            let doubts = slice.doubts.split_off(begin);
-            self.look_at_doubts(header, slice, &doubts)?;
+        while partition.mismatches.len() > limit {
+            let first = partition.mismatches.len().saturating_sub(RECHECKED_AT_ONCE);
+            let mismatches = partition.mismatches.split_off(first);
+            self.recheck_records(header, partition, &mismatches)?;
         }
         Ok(())
     }
 }
 
-/// The charts that an entry knows, and how it stands with each.
-pub(super) fn charts_of(held: &CachedEntry) -> HashMap<ChartId, ChartPhase> {
-    let mut charts: HashMap<_, _> = held
+/// Returns the charts that a patient entry names, with the phase of each.
+pub(super) fn charts_of(cached: &CachedEntry) -> HashMap<ChartId, ChartPhase> {
+    let mut charts: HashMap<_, _> = cached
         .entry
         .dead_charts()
         .iter()
-        .map(|chart| (*chart, ChartPhase::Dead))
+        .map(|chart| (*chart, ChartPhase::Erased))
         .collect();
-    match held.entry.state() {
+    match cached.entry.state() {
         EntryState::Live(chart) => drop(charts.insert(*chart.id(), ChartPhase::Live)),
-        EntryState::Erasing { chart } => drop(charts.insert(*chart, ChartPhase::Dying)),
+        EntryState::Erasing { chart } => drop(charts.insert(*chart, ChartPhase::Erasing)),
         EntryState::Erased | EntryState::Alias(_) => {}
     }
     charts

@@ -5,9 +5,12 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// How far a verification has come; made by `Verification::position`, kept as a short text.
+/// Position of a verification, with a short text form. [`Verification::position`] creates it.
 ///
-/// It holds nothing but a random number: what was found before it is in the report of before.
+/// A position names a range of random chart ids, and holds no findings. Keep the report of the earlier
+/// verification, too.
+///
+/// [`Verification::position`]: crate::verify::Verification::position
 ///
 /// ```
 /// # use chartlock::*;
@@ -24,11 +27,11 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VerifyPosition {
-    /// The first two bytes of the charts that come next; `None` before any chart.
+    /// First two bytes of the next chart ids; `None` before any chart is checked.
     pub(super) charts: Option<u32>,
 }
 
-/// One beyond the last: all charts are done.
+/// Position after all charts: one more than the largest two-byte prefix.
 pub(super) const END: u32 = 1 << 16;
 
 impl fmt::Display for VerifyPosition {
@@ -44,8 +47,10 @@ impl fmt::Display for VerifyPosition {
 impl FromStr for VerifyPosition {
     type Err = Error;
 
+    /// Parses the text of a position.
+    ///
     /// # Errors
-    /// [`Error::BadCheckpoint`] when it is none.
+    /// [`Error::BadCheckpoint`] if the text is not a position.
     fn from_str(text: &str) -> Result<Self> {
         let charts = match text.trim() {
             "begin" => None,

@@ -1,5 +1,5 @@
-//! Rechecks mismatches between two journal readings until the result is stable, because writers go
-//! on meanwhile.
+//! Rechecks mismatches between two readings of the journal until the result is stable, because
+//! writers are active meanwhile.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,86 +14,95 @@ use crate::storage::{Projection, Revision, Stored};
 use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::verify::Verification;
-use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, StoredRecord, What};
+use crate::verify::compare::{self, ChartPhase, OpenResult, Problem, ProblemKind, StoredRecord};
 use crate::verify::expected_state::KnownFact;
 use crate::verify::partitions::charts_of;
-use crate::verify::records::{Doubt, Slice};
+use crate::verify::records::{Mismatch, Partition};
 use crate::verify::report::{FindingKind, RecordFinding};
 
-/// How often a record is looked at that keeps changing, and never fits.
+/// Limit for a record that changes at every reading, and never matches the journal.
 const ROUNDS: u32 = 16;
 
-/// A record, as it stood.
+/// One reading of a record, with its patient entry.
 pub(super) struct RecordSnapshot {
-    pub(super) look: StoredRecord,
-    state: ChartPhase,
-    /// The entry's, if it opened.
+    pub(super) record: StoredRecord,
+    phase: ChartPhase,
+    /// Revision of the patient entry, if the entry opens.
     revision: Option<Revision>,
     pub(super) subject: Option<Subject>,
     pub(super) name: Option<Box<str>>,
-    /// What was known before it was looked at.
+    /// Facts known before the record was read.
     before: Vec<KnownFact>,
 }
 
-/// What was found of a record so far.
+/// Recheck state of one record.
 struct RecheckCase {
-    doubt: Doubt,
+    mismatch: Mismatch,
     last: Option<(StoredRecord, Option<Revision>)>,
-    /// What was found at every look.
-    stood: Option<Vec<Problem>>,
+    /// Problems found at every reading so far.
+    repeated: Option<Vec<Problem>>,
 }
 
 impl Verification {
-    pub(super) fn look_at_doubts(
+    /// Reads the records again in rounds. Reports problems once two readings agree, or after the last
+    /// round.
+    pub(super) fn recheck_records(
         &mut self,
         header: &OpenHeader,
-        slice: &mut Slice,
-        doubts: &[Doubt],
+        partition: &mut Partition,
+        mismatches: &[Mismatch],
     ) -> Result<()> {
         let storage = Arc::clone(&self.vault.core.store.storage);
         let storage = &*storage;
-        let mut cases: Vec<_> = doubts
+        let mut cases: Vec<_> = mismatches
             .iter()
-            .map(|doubt| RecheckCase::new(*doubt))
+            .map(|mismatch| RecheckCase::new(*mismatch))
             .collect();
         for round in 0..ROUNDS {
             if cases.is_empty() {
                 break;
             }
             self.vault.core.store.back_off(round);
-            self.walk.advance(storage, header, &mut self.survey)?;
-            slice.walk.advance(storage, header, &mut slice.facts)?;
+            self.walk.advance(storage, header, &mut self.scan)?;
+            partition
+                .walk
+                .advance(storage, header, &mut partition.facts)?;
             self.find_entries(header, &mut cases)?;
             let mut snapshots = Vec::with_capacity(cases.len());
-            for RecheckCase { doubt, .. } in &cases {
-                let before = slice.facts.of(&slice.walk, &(doubt.chart, doubt.record));
-                snapshots.push(self.snapshot(header, before, doubt)?);
+            for RecheckCase { mismatch, .. } in &cases {
+                let before = partition
+                    .facts
+                    .known(&partition.walk, &(mismatch.chart, mismatch.record));
+                snapshots.push(self.snapshot(header, before, mismatch)?);
             }
-            slice.walk.advance(storage, header, &mut slice.facts)?;
-            let mut left = Vec::new();
+            partition
+                .walk
+                .advance(storage, header, &mut partition.facts)?;
+            let mut remaining = Vec::new();
             for (mut case, snapshot) in cases.into_iter().zip(snapshots) {
-                let found = case.judge(slice, &snapshot);
+                let found = case.recheck(partition, &snapshot);
                 if found.is_empty() {
                     continue;
                 }
-                let now = (snapshot.look.clone(), snapshot.revision.clone());
+                let now = (snapshot.record.clone(), snapshot.revision.clone());
                 if case.last.as_ref() == Some(&now) || round + 1 == ROUNDS {
-                    self.name_record(&case.doubt, &snapshot, &found);
+                    self.report_record(&case.mismatch, &snapshot, &found);
                 } else {
                     case.last = Some(now);
-                    left.push(case);
+                    remaining.push(case);
                 }
             }
-            cases = left;
+            cases = remaining;
         }
         Ok(())
     }
 
-    /// An entry may have been begun, or its subject admitted again, since the entries were walked.
+    /// Finds the patient entries of charts that had none in the earlier scan, because a concurrent
+    /// session may have created an entry or reopened the chart.
     fn find_entries(&self, header: &OpenHeader, cases: &mut [RecheckCase]) -> Result<()> {
         let mut wanted: HashMap<ChartId, Option<PatientTag>> = HashMap::new();
-        for case in cases.iter().filter(|case| case.doubt.entry.is_none()) {
-            wanted.insert(case.doubt.chart, None);
+        for case in cases.iter().filter(|case| case.mismatch.entry.is_none()) {
+            wanted.insert(case.mismatch.chart, None);
         }
         if wanted.is_empty() {
             return Ok(());
@@ -104,9 +113,9 @@ impl Verification {
                 revision: entry.revision,
             };
             if let Some(tag) = storage_keys::entry_tag(&entry.key)
-                && let Ok(held) = self.vault.open_to_verify(header, tag, &stored)
+                && let Ok(cached) = self.vault.open_to_verify(header, tag, &stored)
             {
-                for chart in charts_of(&held).keys() {
+                for chart in charts_of(&cached).keys() {
                     if let Some(place) = wanted.get_mut(chart) {
                         *place = Some(tag);
                     }
@@ -115,18 +124,18 @@ impl Verification {
             Ok(())
         })?;
         for case in cases {
-            let found = wanted.get(&case.doubt.chart).copied().flatten();
-            case.doubt.entry = case.doubt.entry.or(found);
+            let found = wanted.get(&case.mismatch.chart).copied().flatten();
+            case.mismatch.entry = case.mismatch.entry.or(found);
         }
         Ok(())
     }
 
-    /// As [`Verification::find_entries`], of one chart.
-    pub(super) fn find_entry_of(&self, header: &OpenHeader, doubt: &mut Doubt) -> Result<()> {
-        let mut case = [RecheckCase::new(*doubt)];
+    /// Does the same as [`Verification::find_entries`] for one chart.
+    pub(super) fn find_entry_of(&self, header: &OpenHeader, mismatch: &mut Mismatch) -> Result<()> {
+        let mut case = [RecheckCase::new(*mismatch)];
         self.find_entries(header, &mut case)?;
         let [case] = case;
-        *doubt = case.doubt;
+        *mismatch = case.mismatch;
         Ok(())
     }
 
@@ -134,158 +143,161 @@ impl Verification {
         &mut self,
         header: &OpenHeader,
         before: Vec<KnownFact>,
-        doubt: &Doubt,
+        mismatch: &Mismatch,
     ) -> Result<RecordSnapshot> {
-        let held = self.entry_of(header, doubt)?;
-        let erased = self.survey.subjects.is_erased(&self.walk, &doubt.chart);
-        let state = held.as_ref().and_then(|held| {
-            let charts = charts_of(held);
-            charts.get(&doubt.chart).copied()
+        let cached = self.entry_of(header, mismatch)?;
+        let erased = self.scan.subjects.is_erased(&self.walk, &mismatch.chart);
+        let phase = cached.as_ref().and_then(|cached| {
+            let charts = charts_of(cached);
+            charts.get(&mismatch.chart).copied()
         });
-        let state = match state {
-            Some(ChartPhase::Live) | None if erased => ChartPhase::Dead,
-            state => state.unwrap_or(ChartPhase::Live),
+        let phase = match phase {
+            Some(ChartPhase::Live) | None if erased => ChartPhase::Erased,
+            phase => phase.unwrap_or(ChartPhase::Live),
         };
-        let chart = held.as_ref().filter(|held| {
-            let chart = held.entry.chart();
-            chart.is_some_and(|chart| *chart.id() == doubt.chart)
+        let chart = cached.as_ref().filter(|cached| {
+            let chart = cached.entry.chart();
+            chart.is_some_and(|chart| *chart.id() == mismatch.chart)
         });
         let mut snapshot = RecordSnapshot {
-            look: StoredRecord::default(),
-            state,
-            revision: held.as_ref().map(|held| held.revision.clone()),
-            subject: held.as_ref().map(|held| held.entry.subject().clone()),
+            record: StoredRecord::default(),
+            phase,
+            revision: cached.as_ref().map(|cached| cached.revision.clone()),
+            subject: cached.as_ref().map(|cached| cached.entry.subject().clone()),
             name: None,
             before,
         };
-        self.look_at(chart, doubt, &mut snapshot)?;
+        self.read_record(chart, mismatch, &mut snapshot)?;
         Ok(snapshot)
     }
 
-    fn entry_of(&self, header: &OpenHeader, doubt: &Doubt) -> Result<Option<CachedEntry>> {
-        let Some(tag) = doubt.entry else {
+    fn entry_of(&self, header: &OpenHeader, mismatch: &Mismatch) -> Result<Option<CachedEntry>> {
+        let Some(tag) = mismatch.entry else {
             return Ok(None);
         };
         let Some(stored) = self.vault.core.store.read_one(&storage_keys::entry(&tag))? else {
             return Ok(None);
         };
         match self.vault.open_to_verify(header, tag, &stored) {
-            Ok(held) => Ok(Some(held)),
+            Ok(cached) => Ok(Some(cached)),
             Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
             Err(_) => Ok(None),
         }
     }
 
-    /// The current version first: what a put moves aside meanwhile is met in the history.
-    fn look_at(
+    /// Reads the current version before history, because a concurrent put moves versions from `r` to
+    /// `h`, never back.
+    fn read_record(
         &mut self,
-        held: Option<&CachedEntry>,
-        doubt: &Doubt,
+        cached: Option<&CachedEntry>,
+        mismatch: &Mismatch,
         snapshot: &mut RecordSnapshot,
     ) -> Result<()> {
         let address = Address {
-            chart: doubt.chart,
-            record: doubt.record,
+            chart: mismatch.chart,
+            record: mismatch.record,
         };
         let key = storage_keys::current(&address);
         if let Some(stored) = self.vault.core.store.read_one(&key)?
-            && let Some(object) = VersionRef::at(&doubt.chart, Place::Current, key)
+            && let Some(object) = VersionRef::at(&mismatch.chart, Place::Current, key)
         {
-            let looked = self.inspect(held, &object, stored.value)?;
-            snapshot.name = looked.name;
-            snapshot.look.current = Some(looked.seen);
+            let read = self.read_value(cached, &object, stored.value)?;
+            snapshot.name = read.name;
+            snapshot.record.current = Some(read.stored);
         }
         let vault = self.vault.clone();
         let prefix = storage_keys::earlier_versions(&address);
         vault.each_page(&prefix, Projection::Values, &mut |entries| {
             for entry in entries {
-                let Some(object) = VersionRef::at(&doubt.chart, Place::Earlier, entry.key) else {
+                let Some(object) = VersionRef::at(&mismatch.chart, Place::Earlier, entry.key)
+                else {
                     continue;
                 };
-                let looked = self.inspect(held, &object, entry.value)?;
-                snapshot.name = snapshot.name.take().or(looked.name);
-                snapshot.look.earlier.push(looked.seen);
+                let read = self.read_value(cached, &object, entry.value)?;
+                snapshot.name = snapshot.name.take().or(read.name);
+                snapshot.record.earlier.push(read.stored);
             }
             Ok(())
         })
     }
 
-    fn name_record(&mut self, doubt: &Doubt, snapshot: &RecordSnapshot, found: &[Problem]) {
-        let doubtful = self.doubtful.get(&doubt.chart).cloned();
+    fn report_record(&mut self, mismatch: &Mismatch, snapshot: &RecordSnapshot, found: &[Problem]) {
+        let suspect = self.suspect_charts.get(&mismatch.chart).cloned();
         for problem in found {
-            let kind = match problem.what {
-                What::Wrong(kind) => kind,
-                What::Leftover => FindingKind::Unexpected,
+            let kind = match problem.kind {
+                ProblemKind::Finding(kind) => kind,
+                ProblemKind::Leftover => FindingKind::Unexpected,
             };
             let subject = snapshot.subject.clone();
-            let subject = subject.or_else(|| doubtful.clone().flatten());
+            let subject = subject.or_else(|| suspect.clone().flatten());
             let finding = RecordFinding {
                 kind,
                 subject,
                 name: snapshot.name.clone(),
-                chart: doubt.chart,
-                record: doubt.record,
+                chart: mismatch.chart,
+                record: mismatch.record,
                 version: problem.version,
                 standing: problem.standing,
             };
-            if problem.what == What::Leftover {
+            if problem.kind == ProblemKind::Leftover {
                 self.report.leftovers.push(finding);
                 continue;
             }
-            // A value that is as it was written opens under an entry that is what it should be.
-            let is_of_entry =
-                kind == FindingKind::Altered && doubtful.is_some() && is_as_told(snapshot, problem);
-            if is_of_entry {
+            // The record is intact and only its patient entry is wrong, which is reported already.
+            let is_entry_fault = kind == FindingKind::Altered
+                && suspect.is_some()
+                && is_as_journaled(snapshot, problem);
+            if is_entry_fault {
                 continue;
             }
-            if kind == FindingKind::Unexpected && snapshot.state == ChartPhase::Live {
-                if !self.is_whole() {
+            if kind == FindingKind::Unexpected && snapshot.phase == ChartPhase::Live {
+                if !self.is_journal_intact() {
                     self.report.unattested.push(finding);
                     continue;
                 }
                 self.incomplete = true;
             }
-            self.note_kind(kind);
+            self.note_fork(kind);
             self.report.records.push(finding);
         }
     }
 }
 
-fn is_as_told(snapshot: &RecordSnapshot, problem: &Problem) -> bool {
-    let current = snapshot.look.current.iter();
-    let mut seen = current.chain(&snapshot.look.earlier);
-    let seen = seen.find(|seen| seen.version == problem.version);
-    seen.is_some_and(|seen| {
+fn is_as_journaled(snapshot: &RecordSnapshot, problem: &Problem) -> bool {
+    let current = snapshot.record.current.iter();
+    let mut stored = current.chain(&snapshot.record.earlier);
+    let stored = stored.find(|stored| stored.version == problem.version);
+    stored.is_some_and(|stored| {
         let mut facts = snapshot.before.iter().map(|known| &known.fact);
-        seen.opens != OpenResult::Yes
-            && facts.any(|fact| fact.version == seen.version && fact.digest == seen.digest)
+        stored.opens != OpenResult::Yes
+            && facts.any(|fact| fact.version == stored.version && fact.digest == stored.digest)
     })
 }
 
 impl RecheckCase {
-    fn new(doubt: Doubt) -> Self {
+    fn new(mismatch: Mismatch) -> Self {
         Self {
-            doubt,
+            mismatch,
             last: None,
-            stood: None,
+            repeated: None,
         }
     }
 
-    /// What was found at this look and at every one before.
-    fn judge(&mut self, slice: &Slice, snapshot: &RecordSnapshot) -> Vec<Problem> {
-        let record = (self.doubt.chart, self.doubt.record);
-        let after = slice.facts.of(&slice.walk, &record);
-        let mut found = compare::judge(
-            &slice.walk,
+    /// Returns the problems found at this reading and at every earlier one.
+    fn recheck(&mut self, partition: &Partition, snapshot: &RecordSnapshot) -> Vec<Problem> {
+        let record = (self.mismatch.chart, self.mismatch.record);
+        let after = partition.facts.known(&partition.walk, &record);
+        let mut found = compare::compare(
+            &partition.walk,
             &snapshot.before,
             &after,
-            &snapshot.look,
-            snapshot.state,
+            &snapshot.record,
+            snapshot.phase,
         );
-        if let Some(stood) = &self.stood {
-            found.retain(|problem| stood.contains(problem));
+        if let Some(repeated) = &self.repeated {
+            found.retain(|problem| repeated.contains(problem));
         }
-        self.stood = Some(found.clone());
+        self.repeated = Some(found.clone());
         found
     }
 }

@@ -1,4 +1,5 @@
-//! Compares the records of one chart as they are scanned; mismatches go to the recheck.
+//! Scans the records of one chart, compares them with the journal, and queues mismatches for the
+//! recheck.
 
 use std::collections::BTreeMap;
 
@@ -10,63 +11,71 @@ use crate::storage::{Projection, Scan, ScanItem, ScanPage};
 use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
 use crate::verify::compare::{self, StoredRecord};
-use crate::verify::expected_state::Facts;
+use crate::verify::expected_state::RecordFacts;
 use crate::verify::walk::JournalWalk;
 
-/// Values fetched at a time.
+/// Values per scan page.
 const PAGE: usize = 64;
 
-/// The facts on a slice of charts, and the walk that collected them.
-pub(super) struct Slice {
+/// Charts that are verified together, with the journal facts on their records.
+pub(super) struct Partition {
     pub(super) walk: JournalWalk,
-    pub(super) facts: Facts,
-    pub(super) doubts: Vec<Doubt>,
+    pub(super) facts: RecordFacts,
+    pub(super) mismatches: Vec<Mismatch>,
 }
 
-/// A record that is to be looked at again.
+/// Record that did not match the journal, and is due for a recheck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Doubt {
+pub(super) struct Mismatch {
     pub(super) chart: ChartId,
     pub(super) record: RecordTag,
-    /// The entry that knows the chart, if one does.
+    /// Storage tag of the patient entry that names the chart.
     pub(super) entry: Option<PatientTag>,
 }
 
-/// A chart that is walked.
-pub(super) struct RecordCounts<'a> {
+/// Chart whose records are scanned.
+pub(super) struct ChartScan<'a> {
     pub(super) chart: ChartId,
-    pub(super) held: Option<&'a CachedEntry>,
+    /// The open patient entry; `None` if its keys are not available.
+    pub(super) cached: Option<&'a CachedEntry>,
+    /// Storage tag of the patient entry that names the chart.
     pub(super) entry: Option<PatientTag>,
-    pub(super) state: compare::ChartPhase,
+    pub(super) phase: compare::ChartPhase,
 }
 
 impl Verification {
-    /// Compares all records of a chart, a page of current versions with their history at a time.
-    pub(super) fn check_chart(&mut self, of: &RecordCounts<'_>, slice: &mut Slice) -> Result<()> {
+    /// Compares all records of a chart. Each round reads a page of current versions and the history of
+    /// these records.
+    pub(super) fn check_chart(
+        &mut self,
+        chart_scan: &ChartScan<'_>,
+        partition: &mut Partition,
+    ) -> Result<()> {
         let mut after: Option<Vec<u8>> = None;
         let mut after_earlier = None;
-        let mut behind: Option<RecordTag> = None;
+        let mut compared: Option<RecordTag> = None;
         loop {
-            let page = self.values(b'r', &of.chart, after.as_deref())?;
+            let page = self.values(b'r', &chart_scan.chart, after.as_deref())?;
             after = page.items.last().map(|entry| entry.key.clone()).or(after);
             let more = page.more;
-            let mut looks = BTreeMap::new();
+            let mut scanned = BTreeMap::new();
             self.report.counts.records += page.items.len() as u64;
-            self.take_in(of, Place::Current, page.items, &mut looks)?;
+            self.read_versions(chart_scan, Place::Current, page.items, &mut scanned)?;
             let until = after.as_deref().filter(|_| more);
-            self.take_in_earlier(of, until, &mut after_earlier, &mut looks)?;
+            self.read_earlier_versions(chart_scan, until, &mut after_earlier, &mut scanned)?;
             let until = until
                 .and_then(storage_keys::record_of)
                 .map(|(record, _)| record);
-            for record in slice
-                .facts
-                .records(&of.chart, behind.as_ref(), until.as_ref())
+            for record in
+                partition
+                    .facts
+                    .records(&chart_scan.chart, compared.as_ref(), until.as_ref())
             {
-                looks.entry(record).or_default();
+                scanned.entry(record).or_default();
             }
-            self.progress(looks.len() as u64);
-            self.compare(of, looks, slice);
-            behind = until;
+            self.progress(scanned.len() as u64);
+            self.compare(chart_scan, scanned, partition);
+            compared = until;
             if !more {
                 return Ok(());
             }
@@ -83,43 +92,43 @@ impl Verification {
         Ok(page)
     }
 
-    fn take_in(
+    fn read_versions(
         &mut self,
-        of: &RecordCounts<'_>,
+        chart_scan: &ChartScan<'_>,
         place: Place,
         entries: Vec<ScanItem>,
-        looks: &mut BTreeMap<RecordTag, StoredRecord>,
+        scanned: &mut BTreeMap<RecordTag, StoredRecord>,
     ) -> Result<()> {
         for ScanItem { key, value, .. } in entries {
-            let Some(object) = VersionRef::at(&of.chart, place, key) else {
-                self.strangers += 1;
+            let Some(object) = VersionRef::at(&chart_scan.chart, place, key) else {
+                self.foreign_objects += 1;
                 continue;
             };
-            let seen = self.glance(of.held, &object, value)?;
-            let look = looks.entry(object.address.record).or_default();
+            let stored = self.read_head(chart_scan.cached, &object, value)?;
+            let record_versions = scanned.entry(object.address.record).or_default();
             match place {
-                Place::Current => look.current = Some(seen),
-                Place::Earlier => look.earlier.push(seen),
+                Place::Current => record_versions.current = Some(stored),
+                Place::Earlier => record_versions.earlier.push(stored),
             }
         }
         Ok(())
     }
 
-    /// Takes in the earlier versions behind `after`, of records up to the one whose current version
-    /// is `until`.
-    fn take_in_earlier(
+    /// Reads the earlier versions that follow `after`, up to the record whose current version has the
+    /// storage key `until`.
+    fn read_earlier_versions(
         &mut self,
-        of: &RecordCounts<'_>,
+        chart_scan: &ChartScan<'_>,
         until: Option<&[u8]>,
         after: &mut Option<Vec<u8>>,
-        looks: &mut BTreeMap<RecordTag, StoredRecord>,
+        scanned: &mut BTreeMap<RecordTag, StoredRecord>,
     ) -> Result<()> {
         let is_within = |key: &[u8]| {
             let record = key.get(1..33).unwrap_or_default();
             until.is_none_or(|until| Some(record) <= until.get(1..))
         };
         loop {
-            let mut page = self.values(b'h', &of.chart, after.as_deref())?;
+            let mut page = self.values(b'h', &chart_scan.chart, after.as_deref())?;
             let within = page.items.partition_point(|entry| is_within(&entry.key));
             let ended = !page.more || within < page.items.len();
             page.items.truncate(within);
@@ -127,7 +136,7 @@ impl Verification {
             if let Some(last) = page.items.last() {
                 *after = Some(last.key.clone());
             }
-            self.take_in(of, Place::Earlier, page.items, looks)?;
+            self.read_versions(chart_scan, Place::Earlier, page.items, scanned)?;
             if ended {
                 return Ok(());
             }
@@ -136,17 +145,27 @@ impl Verification {
 
     fn compare(
         &self,
-        of: &RecordCounts<'_>,
-        looks: BTreeMap<RecordTag, StoredRecord>,
-        slice: &mut Slice,
+        chart_scan: &ChartScan<'_>,
+        scanned: BTreeMap<RecordTag, StoredRecord>,
+        partition: &mut Partition,
     ) {
-        for (record, look) in looks {
-            let facts = slice.facts.of(&slice.walk, &(of.chart, record));
-            if !compare::judge(&slice.walk, &facts, &facts, &look, of.state).is_empty() {
-                slice.doubts.push(Doubt {
-                    chart: of.chart,
+        for (record, record_versions) in scanned {
+            let facts = partition
+                .facts
+                .known(&partition.walk, &(chart_scan.chart, record));
+            if !compare::compare(
+                &partition.walk,
+                &facts,
+                &facts,
+                &record_versions,
+                chart_scan.phase,
+            )
+            .is_empty()
+            {
+                partition.mismatches.push(Mismatch {
+                    chart: chart_scan.chart,
                     record,
-                    entry: of.entry,
+                    entry: chart_scan.entry,
                 });
             }
         }

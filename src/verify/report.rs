@@ -8,7 +8,7 @@ use crate::crypto::{ChartId, PatientTag, RecordTag, SubjectTag};
 use crate::id::{RecordId, Subject};
 use crate::journal::WriterId;
 
-/// What is wrong with an object.
+/// Kind of difference between a stored object and the journal.
 ///
 /// ```
 /// # use chartlock::verify::FindingKind;
@@ -18,30 +18,30 @@ use crate::journal::WriterId;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// Its bytes are none that anybody wrote there.
+    /// The stored bytes were never written in this place.
     Altered,
-    /// It stands as it was written, but under a key that is gone.
+    /// The object is unchanged, but its key no longer exists.
     Unreadable,
-    /// It was written, and is not there.
+    /// The object was written, but is not stored.
     Missing,
-    /// It is there and opens, but the journal does not tell that anybody wrote it; or it was erased
-    /// or expunged, and is back.
+    /// The object is stored and opens, but the journal does not name its write; or it was erased or
+    /// expunged, and is stored again.
     Unexpected,
-    /// What stands there was written there once, and something newer after it.
+    /// An older state of the object is stored, though a newer one was written.
     RolledBack,
-    /// Parts of its content are not there.
+    /// Segments of the content are not stored.
     ContentMissing,
-    /// Parts of its content do not open.
+    /// Segments of the content do not open.
     ContentAltered,
-    /// Two histories tell of it, neither of which knows of the other: a copy of the vault went on by
-    /// itself, and both were mixed.
+    /// Two chains wrote the object without knowledge of each other: a copy of the vault was used
+    /// separately, and the storage mixes both.
     Forked,
 }
 
-/// A version of a record with which something is wrong.
+/// Finding on one version of a record.
 ///
-/// `Debug` names nobody; serialization does, as far as that can be told: a record's name is sealed
-/// inside it, so that of one that is missing, or does not open, only its tag is known.
+/// `Debug` reveals no identity. Serialization includes the subject and the record's name, if known. A
+/// record's name is sealed inside the record. So only the tag is known of a missing or unreadable one.
 ///
 /// ```
 /// # use chartlock::*;
@@ -55,22 +55,22 @@ pub enum FindingKind {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecordFinding {
-    /// What is wrong.
+    /// Kind of difference.
     pub kind: FindingKind,
-    /// Whose record, if the subject's entry opens.
+    /// The record's subject, if the patient entry opens.
     #[serde(serialize_with = "subject")]
     pub subject: Option<Subject>,
-    /// What it is called, if any of its versions opens.
+    /// The record's name, if one of its versions opens.
     pub name: Option<Box<str>>,
-    /// The chart that it hangs on.
+    /// Chart of the record.
     #[serde(serialize_with = "hex")]
     pub chart: ChartId,
-    /// Its tag in storage.
+    /// Tag of the record in storage.
     #[serde(serialize_with = "hex")]
     pub record: RecordTag,
-    /// The version that is concerned.
+    /// The affected version.
     pub version: u64,
-    /// The version that stands there instead, if there is one.
+    /// The version that is stored in its place, if any.
     pub standing: Option<u64>,
 }
 
@@ -79,7 +79,7 @@ impl RecordFinding {
         (self.chart, self.record)
     }
 
-    /// The record, if whose it is and what it is called can be told.
+    /// Returns the record's id, if both its subject and its name are known.
     pub fn id(&self) -> Option<RecordId> {
         RecordId::new(self.subject.clone()?, self.name.as_ref()?).ok()
     }
@@ -92,34 +92,34 @@ impl fmt::Debug for RecordFinding {
     }
 }
 
-/// A subject's entry with which something is wrong. Without it, its records do not open.
+/// Finding on a patient entry. Without its entry, a subject's records do not open.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let report = vault.verify(None)?;
 /// for found in &report.entries {
-///     println!("{:?}, should be at {:?}", found.kind, found.sequence);
+///     println!("{:?}, expected sequence {:?}", found.kind, found.sequence);
 /// }
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct EntryFinding {
-    /// What is wrong.
+    /// Kind of difference.
     pub kind: FindingKind,
-    /// Whose, if an entry of this subject opens.
+    /// The subject, if one of its entries opens.
     #[serde(serialize_with = "subject")]
     pub subject: Option<Subject>,
-    /// The subject's tag in the journal, if that can be told.
+    /// The subject's tag in the journal, if known.
     #[serde(serialize_with = "maybe_hex")]
     pub tag: Option<SubjectTag>,
-    /// The entry's tag in storage, where one stands.
+    /// The entry's tag in storage, if an entry is stored.
     #[serde(serialize_with = "maybe_hex")]
     pub entry: Option<PatientTag>,
-    /// The sequence that should stand, if that can be told.
+    /// The expected sequence, if known.
     pub sequence: Option<u64>,
-    /// The sequence that stands, if it opens.
+    /// The stored sequence, if it can be read.
     pub standing: Option<u64>,
 }
 
@@ -129,29 +129,29 @@ impl fmt::Debug for EntryFinding {
     }
 }
 
-/// What is wrong with the header.
+/// Finding on the header.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let report = vault.verify(None)?;
 /// for found in &report.header {
-///     println!("{:?}, should be at {:?}", found.kind, found.generation);
+///     println!("{:?}, expected generation {:?}", found.kind, found.generation);
 /// }
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HeaderFinding {
-    /// What is wrong.
+    /// Kind of difference.
     pub kind: FindingKind,
-    /// The generation that should stand, if the journal tells.
+    /// The expected generation, if the journal names one.
     pub generation: Option<u64>,
-    /// The generation that stands, if it can be read.
+    /// The stored generation, if it can be read.
     pub standing: Option<u64>,
 }
 
-/// What is wrong with the journal.
+/// Kind of fault in the journal.
 ///
 /// ```
 /// # use chartlock::verify::JournalFault;
@@ -161,30 +161,30 @@ pub struct HeaderFinding {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum JournalFault {
-    /// Pages are not there, though later ones of their chain are.
+    /// Pages of a chain are missing, though later ones are stored.
     Missing,
-    /// The end of a chain is not there, or all of it: another chain, a checkpoint or this process
+    /// The end of a chain is missing, or the whole chain. Another chain, a checkpoint or this process
     /// has seen it.
     Cut,
-    /// A page was altered, or stands in another's place.
+    /// A page was altered, or is stored in the place of another one.
     Altered,
-    /// A page and the one before it do not belong together: one of them was exchanged or put back.
+    /// A page does not continue the previous one: one of the two was replaced or rolled back.
     Unlinked,
-    /// Another page stands where one was seen: two copies of the vault went on from it and were
-    /// mixed, or it was exchanged.
+    /// A page differs from the one that was seen in its place: it was replaced, or the storage mixes
+    /// two copies of the vault.
     Replaced,
-    /// Chains contradict each other: two copies of the vault went on, and were mixed.
+    /// Chains contradict each other: the storage mixes two copies of the vault.
     Forked,
-    /// Objects that open are newer than anything that the journal tells of them: its end was cut
-    /// off, or they come from a copy of the vault that went on by itself.
+    /// Objects open, but the journal does not name them. The end of the journal was cut off, or the
+    /// objects come from a copy of the vault that was used separately.
     Incomplete,
-    /// A page was written by a newer release.
+    /// A newer release wrote the page.
     Unsupported,
-    /// An object stands among the pages that is none.
+    /// A foreign object is stored among the journal pages or the records.
     Unexpected,
 }
 
-/// What is wrong with a chain of the journal.
+/// Finding on the journal.
 ///
 /// ```
 /// # use chartlock::*;
@@ -198,19 +198,19 @@ pub enum JournalFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct JournalFinding {
-    /// What is wrong.
+    /// Kind of fault.
     pub fault: JournalFault,
-    /// Whose chain, if one is concerned: the time at which it began (48 bits of milliseconds since
-    /// 1970) and 10 random bytes.
+    /// Writer of the affected chain, if there is one. The first 48 bits are the chain's start time in
+    /// milliseconds since 1970, the other 10 bytes are random.
     #[serde(serialize_with = "maybe_hex")]
     pub writer: Option<WriterId>,
-    /// The first page that is concerned.
+    /// Sequence of the first affected page.
     pub page: u64,
-    /// How many pages in a row are known to be concerned.
+    /// Number of consecutive pages known to be affected.
     pub pages: u64,
 }
 
-/// What has become of a checkpoint.
+/// State of the journal page that a checkpoint names.
 ///
 /// ```
 /// # use chartlock::*;
@@ -218,30 +218,31 @@ pub struct JournalFinding {
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let checkpoint = vault.checkpoint()?;
 /// let report = vault.verify(Some(&checkpoint))?;
-/// assert_eq!(report.checkpoint, Some(CheckpointStanding::Stands));
+/// assert_eq!(report.checkpoint, Some(CheckpointStanding::Stands)); // phrase: public name
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CheckpointStanding {
-    /// Its page stands, and so does what it has seen.
-    Stands,
-    /// Its page is gone: the journal was cut, or the whole storage put back to an older state.
+    /// The page is stored unchanged, and so are the chains that it names, unless the report says
+    /// otherwise.
+    Stands, // phrase: public name
+    /// The page is missing: the journal was cut, or the whole storage rolled back.
     Gone,
-    /// Another page stands in its place.
+    /// Another page is stored in its place.
     Replaced,
-    /// Its page is gone or replaced, but a restore was accepted after it was made.
+    /// The page is missing or replaced, but a restore was accepted after the checkpoint was created.
     BeforeRestore,
 }
 
-/// A restore that somebody accepted.
+/// Accepted restore.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// let operator = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
-/// operator.accept_restore("disk failure on ward 3", None)?;
+/// let session = vault.session(Actor::new("it.office")?, Purpose::SystemAdministration);
+/// session.accept_restore("disk failure on ward 3", None)?;
 /// let report = vault.verify(None)?;
 /// assert_eq!(&*report.restores[0].reason, "disk failure on ward 3");
 /// # Ok::<(), Error>(())
@@ -249,11 +250,11 @@ pub enum CheckpointStanding {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AcceptedRestore {
-    /// When: milliseconds since the Unix epoch.
+    /// Time of acceptance, in milliseconds since the Unix epoch.
     pub at: i64,
-    /// By whom.
+    /// Actor who accepted the restore.
     pub actor: Box<str>,
-    /// Because of what.
+    /// Reason that the actor gave.
     pub reason: Box<str>,
 }
 
@@ -263,7 +264,7 @@ impl fmt::Debug for AcceptedRestore {
     }
 }
 
-/// How much a verification walked.
+/// Numbers of objects that a verification checked.
 ///
 /// ```
 /// # use chartlock::*;
@@ -274,31 +275,31 @@ impl fmt::Debug for AcceptedRestore {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Chains of the journal.
+    /// Journal chains.
     pub chains: u64,
-    /// Pages of the journal that open.
+    /// Journal pages that open.
     pub pages: u64,
-    /// Entries on them.
+    /// Journal entries on these pages.
     pub entries: u64,
     /// Live subjects.
     pub subjects: u64,
-    /// Subjects erased, or being erased.
+    /// Subjects that are erased or being erased.
     pub erased: u64,
     /// Current versions of records, retractions included.
     pub records: u64,
-    /// Earlier versions.
+    /// Earlier versions of records.
     pub earlier_versions: u64,
     /// Content segments.
     pub segments: u64,
 }
 
-/// What a verification walked, and what it found.
+/// Report of a verification.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
 /// let report = vault.verify(None)?;
 /// assert!(report.is_clean());
 /// assert_eq!((report.counts.subjects, report.counts.records), (1, 1));
@@ -307,33 +308,32 @@ pub struct Counts {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// What is wrong with the header.
+    /// Finding on the header.
     pub header: Option<HeaderFinding>,
-    /// What is wrong with the journal.
+    /// Findings on the journal.
     pub journal: Vec<JournalFinding>,
-    /// What is wrong with subjects' entries.
+    /// Findings on patient entries.
     pub entries: Vec<EntryFinding>,
-    /// What is wrong with records.
+    /// Findings on records.
     pub records: Vec<RecordFinding>,
-    /// What has become of the checkpoint that was given.
+    /// State of the given checkpoint.
     pub checkpoint: Option<CheckpointStanding>,
-    /// Restores that were accepted; what differed then counts as meant.
+    /// Accepted restores. Differences at that time are no findings any more.
     pub restores: Vec<AcceptedRestore>,
-    /// What nobody is told of and no alarm: records that were never acknowledged, left by a crash or
-    /// landed late, to which the next put or erasure sees; and versions of an expunged record, to which
-    /// the next expunge sees.
+    /// Harmless versions that sessions do not show. They were never acknowledged, because of a crash or
+    /// a late write, or an interrupted expunge left them. The next put, expunge or erasure removes them.
     pub leftovers: Vec<RecordFinding>,
-    /// Records that open, but whose pages of the journal are among those that are missing or altered,
-    /// as far as can be told.
+    /// Findings on records that open but are not journaled, while journal pages are missing or altered.
+    /// These pages may have named the records.
     pub unattested: Vec<RecordFinding>,
-    /// Likewise, entries.
+    /// Findings on patient entries that open but are not journaled, for the same reason.
     pub unattested_entries: Vec<EntryFinding>,
-    /// What was walked.
+    /// Numbers of checked objects.
     pub counts: Counts,
 }
 
 impl VerifyReport {
-    /// Whether everything stands as the journal tells.
+    /// Returns whether the storage matches the journal, and the journal matches the checkpoint.
     pub fn is_clean(&self) -> bool {
         let checkpoint = !matches!(
             self.checkpoint,

@@ -7,142 +7,156 @@ use crate::journal::{Entry, Operation, Target};
 use crate::verify::compare;
 use crate::verify::expected_state::Origin;
 use crate::verify::report::FindingKind;
-use crate::verify::walk::{At, JournalWalk};
+use crate::verify::walk::{JournalWalk, WalkPosition};
 
-/// That something numbered was written: a header by its generation, an entry by its sequence.
+/// Journaled write of a header or a patient entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct JournaledWrite {
+    /// The header's generation, or the entry's sequence.
     pub(super) number: u64,
     pub(super) digest: Digest,
-    pub(super) at: At,
+    pub(super) at: WalkPosition,
     pub(super) origin: Origin,
     pub(super) chart: ChartId,
 }
 
-/// All that is told of one numbered thing.
+/// All journaled writes of the header, or of one patient entry.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
-    marks: Vec<Mark>,
-    /// A number that was written twice, and what that means.
-    pub(super) twice: Option<(u64, FindingKind)>,
+pub(super) struct JournaledWrites {
+    writes: Vec<JournaledWrite>,
+    /// A number that was written twice, and the finding that follows.
+    pub(super) duplicate: Option<(u64, FindingKind)>,
 }
 
-/// How something stands that is numbered.
+/// Result of comparing a stored header or patient entry with the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    AsTold,
-    /// Something of a higher number was written.
+pub(super) enum JournalComparison {
+    /// The journal holds this write, and none that is certainly newer.
+    Journaled,
+    /// A higher number was certainly written.
     RolledBack,
-    /// What stands was never told of.
+    /// The journal does not hold this write.
     Unknown,
 }
 
-impl Marks {
-    /// What counts: if a restore was accepted, what stood then, and what was not known then.
-    fn counting<'a>(&'a self, walk: &'a JournalWalk) -> impl Iterator<Item = &'a Mark> {
+impl JournaledWrites {
+    /// Iterates over the writes that the last accepted restore does not void: its own baseline, and
+    /// all writes that it had not seen.
+    fn valid_writes<'a>(
+        &'a self,
+        walk: &'a JournalWalk,
+    ) -> impl Iterator<Item = &'a JournaledWrite> {
         let restored = self
-            .marks
+            .writes
             .iter()
-            .filter(|mark| mark.origin == Origin::Restored);
-        let last = restored.reduce(|one, other| {
-            if walk.is_before(&one.at, &other.at) {
-                other
+            .filter(|write| write.origin == Origin::Restored);
+        let last = restored.reduce(|first, second| {
+            if walk.is_before(&first.at, &second.at) {
+                second
             } else {
-                one
+                first
             }
         });
-        let begin = last.map(|last| {
+        let start = last.map(|last| {
             let sequence = walk.restore_of(&last.at);
-            let begin = At {
+            let start = WalkPosition {
                 sequence,
                 index: 0,
                 ..last.at
             };
-            (begin, last.at)
+            (start, last.at)
         });
-        self.marks.iter().filter(move |mark| {
-            begin.is_none_or(|(begin, last)| mark.at == last || !walk.is_before(&mark.at, &begin))
+        self.writes.iter().filter(move |write| {
+            start.is_none_or(|(start, last)| write.at == last || !walk.is_before(&write.at, &start))
         })
     }
 
-    /// The number that stands at least.
-    pub(super) fn at_least(&self, walk: &JournalWalk) -> Option<u64> {
-        let certain = self.counting(walk).filter(|mark| walk.is_certain(&mark.at));
-        certain.map(|mark| mark.number).max()
+    /// Returns the highest number that was certainly written.
+    pub(super) fn expected(&self, walk: &JournalWalk) -> Option<u64> {
+        let certain = self
+            .valid_writes(walk)
+            .filter(|write| walk.is_certain(&write.at));
+        certain.map(|write| write.number).max()
     }
 
-    /// How what stands compares, with at least this number that was certain before.
+    /// Compares a stored number and digest with the journal. `expected` is the number that was certain
+    /// before the object was read.
     pub(super) fn compare(
         &self,
         walk: &JournalWalk,
-        at_least: Option<u64>,
+        expected: Option<u64>,
         number: u64,
         digest: &Digest,
-    ) -> Standing {
-        if at_least.is_some_and(|least| number < least) {
-            return Standing::RolledBack;
+    ) -> JournalComparison {
+        if expected.is_some_and(|expected| number < expected) {
+            return JournalComparison::RolledBack;
         }
-        let mut told = self.counting(walk);
-        if told.any(|mark| mark.number == number && mark.digest == *digest) {
-            Standing::AsTold
+        let mut valid = self.valid_writes(walk);
+        if valid.any(|write| write.number == number && write.digest == *digest) {
+            JournalComparison::Journaled
         } else {
-            Standing::Unknown
+            JournalComparison::Unknown
         }
     }
 
-    /// The number that was written twice, if any was, and what that means.
-    fn written_twice(&self, walk: &JournalWalk) -> Option<(u64, FindingKind)> {
-        let certain = self.counting(walk).filter(|mark| walk.is_certain(&mark.at));
-        let mut marks: Vec<_> = certain
-            .filter(|mark| mark.origin != Origin::Restored)
+    fn find_duplicate(&self, walk: &JournalWalk) -> Option<(u64, FindingKind)> {
+        let certain = self
+            .valid_writes(walk)
+            .filter(|write| walk.is_certain(&write.at));
+        let mut writes: Vec<_> = certain
+            .filter(|write| write.origin != Origin::Restored)
             .collect();
-        marks.sort_unstable_by_key(|mark| (mark.number, mark.digest));
-        let mut pairs = marks.iter().zip(marks.iter().skip(1));
-        let twice =
-            pairs.find(|(one, other)| one.number == other.number && one.digest != other.digest);
-        twice.map(|(one, other)| (one.number, compare::twice(walk, &one.at, &other.at)))
+        writes.sort_unstable_by_key(|write| (write.number, write.digest));
+        let mut pairs = writes.iter().zip(writes.iter().skip(1));
+        let duplicate = pairs
+            .find(|(first, second)| first.number == second.number && first.digest != second.digest);
+        duplicate.map(|(first, second)| {
+            (
+                first.number,
+                compare::duplicate_kind(walk, &first.at, &second.at),
+            )
+        })
     }
 
-    /// Whether anything is told.
     pub(super) fn is_empty(&self) -> bool {
-        self.marks.is_empty()
+        self.writes.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Mark> {
-        self.marks.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &JournaledWrite> {
+        self.writes.iter()
     }
 
-    /// To be called after the first walk. Of what cannot stand any more nothing need be kept, unless
-    /// a restore may have put it back.
-    fn settle(&mut self, walk: &JournalWalk, restored: bool) {
-        self.twice = self.written_twice(walk);
+    /// Ends the first scan. Drops superseded writes to save memory, but keeps them if a restore was
+    /// accepted, because the restore may have made them current again.
+    fn finish_scan(&mut self, walk: &JournalWalk, restored: bool) {
+        self.duplicate = self.find_duplicate(walk);
         if restored {
             return;
         }
-        if let Some(least) = self.at_least(walk) {
-            self.marks.retain(|mark| mark.number >= least);
-            self.marks.shrink_to_fit();
+        if let Some(expected) = self.expected(walk) {
+            self.writes.retain(|write| write.number >= expected);
+            self.writes.shrink_to_fit();
         }
     }
 }
 
-/// What is told of headers.
+/// Journaled writes of the header.
 #[derive(Debug, Default)]
-pub(super) struct Headers {
-    pub(super) marks: Marks,
+pub(super) struct HeaderFacts {
+    pub(super) writes: JournaledWrites,
 }
 
-impl Headers {
-    /// To be called after the first walk.
-    pub(super) fn settle(&mut self, walk: &JournalWalk) {
-        self.marks.settle(walk, true);
+impl HeaderFacts {
+    /// Ends the first scan; keeps all writes.
+    pub(super) fn finish_scan(&mut self, walk: &JournalWalk) {
+        self.writes.finish_scan(walk, true);
     }
 
-    pub(super) fn take(&mut self, at: At, entry: &Entry) -> bool {
+    pub(super) fn add(&mut self, at: WalkPosition, entry: &Entry) -> bool {
         let Target::Header { generation, digest } = entry.target else {
             return false;
         };
-        self.marks.marks.push(Mark {
+        self.writes.writes.push(JournaledWrite {
             number: generation,
             digest,
             at,
@@ -153,16 +167,16 @@ impl Headers {
     }
 }
 
-/// What is told of subjects' entries.
+/// Journaled writes of patient entries, and journaled erasures.
 #[derive(Debug, Default)]
 pub(super) struct SubjectFacts {
-    pub(super) by_tag: HashMap<SubjectTag, Marks>,
-    /// Charts of which erasures tell; each with what tells so.
-    erased: HashMap<ChartId, Vec<At>>,
+    pub(super) by_tag: HashMap<SubjectTag, JournaledWrites>,
+    /// Erased charts, each with the positions of the journal entries of its erasures.
+    erased: HashMap<ChartId, Vec<WalkPosition>>,
 }
 
 impl SubjectFacts {
-    pub(super) fn take(&mut self, at: At, entry: &Entry) -> bool {
+    pub(super) fn add(&mut self, at: WalkPosition, entry: &Entry) -> bool {
         let Target::Entry {
             subject,
             sequence,
@@ -174,8 +188,8 @@ impl SubjectFacts {
         if entry.operation == Operation::Erase {
             self.erased.entry(subject.chart).or_default().push(at);
         }
-        let marks = self.by_tag.entry(subject.tag).or_default();
-        marks.marks.push(Mark {
+        let writes = self.by_tag.entry(subject.tag).or_default();
+        writes.writes.push(JournaledWrite {
             number: sequence,
             digest,
             at,
@@ -185,13 +199,12 @@ impl SubjectFacts {
         true
     }
 
-    /// Whether the journal tells for certain that a chart was erased.
+    /// Returns whether a settled journal entry records the erasure of this chart.
     pub(super) fn is_erased(&self, walk: &JournalWalk, chart: &ChartId) -> bool {
-        let told = self.erased.get(chart).into_iter().flatten();
-        told.into_iter().any(|at| walk.is_certain(at))
+        let mut erasures = self.erased.get(chart).into_iter().flatten();
+        erasures.any(|at| walk.is_certain(at))
     }
 
-    /// All of these.
     pub(super) fn erased_charts(&self, walk: &JournalWalk) -> BTreeSet<ChartId> {
         let charts = self.erased.keys();
         charts
@@ -200,10 +213,10 @@ impl SubjectFacts {
             .collect()
     }
 
-    /// To be called after the first walk.
-    pub(super) fn settle(&mut self, walk: &JournalWalk, restored: bool) {
-        for marks in self.by_tag.values_mut() {
-            marks.settle(walk, restored);
+    /// Ends the first scan for every subject.
+    pub(super) fn finish_scan(&mut self, walk: &JournalWalk, restored: bool) {
+        for writes in self.by_tag.values_mut() {
+            writes.finish_scan(walk, restored);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the chains of the journal from their beginnings, and later the pages that were added.
+//! Reads all chains of the journal from their first pages, and later the pages added since.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,20 +13,20 @@ use crate::journal::{
 use crate::storage::{Projection, Scan, Storage};
 use crate::vault::header::OpenHeader;
 
-/// Pages fetched at a time.
+/// Pages per read.
 const PAGES_AT_ONCE: usize = 32;
 
-/// Where an entry stands.
+/// Position of a journal entry within a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct At {
-    /// The chain's place in the walk.
+pub(super) struct WalkPosition {
+    /// Index of the chain within the walk.
     pub(super) chain: u32,
     pub(super) sequence: u64,
     pub(super) index: u32,
 }
 
-impl At {
-    /// On no page.
+impl WalkPosition {
+    /// A position that no entry has. No restore can void a claim made at this position.
     pub(super) const NEVER: Self = Self {
         chain: u32::MAX,
         sequence: u64::MAX,
@@ -34,53 +34,53 @@ impl At {
     };
 }
 
-/// Takes in what a walk meets.
-pub(super) trait Sink {
-    /// A page, or what is wrong with one.
+/// Receiver of the pages and entries that a walk reads.
+pub(super) trait JournalVisitor {
+    /// Receives a page, or the fault of a page that cannot be used.
     fn page(&mut self, _chain: u32, _id: &PageId, _page: Option<&Page>, _fault: Option<PageFault>) {
     }
 
-    /// An entry. Answers whether it matters, should it not be settled yet, that it is one day.
-    fn entry(&mut self, at: At, page: &Page, entry: &Entry) -> bool;
+    /// Receives an entry. Returns whether the walk must remember that the entry is not settled yet.
+    fn entry(&mut self, at: WalkPosition, page: &Page, entry: &Entry) -> bool;
 }
 
-/// Which pages of other chains were there before a page.
-struct Saw {
-    /// The page that says so.
+/// Heads of other chains that a page names as seen.
+struct SeenHeads {
+    /// Sequence of the page that names them.
     from: u64,
-    /// Ends of chains, by writer.
-    tips: Vec<(WriterId, u64)>,
+    /// Writers and the sequences of their last pages, in order of writers.
+    heads: Vec<(WriterId, u64)>,
 }
 
 struct ReadChain {
     cursor: Cursor,
-    /// What its first page says, and those on which restores were accepted.
-    saw: Vec<Saw>,
-    /// The pages on which restores were accepted.
+    /// From the first page, and from each page on which a restore was accepted.
+    seen_heads: Vec<SeenHeads>,
+    /// Sequences of the pages on which restores were accepted.
     restores: Vec<u64>,
 }
 
-/// A walk over all chains. It can go on where chains have grown.
+/// Resumable walk over all chains of the journal.
 #[derive(Default)]
 pub(super) struct JournalWalk {
     chains: Vec<ReadChain>,
-    places: HashMap<WriterId, u32>,
-    /// What was announced and not settled.
-    open: HashSet<At>,
-    /// What was settled before the page was met that announced it.
-    early: HashSet<(PageId, u32)>,
+    chain_indexes: HashMap<WriterId, u32>,
+    /// Entries that were announced and not settled.
+    unsettled: HashSet<WalkPosition>,
+    /// Entries whose settling page was read before their own page.
+    settled_early: HashSet<(PageId, u32)>,
 }
 
 impl JournalWalk {
-    /// Reads what stands in the journal behind what was read.
+    /// Reads all pages added since the last call.
     pub(super) fn advance(
         &mut self,
         storage: &dyn Storage,
         header: &OpenHeader,
-        sink: &mut dyn Sink,
+        visitor: &mut dyn JournalVisitor,
     ) -> Result<()> {
         for writer in journal::writers(storage, None)? {
-            self.place(&writer);
+            self.chain_index(&writer);
         }
         let key = |number| -> Option<&JournalKey> {
             header.keyring.journal_key(number).map(|key| &key.key)
@@ -89,118 +89,119 @@ impl JournalWalk {
             vault: *header.header.vault(),
             key: &key,
         };
-        for place in 0..self.chains.len() {
-            let Some(chain) = self.chains.get(place) else {
+        for chain_index in 0..self.chains.len() {
+            let Some(chain) = self.chains.get(chain_index) else {
                 continue;
             };
             let mut cursor = chain.cursor;
-            let mut take = |id, page: Option<Page>, fault| {
-                self.take(place as u32, id, page.as_ref(), fault, sink);
+            let mut visit = |id, page: Option<Page>, fault| {
+                self.visit(chain_index as u32, id, page.as_ref(), fault, visitor);
                 Ok(())
             };
-            if cursor.step(storage, &keys, PAGES_AT_ONCE, &mut take)? {
-                let end = end_of(storage, &cursor)?;
-                while cursor.next < end && cursor.step(storage, &keys, PAGES_AT_ONCE, &mut take)? {}
+            if cursor.step(storage, &keys, PAGES_AT_ONCE, &mut visit)? {
+                let end = end_bound(storage, &cursor)?;
+                while cursor.next < end && cursor.step(storage, &keys, PAGES_AT_ONCE, &mut visit)? {
+                }
             }
-            if let Some(chain) = self.chains.get_mut(place) {
+            if let Some(chain) = self.chains.get_mut(chain_index) {
                 chain.cursor = cursor;
             }
         }
         Ok(())
     }
 
-    fn place(&mut self, writer: &WriterId) -> u32 {
+    fn chain_index(&mut self, writer: &WriterId) -> u32 {
         let next = self.chains.len() as u32;
-        let place = *self.places.entry(*writer).or_insert(next);
-        if place == next {
+        let chain_index = *self.chain_indexes.entry(*writer).or_insert(next);
+        if chain_index == next {
             self.chains.push(ReadChain {
                 cursor: Cursor::new(*writer),
-                saw: Vec::new(),
+                seen_heads: Vec::new(),
                 restores: Vec::new(),
             });
         }
-        place
+        chain_index
     }
 
-    fn take(
+    fn visit(
         &mut self,
         chain: u32,
         id: PageId,
         page: Option<&Page>,
         fault: Option<PageFault>,
-        sink: &mut dyn Sink,
+        visitor: &mut dyn JournalVisitor,
     ) {
-        sink.page(chain, &id, page, fault);
+        visitor.page(chain, &id, page, fault);
         let Some(page) = page else {
             return;
         };
-        self.note_seen(chain, &id, page);
+        self.add_seen_heads(chain, &id, page);
         for (entry, index) in page.entries.iter().zip(0..) {
-            let at = At {
+            let at = WalkPosition {
                 chain,
                 sequence: id.sequence,
                 index,
             };
             if let Target::Settled(page, index) = entry.target {
                 self.settle(&id, page, index);
-            } else if sink.entry(at, page, entry)
+            } else if visitor.entry(at, page, entry)
                 && entry.stage == Stage::Announced
-                && !self.early.remove(&(id, index))
+                && !self.settled_early.remove(&(id, index))
             {
-                self.open.insert(at);
+                self.unsettled.insert(at);
             }
         }
     }
 
-    fn note_seen(&mut self, place: u32, id: &PageId, page: &Page) {
-        let restore = is_restore(page);
-        let Some(chain) = self.chains.get_mut(place as usize) else {
+    fn add_seen_heads(&mut self, chain_index: u32, id: &PageId, page: &Page) {
+        let accepts_restore = is_restore(page);
+        let Some(chain) = self.chains.get_mut(chain_index as usize) else {
             return;
         };
-        if restore {
+        if accepts_restore {
             chain.restores.push(id.sequence);
         }
-        if id.sequence == 0 || restore {
-            let tips = page.seen.iter();
-            let mut tips: Vec<_> = tips
+        if id.sequence == 0 || accepts_restore {
+            let heads = page.seen.iter();
+            let mut heads: Vec<_> = heads
                 .map(|seen| (seen.page.writer, seen.page.sequence))
                 .collect();
-            tips.sort_unstable();
+            heads.sort_unstable();
             let from = id.sequence;
-            chain.saw.push(Saw { from, tips });
+            chain.seen_heads.push(SeenHeads { from, heads });
         }
     }
 
     fn settle(&mut self, by: &PageId, page: PageId, index: u32) {
-        let place = self.places.get(&page.writer);
-        let met = place.and_then(|place| {
-            let chain = self.chains.get(*place as usize)?;
-            // The chain that is being read has not moved its cursor yet.
-            let met = page.writer == by.writer && page.sequence <= by.sequence
+        let chain_index = self.chain_indexes.get(&page.writer);
+        let visited = chain_index.and_then(|chain_index| {
+            let chain = self.chains.get(*chain_index as usize)?;
+            // The cursor of the chain that settles has not moved past the page being read.
+            let visited = page.writer == by.writer && page.sequence <= by.sequence
                 || page.sequence < chain.cursor.next;
-            met.then_some(*place)
+            visited.then_some(*chain_index)
         });
-        match met {
+        match visited {
             Some(chain) => {
                 let sequence = page.sequence;
-                self.open.remove(&At {
+                self.unsettled.remove(&WalkPosition {
                     chain,
                     sequence,
                     index,
                 });
             }
-            None => drop(self.early.insert((page, index))),
+            None => drop(self.settled_early.insert((page, index))),
         }
     }
 
-    /// Whether what an entry tells did happen; else it may or may not have.
-    pub(super) fn is_certain(&self, at: &At) -> bool {
-        !self.open.contains(at)
+    /// Returns whether the operation of this entry certainly happened. An unsettled one may have.
+    pub(super) fn is_certain(&self, at: &WalkPosition) -> bool {
+        !self.unsettled.contains(at)
     }
 
-    /// Whether an entry certainly stood before another, and so what it tells of. Between chains only
-    /// what one says that it saw of another tells, for clocks are not to be trusted.
-    pub(super) fn is_before(&self, earlier: &At, later: &At) -> bool {
+    /// Returns whether `earlier` was certainly written before `later`. Between chains only the seen
+    /// heads count, because clocks are not trusted.
+    pub(super) fn is_before(&self, earlier: &WalkPosition, later: &WalkPosition) -> bool {
         if earlier.chain == later.chain {
             return earlier < later;
         }
@@ -209,17 +210,21 @@ impl JournalWalk {
         };
         let chain = self.chains.get(later.chain as usize);
         chain.is_some_and(|chain| {
-            let saw = chain.saw.iter().filter(|saw| saw.from <= later.sequence);
-            saw.into_iter()
-                .any(|saw| saw.covers(&writer, earlier.sequence))
+            let seen_heads = chain
+                .seen_heads
+                .iter()
+                .filter(|seen_heads| seen_heads.from <= later.sequence);
+            seen_heads
+                .into_iter()
+                .any(|seen_heads| seen_heads.covers(&writer, earlier.sequence))
         })
     }
 
-    /// The page on which the restore was accepted that an entry belongs to.
-    pub(super) fn restore_of(&self, at: &At) -> u64 {
+    /// Returns the sequence of the page that accepted the restore to which the entry at `at` belongs.
+    pub(super) fn restore_of(&self, at: &WalkPosition) -> u64 {
         let chain = self.chains.get(at.chain as usize);
         let restores = chain.into_iter().flat_map(|chain| &chain.restores);
-        let before = restores.filter(|begun| **begun <= at.sequence);
+        let before = restores.filter(|start| **start <= at.sequence);
         before.copied().max().unwrap_or(at.sequence)
     }
 
@@ -233,25 +238,25 @@ impl JournalWalk {
     }
 }
 
-impl Saw {
+impl SeenHeads {
     fn covers(&self, writer: &WriterId, sequence: u64) -> bool {
-        let place = self
-            .tips
+        let found = self
+            .heads
             .binary_search_by_key(writer, |(writer, _)| *writer);
-        match place {
+        match found {
             Ok(place) => {
-                let tip = self.tips.get(place);
-                tip.is_some_and(|(_, tip)| sequence <= *tip)
+                let head = self.heads.get(place);
+                head.is_some_and(|(_, head)| sequence <= *head)
             }
-            // Of so many chains only the youngest are told.
-            Err(place) => place == 0 && self.tips.len() >= CHAINS_MAX,
+            // A full list omits the oldest chains, so a writer older than all listed ones was seen too.
+            Err(place) => place == 0 && self.heads.len() >= CHAINS_MAX,
         }
     }
 }
 
-/// A sequence that no page of a chain has reached yet. Who reads on for as long as others write might
-/// never come to an end.
-fn end_of(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
+/// Returns a sequence that no page of the chain has reached yet. The walk stops there, because a
+/// busy writer could otherwise keep it reading for ever.
+fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     let mut step = PAGES_AT_ONCE as u64;
     loop {
         let end = cursor.next.saturating_add(step);
@@ -269,7 +274,7 @@ fn end_of(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     }
 }
 
-/// Whether a restore is accepted on a page, and not only told of further.
+/// Returns whether a page accepts a restore, rather than continuing the baseline of one.
 pub(super) fn is_restore(page: &Page) -> bool {
     page.entries.iter().any(|entry| {
         entry.operation == Operation::AcceptRestore
