@@ -226,7 +226,7 @@ impl AuditEntries {
                         if let (false, Some(key)) =
                             (tables.contains_key(&number), source.key(number))
                         {
-                            tables.insert(number, names.under(key)?);
+                            tables.insert(number, names.tags(key)?);
                         }
                         let table = tables.entry(number).or_default();
                         let entries = entries(&id, &page, table);
