@@ -32,8 +32,8 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// contains tags, not identifiers: an auditor resolves the identifiers that they already know.
 ///
 /// An auditor who can also write the storage could forge journal pages. So prefer to give auditors
-/// read-only storage and a separate spool for their own entries: [`Auditor::open_apart`].
-/// <!-- phrase: public name -->
+/// read-only storage, and a separate spool for their own entries:
+/// [`Auditor::open_apart`]. <!-- phrase: public name -->
 ///
 /// ```
 /// # use chartlock::{audit::Auditor, keys::KeyFile, Actor, Error, Purpose, Subject, storage::Storage};
@@ -103,8 +103,8 @@ impl Auditor {
     ///
     /// # Errors
     /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool.
-    pub fn open_apart(
-        // phrase: public name
+    #[rustfmt::skip] // keeps the mark on its line
+    pub fn open_apart( // phrase: public name
         storage: impl Storage + 'static,
         spool: impl Storage + 'static,
         credential: &dyn Credential,
