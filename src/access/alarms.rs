@@ -1,4 +1,5 @@
-//! Dispatcher of security events, with counters for failures and denials that matter only if repeated.
+//! Dispatcher of security events, with counters for failures and denials that matter only if
+//! repeated.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,12 +33,13 @@ impl Alarms {
         }
     }
 
-    /// Counts an authentication failure: a credential that opened no slot, or stored bytes that were not
-    /// authentic. Raises an event if failures repeat.
+    /// Counts an authentication failure: a credential that opened no slot, or stored bytes that
+    /// were not authentic. Raises an event if failures repeat.
     pub fn failed(&self, uptime: Duration) {
         let mut failures = (self.failures.lock()).unwrap_or_else(PoisonError::into_inner);
         let event = failures.note(uptime);
-        // Unlock before calling the handler, because it can be slow; otherwise other failing threads wait.
+        // Unlock before calling the handler, because it can be slow; otherwise other failing
+        // threads wait.
         drop(failures);
         event.iter().for_each(|event| self.raise(event));
     }

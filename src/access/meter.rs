@@ -108,7 +108,8 @@ impl DenialMeter {
         })
     }
 
-    // Evicts the actor with the oldest denial, so that memory stays bounded whatever names an app uses.
+    // Evicts the actor with the oldest denial, so that memory stays bounded whatever names an app
+    // uses.
     fn evict_oldest(&mut self) {
         if self.0.len() < MAX_ACTORS {
             return;

@@ -1,4 +1,5 @@
-//! Access policy: the request that the vault passes to the app's policy, and the possible decisions.
+//! Access policy: the request that the vault passes to the app's policy, and the possible
+//! decisions.
 
 pub(crate) mod alarms;
 pub(crate) mod break_glass;
@@ -20,9 +21,9 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 /// An access policy: decides whether an actor may perform an operation.
 ///
 /// Use [`RulePolicy`] or [`AllowAll`], or implement the trait. The vault calls the policy for each
-/// operation, on the calling thread, before it unwraps any key of the subject. So the policy must be
-/// quick, keep its data in memory, and never call the vault. A panic in the policy unwinds into the
-/// caller of the operation, and no content is released.
+/// operation, on the calling thread, before it unwraps any key of the subject. So the policy must
+/// be quick, keep its data in memory, and never call the vault. A panic in the policy unwinds into
+/// the caller of the operation, and no content is released.
 ///
 /// # One or two calls
 ///
@@ -41,10 +42,10 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 ///
 /// # Break-glass
 ///
-/// Break-glass covers cases that no rule foresaw, so the policy cannot deny it. Each use is journaled
-/// and raises a security event. Until break-glass expires, the actor reads, lists and writes
-/// patients' records without a policy call. For all other operations the vault calls the policy, with
-/// [`AccessRequest::under_break_glass`] set.
+/// Break-glass covers cases that no rule foresaw, so the policy cannot deny it. Each use is
+/// journaled and raises a security event. Until break-glass expires, the actor reads, lists and
+/// writes patients' records without a policy call. For all other operations the vault calls the
+/// policy, with [`AccessRequest::under_break_glass`] set.
 ///
 /// ```
 /// use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, Decision}};
@@ -116,7 +117,8 @@ impl Decision {
 
 /// A reference to a consent, such as the id of a FHIR `Consent`.
 ///
-/// The app chooses the text. The journal records the text without interpreting it. `Debug` hides it.
+/// The app chooses the text. The journal records the text without interpreting it. `Debug` hides
+/// it.
 ///
 /// ```
 /// # use chartlock::access::ConsentReference;
@@ -131,8 +133,8 @@ impl ConsentReference {
     /// Creates a reference from 1 to 255 bytes without control characters.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if `text` is empty, too long or has
-    /// control characters.
+    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if `text` is empty, too long or
+    /// has control characters.
     pub fn new(text: &str) -> Result<Self> {
         check_reason(text)?;
         Ok(Self(text.into()))

@@ -33,8 +33,8 @@ pub struct AccessRequest<'a> {
     pub subject: Option<&'a Subject>,
     /// The record's name; `None` for an operation on a subject or the vault.
     pub record: Option<&'a str>,
-    /// The record's labels in ascending order, if known: for a put, the labels of the new document; for
-    /// the second call of a read, the labels of the record. See
+    /// The record's labels in ascending order, if known: for a put, the labels of the new document;
+    /// for the second call of a read, the labels of the record. See
     /// [`AccessPolicy`](crate::access::AccessPolicy).
     pub labels: Option<&'a [&'a str]>,
     /// The app's id of the request that the operation serves.
@@ -105,7 +105,8 @@ impl<'a> AccessRequest<'a> {
 
     /// Returns `true` for the first of two requests of a read, which has no labels yet.
     ///
-    /// If the policy permits this request and the record exists, a second request with labels follows.
+    /// If the policy permits this request and the record exists, a second request with labels
+    /// follows.
     pub fn labels_follow(&self) -> bool {
         self.operation == Operation::Read && self.labels.is_none()
     }

@@ -9,9 +9,9 @@ use crate::id::Actor;
 
 /// An event that deserves investigation, passed to a [`SecurityEventHandler`] as it occurs.
 ///
-/// Events name no patient and no record; the journal does. `Debug` and `Display` also omit the actor,
-/// so their output is safe for any log. [`SecurityEvent::actor`] and the serialized form name the
-/// actor.
+/// Events name no patient and no record; the journal does. `Debug` and `Display` also omit the
+/// actor, so their output is safe for any log. [`SecurityEvent::actor`] and the serialized form
+/// name the actor.
 ///
 /// ```
 /// # use chartlock::{Actor, access::SecurityEvent};
@@ -24,7 +24,8 @@ use crate::id::Actor;
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SecurityEvent {
-    /// An actor began break-glass access. The handler receives the event before the session can read.
+    /// An actor began break-glass access. The handler receives the event before the session can
+    /// read.
     GlassBroken {
         /// The actor.
         #[serde(serialize_with = "name")]
@@ -66,7 +67,8 @@ pub enum SecurityEvent {
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
-    /// An actor ended the journal fallback. The vault's journal now contains the reads made meanwhile.
+    /// An actor ended the journal fallback. The vault's journal now contains the reads made
+    /// meanwhile.
     JournalFallbackEnded {
         /// The actor.
         #[serde(serialize_with = "name")]
@@ -141,8 +143,8 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 /// A handler of security events. Every `Fn(&SecurityEvent)` closure implements this trait.
 ///
 /// The vault calls the handler on the thread whose operation raised the event, and the operation
-/// waits. So the handler should pass the event on and return. The handler must not call the vault. A
-/// panic in the handler unwinds into the operation, which then releases no content.
+/// waits. So the handler should pass the event on and return. The handler must not call the vault.
+/// A panic in the handler unwinds into the operation, which then releases no content.
 ///
 /// ```
 /// # use chartlock::access::{SecurityEvent, SecurityEventHandler};

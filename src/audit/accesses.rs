@@ -143,8 +143,8 @@ pub struct AccessDay {
 impl AuditTrail {
     /// Reports who read or changed a subject's records in a time range, denials included.
     ///
-    /// A vault's trail resolves the names of all records that the subject has now. An auditor's trail
-    /// resolves only the records added with [`AuditTrail::resolve_record`].
+    /// A vault's trail resolves the names of all records that the subject has now. An auditor's
+    /// trail resolves only the records added with [`AuditTrail::resolve_record`].
     ///
     /// # Errors
     /// The errors of [`AuditTrail::entries`].

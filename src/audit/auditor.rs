@@ -25,8 +25,8 @@ use crate::vault::options::VaultOptions;
 /// The note of an opening's entry, before the slot id.
 pub(super) const OPENED: &str = "opened the journal with slot ";
 
-/// An auditor's access to a vault's journal. The auditor's slot opens neither records nor the list of
-/// subjects.
+/// An auditor's access to a vault's journal. The auditor's slot opens neither records nor the list
+/// of subjects.
 ///
 /// The opening and each query are durable in the journal before any entry is released. The journal
 /// contains tags, not identifiers: an auditor resolves the identifiers that they already know.
@@ -75,12 +75,12 @@ impl Auditor {
         VaultOptions::new().open_journal(storage, credential, actor, purpose)
     }
 
-    /// Opens the journal in read-only storage, or a copy of it, and writes the auditor's own entries to
-    /// `spool`.
+    /// Opens the journal in read-only storage, or a copy of it, and writes the auditor's own
+    /// entries to `spool`.
     ///
-    /// The spool's pages are sealed like all journal pages. Afterwards, the vault's owner passes the spool
-    /// to [`Session::end_journal_fallback`](crate::Session::end_journal_fallback), which adds its pages to
-    /// the vault's journal. Until then, the vault's reports do not show them.
+    /// The spool's pages are sealed like all journal pages. Afterwards, the vault's owner passes
+    /// the spool to [`Session::end_journal_fallback`](crate::Session::end_journal_fallback), which
+    /// adds its pages to the vault's journal. Until then, the vault's reports do not show them.
     ///
     /// ```
     /// # use chartlock::{audit::Auditor, *};
@@ -209,9 +209,9 @@ fn open(
     Ok(Auditor(Arc::new(source)))
 }
 
-/// Finds the number of a journal key. An auditor's slot contains the key without its number, but each
-/// page that the key opens names the number. The search begins with the newest chains, because they
-/// are most likely sealed under the slot's key.
+/// Finds the number of a journal key. An auditor's slot contains the key without its number, but
+/// each page that the key opens names the number. The search begins with the newest chains, because
+/// they are most likely sealed under the slot's key.
 fn number_of(storage: &dyn Storage, vault: VaultId, key: &JournalKey) -> Result<u32> {
     let writers = journal::writers(storage, None)?;
     for writer in writers.into_iter().rev() {
@@ -258,7 +258,8 @@ impl JournalSource for AuditorSource {
         self.vault
     }
 
-    // Ignores the number: opening a page under a wrong key fails, and the page is reported as unreadable.
+    // Ignores the number: opening a page under a wrong key fails, and the page is reported as
+    // unreadable.
     fn key(&self, _: u32) -> Option<&JournalKey> {
         Some(&self.key)
     }

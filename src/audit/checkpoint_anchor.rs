@@ -15,8 +15,8 @@ pub(super) struct CheckpointAnchor {
 }
 
 impl CheckpointAnchor {
-    /// Reads the page that the checkpoint names. `None` if the stored page differs: the checkpoint is of
-    /// another journal, or the journal was rolled back.
+    /// Reads the page that the checkpoint names. `None` if the stored page differs: the checkpoint
+    /// is of another journal, or the journal was rolled back.
     pub(super) fn of(source: &dyn JournalSource, checkpoint: &Checkpoint) -> Result<Option<Self>> {
         let page = checkpoint.page;
         let digest = journal::digest_of(source.storage(), &page)?;
@@ -44,8 +44,8 @@ impl CheckpointAnchor {
         }))
     }
 
-    /// Returns `true` if the page existed before the checkpoint was made: the chain is intact from this
-    /// page to the checkpoint's page or to a head that the checkpoint's page names.
+    /// Returns `true` if the page existed before the checkpoint was made: the chain is intact from
+    /// this page to the checkpoint's page or to a head that the checkpoint's page names.
     pub(super) fn covers(&self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
         let named = ChainHead {
             page: self.page,

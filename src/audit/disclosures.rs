@@ -26,15 +26,16 @@ const NOT_DECIDED: [&str; 4] = [
 /// An accounting of disclosures in the six years before the request (45 CFR 164.528).
 ///
 /// Disclosures recorded for treatment, payment or health care operations are exempt
-/// (164.528(a)(1)(i)): the report counts them but does not list them. The report lists disclosures for
-/// every other purpose, including purposes that this release does not know. `Debug` shows no names.
+/// (164.528(a)(1)(i)): the report counts them but does not list them. The report lists disclosures
+/// for every other purpose, including purposes that this release does not know. `Debug` shows no
+/// names.
 ///
 /// ```
 /// # use chartlock::{Subject, audit::AuditTrail};
 /// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.disclosures(&Subject::patient("MRN-1042")?)?;
-/// for it in &report.disclosures {
-///     println!("{}: {} received {} ({})", it.at, it.recipient, it.description, it.why);
+/// for entry in &report.disclosures {
+///     println!("{}: {} received {} ({})", entry.at, entry.recipient, entry.description, entry.why);
 /// }
 /// # Ok(())
 /// # }

@@ -25,8 +25,8 @@ pub(super) fn purpose_of(code: &str) -> Option<Purpose> {
     PURPOSES.into_iter().find(|purpose| purpose.code() == code)
 }
 
-/// Returns the display text of a purpose code from HL7 v3 ActReason, as FHIR R4 lists it. Returns an
-/// unknown code unchanged.
+/// Returns the display text of a purpose code from HL7 v3 ActReason, as FHIR R4 lists it. Returns
+/// an unknown code unchanged.
 pub(super) fn purpose(code: &str) -> &str {
     match purpose_of(code) {
         Some(Purpose::Treatment) => "treatment",

@@ -48,7 +48,8 @@ impl fmt::Display for EntryPosition {
 pub struct SubjectMark {
     /// The tag of the identifier, the same in all entries under the same journal key.
     pub tag: Hex<16>,
-    /// The subject's chart at that time. A subject that is reopened after an erasure has a new chart.
+    /// The subject's chart at that time. A subject that is reopened after an erasure has a new
+    /// chart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<Hex<16>>,
     /// The kind, `patient` or `practice`, if the subject is resolved.
@@ -72,7 +73,8 @@ pub struct SubjectMark {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
 pub struct RecordMark {
-    /// The tag of the name. Under the same journal key, equal names of all subjects have the same tag.
+    /// The tag of the name. Under the same journal key, equal names of all subjects have the same
+    /// tag.
     pub tag: Hex<16>,
     /// The record's tag in storage, which is specific to its chart.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,8 +114,8 @@ pub struct AuditEntry {
     pub operation: Operation,
     /// The outcome.
     pub outcome: AccessOutcome,
-    /// `false` for a change that was announced but never confirmed: the change failed, or the process
-    /// ended before it confirmed the change.
+    /// `false` for a change that was announced but never confirmed: the change failed, or the
+    /// process ended before it confirmed the change.
     pub settled: bool,
     /// The subject, if the operation has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,7 +126,8 @@ pub struct AuditEntry {
     /// The version that was read or written; `None` also if no version was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The sequence number of the patient entry, if the operation wrote one: the number of its sealings.
+    /// The sequence number of the patient entry, if the operation wrote one: the number of its
+    /// sealings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
     /// The generation of the header, if the operation wrote the header.

@@ -1,8 +1,8 @@
 //! Settlement of announced entries: finds the later page that confirms each of them.
 //!
 //! The confirming entry is in a later page of the same chain, or of another chain that the same
-//! process began later. So this module reads all chains ahead, each once, and keeps only entries that
-//! are not yet settled.
+//! process began later. So this module reads all chains ahead, each once, and keeps only entries
+//! that are not yet settled.
 
 use std::collections::{HashMap, HashSet};
 

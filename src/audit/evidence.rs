@@ -29,9 +29,9 @@ const MEANS: [&str; 4] = [
 
 /// Evidence that a version of a record was sealed: the time, the actor and the journal entry.
 ///
-/// The evidence contains digests and journal positions, no content. [`AuditTrail::confirm`] recomputes
-/// it from the storage. A verifier who has only the stored bytes can use [`SealEvidence::covers`] and
-/// [`Sealing::is_page`]. `Debug` shows no names.
+/// The evidence contains digests and journal positions, no content. [`AuditTrail::confirm`]
+/// recomputes it from the storage. A verifier who has only the stored bytes can use
+/// [`SealEvidence::covers`] and [`Sealing::is_page`]. `Debug` shows no names.
 ///
 /// ```
 /// # use chartlock::{RecordId, audit::AuditTrail};
@@ -91,8 +91,8 @@ pub struct Confirmation {
 }
 
 impl AuditTrail {
-    /// Collects the evidence that a version was sealed. If the journal names no sealing of the version,
-    /// `sealings` is empty.
+    /// Collects the evidence that a version was sealed. If the journal names no sealing of the
+    /// version, `sealings` is empty.
     ///
     /// # Errors
     /// The errors of [`AuditTrail::entries`].
@@ -174,7 +174,8 @@ impl SealEvidence {
         self
     }
 
-    /// Returns the sealing that names a stored value, if any. `value` is the whole object, as stored.
+    /// Returns the sealing that names a stored value, if any. `value` is the whole object, as
+    /// stored.
     pub fn covers(&self, value: &[u8]) -> Option<&Sealing> {
         let version = Head::parse(value).ok()?.version;
         let digest = envelope::digest(value).ok()?;
@@ -184,8 +185,8 @@ impl SealEvidence {
 }
 
 impl Confirmation {
-    /// Returns `true` if the evidence has at least one sealing, all sealings were confirmed, the stored
-    /// value matches, and the checkpoint, if any, matches.
+    /// Returns `true` if the evidence has at least one sealing, all sealings were confirmed, the
+    /// stored value matches, and the checkpoint, if any, matches.
     pub fn holds(&self) -> bool {
         let mut checks = self.sealings.iter();
         let all_confirmed = checks.all(|check| check.page && check.entry && check.chain);

@@ -60,8 +60,8 @@ pub enum ExposureScope {
     Nothing,
 }
 
-/// A report of what an attacker could read with a key and a copy of the storage, both taken in a time
-/// range.
+/// A report of what an attacker could read with a key and a copy of the storage, both taken in a
+/// time range.
 ///
 /// The report is an upper bound, and lists its limits. `Debug` shows no names.
 ///
@@ -99,8 +99,8 @@ pub struct ExposureReport {
     pub versions: u64,
     /// The number of subjects that were erased before the time range began, so not exposed.
     pub erased_before: u64,
-    /// The number of subjects that existed in the time range according to the vault, but not according
-    /// to the journal. Their records are not counted.
+    /// The number of subjects that existed in the time range according to the vault, but not
+    /// according to the journal. Their records are not counted.
     pub not_in_the_journal: u64,
     /// The parts of the journal that could not be read. If any, subjects may be missing.
     pub unreadable: UnreadableParts,
@@ -155,24 +155,25 @@ pub struct ExposedSubject {
     pub subject: SubjectMark,
     /// The time from which the subject had records; `None` if the journal does not show it.
     pub since: Option<Timestamp>,
-    /// The time at which the subject was erased, if after the time range began. Copies taken before stay
-    /// readable.
+    /// The time at which the subject was erased, if after the time range began. Copies taken before
+    /// stay readable.
     pub erased: Option<Timestamp>,
-    /// The number of records put before the time range ended, retracted and expunged records included.
+    /// The number of records put before the time range ended, retracted and expunged records
+    /// included.
     pub records: u64,
     /// The number of versions of these records.
     pub versions: u64,
-    /// The number of records expunged before the time range ended. The journal does not show which of
-    /// their versions existed in the time range.
+    /// The number of records expunged before the time range ended. The journal does not show which
+    /// of their versions existed in the time range.
     pub expunged: u64,
 }
 
 impl AuditTrail {
-    /// Reports what an attacker could read with a credential or a key, and a copy of the storage, both
-    /// taken in a time range.
+    /// Reports what an attacker could read with a credential or a key, and a copy of the storage,
+    /// both taken in a time range.
     ///
-    /// A vault's trail also takes the current patient entries into account. An auditor's trail uses the
-    /// journal alone.
+    /// A vault's trail also takes the current patient entries into account. An auditor's trail uses
+    /// the journal alone.
     ///
     /// # Errors
     /// The errors of [`AuditTrail::entries`].
@@ -190,8 +191,8 @@ impl AuditTrail {
         let known = known_subjects.iter().flatten();
         let known = known.map(|known| &known.subject);
         names.subjects.extend(known.chain(only).cloned());
-        // Read the whole journal: entries before the time range show which records existed in it, and
-        // later entries show whether the slot or key still existed.
+        // Read the whole journal: entries before the time range show which records existed in it,
+        // and later entries show whether the slot or key still existed.
         let entries = self.walk(names, TimeRange::default())?;
         let mut facts = ExposureFacts::new(exposed, between);
         let unreadable = unreadable::read(entries, |entry| facts.add(&entry))?;

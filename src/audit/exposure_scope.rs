@@ -125,8 +125,8 @@ impl<'e> ExposureFacts<'e> {
         }
     }
 
-    /// Adds an erasure. A subject that was erased before the time range is not exposed. A later erasure
-    /// does not help, because a copy may have been taken before.
+    /// Adds an erasure. A subject that was erased before the time range is not exposed. A later
+    /// erasure does not help, because a copy may have been taken before.
     fn erase(&mut self, mark: &SubjectMark, at: Timestamp) {
         if self.between.from.is_some_and(|from| at < from) {
             self.erased_before += u64::from(self.subjects.remove(&mark.tag.0).is_some());

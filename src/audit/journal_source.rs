@@ -48,8 +48,8 @@ pub(crate) struct KnownSubject {
 }
 
 impl dyn JournalSource + '_ {
-    /// Calls `with` with the keys of journal pages. Calls `on_key` with the key number of each page that
-    /// is opened.
+    /// Calls `with` with the keys of journal pages. Calls `on_key` with the key number of each page
+    /// that is opened.
     pub(crate) fn with_keys<T>(
         &self,
         on_key: &dyn Fn(u32),
@@ -66,8 +66,8 @@ impl dyn JournalSource + '_ {
     }
 }
 
-/// Returns the journal target of a query about `subject`. The target names no chart, because an auditor
-/// does not know it.
+/// Returns the journal target of a query about `subject`. The target names no chart, because an
+/// auditor does not know it.
 pub(crate) fn target(subject: Option<&Subject>, key: &JournalKey) -> Result<Target> {
     let Some(subject) = subject else {
         return Ok(Target::Vault);

@@ -54,8 +54,8 @@ pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 /// Read access to the journal, for reports. [`Session::audit`](crate::Session::audit) and
 /// [`Auditor::trail`] return it.
 ///
-/// Each query reads the whole journal, because clocks may have been wrong. The trail keeps only a few
-/// pages in memory.
+/// Each query reads the whole journal, because clocks may have been wrong. The trail keeps only a
+/// few pages in memory.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -97,7 +97,8 @@ impl AuditTrail {
 
     /// Adds all subjects of the vault to resolve, erased subjects included.
     ///
-    /// For an auditor's trail, this adds nothing, because an auditor cannot list the vault's subjects.
+    /// For an auditor's trail, this adds nothing, because an auditor cannot list the vault's
+    /// subjects.
     ///
     /// # Errors
     /// The errors of [`AuditTrail::entries`].

@@ -115,7 +115,8 @@ impl Sealing {
         Ok((check, address))
     }
 
-    /// The address of the version according to the entry; `None` if the entry does not name the version.
+    /// The address of the version according to the entry; `None` if the entry does not name the
+    /// version.
     fn named_address(
         &self,
         source: &dyn JournalSource,

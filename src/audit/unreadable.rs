@@ -9,7 +9,8 @@ use crate::error::Result;
 /// The number of faults that a report lists individually.
 const MAX_LISTED: usize = 32;
 
-/// The faults of the journal pages that a report read. If there are any, the report may lack entries.
+/// The faults of the journal pages that a report read. If there are any, the report may lack
+/// entries.
 ///
 /// Reports do not detect a chain that was deleted or truncated.
 /// [`Vault::verify`](crate::Vault::verify) does.

@@ -20,8 +20,9 @@ use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
 
 /// The number of pages of one chain that are read at a time.
 const PAGES_AT_ONCE: usize = 4;
-/// The longest time by which an entry can be older than its chain and still be returned in time order.
-/// The first page of a chain contains older entries, which were queued until the page was written.
+/// The longest time by which an entry can be older than its chain and still be returned in time
+/// order. The first page of a chain contains older entries, which were queued until the page was
+/// written.
 const SLACK: Duration = Duration::from_secs(60 * 60);
 
 /// An item of the journal: an entry or a fault.
@@ -78,8 +79,8 @@ pub struct AuditFault {
 pub enum FaultKind {
     /// The page is missing, but later pages of its chain are stored.
     Missing,
-    /// The page does not open: it was altered, belongs to another vault or position, or is sealed under
-    /// a journal key that is not available.
+    /// The page does not open: it was altered, belongs to another vault or position, or is sealed
+    /// under a journal key that is not available.
     NotAuthentic,
     /// The page opens, but does not continue the previous page: one of the two was replaced. The
     /// iterator returns the page's entries all the same.
@@ -192,8 +193,8 @@ impl AuditEntries {
         Ok(())
     }
 
-    /// Keeps a chain until all its items were returned, even past the end of the time range. Otherwise, a
-    /// clock that ran ahead and was then corrected would hide later entries.
+    /// Keeps a chain until all its items were returned, even past the end of the time range.
+    /// Otherwise, a clock that ran ahead and was then corrected would hide later entries.
     fn keep(&mut self, mut chain: ChainEntries) -> Result<()> {
         while chain.ready.is_empty() && chain.more {
             self.fill(&mut chain)?;
@@ -288,7 +289,8 @@ impl Iterator for AuditEntries {
         if self.ended {
             return None;
         }
-        // Check first, because entries read before the vault was locked must not be released afterwards.
+        // Check first, because entries read before the vault was locked must not be released
+        // afterwards.
         let item = self.source.check().and_then(|()| self.step()).transpose();
         self.ended = !matches!(item, Some(Ok(_)));
         item
@@ -307,8 +309,8 @@ impl ChainEntries {
     }
 }
 
-// Reversed, because `BinaryHeap` pops the greatest: the chain with the earliest next item comes first.
-// Among equal times, the chain that began first does.
+// Reversed, because `BinaryHeap` pops the greatest: the chain with the earliest next item comes
+// first. Among equal times, the chain that began first does.
 impl Ord for ChainEntries {
     fn cmp(&self, other: &Self) -> Ordering {
         let own = (self.at(), self.cursor.writer);

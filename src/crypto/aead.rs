@@ -93,11 +93,12 @@ impl SealingKey {
         self.cipher.seal(&nonce.0, buffer)
     }
 
-    /// Verifies the tag and decrypts `buffer` in place: AEAD-Open(key, nonce, ad = "", buffer, tag).
+    /// Verifies the tag and decrypts `buffer` in place: AEAD-Open(key, nonce, ad = "", buffer,
+    /// tag).
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] if the tag does not match. `buffer` then holds the ciphertext or zeros,
-    /// never plaintext.
+    /// [`Error::NotAuthentic`] if the tag does not match. `buffer` then holds the ciphertext or
+    /// zeros, never plaintext.
     pub fn open(&self, nonce: Nonce, buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
         within_bound(buffer.len(), Error::NotAuthentic)?;
         self.cipher.open(&nonce.0, buffer, tag)
@@ -107,8 +108,8 @@ impl SealingKey {
     /// nonce, ad = "", sealed, tag).
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] if the tag does not match. `out` is then unchanged or holds zeros, never
-    /// plaintext.
+    /// [`Error::NotAuthentic`] if the tag does not match. `out` is then unchanged or holds zeros,
+    /// never plaintext.
     pub fn open_to(
         &self,
         nonce: Nonce,

@@ -1,7 +1,7 @@
 //! Key derivation: one function for each derivation, documented by its formula.
 //!
-//! `X(K, info, L)` is HKDF-Expand-SHA-256 with `L` output bytes. Input keys are uniformly random, so
-//! HKDF-Extract is omitted (RFC 5869, section 3.3).
+//! `X(K, info, L)` is HKDF-Expand-SHA-256 with `L` output bytes. Input keys are uniformly random,
+//! so HKDF-Extract is omitted (RFC 5869, section 3.3).
 //!
 //! Each info begins with an 8-byte label that no other derivation uses. Fields have fixed widths; a
 //! variable field follows its u64 length. So different inputs never encode to the same info.
@@ -78,8 +78,8 @@ pub fn record_tag(key: &PatientNameKey, name: &str) -> Result<RecordTag> {
     tag16(key.expose(), &[b"cl1/rtag", &length, name.as_bytes()])
 }
 
-/// The context that a data key is bound to: ctx44 = chart16 ‖ rtag16 ‖ version u64 ‖ format ‖ suite ‖
-/// kind ‖ 00.
+/// The context that a data key is bound to: ctx44 = chart16 ‖ rtag16 ‖ version u64 ‖ format ‖ suite
+/// ‖ kind ‖ 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordContext {
     /// The chart of the requested address.
@@ -181,8 +181,8 @@ pub fn chunk_key(
     )
 }
 
-/// Derives slot key ‖ commitment = X(slot secret, "cl1/slot" ‖ vault id ‖ kind u16 ‖ id u16 ‖ suite ‖
-/// 00 00 00 ‖ wrap salt ‖ SHA-256(parameters), 64).
+/// Derives slot key ‖ commitment = X(slot secret, "cl1/slot" ‖ vault id ‖ kind u16 ‖ id u16 ‖ suite
+/// ‖ 00 00 00 ‖ wrap salt ‖ SHA-256(parameters), 64).
 ///
 /// # Errors
 /// None in practice.
@@ -209,8 +209,8 @@ pub fn slot_key(
     )
 }
 
-/// Derives ring key ‖ commitment = X(root key, "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the end
-/// of the last slot), 64).
+/// Derives ring key ‖ commitment = X(root key, "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the
+/// end of the last slot), 64).
 ///
 /// # Errors
 /// None in practice.
@@ -247,8 +247,8 @@ pub fn entry_key(
     )
 }
 
-/// Derives page key ‖ commitment = X(journal key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖ sequence
-/// u64 ‖ the page's bytes 0..8, 64).
+/// Derives page key ‖ commitment = X(journal key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖
+/// sequence u64 ‖ the page's bytes 0..8, 64).
 ///
 /// # Errors
 /// None in practice.

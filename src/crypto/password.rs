@@ -40,8 +40,8 @@ impl Cost {
     /// neither exhaust the machine nor make guessing cheap.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if memory, passes or lanes are out of bounds, or memory times passes exceeds
-    /// 4 GiB.
+    /// [`Error::Malformed`] if memory, passes or lanes are out of bounds, or memory times passes
+    /// exceeds 4 GiB.
     pub fn checked(self) -> Result<Self> {
         let work = u64::from(self.memory_kib) * u64::from(self.passes);
         let is_within_bounds = (8 * 1024..=1024 * 1024).contains(&self.memory_kib)

@@ -1,5 +1,5 @@
-//! Random bytes from the operating system only, because a generator in user space repeats its output
-//! after `fork`.
+//! Random bytes from the operating system only, because a generator in user space repeats its
+//! output after `fork`.
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -26,8 +26,8 @@ pub fn fresh<const N: usize>() -> Result<[u8; N]> {
 
 /// Generates a key number for which `taken` returns `false`.
 ///
-/// The number is random, because after a restore two copies of the vault can diverge; counters would
-/// then give one number to two keys.
+/// The number is random, because after a restore two copies of the vault can diverge; counters
+/// would then give one number to two keys.
 ///
 /// # Errors
 /// [`Error::Randomness`] if the operating system returns no random bytes.

@@ -8,7 +8,8 @@ use crate::crypto::provider::active;
 
 /// The crates that implement each primitive in this build, as [`crypto_report`] returns them.
 ///
-/// The report names linked code only. It makes no statement about audits, approvals or certificates.
+/// The report names linked code only. It makes no statement about audits, approvals or
+/// certificates.
 ///
 /// ```
 /// let report = chartlock::report::crypto_report();
@@ -28,7 +29,8 @@ pub struct CryptoReport {
     pub hkdf_sha_256: Implementation,
     /// Argon2id, for passphrases. No FIPS module contains it.
     pub argon2id: Implementation,
-    /// The crate that requests random bytes from the operating system, the only source of randomness.
+    /// The crate that requests random bytes from the operating system, the only source of
+    /// randomness.
     pub random: Implementation,
     /// The state of AWS-LC's FIPS build.
     pub fips_build: FipsBuild,
@@ -131,8 +133,8 @@ pub struct Provided {
 /// println!("{}", chartlock::report::crypto_report()); // in a start-up log or an "about" dialog
 /// ```
 ///
-/// If the FIPS build is linked, each call runs its self-tests again. If a self-test fails, AWS-LC ends
-/// the process by default.
+/// If the FIPS build is linked, each call runs its self-tests again. If a self-test fails, AWS-LC
+/// ends the process by default.
 pub fn crypto_report() -> CryptoReport {
     let provided = active::provided();
     CryptoReport {

@@ -13,8 +13,8 @@ use matching::{Conditions, Match, Pattern};
 
 /// A rule of a [`RulePolicy`]: conditions, and the decision if all of them match.
 ///
-/// A rule without conditions matches every request. Each method adds a value to the condition of the
-/// same name. A condition matches if any of its values does: `.actor("dr.*").actor("nurse.*")`
+/// A rule without conditions matches every request. Each method adds a value to the condition of
+/// the same name. A condition matches if any of its values does: `.actor("dr.*").actor("nurse.*")`
 /// matches both.
 ///
 /// Patterns for actors and records are exact names, or prefixes that end with `*`. A condition on
@@ -23,14 +23,14 @@ use matching::{Conditions, Match, Pattern};
 /// # Label rules
 ///
 /// Only puts and reads have labels, so a label rule matches no other operation. In particular, an
-/// actor who may list a subject's records sees all their names and labels. Restrict lists with rules
-/// on operations and names.
+/// actor who may list a subject's records sees all their names and labels. Restrict lists with
+/// rules on operations and names.
 ///
 /// The vault calls the policy twice for a read (see [`AccessPolicy`]). In the first call, without
-/// labels, a permitting label rule counts as a match, and a denying one does not. In the second call,
-/// both are matched against the labels. So a label rule can deny a read in the second call that the
-/// first call permitted, but never the reverse. Prefer denials that need no labels, because they take
-/// effect before any key is unwrapped.
+/// labels, a permitting label rule counts as a match, and a denying one does not. In the second
+/// call, both are matched against the labels. So a label rule can deny a read in the second call
+/// that the first call permitted, but never the reverse. Prefer denials that need no labels,
+/// because they take effect before any key is unwrapped.
 ///
 /// ```
 /// # use chartlock::{Purpose, access::Rule};
@@ -67,7 +67,8 @@ impl Rule {
         }
     }
 
-    /// Restricts the rule to actors that match `pattern`: an exact name, or a prefix such as `"dr.*"`.
+    /// Restricts the rule to actors that match `pattern`: an exact name, or a prefix such as
+    /// `"dr.*"`.
     pub fn actor(mut self, pattern: &str) -> Self {
         self.conditions.actors.push(Pattern::new(pattern));
         self
@@ -101,7 +102,8 @@ impl Rule {
         self.group(OperationGroup::Governing)
     }
 
-    /// Restricts the rule to reading the journal, holds, slots and keys: [`OperationGroup::Auditing`].
+    /// Restricts the rule to reading the journal, holds, slots and keys:
+    /// [`OperationGroup::Auditing`].
     pub fn auditing(self) -> Self {
         self.group(OperationGroup::Auditing)
     }
@@ -137,8 +139,8 @@ impl Rule {
         self
     }
 
-    /// Restricts the rule to puts and reads of records without this label. If called several times, the
-    /// record must have none of the labels.
+    /// Restricts the rule to puts and reads of records without this label. If called several times,
+    /// the record must have none of the labels.
     pub fn without_label(mut self, label: &str) -> Self {
         self.conditions.without_labels.push(label.into());
         self
@@ -149,8 +151,8 @@ impl Rule {
         let matches = match self.conditions.matches(request) {
             Match::Yes => true,
             Match::No => false,
-            // A denial is final, but a second request with labels follows a permission. So deny now only
-            // what no labels would permit.
+            // A denial is final, but a second request with labels follows a permission. So deny now
+            // only what no labels would permit.
             Match::DependsOnLabels => self.decision.is_permitted(),
         };
         matches.then(|| self.decision.clone())
@@ -163,7 +165,8 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// A policy of ordered rules: the first matching rule decides; without a match, the request is denied.
+/// A policy of ordered rules: the first matching rule decides; without a match, the request is
+/// denied.
 ///
 /// ```
 /// use chartlock::{Actor, Operation, Purpose, Subject, SubjectKind, access::{AccessPolicy, AccessRequest, Decision, Rule, RulePolicy}};
@@ -215,13 +218,13 @@ pub struct RulePolicy {
 impl RulePolicy {
     /// Creates a policy from rules in order. Without rules, the policy denies every request.
     ///
-    /// Names and labels that no request can have are rejected, because such a rule would never match.
+    /// Names and labels that no request can have are rejected, because such a rule would never
+    /// match.
     ///
     /// # Errors
     /// [`Error::InvalidId`](crate::Error::InvalidId) if a name is empty, too long, or has a control
-    /// character or a `*` before its end;
-    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if a label is empty, too long or has a
-    /// control character.
+    /// character or a `*` before its end; [`Error::InvalidMetadata`](crate::Error::InvalidMetadata)
+    /// if a label is empty, too long or has a control character.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self> {
         let rules: Box<[Rule]> = rules.into_iter().collect();
         for rule in &rules {

@@ -92,8 +92,8 @@ fn user(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> 
     user
 }
 
-/// The recipient of a disclosure. The network is unknown, because the journal does not record how the
-/// app disclosed the data.
+/// The recipient of a disclosure. The network is unknown, because the journal does not record how
+/// the app disclosed the data.
 fn recipient(entry: &AuditEntry) -> Value {
     let recipient = Some(DisclosureNote::of(entry).recipient).filter(|name| !name.is_empty());
     json!({

@@ -76,9 +76,9 @@ impl fmt::Debug for Application {
 ///
 /// A successful operation with a BALP 1.1.4 pattern names the pattern in `meta.profile`: `Create`,
 /// `Read`, `Update`, `Delete` or `Query`, each with or without a patient, or
-/// `PrivacyDisclosure.Source`. All other entries become plain R4 `AuditEvent`s, including denied and
-/// failed operations, because the patterns cover successes only. If the patient is not resolved, the
-/// event contains a tag and uses the pattern without a patient.
+/// `PrivacyDisclosure.Source`. All other entries become plain R4 `AuditEvent`s, including denied
+/// and failed operations, because the patterns cover successes only. If the patient is not
+/// resolved, the event contains a tag and uses the pattern without a patient.
 ///
 /// Client and server have the same address, because application and vault are one process.
 ///
@@ -156,7 +156,8 @@ fn outcome_description(entry: &AuditEntry) -> Option<String> {
         AccessOutcome::Done => None,
         other => Some(other.to_string()),
     };
-    // The note of a disclosure contains recipient and description, which the event states elsewhere.
+    // The note of a disclosure contains recipient and description, which the event states
+    // elsewhere.
     let note = entry.note.as_deref();
     let note = note.filter(|_| entry.operation != Operation::Disclose);
     match (outcome, note) {

@@ -57,8 +57,8 @@ impl Cipher {
     /// Decrypts `sealed` into `out`, which has the same length, and verifies the tag.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] if the tag does not match or the lengths differ. AWS-LC fills `out` with
-    /// zeros in the first case and leaves `out` unchanged in the second.
+    /// [`Error::NotAuthentic`] if the tag does not match or the lengths differ. AWS-LC fills `out`
+    /// with zeros in the first case and leaves `out` unchanged in the second.
     pub fn open_to(
         &self,
         nonce: &[u8; 12],
@@ -92,7 +92,8 @@ impl KeyType for Length {
 /// # Errors
 /// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
 pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-    // No wiping is needed here: `Prk` wipes its key copy on drop, and `HKDF_expand` wipes its state.
+    // No wiping is needed here: `Prk` wipes its key copy on drop, and `HKDF_expand` wipes its
+    // state.
     let prk = Prk::new_less_safe(HKDF_SHA256, key);
     prk.expand(info, Length(out.len()))
         .and_then(|okm| okm.fill(out))
