@@ -1,4 +1,5 @@
-//! Raises security events, and counts failures and denials that matter only when they repeat.
+//! Dispatcher of security events, with counters for failures and denials that matter only if
+//! repeated.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,40 +9,42 @@ use crate::access::meter::{DenialMeter, FailureMeter};
 use crate::access::security_event::{SecurityEvent, SecurityEventHandler};
 use crate::id::Actor;
 
-/// The watch over one vault.
+/// The security events of one vault.
 #[derive(Default)]
 pub struct Alarms {
-    watch: Option<Arc<dyn SecurityEventHandler>>,
+    handler: Option<Arc<dyn SecurityEventHandler>>,
     failures: Mutex<FailureMeter>,
     denials: Mutex<DenialMeter>,
 }
 
 impl Alarms {
-    /// Tells `watch`, if there is one.
-    pub fn new(watch: Option<Arc<dyn SecurityEventHandler>>) -> Self {
+    /// Creates a dispatcher that passes events to `handler`, if any.
+    pub fn new(handler: Option<Arc<dyn SecurityEventHandler>>) -> Self {
         Self {
-            watch,
+            handler,
             ..Self::default()
         }
     }
 
-    /// Tells of an event. When it returns, the watch has heard of it.
+    /// Passes an event to the handler and waits until the handler returns.
     pub fn raise(&self, event: &SecurityEvent) {
-        if let Some(watch) = &self.watch {
-            watch.event(event);
+        if let Some(handler) = &self.handler {
+            handler.event(event);
         }
     }
 
-    /// Takes note of a credential that opened nothing, or of stored bytes that were not authentic.
+    /// Counts an authentication failure: a credential that opened no slot, or stored bytes that
+    /// were not authentic. Raises an event if failures repeat.
     pub fn failed(&self, uptime: Duration) {
         let mut failures = (self.failures.lock()).unwrap_or_else(PoisonError::into_inner);
         let event = failures.note(uptime);
-        // The watch may take its time; others who fail meanwhile do not wait for it.
+        // Unlock before calling the handler, because it can be slow; otherwise other failing
+        // threads wait.
         drop(failures);
         event.iter().for_each(|event| self.raise(event));
     }
 
-    /// Takes note of a denial.
+    /// Counts a denial of `actor`. Raises an event if denials repeat.
     pub fn denied(&self, actor: &Actor, uptime: Duration) {
         let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
         let event = denials.note(actor, uptime);

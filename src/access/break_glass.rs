@@ -1,4 +1,4 @@
-//! Break-glass: a time limit within which a session passes the policy.
+//! Break-glass: time-limited access of a session past the policy.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::id::check_reason;
 
-/// The longest time for which glass stays broken.
+/// The longest duration of break-glass access.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Access past the policy, until it expires. The journal keeps who asked for it and why.
+/// Break-glass access, valid until it expires. The journal keeps the actor and the reason.
 ///
-/// The end is counted in the vault's uptime, so setting the machine's clock neither extends nor
-/// shortens it. Where the machine sleeps, that time may not count.
+/// The expiry is measured in the vault's uptime, so setting the machine's clock neither extends nor
+/// shortens the access. On some platforms, uptime excludes the time that the machine sleeps.
 pub struct BrokenGlass {
     until: Duration,
 }
 
 impl BrokenGlass {
-    /// Breaks the glass at `uptime`, for up to 24 hours.
+    /// Begins break-glass access at `uptime`, for up to 24 hours.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason that has not 1 to 255 bytes without control
-    /// characters, and for a duration of zero or above 24 hours.
+    /// [`Error::InvalidMetadata`] if `reason` is not 1 to 255 bytes without control characters, or
+    /// if `duration` is zero or above 24 hours.
     pub fn new(reason: &str, duration: Duration, uptime: Duration) -> Result<Self> {
         check_reason(reason)?;
         if duration.is_zero() || duration > LONGEST {
@@ -33,8 +33,10 @@ impl BrokenGlass {
         })
     }
 
-    /// Whether it still lets its actor through. A session behind closed glass is denied everything:
-    /// going on without the mark would hide that this actor came in by breaking it.
+    /// Returns `true` until the access expires.
+    ///
+    /// After expiry the session is denied every operation. Further operations would not carry the
+    /// break-glass mark, which would hide how the actor obtained the session.
     pub fn is_open(&self, uptime: Duration) -> bool {
         uptime < self.until
     }

@@ -1,4 +1,4 @@
-//! Meters that turn repeated failures or denials into one security event.
+//! Sliding-window meters that turn repeated failures or denials into one security event.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -6,70 +6,74 @@ use std::time::Duration;
 use crate::access::security_event::SecurityEvent;
 use crate::id::Actor;
 
-/// The most moments that a meter remembers; beyond, its count says "at least".
-const REMEMBERED: usize = 1_000;
-/// The most actors that denials are counted for at a time.
-const ACTORS: usize = 1_000;
+/// The number of occurrences that a meter keeps. Above it, the reported count is a lower bound.
+const MAX_OCCURRENCES: usize = 1_000;
+/// The number of actors for which denials are counted at the same time.
+const MAX_ACTORS: usize = 1_000;
 
-/// Counts what happens within a sliding window, and speaks up when it is too often: once, and again
-/// only after another window has passed. Moments are given as the vault's uptime.
+/// A meter that counts occurrences within a sliding window and reports when they reach a limit.
+///
+/// The meter reports once, and again only after a whole window has passed. Times are the vault's
+/// uptime, so a change of the machine's clock has no effect.
 #[derive(Debug, Clone)]
 pub struct Meter {
     limit: usize,
     window: Duration,
-    moments: VecDeque<Duration>,
-    spoke_at: Option<Duration>,
+    occurrences: VecDeque<Duration>,
+    reported_at: Option<Duration>,
 }
 
 impl Meter {
-    /// Speaks up when something happens `limit` times within `window`.
+    /// Creates a meter that reports `limit` occurrences within `window`.
     pub fn new(limit: usize, window: Duration) -> Self {
         Self {
             limit,
             window,
-            moments: VecDeque::new(),
-            spoke_at: None,
+            occurrences: VecDeque::new(),
+            reported_at: None,
         }
     }
 
-    /// Notes that it happened. How often it did within the window, when that is to be told.
+    /// Counts an occurrence. Returns the count within the window if it is to be reported.
     pub fn note(&mut self, uptime: Duration) -> Option<u64> {
-        self.forget_before(uptime);
-        self.moments.push_back(uptime);
-        let was_told = self
-            .spoke_at
+        self.drop_expired(uptime);
+        self.occurrences.push_back(uptime);
+        let was_reported = self
+            .reported_at
             .is_some_and(|at| uptime.saturating_sub(at) < self.window);
-        if was_told || self.moments.len() < self.limit {
+        if was_reported || self.occurrences.len() < self.limit {
             return None;
         }
-        self.spoke_at = Some(uptime);
-        Some(self.moments.len() as u64)
+        self.reported_at = Some(uptime);
+        Some(self.occurrences.len() as u64)
     }
 
-    fn forget_before(&mut self, uptime: Duration) {
+    fn drop_expired(&mut self, uptime: Duration) {
         let window = self.window;
-        let is_old = |moment: &Duration| uptime.saturating_sub(*moment) >= window;
-        while self.moments.front().is_some_and(is_old) || self.moments.len() >= REMEMBERED {
-            self.moments.pop_front();
+        let is_expired = |occurred_at: &Duration| uptime.saturating_sub(*occurred_at) >= window;
+        while self.occurrences.front().is_some_and(is_expired)
+            || self.occurrences.len() >= MAX_OCCURRENCES
+        {
+            self.occurrences.pop_front();
         }
     }
 
     fn last(&self) -> Duration {
-        self.moments.back().copied().unwrap_or_default()
+        self.occurrences.back().copied().unwrap_or_default()
     }
 }
 
-/// Failures to authenticate, counted for a whole vault.
+/// A meter of authentication failures, for the whole vault.
 #[derive(Debug)]
 pub struct FailureMeter(Meter);
 
 impl FailureMeter {
-    /// Five within ten minutes are too many.
+    /// Creates a meter that reports five failures within ten minutes.
     pub fn new() -> Self {
         Self(Meter::new(5, Duration::from_secs(600)))
     }
 
-    /// Notes a failure; the event, when one is to be raised.
+    /// Counts a failure. Returns an event if the limit is reached.
     pub fn note(&mut self, uptime: Duration) -> Option<SecurityEvent> {
         let within = self.0.window;
         let count = self.0.note(uptime)?;
@@ -83,15 +87,15 @@ impl Default for FailureMeter {
     }
 }
 
-/// Denials, counted for each actor: many people of one clinic who are denied once are no pattern.
+/// Meters of denials, one for each actor, because single denials of many actors are no pattern.
 #[derive(Debug, Default)]
 pub struct DenialMeter(HashMap<Actor, Meter>);
 
 impl DenialMeter {
-    /// Notes a denial; the event, when one is to be raised. Ten within ten minutes are too many.
+    /// Counts a denial. Returns an event after ten denials of one actor within ten minutes.
     pub fn note(&mut self, actor: &Actor, uptime: Duration) -> Option<SecurityEvent> {
         if !self.0.contains_key(actor) {
-            self.make_room();
+            self.evict_oldest();
         }
         let meter = self.0.entry(actor.clone());
         let meter = meter.or_insert_with(|| Meter::new(10, Duration::from_secs(600)));
@@ -104,9 +108,10 @@ impl DenialMeter {
         })
     }
 
-    /// Memory stays bounded, whatever names an app makes up: who was denied longest ago goes.
-    fn make_room(&mut self) {
-        if self.0.len() < ACTORS {
+    // Evicts the actor with the oldest denial, so that memory stays bounded whatever names an app
+    // uses.
+    fn evict_oldest(&mut self) {
+        if self.0.len() < MAX_ACTORS {
             return;
         }
         let oldest = self.0.iter().min_by_key(|(_, meter)| meter.last());

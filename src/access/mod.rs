@@ -1,4 +1,5 @@
-//! Access policy: the request that the app's policy is asked, and the decisions it can return.
+//! Access policy: the request that the vault passes to the app's policy, and the possible
+//! decisions.
 
 pub(crate) mod alarms;
 pub(crate) mod break_glass;
@@ -17,35 +18,39 @@ pub use request::AccessRequest;
 pub use rules::{Rule, RulePolicy};
 pub use security_event::{SecurityEvent, SecurityEventHandler};
 
-/// Decides who may do what: [`RulePolicy`], [`AllowAll`], or one of your own.
+/// An access policy: decides whether an actor may perform an operation.
 ///
-/// It is asked for each operation, on the thread that called it, before any key of the subject is
-/// unwrapped. So it must be quick (what it needs from elsewhere it holds in memory), and it must not
-/// call the vault that asks. A policy that panics unwinds into the caller of the operation, and
-/// nothing is released.
+/// Use [`RulePolicy`] or [`AllowAll`], or implement the trait. The vault calls the policy for each
+/// operation, on the calling thread, before it unwraps any key of the subject. So the policy must
+/// be quick, keep its data in memory, and never call the vault. A panic in the policy unwinds into
+/// the caller of the operation, and no content is released.
 ///
-/// # Asked once, or twice
+/// # One or two calls
 ///
-/// The labels of a record are sealed inside it. So a read is asked for twice: first without labels
-/// ([`AccessRequest::labels_follow`]), before any key is unwrapped; and, if that was permitted, again
-/// with the record's labels, before any content is handed out. The second answer counts. A denial of
-/// the first is final, so a policy that decides by labels permits at first whatever *some* labels
-/// would permit. Where there is nothing to read, the first answer stands. A put is asked for once,
-/// with the labels of the new document; everything else once, without labels.
+/// A record's labels are sealed with the record. So the vault calls the policy twice for a read:
 ///
-/// What is denied fails with [`Error::Denied`](crate::Error::Denied) and is journaled.
+/// 1. Without labels, before any key is unwrapped ([`AccessRequest::labels_follow`] is `true`). A
+///    denial is final. So a policy that decides by labels must permit here whatever *some* labels
+///    would permit.
+/// 2. With the record's labels, before any content is released. This decision counts.
 ///
-/// # Broken glass
+/// If the record does not exist, the first decision counts. For a put, the vault calls the policy
+/// once, with the labels of the new document. For every other operation, the vault calls the policy
+/// once, without labels.
 ///
-/// Glass is there for what no rule foresaw, so breaking it is not asked for: it is journaled, and
-/// those who keep watch hear of it. Who has broken it reads, lists and writes patients' records
-/// without the policy being asked, until it closes. For all else the policy is asked, with
-/// [`AccessRequest::under_break_glass`].
+/// A denied operation fails with [`Error::Denied`](crate::Error::Denied) and is journaled.
+///
+/// # Break-glass
+///
+/// Break-glass covers cases that no rule foresaw, so the policy cannot deny it. Each use is
+/// journaled and raises a security event. Until break-glass expires, the actor reads, lists and
+/// writes patients' records without a policy call. For all other operations the vault calls the
+/// policy, with [`AccessRequest::under_break_glass`] set.
 ///
 /// ```
 /// use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, Decision}};
 ///
-/// /// Nobody may erase, and everybody else what they like.
+/// /// Denies erasing and expunging; permits everything else.
 /// #[derive(Debug)]
 /// struct KeepAll;
 ///
@@ -64,7 +69,7 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 /// # Ok::<(), chartlock::Error>(())
 /// ```
 pub trait AccessPolicy: fmt::Debug + Send + Sync {
-    /// Whether this may be done.
+    /// Decides whether the vault performs the requested operation.
     fn decide(&self, request: &AccessRequest<'_>) -> Decision;
 }
 
@@ -74,7 +79,7 @@ impl<P: AccessPolicy + ?Sized> AccessPolicy for Arc<P> {
     }
 }
 
-/// What a policy answers.
+/// The decision of an access policy.
 ///
 /// ```
 /// # use chartlock::access::{ConsentReference, Decision};
@@ -87,21 +92,21 @@ impl<P: AccessPolicy + ?Sized> AccessPolicy for Arc<P> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {
-    /// It may be done.
+    /// The operation is permitted.
     Permit,
-    /// It may be done, because of a consent that the journal names in the operation's entry.
+    /// The operation is permitted under a consent, which the operation's journal entry names.
     PermitUnder(ConsentReference),
-    /// It may not be done.
+    /// The operation is denied.
     Deny,
 }
 
 impl Decision {
-    /// Whether it may be done.
+    /// Returns `true` unless the operation is denied.
     pub fn is_permitted(&self) -> bool {
         !matches!(self, Self::Deny)
     }
 
-    /// The consent under which it may be done, if it is under one.
+    /// Returns the consent of [`Decision::PermitUnder`].
     pub fn consent(&self) -> Option<&ConsentReference> {
         match self {
             Self::PermitUnder(consent) => Some(consent),
@@ -110,8 +115,10 @@ impl Decision {
     }
 }
 
-/// Names a consent in the app's own words, such as the id of a FHIR `Consent`. It is recorded, not
-/// interpreted. `Debug` does not show it.
+/// A reference to a consent, such as the id of a FHIR `Consent`.
+///
+/// The app chooses the text. The journal records the text without interpreting it. `Debug` hides
+/// it.
 ///
 /// ```
 /// # use chartlock::access::ConsentReference;
@@ -123,16 +130,17 @@ impl Decision {
 pub struct ConsentReference(Box<str>);
 
 impl ConsentReference {
-    /// A reference of 1 to 255 bytes without control characters.
+    /// Creates a reference from 1 to 255 bytes without control characters.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) out of these bounds.
+    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if `text` is empty, too long or
+    /// has control characters.
     pub fn new(text: &str) -> Result<Self> {
         check_reason(text)?;
         Ok(Self(text.into()))
     }
 
-    /// The reference as the app gave it.
+    /// Returns the reference as the app supplied it.
     pub fn text(&self) -> &str {
         &self.0
     }
@@ -144,15 +152,15 @@ impl fmt::Debug for ConsentReference {
     }
 }
 
-/// Permits everything to everybody: what a vault does that was given no policy.
+/// The default policy: permits every operation to every actor.
 ///
-/// That is right only where your app decides before it calls the vault, each time. The journal still
-/// says who did what.
+/// Use this policy only if your app authorizes each operation before it calls the vault. Operations
+/// are journaled all the same.
 ///
 /// ```
 /// # use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, AllowAll, Decision}};
-/// let anybody = Actor::new("anybody")?;
-/// let request = AccessRequest::new(&anybody, Purpose::Marketing, Operation::Read);
+/// let actor = Actor::new("desk.lee")?;
+/// let request = AccessRequest::new(&actor, Purpose::Marketing, Operation::Read);
 /// assert_eq!(AllowAll.decide(&request), Decision::Permit);
 /// # Ok::<(), chartlock::Error>(())
 /// ```

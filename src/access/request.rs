@@ -1,13 +1,14 @@
-//! The access request: everything that a policy learns about an operation.
+//! Access request: the information that a policy receives about an operation.
 
 use std::fmt;
 
 use crate::id::{Actor, Purpose, Subject};
 use crate::journal::Operation;
 
-/// What somebody wants to do. `Debug` shows the operation only.
+/// A request to perform an operation, as an access policy receives it.
 ///
-/// The vault makes them; make some yourself to test a policy.
+/// The vault creates requests. Create your own only to test a policy. `Debug` shows the operation
+/// only.
 ///
 /// ```
 /// # use chartlock::{Actor, Operation, Purpose, Subject, access::AccessRequest};
@@ -22,30 +23,30 @@ use crate::journal::Operation;
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct AccessRequest<'a> {
-    /// Who wants to.
+    /// The actor who requests the operation.
     pub actor: &'a Actor,
-    /// Why.
+    /// The purpose of use.
     pub purpose: Purpose,
-    /// What.
+    /// The requested operation.
     pub operation: Operation,
-    /// Whose records; `None` for what is done to the vault.
+    /// The subject of the operation; `None` for an operation on the vault.
     pub subject: Option<&'a Subject>,
-    /// The name of the record; `None` for what is done to a subject or to the vault.
+    /// The record's name; `None` for an operation on a subject or the vault.
     pub record: Option<&'a str>,
-    /// The record's labels, ascending, where they are known: those of the new document of a put;
-    /// those of the record when a read is asked for the second time. See
+    /// The record's labels in ascending order, if known: for a put, the labels of the new document;
+    /// for the second call of a read, the labels of the record. See
     /// [`AccessPolicy`](crate::access::AccessPolicy).
     pub labels: Option<&'a [&'a str]>,
-    /// The app's own id of the request that this serves.
+    /// The app's id of the request that the operation serves.
     pub request_id: Option<&'a str>,
-    /// For which organisation.
+    /// The organisation on whose behalf the actor acts.
     pub organisation: Option<&'a str>,
-    /// Whether the actor has broken the glass and it is still open.
+    /// `true` if the session has break-glass access that has not expired.
     pub under_break_glass: bool,
 }
 
 impl<'a> AccessRequest<'a> {
-    /// Something that is done to the vault.
+    /// Creates a request for an operation on the vault.
     pub fn new(actor: &'a Actor, purpose: Purpose, operation: Operation) -> Self {
         Self {
             actor,
@@ -60,50 +61,52 @@ impl<'a> AccessRequest<'a> {
         }
     }
 
-    /// Done to this subject.
+    /// Sets the subject of the operation.
     #[must_use]
     pub fn subject(mut self, subject: &'a Subject) -> Self {
         self.subject = Some(subject);
         self
     }
 
-    /// Done to the record of this name.
+    /// Sets the record's name.
     #[must_use]
     pub fn record(mut self, name: &'a str) -> Self {
         self.record = Some(name);
         self
     }
 
-    /// With what the record is labelled.
+    /// Sets the record's labels, in ascending order.
     #[must_use]
     pub fn labels(mut self, labels: &'a [&'a str]) -> Self {
         self.labels = Some(labels);
         self
     }
 
-    /// Serving this request of the app.
+    /// Sets the app's id of the request that the operation serves.
     #[must_use]
     pub fn request_id(mut self, id: &'a str) -> Self {
         self.request_id = Some(id);
         self
     }
 
-    /// For this organisation.
+    /// Sets the organisation on whose behalf the actor acts.
     #[must_use]
     pub fn organisation(mut self, organisation: &'a str) -> Self {
         self.organisation = Some(organisation);
         self
     }
 
-    /// Behind broken glass.
+    /// Marks the request as made under break-glass access.
     #[must_use]
     pub fn under_break_glass(mut self) -> Self {
         self.under_break_glass = true;
         self
     }
 
-    /// Whether this is a read that will be asked for again, with the record's labels, if it is
-    /// permitted now and there is something to read.
+    /// Returns `true` for the first of two requests of a read, which has no labels yet.
+    ///
+    /// If the policy permits this request and the record exists, a second request with labels
+    /// follows.
     pub fn labels_follow(&self) -> bool {
         self.operation == Operation::Read && self.labels.is_none()
     }

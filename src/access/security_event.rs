@@ -1,4 +1,4 @@
-//! Security events, and the handler that receives them at once.
+//! Security events, and the handler that receives them as they occur.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use serde::{Serialize, Serializer};
 
 use crate::id::Actor;
 
-/// Something that should be looked into, told to a [`SecurityEventHandler`] as it happens.
+/// An event that deserves investigation, passed to a [`SecurityEventHandler`] as it occurs.
 ///
-/// It names no patient and no record; those stand in the journal. `Debug` and `Display` do not name
-/// the actor either, so they can go to any log. Where it helps to know the actor, ask
-/// [`SecurityEvent::actor`]; the serialized form names the actor, too.
+/// Events name no patient and no record; the journal does. `Debug` and `Display` also omit the
+/// actor, so their output is safe for any log. [`SecurityEvent::actor`] and the serialized form
+/// name the actor.
 ///
 /// ```
 /// # use chartlock::{Actor, access::SecurityEvent};
@@ -24,62 +24,64 @@ use crate::id::Actor;
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum SecurityEvent {
-    /// Somebody broke the glass; told before the session can read.
+    /// An actor began break-glass access. The handler receives the event before the session can
+    /// read.
     GlassBroken {
-        /// Who.
+        /// The actor.
         #[serde(serialize_with = "name")]
         actor: Actor,
-        /// For how long.
+        /// The duration of the access.
         #[serde(rename = "for_seconds", serialize_with = "seconds")]
         duration: Duration,
     },
-    /// Somebody reads a record that nobody has a reason to read; told before it is handed out.
+    /// An actor reads a honeytoken. The handler receives the event before the record is released.
     HoneytokenRead {
-        /// Who.
+        /// The actor.
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
-    /// Credentials or stored objects failed to authenticate again and again.
+    /// Credentials or stored objects failed to authenticate five times or more within ten minutes.
     RepeatedFailures {
-        /// How often, at least.
+        /// The number of failures; a lower bound.
         count: u64,
-        /// Within which time.
+        /// The time window in which the failures occurred.
         #[serde(rename = "within_seconds", serialize_with = "seconds")]
         within: Duration,
     },
-    /// The policy denied one actor again and again.
+    /// The policy denied one actor ten times or more within ten minutes.
     RepeatedDenials {
-        /// Whom.
+        /// The denied actor.
         #[serde(serialize_with = "name")]
         actor: Actor,
-        /// How often, at least.
+        /// The number of denials; a lower bound.
         count: u64,
-        /// Within which time.
+        /// The time window in which the denials occurred.
         #[serde(rename = "within_seconds", serialize_with = "seconds")]
         within: Duration,
     },
-    /// The journal cannot be written; reads and changes are refused until it can.
+    /// The journal cannot be written. Reads and changes are refused until it can be written again.
     JournalFailing,
-    /// Somebody declared an emergency: what is read is journaled later.
+    /// An actor began the journal fallback: reads are journaled to another storage.
     JournalFallbackBegun {
-        /// Who.
+        /// The actor.
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
-    /// The emergency is over, and what was read meanwhile is in the journal.
+    /// An actor ended the journal fallback. The vault's journal now contains the reads made
+    /// meanwhile.
     JournalFallbackEnded {
-        /// Who ended it.
+        /// The actor.
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
-    /// Somebody else continued this writer's chain of the journal.
+    /// Another writer continued this writer's journal chain.
     JournalForked,
     /// The vault's header is older than its data.
     HeaderRolledBack,
 }
 
 impl SecurityEvent {
-    /// Who did it, for an event that somebody is behind.
+    /// Returns the actor who caused the event, if the event has one.
     pub fn actor(&self) -> Option<&Actor> {
         match self {
             Self::GlassBroken { actor, .. }
@@ -110,9 +112,15 @@ impl fmt::Display for SecurityEvent {
                 write!(f, "one actor was denied {count} times within {within:?}")
             }
             Self::JournalFailing => f.write_str("the audit journal cannot be written"),
-            Self::JournalFallbackBegun { .. } => f.write_str("a journal emergency was begun"),
-            Self::JournalFallbackEnded { .. } => f.write_str("a journal emergency was ended"),
-            Self::JournalForked => f.write_str("a chain of the audit journal is forked"),
+            Self::JournalFallbackBegun { .. } => {
+                f.write_str("journal fallback begun: reads are journaled to another storage")
+            }
+            Self::JournalFallbackEnded { .. } => {
+                f.write_str("journal fallback ended: its entries are in the journal")
+            }
+            Self::JournalForked => {
+                f.write_str("another writer continued this vault's journal chain")
+            }
             Self::HeaderRolledBack => f.write_str("the vault header is older than the data"),
         }
     }
@@ -132,18 +140,19 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
     serializer.serialize_u64(duration.as_secs())
 }
 
-/// Is told of security events. Any `Fn(&SecurityEvent)` is one.
+/// A handler of security events. Every `Fn(&SecurityEvent)` closure implements this trait.
 ///
-/// It is called on the thread whose operation raised the event, which waits for it: hand the event on
-/// and return. It must not call the vault. If it panics, the operation does, and releases nothing.
+/// The vault calls the handler on the thread whose operation raised the event, and the operation
+/// waits. So the handler should pass the event on and return. The handler must not call the vault.
+/// A panic in the handler unwinds into the operation, which then releases no content.
 ///
 /// ```
 /// # use chartlock::access::{SecurityEvent, SecurityEventHandler};
-/// fn watch(handler: impl SecurityEventHandler) {}
-/// watch(|event: &SecurityEvent| eprintln!("{event}"));
+/// fn install(handler: impl SecurityEventHandler) {}
+/// install(|event: &SecurityEvent| eprintln!("{event}"));
 /// ```
 pub trait SecurityEventHandler: Send + Sync {
-    /// Takes note of an event.
+    /// Receives an event.
     fn event(&self, event: &SecurityEvent);
 }
 

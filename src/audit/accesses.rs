@@ -1,4 +1,4 @@
-//! Report: who read or changed one patient's records.
+//! Access report: who read or changed one subject's records.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,16 +15,17 @@ use crate::id::Subject;
 use crate::journal::AccessKind;
 use crate::journal::{AccessOutcome, Operation};
 
-/// What no journal of this vault can tell.
+/// Accesses that no journal of this vault can show.
 const NOT_SHOWN: [&str; 4] = [
-    "who read a copy of the storage elsewhere, with keys that were copied too",
-    "what the app showed to others after it had read a record",
-    "what a journal emergency spooled elsewhere, until it is brought home",
-    "the last moments before a crash, where reads are journaled in groups",
+    "reads from a copy of the storage, by a person who also copied the keys",
+    "disclosures by the app after it read a record",
+    "reads under a journal fallback that has not ended; end it to add them to the journal",
+    "reads just before a crash, if the vault journals reads in groups",
 ];
 
-/// Who looked at or changed one subject's records, and who was denied: what a patient may ask to see
-/// (GDPR Article 15; an access report).
+/// A report of all accesses to one subject's records, denials included.
+///
+/// A patient may ask for this report (GDPR Article 15).
 ///
 /// `Debug` shows no names.
 ///
@@ -33,7 +34,7 @@ const NOT_SHOWN: [&str; 4] = [
 /// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.accesses(&Subject::patient("MRN-1042")?, ..)?;
 /// for day in report.days() {
-///     println!("{} {}: looked {} times", day.day, day.actor, day.looked);
+///     println!("{} {}: {} reads", day.day, day.actor, day.looked);
 /// }
 /// # Ok(())
 /// # }
@@ -43,110 +44,110 @@ const NOT_SHOWN: [&str; 4] = [
 pub struct AccessReport {
     /// The subject's identifier.
     pub subject: Box<str>,
-    /// `patient` or `practice`.
+    /// The kind of the subject: `patient` or `practice`.
     pub kind: &'static str,
-    /// The window that was asked for.
+    /// The requested time range.
     pub between: TimeRange,
-    /// When the report was made.
+    /// The time at which the report was made.
     pub made: Timestamp,
-    /// Every access, in the order of time.
+    /// All accesses in time order.
     pub accesses: Vec<Access>,
-    /// How often somebody listed the identifiers of all subjects, this one's too.
+    /// The number of times that an actor listed all subjects, this one included.
     pub lists_of_all_subjects: u64,
-    /// What could not be read; with a gap, accesses may be missing here.
+    /// The parts of the journal that could not be read. If any, accesses may be missing.
     pub unreadable: UnreadableParts,
-    /// What no journal can tell.
+    /// Accesses that no journal can show, in words.
     pub not_shown: Vec<&'static str>,
 }
 
-/// One access to a subject's records.
+/// An access to a subject's records.
 ///
 /// ```
 /// # use chartlock::audit::Access;
 /// # fn show(access: &Access) {
-/// let mark = if access.under_break_glass { " (broke the glass)" } else { "" };
+/// let mark = if access.under_break_glass { " (break-glass)" } else { "" };
 /// println!("{} {} {}{mark}", access.at, access.actor, access.what);
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Access {
-    /// When.
+    /// The time of the access.
     pub at: Timestamp,
-    /// Who, by the app's own name.
+    /// The actor, by the app's name.
     pub actor: Box<str>,
-    /// For which organisation.
+    /// The organisation on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organisation: Option<Box<str>>,
-    /// What sort of access.
+    /// The kind of access.
     pub kind: AccessKind,
-    /// What, in words.
+    /// The operation in words.
     pub what: String,
-    /// Which operation.
+    /// The operation.
     pub operation: Operation,
-    /// The record's name, if it can be known; else its tag.
+    /// The record's name if it can be resolved, otherwise its tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
     /// The version that was read or written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// Why, in words.
+    /// The purpose in words.
     pub why: String,
-    /// The code of the purpose.
+    /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
-    /// How it ended: `denied` ones saw nothing.
+    /// The outcome. A `denied` access released nothing.
     pub outcome: AccessOutcome,
-    /// Whether the glass was broken for it.
+    /// `true` if the session had break-glass access.
     pub under_break_glass: bool,
-    /// Whether it is certain; `false` for a change that was announced and never confirmed.
+    /// `false` for a change that was announced but never confirmed.
     pub certain: bool,
-    /// Where the entry stands in the journal.
+    /// The position of the entry in the journal.
     pub position: EntryPosition,
 }
 
-/// What one actor did about one subject on one day.
+/// The accesses of one actor to one subject's records on one day.
 ///
 /// ```
 /// # use chartlock::audit::AccessDay;
 /// # fn show(day: &AccessDay) {
-/// println!("{} {}: {} looks, {} changes", day.day, day.actor, day.looked, day.changed);
+/// println!("{} {}: {} reads, {} changes", day.day, day.actor, day.looked, day.changed);
 /// # }
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AccessDay {
-    /// The day, in UTC.
+    /// The day in UTC, as `2026-11-21`.
     pub day: String,
-    /// Who.
+    /// The actor, by the app's name.
     pub actor: Box<str>,
-    /// Why, in words.
+    /// The purposes in words.
     pub why: BTreeSet<String>,
-    /// How often records, or what there is of them, were looked at.
+    /// The number of reads and lists of records.
     pub looked: u64,
-    /// How often they were changed.
+    /// The number of changes.
     pub changed: u64,
-    /// How often they were disclosed.
+    /// The number of disclosures.
     pub disclosed: u64,
-    /// How often something else was done about the subject: upkeep of keys, questions to the journal.
+    /// The number of other operations on the subject, such as key rotations and journal queries.
     pub other: u64,
-    /// How often the actor was denied.
+    /// The number of denials.
     pub denied: u64,
-    /// How often it failed, was refused, or was never confirmed.
+    /// The number of operations that failed, were refused or were never confirmed.
     pub failed: u64,
-    /// Whether the glass was broken.
+    /// `true` if any of the accesses was under break-glass.
     pub under_break_glass: bool,
-    /// The records, by name where it can be known.
+    /// The records, by name where resolved, otherwise by tag.
     pub records: BTreeSet<String>,
 }
 
 impl AuditTrail {
-    /// Who looked at or changed a subject's records in a window, denials included.
+    /// Reports who read or changed a subject's records in a time range, denials included.
     ///
-    /// Asked of a vault, the names of the records that there are stand in the report; of an auditor's
-    /// slot, those that the trail was told of.
+    /// A vault's trail resolves the names of all records that the subject has now. An auditor's
+    /// trail resolves only the records added with [`AuditTrail::resolve_record`].
     ///
     /// # Errors
-    /// Those of [`AuditTrail::entries`].
+    /// The errors of [`AuditTrail::entries`].
     pub fn accesses(
         &self,
         subject: &Subject,
@@ -179,7 +180,7 @@ impl AuditTrail {
 }
 
 impl AccessReport {
-    /// The accesses by day and actor, in the order of days.
+    /// Returns the accesses grouped by day and actor, ordered by day.
     pub fn days(&self) -> Vec<AccessDay> {
         let mut days: BTreeMap<(String, &str), AccessDay> = BTreeMap::new();
         for access in &self.accesses {
@@ -187,10 +188,9 @@ impl AccessReport {
             day.actor = access.actor.clone();
             day.add(access);
         }
-        let named = days
-            .into_iter()
-            .map(|((day, _), of)| AccessDay { day, ..of });
-        named.collect()
+        days.into_iter()
+            .map(|((day, _), totals)| AccessDay { day, ..totals })
+            .collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Report: what one actor read and changed.
+//! Activity report: the operations of one actor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::id::Actor;
 use crate::journal::AccessKind;
 use crate::journal::{AccessOutcome, Operation};
 
-/// What one actor did, and of whom they saw something.
+/// A report of all operations of one actor, and of the subjects concerned.
 ///
 /// `Debug` shows no names.
 ///
@@ -22,74 +22,74 @@ use crate::journal::{AccessOutcome, Operation};
 /// # use chartlock::{Actor, audit::AuditTrail};
 /// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.activity(&Actor::new("dr.garcia")?, ..)?;
-/// println!("{} saw something of {} subjects", report.actor, report.subjects.len());
+/// println!("{} accessed {} subjects", report.actor, report.subjects.len());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ActivityReport {
-    /// Who.
+    /// The actor, by the app's name.
     pub actor: Box<str>,
-    /// The window that was asked for.
+    /// The requested time range.
     pub between: TimeRange,
-    /// When the report was made.
+    /// The time at which the report was made.
     pub made: Timestamp,
-    /// How often each operation was asked for, whatever became of it.
+    /// The number of requests for each operation, whatever their outcome.
     pub operations: BTreeMap<Operation, u64>,
-    /// How often the actor was denied.
+    /// The number of denials.
     pub denied: u64,
-    /// How many entries are marked: the glass was broken for them.
+    /// The number of entries under break-glass.
     pub under_break_glass: u64,
-    /// How often the actor listed the identifiers of all subjects.
+    /// The number of times that the actor listed all subjects.
     pub lists_of_all_subjects: u64,
-    /// Of whom the actor saw or changed something, or tried to; the first one met first.
+    /// The subjects that the actor accessed, changed or tried to, in order of the first entry.
     pub subjects: Vec<SubjectActivity>,
-    /// All entries, in the order of time.
+    /// All entries in time order.
     pub entries: Vec<AuditEntry>,
-    /// What could not be read; with a gap, entries may be missing here.
+    /// The parts of the journal that could not be read. If any, entries may be missing.
     pub unreadable: UnreadableParts,
 }
 
-/// What one actor did about one subject.
+/// The operations of one actor on one subject.
 ///
 /// ```
 /// # use chartlock::audit::SubjectActivity;
-/// # fn show(one: &SubjectActivity) {
-/// println!("{} looks from {} to {}", one.looked, one.first, one.last);
+/// # fn show(activity: &SubjectActivity) {
+/// println!("{} reads from {} to {}", activity.looked, activity.first, activity.last);
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SubjectActivity {
-    /// Who it was about.
+    /// The subject.
     pub subject: SubjectMark,
-    /// The first entry.
+    /// The time of the first entry.
     pub first: Timestamp,
-    /// The last one.
+    /// The time of the last entry.
     pub last: Timestamp,
-    /// How often records, or what there is of them, were looked at.
+    /// The number of reads and lists of records.
     pub looked: u64,
-    /// How often they were changed.
+    /// The number of changes.
     pub changed: u64,
-    /// How often they were disclosed.
+    /// The number of disclosures.
     pub disclosed: u64,
-    /// How often something else was done.
+    /// The number of other operations.
     pub other: u64,
-    /// How often the actor was denied, refused, or failed.
+    /// The number of operations that were denied, refused, failed or never confirmed.
     pub not_done: u64,
-    /// The records, by name where it is known.
+    /// The records, by name where resolved, otherwise by tag.
     pub records: BTreeSet<String>,
 }
 
 impl AuditTrail {
-    /// Everything that one actor did and saw in a window.
+    /// Reports all operations of one actor in a time range.
     ///
-    /// Subjects and records that the trail does not know stand there by their tags; see
+    /// The report shows subjects and records that the trail cannot resolve as tags; see
     /// [`AuditTrail::resolve_subject`].
     ///
     /// # Errors
-    /// Those of [`AuditTrail::entries`].
+    /// The errors of [`AuditTrail::entries`].
     pub fn activity(&self, actor: &Actor, between: impl Into<TimeRange>) -> Result<ActivityReport> {
         let between = between.into();
         let mut report = ActivityReport {
@@ -107,10 +107,10 @@ impl AuditTrail {
         let question = format!("activity of {}", actor.name());
         self.ask(None, &question)?;
         let entries = self.walk(self.names.clone(), between)?;
-        let mut places = BTreeMap::new();
+        let mut indices = BTreeMap::new();
         report.unreadable = unreadable::read(entries, |entry| {
             if &*entry.actor == actor.name() {
-                report.add(entry, &mut places);
+                report.add(entry, &mut indices);
             }
         })?;
         Ok(report)
@@ -118,21 +118,21 @@ impl AuditTrail {
 }
 
 impl ActivityReport {
-    /// `places` tells where a subject stands among those met.
-    fn add(&mut self, entry: AuditEntry, places: &mut BTreeMap<[u8; 16], usize>) {
+    /// Adds an entry. `indices` maps a subject's tag to its index in `subjects`.
+    fn add(&mut self, entry: AuditEntry, indices: &mut BTreeMap<[u8; 16], usize>) {
         *self.operations.entry(entry.operation).or_default() += 1;
         self.denied += u64::from(entry.outcome == AccessOutcome::Denied);
         self.under_break_glass += u64::from(entry.under_break_glass);
         let lists = entry.operation == Operation::ListSubjects && entry.was_done();
         self.lists_of_all_subjects += u64::from(lists);
         if let Some(subject) = &entry.subject {
-            let place = *places.entry(subject.tag.0).or_insert_with(|| {
-                let met = SubjectActivity::new(subject.clone(), entry.at);
-                self.subjects.push(met);
+            let index = *indices.entry(subject.tag.0).or_insert_with(|| {
+                self.subjects
+                    .push(SubjectActivity::new(subject.clone(), entry.at));
                 self.subjects.len() - 1
             });
-            if let Some(met) = self.subjects.get_mut(place) {
-                met.add(&entry);
+            if let Some(activity) = self.subjects.get_mut(index) {
+                activity.add(&entry);
             }
         }
         self.entries.push(entry);

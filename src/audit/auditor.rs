@@ -1,4 +1,4 @@
-//! Auditor: opens the journal alone, with an auditor's slot.
+//! Auditor: read access to the journal alone, through an auditor's slot.
 
 use std::cell::Cell;
 use std::fmt;
@@ -22,17 +22,18 @@ use crate::storage::Storage;
 use crate::vault::clock::Clock;
 use crate::vault::options::VaultOptions;
 
-/// What stands in the note of an opening, before the slot's id.
+/// The note of an opening's entry, before the slot id.
 pub(super) const OPENED: &str = "opened the journal with slot ";
 
-/// The journal of a vault, opened with a slot for auditors: nothing else can be read with it, neither
-/// a record nor who is in the vault.
+/// An auditor's access to a vault's journal. The auditor's slot opens neither records nor the list
+/// of subjects.
 ///
-/// That it was opened, and what it was asked, becomes durable in the journal before anything is handed
-/// out. Whoever holds the journal key and can write the storage could forge pages, so an auditor is
-/// better given a storage that can only be read: then these entries go elsewhere, see
-/// [`Auditor::open_apart`]. The journal holds tags where the vault knows identifiers: an auditor
-/// resolves those that they already know.
+/// The opening and each query are durable in the journal before any entry is released. The journal
+/// contains tags, not identifiers: an auditor resolves the identifiers that they already know.
+///
+/// An auditor who can also write the storage could forge journal pages. So prefer to give auditors
+/// read-only storage, and a separate spool for their own entries:
+/// [`Auditor::open_apart`]. <!-- phrase: public name -->
 ///
 /// ```
 /// # use chartlock::{audit::Auditor, keys::KeyFile, Actor, Error, Purpose, Subject, storage::Storage};
@@ -45,7 +46,6 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 #[derive(Clone)]
 pub struct Auditor(Arc<AuditorSource>);
 
-/// What an auditor's slot gives.
 struct AuditorSource {
     storage: Arc<dyn Storage>,
     vault: VaultId,
@@ -57,13 +57,15 @@ struct AuditorSource {
 }
 
 impl Auditor {
-    /// Opens the journal, in the name of `actor`, and takes note of it there.
+    /// Opens the journal on behalf of `actor`, and journals the opening.
     ///
     /// # Errors
-    /// [`Error::NoVault`] without a header; [`Error::WrongKey`] when no auditor's slot opens;
-    /// [`Error::NotAuthentic`] when no page opens with what the slot holds: the journal is empty,
-    /// damaged, or sealed under another journal key than that of the slot's time;
-    /// [`Error::Journal`] when the entry cannot be written; errors of the storage.
+    /// - [`Error::NoVault`] if the storage contains no header.
+    /// - [`Error::WrongKey`] if the credential opens no auditor's slot.
+    /// - [`Error::NotAuthentic`] if no page opens with the slot's journal key: the journal is empty,
+    ///   damaged, or sealed under a different journal key.
+    /// - [`Error::Journal`] if the entry cannot be written.
+    /// - Errors of the storage.
     pub fn open(
         storage: impl Storage + 'static,
         credential: &dyn Credential,
@@ -73,10 +75,12 @@ impl Auditor {
         VaultOptions::new().open_journal(storage, credential, actor, purpose)
     }
 
-    /// As [`Auditor::open`], for a storage that the auditor can only read, or a copy of it: what the
-    /// auditor leaves goes to `spool`, sealed as always. Hand the spool over afterwards:
-    /// [`Session::end_journal_fallback`](crate::Session::end_journal_fallback) takes its pages into the vault's
-    /// journal. Until then the vault does not tell of them.
+    /// Opens the journal in read-only storage, or a copy of it, and writes the auditor's own
+    /// entries to `spool`.
+    ///
+    /// The spool's pages are sealed like all journal pages. Afterwards, the vault's owner passes
+    /// the spool to [`Session::end_journal_fallback`](crate::Session::end_journal_fallback), which
+    /// adds its pages to the vault's journal. Until then, the vault's reports do not show them.
     ///
     /// ```
     /// # use chartlock::{audit::Auditor, *};
@@ -88,7 +92,8 @@ impl Auditor {
     /// # let read_only = storage;
     /// let actor = Actor::new("auditor")?;
     /// let purpose = Purpose::Operations;
-    /// let auditor = Auditor::open_apart(read_only, Arc::clone(&spool), &credential, actor, purpose)?;
+    /// let own = Arc::clone(&spool);
+    /// let auditor = Auditor::open_apart(read_only, own, &credential, actor, purpose)?; // phrase: public
     /// assert!(auditor.trail().entries(..)?.count() > 0);
     ///
     /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
@@ -97,8 +102,9 @@ impl Auditor {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Auditor::open`], where it is the spool that must be writable.
-    pub fn open_apart(
+    /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool.
+    #[rustfmt::skip] // keeps the mark on its line
+    pub fn open_apart( // phrase: public name
         storage: impl Storage + 'static,
         spool: impl Storage + 'static,
         credential: &dyn Credential,
@@ -110,20 +116,20 @@ impl Auditor {
         open(options, storage, spool, credential, (actor, purpose))
     }
 
-    /// The journal, to be asked.
+    /// Returns a trail, for entries and reports.
     pub fn trail(&self) -> AuditTrail {
         let source: Arc<AuditorSource> = Arc::clone(&self.0);
         AuditTrail::new(source)
     }
 
-    /// The id of the slot that opened.
+    /// Returns the id of the slot that the credential opened.
     pub fn slot(&self) -> u16 {
         self.0.slot
     }
 }
 
 impl AuditorSource {
-    fn moment(&self) -> WriteTime {
+    fn write_time(&self) -> WriteTime {
         WriteTime {
             now: self.clock.now(),
             uptime: self.clock.uptime(),
@@ -136,10 +142,10 @@ impl AuditorSource {
             operation: Operation::ReadJournal,
             note: question.into(),
         };
-        let moment = self.moment();
-        let draft = act.draft(moment.now, target, AccessOutcome::Done);
-        let number = self.writer.note(draft, moment.uptime)?;
-        self.writer.flush(number, moment).map_err(|error| {
+        let time = self.write_time();
+        let draft = act.draft(time.now, target, AccessOutcome::Done);
+        let number = self.writer.note(draft, time.uptime)?;
+        self.writer.flush(number, time).map_err(|error| {
             self.writer.withdraw(number);
             match error {
                 Error::Storage(error) => Error::Journal(error),
@@ -150,10 +156,10 @@ impl AuditorSource {
 }
 
 impl VaultOptions {
-    /// As [`Auditor::open`].
+    /// Opens the journal as [`Auditor::open`] does, with these options.
     ///
     /// # Errors
-    /// Those of [`Auditor::open`].
+    /// The errors of [`Auditor::open`].
     pub fn open_journal(
         self,
         storage: impl Storage + 'static,
@@ -167,7 +173,8 @@ impl VaultOptions {
     }
 }
 
-/// What is left goes to `spool`, which may be the storage itself.
+/// Opens the journal in `storage`. The auditor's own entries go to `spool`, which can be the same
+/// storage.
 fn open(
     options: VaultOptions,
     storage: Arc<dyn Storage>,
@@ -202,8 +209,9 @@ fn open(
     Ok(Auditor(Arc::new(source)))
 }
 
-/// The number of a journal key: a slot for auditors holds the key alone, but any page that it opens
-/// tells. The youngest chains come first: they are the ones under today's key.
+/// Finds the number of a journal key. An auditor's slot contains the key without its number, but
+/// each page that the key opens names the number. The search begins with the newest chains, because
+/// they are most likely sealed under the slot's key.
 fn number_of(storage: &dyn Storage, vault: VaultId, key: &JournalKey) -> Result<u32> {
     let writers = journal::writers(storage, None)?;
     for writer in writers.into_iter().rev() {
@@ -220,11 +228,11 @@ fn number_in(
     key: &JournalKey,
     writer: WriterId,
 ) -> Result<Option<u32>> {
-    let (asked, found) = (Cell::new(0), Cell::new(None));
+    let (requested, found) = (Cell::new(0), Cell::new(None));
     let keys = PageKeys {
         vault,
         key: &|number| {
-            asked.set(number);
+            requested.set(number);
             Some(key)
         },
     };
@@ -233,7 +241,7 @@ fn number_in(
     while more && found.get().is_none() {
         more = cursor.step(storage, &keys, 1, &mut |_, page, _| {
             if page.is_some() {
-                found.set(Some(asked.get()));
+                found.set(Some(requested.get()));
             }
             Ok(())
         })?;
@@ -250,7 +258,8 @@ impl JournalSource for AuditorSource {
         self.vault
     }
 
-    /// Whether a page is sealed under this key shows when it is opened.
+    // Ignores the number: opening a page under a wrong key fails, and the page is reported as
+    // unreadable.
     fn key(&self, _: u32) -> Option<&JournalKey> {
         Some(&self.key)
     }

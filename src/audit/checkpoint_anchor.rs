@@ -1,13 +1,13 @@
-//! Binds a journal page to the time of a checkpoint that was kept elsewhere.
+//! Checkpoint anchor: proves that a journal page existed when a checkpoint was made.
 
 use crate::audit::journal_source::JournalSource;
-use crate::audit::sealing::end_of;
+use crate::audit::sealing::head_of;
 use crate::crypto::Digest;
 use crate::error::Result;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, ChainHead, Cursor, PageId};
 
-/// A page that a checkpoint names, and the ends of other chains that it tells of.
+/// The page that a checkpoint names, and the heads of other chains that this page names.
 pub(super) struct CheckpointAnchor {
     page: PageId,
     digest: Digest,
@@ -15,15 +15,14 @@ pub(super) struct CheckpointAnchor {
 }
 
 impl CheckpointAnchor {
-    /// `None` when the page does not stand as the checkpoint names it: the journal is another one, or
-    /// was put back to before.
+    /// Reads the page that the checkpoint names. `None` if the stored page differs: the checkpoint
+    /// is of another journal, or the journal was rolled back.
     pub(super) fn of(source: &dyn JournalSource, checkpoint: &Checkpoint) -> Result<Option<Self>> {
         let page = checkpoint.page;
         let digest = journal::digest_of(source.storage(), &page)?;
-        let is_named = |digest: &Digest| checkpoint.names(digest);
-        let Some(digest) =
-            digest.filter(|digest| checkpoint.is_of(&source.vault()) && is_named(digest))
-        else {
+        let is_named =
+            |digest: &Digest| checkpoint.is_of(&source.vault()) && checkpoint.names(digest);
+        let Some(digest) = digest.filter(is_named) else {
             return Ok(None);
         };
         let mut opened = None;
@@ -45,20 +44,20 @@ impl CheckpointAnchor {
         }))
     }
 
-    /// Whether a page stood before the checkpoint was made: from it, each follows on the one before up
-    /// to a page that the checkpoint names or tells of.
+    /// Returns `true` if the page existed before the checkpoint was made: the chain is intact from
+    /// this page to the checkpoint's page or to a head that the checkpoint's page names.
     pub(super) fn covers(&self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
-        let own = ChainHead {
+        let named = ChainHead {
             page: self.page,
             digest: self.digest,
         };
-        let mut ends = std::iter::once(&own).chain(&self.seen);
-        let end =
-            ends.find(|end| end.page.writer == page.writer && end.page.sequence >= page.sequence);
-        let Some(end) = end else {
+        let mut heads = std::iter::once(&named).chain(&self.seen);
+        let head = heads
+            .find(|head| head.page.writer == page.writer && head.page.sequence >= page.sequence);
+        let Some(head) = head else {
             return Ok(false);
         };
-        let found = end_of(source, page, Some(end.page.sequence))?;
-        Ok(found == Some((end.page.sequence, end.digest, true)))
+        let found = head_of(source, page, Some(head.page.sequence))?;
+        Ok(found == Some((head.page.sequence, head.digest, true)))
     }
 }

@@ -1,4 +1,4 @@
-//! Report: the recipients to whom a patient's records were disclosed.
+//! Accounting of disclosures: the recipients to whom a subject's records were disclosed.
 
 use std::fmt;
 
@@ -12,30 +12,30 @@ use crate::error::{Error, Result};
 use crate::id::{Purpose, Subject};
 use crate::journal::{AccessOutcome, Operation};
 
-/// The rule that the report follows.
 const RULE: &str = "45 CFR 164.528";
-/// How far back an accounting goes: 45 CFR 164.528(a)(1).
+/// The number of years that an accounting covers: 45 CFR 164.528(a)(1).
 const YEARS: i64 = 6;
-/// What the report cannot decide or know.
+/// Questions that the report cannot decide.
 const NOT_DECIDED: [&str; 4] = [
-    "disclosures that the app made and did not record as such",
+    "disclosures that the app made but did not record as disclosures",
     "copies made below the vault: archives, backups, exports of the storage",
-    "exceptions that no purpose of use tells: to the individual, by authorization, incident to a permitted use, to persons involved in care, limited data sets (164.528(a)(1)(ii) to (ix)); leave them out by hand",
-    "whether an agency's statement suspends the right to see a disclosure to it (164.528(a)(2))",
+    "exceptions that the purpose of use does not show: to the individual, by authorization, incident to a permitted use, to persons involved in care, limited data sets (164.528(a)(1)(ii) to (ix)); remove them by hand",
+    "whether an agency's statement suspends the right to see a disclosure to that agency (164.528(a)(2))",
 ];
 
-/// An accounting of disclosures in the six years before it was asked for (45 CFR 164.528).
+/// An accounting of disclosures in the six years before the request (45 CFR 164.528).
 ///
-/// Disclosures that were recorded for treatment, payment or health care operations are exempt
-/// (164.528(a)(1)(i)): they are counted, and left out of the list. Every other purpose is listed,
-/// those that this release does not know too. `Debug` shows no names.
+/// Disclosures recorded for treatment, payment or health care operations are exempt
+/// (164.528(a)(1)(i)): the report counts them but does not list them. The report lists disclosures
+/// for every other purpose, including purposes that this release does not know. `Debug` shows no
+/// names.
 ///
 /// ```
 /// # use chartlock::{Subject, audit::AuditTrail};
 /// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.disclosures(&Subject::patient("MRN-1042")?)?;
-/// for one in &report.disclosures {
-///     println!("{}: {} received {} ({})", one.at, one.recipient, one.description, one.why);
+/// for entry in &report.disclosures {
+///     println!("{}: {} received {} ({})", entry.at, entry.recipient, entry.description, entry.why);
 /// }
 /// # Ok(())
 /// # }
@@ -47,21 +47,21 @@ pub struct DisclosureReport {
     pub subject: Box<str>,
     /// The rule that the report follows.
     pub rule: &'static str,
-    /// When it was asked for.
+    /// The time of the request.
     pub made: Timestamp,
-    /// The window: six years up to the request.
+    /// The time range: six years up to the request.
     pub between: TimeRange,
-    /// What must be accounted for, in the order of time.
+    /// The disclosures to account for, in time order.
     pub disclosures: Vec<Disclosure>,
-    /// What was left out as exempt.
+    /// The numbers of exempt disclosures, which are not listed.
     pub excluded: ExcludedCounts,
-    /// What could not be read; with a gap, disclosures may be missing here.
+    /// The parts of the journal that could not be read. If any, disclosures may be missing.
     pub unreadable: UnreadableParts,
-    /// What the report cannot decide or know.
+    /// The questions that the report cannot decide, in words.
     pub not_decided: Vec<&'static str>,
 }
 
-/// How many disclosures were left out of an accounting as exempt, by 45 CFR 164.528(a)(1)(i).
+/// The numbers of disclosures that an accounting omits as exempt, under 45 CFR 164.528(a)(1)(i).
 ///
 /// ```
 /// # use chartlock::audit::ExcludedCounts;
@@ -78,47 +78,48 @@ pub struct ExcludedCounts {
     pub operations: u64,
 }
 
-/// One disclosure, with what 45 CFR 164.528(b)(2) asks for.
+/// A disclosure, with the content that 45 CFR 164.528(b)(2) requires.
 ///
 /// ```
 /// # use chartlock::audit::Disclosure;
-/// # fn show(one: &Disclosure) {
-/// println!("{} to {}: {}", one.at, one.recipient, one.description);
+/// # fn show(disclosure: &Disclosure) {
+/// let Disclosure { at, recipient, description, .. } = disclosure;
+/// println!("{at} to {recipient}: {description}");
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Disclosure {
-    /// When.
+    /// The time of the disclosure.
     pub at: Timestamp,
-    /// Who received it, as it was recorded.
+    /// The recipient, as recorded.
     pub recipient: String,
-    /// What was disclosed, as it was recorded.
+    /// The description of the disclosed information, as recorded.
     pub description: String,
-    /// The consent under which the access policy permitted it, if it named one.
+    /// The consent under which the access policy permitted the disclosure, if the policy named one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,
-    /// Why, in words.
+    /// The purpose in words.
     pub why: String,
-    /// The code of the purpose.
+    /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
-    /// Who disclosed it.
+    /// The actor who made the disclosure.
     pub actor: Box<str>,
-    /// For which organisation.
+    /// The organisation on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organisation: Option<Box<str>>,
-    /// The record, if it was one: its name if it can be known, else its tag.
+    /// The record, if a single record was disclosed: its name if resolved, otherwise its tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
-    /// Where the entry stands in the journal.
+    /// The position of the entry in the journal.
     pub position: EntryPosition,
 }
 
 impl AuditTrail {
-    /// The accounting of a subject's disclosures in the six years before now.
+    /// Reports the disclosures of a subject's records in the last six years.
     ///
     /// # Errors
-    /// Those of [`AuditTrail::entries`].
+    /// The errors of [`AuditTrail::entries`].
     pub fn disclosures(&self, subject: &Subject) -> Result<DisclosureReport> {
         let made = Timestamp::from_millis(self.source.now());
         let between = TimeRange::from(made.years_before(YEARS)..);
@@ -127,12 +128,12 @@ impl AuditTrail {
         let mut disclosures = Vec::new();
         let mut excluded = ExcludedCounts::default();
         let unreadable = unreadable::read(entries, |entry| {
-            let is_one =
+            let is_disclosure =
                 entry.operation == Operation::Disclose && entry.outcome == AccessOutcome::Done;
-            if !is_one || !entry.is_about(subject) {
+            if !is_disclosure || !entry.is_about(subject) {
                 return;
             }
-            match excluded.count(&entry.purpose) {
+            match excluded.counter(&entry.purpose) {
                 Some(count) => *count += 1,
                 None => disclosures.push(entry.into()),
             }
@@ -151,8 +152,8 @@ impl AuditTrail {
 }
 
 impl ExcludedCounts {
-    /// Where a purpose is counted, if it is exempt.
-    fn count(&mut self, purpose: &str) -> Option<&mut u64> {
+    /// The counter of an exempt purpose; `None` if the purpose is not exempt.
+    fn counter(&mut self, purpose: &str) -> Option<&mut u64> {
         match display::purpose_of(purpose)? {
             Purpose::Treatment | Purpose::EmergencyTreatment | Purpose::CareCoordination => {
                 Some(&mut self.treatment)
@@ -162,7 +163,8 @@ impl ExcludedCounts {
             | Purpose::PatientAdministration
             | Purpose::QualityImprovement
             | Purpose::SystemAdministration => Some(&mut self.operations),
-            // Who breaks the glass may have done it for treatment; better listed than left out.
+            // Break-glass may have served treatment. List it all the same, because an accounting
+            // must not omit a disclosure that is not certainly exempt.
             Purpose::BreakTheGlass
             | Purpose::Legal
             | Purpose::PatientRequest
@@ -174,32 +176,35 @@ impl ExcludedCounts {
     }
 }
 
+/// Checks the texts of a disclosure.
+///
 /// # Errors
-/// [`Error::InvalidMetadata`] for a recipient that is empty, longer than 255 bytes or has control
-/// characters, or a description that is empty or longer than 1,024 bytes.
+/// [`Error::InvalidMetadata`] if `recipient` is empty, longer than 255 bytes or has control
+/// characters, or if `description` is empty or longer than 1,024 bytes.
 pub(crate) fn check(recipient: &str, description: &str) -> Result<()> {
-    let is_named = (1..=255).contains(&recipient.len()) && !recipient.chars().any(char::is_control);
-    let is_described = (1..=1024).contains(&description.len());
-    (is_named && is_described)
+    let recipient_is_valid =
+        (1..=255).contains(&recipient.len()) && !recipient.chars().any(char::is_control);
+    let description_is_valid = (1..=1024).contains(&description.len());
+    (recipient_is_valid && description_is_valid)
         .then_some(())
         .ok_or(Error::InvalidMetadata)
 }
 
-/// How a disclosure stands in the note of its entry: the recipient, a tab and a consent where there is
-/// one, a line break, the description.
+/// Formats the note of a disclosure's entry: the recipient, a tab and the consent if any, a line
+/// break, the description.
 pub(crate) fn note(recipient: &str, consent: &str, description: &str) -> String {
     let tab = if consent.is_empty() { "" } else { "\t" };
     format!("{recipient}{tab}{consent}\n{description}")
 }
 
-/// A note's parts.
-pub(super) struct Noted<'n> {
+/// The parts of a disclosure's note.
+pub(super) struct DisclosureNote<'n> {
     pub(super) recipient: &'n str,
     pub(super) consent: Option<&'n str>,
     pub(super) description: &'n str,
 }
 
-impl<'n> Noted<'n> {
+impl<'n> DisclosureNote<'n> {
     pub(super) fn of(entry: &'n AuditEntry) -> Self {
         let note = entry.note.as_deref().unwrap_or_default();
         let (first, description) = note.split_once('\n').unwrap_or((note, ""));
@@ -214,12 +219,12 @@ impl<'n> Noted<'n> {
 
 impl From<AuditEntry> for Disclosure {
     fn from(entry: AuditEntry) -> Self {
-        let noted = Noted::of(&entry);
+        let note = DisclosureNote::of(&entry);
         Self {
             at: entry.at,
-            recipient: noted.recipient.into(),
-            description: noted.description.into(),
-            consent: noted.consent.map(Into::into),
+            recipient: note.recipient.into(),
+            description: note.description.into(),
+            consent: note.consent.map(Into::into),
             why: display::purpose(&entry.purpose).into(),
             purpose: entry.purpose,
             actor: entry.actor,

@@ -1,4 +1,4 @@
-//! Plain words for codes of operations and purposes.
+//! Words for purpose codes in reports.
 
 use crate::id::Purpose;
 
@@ -20,12 +20,13 @@ const PURPOSES: [Purpose; 15] = [
     Purpose::Marketing,
 ];
 
-/// The purpose of a code, if this release knows it.
+/// Returns the purpose with this code; `None` if this release does not know the code.
 pub(super) fn purpose_of(code: &str) -> Option<Purpose> {
     PURPOSES.into_iter().find(|purpose| purpose.code() == code)
 }
 
-/// A purpose as HL7 v3 ActReason words it in FHIR R4; a code that is not known stands for itself.
+/// Returns the display text of a purpose code from HL7 v3 ActReason, as FHIR R4 lists it. Returns
+/// an unknown code unchanged.
 pub(super) fn purpose(code: &str) -> &str {
     match purpose_of(code) {
         Some(Purpose::Treatment) => "treatment",

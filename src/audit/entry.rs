@@ -1,4 +1,4 @@
-//! A journal entry as reports show it.
+//! Journal entries as reports show them.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::audit::time::Timestamp;
 use crate::id::Subject;
 use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Stage, Target};
 
-/// Where an entry stands.
+/// The position of an entry in the journal.
 ///
 /// ```
 /// # use chartlock::audit::{Hex, EntryPosition};
@@ -19,11 +19,11 @@ use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Stage, Target
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct EntryPosition {
-    /// Whose chain: the id that a process drew when it began to write.
+    /// The writer id of the chain, which a process generates when it begins to write.
     pub writer: Hex<16>,
-    /// The page in the chain, 0 and up.
+    /// The number of the page in the chain, from 0.
     pub page: u64,
-    /// The entry on the page, 0 and up.
+    /// The number of the entry on the page, from 0.
     pub index: u32,
 }
 
@@ -33,55 +33,58 @@ impl fmt::Display for EntryPosition {
     }
 }
 
-/// Of whom an entry tells. The journal holds a tag; the identifier stands here only if the reader
-/// knew it and asked for it.
+/// The subject of an entry. The journal contains only the tag; the identifier is present if the
+/// [`AuditTrail`](crate::audit::AuditTrail) resolves the subject.
 ///
 /// ```
 /// # use chartlock::audit::SubjectMark;
 /// # fn show(mark: &SubjectMark) {
-/// let whom = mark.identifier.as_deref().unwrap_or("somebody whom the reader did not ask about");
-/// # let _ = whom;
+/// let subject = mark.identifier.as_deref().unwrap_or("unresolved subject");
+/// # let _ = subject;
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
 pub struct SubjectMark {
-    /// The tag of the identifier, the same in all entries under one journal key.
+    /// The tag of the identifier, the same in all entries under the same journal key.
     pub tag: Hex<16>,
-    /// The chart that the subject had; another one after an erasure.
+    /// The subject's chart at that time. A subject that is reopened after an erasure has a new
+    /// chart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<Hex<16>>,
-    /// `patient` or `practice`, if the reader knew the subject.
+    /// The kind, `patient` or `practice`, if the subject is resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
-    /// The identifier, if the reader knew it.
+    /// The identifier, if the subject is resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<Box<str>>,
 }
 
-/// Of which record an entry tells.
+/// The record of an entry. The journal contains only tags; the name is present if the
+/// [`AuditTrail`](crate::audit::AuditTrail) resolves the record.
 ///
 /// ```
 /// # use chartlock::audit::RecordMark;
 /// # fn show(mark: &RecordMark) {
-/// let which = mark.name.as_deref().map_or_else(|| mark.tag.to_string(), str::to_owned);
-/// # let _ = which;
+/// let record = mark.name.as_deref().map_or_else(|| mark.tag.to_string(), str::to_owned);
+/// # let _ = record;
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
 pub struct RecordMark {
-    /// The tag of the name, the same for equal names of all subjects under one journal key.
+    /// The tag of the name. Under the same journal key, equal names of all subjects have the same
+    /// tag.
     pub tag: Hex<16>,
-    /// The record's tag in storage; it ends with its chart.
+    /// The record's tag in storage, which is specific to its chart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<Hex<16>>,
-    /// The name, if the reader knew it.
+    /// The name, if the record is resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
 }
 
-/// What one entry of the journal says: who did what, when and why, and how it ended.
+/// A journal entry: who did what, when, why and with which outcome.
 ///
 /// `Debug` shows no names.
 ///
@@ -99,54 +102,55 @@ pub struct RecordMark {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AuditEntry {
-    /// When, by the clock of the machine that acted.
+    /// The time, by the clock of the machine that wrote the entry.
     pub at: Timestamp,
-    /// Who, by the app's own name.
+    /// The actor, by the app's name.
     pub actor: Box<str>,
-    /// Why: a code of HL7 v3 PurposeOfUse.
+    /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
-    /// Whether the glass was broken for it.
+    /// `true` if the session had break-glass access.
     pub under_break_glass: bool,
-    /// What.
+    /// The operation.
     pub operation: Operation,
-    /// How it ended.
+    /// The outcome.
     pub outcome: AccessOutcome,
-    /// Whether it is certain. `false`: the change was announced, and nothing says that it happened:
-    /// it failed, or the process ended before it could tell.
+    /// `false` for a change that was announced but never confirmed: the change failed, or the
+    /// process ended before it confirmed the change.
     pub settled: bool,
-    /// Of whom.
+    /// The subject, if the operation has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<SubjectMark>,
-    /// Of which record.
+    /// The record, if the operation has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordMark>,
-    /// The version that was read or written; `None` also where none was found.
+    /// The version that was read or written; `None` also if no version was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// How often the subject's entry had been sealed, where that was written.
+    /// The sequence number of the patient entry, if the operation wrote one: the number of its
+    /// sealings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
-    /// The generation of the header, where that was written.
+    /// The generation of the header, if the operation wrote the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// The SHA-256 of what was written: of a record value, from its byte 96 on.
+    /// The SHA-256 digest of the written object; for a record, of its stored value from byte 96 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Hex<32>>,
-    /// The app's own id of the request.
+    /// The app's request id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<str>>,
-    /// For which organisation.
+    /// The organisation on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organisation: Option<Box<str>>,
-    /// A reason, a consent, a recipient: in whose words it was asked for or decided.
+    /// A note, such as the reason, the consent or the recipient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Box<str>>,
-    /// Where it stands in the journal.
+    /// The position of the entry in the journal.
     pub position: EntryPosition,
 }
 
 impl AuditEntry {
-    /// `None` for one that only settles another, or that names no context of its page.
+    /// `None` for an entry that only settles another entry, or whose context is not on its page.
     pub(super) fn new(
         page: &Page,
         id: &PageId,
@@ -158,7 +162,7 @@ impl AuditEntry {
             return None;
         }
         let context = page.contexts.get(usize::from(entry.context))?;
-        let told = TaggedEntry::of(&entry.target);
+        let fields = TargetFields::of(&entry.target);
         Some(Self {
             at: Timestamp::from_millis(page.at(entry)),
             actor: context.actor.clone(),
@@ -169,13 +173,13 @@ impl AuditEntry {
             settled: entry.stage == Stage::Done,
             subject: entry.target.subject().map(|subject| names.subject(subject)),
             record: entry.target.record().map(|record| names.record(record)),
-            version: told.version,
-            sequence: told.sequence,
-            generation: told.generation,
-            digest: told.digest,
-            request: some(&context.request),
-            organisation: some(&context.organisation),
-            note: some(&entry.note),
+            version: fields.version,
+            sequence: fields.sequence,
+            generation: fields.generation,
+            digest: fields.digest,
+            request: non_empty(&context.request),
+            organisation: non_empty(&context.organisation),
+            note: non_empty(&entry.note),
             position: EntryPosition {
                 writer: Hex(id.writer),
                 page: id.sequence,
@@ -184,7 +188,7 @@ impl AuditEntry {
         })
     }
 
-    /// Whether it was done: settled, and not denied, refused or failed.
+    /// Returns `true` if the operation was done: settled, and not denied, refused or failed.
     pub fn was_done(&self) -> bool {
         self.settled && self.outcome == AccessOutcome::Done
     }
@@ -198,43 +202,45 @@ impl AuditEntry {
     }
 }
 
-/// The numbers of a target.
+/// The version, sequence, generation and digest that a target names.
 #[derive(Default)]
-struct TaggedEntry {
+struct TargetFields {
     version: Option<u64>,
     sequence: Option<u64>,
     generation: Option<u64>,
     digest: Option<Hex<32>>,
 }
 
-impl TaggedEntry {
+impl TargetFields {
     fn of(target: &Target) -> Self {
-        let mut told = Self::default();
+        let mut fields = Self::default();
         match target {
             Target::Header { generation, digest } => {
-                told.generation = Some(*generation);
-                told.digest = Some(Hex(*digest));
+                fields.generation = Some(*generation);
+                fields.digest = Some(Hex(*digest));
             }
             Target::Entry {
                 sequence, digest, ..
             } => {
-                told.sequence = Some(*sequence);
-                told.digest = Some(Hex(*digest));
+                fields.sequence = Some(*sequence);
+                fields.digest = Some(Hex(*digest));
             }
-            Target::Record { version, .. } => told.version = Some(*version).filter(|at| *at > 0),
+            Target::Record { version, .. } => {
+                fields.version = Some(*version).filter(|version| *version > 0);
+            }
             Target::Version {
                 version, digest, ..
             } => {
-                told.version = Some(*version);
-                told.digest = Some(Hex(*digest));
+                fields.version = Some(*version);
+                fields.digest = Some(Hex(*digest));
             }
             Target::Vault | Target::Subject(_) | Target::Settled(..) => {}
         }
-        told
+        fields
     }
 }
 
-fn some(text: &str) -> Option<Box<str>> {
+fn non_empty(text: &str) -> Option<Box<str>> {
     (!text.is_empty()).then(|| text.into())
 }
 
@@ -261,7 +267,7 @@ impl fmt::Debug for RecordMark {
     }
 }
 
-/// The name where it is known, else the tag.
+/// Writes the name if the record is resolved, otherwise the tag.
 impl fmt::Display for RecordMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
@@ -271,7 +277,7 @@ impl fmt::Display for RecordMark {
     }
 }
 
-/// The identifier where it is known, else the tag.
+/// Writes the identifier if the subject is resolved, otherwise the tag.
 impl fmt::Display for SubjectMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.identifier {

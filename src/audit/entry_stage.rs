@@ -1,7 +1,8 @@
-//! Finds out for announced entries whether a later page settled them.
+//! Settlement of announced entries: finds the later page that confirms each of them.
 //!
-//! The entry that settles another stands in a later page of the same chain, or of another that the
-//! same process began after. So this reads ahead, once, and keeps only what is open.
+//! The confirming entry is in a later page of the same chain, or of another chain that the same
+//! process began later. So this module reads all chains ahead, each once, and keeps only entries
+//! that are not yet settled.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,16 +12,16 @@ use crate::journal::{self, Cursor, Page, PageId, Stage, Target, WriterId};
 
 #[derive(Default)]
 pub(super) struct Settlements {
-    /// How far each chain has been read for this.
+    /// The read position in each chain.
     cursors: HashMap<WriterId, Cursor>,
-    /// Announced, and not settled as far as was read.
-    open: HashSet<(PageId, u32)>,
-    /// Settled before the announcement was read.
-    early: HashSet<(PageId, u32)>,
+    /// Entries whose announcement was read, but not their settlement.
+    unsettled: HashSet<(PageId, u32)>,
+    /// Entries whose settlement was read before their announcement.
+    settled_early: HashSet<(PageId, u32)>,
 }
 
 impl Settlements {
-    /// Whether an announced entry was done, as far as the journal tells now.
+    /// Returns `true` if a page that is stored now settles the announced entry.
     pub(super) fn is_settled(
         &mut self,
         source: &dyn JournalSource,
@@ -30,7 +31,7 @@ impl Settlements {
         if !self.covers(&page) {
             self.catch_up(source)?;
         }
-        Ok(self.covers(&page) && !self.open.contains(&(page, index)))
+        Ok(self.covers(&page) && !self.unsettled.contains(&(page, index)))
     }
 
     fn covers(&self, page: &PageId) -> bool {
@@ -41,15 +42,17 @@ impl Settlements {
     fn catch_up(&mut self, source: &dyn JournalSource) -> Result<()> {
         let Self {
             cursors,
-            open,
-            early,
+            unsettled,
+            settled_early,
         } = self;
         for writer in journal::writers(source.storage(), None)? {
             let cursor = cursors.entry(writer).or_insert_with(|| Cursor::new(writer));
             source.with_keys(&|_| {}, |keys| {
                 cursor.advance(source.storage(), keys, &mut |id, page, _| {
-                    // A page that does not open is named by the walk; what it settled stays open.
-                    page.iter().for_each(|page| take(open, early, id, page));
+                    // `AuditEntries` reports an unreadable page. What that page settled counts as
+                    // unsettled.
+                    page.iter()
+                        .for_each(|page| record_page(unsettled, settled_early, id, page));
                     Ok(())
                 })
             })?;
@@ -58,19 +61,19 @@ impl Settlements {
     }
 }
 
-fn take(
-    open: &mut HashSet<(PageId, u32)>,
-    early: &mut HashSet<(PageId, u32)>,
+fn record_page(
+    unsettled: &mut HashSet<(PageId, u32)>,
+    settled_early: &mut HashSet<(PageId, u32)>,
     id: PageId,
     page: &Page,
 ) {
     for (entry, index) in page.entries.iter().zip(0..) {
         if let Target::Settled(page, index) = entry.target {
-            if !open.remove(&(page, index)) {
-                early.insert((page, index));
+            if !unsettled.remove(&(page, index)) {
+                settled_early.insert((page, index));
             }
-        } else if entry.stage == Stage::Announced && !early.remove(&(id, index)) {
-            open.insert((id, index));
+        } else if entry.stage == Stage::Announced && !settled_early.remove(&(id, index)) {
+            unsettled.insert((id, index));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Evidence that one version of a record was sealed at a certain time.
+//! Evidence that a version of a record was sealed at a certain time.
 
 use std::fmt;
 
@@ -19,19 +19,19 @@ use crate::format::storage_keys;
 use crate::id::RecordId;
 use crate::journal::checkpoint::Checkpoint;
 
-/// What evidence says and what it does not.
+/// What evidence proves, and what it does not.
 const MEANS: [&str; 4] = [
-    "each sealing names the SHA-256 of the stored value from its byte 96 on; of a segmented record that covers stream key and length, not the content's chunks",
-    "times are those of the machine that wrote",
-    "who holds the journal key and can write the storage could have made the page: a checkpoint kept elsewhere since binds it to that time",
-    "a version that was encrypted again has a sealing for each time, with another digest",
+    "each sealing names the SHA-256 digest of the stored value from byte 96 on; for a segmented record the digest covers the stream key and the length, not the content's chunks",
+    "times are from the clock of the machine that wrote the entry",
+    "a person who holds the journal key and can write the storage could have forged the page; a checkpoint kept elsewhere proves that the page existed when the checkpoint was made",
+    "a version that was re-encrypted has one sealing for each encryption, each with its own digest",
 ];
 
-/// That one version of a record was sealed: when, by whom, and where the journal says so.
+/// Evidence that a version of a record was sealed: the time, the actor and the journal entry.
 ///
-/// It holds digests and places, no content. [`AuditTrail::confirm`] recomputes all of it from the
-/// storage; whoever has but the bytes can use [`SealEvidence::covers`] and [`Sealing::is_page`].
-/// `Debug` shows no names.
+/// The evidence contains digests and journal positions, no content. [`AuditTrail::confirm`]
+/// recomputes it from the storage. A verifier who has only the stored bytes can use
+/// [`SealEvidence::covers`] and [`Sealing::is_page`]. `Debug` shows no names.
 ///
 /// ```
 /// # use chartlock::{RecordId, audit::AuditTrail};
@@ -50,28 +50,28 @@ const MEANS: [&str; 4] = [
 pub struct SealEvidence {
     /// The subject's identifier.
     pub subject: Box<str>,
-    /// `patient` or `practice`.
+    /// The kind of the subject: `patient` or `practice`.
     pub kind: &'static str,
     /// The record's name.
     pub record: Box<str>,
-    /// The version.
+    /// The version number.
     pub version: u64,
-    /// When the evidence was made.
+    /// The time at which the evidence was made.
     pub made: Timestamp,
-    /// Each time that this version was sealed, the first one first.
+    /// All sealings of this version, the oldest first.
     pub sealings: Vec<Sealing>,
-    /// The digest of this version as it stood in storage then; `None` where it was not there.
+    /// The digest of the version as stored at that time; `None` if the version was not stored.
     pub stored: Option<Hex<32>>,
-    /// A checkpoint of the journal, if one was added: see [`SealEvidence::pinned_by`].
+    /// The checkpoint added with [`SealEvidence::pinned_by`], if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// What could not be read; with a gap, a sealing may be missing here.
+    /// The parts of the journal that could not be read. If any, sealings may be missing.
     pub unreadable: UnreadableParts,
-    /// What this says and what it does not.
+    /// What the evidence proves and what it does not, in words.
     pub means: Vec<&'static str>,
 }
 
-/// What of some evidence could be recomputed.
+/// The result of recomputing evidence.
 ///
 /// ```
 /// # use chartlock::audit::Confirmation;
@@ -82,19 +82,20 @@ pub struct SealEvidence {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Confirmation {
-    /// Of each sealing, in their order.
+    /// The result for each sealing, in the order of the evidence.
     pub sealings: Vec<SealingCheck>,
-    /// Whether what stands in storage now as this version is what the last certain sealing names.
+    /// `true` if the stored version has the digest that the last settled sealing names.
     pub value: bool,
-    /// Whether the page that the checkpoint names stands as it does; `None` without a checkpoint.
+    /// `true` if the stored page matches the checkpoint; `None` without a checkpoint.
     pub checkpoint: Option<bool>,
 }
 
 impl AuditTrail {
-    /// The evidence that a version was sealed. Without a sealing there is none: `sealings` is empty.
+    /// Collects the evidence that a version was sealed. If the journal names no sealing of the
+    /// version, `sealings` is empty.
     ///
     /// # Errors
-    /// Those of [`AuditTrail::entries`].
+    /// The errors of [`AuditTrail::entries`].
     pub fn evidence(&self, id: &RecordId, version: u64) -> Result<SealEvidence> {
         let mut names = self.names.clone();
         names.subjects.insert(id.subject().clone());
@@ -108,8 +109,8 @@ impl AuditTrail {
                 found.push(entry);
             }
         })?;
-        let mut places = found.iter().rev().filter_map(address_of);
-        let stored = places.next().map(|at| stored(&*self.source, &at, version));
+        let address = found.iter().rev().find_map(address_of);
+        let stored = address.map(|address| stored(&*self.source, &address, version));
         let sealings = found.iter().map(|entry| Sealing::new(&*self.source, entry));
         Ok(SealEvidence {
             subject: id.subject().identifier().into(),
@@ -127,22 +128,22 @@ impl AuditTrail {
         })
     }
 
-    /// Recomputes evidence from the storage as it is now.
+    /// Recomputes evidence from the current storage.
     ///
     /// # Errors
-    /// [`Error::BadCheckpoint`](crate::Error::BadCheckpoint); [`Error::Locked`](crate::Error::Locked);
-    /// errors of the storage.
+    /// [`Error::BadCheckpoint`](crate::Error::BadCheckpoint) if the checkpoint's text is malformed;
+    /// [`Error::Locked`](crate::Error::Locked) if the vault is locked; errors of the storage.
     pub fn confirm(&self, evidence: &SealEvidence) -> Result<Confirmation> {
         self.source.check()?;
         let checkpoint = evidence.checkpoint.as_deref().map(str::parse).transpose()?;
-        let pin = checkpoint.map(|checkpoint| CheckpointAnchor::of(&*self.source, &checkpoint));
-        let pin = pin.transpose()?;
+        let anchor = checkpoint.map(|checkpoint| CheckpointAnchor::of(&*self.source, &checkpoint));
+        let anchor = anchor.transpose()?;
         let mut sealings = Vec::new();
         let mut last = None;
         for sealing in &evidence.sealings {
             let (mut check, address) = sealing.check(&*self.source, evidence.version)?;
-            if let Some(Some(pin)) = &pin {
-                check.pinned = pin.covers(&*self.source, &page_of(&sealing.position))?;
+            if let Some(Some(anchor)) = &anchor {
+                check.pinned = anchor.covers(&*self.source, &page_of(&sealing.position))?;
             }
             sealings.push(check);
             if sealing.settled && check.entry {
@@ -158,21 +159,23 @@ impl AuditTrail {
         Ok(Confirmation {
             sealings,
             value,
-            checkpoint: pin.map(|pin| pin.is_some()),
+            checkpoint: anchor.map(|anchor| anchor.is_some()),
         })
     }
 }
 
 impl SealEvidence {
-    /// With a checkpoint that was made after the sealings and kept elsewhere: with it, even who holds
-    /// the journal key could not have made the pages later.
+    /// Adds a checkpoint that was made after the sealings and kept outside the storage.
+    ///
+    /// The checkpoint proves that the pages were not forged later, not even with the journal key.
     #[must_use]
     pub fn pinned_by(mut self, checkpoint: &Checkpoint) -> Self {
         self.checkpoint = Some(checkpoint.to_string());
         self
     }
 
-    /// The sealing that names a stored value (a whole one, as a storage keeps it), if one does.
+    /// Returns the sealing that names a stored value, if any. `value` is the whole object, as
+    /// stored.
     pub fn covers(&self, value: &[u8]) -> Option<&Sealing> {
         let version = Head::parse(value).ok()?.version;
         let digest = envelope::digest(value).ok()?;
@@ -182,22 +185,22 @@ impl SealEvidence {
 }
 
 impl Confirmation {
-    /// Whether there is a sealing, all of them hold, the value is the one that they name, and a
-    /// checkpoint that was added does not speak against it.
+    /// Returns `true` if the evidence has at least one sealing, all sealings were confirmed, the
+    /// stored value matches, and the checkpoint, if any, matches.
     pub fn holds(&self) -> bool {
-        let mut each = self.sealings.iter();
-        let all = each.all(|check| check.page && check.entry && check.chain);
-        all && self.value && !self.sealings.is_empty() && self.checkpoint != Some(false)
+        let mut checks = self.sealings.iter();
+        let all_confirmed = checks.all(|check| check.page && check.entry && check.chain);
+        all_confirmed && self.value && !self.sealings.is_empty() && self.checkpoint != Some(false)
     }
 
-    /// Whether a checkpoint shows that the first sealing is no younger than it.
+    /// Returns `true` if the checkpoint proves that the first sealing is older than the checkpoint.
     pub fn is_pinned(&self) -> bool {
         let first = self.sealings.first();
         first.is_some_and(|first| first.page && first.entry && first.pinned)
     }
 }
 
-/// Whether an entry tells that this version was written.
+/// Returns `true` if the entry names a sealing of this version.
 fn seals(entry: &AuditEntry, id: &RecordId, version: u64) -> bool {
     let record = entry.record.as_ref();
     entry.digest.is_some()
@@ -212,8 +215,7 @@ fn address_of(entry: &AuditEntry) -> Option<Address> {
     Some(address(chart.0, record.0))
 }
 
-/// The digest of a version as it stands: the current one, or an earlier one. What is there need not
-/// open for this.
+/// Computes the digest of a stored version, current or earlier. The value is not decrypted.
 fn stored(source: &dyn JournalSource, address: &Address, version: u64) -> Result<Option<Digest>> {
     let keys = [
         storage_keys::current(address),

@@ -1,4 +1,4 @@
-//! Report: what a lost key or slot exposed during a time range.
+//! Exposure report: the records that a lost key or credential exposed during a time range.
 
 use std::fmt;
 
@@ -12,19 +12,19 @@ use crate::audit::unreadable::{self, UnreadableParts};
 use crate::error::Result;
 use crate::id::Subject;
 
-/// What the report cannot know, whatever was exposed.
+/// Limits of every exposure report.
 pub(super) const UNKNOWN: [&str; 4] = [
-    "whether anybody had the key, or a copy of the storage: the report says what could be read with both, taken in the window",
-    "what rotations and erasures after the window changed of a copy: nothing",
-    "what was put before the journal was begun, unless the vault still holds the subject",
-    "which records were put or expunged under names that the journal tells as tags only: they are counted",
+    "whether an attacker had the key or a copy of the storage: the report assumes that both were taken in the time range",
+    "rotations and erasures after the time range: they do not change a copy that was taken before",
+    "subjects that were filed before the journal began and that the vault no longer holds",
+    "the names of the records: the journal contains their tags only, so the report counts them",
 ];
 
-/// What may have been exposed.
+/// The key or credential that may have been exposed.
 ///
 /// ```
 /// # use chartlock::{Subject, audit::Exposed};
-/// let slot = Exposed::Slot(4711); // a passphrase or key file, by the id of its slot
+/// let slot = Exposed::Slot(4711); // a passphrase or key file, by its slot id
 /// let key = Exposed::PatientKey(Subject::patient("MRN-1042")?, 17);
 /// # let _ = (slot, key);
 /// # Ok::<(), chartlock::Error>(())
@@ -32,15 +32,15 @@ pub(super) const UNKNOWN: [&str; 4] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exposed {
-    /// The credential of a slot, by the slot's id.
+    /// The credential of a slot, by slot id.
     Slot(u16),
-    /// A master key, by its number.
+    /// A master key, by key number.
     MasterKey(u32),
-    /// A subject's key, by its number.
+    /// A subject's key, by key number.
     PatientKey(Subject, u32),
 }
 
-/// How far something reaches.
+/// The scope of what the exposed key or credential opens.
 ///
 /// ```
 /// # use chartlock::audit::ExposureScope;
@@ -50,19 +50,20 @@ pub enum Exposed {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ExposureScope {
-    /// To all records of all subjects, and the journal.
+    /// All records of all subjects, and the journal.
     AllSubjects,
-    /// To the records of one subject.
+    /// The records of one subject.
     OneSubject,
-    /// To the journal: who did what to which tags, and no record.
+    /// The journal: who did what to which tags, but no record.
     JournalOnly,
-    /// To nothing: it came after the window, or was gone before.
+    /// Nothing: the key or slot was created after the time range, or destroyed before it.
     Nothing,
 }
 
-/// What could be read with a key and a copy of the storage, both taken in a window.
+/// A report of what an attacker could read with a key and a copy of the storage, both taken in a
+/// time range.
 ///
-/// It is an upper bound, and says what it cannot know. `Debug` shows no names.
+/// The report is an upper bound, and lists its limits. `Debug` shows no names.
 ///
 /// ```
 /// # use chartlock::audit::{AuditTrail, Exposed, Timestamp};
@@ -75,53 +76,54 @@ pub enum ExposureScope {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExposureReport {
-    /// What was exposed, in words.
+    /// The exposed key or credential, in words.
     pub exposed: String,
-    /// The window that was asked for.
+    /// The requested time range.
     pub between: TimeRange,
-    /// When the report was made.
+    /// The time at which the report was made.
     pub made: Timestamp,
-    /// When the slot or key was there, as far as is known.
+    /// The period in which the slot or key existed, as far as is known.
     pub key_lifetime: KeyLifetime,
-    /// When the slot took another credential: each of them opens what was copied while it was there.
+    /// The times at which the slot's credential was replaced. Each credential opens copies of the
+    /// storage that were taken while the credential was in use.
     pub replaced: Vec<Timestamp>,
-    /// How far it reaches.
+    /// The scope of the exposure.
     pub scope: ExposureScope,
-    /// How often the vault, or its journal, was opened with the slot in the window.
+    /// The openings of the vault or its journal with the slot in the time range.
     pub openings: Vec<VaultOpening>,
-    /// Whose records were there in the window, for any time of it.
+    /// The subjects that had records at any time of the time range.
     pub subjects: Vec<ExposedSubject>,
-    /// The sum of their records.
+    /// The total number of their records.
     pub records: u64,
-    /// The sum of the versions of those.
+    /// The total number of versions of these records.
     pub versions: u64,
-    /// Subjects that were erased before the window began: not within reach.
+    /// The number of subjects that were erased before the time range began, so not exposed.
     pub erased_before: u64,
-    /// Subjects that the vault holds now and the journal does not tell of before the window ended,
-    /// though they were there: their records are not counted.
+    /// The number of subjects that existed in the time range according to the vault, but not
+    /// according to the journal. Their records are not counted.
     pub not_in_the_journal: u64,
-    /// What could not be read; with a gap, subjects may be missing here.
+    /// The parts of the journal that could not be read. If any, subjects may be missing.
     pub unreadable: UnreadableParts,
-    /// What the report cannot know.
+    /// The limits of the report, in words.
     pub unknown: Vec<&'static str>,
 }
 
-/// When a slot or key was there, as far as is known.
+/// The period in which a slot or key existed, as far as is known.
 ///
 /// ```
 /// # use chartlock::audit::KeyLifetime;
-/// assert_eq!(KeyLifetime::default().since, None); // not known: perhaps from the beginning
+/// assert_eq!(KeyLifetime::default().since, None); // unknown: possibly since the vault was created
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyLifetime {
-    /// Since when; `None` where nothing tells.
+    /// The time of creation; `None` if unknown.
     pub since: Option<Timestamp>,
-    /// Until when; `None` where nothing tells that it is gone.
+    /// The time of destruction; `None` if none is known.
     pub until: Option<Timestamp>,
 }
 
-/// An opening with the slot in question.
+/// An opening of the vault or its journal with the exposed slot.
 ///
 /// ```
 /// # use chartlock::audit::VaultOpening;
@@ -132,45 +134,49 @@ pub struct KeyLifetime {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct VaultOpening {
-    /// When.
+    /// The time of the opening.
     pub at: Timestamp,
-    /// Who, as it was told at opening.
+    /// The actor that the app named when it opened the vault.
     pub actor: Box<str>,
 }
 
-/// A subject whose records were within reach.
+/// A subject whose records were exposed.
 ///
 /// ```
 /// # use chartlock::audit::ExposedSubject;
-/// # fn show(one: &ExposedSubject) {
-/// println!("{}: {} records", one.subject, one.records);
+/// # fn show(exposed: &ExposedSubject) {
+/// println!("{}: {} records", exposed.subject, exposed.records);
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExposedSubject {
-    /// Who.
+    /// The subject.
     pub subject: SubjectMark,
-    /// Since when there was something of the subject; `None` where the journal does not tell.
+    /// The time from which the subject had records; `None` if the journal does not show it.
     pub since: Option<Timestamp>,
-    /// When it was erased, if that was after the window began: what was copied before stays readable.
+    /// The time at which the subject was erased, if after the time range began. Copies taken before
+    /// stay readable.
     pub erased: Option<Timestamp>,
-    /// How many records had been put when the window ended, those retracted or expunged since included.
+    /// The number of records put before the time range ended, retracted and expunged records
+    /// included.
     pub records: u64,
-    /// How many versions.
+    /// The number of versions of these records.
     pub versions: u64,
-    /// How often a record was expunged before the window ended: what of it was there when is not told.
+    /// The number of records expunged before the time range ended. The journal does not show which
+    /// of their versions existed in the time range.
     pub expunged: u64,
 }
 
 impl AuditTrail {
-    /// What could be read with a slot's credential or a key, and a copy of the storage, in a window.
+    /// Reports what an attacker could read with a credential or a key, and a copy of the storage,
+    /// both taken in a time range.
     ///
-    /// Asked of a vault, the report also looks at the entries that there are; of an auditor's slot,
-    /// it knows the journal alone.
+    /// A vault's trail also takes the current patient entries into account. An auditor's trail uses
+    /// the journal alone.
     ///
     /// # Errors
-    /// Those of [`AuditTrail::entries`].
+    /// The errors of [`AuditTrail::entries`].
     pub fn exposure(
         &self,
         exposed: &Exposed,
@@ -180,15 +186,17 @@ impl AuditTrail {
         let made = Timestamp::from_millis(self.source.now());
         let only = exposed.subject();
         self.ask(only, &format!("exposure of {exposed}"))?;
-        let held = self.source.subjects()?;
+        let known_subjects = self.source.subjects()?;
         let mut names = self.names.clone();
-        let known = held.iter().flatten().map(|known| &known.subject);
+        let known = known_subjects.iter().flatten();
+        let known = known.map(|known| &known.subject);
         names.subjects.extend(known.chain(only).cloned());
-        // What came before the window is what was there in it; what came after tells of the slot.
+        // Read the whole journal: entries before the time range show which records existed in it,
+        // and later entries show whether the slot or key still existed.
         let entries = self.walk(names, TimeRange::default())?;
-        let mut told = ExposureFacts::new(exposed, between);
-        let unreadable = unreadable::read(entries, |entry| told.take(&entry))?;
-        told.report(&*self.source, held, made, unreadable)
+        let mut facts = ExposureFacts::new(exposed, between);
+        let unreadable = unreadable::read(entries, |entry| facts.add(&entry))?;
+        facts.report(&*self.source, known_subjects, made, unreadable)
     }
 }
 
@@ -214,7 +222,7 @@ impl Exposed {
     }
 }
 
-/// Names no subject: it stands in reports and in the journal.
+/// Writes the key or credential without naming a subject, because the journal stores this text.
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -238,7 +246,7 @@ impl fmt::Debug for ExposureReport {
 
 impl fmt::Debug for VaultOpening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opening({}, ..)", self.at)
+        write!(f, "VaultOpening({}, ..)", self.at)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Collects from the journal the subjects and slots that an exposure report covers.
+//! Scope of an exposure report: collects the exposed subjects and slots from the journal.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::audit::{auditor, resolve};
 use crate::error::Result;
 use crate::journal::{AccessOutcome, KeyEffect, Operation, VersionEffect};
 
-/// What the journal tells, entry by entry.
+/// The facts that an exposure report needs, collected entry by entry.
 pub(super) struct ExposureFacts<'e> {
     exposed: &'e Exposed,
     between: TimeRange,
@@ -21,7 +21,7 @@ pub(super) struct ExposureFacts<'e> {
     replaced: Vec<Timestamp>,
     journal_only: bool,
     openings: Vec<VaultOpening>,
-    /// By their tags.
+    /// Exposed subjects by tag.
     subjects: BTreeMap<[u8; 16], ExposedSubject>,
     erased_before: u64,
 }
@@ -40,24 +40,24 @@ impl<'e> ExposureFacts<'e> {
         }
     }
 
-    pub(super) fn take(&mut self, entry: &AuditEntry) {
-        // What was announced and not confirmed may have been stored all the same.
+    pub(super) fn add(&mut self, entry: &AuditEntry) {
+        // Unsettled entries count too, because their change may have been stored.
         if entry.outcome != AccessOutcome::Done {
             return;
         }
         match self.exposed {
-            Exposed::Slot(id) => self.take_slot(*id, entry),
-            Exposed::MasterKey(number) => self.take_master(*number, entry),
+            Exposed::Slot(id) => self.add_slot_entry(*id, entry),
+            Exposed::MasterKey(number) => self.add_master_key_entry(*number, entry),
             Exposed::PatientKey(..) => {}
         }
         let only = self.exposed.subject();
-        let is_over = self.between.until.is_some_and(|end| end <= entry.at);
-        if !is_over && only.is_none_or(|subject| entry.is_about(subject)) {
-            self.take_subject(entry);
+        let is_later = self.between.until.is_some_and(|end| end <= entry.at);
+        if !is_later && only.is_none_or(|subject| entry.is_about(subject)) {
+            self.add_subject_entry(entry);
         }
     }
 
-    fn take_slot(&mut self, id: u16, entry: &AuditEntry) {
+    fn add_slot_entry(&mut self, id: u16, entry: &AuditEntry) {
         let note = entry.note.as_deref().unwrap_or_default();
         if !names_number(note, "slot ", &id.to_string()) {
             return;
@@ -69,13 +69,13 @@ impl<'e> ExposureFacts<'e> {
                 self.journal_only = note.starts_with("for an auditor");
             }
             KeyEffect::SlotReplaced => self.replaced.push(entry.at),
-            // A root key that is rotated without it leaves it behind like a removal.
+            // Also a root key rotation that does not keep this slot.
             KeyEffect::SlotRemoved => self.key_lifetime.until = Some(entry.at),
-            KeyEffect::VaultOpened if self.between.contains(entry.at) => self.open(entry),
+            KeyEffect::VaultOpened if self.between.contains(entry.at) => self.add_opening(entry),
             KeyEffect::JournalOpened if note.starts_with(auditor::OPENED) => {
                 self.journal_only = true;
                 if self.between.contains(entry.at) {
-                    self.open(entry);
+                    self.add_opening(entry);
                 }
             }
             KeyEffect::VaultOpened
@@ -85,14 +85,14 @@ impl<'e> ExposureFacts<'e> {
         }
     }
 
-    fn open(&mut self, entry: &AuditEntry) {
+    fn add_opening(&mut self, entry: &AuditEntry) {
         self.openings.push(VaultOpening {
             at: entry.at,
             actor: entry.actor.clone(),
         });
     }
 
-    fn take_master(&mut self, number: u32, entry: &AuditEntry) {
+    fn add_master_key_entry(&mut self, number: u32, entry: &AuditEntry) {
         let note = entry.note.as_deref().unwrap_or_default();
         let names = names_number(note, "key ", &number.to_string());
         if names && entry.operation.key_effect() == KeyEffect::MasterDestroyed {
@@ -100,7 +100,7 @@ impl<'e> ExposureFacts<'e> {
         }
     }
 
-    fn take_subject(&mut self, entry: &AuditEntry) {
+    fn add_subject_entry(&mut self, entry: &AuditEntry) {
         let (Some(mark), true) = (&entry.subject, is_change(entry)) else {
             return;
         };
@@ -125,7 +125,8 @@ impl<'e> ExposureFacts<'e> {
         }
     }
 
-    /// Before the window, an erasure takes a subject out of reach. Later, a copy may have been taken.
+    /// Adds an erasure. A subject that was erased before the time range is not exposed. A later
+    /// erasure does not help, because a copy may have been taken before.
     fn erase(&mut self, mark: &SubjectMark, at: Timestamp) {
         if self.between.from.is_some_and(|from| at < from) {
             self.erased_before += u64::from(self.subjects.remove(&mark.tag.0).is_some());
@@ -137,14 +138,14 @@ impl<'e> ExposureFacts<'e> {
     pub(super) fn report(
         mut self,
         source: &dyn JournalSource,
-        held: Option<Vec<KnownSubject>>,
+        known: Option<Vec<KnownSubject>>,
         made: Timestamp,
         unreadable: UnreadableParts,
     ) -> Result<ExposureReport> {
         if let Some(since) = source.lifetime(self.exposed)? {
             self.key_lifetime.since = Some(since);
         }
-        let not_in_the_journal = self.add_held(held.unwrap_or_default());
+        let not_in_the_journal = self.add_unjournaled(known.unwrap_or_default());
         let scope = self.scope();
         if !matches!(
             scope,
@@ -171,17 +172,18 @@ impl<'e> ExposureFacts<'e> {
         })
     }
 
-    /// Subjects with a chart of before the window's end that the journal does not tell of.
-    fn add_held(&mut self, held: Vec<KnownSubject>) -> u64 {
+    /// Adds subjects whose chart is older than the end of the time range, but which no entry names.
+    /// Returns their number.
+    fn add_unjournaled(&mut self, subjects: Vec<KnownSubject>) -> u64 {
         let mut added = 0;
         let only = self.exposed.subject().cloned();
-        for known in held {
+        for known in subjects {
             let Some(created) = known.created else {
                 continue;
             };
-            let was_there = self.between.until.is_none_or(|until| created < until);
-            let is_meant = only.as_ref().is_none_or(|only| *only == known.subject);
-            if !was_there || !is_meant || self.subjects.contains_key(&known.tag) {
+            let existed = self.between.until.is_none_or(|until| created < until);
+            let is_in_scope = only.as_ref().is_none_or(|only| *only == known.subject);
+            if !existed || !is_in_scope || self.subjects.contains_key(&known.tag) {
                 continue;
             }
             let mark = resolve::mark(&known.subject, known.tag);
@@ -194,10 +196,11 @@ impl<'e> ExposureFacts<'e> {
 
     fn scope(&self) -> ExposureScope {
         let KeyLifetime { since, until } = self.key_lifetime;
-        let came_after = |since: Timestamp| self.between.until.is_some_and(|end| end <= since);
-        let gone_before = |until: Timestamp| self.between.from.is_some_and(|from| until < from);
+        let created_after = |since: Timestamp| self.between.until.is_some_and(|end| end <= since);
+        let destroyed_before =
+            |until: Timestamp| self.between.from.is_some_and(|from| until < from);
         match self.exposed {
-            _ if since.is_some_and(came_after) || until.is_some_and(gone_before) => {
+            _ if since.is_some_and(created_after) || until.is_some_and(destroyed_before) => {
                 ExposureScope::Nothing
             }
             Exposed::PatientKey(..) => ExposureScope::OneSubject,
@@ -207,12 +210,13 @@ impl<'e> ExposureFacts<'e> {
     }
 }
 
-/// Whether an entry tells that something of a subject was stored, erased or expunged.
+/// Returns `true` if the entry names a stored object of a subject, an erasure or an expunge.
 fn is_change(entry: &AuditEntry) -> bool {
     entry.digest.is_some() || entry.operation == Operation::Expunge
 }
 
-/// Whether a note names a number after `what`, in a list or alone: `without slot 3, 17`.
+/// Returns `true` if a note names `number` after the word `what`, alone or in a list, as in
+/// `without slot 3, 17`.
 fn names_number(note: &str, what: &str, number: &str) -> bool {
     let list = note.split_once(what).map(|(_, list)| list);
     list.is_some_and(|list| list.split(", ").any(|each| each == number))

@@ -1,10 +1,10 @@
-//! Bytes that a report prints and serializes as hexadecimal digits.
+//! Hexadecimal form of ids, tags and digests in reports.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// Bytes that stand as hexadecimal digits in JSON and in print: a tag, an id, a digest.
+/// Bytes of an id, a tag or a digest, displayed and serialized as lowercase hexadecimal digits.
 ///
 /// ```
 /// # use chartlock::audit::Hex;

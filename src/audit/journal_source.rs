@@ -1,4 +1,4 @@
-//! The source that reports read the journal from: an open vault, or an auditor's slot.
+//! Journal source: reports read the journal from an open vault, or through an auditor's slot.
 
 use crate::audit::exposure::Exposed;
 use crate::audit::time::Timestamp;
@@ -13,49 +13,50 @@ pub(crate) trait JournalSource: Send + Sync {
 
     fn vault(&self) -> VaultId;
 
-    /// The journal key that pages of this number need, if it is held.
+    /// Returns the journal key with this number, if available.
     fn key(&self, number: u32) -> Option<&JournalKey>;
 
-    /// Whether anything may still be handed out.
+    /// Checks that entries may still be released.
     ///
     /// # Errors
-    /// [`crate::Error::Locked`].
+    /// [`crate::Error::Locked`] if the vault is locked.
     fn check(&self) -> Result<()>;
 
-    /// Milliseconds since 1970.
+    /// Returns the current time in milliseconds since 1970-01-01 UTC.
     fn now(&self) -> i64;
 
-    /// Takes note of what is about to be looked up; nothing may be handed out if that fails.
+    /// Journals a query before any entry is read. If this fails, nothing may be released.
     fn note(&self, target: Option<&Subject>, question: &str) -> Result<()>;
 
-    /// The names of a subject's records, as far as they can be known here.
+    /// Returns the names of a subject's current records; an auditor's slot returns none.
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
 
-    /// The subjects that there are, and were erased; `None` where that cannot be known.
+    /// Returns all subjects, erased subjects included; `None` for an auditor's slot.
     fn subjects(&self) -> Result<Option<Vec<KnownSubject>>>;
 
-    /// Since when a key has been there, if it still is, by what stands in the vault.
+    /// Returns the creation time of a key that the vault stores now; `None` if unknown.
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
 }
 
-/// A subject that the vault knows.
+/// A subject of the vault.
 pub(crate) struct KnownSubject {
     pub(crate) subject: Subject,
-    /// Its tag under the journal key.
+    /// The subject's tag under the active journal key.
     pub(crate) tag: SubjectTag,
-    /// When its chart was begun; `None` for one that was erased.
+    /// The creation time of the subject's chart; `None` for an erased subject.
     pub(crate) created: Option<Timestamp>,
 }
 
 impl dyn JournalSource + '_ {
-    /// Hands what opens pages to `with`; `opening` is told the number of each page's key.
+    /// Calls `with` with the keys of journal pages. Calls `on_key` with the key number of each page
+    /// that is opened.
     pub(crate) fn with_keys<T>(
         &self,
-        opening: &dyn Fn(u32),
+        on_key: &dyn Fn(u32),
         with: impl FnOnce(&PageKeys<'_>) -> T,
     ) -> T {
         let key = |number| {
-            opening(number);
+            on_key(number);
             self.key(number)
         };
         with(&PageKeys {
@@ -65,7 +66,8 @@ impl dyn JournalSource + '_ {
     }
 }
 
-/// What a journal that is asked about a subject notes; without a chart, which an auditor cannot know.
+/// Returns the journal target of a query about `subject`. The target names no chart, because an
+/// auditor does not know it.
 pub(crate) fn target(subject: Option<&Subject>, key: &JournalKey) -> Result<Target> {
     let Some(subject) = subject else {
         return Ok(Target::Vault);

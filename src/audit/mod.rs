@@ -1,11 +1,11 @@
-//! Reports from the journal: who did what to whom, when and why, and the evidence for it.
+//! Reports from the journal: who did what to which subject, when and why, with evidence.
 //!
-//! The journal holds no identifier and no record. Whoever may read it resolves the identifiers that
-//! they ask about: an [`AuditTrail`] knows those that it was told, and tells the others by their tags.
-//! Reading the journal leaves an entry too, before anything is handed out.
+//! The journal contains neither identifiers nor records, only tags. An [`AuditTrail`] resolves the
+//! tags of subjects and records that the caller names, and shows the others as tags. Each query is
+//! journaled before the trail returns any entry.
 //!
-//! Promises: what cannot be read is named, never passed over; a report says what it cannot know.
-//! May not know: record content, or how the journal is written.
+//! Guarantees: reports name everything that could not be read, and state what they cannot show.
+//! Must not know: record content, or how the journal is written.
 
 mod accesses;
 mod activity;
@@ -51,10 +51,11 @@ pub use time::{TimeRange, Timestamp};
 pub use unreadable::UnreadableParts;
 pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 
-/// The journal, to be asked. From [`Session::audit`](crate::Session::audit) or [`Auditor::trail`].
+/// Read access to the journal, for reports. [`Session::audit`](crate::Session::audit) and
+/// [`Auditor::trail`] return it.
 ///
-/// Each question reads the whole journal, for clocks may have been wrong; a few pages of it are held at
-/// a time.
+/// Each query reads the whole journal, because clocks may have been wrong. The trail keeps only a
+/// few pages in memory.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -80,25 +81,27 @@ impl AuditTrail {
         }
     }
 
-    /// With one more subject whose identifier is told where the journal tells of it.
+    /// Adds a subject to resolve: reports show its identifier in place of its tag.
     #[must_use]
     pub fn resolve_subject(mut self, subject: &Subject) -> Self {
         self.names.subjects.insert(subject.clone());
         self
     }
 
-    /// With one more record whose name and subject are told.
+    /// Adds a record to resolve: reports show its name and its subject in place of their tags.
     #[must_use]
     pub fn resolve_record(mut self, id: &RecordId) -> Self {
         self.names.records.insert(id.name().into());
         self.resolve_subject(id.subject())
     }
 
-    /// With all subjects of the vault, erased ones too. Of an auditor's slot, who cannot know them,
-    /// nothing is added.
+    /// Adds all subjects of the vault to resolve, erased subjects included.
+    ///
+    /// For an auditor's trail, this adds nothing, because an auditor cannot list the vault's
+    /// subjects.
     ///
     /// # Errors
-    /// Those of [`AuditTrail::entries`].
+    /// The errors of [`AuditTrail::entries`].
     pub fn resolve_all(mut self) -> Result<Self> {
         self.ask(None, "identifiers of all subjects")?;
         let known = self.source.subjects()?.into_iter().flatten();
@@ -106,17 +109,17 @@ impl AuditTrail {
         Ok(self)
     }
 
-    /// All entries of a window, in the order of time, and what is wrong with the journal's pages.
+    /// Returns all entries of a time range in time order, and the faults of the journal's pages.
     ///
     /// # Errors
-    /// [`Error::Journal`](crate::Error::Journal) when it cannot be noted that the journal is read;
-    /// [`Error::Locked`](crate::Error::Locked); errors of the storage.
+    /// [`Error::Journal`](crate::Error::Journal) if the query cannot be journaled;
+    /// [`Error::Locked`](crate::Error::Locked) if the vault is locked; errors of the storage.
     pub fn entries(&self, between: impl Into<TimeRange>) -> Result<AuditEntries> {
         self.ask(None, "all entries")?;
         self.walk(self.names.clone(), between.into())
     }
 
-    /// Takes note of a question, before anything is looked at for it.
+    /// Journals a query. Callers do this before they read any entry for the query.
     fn ask(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         self.source.check()?;
         self.source.note(subject, question)
@@ -126,7 +129,7 @@ impl AuditTrail {
         AuditEntries::new(Arc::clone(&self.source), names, between)
     }
 
-    /// What is known, with a subject and the names of its records.
+    /// The names to resolve, with `subject` and the names of its records added.
     fn names_with(&self, subject: &Subject) -> Result<Names> {
         let mut names = self.names.clone();
         names.records.extend(self.source.record_names(subject)?);

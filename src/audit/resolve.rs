@@ -1,4 +1,4 @@
-//! Resolves the keyed tags in journal entries to identifiers that the reader already knows.
+//! Resolution of the tags in journal entries to identifiers that the reader already knows.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::id::{Subject, SubjectKind};
 use crate::journal::{RecordRef, SubjectRef};
 
-/// What a reader knows and asks about.
+/// The subjects and record names that a trail resolves.
 #[derive(Clone, Default)]
 pub(super) struct Names {
     pub(super) subjects: BTreeSet<Subject>,
@@ -17,8 +17,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Their tags under one journal key.
-    pub(super) fn under(&self, key: &JournalKey) -> Result<TagTable> {
+    /// Derives the tag of each name under one journal key.
+    pub(super) fn tags(&self, key: &JournalKey) -> Result<TagTable> {
         let mut table = TagTable::default();
         for subject in &self.subjects {
             let tag = crypto::subject_tag(key, subject.kind(), subject.identifier())?;
@@ -32,7 +32,7 @@ impl Names {
     }
 }
 
-/// Tags under one journal key, and what they stand for.
+/// The tags under one journal key, with the subjects and record names that they identify.
 #[derive(Default)]
 pub(super) struct TagTable {
     subjects: HashMap<SubjectTag, Subject>,
@@ -59,7 +59,7 @@ impl TagTable {
     }
 }
 
-/// A subject that is known with its tag.
+/// The mark of a resolved subject.
 pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
     SubjectMark {
         tag: Hex(tag),
@@ -69,7 +69,7 @@ pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
     }
 }
 
-/// How a report names a kind of subject.
+/// The word for a kind of subject in reports.
 pub(super) fn kind(kind: SubjectKind) -> &'static str {
     match kind {
         SubjectKind::Patient => "patient",

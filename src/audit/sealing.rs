@@ -1,4 +1,4 @@
-//! One sealing of a version: the journal page that names it, and the check that recomputes it.
+//! Sealings of a version: the journal page that names each, and the check that recomputes each.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::format::envelope::Address;
 use crate::journal::{self, Cursor, Operation, PageId, Target};
 
-/// One sealing of a version.
+/// A sealing of a version, as the journal names it.
 ///
 /// ```
 /// # use chartlock::audit::Sealing;
@@ -24,27 +24,27 @@ use crate::journal::{self, Cursor, Operation, PageId, Target};
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Sealing {
-    /// When.
+    /// The time of the sealing.
     pub at: Timestamp,
-    /// Who.
+    /// The actor, by the app's name.
     pub actor: Box<str>,
-    /// By which operation: a put, a retraction, a re-encryption.
+    /// The operation that sealed the version: a put, a retraction or a re-encryption.
     pub operation: Operation,
-    /// Whether it is certain that it was stored.
+    /// `false` if the journal announces the sealing but does not confirm that the value was stored.
     pub settled: bool,
-    /// SHA-256 of the stored value from its byte 96 on.
+    /// The SHA-256 digest of the stored value from byte 96 on.
     pub digest: Hex<32>,
-    /// The entry that says so.
+    /// The position of the journal entry that names the sealing.
     pub position: EntryPosition,
-    /// SHA-256 of the whole page with that entry.
+    /// The SHA-256 digest of the whole page that contains this entry.
     pub page_digest: Hex<32>,
-    /// The last page of that chain when the evidence was made.
+    /// The number of the last page of that chain when the evidence was made.
     pub head: u64,
-    /// SHA-256 of the whole last page.
+    /// The SHA-256 digest of the whole last page.
     pub head_digest: Hex<32>,
 }
 
-/// What of one sealing could be recomputed.
+/// The result of recomputing one sealing.
 ///
 /// ```
 /// # use chartlock::audit::SealingCheck;
@@ -55,29 +55,29 @@ pub struct Sealing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SealingCheck {
-    /// The page stands in its place, and has this digest.
+    /// `true` if the page is stored at its position and has the named digest.
     pub page: bool,
-    /// It opens, and its entry names this version and digest.
+    /// `true` if the page opens and its entry names this version and digest.
     pub entry: bool,
-    /// From it to the last page of then, each follows on the one before.
+    /// `true` if the chain is intact from this page to the last page at the time of the evidence.
     pub chain: bool,
-    /// Whether the checkpoint shows that the page stood before it was made.
+    /// `true` if the checkpoint proves that the page existed before the checkpoint was made.
     pub pinned: bool,
 }
 
 impl Sealing {
-    /// Whether these are the bytes of the page that says so.
+    /// Returns `true` if `page` holds the bytes of the page that names this sealing.
     pub fn is_page(&self, page: &[u8]) -> bool {
         crypto::sha256(&[page]) == self.page_digest.0
     }
 
-    /// `None` if the page is gone since it was read.
+    /// `None` if the page was deleted after its entry was read.
     pub(super) fn new(source: &dyn JournalSource, entry: &AuditEntry) -> Result<Option<Self>> {
         let page = page_of(&entry.position);
         let (Some(digest), Some(page_digest), Some((head, head_digest, _))) = (
             entry.digest,
             journal::digest_of(source.storage(), &page)?,
-            end_of(source, &page, None)?,
+            head_of(source, &page, None)?,
         ) else {
             return Ok(None);
         };
@@ -101,11 +101,11 @@ impl Sealing {
     ) -> Result<(SealingCheck, Option<Address>)> {
         let id = page_of(&self.position);
         let page = journal::digest_of(source.storage(), &id)? == Some(self.page_digest.0);
-        let end = end_of(source, &id, Some(self.head))?;
-        let chain = end.is_some_and(|(head, digest, linked)| {
+        let head = head_of(source, &id, Some(self.head))?;
+        let chain = head.is_some_and(|(head, digest, linked)| {
             linked && (head, digest) == (self.head, self.head_digest.0)
         });
-        let address = self.entry_names(source, &id, version)?;
+        let address = self.named_address(source, &id, version)?;
         let check = SealingCheck {
             page,
             entry: address.is_some(),
@@ -115,8 +115,9 @@ impl Sealing {
         Ok((check, address))
     }
 
-    /// Where the entry says that this version stands; `None` if it does not name it.
-    fn entry_names(
+    /// The address of the version according to the entry; `None` if the entry does not name the
+    /// version.
+    fn named_address(
         &self,
         source: &dyn JournalSource,
         id: &PageId,
@@ -136,10 +137,10 @@ impl Sealing {
                 if let Some(Target::Version {
                     subject,
                     record,
-                    version: told,
+                    version: named,
                     digest,
                 }) = target
-                    && (told, digest) == (version, self.digest.0)
+                    && (named, digest) == (version, self.digest.0)
                 {
                     found = Some(address(subject.chart, record.tag));
                 }
@@ -161,9 +162,10 @@ pub(super) fn page_of(position: &EntryPosition) -> PageId {
     }
 }
 
-/// The last page of a chain, at most `until`, and whether each from `page` on follows on the one
-/// before.
-pub(super) fn end_of(
+/// Reads a chain from `page` to its last page, or to page `until`.
+///
+/// Returns the number and digest of the last page read, and `true` if all pages are linked.
+pub(super) fn head_of(
     source: &dyn JournalSource,
     page: &PageId,
     until: Option<u64>,
@@ -183,8 +185,8 @@ pub(super) fn end_of(
             })
         })?;
     }
-    let end = cursor.tip().filter(|(id, _)| id.sequence >= page.sequence);
-    Ok(end.and_then(|(id, digest)| Some((id.sequence, digest?, linked))))
+    let head = cursor.tip().filter(|(id, _)| id.sequence >= page.sequence);
+    Ok(head.and_then(|(id, digest)| Some((id.sequence, digest?, linked))))
 }
 
 impl fmt::Debug for Sealing {

@@ -1,4 +1,4 @@
-//! Timestamps and time ranges of reports.
+//! Timestamps and time ranges in reports.
 
 use std::fmt;
 use std::ops::{Range, RangeFrom, RangeFull, RangeTo};
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-/// A moment, to the millisecond; in JSON and in print it stands as RFC 3339 in UTC.
+/// A point in time with millisecond precision, displayed and serialized as RFC 3339 in UTC.
 ///
 /// ```
 /// # use chartlock::audit::Timestamp;
@@ -19,24 +19,23 @@ const DAY: i64 = 24 * 60 * 60 * 1000;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment so many milliseconds after 1970 began, or before it.
+    /// Creates a timestamp from milliseconds since 1970-01-01 UTC; negative for earlier times.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since 1970 began.
+    /// Returns the milliseconds since 1970-01-01 UTC.
     pub fn millis(self) -> i64 {
         self.0
     }
 
-    /// The day in UTC, as `2026-11-21`.
+    /// Returns the day in UTC, as `2026-11-21`.
     pub fn day(self) -> String {
         let (year, month, day) = civil(self.0.div_euclid(DAY));
         format!("{year:04}-{month:02}-{day:02}")
     }
 
-    /// The same time of day so many calendar years before; the 28th of February for a 29th that the
-    /// year does not have.
+    /// Subtracts calendar years. February 29 becomes February 28 in a year without a leap day.
     pub(super) fn years_before(self, years: i64) -> Self {
         let (days, within) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
         let (year, month, day) = civil(days);
@@ -92,7 +91,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// A window of time, from its first moment to just before its last; made from a range.
+/// A half-open time range: includes `from`, excludes `until`. Created from a range expression.
 ///
 /// ```
 /// # use chartlock::audit::{TimeRange, Timestamp};
@@ -104,14 +103,14 @@ impl Serialize for Timestamp {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct TimeRange {
-    /// The first moment; `None` for since ever.
+    /// The start, inclusive; `None` for no lower bound.
     pub from: Option<Timestamp>,
-    /// The moment behind the last; `None` for until now.
+    /// The end, exclusive; `None` for no upper bound.
     pub until: Option<Timestamp>,
 }
 
 impl TimeRange {
-    /// Whether a moment lies in it.
+    /// Returns `true` if `time` is in the range.
     pub fn contains(&self, time: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= time) && self.until.is_none_or(|until| time < until)
     }
@@ -150,8 +149,8 @@ impl<T: Into<Timestamp>> From<RangeTo<T>> for TimeRange {
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar: years begin in
-/// March here, so that the leap day comes last.
+/// Converts days since 1970-01-01 to year, month and day of the Gregorian calendar. The computation
+/// lets years begin in March, so that the leap day is the last day of the year.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -165,7 +164,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// The reverse of [`civil`].
+/// Converts year, month and day to days since 1970-01-01: the inverse of [`civil`].
 fn days_until(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -1,4 +1,4 @@
-//! Counts the parts of the journal that a report could not read.
+//! Unreadable parts of the journal, as reports name them.
 
 use serde::Serialize;
 
@@ -6,13 +6,14 @@ use crate::audit::entry::AuditEntry;
 use crate::audit::walk::{AuditEntries, AuditFault, AuditItem};
 use crate::error::Result;
 
-/// How many faults a report names one by one.
-const NAMED: usize = 32;
+/// The number of faults that a report lists individually.
+const MAX_LISTED: usize = 32;
 
-/// What is wrong with the pages that a report was made from. With a gap the report may lack entries.
+/// The faults of the journal pages that a report read. If there are any, the report may lack
+/// entries.
 ///
-/// A chain that is gone whole, or whose end was cut off, is not noticed here: that is what
-/// [`Vault::verify`](crate::Vault::verify) finds.
+/// Reports do not detect a chain that was deleted or truncated.
+/// [`Vault::verify`](crate::Vault::verify) does.
 ///
 /// ```
 /// # use chartlock::audit::UnreadableParts;
@@ -21,27 +22,27 @@ const NAMED: usize = 32;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct UnreadableParts {
-    /// How many faults there are.
+    /// The number of faults.
     pub count: u64,
-    /// The first of them.
+    /// The first 32 faults.
     pub first: Vec<AuditFault>,
 }
 
 impl UnreadableParts {
-    /// Whether the journal was read without a fault.
+    /// Returns `true` if the journal was read without a fault.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     fn add(&mut self, fault: AuditFault) {
         self.count += 1;
-        if self.first.len() < NAMED {
+        if self.first.len() < MAX_LISTED {
             self.first.push(fault);
         }
     }
 }
 
-/// Hands each entry on and keeps the faults.
+/// Calls `visit` for each entry, and collects the faults.
 pub(super) fn read(
     entries: AuditEntries,
     mut visit: impl FnMut(AuditEntry),

@@ -1,4 +1,4 @@
-//! Iterates over the entries of all chains in time order.
+//! Iterator over the entries of all chains in time order.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -18,13 +18,14 @@ use crate::audit::time::{TimeRange, Timestamp};
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
 
-/// Pages of one chain that are held at a time.
+/// The number of pages of one chain that are read at a time.
 const PAGES_AT_ONCE: usize = 4;
-/// How much earlier than its chain began an entry may have happened and still come in its place: the
-/// first page of a chain tells of what waited for it.
+/// The longest time by which an entry can be older than its chain and still be returned in time
+/// order. The first page of a chain contains older entries, which were queued until the page was
+/// written.
 const SLACK: Duration = Duration::from_secs(60 * 60);
 
-/// What a walk over the journal meets.
+/// An item of the journal: an entry or a fault.
 ///
 /// ```
 /// # use chartlock::audit::AuditItem;
@@ -38,13 +39,13 @@ const SLACK: Duration = Duration::from_secs(60 * 60);
 #[serde(rename_all = "kebab-case")]
 #[allow(clippy::large_enum_variant, reason = "nearly all are entries")]
 pub enum AuditItem {
-    /// An entry.
+    /// A journal entry.
     Entry(AuditEntry),
-    /// A page with which something is wrong: entries are missing here, or may be.
+    /// A faulty page. Entries are missing at this point, or may be.
     Fault(AuditFault),
 }
 
-/// What is wrong with a page of the journal, and where. `Vault::verify` tells more.
+/// A fault of a journal page. [`Vault::verify`](crate::Vault::verify) reports more detail.
 ///
 /// ```
 /// # use chartlock::audit::{AuditFault, FaultKind};
@@ -55,18 +56,18 @@ pub enum AuditItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AuditFault {
-    /// Whose chain.
+    /// The writer id of the chain.
     pub writer: Hex<16>,
-    /// The page; of several that are missing, the first.
+    /// The number of the page; if several consecutive pages are missing, of the first.
     pub page: u64,
-    /// What is wrong.
+    /// The kind of fault.
     pub what: FaultKind,
-    /// The time of the last entry of this chain that was read before, if any.
+    /// The time of the last entry that was read from this chain before the fault, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Timestamp>,
 }
 
-/// How a page of the journal is not as it should be.
+/// The kind of fault of a journal page.
 ///
 /// ```
 /// # use chartlock::audit::FaultKind;
@@ -76,14 +77,15 @@ pub struct AuditFault {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// It is not there, though later ones of its chain are.
+    /// The page is missing, but later pages of its chain are stored.
     Missing,
-    /// It does not open: altered, another's, or sealed under a journal key that is not held.
+    /// The page does not open: it was altered, belongs to another vault or position, or is sealed
+    /// under a journal key that is not available.
     NotAuthentic,
-    /// It opens, but does not follow on the page before: one of the two was put back or exchanged.
-    /// Its entries are handed on too.
+    /// The page opens, but does not continue the previous page: one of the two was replaced. The
+    /// iterator returns the page's entries all the same.
     Unlinked,
-    /// A later release wrote it.
+    /// A later release of chartlock wrote the page.
     Unsupported,
 }
 
@@ -98,12 +100,12 @@ impl From<PageFault> for FaultKind {
     }
 }
 
-/// The entries of a journal, all chains merged in the order of time; made by
-/// [`AuditTrail::entries`](crate::audit::AuditTrail::entries).
+/// An iterator over the journal's entries, with all chains merged in time order.
+/// [`AuditTrail::entries`](crate::audit::AuditTrail::entries) returns it.
 ///
-/// Of each chain that was being written at the time, a few pages are held, and nothing of the others.
-/// Within a chain pages keep their order. Clocks that disagree, and an entry that waited longer than
-/// an hour to be written, can put entries out of order; they never leave one out.
+/// The iterator keeps a few pages in memory of each chain that was written at the current time.
+/// Within a chain, pages keep their order. Entries can be out of order if clocks disagree, or if an
+/// entry was queued for more than an hour; no entry is omitted.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -115,17 +117,17 @@ impl From<PageFault> for FaultKind {
 pub struct AuditEntries {
     source: Arc<dyn JournalSource>,
     names: Names,
-    /// Tags under each journal key that was met.
+    /// The tag table of each journal key used so far, by key number.
     tables: HashMap<u32, TagTable>,
     between: TimeRange,
-    /// Chains that begin later, in that order.
-    ahead: VecDeque<WriterId>,
+    /// Chains that are not read yet, ordered by their beginning.
+    pending: VecDeque<WriterId>,
     chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
     ended: bool,
 }
 
-/// A chain of which something is ready.
+/// A chain with at least one item to return.
 struct ChainEntries {
     cursor: Cursor,
     ready: VecDeque<(Timestamp, AuditItem)>,
@@ -139,13 +141,13 @@ impl AuditEntries {
         names: Names,
         between: TimeRange,
     ) -> Result<Self> {
-        let ahead = journal::writers(source.storage(), None)?.into();
+        let pending = journal::writers(source.storage(), None)?.into();
         Ok(Self {
             source,
             names,
             tables: HashMap::new(),
             between,
-            ahead,
+            pending,
             chains: BinaryHeap::new(),
             settlements: Settlements::default(),
             ended: false,
@@ -170,16 +172,16 @@ impl AuditEntries {
         }
     }
 
-    /// Begins chains in which the next entry may stand.
+    /// Begins all chains that may contain the next entry.
     fn begin_chains(&mut self) -> Result<()> {
-        while let Some(writer) = self.ahead.front() {
-            let begins = began(writer);
+        while let Some(writer) = self.pending.front() {
+            let begin = begin_of(writer);
             let next = self.chains.peek().and_then(ChainEntries::at);
-            let is_needed = next.is_none_or(|next| begins.minus(SLACK) <= next);
+            let is_needed = next.is_none_or(|next| begin.minus(SLACK) <= next);
             if !is_needed {
                 break;
             }
-            if let Some(writer) = self.ahead.pop_front() {
+            if let Some(writer) = self.pending.pop_front() {
                 self.keep(ChainEntries {
                     cursor: Cursor::new(writer),
                     ready: VecDeque::new(),
@@ -191,8 +193,8 @@ impl AuditEntries {
         Ok(())
     }
 
-    /// Keeps a chain as long as something of it is left. Also behind the window's end: a clock that
-    /// was ahead and then set right must not hide what came after.
+    /// Keeps a chain until all its items were returned, even past the end of the time range.
+    /// Otherwise, a clock that ran ahead and was then corrected would hide later entries.
     fn keep(&mut self, mut chain: ChainEntries) -> Result<()> {
         while chain.ready.is_empty() && chain.more {
             self.fill(&mut chain)?;
@@ -212,7 +214,7 @@ impl AuditEntries {
             more,
             last,
         } = chain;
-        *more = source.with_keys(&|opening| number.set(opening), |keys| {
+        *more = source.with_keys(&|key_number| number.set(key_number), |keys| {
             cursor.step(
                 source.storage(),
                 keys,
@@ -226,7 +228,7 @@ impl AuditEntries {
                         if let (false, Some(key)) =
                             (tables.contains_key(&number), source.key(number))
                         {
-                            tables.insert(number, names.under(key)?);
+                            tables.insert(number, names.tags(key)?);
                         }
                         let table = tables.entry(number).or_default();
                         let entries = entries(&id, &page, table);
@@ -253,8 +255,8 @@ impl AuditEntries {
     }
 }
 
-/// The entries of a page in the order of time: changes stand on it before what was read meanwhile. In
-/// one millisecond the changes come last: who changes something waits for the page.
+/// The entries of a page in time order, because a page lists changes before reads made meanwhile.
+/// Within a millisecond changes sort last, because a change waits for its page to be written.
 fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
     let mut entries: Vec<_> = (page.entries.iter().zip(0..))
         .filter_map(|(entry, index)| AuditEntry::new(page, id, index, entry, names))
@@ -270,12 +272,12 @@ fn fault_item(id: &PageId, what: FaultKind, after: Option<Timestamp>) -> (Timest
         what,
         after,
     };
-    let at = after.unwrap_or_else(|| began(&id.writer));
+    let at = after.unwrap_or_else(|| begin_of(&id.writer));
     (at, AuditItem::Fault(fault))
 }
 
-/// When a chain began, by its writer's id.
-fn began(writer: &WriterId) -> Timestamp {
+/// The time at which a chain began, which the first 6 bytes of its writer id encode.
+fn begin_of(writer: &WriterId) -> Timestamp {
     let [a, b, c, d, e, f, ..] = *writer;
     Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
@@ -287,7 +289,8 @@ impl Iterator for AuditEntries {
         if self.ended {
             return None;
         }
-        // What was read before the vault was locked is not handed out after.
+        // Check first, because entries read before the vault was locked must not be released
+        // afterwards.
         let item = self.source.check().and_then(|()| self.step()).transpose();
         self.ended = !matches!(item, Some(Ok(_)));
         item
@@ -306,8 +309,8 @@ impl ChainEntries {
     }
 }
 
-/// The chain whose next entry is the earliest comes out of a heap first; equal times keep the order
-/// in which the chains began.
+// Reversed, because `BinaryHeap` pops the greatest: the chain with the earliest next item comes
+// first. Among equal times, the chain that began first does.
 impl Ord for ChainEntries {
     fn cmp(&self, other: &Self) -> Ordering {
         let own = (self.at(), self.cursor.writer);

@@ -6,13 +6,16 @@ use crate::error::{Error, Result};
 /// The length of an authentication tag, in bytes: 16 for both suites (NIST SP 800-38D, RFC 8439).
 pub const TAG: usize = 16;
 
-/// The longest message, in bytes: AES-GCM's bound (NIST SP 800-38D, 2^39 - 256 bits), held for both
-/// suites and before any provider, which draw it differently.
+/// The longest message, in bytes: AES-GCM's limit (NIST SP 800-38D, 2^39 - 256 bits).
+///
+/// The limit is checked for both suites before the provider is called, because providers differ in
+/// their own limits.
 pub const LONGEST: u64 = (1 << 36) - 32;
 
-/// Which AEAD a vault writes with. Both derive with HKDF-SHA-256.
+/// The AEAD cipher suite that a vault writes with. Both suites derive keys with HKDF-SHA-256.
 ///
-/// The suite is fixed when a vault is created; each stored value is read by its own suite byte.
+/// The suite is set when the vault is created. Each stored value names its suite in one byte, which
+/// decides how the value is read.
 ///
 /// ```
 /// # use chartlock::CipherSuite;
@@ -29,7 +32,7 @@ pub enum CipherSuite {
 }
 
 impl CipherSuite {
-    /// The suite's byte in every stored value.
+    /// Returns the byte of this suite in stored values.
     pub fn code(self) -> u8 {
         match self {
             Self::Aes256Gcm => 1,
@@ -37,10 +40,10 @@ impl CipherSuite {
         }
     }
 
-    /// The suite of a byte.
+    /// Returns the suite with this byte.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for any other byte than 1 and 2.
+    /// [`Error::Unsupported`] if `code` is neither 1 nor 2.
     pub fn from_code(code: u8) -> Result<Self> {
         match code {
             1 => Ok(Self::Aes256Gcm),
@@ -50,15 +53,15 @@ impl CipherSuite {
     }
 }
 
-/// A 96-bit nonce. There are two kinds only, so no caller can pick one.
+/// A 96-bit nonce: zero or a chunk number. Callers cannot construct any other.
 #[derive(Debug, Clone, Copy)]
 pub struct Nonce([u8; 12]);
 
 impl Nonce {
-    /// For a key that is derived for one message.
+    /// The nonce for a key that is derived for one message.
     pub const ZERO: Self = Self([0; 12]);
 
-    /// For chunk `index` of the one stream that its key is derived for.
+    /// Returns the nonce of chunk `index`, for a key that is derived for one stream.
     pub fn chunk(index: u64) -> Self {
         let mut nonce = [0; 12];
         if let Some(counter) = nonce.last_chunk_mut::<8>() {
@@ -74,37 +77,39 @@ pub struct SealingKey {
 }
 
 impl SealingKey {
-    /// The caller wipes `key`.
+    // The caller wipes `key`.
     pub(super) fn new(suite: CipherSuite, key: &[u8; 32]) -> Result<Self> {
         Ok(Self {
             cipher: Cipher::new(suite, key)?,
         })
     }
 
-    /// AEAD-Seal(key, nonce, ad = "", buffer): the ciphertext replaces the plaintext in `buffer`.
+    /// Encrypts `buffer` in place and returns the tag: AEAD-Seal(key, nonce, ad = "", buffer).
     ///
     /// # Errors
-    /// [`Error::TooLarge`] past [`LONGEST`]; nothing is sealed then.
+    /// [`Error::TooLarge`] if `buffer` is longer than [`LONGEST`]; `buffer` is unchanged.
     pub fn seal(&self, nonce: Nonce, buffer: &mut [u8]) -> Result<[u8; TAG]> {
         within_bound(buffer.len(), Error::TooLarge)?;
         self.cipher.seal(&nonce.0, buffer)
     }
 
-    /// AEAD-Open(key, nonce, ad = "", buffer, tag): plaintext is in `buffer` only if the tag fits.
+    /// Verifies the tag and decrypts `buffer` in place: AEAD-Open(key, nonce, ad = "", buffer,
+    /// tag).
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] when the tag does not fit: `buffer` then holds what was sealed, or
-    /// zeros, and no plaintext.
+    /// [`Error::NotAuthentic`] if the tag does not match. `buffer` then holds the ciphertext or
+    /// zeros, never plaintext.
     pub fn open(&self, nonce: Nonce, buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
         within_bound(buffer.len(), Error::NotAuthentic)?;
         self.cipher.open(&nonce.0, buffer, tag)
     }
 
-    /// AEAD-Open(key, nonce, ad = "", sealed, tag), the plaintext going to `out`, which is as long as
-    /// `sealed`, only if the tag fits.
+    /// Verifies the tag and decrypts `sealed` into `out`, which has the same length: AEAD-Open(key,
+    /// nonce, ad = "", sealed, tag).
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] when the tag does not fit: `out` then holds what it held, or zeros.
+    /// [`Error::NotAuthentic`] if the tag does not match. `out` is then unchanged or holds zeros,
+    /// never plaintext.
     pub fn open_to(
         &self,
         nonce: Nonce,
@@ -117,9 +122,9 @@ impl SealingKey {
     }
 }
 
-fn within_bound(length: usize, beyond: Error) -> Result<()> {
+fn within_bound(length: usize, error: Error) -> Result<()> {
     if length as u64 > LONGEST {
-        return Err(beyond);
+        return Err(error);
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
-//! Every derivation, titled by its formula. `X(K, info, L)` = HKDF-Expand-SHA-256 (RFC 5869,
-//! section 3.3 allows leaving out the extraction: the keys are uniform already).
+//! Key derivation: one function for each derivation, documented by its formula.
 //!
-//! Every info begins with its own 8-byte label and has fixed widths, with a u64 length before the
-//! only two variable fields, so no two different inputs give one info.
+//! `X(K, info, L)` is HKDF-Expand-SHA-256 with `L` output bytes. Input keys are uniformly random,
+//! so HKDF-Extract is omitted (RFC 5869, section 3.3).
+//!
+//! Each info begins with an 8-byte label that no other derivation uses. Fields have fixed widths; a
+//! variable field follows its u64 length. So different inputs never encode to the same info.
 
 use zeroize::Zeroizing;
 
@@ -12,23 +14,23 @@ use crate::crypto::provider::active::expand as x;
 use crate::error::Result;
 use crate::id::SubjectKind;
 
-/// What is stored beside sealed bytes to commit to their key and context.
+/// A commitment to a key and its context, stored beside the sealed bytes.
 pub type Commitment = [u8; 32];
-/// A salt drawn for each sealing under a long-lived key.
+/// A random salt, fresh for each sealing under a long-lived key.
 pub type Salt = [u8; 32];
-/// A vault's id.
+/// The random id of a vault.
 pub type VaultId = [u8; 16];
-/// The tag of a subject: kind and identifier under a name key.
+/// The tag of a subject: a hash of kind and identifier, keyed with the keyring's name key.
 pub type PatientTag = [u8; 16];
 /// The random id of a chart.
 pub type ChartId = [u8; 16];
-/// The tag of a record's name under its chart's name key.
+/// The tag of a record name: a hash keyed with the chart's name key.
 pub type RecordTag = [u8; 16];
 /// The random id of one content stream.
 pub type StreamId = [u8; 16];
-/// The tag of a subject under a journal key: kind and identifier, in the journal.
+/// The tag of a subject in the journal: a hash of kind and identifier, keyed with the journal key.
 pub type SubjectTag = [u8; 16];
-/// The tag of a record's name under a journal key, in the journal.
+/// The tag of a record name in the journal: a hash keyed with the journal key.
 pub type NameTag = [u8; 16];
 
 fn sealing_key(suite: CipherSuite, key: &[u8; 32], info: &[&[u8]]) -> Result<SealingKey> {
@@ -54,10 +56,11 @@ fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
     Ok(out[0])
 }
 
-/// ptag = X(name key, "cl1/ptag" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\]
+/// Derives ptag = X(name key, "cl1/ptag" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\].
 ///
 /// # Errors
-/// None in practice: lengths are within HKDF's bounds. So too for every function here.
+/// None in practice, because the output is shorter than HKDF's limit. The same holds for every
+/// function of this module.
 pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result<PatientTag> {
     let length = (identifier.len() as u64).to_le_bytes();
     tag16(
@@ -66,7 +69,7 @@ pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result
     )
 }
 
-/// rtag = X(patient name key, "cl1/rtag" ‖ length u64 ‖ record name, 32)\[..16\]
+/// Derives rtag = X(patient name key, "cl1/rtag" ‖ length u64 ‖ record name, 32)\[..16\].
 ///
 /// # Errors
 /// None in practice.
@@ -75,24 +78,25 @@ pub fn record_tag(key: &PatientNameKey, name: &str) -> Result<RecordTag> {
     tag16(key.expose(), &[b"cl1/rtag", &length, name.as_bytes()])
 }
 
-/// ctx44 = chart16 ‖ rtag16 ‖ version u64 ‖ format ‖ suite ‖ kind ‖ 00: what a data key is for.
+/// The context that a data key is bound to: ctx44 = chart16 ‖ rtag16 ‖ version u64 ‖ format ‖ suite
+/// ‖ kind ‖ 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordContext {
-    /// The chart that was asked for.
+    /// The chart of the requested address.
     pub chart: ChartId,
-    /// The record tag that was asked for.
+    /// The record tag of the requested address.
     pub record: RecordTag,
-    /// The version.
+    /// The version number.
     pub version: u64,
-    /// The value's format byte.
+    /// The format byte of the stored value.
     pub format: u8,
-    /// The value's suite.
+    /// The cipher suite of the stored value.
     pub suite: CipherSuite,
-    /// The value's kind byte.
+    /// The kind byte of the stored value.
     pub kind: u8,
 }
 
-/// body key ‖ commitment = X(data key, "cl1/body" ‖ ctx44, 64)
+/// Derives body key ‖ commitment = X(data key, "cl1/body" ‖ ctx44, 64).
 ///
 /// # Errors
 /// None in practice.
@@ -110,18 +114,20 @@ pub fn body_key(key: &DataKey, context: &RecordContext) -> Result<(SealingKey, C
     )
 }
 
-/// Where a wrapped data key stands. It keeps an earlier version from being put back as the current
-/// one with bytes that are in storage today.
+/// The place of a wrapped data key: current version or history.
+///
+/// The wrap key depends on the place. So the stored bytes of an earlier version do not open when an
+/// attacker copies them to the current version's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// `r`: the current version.
     Current,
-    /// `h`: an earlier one.
+    /// `h`: an earlier version.
     Earlier,
 }
 
 impl Place {
-    /// The place's byte, in derivations and in storage keys.
+    /// Returns the byte of this place in derivations and storage keys.
     pub fn code(self) -> u8 {
         match self {
             Self::Current => b'r',
@@ -130,9 +136,11 @@ impl Place {
     }
 }
 
-/// wrap key = X(patient key, "cl1/wrap" ‖ place ‖ 00 00 00 ‖ key number u32 ‖ commitment, 32)
+/// Derives wrap key = X(patient key, "cl1/wrap" ‖ place ‖ 00 00 00 ‖ key number u32 ‖ commitment,
+/// 32).
 ///
-/// The commitment is the salt: two wraps under one wrap key hold the same data key.
+/// The data key's commitment serves as the salt. So a wrap key wraps one data key only, and sealing
+/// under nonce zero is safe.
 ///
 /// # Errors
 /// None in practice.
@@ -155,7 +163,7 @@ pub fn wrap_key(
     )
 }
 
-/// chunk key = X(stream key, "cl1/strm" ‖ chart16 ‖ stream16 ‖ format ‖ suite ‖ 00 00, 32)
+/// Derives chunk key = X(stream key, "cl1/strm" ‖ chart16 ‖ stream16 ‖ format ‖ suite ‖ 00 00, 32).
 ///
 /// # Errors
 /// None in practice.
@@ -173,8 +181,8 @@ pub fn chunk_key(
     )
 }
 
-/// slot key ‖ commitment = X(slot secret, "cl1/slot" ‖ vault id ‖ kind u16 ‖ id u16 ‖ suite ‖
-/// 00 00 00 ‖ wrap salt ‖ SHA-256(parameters), 64)
+/// Derives slot key ‖ commitment = X(slot secret, "cl1/slot" ‖ vault id ‖ kind u16 ‖ id u16 ‖ suite
+/// ‖ 00 00 00 ‖ wrap salt ‖ SHA-256(parameters), 64).
 ///
 /// # Errors
 /// None in practice.
@@ -201,8 +209,8 @@ pub fn slot_key(
     )
 }
 
-/// ring key ‖ commitment = X(root key, "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the end of
-/// the last slot), 64)
+/// Derives ring key ‖ commitment = X(root key, "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the
+/// end of the last slot), 64).
 ///
 /// # Errors
 /// None in practice.
@@ -219,8 +227,8 @@ pub fn ring_key(
     )
 }
 
-/// entry key ‖ commitment = X(master key, "cl1/pent" ‖ salt ‖ vault id ‖ ptag ‖ the entry's bytes
-/// 0..8, 64)
+/// Derives entry key ‖ commitment = X(master key, "cl1/pent" ‖ salt ‖ vault id ‖ ptag ‖ the entry's
+/// bytes 0..8, 64).
 ///
 /// # Errors
 /// None in practice.
@@ -239,8 +247,8 @@ pub fn entry_key(
     )
 }
 
-/// page key ‖ commitment = X(journal key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖ sequence u64 ‖ the
-/// page's bytes 0..8, 64)
+/// Derives page key ‖ commitment = X(journal key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖
+/// sequence u64 ‖ the page's bytes 0..8, 64).
 ///
 /// # Errors
 /// None in practice.
@@ -266,7 +274,7 @@ pub fn page_key(
     )
 }
 
-/// jsub = X(journal key, "cl1/jsub" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\]
+/// Derives jsub = X(journal key, "cl1/jsub" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\].
 ///
 /// # Errors
 /// None in practice.
@@ -278,7 +286,7 @@ pub fn subject_tag(key: &JournalKey, kind: SubjectKind, identifier: &str) -> Res
     )
 }
 
-/// jnam = X(journal key, "cl1/jnam" ‖ length u64 ‖ record name, 32)\[..16\]
+/// Derives jnam = X(journal key, "cl1/jnam" ‖ length u64 ‖ record name, 32)\[..16\].
 ///
 /// # Errors
 /// None in practice.

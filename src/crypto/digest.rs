@@ -5,22 +5,22 @@ use crate::crypto::provider::active::{self, Sha256};
 /// A SHA-256 digest.
 pub type Digest = [u8; 32];
 
-/// SHA-256 of the parts, one after the other.
+/// Computes SHA-256 of the concatenated parts.
 pub fn sha256(parts: &[&[u8]]) -> Digest {
     active::sha256(parts)
 }
 
-/// SHA-256 of bytes that come in pieces.
+/// Incremental SHA-256.
 #[derive(Debug, Clone, Default)]
 pub struct Sha256Stream(Sha256);
 
 impl Sha256Stream {
-    /// Takes the next bytes in.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all that was taken in.
+    /// Returns the digest of all hashed bytes.
     pub fn finish(self) -> Digest {
         self.0.finish()
     }

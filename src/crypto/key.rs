@@ -1,4 +1,4 @@
-//! A type for each key role. No key can be copied, cloned, compared, serialized or printed.
+//! Key types, one for each role. No key can be copied, cloned, compared, serialized or printed.
 
 use std::fmt;
 
@@ -14,23 +14,23 @@ macro_rules! roles {
         pub struct $role(Secret32);
 
         impl $role {
-            /// A fresh key from the operating system.
+            /// Generates a key with the operating system's random generator.
             ///
             /// # Errors
-            /// `Randomness` when the system gives none.
+            /// `Randomness` if the operating system returns no random bytes.
             pub fn random() -> Result<Self> {
                 Self::try_with(|bytes| random::fill(bytes))
             }
 
-            /// A key made in place by `fill`.
+            /// Creates a key whose 32 bytes `fill` writes in place.
             ///
             /// # Errors
-            /// Those of `fill`.
+            /// The errors of `fill`.
             pub fn try_with(fill: impl FnOnce(&mut [u8; 32]) -> Result<()>) -> Result<Self> {
                 Secret32::try_with(fill).map(Self)
             }
 
-            /// The bytes, to wrap or to derive from.
+            /// Returns the key's 32 bytes, for wrapping or derivation.
             pub fn expose(&self) -> &[u8; 32] {
                 self.0.expose()
             }
@@ -47,7 +47,7 @@ macro_rules! roles {
 macro_rules! copied_roles {
     ($($role:ident)*) => {$(
         impl $role {
-            /// A copy of `bytes`, which the caller wipes.
+            /// Creates a key from a copy of `bytes`. The caller wipes the original.
             pub fn from_bytes(bytes: &[u8; 32]) -> Self {
                 Self(Secret32::copied(bytes))
             }
@@ -56,46 +56,46 @@ macro_rules! copied_roles {
 }
 
 copied_roles! { SlotSecret JournalKey DataKey StreamKey }
-// Test vectors fix these; the crate itself draws or unwraps them in place.
+// Only test vectors set these keys; the crate itself generates or unwraps them in place.
 #[cfg(feature = "internals")]
 copied_roles! { RootKey MasterKey PatientKey }
 
 roles! {
-    /// What a credential yields: 32 uniform bytes that open one slot.
+    /// The secret that a credential returns: 32 uniformly random bytes that open one slot.
     ///
     /// ```
     /// # use chartlock::keys::SlotSecret;
     /// let secret = SlotSecret::try_with(|bytes| {
-    ///     bytes.fill(7); // a key service would answer straight into this memory
+    ///     bytes.fill(7); // a key service client would write its secret here
     ///     Ok(())
     /// })?;
     /// assert_eq!(format!("{secret:?}"), "SlotSecret(..)");
     /// # Ok::<(), chartlock::Error>(())
     /// ```
     SlotSecret
-    /// Seals the keyring. One for each vault.
+    /// Root key: seals the keyring. A vault has one.
     RootKey
-    /// Seals patient entries.
+    /// Master key: seals patient entries.
     MasterKey
-    /// Hides subjects: derives patient tags.
+    /// Name key of the keyring: derives patient tags, so that stored keys name no subject.
     NameKey
-    /// Seals journal pages.
+    /// Journal key: seals journal pages.
     JournalKey
-    /// Hides record names: derives record tags. One for each chart.
+    /// Name key of one chart: derives record tags, so that stored keys name no record.
     PatientNameKey
-    /// Wraps the data keys of one patient.
+    /// Patient key: wraps the data keys of one subject.
     PatientKey
-    /// Seals one version of one record; consumed by sealing.
+    /// Data key: seals one version of one record. Sealing consumes it.
     DataKey
-    /// Seals one content stream.
+    /// Stream key: seals one content stream.
     StreamKey
 }
 
 impl DataKey {
-    /// `count` fresh keys from one call to the operating system.
+    /// Generates `count` keys with one call to the operating system.
     ///
     /// # Errors
-    /// `Randomness` when the system gives none.
+    /// `Randomness` if the operating system returns no random bytes.
     pub fn batch(count: usize) -> Result<Vec<Self>> {
         let mut bytes = Zeroizing::new(vec![0; count * 32]);
         random::fill(&mut bytes)?;

@@ -1,10 +1,13 @@
-//! Ciphers and key derivation. No other room names a cipher or KDF crate; [`provider`] holds the
-//! implementations.
+//! Ciphers, key derivation and random bytes. Only this room names a cipher or KDF crate;
+//! [`provider`] holds the implementations.
 //!
-//! Promises: no long-lived key is ever an AEAD key; what varies goes into a derivation's info and
-//! associated data stays empty; a derived key seals once under nonce zero, or one stream under its
-//! chunk numbers; comparisons of secrets take constant time.
-//! May not know: storage, formats beyond the fields that a derivation binds.
+//! Guarantees:
+//! - A long-lived key is never an AEAD key; each sealing key is derived.
+//! - Context goes into the derivation's info, and associated data stays empty.
+//! - A derived key seals one message under nonce zero, or one stream under its chunk numbers.
+//! - Comparisons of secrets take constant time.
+//!
+//! Must not know: storage, or formats beyond the fields that a derivation binds.
 
 mod aead;
 mod derive;
@@ -29,7 +32,7 @@ pub use report::{CryptoReport, FipsBuild, Implementation, crypto_report};
 
 use subtle::ConstantTimeEq;
 
-/// Whether two byte strings of public length are equal, in time that depends on their length only.
+/// Compares two byte strings in time that depends only on their lengths, which must be public.
 pub fn equal(left: &[u8], right: &[u8]) -> bool {
     left.ct_eq(right).into()
 }

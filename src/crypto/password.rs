@@ -1,13 +1,13 @@
-//! Password-based derivation with Argon2id.
+//! Password-based key derivation with Argon2id.
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::error::{Error, Result};
 
-/// What stretching a passphrase costs.
+/// The Argon2id cost parameters for stretching a passphrase.
 ///
-/// The default is the second recommended choice of RFC 9106, section 4, for constrained memory:
-/// 64 MiB, 3 passes, 4 lanes.
+/// The default is the second recommended option of RFC 9106, section 4, for memory-constrained
+/// machines: 64 MiB, 3 passes, 4 lanes.
 ///
 /// ```
 /// # use chartlock::keys::Cost;
@@ -34,27 +34,29 @@ impl Default for Cost {
 }
 
 impl Cost {
-    /// The cost itself, if it is within what this crate reads back: planted parameters must neither
-    /// exhaust the machine nor make guessing cheap.
+    /// Returns the cost if it is within bounds.
+    ///
+    /// The bounds also apply to stored parameters, because an attacker can replace them: they must
+    /// neither exhaust the machine nor make guessing cheap.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when memory, passes, lanes, or memory times passes (at most 4 GiB) are
-    /// out of bounds.
+    /// [`Error::Malformed`] if memory, passes or lanes are out of bounds, or memory times passes
+    /// exceeds 4 GiB.
     pub fn checked(self) -> Result<Self> {
         let work = u64::from(self.memory_kib) * u64::from(self.passes);
-        let fits = (8 * 1024..=1024 * 1024).contains(&self.memory_kib)
+        let is_within_bounds = (8 * 1024..=1024 * 1024).contains(&self.memory_kib)
             && (1..=16).contains(&self.passes)
             && (1..=16).contains(&self.lanes)
             && work <= 4 * 1024 * 1024;
-        fits.then_some(self).ok_or(Error::Malformed)
+        is_within_bounds.then_some(self).ok_or(Error::Malformed)
     }
 }
 
-/// Argon2id version 0x13 (RFC 9106) of `passphrase` under `salt`, into `out`.
+/// Derives 32 bytes from `passphrase` and `salt` with Argon2id version 0x13 (RFC 9106).
 ///
 /// # Errors
-/// [`Error::Malformed`] for a cost out of bounds, [`Error::Stretching`] when it cannot be carried
-/// out.
+/// [`Error::Malformed`] if the cost is out of bounds; [`Error::Stretching`] if the memory cannot be
+/// allocated or the computation fails.
 pub fn argon2id(passphrase: &[u8], salt: &[u8; 32], cost: Cost, out: &mut [u8; 32]) -> Result<()> {
     let cost = cost.checked()?;
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))
@@ -65,8 +67,8 @@ pub fn argon2id(passphrase: &[u8], salt: &[u8; 32], cost: Cost, out: &mut [u8; 3
         .map_err(|_| Error::Stretching)
 }
 
-/// Working memory, wiped on drop: whoever finds its last blocks has the secret without the passphrase.
-/// The `argon2` crate hands its own back to the allocator as it is.
+/// Argon2id working memory, wiped on drop, because the secret can be computed from its last blocks
+/// without the passphrase. The `argon2` crate does not wipe the memory that it allocates itself.
 struct Memory(Vec<Block>);
 
 impl Memory {

@@ -1,33 +1,36 @@
-//! Random bytes from the operating system only: a generator in user space repeats after `fork`.
+//! Random bytes from the operating system only, because a generator in user space repeats its
+//! output after `fork`.
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::error::{Error, Result};
 
-/// Fills `bytes` from the operating system.
+/// Fills `bytes` with random bytes from the operating system.
 ///
 /// # Errors
-/// [`Error::Randomness`] when the system gives none.
+/// [`Error::Randomness`] if the operating system returns no random bytes.
 pub fn fill(bytes: &mut [u8]) -> Result<()> {
     SysRng.try_fill_bytes(bytes).map_err(|_| Error::Randomness)
 }
 
-/// Fresh public bytes: a salt or an id.
+/// Generates public random bytes, for a salt or an id.
 ///
 /// # Errors
-/// [`Error::Randomness`] when the system gives none.
+/// [`Error::Randomness`] if the operating system returns no random bytes.
 pub fn fresh<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     fill(&mut bytes)?;
     Ok(bytes)
 }
 
-/// A key number that is not `taken`. Random, so that two timelines after a restore do not give one
-/// number to two keys.
+/// Generates a key number for which `taken` returns `false`.
+///
+/// The number is random, because after a restore two copies of the vault can diverge; counters
+/// would then give one number to two keys.
 ///
 /// # Errors
-/// [`Error::Randomness`] when the system gives none.
+/// [`Error::Randomness`] if the operating system returns no random bytes.
 pub fn number(taken: impl Fn(u32) -> bool) -> Result<u32> {
     loop {
         let number = u32::from_le_bytes(fresh()?);

@@ -1,4 +1,4 @@
-//! Names the crates that compute the primitives in this build.
+//! Report on the crates that implement the cryptographic primitives in this build.
 
 use std::fmt;
 
@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use crate::crypto::provider::active;
 
-/// Which crates run each primitive in this build: from [`crypto_report`].
+/// The crates that implement each primitive in this build, as [`crypto_report`] returns them.
 ///
-/// It says what is linked. It is no statement about audits, approvals or certificates.
+/// The report names linked code only. It makes no statement about audits, approvals or
+/// certificates.
 ///
 /// ```
 /// let report = chartlock::report::crypto_report();
-/// assert_eq!(report.argon2id.package, "argon2"); // whatever the provider is
+/// assert_eq!(report.argon2id.package, "argon2"); // the same with every provider
 /// assert!(report.to_string().starts_with("AES-256-GCM: "));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -24,17 +25,18 @@ pub struct CryptoReport {
     pub chacha20_poly1305: Implementation,
     /// SHA-256.
     pub sha_256: Implementation,
-    /// HKDF-Expand with HMAC-SHA-256, the one derivation of every key.
+    /// HKDF-Expand with HMAC-SHA-256, which derives every key.
     pub hkdf_sha_256: Implementation,
-    /// Argon2id, for passphrases. Part of no FIPS module.
+    /// Argon2id, for passphrases. No FIPS module contains it.
     pub argon2id: Implementation,
-    /// What asks the operating system for random bytes: chartlock has no other source of them.
+    /// The crate that requests random bytes from the operating system, the only source of
+    /// randomness.
     pub random: Implementation,
-    /// Whether it is AWS-LC's FIPS build that is linked.
+    /// The state of AWS-LC's FIPS build.
     pub fips_build: FipsBuild,
 }
 
-/// What runs a primitive.
+/// The crate, and the library if any, that implements a primitive.
 ///
 /// ```
 /// # let report = chartlock::report::crypto_report();
@@ -43,12 +45,12 @@ pub struct CryptoReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Implementation {
-    /// The crate.
+    /// The name of the crate.
     pub package: &'static str,
-    /// The series of compatible releases that this crate asks for. Which one of them it is, a crate
-    /// cannot know of another: your `Cargo.lock` does.
+    /// The series of compatible releases that chartlock depends on. For the exact version, see your
+    /// `Cargo.lock`, because a crate cannot query the version of another.
     pub series: &'static str,
-    /// The version that the linked library itself states, where one is behind the crate.
+    /// The version that the linked library reports, if the crate wraps a library.
     pub library: Option<&'static str>,
 }
 
@@ -72,10 +74,10 @@ impl fmt::Display for Implementation {
     }
 }
 
-/// Whether it is AWS-LC's FIPS build that is linked, as the feature `fips` asks for.
+/// The state of AWS-LC's FIPS build, which the feature `fips` links.
 ///
-/// That is a fact about this program, and no more: whether a module of this version holds a
-/// certificate, for this platform and this use of it, is for NIST's list and your assessor.
+/// The value is a fact about this program only. NIST's list and your assessor decide whether the
+/// module's version is certified for your platform and use.
 ///
 /// ```
 /// # use chartlock::report::FipsBuild;
@@ -85,13 +87,13 @@ impl fmt::Display for Implementation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum FipsBuild {
-    /// It is not.
+    /// The FIPS build is not linked.
     NotLinked,
-    /// It is, and runs in its FIPS mode.
+    /// The FIPS build is linked and runs in FIPS mode.
     Linked {
-        /// The module's version, where it was known at build time.
+        /// The module's version, if known at build time.
         module: Option<u32>,
-        /// Whether its self-tests, run again for this report, pass.
+        /// `true` if the self-tests, run again for this report, pass.
         self_tests_pass: bool,
     },
 }
@@ -110,13 +112,13 @@ impl fmt::Display for FipsBuild {
             write!(f, ", module version {module}")?;
         }
         f.write_str(match self_tests_pass {
-            true => ", its self-tests pass",
-            false => ", its self-tests FAIL",
+            true => ", self-tests passed",
+            false => ", self-tests FAILED",
         })
     }
 }
 
-/// What a provider says of itself.
+/// The part of the report that depends on the provider.
 pub struct Provided {
     pub(super) aes_256_gcm: Implementation,
     pub(super) chacha20_poly1305: Implementation,
@@ -125,14 +127,14 @@ pub struct Provided {
     pub(super) fips_build: FipsBuild,
 }
 
-/// Which crates run each primitive, and whether AWS-LC's FIPS build is linked.
+/// Returns the crates that implement each primitive, and the state of AWS-LC's FIPS build.
 ///
 /// ```
-/// println!("{}", chartlock::report::crypto_report()); // for a log at start-up, or an about box
+/// println!("{}", chartlock::report::crypto_report()); // in a start-up log or an "about" dialog
 /// ```
 ///
-/// Where the FIPS build is linked, this runs its self-tests again. When one of them fails, AWS-LC by
-/// default ends the process.
+/// If the FIPS build is linked, each call runs its self-tests again. If a self-test fails, AWS-LC
+/// ends the process by default.
 pub fn crypto_report() -> CryptoReport {
     let provided = active::provided();
     CryptoReport {
@@ -153,11 +155,7 @@ impl fmt::Display for CryptoReport {
         writeln!(f, "SHA-256: {}", self.sha_256)?;
         writeln!(f, "HKDF-SHA-256: {}", self.hkdf_sha_256)?;
         writeln!(f, "Argon2id: {}", self.argon2id)?;
-        writeln!(
-            f,
-            "random bytes: the operating system's, by {}",
-            self.random
-        )?;
+        writeln!(f, "Random bytes: operating system, through {}", self.random)?;
         write!(f, "FIPS build of AWS-LC: {}", self.fips_build)
     }
 }

@@ -1,4 +1,4 @@
-//! Matching the conditions of one rule against a request.
+//! Matching of a rule's conditions against a request.
 
 use crate::access::request::AccessRequest;
 use crate::error::{Error, Result};
@@ -6,17 +6,15 @@ use crate::id::{Actor, Purpose, Subject, SubjectKind, check_reason, is_record_na
 use crate::journal::Operation;
 use crate::journal::OperationGroup;
 
-/// Whether a rule holds for a request.
+/// The result of matching a rule against a request.
 pub(super) enum Match {
-    /// It does.
     Yes,
-    /// It does not.
     No,
-    /// It does with some labels, and those are still sealed.
+    /// The rule matches with some labels, and the record's labels are still sealed.
     DependsOnLabels,
 }
 
-/// All conditions of a rule; an empty one holds for everything.
+/// All conditions of a rule. An empty condition matches every request.
 #[derive(Clone, Default)]
 pub(super) struct Conditions {
     pub(super) actors: Vec<Pattern>,
@@ -31,27 +29,27 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    pub(super) fn hold(&self, request: &AccessRequest<'_>) -> Match {
+    pub(super) fn matches(&self, request: &AccessRequest<'_>) -> Match {
         let purposes = &self.purposes;
-        let others = any_of(&self.actors, request.actor.name())
+        let all_but_labels = any_of(&self.actors, request.actor.name())
             && (purposes.is_empty() || purposes.contains(&request.purpose))
-            && self.holds_for_operation(request.operation)
-            && self.holds_for_subject(request.subject)
+            && self.matches_operation(request.operation)
+            && self.matches_subject(request.subject)
             && (self.records.is_empty()
                 || request.record.is_some_and(|r| any_of(&self.records, r)));
-        match others {
-            true => self.hold_for_labels(request),
+        match all_but_labels {
+            true => self.match_labels(request),
             false => Match::No,
         }
     }
 
-    fn holds_for_operation(&self, operation: Operation) -> bool {
+    fn matches_operation(&self, operation: Operation) -> bool {
         let any = self.operations.is_empty() && self.groups.is_empty();
         let group = OperationGroup::of(operation);
         any || self.operations.contains(&operation) || self.groups.contains(&group)
     }
 
-    fn holds_for_subject(&self, subject: Option<&Subject>) -> bool {
+    fn matches_subject(&self, subject: Option<&Subject>) -> bool {
         let any = self.kinds.is_empty() && self.subjects.is_empty();
         let named = subject.is_some_and(|subject| {
             self.kinds.contains(&subject.kind()) || self.subjects.contains(subject)
@@ -59,7 +57,7 @@ impl Conditions {
         any || named
     }
 
-    fn hold_for_labels(&self, request: &AccessRequest<'_>) -> Match {
+    fn match_labels(&self, request: &AccessRequest<'_>) -> Match {
         if self.labels.is_empty() && self.without_labels.is_empty() {
             return Match::Yes;
         }
@@ -69,15 +67,15 @@ impl Conditions {
                 false => Match::No,
             };
         };
-        let one_of = |some: &[Box<str>]| some.iter().any(|label| labels.contains(&&**label));
-        let wanted = self.labels.is_empty() || one_of(&self.labels);
-        match wanted && !one_of(&self.without_labels) {
+        let has_any = |list: &[Box<str>]| list.iter().any(|label| labels.contains(&&**label));
+        let has_required = self.labels.is_empty() || has_any(&self.labels);
+        match has_required && !has_any(&self.without_labels) {
             true => Match::Yes,
             false => Match::No,
         }
     }
 
-    /// Whether each value is one that a request can have.
+    /// Checks that a request can have each value.
     pub(super) fn check(&self) -> Result<()> {
         for actor in &self.actors {
             actor.check(|name| Actor::new(name).is_ok())?;
@@ -86,7 +84,7 @@ impl Conditions {
             record.check(is_record_name)?;
         }
         let mut labels = self.labels.iter().chain(&self.without_labels);
-        // A label has the bounds of a reason.
+        // Labels have the same length limits as reasons.
         labels.try_for_each(|label| check_reason(label))
     }
 }
@@ -95,7 +93,7 @@ fn any_of(patterns: &[Pattern], name: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// A name, or how names begin.
+/// An exact name, or a prefix of names.
 #[derive(Clone)]
 pub(super) struct Pattern {
     text: Box<str>,
@@ -118,10 +116,10 @@ impl Pattern {
         }
     }
 
-    /// A lone `*` is for all names.
+    /// Checks the pattern. A lone `*` matches all names.
     fn check(&self, is_name: impl Fn(&str) -> bool) -> Result<()> {
         let is_all = self.is_prefix && self.text.is_empty();
-        let fits = is_all || (is_name(&self.text) && !self.text.contains('*'));
-        fits.then_some(()).ok_or(Error::InvalidId)
+        let is_valid = is_all || (is_name(&self.text) && !self.text.contains('*'));
+        is_valid.then_some(()).ok_or(Error::InvalidId)
     }
 }

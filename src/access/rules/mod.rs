@@ -1,4 +1,4 @@
-//! Rule policy: ordered rules; the first match decides, and no match denies.
+//! Rule-based policy: the first matching rule decides; without a match, the request is denied.
 
 mod matching;
 
@@ -11,24 +11,26 @@ use crate::id::{Purpose, Subject, SubjectKind};
 use crate::journal::{Operation, OperationGroup};
 use matching::{Conditions, Match, Pattern};
 
-/// One rule: conditions, and what is decided where all of them hold.
+/// A rule of a [`RulePolicy`]: conditions, and the decision if all of them match.
 ///
-/// A rule without conditions holds for everything. Each method adds a value to the condition it is
-/// named after, and any value of a condition will do: `.actor("dr.*").actor("nurse.*")` is for both.
+/// A rule without conditions matches every request. Each method adds a value to the condition of
+/// the same name. A condition matches if any of its values does: `.actor("dr.*").actor("nurse.*")`
+/// matches both.
 ///
-/// Names of actors and records are given whole, or with a `*` at the end for all that begin so.
-/// Conditions on subject or record do not hold for what is done without one.
+/// Patterns for actors and records are exact names, or prefixes that end with `*`. A condition on
+/// subject or record never matches an operation without a subject or record.
 ///
-/// # Rules about labels
+/// # Label rules
 ///
-/// Labels are known of puts and of reads only, so a rule about labels speaks of no other operation,
-/// neither permitting nor denying it: whoever may list a subject's records sees their names and
-/// labels, and rules about operations and names say who that is.
+/// Only puts and reads have labels, so a label rule matches no other operation. In particular, an
+/// actor who may list a subject's records sees all their names and labels. Restrict lists with
+/// rules on operations and names.
 ///
-/// A read is asked for twice (see [`AccessPolicy`]). At first, without labels, a rule about labels
-/// that permits is taken to hold, and one that denies not to; the second time both know. So such a
-/// rule can deny in the second asking what was permitted in the first, and never permit what was
-/// denied. A denial that needs no labels is better: no key is unwrapped before it.
+/// The vault calls the policy twice for a read (see [`AccessPolicy`]). In the first call, without
+/// labels, a permitting label rule counts as a match, and a denying one does not. In the second
+/// call, both are matched against the labels. So a label rule can deny a read in the second call
+/// that the first call permitted, but never the reverse. Prefer denials that need no labels,
+/// because they take effect before any key is unwrapped.
 ///
 /// ```
 /// # use chartlock::{Purpose, access::Rule};
@@ -38,137 +40,144 @@ use matching::{Conditions, Match, Pattern};
 #[derive(Clone)]
 #[must_use]
 pub struct Rule {
-    outcome: Decision,
+    decision: Decision,
     conditions: Conditions,
 }
 
 impl Rule {
-    /// Permits.
+    /// Creates a rule that permits.
     pub fn permit() -> Self {
         Self::new(Decision::Permit)
     }
 
-    /// Permits, and has the consent recorded.
+    /// Creates a rule that permits under a consent, which the journal names.
     pub fn permit_under(consent: ConsentReference) -> Self {
         Self::new(Decision::PermitUnder(consent))
     }
 
-    /// Denies.
+    /// Creates a rule that denies.
     pub fn deny() -> Self {
         Self::new(Decision::Deny)
     }
 
-    fn new(outcome: Decision) -> Self {
+    fn new(decision: Decision) -> Self {
         Self {
-            outcome,
+            decision,
             conditions: Conditions::default(),
         }
     }
 
-    /// For the actor of this name, or those whose names begin so: `"dr.*"`.
+    /// Restricts the rule to actors that match `pattern`: an exact name, or a prefix such as
+    /// `"dr.*"`.
     pub fn actor(mut self, pattern: &str) -> Self {
         self.conditions.actors.push(Pattern::new(pattern));
         self
     }
 
-    /// For this purpose.
+    /// Restricts the rule to this purpose.
     pub fn purpose(mut self, purpose: Purpose) -> Self {
         self.conditions.purposes.push(purpose);
         self
     }
 
-    /// For this operation.
+    /// Restricts the rule to this operation.
     pub fn operation(mut self, operation: Operation) -> Self {
         self.conditions.operations.push(operation);
         self
     }
 
-    /// For reads and lists: [`OperationGroup::Reading`].
+    /// Restricts the rule to reads and lists: [`OperationGroup::Reading`].
     pub fn reading(self) -> Self {
         self.group(OperationGroup::Reading)
     }
 
-    /// For puts and removals: [`OperationGroup::Writing`].
+    /// Restricts the rule to puts and retractions: [`OperationGroup::Writing`].
     pub fn writing(self) -> Self {
         self.group(OperationGroup::Writing)
     }
 
-    /// For deciding over patients, keys and the vault: [`OperationGroup::Governing`].
+    /// Restricts the rule to the administration of subjects, keys and the vault:
+    /// [`OperationGroup::Governing`].
     pub fn governing(self) -> Self {
         self.group(OperationGroup::Governing)
     }
 
-    /// For looking at journal, holds, slots and keys: [`OperationGroup::Auditing`].
+    /// Restricts the rule to reading the journal, holds, slots and keys:
+    /// [`OperationGroup::Auditing`].
     pub fn auditing(self) -> Self {
         self.group(OperationGroup::Auditing)
     }
 
-    /// For a group of operations.
+    /// Restricts the rule to a group of operations.
     pub fn group(mut self, group: OperationGroup) -> Self {
         self.conditions.groups.push(group);
         self
     }
 
-    /// For subjects of this kind.
+    /// Restricts the rule to subjects of this kind.
     pub fn subject_kind(mut self, kind: SubjectKind) -> Self {
         self.conditions.kinds.push(kind);
         self
     }
 
-    /// For this subject.
+    /// Restricts the rule to this subject.
     pub fn subject(mut self, subject: Subject) -> Self {
         self.conditions.subjects.push(subject);
         self
     }
 
-    /// For records of this name, or whose names begin so: `"Appointment/*"`.
+    /// Restricts the rule to records that match `pattern`: an exact name, or a prefix such as
+    /// `"Appointment/*"`.
     pub fn record(mut self, pattern: &str) -> Self {
         self.conditions.records.push(Pattern::new(pattern));
         self
     }
 
-    /// For puts and reads of records that have this label.
+    /// Restricts the rule to puts and reads of records with this label.
     pub fn label(mut self, label: &str) -> Self {
         self.conditions.labels.push(label.into());
         self
     }
 
-    /// For puts and reads of records without this label. Of several, the record has none.
+    /// Restricts the rule to puts and reads of records without this label. If called several times,
+    /// the record must have none of the labels.
     pub fn without_label(mut self, label: &str) -> Self {
         self.conditions.without_labels.push(label.into());
         self
     }
 
-    /// What this rule decides; `None` when it leaves the request to the next one.
+    /// `None` if the rule does not match and the next rule decides.
     fn decide(&self, request: &AccessRequest<'_>) -> Option<Decision> {
-        let holds = match self.conditions.hold(request) {
+        let matches = match self.conditions.matches(request) {
             Match::Yes => true,
             Match::No => false,
-            // Asked again with labels: only what no labels would permit may be denied for good now.
-            Match::DependsOnLabels => self.outcome.is_permitted(),
+            // A denial is final, but a second request with labels follows a permission. So deny now
+            // only what no labels would permit.
+            Match::DependsOnLabels => self.decision.is_permitted(),
         };
-        holds.then(|| self.outcome.clone())
+        matches.then(|| self.decision.clone())
     }
 }
 
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Rule({:?}, ..)", self.outcome)
+        write!(f, "Rule({:?}, ..)", self.decision)
     }
 }
 
-/// Ordered rules: the first that matches decides, and where none does it is denied.
+/// A policy of ordered rules: the first matching rule decides; without a match, the request is
+/// denied.
 ///
 /// ```
 /// use chartlock::{Actor, Operation, Purpose, Subject, SubjectKind, access::{AccessPolicy, AccessRequest, Decision, Rule, RulePolicy}};
 ///
 /// let policy = RulePolicy::new([
-///     // Nobody for marketing.
+///     // No access for marketing.
 ///     Rule::deny().purpose(Purpose::Marketing),
-///     // Psychiatry has its own clinicians; to all others those records are closed.
+///     // Only psychiatry's clinicians see records with its label.
 ///     Rule::permit().actor("psy.*").purpose(Purpose::Treatment).reading().writing(),
 ///     Rule::deny().label("psychiatry"),
-///     // Clinicians treat.
+///     // Clinicians read and write patients' records for treatment.
 ///     Rule::permit()
 ///         .actor("dr.*")
 ///         .actor("nurse.*")
@@ -177,12 +186,12 @@ impl fmt::Debug for Rule {
 ///         .subject_kind(SubjectKind::Patient)
 ///         .reading()
 ///         .writing(),
-///     // The front desk sees administration only, and cannot list what else there is.
+///     // The front desk sees administrative records only, and cannot list records.
 ///     Rule::permit()
 ///         .actor("desk.*")
 ///         .purpose(Purpose::PatientAdministration)
 ///         .label("administration"),
-///     // Auditors read the journal and no record; the privacy officer also decides on erasures.
+///     // Auditors read the journal but no records; the privacy officer can also erase subjects.
 ///     Rule::permit().actor("auditor.*").auditing(),
 ///     Rule::permit().actor("privacy.officer").auditing().governing(),
 /// ])?;
@@ -207,12 +216,15 @@ pub struct RulePolicy {
 }
 
 impl RulePolicy {
-    /// A policy of these rules, in this order. Without any, it denies everything.
+    /// Creates a policy from rules in order. Without rules, the policy denies every request.
+    ///
+    /// Names and labels that no request can have are rejected, because such a rule would never
+    /// match.
     ///
     /// # Errors
-    /// [`Error::InvalidId`](crate::Error::InvalidId) when a name is empty, too long, or has a control
-    /// character or a `*` before its end, [`Error::InvalidMetadata`](crate::Error::InvalidMetadata)
-    /// for such a label: no request can have those, so the rule would not do what it seems to.
+    /// [`Error::InvalidId`](crate::Error::InvalidId) if a name is empty, too long, or has a control
+    /// character or a `*` before its end; [`Error::InvalidMetadata`](crate::Error::InvalidMetadata)
+    /// if a label is empty, too long or has a control character.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self> {
         let rules: Box<[Rule]> = rules.into_iter().collect();
         for rule in &rules {

@@ -1,27 +1,27 @@
-//! The agents of a FHIR audit event: actor, organization, application.
+//! Agents of a FHIR audit event: application, vault, user, organization.
 
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use crate::audit::disclosures::Noted;
+use crate::audit::disclosures::DisclosureNote;
 use crate::audit::display;
 use crate::audit::entry::AuditEntry;
 use crate::audit::fhir::Application;
 use crate::audit::fhir::codes::*;
 use crate::audit::fhir::shape::BalpPattern;
 
-/// The journal chain of the process that wrote an entry.
+/// The identifier system of journal chains, by writer id.
 const WRITER: &str = "urn:x-chartlock:writer";
-/// What stands for what is not known.
+/// The extension that marks an unknown value.
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
-/// The application, the vault within it, who used it, and for whom.
+/// Returns all agents: the application, the vault, the user, and the organization if any.
 pub(super) fn all(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> Value {
     let mut agents = match pattern {
         BalpPattern::Disclosure => vec![vault(entry, application, SOURCE_ROLE), recipient(entry)],
         _ => {
-            let (client, server) = ends(pattern);
+            let (client, server) = roles(pattern);
             vec![
                 client_of(application, client),
                 vault(entry, application, server),
@@ -39,8 +39,8 @@ pub(super) fn all(entry: &AuditEntry, pattern: BalpPattern, application: &Applic
     agents.into()
 }
 
-/// What client and server are to the data, as each pattern has it.
-fn ends(pattern: BalpPattern) -> (Code, Code) {
+/// The roles of client and server in each pattern.
+fn roles(pattern: BalpPattern) -> (Code, Code) {
     match pattern {
         BalpPattern::Read => (DESTINATION, SOURCE_ROLE),
         BalpPattern::Delete => (APPLICATION, CUSTODIAN),
@@ -92,9 +92,10 @@ fn user(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> 
     user
 }
 
-/// Where a disclosure went; nobody told the vault by which way.
+/// The recipient of a disclosure. The network is unknown, because the journal does not record how
+/// the app disclosed the data.
 fn recipient(entry: &AuditEntry) -> Value {
-    let recipient = Some(Noted::of(entry).recipient).filter(|name| !name.is_empty());
+    let recipient = Some(DisclosureNote::of(entry).recipient).filter(|name| !name.is_empty());
     json!({
         "type": DESTINATION.concept(),
         "who": { "display": recipient.unwrap_or("not recorded") },
@@ -103,7 +104,7 @@ fn recipient(entry: &AuditEntry) -> Value {
     })
 }
 
-/// The purpose, and that the glass was broken.
+/// The purpose of use, with break-glass as a second purpose if it applies.
 pub(super) fn purposes(entry: &AuditEntry) -> Value {
     const BREAK_THE_GLASS: &str = "BTG";
     let own = (!entry.purpose.is_empty()).then_some(&*entry.purpose);
@@ -127,7 +128,7 @@ pub(super) fn source(entry: &AuditEntry, application: &Application) -> Value {
     source
 }
 
-/// The vault, by the chain that the process wrote.
+/// The vault, identified by the journal chain of its process.
 fn observer(entry: &AuditEntry) -> Value {
     json!({
         "identifier": { "system": WRITER, "value": entry.position.writer },

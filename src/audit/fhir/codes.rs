@@ -1,8 +1,8 @@
-//! FHIR, DICOM and HL7 codes for audit events.
+//! Codes of FHIR, DICOM and HL7 for audit events.
 
 use serde_json::{Value, json};
 
-/// A code of a code system.
+/// A code of a code system, with its display text.
 #[derive(Clone, Copy)]
 pub(super) struct Code {
     system: &'static str,
@@ -28,7 +28,7 @@ impl Code {
     }
 }
 
-/// HL7 v3 ActReason, where purposes of use are.
+/// HL7 v3 ActReason, the code system of purposes of use.
 pub(super) const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const ENTITY: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";

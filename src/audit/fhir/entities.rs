@@ -1,33 +1,33 @@
-//! The entities of a FHIR audit event: patient, record, query.
+//! Entities of a FHIR audit event: patient, record, query, request.
 
 use serde_json::{Map, Value, json};
 
-use crate::audit::disclosures::Noted;
+use crate::audit::disclosures::DisclosureNote;
 use crate::audit::entry::{AuditEntry, RecordMark, SubjectMark};
 use crate::audit::fhir::Application;
 use crate::audit::fhir::codes::*;
 use crate::audit::fhir::shape::{BalpPattern, Shape};
 use crate::journal::FhirEvent;
 
-/// Records by name.
+/// The identifier system of record names.
 const RECORD: &str = "urn:x-chartlock:record";
-/// Records whose name the reader did not know, by tag.
+/// The identifier system of record tags, for records that are not resolved.
 const RECORD_TAG: &str = "urn:x-chartlock:record-tag";
-/// Subjects whom the reader did not know, by tag.
+/// The identifier system of subject tags, for subjects that are not resolved.
 const SUBJECT_TAG: &str = "urn:x-chartlock:subject-tag";
-/// Subjects that are no patients.
+/// The identifier system of organizations.
 const PRACTICE: &str = "urn:x-chartlock:practice";
-/// Charts by id.
+/// The identifier system of chart ids.
 const CHART: &str = "urn:x-chartlock:chart";
 
-/// The patient of an entry, if the reader knew who it is.
+/// The patient's identifier, if the subject is resolved and is a patient.
 pub(super) fn patient(entry: &AuditEntry) -> Option<&str> {
     let subject = entry.subject.as_ref()?;
     let identifier = subject.identifier.as_deref()?;
     (subject.kind == Some("patient")).then_some(identifier)
 }
 
-/// Whether there is a record or a chart to be named as data.
+/// Returns `true` if the entry names a record or a chart as data.
 pub(super) fn has_data(entry: &AuditEntry) -> bool {
     data(entry).is_some()
 }
@@ -73,7 +73,7 @@ fn subject_entity(entry: &AuditEntry, subject: &SubjectMark, application: &Appli
     })
 }
 
-/// The record; of what is done to a whole chart, the chart.
+/// The data entity: the record, or the chart for an operation on a whole chart.
 fn data(entry: &AuditEntry) -> Option<Value> {
     let mut data = match (&entry.record, entry.operation.fhir_event()) {
         (Some(record), _) => record_entity(record),
@@ -124,9 +124,9 @@ fn details(entry: &AuditEntry) -> Vec<Value> {
         .collect()
 }
 
-/// What was asked, as a query on a server would say it.
+/// The query entity, in the form of a query to a FHIR server.
 fn query(entry: &AuditEntry) -> Value {
-    let asked = match &entry.subject {
+    let query = match &entry.subject {
         Some(subject) => format!("records?subject={subject}"),
         None => "subjects".to_owned(),
     };
@@ -134,12 +134,12 @@ fn query(entry: &AuditEntry) -> Value {
         "type": SYSTEM_OBJECT.coding(),
         "role": QUERY.coding(),
         "description": entry.operation.to_string(),
-        "query": base64(asked.as_bytes()),
+        "query": base64(query.as_bytes()),
     })
 }
 
 fn disclosed(entry: &AuditEntry) -> Value {
-    let description = Noted::of(entry).description;
+    let description = DisclosureNote::of(entry).description;
     let mut data = match &entry.record {
         Some(record) => record_entity(record),
         None => {
@@ -155,7 +155,7 @@ fn disclosed(entry: &AuditEntry) -> Value {
     Value::Object(data)
 }
 
-/// What of the vault itself was touched, where that says more than the event.
+/// The entity of an administrative operation, if it has details beyond the event's type.
 fn administered(entry: &AuditEntry) -> Option<Value> {
     let details = details(entry);
     (!details.is_empty()).then(|| {
@@ -167,7 +167,7 @@ fn administered(entry: &AuditEntry) -> Option<Value> {
     })
 }
 
-/// RFC 4648, section 4.
+/// Encodes bytes in Base64 with padding (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digit = |bits: u32| DIGITS.get(bits as usize & 63).copied().map(char::from);
@@ -182,7 +182,7 @@ fn base64(bytes: &[u8]) -> String {
     each.collect()
 }
 
-/// What happened to the data itself, where it does not stay as it was.
+/// The lifecycle code for operations that delete or destroy data.
 fn lifecycle(event: FhirEvent) -> Option<Code> {
     use FhirEvent::*;
     match event {

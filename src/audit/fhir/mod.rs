@@ -1,5 +1,5 @@
-//! Export of journal entries as FHIR R4 `AuditEvent` resources, in the shapes of IHE Basic Audit
-//! Log Patterns (BALP).
+//! Export of journal entries as FHIR R4 `AuditEvent` resources, following the IHE Basic Audit Log
+//! Patterns (BALP).
 
 mod agents;
 mod codes;
@@ -14,13 +14,13 @@ use crate::audit::entry::AuditEntry;
 use crate::journal::{AccessOutcome, FhirEvent, Operation};
 use shape::{BalpPattern, Shape};
 
-/// The application that reports: what an `AuditEvent` must say and the journal cannot know.
+/// The reporting application: data that an `AuditEvent` needs and the journal does not contain.
 ///
 /// ```
 /// # use chartlock::audit::fhir::Application;
 /// let application = Application::new("clinic-app", "ward-3.clinic.example")
 ///     .site("Clinic Example")
-///     .patients("urn:oid:1.2.36.146.595.217.0.1"); // the system of its patient identifiers
+///     .patients("urn:oid:1.2.36.146.595.217.0.1"); // the system of patient identifiers
 /// # let _ = application;
 /// ```
 #[derive(Clone)]
@@ -33,8 +33,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// An application, by its name and the machine that it runs on: a host name, an IP address or a
-    /// URI.
+    /// Creates an application from its name and its address: a host name, an IP address or a URI.
     pub fn new(name: &str, address: &str) -> Self {
         Self {
             name: name.into(),
@@ -45,21 +44,21 @@ impl Application {
         }
     }
 
-    /// With the name of the site, as `source.site`.
+    /// Sets the name of the site, for `source.site`.
     #[must_use]
     pub fn site(mut self, site: &str) -> Self {
         self.site = Some(site.into());
         self
     }
 
-    /// With the system, a URI, of the identifiers of its patients.
+    /// Sets the identifier system of patients, a URI.
     #[must_use]
     pub fn patients(mut self, system: &str) -> Self {
         self.patients = Some(system.into());
         self
     }
 
-    /// With the system, a URI, of the names of its actors.
+    /// Sets the identifier system of actors, a URI.
     #[must_use]
     pub fn users(mut self, system: &str) -> Self {
         self.users = Some(system.into());
@@ -73,15 +72,15 @@ impl fmt::Debug for Application {
     }
 }
 
-/// An entry as an `AuditEvent`.
+/// Converts an entry to an `AuditEvent`.
 ///
-/// What was done, and has a pattern in BALP 1.1.4, names it in `meta.profile`: `Create`, `Read`,
-/// `Update`, `Delete` and `Query`, each with or without a patient, and `PrivacyDisclosure.Source`.
-/// Everything else, what was denied or failed too, is a plain R4 `AuditEvent`: these patterns are for
-/// successes. A patient stands there by identifier if the reader knew it, else a tag does, and the
-/// pattern is the one without a patient.
+/// A successful operation with a BALP 1.1.4 pattern names the pattern in `meta.profile`: `Create`,
+/// `Read`, `Update`, `Delete` or `Query`, each with or without a patient, or
+/// `PrivacyDisclosure.Source`. All other entries become plain R4 `AuditEvent`s, including denied
+/// and failed operations, because the patterns cover successes only. If the patient is not
+/// resolved, the event contains a tag and uses the pattern without a patient.
 ///
-/// The application and the vault within it are one process: client and server have one address.
+/// Client and server have the same address, because application and vault are one process.
 ///
 /// ```
 /// # use chartlock::audit::{AuditItem, AuditTrail, fhir};
@@ -114,8 +113,8 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
     event.insert("action".into(), shape.action.into());
     event.insert("recorded".into(), entry.at.to_string().into());
     event.insert("outcome".into(), outcome.into());
-    if let Some(words) = outcome_in_words(entry) {
-        event.insert("outcomeDesc".into(), words.into());
+    if let Some(description) = outcome_description(entry) {
+        event.insert("outcomeDesc".into(), description.into());
     }
     event.insert("purposeOfEvent".into(), agents::purposes(entry));
     event.insert(
@@ -129,13 +128,13 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
     Value::Object(event)
 }
 
-/// At most 64 characters, as an id may have, and the same whenever the entry is told.
+/// The id of the resource: at most 64 characters, as FHIR requires, and the same in each export.
 fn id(entry: &AuditEntry) -> String {
     let position = &entry.position;
     format!("{}-{}-{}", position.writer, position.page, position.index)
 }
 
-/// 0 success, 4 minor failure, 8 serious failure.
+/// The outcome code: 0 success, 4 minor failure, 8 serious failure.
 fn outcome(entry: &AuditEntry) -> &'static str {
     let searches = matches!(
         entry.operation.fhir_event(),
@@ -144,29 +143,30 @@ fn outcome(entry: &AuditEntry) -> &'static str {
     match entry.outcome {
         _ if !entry.settled => "4",
         AccessOutcome::Done => "0",
-        // A search that finds nothing is a search that was done.
+        // A search without results is a success.
         AccessOutcome::Absent if searches => "0",
         AccessOutcome::Absent | AccessOutcome::Denied | AccessOutcome::Refused => "4",
         AccessOutcome::NotAuthentic | AccessOutcome::Failed => "8",
     }
 }
 
-fn outcome_in_words(entry: &AuditEntry) -> Option<String> {
-    let ended = match entry.outcome {
+fn outcome_description(entry: &AuditEntry) -> Option<String> {
+    let outcome = match entry.outcome {
         _ if !entry.settled => Some("announced, and never confirmed".to_owned()),
         AccessOutcome::Done => None,
-        outcome => Some(outcome.to_string()),
+        other => Some(other.to_string()),
     };
-    // Of a disclosure the note is recipient and description; those have places of their own.
+    // The note of a disclosure contains recipient and description, which the event states
+    // elsewhere.
     let note = entry.note.as_deref();
     let note = note.filter(|_| entry.operation != Operation::Disclose);
-    match (ended, note) {
-        (Some(ended), Some(note)) => Some(format!("{ended}: {note}")),
-        (ended, note) => ended.or_else(|| note.map(str::to_owned)),
+    match (outcome, note) {
+        (Some(outcome), Some(note)) => Some(format!("{outcome}: {note}")),
+        (outcome, note) => outcome.or_else(|| note.map(str::to_owned)),
     }
 }
 
-/// The pattern that an event follows to the letter, if there is one.
+/// The URL of the BALP profile that the event conforms to, if any.
 fn profile(entry: &AuditEntry, shape: &Shape, outcome: &str) -> Option<String> {
     const PATTERNS: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
     if outcome != "0" {

@@ -1,10 +1,10 @@
-//! The type, subtypes and action of a FHIR audit event.
+//! Type, subtypes and action of a FHIR audit event.
 
 use crate::audit::entry::AuditEntry;
 use crate::audit::fhir::codes::*;
 use crate::journal::FhirEvent;
 
-/// The pattern of BALP whose agents and entities an event has.
+/// The BALP pattern of an event's agents and entities.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum BalpPattern {
     Create,
@@ -13,14 +13,14 @@ pub(super) enum BalpPattern {
     Delete,
     Query,
     Disclosure,
-    /// None of them.
+    /// No BALP pattern.
     Plain,
 }
 
 pub(super) struct Shape {
     pub(super) kind: Code,
     pub(super) subtypes: &'static [Code],
-    /// C create, R read, U update, D delete, E execute.
+    /// The action code: C create, R read, U update, D delete, E execute.
     pub(super) action: &'static str,
     pub(super) pattern: BalpPattern,
 }

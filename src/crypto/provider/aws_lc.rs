@@ -1,4 +1,4 @@
-//! AWS-LC, through the crate `aws-lc-rs`.
+//! Provider on AWS-LC, through the crate `aws-lc-rs`.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{self, SHA256};
@@ -8,17 +8,17 @@ use crate::crypto::report::{FipsBuild, Implementation, Provided};
 use crate::crypto::{CipherSuite, TAG};
 use crate::error::{Error, Result};
 
-/// A suite's cipher with its key.
+/// An AEAD cipher of one suite with its key.
 ///
-/// Its state is one allocation of AWS-LC's own, which stays where it is when the owner moves, and
-/// which `OPENSSL_free` overwrites before it hands it back (crypto/mem.c).
+/// AWS-LC keeps the cipher's state in one heap allocation, so moving this value copies no key.
+/// `OPENSSL_free` overwrites the allocation before releasing it (crypto/mem.c).
 pub struct Cipher(LessSafeKey);
 
 impl Cipher {
-    /// A cipher under `key`.
+    /// Creates the cipher of `suite` with `key`.
     ///
     /// # Errors
-    /// None in practice: [`Error::Malformed`] when there is no memory for its state.
+    /// [`Error::Malformed`] if memory for the state cannot be allocated; none in practice.
     pub fn new(suite: CipherSuite, key: &[u8; 32]) -> Result<Self> {
         let algorithm = match suite {
             CipherSuite::Aes256Gcm => &AES_256_GCM,
@@ -28,10 +28,10 @@ impl Cipher {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// Encrypts `buffer` in place; the tag.
+    /// Encrypts `buffer` in place and returns the tag.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] past the cipher's own bound.
+    /// [`Error::TooLarge`] if `buffer` exceeds the cipher's limit.
     pub fn seal(&self, nonce: &[u8; 12], buffer: &mut [u8]) -> Result<[u8; TAG]> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let tag = self
@@ -41,10 +41,10 @@ impl Cipher {
         tag.as_ref().try_into().map_err(|_| Error::Malformed)
     }
 
-    /// Decrypts `buffer` in place, and checks its tag.
+    /// Decrypts `buffer` in place and verifies the tag.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`]; AWS-LC has then filled `buffer` with zeros
+    /// [`Error::NotAuthentic`] if the tag does not match. AWS-LC then fills `buffer` with zeros
     /// (`EVP_AEAD_CTX_open_gather`).
     pub fn open(&self, nonce: &[u8; 12], buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
@@ -54,11 +54,11 @@ impl Cipher {
             .map_err(|_| Error::NotAuthentic)
     }
 
-    /// Decrypts `sealed` into `out`, which is as long, and checks its tag.
+    /// Decrypts `sealed` into `out`, which has the same length, and verifies the tag.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`]; AWS-LC has then filled `out` with zeros, or, where its length is
-    /// another, left it as it was.
+    /// [`Error::NotAuthentic`] if the tag does not match or the lengths differ. AWS-LC fills `out`
+    /// with zeros in the first case and leaves `out` unchanged in the second.
     pub fn open_to(
         &self,
         nonce: &[u8; 12],
@@ -87,29 +87,30 @@ impl KeyType for Length {
     }
 }
 
-/// HKDF-Expand-SHA-256 of `key` and the parts of the info, one after the other.
+/// Computes HKDF-Expand-SHA-256 of `key` and the concatenated parts of `info`.
 ///
 /// # Errors
-/// [`Error::Malformed`] for an output beyond 255 blocks.
+/// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
 pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-    // `Prk` wipes its copy of the key on drop, and `HKDF_expand` its own state.
+    // No wiping is needed here: `Prk` wipes its key copy on drop, and `HKDF_expand` wipes its
+    // state.
     let prk = Prk::new_less_safe(HKDF_SHA256, key);
     prk.expand(info, Length(out.len()))
         .and_then(|okm| okm.fill(out))
         .map_err(|_| Error::Malformed)
 }
 
-/// SHA-256 of bytes that come in pieces.
+/// Incremental SHA-256.
 #[derive(Clone)]
 pub struct Sha256(digest::Context);
 
 impl Sha256 {
-    /// Takes the next bytes in.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all that was taken in.
+    /// Returns the digest of all hashed bytes.
     pub fn finish(self) -> [u8; 32] {
         bytes(&self.0.finish())
     }
@@ -127,10 +128,10 @@ impl std::fmt::Debug for Sha256 {
     }
 }
 
-/// SHA-256 of the parts, one after the other.
+/// Computes SHA-256 of the concatenated parts.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     if let [whole] = parts {
-        // Without a context on the heap.
+        // One-shot hashing needs no context on the heap.
         return bytes(&digest::digest(&SHA256, whole));
     }
     let mut stream = Sha256::default();
@@ -146,7 +147,7 @@ fn bytes(digest: &digest::Digest) -> [u8; 32] {
     bytes
 }
 
-/// Which library this is.
+/// Returns the crate and library that implement each primitive.
 pub fn provided() -> Provided {
     let implementation = Implementation {
         package: "aws-lc-rs",

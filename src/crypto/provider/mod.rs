@@ -1,13 +1,13 @@
-//! The implementation of the primitives, chosen at build time. Both write the same bytes.
+//! Implementations of the cryptographic primitives, selected at build time.
 //!
-//! A provider offers, under the same names: `Cipher` (both suites, associated data empty), `expand`
-//! (HKDF-Expand-SHA-256), `Sha256` and `sha256`; and which crates those are. For the same input, both
-//! give the same bytes or the same error. Neither leaves plaintext where an opening failed.
+//! Each provider exports `Cipher` (both suites, empty associated data), `expand`
+//! (HKDF-Expand-SHA-256), `Sha256`, `sha256` and `provided`. For the same input, both providers
+//! return the same bytes or the same error. A failed decryption leaves no plaintext in a buffer.
 //!
-//! Argon2id, the random source and comparisons are the same in every build. The random source must be:
-//! AWS-LC's generator stands in user space, and chartlock's rule is the operating system only.
+//! Argon2id, the random source and comparisons are the same in every build. AWS-LC's random
+//! generator runs in user space, but chartlock takes random bytes from the operating system only.
 //!
-//! May not know: keys, labels and infos, or which nonce a caller may pick.
+//! Must not know: key roles, labels and infos, or how callers choose nonces.
 
 #[cfg(feature = "aws-lc-rs")]
 pub mod aws_lc;

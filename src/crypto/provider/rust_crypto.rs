@@ -1,4 +1,4 @@
-//! The crates of the RustCrypto project: `aes-gcm`, `chacha20poly1305`, `hkdf` and `sha2`.
+//! Provider on the RustCrypto crates: `aes-gcm`, `chacha20poly1305`, `hkdf` and `sha2`.
 
 use aes_gcm::AesGcm;
 use aes_gcm::aead::consts::U12;
@@ -13,13 +13,14 @@ use crate::crypto::report::{FipsBuild, Implementation, Provided};
 use crate::crypto::{CipherSuite, TAG};
 use crate::error::{Error, Result};
 
-/// GCM never runs the block cipher backwards, so that half of the key schedule is left out: a key
-/// serves one message as a rule.
+/// AES-256-GCM without the decryption key schedule. GCM only encrypts blocks, and most keys seal
+/// one message, so the schedule's cost matters.
 type Aes256Gcm = AesGcm<Aes256Enc, U12>;
 
-/// A suite's cipher with its key.
+/// An AEAD cipher of one suite with its key.
 ///
-/// Both wipe their own state on drop; boxed, so that moving the owner leaves no copy behind.
+/// Both ciphers wipe their state on drop. They are boxed, because moving an unboxed cipher would
+/// leave a copy of the key schedule on the stack.
 pub enum Cipher {
     /// AES-256-GCM.
     Aes256Gcm(Box<Aes256Gcm>),
@@ -28,10 +29,10 @@ pub enum Cipher {
 }
 
 impl Cipher {
-    /// A cipher under `key`.
+    /// Creates the cipher of `suite` with `key`.
     ///
     /// # Errors
-    /// None; another provider may.
+    /// None with this provider; other providers can fail.
     pub fn new(suite: CipherSuite, key: &[u8; 32]) -> Result<Self> {
         let key = key.into();
         Ok(match suite {
@@ -42,10 +43,10 @@ impl Cipher {
         })
     }
 
-    /// Encrypts `buffer` in place; the tag.
+    /// Encrypts `buffer` in place and returns the tag.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] past the cipher's own bound.
+    /// [`Error::TooLarge`] if `buffer` exceeds the cipher's limit.
     pub fn seal(&self, nonce: &[u8; 12], buffer: &mut [u8]) -> Result<[u8; TAG]> {
         let nonce = nonce.into();
         let tag = match self {
@@ -57,18 +58,18 @@ impl Cipher {
         tag.map(Into::into).map_err(|_| Error::TooLarge)
     }
 
-    /// Decrypts `buffer` in place, after its tag was found right.
+    /// Verifies the tag, then decrypts `buffer` in place.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`]; `buffer` is as it was.
+    /// [`Error::NotAuthentic`] if the tag does not match; `buffer` is unchanged.
     pub fn open(&self, nonce: &[u8; 12], buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
         self.open_inout(nonce, buffer.into(), tag)
     }
 
-    /// Decrypts `sealed` into `out`, which is as long, after its tag was found right.
+    /// Verifies the tag, then decrypts `sealed` into `out`, which has the same length.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`]; `out` is as it was.
+    /// [`Error::NotAuthentic`] if the tag does not match or the lengths differ; `out` is unchanged.
     pub fn open_to(
         &self,
         nonce: &[u8; 12],
@@ -103,10 +104,10 @@ impl std::fmt::Debug for Cipher {
     }
 }
 
-/// HKDF-Expand-SHA-256 of `key` and the parts of the info, one after the other.
+/// Computes HKDF-Expand-SHA-256 of `key` and the concatenated parts of `info`.
 ///
 /// # Errors
-/// [`Error::Malformed`] for an output beyond 255 blocks.
+/// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
 pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
     Hkdf::<sha2::Sha256>::from_prk(key)
         .map_err(|_| Error::Malformed)?
@@ -114,23 +115,23 @@ pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
         .map_err(|_| Error::Malformed)
 }
 
-/// SHA-256 of bytes that come in pieces.
+/// Incremental SHA-256.
 #[derive(Debug, Clone, Default)]
 pub struct Sha256(sha2::Sha256);
 
 impl Sha256 {
-    /// Takes the next bytes in.
+    /// Hashes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all that was taken in.
+    /// Returns the digest of all hashed bytes.
     pub fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
     }
 }
 
-/// SHA-256 of the parts, one after the other.
+/// Computes SHA-256 of the concatenated parts.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut stream = Sha256::default();
     for part in parts {
@@ -139,7 +140,7 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     stream.finish()
 }
 
-/// Which crates these are.
+/// Returns the crates that implement each primitive.
 pub fn provided() -> Provided {
     Provided {
         aes_256_gcm: Implementation::of("aes-gcm", "0.11"),
