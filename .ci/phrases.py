@@ -17,7 +17,7 @@ PHRASES = (
 )
 BANNED = re.compile(rf"(?<![A-Za-z])({PHRASES})(?![A-Za-z])", re.I)
 EXCEPT = re.compile(r"^(tests/data|tests/vectors/files|fuzz/corpus|src/storage/file|\.ci/phrases\.py)")
-MARKED = re.compile(r"phrase: \S")
+MARKED = re.compile(r"(?<![A-Za-z])phrase: \S")
 
 
 def tracked():

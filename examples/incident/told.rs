@@ -63,7 +63,7 @@ fn what(found: &RecordFinding) -> String {
 pub(crate) fn accesses(report: &AccessReport) {
     for day in report.days() {
         let counts = [
-            ("looked", day.looked),
+            ("looked", day.accessed),
             ("changed", day.changed),
             ("was denied", day.denied),
             ("asked the journal or renewed keys", day.other),

@@ -34,7 +34,7 @@ const NOT_SHOWN: [&str; 4] = [
 /// # fn show(trail: &AuditTrail) -> Result<(), chartlock::Error> {
 /// let report = trail.accesses(&Subject::patient("MRN-1042")?, ..)?;
 /// for day in report.days() {
-///     println!("{} {}: {} reads", day.day, day.actor, day.looked);
+///     println!("{} {}: {} reads", day.day, day.actor, day.accessed);
 /// }
 /// # Ok(())
 /// # }
@@ -110,7 +110,7 @@ pub struct Access {
 /// ```
 /// # use chartlock::audit::AccessDay;
 /// # fn show(day: &AccessDay) {
-/// println!("{} {}: {} reads, {} changes", day.day, day.actor, day.looked, day.changed);
+/// println!("{} {}: {} reads, {} changes", day.day, day.actor, day.accessed, day.changed);
 /// # }
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
@@ -123,7 +123,7 @@ pub struct AccessDay {
     /// The purposes in words.
     pub why: BTreeSet<String>,
     /// The number of reads and lists of records.
-    pub looked: u64,
+    pub accessed: u64,
     /// The number of changes.
     pub changed: u64,
     /// The number of disclosures.
@@ -205,7 +205,7 @@ impl AccessDay {
                 &mut self.failed
             }
             _ if !access.certain => &mut self.failed,
-            (_, AccessKind::Accessed) => &mut self.looked,
+            (_, AccessKind::Accessed) => &mut self.accessed,
             (_, AccessKind::Changed) => &mut self.changed,
             (_, AccessKind::Disclosed) => &mut self.disclosed,
             _ => &mut self.other,

@@ -56,7 +56,7 @@ pub struct ActivityReport {
 /// ```
 /// # use chartlock::audit::SubjectActivity;
 /// # fn show(activity: &SubjectActivity) {
-/// println!("{} reads from {} to {}", activity.looked, activity.first, activity.last);
+/// println!("{} reads from {} to {}", activity.accessed, activity.first, activity.last);
 /// # }
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -69,7 +69,7 @@ pub struct SubjectActivity {
     /// The time of the last entry.
     pub last: Timestamp,
     /// The number of reads and lists of records.
-    pub looked: u64,
+    pub accessed: u64,
     /// The number of changes.
     pub changed: u64,
     /// The number of disclosures.
@@ -145,7 +145,7 @@ impl SubjectActivity {
             subject,
             first: at,
             last: at,
-            looked: 0,
+            accessed: 0,
             changed: 0,
             disclosed: 0,
             other: 0,
@@ -163,7 +163,7 @@ impl SubjectActivity {
             entry.settled && matches!(entry.outcome, AccessOutcome::Done | AccessOutcome::Absent);
         *match AccessKind::of(entry.operation) {
             _ if !is_done => &mut self.not_done,
-            AccessKind::Accessed => &mut self.looked,
+            AccessKind::Accessed => &mut self.accessed,
             AccessKind::Changed => &mut self.changed,
             AccessKind::Disclosed => &mut self.disclosed,
             _ => &mut self.other,

@@ -33,7 +33,7 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 ///
 /// An auditor who can also write the storage could forge journal pages. So prefer to give auditors
 /// read-only storage, and a separate spool for their own entries:
-/// [`Auditor::open_apart`]. <!-- phrase: public name -->
+/// [`Auditor::open_read_only`].
 ///
 /// ```
 /// # use chartlock::{audit::Auditor, keys::KeyFile, Actor, Error, Purpose, Subject, storage::Storage};
@@ -93,7 +93,7 @@ impl Auditor {
     /// let actor = Actor::new("auditor")?;
     /// let purpose = Purpose::Operations;
     /// let own = Arc::clone(&spool);
-    /// let auditor = Auditor::open_apart(read_only, own, &credential, actor, purpose)?; // phrase: public
+    /// let auditor = Auditor::open_read_only(read_only, own, &credential, actor, purpose)?;
     /// assert!(auditor.trail().entries(..)?.count() > 0);
     ///
     /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
@@ -102,9 +102,8 @@ impl Auditor {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool.
-    #[rustfmt::skip] // keeps the mark on its line
-    pub fn open_apart( // phrase: public name
+    /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool. // keeps the mark on its line
+    pub fn open_read_only(
         storage: impl Storage + 'static,
         spool: impl Storage + 'static,
         credential: &dyn Credential,

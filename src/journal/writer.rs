@@ -152,7 +152,7 @@ impl Writer {
     ///
     /// # Errors
     /// Those of sealing and of the storage.
-    pub fn send_apart(
+    pub fn send_page(
         &self,
         drafts: &[EntryDraft],
         seen: Vec<ChainHead>,

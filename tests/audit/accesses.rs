@@ -186,7 +186,7 @@ fn days_tell_each_actor_once() {
         .days()
         .into_iter()
         .map(|day| {
-            let counts = [day.looked, day.changed, day.other, day.denied];
+            let counts = [day.accessed, day.changed, day.other, day.denied];
             (
                 day.day,
                 day.actor.into_string(),

@@ -54,7 +54,7 @@ fn an_actor_is_told_with_all_that_was_seen() {
             let times = (one.first.millis() - NOON, one.last.millis() - NOON);
             (
                 one.subject.identifier.as_deref(),
-                one.looked,
+                one.accessed,
                 one.changed,
                 one.not_done,
                 times,

@@ -367,7 +367,7 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
         assert_eq!(refused.unwrap_err(), Error::Journal(StorageError::Denied));
         let elsewhere = Arc::clone(&spool);
         let auditor =
-            Auditor::open_apart(read_only(), elsewhere, &Fixed(2), actor(), Purpose::Legal);
+            Auditor::open_read_only(read_only(), elsewhere, &Fixed(2), actor(), Purpose::Legal);
         let auditor = auditor.unwrap();
         let trail = auditor.trail();
         let theirs = trail.accesses(&subject("MRN-1"), ..).unwrap();
@@ -390,7 +390,7 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
             .unwrap();
         assert_eq!((home.pages, asked(&clinic)), (2, 1));
         // A spool that cannot be written is as good as none.
-        let refused = Auditor::open_apart(
+        let refused = Auditor::open_read_only(
             Arc::clone(&clinic.storage),
             read_only(),
             &Fixed(2),

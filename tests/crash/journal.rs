@@ -51,7 +51,7 @@ impl Told {
         for checkpoint in self.checkpoints.iter().flatten() {
             let report = vault.verify(Some(checkpoint)).unwrap();
             assert!(report.is_clean(), "{report:#?}");
-            assert_eq!(report.checkpoint, Some(CheckpointStanding::Stands));
+            assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
         }
         let told = entries(vault, is_settled);
         for (change, times) in &self.changes {

@@ -227,11 +227,11 @@ const ROWS: &[Row] = rows! {
         at.chart.disclose_record(&at.id, "insurer", "summary").unwrap();
     };
     "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
-    "Auditor::open_apart" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
+    "Auditor::open_read_only" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
         // Its entry stands in the spool until that is brought home. It goes by the machine's clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
         let actor = Actor::new("privacy.office").unwrap();
-        drop(Auditor::open_apart(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
+        drop(Auditor::open_read_only(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
         at.stage.clock.advance(100 * 365 * 24 * 3_600_000);
         at.chart.end_journal_fallback("brought home", &spool).unwrap();
     };

@@ -60,7 +60,7 @@ fn one_that_stands(stage: &Stage) {
     clinic(&vault);
     let checkpoint = vault.checkpoint().unwrap();
     let report = vault.verify(Some(&checkpoint)).unwrap();
-    assert_eq!(report.checkpoint, Some(CheckpointStanding::Stands));
+    assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
     assert!(report.is_clean(), "{report:#?}");
     drop(vault);
     session(&stage.open())

@@ -92,7 +92,7 @@ fn the_whole_storage_with_what_was_lost_of_the_journal(stage: &Stage) {
         ]
     );
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
-    assert_eq!(report.checkpoint, Some(CheckpointStanding::Stands));
+    assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
     // The lost numbers are given again.
     let vault = stage.open();
     assert_eq!(
