@@ -16,7 +16,7 @@ use crate::id::Actor;
 /// ```
 /// # use chartlock::{Actor, access::SecurityEvent};
 /// let event = SecurityEvent::HoneytokenRead { actor: Actor::new("dr.garcia")? };
-/// assert_eq!(event.to_string(), "a poison record is being read");
+/// assert_eq!(event.to_string(), "a honeytoken is being read");
 /// assert_eq!(event.actor().map(Actor::name), Some("dr.garcia"));
 /// # Ok::<(), chartlock::Error>(())
 /// ```
@@ -102,9 +102,9 @@ impl fmt::Display for SecurityEvent {
         match self {
             Self::GlassBroken { duration, .. } => {
                 let minutes = duration.as_secs().div_ceil(60);
-                write!(f, "somebody broke the glass, for {minutes} minutes")
+                write!(f, "break-glass access was opened for {minutes} minutes")
             }
-            Self::HoneytokenRead { .. } => f.write_str("a poison record is being read"),
+            Self::HoneytokenRead { .. } => f.write_str("a honeytoken is being read"),
             Self::RepeatedFailures { count, within } => {
                 write!(f, "{count} failures to authenticate within {within:?}")
             }

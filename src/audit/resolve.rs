@@ -73,7 +73,7 @@ pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
 pub(super) fn kind(kind: SubjectKind) -> &'static str {
     match kind {
         SubjectKind::Patient => "patient",
-        SubjectKind::Organization => "practice",
+        SubjectKind::Organization => "organization",
     }
 }
 

@@ -201,7 +201,7 @@ impl Vault {
             fault.draft(moment.now, Target::Vault, AccessOutcome::NotAuthentic)
         });
         let entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
-        let first_page = writer.send_page(&entries, seen, moment)?; // phrase: journal's name
+        let first_page = writer.send_page(&entries, seen, moment)?;
         // Read the baseline after that page, because later writes are journaled by their own writers.
         let targets = verification.baseline(&header)?;
         let mut entry_act = act.clone();
@@ -211,7 +211,7 @@ impl Vault {
                 .iter()
                 .map(|target| entry_act.draft(moment.now, *target, AccessOutcome::Done))
                 .collect();
-            let page = writer.send_page(&drafts, Vec::new(), moment)?; // phrase: journal's name
+            let page = writer.send_page(&drafts, Vec::new(), moment)?;
             if page.page.writer != first_page.page.writer {
                 return Ok(None);
             }

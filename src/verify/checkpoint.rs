@@ -27,7 +27,7 @@ impl Vault {
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let act = self.system_act(Operation::Checkpoint);
         let entry = act.draft(moment.now, Target::Vault, AccessOutcome::Done);
-        let page = writer.send_page(&[entry], seen, moment)?; // phrase: journal's name
+        let page = writer.send_page(&[entry], seen, moment)?;
         Ok(Checkpoint::new(header.header.vault(), &page, moment.now))
     }
 }

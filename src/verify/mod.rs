@@ -288,7 +288,7 @@ impl Verification {
         let restored = self.report.restores.iter();
         let restored = restored.map(|restore| restore.at).max();
         let standing = match standing {
-            Some(digest) if checkpoint.names(&digest) => CheckpointStanding::Intact, // phrase: public name
+            Some(digest) if checkpoint.names(&digest) => CheckpointStanding::Intact,
 
             _ if restored.is_some_and(|at| at >= checkpoint.at) => {
                 CheckpointStanding::BeforeRestore

@@ -218,7 +218,7 @@ pub struct JournalFinding {
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let checkpoint = vault.checkpoint()?;
 /// let report = vault.verify(Some(&checkpoint))?;
-/// assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact)); // phrase: public name
+/// assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -227,7 +227,7 @@ pub struct JournalFinding {
 pub enum CheckpointStanding {
     /// The page is stored unchanged, and so are the chains that it names, unless the report says
     /// otherwise.
-    Intact, // phrase: public name
+    Intact,
     /// The page is missing: the journal was cut, or the whole storage rolled back.
     Gone,
     /// Another page is stored in its place.
@@ -353,7 +353,7 @@ fn subject<S: Serializer>(subject: &Option<Subject>, serializer: S) -> Result<S:
     let subject = subject.as_ref().map(|subject| {
         let kind = match subject.kind() {
             crate::id::SubjectKind::Patient => "patient",
-            crate::id::SubjectKind::Organization => "practice",
+            crate::id::SubjectKind::Organization => "organization",
         };
         (kind, subject.identifier())
     });

@@ -236,5 +236,5 @@ fn a_practice_and_a_patient_of_one_name_are_two() {
     let report = auditor.trail().accesses(&practice, ..).unwrap();
     let own = report.accesses.iter();
     assert!(own.clone().all(|access| &*access.actor == "privacy.office"));
-    assert_eq!((own.count(), report.kind), (1, "practice"));
+    assert_eq!((own.count(), report.kind), (1, "organization"));
 }
