@@ -318,12 +318,12 @@ pub enum StorageError {
     TooLarge,
 }
 
-/// Converts the error, so that `?` works in code that reads or writes content through [`io`] traits.
+/// Converts the error, so that `?` works in code that uses the traits of [`io`] on content.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            // Hide these two kinds, because `std::io` helpers handle them silently: `read_exact` treats one
-            // as a short read, and read loops retry the other without end.
+            // Replace these two kinds, because readers interpret them: the first as the end of the
+            // content, the second as a request to retry.
             Error::Storage(StorageError::Io(
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted,
             )) => io::ErrorKind::Other,

@@ -176,7 +176,11 @@ impl JournalSource for VaultSource {
                 projection: Projection::Values,
             })?;
             let last = page.items.last().map(|entry| entry.key.clone());
-            known.extend(page.items.into_iter().filter_map(|entry| self.known_subject(entry)));
+            known.extend(
+                page.items
+                    .into_iter()
+                    .filter_map(|entry| self.known_subject(entry)),
+            );
             match (page.more, last) {
                 (false, _) => return Ok(Some(known)),
                 (true, Some(last)) => after = Some(last),

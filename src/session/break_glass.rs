@@ -48,7 +48,9 @@ impl Vault {
     pub fn break_glass(&self, actor: Actor, reason: &str, duration: Duration) -> Result<Session> {
         let uptime = self.core.store.clock.uptime();
         let glass = BrokenGlass::new(reason, duration, uptime)?;
-        let session = self.session(actor, Purpose::BreakTheGlass).under_break_glass(glass);
+        let session = self
+            .session(actor, Purpose::BreakTheGlass)
+            .under_break_glass(glass);
         let act = session.act(Operation::BreakGlass, reason);
         self.journal_before_release(&act, Target::Vault, AccessOutcome::Done)?;
         self.core.journal.flush()?;

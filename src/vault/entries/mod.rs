@@ -228,7 +228,7 @@ impl CachedEntry {
         )
     }
 
-    /// Fails unless `name`, which was sealed in a record, is the name that the record is filed under.
+    /// Checks that a record is stored under the `name` that was sealed in it.
     pub(crate) fn check_name(&self, address: &Address, name: &str) -> Result<()> {
         if self.address(name)? != *address {
             return Err(Error::NotAuthentic);

@@ -288,7 +288,8 @@ pub(crate) fn system_context(actor: Option<&Actor>) -> Arc<Context> {
 
 /// Returns the outcome that the journal records for a result.
 pub(crate) fn ended<T>(result: &Result<T>) -> AccessOutcome {
-    result.as_ref()
+    result
+        .as_ref()
         .map_or_else(AccessOutcome::of, |_| AccessOutcome::Done)
 }
 
@@ -319,7 +320,9 @@ impl Vault {
     /// Journals an operation that released nothing.
     pub(crate) fn journal_deferred(&self, act: &Act, target: Target, outcome: AccessOutcome) {
         let now = self.core.store.clock.now();
-        self.core.journal.append_deferred(act.draft(now, target, outcome));
+        self.core
+            .journal
+            .append_deferred(act.draft(now, target, outcome));
     }
 
     /// Runs one of the vault's own changes, and journals its outcome after the entries of its
