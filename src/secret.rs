@@ -83,9 +83,9 @@ pub(crate) fn plaintext(capacity: usize) -> Plaintext {
 
 impl Drop for Plaintext {
     fn drop(&mut self) {
-        // One memset that the optimizer must keep, because `Zeroizing` writes byte by byte, which
-        // costs a third of the time to open a record of 64 KiB. Within its capacity, `resize` does
-        // not move the buffer.
+        // One memset that the optimizer must keep. `Zeroizing` writes byte by byte, which costs a
+        // third of the time to open a record of 64 KiB. Within its capacity, `resize` does not move
+        // the buffer.
         let capacity = self.0.capacity();
         self.0.clear();
         self.0.resize(capacity, 0);

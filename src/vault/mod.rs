@@ -124,8 +124,8 @@ impl Vault {
     /// Locks the vault: wipes its keys from memory as soon as running operations end.
     ///
     /// Every later call on any handle returns [`Error::Locked`]. While the journal cannot be
-    /// written, the journal key stays in memory until the waiting entries are written, because they
-    /// record reads that were already released.
+    /// written, the journal key stays in memory until the waiting entries are written. Those
+    /// entries record reads that were already released.
     pub fn lock(&self) {
         self.journal_deferred(
             &self.system_act(Operation::Lock),

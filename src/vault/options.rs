@@ -88,8 +88,8 @@ impl VaultOptions {
     /// transactional storage, and 10 minutes elsewhere.
     ///
     /// The delay gives writes under the former key time to finish. It must exceed the longest time
-    /// after which the storage can still apply a request, plus 60 seconds, the longest time that a
-    /// key is cached. If the delay is too short, a write that was never acknowledged can arrive
+    /// after which the storage can still apply a request, plus 60 seconds. Keys are cached for up
+    /// to 60 seconds. If the delay is too short, a write that was never acknowledged can arrive
     /// late, and stays unreadable.
     #[must_use]
     pub fn key_removal_delay(mut self, key_removal_delay: Duration) -> Self {

@@ -28,7 +28,7 @@ use background::Background;
 
 /// Longest time that the entry of a read waits before it is durable, under grouped journaling.
 pub(crate) const GROUPED_WITHIN: Duration = Duration::from_secs(1);
-/// Largest number of waiting entries, under grouped journaling.
+/// Number of waiting entries that forces a flush, under grouped journaling.
 const GROUPED_MAX: usize = 2048;
 
 /// Durability of the journal entry of a read. The entry of a change is always durable together with
