@@ -1,15 +1,18 @@
-//! Errors: what happened, and the next step.
+//! Errors: what happened, and what to do next.
 //!
 //! Promises: no error repeats an id, a path, a key or a record byte, in `Display` or in `Debug`.
 //! May not know: any other module.
 
 use std::io;
 
-/// Why an operation on a vault failed.
+/// Reason why an operation on a vault failed.
 ///
-/// The text names the next step. The classes from [`Error::Malformed`] to [`Error::HistoryGap`] say
-/// what is wrong with stored bytes; until something authenticated them the class is advice: the same
-/// damage may show as another one.
+/// The text says what happened, and what to do next. It never contains an identifier, a path, a key
+/// or record content.
+///
+/// The variants from [`Error::Malformed`] to [`Error::HistoryGap`] classify damage to stored bytes.
+/// Treat the class as a hint: the same damage can be reported as another class, because the bytes
+/// could not be authenticated.
 ///
 /// ```
 /// # use chartlock::{Error, RecordId};
@@ -19,234 +22,258 @@ use std::io;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A stored object has a length or a fixed byte that no writer produces.
+    // Damaged, altered or mismatched stored objects.
+    /// A stored object has a length or a fixed byte that no release writes.
     #[error("a stored object is not well formed; restore it from a backup")]
     Malformed,
-    /// A stored object uses a format, suite, kind or extension that this release does not know.
+    /// A stored object uses a format, cipher suite, kind or extension that this release does not
+    /// support.
     #[error("a stored object was written by a newer release; update chartlock")]
     Unsupported,
-    /// A patient entry names a master key that the header does not hold.
+    /// A patient entry names a master key that the header does not contain.
     #[error(
-        "a patient entry names a master key that the vault header does not hold; the header may be older than the data: restore the newer header"
+        "a patient entry names a master key that the vault header does not contain, so the header may be older than the data; restore the newer header"
     )]
     UnknownMasterKey,
-    /// A record names a patient key that its patient's entry does not hold.
+    /// A record names a patient key that the patient entry of its subject does not contain.
     #[error(
-        "a record names a patient key that its patient entry does not hold; the entry may be older than the record: restore the newer entry"
+        "a record names a patient key that its patient entry does not contain, so the entry may be older than the record; restore the newer entry"
     )]
     UnknownPatientKey,
-    /// A stored object was altered, or belongs somewhere else.
+    /// A stored object was altered, or was moved from another storage key.
     #[error(
-        "a stored object is not authentic: it was altered or put in another's place; restore it from a backup and look for who can write the storage"
+        "a stored object is not authentic, because it was altered or swapped with another; restore it from a backup and check who can write to the storage"
     )]
     NotAuthentic,
-    /// No slot opens with this credential.
+    /// The credential opens no slot of the header.
     #[error(
         "this credential opens no slot; check the passphrase or key file, or restore the header from a recovery kit if a slot is damaged"
     )]
     WrongKey,
-    /// The credential opened a slot, but the keyring behind it is damaged.
+    /// The credential opened a slot, but the keyring of the header is damaged.
     #[error(
-        "the credential is right but the vault header is damaged; restore it from a recovery kit"
+        "the credential is right but the vault header is damaged; restore the header from a recovery kit"
     )]
     HeaderDamaged,
-    /// A patient entry was sealed under a newer header than the one in storage.
+    /// A patient entry was sealed under a newer header than the stored one.
     #[error(
-        "the vault header is older than the data: it was rolled back; restore the newest header, or open read-only with Vault::open_rolled_back"
+        "the vault header is older than the data, because it was rolled back; restore the newest header, or open read-only with Vault::open_rolled_back"
     )]
     HeaderRolledBack,
-    /// A record's content segment is gone.
+    /// A content segment of a record is missing.
     #[error("a part of this record's content is missing; restore it from a backup")]
     SegmentMissing,
-    /// Earlier versions of a record exist, its current one is gone.
+    /// The current version of a record is missing, although earlier versions exist.
     #[error(
         "the current version of this record is missing while earlier ones exist; restore it from a backup"
     )]
     CurrentMissing,
-    /// An earlier version of a record is gone.
+    /// An earlier version of a record is missing.
     #[error("an earlier version of this record is missing; restore it from a backup")]
     HistoryGap,
 
-    /// `create` or a restore found the storage in use already.
+    // State of the vault, its header and its recovery kit.
+    /// `create` or a restore needs an empty storage, and this storage contains objects.
     #[error("the storage is not empty; open the vault it holds, or choose an empty storage")]
     NotEmpty,
-    /// There is no vault header in this storage.
+    /// The storage contains no vault header.
     #[error(
         "the storage holds no vault header; check that it is the right storage, create a vault in an empty one, or restore the header from a recovery kit"
     )]
     NoVault,
-    /// A header that opens is present, so there is nothing to restore.
-    #[error("the storage already holds a vault header that opens; nothing was restored")]
+    /// The storage contains a header that opens, so the recovery kit restored nothing.
+    #[error(
+        "the storage already holds a vault header that opens, so nothing was restored; open the vault with that header"
+    )]
     HeaderPresent,
     /// The recovery kit belongs to another vault.
-    #[error("this recovery kit does not fit the records in this storage; find the vault's own kit")]
+    #[error(
+        "this recovery kit does not fit the records in this storage; find the kit that was exported from this vault"
+    )]
     ForeignKit,
     /// The recovery kit is older than patient entries in the storage.
     #[error(
-        "this recovery kit is older than the patient entries in this storage, or another vault's; find a newer kit, or see RecoveryKit::restore_anyway for what that one loses"
+        "this recovery kit is older than the patient entries in this storage, or belongs to another vault; find a newer kit, or see RecoveryKit::restore_anyway for what restoring this one loses"
     )]
     StaleKit,
     /// The vault was locked.
     #[error("the vault is locked; open it again with a credential")]
     Locked,
-    /// The vault was opened behind a rolled-back header.
+    /// The vault is open read-only, because its header was rolled back.
     #[error(
-        "the vault is open read-only behind a rolled-back header; make it writable first, or restore the newest header"
+        "the vault is open read-only, because its header was rolled back; call Vault::make_writable first, or restore the newest header"
     )]
     ReadOnly,
     /// Another process rotated the root key.
     #[error("the root key was rotated by another process; open the vault again with a credential")]
     RootKeyChanged,
-    /// The record is not at the expected version, or kept changing.
-    #[error("the record changed meanwhile; read it again, merge, and put it with the new version")]
+
+    // Subjects and records in a state that the operation does not allow.
+    /// The record is not at the expected version, or the state of the subject does not fit the
+    /// operation.
+    #[error(
+        "the record changed in the meantime; read it again, merge, and put it with the new version as the precondition"
+    )]
     Conflict,
     /// The subject was erased.
-    #[error("this subject was erased; readmit the subject explicitly to start a new chart")]
+    #[error("this subject was erased; call Session::reopen_chart to start a new chart")]
     Erased,
-    /// The subject was never seen.
+    /// The vault never contained this subject.
     #[error("there is no such subject in this vault; check the identifier, byte for byte")]
     UnknownSubject,
-    /// The subject has no record of this name, and never had.
+    /// The subject never had a record of this name.
     #[error("the subject has no such record; check its name, byte for byte")]
     UnknownRecord,
-    /// Somebody put a hold on the subject.
+    /// The subject is under a legal hold.
     #[error(
-        "the subject is on hold and nothing was erased; see Session::holds, and release them first"
+        "the subject is under a legal hold, so nothing was erased; list the holds with Session::holds, and lift them first"
     )]
     OnHold,
-    /// The subject is retained until a date that has not come.
+    /// The retention date of the subject is still in the future.
     #[error(
-        "the subject is retained and nothing was erased; see Session::retained_until for the date to wait for"
+        "the subject is under retention, so nothing was erased; wait until the date that Session::retained_until returns"
     )]
     Retained,
-    /// There is no hold of this id.
-    #[error("the subject has no hold of this id; list its holds")]
+    /// The subject has no legal hold with this id.
+    #[error("the subject has no hold with this id; list its holds with Session::holds")]
     NoSuchHold,
-    /// The storage did not say whether the operation happened.
+    /// The storage did not report whether the operation was committed.
     #[error(
-        "the storage did not confirm the outcome; the operation may or may not have happened: read before you repeat it"
+        "the storage did not confirm the outcome, so the operation may or may not have happened; read before you repeat it"
     )]
     CommitUnknown,
-    /// Others kept winning, or a rotation stands in the way.
-    #[error("the storage is too contended; try again later")]
+    /// Concurrent writers won every retry, or a rotation blocks the operation.
+    #[error("other writers kept changing the same data; try again later")]
     Contended,
-    /// Something still hangs on the key that was to be retired.
-    #[error("the key is still in use; rotate first, and see the key census for what hangs on it")]
+    /// Stored objects still depend on the key that the caller wants to destroy.
+    #[error(
+        "the key is still in use; rotate first, and see Vault::key_usage for the objects under each key"
+    )]
     KeyInUse,
-    /// The key number is unknown, or names an active key.
-    #[error("there is no retired key of this number; see the key census for the numbers")]
+    /// The key number is unknown, or names the active key.
+    #[error("there is no inactive key with this number; see Vault::key_usage for the numbers")]
     NoSuchKey,
 
-    /// The access policy denied it.
+    // Access and journal.
+    /// The access policy denied the operation.
     #[error(
-        "the access policy denies this; ask who keeps the policy, or break the glass in an emergency"
+        "the access policy denies this operation; ask the administrator of the policy, or use Vault::break_glass in an emergency"
     )]
     Denied,
     /// The journal could not be written, so nothing was released.
     #[error(
-        "the audit journal could not be written, so nothing was released ({0}); free space or repair the storage, or begin a journal fallback"
+        "the audit journal could not be written ({0}), so nothing was released; free space or repair the storage, or begin a journal fallback"
     )]
     Journal(StorageError),
-
-    /// A checkpoint or a position was mistyped.
+    /// The text is not a checkpoint or a verification position, or contains a typing error.
     #[error(
-        "this is not a checkpoint or a position of chartlock, or it was mistyped; copy it again, every group of it"
+        "this text is not a checkpoint or position of chartlock, or contains a typing error; copy all of its groups again"
     )]
     BadCheckpoint,
-    /// A checkpoint belongs to another vault.
-    #[error("this checkpoint was made of another vault; find the vault's own")]
+    /// The checkpoint belongs to another vault.
+    #[error("this checkpoint was made by another vault; find a checkpoint of this vault")]
     ForeignCheckpoint,
 
-    /// There is no slot of this number.
-    #[error("the vault has no slot of this number; list the slots")]
+    // Slots and credentials.
+    /// The header has no slot with this id.
+    #[error("the vault has no slot with this id; list the slots with Vault::slots")]
     NoSuchSlot,
     /// The last slot that opens the vault cannot be removed.
     #[error(
-        "this is the last slot that opens the vault: without it nobody could ever again; add another first"
+        "this is the last slot that opens the vault, and without it the vault is lost; add another slot first"
     )]
     LastSlot,
-    /// The header holds 16 slots already.
-    #[error("the vault holds 16 slots, the most it can; remove one first")]
+    /// The header already has 16 slots, the maximum.
+    #[error("the vault already has 16 slots, the maximum; remove a slot first")]
     TooManySlots,
-    /// A root-key rotation would drop slots that were not named.
+    /// A root-key rotation would drop slots that the caller neither kept nor named.
     #[error(
-        "rotating the root key would drop slots that were neither kept nor named; bring their credentials or name them"
+        "rotating the root key would drop slots that were neither kept nor named; pass their credentials, or name the slots to drop"
     )]
     SlotsWouldBeLost,
-    /// A key file is not one, or is damaged.
-    #[error("this is not a chartlock key file, or it is damaged; use a copy of it")]
+    /// The file is not a chartlock key file, or is damaged.
+    #[error("this is not a chartlock key file, or it is damaged; use another copy of the key file")]
     BadKeyFile,
-    /// A key file that others can read.
+    /// Users other than the owner can read the key file.
     #[error(
-        "the key file is readable by others than its owner; restrict it to its owner (chmod 600)"
+        "users other than its owner can read the key file; restrict it to its owner (chmod 600)"
     )]
     KeyFileExposed,
-    /// A key file inside the storage directory.
+    /// The key file is inside the storage directory.
     #[error(
-        "the key file lies inside the storage directory, so who copies the data copies the key; keep it elsewhere, or allow it explicitly"
+        "the key file is inside the storage directory, so every copy of the data contains the key; move it elsewhere, or allow this explicitly"
     )]
     KeyFileBesideData,
-    /// A key file could not be read or written.
-    #[error("the key file could not be read or written ({0}); check its place and permissions")]
+    /// The key file could not be read or written.
+    #[error("the key file could not be read or written ({0}); check its path and permissions")]
     KeyFile(io::ErrorKind),
-    /// Passphrase bounds.
+    /// The passphrase does not have 1 to 1,024 bytes.
     #[error("a passphrase has 1 to 1,024 bytes; choose another")]
     InvalidPassphrase,
-    /// A credential outside this crate failed, for a reason of its own.
-    #[error("the credential's own service failed; check that it is reachable, then try again")]
+    /// A credential that is implemented outside this crate failed, for example because its service
+    /// is down.
+    #[error(
+        "the credential could not be used; check that its device or service is reachable, then try again"
+    )]
     CredentialUnavailable,
 
-    /// An identifier, name or actor is empty, too long or has control characters.
+    // Input out of bounds.
+    /// An identifier, record name or actor is empty, too long or contains control characters.
     #[error(
-        "an identifier has 1 to 255 bytes, a record name 1 to 1,024, both without control characters; correct it"
+        "the identifier, record name or actor is out of bounds; use 1 to 255 bytes (a record name: 1 to 1,024) without control characters"
     )]
     InvalidId,
-    /// A content type, label, reason, consent reference, time, expected version or duration is out of bounds.
+    /// A content type, label, reason, consent reference, time, expected version or duration is out
+    /// of bounds.
     #[error(
-        "metadata is out of bounds: a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, labels are at most 32, holds at most 64, versions begin at 1, glass is broken for at most 24 hours; correct it"
+        "metadata is out of bounds; a content type has 1 to 255 ASCII bytes, a label, reason or consent reference 1 to 255 bytes without control characters, a record at most 32 labels, a subject at most 64 holds, versions begin at 1, and break-glass access lasts at most 24 hours"
     )]
     InvalidMetadata,
-    /// The content exceeds what one record holds.
-    #[error("the content is larger than one record holds; store it in parts")]
+    /// The content exceeds the maximum size of one record.
+    #[error("the content exceeds the maximum size of one record; store it in parts")]
     TooLarge,
-    /// The record exceeds what this vault reads whole.
+    /// The record is larger than
+    /// [`VaultOptions::whole_record_limit`](crate::VaultOptions::whole_record_limit).
     #[error(
-        "the record is larger than this vault reads whole; read it with Session::reader, or raise VaultOptions::whole_record_limit"
+        "the record is too large to be read into memory whole; read it with Session::reader, or raise VaultOptions::whole_record_limit"
     )]
     BeyondLimit,
-    /// The content to be stored could not be read to its end.
+    /// The reader that supplies the content failed before its end.
     #[error(
-        "the content to be stored could not be read to its end ({0}); nothing was written: mend its source and put it again"
+        "the content to be stored could not be read to its end ({0}), so nothing was written; repair its source and put it again"
     )]
     Source(io::ErrorKind),
-    /// An upload took too long, or its segments were collected as abandoned.
+    /// An upload took longer than 24 hours, or the collector removed its segments as abandoned.
     #[error(
-        "the upload took longer than 24 hours, or was collected as abandoned; nothing was written: put the content again"
+        "the upload took longer than 24 hours, or was collected as abandoned, so nothing was written; put the content again"
     )]
     UploadExpired,
-    /// A value could not be turned into JSON or back.
+    /// A value could not be converted to JSON or back.
     #[error(
-        "the value could not be turned into JSON, or the record is no such value; check its type"
+        "the value could not be converted to JSON, or the record does not contain such a value; check its type"
     )]
     Json,
     /// The version counter of a record is exhausted.
-    #[error("this record has as many versions as the format counts; store it under another name")]
+    #[error("this record has reached the highest version number; store it under another name")]
     TooManyVersions,
 
-    /// The operating system gave no randomness.
-    #[error("the operating system gave no random bytes; nothing was written: try again")]
+    // The machine.
+    /// The operating system returned no random bytes.
+    #[error("the operating system returned no random bytes, so nothing was written; try again")]
     Randomness,
-    /// Not enough memory, or bad cost, for the key derivation.
+    /// The key derivation of a passphrase ran out of memory, or has an invalid cost.
     #[error(
-        "the passphrase could not be stretched: not enough memory for its cost; free memory, then try again"
+        "a key could not be derived from the passphrase, because memory was too small for its cost; free memory, then try again"
     )]
     Stretching,
-    /// The storage failed.
+    /// The storage backend failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// Why a storage backend failed, without the backend's own words: those may hold paths.
+/// Reason why a storage backend failed.
+///
+/// The text of the operating system or the service is left out, because it may contain a path.
 ///
 /// ```
 /// # use chartlock::storage::StorageError;
@@ -256,46 +283,47 @@ pub enum Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// Reading or writing failed.
+    /// A read or a write failed.
     #[error("the storage failed ({0}); check the disk or the service, then try again")]
     Io(io::ErrorKind),
-    /// No space left.
+    /// The storage has no space left.
     #[error("the storage is full; free space, then open it again")]
     Full,
-    /// The storage may not be written.
+    /// The storage is not writable.
     #[error(
-        "the storage may not be written; check its permissions and whether it is mounted read-only"
+        "the storage is not writable; check its permissions and whether it is mounted read-only"
     )]
     Denied,
-    /// Another process, or this one, has it open.
-    #[error("the storage is open elsewhere; close it there first")]
+    /// The storage is already open, in this process or in another one.
+    #[error("the storage is already open; close it there first")]
     InUse,
-    /// Not this backend's data, or data of a newer release.
+    /// The storage does not contain data of this backend, or was written by a newer release.
     #[error(
-        "the storage holds something else, or was written by a newer release; check that it is the right place"
+        "the storage contains other data, or was written by a newer release; check the path, or update chartlock"
     )]
     Foreign,
     /// The backend's own structures are damaged.
     #[error("the storage engine found its files damaged; restore them from a backup")]
     Damaged,
-    /// A handle was used in a forked child.
-    #[error("this storage was opened by the parent process; open it again in this one")]
+    /// The storage was opened before this process was forked.
+    #[error("this storage was opened by the parent process; open it again in this process")]
     Forked,
-    /// An earlier write failed, so what is on the medium is not known.
-    #[error("an earlier write failed; open the storage again before going on")]
+    /// An earlier write failed, so the contents of the medium are uncertain.
+    #[error("an earlier write failed; open the storage again before you continue")]
     Stopped,
-    /// A key, value or transaction exceeds what the backend can hold.
+    /// A key, value or transaction exceeds the limits of the backend.
     #[error(
         "the storage cannot hold an object of this size; store it in parts, or use another storage"
     )]
     TooLarge,
 }
 
-/// So that `?` works where content is read or written as a stream.
+/// Converts the error, so that `?` works in code that uses the traits of [`io`] on content.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            // Readers take these two for the end of the content and for a call to try again.
+            // Replace these two kinds, because readers interpret them: the first as the end of the
+            // content, the second as a request to retry.
             Error::Storage(StorageError::Io(
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted,
             )) => io::ErrorKind::Other,
@@ -321,5 +349,4 @@ impl From<io::Error> for StorageError {
     }
 }
 
-/// This crate's results.
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -1,17 +1,17 @@
 //! Identifiers: subjects, records, actors, and the purpose of an access.
 //!
-//! Promises: an id that exists is valid; none of them prints what it names.
-//! May not know: how ids are hidden in storage.
+//! Promises: an identifier that exists is valid; its `Debug` output never shows what it names.
+//! May not know: how identifiers are hidden in storage.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// The longest identifier of a subject or an actor, in bytes.
+/// Longest identifier of a subject or an actor, in bytes.
 const IDENTIFIER_MAX: usize = 255;
-/// The longest reason, in bytes.
+/// Longest reason, in bytes.
 const REASON_MAX: usize = 255;
-/// The longest record name, in bytes.
+/// Longest record name, in bytes.
 const NAME_MAX: usize = 1024;
 
 fn fits(text: &str, max: usize) -> bool {
@@ -22,26 +22,27 @@ fn text(text: &str, max: usize) -> Result<Box<str>> {
     (fits(text, max).then(|| text.into())).ok_or(Error::InvalidId)
 }
 
-/// Whether a stored name is one that a [`RecordId`] can have.
+/// Returns whether a decrypted name is valid for a [`RecordId`].
 pub(crate) fn is_record_name(name: &str) -> bool {
     fits(name, NAME_MAX)
 }
 
-/// Why somebody does what changes how a subject stands: 1 to 255 bytes without control characters.
+/// Checks a reason, request id or organization: 1 to 255 bytes without control characters.
 ///
 /// # Errors
-/// [`Error::InvalidMetadata`] out of these bounds.
+/// [`Error::InvalidMetadata`] when the text is out of these bounds.
 pub(crate) fn check_reason(reason: &str) -> Result<()> {
     (fits(reason, REASON_MAX).then_some(())).ok_or(Error::InvalidMetadata)
 }
 
-/// What a subject is.
+/// Kind of a [`Subject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SubjectKind {
     /// A patient.
     Patient,
-    /// What belongs to no patient, such as a formulary.
+    /// The organization itself, or a part of it: owns records that belong to no patient, such as a
+    /// formulary.
     Organization,
 }
 
@@ -62,10 +63,10 @@ impl SubjectKind {
     }
 }
 
-/// Whose records: a patient, or a part of the practice that belongs to none.
+/// Owner of records: a patient, or an organization.
 ///
-/// Identifiers are compared byte for byte: two Unicode forms of "é" are two patients, so normalise
-/// before if your sources differ. `Debug` does not show the identifier.
+/// Identifiers are compared byte for byte: two Unicode forms of "é" are two patients. Normalize
+/// identifiers before use if your sources differ. `Debug` does not show the identifier.
 ///
 /// ```
 /// # use chartlock::Subject;
@@ -81,7 +82,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A patient, by an identifier of 1 to 255 bytes without control characters.
+    /// Creates a patient from an identifier of 1 to 255 bytes without control characters.
     ///
     /// # Errors
     /// [`Error::InvalidId`] when the identifier is out of these bounds.
@@ -89,7 +90,8 @@ impl Subject {
         Self::new(SubjectKind::Patient, identifier)
     }
 
-    /// A part of the practice, such as `"formulary"`; bounds as for [`Subject::patient`].
+    /// Creates an organization, or a part of one such as `"formulary"`. The bounds are those of
+    /// [`Subject::patient`].
     ///
     /// # Errors
     /// [`Error::InvalidId`] when the identifier is out of these bounds.
@@ -102,12 +104,12 @@ impl Subject {
         Ok(Self { kind, identifier })
     }
 
-    /// Patient or practice.
+    /// Returns whether the subject is a patient or an organization.
     pub fn kind(&self) -> SubjectKind {
         self.kind
     }
 
-    /// The identifier as the app gave it.
+    /// Returns the identifier that the app supplied.
     pub fn identifier(&self) -> &str {
         &self.identifier
     }
@@ -119,10 +121,10 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// The address of a record: a subject and a name.
+/// Address of a record: a subject and a record name.
 ///
-/// A name has 1 to 1,024 bytes without control characters, compared byte for byte. `Debug` shows
-/// neither part.
+/// A name has 1 to 1,024 bytes without control characters, and is compared byte for byte. `Debug`
+/// shows neither the subject nor the name.
 ///
 /// ```
 /// # use chartlock::RecordId;
@@ -137,37 +139,38 @@ pub struct RecordId {
 }
 
 impl RecordId {
-    /// A patient's record.
+    /// Creates the address of a patient's record.
     ///
     /// # Errors
-    /// [`Error::InvalidId`] when identifier or name is out of bounds.
+    /// [`Error::InvalidId`] when the identifier or the name is out of bounds.
     pub fn patient(identifier: &str, name: &str) -> Result<Self> {
         Self::new(Subject::patient(identifier)?, name)
     }
 
-    /// A record that belongs to no patient.
+    /// Creates the address of a record that belongs to an organization.
     ///
     /// # Errors
-    /// [`Error::InvalidId`] when identifier or name is out of bounds.
+    /// [`Error::InvalidId`] when the identifier or the name is out of bounds.
     pub fn organization(identifier: &str, name: &str) -> Result<Self> {
         Self::new(Subject::organization(identifier)?, name)
     }
 
-    /// A record of `subject`.
+    /// Creates the address of a record of `subject`.
     ///
     /// # Errors
-    /// [`Error::InvalidId`] when the name is out of bounds.
+    /// [`Error::InvalidId`] when the name does not have 1 to 1,024 bytes, or contains control
+    /// characters.
     pub fn new(subject: Subject, name: &str) -> Result<Self> {
         let name = text(name, NAME_MAX)?;
         Ok(Self { subject, name })
     }
 
-    /// Whose record it is.
+    /// Returns the subject that owns the record.
     pub fn subject(&self) -> &Subject {
         &self.subject
     }
 
-    /// The record's name.
+    /// Returns the record name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -179,7 +182,10 @@ impl fmt::Debug for RecordId {
     }
 }
 
-/// Who acts: the app's own name for a person or a system, 1 to 255 bytes without control characters.
+/// Person or system that acts, by the app's own name for it.
+///
+/// A name has 1 to 255 bytes without control characters. The journal stores it. `Debug` does not
+/// show it.
 ///
 /// ```
 /// # use chartlock::Actor;
@@ -190,15 +196,16 @@ impl fmt::Debug for RecordId {
 pub struct Actor(Box<str>);
 
 impl Actor {
-    /// Names an actor.
+    /// Creates an actor.
     ///
     /// # Errors
-    /// [`Error::InvalidId`] when the name is out of bounds.
+    /// [`Error::InvalidId`] when the name does not have 1 to 255 bytes, or contains control
+    /// characters.
     pub fn new(name: &str) -> Result<Self> {
         text(name, IDENTIFIER_MAX).map(Self)
     }
 
-    /// The name as the app gave it.
+    /// Returns the name that the app supplied.
     pub fn name(&self) -> &str {
         &self.0
     }
@@ -210,7 +217,8 @@ impl fmt::Debug for Actor {
     }
 }
 
-/// Why somebody acts: a code of the HL7 v3 value set PurposeOfUse (2.16.840.1.113883.1.11.20448).
+/// Purpose of an access: a code of the HL7 v3 value set PurposeOfUse
+/// (2.16.840.1.113883.1.11.20448).
 ///
 /// ```
 /// # use chartlock::Purpose;
@@ -223,13 +231,13 @@ pub enum Purpose {
     Treatment,
     /// `ETREAT`: care in an emergency.
     EmergencyTreatment,
-    /// `BTG`: access that breaks the glass.
+    /// `BTG`: break-glass access.
     BreakTheGlass,
     /// `COC`: coordination of care.
     CareCoordination,
     /// `HPAYMT`: payment.
     Payment,
-    /// `HOPERAT`: running the practice.
+    /// `HOPERAT`: operation of the health care organization.
     Operations,
     /// `PATADMIN`: administration of patients, such as admission.
     PatientAdministration,
@@ -239,9 +247,9 @@ pub enum Purpose {
     Legal,
     /// `HSYSADMIN`: administration of the system, such as a migration.
     SystemAdministration,
-    /// `PATRQT`: the patient asked.
+    /// `PATRQT`: a request of the patient.
     PatientRequest,
-    /// `FAMRQT`: the family asked.
+    /// `FAMRQT`: a request of the family.
     FamilyRequest,
     /// `PUBHLTH`: public health.
     PublicHealth,
@@ -252,7 +260,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The code of HL7 v3 ActReason.
+    /// Returns the code in HL7 v3 ActReason.
     pub fn code(self) -> &'static str {
         match self {
             Self::Treatment => "TREAT",

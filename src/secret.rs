@@ -1,6 +1,6 @@
-//! Secret bytes, wiped when dropped and never printed.
+//! Secret bytes that are wiped when dropped and never printed.
 //!
-//! Promises: no copy is made behind the caller's back, and `Debug` shows nothing.
+//! Promises: no hidden copy is made, and `Debug` shows no secret.
 //! May not know: what the bytes are for.
 
 use std::fmt;
@@ -8,12 +8,12 @@ use std::ops::{Deref, DerefMut};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Thirty-two secret bytes on the heap, so that moving the owner copies nothing.
+/// Thirty-two secret bytes on the heap, so that a move of the owner copies no secret.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Secret32(Box<[u8; 32]>);
 
 impl Secret32 {
-    /// Makes the secret in place: `fill` writes straight into its final memory.
+    /// Creates the secret in place: `fill` writes directly into its final memory.
     pub(crate) fn try_with<E>(
         fill: impl FnOnce(&mut [u8; 32]) -> Result<(), E>,
     ) -> Result<Self, E> {
@@ -22,14 +22,13 @@ impl Secret32 {
         Ok(secret)
     }
 
-    /// Copies 32 bytes that the caller wipes.
+    /// Copies 32 bytes. The caller wipes the original.
     pub(crate) fn copied(bytes: &[u8; 32]) -> Self {
         let mut secret = Self(Box::new([0; 32]));
         secret.0.copy_from_slice(bytes);
         secret
     }
 
-    /// The bytes, for a derivation.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0
     }
@@ -41,50 +40,52 @@ impl fmt::Debug for Secret32 {
     }
 }
 
-/// What one sealing takes of the stack, and more.
+/// Upper bound of the stack that sealing one value uses, in bytes.
 pub(crate) const A_SEALING: usize = 8 * 1024;
-/// What a whole operation takes of the stack, as far as it handles keys, and more.
+/// Upper bound of the stack that the key-handling part of one operation uses, in bytes.
 pub(crate) const AN_OPERATION: usize = 32 * 1024;
 
-/// Wipes what calls that have returned left on this thread's stack, below the caller: the crates of
-/// ciphers and derivations wipe what they hold, not what they spilled, and whatever is built there
-/// next may carry that on into the heap, as padding.
+/// Wipes the stack below the caller, where calls that have returned may have left key material.
 ///
-/// For where a thread is done with keys, or hands over to somebody else's code. Whoever reads on
-/// overwrites it by that.
+/// Cipher and key-derivation crates wipe their own buffers, but not the registers they spilled. A
+/// value that is built there later could carry these bytes to the heap as padding.
+///
+/// Call this function where a thread is done with keys, or before it calls code of another crate,
+/// such as storage. A call that only reads on overwrites the same stack anyway.
 #[inline(never)]
 pub(crate) fn wipe_stack<const BYTES: usize>() {
     let below = [0_u8; BYTES];
     zeroize::optimization_barrier(&below);
 }
 
-/// A buffer that holds plaintext, at least for a while: all its capacity is wiped on drop.
+/// Buffer for plaintext, whose whole capacity is wiped on drop.
 ///
-/// It must be made with its full capacity: growing would leave an unwiped copy behind.
+/// Create the buffer with its full capacity, because growing would leave an unwiped copy behind.
 #[derive(Default)]
 pub struct Plaintext(Vec<u8>);
 
 impl Plaintext {
-    /// Takes a buffer over, to be wiped.
+    /// Takes ownership of a buffer that must be wiped.
     pub(crate) fn new(buffer: Vec<u8>) -> Self {
         Self(buffer)
     }
 
-    /// Hands the buffer over, once it holds no plaintext any more.
+    /// Releases the buffer unwiped, once it contains only ciphertext.
     pub(crate) fn into_sealed(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
     }
 }
 
-/// An empty plaintext buffer that can take `capacity` bytes without moving.
+/// Creates an empty plaintext buffer that takes `capacity` bytes without moving.
 pub(crate) fn plaintext(capacity: usize) -> Plaintext {
     Plaintext(Vec::with_capacity(capacity))
 }
 
 impl Drop for Plaintext {
     fn drop(&mut self) {
-        // One memset that the optimiser must keep: `Zeroizing` writes byte by byte, which costs a
-        // third of opening a record of 64 KiB. Within its capacity, `resize` does not move the buffer.
+        // One memset that the optimizer must keep. `Zeroizing` writes byte by byte, which costs a
+        // third of the time to open a record of 64 KiB. Within its capacity, `resize` does not move
+        // the buffer.
         let capacity = self.0.capacity();
         self.0.clear();
         self.0.resize(capacity, 0);
@@ -94,7 +95,7 @@ impl Drop for Plaintext {
 
 impl ZeroizeOnDrop for Plaintext {}
 
-/// Writes plaintext whose length nobody knows before: where it must move, what it leaves is wiped.
+/// Writer for plaintext of unknown length: when the buffer grows, the old memory is wiped.
 #[cfg(feature = "json")]
 #[derive(Default)]
 pub(crate) struct PlaintextWriter(Plaintext);

@@ -1,4 +1,4 @@
-//! The session's verb that accepts a restore.
+//! Session method that accepts a restore.
 
 #[cfg(doc)]
 use crate::error::Error;
@@ -13,24 +13,27 @@ use crate::vault::Vault;
 use crate::verify::accept_restore::RestoreReport;
 
 impl Session {
-    /// Declares that the vault was restored from a backup, and that this was meant. Without it
-    /// [`Vault::verify`] names everything that the restore put back.
+    /// Declares that the vault was intentionally restored from a backup. Without this call,
+    /// [`Vault::verify`] reports everything that the restore rolled back.
     ///
-    /// `later` is the storage as it was before the restore, if it can still be read, or any other that
-    /// holds pages of the journal which the restored one lacks: those that open are put back, and none
-    /// is ever replaced. Then, as far as the journal tells of them, subjects that were erased after the
-    /// backup was made are erased again, and records expunged again. At last it is written down what stands where it differs from
-    /// what the journal tells: that counts as meant from then on, checkpoints of before included, and
-    /// what is rolled back later is found again.
+    /// This method takes three steps:
+    /// - It copies lost journal pages from `later` into the vault. `later` is the storage as it was
+    ///   before the restore, or any other storage with newer journal pages. Pages that do not open
+    ///   are skipped, and no stored page is replaced.
+    /// - It erases and expunges again what the journal says was erased or expunged after the
+    ///   backup.
+    /// - It journals the remaining differences as accepted. Later verifications accept them too,
+    ///   also against earlier checkpoints. A later rollback is still reported.
     ///
-    /// What does not open is not accepted. Numbers of versions that were lost are given again, so
-    /// tell whoever keeps such numbers elsewhere. `reason` has 1 to 255 bytes without control
-    /// characters, and stands in every report of a verification from then on. Nothing should write to
-    /// the vault meanwhile. If it fails, call it again.
+    /// Objects that do not open are not accepted. Version numbers that were lost are assigned
+    /// again, so update every external system that stores such numbers. `reason` has 1 to 255 bytes
+    /// without control characters, and appears in every later verification report. Nothing else may
+    /// write to the vault during this call. After an error, call this method again.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason out of bounds; [`Error::Contended`],
-    /// [`Error::CommitUnknown`], [`Error::ReadOnly`], [`Error::Locked`], and errors of both storages.
+    /// [`Error::InvalidMetadata`] when the reason is out of bounds; [`Error::Denied`],
+    /// [`Error::Contended`], [`Error::CommitUnknown`], [`Error::ReadOnly`], [`Error::Locked`], and
+    /// errors of both storages.
     pub fn accept_restore(
         &self,
         reason: &str,

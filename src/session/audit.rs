@@ -1,4 +1,4 @@
-//! The session's way into the journal: reports, and the entry for a disclosure.
+//! Session methods on the journal: audit reports, and the entry for a disclosure.
 
 use std::sync::Arc;
 
@@ -17,19 +17,20 @@ use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 
-/// Patient entries fetched at a time.
-const AT_ONCE: usize = 128;
+/// Patient entries in one scan page.
+const PAGE_SIZE: usize = 128;
 
 impl Session {
-    /// The journal, to be asked in this session's name. For each question the access policy is asked,
-    /// with [`Operation::ReadJournal`]; it leaves an entry before anything is handed out, and sees
-    /// everything that this vault did before it.
+    /// Returns the audit trail, for reports from the journal in the name of this session.
+    ///
+    /// Each report asks the access policy with [`Operation::ReadJournal`], and is journaled before
+    /// it is returned. The report covers everything that this vault did before the call.
     ///
     /// ```
     /// # use chartlock::*;
     /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-    /// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-    /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+    /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    /// # session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
     /// let office = vault.session(Actor::new("privacy.office")?, Purpose::Operations);
     /// let report = office.audit()?.accesses(&Subject::patient("MRN-1042")?, ..)?;
     /// assert!(report.accesses.iter().any(|access| &*access.actor == "dr.garcia"));
@@ -45,10 +46,12 @@ impl Session {
         })))
     }
 
-    /// Records that something of a subject is disclosed to somebody outside, for the accounting of
-    /// disclosures: to whom (with an address, if it is known), and what. Why is the session's purpose.
+    /// Journals a disclosure of a subject's data to a recipient outside, for the accounting of
+    /// disclosures.
     ///
-    /// Call it before the disclosure: the entry is durable when this returns.
+    /// `recipient` names the recipient, with an address if known; `description` says what is
+    /// disclosed. The purpose is that of the session. Call this method before the disclosure: the
+    /// entry is durable on return.
     ///
     /// ```
     /// # use chartlock::*;
@@ -61,14 +64,16 @@ impl Session {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a recipient that is empty, longer than 255 bytes or has control
-    /// characters, or a description that is empty or longer than 1,024 bytes; [`Error::Denied`];
-    /// [`Error::Journal`] when it cannot be written: do not disclose then; [`Error::Locked`].
+    /// - [`Error::InvalidMetadata`] when the recipient does not have 1 to 255 bytes or contains
+    ///   control characters, or when the description does not have 1 to 1,024 bytes.
+    /// - [`Error::Denied`] when the policy denies it.
+    /// - [`Error::Journal`] when the entry cannot be written. Do not disclose the data then.
+    /// - [`Error::Locked`].
     pub fn disclose(&self, subject: &Subject, recipient: &str, description: &str) -> Result<()> {
         self.record_disclosure(AuditTarget::Subject(subject), recipient, description)
     }
 
-    /// As [`Session::disclose`], of one record.
+    /// Journals a disclosure of one record; see [`Session::disclose`].
     ///
     /// # Errors
     /// Those of [`Session::disclose`].
@@ -84,7 +89,7 @@ impl Session {
     ) -> Result<()> {
         disclosures::check(recipient, description)?;
         let mut act = self.permitted(Operation::Disclose, on, None, "")?;
-        // So far the note holds the consent alone, if there is one.
+        // At this point the note contains only the consent reference, if there is one.
         act.note = disclosures::note(recipient, &act.note, description).into();
         self.vault.journal_before_release(
             &act,
@@ -95,22 +100,22 @@ impl Session {
     }
 }
 
-/// A reader who has the vault open.
+/// Journal source of a session that has the vault open.
 struct VaultSource {
     session: Session,
     header: Arc<OpenHeader>,
 }
 
 impl VaultSource {
-    /// A patient entry's subject; `None` for one that does not open or is an alias.
-    fn known(&self, entry: ScanItem) -> Option<KnownSubject> {
-        let held = self.session.vault.open_listed(entry).ok().flatten()?;
-        let subject = held.entry.subject().clone();
+    /// Returns the subject of a patient entry; `None` for an alias or an entry that does not open.
+    fn known_subject(&self, entry: ScanItem) -> Option<KnownSubject> {
+        let cached = self.session.vault.open_listed(entry).ok().flatten()?;
+        let subject = cached.entry.subject().clone();
         let key = &self.header.keyring.active_journal_key().key;
         let tag = crypto::subject_tag(key, subject.kind(), subject.identifier());
         Some(KnownSubject {
             tag: tag.ok()?,
-            created: held
+            created: cached
                 .entry
                 .chart()
                 .map(|chart| Timestamp::from_millis(chart.created())),
@@ -146,13 +151,13 @@ impl JournalSource for VaultSource {
         let on = subject.map_or(AuditTarget::Vault, AuditTarget::Subject);
         let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
         vault.journal_before_release(&act, on.target(vault, None)?, AccessOutcome::Done)?;
-        // What waits for its page would be missing from the answer.
+        // Queued entries would be missing from the report.
         vault.core.journal.flush()
     }
 
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>> {
         let records = match self.session.vault.list(subject) {
-            // The names went with the keys.
+            // The erasure destroyed the keys that seal the names.
             Err(Error::Erased) => return Ok(Vec::new()),
             records => records?,
         };
@@ -167,11 +172,15 @@ impl JournalSource for VaultSource {
             let page = self.storage().scan(Scan {
                 prefix: storage_keys::ENTRIES,
                 after: after.as_deref(),
-                limit: AT_ONCE,
+                limit: PAGE_SIZE,
                 projection: Projection::Values,
             })?;
             let last = page.items.last().map(|entry| entry.key.clone());
-            known.extend(page.items.into_iter().filter_map(|entry| self.known(entry)));
+            known.extend(
+                page.items
+                    .into_iter()
+                    .filter_map(|entry| self.known_subject(entry)),
+            );
             match (page.more, last) {
                 (false, _) => return Ok(Some(known)),
                 (true, Some(last)) => after = Some(last),
@@ -188,8 +197,8 @@ impl JournalSource for VaultSource {
                 key.map(|key| key.created)
             }
             Exposed::PatientKey(subject, number) => {
-                let (held, _) = self.session.vault.entry(subject, Freshness::Fresh)?;
-                let key = held.as_ref().and_then(|held| held.entry.key(*number));
+                let (cached, _) = self.session.vault.entry(subject, Freshness::Fresh)?;
+                let key = cached.as_ref().and_then(|cached| cached.entry.key(*number));
                 key.map(|key| key.created)
             }
         };

@@ -1,4 +1,4 @@
-//! Opens a break-glass session.
+//! Break-glass sessions.
 
 use std::time::Duration;
 
@@ -11,14 +11,17 @@ use crate::session::Session;
 use crate::vault::Vault;
 
 impl Vault {
-    /// Opens a session that reads and writes records past the policy, for an emergency: `reason` in 1
-    /// to 255 bytes without control characters, for at most 24 hours.
+    /// Opens a break-glass session, which reads and writes records past the policy in an emergency.
     ///
-    /// The journal tells who broke the glass and why before this returns, durably whatever
-    /// [`Journaling`](crate::Journaling) says, and marks every entry of the session. Whoever keeps
-    /// watch ([`VaultOptions::on_security_event`](crate::VaultOptions::on_security_event)) hears of it before anything can be
-    /// read. When the time is over, the session is denied everything; a reader that it opened before, or
-    /// a writer that was let begin, can still be brought to its end.
+    /// `reason` has 1 to 255 bytes without control characters; `duration` is at most 24 hours. The
+    /// entry with actor and reason is durable before this method returns, whatever
+    /// [`Journaling`](crate::Journaling) is set. Every entry of the session carries a mark. The
+    /// security event handler
+    /// ([`VaultOptions::on_security_event`](crate::VaultOptions::on_security_event)) is called
+    /// before the session can read anything.
+    ///
+    /// When the time is over, every call on the session is denied. A reader that is already open,
+    /// or a writer that has already started, can still finish.
     ///
     /// ```
     /// # use chartlock::*;
@@ -39,13 +42,15 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) for a reason or a time out of bounds;
-    /// [`Error::Journal`](crate::Error::Journal) when the journal cannot be written: nothing is opened
-    /// then.
+    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) when the reason or the duration is
+    /// out of bounds. [`Error::Journal`](crate::Error::Journal) when the journal cannot be written;
+    /// no session is opened then.
     pub fn break_glass(&self, actor: Actor, reason: &str, duration: Duration) -> Result<Session> {
         let uptime = self.core.store.clock.uptime();
         let glass = BrokenGlass::new(reason, duration, uptime)?;
-        let session = self.session(actor, Purpose::BreakTheGlass).behind(glass);
+        let session = self
+            .session(actor, Purpose::BreakTheGlass)
+            .under_break_glass(glass);
         let act = session.act(Operation::BreakGlass, reason);
         self.journal_before_release(&act, Target::Vault, AccessOutcome::Done)?;
         self.core.journal.flush()?;

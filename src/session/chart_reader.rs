@@ -1,4 +1,4 @@
-//! Reads a subject's whole chart, one page of records at a time.
+//! Iterator over all records of a chart, one page at a time.
 
 use std::collections::VecDeque;
 
@@ -11,18 +11,18 @@ use crate::session::guard::AuditTarget;
 use crate::storage::ScanItem;
 use crate::vault::Vault;
 
-/// The current records of a subject with their content; made by `Session::get_all`.
+/// Iterator over the current records of a subject, with content; created by `Session::get_all`.
 ///
-/// Records come in an order that tells nothing. Each is opened, put to the policy with its labels and
-/// noted in the journal when it is asked for, not before. What is written while the walk goes on may or
-/// may not be seen.
+/// Records are returned in unspecified order. A record is opened, checked against the policy and
+/// journaled when the iterator reaches it. The iterator may or may not return records that are
+/// written while it runs.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
-/// for record in chart.get_all(&Subject::patient("MRN-1042")?)? {
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// for record in session.get_all(&Subject::patient("MRN-1042")?)? {
 ///     let record = record?;
 ///     assert_eq!((record.info().name(), &record[..]), ("Observation/bp", &b"{}"[..]));
 /// }
@@ -30,9 +30,9 @@ use crate::vault::Vault;
 /// ```
 pub struct Contents {
     session: Session,
-    /// `None` for a subject that was never seen, and once there is nothing more.
+    /// `None` for an unknown subject, and after the last record.
     chart: Option<ChartWalk>,
-    /// Fetched, and still sealed.
+    /// Fetched values that are still sealed.
     fetched: VecDeque<ScanItem>,
 }
 
@@ -50,7 +50,8 @@ impl Contents {
         self.fetched.clear();
     }
 
-    /// The next record that is no retraction; an error of one record leaves the walk where it is.
+    /// Returns the next record that is not retracted. An error of one record does not end the
+    /// iterator.
     fn advance(&mut self) -> Result<Option<Record>> {
         let Some(chart) = &mut self.chart else {
             return Ok(None);

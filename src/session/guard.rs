@@ -1,5 +1,5 @@
-//! The guard around each verb: asks the policy before any key is unwrapped, and journals the
-//! outcome before anything is released.
+//! The guard around each session method: asks the policy before any key is unwrapped, and journals
+//! the outcome before anything is released.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::records::document::{Document, Record, RecordInfo};
 use crate::session::{Session, honeytoken};
 use crate::vault::Vault;
 
-/// What a verb is about.
+/// Target of a session method.
 #[derive(Clone, Copy)]
 pub(crate) enum AuditTarget<'a> {
     Vault,
@@ -23,7 +23,7 @@ pub(crate) enum AuditTarget<'a> {
 }
 
 impl AuditTarget<'_> {
-    /// How the journal names it, at the version that was found, if any was.
+    /// Returns the journal's reference to the target, at the version that was found, if any.
     pub(crate) fn target(self, vault: &Vault, found: Option<&RecordInfo>) -> Result<Target> {
         match self {
             Self::Vault => Ok(Target::Vault),
@@ -36,30 +36,30 @@ impl AuditTarget<'_> {
 }
 
 impl Session {
-    /// Looks at something that is no record's content, and releases it once that is journaled.
+    /// Reads something other than record content, and releases it once the read is journaled.
     pub(crate) fn audited_read<T>(
         &self,
         operation: Operation,
         on: AuditTarget<'_>,
-        look: impl FnOnce() -> Result<Option<T>>,
+        read: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let act = self.permitted(operation, on, None, "")?;
-        let found = look().inspect_err(|error| self.failed(&act, on, error))?;
+        let found = read().inspect_err(|error| self.failed(&act, on, error))?;
         self.journal_read(&act, on, None, outcome_of(&found))?;
         Ok(found)
     }
 
     /// Reads a version, and releases it once its labels are permitted and the read is journaled.
-    /// `info` describes the version that was found.
+    /// `info` returns the metadata of that version.
     pub(crate) fn read_version<T>(
         &self,
         id: &RecordId,
         info: impl FnOnce(&T) -> &RecordInfo,
-        look: impl FnOnce() -> Result<Option<T>>,
+        read: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let on = AuditTarget::Record(id);
         let mut act = self.permitted(Operation::Read, on, None, "")?;
-        let found = look().inspect_err(|error| self.failed(&act, on, error))?;
+        let found = read().inspect_err(|error| self.failed(&act, on, error))?;
         let info = found.as_ref().map(info);
         if let Some(info) = info {
             let labels: Vec<_> = info.labels().collect();
@@ -69,7 +69,7 @@ impl Session {
         Ok(found)
     }
 
-    /// Hands out a record that a walk found, once that is permitted and noted.
+    /// Releases a record of a chart scan, once the read is permitted and journaled.
     pub(crate) fn release(&self, subject: &Subject, record: Record) -> Result<Record> {
         let id = RecordId::new(subject.clone(), record.info.name())?;
         let labels: Vec<_> = record.info.labels().collect();
@@ -79,7 +79,7 @@ impl Session {
         Ok(record)
     }
 
-    /// Notes what is about to be handed out; that it is poison is heard.
+    /// Journals what is about to be released. A honeytoken raises a security event.
     fn journal_read(
         &self,
         act: &Act,
@@ -89,14 +89,14 @@ impl Session {
     ) -> Result<()> {
         let target = on.target(&self.vault, found)?;
         self.vault.journal_before_release(act, target, outcome)?;
-        let poisoned = found.and_then(|info| honeytoken::alarm(&info.meta, &self.actor));
-        if let Some(event) = poisoned.filter(|_| act.operation == Operation::Read) {
+        let event = found.and_then(|info| honeytoken::alarm(&info.meta, &self.actor));
+        if let Some(event) = event.filter(|_| act.operation == Operation::Read) {
             self.vault.core.alarms.raise(&event);
         }
         Ok(())
     }
 
-    /// Changes something. What was changed has its entry already; this tells what was not.
+    /// Runs a change. The commit journals the change itself; this method journals a failure.
     pub(crate) fn audited_write<T>(
         &self,
         operation: Operation,
@@ -108,7 +108,7 @@ impl Session {
         change(&act).inspect_err(|error| self.failed(&act, on, error))
     }
 
-    /// As [`Session::change`], for what writes this document.
+    /// Runs a change like [`Session::audited_write`], for a put of `document`.
     pub(crate) fn put_document<T>(
         &self,
         id: &RecordId,
@@ -133,10 +133,10 @@ impl Session {
         }
     }
 
-    /// Asks the policy.
+    /// Asks the policy, and returns the act to journal.
     ///
     /// # Errors
-    /// [`Error::Denied`], which is noted.
+    /// [`Error::Denied`], which is journaled.
     pub(crate) fn permitted(
         &self,
         operation: Operation,
@@ -171,7 +171,8 @@ impl Session {
     ) -> Decision {
         let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.core.store.clock.uptime());
         match &self.glass {
-            // Going on without the mark would hide how this actor came in.
+            // Once the time is over everything is denied, because entries without the mark would
+            // hide that this actor came in by break-glass.
             Some(glass) if !is_open(glass) => return Decision::Deny,
             Some(_) if operation.is_care() => return Decision::Permit,
             _ => {}
@@ -192,7 +193,7 @@ impl Session {
         })
     }
 
-    /// Takes note of what was not done, or found nothing that can be trusted.
+    /// Journals a failed operation, and reports data that is not authentic to the alarms.
     pub(crate) fn failed(&self, act: &Act, on: AuditTarget<'_>, error: &Error) {
         let outcome = AccessOutcome::of(error);
         self.journal_deferred(act, on, outcome);
@@ -210,7 +211,7 @@ impl Session {
         }
     }
 
-    /// Tells of something that released nothing. A locked vault tells nothing any more.
+    /// Journals an operation that released nothing. Once the vault is locked, nothing is journaled.
     pub(crate) fn journal_deferred(&self, act: &Act, on: AuditTarget<'_>, outcome: AccessOutcome) {
         if let Ok(target) = on.target(&self.vault, None) {
             self.vault.journal_deferred(act, target, outcome);

@@ -15,10 +15,10 @@ use crate::session::guard::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
 use crate::vault::Vault;
 
-/// Pages taken in at a time: each can have 1 MiB.
-const PAGES: usize = 16;
+/// Journal pages in one scan page. Each has at most 1 MiB.
+const PAGE_SIZE: usize = 16;
 
-/// What the end of an emergency brought home.
+/// Report of [`Session::end_journal_fallback`].
 ///
 /// ```
 /// # use chartlock::*;
@@ -27,7 +27,7 @@ const PAGES: usize = 16;
 /// let officer = vault.session(Actor::new("it.on.call")?, Purpose::Operations);
 /// let spool = Arc::new(MemoryStorage::new()); // a FileStorage on another disk
 /// officer.begin_journal_fallback("disk full, ticket 4711", Arc::clone(&spool))?;
-/// // ... reads go on; what they leave goes to the spool ...
+/// // ... reads continue, and are journaled to the spool ...
 /// let report = officer.end_journal_fallback("disk replaced", &spool)?;
 /// assert_eq!(report.pages, 1);
 /// # Ok::<(), Error>(())
@@ -35,26 +35,29 @@ const PAGES: usize = 16;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct JournalFallbackReport {
-    /// Pages that were taken over from the spool.
+    /// Journal pages that this call copied from the spool into the vault.
     pub pages: u64,
-    /// Pages of the spool that were taken over before.
+    /// Pages of the spool that the vault already contained.
     pub known: u64,
 }
 
 impl Session {
-    /// Begins an emergency: from now on the entries of reads are written to `spool`, sealed as
-    /// always, because the vault's own storage cannot take them. Changes still need that storage.
+    /// Begins a journal fallback: from now on, reads are journaled to `spool`, because the vault's
+    /// own storage cannot be written. Changes still need the vault's storage.
     ///
-    /// It is never silent: the spool's first entry says who began it and why, and is durable before
-    /// this returns; whoever keeps watch hears of it; [`Session::end_journal_fallback`] brings the spool home.
-    /// It ends with the process, too: then open the vault, and bring the spool home. Until that is done the
-    /// journal in the vault's storage does not tell what was read meanwhile, so keep the spool as you
-    /// would keep the journal.
+    /// The first entry in the spool contains the actor and the reason, and is durable on return.
+    /// The security event handler is called. The fallback ends with
+    /// [`Session::end_journal_fallback`], or with the process.
+    ///
+    /// Until [`Session::end_journal_fallback`] copies the spool into the vault, the vault's journal
+    /// lacks these reads. Protect the spool like the journal. After a restart, open the vault and
+    /// end the fallback with the same spool.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason that has not 1 to 255 bytes without control
-    /// characters, [`Error::Denied`], [`Error::Journal`] when the spool cannot be written either:
-    /// nothing is begun then.
+    /// - [`Error::InvalidMetadata`] when the reason does not have 1 to 255 bytes, or contains
+    ///   control characters.
+    /// - [`Error::Denied`] when the policy denies it.
+    /// - [`Error::Journal`] when the spool cannot be written either; no fallback begins then.
     pub fn begin_journal_fallback(
         &self,
         reason: &str,
@@ -82,14 +85,17 @@ impl Session {
         Ok(())
     }
 
-    /// Ends an emergency: takes the spool's pages over into the vault's journal, then writes there
-    /// again. Can be called again, and in another process, for a spool that was left behind.
+    /// Ends a journal fallback: copies the pages of the spool into the vault's journal, and
+    /// journals there again.
+    ///
+    /// This method is idempotent. Another process can call it for a spool that was left behind.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] for a page in the spool that this vault did not seal, or that
-    /// differs from the one that the vault has in its place: nothing more is taken over then.
-    /// [`Error::InvalidMetadata`] for a reason out of bounds, [`Error::Denied`], [`Error::Journal`] and
-    /// errors of both storages; the emergency goes on then.
+    /// The fallback continues after an error.
+    /// - [`Error::NotAuthentic`] for a page in the spool that this vault did not seal, or that
+    ///   differs from the vault's page at the same position. No further page is copied then.
+    /// - [`Error::InvalidMetadata`] when the reason is out of bounds.
+    /// - [`Error::Denied`], [`Error::Journal`], and errors of both storages.
     pub fn end_journal_fallback(
         &self,
         reason: &str,
@@ -103,9 +109,9 @@ impl Session {
             None,
             reason,
         )?;
-        // What waits belongs to the spool still.
+        // Entries that are still queued belong to the spool.
         vault.core.journal.flush()?;
-        let report = vault.take_over(spool)?;
+        let report = vault.import_spool(spool)?;
         vault.core.journal.end_spool();
         self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
         vault.core.journal.flush()?;
@@ -119,8 +125,8 @@ impl Session {
 }
 
 impl Vault {
-    /// Each page is opened before it is taken over, and none is ever replaced.
-    fn take_over(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
+    /// Copies each page that opens, and replaces none.
+    fn import_spool(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
         let header = self.header()?;
         let key = |number| Some(&header.keyring.journal_key(number)?.key);
         let keys = PageKeys {
@@ -133,7 +139,7 @@ impl Vault {
             let page = spool.scan(Scan {
                 prefix: storage_keys::JOURNAL_PAGES,
                 after: Some(&after),
-                limit: PAGES,
+                limit: PAGE_SIZE,
                 projection: Projection::Values,
             })?;
             if page.items.is_empty() && page.more {
@@ -142,7 +148,7 @@ impl Vault {
             for entry in page.items {
                 let place = storage_keys::journal_page_of(&entry.key).ok_or(Error::NotAuthentic)?;
                 keys.open(&entry.value, &place)?;
-                match self.take_page_over(&entry.key, &entry.value)? {
+                match self.import_page(&entry.key, &entry.value)? {
                     true => report.pages += 1,
                     false => report.known += 1,
                 }
@@ -154,15 +160,15 @@ impl Vault {
         }
     }
 
-    /// False for one that stands there already.
-    fn take_page_over(&self, key: &[u8], value: &[u8]) -> Result<bool> {
+    /// Returns false if the vault already contains this page.
+    fn import_page(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let put = Transaction::new().put(key, value, Expect::Absent);
-        let taken = self.core.store.commit(put);
-        if let Err(CommitError::Io(error)) = taken {
+        let committed = self.core.store.commit(put);
+        if let Err(CommitError::Io(error)) = committed {
             return Err(error.into());
         }
         match self.core.store.read_one(key)? {
-            Some(standing) if standing.value == value => Ok(taken.is_ok()),
+            Some(stored) if stored.value == value => Ok(committed.is_ok()),
             Some(_) => Err(Error::NotAuthentic),
             None => Err(Error::CommitUnknown),
         }

@@ -1,4 +1,4 @@
-//! Puts and gets values that implement serde's traits, as JSON.
+//! Session methods that put and get serde values as JSON.
 
 use crate::error::{Error, Result};
 use crate::id::RecordId;
@@ -7,10 +7,10 @@ use crate::secret::PlaintextWriter;
 use crate::session::Session;
 
 impl Session {
-    /// Puts a value as JSON, with content type `application/json`.
+    /// Writes a value as JSON, with content type `application/json`. Returns the version number.
     ///
     /// # Errors
-    /// [`Error::Json`] when the value has no JSON form; else those of [`Session::put`].
+    /// [`Error::Json`] when the value has no JSON form; otherwise those of [`Session::put`].
     pub fn put_json<T: serde::Serialize + ?Sized>(&self, id: &RecordId, value: &T) -> Result<u64> {
         let mut json = PlaintextWriter::default();
         serde_json::to_writer(&mut json, value).map_err(|_| Error::Json)?;
@@ -18,10 +18,12 @@ impl Session {
         self.put(id, Document::new(&*json).content_type("application/json"))
     }
 
-    /// The current version of a record, as a value.
+    /// Returns the current version of a record, parsed from JSON; `None` if the record does not
+    /// exist or was retracted.
     ///
     /// # Errors
-    /// [`Error::Json`] when the record is no such value; else those of [`Session::get`].
+    /// [`Error::Json`] when the content is not JSON of this type; otherwise those of
+    /// [`Session::get`].
     pub fn get_json<T: serde::de::DeserializeOwned>(&self, id: &RecordId) -> Result<Option<T>> {
         let record = self.get(id)?;
         record

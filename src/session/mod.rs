@@ -1,4 +1,4 @@
-//! Sessions: an actor and a purpose, with all verbs that an app calls.
+//! Sessions: an actor and a purpose, with the methods that an app calls on records and subjects.
 
 mod accept_restore;
 mod audit;
@@ -24,19 +24,22 @@ use crate::id::{self, Actor, Purpose};
 use crate::journal::Context;
 use crate::vault::Vault;
 
-/// Who acts on a vault, and why; made by [`Vault::session`].
+/// Access to a vault by one actor for one purpose; created by [`Vault::session`].
+///
+/// Every method asks the access policy, and journals its outcome under the actor and the purpose. A
+/// session is cheap to clone, and keeps its vault open.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// let id = RecordId::patient("MRN-1042", "AllergyIntolerance/1")?;
 ///
-/// let first = chart.put(&id, b"penicillin")?;
-/// chart.put_if(&id, Precondition::Version(first), b"penicillin, latex")?;
-/// assert_eq!(chart.put_if(&id, Precondition::Version(first), b"none"), Err(Error::Conflict));
+/// let first = session.put(&id, b"penicillin")?;
+/// session.put_if(&id, Precondition::Version(first), b"penicillin, latex")?;
+/// assert_eq!(session.put_if(&id, Precondition::Version(first), b"none"), Err(Error::Conflict));
 ///
-/// assert_eq!(&chart.get_version(&id, 1)?.expect("kept")[..], b"penicillin");
+/// assert_eq!(&session.get_version(&id, 1)?.expect("kept")[..], b"penicillin");
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -49,7 +52,7 @@ pub struct Session {
 }
 
 impl Vault {
-    /// A session: who acts, and why. There is no other way to a record.
+    /// Creates a session for an actor and a purpose. All access to records goes through a session.
     pub fn session(&self, actor: Actor, purpose: Purpose) -> Session {
         Session::new(self.clone(), actor, purpose)
     }
@@ -71,8 +74,8 @@ impl Session {
         }
     }
 
-    /// Behind broken glass: every entry says so.
-    pub(crate) fn behind(mut self, glass: BrokenGlass) -> Self {
+    /// Puts the session under break-glass, so that all its journal entries carry the mark.
+    pub(crate) fn under_break_glass(mut self, glass: BrokenGlass) -> Self {
         self.context = Arc::new(Context {
             under_break_glass: true,
             ..Context::clone(&self.context)
@@ -81,8 +84,8 @@ impl Session {
         self
     }
 
-    /// Serving a request of the app, by an id of its own of 1 to 255 bytes without control
-    /// characters: every entry in the journal names it.
+    /// Sets the id of the app's request that this session serves. Every journal entry of the
+    /// session contains it. The id has 1 to 255 bytes without control characters.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the id is out of these bounds.
@@ -95,8 +98,8 @@ impl Session {
         Ok(self)
     }
 
-    /// For an organisation, by a name of 1 to 255 bytes without control characters: every entry in
-    /// the journal names it.
+    /// Sets the organization that the actor works for. Every journal entry of the session contains
+    /// it. The name has 1 to 255 bytes without control characters.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the name is out of these bounds.
@@ -109,12 +112,12 @@ impl Session {
         Ok(self)
     }
 
-    /// Who acts.
+    /// Returns the actor of the session.
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// Why.
+    /// Returns the purpose of the session.
     pub fn purpose(&self) -> Purpose {
         self.purpose
     }

@@ -1,4 +1,4 @@
-//! Reads one version of a record in parts.
+//! Reader for one version of a record, in parts.
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,29 +16,30 @@ use crate::session::Session;
 use crate::session::guard::AuditTarget;
 use crate::vault::ROUNDS;
 
-/// One version of a record, read in parts; made by [`Session::reader`](crate::Session::reader).
+/// Reader for one version of a record, in parts; created by
+/// [`Session::reader`](crate::Session::reader).
 ///
-/// A byte is handed out only after the 64 KiB around it authenticated; what is read touches only the
-/// segments (1 MiB) that it needs; reading in order fetches and opens the next ones ahead, in memory
-/// that [`VaultOptions::threads`](crate::VaultOptions::threads) bounds. Its errors turn into
-/// [`io::Error`] where the traits ask for one; [`io::Error::downcast`] gives the [`Error`] back.
+/// A byte is released only after the 64 KiB chunk around it was authenticated. A read fetches only
+/// the segments (1 MiB each) that it needs. Sequential reads fetch and open segments ahead, within
+/// the memory that [`VaultOptions::threads`](crate::VaultOptions::threads) bounds. [`Read`] and
+/// [`Seek`] return errors as [`io::Error`]; [`io::Error::downcast`] returns the [`Error`].
 ///
-/// It stays with the version that it was opened at, whatever becomes of the record meanwhile:
-/// - Amended, retracted, rotated: it goes on.
-/// - Re-encrypted: it goes on with the same content under its new keys.
-/// - Erased: what it still has to fetch is [`Error::Erased`], or [`Error::Conflict`] once the patient
-///   has returned. What it holds already, a small record or the segments at hand, it still gives;
-///   drop readers to wipe that.
-/// - The vault is locked: [`Error::Locked`], for what it holds too.
+/// The reader stays at the version that it was opened at:
+/// - If the record is changed or retracted, or a key is rotated, the reader continues.
+/// - If the version is re-encrypted, the reader continues with the same content under new keys.
+/// - If the subject is erased, a read that must fetch returns [`Error::Erased`], or
+///   [`Error::Conflict`] if the chart was reopened. Content that is already in memory can still be
+///   read; drop the reader to wipe that content.
+/// - If the vault is locked, every read returns [`Error::Locked`].
 ///
 /// ```
 /// # use chartlock::*;
 /// use std::io::{Read, Seek, SeekFrom};
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
-/// # chart.put(&id, &[vec![0; 128], b"DICM".to_vec()].concat())?;
-/// if let Some(mut reader) = chart.reader(&id)? {
+/// # session.put(&id, &[vec![0; 128], b"DICM".to_vec()].concat())?;
+/// if let Some(mut reader) = session.reader(&id)? {
 ///     let mut magic = [0; 4];
 ///     reader.seek(SeekFrom::Start(128))?;
 ///     reader.read_exact(&mut magic)?;
@@ -86,33 +87,35 @@ impl RecordReader {
         }))
     }
 
-    /// What is known of this version.
+    /// Returns the metadata of this version.
     pub fn info(&self) -> &RecordInfo {
         &self.info
     }
 
-    /// The content's length in bytes.
+    /// Returns the length of the content in bytes.
     pub fn len(&self) -> u64 {
         self.info.length.unwrap_or(0)
     }
 
-    /// Whether the content is empty.
+    /// Returns whether the content is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reads content from byte `offset` on into `out`, without moving; returns how many bytes that
-    /// was. It is less than `out` takes only at the end of the content.
+    /// Reads content from byte `offset` into `out`, without moving the stream position. Returns the
+    /// number of bytes read, which is less than the length of `out` only at the end of the content.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] and [`Error::SegmentMissing`] for damaged content, [`Error::Erased`]
-    /// once the subject is erased, [`Error::Conflict`] when the version that it read is there no
-    /// more, [`Error::Contended`] when it kept being sealed again, [`Error::Locked`], and errors of the
-    /// storage. What `out` holds then is not to be used.
+    /// Do not use the bytes in `out` after an error.
+    /// - [`Error::NotAuthentic`] and [`Error::SegmentMissing`] for damaged content.
+    /// - [`Error::Erased`] once the subject is erased, [`Error::Conflict`] once this version no
+    ///   longer exists.
+    /// - [`Error::Contended`] when concurrent re-encryptions won every retry.
+    /// - [`Error::Locked`], and errors of the storage.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize> {
         let mut read = 0;
         while let Some(rest) = out.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match self.some_at(offset.saturating_add(read as u64), rest, ReadExtent::Range)? {
+            match self.read_part(offset.saturating_add(read as u64), rest, ReadExtent::Range)? {
                 0 => break,
                 bytes => read += bytes,
             }
@@ -120,17 +123,17 @@ impl RecordReader {
         Ok(read)
     }
 
-    fn some_at(&self, offset: u64, out: &mut [u8], wanted: ReadExtent) -> Result<usize> {
-        // That it is read was noted when this was opened; that a part of it cannot be trusted was not.
-        self.opened_at(offset, out, wanted).inspect_err(|error| {
+    fn read_part(&self, offset: u64, out: &mut [u8], extent: ReadExtent) -> Result<usize> {
+        // The read was journaled when the reader was opened; a failure has no entry yet.
+        self.read_opened(offset, out, extent).inspect_err(|error| {
             let act = self.session.act(Operation::Read, "");
             self.session
                 .failed(&act, AuditTarget::Record(&self.id), error);
         })
     }
 
-    fn opened_at(&self, offset: u64, out: &mut [u8], wanted: ReadExtent) -> Result<usize> {
-        // A locked vault answers nothing more, though this reader still holds a key.
+    fn read_opened(&self, offset: u64, out: &mut [u8], extent: ReadExtent) -> Result<usize> {
+        // A locked vault releases nothing, although this reader still has a data key.
         self.session.vault.header()?;
         match &self.content {
             ReaderContent::Inline(buffer, content) => {
@@ -139,14 +142,14 @@ impl RecordReader {
                 let mut rest = content.get(from..).unwrap_or_default();
                 rest.read(out).map_err(|_| Error::Malformed)
             }
-            ReaderContent::Segmented(ahead) => {
-                let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
-                // Sealed again meanwhile, or while this looked for what it was sealed to.
+            ReaderContent::Segmented(read_ahead) => {
+                let mut read_ahead = read_ahead.lock().unwrap_or_else(PoisonError::into_inner);
+                // Retry, because a re-encryption can replace the stream more than once.
                 for round in 0..ROUNDS {
                     self.session.vault.core.store.back_off(round);
-                    match ahead.copy(offset, out, wanted) {
+                    match read_ahead.copy(offset, out, extent) {
                         Err(Error::SegmentMissing) => {
-                            *ahead = Ahead::new(self.sealed_again(&ahead)?);
+                            *read_ahead = Ahead::new(self.reencrypted_stream(&read_ahead)?);
                         }
                         copied => return copied,
                     }
@@ -156,9 +159,9 @@ impl RecordReader {
         }
     }
 
-    /// The stream of this version as it is now, when a re-encryption has replaced the one at hand:
-    /// the same content, told by the same metadata with the same origin.
-    fn sealed_again(&self, ahead: &Ahead) -> Result<Download> {
+    /// Returns the stream that a re-encryption stored for this version. The metadata must be equal,
+    /// so the content is the same.
+    fn reencrypted_stream(&self, read_ahead: &Ahead) -> Result<Download> {
         let version = Some(self.info.version);
         let found = self
             .session
@@ -166,7 +169,7 @@ impl RecordReader {
             .version(&self.id, version, |info, source| Ok((info, source)))?;
         match found {
             Some((info, Source::Segmented(download))) if info == self.info => {
-                let is_same = download.stream() == ahead.download().stream();
+                let is_same = download.stream() == read_ahead.download().stream();
                 (!is_same).then_some(download).ok_or(Error::SegmentMissing)
             }
             _ => Err(Error::Conflict),
@@ -176,14 +179,15 @@ impl RecordReader {
 
 impl Read for RecordReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.some_at(self.position, out, ReadExtent::Stream)?;
+        let bytes = self.read_part(self.position, out, ReadExtent::Stream)?;
         self.position += bytes as u64;
         Ok(bytes)
     }
 }
 
 impl Seek for RecordReader {
-    /// A position beyond the end is allowed; there is nothing to read there.
+    /// Moves the stream position. A position beyond the end is allowed; a read there returns no
+    /// bytes.
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),

@@ -1,4 +1,4 @@
-//! Writes one version of a record in parts.
+//! Writer for one version of a record, in parts.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -13,23 +13,27 @@ use crate::records::write::WriteJob;
 use crate::session::Session;
 use crate::session::guard::AuditTarget;
 
-/// Takes the content of a record in parts; made by [`Session::writer`](crate::Session::writer).
+/// Writer for one version of a record, in parts; created by
+/// [`Session::writer`](crate::Session::writer).
 ///
-/// It becomes the next version of the record when it is finished, and until then the record is as
-/// it was. Dropped before, or after an error, it leaves nothing that counts: what it has stored is
-/// removed, or collected later by [`Vault::collect_garbage`](crate::Vault::collect_garbage). It has
-/// 24 hours from the first 64 KiB on; after that it ends in [`Error::UploadExpired`], so that what is collected is never named.
-/// [`VaultOptions::threads`](crate::VaultOptions::threads) says what memory it takes.
+/// [`RecordWriter::finish`] creates the version; until then the record is unchanged. If a writer is
+/// dropped or fails, no version is created. Its stored segments are removed, at the latest by
+/// [`Vault::collect_garbage`](crate::Vault::collect_garbage).
+///
+/// A large upload must finish within 24 hours of its first 64 KiB; otherwise it fails with
+/// [`Error::UploadExpired`]. This limit ensures that the collector never removes segments that a
+/// version names. For the memory that a writer takes, see
+/// [`VaultOptions::threads`](crate::VaultOptions::threads).
 ///
 /// ```
 /// # use chartlock::*;
 /// use std::io::Write;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// let id = RecordId::patient("MRN-1042", "ImagingStudy/ct/1")?;
-/// let mut writer = chart.writer(&id).content_type("application/dicom").label("CT");
+/// let mut writer = session.writer(&id).content_type("application/dicom").label("CT");
 /// for _slice in 0..3 {
-///     writer.write_all(&[0; 100_000])?; // as it comes from the device
+///     writer.write_all(&[0; 100_000])?; // as the device delivers it
 /// }
 /// assert_eq!(writer.finish()?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -39,7 +43,7 @@ pub struct RecordWriter {
     id: RecordId,
     document: Document<'static>,
     expected: Precondition,
-    /// Once it was permitted.
+    /// Set once the policy has permitted the put.
     act: Option<Act>,
     state: WriterState,
 }
@@ -64,44 +68,46 @@ impl RecordWriter {
         }
     }
 
-    /// With a media type, as [`Document::content_type`].
+    /// Sets the media type; see [`Document::content_type`].
     #[must_use]
     pub fn content_type(mut self, content_type: &str) -> Self {
         self.document = self.document.clone().content_type(content_type);
         self
     }
 
-    /// With one more label, as [`Document::label`].
+    /// Adds a label; see [`Document::label`].
     #[must_use]
     pub fn label(mut self, label: &str) -> Self {
         self.document = self.document.clone().label(label);
         self
     }
 
-    /// Marked as a poison record, as [`Document::honeytoken`].
+    /// Marks the version as a honeytoken; see [`Document::honeytoken`].
     #[must_use]
     pub fn honeytoken(mut self) -> Self {
         self.document = self.document.clone().honeytoken();
         self
     }
 
-    /// Only if the record is as expected: looked at before the first segment is stored, and for
-    /// good when the writer is finished.
+    /// Sets a precondition on the record. The precondition is checked before the first segment is
+    /// stored, and again, as part of the commit, in [`RecordWriter::finish`].
     #[must_use]
     pub fn expecting(mut self, expected: Precondition) -> Self {
         self.expected = expected;
         self
     }
 
-    /// Takes what `content` gives, to its end, straight into the memory in which it is sealed.
-    /// Returns how many bytes that were.
+    /// Reads `content` to its end, directly into the memory in which it is sealed. Returns the
+    /// number of bytes read.
     ///
     /// # Errors
-    /// [`Error::Source`] when `content` fails; [`Error::Conflict`] when the record is not as
-    /// expected, [`Error::InvalidMetadata`], [`Error::Erased`], [`Error::ReadOnly`],
-    /// [`Error::Locked`] and errors of the storage. After an error the writer takes no more.
+    /// After an error the writer accepts no more content.
+    /// - [`Error::Source`] when `content` fails.
+    /// - [`Error::Conflict`] when the precondition does not hold.
+    /// - [`Error::Denied`], [`Error::InvalidMetadata`], [`Error::Erased`], [`Error::ReadOnly`],
+    ///   [`Error::Locked`], and errors of the storage.
     pub fn read_from(&mut self, mut content: impl Read) -> Result<u64> {
-        let mut taken = 0;
+        let mut total = 0;
         self.fill(|free| {
             let bytes = loop {
                 match content.read(free) {
@@ -109,21 +115,23 @@ impl RecordWriter {
                     read => break read.map_err(|error| Error::Source(error.kind()))?,
                 }
             };
-            taken += bytes as u64;
+            total += bytes as u64;
             Ok(bytes)
         })?;
-        Ok(taken)
+        Ok(total)
     }
 
-    /// Writes the record's next version and returns its number. When it returns, the version is
-    /// durable.
+    /// Commits the content as the next version of the record, and returns the version number. The
+    /// version is durable on return.
     ///
     /// # Errors
-    /// The error at which the writer broke off, if it did; [`Error::Conflict`] when the record is
-    /// not as expected, [`Error::UploadExpired`] after 24 hours; else those of
-    /// [`Session::put`](crate::Session::put). The record is then as it was, but for
-    /// [`Error::CommitUnknown`] and, on storage that is not transactional, for errors of the storage: read
-    /// before you repeat it.
+    /// The record is unchanged after an error, with two exceptions: after [`Error::CommitUnknown`],
+    /// and after a storage error on storage that is not transactional, read the record before you
+    /// repeat the put.
+    /// - The first error of an earlier call on this writer.
+    /// - [`Error::Conflict`] when the precondition does not hold.
+    /// - [`Error::UploadExpired`] after 24 hours.
+    /// - Those of [`Session::put`](crate::Session::put).
     pub fn finish(mut self) -> Result<u64> {
         let session = self.session.clone();
         let id = self.id.clone();
@@ -132,7 +140,7 @@ impl RecordWriter {
         put.inspect_err(|error| session.failed(&act, AuditTarget::Record(&id), error))
     }
 
-    /// Asked once, with the labels at hand then.
+    /// Asks the policy once, with the labels set so far.
     fn permitted(&mut self) -> Result<Act> {
         if let Some(act) = &self.act {
             return Ok(act.clone());
@@ -171,7 +179,7 @@ impl RecordWriter {
                         Err(error) => break Err(error),
                     }
                 }
-                WriterState::Small(_) => match self.begin() {
+                WriterState::Small(_) => match self.begin_upload() {
                     Ok(()) => {}
                     Err(error) => break Err(error),
                 },
@@ -183,7 +191,7 @@ impl RecordWriter {
         filled.inspect_err(|error| self.fail(error))
     }
 
-    fn begin(&mut self) -> Result<()> {
+    fn begin_upload(&mut self) -> Result<()> {
         let WriterState::Small(first) = std::mem::replace(&mut self.state, WriterState::Ended)
         else {
             return Ok(());
@@ -217,7 +225,7 @@ impl Write for RecordWriter {
         Ok(bytes.len())
     }
 
-    /// Makes nothing durable: only [`RecordWriter::finish`] does.
+    /// Does nothing: only [`RecordWriter::finish`] makes content durable.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The verbs on records: put, get, list, history, retract, expunge.
+//! Session methods on records: put, get, list, history, retract, expunge.
 
 use std::io::Read;
 
@@ -16,25 +16,29 @@ use crate::session::record_reader::RecordReader;
 use crate::session::record_writer::RecordWriter;
 
 impl Session {
-    /// Writes the next version of a record and returns its number: 1 for a new record.
+    /// Writes the next version of a record, and returns its number: 1 for a new record.
     ///
-    /// When it returns, the version is durable and earlier ones are still readable. Content beyond
-    /// 64 KiB is stored in segments. A subject that was never seen begins a chart.
+    /// The version is durable on return, and earlier versions stay readable. Content of more than
+    /// 64 KiB is stored in segments. The first record of a new subject creates its chart.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a document out of bounds, [`Error::Erased`] for an erased
-    /// subject, [`Error::CommitUnknown`] when the storage never confirmed the outcome,
-    /// [`Error::Contended`] when others kept winning, [`Error::ReadOnly`], [`Error::Locked`]; errors
-    /// of the storage, and the failure classes of what stands there already.
+    /// - [`Error::InvalidMetadata`] when the document is out of bounds.
+    /// - [`Error::Denied`] when the policy denies the put.
+    /// - [`Error::Erased`] when the subject was erased.
+    /// - [`Error::CommitUnknown`] when the storage did not confirm the outcome.
+    /// - [`Error::Contended`] when concurrent writers won every retry.
+    /// - [`Error::ReadOnly`], [`Error::Locked`], and errors of the storage.
+    /// - The variants from [`Error::Malformed`] to [`Error::HistoryGap`] when the stored versions
+    ///   are damaged.
     pub fn put<'d>(&self, id: &'d RecordId, document: impl Into<Document<'d>>) -> Result<u64> {
         self.put_if(id, Precondition::Any, document)
     }
 
-    /// As [`Session::put`], but only if the record is as `expected`.
+    /// Writes the next version of a record if the record meets the precondition `expected`.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when it is not: read again, merge, and put with the version that was
-    /// read. Else those of [`Session::put`].
+    /// [`Error::Conflict`] when the precondition does not hold: read the record again, merge, and
+    /// put it with the version that was read. Otherwise those of [`Session::put`].
     pub fn put_if<'d>(
         &self,
         id: &'d RecordId,
@@ -49,13 +53,16 @@ impl Session {
         })
     }
 
-    /// Writes many records in one durable commit: each has an outcome of its own, in their order.
+    /// Writes many records in one durable commit. Returns one result for each record, in their
+    /// order.
     ///
-    /// All or nothing holds for each record, not for the batch. A record that appears twice gets
-    /// two versions. Content beyond 64 KiB is uploaded before, one record at a time.
+    /// Each record is written completely or not at all, but the batch as a whole is not atomic. A
+    /// record that appears twice gets two versions. Content of more than 64 KiB is uploaded before
+    /// the commit, one record at a time.
     ///
     /// # Errors
-    /// Each outcome as of [`Session::put`]; [`Error::InvalidMetadata`] before anything is written.
+    /// [`Error::InvalidMetadata`] when any permitted document is out of bounds; nothing is written
+    /// then. Each result in the list can have the errors of [`Session::put`].
     pub fn put_many<'d>(
         &self,
         records: impl IntoIterator<Item = (&'d RecordId, Document<'d>)>,
@@ -80,69 +87,87 @@ impl Session {
         Ok(each.collect())
     }
 
-    /// Writes what `content` gives, to its end, as the next version of a record; returns its number.
-    /// It is never held in memory whole. See [`Session::writer`] for a media type, labels and an
-    /// expected version.
+    /// Writes the next version of a record from a reader, read to its end. Returns the version
+    /// number.
+    ///
+    /// The content is never in memory as a whole. For a media type, labels or a precondition, use
+    /// [`Session::writer`].
     ///
     /// # Errors
-    /// [`Error::Source`] when `content` fails; [`Error::UploadExpired`] after 24 hours; else those of
-    /// [`Session::put`]. In each case the record is as it was, but for [`Error::CommitUnknown`] and, on
-    /// storage that is not transactional, for errors of the storage: read before you repeat it.
+    /// The record is unchanged after an error, with two exceptions: after [`Error::CommitUnknown`],
+    /// and after a storage error on storage that is not transactional, read the record before you
+    /// repeat the put.
+    /// - [`Error::Source`] when `content` fails.
+    /// - [`Error::UploadExpired`] after 24 hours.
+    /// - Those of [`Session::put`].
     pub fn put_reader(&self, id: &RecordId, content: impl Read) -> Result<u64> {
         let mut writer = self.writer(id);
         writer.read_from(content)?;
         writer.finish()
     }
 
-    /// A `Write` whose bytes become the next version of a record when it is finished, and nothing
-    /// before or else.
+    /// Returns a writer for the next version of a record. The version exists only after
+    /// [`RecordWriter::finish`].
     pub fn writer(&self, id: &RecordId) -> RecordWriter {
         RecordWriter::new(self.clone(), id)
     }
 
-    /// The current version of a record; `None` when it never was, or was retracted.
+    /// Returns the current version of a record; `None` if the record does not exist or was
+    /// retracted.
     ///
     /// # Errors
-    /// [`Error::BeyondLimit`] for one that is larger than the vault reads whole,
-    /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage, and the
-    /// failure classes from [`Error::Malformed`] to [`Error::CurrentMissing`].
+    /// - [`Error::BeyondLimit`] when the record exceeds
+    ///   [`VaultOptions::whole_record_limit`](crate::VaultOptions::whole_record_limit).
+    /// - [`Error::Denied`] when the policy denies the read.
+    /// - [`Error::Erased`] when the subject was erased.
+    /// - [`Error::Journal`] when the read cannot be journaled.
+    /// - [`Error::Locked`], and errors of the storage.
+    /// - The variants from [`Error::Malformed`] to [`Error::CurrentMissing`] when the stored record
+    ///   is damaged.
     pub fn get(&self, id: &RecordId) -> Result<Option<Record>> {
         self.read_version(id, Record::info, || self.vault.get(id, None))
     }
 
-    /// One version of a record; `None` when it is not written yet, or is a retraction.
+    /// Returns one version of a record; `None` if this version does not exist yet, or is a
+    /// retraction.
     ///
     /// # Errors
-    /// [`Error::HistoryGap`] when it was written and is gone; else those of [`Session::get`].
+    /// [`Error::HistoryGap`] when the version was written but is missing; otherwise those of
+    /// [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
         self.read_version(id, Record::info, || self.vault.get(id, Some(version)))
     }
 
-    /// The current version of a record, to be read in parts: `Read`, `Seek` and
-    /// [`RecordReader::read_at`]. `None` when it never was, or was retracted. Of a large record no
-    /// content is fetched before it is read.
+    /// Returns a reader for the current version of a record; `None` if the record does not exist or
+    /// was retracted.
+    ///
+    /// The reader implements `Read` and `Seek`, and has [`RecordReader::read_at`]. Content of more
+    /// than 64 KiB is fetched only when it is read.
     ///
     /// # Errors
-    /// Those of [`Session::get`]. Reading itself fails with the classes of a content stream.
+    /// Those of [`Session::get`], except [`Error::BeyondLimit`]. For errors of a read, see
+    /// [`RecordReader::read_at`].
     pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader>> {
         self.read_version(id, RecordReader::info, || RecordReader::new(self, id, None))
     }
 
-    /// One version of a record, to be read in parts; `None` when it is not written yet, or is a
-    /// retraction.
+    /// Returns a reader for one version of a record; `None` if this version does not exist yet, or
+    /// is a retraction.
     ///
     /// # Errors
-    /// Those of [`Session::get_version`], and as for [`Session::reader`].
+    /// Those of [`Session::get_version`], except [`Error::BeyondLimit`]. For errors of a read, see
+    /// [`RecordReader::read_at`].
     pub fn reader_of_version(&self, id: &RecordId, version: u64) -> Result<Option<RecordReader>> {
         self.read_version(id, RecordReader::info, || {
             RecordReader::new(self, id, Some(version))
         })
     }
 
-    /// All versions of a record, the first one first, retractions included; empty when it never was.
+    /// Returns the metadata of all versions of a record, the first version first, retractions
+    /// included. The list is empty if the record does not exist.
     ///
     /// # Errors
-    /// [`Error::HistoryGap`] when one is missing; else those of [`Session::get`].
+    /// [`Error::HistoryGap`] when a version is missing; otherwise those of [`Session::get`].
     pub fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
         let found = self.audited_read(Operation::History, AuditTarget::Record(id), || {
             let history = self.vault.history(id)?;
@@ -151,12 +176,15 @@ impl Session {
         Ok(found?.unwrap_or_default())
     }
 
-    /// The current records of a subject, without retracted ones; empty for a subject never seen.
-    /// Names are sealed with the records, so this opens each of them.
+    /// Lists the current records of a subject, without retracted ones. The list is empty for an
+    /// unknown subject.
+    ///
+    /// The iterator opens each record, because record names are sealed in the records. For a record
+    /// that does not open, the iterator yields an error and continues.
     ///
     /// # Errors
-    /// [`Error::Erased`] for an erased subject, [`Error::Locked`], errors of the storage. The walk
-    /// itself yields an error for each record that does not open, and goes on.
+    /// [`Error::Erased`] when the subject was erased, [`Error::Denied`] when the policy denies the
+    /// list, [`Error::Journal`], [`Error::Locked`], and errors of the storage.
     pub fn list(
         &self,
         subject: &Subject,
@@ -175,14 +203,16 @@ impl Session {
         }))
     }
 
-    /// The current records of a subject with their content, without retracted ones; none for a subject
-    /// never seen. The storage is asked for a page of them at a time, so a chart comes much faster than
-    /// by a [`Session::get`] for each name of a [`Session::list`], and leaves the same entries.
+    /// Returns an iterator over the current records of a subject, with content and without
+    /// retracted ones. The iterator is empty for an unknown subject.
+    ///
+    /// Records are fetched a page at a time, which is much faster than a [`Session::get`] for each
+    /// name of a [`Session::list`], and leaves the same journal entries. For a record that does not
+    /// open, is denied or is [`Error::BeyondLimit`], the iterator yields an error and continues.
     ///
     /// # Errors
-    /// [`Error::Erased`] for an erased subject, [`Error::Denied`] when the policy denies the list,
-    /// [`Error::Locked`], errors of the storage. The walk itself yields an error for each record that
-    /// does not open, is denied or is [`Error::BeyondLimit`], and goes on.
+    /// [`Error::Erased`] when the subject was erased, [`Error::Denied`] when the policy denies the
+    /// list, [`Error::Journal`], [`Error::Locked`], and errors of the storage.
     pub fn get_all(&self, subject: &Subject) -> Result<Contents> {
         let chart = self.audited_read(Operation::List, AuditTarget::Subject(subject), || {
             self.vault.chart_of(subject)
@@ -190,11 +220,12 @@ impl Session {
         Ok(Contents::new(self.clone(), chart))
     }
 
-    /// The live subjects of the vault, in an order that tells nothing.
+    /// Returns an iterator over the live subjects of the vault, in unspecified order.
+    ///
+    /// For a patient entry that does not open, the iterator yields an error and continues.
     ///
     /// # Errors
-    /// [`Error::Locked`]. The walk itself yields an error for each entry that does not open, and
-    /// goes on.
+    /// [`Error::Denied`] when the policy denies the list, [`Error::Journal`], [`Error::Locked`].
     pub fn subjects(&self) -> Result<Subjects> {
         let found = self.audited_read(Operation::ListSubjects, AuditTarget::Vault, || {
             self.vault.subjects().map(Some)
@@ -202,8 +233,8 @@ impl Session {
         found?.ok_or(Error::Locked)
     }
 
-    /// Retracts a record: writes a version without content. Earlier versions stay readable.
-    /// `None` when there was nothing to retract.
+    /// Retracts a record: writes a version without content, and returns its number. Earlier
+    /// versions stay readable. Returns `None` if there is no content to retract.
     ///
     /// # Errors
     /// Those of [`Session::put`].
@@ -211,7 +242,7 @@ impl Session {
         self.retract_if(id, Precondition::Any)
     }
 
-    /// As [`Session::retract`], but only if the record is as `expected`.
+    /// Retracts a record if the record meets the precondition `expected`; see [`Session::retract`].
     ///
     /// # Errors
     /// Those of [`Session::put_if`].
@@ -219,32 +250,33 @@ impl Session {
         self.audited_write(Operation::Retract, AuditTarget::Record(id), "", |act| {
             let now = self.vault.core.store.clock.now();
             let job = WriteJob::retract(act, id, expected, now)?;
-            let removed = self.vault.write_one(job)?;
-            if removed.is_none() {
+            let retracted = self.vault.write_one(job)?;
+            if retracted.is_none() {
                 self.journal_deferred(act, AuditTarget::Record(id), AccessOutcome::Absent);
             }
-            Ok(removed)
+            Ok(retracted)
         })
     }
 
-    /// Removes all versions of one record for good, with their content: for what was filed under the
-    /// wrong patient. What is to be amended is put again, and what is to be taken back but kept is
-    /// [removed](Session::retract).
+    /// Expunges a record: destroys all its versions with their content, for example after a record
+    /// was filed under the wrong patient. To correct a record, put a new version; to withdraw it
+    /// but keep it, [retract](Session::retract) it.
     ///
-    /// A retraction stays, which [`RecordInfo::is_expunged`] tells from others: version numbers never
-    /// repeat, and a later put goes on behind it. Versions below it are `None`. An expunge that broke
-    /// off is finished by calling it again; nothing of the versions can be read meanwhile.
+    /// One retraction remains, for which [`RecordInfo::is_expunged`] returns true. Version numbers
+    /// never repeat: a later put gets the next number, and the expunged versions read as `None`. If
+    /// an expunge was interrupted, no version can be read; call this method again to finish it.
     ///
-    /// `reason` says why, in 1 to 255 bytes without control characters; the journal keeps it.
-    ///
-    /// It does not reach copies that were taken before: see the report. Of a hold and an expunge at
-    /// the same time one is first, on transactional storage; an expunge that has begun goes on.
+    /// `reason` has 1 to 255 bytes without control characters, and is journaled. Copies that were
+    /// taken before are not affected; see the report. On transactional storage, either a hold or a
+    /// concurrent expunge comes first; a later hold does not stop an expunge that has begun.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason out of bounds, [`Error::UnknownSubject`] and
-    /// [`Error::UnknownRecord`] for what was never written, [`Error::Erased`],
-    /// [`Error::OnHold`] and [`Error::Retained`] while the subject is kept: nothing is changed then.
-    /// Else those of [`Session::put`], after which call it again.
+    /// The record is unchanged after the first four kinds of error.
+    /// - [`Error::InvalidMetadata`] when the reason is out of bounds.
+    /// - [`Error::UnknownSubject`] and [`Error::UnknownRecord`] when the record was never written.
+    /// - [`Error::Erased`] when the subject was erased.
+    /// - [`Error::OnHold`] and [`Error::Retained`] while the subject is under hold or retention.
+    /// - Those of [`Session::put`]; call this method again after one of them.
     pub fn expunge(&self, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
         self.audited_write(Operation::Expunge, AuditTarget::Record(id), reason, |act| {
             let report = self.vault.expunge(act, id, reason)?;

@@ -1,4 +1,4 @@
-//! The verbs on subjects: erase, reopen, hold, retain.
+//! Session methods on subjects: erase, reopen, hold, retain.
 
 use std::time::SystemTime;
 
@@ -13,20 +13,21 @@ use crate::session::Session;
 use crate::session::guard::AuditTarget;
 
 impl Session {
-    /// Erases a subject: destroys the keys of its chart, then removes what they sealed. Every
-    /// record and version becomes unreadable, here and in every copy of the data that is kept
-    /// without the keys of its time. An erasure that broke off is finished by calling it again.
+    /// Erases a subject: destroys the keys of its chart, then deletes the data that they sealed.
     ///
-    /// `reason` says why, in 1 to 255 bytes without control characters.
-    ///
-    /// It does not reach copies of keys *and* data that were taken before: see the report.
+    /// Every record and version becomes unreadable, here and in every copy of the data that was
+    /// stored without the keys. Copies that contain both keys and data are not affected; see the
+    /// report. If an erasure was interrupted, call this method again to finish it. `reason` has 1
+    /// to 255 bytes without control characters, and is journaled.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason out of bounds,
-    /// [`Error::OnHold`] and [`Error::Retained`] while [`Session::place_hold`] or
-    /// [`Session::retain_until`] keep it: nothing is changed then; [`Error::UnknownSubject`] for a
-    /// subject never seen, [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
-    /// the storage.
+    /// The subject is unchanged after the first three kinds of error.
+    /// - [`Error::InvalidMetadata`] when the reason is out of bounds.
+    /// - [`Error::OnHold`] and [`Error::Retained`] while [`Session::place_hold`] or
+    ///   [`Session::retain_until`] protects the subject.
+    /// - [`Error::UnknownSubject`] when the vault never contained the subject.
+    /// - [`Error::Denied`], [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`], and
+    ///   errors of the storage.
     pub fn erase_subject(&self, subject: &Subject, reason: &str) -> Result<ErasureReport> {
         self.audited_write(
             Operation::Erase,
@@ -36,12 +37,15 @@ impl Session {
         )
     }
 
-    /// Starts a fresh chart for a subject that was erased and has returned. Nothing of before can
-    /// reach it.
+    /// Starts a new chart for a subject that was erased and has returned. The erased chart stays
+    /// unreadable.
     ///
     /// # Errors
-    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Conflict`] for one that is not
-    /// erased, [`Error::Erased`] while an erasure is not finished; else as for an erasure.
+    /// - [`Error::UnknownSubject`] when the vault never contained the subject.
+    /// - [`Error::Conflict`] when the subject is not erased.
+    /// - [`Error::Erased`] while an erasure is not finished.
+    /// - [`Error::Denied`], [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`], and
+    ///   errors of the storage.
     pub fn reopen_chart(&self, subject: &Subject) -> Result<()> {
         self.audited_write(
             Operation::ReopenChart,
@@ -51,31 +55,33 @@ impl Session {
         )
     }
 
-    /// Puts a hold on a subject, so that it cannot be erased before the hold is released: for a legal
-    /// proceeding, say. `reason` has 1 to 255 bytes without control characters, and is sealed with the
-    /// subject's entry. Returns the hold's id: random, below 2^53.
+    /// Places a legal hold on a subject, so that the subject cannot be erased until the hold is
+    /// lifted. Returns the id of the hold: random, below 2^53.
     ///
-    /// Records are read, amended and retracted as before. Of a hold and an erasure at the same time
-    /// one is first; an erasure that has begun goes on.
+    /// `reason` has 1 to 255 bytes without control characters, and is sealed in the patient entry.
+    /// Records can be read, changed and retracted as before. Either a hold or a concurrent erasure
+    /// comes first; a later hold does not stop an erasure that has begun.
     ///
     /// ```
     /// # use chartlock::*;
     /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-    /// # let chart = vault.session(Actor::new("legal")?, Purpose::Legal);
-    /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+    /// # let session = vault.session(Actor::new("legal")?, Purpose::Legal);
+    /// # session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
     /// let subject = Subject::patient("MRN-1042")?;
-    /// let hold = chart.place_hold(&subject, "subpoena 26-114")?;
-    /// assert_eq!(chart.erase_subject(&subject, "the patient asked"), Err(Error::OnHold));
-    /// chart.lift_hold(&subject, hold)?;
-    /// chart.erase_subject(&subject, "the patient asked")?;
+    /// let hold = session.place_hold(&subject, "subpoena 26-114")?;
+    /// assert_eq!(session.erase_subject(&subject, "the patient asked"), Err(Error::OnHold));
+    /// session.lift_hold(&subject, hold)?;
+    /// session.erase_subject(&subject, "the patient asked")?;
     /// # Ok::<(), Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a reason out of bounds, and beyond 64 holds on one subject;
-    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased
-    /// or is being erased; [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`] and errors of
-    /// the storage, after which list the holds.
+    /// - [`Error::InvalidMetadata`] when the reason is out of bounds, or the subject already has 64
+    ///   holds.
+    /// - [`Error::UnknownSubject`] when the vault never contained the subject.
+    /// - [`Error::Erased`] when the subject was erased or is being erased.
+    /// - [`Error::Denied`], [`Error::Contended`], [`Error::ReadOnly`], [`Error::Locked`], and
+    ///   errors of the storage; after a storage error, list the holds to learn the outcome.
     pub fn place_hold(&self, subject: &Subject, reason: &str) -> Result<u64> {
         self.audited_write(
             Operation::PlaceHold,
@@ -85,10 +91,11 @@ impl Session {
         )
     }
 
-    /// Releases a hold.
+    /// Lifts a legal hold.
     ///
     /// # Errors
-    /// [`Error::NoSuchHold`] when the subject has none of this id; else those of [`Session::place_hold`].
+    /// [`Error::NoSuchHold`] when the subject has no hold with this id; otherwise those of
+    /// [`Session::place_hold`].
     pub fn lift_hold(&self, subject: &Subject, hold: u64) -> Result<()> {
         let note = format!("hold {hold}");
         self.audited_write(
@@ -99,11 +106,11 @@ impl Session {
         )
     }
 
-    /// The holds on a subject, the oldest first.
+    /// Returns the legal holds on a subject, the oldest first.
     ///
     /// # Errors
-    /// [`Error::UnknownSubject`] for a subject never seen, [`Error::Erased`] for one that was erased;
-    /// [`Error::Locked`], and errors of the storage.
+    /// [`Error::UnknownSubject`] when the vault never contained the subject, [`Error::Erased`] when
+    /// the subject was erased; [`Error::Denied`], [`Error::Locked`], and errors of the storage.
     pub fn holds(&self, subject: &Subject) -> Result<Vec<HoldInfo>> {
         let holds = self.audited_read(Operation::Inspect, AuditTarget::Subject(subject), || {
             self.vault.holds(subject).map(Some)
@@ -111,12 +118,14 @@ impl Session {
         Ok(holds?.unwrap_or_default())
     }
 
-    /// Retains a subject until a time, to the millisecond: it cannot be erased before, by the clock of
-    /// the machine that erases. `None` lifts the retention, and a later call replaces it, earlier
-    /// times included. When the time has come, nothing happens by itself.
+    /// Sets the time until which a subject cannot be erased, to the millisecond, by the clock of
+    /// the machine that erases. `None` removes the retention.
+    ///
+    /// A later call replaces the time, also by an earlier one. Nothing is deleted automatically
+    /// when the time has passed.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] for a time that cannot be written down; else those of
+    /// [`Error::InvalidMetadata`] when the time is out of range; otherwise those of
     /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
         self.audited_write(
@@ -127,7 +136,8 @@ impl Session {
         )
     }
 
-    /// Until when a subject is retained, though that may be over; `None` without retention.
+    /// Returns the time until which a subject is retained, also if that time has passed; `None`
+    /// without retention.
     ///
     /// # Errors
     /// Those of [`Session::holds`].

@@ -1,24 +1,24 @@
-//! The clock of a vault.
+//! Clock seam of a vault.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What the vault asks of time. Tests bring their own.
+/// Time source of a vault. Tests supply their own.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Milliseconds since the Unix epoch, for what is written down.
+    /// Returns milliseconds since the Unix epoch, for stored times.
     fn now(&self) -> i64;
-    /// Time since some fixed moment, never going back, for ages of what is held in memory.
+    /// Returns a monotonic time since a fixed moment, for the age of cached values.
     fn uptime(&self) -> Duration;
-    /// Waits.
+    /// Blocks the calling thread for `duration`.
     fn sleep(&self, duration: Duration);
 }
 
-/// The operating system's clocks.
+/// Clock of the operating system.
 #[derive(Debug)]
 pub struct SystemClock(Instant);
 
 impl SystemClock {
-    /// Starts counting now.
+    /// Starts the monotonic time at zero.
     pub fn new() -> Self {
         Self(Instant::now())
     }
@@ -46,7 +46,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A time that was written down.
+/// Converts a stored time. A value out of range becomes the Unix epoch.
 pub(crate) fn time(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
     let time = if millis < 0 {
@@ -57,7 +57,8 @@ pub(crate) fn time(millis: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
-/// A time to be written down, never earlier than it is; `None` beyond what can be written.
+/// Converts a time for storage, rounded up to the millisecond; `None` when the time is out of
+/// range.
 pub(crate) fn millis(time: SystemTime) -> Option<i64> {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_nanos().div_ceil(1_000_000)).ok(),

@@ -10,9 +10,9 @@ use crate::journal::{Act, JournaledChange, Sealer};
 use crate::keys::header::Header;
 use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
-use crate::vault::{HELD_AT_MOST, ROUNDS, Vault};
+use crate::vault::{CACHE_LIFETIME, ROUNDS, Vault};
 
-/// A header, opened.
+/// Vault header with its decrypted keyring.
 #[derive(Debug)]
 pub(crate) struct OpenHeader {
     pub(crate) header: Header,
@@ -22,7 +22,7 @@ pub(crate) struct OpenHeader {
 }
 
 impl OpenHeader {
-    /// Seals journal pages under the active journal key.
+    /// Returns a sealer for journal pages under the active journal key.
     pub(crate) fn journal_sealer(&self) -> Sealer {
         let active = self.keyring.active_journal_key();
         Sealer {
@@ -33,12 +33,12 @@ impl OpenHeader {
         }
     }
 
-    /// The keyring once more, to be changed.
+    /// Opens a second copy of the keyring, for a change.
     pub(crate) fn keyring_to_change(&self) -> Result<Keyring> {
         self.header.open_keyring(&self.root)
     }
 
-    /// The generation of the header that comes next.
+    /// Returns the generation of the next header.
     pub(crate) fn next_generation(&self) -> Result<u64> {
         self.header
             .generation()
@@ -46,98 +46,100 @@ impl OpenHeader {
             .ok_or(Error::Malformed)
     }
 
-    /// Expect this header still to stand.
+    /// Returns the precondition that this header is unchanged.
     pub(crate) fn expect(&self) -> Expect {
         Expect::Unchanged(self.revision.clone())
     }
 }
 
-/// Where the open header is kept; empty once locked.
+/// Cache of the open header; empty once the vault is locked.
 pub(crate) struct HeaderCell {
-    held: RwLock<Option<(Arc<OpenHeader>, Duration)>>,
-    /// Held by whoever replaces the header, from before it is written until it is held here.
+    cached: RwLock<Option<(Arc<OpenHeader>, Duration)>>,
+    /// Locked by a thread that replaces the header, from before the write until the new header is
+    /// cached.
     changing: Mutex<()>,
 }
 
 impl HeaderCell {
-    pub(crate) fn new(header: OpenHeader, looked_at: Duration) -> Self {
+    pub(crate) fn new(header: OpenHeader, read_at: Duration) -> Self {
         Self {
-            held: RwLock::new(Some((Arc::new(header), looked_at))),
+            cached: RwLock::new(Some((Arc::new(header), read_at))),
             changing: Mutex::new(()),
         }
     }
 
     pub(crate) fn lock(&self) {
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.cached.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
+    fn lock_for_change(&self) -> MutexGuard<'_, ()> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn held(&self) -> Result<(Arc<OpenHeader>, Duration)> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.clone().ok_or(Error::Locked)
+    fn cached(&self) -> Result<(Arc<OpenHeader>, Duration)> {
+        let cached = self.cached.read().unwrap_or_else(PoisonError::into_inner);
+        cached.clone().ok_or(Error::Locked)
     }
 
-    /// Takes in a header that was looked at now; not if the vault was locked meanwhile.
-    fn hold(&self, header: Arc<OpenHeader>, now: Duration) -> Result<Arc<OpenHeader>> {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        match &*held {
+    /// Caches a header that was read at `now`, unless the vault was locked in the meantime.
+    fn insert(&self, header: Arc<OpenHeader>, now: Duration) -> Result<Arc<OpenHeader>> {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        match &*cached {
             None => Err(Error::Locked),
-            // Another thread looked later.
+            // Another thread cached a later header.
             Some((later, _)) if later.header.generation() > header.header.generation() => {
                 Ok(Arc::clone(later))
             }
             Some(_) => {
-                *held = Some((Arc::clone(&header), now));
+                *cached = Some((Arc::clone(&header), now));
                 Ok(header)
             }
         }
     }
 }
 
-/// A header value to be written, with the root key if that is a new one.
+/// Header value to be written, with the root key if it is a new one.
 pub(crate) struct HeaderChange {
     pub(crate) value: Vec<u8>,
     pub(crate) new_root: Option<RootKey>,
-    /// Whether the bytes of before must be purged: they hold a key that is being retired.
+    /// Whether the former value must be purged, because it contains a key that is being destroyed.
     pub(crate) destroying: bool,
 }
 
 impl Vault {
-    /// The header, looked at no longer than a minute ago.
+    /// Returns the header, read at most 60 seconds ago.
     pub(crate) fn header(&self) -> Result<Arc<OpenHeader>> {
-        let (header, looked_at) = self.core.header.held()?;
-        if self.core.store.clock.uptime().saturating_sub(looked_at) < HELD_AT_MOST {
+        let (header, read_at) = self.core.header.cached()?;
+        if self.core.store.clock.uptime().saturating_sub(read_at) < CACHE_LIFETIME {
             return Ok(header);
         }
         self.reload_header()
     }
 
-    /// The header as it was when it was looked at last, whatever stands now.
+    /// Returns the cached header, whatever its age.
     pub(crate) fn header_in_memory(&self) -> Result<Arc<OpenHeader>> {
-        self.core.header.held().map(|(header, _)| header)
+        self.core.header.cached().map(|(header, _)| header)
     }
 
-    /// The header as it stands in storage now.
+    /// Reads the header from storage, and caches it.
     pub(crate) fn reload_header(&self) -> Result<Arc<OpenHeader>> {
-        let (before, _) = self.core.header.held()?;
+        let (before, _) = self.core.header.cached()?;
         match self.reload_header_once() {
             Err(Error::RootKeyChanged) => {}
             reloaded => return reloaded,
         }
-        // It may be another thread of this vault that has written it and not yet taken it in.
-        drop(self.core.header.changing());
-        let (now, _) = self.core.header.held()?;
-        if Arc::ptr_eq(&before.root, &now.root) {
+        // Another thread of this vault may have rotated the root key without having cached the
+        // header yet. Taking the lock waits for that thread.
+        drop(self.core.header.lock_for_change());
+        let (after, _) = self.core.header.cached()?;
+        if Arc::ptr_eq(&before.root, &after.root) {
             return Err(Error::RootKeyChanged);
         }
         self.reload_header_once()
     }
 
     fn reload_header_once(&self) -> Result<Arc<OpenHeader>> {
-        let (held, _) = self.core.header.held()?;
+        let (cached, _) = self.core.header.cached()?;
         let now = self.core.store.clock.uptime();
         let stored = self
             .core
@@ -147,24 +149,26 @@ impl Vault {
             .pop()
             .flatten()
             .ok_or(Error::NoVault)?;
-        if stored.revision == held.revision {
-            return self.core.header.hold(held, now);
+        if stored.revision == cached.revision {
+            return self.core.header.insert(cached, now);
         }
         let header = Header::parse(&stored.value)?;
-        if header.generation() < held.header.generation() {
+        if header.generation() < cached.header.generation() {
             return Err(Error::HeaderRolledBack);
         }
         let opened = OpenHeader {
-            keyring: header.open_keyring(&held.root)?,
+            keyring: header.open_keyring(&cached.root)?,
             header,
-            root: Arc::clone(&held.root),
+            root: Arc::clone(&cached.root),
             revision: stored.revision,
         };
-        self.core.header.hold(Arc::new(opened), now)
+        self.core.header.insert(Arc::new(opened), now)
     }
 
-    /// Replaces the header by what `change` makes of the one in storage; another writer who is first
-    /// makes it look again. The answer tells whether purging the former bytes was deferred.
+    /// Replaces the stored header with the result of `change`, and retries when another writer is
+    /// first.
+    ///
+    /// Returns the new header, and whether the backend deferred purging the former bytes.
     pub(crate) fn change_header(
         &self,
         act: &Act,
@@ -174,13 +178,14 @@ impl Vault {
         self.change_header_even_read_only(act, change)
     }
 
-    /// For the one change that ends reading only.
+    /// Replaces the header of a read-only vault too, for the one change that makes the vault
+    /// writable.
     pub(crate) fn change_header_even_read_only(
         &self,
         act: &Act,
         mut change: impl FnMut(&OpenHeader) -> Result<HeaderChange>,
     ) -> Result<(Arc<OpenHeader>, bool)> {
-        let _changing = self.core.header.changing();
+        let _changing = self.core.header.lock_for_change();
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
             let before = self.reload_header_once()?;
@@ -200,7 +205,7 @@ impl Vault {
                         revision,
                     };
                     let now = self.core.store.clock.uptime();
-                    return Ok((self.core.header.hold(Arc::new(opened), now)?, deferred));
+                    return Ok((self.core.header.insert(Arc::new(opened), now)?, deferred));
                 }
                 None => continue,
             }
@@ -208,7 +213,8 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// `None` when another header stands there and ours surely never did.
+    /// Puts a header value. Returns `None` when another header is stored and this one certainly
+    /// never was.
     fn replace_header(
         &self,
         act: &Act,
@@ -228,7 +234,7 @@ impl Vault {
                 transaction,
                 drafts: vec![self.draft_of_header(act, generation, value)],
             };
-            let unsure = match self.commit_one(change)? {
+            let maybe_committed = match self.commit_one(change)? {
                 Ok(done) => {
                     let revision = done.revisions.into_iter().next().flatten();
                     return Ok(Some((revision.ok_or(Error::CommitUnknown)?, done.deferred)));
@@ -246,18 +252,20 @@ impl Vault {
                 .flatten();
             let stored = stored.ok_or(Error::NoVault)?;
             if stored.value == value {
-                // It happened, but nobody said that the former bytes are gone.
+                // The put succeeded, but its reply was lost: assume that purging was deferred.
                 return Ok(Some((stored.revision, destroying)));
             }
             if stored.revision != before.revision {
-                // Ours may have stood there before the one that does now: not ours to repeat.
-                return if unsure {
+                // An unconfirmed put may have been stored before the current header replaced it, so
+                // the caller must not repeat the change.
+                return if maybe_committed {
                     Err(Error::CommitUnknown)
                 } else {
                     Ok(None)
                 };
             }
-            // CommitUnknown, and nothing changed: the same bytes again, with the same expectation.
+            // The outcome is unknown and the stored header unchanged: put the same bytes again
+            // under the same precondition, because the first put may still arrive.
         }
         Err(Error::CommitUnknown)
     }

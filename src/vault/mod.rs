@@ -1,9 +1,9 @@
 //! The vault core: open, options, header and entry caches, slots, recovery, journaling.
 //!
-//! Promises: what was acknowledged can be read until it is erased; any prefix of any transaction
+//! Promises: an acknowledged write can be read until it is erased; any prefix of any transaction
 //! leaves a correct vault; nothing is acknowledged before its last check.
-//! May not know: cipher or key-derivation crates, or what kind of storage it stands on beyond
-//! whether that is transactional.
+//! May not know: cipher or key-derivation crates, or the kind of storage, except whether it is
+//! transactional.
 
 pub(crate) mod clock;
 pub(crate) mod entries;
@@ -36,26 +36,26 @@ use progress::Counter;
 use progress::ProgressListener;
 use store::Store;
 
-/// How long a header or a patient entry may be held in memory before storage is asked again.
-pub(crate) const HELD_AT_MOST: Duration = Duration::from_secs(60);
-/// How often an operation looks again before it gives way to whoever keeps winning.
+/// How long a cached header or patient entry is used before it is read from storage again.
+pub(crate) const CACHE_LIFETIME: Duration = Duration::from_secs(60);
+/// How often an operation retries before it gives up against concurrent writers.
 pub(crate) const ROUNDS: u32 = 64;
 
-/// A vault: records under envelope encryption in a storage.
+/// Encrypted record storage: records under envelope encryption in a storage backend.
 ///
-/// A handle: cloning is cheap, and clones share keys, caches and journal. Every session, reader, writer
-/// and iterator holds a clone, so none of them borrows. Dropping the last handle wipes the keys;
-/// [`Vault::lock`] wipes them whatever handles are left.
+/// A `Vault` is a handle. Cloning is cheap, and clones share keys, caches and journal. Every
+/// session, reader, writer and iterator keeps a clone, so none of them has a lifetime. Dropping the
+/// last handle wipes the keys from memory; [`Vault::lock`] wipes them while handles remain.
 ///
 /// ```
 /// use chartlock::{Actor, Purpose, RecordId, Vault, keys::Passphrase, storage::MemoryStorage};
 ///
 /// let vault = Vault::create(MemoryStorage::new(), &Passphrase::new("correct horse battery staple"))?;
-/// let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 ///
 /// let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
-/// chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
-/// let record = chart.get(&id)?.expect("just written");
+/// session.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+/// let record = session.get(&id)?.expect("just written");
 /// assert_eq!(&record[..], br#"{"systolic":120,"diastolic":80}"#);
 ///
 /// vault.rotate_master_key()?; // no record is rewritten
@@ -68,7 +68,7 @@ pub struct Vault {
     progress: Option<Arc<dyn ProgressListener>>,
 }
 
-/// What all handles of one vault share. Dropping the last of them wipes the keys.
+/// State that all handles of one vault share. Dropping the last handle wipes the keys.
 pub(crate) struct VaultCore {
     pub(crate) store: Store,
     pub(crate) journal: JournalHandle,
@@ -86,26 +86,31 @@ impl Vault {
     /// Creates a vault in an empty storage, with one slot for `credential`.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`] when the storage holds anything at all; nothing is changed then. Errors
-    /// of the credential and of the storage.
+    /// [`Error::NotEmpty`] when the storage contains any object; the storage is unchanged then.
+    /// Errors of the credential and of the storage.
     pub fn create(storage: impl Storage + 'static, credential: &dyn Credential) -> Result<Self> {
         VaultOptions::new().create(storage, credential)
     }
 
-    /// Opens a vault. A credential that does not fit changes nothing; one that does leaves an entry in
-    /// the journal, within a second or with the first one after it.
+    /// Opens a vault with a credential of one of its slots.
+    ///
+    /// A wrong credential changes nothing. A successful open is journaled: within one second, or
+    /// together with the first operation after it.
     ///
     /// # Errors
-    /// [`Error::NoVault`] without a header, [`Error::WrongKey`] when no slot opens,
-    /// [`Error::HeaderDamaged`] when a slot opens and the keyring behind it does not,
-    /// [`Error::Malformed`] and [`Error::Unsupported`] for a header that this release cannot read.
+    /// - [`Error::NoVault`] when the storage contains no header.
+    /// - [`Error::WrongKey`] when the credential opens no slot.
+    /// - [`Error::HeaderDamaged`] when a slot opens but the keyring does not.
+    /// - [`Error::Malformed`] and [`Error::Unsupported`] when this release cannot read the header.
+    /// - Errors of the credential and of the storage.
     pub fn open(storage: impl Storage + 'static, credential: &dyn Credential) -> Result<Self> {
         VaultOptions::new().open(storage, credential)
     }
 
-    /// Opens, for reading only, a vault whose header is older than its data
-    /// ([`Error::HeaderRolledBack`]). Entries sealed under master keys that the old header does not
-    /// hold stay unreadable. See [`Vault::make_writable`].
+    /// Opens, read-only, a vault whose header is older than its data ([`Error::HeaderRolledBack`]).
+    ///
+    /// Patient entries under master keys that the old header does not contain stay unreadable. To
+    /// write again, see [`Vault::make_writable`].
     ///
     /// # Errors
     /// Those of [`Vault::open`].
@@ -116,9 +121,11 @@ impl Vault {
         VaultOptions::new().open_rolled_back(storage, credential)
     }
 
-    /// Wipes the vault's keys from memory as soon as operations under way end. Whatever is called
-    /// then answers [`Error::Locked`]. While the journal cannot be written, the key that seals it stays
-    /// until it can: what was released before must be told.
+    /// Locks the vault: wipes its keys from memory as soon as running operations end.
+    ///
+    /// Every later call on any handle returns [`Error::Locked`]. While the journal cannot be
+    /// written, the journal key stays in memory until the waiting entries are written. Those
+    /// entries record reads that were already released.
     pub fn lock(&self) {
         self.journal_deferred(
             &self.system_act(Operation::Lock),
@@ -127,7 +134,8 @@ impl Vault {
         );
         self.core.header.lock();
         self.core.entries.lock();
-        // Last: a storage that stalls keeps this from ending, and no key from being wiped.
+        // The journal is last, because it writes to storage: a stalled storage blocks this call but
+        // no longer delays the wiping of the other keys.
         self.core.journal.lock();
     }
 
@@ -138,7 +146,7 @@ impl Vault {
     /// # use chartlock::progress::*;
     /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
     /// let report = vault
-    ///     .with_progress(|step: ProgressUpdate| eprintln!("{:?}: {}", step.phase, step.done))
+    ///     .with_progress(|update: ProgressUpdate| eprintln!("{:?}: {}", update.phase, update.done))
     ///     .rotate_master_key()?;
     /// # Ok::<(), Error>(())
     /// ```
@@ -150,16 +158,16 @@ impl Vault {
         }
     }
 
-    /// A vault behind an opened header; it journals unless `options` say otherwise.
+    /// Builds a vault on an opened header. The vault journals unless `options` disable the journal.
     fn new(
         storage: Arc<dyn Storage>,
         options: VaultOptions,
         header: OpenHeader,
-        seen: Duration,
+        read_at: Duration,
     ) -> Self {
         let key_removal_delay = options.key_removal_delay_on(&*storage);
         let system_actor = journaling::system_context(options.system_actor.as_ref());
-        let alarms = Arc::new(Alarms::new(options.watch.map(|watch| watch.0)));
+        let alarms = Arc::new(Alarms::new(options.event_handler.map(|handler| handler.0)));
         let clock = Arc::clone(&options.clock);
         let mut journal = JournalHandle::new(Arc::clone(&storage), clock, system_actor, &alarms);
         if let Some(mode) = options.journaling {
@@ -176,7 +184,7 @@ impl Vault {
             key_removal_delay,
             threads: options.threads,
             whole_record_limit: options.whole_record_limit,
-            header: HeaderCell::new(header, seen),
+            header: HeaderCell::new(header, read_at),
             entries: EntryCache::default(),
             read_only: AtomicBool::new(false),
         };
@@ -197,12 +205,12 @@ impl Vault {
         Ok(())
     }
 
-    /// Waits so that whatever was sent under a key of before has landed or failed.
-    pub(crate) fn wait_key_removal_delay(&self, watcher: Option<&dyn ProgressListener>) {
+    /// Waits until every write under a former key was applied or has failed.
+    pub(crate) fn wait_key_removal_delay(&self, listener: Option<&dyn ProgressListener>) {
         if self.core.key_removal_delay.is_zero() {
             return;
         }
-        let mut counter = Counter::new(watcher, progress::Phase::Waiting);
+        let mut counter = Counter::new(listener, progress::Phase::Waiting);
         let end = self.core.store.clock.uptime() + self.core.key_removal_delay;
         loop {
             let left = end.saturating_sub(self.core.store.clock.uptime());

@@ -14,12 +14,12 @@ use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::options::VaultOptions;
 
-/// What is added to the generation of a rolled-back header that is made writable, so that it
-/// overtakes every header that the lost timeline can have written.
+/// Added to the generation of a rolled-back header that becomes writable, so that the header is
+/// newer than every header of the lost timeline.
 const GENERATIONS_SKIPPED: u64 = 1 << 32;
 
 impl VaultOptions {
-    /// As [`Vault::create`].
+    /// Creates a vault with these options; see [`Vault::create`].
     ///
     /// # Errors
     /// Those of [`Vault::create`].
@@ -31,7 +31,7 @@ impl VaultOptions {
         create(Arc::new(storage), credential, self)
     }
 
-    /// As [`Vault::open`].
+    /// Opens a vault with these options; see [`Vault::open`].
     ///
     /// # Errors
     /// Those of [`Vault::open`].
@@ -43,7 +43,8 @@ impl VaultOptions {
         open(Arc::new(storage), credential, self, false)
     }
 
-    /// As [`Vault::open_rolled_back`].
+    /// Opens a vault with a rolled-back header, read-only, with these options; see
+    /// [`Vault::open_rolled_back`].
     ///
     /// # Errors
     /// Those of [`Vault::open_rolled_back`].
@@ -102,7 +103,7 @@ fn open(
     options: VaultOptions,
     rolled_back: bool,
 ) -> Result<Vault> {
-    let looked_at = options.clock.uptime();
+    let read_at = options.clock.uptime();
     let stored = storage
         .read(&[storage_keys::HEADER])?
         .pop()
@@ -116,7 +117,7 @@ fn open(
         keyring: unlocked.keyring,
         revision: stored.revision,
     };
-    let vault = Vault::new(storage, options, header, looked_at);
+    let vault = Vault::new(storage, options, header, read_at);
     let mut opened = vault.system_act(Operation::Open);
     opened.note = format!("slot {}", unlocked.slot).into();
     vault.journal_deferred(&opened, Target::Vault, AccessOutcome::Done);
@@ -124,7 +125,6 @@ fn open(
     Ok(vault)
 }
 
-/// Whether a storage holds nothing.
 pub(crate) fn is_empty(storage: &dyn Storage) -> Result<bool> {
     let mut after: Option<Vec<u8>> = None;
     loop {
@@ -144,16 +144,16 @@ pub(crate) fn is_empty(storage: &dyn Storage) -> Result<bool> {
 }
 
 impl Vault {
-    /// Makes a vault that was opened with [`Vault::open_rolled_back`] writable: its header takes a
-    /// generation 2^32 higher and is the newest from then on.
+    /// Makes a vault writable that was opened with [`Vault::open_rolled_back`]. Its header becomes
+    /// the newest: the generation grows by 2^32.
     ///
-    /// This gives up what the lost header knew: entries sealed under its newer master keys stay
-    /// unreadable, slots that it removed open again, and slots that it added are gone. Restore the
-    /// newest header instead wherever a copy exists.
+    /// The state of the lost header is given up. Patient entries under its newer master keys stay
+    /// unreadable. Slots that it removed open the vault again, and slots that it added are gone. If
+    /// a copy of the newest header exists, restore that copy instead.
     ///
     /// # Errors
-    /// [`Error::Contended`] or [`Error::CommitUnknown`] when the header changes meanwhile, and those of
-    /// the storage.
+    /// [`Error::Contended`] or [`Error::CommitUnknown`] when the header changes at the same time,
+    /// [`Error::Locked`], and errors of the storage.
     pub fn make_writable(&self) -> Result<()> {
         let act = self.system_act(Operation::MakeWritable);
         self.journaled(&act, Target::Vault, |act| self.end_read_only(act))
@@ -163,7 +163,7 @@ impl Vault {
         if self.require_writable().is_ok() {
             return Ok(());
         }
-        // Nobody writes behind the rolled-back header meanwhile.
+        // No write was possible since the vault was opened, because it is read-only until here.
         self.change_header_even_read_only(act, |before| {
             let generation = before
                 .header

@@ -14,13 +14,13 @@ use crate::storage::Storage;
 use crate::vault::clock::{Clock, SystemClock};
 use crate::vault::journaling::Journaling;
 
-/// The grace on storage that is not transactional.
-const GRACE: Duration = Duration::from_secs(600);
+/// Default key-removal delay on storage that is not transactional.
+const DEFAULT_KEY_REMOVAL_DELAY: Duration = Duration::from_secs(600);
 
-/// The most bytes of a record that is read whole, unless told otherwise: 256 MiB.
+/// Default limit in bytes for a record that is read into memory whole: 256 MiB.
 const WHOLE_RECORD_LIMIT: u64 = 256 << 20;
 
-/// Choices for a vault; the defaults are right unless you know better.
+/// Options for creating or opening a vault. The defaults suit most applications.
 ///
 /// ```
 /// # use chartlock::{CipherSuite, VaultOptions, keys::Passphrase, storage::MemoryStorage};
@@ -37,20 +37,19 @@ pub struct VaultOptions {
     pub(crate) whole_record_limit: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journaling: Option<Journaling>,
-    /// Whether a thread may write what waits; not under a clock of tests.
+    /// Whether a background thread may flush grouped journal entries; false under a test clock.
     pub(crate) in_background: bool,
     pub(crate) system_actor: Option<Actor>,
     pub(crate) policy: Arc<dyn AccessPolicy>,
-    pub(crate) watch: Option<Watch>,
+    pub(crate) event_handler: Option<EventHandler>,
 }
 
-/// Who is told of security events.
 #[derive(Clone)]
-pub(crate) struct Watch(pub(crate) Arc<dyn SecurityEventHandler>);
+pub(crate) struct EventHandler(pub(crate) Arc<dyn SecurityEventHandler>);
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for EventHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watch(..)")
+        f.write_str("EventHandler(..)")
     }
 }
 
@@ -61,7 +60,7 @@ impl Default for VaultOptions {
 }
 
 impl VaultOptions {
-    /// The defaults.
+    /// Creates options with the default values.
     pub fn new() -> Self {
         Self {
             suite: CipherSuite::default(),
@@ -73,45 +72,48 @@ impl VaultOptions {
             in_background: true,
             system_actor: None,
             policy: Arc::new(AllowAll),
-            watch: None,
+            event_handler: None,
         }
     }
 
-    /// Which suite a new vault writes with, for good. An existing vault keeps its own.
+    /// Sets the cipher suite of a new vault. An existing vault keeps the suite that it was created
+    /// with.
     #[must_use]
     pub fn cipher_suite(mut self, suite: CipherSuite) -> Self {
         self.suite = suite;
         self
     }
 
-    /// How long a rotation waits before it removes a key, so that no write under it is still under
-    /// way: none by default on transactional storage, 10 minutes elsewhere.
+    /// Sets how long a rotation waits before it removes a key: by default not at all on
+    /// transactional storage, and 10 minutes elsewhere.
     ///
-    /// It must exceed the longest time after which a request to the storage can still land, plus
-    /// the minute that keys may be held in memory. Too short a grace can lose a write that was never
-    /// acknowledged, and leave it behind unreadable.
+    /// The delay gives writes under the former key time to finish. It must exceed the longest time
+    /// after which the storage can still apply a request, plus 60 seconds. Keys are cached for up
+    /// to 60 seconds. If the delay is too short, a write that was never acknowledged can arrive
+    /// late, and stays unreadable.
     #[must_use]
     pub fn key_removal_delay(mut self, key_removal_delay: Duration) -> Self {
         self.key_removal_delay = Some(key_removal_delay);
         self
     }
 
-    /// How many threads seal or open the content of one large record: as many as the machine runs
-    /// at once, by default. With one, all work is done by the calling thread.
+    /// Sets how many threads encrypt or decrypt the content of one large record. The default is the
+    /// number of threads that the machine runs at once. With one thread, the calling thread does
+    /// all work.
     ///
-    /// At most 8 of them work for one put or one reader. Memory is bounded, whatever the record's
-    /// size: a put of a large record takes at most 34 MiB, a reader 2 MiB and 1 MiB for each thread,
-    /// at most 9 MiB. The system's allocator may keep 2 to 3 MiB more for each thread that has read
-    /// (glibc does, in its arenas). Beside the storage's cache all of it stays under 64 MiB, for
-    /// one put or reader at a time.
+    /// At most 8 threads work for one put or one reader. Memory does not depend on the size of the
+    /// record: a put of a large record takes at most 34 MiB. A reader takes 2 MiB plus 1 MiB for
+    /// each thread, at most 9 MiB. The system's allocator may keep 2 to 3 MiB more for each thread
+    /// that has read, as glibc does in its arenas. For one put or reader at a time, the total stays
+    /// under 64 MiB, without the cache of the storage.
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// The most bytes of content that [`Session::get`](crate::Session::get) and its like read into
-    /// memory: 256 MiB by default. Larger records are read with
+    /// Sets the largest content, in bytes, that [`Session::get`](crate::Session::get) and similar
+    /// methods read into memory: 256 MiB by default. Read larger records with
     /// [`Session::reader`](crate::Session::reader).
     #[must_use]
     pub fn whole_record_limit(mut self, bytes: u64) -> Self {
@@ -119,38 +121,42 @@ impl VaultOptions {
         self
     }
 
-    /// When the journal entry of a read becomes durable: within a second by default.
+    /// Sets when the journal entry of a read becomes durable: within one second by default.
     #[must_use]
     pub fn journaling(mut self, journaling: Journaling) -> Self {
         self.journaling = Some(journaling);
         self
     }
 
-    /// Whom the journal names for what is done without a session: opening, rotations, slots. By
-    /// default that is `vault`.
+    /// Sets the actor that the journal names for operations without a session, such as opening,
+    /// rotations and slot changes. The default is `vault`.
     #[must_use]
     pub fn system_actor(mut self, system_actor: Actor) -> Self {
         self.system_actor = Some(system_actor);
         self
     }
 
-    /// Who decides what a session may do: [`AllowAll`](crate::access::AllowAll) by default, which lets
-    /// everybody do everything, and the journal tells of it. The vault's own verbs (rotation, slots,
-    /// garbage, verification) are not asked for: who holds a credential to open it decides on those.
+    /// Sets the policy that decides what a session may do. The default is
+    /// [`AllowAll`](crate::access::AllowAll): everything is allowed and journaled.
+    ///
+    /// The policy is not asked for operations of the vault itself: rotation, slots, garbage
+    /// collection and verification. Every holder of a credential that opens the vault can call
+    /// them.
     #[must_use]
     pub fn policy(mut self, policy: impl AccessPolicy + 'static) -> Self {
         self.policy = Arc::new(policy);
         self
     }
 
-    /// Who is told of security events as they happen. Nobody by default.
+    /// Sets the handler that receives security events as they happen. By default there is no
+    /// handler.
     #[must_use]
-    pub fn on_security_event(mut self, watch: impl SecurityEventHandler + 'static) -> Self {
-        self.watch = Some(Watch(Arc::new(watch)));
+    pub fn on_security_event(mut self, handler: impl SecurityEventHandler + 'static) -> Self {
+        self.event_handler = Some(EventHandler(Arc::new(handler)));
         self
     }
 
-    /// Another clock, for tests.
+    /// Sets another clock, and disables the background thread; for tests.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]
@@ -160,7 +166,7 @@ impl VaultOptions {
         self
     }
 
-    /// No thread that writes what waits, for tests in which nothing runs beside.
+    /// Disables the background thread, for tests that must be deterministic.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]
@@ -169,7 +175,7 @@ impl VaultOptions {
         self
     }
 
-    /// No journal at all, to measure what it costs.
+    /// Disables the journal, to measure its cost.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]
@@ -182,7 +188,7 @@ impl VaultOptions {
         match self.key_removal_delay {
             Some(key_removal_delay) => key_removal_delay,
             None if storage.is_transactional() => Duration::ZERO,
-            None => GRACE,
+            None => DEFAULT_KEY_REMOVAL_DELAY,
         }
     }
 }

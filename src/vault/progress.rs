@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// What a long operation is doing.
+/// Phase of a long operation.
+///
+/// The unit of [`ProgressUpdate::done`] depends on the phase.
 ///
 /// ```
 /// # use chartlock::progress::Phase;
@@ -11,93 +13,95 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Sealing patient entries under another master key; counts entries.
+    /// Seals patient entries under another master key; counts entries.
     Resealing,
-    /// Wrapping data keys under another patient key; counts record versions.
+    /// Wraps data keys under another patient key; counts record versions.
     Rewrapping,
-    /// Sealing content again under new data keys; counts record versions.
+    /// Encrypts content again under new data keys; counts record versions.
     Reencrypting,
-    /// Counting what hangs on each key; counts objects.
+    /// Counts the objects under each key; counts objects.
     Counting,
-    /// Waiting until writes under a former key have landed or failed; counts seconds.
+    /// Waits until writes under a former key were applied or have failed; counts seconds.
     Waiting,
-    /// Removing an erased patient's objects; counts objects.
+    /// Deletes the objects of an erased subject; counts objects.
     Erasing,
-    /// Storing content beyond 64 KiB; counts bytes on the medium, padding and tags included.
+    /// Stores content of more than 64 KiB; counts stored bytes, including padding and
+    /// authentication tags.
     Storing,
-    /// Looking for content that no record names, and removing it; counts objects looked at.
+    /// Searches for segments that no record names, and deletes them; counts examined objects.
     Collecting,
-    /// Comparing what stands with what the journal tells; counts pages, entries and records.
+    /// Compares the storage with the journal; counts pages, entries and records.
     Verifying,
 }
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Resealing => "sealing patient entries",
+            Self::Resealing => "re-sealing patient entries",
             Self::Rewrapping => "re-wrapping data keys",
-            Self::Reencrypting => "encrypting again",
-            Self::Counting => "counting what hangs on each key",
-            Self::Waiting => "waiting for late writes",
-            Self::Erasing => "erasing",
+            Self::Reencrypting => "re-encrypting content",
+            Self::Counting => "counting the objects under each key",
+            Self::Waiting => "waiting for delayed writes",
+            Self::Erasing => "erasing a subject",
             Self::Storing => "storing content",
             Self::Collecting => "collecting garbage",
-            Self::Verifying => "verifying",
+            Self::Verifying => "verifying the vault",
         })
     }
 }
 
-/// One report of progress.
+/// Progress report of one phase.
 ///
 /// ```
 /// # use chartlock::progress::{Phase, ProgressUpdate};
-/// let step = ProgressUpdate { phase: Phase::Erasing, done: 3 };
-/// assert_eq!(step.done, 3);
+/// let update = ProgressUpdate { phase: Phase::Erasing, done: 3 };
+/// assert_eq!(update.done, 3);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgressUpdate {
-    /// What is being done.
+    /// Phase that makes progress.
     pub phase: Phase,
-    /// How much of it was done so far. The end is not known before: the walks are online.
+    /// Amount done so far, in the unit of the phase. The total is unknown, because operations run
+    /// while others write.
     pub done: u64,
 }
 
-/// Is told how long operations get on. Any `Fn(ProgressUpdate)` is one.
+/// Receiver of progress updates from long operations. Every `Fn(ProgressUpdate)` implements it.
 ///
 /// ```
 /// # use chartlock::progress::{ProgressListener, ProgressUpdate};
-/// fn watch(progress: impl ProgressListener) {}
-/// watch(|step: ProgressUpdate| println!("{}: {}", step.phase, step.done));
+/// fn run_with(progress: impl ProgressListener) {}
+/// run_with(|update: ProgressUpdate| println!("{}: {}", update.phase, update.done));
 /// ```
 pub trait ProgressListener: Send + Sync {
-    /// Takes note of a step; called on the thread that does the work, so it should return soon.
-    fn step(&self, step: ProgressUpdate);
+    /// Receives one update. The operation calls this method on its own thread, so return soon.
+    fn step(&self, update: ProgressUpdate);
 }
 
 impl<F: Fn(ProgressUpdate) + Send + Sync> ProgressListener for F {
-    fn step(&self, step: ProgressUpdate) {
-        self(step);
+    fn step(&self, update: ProgressUpdate) {
+        self(update);
     }
 }
 
-/// Counts one phase for whoever watches.
+/// Counter of one phase, which reports each increment to the listener.
 pub(crate) struct Counter<'a> {
-    watcher: Option<&'a dyn ProgressListener>,
-    step: ProgressUpdate,
+    listener: Option<&'a dyn ProgressListener>,
+    update: ProgressUpdate,
 }
 
 impl<'a> Counter<'a> {
-    pub(crate) fn new(watcher: Option<&'a dyn ProgressListener>, phase: Phase) -> Self {
-        let step = ProgressUpdate { phase, done: 0 };
-        Self { watcher, step }
+    pub(crate) fn new(listener: Option<&'a dyn ProgressListener>, phase: Phase) -> Self {
+        let update = ProgressUpdate { phase, done: 0 };
+        Self { listener, update }
     }
 
     pub(crate) fn add(&mut self, count: u64) {
-        self.step.done += count;
-        if let Some(watcher) = self.watcher
+        self.update.done += count;
+        if let Some(listener) = self.listener
             && count > 0
         {
-            watcher.step(self.step);
+            listener.step(self.update);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Recovery kit: a copy of the header, to be kept away from the storage.
+//! Recovery kit: a copy of the header, stored away from the vault's storage.
 
 use std::fmt;
 
@@ -13,11 +13,12 @@ use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::storage::{CommitError, Expect, Projection, ScanItem, Storage, Transaction};
 use crate::vault::{Vault, scan};
 
-/// The bytes of a vault header, to be kept apart from the storage.
+/// Copy of a vault header, to be stored separately from the vault's storage.
 ///
-/// It holds no key in clear: any credential of its time opens it, nothing else does. It goes stale
-/// with each rotation of the master or root key, whose reports say so; [`RecoveryKit::restore`] finds
-/// out from the patient entries.
+/// The kit contains no plaintext key. Only a credential that opened the vault when the kit was
+/// exported opens the kit. Every rotation of the master key or root key makes the kit stale, and
+/// the rotation report says so. [`RecoveryKit::restore`] detects a stale kit by the patient entries
+/// in the storage.
 ///
 /// ```
 /// # use chartlock::*;
@@ -31,51 +32,55 @@ use crate::vault::{Vault, scan};
 pub struct RecoveryKit(Vec<u8>);
 
 impl RecoveryKit {
-    /// A kit that was kept.
+    /// Parses a stored kit.
     ///
     /// # Errors
-    /// [`Error::Malformed`] and [`Error::Unsupported`] when it is not a header of this release.
+    /// [`Error::Malformed`] and [`Error::Unsupported`] when the bytes are not a header that this
+    /// release can read.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         Header::parse(bytes)?;
         Ok(Self(bytes.to_vec()))
     }
 
-    /// What to keep.
+    /// Returns the bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Puts the header back into a storage that lost it, or whose own does not open any more.
+    /// Restores the header of a storage whose header is missing or does not open.
     ///
-    /// The storage must hold this vault's entries, if it holds any, and none that is newer than the
-    /// kit. All of them are looked at.
+    /// The storage must contain entries of this vault or none, and no entry that is newer than the
+    /// kit. This method reads all patient entries to check that.
     ///
     /// # Errors
-    /// [`Error::WrongKey`] when the credential does not open the kit, [`Error::HeaderPresent`] when
-    /// the storage's own header opens with it or with the kit's root key, [`Error::ForeignKit`] when
-    /// the entries are another vault's, [`Error::StaleKit`] when an entry is sealed under a master
-    /// key that the kit does not hold (or is damaged in the number of its key), or behind a header that
-    /// was written later. What keeps anyone
-    /// from telling whether the storage's own header opens is passed on:
-    /// [`Error::CredentialUnavailable`] of a key service that is down, [`Error::Unsupported`] for a
-    /// header of a newer release. [`Error::Contended`] and errors of the storage. Nothing is changed
-    /// then.
+    /// The storage is unchanged after each of these errors, except [`Error::CommitUnknown`], after
+    /// which the header may have been written.
+    /// - [`Error::WrongKey`] when the credential does not open the kit.
+    /// - [`Error::HeaderPresent`] when the stored header opens with the credential or with the
+    ///   kit's root key.
+    /// - [`Error::ForeignKit`] when the entries belong to another vault.
+    /// - [`Error::StaleKit`] when an entry is sealed under a master key that the kit does not
+    ///   contain, or was sealed under a later header. An entry whose key number is damaged looks
+    ///   the same.
+    /// - [`Error::CredentialUnavailable`] when a key service is down, and [`Error::Unsupported`]
+    ///   for a header of a newer release: in both cases it is unknown whether the stored header
+    ///   opens.
+    /// - [`Error::Contended`] when the header changes at the same time, and errors of the storage.
     pub fn restore(&self, storage: &dyn Storage, credential: &dyn Credential) -> Result<()> {
-        self.put_back(storage, credential, false)
+        self.write_header(storage, credential, false)
     }
 
-    /// As [`RecoveryKit::restore`], for when this kit is the best that there is: puts the header back
-    /// though entries show that the kit is stale, and though nobody can tell whether the storage's own
-    /// header opens. Never in place of a header that opens.
+    /// Restores the header even if the kit is stale, or if it is unknown whether the stored header
+    /// opens. Use this method only if no newer kit exists. It never replaces a header that opens.
     ///
-    /// What this risks: the header that stands, damaged or not, is gone, and with it the newer master
-    /// keys in it. Entries sealed under those stay unreadable, with all their records, until a newer
-    /// header comes back. Slots that were removed since the kit was made open again, those that were
-    /// added do not, and a root key that was changed is the former one again. So write an archive
-    /// of the storage as it stands first, and look for a newer kit in every backup.
+    /// The stored header is overwritten, damaged or not, and the newer master keys in it are lost.
+    /// Patient entries under those keys stay unreadable, with all their records, until a newer
+    /// header is restored. Slots that were removed since the export open again, slots that were
+    /// added are gone, and a changed root key is the former one again. Before you call this method,
+    /// write an archive of the storage, and search every backup for a newer kit.
     ///
-    /// Entries that the kit can read but that were sealed behind a newer header answer
-    /// [`Error::HeaderRolledBack`]; [`Vault::open_rolled_back`] reads them.
+    /// Reading a patient entry that the kit can open, but that was sealed under a newer header,
+    /// returns [`Error::HeaderRolledBack`]. Use [`Vault::open_rolled_back`] to read such entries.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -83,8 +88,8 @@ impl RecoveryKit {
     /// # let storage = Arc::new(MemoryStorage::new());
     /// # let passphrase = Passphrase::new("correct horse");
     /// # let vault = Vault::create(Arc::clone(&storage), &passphrase)?;
-    /// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-    /// # chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+    /// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    /// # session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
     /// let kit = vault.recovery_kit()?;
     /// vault.rotate_master_key()?;
     /// // The header is lost, and no newer kit was kept.
@@ -95,35 +100,36 @@ impl RecoveryKit {
     /// ```
     ///
     /// # Errors
-    /// [`Error::WrongKey`], [`Error::HeaderPresent`] and [`Error::ForeignKit`] as there;
-    /// [`Error::Contended`] and errors of the storage. Nothing is changed then.
+    /// [`Error::WrongKey`], [`Error::HeaderPresent`] and [`Error::ForeignKit`] as for
+    /// [`RecoveryKit::restore`]; [`Error::Contended`] and errors of the storage. The storage is
+    /// unchanged then, except after [`Error::CommitUnknown`].
     pub fn restore_anyway(&self, storage: &dyn Storage, credential: &dyn Credential) -> Result<()> {
-        self.put_back(storage, credential, true)
+        self.write_header(storage, credential, true)
     }
 
-    fn put_back(
+    fn write_header(
         &self,
         storage: &dyn Storage,
         credential: &dyn Credential,
-        anyway: bool,
+        force: bool,
     ) -> Result<()> {
         let header = Header::parse(&self.0)?;
         let unlocked = header.unlock(credential)?;
-        let present = storage.read(&[storage_keys::HEADER])?.pop().flatten();
-        let expect = match present {
+        let stored_header = storage.read(&[storage_keys::HEADER])?.pop().flatten();
+        let expect = match stored_header {
             None => Expect::Absent,
             Some(stored) => {
                 match opens(&stored.value, &unlocked.root, credential) {
                     Ok(true) => return Err(Error::HeaderPresent),
-                    Err(error) if !anyway => return Err(error),
+                    Err(error) if !force => return Err(error),
                     Ok(false) | Err(_) => {}
                 }
                 Expect::Unchanged(stored.revision)
             }
         };
-        match fits(storage, &header, &unlocked.keyring) {
-            Err(Error::StaleKit) if anyway => {}
-            fits => fits?,
+        match check_entries(storage, &header, &unlocked.keyring) {
+            Err(Error::StaleKit) if force => {}
+            checked => checked?,
         }
         let transaction = Transaction::new().put(storage_keys::HEADER, &self.0[..], expect);
         match storage.commit(&[transaction]).pop() {
@@ -144,12 +150,14 @@ impl fmt::Debug for RecoveryKit {
     }
 }
 
-/// Whether a header that stands is intact. Under the kit's root key it may be though its slots are
-/// others' by now: putting an older one in its place would lose the master keys that were added
-/// since.
+/// Returns whether the stored header opens, either with the kit's root key or with the credential.
+///
+/// The kit's root key is tried first, because the slots may have changed since the export.
+/// Replacing such a header with the older kit would lose the master keys that were added in
+/// between.
 fn opens(value: &[u8], root: &RootKey, credential: &dyn Credential) -> Result<bool> {
-    let opened = Header::parse(value).and_then(|own| match own.open_keyring(root) {
-        Err(Error::RootKeyChanged) => own.unlock(credential).map(drop),
+    let opened = Header::parse(value).and_then(|stored| match stored.open_keyring(root) {
+        Err(Error::RootKeyChanged) => stored.unlock(credential).map(drop),
         opened => opened.map(drop),
     });
     match opened {
@@ -159,17 +167,19 @@ fn opens(value: &[u8], root: &RootKey, credential: &dyn Credential) -> Result<bo
     }
 }
 
-/// Whether the entries of the storage are of this header's time or earlier. One alone can tell that
-/// a later header was there: a rotation may have been broken off after it.
-fn fits(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> Result<()> {
-    let mut fitting = false;
-    let mut strange = false;
+/// Checks that no patient entry is newer than `header`.
+///
+/// One newer entry is enough to prove that a later header existed, because a rotation may have
+/// stopped after its first entry.
+fn check_entries(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> Result<()> {
+    let mut readable = false;
+    let mut unreadable = false;
     scan::each_page(
         storage,
         storage_keys::ENTRIES,
         Projection::Values,
-        &mut |entries| {
-            for ScanItem { key, value, .. } in entries {
+        &mut |items| {
+            for ScanItem { key, value, .. } in items {
                 let Some(tag) = storage_keys::entry_tag(&key) else {
                     continue;
                 };
@@ -177,33 +187,35 @@ fn fits(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> Result<()>
                     Ok(entry) if entry.generation() > header.generation() => {
                         return Err(Error::StaleKit);
                     }
-                    Ok(_) => fitting = true,
-                    // Never acknowledged, and landed after its master key was retired.
-                    Err(Error::UnknownMasterKey) if names_retired(&value, keyring) => {
-                        fitting = true
+                    Ok(_) => readable = true,
+                    // This write was never acknowledged, and arrived after its master key was
+                    // destroyed.
+                    Err(Error::UnknownMasterKey) if names_destroyed_key(&value, keyring) => {
+                        readable = true
                     }
                     Err(Error::UnknownMasterKey) => return Err(Error::StaleKit),
-                    Err(_) => strange = true,
+                    Err(_) => unreadable = true,
                 }
             }
             Ok(())
         },
     )?;
-    if strange && !fitting {
+    if unreadable && !readable {
         return Err(Error::ForeignKit);
     }
     Ok(())
 }
 
-fn names_retired(value: &[u8], keyring: &Keyring) -> bool {
+fn names_destroyed_key(value: &[u8], keyring: &Keyring) -> bool {
     EntryHead::parse(value).is_ok_and(|head| keyring.was_destroyed(head.master))
 }
 
 impl Vault {
-    /// Exports the header as it stands now, to be kept apart from the storage.
+    /// Exports the stored header as a recovery kit. Store the kit separately from the vault's
+    /// storage.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::NoVault`] and errors of the storage.
+    /// [`Error::Locked`], [`Error::NoVault`] when the header is missing, and errors of the storage.
     pub fn recovery_kit(&self) -> Result<RecoveryKit> {
         self.journaled_read(Operation::ExportKit, || self.export_kit())
     }

@@ -1,18 +1,18 @@
-//! Scans all objects under a prefix, page by page.
+//! Scans of all objects under a prefix, page by page.
 
 use crate::error::Result;
 use crate::format::storage_keys;
 use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::Vault;
 
-/// Objects fetched at a time.
-const PAGE: usize = 256;
-/// Patient entries: small, and a rotation seals a page of them anew in one commit, so that all of
-/// them wait for its syncs once.
-const PAGE_OF_ENTRIES: usize = 1024;
+/// Objects in one page.
+const PAGE_SIZE: usize = 256;
+/// Patient entries in one page. They are small, and a rotation commits a page of them at once, so a
+/// larger page costs fewer syncs.
+const ENTRY_PAGE_SIZE: usize = 1024;
 
 impl Vault {
-    /// Hands the objects under `prefix` to `visit`, page by page, ascending.
+    /// Passes the objects under `prefix` to `visit`, page by page, in ascending order.
     pub(crate) fn each_page(
         &self,
         prefix: &[u8],
@@ -23,7 +23,7 @@ impl Vault {
     }
 }
 
-/// As [`Vault::each_page`], of a storage that no vault is open on.
+/// Scans like [`Vault::each_page`], without an open vault.
 pub(crate) fn each_page(
     storage: &dyn Storage,
     prefix: &[u8],
@@ -31,8 +31,8 @@ pub(crate) fn each_page(
     visit: &mut dyn FnMut(Vec<ScanItem>) -> Result<()>,
 ) -> Result<()> {
     let limit = match prefix {
-        storage_keys::ENTRIES => PAGE_OF_ENTRIES,
-        _ => PAGE,
+        storage_keys::ENTRIES => ENTRY_PAGE_SIZE,
+        _ => PAGE_SIZE,
     };
     let mut after: Option<Vec<u8>> = None;
     loop {
@@ -54,10 +54,10 @@ pub(crate) fn each_page(
 }
 
 impl Vault {
-    /// Hands each stored entry to `visit`.
+    /// Passes each stored patient entry to `visit`.
     pub(crate) fn each_entry(&self, visit: &mut dyn FnMut(ScanItem) -> Result<()>) -> Result<()> {
-        self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |entries| {
-            entries.into_iter().try_for_each(&mut *visit)
+        self.each_page(storage_keys::ENTRIES, Projection::Values, &mut |items| {
+            items.into_iter().try_for_each(&mut *visit)
         })
     }
 }

@@ -8,7 +8,8 @@ use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
 
 impl Vault {
-    /// The slots of the header: their ids, their kinds, and which are auditors'. Nobody can tell from them what opens them.
+    /// Returns the slots of the header: their ids, their kinds, and whether each opens the journal
+    /// only. The list does not identify the credentials.
     ///
     /// # Errors
     /// [`Error::Locked`](crate::Error::Locked) and errors of the storage.
@@ -18,23 +19,24 @@ impl Vault {
         })
     }
 
-    /// Adds a slot, so that `credential` opens the vault too. Returns the slot's id.
+    /// Adds a slot, so that `credential` also opens the vault. Returns the id of the slot.
     ///
     /// # Errors
-    /// [`Error::TooManySlots`](crate::Error::TooManySlots) beyond 16; errors of the credential and
-    /// of the storage. After [`Error::CommitUnknown`](crate::Error::CommitUnknown), list the slots.
+    /// [`Error::TooManySlots`](crate::Error::TooManySlots) when the vault already has 16 slots;
+    /// errors of the credential and of the storage. After
+    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), list the slots to learn the outcome.
     pub fn add_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.adding("", |header, before| {
+        self.add_journaled("", |header, before| {
             header.add_slot(&before.root, credential)
         })
     }
 
-    /// Adds a slot for an auditor: `credential` opens the journal alone, and no record. Returns the
-    /// slot's id. [`Vault::open`] answers such a credential as one that is wrong.
+    /// Adds a slot for an auditor: `credential` opens the journal and no record. Returns the id of
+    /// the slot. [`Vault::open`] rejects such a credential as a wrong one.
     ///
-    /// What removing the slot does not undo: whoever kept the credential and an old copy of the header
-    /// still has the journal key that it held, and reads every page sealed under that key, of before
-    /// and of later, of which they get a copy.
+    /// Removing the slot does not revoke everything. An auditor who kept the credential and an old
+    /// copy of the header still has the journal key in that slot. With a copy of the storage, this
+    /// auditor can read every page that is sealed under that key, including later ones.
     ///
     /// ```
     /// # use chartlock::*;
@@ -43,7 +45,7 @@ impl Vault {
     /// # let vault = Vault::create(Arc::clone(&storage), &keys::Passphrase::new("correct horse"))?;
     /// let auditor = keys::Passphrase::new("battery staple");
     /// let slot = vault.add_auditor_slot(&auditor)?;
-    /// assert!(vault.slots()?.iter().any(|held| held.id == slot && held.journal_only));
+    /// assert!(vault.slots()?.iter().any(|info| info.id == slot && info.journal_only));
     /// # let storage = Arc::clone(&storage);
     /// assert_eq!(Vault::open(storage, &auditor).unwrap_err(), Error::WrongKey);
     /// # Ok::<(), Error>(())
@@ -52,22 +54,23 @@ impl Vault {
     /// # Errors
     /// Those of [`Vault::add_slot`].
     pub fn add_auditor_slot(&self, credential: &dyn Credential) -> Result<u16> {
-        self.adding("for an auditor, ", |header, before| {
+        self.add_journaled("for an auditor, ", |header, before| {
             let journal = &before.keyring.active_journal_key().key;
             header.add_auditor_slot(journal, credential)
         })
     }
 
-    /// Gives a slot to another credential: a new passphrase, say. An auditor's slot stays one, and
-    /// takes the journal key of today.
+    /// Replaces the credential of a slot, for example with a new passphrase. An auditor's slot
+    /// stays an auditor's slot, and receives the current journal key.
     ///
-    /// It does not undo what the former credential could do: whoever holds it *and* an old copy of
-    /// the header has the root key, which stays. When a person or a credential leaves, use
-    /// [`Vault::rotate_root_key`]. Of an auditor's slot they have the journal key: see
-    /// [`Vault::add_auditor_slot`].
+    /// The former credential is not fully revoked. Its holder can still extract the root key from
+    /// an old copy of the header, and the root key does not change here. When a person leaves or a
+    /// credential leaks, call [`Vault::rotate_root_key`]. For an auditor's slot the same holds for
+    /// the journal key; see [`Vault::add_auditor_slot`].
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot); else those of [`Vault::add_slot`].
+    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id; otherwise those of
+    /// [`Vault::add_slot`].
     pub fn replace_slot(&self, id: u16, credential: &dyn Credential) -> Result<()> {
         self.change_slot(Operation::ReplaceSlot, id, |header, before| {
             let journal = &before.keyring.active_journal_key().key;
@@ -75,22 +78,24 @@ impl Vault {
         })
     }
 
-    /// Removes a slot, never the last one that opens the vault. What [`Vault::replace_slot`] does not
-    /// undo, this does not either.
+    /// Removes a slot, but never the last one that opens the vault. The limits of
+    /// [`Vault::replace_slot`] on revocation apply here too.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot), [`Error::LastSlot`](crate::Error::LastSlot),
-    /// and errors of the storage.
+    /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id,
+    /// [`Error::LastSlot`](crate::Error::LastSlot) for the last slot that opens the vault, and
+    /// errors of the storage.
     pub fn remove_slot(&self, id: u16) -> Result<()> {
         self.change_slot(Operation::RemoveSlot, id, |header, _| {
             header.remove_slot(id)
         })
     }
 
-    /// Its entry names the slot, which is known only once it was added.
-    fn adding(
+    /// Journals the operation after it, because the entry names the slot id, which is known only
+    /// then.
+    fn add_journaled(
         &self,
-        what: &str,
+        prefix: &str,
         mut add: impl FnMut(&mut Header, &OpenHeader) -> Result<u16>,
     ) -> Result<u16> {
         let mut act = self.system_act(Operation::AddSlot);
@@ -99,7 +104,7 @@ impl Vault {
             added = add(header, before)?;
             Ok(())
         });
-        act.note = format!("{what}slot {added}").into();
+        act.note = format!("{prefix}slot {added}").into();
         self.journaled(&act, Target::Vault, |_| done)?;
         Ok(added)
     }

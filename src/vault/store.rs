@@ -8,7 +8,7 @@ use crate::storage::{CommitError, Committed, Revision, Storage, Stored, Transact
 use crate::vault::ROUNDS;
 use crate::vault::clock::Clock;
 
-/// The storage, and the clock by which it is waited for.
+/// Storage of a vault, with the clock that times its retries.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) storage: Arc<dyn Storage>,
@@ -20,7 +20,7 @@ impl Store {
         Ok(self.storage.read(&[key])?.pop().flatten())
     }
 
-    /// One transaction; a backend that answers none leaves the outcome unknown.
+    /// Commits one transaction. A backend that returns no result leaves the outcome unknown.
     pub(crate) fn commit(
         &self,
         transaction: Transaction,
@@ -29,8 +29,11 @@ impl Store {
         results.pop().unwrap_or(Err(CommitError::Unknown))
     }
 
-    /// A put of bytes that only this writer can have drawn, under a key that only it can know: what
-    /// stands there is its own, so it is sent until that is certain.
+    /// Puts a value that contains fresh random bytes, under a storage key that only this writer
+    /// knows.
+    ///
+    /// An object under this key is therefore the writer's own, so the put is repeated until its
+    /// outcome is certain.
     pub(crate) fn put_own(&self, transaction: Transaction, at: &[u8]) -> Result<Revision> {
         for round in 0..ROUNDS {
             self.back_off(round);
@@ -49,7 +52,8 @@ impl Store {
         Err(Error::CommitUnknown)
     }
 
-    /// Gives whoever else is at it some time; a little more each round.
+    /// Sleeps before a retry, so that concurrent writers can finish: 2 ms in round 2, at most 16
+    /// ms.
     pub(crate) fn back_off(&self, round: u32) {
         if round > 1 {
             let millis = u64::from(round.min(16));

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::id::Subject;
-use crate::vault::HELD_AT_MOST;
+use crate::vault::CACHE_LIFETIME;
 use crate::vault::entries::CachedEntry;
 
-/// Most entries held in memory at a time.
-const HELD: usize = 8192;
+/// Largest number of cached entries.
+const CAPACITY: usize = 8192;
 
 type Map = HashMap<Subject, (Arc<CachedEntry>, Duration)>;
 
-/// Entries that were looked at lately; `None` once locked: an operation under way then must not
-/// leave keys behind.
+/// Cache of recently read patient entries.
+///
+/// `None` once the vault is locked, because an operation that still runs must not leave keys
+/// behind.
 pub(crate) struct EntryCache(Mutex<Option<Map>>);
 
 impl Default for EntryCache {
@@ -34,20 +36,20 @@ impl EntryCache {
 
     pub(crate) fn get(&self, subject: &Subject, now: Duration) -> Option<Arc<CachedEntry>> {
         let map = self.map();
-        let (held, looked_at) = map.as_ref()?.get(subject)?;
-        (now.saturating_sub(*looked_at) < HELD_AT_MOST).then(|| Arc::clone(held))
+        let (entry, read_at) = map.as_ref()?.get(subject)?;
+        (now.saturating_sub(*read_at) < CACHE_LIFETIME).then(|| Arc::clone(entry))
     }
 
-    pub(super) fn insert(&self, subject: &Subject, held: &Arc<CachedEntry>, looked_at: Duration) {
+    pub(super) fn insert(&self, subject: &Subject, entry: &Arc<CachedEntry>, read_at: Duration) {
         let mut map = self.map();
         let Some(map) = map.as_mut() else { return };
-        if map.len() >= HELD {
-            map.retain(|_, (_, then)| looked_at.saturating_sub(*then) < HELD_AT_MOST);
+        if map.len() >= CAPACITY {
+            map.retain(|_, (_, earlier)| read_at.saturating_sub(*earlier) < CACHE_LIFETIME);
         }
-        if map.len() >= HELD {
+        if map.len() >= CAPACITY {
             map.clear();
         }
-        map.insert(subject.clone(), (Arc::clone(held), looked_at));
+        map.insert(subject.clone(), (Arc::clone(entry), read_at));
     }
 
     pub(super) fn forget(&self, subject: &Subject) {

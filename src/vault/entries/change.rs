@@ -1,4 +1,4 @@
-//! Changes a patient entry by compare-and-swap, and retries after a conflict.
+//! Changes to a patient entry by compare-and-swap, with retries after a conflict.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
-/// `[ put p ; ?v ]`: an entry that is to stand, sealed under the active master key of `header`.
+/// Put of a patient entry, sealed under the active master key of `header`: `[ put p ; ?v ]`.
 pub(crate) struct EntryPut<'a> {
     pub(crate) header: &'a OpenHeader,
     pub(crate) held: &'a mut CachedEntry,
     pub(crate) expect: Expect,
-    /// Whether the bytes of before must be purged: they hold keys that are being destroyed.
+    /// Whether the former value must be purged, because it contains keys that are being destroyed.
     pub(crate) destroying: bool,
-    /// Who writes it, and what for.
+    /// Actor and operation of the journal entry.
     pub(crate) act: &'a Act,
 }
 
@@ -35,7 +35,7 @@ impl EntryPut<'_> {
             header.generation(),
             &mut self.held.entry,
         )?;
-        let told = vault.draft_of_entry(self.act, &self.held.entry, &value)?;
+        let draft = vault.draft_of_entry(self.act, &self.held.entry, &value)?;
         let key = self.held.key();
         let transaction = if self.destroying {
             Transaction::new().put_destroying(key, value, self.expect)
@@ -44,32 +44,34 @@ impl EntryPut<'_> {
         };
         Ok(JournaledChange {
             transaction: transaction.check(storage_keys::HEADER, self.header.expect()),
-            drafts: vec![told],
+            drafts: vec![draft],
         })
     }
 }
 
-/// What became of an entry that was to be written.
-pub(super) enum Written {
-    /// It stands, under this revision; `deferred` when former bytes may still be on the medium.
+/// Result of an entry put.
+pub(super) enum EntryPutResult {
+    /// The entry is stored under this revision. `deferred`: the former bytes may still be on the
+    /// medium.
     Done { revision: Revision, deferred: bool },
-    /// Another was first, the header changed, or nobody knows: look again.
-    LookAgain,
+    /// The entry or the header changed, or the outcome is unknown: read again and retry.
+    Retry,
 }
 
 impl CachedEntry {
-    /// It was written, and stands.
-    pub(super) fn stands(&mut self, header: &OpenHeader, revision: Revision) {
+    /// Takes over the revision and master key of the stored value.
+    pub(super) fn mark_stored(&mut self, header: &OpenHeader, revision: Revision) {
         self.revision = revision;
         self.master = header.keyring.active_master().number;
     }
 }
 
 impl Vault {
-    /// Changes the entry of a subject: `change` answers whether there is anything to write. Looks
-    /// again, and asks again, whenever another was first.
+    /// Changes the entry of a subject. `change` returns whether the entry must be written, and is
+    /// called again after each conflict.
     ///
-    /// The answer is the entry as it stands, and whether purging the former bytes was deferred.
+    /// Returns the stored entry, and whether the backend deferred purging the former bytes; `None`
+    /// when the subject has no entry.
     pub(crate) fn change_entry(
         &self,
         subject: &Subject,
@@ -78,7 +80,7 @@ impl Vault {
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
         self.require_writable()?;
-        // After an answer that left the outcome open, nobody said that former bytes are gone.
+        // After an unknown outcome the reply is lost, so the former bytes may not be purged yet.
         let mut deferred = false;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -87,74 +89,79 @@ impl Vault {
             } else {
                 self.reload_header()?
             };
-            let looked_at = self.core.store.clock.uptime();
-            let Some(mut held) = self.find_entry(subject)? else {
+            let read_at = self.core.store.clock.uptime();
+            let Some(mut cached) = self.find_entry(subject)? else {
                 return Ok(None);
             };
-            if sealed_under_younger(&header, &held) {
+            if sealed_under_newer(&header, &cached) {
                 continue;
             }
-            let stale = self.refresh_keys(&header, &mut held)?;
-            if change(&mut held.entry)? || stale {
+            let stale = self.refresh_keys(&header, &mut cached)?;
+            if change(&mut cached.entry)? || stale {
                 let put = EntryPut {
                     header: &header,
-                    expect: held.expect(),
-                    held: &mut held,
+                    expect: cached.expect(),
+                    held: &mut cached,
                     destroying,
                     act,
                 };
                 match self.write_entry(put)? {
-                    Written::Done {
+                    EntryPutResult::Done {
                         revision,
-                        deferred: later,
+                        deferred: latest,
                     } => {
-                        held.stands(&header, revision);
-                        deferred |= later;
+                        cached.mark_stored(&header, revision);
+                        deferred |= latest;
                     }
-                    Written::LookAgain => {
+                    EntryPutResult::Retry => {
                         deferred = destroying;
                         continue;
                     }
                 }
             }
-            let held = Arc::new(held);
-            self.core.entries.insert(subject, &held, looked_at);
-            return Ok(Some((held, deferred)));
+            let cached = Arc::new(cached);
+            self.core.entries.insert(subject, &cached, read_at);
+            return Ok(Some((cached, deferred)));
         }
         Err(Error::Contended)
     }
 
-    fn write_entry(&self, put: EntryPut<'_>) -> Result<Written> {
+    fn write_entry(&self, put: EntryPut<'_>) -> Result<EntryPutResult> {
         match self.commit_one(put.change(self)?)? {
-            Ok(done) => written(done),
+            Ok(done) => put_result(done),
             Err(CommitError::Io(error)) => Err(error.into()),
-            Err(_) => Ok(Written::LookAgain),
+            Err(_) => Ok(EntryPutResult::Retry),
         }
     }
 
-    /// An entry under a former master key gets a new patient key before it is used or written: the
-    /// master key may have leaked.
-    pub(super) fn refresh_keys(&self, header: &OpenHeader, held: &mut CachedEntry) -> Result<bool> {
-        let stale = held.master != header.keyring.active_master().number;
-        if stale && held.entry.chart().is_some() {
-            held.entry.rotate_key(self.core.store.clock.now())?;
+    /// Rotates the patient key of an entry that is sealed under a former master key, because that
+    /// master key may have leaked. Returns whether the entry must be written.
+    pub(super) fn refresh_keys(
+        &self,
+        header: &OpenHeader,
+        cached: &mut CachedEntry,
+    ) -> Result<bool> {
+        let stale = cached.master != header.keyring.active_master().number;
+        if stale && cached.entry.chart().is_some() {
+            cached.entry.rotate_key(self.core.store.clock.now())?;
         }
         Ok(stale)
     }
 }
 
-/// Whether an entry is sealed under a master key that `header` is too old to hold. Sealing it again
-/// under an older one would undo a rotation, and a stalled write of that kind could land after the
-/// older key is gone: the whole chart would hang on it.
-pub(super) fn sealed_under_younger(header: &OpenHeader, held: &CachedEntry) -> bool {
-    header.keyring.master(held.master).is_none()
+/// Returns whether an entry is sealed under a master key that is newer than `header`.
+///
+/// Sealing such an entry under an older master key would undo a rotation. If that write were
+/// delayed, it could arrive after the older key was destroyed, and make the whole chart unreadable.
+pub(super) fn sealed_under_newer(header: &OpenHeader, cached: &CachedEntry) -> bool {
+    header.keyring.master(cached.master).is_none()
 }
 
-pub(super) fn written(done: Committed) -> Result<Written> {
+pub(super) fn put_result(done: Committed) -> Result<EntryPutResult> {
     let deferred = done.deferred;
     let revision = done.revisions.into_iter().next().flatten();
     Ok(
-        revision.map_or(Written::LookAgain, |revision| Written::Done {
+        revision.map_or(EntryPutResult::Retry, |revision| EntryPutResult::Done {
             revision,
             deferred,
         }),

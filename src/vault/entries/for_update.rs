@@ -1,4 +1,4 @@
-//! Loads the patient entries of subjects that are about to be written to, and creates missing ones.
+//! Patient entries of subjects that are about to be written to: loaded, or created if missing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -10,24 +10,26 @@ use crate::journal::{Act, Operation};
 use crate::keys::entry::PatientEntry;
 use crate::keys::sealed_entry::EntryHead;
 use crate::storage::{CommitError, Expect, Revision};
-use crate::vault::entries::change::{EntryPut, Written, sealed_under_younger, written};
+use crate::vault::entries::change::{EntryPut, EntryPutResult, put_result, sealed_under_newer};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
-/// An entry that can be written to, or why not.
-type ReadyEntry<'a> = (&'a Subject, Result<Arc<CachedEntry>>);
+/// Subject with an entry that can be written to, or with the error that prevents the write.
+type WritableEntry<'a> = (&'a Subject, Result<Arc<CachedEntry>>);
 
 enum NewEntry {
     Usable(Arc<CachedEntry>),
     ToWrite(Box<CachedEntry>, Expect),
-    /// The header or the entry is not what it was.
-    LookAgain,
+    /// The header or the entry changed: read again and retry.
+    Retry,
 }
 
 impl Vault {
-    /// The entries of subjects that are to be written to: created where there are none, sealed
-    /// again where their master key is not the active one. New ones become durable together.
+    /// Returns the entries of subjects that are about to be written to.
+    ///
+    /// Missing entries are created, and entries under a former master key are sealed under the
+    /// active one. All new values become durable in one commit.
     pub(crate) fn entries_for_writing(
         &self,
         subjects: &HashMap<&Subject, Freshness>,
@@ -43,7 +45,7 @@ impl Vault {
                 self.reload_header()?
             };
             let mut drafts = Vec::new();
-            let mut again = false;
+            let mut retry = false;
             for (subject, freshness) in subjects {
                 if ready.contains_key(*subject) {
                     continue;
@@ -54,13 +56,17 @@ impl Vault {
                     Freshness::Fresh
                 };
                 match self.draft_for_writing(&header, subject, freshness) {
-                    Ok(NewEntry::Usable(held)) => drop(ready.insert((*subject).clone(), Ok(held))),
-                    Ok(NewEntry::ToWrite(held, expect)) => drafts.push((*subject, held, expect)),
-                    Ok(NewEntry::LookAgain) => again = true,
+                    Ok(NewEntry::Usable(cached)) => {
+                        drop(ready.insert((*subject).clone(), Ok(cached)))
+                    }
+                    Ok(NewEntry::ToWrite(cached, expect)) => {
+                        drafts.push((*subject, cached, expect))
+                    }
+                    Ok(NewEntry::Retry) => retry = true,
                     Err(error) => drop(ready.insert((*subject).clone(), Err(error))),
                 }
             }
-            if drafts.is_empty() && !again {
+            if drafts.is_empty() && !retry {
                 return Ok(ready);
             }
             for (subject, written) in self.write_drafts(&header, drafts, act)? {
@@ -83,48 +89,49 @@ impl Vault {
     ) -> Result<NewEntry> {
         let active = header.keyring.active_master().number;
         if freshness == Freshness::Cached
-            && let Some(held) = self
+            && let Some(cached) = self
                 .core
                 .entries
                 .get(subject, self.core.store.clock.uptime())
-            && held.entry.chart().is_some()
-            && held.master == active
+            && cached.entry.chart().is_some()
+            && cached.master == active
         {
-            return Ok(NewEntry::Usable(held));
+            return Ok(NewEntry::Usable(cached));
         }
-        let looked_at = self.core.store.clock.uptime();
+        let read_at = self.core.store.clock.uptime();
         let Some((tag, stored)) = self.stored_entry(subject)? else {
             return self.new_draft(header, subject, Expect::Absent);
         };
         let revision = stored.revision.clone();
         let head = EntryHead::parse(&stored.value)?;
-        let mut held = match self.open_entry(tag, stored) {
-            // A write that was never acknowledged landed after its master key was retired. Only a
-            // number that this keyring itself retired proves that: behind a restored old header a
-            // patient's whole chart hangs on a number that is merely unknown.
+        let mut cached = match self.open_entry(tag, stored) {
+            // A write that was never acknowledged arrived after its master key was destroyed. Only
+            // a number that this keyring itself destroyed proves that. If an old header was
+            // restored, the number is merely unknown, and replacing the entry would lose the whole
+            // chart.
             Err(Error::UnknownMasterKey)
                 if !self.core.store.storage.is_transactional()
                     && header.keyring.was_destroyed(head.master) =>
             {
                 return self.new_draft(header, subject, Expect::Unchanged(revision));
             }
-            // Sealed again since, under a younger master key.
+            // A concurrent rotation sealed the entry under a newer master key.
             Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {
-                return Ok(NewEntry::LookAgain);
+                return Ok(NewEntry::Retry);
             }
             opened => opened?,
         };
-        held.chart()?;
-        if sealed_under_younger(header, &held) {
-            return Ok(NewEntry::LookAgain);
+        cached.chart()?;
+        if sealed_under_newer(header, &cached) {
+            return Ok(NewEntry::Retry);
         }
-        if self.refresh_keys(header, &mut held)? {
-            let expect = held.expect();
-            return Ok(NewEntry::ToWrite(Box::new(held), expect));
+        if self.refresh_keys(header, &mut cached)? {
+            let expect = cached.expect();
+            return Ok(NewEntry::ToWrite(Box::new(cached), expect));
         }
-        let held = Arc::new(held);
-        self.core.entries.insert(subject, &held, looked_at);
-        Ok(NewEntry::Usable(held))
+        let cached = Arc::new(cached);
+        self.core.entries.insert(subject, &cached, read_at);
+        Ok(NewEntry::Usable(cached))
     }
 
     fn new_draft(
@@ -134,31 +141,32 @@ impl Vault {
         expect: Expect,
     ) -> Result<NewEntry> {
         let name = &header.keyring.active_name_key().key;
-        let held = CachedEntry {
+        let cached = CachedEntry {
             tag: crypto::patient_tag(name, subject.kind(), subject.identifier())?,
             master: header.keyring.active_master().number,
             revision: Revision::new(&[]),
             entry: PatientEntry::new(subject.clone(), self.core.store.clock.now())?,
             journal_tag: OnceLock::new(),
         };
-        Ok(NewEntry::ToWrite(Box::new(held), expect))
+        Ok(NewEntry::ToWrite(Box::new(cached), expect))
     }
 
-    /// Those that another was first with are left out, to be looked at again.
+    /// Writes drafted entries in one commit. Entries that met a conflict are left out of the
+    /// result, so that the caller reads them again.
     fn write_drafts<'a>(
         &self,
         header: &OpenHeader,
         mut drafts: Vec<(&'a Subject, Box<CachedEntry>, Expect)>,
         act: &Act,
-    ) -> Result<Vec<ReadyEntry<'a>>> {
-        let looked_at = self.core.store.clock.uptime();
+    ) -> Result<Vec<WritableEntry<'a>>> {
+        let read_at = self.core.store.clock.uptime();
         let act = &act.to(Operation::Prepare);
         let changes = drafts
             .iter_mut()
-            .map(|(_, held, expect)| {
+            .map(|(_, cached, expect)| {
                 let put = EntryPut {
                     header,
-                    held,
+                    held: cached,
                     expect: expect.clone(),
                     destroying: false,
                     act,
@@ -167,22 +175,22 @@ impl Vault {
             })
             .collect::<Result<Vec<_>>>()?;
         let results = self.core.journal.commit(changes)?;
-        let mut done = Vec::with_capacity(drafts.len());
-        for ((subject, mut held, _), result) in drafts.into_iter().zip(results) {
+        let mut stored = Vec::with_capacity(drafts.len());
+        for ((subject, mut cached, _), result) in drafts.into_iter().zip(results) {
             match result {
-                Ok(committed) => match written(committed)? {
-                    Written::Done { revision, .. } => {
-                        held.stands(header, revision);
-                        let held = Arc::from(held);
-                        self.core.entries.insert(subject, &held, looked_at);
-                        done.push((subject, Ok(held)));
+                Ok(committed) => match put_result(committed)? {
+                    EntryPutResult::Done { revision, .. } => {
+                        cached.mark_stored(header, revision);
+                        let cached = Arc::from(cached);
+                        self.core.entries.insert(subject, &cached, read_at);
+                        stored.push((subject, Ok(cached)));
                     }
-                    Written::LookAgain => {}
+                    EntryPutResult::Retry => {}
                 },
-                Err(CommitError::Io(error)) => done.push((subject, Err(error.into()))),
+                Err(CommitError::Io(error)) => stored.push((subject, Err(error.into()))),
                 Err(_) => {}
             }
         }
-        Ok(done)
+        Ok(stored)
     }
 }

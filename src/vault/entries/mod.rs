@@ -1,4 +1,4 @@
-//! Patient entries of an open vault: found, opened, cached and changed.
+//! Patient entries of an open vault: lookup, opening, cache and changes.
 
 mod cache;
 pub(crate) mod change;
@@ -19,20 +19,21 @@ use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 pub(crate) use cache::EntryCache;
 
-/// A patient entry, opened.
+/// Decrypted patient entry, with the revision that it was read at.
 #[derive(Debug)]
 pub(crate) struct CachedEntry {
     pub(crate) tag: PatientTag,
-    /// The master key that seals it.
+    /// Number of the master key that seals the entry.
     pub(crate) master: u32,
     pub(crate) revision: Revision,
     pub(crate) entry: PatientEntry,
-    /// What the journal calls the subject; derived once for all that is told while this is held.
+    /// Tag of the subject in the journal, derived once because every version that is journaled
+    /// needs it.
     pub(crate) journal_tag: OnceLock<SubjectTag>,
 }
 
 impl CachedEntry {
-    /// The chart of a live subject.
+    /// Returns the chart of a live subject.
     pub(crate) fn chart(&self) -> Result<&Chart> {
         match self.entry.state() {
             EntryState::Live(chart) => Ok(chart),
@@ -41,56 +42,56 @@ impl CachedEntry {
         }
     }
 
-    /// Its storage key.
+    /// Returns the storage key of the entry.
     pub(crate) fn key(&self) -> Vec<u8> {
         storage_keys::entry(&self.tag)
     }
 
-    /// Expect this entry still to stand.
+    /// Returns the precondition that this entry is unchanged.
     pub(crate) fn expect(&self) -> Expect {
         Expect::Unchanged(self.revision.clone())
     }
 }
 
-/// How much a caller trusts what is held in memory.
+/// Required or actual age of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Looked at within the last minute.
+    /// Read within the last 60 seconds.
     Cached,
-    /// Looked at now.
+    /// Read from storage by this call.
     Fresh,
 }
 
 impl Vault {
-    /// The entry of a subject, and whether storage was asked just now.
+    /// Returns the entry of a subject, and whether storage was read for it.
     ///
-    /// `None` and erasure are never answered from memory.
+    /// Absence and erasure are always read from storage, never answered from the cache.
     pub(crate) fn entry(
         &self,
         subject: &Subject,
         freshness: Freshness,
     ) -> Result<(Option<Arc<CachedEntry>>, Freshness)> {
-        // Locking must hold even where the entry alone would do.
+        // Fails once the vault is locked, also where the cached entry alone would suffice.
         self.header()?;
         if freshness == Freshness::Cached
-            && let Some(held) = self
+            && let Some(cached) = self
                 .core
                 .entries
                 .get(subject, self.core.store.clock.uptime())
-            && held.entry.chart().is_some()
+            && cached.entry.chart().is_some()
         {
-            return Ok((Some(held), Freshness::Cached));
+            return Ok((Some(cached), Freshness::Cached));
         }
-        let looked_at = self.core.store.clock.uptime();
+        let read_at = self.core.store.clock.uptime();
         let found = self.find_entry(subject)?.map(Arc::new);
         match &found {
-            Some(held) => self.core.entries.insert(subject, held, looked_at),
+            Some(cached) => self.core.entries.insert(subject, cached, read_at),
             None => self.core.entries.forget(subject),
         }
         Ok((found, Freshness::Fresh))
     }
 
-    /// The entry of a subject as it stands in storage now, to be changed.
+    /// Reads the entry of a subject from storage, for a change.
     pub(crate) fn find_entry(&self, subject: &Subject) -> Result<Option<CachedEntry>> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -99,7 +100,7 @@ impl Vault {
             };
             let revision = stored.revision.clone();
             match self.open_entry(tag, stored) {
-                // Sealed again since, under a younger master key.
+                // A concurrent rotation sealed the entry under a newer master key.
                 Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {}
                 opened => return opened.map(Some),
             }
@@ -112,7 +113,7 @@ impl Vault {
         Ok(now.is_none_or(|now| now.revision != *revision))
     }
 
-    /// Looks under the name keys in stored order.
+    /// Reads the sealed entry of a subject, under each name key of the keyring.
     pub(crate) fn stored_entry(&self, subject: &Subject) -> Result<Option<(PatientTag, Stored)>> {
         let header = self.header()?;
         let tags = header
@@ -129,8 +130,7 @@ impl Vault {
             .find_map(|(tag, stored)| stored.map(|stored| (tag, stored))))
     }
 
-    /// Opens an entry; an unknown master key or a newer generation makes it load the header again,
-    /// once.
+    /// Opens a sealed entry. An unknown master key or a newer generation reloads the header once.
     pub(crate) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<CachedEntry> {
         match self.open_entry_under(&*self.header()?, tag, &stored) {
             Err(Error::UnknownMasterKey | Error::HeaderRolledBack) => {
@@ -140,8 +140,10 @@ impl Vault {
         }
     }
 
-    /// Opens an entry that a scan returned; `None` when it is gone since. One that was sealed again
-    /// meanwhile, under a master key whose predecessor has gone, is read once more.
+    /// Opens an entry that a scan returned; `None` when the entry no longer exists.
+    ///
+    /// An entry under an unknown master key is read once more, because a concurrent rotation may
+    /// have sealed it under a newer one.
     pub(crate) fn open_listed(&self, listed: ScanItem) -> Result<Option<CachedEntry>> {
         let ScanItem {
             key,
@@ -180,24 +182,24 @@ impl Vault {
         })
     }
 
-    /// Drops what is held of a subject, after its entry was seen to change.
+    /// Drops a cached entry, after a change of the stored one was detected.
     pub(crate) fn forget_entry(&self, subject: &Subject) {
         self.core.entries.forget(subject);
     }
 
-    /// The live chart of a subject, looked at now; `None` where there is no entry.
+    /// Reads the entry of a live subject from storage; `None` when the subject has no entry.
     pub(crate) fn live_entry(&self, subject: &Subject) -> Result<Option<Arc<CachedEntry>>> {
-        let (held, _) = self.entry(subject, Freshness::Fresh)?;
-        if let Some(held) = &held {
-            held.chart()?;
+        let (cached, _) = self.entry(subject, Freshness::Fresh)?;
+        if let Some(cached) = &cached {
+            cached.chart()?;
         }
-        Ok(held)
+        Ok(cached)
     }
 }
 
-/// The chart id, for comparisons with what was seen before.
-pub(crate) fn chart_id(held: &CachedEntry) -> Result<ChartId> {
-    held.chart().map(|chart| *chart.id())
+/// Returns the id of the chart, for comparison with an earlier one.
+pub(crate) fn chart_id(cached: &CachedEntry) -> Result<ChartId> {
+    cached.chart().map(|chart| *chart.id())
 }
 
 impl CachedEntry {
@@ -226,7 +228,7 @@ impl CachedEntry {
         )
     }
 
-    /// Fails unless `name`, which was sealed in a record, is the name that the record is filed under.
+    /// Checks that a record is stored under the `name` that was sealed in it.
     pub(crate) fn check_name(&self, address: &Address, name: &str) -> Result<()> {
         if self.address(name)? != *address {
             return Err(Error::NotAuthentic);

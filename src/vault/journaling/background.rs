@@ -9,11 +9,11 @@ use crate::journal::{WriteTime, Writer};
 use crate::vault::clock::Clock;
 use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 
-/// A thread that flushes; begun with the first entry that waits.
+/// Thread that flushes grouped journal entries; started by the first waiting entry.
 pub(super) struct Background {
     shared: Arc<Shared>,
     thread: Mutex<Option<(JoinHandle<()>, u32)>>,
-    /// The process that woke it last.
+    /// Id of the process that called `wake` last.
     process: AtomicU32,
 }
 
@@ -23,7 +23,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     stop: Mutex<bool>,
     woken: Condvar,
-    /// Something waits, and the thread knows.
+    /// Set while entries wait and the thread has been notified.
     awake: AtomicBool,
 }
 
@@ -47,22 +47,22 @@ impl Background {
         }
     }
 
-    /// Something waits from now on.
+    /// Notifies the thread that entries wait.
     pub(super) fn wake(&self) {
         let process = std::process::id();
         let awake = self.shared.awake.swap(true, Ordering::AcqRel);
-        // In a child that was forked while something waited, the thread that is awake is its parent's.
+        // If the process was forked while entries waited, the awake thread runs in the parent only.
         if self.process.swap(process, Ordering::AcqRel) == process && awake {
             return;
         }
         let mut thread = lock(&self.thread);
-        // A forked child has no threads of its parent's.
-        if thread.as_ref().is_none_or(|(_, own)| *own != process) {
+        // A forked child does not inherit the thread of its parent.
+        if thread.as_ref().is_none_or(|(_, owner)| *owner != process) {
             let shared = Arc::clone(&self.shared);
             let spawned = thread::Builder::new()
                 .name("chartlock journal".into())
                 .spawn(move || shared.run());
-            // Without a thread, the next operations flush when entries are a second old.
+            // Without a thread, later operations flush entries that are one second old.
             *thread = spawned.ok().map(|handle| (handle, process));
         } else {
             drop(lock(&self.shared.stop));
@@ -72,7 +72,7 @@ impl Background {
 }
 
 impl Drop for Background {
-    /// Waits for the thread: it holds the storage, which the app may want to open again.
+    /// Joins the thread, because it keeps the storage open, and the app may want to open it again.
     fn drop(&mut self) {
         *lock(&self.shared.stop) = true;
         self.shared.woken.notify_one();
@@ -93,7 +93,8 @@ impl Shared {
                 stop = woken.unwrap_or_else(PoisonError::into_inner);
             }
             if !*stop {
-                // Others may join; half the time that is promised, for the write itself takes some.
+                // Let more entries join the page. Half of the promised time leaves room for the
+                // write itself.
                 let waited = self.woken.wait_timeout(stop, GROUPED_WITHIN / 2);
                 stop = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -115,10 +116,11 @@ impl Shared {
             true => self.writer.close(moment),
             false => self.writer.flush_all(moment),
         };
-        self.health.sent(&self.writer);
-        // Once the key is gone nothing waits.
+        self.health.update(&self.writer);
+        // `Locked` means that the journal key was wiped, which happens only when the queue is
+        // empty.
         if !matches!(flushed, Ok(()) | Err(Error::Locked)) {
-            // Again in a while.
+            // The write failed: retry after the next wait.
             self.awake.store(true, Ordering::Release);
         }
     }

@@ -1,8 +1,9 @@
 //! The vault's handle on the journal: entries of its operations, and the handling of failed journal
 //! writes.
 //!
-//! Changes carry their entries with them. What releases something notes it first: durable at once
-//! when journaling is strict, else within a second. While that fails, nothing is released.
+//! A change is committed together with its entry. An operation that releases something appends its
+//! entry first: durable at once under strict journaling, otherwise within one second. While the
+//! journal cannot be written, nothing is released.
 
 mod background;
 mod references;
@@ -25,13 +26,13 @@ use crate::vault::Vault;
 use crate::vault::clock::Clock;
 use background::Background;
 
-/// How long an entry that releases something may wait before it is durable, when grouped.
+/// Longest time that the entry of a read waits before it is durable, under grouped journaling.
 pub(crate) const GROUPED_WITHIN: Duration = Duration::from_secs(1);
-/// How many entries may wait, when grouped.
-const GROUPED_AT_MOST: usize = 2048;
+/// Number of waiting entries that forces a flush, under grouped journaling.
+const GROUPED_MAX: usize = 2048;
 
-/// When the journal entry of a read becomes durable. Changes are durable together with theirs
-/// whatever is chosen.
+/// Durability of the journal entry of a read. The entry of a change is always durable together with
+/// the change.
 ///
 /// ```
 /// # use chartlock::*;
@@ -40,24 +41,25 @@ const GROUPED_AT_MOST: usize = 2048;
 /// ```
 ///
 /// # The table of operations
-///
 #[doc = include_str!("operations.md")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Journaling {
-    /// Before anything is handed out. Threads that read at the same time share a write.
+    /// The entry is durable before anything is released. Concurrent threads share one write.
     Strict,
-    /// Within one second, many at a time: a crash or a power cut can lose the entries of that last
-    /// second, and no others. When they cannot be written, nothing more is handed out until they
-    /// are; while the storage stalls, reads wait once entries are a second old.
+    /// The entry is durable within one second, and many entries share one write.
+    ///
+    /// A crash or power failure can lose the entries of the last second, and no others. While the
+    /// journal cannot be written, nothing more is released. While the storage stalls, reads wait
+    /// once an entry is one second old.
     #[default]
     Grouped,
 }
 
-/// What a commit answers for each change.
+/// Result of one change of a commit.
 pub(crate) type Answer = std::result::Result<Committed, CommitError>;
 
-/// Writes the journal of one vault.
+/// Journal of one vault, as its operations use it.
 pub(crate) struct JournalHandle {
     /// `None` only in measurements and tests.
     journal: Option<Journal>,
@@ -74,23 +76,24 @@ struct Journal {
     background: Option<Background>,
 }
 
-/// What whoever keeps watch hears of the journal itself.
+/// State of the journal that raises security events.
 struct JournalHealth {
-    /// Whether it could not be written when that was last looked at.
+    /// Whether the last attempt to write the journal failed.
     failing: AtomicBool,
-    /// The vault was locked, so the journal's key goes once nothing waits.
+    /// Set once the vault is locked, so that the journal key is wiped when the queue is empty.
     locked: AtomicBool,
     alarms: Arc<Alarms>,
 }
 
 impl JournalHealth {
-    /// After something was sent. A failure is heard of once, when it begins.
-    fn sent(&self, writer: &Writer) {
+    /// Updates the state after a write. A failure raises one event, when it begins.
+    fn update(&self, writer: &Writer) {
         let failing = writer.is_failing();
         if !self.failing.swap(failing, Ordering::AcqRel) && failing {
             self.alarms.raise(&SecurityEvent::JournalFailing);
         }
-        // Somebody else continued this writer's chain: a copy of this process, or who can forge pages.
+        // A page of another writer continues this writer's chain: a copy of this process, or an
+        // attacker who can forge pages.
         if writer.was_forked() {
             self.alarms.raise(&SecurityEvent::JournalForked);
         }
@@ -113,8 +116,8 @@ impl JournalHandle {
         }
     }
 
-    /// Begins a chain of the journal under the key of `sealer`; `in_background` starts a thread that
-    /// flushes grouped entries.
+    /// Starts a chain of the journal under the key of `sealer`. `in_background` starts a thread
+    /// that flushes grouped entries.
     pub(crate) fn begin(&mut self, sealer: Sealer, mode: Journaling, in_background: bool) {
         let writer = Arc::new(Writer::new(Arc::clone(&self.storage), sealer));
         let health = Arc::new(JournalHealth {
@@ -122,7 +125,7 @@ impl JournalHandle {
             locked: AtomicBool::new(false),
             alarms: Arc::clone(&self.alarms),
         });
-        // Also when journaling is strict: what could not be written when it was told.
+        // Strict journaling needs the thread too, for entries whose first write failed.
         let background = in_background.then(|| {
             Background::new(
                 Arc::clone(&writer),
@@ -138,12 +141,11 @@ impl JournalHandle {
         });
     }
 
-    /// The journal's writer, unless there is none.
     pub(crate) fn writer(&self) -> Option<&Writer> {
         self.journal.as_ref().map(|journal| &*journal.writer)
     }
 
-    /// Now, for what is written down.
+    /// Returns the current time, for an entry and for its waiting time.
     pub(crate) fn moment(&self) -> WriteTime {
         WriteTime {
             now: self.clock.now(),
@@ -151,13 +153,14 @@ impl JournalHandle {
         }
     }
 
-    /// Carries out changes, each for itself; each that happens is durable together with its entry.
+    /// Commits each change independently and journals those that succeeded; both are durable on
+    /// return.
     pub(crate) fn commit(&self, changes: Vec<JournaledChange>) -> Result<Vec<Answer>> {
-        let tells = changes.iter().any(|change| !change.drafts.is_empty());
+        let has_entries = changes.iter().any(|change| !change.drafts.is_empty());
         match &self.journal {
-            Some(Journal { writer, health, .. }) if tells => {
+            Some(Journal { writer, health, .. }) if has_entries => {
                 let answers = writer.commit(changes, self.moment());
-                health.sent(writer);
+                health.update(writer);
                 answers
             }
             _ => {
@@ -168,11 +171,11 @@ impl JournalHandle {
         }
     }
 
-    /// Notes what is about to be released.
+    /// Appends the entry of something that is about to be released.
     ///
     /// # Errors
-    /// [`Error::Journal`]: do not release it then.
-    fn note(&self, draft: EntryDraft) -> Result<()> {
+    /// [`Error::Journal`]: the caller must not release it.
+    fn append(&self, draft: EntryDraft) -> Result<()> {
         let Some(journal) = &self.journal else {
             return Ok(());
         };
@@ -185,24 +188,25 @@ impl JournalHandle {
             return Ok(());
         }
         let flushed = journal.writer.flush(number, moment);
-        journal.health.sent(&journal.writer);
+        journal.health.update(&journal.writer);
         flushed.map_err(|error| {
             journal.writer.withdraw(number);
-            not_written(error)
+            journal_error(error)
         })
     }
 
-    /// Notes what released nothing: it goes with the next page, whenever that can be written.
-    fn tell(&self, draft: EntryDraft) {
+    /// Appends the entry of an operation that released nothing. The entry is part of the next page
+    /// that can be written.
+    fn append_deferred(&self, draft: EntryDraft) {
         let moment = self.moment();
-        // A locked vault tells nothing any more.
+        // A locked vault has no journal key, so the entry is dropped.
         if let Some(journal) = &self.journal
             && let Ok(number) = journal.writer.note(draft, moment.uptime)
         {
             if journal.mode == Journaling::Strict {
-                // Where it fails it waits, and what would be released next waits with it.
+                // A failed entry stays queued, and blocks the next release.
                 let _ = journal.writer.flush(number, moment);
-                journal.health.sent(&journal.writer);
+                journal.health.update(&journal.writer);
             }
             if let Some(background) = &journal.background {
                 background.wake();
@@ -210,39 +214,40 @@ impl JournalHandle {
         }
     }
 
-    /// Makes durable what was noted.
+    /// Makes all queued entries durable.
     pub(crate) fn flush(&self) -> Result<()> {
         let Some(journal) = &self.journal else {
             return Ok(());
         };
         let flushed = journal.writer.flush_all(self.moment());
-        journal.health.sent(&journal.writer);
-        flushed.map_err(not_written)
+        journal.health.update(&journal.writer);
+        flushed.map_err(journal_error)
     }
 
-    /// From now on, notes go to `spool`.
+    /// Sends the entries of reads to `spool` from now on.
     pub(crate) fn begin_spool(&self, spool: Arc<dyn Storage>) {
         if let Some(writer) = self.writer() {
             writer.begin_spool(spool);
         }
     }
 
-    /// From now on, notes go where changes go.
+    /// Sends the entries of reads to the vault's own storage again.
     pub(crate) fn end_spool(&self) {
         if let Some(writer) = self.writer() {
             writer.end_spool();
         }
     }
 
-    /// Writes what waits, and drops the key.
+    /// Writes the queued entries, and wipes the journal key.
     pub(crate) fn lock(&self) {
         let Some(Journal { writer, health, .. }) = &self.journal else {
             return;
         };
         health.locked.store(true, Ordering::Release);
-        // What waits must not be lost: until it is written, the key that seals it stays, and no other.
+        // Queued entries must not be lost: until they are written, the key that seals them stays in
+        // memory, and no other key does.
         let _ = writer.close(self.moment());
-        health.sent(writer);
+        health.update(writer);
         wipe_stack::<AN_OPERATION>();
     }
 }
@@ -259,19 +264,20 @@ impl Journal {
             return true;
         }
         self.writer.waiting().is_some_and(|(since, count)| {
-            count >= GROUPED_AT_MOST || uptime.saturating_sub(since) >= GROUPED_WITHIN
+            count >= GROUPED_MAX || uptime.saturating_sub(since) >= GROUPED_WITHIN
         })
     }
 }
 
-fn not_written(error: Error) -> Error {
+fn journal_error(error: Error) -> Error {
     match error {
         Error::Storage(error) => Error::Journal(error),
         error => error,
     }
 }
 
-/// Who acts in the vault's own operations, unless the app names somebody.
+/// Returns the context of the vault's own operations. The actor is `vault`, unless the app sets
+/// another.
 pub(crate) fn system_context(actor: Option<&Actor>) -> Arc<Context> {
     Arc::new(Context {
         actor: actor.map_or("vault", Actor::name).into(),
@@ -280,14 +286,15 @@ pub(crate) fn system_context(actor: Option<&Actor>) -> Arc<Context> {
     })
 }
 
-/// How an operation ended.
-pub(crate) fn ended<T>(done: &Result<T>) -> AccessOutcome {
-    done.as_ref()
+/// Returns the outcome that the journal records for a result.
+pub(crate) fn ended<T>(result: &Result<T>) -> AccessOutcome {
+    result
+        .as_ref()
         .map_or_else(AccessOutcome::of, |_| AccessOutcome::Done)
 }
 
 impl Vault {
-    /// One of the vault's own operations.
+    /// Returns the act of one of the vault's own operations.
     pub(crate) fn system_act(&self, operation: Operation) -> Act {
         Act {
             context: Arc::clone(&self.core.journal.system_actor),
@@ -296,10 +303,10 @@ impl Vault {
         }
     }
 
-    /// Notes what is about to be released, or was denied.
+    /// Journals something that is about to be released, or was denied.
     ///
     /// # Errors
-    /// [`Error::Journal`]: do not release it then.
+    /// [`Error::Journal`]: the caller must not release it.
     pub(crate) fn journal_before_release(
         &self,
         act: &Act,
@@ -307,36 +314,38 @@ impl Vault {
         outcome: AccessOutcome,
     ) -> Result<()> {
         let now = self.core.store.clock.now();
-        self.core.journal.note(act.draft(now, target, outcome))
+        self.core.journal.append(act.draft(now, target, outcome))
     }
 
-    /// Notes what released nothing.
+    /// Journals an operation that released nothing.
     pub(crate) fn journal_deferred(&self, act: &Act, target: Target, outcome: AccessOutcome) {
         let now = self.core.store.clock.now();
-        self.core.journal.tell(act.draft(now, target, outcome));
+        self.core
+            .journal
+            .append_deferred(act.draft(now, target, outcome));
     }
 
-    /// One of the vault's own operations that changes something, and how it ended. Its changes have
-    /// entries of their own; this one closes them.
+    /// Runs one of the vault's own changes, and journals its outcome after the entries of its
+    /// commits.
     pub(crate) fn journaled<T>(
         &self,
         act: &Act,
         target: Target,
         operation: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
-        let done = operation(act);
-        self.journal_deferred(act, target, ended(&done));
-        done
+        let result = operation(act);
+        self.journal_deferred(act, target, ended(&result));
+        result
     }
 
-    /// One of the vault's own operations that releases something: noted before it is.
+    /// Runs one of the vault's own reads, and journals it before its result is released.
     pub(crate) fn journaled_read<T>(
         &self,
         operation: Operation,
-        look: impl FnOnce() -> Result<T>,
+        read: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let act = self.system_act(operation);
-        match look() {
+        match read() {
             Ok(found) => {
                 self.journal_before_release(&act, Target::Vault, AccessOutcome::Done)?;
                 Ok(found)
@@ -348,7 +357,7 @@ impl Vault {
         }
     }
 
-    /// Carries out one change with its entry.
+    /// Commits one change with its entry.
     pub(crate) fn commit_one(&self, change: JournaledChange) -> Result<Answer> {
         let answer = self.core.journal.commit(vec![change])?.pop();
         Ok(answer.unwrap_or(Err(CommitError::Unknown)))
@@ -356,7 +365,7 @@ impl Vault {
 }
 
 impl Vault {
-    /// One of the vault's own operations on a subject, and how it ended.
+    /// Runs one of the vault's own operations on a subject, and journals its outcome.
     pub(crate) fn journaled_for_subject<T>(
         &self,
         operation: Operation,
@@ -364,14 +373,14 @@ impl Vault {
         change: impl FnOnce(&Act) -> Result<T>,
     ) -> Result<T> {
         let act = self.system_act(operation);
-        let done = change(&act);
-        let outcome = ended(&done);
+        let result = change(&act);
+        let outcome = ended(&result);
         match self.refer_subject(subject) {
             Ok(subject) => self.journal_deferred(&act, Target::Subject(subject), outcome),
-            // Nothing can be told of a vault that was locked meanwhile.
+            // A locked vault has no journal key, so the outcome is not journaled.
             Err(Error::Locked) => {}
             Err(error) => return Err(error),
         }
-        done
+        result
     }
 }

@@ -1,4 +1,4 @@
-//! The names that journal entries use for subjects, records and written versions.
+//! Names of subjects, records and written versions in journal entries.
 
 use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
 use crate::error::Result;
@@ -10,13 +10,13 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
 impl Vault {
-    /// A subject, with the chart that is held of it, if any.
+    /// Returns the journal's reference to a subject, with the chart of the cached entry, if any.
     pub(crate) fn refer_subject(&self, subject: &Subject) -> Result<SubjectRef> {
-        let held = self
+        let cached = self
             .core
             .entries
             .get(subject, self.core.store.clock.uptime());
-        let chart = held.as_ref().and_then(|held| held.entry.chart());
+        let chart = cached.as_ref().and_then(|cached| cached.entry.chart());
         let chart = chart.map(|chart| *chart.id());
         self.refer_chart(subject, chart.unwrap_or_default())
     }
@@ -28,27 +28,27 @@ impl Vault {
         Ok(SubjectRef { chart, tag })
     }
 
-    /// A record that was looked at, with the version that was found, if any was.
+    /// Returns the journal's reference to a record, with the version that was found, if any.
     pub(crate) fn refer_record(
         &self,
         id: &RecordId,
         found: Option<(Address, u64)>,
     ) -> Result<Target> {
-        let held = self
+        let cached = self
             .core
             .entries
             .get(id.subject(), self.core.store.clock.uptime());
-        let held = held.filter(|held| held.entry.chart().is_some());
-        let address = match (found, &held) {
+        let cached = cached.filter(|cached| cached.entry.chart().is_some());
+        let address = match (found, &cached) {
             (Some((address, _)), _) => address,
-            (None, Some(held)) => held.address(id.name())?,
+            (None, Some(cached)) => cached.address(id.name())?,
             (None, None) => Address {
                 chart: ChartId::default(),
                 record: RecordTag::default(),
             },
         };
-        let tag = match &held {
-            Some(held) => self.subject_tag(held)?,
+        let tag = match &cached {
+            Some(cached) => self.subject_tag(cached)?,
             None => self.refer_chart(id.subject(), address.chart)?.tag,
         };
         Ok(Target::Record {
@@ -61,15 +61,15 @@ impl Vault {
         })
     }
 
-    /// Every version that is told of would derive it again.
-    fn subject_tag(&self, held: &CachedEntry) -> Result<SubjectTag> {
-        if let Some(tag) = held.journal_tag.get() {
+    /// Returns the cached tag, because deriving the tag for every version would cost time.
+    fn subject_tag(&self, cached: &CachedEntry) -> Result<SubjectTag> {
+        if let Some(tag) = cached.journal_tag.get() {
             return Ok(*tag);
         }
         let tag = self
-            .refer_chart(held.entry.subject(), ChartId::default())?
+            .refer_chart(cached.entry.subject(), ChartId::default())?
             .tag;
-        Ok(*held.journal_tag.get_or_init(|| tag))
+        Ok(*cached.journal_tag.get_or_init(|| tag))
     }
 
     fn refer_name(&self, tag: RecordTag, name: &str) -> Result<RecordRef> {
@@ -78,11 +78,11 @@ impl Vault {
         Ok(RecordRef { tag, name })
     }
 
-    /// What is told of a record value that is to be written.
+    /// Drafts the journal entry for a record value that is about to be written.
     pub(crate) fn draft_of_version(
         &self,
         act: &Act,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         name: &str,
         value: &[u8],
@@ -90,7 +90,7 @@ impl Vault {
         let target = Target::Version {
             subject: SubjectRef {
                 chart: address.chart,
-                tag: self.subject_tag(held)?,
+                tag: self.subject_tag(cached)?,
             },
             record: self.refer_name(address.record, name)?,
             version: envelope::Head::parse(value)?.version,
@@ -99,7 +99,7 @@ impl Vault {
         Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
     }
 
-    /// What is told of a patient entry that is to be written.
+    /// Drafts the journal entry for a patient entry that is about to be written.
     pub(crate) fn draft_of_entry(
         &self,
         act: &Act,
@@ -120,7 +120,7 @@ impl Vault {
         Ok(act.draft(self.core.store.clock.now(), target, AccessOutcome::Done))
     }
 
-    /// What is told of a header that is to be written.
+    /// Drafts the journal entry for a header that is about to be written.
     pub(crate) fn draft_of_header(&self, act: &Act, generation: u64, value: &[u8]) -> EntryDraft {
         let target = Target::Header {
             generation,
