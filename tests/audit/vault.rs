@@ -390,14 +390,8 @@ fn auditor_on_read_only_storage_journals_to_spool() {
             .unwrap();
         assert_eq!((home.pages, asked(&clinic)), (2, 1));
         // An unwritable spool is refused like an unwritable storage.
-        let refused = Auditor::open_apart(
-            // phrase: a public name
-            Arc::clone(&clinic.storage),
-            read_only(),
-            &Fixed(2),
-            actor(),
-            Purpose::Legal,
-        );
+        let storage = Arc::clone(&clinic.storage);
+        let refused = Auditor::open_apart(storage, read_only(), &Fixed(2), actor(), Purpose::Legal); // phrase: a public name
         assert_eq!(refused.unwrap_err(), Error::Journal(StorageError::Denied));
     }
 }

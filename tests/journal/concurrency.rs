@@ -50,7 +50,7 @@ struct Counts {
 /// Puts and reads records of this actor, and one record shared by all threads.
 fn work(vault: &Vault, name: &str) -> Counts {
     let clinician = session_as(vault, name, Purpose::Treatment);
-    let shared = record("MRN-1", "count_of all");
+    let shared = record("MRN-1", "shared by all");
     let mut counts = Counts::default();
     for round in 0..ROUNDS {
         let own = record("MRN-1", &format!("{name} {round}"));

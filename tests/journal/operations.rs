@@ -204,7 +204,7 @@ const ROWS: &[Row] = rows! {
     "Session::erase_subject" "prh" ["erase a subject, done, entry", "erase a subject, done, entry"] |at| {
         at.clinician.erase_subject(at.id.subject(), "asked for it").unwrap();
     };
-    "Session::reopen_chart" "p" ["reopen a clinician, done, entry"] |at| {
+    "Session::reopen_chart" "p" ["reopen a chart, done, entry"] |at| {
         at.clinician.reopen_chart(&subject("MRN-2")).unwrap();
     };
     "Session::place_hold" "p" ["place a legal hold, done, entry"] |at| {
