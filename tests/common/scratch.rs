@@ -18,7 +18,9 @@ pub(crate) fn quick() -> TempDir {
         .unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
-/// Returns the free bytes of a file system; 0 if there is none. Containers may give `/dev/shm` a few megabytes.
+/// Returns the free bytes of a file system; 0 if there is none.
+///
+/// Containers may give `/dev/shm` only a few megabytes.
 #[cfg(unix)]
 pub(crate) fn free_bytes(place: &Path) -> u64 {
     use std::os::unix::ffi::OsStrExt;

@@ -421,7 +421,9 @@ fn scene(stage: &Stage) -> (Vault, u16) {
     (stage.open_in(Journaling::Strict), slot)
 }
 
-/// Runs one row, and returns its entries and the classes of keys it wrote. Creation runs on an empty storage.
+/// Runs one row, and returns its entries and the classes of keys that it wrote.
+///
+/// Creation runs on an empty storage.
 fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     if row.name == "Vault::create" {
         let stage = Stage::memory();
