@@ -1,5 +1,5 @@
-//! Handles own what they need: they move to other threads, outlive the variable that made them, and
-//! end with `lock()`.
+//! Ownership of handles: they move to other threads, outlive the variable that made them, and end with
+//! `lock()`.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ fn is_shared<T: Send + Sync + 'static>() {}
 
 /// Compiles only while every handle is owned.
 #[test]
-fn handles_are_send_and_static() {
+fn handle_types_are_send_and_static() {
     is_shared::<Vault>();
     is_shared::<Session>();
     is_shared::<Record>();
@@ -52,7 +52,7 @@ fn id(name: &str) -> RecordId {
 }
 
 #[test]
-fn handles_outlive_the_vault_variable_and_its_thread() {
+fn handles_outlive_vault_variable_and_thread() {
     let session = session(&vault());
     let mut writer = session.writer(&id("Observation/bp"));
     let writer = thread::spawn(move || {
@@ -76,7 +76,7 @@ fn handles_outlive_the_vault_variable_and_its_thread() {
 }
 
 #[test]
-fn clones_share_one_vault() {
+fn vault_clones_share_one_vault() {
     let vault = vault();
     let other = vault.clone();
     session(&vault).put(&id("Observation/bp"), b"{}").unwrap();
@@ -93,7 +93,7 @@ fn clones_share_one_vault() {
     );
 }
 
-/// More records than one fetch returns, so that some are fetched and still held when the lock comes.
+/// More records than one fetch returns, so that fetched and unfetched records remain when `lock` runs.
 const RECORDS: usize = 300;
 
 #[test]

@@ -1,19 +1,19 @@
-//! Holds the sources to the picture of the rooms: every arrow points down.
+//! Checks of the sources against the layers of rooms: every arrow points down.
 //!
 //! ```text
 //! lib               re-exports, nothing else
 //! session           the verbs that an app calls, and the guard around each
-//! audit · verify    answers from the journal · comparison of storage with journal
-//! lifecycle · rotation
+//! audit · verify    reports from the journal · comparison of the storage with the journal
+//! lifecycle · rotation   expunge, erase, holds, garbage · keys, re-encryption
 //! records           read, write, list, upload, download
 //! vault             open, header and entry caches, slots, journaling handle
 //! access            policy, rules, security events
 //! journal           pages, chains, heads
 //! keys              credentials, header, keyring, patient entries
-//! storage           the seam, and the backends
+//! storage           the storage trait, and the backends
 //! group_commit      leader election
-//! format            the bytes
-//! crypto            ciphers and derivations
+//! format            the stored bytes
+//! crypto            ciphers and key derivations
 //! secret · id · error
 //! ```
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room, and the rooms below it that it may name.
+/// Each room, with the lower rooms that it may name.
 const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("id", &["error"]),
@@ -104,7 +104,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// Crates that one room alone, or one file alone, may name.
+/// Crates that only one room or one file may name.
 const CONFINED: [(&str, &str); 10] = [
     ("aes_gcm", "src/crypto/provider/rust_crypto.rs"),
     ("chacha20poly1305", "src/crypto/provider/rust_crypto.rs"),
@@ -129,7 +129,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Path relative to the project, and code without comments.
+/// Returns the relative path of each source file, with its code without comments.
 fn all_code() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
@@ -155,7 +155,7 @@ fn room_of(path: &str) -> &str {
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-/// The rooms named after `crate::`, in use lists too.
+/// Returns the names after `crate::`, including those in use lists.
 fn named_rooms(code: &str) -> BTreeSet<&str> {
     let mut named = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
@@ -183,7 +183,7 @@ fn named_rooms(code: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn arrows_point_down_only() {
+fn rooms_name_only_lower_rooms() {
     let mut checked = BTreeSet::new();
     for (path, code) in all_code() {
         let room = room_of(&path);
@@ -206,7 +206,7 @@ fn arrows_point_down_only() {
     assert_eq!(checked.len(), ROOMS.len(), "a room has no source");
 }
 
-/// The methods that a source file gives `Vault`.
+/// Returns the methods of `Vault` that a source file declares.
 fn vault_methods(code: &str) -> Vec<&str> {
     let mut methods = Vec::new();
     let mut inside = false;
@@ -225,7 +225,7 @@ fn vault_methods(code: &str) -> Vec<&str> {
     methods
 }
 
-/// `self.name(`, `vault.name(` and their like, over line breaks too.
+/// Returns the names called as `self.name(`, `vault.name(` or `self.vault().name(`, across line breaks.
 fn calls_on_a_vault(code: &str) -> BTreeSet<String> {
     let joined: String = code.split_whitespace().collect();
     let mut called = BTreeSet::new();
@@ -241,9 +241,9 @@ fn calls_on_a_vault(code: &str) -> BTreeSet<String> {
     called
 }
 
-/// A method call is an arrow without an import: `Vault` has methods in many rooms.
+/// Checks method calls as well as imports, because `Vault` has methods in many rooms.
 #[test]
-fn methods_of_the_vault_are_called_from_above_only() {
+fn vault_methods_are_called_only_from_their_room_or_above() {
     let sources = all_code();
     let mut homes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, code) in &sources {
@@ -282,11 +282,11 @@ fn declared_functions(code: &str) -> impl Iterator<Item = &str> {
 }
 
 fn panic_for<T>(path: &str) -> T {
-    unreachable!("{path} belongs to no room: draw it in")
+    unreachable!("{path} belongs to no room: add the room to ROOMS")
 }
 
 #[test]
-fn a_crate_is_named_where_it_belongs() {
+fn confined_crates_are_named_only_at_home() {
     for (path, code) in all_code() {
         for (name, home) in CONFINED {
             let named = [format!("{name}::"), format!("use {name}")]
@@ -303,7 +303,7 @@ fn a_crate_is_named_where_it_belongs() {
 }
 
 #[test]
-fn format_and_storage_never_meet() {
+fn format_and_storage_do_not_name_each_other() {
     for (path, code) in all_code() {
         let named = named_rooms(&code);
         match room_of(&path) {
@@ -318,7 +318,7 @@ fn format_and_storage_never_meet() {
 }
 
 #[test]
-fn the_library_root_only_hands_names_on() {
+fn library_root_only_reexports() {
     let (_, code) = all_code()
         .into_iter()
         .find(|(path, _)| path == "src/lib.rs")

@@ -1,4 +1,4 @@
-//! Rules about labels, which a read learns only in the second asking.
+//! Rules about labels, which a read knows only at its second policy decision.
 
 use chartlock::{
     Operation, Purpose,
@@ -18,7 +18,7 @@ fn first_and_second(rules: &[Rule], labels: &[&str]) -> (bool, bool) {
 }
 
 #[test]
-fn a_denial_by_label_waits_until_it_is_known() {
+fn denial_by_label_applies_once_labels_are_known() {
     let rules = [Rule::deny().label("psychiatry"), Rule::permit()];
     assert_eq!(first_and_second(&rules, &["lab"]), (true, true));
     assert_eq!(first_and_second(&rules, &[]), (true, true));
@@ -29,7 +29,7 @@ fn a_denial_by_label_waits_until_it_is_known() {
 }
 
 #[test]
-fn a_permission_by_label_is_checked_when_it_is_known() {
+fn permission_by_label_is_checked_once_labels_are_known() {
     let rules = [Rule::permit().label("administration").label("billing")];
     assert_eq!(first_and_second(&rules, &["administration"]), (true, true));
     assert_eq!(first_and_second(&rules, &["billing", "x"]), (true, true));
@@ -38,7 +38,7 @@ fn a_permission_by_label_is_checked_when_it_is_known() {
 }
 
 #[test]
-fn of_several_labels_to_be_without_a_record_has_none() {
+fn rule_without_several_labels_matches_records_with_none_of_them() {
     let rules = [Rule::permit()
         .without_label("psychiatry")
         .without_label("hiv")];
@@ -51,7 +51,7 @@ fn of_several_labels_to_be_without_a_record_has_none() {
 }
 
 #[test]
-fn what_no_labels_would_permit_is_denied_at_first() {
+fn read_that_no_labels_permit_is_denied_at_first_decision() {
     let rules = [Rule::deny().label("psychiatry"), Rule::deny().actor("dr.*")];
     assert_eq!(first_and_second(&rules, &["lab"]), (false, false));
     let not_his = [
@@ -65,7 +65,7 @@ fn what_no_labels_would_permit_is_denied_at_first() {
 }
 
 #[test]
-fn a_put_is_decided_by_the_new_labels() {
+fn put_is_decided_by_new_labels() {
     let rules = [Rule::deny().label("psychiatry"), Rule::permit()];
     let put = |labels| permits(rules.clone(), Operation::Put, |put| put.labels(labels));
     assert!(put(&["lab"]));
@@ -73,7 +73,7 @@ fn a_put_is_decided_by_the_new_labels() {
 }
 
 #[test]
-fn rules_about_labels_speak_of_nothing_without_labels() {
+fn label_rules_do_not_match_operations_without_labels() {
     for operation in Operation::ALL {
         if *operation == Operation::Read {
             continue;
@@ -118,8 +118,8 @@ impl Shape {
         labels(&self.without).fold(rule, Rule::without_label)
     }
 
-    /// What the documentation says, once all is known.
-    fn holds(&self, present: &[&str]) -> bool {
+    /// Returns whether the rule matches, by its documentation, once the labels are known.
+    fn matches(&self, present: &[&str]) -> bool {
         let wanted = self.labels.is_empty() || labels(&self.labels).any(|l| present.contains(&l));
         let without = labels(&self.without).all(|label| !present.contains(&label));
         self.actor != Some(false) && wanted && without
@@ -140,13 +140,13 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 proptest! {
     #[test]
-    fn what_is_permitted_at_last_was_permitted_at_first(shapes in shapes()) {
+    fn final_permission_implies_first_permission(shapes in shapes()) {
         let rules: Vec<Rule> = shapes.iter().map(Shape::rule).collect();
         for subset in 0..1 << LABELS.len() {
             let numbers: Vec<_> = (0..LABELS.len()).filter(|n| subset >> n & 1 == 1).collect();
             let present: Vec<_> = labels(&numbers).collect();
             let (first, second) = first_and_second(&rules, &present);
-            let decider = shapes.iter().find(|shape| shape.holds(&present));
+            let decider = shapes.iter().find(|shape| shape.matches(&present));
             prop_assert_eq!(second, decider.is_some_and(|shape| shape.permits));
             prop_assert!(first || !second);
         }
@@ -154,7 +154,7 @@ proptest! {
 }
 
 #[test]
-fn the_consent_that_counts_is_that_of_the_second_answer() {
+fn consent_of_second_decision_applies() {
     let consent = |text| chartlock::access::ConsentReference::new(text).unwrap();
     let policy = RulePolicy::new([
         Rule::permit_under(consent("Consent/special")).label("special"),

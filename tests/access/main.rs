@@ -1,15 +1,15 @@
-//! Who may do what, and what those who keep watch hear of.
+//! Access policies, break-glass, honeytokens and security events.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod break_glass;
 #[path = "../common/mod.rs"]
 mod common;
-mod glass;
+mod honeytoken;
 mod labels;
 mod meters;
-mod poison;
 mod rules;
+mod security_events;
 mod sessions;
-mod watch;
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ use chartlock::{
 };
 use common::actor;
 
-/// Whether these rules let Dr. Garcia do it, to treat.
+/// Returns whether the rules permit an operation of Dr. Garcia for treatment.
 fn permits<'a>(
     rules: impl IntoIterator<Item = Rule>,
     operation: Operation,

@@ -1,4 +1,4 @@
-//! When it is too often.
+//! Meters of repeated failures and denials.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn at(seconds: u64) -> Duration {
 }
 
 #[test]
-fn the_fifth_failure_in_ten_minutes_raises_one_event() {
+fn fifth_failure_in_ten_minutes_raises_one_event() {
     let mut meter = FailureMeter::new();
     for second in [0, 1, 2, 599] {
         assert_eq!(meter.note(at(second)), None);
@@ -26,29 +26,29 @@ fn the_fifth_failure_in_ten_minutes_raises_one_event() {
 }
 
 #[test]
-fn a_failure_counts_for_one_window() {
+fn failure_counts_for_one_window() {
     let mut meter = FailureMeter::new();
     for second in [0, 100, 200, 300, 600, 700, 800, 900, 1_200] {
         assert_eq!(meter.note(at(second)), None, "{second}");
     }
-    // Those of 700 (as 600 is too old), 800, 900, 1,200 and this one.
+    // Failures at 700, 800, 900, 1,200 and now; 600 is too old.
     assert!(meter.note(at(1_299)).is_some());
 }
 
 #[test]
-fn it_speaks_again_after_a_window_and_not_before() {
+fn meter_reports_again_only_after_a_window() {
     let mut meter = Meter::new(3, WINDOW);
-    let told: Vec<_> = (0..20)
+    let reports: Vec<_> = (0..20)
         .filter_map(|step| {
             let count = meter.note(at(step * 100))?;
             Some((step * 100, count))
         })
         .collect();
-    assert_eq!(told, [(200, 3), (800, 6), (1_400, 6)]);
+    assert_eq!(reports, [(200, 3), (800, 6), (1_400, 6)]);
 }
 
 #[test]
-fn a_flood_is_counted_as_far_as_it_is_remembered() {
+fn flood_is_counted_up_to_meter_capacity() {
     let mut meter = Meter::new(3, WINDOW);
     let first = (0..100_000)
         .filter_map(|_| meter.note(at(0)))
@@ -61,7 +61,7 @@ fn a_flood_is_counted_as_far_as_it_is_remembered() {
 }
 
 #[test]
-fn a_thread_that_is_late_does_no_harm() {
+fn times_out_of_order_are_counted() {
     let mut meter = Meter::new(3, WINDOW);
     assert_eq!(meter.note(at(5_000)), None);
     assert_eq!(meter.note(at(4_999)), None);
@@ -69,7 +69,7 @@ fn a_thread_that_is_late_does_no_harm() {
 }
 
 #[test]
-fn denials_are_counted_for_each_actor() {
+fn denials_are_counted_per_actor() {
     let mut meter = DenialMeter::default();
     for number in 0..9 {
         for name in ["desk.lee", "desk.kim"] {
@@ -88,7 +88,7 @@ fn denials_are_counted_for_each_actor() {
 }
 
 #[test]
-fn made_up_actors_push_out_who_was_denied_longest_ago() {
+fn flood_of_actors_evicts_least_recently_denied() {
     let mut meter = DenialMeter::default();
     for number in 0..9 {
         assert_eq!(meter.note(&actor("early"), at(number)), None);

@@ -1,4 +1,4 @@
-//! Which rule decides.
+//! Conditions and order of rules.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::permits;
 use crate::common::{actor, subject};
 
 #[test]
-fn allow_all_does() {
+fn allow_all_permits_every_operation() {
     let anybody = actor("anybody");
     for operation in Operation::ALL {
         let request = AccessRequest::new(&anybody, Purpose::Marketing, *operation);
@@ -27,14 +27,14 @@ fn allow_all_does() {
 }
 
 #[test]
-fn without_a_rule_all_is_denied() {
+fn policy_without_rules_denies_every_operation() {
     for operation in Operation::ALL {
         assert!(!permits([], *operation, |request| request), "{operation}");
     }
 }
 
 #[test]
-fn the_first_rule_that_matches_decides() {
+fn first_matching_rule_decides() {
     let read = Operation::Read;
     let (permit, deny) = (Rule::permit().reading(), Rule::deny().actor("dr.garcia"));
     assert!(permits([permit.clone(), deny.clone()], read, |request| {
@@ -46,7 +46,7 @@ fn the_first_rule_that_matches_decides() {
 }
 
 #[test]
-fn a_policy_that_is_shared_decides_the_same() {
+fn shared_policy_decides_like_its_original() {
     let kim = actor("nurse.kim");
     let request = AccessRequest::new(&kim, Purpose::Treatment, Operation::Read);
     let shared: Arc<dyn AccessPolicy> = Arc::new(RulePolicy::new([]).unwrap());
@@ -55,7 +55,7 @@ fn a_policy_that_is_shared_decides_the_same() {
 }
 
 #[test]
-fn actors_match_whole_or_by_how_they_begin() {
+fn actor_patterns_match_whole_names_or_prefixes() {
     let matches = |pattern| {
         let rule = Rule::permit().actor(pattern);
         permits([rule], Operation::Put, |request| request)
@@ -71,7 +71,7 @@ fn actors_match_whole_or_by_how_they_begin() {
 }
 
 #[test]
-fn a_rule_that_could_never_bite_is_refused() {
+fn rule_with_invalid_condition_is_refused() {
     let refused = |rule: Rule| RulePolicy::new([Rule::permit(), rule]).unwrap_err();
     let long = "a".repeat(256);
     for pattern in [
@@ -97,7 +97,7 @@ fn a_rule_that_could_never_bite_is_refused() {
 }
 
 #[test]
-fn purposes_match() {
+fn purpose_condition_matches_that_purpose() {
     let rule = Rule::deny().purpose(Purpose::Marketing);
     let policy = RulePolicy::new([rule, Rule::permit()]).unwrap();
     let actor = actor("dr.garcia");
@@ -107,7 +107,7 @@ fn purposes_match() {
 }
 
 #[test]
-fn every_operation_has_its_group() {
+fn every_operation_belongs_to_its_group() {
     use Operation::*;
     let reading = [Read, History, List, ListSubjects];
     let writing = [Put, Retract, Prepare];
@@ -137,7 +137,7 @@ fn every_operation_has_its_group() {
 }
 
 #[test]
-fn a_group_is_for_its_own_operations() {
+fn groups_partition_operations() {
     let in_group = |rule: Rule| {
         let all = Operation::ALL.iter();
         all.filter(|operation| permits([rule.clone()], **operation, |request| request))
@@ -155,7 +155,7 @@ fn a_group_is_for_its_own_operations() {
 }
 
 #[test]
-fn subjects_match_by_kind_or_exactly() {
+fn subject_conditions_match_by_kind_or_exactly() {
     let maria = subject("MRN-1042");
     let other = subject("MRN-1043");
     let formulary = Subject::organization("formulary").unwrap();
@@ -176,7 +176,7 @@ fn subjects_match_by_kind_or_exactly() {
 }
 
 #[test]
-fn records_match_by_name() {
+fn record_patterns_match_names_or_prefixes() {
     let on = |pattern, name| {
         let rule = Rule::permit().record(pattern);
         permits([rule], Operation::Read, |request| match name {
@@ -192,7 +192,7 @@ fn records_match_by_name() {
 }
 
 #[test]
-fn all_conditions_must_hold() {
+fn rule_matches_only_if_all_conditions_match() {
     let patient = subject("MRN-1042");
     let rule = |purpose, operation| {
         Rule::permit()
@@ -211,7 +211,7 @@ fn all_conditions_must_hold() {
 }
 
 #[test]
-fn a_consent_comes_back_as_it_was_given() {
+fn consent_of_rule_is_returned_unchanged() {
     let consent = ConsentReference::new("Consent/2024-117").unwrap();
     let rule = Rule::permit_under(consent.clone()).purpose(Purpose::Research);
     let policy = RulePolicy::new([rule, Rule::permit()]).unwrap();
@@ -225,7 +225,7 @@ fn a_consent_comes_back_as_it_was_given() {
 }
 
 #[test]
-fn consents_have_bounds() {
+fn consent_with_invalid_text_is_refused() {
     for text in ["", "a\nb", &"a".repeat(256)] {
         let refused = ConsentReference::new(text);
         assert_eq!(refused.unwrap_err(), Error::InvalidMetadata);
@@ -234,7 +234,7 @@ fn consents_have_bounds() {
 }
 
 #[test]
-fn what_prints_names_nobody() {
+fn debug_output_names_nobody() {
     let (actor, subject) = (actor("dr.garcia"), subject("MRN-1042"));
     let labels = ["psychiatry"];
     let request = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read)

@@ -1,4 +1,4 @@
-//! What a session asks before it acts, what it is denied, and what that leaves in the journal.
+//! Policy decisions, break-glass, security events and journal fallback in sessions.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,45 +19,45 @@ use crate::common::journal::pages;
 use crate::common::objects::{objects_of, put};
 use crate::common::{Fixed, Shared, Stage, actor, record, session, session_as, subject};
 
-/// An entry, and the name and the mark of who left it.
-type Left = (Entry, String, bool);
+/// An entry, its actor, and whether it was made under break-glass.
+type ActorEntry = (Entry, String, bool);
 
-/// All that is in the journal, chain by chain.
-fn journal(storage: &Shared) -> Vec<Left> {
-    let mut left = Vec::new();
+/// Returns all journal entries, chain by chain.
+fn journal(storage: &Shared) -> Vec<ActorEntry> {
+    let mut entries = Vec::new();
     for (_, page) in pages(&**storage) {
         for entry in &page.entries {
             let context = &page.contexts[usize::from(entry.context)];
             let actor = context.actor.to_string();
-            left.push((entry.clone(), actor, context.under_break_glass));
+            entries.push((entry.clone(), actor, context.under_break_glass));
         }
     }
-    left
+    entries
 }
 
-/// What was left of one operation: how it ended, and its note.
-fn of(storage: &Shared, operation: Operation) -> Vec<(AccessOutcome, String)> {
-    let left = journal(storage).into_iter();
-    let own = left.filter(|(entry, ..)| entry.operation == operation);
+/// Returns outcome and note of each entry of an operation.
+fn entries_of(storage: &Shared, operation: Operation) -> Vec<(AccessOutcome, String)> {
+    let entries = journal(storage).into_iter();
+    let own = entries.filter(|(entry, ..)| entry.operation == operation);
     own.map(|(entry, ..)| (entry.outcome, entry.note.into()))
         .collect()
 }
 
-/// Every record here is of one patient.
+/// Returns the id of a record of the one patient of these tests.
 fn id(name: &str) -> RecordId {
     record("MRN-1042", name)
 }
 
-/// Decides by what the test says, and remembers what it was asked.
-struct Deciding<F>(F, Mutex<Vec<String>>);
+/// Policy that decides by a closure and keeps the requests.
+struct ClosurePolicy<F>(F, Mutex<Vec<String>>);
 
-impl<F> std::fmt::Debug for Deciding<F> {
+impl<F> std::fmt::Debug for ClosurePolicy<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Deciding")
+        f.write_str("ClosurePolicy")
     }
 }
 
-impl<F: Fn(&AccessRequest<'_>) -> Decision + Send + Sync> AccessPolicy for Deciding<F> {
+impl<F: Fn(&AccessRequest<'_>) -> Decision + Send + Sync> AccessPolicy for ClosurePolicy<F> {
     fn decide(&self, request: &AccessRequest<'_>) -> Decision {
         let labels = request.labels.map(|labels| labels.join(","));
         let asked = format!("{:?} {:?} {labels:?}", request.operation, request.record);
@@ -66,17 +66,17 @@ impl<F: Fn(&AccessRequest<'_>) -> Decision + Send + Sync> AccessPolicy for Decid
     }
 }
 
-fn deciding(
+fn closure_policy(
     decide: impl Fn(&AccessRequest<'_>) -> Decision + Send + Sync + 'static,
-) -> Arc<Deciding<impl Fn(&AccessRequest<'_>) -> Decision + Send + Sync + 'static>> {
-    Arc::new(Deciding(decide, Mutex::default()))
+) -> Arc<ClosurePolicy<impl Fn(&AccessRequest<'_>) -> Decision + Send + Sync + 'static>> {
+    Arc::new(ClosurePolicy(decide, Mutex::default()))
 }
 
 fn options() -> VaultOptions {
     VaultOptions::new().journaling(Journaling::Strict)
 }
 
-/// A storage with a vault in which a note was put.
+/// Returns a storage with a vault that holds the record `note`.
 fn with_note() -> Shared {
     let stage = Stage::memory();
     let vault = stage.create_by(options());
@@ -85,39 +85,35 @@ fn with_note() -> Shared {
 }
 
 #[test]
-fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
+fn denied_operations_read_nothing_and_are_journaled() {
     let storage = with_note();
 
-    let touched = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&touched);
-    let watched = Faulty::new(Arc::clone(&storage), move |_, moment: &FaultPoint<'_>| {
-        if let FaultPoint::Read(keys) = moment {
+    let reads = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&reads);
+    let counting = Faulty::new(Arc::clone(&storage), move |_, point: &FaultPoint<'_>| {
+        if let FaultPoint::Read(keys) = point {
             let patient = |key: &&&[u8]| matches!(key[0], b'p' | b'r' | b'h');
             *count.lock().unwrap() += keys.iter().filter(patient).count();
         }
         FaultAction::Proceed
     });
-    let policy = deciding(|_| Decision::Deny);
+    let policy = closure_policy(|_| Decision::Deny);
     let options = options().policy(Arc::clone(&policy));
-    let vault = options.open(watched, &Fixed(1)).unwrap();
-    let nosy = session_as(&vault, "front.desk", Purpose::Treatment);
+    let vault = options.open(counting, &Fixed(1)).unwrap();
+    let desk = session_as(&vault, "front.desk", Purpose::Treatment);
     let patient = subject("MRN-1042");
-    assert_eq!(nosy.get(&id("note")).unwrap_err(), Error::Denied);
-    assert_eq!(nosy.put(&id("note"), b"!"), Err(Error::Denied));
-    assert_eq!(nosy.writer(&id("note")).finish(), Err(Error::Denied));
-    assert_eq!(nosy.history(&id("note")).unwrap_err(), Error::Denied);
+    assert_eq!(desk.get(&id("note")).unwrap_err(), Error::Denied);
+    assert_eq!(desk.put(&id("note"), b"!"), Err(Error::Denied));
+    assert_eq!(desk.writer(&id("note")).finish(), Err(Error::Denied));
+    assert_eq!(desk.history(&id("note")).unwrap_err(), Error::Denied);
     assert!(
-        nosy.list(&patient)
+        desk.list(&patient)
             .is_err_and(|error| error == Error::Denied)
     );
-    assert_eq!(nosy.erase_subject(&patient, "a whim"), Err(Error::Denied));
-    let batch = nosy.put_many([(&id("note"), Document::new(b"!"))]);
+    assert_eq!(desk.erase_subject(&patient, "a whim"), Err(Error::Denied));
+    let batch = desk.put_many([(&id("note"), Document::new(b"!"))]);
     assert_eq!(batch.unwrap(), [Err(Error::Denied)]);
-    assert_eq!(
-        *touched.lock().unwrap(),
-        0,
-        "nothing of the patient is read"
-    );
+    assert_eq!(*reads.lock().unwrap(), 0, "nothing of the patient is read");
     assert_eq!(policy.1.lock().unwrap().len(), 7, "each is asked for once");
     drop(vault);
 
@@ -130,26 +126,26 @@ fn what_is_denied_is_not_looked_at_and_is_in_the_journal() {
 }
 
 #[test]
-fn a_large_put_is_asked_for_before_anything_of_the_patient_is_read() {
+fn denied_large_put_reads_nothing_of_the_patient() {
     let storage: Shared = Arc::new(MemoryStorage::new());
-    let policy = deciding(|request| match request.actor.name() {
+    let policy = closure_policy(|request| match request.actor.name() {
         "dr.garcia" => Decision::Permit,
         _ => Decision::Deny,
     });
     let vault = options().policy(policy).create(storage, &Fixed(1)).unwrap();
     session(&vault).put(&id("note"), b"{}").unwrap();
-    let nosy = session_as(&vault, "front.desk", Purpose::Treatment);
-    // An answer other than this one would tell that the record is there.
-    let mut writer = nosy.writer(&id("note")).expecting(Precondition::Absent);
+    let desk = session_as(&vault, "front.desk", Purpose::Treatment);
+    // `Conflict` instead of `Denied` would reveal that the record exists.
+    let mut writer = desk.writer(&id("note")).expecting(Precondition::Absent);
     let refused = writer.read_from(&[7; 100_000][..]);
     assert_eq!(refused, Err(Error::Denied));
     assert_eq!(writer.finish(), Err(Error::Denied));
 }
 
 #[test]
-fn questions_to_the_journal_are_asked_for_too() {
+fn denied_journal_reads_return_denied_and_are_journaled() {
     let storage: Shared = Arc::new(MemoryStorage::new());
-    let policy = deciding(|request| match request.actor.name() {
+    let policy = closure_policy(|request| match request.actor.name() {
         "privacy.officer" => Decision::Permit,
         _ => Decision::Deny,
     });
@@ -161,8 +157,8 @@ fn questions_to_the_journal_are_asked_for_too() {
     officer.audit().unwrap().accesses(&patient, ..).unwrap();
     officer.disclose(&patient, "a court", "all").unwrap();
 
-    let nosy = session_as(&vault, "front.desk", Purpose::Treatment);
-    let audit = nosy.audit().unwrap();
+    let desk = session_as(&vault, "front.desk", Purpose::Treatment);
+    let audit = desk.audit().unwrap();
     let denied = Some(Error::Denied);
     assert_eq!(audit.accesses(&patient, ..).err(), denied);
     assert_eq!(audit.activity(&actor("dr.garcia"), ..).err(), denied);
@@ -170,21 +166,21 @@ fn questions_to_the_journal_are_asked_for_too() {
     assert_eq!(audit.entries(..).err(), denied);
     assert_eq!(audit.evidence(&id("note"), 1).err(), denied);
     assert_eq!(audit.exposure(&Exposed::Slot(1), ..).err(), denied);
-    assert_eq!(nosy.disclose(&patient, "a paper", "all").err(), denied);
+    assert_eq!(desk.disclose(&patient, "a paper", "all").err(), denied);
     assert_eq!(
-        nosy.disclose_record(&id("note"), "a paper", "it").err(),
+        desk.disclose_record(&id("note"), "a paper", "it").err(),
         denied
     );
-    assert_eq!(nosy.audit().unwrap().resolve_all().err(), denied);
-    // Nor does broken glass open the journal.
+    assert_eq!(desk.audit().unwrap().resolve_all().err(), denied);
+    // Break-glass does not permit journal reads either.
     let minute = Duration::from_secs(60);
-    let behind = vault.break_glass(actor("front.desk"), "curious", minute);
-    assert_eq!(behind.unwrap().audit().unwrap().entries(..).err(), denied);
+    let broken = vault.break_glass(actor("front.desk"), "curious", minute);
+    assert_eq!(broken.unwrap().audit().unwrap().entries(..).err(), denied);
     drop(audit);
     drop(vault);
     let outcomes = |operation| -> Vec<_> {
-        let left = of(&storage, operation).into_iter();
-        left.map(|(outcome, _)| outcome).collect()
+        let ended = entries_of(&storage, operation).into_iter();
+        ended.map(|(outcome, _)| outcome).collect()
     };
     let (done, denied) = (AccessOutcome::Done, AccessOutcome::Denied);
     assert_eq!(outcomes(Operation::Disclose), [done, denied, denied]);
@@ -194,24 +190,24 @@ fn questions_to_the_journal_are_asked_for_too() {
 }
 
 #[test]
-fn labels_are_asked_for_once_they_are_known() {
+fn labelled_read_is_decided_again_with_its_labels() {
     let storage: Shared = Arc::new(MemoryStorage::new());
-    let policy = deciding(|request| match request.labels {
+    let policy = closure_policy(|request| match request.labels {
         Some(["psychiatry"]) if request.operation == Operation::Read => Decision::Deny,
         _ => Decision::Permit,
     });
     let options = options().policy(Arc::clone(&policy));
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let chart = session(&vault);
+    let clinician = session(&vault);
     let labelled = Document::new(b"{}").label("psychiatry");
-    chart.put(&id("session"), labelled).unwrap();
-    chart.put(&id("note"), b"{}").unwrap();
-    assert!(chart.get(&id("note")).unwrap().is_some());
-    assert_eq!(chart.get(&id("session")).unwrap_err(), Error::Denied);
-    assert!(chart.reader(&id("session")).is_err());
-    assert!(chart.get(&id("nothing")).unwrap().is_none());
+    clinician.put(&id("session"), labelled).unwrap();
+    clinician.put(&id("note"), b"{}").unwrap();
+    assert!(clinician.get(&id("note")).unwrap().is_some());
+    assert_eq!(clinician.get(&id("session")).unwrap_err(), Error::Denied);
+    assert!(clinician.reader(&id("session")).is_err());
+    assert!(clinician.get(&id("nothing")).unwrap().is_none());
     let patient = subject("MRN-1042");
-    let all = chart.get_all(&patient).unwrap();
+    let all = clinician.get_all(&patient).unwrap();
     let (found, denied): (Vec<_>, Vec<_>) = all.partition(Result::is_ok);
     assert_eq!((found.len(), denied.len()), (1, 1));
     assert!(matches!(denied[..], [Err(Error::Denied)]));
@@ -226,54 +222,54 @@ fn labels_are_asked_for_once_they_are_known() {
         ]
     );
     drop(vault);
-    let reads = of(&storage, Operation::Read);
+    let reads = entries_of(&storage, Operation::Read);
     let outcomes: Vec<_> = reads.into_iter().map(|(outcome, _)| outcome).collect();
     use AccessOutcome::{Absent, Denied, Done};
     assert_eq!(outcomes[..4], [Done, Denied, Denied, Absent]);
-    let mut walked = outcomes[4..].to_vec();
-    walked.sort_by_key(|outcome| *outcome == Denied);
-    assert_eq!(walked, [Done, Denied]);
+    let mut of_get_all = outcomes[4..].to_vec();
+    of_get_all.sort_by_key(|outcome| *outcome == Denied);
+    assert_eq!(of_get_all, [Done, Denied]);
 }
 
 #[test]
-fn a_consent_is_named_in_the_entry() {
+fn consent_is_named_in_journal_entry() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let consent = ConsentReference::new("Consent/2024-117").unwrap();
-    let policy = deciding(move |_| Decision::PermitUnder(consent.clone()));
+    let policy = closure_policy(move |_| Decision::PermitUnder(consent.clone()));
     let vault = options().policy(policy);
     let vault = vault.create(Arc::clone(&storage), &Fixed(1)).unwrap();
-    let chart = session(&vault).with_request_id("req-7").unwrap();
-    chart.put(&id("note"), b"{}").unwrap();
-    chart.get(&id("note")).unwrap();
+    let clinician = session(&vault).with_request_id("req-7").unwrap();
+    clinician.put(&id("note"), b"{}").unwrap();
+    clinician.get(&id("note")).unwrap();
     let patient = subject("MRN-1042");
-    chart.erase_subject(&patient, "asked for").unwrap();
+    clinician.erase_subject(&patient, "asked for").unwrap();
     drop(vault);
     let named = "consent Consent/2024-117".to_owned();
     let done = |note: &str| (AccessOutcome::Done, note.to_owned());
-    assert_eq!(of(&storage, Operation::Read), [done(&named)]);
-    assert_eq!(of(&storage, Operation::Put), [done(&named)]);
+    assert_eq!(entries_of(&storage, Operation::Read), [done(&named)]);
+    assert_eq!(entries_of(&storage, Operation::Put), [done(&named)]);
     let erased = format!("asked for; {named}");
     assert_eq!(
-        of(&storage, Operation::Erase),
+        entries_of(&storage, Operation::Erase),
         [done(&erased), done(&erased)]
     );
 }
 
-/// Options under which events are kept, and the events.
-fn watching() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
+/// Returns options with a handler that keeps the security events, and these events.
+fn with_event_handler() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
     let events = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&events);
-    let watch = move |event: &SecurityEvent| heard.lock().unwrap().push(event.to_string());
-    (options().on_security_event(watch), events)
+    let kept = Arc::clone(&events);
+    let handler = move |event: &SecurityEvent| kept.lock().unwrap().push(event.to_string());
+    (options().on_security_event(handler), events)
 }
 
 #[test]
-fn broken_glass_passes_the_policy_is_marked_and_ends() {
+fn break_glass_session_passes_policy_is_marked_and_ends() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let clock = Arc::new(ManualClock::default());
-    let (options, events) = watching();
+    let (options, events) = with_event_handler();
     let options = options.clock(Arc::<ManualClock>::clone(&clock));
-    let options = options.policy(deciding(|_| Decision::Deny));
+    let options = options.policy(closure_policy(|_| Decision::Deny));
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let minute = Duration::from_secs(60);
     for reason in ["", "a\nb", &"x".repeat(256)] {
@@ -282,24 +278,27 @@ fn broken_glass_passes_the_policy_is_marked_and_ends() {
     }
     assert!(events.lock().unwrap().is_empty());
 
-    let chart = vault.break_glass(actor("dr.garcia"), "unconscious", minute);
-    let chart = chart.unwrap();
+    let clinician = vault.break_glass(actor("dr.garcia"), "unconscious", minute);
+    let clinician = clinician.unwrap();
     assert_eq!(
         *events.lock().unwrap(),
-        ["somebody broke the glass, for 1 minutes"]
+        ["break-glass access was opened for 1 minutes"]
     );
     assert_eq!(
-        of(&storage, Operation::BreakGlass),
+        entries_of(&storage, Operation::BreakGlass),
         [(AccessOutcome::Done, "unconscious".into())]
     );
-    chart.put(&id("note"), b"{}").unwrap();
-    assert!(chart.get(&id("note")).unwrap().is_some());
-    // The policy is asked for what is not care.
+    clinician.put(&id("note"), b"{}").unwrap();
+    assert!(clinician.get(&id("note")).unwrap().is_some());
+    // Operations other than care still need the policy's permission.
     let patient = subject("MRN-1042");
-    assert_eq!(chart.erase_subject(&patient, "a whim"), Err(Error::Denied));
+    assert_eq!(
+        clinician.erase_subject(&patient, "a whim"),
+        Err(Error::Denied)
+    );
     clock.advance(minute.as_millis() as u64);
-    assert_eq!(chart.get(&id("note")).unwrap_err(), Error::Denied);
-    assert_eq!(chart.put(&id("note"), b"!"), Err(Error::Denied));
+    assert_eq!(clinician.get(&id("note")).unwrap_err(), Error::Denied);
+    assert_eq!(clinician.put(&id("note"), b"!"), Err(Error::Denied));
     drop(vault);
     let mut own = 0;
     for (entry, actor, under_break_glass) in journal(&storage) {
@@ -307,37 +306,34 @@ fn broken_glass_passes_the_policy_is_marked_and_ends() {
         assert_eq!(under_break_glass, is_own, "{:?}", entry.operation);
         own += u32::from(is_own);
     }
-    // Broken, the chart begun, put, read; and denied three times.
+    // Break-glass, chart created, put, read, and three denials.
     assert_eq!(own, 7);
 }
 
 #[test]
-fn reading_a_poison_record_is_heard_and_listing_it_is_not() {
+fn honeytoken_read_raises_event_and_listing_does_not() {
     let storage: Shared = Arc::new(MemoryStorage::new());
-    let (options, events) = watching();
+    let (options, events) = with_event_handler();
     let vault = options.create(storage, &Fixed(1)).unwrap();
-    let chart = session(&vault);
+    let clinician = session(&vault);
     let celebrity = Document::new(b"{}").label("VIP").honeytoken();
-    chart.put(&id("poison"), celebrity).unwrap();
+    clinician.put(&id("honeytoken"), celebrity).unwrap();
     let patient = subject("MRN-1042");
-    assert_eq!(chart.list(&patient).unwrap().count(), 1);
-    assert_eq!(chart.history(&id("poison")).unwrap().len(), 1);
+    assert_eq!(clinician.list(&patient).unwrap().count(), 1);
+    assert_eq!(clinician.history(&id("honeytoken")).unwrap().len(), 1);
     vault.reencrypt().unwrap();
     assert!(events.lock().unwrap().is_empty());
-    chart.get(&id("poison")).unwrap();
-    chart.reader(&id("poison")).unwrap();
-    chart.get_version(&id("poison"), 1).unwrap();
-    assert_eq!(
-        *events.lock().unwrap(),
-        ["a poison record is being read"; 3]
-    );
+    clinician.get(&id("honeytoken")).unwrap();
+    clinician.reader(&id("honeytoken")).unwrap();
+    clinician.get_version(&id("honeytoken"), 1).unwrap();
+    assert_eq!(*events.lock().unwrap(), ["a honeytoken is being read"; 3]);
 }
 
 #[test]
-fn repeated_failures_and_denials_are_heard() {
+fn repeated_failures_and_denials_raise_events() {
     let storage: Shared = Arc::new(MemoryStorage::new());
-    let (options, events) = watching();
-    let options = options.policy(deciding(|request| match request.actor.name() {
+    let (options, events) = with_event_handler();
+    let options = options.policy(closure_policy(|request| match request.actor.name() {
         "nosy" => Decision::Deny,
         _ => Decision::Permit,
     }));
@@ -362,7 +358,7 @@ fn repeated_failures_and_denials_are_heard() {
     }
     assert!(events.lock().unwrap()[0].contains("failures to authenticate"));
     drop(vault);
-    let reads = of(&storage, Operation::Read);
+    let reads = entries_of(&storage, Operation::Read);
     let count = |outcome| reads.iter().filter(|(ended, _)| *ended == outcome).count();
     assert_eq!(
         (
@@ -374,68 +370,70 @@ fn repeated_failures_and_denials_are_heard() {
 }
 
 #[test]
-fn in_an_emergency_reads_go_on_and_come_home() {
+fn journal_fallback_keeps_reads_working_and_copies_entries_back() {
     let inner: Shared = Arc::new(MemoryStorage::new());
     let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_full = Arc::clone(&full);
-    let storage = Faulty::new(Arc::clone(&inner), move |_, moment: &FaultPoint<'_>| {
-        let commits = matches!(moment, FaultPoint::Commit(_));
+    let storage = Faulty::new(Arc::clone(&inner), move |_, point: &FaultPoint<'_>| {
+        let commits = matches!(point, FaultPoint::Commit(_));
         match commits && is_full.load(std::sync::atomic::Ordering::SeqCst) {
             true => FaultAction::Fail(StorageError::Full),
             false => FaultAction::Proceed,
         }
     });
-    let (options, events) = watching();
+    let (options, events) = with_event_handler();
     let vault = options.create(storage, &Fixed(1)).unwrap();
-    let chart = session(&vault);
-    chart.put(&id("note"), b"{}").unwrap();
+    let clinician = session(&vault);
+    clinician.put(&id("note"), b"{}").unwrap();
     full.store(true, std::sync::atomic::Ordering::SeqCst);
     let refused = Error::Journal(StorageError::Full);
-    assert_eq!(chart.get(&id("note")).unwrap_err(), refused);
+    assert_eq!(clinician.get(&id("note")).unwrap_err(), refused);
 
     let spool: Shared = Arc::new(MemoryStorage::new());
     let officer = session_as(&vault, "it.on.call", Purpose::Treatment);
     officer
         .begin_journal_fallback("disk full", Arc::clone(&spool))
         .unwrap();
-    assert!(chart.get(&id("note")).unwrap().is_some());
-    // Changes still need the storage.
-    assert!(chart.put(&id("note"), b"!").is_err());
+    assert!(clinician.get(&id("note")).unwrap().is_some());
+    // Changes still need the vault's storage.
+    assert!(clinician.put(&id("note"), b"!").is_err());
     let early = officer.end_journal_fallback("too early", &spool);
     assert_eq!(early, Err(Error::Storage(StorageError::Full)));
-    assert!(chart.get(&id("note")).unwrap().is_some());
+    assert!(clinician.get(&id("note")).unwrap().is_some());
 
     full.store(false, std::sync::atomic::Ordering::SeqCst);
     let report = officer.end_journal_fallback("more disk", &spool).unwrap();
     assert!(report.pages >= 3 && report.known == 0, "{report:?}");
     let again = officer.end_journal_fallback("once more", &spool).unwrap();
     assert_eq!((again.pages, again.known), (0, report.pages));
-    chart.get(&id("note")).unwrap();
+    clinician.get(&id("note")).unwrap();
     drop(vault);
-    let begun = of(&inner, Operation::BeginJournalFallback);
+    let begun = entries_of(&inner, Operation::BeginJournalFallback);
     assert_eq!(begun, [(AccessOutcome::Done, "disk full".into())]);
-    let read = of(&inner, Operation::Read);
+    let read = entries_of(&inner, Operation::Read);
     assert_eq!(read.len(), 3, "{read:?}");
-    let heard = events.lock().unwrap().join("; ");
+    let raised = events.lock().unwrap().join("; ");
     assert!(
-        heard.contains("cannot be written") && heard.contains("begun") && heard.contains("ended")
+        raised.contains("cannot be written")
+            && raised.contains("begun")
+            && raised.contains("ended")
     );
 }
 
 #[test]
-fn a_spool_of_another_vault_is_refused() {
+fn spool_of_another_vault_is_refused() {
     let foreign = with_note();
     let storage: Shared = Arc::new(MemoryStorage::new());
     let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
     let before = journal(&storage).len();
-    let taken = session_as(&vault, "it.on.call", Purpose::Treatment)
+    let ended = session_as(&vault, "it.on.call", Purpose::Treatment)
         .end_journal_fallback("mistaken", &foreign);
-    assert_eq!(taken, Err(Error::NotAuthentic));
+    assert_eq!(ended, Err(Error::NotAuthentic));
     assert_eq!(journal(&storage).len(), before);
 }
 
 #[test]
-fn entries_name_nobody_in_clear() {
+fn journal_entries_hold_no_plaintext_names() {
     let storage = with_note();
     for (entry, ..) in journal(&storage) {
         assert!(!entry.note.contains("1042") && !entry.note.contains("note"));

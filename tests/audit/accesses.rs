@@ -1,4 +1,4 @@
-//! Who looked at or changed a patient's records.
+//! Report of accesses to a patient's records.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use chartlock::{Operation, Purpose, access::AccessOutcome};
 
 use crate::stage::*;
 
-/// A day about two patients.
+/// Writes a day's entries about two patients.
 fn a_day() -> JournalStage {
     let stage = JournalStage::new();
     let (ward, desk) = (stage.writer(), stage.writer());
@@ -18,7 +18,7 @@ fn a_day() -> JournalStage {
         under_break_glass: true,
         ..(*glass.context).clone()
     });
-    tell(
+    write_page(
         &ward,
         NOON + 9,
         [
@@ -49,7 +49,7 @@ fn a_day() -> JournalStage {
             ),
         ],
     );
-    tell(
+    write_page(
         &desk,
         NOON + DAY,
         [
@@ -66,14 +66,14 @@ fn a_day() -> JournalStage {
 }
 
 #[test]
-fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
+fn access_report_lists_actor_purpose_and_operation_of_one_patient_only() {
     let stage = a_day();
     let auditor = stage.open();
     let trail = auditor
         .trail()
         .resolve_record(&record("MRN-1", "Allergy/1"));
     let report = trail.accesses(&subject("MRN-1"), ..).unwrap();
-    let told: Vec<_> = report
+    let listed: Vec<_> = report
         .accesses
         .iter()
         .map(|access| {
@@ -88,8 +88,8 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
         })
         .collect();
     let (done, denied) = (AccessOutcome::Done, AccessOutcome::Denied);
-    // The auditor's own question stands there too, as the last.
-    let (last, others) = told.split_last().unwrap();
+    // The entry of this report comes last.
+    let (last, others) = listed.split_last().unwrap();
     assert_eq!((last.0, last.1), ("privacy.office", AccessKind::Audited));
     assert_eq!(
         others[0],
@@ -141,7 +141,7 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
             "treatment"
         )
     );
-    // The name of a record that the auditor does not know stays a tag.
+    // The name of an unresolved record is shown as a tag.
     assert_eq!((others[5].0, others[5].3.len()), ("dr.night", 32));
     assert_eq!(others.len(), 6);
     let glass: Vec<_> = report
@@ -155,7 +155,7 @@ fn a_patient_sees_who_did_what_and_why_and_nobody_elses() {
 }
 
 #[test]
-fn a_window_leaves_out_what_lies_outside() {
+fn access_report_omits_entries_outside_its_time_range() {
     let stage = a_day();
     let auditor = stage.open();
     let trail = auditor.trail();
@@ -175,7 +175,7 @@ fn a_window_leaves_out_what_lies_outside() {
 }
 
 #[test]
-fn days_tell_each_actor_once() {
+fn daily_summary_lists_each_actor_once() {
     let stage = a_day();
     let auditor = stage.open();
     let trail = auditor
@@ -212,7 +212,7 @@ fn days_tell_each_actor_once() {
 }
 
 #[test]
-fn a_change_that_was_never_confirmed_is_marked() {
+fn unsettled_change_is_marked_uncertain() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let put = done(garcia(Operation::Put), NOON, stage.version("MRN-1", "a", 1));
@@ -229,7 +229,7 @@ fn a_change_that_was_never_confirmed_is_marked() {
 }
 
 #[test]
-fn a_practice_and_a_patient_of_one_name_are_two() {
+fn organization_and_patient_of_one_identifier_are_separate() {
     let stage = a_day();
     let auditor = stage.open();
     let practice = chartlock::Subject::organization("MRN-1").unwrap();

@@ -1,4 +1,4 @@
-//! Everything that one actor did and saw.
+//! Report of one actor's activity.
 
 use chartlock::internals::journal::Target;
 use chartlock::{Operation, Purpose, access::AccessOutcome};
@@ -6,7 +6,7 @@ use chartlock::{Operation, Purpose, access::AccessOutcome};
 use crate::stage::*;
 
 #[test]
-fn an_actor_is_told_with_all_that_was_seen() {
+fn activity_report_lists_all_operations_and_subjects_of_actor() {
     let stage = JournalStage::new();
     let writer = stage.writer();
     let read = |at, patient, version| {
@@ -22,7 +22,7 @@ fn an_actor_is_told_with_all_that_was_seen() {
         AccessOutcome::Denied,
     );
     let other = by("dr.night", Purpose::Treatment, Operation::Read);
-    tell(
+    write_page(
         &writer,
         NOON,
         [
@@ -76,9 +76,9 @@ fn an_actor_is_told_with_all_that_was_seen() {
 }
 
 #[test]
-fn an_actor_who_did_nothing_has_an_empty_report() {
+fn activity_report_of_idle_actor_is_empty() {
     let stage = JournalStage::new();
-    tell(
+    write_page(
         &stage.writer(),
         NOON,
         [done(

@@ -1,4 +1,4 @@
-//! The journal alone, opened with an auditor's slot.
+//! The journal without the vault, opened with an auditor's slot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use crate::stage::*;
 fn journal_of_one_read() -> JournalStage {
     let stage = JournalStage::new();
     let read = done(garcia(Operation::Read), NOON, stage.record("MRN-1", "a", 1));
-    tell(&stage.writer(), NOON, [read]);
+    write_page(&stage.writer(), NOON, [read]);
     stage
 }
 
@@ -26,8 +26,8 @@ fn open(stage: &JournalStage, credential: Fixed) -> Result<Auditor, Error> {
     )
 }
 
-/// What auditors left, as notes.
-fn left(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
+/// Returns the notes and subjects of the auditors' entries.
+fn auditor_notes(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
     let auditor = stage.open();
     let trail = auditor.trail();
     let entries = trail.entries(..).unwrap().map(Result::unwrap);
@@ -44,13 +44,13 @@ fn left(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
         _ => None,
     });
     let mut notes: Vec<_> = notes.collect();
-    // What this look at them left itself.
+    // Without the two entries of this function's own reads.
     notes.truncate(notes.len() - 2);
     notes
 }
 
 #[test]
-fn an_auditors_slot_opens_the_journal_and_no_vault() {
+fn auditor_slot_opens_the_journal_but_not_the_vault() {
     let stage = journal_of_one_read();
     assert!(open(&stage, Fixed(2)).is_ok());
     assert_eq!(open(&stage, Fixed(1)).unwrap_err(), Error::WrongKey);
@@ -60,7 +60,7 @@ fn an_auditors_slot_opens_the_journal_and_no_vault() {
 }
 
 #[test]
-fn what_auditors_ask_is_in_the_journal() {
+fn auditor_reports_are_journaled() {
     let stage = journal_of_one_read();
     {
         let auditor = stage.open();
@@ -68,34 +68,34 @@ fn what_auditors_ask_is_in_the_journal() {
         trail.accesses(&subject("MRN-1"), ..).unwrap();
         trail.disclosures(&subject("MRN-2")).unwrap();
         trail.activity(&actor("dr.garcia"), ..).unwrap();
-        // Asked, though nothing was looked at.
+        // Journaled although the iterator is not used.
         drop(trail.entries(..).unwrap());
     }
     stage.clock.shift_calendar(1);
     let slot = stage.open().slot();
     stage.clock.shift_calendar(1);
     let opened = (format!("opened the journal with slot {slot}"), None);
-    let told = |text: &str, subject: Option<&str>| {
+    let note = |text: &str, subject: Option<&str>| {
         (
             text.to_owned(),
             subject.map(|subject| stage.subject(subject).tag),
         )
     };
     assert_eq!(
-        left(&stage),
+        auditor_notes(&stage),
         [
             opened.clone(),
-            told("accesses to a subject", Some("MRN-1")),
-            told("accounting of disclosures", Some("MRN-2")),
-            told("activity of dr.garcia", None),
-            told("all entries", None),
+            note("accesses to a subject", Some("MRN-1")),
+            note("accounting of disclosures", Some("MRN-2")),
+            note("activity of dr.garcia", None),
+            note("all entries", None),
             opened,
         ]
     );
 }
 
 #[test]
-fn an_auditor_who_cannot_be_noted_sees_nothing() {
+fn auditor_on_full_storage_reads_nothing() {
     let stage = journal_of_one_read();
     let full = || {
         Faulty::new(Arc::clone(&stage.storage), |_, moment| match moment {
@@ -105,7 +105,7 @@ fn an_auditor_who_cannot_be_noted_sees_nothing() {
     };
     let opened = stage.try_open(Arc::new(full()));
     assert_eq!(opened.unwrap_err(), Error::Journal(StorageError::Full));
-    // Full after it was opened: each question is refused, and none is asked of the chains before.
+    // Full after the opening: each report is refused before it reads a chain.
     let commits = AtomicU64::new(0);
     let later = Faulty::new(Arc::clone(&stage.storage), move |_, moment| match moment {
         FaultPoint::Commit(_) if commits.fetch_add(1, Ordering::SeqCst) > 0 => {
@@ -124,13 +124,13 @@ fn an_auditor_who_cannot_be_noted_sees_nothing() {
 }
 
 #[test]
-fn a_journal_that_the_slot_cannot_open_is_refused() {
+fn journal_under_another_key_is_refused() {
     let stage = JournalStage::new();
     assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
-    // A page under another key than the slot holds.
+    // A page under a key that the slot does not hold.
     let other = JournalStage::new();
     let read = done(garcia(Operation::Read), NOON, other.record("MRN-1", "a", 1));
-    tell(&other.writer_to(Arc::clone(&stage.storage)), NOON, [read]);
+    write_page(&other.writer_to(Arc::clone(&stage.storage)), NOON, [read]);
     assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
     let actor = actor("privacy.office");
     let nothing = Auditor::open(MemoryStorage::new(), &Fixed(2), actor, Purpose::Operations);
@@ -138,12 +138,12 @@ fn a_journal_that_the_slot_cannot_open_is_refused() {
 }
 
 #[test]
-fn damage_of_the_first_page_does_not_lock_an_auditor_out() {
+fn journal_with_damaged_first_page_opens() {
     let stage = JournalStage::new();
     let writer = stage.writer();
     for version in 1..=3 {
         let target = stage.record("MRN-1", "a", version);
-        tell(&writer, NOON, [done(garcia(Operation::Read), NOON, target)]);
+        write_page(&writer, NOON, [done(garcia(Operation::Read), NOON, target)]);
     }
     let first = keys_of(&*stage.storage, b"j").remove(0);
     objects::put(&*stage.storage, &first, &[0; 200]);

@@ -1,4 +1,4 @@
-//! The accounting of disclosures.
+//! Accounting of disclosures.
 
 use chartlock::internals::journal::{EntryDraft, Target};
 use chartlock::{Operation, Purpose};
@@ -12,7 +12,7 @@ fn disclosed(stage: &JournalStage, purpose: Purpose, at: i64, note: &str) -> Ent
 }
 
 #[test]
-fn treatment_payment_and_operations_are_exempt_and_counted() {
+fn disclosures_for_care_payment_and_operations_are_excluded_and_counted() {
     let stage = JournalStage::new();
     let all = [
         (Purpose::Treatment, [1, 0, 0]),
@@ -32,7 +32,7 @@ fn treatment_payment_and_operations_are_exempt_and_counted() {
         (Purpose::Marketing, [0, 0, 0]),
     ];
     let drafts = all.map(|(purpose, _)| disclosed(&stage, purpose, NOON - DAY, "A\nb"));
-    tell(&stage.writer(), NOON, drafts);
+    write_page(&stage.writer(), NOON, drafts);
     let auditor = stage.open();
     let report = auditor.trail().disclosures(&subject("MRN-1")).unwrap();
     let exempt = report.excluded;
@@ -56,20 +56,20 @@ fn treatment_payment_and_operations_are_exempt_and_counted() {
 }
 
 #[test]
-fn a_purpose_that_is_not_known_is_listed() {
+fn disclosure_for_unknown_purpose_is_listed() {
     let stage = JournalStage::new();
     let mut draft = disclosed(&stage, Purpose::Treatment, NOON - 1, "Registry\nbirth");
     let mut context = (*draft.act.context).clone();
     context.purpose = "DISASTER".into();
     draft.act.context = std::sync::Arc::new(context);
-    tell(&stage.writer(), NOON, [draft]);
+    write_page(&stage.writer(), NOON, [draft]);
     let auditor = stage.open();
     let report = auditor.trail().disclosures(&subject("MRN-1")).unwrap();
     assert_eq!(report.disclosures[0].why, "DISASTER");
 }
 
 #[test]
-fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
+fn accounting_lists_recipient_and_description_of_one_subject_only() {
     let stage = JournalStage::new();
     let note = "Health department, 1 Main Street\nmeasles notification\nand contacts";
     let mut other = disclosed(&stage, Purpose::Research, NOON - 4, "University\nall");
@@ -81,7 +81,7 @@ fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
     );
     let mut court = disclosed(&stage, Purpose::Legal, NOON - 2, "Court\nthe note");
     court.target = stage.record("MRN-1", "Note/1", 1);
-    tell(
+    write_page(
         &stage.writer(),
         NOON,
         [
@@ -109,8 +109,8 @@ fn recipient_and_description_are_told_and_nobody_elses_disclosure() {
 }
 
 #[test]
-fn the_window_is_six_years_of_the_calendar() {
-    // Noon of each: the day asked on, and the first day that counts.
+fn accounting_covers_six_calendar_years() {
+    // Day of the report, and first day that it covers; noon of each.
     for (asked, first) in [
         ("2026-11-21", "2020-11-21"),
         ("2028-02-29", "2022-02-28"),
@@ -127,7 +127,7 @@ fn the_window_is_six_years_of_the_calendar() {
         stage.clock.set_calendar(noon(asked));
         let writer = stage.writer();
         for time in [at - 1, at, noon(asked) - 1] {
-            tell(
+            write_page(
                 &writer,
                 time,
                 [disclosed(&stage, Purpose::Legal, time, "Court\nall")],

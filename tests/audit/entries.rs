@@ -1,4 +1,4 @@
-//! The view of an entry.
+//! Journal entries as reports show them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::stage::*;
 
-/// One read, with everything that an entry can hold.
+/// Writes the entry of one read, with every field set.
 fn read_with_all(stage: &JournalStage) {
     let mut act = garcia(Operation::Read);
     act.context = Arc::new(Context {
@@ -21,7 +21,7 @@ fn read_with_all(stage: &JournalStage) {
     });
     act.note = "unconscious".into();
     let target = stage.record("MRN-1042", "Observation/bp", 3);
-    tell(
+    write_page(
         &stage.writer(),
         NOON,
         [act.draft(NOON, target, AccessOutcome::Done)],
@@ -29,7 +29,7 @@ fn read_with_all(stage: &JournalStage) {
 }
 
 #[test]
-fn an_entry_names_what_the_reader_knows() {
+fn entry_shows_names_that_the_reader_resolves() {
     let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
@@ -76,7 +76,7 @@ fn an_entry_names_what_the_reader_knows() {
 }
 
 #[test]
-fn what_the_reader_does_not_know_stays_a_tag() {
+fn entry_shows_tags_in_place_of_unresolved_names() {
     let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
@@ -90,7 +90,7 @@ fn what_the_reader_does_not_know_stays_a_tag() {
 }
 
 #[test]
-fn nothing_prints_names() {
+fn debug_output_shows_no_names() {
     let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
@@ -127,7 +127,7 @@ fn nothing_prints_names() {
 }
 
 #[test]
-fn numbers_and_digests_of_what_was_written_are_there() {
+fn entries_of_writes_show_versions_numbers_and_digests() {
     let stage = JournalStage::new();
     let header = Target::Header {
         generation: 7,
@@ -138,7 +138,7 @@ fn numbers_and_digests_of_what_was_written_are_there() {
         sequence: 4,
         digest: [2; 32],
     };
-    tell(
+    write_page(
         &stage.writer(),
         NOON,
         [
@@ -157,7 +157,7 @@ fn numbers_and_digests_of_what_was_written_are_there() {
         ],
     );
     let auditor = stage.open();
-    let told: Vec<_> = entries(&auditor.trail())
+    let shown: Vec<_> = entries(&auditor.trail())
         .into_iter()
         .map(|entry| {
             let digest = entry.digest.map(|digest| digest.0[0]);
@@ -171,16 +171,16 @@ fn numbers_and_digests_of_what_was_written_are_there() {
             )
         })
         .collect();
-    assert_eq!(told[0], (Some(7), None, None, Some(1), false));
-    assert_eq!(told[1], (None, Some(4), None, Some(2), true));
-    assert_eq!((told[2].2, told[2].4), (Some(9), true));
-    assert!(told[2].3.is_some());
-    assert_eq!(told[3], (None, None, None, None, true));
+    assert_eq!(shown[0], (Some(7), None, None, Some(1), false));
+    assert_eq!(shown[1], (None, Some(4), None, Some(2), true));
+    assert_eq!((shown[2].2, shown[2].4), (Some(9), true));
+    assert!(shown[2].3.is_some());
+    assert_eq!(shown[3], (None, None, None, None, true));
 }
 
 #[test]
-fn times_are_dates_of_the_calendar() {
-    // From a calendar: leap days of both kinds, a year's end, before 1970.
+fn timestamps_display_as_calendar_dates() {
+    // Leap days in years divisible by 4 and by 400, the end of a year, and a date before 1970.
     for (millis, text) in [
         (0, "1970-01-01T00:00:00.000Z"),
         (-1, "1969-12-31T23:59:59.999Z"),

@@ -1,4 +1,4 @@
-//! Evidence that a version was sealed at a time.
+//! Evidence of the time at which a version was sealed.
 
 use chartlock::audit::SealEvidence;
 use chartlock::internals::crypto;
@@ -9,7 +9,7 @@ use crate::stage::*;
 
 const RECORD: [u8; 16] = [9; 16];
 
-/// A stored value that says of itself that it is this version.
+/// Returns a stored value that names this version.
 fn value(version: u64, body: &[u8]) -> Vec<u8> {
     let mut value = vec![1, 1, 1, 1];
     value.extend(77_u32.to_le_bytes());
@@ -32,14 +32,14 @@ fn written(stage: &JournalStage, version: u64, value: &[u8]) -> Target {
     }
 }
 
-fn place(stage: &JournalStage, class: u8, version: Option<u64>) -> Vec<u8> {
+fn storage_key(stage: &JournalStage, class: u8, version: Option<u64>) -> Vec<u8> {
     let chart = stage.subject("MRN-1").chart;
     let mut key = [&[class], &chart[..], &RECORD].concat();
     key.extend(version.into_iter().flat_map(u64::to_be_bytes));
     key
 }
 
-/// Two versions of a record, the first one encrypted again since, among other pages.
+/// Writes two versions of a record, the first re-encrypted later, among other pages.
 fn history() -> JournalStage {
     let stage = JournalStage::new();
     let writer = stage.writer();
@@ -58,18 +58,18 @@ fn history() -> JournalStage {
             written(&stage, version, value),
         )]
     };
-    tell(&writer, NOON, reads(0));
-    tell(&writer, NOON + 1, put(1, 1, &first));
-    tell(&writer, NOON + 2, put(2, 2, &second));
+    write_page(&writer, NOON, reads(0));
+    write_page(&writer, NOON + 1, put(1, 1, &first));
+    write_page(&writer, NOON + 2, put(2, 2, &second));
     let reencrypt = by("vault", Purpose::SystemAdministration, Operation::Reencrypt);
-    tell(
+    write_page(
         &writer,
         NOON + 3,
         [done(reencrypt, NOON + 3, written(&stage, 1, &again))],
     );
-    tell(&writer, NOON + 4, reads(4));
-    objects::put(&*stage.storage, &place(&stage, b'r', None), &second);
-    objects::put(&*stage.storage, &place(&stage, b'h', Some(1)), &again);
+    write_page(&writer, NOON + 4, reads(4));
+    objects::put(&*stage.storage, &storage_key(&stage, b'r', None), &second);
+    objects::put(&*stage.storage, &storage_key(&stage, b'h', Some(1)), &again);
     stage
 }
 
@@ -93,10 +93,10 @@ fn page_key(stage: &JournalStage, page: u64) -> Vec<u8> {
 }
 
 #[test]
-fn each_sealing_is_told_with_its_place() {
+fn evidence_lists_each_sealing_with_its_position() {
     let stage = history();
     let evidence = evidence(&stage, 1);
-    let told: Vec<_> = evidence
+    let sealings: Vec<_> = evidence
         .sealings
         .iter()
         .map(|one| {
@@ -109,7 +109,7 @@ fn each_sealing_is_told_with_its_place() {
         })
         .collect();
     assert_eq!(
-        told,
+        sealings,
         [(Operation::Put, 1, 1, 4), (Operation::Reencrypt, 3, 3, 4)]
     );
     assert!(evidence.covers(&value(1, b"again")).is_some());
@@ -134,7 +134,7 @@ fn each_sealing_is_told_with_its_place() {
 }
 
 #[test]
-fn the_current_version_is_found_where_it_stands() {
+fn evidence_of_current_version_names_its_stored_digest() {
     let stage = history();
     let evidence = evidence(&stage, 2);
     assert_eq!(evidence.sealings.len(), 1);
@@ -143,7 +143,7 @@ fn the_current_version_is_found_where_it_stands() {
 }
 
 #[test]
-fn a_version_that_was_never_sealed_has_no_evidence() {
+fn version_never_sealed_has_no_evidence() {
     let stage = history();
     for version in [3, 77] {
         let evidence = evidence(&stage, version);
@@ -153,19 +153,23 @@ fn a_version_that_was_never_sealed_has_no_evidence() {
 }
 
 #[test]
-fn what_was_changed_since_does_not_hold() {
+fn evidence_after_alteration_does_not_hold() {
     type Change = fn(&JournalStage, &mut SealEvidence);
     let changes: &[(&str, Change)] = &[
         ("the value was altered", |stage, _| {
             let altered = value(1, b"other");
-            objects::put(&*stage.storage, &place(stage, b'h', Some(1)), &altered);
+            objects::put(
+                &*stage.storage,
+                &storage_key(stage, b'h', Some(1)),
+                &altered,
+            );
         }),
         ("an earlier sealing was put back", |stage, _| {
             let old = value(1, b"one");
-            objects::put(&*stage.storage, &place(stage, b'h', Some(1)), &old);
+            objects::put(&*stage.storage, &storage_key(stage, b'h', Some(1)), &old);
         }),
         ("the value is gone", |stage, _| {
-            objects::delete(&*stage.storage, &place(stage, b'h', Some(1)));
+            objects::delete(&*stage.storage, &storage_key(stage, b'h', Some(1)));
         }),
         ("its page is gone", |stage, _| {
             objects::delete(&*stage.storage, &page_key(stage, 1));
@@ -175,7 +179,7 @@ fn what_was_changed_since_does_not_hold() {
             page[80] ^= 1;
             objects::put(&*stage.storage, &page_key(stage, 3), &page);
         }),
-        ("a page between was altered", |stage, _| {
+        ("a page in between was altered", |stage, _| {
             let mut page = value_of(&*stage.storage, &page_key(stage, 2)).unwrap();
             page[80] ^= 1;
             objects::put(&*stage.storage, &page_key(stage, 2), &page);
@@ -201,7 +205,7 @@ fn what_was_changed_since_does_not_hold() {
         ("the version was altered in the evidence", |_, evidence| {
             evidence.version = 2;
         }),
-        ("the place was altered in the evidence", |_, evidence| {
+        ("the position was altered in the evidence", |_, evidence| {
             evidence.sealings[1].position.page = 2;
         }),
     ];
@@ -215,11 +219,11 @@ fn what_was_changed_since_does_not_hold() {
 }
 
 #[test]
-fn what_is_written_after_it_changes_nothing() {
+fn evidence_holds_after_later_writes() {
     let stage = history();
     let evidence = evidence(&stage, 1);
-    // Into the same storage, by another process.
-    tell(
+    // Another process writes to the same storage.
+    write_page(
         &stage.writer(),
         NOON + 9,
         [done(

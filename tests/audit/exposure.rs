@@ -1,4 +1,4 @@
-//! What was within reach of a slot or a key in a window.
+//! Report of what a lost slot or key exposes in a time range.
 
 use chartlock::audit::{Exposed, ExposureReport, ExposureScope, Timestamp};
 use chartlock::internals::journal::{EntryDraft, Target};
@@ -30,7 +30,7 @@ fn erased(stage: &JournalStage, day: i64, patient: &str) -> EntryDraft {
     done(garcia(Operation::Erase), at(day).millis(), target)
 }
 
-/// Ten days of a clinic: slot 7 comes on day 2 and goes on day 6, an auditor's slot 8 is there.
+/// Writes ten days of a clinic: slot 7 exists from day 2 to day 6, the auditor's slot 8 from day 2 on.
 fn ten_days() -> JournalStage {
     let stage = JournalStage::new();
     let denied = garcia(Operation::Put).draft(
@@ -38,7 +38,7 @@ fn ten_days() -> JournalStage {
         stage.version("MRN-9", "a", 1),
         AccessOutcome::Denied,
     );
-    tell(
+    write_page(
         &stage.writer(),
         NOON,
         [
@@ -75,7 +75,7 @@ fn report(stage: &JournalStage, exposed: &Exposed, days: std::ops::Range<i64>) -
     report.unwrap()
 }
 
-/// Identifier, records and versions of each, in the order of identifiers.
+/// Returns identifier, records and versions of each subject, ordered by identifier.
 fn subjects(report: &ExposureReport) -> Vec<(&str, u64, u64)> {
     let each = report.subjects.iter().map(|one| {
         let identifier = one.subject.identifier.as_deref().unwrap();
@@ -87,7 +87,7 @@ fn subjects(report: &ExposureReport) -> Vec<(&str, u64, u64)> {
 }
 
 #[test]
-fn a_slot_reaches_what_was_there_in_the_window() {
+fn slot_exposes_records_of_its_time_range() {
     let stage = ten_days();
     let report = report(&stage, &Exposed::Slot(7), 3..5);
     assert_eq!(report.scope, ExposureScope::AllSubjects);
@@ -107,7 +107,7 @@ fn a_slot_reaches_what_was_there_in_the_window() {
 }
 
 #[test]
-fn what_is_erased_in_the_window_was_within_reach_and_is_marked() {
+fn subject_erased_in_time_range_is_exposed_and_marked() {
     let stage = ten_days();
     let report = report(&stage, &Exposed::Slot(7), 3..9);
     assert_eq!(
@@ -120,7 +120,7 @@ fn what_is_erased_in_the_window_was_within_reach_and_is_marked() {
 }
 
 #[test]
-fn a_slot_that_was_not_there_reaches_nothing() {
+fn slot_outside_its_lifetime_exposes_nothing() {
     let stage = ten_days();
     for (slot, days) in [(7, 0..2), (7, 7..9), (17, 9..10)] {
         let report = report(&stage, &Exposed::Slot(slot), days);
@@ -129,7 +129,7 @@ fn a_slot_that_was_not_there_reaches_nothing() {
             (ExposureScope::Nothing, 0)
         );
     }
-    // Of a slot that the journal does not tell of, everything must be taken to be within reach.
+    // A slot without entries exposes everything, because its lifetime is unknown.
     let first = report(&stage, &Exposed::Slot(1), 0..1);
     assert_eq!(
         (first.scope, first.key_lifetime.since),
@@ -140,14 +140,14 @@ fn a_slot_that_was_not_there_reaches_nothing() {
 }
 
 #[test]
-fn an_auditors_slot_reaches_the_journal_alone() {
+fn auditor_slot_exposes_only_the_journal() {
     let stage = ten_days();
-    let told = report(&stage, &Exposed::Slot(8), 3..9);
+    let journal_only = report(&stage, &Exposed::Slot(8), 3..9);
     assert_eq!(
-        (told.scope, told.subjects.len()),
+        (journal_only.scope, journal_only.subjects.len()),
         (ExposureScope::JournalOnly, 0)
     );
-    // By its openings, where its beginning is not told.
+    // Without an entry of its creation, its openings show that the slot is an auditor's.
     let slot = stage.open().slot();
     let opened = report(&stage, &Exposed::Slot(slot), 0..20);
     assert_eq!(opened.scope, ExposureScope::JournalOnly);
@@ -161,7 +161,7 @@ fn an_auditors_slot_reaches_the_journal_alone() {
 }
 
 #[test]
-fn to_ask_about_a_slot_is_not_to_open_with_it() {
+fn report_about_slot_is_no_opening_of_it() {
     let stage = ten_days();
     report(&stage, &Exposed::Slot(7), 3..5);
     let again = report(&stage, &Exposed::Slot(7), 0..20);
@@ -172,9 +172,9 @@ fn to_ask_about_a_slot_is_not_to_open_with_it() {
 }
 
 #[test]
-fn a_replaced_slot_tells_when() {
+fn replaced_slot_reports_time_of_replacement() {
     let stage = JournalStage::new();
-    tell(
+    write_page(
         &stage.writer(),
         NOON,
         [
@@ -187,7 +187,7 @@ fn a_replaced_slot_tells_when() {
 }
 
 #[test]
-fn a_master_key_reaches_all_until_it_is_retired() {
+fn master_key_exposes_everything_until_destroyed() {
     let stage = ten_days();
     let before = report(&stage, &Exposed::MasterKey(99), 7..9);
     assert_eq!(
@@ -201,7 +201,7 @@ fn a_master_key_reaches_all_until_it_is_retired() {
 }
 
 #[test]
-fn a_subjects_key_reaches_that_subject() {
+fn subject_key_exposes_only_its_subject() {
     let stage = ten_days();
     let key = Exposed::PatientKey(subject("MRN-1"), 5);
     let report = report(&stage, &key, 3..5);
@@ -211,10 +211,10 @@ fn a_subjects_key_reaches_that_subject() {
 }
 
 #[test]
-fn an_erasure_that_was_never_confirmed_counts_as_none_and_a_put_as_one() {
+fn unsettled_erasure_is_ignored_and_unsettled_put_counts() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
-    // Both announced, and nothing tells that they were done.
+    // Both entries are announced, and no later entry settles them.
     for (key, draft) in [
         (b"x1", put(&stage, 0, "MRN-1", "a", 1)),
         (b"x2", erased(&stage, 1, "MRN-1")),

@@ -1,8 +1,8 @@
-//! What is wrong with the journal is named where it is met.
+//! Faults of the journal, reported at their position.
 
 use chartlock::Operation;
 use chartlock::audit::{AuditItem, FaultKind};
-use chartlock::internals::journal::{Page, PageId, Stage as Told, WriterId};
+use chartlock::internals::journal::{Page, PageId, Stage as EntryStage, WriterId};
 
 use crate::stage::*;
 
@@ -14,13 +14,13 @@ fn nine_pages() -> JournalStage {
     for page in 0..PAGES {
         let at = NOON + page as i64 * MINUTE;
         let target = stage.record("MRN-1", "a", page + 1);
-        tell(&writer, at, [done(garcia(Operation::Read), at, target)]);
+        write_page(&writer, at, [done(garcia(Operation::Read), at, target)]);
     }
     stage
 }
 
-/// The versions that were read, and a fault as its page and what it is.
-fn told(stage: &JournalStage) -> Vec<Result<u64, (u64, FaultKind)>> {
+/// Returns the version of each entry, and page and kind of each fault.
+fn listed_items(stage: &JournalStage) -> Vec<Result<u64, (u64, FaultKind)>> {
     let auditor = stage.open();
     let items = items(&auditor.trail()).into_iter();
     let each = items.map(|item| match item {
@@ -35,25 +35,25 @@ fn key(stage: &JournalStage, page: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_page_that_is_missing_is_named_in_its_place() {
+fn missing_page_is_reported_at_its_position() {
     let stage = nine_pages();
     let (third, fourth) = (key(&stage, 3), key(&stage, 4));
     objects::delete(&*stage.storage, &third);
     objects::delete(&*stage.storage, &fourth);
     let missing = Err((3, FaultKind::Missing));
     let expected = [Ok(1), Ok(2), Ok(3), missing, Ok(6), Ok(7), Ok(8), Ok(9)];
-    assert_eq!(told(&stage), expected);
+    assert_eq!(listed_items(&stage), expected);
 }
 
 #[test]
-fn a_page_that_was_altered_is_named_in_its_place() {
+fn altered_page_is_reported_at_its_position() {
     let stage = nine_pages();
     let key = key(&stage, 5);
     let mut value = value_of(&*stage.storage, &key).unwrap();
     *value.last_mut().unwrap() ^= 1;
     objects::put(&*stage.storage, &key, &value);
     let altered = Err((5, FaultKind::NotAuthentic));
-    // The next page does not follow on the altered one.
+    // The next page does not link to the altered one.
     let unlinked = Err((6, FaultKind::Unlinked));
     let expected = [
         Ok(1),
@@ -67,21 +67,21 @@ fn a_page_that_was_altered_is_named_in_its_place() {
         Ok(8),
         Ok(9),
     ];
-    assert_eq!(told(&stage), expected);
+    assert_eq!(listed_items(&stage), expected);
 }
 
 #[test]
-fn a_page_of_a_later_release_is_named() {
+fn page_of_later_release_is_reported_unsupported() {
     let stage = nine_pages();
     let key = key(&stage, 0);
     let mut value = value_of(&*stage.storage, &key).unwrap();
     value[0] = 2;
     objects::put(&*stage.storage, &key, &value);
-    assert_eq!(told(&stage)[0], Err((0, FaultKind::Unsupported)));
+    assert_eq!(listed_items(&stage)[0], Err((0, FaultKind::Unsupported)));
 }
 
 #[test]
-fn a_page_of_a_fork_is_named_and_its_entries_are_told() {
+fn page_of_fork_is_reported_and_its_entries_are_listed() {
     let stage = nine_pages();
     let key = key(&stage, 2);
     let writer: WriterId = key[1..17].try_into().unwrap();
@@ -91,20 +91,20 @@ fn a_page_of_a_fork_is_named_and_its_entries_are_told() {
     };
     let at = NOON + 2 * MINUTE;
     let draft = done(garcia(Operation::Read), at, stage.record("MRN-1", "a", 77));
-    let page = Page::new([9; 32], vec![], [(&draft, Told::Done)].into_iter()).unwrap();
+    let page = Page::new([9; 32], vec![], [(&draft, EntryStage::Done)].into_iter()).unwrap();
     let sealing = (stage.number(), stage.key());
     let value = page.seal(stage.header.suite(), stage.header.vault(), sealing, &place);
     objects::put(&*stage.storage, &key, &value.unwrap());
-    let told = told(&stage);
+    let listed = listed_items(&stage);
     let unlinked = |page| Err((page, FaultKind::Unlinked));
     assert_eq!(
-        told[..6],
+        listed[..6],
         [Ok(1), Ok(2), unlinked(2), Ok(77), unlinked(3), Ok(4)]
     );
 }
 
 #[test]
-fn what_is_no_page_is_passed_over_and_does_not_stop_a_walk() {
+fn stray_objects_are_skipped() {
     let stage = nine_pages();
     for page in 0..PAGES as usize {
         let key = keys_of(&*stage.storage, b"j")
@@ -117,11 +117,11 @@ fn what_is_no_page_is_passed_over_and_does_not_stop_a_walk() {
         }
     }
     let expected: Vec<_> = (1..=PAGES).map(Ok).collect();
-    assert_eq!(told(&stage), expected);
+    assert_eq!(listed_items(&stage), expected);
 }
 
 #[test]
-fn reports_count_what_they_could_not_read() {
+fn reports_count_unreadable_pages() {
     let stage = nine_pages();
     for page in [6, 2] {
         let key = key(&stage, page);

@@ -1,6 +1,7 @@
-//! What is answered from the journal.
+//! Reports from the journal.
 //!
-//! The journals here are written by the layer below, so that each test has just the entries it needs.
+//! Most tests write their journal through the journal room, so that the journal has only the entries
+//! that the test needs.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]
@@ -16,6 +17,6 @@ mod evidence;
 mod exposure;
 mod faults;
 mod fhir;
-mod merging;
-mod settling;
+mod merge;
+mod settled_entries;
 mod vault;

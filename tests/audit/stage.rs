@@ -1,4 +1,4 @@
-//! A storage with a header, an auditor's slot and journals.
+//! Storage with a header, an auditor's slot and journals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ pub(crate) use crate::common::{Fixed, actor, record, session, session_as, subjec
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
-/// When auditors look at it, unless a test sets another time.
+/// The time at which auditors open the journal, unless a test sets another time.
 pub(crate) const LATER: i64 = NOON + 9 * DAY;
 
-/// A vault's storage without the vault: the journal layer alone writes here.
+/// Storage with a header, without a vault; tests write to it through the journal room.
 pub(crate) struct JournalStage {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) header: Header,
@@ -40,7 +40,7 @@ impl JournalStage {
         Self::on(PerOperation::new(MemoryStorage::new()))
     }
 
-    /// The vault opens with `Fixed(1)`, the journal with `Fixed(2)`.
+    /// Creates the header: `Fixed(1)` opens the vault, `Fixed(2)` opens the journal.
     fn on(storage: impl Storage + 'static) -> Self {
         let keyring = Keyring::new(NOON).unwrap();
         let (value, root) = Header::create(CipherSuite::default(), &keyring, &Fixed(1)).unwrap();
@@ -66,7 +66,7 @@ impl JournalStage {
         self.keyring.active_journal_key().number
     }
 
-    /// Another process that writes a journal.
+    /// Returns a journal writer, as of another process.
     pub(crate) fn writer(&self) -> Writer {
         self.writer_to(Arc::clone(&self.storage))
     }
@@ -127,7 +127,7 @@ impl JournalStage {
     }
 }
 
-/// Who acts in a test's entries.
+/// Returns an act of this actor, purpose and operation.
 pub(crate) fn by(actor: &str, purpose: Purpose, operation: Operation) -> Act {
     Act {
         context: Arc::new(Context {
@@ -144,7 +144,7 @@ pub(crate) fn garcia(operation: Operation) -> Act {
     by("dr.garcia", Purpose::Treatment, operation)
 }
 
-/// An entry of something that was done.
+/// Returns the draft of an entry with outcome `Done`.
 pub(crate) fn done(act: Act, at: i64, target: Target) -> EntryDraft {
     act.draft(at, target, AccessOutcome::Done)
 }
@@ -156,15 +156,15 @@ pub(crate) fn moment(now: i64) -> WriteTime {
     }
 }
 
-/// Makes entries durable on one page, at `now`.
-pub(crate) fn tell(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = EntryDraft>) {
+/// Writes entries on one page, at `now`.
+pub(crate) fn write_page(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = EntryDraft>) {
     for draft in drafts {
         writer.note(draft, Duration::ZERO).unwrap();
     }
     writer.flush_all(moment(now)).unwrap();
 }
 
-/// A change that puts `key`, and what it tells.
+/// Returns a change that puts `key`, with these entries.
 pub(crate) fn change(key: &[u8], drafts: Vec<EntryDraft>) -> JournaledChange {
     JournaledChange {
         transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
@@ -172,7 +172,7 @@ pub(crate) fn change(key: &[u8], drafts: Vec<EntryDraft>) -> JournaledChange {
     }
 }
 
-/// What was read of a journal but for what auditors left in it.
+/// Returns all items of a trail, without the entries of auditors.
 pub(crate) fn items(trail: &AuditTrail) -> Vec<AuditItem> {
     let all = trail.entries(..).unwrap().map(Result::unwrap);
     all.filter(|item| {
@@ -181,7 +181,7 @@ pub(crate) fn items(trail: &AuditTrail) -> Vec<AuditItem> {
     .collect()
 }
 
-/// The entries, where there must be no fault.
+/// Returns the entries of a trail, and asserts that the trail has no fault.
 pub(crate) fn entries(trail: &AuditTrail) -> Vec<AuditEntry> {
     let each = items(trail).into_iter().map(|item| match item {
         AuditItem::Entry(entry) => entry,

@@ -1,4 +1,4 @@
-//! The journal of an open vault: what its own operations leave, and what is answered from that.
+//! Reports from the journal of an open vault.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Clinic {
         }
     }
 
-    /// Over storage that is transactional and over such that is not.
+    /// Returns a clinic on storage with transactions and one on storage without.
     fn each() -> [Self; 2] {
         [
             Self::on(MemoryStorage::new()),
@@ -65,7 +65,7 @@ fn allergy() -> RecordId {
 }
 
 #[test]
-fn a_patient_sees_what_was_done_and_by_what_names() {
+fn access_report_names_records_of_the_vault() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         clinic
@@ -77,7 +77,7 @@ fn a_patient_sees_what_was_done_and_by_what_names() {
         nurse.get(&record("MRN-1", "Note/7")).unwrap();
         let report = clinic.office().audit().unwrap();
         let report = report.accesses(&subject("MRN-1"), ..).unwrap();
-        let told: Vec<_> = (report.accesses.iter())
+        let listed: Vec<_> = (report.accesses.iter())
             .filter(|access| access.kind != AccessKind::Upkeep)
             .map(|access| {
                 let record = access.record.as_deref().unwrap_or_default();
@@ -91,7 +91,7 @@ fn a_patient_sees_what_was_done_and_by_what_names() {
             })
             .collect();
         assert_eq!(
-            told[..2],
+            listed[..2],
             [
                 (
                     "dr.garcia",
@@ -109,22 +109,22 @@ fn a_patient_sees_what_was_done_and_by_what_names() {
                 ),
             ]
         );
-        // A record that never was is a tag, for nothing in the vault has that name.
+        // A record that does not exist is shown as a tag, because the vault has no name for it.
         assert_eq!(
-            (told[2].0, told[2].2.len(), told[2].3),
+            (listed[2].0, listed[2].2.len(), listed[2].3),
             ("nurse.lee", 32, None)
         );
         assert_eq!(
-            (told[3].0, told[3].1),
+            (listed[3].0, listed[3].1),
             ("privacy.office", Operation::ReadJournal)
         );
-        assert_eq!(told.len(), 4);
+        assert_eq!(listed.len(), 4);
         assert!(report.unreadable.is_empty());
     }
 }
 
 #[test]
-fn what_was_read_before_a_change_stands_before_it_in_the_same_millisecond_too() {
+fn read_before_change_in_one_millisecond_is_listed_before_it() {
     for clinic in Clinic::each() {
         let session = clinic.garcia();
         session.put(&allergy(), b"none").unwrap();
@@ -134,7 +134,7 @@ fn what_was_read_before_a_change_stands_before_it_in_the_same_millisecond_too() 
         let report = report.accesses(&subject("MRN-1"), ..).unwrap();
         let own = (report.accesses.iter())
             .filter(|access| matches!(access.operation, Operation::Put | Operation::Read));
-        let told: Vec<_> = own
+        let listed: Vec<_> = own
             .map(|access| (access.operation, access.version))
             .collect();
         let expected = [
@@ -142,12 +142,12 @@ fn what_was_read_before_a_change_stands_before_it_in_the_same_millisecond_too() 
             (Operation::Read, Some(1)),
             (Operation::Put, Some(2)),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(listed, expected);
     }
 }
 
 #[test]
-fn an_actors_patients_are_named_if_the_reader_knows_them() {
+fn activity_report_names_resolved_patients() {
     for clinic in Clinic::each() {
         for patient in ["MRN-1", "MRN-2"] {
             clinic.garcia().put(&record(patient, "a"), b"-").unwrap();
@@ -164,7 +164,7 @@ fn an_actors_patients_are_named_if_the_reader_knows_them() {
                 .collect()
         };
         assert_eq!(names(&audit), [None, None]);
-        // Erased ones too.
+        // Erased patients are resolved, too.
         let all = audit.resolve_all().unwrap();
         let known = ["MRN-1", "MRN-2"].map(|known| Some(known.to_owned()));
         assert_eq!(names(&all), known);
@@ -172,7 +172,7 @@ fn an_actors_patients_are_named_if_the_reader_knows_them() {
 }
 
 #[test]
-fn a_disclosure_is_accounted_for() {
+fn disclosures_are_listed_in_accounting() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         let health = clinic.act("records", Purpose::PublicHealth);
@@ -190,7 +190,7 @@ fn a_disclosure_is_accounted_for() {
             .unwrap();
         let audit = clinic.office().audit().unwrap();
         let report = audit.disclosures(&subject("MRN-1")).unwrap();
-        let told: Vec<_> = report
+        let listed: Vec<_> = report
             .disclosures
             .iter()
             .map(|one| {
@@ -202,7 +202,7 @@ fn a_disclosure_is_accounted_for() {
             })
             .collect();
         assert_eq!(
-            told,
+            listed,
             [
                 (department, "a notification", None),
                 (
@@ -217,7 +217,7 @@ fn a_disclosure_is_accounted_for() {
 }
 
 #[test]
-fn a_disclosure_that_says_nothing_is_refused() {
+fn disclosure_without_recipient_or_description_is_refused() {
     let clinic = Clinic::on(MemoryStorage::new());
     let session = clinic.garcia();
     let long = "x".repeat(1025);
@@ -238,7 +238,7 @@ fn a_disclosure_that_says_nothing_is_refused() {
 }
 
 #[test]
-fn each_sealing_of_a_version_is_evidence() {
+fn evidence_lists_each_sealing_of_a_version() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         clinic.garcia().put(&allergy(), &vec![7; 100_000]).unwrap();
@@ -267,10 +267,10 @@ fn each_sealing_of_a_version_is_evidence() {
 }
 
 #[test]
-fn a_checkpoint_shows_that_a_sealing_is_no_younger() {
+fn checkpoint_pins_earlier_sealings() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
-        // Another process puts too, and its chain is one that the checkpoint only tells of.
+        // Another process puts, too; the checkpoint names only the head of its chain.
         let other = VaultOptions::new().clock(Arc::clone(&clinic.clock) as Arc<dyn Clock>);
         let other = other.open(Arc::clone(&clinic.storage), &Fixed(1)).unwrap();
         let night = session_as(&other, "dr.night", Purpose::Treatment);
@@ -297,20 +297,20 @@ fn a_checkpoint_shows_that_a_sealing_is_no_younger() {
 }
 
 #[test]
-fn a_checkpoint_of_another_journal_speaks_against_it() {
+fn checkpoint_of_another_journal_does_not_confirm_evidence() {
     let [clinic, other] = Clinic::each();
     clinic.garcia().put(&allergy(), b"penicillin").unwrap();
     let audit = clinic.office().audit().unwrap();
     let evidence = audit.evidence(&allergy(), 1).unwrap();
     let foreign = other.vault.checkpoint().unwrap();
-    let told = audit
+    let listed = audit
         .confirm(&evidence.clone().pinned_by(&foreign))
         .unwrap();
     assert_eq!(
-        (told.checkpoint, told.holds(), told.is_pinned()),
+        (listed.checkpoint, listed.holds(), listed.is_pinned()),
         (Some(false), false, false)
     );
-    // Put back to before its own checkpoint, the journal is another one.
+    // Restored to a state before its checkpoint, the journal no longer matches the checkpoint.
     let checkpoint = clinic.vault.checkpoint().unwrap();
     let pinned = evidence.pinned_by(&checkpoint);
     assert!(audit.confirm(&pinned).unwrap().is_pinned());
@@ -323,7 +323,7 @@ fn a_checkpoint_of_another_journal_speaks_against_it() {
 }
 
 #[test]
-fn an_auditor_of_a_real_vault_sees_the_same_and_no_names() {
+fn auditor_of_vault_reads_the_same_entries_without_names() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         let slot = clinic.vault.add_auditor_slot(&Fixed(2)).unwrap();
@@ -350,7 +350,7 @@ fn an_auditor_of_a_real_vault_sees_the_same_and_no_names() {
 }
 
 #[test]
-fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
+fn auditor_on_read_only_storage_journals_to_spool() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         clinic.vault.add_auditor_slot(&Fixed(2)).unwrap();
@@ -389,20 +389,16 @@ fn an_auditor_who_can_only_read_leaves_entries_that_are_brought_home() {
             .end_journal_fallback("the auditor's spool", &spool)
             .unwrap();
         assert_eq!((home.pages, asked(&clinic)), (2, 1));
-        // A spool that cannot be written is as good as none.
-        let refused = Auditor::open_read_only(
-            Arc::clone(&clinic.storage),
-            read_only(),
-            &Fixed(2),
-            actor(),
-            Purpose::Legal,
-        );
+        // An unwritable spool is refused like an unwritable storage.
+        let storage = Arc::clone(&clinic.storage);
+        let refused =
+            Auditor::open_read_only(storage, read_only(), &Fixed(2), actor(), Purpose::Legal);
         assert_eq!(refused.unwrap_err(), Error::Journal(StorageError::Denied));
     }
 }
 
 #[test]
-fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
+fn lost_slot_exposes_records_until_its_removal() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&record("MRN-1", "a"), b"-").unwrap();
         clinic.garcia().put(&record("MRN-2", "a"), b"-").unwrap();
@@ -426,7 +422,7 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
         clinic.garcia().put(&record("MRN-4", "a"), b"-").unwrap();
         let audit = clinic.office().audit().unwrap();
         let report = audit.exposure(&Exposed::Slot(slot), lost..found).unwrap();
-        let mut told: Vec<_> = report
+        let mut listed: Vec<_> = report
             .subjects
             .iter()
             .map(|one| {
@@ -437,8 +433,8 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
                 )
             })
             .collect();
-        told.sort_unstable();
-        assert_eq!(told, [("MRN-1", 1, 1), ("MRN-3", 1, 2)]);
+        listed.sort_unstable();
+        assert_eq!(listed, [("MRN-1", 1, 1), ("MRN-3", 1, 2)]);
         assert_eq!(
             (report.scope, report.erased_before),
             (ExposureScope::AllSubjects, 1)
@@ -455,7 +451,7 @@ fn a_lost_slot_reaches_what_there_was_until_it_was_removed() {
 }
 
 #[test]
-fn keys_reach_from_when_they_were_made() {
+fn keys_expose_nothing_before_their_creation() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&record("MRN-1", "a"), b"-").unwrap();
     let before = Timestamp::from_millis(NOON)..clinic.days(1);
@@ -481,7 +477,7 @@ fn keys_reach_from_when_they_were_made() {
 }
 
 #[test]
-fn a_subject_that_the_journal_does_not_tell_of_is_counted() {
+fn exposed_subject_without_entries_is_counted() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let clock = Arc::new(ManualClock::default());
     let options = || VaultOptions::new().clock(Arc::clone(&clock) as Arc<dyn Clock>);
@@ -504,7 +500,7 @@ fn a_subject_that_the_journal_does_not_tell_of_is_counted() {
 }
 
 #[test]
-fn all_that_a_vault_leaves_is_a_valid_fhir_event() {
+fn every_entry_of_a_vault_is_a_valid_fhir_event() {
     for clinic in Clinic::each() {
         let session = clinic.garcia();
         session.put(&allergy(), b"penicillin").unwrap();
@@ -550,7 +546,7 @@ fn all_that_a_vault_leaves_is_a_valid_fhir_event() {
 }
 
 #[test]
-fn a_locked_vault_answers_nothing() {
+fn locked_vault_reports_nothing() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&allergy(), b"penicillin").unwrap();
     let audit = clinic.office().audit().unwrap();
@@ -565,7 +561,7 @@ fn a_locked_vault_answers_nothing() {
     assert_eq!(disclosed, Err(Error::Locked));
 }
 
-/// Permits care to all, and the journal to the privacy office, under a consent.
+/// Policy that permits care to all actors, and the journal to the privacy office under a consent.
 #[derive(Debug)]
 struct Careful;
 
@@ -583,7 +579,7 @@ impl AccessPolicy for Careful {
 }
 
 #[test]
-fn the_policy_decides_who_may_ask_and_disclose() {
+fn policy_decides_on_reports_and_disclosures() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let options = VaultOptions::new().policy(Careful);
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
@@ -631,7 +627,7 @@ fn the_policy_decides_who_may_ask_and_disclose() {
 }
 
 #[test]
-fn broken_glass_is_marked_in_what_a_patient_sees() {
+fn break_glass_read_is_marked_in_access_report() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&allergy(), b"penicillin").unwrap();
     let night = actor("dr.night");

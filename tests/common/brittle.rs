@@ -1,11 +1,11 @@
-//! A credential whose key service fails.
+//! Credential whose key service fails.
 
 use chartlock::Error;
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
 use super::credential::Fixed;
 
-/// Like [`Fixed`] with this number, but fails with this error on every slot that is not its own.
+/// Credential like [`Fixed`] with this number, which fails with this error on the slots of others.
 #[derive(Debug)]
 pub(crate) struct Brittle(pub(crate) u8, pub(crate) Error);
 

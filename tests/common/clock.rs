@@ -1,4 +1,4 @@
-//! A clock that moves only when a test moves it.
+//! Clock that advances only when a test advances it.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use chartlock::internals::clock::Clock;
 /// Noon of 2026-11-21 in UTC, in milliseconds since the Unix epoch.
 pub(crate) const NOON: i64 = 1_795_262_400_000;
 
-/// A calendar and an uptime, both in milliseconds, that the test controls.
+/// Calendar and uptime, both in milliseconds, under the control of the test.
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     calendar: AtomicI64,
@@ -24,18 +24,18 @@ impl ManualClock {
         }
     }
 
-    /// Lets time pass, on the calendar and in the uptime.
+    /// Advances both the calendar and the uptime.
     pub(crate) fn advance(&self, millis: u64) {
         (self.calendar).fetch_add(millis as i64, Ordering::SeqCst);
         self.uptime.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Sets the calendar and leaves the uptime, as an administrator does.
+    /// Sets the calendar but not the uptime, as an administrator does.
     pub(crate) fn set_calendar(&self, calendar: i64) {
         self.calendar.store(calendar, Ordering::SeqCst);
     }
 
-    /// Moves the calendar and leaves the uptime.
+    /// Moves the calendar but not the uptime.
     pub(crate) fn shift_calendar(&self, millis: i64) {
         self.calendar.fetch_add(millis, Ordering::SeqCst);
     }

@@ -1,9 +1,9 @@
-//! A credential that costs nothing, for tests and benches that are about something else.
+//! Credential without key stretching, for tests and benches of other parts.
 
 use chartlock::Error;
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
-/// Thirty-two fixed bytes as a credential; its parameters name it, as a key service's would.
+/// Credential of 32 fixed bytes; its slot parameters identify it, as those of a key service do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fixed(pub(crate) u8);
 

@@ -1,4 +1,4 @@
-//! Patients, records and actors by their names.
+//! Constructors of subjects, records and actors.
 
 use chartlock::{Actor, RecordId, Subject};
 

@@ -1,4 +1,4 @@
-//! The pages of a vault's journal.
+//! Access to the pages of a vault's journal.
 
 use chartlock::internals::journal::{Cursor, Page, PageId, PageKeys, writers};
 use chartlock::internals::keys::{Header, Unlocked};

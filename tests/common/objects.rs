@@ -1,10 +1,10 @@
-//! The objects of a storage, read and written without a vault.
+//! Access to the objects of a storage without a vault.
 
 use std::collections::BTreeMap;
 
 use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
-/// Values by their keys.
+/// Stored values by their keys.
 pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Scans all objects under a prefix, page by page, in the order of the scan.
@@ -23,8 +23,8 @@ pub(crate) fn scan_all(
             projection,
         };
         let page = storage.scan(scan).unwrap();
-        let entries = page.items.into_iter();
-        found.extend(entries.map(|entry| (entry.key, entry.value)));
+        let items = page.items.into_iter();
+        found.extend(items.map(|item| (item.key, item.value)));
         if !page.more {
             return found;
         }
@@ -49,7 +49,7 @@ pub(crate) fn value_of(storage: &dyn Storage, key: &[u8]) -> Option<Vec<u8>> {
     stored.map(|stored| stored.value)
 }
 
-/// Puts a value, whatever the key holds.
+/// Puts a value without a precondition.
 pub(crate) fn put(storage: &dyn Storage, key: &[u8], value: &[u8]) {
     commit(storage, Transaction::new().put(key, value, Expect::Any));
 }

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// More than all tests of one binary keep at a time.
+/// Free bytes that a directory needs: more than all tests of one binary store at a time.
 const NEEDED: u64 = 1 << 30;
 
-/// In memory where there is such a place: for what does not depend on a disk, as a sync is quick there.
+/// Creates a directory in memory if there is room, because a sync is quick there; otherwise on disk.
+///
+/// Only for tests that do not depend on a disk.
 pub(crate) fn quick() -> TempDir {
     let memory = Path::new("/dev/shm");
     let in_memory = (free_bytes(memory) >= NEEDED).then(|| tempfile::tempdir_in(memory).ok());
@@ -16,16 +18,18 @@ pub(crate) fn quick() -> TempDir {
         .unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
-/// None where there is no such place. Containers give theirs a few megabytes.
+/// Returns the free bytes of a file system; 0 if there is none.
+///
+/// Containers may give `/dev/shm` only a few megabytes.
 #[cfg(unix)]
 pub(crate) fn free_bytes(place: &Path) -> u64 {
     use std::os::unix::ffi::OsStrExt;
 
     let place = std::ffi::CString::new(place.as_os_str().as_bytes()).unwrap();
-    // SAFETY: all of its fields are numbers, for which zeros will do.
+    // SAFETY: all fields are integers, for which zero is a valid value.
     #[allow(unsafe_code)]
     let mut space: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: a path that ends with a zero, and a place for the answer, both of which outlive the call.
+    // SAFETY: the path is NUL-terminated, and path and buffer outlive the call.
     #[allow(unsafe_code)]
     let failed = unsafe { libc::statvfs(place.as_ptr(), &raw mut space) };
     match failed {

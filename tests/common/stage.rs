@@ -1,4 +1,4 @@
-//! A storage of each kind, and vaults on it.
+//! Storages of each kind, and vaults on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,16 +18,17 @@ use super::scratch;
 /// A storage, shared by vaults and the test.
 pub(crate) type Shared = Arc<dyn Storage>;
 
-/// A storage that is empty at first, and what the vaults on it share.
+/// A storage, empty at first, with the settings that its vaults share.
 pub(crate) struct Stage {
     pub(crate) storage: Shared,
     pub(crate) suite: CipherSuite,
-    /// The clock of the vaults that a test gives it to; [`Stage::options`] leaves the system's clock.
+    /// The clock of vaults made with [`Stage::options_on_clock`]; others use the system's clock.
     pub(crate) clock: Arc<ManualClock>,
-    /// The step in loops over all commits of a verb; above 1 on storages that are slow, or whose result
-    /// another storage has already shown.
+    /// The step of loops over all commits of an operation.
+    ///
+    /// Above 1 on slow storages, and on storages that behave like another one with step 1.
     pub(crate) stride: usize,
-    /// The directory of a file storage. Declared after `storage`, because it must outlive it.
+    /// The directory of a file storage. Declared after `storage`, because the directory must outlive it.
     pub(crate) directory: Option<TempDir>,
 }
 
@@ -80,7 +81,7 @@ impl Stage {
         Arc::clone(&self.storage)
     }
 
-    /// Returns the options of a vault with no work in the background and no delay before a key goes.
+    /// Returns options without background work and without key removal delay.
     pub(crate) fn options(&self) -> VaultOptions {
         let options = VaultOptions::new()
             .cipher_suite(self.suite)
@@ -88,7 +89,7 @@ impl Stage {
         options.key_removal_delay(Duration::ZERO)
     }
 
-    /// Returns the options of a vault on the stage's clock, with no delay before a key goes.
+    /// Returns options with the stage's clock and without key removal delay.
     pub(crate) fn options_on_clock(&self) -> VaultOptions {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let options = VaultOptions::new().cipher_suite(self.suite).clock(clock);
@@ -103,7 +104,7 @@ impl Stage {
         options.create(self.shared(), &Fixed(1)).unwrap()
     }
 
-    /// Opens the vault as another process would.
+    /// Opens the vault again, as another process would.
     pub(crate) fn open(&self) -> Vault {
         self.open_by(self.options())
     }
@@ -112,7 +113,7 @@ impl Stage {
         options.open(self.shared(), &Fixed(1)).unwrap()
     }
 
-    /// Wraps the storage in faults: `hook` decides over every step.
+    /// Wraps the storage in injected faults; `hook` decides about every step.
     pub(crate) fn faulty(
         &self,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -121,8 +122,8 @@ impl Stage {
     }
 }
 
-/// Runs tests on storages: `on_each!([memory split] [first second])` makes `memory::first` and so on.
-/// Each test is a function that takes a `&Stage`.
+/// Makes a test for each storage and function: `on_each!([memory split] [first])` makes `memory::first`
+/// and `split::first`. Each function takes a `&Stage`.
 macro_rules! on_each {
     ([$($stage:ident)*] $tests:tt) => {
         $(on_each!(@on $stage $tests);)*

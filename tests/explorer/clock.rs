@@ -1,4 +1,4 @@
-//! Virtual time.
+//! Clocks with virtual time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,29 +7,31 @@ use std::time::Duration;
 use chartlock::internals::clock::Clock;
 
 use crate::mutation::Mutation;
-use crate::turns::Turns;
+use crate::scheduler::Scheduler;
 
+/// Milliseconds since the Unix epoch.
 const NOW: i64 = 1_795_000_000_000;
-/// No setup takes longer.
+/// Milliseconds; longer than any setup.
 const SETUP: i64 = 1_000;
-/// Shorter sleeps are back-offs, longer ones the naps of a grace.
+/// Sleeps below this are retry back-offs; others are parts of the key removal delay.
 const NAP: Duration = Duration::from_millis(500);
-/// More than the week after which an intent counts as abandoned on any storage.
+/// Longer than the 7 days after which an upload intent counts as abandoned on any storage.
 pub(crate) const DAYS: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
-/// The clock of a process: it stands still but for graces that pass.
+/// Clock of a process, which advances only when the scheduler lets a delay pass.
 #[derive(Debug)]
 pub(crate) struct ProcessClock {
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) process: usize,
     pub(crate) mutation: Mutation,
-    /// The graces that this process itself slept through, in seconds.
+    /// Seconds that this process slept.
     pub(crate) own: AtomicU64,
-    /// By how much its calendar is wrong, in milliseconds.
+    /// Milliseconds by which the calendar is ahead.
     pub(crate) ahead: AtomicU64,
-    /// How often it was asked, where no two answers may be alike: chains of the journal stand in the
-    /// order in which they began, which must be the same in each replay.
-    pub(crate) asked: Option<AtomicU64>,
+    /// Number of calls of `now` so far, where every call must return another time.
+    ///
+    /// Journal chains are ordered by the time at which they began, and each replay needs the same order.
+    pub(crate) calls: Option<AtomicU64>,
 }
 
 impl ProcessClock {
@@ -42,31 +44,31 @@ impl ProcessClock {
 impl Clock for ProcessClock {
     fn now(&self) -> i64 {
         let ahead = self.ahead.load(Ordering::SeqCst) as i64;
-        let apart = self.asked.as_ref().map_or(0, |asked| {
-            let asked = asked.fetch_add(1, Ordering::SeqCst);
-            SETUP + 4 * asked as i64 + self.process as i64
+        let offset = self.calls.as_ref().map_or(0, |calls| {
+            let calls = calls.fetch_add(1, Ordering::SeqCst);
+            SETUP + 4 * calls as i64 + self.process as i64
         });
-        NOW + self.turns.uptime().as_millis() as i64 + ahead + apart
+        NOW + self.scheduler.uptime().as_millis() as i64 + ahead + offset
     }
 
     fn uptime(&self) -> Duration {
         match self.mutation {
             Mutation::CachesForEver => Duration::from_secs(self.own.load(Ordering::SeqCst)),
-            _ => self.turns.uptime(),
+            _ => self.scheduler.uptime(),
         }
     }
 
     fn sleep(&self, duration: Duration) {
         if duration < NAP {
-            self.turns.give_way(self.process);
+            self.scheduler.yield_turn(self.process);
             return;
         }
-        self.turns.sleep(self.process);
+        self.scheduler.sleep(self.process);
         self.own.fetch_add(601, Ordering::SeqCst);
     }
 }
 
-/// The clock of somebody who is alone: sleeping makes time pass.
+/// Clock of a single process: sleeping advances it.
 #[derive(Debug, Default)]
 pub(crate) struct LoneClock(AtomicU64);
 
@@ -86,7 +88,7 @@ impl Clock for LoneClock {
     }
 
     fn sleep(&self, duration: Duration) {
-        // A nap is never alone: the rest of the grace goes by with it.
+        // The rest of the key removal delay passes with its first sleep.
         let passed = if duration < NAP {
             duration
         } else {

@@ -1,4 +1,4 @@
-//! What a step touches, and which steps commute.
+//! Storage keys that a step reads and writes, and which steps commute.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,21 +6,21 @@ use std::fmt;
 use chartlock::internals::journal::{PageId, page_of};
 use chartlock::storage::{FaultPoint, Operation};
 
-/// From here on, numbers name chains of processes.
+/// First number that names a journal chain.
 const CHAINS: u8 = 150;
 
-/// What a step does to storage, by roles instead of random bytes.
+/// The effect of a step on the storage, with stable numbers in place of random ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Footprint {
-    /// Nothing: it commutes with every step of others.
+    /// No key; the step commutes with every step of other processes.
     Nothing,
-    /// Keys of storage.
+    /// Storage keys.
     Keys(Vec<Access>),
-    /// Time itself: it commutes with nothing.
+    /// The passing of time; it commutes with no step.
     Everything,
 }
 
-/// One key, or all keys below a prefix.
+/// Access to one key, or to all keys under a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Access {
     verb: &'static str,
@@ -40,20 +40,20 @@ impl Footprint {
         }
     }
 
-    /// Whether a process that is about to take this step has begun to write a record, and not ended.
+    /// Returns whether a process with this next step is between the steps that write a record.
     pub(crate) fn is_within_a_record(&self) -> bool {
         let Self::Keys(keys) = self else {
             return false;
         };
         match keys.first().map(Access::operation) {
             Some(("put", b'r' | b'h') | ("check", b'p')) => true,
-            // A step of its own, or the first word of a whole transaction.
+            // A single `?w` follows an upload's segments; in a transaction, `?w` is its first operation.
             Some(("check", b'w')) => keys.len() == 1,
             _ => false,
         }
     }
 
-    /// Whether a page of the journal is among what is written.
+    /// Returns whether the step writes a journal page.
     pub(crate) fn is_page(&self) -> bool {
         matches!(self, Self::Keys(keys) if keys.iter().any(|access| access.operation() == ("put", b'j')))
     }
@@ -64,7 +64,7 @@ impl Footprint {
 }
 
 impl Access {
-    /// The verb, and the class of the key.
+    /// Returns the storage operation, and the class of the key.
     pub(crate) fn operation(&self) -> (&'static str, u8) {
         (self.verb, self.role.first().copied().unwrap_or(b'-'))
     }
@@ -100,28 +100,31 @@ impl fmt::Display for Footprint {
     }
 }
 
-/// Gives random fragments of keys the same numbers in every replay of a schedule.
+/// Numbers for the random ids in storage keys, the same in every replay of a schedule.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roles {
-    fragments: HashMap<[u8; 16], u8>,
-    /// How many chains of the journal each process has begun.
+    ids: HashMap<[u8; 16], u8>,
+    /// The number of journal chains that each process began.
     chains: HashMap<usize, u8>,
-    /// The highest ids so far, of charts and of streams.
+    /// The highest ids so far: of charts, and of streams.
     highest: [Option<[u8; 16]>; 2],
     out_of_order: bool,
-    /// Whether anybody lists streams, so that their order matters.
+    /// Whether a process lists charts or streams, so that the order of their ids matters.
     listed: bool,
 }
 
 impl Roles {
-    /// Whether a chart or a stream has an id below one of before. Chance then decides in which order
-    /// they are listed, and it is not the order of other replays.
+    /// Returns whether a new chart or stream has an id below an earlier one.
+    ///
+    /// Scans then return them in another order than in other replays.
     pub(crate) fn is_out_of_order(&self) -> bool {
         self.out_of_order && self.listed
     }
 
-    /// Takes what was met so far as it is. False when somebody lists the others, and chance leaves
-    /// little room for ids above those of now: they would have to be drawn too often.
+    /// Accepts the ids so far as the start state.
+    ///
+    /// Returns false if a process lists ids and little room is left above the highest: later ids would
+    /// too seldom be higher.
     pub(crate) fn begin(&mut self, listed: bool) -> bool {
         self.out_of_order = false;
         self.listed = listed;
@@ -129,13 +132,13 @@ impl Roles {
     }
 
     pub(crate) fn footprint(&mut self, process: usize, moment: &FaultPoint<'_>) -> Footprint {
-        self.introduce(process, moment);
+        self.number_chains(process, moment);
         let accesses = match moment {
             FaultPoint::Read(keys) => {
                 let keys = keys.iter();
                 let accesses = keys.map(|key| self.access("read", key, false, false));
                 let mut accesses: Vec<_> = accesses.collect();
-                // Chains that began in the same millisecond stand in the order of chance.
+                // Sorted, because chains that began in the same millisecond come in random order.
                 accesses.sort_by(|one, other| one.role.cmp(&other.role));
                 accesses
             }
@@ -152,18 +155,18 @@ impl Roles {
         Footprint::Keys(accesses)
     }
 
-    /// Names the chains of the journal that a process writes after it: their ids are drawn by chance.
-    pub(crate) fn introduce(&mut self, process: usize, moment: &FaultPoint<'_>) {
+    /// Numbers the journal chains of a process by the process, because their ids are random.
+    pub(crate) fn number_chains(&mut self, process: usize, moment: &FaultPoint<'_>) {
         let FaultPoint::Commit(operations) = moment else {
             return;
         };
         let pages = operations.iter().filter_map(|one| page_of(one.key()));
         for PageId { writer, .. } in pages {
-            if !self.fragments.contains_key(&writer) {
+            if !self.ids.contains_key(&writer) {
                 let begun = self.chains.entry(process).or_default();
                 let name = CHAINS + 20 * process as u8 + *begun;
                 *begun += 1;
-                self.fragments.insert(writer, name);
+                self.ids.insert(writer, name);
             }
         }
     }
@@ -177,24 +180,24 @@ impl Roles {
         }
     }
 
-    /// The class, a number for each fragment of 16 bytes, and the last byte of a version or index.
+    /// Returns the class, a number for each id of 16 bytes, and the last byte of a version or index.
     pub(crate) fn role(&mut self, key: &[u8]) -> Vec<u8> {
         let Some((class, rest)) = key.split_first() else {
             return Vec::new();
         };
         let mut role = vec![*class];
-        let (fragments, counter) = rest.as_chunks::<16>();
-        for (place, fragment) in fragments.iter().enumerate() {
-            let next = self.fragments.len() as u8;
-            let number = *self.fragments.entry(*fragment).or_insert(next);
+        let (ids, counter) = rest.as_chunks::<16>();
+        for (place, id) in ids.iter().enumerate() {
+            let next = self.ids.len() as u8;
+            let number = *self.ids.entry(*id).or_insert(next);
             let is_id = match place {
                 0 => b"rhsw".contains(class),
                 _ => b"sw".contains(class),
             };
             if number == next && is_id {
                 let highest = &mut self.highest[place];
-                self.out_of_order |= *highest > Some(*fragment);
-                *highest = Some(*fragment).max(*highest);
+                self.out_of_order |= *highest > Some(*id);
+                *highest = Some(*id).max(*highest);
             }
             role.push(number);
         }

@@ -1,14 +1,30 @@
-//! Every interleaving of two processes at one vault, at the granularity of storage operations.
+//! Model checker: runs every interleaving of two or three processes on one vault, storage operation by
+//! storage operation.
 //!
-//! The vault's real code runs; a schedule decides who takes the next step, and is replayed. See
-//! `search` for what is left out because it cannot differ, and `model` for what must hold. Each line
-//! that is printed says: what was explored; `op` or `tx`, for storage without and with transactions;
-//! whether processes began with warm or cold caches; the most faults in one execution, `c`rashes,
-//! `u`nknown outcomes or `o`utages for pages of the journal; how long a process may stall; the bound on
-//! preemptions; then executions, executions cut off as seen before, most steps, executions with faults,
-//! distinct operations, whether that is all or was cut at a limit, the time, and the violations.
+//! The vault's own code runs. A schedule decides which process takes the next step, and each execution
+//! replays a schedule from its start. `search` describes which schedules are skipped because their
+//! results cannot differ; `model` describes which results are allowed.
 //!
-//! `CHARTLOCK_EXPLORE=long` goes on until all of most scenarios was seen; that takes a while.
+//! The explorer prints one line for each scenario, with these columns:
+//!
+//! | column | meaning |
+//! |---|---|
+//! | name | setup, if interrupted, then the verbs of each process |
+//! | `op`, `tx` | storage without, with transactions |
+//! | `warm`, `cold` | processes begin with, without cached header and patient entries |
+//! | faults | most faults in one execution, with `c`rash, `u`nknown commit outcome, journal `o`utage |
+//! | `bounded`, `endless` | longest stall of a process: within, beyond the key removal delay |
+//! | preemptions | most preemptions in one execution, or `-` for no bound |
+//! | executions | executions that ran to their end |
+//! | pruned | executions stopped because an equivalent one was seen |
+//! | steps | most steps in one execution |
+//! | faulty | executions with at least one fault |
+//! | operations | distinct pairs of storage operation and key class |
+//! | `all`, `cut` | whole scope explored, stopped at the limit |
+//! | time | seconds |
+//! | result | `0`, or `VIOLATION` |
+//!
+//! `CHARTLOCK_EXPLORE=long` explores most scenarios completely, which takes hours.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,54 +35,54 @@
 mod clock;
 #[path = "../common/mod.rs"]
 mod common;
+mod final_state;
 mod footprint;
-mod holds;
-mod journaled;
+mod garbage_scenarios;
+mod hold_scenarios;
+mod journal_check;
+mod journal_scenarios;
 mod model;
 mod mutation;
 mod report;
 mod rules;
 mod scenario;
 mod scenarios;
+mod scheduler;
 mod search;
 mod state;
-mod sweeps;
 mod tap;
-mod told;
-mod turns;
 mod verbs;
-mod verdict;
 
 use chartlock::Journaling;
-use holds::{HELD_TRIOS, HOLDS};
-use journaled::{JOURNALED, JOURNALED_TRIOS};
+use garbage_scenarios::{ABANDONED_UPLOADS, CLOCK_AHEAD, GARBAGE, GARBAGE_TRIOS};
+use hold_scenarios::{HOLD_TRIOS, HOLDS};
+use journal_scenarios::{JOURNALED, JOURNALED_TRIOS};
 use report::report;
 use scenario::Scenario;
 use scenarios::*;
-use sweeps::{ABANDONED, HASTY, SWEEPS, SWEPT_TRIOS};
 
-/// Most executions of one scenario in the short scope, and in the long one.
+/// Most executions of one scenario: in the short scope, and in the long scope.
 const SHORT: u64 = 100;
 const LONG: u64 = 20_000;
-/// Likewise where both faults and switches come at any moment, of which there is no end.
+/// Most executions where both faults and preemptions may come at any step: those are too many to complete.
 const DEEP: u64 = 2_000;
 
 fn is_long() -> bool {
     std::env::var("CHARTLOCK_EXPLORE").is_ok_and(|scope| scope == "long")
 }
 
-/// Explores a family of scenarios under everything that may go wrong.
+/// Explores a family of scenarios: without faults, with crashes, with unknown outcomes and with stalls.
 fn explore(base: impl Fn() -> Vec<Scenario>) {
     explore_up_to(SHORT, base);
 }
 
-/// Likewise, with fewer executions in the short scope.
+/// Explores like [`explore`], with this many executions of each scenario in the short scope.
 fn explore_up_to(short: u64, base: impl Fn() -> Vec<Scenario>) {
     let most = if is_long() { LONG } else { short };
     let plain = || base().into_iter().map(move |scenario| scenario.most(most));
     let mut scope: Vec<Scenario> = plain().collect();
     for faults in [CRASH, UNKNOWN] {
-        // A few switches at the wrong moment find most of what can be found, sooner.
+        // One preemption finds most violations in far fewer executions.
         scope.extend(plain().map(|scenario| scenario.faults(faults).bound(1)));
     }
     scope.extend(plain().map(|scenario| scenario.endless().bound(2)));
@@ -79,20 +95,20 @@ fn explore_up_to(short: u64, base: impl Fn() -> Vec<Scenario>) {
             scope.extend(deep().map(Scenario::endless));
         }
     }
-    hold(scope);
+    assert_no_violations(scope);
 }
 
-fn hold(scope: Vec<Scenario>) {
-    let mut stories = Vec::new();
+fn assert_no_violations(scope: Vec<Scenario>) {
+    let mut violations = Vec::new();
     for scenario in scope {
-        if let Some(story) = report(&scenario).violation {
-            stories.push(format!("{}: {story}", scenario.name));
+        if let Some(violation) = report(&scenario).violation {
+            violations.push(format!("{}: {violation}", scenario.name));
         }
     }
-    assert!(stories.is_empty(), "{}", stories.join("\n\n"));
+    assert!(violations.is_empty(), "{}", violations.join("\n\n"));
 }
 
-/// Explores scenarios in which every process keeps a journal.
+/// Explores scenarios in which every process writes a journal.
 fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
     let most = if is_long() { DEEP } else { SHORT / 4 };
     let with = |mode| {
@@ -101,7 +117,7 @@ fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
     };
     let strict = || with(Journaling::Strict);
     let mut scope: Vec<Scenario> = strict().collect();
-    // Some of what a crash may leave comes late in this order.
+    // More executions, because some states that a crash leaves come late in the search order.
     scope
         .extend(strict().map(|scenario| scenario.faults(CRASH).bound(1).most(most.max(2 * SHORT))));
     for faults in [UNKNOWN, OUTAGE] {
@@ -115,16 +131,16 @@ fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
         scope.extend(strict().map(|scenario| scenario.cold().faults(OUTAGE)));
         scope.extend(strict().map(|scenario| scenario.endless().faults(CRASH)));
     }
-    hold(scope);
+    assert_no_violations(scope);
 }
 
 #[test]
-fn journals() {
+fn journaled_pairs_without_transactions_violate_no_rule() {
     explore_journaled(|| scenarios(JOURNALED));
 }
 
 #[test]
-fn journals_with_transactions() {
+fn journaled_pairs_with_transactions_violate_no_rule() {
     explore_journaled(|| {
         let journaled = scenarios(JOURNALED).into_iter();
         journaled.map(Scenario::transactional).collect()
@@ -132,7 +148,7 @@ fn journals_with_transactions() {
 }
 
 #[test]
-fn three_journals_at_once() {
+fn journaled_trios_violate_no_rule() {
     let most = if is_long() { DEEP } else { SHORT / 2 };
     let mut scope = Vec::new();
     for scenario in scenarios(JOURNALED_TRIOS) {
@@ -141,10 +157,10 @@ fn three_journals_at_once() {
         scope.extend([scenario, scenario.transactional()]);
         scope.extend([crash, crash.transactional()]);
     }
-    hold(scope);
+    assert_no_violations(scope);
 }
 
-/// A family without transactions, and with.
+/// Makes two tests of each family: without and with transactions.
 macro_rules! families {
     ($($name:ident, $transactional:ident: $scenarios:expr;)*) => {$(
         #[test]
@@ -161,59 +177,65 @@ macro_rules! families {
 }
 
 families! {
-    writers, writers_with_transactions: scenarios(WRITERS);
-    rotations, rotations_with_transactions: scenarios(ROTATIONS);
-    masters, masters_with_transactions: scenarios(MASTERS);
-    erasures, erasures_with_transactions: scenarios(ERASURES);
-    walks, walks_with_transactions: scenarios(WALKS);
-    holds, holds_with_transactions: scenarios(HOLDS);
+    writers_without_transactions_violate_no_rule,
+        writers_with_transactions_violate_no_rule: scenarios(WRITERS);
+    subject_rotations_without_transactions_violate_no_rule,
+        subject_rotations_with_transactions_violate_no_rule: scenarios(ROTATIONS);
+    master_rotations_without_transactions_violate_no_rule,
+        master_rotations_with_transactions_violate_no_rule: scenarios(MASTER_ROTATIONS);
+    erasures_without_transactions_violate_no_rule,
+        erasures_with_transactions_violate_no_rule: scenarios(ERASURES);
+    concurrent_rotations_without_transactions_violate_no_rule,
+        concurrent_rotations_with_transactions_violate_no_rule: scenarios(CONCURRENT_ROTATIONS);
+    legal_holds_without_transactions_violate_no_rule,
+        legal_holds_with_transactions_violate_no_rule: scenarios(HOLDS);
 }
 
 #[test]
-fn what_broke_off_before() {
+fn verbs_after_interrupted_put_violate_no_rule() {
     explore(|| {
         let leftovers = scenarios(LEFTOVERS).into_iter();
         leftovers
-            .map(|scenario| scenario.broken(BEFORE_CURRENT))
+            .map(|scenario| scenario.interrupted(BEFORE_CURRENT))
             .collect()
     });
 }
 
 #[test]
-fn three_at_once() {
+fn trios_violate_no_rule() {
     let most = if is_long() { LONG } else { SHORT / 2 };
     let mut scope = Vec::new();
-    let trios = [TRIOS, SWEPT_TRIOS, HELD_TRIOS];
+    let trios = [TRIOS, GARBAGE_TRIOS, HOLD_TRIOS];
     for scenario in trios.into_iter().flat_map(scenarios) {
         let scenario = scenario.bound(2).most(most);
         scope.extend([scenario, scenario.endless(), scenario.transactional()]);
     }
-    hold(scope);
+    assert_no_violations(scope);
 }
 
 #[test]
-fn two_faults() {
+fn pairs_with_two_faults_violate_no_rule() {
     let most = if is_long() { LONG } else { SHORT / 4 };
     let mut scope = Vec::new();
-    for family in [WRITERS, ROTATIONS, MASTERS, ERASURES, HOLDS] {
+    for family in [WRITERS, ROTATIONS, MASTER_ROTATIONS, ERASURES, HOLDS] {
         for scenario in scenarios(family) {
-            // Without a preemption, so that it is the faults that are seen whole.
+            // No preemptions, so that the limit leaves room for all combinations of faults.
             let scenario = scenario.faults(TWO).bound(0).most(most);
             scope.extend([scenario, scenario.endless(), scenario.transactional()]);
         }
     }
-    hold(scope);
+    assert_no_violations(scope);
 }
 
 #[test]
-fn what_broke_off_at_any_step() {
+fn verbs_interrupted_at_any_step_are_resumed() {
     let last = 24;
     let every = if is_long() { 1 } else { 3 };
     let most = if is_long() { DEEP } else { SHORT / 4 };
     let mut scope = Vec::new();
     for scenario in scenarios(RESUMED) {
         for after in (2..last).step_by(every) {
-            let scenario = scenario.broken(after).most(most);
+            let scenario = scenario.interrupted(after).most(most);
             scope.push(scenario);
             scope.push(scenario.transactional());
             if is_long() {
@@ -222,40 +244,40 @@ fn what_broke_off_at_any_step() {
             }
         }
     }
-    hold(scope);
+    assert_no_violations(scope);
 }
 
 #[test]
-fn sweeps() {
-    explore_up_to(SHORT / 4, || scenarios(SWEEPS));
+fn garbage_collection_without_transactions_violates_no_rule() {
+    explore_up_to(SHORT / 4, || scenarios(GARBAGE));
 }
 
 #[test]
-fn sweeps_with_transactions() {
+fn garbage_collection_with_transactions_violates_no_rule() {
     explore_up_to(SHORT / 4, || {
-        let sweeps = scenarios(SWEEPS).into_iter();
-        sweeps.map(Scenario::transactional).collect()
+        let collections = scenarios(GARBAGE).into_iter();
+        collections.map(Scenario::transactional).collect()
     });
 }
 
-/// A clock that is days ahead costs an upload, where a transaction is whole, and nothing else.
+/// On transactional storage, a clock that is days ahead loses an upload, and nothing else.
 #[test]
-fn hasty_sweeps_with_transactions() {
+fn garbage_collection_with_clock_ahead_loses_only_uploads() {
     explore_up_to(SHORT / 4, || {
-        let hasty = scenarios(HASTY).into_iter();
-        hasty.map(Scenario::transactional).collect()
+        let ahead = scenarios(CLOCK_AHEAD).into_iter();
+        ahead.map(Scenario::transactional).collect()
     });
 }
 
 #[test]
-fn uploads_that_broke_off_at_any_step() {
+fn uploads_interrupted_at_any_step_are_collected() {
     let last = 18;
     let every = if is_long() { 1 } else { 2 };
     let most = if is_long() { DEEP } else { SHORT / 10 };
     let mut scope = Vec::new();
-    for scenario in scenarios(ABANDONED) {
+    for scenario in scenarios(ABANDONED_UPLOADS) {
         for after in (2..last).step_by(every) {
-            let scenario = scenario.broken(after).most(most);
+            let scenario = scenario.interrupted(after).most(most);
             for scenario in [scenario, scenario.transactional()] {
                 scope.push(scenario.days_later());
                 if is_long() {
@@ -266,19 +288,19 @@ fn uploads_that_broke_off_at_any_step() {
             }
         }
     }
-    hold(scope);
+    assert_no_violations(scope);
 }
 
 #[test]
-fn retirements() {
+fn master_destruction_after_interrupted_rotation_violates_no_rule() {
     explore(|| {
-        let [single, whole] = BEFORE_REMOVAL;
-        let single = scenarios(RETIREMENTS)
+        let [single, whole] = BEFORE_DESTRUCTION;
+        let single = scenarios(DESTROYED_MASTERS)
             .into_iter()
-            .map(move |scenario| scenario.broken(single));
-        let whole = scenarios(RETIREMENTS)
+            .map(move |scenario| scenario.interrupted(single));
+        let whole = scenarios(DESTROYED_MASTERS)
             .into_iter()
-            .map(move |scenario| scenario.transactional().broken(whole));
+            .map(move |scenario| scenario.transactional().interrupted(whole));
         single.chain(whole).collect()
     });
 }

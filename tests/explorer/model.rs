@@ -1,11 +1,11 @@
-//! What must, may and must not stand, given what processes were told.
+//! Model of the vault: which versions must, may and must not be stored, given the answers of all verbs.
 
 use chartlock::{Error, report::GarbageReport};
 
 use crate::state::Stalls;
 use crate::verbs::{Answer, Record, Verb, content};
 
-/// A verb that was begun.
+/// One call of a verb.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) process: usize,
@@ -13,32 +13,32 @@ pub(crate) struct Call {
     pub(crate) verb: Verb,
     pub(crate) begun: u64,
     pub(crate) ended: u64,
-    /// `None` when its process died before it heard one.
+    /// `None` if the process crashed before the verb returned.
     pub(crate) answer: Option<Answer>,
-    /// When it first looked at a patient entry.
-    pub(crate) looked: Option<u64>,
-    /// When it last changed one.
-    pub(crate) changed: Option<u64>,
+    /// The step at which the verb first read a patient entry.
+    pub(crate) first_read: Option<u64>,
+    /// The step at which the verb last changed a patient entry.
+    pub(crate) last_change: Option<u64>,
 }
 
-/// What became of a version, by what was answered.
+/// What the answers require of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It was acknowledged, and no erasure can have meant it.
+    /// It must be stored: it was acknowledged, and no erasure covers it.
     Must,
-    /// Nobody was told for certain.
+    /// It may be stored: its outcome is unknown.
     May,
-    /// Whoever put it was told that it did not happen, or it was erased.
+    /// It must not be stored: the writer got a definite refusal, or an erasure covers it.
     Gone,
 }
 
-/// Whether a sweep found something wrong, which nobody did.
+/// Returns whether a garbage collection reports damage, which no process did.
 pub(crate) fn is_alarm(report: &GarbageReport) -> bool {
     let wrong = report.charts_passed_over + report.misnamed_streams + report.unknown_charts;
     wrong + report.unreadable_entries > 0
 }
 
-/// A version that somebody set out to write.
+/// A version that a call tried to write.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     /// `None` for a retraction.
@@ -46,15 +46,15 @@ pub(crate) struct Attempt {
     pub(crate) version: Option<u64>,
     pub(crate) fate: Fate,
     pub(crate) ended: u64,
-    /// When the chart that it is on was begun.
+    /// The step at which its chart was created.
     chart: u64,
 }
 
-/// All that was asked for and answered in one execution.
+/// All calls of one execution, with their answers.
 pub(crate) struct Model<'a> {
     pub(crate) calls: &'a [Call],
     pub(crate) stalls: Stalls,
-    /// Whether pages of the journal may go unheard until their writer gives up.
+    /// Whether replies to journal pages may be lost until the journal writer gives up.
     pub(crate) outage: bool,
 }
 
@@ -79,9 +79,9 @@ impl Model<'_> {
             Some(_) => None,
         };
         let large = matches!(call.verb, Verb::PutLarge(_));
-        let content = (!matches!(call.verb, Verb::Remove(_)))
+        let content = (!matches!(call.verb, Verb::Retract(_)))
             .then(|| content(call.process, call.index, record, large));
-        let told = match &outcome {
+        let answered = match &outcome {
             None => Fate::May,
             Some(Ok(Some(_))) => Fate::Must,
             Some(Ok(None) | Err(Error::Conflict | Error::Erased | Error::UploadExpired)) => {
@@ -93,35 +93,35 @@ impl Model<'_> {
         Attempt {
             content,
             version: outcome.and_then(|outcome| outcome.ok().flatten()),
-            fate: self.after_erasures(call, record.0, chart, told),
+            fate: self.after_erasures(call, record.0, chart, answered),
             ended: call.ended,
             chart,
         }
     }
 
-    /// When the chart was begun that somebody who was answered at `ended` wrote to.
+    /// Returns the step at which the chart was created that a call answered at `ended` wrote to.
     fn chart_of(&self, patient: u8, ended: u64) -> u64 {
         let reopened = self
             .calls
             .iter()
-            .filter(|call| call.verb == Verb::Readmit(patient));
+            .filter(|call| call.verb == Verb::ReopenChart(patient));
         reopened
-            .filter_map(|call| call.changed)
-            .filter(|changed| *changed <= ended)
+            .filter_map(|call| call.last_change)
+            .filter(|last_change| *last_change <= ended)
             .max()
             .unwrap_or(0)
     }
 
-    fn after_erasures(&self, call: &Call, patient: u8, chart: u64, told: Fate) -> Fate {
-        let mut fate = told;
+    fn after_erasures(&self, call: &Call, patient: u8, chart: u64, answered: Fate) -> Fate {
+        let mut fate = answered;
         for erasure in self.erasures(patient) {
-            let looked = erasure.looked.unwrap_or(0);
-            // It saw this chart, or a dead one of before; when it says that it is done, so it is.
-            let meant = looked > chart;
+            let first_read = erasure.first_read.unwrap_or(0);
+            // The erasure covers this chart or an erased one before it; once done, the chart is erased.
+            let covered = first_read > chart;
             let done = matches!(erasure.answer, Some(Answer::Done));
-            match (meant, done, told) {
+            match (covered, done, answered) {
                 (true, true, Fate::Must) => fate = Fate::Gone,
-                (true, true, _) if call.ended < looked && call.answer.is_some() => {
+                (true, true, _) if call.ended < first_read && call.answer.is_some() => {
                     fate = Fate::Gone;
                 }
                 (true, false, Fate::Must) if fate == Fate::Must => fate = Fate::May,
@@ -131,11 +131,11 @@ impl Model<'_> {
         fate
     }
 
-    /// Erasures that looked at an entry and found one that nothing holds.
+    /// Returns the erasures that read the patient entry and found no legal hold.
     fn erasures(&self, patient: u8) -> impl Iterator<Item = &Call> {
         self.calls.iter().filter(move |call| {
             call.verb == Verb::Erase(patient)
-                && call.looked.is_some()
+                && call.first_read.is_some()
                 && !matches!(
                     call.answer,
                     Some(Answer::Failed(Error::UnknownSubject | Error::OnHold))
@@ -143,11 +143,11 @@ impl Model<'_> {
         })
     }
 
-    /// Whether the patient must be erased (`Some(true)`), must be live, or may be either.
+    /// Returns whether the patient must be erased: `Some(true)` if so, `None` if not known.
     pub(crate) fn erased(&self, patient: u8) -> Option<bool> {
-        let returned = self.chart_of(patient, u64::MAX);
+        let reopened = self.chart_of(patient, u64::MAX);
         let mut since = (self.erasures(patient))
-            .filter(|erasure| erasure.looked.unwrap_or(0) > returned)
+            .filter(|erasure| erasure.first_read.unwrap_or(0) > reopened)
             .peekable();
         since.peek()?;
         since
@@ -155,68 +155,70 @@ impl Model<'_> {
             .then_some(true)
     }
 
-    /// Whether some erasure of the patient may explain what is not there.
+    /// Returns whether an erasure of the patient can explain missing records.
     pub(crate) fn may_be_erased(&self, patient: u8) -> bool {
-        let returned = self.chart_of(patient, u64::MAX);
-        (self.erasures(patient)).any(|erasure| erasure.looked.unwrap_or(0) > returned)
+        let reopened = self.chart_of(patient, u64::MAX);
+        (self.erasures(patient)).any(|erasure| erasure.first_read.unwrap_or(0) > reopened)
     }
 
-    /// What the answers say by themselves, before anyone looks at the storage.
-    pub(crate) fn answers(&self, violations: &mut Vec<String>) {
+    /// Checks the answers alone, before the storage is read.
+    pub(crate) fn check_answers(&self, violations: &mut Vec<String>) {
         for call in self.calls {
             match &call.answer {
-                Some(Answer::Failed(error)) => self.failure(call, error, violations),
+                Some(Answer::Failed(error)) => self.check_failure(call, error, violations),
                 Some(Answer::Written(written)) => {
                     for (_, outcome) in written {
                         if let Err(error) = outcome {
-                            self.failure(call, error, violations);
+                            self.check_failure(call, error, violations);
                         }
                     }
                 }
-                Some(Answer::Renewed(blocking, _)) if *blocking > 0 => {
-                    violations.push(format!("{:?} was blocked by {blocking}", call.verb));
+                Some(Answer::Rotated(blocking, _)) if *blocking > 0 => {
+                    violations.push(format!("{:?} reports {blocking} blocking", call.verb));
                 }
-                Some(Answer::Renewed(_, orphaned))
-                    if *orphaned > 0 && self.stalls == Stalls::WithinGrace =>
+                Some(Answer::Rotated(_, orphaned))
+                    if *orphaned > 0 && self.stalls == Stalls::Bounded =>
                 {
-                    violations.push(format!("{:?} orphaned {orphaned}", call.verb));
+                    violations.push(format!("{:?} reports {orphaned} orphaned", call.verb));
                 }
-                Some(Answer::Swept(report))
-                    if self.stalls == Stalls::WithinGrace && is_alarm(report) =>
+                Some(Answer::Collected(report))
+                    if self.stalls == Stalls::Bounded && is_alarm(report) =>
                 {
-                    violations.push(format!("a sweep answered {report:?}"));
+                    violations.push(format!("garbage collection reports {report:?}"));
                 }
                 Some(Answer::Verified(report)) if !report.is_clean() => {
-                    violations.push(format!("a verification beside others finds {report:?}"));
+                    violations.push(format!(
+                        "verification beside other processes finds {report:?}"
+                    ));
                 }
-                Some(answer) => self.reading(call, answer, violations),
+                Some(answer) => self.check_read(call, answer, violations),
                 None => {}
             }
         }
-        self.numbers(violations);
+        self.check_numbers(violations);
     }
 
-    fn failure(&self, call: &Call, error: &Error, violations: &mut Vec<String>) {
+    fn check_failure(&self, call: &Call, error: &Error, violations: &mut Vec<String>) {
         let erasing = (self.calls.iter()).any(|other| matches!(other.verb, Verb::Erase(_)));
         let days_pass = (self.calls.iter()).any(|other| other.verb == Verb::Wait);
-        let readmissions = (self.calls.iter())
-            .filter(|other| matches!(other.verb, Verb::Readmit(_)))
+        let reopenings = (self.calls.iter())
+            .filter(|other| matches!(other.verb, Verb::ReopenChart(_)))
             .count();
         let expected = match (call.verb, error) {
             (Verb::PutIf(..), Error::Conflict) => true,
-            (Verb::RetireMaster, Error::KeyInUse | Error::NoSuchKey) => true,
-            (Verb::RetireMaster | Verb::RotateMaster, Error::CommitUnknown) => true,
+            (Verb::DestroyMaster, Error::KeyInUse | Error::NoSuchKey) => true,
+            (Verb::DestroyMaster | Verb::RotateMaster, Error::CommitUnknown) => true,
             (Verb::Erase(_), Error::UnknownSubject) => true,
             (_, Error::Storage(_) | Error::Journal(_) | Error::CommitUnknown) if self.outage => {
                 true
             }
-            (Verb::Erase(_), Error::OnHold) => self.may_have_met_a_hold(call),
-            (Verb::Readmit(_), Error::Conflict) => readmissions > 1,
-            (Verb::RotatePatient(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
+            (Verb::Erase(_), Error::OnHold) => self.may_have_found_hold(call),
+            (Verb::ReopenChart(_), Error::Conflict) => reopenings > 1,
+            (Verb::RotateSubject(_) | Verb::Reencrypt(_), Error::UnknownSubject) => true,
             (Verb::PutLarge(_), Error::UploadExpired | Error::CommitUnknown) => days_pass,
             (Verb::Erase(_), Error::Erased) => false,
             (_, Error::Erased) => erasing,
-            // Keys that a reader had just been told of were removed while it stalled.
+            // The key was destroyed while the reader stalled.
             (_, Error::UnknownMasterKey | Error::UnknownPatientKey) => {
                 self.stalls == Stalls::Endless
             }
@@ -230,7 +232,7 @@ impl Model<'_> {
         }
     }
 
-    fn reading(&self, call: &Call, answer: &Answer, violations: &mut Vec<String>) {
+    fn check_read(&self, call: &Call, answer: &Answer, violations: &mut Vec<String>) {
         let floor = |record| {
             (self.attempts(record).iter())
                 .filter(|attempt| attempt.fate == Fate::Must && attempt.ended < call.begun)
@@ -277,8 +279,8 @@ impl Model<'_> {
         }
     }
 
-    /// No version is acknowledged twice.
-    fn numbers(&self, violations: &mut Vec<String>) {
+    /// Checks that no version number is acknowledged twice.
+    fn check_numbers(&self, violations: &mut Vec<String>) {
         for record in self.records() {
             let attempts = self.attempts(record);
             for (index, one) in attempts.iter().enumerate() {
@@ -294,7 +296,7 @@ impl Model<'_> {
         }
     }
 
-    /// Every record that anybody wrote to.
+    /// Returns every record that a call wrote.
     pub(crate) fn records(&self) -> Vec<Record> {
         let mut records: Vec<_> = (self.calls.iter())
             .flat_map(|call| call.verb.records())

@@ -1,4 +1,4 @@
-//! Rules left out, one at a time, to see that the explorer notices.
+//! Mutations of the order of writes, one rule each, which the explorer must detect.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,64 +8,64 @@ use chartlock::storage::{
     Stored, Transaction,
 };
 
-/// A rule of the order of writes that is not kept.
+/// One broken rule of the order of writes (see `src/architecture.md` for the notation).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
-    /// Every rule is kept.
+    /// No rule is broken.
     None,
-    /// `?p` admits anything.
+    /// `?p` passes whatever is stored.
     EntryUnchecked,
-    /// `?v` admits anything.
+    /// `?v` passes whatever is stored.
     HeaderUnchecked,
     /// `?p` comes first, not last.
     EntryCheckedFirst,
-    /// `put h` replaces whatever stands there.
+    /// `put h` replaces any stored value.
     EarlierAny,
     /// `put h` is skipped.
     EarlierSkipped,
     /// `put h` comes after `put r`.
     EarlierLast,
-    /// `put r` replaces whatever stands there: a lost conflict.
+    /// `put r` replaces any stored value, so that conflicts are lost.
     CurrentAny,
-    /// `put p` replaces whatever stands there.
+    /// `put p` replaces any stored value.
     EntryAny,
-    /// `put v` replaces whatever stands there.
+    /// `put v` replaces any stored value.
     HeaderAny,
-    /// Walks and sweeps look at records, not at history.
+    /// Rotation and garbage collection scan records, but not history.
     HistoryUnlisted,
-    /// No grace passes before a key is removed.
-    NoGrace,
-    /// What is held in memory never grows old.
+    /// Keys are destroyed without the key removal delay.
+    NoDelay,
+    /// Cached header and entries never expire.
     CachesForEver,
-    /// Unknown outcomes are taken for failures to happen.
+    /// Unknown commit outcomes are treated as conflicts.
     UnknownIsConflict,
-    /// `?w` admits anything.
+    /// `?w` passes whatever is stored.
     IntentUnchecked,
-    /// A sweep leaves intents where they are.
+    /// The collector does not delete the intents of abandoned uploads.
     FenceSkipped,
-    /// A sweep lists intents before segments.
+    /// The collector lists intents before segments.
     IntentsFirst,
-    /// A sweep looks at history before it looks at records.
+    /// The collector scans history before records.
     HistoryFirst,
-    /// A sweep does not look at records again once the intents are gone.
-    LooksOnce,
-    /// No page of the journal is written.
+    /// The collector does not scan records again after it deleted the intents.
+    ScansOnce,
+    /// No journal page is written.
     PageSkipped,
-    /// A page is written for itself, after what it tells of.
+    /// The journal page is committed separately, after its changes.
     PageLast,
-    /// A page is written for itself, before what it tells of, as if that were certain.
+    /// The journal page is committed separately, before its changes, with its entries as done.
     PageFirst,
 }
 
-/// A storage that carries out transactions otherwise than it was asked to.
+/// Storage wrapper that breaks one rule in the transactions and scans it passes on.
 #[derive(Debug)]
 pub(crate) struct Mutant<S> {
     pub(crate) inner: S,
     pub(crate) mutation: Mutation,
-    /// Pages that were fetched too early, by prefix.
+    /// Scan pages that were fetched too early, by prefix.
     pub(crate) early: Mutex<HashMap<Vec<u8>, ScanPage>>,
-    /// A page that waits for what it tells of.
-    pub(crate) held: Mutex<Option<Transaction>>,
+    /// A journal page that is held back until its changes are committed.
+    pub(crate) delayed_page: Mutex<Option<Transaction>>,
 }
 
 impl<S: Storage> Storage for Mutant<S> {
@@ -88,7 +88,7 @@ impl<S: Storage> Storage for Mutant<S> {
         if let ([transaction], Mutation::PageLast | Mutation::PageFirst) =
             (transactions, self.mutation)
         {
-            return vec![self.apart(transaction)];
+            return vec![self.commit_separately(transaction)];
         }
         let (altered, orders): (Vec<_>, Vec<_>) = transactions
             .iter()
@@ -107,13 +107,17 @@ impl<S: Storage> Storage for Mutant<S> {
 }
 
 impl<S: Storage> Mutant<S> {
-    /// Carries out a transaction and its page one after the other.
-    fn apart(&self, transaction: &Transaction) -> Result<Committed, CommitError> {
-        let one = |transaction| self.inner.commit(&[transaction]).pop().unwrap();
+    /// Commits a transaction and its journal page separately.
+    fn commit_separately(&self, transaction: &Transaction) -> Result<Committed, CommitError> {
+        let commit_one = |transaction| self.inner.commit(&[transaction]).pop().unwrap();
         let (page, rest) = match transaction.operations() {
             [page] if page.key()[0] == b'j' && self.mutation == Mutation::PageLast => {
-                let before = self.held.lock().unwrap().replace(transaction.clone());
-                before.map(one).transpose()?;
+                let before = self
+                    .delayed_page
+                    .lock()
+                    .unwrap()
+                    .replace(transaction.clone());
+                before.map(commit_one).transpose()?;
                 return Ok(Committed {
                     revisions: vec![None],
                     deferred: false,
@@ -123,20 +127,23 @@ impl<S: Storage> Mutant<S> {
                 let page: Transaction = [page.clone()].into_iter().collect();
                 (Some(page), rest.iter().cloned().collect())
             }
-            _ => (self.held.lock().unwrap().take(), transaction.clone()),
+            _ => (
+                self.delayed_page.lock().unwrap().take(),
+                transaction.clone(),
+            ),
         };
         if let (Some(page), Mutation::PageFirst) = (&page, self.mutation) {
-            one(page.clone())?;
+            commit_one(page.clone())?;
         }
-        let mut done = one(rest)?;
+        let mut done = commit_one(rest)?;
         if let (Some(page), Mutation::PageLast) = (page, self.mutation) {
-            one(page)?;
+            commit_one(page)?;
         }
         done.revisions.push(None);
         Ok(done)
     }
 
-    /// The page of a sweep, if it was fetched before its time.
+    /// Returns the scan page for the collector, if the mutation fetched it too early.
     fn early(&self, scan: Scan<'_>) -> Result<Option<ScanPage>, StorageError> {
         let [class, chart @ ..] = scan.prefix else {
             return Ok(None);
@@ -144,11 +151,11 @@ impl<S: Storage> Mutant<S> {
         if chart.len() != 16 {
             return Ok(None);
         }
-        // Whose turn it is, and of what a page is fetched too early.
+        // The class and projection that the mutation fetches before this scan.
         let too_early = match (self.mutation, class, scan.projection) {
             (Mutation::IntentsFirst, b's', Projection::Keys) => Some((b'w', Projection::Values)),
             (Mutation::HistoryFirst, b'r', Projection::Head(112)) => Some((b'h', scan.projection)),
-            (Mutation::LooksOnce, b'r' | b'h', Projection::Head(112)) => {
+            (Mutation::ScansOnce, b'r' | b'h', Projection::Head(112)) => {
                 let mut pages = self.early.lock().unwrap();
                 if let Some(page) = pages.get(scan.prefix) {
                     return Ok(Some(page.clone()));
@@ -179,7 +186,7 @@ impl<S: Storage> Mutant<S> {
 }
 
 impl Mutation {
-    /// The transaction, and where each of its operations stood before.
+    /// Returns the mutated transaction, with the original index of each operation.
     fn alter(self, transaction: &Transaction) -> (Transaction, Vec<usize>) {
         if let (Self::FenceSkipped, [Operation::Delete { key }]) = (self, transaction.operations())
             && key[0] == b'w'
@@ -253,7 +260,7 @@ impl Mutation {
         operation
     }
 
-    /// The answer, as if the operations had been carried out in the order asked for.
+    /// Returns the storage's answer with its indexes in the original order of the operations.
     fn answer(
         self,
         result: Result<Committed, CommitError>,

@@ -1,4 +1,4 @@
-//! One line for each scenario: what was explored, and what came out.
+//! Report of a scenario, in one line.
 
 use std::fmt;
 use std::io::Write;
@@ -27,11 +27,11 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Explores, and says what it saw even where tests are quiet.
+/// Explores a scenario and prints its line to standard error, past the test harness's capture.
 pub(crate) fn report(scenario: &Scenario) -> Outcome {
     let outcome = explore(scenario);
     let mode = if scenario.transactional { "tx" } else { "op" };
-    let temper = if scenario.warm { "warm" } else { "cold" };
+    let caches = if scenario.warm { "warm" } else { "cold" };
     let faults = match scenario.faults {
         Faults { most: 0, .. } => "-".to_owned(),
         Faults {
@@ -47,7 +47,7 @@ pub(crate) fn report(scenario: &Scenario) -> Outcome {
         ),
     };
     let stalls = match scenario.stalls {
-        Stalls::WithinGrace => "grace",
+        Stalls::Bounded => "bounded",
         Stalls::Endless => "endless",
     };
     let bound = scenario
@@ -61,7 +61,7 @@ pub(crate) fn report(scenario: &Scenario) -> Outcome {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(
         out,
-        "{:<34} {mode} {temper} {faults:<3} {stalls:<7} {bound:<2} {outcome} {violation}",
+        "{:<34} {mode} {caches} {faults:<3} {stalls:<7} {bound:<2} {outcome} {violation}",
         scenario.name
     );
     outcome

@@ -1,4 +1,4 @@
-//! The explorer can fail: each rule of the order of writes is left out once, and missed.
+//! Tests of the explorer itself: it detects each broken rule of the order of writes.
 
 use chartlock::Journaling;
 
@@ -16,14 +16,14 @@ const ONE: &[Verb] = &[Put(X)];
 const PUT_PUT: Scenario = Scenario::new("put, put", ONE, &[&[Put(X)], &[Put(X)]]);
 const ERASE_PUT: Scenario = Scenario::new("erase, put", ONE, &[&[Erase(0)], &[Put(Y)]]);
 const ROTATE_PUT: Scenario = Scenario::new(
-    "rotate patient, put",
+    "rotate subject, put",
     ONE,
-    &[&[RotatePatient(0)], &[Put(Y)]],
+    &[&[RotateSubject(0)], &[Put(Y)]],
 );
 const ERASE_ROTATE: Scenario = Scenario::new(
-    "erase, rotate patient",
+    "erase, rotate subject",
     ONE,
-    &[&[Erase(0)], &[RotatePatient(0)]],
+    &[&[Erase(0)], &[RotateSubject(0)]],
 );
 const HOLD_ERASE: Scenario = Scenario::new("hold, erase", ONE, &[&[Hold(0)], &[Erase(0)]]);
 const HOLD_MASTER: Scenario =
@@ -39,142 +39,158 @@ const MASTER_MASTER: Scenario = Scenario::new(
     &[&[RotateMaster], &[RotateMaster]],
 );
 const PUT_ROTATE_PUT: Scenario = Scenario::new(
-    "put, put rotate patient",
+    "put, put rotate subject",
     ONE,
-    &[&[Put(X)], &[Put(X), RotatePatient(0)]],
+    &[&[Put(X)], &[Put(X), RotateSubject(0)]],
 );
 const PUT_AND_ROTATE: Scenario = Scenario::new(
-    "put put, rotate patient",
+    "put put, rotate subject",
     ONE,
-    &[&[Put(X)], &[RotatePatient(0)]],
+    &[&[Put(X)], &[RotateSubject(0)]],
 );
 
 const LARGE: &[Verb] = &[PutLarge(X)];
 const SWEEP_LARGE: Scenario = Scenario::new(
-    "put large (next), sweep",
+    "put large (next), collect",
     LARGE,
-    &[&[PutLarge(X)], &[Sweep]],
+    &[&[PutLarge(X)], &[CollectGarbage]],
 );
 const SWEEP_AHEAD: Scenario = Scenario::new(
-    "put large, sweep ahead",
+    "put large, collect ahead",
     ONE,
-    &[&[PutLarge(X)], &[SweepAhead]],
+    &[&[PutLarge(X)], &[CollectGarbageAhead]],
 );
-const SWEEP_MOVED: Scenario = Scenario::new("put over large, sweep", LARGE, &[&[Put(X)], &[Sweep]]);
+const SWEEP_MOVED: Scenario = Scenario::new(
+    "put over large, collect",
+    LARGE,
+    &[&[Put(X)], &[CollectGarbage]],
+);
 
-fn without(mutation: Mutation, scenario: Scenario) -> Outcome {
+fn explore_mutated(mutation: Mutation, scenario: Scenario) -> Outcome {
     report(&scenario.mutation(mutation).most(50_000))
 }
 
-fn is_missed(mutation: Mutation, scenario: Scenario) {
-    let outcome = without(mutation, scenario);
-    assert!(outcome.violation.is_some(), "{mutation:?} goes unnoticed");
+fn assert_detected(mutation: Mutation, scenario: Scenario) {
+    let outcome = explore_mutated(mutation, scenario);
+    assert!(outcome.violation.is_some(), "{mutation:?} is not detected");
 }
 
 #[test]
-fn the_check_of_the_entry() {
-    is_missed(Mutation::EntryUnchecked, ERASE_PUT);
-    is_missed(Mutation::EntryUnchecked, ROTATE_PUT.transactional());
-    is_missed(Mutation::EntryCheckedFirst, ERASE_PUT);
+fn entry_check_broken_is_detected() {
+    assert_detected(Mutation::EntryUnchecked, ERASE_PUT);
+    assert_detected(Mutation::EntryUnchecked, ROTATE_PUT.transactional());
+    assert_detected(Mutation::EntryCheckedFirst, ERASE_PUT);
 }
 
-/// With transactions there is no grace, so nothing else holds a new entry to the header's keys.
+/// With transactions there is no key removal delay, so only `?v` keeps a new entry to the header's keys.
 #[test]
-fn the_check_of_the_header() {
-    is_missed(Mutation::HeaderUnchecked, MASTER_NEW.transactional());
+fn header_check_broken_with_transactions_is_detected() {
+    assert_detected(Mutation::HeaderUnchecked, MASTER_NEW.transactional());
 }
 
-/// Without transactions the grace does what `?v` does: it is a second line only.
+/// Without transactions the key removal delay protects as well as `?v` does.
 #[test]
-fn the_check_of_the_header_beside_a_grace() {
+fn header_check_broken_beside_key_removal_delay_violates_no_rule() {
     for scenario in [MASTER_NEW, MASTER_MASTER] {
-        assert_eq!(without(Mutation::HeaderUnchecked, scenario).violation, None);
+        assert_eq!(
+            explore_mutated(Mutation::HeaderUnchecked, scenario).violation,
+            None
+        );
     }
 }
 
 #[test]
-fn the_version_that_moves_aside() {
-    is_missed(Mutation::EarlierSkipped, PUT_PUT);
-    is_missed(Mutation::EarlierLast, PUT_PUT.faults(CRASH));
-    is_missed(Mutation::EarlierAny, PUT_ROTATE_PUT.endless());
-    is_missed(Mutation::HistoryUnlisted, PUT_AND_ROTATE);
+fn move_to_history_broken_is_detected() {
+    assert_detected(Mutation::EarlierSkipped, PUT_PUT);
+    assert_detected(Mutation::EarlierLast, PUT_PUT.faults(CRASH));
+    assert_detected(Mutation::EarlierAny, PUT_ROTATE_PUT.endless());
+    assert_detected(Mutation::HistoryUnlisted, PUT_AND_ROTATE);
 }
 
 #[test]
-fn conflicts() {
-    is_missed(Mutation::CurrentAny, PUT_PUT);
-    is_missed(Mutation::EntryAny, ERASE_ROTATE);
-    is_missed(Mutation::EntryAny, HOLD_ERASE);
-    is_missed(Mutation::EntryAny, HOLD_MASTER.transactional());
-    is_missed(Mutation::HeaderAny, MASTER_MASTER);
-    is_missed(
+fn conflict_ignored_is_detected() {
+    assert_detected(Mutation::CurrentAny, PUT_PUT);
+    assert_detected(Mutation::EntryAny, ERASE_ROTATE);
+    assert_detected(Mutation::EntryAny, HOLD_ERASE);
+    assert_detected(Mutation::EntryAny, HOLD_MASTER.transactional());
+    assert_detected(Mutation::HeaderAny, MASTER_MASTER);
+    assert_detected(
         Mutation::UnknownIsConflict,
         PUT_PUT.transactional().faults(UNKNOWN),
     );
 }
 
 #[test]
-fn time() {
-    // A put that goes on replaces what it left under a key that is gone; one that dies does not.
-    is_missed(Mutation::NoGrace, ROTATE_PUT.faults(CRASH));
-    is_missed(Mutation::CachesForEver, ROTATE_PUT.faults(CRASH));
+fn expiry_broken_is_detected() {
+    // With a crash, because a put that goes on replaces the version it left under a destroyed key.
+    assert_detected(Mutation::NoDelay, ROTATE_PUT.faults(CRASH));
+    assert_detected(Mutation::CachesForEver, ROTATE_PUT.faults(CRASH));
 }
 
 #[test]
-fn the_fence_of_a_sweep() {
+fn collector_fence_broken_is_detected() {
     let ahead = SWEEP_AHEAD.transactional();
-    assert_eq!(without(Mutation::None, ahead.most(200)).violation, None);
-    is_missed(Mutation::FenceSkipped, ahead);
-    is_missed(Mutation::IntentUnchecked, ahead);
-    is_missed(Mutation::LooksOnce, ahead);
+    assert_eq!(
+        explore_mutated(Mutation::None, ahead.most(200)).violation,
+        None
+    );
+    assert_detected(Mutation::FenceSkipped, ahead);
+    assert_detected(Mutation::IntentUnchecked, ahead);
+    assert_detected(Mutation::ScansOnce, ahead);
 }
 
 #[test]
-fn the_order_in_which_a_sweep_looks() {
-    is_missed(Mutation::IntentsFirst, SWEEP_LARGE);
-    is_missed(Mutation::IntentsFirst, SWEEP_LARGE.transactional());
+fn collector_listing_intents_first_is_detected() {
+    assert_detected(Mutation::IntentsFirst, SWEEP_LARGE);
+    assert_detected(Mutation::IntentsFirst, SWEEP_LARGE.transactional());
 }
 
-/// Records before history is held twice: a version that is met in neither leaves a gap, and a sweep
-/// frees nothing beside a gap.
+/// A second rule covers this one: a version missed by both scans leaves a gap, and the collector frees
+/// nothing of a history with a gap.
 #[test]
-fn records_before_history_beside_the_gaps() {
+fn collector_scanning_history_first_violates_no_rule() {
     for scenario in [SWEEP_MOVED, SWEEP_MOVED.transactional()] {
-        assert_eq!(without(Mutation::HistoryFirst, scenario).violation, None);
+        assert_eq!(
+            explore_mutated(Mutation::HistoryFirst, scenario).violation,
+            None
+        );
     }
 }
 
-/// Where finding the intent and naming the content are two steps, only age tells that nobody is
-/// between them.
+/// Without transactions, `?w` and `put r` are two steps, and only the age of an intent shows that no
+/// writer is between them.
 #[test]
-fn the_age_of_intents() {
-    is_missed(Mutation::None, SWEEP_AHEAD);
+fn collector_with_clock_ahead_without_transactions_is_detected() {
+    assert_detected(Mutation::None, SWEEP_AHEAD);
 }
 
-/// What is told and what is done are one transaction; elsewhere what is told goes first.
+/// Page and changes are one transaction; without transactions the page comes first, as announced.
 #[test]
-fn the_page_beside_the_change() {
+fn journal_page_skipped_or_misordered_is_detected() {
     let journaled = |scenario: Scenario| scenario.journaled(Journaling::Strict).bound(1);
     let put_put = journaled(PUT_PUT);
     for kept in [put_put.faults(CRASH), put_put.transactional().faults(CRASH)] {
-        assert_eq!(without(Mutation::None, kept.most(200)).violation, None);
+        assert_eq!(
+            explore_mutated(Mutation::None, kept.most(200)).violation,
+            None
+        );
     }
-    is_missed(Mutation::PageSkipped, put_put);
-    is_missed(Mutation::PageSkipped, put_put.transactional());
-    is_missed(Mutation::PageLast, put_put.faults(CRASH));
-    is_missed(Mutation::PageLast, put_put.transactional().faults(CRASH));
-    is_missed(Mutation::PageFirst, put_put.transactional().faults(CRASH));
+    assert_detected(Mutation::PageSkipped, put_put);
+    assert_detected(Mutation::PageSkipped, put_put.transactional());
+    assert_detected(Mutation::PageLast, put_put.faults(CRASH));
+    assert_detected(Mutation::PageLast, put_put.transactional().faults(CRASH));
+    assert_detected(Mutation::PageFirst, put_put.transactional().faults(CRASH));
     let read = Scenario::new("get, get", &[Put(X), Put(Y)], &[&[Get(Y)], &[Get(Y)]]);
-    is_missed(Mutation::PageSkipped, journaled(read));
-    is_missed(Mutation::PageLast, journaled(read));
+    assert_detected(Mutation::PageSkipped, journaled(read));
+    assert_detected(Mutation::PageLast, journaled(read));
 }
 
-/// What sleep sets leave out cannot differ: every combination of answers is seen with them too.
+/// Sleep sets skip only equivalent schedules: every combination of answers is seen with them, too.
 #[test]
-fn the_reduction_loses_nothing() {
+fn sleep_sets_preserve_every_answer() {
     let scenarios = [
         PUT_PUT,
-        PUT_PUT.broken(BEFORE_CURRENT),
+        PUT_PUT.interrupted(BEFORE_CURRENT),
         PUT_PUT.transactional().faults(UNKNOWN),
         Scenario::new("put, get", ONE, &[&[Put(X)], &[Get(X)]]),
         Scenario::new("put, history", ONE, &[&[Put(X)], &[History(X)]]).faults(CRASH),

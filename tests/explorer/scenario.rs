@@ -1,4 +1,4 @@
-//! Runs one scenario through all its schedules.
+//! Execution of one scenario under all its schedules.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,40 +15,40 @@ use chartlock::{Checkpoint, Error, Journaling, Vault, access::SecurityEvent};
 use crate::clock::{DAYS, LoneClock, ProcessClock};
 use crate::common::objects::scan_all;
 use crate::common::{Fixed, session};
+use crate::final_state::{FinalState, commitments};
 use crate::footprint::Roles;
 use crate::model::{Call, Model};
 use crate::mutation::{Mutant, Mutation};
+use crate::scheduler::{Ended, Scheduler};
 use crate::search::{Figures, Search};
 use crate::state::{Faults, Stalls};
-use crate::tap::{Boxed, Landed, Marks, Tap, shared};
-use crate::turns::{Ended, Turns};
+use crate::tap::{AppliedPut, Boxed, Marks, Tap, shared};
 use crate::verbs::{Verb, open, options};
-use crate::verdict::{Remains, commitments};
 
-/// Steps before this one belong to the setup.
+/// First step after the setup.
 pub(crate) const SETUP_STEPS: u64 = 100;
-/// Who does the setup, in the model's eyes.
+/// Process number of the setup's calls.
 const SETUP: usize = 9;
 
-/// What stands before, who does what, and what may go wrong.
+/// A setup, the verbs of each process, and the faults that may occur.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) setup: &'static [Verb],
-    /// The last verb of the setup breaks off after so many steps.
-    pub(crate) broken: Option<u64>,
+    /// Number of steps after which the last verb of the setup is interrupted.
+    pub(crate) interrupted: Option<u64>,
     pub(crate) processes: &'static [&'static [Verb]],
     pub(crate) transactional: bool,
-    /// How long after the setup processes begin.
+    /// Time between the setup and the start of the processes.
     pub(crate) later: Duration,
-    /// Whether processes hold header and entries in memory from before.
+    /// Whether the processes begin with cached header and patient entries.
     pub(crate) warm: bool,
     pub(crate) faults: Faults,
     pub(crate) stalls: Stalls,
     pub(crate) bound: Option<u32>,
     pub(crate) most: u64,
     pub(crate) mutation: Mutation,
-    /// How the vaults keep their journal, if they do.
+    /// Journaling mode; `None` for vaults without a journal.
     pub(crate) journal: Option<Journaling>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) const NO_FAULTS: Faults = Faults {
 };
 
 impl Scenario {
-    /// Warm processes on storage without transactions, where nothing goes wrong.
+    /// Creates a scenario with warm caches, on storage without transactions, without faults.
     pub(crate) const fn new(
         name: &'static str,
         setup: &'static [Verb],
@@ -69,13 +69,13 @@ impl Scenario {
         Self {
             name,
             setup,
-            broken: None,
+            interrupted: None,
             processes,
             transactional: false,
             later: Duration::ZERO,
             warm: true,
             faults: NO_FAULTS,
-            stalls: Stalls::WithinGrace,
+            stalls: Stalls::Bounded,
             bound: None,
             most: u64::MAX,
             mutation: Mutation::None,
@@ -84,40 +84,44 @@ impl Scenario {
     }
 }
 
-/// What came out.
+/// The result of exploring one scenario.
 pub(crate) struct Outcome {
     pub(crate) figures: Figures,
     pub(crate) violation: Option<String>,
-    /// Every combination of answers that processes were given.
+    /// Every combination of answers.
     pub(crate) answers: BTreeSet<String>,
     pub(crate) took: Duration,
 }
 
-/// What stands when processes begin.
-struct Beginning {
+/// The state in which the processes begin.
+struct StartState {
     objects: Vec<(Vec<u8>, Vec<u8>)>,
     calls: Vec<Call>,
-    retiring: Option<u32>,
+    inactive_master: Option<u32>,
     roles: Roles,
     checkpoint: Option<Checkpoint>,
     patients: BTreeSet<u8>,
     commitments: BTreeSet<Vec<u8>>,
 }
 
-impl Beginning {
+impl StartState {
     fn new(scenario: &Scenario) -> Self {
         loop {
-            let mut beginning = Self::drawn(scenario);
+            let mut start = Self::draw(scenario);
             let mut verbs = scenario.processes.iter().copied().flatten();
-            let listed =
-                verbs.any(|verb| matches!(verb, Verb::Sweep | Verb::SweepAhead | Verb::Verify));
-            if beginning.roles.begin(listed) {
-                return beginning;
+            let listed = verbs.any(|verb| {
+                matches!(
+                    verb,
+                    Verb::CollectGarbage | Verb::CollectGarbageAhead | Verb::Verify
+                )
+            });
+            if start.roles.begin(listed) {
+                return start;
             }
         }
     }
 
-    fn drawn(scenario: &Scenario) -> Self {
+    fn draw(scenario: &Scenario) -> Self {
         let memory = Arc::new(MemoryStorage::new());
         options(scenario.journal, Arc::new(LoneClock::default()))
             .create(Arc::clone(&memory), &Fixed(1))
@@ -125,7 +129,7 @@ impl Beginning {
         let mut calls = Vec::new();
         for (index, verb) in scenario.setup.iter().enumerate() {
             let last = index + 1 == scenario.setup.len();
-            let stop = scenario.broken.filter(|_| last).unwrap_or(u64::MAX);
+            let stop = scenario.interrupted.filter(|_| last).unwrap_or(u64::MAX);
             calls.push(prepare(&memory, scenario, *verb, index, stop));
         }
         let checkpoint = scenario.journal.map(|mode| {
@@ -134,9 +138,9 @@ impl Beginning {
             let vault = open(Arc::clone(&memory), clock, Some(mode)).unwrap();
             vault.checkpoint().unwrap()
         });
-        // Who only counts leaves nothing behind.
+        // Without a journal, because the count must write nothing.
         let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
-        let census = vault.key_usage().unwrap();
+        let usage = vault.key_usage().unwrap();
         let objects = scan_all(&*memory, b"", Projection::Values);
         let mut roles = Roles::default();
         for (key, _) in &objects {
@@ -146,7 +150,7 @@ impl Beginning {
         Self {
             objects,
             calls,
-            retiring: (census.masters.iter())
+            inactive_master: (usage.masters.iter())
                 .find(|master| !master.active)
                 .map(|master| master.number),
             roles,
@@ -187,7 +191,7 @@ fn prepare(
     let begun = Duration::from_millis(index as u64 + 1);
     let clock = Arc::new(LoneClock::after(begun));
     let vault = open(storage, clock, scenario.journal).unwrap();
-    let answer = verb.carry_out(&vault, None, SETUP, index);
+    let answer = verb.run(&vault, None, SETUP, index);
     let at = index as u64 + 1;
     Call {
         process: SETUP,
@@ -196,23 +200,23 @@ fn prepare(
         begun: at,
         ended: at,
         answer: (stop == u64::MAX).then_some(answer),
-        looked: Some(at),
-        changed: Some(at),
+        first_read: Some(at),
+        last_change: Some(at),
     }
 }
 
-/// What a worker is given for one execution, and gives back.
+/// One execution for a worker thread, with places for its results.
 struct Job {
     memory: Arc<MemoryStorage>,
     calls: Arc<Mutex<Vec<Call>>>,
-    landed: Arc<Mutex<Vec<Landed>>>,
+    applied: Arc<Mutex<Vec<AppliedPut>>>,
     forked: Arc<AtomicBool>,
-    /// How many processes have opened their vaults.
+    /// Number of processes that opened their vaults.
     opened: Arc<(Mutex<usize>, Condvar)>,
 }
 
 impl Job {
-    /// One process after the other: what each sees of the others' chains is the same in each replay.
+    /// Opens the vaults in the order of the processes, so that each replay sees the same journal chains.
     fn in_turn<T>(&self, process: usize, open: impl FnOnce() -> T) -> T {
         let (opened, changed) = &*self.opened;
         let mut opened = opened.lock().unwrap();
@@ -226,27 +230,27 @@ impl Job {
     }
 }
 
-/// Goes through the schedules of a scenario, until one violates something.
+/// Explores the schedules of a scenario until one violates a rule or the limit is reached.
 pub(crate) fn explore(scenario: &Scenario) -> Outcome {
     let started = Instant::now();
-    let beginning = Beginning::new(scenario);
+    let start = StartState::new(scenario);
     let processes = scenario.processes.len();
     let search = Search::new(scenario.bound);
     let stalls = match scenario.mutation {
-        Mutation::NoGrace => Stalls::Endless,
+        Mutation::NoDelay => Stalls::Endless,
         _ => scenario.stalls,
     };
-    let turns = Arc::new(Turns::new(processes, search, scenario.faults, stalls));
+    let scheduler = Arc::new(Scheduler::new(processes, search, scenario.faults, stalls));
     let mut violation = None;
     let mut answers = BTreeSet::new();
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..processes)
             .map(|process| {
                 let (jobs, incoming) = mpsc::channel::<Job>();
-                let (turns, beginning) = (Arc::clone(&turns), &beginning);
+                let (scheduler, start) = (Arc::clone(&scheduler), &start);
                 scope.spawn(move || {
                     for job in incoming {
-                        let run = || run(scenario, beginning, &turns, process, &job);
+                        let run = || run(scenario, start, &scheduler, process, &job);
                         if catch_unwind(AssertUnwindSafe(run)).is_err() {
                             std::process::abort();
                         }
@@ -256,19 +260,19 @@ pub(crate) fn explore(scenario: &Scenario) -> Outcome {
             })
             .collect();
         loop {
-            match execute(scenario, &beginning, &turns, &workers, &mut answers) {
+            match execute(scenario, &start, &scheduler, &workers, &mut answers) {
                 Err(Ended::RunAgain) => continue,
                 Err(_) => {}
                 Ok(found) => violation = found,
             }
-            let seen = turns.figures().executions;
-            if violation.is_some() || !turns.advance() || seen >= scenario.most {
+            let seen = scheduler.figures().executions;
+            if violation.is_some() || !scheduler.advance() || seen >= scenario.most {
                 break;
             }
         }
     });
     Outcome {
-        figures: turns.figures(),
+        figures: scheduler.figures(),
         violation,
         answers,
         took: started.elapsed(),
@@ -277,14 +281,14 @@ pub(crate) fn explore(scenario: &Scenario) -> Outcome {
 
 fn execute(
     scenario: &Scenario,
-    beginning: &Beginning,
-    turns: &Arc<Turns>,
+    start: &StartState,
+    scheduler: &Arc<Scheduler>,
     workers: &[mpsc::Sender<Job>],
     answers: &mut BTreeSet<String>,
 ) -> Result<Option<String>, Ended> {
-    let memory = beginning.memory();
-    turns.restart(beginning.roles.clone(), scenario.later);
-    let landed = Arc::default();
+    let memory = start.memory();
+    scheduler.restart(start.roles.clone(), scenario.later);
+    let applied = Arc::default();
     let forked = Arc::<AtomicBool>::default();
     let opened = Arc::default();
     let calls: Vec<_> = (workers.iter())
@@ -293,7 +297,7 @@ fn execute(
             let job = Job {
                 memory: Arc::clone(&memory),
                 calls: Arc::clone(&calls),
-                landed: Arc::clone(&landed),
+                applied: Arc::clone(&applied),
                 forked: Arc::clone(&forked),
                 opened: Arc::clone(&opened),
             };
@@ -301,127 +305,136 @@ fn execute(
             calls
         })
         .collect();
-    let ended = turns.wait();
+    let ended = scheduler.wait();
     if ended != Ended::Whole {
         return Err(ended);
     }
-    let mut all = beginning.calls.clone();
+    let mut all = start.calls.clone();
     for calls in &calls {
         all.append(&mut calls.lock().unwrap());
     }
-    let told: Vec<_> = all.iter().map(|call| &call.answer).collect();
-    answers.insert(format!("{told:?}"));
-    let remains = Remains {
+    let given: Vec<_> = all.iter().map(|call| &call.answer).collect();
+    answers.insert(format!("{given:?}"));
+    let final_state = FinalState {
         memory: &memory,
         transactional: scenario.transactional,
         stalls: scenario.stalls,
-        faulty: turns.faulty() || scenario.broken.is_some(),
-        uptime: turns.uptime(),
+        faulty: scheduler.faulty() || scenario.interrupted.is_some(),
+        uptime: scheduler.uptime(),
         journal: scenario.journal,
-        checkpoint: beginning.checkpoint,
-        landed: std::mem::take(&mut *landed.lock().unwrap()),
-        dead: turns.dead(),
+        checkpoint: start.checkpoint,
+        applied: std::mem::take(&mut *applied.lock().unwrap()),
+        dead: scheduler.dead(),
         forked: forked.load(Ordering::SeqCst),
-        former: &beginning.commitments,
+        setup_keys: &start.commitments,
         model: Model {
             calls: &all,
             stalls: scenario.stalls,
             outage: scenario.faults.outage,
         },
     };
-    let violations = remains.violations();
-    Ok((!violations.is_empty()).then(|| story(&violations, turns, &all)))
+    let violations = final_state.violations();
+    Ok((!violations.is_empty()).then(|| trace(&violations, scheduler, &all)))
 }
 
-fn story(violations: &[String], turns: &Turns, calls: &[Call]) -> String {
-    let mut story = violations.join("\n");
-    for event in turns.events() {
-        story.push_str(&format!("\n    {event}"));
+fn trace(violations: &[String], scheduler: &Scheduler, calls: &[Call]) -> String {
+    let mut trace = violations.join("\n");
+    for event in scheduler.events() {
+        trace.push_str(&format!("\n    {event}"));
     }
     for call in calls {
-        story.push_str(&format!("\n  {call:?}").replace("46, 46, ", ""));
+        trace.push_str(&format!("\n  {call:?}").replace("46, 46, ", ""));
     }
-    story
+    trace
 }
 
-/// One process of one execution.
-fn run(scenario: &Scenario, beginning: &Beginning, turns: &Arc<Turns>, process: usize, job: &Job) {
+/// Runs one process of one execution.
+fn run(
+    scenario: &Scenario,
+    start: &StartState,
+    scheduler: &Arc<Scheduler>,
+    process: usize,
+    job: &Job,
+) {
     let tap = Tap::new(
         shared(&job.memory, scenario.transactional),
-        Arc::clone(turns),
+        Arc::clone(scheduler),
         process,
-        Arc::clone(&job.landed),
+        Arc::clone(&job.applied),
     );
-    let asked = Arc::clone(turns);
+    let deciding = Arc::clone(scheduler);
     let storage = Arc::new(Faulty::new(tap, move |_, moment| {
-        asked.judge(process, moment)
+        deciding.decide_step(process, moment)
     }));
-    turns.attach(process, Arc::clone(&storage));
+    scheduler.attach(process, Arc::clone(&storage));
     let mutant = Mutant {
         inner: Arc::clone(&storage),
         mutation: scenario.mutation,
         early: Mutex::default(),
-        held: Mutex::default(),
+        delayed_page: Mutex::default(),
     };
     let clock = Arc::new(ProcessClock {
-        turns: Arc::clone(turns),
+        scheduler: Arc::clone(scheduler),
         process,
         mutation: scenario.mutation,
         own: AtomicU64::new(0),
         ahead: AtomicU64::new(0),
-        asked: scenario.journal.map(|_| AtomicU64::new(0)),
+        calls: scenario.journal.map(|_| AtomicU64::new(0)),
     });
-    let keeper = Arc::clone(&clock) as Arc<dyn Clock>;
+    let vault_clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let forked = Arc::clone(&job.forked);
-    let watch = move |event: &SecurityEvent| {
+    let handler = move |event: &SecurityEvent| {
         forked.fetch_or(*event == SecurityEvent::JournalForked, Ordering::SeqCst);
     };
-    let options = options(scenario.journal, keeper).on_security_event(watch);
+    let options = options(scenario.journal, vault_clock).on_security_event(handler);
     let vault = job.in_turn(process, || {
         let vault = options.open(mutant, &Fixed(1)).unwrap();
         if scenario.warm {
-            warm(&vault, beginning);
+            warm(&vault, start);
         }
         vault
     });
     storage.inner().take_marks();
     for (index, verb) in scenario.processes[process].iter().enumerate() {
-        if !turns.begin(process, verb.reads()) {
+        if !scheduler.begin(process, verb.reads()) {
             break;
         }
-        let begun = turns.step();
-        let ahead = if *verb == Verb::SweepAhead {
+        let begun = scheduler.step();
+        let ahead = if *verb == Verb::CollectGarbageAhead {
             DAYS
         } else {
             Duration::ZERO
         };
         clock.set_ahead(ahead);
         if *verb == Verb::Wait {
-            turns.wait_days(process);
+            scheduler.wait_days(process);
         }
-        let answer = verb.carry_out(&vault, beginning.retiring, process, index);
-        let Marks { looked, changed } = storage.inner().take_marks();
-        let dead = turns.is_dead(process);
+        let answer = verb.run(&vault, start.inactive_master, process, index);
+        let Marks {
+            first_read,
+            last_change,
+        } = storage.inner().take_marks();
+        let dead = scheduler.is_dead(process);
         job.calls.lock().unwrap().push(Call {
             process,
             index,
             verb: *verb,
             begun,
-            ended: if dead { u64::MAX } else { turns.step() },
+            ended: if dead { u64::MAX } else { scheduler.step() },
             answer: (!dead).then_some(answer),
-            looked,
-            changed,
+            first_read,
+            last_change,
         });
         if dead {
             break;
         }
     }
     drop(vault);
-    turns.end(process);
+    scheduler.end(process);
 }
 
-fn warm(vault: &Vault, beginning: &Beginning) {
-    for patient in &beginning.patients {
+fn warm(vault: &Vault, start: &StartState) {
+    for patient in &start.patients {
         match session(vault).get(&crate::verbs::id((*patient, 0))) {
             Ok(_) | Err(Error::Erased) => {}
             Err(error) => panic!("warming up failed: {error:?}"),

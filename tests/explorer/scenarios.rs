@@ -1,4 +1,4 @@
-//! What is explored.
+//! Scenarios of pairs and trios of processes, and modifiers of scenarios.
 
 use chartlock::{Journaling, Precondition};
 
@@ -12,12 +12,12 @@ const X: Record = (0, 0);
 const Y: Record = (0, 1);
 const NEW: Record = (1, 0);
 
-/// A chart of one record with a history, and another one.
+/// A chart with two records, the first of two versions.
 const CHART: &[Verb] = &[Put(X), Put(X), Put(Y)];
 const ONE: &[Verb] = &[Put(X)];
 const LARGE: &[Verb] = &[PutLarge(X)];
 
-/// Pairs of verbs: name, setup, processes.
+/// Name, setup, verbs of each process.
 pub(crate) type Pair = (&'static str, &'static [Verb], &'static [&'static [Verb]]);
 
 pub(crate) const WRITERS: &[Pair] = &[
@@ -44,7 +44,7 @@ pub(crate) const WRITERS: &[Pair] = &[
         &[&[PutMany(&[X, Y])], &[PutMany(&[Y, X])]],
     ),
     ("put large, put", ONE, &[&[PutLarge(X)], &[Put(X)]]),
-    ("remove, put", ONE, &[&[Remove(X)], &[Put(X)]]),
+    ("retract, put", ONE, &[&[Retract(X)], &[Put(X)]]),
     ("put, get", ONE, &[&[Put(X)], &[Get(X)]]),
     ("put, history", CHART, &[&[Put(X)], &[History(X)]]),
     (
@@ -56,34 +56,34 @@ pub(crate) const WRITERS: &[Pair] = &[
 
 pub(crate) const ROTATIONS: &[Pair] = &[
     (
-        "rotate patient, put (next)",
+        "rotate subject, put (next)",
         CHART,
-        &[&[RotatePatient(0)], &[Put(X)]],
+        &[&[RotateSubject(0)], &[Put(X)]],
     ),
     (
-        "rotate patient, put (new)",
+        "rotate subject, put (new)",
         ONE,
-        &[&[RotatePatient(0)], &[Put(Y)]],
+        &[&[RotateSubject(0)], &[Put(Y)]],
     ),
     (
-        "rotate patient, put put",
+        "rotate subject, put put",
         ONE,
-        &[&[RotatePatient(0)], &[Put(X), Put(X)]],
+        &[&[RotateSubject(0)], &[Put(X), Put(X)]],
     ),
     (
-        "rotate patient, put_many",
+        "rotate subject, put_many",
         CHART,
-        &[&[RotatePatient(0)], &[PutMany(&[X, Y])]],
+        &[&[RotateSubject(0)], &[PutMany(&[X, Y])]],
     ),
     (
-        "rotate patient, put large",
+        "rotate subject, put large",
         ONE,
-        &[&[RotatePatient(0)], &[PutLarge(X)]],
+        &[&[RotateSubject(0)], &[PutLarge(X)]],
     ),
     (
-        "rotate patient, get history",
+        "rotate subject, get history",
         CHART,
-        &[&[RotatePatient(0)], &[Get(X), History(X)]],
+        &[&[RotateSubject(0)], &[Get(X), History(X)]],
     ),
     ("reencrypt, put (next)", ONE, &[&[Reencrypt(0)], &[Put(X)]]),
     ("reencrypt, put (new)", ONE, &[&[Reencrypt(0)], &[Put(Y)]]),
@@ -96,7 +96,7 @@ pub(crate) const ROTATIONS: &[Pair] = &[
     ("reencrypt large, get", LARGE, &[&[Reencrypt(0)], &[Get(X)]]),
 ];
 
-pub(crate) const MASTERS: &[Pair] = &[
+pub(crate) const MASTER_ROTATIONS: &[Pair] = &[
     (
         "rotate master, put (next)",
         ONE,
@@ -135,43 +135,43 @@ pub(crate) const ERASURES: &[Pair] = &[
     ),
     ("erase, erase", CHART, &[&[Erase(0)], &[Erase(0)]]),
     (
-        "erase return put, put",
+        "erase reopen put, put",
         ONE,
-        &[&[Erase(0), Readmit(0), Put(X)], &[Put(X)]],
+        &[&[Erase(0), ReopenChart(0), Put(X)], &[Put(X)]],
     ),
     (
-        "erase return put, erase",
+        "erase reopen put, erase",
         ONE,
-        &[&[Erase(0), Readmit(0), Put(X)], &[Erase(0)]],
+        &[&[Erase(0), ReopenChart(0), Put(X)], &[Erase(0)]],
     ),
     (
-        "erase return, erase return",
+        "erase reopen, erase reopen",
         ONE,
-        &[&[Erase(0), Readmit(0)], &[Erase(0), Readmit(0)]],
+        &[&[Erase(0), ReopenChart(0)], &[Erase(0), ReopenChart(0)]],
     ),
     (
-        "erase, rotate patient",
+        "erase, rotate subject",
         ONE,
-        &[&[Erase(0)], &[RotatePatient(0)]],
+        &[&[Erase(0)], &[RotateSubject(0)]],
     ),
     ("erase, rotate master", ONE, &[&[Erase(0)], &[RotateMaster]]),
     (
-        "erase return, rotate master",
+        "erase reopen, rotate master",
         ONE,
-        &[&[Erase(0), Readmit(0)], &[RotateMaster]],
+        &[&[Erase(0), ReopenChart(0)], &[RotateMaster]],
     ),
     ("erase, reencrypt", ONE, &[&[Erase(0)], &[Reencrypt(0)]]),
     ("erase, get list", ONE, &[&[Erase(0)], &[Get(X), List(0)]]),
     ("erase, put (new patient)", ONE, &[&[Erase(1)], &[Put(NEW)]]),
 ];
 
-/// A put that broke off after it had put `h`, and left it in the way.
+/// An interrupted put left `h` without the next `r`.
 pub(crate) const LEFTOVERS: &[Pair] = &[
     ("put | put, put", &[Put(X), Put(X)], &[&[Put(X)], &[Put(X)]]),
     (
         "put | put, rotate put",
         &[Put(X), Put(X)],
-        &[&[Put(X)], &[RotatePatient(0), Put(X)]],
+        &[&[Put(X)], &[RotateSubject(0), Put(X)]],
     ),
     (
         "put | reencrypt large, put",
@@ -184,17 +184,17 @@ pub(crate) const LEFTOVERS: &[Pair] = &[
         &[&[Erase(0)], &[Get(X)]],
     ),
 ];
-/// Steps of a put before its `put r`: v, p, r, h.
+/// Number of steps of a put before its `put r`: v, p, r, h.
 pub(crate) const BEFORE_CURRENT: u64 = 4;
-/// Steps of a master rotation before the former key is removed, without and with transactions.
-pub(crate) const BEFORE_REMOVAL: [u64; 2] = [8, 5];
+/// Number of steps of a master rotation before it destroys the old key: without, with transactions.
+pub(crate) const BEFORE_DESTRUCTION: [u64; 2] = [8, 5];
 
-/// A verb that broke off at any step, and is called again beside a writer or a reader.
+/// A verb interrupted at any step is called again beside a writer or a reader.
 pub(crate) const RESUMED: &[Pair] = &[
     (
-        "rotate patient | again, put",
-        &[Put(X), Put(X), RotatePatient(0)],
-        &[&[RotatePatient(0)], &[Put(X)]],
+        "rotate subject | again, put",
+        &[Put(X), Put(X), RotateSubject(0)],
+        &[&[RotateSubject(0)], &[Put(X)]],
     ),
     (
         "reencrypt | again, put",
@@ -202,9 +202,9 @@ pub(crate) const RESUMED: &[Pair] = &[
         &[&[Reencrypt(0)], &[Put(X)]],
     ),
     (
-        "reencrypt | rotate patient, put",
+        "reencrypt | rotate subject, put",
         &[Put(X), Reencrypt(0)],
-        &[&[RotatePatient(0)], &[Put(X)]],
+        &[&[RotateSubject(0)], &[Put(X)]],
     ),
     (
         "reencrypt large | again, put",
@@ -227,47 +227,47 @@ pub(crate) const RESUMED: &[Pair] = &[
         &[&[Put(NEW)], &[Put(X)]],
     ),
     (
-        "erase | again return, put",
+        "erase | again reopen, put",
         &[Put(X), Put(X), Erase(0)],
-        &[&[Erase(0), Readmit(0)], &[Put(X)]],
+        &[&[Erase(0), ReopenChart(0)], &[Put(X)]],
     ),
 ];
 
-/// A master rotation that broke off before it removed the former key.
-pub(crate) const RETIREMENTS: &[Pair] = &[
+/// A master rotation was interrupted before it destroyed the old key.
+pub(crate) const DESTROYED_MASTERS: &[Pair] = &[
     (
-        "retire, put (next)",
+        "destroy master, put (next)",
         &[Put(X), RotateMaster],
-        &[&[RetireMaster], &[Put(X)]],
+        &[&[DestroyMaster], &[Put(X)]],
     ),
     (
-        "retire, put (new patient)",
+        "destroy master, put (new patient)",
         &[Put(X), RotateMaster],
-        &[&[RetireMaster], &[Put(NEW)]],
+        &[&[DestroyMaster], &[Put(NEW)]],
     ),
     (
-        "retire, retire",
+        "destroy master, destroy master",
         &[Put(X), RotateMaster],
-        &[&[RetireMaster], &[RetireMaster]],
+        &[&[DestroyMaster], &[DestroyMaster]],
     ),
     (
-        "retire, rotate master",
+        "destroy master, rotate master",
         &[Put(X), RotateMaster],
-        &[&[RetireMaster], &[RotateMaster]],
+        &[&[DestroyMaster], &[RotateMaster]],
     ),
 ];
 
-/// Two walks at once: far more schedules than can be seen, so preemptions are bounded.
-pub(crate) const WALKS: &[Pair] = &[
+/// Two rotations or re-encryptions at once.
+pub(crate) const CONCURRENT_ROTATIONS: &[Pair] = &[
     (
-        "rotate patient, rotate patient",
+        "rotate subject, rotate subject",
         ONE,
-        &[&[RotatePatient(0)], &[RotatePatient(0)]],
+        &[&[RotateSubject(0)], &[RotateSubject(0)]],
     ),
     (
-        "rotate patient, reencrypt",
+        "rotate subject, reencrypt",
         ONE,
-        &[&[RotatePatient(0)], &[Reencrypt(0)]],
+        &[&[RotateSubject(0)], &[Reencrypt(0)]],
     ),
     (
         "reencrypt, reencrypt",
@@ -280,9 +280,9 @@ pub(crate) const WALKS: &[Pair] = &[
         &[&[Reencrypt(0)], &[Reencrypt(0)]],
     ),
     (
-        "rotate patient, rotate master",
+        "rotate subject, rotate master",
         ONE,
-        &[&[RotatePatient(0)], &[RotateMaster]],
+        &[&[RotateSubject(0)], &[RotateMaster]],
     ),
     (
         "reencrypt, rotate master",
@@ -296,17 +296,17 @@ pub(crate) const WALKS: &[Pair] = &[
     ),
 ];
 
-/// Three at once.
+/// Three processes at once.
 pub(crate) const TRIOS: &[Pair] = &[
     (
-        "put, put, rotate patient",
+        "put, put, rotate subject",
         ONE,
-        &[&[Put(X)], &[Put(X)], &[RotatePatient(0)]],
+        &[&[Put(X)], &[Put(X)], &[RotateSubject(0)]],
     ),
     (
-        "put, rotate patient, reencrypt",
+        "put, rotate subject, reencrypt",
         ONE,
-        &[&[Put(X)], &[RotatePatient(0)], &[Reencrypt(0)]],
+        &[&[Put(X)], &[RotateSubject(0)], &[Reencrypt(0)]],
     ),
     (
         "put large, reencrypt, put",
@@ -314,9 +314,9 @@ pub(crate) const TRIOS: &[Pair] = &[
         &[&[PutLarge(X)], &[Reencrypt(0)], &[Put(X)]],
     ),
     (
-        "put, rotate master, rotate patient",
+        "put, rotate master, rotate subject",
         ONE,
-        &[&[Put(X)], &[RotateMaster], &[RotatePatient(0)]],
+        &[&[Put(X)], &[RotateMaster], &[RotateSubject(0)]],
     ),
     (
         "put, rotate master, rotate master",
@@ -324,14 +324,14 @@ pub(crate) const TRIOS: &[Pair] = &[
         &[&[Put(NEW)], &[RotateMaster], &[RotateMaster]],
     ),
     (
-        "erase return, put, erase",
+        "erase reopen, put, erase",
         ONE,
-        &[&[Erase(0), Readmit(0)], &[Put(X)], &[Erase(0)]],
+        &[&[Erase(0), ReopenChart(0)], &[Put(X)], &[Erase(0)]],
     ),
     (
-        "erase, put, rotate patient",
+        "erase, put, rotate subject",
         ONE,
-        &[&[Erase(0)], &[Put(X)], &[RotatePatient(0)]],
+        &[&[Erase(0)], &[Put(X)], &[RotateSubject(0)]],
     ),
 ];
 
@@ -355,7 +355,7 @@ pub(crate) const TWO: Faults = Faults {
     outage: false,
 };
 
-/// Nobody hears of a page any more, whether it lands or not.
+/// Replies to journal pages are lost, whether or not the pages are applied.
 pub(crate) const OUTAGE: Faults = Faults {
     most: 1,
     crash: false,
@@ -376,7 +376,7 @@ impl Scenario {
         }
     }
 
-    /// Days after the setup, so that what it left is old.
+    /// Starts the processes days after the setup, so that its upload intents are abandoned.
     pub(crate) const fn days_later(self) -> Self {
         Self {
             later: DAYS,
@@ -409,10 +409,10 @@ impl Scenario {
         }
     }
 
-    /// The last verb of the setup breaks off after so many steps.
-    pub(crate) fn broken(self, after: u64) -> Self {
+    /// Interrupts the last verb of the setup after this many steps.
+    pub(crate) fn interrupted(self, after: u64) -> Self {
         Self {
-            broken: Some(after),
+            interrupted: Some(after),
             ..self
         }
     }

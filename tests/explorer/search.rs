@@ -1,33 +1,33 @@
-//! Which schedule comes next: depth first, replayed from the start each time, with sleep sets.
+//! Depth-first search over schedules, with sleep sets; each execution replays a schedule from its start.
 
 use std::collections::HashSet;
 
 use crate::footprint::Footprint;
 
-/// What a process, or a request that is still under way, may do next.
+/// A possible next step of a process or of a delayed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transition {
-    /// The process; a landing request stands for itself.
+    /// The process that takes the step or sent the request.
     pub(crate) process: usize,
     pub(crate) act: Act,
     pub(crate) footprint: Footprint,
-    /// Whether taking it while `switch_from` could go on counts against the bound.
+    /// Whether the step counts as a preemption, because the process that ran last could go on.
     pub(crate) preempts: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
-    /// The pending step happens.
+    /// The process takes its pending step.
     Go,
-    /// The process dies before it.
+    /// The process crashes before the step.
     Crash,
-    /// It happens, and the answer is lost.
+    /// The request is applied, and its reply is lost.
     Applied,
-    /// It never happens, and nobody says so.
+    /// The request is lost.
     Lost,
-    /// It happens some time later, and nobody says so.
+    /// The request is applied later, and its reply is lost.
     Later,
-    /// A request of before lands.
+    /// A delayed request is applied.
     Land,
 }
 
@@ -38,11 +38,11 @@ impl Act {
 }
 
 impl Transition {
-    /// Whether the order of the two makes no difference to any process, nor to what may come next.
+    /// Returns whether the order of both makes no difference to any process or to what is enabled next.
     fn commutes(&self, other: &Self) -> bool {
         let faults = self.act.is_fault() && other.act.is_fault();
         let landings = self.act == Act::Land && other.act == Act::Land;
-        // A landing is no step of its process: it comes whenever it comes.
+        // A delayed request is independent of the later steps of its process.
         let same = self.process == other.process
             && ((self.act == Act::Land) == (other.act == Act::Land) || landings);
         !same && !faults && self.footprint.commutes(&other.footprint)
@@ -53,20 +53,20 @@ impl Transition {
     }
 }
 
-/// What a search found out about its size.
+/// Statistics of a search.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
     /// Executions that ran to their end.
     pub(crate) executions: u64,
-    /// Executions cut off, for what followed had been seen in another order.
+    /// Executions stopped because an equivalent one was explored.
     pub(crate) pruned: u64,
-    /// Most steps of one execution.
+    /// Most steps in one execution.
     pub(crate) depth: usize,
     /// Executions with at least one fault.
     pub(crate) faulty: u64,
-    /// Steps by class and verb that occurred.
+    /// Distinct pairs of storage operation and key class.
     pub(crate) operations: HashSet<(&'static str, u8)>,
-    /// Whether everything in scope was seen.
+    /// Whether the whole scope was explored.
     pub(crate) complete: bool,
 }
 
@@ -78,7 +78,7 @@ struct Node {
     preemptions: u32,
 }
 
-/// The schedules seen so far, as the path of the last one.
+/// Search state: the path of the current schedule, with the alternatives explored at each node.
 pub(crate) struct Search {
     path: Vec<Node>,
     depth: usize,
@@ -86,7 +86,8 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// With a bound on preemptions there is no reduction: the two together would miss schedules.
+    /// Creates a search. Sleep sets are off under a bound on preemptions, because together they would
+    /// miss schedules.
     pub(crate) fn new(bound: Option<u32>) -> Self {
         Self {
             path: Vec::new(),
@@ -95,19 +96,19 @@ impl Search {
         }
     }
 
-    /// Begins at the first step again.
+    /// Returns to the first step of the schedule.
     pub(crate) fn restart(&mut self) {
         self.depth = 0;
     }
 
-    /// The transition of the current schedule; `None` when every one that is left is covered.
+    /// Returns the next transition of the schedule; `None` if all enabled ones are covered.
     pub(crate) fn choose(&mut self, enabled: Vec<Transition>) -> Option<Transition> {
         if self.depth == self.path.len() {
             let node = self.node(enabled)?;
             self.path.push(node);
         } else {
             let node = &self.path[self.depth];
-            assert_eq!(node.enabled, enabled, "a replay took another way");
+            assert_eq!(node.enabled, enabled, "a replay differs from its schedule");
         }
         let node = &self.path[self.depth];
         self.depth += 1;
@@ -150,7 +151,7 @@ impl Search {
         })
     }
 
-    /// Moves on to the next schedule; false when there is none.
+    /// Moves to the next schedule; returns false if there is none.
     pub(crate) fn advance(&mut self) -> bool {
         while let Some(mut node) = self.path.pop() {
             node.done.push(node.chosen);

@@ -1,4 +1,4 @@
-//! What processes wait for in one execution, and what may come next.
+//! State of one execution: what each process waits for, and which transitions are enabled.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,46 +12,46 @@ use crate::footprint::{Access, Footprint, Roles};
 use crate::search::{Act, Figures, Search, Transition};
 use crate::tap::Tap;
 
-/// Above the minute for which a cache may hold, and above the grace.
-pub(crate) const GRACE_AND_MORE: u64 = 601_000;
+/// Milliseconds; longer than the 60 seconds of a cached entry and the key removal delay of 10 minutes.
+pub(crate) const PAST_DELAY: u64 = 601_000;
 
-/// What may go wrong, and how often in one execution.
+/// The faults that may occur in one execution, and the most that do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
     pub(crate) most: u32,
     pub(crate) crash: bool,
     pub(crate) unknown: bool,
-    /// An answer to a page of the journal that is lost stays lost: whoever asks again hears as little,
-    /// until he gives up.
+    /// Once the reply to a journal page is lost, the replies to its resends are lost too, until the
+    /// journal writer gives up.
     pub(crate) outage: bool,
 }
 
-/// How often a page is sent again before its writer gives up.
-const AGAIN: u32 = 7;
+/// Number of times that the journal writer sends a page again before it gives up.
+const RESENDS: u32 = 7;
 
-/// For how long a process may stall.
+/// The longest stall of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stalls {
-    /// Whatever a process has begun ends within the grace.
-    WithinGrace,
-    /// Longer than any grace.
+    /// A process ends what it began within the key removal delay.
+    Bounded,
+    /// A process may stall longer than the key removal delay.
     Endless,
 }
 
-/// What a process waits for.
+/// The event that a process waits for.
 #[derive(Debug, Clone)]
 pub(crate) enum Pending {
-    /// To begin a verb.
+    /// Its turn to begin a verb.
     Begin(Footprint),
-    /// To carry out a step.
+    /// Its turn to take a step.
     Step(Footprint),
-    /// For a grace to pass.
-    Grace,
-    /// For days to pass.
+    /// The end of the key removal delay.
+    Delay,
+    /// The end of several days.
     Days,
 }
 
-/// One step of a schedule, for whoever reads it.
+/// One step of a schedule, as a violation report shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     process: usize,
@@ -64,9 +64,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}  ", self.process)?;
         match (&self.pending, self.act) {
-            (_, Act::Crash) => write!(f, "dies"),
+            (_, Act::Crash) => write!(f, "crashes"),
             (Some(Pending::Begin(_)), _) => write!(f, "begins"),
-            (Some(Pending::Grace), _) => write!(f, "grace passes"),
+            (Some(Pending::Delay), _) => write!(f, "key removal delay passes"),
             (Some(Pending::Days), _) => write!(f, "days pass"),
             (Some(Pending::Step(footprint)), Act::Go) => write!(f, "{footprint}"),
             (Some(Pending::Step(footprint)), act) => write!(f, "{act:?}: {footprint}"),
@@ -76,7 +76,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// How it stands with a process.
+/// State of one process.
 #[derive(Default)]
 pub(crate) struct Process {
     pub(crate) storage: Option<Arc<Faulty<Tap>>>,
@@ -85,15 +85,15 @@ pub(crate) struct Process {
     pub(crate) granted: Option<Act>,
     pub(crate) ended: bool,
     pub(crate) dead: bool,
-    /// Its last step changed something, so that dying now differs from dying before.
+    /// The last step changed the storage, so that a crash now differs from a crash before that step.
     pub(crate) wrote: bool,
-    pub(crate) gives_way: bool,
-    /// How many times it will not be heard.
-    pub(crate) unheard: u32,
-    pub(crate) late: VecDeque<Footprint>,
+    pub(crate) yields: bool,
+    /// Number of replies to its journal pages that will still be lost.
+    pub(crate) lost_replies: u32,
+    pub(crate) delayed: VecDeque<Footprint>,
 }
 
-/// How it stands with an execution.
+/// State of one execution.
 pub(crate) struct State {
     pub(crate) search: Search,
     pub(crate) faults: Faults,
@@ -102,7 +102,7 @@ pub(crate) struct State {
     pub(crate) running: usize,
     pub(crate) faults_used: u32,
     pub(crate) cut: bool,
-    /// Chance did otherwise than in other replays: the same schedule is to run again.
+    /// Random ids came in another order than in other replays, so the same schedule must run again.
     pub(crate) again: bool,
     pub(crate) over: bool,
     pub(crate) last: Option<usize>,
@@ -112,7 +112,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Sends home, one by one, those who wait: what would follow is covered.
+    /// Ends the waiting processes one by one, because equivalent schedules were explored.
     pub(crate) fn dismiss(&mut self, wake: &[Condvar], over: &Condvar) {
         let waiting = (self.processes.iter()).position(|process| process.pending.is_some());
         match waiting {
@@ -131,7 +131,7 @@ impl State {
 
     pub(crate) fn enabled(&self) -> Vec<Transition> {
         let mut enabled = Vec::new();
-        // Whoever ran goes on first: the cheapest schedule, and the one that people expect.
+        // The process that ran last comes first: a schedule without a switch is the cheapest to run.
         let last = self.last.into_iter();
         let order = last
             .clone()
@@ -139,9 +139,9 @@ impl State {
         for process in order {
             self.enabled_of(process, &mut enabled);
         }
-        let gives_way = |one: &Transition| self.processes[one.process].gives_way;
-        if (enabled.iter()).any(|one| one.act == Act::Go && !gives_way(one)) {
-            enabled.retain(|one| one.act == Act::Land || !gives_way(one));
+        let yields = |one: &Transition| self.processes[one.process].yields;
+        if (enabled.iter()).any(|one| one.act == Act::Go && !yields(one)) {
+            enabled.retain(|one| one.act == Act::Land || !yields(one));
         }
         let goes_on = enabled.iter().any(|one| {
             Some(one.process) == self.last
@@ -156,7 +156,7 @@ impl State {
     }
 
     fn enabled_of(&self, process: usize, enabled: &mut Vec<Transition>) {
-        let standing = &self.processes[process];
+        let state = &self.processes[process];
         let mut add = |act, footprint| {
             enabled.push(Transition {
                 process,
@@ -165,18 +165,18 @@ impl State {
                 preempts: false,
             });
         };
-        if let Some(late) = standing.late.front() {
-            add(Act::Land, late.clone());
+        if let Some(delayed) = state.delayed.front() {
+            add(Act::Land, delayed.clone());
         }
         let faults = self.faults_used < self.faults.most;
-        match &standing.pending {
+        match &state.pending {
             None => return,
             Some(Pending::Begin(footprint)) => {
-                // Dying here is no different from having nothing left to do.
+                // No crash here: it would equal a process without further verbs.
                 add(Act::Go, footprint.clone());
                 return;
             }
-            Some(Pending::Grace) => {
+            Some(Pending::Delay) => {
                 if self.stalls == Stalls::Endless || self.may_pass(process) {
                     add(Act::Go, Footprint::Everything);
                 }
@@ -199,38 +199,39 @@ impl State {
                 }
             }
         }
-        if faults && self.faults.crash && standing.wrote {
+        if faults && self.faults.crash && state.wrote {
             add(Act::Crash, Footprint::Nothing);
         }
     }
 
-    /// Whether a grace may pass for a process: nobody else is in the middle of anything.
+    /// Returns whether the key removal delay may pass for a process: no other process is within a verb.
     fn may_pass(&self, sleeper: usize) -> bool {
-        (self.processes.iter().enumerate()).all(|(process, standing)| {
-            standing.late.is_empty()
+        (self.processes.iter().enumerate()).all(|(process, state)| {
+            state.delayed.is_empty()
                 && (process == sleeper
-                    || standing.ended
-                    || standing.dead
+                    || state.ended
+                    || state.dead
                     || matches!(
-                        standing.pending,
-                        Some(Pending::Grace | Pending::Begin(_)) | None
+                        state.pending,
+                        Some(Pending::Delay | Pending::Begin(_)) | None
                     ))
         })
     }
 
-    /// Whether days may pass: no stall is that long between the steps that write a record. An upload
-    /// may take its time.
+    /// Returns whether days may pass: no process is between the steps that write a record.
+    ///
+    /// An upload in progress does not count, because an upload may take days.
     fn days_may_pass(&self) -> bool {
-        self.processes.iter().all(|standing| {
-            let within = match &standing.pending {
+        self.processes.iter().all(|state| {
+            let within = match &state.pending {
                 Some(Pending::Step(footprint)) => footprint.is_within_a_record(),
                 _ => false,
             };
-            standing.late.is_empty() && (!within || standing.ended || standing.dead)
+            state.delayed.is_empty() && (!within || state.ended || state.dead)
         })
     }
 
-    /// Carries out the choice; false for a landing, which the caller sees to.
+    /// Applies the chosen transition; returns false for a delayed request, which the caller applies.
     pub(crate) fn take(&mut self, transition: &Transition, uptime: &AtomicU64) -> bool {
         let Transition {
             process,
@@ -238,9 +239,9 @@ impl State {
             footprint,
             ..
         } = transition;
-        for (other, standing) in self.processes.iter_mut().enumerate() {
+        for (other, state) in self.processes.iter_mut().enumerate() {
             if other != *process || *act == Act::Land {
-                standing.gives_way = false;
+                state.yields = false;
             }
         }
         let pending = match act {
@@ -259,24 +260,24 @@ impl State {
         });
         self.faults_used += u32::from(act.is_fault());
         let outage = self.faults.outage;
-        let standing = &mut self.processes[*process];
+        let state = &mut self.processes[*process];
         if *act == Act::Land {
-            standing.late.pop_front();
+            state.delayed.pop_front();
             return false;
         }
-        standing.gives_way = false;
-        let pending = standing.pending.take();
-        standing.granted = Some(*act);
-        standing.wrote = footprint.writes() && matches!(act, Act::Go | Act::Applied);
+        state.yields = false;
+        let pending = state.pending.take();
+        state.granted = Some(*act);
+        state.wrote = footprint.writes() && matches!(act, Act::Go | Act::Applied);
         match (act, pending) {
-            (Act::Crash, _) => standing.dead = true,
-            (Act::Lost, _) if outage => standing.unheard = AGAIN,
+            (Act::Crash, _) => state.dead = true,
+            (Act::Lost, _) if outage => state.lost_replies = RESENDS,
             (Act::Later, Some(Pending::Step(footprint))) => {
-                standing.unheard = if outage { AGAIN } else { 0 };
-                standing.late.push_back(footprint);
+                state.lost_replies = if outage { RESENDS } else { 0 };
+                state.delayed.push_back(footprint);
             }
-            (Act::Go, Some(Pending::Grace)) => {
-                uptime.fetch_add(GRACE_AND_MORE, Ordering::SeqCst);
+            (Act::Go, Some(Pending::Delay)) => {
+                uptime.fetch_add(PAST_DELAY, Ordering::SeqCst);
             }
             (Act::Go, Some(Pending::Days)) => {
                 uptime.fetch_add(DAYS.as_millis() as u64, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! Between the faults and the shared storage: sees what really happened, and when.
+//! Storage wrapper between the injected faults and the shared storage; records which puts were applied.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,9 +9,9 @@ use chartlock::storage::{
     StorageError, Stored, Transaction,
 };
 
-use crate::turns::Turns;
+use crate::scheduler::Scheduler;
 
-/// The storage that processes share, as transactional as the scenario wants it.
+/// Returns the storage that the processes share, with or without transactions.
 pub(crate) fn shared(memory: &Arc<MemoryStorage>, transactional: bool) -> Box<dyn Storage> {
     if transactional {
         Box::new(Arc::clone(memory))
@@ -20,51 +20,51 @@ pub(crate) fn shared(memory: &Arc<MemoryStorage>, transactional: bool) -> Box<dy
     }
 }
 
-/// When the verb that a process is at first looked at a patient entry, and last changed one.
+/// Steps at which the running verb of a process first read a patient entry, and last changed one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Marks {
-    pub(crate) looked: Option<u64>,
-    pub(crate) changed: Option<u64>,
+    pub(crate) first_read: Option<u64>,
+    pub(crate) last_change: Option<u64>,
 }
 
-/// What passes between one process and the storage.
+/// The shared storage, as one process uses it.
 #[derive(Debug)]
 pub(crate) struct Tap {
     inner: Box<dyn Storage>,
-    turns: Arc<Turns>,
+    scheduler: Arc<Scheduler>,
     marks: Mutex<Marks>,
     process: usize,
-    landed: Arc<Mutex<Vec<Landed>>>,
+    applied: Arc<Mutex<Vec<AppliedPut>>>,
 }
 
-/// A put that stood, if only for a moment.
+/// A put that the storage applied, even if a later put replaced its value.
 #[derive(Debug, Clone)]
-pub(crate) struct Landed {
+pub(crate) struct AppliedPut {
     pub(crate) process: usize,
-    /// How many steps were taken then.
+    /// The number of steps taken before.
     pub(crate) step: u64,
     pub(crate) key: Vec<u8>,
-    /// As the journal tells it.
+    /// The digest under which a journal entry names the value.
     pub(crate) digest: Digest,
 }
 
 impl Tap {
     pub(crate) fn new(
         inner: Box<dyn Storage>,
-        turns: Arc<Turns>,
+        scheduler: Arc<Scheduler>,
         process: usize,
-        landed: Arc<Mutex<Vec<Landed>>>,
+        applied: Arc<Mutex<Vec<AppliedPut>>>,
     ) -> Self {
         Self {
             inner,
-            turns,
+            scheduler,
             marks: Mutex::new(Marks::default()),
             process,
-            landed,
+            applied,
         }
     }
 
-    fn note(&self, transaction: &Transaction) {
+    fn record_puts(&self, transaction: &Transaction) {
         let puts = transaction.operations().iter().filter_map(|operation| {
             let Operation::Put { key, value, .. } = operation else {
                 return None;
@@ -74,17 +74,17 @@ impl Tap {
                 b'p' | b'v' | b'j' => crypto::sha256(&[value]),
                 _ => return None,
             };
-            Some(Landed {
+            Some(AppliedPut {
                 process: self.process,
-                step: self.turns.step(),
+                step: self.scheduler.step(),
                 key: key.clone(),
                 digest,
             })
         });
-        self.landed.lock().unwrap().extend(puts);
+        self.applied.lock().unwrap().extend(puts);
     }
 
-    /// What was marked since the last call.
+    /// Returns the marks since the last call, and clears them.
     pub(crate) fn take_marks(&self) -> Marks {
         std::mem::take(&mut *self.marks.lock().unwrap())
     }
@@ -93,8 +93,8 @@ impl Tap {
 impl Storage for Tap {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         if keys.iter().any(|key| key.starts_with(b"p")) {
-            let step = self.turns.step();
-            self.marks.lock().unwrap().looked.get_or_insert(step);
+            let step = self.scheduler.step();
+            self.marks.lock().unwrap().first_read.get_or_insert(step);
         }
         self.inner.read(keys)
     }
@@ -107,18 +107,18 @@ impl Storage for Tap {
         let results = self.inner.commit(transactions);
         for (transaction, result) in transactions.iter().zip(&results) {
             if let Err(error) = result {
-                self.turns.remark(match error {
+                self.scheduler.remark(match error {
                     CommitError::Conflict { .. } => " (conflict)",
                     _ => " (fails)",
                 });
                 continue;
             }
-            self.note(transaction);
+            self.record_puts(transaction);
             let changes = transaction.operations().iter().any(|operation| {
                 matches!(operation, Operation::Put { key, .. } if key.starts_with(b"p"))
             });
             if changes {
-                self.marks.lock().unwrap().changed = Some(self.turns.step());
+                self.marks.lock().unwrap().last_change = Some(self.scheduler.step());
             }
         }
         results
@@ -129,7 +129,7 @@ impl Storage for Tap {
     }
 }
 
-/// A boxed storage as a storage.
+/// Adapter from a boxed storage to [`Storage`].
 #[derive(Debug)]
 pub(crate) struct Boxed(pub(crate) Box<dyn Storage>);
 

@@ -1,4 +1,4 @@
-//! What processes do, and what they were told.
+//! Verbs that processes run on a vault, and their answers.
 
 use std::sync::Arc;
 
@@ -9,55 +9,54 @@ use chartlock::{
     report::GarbageReport, verify::VerifyReport,
 };
 
-/// A record, by its patient and a number.
+/// A record: number of the patient, number of the record.
 pub(crate) type Record = (u8, u8);
 
-/// Something that a process does to a vault.
+/// One operation of a process on a vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Put(Record),
-    /// Beyond the inline limit.
+    /// Puts content above the inline limit.
     PutLarge(Record),
     PutIf(Record, Precondition),
     PutMany(&'static [Record]),
-    Remove(Record),
+    Retract(Record),
     Get(Record),
     GetVersion(Record, u64),
     History(Record),
     List(u8),
-    RotatePatient(u8),
+    RotateSubject(u8),
     Reencrypt(u8),
     RotateMaster,
-    /// Retires the master key that the setup left behind.
-    RetireMaster,
+    /// Destroys the inactive master key that the setup left.
+    DestroyMaster,
     Erase(u8),
-    Readmit(u8),
+    ReopenChart(u8),
     Hold(u8),
-    /// Collects garbage.
-    Sweep,
-    /// Likewise, by a clock that is days ahead: uploads under way look abandoned.
-    SweepAhead,
-    /// Verifies the vault, beside whatever goes on.
+    CollectGarbage,
+    /// Collects garbage by a clock that is days ahead, so that uploads in progress look abandoned.
+    CollectGarbageAhead,
+    /// Verifies the vault while other verbs run.
     Verify,
-    /// Lets days pass: uploads that began before are abandoned then.
+    /// Lets days pass, so that uploads in progress become abandoned.
     Wait,
 }
 
-/// What a put, or several, were told: a version, or nothing to retract.
+/// The outcomes of puts: a version, or `None` where there was nothing to retract.
 pub(crate) type Written = Vec<(Record, Result<Option<u64>, Error>)>;
 
-/// What a verb answered.
+/// The answer of a verb.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Written(Written),
-    /// A version with its content, none for what a reader is told is not there.
+    /// A version with its content; `None` if the vault reports no such record or version.
     Read(Record, Option<(u64, Vec<u8>)>),
-    /// How many versions.
+    /// The number of versions.
     History(Record, usize),
     Listed(u8, Vec<String>),
-    /// A rotation, and what it found in its way: blocking and orphaned.
-    Renewed(u64, u64),
-    Swept(GarbageReport),
+    /// The report of a rotation or re-encryption: blocking and orphaned versions or entries.
+    Rotated(u64, u64),
+    Collected(GarbageReport),
     Verified(Box<VerifyReport>),
     Done,
     Failed(Error),
@@ -75,7 +74,7 @@ pub(crate) fn id(record: Record) -> RecordId {
     crate::common::record(&format!("P{}", record.0), &name(record))
 }
 
-/// What a put writes: told apart by who wrote it, which verb of that process it was, and where.
+/// Returns the content of a put, unique to the process, the verb and the record.
 pub(crate) fn content(process: usize, index: usize, record: Record, large: bool) -> Vec<u8> {
     let mut content = format!("{process}/{index}/{record:?}").into_bytes();
     if large {
@@ -85,7 +84,7 @@ pub(crate) fn content(process: usize, index: usize, record: Record, large: bool)
 }
 
 impl Verb {
-    /// Whether its answer depends on what was acknowledged before it began.
+    /// Returns whether the verb must see all puts acknowledged before it began.
     pub(crate) fn reads(self) -> bool {
         matches!(
             self,
@@ -93,22 +92,22 @@ impl Verb {
         )
     }
 
-    /// The records that it writes.
+    /// Returns the records that the verb writes.
     pub(crate) fn records(self) -> Vec<Record> {
         match self {
             Self::Put(record)
             | Self::PutLarge(record)
             | Self::PutIf(record, _)
-            | Self::Remove(record) => vec![record],
+            | Self::Retract(record) => vec![record],
             Self::PutMany(records) => records.to_vec(),
             _ => Vec::new(),
         }
     }
 
-    pub(crate) fn carry_out(
+    pub(crate) fn run(
         self,
         vault: &Vault,
-        retiring: Option<u32>,
+        inactive_master: Option<u32>,
         process: usize,
         index: usize,
     ) -> Answer {
@@ -128,7 +127,7 @@ impl Verb {
                 let put = session.put_if(&id(record), expected, &content(record, false));
                 return written(record, put.map(Some));
             }
-            Self::Remove(record) => return written(record, session.retract(&id(record))),
+            Self::Retract(record) => return written(record, session.retract(&id(record))),
             Self::PutMany(records) => put_many(&session, records, &content),
             Self::Get(record) => session.get(&id(record)).map(|found| {
                 let found = found.map(|found| (found.version(), found.to_vec()));
@@ -143,27 +142,29 @@ impl Verb {
             Self::History(record) => (session.history(&id(record)))
                 .map(|versions| Answer::History(record, versions.len())),
             Self::List(patient) => list(&session, patient),
-            Self::RotatePatient(patient) => vault
+            Self::RotateSubject(patient) => vault
                 .rotate_subject_key(&subject(patient))
-                .map(|report| Answer::Renewed(report.blocking, report.orphaned)),
+                .map(|report| Answer::Rotated(report.blocking, report.orphaned)),
             Self::Reencrypt(patient) => vault
                 .reencrypt_subject(&subject(patient))
-                .map(|report| Answer::Renewed(report.blocking, report.orphaned)),
+                .map(|report| Answer::Rotated(report.blocking, report.orphaned)),
             Self::RotateMaster => (vault.rotate_master_key())
-                .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
-            Self::RetireMaster => vault
-                .destroy_master_key(retiring.unwrap())
-                .map(|report| Answer::Renewed(report.entries_blocking, report.entries_orphaned)),
+                .map(|report| Answer::Rotated(report.entries_blocking, report.entries_orphaned)),
+            Self::DestroyMaster => vault
+                .destroy_master_key(inactive_master.unwrap())
+                .map(|report| Answer::Rotated(report.entries_blocking, report.entries_orphaned)),
             Self::Erase(patient) => {
                 (session.erase_subject(&subject(patient), "asked for")).map(|_| Answer::Done)
             }
-            Self::Readmit(patient) => {
+            Self::ReopenChart(patient) => {
                 (session.reopen_chart(&subject(patient))).map(|()| Answer::Done)
             }
             Self::Hold(patient) => {
                 (session.place_hold(&subject(patient), "subpoena")).map(|_| Answer::Done)
             }
-            Self::Sweep | Self::SweepAhead => vault.collect_garbage().map(Answer::Swept),
+            Self::CollectGarbage | Self::CollectGarbageAhead => {
+                vault.collect_garbage().map(Answer::Collected)
+            }
             Self::Verify => (vault.verify(None)).map(|report| Answer::Verified(report.into())),
             Self::Wait => Ok(Answer::Done),
         };
@@ -195,7 +196,7 @@ fn list(session: &Session, patient: u8) -> Result<Answer, Error> {
     Ok(Answer::Listed(patient, names.collect::<Result<_, _>>()?))
 }
 
-/// Opens a vault with a credential that costs nothing.
+/// Opens a vault with a credential that needs no key stretching.
 pub(crate) fn open(
     storage: impl Storage + 'static,
     clock: Arc<dyn Clock>,
@@ -204,7 +205,7 @@ pub(crate) fn open(
     options(journal, clock).open(storage, &crate::common::Fixed(1))
 }
 
-/// With a journal in this mode, or with none.
+/// Returns vault options with journaling in this mode, or without a journal.
 pub(crate) fn options(journal: Option<Journaling>, clock: Arc<dyn Clock>) -> VaultOptions {
     let options = VaultOptions::new().clock(clock);
     match journal {

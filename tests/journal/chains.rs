@@ -1,12 +1,12 @@
-//! A chain whose next place is taken, or whose last page may still land, is given up: another one goes
-//! on, says what it has seen, and nothing is lost.
+//! Change of chains: after a fork or a page with unknown outcome, the journal writer begins another
+//! chain, which names the heads it has seen. No entry is lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use chartlock::internals::journal::{
-    Act, Context, Page, PageId, Stage as Told, Target, WriteTime as When, Writer, writers,
+    Act, Context, Page, PageId, Stage as EntryStage, Target, WriteTime, Writer, writers,
 };
 use chartlock::storage::{Expect, FaultAction, FaultOutcome, Transaction};
 use chartlock::{Journaling, Operation, access::AccessOutcome};
@@ -14,12 +14,12 @@ use chartlock::{Journaling, Operation, access::AccessOutcome};
 use crate::stage::{NOON, Stage, record, session, writes_page};
 
 everywhere! {
-    a_foreign_page_in_the_next_place_begins_another_chain,
-    two_writers_that_believe_in_one_chain_lose_nothing,
-    a_page_that_lands_late_is_followed_by_nothing,
+    foreign_page_at_next_position_begins_another_chain,
+    forked_chain_loses_no_entry,
+    delayed_page_is_last_of_its_chain,
 }
 
-/// The names of what was put, as far as the journal holds it to be done: one entry each.
+/// Counts the puts that the journal names as done, and asserts that each has one entry.
 fn puts(stage: &Stage) -> usize {
     let lines = stage.settled();
     let done = lines
@@ -28,22 +28,22 @@ fn puts(stage: &Stage) -> usize {
     let digests: Vec<_> = done
         .map(|line| match line.entry.target {
             Target::Version { digest, .. } => digest,
-            _ => panic!("a put that is of no version"),
+            _ => panic!("a put without a version"),
         })
         .collect();
     assert_eq!(digests.iter().collect::<BTreeSet<_>>().len(), digests.len());
     digests.len()
 }
 
-/// Puts a page of the same journal key in a place, as a copy of the process would have written it.
-fn take_place(stage: &Stage, place: PageId, previous: [u8; 32]) {
+/// Writes a page at a position under the same journal key, as a copy of the process would.
+fn take_position(stage: &Stage, place: PageId, previous: [u8; 32]) {
     let act = Act {
         context: Arc::new(Context::default()),
         operation: Operation::Lock,
         note: "a copy".into(),
     };
     let draft = act.draft(NOON, Target::Vault, AccessOutcome::Done);
-    let page = Page::new(previous, vec![], [(&draft, Told::Done)].into_iter()).unwrap();
+    let page = Page::new(previous, vec![], [(&draft, EntryStage::Done)].into_iter()).unwrap();
     let sealer = stage.sealer();
     let value = page.seal(
         sealer.suite,
@@ -56,7 +56,7 @@ fn take_place(stage: &Stage, place: PageId, previous: [u8; 32]) {
     assert!(stage.storage.commit(&[put])[0].is_ok());
 }
 
-/// The last page of the chain that began last, and its digest.
+/// Returns the last page of the chain that began last, and its digest.
 fn last_page(stage: &Stage) -> (PageId, [u8; 32]) {
     let writer = *writers(&*stage.storage, None).unwrap().last().unwrap();
     let mut pages = stage.objects().into_iter().filter_map(|(key, value)| {
@@ -70,23 +70,23 @@ fn last_page(stage: &Stage) -> (PageId, [u8; 32]) {
     pages.next_back().unwrap()
 }
 
-fn a_foreign_page_in_the_next_place_begins_another_chain(stage: &Stage) {
+fn foreign_page_at_next_position_begins_another_chain(stage: &Stage) {
     let vault = stage.create_in(Journaling::Strict);
-    let chart = session(&vault);
-    chart.put(&record("MRN-1", "a"), b"a").unwrap();
+    let clinician = session(&vault);
+    clinician.put(&record("MRN-1", "a"), b"a").unwrap();
     let before = writers(&*stage.storage, None).unwrap().len();
     let (last, digest) = last_page(stage);
     let place = PageId {
         sequence: last.sequence + 1,
         ..last
     };
-    take_place(stage, place, digest);
-    chart.put(&record("MRN-1", "b"), b"b").unwrap();
-    chart.get(&record("MRN-1", "b")).unwrap();
-    chart.put(&record("MRN-1", "c"), b"c").unwrap();
-    drop((chart, vault));
+    take_position(stage, place, digest);
+    clinician.put(&record("MRN-1", "b"), b"b").unwrap();
+    clinician.get(&record("MRN-1", "b")).unwrap();
+    clinician.put(&record("MRN-1", "c"), b"c").unwrap();
+    drop((clinician, vault));
     assert_eq!(puts(stage), 3);
-    // `journal` has compared what the new chain saw with what stands, the foreign page included.
+    // `journal` compares the heads that the new chain names with the stored pages, also the foreign one.
     let chains = writers(&*stage.storage, None).unwrap();
     assert_eq!(chains.len(), before + 1);
     let copied = stage.journal().into_iter();
@@ -96,23 +96,23 @@ fn a_foreign_page_in_the_next_place_begins_another_chain(stage: &Stage) {
     );
 }
 
-/// As after a fork: both hold the same chain, and what waited for the next page stands in both.
-fn two_writers_that_believe_in_one_chain_lose_nothing(stage: &Stage) {
+/// A copy of the process takes the next position of the chain before each put.
+fn forked_chain_loses_no_entry(stage: &Stage) {
     let vault = stage.create_in(Journaling::Strict);
-    let chart = session(&vault);
-    chart.put(&record("MRN-1", "a"), b"a").unwrap();
+    let clinician = session(&vault);
+    clinician.put(&record("MRN-1", "a"), b"a").unwrap();
     for round in 0..4 {
         let (last, digest) = last_page(stage);
         let place = PageId {
             sequence: last.sequence + 1,
             ..last
         };
-        take_place(stage, place, digest);
+        take_position(stage, place, digest);
         let name = format!("b{round}");
-        chart.put(&record("MRN-1", &name), b"b").unwrap();
-        assert!(chart.get(&record("MRN-1", &name)).unwrap().is_some());
+        clinician.put(&record("MRN-1", &name), b"b").unwrap();
+        assert!(clinician.get(&record("MRN-1", &name)).unwrap().is_some());
     }
-    drop((chart, vault));
+    drop((clinician, vault));
     assert_eq!(puts(stage), 5);
     let reads = stage.settled().into_iter();
     assert_eq!(
@@ -123,54 +123,57 @@ fn two_writers_that_believe_in_one_chain_lose_nothing(stage: &Stage) {
     );
 }
 
-fn a_page_that_lands_late_is_followed_by_nothing(stage: &Stage) {
+fn delayed_page_is_last_of_its_chain(stage: &Stage) {
     drop(stage.create_in(Journaling::Strict));
     let late = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&late);
     let faulty =
         stage.faulty(
-            move |_, moment| match switch.load(Ordering::SeqCst) && writes_page(moment) {
+            move |_, point| match switch.load(Ordering::SeqCst) && writes_page(point) {
                 true => FaultAction::Unknown(FaultOutcome::Later),
                 false => FaultAction::Proceed,
             },
         );
     let vault = stage.open_on(&faulty, Journaling::Strict);
-    let chart = session(&vault);
+    let clinician = session(&vault);
     let id = record("MRN-1", "a");
-    chart.put(&id, b"a").unwrap();
+    clinician.put(&id, b"a").unwrap();
     late.store(true, Ordering::SeqCst);
-    assert_eq!(chart.get(&id).unwrap_err(), chartlock::Error::CommitUnknown);
+    assert_eq!(
+        clinician.get(&id).unwrap_err(),
+        chartlock::Error::CommitUnknown
+    );
     late.store(false, Ordering::SeqCst);
-    assert!(chart.get(&id).unwrap().is_some());
-    chart.put(&id, b"b").unwrap();
-    // All that is under way lands now, behind the new chain.
+    assert!(clinician.get(&id).unwrap().is_some());
+    clinician.put(&id, b"b").unwrap();
+    // Delayed pages are applied now, after the new chain began.
     while faulty.land().is_some() {}
-    chart.put(&id, b"c").unwrap();
-    drop((chart, vault));
+    clinician.put(&id, b"c").unwrap();
+    drop((clinician, vault));
     assert_eq!(puts(stage), 3);
     let reads = stage.settled().into_iter();
     let reads = reads
         .filter(|line| line.is(Operation::Read, AccessOutcome::Done))
         .count();
-    // The one that was handed out, and the one of which nobody knew whether it was written.
+    // The released read, and perhaps the read whose page had an unknown outcome.
     assert!((1..=2).contains(&reads), "{reads}");
 }
 
 #[test]
-fn a_chain_that_is_begun_anew_says_where_the_others_end() {
+fn new_chain_names_heads_of_other_chains() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let sealer = || stage.sealer();
     let fails = Arc::new(AtomicUsize::new(usize::MAX));
     let count = Arc::clone(&fails);
-    let faulty = stage.faulty(move |_, moment| {
-        if writes_page(moment) && count.load(Ordering::SeqCst) == 0 {
+    let faulty = stage.faulty(move |_, point| {
+        if writes_page(point) && count.load(Ordering::SeqCst) == 0 {
             return FaultAction::Unknown(FaultOutcome::Lost);
         }
         FaultAction::Proceed
     });
     let writer = Writer::new(faulty, sealer());
-    let moment = When {
+    let point = WriteTime {
         now: NOON,
         uptime: std::time::Duration::ZERO,
     };
@@ -184,14 +187,14 @@ fn a_chain_that_is_begun_anew_says_where_the_others_end() {
         writer.note(draft, std::time::Duration::ZERO).unwrap();
     };
     note();
-    writer.flush_all(moment).unwrap();
+    writer.flush_all(point).unwrap();
     let first = writer.tip().unwrap();
     fails.store(0, Ordering::SeqCst);
     note();
-    assert!(writer.flush_all(moment).is_err());
+    assert!(writer.flush_all(point).is_err());
     assert_eq!(writer.tip(), None);
     fails.store(usize::MAX, Ordering::SeqCst);
-    writer.flush_all(moment).unwrap();
+    writer.flush_all(point).unwrap();
     let second = writer.tip().unwrap();
     assert_ne!(second.page.writer, first.page.writer);
     assert_eq!(second.page.sequence, 0);

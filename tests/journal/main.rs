@@ -1,5 +1,4 @@
-//! The journal, shown over whole vaults: what each operation leaves, and what happens where it cannot
-//! be written.
+//! Journaling by whole vaults: the entries of each operation, group commit, and journal writes that fail.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[macro_use]
@@ -9,12 +8,12 @@ mod common;
 mod stage;
 
 mod chains;
-mod ends;
+mod concurrency;
 mod faults;
+mod group_commit;
+mod heads;
 mod operations;
 mod pages;
 mod parse;
-mod sharing;
 mod stalls;
-mod together;
 mod writer;

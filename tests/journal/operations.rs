@@ -1,13 +1,13 @@
-//! The table of all public operations with the entries that they leave.
+//! Table of all public operations with their journal entries.
 //!
-//! A new public operation belongs here: a row, or a reason why it touches nothing.
+//! A new public operation needs a row here, or a reason why it writes no entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use chartlock::audit::{Auditor, Exposed};
-use chartlock::internals::journal::{Stage as Told, Target};
+use chartlock::internals::journal::{Stage as EntryStage, Target};
 use chartlock::storage::MemoryStorage;
 use chartlock::{
     Actor, Document, Error, Journaling, Precondition, Purpose, RecordId, Session, Vault,
@@ -17,28 +17,31 @@ use crate::common::Fixed;
 use crate::parse;
 use crate::stage::{Line, Stage, record, session, subject};
 
-/// What an operation is run on: a vault with one patient of two records, the second one amended; an
-/// erased patient; and a slot for an auditor.
+/// The vault that an operation runs on.
+///
+/// One patient has two records, the second of two versions; another patient is erased; an auditor has a
+/// slot.
 struct Scene<'a> {
     stage: &'a Stage,
     vault: &'a Vault,
-    chart: Session,
+    clinician: Session,
     id: RecordId,
-    auditors_slot: u16,
+    auditor_slot: u16,
 }
 
-/// An operation, and what it leaves: `operation, outcome, of what` in the order of the journal. Above
-/// each stands the kinds of storage keys that it writes beside `j`.
+/// An operation with its entries in journal order, each as `operation, outcome, target`.
+///
+/// `writes` lists the classes of the storage keys that it writes besides `j`.
 struct Row {
     name: &'static str,
     writes: &'static str,
-    leaves: &'static [&'static str],
+    entries: &'static [&'static str],
     run: fn(&Scene<'_>),
 }
 
 macro_rules! rows {
-    ($($name:literal $writes:literal [$($leaves:literal),*] $run:expr;)*) => {
-        &[$(Row { name: $name, writes: $writes, leaves: &[$($leaves),*], run: $run },)*]
+    ($($name:literal $writes:literal [$($entries:literal),*] $run:expr;)*) => {
+        &[$(Row { name: $name, writes: $writes, entries: &[$($entries),*], run: $run },)*]
     };
 }
 
@@ -65,10 +68,10 @@ const ROWS: &[Row] = rows! {
         at.vault.add_auditor_slot(&Fixed(3)).unwrap();
     };
     "Vault::replace_slot" "v" ["replace a slot, done, header", "replace a slot, done, vault"] |at| {
-        at.vault.replace_slot(at.auditors_slot, &Fixed(3)).unwrap();
+        at.vault.replace_slot(at.auditor_slot, &Fixed(3)).unwrap();
     };
     "Vault::remove_slot" "v" ["remove a slot, done, header", "remove a slot, done, vault"] |at| {
-        at.vault.remove_slot(at.auditors_slot).unwrap();
+        at.vault.remove_slot(at.auditor_slot).unwrap();
     };
     "Vault::rotate_root_key" "v" ["rotate the root key, done, header", "rotate the root key, done, vault"] |at| {
         at.vault.rotate_root_key(&[&Fixed(1)], &[]).unwrap();
@@ -126,25 +129,25 @@ const ROWS: &[Row] = rows! {
     "Session::begin_journal_fallback" "" [
         "begin a journal fallback, done, vault", "end a journal fallback, done, vault"
     ] |at| {
-        // Its entry stands in the spool until that is brought home.
+        // The entry stays in the spool until the fallback ends.
         let spool = Arc::new(MemoryStorage::new());
-        at.chart.begin_journal_fallback("disk full", Arc::clone(&spool)).unwrap();
+        at.clinician.begin_journal_fallback("disk full", Arc::clone(&spool)).unwrap();
         at.stage.clock.advance(1);
-        at.chart.end_journal_fallback("replaced", &spool).unwrap();
+        at.clinician.end_journal_fallback("replaced", &spool).unwrap();
     };
     "Session::end_journal_fallback" "" ["end a journal fallback, done, vault"] |at| {
-        at.chart.end_journal_fallback("replaced", &MemoryStorage::new()).unwrap();
+        at.clinician.end_journal_fallback("replaced", &MemoryStorage::new()).unwrap();
     };
     "Session::accept_restore" "" [
         "verify the vault, done, vault", "verify the vault, done, vault", "accept a restore, done, vault"
     ] |at| {
-        at.chart.accept_restore("meant", None).unwrap();
+        at.clinician.accept_restore("meant", None).unwrap();
     };
     "Session::put" "rh" ["write a record, done, version"] |at| {
-        at.chart.put(&at.id, b"{}").unwrap();
+        at.clinician.put(&at.id, b"{}").unwrap();
     };
     "Session::put_if" "" ["write a record, refused, record"] |at| {
-        let refused = at.chart.put_if(&at.id, Precondition::Version(9), b"{}");
+        let refused = at.clinician.put_if(&at.id, Precondition::Version(9), b"{}");
         assert_eq!(refused, Err(Error::Conflict));
     };
     "Session::put_many" "rp" [
@@ -153,87 +156,87 @@ const ROWS: &[Row] = rows! {
     ] |at| {
         let ids = [record("MRN-9", "a"), record("MRN-9", "b")];
         let records = ids.iter().map(|id| (id, Document::new(b"{}")));
-        at.chart.put_many(records).unwrap();
+        at.clinician.put_many(records).unwrap();
     };
     "Session::put_json" "r" ["write a record, done, version"] |at| {
-        at.chart.put_json(&record("MRN-1", "json"), &1).unwrap();
+        at.clinician.put_json(&record("MRN-1", "json"), &1).unwrap();
     };
     "Session::put_reader" "rs" ["write a record, done, version"] |at| {
-        at.chart.put_reader(&record("MRN-1", "large"), &[7; 100_000][..]).unwrap();
+        at.clinician.put_reader(&record("MRN-1", "large"), &[7; 100_000][..]).unwrap();
     };
     "RecordWriter::finish" "r" ["write a record, done, version"] |at| {
-        at.chart.writer(&record("MRN-1", "empty")).finish().unwrap();
+        at.clinician.writer(&record("MRN-1", "empty")).finish().unwrap();
     };
-    "Session::get" "" ["read a record, done, record"] |at| drop(at.chart.get(&at.id).unwrap());
+    "Session::get" "" ["read a record, done, record"] |at| drop(at.clinician.get(&at.id).unwrap());
     "Session::get_version" "" ["read a record, nothing there, record"] |at| {
-        assert!(at.chart.get_version(&at.id, 7).unwrap().is_none());
+        assert!(at.clinician.get_version(&at.id, 7).unwrap().is_none());
     };
     "Session::get_json" "" ["read a record, done, record"] |at| {
-        at.chart.get_json::<u8>(&at.id).unwrap();
+        at.clinician.get_json::<u8>(&at.id).unwrap();
     };
-    "Session::reader" "" ["read a record, done, record"] |at| drop(at.chart.reader(&at.id).unwrap());
+    "Session::reader" "" ["read a record, done, record"] |at| drop(at.clinician.reader(&at.id).unwrap());
     "Session::reader_of_version" "" ["read a record, done, record"] |at| {
-        at.chart.reader_of_version(&at.id, 1).unwrap();
+        at.clinician.reader_of_version(&at.id, 1).unwrap();
     };
     "Session::history" "" ["list the versions of a record, done, record"] |at| {
-        at.chart.history(&at.id).unwrap();
+        at.clinician.history(&at.id).unwrap();
     };
     "Session::list" "" ["list a subject's records, done, subject"] |at| {
-        assert_eq!(at.chart.list(at.id.subject()).unwrap().count(), 2);
+        assert_eq!(at.clinician.list(at.id.subject()).unwrap().count(), 2);
     };
     "Session::get_all" "" ["list a subject's records, done, subject", "read a record, done, record",
         "read a record, done, record"] |at| {
-        assert_eq!(at.chart.get_all(at.id.subject()).unwrap().count(), 2);
+        assert_eq!(at.clinician.get_all(at.id.subject()).unwrap().count(), 2);
     };
     "Session::subjects" "" ["list the subjects, done, vault"] |at| {
-        assert_eq!(at.chart.subjects().unwrap().count(), 1);
+        assert_eq!(at.clinician.subjects().unwrap().count(), 1);
     };
     "Session::retract" "rh" ["retract a record, done, version"] |at| {
-        at.chart.retract(&at.id).unwrap();
+        at.clinician.retract(&at.id).unwrap();
     };
     "Session::retract_if" "" ["retract a record, nothing there, record"] |at| {
         let none = record("MRN-1", "never written");
-        assert_eq!(at.chart.retract_if(&none, Precondition::Any), Ok(None));
+        assert_eq!(at.clinician.retract_if(&none, Precondition::Any), Ok(None));
     };
     "Session::expunge" "rh" ["expunge a record, done, version"] |at| {
-        at.chart.expunge(&at.id, "filed under the wrong patient").unwrap();
+        at.clinician.expunge(&at.id, "filed under the wrong patient").unwrap();
     };
     "Session::erase_subject" "prh" ["erase a subject, done, entry", "erase a subject, done, entry"] |at| {
-        at.chart.erase_subject(at.id.subject(), "asked for it").unwrap();
+        at.clinician.erase_subject(at.id.subject(), "asked for it").unwrap();
     };
     "Session::reopen_chart" "p" ["reopen a chart, done, entry"] |at| {
-        at.chart.reopen_chart(&subject("MRN-2")).unwrap();
+        at.clinician.reopen_chart(&subject("MRN-2")).unwrap();
     };
     "Session::place_hold" "p" ["place a legal hold, done, entry"] |at| {
-        at.chart.place_hold(at.id.subject(), "subpoena").unwrap();
+        at.clinician.place_hold(at.id.subject(), "subpoena").unwrap();
     };
     "Session::lift_hold" "" ["lift a legal hold, refused, subject"] |at| {
-        assert_eq!(at.chart.lift_hold(at.id.subject(), 7), Err(Error::NoSuchHold));
+        assert_eq!(at.clinician.lift_hold(at.id.subject(), 7), Err(Error::NoSuchHold));
     };
     "Session::holds" "" ["inspect holds and retention, done, subject"] |at| {
-        at.chart.holds(at.id.subject()).unwrap();
+        at.clinician.holds(at.id.subject()).unwrap();
     };
     "Session::retain_until" "p" ["set a retention, done, entry"] |at| {
         let until = UNIX_EPOCH + Duration::from_secs(4_000_000_000);
-        at.chart.retain_until(at.id.subject(), Some(until)).unwrap();
+        at.clinician.retain_until(at.id.subject(), Some(until)).unwrap();
     };
     "Session::retained_until" "" ["inspect holds and retention, done, subject"] |at| {
-        at.chart.retained_until(at.id.subject()).unwrap();
+        at.clinician.retained_until(at.id.subject()).unwrap();
     };
     "Session::disclose" "" ["disclose records, done, subject"] |at| {
-        at.chart.disclose(at.id.subject(), "insurer", "summary").unwrap();
+        at.clinician.disclose(at.id.subject(), "insurer", "summary").unwrap();
     };
     "Session::disclose_record" "" ["disclose records, done, record"] |at| {
-        at.chart.disclose_record(&at.id, "insurer", "summary").unwrap();
+        at.clinician.disclose_record(&at.id, "insurer", "summary").unwrap();
     };
     "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
     "Auditor::open_read_only" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
-        // Its entry stands in the spool until that is brought home. It goes by the machine's clock.
+        // The entry stays in the spool until the fallback ends. Its time comes from the system's clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
         let actor = Actor::new("privacy.office").unwrap();
         drop(Auditor::open_read_only(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
         at.stage.clock.advance(100 * 365 * 24 * 3_600_000);
-        at.chart.end_journal_fallback("brought home", &spool).unwrap();
+        at.clinician.end_journal_fallback("brought home", &spool).unwrap();
     };
     "AuditTrail::entries" "" ["read the journal, done, vault", "read the journal, done, vault"] |at| {
         assert!(auditor(at).trail().entries(..).unwrap().count() > 0);
@@ -249,102 +252,117 @@ const ROWS: &[Row] = rows! {
         auditor(at).trail().activity(&actor, ..).unwrap();
     };
     "AuditTrail::exposure" "" ["read the journal, done, vault"] |at| {
-        at.chart.audit().unwrap().exposure(&Exposed::Slot(at.auditors_slot), ..).unwrap();
+        at.clinician.audit().unwrap().exposure(&Exposed::Slot(at.auditor_slot), ..).unwrap();
     };
     "AuditTrail::evidence" "" ["read the journal, done, subject"] |at| {
-        at.chart.audit().unwrap().evidence(&at.id, 1).unwrap();
+        at.clinician.audit().unwrap().evidence(&at.id, 1).unwrap();
     };
 };
 
-/// What leaves no entry, and why that is right.
+/// Operations without an entry, and the reason for each.
 const WITHOUT: &[(&str, &str)] = &[
-    ("Vault::session", "names who acts; nothing is looked at yet"),
+    ("Vault::session", "sets the actor; reads nothing"),
     (
         "Vault::with_progress",
-        "sets who hears how long operations get on",
+        "sets the listener of progress updates",
     ),
-    ("Session::actor", "tells what the session was made with"),
-    ("Session::purpose", "tells what the session was made with"),
+    ("Session::actor", "returns the session's actor"),
+    ("Session::purpose", "returns the session's purpose"),
     (
         "Session::with_request_id",
-        "sets what the entries of the session name",
+        "sets the request of the session's entries",
     ),
     (
         "Session::on_behalf_of",
-        "sets what the entries of the session name",
+        "sets the organization of the session's entries",
     ),
-    ("Session::audit", "nothing is looked at yet"),
-    ("Session::writer", "nothing is written before `finish`"),
-    ("RecordWriter::content_type", "sets what `finish` writes"),
-    ("RecordWriter::label", "sets what `finish` writes"),
-    ("RecordWriter::honeytoken", "sets what `finish` writes"),
-    ("RecordWriter::expecting", "sets what `finish` compares"),
+    (
+        "Session::audit",
+        "reads nothing until a report is requested",
+    ),
+    ("Session::writer", "writes no record before `finish`"),
+    ("RecordWriter::content_type", "sets metadata for `finish`"),
+    ("RecordWriter::label", "sets metadata for `finish`"),
+    ("RecordWriter::honeytoken", "sets metadata for `finish`"),
+    (
+        "RecordWriter::expecting",
+        "sets the precondition of `finish`",
+    ),
     (
         "RecordWriter::read_from",
-        "nothing counts before `finish`, which tells it",
+        "writes no record before `finish`, which is journaled",
     ),
     (
         "RecordReader::info",
-        "of the version whose reading was told when the reader was made",
+        "the read was journaled when the reader was made",
     ),
     (
         "RecordReader::len",
-        "of the version whose reading was told when the reader was made",
+        "the read was journaled when the reader was made",
     ),
     (
         "RecordReader::is_empty",
-        "of the version whose reading was told when the reader was made",
+        "the read was journaled when the reader was made",
     ),
     (
         "RecordReader::read_at",
-        "of the version whose reading was told when the reader was made",
+        "the read was journaled when the reader was made",
     ),
-    ("RecoveryKit::from_bytes", "bytes of the app's own"),
-    ("RecoveryKit::as_bytes", "of a kit whose export was told"),
+    ("RecoveryKit::from_bytes", "reads bytes that the app has"),
+    (
+        "RecoveryKit::as_bytes",
+        "the export of the kit was journaled",
+    ),
     (
         "RecoveryKit::restore",
-        "there is no vault to tell it before; opening it after is told",
+        "no vault is open yet; the next opening is journaled",
     ),
     (
         "RecoveryKit::restore_anyway",
-        "there is no vault to tell it before; opening it after is told",
+        "no vault is open yet; the next opening is journaled",
     ),
-    ("Auditor::trail", "nothing is looked at yet"),
-    ("Auditor::slot", "tells what `open` told"),
-    ("Vault::verification", "nothing is looked at yet"),
+    (
+        "Auditor::trail",
+        "reads nothing until a report is requested",
+    ),
+    ("Auditor::slot", "returns the slot; `open` was journaled"),
+    ("Vault::verification", "reads nothing until its first step"),
     (
         "Verification::with_checkpoint",
-        "sets what the walk compares",
+        "sets the checkpoint to compare with",
     ),
-    ("Verification::with_content", "sets what the walk opens"),
-    ("Verification::from", "sets where the walk begins"),
+    (
+        "Verification::with_content",
+        "sets whether contents are opened",
+    ),
+    ("Verification::from", "sets the position to continue from"),
     (
         "Verification::max_facts",
-        "sets how much the walk holds at a time",
+        "sets how many facts are held in memory",
     ),
     (
         "Verification::position",
-        "tells how far the walk is, which was told when it began",
+        "returns the position; the verification was journaled when it began",
     ),
     (
         "Verification::report",
-        "tells what the walk found, which was told when it began",
+        "returns the findings; the verification was journaled when it began",
     ),
     (
         "AuditTrail::resolve_all",
-        "names what the vault knows; nothing is handed out",
+        "resolves names inside the vault; releases nothing",
     ),
     (
         "AuditTrail::confirm",
-        "tells whether what the asker brought still holds, and nothing else",
+        "returns only whether evidence of the caller still holds",
     ),
     (
         "AuditTrail::resolve_subject",
-        "names what the reader knows already",
+        "resolves a name that the caller has",
     ),
     (
         "AuditTrail::resolve_record",
-        "names what the reader knows already",
+        "resolves a name that the caller has",
     ),
 ];
 
@@ -365,11 +383,11 @@ fn target(line: &Line) -> &'static str {
         Target::Entry { .. } => "entry",
         Target::Record { .. } => "record",
         Target::Version { .. } => "version",
-        Target::Settled(..) => panic!("not on this storage"),
+        Target::Settled(..) => panic!("no settled entries on this storage"),
     }
 }
 
-/// The classes of the keys whose values are not what they were.
+/// Returns the classes of the keys whose values changed, except `j`.
 fn written(
     before: &BTreeMap<Vec<u8>, Vec<u8>>,
     after: &BTreeMap<Vec<u8>, Vec<u8>>,
@@ -384,34 +402,40 @@ fn written(
 fn scene(stage: &Stage) -> (Vault, u16) {
     let vault = stage.create_in(Journaling::Strict);
     let slot = vault.add_auditor_slot(&Fixed(2)).unwrap();
-    let chart = session(&vault);
-    chart.put(&record("MRN-1", "Observation/1"), b"1").unwrap();
+    let clinician = session(&vault);
+    clinician
+        .put(&record("MRN-1", "Observation/1"), b"1")
+        .unwrap();
     for version in [b"1", b"2"] {
-        chart
+        clinician
             .put(&record("MRN-1", "Observation/2"), version)
             .unwrap();
     }
-    chart.put(&record("MRN-2", "Observation/1"), b"1").unwrap();
-    chart
+    clinician
+        .put(&record("MRN-2", "Observation/1"), b"1")
+        .unwrap();
+    clinician
         .erase_subject(&subject("MRN-2"), "asked for it")
         .unwrap();
     drop(vault);
     (stage.open_in(Journaling::Strict), slot)
 }
 
-/// Runs one row. Creation runs on a storage of its own.
-fn left_by(row: &Row) -> (Vec<String>, BTreeSet<char>) {
+/// Runs one row, and returns its entries and the classes of keys that it wrote.
+///
+/// Creation runs on an empty storage.
+fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     if row.name == "Vault::create" {
         let stage = Stage::memory();
         drop(stage.create_in(Journaling::Strict));
         return (
-            stage.journal().iter().map(told).collect(),
+            stage.journal().iter().map(entry_text).collect(),
             written(&BTreeMap::new(), &stage.objects()),
         );
     }
     let stage = Stage::memory();
-    let (vault, auditors_slot) = scene(&stage);
-    // What opening told is written before the operation, so that what follows is its own.
+    let (vault, auditor_slot) = scene(&stage);
+    // Writes the queued entry of `open` first, so that all later entries belong to the operation.
     vault.slots().unwrap();
     let places = || {
         stage
@@ -423,35 +447,38 @@ fn left_by(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     (row.run)(&Scene {
         stage: &stage,
         vault: &vault,
-        chart: session(&vault),
+        clinician: session(&vault),
         id: record("MRN-1", "Observation/2"),
-        auditors_slot,
+        auditor_slot,
     });
     drop(vault);
     let mut own = stage.journal();
     own.retain(|line| !before.contains(&(line.page, line.index)));
-    // Of several chains: in the order in which it was done.
+    // Sorted by time, because the entries may be in several chains.
     own.sort_by_key(|line| line.at);
-    let left = own.iter().map(told).collect();
+    let left = own.iter().map(entry_text).collect();
     (left, written(&objects, &stage.objects()))
 }
 
-fn told(line: &Line) -> String {
-    assert_eq!(line.entry.stage, Told::Done);
+fn entry_text(line: &Line) -> String {
+    assert_eq!(line.entry.stage, EntryStage::Done);
     let (operation, outcome) = (line.entry.operation, line.entry.outcome);
     format!("{operation}, {outcome}, {}", target(line))
 }
 
 #[test]
-fn every_row_leaves_what_it_says() {
+fn every_operation_writes_the_entries_of_its_row() {
     let wrong: Vec<_> = (ROWS.iter())
-        .map(|row| (row, left_by(row)))
+        .map(|row| (row, run_row(row)))
         .filter(|(row, (left, classes))| {
-            *left != row.leaves || *classes != row.writes.chars().collect()
+            *left != row.entries || *classes != row.writes.chars().collect()
         })
         .map(|(row, found)| (row.name, found))
         .collect();
-    assert!(wrong.is_empty(), "these leave something else: {wrong:#?}");
+    assert!(
+        wrong.is_empty(),
+        "these operations write other entries: {wrong:#?}"
+    );
 }
 
 #[test]
@@ -459,24 +486,24 @@ fn every_public_operation_has_a_row_or_a_reason() {
     let rows = ROWS.iter().map(|row| row.name);
     let listed: Vec<_> = rows.chain(WITHOUT.iter().map(|(name, _)| *name)).collect();
     let unique: BTreeSet<String> = listed.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(unique.len(), listed.len(), "a name stands twice");
+    assert_eq!(unique.len(), listed.len(), "a name is listed twice");
     let there = parse::operations();
     let new: Vec<_> = there.difference(&unique).collect();
     assert!(
         new.is_empty(),
-        "these leave no entry that the table knows: {new:?}"
+        "add a row or a reason for these operations: {new:?}"
     );
     let gone: Vec<_> = unique.difference(&there).collect();
     assert!(
         gone.is_empty(),
-        "these are no public operations any more: {gone:?}"
+        "remove these, which are no longer public operations: {gone:?}"
     );
 }
 
-/// The table as the documentation shows it.
+/// Returns the table in Markdown.
 fn as_markdown() -> String {
     let mut text = String::from(
-        "| operation | writes | entries: what, how it ended, of what |\n|---|---|---|\n",
+        "| operation | writes | entries: operation, outcome, target |\n|---|---|---|\n",
     );
     for row in ROWS {
         let keys: Vec<_> = row
@@ -484,10 +511,10 @@ fn as_markdown() -> String {
             .chars()
             .map(|class| format!("`{class}`"))
             .collect();
-        let entries = row.leaves.join(" · ");
+        let entries = row.entries.join(" · ");
         text += &format!("| `{}` | {} | {entries} |\n", row.name, keys.join(" "));
     }
-    text += "\n| leaves no entry | why |\n|---|---|\n";
+    text += "\n| operation without an entry | why |\n|---|---|\n";
     for (name, why) in WITHOUT {
         text += &format!("| `{name}` | {why} |\n");
     }
@@ -495,7 +522,7 @@ fn as_markdown() -> String {
 }
 
 #[test]
-fn the_documentation_holds_this_table() {
+fn operations_page_ends_with_this_table() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/src/vault/journaling/operations.md"

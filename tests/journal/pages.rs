@@ -1,4 +1,4 @@
-//! Pages: what is sealed by another hand is read to the letter of the format.
+//! Journal pages with content that this release does not write.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ fn open(value: &[u8]) -> Result<Page, Error> {
     Page::open(value, &VAULT, &key(), &PLACE)
 }
 
-/// The page with other extensions, which end its body.
+/// Returns a sealed page with other extensions at the end of its body.
 fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
     let (head, rest) = value.split_first_chunk::<8>().unwrap();
     let (salt, rest) = rest.split_first_chunk::<32>().unwrap();
@@ -63,7 +63,7 @@ fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn a_subject_stands_once_on_a_page() {
+fn page_with_repeated_subject_is_malformed() {
     let mut page = page();
     assert_eq!(open(&seal(&page)), Ok(page.clone()));
     let mut other = page.subjects[0];
@@ -75,7 +75,7 @@ fn a_subject_stands_once_on_a_page() {
 }
 
 #[test]
-fn extensions_of_later_releases_ascend_and_the_critical_ones_are_refused() {
+fn page_extensions_unordered_or_critical_are_refused() {
     let value = seal(&page());
     const X: &[u8] = b"x";
     let known: [&[(u16, &[u8])]; 3] = [&[], &[(1, X), (2, b"")], &[(0x7fff, X)]];
@@ -93,6 +93,6 @@ fn extensions_of_later_releases_ascend_and_the_critical_ones_are_refused() {
 }
 
 #[test]
-fn a_denial_is_told_as_one() {
+fn denied_error_has_denied_outcome() {
     assert_eq!(AccessOutcome::of(&Error::Denied), AccessOutcome::Denied);
 }

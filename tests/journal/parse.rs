@@ -1,11 +1,11 @@
-//! The public operations, as the sources declare them.
+//! Parser of the public operations that the sources declare.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The types through which a vault is used.
-const DOORS: [&str; 8] = [
+/// The types whose methods are operations.
+const TYPES: [&str; 8] = [
     "Auditor",
     "AuditTrail",
     "RecordReader",
@@ -16,7 +16,7 @@ const DOORS: [&str; 8] = [
     "Verification",
 ];
 
-/// `Type::name` of each `pub fn` in an inherent `impl` of a door.
+/// Returns `Type::name` of each `pub fn` in an inherent `impl` of these types.
 pub(crate) fn operations() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -36,31 +36,31 @@ fn in_folder(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 fn in_source(source: &str, found: &mut BTreeSet<String>) {
-    let mut door = None;
+    let mut owner = None;
     for line in source.lines() {
         if line.starts_with("impl") {
-            door = DOORS.into_iter().find(|door| is_impl_of(line, door));
+            owner = TYPES.into_iter().find(|owner| is_impl_of(line, owner));
         } else if line.starts_with('}') {
-            door = None;
-        } else if let Some(door) = door
+            owner = None;
+        } else if let Some(owner) = owner
             && let Some(function) = line.strip_prefix("    pub fn ")
         {
             let end = function.find(['(', '<']).unwrap();
-            found.insert(format!("{door}::{}", &function[..end]));
+            found.insert(format!("{owner}::{}", &function[..end]));
         }
     }
 }
 
-/// `impl Door {`, `impl Door<'_> {` or `impl<'a> Door<'a> {`.
-fn is_impl_of(line: &str, door: &str) -> bool {
+/// Returns whether a line is `impl Type {`, `impl Type<'_> {` or `impl<'a> Type<'a> {`.
+fn is_impl_of(line: &str, owner: &str) -> bool {
     let rest = line.trim_start_matches("impl").trim_start_matches("<'a>");
     rest.trim_start()
-        .strip_prefix(door)
+        .strip_prefix(owner)
         .is_some_and(|rest| rest.starts_with([' ', '<']) && !rest.contains(" for "))
 }
 
 #[test]
-fn what_the_parser_finds_is_what_is_there() {
+fn parser_finds_public_methods_only() {
     let found = operations();
     for known in [
         "Vault::create",

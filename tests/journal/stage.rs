@@ -1,10 +1,12 @@
-//! Vaults on a stage's clock, and what their journal says.
+//! Vaults on a stage's clock, and access to their journal entries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use chartlock::internals::crypto::{self, JournalKey};
-use chartlock::internals::journal::{Entry, PageId, Sealer, Stage as Told, Target, digest_of};
+use chartlock::internals::journal::{
+    Entry, PageId, Sealer, Stage as EntryStage, Target, digest_of,
+};
 use chartlock::storage::{FaultPoint, Faulty};
 use chartlock::{Journaling, Operation, Vault, VaultOptions, access::AccessOutcome};
 
@@ -14,7 +16,7 @@ use crate::common::objects::{Objects, objects_of};
 pub(crate) use crate::common::{Fixed, Shared, Stage, record, session, session_as, subject};
 
 impl Stage {
-    /// On the stage's clock, so nothing is written unless somebody calls.
+    /// Returns options on the stage's clock, so that only calls write entries, no background thread.
     pub(crate) fn options_in(&self, mode: Journaling) -> VaultOptions {
         self.options_on_clock().journaling(mode)
     }
@@ -43,14 +45,15 @@ impl Stage {
         }
     }
 
-    /// All entries of all chains. Every page must open, follow on the one before, and tell the truth
-    /// of the chains that it saw.
+    /// Returns all entries of all chains.
+    ///
+    /// Asserts that every page opens, links to the page before it, and names stored pages of other chains.
     pub(crate) fn journal(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         for (id, page) in pages(&*self.storage) {
             for seen in &page.seen {
-                let stands = digest_of(&*self.storage, &seen.page).unwrap();
-                assert_eq!(stands, Some(seen.digest));
+                let stored = digest_of(&*self.storage, &seen.page).unwrap();
+                assert_eq!(stored, Some(seen.digest));
             }
             for (entry, index) in page.entries.iter().zip(0..) {
                 lines.push(Line {
@@ -65,7 +68,7 @@ impl Stage {
         lines
     }
 
-    /// The entries that hold: settled ones, and those that needed no settling.
+    /// Returns the entries of what was done: announced and settled ones, and those written as done.
     pub(crate) fn settled(&self) -> Vec<Line> {
         let lines = self.journal();
         let settled: HashSet<(PageId, u32)> = (lines.iter())
@@ -74,14 +77,14 @@ impl Stage {
                 _ => None,
             })
             .collect();
-        let holds = |line: &Line| match line.entry.stage {
-            Told::Done => !matches!(line.entry.target, Target::Settled(..)),
-            Told::Announced => settled.contains(&(line.page, line.index)),
+        let was_done = |line: &Line| match line.entry.stage {
+            EntryStage::Done => !matches!(line.entry.target, Target::Settled(..)),
+            EntryStage::Announced => settled.contains(&(line.page, line.index)),
         };
-        lines.into_iter().filter(holds).collect()
+        lines.into_iter().filter(was_done).collect()
     }
 
-    /// Every object.
+    /// Returns all objects.
     pub(crate) fn objects(&self) -> Objects {
         objects_of(&*self.storage, b"")
     }
@@ -91,7 +94,7 @@ impl Stage {
     }
 }
 
-/// An entry, where it stands.
+/// An entry with its position and actor.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     pub(crate) page: PageId,
@@ -107,16 +110,16 @@ impl Line {
     }
 }
 
-/// Runs each of the tests over each storage.
+/// Makes a test of each function on each storage.
 macro_rules! everywhere {
     ($($test:ident),* $(,)?) => {
         on_each!([memory per_operation split file] [$($test)*]);
     };
 }
 
-/// Whether a step writes a page of the journal.
-pub(crate) fn writes_page(moment: &FaultPoint<'_>) -> bool {
-    match moment {
+/// Returns whether a step writes a journal page.
+pub(crate) fn writes_page(point: &FaultPoint<'_>) -> bool {
+    match point {
         FaultPoint::Commit(operations) => {
             (operations.iter()).any(|operation| operation.key()[0] == b'j')
         }
@@ -124,7 +127,7 @@ pub(crate) fn writes_page(moment: &FaultPoint<'_>) -> bool {
     }
 }
 
-/// The digest by which the journal names the version that a value holds.
+/// Returns the digest under which an entry names the version in a stored value.
 pub(crate) fn digest(value: &[u8]) -> crypto::Digest {
     crypto::sha256(&[&value[96..]])
 }

@@ -1,4 +1,4 @@
-//! A storage that stalls, and entries that become durable though nobody calls.
+//! Storage that stalls, and the background flusher of queued entries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,19 +11,19 @@ use chartlock::{Journaling, Operation, Vault, VaultOptions, access::AccessOutcom
 use crate::common::Fixed;
 use crate::stage::{Stage, record, session, writes_page};
 
-/// Holds up whoever writes a page while it is closed.
+/// Gate that blocks writers of journal pages while it is closed.
 #[derive(Default)]
 struct Gate {
     closed: Mutex<bool>,
     opened: Condvar,
-    held_up: AtomicBool,
+    blocked: AtomicBool,
 }
 
 impl Gate {
     fn pass(&self) {
         let mut closed = self.closed.lock().unwrap();
         while *closed {
-            self.held_up.store(true, Ordering::SeqCst);
+            self.blocked.store(true, Ordering::SeqCst);
             closed = self.opened.wait(closed).unwrap();
         }
     }
@@ -33,22 +33,22 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    /// Waits until somebody is held up.
+    /// Waits until a writer is blocked.
     fn wait(&self) {
-        while !self.held_up.load(Ordering::SeqCst) {
+        while !self.blocked.load(Ordering::SeqCst) {
             thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
-/// A vault with one record, whose pages pass a gate that is open at first.
-fn behind_a_gate(stage: &Stage, mode: Journaling) -> (Vault, Arc<Gate>) {
+/// Returns a vault with one record, whose journal pages pass a gate; the gate is open at first.
+fn vault_with_gate(stage: &Stage, mode: Journaling) -> (Vault, Arc<Gate>) {
     let id = record("MRN-1", "a");
     session(&stage.create_in(mode)).put(&id, b"a").unwrap();
     let gate = Arc::new(Gate::default());
     let hook = Arc::clone(&gate);
-    let faulty = stage.faulty(move |_, moment| {
-        if writes_page(moment) {
+    let faulty = stage.faulty(move |_, point| {
+        if writes_page(point) {
             hook.pass();
         }
         FaultAction::Proceed
@@ -63,19 +63,19 @@ fn reads(stage: &Stage) -> usize {
 }
 
 #[test]
-fn grouped_reads_wait_for_a_stalled_storage_once_entries_are_a_second_old() {
+fn grouped_reads_on_stalled_storage_wait_once_entries_are_a_second_old() {
     let stage = Stage::memory();
-    let (vault, gate) = behind_a_gate(&stage, Journaling::Grouped);
+    let (vault, gate) = vault_with_gate(&stage, Journaling::Grouped);
     let id = record("MRN-1", "a");
     gate.set(true);
-    // A change stalls; reads go on.
+    // A put stalls; reads continue.
     thread::scope(|scope| {
         let put = scope.spawn(|| session(&vault).put(&id, b"b"));
         gate.wait();
         for _ in 0..10 {
             assert!(session(&vault).get(&id).unwrap().is_some());
         }
-        // A second later they do not.
+        // A second later, reads wait too.
         stage.clock.advance(1_000);
         let read = scope.spawn(|| session(&vault).get(&id).unwrap().is_some());
         thread::sleep(Duration::from_millis(100));
@@ -89,9 +89,9 @@ fn grouped_reads_wait_for_a_stalled_storage_once_entries_are_a_second_old() {
 }
 
 #[test]
-fn strict_reads_wait_for_a_stalled_storage_at_once() {
+fn strict_reads_on_stalled_storage_wait_at_once() {
     let stage = Stage::memory();
-    let (vault, gate) = behind_a_gate(&stage, Journaling::Strict);
+    let (vault, gate) = vault_with_gate(&stage, Journaling::Strict);
     let id = record("MRN-1", "a");
     gate.set(true);
     thread::scope(|scope| {
@@ -104,11 +104,11 @@ fn strict_reads_wait_for_a_stalled_storage_at_once() {
     assert_eq!(reads(&stage), 1);
 }
 
-/// A vault on the machine's clock, with a thread that writes what waits.
+/// Returns a vault on the system's clock, with the background flusher.
 fn with_background(stage: &Stage, mode: Journaling, fails: &Arc<AtomicBool>) -> Vault {
     let switch = Arc::clone(fails);
-    let faulty = stage.faulty(move |_, moment| {
-        if switch.load(Ordering::SeqCst) && writes_page(moment) {
+    let faulty = stage.faulty(move |_, point| {
+        if switch.load(Ordering::SeqCst) && writes_page(point) {
             return FaultAction::Fail(StorageError::Full);
         }
         FaultAction::Proceed
@@ -117,7 +117,7 @@ fn with_background(stage: &Stage, mode: Journaling, fails: &Arc<AtomicBool>) -> 
     options.open(faulty, &Fixed(1)).unwrap()
 }
 
-/// Waits for something that happens in the background, however slow the machine is.
+/// Waits for a background event without a time limit, because the machine may be slow.
 fn eventually(happened: impl Fn() -> bool) {
     while !happened() {
         thread::sleep(Duration::from_millis(10));
@@ -125,7 +125,7 @@ fn eventually(happened: impl Fn() -> bool) {
 }
 
 #[test]
-fn entries_become_durable_though_nobody_calls() {
+fn background_flusher_writes_queued_entries() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
     session(&stage.create_in(Journaling::Grouped))
@@ -135,7 +135,7 @@ fn entries_become_durable_though_nobody_calls() {
     let vault = with_background(&stage, Journaling::Grouped, &fails);
     assert!(session(&vault).get(&id).unwrap().is_some());
     eventually(|| reads(&stage) == 1);
-    // Again, by the same thread; also when it could not be written at first.
+    // Again by the same thread, after a failed write.
     fails.store(true, Ordering::SeqCst);
     assert!(session(&vault).get(&id).unwrap().is_some());
     eventually(|| session(&vault).get(&id).is_err());
@@ -144,7 +144,7 @@ fn entries_become_durable_though_nobody_calls() {
 }
 
 #[test]
-fn strict_what_released_nothing_becomes_durable_though_nobody_calls() {
+fn background_flusher_writes_strict_entries_of_refused_puts() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
     session(&stage.create_in(Journaling::Strict))
@@ -163,10 +163,10 @@ fn strict_what_released_nothing_becomes_durable_though_nobody_calls() {
 }
 
 #[test]
-fn a_lock_wipes_the_keys_though_the_storage_stalls() {
+fn lock_on_stalled_storage_wipes_keys() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
-    let (vault, gate) = behind_a_gate(&stage, Journaling::Grouped);
+    let (vault, gate) = vault_with_gate(&stage, Journaling::Grouped);
     assert!(session(&vault).get(&id).unwrap().is_some());
     gate.set(true);
     thread::scope(|scope| {
@@ -179,6 +179,6 @@ fn a_lock_wipes_the_keys_though_the_storage_stalls() {
         );
         gate.set(false);
     });
-    // And what waited was written all the same.
+    // The queued entry was still written.
     assert_eq!(reads(&stage), 1);
 }

@@ -1,5 +1,4 @@
-//! The writer of pages, without a vault: who waits for what, and what is kept when nothing can be
-//! written.
+//! The journal writer without a vault: waiting, failures and recovery.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,7 +20,7 @@ const NOW: WriteTime = WriteTime {
     uptime: Duration::ZERO,
 };
 
-fn noted(note: &str) -> EntryDraft {
+fn draft(note: &str) -> EntryDraft {
     let act = Act {
         context: Arc::new(Context::default()),
         operation: Operation::Read,
@@ -33,18 +32,18 @@ fn noted(note: &str) -> EntryDraft {
 fn change(key: &[u8], note: &str) -> JournaledChange {
     JournaledChange {
         transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
-        drafts: vec![noted(note)],
+        drafts: vec![draft(note)],
     }
 }
 
-/// A vault's storage, and one above it that fails while a switch is on.
+/// Returns a vault's storage, and a wrapper that rejects journal pages while the switch is on.
 fn failing() -> (Stage, Arc<AtomicBool>, Arc<Faulty<Shared>>) {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let fails = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&fails);
-    let faulty = stage.faulty(move |_, moment| {
-        if switch.load(Ordering::SeqCst) && writes_page(moment) {
+    let faulty = stage.faulty(move |_, point| {
+        if switch.load(Ordering::SeqCst) && writes_page(point) {
             return FaultAction::Fail(StorageError::Full);
         }
         FaultAction::Proceed
@@ -59,18 +58,18 @@ fn notes(stage: &Stage) -> Vec<Box<str>> {
 }
 
 #[test]
-fn a_withdrawn_note_does_not_pass_for_a_written_page() {
+fn withdrawn_note_does_not_end_failure() {
     let (stage, fails, faulty) = failing();
     let writer = Writer::new(faulty, stage.sealer());
-    writer.note(noted("kept"), Duration::ZERO).unwrap();
-    let last = writer.note(noted("withdrawn"), Duration::ZERO).unwrap();
+    writer.note(draft("kept"), Duration::ZERO).unwrap();
+    let last = writer.note(draft("withdrawn"), Duration::ZERO).unwrap();
     assert_eq!(
         writer.flush(last, NOW),
         Err(Error::Storage(StorageError::Full))
     );
     writer.withdraw(last);
     assert!(writer.is_failing());
-    // Nothing was written yet, whatever became of the last note.
+    // Still failing, because no page was written after the withdrawal.
     assert!(writer.flush_all(NOW).is_err());
     assert!(writer.is_failing());
     fails.store(false, Ordering::SeqCst);
@@ -80,10 +79,10 @@ fn a_withdrawn_note_does_not_pass_for_a_written_page() {
 }
 
 #[test]
-fn a_put_that_carries_the_notes_ends_a_failure() {
+fn put_that_writes_queued_notes_ends_failure() {
     let (stage, fails, faulty) = failing();
     let writer = Writer::new(faulty, stage.sealer());
-    writer.note(noted("read"), Duration::ZERO).unwrap();
+    writer.note(draft("read"), Duration::ZERO).unwrap();
     let answers = writer.commit(vec![change(b"r1", "put")], NOW).unwrap();
     assert_eq!(answers, [Err(CommitError::Io(StorageError::Full))]);
     assert!(writer.is_failing());
@@ -95,14 +94,14 @@ fn a_put_that_carries_the_notes_ends_a_failure() {
 }
 
 #[test]
-fn what_is_noted_after_closing_is_refused() {
+fn closed_writer_refuses_notes_and_changes() {
     let (stage, fails, faulty) = failing();
     fails.store(false, Ordering::SeqCst);
     let writer = Writer::new(faulty, stage.sealer());
-    writer.note(noted("before"), Duration::ZERO).unwrap();
+    writer.note(draft("before"), Duration::ZERO).unwrap();
     assert_eq!(writer.close(NOW), Ok(()));
     assert_eq!(
-        writer.note(noted("after"), Duration::ZERO),
+        writer.note(draft("after"), Duration::ZERO),
         Err(Error::Locked)
     );
     let answers = writer.commit(vec![change(b"r1", "put")], NOW);
@@ -111,32 +110,32 @@ fn what_is_noted_after_closing_is_refused() {
 }
 
 #[test]
-fn a_note_that_fits_on_no_page_is_refused_and_stops_no_other() {
+fn oversized_note_is_refused_and_blocks_no_other() {
     let (stage, fails, faulty) = failing();
     fails.store(false, Ordering::SeqCst);
     let writer = Writer::new(faulty, stage.sealer());
     let long = "x".repeat(1 << 20);
     assert_eq!(
-        writer.note(noted(&long), Duration::ZERO),
+        writer.note(draft(&long), Duration::ZERO),
         Err(Error::TooLarge)
     );
-    // Each of these fits, and no two of them fit on one page.
+    // Each of these fits on a page, but no two of them do.
     let half = "x".repeat(600_000);
     for _ in 0..3 {
-        writer.note(noted(&half), Duration::ZERO).unwrap();
+        writer.note(draft(&half), Duration::ZERO).unwrap();
     }
     assert_eq!(writer.flush_all(NOW), Ok(()));
     assert_eq!(notes(&stage).len(), 3);
 }
 
 #[test]
-fn a_spool_that_fails_is_a_failure_though_changes_are_written() {
+fn failing_spool_is_reported_although_changes_succeed() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
     let full = |_, _: &chartlock::storage::FaultPoint<'_>| FaultAction::Fail(StorageError::Full);
     writer.begin_spool(Arc::new(Faulty::new(MemoryStorage::new(), full)));
-    writer.note(noted("read"), Duration::ZERO).unwrap();
+    writer.note(draft("read"), Duration::ZERO).unwrap();
     let answers = writer.commit(vec![change(b"r1", "put")], NOW);
     assert!(answers.unwrap()[0].is_ok());
     assert!(writer.is_failing());
@@ -145,7 +144,7 @@ fn a_spool_that_fails_is_a_failure_though_changes_are_written() {
     assert_eq!(notes(&stage), ["put".into(), "read".into()]);
 }
 
-/// A storage whose backend panics once, in the middle of its second page.
+/// Storage that panics once, on its second commit.
 #[derive(Debug)]
 struct Panics(Shared, AtomicUsize);
 
@@ -160,9 +159,9 @@ impl Storage for Panics {
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         match self.1.fetch_add(1, Ordering::SeqCst) {
-            // The others wait meanwhile, and share the page that comes next.
+            // The first commit is slow, so that the other changes queue for the next page.
             0 => std::thread::sleep(Duration::from_millis(200)),
-            1 => panic!("as this test wants it"),
+            1 => panic!("deliberate panic of this test"),
             _ => {}
         }
         self.0.commit(transactions)
@@ -174,7 +173,7 @@ impl Storage for Panics {
 }
 
 #[test]
-fn whoever_waits_for_a_backend_that_panics_is_answered() {
+fn changes_queued_behind_panicking_backend_are_answered() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let storage = Panics(Arc::clone(&stage.storage), AtomicUsize::new(0));
@@ -196,7 +195,7 @@ fn whoever_waits_for_a_backend_that_panics_is_answered() {
     }
 }
 
-/// A storage that repeats a request by itself, and hears only the second answer.
+/// Storage that sends each request twice and returns the second reply.
 #[derive(Debug)]
 struct Repeats(Shared);
 
@@ -220,7 +219,7 @@ impl Storage for Repeats {
 }
 
 #[test]
-fn a_page_that_met_itself_stands_and_nobody_claims_that_bytes_are_purged() {
+fn page_committed_twice_counts_as_done_with_purge_deferred() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let repeats = Arc::new(Repeats(Arc::clone(&stage.storage)));
@@ -235,22 +234,22 @@ fn a_page_that_met_itself_stands_and_nobody_claims_that_bytes_are_purged() {
 }
 
 #[test]
-fn what_is_no_page_hides_no_chain_and_stops_no_search() {
+fn stray_objects_hide_no_chain() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let writers: Vec<_> = (0..3)
-        .map(|begin| {
+        .map(|start| {
             let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
             for page in 0..5 {
-                let now = NOON + begin * 1000 + page;
-                writer.note(noted("read"), Duration::ZERO).unwrap();
-                let moment = WriteTime { now, ..NOW };
-                writer.flush_all(moment).unwrap();
+                let now = NOON + start * 1000 + page;
+                writer.note(draft("read"), Duration::ZERO).unwrap();
+                let point = WriteTime { now, ..NOW };
+                writer.flush_all(point).unwrap();
             }
             writer.tip().unwrap()
         })
         .collect();
-    // Before, between and behind the chains, more than are fetched at a time.
+    // Before, between and after the chains; more objects than one scan page holds.
     let mut prefixes = vec![b"j".to_vec()];
     for tip in &writers {
         prefixes.push([b"j", &tip.page.writer[..], &[0; 9]].concat());

@@ -1,4 +1,4 @@
-//! Holds a resource to a profile of IHE Basic Audit Log Patterns, as restated in `balp.json`.
+//! Validator for the profiles of IHE Basic Audit Log Patterns, as restated in `balp.json`.
 
 use serde_json::{Map, Value, json};
 
@@ -18,11 +18,11 @@ impl Profiles {
         profiles.keys().map(String::as_str).collect()
     }
 
-    /// What is wrong with a resource, a line each.
+    /// Returns the faults of a resource, one line each.
     pub(crate) fn faults(&self, url: &str, event: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         let Some(profile) = self.0["profiles"].get(url) else {
-            return vec![format!("{url} is no profile")];
+            return vec![format!("{url} is not a known profile")];
         };
         if let Some(parent) = profile.get("extends") {
             faults.extend(self.faults(parent.as_str().unwrap(), event));
@@ -121,7 +121,7 @@ fn presence(place: &str, rule: &Value, value: &Value, faults: &mut Vec<String>) 
     }
 }
 
-/// Whether a coding, or one of a concept, has one of these codes.
+/// Returns whether a coding, or a coding of a concept, has one of these codes.
 fn is_coded(value: &Value, codes: &Value) -> bool {
     let one = |coding: &Value| {
         coding["system"] == codes["system"]

@@ -1,9 +1,9 @@
-//! Holds a resource to the published definition of `AuditEvent` in FHIR R4: elements, cardinalities,
-//! types, and codes of the value sets that it is bound to.
+//! Validator for the published definition of `AuditEvent` in FHIR R4: elements, cardinalities, types, and
+//! the codes of the bound value sets.
 
 use serde_json::{Map, Value};
 
-/// The definitions; see PROVENANCE.md beside them.
+/// The definitions; PROVENANCE.md in their directory names the source.
 pub(crate) struct Definitions(Value);
 
 impl Definitions {
@@ -12,7 +12,7 @@ impl Definitions {
         Self(serde_json::from_str(text).unwrap())
     }
 
-    /// What is wrong with a resource, a line each.
+    /// Returns the faults of a resource, one line each.
     pub(crate) fn faults(&self, resource: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         if resource["resourceType"] != "AuditEvent" {
@@ -29,7 +29,7 @@ impl Definitions {
         faults
     }
 
-    /// The elements of a type, or of the resource.
+    /// Returns the elements of a type, or of the resource.
     fn elements(&self, of: &str) -> impl Iterator<Item = &Value> {
         let elements = match of {
             "AuditEvent" => &self.0["AuditEvent"],
@@ -38,7 +38,7 @@ impl Definitions {
         elements.as_array().unwrap().iter()
     }
 
-    /// `within`: the path of a backbone element in the resource, with a dot behind.
+    /// Checks the elements of an object. `within` is the path of its backbone element, with a dot at the end.
     fn children(
         &self,
         of: &str,
@@ -90,7 +90,7 @@ impl Definitions {
         let repeats = element["max"] == "*";
         if found.iter().any(|value| value.is_array() != repeats) || !repeats && count > 1 {
             faults.push(format!(
-                "{place} is a list where it must be none, or none where one"
+                "{place} is a list but must be a single value, or the reverse"
             ));
         }
         if matches!(found, [Value::Array(values)] if values.is_empty()) {
@@ -141,8 +141,9 @@ impl Definitions {
         }
     }
 
-    /// A code must be of the value set; where that may be extended, codes of other systems may stand
-    /// there too. A display must be the system's, where the definitions tell it.
+    /// Checks that a code is in its value set, and that its display is the code system's.
+    ///
+    /// Extensible value sets allow codes of other systems.
     fn bound(&self, place: &str, binding: &Value, value: &Value, faults: &mut Vec<String>) {
         let set = &self.0["valueSets"][binding["valueSet"].as_str().unwrap()];
         let Some(set) = set.as_object() else {
@@ -170,7 +171,7 @@ impl Definitions {
                 Some(Value::String(display)) => {
                     let own = coding["display"].as_str().unwrap_or(display);
                     if !own.eq_ignore_ascii_case(display) {
-                        faults.push(format!("{place}: {own} is not how {code} is called"));
+                        faults.push(format!("{place}: {own} is not the display of {code}"));
                     }
                 }
                 Some(_) => {}
@@ -179,7 +180,7 @@ impl Definitions {
     }
 }
 
-/// Date, time with seconds, and a zone.
+/// Returns whether a text has a date, a time with seconds, and a zone.
 fn is_instant(text: &str) -> bool {
     let shape: String = text
         .chars()

@@ -1,4 +1,4 @@
-//! Entries as FHIR `AuditEvent`, held to the published definitions.
+//! Entries as FHIR `AuditEvent`, validated against the published definitions.
 
 mod balp;
 mod base;
@@ -22,7 +22,7 @@ fn application() -> Application {
         .users("https://clinic.example/users")
 }
 
-/// What an operation is done to, as the vault tells it.
+/// Returns the target that the vault journals for an operation.
 fn target(stage: &JournalStage, operation: Operation, version: u64) -> Target {
     use Operation::*;
     match operation {
@@ -65,16 +65,16 @@ fn draft(
     act.draft(NOON, target(stage, operation, version), outcome)
 }
 
-/// One entry as an event, told by a reader who knows `known`.
+/// Returns one entry as an event, for a reader who resolves the patient `known`.
 fn event(draft: impl FnOnce(&JournalStage) -> EntryDraft, known: Option<&str>) -> Value {
     let stage = JournalStage::new();
-    tell(&stage.writer(), NOON, [draft(&stage)]);
+    write_page(&stage.writer(), NOON, [draft(&stage)]);
     let auditor = stage.open();
     let mut trail = auditor.trail();
     if let Some(known) = known {
         trail = trail.resolve_record(&record(known, "Observation/bp"));
     }
-    // What the test wrote stands before what the auditor's opening left.
+    // The test's entry comes first, before the auditor's.
     let mut all = trail.entries(..).unwrap().map(Result::unwrap);
     let Some(chartlock::audit::AuditItem::Entry(entry)) = all.next() else {
         panic!("an entry")
@@ -103,7 +103,7 @@ pub(crate) fn faults(event: &Value) -> Vec<String> {
 }
 
 #[test]
-fn every_operation_and_outcome_is_a_valid_event() {
+fn entry_of_every_operation_and_outcome_is_a_valid_event() {
     let definitions = (Definitions::new(), Profiles::new());
     let mut profiles = BTreeSet::new();
     for &operation in Operation::ALL {
@@ -130,13 +130,13 @@ fn every_operation_and_outcome_is_a_valid_event() {
             }
         }
     }
-    // Each profile of the table was met.
+    // The entries cover each profile.
     let names = definitions.1.names();
     assert_eq!(profiles, names.into_iter().map(str::to_owned).collect());
 }
 
 #[test]
-fn operations_have_the_patterns_that_they_should() {
+fn operations_use_their_balp_patterns() {
     use Operation::*;
     for (operation, version, expected) in [
         (Put, 1, Some("PatientCreate")),
@@ -161,13 +161,13 @@ fn operations_have_the_patterns_that_they_should() {
 }
 
 #[test]
-fn a_patient_whom_the_reader_does_not_know_is_a_tag_and_no_patient() {
-    let told = event(
+fn event_about_unresolved_patient_names_a_tag_and_no_patient() {
+    let unresolved = event(
         |stage| draft(stage, Operation::Read, 1, AccessOutcome::Done),
         None,
     );
-    assert_eq!(profile(&told), Some("Read"));
-    let text = told.to_string();
+    assert_eq!(profile(&unresolved), Some("Read"));
+    let text = unresolved.to_string();
     assert!(!text.contains("MRN") && !text.contains("Observation"));
     let known = done_event(Operation::Read, 1);
     let patient = &known["entity"][0];
@@ -185,7 +185,7 @@ fn a_patient_whom_the_reader_does_not_know_is_a_tag_and_no_patient() {
 }
 
 #[test]
-fn a_read_tells_who_when_why_and_what() {
+fn read_event_names_actor_time_purpose_and_record() {
     let event = done_event(Operation::Read, 2);
     assert_eq!(event["recorded"], "2026-11-21T12:00:00.000Z");
     assert_eq!(event["type"]["code"], "rest");
@@ -213,7 +213,7 @@ fn a_read_tells_who_when_why_and_what() {
 }
 
 #[test]
-fn outcomes_are_success_minor_and_serious_failure() {
+fn event_outcomes_are_success_minor_or_serious_failure() {
     for (outcome, code) in [
         (AccessOutcome::Done, "0"),
         (AccessOutcome::Absent, "4"),
@@ -238,7 +238,7 @@ fn outcomes_are_success_minor_and_serious_failure() {
 }
 
 #[test]
-fn what_was_announced_and_never_confirmed_is_no_success() {
+fn event_of_unsettled_change_is_no_success() {
     let stage = JournalStage::per_operation();
     let put = draft(&stage, Operation::Put, 1, AccessOutcome::Done);
     let change = change(b"x", vec![put]);
@@ -252,7 +252,7 @@ fn what_was_announced_and_never_confirmed_is_no_success() {
 }
 
 #[test]
-fn a_disclosure_names_recipient_and_content() {
+fn disclosure_event_names_recipient_and_content() {
     let event = done_event(Operation::Disclose, 0);
     let recipient = &event["agent"][1]["who"]["display"];
     assert_eq!(recipient, "Health department, 1 Main Street");
@@ -261,8 +261,8 @@ fn a_disclosure_names_recipient_and_content() {
 }
 
 #[test]
-fn a_query_holds_what_was_asked_in_base64() {
-    // By another implementation: python's base64.b64encode(b"records?subject=MRN-1").
+fn list_event_holds_query_in_base64() {
+    // From another implementation: Python's base64.b64encode(b"records?subject=MRN-1").
     let event = done_event(Operation::List, 0);
     let query = &event["entity"][1];
     assert_eq!(query["query"], "cmVjb3Jkcz9zdWJqZWN0PU1STi0x");
@@ -272,9 +272,9 @@ fn a_query_holds_what_was_asked_in_base64() {
 }
 
 #[test]
-fn an_address_is_a_name_a_number_or_a_uri() {
+fn network_address_is_host_name_ip_address_or_uri() {
     let stage = JournalStage::new();
-    tell(
+    write_page(
         &stage.writer(),
         NOON,
         [draft(&stage, Operation::Read, 1, AccessOutcome::Done)],
@@ -294,7 +294,7 @@ fn an_address_is_a_name_a_number_or_a_uri() {
 }
 
 #[test]
-fn the_definitions_take_what_hl7_published() {
+fn validator_accepts_examples_of_hl7() {
     let definitions = Definitions::new();
     for example in [
         include_str!("../definitions/example-rest.json"),
@@ -308,9 +308,9 @@ fn the_definitions_take_what_hl7_published() {
     }
 }
 
-/// Changes to a valid event, each of which must be found.
+/// Makes one change at a time to a valid event.
 #[test]
-fn what_is_not_as_published_is_found() {
+fn validator_rejects_each_invalid_change() {
     let valid = done_event(Operation::Read, 1);
     let changes: &[(&str, Value)] = &[
         ("/resourceType", json!("Provenance")),
@@ -354,9 +354,9 @@ fn what_is_not_as_published_is_found() {
     assert_ne!(definitions.faults(&both), [""; 0]);
 }
 
-/// Every element of an event by itself: those whose absence nothing finds are the optional ones.
+/// Removes each element of an event in turn; only optional elements may be missing.
 #[test]
-fn what_a_profile_demands_and_is_missing_is_found() {
+fn validator_rejects_missing_elements_of_profile() {
     let optional = |event: &Value| -> Vec<String> {
         assert_eq!(faults(event), [""; 0]);
         let mut places = Vec::new();
@@ -364,7 +364,7 @@ fn what_a_profile_demands_and_is_missing_is_found() {
         let unneeded = places.into_iter().filter(|place| {
             let mut less = event.clone();
             remove(&mut less, place);
-            // Of another profile, or of none, it is another event.
+            // Without this element the event belongs to another profile or to none.
             profile(&less) == profile(event) && faults(&less).is_empty()
         });
         unneeded.collect()
@@ -441,7 +441,7 @@ fn what_a_profile_demands_and_is_missing_is_found() {
 }
 
 #[test]
-fn what_a_profile_forbids_and_is_there_is_found() {
+fn validator_rejects_forbidden_elements_of_profile() {
     for (operation, place, value) in [
         (
             Operation::Read,
@@ -483,7 +483,7 @@ fn what_a_profile_forbids_and_is_there_is_found() {
     }
 }
 
-/// Pointers to everything in a value.
+/// Collects the JSON pointers to all parts of a value.
 fn places_of(value: &Value, at: &str, places: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(object) => {

@@ -1,5 +1,4 @@
-//! Finding chains, their ends and what stands in between, in a storage that holds many, long ones, and
-//! what is no page.
+//! Search for chains and their last pages, among many or long chains and stray objects.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +16,7 @@ use crate::common::clock::NOON;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-/// A storage that counts what its scans hand out, or hands out nothing and says that more follows.
+/// Storage that counts the items its scans return, or returns empty scan pages that claim more follow.
 #[derive(Debug, Default)]
 struct Counting {
     inner: MemoryStorage,
@@ -54,7 +53,7 @@ fn put(storage: &dyn Storage, key: Vec<u8>, value: &[u8]) {
     assert!(storage.commit(&[put])[0].is_ok());
 }
 
-/// A chain that began then, of so many pages; nobody opens them here.
+/// Writes a chain that began at `began`, of `pages` pages, which cannot be opened.
 fn chain(storage: &dyn Storage, began: i64, pages: u64) -> WriterId {
     let mut writer = [7; 16];
     writer[..6].copy_from_slice(&began.to_be_bytes()[2..]);
@@ -69,8 +68,8 @@ fn content(writer: &WriterId, sequence: u64) -> Vec<u8> {
     [&writer[..], &sequence.to_be_bytes()].concat()
 }
 
-/// Last sequences of the chains that began last, each by the page that stands there.
-fn ends(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> {
+/// Returns the last sequence of each of the `limit` chains that began last.
+fn heads(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> {
     let seen = recent(storage, now, limit).unwrap().into_iter();
     seen.map(|seen| {
         let PageId { writer, sequence } = seen.page;
@@ -81,7 +80,7 @@ fn ends(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> {
 }
 
 #[test]
-fn each_chain_is_named_once_by_its_last_page() {
+fn recent_returns_last_page_of_each_chain_once() {
     let storage = MemoryStorage::new();
     let lengths = [1, 3, 2];
     let chains: Vec<_> = (0..)
@@ -90,29 +89,29 @@ fn each_chain_is_named_once_by_its_last_page() {
         .collect();
     for limit in 0..5 {
         let last = &chains[chains.len().saturating_sub(limit)..];
-        assert_eq!(ends(&storage, NOON, limit), last);
+        assert_eq!(heads(&storage, NOON, limit), last);
     }
 }
 
 #[test]
-fn the_end_of_a_long_chain_is_found() {
+fn recent_finds_last_page_of_long_chain() {
     let storage = MemoryStorage::new();
     let lengths = [1, 256, 257, 300, 511, 512, 513, 1025, 2];
     let chains: Vec<_> = (0..)
         .zip(lengths)
         .map(|(number, pages)| (chain(&storage, NOON + number, pages), pages - 1))
         .collect();
-    assert_eq!(ends(&storage, NOON, 32), chains);
+    assert_eq!(heads(&storage, NOON, 32), chains);
     let found = writers(&storage, None).unwrap();
     assert!(found.iter().eq(chains.iter().map(|(writer, _)| writer)));
-    let behind = writers(&storage, Some(&chains[3].0)).unwrap();
-    assert_eq!(behind, found[4..]);
+    let after = writers(&storage, Some(&chains[3].0)).unwrap();
+    assert_eq!(after, found[4..]);
 }
 
-/// What a vault meets that was opened every day for years: it looks at as many as are fetched at a
-/// time, and then at those of the last days.
+/// A vault that was opened every day for years: the search scans one page of chains, and then those of
+/// the last days.
 #[test]
-fn the_last_of_many_chains_are_found_without_looking_at_all() {
+fn recent_among_many_chains_scans_few_items() {
     let storage = Counting::default();
     let days = 2_000;
     let now = NOON + days * DAY;
@@ -122,8 +121,8 @@ fn the_last_of_many_chains_are_found_without_looking_at_all() {
             (chain(&storage, noon, 1), 0)
         })
         .collect();
-    // The days that are looked at one after the other, until there are enough.
-    for (limit, looked_at) in [
+    // The numbers of days scanned, one after the other, until enough chains are found.
+    for (limit, scanned) in [
         (1, 1),
         (2, 1 + 10),
         (10, 1 + 10),
@@ -133,17 +132,16 @@ fn the_last_of_many_chains_are_found_without_looking_at_all() {
     ] {
         storage.entries.store(0, Ordering::SeqCst);
         let last = &chains[chains.len() - limit..];
-        assert_eq!(ends(&storage, now, limit), last);
+        assert_eq!(heads(&storage, now, limit), last);
         let entries = storage.entries.load(Ordering::SeqCst);
-        // A key or two more for each page of a scan: whether its last chain goes on.
-        let more =
-            (256 + looked_at..=256 + looked_at + 3 * (looked_at / 256 + 1)).contains(&entries);
+        // One or two more items for each scan page, to see whether its last chain continues.
+        let more = (256 + scanned..=256 + scanned + 3 * (scanned / 256 + 1)).contains(&entries);
         assert!(more, "{entries} entries for {limit}");
     }
 }
 
-/// The sequences that are handed on, with what is wrong with them.
-fn walked(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>, bool) {
+/// Returns the sequences that one step of the cursor visits, and whether more follow.
+fn step_of(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>, bool) {
     let keys = PageKeys {
         vault: [0; 16],
         key: &|_| None,
@@ -158,33 +156,33 @@ fn walked(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>
 }
 
 #[test]
-fn a_chain_is_read_in_steps_past_what_is_no_page() {
+fn cursor_steps_past_stray_objects() {
     let storage = MemoryStorage::new();
     let writer = chain(&storage, NOON, 25);
-    // Before the first page, and between the tenth and the next: more than fits into a step.
-    for behind in [vec![], 9_u64.to_be_bytes().to_vec()] {
+    // Before the first page, and after the tenth; more objects than one step visits.
+    for after in [vec![], 9_u64.to_be_bytes().to_vec()] {
         for number in 0..40_u16 {
-            let junk = [b"j", &writer[..], &behind, &number.to_be_bytes()].concat();
+            let junk = [b"j", &writer[..], &after, &number.to_be_bytes()].concat();
             put(&storage, junk, b"junk");
         }
     }
     let mut cursor = Cursor::new(writer);
     let mut sequences = Vec::new();
     loop {
-        let (step, more) = walked(&mut cursor, &storage, 10);
+        let (step, more) = step_of(&mut cursor, &storage, 10);
         assert!(step.len() <= 10);
-        assert!(!step.is_empty() || !more, "a step that gets nowhere");
+        assert!(!step.is_empty() || !more, "a step without progress");
         sequences.extend(step);
         if !more {
             break;
         }
     }
     assert!(sequences.into_iter().eq(0..25));
-    assert_eq!(walked(&mut cursor, &storage, 10), (vec![], false));
+    assert_eq!(step_of(&mut cursor, &storage, 10), (vec![], false));
 }
 
 #[test]
-fn a_storage_that_hands_out_nothing_is_not_asked_for_ever() {
+fn storage_with_endless_empty_scan_pages_returns_contended() {
     let storage = Counting {
         is_stuck: true,
         ..Counting::default()
@@ -194,8 +192,8 @@ fn a_storage_that_hands_out_nothing_is_not_asked_for_ever() {
         vault: [0; 16],
         key: &|_| None,
     };
-    let walked = Cursor::new(writer).advance(&storage, &keys, &mut |_, _, _| Ok(()));
-    assert_eq!(walked, Err(Error::Contended));
+    let step_of = Cursor::new(writer).advance(&storage, &keys, &mut |_, _, _| Ok(()));
+    assert_eq!(step_of, Err(Error::Contended));
     assert_eq!(recent(&storage, NOON, 1), Err(Error::Contended));
     assert_eq!(writers(&storage, None), Err(Error::Contended));
 }

@@ -1,4 +1,4 @@
-//! All chains as one sequence.
+//! Merge of all chains into one sequence.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,16 +10,16 @@ use chartlock::storage::{FaultAction, FaultPoint, Faulty, Projection};
 use crate::stage::*;
 
 #[test]
-fn chains_are_merged_in_the_order_of_time() {
+fn chains_are_merged_in_order_of_time() {
     let stage = JournalStage::new();
     let writers = [stage.writer(), stage.writer(), stage.writer()];
-    // Three chains that take turns, in pages of three entries, over two days.
+    // Three interleaved chains, with pages of three entries, over two days.
     for step in 0..96 {
         let at = NOON + step * 30 * MINUTE;
         let writer = &writers[(step * 7 % 3) as usize];
         let version = step as u64 + 1;
-        // On the page they stand the wrong way round.
-        tell(
+        // Entries on a page are in reverse order of time.
+        write_page(
             writer,
             at + 2,
             [2, 1, 0].map(|later| {
@@ -37,7 +37,7 @@ fn chains_are_merged_in_the_order_of_time() {
 }
 
 #[test]
-fn entries_that_waited_for_their_page_come_in_their_place() {
+fn entries_queued_before_their_page_are_in_order_of_time() {
     let stage = JournalStage::new();
     let (first, second) = (stage.writer(), stage.writer());
     let read = |at, version| {
@@ -47,10 +47,10 @@ fn entries_that_waited_for_their_page_come_in_their_place() {
             stage.record("MRN-1", "a", version),
         )
     };
-    tell(&first, NOON, [read(NOON, 1)]);
-    // Its chain begins half an hour after what it tells.
-    tell(&second, NOON + 32 * MINUTE, [read(NOON + 2 * MINUTE, 2)]);
-    tell(&first, NOON + 3 * MINUTE, [read(NOON + 3 * MINUTE, 3)]);
+    write_page(&first, NOON, [read(NOON, 1)]);
+    // The chain begins half an hour after its first entry.
+    write_page(&second, NOON + 32 * MINUTE, [read(NOON + 2 * MINUTE, 2)]);
+    write_page(&first, NOON + 3 * MINUTE, [read(NOON + 3 * MINUTE, 3)]);
     let auditor = stage.open();
     let versions: Vec<_> = entries(&auditor.trail())
         .iter()
@@ -60,13 +60,13 @@ fn entries_that_waited_for_their_page_come_in_their_place() {
 }
 
 #[test]
-fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
+fn time_range_includes_its_start_and_excludes_its_end() {
     let stage = JournalStage::new();
     let writer = stage.writer();
     for day in 0..5 {
         let at = NOON + day * DAY;
         let target = stage.record("MRN-1", "a", day as u64 + 1);
-        tell(&writer, at, [done(garcia(Operation::Read), at, target)]);
+        write_page(&writer, at, [done(garcia(Operation::Read), at, target)]);
     }
     let auditor = stage.open();
     let trail = auditor.trail();
@@ -86,18 +86,18 @@ fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_hides_nothing() {
+fn chain_begun_by_clock_ahead_hides_no_entry() {
     let stage = JournalStage::new();
     let (first, second) = (stage.writer(), stage.writer());
     let read = |at, version| {
         let target = stage.record("MRN-1", "a", version);
         [done(garcia(Operation::Read), at, target)]
     };
-    tell(&first, NOON, read(NOON, 1));
-    tell(&first, NOON + 30 * DAY, read(NOON + 30 * DAY, 2));
-    tell(&first, NOON + MINUTE, read(NOON + MINUTE, 3));
-    // This one began by a clock that was ahead.
-    tell(&second, NOON + 30 * DAY, read(NOON + 2 * MINUTE, 4));
+    write_page(&first, NOON, read(NOON, 1));
+    write_page(&first, NOON + 30 * DAY, read(NOON + 30 * DAY, 2));
+    write_page(&first, NOON + MINUTE, read(NOON + MINUTE, 3));
+    // The clock was ahead when this chain began.
+    write_page(&second, NOON + 30 * DAY, read(NOON + 2 * MINUTE, 4));
     let auditor = stage.open();
     let trail = auditor.trail();
     let window = Timestamp::from_millis(NOON)..Timestamp::from_millis(NOON + DAY);
@@ -112,15 +112,15 @@ fn a_clock_that_was_ahead_hides_nothing() {
 }
 
 #[test]
-fn little_of_the_journal_is_fetched_at_a_time() {
+fn merge_fetches_few_pages_at_a_time() {
     let stage = JournalStage::new();
-    // Chains of 40 pages, a day each, one after the other.
+    // Chains of 40 pages, of one day each, one after the other.
     for day in 0..4 {
         let writer = stage.writer();
         for step in 0..40 {
             let at = NOON + day * DAY + step * MINUTE;
             let target = stage.record("MRN-1", "a", 1);
-            tell(&writer, at, [done(garcia(Operation::Read), at, target)]);
+            write_page(&writer, at, [done(garcia(Operation::Read), at, target)]);
         }
     }
     let fetched = Arc::new(AtomicUsize::new(0));
@@ -140,7 +140,7 @@ fn little_of_the_journal_is_fetched_at_a_time() {
     for _ in 0..3 {
         entries.next().unwrap().unwrap();
     }
-    // Of one chain, not of four; a page at a time or a few, not forty.
+    // A few pages of one chain, because later chains begin later.
     assert!(fetched.load(Ordering::SeqCst) <= 8);
     let rest = entries.map(Result::unwrap).count();
     assert!(rest >= 157 && fetched.load(Ordering::SeqCst) >= 160);

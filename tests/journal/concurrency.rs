@@ -1,5 +1,4 @@
-//! Many threads on one vault, and many vaults on one storage: no entry is lost, answers are right, and
-//! pages are shared.
+//! Concurrent threads on one vault, and vaults on one storage: no entry is lost, and pages are shared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,76 +16,76 @@ const THREADS: usize = 8;
 const ROUNDS: usize = 6;
 
 everywhere! {
-    threads_of_one_vault_strict,
-    threads_of_one_vault_grouped,
-    vaults_on_one_storage,
+    concurrent_threads_with_strict_journaling_lose_no_entry,
+    concurrent_threads_with_grouped_journaling_lose_no_entry,
+    concurrent_vaults_on_one_storage_lose_no_entry,
 }
 
-fn threads_of_one_vault_strict(stage: &Stage) {
+fn concurrent_threads_with_strict_journaling_lose_no_entry(stage: &Stage) {
     let vaults = [stage.create_in(Journaling::Strict)];
-    all_at_once(stage, &vaults);
+    run_concurrently(stage, &vaults);
 }
 
-fn threads_of_one_vault_grouped(stage: &Stage) {
+fn concurrent_threads_with_grouped_journaling_lose_no_entry(stage: &Stage) {
     let vaults = [stage.create_in(Journaling::Grouped)];
-    all_at_once(stage, &vaults);
+    run_concurrently(stage, &vaults);
 }
 
-fn vaults_on_one_storage(stage: &Stage) {
+fn concurrent_vaults_on_one_storage_lose_no_entry(stage: &Stage) {
     let vaults = [
         stage.create_in(Journaling::Strict),
         stage.open_in(Journaling::Grouped),
         stage.open_in(Journaling::Grouped),
     ];
-    all_at_once(stage, &vaults);
+    run_concurrently(stage, &vaults);
 }
 
-/// What one thread was answered.
+/// Numbers of successful puts and reads of one thread.
 #[derive(Default)]
-struct Heard {
+struct Counts {
     put: usize,
     read: usize,
 }
 
-/// Each thread acts under a name of its own: puts and reads records of its own and one of all.
-fn work(vault: &Vault, name: &str) -> Heard {
-    let chart = session_as(vault, name, Purpose::Treatment);
-    let shared = record("MRN-1", "of all");
-    let mut heard = Heard::default();
+/// Puts and reads records of this actor, and one record shared by all threads.
+fn work(vault: &Vault, name: &str) -> Counts {
+    let clinician = session_as(vault, name, Purpose::Treatment);
+    let shared = record("MRN-1", "shared by all");
+    let mut counts = Counts::default();
     for round in 0..ROUNDS {
         let own = record("MRN-1", &format!("{name} {round}"));
         let content = format!("{name} {round}");
-        assert_eq!(chart.put(&own, content.as_bytes()), Ok(1));
-        heard.put += 1;
+        assert_eq!(clinician.put(&own, content.as_bytes()), Ok(1));
+        counts.put += 1;
         let ids = [own.clone(), shared.clone(), record("MRN-2", name)];
         let many = ids.iter().map(|id| (id, Document::new(content.as_bytes())));
-        for (outcome, id) in chart.put_many(many).unwrap().into_iter().zip(&ids) {
+        for (outcome, id) in clinician.put_many(many).unwrap().into_iter().zip(&ids) {
             match outcome {
                 Ok(version) => {
-                    heard.put += 1;
-                    let there = chart.get_version(id, version).unwrap().unwrap();
-                    assert_eq!(&there[..], content.as_bytes());
-                    heard.read += 1;
+                    counts.put += 1;
+                    let found = clinician.get_version(id, version).unwrap().unwrap();
+                    assert_eq!(&found[..], content.as_bytes());
+                    counts.read += 1;
                 }
                 Err(Error::Contended) => assert_eq!(*id, shared),
                 Err(error) => panic!("{error:?}"),
             }
         }
     }
-    heard
+    counts
 }
 
-fn all_at_once(stage: &Stage, vaults: &[Vault]) {
+fn run_concurrently(stage: &Stage, vaults: &[Vault]) {
     let barrier = Barrier::new(THREADS);
-    let heard: BTreeMap<String, Heard> = thread::scope(|scope| {
+    let counts: BTreeMap<String, Counts> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|number| {
                 let (vault, barrier) = (&vaults[number % vaults.len()], &barrier);
                 scope.spawn(move || {
                     let name = format!("dr.{number}");
                     barrier.wait();
-                    let heard = work(vault, &name);
-                    (name, heard)
+                    let counts = work(vault, &name);
+                    (name, counts)
                 })
             })
             .collect();
@@ -95,18 +94,19 @@ fn all_at_once(stage: &Stage, vaults: &[Vault]) {
             .map(|thread| thread.join().unwrap())
             .collect()
     });
-    // What waits is written when a vault is locked.
+    // Locking writes the queued entries.
     vaults.iter().for_each(Vault::lock);
     let lines = stage.settled();
-    let of = |name: &str, operation| {
-        let is_one = |line: &&Line| &*line.actor == name && line.is(operation, AccessOutcome::Done);
-        lines.iter().filter(is_one).count()
+    let count_of = |name: &str, operation| {
+        let matches =
+            |line: &&Line| &*line.actor == name && line.is(operation, AccessOutcome::Done);
+        lines.iter().filter(matches).count()
     };
-    for (name, heard) in &heard {
-        assert_eq!(of(name, Operation::Put), heard.put, "{name}");
-        assert_eq!(of(name, Operation::Read), heard.read, "{name}");
+    for (name, counts) in &counts {
+        assert_eq!(count_of(name, Operation::Put), counts.put, "{name}");
+        assert_eq!(count_of(name, Operation::Read), counts.read, "{name}");
     }
-    let told: Vec<_> = (lines.iter())
+    let journaled: Vec<_> = (lines.iter())
         .filter_map(|line| match line.entry.target {
             Target::Version { digest, .. } => Some(digest),
             _ => None,
@@ -116,24 +116,24 @@ fn all_at_once(stage: &Stage, vaults: &[Vault]) {
     let versions = objects
         .iter()
         .filter(|(key, _)| matches!(key[0], b'r' | b'h'));
-    let standing: BTreeSet<_> = versions.map(|(_, value)| digest(value)).collect();
-    assert_eq!(told.len(), standing.len());
-    assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), standing);
+    let stored: BTreeSet<_> = versions.map(|(_, value)| digest(value)).collect();
+    assert_eq!(journaled.len(), stored.len());
+    assert_eq!(journaled.into_iter().collect::<BTreeSet<_>>(), stored);
 }
 
 #[test]
-fn strict_reads_of_many_threads_share_pages() {
+fn strict_reads_of_concurrent_threads_share_pages() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
     let vault = stage.create_in(Journaling::Strict);
-    let chart = session_as(&vault, "dr.0", Purpose::Treatment);
-    chart.put(&id, b"a").unwrap();
+    let clinician = session_as(&vault, "dr.0", Purpose::Treatment);
+    clinician.put(&id, b"a").unwrap();
     drop(vault);
     let pages = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&pages);
-    // A disk that takes its time: whoever comes meanwhile waits for the next page together.
-    let faulty = stage.faulty(move |_, moment| {
-        if writes_page(moment) {
+    // A slow disk, so that reads that arrive during a write share the next page.
+    let faulty = stage.faulty(move |_, point| {
+        if writes_page(point) {
             counter.fetch_add(1, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(20));
         }
@@ -146,10 +146,10 @@ fn strict_reads_of_many_threads_share_pages() {
             let (vault, barrier, id) = (&vault, &barrier, &id);
             scope.spawn(move || {
                 let name = format!("dr.{number}");
-                let chart = session_as(vault, &name, Purpose::Treatment);
+                let clinician = session_as(vault, &name, Purpose::Treatment);
                 barrier.wait();
                 for _ in 0..ROUNDS {
-                    assert!(chart.get(id).unwrap().is_some());
+                    assert!(clinician.get(id).unwrap().is_some());
                 }
             });
         }

@@ -1,4 +1,4 @@
-//! What is explored of journals: changes and looks beside those of other processes.
+//! Scenarios with a journal: changes and reads beside those of other processes.
 
 use crate::scenarios::Pair;
 use crate::verbs::{Record, Verb, Verb::*};
@@ -22,7 +22,7 @@ pub(crate) const JOURNALED: &[Pair] = &[
         &[&[PutMany(&[X, Y])], &[Put(X)]],
     ),
     ("journal: put large, put", ONE, &[&[PutLarge(X)], &[Put(X)]]),
-    ("journal: remove, put", ONE, &[&[Remove(X)], &[Put(X)]]),
+    ("journal: retract, put", ONE, &[&[Retract(X)], &[Put(X)]]),
     (
         "journal: put, get history list",
         ONE,
@@ -33,14 +33,14 @@ pub(crate) const JOURNALED: &[Pair] = &[
     ("journal: erase, erase", ONE, &[&[Erase(0)], &[Erase(0)]]),
     ("journal: erase, get", ONE, &[&[Erase(0)], &[Get(X)]]),
     (
-        "journal: erase return put, put",
+        "journal: erase reopen put, put",
         ONE,
-        &[&[Erase(0), Readmit(0), Put(X)], &[Put(X)]],
+        &[&[Erase(0), ReopenChart(0), Put(X)], &[Put(X)]],
     ),
     (
-        "journal: rotate patient, put",
+        "journal: rotate subject, put",
         ONE,
-        &[&[RotatePatient(0)], &[Put(X)]],
+        &[&[RotateSubject(0)], &[Put(X)]],
     ),
     (
         "journal: reencrypt, put",
@@ -66,9 +66,9 @@ pub(crate) const JOURNALED: &[Pair] = &[
     ),
     ("journal: verify, erase", ONE, &[&[Verify], &[Erase(0)]]),
     (
-        "journal: verify, rotate patient",
+        "journal: verify, rotate subject",
         ONE,
-        &[&[Verify], &[RotatePatient(0)]],
+        &[&[Verify], &[RotateSubject(0)]],
     ),
     (
         "journal: verify, reencrypt",

@@ -1,7 +1,7 @@
-//! Whose turn it is: of several processes one runs at a time, from one storage step to the next.
+//! Scheduler of the processes: one process runs at a time, from one storage step to the next.
 //!
-//! The process that comes to a step decides, under the search's eyes, who goes on; if it is itself,
-//! no thread is switched.
+//! The process that reaches a step asks the search for the next transition; if that is its own step, no
+//! thread is switched.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,21 +13,21 @@ use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 use crate::footprint::{Footprint, Roles};
 use crate::scenario::SETUP_STEPS;
 use crate::search::{Act, Figures, Search};
-use crate::state::{Event, Faults, GRACE_AND_MORE, Pending, Process, Stalls, State};
+use crate::state::{Event, Faults, PAST_DELAY, Pending, Process, Stalls, State};
 use crate::tap::Tap;
 
-/// How an execution ended.
+/// The end of an execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Whole,
-    /// What would have followed was seen in another order.
+    /// An equivalent execution was explored before.
     Cut,
-    /// By chance it was not what it was to be.
+    /// Random ids came in another order; the same schedule must run again.
     RunAgain,
 }
 
-/// The turns of one scenario, execution after execution.
-pub(crate) struct Turns {
+/// Scheduler of one scenario, for one execution after another.
+pub(crate) struct Scheduler {
     state: Mutex<State>,
     wake: Vec<Condvar>,
     over: Condvar,
@@ -35,13 +35,13 @@ pub(crate) struct Turns {
     step: AtomicU64,
 }
 
-impl fmt::Debug for Turns {
+impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Turns(..)")
+        f.write_str("Scheduler(..)")
     }
 }
 
-impl Turns {
+impl Scheduler {
     pub(crate) fn new(processes: usize, search: Search, faults: Faults, stalls: Stalls) -> Self {
         Self {
             state: Mutex::new(State {
@@ -66,8 +66,7 @@ impl Turns {
         }
     }
 
-    /// Prepares for another execution, which begins so long after its setup; `roles` are those of what
-    /// stands in storage.
+    /// Prepares the next execution, which begins `later` after its setup; `roles` number the stored ids.
     pub(crate) fn restart(&self, roles: Roles, later: Duration) {
         let mut state = self.lock();
         state.search.restart();
@@ -84,7 +83,7 @@ impl Turns {
         self.step.store(SETUP_STEPS, Ordering::SeqCst);
     }
 
-    /// Waits until every process has ended, and says how.
+    /// Waits until every process ended, and returns how the execution ended.
     pub(crate) fn wait(&self) -> Ended {
         let mut state = self.lock();
         while !state.over {
@@ -103,7 +102,7 @@ impl Turns {
         if state.cut { Ended::Cut } else { Ended::Whole }
     }
 
-    /// Moves the search on to another schedule; false when all were seen.
+    /// Moves the search to the next schedule; returns false if all were explored.
     pub(crate) fn advance(&self) -> bool {
         let more = self.lock().search.advance();
         self.lock().figures.complete = !more;
@@ -118,12 +117,12 @@ impl Turns {
         self.lock().events.clone()
     }
 
-    /// Whether a fault was part of this execution.
+    /// Returns whether this execution had a fault.
     pub(crate) fn faulty(&self) -> bool {
         self.lock().faults_used > 0
     }
 
-    /// The processes that died.
+    /// Returns for each process whether it crashed.
     pub(crate) fn dead(&self) -> Vec<bool> {
         let state = self.lock();
         state.processes.iter().map(|process| process.dead).collect()
@@ -138,17 +137,17 @@ impl Turns {
         Duration::from_millis(self.uptime.load(Ordering::SeqCst))
     }
 
-    /// How many steps were taken.
+    /// Returns the number of steps taken.
     pub(crate) fn step(&self) -> u64 {
         self.step.load(Ordering::SeqCst)
     }
 
-    /// Notes the storage of a process, for what lands late.
+    /// Keeps the storage of a process, to apply its delayed requests.
     pub(crate) fn attach(&self, process: usize, storage: Arc<Faulty<Tap>>) {
         self.lock().processes[process].storage = Some(storage);
     }
 
-    /// Waits for the turn to begin a verb. False when the process is dead.
+    /// Waits for the turn to begin a verb; returns false if the process crashed.
     pub(crate) fn begin(&self, process: usize, ordered: bool) -> bool {
         let footprint = if ordered {
             Footprint::Everything
@@ -156,25 +155,25 @@ impl Turns {
             Footprint::Nothing
         };
         self.lock().processes[process].armed = true;
-        self.turn(process, Pending::Begin(footprint)) != Act::Crash
+        self.wait_for_turn(process, Pending::Begin(footprint)) != Act::Crash
     }
 
-    /// Waits for the turn to carry out a step, and says what becomes of it.
-    pub(crate) fn judge(&self, process: usize, moment: &FaultPoint<'_>) -> FaultAction {
+    /// Waits for the turn to take a step, and returns what happens to the step.
+    pub(crate) fn decide_step(&self, process: usize, moment: &FaultPoint<'_>) -> FaultAction {
         let footprint = {
             let mut state = self.lock();
-            let standing = &state.processes[process];
-            if standing.dead || state.cut {
+            let process_state = &state.processes[process];
+            if process_state.dead || state.cut {
                 return FaultAction::Stop;
             }
-            if !standing.armed {
-                state.roles.introduce(process, moment);
+            if !process_state.armed {
+                state.roles.number_chains(process, moment);
                 return FaultAction::Proceed;
             }
             let footprint = state.roles.footprint(process, moment);
-            let unheard = &mut state.processes[process].unheard;
-            if footprint.is_page() && *unheard > 0 {
-                *unheard -= 1;
+            let lost_replies = &mut state.processes[process].lost_replies;
+            if footprint.is_page() && *lost_replies > 0 {
+                *lost_replies -= 1;
                 return FaultAction::Unknown(FaultOutcome::Lost);
             }
             if state.roles.is_out_of_order() {
@@ -183,7 +182,7 @@ impl Turns {
             }
             footprint
         };
-        match self.turn(process, Pending::Step(footprint)) {
+        match self.wait_for_turn(process, Pending::Step(footprint)) {
             Act::Crash => FaultAction::Stop,
             Act::Applied => FaultAction::Unknown(FaultOutcome::Applied),
             Act::Lost => FaultAction::Unknown(FaultOutcome::Lost),
@@ -192,30 +191,30 @@ impl Turns {
         }
     }
 
-    /// Waits until a grace has passed.
+    /// Waits until the key removal delay passed.
     pub(crate) fn sleep(&self, process: usize) {
         let waits = {
             let state = self.lock();
             !state.cut && !state.processes[process].dead
         };
         if waits {
-            self.turn(process, Pending::Grace);
+            self.wait_for_turn(process, Pending::Delay);
         } else {
-            self.uptime.fetch_add(GRACE_AND_MORE, Ordering::SeqCst);
+            self.uptime.fetch_add(PAST_DELAY, Ordering::SeqCst);
         }
     }
 
-    /// Waits until days have passed.
+    /// Waits until several days passed.
     pub(crate) fn wait_days(&self, process: usize) {
-        self.turn(process, Pending::Days);
+        self.wait_for_turn(process, Pending::Days);
     }
 
-    /// Lets others take a step first, if any can.
-    pub(crate) fn give_way(&self, process: usize) {
-        self.lock().processes[process].gives_way = true;
+    /// Lets another process take a step first, if one is enabled.
+    pub(crate) fn yield_turn(&self, process: usize) {
+        self.lock().processes[process].yields = true;
     }
 
-    /// The process has nothing more to do.
+    /// Ends a process.
     pub(crate) fn end(&self, process: usize) {
         let mut state = self.lock();
         state.processes[process].ended = true;
@@ -225,7 +224,7 @@ impl Turns {
         }
     }
 
-    /// Adds a word to what happened last.
+    /// Adds a remark to the last event.
     pub(crate) fn remark(&self, remark: &'static str) {
         if let Some(event) = self.lock().events.last_mut() {
             event.remark = remark;
@@ -236,7 +235,7 @@ impl Turns {
         self.state.lock().unwrap()
     }
 
-    fn turn(&self, process: usize, pending: Pending) -> Act {
+    fn wait_for_turn(&self, process: usize, pending: Pending) -> Act {
         let mut state = self.lock();
         state.processes[process].pending = Some(pending);
         state.running -= 1;
@@ -273,14 +272,14 @@ impl Turns {
                 continue;
             };
             let step = self.step.fetch_add(1, Ordering::SeqCst);
-            assert!(step < 5_000, "a schedule without end");
+            assert!(step < 5_000, "a schedule does not end");
             if state.take(&transition, &self.uptime) {
                 self.wake[transition.process].notify_one();
                 return state;
             }
             let storage = state.processes[transition.process].storage.clone();
             drop(state);
-            let _landed = storage.unwrap().land().unwrap();
+            let _applied = storage.unwrap().land().unwrap();
             state = self.lock();
         }
     }

@@ -1,4 +1,4 @@
-//! Broken glass: for how long.
+//! Break-glass: reason and time limit.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use chartlock::internals::access::BrokenGlass;
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn glass_closes_when_its_time_is_over() {
+fn break_glass_ends_after_its_duration() {
     let broken_at = Duration::from_secs(500);
     let glass = BrokenGlass::new("unconscious, no history", HOUR, broken_at);
     let glass = glass.unwrap();
@@ -20,7 +20,7 @@ fn glass_closes_when_its_time_is_over() {
 }
 
 #[test]
-fn glass_is_not_broken_for_nothing_nor_for_ever() {
+fn break_glass_without_reason_or_limit_is_refused() {
     let broken = |reason: &str, duration| BrokenGlass::new(reason, duration, Duration::ZERO).err();
     let refused = Some(Error::InvalidMetadata);
     assert_eq!(broken("why", Duration::ZERO), refused);

@@ -1,4 +1,4 @@
-//! Events: what they say, to whom.
+//! Security events and their handlers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -38,25 +38,25 @@ fn all() -> Vec<SecurityEvent> {
 }
 
 #[test]
-fn an_event_prints_without_its_actor() {
+fn event_prints_without_its_actor() {
     let printed: Vec<_> = all().iter().map(ToString::to_string).collect();
     for (event, text) in all().iter().zip(&printed) {
         assert_eq!(format!("{event:?}"), format!("SecurityEvent({text})"));
         assert!(!text.contains("garcia"), "{text}");
     }
-    assert!(printed.contains(&"somebody broke the glass, for 30 minutes".to_owned()));
+    assert!(printed.contains(&"break-glass access was opened for 30 minutes".to_owned()));
     assert!(printed.contains(&"12 failures to authenticate within 600s".to_owned()));
 }
 
 #[test]
-fn an_operator_can_ask_for_the_actor() {
+fn event_returns_its_actor() {
     let named = |event: &SecurityEvent| event.actor().map(|actor| actor.name().to_owned());
     let actors: Vec<_> = all().iter().filter_map(named).collect();
     assert_eq!(actors, ["dr.garcia"; 5]);
 }
 
 #[test]
-fn the_serialized_form_tells_all() {
+fn serialized_event_holds_every_field() {
     let of = |index: usize| serde_json::to_value(all().get(index).unwrap()).unwrap();
     let glass = json!({"event": "glass-broken", "actor": "dr.garcia", "for_seconds": 1800});
     assert_eq!(of(0), glass);
@@ -66,29 +66,29 @@ fn the_serialized_form_tells_all() {
 }
 
 #[test]
-fn any_function_keeps_watch() {
-    let (watch, heard) = ear();
+fn closure_is_a_security_event_handler() {
+    let (handler, received) = recording_handler();
     for event in all() {
-        watch.event(&event);
+        handler.event(&event);
     }
-    assert_eq!(*heard.lock().unwrap(), all());
+    assert_eq!(*received.lock().unwrap(), all());
 }
 
-/// A watch that remembers, and what it heard.
-fn ear() -> (
+/// Returns a handler that keeps the events, and these events.
+fn recording_handler() -> (
     Arc<dyn SecurityEventHandler>,
     Arc<Mutex<Vec<SecurityEvent>>>,
 ) {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let ear = Arc::clone(&heard);
-    let watch = move |event: &SecurityEvent| ear.lock().unwrap().push(event.clone());
-    (Arc::new(watch), heard)
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&received);
+    let handler = move |event: &SecurityEvent| sink.lock().unwrap().push(event.clone());
+    (Arc::new(handler), received)
 }
 
 #[test]
-fn alarms_tell_what_happens_too_often() {
-    let (watch, heard) = ear();
-    let alarms = Alarms::new(Some(watch));
+fn repeated_events_are_raised_to_handler() {
+    let (handler, received) = recording_handler();
+    let alarms = Alarms::new(Some(handler));
     let (lee, now) = (actor("desk.lee"), Duration::from_secs(7));
     (0..5).for_each(|_| alarms.failed(now));
     (0..10).for_each(|_| alarms.denied(&lee, now));
@@ -102,27 +102,27 @@ fn alarms_tell_what_happens_too_often() {
     };
     let failures = SecurityEvent::RepeatedFailures { count: 5, within };
     let expected = [failures, denials, SecurityEvent::JournalForked];
-    assert_eq!(*heard.lock().unwrap(), expected);
+    assert_eq!(*received.lock().unwrap(), expected);
 }
 
 #[test]
-fn a_watch_that_panics_does_not_silence_the_next_alarm() {
-    let (ear, heard) = ear();
-    let watch = move |event: &SecurityEvent| {
-        ear.event(event);
+fn handler_that_panics_receives_later_events() {
+    let (recorder, received) = recording_handler();
+    let handler = move |event: &SecurityEvent| {
+        recorder.event(event);
         assert!(!matches!(event, SecurityEvent::RepeatedFailures { .. }));
     };
-    let alarms = Alarms::new(Some(Arc::new(watch)));
+    let alarms = Alarms::new(Some(Arc::new(handler)));
     let fail = |at| catch_unwind(AssertUnwindSafe(|| alarms.failed(Duration::from_secs(at))));
     let panics = (0..5).filter(|at| fail(*at).is_err()).count();
     assert_eq!(panics, 1);
     assert!(fail(700).is_ok());
     assert!((701..705).any(|at| fail(at).is_err()));
-    assert_eq!(heard.lock().unwrap().len(), 2);
+    assert_eq!(received.lock().unwrap().len(), 2);
 }
 
 #[test]
-fn without_a_watch_alarms_only_count() {
+fn alarms_without_handler_do_nothing() {
     let alarms = Alarms::new(None);
     (0..100).for_each(|at| alarms.failed(Duration::from_secs(at)));
     alarms.raise(&SecurityEvent::JournalFailing);

@@ -1,4 +1,4 @@
-//! What is explored of holds, and what must be held in the end.
+//! Scenarios with legal holds, and the check of the holds after an execution.
 
 use chartlock::{Error, Vault};
 
@@ -15,15 +15,15 @@ pub(crate) const HOLDS: &[Pair] = &[
     ("hold, hold", ONE, &[&[Hold(0)], &[Hold(0)]]),
     ("hold, put (next)", ONE, &[&[Hold(0)], &[Put(X)]]),
     (
-        "hold, rotate patient",
+        "hold, rotate subject",
         ONE,
-        &[&[Hold(0)], &[RotatePatient(0)]],
+        &[&[Hold(0)], &[RotateSubject(0)]],
     ),
     ("hold, rotate master", ONE, &[&[Hold(0)], &[RotateMaster]]),
     ("hold, reencrypt", ONE, &[&[Hold(0)], &[Reencrypt(0)]]),
 ];
 
-pub(crate) const HELD_TRIOS: &[Pair] = &[(
+pub(crate) const HOLD_TRIOS: &[Pair] = &[(
     "hold, erase, rotate master",
     ONE,
     &[&[Hold(0)], &[Erase(0)], &[RotateMaster]],
@@ -34,16 +34,16 @@ impl Model<'_> {
         (self.calls.iter()).filter(move |call| call.verb == Hold(patient))
     }
 
-    /// Whether an erasure may have been told of a hold.
-    pub(crate) fn may_have_met_a_hold(&self, erasure: &Call) -> bool {
+    /// Returns whether an erasure may have found a legal hold.
+    pub(crate) fn may_have_found_hold(&self, erasure: &Call) -> bool {
         let Erase(patient) = erasure.verb else {
             return false;
         };
         (self.holds(patient)).any(|hold| hold.begun < erasure.ended)
     }
 
-    /// Compares the holds that stand with what was answered: nobody releases any here.
-    pub(crate) fn held(&self, vault: &Vault, violations: &mut Vec<String>) {
+    /// Compares the stored holds with the answers; no verb lifts a hold.
+    pub(crate) fn check_holds(&self, vault: &Vault, violations: &mut Vec<String>) {
         for patient in [0, 1] {
             if self.holds(patient).next().is_none() {
                 continue;
@@ -58,7 +58,7 @@ impl Model<'_> {
                 call.verb == Erase(patient)
                     && matches!(call.answer, Some(Answer::Failed(Error::OnHold)))
             });
-            let standing = match session(vault).holds(&subject(patient)) {
+            let stored = match session(vault).holds(&subject(patient)) {
                 Ok(holds) => holds.len(),
                 Err(Error::Erased) => 0,
                 Err(error) => {
@@ -66,8 +66,10 @@ impl Model<'_> {
                     continue;
                 }
             };
-            if !(must..=may).contains(&standing) || (met && standing == 0) {
-                violations.push(format!("{standing} holds stand, {must} to {may} should"));
+            if !(must..=may).contains(&stored) || (met && stored == 0) {
+                violations.push(format!(
+                    "{stored} holds are stored, expected {must} to {may}"
+                ));
             }
         }
     }

@@ -1,5 +1,4 @@
-//! Changes that go together on one page, and what a writer makes of answers that leave open what
-//! happened.
+//! Group commit: changes that share a journal page, and commits with unknown outcome.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -23,16 +22,16 @@ const NOW: WriteTime = WriteTime {
     uptime: Duration::ZERO,
 };
 
-/// A storage that answers commits as `F` does.
-struct Tap<F>(Shared, Mutex<F>);
+/// Storage whose commits are answered by a closure.
+struct ClosureStorage<F>(Shared, Mutex<F>);
 
-impl<F> fmt::Debug for Tap<F> {
+impl<F> fmt::Debug for ClosureStorage<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tap(..)")
+        f.write_str("ClosureStorage(..)")
     }
 }
 
-impl<F: FnMut(&Shared, &[Transaction]) -> Answers + Send> Storage for Tap<F> {
+impl<F: FnMut(&Shared, &[Transaction]) -> Answers + Send> Storage for ClosureStorage<F> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         self.0.read(keys)
     }
@@ -56,19 +55,19 @@ fn stage() -> Stage {
     stage
 }
 
-fn tapped(
+fn writer_over(
     stage: &Stage,
     commit: impl FnMut(&Shared, &[Transaction]) -> Answers + Send + 'static,
 ) -> Writer {
-    let tap = Tap(Arc::clone(&stage.storage), Mutex::new(commit));
-    Writer::new(Arc::new(tap), stage.sealer())
+    let storage = ClosureStorage(Arc::clone(&stage.storage), Mutex::new(commit));
+    Writer::new(Arc::new(storage), stage.sealer())
 }
 
-fn told(transaction: Transaction, note: &str) -> JournaledChange {
-    told_by(Context::default(), transaction, note)
+fn journaled(transaction: Transaction, note: &str) -> JournaledChange {
+    journaled_with(Context::default(), transaction, note)
 }
 
-fn told_by(context: Context, transaction: Transaction, note: &str) -> JournaledChange {
+fn journaled_with(context: Context, transaction: Transaction, note: &str) -> JournaledChange {
     let act = Act {
         context: Arc::new(context),
         operation: Operation::Put,
@@ -85,14 +84,14 @@ fn put(key: &str) -> Transaction {
     Transaction::new().put(key, b"sealed", Expect::Absent)
 }
 
-/// Writes a key as somebody else would; its revision.
+/// Writes a key as another process would, and returns the revision.
 fn write(storage: &Shared, key: &str) -> Revision {
     let put = Transaction::new().put(key, b"theirs", Expect::Any);
     let done = storage.commit(&[put]).pop().unwrap().unwrap();
     done.revisions.into_iter().next().unwrap().unwrap()
 }
 
-fn holds(stage: &Stage, key: &str) -> bool {
+fn is_stored(stage: &Stage, key: &str) -> bool {
     stage.objects().contains_key(key.as_bytes())
 }
 
@@ -103,34 +102,34 @@ fn notes(stage: &Stage) -> Vec<String> {
 }
 
 #[test]
-fn a_conflict_is_its_own_changes_and_the_others_go_on() {
+fn conflict_of_one_change_does_not_fail_the_others() {
     let stage = stage();
     let former = write(&stage.storage, "p");
     write(&stage.storage, "p");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
     let stale = put("r2").check("p", Expect::Unchanged(former));
     let changes = vec![
-        told(put("r1"), "one"),
-        told(stale, "two"),
-        told(put("r3"), "three"),
+        journaled(put("r1"), "one"),
+        journaled(stale, "two"),
+        journaled(put("r3"), "three"),
     ];
     let answers = writer.commit(changes, NOW).unwrap();
     assert!(answers[0].is_ok() && answers[2].is_ok());
     assert_eq!(answers[1], Err(CommitError::Conflict { operation: 1 }));
     assert!(!writer.was_forked());
     assert_eq!(notes(&stage), ["one", "three"]);
-    assert!(!holds(&stage, "r2"));
+    assert!(!is_stored(&stage, "r2"));
 }
 
 #[test]
-fn a_check_that_many_share_lets_them_share_a_page() {
+fn changes_with_the_same_check_share_a_page() {
     let stage = stage();
-    let standing = write(&stage.storage, "p");
+    let stored = write(&stage.storage, "p");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
     let before = stage.pages();
     let changes = ["r1", "r2", "r3", "r4"].map(|key| {
-        let transaction = put(key).check("p", Expect::Unchanged(standing.clone()));
-        told(transaction, key)
+        let transaction = put(key).check("p", Expect::Unchanged(stored.clone()));
+        journaled(transaction, key)
     });
     let answers = writer.commit(changes.into(), NOW).unwrap();
     assert!(answers.iter().all(Result::is_ok));
@@ -138,44 +137,44 @@ fn a_check_that_many_share_lets_them_share_a_page() {
 }
 
 #[test]
-fn checks_that_expect_different_things_are_both_made() {
+fn checks_with_different_preconditions_are_both_made() {
     let stage = stage();
-    let standing = write(&stage.storage, "p");
+    let stored = write(&stage.storage, "p");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
-    let holding = put("r1").check("p", Expect::Unchanged(standing));
+    let passing = put("r1").check("p", Expect::Unchanged(stored));
     let failing = put("r2").check("p", Expect::Absent);
-    let changes = vec![told(holding, "one"), told(failing, "two")];
+    let changes = vec![journaled(passing, "one"), journaled(failing, "two")];
     let answers = writer.commit(changes, NOW).unwrap();
     assert!(answers[0].is_ok());
     assert_eq!(answers[1], Err(CommitError::Conflict { operation: 1 }));
-    assert!(!holds(&stage, "r2"));
+    assert!(!is_stored(&stage, "r2"));
 }
 
 #[test]
-fn what_one_change_writes_another_does_not_find_unchanged() {
+fn change_after_write_of_its_checked_key_conflicts() {
     let stage = stage();
-    let standing = write(&stage.storage, "p");
+    let stored = write(&stage.storage, "p");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
-    let unchanged = || Expect::Unchanged(standing.clone());
+    let unchanged = || Expect::Unchanged(stored.clone());
     let writes = Transaction::new()
         .check("p", unchanged())
         .put("p", b"mine", Expect::Any);
-    let relies = put("r2").check("p", unchanged());
-    let changes = vec![told(writes, "one"), told(relies, "two")];
+    let checks = put("r2").check("p", unchanged());
+    let changes = vec![journaled(writes, "one"), journaled(checks, "two")];
     let answers = writer.commit(changes, NOW).unwrap();
     assert!(answers[0].is_ok());
     assert_eq!(answers[1], Err(CommitError::Conflict { operation: 1 }));
-    assert!(!holds(&stage, "r2"));
+    assert!(!is_stored(&stage, "r2"));
 }
 
-/// How many operations of these changes each commit carries.
+/// Returns the number of operations in each commit of these changes, without the page.
 fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
     let stage = stage();
     let counts = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&counts);
-    let writer = tapped(&stage, move |storage, transactions| {
+    let writer = writer_over(&stage, move |storage, transactions| {
         for transaction in transactions {
-            // Beside the page.
+            // Without the page.
             noted
                 .lock()
                 .unwrap()
@@ -190,8 +189,8 @@ fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
 }
 
 #[test]
-fn what_goes_together_is_bounded() {
-    let many = (0..1025).map(|n| told(put(&format!("r{n}")), ""));
+fn grouped_changes_are_bounded_in_number_and_size() {
+    let many = (0..1025).map(|n| journaled(put(&format!("r{n}")), ""));
     assert_eq!(groups(many.collect()), [1024, 1]);
 
     let large = |n: usize, puts: usize| {
@@ -200,16 +199,16 @@ fn what_goes_together_is_bounded() {
             let key = format!("r{n}/{put}");
             transaction = transaction.put(key, vec![0; 1024 * 1024], Expect::Any);
         }
-        told(transaction, "")
+        journaled(transaction, "")
     };
     let mebibytes = (0..9).map(|n| large(n, 1));
     assert_eq!(groups(mebibytes.collect()), [4, 4, 1]);
-    // Too large to go with another, but not to go.
+    // Each is too large for a group, but not for a commit.
     assert_eq!(groups(vec![large(1, 5), large(2, 5)]), [5, 5]);
 
-    let telling = (0..5).map(|n| told(put(&format!("r{n}")), &"x".repeat(100_000)));
-    assert_eq!(groups(telling.collect()), [3, 2]);
-    // Every text counts, whoever wrote it.
+    let long_texts = (0..5).map(|n| journaled(put(&format!("r{n}")), &"x".repeat(100_000)));
+    assert_eq!(groups(long_texts.collect()), [3, 2]);
+    // Every text of the context counts.
     let fields: [fn(&mut Context) -> &mut Box<str>; 4] = [
         |context| &mut context.actor,
         |context| &mut context.purpose,
@@ -217,71 +216,75 @@ fn what_goes_together_is_bounded() {
         |context| &mut context.organisation,
     ];
     for field in fields {
-        let telling = (0..5).map(|n| {
+        let long_texts = (0..5).map(|n| {
             let mut context = Context::default();
             *field(&mut context) = "x".repeat(100_000).into();
-            told_by(context, put(&format!("r{n}")), "")
+            journaled_with(context, put(&format!("r{n}")), "")
         });
-        assert_eq!(groups(telling.collect()), [3, 2]);
+        assert_eq!(groups(long_texts.collect()), [3, 2]);
     }
 }
 
 #[test]
-fn a_note_waits_where_a_change_fills_the_page() {
+fn note_beside_large_change_waits_for_next_page() {
     let stage = stage();
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
     let long = "x".repeat(600_000);
-    let noted = told(Transaction::new(), &long).drafts.remove(0);
+    let noted = journaled(Transaction::new(), &long).drafts.remove(0);
     writer.note(noted, Duration::ZERO).unwrap();
-    let answers = writer.commit(vec![told(put("r1"), &long)], NOW).unwrap();
+    let answers = writer
+        .commit(vec![journaled(put("r1"), &long)], NOW)
+        .unwrap();
     assert!(answers[0].is_ok());
     assert_eq!(writer.flush_all(NOW), Ok(()));
     assert_eq!(notes(&stage).len(), 2);
 }
 
 #[test]
-fn a_conflict_alone_leaves_no_page_and_the_notes_beside_it_do() {
+fn conflict_writes_no_page_unless_notes_are_queued() {
     let stage = stage();
     write(&stage.storage, "r1");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
     let before = stage.pages();
     let conflict = [Err(CommitError::Conflict { operation: 0 })];
-    let answers = writer.commit(vec![told(put("r1"), "one")], NOW);
+    let answers = writer.commit(vec![journaled(put("r1"), "one")], NOW);
     assert_eq!(answers.unwrap(), conflict);
     assert_eq!(stage.pages(), before);
-    let noted = told(Transaction::new(), "noted").drafts.remove(0);
+    let noted = journaled(Transaction::new(), "noted").drafts.remove(0);
     writer.note(noted, Duration::ZERO).unwrap();
-    let answers = writer.commit(vec![told(put("r1"), "two")], NOW);
+    let answers = writer.commit(vec![journaled(put("r1"), "two")], NOW);
     assert_eq!(answers.unwrap(), conflict);
     assert_eq!(notes(&stage), ["noted"]);
 }
 
 #[test]
-fn a_place_that_another_took_is_told_once() {
+fn fork_is_reported_once() {
     let stage = stage();
-    let mut turn = 0;
-    let writer = tapped(&stage, move |storage, transactions| {
-        turn += 1;
-        if turn == 1 {
+    let mut attempt = 0;
+    let writer = writer_over(&stage, move |storage, transactions| {
+        attempt += 1;
+        if attempt == 1 {
             let page = transactions[0].operations().last().unwrap().key();
             let theirs = Transaction::new().put(page, b"theirs", Expect::Absent);
             assert!(storage.commit(&[theirs])[0].is_ok());
         }
         storage.commit(transactions)
     });
-    let answers = writer.commit(vec![told(put("r1"), "one")], NOW).unwrap();
+    let answers = writer
+        .commit(vec![journaled(put("r1"), "one")], NOW)
+        .unwrap();
     assert!(answers[0].is_ok());
     assert!(writer.was_forked());
     assert!(!writer.was_forked());
 }
 
 #[test]
-fn a_failure_after_an_open_answer_decides_nothing() {
+fn failure_after_unknown_outcome_is_retried() {
     let stage = stage();
-    let mut turn = 0;
-    let writer = tapped(&stage, move |storage, transactions| {
-        turn += 1;
-        match turn {
+    let mut attempt = 0;
+    let writer = writer_over(&stage, move |storage, transactions| {
+        attempt += 1;
+        match attempt {
             1 => {
                 assert!(storage.commit(transactions)[0].is_ok());
                 vec![Err(CommitError::Unknown)]
@@ -290,34 +293,38 @@ fn a_failure_after_an_open_answer_decides_nothing() {
             _ => storage.commit(transactions),
         }
     });
-    let answers = writer.commit(vec![told(put("r1"), "one")], NOW).unwrap();
+    let answers = writer
+        .commit(vec![journaled(put("r1"), "one")], NOW)
+        .unwrap();
     assert!(answers[0].as_ref().is_ok_and(|done| done.deferred));
     assert_eq!(notes(&stage), ["one"]);
 }
 
 #[test]
-fn a_plain_failure_is_told_and_not_tried_over() {
+fn failure_with_known_outcome_is_returned_without_retry() {
     let stage = stage();
-    let mut turn = 0;
-    let writer = tapped(&stage, move |storage, transactions| {
-        turn += 1;
-        match turn {
+    let mut attempt = 0;
+    let writer = writer_over(&stage, move |storage, transactions| {
+        attempt += 1;
+        match attempt {
             1 => vec![Err(CommitError::Io(StorageError::Full))],
             _ => storage.commit(transactions),
         }
     });
-    let answers = writer.commit(vec![told(put("r1"), "one")], NOW).unwrap();
+    let answers = writer
+        .commit(vec![journaled(put("r1"), "one")], NOW)
+        .unwrap();
     assert_eq!(answers, [Err(CommitError::Io(StorageError::Full))]);
-    assert!(!holds(&stage, "r1"));
+    assert!(!is_stored(&stage, "r1"));
 }
 
 #[test]
-fn what_was_replaced_since_has_no_revision_to_expect() {
+fn value_replaced_since_has_no_revision() {
     let stage = stage();
-    let mut turn = 0;
-    let writer = tapped(&stage, move |storage, transactions| {
-        turn += 1;
-        if turn > 1 {
+    let mut attempt = 0;
+    let writer = writer_over(&stage, move |storage, transactions| {
+        attempt += 1;
+        if attempt > 1 {
             return storage.commit(transactions);
         }
         assert!(storage.commit(transactions)[0].is_ok());
@@ -325,7 +332,7 @@ fn what_was_replaced_since_has_no_revision_to_expect() {
         vec![Err(CommitError::Unknown)]
     });
     let both = put("r1").put("r2", b"sealed", Expect::Absent);
-    let answers = writer.commit(vec![told(both, "one")], NOW).unwrap();
+    let answers = writer.commit(vec![journaled(both, "one")], NOW).unwrap();
     let done = answers[0].as_ref().unwrap();
     assert_eq!(done.revisions[0], None);
     assert!(done.revisions[1].is_some());

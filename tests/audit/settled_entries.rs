@@ -1,4 +1,4 @@
-//! What was announced and what was done, on storage that is not transactional.
+//! Announced and settled entries, on storage without transactions.
 
 use chartlock::{Operation, access::AccessOutcome};
 
@@ -13,7 +13,7 @@ fn put(stage: &JournalStage, version: u64) -> chartlock::internals::journal::Ent
     )
 }
 
-fn told(stage: &JournalStage) -> Vec<(u64, bool)> {
+fn versions(stage: &JournalStage) -> Vec<(u64, bool)> {
     let auditor = stage.open();
     entries(&auditor.trail())
         .iter()
@@ -26,7 +26,7 @@ fn told(stage: &JournalStage) -> Vec<(u64, bool)> {
 }
 
 #[test]
-fn an_announced_change_that_was_done_appears_once_as_settled() {
+fn announced_change_once_done_is_listed_once_as_settled() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
     for version in 1..=3 {
@@ -37,16 +37,16 @@ fn an_announced_change_that_was_done_appears_once_as_settled() {
         assert!(writer.commit(changes, moment(NOON)).unwrap()[0].is_ok());
     }
     writer.flush_all(moment(NOON)).unwrap();
-    assert_eq!(told(&stage), [(1, true), (2, true), (3, true)]);
+    assert_eq!(versions(&stage), [(1, true), (2, true), (3, true)]);
 }
 
 #[test]
-fn an_announced_change_that_failed_stays_announced() {
+fn announced_change_that_failed_stays_unsettled() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let changes = vec![
         change(b"x1", vec![put(&stage, 1)]),
-        // The same key again: it is there already.
+        // Fails, because the key exists.
         change(b"x1", vec![put(&stage, 2)]),
         change(b"x3", vec![put(&stage, 3)]),
     ];
@@ -54,22 +54,22 @@ fn an_announced_change_that_failed_stays_announced() {
     let happened: Vec<_> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(happened, [true, false, true]);
     writer.flush_all(moment(NOON)).unwrap();
-    // The second went on a page of its own, after the other two.
-    assert_eq!(told(&stage), [(1, true), (3, true), (2, false)]);
+    // The second entry is on a separate page, after the other two.
+    assert_eq!(versions(&stage), [(1, true), (3, true), (2, false)]);
 }
 
 #[test]
-fn what_a_crash_kept_from_being_told_stays_announced() {
+fn announced_change_before_crash_stays_unsettled() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let changes = vec![change(b"x1", vec![put(&stage, 1)])];
     writer.commit(changes, moment(NOON)).unwrap();
     drop(writer);
-    assert_eq!(told(&stage), [(1, false)]);
+    assert_eq!(versions(&stage), [(1, false)]);
 }
 
 #[test]
-fn what_is_settled_while_it_is_read_counts_from_then_on() {
+fn entry_settled_during_iteration_is_settled_in_later_reads() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let commit = |version| {
@@ -86,10 +86,10 @@ fn what_is_settled_while_it_is_read_counts_from_then_on() {
         chartlock::audit::AuditItem::Fault(fault) => panic!("{fault:?}"),
     };
     assert_eq!(next(), (Some(1), false));
-    // Each tells of the one before.
+    // Each page settles the entry before it.
     (2..=20).for_each(commit);
     drop(reading);
-    let told = told(&stage);
-    assert!(told[..19].iter().all(|(_, settled)| *settled));
-    assert_eq!(told[19], (20, false));
+    let listed = versions(&stage);
+    assert!(listed[..19].iter().all(|(_, settled)| *settled));
+    assert_eq!(listed[19], (20, false));
 }

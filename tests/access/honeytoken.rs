@@ -1,4 +1,4 @@
-//! The mark of a poison record: sealed with it, shown to nobody.
+//! The honeytoken mark, which is sealed with its record and never shown.
 
 use chartlock::access::SecurityEvent;
 use chartlock::internals::access::alarm;
@@ -16,7 +16,7 @@ fn meta() -> Meta {
 }
 
 #[test]
-fn reading_a_marked_record_raises_the_alarm() {
+fn read_of_marked_record_raises_event() {
     let mut meta = meta();
     assert_eq!(alarm(&meta, &actor("desk.lee")), None);
     meta.set_honeytoken(true);
@@ -29,7 +29,7 @@ fn reading_a_marked_record_raises_the_alarm() {
 }
 
 #[test]
-fn the_mark_is_no_label_and_leaves_the_rest_as_it_was() {
+fn honeytoken_mark_changes_no_other_metadata() {
     let mut marked = meta();
     marked.set_honeytoken(true);
     marked.set_honeytoken(true);
@@ -43,7 +43,7 @@ fn the_mark_is_no_label_and_leaves_the_rest_as_it_was() {
 }
 
 #[test]
-fn what_a_later_release_adds_to_the_mark_does_not_hide_it() {
+fn honeytoken_mark_with_later_content_is_recognized() {
     let mut marked = meta();
     marked.extensions.insert(1, (2, vec![1, 2, 3]));
     assert!(marked.is_honeytoken());

@@ -1,4 +1,4 @@
-//! Looks at what an execution left, with a vault opened afresh.
+//! Checks of the storage after an execution, through a newly opened vault.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,42 +12,42 @@ use crate::common::objects::keys_of;
 use crate::common::session;
 use crate::model::{Attempt, Call, Fate, Model, is_alarm};
 use crate::state::Stalls;
-use crate::tap::{Landed, shared};
+use crate::tap::{AppliedPut, shared};
 use crate::verbs::{Answer, Record, Verb, id, name, open, subject};
 
-/// What is looked at, and how strictly.
-pub(crate) struct Remains<'a> {
+/// The storage after an execution, and what the checks need to know.
+pub(crate) struct FinalState<'a> {
     pub(crate) memory: &'a Arc<MemoryStorage>,
     pub(crate) transactional: bool,
     pub(crate) stalls: Stalls,
     pub(crate) faulty: bool,
     pub(crate) uptime: Duration,
     pub(crate) journal: Option<Journaling>,
-    /// Made once the setup was done.
+    /// The checkpoint taken after the setup.
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// What processes put.
-    pub(crate) landed: Vec<Landed>,
-    /// Which processes died.
+    /// The puts of processes that the storage applied.
+    pub(crate) applied: Vec<AppliedPut>,
+    /// Whether each process crashed.
     pub(crate) dead: Vec<bool>,
-    /// Whether somebody raised the alarm that his chain was continued by another.
+    /// Whether a process raised the event `JournalForked`.
     pub(crate) forked: bool,
-    /// Commitments to the data keys of before, as the bytes 16 to 48 of a version hold them.
-    pub(crate) former: &'a BTreeSet<Vec<u8>>,
+    /// Commitments to the data keys of the setup, bytes 16 to 48 of a stored version.
+    pub(crate) setup_keys: &'a BTreeSet<Vec<u8>>,
     pub(crate) model: Model<'a>,
 }
 
 const REPAIR: &[u8] = b"repair";
 
-impl Remains<'_> {
+impl FinalState<'_> {
     pub(crate) fn violations(&self) -> Vec<String> {
         let mut violations = Vec::new();
-        self.model.answers(&mut violations);
+        self.model.check_answers(&mut violations);
         if self.journal.is_some() {
-            self.told(&mut violations);
-            self.verified(&mut violations);
+            self.check_journal(&mut violations);
+            self.check_verification(&mut violations);
         }
         match self.open(self.uptime) {
-            Ok(vault) => self.look(&vault, &mut violations),
+            Ok(vault) => self.check(&vault, &mut violations),
             Err(error) => violations.push(format!("the vault does not open: {error:?}")),
         }
         violations
@@ -59,42 +59,42 @@ impl Remains<'_> {
         open(storage, Arc::new(LoneClock::after(uptime)), journal)
     }
 
-    fn look(&self, vault: &Vault, violations: &mut Vec<String>) {
+    fn check(&self, vault: &Vault, violations: &mut Vec<String>) {
         let records = self.model.records();
         if self.stalls == Stalls::Endless {
             repair(vault, &records);
         }
-        self.contents(vault, &records, violations);
-        self.model.held(vault, violations);
-        self.census(vault, violations);
-        self.exposed(violations);
-        self.garbage(violations);
-        if self.sweep(violations) {
-            self.contents(vault, &records, violations);
+        self.check_contents(vault, &records, violations);
+        self.model.check_holds(vault, violations);
+        self.check_key_usage(vault, violations);
+        self.check_data_keys(violations);
+        self.check_garbage(violations);
+        if self.collect_garbage(violations) {
+            self.check_contents(vault, &records, violations);
         }
         if !violations.is_empty() {
             return;
         }
-        self.finish(vault, &records, violations);
-        self.contents(vault, &records, violations);
-        self.model.held(vault, violations);
+        self.repeat_interrupted(vault, &records, violations);
+        self.check_contents(vault, &records, violations);
+        self.model.check_holds(vault, violations);
         if self.journal.is_some() {
-            self.verified(violations);
+            self.check_verification(violations);
         }
         for violation in violations {
-            violation.push_str(", once what broke off was finished");
+            violation.push_str(", after interrupted verbs were repeated");
         }
     }
 
-    fn contents(&self, vault: &Vault, records: &[Record], violations: &mut Vec<String>) {
+    fn check_contents(&self, vault: &Vault, records: &[Record], violations: &mut Vec<String>) {
         for record in records {
-            if let Err(violation) = self.record(vault, *record) {
+            if let Err(violation) = self.check_record(vault, *record) {
                 violations.push(format!("{record:?}: {violation}"));
             }
         }
     }
 
-    fn record(&self, vault: &Vault, record: Record) -> Result<(), String> {
+    fn check_record(&self, vault: &Vault, record: Record) -> Result<(), String> {
         let attempts = self.model.attempts(record);
         let session = session(vault);
         let versions = match session.history(&id(record)) {
@@ -103,25 +103,25 @@ impl Remains<'_> {
                 let must = attempts.iter().find(|attempt| attempt.fate == Fate::Must);
                 return match must {
                     None if self.model.may_be_erased(record.0) => Ok(()),
-                    None => Err("erased by nobody".into()),
-                    Some(must) => Err(format!("erased, but for {must:?}")),
+                    None => Err("erased without an erasure".into()),
+                    Some(must) => Err(format!("erased, but {must:?} must be stored")),
                 };
             }
             Err(error) => return Err(format!("history fails: {error:?}")),
         };
         if self.model.erased(record.0) == Some(true) {
-            return Err("an erased patient is back".into());
+            return Err("an erased patient has a chart".into());
         }
-        let mut standing = Vec::new();
+        let mut stored = Vec::new();
         for info in &versions {
             let found = session.get_version(&id(record), info.version());
             let found = found.map_err(|error| format!("a version fails: {error:?}"))?;
-            standing.push(found.map(|found| found.to_vec()));
+            stored.push(found.map(|found| found.to_vec()));
         }
-        judge(&attempts, &standing)?;
+        compare(&attempts, &stored)?;
         let current = session.get(&id(record));
         let current = current.map_err(|error| format!("get fails: {error:?}"))?;
-        let last = standing.last().cloned().flatten();
+        let last = stored.last().cloned().flatten();
         if current.map(|found| found.to_vec()) != last {
             return Err("get and history differ".into());
         }
@@ -136,46 +136,49 @@ impl Remains<'_> {
         Ok(())
     }
 
-    fn census(&self, vault: &Vault, violations: &mut Vec<String>) {
+    fn check_key_usage(&self, vault: &Vault, violations: &mut Vec<String>) {
         match vault.key_usage() {
-            Ok(census) if self.stalls == Stalls::WithinGrace => {
-                if census.unreadable_entries + census.unreadable_versions > 0 {
+            Ok(usage) if self.stalls == Stalls::Bounded => {
+                if usage.unreadable_entries + usage.unreadable_versions > 0 {
                     violations.push(format!(
-                        "under keys that are gone: {} entries, {} versions",
-                        census.unreadable_entries, census.unreadable_versions
+                        "sealed under destroyed keys: {} entries, {} versions",
+                        usage.unreadable_entries, usage.unreadable_versions
                     ));
                 }
             }
             Ok(_) => {}
-            Err(error) => violations.push(format!("the census fails: {error:?}")),
+            Err(error) => violations.push(format!("key usage fails: {error:?}")),
         }
     }
 
-    /// Once a chart was sealed again, no data key of before is in use, carried on by whomever.
-    fn exposed(&self, violations: &mut Vec<String>) {
-        let sealed_again = (self.model.calls.iter()).any(|call| {
+    /// Checks that no data key of the setup is in use after a complete re-encryption.
+    fn check_data_keys(&self, violations: &mut Vec<String>) {
+        let reencrypted = (self.model.calls.iter()).any(|call| {
             matches!(call.verb, Verb::Reencrypt(_))
-                && matches!(call.answer, Some(Answer::Renewed(0, 0)))
+                && matches!(call.answer, Some(Answer::Rotated(0, 0)))
         });
-        if !sealed_again || self.stalls == Stalls::Endless {
+        if !reencrypted || self.stalls == Stalls::Endless {
             return;
         }
         let remaining = commitments(self.memory);
-        let exposed = remaining.intersection(self.former).count();
+        let exposed = remaining.intersection(self.setup_keys).count();
         if exposed > 0 {
-            violations.push(format!("{exposed} data keys of before are in use still"));
+            violations.push(format!(
+                "{exposed} data keys of the setup are still in use after re-encryption"
+            ));
         }
     }
 
-    /// Without faults no upload is left, and no object of an erased chart. (A chart that is sealed
-    /// again twice at once may leave an intent beside the record that it names, for the sweeper.)
-    fn garbage(&self, violations: &mut Vec<String>) {
+    /// Checks that an execution without faults leaves no upload intent and no object of an erased chart.
+    ///
+    /// Two concurrent re-encryptions may leave an intent for a live stream, which the collector deletes.
+    fn check_garbage(&self, violations: &mut Vec<String>) {
         if self.faulty {
             return;
         }
         let intents = self.count(b"w");
-        let sealed_again = |call: &Call| matches!(call.verb, Verb::Reencrypt(_));
-        if intents > 0 && !self.model.calls.iter().any(sealed_again) {
+        let reencrypted = |call: &Call| matches!(call.verb, Verb::Reencrypt(_));
+        if intents > 0 && !self.model.calls.iter().any(reencrypted) {
             violations.push(format!("{intents} upload intents are left"));
         }
         let records = self.model.records();
@@ -187,21 +190,22 @@ impl Remains<'_> {
         }
     }
 
-    /// Long after, a sweep leaves nothing that no record names, and everything that one does. False
-    /// when there is nothing that it could look at.
-    fn sweep(&self, violations: &mut Vec<String>) -> bool {
+    /// Collects garbage days later, and checks that no intent and no unnamed segment is left.
+    ///
+    /// Returns false if there were no segments or intents.
+    fn collect_garbage(&self, violations: &mut Vec<String>) -> bool {
         if self.count(b"s") + self.count(b"w") == 0 {
             return false;
         }
         let vault = self.open(self.uptime + DAYS).unwrap();
         match vault.collect_garbage() {
             Ok(report) if !is_alarm(&report) => {}
-            other => violations.push(format!("the last sweep ends with {other:?}")),
+            other => violations.push(format!("the last garbage collection ends with {other:?}")),
         }
         let (intents, unnamed) = (self.count(b"w"), unnamed(self.memory));
         if intents + unnamed > 0 {
             violations.push(format!(
-                "the last sweep leaves {intents} intents and {unnamed} segments"
+                "the last garbage collection leaves {intents} intents and {unnamed} unnamed segments"
             ));
         }
         true
@@ -211,11 +215,11 @@ impl Remains<'_> {
         keys_of(&**self.memory, prefix).len()
     }
 
-    /// Whatever broke off can be finished by calling it again.
-    fn finish(&self, vault: &Vault, records: &[Record], violations: &mut Vec<String>) {
+    /// Repeats interrupted verbs, and checks that they finish.
+    fn repeat_interrupted(&self, vault: &Vault, records: &[Record], violations: &mut Vec<String>) {
         let mut patients: Vec<_> = records.iter().map(|record| record.0).collect();
         patients.dedup();
-        let strict = self.stalls == Stalls::WithinGrace;
+        let strict = self.stalls == Stalls::Bounded;
         let mut live = 0;
         for patient in patients {
             let subject = subject(patient);
@@ -237,19 +241,21 @@ impl Remains<'_> {
             Ok(report) if report.entries_blocking == 0 => {}
             other => violations.push(format!("the master rotation ends with {other:?}")),
         }
-        if let Ok(census) = vault.key_usage()
-            && (census.masters.len() != 1 || (strict && census.patient_keys != 2 * live))
+        if let Ok(usage) = vault.key_usage()
+            && (usage.masters.len() != 1 || (strict && usage.patient_keys != 2 * live))
         {
-            violations.push(format!("keys are left: {census:?}"));
+            violations.push(format!("keys are left: {usage:?}"));
         }
         let left = self.count(b"r") + self.count(b"h") + self.count(b"s") + self.count(b"w");
         if live == 0 && left > 0 {
-            violations.push(format!("{left} objects of erased charts are left for good"));
+            violations.push(format!(
+                "{left} objects of erased charts are left after the last erasure"
+            ));
         }
     }
 }
 
-/// How many segments no record version names.
+/// Counts the segments that no version names.
 fn unnamed(memory: &MemoryStorage) -> usize {
     let scan = |projection| Scan {
         prefix: b"",
@@ -267,7 +273,7 @@ fn unnamed(memory: &MemoryStorage) -> usize {
         .count()
 }
 
-/// Commitments to the data keys of all versions that stand.
+/// Returns the commitments to the data keys of all stored versions.
 pub(crate) fn commitments(memory: &MemoryStorage) -> BTreeSet<Vec<u8>> {
     let scan = Scan {
         prefix: b"",
@@ -282,8 +288,9 @@ pub(crate) fn commitments(memory: &MemoryStorage) -> BTreeSet<Vec<u8>> {
         .collect()
 }
 
-/// After a stall without end a version may stand under a key that is gone; whoever puts next
-/// replaces it.
+/// Replaces versions whose key was destroyed.
+///
+/// A writer that stalls beyond the key removal delay can leave such a version; the next put replaces it.
 fn repair(vault: &Vault, records: &[Record]) {
     for record in records {
         let orphaned = matches!(
@@ -291,21 +298,22 @@ fn repair(vault: &Vault, records: &[Record]) {
             Err(Error::UnknownPatientKey | Error::UnknownMasterKey)
         );
         if orphaned {
-            let _told_by_what_follows = session(vault).put(&id(*record), REPAIR);
+            // A failure shows in the checks that follow.
+            let _ = session(vault).put(&id(*record), REPAIR);
         }
     }
 }
 
-fn judge(attempts: &[Attempt], standing: &[Option<Vec<u8>>]) -> Result<(), String> {
+fn compare(attempts: &[Attempt], stored: &[Option<Vec<u8>>]) -> Result<(), String> {
     for must in attempts.iter().filter(|attempt| attempt.fate == Fate::Must) {
         let version = must.version.unwrap_or(0) as usize;
-        match standing.get(version.wrapping_sub(1)) {
+        match stored.get(version.wrapping_sub(1)) {
             Some(found) if *found == must.content => {}
-            Some(_) => return Err(format!("version {version} is another one")),
+            Some(_) => return Err(format!("version {version} has other content")),
             None => return Err(format!("version {version} was acknowledged and is missing")),
         }
     }
-    for (index, found) in standing.iter().enumerate() {
+    for (index, found) in stored.iter().enumerate() {
         if found.as_deref() == Some(REPAIR) {
             continue;
         }
@@ -313,10 +321,10 @@ fn judge(attempts: &[Attempt], standing: &[Option<Vec<u8>>]) -> Result<(), Strin
             .filter(|attempt| attempt.content == *found)
             .collect();
         if by.iter().all(|attempt| attempt.fate == Fate::Gone) {
-            return Err(format!("version {} should not be there", index + 1));
+            return Err(format!("version {} must not be stored", index + 1));
         }
-        if found.is_some() && standing[..index].contains(found) {
-            return Err(format!("version {} stands twice", index + 1));
+        if found.is_some() && stored[..index].contains(found) {
+            return Err(format!("version {} repeats an earlier one", index + 1));
         }
     }
     Ok(())

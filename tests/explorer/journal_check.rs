@@ -1,0 +1,286 @@
+//! Comparison of the journal after an execution with the answers of verbs and with the applied puts.
+
+use std::collections::HashMap;
+
+use chartlock::internals::crypto::{self, Digest};
+use chartlock::internals::journal::{
+    self, Cursor, Entry, PageId, PageKeys, Stage, Target, page_of,
+};
+use chartlock::internals::keys::Keyring;
+use chartlock::{Journaling, Operation, SubjectKind};
+
+use crate::common::journal::unlocked;
+use crate::final_state::FinalState;
+use crate::model::Call;
+use crate::tap::AppliedPut;
+use crate::verbs::{Answer, Record, Verb, name};
+
+/// The stored pages, opened.
+struct Journal {
+    keyring: Keyring,
+    entries: Vec<JournaledEntry>,
+}
+
+/// A journal entry, with the process and step that wrote its page.
+struct JournaledEntry {
+    /// `None` for the setup.
+    process: Option<usize>,
+    step: u64,
+    stage: Stage,
+    /// A later entry confirms that the change was done.
+    settled: bool,
+    entry: Entry,
+}
+
+impl JournaledEntry {
+    fn is_settled(&self) -> bool {
+        self.stage == Stage::Done || self.settled
+    }
+
+    /// The digest of the object that the entry names.
+    fn written(&self) -> Option<Digest> {
+        match self.entry.target {
+            Target::Header { digest, .. }
+            | Target::Entry { digest, .. }
+            | Target::Version { digest, .. } => Some(digest),
+            _ => None,
+        }
+    }
+}
+
+impl FinalState<'_> {
+    /// Checks that a verification of the reopened vault finds nothing.
+    pub(crate) fn check_verification(&self, violations: &mut Vec<String>) {
+        let verified = self
+            .open(self.uptime)
+            .and_then(|vault| vault.verify(self.checkpoint.as_ref()));
+        match verified {
+            Ok(report) if report.is_clean() => {}
+            Ok(report) => {
+                violations.push(format!("verification after the execution finds {report:?}"))
+            }
+            Err(error) => {
+                violations.push(format!("verification after the execution fails: {error:?}"))
+            }
+        }
+    }
+
+    /// Compares the entries with the applied puts and with the answers.
+    pub(crate) fn check_journal(&self, violations: &mut Vec<String>) {
+        let journal = self.journal(violations);
+        if self.forked {
+            violations.push("a process reports a journal fork, but there is none".into());
+        }
+        for applied in self.applied.iter().filter(|applied| applied.key[0] != b'j') {
+            self.check_put_journaled(&journal, applied, violations);
+        }
+        self.check_entries_applied(&journal, violations);
+        for call in self.model.calls {
+            // The calls of the setup are skipped: the verification compares them.
+            if let (Some(answer), true) = (&call.answer, call.process < self.dead.len()) {
+                self.check_answer(&journal, call, answer, violations);
+            }
+        }
+    }
+
+    /// Reads all chains; each page must open and link to the one before it, without a gap.
+    fn journal(&self, violations: &mut Vec<String>) -> Journal {
+        let (header, unlocked) = unlocked(&**self.memory);
+        let keyring = unlocked.keyring;
+        let key = |number| keyring.journal_key(number).map(|numbered| &numbered.key);
+        let keys = PageKeys {
+            vault: *header.vault(),
+            key: &key,
+        };
+        let applied = self.applied.iter();
+        let applied: HashMap<_, _> = applied
+            .filter_map(|applied| Some((page_of(&applied.key)?, (applied.process, applied.step))))
+            .collect();
+        let mut entries = Vec::new();
+        let mut places = HashMap::<(PageId, u32), usize>::new();
+        for writer in journal::writers(&**self.memory, None).unwrap() {
+            let mut cursor = Cursor::new(writer);
+            let read = cursor.advance(&**self.memory, &keys, &mut |id, page, fault| {
+                if let Some(fault) = fault {
+                    violations.push(format!("journal page {} is {fault:?}", id.sequence));
+                }
+                let by = applied.get(&id);
+                for (index, entry) in page.into_iter().flat_map(|page| page.entries).enumerate() {
+                    places.insert((id, index as u32), entries.len());
+                    entries.push(JournaledEntry {
+                        process: by.map(|(process, _)| *process),
+                        step: by.map_or(0, |(_, step)| *step),
+                        stage: entry.stage,
+                        settled: false,
+                        entry,
+                    });
+                }
+                Ok(())
+            });
+            read.unwrap();
+        }
+        let settled: Vec<_> = (entries.iter())
+            .filter_map(|journaled| match journaled.entry.target {
+                Target::Settled(page, index) => Some((page, index)),
+                _ => None,
+            })
+            .collect();
+        for place in settled {
+            match places.get(&place) {
+                Some(place) => entries[*place].settled = true,
+                None => violations.push("an entry settles an entry that does not exist".into()),
+            }
+        }
+        Journal { keyring, entries }
+    }
+
+    /// Checks that the journal names an applied put no later than the step that applied it.
+    fn check_put_journaled(
+        &self,
+        journal: &Journal,
+        applied: &AppliedPut,
+        violations: &mut Vec<String>,
+    ) {
+        let is_journaled = journal.entries.iter().any(|journaled| {
+            journaled.written() == Some(applied.digest)
+                && journaled.step <= applied.step
+                && (journaled.stage == Stage::Done || !self.transactional)
+        });
+        if !is_journaled {
+            violations.push(format!(
+                "process {} put a key of class {:?} without a journal entry",
+                applied.process, applied.key[0] as char
+            ));
+        }
+    }
+
+    /// Checks that each settled entry names a put that was applied.
+    fn check_entries_applied(&self, journal: &Journal, violations: &mut Vec<String>) {
+        for journaled in &journal.entries {
+            let (Some(process), Some(digest), true) = (
+                journaled.process,
+                journaled.written(),
+                journaled.is_settled(),
+            ) else {
+                continue;
+            };
+            if !self.applied.iter().any(|applied| applied.digest == digest) {
+                let operation = journaled.entry.operation;
+                violations.push(format!(
+                    "process {process} journaled {operation:?}, which never happened"
+                ));
+            }
+        }
+    }
+
+    fn check_answer(
+        &self,
+        journal: &Journal,
+        call: &Call,
+        answer: &Answer,
+        violations: &mut Vec<String>,
+    ) {
+        let is_journaled = match answer {
+            Answer::Written(written) => written.iter().all(|(record, outcome)| match outcome {
+                Ok(Some(version)) => self.is_put_journaled(journal, call, *record, *version),
+                _ => true,
+            }),
+            Answer::Read(record, found) => {
+                let version = found.as_ref().map_or(0, |(version, _)| *version);
+                self.is_read_journaled(journal, call, Operation::Read, |journaled| {
+                    journal.names_record(journaled, *record) && journaled.version() == Some(version)
+                })
+            }
+            Answer::History(record, _) => {
+                self.is_read_journaled(journal, call, Operation::History, |journaled| {
+                    journal.names_record(journaled, *record)
+                })
+            }
+            Answer::Listed(patient, _) => {
+                self.is_read_journaled(journal, call, Operation::List, |journaled| {
+                    journal.names_patient(journaled, *patient)
+                })
+            }
+            _ => true,
+        };
+        if !is_journaled {
+            violations.push(format!(
+                "process {}: no journal entry for {:?}, which answered {answer:?}",
+                call.process, call.verb
+            ));
+        }
+    }
+
+    /// Returns whether an acknowledged put has its entry, written before the acknowledgement and settled.
+    ///
+    /// The entry may be unsettled where a crash or an outage prevented the page that settles it.
+    fn is_put_journaled(
+        &self,
+        journal: &Journal,
+        call: &Call,
+        record: Record,
+        version: u64,
+    ) -> bool {
+        let operation = match call.verb {
+            Verb::Retract(_) => Operation::Retract,
+            _ => Operation::Put,
+        };
+        let cut_short = self.dead[call.process] || self.model.outage;
+        let may_be_announced = !self.transactional && cut_short;
+        journal.entries.iter().any(|journaled| {
+            journaled.process == Some(call.process)
+                && journaled.entry.operation == operation
+                && journal.names_record(journaled, record)
+                && journaled.version() == Some(version)
+                && (call.begun < journaled.step && journaled.step <= call.ended)
+                && (journaled.is_settled() || may_be_announced)
+                && (self.applied.iter()).any(|applied| journaled.written() == Some(applied.digest))
+        })
+    }
+
+    /// Returns whether a released read has its entry, written before the release.
+    ///
+    /// With grouped journaling the entry may follow later, or be lost in a crash.
+    fn is_read_journaled(
+        &self,
+        journal: &Journal,
+        call: &Call,
+        operation: Operation,
+        matches: impl Fn(&JournaledEntry) -> bool,
+    ) -> bool {
+        let grouped = self.journal == Some(Journaling::Grouped);
+        let is_journaled = journal.entries.iter().any(|journaled| {
+            journaled.process == Some(call.process)
+                && journaled.entry.operation == operation
+                && matches(journaled)
+                && call.begun < journaled.step
+                && (journaled.step <= call.ended || grouped)
+        });
+        is_journaled || grouped && (self.dead[call.process] || self.model.outage)
+    }
+}
+
+impl JournaledEntry {
+    fn version(&self) -> Option<u64> {
+        match self.entry.target {
+            Target::Record { version, .. } | Target::Version { version, .. } => Some(version),
+            _ => None,
+        }
+    }
+}
+
+impl Journal {
+    fn names_patient(&self, journaled: &JournaledEntry, patient: u8) -> bool {
+        let key = &self.keyring.active_journal_key().key;
+        let patient = format!("P{patient}");
+        let tag = crypto::subject_tag(key, SubjectKind::Patient, &patient).unwrap();
+        (journaled.entry.target.subject()).is_some_and(|subject| subject.tag == tag)
+    }
+
+    fn names_record(&self, journaled: &JournaledEntry, record: Record) -> bool {
+        let key = &self.keyring.active_journal_key().key;
+        let tag = crypto::name_tag(key, &name(record)).unwrap();
+        let named = journaled.entry.target.record();
+        named.is_some_and(|named| named.name == tag) && self.names_patient(journaled, record.0)
+    }
+}
