@@ -1,4 +1,4 @@
-//! The fuzz targets' corpora, replayed without a fuzzer.
+//! Replays the corpora of the fuzz targets without a fuzzer.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -27,7 +27,7 @@ fn replay(target: &str, run: impl Fn(&[u8])) {
     assert!(!inputs.is_empty(), "no corpus of {target}");
     for input in inputs {
         let name = input.file_name().unwrap().to_owned();
-        // Shown only if it fails.
+        // The test runner prints this line only if the test fails.
         println!("{target}/{}", name.display());
         run(&fs::read(input).unwrap());
     }

@@ -1,5 +1,5 @@
-//! A DICOM parser reads straight from a record, whole or piece by piece, and gets the same object as
-//! from the file, or an error: never a part of it, never other pixels.
+//! A DICOM parser reads directly from a record, whole or piece by piece. It gets the same object as
+//! from the file, or an error: never a part of the object, never other pixels.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -40,7 +40,7 @@ fn below(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The sample, and more of its kind where that lies beside the project.
+/// Returns the sample files, and those of a larger collection if it exists next to the repository.
 fn instances() -> Vec<PathBuf> {
     let mut paths = below(&root().join("tests/data/dicom"));
     assert!(paths.len() >= 7);
@@ -64,8 +64,8 @@ fn attribute(object: &DefaultDicomObject, name: &str) -> String {
     element.to_str().unwrap().into_owned()
 }
 
-/// Objects with sequences of undefined length are not even equal to themselves; what they are
-/// written as is.
+/// Encodes an object for comparison, because objects with sequences of undefined length are not
+/// equal to themselves.
 fn encoded(object: &DefaultDicomObject) -> Vec<u8> {
     let mut encoded = Vec::new();
     object.write_all(&mut encoded).unwrap();
@@ -84,7 +84,7 @@ fn every_object_is_the_one_of_its_file() {
         let filed = open_file(&path);
         let stored = from_reader(reader);
         let (Ok(stored), Ok(filed)) = (stored, &filed) else {
-            // Not of the standard file form.
+            // Some samples do not have the standard file format.
             assert!(filed.is_err(), "{}", path.display());
             continue;
         };
@@ -111,7 +111,7 @@ fn a_ct_slice() {
     assert_eq!(pixels.len(), 128 * 128 * 2);
 }
 
-/// Pixel data that need not be in memory whole: the parser seeks.
+/// The parser seeks, so that pixel data need not be in memory at once.
 #[test]
 fn fragment_by_fragment() {
     let vault = create(MemoryStorage::new());
@@ -146,7 +146,7 @@ fn fragment_by_fragment() {
     );
 }
 
-/// The error of the vault below those of the parser.
+/// Returns the vault's error that caused the parser's error.
 fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     let below = std::iter::successors(Some(error), |error| error.source());
     below
@@ -179,7 +179,7 @@ fn altered_pixels_are_not_read() {
 
     let error = from_reader(reader()).unwrap_err();
     assert_eq!(cause(&error), Some(&Error::NotAuthentic));
-    // What stands before the altered chunk is read as ever.
+    // The parser can still read the attributes in the chunk before the altered one.
     let header = OpenFileOptions::new().read_until(PIXEL_DATA);
     let header = header.from_reader(reader()).unwrap();
     assert_eq!(attribute(&header, "Modality"), "MR");
@@ -190,8 +190,8 @@ fn altered_pixels_are_not_read() {
     assert_eq!(cause(&error), Some(&Error::SegmentMissing));
 }
 
-/// Parsers take an unexpected end for the end of an object, and all of `std` tries again after an
-/// interruption: a failing storage must not look like either.
+/// Parsers take an unexpected end for the end of an object, and `std` tries again after an
+/// interruption. A storage failure must look like neither.
 #[test]
 fn a_failing_storage_is_no_end() {
     let path = root().join(SEGMENTED);

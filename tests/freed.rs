@@ -1,7 +1,8 @@
-//! Memory that held plaintext is wiped before it goes back to the allocator: seen by the allocator.
+//! Memory that held plaintext is wiped before its release: a global allocator inspects every freed
+//! block.
 //!
-//! `memory` looks at what is left in a whole process; what an allocator returned to the system is not
-//! to be found there.
+//! `memory` searches the memory of a whole process, but cannot see what an allocator returned to
+//! the system.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
 
 #[path = "common/mod.rs"]
@@ -17,42 +18,43 @@ use chartlock::{Document, MemoryStorage, RecordId, Session, Vault, VaultOptions}
 use common::{record, session, subject};
 use zeroize::Zeroizing;
 
-/// What all content here consists of.
+/// The pattern that all content here consists of.
 const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
-/// What is put inline, in one chunk, and in several segments.
+/// Lengths of content: inline, in one chunk, and in several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
-/// The least memory for which a passphrase is stretched. No other block here is as large.
+/// The least memory in bytes for a passphrase's derivation. No other block here is as large.
 const STRETCHING: usize = 8 << 20;
 
-/// Looks at every block that is freed. New ones are zero, so that there is nothing in them that was
-/// not written.
+/// An allocator that inspects every freed block. New blocks are zeroed, so that a block contains
+/// only what was written to it.
 struct Watching;
 
 #[global_allocator]
 static ALLOCATOR: Watching = Watching;
 
-/// Freed blocks in which content was.
+/// The number of freed blocks with content.
 static WITH_CONTENT: AtomicUsize = AtomicUsize::new(0);
-/// Freed blocks in which a passphrase was stretched, and those of them that were not wiped.
+/// The number of freed blocks in which a key was derived from a passphrase, and of those that were
+/// not wiped.
 static STRETCHED: AtomicUsize = AtomicUsize::new(0);
 static UNWIPED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: hands on to the system's allocator, and only reads what is about to be freed.
+// SAFETY: forwards to the system's allocator, and only reads the blocks before they are freed.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that are asked for.
+        // SAFETY: the caller upholds the contract of `alloc`, which `alloc_zeroed` shares.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: it was allocated with this layout, initialised with zeros, and nobody else has it.
+        // SAFETY: the block was allocated zeroed with this layout, and nothing else refers to it.
         look_at(unsafe { slice::from_raw_parts(block, layout.size()) });
-        // SAFETY: the caller's promises are those that are asked for.
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
-/// Must not allocate.
+/// Must not allocate, because the allocator calls it.
 fn look_at(freed: &[u8]) {
     let mut rest = freed;
     while let Some(at) = rest.iter().position(|byte| *byte == PLANTED[0]) {
@@ -102,7 +104,7 @@ fn write(chart: &Session) {
         writer.finish().unwrap();
         let many = [(&id, Document::new(&content))];
         chart.put_many(many).unwrap().remove(0).unwrap();
-        // One that is given up.
+        // A writer that is dropped before `finish`.
         chart.writer(&id).write_all(&content).unwrap();
     }
 }
@@ -116,7 +118,7 @@ fn read(chart: &Session) {
         let mut reader = chart.reader(&id).unwrap().unwrap();
         reader.read_to_end(&mut all).unwrap();
         assert!(all[..] == content[..]);
-        // Parts of chunks are opened where they came.
+        // Reads of parts open a chunk in another buffer.
         let reader = chart.reader(&id).unwrap().unwrap();
         for offset in [0, length / 2, length - 50] {
             let mut part = Zeroizing::new([0; 50]);
@@ -139,7 +141,7 @@ fn content_is_wiped() {
     read(&chart);
     drop(vault);
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);
-    // And it would have been seen.
+    // The allocator detects content that is not wiped.
     drop(content(LENGTHS[0]).to_vec());
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 1);
 }

@@ -1,4 +1,4 @@
-//! A record much larger than the memory that storing and reading it takes.
+//! A record that is much larger than the memory needed to store and read it.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
@@ -18,13 +18,13 @@ const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
 
 const MIB: u64 = 1 << 20;
 const RECORD: u64 = 64 * MIB;
-/// Enough for allocators to keep what they keep for threads.
+/// Enough rounds for allocators to reach their peak per thread.
 const ROUNDS: usize = 4;
 const CACHE: u64 = MIB;
-/// What is promised beside the engine's cache, for any record on any machine.
+/// The promised maximum beside the engine's cache, for any record on any machine.
 const BOUND: u64 = 64 * MIB;
 
-/// Bytes that do not repeat soon, the same for each one that begins.
+/// A reader of bytes with a long period, the same for each instance.
 struct Generated {
     state: u64,
     left: u64,
@@ -40,7 +40,7 @@ impl Generated {
 }
 
 impl Read for Generated {
-    /// Whole words only: what reads from it asks for multiples of eight bytes.
+    /// Returns whole words only: callers ask for multiples of eight bytes.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let bytes = (out.len() as u64).min(self.left) as usize;
         for word in out.get_mut(..bytes).unwrap().chunks_exact_mut(8) {
@@ -54,7 +54,7 @@ impl Read for Generated {
     }
 }
 
-/// The most memory that this process ever had; `None` where the system does not tell.
+/// Returns the peak memory of this process in bytes; `None` if the system does not report it.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -86,11 +86,10 @@ fn memory_is_bounded() {
     print!("{told}");
 }
 
-/// Some systems give 2 MiB to whoever touches one byte, a thread's stack included: that is their
-/// choice, and not what is measured.
+/// Disables huge pages, because with them a system may count 2 MiB for one touched byte.
 #[cfg(target_os = "linux")]
 fn refuse_huge_pages() {
-    // SAFETY: a plain system call, about this process only.
+    // SAFETY: a plain system call that affects this process only.
     #[allow(unsafe_code)]
     let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if refused != 0 {
@@ -101,7 +100,7 @@ fn refuse_huge_pages() {
 #[cfg(not(target_os = "linux"))]
 fn refuse_huge_pages() {}
 
-/// With as many threads as there ever are.
+/// Uses the maximum number of threads.
 fn put_and_read(directory: &Path) {
     refuse_huge_pages();
     let start = peak().unwrap();
@@ -124,7 +123,7 @@ fn put_and_read(directory: &Path) {
     );
     assert!(taken < CACHE + BOUND, "{taken} bytes");
 
-    // The measure sees what is held whole.
+    // A negative control: the measurement detects a record in memory.
     drop(chart.get(&id).unwrap().unwrap());
     assert!(peak().unwrap() - start > RECORD);
 }

@@ -1,4 +1,4 @@
-//! Record values and content streams, below any storage.
+//! Record values and content streams, without a storage.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod meta;
@@ -86,7 +86,7 @@ fn inline(opened: &Opened) -> &[u8] {
 #[test]
 fn inline_content_of_every_size_comes_back() {
     for suite in SUITES {
-        // Each place that the end can have among 64 bytes of padding, and both kinds of padding.
+        // Cover each position of the end within 64 bytes of padding, and both kinds of padding.
         let sizes = (0..130).chain([1000, 1967, 1968, 2048, 5000, INLINE_MAX]);
         for size in sizes {
             let content: Vec<u8> = (0..size).map(|i| i as u8).collect();
@@ -129,7 +129,7 @@ fn a_value_is_sealed_in_memory_of_its_own_length() {
         key: &key,
         length: 1 << 20,
     };
-    // Had it grown, what it left behind would be plaintext that nobody wipes.
+    // If the buffer grew, the allocator would keep unwiped plaintext.
     for body in [
         Body::Inline(b"x"),
         Body::Inline(&[7; 5000]),
@@ -220,7 +220,7 @@ fn inline_content_is_read_up_to_1_mib_whatever_the_writer_sealed() {
     let small = Body::Inline(b"");
     let value = seal(SUITES[0], &ADDRESS, 1, &meta(), small, data_key(), wrap).unwrap();
     let head = Head::parse(&value).unwrap();
-    // The key that sealed it seals what this writer would not.
+    // Seal with the value's own key, because the writer refuses such content.
     let sealing = || admit(&head, &ADDRESS, &data_key()).unwrap();
     let (body, tag) = value[HEAD..].split_last_chunk().unwrap();
     let mut body = body.to_vec();
@@ -297,7 +297,7 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
                 assert_eq!(open.copy(&opener, 0, out), Ok(out.len()));
                 let mut cut = segment.clone();
                 cut.pop();
-                // Told by its length, before a key is tried.
+                // The opener rejects a segment of a wrong length before it tries a key.
                 assert!(opener.segment(i, cut).is_err());
                 assert!(whole(segment.clone(), i + 1).is_err());
             }
@@ -306,7 +306,7 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
     }
 }
 
-/// The segments of a stream, as an upload seals them.
+/// Seals content into segments, as an upload does.
 fn sealed(suite: CipherSuite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
     let mut sealer = StreamSealer::new(suite, key, &[1; 16], &[2; 16]).unwrap();
     let mut sealed = Vec::new();
@@ -328,7 +328,7 @@ fn sealed(suite: CipherSuite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
     sealed
 }
 
-/// Where the content of each segment goes; what is padding only has no place.
+/// Returns the place for the content of each segment; segments of padding get an empty one.
 fn places(out: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
     out.chunks_mut(SEGMENT)
         .chain(std::iter::repeat_with(Default::default))

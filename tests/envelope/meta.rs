@@ -1,4 +1,4 @@
-//! Metadata: what a writer may seal, and the marks that are sealed with it.
+//! Metadata: its limits, and the extensions that mark a record.
 
 use chartlock::Error;
 use chartlock::internals::envelope::Meta;
@@ -54,7 +54,7 @@ fn marks_stand_in_order_whenever_they_are_set() {
     assert_eq!(numbers(&meta), [1, 2, 3, 9]);
     assert!(meta.is_honeytoken() && meta.is_expunged());
     assert_eq!(meta.expunged_stream(), Some(stream));
-    // Set once more, each still stands once.
+    // Setting an extension again must replace it.
     meta.set_expunged(None);
     meta.set_origin(&[8; 16]);
     assert_eq!(numbers(&meta), [1, 2, 3, 9]);

@@ -1,7 +1,8 @@
-//! Archives for the reader in Python that stands beside this, and what it must find in them.
+//! Archives for the independent reader in Python, and the results that it must find in them.
 //!
-//! They are written by this build, with one of everything, so that a difference between the program and
-//! format.md shows. This test needs no Python; CI runs `python3 tests/independent fresh` on what it left.
+//! This build writes the archives with every kind of object, so that a difference between the
+//! program and format.md shows. The test needs no Python; CI runs `python3 tests/independent fresh`
+//! on its output.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]
@@ -27,7 +28,7 @@ use sha2::{Digest, Sha256};
 
 const PASSPHRASE: &str = "Köder 7, correct horse";
 
-/// Of a fixed pattern.
+/// Returns bytes of a fixed pattern.
 fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / 251) as u8 ^ n as u8).collect()
 }
@@ -48,7 +49,7 @@ impl Credentials {
     }
 }
 
-/// One of everything: what the archive holds.
+/// Fills the vault with every kind of object.
 fn fill(vault: &Vault, credentials: &Credentials) {
     vault.add_slot(&credentials.passphrase).unwrap();
     let leaves = vault.add_slot(&KeyFile::random().unwrap()).unwrap();
@@ -146,7 +147,7 @@ fn subjects(vault: &Vault) {
         .unwrap();
 }
 
-/// What a reader of the archive must find, by what the library reads in a copy of it.
+/// Returns the results that a reader of the archive must find, from the library's reads of a copy.
 fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     let copy: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     archive::read(std::io::Cursor::new(archived), &copy).unwrap();
@@ -200,7 +201,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
 fn records_of(session: &Session, subject: &Subject) -> Value {
     let listed = session.list(subject).unwrap().map(Result::unwrap);
     let mut names: Vec<String> = listed.map(|info| info.name().to_owned()).collect();
-    // Retracted and expunged ones are not listed.
+    // Lists omit retracted and expunged records.
     if subject.identifier() == "MRN-1" {
         names.extend(["Retracted/1".into(), "Expunged/1".into()]);
     }
@@ -268,7 +269,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes, and checks that what was written is a whole vault which the library finds nothing wrong with.
+/// Writes an archive and its expected results, and asserts that the library verifies the vault
+/// without findings.
 fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
     let storage: Arc<dyn Storage> = Arc::new(storage);
     let credentials = Credentials::new();
@@ -280,7 +282,7 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
         .unwrap();
     fill(&vault, &credentials);
     drop(vault);
-    // A second chain, which has seen the first.
+    // Opening the vault again starts a second chain, which has seen the first.
     let vault = Vault::open(Arc::clone(&storage), &credentials.passphrase).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
     drop(vault);
@@ -314,7 +316,7 @@ fn a_vault_with_one_of_everything_is_archived_for_the_other_reader() {
     write("aes", CipherSuite::Aes256Gcm, MemoryStorage::new());
 }
 
-/// Over storage without transactions, so that what was announced is settled.
+/// Uses a storage without transactions, so that entries are announced and settled.
 #[test]
 fn a_vault_of_the_other_suite_is_archived_too() {
     let storage = PerOperation::new(MemoryStorage::new());

@@ -1,4 +1,4 @@
-//! Slots for auditors: they open the journal alone.
+//! Auditor slots, which open the journal only.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use chartlock::keys::{Credential, SlotContext, SlotInfo, SlotSecret};
 use crate::fixtures::*;
 use crate::mirror::split_header;
 
-/// A vault with slots of `Fixed(1)`, of the auditor `Fixed(2)`, and of `Fixed(3)`.
+/// Creates a vault with slots for `Fixed(1)`, the auditor `Fixed(2)`, and `Fixed(3)`.
 fn audited() -> (Vault, [u16; 3]) {
     let mut vault = vault(SUITES[0]);
     (vault.header)
@@ -26,7 +26,7 @@ fn ids(header: &Header) -> Vec<u16> {
     header.slots().iter().map(|slot| slot.id).collect()
 }
 
-/// Each slot's bytes; those of `Fixed` have 123.
+/// Returns the bytes of each slot. A slot of `Fixed` has 123 bytes.
 fn slots(value: &[u8]) -> Vec<Vec<u8>> {
     let (frame, _) = split_header(value);
     frame[36..].chunks(123).map(<[u8]>::to_vec).collect()
@@ -102,7 +102,7 @@ fn a_damaged_slot_locks_no_auditor_out() {
     vault.store();
     let own = *journal(&vault.keyring).expose();
     assert_eq!(journal_of(&vault.header, &Fixed(2)), Ok((own, damaged)));
-    // Wrap salt, commitment and wrapped key, behind the head and the parameters.
+    // Salt, commitment and wrapped key follow the slot's head and the parameters.
     for field in [11, 43, 75, 107] {
         let mut value = vault.value.clone();
         value[36 + 123 + field] ^= 1;
@@ -132,7 +132,8 @@ fn an_error_on_one_auditor_s_slot_does_not_stop_the_next() {
     );
 }
 
-/// As [`Fixed`]`(9)`, which opens nothing here; it notes what it is asked about.
+/// A credential like [`Fixed`]`(9)`, which opens nothing here, that records the slots it is asked
+/// about.
 #[derive(Debug, Default)]
 struct Asked(Mutex<Vec<(u16, u16)>>);
 
@@ -163,7 +164,7 @@ fn a_credential_is_asked_about_slots_of_the_sort_that_is_wanted() {
     assert_eq!(about, [(0x7001, auditor)]);
 }
 
-/// A credential whose kind is the mark of auditors' slots and no kind.
+/// A credential whose kind has the high bit set, which marks auditor slots.
 #[derive(Debug)]
 struct Marked;
 
@@ -284,7 +285,8 @@ fn a_root_rotation_counts_on_no_auditor() {
     let header = &mut vault.header;
     let lost = header.rotate_root(&[&Fixed(1)], &[]);
     assert_eq!(lost.unwrap_err(), Error::SlotsWouldBeLost);
-    // It opens the auditor's slot and no other: its owner would think the vault kept open.
+    // `Fixed(2)` opens an auditor slot only. Accepting it would suggest that its slot still opens
+    // the vault.
     let none = header.rotate_root(&[&Fixed(1), &Fixed(3), &Fixed(2)], &[]);
     assert_eq!(none.unwrap_err(), Error::WrongKey);
     let last = header.rotate_root(&[], &[first, third]);
@@ -294,7 +296,7 @@ fn a_root_rotation_counts_on_no_auditor() {
     assert_eq!(slots(&vault.value), slots(&before));
 }
 
-/// What removing an auditor does not undo.
+/// Removing an auditor's slot does not revoke the journal key in old copies of the header.
 #[test]
 fn an_old_header_still_gives_the_journal_key() {
     let (mut vault, [_, auditor, _]) = audited();

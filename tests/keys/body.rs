@@ -1,5 +1,5 @@
-//! Sealed bodies: another implementation reads and writes them, and nothing but what the format
-//! allows is taken from them.
+//! Sealed bodies: a second implementation reads and writes them, and the library rejects whatever
+//! the format does not allow.
 
 use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};
@@ -14,7 +14,7 @@ fn read_keyring(vault: &Vault) -> Keyring {
     wincode::deserialize_exact(&body).unwrap()
 }
 
-/// The header around a keyring that the other writer made.
+/// Parses the header around a keyring body from the second writer.
 fn header_of(vault: &Vault, body: &[u8]) -> Header {
     let value = altered::with_keyring_body(&vault.value, &vault.root, body);
     Header::parse(&value).unwrap()
@@ -322,7 +322,7 @@ fn hostile_counts_cost_no_memory() {
 #[test]
 fn the_fullest_body_comes_back() {
     let sealed = Sealed::new();
-    // Holds take least on the medium for what they take in memory.
+    // Holds have the lowest ratio of stored bytes to memory.
     let hold = Hold {
         id: 0,
         since: 0,
@@ -335,13 +335,13 @@ fn the_fullest_body_comes_back() {
         fill((1024 * 1024 - 191) / 24 + 1).unwrap_err(),
         Error::Malformed
     );
-    // To the last byte, it is written again as it was read.
+    // A body of the maximum length is sealed again without a change.
     let rest = (7, vec![1; 1024 * 1024 - 191 - 2 - 8]);
     let full = sealed.changed(|entry| entry.extensions = vec![rest]);
     let full = sealed.vault.seal(&mut full.unwrap());
     assert_eq!(full.len(), 88 + 1024 * 1024);
     sealed.vault.open(&full, &subject()).unwrap();
-    // What cannot be read is not written either.
+    // Sealing refuses a body that could not be opened.
     for _ in 0..1024 * 1024 / 50 {
         entry.rotate_key(NOW).unwrap();
     }
@@ -374,7 +374,7 @@ proptest! {
         let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
         body[place] = byte;
         if let Ok(mut entry) = sealed.open(&body) {
-            // What is taken is written back as it came, but for the count of sealings.
+            // Resealing keeps every byte but the count of sealings.
             let value = sealed.vault.seal(&mut entry);
             let again = wincode::serialize(&sealed.read(&value)).unwrap();
             prop_assert_eq!(&again[18..], &body[18..]);

@@ -1,4 +1,4 @@
-//! Headers and entries whose bytes are not those that were written.
+//! Damaged and exchanged bytes of headers and patient entries.
 
 use chartlock::Error;
 use chartlock::internals::crypto::MasterKey;
@@ -6,7 +6,7 @@ use chartlock::internals::keys::{EntryHead, Header, PatientEntry, open_entry, se
 
 use crate::fixtures::*;
 
-/// Two slots of `Fixed` and one of another kind.
+/// Creates a vault with two slots of `Fixed` and one of another kind.
 fn header() -> Vault {
     let mut vault = vault(SUITES[0]);
     vault.header.add_slot(&vault.root, &Unknown).unwrap();
@@ -15,7 +15,8 @@ fn header() -> Vault {
     vault
 }
 
-/// Where things stand in [`header`]: head 8 and tail 112 around 3, 256 and 3 bytes of parameters.
+/// The slots in [`header`]: a head of 8 and a tail of 112 bytes around 3, 256 and 3 bytes of
+/// parameters.
 const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
 
 #[test]
@@ -34,10 +35,10 @@ fn every_flipped_bit_of_a_header_is_an_error_of_its_class() {
             (12..28, _) => &[Error::WrongKey],
             (28..36, _) => &[Error::HeaderDamaged],
             (_, Some(slot)) if (4..8).contains(&(place - slot.start)) => &[Error::Malformed],
-            // Whoever opens another slot sees it in the keyring's commitment.
+            // Opening another slot detects the change by the keyring's commitment.
             (36..159, _) => &[Error::WrongKey],
             (_, Some(_)) => &[Error::HeaderDamaged],
-            // Salt and commitment of the keyring, the length, ciphertext and tag.
+            // The keyring's salt and commitment, its length, and its ciphertext and tag.
             (658..722, _) => &[Error::HeaderDamaged],
             (722..726, _) => &[Error::Malformed],
             _ => &[Error::HeaderDamaged],
@@ -67,22 +68,23 @@ fn bounds_of_a_header_are_checked_before_its_bytes() {
         }
         Header::parse(&value).unwrap_err()
     };
-    // Counts 0 and 17; with 17, the keyring's bytes would even be read as slots.
+    // The counts 0 and 17. With 17, the parser would read the keyring's bytes as a slot.
     assert_eq!(changed(&[(11, &[0])]), Error::Malformed);
     assert_eq!(changed(&[(11, &[17])]), Error::Malformed);
-    // Lengths of a slot: less than its tail, more than 4,096, more than memory.
+    // Slot lengths below the tail's, above 4,096, and above the memory.
     for length in [0, 111, 4097, u32::MAX] {
         assert_eq!(changed(&[(40, &length.to_le_bytes())]), Error::Malformed);
     }
-    // A ciphertext above 1 MiB.
+    // Ciphertexts above 1 MiB.
     for length in [1024 * 1024 + 1, u32::MAX] {
         assert_eq!(changed(&[(722, &length.to_le_bytes())]), Error::Malformed);
     }
-    // Two slots of one id, even of different kinds.
+    // Two slots with the same id, also of different kinds.
     let id = vault.value[38..40].to_vec();
     assert_eq!(changed(&[(161, &id)]), Error::Malformed);
     assert_eq!(changed(&[(537, &id)]), Error::Malformed);
-    // A newer format is told from damage before its layout is looked at.
+    // The format version is checked before the layout, so that a newer format is not reported as
+    // damage.
     assert_eq!(changed(&[(8, &[2, 0]), (11, &[0])]), Error::Unsupported);
     assert_eq!(changed(&[(10, &[3])]), Error::Unsupported);
 }
@@ -171,7 +173,7 @@ fn another_key_of_the_same_number_opens_no_entry() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let mut keyring = crate::mirror::keyring_body(&vault.value, &vault.root);
-    // The master stands behind schema, count, number, state and created.
+    // The master key follows schema, count, number, state and creation time.
     keyring[2 + 8 + 4 + 4 + 8] ^= 1;
     let other = crate::altered::with_keyring_body(&vault.value, &vault.root, &keyring);
     let keyring = (Header::parse(&other).unwrap())

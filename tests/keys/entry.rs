@@ -1,4 +1,4 @@
-//! What becomes of a patient entry.
+//! The lifecycle of a patient entry: key rotation, erasure, holds and retention.
 
 use chartlock::Error;
 use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry};
@@ -79,7 +79,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
 
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
     let value = vault.seal(&mut entry);
-    // Head, chart id, identifier, and not 32 bytes more.
+    // Head, chart id and identifier; 32 more bytes could be a key.
     assert_eq!(value.len(), 88 + 81 + subject().identifier().len());
     let mut entry = vault.open(&value, &subject()).unwrap();
     assert!(matches!(entry.state(), EntryState::Erasing { chart } if *chart == first));
@@ -138,7 +138,7 @@ fn holds_and_retention_keep_the_keys() {
     assert_eq!(entry.begin_erasure(NOW + 9), Err(Error::Retained));
     assert!(entry.chart().is_some());
     entry.begin_erasure(NOW + 10).unwrap();
-    // Begun is begun, whatever the clock says then; and nothing is held that is gone.
+    // An erasure that has begun continues even if the clock goes back.
     entry.begin_erasure(NOW).unwrap();
     for _ in 0..2 {
         assert_eq!(entry.put_hold(id, "late", NOW), Err(Error::Erased));

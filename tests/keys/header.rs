@@ -1,4 +1,4 @@
-//! Headers: which credential opens what, and how slots come and go.
+//! Headers: which credential opens which slot, and how slots are added, replaced and removed.
 
 use std::sync::mpsc;
 
@@ -97,7 +97,7 @@ fn the_same_secret_in_a_rewritten_slot_gives_other_bytes() {
         .unwrap();
     vault.store();
     let after = split_header(&vault.value).0;
-    // Kind, id, length and parameters stay; salt, commitment and wrapped key do not.
+    // Kind, id, length and parameters stay; salt, commitment and wrapped key change.
     assert_eq!(before[36..47], after[36..47]);
     for field in [47..79, 79..111, 111..159] {
         assert_ne!(before[field.clone()], after[field]);
@@ -125,7 +125,7 @@ fn other_slots_stay_byte_for_byte() {
     let first = vault.header.slots()[0].id;
     let unknown = vault.header.add_slot(&vault.root, &Unknown).unwrap();
     vault.store();
-    // 8 of head, 256 of parameters, 112 behind them.
+    // 8 bytes of head, 256 of parameters, and 112 of tail.
     let slot = |value: &[u8], unknown_first: bool| {
         let from = if unknown_first { 36 } else { 36 + 8 + 3 + 112 };
         value[from..from + 8 + 256 + 112].to_vec()
@@ -184,13 +184,13 @@ fn a_holder_of_the_root_key_sees_that_it_was_rotated() {
         &mut vault.root,
         vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
     );
-    // The slots still hold the former root key: only the ring is new.
+    // The slots still wrap the former root key; only the keyring is sealed under the new one.
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
     assert_eq!(seen, Error::RootKeyChanged);
 }
 
-/// A vault with slots of `Fixed(1)`, `Fixed(2)` and `Unknown`.
+/// Creates a vault with slots for `Fixed(1)`, `Fixed(2)` and `Unknown`.
 fn three_slots() -> (Vault, [u16; 3]) {
     let mut vault = vault(SUITES[0]);
     vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
@@ -252,11 +252,11 @@ fn a_root_rotation_loses_no_slot_by_accident() {
         .unwrap();
     let all = [second, unknown, absent];
     assert_eq!(refused(&[&Fixed(1)], &all), Error::NoSuchSlot);
-    // Brought to be kept, but its slot is dropped, or there is none.
+    // A credential to keep whose slot is dropped, or that has no slot.
     let drop = [second, unknown];
     assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);
-    // A service that is down when asked about the one slot that it should open.
+    // The service is unavailable for the only slot that the credential could open.
     let down = refused(&[&Fixed(1), &Brittle::unavailable(9)], &[unknown]);
     assert_eq!(down, Error::CredentialUnavailable);
 }

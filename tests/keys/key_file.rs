@@ -1,4 +1,4 @@
-//! Key files: their text, their permissions, their place.
+//! Key files: text, permissions and location.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn scratch() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Makes a directory look like one of `FileStorage`.
+/// Makes a directory look like the directory of a `FileStorage`.
 fn mark(directory: &std::path::Path) {
     fs::write(
         directory.join("READ-ME-FIRST"),
@@ -85,7 +85,7 @@ fn a_damaged_key_file_is_refused() {
         text.replace("chartlock key", "some other key"),
         text.replace('\n', "\n\n"),
     ]);
-    // One digit of secret or check changed, each in turn.
+    // Change one digit of secret and check, each in turn.
     for place in (21..85).chain(86..94) {
         let mut bytes = text.clone().into_bytes();
         bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
@@ -93,7 +93,7 @@ fn a_damaged_key_file_is_refused() {
     }
     for text in damaged {
         let error = KeyFile::from_text(&text).unwrap_err();
-        // Cut within the version, the first line may be that of a later one.
+        // Text that ends before the version number could be of a later version.
         let cut = text == "chartlock key file ";
         let expected = if cut {
             Error::Unsupported
@@ -142,7 +142,7 @@ fn a_key_file_is_never_overwritten() {
 
 #[test]
 fn a_bare_name_is_one_in_the_working_directory() {
-    // Tests run where this directory is: it is in the way, so nothing comes to be.
+    // Tests run in the directory that contains `tests`, so nothing is created.
     let created = KeyFile::create("tests").unwrap_err();
     assert_eq!(created, Error::KeyFile(std::io::ErrorKind::AlreadyExists));
 }
@@ -171,7 +171,7 @@ fn a_key_file_does_not_live_with_the_data() {
     fs::create_dir_all(&deep).unwrap();
     let deep = deep.join("clinic.key");
     KeyFile::create(&beside).unwrap();
-    // The storage comes to the key.
+    // The storage is created beside an existing key file.
     mark(directory.path());
     let opened = KeyFile::open(&beside).unwrap_err();
     assert_eq!(opened, Error::KeyFileBesideData);

@@ -1,4 +1,5 @@
-//! The keys layer through its inner doors: headers, patient entries, wrapped keys, credentials.
+//! Tests of the keys room through its internal interface: headers, patient entries, wrapped keys
+//! and credentials.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! Passphrases, at a cost that tests can bear.
+//! Passphrase credentials, at the lowest cost.
 
 use chartlock::Error;
 use chartlock::internals::keys::{Header, Keyring};
@@ -18,7 +18,7 @@ fn a_vault_opens_with_its_passphrase_only() {
         let (value, _) = Header::create(suite, &keyring, &passphrase("staple")).unwrap();
         let header = Header::parse(&value).unwrap();
         assert_eq!(header.slots()[0].kind, 1);
-        // The slot's own cost counts, not the credential's.
+        // The slot's cost applies, not the credential's.
         header.unlock(&Passphrase::new("staple")).unwrap();
         for wrong in ["stapl", "staple ", "Staple", "staplé"] {
             let error = header.unlock(&Passphrase::new(wrong)).unwrap_err();
@@ -45,7 +45,7 @@ fn the_secret_is_argon2id_of_passphrase_and_salt() {
     let mut expected = [0; 32];
     chartlock::internals::crypto::argon2id(b"staple", salt, LEAST, &mut expected).unwrap();
     assert_eq!(secret.expose(), &expected);
-    // A slot of the same passphrase has another salt.
+    // Each slot of a passphrase has its own salt.
     let (again, _) = passphrase("staple").enrol(&context()).unwrap();
     assert_ne!(parameters[12..], again[12..]);
 }
@@ -126,24 +126,24 @@ fn planted_parameters_cost_nothing_and_lock_nobody_out() {
         (8 * 1024, 1, 0),
         (8 * 1024, 1, 17),
         (8 * 1024, 1, u32::MAX),
-        // Each within its bounds, together above 4 GiB.
+        // Each parameter is in bounds, but the work exceeds 4 GiB.
         (gib, 5, 1),
     ] {
-        // Of the first slot, whose parameters begin behind the fixed part and the slot's head.
+        // Alter the first slot's parameters, which follow the fixed part and the slot's head.
         let mut altered = value.clone();
         for (n, number) in [memory, passes, lanes].into_iter().enumerate() {
             altered[44 + 4 * n..48 + 4 * n].copy_from_slice(&u32::to_le_bytes(number));
         }
-        // The second slot opens; what was altered is seen in the keyring's commitment.
+        // The second slot opens, and the keyring's commitment detects the change.
         let header = Header::parse(&altered).unwrap();
         let error = header.unlock(&Passphrase::new("staple")).unwrap_err();
         assert_eq!(error, Error::HeaderDamaged);
-        // Alone, it is a slot that does not open.
+        // Without the second slot, no slot opens.
         let mut alone = header.clone();
         alone.remove_slot(second).unwrap();
         let error = alone.unlock(&Passphrase::new("staple")).unwrap_err();
         assert_eq!(error, Error::WrongKey);
-        // Sealed around it, it is in nobody's way.
+        // Resealed with the altered slot, the header opens through the second slot.
         let sealed = header.sealed_with(&root, &keyring, 3).unwrap();
         let header = Header::parse(&sealed).unwrap();
         let opened = header.unlock(&Passphrase::new("staple")).unwrap().slot;

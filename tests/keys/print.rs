@@ -1,4 +1,4 @@
-//! Nothing that prints shows a secret, an identifier or a path.
+//! `Debug` and `Display` output contains no secret, no identifier and no path.
 
 use std::fmt::Debug;
 
@@ -8,7 +8,7 @@ use chartlock::keys::{Credential, KeyFile, KeyFileOptions, Passphrase};
 
 use crate::fixtures::*;
 
-/// What a secret would look like in print.
+/// Returns the forms in which a secret could be printed.
 fn forms(secret: &[u8]) -> Vec<String> {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let list = format!("{:?}", &secret[..secret.len().min(4)]);

@@ -1,4 +1,4 @@
-//! Both providers in one build: the same bytes, the same errors.
+//! Both providers in one build: the same bytes and the same errors.
 
 use chartlock::internals::crypto::provider::{aws_lc, rust_crypto};
 use chartlock::{CipherSuite, Error};
@@ -9,14 +9,14 @@ fn key(suite: CipherSuite, length: usize) -> [u8; 32] {
     rust_crypto::sha256(&[&[suite.code()], &length.to_le_bytes()])
 }
 
-/// Nonces as the format makes them: zero, and chunk numbers.
+/// The nonces of the format: zero, and chunk numbers.
 const NONCES: [[u8; 12]; 3] = [
     [0; 12],
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2],
     [0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255],
 ];
 
-/// Seals and opens with each of two providers what the other sealed, altered and not.
+/// Seals with one provider and opens with the other.
 macro_rules! exchanged {
     ($writer:ident, $reader:ident) => {
         for suite in SUITES {

@@ -1,4 +1,4 @@
-//! What the layers above rely on, over the provider that this build uses.
+//! The contract between the layers above and the provider of this build.
 
 use chartlock::internals::crypto::{LONGEST, Nonce, SealingKey, StreamKey, TAG, chunk_key};
 use chartlock::{CipherSuite, Error};
@@ -81,11 +81,11 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Memory that nobody may touch: an access would end the test.
+/// Maps memory that may not be accessed: an access would end the test.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn untouchable(length: usize) -> &'static mut [u8] {
-    // SAFETY: a fresh mapping of its own, never freed. No byte of it is read or written.
+    // SAFETY: the mapping is new and never unmapped. No byte of it is read or written.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let start = libc::mmap(std::ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);

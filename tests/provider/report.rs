@@ -1,4 +1,4 @@
-//! The report says what is linked, and no more.
+//! The report names the linked implementations, and claims nothing more.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn the_series_are_those_that_the_manifest_asks_for() {
     let manifest = fs::read_to_string(manifest).unwrap();
     for implementation in implementations(&crypto_report()) {
         let package = format!("{} = ", implementation.package);
-        // Not the feature of the same name, which is a list.
+        // Skip a feature of the same name, which is a list.
         let line = (manifest.lines())
             .find(|line| line.starts_with(&package) && !line.starts_with(&format!("{package}[")))
             .unwrap();

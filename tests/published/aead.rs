@@ -1,7 +1,7 @@
 //! AES-256-GCM and ChaCha20-Poly1305.
 //!
-//! Vectors with associated data are of use too: the ciphertext does not depend on it, and the tag must
-//! not fit where there is none.
+//! Vectors with associated data are used too: the ciphertext does not depend on it, and the tag
+//! must be refused without it.
 
 use chartlock::internals::crypto::provider::active::Cipher;
 use chartlock::{CipherSuite, Error};
@@ -13,7 +13,7 @@ struct Vector {
     key: [u8; 32],
     nonce: [u8; 12],
     associated: Vec<u8>,
-    /// Unless the vector is to be refused, and none was published.
+    /// `None` if the vector must be refused and no plaintext was published.
     plaintext: Option<Vec<u8>>,
     ciphertext: Vec<u8>,
     tag: [u8; 16],
@@ -49,8 +49,8 @@ impl Vector {
     }
 }
 
-/// How many vectors were sealed and opened to the byte, how many were refused, and of how many only
-/// the ciphertext could be compared.
+/// The number of vectors that were sealed and opened, that were refused, and of which only the
+/// ciphertext was compared.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ran {
     whole: usize,

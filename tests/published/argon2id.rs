@@ -1,8 +1,8 @@
 //! Argon2id.
 //!
-//! RFC 9106's vector has a secret, associated data and a cost far below our bounds, and all published
-//! ones have shorter salts than ours: those run over the crate that this one calls, and what the
-//! reference implementation made runs over this one.
+//! RFC 9106's vector has a secret, associated data and a cost below this crate's minimum, and all
+//! published vectors have shorter salts. These run on the `argon2` crate, which this crate calls.
+//! Vectors from the reference implementation run on this crate.
 
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use chartlock::internals::crypto;

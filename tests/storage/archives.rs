@@ -1,4 +1,4 @@
-//! An archive brings back what was written, or says that it cannot.
+//! An archive restores exactly what was written, or reading it returns an error.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn the_bytes_are_fixed() {
         \x02\0r1\x06\0\0\0\0\0\0\0record\
         \x01\0v\x06\0\0\0\0\0\0\0header";
     assert_eq!(bytes[..bytes.len() - 32], *body);
-    // As `sha256sum` says of the body.
+    // The output of `sha256sum` for the body.
     let digest: String = bytes[bytes.len() - 32..]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -64,7 +64,7 @@ fn brings_everything_back() {
     assert_eq!(report.objects, 2506);
     assert_eq!(archive::verify(bytes.as_slice()), Ok(report));
     assert_eq!(archived(&restored), bytes);
-    // From the middle of a stream too.
+    // An archive may also start in the middle of a stream.
     let mut later = Cursor::new([b"before".as_slice(), &bytes].concat());
     later.set_position(6);
     assert_eq!(archive::read(later, &MemoryStorage::new()), Ok(report));
@@ -187,7 +187,7 @@ proptest! {
     #[test]
     fn survives_any_bytes(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
         let archive = [b"\x89CLA\r\n\x1a\n".as_slice(), &tail].concat();
-        // What is shorter than an empty archive is none.
+        // Input shorter than an empty archive is not an archive.
         let Ok(mut entries) = Entries::new(archive.as_slice()) else {
             return Ok(());
         };

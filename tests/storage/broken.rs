@@ -1,11 +1,12 @@
-//! The negative control: storages that are wrong in one way each, and what finds them out.
+//! A negative control: the conformance kit must reject each of these storages, which are wrong in
+//! one way each.
 
 use chartlock::storage::{
     CommitError, Committed, Expect, MemoryStorage, Operation, PerOperation, Revision, Scan,
     ScanPage, Storage, StorageError, Stored, Transaction, conformance,
 };
 
-/// A memory storage with one thing done wrongly.
+/// A memory storage with one defect.
 #[derive(Debug)]
 struct Broken<S> {
     inner: S,
@@ -14,7 +15,7 @@ struct Broken<S> {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Wrong {
-    /// Claims whole transactions over a storage that has none.
+    /// Reports itself as transactional, though the inner storage is not.
     ClaimsTransactions,
     IgnoresExpectations,
     IgnoresChecks,
@@ -169,7 +170,7 @@ impl<S: Storage> Broken<S> {
     fn expect(&self, key: &[u8], expect: &Expect) -> Expect {
         match (self.wrong, expect) {
             (Wrong::IgnoresExpectations, _) => Expect::Any,
-            // Looks first and writes later, with a pause between: not one atomic step.
+            // Check first and write after a pause, so that the two are not atomic.
             (Wrong::LostUpdates, expect) => {
                 let standing = self.inner.read(&[key]).unwrap().pop().flatten();
                 std::thread::sleep(std::time::Duration::from_micros(200));

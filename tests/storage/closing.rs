@@ -1,4 +1,4 @@
-//! A storage that was closed keeps nothing twice, and what it kept once.
+//! Closing a storage moves all values out of the journal, so that each is stored once.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +11,7 @@ use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{copy_all, files_with, put};
 
-/// So much that it is worth dropping the journal.
+/// Enough values that closing drops the journal.
 const VALUES: u32 = 100;
 const LENGTH: usize = 60_000;
 
@@ -19,7 +19,7 @@ fn key(class: u8, number: u32) -> Vec<u8> {
     [&[class][..], &number.to_be_bytes()].concat()
 }
 
-/// Recognisable, and the same nowhere else.
+/// Returns content that occurs nowhere else in the files.
 fn content(number: u32) -> Vec<u8> {
     let words = (0..LENGTH as u32 / 8).flat_map(|word| [number.to_be_bytes(), word.to_be_bytes()]);
     words.flatten().collect()
@@ -64,7 +64,7 @@ fn nothing_is_kept_twice() {
     fill(&storage);
     assert!(journal_bytes(scratch.path()) > 8 << 20);
     drop(storage);
-    // Closing does not wait for ever: on a slow disk the next one finds less to write.
+    // Closing has a time limit. On a slow disk, each later close has less left to write.
     for _ in 0..10 {
         if journal_bytes(scratch.path()) > 0 {
             drop(FileStorage::open(scratch.path()).unwrap());
@@ -75,7 +75,7 @@ fn nothing_is_kept_twice() {
     assert_eq!(files_with(scratch.path(), middle).len(), 1);
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_all(&storage);
-    // What comes later is newer, and stands after a crash too.
+    // Later commits must win over the tables, after a crash too.
     put(&storage, &key(b'r', 0), b"later");
     put(&storage, &key(b'r', VALUES), b"later");
     let copy = tempfile::tempdir().unwrap();
@@ -105,7 +105,7 @@ fn little_stays_in_the_journal() {
 fn killed_while_it_closes() {
     let scratch = scratch::quick();
     let before = scratch.path().join("before");
-    // As a process leaves it that was killed before it could close: all is in the journal.
+    // The state after a kill before closing: everything is in the journal.
     let open = scratch.path().join("open");
     let storage = FileStorage::open(&open).unwrap();
     fill(&storage);

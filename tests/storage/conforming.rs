@@ -1,4 +1,4 @@
-//! Every storage of this crate keeps the contract.
+//! Every storage of this crate passes the conformance kit.
 
 use chartlock::storage::{
     FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage, conformance,

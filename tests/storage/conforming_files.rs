@@ -1,4 +1,4 @@
-//! A directory keeps the contract of every storage.
+//! `FileStorage` passes the conformance kit.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::common::scratch;
 
-/// Fresh storages side by side in one scratch directory.
+/// New storages in one scratch directory.
 struct Files {
     scratch: TempDir,
     made: AtomicU32,

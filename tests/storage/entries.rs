@@ -1,4 +1,5 @@
-//! Patient entries of one commit lie in one file, in which what is purged is overwritten.
+//! Patient entries of one commit share a file, called a pack, in which purged entries are
+//! overwritten.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -19,7 +20,7 @@ use crate::disk::{commit, copy_all, files_with, put};
 const KEYS: [&[u8]; 3] = [b"p1", b"p2", b"p3"];
 const PLANTED: &[u8] = b"a former key, recognisable";
 
-/// One value under each key, in one call.
+/// Returns a put of one value under each key, for one call.
 fn puts(keys: &[&[u8]], value: &[u8], expect: Expect) -> Vec<Transaction> {
     keys.iter()
         .map(|key| Transaction::new().put(*key, [key, value].concat(), expect.clone()))
@@ -44,7 +45,7 @@ fn value_files(directory: &Path) -> usize {
     fs::read_dir(directory.join("values")).unwrap().count()
 }
 
-/// Those that hold what `key` was given with `value`.
+/// Returns the files that contain the bytes that [`puts`] stores for `key` and `value`.
 fn files_of(directory: &Path, key: &[u8], value: &[u8]) -> Vec<PathBuf> {
     files_with(directory, &[key, value].concat())
 }
@@ -94,7 +95,7 @@ fn never_in_one_with_segments_or_the_header() {
             assert_eq!(is_beside, other == key || together.contains(&other));
         }
     }
-    // One that comes alone has a file of its own.
+    // A single entry gets a file of its own.
     put(&storage, b"p3", b"alone");
     assert_eq!(value_files(scratch.path()), 4);
 }
@@ -117,7 +118,7 @@ fn a_destroying_put_leaves_the_neighbours() {
         _ => (key.to_vec(), [key, PLANTED].concat()),
     });
     assert_eq!(scan_all(&storage, b"p", Projection::Values), stands);
-    // Together with what fills the pack again, and with the last one that is left in it.
+    // This commit purges the last entries of the old pack and creates a new one.
     let both = [b"p1", b"p3"]
         .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
     for result in storage.commit(&both) {
@@ -127,7 +128,7 @@ fn a_destroying_put_leaves_the_neighbours() {
     assert_eq!(value_files(scratch.path()), 2);
 }
 
-/// An entry is replaced before the patient is erased: all of it goes.
+/// An ordinary put and a delete purge a patient entry too, because the former value contains keys.
 #[test]
 fn nothing_stays_of_any_other_put() {
     let scratch = tempfile::tempdir().unwrap();
@@ -176,7 +177,7 @@ fn twice_in_one_call() {
     assert_eq!(scan_all(&storage, b"p", Projection::Values), stands);
 }
 
-/// As the versions before wrote it: each entry in a file of its own.
+/// Earlier releases stored each entry in a file of its own.
 #[test]
 fn one_file_each_becomes_one_for_all() {
     let scratch = tempfile::tempdir().unwrap();
@@ -205,7 +206,8 @@ fn what_a_crash_left_in_a_pack_is_swept() {
     let pack = files_of(scratch.path(), b"p2", PLANTED).remove(0);
     put_together(&storage, &[b"p2", b"p3"], b" next");
     let copy = tempfile::tempdir().unwrap();
-    // As if the process had died before it had overwritten anything: nothing is closed.
+    // A copy of the open storage has the state after a crash: the replaced entries are not
+    // overwritten yet.
     copy_all(scratch.path(), copy.path());
     drop(storage);
     let pack = copy.path().join(pack.strip_prefix(scratch.path()).unwrap());
@@ -274,7 +276,7 @@ fn purges_one() {
 
 #[test]
 fn says_so_when_overwriting_fails() {
-    // Before: the opening, the new file, the engine's batch.
+    // The earlier calls belong to the opening, the new file, and the engine's batch.
     let fault = "error=EIO:when=4";
     if !can_fail("fdatasync") {
         return;
@@ -283,7 +285,8 @@ fn says_so_when_overwriting_fails() {
     put_together(&FileStorage::open(scratch.path()).unwrap(), &KEYS, PLANTED);
     let name = "entries::cannot_purge";
     assert_well(child_with_fault("fdatasync", fault, name, scratch.path()));
-    // Though it was not told, what is read as zeros may not be what the disk holds.
+    // Reopening must write the zeros again: after a failed sync, the disk may hold other bytes than
+    // a read returns.
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_eq!(value_of(&storage, b"p2"), Some(b"later".to_vec()));
     assert_nowhere(scratch.path(), b"p2", PLANTED);
@@ -309,7 +312,7 @@ fn a_pack_that_cannot_be_synced_leaves_nothing() {
     for error in ["EIO", "ENOSPC"] {
         let scratch = tempfile::tempdir().unwrap();
         drop(FileStorage::open(scratch.path()).unwrap());
-        // The first one is the opening's own.
+        // The first call belongs to the opening.
         let fault = format!("error={error}:when=2");
         let name = "entries::cannot_pack";
         assert_well(child_with_fault("fdatasync", &fault, name, scratch.path()));
@@ -349,7 +352,7 @@ fn fill_the_disk() {
         assert_eq!(result, Err(CommitError::Io(StorageError::Full)));
     }
     assert_eq!(value_files(&directory.join("clinic")), 1);
-    // Overwriting asks for no room.
+    // Overwriting needs no free space.
     assert!(!destroying(&storage, b"p2").deferred);
     assert_nowhere(&directory, b"p2", PLANTED);
     assert_eq!(value_of(&storage, b"p3"), Some([b"p3", PLANTED].concat()));

@@ -1,4 +1,4 @@
-//! The faults that tests ask for are the faults that they get.
+//! The fault injection of [`Faulty`] injects exactly the faults that a test asks for.
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};

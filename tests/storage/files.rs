@@ -1,4 +1,4 @@
-//! What a directory promises beyond the contract of every storage.
+//! Promises of `FileStorage` beyond the storage contract.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,10 +21,10 @@ use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, copy_all, files, files_with, put};
 
-/// Threads of the process that is killed.
+/// The number of threads in the process that is killed.
 const THREADS: usize = 4;
 
-/// Every file and its content, to show that nothing was written.
+/// Returns every file with its content, to compare before and after.
 fn picture(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files(directory)
         .into_iter()
@@ -132,7 +132,7 @@ fn sweeps_what_a_crash_left() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"p1", b"stays");
     fs::write(&orphan, b"never named").unwrap();
-    // As if the process had died: nothing is closed.
+    // Forget the storage instead of closing it, as in a crash.
     std::mem::forget(storage);
     let copy = tempfile::tempdir().unwrap();
     copy_all(scratch.path(), copy.path());
@@ -261,12 +261,12 @@ fn survives_being_killed() {
             };
             acknowledged.insert(thread, count);
             lines += 1;
-            // How soon each thread gets its turn is the machine's affair.
+            // The scheduler may let a thread wait for long, so wait until each has committed.
             if acknowledged.len() == THREADS && lines >= 100 + 37 * round {
                 process.kill().unwrap();
             }
         }
-        // An assertion that failed in the child must not pass for its being killed.
+        // A failed assertion in the child must not count as a kill.
         assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
         assert_eq!(acknowledged.len(), THREADS);
         let storage = FileStorage::open(scratch.path()).unwrap();
@@ -307,7 +307,7 @@ fn commits_until_killed() {
 }
 
 fn parse(line: &str) -> Option<(u8, u64)> {
-    // The test runner's own words stand before the first of ours.
+    // The test runner prints the test's name before the first line.
     let (thread, count) = line.rsplit("... ").next()?.split_once(' ')?;
     Some((thread.parse().ok()?, count.parse().ok()?))
 }
@@ -384,7 +384,8 @@ fn fills_the_disk() {
         commit(&storage, too_much),
         Err(CommitError::Io(StorageError::Full))
     );
-    // That one surely did not happen, and left no trace, so the storage goes on.
+    // The outcome of that commit is certain, and it left no file, so the storage accepts further
+    // commits.
     let mut written = 0_u32;
     let failure = loop {
         let key = [b"r".as_slice(), &written.to_be_bytes()].concat();
@@ -428,7 +429,7 @@ fn fills_the_disk() {
 fn a_failed_sync_ends_all_writing() {
     let scratch = tempfile::tempdir().unwrap();
     drop(FileStorage::open(scratch.path()).unwrap());
-    // The first `fdatasync` is the opening's own.
+    // The first `fdatasync` belongs to the opening.
     let fault = "error=EIO:when=3";
     let name = "files::commits_until_a_sync_fails";
     if can_fail("fdatasync") {
@@ -453,8 +454,8 @@ fn commits_until_a_sync_fails() {
 
 #[test]
 fn survives_being_killed_at_any_sync() {
-    // Creating syncs dozens of files, one like the other: not every one of them is worth a process.
-    // Which calls name and remove a file depends on the machine.
+    // Creating a storage syncs dozens of similar files, so most of them are skipped. Which calls
+    // create and remove a file depends on the system.
     for (call, step) in [
         ("fsync", 11),
         ("fdatasync", 2),

@@ -1,4 +1,4 @@
-//! The storages of this crate, held to the contract and to their own promises.
+//! Tests of this crate's storages: the storage contract, and the promises of each backend.
 #![cfg(feature = "conformance")]
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Content segments of one commit lie in one file, which goes with the last of them.
+//! Content segments of one commit share a file, called a pack, which is deleted with the last of
+//! them.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! A split storage: what goes where, in which order, in how many commits.
+//! `SplitStorage`: which key goes to which side, in which order, in how many commits.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use chartlock::storage::{
 
 use crate::common::objects::keys_of;
 
-/// Notes the size of every commit, in the order of both sides.
+/// A storage that records the side and size of every commit.
 #[derive(Debug)]
 struct Noting {
     inner: MemoryStorage,

@@ -1,4 +1,5 @@
-//! What a power cut tore is cut off; what is damaged otherwise is refused.
+//! The engine's journal after a power cut: a torn last batch is cut off, and other damage is an
+//! error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chartlock::storage::StorageError;
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
-/// Large enough for sectors that hold nothing but their bytes.
+/// Long enough that some sectors contain bytes of one value only.
 const LENGTH: usize = 10_000;
 
 fn put(storage: &FileStorage, key: &[u8], fill: u8) {
@@ -26,7 +27,7 @@ fn fills(storage: &FileStorage) -> Vec<Option<u8>> {
     fills.collect()
 }
 
-/// A directory in which three values were put and nothing was closed, and its journal.
+/// Returns a copy of an open storage with three values, and the path of its journal.
 fn cut_while_open() -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
     let open = scratch.path().join("open");
@@ -34,7 +35,7 @@ fn cut_while_open() -> (tempfile::TempDir, PathBuf) {
     for number in 1..=3 {
         put(&storage, &[b'r', b'0' + number], number);
     }
-    // Two handles on one directory would not do: it is locked. So a copy is what is reopened.
+    // An open storage is locked, so open a copy.
     let directory = scratch.path().join("cut");
     let copied = std::process::Command::new("cp")
         .arg("-r")
@@ -46,7 +47,7 @@ fn cut_while_open() -> (tempfile::TempDir, PathBuf) {
     (scratch, journal)
 }
 
-/// Replaces by zeros what a sector held, as if it had not been written.
+/// Replaces a sector of a value by zeros, as if it had not been written.
 fn lose_a_sector_of(journal: &Path, fill: u8) {
     let mut bytes = fs::read(journal).unwrap();
     let run = bytes

@@ -1,4 +1,4 @@
-//! What opens.
+//! Vectors that open.
 
 use crate::key_files;
 use crate::markers;
@@ -9,7 +9,7 @@ pub type Files = Vec<(String, Vec<u8>)>;
 
 const JSON: &[u8] = br#"{"systolic":120,"diastolic":80}"#;
 
-/// A vault that needs no more than what `make` changes before and after it is sealed.
+/// Adds a vector about a vault that `make` builds.
 pub fn file(
     files: &mut Files,
     (name, title): (&str, &str),
@@ -43,7 +43,7 @@ pub fn all() -> Files {
     files
 }
 
-/// Of a fixed pattern.
+/// Returns bytes of a fixed pattern.
 pub fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / 251) as u8 ^ n as u8).collect()
 }

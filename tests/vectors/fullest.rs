@@ -1,5 +1,5 @@
-//! Decoding has a bound of its own on memory. No page that fits its bound in storage may reach that:
-//! here are those that take most for their length. Too large to be committed.
+//! Pages that need the most memory for their length. Decoding limits its memory, and no page of a
+//! valid length may reach that limit. These pages are too large to be committed.
 
 use chartlock::internals::crypto::JournalKey;
 use chartlock::internals::journal;
@@ -23,7 +23,7 @@ fn empty(world: &World) -> Page {
     }
 }
 
-/// Opens a page that fills its bound but for less than one more row.
+/// Opens a page that `change` fills until no further row fits.
 fn opens(change: impl FnOnce(&mut Page, usize)) {
     let mut page = empty(&World::new("fullest", 1));
     let room = BODY_MAX - length(&page);
@@ -85,14 +85,14 @@ fn a_page_of_most_subjects_opens() {
     });
 }
 
-/// Put together by hand: `wincode` has a bound of its own on what it lays out.
+/// The body is built by hand, because `wincode` limits what it serializes.
 #[test]
 fn a_page_of_most_entries_opens() {
     let mut page = empty(&World::new("fullest", 1));
     page.contexts = vec![nobody()];
     page.entries = vec![entry(2, Target::Vault)];
     let mut body = wincode::serialize(&page).unwrap();
-    // The count of entries, the entry, and the count of extensions.
+    // The body ends with the count of entries, the entry, and the count of extensions.
     let end = body.len();
     let (count, one) = (end - 8 - 24 - 8, end - 8 - 24..end - 8);
     let one = body[one].to_vec();

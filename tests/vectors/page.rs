@@ -1,4 +1,5 @@
-//! A journal page from format.md: `wincode`'s derives, nothing of this crate.
+//! A second implementation of the journal page of format.md: `wincode`'s derives, and nothing of
+//! this crate.
 
 use serde_json::{Value, json};
 use wincode::{SchemaRead, SchemaWrite};
@@ -97,7 +98,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Page {
-    /// What it says, as the vectors tell it.
+    /// Returns the content as JSON, in the form of the vectors.
     pub fn told(&self) -> Vec<u8> {
         let seen = self.seen.iter().map(|seen| {
             json!({
@@ -181,7 +182,7 @@ impl Page {
     }
 }
 
-/// One object of the fields of several.
+/// Merges several objects into one.
 pub fn joined<const N: usize>(objects: [Value; N]) -> Value {
     let fields = objects.into_iter().flat_map(|object| match object {
         Value::Object(fields) => fields,

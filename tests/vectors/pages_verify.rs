@@ -1,4 +1,4 @@
-//! Vectors about the journal, opened by the library.
+//! Opens the vectors about the journal with the library.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::formula;
 use crate::page::{hex, joined};
 use crate::writer::NAME;
 
-/// What becomes of the page that a vector asks for.
+/// Opens the page that a vector asks for, and returns the result in the form of the vectors.
 pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
     let at = [b"j", &vector.about["page"][..]].concat();
     let Some(value) = vector.storage.get(&at) else {
@@ -57,7 +57,7 @@ fn open<'a>(
     PageKeys { vault, key }.open(value, &page_of(at).unwrap())
 }
 
-/// What a page says, as the vectors tell it.
+/// Returns a page's content as JSON, in the form of the vectors.
 fn told(page: &Page) -> Value {
     let seen = page.seen.iter().map(|seen| {
         let digest = json!({ "digest": hex(&seen.digest) });
@@ -123,8 +123,9 @@ fn told_target(target: &Target) -> Value {
     joined([own, of, record])
 }
 
-/// What `verify` and the audit trail find in the journal of a vector. That it tells of no header, entry
-/// or record which stands there is no matter of chains.
+/// Returns the faults that `verify` and the audit trail find in the journal of a vector. Entries
+/// about headers, patient entries or records that the vector does not store are no faults of the
+/// chains.
 pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     let faults: BTreeSet<String> = (vault.verify(None)?.journal.iter())
         .map(|found| found.fault)
@@ -147,7 +148,7 @@ pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     Ok("ok".into())
 }
 
-/// The tags in the page of the vector `page` are those of its subject and record.
+/// The tags in the page of the vector `page` must be those of its subject and record.
 #[test]
 fn a_page_names_by_the_tags_of_the_format() {
     let vector = Vector::parse(&crate::committed()["page"]);

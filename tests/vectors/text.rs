@@ -1,10 +1,10 @@
-//! What format.md lists is what the library knows.
+//! The tables of format.md agree with the library.
 
 use chartlock::internals::envelope::{content_type_code, padded, padme};
 
 const FORMAT: &str = include_str!("../../src/format/format.md");
 
-/// The cells of the rows that begin with a number, thousands joined.
+/// Returns the cells of the table rows under a heading, without thousands separators.
 fn rows<'a>(heading: &str) -> impl Iterator<Item = Vec<String>> + use<'a> {
     let (_, section) = FORMAT.split_once(&format!("\n{heading}\n")).unwrap();
     let section = section.split("\n#").next().unwrap();

@@ -1,4 +1,4 @@
-//! Each committed vector, opened by the library.
+//! Opens each committed vector with the library.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -28,7 +28,7 @@ fn vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors.map(|(name, archive)| (name, Vector::parse(&archive)))
 }
 
-/// Those that open, of records.
+/// Returns the vectors about records that open.
 fn of_records() -> impl Iterator<Item = (String, Vector)> {
     vectors().filter(|(_, vector)| vector.expect() == "ok" && vector.text("record").is_some())
 }
@@ -63,7 +63,7 @@ fn subject(vector: &Vector) -> Option<Subject> {
     })
 }
 
-/// What a vector asks for; `None` where there is no record.
+/// Reads what a vector asks for; `None` if there is no record.
 fn ask(vector: &Vector, vault: &Vault) -> Result<Option<Vec<u8>>, Error> {
     let Some(subject) = subject(vector) else {
         return Ok(None);
@@ -115,7 +115,7 @@ fn the_library_finds_what_each_vector_expects() {
         assert_eq!(outcome, vector.expect(), "{name}");
         *counts.entry(outcome).or_default() += 1;
     }
-    // Every class of the format has a vector.
+    // Every error class of the format has a vector.
     for class in [
         "ok",
         "none",
@@ -192,8 +192,8 @@ fn an_auditor_gets_the_journal_key_and_no_other() {
     assert_eq!(given, 4);
 }
 
-/// Given the same keys, the library's writer makes the same bytes. Salts it draws itself: of what is
-/// sealed under one the body is compared.
+/// The library's writer must produce the same bytes from the same keys. It draws salts itself, so
+/// for values sealed under a salt the test compares the bodies.
 #[test]
 fn the_library_writes_what_the_vectors_hold() {
     let mut records = 0;
@@ -201,7 +201,7 @@ fn the_library_writes_what_the_vectors_hold() {
         let opened = reader::read(&vector);
         same_keyring(&vector, opened.root.unwrap());
         same_entry(&vector, &name);
-        // Padded as no writer pads.
+        // No writer pads these values this way.
         if name.starts_with("padding") || name.starts_with("segmented-empty") {
             continue;
         }
@@ -244,7 +244,7 @@ fn same_entry(vector: &Vector, name: &str) {
     let body = |value: &[u8]| {
         let master = MasterKey::from_bytes(master.key.expose());
         let mut body = mirror::entry_body(value, &master, vault, &tag);
-        // The sequence, one more with each sealing.
+        // Ignore the sequence, which each sealing increments.
         body[2..10].fill(0);
         body
     };
@@ -330,7 +330,7 @@ fn same_segments(
     }
 }
 
-/// What a release does not know it carries, through every change that seals anew.
+/// Every change that reseals a value must keep unknown extensions.
 #[test]
 fn what_is_not_known_is_carried_through_rotations() {
     for (name, vector) in of_records() {
@@ -348,7 +348,7 @@ fn what_is_not_known_is_carried_through_rotations() {
         let before = reader::read(&vector);
         let mut objects = Objects::new();
         for key in vector.storage.keys() {
-            // Content streams are sealed anew under another id.
+            // Re-encryption stores content streams under new ids.
             if let Some(stored) = storage.read(&[key]).unwrap().remove(0) {
                 objects.insert(key.clone(), stored.value);
             }
