@@ -52,11 +52,11 @@ fn create(storage: impl Storage + 'static) -> Vault {
     Vault::create(storage, &Fixed(1)).unwrap()
 }
 
-fn put(chart: &Session, path: &Path) -> RecordReader {
+fn put(session: &Session, path: &Path) -> RecordReader {
     let name = path.file_name().unwrap().to_str().unwrap();
     let id = record("MRN-1", name);
-    chart.put_reader(&id, File::open(path).unwrap()).unwrap();
-    chart.reader(&id).unwrap().unwrap()
+    session.put_reader(&id, File::open(path).unwrap()).unwrap();
+    session.reader(&id).unwrap().unwrap()
 }
 
 fn attribute(object: &DefaultDicomObject, name: &str) -> String {
@@ -73,12 +73,12 @@ fn encoded(object: &DefaultDicomObject) -> Vec<u8> {
 }
 
 #[test]
-fn every_object_is_the_one_of_its_file() {
+fn parsed_record_equals_parsed_file() {
     let vault = create(MemoryStorage::new());
-    let chart = session(&vault);
+    let session = session(&vault);
     let (mut images, mut segmented) = (0, 0);
     for path in instances() {
-        let reader = put(&chart, &path);
+        let reader = put(&session, &path);
         assert_eq!(reader.len(), fs::metadata(&path).unwrap().len());
         segmented += usize::from(reader.len() > 64 << 10);
         let filed = open_file(&path);
@@ -99,10 +99,10 @@ fn every_object_is_the_one_of_its_file() {
 }
 
 #[test]
-fn a_ct_slice() {
+fn ct_slice_is_read_with_all_pixels() {
     let vault = create(MemoryStorage::new());
-    let chart = session(&vault);
-    let slice = put(&chart, &root().join("tests/data/dicom/CT_small.dcm"));
+    let session = session(&vault);
+    let slice = put(&session, &root().join("tests/data/dicom/CT_small.dcm"));
     let slice = from_reader(slice).unwrap();
     assert_eq!(attribute(&slice, "Modality"), "CT");
     let size = ["Rows", "Columns"].map(|name| attribute(&slice, name));
@@ -113,13 +113,13 @@ fn a_ct_slice() {
 
 /// The parser seeks, so that pixel data need not be in memory at once.
 #[test]
-fn fragment_by_fragment() {
+fn fragments_read_one_by_one_equal_file() {
     let vault = create(MemoryStorage::new());
-    let chart = session(&vault);
+    let session = session(&vault);
     let path = root().join(SEGMENTED);
     let filed = open_file(&path).unwrap();
 
-    let reader = BufReader::new(put(&chart, &path));
+    let reader = BufReader::new(put(&session, &path));
     let mut collector = DicomCollector::new(reader);
     assert!(collector.read_file_meta().unwrap() == filed.meta());
     let mut header = InMemDicomObject::new_empty();
@@ -155,14 +155,14 @@ fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> 
 }
 
 #[test]
-fn altered_pixels_are_not_read() {
+fn altered_pixels_return_not_authentic() {
     let storage = Arc::new(MemoryStorage::new());
     let vault = create(Arc::clone(&storage));
-    let chart = session(&vault);
+    let session = session(&vault);
     let path = root().join(SEGMENTED);
-    drop(put(&chart, &path));
+    drop(put(&session, &path));
     let id = record("MRN-1", "MR2_J2KI.dcm");
-    let reader = || chart.reader(&id).unwrap().unwrap();
+    let reader = || session.reader(&id).unwrap().unwrap();
 
     let scan = Scan {
         prefix: b"s",
@@ -193,17 +193,17 @@ fn altered_pixels_are_not_read() {
 /// Parsers take an unexpected end for the end of an object, and `std` tries again after an
 /// interruption. A storage failure must look like neither.
 #[test]
-fn a_failing_storage_is_no_end() {
+fn storage_failure_is_not_taken_for_end_of_object() {
     let path = root().join(SEGMENTED);
     for kind in [ErrorKind::UnexpectedEof, ErrorKind::Interrupted] {
         let failure = StorageError::Io(kind);
-        let storage = Faulty::new(MemoryStorage::new(), move |_, moment| match moment {
+        let storage = Faulty::new(MemoryStorage::new(), move |_, point| match point {
             FaultPoint::Read([key, ..]) if key[0] == b's' => FaultAction::Fail(failure),
             _ => FaultAction::Proceed,
         });
         let vault = create(storage);
-        let chart = session(&vault);
-        let error = put(&chart, &path).read(&mut [0; 16]).unwrap_err();
+        let session = session(&vault);
+        let error = put(&session, &path).read(&mut [0; 16]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Other);
         let error = error.downcast::<Error>().unwrap();
         assert_eq!(error, Error::Storage(failure));

@@ -26,7 +26,7 @@ fn put(key: u32) -> Transaction {
 }
 
 #[test]
-fn a_handle_is_dead_in_a_forked_child() {
+fn handle_in_forked_child_returns_forked() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let done = AtomicBool::new(false);

@@ -23,24 +23,24 @@ const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
 /// Lengths of content: inline, in one chunk, and in several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
 /// The least memory in bytes for a passphrase's derivation. No other block here is as large.
-const STRETCHING: usize = 8 << 20;
+const KDF_MEMORY: usize = 8 << 20;
 
 /// An allocator that inspects every freed block. New blocks are zeroed, so that a block contains
 /// only what was written to it.
-struct Watching;
+struct InspectingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Watching = Watching;
+static ALLOCATOR: InspectingAllocator = InspectingAllocator;
 
 /// The number of freed blocks with content.
 static WITH_CONTENT: AtomicUsize = AtomicUsize::new(0);
 /// The number of freed blocks in which a key was derived from a passphrase, and of those that were
 /// not wiped.
-static STRETCHED: AtomicUsize = AtomicUsize::new(0);
-static UNWIPED: AtomicUsize = AtomicUsize::new(0);
+static KDF_FREED: AtomicUsize = AtomicUsize::new(0);
+static KDF_UNWIPED: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: forwards to the system's allocator, and only reads the blocks before they are freed.
-unsafe impl GlobalAlloc for Watching {
+unsafe impl GlobalAlloc for InspectingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller upholds the contract of `alloc`, which `alloc_zeroed` shares.
         unsafe { System.alloc_zeroed(layout) }
@@ -48,14 +48,14 @@ unsafe impl GlobalAlloc for Watching {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the block was allocated zeroed with this layout, and nothing else refers to it.
-        look_at(unsafe { slice::from_raw_parts(block, layout.size()) });
+        inspect(unsafe { slice::from_raw_parts(block, layout.size()) });
         // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
 /// Must not allocate, because the allocator calls it.
-fn look_at(freed: &[u8]) {
+fn inspect(freed: &[u8]) {
     let mut rest = freed;
     while let Some(at) = rest.iter().position(|byte| *byte == PLANTED[0]) {
         rest = &rest[at..];
@@ -65,16 +65,16 @@ fn look_at(freed: &[u8]) {
         }
         rest = &rest[1..];
     }
-    if freed.len() >= STRETCHING {
-        STRETCHED.fetch_add(1, Ordering::SeqCst);
+    if freed.len() >= KDF_MEMORY {
+        KDF_FREED.fetch_add(1, Ordering::SeqCst);
         let unwiped = freed.iter().any(|byte| *byte != 0);
-        UNWIPED.fetch_add(usize::from(unwiped), Ordering::SeqCst);
+        KDF_UNWIPED.fetch_add(usize::from(unwiped), Ordering::SeqCst);
     }
 }
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse battery staple").with_cost(Cost {
-        memory_kib: STRETCHING as u32 / 1024,
+        memory_kib: KDF_MEMORY as u32 / 1024,
         passes: 1,
         lanes: 1,
     })
@@ -92,34 +92,34 @@ fn id(length: usize) -> RecordId {
     record("MRN-1042", &format!("Media/{length}"))
 }
 
-fn write(chart: &Session) {
+fn write(session: &Session) {
     for length in LENGTHS {
         let (id, content) = (id(length), content(length));
-        chart.put(&id, &content).unwrap();
-        chart.put_reader(&id, &content[..]).unwrap();
-        let mut writer = chart.writer(&id);
+        session.put(&id, &content).unwrap();
+        session.put_reader(&id, &content[..]).unwrap();
+        let mut writer = session.writer(&id);
         for part in content.chunks(70_001) {
             writer.write_all(part).unwrap();
         }
         writer.finish().unwrap();
         let many = [(&id, Document::new(&content))];
-        chart.put_many(many).unwrap().remove(0).unwrap();
+        session.put_many(many).unwrap().remove(0).unwrap();
         // A writer that is dropped before `finish`.
-        chart.writer(&id).write_all(&content).unwrap();
+        session.writer(&id).write_all(&content).unwrap();
     }
 }
 
-fn read(chart: &Session) {
+fn read(session: &Session) {
     for length in LENGTHS {
         let (id, content) = (id(length), content(length));
-        assert!(chart.get(&id).unwrap().unwrap()[..] == content[..]);
-        assert!(chart.get_version(&id, 2).unwrap().unwrap()[..] == content[..]);
+        assert!(session.get(&id).unwrap().unwrap()[..] == content[..]);
+        assert!(session.get_version(&id, 2).unwrap().unwrap()[..] == content[..]);
         let mut all = Zeroizing::new(Vec::with_capacity(length + 100));
-        let mut reader = chart.reader(&id).unwrap().unwrap();
+        let mut reader = session.reader(&id).unwrap().unwrap();
         reader.read_to_end(&mut all).unwrap();
         assert!(all[..] == content[..]);
         // Reads of parts open a chunk in another buffer.
-        let reader = chart.reader(&id).unwrap().unwrap();
+        let reader = session.reader(&id).unwrap().unwrap();
         for offset in [0, length / 2, length - 50] {
             let mut part = Zeroizing::new([0; 50]);
             reader.read_at(offset as u64, &mut part[..]).unwrap();
@@ -129,16 +129,16 @@ fn read(chart: &Session) {
 }
 
 #[test]
-fn content_is_wiped() {
+fn content_is_wiped_before_memory_is_freed() {
     let options = VaultOptions::new();
     let vault = options.create(MemoryStorage::new(), &passphrase()).unwrap();
-    let chart = session(&vault);
-    write(&chart);
-    read(&chart);
+    let session = session(&vault);
+    write(&session);
+    read(&session);
     vault.rotate_master_key().unwrap();
     let subject = subject("MRN-1042");
     vault.reencrypt_subject(&subject).unwrap();
-    read(&chart);
+    read(&session);
     drop(vault);
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);
     // The allocator detects content that is not wiped.
@@ -147,11 +147,11 @@ fn content_is_wiped() {
 }
 
 #[test]
-fn what_a_passphrase_was_stretched_in_is_wiped() {
+fn key_derivation_memory_is_wiped_before_it_is_freed() {
     let storage = std::sync::Arc::new(MemoryStorage::new());
     let created = Vault::create(std::sync::Arc::clone(&storage), &passphrase());
     drop(created.unwrap());
     drop(Vault::open(storage, &passphrase()).unwrap());
-    assert!(STRETCHED.load(Ordering::SeqCst) >= 2);
-    assert_eq!(UNWIPED.load(Ordering::SeqCst), 0);
+    assert!(KDF_FREED.load(Ordering::SeqCst) >= 2);
+    assert_eq!(KDF_UNWIPED.load(Ordering::SeqCst), 0);
 }

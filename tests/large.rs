@@ -65,25 +65,29 @@ fn peak() -> Option<u64> {
 }
 
 #[test]
-fn memory_is_bounded() {
+fn memory_stays_bounded_for_large_record() {
     if let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) {
         return put_and_read(&directory);
     }
     if peak().is_none() {
-        eprintln!("skipped: this system does not tell the peak memory of a process");
+        eprintln!("skipped: this system does not report the peak memory of a process");
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "memory_is_bounded", "--nocapture"]);
+    child.args([
+        "--exact",
+        "memory_stays_bounded_for_large_record",
+        "--nocapture",
+    ]);
     let output = child.env(DIRECTORY, scratch.path()).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told);
+    let output_text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&output_text);
     assert!(
-        output.status.success() && told.contains("1 passed"),
-        "{told}"
+        output.status.success() && output_text.contains("1 passed"),
+        "{output_text}"
     );
-    print!("{told}");
+    print!("{output_text}");
 }
 
 /// Disables huge pages, because with them a system may count 2 MiB for one touched byte.
@@ -93,7 +97,7 @@ fn refuse_huge_pages() {
     #[allow(unsafe_code)]
     let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if refused != 0 {
-        eprintln!("huge pages, if there are any, count here");
+        eprintln!("cannot disable huge pages, so the result includes them");
     }
 }
 
@@ -108,12 +112,12 @@ fn put_and_read(directory: &Path) {
     let storage = storage.open(directory.join("vault")).unwrap();
     let options = VaultOptions::new().threads(NonZeroUsize::new(64).unwrap());
     let vault = options.create(storage, &Fixed(1)).unwrap();
-    let chart = session(&vault);
+    let session = session(&vault);
     let id = record("MRN-1", "ImagingStudy/1");
 
     for _ in 0..ROUNDS {
-        chart.put_reader(&id, Generated::record()).unwrap();
-        compare(&chart, &id);
+        session.put_reader(&id, Generated::record()).unwrap();
+        compare(&session, &id);
     }
     let taken = peak().unwrap() - start;
     println!(
@@ -124,12 +128,12 @@ fn put_and_read(directory: &Path) {
     assert!(taken < CACHE + BOUND, "{taken} bytes");
 
     // A negative control: the measurement detects a record in memory.
-    drop(chart.get(&id).unwrap().unwrap());
+    drop(session.get(&id).unwrap().unwrap());
     assert!(peak().unwrap() - start > RECORD);
 }
 
-fn compare(chart: &Session, id: &RecordId) {
-    let mut reader = chart.reader(id).unwrap().unwrap();
+fn compare(session: &Session, id: &RecordId) {
+    let mut reader = session.reader(id).unwrap().unwrap();
     assert_eq!(reader.len(), RECORD);
     let mut expected = Generated::record();
     let (mut part, mut own) = (vec![0; MIB as usize], vec![0; MIB as usize]);

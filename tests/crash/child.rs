@@ -18,7 +18,7 @@ pub(crate) const SEED: &str = "CHARTLOCK_CRASH_SEED";
 
 /// Does nothing when the test runner calls it; the parent sets the variables.
 #[test]
-fn works_until_killed() {
+fn child_runs_verbs_until_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
         return;
     };
@@ -61,7 +61,10 @@ fn print_and_run<T>(
 
 /// Parses a line that [`print_and_run`] printed. Returns the verb that ended and its answer, unless the
 /// line is a verb's begin.
-pub(crate) fn parse_line(line: &str, begun: &mut BTreeMap<String, String>) -> Option<(String, String)> {
+pub(crate) fn parse_line(
+    line: &str,
+    begun: &mut BTreeMap<String, String>,
+) -> Option<(String, String)> {
     // The test runner prints the test's name before the first line.
     let line = line.rsplit("... ").next().unwrap();
     if let Some((thread, verb)) = line.split_once(" begin ") {
@@ -121,13 +124,7 @@ fn pick(random: &mut Random, thread: u64, is_heavy: bool) -> Option<&'static str
 }
 
 /// Runs one verb that changes the vault.
-pub(crate) fn run_verb(
-    vault: &Vault,
-    thread: u64,
-    patient: &str,
-    verb: &str,
-    random: &mut Random,
-) {
+pub(crate) fn run_verb(vault: &Vault, thread: u64, patient: &str, verb: &str, random: &mut Random) {
     let session = session(vault);
     let subject = subject(patient);
     let seed = random.next() >> 16;

@@ -39,7 +39,7 @@ use model::Model;
 const ROUNDS_EACH: u64 = 6;
 
 #[test]
-fn killed_at_any_moment() {
+fn kill_at_any_moment_loses_no_acknowledged_change() {
     let rounds = std::env::var("CHARTLOCK_CRASH_ROUNDS").map(|rounds| rounds.parse().unwrap());
     let rounds: u64 = rounds.unwrap_or(20);
     let mut random = Random::new();
@@ -88,7 +88,7 @@ fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "child::works_until_killed",
+            "child::child_runs_verbs_until_killed",
             "--nocapture",
             "--test-threads=1",
         ])
@@ -122,7 +122,7 @@ fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
         let mut words = String::new();
         let mut stderr = child.stderr.take().unwrap();
         std::io::Read::read_to_string(&mut stderr, &mut words).unwrap();
-        panic!("the child ended by itself: {words}");
+        panic!("the child exited before it was killed: {words}");
     }
     reader.join().unwrap()
 }

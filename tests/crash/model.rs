@@ -71,7 +71,8 @@ impl Model {
             let known = before.as_ref().and_then(|before| before.get(name));
             if known.map_or(0, Vec::len) < versions.len() {
                 let retracted = words[0] == "remove";
-                self.expected_entries.wrote(patient, name, versions.len(), retracted);
+                self.expected_entries
+                    .wrote(patient, name, versions.len(), retracted);
             }
         }
     }
@@ -93,20 +94,21 @@ impl Model {
             }
         };
         self.created = true;
-        let entries = self.expected_entries.compare(&vault, storage.is_transactional());
+        let entries = self
+            .expected_entries
+            .compare(&vault, storage.is_transactional());
         for patient in (0..2).flat_map(patients) {
-            let before = self
-                .charts
-                .get(&patient)
-                .cloned()
-                .unwrap_or_else(new_chart);
+            let before = self.charts.get(&patient).cloned().unwrap_or_else(new_chart);
             let unfinished = begun
                 .values()
                 .find(|verb| verb.split(' ').nth(1) == Some(&patient));
             let after = unfinished.map_or_else(|| before.clone(), |verb| applied(&before, verb));
             let stored = read_chart(&vault, &patient);
             match &stored {
-                None => assert!(before.is_none() || after.is_none(), "erased without a request"),
+                None => assert!(
+                    before.is_none() || after.is_none(),
+                    "erased without a request"
+                ),
                 Some(records) => {
                     for name in NAMES.into_iter().chain(SINGLE) {
                         let of = |chart: &Chart| {
@@ -228,7 +230,11 @@ fn read_chart(vault: &Vault, patient: &str) -> Chart {
 }
 
 /// Adds the holds and the retention date of a patient.
-fn read_restrictions(session: &Session, subject: &Subject, records: &mut BTreeMap<String, Versions>) {
+fn read_restrictions(
+    session: &Session,
+    subject: &Subject,
+    records: &mut BTreeMap<String, Versions>,
+) {
     match session.holds(subject) {
         Err(Error::UnknownSubject) => return,
         Ok(holds) if holds.is_empty() => {}

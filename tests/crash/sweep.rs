@@ -44,7 +44,7 @@ pub(crate) fn collect_all(storage: &Arc<dyn Storage>) -> [u64; 2] {
     assert_eq!(
         (report.charts_passed_over, report.unknown_charts),
         (0, 0),
-        "nothing is in doubt"
+        "no chart was skipped or unknown"
     );
     let versions =
         [b"r", b"h"].map(|class| scan_all(&**storage, class, Projection::Head(STREAM.end)));
@@ -56,7 +56,7 @@ pub(crate) fn collect_all(storage: &Arc<dyn Storage>) -> [u64; 2] {
     // Check this direction only: records of a patient whose erasure is unfinished may name segments
     // that are gone.
     for (key, _) in scan_all(&**storage, b"s", Projection::Keys) {
-        assert!(named.contains(&key[1..33]), "garbage is left");
+        assert!(named.contains(&key[1..33]), "garbage remains");
     }
     assert!(scan_all(&**storage, b"w", Projection::Keys).is_empty());
     [report.uploads, report.segments]

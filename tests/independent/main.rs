@@ -175,8 +175,8 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
         of(subject("MRN-4"), "live", 1),
         of(Subject::organization("formulary").unwrap(), "live", 0),
     ];
-    let office = session_as(&vault, "privacy.office", Purpose::Operations);
-    let trail = office.audit().unwrap();
+    let session = session_as(&vault, "privacy.office", Purpose::Operations);
+    let trail = session.audit().unwrap();
     let entries = trail.entries(..).unwrap().map(Result::unwrap);
     let mut entries: Vec<_> = entries
         .map(|item| match item {
@@ -193,7 +193,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
         "journal": {
             "chains": before.len(),
             "unsettled": unsettled,
-            "told": entries.iter().map(told).collect::<Value>(),
+            "entries": entries.iter().map(entry_json).collect::<Value>(),
         },
     })
 }
@@ -217,7 +217,7 @@ fn records_of(session: &Session, subject: &Subject) -> Value {
 
 fn version(session: &Session, id: &RecordId, info: &RecordInfo) -> Value {
     let since = info.written_at().duration_since(SystemTime::UNIX_EPOCH);
-    let mut told = json!({
+    let mut fields = json!({
         "version": info.version(),
         "written_at": since.unwrap().as_millis() as u64,
         "content_type": info.content_type(),
@@ -226,21 +226,21 @@ fn version(session: &Session, id: &RecordId, info: &RecordInfo) -> Value {
         "in_journal": true,
     });
     if info.is_retraction() {
-        told["kind"] = "retraction".into();
+        fields["kind"] = "retraction".into();
     } else {
         let content = session.get_version(id, info.version()).unwrap().unwrap();
-        told["length"] = content.len().into();
-        told["sha256"] = hex(&Sha256::digest(&*content)).into();
-        told["kind"] = match content.len() {
+        fields["length"] = content.len().into();
+        fields["sha256"] = hex(&Sha256::digest(&*content)).into();
+        fields["kind"] = match content.len() {
             ..=65_536 => "inline",
             _ => "segmented",
         }
         .into();
     }
-    told
+    fields
 }
 
-fn told(entry: &AuditEntry) -> Value {
+fn entry_json(entry: &AuditEntry) -> Value {
     let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
     let outcome = (AccessOutcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
     let subject = entry.subject.as_ref();
@@ -290,7 +290,7 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
     let mut archived = Vec::new();
     archive::write(&storage, &mut archived).unwrap();
     let expected = expected(&archived, &credentials);
-    let told = expected.to_string();
+    let expected_json = expected.to_string();
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("independent")
         .join(name);
@@ -302,23 +302,23 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
         ("key file", key_file.as_bytes()),
         ("auditor", auditor.as_bytes()),
         ("passphrase", PASSPHRASE.as_bytes()),
-        ("expected.json", told.as_bytes()),
+        ("expected.json", expected_json.as_bytes()),
     ];
     for (name, content) in files {
         fs::write(directory.join(name), content).unwrap();
     }
     assert_eq!(expected["journal"]["unsettled"], 0);
-    assert!(expected["journal"]["told"].as_array().unwrap().len() > 60);
+    assert!(expected["journal"]["entries"].as_array().unwrap().len() > 60);
 }
 
 #[test]
-fn a_vault_with_one_of_everything_is_archived_for_the_other_reader() {
+fn aes_vault_with_every_object_kind_is_archived_for_independent_reader() {
     write("aes", CipherSuite::Aes256Gcm, MemoryStorage::new());
 }
 
 /// Uses a storage without transactions, so that entries are announced and settled.
 #[test]
-fn a_vault_of_the_other_suite_is_archived_too() {
+fn chacha20_vault_on_plain_storage_is_archived_for_independent_reader() {
     let storage = PerOperation::new(MemoryStorage::new());
     write("chacha", CipherSuite::ChaCha20Poly1305, storage);
 }

@@ -5,9 +5,9 @@ use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};
 use proptest::prelude::*;
 
-use crate::altered;
 use crate::fixtures::*;
 use crate::mirror::{self, Chart, Entry, Hold, Key, Keyring, PatientKey, State};
+use crate::reseal;
 
 fn read_keyring(vault: &Vault) -> Keyring {
     let body = mirror::keyring_body(&vault.value, &vault.root);
@@ -16,7 +16,7 @@ fn read_keyring(vault: &Vault) -> Keyring {
 
 /// Parses the header around a keyring body from the second writer.
 fn header_of(vault: &Vault, body: &[u8]) -> Header {
-    let value = altered::with_keyring_body(&vault.value, &vault.root, body);
+    let value = reseal::with_keyring_body(&vault.value, &vault.root, body);
     Header::parse(&value).unwrap()
 }
 
@@ -62,7 +62,7 @@ impl Sealed {
     fn open(&self, body: &[u8]) -> Result<PatientEntry, Error> {
         let master = &self.vault.keyring.active_master().key;
         let (id, tag) = (self.vault.id(), self.vault.tag(&subject()));
-        let value = altered::with_entry_body(&self.value, master, id, &tag, body);
+        let value = reseal::with_entry_body(&self.value, master, id, &tag, body);
         self.vault.open(&value, &subject())
     }
 
@@ -74,7 +74,7 @@ impl Sealed {
 }
 
 #[test]
-fn another_implementation_reads_a_keyring() {
+fn second_implementation_reads_keyring() {
     let mut vault = vault(SUITES[1]);
     let former = vault.keyring.active_master().number;
     vault.keyring.add_master(NOW + 1).unwrap();
@@ -95,7 +95,7 @@ fn another_implementation_reads_a_keyring() {
 }
 
 #[test]
-fn another_implementation_reads_an_entry() {
+fn second_implementation_reads_entry() {
     let sealed = Sealed::new();
     let mut entry = sealed.vault.open(&sealed.value, &subject()).unwrap();
     let read = sealed.read(&sealed.value);
@@ -140,7 +140,7 @@ fn another_implementation_reads_an_entry() {
 }
 
 #[test]
-fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
+fn unknown_extensions_are_kept_below_0x8000_and_refused_above() {
     let mut vault = vault(SUITES[0]);
     let mut keyring = read_keyring(&vault);
     keyring.extensions = vec![(0, vec![]), (2, vec![7; 9]), (0x7fff, vec![1])];
@@ -168,7 +168,7 @@ fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
 }
 
 #[test]
-fn holds_aliases_and_retention_come_back() {
+fn holds_aliases_and_retention_survive_resealing() {
     let sealed = Sealed::new();
     let hold = Hold {
         id: 4,
@@ -202,7 +202,7 @@ fn holds_aliases_and_retention_come_back() {
 }
 
 #[test]
-fn an_older_name_key_still_names_an_entry() {
+fn entry_under_older_name_key_still_opens() {
     let mut sealed = Sealed::new();
     let tag = sealed.vault.tag(&subject());
     let mut keyring = read_keyring(&sealed.vault);
@@ -216,7 +216,7 @@ fn an_older_name_key_still_names_an_entry() {
 }
 
 #[test]
-fn a_keyring_out_of_its_rules_is_refused() {
+fn keyring_breaking_the_format_is_refused() {
     use Error::{Malformed, Unsupported};
     type Change = fn(&mut Keyring);
     let changes: [(Change, Error); 14] = [
@@ -256,7 +256,7 @@ fn a_keyring_out_of_its_rules_is_refused() {
 }
 
 #[test]
-fn an_entry_out_of_its_rules_is_refused() {
+fn entry_breaking_the_format_is_refused() {
     use Error::{Malformed, NotAuthentic, Unsupported};
     type Change = fn(&mut Entry);
     let changes: [(Change, Error); 18] = [
@@ -292,7 +292,7 @@ fn an_entry_out_of_its_rules_is_refused() {
 }
 
 #[test]
-fn a_body_is_taken_whole_or_not_at_all() {
+fn truncated_or_extended_body_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
     sealed.open(&body).unwrap();
@@ -305,7 +305,7 @@ fn a_body_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
-fn hostile_counts_cost_no_memory() {
+fn huge_counts_in_body_are_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
     // The counts of identifier, charts, keys, dead charts, holds and extensions.
@@ -320,7 +320,7 @@ fn hostile_counts_cost_no_memory() {
 }
 
 #[test]
-fn the_fullest_body_comes_back() {
+fn body_at_maximum_length_reopens_unchanged() {
     let sealed = Sealed::new();
     // Holds have the lowest ratio of stored bytes to memory.
     let hold = Hold {
@@ -359,7 +359,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn any_body_is_survived(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bodies_are_refused(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
         let sealed = Sealed::new();
         let mut body = vec![1, 0];
         body.extend(&noise);
@@ -369,7 +369,7 @@ proptest! {
     }
 
     #[test]
-    fn any_change_of_a_body_is_survived(place in 0..191_usize, byte: u8) {
+    fn arbitrary_changes_of_body_never_panic(place in 0..191_usize, byte: u8) {
         let sealed = Sealed::new();
         let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
         body[place] = byte;
@@ -382,7 +382,7 @@ proptest! {
     }
 
     #[test]
-    fn any_header_is_survived(noise in proptest::collection::vec(any::<u8>(), 0..600), slots in 0..20_u8) {
+    fn arbitrary_headers_are_refused(noise in proptest::collection::vec(any::<u8>(), 0..600), slots in 0..20_u8) {
         let mut value = b"\x89CLK\r\n\x1a\n\x01\x00\x01".to_vec();
         value.push(slots);
         value.extend(&noise);

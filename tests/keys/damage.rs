@@ -20,7 +20,7 @@ fn header() -> Vault {
 const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
 
 #[test]
-fn every_flipped_bit_of_a_header_is_an_error_of_its_class() {
+fn every_flipped_bit_of_header_returns_expected_error() {
     let vault = header();
     for (place, value) in flips(&vault.value) {
         let error = match Header::parse(&value) {
@@ -48,7 +48,7 @@ fn every_flipped_bit_of_a_header_is_an_error_of_its_class() {
 }
 
 #[test]
-fn a_header_that_is_cut_or_grows_is_malformed() {
+fn truncated_or_extended_header_is_malformed() {
     let vault = header();
     for length in 0..vault.value.len() {
         let cut = Header::parse(&vault.value[..length]);
@@ -59,7 +59,7 @@ fn a_header_that_is_cut_or_grows_is_malformed() {
 }
 
 #[test]
-fn bounds_of_a_header_are_checked_before_its_bytes() {
+fn header_fields_out_of_bounds_are_refused_on_parsing() {
     let vault = header();
     let changed = |changes: &[(usize, &[u8])]| {
         let mut value = vault.value.clone();
@@ -90,7 +90,7 @@ fn bounds_of_a_header_are_checked_before_its_bytes() {
 }
 
 #[test]
-fn seventeen_whole_slots_are_malformed() {
+fn header_with_17_slots_is_malformed() {
     let mut vault = vault(SUITES[0]);
     for n in 2..=16 {
         vault.header.add_slot(&vault.root, &Fixed(n)).unwrap();
@@ -108,7 +108,7 @@ fn seventeen_whole_slots_are_malformed() {
 }
 
 #[test]
-fn slots_cannot_be_exchanged_between_headers_of_one_credential() {
+fn slot_from_another_header_does_not_open() {
     let (one, other) = (vault(SUITES[0]), vault(SUITES[0]));
     let mut value = one.value.clone();
     value[36..159].copy_from_slice(&other.value[36..159]);
@@ -117,7 +117,7 @@ fn slots_cannot_be_exchanged_between_headers_of_one_credential() {
 }
 
 #[test]
-fn every_flipped_bit_of_an_entry_is_an_error_of_its_class() {
+fn every_flipped_bit_of_entry_returns_expected_error() {
     for suite in SUITES {
         let vault = vault(suite);
         let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
@@ -135,7 +135,7 @@ fn every_flipped_bit_of_an_entry_is_an_error_of_its_class() {
 }
 
 #[test]
-fn an_entry_that_is_cut_or_grows_is_refused() {
+fn truncated_or_extended_entry_is_refused() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     for length in 0..value.len() {
@@ -156,7 +156,7 @@ fn an_entry_that_is_cut_or_grows_is_refused() {
 }
 
 #[test]
-fn an_entry_opens_in_its_own_place_only() {
+fn entry_under_another_tag_or_vault_is_not_authentic() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let tag = vault.tag(&subject());
@@ -169,13 +169,13 @@ fn an_entry_opens_in_its_own_place_only() {
 }
 
 #[test]
-fn another_key_of_the_same_number_opens_no_entry() {
+fn entry_does_not_open_with_another_key_of_same_number() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let mut keyring = crate::mirror::keyring_body(&vault.value, &vault.root);
     // The master key follows schema, count, number, state and creation time.
     keyring[2 + 8 + 4 + 4 + 8] ^= 1;
-    let other = crate::altered::with_keyring_body(&vault.value, &vault.root, &keyring);
+    let other = crate::reseal::with_keyring_body(&vault.value, &vault.root, &keyring);
     let keyring = (Header::parse(&other).unwrap())
         .open_keyring(&vault.root)
         .unwrap();
@@ -185,7 +185,7 @@ fn another_key_of_the_same_number_opens_no_entry() {
 }
 
 #[test]
-fn an_entry_about_another_subject_is_not_authentic() {
+fn entry_about_another_subject_is_not_authentic() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let asked = crate::common::subject("MRN-7");
@@ -196,7 +196,7 @@ fn an_entry_about_another_subject_is_not_authentic() {
 }
 
 #[test]
-fn an_entry_tells_its_master_before_anything_opens() {
+fn entry_head_names_master_key_before_unsealing() {
     let vault = vault(SUITES[1]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let head = EntryHead::parse(&value[..8]).unwrap();

@@ -6,7 +6,7 @@ use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry}
 use crate::fixtures::*;
 
 #[test]
-fn an_entry_comes_back() {
+fn sealed_entry_reopens_unchanged() {
     for suite in SUITES {
         let vault = vault(suite);
         let mut entry = PatientEntry::new(subject(), NOW).unwrap();
@@ -25,14 +25,14 @@ fn an_entry_comes_back() {
 }
 
 #[test]
-fn a_typical_entry_stays_below_300_bytes() {
+fn typical_entry_takes_below_300_bytes() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     assert_eq!(value.len(), 88 + 183 + subject().identifier().len());
 }
 
 #[test]
-fn each_sealing_counts_and_has_its_own_salt() {
+fn resealed_entry_has_next_sequence_and_fresh_salt() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = vault.seal(&mut entry);
@@ -43,7 +43,7 @@ fn each_sealing_counts_and_has_its_own_salt() {
 }
 
 #[test]
-fn a_patient_key_is_rotated_and_retired() {
+fn rotated_patient_keys_stay_until_destroyed() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = entry.chart().unwrap().active_key().number;
@@ -70,7 +70,7 @@ fn a_patient_key_is_rotated_and_retired() {
 }
 
 #[test]
-fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
+fn erasure_destroys_keys_and_reopening_creates_fresh_ones() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = *entry.chart().unwrap().id();
@@ -106,7 +106,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
 }
 
 #[test]
-fn a_chart_remembers_that_its_content_is_being_sealed_again() {
+fn chart_state_survives_resealing() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     for state in [ChartState::Reencrypting, ChartState::Steady] {
@@ -117,7 +117,7 @@ fn a_chart_remembers_that_its_content_is_being_sealed_again() {
 }
 
 #[test]
-fn holds_and_retention_keep_the_keys() {
+fn holds_and_retention_block_erasure() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let id = entry.free_hold_id().unwrap();
@@ -126,7 +126,7 @@ fn holds_and_retention_keep_the_keys() {
     entry.retain_until(Some(NOW + 10)).unwrap();
     let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
     let [hold] = entry.holds() else {
-        panic!("one hold");
+        panic!("not exactly one hold");
     };
     let held = (hold.id(), hold.since(), hold.reason());
     assert_eq!(held, (id, NOW + 3, "subpoena"));
@@ -150,7 +150,7 @@ fn holds_and_retention_keep_the_keys() {
 }
 
 #[test]
-fn ids_of_holds_are_drawn_from_all_numbers_that_json_holds_exactly() {
+fn hold_ids_use_all_53_bits_exact_in_json() {
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let (mut seen, mut bits) = (Vec::new(), 0);
     for _ in 0..64 {

@@ -7,7 +7,6 @@
     unreachable_pub
 )]
 
-mod altered;
 mod auditor;
 mod body;
 #[path = "../common/mod.rs"]
@@ -20,4 +19,5 @@ mod key_file;
 mod mirror;
 mod passphrase;
 mod print;
+mod reseal;
 mod wrap;

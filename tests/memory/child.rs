@@ -22,7 +22,7 @@ pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
 /// Does nothing when the test runner calls it; the parent sets the variables.
 #[test]
-fn uses_a_vault() {
+fn child_uses_vault() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
         return;
     };

@@ -18,12 +18,12 @@ mod secrets;
 use chartlock::CipherSuite;
 
 #[test]
-fn nothing_is_left_of_a_vault() {
+fn locked_or_dropped_vault_leaves_no_secret_in_memory() {
     check_memory(CipherSuite::Aes256Gcm, 1);
 }
 
 #[test]
-fn nothing_is_left_of_a_vault_with_the_other_suite() {
+fn locked_or_dropped_chacha20_vault_leaves_no_secret_in_memory() {
     check_memory(CipherSuite::ChaCha20Poly1305, 2);
 }
 

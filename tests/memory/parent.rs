@@ -100,7 +100,7 @@ fn images_of_a_child(directory: &Path, seed: u64) -> io::Result<[Image; 3]> {
     let mut child = Command::new(std::env::current_exe()?)
         .args([
             "--exact",
-            "child::uses_a_vault",
+            "child::child_uses_vault",
             "--nocapture",
             "--test-threads=1",
         ])
@@ -113,7 +113,7 @@ fn images_of_a_child(directory: &Path, seed: u64) -> io::Result<[Image; 3]> {
     let mut proceed = child.stdin.take().unwrap();
     let images = child::STAGES.map(|stage| {
         let reached = lines.any(|line| line.unwrap().ends_with(stage));
-        assert!(reached, "the child ended before it was {stage}");
+        assert!(reached, "the child exited before it was {stage}");
         let image = Image::of(child.id());
         writeln!(proceed).unwrap();
         image

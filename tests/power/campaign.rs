@@ -125,7 +125,7 @@ impl Campaign<'_> {
 fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     let mut command = trace::strace(log, run.fault);
     command.arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "script::is_carried_out", "--nocapture"]);
+    command.args(["--exact", "script::child_runs_script", "--nocapture"]);
     command.arg("--test-threads=1");
     command.env(ROOT, root.join(name)).env(SCRIPT, run.script);
     command.env(SEED, seed.to_string());

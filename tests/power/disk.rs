@@ -285,7 +285,7 @@ impl Disk {
 
     fn name(&mut self, parent: Id, when: When, naming: Naming) {
         let Node::Directory { names, pending, .. } = &mut self.nodes[parent] else {
-            panic!("a name in what is no directory");
+            panic!("a name below a file");
         };
         rename(names, &naming);
         pending.push((when, naming));

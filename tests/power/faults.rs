@@ -75,7 +75,7 @@ fn is_refused(outcome: &Outcome) -> bool {
 }
 
 #[test]
-fn a_failed_sync_is_never_retried() {
+fn failed_sync_is_never_retried() {
     if !trace::can_record() {
         return;
     }
@@ -92,7 +92,7 @@ fn a_failed_sync_is_never_retried() {
 }
 
 #[test]
-fn no_room_at_any_write() {
+fn disk_full_at_every_write_loses_nothing() {
     if !trace::can_record() {
         return;
     }
@@ -110,7 +110,7 @@ fn no_room_at_any_write() {
 /// The names and bytes that the killed process wrote are still in memory, and the next process
 /// builds on them.
 #[test]
-fn killed_and_then_cut() {
+fn kill_then_power_cut_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }

@@ -81,7 +81,7 @@ fn assert_no_failures(outcome: &Outcome) {
 }
 
 #[test]
-fn every_verb() {
+fn power_cut_during_every_verb_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
@@ -107,11 +107,11 @@ fn every_verb() {
         states += outcome.states;
         campaign.seed = campaign.seed.wrapping_add(1);
     }
-    println!("besides: {syncs} syncs, {states} states");
+    println!("long form: {syncs} syncs, {states} states");
 }
 
 #[test]
-fn creating() {
+fn power_cut_during_creation_leaves_no_damage() {
     if !trace::can_record() {
         return;
     }
@@ -128,7 +128,7 @@ fn creating() {
 
 /// Runs several processes one after the other, also on a split storage.
 #[test]
-fn over_several_openings() {
+fn power_cut_across_reopens_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
@@ -156,7 +156,7 @@ fn over_several_openings() {
 
 /// Writes so much that closing empties the journal of the storage engine.
 #[test]
-fn closing() {
+fn power_cut_during_close_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
@@ -184,7 +184,7 @@ fn closing() {
 /// A negative control: the test must fail if a disk loses synced data, or if changes are
 /// acknowledged before any sync.
 #[test]
-fn lies_are_noticed() {
+fn syncs_without_effect_are_detected() {
     if !trace::can_record() {
         return;
     }

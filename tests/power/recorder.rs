@@ -130,7 +130,7 @@ impl Recorder {
                 None => {
                     assert!(
                         flags.contains("O_CREAT"),
-                        "{path} is there, and nobody made it"
+                        "{path} exists, but the recording does not create it"
                     );
                     disk.make_file(&path, when)
                 }
@@ -191,7 +191,7 @@ impl Recorder {
             match (first, second) {
                 (Some(from), Some(to)) => disk.rename(&from, &to, when),
                 (None, None) => {}
-                other => panic!("a rename over the edge: {other:?}"),
+                other => panic!("a rename across the root: {other:?}"),
             }
             return;
         }
@@ -206,7 +206,7 @@ impl Recorder {
         match (self.below(from), self.below(to)) {
             (Some(from), Some(to)) => disk.rename(&from, &to, when),
             (None, None) => {}
-            other => panic!("a rename over the edge: {other:?}"),
+            other => panic!("a rename across the root: {other:?}"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chartlock::Vault;
 
-use crate::child::{run_verb, open_or_create};
+use crate::child::{open_or_create, run_verb};
 use crate::common::{record, session};
 use crate::content::Random;
 
@@ -33,7 +33,7 @@ pub(crate) fn every_verb_on_one() -> String {
 
 /// Does nothing when the test runner calls it; the parent sets the variables.
 #[test]
-fn is_carried_out() {
+fn child_runs_script() {
     let Some(directory) = std::env::var_os(ROOT).map(PathBuf::from) else {
         return;
     };

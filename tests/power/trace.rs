@@ -69,7 +69,7 @@ pub(crate) fn can_record() -> bool {
         .stderr(Stdio::null());
     let able = probe.status().is_ok_and(|status| status.success());
     if !able {
-        eprintln!("skipped: no strace here that could record a process");
+        eprintln!("skipped: strace cannot record a process here");
     }
     able
 }

@@ -128,7 +128,7 @@ fn wycheproof(path: &str) -> Vec<Vector> {
 }
 
 #[test]
-fn aes_256_gcm_by_nist_encryption() {
+fn aes_256_gcm_passes_nist_encryption() {
     let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmEncryptExtIV256.rsp"));
     let expected = Ran {
         whole: 75,
@@ -139,7 +139,7 @@ fn aes_256_gcm_by_nist_encryption() {
 }
 
 #[test]
-fn aes_256_gcm_by_nist_decryption() {
+fn aes_256_gcm_passes_nist_decryption() {
     let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmDecrypt256.rsp"));
     let expected = Ran {
         whole: 42,
@@ -150,7 +150,7 @@ fn aes_256_gcm_by_nist_decryption() {
 }
 
 #[test]
-fn aes_256_gcm_by_wycheproof() {
+fn aes_256_gcm_passes_wycheproof() {
     let ran = run(
         CipherSuite::Aes256Gcm,
         &wycheproof("wycheproof/aes_gcm.json"),
@@ -164,7 +164,7 @@ fn aes_256_gcm_by_wycheproof() {
 }
 
 #[test]
-fn chacha20_poly1305_by_rfc_8439() {
+fn chacha20_poly1305_passes_rfc_8439() {
     let vectors = nist("rfc/chacha20_poly1305_rfc8439.txt");
     let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {
@@ -176,7 +176,7 @@ fn chacha20_poly1305_by_rfc_8439() {
 }
 
 #[test]
-fn chacha20_poly1305_by_wycheproof() {
+fn chacha20_poly1305_passes_wycheproof() {
     let vectors = wycheproof("wycheproof/chacha20_poly1305.json");
     let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {

@@ -19,7 +19,7 @@ fn derived(prk: &[u8; 32], info: &[u8], length: usize) -> Result<Vec<u8>, Error>
 }
 
 #[test]
-fn by_rfc_5869() {
+fn hkdf_passes_rfc_5869() {
     let records = from_lines(&file("rfc/hkdf_rfc5869.txt"), "COUNT");
     assert_eq!(records.len(), 3);
     for record in records {
@@ -33,7 +33,7 @@ fn by_rfc_5869() {
 }
 
 #[test]
-fn by_wycheproof() {
+fn hkdf_passes_wycheproof() {
     let (mut equal, mut refused) = (0, 0);
     for record in from_json(&file("wycheproof/hkdf_sha256.json")) {
         // This crate does not extract, so the `hkdf` crate computes the pseudorandom key.

@@ -23,17 +23,17 @@ fn messages(path: &str) -> usize {
 }
 
 #[test]
-fn short_messages() {
+fn sha256_passes_nist_short_messages() {
     assert_eq!(messages("nist/SHA256ShortMsg.rsp"), 65);
 }
 
 #[test]
-fn long_messages() {
+fn sha256_passes_nist_long_messages() {
     assert_eq!(messages("nist/SHA256LongMsg.rsp"), 12);
 }
 
 #[test]
-fn monte_carlo() {
+fn sha256_passes_nist_monte_carlo() {
     let text = file("nist/SHA256Monte.rsp");
     let seed = text.lines().find_map(|line| line.strip_prefix("Seed = "));
     let mut seed: [u8; 32] = hex(seed.unwrap()).try_into().unwrap();

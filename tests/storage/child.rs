@@ -30,7 +30,7 @@ pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<C
         eprintln!("skipped: nothing can be mounted here");
         return None;
     }
-    Some(wrapping(
+    Some(append_command(
         inside("shift\nexec \"$@\""),
         &child(name, directory),
     ))
@@ -42,7 +42,7 @@ pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<C
 pub(crate) fn run_on_small_disk(megabytes: u32, name: &str, directory: &Path) {
     let shell = format!("mount -t tmpfs -o size={megabytes}m none \"$1\"");
     if let Some(command) = child_after(&shell, name, directory) {
-        assert_well(command);
+        assert_success(command);
     }
 }
 
@@ -54,14 +54,14 @@ pub(crate) fn can_fail(call: &str) -> bool {
     probe.arg("true");
     let able = succeeds(probe);
     if !able {
-        eprintln!("skipped: no strace here that could make {call} fail");
+        eprintln!("skipped: strace cannot make {call} fail here");
     }
     able
 }
 
 /// Like [`child`], with a fault that `strace` injects into a system call; see [`can_fail`].
 pub(crate) fn child_with_fault(call: &str, fault: &str, name: &str, directory: &Path) -> Command {
-    wrapping(traced(call, fault), &child(name, directory))
+    append_command(traced(call, fault), &child(name, directory))
 }
 
 fn traced(call: &str, fault: &str) -> Command {
@@ -78,7 +78,7 @@ fn succeeds(mut command: Command) -> bool {
 }
 
 /// Appends a command to another one that runs it.
-fn wrapping(mut outer: Command, inner: &Command) -> Command {
+fn append_command(mut outer: Command, inner: &Command) -> Command {
     outer.arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs() {
         outer.env(name, value.unwrap_or_default());
@@ -89,12 +89,12 @@ fn wrapping(mut outer: Command, inner: &Command) -> Command {
 
 /// Returns the directory that the parent passes to a child; `None` if the test runner called the
 /// test.
-pub(crate) fn given() -> Option<PathBuf> {
+pub(crate) fn directory_from_parent() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
 
 /// Makes a child exit at the first panic, because its other threads would work on without end.
-pub(crate) fn end_with_the_first_panic() {
+pub(crate) fn exit_on_first_panic() {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
         std::process::exit(101);
@@ -102,7 +102,7 @@ pub(crate) fn end_with_the_first_panic() {
 }
 
 #[track_caller]
-pub(crate) fn assert_well(mut command: Command) {
+pub(crate) fn assert_success(mut command: Command) {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),

@@ -8,7 +8,7 @@ use std::path::Path;
 use chartlock::storage::FileStorage;
 use chartlock::{Error, RecordId, Vault, storage::StorageError};
 
-use crate::child::{can_fail, child_with_fault, given, run_on_small_disk};
+use crate::child::{can_fail, child_with_fault, directory_from_parent, run_on_small_disk};
 use crate::common::{Fixed, record, scratch, session};
 
 /// More than one segment, and less than one commit sends.
@@ -43,18 +43,18 @@ fn files(directory: &Path) -> usize {
 
 /// Asserts that each version is complete, and returns their number.
 fn versions(vault: &Vault) -> usize {
-    let chart = session(vault);
-    let count = chart.history(&id()).unwrap().len();
+    let session = session(vault);
+    let count = session.history(&id()).unwrap().len();
     for version in 1..=count as u8 {
-        let found = chart.get_version(&id(), version.into()).unwrap().unwrap();
+        let found = session.get_version(&id(), version.into()).unwrap().unwrap();
         assert!(found[..] == content(version));
     }
-    assert_eq!(chart.get(&id()).unwrap().unwrap().version(), count as u64);
+    assert_eq!(session.get(&id()).unwrap().unwrap().version(), count as u64);
     count
 }
 
 #[test]
-fn killed_at_any_call() {
+fn kill_during_large_put_keeps_whole_version() {
     let mut outcomes = [0; 2];
     for call in ["fsync", "fdatasync", "write", "unlink", "unlinkat"] {
         if !can_fail(call) {
@@ -64,48 +64,56 @@ fn killed_at_any_call() {
             let scratch = scratch::quick();
             create(scratch.path());
             let fault = format!("signal=SIGKILL:when={number}");
-            let name = "large_puts::puts_a_second_version";
+            let name = "large_puts::child_puts_second_version";
             let mut command = child_with_fault(call, &fault, name, scratch.path());
             let output = command.output().unwrap();
             let acknowledged = String::from_utf8(output.stdout).unwrap().contains(" put 2");
             let vault = open(scratch.path());
-            let stands = versions(&vault);
-            assert!(stands == 2 || stands == 1 && !acknowledged);
+            let count = versions(&vault);
+            assert!(count == 2 || count == 1 && !acknowledged);
             // Opening the storage removes files that the engine does not name. Segments that no
             // version names are garbage.
             assert!((3..=4).contains(&files(scratch.path())));
-            let next = content(stands as u8 + 1);
-            assert_eq!(session(&vault).put(&id(), &next), Ok(stands as u64 + 1));
+            let next = content(count as u8 + 1);
+            assert_eq!(session(&vault).put(&id(), &next), Ok(count as u64 + 1));
             if output.status.success() {
                 break;
             }
-            outcomes[stands - 1] += 1;
+            outcomes[count - 1] += 1;
         }
     }
     println!(
-        "killed: {} times the old version stands, {} times the new one",
+        "killed: the old version stayed {} times, the new one {} times",
         outcomes[0], outcomes[1]
     );
     assert!(!can_fail("fdatasync") || outcomes[0] > 0);
 }
 
 #[test]
-fn puts_a_second_version() {
-    let Some(directory) = given() else { return };
+fn child_puts_second_version() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let vault = open(&directory);
     let version = session(&vault).put_reader(&id(), &content(2)[..]).unwrap();
     println!("put {version}");
 }
 
 #[test]
-fn a_full_disk_half_way() {
+fn large_put_on_full_disk_keeps_former_version() {
     let scratch = tempfile::tempdir().unwrap();
-    run_on_small_disk(24, "large_puts::fills_the_disk", scratch.path());
+    run_on_small_disk(
+        24,
+        "large_puts::child_fills_disk_with_large_puts",
+        scratch.path(),
+    );
 }
 
 #[test]
-fn fills_the_disk() {
-    let Some(directory) = given() else { return };
+fn child_fills_disk_with_large_puts() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     create(&directory);
     let room = || (files(&directory), scratch::free_bytes(&directory));
     let (some, free) = room();

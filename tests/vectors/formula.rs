@@ -52,7 +52,7 @@ pub fn open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Vec<u8> {
     match suite {
         1 => aes_gcm::Aes256Gcm::new(key.into()).decrypt(nonce, sealed),
         2 => chacha20poly1305::ChaCha20Poly1305::new(key.into()).decrypt(nonce, sealed),
-        _ => panic!("no such suite"),
+        _ => panic!("unknown cipher suite"),
     }
     .unwrap()
 }

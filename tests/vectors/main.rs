@@ -14,12 +14,12 @@ mod cases;
 mod common;
 mod container;
 mod formula;
-mod fullest;
 mod key_files;
 mod markers;
 #[path = "../keys/mirror.rs"]
 mod mirror;
 mod page;
+mod page_limits;
 mod pages;
 mod pages_refused;
 mod pages_verify;
@@ -70,13 +70,13 @@ fn made() -> BTreeMap<String, Vec<u8>> {
     });
     let mut made = BTreeMap::new();
     for (name, archive) in opens.chain(refused::all()).chain(pages_refused::all()) {
-        assert!(made.insert(name, archive).is_none(), "two of one name");
+        assert!(made.insert(name, archive).is_none(), "duplicate name");
     }
     made
 }
 
 #[test]
-fn the_committed_files_are_what_the_format_makes() {
+fn committed_vectors_match_second_writer() {
     let made = made();
     if std::env::var_os("CHARTLOCK_VECTORS").is_some_and(|what| what == "write") {
         fs::create_dir_all(directory()).unwrap();
@@ -89,6 +89,6 @@ fn the_committed_files_are_what_the_format_makes() {
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&committed), names(&made));
     for (name, archive) in made {
-        assert!(committed[&name] == archive, "{name} is another");
+        assert!(committed[&name] == archive, "{name} differs");
     }
 }

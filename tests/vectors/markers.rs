@@ -65,7 +65,7 @@ pub fn all() -> Files {
     });
     let what = (
         "expunged-below",
-        "a version below the marker, though it stands there",
+        "a version below the marker, though it stands there", // phrase: text of a committed vector
     );
     file(files, what, "none", |world| {
         world.about("version", b"2");

@@ -99,7 +99,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 impl Page {
     /// Returns the content as JSON, in the form of the vectors.
-    pub fn told(&self) -> Vec<u8> {
+    pub fn content_json(&self) -> Vec<u8> {
         let seen = self.seen.iter().map(|seen| {
             json!({
                 "writer": hex(&seen.page.writer),
@@ -107,18 +107,18 @@ impl Page {
                 "digest": hex(&seen.digest),
             })
         });
-        let told = json!({
+        let fields = json!({
             "previous": hex(&self.previous),
             "began": self.began,
             "seen": seen.collect::<Value>(),
             "entries": self.entries.iter().map(|entry| self.entry(entry)).collect::<Value>(),
         });
-        told.to_string().into_bytes()
+        fields.to_string().into_bytes()
     }
 
     fn entry(&self, entry: &Entry) -> Value {
         let context = &self.contexts[usize::from(entry.context)];
-        let told = json!({
+        let fields = json!({
             "at": self.began.saturating_add(entry.after.into()),
             "actor": context.actor,
             "purpose": context.purpose,
@@ -130,7 +130,7 @@ impl Page {
             "stage": entry.stage,
             "note": entry.note,
         });
-        joined([told, self.target(&entry.target)])
+        joined([fields, self.target(&entry.target)])
     }
 
     fn target(&self, target: &Target) -> Value {
@@ -177,7 +177,7 @@ impl Page {
                 "sequence": page.sequence,
                 "place": place,
             }),
-            Target::Later => panic!("of no page that opens"),
+            Target::Later => panic!("no page with such a target opens"),
         }
     }
 }
@@ -186,7 +186,7 @@ impl Page {
 pub fn joined<const N: usize>(objects: [Value; N]) -> Value {
     let fields = objects.into_iter().flat_map(|object| match object {
         Value::Object(fields) => fields,
-        _ => panic!("objects"),
+        _ => panic!("not an object"),
     });
     Value::Object(fields.collect())
 }

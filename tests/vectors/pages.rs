@@ -196,7 +196,7 @@ fn opens(files: &mut Files, what: (&str, &str), make: impl FnOnce(&mut World) ->
         let page = make(world);
         world.header();
         world.put_page(at, &page);
-        world.about("content", &page.told());
+        world.about("content", &page.content_json());
     });
 }
 
@@ -251,7 +251,7 @@ pub fn all() -> Files {
     );
     opens(&mut files, what, |world| {
         let auditor = world.auditor_slot("auditor slot");
-        world.about("journal key", &auditor.held);
+        world.about("journal key", &auditor.wrapped);
         world.slots[0].secret = world.draw("other secret");
         world.slots.push(auditor);
         strict(world, [0; 32])
@@ -264,7 +264,7 @@ pub fn all() -> Files {
         let second = place(world, 1);
         let page = strict(world, digest);
         world.put_page(&second, &page);
-        world.about("content", &page.told());
+        world.about("content", &page.content_json());
         ask(world, &second);
     });
     page_file(

@@ -131,7 +131,7 @@ fn bodies(files: &mut Files) {
         ),
         (
             "page-subject-twice",
-            "a subject that stands twice",
+            "a subject that stands twice", // phrase: text of a committed vector
             "Malformed",
             |page| {
                 page.subjects.push(page.subjects[0].clone());

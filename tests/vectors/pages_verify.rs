@@ -40,7 +40,7 @@ pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
     match opened {
         Ok(page) => {
             let content: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
-            assert_eq!(told(&page), content);
+            assert_eq!(page_json(&page), content);
             "ok".into()
         }
         Err(error) => format!("{error:?}"),
@@ -58,12 +58,12 @@ fn open<'a>(
 }
 
 /// Returns a page's content as JSON, in the form of the vectors.
-fn told(page: &Page) -> Value {
+fn page_json(page: &Page) -> Value {
     let seen = page.seen.iter().map(|seen| {
         let digest = json!({ "digest": hex(&seen.digest) });
         joined([place(&seen.page), digest])
     });
-    let entries = page.entries.iter().map(|entry| told_entry(page, entry));
+    let entries = page.entries.iter().map(|entry| entry_json(page, entry));
     json!({
         "previous": hex(&page.previous),
         "began": page.began,
@@ -76,7 +76,7 @@ fn place(page: &PageId) -> Value {
     json!({ "writer": hex(&page.writer), "sequence": page.sequence })
 }
 
-fn told_entry(page: &Page, entry: &Entry) -> Value {
+fn entry_json(page: &Page, entry: &Entry) -> Value {
     let context = &page.contexts[usize::from(entry.context)];
     let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
     let outcome = (AccessOutcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
@@ -92,10 +92,10 @@ fn told_entry(page: &Page, entry: &Entry) -> Value {
         "stage": u8::from(entry.stage == Stage::Announced),
         "note": entry.note,
     });
-    joined([own, told_target(&entry.target)])
+    joined([own, target_json(&entry.target)])
 }
 
-fn told_target(target: &Target) -> Value {
+fn target_json(target: &Target) -> Value {
     let subject =
         |subject: &SubjectRef| json!({ "chart": hex(&subject.chart), "jsub": hex(&subject.tag) });
     let record = target.record().map_or(
@@ -150,16 +150,16 @@ pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
 
 /// The tags in the page of the vector `page` must be those of its subject and record.
 #[test]
-fn a_page_names_by_the_tags_of_the_format() {
+fn page_tags_match_format() {
     let vector = Vector::parse(&crate::committed()["page"]);
     let key = &vector.about["step 08 journal key"];
     let key: [u8; 32] = key[..].try_into().unwrap();
     let library = JournalKey::from_bytes(&key);
-    let told: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
+    let content: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
     let jsub = subject_tag(&library, SubjectKind::Patient, "MRN-1042").unwrap();
     let jnam = name_tag(&library, NAME).unwrap();
     assert_eq!(jsub, formula::jsub(&key, 1, "MRN-1042"));
     assert_eq!(jnam, formula::jnam(&key, NAME));
-    assert_eq!(told["entries"][0]["jsub"], hex(&jsub));
-    assert_eq!(told["entries"][0]["jnam"], hex(&jnam));
+    assert_eq!(content["entries"][0]["jsub"], hex(&jsub));
+    assert_eq!(content["entries"][0]["jnam"], hex(&jnam));
 }

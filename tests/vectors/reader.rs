@@ -6,7 +6,7 @@ use crate::mirror::{Chart, Entry, Keyring, State, split_header};
 use crate::page::Page;
 
 pub struct Opened {
-    pub steps: Noted,
+    pub steps: RecordedSteps,
     /// `None` if there is no such record.
     pub content: Option<Vec<u8>>,
     pub records: Vec<OpenedRecord>,
@@ -23,9 +23,9 @@ pub struct OpenedRecord {
 }
 
 /// The intermediate values of a reader, each with its number and name.
-pub type Noted = Vec<(String, Vec<u8>)>;
+pub type RecordedSteps = Vec<(String, Vec<u8>)>;
 
-struct Steps(Noted);
+struct Steps(RecordedSteps);
 
 impl Steps {
     fn note(&mut self, what: &str, value: &[u8]) {
@@ -135,7 +135,7 @@ pub fn journal_key(vector: &Vector) -> Option<Key> {
 }
 
 /// Returns the journal key, and the steps to it.
-fn auditor(vector: &Vector) -> Option<(Key, Noted)> {
+fn auditor(vector: &Vector) -> Option<(Key, RecordedSteps)> {
     let value = &vector.storage[b"v".as_slice()];
     let (suite, vault) = (value[10], array::<16>(value, 12));
     let mut slots = &split_header(value).0[36..];
@@ -241,7 +241,7 @@ fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     steps.note("page commitment", &commitment);
     steps.note("page body", &body[..body.len().min(4096)]);
     let page: Page = wincode::deserialize_exact(&body).unwrap();
-    Some(page.told())
+    Some(page.content_json())
 }
 
 fn record(

@@ -131,7 +131,7 @@ fn unlocking(files: &mut Files) {
     );
     file(files, what, "WrongKey", |world| {
         let auditor = world.auditor_slot("auditor slot");
-        world.about("journal key", &auditor.held);
+        world.about("journal key", &auditor.wrapped);
         world.slots[0].secret = world.draw("other secret");
         world.slots.push(auditor);
         world.base();
@@ -181,7 +181,7 @@ fn unlocking(files: &mut Files) {
     }
     let what = ("slot-stale-only", "the only slot holds an earlier root key");
     file(files, what, "HeaderDamaged", |world| {
-        world.slots[0].held = world.draw("earlier root key");
+        world.slots[0].wrapped = world.draw("earlier root key");
         world.base();
     });
 }

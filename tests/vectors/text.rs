@@ -16,7 +16,7 @@ fn rows<'a>(heading: &str) -> impl Iterator<Item = Vec<String>> + use<'a> {
 }
 
 #[test]
-fn the_table_of_content_types_is_the_library_s() {
+fn content_type_table_matches_library() {
     let mut codes = 0;
     for row in rows("## Meta") {
         for pair in row.chunks(2) {
@@ -31,7 +31,7 @@ fn the_table_of_content_types_is_the_library_s() {
 }
 
 #[test]
-fn the_worked_examples_of_padding_are_right() {
+fn padding_examples_match_library() {
     let mut examples = 0;
     for row in rows("### Padding") {
         let Ok(length) = row[0].parse::<u64>() else {

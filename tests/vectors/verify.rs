@@ -29,7 +29,7 @@ fn vectors() -> impl Iterator<Item = (String, Vector)> {
 }
 
 /// Returns the vectors about records that open.
-fn of_records() -> impl Iterator<Item = (String, Vector)> {
+fn record_vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors().filter(|(_, vector)| vector.expect() == "ok" && vector.text("record").is_some())
 }
 
@@ -50,7 +50,7 @@ fn credential(vector: &Vector) -> Result<Box<dyn Credential>, Error> {
         ) {
             (Some(passphrase), None) => Box::new(common::passphrase(passphrase)),
             (None, Some(text)) => Box::new(KeyFile::from_text(text)?),
-            _ => panic!("one credential"),
+            _ => panic!("not exactly one credential"),
         },
     )
 }
@@ -99,7 +99,7 @@ fn outcome(vector: &Vector) -> String {
     }
     match opened.and_then(|vault| ask(vector, &vault)) {
         Ok(Some(content)) => {
-            assert!(content == vector.about["content"], "other content");
+            assert!(content == vector.about["content"], "the content differs");
             "ok".into()
         }
         Ok(None) => "none".into(),
@@ -108,7 +108,7 @@ fn outcome(vector: &Vector) -> String {
 }
 
 #[test]
-fn the_library_finds_what_each_vector_expects() {
+fn library_result_matches_each_vector() {
     let mut counts = BTreeMap::<String, u32>::new();
     for (name, vector) in vectors() {
         let outcome = outcome(&vector);
@@ -147,7 +147,7 @@ fn the_library_finds_what_each_vector_expects() {
 }
 
 #[test]
-fn a_second_reader_takes_the_steps_that_are_noted() {
+fn second_reader_reproduces_recorded_steps() {
     for (name, vector) in vectors() {
         if !["ok", "none", "Erased"].contains(&vector.expect()) {
             assert!(vector.steps().is_empty(), "{name}");
@@ -165,7 +165,7 @@ fn a_second_reader_takes_the_steps_that_are_noted() {
 }
 
 #[test]
-fn an_auditor_gets_the_journal_key_and_no_other() {
+fn auditor_slot_opens_journal_key_in_vectors_only_if_expected() {
     let mut given = 0;
     for (name, vector) in vectors() {
         let Some(header) = vector.storage.get(b"v".as_slice()) else {
@@ -195,9 +195,9 @@ fn an_auditor_gets_the_journal_key_and_no_other() {
 /// The library's writer must produce the same bytes from the same keys. It draws salts itself, so
 /// for values sealed under a salt the test compares the bodies.
 #[test]
-fn the_library_writes_what_the_vectors_hold() {
+fn library_writer_reproduces_vectors() {
     let mut records = 0;
-    for (name, vector) in of_records() {
+    for (name, vector) in record_vectors() {
         let opened = reader::read(&vector);
         same_keyring(&vector, opened.root.unwrap());
         same_entry(&vector, &name);
@@ -223,7 +223,7 @@ fn same_keyring(vector: &Vector, root: [u8; 32]) {
     let body = |value: &[u8]| mirror::keyring_body(value, &root);
     assert_eq!(body(&again), body(value));
     let (frame, _) = mirror::split_header(value);
-    assert_eq!(again[..frame.len()], *frame, "slots are carried");
+    assert_eq!(again[..frame.len()], *frame, "slots must stay");
 }
 
 fn same_entry(vector: &Vector, name: &str) {
@@ -332,8 +332,8 @@ fn same_segments(
 
 /// Every change that reseals a value must keep unknown extensions.
 #[test]
-fn what_is_not_known_is_carried_through_rotations() {
-    for (name, vector) in of_records() {
+fn unknown_extensions_survive_rotations() {
+    for (name, vector) in record_vectors() {
         let storage = storage(&vector.storage);
         let credential = credential(&vector).unwrap();
         let vault = Vault::open(Arc::clone(&storage), &*credential).unwrap();
@@ -369,7 +369,7 @@ fn what_is_not_known_is_carried_through_rotations() {
         assert_eq!(unknown(keyring(value)), unknown(ring_before), "{name}");
         for (key, value) in &vector.storage {
             if !b"vprhsw".contains(&key[0]) {
-                assert_eq!(objects.get(key), Some(value), "{name}: left alone");
+                assert_eq!(objects.get(key), Some(value), "{name}: unrelated object");
             }
         }
     }

@@ -34,7 +34,7 @@ pub struct Slot {
     pub parameters: Vec<u8>,
     pub secret: Key,
     /// The root key, or an auditor's journal key.
-    pub held: Key,
+    pub wrapped: Key,
 }
 
 /// One version of one record before sealing.
@@ -215,7 +215,7 @@ impl World {
             id: u16::from_le_bytes([id[0], id[1]]),
             parameters: Vec::new(),
             secret: self.draw("slot secret"),
-            held: self.root,
+            wrapped: self.root,
         }
     }
 
@@ -223,7 +223,7 @@ impl World {
     pub fn auditor_slot(&self, what: &str) -> Slot {
         Slot {
             kind: 0x8002,
-            held: self.keyring.journal_keys[0].key,
+            wrapped: self.keyring.journal_keys[0].key,
             ..self.key_file_slot(what)
         }
     }
@@ -264,7 +264,7 @@ impl World {
             frame.extend(&slot.parameters);
             frame.extend(salt);
             frame.extend(commitment);
-            frame.extend(seal(self.suite, &key, 0, &slot.held));
+            frame.extend(seal(self.suite, &key, 0, &slot.wrapped));
         }
         frame
     }

@@ -28,7 +28,7 @@ fn fills(storage: &FileStorage) -> Vec<Option<u8>> {
 }
 
 /// Returns a copy of an open storage with three values, and the path of its journal.
-fn cut_while_open() -> (tempfile::TempDir, PathBuf) {
+fn copy_while_open() -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
     let open = scratch.path().join("open");
     let storage = FileStorage::open(&open).unwrap();
@@ -48,7 +48,7 @@ fn cut_while_open() -> (tempfile::TempDir, PathBuf) {
 }
 
 /// Replaces a sector of a value by zeros, as if it had not been written.
-fn lose_a_sector_of(journal: &Path, fill: u8) {
+fn zero_a_sector(journal: &Path, fill: u8) {
     let mut bytes = fs::read(journal).unwrap();
     let run = bytes
         .windows(1024)
@@ -59,9 +59,9 @@ fn lose_a_sector_of(journal: &Path, fill: u8) {
 }
 
 #[test]
-fn a_hole_in_the_last_batch_is_cut_off() {
-    let (scratch, journal) = cut_while_open();
-    lose_a_sector_of(&journal, 3);
+fn hole_in_last_batch_is_cut_off() {
+    let (scratch, journal) = copy_while_open();
+    zero_a_sector(&journal, 3);
     let storage = FileStorage::open(scratch.path().join("cut")).unwrap();
     assert_eq!(fills(&storage), [Some(1), Some(2), None]);
     put(&storage, b"r3", 4);
@@ -71,9 +71,9 @@ fn a_hole_in_the_last_batch_is_cut_off() {
 }
 
 #[test]
-fn a_hole_before_a_whole_batch_is_damage() {
-    let (scratch, journal) = cut_while_open();
-    lose_a_sector_of(&journal, 2);
+fn hole_before_whole_batch_returns_damaged() {
+    let (scratch, journal) = copy_while_open();
+    zero_a_sector(&journal, 2);
     let before = fs::read(&journal).unwrap();
     let error = FileStorage::open(scratch.path().join("cut")).unwrap_err();
     assert_eq!(error, StorageError::Damaged);
@@ -81,8 +81,8 @@ fn a_hole_before_a_whole_batch_is_damage() {
 }
 
 #[test]
-fn an_end_anywhere_in_the_last_batch_is_cut_off() {
-    let (scratch, journal) = cut_while_open();
+fn journal_ending_in_last_batch_is_cut_off() {
+    let (scratch, journal) = copy_while_open();
     let bytes = fs::read(&journal).unwrap();
     let run = bytes
         .windows(1024)

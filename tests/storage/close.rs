@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
-use crate::child::{can_fail, child_with_fault, given};
+use crate::child::{can_fail, child_with_fault, directory_from_parent};
 use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{copy_all, files_with, put};
@@ -58,7 +58,7 @@ fn journal_bytes(directory: &Path) -> u64 {
 }
 
 #[test]
-fn nothing_is_kept_twice() {
+fn closing_moves_values_out_of_journal() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     fill(&storage);
@@ -93,7 +93,7 @@ fn nothing_is_kept_twice() {
 }
 
 #[test]
-fn little_stays_in_the_journal() {
+fn closing_keeps_small_journal() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r", b"a little");
@@ -102,7 +102,7 @@ fn little_stays_in_the_journal() {
 }
 
 #[test]
-fn killed_while_it_closes() {
+fn kill_during_close_keeps_every_value() {
     let scratch = scratch::quick();
     let before = scratch.path().join("before");
     // The state after a kill before closing: everything is in the journal.
@@ -121,7 +121,7 @@ fn killed_while_it_closes() {
             let directory = scratch.path().join("killed");
             copy_all(&before, &directory);
             let fault = format!("signal=SIGKILL:when={number}");
-            let name = "closing::opens_and_closes";
+            let name = "close::child_opens_and_closes";
             let output = child_with_fault(call, &fault, name, &directory).output();
             let output = output.unwrap();
             let storage = FileStorage::open(&directory).unwrap();
@@ -131,19 +131,18 @@ fn killed_while_it_closes() {
             if output.status.success() {
                 break;
             }
-            let said = String::from_utf8(output.stdout).unwrap();
-            killed += u32::from(said.contains("closing"));
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            killed += u32::from(stdout.contains("closing"));
         }
     }
-    assert!(
-        !can_fail("fsync") || killed > 0,
-        "never killed while it closed"
-    );
+    assert!(!can_fail("fsync") || killed > 0, "no kill hit the close");
 }
 
 #[test]
-fn opens_and_closes() {
-    let Some(directory) = given() else { return };
+fn child_opens_and_closes() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory).unwrap();
     println!("closing");
     drop(storage);
