@@ -41,12 +41,15 @@ fn journal_of(header: &Header, credential: &dyn Credential) -> Result<([u8; 32],
 fn auditor_slot_opens_journal_key_only() {
     for suite in SUITES {
         let mut vault = vault(suite);
-        let own = *journal(&vault.keyring).expose();
+        let journal_key = *journal(&vault.keyring).expose();
         let slot = (vault.header)
             .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
             .unwrap();
         vault.store();
-        assert_eq!(journal_of(&vault.header, &Fixed(2)), Ok((own, slot)));
+        assert_eq!(
+            journal_of(&vault.header, &Fixed(2)),
+            Ok((journal_key, slot))
+        );
         let opened = vault.header.unlock(&Fixed(2));
         assert_eq!(opened.unwrap_err(), Error::WrongKey);
         for other in [1, 3] {
@@ -75,8 +78,11 @@ fn credential_with_both_slot_types_opens_both() {
         .unwrap();
     vault.store();
     assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
-    let own = *journal(&vault.keyring).expose();
-    assert_eq!(journal_of(&vault.header, &Fixed(1)), Ok((own, both)));
+    let journal_key = *journal(&vault.keyring).expose();
+    assert_eq!(
+        journal_of(&vault.header, &Fixed(1)),
+        Ok((journal_key, both))
+    );
 }
 
 #[test]
@@ -100,14 +106,17 @@ fn damaged_auditor_slot_does_not_block_later_slot() {
         .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
         .unwrap();
     vault.store();
-    let own = *journal(&vault.keyring).expose();
-    assert_eq!(journal_of(&vault.header, &Fixed(2)), Ok((own, damaged)));
+    let journal_key = *journal(&vault.keyring).expose();
+    assert_eq!(
+        journal_of(&vault.header, &Fixed(2)),
+        Ok((journal_key, damaged))
+    );
     // Salt, commitment and wrapped key follow the slot's head and the parameters.
     for field in [11, 43, 75, 107] {
         let mut value = vault.value.clone();
         value[36 + 123 + field] ^= 1;
         let header = Header::parse(&value).unwrap();
-        assert_eq!(journal_of(&header, &Fixed(2)), Ok((own, good)));
+        assert_eq!(journal_of(&header, &Fixed(2)), Ok((journal_key, good)));
         let mut both = value.clone();
         both[36 + 3 * 123 + field] ^= 1;
         let header = Header::parse(&both).unwrap();
@@ -273,8 +282,11 @@ fn root_rotation_keeps_auditor_slots_byte_for_byte() {
     let after = slots(&vault.value);
     assert_eq!(after[1], before[1]);
     assert!(after[0] != before[0] && after[2] != before[2]);
-    let own = *journal(&vault.keyring).expose();
-    assert_eq!(journal_of(&vault.header, &Fixed(2)), Ok((own, all[1])));
+    let journal_key = *journal(&vault.keyring).expose();
+    assert_eq!(
+        journal_of(&vault.header, &Fixed(2)),
+        Ok((journal_key, all[1]))
+    );
 
     vault.root = (vault.header)
         .rotate_root(&[&Fixed(1), &Fixed(3)], &[all[1]])

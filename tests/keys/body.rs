@@ -81,10 +81,13 @@ fn second_implementation_reads_keyring() {
     vault.store();
     let read = read_keyring(&vault);
     let (active, inactive) = (&read.masters[0], &read.masters[1]);
-    let held = vault.keyring.active_master();
+    let expected = vault.keyring.active_master();
     assert_eq!(read.schema, 1);
-    assert_eq!((active.number, active.state), (held.number, 0));
-    assert_eq!((active.created, &active.key), (NOW + 1, held.key.expose()));
+    assert_eq!((active.number, active.state), (expected.number, 0));
+    assert_eq!(
+        (active.created, &active.key),
+        (NOW + 1, expected.key.expose())
+    );
     assert_eq!((inactive.number, inactive.state), (former, 1));
     assert_eq!((read.name_keys.len(), read.journal_keys.len()), (1, 1));
     assert_eq!(read.extensions, []);

@@ -50,7 +50,7 @@ fn rotated_patient_keys_stay_until_destroyed() {
     let second = entry.rotate_key(NOW + 1).unwrap();
     let third = entry.rotate_key(NOW + 2).unwrap();
     let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
-    let held: Vec<(u32, KeyState)> = (entry.chart().unwrap().keys())
+    let stored: Vec<(u32, KeyState)> = (entry.chart().unwrap().keys())
         .map(|key| (key.number, key.state))
         .collect();
     let expected = [
@@ -58,7 +58,7 @@ fn rotated_patient_keys_stay_until_destroyed() {
         (second, KeyState::Inactive),
         (first, KeyState::Inactive),
     ];
-    assert_eq!(held, expected);
+    assert_eq!(stored, expected);
     assert_eq!(entry.key(first).unwrap().created, NOW);
     assert_eq!(entry.destroy_inactive().unwrap(), [first, second]);
     assert!(entry.destroy_inactive().unwrap().is_empty());
@@ -128,8 +128,8 @@ fn holds_and_retention_block_erasure() {
     let [hold] = entry.holds() else {
         panic!("not exactly one hold");
     };
-    let held = (hold.id(), hold.since(), hold.reason());
-    assert_eq!(held, (id, NOW + 3, "subpoena"));
+    let fields = (hold.id(), hold.since(), hold.reason());
+    assert_eq!(fields, (id, NOW + 3, "subpoena"));
     assert_eq!(entry.retention(), Some(NOW + 10));
 
     assert_eq!(entry.begin_erasure(NOW + 10), Err(Error::OnHold));

@@ -165,14 +165,14 @@ fn unavailable_slot_does_not_block_later_slot() {
     let mut vault = vault(SUITES[0]);
     let refused = vault.header.unlock(&Brittle::unavailable(2)).unwrap_err();
     assert_eq!(refused, Error::CredentialUnavailable);
-    let own = vault
+    let slot = vault
         .header
         .add_slot(&vault.root, &Brittle::unavailable(2))
         .unwrap();
     vault.store();
     assert_eq!(
         vault.header.unlock(&Brittle::unavailable(2)).unwrap().slot,
-        own
+        slot
     );
 }
 
@@ -328,8 +328,8 @@ fn master_rotation_adds_key_and_destroys_former_later() {
     assert_eq!(vault.keyring.active_master().number, second);
     vault.store();
     let mut keyring = vault.header.open_keyring(&vault.root).unwrap();
-    let held: Vec<u32> = keyring.masters().map(|key| key.number).collect();
-    assert_eq!(held, [second, first]);
+    let numbers: Vec<u32> = keyring.masters().map(|key| key.number).collect();
+    assert_eq!(numbers, [second, first]);
     assert_eq!(keyring.active_master().created, NOW + 1);
     assert_eq!(keyring.destroy_master(second), Err(Error::NoSuchKey));
     assert!(!keyring.was_destroyed(first));
