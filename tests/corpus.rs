@@ -1,4 +1,4 @@
-//! The fuzz targets' corpora, replayed without a fuzzer.
+//! Replays the corpora of the fuzz targets without a fuzzer.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -24,66 +24,66 @@ fn replay(target: &str, run: impl Fn(&[u8])) {
         .map(|input| input.unwrap().path())
         .collect();
     inputs.sort();
-    assert!(!inputs.is_empty(), "no corpus of {target}");
+    assert!(!inputs.is_empty(), "no corpus for {target}");
     for input in inputs {
         let name = input.file_name().unwrap().to_owned();
-        // Shown only if it fails.
+        // The test runner prints this line only if the test fails.
         println!("{target}/{}", name.display());
         run(&fs::read(input).unwrap());
     }
 }
 
 #[test]
-fn records() {
+fn record_corpus_runs_without_failure() {
     replay("record", record::run);
 }
 
 #[test]
-fn headers() {
+fn header_corpus_runs_without_failure() {
     replay("header", header::run);
 }
 
 #[test]
-fn entries() {
+fn entry_corpus_runs_without_failure() {
     replay("entry", entry::run);
 }
 
 #[test]
-fn archives() {
+fn archive_corpus_runs_without_failure() {
     replay("archive", archive::run);
 }
 
 #[test]
-fn intents() {
+fn intent_corpus_runs_without_failure() {
     replay("intent", intent::run);
 }
 
 #[test]
-fn vaults() {
+fn vault_corpus_runs_without_failure() {
     replay("vault", vault::run);
 }
 
 #[test]
-fn segments() {
+fn segment_corpus_runs_without_failure() {
     replay("segment", segment::run);
 }
 
 #[test]
-fn seeks() {
+fn seek_corpus_runs_without_failure() {
     replay("seek", seek::run);
 }
 
 #[test]
-fn journals() {
+fn journal_corpus_runs_without_failure() {
     replay("journal", journal::run);
 }
 
 #[test]
-fn verifications() {
+fn verify_corpus_runs_without_failure() {
     replay("verify", verify::run);
 }
 
 #[test]
-fn key_files() {
+fn key_file_corpus_runs_without_failure() {
     replay("key_file", key_file::run);
 }

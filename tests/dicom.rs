@@ -1,5 +1,5 @@
-//! A DICOM parser reads straight from a record, whole or piece by piece, and gets the same object as
-//! from the file, or an error: never a part of it, never other pixels.
+//! A DICOM parser reads directly from a record, whole or piece by piece. It gets the same object as
+//! from the file, or an error: never a part of the object, never other pixels.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -40,7 +40,7 @@ fn below(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The sample, and more of its kind where that lies beside the project.
+/// Returns the sample files, and those of a larger collection if it exists next to the repository.
 fn instances() -> Vec<PathBuf> {
     let mut paths = below(&root().join("tests/data/dicom"));
     assert!(paths.len() >= 7);
@@ -52,11 +52,11 @@ fn create(storage: impl Storage + 'static) -> Vault {
     Vault::create(storage, &Fixed(1)).unwrap()
 }
 
-fn put(chart: &Session, path: &Path) -> RecordReader {
+fn put(session: &Session, path: &Path) -> RecordReader {
     let name = path.file_name().unwrap().to_str().unwrap();
     let id = record("MRN-1", name);
-    chart.put_reader(&id, File::open(path).unwrap()).unwrap();
-    chart.reader(&id).unwrap().unwrap()
+    session.put_reader(&id, File::open(path).unwrap()).unwrap();
+    session.reader(&id).unwrap().unwrap()
 }
 
 fn attribute(object: &DefaultDicomObject, name: &str) -> String {
@@ -64,8 +64,8 @@ fn attribute(object: &DefaultDicomObject, name: &str) -> String {
     element.to_str().unwrap().into_owned()
 }
 
-/// Objects with sequences of undefined length are not even equal to themselves; what they are
-/// written as is.
+/// Encodes an object for comparison, because objects with sequences of undefined length are not
+/// equal to themselves.
 fn encoded(object: &DefaultDicomObject) -> Vec<u8> {
     let mut encoded = Vec::new();
     object.write_all(&mut encoded).unwrap();
@@ -73,18 +73,18 @@ fn encoded(object: &DefaultDicomObject) -> Vec<u8> {
 }
 
 #[test]
-fn every_object_is_the_one_of_its_file() {
+fn parsed_record_equals_parsed_file() {
     let vault = create(MemoryStorage::new());
-    let chart = session(&vault);
+    let session = session(&vault);
     let (mut images, mut segmented) = (0, 0);
     for path in instances() {
-        let reader = put(&chart, &path);
+        let reader = put(&session, &path);
         assert_eq!(reader.len(), fs::metadata(&path).unwrap().len());
         segmented += usize::from(reader.len() > 64 << 10);
         let filed = open_file(&path);
         let stored = from_reader(reader);
         let (Ok(stored), Ok(filed)) = (stored, &filed) else {
-            // Not of the standard file form.
+            // Some samples do not have the standard file format.
             assert!(filed.is_err(), "{}", path.display());
             continue;
         };
@@ -99,10 +99,10 @@ fn every_object_is_the_one_of_its_file() {
 }
 
 #[test]
-fn a_ct_slice() {
+fn ct_slice_is_read_with_all_pixels() {
     let vault = create(MemoryStorage::new());
-    let chart = session(&vault);
-    let slice = put(&chart, &root().join("tests/data/dicom/CT_small.dcm"));
+    let session = session(&vault);
+    let slice = put(&session, &root().join("tests/data/dicom/CT_small.dcm"));
     let slice = from_reader(slice).unwrap();
     assert_eq!(attribute(&slice, "Modality"), "CT");
     let size = ["Rows", "Columns"].map(|name| attribute(&slice, name));
@@ -111,15 +111,15 @@ fn a_ct_slice() {
     assert_eq!(pixels.len(), 128 * 128 * 2);
 }
 
-/// Pixel data that need not be in memory whole: the parser seeks.
+/// The parser seeks, so that pixel data need not be in memory at once.
 #[test]
-fn fragment_by_fragment() {
+fn fragments_read_one_by_one_equal_file() {
     let vault = create(MemoryStorage::new());
-    let chart = session(&vault);
+    let session = session(&vault);
     let path = root().join(SEGMENTED);
     let filed = open_file(&path).unwrap();
 
-    let reader = BufReader::new(put(&chart, &path));
+    let reader = BufReader::new(put(&session, &path));
     let mut collector = DicomCollector::new(reader);
     assert!(collector.read_file_meta().unwrap() == filed.meta());
     let mut header = InMemDicomObject::new_empty();
@@ -146,7 +146,7 @@ fn fragment_by_fragment() {
     );
 }
 
-/// The error of the vault below those of the parser.
+/// Returns the vault's error that caused the parser's error.
 fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     let below = std::iter::successors(Some(error), |error| error.source());
     below
@@ -155,14 +155,14 @@ fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> 
 }
 
 #[test]
-fn altered_pixels_are_not_read() {
+fn altered_pixels_return_not_authentic() {
     let storage = Arc::new(MemoryStorage::new());
     let vault = create(Arc::clone(&storage));
-    let chart = session(&vault);
+    let session = session(&vault);
     let path = root().join(SEGMENTED);
-    drop(put(&chart, &path));
+    drop(put(&session, &path));
     let id = record("MRN-1", "MR2_J2KI.dcm");
-    let reader = || chart.reader(&id).unwrap().unwrap();
+    let reader = || session.reader(&id).unwrap().unwrap();
 
     let scan = Scan {
         prefix: b"s",
@@ -179,7 +179,7 @@ fn altered_pixels_are_not_read() {
 
     let error = from_reader(reader()).unwrap_err();
     assert_eq!(cause(&error), Some(&Error::NotAuthentic));
-    // What stands before the altered chunk is read as ever.
+    // The parser can still read the attributes in the chunk before the altered one.
     let header = OpenFileOptions::new().read_until(PIXEL_DATA);
     let header = header.from_reader(reader()).unwrap();
     assert_eq!(attribute(&header, "Modality"), "MR");
@@ -190,20 +190,20 @@ fn altered_pixels_are_not_read() {
     assert_eq!(cause(&error), Some(&Error::SegmentMissing));
 }
 
-/// Parsers take an unexpected end for the end of an object, and all of `std` tries again after an
-/// interruption: a failing storage must not look like either.
+/// Parsers take an unexpected end for the end of an object, and `std` tries again after an
+/// interruption. A storage failure must look like neither.
 #[test]
-fn a_failing_storage_is_no_end() {
+fn storage_failure_is_not_taken_for_end_of_object() {
     let path = root().join(SEGMENTED);
     for kind in [ErrorKind::UnexpectedEof, ErrorKind::Interrupted] {
         let failure = StorageError::Io(kind);
-        let storage = Faulty::new(MemoryStorage::new(), move |_, moment| match moment {
+        let storage = Faulty::new(MemoryStorage::new(), move |_, point| match point {
             FaultPoint::Read([key, ..]) if key[0] == b's' => FaultAction::Fail(failure),
             _ => FaultAction::Proceed,
         });
         let vault = create(storage);
-        let chart = session(&vault);
-        let error = put(&chart, &path).read(&mut [0; 16]).unwrap_err();
+        let session = session(&vault);
+        let error = put(&session, &path).read(&mut [0; 16]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Other);
         let error = error.downcast::<Error>().unwrap();
         assert_eq!(error, Error::Storage(failure));

@@ -1,4 +1,4 @@
-//! A storage that was opened before a `fork` does nothing in the child.
+//! A storage that was opened before a `fork` refuses all work in the child.
 #![cfg(all(feature = "file", unix))]
 #![allow(
     unsafe_code,
@@ -26,12 +26,12 @@ fn put(key: u32) -> Transaction {
 }
 
 #[test]
-fn a_handle_is_dead_in_a_forked_child() {
+fn handle_in_forked_child_returns_forked() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let done = AtomicBool::new(false);
     let codes: Vec<i32> = std::thread::scope(|scope| {
-        // Others hold the locks most of the time when the fork comes.
+        // Keep the storage's locks busy, so that most forks happen while a thread holds one.
         for thread in 0..2 {
             let (storage, done) = (&storage, &done);
             scope.spawn(move || {
@@ -44,7 +44,7 @@ fn a_handle_is_dead_in_a_forked_child() {
         (0..10).map(|_| exit_code_of_child(&storage)).collect()
     });
     assert_eq!(codes, [0; 10]);
-    // The children's ends released nothing, and broke nothing.
+    // The children's exits must neither release the lock nor break the storage.
     assert_eq!(
         FileStorage::open(scratch.path()).unwrap_err(),
         StorageError::InUse
@@ -59,7 +59,7 @@ fn a_handle_is_dead_in_a_forked_child() {
     );
 }
 
-/// Lets the other threads end, though this one may have failed.
+/// Stops the other threads, also if this thread panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -69,19 +69,19 @@ impl Drop for SetOnDrop<'_> {
 }
 
 fn exit_code_of_child(storage: &FileStorage) -> i32 {
-    // SAFETY: the child calls nothing that takes a lock of the parent's; that is what is tested.
+    // SAFETY: the child takes no lock of the parent's; the test checks exactly this.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
-        // A child that hangs is ended by the alarm, which no machine is slow enough to hear before.
+        // The alarm ends a child that hangs. Its time is long enough for any slow machine.
         // SAFETY: plain system calls.
         unsafe { libc::alarm(300) };
         let code = in_child(storage);
-        // SAFETY: ends the child without running the test harness's own exit.
+        // SAFETY: `_exit` ends the child without running the test harness's exit handlers.
         unsafe { libc::_exit(code) };
     }
     let mut status = 0;
-    // SAFETY: `pid` is a child of ours, `status` outlives the call.
+    // SAFETY: `pid` is a child of this process, and `status` outlives the call.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     match libc::WIFEXITED(status) {
         true => libc::WEXITSTATUS(status),
@@ -93,8 +93,8 @@ fn in_child(storage: &FileStorage) -> i32 {
     let read = storage.read(&[b"v"]);
     let scan = storage.scan(SCAN);
     let commit = storage.commit(&[put(1)]);
-    // Dropping must neither hang nor unlock; a copy of the bits stands for the child's own handle.
-    // SAFETY: the original is never used again in this process.
+    // Dropping must neither hang nor unlock. A bitwise copy represents the child's own handle.
+    // SAFETY: this process never uses the original again.
     drop(unsafe { std::ptr::read(storage) });
     let forked = StorageError::Forked;
     match (read, scan, commit.as_slice()) {

@@ -1,7 +1,8 @@
-//! Memory that held plaintext is wiped before it goes back to the allocator: seen by the allocator.
+//! Memory that held plaintext is wiped before its release: a global allocator inspects every freed
+//! block.
 //!
-//! `memory` looks at what is left in a whole process; what an allocator returned to the system is not
-//! to be found there.
+//! `memory` searches the memory of a whole process, but cannot see what an allocator returned to
+//! the system.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
 
 #[path = "common/mod.rs"]
@@ -17,43 +18,44 @@ use chartlock::{Document, MemoryStorage, RecordId, Session, Vault, VaultOptions}
 use common::{record, session, subject};
 use zeroize::Zeroizing;
 
-/// What all content here consists of.
+/// The pattern that all content here consists of.
 const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
-/// What is put inline, in one chunk, and in several segments.
+/// Lengths of content: inline, in one chunk, and in several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
-/// The least memory for which a passphrase is stretched. No other block here is as large.
-const STRETCHING: usize = 8 << 20;
+/// The least memory in bytes for a passphrase's derivation. No other block here is as large.
+const KDF_MEMORY: usize = 8 << 20;
 
-/// Looks at every block that is freed. New ones are zero, so that there is nothing in them that was
-/// not written.
-struct Watching;
+/// An allocator that inspects every freed block. New blocks are zeroed, so that a block contains
+/// only what was written to it.
+struct InspectingAllocator;
 
 #[global_allocator]
-static ALLOCATOR: Watching = Watching;
+static ALLOCATOR: InspectingAllocator = InspectingAllocator;
 
-/// Freed blocks in which content was.
+/// The number of freed blocks with content.
 static WITH_CONTENT: AtomicUsize = AtomicUsize::new(0);
-/// Freed blocks in which a passphrase was stretched, and those of them that were not wiped.
-static STRETCHED: AtomicUsize = AtomicUsize::new(0);
-static UNWIPED: AtomicUsize = AtomicUsize::new(0);
+/// The number of freed blocks in which a key was derived from a passphrase, and of those that were
+/// not wiped.
+static KDF_FREED: AtomicUsize = AtomicUsize::new(0);
+static KDF_UNWIPED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: hands on to the system's allocator, and only reads what is about to be freed.
-unsafe impl GlobalAlloc for Watching {
+// SAFETY: forwards to the system's allocator, and only reads the blocks before they are freed.
+unsafe impl GlobalAlloc for InspectingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's promises are those that are asked for.
+        // SAFETY: the caller upholds the contract of `alloc`, which `alloc_zeroed` shares.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: it was allocated with this layout, initialised with zeros, and nobody else has it.
-        look_at(unsafe { slice::from_raw_parts(block, layout.size()) });
-        // SAFETY: the caller's promises are those that are asked for.
+        // SAFETY: the block was allocated zeroed with this layout, and nothing else refers to it.
+        inspect(unsafe { slice::from_raw_parts(block, layout.size()) });
+        // SAFETY: the caller upholds the contract of `dealloc`.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
-/// Must not allocate.
-fn look_at(freed: &[u8]) {
+/// Must not allocate, because the allocator calls it.
+fn inspect(freed: &[u8]) {
     let mut rest = freed;
     while let Some(at) = rest.iter().position(|byte| *byte == PLANTED[0]) {
         rest = &rest[at..];
@@ -63,16 +65,16 @@ fn look_at(freed: &[u8]) {
         }
         rest = &rest[1..];
     }
-    if freed.len() >= STRETCHING {
-        STRETCHED.fetch_add(1, Ordering::SeqCst);
+    if freed.len() >= KDF_MEMORY {
+        KDF_FREED.fetch_add(1, Ordering::SeqCst);
         let unwiped = freed.iter().any(|byte| *byte != 0);
-        UNWIPED.fetch_add(usize::from(unwiped), Ordering::SeqCst);
+        KDF_UNWIPED.fetch_add(usize::from(unwiped), Ordering::SeqCst);
     }
 }
 
 fn passphrase() -> Passphrase {
     Passphrase::new("correct horse battery staple").with_cost(Cost {
-        memory_kib: STRETCHING as u32 / 1024,
+        memory_kib: KDF_MEMORY as u32 / 1024,
         passes: 1,
         lanes: 1,
     })
@@ -90,34 +92,34 @@ fn id(length: usize) -> RecordId {
     record("MRN-1042", &format!("Media/{length}"))
 }
 
-fn write(chart: &Session) {
+fn write(session: &Session) {
     for length in LENGTHS {
         let (id, content) = (id(length), content(length));
-        chart.put(&id, &content).unwrap();
-        chart.put_reader(&id, &content[..]).unwrap();
-        let mut writer = chart.writer(&id);
+        session.put(&id, &content).unwrap();
+        session.put_reader(&id, &content[..]).unwrap();
+        let mut writer = session.writer(&id);
         for part in content.chunks(70_001) {
             writer.write_all(part).unwrap();
         }
         writer.finish().unwrap();
         let many = [(&id, Document::new(&content))];
-        chart.put_many(many).unwrap().remove(0).unwrap();
-        // One that is given up.
-        chart.writer(&id).write_all(&content).unwrap();
+        session.put_many(many).unwrap().remove(0).unwrap();
+        // A writer that is dropped before `finish`.
+        session.writer(&id).write_all(&content).unwrap();
     }
 }
 
-fn read(chart: &Session) {
+fn read(session: &Session) {
     for length in LENGTHS {
         let (id, content) = (id(length), content(length));
-        assert!(chart.get(&id).unwrap().unwrap()[..] == content[..]);
-        assert!(chart.get_version(&id, 2).unwrap().unwrap()[..] == content[..]);
+        assert!(session.get(&id).unwrap().unwrap()[..] == content[..]);
+        assert!(session.get_version(&id, 2).unwrap().unwrap()[..] == content[..]);
         let mut all = Zeroizing::new(Vec::with_capacity(length + 100));
-        let mut reader = chart.reader(&id).unwrap().unwrap();
+        let mut reader = session.reader(&id).unwrap().unwrap();
         reader.read_to_end(&mut all).unwrap();
         assert!(all[..] == content[..]);
-        // Parts of chunks are opened where they came.
-        let reader = chart.reader(&id).unwrap().unwrap();
+        // Reads of parts open a chunk in another buffer.
+        let reader = session.reader(&id).unwrap().unwrap();
         for offset in [0, length / 2, length - 50] {
             let mut part = Zeroizing::new([0; 50]);
             reader.read_at(offset as u64, &mut part[..]).unwrap();
@@ -127,29 +129,29 @@ fn read(chart: &Session) {
 }
 
 #[test]
-fn content_is_wiped() {
+fn content_is_wiped_before_memory_is_freed() {
     let options = VaultOptions::new();
     let vault = options.create(MemoryStorage::new(), &passphrase()).unwrap();
-    let chart = session(&vault);
-    write(&chart);
-    read(&chart);
+    let session = session(&vault);
+    write(&session);
+    read(&session);
     vault.rotate_master_key().unwrap();
     let subject = subject("MRN-1042");
     vault.reencrypt_subject(&subject).unwrap();
-    read(&chart);
+    read(&session);
     drop(vault);
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);
-    // And it would have been seen.
+    // The allocator detects content that is not wiped.
     drop(content(LENGTHS[0]).to_vec());
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 1);
 }
 
 #[test]
-fn what_a_passphrase_was_stretched_in_is_wiped() {
+fn key_derivation_memory_is_wiped_before_it_is_freed() {
     let storage = std::sync::Arc::new(MemoryStorage::new());
     let created = Vault::create(std::sync::Arc::clone(&storage), &passphrase());
     drop(created.unwrap());
     drop(Vault::open(storage, &passphrase()).unwrap());
-    assert!(STRETCHED.load(Ordering::SeqCst) >= 2);
-    assert_eq!(UNWIPED.load(Ordering::SeqCst), 0);
+    assert!(KDF_FREED.load(Ordering::SeqCst) >= 2);
+    assert_eq!(KDF_UNWIPED.load(Ordering::SeqCst), 0);
 }

@@ -1,4 +1,4 @@
-//! A record much larger than the memory that storing and reading it takes.
+//! A record that is much larger than the memory needed to store and read it.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
@@ -18,13 +18,13 @@ const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
 
 const MIB: u64 = 1 << 20;
 const RECORD: u64 = 64 * MIB;
-/// Enough for allocators to keep what they keep for threads.
+/// Enough rounds for allocators to reach their peak per thread.
 const ROUNDS: usize = 4;
 const CACHE: u64 = MIB;
-/// What is promised beside the engine's cache, for any record on any machine.
+/// The promised maximum beside the engine's cache, for any record on any machine.
 const BOUND: u64 = 64 * MIB;
 
-/// Bytes that do not repeat soon, the same for each one that begins.
+/// A reader of bytes with a long period, the same for each instance.
 struct Generated {
     state: u64,
     left: u64,
@@ -40,7 +40,7 @@ impl Generated {
 }
 
 impl Read for Generated {
-    /// Whole words only: what reads from it asks for multiples of eight bytes.
+    /// Returns whole words only: callers ask for multiples of eight bytes.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let bytes = (out.len() as u64).min(self.left) as usize;
         for word in out.get_mut(..bytes).unwrap().chunks_exact_mut(8) {
@@ -54,7 +54,7 @@ impl Read for Generated {
     }
 }
 
-/// The most memory that this process ever had; `None` where the system does not tell.
+/// Returns the peak memory of this process in bytes; `None` if the system does not report it.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -65,43 +65,46 @@ fn peak() -> Option<u64> {
 }
 
 #[test]
-fn memory_is_bounded() {
+fn memory_stays_bounded_for_large_record() {
     if let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) {
         return put_and_read(&directory);
     }
     if peak().is_none() {
-        eprintln!("skipped: this system does not tell the peak memory of a process");
+        eprintln!("skipped: this system does not report the peak memory of a process");
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "memory_is_bounded", "--nocapture"]);
+    child.args([
+        "--exact",
+        "memory_stays_bounded_for_large_record",
+        "--nocapture",
+    ]);
     let output = child.env(DIRECTORY, scratch.path()).output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told);
+    let output_text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&output_text);
     assert!(
-        output.status.success() && told.contains("1 passed"),
-        "{told}"
+        output.status.success() && output_text.contains("1 passed"),
+        "{output_text}"
     );
-    print!("{told}");
+    print!("{output_text}");
 }
 
-/// Some systems give 2 MiB to whoever touches one byte, a thread's stack included: that is their
-/// choice, and not what is measured.
+/// Disables huge pages, because with them a system may count 2 MiB for one touched byte.
 #[cfg(target_os = "linux")]
 fn refuse_huge_pages() {
-    // SAFETY: a plain system call, about this process only.
+    // SAFETY: a plain system call that affects this process only.
     #[allow(unsafe_code)]
     let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if refused != 0 {
-        eprintln!("huge pages, if there are any, count here");
+        eprintln!("cannot disable huge pages, so the result includes them");
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn refuse_huge_pages() {}
 
-/// With as many threads as there ever are.
+/// Uses the maximum number of threads.
 fn put_and_read(directory: &Path) {
     refuse_huge_pages();
     let start = peak().unwrap();
@@ -109,12 +112,12 @@ fn put_and_read(directory: &Path) {
     let storage = storage.open(directory.join("vault")).unwrap();
     let options = VaultOptions::new().threads(NonZeroUsize::new(64).unwrap());
     let vault = options.create(storage, &Fixed(1)).unwrap();
-    let chart = session(&vault);
+    let session = session(&vault);
     let id = record("MRN-1", "ImagingStudy/1");
 
     for _ in 0..ROUNDS {
-        chart.put_reader(&id, Generated::record()).unwrap();
-        compare(&chart, &id);
+        session.put_reader(&id, Generated::record()).unwrap();
+        compare(&session, &id);
     }
     let taken = peak().unwrap() - start;
     println!(
@@ -124,13 +127,13 @@ fn put_and_read(directory: &Path) {
     );
     assert!(taken < CACHE + BOUND, "{taken} bytes");
 
-    // The measure sees what is held whole.
-    drop(chart.get(&id).unwrap().unwrap());
+    // A negative control: the measurement detects a record in memory.
+    drop(session.get(&id).unwrap().unwrap());
     assert!(peak().unwrap() - start > RECORD);
 }
 
-fn compare(chart: &Session, id: &RecordId) {
-    let mut reader = chart.reader(id).unwrap().unwrap();
+fn compare(session: &Session, id: &RecordId) {
+    let mut reader = session.reader(id).unwrap().unwrap();
     assert_eq!(reader.len(), RECORD);
     let mut expected = Generated::record();
     let (mut part, mut own) = (vec![0; MIB as usize], vec![0; MIB as usize]);

@@ -1,4 +1,4 @@
-//! What is killed: every changing verb, on two threads with patients of their own.
+//! The process that is killed: runs every changing verb, on two threads with separate patients.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -16,13 +16,13 @@ use crate::place;
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_CRASH_DIRECTORY";
 pub(crate) const SEED: &str = "CHARTLOCK_CRASH_SEED";
 
-/// Of itself it does nothing.
+/// Does nothing when the test runner calls it; the parent sets the variables.
 #[test]
-fn works_until_killed() {
+fn child_runs_verbs_until_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
         return;
     };
-    // One thread that fails must not leave the other at work.
+    // Exit at the first panic, because the other thread would work on without end.
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
         std::process::exit(101);
@@ -37,17 +37,17 @@ fn works_until_killed() {
     });
 }
 
-/// A vault that stands is opened, and where there is none one is created.
+/// Opens the vault in a directory, or creates one there.
 pub(crate) fn open_or_create(directory: &Path) -> Vault {
     let storage = place::open(directory).unwrap();
     match Vault::open(storage.clone(), &Fixed(1)) {
-        Err(Error::NoVault) => say(0, "create", || Vault::create(storage, &Fixed(1)), ok),
+        Err(Error::NoVault) => print_and_run(0, "create", || Vault::create(storage, &Fixed(1)), ok),
         opened => opened.unwrap(),
     }
 }
 
-/// Says what is begun, does it, and says what came of it.
-fn say<T>(
+/// Prints a line before a verb, runs the verb, and prints its answer.
+fn print_and_run<T>(
     thread: u64,
     verb: &str,
     run: impl FnOnce() -> Result<T, Error>,
@@ -59,9 +59,13 @@ fn say<T>(
     done
 }
 
-/// Takes in a line that [`say`] wrote: the verb that ended and its answer, if it tells of an end.
-pub(crate) fn hear(line: &str, begun: &mut BTreeMap<String, String>) -> Option<(String, String)> {
-    // The test runner's own words stand before the first of ours.
+/// Parses a line that [`print_and_run`] printed. Returns the verb that ended and its answer, unless the
+/// line is a verb's begin.
+pub(crate) fn parse_line(
+    line: &str,
+    begun: &mut BTreeMap<String, String>,
+) -> Option<(String, String)> {
+    // The test runner prints the test's name before the first line.
     let line = line.rsplit("... ").next().unwrap();
     if let Some((thread, verb)) = line.split_once(" begin ") {
         begun.insert(thread.to_owned(), verb.to_owned());
@@ -75,23 +79,23 @@ fn ok<T>(_: &T) -> String {
     "ok".to_owned()
 }
 
-/// Verbs without end: the parent ends them.
+/// Runs random verbs until the parent kills the process.
 fn work(vault: &Vault, thread: u64, mut random: Random) {
-    let chart = session(vault);
-    // Every third child is busy with what takes long.
+    let session = session(vault);
+    // Every third child runs long verbs only.
     let is_heavy = random.below(3) == 0;
     for patient in patients(thread) {
-        bring_back(&chart, thread, &patient);
+        reopen_if_erased(&session, thread, &patient);
     }
     loop {
         let patient = &patients(thread)[random.below(2) as usize];
         if let Some(verb) = pick(&mut random, thread, is_heavy) {
-            carry_out(vault, thread, patient, verb, &mut random);
+            run_verb(vault, thread, patient, verb, &mut random);
         }
     }
 }
 
-/// Long verbs are rare, or nearly every kill would come within one of them.
+/// Picks a verb. Long verbs are rare, otherwise nearly every kill would hit one of them.
 fn pick(random: &mut Random, thread: u64, is_heavy: bool) -> Option<&'static str> {
     let number = match is_heavy {
         true => 28 + random.below(7),
@@ -119,15 +123,9 @@ fn pick(random: &mut Random, thread: u64, is_heavy: bool) -> Option<&'static str
     Some(verb)
 }
 
-/// One verb that changes the vault.
-pub(crate) fn carry_out(
-    vault: &Vault,
-    thread: u64,
-    patient: &str,
-    verb: &str,
-    random: &mut Random,
-) {
-    let chart = session(vault);
+/// Runs one verb that changes the vault.
+pub(crate) fn run_verb(vault: &Vault, thread: u64, patient: &str, verb: &str, random: &mut Random) {
+    let session = session(vault);
     let subject = subject(patient);
     let seed = random.next() >> 16;
     let id = |name: &str| RecordId::new(subject.clone(), name).unwrap();
@@ -136,24 +134,24 @@ pub(crate) fn carry_out(
             let id = id(NAMES[random.below(3) as usize]);
             let body = content(seed, id.name());
             let verb = format!("put {patient} {} {seed}", id.name());
-            say(thread, &verb, || chart.put(&id, &body), u64::to_string);
+            print_and_run(thread, &verb, || session.put(&id, &body), u64::to_string);
         }
         "put-large" => {
             let id = id("large");
             let body = content(seed, "large");
             let verb = format!("put {patient} large {seed}");
-            say(thread, &verb, || chart.put(&id, &body), u64::to_string);
+            print_and_run(thread, &verb, || session.put(&id, &body), u64::to_string);
         }
         "put-if" => {
             let id = id("a");
             let body = content(seed, "a");
-            let now = chart.get(&id).unwrap();
+            let now = session.get(&id).unwrap();
             let expected = now.map_or(Precondition::Absent, |now| {
                 Precondition::Version(now.version())
             });
             let verb = format!("put {patient} a {seed}");
-            let put = || chart.put_if(&id, expected, &body);
-            say(thread, &verb, put, u64::to_string);
+            let put = || session.put_if(&id, expected, &body);
+            print_and_run(thread, &verb, put, u64::to_string);
         }
         "many" => {
             let ids: Vec<_> = batch().iter().map(|name| id(name)).collect();
@@ -164,12 +162,12 @@ pub(crate) fn carry_out(
             let batch = ids.iter().zip(bodies.iter().map(Document::from));
             let verb = format!("many {patient} {seed}");
             let put = || {
-                chart
+                session
                     .put_many(batch)?
                     .into_iter()
                     .collect::<Result<Vec<_>, _>>()
             };
-            say(thread, &verb, put, ok);
+            print_and_run(thread, &verb, put, ok);
         }
         "remove" => {
             let id = id(NAMES[random.below(4) as usize]);
@@ -177,83 +175,83 @@ pub(crate) fn carry_out(
             let answer = |removed: &Option<u64>| {
                 removed.map_or_else(|| "nothing".to_owned(), |version| version.to_string())
             };
-            say(thread, &verb, || chart.retract(&id), answer);
+            print_and_run(thread, &verb, || session.retract(&id), answer);
         }
         "put-huge" => {
             let id = id("huge");
             let body = content(seed, "huge");
             let verb = format!("put {patient} huge {seed}");
-            let put = || chart.put_reader(&id, Pieces(&body, Random(seed)));
-            say(thread, &verb, put, u64::to_string);
+            let put = || session.put_reader(&id, Pieces(&body, Random(seed)));
+            print_and_run(thread, &verb, put, u64::to_string);
         }
         "begin" => {
             let body = content(seed, "huge");
             let begin = || {
-                let mut writer = chart.writer(&id("huge"));
+                let mut writer = session.writer(&id("huge"));
                 writer.write_all(&body).map(|()| drop(writer)).unwrap();
                 Ok(())
             };
-            say(thread, &format!("begin {patient}"), begin, ok);
+            print_and_run(thread, &format!("begin {patient}"), begin, ok);
         }
-        "erase" if known(&chart, &subject) => {
+        "erase" if is_known(&session, &subject) => {
             let verb = format!("erase {patient}");
-            let erase = || chart.erase_subject(&subject, "asked for");
-            say(thread, &verb, erase, ok);
-            bring_back(&chart, thread, patient);
+            let erase = || session.erase_subject(&subject, "asked for");
+            print_and_run(thread, &verb, erase, ok);
+            reopen_if_erased(&session, thread, patient);
         }
-        "rotate-patient" if known(&chart, &subject) => {
+        "rotate-patient" if is_known(&session, &subject) => {
             let rotate = || vault.rotate_subject_key(&subject);
-            let report = say(thread, "rotate-patient", rotate, ok);
+            let report = print_and_run(thread, "rotate-patient", rotate, ok);
             assert_eq!((report.blocking, report.orphaned), (0, 0));
         }
-        "reencrypt-patient" if known(&chart, &subject) => {
+        "reencrypt-patient" if is_known(&session, &subject) => {
             let renew = || vault.reencrypt_subject(&subject);
-            let report = say(thread, "reencrypt-patient", renew, ok);
+            let report = print_and_run(thread, "reencrypt-patient", renew, ok);
             assert_eq!((report.blocking, report.orphaned), (0, 0));
         }
         "erase" | "rotate-patient" | "reencrypt-patient" => {}
         "misfile" => {
             let body = content(seed, MISFILED);
-            let put = || chart.put(&id(MISFILED), &body);
-            say(thread, &format!("misfile {patient} {seed}"), put, ok);
+            let put = || session.put(&id(MISFILED), &body);
+            print_and_run(thread, &format!("misfile {patient} {seed}"), put, ok);
         }
         "expunge" => {
-            let expunge = || chart.expunge(&id(MISFILED), "of another patient");
-            say(thread, &format!("expunge {patient}"), expunge, ok);
+            let expunge = || session.expunge(&id(MISFILED), "of another patient");
+            print_and_run(thread, &format!("expunge {patient}"), expunge, ok);
         }
         "hold" => {
-            let hold = || chart.place_hold(&subject, "subpoena");
-            say(thread, &format!("hold {patient}"), hold, ok);
+            let hold = || session.place_hold(&subject, "subpoena");
+            print_and_run(thread, &format!("hold {patient}"), hold, ok);
         }
         "release" => {
             let release = || {
-                let holds = chart.holds(&subject)?;
-                chart.lift_hold(&subject, holds[0].id)
+                let holds = session.holds(&subject)?;
+                session.lift_hold(&subject, holds[0].id)
             };
-            say(thread, &format!("release {patient}"), release, ok);
+            print_and_run(thread, &format!("release {patient}"), release, ok);
         }
         "retain" => {
             let day = Duration::from_secs(86_400 * (1 + seed % 10_000));
-            let retain = || chart.retain_until(&subject, Some(UNIX_EPOCH + day));
+            let retain = || session.retain_until(&subject, Some(UNIX_EPOCH + day));
             let verb = format!("retain {patient} {}", day.as_secs());
-            say(thread, &verb, retain, ok);
+            print_and_run(thread, &verb, retain, ok);
         }
-        _ => keep_house(vault, thread, verb),
+        _ => run_maintenance(vault, thread, verb),
     }
 }
 
-/// A verb that is not about one patient.
-fn keep_house(vault: &Vault, thread: u64, verb: &str) {
+/// Runs a verb that is not about one patient.
+fn run_maintenance(vault: &Vault, thread: u64, verb: &str) {
     match verb {
-        "collect" => drop(say(thread, verb, || vault.collect_garbage(), ok)),
-        "reencrypt" => drop(say(thread, verb, || vault.reencrypt(), ok)),
+        "collect" => drop(print_and_run(thread, verb, || vault.collect_garbage(), ok)),
+        "reencrypt" => drop(print_and_run(thread, verb, || vault.reencrypt(), ok)),
         "rotate-master" => {
-            let report = say(thread, verb, || vault.rotate_master_key(), ok);
+            let report = print_and_run(thread, verb, || vault.rotate_master_key(), ok);
             assert_eq!(report.entries_blocking, 0);
         }
         "rotate-root" => {
             let rotate = || vault.rotate_root_key(&[&Fixed(1)], &[]);
-            say(thread, verb, rotate, ok);
+            print_and_run(thread, verb, rotate, ok);
         }
         "slots" => {
             let slots = || {
@@ -261,38 +259,38 @@ fn keep_house(vault: &Vault, thread: u64, verb: &str) {
                 vault.replace_slot(id, &Fixed(1))?;
                 vault.remove_slot(id)
             };
-            say(thread, verb, slots, ok);
+            print_and_run(thread, verb, slots, ok);
         }
         "checkpoint" => {
-            let pin = || vault.checkpoint();
-            say(thread, verb, pin, Checkpoint::to_string);
+            let take = || vault.checkpoint();
+            print_and_run(thread, verb, take, Checkpoint::to_string);
         }
         _ => panic!("no such verb: {verb}"),
     }
 }
 
-fn known(chart: &Session, subject: &Subject) -> bool {
-    chart
+fn is_known(session: &Session, subject: &Subject) -> bool {
+    session
         .subjects()
         .unwrap()
         .any(|known| known.unwrap() == *subject)
 }
 
-/// A patient that an erasure took, or began to take, returns.
-fn bring_back(chart: &Session, thread: u64, patient: &str) {
+/// Reopens the chart of a patient whose erasure is complete or has begun.
+fn reopen_if_erased(session: &Session, thread: u64, patient: &str) {
     let subject = subject(patient);
     let id = RecordId::new(subject.clone(), "a").unwrap();
-    match chart.get(&id) {
+    match session.get(&id) {
         Err(Error::Erased) => {}
         other => return drop(other.unwrap()),
     }
-    let erase = || chart.erase_subject(&subject, "asked for");
-    say(thread, &format!("erase {patient}"), erase, ok);
-    let reopen = || chart.reopen_chart(&subject);
-    say(thread, &format!("readmit {patient}"), reopen, ok);
+    let erase = || session.erase_subject(&subject, "asked for");
+    print_and_run(thread, &format!("erase {patient}"), erase, ok);
+    let reopen = || session.reopen_chart(&subject);
+    print_and_run(thread, &format!("readmit {patient}"), reopen, ok);
 }
 
-/// Gives content as a network does: as much as has come.
+/// A reader that returns a random number of bytes, as a network does.
 struct Pieces<'a>(&'a [u8], Random);
 
 impl Read for Pieces<'_> {

@@ -1,23 +1,23 @@
-//! What records hold, by their name and a seed.
+//! The contents of records, derived from a record's name and a seed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Records of a patient; four are written in batches only.
+/// The names of a patient's records; the four of [`batch`] are written together only.
 pub(crate) const NAMES: [&str; 9] = ["a", "b", "c", "large", "m0", "m1", "m2", "m3", "huge"];
 
-/// A record that is put and expunged, over and over.
+/// The name of a record that is put and expunged repeatedly.
 pub(crate) const MISFILED: &str = "misfiled";
 
-/// Those that are written together.
+/// Returns the names of the records that one call writes together.
 pub(crate) fn batch() -> &'static [&'static str] {
     &NAMES[4..8]
 }
 
-/// In the record itself, in a segment, in several.
+/// Returns content that fits into the record itself, into one segment, or into several.
 pub(crate) fn content(seed: u64, name: &str) -> Vec<u8> {
     let mut random = Random(seed);
     let length = match name {
-        // More than is sent at a time, now and then.
+        // Sometimes more than an upload sends in one commit.
         "huge" if random.below(4) == 0 => (9 << 20) + random.below(2 << 20),
         "huge" => (1 << 20) + random.below(3 << 20),
         "large" => 65_537 + random.below(200_000),
@@ -37,11 +37,11 @@ pub(crate) fn seed() -> Option<u64> {
     Some(seed.parse().unwrap())
 }
 
-/// Splitmix64; nothing here needs more.
+/// The SplitMix64 generator; the tests need no cryptographic randomness.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// Starts from [`seed`], else from the clock, and prints which.
+    /// Takes the seed from [`seed`] or else from the clock, and prints it.
     pub(crate) fn new() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let seed = seed().unwrap_or(since.as_nanos() as u64);

@@ -1,4 +1,4 @@
-//! What the journal tells after a kill, compared with what was acknowledged.
+//! Compares the journal after a kill with the acknowledged changes.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,20 @@ use crate::common::{session, subject};
 use crate::content::NAMES;
 use crate::model::patients;
 
-/// Of whom, which record, and which version; of an erasure only of whom.
+/// The operation, patient, record name and version of a change; an erasure has neither name nor
+/// version.
 type What = (Operation, String, Option<String>, Option<u64>);
 
-/// Changes that the journal must tell of, and how often, for who was erased may return.
+/// The journal entries that must exist, with their number: an erased patient may return and be
+/// erased again.
 #[derive(Default, Clone)]
-pub(crate) struct Told {
+pub(crate) struct ExpectedEntries {
     changes: BTreeMap<What, u64>,
-    /// The last one of the child, and the one before it of its parent.
+    /// The newest checkpoint of the child, and the one that the parent took before.
     checkpoints: [Option<Checkpoint>; 2],
 }
 
-impl Told {
+impl ExpectedEntries {
     pub(crate) fn wrote(&mut self, patient: &str, name: &str, version: usize, retracted: bool) {
         let operation = if retracted {
             Operation::Retract
@@ -41,10 +43,10 @@ impl Told {
         self.checkpoints[0] = Some(text.parse().unwrap());
     }
 
-    /// A verification finds nothing, with no checkpoint and with those of before the kill; and each
-    /// change that was acknowledged has its entry. Says how many entries were asked for.
+    /// Asserts that `verify` finds nothing, with no checkpoint and with those from before the kill,
+    /// and that each acknowledged change has its entry. Returns the number of expected entries.
     ///
-    /// Where a change is announced first and settled later, the entry of the last may not be settled yet.
+    /// If the storage is not transactional, the last entry may be announced and not settled yet.
     pub(crate) fn compare(&mut self, vault: &Vault, is_settled: bool) -> u64 {
         let report = vault.verify(None).unwrap();
         assert!(report.is_clean(), "{report:#?}");
@@ -53,31 +55,31 @@ impl Told {
             assert!(report.is_clean(), "{report:#?}");
             assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
         }
-        let told = entries(vault, is_settled);
+        let entries = entries(vault, is_settled);
         for (change, times) in &self.changes {
-            let told = told.get(change).copied().unwrap_or(0);
-            assert!(told >= *times, "{change:?} is told {told} of {times} times");
+            let count = entries.get(change).copied().unwrap_or(0);
+            assert!(count >= *times, "{change:?} has {count} of {times} entries");
         }
         self.checkpoints = [None, Some(vault.checkpoint().unwrap())];
         self.changes.values().sum()
     }
 }
 
-/// What the journal tells was written and erased.
+/// Counts the journal entries of each write and erasure.
 fn entries(vault: &Vault, is_settled: bool) -> BTreeMap<What, u64> {
-    let office = session(vault);
-    let mut trail = office.audit().unwrap();
+    let session = session(vault);
+    let mut trail = session.audit().unwrap();
     for patient in (0..2).flat_map(patients) {
         let subject = subject(&patient);
         for name in NAMES {
             trail = trail.resolve_record(&RecordId::new(subject.clone(), name).unwrap());
         }
     }
-    let mut told = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for item in trail.entries(..).unwrap() {
         let entry = match item.unwrap() {
             AuditItem::Entry(entry) => entry,
-            other => panic!("a page of the journal is at fault: {other:?}"),
+            other => panic!("a journal page is damaged: {other:?}"),
         };
         let operation = entry.operation;
         let (Some(patient), true) = (
@@ -96,7 +98,7 @@ fn entries(vault: &Vault, is_settled: bool) -> BTreeMap<What, u64> {
             name.map(String::from),
             entry.version,
         );
-        *told.entry(what).or_default() += 1;
+        *counts.entry(what).or_default() += 1;
     }
-    told
+    counts
 }

@@ -1,10 +1,10 @@
-//! A process that is killed at any moment leaves what it acknowledged, and nothing half done.
+//! A kill at any moment leaves acknowledged changes whole, and unfinished ones whole or absent.
 //!
-//! The child is this binary again. It runs every changing verb over a `FileStorage`, on two threads
-//! with patients of their own, and says on its standard output before each verb what it begins and
-//! after it what was acknowledged. Afterwards the journal tells of all that was, and a verification
-//! finds nothing. `CHARTLOCK_CRASH_ROUNDS` sets how often it is killed, `CHARTLOCK_SEED` what it
-//! does and when it is killed; only the interleaving of the threads is not repeated.
+//! The child is this test binary. It runs every changing verb over a `FileStorage`, on two threads
+//! with separate patients. It prints a line before each verb, and one with the answer after it.
+//! After the kill, the parent expects an entry for each acknowledged change in the journal, and no
+//! finding from `verify`. `CHARTLOCK_CRASH_ROUNDS` sets the number of kills. `CHARTLOCK_SEED`
+//! repeats the child's verbs and the moments of the kills, but not the interleaving of the threads.
 #![cfg(feature = "file")]
 #![allow(
     clippy::unwrap_used,
@@ -31,20 +31,20 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use child::{DIRECTORY, SEED, hear};
+use child::{DIRECTORY, SEED, parse_line};
 use content::Random;
 use model::Model;
 
-/// Rounds on one directory, before it gets too long to compare.
+/// Rounds on one directory. More would make the comparison slow.
 const ROUNDS_EACH: u64 = 6;
 
 #[test]
-fn killed_at_any_moment() {
+fn kill_at_any_moment_loses_no_acknowledged_change() {
     let rounds = std::env::var("CHARTLOCK_CRASH_ROUNDS").map(|rounds| rounds.parse().unwrap());
     let rounds: u64 = rounds.unwrap_or(20);
     let mut random = Random::new();
     let mut killed_within = BTreeMap::<String, u64>::new();
-    let (mut acknowledged, mut freed, mut told) = (0, (0, 0), 0);
+    let (mut acknowledged, mut freed, mut expected) = (0, (0, 0), 0);
     let mut scratch = None;
     let mut model = Model::default();
     for round in 0..rounds {
@@ -53,7 +53,8 @@ fn killed_at_any_moment() {
             model = Model::default();
         }
         let directory = scratch.as_ref().unwrap().path().join("vault");
-        // Every other time not before something was acknowledged, however slow the machine.
+        // Every other round waits for an acknowledgement, so that slow machines acknowledge
+        // something too.
         let awaited = ["done", "begin"][round as usize % 2];
         let lines = run_and_kill(&directory, random.next(), awaited);
         let (done, begun) = read_lines(&lines);
@@ -67,26 +68,27 @@ fn killed_at_any_moment() {
             let name = name.into_iter().flatten().collect::<Vec<_>>().join(" ");
             *killed_within.entry(name).or_default() += 1;
         }
-        let [uploads, segments, changes] = model.compare(&directory, &begun);
+        let [uploads, segments, entries] = model.compare(&directory, &begun);
         freed = (freed.0 + uploads, freed.1 + segments);
-        told += changes;
+        expected += entries;
     }
     println!("{rounds} rounds, {acknowledged} verbs acknowledged, killed within {killed_within:?}");
     println!(
         "left behind and freed: {} uploads, {} segments",
         freed.0, freed.1
     );
-    println!("looked for in the journal: {told} changes");
+    println!("{expected} entries expected in the journal");
     assert!(acknowledged > 0);
-    assert!(told > 0);
+    assert!(expected > 0);
 }
 
-/// Starts the child, awaits a word of it, lets it work for a moment, and kills it. What it said.
+/// Starts the child, waits for a line with `awaited`, lets the child work for a moment, and kills
+/// it. Returns the lines that the child printed.
 fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "child::works_until_killed",
+            "child::child_runs_verbs_until_killed",
             "--nocapture",
             "--test-threads=1",
         ])
@@ -96,7 +98,7 @@ fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let (heard, awaiting) = mpsc::channel();
+    let (line_seen, wait_for_line) = mpsc::channel();
     let awaited = format!(" {awaited} ");
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let reader = thread::spawn(move || {
@@ -104,15 +106,15 @@ fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
         for line in stdout.lines() {
             let line = line.unwrap();
             if line.contains(&awaited) {
-                let _ = heard.send(());
+                let _ = line_seen.send(());
             }
             lines.push(line);
         }
         lines
     });
-    let silent = awaiting.recv().is_err();
+    let silent = wait_for_line.recv().is_err();
     thread::sleep(Duration::from_micros(seed % 400_000));
-    // An assertion that failed in the child must not pass for its being killed.
+    // A failed assertion in the child must not count as a kill.
     let ended = child.try_wait().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -120,17 +122,17 @@ fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
         let mut words = String::new();
         let mut stderr = child.stderr.take().unwrap();
         std::io::Read::read_to_string(&mut stderr, &mut words).unwrap();
-        panic!("the child ended by itself: {words}");
+        panic!("the child exited before it was killed: {words}");
     }
     reader.join().unwrap()
 }
 
-/// Verbs that were acknowledged, with their answers, and for each thread what it was in.
+/// Returns the acknowledged verbs with their answers, and each thread's unfinished verb.
 fn read_lines(lines: &[String]) -> (Vec<(String, String)>, BTreeMap<String, String>) {
     let mut done = Vec::new();
     let mut begun = BTreeMap::<String, String>::new();
     for line in lines {
-        done.extend(hear(line, &mut begun));
+        done.extend(parse_line(line, &mut begun));
     }
     (done, begun)
 }

@@ -1,4 +1,4 @@
-//! What was acknowledged, compared with what stands.
+//! Compares the stored records with the acknowledged changes.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,17 +11,17 @@ use chartlock::{Error, RecordId, Session, Subject, Vault};
 
 use crate::common::{Fixed, session, subject};
 use crate::content::{MISFILED, NAMES, batch, content};
-use crate::journal::Told;
+use crate::journal::ExpectedEntries;
 use crate::place;
 
 pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
 }
 
-/// What a patient has beside records with a history: one value each, or none.
+/// Names of a patient's single values, which have no history.
 const SINGLE: [&str; 3] = [MISFILED, "held", "retained"];
 
-/// Versions of a record, each by a digest of its content; `None` for a retraction.
+/// The versions of a record, each as a digest of its content; `None` for a retraction.
 type Versions = Vec<Option<u64>>;
 
 /// The records of a patient; `None` once erased.
@@ -31,7 +31,7 @@ type Chart = Option<BTreeMap<String, Versions>>;
 pub(crate) struct Model {
     created: bool,
     charts: BTreeMap<String, Chart>,
-    told: Told,
+    expected_entries: ExpectedEntries,
 }
 
 impl Model {
@@ -39,21 +39,21 @@ impl Model {
         let words: Vec<_> = verb.split(' ').collect();
         match words[0] {
             "create" => self.created = true,
-            "checkpoint" => self.told.checkpoint(answer),
+            "checkpoint" => self.expected_entries.checkpoint(answer),
             _ => {}
         }
         let Some(patient) = words.get(1) else { return };
         let chart = self
             .charts
             .entry((*patient).to_owned())
-            .or_insert_with(begun_chart);
+            .or_insert_with(new_chart);
         let before = chart.clone();
         *chart = applied(&before, verb);
-        // The answer names the version that is new.
+        // The answer of a put is the new version's number.
         if let (Some(name), Ok(version)) = (words.get(2), answer.parse::<usize>()) {
             assert_eq!(chart.as_ref().unwrap()[*name].len(), version);
         } else if words[0] == "remove" {
-            // Nothing was there to be retracted.
+            // A retraction without an answer changed nothing.
             let last = before
                 .as_ref()
                 .unwrap()
@@ -64,21 +64,22 @@ impl Model {
             return;
         }
         let Some(records) = chart else {
-            return self.told.erased(patient);
+            return self.expected_entries.erased(patient);
         };
         let histories = NAMES.iter().filter_map(|name| records.get_key_value(*name));
         for (name, versions) in histories {
             let known = before.as_ref().and_then(|before| before.get(name));
             if known.map_or(0, Vec::len) < versions.len() {
                 let retracted = words[0] == "remove";
-                self.told.wrote(patient, name, versions.len(), retracted);
+                self.expected_entries
+                    .wrote(patient, name, versions.len(), retracted);
             }
         }
     }
 
-    /// Compares what stands with what was acknowledged and with what may have happened besides;
-    /// takes that over. Says how many uploads and segments were left behind, and how many changes the
-    /// journal was asked about.
+    /// Asserts that the stored records match the acknowledged changes, or those with the unfinished
+    /// verb, and adopts the stored state. Returns the numbers of uploads left behind, of segments
+    /// left behind, and of expected journal entries.
     pub(crate) fn compare(
         &mut self,
         directory: &Path,
@@ -93,20 +94,21 @@ impl Model {
             }
         };
         self.created = true;
-        let told = self.told.compare(&vault, storage.is_transactional());
+        let entries = self
+            .expected_entries
+            .compare(&vault, storage.is_transactional());
         for patient in (0..2).flat_map(patients) {
-            let before = self
-                .charts
-                .get(&patient)
-                .cloned()
-                .unwrap_or_else(begun_chart);
-            let under_way = begun
+            let before = self.charts.get(&patient).cloned().unwrap_or_else(new_chart);
+            let unfinished = begun
                 .values()
                 .find(|verb| verb.split(' ').nth(1) == Some(&patient));
-            let after = under_way.map_or_else(|| before.clone(), |verb| applied(&before, verb));
-            let stands = standing(&vault, &patient);
-            match &stands {
-                None => assert!(before.is_none() || after.is_none(), "erased by nobody"),
+            let after = unfinished.map_or_else(|| before.clone(), |verb| applied(&before, verb));
+            let stored = read_chart(&vault, &patient);
+            match &stored {
+                None => assert!(
+                    before.is_none() || after.is_none(),
+                    "erased without a request"
+                ),
                 Some(records) => {
                     for name in NAMES.into_iter().chain(SINGLE) {
                         let of = |chart: &Chart| {
@@ -115,39 +117,39 @@ impl Model {
                         let now = Some(records.get(name).cloned());
                         assert!(
                             now == of(&before) || now == of(&after),
-                            "{name} within {under_way:?}: {now:?} for {:?}",
+                            "{name} within {unfinished:?}: {now:?} for {:?}",
                             of(&before)
                         );
                     }
                 }
             }
-            self.charts.insert(patient, stands);
+            self.charts.insert(patient, stored);
         }
-        let census = vault.key_usage().unwrap();
+        let usage = vault.key_usage().unwrap();
         assert_eq!(
-            (census.unreadable_entries, census.unreadable_versions),
+            (usage.unreadable_entries, usage.unreadable_versions),
             (0, 0)
         );
         #[cfg(feature = "internals")]
-        let [uploads, segments] = crate::sweep::frees_the_rest(&storage);
+        let [uploads, segments] = crate::sweep::collect_all(&storage);
         #[cfg(not(feature = "internals"))]
         let [uploads, segments] = [0; 2];
-        [uploads, segments, told]
+        [uploads, segments, entries]
     }
 }
 
-fn begun_chart() -> Chart {
+fn new_chart() -> Chart {
     Some(BTreeMap::new())
 }
 
-/// The chart after a verb.
+/// Returns the chart after a verb.
 fn applied(before: &Chart, verb: &str) -> Chart {
     let words: Vec<_> = verb.split(' ').collect();
     let mut records = before.clone().unwrap_or_default();
     let mut put = |name: &str, version| records.entry(name.to_owned()).or_default().push(version);
     match words[0] {
         "erase" => return None,
-        "readmit" => return begun_chart(),
+        "readmit" => return new_chart(),
         "put" => {
             let body = content(words[3].parse().unwrap(), words[2]);
             put(words[2], Some(digest(&body)));
@@ -180,21 +182,21 @@ fn applied(before: &Chart, verb: &str) -> Chart {
     Some(records)
 }
 
-/// A patient's chart, by every verb that reads.
-fn standing(vault: &Vault, patient: &str) -> Chart {
-    let chart = session(vault);
+/// Reads a patient's chart through every read verb.
+fn read_chart(vault: &Vault, patient: &str) -> Chart {
+    let session = session(vault);
     let subject = subject(patient);
     let mut records = BTreeMap::new();
     for name in NAMES {
         let id = RecordId::new(subject.clone(), name).unwrap();
-        let current = match chart.get(&id) {
+        let current = match session.get(&id) {
             Err(Error::Erased) => return None,
             current => current.unwrap(),
         };
-        let history = chart.history(&id).unwrap();
+        let history = session.history(&id).unwrap();
         let versions: Versions = (1..=history.len() as u64)
             .map(|version| {
-                chart
+                session
                     .get_version(&id, version)
                     .unwrap()
                     .map(|record| digest(&record))
@@ -207,10 +209,10 @@ fn standing(vault: &Vault, patient: &str) -> Chart {
         }
     }
     let misfiled = RecordId::new(subject.clone(), MISFILED).unwrap();
-    if let Some(record) = chart.get(&misfiled).unwrap() {
+    if let Some(record) = session.get(&misfiled).unwrap() {
         records.insert(MISFILED.to_owned(), vec![Some(digest(&record))]);
     }
-    let mut listed: Vec<_> = chart
+    let mut listed: Vec<_> = session
         .list(&subject)
         .unwrap()
         .map(|info| info.unwrap().name().to_owned())
@@ -223,18 +225,22 @@ fn standing(vault: &Vault, patient: &str) -> Chart {
         listed,
         live.map(|(name, _)| name.clone()).collect::<Vec<_>>()
     );
-    govern(&chart, &subject, &mut records);
+    read_restrictions(&session, &subject, &mut records);
     Some(records)
 }
 
-/// What keeps a patient from being erased.
-fn govern(chart: &Session, subject: &Subject, records: &mut BTreeMap<String, Versions>) {
-    match chart.holds(subject) {
+/// Adds the holds and the retention date of a patient.
+fn read_restrictions(
+    session: &Session,
+    subject: &Subject,
+    records: &mut BTreeMap<String, Versions>,
+) {
+    match session.holds(subject) {
         Err(Error::UnknownSubject) => return,
         Ok(holds) if holds.is_empty() => {}
         holds => drop(records.insert("held".to_owned(), vec![Some(holds.unwrap().len() as u64)])),
     }
-    if let Some(until) = chart.retained_until(subject).unwrap() {
+    if let Some(until) = session.retained_until(subject).unwrap() {
         let seconds = until.duration_since(UNIX_EPOCH).unwrap().as_secs();
         records.insert("retained".to_owned(), vec![Some(seconds)]);
     }

@@ -1,4 +1,4 @@
-//! Where the vault of a child lies.
+//! The storage of a child's vault.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chartlock::storage::StorageError;
 use chartlock::storage::{FileStorage, SplitStorage, Storage};
 
-/// The storage in a directory: two of them, with the keys apart, where its name says so.
+/// Opens the storage in a directory: a split storage if its name is `split`.
 pub(crate) fn open(directory: &Path) -> Result<Arc<dyn Storage>, StorageError> {
     if !directory.ends_with("split") {
         return Ok(Arc::new(FileStorage::open(directory)?));

@@ -1,4 +1,4 @@
-//! What a process that was killed left behind is freed, and nothing else.
+//! Garbage collection after a kill frees the remains of unfinished uploads, and nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use chartlock::{Vault, VaultOptions};
 use crate::common::Fixed;
 use crate::common::objects::scan_all;
 
-/// The byte that tells what a version holds, and what it is for content in segments.
+/// The offset of a version's content kind, and the kind of content in segments.
 const KIND: (usize, u8) = (2, 2);
-/// Where such a version names its content.
+/// The bytes in which such a version names its stream.
 const STREAM: std::ops::Range<usize> = 96..112;
 
-/// A clock on which whatever was begun today was begun long ago.
+/// A clock eight days ahead, so that every intent of today has expired.
 #[derive(Debug)]
 struct NextWeek(SystemClock);
 
@@ -34,8 +34,9 @@ impl Clock for NextWeek {
     }
 }
 
-/// How many uploads and segments that were.
-pub(crate) fn frees_the_rest(storage: &Arc<dyn Storage>) -> [u64; 2] {
+/// Collects garbage, and asserts that no orphan remains. Returns the numbers of uploads and
+/// segments that were freed.
+pub(crate) fn collect_all(storage: &Arc<dyn Storage>) -> [u64; 2] {
     let clock = Arc::new(NextWeek(SystemClock::new()));
     let options = VaultOptions::new().clock(clock);
     let vault: Vault = options.open(Arc::clone(storage), &Fixed(1)).unwrap();
@@ -43,7 +44,7 @@ pub(crate) fn frees_the_rest(storage: &Arc<dyn Storage>) -> [u64; 2] {
     assert_eq!(
         (report.charts_passed_over, report.unknown_charts),
         (0, 0),
-        "nothing is in doubt"
+        "no chart was skipped or unknown"
     );
     let versions =
         [b"r", b"h"].map(|class| scan_all(&**storage, class, Projection::Head(STREAM.end)));
@@ -52,9 +53,10 @@ pub(crate) fn frees_the_rest(storage: &Arc<dyn Storage>) -> [u64; 2] {
         (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
     });
     let named: BTreeSet<_> = named.collect();
-    // Of a patient whose erasure is not finished, records may name what is gone.
+    // Check this direction only: records of a patient whose erasure is unfinished may name segments
+    // that are gone.
     for (key, _) in scan_all(&**storage, b"s", Projection::Keys) {
-        assert!(named.contains(&key[1..33]), "garbage is left");
+        assert!(named.contains(&key[1..33]), "garbage remains");
     }
     assert!(scan_all(&**storage, b"w", Projection::Keys).is_empty());
     [report.uploads, report.segments]

@@ -1,4 +1,4 @@
-//! Record values and content streams, below any storage.
+//! Record values and content streams, without a storage.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod meta;
@@ -84,9 +84,9 @@ fn inline(opened: &Opened) -> &[u8] {
 }
 
 #[test]
-fn inline_content_of_every_size_comes_back() {
+fn inline_content_of_every_size_reopens_unchanged() {
     for suite in SUITES {
-        // Each place that the end can have among 64 bytes of padding, and both kinds of padding.
+        // Cover each position of the end within 64 bytes of padding, and both kinds of padding.
         let sizes = (0..130).chain([1000, 1967, 1968, 2048, 5000, INLINE_MAX]);
         for size in sizes {
             let content: Vec<u8> = (0..size).map(|i| i as u8).collect();
@@ -99,7 +99,7 @@ fn inline_content_of_every_size_comes_back() {
 }
 
 #[test]
-fn an_inline_record_costs_at_most_150_bytes_beside_name_content_and_padding() {
+fn inline_record_overhead_is_at_most_150_bytes() {
     let plain = Meta {
         name: "n".into(),
         ..Meta::default()
@@ -122,14 +122,14 @@ fn an_inline_record_costs_at_most_150_bytes_beside_name_content_and_padding() {
 }
 
 #[test]
-fn a_value_is_sealed_in_memory_of_its_own_length() {
+fn sealing_allocates_exact_length() {
     let key = StreamKey::random().unwrap();
     let segmented = Body::Segmented {
         stream: [5; 16],
         key: &key,
         length: 1 << 20,
     };
-    // Had it grown, what it left behind would be plaintext that nobody wipes.
+    // If the buffer grew, the allocator would keep unwiped plaintext.
     for body in [
         Body::Inline(b"x"),
         Body::Inline(&[7; 5000]),
@@ -142,7 +142,7 @@ fn a_value_is_sealed_in_memory_of_its_own_length() {
 }
 
 #[test]
-fn every_flipped_bit_is_an_error() {
+fn every_flipped_bit_of_record_returns_error() {
     for suite in SUITES {
         let (value, patient) = seal_with(suite, Body::Inline(b"systolic 120"));
         for bit in 0..value.len() * 8 {
@@ -160,7 +160,7 @@ fn every_flipped_bit_is_an_error() {
 }
 
 #[test]
-fn another_address_is_not_authentic() {
+fn record_under_another_address_is_not_authentic() {
     let (value, patient) = seal_with(CipherSuite::Aes256Gcm, Body::Inline(b"x"));
     for address in [
         Address {
@@ -178,7 +178,7 @@ fn another_address_is_not_authentic() {
 }
 
 #[test]
-fn metadata_that_no_writer_seals_is_not_handed_on() {
+fn invalid_sealed_metadata_is_malformed() {
     let changes: [fn(&mut Meta); 7] = [
         |meta| meta.name = "".into(),
         |meta| meta.name = "n".repeat(1025).into(),
@@ -198,7 +198,7 @@ fn metadata_that_no_writer_seals_is_not_handed_on() {
 }
 
 #[test]
-fn a_record_carries_32_labels_and_no_more() {
+fn record_opens_with_at_most_32_labels() {
     for (count, opens) in [(32, true), (33, false), (34, false)] {
         let labels = (0..count).map(|n| format!("label {n:02}").into());
         let meta = Meta {
@@ -212,7 +212,7 @@ fn a_record_carries_32_labels_and_no_more() {
 }
 
 #[test]
-fn inline_content_is_read_up_to_1_mib_whatever_the_writer_sealed() {
+fn inline_content_above_1_mib_is_malformed() {
     const READ_MAX: usize = 1024 * 1024;
     let key = [7; 32];
     let wrap = |_: &_, _: &DataKey| Ok((1, [0; 48]));
@@ -220,7 +220,7 @@ fn inline_content_is_read_up_to_1_mib_whatever_the_writer_sealed() {
     let small = Body::Inline(b"");
     let value = seal(SUITES[0], &ADDRESS, 1, &meta(), small, data_key(), wrap).unwrap();
     let head = Head::parse(&value).unwrap();
-    // The key that sealed it seals what this writer would not.
+    // Seal with the value's own key, because the writer refuses such content.
     let sealing = || admit(&head, &ADDRESS, &data_key()).unwrap();
     let (body, tag) = value[HEAD..].split_last_chunk().unwrap();
     let mut body = body.to_vec();
@@ -242,7 +242,7 @@ fn inline_content_is_read_up_to_1_mib_whatever_the_writer_sealed() {
 }
 
 #[test]
-fn retractions_and_segmented_records_come_back() {
+fn retractions_and_segmented_records_reopen_unchanged() {
     let (value, patient) = seal_with(CipherSuite::Aes256Gcm, Body::Retraction);
     let opened = open_with(&value, &patient, &ADDRESS).unwrap();
     assert!(matches!(opened.content, Content::Retraction));
@@ -268,7 +268,7 @@ fn retractions_and_segmented_records_come_back() {
 }
 
 #[test]
-fn streams_of_every_edge_length_come_back_and_hold_their_order() {
+fn streams_of_edge_lengths_reopen_in_order_only() {
     for suite in SUITES {
         for length in [
             0,
@@ -297,7 +297,7 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
                 assert_eq!(open.copy(&opener, 0, out), Ok(out.len()));
                 let mut cut = segment.clone();
                 cut.pop();
-                // Told by its length, before a key is tried.
+                // The opener rejects a segment of a wrong length before it tries a key.
                 assert!(opener.segment(i, cut).is_err());
                 assert!(whole(segment.clone(), i + 1).is_err());
             }
@@ -306,7 +306,7 @@ fn streams_of_every_edge_length_come_back_and_hold_their_order() {
     }
 }
 
-/// The segments of a stream, as an upload seals them.
+/// Seals content into segments, as an upload does.
 fn sealed(suite: CipherSuite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
     let mut sealer = StreamSealer::new(suite, key, &[1; 16], &[2; 16]).unwrap();
     let mut sealed = Vec::new();
@@ -328,14 +328,14 @@ fn sealed(suite: CipherSuite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
     sealed
 }
 
-/// Where the content of each segment goes; what is padding only has no place.
+/// Returns the place for the content of each segment; segments of padding get an empty one.
 fn places(out: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
     out.chunks_mut(SEGMENT)
         .chain(std::iter::repeat_with(Default::default))
 }
 
 #[test]
-fn another_format_is_told_before_anything_else_is_judged() {
+fn unknown_format_is_reported_before_malformed_fields() {
     let mut head = [0xff; HEAD];
     assert_eq!(Head::parse(&head), Err(Error::Unsupported));
     head[..4].copy_from_slice(&[1, 9, 9, 9]);
@@ -349,7 +349,7 @@ fn another_format_is_told_before_anything_else_is_judged() {
 }
 
 #[test]
-fn intents_are_strict() {
+fn altered_intent_is_refused() {
     let intent = Intent {
         suite: CipherSuite::Aes256Gcm,
         started_at: -5,

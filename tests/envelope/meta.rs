@@ -1,4 +1,4 @@
-//! Metadata: what a writer may seal, and the marks that are sealed with it.
+//! Metadata: its limits, and the extensions that mark a record.
 
 use chartlock::Error;
 use chartlock::internals::envelope::Meta;
@@ -10,7 +10,7 @@ fn checked(change: impl FnOnce(&mut Meta)) -> Result<Meta, Error> {
 }
 
 #[test]
-fn a_writer_keeps_within_the_bounds_of_each_field() {
+fn metadata_outside_field_limits_is_refused() {
     let long = |length: usize| "x".repeat(length).into();
     let many = |count: u32| (0..count).map(|n| format!("{n:02}").into()).collect();
     checked(|meta| meta.content_type = long(255)).unwrap();
@@ -31,7 +31,7 @@ fn a_writer_keeps_within_the_bounds_of_each_field() {
 }
 
 #[test]
-fn labels_are_sorted_and_kept_once() {
+fn labels_are_sorted_and_deduplicated() {
     let labels = ["b", "a", "b"].map(Box::from);
     let meta = checked(|meta| meta.labels = labels.into()).unwrap();
     assert_eq!(meta.labels, ["a", "b"].map(Box::from));
@@ -42,7 +42,7 @@ fn numbers(meta: &Meta) -> Vec<u16> {
 }
 
 #[test]
-fn marks_stand_in_order_whenever_they_are_set() {
+fn extensions_stay_sorted_and_unique_when_set() {
     let stream = [7; 16];
     let mut meta = Meta {
         extensions: vec![(9, vec![9])],
@@ -54,7 +54,7 @@ fn marks_stand_in_order_whenever_they_are_set() {
     assert_eq!(numbers(&meta), [1, 2, 3, 9]);
     assert!(meta.is_honeytoken() && meta.is_expunged());
     assert_eq!(meta.expunged_stream(), Some(stream));
-    // Set once more, each still stands once.
+    // Setting an extension again must replace it.
     meta.set_expunged(None);
     meta.set_origin(&[8; 16]);
     assert_eq!(numbers(&meta), [1, 2, 3, 9]);

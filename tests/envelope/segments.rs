@@ -1,4 +1,4 @@
-//! Segments of content streams: parts of them, their padding, their numbers.
+//! Segments of content streams: reads of parts, padding and chunk numbers.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, Nonce, StreamKey, chunk_key};
@@ -16,7 +16,7 @@ fn opener(length: usize) -> StreamOpener {
     StreamOpener::new(SUITE, &key(), &CHART, &STREAM, length as u64).unwrap()
 }
 
-/// A segment, sealed chunk by chunk from the format's own words.
+/// Seals a segment chunk by chunk, as format.md describes it.
 fn sealed(index: u32, plaintext: &[u8]) -> Vec<u8> {
     let sealing = chunk_key(SUITE, &key(), &CHART, &STREAM, 1).unwrap();
     let numbers = u64::from(index) * 16..;
@@ -35,7 +35,7 @@ fn content(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn any_part_of_a_segment_is_copied_in_any_order() {
+fn segment_parts_are_read_in_any_order() {
     let content = content(3 * CHUNK + 5);
     let opener = opener(content.len());
     let mut plaintext = content.clone();
@@ -63,8 +63,8 @@ fn any_part_of_a_segment_is_copied_in_any_order() {
 }
 
 #[test]
-fn each_chunk_is_opened_for_its_own_part_and_the_padding_by_itself() {
-    // Padded to half a segment, so that whole chunks of padding follow.
+fn reading_segment_part_opens_only_its_chunks() {
+    // Padded to half a segment, so that whole chunks of padding follow the content.
     let length = 17 * SEGMENT + 3 * CHUNK + 1;
     let opener = opener(length);
     let mut plaintext = content(3 * CHUNK + 1);
@@ -88,7 +88,7 @@ fn each_chunk_is_opened_for_its_own_part_and_the_padding_by_itself() {
         let copied = altered(chunk).copy(&opener, 2 * CHUNK, &mut part);
         assert_eq!(copied.is_ok(), chunk != 2);
     }
-    // A byte of padding that is none, beside the content and in a chunk of its own.
+    // A padding byte that is not zero, beside the content and in a chunk of padding.
     for place in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
         let mut plaintext = plaintext.clone();
         plaintext[place] = 1;
@@ -98,7 +98,7 @@ fn each_chunk_is_opened_for_its_own_part_and_the_padding_by_itself() {
 }
 
 #[test]
-fn padding_goes_on_where_a_segment_is_full() {
+fn padding_continues_in_next_segment() {
     let mut sealer = StreamSealer::new(SUITE, &key(), &CHART, &STREAM).unwrap();
     let gathered = |length: usize| {
         let mut segment = Segment::new(None);
@@ -110,12 +110,12 @@ fn padding_goes_on_where_a_segment_is_full() {
     for index in 0..64 {
         assert_eq!(sealer.next(gathered(SEGMENT)).unwrap().index(), index);
     }
-    // From 64 MiB on lengths are rounded up to 2 MiB: half a segment and a whole one.
+    // From 64 MiB, lengths are rounded up to a multiple of 2 MiB: half a segment and a whole one.
     let last = gathered(SEGMENT / 2);
     let length = sealer.end(&last).unwrap();
     assert_eq!(length, (64 * SEGMENT + SEGMENT / 2) as u64);
     let refused = sealer.next(gathered(SEGMENT)).unwrap_err();
-    assert_eq!(refused, Error::Malformed, "behind the end");
+    assert_eq!(refused, Error::Malformed, "after the end");
     let whole = SEGMENT + 16 * 16;
     for (index, segment) in [(64, last), (65, gathered(0))] {
         let unsealed = sealer.pad(segment).unwrap().unwrap();
@@ -126,7 +126,7 @@ fn padding_goes_on_where_a_segment_is_full() {
 }
 
 #[test]
-fn the_first_chunk_is_what_was_gathered_of_it() {
+fn first_chunk_contains_bytes_added_so_far() {
     let mut segment = Segment::new(None);
     assert!(segment.first_chunk().is_empty());
     segment.free()[..3].copy_from_slice(b"abc");
@@ -137,7 +137,7 @@ fn the_first_chunk_is_what_was_gathered_of_it() {
 }
 
 #[test]
-fn a_first_chunk_tells_whose_a_segment_is() {
+fn first_chunk_identifies_stream_and_index() {
     let other = StreamKey::from_bytes(&[4; 32]);
     let of = |key: &StreamKey, stream, index, value: &[u8]| {
         fits((SUITE, key), &CHART, stream, index, value).unwrap()

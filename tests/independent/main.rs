@@ -1,7 +1,8 @@
-//! Archives for the reader in Python that stands beside this, and what it must find in them.
+//! Archives for the independent reader in Python, and the results that it must find in them.
 //!
-//! They are written by this build, with one of everything, so that a difference between the program and
-//! format.md shows. This test needs no Python; CI runs `python3 tests/independent fresh` on what it left.
+//! This build writes the archives with every kind of object, so that a difference between the
+//! program and format.md shows. The test needs no Python; CI runs `python3 tests/independent fresh`
+//! on its output.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]
@@ -27,7 +28,7 @@ use sha2::{Digest, Sha256};
 
 const PASSPHRASE: &str = "Köder 7, correct horse";
 
-/// Of a fixed pattern.
+/// Returns bytes of a fixed pattern.
 fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / 251) as u8 ^ n as u8).collect()
 }
@@ -48,7 +49,7 @@ impl Credentials {
     }
 }
 
-/// One of everything: what the archive holds.
+/// Fills the vault with every kind of object.
 fn fill(vault: &Vault, credentials: &Credentials) {
     vault.add_slot(&credentials.passphrase).unwrap();
     let leaves = vault.add_slot(&KeyFile::random().unwrap()).unwrap();
@@ -146,7 +147,7 @@ fn subjects(vault: &Vault) {
         .unwrap();
 }
 
-/// What a reader of the archive must find, by what the library reads in a copy of it.
+/// Returns the results that a reader of the archive must find, from the library's reads of a copy.
 fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     let copy: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     archive::read(std::io::Cursor::new(archived), &copy).unwrap();
@@ -174,8 +175,8 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
         of(subject("MRN-4"), "live", 1),
         of(Subject::organization("formulary").unwrap(), "live", 0),
     ];
-    let office = session_as(&vault, "privacy.office", Purpose::Operations);
-    let trail = office.audit().unwrap();
+    let session = session_as(&vault, "privacy.office", Purpose::Operations);
+    let trail = session.audit().unwrap();
     let entries = trail.entries(..).unwrap().map(Result::unwrap);
     let mut entries: Vec<_> = entries
         .map(|item| match item {
@@ -192,7 +193,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
         "journal": {
             "chains": before.len(),
             "unsettled": unsettled,
-            "told": entries.iter().map(told).collect::<Value>(),
+            "entries": entries.iter().map(entry_json).collect::<Value>(),
         },
     })
 }
@@ -200,7 +201,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
 fn records_of(session: &Session, subject: &Subject) -> Value {
     let listed = session.list(subject).unwrap().map(Result::unwrap);
     let mut names: Vec<String> = listed.map(|info| info.name().to_owned()).collect();
-    // Retracted and expunged ones are not listed.
+    // Lists omit retracted and expunged records.
     if subject.identifier() == "MRN-1" {
         names.extend(["Retracted/1".into(), "Expunged/1".into()]);
     }
@@ -216,7 +217,7 @@ fn records_of(session: &Session, subject: &Subject) -> Value {
 
 fn version(session: &Session, id: &RecordId, info: &RecordInfo) -> Value {
     let since = info.written_at().duration_since(SystemTime::UNIX_EPOCH);
-    let mut told = json!({
+    let mut fields = json!({
         "version": info.version(),
         "written_at": since.unwrap().as_millis() as u64,
         "content_type": info.content_type(),
@@ -225,21 +226,21 @@ fn version(session: &Session, id: &RecordId, info: &RecordInfo) -> Value {
         "in_journal": true,
     });
     if info.is_retraction() {
-        told["kind"] = "retraction".into();
+        fields["kind"] = "retraction".into();
     } else {
         let content = session.get_version(id, info.version()).unwrap().unwrap();
-        told["length"] = content.len().into();
-        told["sha256"] = hex(&Sha256::digest(&*content)).into();
-        told["kind"] = match content.len() {
+        fields["length"] = content.len().into();
+        fields["sha256"] = hex(&Sha256::digest(&*content)).into();
+        fields["kind"] = match content.len() {
             ..=65_536 => "inline",
             _ => "segmented",
         }
         .into();
     }
-    told
+    fields
 }
 
-fn told(entry: &AuditEntry) -> Value {
+fn entry_json(entry: &AuditEntry) -> Value {
     let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
     let outcome = (AccessOutcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
     let subject = entry.subject.as_ref();
@@ -268,7 +269,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes, and checks that what was written is a whole vault which the library finds nothing wrong with.
+/// Writes an archive and its expected results, and asserts that the library verifies the vault
+/// without findings.
 fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
     let storage: Arc<dyn Storage> = Arc::new(storage);
     let credentials = Credentials::new();
@@ -280,7 +282,7 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
         .unwrap();
     fill(&vault, &credentials);
     drop(vault);
-    // A second chain, which has seen the first.
+    // Opening the vault again starts a second chain, which has seen the first.
     let vault = Vault::open(Arc::clone(&storage), &credentials.passphrase).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
     drop(vault);
@@ -288,7 +290,7 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
     let mut archived = Vec::new();
     archive::write(&storage, &mut archived).unwrap();
     let expected = expected(&archived, &credentials);
-    let told = expected.to_string();
+    let expected_json = expected.to_string();
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("independent")
         .join(name);
@@ -300,23 +302,23 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
         ("key file", key_file.as_bytes()),
         ("auditor", auditor.as_bytes()),
         ("passphrase", PASSPHRASE.as_bytes()),
-        ("expected.json", told.as_bytes()),
+        ("expected.json", expected_json.as_bytes()),
     ];
     for (name, content) in files {
         fs::write(directory.join(name), content).unwrap();
     }
     assert_eq!(expected["journal"]["unsettled"], 0);
-    assert!(expected["journal"]["told"].as_array().unwrap().len() > 60);
+    assert!(expected["journal"]["entries"].as_array().unwrap().len() > 60);
 }
 
 #[test]
-fn a_vault_with_one_of_everything_is_archived_for_the_other_reader() {
+fn aes_vault_with_every_object_kind_is_archived_for_independent_reader() {
     write("aes", CipherSuite::Aes256Gcm, MemoryStorage::new());
 }
 
-/// Over storage without transactions, so that what was announced is settled.
+/// Uses a storage without transactions, so that entries are announced and settled.
 #[test]
-fn a_vault_of_the_other_suite_is_archived_too() {
+fn chacha20_vault_on_plain_storage_is_archived_for_independent_reader() {
     let storage = PerOperation::new(MemoryStorage::new());
     write("chacha", CipherSuite::ChaCha20Poly1305, storage);
 }

@@ -1,4 +1,4 @@
-//! Slots for auditors: they open the journal alone.
+//! Auditor slots, which open the journal only.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ use chartlock::keys::{Credential, SlotContext, SlotInfo, SlotSecret};
 use crate::fixtures::*;
 use crate::mirror::split_header;
 
-/// A vault with slots of `Fixed(1)`, of the auditor `Fixed(2)`, and of `Fixed(3)`.
+/// Creates a vault with slots for `Fixed(1)`, the auditor `Fixed(2)`, and `Fixed(3)`.
 fn audited() -> (Vault, [u16; 3]) {
     let mut vault = vault(SUITES[0]);
     (vault.header)
@@ -26,7 +26,7 @@ fn ids(header: &Header) -> Vec<u16> {
     header.slots().iter().map(|slot| slot.id).collect()
 }
 
-/// Each slot's bytes; those of `Fixed` have 123.
+/// Returns the bytes of each slot. A slot of `Fixed` has 123 bytes.
 fn slots(value: &[u8]) -> Vec<Vec<u8>> {
     let (frame, _) = split_header(value);
     frame[36..].chunks(123).map(<[u8]>::to_vec).collect()
@@ -38,15 +38,18 @@ fn journal_of(header: &Header, credential: &dyn Credential) -> Result<([u8; 32],
 }
 
 #[test]
-fn an_auditor_gets_the_journal_key_and_nothing_else() {
+fn auditor_slot_opens_journal_key_only() {
     for suite in SUITES {
         let mut vault = vault(suite);
-        let own = *journal(&vault.keyring).expose();
+        let journal_key = *journal(&vault.keyring).expose();
         let slot = (vault.header)
             .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
             .unwrap();
         vault.store();
-        assert_eq!(journal_of(&vault.header, &Fixed(2)), Ok((own, slot)));
+        assert_eq!(
+            journal_of(&vault.header, &Fixed(2)),
+            Ok((journal_key, slot))
+        );
         let opened = vault.header.unlock(&Fixed(2));
         assert_eq!(opened.unwrap_err(), Error::WrongKey);
         for other in [1, 3] {
@@ -58,29 +61,32 @@ fn an_auditor_gets_the_journal_key_and_nothing_else() {
 }
 
 #[test]
-fn a_listing_tells_auditors_from_others() {
+fn slot_list_marks_auditor_slots() {
     let (vault, _) = audited();
-    let told = |slot: &SlotInfo| (slot.kind, slot.journal_only);
-    let told: Vec<_> = vault.header.slots().iter().map(told).collect();
-    assert_eq!(told, [(0x7001, false), (0x7001, true), (0x7001, false)]);
+    let shown = |slot: &SlotInfo| (slot.kind, slot.journal_only);
+    let shown: Vec<_> = vault.header.slots().iter().map(shown).collect();
+    assert_eq!(shown, [(0x7001, false), (0x7001, true), (0x7001, false)]);
     assert_eq!(slots(&vault.value)[1][..2], 0xf001_u16.to_le_bytes());
     assert_eq!(slots(&vault.value)[2][..2], 0x7001_u16.to_le_bytes());
 }
 
 #[test]
-fn one_credential_may_have_both() {
+fn credential_with_both_slot_types_opens_both() {
     let (mut vault, [first, ..]) = audited();
     let both = (vault.header)
         .add_auditor_slot(journal(&vault.keyring), &Fixed(1))
         .unwrap();
     vault.store();
     assert_eq!(vault.header.unlock(&Fixed(1)).unwrap().slot, first);
-    let own = *journal(&vault.keyring).expose();
-    assert_eq!(journal_of(&vault.header, &Fixed(1)), Ok((own, both)));
+    let journal_key = *journal(&vault.keyring).expose();
+    assert_eq!(
+        journal_of(&vault.header, &Fixed(1)),
+        Ok((journal_key, both))
+    );
 }
 
 #[test]
-fn neither_sort_of_slot_passes_for_the_other() {
+fn slot_with_flipped_auditor_bit_does_not_open() {
     let (vault, _) = audited();
     for slot in [0, 1, 2] {
         let mut value = vault.value.clone();
@@ -94,20 +100,23 @@ fn neither_sort_of_slot_passes_for_the_other() {
 }
 
 #[test]
-fn a_damaged_slot_locks_no_auditor_out() {
+fn damaged_auditor_slot_does_not_block_later_slot() {
     let (mut vault, [_, damaged, _]) = audited();
     let good = (vault.header)
         .add_auditor_slot(journal(&vault.keyring), &Fixed(2))
         .unwrap();
     vault.store();
-    let own = *journal(&vault.keyring).expose();
-    assert_eq!(journal_of(&vault.header, &Fixed(2)), Ok((own, damaged)));
-    // Wrap salt, commitment and wrapped key, behind the head and the parameters.
+    let journal_key = *journal(&vault.keyring).expose();
+    assert_eq!(
+        journal_of(&vault.header, &Fixed(2)),
+        Ok((journal_key, damaged))
+    );
+    // Salt, commitment and wrapped key follow the slot's head and the parameters.
     for field in [11, 43, 75, 107] {
         let mut value = vault.value.clone();
         value[36 + 123 + field] ^= 1;
         let header = Header::parse(&value).unwrap();
-        assert_eq!(journal_of(&header, &Fixed(2)), Ok((own, good)));
+        assert_eq!(journal_of(&header, &Fixed(2)), Ok((journal_key, good)));
         let mut both = value.clone();
         both[36 + 3 * 123 + field] ^= 1;
         let header = Header::parse(&both).unwrap();
@@ -116,7 +125,7 @@ fn a_damaged_slot_locks_no_auditor_out() {
 }
 
 #[test]
-fn an_error_on_one_auditor_s_slot_does_not_stop_the_next() {
+fn unavailable_auditor_slot_does_not_block_later_slot() {
     let (mut vault, _) = audited();
     let down = journal_of(&vault.header, &Brittle::unavailable(4));
     assert_eq!(down, Err(Error::CredentialUnavailable));
@@ -132,11 +141,12 @@ fn an_error_on_one_auditor_s_slot_does_not_stop_the_next() {
     );
 }
 
-/// As [`Fixed`]`(9)`, which opens nothing here; it notes what it is asked about.
+/// A credential like [`Fixed`]`(9)`, which opens nothing here, that records the slots it is asked
+/// about.
 #[derive(Debug, Default)]
-struct Asked(Mutex<Vec<(u16, u16)>>);
+struct RecordingCredential(Mutex<Vec<(u16, u16)>>);
 
-impl Credential for Asked {
+impl Credential for RecordingCredential {
     fn kind(&self) -> u16 {
         0x7001
     }
@@ -152,9 +162,9 @@ impl Credential for Asked {
 }
 
 #[test]
-fn a_credential_is_asked_about_slots_of_the_sort_that_is_wanted() {
+fn unlock_asks_credential_about_matching_slots_only() {
     let (vault, [first, auditor, third]) = audited();
-    let asked = Asked::default();
+    let asked = RecordingCredential::default();
     vault.header.unlock(&asked).unwrap_err();
     let about = std::mem::take(&mut *asked.0.lock().unwrap());
     assert_eq!(about, [(0x7001, first), (0x7001, third)]);
@@ -163,11 +173,11 @@ fn a_credential_is_asked_about_slots_of_the_sort_that_is_wanted() {
     assert_eq!(about, [(0x7001, auditor)]);
 }
 
-/// A credential whose kind is the mark of auditors' slots and no kind.
+/// A credential whose kind has the high bit set, which marks auditor slots.
 #[derive(Debug)]
-struct Marked;
+struct HighBitKind;
 
-impl Credential for Marked {
+impl Credential for HighBitKind {
     fn kind(&self) -> u16 {
         0xf001
     }
@@ -182,20 +192,26 @@ impl Credential for Marked {
 }
 
 #[test]
-fn a_kind_with_the_high_bit_is_no_credential_s() {
+fn credential_kind_with_high_bit_is_refused() {
     let (mut vault, [first, auditor, _]) = audited();
     let refused = Error::CredentialUnavailable;
     let key = journal(&vault.keyring);
-    let created = Header::create(SUITES[0], &vault.keyring, &Marked);
+    let created = Header::create(SUITES[0], &vault.keyring, &HighBitKind);
     assert_eq!(created.unwrap_err(), refused);
-    assert_eq!(vault.header.unlock(&Marked).unwrap_err(), refused);
-    assert_eq!(journal_of(&vault.header, &Marked).unwrap_err(), refused);
+    assert_eq!(vault.header.unlock(&HighBitKind).unwrap_err(), refused);
+    assert_eq!(
+        journal_of(&vault.header, &HighBitKind).unwrap_err(),
+        refused
+    );
     let header = &mut vault.header;
-    assert_eq!(header.add_slot(&vault.root, &Marked), Err(refused.clone()));
-    let added = header.add_auditor_slot(key, &Marked);
+    assert_eq!(
+        header.add_slot(&vault.root, &HighBitKind),
+        Err(refused.clone())
+    );
+    let added = header.add_auditor_slot(key, &HighBitKind);
     assert_eq!(added, Err(refused.clone()));
     for slot in [first, auditor] {
-        let replaced = header.replace_slot(&vault.root, key, slot, &Marked);
+        let replaced = header.replace_slot(&vault.root, key, slot, &HighBitKind);
         assert_eq!(replaced, Err(refused.clone()));
     }
     let before = vault.value.clone();
@@ -204,7 +220,7 @@ fn a_kind_with_the_high_bit_is_no_credential_s() {
 }
 
 #[test]
-fn the_last_slot_that_opens_the_vault_stays() {
+fn removing_last_vault_slot_is_refused() {
     let (mut vault, [first, auditor, third]) = audited();
     vault.header.remove_slot(first).unwrap();
     assert_eq!(vault.header.remove_slot(third), Err(Error::LastSlot));
@@ -218,7 +234,7 @@ fn the_last_slot_that_opens_the_vault_stays() {
 }
 
 #[test]
-fn auditors_count_among_the_16_slots() {
+fn auditor_slots_count_toward_16_slots() {
     let (mut vault, _) = audited();
     for n in 4..=16 {
         let key = journal(&vault.keyring);
@@ -232,7 +248,7 @@ fn auditors_count_among_the_16_slots() {
 }
 
 #[test]
-fn a_replaced_slot_stays_of_its_sort() {
+fn replaced_slot_keeps_its_type() {
     let (mut vault, [first, auditor, third]) = audited();
     let today = JournalKey::random().unwrap();
     let mut replace = |slot, credential| {
@@ -255,7 +271,7 @@ fn a_replaced_slot_stays_of_its_sort() {
 }
 
 #[test]
-fn a_root_rotation_carries_auditors_byte_for_byte() {
+fn root_rotation_keeps_auditor_slots_byte_for_byte() {
     let (mut vault, all) = audited();
     let before = slots(&vault.value);
     vault.root = (vault.header)
@@ -266,8 +282,11 @@ fn a_root_rotation_carries_auditors_byte_for_byte() {
     let after = slots(&vault.value);
     assert_eq!(after[1], before[1]);
     assert!(after[0] != before[0] && after[2] != before[2]);
-    let own = *journal(&vault.keyring).expose();
-    assert_eq!(journal_of(&vault.header, &Fixed(2)), Ok((own, all[1])));
+    let journal_key = *journal(&vault.keyring).expose();
+    assert_eq!(
+        journal_of(&vault.header, &Fixed(2)),
+        Ok((journal_key, all[1]))
+    );
 
     vault.root = (vault.header)
         .rotate_root(&[&Fixed(1), &Fixed(3)], &[all[1]])
@@ -279,12 +298,13 @@ fn a_root_rotation_carries_auditors_byte_for_byte() {
 }
 
 #[test]
-fn a_root_rotation_counts_on_no_auditor() {
+fn root_rotation_refuses_auditor_credentials() {
     let (mut vault, [first, _, third]) = audited();
     let header = &mut vault.header;
     let lost = header.rotate_root(&[&Fixed(1)], &[]);
     assert_eq!(lost.unwrap_err(), Error::SlotsWouldBeLost);
-    // It opens the auditor's slot and no other: its owner would think the vault kept open.
+    // `Fixed(2)` opens an auditor slot only. Accepting it would suggest that its slot still opens
+    // the vault.
     let none = header.rotate_root(&[&Fixed(1), &Fixed(3), &Fixed(2)], &[]);
     assert_eq!(none.unwrap_err(), Error::WrongKey);
     let last = header.rotate_root(&[], &[first, third]);
@@ -294,9 +314,9 @@ fn a_root_rotation_counts_on_no_auditor() {
     assert_eq!(slots(&vault.value), slots(&before));
 }
 
-/// What removing an auditor does not undo.
+/// Removing an auditor's slot does not revoke the journal key in old copies of the header.
 #[test]
-fn an_old_header_still_gives_the_journal_key() {
+fn old_header_still_opens_journal_key_for_removed_auditor() {
     let (mut vault, [_, auditor, _]) = audited();
     let copied = vault.value.clone();
     vault.header.remove_slot(auditor).unwrap();

@@ -1,22 +1,22 @@
-//! Sealed bodies: another implementation reads and writes them, and nothing but what the format
-//! allows is taken from them.
+//! Sealed bodies: a second implementation reads and writes them, and the library rejects whatever
+//! the format does not allow.
 
 use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};
 use proptest::prelude::*;
 
-use crate::altered;
 use crate::fixtures::*;
 use crate::mirror::{self, Chart, Entry, Hold, Key, Keyring, PatientKey, State};
+use crate::reseal;
 
 fn read_keyring(vault: &Vault) -> Keyring {
     let body = mirror::keyring_body(&vault.value, &vault.root);
     wincode::deserialize_exact(&body).unwrap()
 }
 
-/// The header around a keyring that the other writer made.
+/// Parses the header around a keyring body from the second writer.
 fn header_of(vault: &Vault, body: &[u8]) -> Header {
-    let value = altered::with_keyring_body(&vault.value, &vault.root, body);
+    let value = reseal::with_keyring_body(&vault.value, &vault.root, body);
     Header::parse(&value).unwrap()
 }
 
@@ -62,7 +62,7 @@ impl Sealed {
     fn open(&self, body: &[u8]) -> Result<PatientEntry, Error> {
         let master = &self.vault.keyring.active_master().key;
         let (id, tag) = (self.vault.id(), self.vault.tag(&subject()));
-        let value = altered::with_entry_body(&self.value, master, id, &tag, body);
+        let value = reseal::with_entry_body(&self.value, master, id, &tag, body);
         self.vault.open(&value, &subject())
     }
 
@@ -74,17 +74,20 @@ impl Sealed {
 }
 
 #[test]
-fn another_implementation_reads_a_keyring() {
+fn second_implementation_reads_keyring() {
     let mut vault = vault(SUITES[1]);
     let former = vault.keyring.active_master().number;
     vault.keyring.add_master(NOW + 1).unwrap();
     vault.store();
     let read = read_keyring(&vault);
     let (active, inactive) = (&read.masters[0], &read.masters[1]);
-    let held = vault.keyring.active_master();
+    let expected = vault.keyring.active_master();
     assert_eq!(read.schema, 1);
-    assert_eq!((active.number, active.state), (held.number, 0));
-    assert_eq!((active.created, &active.key), (NOW + 1, held.key.expose()));
+    assert_eq!((active.number, active.state), (expected.number, 0));
+    assert_eq!(
+        (active.created, &active.key),
+        (NOW + 1, expected.key.expose())
+    );
     assert_eq!((inactive.number, inactive.state), (former, 1));
     assert_eq!((read.name_keys.len(), read.journal_keys.len()), (1, 1));
     assert_eq!(read.extensions, []);
@@ -95,7 +98,7 @@ fn another_implementation_reads_a_keyring() {
 }
 
 #[test]
-fn another_implementation_reads_an_entry() {
+fn second_implementation_reads_entry() {
     let sealed = Sealed::new();
     let mut entry = sealed.vault.open(&sealed.value, &subject()).unwrap();
     let read = sealed.read(&sealed.value);
@@ -140,7 +143,7 @@ fn another_implementation_reads_an_entry() {
 }
 
 #[test]
-fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
+fn unknown_extensions_are_kept_below_0x8000_and_refused_above() {
     let mut vault = vault(SUITES[0]);
     let mut keyring = read_keyring(&vault);
     keyring.extensions = vec![(0, vec![]), (2, vec![7; 9]), (0x7fff, vec![1])];
@@ -168,7 +171,7 @@ fn unknown_extensions_are_carried_below_0x8000_and_refused_from_there_on() {
 }
 
 #[test]
-fn holds_aliases_and_retention_come_back() {
+fn holds_aliases_and_retention_survive_resealing() {
     let sealed = Sealed::new();
     let hold = Hold {
         id: 4,
@@ -202,7 +205,7 @@ fn holds_aliases_and_retention_come_back() {
 }
 
 #[test]
-fn an_older_name_key_still_names_an_entry() {
+fn entry_under_older_name_key_still_opens() {
     let mut sealed = Sealed::new();
     let tag = sealed.vault.tag(&subject());
     let mut keyring = read_keyring(&sealed.vault);
@@ -216,7 +219,7 @@ fn an_older_name_key_still_names_an_entry() {
 }
 
 #[test]
-fn a_keyring_out_of_its_rules_is_refused() {
+fn keyring_breaking_the_format_is_refused() {
     use Error::{Malformed, Unsupported};
     type Change = fn(&mut Keyring);
     let changes: [(Change, Error); 14] = [
@@ -256,7 +259,7 @@ fn a_keyring_out_of_its_rules_is_refused() {
 }
 
 #[test]
-fn an_entry_out_of_its_rules_is_refused() {
+fn entry_breaking_the_format_is_refused() {
     use Error::{Malformed, NotAuthentic, Unsupported};
     type Change = fn(&mut Entry);
     let changes: [(Change, Error); 18] = [
@@ -292,7 +295,7 @@ fn an_entry_out_of_its_rules_is_refused() {
 }
 
 #[test]
-fn a_body_is_taken_whole_or_not_at_all() {
+fn truncated_or_extended_body_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
     sealed.open(&body).unwrap();
@@ -305,7 +308,7 @@ fn a_body_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
-fn hostile_counts_cost_no_memory() {
+fn huge_counts_in_body_are_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
     // The counts of identifier, charts, keys, dead charts, holds and extensions.
@@ -320,9 +323,9 @@ fn hostile_counts_cost_no_memory() {
 }
 
 #[test]
-fn the_fullest_body_comes_back() {
+fn body_at_maximum_length_reopens_unchanged() {
     let sealed = Sealed::new();
-    // Holds take least on the medium for what they take in memory.
+    // Holds have the lowest ratio of stored bytes to memory.
     let hold = Hold {
         id: 0,
         since: 0,
@@ -335,13 +338,13 @@ fn the_fullest_body_comes_back() {
         fill((1024 * 1024 - 191) / 24 + 1).unwrap_err(),
         Error::Malformed
     );
-    // To the last byte, it is written again as it was read.
+    // A body of the maximum length is sealed again without a change.
     let rest = (7, vec![1; 1024 * 1024 - 191 - 2 - 8]);
     let full = sealed.changed(|entry| entry.extensions = vec![rest]);
     let full = sealed.vault.seal(&mut full.unwrap());
     assert_eq!(full.len(), 88 + 1024 * 1024);
     sealed.vault.open(&full, &subject()).unwrap();
-    // What cannot be read is not written either.
+    // Sealing refuses a body that could not be opened.
     for _ in 0..1024 * 1024 / 50 {
         entry.rotate_key(NOW).unwrap();
     }
@@ -359,7 +362,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn any_body_is_survived(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bodies_are_refused(noise in proptest::collection::vec(any::<u8>(), 0..300)) {
         let sealed = Sealed::new();
         let mut body = vec![1, 0];
         body.extend(&noise);
@@ -369,12 +372,12 @@ proptest! {
     }
 
     #[test]
-    fn any_change_of_a_body_is_survived(place in 0..191_usize, byte: u8) {
+    fn arbitrary_changes_of_body_never_panic(place in 0..191_usize, byte: u8) {
         let sealed = Sealed::new();
         let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
         body[place] = byte;
         if let Ok(mut entry) = sealed.open(&body) {
-            // What is taken is written back as it came, but for the count of sealings.
+            // Resealing keeps every byte but the count of sealings.
             let value = sealed.vault.seal(&mut entry);
             let again = wincode::serialize(&sealed.read(&value)).unwrap();
             prop_assert_eq!(&again[18..], &body[18..]);
@@ -382,7 +385,7 @@ proptest! {
     }
 
     #[test]
-    fn any_header_is_survived(noise in proptest::collection::vec(any::<u8>(), 0..600), slots in 0..20_u8) {
+    fn arbitrary_headers_are_refused(noise in proptest::collection::vec(any::<u8>(), 0..600), slots in 0..20_u8) {
         let mut value = b"\x89CLK\r\n\x1a\n\x01\x00\x01".to_vec();
         value.push(slots);
         value.extend(&noise);

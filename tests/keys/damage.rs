@@ -1,4 +1,4 @@
-//! Headers and entries whose bytes are not those that were written.
+//! Damaged and exchanged bytes of headers and patient entries.
 
 use chartlock::Error;
 use chartlock::internals::crypto::MasterKey;
@@ -6,7 +6,7 @@ use chartlock::internals::keys::{EntryHead, Header, PatientEntry, open_entry, se
 
 use crate::fixtures::*;
 
-/// Two slots of `Fixed` and one of another kind.
+/// Creates a vault with two slots of `Fixed` and one of another kind.
 fn header() -> Vault {
     let mut vault = vault(SUITES[0]);
     vault.header.add_slot(&vault.root, &Unknown).unwrap();
@@ -15,11 +15,12 @@ fn header() -> Vault {
     vault
 }
 
-/// Where things stand in [`header`]: head 8 and tail 112 around 3, 256 and 3 bytes of parameters.
+/// The slots in [`header`]: a head of 8 and a tail of 112 bytes around 3, 256 and 3 bytes of
+/// parameters.
 const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
 
 #[test]
-fn every_flipped_bit_of_a_header_is_an_error_of_its_class() {
+fn every_flipped_bit_of_header_returns_expected_error() {
     let vault = header();
     for (place, value) in flips(&vault.value) {
         let error = match Header::parse(&value) {
@@ -34,10 +35,10 @@ fn every_flipped_bit_of_a_header_is_an_error_of_its_class() {
             (12..28, _) => &[Error::WrongKey],
             (28..36, _) => &[Error::HeaderDamaged],
             (_, Some(slot)) if (4..8).contains(&(place - slot.start)) => &[Error::Malformed],
-            // Whoever opens another slot sees it in the keyring's commitment.
+            // Opening another slot detects the change by the keyring's commitment.
             (36..159, _) => &[Error::WrongKey],
             (_, Some(_)) => &[Error::HeaderDamaged],
-            // Salt and commitment of the keyring, the length, ciphertext and tag.
+            // The keyring's salt and commitment, its length, and its ciphertext and tag.
             (658..722, _) => &[Error::HeaderDamaged],
             (722..726, _) => &[Error::Malformed],
             _ => &[Error::HeaderDamaged],
@@ -47,7 +48,7 @@ fn every_flipped_bit_of_a_header_is_an_error_of_its_class() {
 }
 
 #[test]
-fn a_header_that_is_cut_or_grows_is_malformed() {
+fn truncated_or_extended_header_is_malformed() {
     let vault = header();
     for length in 0..vault.value.len() {
         let cut = Header::parse(&vault.value[..length]);
@@ -58,7 +59,7 @@ fn a_header_that_is_cut_or_grows_is_malformed() {
 }
 
 #[test]
-fn bounds_of_a_header_are_checked_before_its_bytes() {
+fn header_fields_out_of_bounds_are_refused_on_parsing() {
     let vault = header();
     let changed = |changes: &[(usize, &[u8])]| {
         let mut value = vault.value.clone();
@@ -67,28 +68,29 @@ fn bounds_of_a_header_are_checked_before_its_bytes() {
         }
         Header::parse(&value).unwrap_err()
     };
-    // Counts 0 and 17; with 17, the keyring's bytes would even be read as slots.
+    // The counts 0 and 17. With 17, the parser would read the keyring's bytes as a slot.
     assert_eq!(changed(&[(11, &[0])]), Error::Malformed);
     assert_eq!(changed(&[(11, &[17])]), Error::Malformed);
-    // Lengths of a slot: less than its tail, more than 4,096, more than memory.
+    // Slot lengths below the tail's, above 4,096, and above the memory.
     for length in [0, 111, 4097, u32::MAX] {
         assert_eq!(changed(&[(40, &length.to_le_bytes())]), Error::Malformed);
     }
-    // A ciphertext above 1 MiB.
+    // Ciphertexts above 1 MiB.
     for length in [1024 * 1024 + 1, u32::MAX] {
         assert_eq!(changed(&[(722, &length.to_le_bytes())]), Error::Malformed);
     }
-    // Two slots of one id, even of different kinds.
+    // Two slots with the same id, also of different kinds.
     let id = vault.value[38..40].to_vec();
     assert_eq!(changed(&[(161, &id)]), Error::Malformed);
     assert_eq!(changed(&[(537, &id)]), Error::Malformed);
-    // A newer format is told from damage before its layout is looked at.
+    // The format version is checked before the layout, so that a newer format is not reported as
+    // damage.
     assert_eq!(changed(&[(8, &[2, 0]), (11, &[0])]), Error::Unsupported);
     assert_eq!(changed(&[(10, &[3])]), Error::Unsupported);
 }
 
 #[test]
-fn seventeen_whole_slots_are_malformed() {
+fn header_with_17_slots_is_malformed() {
     let mut vault = vault(SUITES[0]);
     for n in 2..=16 {
         vault.header.add_slot(&vault.root, &Fixed(n)).unwrap();
@@ -106,7 +108,7 @@ fn seventeen_whole_slots_are_malformed() {
 }
 
 #[test]
-fn slots_cannot_be_exchanged_between_headers_of_one_credential() {
+fn slot_from_another_header_does_not_open() {
     let (one, other) = (vault(SUITES[0]), vault(SUITES[0]));
     let mut value = one.value.clone();
     value[36..159].copy_from_slice(&other.value[36..159]);
@@ -115,7 +117,7 @@ fn slots_cannot_be_exchanged_between_headers_of_one_credential() {
 }
 
 #[test]
-fn every_flipped_bit_of_an_entry_is_an_error_of_its_class() {
+fn every_flipped_bit_of_entry_returns_expected_error() {
     for suite in SUITES {
         let vault = vault(suite);
         let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
@@ -133,7 +135,7 @@ fn every_flipped_bit_of_an_entry_is_an_error_of_its_class() {
 }
 
 #[test]
-fn an_entry_that_is_cut_or_grows_is_refused() {
+fn truncated_or_extended_entry_is_refused() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     for length in 0..value.len() {
@@ -154,7 +156,7 @@ fn an_entry_that_is_cut_or_grows_is_refused() {
 }
 
 #[test]
-fn an_entry_opens_in_its_own_place_only() {
+fn entry_under_another_tag_or_vault_is_not_authentic() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let tag = vault.tag(&subject());
@@ -167,13 +169,13 @@ fn an_entry_opens_in_its_own_place_only() {
 }
 
 #[test]
-fn another_key_of_the_same_number_opens_no_entry() {
+fn entry_does_not_open_with_another_key_of_same_number() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let mut keyring = crate::mirror::keyring_body(&vault.value, &vault.root);
-    // The master stands behind schema, count, number, state and created.
+    // The master key follows schema, count, number, state and creation time.
     keyring[2 + 8 + 4 + 4 + 8] ^= 1;
-    let other = crate::altered::with_keyring_body(&vault.value, &vault.root, &keyring);
+    let other = crate::reseal::with_keyring_body(&vault.value, &vault.root, &keyring);
     let keyring = (Header::parse(&other).unwrap())
         .open_keyring(&vault.root)
         .unwrap();
@@ -183,7 +185,7 @@ fn another_key_of_the_same_number_opens_no_entry() {
 }
 
 #[test]
-fn an_entry_about_another_subject_is_not_authentic() {
+fn entry_about_another_subject_is_not_authentic() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let asked = crate::common::subject("MRN-7");
@@ -194,7 +196,7 @@ fn an_entry_about_another_subject_is_not_authentic() {
 }
 
 #[test]
-fn an_entry_tells_its_master_before_anything_opens() {
+fn entry_head_names_master_key_before_unsealing() {
     let vault = vault(SUITES[1]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let head = EntryHead::parse(&value[..8]).unwrap();

@@ -1,4 +1,4 @@
-//! What becomes of a patient entry.
+//! The lifecycle of a patient entry: key rotation, erasure, holds and retention.
 
 use chartlock::Error;
 use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry};
@@ -6,7 +6,7 @@ use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry}
 use crate::fixtures::*;
 
 #[test]
-fn an_entry_comes_back() {
+fn sealed_entry_reopens_unchanged() {
     for suite in SUITES {
         let vault = vault(suite);
         let mut entry = PatientEntry::new(subject(), NOW).unwrap();
@@ -25,14 +25,14 @@ fn an_entry_comes_back() {
 }
 
 #[test]
-fn a_typical_entry_stays_below_300_bytes() {
+fn typical_entry_takes_below_300_bytes() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     assert_eq!(value.len(), 88 + 183 + subject().identifier().len());
 }
 
 #[test]
-fn each_sealing_counts_and_has_its_own_salt() {
+fn resealed_entry_has_next_sequence_and_fresh_salt() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = vault.seal(&mut entry);
@@ -43,14 +43,14 @@ fn each_sealing_counts_and_has_its_own_salt() {
 }
 
 #[test]
-fn a_patient_key_is_rotated_and_retired() {
+fn rotated_patient_keys_stay_until_destroyed() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = entry.chart().unwrap().active_key().number;
     let second = entry.rotate_key(NOW + 1).unwrap();
     let third = entry.rotate_key(NOW + 2).unwrap();
     let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
-    let held: Vec<(u32, KeyState)> = (entry.chart().unwrap().keys())
+    let stored: Vec<(u32, KeyState)> = (entry.chart().unwrap().keys())
         .map(|key| (key.number, key.state))
         .collect();
     let expected = [
@@ -58,7 +58,7 @@ fn a_patient_key_is_rotated_and_retired() {
         (second, KeyState::Inactive),
         (first, KeyState::Inactive),
     ];
-    assert_eq!(held, expected);
+    assert_eq!(stored, expected);
     assert_eq!(entry.key(first).unwrap().created, NOW);
     assert_eq!(entry.destroy_inactive().unwrap(), [first, second]);
     assert!(entry.destroy_inactive().unwrap().is_empty());
@@ -70,7 +70,7 @@ fn a_patient_key_is_rotated_and_retired() {
 }
 
 #[test]
-fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
+fn erasure_destroys_keys_and_reopening_creates_fresh_ones() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = *entry.chart().unwrap().id();
@@ -79,7 +79,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
 
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
     let value = vault.seal(&mut entry);
-    // Head, chart id, identifier, and not 32 bytes more.
+    // Head, chart id and identifier; 32 more bytes could be a key.
     assert_eq!(value.len(), 88 + 81 + subject().identifier().len());
     let mut entry = vault.open(&value, &subject()).unwrap();
     assert!(matches!(entry.state(), EntryState::Erasing { chart } if *chart == first));
@@ -106,7 +106,7 @@ fn an_erasure_destroys_the_keys_and_a_return_gets_fresh_ones() {
 }
 
 #[test]
-fn a_chart_remembers_that_its_content_is_being_sealed_again() {
+fn chart_state_survives_resealing() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     for state in [ChartState::Reencrypting, ChartState::Steady] {
@@ -117,7 +117,7 @@ fn a_chart_remembers_that_its_content_is_being_sealed_again() {
 }
 
 #[test]
-fn holds_and_retention_keep_the_keys() {
+fn holds_and_retention_block_erasure() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let id = entry.free_hold_id().unwrap();
@@ -126,10 +126,10 @@ fn holds_and_retention_keep_the_keys() {
     entry.retain_until(Some(NOW + 10)).unwrap();
     let mut entry = vault.open(&vault.seal(&mut entry), &subject()).unwrap();
     let [hold] = entry.holds() else {
-        panic!("one hold");
+        panic!("not exactly one hold");
     };
-    let held = (hold.id(), hold.since(), hold.reason());
-    assert_eq!(held, (id, NOW + 3, "subpoena"));
+    let fields = (hold.id(), hold.since(), hold.reason());
+    assert_eq!(fields, (id, NOW + 3, "subpoena"));
     assert_eq!(entry.retention(), Some(NOW + 10));
 
     assert_eq!(entry.begin_erasure(NOW + 10), Err(Error::OnHold));
@@ -138,7 +138,7 @@ fn holds_and_retention_keep_the_keys() {
     assert_eq!(entry.begin_erasure(NOW + 9), Err(Error::Retained));
     assert!(entry.chart().is_some());
     entry.begin_erasure(NOW + 10).unwrap();
-    // Begun is begun, whatever the clock says then; and nothing is held that is gone.
+    // An erasure that has begun continues even if the clock goes back.
     entry.begin_erasure(NOW).unwrap();
     for _ in 0..2 {
         assert_eq!(entry.put_hold(id, "late", NOW), Err(Error::Erased));
@@ -150,7 +150,7 @@ fn holds_and_retention_keep_the_keys() {
 }
 
 #[test]
-fn ids_of_holds_are_drawn_from_all_numbers_that_json_holds_exactly() {
+fn hold_ids_use_all_53_bits_exact_in_json() {
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let (mut seen, mut bits) = (Vec::new(), 0);
     for _ in 0..64 {

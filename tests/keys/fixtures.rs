@@ -1,4 +1,4 @@
-//! Credentials of other kinds, and what several tests build.
+//! Credentials and vaults that several tests share.
 
 use std::sync::mpsc;
 
@@ -12,7 +12,7 @@ pub(crate) use crate::common::{Brittle, Fixed};
 pub const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 pub const NOW: i64 = 1_795_000_000_000;
 
-/// Another kind of slot, which the other credentials here know nothing of.
+/// A credential of a kind that the other credentials here do not support.
 #[derive(Debug)]
 pub struct Unknown;
 
@@ -30,7 +30,7 @@ impl Credential for Unknown {
     }
 }
 
-/// Tells what it is told.
+/// A credential like [`Fixed`]`(1)` that sends each context it is asked with.
 #[derive(Debug)]
 pub struct Asking(pub mpsc::Sender<SlotContext>);
 
@@ -57,7 +57,7 @@ pub struct Vault {
     pub keyring: Keyring,
 }
 
-/// A vault that `Fixed(1)` opens.
+/// Creates a vault that `Fixed(1)` opens.
 pub fn vault(suite: CipherSuite) -> Vault {
     let keyring = Keyring::new(NOW).unwrap();
     let (value, root) = Header::create(suite, &keyring, &Fixed(1)).unwrap();
@@ -71,7 +71,7 @@ pub fn vault(suite: CipherSuite) -> Vault {
 }
 
 impl Vault {
-    /// Stores the header as it is now.
+    /// Seals the header in its current state into the stored value.
     pub fn store(&mut self) {
         let next = self.header.generation() + 1;
         self.value = (self.header)
@@ -100,17 +100,17 @@ impl Vault {
     }
 }
 
-/// The journal key that an auditor's slot would hold now.
+/// Returns the journal key that a new auditor slot wraps.
 pub fn journal(keyring: &Keyring) -> &JournalKey {
     &keyring.active_journal_key().key
 }
 
-/// The patient of all entries here.
+/// The patient of all entries in this test.
 pub fn subject() -> Subject {
     crate::common::subject("MRN-1042")
 }
 
-/// Each copy of `value` with one bit flipped, and the byte in which.
+/// Returns each copy of `value` with one bit flipped, and the index of its byte.
 pub fn flips(value: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
     (0..value.len() * 8).map(|bit| {
         let mut flipped = value.to_vec();

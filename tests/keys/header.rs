@@ -1,4 +1,4 @@
-//! Headers: which credential opens what, and how slots come and go.
+//! Headers: which credential opens which slot, and how slots are added, replaced and removed.
 
 use std::sync::mpsc;
 
@@ -11,32 +11,32 @@ use crate::fixtures::*;
 use crate::mirror::split_header;
 
 #[test]
-fn a_header_opens_with_its_credential_only() {
+fn header_opens_only_with_its_credential() {
     for suite in SUITES {
         let vault = vault(suite);
         let unlocked = vault.header.unlock(&Fixed(1)).unwrap();
         assert_eq!(unlocked.slot, vault.header.slots()[0].id);
         assert_eq!(unlocked.root.expose(), vault.root.expose());
-        let (master, held) = (
+        let (master, expected) = (
             unlocked.keyring.active_master(),
             vault.keyring.active_master(),
         );
-        assert_eq!(master.number, held.number);
-        assert_eq!(master.key.expose(), held.key.expose());
+        assert_eq!(master.number, expected.number);
+        assert_eq!(master.key.expose(), expected.key.expose());
         assert_eq!(vault.header.unlock(&Fixed(2)).unwrap_err(), Error::WrongKey);
         assert_eq!(vault.header.unlock(&Unknown).unwrap_err(), Error::WrongKey);
     }
 }
 
 #[test]
-fn a_credential_is_told_which_slot_of_which_vault_it_is_asked_for() {
+fn credential_receives_vault_kind_slot_and_suite() {
     for suite in SUITES {
-        let (told, seen) = mpsc::channel();
-        let asking = Asking(told);
+        let (sender, contexts) = mpsc::channel();
+        let asking = Asking(sender);
         let (value, _) = Header::create(suite, &Keyring::new(NOW).unwrap(), &asking).unwrap();
         let header = Header::parse(&value).unwrap();
         let slot = header.unlock(&asking).unwrap().slot;
-        for at in [seen.try_recv().unwrap(), seen.try_recv().unwrap()] {
+        for at in [contexts.try_recv().unwrap(), contexts.try_recv().unwrap()] {
             assert_eq!(at.vault(), header.vault());
             assert_eq!((at.kind(), at.slot(), at.suite()), (0x7002, slot, suite));
         }
@@ -44,7 +44,7 @@ fn a_credential_is_told_which_slot_of_which_vault_it_is_asked_for() {
 }
 
 #[test]
-fn each_vault_and_each_sealing_has_its_own_salts() {
+fn each_sealing_of_header_uses_fresh_salts() {
     let vault = vault(SUITES[0]);
     let twice = [1, 1].map(|generation| {
         (vault.header)
@@ -58,7 +58,7 @@ fn each_vault_and_each_sealing_has_its_own_salts() {
 }
 
 #[test]
-fn slots_come_and_go_around_one_root_key() {
+fn slots_are_added_replaced_and_removed_under_one_root_key() {
     let mut vault = vault(SUITES[0]);
     let first = vault.header.slots()[0].id;
     let second = vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
@@ -88,7 +88,7 @@ fn slots_come_and_go_around_one_root_key() {
 }
 
 #[test]
-fn the_same_secret_in_a_rewritten_slot_gives_other_bytes() {
+fn rewriting_slot_with_same_secret_changes_salt_and_ciphertext() {
     let mut vault = vault(SUITES[0]);
     let id = vault.header.slots()[0].id;
     let before = split_header(&vault.value).0.to_vec();
@@ -97,7 +97,7 @@ fn the_same_secret_in_a_rewritten_slot_gives_other_bytes() {
         .unwrap();
     vault.store();
     let after = split_header(&vault.value).0;
-    // Kind, id, length and parameters stay; salt, commitment and wrapped key do not.
+    // Kind, id, length and parameters stay; salt, commitment and wrapped key change.
     assert_eq!(before[36..47], after[36..47]);
     for field in [47..79, 79..111, 111..159] {
         assert_ne!(before[field.clone()], after[field]);
@@ -105,7 +105,7 @@ fn the_same_secret_in_a_rewritten_slot_gives_other_bytes() {
 }
 
 #[test]
-fn a_header_takes_16_slots() {
+fn header_accepts_at_most_16_slots() {
     let mut vault = vault(SUITES[0]);
     for n in 2..=16 {
         vault.header.add_slot(&vault.root, &Fixed(n)).unwrap();
@@ -120,12 +120,12 @@ fn a_header_takes_16_slots() {
 }
 
 #[test]
-fn other_slots_stay_byte_for_byte() {
+fn changing_one_slot_keeps_other_slots_byte_for_byte() {
     let mut vault = vault(SUITES[1]);
     let first = vault.header.slots()[0].id;
     let unknown = vault.header.add_slot(&vault.root, &Unknown).unwrap();
     vault.store();
-    // 8 of head, 256 of parameters, 112 behind them.
+    // 8 bytes of head, 256 of parameters, and 112 of tail.
     let slot = |value: &[u8], unknown_first: bool| {
         let from = if unknown_first { 36 } else { 36 + 8 + 3 + 112 };
         value[from..from + 8 + 256 + 112].to_vec()
@@ -146,7 +146,7 @@ fn other_slots_stay_byte_for_byte() {
 }
 
 #[test]
-fn a_stale_slot_locks_nobody_out() {
+fn stale_slot_does_not_block_later_slot() {
     let mut vault = vault(SUITES[0]);
     let stale = RootKey::random().unwrap();
     vault.header.add_slot(&stale, &Fixed(2)).unwrap();
@@ -161,36 +161,36 @@ fn a_stale_slot_locks_nobody_out() {
 }
 
 #[test]
-fn an_error_on_one_slot_does_not_stop_the_next() {
+fn unavailable_slot_does_not_block_later_slot() {
     let mut vault = vault(SUITES[0]);
     let refused = vault.header.unlock(&Brittle::unavailable(2)).unwrap_err();
     assert_eq!(refused, Error::CredentialUnavailable);
-    let own = vault
+    let slot = vault
         .header
         .add_slot(&vault.root, &Brittle::unavailable(2))
         .unwrap();
     vault.store();
     assert_eq!(
         vault.header.unlock(&Brittle::unavailable(2)).unwrap().slot,
-        own
+        slot
     );
 }
 
 #[test]
-fn a_holder_of_the_root_key_sees_that_it_was_rotated() {
+fn opening_with_former_root_key_returns_root_key_changed() {
     let mut vault = vault(SUITES[0]);
     vault.header.open_keyring(&vault.root).unwrap();
     let former = std::mem::replace(
         &mut vault.root,
         vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
     );
-    // The slots still hold the former root key: only the ring is new.
+    // The slots still wrap the former root key; only the keyring is sealed under the new one.
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
     assert_eq!(seen, Error::RootKeyChanged);
 }
 
-/// A vault with slots of `Fixed(1)`, `Fixed(2)` and `Unknown`.
+/// Creates a vault with slots for `Fixed(1)`, `Fixed(2)` and `Unknown`.
 fn three_slots() -> (Vault, [u16; 3]) {
     let mut vault = vault(SUITES[0]);
     vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
@@ -201,7 +201,7 @@ fn three_slots() -> (Vault, [u16; 3]) {
 }
 
 #[test]
-fn a_root_rotation_keeps_places_and_ids_and_shuts_the_rest_out() {
+fn root_rotation_keeps_slot_order_and_ids_and_locks_others_out() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let keep: [&dyn Credential; 2] = [&Fixed(2), &Fixed(1)];
     let former = vault.root;
@@ -224,7 +224,7 @@ fn a_root_rotation_keeps_places_and_ids_and_shuts_the_rest_out() {
 }
 
 #[test]
-fn a_root_rotation_loses_no_slot_by_accident() {
+fn root_rotation_refuses_to_lose_unnamed_slots() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let before = vault.value.clone();
     let mut refused = |keep: &[&dyn Credential], drop: &[u16]| {
@@ -252,17 +252,17 @@ fn a_root_rotation_loses_no_slot_by_accident() {
         .unwrap();
     let all = [second, unknown, absent];
     assert_eq!(refused(&[&Fixed(1)], &all), Error::NoSuchSlot);
-    // Brought to be kept, but its slot is dropped, or there is none.
+    // A credential to keep whose slot is dropped, or that has no slot.
     let drop = [second, unknown];
     assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);
-    // A service that is down when asked about the one slot that it should open.
+    // The service is unavailable for the only slot that the credential could open.
     let down = refused(&[&Fixed(1), &Brittle::unavailable(9)], &[unknown]);
     assert_eq!(down, Error::CredentialUnavailable);
 }
 
 #[test]
-fn a_service_that_is_down_for_another_slot_keeps_nobody_from_a_root_rotation() {
+fn root_rotation_succeeds_if_credential_fails_on_another_slot() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let keep: [&dyn Credential; 2] = [&Fixed(1), &Brittle::unavailable(2)];
     vault.root = vault.header.rotate_root(&keep, &[unknown]).unwrap();
@@ -275,7 +275,7 @@ fn a_service_that_is_down_for_another_slot_keeps_nobody_from_a_root_rotation() {
 }
 
 #[test]
-fn a_stale_slot_is_not_carried_into_a_root_rotation_unnamed() {
+fn root_rotation_refuses_stale_slot_unless_dropped() {
     let mut vault = vault(SUITES[0]);
     let stale = RootKey::random().unwrap();
     let stale = vault.header.add_slot(&stale, &Fixed(2)).unwrap();
@@ -287,10 +287,10 @@ fn a_stale_slot_is_not_carried_into_a_root_rotation_unnamed() {
 }
 
 #[test]
-fn parameters_beyond_a_slot_are_refused() {
+fn oversized_slot_parameters_are_refused() {
     #[derive(Debug)]
-    struct Wordy(usize);
-    impl Credential for Wordy {
+    struct LongParameters(usize);
+    impl Credential for LongParameters {
         fn kind(&self) -> u16 {
             0x7002
         }
@@ -312,15 +312,15 @@ fn parameters_beyond_a_slot_are_refused() {
         }
     }
     let keyring = Keyring::new(NOW).unwrap();
-    let (value, _) = Header::create(SUITES[0], &keyring, &Wordy(3984)).unwrap();
+    let (value, _) = Header::create(SUITES[0], &keyring, &LongParameters(3984)).unwrap();
     let header = Header::parse(&value).unwrap();
-    header.unlock(&Wordy(0)).unwrap();
-    let error = Header::create(SUITES[0], &keyring, &Wordy(3985)).unwrap_err();
+    header.unlock(&LongParameters(0)).unwrap();
+    let error = Header::create(SUITES[0], &keyring, &LongParameters(3985)).unwrap_err();
     assert_eq!(error, Error::CredentialUnavailable);
 }
 
 #[test]
-fn a_rotation_adds_a_master_and_retires_it_later() {
+fn master_rotation_adds_key_and_destroys_former_later() {
     let mut vault = vault(SUITES[0]);
     let first = vault.keyring.active_master().number;
     let name_key = vault.keyring.active_name_key().number;
@@ -328,8 +328,8 @@ fn a_rotation_adds_a_master_and_retires_it_later() {
     assert_eq!(vault.keyring.active_master().number, second);
     vault.store();
     let mut keyring = vault.header.open_keyring(&vault.root).unwrap();
-    let held: Vec<u32> = keyring.masters().map(|key| key.number).collect();
-    assert_eq!(held, [second, first]);
+    let numbers: Vec<u32> = keyring.masters().map(|key| key.number).collect();
+    assert_eq!(numbers, [second, first]);
     assert_eq!(keyring.active_master().created, NOW + 1);
     assert_eq!(keyring.destroy_master(second), Err(Error::NoSuchKey));
     assert!(!keyring.was_destroyed(first));
@@ -344,7 +344,7 @@ fn a_rotation_adds_a_master_and_retires_it_later() {
 }
 
 #[test]
-fn the_newest_1024_retired_numbers_are_kept() {
+fn keyring_remembers_newest_1024_destroyed_numbers() {
     let mut keyring = Keyring::new(NOW).unwrap();
     let mut retired = Vec::new();
     for _ in 0..1030 {

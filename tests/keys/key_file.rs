@@ -1,4 +1,4 @@
-//! Key files: their text, their permissions, their place.
+//! Key files: text, permissions and location.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn scratch() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Makes a directory look like one of `FileStorage`.
+/// Makes a directory look like the directory of a `FileStorage`.
 fn mark(directory: &std::path::Path) {
     fs::write(
         directory.join("READ-ME-FIRST"),
@@ -36,7 +36,7 @@ fn text_of(secret: [u8; 32]) -> String {
 }
 
 #[test]
-fn a_key_file_opens_what_it_enrolled() {
+fn key_file_opens_header_it_enrolled() {
     let (_directory, path) = scratch();
     let key = KeyFile::create(&path).unwrap();
     for suite in SUITES {
@@ -50,7 +50,7 @@ fn a_key_file_opens_what_it_enrolled() {
 }
 
 #[test]
-fn the_text_is_what_the_format_says() {
+fn key_file_text_matches_format() {
     let text = text_of([0xab; 32]);
     assert_eq!(*KeyFile::from_text(&text).unwrap().to_text(), text);
     let (_directory, path) = scratch();
@@ -59,7 +59,7 @@ fn the_text_is_what_the_format_says() {
 }
 
 #[test]
-fn what_mail_and_editors_do_to_text_is_forgiven() {
+fn key_file_text_changed_by_mail_or_editor_is_accepted() {
     let text = text_of([0xab; 32]);
     let upper = text.replace("ab", "AB");
     for text in [
@@ -73,7 +73,7 @@ fn what_mail_and_editors_do_to_text_is_forgiven() {
 }
 
 #[test]
-fn a_damaged_key_file_is_refused() {
+fn damaged_key_file_is_refused() {
     let text = text_of([0xab; 32]);
     let mut damaged: Vec<String> = (0..text.len() - 1).map(|n| text[..n].to_owned()).collect();
     damaged.extend([
@@ -85,7 +85,7 @@ fn a_damaged_key_file_is_refused() {
         text.replace("chartlock key", "some other key"),
         text.replace('\n', "\n\n"),
     ]);
-    // One digit of secret or check changed, each in turn.
+    // Change one digit of secret and check, each in turn.
     for place in (21..85).chain(86..94) {
         let mut bytes = text.clone().into_bytes();
         bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
@@ -93,7 +93,7 @@ fn a_damaged_key_file_is_refused() {
     }
     for text in damaged {
         let error = KeyFile::from_text(&text).unwrap_err();
-        // Cut within the version, the first line may be that of a later one.
+        // Text that ends before the version number could be of a later version.
         let cut = text == "chartlock key file ";
         let expected = if cut {
             Error::Unsupported
@@ -131,7 +131,7 @@ fn long_and_binary_files_are_refused() {
 }
 
 #[test]
-fn a_key_file_is_never_overwritten() {
+fn creating_key_file_never_overwrites() {
     let (_directory, path) = scratch();
     KeyFile::create(&path).unwrap();
     let before = fs::read(&path).unwrap();
@@ -141,15 +141,15 @@ fn a_key_file_is_never_overwritten() {
 }
 
 #[test]
-fn a_bare_name_is_one_in_the_working_directory() {
-    // Tests run where this directory is: it is in the way, so nothing comes to be.
+fn bare_file_name_is_in_working_directory() {
+    // Tests run in the directory that contains `tests`, so nothing is created.
     let created = KeyFile::create("tests").unwrap_err();
     assert_eq!(created, Error::KeyFile(std::io::ErrorKind::AlreadyExists));
 }
 
 #[cfg(unix)]
 #[test]
-fn only_its_owner_may_read_a_key_file() {
+fn key_file_readable_by_others_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let (_directory, path) = scratch();
     KeyFile::create(&path).unwrap();
@@ -165,13 +165,13 @@ fn only_its_owner_may_read_a_key_file() {
 }
 
 #[test]
-fn a_key_file_does_not_live_with_the_data() {
+fn key_file_beside_data_is_refused() {
     let (directory, beside) = scratch();
     let deep = directory.path().join("a/b");
     fs::create_dir_all(&deep).unwrap();
     let deep = deep.join("clinic.key");
     KeyFile::create(&beside).unwrap();
-    // The storage comes to the key.
+    // The storage is created beside an existing key file.
     mark(directory.path());
     let opened = KeyFile::open(&beside).unwrap_err();
     assert_eq!(opened, Error::KeyFileBesideData);
@@ -185,7 +185,7 @@ fn a_key_file_does_not_live_with_the_data() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_does_not_hide_where_a_key_file_lives() {
+fn symlink_to_key_file_beside_data_is_refused() {
     let (data, hidden) = scratch();
     mark(data.path());
     let allowed = KeyFileOptions::new().allow_beside_data();
@@ -196,7 +196,7 @@ fn a_link_does_not_hide_where_a_key_file_lives() {
 }
 
 #[test]
-fn another_read_me_is_no_storage() {
+fn foreign_readme_is_not_taken_for_storage() {
     let (directory, path) = scratch();
     for text in ["chartlock is nice", "", "chartlock stor"] {
         fs::write(directory.path().join("READ-ME-FIRST"), text).unwrap();

@@ -1,4 +1,5 @@
-//! The keys layer through its inner doors: headers, patient entries, wrapped keys, credentials.
+//! Tests of the keys room through its internal interface: headers, patient entries, wrapped keys
+//! and credentials.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -6,7 +7,6 @@
     unreachable_pub
 )]
 
-mod altered;
 mod auditor;
 mod body;
 #[path = "../common/mod.rs"]
@@ -19,4 +19,5 @@ mod key_file;
 mod mirror;
 mod passphrase;
 mod print;
+mod reseal;
 mod wrap;

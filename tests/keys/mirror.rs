@@ -1,5 +1,5 @@
-//! A second reader of the sealed bodies, from format.md: `wincode`'s derives and offsets by hand,
-//! nothing of this crate but its ciphers.
+//! A second reader of sealed bodies, from format.md. It uses `wincode`'s derives and its own
+//! offsets, and only the ciphers of this crate.
 
 use chartlock::internals::crypto::{
     CipherSuite, MasterKey, Nonce, PatientTag, RootKey, SealingKey, VaultId, entry_key, ring_key,
@@ -73,7 +73,7 @@ pub struct Hold {
     pub reason: String,
 }
 
-/// A header's bytes up to the end of the last slot, and those after it.
+/// Splits a header at the end of the last slot.
 pub fn split_header(value: &[u8]) -> (&[u8], &[u8]) {
     let mut end = 36;
     for _ in 0..value[11] {
@@ -83,7 +83,7 @@ pub fn split_header(value: &[u8]) -> (&[u8], &[u8]) {
     value.split_at(end)
 }
 
-/// What the keyring of a header was sealed from.
+/// Returns the keyring body that was sealed into a header.
 pub fn keyring_body(value: &[u8], root: &RootKey) -> Vec<u8> {
     let suite = CipherSuite::from_code(value[10]).unwrap();
     let (frame, ring) = split_header(value);
@@ -96,7 +96,7 @@ pub fn keyring_body(value: &[u8], root: &RootKey) -> Vec<u8> {
     open(&sealing, &rest[4..])
 }
 
-/// What an entry was sealed from.
+/// Returns the body that was sealed into a patient entry.
 pub fn entry_body(value: &[u8], master: &MasterKey, vault: &VaultId, tag: &PatientTag) -> Vec<u8> {
     let suite = CipherSuite::from_code(value[1]).unwrap();
     let head = value.first_chunk().unwrap();

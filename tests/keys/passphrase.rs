@@ -1,4 +1,4 @@
-//! Passphrases, at a cost that tests can bear.
+//! Passphrase credentials, at the lowest cost.
 
 use chartlock::Error;
 use chartlock::internals::keys::{Header, Keyring};
@@ -12,13 +12,13 @@ fn context() -> SlotContext {
 }
 
 #[test]
-fn a_vault_opens_with_its_passphrase_only() {
+fn header_opens_only_with_its_passphrase() {
     for suite in SUITES {
         let keyring = Keyring::new(NOW).unwrap();
         let (value, _) = Header::create(suite, &keyring, &passphrase("staple")).unwrap();
         let header = Header::parse(&value).unwrap();
         assert_eq!(header.slots()[0].kind, 1);
-        // The slot's own cost counts, not the credential's.
+        // The slot's cost applies, not the credential's.
         header.unlock(&Passphrase::new("staple")).unwrap();
         for wrong in ["stapl", "staple ", "Staple", "staplé"] {
             let error = header.unlock(&Passphrase::new(wrong)).unwrap_err();
@@ -28,7 +28,7 @@ fn a_vault_opens_with_its_passphrase_only() {
 }
 
 #[test]
-fn two_forms_of_one_letter_are_two_passphrases() {
+fn unicode_forms_of_one_letter_give_different_secrets() {
     let (parameters, composed) = passphrase("\u{e9}").enrol(&context()).unwrap();
     let decomposed = passphrase("e\u{301}")
         .secret(&parameters, &context())
@@ -37,7 +37,7 @@ fn two_forms_of_one_letter_are_two_passphrases() {
 }
 
 #[test]
-fn the_secret_is_argon2id_of_passphrase_and_salt() {
+fn slot_secret_equals_argon2id_of_passphrase_and_salt() {
     let (parameters, secret) = passphrase("staple").enrol(&context()).unwrap();
     assert_eq!(parameters.len(), 44);
     assert_eq!(parameters[..12], [0, 0x20, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]);
@@ -45,13 +45,13 @@ fn the_secret_is_argon2id_of_passphrase_and_salt() {
     let mut expected = [0; 32];
     chartlock::internals::crypto::argon2id(b"staple", salt, LEAST, &mut expected).unwrap();
     assert_eq!(secret.expose(), &expected);
-    // A slot of the same passphrase has another salt.
+    // Each slot of a passphrase has its own salt.
     let (again, _) = passphrase("staple").enrol(&context()).unwrap();
     assert_ne!(parameters[12..], again[12..]);
 }
 
 #[test]
-fn a_passphrase_has_1_to_1024_bytes() {
+fn passphrase_outside_1_to_1024_bytes_is_refused() {
     let keyring = Keyring::new(NOW).unwrap();
     let (value, _) = Header::create(SUITES[0], &keyring, &passphrase("x")).unwrap();
     let header = Header::parse(&value).unwrap();
@@ -65,7 +65,7 @@ fn a_passphrase_has_1_to_1024_bytes() {
 }
 
 #[test]
-fn a_new_slot_takes_the_default_never_an_old_slots_cost() {
+fn new_slot_uses_default_cost_not_cost_of_opened_slot() {
     let (old, _) = passphrase("staple").enrol(&context()).unwrap();
     let opened = Passphrase::new("staple");
     opened.secret(&old, &context()).unwrap().unwrap();
@@ -74,7 +74,7 @@ fn a_new_slot_takes_the_default_never_an_old_slots_cost() {
 }
 
 #[test]
-fn a_cost_out_of_bounds_makes_no_slot() {
+fn cost_out_of_bounds_is_refused() {
     for cost in [
         Cost {
             memory_kib: 8 * 1024 - 1,
@@ -89,7 +89,7 @@ fn a_cost_out_of_bounds_makes_no_slot() {
 }
 
 #[test]
-fn a_cost_is_taken_up_to_its_bounds() {
+fn cost_up_to_its_bounds_is_accepted() {
     let gib = 1024 * 1024;
     for (memory_kib, passes, lanes) in [(8 * 1024, 16, 16), (gib, 1, 1), (gib, 4, 16)] {
         let cost = Cost {
@@ -108,7 +108,7 @@ fn a_cost_is_taken_up_to_its_bounds() {
 }
 
 #[test]
-fn planted_parameters_cost_nothing_and_lock_nobody_out() {
+fn planted_cost_parameters_are_rejected_before_derivation() {
     let keyring = Keyring::new(NOW).unwrap();
     let (planted, root) = Header::create(SUITES[0], &keyring, &passphrase("staple")).unwrap();
     let mut header = Header::parse(&planted).unwrap();
@@ -126,24 +126,24 @@ fn planted_parameters_cost_nothing_and_lock_nobody_out() {
         (8 * 1024, 1, 0),
         (8 * 1024, 1, 17),
         (8 * 1024, 1, u32::MAX),
-        // Each within its bounds, together above 4 GiB.
+        // Each parameter is in bounds, but the work exceeds 4 GiB.
         (gib, 5, 1),
     ] {
-        // Of the first slot, whose parameters begin behind the fixed part and the slot's head.
+        // Alter the first slot's parameters, which follow the fixed part and the slot's head.
         let mut altered = value.clone();
         for (n, number) in [memory, passes, lanes].into_iter().enumerate() {
             altered[44 + 4 * n..48 + 4 * n].copy_from_slice(&u32::to_le_bytes(number));
         }
-        // The second slot opens; what was altered is seen in the keyring's commitment.
+        // The second slot opens, and the keyring's commitment detects the change.
         let header = Header::parse(&altered).unwrap();
         let error = header.unlock(&Passphrase::new("staple")).unwrap_err();
         assert_eq!(error, Error::HeaderDamaged);
-        // Alone, it is a slot that does not open.
+        // Without the second slot, no slot opens.
         let mut alone = header.clone();
         alone.remove_slot(second).unwrap();
         let error = alone.unlock(&Passphrase::new("staple")).unwrap_err();
         assert_eq!(error, Error::WrongKey);
-        // Sealed around it, it is in nobody's way.
+        // Resealed with the altered slot, the header opens through the second slot.
         let sealed = header.sealed_with(&root, &keyring, 3).unwrap();
         let header = Header::parse(&sealed).unwrap();
         let opened = header.unlock(&Passphrase::new("staple")).unwrap().slot;

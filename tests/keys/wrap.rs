@@ -9,7 +9,7 @@ use crate::fixtures::*;
 const COMMITMENT: [u8; 32] = [3; 32];
 
 #[test]
-fn a_data_key_comes_back_from_its_own_place_only() {
+fn wrapped_data_key_opens_only_in_its_own_place() {
     for (suite, other_suite) in [(SUITES[0], SUITES[1]), (SUITES[1], SUITES[0])] {
         let key = PatientKey::from_bytes(&[1; 32]);
         let data_key = DataKey::from_bytes(&[2; 32]);
@@ -34,7 +34,7 @@ fn a_data_key_comes_back_from_its_own_place_only() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_wrapped_key_is_refused() {
+fn every_flipped_bit_of_wrapped_key_is_refused() {
     for suite in SUITES {
         let key = PatientKey::random().unwrap();
         let data_key = DataKey::random().unwrap();
@@ -48,7 +48,7 @@ fn every_flipped_bit_of_a_wrapped_key_is_refused() {
 }
 
 #[test]
-fn wrapping_again_is_the_same_message() {
+fn wrapping_twice_gives_identical_bytes() {
     let key = PatientKey::random().unwrap();
     let data_key = DataKey::random().unwrap();
     let [once, twice] =

@@ -1,4 +1,4 @@
-//! What is looked into: a process that opens a vault, uses it, locks it and drops it.
+//! The inspected process: opens a vault, uses it, locks it and drops it.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -17,39 +17,39 @@ use crate::content::{CONTENTS, Device, JSON, LEAKED, content, digits};
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_MEMORY_DIRECTORY";
 pub(crate) const SEED: &str = "CHARTLOCK_MEMORY_SEED";
 pub(crate) const PASSPHRASE: (&str, usize) = ("passphrase", 40);
-/// Everything is in use; the vault is locked; everything is dropped.
+/// The moments at which the parent reads the child's memory.
 pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
-/// Of itself it does nothing.
+/// Does nothing when the test runner calls it; the parent sets the variables.
 #[test]
-fn uses_a_vault() {
+fn child_uses_vault() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
         return;
     };
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
     let directory = Path::new(&directory);
     let key_file = KeyFile::open(directory.join("key")).unwrap();
-    look_in(directory, seed, &key_file);
+    open_and_read(directory, seed, &key_file);
 
     let storage = FileStorage::open(directory.join("data")).unwrap();
     let passphrase = Passphrase::new(mem::take(&mut *digits(seed, PASSPHRASE)));
     let vault = Vault::open(Arc::new(storage), &passphrase).unwrap();
     let in_use = work(&vault, seed);
-    stop_at(STAGES[0]);
+    report_stage(STAGES[0]);
     drop((in_use, passphrase, key_file));
     vault.lock();
-    stop_at(STAGES[1]);
+    report_stage(STAGES[1]);
     drop(vault);
-    stop_at(STAGES[2]);
+    report_stage(STAGES[2]);
 }
 
-/// Tells the parent, and waits until it has looked.
-fn stop_at(stage: &str) {
+/// Reports a stage to the parent, and waits until the parent has read the memory.
+fn report_stage(stage: &str) {
     println!("stage {stage}");
     io::stdin().read_line(&mut String::new()).unwrap();
 }
 
-/// The patient of all records here.
+/// The patient of all records in this test.
 pub(crate) fn subject() -> Subject {
     crate::common::subject("MRN-1042")
 }
@@ -58,15 +58,15 @@ pub(crate) fn id((what, _): (&str, usize)) -> RecordId {
     RecordId::new(subject(), what).unwrap()
 }
 
-/// A vault that is opened, read and dropped, without being locked.
-fn look_in(directory: &Path, seed: u64, key_file: &KeyFile) {
+/// Opens a vault, reads a record, and drops the vault without locking it.
+fn open_and_read(directory: &Path, seed: u64, key_file: &KeyFile) {
     let storage = FileStorage::open(directory.join("data")).unwrap();
     let vault = Vault::open(storage, key_file).unwrap();
     let record = session(&vault).get(&id(CONTENTS[0])).unwrap().unwrap();
     assert!(record[..] == content(seed, CONTENTS[0])[..]);
 }
 
-/// What an app holds for a while.
+/// The values that an app keeps while it uses a vault.
 struct InUse {
     _record: Record,
     _reader: RecordReader,
@@ -74,62 +74,62 @@ struct InUse {
 }
 
 fn work(vault: &Vault, seed: u64) -> InUse {
-    let chart = session(vault);
-    put_and_get(&chart, seed);
-    put_many(&chart, seed);
-    in_parts(&chart, seed);
-    json(&chart, seed);
-    leak(&chart);
+    let session = session(vault);
+    put_and_get(&session, seed);
+    put_many(&session, seed);
+    in_parts(&session, seed);
+    json(&session, seed);
+    leak(&session);
     vault.rotate_master_key().unwrap();
     vault.rotate_subject_key(&subject()).unwrap();
-    chart
+    session
         .put(&id(CONTENTS[7]), &content(seed, CONTENTS[7]))
         .unwrap();
     vault.reencrypt_subject(&subject()).unwrap();
     vault.verify(None).unwrap();
-    let names: Result<Vec<_>, _> = chart.list(&subject()).unwrap().collect();
+    let names: Result<Vec<_>, _> = session.list(&subject()).unwrap().collect();
     assert_eq!(names.unwrap().len(), CONTENTS.len() + 2);
 
-    let mut reader = chart.reader(&id(CONTENTS[5])).unwrap().unwrap();
+    let mut reader = session.reader(&id(CONTENTS[5])).unwrap().unwrap();
     reader
         .read_exact(&mut Zeroizing::new([0; 100])[..])
         .unwrap();
     InUse {
-        _record: chart.get(&id(CONTENTS[0])).unwrap().unwrap(),
+        _record: session.get(&id(CONTENTS[0])).unwrap().unwrap(),
         _reader: reader,
-        _small: chart.reader(&id(CONTENTS[2])).unwrap().unwrap(),
+        _small: session.reader(&id(CONTENTS[2])).unwrap().unwrap(),
     }
 }
 
-fn put_and_get(chart: &Session, seed: u64) {
+fn put_and_get(session: &Session, seed: u64) {
     for number in [0, 1, 4] {
         let (id, content) = (id(CONTENTS[number]), content(seed, CONTENTS[number]));
-        chart.put(&id, &content).unwrap();
-        assert!(chart.get(&id).unwrap().unwrap()[..] == content[..]);
+        session.put(&id, &content).unwrap();
+        assert!(session.get(&id).unwrap().unwrap()[..] == content[..]);
     }
     let id = id(CONTENTS[1]);
-    let version = chart.put(&id, b"amended").unwrap();
-    let former = chart.get_version(&id, version - 1).unwrap().unwrap();
+    let version = session.put(&id, b"amended").unwrap();
+    let former = session.get_version(&id, version - 1).unwrap().unwrap();
     assert!(former[..] == content(seed, CONTENTS[1])[..]);
-    assert_eq!(chart.history(&id).unwrap().len() as u64, version);
+    assert_eq!(session.history(&id).unwrap().len() as u64, version);
 }
 
-fn put_many(chart: &Session, seed: u64) {
+fn put_many(session: &Session, seed: u64) {
     let many = [2, 3].map(|number| (id(CONTENTS[number]), content(seed, CONTENTS[number])));
     let put = many
         .iter()
         .map(|(id, content)| (id, Document::new(&**content)));
-    for put in chart.put_many(put).unwrap() {
+    for put in session.put_many(put).unwrap() {
         put.unwrap();
     }
 }
 
-fn in_parts(chart: &Session, seed: u64) {
+fn in_parts(session: &Session, seed: u64) {
     let id_in_order = id(CONTENTS[5]);
-    chart
+    session
         .put_reader(&id_in_order, Device::new(seed, CONTENTS[5]))
         .unwrap();
-    let mut reader = chart.reader(&id_in_order).unwrap().unwrap();
+    let mut reader = session.reader(&id_in_order).unwrap().unwrap();
     let mut device = Device::new(seed, CONTENTS[5]);
     let [mut read, mut expected] = [(); 2].map(|()| Zeroizing::new(vec![0; 40_000]));
     loop {
@@ -141,41 +141,42 @@ fn in_parts(chart: &Session, seed: u64) {
         }
     }
     let id = id(CONTENTS[6]);
-    let mut writer = chart.writer(&id);
+    let mut writer = session.writer(&id);
     for piece in content(seed, CONTENTS[6]).chunks(100_000) {
         writer.write_all(piece).unwrap();
     }
     writer.finish().unwrap();
-    let mut reader = chart.reader(&id).unwrap().unwrap();
+    let mut reader = session.reader(&id).unwrap().unwrap();
     assert_eq!(reader.read_at(1_000_000, &mut read).unwrap(), read.len());
     reader.seek(SeekFrom::End(-100)).unwrap();
     assert_eq!(reader.read(&mut read).unwrap(), 100);
 }
 
-/// The app's own value, which the app wipes.
+/// A value of the app, which wipes it itself.
 #[derive(Serialize, Deserialize)]
-struct Reading {
+struct Measurement {
     digits: String,
 }
 
-impl Drop for Reading {
+impl Drop for Measurement {
     fn drop(&mut self) {
         self.digits.zeroize();
     }
 }
 
-fn json(chart: &Session, seed: u64) {
+fn json(session: &Session, seed: u64) {
     let digits = mem::take(&mut *digits(seed, JSON));
     let digits = String::from_utf8(digits).unwrap();
-    let reading = Reading { digits };
-    chart.put_json(&id(JSON), &reading).unwrap();
-    let read: Reading = chart.get_json(&id(JSON)).unwrap().unwrap();
-    assert!(read.digits == reading.digits);
+    let measurement = Measurement { digits };
+    session.put_json(&id(JSON), &measurement).unwrap();
+    let read: Measurement = session.get_json(&id(JSON)).unwrap().unwrap();
+    assert!(read.digits == measurement.digits);
 }
 
-/// What an app must not do: it shows that what is left would be found.
-fn leak(chart: &Session) {
-    let record = chart.get(&id(LEAKED)).unwrap().unwrap();
-    // An optimiser leaves out what nobody sees.
+/// Copies plaintext without wiping it. The parent must find the copy at every stage, which shows
+/// that the search works.
+fn leak(session: &Session) {
+    let record = session.get(&id(LEAKED)).unwrap().unwrap();
+    // Otherwise the optimizer removes the unused copy.
     std::hint::black_box(Box::leak(Box::new(record.to_vec())));
 }

@@ -1,10 +1,10 @@
-//! Bytes that a seed gives again: the parent looks for what the child wipes.
+//! Content derived from a seed: the parent searches for the bytes that the child wipes.
 
 use std::io::Read;
 
 use zeroize::Zeroizing;
 
-/// What the child puts and reads, by what it is put and read with.
+/// The contents that the child puts and reads: the verbs that do so, and the length in bytes.
 pub(crate) const CONTENTS: [(&str, usize); 8] = [
     ("put, get", 300),
     ("put again, get_version", 60_000),
@@ -15,9 +15,9 @@ pub(crate) const CONTENTS: [(&str, usize); 8] = [
     ("writer, read_at", 2_500_000),
     ("re-encrypted", 3_000),
 ];
-/// What is put with `put_json` and read with `get_json`: this many hexadecimal digits.
+/// The content of `put_json` and `get_json`, and its length in hexadecimal digits.
 pub(crate) const JSON: (&str, usize) = ("put_json, get_json", 400);
-/// What is read and then copied, and not wiped.
+/// The content that the child copies and does not wipe.
 pub(crate) const LEAKED: (&str, usize) = ("copied by the app", 300);
 
 /// A stream of bytes (SplitMix64) for one use of one seed.
@@ -45,14 +45,14 @@ impl Bytes {
     }
 }
 
-/// Content as bytes, all at once.
+/// Returns content as bytes.
 pub(crate) fn content(seed: u64, (what, length): (&str, usize)) -> Zeroizing<Vec<u8>> {
     let mut content = Zeroizing::new(vec![0; length]);
     Bytes::new(seed, what).fill(&mut content);
     content
 }
 
-/// Content as hexadecimal digits: a passphrase, or text in JSON.
+/// Returns content as hexadecimal digits: a passphrase, or text in JSON.
 pub(crate) fn digits(seed: u64, (what, length): (&str, usize)) -> Zeroizing<Vec<u8>> {
     let mut digits = content(seed, (what, length));
     for digit in digits.iter_mut() {
@@ -61,7 +61,7 @@ pub(crate) fn digits(seed: u64, (what, length): (&str, usize)) -> Zeroizing<Vec<
     digits
 }
 
-/// Content that comes from a device: straight into whatever memory is there for it.
+/// A reader that writes content directly into the caller's buffer, so that it keeps no copy.
 pub(crate) struct Device {
     bytes: Bytes,
     left: usize,
@@ -78,7 +78,7 @@ impl Device {
 
 impl Read for Device {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        // Whole numbers of eight bytes, so that it gives what comes all at once.
+        // Return whole words of eight bytes, so that the stream equals one that is read at once.
         let length = match out.len().min(self.left) {
             few @ 0..8 => few,
             many => many - many % 8,

@@ -1,15 +1,15 @@
-//! The memory of another process, as a core image would hold it, and what is found in it.
+//! A snapshot of another process's memory, and the search in it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The least that is looked for: half a key, 16 bytes of content.
+/// The length in bytes of what the search compares: half a key, or 16 bytes of content.
 pub(crate) const PIECE: usize = 16;
 const PAGE: usize = 4096;
 
-/// All memory of a process that can be read.
+/// All readable memory of a process.
 pub(crate) struct Image(Vec<Region>);
 
 struct Region {
@@ -19,7 +19,7 @@ struct Region {
 }
 
 impl Image {
-    /// Of a child that waits; the kernel lets a parent of the same user look.
+    /// Reads the memory of a waiting child. The kernel permits this to a parent of the same user.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let memory = File::open(format!("/proc/{pid}/mem"))?;
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
@@ -27,12 +27,12 @@ impl Image {
         Ok(Self(regions.collect()))
     }
 
-    /// In bytes.
+    /// Returns the size in bytes.
     pub(crate) fn size(&self) -> usize {
         self.0.iter().map(|region| region.bytes.len()).sum()
     }
 
-    /// What of `pieces` is found, and where.
+    /// Returns the secrets of which a piece was found, and where.
     pub(crate) fn find(&self, pieces: &Pieces) -> Found {
         let mut found = Found::new();
         for region in &self.0 {
@@ -45,11 +45,11 @@ impl Image {
     }
 }
 
-/// Where each secret was found.
+/// The places where each secret was found.
 pub(crate) type Found = BTreeMap<String, Vec<String>>;
 
 impl Region {
-    /// `None` for what holds nothing of the process's own, or is not there.
+    /// Returns `None` for regions that are not readable or belong to the kernel.
     fn read(line: &str, memory: &File) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (range, access) = (words.next()?, words.next()?);
@@ -61,24 +61,24 @@ impl Region {
         }
         let mut bytes = vec![0; (end - start) as usize];
         for (at, page) in (start..).step_by(PAGE).zip(bytes.chunks_mut(PAGE)) {
-            // Beyond the end of a mapped file there is a page, and nothing in it.
+            // Pages beyond the end of a mapped file cannot be read, and stay zero.
             let _ = memory.read_exact_at(page, at);
         }
         Some(Self { name, start, bytes })
     }
 }
 
-/// What is looked for, in pieces: whoever finds half a key or a line of a record has found too much.
+/// The secrets to search for, in pieces: half a key or a line of a record is already a leak.
 #[derive(Default)]
 pub(crate) struct Pieces {
-    /// By their first four bytes.
+    /// The pieces by their first four bytes.
     by_beginning: HashMap<u32, Vec<(String, [u8; PIECE])>>,
-    /// Which hashes of beginnings there are: most of the memory is passed over by looking here.
+    /// A filter over hashes of these four bytes, which skips most of the memory.
     beginnings: Vec<bool>,
 }
 
 impl Pieces {
-    /// All of a short secret; of a long one, pieces from its beginning to its end.
+    /// Adds a short secret as a whole, and pieces from every part of a long one.
     pub(crate) fn add(&mut self, what: &str, secret: &[u8]) {
         self.beginnings.resize(1 << 16, false);
         let step = (secret.len() / 1000).max(1).next_multiple_of(PIECE);

@@ -1,4 +1,4 @@
-//! What is left of keys and contents in the memory of a process that locked or dropped its vault.
+//! Keys and contents are gone from the memory of a process that locked or dropped its vault.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[cfg(target_os = "linux")]
@@ -18,19 +18,19 @@ mod secrets;
 use chartlock::CipherSuite;
 
 #[test]
-fn nothing_is_left_of_a_vault() {
-    look(CipherSuite::Aes256Gcm, 1);
+fn locked_or_dropped_vault_leaves_no_secret_in_memory() {
+    check_memory(CipherSuite::Aes256Gcm, 1);
 }
 
 #[test]
-fn nothing_is_left_of_a_vault_with_the_other_suite() {
-    look(CipherSuite::ChaCha20Poly1305, 2);
+fn locked_or_dropped_chacha20_vault_leaves_no_secret_in_memory() {
+    check_memory(CipherSuite::ChaCha20Poly1305, 2);
 }
 
 #[cfg(target_os = "linux")]
-use parent::look;
+use parent::check_memory;
 
 #[cfg(not(target_os = "linux"))]
-fn look(_: CipherSuite, _: u64) {
-    println!("skipped: only on Linux is it known how to look into another process's memory");
+fn check_memory(_: CipherSuite, _: u64) {
+    println!("skipped: this test can read another process's memory on Linux only");
 }

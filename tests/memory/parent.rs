@@ -1,4 +1,4 @@
-//! Looks into the child's memory at each of its stages, for all that it may have held.
+//! Reads the child's memory at each stage, and searches it for every secret that the child used.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Write};
@@ -15,8 +15,8 @@ use crate::content::{CONTENTS, JSON, LEAKED, content, digits};
 use crate::image::{Image, Pieces};
 use crate::secrets;
 
-/// What must be found while the vault is in use: that shows that the search finds such things. The
-/// last one stands in memory as the first round keys of AES, or in the state of ChaCha20.
+/// Secrets that must be found while the vault is in use, which shows that the search works. Memory
+/// holds the last one as the first round keys of AES, or in the state of ChaCha20.
 const IN_USE: [&str; 13] = [
     child::PASSPHRASE.0,
     "slot secret",
@@ -33,15 +33,15 @@ const IN_USE: [&str; 13] = [
     "derived: chunk key",
 ];
 
-pub(crate) fn look(suite: CipherSuite, seed: u64) {
+pub(crate) fn check_memory(suite: CipherSuite, seed: u64) {
     let scratch = tempfile::tempdir().unwrap();
     let mut pieces = Pieces::default();
     prepare(scratch.path(), suite, seed);
-    // Those of before too: the child rotates them away.
+    // Add the keys from before the child's rotations too.
     add_secrets(scratch.path(), seed, &mut pieces);
     let images = match images_of_a_child(scratch.path(), seed) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            println!("skipped: this system lets no parent look into its child's memory");
+            println!("skipped: this system does not let a parent read its child's memory");
             return;
         }
         images => images.unwrap(),
@@ -54,7 +54,7 @@ pub(crate) fn look(suite: CipherSuite, seed: u64) {
         found
     });
     for what in IN_USE {
-        assert!(in_use.contains_key(what), "{what} is not found in use");
+        assert!(in_use.contains_key(what), "{what} was not found in use");
     }
     for found in [locked, dropped] {
         let found: BTreeSet<_> = found.keys().map(String::as_str).collect();
@@ -63,11 +63,11 @@ pub(crate) fn look(suite: CipherSuite, seed: u64) {
 }
 
 fn passphrase(seed: u64) -> Passphrase {
-    // The cheapest there is: stretching itself wipes its memory whatever it costs.
+    // The cheapest cost is enough, because the derivation wipes its memory at any cost.
     common::passphrase(digits(seed, child::PASSPHRASE).to_vec())
 }
 
-/// A vault with a key file, a passphrase and two records.
+/// Creates a vault with a key file, a passphrase and two records.
 fn prepare(directory: &Path, suite: CipherSuite, seed: u64) {
     let key_file = KeyFile::create(directory.join("key")).unwrap();
     let storage = FileStorage::open(directory.join("data")).unwrap();
@@ -95,12 +95,12 @@ fn add_secrets(directory: &Path, seed: u64, pieces: &mut Pieces) {
     secrets::add(&storage, &passphrase(seed), pieces);
 }
 
-/// A child's memory at each of its stages.
+/// Runs the child, and returns its memory at each stage.
 fn images_of_a_child(directory: &Path, seed: u64) -> io::Result<[Image; 3]> {
     let mut child = Command::new(std::env::current_exe()?)
         .args([
             "--exact",
-            "child::uses_a_vault",
+            "child::child_uses_vault",
             "--nocapture",
             "--test-threads=1",
         ])
@@ -109,16 +109,16 @@ fn images_of_a_child(directory: &Path, seed: u64) -> io::Result<[Image; 3]> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut go_on = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut proceed = child.stdin.take().unwrap();
     let images = child::STAGES.map(|stage| {
-        let reached = said.any(|line| line.unwrap().ends_with(stage));
-        assert!(reached, "the child ended before it was {stage}");
+        let reached = lines.any(|line| line.unwrap().ends_with(stage));
+        assert!(reached, "the child exited before it was {stage}");
         let image = Image::of(child.id());
-        writeln!(go_on).unwrap();
+        writeln!(proceed).unwrap();
         image
     });
-    said.for_each(drop);
+    lines.for_each(drop);
     assert!(child.wait()?.success());
     let [in_use, locked, dropped] = images;
     Ok([in_use?, locked?, dropped?])

@@ -1,4 +1,4 @@
-//! Every key of a vault at rest, and what is derived from it for each thing that stands there.
+//! Every key of a stored vault, and every key derived from it for a stored object.
 
 use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{self, Address, Content, Head};
@@ -12,7 +12,7 @@ use sha2::block_api::compress256;
 use crate::common::objects::scan_all;
 use crate::image::Pieces;
 
-/// What begins the name of a key that was derived for one thing.
+/// The prefix of the names of derived keys.
 pub(crate) const DERIVED: &str = "derived";
 
 type Key = [u8; 32];
@@ -156,7 +156,7 @@ fn add_record(
     }
 }
 
-/// Slot secrets of one credential, and the slot keys derived from them.
+/// Adds the slot secrets of one credential, and the slot keys derived from them.
 fn add_slots(header: &Header, value: &[u8], credential: &dyn Credential, pieces: &mut Pieces) {
     let mut at = 36;
     while at < slots_end(value) {
@@ -193,7 +193,8 @@ fn sha256(bytes: &[u8]) -> Key {
     chartlock::internals::crypto::sha256(&[bytes])
 }
 
-/// A key, and what HMAC makes of it and goes on with: who has both halves needs the key no more.
+/// Adds a key, and the two HMAC states derived from it, because both states together can replace
+/// the key.
 fn add_key(what: &str, key: &Key, pieces: &mut Pieces) {
     pieces.add(what, key);
     for pad in [0x36, 0x5c] {
@@ -222,7 +223,8 @@ fn add_key(what: &str, key: &Key, pieces: &mut Pieces) {
     }
 }
 
-/// The first 32 bytes of X(key, info, ..): a cipher's key, which is how its key schedule begins, too.
+/// Adds the first 32 bytes of X(key, info, ..): a cipher's key, which is also the start of its key
+/// schedule.
 fn derive(what: &str, key: &Key, info: &[&[u8]], pieces: &mut Pieces) {
     let mut derived = [0; 32];
     let hkdf = Hkdf::<Sha256>::from_prk(key).unwrap();

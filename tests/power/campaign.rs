@@ -1,4 +1,4 @@
-//! Records a child, cuts its power wherever something is made durable, and opens what is left.
+//! Records a child process, cuts the power at every sync, and opens each state that a cut leaves.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,7 +13,7 @@ use std::thread;
 
 use chartlock::{Error, Vault};
 
-use crate::child::hear;
+use crate::child::parse_line;
 use crate::common::{Fixed, ids, scratch, session};
 use crate::content::Random;
 use crate::cut::{Cut, Effort, cuts};
@@ -23,54 +23,55 @@ use crate::recorder::{Event, Recorder};
 use crate::script::{FAULT, ROOT, SCRIPT, SEED};
 use crate::{place, trace};
 
-/// Files of values from this length on hold no patient entries.
+/// The minimum length of value files that are linked. Files this long are never packs of patient
+/// entries, which change in place.
 const LINKED: u64 = 64 << 10;
 
-/// Threads that open what is left.
+/// The number of threads that open the states that cuts leave.
 const OPENERS: usize = 2;
 
-/// What one process did to a disk, and how to tell it apart from another.
+/// One child process.
 pub(crate) struct Run<'a> {
-    /// What the child does, as [`crate::script`] reads it.
+    /// The verbs that the child runs, in the syntax of [`crate::script`].
     pub(crate) script: &'a str,
-    /// A call that fails, as `strace` takes it.
+    /// A fault that `strace` injects, in the syntax of its `inject` option.
     pub(crate) fault: Option<&'a str>,
 }
 
-/// Processes one after the other on one directory.
+/// Child processes that run one after the other on one directory.
 pub(crate) struct Campaign<'a> {
     /// The name of the vault's directory: see [`place`].
     pub(crate) name: &'a str,
     pub(crate) runs: &'a [Run<'a>],
     pub(crate) seed: u64,
     pub(crate) effort: Effort,
-    /// Verbs that are acknowledged before the first cut.
+    /// The number of verbs that are acknowledged before the first cut.
     pub(crate) spared: u64,
-    /// Syncs, counted from the first, that the disk says it did, and did not.
-    pub(crate) lies: Range<u64>,
+    /// Numbers of the syncs, counted from 1, that report success and make nothing durable.
+    pub(crate) false_syncs: Range<u64>,
 }
 
-/// What came of it.
+/// The counts and failures of one campaign.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) syncs: u64,
-    /// Of these, until the vault was there.
+    /// Syncs until the vault was created; included in `syncs`.
     pub(crate) created: u64,
     pub(crate) acknowledged: u64,
     pub(crate) states: u64,
-    /// Files that were emptied.
+    /// Truncations of a file to length 0.
     pub(crate) emptied: u64,
-    /// Calls that were made to fail.
+    /// System calls in which `strace` injected a fault.
     pub(crate) faults: u64,
-    /// Of these, syncs of what the recorder follows.
+    /// Injected faults that hit a sync of a file below the root.
     pub(crate) failed_syncs: u64,
-    /// How puts fared after a verb had failed.
+    /// The results of puts after a verb had failed.
     pub(crate) afterwards: Vec<String>,
-    /// What was wrong with some of them.
+    /// The states that failed, each with its reason.
     pub(crate) failures: Vec<String>,
 }
 
-/// Something to be opened.
+/// A state that a cut left, and what a vault opened from it must contain.
 struct State {
     tree: Tree,
     model: Model,
@@ -79,7 +80,7 @@ struct State {
 }
 
 impl Campaign<'_> {
-    pub(crate) fn carry_out(&self) -> Outcome {
+    pub(crate) fn run(&self) -> Outcome {
         let scratch = scratch::quick();
         let root = scratch.path().join("disk");
         fs::create_dir(&root).unwrap();
@@ -100,8 +101,8 @@ impl Campaign<'_> {
                 fs::remove_file(&log).unwrap();
                 cutter.replay(root.to_str().unwrap(), &calls);
             }
-            // Else something was done that the recorder did not see.
-            if self.lies.is_empty() && self.runs.iter().all(|run| run.fault.is_none()) {
+            // A difference means that the recorder missed a change.
+            if self.false_syncs.is_empty() && self.runs.iter().all(|run| run.fault.is_none()) {
                 let all = cutter
                     .disk
                     .after(&Cut::Everything)
@@ -111,7 +112,7 @@ impl Campaign<'_> {
                         (path, content)
                     });
                 let all: Tree = all.collect();
-                assert!(all == standing(&root), "the recording is not complete");
+                assert!(all == read_tree(&root), "the recording is not complete");
             }
             cutter.outcome
         });
@@ -120,11 +121,11 @@ impl Campaign<'_> {
     }
 }
 
-/// Runs the child until it ends by itself.
+/// Runs the child under `strace` until it exits.
 fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     let mut command = trace::strace(log, run.fault);
     command.arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "script::is_carried_out", "--nocapture"]);
+    command.args(["--exact", "script::child_runs_script", "--nocapture"]);
     command.arg("--test-threads=1");
     command.env(ROOT, root.join(name)).env(SCRIPT, run.script);
     command.env(SEED, seed.to_string());
@@ -141,7 +142,7 @@ fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     );
 }
 
-/// Follows the calls of processes, and sends what cuts leave.
+/// Replays the calls of the children, and sends the states that cuts leave.
 struct Cutter<'a> {
     campaign: &'a Campaign<'a>,
     disk: Disk,
@@ -151,7 +152,7 @@ struct Cutter<'a> {
     seen: HashSet<u64>,
     send: SyncSender<State>,
     until: When,
-    /// Runs that are over.
+    /// Children whose calls were replayed completely.
     ended: usize,
     outcome: Outcome,
 }
@@ -188,7 +189,7 @@ impl<'a> Cutter<'a> {
                 Event::Synced(id, until) => {
                     self.cut();
                     self.outcome.syncs += 1;
-                    if self.campaign.lies.contains(&self.outcome.syncs) {
+                    if self.campaign.false_syncs.contains(&self.outcome.syncs) {
                         self.disk.lose(id);
                     } else {
                         self.disk.sync(id, until);
@@ -198,7 +199,7 @@ impl<'a> Cutter<'a> {
                     if let Some(answer) = line.strip_prefix("then ") {
                         self.outcome.afterwards.push(answer.to_owned());
                     }
-                    if let Some((verb, answer)) = hear(&line, &mut self.begun) {
+                    if let Some((verb, answer)) = parse_line(&line, &mut self.begun) {
                         self.model.acknowledge(&verb, &answer);
                         self.outcome.acknowledged += 1;
                         if verb == "create" {
@@ -210,17 +211,18 @@ impl<'a> Cutter<'a> {
             }
         }
         self.cut();
-        // Of what a process broke off, nobody will ever be told whether it happened.
-        let broken_off = std::mem::take(&mut self.begun).into_iter();
+        // The child has exited, so the outcome of its unfinished verbs stays unknown. Their new
+        // names keep the next child's verbs from replacing them.
+        let unfinished = std::mem::take(&mut self.begun).into_iter();
         let until = self.until;
-        self.begun = broken_off
+        self.begun = unfinished
             .map(|(thread, verb)| (format!("{until}/{thread}"), verb))
             .collect();
         self.ended += 1;
         self.until += calls.last().map_or(0, |call| call.ended) + 1;
     }
 
-    /// Cuts the power here, in every way that is worth it.
+    /// Cuts the power here, in each way that [`cuts`] chooses.
     fn cut(&mut self) {
         let runs = self.campaign.runs;
         let awaits_a_fault = runs.iter().any(|run| run.fault.is_some())
@@ -270,15 +272,15 @@ fn open_all(
         let words = state.words.clone();
         let checked = catch_unwind(AssertUnwindSafe(|| check(&place.join(name), state)));
         if let Err(why) = checked {
-            let failure = format!("{words}: {}", told(&*why));
+            let failure = format!("{words}: {}", panic_message(&*why));
             failures.lock().unwrap().push(failure);
         }
         fs::remove_dir_all(place).unwrap();
     }
 }
 
-/// All that was acknowledged is there, what was under way is there whole or not at all, the journal and
-/// a verification agree; and it goes on.
+/// Asserts that acknowledged changes are there, unfinished ones are there whole or not at all, and
+/// the vault accepts further writes.
 fn check(directory: &Path, state: State) {
     let mut model = state.model;
     model.compare(directory, &state.begun);
@@ -295,7 +297,7 @@ fn check(directory: &Path, state: State) {
     assert_eq!(record.unwrap().to_vec(), b"goes on");
 }
 
-/// Contents of files that are never written to again, to be linked instead of copied.
+/// Files that are never written again, so that states link them instead of copying them.
 struct Shelf {
     place: PathBuf,
     kept: HashMap<*const Content, (Arc<Content>, PathBuf)>,
@@ -322,8 +324,8 @@ impl Shelf {
 fn lay_out(place: &Path, tree: &Tree, shelf: &mut Shelf) {
     fs::create_dir(place).unwrap();
     for (path, content) in tree {
-        // Values are files that are written once, but for packs of entries, which are small; one that is
-        // torn is in this state only.
+        // Value files are written once, except packs of patient entries, which are small. A torn
+        // file belongs to this state only.
         let is_value = path.contains("/values/");
         let is_large = content
             .as_ref()
@@ -348,8 +350,8 @@ fn write(path: &Path, content: &Content) {
     }
 }
 
-/// What is in a directory, as a recording would tell of it.
-fn standing(root: &Path) -> Tree {
+/// Reads a directory into the form that a recording has.
+fn read_tree(root: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(directory) = waiting.pop() {
@@ -373,7 +375,7 @@ fn standing(root: &Path) -> Tree {
     tree
 }
 
-fn told(why: &(dyn Any + Send)) -> String {
+fn panic_message(why: &(dyn Any + Send)) -> String {
     let text = why.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| why.downcast_ref::<&str>().copied());
     text.unwrap_or("panicked").chars().take(600).collect()

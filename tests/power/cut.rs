@@ -1,4 +1,4 @@
-//! What a power cut may do to changes that are not durable.
+//! The effects that a power cut can have on changes that are not durable.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -7,30 +7,30 @@ use crate::disk::{Disk, Id, SECTOR, When};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// Nothing more reaches the disk.
+    /// No pending change reaches the disk.
     Nothing,
-    /// All of it does.
+    /// Every pending change reaches the disk.
     Everything,
-    /// Names do, and neither content nor length.
+    /// Names reach the disk; content and lengths do not.
     Names,
-    /// Names and lengths do: zeros.
+    /// Names and lengths reach the disk; content does not, so files read as zeros.
     Lengths,
-    /// Contents do, and no names.
+    /// Content reaches the disk; names do not.
     Contents,
-    /// All but one.
+    /// Every change except this one reaches the disk.
     Without(When),
-    /// Only this one.
+    /// Only this change reaches the disk.
     Only(When),
-    /// All that was asked for until then, and nothing after.
+    /// Every change up to this one reaches the disk, and none after it.
     Until(When),
-    /// All, but of this write only its first bytes.
+    /// Every change reaches the disk, but of this write only the first bytes.
     Torn(When, u64),
-    /// All, but of this write only its first and its last sector.
+    /// Every change reaches the disk, but of this write only the first and the last sector.
     Hollow(When),
-    /// Names in their order up to some moment, as file systems with a journal keep them; of contents
-    /// any sectors, and of lengths any.
+    /// Names reach the disk in order up to this change, as in a journaling file system. Of content
+    /// any sectors reach it, and of lengths any.
     Journaled(u64, When),
-    /// Anything.
+    /// Any subset of the changes reaches the disk.
     Scattered(u64),
 }
 
@@ -58,8 +58,8 @@ impl Cut {
         }
     }
 
-    /// Up to where the bytes `from..end`, which lie in one sector, are written: `from` for not at all.
-    /// They belong to a write of `first..last`.
+    /// Returns the end of the bytes of `from..end` that reach the disk: `from` if none does. The
+    /// bytes are in one sector, and belong to a write of `first..last`.
     pub(crate) fn keeps_bytes(
         &self,
         when: When,
@@ -79,7 +79,8 @@ impl Cut {
             }
             Cut::Hollow(hollow) if when == *hollow => from == first || end == last,
             Cut::Scattered(seed) | Cut::Journaled(seed, _) => {
-                // A sector is written once, whoever wrote to it.
+                // Hash the sector and not the write, because the disk writes a sector as a whole:
+                // all writes to it share its fate.
                 coin((seed, file, from / SECTOR))
             }
             _ => true,
@@ -94,17 +95,17 @@ fn coin(of: impl Hash) -> bool {
     hasher.finish().is_multiple_of(2)
 }
 
-/// How many cuts are tried wherever there is a choice.
+/// Bounds on the number of cuts that are tried at one point.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// Changes that are left out, kept alone or torn, each in turn.
+    /// The number of changes that are left out, kept alone and torn, each in turn.
     pub(crate) each: usize,
     pub(crate) random: usize,
-    /// Of all these, at each moment.
+    /// The maximum number of cuts at one point.
     pub(crate) at_most: usize,
 }
 
-/// Cuts to be tried on a disk as it is.
+/// Chooses cuts for the current state of a disk.
 pub(crate) fn cuts(disk: &Disk, effort: Effort, random: &mut Random) -> Vec<Cut> {
     let pending = disk.pending();
     let Some(&(newest, _)) = pending.last() else {
@@ -120,7 +121,7 @@ pub(crate) fn cuts(disk: &Disk, effort: Effort, random: &mut Random) -> Vec<Cut>
     let mut some = |count: usize| -> Vec<_> {
         match pending.len() <= count {
             true => pending.clone(),
-            // The newest is the one that is most often under way.
+            // The newest change is the most likely one to be unfinished.
             false => (1..count)
                 .map(|_| pending[random.below(pending.len() as u64) as usize])
                 .chain(pending.last().copied())

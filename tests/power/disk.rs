@@ -1,17 +1,17 @@
-//! What a disk holds for certain, and what was only asked of it.
+//! A model of a disk: the changes that are durable, and those that were only requested.
 //!
-//! The assumptions, which are no more than what POSIX and a disk with a working flush promise:
-//! - a file's content and length are durable once an `fsync` or `fdatasync` of it, begun after they
-//!   were written, has returned without an error;
-//! - a name (a file or directory created, renamed, removed) is durable once an `fsync` of the
-//!   directory that it is in has returned; of the file's own `fsync` nothing follows for its name;
+//! The assumptions are what POSIX and a disk with a working flush promise:
+//! - a file's content and length are durable once an `fsync` or `fdatasync` of the file, begun
+//!   after they were written, has returned without an error;
+//! - a name (a file or directory created, renamed, removed) is durable once an `fsync` of its
+//!   directory has returned; an `fsync` of the file itself says nothing about its name;
 //! - a rename within a directory happens whole or not at all;
 //! - 512 bytes that begin at a multiple of 512 are written whole or not at all;
-//! - what is durable stays, and what was never written reads as zeros.
+//! - durable data stays, and bytes that were never written read as zeros.
 //!
-//! All else may come to pass in any order and combination. After a sync that *failed*, what it was to
-//! make durable is never written, though the process that asked and all after it read it as if it
-//! were there (as Linux does: the pages are marked clean).
+//! Everything else can happen in any order and combination. After a sync *failed*, its changes are
+//! never written, though every process still reads them. Linux behaves this way: it marks the pages
+//! clean.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use crate::cut::Cut;
 
-/// Bytes that are written together.
+/// The size in bytes of the unit that a disk writes atomically.
 pub(crate) const SECTOR: u64 = 512;
 
 pub(crate) type Id = usize;
 
-/// When something was asked for.
+/// The number of a request, in one order for the whole recording.
 pub(crate) type When = u64;
 
 /// The content of a file: bytes, then zeros up to its length.
@@ -40,7 +40,7 @@ impl Content {
         Self { bytes, length }.trimmed()
     }
 
-    /// The same, without the zeros at its end.
+    /// Returns the same content without stored trailing zeros.
     pub(crate) fn trimmed(&self) -> Self {
         let used = self.bytes.iter().rposition(|byte| *byte != 0);
         Self {
@@ -91,13 +91,13 @@ enum Node {
     },
 }
 
-/// A tree of files; the root is there for good.
+/// A tree of files; the root is durable from the start.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     nodes: Vec<Node>,
 }
 
-/// What a power cut leaves: by path, a file's content, or `None` for a directory.
+/// The state after a power cut: for each path, the file's content, or `None` for a directory.
 pub(crate) type Tree = BTreeMap<String, Option<Arc<Content>>>;
 
 impl Disk {
@@ -115,7 +115,7 @@ impl Disk {
         })
     }
 
-    /// Where a node is named now.
+    /// Returns the current path of a node.
     pub(crate) fn path_of(&self, id: Id) -> Option<String> {
         if id == 0 {
             return Some(String::new());
@@ -195,7 +195,7 @@ impl Disk {
         pending.push((when, change));
     }
 
-    /// What was asked of a file or directory before `until` is durable.
+    /// Makes requests durable that a file or directory received until `until`.
     pub(crate) fn sync(&mut self, id: Id, until: When) {
         match &mut self.nodes[id] {
             Node::File {
@@ -219,14 +219,15 @@ impl Disk {
         }
     }
 
-    /// A sync failed: what it was to make durable is lost, though it is still read.
+    /// Drops the pending changes of a file whose sync failed. Processes still read them.
     pub(crate) fn lose(&mut self, id: Id) {
         if let Node::File { pending, .. } = &mut self.nodes[id] {
             pending.clear();
         }
     }
 
-    /// When each change that is not durable was asked for, and how many bytes it writes at which place.
+    /// Returns when each pending change was requested, and the place and length in bytes of each
+    /// write.
     pub(crate) fn pending(&self) -> Vec<(When, Option<(u64, u64)>)> {
         let mut all = Vec::new();
         for node in &self.nodes {
@@ -247,7 +248,7 @@ impl Disk {
         all
     }
 
-    /// What is there if the power is cut now, and what was asked for fared as `cut` says.
+    /// Returns the tree after a power cut now that affects the pending changes as `cut` says.
     pub(crate) fn after(&self, cut: &Cut) -> Tree {
         let mut tree = Tree::new();
         self.gather(0, "", cut, &mut tree);
@@ -284,7 +285,7 @@ impl Disk {
 
     fn name(&mut self, parent: Id, when: When, naming: Naming) {
         let Node::Directory { names, pending, .. } = &mut self.nodes[parent] else {
-            panic!("a name in what is no directory");
+            panic!("a name below a file");
         };
         rename(names, &naming);
         pending.push((when, naming));
@@ -320,7 +321,7 @@ fn rename(names: &mut BTreeMap<String, Id>, naming: &Naming) {
     }
 }
 
-/// What of the changes to a file a cut leaves.
+/// Applies the changes to a file that survive a cut.
 fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
     for (when, change) in pending {
         let keeps_length = cut.keeps_length(*when);
@@ -346,7 +347,7 @@ fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
     }
 }
 
-/// A number for a tree, and for what is expected of it.
+/// Returns a number that identifies a tree and what is expected of it.
 pub(crate) fn digest(tree: &Tree, expected: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (tree, expected).hash(&mut hasher);

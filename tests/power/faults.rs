@@ -1,13 +1,13 @@
-//! Writes and syncs that fail: what was acknowledged before stands, nothing is acknowledged on top of
-//! what may be lost, and the next opening finds its way, with or without a power cut.
+//! Writes and syncs that fail: acknowledged changes stay, and nothing is acknowledged on top of
+//! changes that may be lost. The next process opens the vault, with or without a power cut.
 
 use crate::campaign::{Campaign, Outcome, Run};
 use crate::content;
 use crate::cut::Effort;
 use crate::script::every_verb_on_one;
-use crate::{assert_kept, trace};
+use crate::{assert_no_failures, trace};
 
-/// What the process after the one that failed does, with another patient.
+/// The verbs that the process after the failed one runs, on another patient.
 const AFTERWARDS: &str = "1:put 1:put-large 1:many checkpoint";
 
 const EFFORT: Effort = Effort {
@@ -16,7 +16,8 @@ const EFFORT: Effort = Effort {
     at_most: 1,
 };
 
-/// A vault is created; one process works on it until a call of its fails; another one goes on.
+/// Creates a vault, runs one process until an injected fault hits one of its calls, and runs
+/// another process after it.
 fn with_fault(fault: &str, seed: u64) -> Outcome {
     let script = every_verb_on_one();
     let run = |script, fault| Run { script, fault };
@@ -31,16 +32,15 @@ fn with_fault(fault: &str, seed: u64) -> Outcome {
         seed: seed.wrapping_add(content::seed().unwrap_or(0)),
         effort: EFFORT,
         spared: 1,
-        lies: 0..0,
+        false_syncs: 0..0,
     };
-    let outcome = campaign.carry_out();
+    let outcome = campaign.run();
     println!("\n{fault}: {:?}", outcome.afterwards);
-    assert_kept(&outcome);
+    assert_no_failures(&outcome);
     outcome
 }
 
-/// One call after the other fails, each in a process of its own, until there are no more of them.
-/// `every` says which of them are worth it.
+/// Makes each `every`th call fail, each in a new process, until a process makes no further call.
 fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
     let first = 1 + (every / 2 + offset(every)) % every;
     let mut outcomes = Vec::new();
@@ -55,7 +55,7 @@ fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
     (outcomes.len() as u64, outcomes)
 }
 
-/// Every one of them in the long form.
+/// Returns 1 in the long form, so that every call fails once.
 fn step(short: usize) -> usize {
     match std::env::var_os("CHARTLOCK_POWER_CUTS") {
         Some(_) => 1,
@@ -63,19 +63,19 @@ fn step(short: usize) -> usize {
     }
 }
 
-/// Shifts the calls that fail by `CHARTLOCK_SEED`: successive seeds reach each of them.
+/// Shifts the failing calls by `CHARTLOCK_SEED`, so that successive seeds reach each of them.
 fn offset(every: usize) -> usize {
     content::seed().unwrap_or(0) as usize % every
 }
 
-/// Whether whoever had a failure was refused everything after it.
+/// Checks that the process with the failure was refused every later put.
 fn is_refused(outcome: &Outcome) -> bool {
     let refused = |answer: &String| answer == "Err(Storage(Stopped))";
     outcome.afterwards.iter().all(refused)
 }
 
 #[test]
-fn a_failed_sync_is_never_retried() {
+fn failed_sync_is_never_retried() {
     if !trace::can_record() {
         return;
     }
@@ -92,7 +92,7 @@ fn a_failed_sync_is_never_retried() {
 }
 
 #[test]
-fn no_room_at_any_write() {
+fn disk_full_at_every_write_loses_nothing() {
     if !trace::can_record() {
         return;
     }
@@ -107,9 +107,10 @@ fn no_room_at_any_write() {
     }
 }
 
-/// What it had named and written is still in memory, and the next process builds on it.
+/// The names and bytes that the killed process wrote are still in memory, and the next process
+/// builds on them.
 #[test]
-fn killed_and_then_cut() {
+fn kill_then_power_cut_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }

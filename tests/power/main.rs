@@ -1,14 +1,16 @@
-//! A power cut at any moment leaves what was acknowledged, and nothing half done.
+//! A power cut at any moment leaves acknowledged changes whole, and unfinished ones whole or
+//! absent.
 //!
-//! A child runs every changing verb over a `FileStorage` under `strace`, which notes each call that
-//! changes a file, with its bytes, and each line that the child says. These calls are replayed on a
-//! model of a disk ([`disk`]): at every sync, and after every acknowledgement, the power is cut, and
-//! what was not synced is lost, kept, torn and reordered ([`cut`]). Each state that this leaves is laid
-//! out in a directory, opened, compared with what was acknowledged by then, verified, and written to.
+//! A child runs every changing verb over a `FileStorage` under `strace`, which records each call
+//! that changes a file, with its bytes, and each line that the child prints. The test replays these
+//! calls on a model of a disk ([`disk`]). At every sync and after every acknowledgement it cuts the
+//! power: unsynced changes are lost, kept, torn and reordered ([`cut`]). Each resulting state is
+//! written to a directory, opened, compared with the acknowledged changes, verified, and written
+//! to.
 //!
-//! The child's verbs and the model that it is compared with are those of `tests/crash`.
-//! `CHARTLOCK_POWER_CUTS` sets for how many seconds it goes on with more and more of them,
-//! `CHARTLOCK_SEED` the contents of the records, the cuts, and which calls fail.
+//! The child's verbs and the model of their effects are those of `tests/crash`.
+//! `CHARTLOCK_POWER_CUTS` sets for how many seconds the test continues with more cuts.
+//! `CHARTLOCK_SEED` sets the contents of the records, the cuts, and which calls fail.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -65,7 +67,7 @@ fn clean(script: &str) -> [Run<'_>; 1] {
 }
 
 #[track_caller]
-fn assert_kept(outcome: &Outcome) {
+fn assert_no_failures(outcome: &Outcome) {
     println!(
         "\n{} syncs, {} verbs acknowledged, {} states opened",
         outcome.syncs, outcome.acknowledged, outcome.states
@@ -79,7 +81,7 @@ fn assert_kept(outcome: &Outcome) {
 }
 
 #[test]
-fn every_verb() {
+fn power_cut_during_every_verb_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
@@ -89,9 +91,9 @@ fn every_verb() {
         seed: seed().unwrap_or(7),
         effort: SHORT,
         spared: 1,
-        lies: 0..0,
+        false_syncs: 0..0,
     };
-    assert_kept(&campaign.carry_out());
+    assert_no_failures(&campaign.run());
     let seconds = std::env::var("CHARTLOCK_POWER_CUTS").map(|seconds| seconds.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
     campaign.effort = LONG;
@@ -99,17 +101,17 @@ fn every_verb() {
     let (mut syncs, mut states) = (0, 0);
     while Instant::now() < end {
         println!("CHARTLOCK_SEED={}", campaign.seed);
-        let outcome = campaign.carry_out();
-        assert_kept(&outcome);
+        let outcome = campaign.run();
+        assert_no_failures(&outcome);
         syncs += outcome.syncs;
         states += outcome.states;
         campaign.seed = campaign.seed.wrapping_add(1);
     }
-    println!("besides: {syncs} syncs, {states} states");
+    println!("long form: {syncs} syncs, {states} states");
 }
 
 #[test]
-fn creating() {
+fn power_cut_during_creation_leaves_no_damage() {
     if !trace::can_record() {
         return;
     }
@@ -119,14 +121,14 @@ fn creating() {
         seed: 11,
         effort: SHORT,
         spared: 0,
-        lies: 0..0,
+        false_syncs: 0..0,
     };
-    assert_kept(&campaign.carry_out());
+    assert_no_failures(&campaign.run());
 }
 
-/// Opened and closed in between, and with the keys apart from the data.
+/// Runs several processes one after the other, also on a split storage.
 #[test]
-fn over_several_openings() {
+fn power_cut_across_reopens_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
@@ -146,15 +148,15 @@ fn over_several_openings() {
             seed: 23,
             effort: SHORT,
             spared: 1,
-            lies: 0..0,
+            false_syncs: 0..0,
         };
-        assert_kept(&campaign.carry_out());
+        assert_no_failures(&campaign.run());
     }
 }
 
-/// Where so much was written that closing empties the journal of the engine.
+/// Writes so much that closing empties the journal of the storage engine.
 #[test]
-fn closing() {
+fn power_cut_during_close_loses_no_acknowledged_change() {
     if !trace::can_record() {
         return;
     }
@@ -170,23 +172,24 @@ fn closing() {
         runs: &runs,
         seed: 29,
         effort: SHORT,
-        // All but the last rotation.
+        // Cut only after the last rotation has begun.
         spared: script.len() as u64,
-        lies: 0..0,
+        false_syncs: 0..0,
     };
-    let outcome = campaign.carry_out();
-    assert_kept(&outcome);
+    let outcome = campaign.run();
+    assert_no_failures(&outcome);
     assert!(outcome.emptied > 0, "closing kept the journal");
 }
 
-/// A control: the test must fail where a disk lies, or where nothing is synced before it is acknowledged.
+/// A negative control: the test must fail if a disk loses synced data, or if changes are
+/// acknowledged before any sync.
 #[test]
-fn lies_are_noticed() {
+fn syncs_without_effect_are_detected() {
     if !trace::can_record() {
         return;
     }
     let runs = clean("put put-large");
-    let campaign = |lies| Campaign {
+    let campaign = |false_syncs| Campaign {
         name: "vault",
         runs: &runs,
         seed: 5,
@@ -196,18 +199,18 @@ fn lies_are_noticed() {
             at_most: 2,
         },
         spared: 1,
-        lies,
+        false_syncs,
     };
-    let honest = campaign(0..0).carry_out();
-    assert_kept(&honest);
-    let never = campaign(honest.created..u64::MAX).carry_out();
+    let control = campaign(0..0).run();
+    assert_no_failures(&control);
+    let never = campaign(control.created..u64::MAX).run();
     assert!(!never.failures.is_empty());
-    let lies = honest.created + 1..honest.syncs;
-    let noticed = lies.map(|lie| campaign(lie..lie + 1).carry_out());
-    let noticed: Vec<_> = noticed
+    let syncs = control.created + 1..control.syncs;
+    let detected = syncs.map(|sync| campaign(sync..sync + 1).run());
+    let detected: Vec<_> = detected
         .map(|outcome| !outcome.failures.is_empty())
         .collect();
-    println!("noticed: {noticed:?}");
-    // A sync of what nobody needs may be left out.
-    assert!(noticed.iter().filter(|noticed| **noticed).count() >= 3);
+    println!("detected: {detected:?}");
+    // Some syncs make data durable that nothing needs.
+    assert!(detected.iter().filter(|detected| **detected).count() >= 3);
 }

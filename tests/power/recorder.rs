@@ -1,46 +1,46 @@
-//! From system calls to what was asked of the disk.
+//! Translates system calls into requests to the disk.
 //!
-//! Whatever could change a file below the root without being followed here ends the recording: it must
-//! not be incomplete in silence.
+//! A call that could change a file below the root and that is not modeled here ends the recording
+//! with a panic. Otherwise the recording would be incomplete without notice.
 
 use std::collections::HashMap;
 
 use crate::disk::{Change, Disk, Id, When};
 use crate::trace::Call;
 
-/// What a call came to.
+/// The effect of one call.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The child said a line.
+    /// The child printed a line.
     Said(String),
-    /// What was asked of a file or directory before that moment is durable now.
+    /// The requests to a file or directory until that moment are durable now.
     Synced(Id, When),
     /// A sync failed.
     Failed(Id),
-    /// Something was asked of the disk, or nothing.
+    /// A request that changes nothing durable, or no request.
     Other,
 }
 
 pub(crate) struct Recorder {
-    /// What all paths that matter begin with.
+    /// The path prefix of the files that are recorded.
     root: String,
     open: HashMap<i64, Handle>,
-    /// Of the child's output, what has no end yet.
+    /// The child's output since its last line end.
     line: String,
-    /// Before everything of this process.
+    /// The moment before all calls of this process.
     since: When,
 }
 
 #[derive(Clone, Copy)]
 struct Handle {
-    /// `None` for what is not below the root.
+    /// `None` for files that are not below the root.
     id: Option<Id>,
     at: u64,
     appends: bool,
 }
 
 impl Recorder {
-    /// For one process, whose calls come after all until `since`.
+    /// Creates a recorder for one process whose calls come after `since`.
     pub(crate) fn new(root: &str, since: When) -> Self {
         Self {
             root: root.trim_end_matches('/').to_owned() + "/",
@@ -50,7 +50,7 @@ impl Recorder {
         }
     }
 
-    /// Follows a call. A sync is left to the caller, which may want to cut before it.
+    /// Applies a call to the disk. The caller applies syncs, because it cuts the power before them.
     pub(crate) fn follow(&mut self, disk: &mut Disk, call: &Call) -> Event {
         let when = self.since + call.ended;
         if call.returned < 0 {
@@ -88,7 +88,7 @@ impl Recorder {
                     disk.unlink(&path, when);
                 }
             }
-            "rename" => self.renamed(disk, call.path(0), call.path(1), when),
+            "rename" => self.rename(disk, call.path(0), call.path(1), when),
             "mkdirat" | "unlinkat" | "renameat" | "renameat2" => self.at(disk, call, when),
             "mmap" => {
                 let shared = call.words(2).contains("PROT_WRITE");
@@ -103,7 +103,7 @@ impl Recorder {
                     "{call:?}"
                 );
             }
-            // None of these is of a file that matters.
+            // The model does not support these calls on files below the root.
             "ioctl" | "dup" | "dup2" | "dup3" | "fallocate" | "copy_file_range" | "sendfile"
             | "splice" | "sync_file_range" => {
                 let files = (0..call.arguments.len()).filter_map(|index| self.file(call, index));
@@ -130,7 +130,7 @@ impl Recorder {
                 None => {
                     assert!(
                         flags.contains("O_CREAT"),
-                        "{path} is there, and nobody made it"
+                        "{path} exists, but the recording does not create it"
                     );
                     disk.make_file(&path, when)
                 }
@@ -183,7 +183,7 @@ impl Recorder {
         }
     }
 
-    /// Calls that name a directory first.
+    /// Applies a call whose first argument is a directory.
     fn at(&mut self, disk: &mut Disk, call: &Call, when: When) {
         let first = self.resolve(disk, call, 0);
         if call.name.starts_with("rename") {
@@ -191,7 +191,7 @@ impl Recorder {
             match (first, second) {
                 (Some(from), Some(to)) => disk.rename(&from, &to, when),
                 (None, None) => {}
-                other => panic!("a rename over the edge: {other:?}"),
+                other => panic!("a rename across the root: {other:?}"),
             }
             return;
         }
@@ -202,21 +202,22 @@ impl Recorder {
         }
     }
 
-    fn renamed(&mut self, disk: &mut Disk, from: &str, to: &str, when: When) {
+    fn rename(&mut self, disk: &mut Disk, from: &str, to: &str, when: When) {
         match (self.below(from), self.below(to)) {
             (Some(from), Some(to)) => disk.rename(&from, &to, when),
             (None, None) => {}
-            other => panic!("a rename over the edge: {other:?}"),
+            other => panic!("a rename across the root: {other:?}"),
         }
     }
 
-    /// The path in the arguments after a directory, from the root on; `None` if it is not below it.
+    /// Returns the path below the root of the argument after a directory; `None` for a path
+    /// elsewhere.
     fn resolve(&self, disk: &Disk, call: &Call, index: usize) -> Option<String> {
         let path = call.path(index + 1);
         if path.starts_with('/') {
             return self.below(path);
         }
-        // Relative to the working directory, or to a directory that is open.
+        // The path is relative to an open directory.
         let id = self.file(call, index)?;
         let parent = disk.path_of(id).unwrap();
         Some(

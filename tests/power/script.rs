@@ -1,11 +1,11 @@
-//! What the child does: verbs in a given order, then it ends.
+//! The child process: runs given verbs in order, then exits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use chartlock::Vault;
 
-use crate::child::{carry_out, open_or_create};
+use crate::child::{open_or_create, run_verb};
 use crate::common::{record, session};
 use crate::content::Random;
 
@@ -14,26 +14,26 @@ pub(crate) const SCRIPT: &str = "CHARTLOCK_POWER_SCRIPT";
 pub(crate) const SEED: &str = "CHARTLOCK_POWER_SEED";
 pub(crate) const FAULT: &str = "CHARTLOCK_POWER_FAULT";
 
-/// Every verb that changes a vault, a few of them more than once: on what was there, and on what was not.
+/// Every verb that changes a vault. Some occur more than once, on existing and on missing records.
 pub(crate) const EVERY_VERB: &str = "\
 put put put 1:put put-large put-if many remove checkpoint \
 put-huge begin collect misfile 1:misfile expunge retain 1:hold rotate-patient \
 rotate-master put slots rotate-root 1:put-large reencrypt-patient erase put \
 many remove checkpoint reencrypt 1:release 1:expunge put-if collect";
 
-/// Every verb again, for a child in which a call fails: only on the first patient, as what came of the verb
-/// that failed is open from then on.
+/// Every verb for a child in which a call fails. All act on the first patient, because the outcome
+/// of the failed verb is unknown from then on.
 pub(crate) fn every_verb_on_one() -> String {
     let words = EVERY_VERB.split_whitespace();
     let mut words: Vec<_> = words.filter(|word| !word.starts_with("1:")).collect();
-    // Only what is held can be released; and misfiled it was once.
+    // A hold must exist to be lifted, and a record must be misfiled to be expunged.
     words.extend(["hold", "release", "misfile", "expunge"]);
     words.join(" ")
 }
 
-/// Of itself it does nothing.
+/// Does nothing when the test runner calls it; the parent sets the variables.
 #[test]
-fn is_carried_out() {
+fn child_runs_script() {
     let Some(directory) = std::env::var_os(ROOT).map(PathBuf::from) else {
         return;
     };
@@ -41,26 +41,26 @@ fn is_carried_out() {
     let seed = std::env::var(SEED).unwrap();
     let mut random = Random(seed.parse().unwrap());
     if std::env::var_os(FAULT).is_some() {
-        return end_with_the_fault(&directory, &script, &mut random);
+        return run_until_failure(&directory, &script, &mut random);
     }
     let vault = open_or_create(&directory);
     for word in script.split_whitespace() {
-        obey(&vault, word, &mut random);
+        run_word(&vault, word, &mut random);
     }
 }
 
-fn obey(vault: &Vault, word: &str, random: &mut Random) {
+fn run_word(vault: &Vault, word: &str, random: &mut Random) {
     let (patient, verb) = word.split_once(':').unwrap_or(("0", word));
-    carry_out(vault, 0, &format!("patient-0-{patient}"), verb, random);
+    run_verb(vault, 0, &format!("patient-0-{patient}"), verb, random);
 }
 
-/// After the first verb that fails, says how three more puts fare.
-fn end_with_the_fault(directory: &Path, script: &str, random: &mut Random) {
+/// Runs verbs until the first one fails, then prints the results of three more puts.
+fn run_until_failure(directory: &Path, script: &str, random: &mut Random) {
     let Ok(vault) = catch_unwind(|| open_or_create(directory)) else {
         return;
     };
     for word in script.split_whitespace() {
-        if catch_unwind(AssertUnwindSafe(|| obey(&vault, word, random))).is_ok() {
+        if catch_unwind(AssertUnwindSafe(|| run_word(&vault, word, random))).is_ok() {
             continue;
         }
         for number in 0..3 {

@@ -1,12 +1,12 @@
-//! System calls of a child, as `strace` tells of them.
+//! The system calls of a child, as `strace` records them.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-/// Every call that can change a file, and those that would change one without being seen here: these
-/// are asked for so that the recorder can refuse to go on.
+/// Every call that can change a file. The list includes calls that the recorder does not support,
+/// so that it can panic on them.
 const CALLS: &str = "?open,openat,?openat2,?creat,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,\
 ?truncate,fallocate,?rename,renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?link,linkat,\
 ?symlink,symlinkat,fsync,fdatasync,sync_file_range,copy_file_range,sendfile,splice,close,lseek,dup,\
@@ -18,9 +18,9 @@ pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) returned: i64,
-    /// Whether it was made to fail.
+    /// True if `strace` injected a fault into the call.
     pub(crate) injected: bool,
-    /// When it began and ended, in one count of all calls' beginnings and ends.
+    /// The numbers of the call's begin and end, in one count over all calls.
     pub(crate) began: u64,
     pub(crate) ended: u64,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Call {
 pub(crate) enum Argument {
     Number(i64),
     Bytes(Arc<[u8]>),
-    /// Flags, structures, whatever else.
+    /// Flags, structures and other arguments.
     Words(String),
 }
 
@@ -60,7 +60,7 @@ impl Call {
     }
 }
 
-/// Whether calls can be recorded here. Says on standard error if not.
+/// Checks that `strace` works here, and prints a note on standard error if it does not.
 pub(crate) fn can_record() -> bool {
     let mut probe = strace(Path::new("/dev/null"), None);
     probe
@@ -69,13 +69,13 @@ pub(crate) fn can_record() -> bool {
         .stderr(Stdio::null());
     let able = probe.status().is_ok_and(|status| status.success());
     if !able {
-        eprintln!("skipped: no strace here that could record a process");
+        eprintln!("skipped: strace cannot record a process here");
     }
     able
 }
 
-/// A command to be ended with another one, which notes all of its calls in `log`; with a fault, if
-/// one is given, injected as `strace` takes it.
+/// Returns an `strace` command that records calls in `log`; the caller appends the command to run.
+/// `fault` has the syntax of the `inject` option.
 pub(crate) fn strace(log: &Path, fault: Option<&str>) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-xx", "-s", "100000000", "-e", "signal=none"]);
@@ -87,7 +87,7 @@ pub(crate) fn strace(log: &Path, fault: Option<&str>) -> Command {
     command
 }
 
-/// What a log tells, in the order in which calls returned.
+/// Parses a log into calls, in the order in which they returned.
 pub(crate) fn read(log: &str) -> Vec<Call> {
     let mut begun = HashMap::<&str, (String, u64)>::new();
     let mut calls = Vec::new();
@@ -112,7 +112,7 @@ pub(crate) fn read(log: &str) -> Vec<Call> {
     calls
 }
 
-/// `None` for a call that never returned.
+/// Returns `None` for a call that never returned.
 fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
     let (asked, returned) = words.rsplit_once(" = ").unwrap();
     let (name, arguments) = asked.split_once('(').unwrap();
@@ -132,7 +132,7 @@ fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
     })
 }
 
-/// Arguments, which may be structures with commas of their own.
+/// Splits arguments at commas, except inside structures.
 fn split(arguments: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     let pieces = arguments.split(move |letter| {
@@ -163,7 +163,7 @@ fn number(words: &str) -> Option<i64> {
     }
 }
 
-/// All strings in an argument, one after the other: a scattered write is one.
+/// Joins all strings in an argument, because a scattered write has several.
 fn bytes(words: &str) -> Arc<[u8]> {
     assert!(!words.contains("\"..."), "strace cut a string short");
     let strings = words.split('"').skip(1).step_by(2);

@@ -1,4 +1,4 @@
-//! Both providers in one build: the same bytes, the same errors.
+//! Both providers in one build: the same bytes and the same errors.
 
 use chartlock::internals::crypto::provider::{aws_lc, rust_crypto};
 use chartlock::{CipherSuite, Error};
@@ -9,14 +9,14 @@ fn key(suite: CipherSuite, length: usize) -> [u8; 32] {
     rust_crypto::sha256(&[&[suite.code()], &length.to_le_bytes()])
 }
 
-/// Nonces as the format makes them: zero, and chunk numbers.
+/// The nonces of the format: zero, and chunk numbers.
 const NONCES: [[u8; 12]; 3] = [
     [0; 12],
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2],
     [0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255],
 ];
 
-/// Seals and opens with each of two providers what the other sealed, altered and not.
+/// Seals with one provider and opens with the other.
 macro_rules! exchanged {
     ($writer:ident, $reader:ident) => {
         for suite in SUITES {
@@ -43,13 +43,13 @@ macro_rules! exchanged {
 }
 
 #[test]
-fn each_opens_what_the_other_sealed() {
+fn each_provider_opens_messages_of_the_other() {
     exchanged!(rust_crypto, aws_lc);
     exchanged!(aws_lc, rust_crypto);
 }
 
 #[test]
-fn both_refuse_what_was_altered_with_one_error() {
+fn both_providers_refuse_altered_messages_with_same_error() {
     let nonce = &NONCES[1];
     for suite in SUITES {
         for length in LENGTHS {
@@ -78,7 +78,7 @@ fn both_refuse_what_was_altered_with_one_error() {
 }
 
 #[test]
-fn both_derive_the_same() {
+fn both_providers_derive_same_keys() {
     let bytes = content(300);
     for length in (0..=300).chain([255 * 32 - 1, 255 * 32]) {
         for split in [0, 8, 52, length] {
@@ -97,7 +97,7 @@ fn both_derive_the_same() {
 }
 
 #[test]
-fn both_derive_the_same_from_infos_of_any_length() {
+fn both_providers_derive_same_keys_for_any_info_length() {
     let bytes = content(1500);
     for length in 0..bytes.len() {
         let (mut one, mut two) = ([0; 64], [0; 64]);
@@ -108,7 +108,7 @@ fn both_derive_the_same_from_infos_of_any_length() {
 }
 
 #[test]
-fn both_digest_the_same_over_any_split() {
+fn both_providers_give_same_digest_for_any_split() {
     for length in [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1000] {
         let bytes = content(length);
         let whole = rust_crypto::sha256(&[&bytes]);
@@ -135,7 +135,7 @@ fn both_digest_the_same_over_any_split() {
 }
 
 #[test]
-fn neither_prints_its_key() {
+fn debug_output_of_ciphers_shows_no_key() {
     for suite in SUITES {
         let one = rust_crypto::Cipher::new(suite, &[7; 32]).unwrap();
         let two = aws_lc::Cipher::new(suite, &[7; 32]).unwrap();

@@ -1,4 +1,4 @@
-//! What the layers above rely on, over the provider that this build uses.
+//! The contract between the layers above and the provider of this build.
 
 use chartlock::internals::crypto::{LONGEST, Nonce, SealingKey, StreamKey, TAG, chunk_key};
 use chartlock::{CipherSuite, Error};
@@ -17,7 +17,7 @@ fn key(suite: CipherSuite) -> SealingKey {
 }
 
 #[test]
-fn what_was_sealed_opens_in_place_and_elsewhere() {
+fn sealed_message_opens_in_place_and_into_other_buffer() {
     for suite in SUITES {
         let key = key(suite);
         for (chunk, length) in LENGTHS.into_iter().enumerate() {
@@ -35,7 +35,7 @@ fn what_was_sealed_opens_in_place_and_elsewhere() {
 }
 
 #[test]
-fn an_opening_that_fails_leaves_no_plaintext() {
+fn failed_open_leaves_no_plaintext() {
     for suite in SUITES {
         let key = key(suite);
         for length in LENGTHS {
@@ -63,7 +63,7 @@ fn an_opening_that_fails_leaves_no_plaintext() {
 }
 
 #[test]
-fn a_place_of_another_length_gets_nothing() {
+fn open_into_buffer_of_wrong_length_writes_nothing() {
     for suite in SUITES {
         let key = key(suite);
         let mut sealed = content(100);
@@ -81,11 +81,11 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Memory that nobody may touch: an access would end the test.
+/// Maps memory that may not be accessed: an access would end the test.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn untouchable(length: usize) -> &'static mut [u8] {
-    // SAFETY: a fresh mapping of its own, never freed. No byte of it is read or written.
+    // SAFETY: the mapping is new and never unmapped. No byte of it is read or written.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let start = libc::mmap(std::ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
@@ -96,7 +96,7 @@ fn untouchable(length: usize) -> &'static mut [u8] {
 
 #[test]
 #[cfg(all(unix, target_pointer_width = "64"))]
-fn a_message_beyond_the_bound_is_refused_untouched() {
+fn oversized_message_is_refused_without_access() {
     let beyond = untouchable(LONGEST as usize + 1);
     for suite in SUITES {
         let key = key(suite);

@@ -1,4 +1,5 @@
-//! What is promised of whoever computes the primitives; with `aws-lc-rs`, that both providers agree.
+//! The contract of a provider of the primitives and, with `aws-lc-rs`, the agreement of both
+//! providers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[cfg(feature = "aws-lc-rs")]
@@ -11,7 +12,8 @@ use chartlock::internals::crypto::TAG;
 
 const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 
-/// Around the blocks of both ciphers, around pages, and the sizes of chunks and segments.
+/// Lengths around the block sizes of both ciphers, around pages, and the sizes of chunks and
+/// segments.
 const LENGTHS: [usize; 14] = [
     0,
     1,
@@ -29,12 +31,12 @@ const LENGTHS: [usize; 14] = [
     1024 * 1024,
 ];
 
-/// No byte of it is zero, so that a wiped buffer is told from an opened one.
+/// Returns content without zero bytes, so that a wiped buffer differs from an opened one.
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8 + 1).collect()
 }
 
-/// What can be altered of a sealed message: each bit of the tag's ends, and bytes of its ciphertext.
+/// Returns altered copies of a sealed message: bits of the tag, and bytes of the ciphertext.
 fn alterations(sealed: &[u8], tag: &[u8; TAG]) -> Vec<(Vec<u8>, [u8; TAG])> {
     let mut altered = Vec::new();
     for byte in [0, TAG / 2, TAG - 1] {

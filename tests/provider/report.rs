@@ -1,4 +1,4 @@
-//! The report says what is linked, and no more.
+//! The report names the linked implementations, and claims nothing more.
 
 use std::fs;
 use std::path::Path;
@@ -17,12 +17,12 @@ fn implementations(report: &CryptoReport) -> [Implementation; 6] {
 }
 
 #[test]
-fn the_series_are_those_that_the_manifest_asks_for() {
+fn report_series_match_manifest() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let manifest = fs::read_to_string(manifest).unwrap();
     for implementation in implementations(&crypto_report()) {
         let package = format!("{} = ", implementation.package);
-        // Not the feature of the same name, which is a list.
+        // Skip a feature of the same name, which is a list.
         let line = (manifest.lines())
             .find(|line| line.starts_with(&package) && !line.starts_with(&format!("{package}[")))
             .unwrap();
@@ -36,7 +36,7 @@ fn the_series_are_those_that_the_manifest_asks_for() {
 }
 
 #[test]
-fn it_names_the_provider_that_was_chosen() {
+fn report_names_selected_provider() {
     let report = crypto_report();
     let aws_lc = cfg!(feature = "aws-lc-rs");
     let expected = match aws_lc {
@@ -52,7 +52,7 @@ fn it_names_the_provider_that_was_chosen() {
 }
 
 #[test]
-fn it_knows_the_fips_build_by_asking_it() {
+fn report_shows_fips_build_if_linked() {
     let answered = match crypto_report().fips_build {
         FipsBuild::Linked {
             self_tests_pass, ..
@@ -63,7 +63,7 @@ fn it_knows_the_fips_build_by_asking_it() {
 }
 
 #[test]
-fn its_text_names_each_primitive_and_claims_nothing() {
+fn report_text_names_each_primitive_and_claims_no_validation() {
     let report = crypto_report();
     let text = report.to_string();
     let names = text.lines().map(|line| line.split(':').next().unwrap());
@@ -87,7 +87,7 @@ fn its_text_names_each_primitive_and_claims_nothing() {
 }
 
 #[test]
-fn it_serializes() {
+fn report_serializes_to_json() {
     let report = crypto_report();
     let value = serde_json::to_value(report).unwrap();
     assert_eq!(value["argon2id"]["package"], "argon2");

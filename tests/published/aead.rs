@@ -1,7 +1,7 @@
 //! AES-256-GCM and ChaCha20-Poly1305.
 //!
-//! Vectors with associated data are of use too: the ciphertext does not depend on it, and the tag must
-//! not fit where there is none.
+//! Vectors with associated data are used too: the ciphertext does not depend on it, and the tag
+//! must be refused without it.
 
 use chartlock::internals::crypto::provider::active::Cipher;
 use chartlock::{CipherSuite, Error};
@@ -13,7 +13,7 @@ struct Vector {
     key: [u8; 32],
     nonce: [u8; 12],
     associated: Vec<u8>,
-    /// Unless the vector is to be refused, and none was published.
+    /// `None` if the vector must be refused and no plaintext was published.
     plaintext: Option<Vec<u8>>,
     ciphertext: Vec<u8>,
     tag: [u8; 16],
@@ -49,8 +49,8 @@ impl Vector {
     }
 }
 
-/// How many vectors were sealed and opened to the byte, how many were refused, and of how many only
-/// the ciphertext could be compared.
+/// The number of vectors that were sealed and opened, that were refused, and of which only the
+/// ciphertext was compared.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ran {
     whole: usize,
@@ -128,7 +128,7 @@ fn wycheproof(path: &str) -> Vec<Vector> {
 }
 
 #[test]
-fn aes_256_gcm_by_nist_encryption() {
+fn aes_256_gcm_passes_nist_encryption() {
     let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmEncryptExtIV256.rsp"));
     let expected = Ran {
         whole: 75,
@@ -139,7 +139,7 @@ fn aes_256_gcm_by_nist_encryption() {
 }
 
 #[test]
-fn aes_256_gcm_by_nist_decryption() {
+fn aes_256_gcm_passes_nist_decryption() {
     let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmDecrypt256.rsp"));
     let expected = Ran {
         whole: 42,
@@ -150,7 +150,7 @@ fn aes_256_gcm_by_nist_decryption() {
 }
 
 #[test]
-fn aes_256_gcm_by_wycheproof() {
+fn aes_256_gcm_passes_wycheproof() {
     let ran = run(
         CipherSuite::Aes256Gcm,
         &wycheproof("wycheproof/aes_gcm.json"),
@@ -164,7 +164,7 @@ fn aes_256_gcm_by_wycheproof() {
 }
 
 #[test]
-fn chacha20_poly1305_by_rfc_8439() {
+fn chacha20_poly1305_passes_rfc_8439() {
     let vectors = nist("rfc/chacha20_poly1305_rfc8439.txt");
     let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {
@@ -176,7 +176,7 @@ fn chacha20_poly1305_by_rfc_8439() {
 }
 
 #[test]
-fn chacha20_poly1305_by_wycheproof() {
+fn chacha20_poly1305_passes_wycheproof() {
     let vectors = wycheproof("wycheproof/chacha20_poly1305.json");
     let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {

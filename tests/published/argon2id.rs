@@ -1,8 +1,8 @@
 //! Argon2id.
 //!
-//! RFC 9106's vector has a secret, associated data and a cost far below our bounds, and all published
-//! ones have shorter salts than ours: those run over the crate that this one calls, and what the
-//! reference implementation made runs over this one.
+//! RFC 9106's vector has a secret, associated data and a cost below this crate's minimum, and all
+//! published vectors have shorter salts. These run on the `argon2` crate, which this crate calls.
+//! Vectors from the reference implementation run on this crate.
 
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use chartlock::internals::crypto;
@@ -35,7 +35,7 @@ fn by_the_crate(record: &Record) -> Vec<u8> {
 }
 
 #[test]
-fn the_crate_by_rfc_9106_and_others() {
+fn argon2_crate_passes_published_vectors() {
     let records = from_lines(&file("rfc/argon2id_rfc9106.txt"), "COUNT");
     assert_eq!(records.len(), 6);
     for record in records {
@@ -45,7 +45,7 @@ fn the_crate_by_rfc_9106_and_others() {
 }
 
 #[test]
-fn as_called_by_the_reference_implementation() {
+fn argon2id_matches_reference_implementation() {
     let records = from_lines(&file("argon2id_reference.txt"), "COUNT");
     assert_eq!(records.len(), 5);
     for record in records {

@@ -1,4 +1,4 @@
-//! HKDF-Expand with SHA-256, from the pseudorandom keys of vectors for all of HKDF.
+//! HKDF-Expand with SHA-256, with the pseudorandom keys of full HKDF vectors.
 
 use chartlock::Error;
 use chartlock::internals::crypto::provider::active::expand;
@@ -7,7 +7,7 @@ use sha2::Sha256;
 
 use crate::records::{file, from_json, from_lines};
 
-/// Expands from an info in one part, and in two.
+/// Expands from an info in one part and in two parts, and compares the results.
 fn derived(prk: &[u8; 32], info: &[u8], length: usize) -> Result<Vec<u8>, Error> {
     let mut whole = vec![0; length];
     expand(prk, &[info], &mut whole)?;
@@ -19,7 +19,7 @@ fn derived(prk: &[u8; 32], info: &[u8], length: usize) -> Result<Vec<u8>, Error>
 }
 
 #[test]
-fn by_rfc_5869() {
+fn hkdf_passes_rfc_5869() {
     let records = from_lines(&file("rfc/hkdf_rfc5869.txt"), "COUNT");
     assert_eq!(records.len(), 3);
     for record in records {
@@ -33,10 +33,10 @@ fn by_rfc_5869() {
 }
 
 #[test]
-fn by_wycheproof() {
+fn hkdf_passes_wycheproof() {
     let (mut equal, mut refused) = (0, 0);
     for record in from_json(&file("wycheproof/hkdf_sha256.json")) {
-        // The extraction, which this crate does without, is the `hkdf` crate's.
+        // This crate does not extract, so the `hkdf` crate computes the pseudorandom key.
         let salt = record.bytes("salt");
         let (prk, _) = Hkdf::<Sha256>::extract(Some(&salt), &record.bytes("ikm"));
         let okm = derived(&prk.into(), &record.bytes("info"), record.number("size"));

@@ -1,7 +1,8 @@
-//! Vectors that others published, through the primitives as this crate calls them: associated data is
-//! empty, nonces have 96 bits, tags 128, HKDF begins at Expand. `data/PROVENANCE.md` says whose they are.
+//! Published test vectors, run on the primitives as this crate calls them: associated data is
+//! empty, nonces have 96 bits, tags have 128 bits, and HKDF begins at Expand. `data/PROVENANCE.md`
+//! lists the sources.
 //!
-//! They run over the provider that this build uses. Each test counts what it ran.
+//! The tests use the provider of this build. Each test asserts the number of vectors that it ran.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod aead;

@@ -1,10 +1,10 @@
-//! Reading the files: NIST's `.rsp`, texts of that shape, and Wycheproof's JSON.
+//! Readers of the vector files: NIST's `.rsp`, texts of that form, and Wycheproof's JSON.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The fields of one vector; those that are bytes in hexadecimal digits.
+/// The fields of one vector. Byte strings are in hexadecimal digits.
 pub struct Record(BTreeMap<String, String>);
 
 impl Record {
@@ -45,8 +45,8 @@ pub fn file(path: &str) -> String {
     fs::read_to_string(data.join(path)).unwrap()
 }
 
-/// The records of a text, each beginning with the field `first`; a word alone is a field without
-/// value.
+/// Parses the records of a text, each of which begins with the field `first`. A single word is a
+/// field without a value.
 pub fn from_lines(text: &str, first: &str) -> Vec<Record> {
     let mut records = Vec::new();
     let lines = text.lines().map(str::trim);
@@ -63,7 +63,7 @@ pub fn from_lines(text: &str, first: &str) -> Vec<Record> {
     records
 }
 
-/// The records of a list of flat JSON objects.
+/// Parses the records of a list of flat JSON objects.
 pub fn from_json(text: &str) -> Vec<Record> {
     let list: Vec<BTreeMap<String, serde_json::Value>> = serde_json::from_str(text).unwrap();
     let flat = |value: serde_json::Value| match value {

@@ -1,4 +1,4 @@
-//! SHA-256, by NIST's validation files for FIPS 180-4.
+//! SHA-256, with NIST's validation files for FIPS 180-4.
 
 use chartlock::internals::crypto::{Sha256Stream, sha256};
 
@@ -7,7 +7,7 @@ use crate::records::{file, from_lines, hex};
 fn messages(path: &str) -> usize {
     let records = from_lines(&file(path), "Len");
     for record in &records {
-        // The empty message is written as one byte.
+        // The file writes the empty message as one byte.
         let message = &record.bytes("Msg")[..record.number("Len") / 8];
         let expected: [u8; 32] = record.array("MD");
         assert_eq!(sha256(&[message]), expected);
@@ -23,17 +23,17 @@ fn messages(path: &str) -> usize {
 }
 
 #[test]
-fn short_messages() {
+fn sha256_passes_nist_short_messages() {
     assert_eq!(messages("nist/SHA256ShortMsg.rsp"), 65);
 }
 
 #[test]
-fn long_messages() {
+fn sha256_passes_nist_long_messages() {
     assert_eq!(messages("nist/SHA256LongMsg.rsp"), 12);
 }
 
 #[test]
-fn monte_carlo() {
+fn sha256_passes_nist_monte_carlo() {
     let text = file("nist/SHA256Monte.rsp");
     let seed = text.lines().find_map(|line| line.strip_prefix("Seed = "));
     let mut seed: [u8; 32] = hex(seed.unwrap()).try_into().unwrap();

@@ -1,4 +1,4 @@
-//! An archive brings back what was written, or says that it cannot.
+//! An archive restores exactly what was written, or reading it returns an error.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -31,14 +31,14 @@ fn is_empty(storage: &impl Storage) -> bool {
 }
 
 #[test]
-fn the_bytes_are_fixed() {
+fn archive_bytes_match_format() {
     let bytes = archived(&small());
     let body = b"\x89CLA\r\n\x1a\n\
         \x02\0p1\0\0\0\0\0\0\0\0\
         \x02\0r1\x06\0\0\0\0\0\0\0record\
         \x01\0v\x06\0\0\0\0\0\0\0header";
     assert_eq!(bytes[..bytes.len() - 32], *body);
-    // As `sha256sum` says of the body.
+    // The output of `sha256sum` for the body.
     let digest: String = bytes[bytes.len() - 32..]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -49,7 +49,7 @@ fn the_bytes_are_fixed() {
 const DIGEST: &str = "78194ed1cb8ccff28d51b98301bc41e46933e30b0265cd375427f81adaa4b923";
 
 #[test]
-fn brings_everything_back() {
+fn archive_restores_every_object() {
     let storage = small();
     put(&storage, b"s1", &vec![1; 1_153_434]);
     put(&storage, b"s2", &vec![2; 2 << 20]);
@@ -64,7 +64,7 @@ fn brings_everything_back() {
     assert_eq!(report.objects, 2506);
     assert_eq!(archive::verify(bytes.as_slice()), Ok(report));
     assert_eq!(archived(&restored), bytes);
-    // From the middle of a stream too.
+    // An archive may also start in the middle of a stream.
     let mut later = Cursor::new([b"before".as_slice(), &bytes].concat());
     later.set_position(6);
     assert_eq!(archive::read(later, &MemoryStorage::new()), Ok(report));
@@ -72,7 +72,7 @@ fn brings_everything_back() {
 
 #[cfg(feature = "file")]
 #[test]
-fn moves_between_backends() {
+fn archive_moves_objects_between_backends() {
     use chartlock::storage::{FileStorage, SplitStorage};
 
     let scratch = tempfile::tempdir().unwrap();
@@ -86,7 +86,7 @@ fn moves_between_backends() {
 }
 
 #[test]
-fn any_damage_is_found_and_nothing_is_written() {
+fn damaged_archive_is_refused_and_writes_nothing() {
     let bytes = archived(&small());
     let storage = MemoryStorage::new();
     for bit in 0..bytes.len() * 8 {
@@ -103,7 +103,7 @@ fn any_damage_is_found_and_nothing_is_written() {
 }
 
 #[test]
-fn names_what_is_wrong() {
+fn damaged_archive_returns_specific_error() {
     let bytes = archived(&small());
     assert_eq!(
         archive::verify(b"".as_slice()),
@@ -132,7 +132,7 @@ fn names_what_is_wrong() {
 }
 
 #[test]
-fn restores_only_into_nothing() {
+fn restoring_into_nonempty_storage_is_refused() {
     let storage = MemoryStorage::new();
     put(&storage, b"x", b"");
     let bytes = archived(&small());
@@ -143,12 +143,12 @@ fn restores_only_into_nothing() {
 }
 
 #[test]
-fn the_header_goes_in_last() {
+fn interrupted_restore_leaves_no_header() {
     let bytes = archived(&small());
     for failing in 0..3 {
         let inner = Arc::new(MemoryStorage::new());
         let commits = std::sync::atomic::AtomicU32::new(0);
-        let storage = Faulty::new(inner.clone(), move |_, moment| match moment {
+        let storage = Faulty::new(inner.clone(), move |_, point| match point {
             FaultPoint::Commit([Operation::Put { key, .. }]) => {
                 let number = commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 assert_eq!(key == b"v", number == 2);
@@ -165,7 +165,7 @@ fn the_header_goes_in_last() {
 }
 
 #[test]
-fn refuses_to_mix_two_moments() {
+fn archive_of_changing_storage_is_refused() {
     let inner = Arc::new(small());
     let writer = inner.clone();
     let storage = Faulty::new(inner, move |step, _| {
@@ -185,9 +185,9 @@ fn refuses_to_mix_two_moments() {
 
 proptest! {
     #[test]
-    fn survives_any_bytes(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_archive_bytes_are_refused(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
         let archive = [b"\x89CLA\r\n\x1a\n".as_slice(), &tail].concat();
-        // What is shorter than an empty archive is none.
+        // Input shorter than an empty archive is not an archive.
         let Ok(mut entries) = Entries::new(archive.as_slice()) else {
             return Ok(());
         };
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn any_content_comes_back(
+    fn arbitrary_objects_survive_archiving(
         objects in proptest::collection::btree_map(
             proptest::collection::vec(any::<u8>(), 1..=64),
             proptest::collection::vec(any::<u8>(), 0..200),

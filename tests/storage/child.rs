@@ -1,11 +1,11 @@
-//! Runs one test of this binary as another process.
+//! Runs one test of this binary in another process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
 
-/// The test `name`, to be run in a process of its own on `directory`.
+/// Returns a command that runs the test `name` in a new process on `directory`.
 pub(crate) fn child(name: &str, directory: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
@@ -14,10 +14,10 @@ pub(crate) fn child(name: &str, directory: &Path) -> Command {
     command
 }
 
-/// As [`child`], inside a mount namespace of its own, after a shell command there that finds the
-/// directory in `$1`.
+/// Like [`child`], but in a new mount namespace, and after a shell command that finds the directory
+/// in `$1`.
 ///
-/// Says on standard error why if that is not possible here.
+/// Prints the reason on standard error and returns `None` if this system does not allow mounts.
 pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<Command> {
     let inside = |then: &str| {
         let mut command = Command::new("unshare");
@@ -25,42 +25,43 @@ pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<C
         command.arg(directory);
         command
     };
-    // A namespace alone does not say that anything may be mounted in it.
+    // A namespace does not imply permission to mount.
     if !succeeds(inside("true")) {
         eprintln!("skipped: nothing can be mounted here");
         return None;
     }
-    Some(wrapping(
+    Some(append_command(
         inside("shift\nexec \"$@\""),
         &child(name, directory),
     ))
 }
 
-/// As [`child`], and waits for it, where the directory is a disk of so many megabytes; nothing where that
-/// is not possible.
+/// Runs [`child`] on a disk of so many megabytes, and waits for it. Does nothing if this system
+/// does not allow mounts.
 #[track_caller]
 pub(crate) fn run_on_small_disk(megabytes: u32, name: &str, directory: &Path) {
     let shell = format!("mount -t tmpfs -o size={megabytes}m none \"$1\"");
     if let Some(command) = child_after(&shell, name, directory) {
-        assert_well(command);
+        assert_success(command);
     }
 }
 
-/// Whether `strace` can make a system call fail here. Says on standard error if not.
+/// Checks that `strace` can make a system call fail here, and prints a note on standard error if
+/// not.
 pub(crate) fn can_fail(call: &str) -> bool {
-    // What it runs does not make any call so often.
+    // The probed program makes no call so often, so that no fault occurs.
     let mut probe = traced(call, "error=EIO:when=1000");
     probe.arg("true");
     let able = succeeds(probe);
     if !able {
-        eprintln!("skipped: no strace here that could make {call} fail");
+        eprintln!("skipped: strace cannot make {call} fail here");
     }
     able
 }
 
-/// As [`child`], with a fault injected by `strace` into a system call that [`can_fail`].
+/// Like [`child`], with a fault that `strace` injects into a system call; see [`can_fail`].
 pub(crate) fn child_with_fault(call: &str, fault: &str, name: &str, directory: &Path) -> Command {
-    wrapping(traced(call, fault), &child(name, directory))
+    append_command(traced(call, fault), &child(name, directory))
 }
 
 fn traced(call: &str, fault: &str) -> Command {
@@ -76,8 +77,8 @@ fn succeeds(mut command: Command) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// A command that ends with another one.
-fn wrapping(mut outer: Command, inner: &Command) -> Command {
+/// Appends a command to another one that runs it.
+fn append_command(mut outer: Command, inner: &Command) -> Command {
     outer.arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs() {
         outer.env(name, value.unwrap_or_default());
@@ -86,13 +87,14 @@ fn wrapping(mut outer: Command, inner: &Command) -> Command {
     outer
 }
 
-/// The directory given to a child; `None` where a test was not started as one.
-pub(crate) fn given() -> Option<PathBuf> {
+/// Returns the directory that the parent passes to a child; `None` if the test runner called the
+/// test.
+pub(crate) fn directory_from_parent() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
 
-/// In a child whose threads never end by themselves: one that fails must not leave the others at work.
-pub(crate) fn end_with_the_first_panic() {
+/// Makes a child exit at the first panic, because its other threads would work on without end.
+pub(crate) fn exit_on_first_panic() {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
         std::process::exit(101);
@@ -100,7 +102,7 @@ pub(crate) fn end_with_the_first_panic() {
 }
 
 #[track_caller]
-pub(crate) fn assert_well(mut command: Command) {
+pub(crate) fn assert_success(mut command: Command) {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),

@@ -1,4 +1,4 @@
-//! A storage in a directory, and what is in the files there.
+//! Helpers for a `FileStorage` and the files in its directory.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -39,7 +39,7 @@ pub(crate) fn files_with(directory: &Path, planted: &[u8]) -> Vec<PathBuf> {
         .into_iter()
         .filter(|path| {
             let content = match fs::read(path) {
-                // The engine's own threads may remove a file of theirs meanwhile.
+                // The engine's own threads may remove their files at the same time.
                 Err(error) if error.kind() == ErrorKind::NotFound => return false,
                 content => content.unwrap(),
             };

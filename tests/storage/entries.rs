@@ -1,4 +1,5 @@
-//! Patient entries of one commit lie in one file, in which what is purged is overwritten.
+//! Patient entries of one commit share a file, called a pack, in which purged entries are
+//! overwritten.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -11,7 +12,9 @@ use chartlock::storage::{
     CommitError, Committed, Expect, FileStorage, Projection, Revision, Storage, Transaction,
 };
 
-use crate::child::{assert_well, can_fail, child_with_fault, given, run_on_small_disk};
+use crate::child::{
+    assert_success, can_fail, child_with_fault, directory_from_parent, run_on_small_disk,
+};
 use crate::common::objects::{scan_all, value_of};
 use crate::common::scratch;
 use crate::disk::{commit, copy_all, files_with, put};
@@ -19,7 +22,7 @@ use crate::disk::{commit, copy_all, files_with, put};
 const KEYS: [&[u8]; 3] = [b"p1", b"p2", b"p3"];
 const PLANTED: &[u8] = b"a former key, recognisable";
 
-/// One value under each key, in one call.
+/// Returns a put of one value under each key, for one call.
 fn puts(keys: &[&[u8]], value: &[u8], expect: Expect) -> Vec<Transaction> {
     keys.iter()
         .map(|key| Transaction::new().put(*key, [key, value].concat(), expect.clone()))
@@ -44,7 +47,7 @@ fn value_files(directory: &Path) -> usize {
     fs::read_dir(directory.join("values")).unwrap().count()
 }
 
-/// Those that hold what `key` was given with `value`.
+/// Returns the files that contain the bytes that [`puts`] stores for `key` and `value`.
 fn files_of(directory: &Path, key: &[u8], value: &[u8]) -> Vec<PathBuf> {
     files_with(directory, &[key, value].concat())
 }
@@ -55,7 +58,7 @@ fn assert_nowhere(directory: &Path, key: &[u8], value: &[u8]) {
 }
 
 #[test]
-fn many_make_one_file() {
+fn entries_of_one_commit_share_one_file() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let keys: Vec<_> = (0..1000_u16)
@@ -65,7 +68,7 @@ fn many_make_one_file() {
     put_together(&storage, &keys, b" sealed");
     assert_eq!(value_files(scratch.path()), 1);
     put_together(&storage, &keys, b" sealed again");
-    assert_eq!(value_files(scratch.path()), 1, "the former one is gone");
+    assert_eq!(value_files(scratch.path()), 1, "the former pack is deleted");
     drop(storage);
     let storage = FileStorage::open(scratch.path()).unwrap();
     for key in keys {
@@ -77,7 +80,7 @@ fn many_make_one_file() {
 }
 
 #[test]
-fn never_in_one_with_segments_or_the_header() {
+fn entries_never_share_file_with_segments_or_header() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put_together(&storage, &[b"s1", b"p1", b"v", b"p2", b"s2"], b" sealed");
@@ -94,13 +97,13 @@ fn never_in_one_with_segments_or_the_header() {
             assert_eq!(is_beside, other == key || together.contains(&other));
         }
     }
-    // One that comes alone has a file of its own.
+    // A single entry gets a file of its own.
     put(&storage, b"p3", b"alone");
     assert_eq!(value_files(scratch.path()), 4);
 }
 
 #[test]
-fn a_destroying_put_leaves_the_neighbours() {
+fn destroying_put_keeps_other_entries_of_pack() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put_together(&storage, &KEYS, PLANTED);
@@ -112,12 +115,12 @@ fn a_destroying_put_leaves_the_neighbours() {
     assert_eq!(value_files(scratch.path()), 2);
     drop(storage);
     let storage = FileStorage::open(scratch.path()).unwrap();
-    let stands = [b"p1", b"p2", b"p3"].map(|key| match key {
+    let stored = [b"p1", b"p2", b"p3"].map(|key| match key {
         b"p2" => (key.to_vec(), b"later".to_vec()),
         _ => (key.to_vec(), [key, PLANTED].concat()),
     });
-    assert_eq!(scan_all(&storage, b"p", Projection::Values), stands);
-    // Together with what fills the pack again, and with the last one that is left in it.
+    assert_eq!(scan_all(&storage, b"p", Projection::Values), stored);
+    // This commit purges the last entries of the old pack and creates a new one.
     let both = [b"p1", b"p3"]
         .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
     for result in storage.commit(&both) {
@@ -127,9 +130,9 @@ fn a_destroying_put_leaves_the_neighbours() {
     assert_eq!(value_files(scratch.path()), 2);
 }
 
-/// An entry is replaced before the patient is erased: all of it goes.
+/// An ordinary put and a delete purge a patient entry too, because the former value contains keys.
 #[test]
-fn nothing_stays_of_any_other_put() {
+fn replaced_or_deleted_entry_is_purged() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put_together(&storage, &KEYS, PLANTED);
@@ -142,7 +145,7 @@ fn nothing_stays_of_any_other_put() {
 }
 
 #[test]
-fn nothing_stays_of_what_is_refused() {
+fn refused_put_leaves_no_bytes() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"p1", b"first");
@@ -157,11 +160,15 @@ fn nothing_stays_of_what_is_refused() {
     delete(&storage, b"p2");
     assert_eq!(value_files(scratch.path()), 2);
     delete(&storage, b"p3");
-    assert_eq!(value_files(scratch.path()), 1, "counted right");
+    assert_eq!(
+        value_files(scratch.path()),
+        1,
+        "the last value deletes its pack"
+    );
 }
 
 #[test]
-fn twice_in_one_call() {
+fn two_puts_of_one_key_in_one_call_purge_first_value() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let mut both = puts(&[b"p1", b"p2"], PLANTED, Expect::Absent);
@@ -170,15 +177,15 @@ fn twice_in_one_call() {
         assert!(!result.unwrap().deferred);
     }
     assert_nowhere(scratch.path(), b"p1", PLANTED);
-    let stands = [(b"p1".to_vec(), b"later".to_vec()), {
+    let stored = [(b"p1".to_vec(), b"later".to_vec()), {
         (b"p2".to_vec(), [b"p2", PLANTED].concat())
     }];
-    assert_eq!(scan_all(&storage, b"p", Projection::Values), stands);
+    assert_eq!(scan_all(&storage, b"p", Projection::Values), stored);
 }
 
-/// As the versions before wrote it: each entry in a file of its own.
+/// Earlier releases stored each entry in a file of its own.
 #[test]
-fn one_file_each_becomes_one_for_all() {
+fn single_files_are_packed_when_rewritten_together() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let revisions = KEYS.map(|key| put(&storage, key, PLANTED));
@@ -198,14 +205,15 @@ fn one_file_each_becomes_one_for_all() {
 }
 
 #[test]
-fn what_a_crash_left_in_a_pack_is_swept() {
+fn opening_after_crash_purges_replaced_entries_of_pack() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put_together(&storage, &KEYS, PLANTED);
     let pack = files_of(scratch.path(), b"p2", PLANTED).remove(0);
     put_together(&storage, &[b"p2", b"p3"], b" next");
     let copy = tempfile::tempdir().unwrap();
-    // As if the process had died before it had overwritten anything: nothing is closed.
+    // A copy of the open storage has the state after a crash: the replaced entries are not
+    // overwritten yet.
     copy_all(scratch.path(), copy.path());
     drop(storage);
     let pack = copy.path().join(pack.strip_prefix(scratch.path()).unwrap());
@@ -223,11 +231,11 @@ fn what_a_crash_left_in_a_pack_is_swept() {
 }
 
 #[test]
-fn killed_while_it_purges() {
+fn kill_during_purge_leaves_no_replaced_entry() {
     let scratch = scratch::quick();
     let before = scratch.path().join("before");
     put_together(&FileStorage::open(&before).unwrap(), &KEYS, PLANTED);
-    let mut mended = 0;
+    let mut recovered = 0;
     for call in ["lseek", "write", "fdatasync", "fsync"] {
         if !can_fail(call) {
             continue;
@@ -236,21 +244,21 @@ fn killed_while_it_purges() {
             let directory = scratch.path().join("killed");
             copy_all(&before, &directory);
             let fault = format!("signal=SIGKILL:when={number}");
-            let name = "entries::purges_one";
+            let name = "entries::child_purges_entry";
             let output = child_with_fault(call, &fault, name, &directory).output();
             let output = output.unwrap();
-            let said = String::from_utf8(output.stdout).unwrap();
+            let stdout = String::from_utf8(output.stdout).unwrap();
             let is_left = !files_of(&directory, b"p2", PLANTED).is_empty();
-            assert!(!said.contains("purged") || !is_left);
+            assert!(!stdout.contains("purged") || !is_left);
             let storage = FileStorage::open(&directory).unwrap();
             for key in [b"p1", b"p3"] {
                 assert_eq!(value_of(&storage, key), Some([key, PLANTED].concat()));
             }
             if value_of(&storage, b"p2") == Some(b"later".to_vec()) {
                 assert_nowhere(&directory, b"p2", PLANTED);
-                mended += u32::from(is_left);
+                recovered += u32::from(is_left);
             } else {
-                assert!(!said.contains("purged"));
+                assert!(!stdout.contains("purged"));
                 assert_eq!(value_of(&storage, b"p2"), Some([b"p2", PLANTED].concat()));
             }
             drop(storage);
@@ -261,29 +269,32 @@ fn killed_while_it_purges() {
             assert_eq!(output.status.signal(), Some(libc::SIGKILL));
         }
     }
-    assert!(!can_fail("lseek") || mended > 0, "never killed in between");
+    assert!(!can_fail("lseek") || recovered > 0, "no kill hit the purge");
 }
 
 #[test]
-fn purges_one() {
-    let Some(directory) = given() else { return };
+fn child_purges_entry() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory).unwrap();
     assert!(!destroying(&storage, b"p2").deferred);
     println!("purged");
 }
 
 #[test]
-fn says_so_when_overwriting_fails() {
-    // Before: the opening, the new file, the engine's batch.
+fn failed_overwrite_is_reported_as_deferred() {
+    // The earlier calls belong to the opening, the new file, and the engine's batch.
     let fault = "error=EIO:when=4";
     if !can_fail("fdatasync") {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
     put_together(&FileStorage::open(scratch.path()).unwrap(), &KEYS, PLANTED);
-    let name = "entries::cannot_purge";
-    assert_well(child_with_fault("fdatasync", fault, name, scratch.path()));
-    // Though it was not told, what is read as zeros may not be what the disk holds.
+    let name = "entries::child_reports_deferred_purge";
+    assert_success(child_with_fault("fdatasync", fault, name, scratch.path()));
+    // Reopening must write the zeros again: after a failed sync, the disk may hold other bytes than
+    // a read returns.
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_eq!(value_of(&storage, b"p2"), Some(b"later".to_vec()));
     assert_nowhere(scratch.path(), b"p2", PLANTED);
@@ -291,8 +302,10 @@ fn says_so_when_overwriting_fails() {
 }
 
 #[test]
-fn cannot_purge() {
-    let Some(directory) = given() else { return };
+fn child_reports_deferred_purge() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory).unwrap();
     assert!(destroying(&storage, b"p2").deferred);
     assert_eq!(value_of(&storage, b"p2"), Some(b"later".to_vec()));
@@ -302,17 +315,17 @@ fn cannot_purge() {
 }
 
 #[test]
-fn a_pack_that_cannot_be_synced_leaves_nothing() {
+fn pack_that_fails_to_sync_leaves_no_file() {
     if !can_fail("fdatasync") {
         return;
     }
     for error in ["EIO", "ENOSPC"] {
         let scratch = tempfile::tempdir().unwrap();
         drop(FileStorage::open(scratch.path()).unwrap());
-        // The first one is the opening's own.
+        // The first call belongs to the opening.
         let fault = format!("error={error}:when=2");
-        let name = "entries::cannot_pack";
-        assert_well(child_with_fault("fdatasync", &fault, name, scratch.path()));
+        let name = "entries::child_fails_to_sync_pack";
+        assert_success(child_with_fault("fdatasync", &fault, name, scratch.path()));
         assert_eq!(value_files(scratch.path()), 0);
         let storage = FileStorage::open(scratch.path()).unwrap();
         assert_eq!(scan_all(&storage, b"p", Projection::Values), []);
@@ -321,8 +334,10 @@ fn a_pack_that_cannot_be_synced_leaves_nothing() {
 }
 
 #[test]
-fn cannot_pack() {
-    let Some(directory) = given() else { return };
+fn child_fails_to_sync_pack() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory).unwrap();
     let results = storage.commit(&puts(&KEYS, PLANTED, Expect::Absent));
     assert!(
@@ -334,14 +349,16 @@ fn cannot_pack() {
 }
 
 #[test]
-fn a_full_disk_keeps_what_there_was() {
+fn full_disk_during_pack_keeps_former_entries() {
     let scratch = tempfile::tempdir().unwrap();
-    run_on_small_disk(3, "entries::fill_the_disk", scratch.path());
+    run_on_small_disk(3, "entries::child_fills_disk_with_packs", scratch.path());
 }
 
 #[test]
-fn fill_the_disk() {
-    let Some(directory) = given() else { return };
+fn child_fills_disk_with_packs() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory.join("clinic")).unwrap();
     put_together(&storage, &KEYS, PLANTED);
     let too_much = puts(&KEYS, &vec![7; 1 << 20], Expect::Any);
@@ -349,14 +366,14 @@ fn fill_the_disk() {
         assert_eq!(result, Err(CommitError::Io(StorageError::Full)));
     }
     assert_eq!(value_files(&directory.join("clinic")), 1);
-    // Overwriting asks for no room.
+    // Overwriting needs no free space.
     assert!(!destroying(&storage, b"p2").deferred);
     assert_nowhere(&directory, b"p2", PLANTED);
     assert_eq!(value_of(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
 }
 
 #[test]
-fn readers_see_whole_values() {
+fn concurrent_readers_see_whole_values() {
     const LENGTH: usize = 60_000;
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The faults that tests ask for are the faults that they get.
+//! The fault injection of [`Faulty`] injects exactly the faults that a test asks for.
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
@@ -19,7 +19,7 @@ fn three() -> Transaction {
 }
 
 #[test]
-fn a_step_is_a_transaction_or_an_operation() {
+fn steps_count_transactions_or_operations() {
     let whole = Faulty::new(MemoryStorage::new(), |_, _| FaultAction::Proceed);
     whole.commit(&[three(), put(b"4")]);
     whole.read(&[b"1", b"2"]).unwrap();
@@ -33,18 +33,18 @@ fn a_step_is_a_transaction_or_an_operation() {
 }
 
 #[test]
-fn stops_before_and_after_a_step() {
-    for (verdict, standing) in [(FaultAction::Stop, 1), (FaultAction::StopAfter, 2)] {
+fn stop_before_or_after_step_applies_expected_operations() {
+    for (action, remaining) in [(FaultAction::Stop, 1), (FaultAction::StopAfter, 2)] {
         let inner = Arc::new(MemoryStorage::new());
         let faulty = Faulty::new(PerOperation::new(inner.clone()), move |step, _| {
             if step == 1 {
-                verdict
+                action
             } else {
                 FaultAction::Proceed
             }
         });
         assert!(faulty.commit(&[three()])[0].is_err());
-        assert_eq!(keys_of(&inner, b"").len(), standing);
+        assert_eq!(keys_of(&inner, b"").len(), remaining);
         assert_eq!(faulty.read(&[b"1"]), Err(StorageError::Stopped));
         assert_eq!(
             faulty.commit(&[put(b"9")]),
@@ -54,27 +54,27 @@ fn stops_before_and_after_a_step() {
 }
 
 #[test]
-fn leaves_an_outcome_open() {
-    for (landing, at_once, later) in [
+fn unknown_outcome_is_applied_lost_or_late() {
+    for (outcome, at_once, later) in [
         (FaultOutcome::Applied, 1, 1),
         (FaultOutcome::Lost, 0, 0),
         (FaultOutcome::Later, 0, 1),
     ] {
-        let faulty = Faulty::new(MemoryStorage::new(), move |_, moment| match moment {
-            FaultPoint::Commit(_) => FaultAction::Unknown(landing),
+        let faulty = Faulty::new(MemoryStorage::new(), move |_, point| match point {
+            FaultPoint::Commit(_) => FaultAction::Unknown(outcome),
             _ => FaultAction::Proceed,
         });
         assert_eq!(faulty.commit(&[put(b"1")]), [Err(CommitError::Unknown)]);
         assert_eq!(keys_of(&faulty, b"").len(), at_once);
         assert_eq!(faulty.under_way(), later - at_once);
         faulty.stop();
-        assert_eq!(faulty.land().is_some(), landing == FaultOutcome::Later);
+        assert_eq!(faulty.land().is_some(), outcome == FaultOutcome::Later);
         assert_eq!(keys_of(faulty.inner(), b"").len(), later);
     }
 }
 
 #[test]
-fn a_late_landing_keeps_its_expectation() {
+fn late_commit_still_checks_its_precondition() {
     let faulty = Faulty::new(MemoryStorage::new(), |step, _| match step {
         0 => FaultAction::Unknown(FaultOutcome::Later),
         _ => FaultAction::Proceed,
@@ -88,7 +88,7 @@ fn a_late_landing_keeps_its_expectation() {
 }
 
 #[test]
-fn fails_and_times_out() {
+fn injected_failure_and_timeout_are_returned() {
     let faulty = Faulty::new(MemoryStorage::new(), |step, _| match step {
         0 => FaultAction::Fail(StorageError::Full),
         1 => FaultAction::Unknown(FaultOutcome::Lost),
@@ -106,7 +106,7 @@ fn fails_and_times_out() {
 }
 
 #[test]
-fn stalls_one_process_while_another_goes_on() {
+fn stalled_commit_conflicts_with_faster_one() {
     let shared = Arc::new(MemoryStorage::new());
     let (release, stalled) = mpsc::channel::<()>();
     let stalled = Mutex::new(stalled);

@@ -1,4 +1,4 @@
-//! What a directory promises beyond the contract of every storage.
+//! Promises of `FileStorage` beyond the storage contract.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,18 +14,18 @@ use chartlock::storage::{
 };
 
 use crate::child::{
-    assert_well, can_fail, child, child_after, child_with_fault, end_with_the_first_panic, given,
-    run_on_small_disk,
+    assert_success, can_fail, child, child_after, child_with_fault, directory_from_parent,
+    exit_on_first_panic, run_on_small_disk,
 };
 use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, copy_all, files, files_with, put};
 
-/// Threads of the process that is killed.
+/// The number of threads in the process that is killed.
 const THREADS: usize = 4;
 
-/// Every file and its content, to show that nothing was written.
-fn picture(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+/// Returns every file with its content, to compare before and after.
+fn snapshot(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files(directory)
         .into_iter()
         .map(|path| (path.clone(), fs::read(path).unwrap()))
@@ -33,7 +33,7 @@ fn picture(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn keeps_what_was_put_over_reopening() {
+fn reopen_preserves_commits() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("deep/er");
     let mut revisions = Vec::new();
@@ -43,28 +43,28 @@ fn keeps_what_was_put_over_reopening() {
             let before = round.checked_sub(1).map(|round| vec![round; 100]);
             assert_eq!(value_of(&storage, key), before);
             let revision = put(&storage, key, &[round; 100]);
-            assert!(!revisions.contains(&revision), "a revision came again");
+            assert!(!revisions.contains(&revision), "a revision was reused");
             revisions.push(revision);
         }
     }
 }
 
 #[test]
-fn refuses_a_second_opener() {
+fn opening_twice_returns_in_use() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_eq!(
         FileStorage::open(scratch.path()).unwrap_err(),
         StorageError::InUse
     );
-    assert_well(child("files::second_opener", scratch.path()));
+    assert_success(child("files::child_opens_storage_in_use", scratch.path()));
     drop(storage);
     FileStorage::open(scratch.path()).unwrap();
 }
 
 #[test]
-fn second_opener() {
-    if let Some(directory) = given() {
+fn child_opens_storage_in_use() {
+    if let Some(directory) = directory_from_parent() {
         assert_eq!(
             FileStorage::open(directory).unwrap_err(),
             StorageError::InUse
@@ -73,7 +73,7 @@ fn second_opener() {
 }
 
 #[test]
-fn purges_what_is_destroyed() {
+fn destroying_put_or_delete_purges_former_value() {
     let planted = b"a former key, recognisable";
     for key in [b"v".as_slice(), b"p1"] {
         let scratch = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ fn purges_what_is_destroyed() {
 }
 
 #[test]
-fn says_so_when_it_cannot_purge() {
+fn destroying_put_reports_deferred_purge() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let destroying = || Transaction::new().put_destroying(b"r1", b"later", Expect::Any);
@@ -102,7 +102,7 @@ fn says_so_when_it_cannot_purge() {
 }
 
 #[test]
-fn leaves_no_file_of_a_refused_transaction() {
+fn refused_transaction_leaves_no_file() {
     let planted = b"refused, recognisable";
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
@@ -126,13 +126,13 @@ fn leaves_no_file_of_a_refused_transaction() {
 }
 
 #[test]
-fn sweeps_what_a_crash_left() {
+fn opening_after_crash_removes_orphan_files() {
     let scratch = tempfile::tempdir().unwrap();
     let orphan = scratch.path().join("values/00000001000000000000ffff");
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"p1", b"stays");
     fs::write(&orphan, b"never named").unwrap();
-    // As if the process had died: nothing is closed.
+    // Forget the storage instead of closing it, as in a crash.
     std::mem::forget(storage);
     let copy = tempfile::tempdir().unwrap();
     copy_all(scratch.path(), copy.path());
@@ -142,7 +142,7 @@ fn sweeps_what_a_crash_left() {
 }
 
 #[test]
-fn touches_nothing_foreign() {
+fn opening_foreign_directory_changes_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     type Files = &'static [(&'static str, &'static [u8])];
     let cases: [(&str, Files); 7] = [
@@ -170,10 +170,10 @@ fn touches_nothing_foreign() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
-        let before = picture(&directory);
+        let before = snapshot(&directory);
         let error = FileStorage::open(&directory).unwrap_err();
         assert_eq!(error, StorageError::Foreign, "{name}");
-        assert_eq!(picture(&directory), before, "{name}");
+        assert_eq!(snapshot(&directory), before, "{name}");
     }
     let file = scratch.path().join("file");
     fs::write(&file, b"text").unwrap();
@@ -182,7 +182,7 @@ fn touches_nothing_foreign() {
 }
 
 #[test]
-fn finishes_what_a_crash_began() {
+fn opening_after_crash_finishes_creation() {
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("lock"), b"").unwrap();
     fs::create_dir(scratch.path().join("engine.new")).unwrap();
@@ -192,7 +192,7 @@ fn finishes_what_a_crash_began() {
 }
 
 #[test]
-fn damage_is_an_error() {
+fn damaged_files_return_error() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("sound");
     let storage = FileStorage::open(&directory).unwrap();
@@ -220,7 +220,7 @@ fn damage_is_an_error() {
 }
 
 #[test]
-fn tells_the_finder_what_it_is() {
+fn readme_file_identifies_storage_and_vault() {
     let scratch = tempfile::tempdir().unwrap();
     let page = || fs::read_to_string(scratch.path().join("READ-ME-FIRST")).unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
@@ -245,10 +245,10 @@ fn tells_the_finder_what_it_is() {
 }
 
 #[test]
-fn survives_being_killed() {
+fn kill_at_any_moment_keeps_acknowledged_commits() {
     let scratch = scratch::quick();
     for round in 0..10_usize {
-        let mut process = child("files::commits_until_killed", scratch.path())
+        let mut process = child("files::child_commits_until_killed", scratch.path())
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
@@ -261,34 +261,40 @@ fn survives_being_killed() {
             };
             acknowledged.insert(thread, count);
             lines += 1;
-            // How soon each thread gets its turn is the machine's affair.
+            // The scheduler may let a thread wait for long, so wait until each has committed.
             if acknowledged.len() == THREADS && lines >= 100 + 37 * round {
                 process.kill().unwrap();
             }
         }
-        // An assertion that failed in the child must not pass for its being killed.
+        // A failed assertion in the child must not count as a kill.
         assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
         assert_eq!(acknowledged.len(), THREADS);
         let storage = FileStorage::open(scratch.path()).unwrap();
         for (thread, count) in acknowledged {
             let record = counted(&storage, b'r', thread);
             assert!(record >= count, "an acknowledged commit is gone");
-            assert_eq!(record, counted(&storage, b'p', thread), "half a commit");
+            assert_eq!(
+                record,
+                counted(&storage, b'p', thread),
+                "a commit was applied in part"
+            );
         }
     }
 }
 
 #[test]
-fn commits_until_killed() {
-    let Some(directory) = given() else { return };
-    end_with_the_first_panic();
+fn child_commits_until_killed() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
+    exit_on_first_panic();
     let storage = FileStorage::open(directory).unwrap();
     std::thread::scope(|scope| {
         for thread in (0..).take(THREADS) {
             let storage = &storage;
             scope.spawn(move || {
-                let standing = storage.read(&[&[b'r', thread]]).unwrap()[0].is_some();
-                let first = if standing {
+                let exists = storage.read(&[&[b'r', thread]]).unwrap()[0].is_some();
+                let first = if exists {
                     counted(storage, b'r', thread) + 1
                 } else {
                     1
@@ -307,7 +313,7 @@ fn commits_until_killed() {
 }
 
 fn parse(line: &str) -> Option<(u8, u64)> {
-    // The test runner's own words stand before the first of ours.
+    // The test runner prints the test's name before the first line.
     let (thread, count) = line.rsplit("... ").next()?.split_once(' ')?;
     Some((thread.parse().ok()?, count.parse().ok()?))
 }
@@ -318,24 +324,28 @@ fn counted(storage: &FileStorage, kind: u8, thread: u8) -> u64 {
 }
 
 #[test]
-fn denied_where_it_may_not_write() {
+fn opening_on_readonly_mount_returns_denied() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("clinic");
     put(&FileStorage::open(&directory).unwrap(), b"r1", b"1");
-    let before = picture(scratch.path());
+    let before = snapshot(scratch.path());
     let shell = "mount --bind \"$1\" \"$1\"\nmount -o remount,bind,ro \"$1\"";
-    if let Some(command) = child_after(shell, "files::may_not_write", scratch.path()) {
-        assert_well(command);
-        assert_eq!(picture(scratch.path()), before);
+    if let Some(command) = child_after(
+        shell,
+        "files::child_opens_readonly_directory",
+        scratch.path(),
+    ) {
+        assert_success(command);
+        assert_eq!(snapshot(scratch.path()), before);
     }
 }
 
 #[test]
-fn denied_by_permissions() {
+fn opening_without_permission_returns_denied() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("clinic");
     put(&FileStorage::open(&directory).unwrap(), b"r1", b"1");
-    let before = picture(&directory);
+    let before = snapshot(&directory);
     let allow = |directory: u32, file: u32| {
         for path in before.keys() {
             fs::set_permissions(path, fs::Permissions::from_mode(file)).unwrap();
@@ -349,16 +359,16 @@ fn denied_by_permissions() {
             let error = FileStorage::open(scratch.path().join(name)).unwrap_err();
             assert_eq!(error, StorageError::Denied);
         }
-        assert_eq!(picture(&directory), before);
+        assert_eq!(snapshot(&directory), before);
     } else {
-        eprintln!("skipped: permissions do not bind this user");
+        eprintln!("skipped: file permissions do not restrict this user");
     }
     allow(0o700, 0o600);
 }
 
 #[test]
-fn may_not_write() {
-    if let Some(scratch) = given() {
+fn child_opens_readonly_directory() {
+    if let Some(scratch) = directory_from_parent() {
         for name in ["clinic", "new"] {
             let error = FileStorage::open(scratch.join(name)).unwrap_err();
             assert_eq!(error, StorageError::Denied);
@@ -367,14 +377,16 @@ fn may_not_write() {
 }
 
 #[test]
-fn a_full_disk_loses_nothing() {
+fn commits_on_full_disk_lose_nothing() {
     let scratch = tempfile::tempdir().unwrap();
-    run_on_small_disk(3, "files::fills_the_disk", scratch.path());
+    run_on_small_disk(3, "files::child_fills_disk_with_commits", scratch.path());
 }
 
 #[test]
-fn fills_the_disk() {
-    let Some(directory) = given() else { return };
+fn child_fills_disk_with_commits() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory.join("clinic")).unwrap();
     put(&storage, b"p1", b"patient");
     let large = Transaction::new().put(b"s1", vec![7; 2 << 20], Expect::Any);
@@ -384,7 +396,8 @@ fn fills_the_disk() {
         commit(&storage, too_much),
         Err(CommitError::Io(StorageError::Full))
     );
-    // That one surely did not happen, and left no trace, so the storage goes on.
+    // The outcome of that commit is certain, and it left no file, so the storage accepts further
+    // commits.
     let mut written = 0_u32;
     let failure = loop {
         let key = [b"r".as_slice(), &written.to_be_bytes()].concat();
@@ -425,22 +438,24 @@ fn fills_the_disk() {
 }
 
 #[test]
-fn a_failed_sync_ends_all_writing() {
+fn failed_sync_stops_all_writing() {
     let scratch = tempfile::tempdir().unwrap();
     drop(FileStorage::open(scratch.path()).unwrap());
-    // The first `fdatasync` is the opening's own.
+    // The first `fdatasync` belongs to the opening.
     let fault = "error=EIO:when=3";
-    let name = "files::commits_until_a_sync_fails";
+    let name = "files::child_commits_until_sync_fails";
     if can_fail("fdatasync") {
-        assert_well(child_with_fault("fdatasync", fault, name, scratch.path()));
+        assert_success(child_with_fault("fdatasync", fault, name, scratch.path()));
         let storage = FileStorage::open(scratch.path()).unwrap();
         assert!(value_of(&storage, b"r1").is_some());
     }
 }
 
 #[test]
-fn commits_until_a_sync_fails() {
-    let Some(directory) = given() else { return };
+fn child_commits_until_sync_fails() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory).unwrap();
     let put = |key: &[u8]| commit(&storage, Transaction::new().put(key, b"1", Expect::Any));
     assert!(put(b"r1").is_ok());
@@ -452,9 +467,9 @@ fn commits_until_a_sync_fails() {
 }
 
 #[test]
-fn survives_being_killed_at_any_sync() {
-    // Creating syncs dozens of files, one like the other: not every one of them is worth a process.
-    // Which calls name and remove a file depends on the machine.
+fn kill_at_every_sync_keeps_acknowledged_commits() {
+    // Creating a storage syncs dozens of similar files, so most of them are skipped. Which calls
+    // create and remove a file depends on the system.
     for (call, step) in [
         ("fsync", 11),
         ("fdatasync", 2),
@@ -469,7 +484,7 @@ fn survives_being_killed_at_any_sync() {
         for number in (1..200).step_by(step) {
             let scratch = scratch::quick();
             let fault = format!("signal=SIGKILL:when={number}");
-            let name = "files::creates_and_commits";
+            let name = "files::child_creates_storage_and_commits";
             let mut command = child_with_fault(call, &fault, name, scratch.path());
             let output = command.output().unwrap();
             let lines = String::from_utf8(output.stdout).unwrap();
@@ -493,8 +508,10 @@ fn survives_being_killed_at_any_sync() {
 }
 
 #[test]
-fn creates_and_commits() {
-    let Some(directory) = given() else { return };
+fn child_creates_storage_and_commits() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory.join("clinic")).unwrap();
     for count in 1..=3_u64 {
         let content = count.to_be_bytes();

@@ -1,5 +1,5 @@
-//! Large puts of a vault on a directory: killed at every call that makes something durable, and on a
-//! disk that is full before they end.
+//! Large puts on a `FileStorage`: killed at every call that makes data durable, and on a disk that
+//! fills up.
 
 use std::fs;
 use std::io::Read;
@@ -8,10 +8,10 @@ use std::path::Path;
 use chartlock::storage::FileStorage;
 use chartlock::{Error, RecordId, Vault, storage::StorageError};
 
-use crate::child::{can_fail, child_with_fault, given, run_on_small_disk};
+use crate::child::{can_fail, child_with_fault, directory_from_parent, run_on_small_disk};
 use crate::common::{Fixed, record, scratch, session};
 
-/// More than one segment, and less than is sent together.
+/// More than one segment, and less than one commit sends.
 const LENGTH: usize = (2 << 20) + 5;
 
 fn id() -> RecordId {
@@ -23,7 +23,7 @@ fn open(directory: &Path) -> Vault {
     Vault::open(storage, &Fixed(1)).unwrap()
 }
 
-/// A vault with a version of a large record.
+/// Creates a vault with one version of a large record.
 fn create(directory: &Path) {
     let storage = FileStorage::open(directory.join("clinic")).unwrap();
     let vault = Vault::create(storage, &Fixed(1)).unwrap();
@@ -41,20 +41,20 @@ fn files(directory: &Path) -> usize {
         .count()
 }
 
-/// How many versions stand, each of them whole.
+/// Asserts that each version is complete, and returns their number.
 fn versions(vault: &Vault) -> usize {
-    let chart = session(vault);
-    let count = chart.history(&id()).unwrap().len();
+    let session = session(vault);
+    let count = session.history(&id()).unwrap().len();
     for version in 1..=count as u8 {
-        let found = chart.get_version(&id(), version.into()).unwrap().unwrap();
+        let found = session.get_version(&id(), version.into()).unwrap().unwrap();
         assert!(found[..] == content(version));
     }
-    assert_eq!(chart.get(&id()).unwrap().unwrap().version(), count as u64);
+    assert_eq!(session.get(&id()).unwrap().unwrap().version(), count as u64);
     count
 }
 
 #[test]
-fn killed_at_any_call() {
+fn kill_during_large_put_keeps_whole_version() {
     let mut outcomes = [0; 2];
     for call in ["fsync", "fdatasync", "write", "unlink", "unlinkat"] {
         if !can_fail(call) {
@@ -64,62 +64,71 @@ fn killed_at_any_call() {
             let scratch = scratch::quick();
             create(scratch.path());
             let fault = format!("signal=SIGKILL:when={number}");
-            let name = "large_puts::puts_a_second_version";
+            let name = "large_puts::child_puts_second_version";
             let mut command = child_with_fault(call, &fault, name, scratch.path());
             let output = command.output().unwrap();
             let acknowledged = String::from_utf8(output.stdout).unwrap().contains(" put 2");
             let vault = open(scratch.path());
-            let stands = versions(&vault);
-            assert!(stands == 2 || stands == 1 && !acknowledged);
-            // What the engine does not name went when it was opened; what no version names is garbage.
+            let count = versions(&vault);
+            assert!(count == 2 || count == 1 && !acknowledged);
+            // Opening the storage removes files that the engine does not name. Segments that no
+            // version names are garbage.
             assert!((3..=4).contains(&files(scratch.path())));
-            let next = content(stands as u8 + 1);
-            assert_eq!(session(&vault).put(&id(), &next), Ok(stands as u64 + 1));
+            let next = content(count as u8 + 1);
+            assert_eq!(session(&vault).put(&id(), &next), Ok(count as u64 + 1));
             if output.status.success() {
                 break;
             }
-            outcomes[stands - 1] += 1;
+            outcomes[count - 1] += 1;
         }
     }
     println!(
-        "killed: {} times the old version stands, {} times the new one",
+        "killed: the old version stayed {} times, the new one {} times",
         outcomes[0], outcomes[1]
     );
     assert!(!can_fail("fdatasync") || outcomes[0] > 0);
 }
 
 #[test]
-fn puts_a_second_version() {
-    let Some(directory) = given() else { return };
+fn child_puts_second_version() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let vault = open(&directory);
     let version = session(&vault).put_reader(&id(), &content(2)[..]).unwrap();
     println!("put {version}");
 }
 
 #[test]
-fn a_full_disk_half_way() {
+fn large_put_on_full_disk_keeps_former_version() {
     let scratch = tempfile::tempdir().unwrap();
-    run_on_small_disk(24, "large_puts::fills_the_disk", scratch.path());
+    run_on_small_disk(
+        24,
+        "large_puts::child_fills_disk_with_large_puts",
+        scratch.path(),
+    );
 }
 
 #[test]
-fn fills_the_disk() {
-    let Some(directory) = given() else { return };
+fn child_fills_disk_with_large_puts() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     create(&directory);
     let room = || (files(&directory), scratch::free_bytes(&directory));
     let (some, free) = room();
-    // One that could never fit.
+    // This upload can never fit.
     let vault = open(&directory);
     let endless = std::io::repeat(7).take(1 << 30);
     let put = session(&vault).put_reader(&id(), endless);
     assert_eq!(put, Err(Error::Storage(StorageError::Full)));
     assert_eq!(versions(&vault), 1);
-    // The journal tells of the failure, and of who looked.
+    // Journal entries remain of the failure and of the reads.
     let (left, now) = room();
     assert_eq!(left, some);
     assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
     drop(vault);
-    // One for which there is more and more room, until it fits.
+    // Each round leaves more space, until the upload fits.
     let ballast = directory.join("ballast");
     let mut refused = 0;
     loop {
@@ -128,7 +137,7 @@ fn fills_the_disk() {
         fs::write(&ballast, vec![0; too_much as usize]).unwrap();
         let put = session(&vault).put_reader(&id(), &content(2)[..]);
         let is_full = put == Err(Error::Storage(StorageError::Full));
-        // Where there is no room at all, the engine finds none either, and stops.
+        // With no space at all, the engine cannot write either, and the storage stops.
         assert!(put.is_ok() || is_full || refused == 0, "{put:?}");
         drop(vault);
         fs::remove_file(&ballast).unwrap();
@@ -141,11 +150,11 @@ fn fills_the_disk() {
         assert_eq!(versions(&vault), 1);
         let (left, now) = room();
         assert_eq!(left, some);
-        // The engine's own journal grows by a line or two each time.
+        // Each round adds a few journal entries.
         assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
     }
     assert!(refused >= 16, "{refused}");
-    // And once there is room, all is as before.
+    // With free space, the vault works as before.
     let vault = open(&directory);
     assert_eq!(session(&vault).put(&id(), &content(3)), Ok(3));
     assert_eq!(versions(&vault), 3);

@@ -1,4 +1,4 @@
-//! The storages of this crate, held to the contract and to their own promises.
+//! Tests of this crate's storages: the storage contract, and the promises of each backend.
 #![cfg(feature = "conformance")]
 #![allow(
     clippy::unwrap_used,
@@ -8,16 +8,16 @@
 )]
 
 mod archives;
-mod broken;
+mod broken_storages;
 #[cfg(all(feature = "file", unix))]
 mod child;
 #[cfg(all(feature = "file", unix))]
-mod closing;
+mod close;
 #[path = "../common/mod.rs"]
 mod common;
-mod conforming;
+mod conformance;
 #[cfg(feature = "file")]
-mod conforming_files;
+mod conformance_files;
 #[cfg(all(feature = "file", unix))]
 mod disk;
 #[cfg(all(feature = "file", unix))]
@@ -29,6 +29,6 @@ mod files;
 mod large_puts;
 #[cfg(feature = "file")]
 mod packs;
-mod splitting;
+mod split;
 #[cfg(all(feature = "file", unix))]
-mod torn;
+mod torn_journal;

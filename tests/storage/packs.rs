@@ -1,4 +1,5 @@
-//! Content segments of one commit lie in one file, which goes with the last of them.
+//! Content segments of one commit share a file, called a pack, which is deleted with the last of
+//! them.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -28,7 +29,7 @@ fn delete(storage: &FileStorage, keys: &[&[u8]]) {
     commit(storage, &deletes);
 }
 
-fn holds(storage: &FileStorage, keys: &[&[u8]]) {
+fn assert_stored(storage: &FileStorage, keys: &[&[u8]]) {
     let expected: Vec<_> = keys
         .iter()
         .map(|key| (key.to_vec(), [*key, b" sealed"].concat()))
@@ -41,28 +42,28 @@ fn files(directory: &Path) -> usize {
 }
 
 #[test]
-fn one_file_until_the_last_is_gone() {
+fn segment_pack_stays_until_last_value_is_deleted() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1", b"s2", b"s3"]));
     assert_eq!(files(scratch.path()), 1);
-    holds(&storage, &[b"s1", b"s2", b"s3"]);
+    assert_stored(&storage, &[b"s1", b"s2", b"s3"]);
     delete(&storage, &[b"s2"]);
-    holds(&storage, &[b"s1", b"s3"]);
+    assert_stored(&storage, &[b"s1", b"s3"]);
     drop(storage);
 
     let storage = FileStorage::open(scratch.path()).unwrap();
-    holds(&storage, &[b"s1", b"s3"]);
+    assert_stored(&storage, &[b"s1", b"s3"]);
     delete(&storage, &[b"s1", b"s1"]);
     assert_eq!(files(scratch.path()), 1);
-    holds(&storage, &[b"s3"]);
+    assert_stored(&storage, &[b"s3"]);
     delete(&storage, &[b"s3"]);
     assert_eq!(files(scratch.path()), 0);
-    holds(&storage, &[]);
+    assert_stored(&storage, &[]);
 }
 
 #[test]
-fn what_is_refused_counts_for_nothing() {
+fn refused_puts_do_not_keep_pack() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1"]));
@@ -76,17 +77,17 @@ fn what_is_refused_counts_for_nothing() {
             .iter()
             .all(Result::is_err)
     );
-    assert_eq!(files(scratch.path()), 2, "a pack that nobody names is gone");
+    assert_eq!(files(scratch.path()), 2, "an unnamed pack is deleted");
     let too_large = Transaction::new().put(b"s3", vec![0; 3 << 20], Expect::Any);
     let results = storage.commit(&[too_large, puts(&[b"s4"]).remove(0)]);
     assert_eq!(results[0], Err(CommitError::Io(StorageError::TooLarge)));
-    holds(&storage, &[b"s1", b"s2", b"s4"]);
+    assert_stored(&storage, &[b"s1", b"s2", b"s4"]);
     delete(&storage, &[b"s2", b"s1", b"s4"]);
     assert_eq!(files(scratch.path()), 0);
 }
 
 #[test]
-fn replaced_and_removed_within_one_commit() {
+fn replaced_and_deleted_values_of_one_commit_leave_no_file() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1", b"s2"]));
@@ -96,7 +97,7 @@ fn replaced_and_removed_within_one_commit() {
     };
     commit(&storage, &[again(b"s1"), again(b"s1"), again(b"s2")]);
     assert_eq!(files(scratch.path()), 1);
-    holds(&storage, &[b"s1", b"s2"]);
+    assert_stored(&storage, &[b"s1", b"s2"]);
     let deleted = Transaction::new().delete(b"s3");
     commit(&storage, &[again(b"s3"), deleted]);
     assert_eq!(files(scratch.path()), 1);
@@ -105,7 +106,7 @@ fn replaced_and_removed_within_one_commit() {
 }
 
 #[test]
-fn a_part_of_a_value_is_read_alone() {
+fn scan_of_pack_returns_requested_part_of_value() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1", b"s2"]));
@@ -125,7 +126,7 @@ fn a_part_of_a_value_is_read_alone() {
 }
 
 #[test]
-fn a_pack_cut_short_is_damage() {
+fn truncated_pack_returns_damaged() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1", b"s2"]));

@@ -1,4 +1,4 @@
-//! What opens.
+//! Vectors that open.
 
 use crate::key_files;
 use crate::markers;
@@ -9,7 +9,7 @@ pub type Files = Vec<(String, Vec<u8>)>;
 
 const JSON: &[u8] = br#"{"systolic":120,"diastolic":80}"#;
 
-/// A vault that needs no more than what `make` changes before and after it is sealed.
+/// Adds a vector about a vault that `make` builds.
 pub fn file(
     files: &mut Files,
     (name, title): (&str, &str),
@@ -43,7 +43,7 @@ pub fn all() -> Files {
     files
 }
 
-/// Of a fixed pattern.
+/// Returns bytes of a fixed pattern.
 pub fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n / 251) as u8 ^ n as u8).collect()
 }
@@ -218,7 +218,7 @@ fn slots(files: &mut Files) {
             id: 0x0101,
             parameters,
             secret,
-            held: world.root,
+            wrapped: world.root,
         }
     };
     let what = (
@@ -262,7 +262,7 @@ fn slots(files: &mut Files) {
     );
     opens(files, what, JSON, |world| {
         let mut stale = world.key_file_slot("stale slot");
-        stale.held = world.draw("earlier root key");
+        stale.wrapped = world.draw("earlier root key");
         world.slots.insert(0, stale);
         world.base();
         world.put_inline(JSON);
@@ -273,7 +273,7 @@ fn slots(files: &mut Files) {
     );
     opens(files, what, JSON, |world| {
         let auditor = world.auditor_slot("auditor slot");
-        world.about("journal key", &auditor.held);
+        world.about("journal key", &auditor.wrapped);
         world.slots.insert(0, auditor);
         world.base();
         world.put_inline(JSON);
@@ -289,7 +289,7 @@ fn slots(files: &mut Files) {
         let auditor = Slot {
             kind: 0x8001,
             id: 0x0102,
-            held: world.keyring.journal_keys[0].key,
+            wrapped: world.keyring.journal_keys[0].key,
             ..passphrase(world, 8192)
         };
         world.slots = vec![auditor, passphrase(world, 8192)];

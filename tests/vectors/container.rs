@@ -1,4 +1,4 @@
-//! The archive of format.md once more, and what a vector says of itself.
+//! A second implementation of the archive of format.md, and the fields that describe a vector.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ pub fn read(archive: &[u8]) -> Objects {
     objects
 }
 
-/// A vector, taken apart.
+/// A parsed vector.
 pub struct Vector {
     pub about: BTreeMap<String, Vec<u8>>,
     pub storage: Objects,
@@ -80,7 +80,7 @@ impl Vector {
         self.text("expect").unwrap()
     }
 
-    /// Kind and identifier.
+    /// Returns the subject's kind and identifier.
     pub fn subject(&self) -> Option<(u8, &str)> {
         let patient = self.text("subject patient").map(|id| (1, id));
         patient.or_else(|| self.text("subject practice").map(|id| (2, id)))

@@ -1,4 +1,5 @@
-//! The primitives and derivations of format.md once more, on the bare crates: nothing of chartlock.
+//! A second implementation of the primitives and derivations of format.md, on the bare crates:
+//! nothing of chartlock.
 
 use aes_gcm::aead::{Aead, KeyInit};
 use hkdf::Hkdf;
@@ -18,7 +19,7 @@ fn x<const L: usize>(key: &Key, info: &[&[u8]]) -> [u8; L] {
     out
 }
 
-/// The first 32 bytes and the last 32.
+/// Splits a 64-byte output into its first and its last 32 bytes.
 fn both(key: &Key, info: &[&[u8]]) -> (Key, Key) {
     let both = x::<64>(key, info);
     (
@@ -51,7 +52,7 @@ pub fn open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Vec<u8> {
     match suite {
         1 => aes_gcm::Aes256Gcm::new(key.into()).decrypt(nonce, sealed),
         2 => chacha20poly1305::ChaCha20Poly1305::new(key.into()).decrypt(nonce, sealed),
-        _ => panic!("no such suite"),
+        _ => panic!("unknown cipher suite"),
     }
     .unwrap()
 }
@@ -134,7 +135,7 @@ pub fn entry_key(
     both(master, &[b"cl1/pent", salt, vault, ptag, head])
 }
 
-/// Of the page whose first 8 bytes are `head`.
+/// Derives the key of the page whose first 8 bytes are `head`.
 pub fn page_key(
     journal_key: &Key,
     salt: &[u8],
@@ -149,7 +150,7 @@ pub fn page_key(
     )
 }
 
-/// Of the record value whose first 16 bytes are `head`.
+/// Derives the key of the record value whose first 16 bytes are `head`.
 pub fn body_key(data_key: &Key, chart: &[u8; 16], rtag: &[u8; 16], head: &[u8]) -> (Key, Key) {
     let last = [head[0], head[1], head[2], 0];
     both(data_key, &[b"cl1/body", chart, rtag, &head[8..16], &last])
@@ -163,7 +164,7 @@ pub fn wrap_key(patient_key: &Key, place: u8, number: u32, commitment: &Key) -> 
     )
 }
 
-/// Of the stream of the record value whose first bytes are `head`.
+/// Derives the key of the stream of the record value that begins with `head`.
 pub fn chunk_key(stream_key: &Key, chart: &[u8; 16], stream: &[u8; 16], head: &[u8]) -> Key {
     x(
         stream_key,

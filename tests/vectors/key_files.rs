@@ -1,4 +1,4 @@
-//! Texts of key files: those that are read, and those that are not.
+//! Vectors of key file texts: valid ones, and ones that are refused.
 
 use crate::cases::{Files, file, opens};
 use crate::writer::World;

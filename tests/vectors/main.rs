@@ -1,7 +1,7 @@
-//! The vectors: archives that say of themselves what they are and what is to come of them. They are
-//! found by walking the directory; `format.md` says what they hold.
+//! The test vectors: archives that describe themselves and the expected result. The tests walk the
+//! directory to find them; `format.md` defines their content.
 //!
-//! `CHARTLOCK_VECTORS=write` writes them anew; then run the tests once more.
+//! `CHARTLOCK_VECTORS=write` writes them again. Run the tests once more after that.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,12 +14,12 @@ mod cases;
 mod common;
 mod container;
 mod formula;
-mod fullest;
 mod key_files;
 mod markers;
 #[path = "../keys/mirror.rs"]
 mod mirror;
 mod page;
+mod page_limits;
 mod pages;
 mod pages_refused;
 mod pages_verify;
@@ -39,7 +39,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/files")
 }
 
-/// By name, found wherever they lie below the directory.
+/// Reads the committed vectors, by file name, from the directory and all below it.
 fn committed() -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut directories = vec![directory()];
@@ -57,7 +57,7 @@ fn committed() -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// What the writer makes, with the steps that the reader notes.
+/// Builds the vectors with the second writer, and adds the steps of the second reader.
 fn made() -> BTreeMap<String, Vec<u8>> {
     let opens = cases::all().into_iter().chain(pages::all());
     let opens = opens.map(|(name, archive)| {
@@ -70,13 +70,13 @@ fn made() -> BTreeMap<String, Vec<u8>> {
     });
     let mut made = BTreeMap::new();
     for (name, archive) in opens.chain(refused::all()).chain(pages_refused::all()) {
-        assert!(made.insert(name, archive).is_none(), "two of one name");
+        assert!(made.insert(name, archive).is_none(), "duplicate name");
     }
     made
 }
 
 #[test]
-fn the_committed_files_are_what_the_format_makes() {
+fn committed_vectors_match_second_writer() {
     let made = made();
     if std::env::var_os("CHARTLOCK_VECTORS").is_some_and(|what| what == "write") {
         fs::create_dir_all(directory()).unwrap();
@@ -89,6 +89,6 @@ fn the_committed_files_are_what_the_format_makes() {
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&committed), names(&made));
     for (name, archive) in made {
-        assert!(committed[&name] == archive, "{name} is another");
+        assert!(committed[&name] == archive, "{name} differs");
     }
 }

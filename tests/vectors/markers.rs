@@ -1,9 +1,9 @@
-//! Expunged versions, and the markers that stand in their place.
+//! Vectors about expunged versions and their markers.
 
 use crate::cases::{Files, file, opens};
 use crate::writer::{Meta, NAME, Version, World, body};
 
-/// A retraction that is a marker: what is below it was expunged.
+/// Returns a retraction that is an expunged marker for all versions below it.
 fn marker(world: &World, version: u64, bytes: &[u8]) -> Version {
     let mut meta = Meta::of(NAME);
     meta.extensions = vec![(3, bytes.to_vec())];
@@ -65,7 +65,7 @@ pub fn all() -> Files {
     });
     let what = (
         "expunged-below",
-        "a version below the marker, though it stands there",
+        "a version below the marker, though it stands there", // phrase: text of a committed vector
     );
     file(files, what, "none", |world| {
         world.about("version", b"2");
@@ -106,7 +106,7 @@ pub fn all() -> Files {
     std::mem::take(files)
 }
 
-/// What is refused, because it may be a marker.
+/// Returns vectors that are refused because a marker may exist.
 pub fn refused() -> Files {
     let mut files = Files::new();
     let mut case = |what, change: fn(&mut Vec<u8>)| {

@@ -1,4 +1,5 @@
-//! A journal page from format.md: `wincode`'s derives, nothing of this crate.
+//! A second implementation of the journal page of format.md: `wincode`'s derives, and nothing of
+//! this crate.
 
 use serde_json::{Value, json};
 use wincode::{SchemaRead, SchemaWrite};
@@ -97,8 +98,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Page {
-    /// What it says, as the vectors tell it.
-    pub fn told(&self) -> Vec<u8> {
+    /// Returns the content as JSON, in the form of the vectors.
+    pub fn content_json(&self) -> Vec<u8> {
         let seen = self.seen.iter().map(|seen| {
             json!({
                 "writer": hex(&seen.page.writer),
@@ -106,18 +107,18 @@ impl Page {
                 "digest": hex(&seen.digest),
             })
         });
-        let told = json!({
+        let fields = json!({
             "previous": hex(&self.previous),
             "began": self.began,
             "seen": seen.collect::<Value>(),
             "entries": self.entries.iter().map(|entry| self.entry(entry)).collect::<Value>(),
         });
-        told.to_string().into_bytes()
+        fields.to_string().into_bytes()
     }
 
     fn entry(&self, entry: &Entry) -> Value {
         let context = &self.contexts[usize::from(entry.context)];
-        let told = json!({
+        let fields = json!({
             "at": self.began.saturating_add(entry.after.into()),
             "actor": context.actor,
             "purpose": context.purpose,
@@ -129,7 +130,7 @@ impl Page {
             "stage": entry.stage,
             "note": entry.note,
         });
-        joined([told, self.target(&entry.target)])
+        joined([fields, self.target(&entry.target)])
     }
 
     fn target(&self, target: &Target) -> Value {
@@ -176,16 +177,16 @@ impl Page {
                 "sequence": page.sequence,
                 "place": place,
             }),
-            Target::Later => panic!("of no page that opens"),
+            Target::Later => panic!("no page with such a target opens"),
         }
     }
 }
 
-/// One object of the fields of several.
+/// Merges several objects into one.
 pub fn joined<const N: usize>(objects: [Value; N]) -> Value {
     let fields = objects.into_iter().flat_map(|object| match object {
         Value::Object(fields) => fields,
-        _ => panic!("objects"),
+        _ => panic!("not an object"),
     });
     Value::Object(fields.collect())
 }

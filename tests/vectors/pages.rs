@@ -1,11 +1,11 @@
-//! Pages of the journal, and the chains that they make: what opens.
+//! Vectors of journal pages and chains that open.
 
 use crate::cases::{Files, file};
 use crate::formula::{Key, jnam, jsub, sha256};
 use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
 use crate::writer::{NAME, NOW, World};
 
-/// A writer that began its chain so many milliseconds after `NOW`.
+/// Returns a writer that began its chain so many milliseconds after `NOW`.
 pub fn writer(world: &World, what: &str, after: i64) -> [u8; 16] {
     let mut writer = world.draw16(what);
     writer[..6].copy_from_slice(&(NOW + after).to_be_bytes()[2..]);
@@ -55,7 +55,7 @@ pub fn entry(operation: u8, target: Target) -> Entry {
     }
 }
 
-/// That the first version of the vectors' record was written.
+/// Returns the entry of the first write of the vectors' record.
 fn written(world: &World) -> Entry {
     let version = Target::Version {
         subject: 0,
@@ -66,7 +66,7 @@ fn written(world: &World) -> Entry {
     entry(5, version)
 }
 
-/// A page of one entry.
+/// Returns a page with one entry.
 pub fn strict(world: &World, previous: Key) -> Page {
     Page {
         schema: 1,
@@ -80,7 +80,7 @@ pub fn strict(world: &World, previous: Key) -> Page {
     }
 }
 
-/// A page with one of everything.
+/// Returns a page with every kind of target and field.
 fn full(world: &World) -> Page {
     let digest = |what: &str| world.draw(what);
     let record = record(world);
@@ -168,7 +168,7 @@ fn full(world: &World) -> Page {
     }
 }
 
-/// A vector about a page of the journal instead of a record.
+/// Adds a vector about a page of the journal instead of a record.
 pub fn page_file(
     files: &mut Files,
     what: (&str, &str),
@@ -182,7 +182,7 @@ pub fn page_file(
     });
 }
 
-/// Asks for a page.
+/// Makes a vector ask for a page.
 pub fn ask(world: &mut World, at: &Place) {
     world.forget("subject patient");
     world.forget("record");
@@ -190,13 +190,13 @@ pub fn ask(world: &mut World, at: &Place) {
     world.about("page", &key[1..]);
 }
 
-/// A page that opens.
+/// Adds a vector with a page that opens.
 fn opens(files: &mut Files, what: (&str, &str), make: impl FnOnce(&mut World) -> Page) {
     page_file(files, what, "ok", |world, at| {
         let page = make(world);
         world.header();
         world.put_page(at, &page);
-        world.about("content", &page.told());
+        world.about("content", &page.content_json());
     });
 }
 
@@ -251,7 +251,7 @@ pub fn all() -> Files {
     );
     opens(&mut files, what, |world| {
         let auditor = world.auditor_slot("auditor slot");
-        world.about("journal key", &auditor.held);
+        world.about("journal key", &auditor.wrapped);
         world.slots[0].secret = world.draw("other secret");
         world.slots.push(auditor);
         strict(world, [0; 32])
@@ -264,7 +264,7 @@ pub fn all() -> Files {
         let second = place(world, 1);
         let page = strict(world, digest);
         world.put_page(&second, &page);
-        world.about("content", &page.told());
+        world.about("content", &page.content_json());
         ask(world, &second);
     });
     page_file(
@@ -279,8 +279,8 @@ pub fn all() -> Files {
     files
 }
 
-/// A journal of two chains: three pages, then two by a writer who had seen the first two, settles
-/// what the first one announced, and announces more.
+/// Stores a journal of two chains: three pages, then two of a second writer. The second writer has
+/// seen the first two pages, settles an entry that the first writer announced, and announces more.
 pub fn two_chains(world: &mut World) -> [Place; 5] {
     let first = [0, 1, 2].map(|sequence| place(world, sequence));
     let writer = writer(world, "other writer", 60_000);
@@ -326,7 +326,7 @@ pub fn two_chains(world: &mut World) -> [Place; 5] {
     [first[0], first[1], first[2], second[0], second[1]]
 }
 
-/// A vector about the whole journal.
+/// Adds a vector about the whole journal.
 pub fn journal_file(
     files: &mut Files,
     what: (&str, &str),
@@ -347,7 +347,7 @@ fn chains(files: &mut Files) {
     for name in ["journal", "journal-chacha"] {
         let what = (name, "two chains, the second one names pages of the first");
         journal_file(files, what, "ok", |world, _| {
-            // One of the first chain, one of the second.
+            // One unsettled entry in each chain.
             world.about("unsettled", b"2");
         });
     }

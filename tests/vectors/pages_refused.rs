@@ -1,4 +1,5 @@
-//! Pages and chains that are refused, at least once for each check, in the order of format.md.
+//! Vectors of pages and chains that are refused, at least one for each check, in the order of
+//! format.md.
 
 use crate::cases::Files;
 use crate::page::{Page, Place, Target};
@@ -15,7 +16,7 @@ pub fn all() -> Files {
     files
 }
 
-/// An honest page, whose value is altered.
+/// Valid pages with an altered value.
 fn values(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);
     let cases: [(&str, &str, &str, Alter); 12] = [
@@ -79,7 +80,7 @@ fn values(files: &mut Files) {
     }
 }
 
-/// An honest page in another place.
+/// Valid pages under another storage key.
 fn places(files: &mut Files) {
     type Other = fn(&World, Place) -> Place;
     let cases: [(&str, &str, Other); 2] = [
@@ -107,7 +108,7 @@ fn places(files: &mut Files) {
     }
 }
 
-/// A page that no writer seals.
+/// Pages that no writer seals.
 fn bodies(files: &mut Files) {
     type Change = fn(&mut Page);
     let cases: [(&str, &str, &str, Change); 19] = [
@@ -130,7 +131,7 @@ fn bodies(files: &mut Files) {
         ),
         (
             "page-subject-twice",
-            "a subject that stands twice",
+            "a subject that stands twice", // phrase: text of a committed vector
             "Malformed",
             |page| {
                 page.subjects.push(page.subjects[0].clone());
@@ -270,7 +271,7 @@ fn bodies(files: &mut Files) {
     }
 }
 
-/// Where the count of contexts stands in the body of a page that has seen none.
+/// The offset of the count of contexts in the body of a page that has seen no other chain.
 const CONTEXTS: usize = 2 + 32 + 8 + 8;
 
 fn body_bytes(files: &mut Files) {
@@ -414,7 +415,8 @@ fn chains(files: &mut Files) {
     });
     let what = ("journal-replaced", "another page where one was seen");
     journal_file(files, what, "Replaced", |world, pages| {
-        // The whole chain once more, so that it is linked: the second page tells another time.
+        // Store the whole chain again, so that it is linked; the second page records another digest
+        // than before.
         let seconds = [pages[3], pages[4]].map(|page| {
             let at = world.page_at(&page);
             (at.clone(), world.storage[&at].clone())

@@ -1,4 +1,4 @@
-//! Vectors about the journal, opened by the library.
+//! Opens the vectors about the journal with the library.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::formula;
 use crate::page::{hex, joined};
 use crate::writer::NAME;
 
-/// What becomes of the page that a vector asks for.
+/// Opens the page that a vector asks for, and returns the result in the form of the vectors.
 pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
     let at = [b"j", &vector.about["page"][..]].concat();
     let Some(value) = vector.storage.get(&at) else {
@@ -40,7 +40,7 @@ pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
     match opened {
         Ok(page) => {
             let content: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
-            assert_eq!(told(&page), content);
+            assert_eq!(page_json(&page), content);
             "ok".into()
         }
         Err(error) => format!("{error:?}"),
@@ -57,13 +57,13 @@ fn open<'a>(
     PageKeys { vault, key }.open(value, &page_of(at).unwrap())
 }
 
-/// What a page says, as the vectors tell it.
-fn told(page: &Page) -> Value {
+/// Returns a page's content as JSON, in the form of the vectors.
+fn page_json(page: &Page) -> Value {
     let seen = page.seen.iter().map(|seen| {
         let digest = json!({ "digest": hex(&seen.digest) });
         joined([place(&seen.page), digest])
     });
-    let entries = page.entries.iter().map(|entry| told_entry(page, entry));
+    let entries = page.entries.iter().map(|entry| entry_json(page, entry));
     json!({
         "previous": hex(&page.previous),
         "began": page.began,
@@ -76,7 +76,7 @@ fn place(page: &PageId) -> Value {
     json!({ "writer": hex(&page.writer), "sequence": page.sequence })
 }
 
-fn told_entry(page: &Page, entry: &Entry) -> Value {
+fn entry_json(page: &Page, entry: &Entry) -> Value {
     let context = &page.contexts[usize::from(entry.context)];
     let operation = (Operation::ALL.iter()).position(|operation| *operation == entry.operation);
     let outcome = (AccessOutcome::ALL.iter()).position(|outcome| *outcome == entry.outcome);
@@ -92,10 +92,10 @@ fn told_entry(page: &Page, entry: &Entry) -> Value {
         "stage": u8::from(entry.stage == Stage::Announced),
         "note": entry.note,
     });
-    joined([own, told_target(&entry.target)])
+    joined([own, target_json(&entry.target)])
 }
 
-fn told_target(target: &Target) -> Value {
+fn target_json(target: &Target) -> Value {
     let subject =
         |subject: &SubjectRef| json!({ "chart": hex(&subject.chart), "jsub": hex(&subject.tag) });
     let record = target.record().map_or(
@@ -123,8 +123,9 @@ fn told_target(target: &Target) -> Value {
     joined([own, of, record])
 }
 
-/// What `verify` and the audit trail find in the journal of a vector. That it tells of no header, entry
-/// or record which stands there is no matter of chains.
+/// Returns the faults that `verify` and the audit trail find in the journal of a vector. Entries
+/// about headers, patient entries or records that the vector does not store are no faults of the
+/// chains.
 pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     let faults: BTreeSet<String> = (vault.verify(None)?.journal.iter())
         .map(|found| found.fault)
@@ -147,18 +148,18 @@ pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     Ok("ok".into())
 }
 
-/// The tags in the page of the vector `page` are those of its subject and record.
+/// The tags in the page of the vector `page` must be those of its subject and record.
 #[test]
-fn a_page_names_by_the_tags_of_the_format() {
+fn page_tags_match_format() {
     let vector = Vector::parse(&crate::committed()["page"]);
     let key = &vector.about["step 08 journal key"];
     let key: [u8; 32] = key[..].try_into().unwrap();
     let library = JournalKey::from_bytes(&key);
-    let told: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
+    let content: Value = serde_json::from_slice(&vector.about["content"]).unwrap();
     let jsub = subject_tag(&library, SubjectKind::Patient, "MRN-1042").unwrap();
     let jnam = name_tag(&library, NAME).unwrap();
     assert_eq!(jsub, formula::jsub(&key, 1, "MRN-1042"));
     assert_eq!(jnam, formula::jnam(&key, NAME));
-    assert_eq!(told["entries"][0]["jsub"], hex(&jsub));
-    assert_eq!(told["entries"][0]["jnam"], hex(&jnam));
+    assert_eq!(content["entries"][0]["jsub"], hex(&jsub));
+    assert_eq!(content["entries"][0]["jnam"], hex(&jnam));
 }

@@ -1,4 +1,4 @@
-//! A second reader, from format.md: it opens what opens, and notes every step.
+//! A second reader, from format.md: it opens valid vectors, and records every step.
 
 use crate::container::{Objects, Vector};
 use crate::formula::*;
@@ -6,14 +6,14 @@ use crate::mirror::{Chart, Entry, Keyring, State, split_header};
 use crate::page::Page;
 
 pub struct Opened {
-    pub steps: Noted,
-    /// `None`: there is no such record.
+    pub steps: RecordedSteps,
+    /// `None` if there is no such record.
     pub content: Option<Vec<u8>>,
     pub records: Vec<OpenedRecord>,
     pub root: Option<Key>,
 }
 
-/// What a writer needs to make the value again.
+/// The keys and the body that a writer needs to make the value again.
 pub struct OpenedRecord {
     pub key: Vec<u8>,
     pub patient_key: Key,
@@ -22,10 +22,10 @@ pub struct OpenedRecord {
     pub stream_key: Option<Key>,
 }
 
-/// What a reader meets, by number and name.
-pub type Noted = Vec<(String, Vec<u8>)>;
+/// The intermediate values of a reader, each with its number and name.
+pub type RecordedSteps = Vec<(String, Vec<u8>)>;
 
-struct Steps(Noted);
+struct Steps(RecordedSteps);
 
 impl Steps {
     fn note(&mut self, what: &str, value: &[u8]) {
@@ -47,7 +47,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().unwrap()
 }
 
-/// Opens what a vector asks for; every check that fails is a panic.
+/// Opens what a vector asks for, and panics if a check fails.
 pub fn read(vector: &Vector) -> Opened {
     let mut steps = Steps(Vec::new());
     let mut opened = Opened {
@@ -129,13 +129,13 @@ fn header(vector: &Vector, steps: &mut Steps) -> Option<(Key, Keyring, [u8; 16])
     None
 }
 
-/// What an auditor's slot of the vector's credential holds.
+/// Returns the journal key from the auditor slot of the vector's credential.
 pub fn journal_key(vector: &Vector) -> Option<Key> {
     auditor(vector).map(|(key, _)| key)
 }
 
-/// The journal key, and the steps to it.
-fn auditor(vector: &Vector) -> Option<(Key, Noted)> {
+/// Returns the journal key, and the steps to it.
+fn auditor(vector: &Vector) -> Option<(Key, RecordedSteps)> {
     let value = &vector.storage[b"v".as_slice()];
     let (suite, vault) = (value[10], array::<16>(value, 12));
     let mut slots = &split_header(value).0[36..];
@@ -223,7 +223,7 @@ fn entry(
     (entry.state == State::Live).then_some(entry)
 }
 
-/// What the page that is asked for says, under whichever of the keys opens it.
+/// Opens the page that the vector asks for under one of the keys, and returns its content.
 fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     let asked = vector.about.get("page")?;
     let value = vector.storage.get(&[b"j", &asked[..]].concat())?;
@@ -241,7 +241,7 @@ fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     steps.note("page commitment", &commitment);
     steps.note("page body", &body[..body.len().min(4096)]);
     let page: Page = wincode::deserialize_exact(&body).unwrap();
-    Some(page.told())
+    Some(page.content_json())
 }
 
 fn record(
@@ -330,7 +330,7 @@ struct Unsealed {
     body: Vec<u8>,
 }
 
-/// The value that stands under a key of a record.
+/// Opens the value under a key of a record.
 fn unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Unsealed {
     assert_eq!((value[0], value[3]), (1, 1));
     let number = u32_at(value, 4);
@@ -356,7 +356,8 @@ fn unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Unsealed {
     }
 }
 
-/// Whether a marker stands above a version: in `r`, or in `h` below the current one.
+/// Checks whether a marker covers a version: in `r`, or in `h` between the version and the current
+/// one.
 fn is_expunged(
     vector: &Vector,
     chart: &Chart,
@@ -372,7 +373,7 @@ fn is_expunged(
     })
 }
 
-/// Whether the metadata at the start of a body has extension 3.
+/// Checks whether the metadata at the start of a body has extension 3.
 fn is_marker(body: &[u8]) -> bool {
     let mut at = 2 + 1 + 8;
     at += match body[at] {

@@ -1,4 +1,4 @@
-//! What is refused, at least once for each check, in the order of format.md.
+//! Vectors that are refused, at least one for each check, in the order of format.md.
 
 use crate::cases::{Files, bytes, file};
 use crate::container::{MAGIC, finish, object, write};
@@ -27,7 +27,7 @@ pub fn all() -> Files {
     files
 }
 
-/// An honest vault, one value of which is altered.
+/// Adds a vector about a valid vault in which one value is altered.
 fn altered(
     files: &mut Files,
     what: (&str, &str),
@@ -131,7 +131,7 @@ fn unlocking(files: &mut Files) {
     );
     file(files, what, "WrongKey", |world| {
         let auditor = world.auditor_slot("auditor slot");
-        world.about("journal key", &auditor.held);
+        world.about("journal key", &auditor.wrapped);
         world.slots[0].secret = world.draw("other secret");
         world.slots.push(auditor);
         world.base();
@@ -181,7 +181,7 @@ fn unlocking(files: &mut Files) {
     }
     let what = ("slot-stale-only", "the only slot holds an earlier root key");
     file(files, what, "HeaderDamaged", |world| {
-        world.slots[0].held = world.draw("earlier root key");
+        world.slots[0].wrapped = world.draw("earlier root key");
         world.base();
     });
 }
@@ -450,7 +450,7 @@ fn entry_bodies(files: &mut Files) {
         world.entry.retention = Some(7);
         let at = world.entry_key();
         let mut body = wincode::serialize(&world.entry).unwrap();
-        // The byte before the time and the count of extensions.
+        // The body ends with the option byte, the time, and the count of extensions.
         let option = body.len() - 8 - 8 - 1;
         body[option] = 2;
         world.entry_with(&at, &body);
@@ -623,7 +623,7 @@ fn records(files: &mut Files) {
     });
 }
 
-/// A record whose body is what `change` makes of an honest one.
+/// Adds a vector about a record with a body that `change` alters.
 fn body_case(
     files: &mut Files,
     what: (&str, &str),
@@ -643,7 +643,7 @@ fn body_case(
     });
 }
 
-/// Where the content's length stands in the body of `body_case`.
+/// The offset of the content's length in the body of `body_case`.
 const CONTENT_LENGTH: usize = 2 + 1 + 8 + 1 + 2 + NAME.len() + 1 + 1;
 
 fn bodies(files: &mut Files) {

@@ -1,10 +1,10 @@
-//! What format.md lists is what the library knows.
+//! The tables of format.md agree with the library.
 
 use chartlock::internals::envelope::{content_type_code, padded, padme};
 
 const FORMAT: &str = include_str!("../../src/format/format.md");
 
-/// The cells of the rows that begin with a number, thousands joined.
+/// Returns the cells of the table rows under a heading, without thousands separators.
 fn rows<'a>(heading: &str) -> impl Iterator<Item = Vec<String>> + use<'a> {
     let (_, section) = FORMAT.split_once(&format!("\n{heading}\n")).unwrap();
     let section = section.split("\n#").next().unwrap();
@@ -16,7 +16,7 @@ fn rows<'a>(heading: &str) -> impl Iterator<Item = Vec<String>> + use<'a> {
 }
 
 #[test]
-fn the_table_of_content_types_is_the_library_s() {
+fn content_type_table_matches_library() {
     let mut codes = 0;
     for row in rows("## Meta") {
         for pair in row.chunks(2) {
@@ -31,7 +31,7 @@ fn the_table_of_content_types_is_the_library_s() {
 }
 
 #[test]
-fn the_worked_examples_of_padding_are_right() {
+fn padding_examples_match_library() {
     let mut examples = 0;
     for row in rows("### Padding") {
         let Ok(length) = row[0].parse::<u64>() else {

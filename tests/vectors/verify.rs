@@ -1,4 +1,4 @@
-//! Each committed vector, opened by the library.
+//! Opens each committed vector with the library.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -28,8 +28,8 @@ fn vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors.map(|(name, archive)| (name, Vector::parse(&archive)))
 }
 
-/// Those that open, of records.
-fn of_records() -> impl Iterator<Item = (String, Vector)> {
+/// Returns the vectors about records that open.
+fn record_vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors().filter(|(_, vector)| vector.expect() == "ok" && vector.text("record").is_some())
 }
 
@@ -50,7 +50,7 @@ fn credential(vector: &Vector) -> Result<Box<dyn Credential>, Error> {
         ) {
             (Some(passphrase), None) => Box::new(common::passphrase(passphrase)),
             (None, Some(text)) => Box::new(KeyFile::from_text(text)?),
-            _ => panic!("one credential"),
+            _ => panic!("not exactly one credential"),
         },
     )
 }
@@ -63,7 +63,7 @@ fn subject(vector: &Vector) -> Option<Subject> {
     })
 }
 
-/// What a vector asks for; `None` where there is no record.
+/// Reads what a vector asks for; `None` if there is no record.
 fn ask(vector: &Vector, vault: &Vault) -> Result<Option<Vec<u8>>, Error> {
     let Some(subject) = subject(vector) else {
         return Ok(None);
@@ -99,7 +99,7 @@ fn outcome(vector: &Vector) -> String {
     }
     match opened.and_then(|vault| ask(vector, &vault)) {
         Ok(Some(content)) => {
-            assert!(content == vector.about["content"], "other content");
+            assert!(content == vector.about["content"], "the content differs");
             "ok".into()
         }
         Ok(None) => "none".into(),
@@ -108,14 +108,14 @@ fn outcome(vector: &Vector) -> String {
 }
 
 #[test]
-fn the_library_finds_what_each_vector_expects() {
+fn library_result_matches_each_vector() {
     let mut counts = BTreeMap::<String, u32>::new();
     for (name, vector) in vectors() {
         let outcome = outcome(&vector);
         assert_eq!(outcome, vector.expect(), "{name}");
         *counts.entry(outcome).or_default() += 1;
     }
-    // Every class of the format has a vector.
+    // Every error class of the format has a vector.
     for class in [
         "ok",
         "none",
@@ -147,7 +147,7 @@ fn the_library_finds_what_each_vector_expects() {
 }
 
 #[test]
-fn a_second_reader_takes_the_steps_that_are_noted() {
+fn second_reader_reproduces_recorded_steps() {
     for (name, vector) in vectors() {
         if !["ok", "none", "Erased"].contains(&vector.expect()) {
             assert!(vector.steps().is_empty(), "{name}");
@@ -165,7 +165,7 @@ fn a_second_reader_takes_the_steps_that_are_noted() {
 }
 
 #[test]
-fn an_auditor_gets_the_journal_key_and_no_other() {
+fn auditor_slot_opens_journal_key_in_vectors_only_if_expected() {
     let mut given = 0;
     for (name, vector) in vectors() {
         let Some(header) = vector.storage.get(b"v".as_slice()) else {
@@ -192,16 +192,16 @@ fn an_auditor_gets_the_journal_key_and_no_other() {
     assert_eq!(given, 4);
 }
 
-/// Given the same keys, the library's writer makes the same bytes. Salts it draws itself: of what is
-/// sealed under one the body is compared.
+/// The library's writer must produce the same bytes from the same keys. It draws salts itself, so
+/// for values sealed under a salt the test compares the bodies.
 #[test]
-fn the_library_writes_what_the_vectors_hold() {
+fn library_writer_reproduces_vectors() {
     let mut records = 0;
-    for (name, vector) in of_records() {
+    for (name, vector) in record_vectors() {
         let opened = reader::read(&vector);
         same_keyring(&vector, opened.root.unwrap());
         same_entry(&vector, &name);
-        // Padded as no writer pads.
+        // No writer pads these values this way.
         if name.starts_with("padding") || name.starts_with("segmented-empty") {
             continue;
         }
@@ -223,7 +223,7 @@ fn same_keyring(vector: &Vector, root: [u8; 32]) {
     let body = |value: &[u8]| mirror::keyring_body(value, &root);
     assert_eq!(body(&again), body(value));
     let (frame, _) = mirror::split_header(value);
-    assert_eq!(again[..frame.len()], *frame, "slots are carried");
+    assert_eq!(again[..frame.len()], *frame, "slots must stay");
 }
 
 fn same_entry(vector: &Vector, name: &str) {
@@ -244,7 +244,7 @@ fn same_entry(vector: &Vector, name: &str) {
     let body = |value: &[u8]| {
         let master = MasterKey::from_bytes(master.key.expose());
         let mut body = mirror::entry_body(value, &master, vault, &tag);
-        // The sequence, one more with each sealing.
+        // Ignore the sequence, which each sealing increments.
         body[2..10].fill(0);
         body
     };
@@ -330,10 +330,10 @@ fn same_segments(
     }
 }
 
-/// What a release does not know it carries, through every change that seals anew.
+/// Every change that reseals a value must keep unknown extensions.
 #[test]
-fn what_is_not_known_is_carried_through_rotations() {
-    for (name, vector) in of_records() {
+fn unknown_extensions_survive_rotations() {
+    for (name, vector) in record_vectors() {
         let storage = storage(&vector.storage);
         let credential = credential(&vector).unwrap();
         let vault = Vault::open(Arc::clone(&storage), &*credential).unwrap();
@@ -348,7 +348,7 @@ fn what_is_not_known_is_carried_through_rotations() {
         let before = reader::read(&vector);
         let mut objects = Objects::new();
         for key in vector.storage.keys() {
-            // Content streams are sealed anew under another id.
+            // Re-encryption stores content streams under new ids.
             if let Some(stored) = storage.read(&[key]).unwrap().remove(0) {
                 objects.insert(key.clone(), stored.value);
             }
@@ -369,7 +369,7 @@ fn what_is_not_known_is_carried_through_rotations() {
         assert_eq!(unknown(keyring(value)), unknown(ring_before), "{name}");
         for (key, value) in &vector.storage {
             if !b"vprhsw".contains(&key[0]) {
-                assert_eq!(objects.get(key), Some(value), "{name}: left alone");
+                assert_eq!(objects.get(key), Some(value), "{name}: unrelated object");
             }
         }
     }

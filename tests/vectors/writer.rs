@@ -1,4 +1,4 @@
-//! A second writer, from format.md: vaults whose every random value is drawn from a fixed label.
+//! A second writer, from format.md: it derives every random value from a fixed label.
 
 use crate::container::{Objects, write};
 use crate::formula::*;
@@ -8,7 +8,7 @@ use crate::page::{Page, Place, hex};
 pub const NOW: i64 = 1_795_000_000_000;
 pub const NAME: &str = "Observation/bp-2026-11-21";
 
-/// A vault in the making. What a vector wants otherwise it changes before it seals.
+/// A vault under construction. A vector changes its fields before sealing.
 pub struct World {
     file: String,
     pub suite: u8,
@@ -18,11 +18,11 @@ pub struct World {
     pub root: Key,
     pub keyring: Keyring,
     pub entry: Entry,
-    /// Which of the name keys and masters the entry is stored under.
+    /// The index of the name key and the master key that the patient entry is stored under.
     pub name_key: usize,
     pub master: usize,
     pub entry_suite: u8,
-    /// Which of the journal keys pages are sealed under.
+    /// The index of the journal key that seals pages.
     pub journal_key: usize,
     pub storage: Objects,
     about: Objects,
@@ -34,10 +34,10 @@ pub struct Slot {
     pub parameters: Vec<u8>,
     pub secret: Key,
     /// The root key, or an auditor's journal key.
-    pub held: Key,
+    pub wrapped: Key,
 }
 
-/// One version of one record, before it is sealed.
+/// One version of one record before sealing.
 pub struct Version {
     pub name: String,
     pub version: u64,
@@ -51,7 +51,7 @@ pub struct Version {
 
 pub struct Meta {
     pub name: String,
-    /// Code, or code 0 with length and text.
+    /// The content type as a code, or as code 0 with length and text.
     pub content_type: Vec<u8>,
     pub labels: Vec<&'static str>,
     pub extensions: Vec<(u16, Vec<u8>)>,
@@ -94,7 +94,7 @@ impl Meta {
     }
 }
 
-/// The body of a record, padded.
+/// Returns the padded body of a record.
 pub fn body(meta: &[u8], content: &[u8]) -> Vec<u8> {
     let mut body = (meta.len() as u16).to_le_bytes().to_vec();
     body.extend(meta);
@@ -109,7 +109,8 @@ pub fn body(meta: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 impl World {
-    /// One slot of a key file, one key of each role, one patient with one key.
+    /// Creates a world with one slot of a key file, one key of each role, and one patient with one
+    /// key.
     pub fn new(file: &str, suite: u8) -> Self {
         let mut world = Self {
             file: file.into(),
@@ -167,7 +168,7 @@ impl World {
         world
     }
 
-    /// SHA-256("chartlock vector" ‖ 00 ‖ file ‖ 00 ‖ what)
+    /// Derives a value: SHA-256("chartlock vector" ‖ 00 ‖ file ‖ 00 ‖ what)
     pub fn draw(&self, what: &str) -> Key {
         let parts: [&[u8]; 5] = [
             b"chartlock vector",
@@ -214,15 +215,15 @@ impl World {
             id: u16::from_le_bytes([id[0], id[1]]),
             parameters: Vec::new(),
             secret: self.draw("slot secret"),
-            held: self.root,
+            wrapped: self.root,
         }
     }
 
-    /// A slot of the same credential that opens the journal alone.
+    /// Returns an auditor slot of the same credential.
     pub fn auditor_slot(&self, what: &str) -> Slot {
         Slot {
             kind: 0x8002,
-            held: self.keyring.journal_keys[0].key,
+            wrapped: self.keyring.journal_keys[0].key,
             ..self.key_file_slot(what)
         }
     }
@@ -263,7 +264,7 @@ impl World {
             frame.extend(&slot.parameters);
             frame.extend(salt);
             frame.extend(commitment);
-            frame.extend(seal(self.suite, &key, 0, &slot.held));
+            frame.extend(seal(self.suite, &key, 0, &slot.wrapped));
         }
         frame
     }
@@ -304,7 +305,7 @@ impl World {
         self.storage.insert(at.to_vec(), value);
     }
 
-    /// Header and entry as they are.
+    /// Stores the header and the patient entry.
     pub fn base(&mut self) {
         self.header();
         self.entry();
@@ -314,12 +315,12 @@ impl World {
         rtag(&self.entry.charts[0].name_key, name)
     }
 
-    /// The key of a record's current version.
+    /// Returns the storage key of a record's current version.
     pub fn at(&self, name: &str) -> Vec<u8> {
         [b"r", &self.entry.charts[0].id[..], &self.rtag(name)].concat()
     }
 
-    /// The key of an earlier version.
+    /// Returns the storage key of an earlier version.
     pub fn earlier(&self, name: &str, version: u64) -> Vec<u8> {
         let chart = &self.entry.charts[0].id;
         [b"h", &chart[..], &self.rtag(name), &version.to_be_bytes()].concat()
@@ -338,7 +339,7 @@ impl World {
         }
     }
 
-    /// The first 16 bytes of a value.
+    /// Returns the first 16 bytes of a value.
     fn head(&self, version: &Version) -> Vec<u8> {
         let number = self.entry.charts[0].keys[version.key].number;
         let mut head = vec![1, version.suite, version.kind, 1];
@@ -355,7 +356,7 @@ impl World {
         self.seal_wrapping(version, &self.data_key(version))
     }
 
-    /// As if somebody wrapped another data key than the one that sealed.
+    /// Seals a version under its own data key, but wraps another one.
     pub fn seal_wrapping(&self, version: &Version, wrapped: &Key) -> Vec<u8> {
         let chart = &self.entry.charts[0];
         let patient_key = &chart.keys[version.key];
@@ -369,7 +370,7 @@ impl World {
         [&head[..], &commitment, &wrapped, stream, &sealed].concat()
     }
 
-    /// Seals a version into its place.
+    /// Seals a version and stores it.
     pub fn put(&mut self, version: &Version) {
         let at = match version.place {
             b'r' => self.at(&version.name),
@@ -379,14 +380,14 @@ impl World {
         self.storage.insert(at, value);
     }
 
-    /// The current version of the record that is asked for.
+    /// Stores the current version of the record that the vector asks for.
     pub fn put_inline(&mut self, content: &[u8]) {
         let body = body(&Meta::of(NAME).encode(), content);
         let version = self.version(1, body);
         self.put(&version);
     }
 
-    /// Versions 1 to `contents.len()`: all but the last in `h`.
+    /// Stores versions 1 to `contents.len()`, all but the last in `h`.
     pub fn put_versions(&mut self, contents: &[&[u8]]) {
         for (content, n) in contents.iter().zip(1..) {
             let mut version = self.version(n, body(&Meta::of(NAME).encode(), content));
@@ -397,7 +398,7 @@ impl World {
         }
     }
 
-    /// A record whose content stands in segments.
+    /// Stores a record with content in segments.
     pub fn put_segmented(&mut self, content: &[u8]) {
         let (stream, key) = (self.draw16("stream id"), self.draw("stream key"));
         let mut meta = Meta::of(NAME);
@@ -429,12 +430,12 @@ impl World {
         [b"s", &chart[..], &stream, &index.to_be_bytes()].concat()
     }
 
-    /// The key of a page.
+    /// Returns the storage key of a page.
     pub fn page_at(&self, at: &Place) -> Vec<u8> {
         [b"j", &at.writer[..], &at.sequence.to_be_bytes()].concat()
     }
 
-    /// Seals a page into its place; its digest.
+    /// Seals a page and stores it. Returns its digest.
     pub fn put_page(&mut self, at: &Place, page: &Page) -> Key {
         self.put_page_body(at, &wincode::serialize(page).unwrap())
     }
@@ -453,7 +454,7 @@ impl World {
         digest
     }
 
-    /// The bytes of the vector's file.
+    /// Returns the bytes of the vector's file.
     pub fn archive(mut self, title: &str, expect: &str) -> Vec<u8> {
         self.about("title", title.as_bytes());
         self.about("expect", expect.as_bytes());

@@ -1,4 +1,4 @@
-//! A directory keeps the contract of every storage.
+//! `FileStorage` passes the conformance kit.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::common::scratch;
 
-/// Fresh storages side by side in one scratch directory.
+/// New storages in one scratch directory.
 struct Files {
     scratch: TempDir,
     made: AtomicU32,
@@ -28,20 +28,20 @@ impl Files {
 }
 
 #[test]
-fn file() {
+fn file_storage_passes_conformance() {
     let files = Files::new(tempfile::tempdir().unwrap());
     let report = conformance::check(|| files.make()).unwrap();
     assert!(report.transactional);
 }
 
 #[test]
-fn file_per_operation() {
+fn file_storage_per_operation_passes_conformance() {
     let files = Files::new(scratch::quick());
     conformance::check(|| PerOperation::new(files.make())).unwrap();
 }
 
 #[test]
-fn split_files() {
+fn split_file_storage_passes_conformance() {
     let files = Files::new(scratch::quick());
     conformance::check(|| SplitStorage::new(files.make(), files.make())).unwrap();
 }

@@ -1,4 +1,5 @@
-//! What a power cut tore is cut off; what is damaged otherwise is refused.
+//! The engine's journal after a power cut: a torn last batch is cut off, and other damage is an
+//! error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chartlock::storage::StorageError;
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
-/// Large enough for sectors that hold nothing but their bytes.
+/// Long enough that some sectors contain bytes of one value only.
 const LENGTH: usize = 10_000;
 
 fn put(storage: &FileStorage, key: &[u8], fill: u8) {
@@ -26,15 +27,15 @@ fn fills(storage: &FileStorage) -> Vec<Option<u8>> {
     fills.collect()
 }
 
-/// A directory in which three values were put and nothing was closed, and its journal.
-fn cut_while_open() -> (tempfile::TempDir, PathBuf) {
+/// Returns a copy of an open storage with three values, and the path of its journal.
+fn copy_while_open() -> (tempfile::TempDir, PathBuf) {
     let scratch = tempfile::tempdir().unwrap();
     let open = scratch.path().join("open");
     let storage = FileStorage::open(&open).unwrap();
     for number in 1..=3 {
         put(&storage, &[b'r', b'0' + number], number);
     }
-    // Two handles on one directory would not do: it is locked. So a copy is what is reopened.
+    // An open storage is locked, so open a copy.
     let directory = scratch.path().join("cut");
     let copied = std::process::Command::new("cp")
         .arg("-r")
@@ -46,8 +47,8 @@ fn cut_while_open() -> (tempfile::TempDir, PathBuf) {
     (scratch, journal)
 }
 
-/// Replaces by zeros what a sector held, as if it had not been written.
-fn lose_a_sector_of(journal: &Path, fill: u8) {
+/// Replaces a sector of a value by zeros, as if it had not been written.
+fn zero_a_sector(journal: &Path, fill: u8) {
     let mut bytes = fs::read(journal).unwrap();
     let run = bytes
         .windows(1024)
@@ -58,9 +59,9 @@ fn lose_a_sector_of(journal: &Path, fill: u8) {
 }
 
 #[test]
-fn a_hole_in_the_last_batch_is_cut_off() {
-    let (scratch, journal) = cut_while_open();
-    lose_a_sector_of(&journal, 3);
+fn hole_in_last_batch_is_cut_off() {
+    let (scratch, journal) = copy_while_open();
+    zero_a_sector(&journal, 3);
     let storage = FileStorage::open(scratch.path().join("cut")).unwrap();
     assert_eq!(fills(&storage), [Some(1), Some(2), None]);
     put(&storage, b"r3", 4);
@@ -70,9 +71,9 @@ fn a_hole_in_the_last_batch_is_cut_off() {
 }
 
 #[test]
-fn a_hole_before_a_whole_batch_is_damage() {
-    let (scratch, journal) = cut_while_open();
-    lose_a_sector_of(&journal, 2);
+fn hole_before_whole_batch_returns_damaged() {
+    let (scratch, journal) = copy_while_open();
+    zero_a_sector(&journal, 2);
     let before = fs::read(&journal).unwrap();
     let error = FileStorage::open(scratch.path().join("cut")).unwrap_err();
     assert_eq!(error, StorageError::Damaged);
@@ -80,8 +81,8 @@ fn a_hole_before_a_whole_batch_is_damage() {
 }
 
 #[test]
-fn an_end_anywhere_in_the_last_batch_is_cut_off() {
-    let (scratch, journal) = cut_while_open();
+fn journal_ending_in_last_batch_is_cut_off() {
+    let (scratch, journal) = copy_while_open();
     let bytes = fs::read(&journal).unwrap();
     let run = bytes
         .windows(1024)

@@ -1,4 +1,5 @@
-//! A second writer of headers and entries, from format.md: what stands, around another body.
+//! A second writer of headers and patient entries, from format.md: it replaces the sealed body and
+//! keeps the rest.
 
 use chartlock::internals::crypto::{
     CipherSuite, MasterKey, Nonce, PatientTag, RootKey, SealingKey, VaultId, entry_key, ring_key,
@@ -6,7 +7,7 @@ use chartlock::internals::crypto::{
 
 use crate::mirror::split_header;
 
-/// The header with another body in its keyring.
+/// Returns the header with another keyring body.
 pub fn with_keyring_body(value: &[u8], root: &RootKey, body: &[u8]) -> Vec<u8> {
     let suite = CipherSuite::from_code(value[10]).unwrap();
     let (frame, _) = split_header(value);
@@ -17,7 +18,7 @@ pub fn with_keyring_body(value: &[u8], root: &RootKey, body: &[u8]) -> Vec<u8> {
     [frame, &salt, &commitment, &length, &sealed].concat()
 }
 
-/// The entry with another body.
+/// Returns the patient entry with another body.
 pub fn with_entry_body(
     value: &[u8],
     master: &MasterKey,

@@ -1,5 +1,5 @@
-//! Decoding has a bound of its own on memory. No page that fits its bound in storage may reach that:
-//! here are those that take most for their length. Too large to be committed.
+//! Pages that need the most memory for their length. Decoding limits its memory, and no page of a
+//! valid length may reach that limit. These pages are too large to be committed.
 
 use chartlock::internals::crypto::JournalKey;
 use chartlock::internals::journal;
@@ -23,7 +23,7 @@ fn empty(world: &World) -> Page {
     }
 }
 
-/// Opens a page that fills its bound but for less than one more row.
+/// Opens a page that `change` fills until no further row fits.
 fn opens(change: impl FnOnce(&mut Page, usize)) {
     let mut page = empty(&World::new("fullest", 1));
     let room = BODY_MAX - length(&page);
@@ -48,7 +48,7 @@ fn open(body: &[u8]) -> journal::Page {
     journal::Page::open(value, &world.vault, &key, &id).unwrap()
 }
 
-fn nobody() -> Context {
+fn empty_context() -> Context {
     Context {
         actor: String::new(),
         purpose: String::new(),
@@ -59,7 +59,7 @@ fn nobody() -> Context {
 }
 
 #[test]
-fn a_page_that_has_seen_most_opens() {
+fn page_with_most_seen_heads_opens() {
     opens(|page, room| {
         let seen = Seen {
             page: place(&World::new("fullest", 1), 0),
@@ -70,12 +70,12 @@ fn a_page_that_has_seen_most_opens() {
 }
 
 #[test]
-fn a_page_of_most_contexts_opens() {
-    opens(|page, room| page.contexts = vec![nobody(); room / 33]);
+fn page_with_most_contexts_opens() {
+    opens(|page, room| page.contexts = vec![empty_context(); room / 33]);
 }
 
 #[test]
-fn a_page_of_most_subjects_opens() {
+fn page_with_most_subjects_opens() {
     opens(|page, room| {
         let subject = |n: usize| Subject {
             chart: (n as u128).to_le_bytes(),
@@ -85,14 +85,14 @@ fn a_page_of_most_subjects_opens() {
     });
 }
 
-/// Put together by hand: `wincode` has a bound of its own on what it lays out.
+/// The body is built by hand, because `wincode` limits what it serializes.
 #[test]
-fn a_page_of_most_entries_opens() {
+fn page_with_most_entries_opens() {
     let mut page = empty(&World::new("fullest", 1));
-    page.contexts = vec![nobody()];
+    page.contexts = vec![empty_context()];
     page.entries = vec![entry(2, Target::Vault)];
     let mut body = wincode::serialize(&page).unwrap();
-    // The count of entries, the entry, and the count of extensions.
+    // The body ends with the count of entries, the entry, and the count of extensions.
     let end = body.len();
     let (count, one) = (end - 8 - 24 - 8, end - 8 - 24..end - 8);
     let one = body[one].to_vec();
@@ -105,7 +105,7 @@ fn a_page_of_most_entries_opens() {
 }
 
 #[test]
-fn a_page_of_most_extensions_opens() {
+fn page_with_most_extensions_opens() {
     opens(|page, room| {
         let longer = room / 32;
         page.extensions = (0..longer as u16)

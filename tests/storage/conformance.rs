@@ -1,23 +1,23 @@
-//! Every storage of this crate keeps the contract.
+//! Every storage of this crate passes the conformance kit.
 
 use chartlock::storage::{
     FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage, conformance,
 };
 
 #[test]
-fn memory() {
+fn memory_storage_passes_conformance() {
     let report = conformance::check(MemoryStorage::new).unwrap();
     assert!(report.transactional);
 }
 
 #[test]
-fn memory_per_operation() {
+fn memory_storage_per_operation_passes_conformance() {
     let report = conformance::check(|| PerOperation::new(MemoryStorage::new())).unwrap();
     assert!(!report.transactional);
 }
 
 #[test]
-fn faulty_without_faults() {
+fn faulty_storage_without_faults_passes_conformance() {
     conformance::check(|| Faulty::new(MemoryStorage::new(), |_, _| FaultAction::Proceed)).unwrap();
     conformance::check(|| {
         Faulty::new(PerOperation::new(MemoryStorage::new()), |_, _| {
@@ -28,7 +28,7 @@ fn faulty_without_faults() {
 }
 
 #[test]
-fn split() {
+fn split_storage_passes_conformance() {
     let memory = || SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
     assert!(!conformance::check(memory).unwrap().transactional);
     conformance::check(|| PerOperation::new(memory())).unwrap();

@@ -1,4 +1,4 @@
-//! A storage that was closed keeps nothing twice, and what it kept once.
+//! Closing a storage moves all values out of the journal, so that each is stored once.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -6,12 +6,12 @@ use std::path::Path;
 
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
-use crate::child::{can_fail, child_with_fault, given};
+use crate::child::{can_fail, child_with_fault, directory_from_parent};
 use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{copy_all, files_with, put};
 
-/// So much that it is worth dropping the journal.
+/// Enough values that closing drops the journal.
 const VALUES: u32 = 100;
 const LENGTH: usize = 60_000;
 
@@ -19,7 +19,7 @@ fn key(class: u8, number: u32) -> Vec<u8> {
     [&[class][..], &number.to_be_bytes()].concat()
 }
 
-/// Recognisable, and the same nowhere else.
+/// Returns content that occurs nowhere else in the files.
 fn content(number: u32) -> Vec<u8> {
     let words = (0..LENGTH as u32 / 8).flat_map(|word| [number.to_be_bytes(), word.to_be_bytes()]);
     words.flatten().collect()
@@ -58,13 +58,13 @@ fn journal_bytes(directory: &Path) -> u64 {
 }
 
 #[test]
-fn nothing_is_kept_twice() {
+fn closing_moves_values_out_of_journal() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     fill(&storage);
     assert!(journal_bytes(scratch.path()) > 8 << 20);
     drop(storage);
-    // Closing does not wait for ever: on a slow disk the next one finds less to write.
+    // Closing has a time limit. On a slow disk, each later close has less left to write.
     for _ in 0..10 {
         if journal_bytes(scratch.path()) > 0 {
             drop(FileStorage::open(scratch.path()).unwrap());
@@ -75,7 +75,7 @@ fn nothing_is_kept_twice() {
     assert_eq!(files_with(scratch.path(), middle).len(), 1);
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_all(&storage);
-    // What comes later is newer, and stands after a crash too.
+    // Later commits must win over the tables, after a crash too.
     put(&storage, &key(b'r', 0), b"later");
     put(&storage, &key(b'r', VALUES), b"later");
     let copy = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ fn nothing_is_kept_twice() {
 }
 
 #[test]
-fn little_stays_in_the_journal() {
+fn closing_keeps_small_journal() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r", b"a little");
@@ -102,10 +102,10 @@ fn little_stays_in_the_journal() {
 }
 
 #[test]
-fn killed_while_it_closes() {
+fn kill_during_close_keeps_every_value() {
     let scratch = scratch::quick();
     let before = scratch.path().join("before");
-    // As a process leaves it that was killed before it could close: all is in the journal.
+    // The state after a kill before closing: everything is in the journal.
     let open = scratch.path().join("open");
     let storage = FileStorage::open(&open).unwrap();
     fill(&storage);
@@ -121,7 +121,7 @@ fn killed_while_it_closes() {
             let directory = scratch.path().join("killed");
             copy_all(&before, &directory);
             let fault = format!("signal=SIGKILL:when={number}");
-            let name = "closing::opens_and_closes";
+            let name = "close::child_opens_and_closes";
             let output = child_with_fault(call, &fault, name, &directory).output();
             let output = output.unwrap();
             let storage = FileStorage::open(&directory).unwrap();
@@ -131,19 +131,18 @@ fn killed_while_it_closes() {
             if output.status.success() {
                 break;
             }
-            let said = String::from_utf8(output.stdout).unwrap();
-            killed += u32::from(said.contains("closing"));
+            let stdout = String::from_utf8(output.stdout).unwrap();
+            killed += u32::from(stdout.contains("closing"));
         }
     }
-    assert!(
-        !can_fail("fsync") || killed > 0,
-        "never killed while it closed"
-    );
+    assert!(!can_fail("fsync") || killed > 0, "no kill hit the close");
 }
 
 #[test]
-fn opens_and_closes() {
-    let Some(directory) = given() else { return };
+fn child_opens_and_closes() {
+    let Some(directory) = directory_from_parent() else {
+        return;
+    };
     let storage = FileStorage::open(directory).unwrap();
     println!("closing");
     drop(storage);

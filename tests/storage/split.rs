@@ -1,4 +1,4 @@
-//! A split storage: what goes where, in which order, in how many commits.
+//! `SplitStorage`: which key goes to which side, in which order, in how many commits.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,15 +10,15 @@ use chartlock::storage::{
 
 use crate::common::objects::keys_of;
 
-/// Notes the size of every commit, in the order of both sides.
+/// A storage that records the side and size of every commit.
 #[derive(Debug)]
-struct Noting {
+struct Recording {
     inner: MemoryStorage,
     name: char,
     log: Arc<Mutex<Vec<(char, usize)>>>,
 }
 
-impl Storage for Noting {
+impl Storage for Recording {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         self.inner.read(keys)
     }
@@ -42,7 +42,7 @@ impl Storage for Noting {
 
 fn commits(transactions: &[Transaction]) -> Vec<(char, usize)> {
     let log = Arc::new(Mutex::new(Vec::new()));
-    let side = |name| Noting {
+    let side = |name| Recording {
         inner: MemoryStorage::new(),
         name,
         log: log.clone(),
@@ -61,13 +61,13 @@ fn record(number: u8) -> Transaction {
 }
 
 #[test]
-fn many_puts_are_two_commits() {
+fn many_puts_take_two_commits() {
     let puts: Vec<_> = (0..100).map(record).collect();
     assert_eq!(commits(&puts), [('d', 100), ('k', 100)]);
 }
 
 #[test]
-fn a_removal_behind_the_check_is_a_third() {
+fn delete_after_check_takes_third_commit() {
     let puts: Vec<_> = (0..10)
         .map(|number| record(number).delete([b'w', number]))
         .collect();
@@ -75,7 +75,7 @@ fn a_removal_behind_the_check_is_a_third() {
 }
 
 #[test]
-fn transactions_that_meet_wait_for_each_other() {
+fn transactions_with_common_keys_are_committed_in_order() {
     let first = record(b'1');
     let second = Transaction::new().put(b"p1", b"", Expect::Absent);
     let third = record(b'2');
@@ -87,7 +87,7 @@ fn transactions_that_meet_wait_for_each_other() {
 }
 
 #[test]
-fn keys_and_data_lie_apart() {
+fn keys_and_data_are_stored_on_separate_sides() {
     let split = SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
     for key in [
         b"v".as_slice(),
@@ -111,8 +111,8 @@ fn keys_and_data_lie_apart() {
 }
 
 #[test]
-fn a_failure_leaves_a_beginning_and_says_where() {
-    let keys = Faulty::new(MemoryStorage::new(), |_, moment| match moment {
+fn failed_side_leaves_earlier_operations_and_reports_position() {
+    let keys = Faulty::new(MemoryStorage::new(), |_, point| match point {
         FaultPoint::Commit(_) => FaultAction::Fail(StorageError::Full),
         _ => FaultAction::Proceed,
     });
@@ -132,6 +132,6 @@ fn a_failure_leaves_a_beginning_and_says_where() {
         ]
     );
     let stored = split.data().read(&[b"h1", b"r1", b"r9", b"r2"]).unwrap();
-    let standing: Vec<_> = stored.iter().map(Option::is_some).collect();
-    assert_eq!(standing, [true, true, false, false]);
+    let is_stored: Vec<_> = stored.iter().map(Option::is_some).collect();
+    assert_eq!(is_stored, [true, true, false, false]);
 }

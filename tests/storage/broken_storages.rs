@@ -1,26 +1,27 @@
-//! The negative control: storages that are wrong in one way each, and what finds them out.
+//! A negative control: the conformance kit must reject each of these storages, which are defect in
+//! one way each.
 
 use chartlock::storage::{
     CommitError, Committed, Expect, MemoryStorage, Operation, PerOperation, Revision, Scan,
     ScanPage, Storage, StorageError, Stored, Transaction, conformance,
 };
 
-/// A memory storage with one thing done wrongly.
+/// A memory storage with one defect.
 #[derive(Debug)]
 struct Broken<S> {
     inner: S,
-    wrong: Wrong,
+    defect: Defect,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Wrong {
-    /// Claims whole transactions over a storage that has none.
+enum Defect {
+    /// Reports itself as transactional, though the inner storage is not.
     ClaimsTransactions,
     IgnoresExpectations,
     IgnoresChecks,
     AfterIsInclusive,
     SignedOrder,
-    MoreIsForgotten,
+    DropsMoreFlag,
     ConstantRevision,
     LosesEmptyValues,
     TruncatesKeys,
@@ -29,7 +30,7 @@ enum Wrong {
     StopsAtFirstFailedTransaction,
     ReverseTransactions,
     NoRevisionForChecks,
-    GoesOnAfterConflict,
+    ContinuesAfterConflict,
     LostUpdates,
 }
 
@@ -41,7 +42,7 @@ impl<S: Storage> Storage for Broken<S> {
         for answer in &mut answers {
             if let Some(stored) = answer {
                 stored.revision = self.revision(&stored.revision);
-                if self.wrong == Wrong::LosesEmptyValues && stored.value.is_empty() {
+                if self.defect == Defect::LosesEmptyValues && stored.value.is_empty() {
                     *answer = None;
                 }
             }
@@ -52,25 +53,25 @@ impl<S: Storage> Storage for Broken<S> {
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         let before: Vec<u8>;
         let mut scan = scan;
-        if self.wrong == Wrong::AfterIsInclusive
+        if self.defect == Defect::AfterIsInclusive
             && let Some((last, rest)) = scan.after.and_then(<[u8]>::split_last)
             && *last > 0
         {
             before = [rest, &[last - 1, 0xff]].concat();
             scan.after = Some(&before);
         }
-        if self.wrong == Wrong::HeadIsWhole {
+        if self.defect == Defect::HeadIsWhole {
             scan.projection = chartlock::storage::Projection::Values;
         }
         let mut page = self.inner.scan(scan)?;
         for entry in &mut page.items {
             entry.revision = self.revision(&entry.revision);
         }
-        match self.wrong {
-            Wrong::SignedOrder => page
+        match self.defect {
+            Defect::SignedOrder => page
                 .items
                 .sort_by_key(|entry| entry.key.iter().map(|b| *b as i8).collect::<Vec<_>>()),
-            Wrong::MoreIsForgotten => page.more = false,
+            Defect::DropsMoreFlag => page.more = false,
             _ => {}
         }
         Ok(page)
@@ -78,7 +79,7 @@ impl<S: Storage> Storage for Broken<S> {
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let mut order: Vec<usize> = (0..transactions.len()).collect();
-        if self.wrong == Wrong::ReverseTransactions {
+        if self.defect == Defect::ReverseTransactions {
             order.reverse();
         }
         let mut answers: Vec<_> = transactions
@@ -87,7 +88,7 @@ impl<S: Storage> Storage for Broken<S> {
             .collect();
         for index in order {
             answers[index] = self.one(&transactions[index]);
-            if self.wrong == Wrong::StopsAtFirstFailedTransaction && answers[index].is_err() {
+            if self.defect == Defect::StopsAtFirstFailedTransaction && answers[index].is_err() {
                 break;
             }
         }
@@ -95,7 +96,7 @@ impl<S: Storage> Storage for Broken<S> {
     }
 
     fn is_transactional(&self) -> bool {
-        self.wrong == Wrong::ClaimsTransactions || self.inner.is_transactional()
+        self.defect == Defect::ClaimsTransactions || self.inner.is_transactional()
     }
 }
 
@@ -112,13 +113,13 @@ impl<S: Storage> Broken<S> {
                 Operation::Check { key, expect } => {
                     *key = self.key(key);
                     *expect = self.expect(key, expect);
-                    if self.wrong == Wrong::IgnoresChecks {
+                    if self.defect == Defect::IgnoresChecks {
                         *expect = Expect::Any;
                     }
                 }
                 Operation::Delete { key } => {
                     *key = self.key(key);
-                    if self.wrong == Wrong::DeleteOfAbsentFails
+                    if self.defect == Defect::DeleteOfAbsentFails
                         && self.inner.read(&[key])?[0].is_none()
                     {
                         return Err(CommitError::Conflict { operation: index });
@@ -127,7 +128,7 @@ impl<S: Storage> Broken<S> {
             }
             operations.push(operation);
         }
-        if self.wrong == Wrong::GoesOnAfterConflict {
+        if self.defect == Defect::ContinuesAfterConflict {
             let mut result = Ok(Committed::default());
             for (index, operation) in operations.into_iter().enumerate() {
                 match self.inner.commit(&[[operation].into_iter().collect()])[0].clone() {
@@ -152,7 +153,7 @@ impl<S: Storage> Broken<S> {
             if let Some(inner) = revision {
                 *revision = Some(self.revision(inner));
             }
-            if check && self.wrong == Wrong::NoRevisionForChecks {
+            if check && self.defect == Defect::NoRevisionForChecks {
                 *revision = None;
             }
         }
@@ -160,17 +161,17 @@ impl<S: Storage> Broken<S> {
     }
 
     fn key(&self, key: &[u8]) -> Vec<u8> {
-        match self.wrong {
-            Wrong::TruncatesKeys => key[..key.len().min(33)].to_vec(),
+        match self.defect {
+            Defect::TruncatesKeys => key[..key.len().min(33)].to_vec(),
             _ => key.to_vec(),
         }
     }
 
     fn expect(&self, key: &[u8], expect: &Expect) -> Expect {
-        match (self.wrong, expect) {
-            (Wrong::IgnoresExpectations, _) => Expect::Any,
-            // Looks first and writes later, with a pause between: not one atomic step.
-            (Wrong::LostUpdates, expect) => {
+        match (self.defect, expect) {
+            (Defect::IgnoresExpectations, _) => Expect::Any,
+            // Check first and write after a pause, so that the two are not atomic.
+            (Defect::LostUpdates, expect) => {
                 let standing = self.inner.read(&[key]).unwrap().pop().flatten();
                 std::thread::sleep(std::time::Duration::from_micros(200));
                 match expect.admits(standing.as_ref().map(|stored| &stored.revision)) {
@@ -178,38 +179,38 @@ impl<S: Storage> Broken<S> {
                     false => expect.clone(),
                 }
             }
-            (Wrong::ConstantRevision, Expect::Unchanged(_)) => Expect::Any,
+            (Defect::ConstantRevision, Expect::Unchanged(_)) => Expect::Any,
             _ => expect.clone(),
         }
     }
 
     fn revision(&self, inner: &Revision) -> Revision {
-        match self.wrong {
-            Wrong::ConstantRevision => Revision::new(b"same"),
+        match self.defect {
+            Defect::ConstantRevision => Revision::new(b"same"),
             _ => inner.clone(),
         }
     }
 }
 
 #[track_caller]
-fn assert_found<S: Storage>(wrong: Wrong, make: impl Fn() -> S) {
+fn assert_detected<S: Storage>(defect: Defect, make: impl Fn() -> S) {
     let failure = conformance::check(|| Broken {
         inner: make(),
-        wrong,
+        defect,
     })
-    .expect_err("a broken storage passed");
-    println!("{wrong:?} is found by {failure}");
+    .expect_err("a broken storage passed the conformance kit");
+    println!("{defect:?} was detected by {failure}");
 }
 
 #[test]
-fn each_flaw_is_found() {
-    use Wrong::*;
-    for wrong in [
+fn conformance_kit_detects_each_defect() {
+    use Defect::*;
+    for defect in [
         IgnoresExpectations,
         IgnoresChecks,
         AfterIsInclusive,
         SignedOrder,
-        MoreIsForgotten,
+        DropsMoreFlag,
         ConstantRevision,
         LosesEmptyValues,
         TruncatesKeys,
@@ -220,9 +221,9 @@ fn each_flaw_is_found() {
         NoRevisionForChecks,
         LostUpdates,
     ] {
-        assert_found(wrong, MemoryStorage::new);
+        assert_detected(defect, MemoryStorage::new);
     }
-    for wrong in [ClaimsTransactions, GoesOnAfterConflict] {
-        assert_found(wrong, || PerOperation::new(MemoryStorage::new()));
+    for defect in [ClaimsTransactions, ContinuesAfterConflict] {
+        assert_detected(defect, || PerOperation::new(MemoryStorage::new()));
     }
 }
