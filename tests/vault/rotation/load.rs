@@ -1,4 +1,4 @@
-//! Readers and writers run through each rotation without an error, and lose nothing.
+//! Readers and writers continue through each rotation without errors or lost records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,16 +9,19 @@ use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::{Document, RecordId, Vault};
 
 use super::{VERBS, Verb};
-use crate::clock::QuickClock;
+use crate::clock::AcceleratedClock;
 use crate::common::Fixed;
 use crate::model::{Model, small_clinic};
 use crate::raw;
-use crate::stage::{Stage, content, record, session};
+use crate::stage::{Stage, content, record, session_on};
 
-everywhere!(readers_and_writers, rotations_meet);
+everywhere!(
+    readers_and_writers_during_rotation_lose_nothing,
+    concurrent_rotations_complete
+);
 
-fn readers_and_writers(stage: &Stage) {
-    let clock = Arc::new(QuickClock::default());
+fn readers_and_writers_during_rotation_lose_nothing(stage: &Stage) {
+    let clock = Arc::new(AcceleratedClock::default());
     let options = stage.options_by(Arc::clone(&clock));
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
@@ -31,17 +34,17 @@ fn readers_and_writers(stage: &Stage) {
         }
         for vault in [&mine, &other, &stage.open()] {
             model.verify(vault);
-            assert_eq!(raw::census(vault), raw::brute_force(&stage.storage));
+            assert_eq!(raw::key_usage(vault), raw::brute_force(&stage.storage));
         }
     }
     assert_eq!(raw::counts(&stage.storage)[5], 0, "an upload is left");
 }
 
-/// Runs a rotation while two threads write and two read, on both vaults; what was written.
+/// Runs a rotation while two threads write and two read, on both vaults; returns what was written.
 fn under_load(
     mine: &Vault,
     other: &Vault,
-    clock: &QuickClock,
+    clock: &AcceleratedClock,
     before: &Model,
     verb: Verb,
 ) -> Model {
@@ -65,7 +68,7 @@ fn under_load(
     written.into_inner().unwrap()
 }
 
-/// Lets the other threads end, though this one may have failed.
+/// Stops the other threads, even if this one panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -74,15 +77,15 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Puts, one by one and in batches, small and large, at least a few.
+/// Puts small and large records, singly and in batches, at least twice.
 fn write_until(
     done: &AtomicBool,
     vault: &Vault,
-    clock: &QuickClock,
+    clock: &AcceleratedClock,
     verb: Verb,
     thread: usize,
 ) -> Model {
-    let chart = session(vault);
+    let session = session_on(vault);
     let mut model = Model::default();
     let names = ["small", "large", "batched", "batched too"];
     let ids = names.map(|name| {
@@ -92,19 +95,20 @@ fn write_until(
     let mut turn = 0;
     while !done.load(Ordering::Relaxed) || turn < 2 {
         turn += 1;
-        // Memory takes thousands in a second, and all of them are compared in the end.
+        // The pause limits the number of versions, because the memory storage takes thousands in a
+        // second.
         thread::sleep(Duration::from_millis(10));
         let _operation = clock.operation();
-        model.put(&chart, &ids[0], &content(turn, 300));
+        model.put(&session, &ids[0], &content(turn, 300));
         if turn % 8 == 1 {
-            model.put(&chart, &ids[1], &content(turn, INLINE_MAX + 300));
+            model.put(&session, &ids[1], &content(turn, INLINE_MAX + 300));
         }
         if turn % 5 == 2 {
-            model.remove(&chart, &ids[0]);
+            model.retract(&session, &ids[0]);
         }
         let body = content(turn, 77);
         let batch = ids[2..].iter().map(|id| (id, Document::from(&body)));
-        for (id, outcome) in ids[2..].iter().zip(chart.put_many(batch).unwrap()) {
+        for (id, outcome) in ids[2..].iter().zip(session.put_many(batch).unwrap()) {
             assert_eq!(outcome, Ok(turn));
             let versions = model.0.entry(id.clone()).or_default();
             versions.push(Some(body.clone()));
@@ -113,36 +117,36 @@ fn write_until(
     model
 }
 
-/// Reads what was there before: it must be there all the time.
+/// Asserts that the records from before the rotation are readable at any time.
 fn read_until(done: &AtomicBool, vault: &Vault, before: &Model) {
-    let chart = session(vault);
+    let session = session_on(vault);
     let mut passes = 0;
     while !done.load(Ordering::Relaxed) || passes < 2 {
         passes += 1;
         for (id, versions) in &before.0 {
-            let current = chart.get(id).unwrap();
+            let current = session.get(id).unwrap();
             assert!(current.as_deref() == versions.last().unwrap().as_deref());
-            let first = chart.get_version(id, 1).unwrap();
+            let first = session.get_version(id, 1).unwrap();
             assert!(first.as_deref() == versions[0].as_deref());
-            assert_eq!(chart.history(id).unwrap().len(), versions.len());
+            assert_eq!(session.history(id).unwrap().len(), versions.len());
         }
         for subject in before.subjects() {
-            let listed = chart.list(subject).unwrap();
+            let listed = session.list(subject).unwrap();
             let names: Vec<_> = listed.map(|info| info.unwrap().name().to_owned()).collect();
-            let standing = |(id, versions): &(&RecordId, &Vec<Option<Vec<u8>>>)| {
+            let has_content = |(id, versions): &(&RecordId, &Vec<Option<Vec<u8>>>)| {
                 id.subject() == subject && versions.last().is_some_and(Option::is_some)
             };
-            for (id, _) in before.0.iter().filter(standing) {
+            for (id, _) in before.0.iter().filter(has_content) {
                 assert!(names.iter().any(|name| name == id.name()));
             }
         }
-        let subjects = chart.subjects().unwrap().map(Result::unwrap);
+        let subjects = session.subjects().unwrap().map(Result::unwrap);
         assert!(subjects.count() >= before.subjects().len());
     }
 }
 
-/// Two of them at once, of every kind beside every kind.
-fn rotations_meet(stage: &Stage) {
+/// Runs each pair of rotations at once.
+fn concurrent_rotations_complete(stage: &Stage) {
     let options = stage.options_under_load();
     let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
@@ -163,8 +167,8 @@ fn rotations_meet(stage: &Stage) {
         });
         model.verify(&mine);
         model.verify(&other);
-        let census = raw::census(&other);
-        assert_eq!(census, raw::brute_force(&stage.storage));
-        assert_eq!(census.masters.len(), 1, "beside {first:?}, {second:?}");
+        let usage = raw::key_usage(&other);
+        assert_eq!(usage, raw::brute_force(&stage.storage));
+        assert_eq!(usage.masters.len(), 1, "beside {first:?}, {second:?}");
     }
 }

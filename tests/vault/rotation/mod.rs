@@ -1,12 +1,13 @@
-//! Every rotation: what it changes and leaves alone, under load, broken off, and its gate.
+//! Rotations: effects, load, interruption, conflicts, unreadable objects, and the destruction of
+//! master keys.
 
-mod contended;
+mod conflicts;
+mod destroy_master_key;
 mod effects;
-mod gate;
-mod interrupted;
+mod interruption;
 mod load;
-mod strangers;
 mod streams;
+mod unreadable_objects;
 
 use chartlock::{
     Error, Vault,
@@ -15,7 +16,6 @@ use chartlock::{
 
 use crate::stage::subject;
 
-/// A rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     Master,
@@ -31,7 +31,6 @@ const VERBS: [Verb; 4] = [
     Verb::Reencrypt,
 ];
 
-/// What a rotation reported.
 #[derive(Debug)]
 enum Report {
     Master(RotationReport),
@@ -51,7 +50,7 @@ impl Verb {
 }
 
 impl Report {
-    /// Whether it came to its end, and left nothing behind.
+    /// Tests whether nothing remains to be rotated.
     fn is_complete(&self) -> bool {
         match self {
             Self::Master(report) => (report.entries_blocking, report.entries_orphaned) == (0, 0),
