@@ -366,15 +366,15 @@ fn stalled_second_erase_spares_reopened_chart(stage: &Stage) {
 
 fn writers_during_erase_end_with_erased(stage: &Stage) {
     let options = stage.options_under_load();
-    let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
+    let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
-    let (mine, other) = (&mine, &other);
+    let (first, other) = (&first, &other);
     for round in 0..4 {
         let patient = format!("MRN-{round}");
         let id = record(&patient, "Observation/1");
-        session_on(mine).put(&id, b"x").unwrap();
+        session_on(first).put(&id, b"x").unwrap();
         thread::scope(|scope| {
-            for (thread, vault) in [mine, other, mine].into_iter().enumerate() {
+            for (thread, vault) in [first, other, first].into_iter().enumerate() {
                 let patient = &patient;
                 scope.spawn(move || {
                     let id = record(patient, &format!("by {thread}"));
@@ -396,7 +396,7 @@ fn writers_during_erase_end_with_erased(stage: &Stage) {
                 .erase_subject(id.subject(), "asked for")
                 .unwrap();
         });
-        assert_erased(mine, id.subject());
+        assert_erased(first, id.subject());
         // Each writer removes the version that it wrote too late.
         assert_eq!(raw::counts(&stage.storage)[2..4], [0, 0]);
     }

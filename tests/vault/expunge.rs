@@ -47,7 +47,11 @@ fn assert_no_bytes_of(stage: &Stage, gone: &Objects) {
             let lost = &lost[from..];
             let found =
                 value.len() >= lost.len() && value.windows(lost.len()).any(|run| run == lost);
-            assert!(!found, "a {} in a {}", former[0] as char, key[0] as char);
+            assert!(
+                !found,
+                "bytes of {} found in {}",
+                former[0] as char, key[0] as char
+            );
         }
     }
 }
@@ -402,21 +406,21 @@ fn expunged_marker_survives_every_rotation(stage: &Stage) {
 /// readable.
 fn expunge_during_puts_and_rotation_hides_earlier_versions(stage: &Stage) {
     let options = stage.options_under_load();
-    let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
+    let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
-    let (mine, other) = (&mine, &other);
+    let (first, other) = (&first, &other);
     let id = &record("MRN-1", "CT/busy");
-    session_on(mine).put(id, b"first").unwrap();
+    session_on(first).put(id, b"first").unwrap();
     let done = &AtomicU32::new(0);
     thread::scope(|scope| {
-        for (thread, vault) in [mine, other].into_iter().enumerate() {
+        for (thread, vault) in [first, other].into_iter().enumerate() {
             scope.spawn(move || {
                 let mut last = 0;
                 for turn in 0..12 {
                     let length = if turn % 3 == 0 { INLINE_MAX + 1 } else { 40 };
                     let version = session_on(vault).put(id, &content(thread as u64, length));
                     let version = version.unwrap();
-                    assert!(version > last, "numbers never repeat");
+                    assert!(version > last, "a version number was repeated");
                     last = version;
                 }
                 done.fetch_add(1, Ordering::SeqCst);
@@ -426,11 +430,11 @@ fn expunge_during_puts_and_rotation_hides_earlier_versions(stage: &Stage) {
             let mut marker = 0;
             while done.load(Ordering::SeqCst) < 2 {
                 session_on(other).expunge(id, WHY).unwrap();
-                let history = session_on(mine).history(id).unwrap();
+                let history = session_on(first).history(id).unwrap();
                 assert!(history[0].is_expunged() && history[0].version() >= marker);
                 marker = history[0].version();
                 assert!(
-                    session_on(mine)
+                    session_on(first)
                         .get_version(id, marker - 1)
                         .unwrap()
                         .is_none()
@@ -439,7 +443,7 @@ fn expunge_during_puts_and_rotation_hides_earlier_versions(stage: &Stage) {
         });
         scope.spawn(move || {
             while done.load(Ordering::SeqCst) < 2 {
-                mine.reencrypt_subject(id.subject()).unwrap();
+                first.reencrypt_subject(id.subject()).unwrap();
             }
         });
     });

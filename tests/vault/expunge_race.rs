@@ -12,7 +12,7 @@ use crate::expunge::{WHY, assert_follows_marker};
 use crate::model::smaller_clinic;
 use crate::stage::{Stage, content, record, session_on};
 
-/// Blocks the first caller of `hold_up` until the test releases it.
+/// Blocks the first caller of `block` until the test releases it.
 struct Gate {
     reached: Barrier,
     released: Barrier,

@@ -111,7 +111,7 @@ fn get_all_with_records_beyond_limit_yields_an_error_for_each(stage: &Stage) {
     let mut lengths: Vec<_> = contents
         .map(|found| found.map(|record| record.len()))
         .collect();
-    lengths.sort_by_key(|lengths| lengths.clone().unwrap_or(usize::MAX));
+    lengths.sort_by_key(|length| length.clone().unwrap_or(usize::MAX));
     assert_eq!(lengths, [Ok(5), Ok(100_000), Err(Error::BeyondLimit)]);
 }
 

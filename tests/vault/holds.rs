@@ -348,23 +348,23 @@ fn stalled_hold_after_erase_returns_erased(stage: &Stage) {
 
 fn hold_and_erase_at_once_have_one_winner(stage: &Stage) {
     let options = stage.options_under_load();
-    let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
+    let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
     for round in 0..24 {
         let id = record(&format!("MRN-{round}"), "Observation/1");
         let patient = id.subject();
-        session_on(&mine).put(&id, b"x").unwrap();
+        session_on(&first).put(&id, b"x").unwrap();
         let start = Barrier::new(2);
         let (held, erased) = thread::scope(|scope| {
             let held = scope.spawn(|| {
                 start.wait();
-                session_on(&mine).place_hold(patient, "subpoena")
+                session_on(&first).place_hold(patient, "subpoena")
             });
             start.wait();
             let erased = session_on(&other).erase_subject(patient, REASON);
             (held.join().unwrap(), erased)
         });
-        for vault in [&mine, &other] {
+        for vault in [&first, &other] {
             let session = session_on(vault);
             match (&held, &erased) {
                 (Ok(hold), Err(Error::OnHold)) => {
@@ -459,5 +459,5 @@ fn place_hold_interrupted_at_any_step_is_all_or_nothing(stage: &Stage) {
             assert_erase_refused(stage, &vault, &Error::OnHold);
         }
     }
-    assert_eq!(seen, [true; 2], "held or not held, as it was killed");
+    assert_eq!(seen, [true; 2], "the interruptions must cover both results");
 }

@@ -131,7 +131,7 @@ fn open_with_wrong_credential_is_refused(stage: &Stage) {
     assert!(open(&right).is_ok());
     assert!(
         raw::objects(&stage.storage) == before,
-        "opening wrote something"
+        "open wrote to the storage"
     );
 }
 

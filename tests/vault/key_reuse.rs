@@ -55,7 +55,7 @@ fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
             }
             b's' => {
                 let first = *segments.entry(key).or_insert(value);
-                assert!(first == value, "a chunk key sealed two contents");
+                assert!(first == value, "a chunk key sealed two values");
             }
             b'p' | b'j' => once(value[8..40].to_vec(), value),
             b'v' => once(ring_salt(value), value),
@@ -63,7 +63,11 @@ fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
         }
     }
     let bodies: HashSet<_> = wrapped.values().collect();
-    assert_eq!(bodies.len(), wrapped.len(), "two wraps are the same bytes");
+    assert_eq!(
+        bodies.len(),
+        wrapped.len(),
+        "two wrapped keys have the same bytes"
+    );
     sealed.len() + salts.len()
 }
 

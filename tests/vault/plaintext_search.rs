@@ -145,13 +145,16 @@ fn assert_no_plaintext(stage: &Stage, known: &Known) {
     for (key, value) in raw::all_objects(&stage.storage) {
         assert!(
             !known.is_in(&key) && !known.is_in(&value),
-            "in a {}",
+            "plaintext in an object of class {}",
             key[0] as char
         );
     }
     if let Some(directory) = &stage.directory {
         let bytes = assert_no_plaintext_in_directory(directory.path(), known);
-        assert!(bytes > INLINE_MAX as u64, "the files hold what was put");
+        assert!(
+            bytes > INLINE_MAX as u64,
+            "the files are too small to contain the records"
+        );
     }
 }
 
@@ -168,7 +171,7 @@ fn assert_no_plaintext_in_directory(directory: &Path, known: &Known) -> u64 {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 bytes => bytes.unwrap(),
             };
-            assert!(!known.is_in(&bytes), "in a file");
+            assert!(!known.is_in(&bytes), "plaintext in {}", path.display());
             bytes.len() as u64
         };
     }

@@ -261,8 +261,8 @@ fn reader_after_lock_returns_locked(stage: &Stage) {
     assert!(rest(unlocked) == content[100..]);
 }
 
-/// One writer puts, re-encrypts and rotates; each reader must read one version from its first byte
-/// to its last.
+/// A writer puts, re-encrypts and rotates; each reader must read one version from its first byte to
+/// its last.
 fn readers_during_puts_and_reencryption_never_mix_versions(stage: &Stage) {
     const LENGTH: usize = 3 * SEGMENT + 77;
     put(stage, LENGTH);

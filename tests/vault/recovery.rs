@@ -79,7 +79,7 @@ fn kit_with_earlier_master_key_is_stale(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// One of several entries is sealed under the newer master key.
+/// Only one of several entries is sealed under the newer master key.
 fn kit_from_before_interrupted_rotation_is_stale(stage: &Stage) {
     let vault = stage.create();
     let mut model = small_clinic(&vault);
@@ -136,8 +136,8 @@ fn kit_with_all_needed_keys_is_restored(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Where requests may arrive late, an entry under a key that this keyring destroyed does not make
-/// the kit stale.
+/// Requests may arrive late, so an entry under a key that this keyring destroyed does not make the
+/// kit stale.
 fn kit_with_orphaned_entry_present_is_restored(stage: &Stage) {
     let vault = stage.create();
     smaller_clinic(&vault);

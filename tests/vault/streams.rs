@@ -80,7 +80,7 @@ fn streamed_record_in_small_steps_reads_back(stage: &Stage) {
     }
     assert!(
         session.get(&id).unwrap().is_none(),
-        "not before it is finished"
+        "readable before `finish`"
     );
     assert_eq!(writer.finish(), Ok(1));
     let mut reader = session.reader_of_version(&id, 1).unwrap().unwrap();

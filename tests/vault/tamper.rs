@@ -141,7 +141,7 @@ fn outcome(original: &Answers, now: &Answers) -> TamperOutcome {
             Err(error) => {
                 assert!(
                     is_stated_failure(error),
-                    "{verb}: {error:?} is no failure class"
+                    "{verb}: {error:?} is not a stated failure"
                 );
                 outcome.failed.insert(format!("{error:?}"));
             }
@@ -207,7 +207,7 @@ fn assert_detected(objects: &Objects, key: &[u8], outcome: &TamperOutcome) {
     assert!(outcome.changed.is_empty(), "{class}: {outcome}");
     assert!(
         !outcome.failed.is_empty() || is_abandoned(objects, key),
-        "{class}: unseen"
+        "{class}: undetected"
     );
 }
 
@@ -464,8 +464,8 @@ fn run_history(stage: &Stage, after: &mut dyn FnMut(&'static str)) {
 }
 
 /// Each object is named by the step that first wrote it. "older" lists the operations that return
-/// an older state: a former current version under an existing key, a patient entry from before an
-/// erasure while its master key exists, and the slots of an old header.
+/// an older state: a former current version under an existing key, the slots of an old header, or
+/// an erased patient's former entry while its master key exists.
 const ROLLBACKS: [&str; 24] = [
     "h of put 2, as of patient rotation: UnknownPatientKey",
     "h of put 2, as of put 2: UnknownPatientKey",

@@ -297,7 +297,7 @@ fn concurrent_large_puts_at_any_step_both_succeed(stage: &Stage) {
         let stored = versions(stage);
         assert!(stored[ours - 1] == content(2, SEGMENT + 1));
         assert!(stored[theirs - 1] == content(3, CHUNK + 5));
-        assert_eq!(uploads, [1; 3], "each segment once");
+        assert_eq!(uploads, [1; 3], "a segment was uploaded twice");
         assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 2, 4, 0]);
         step += 1;
     }

@@ -85,7 +85,7 @@ fn content_of_every_size_reads_back(stage: &Stage) {
         let before = raw::counts(&stage.storage)[4];
         let version = session.put(&id, &body).unwrap();
         let stored = session.get(&id).unwrap().unwrap();
-        assert!(stored[..] == body[..], "{size} bytes came back as others");
+        assert!(stored[..] == body[..], "{size} bytes did not read back");
         assert_eq!(stored.info().length(), Some(size as u64));
         assert_eq!(stored.info().version(), version);
         let segments = match size {

@@ -79,11 +79,11 @@ fn collect_with_damage(stage: &Stage, before: &Objects, damage: impl Fn()) -> Ga
     let again = assert_collects_nothing(stage, LATER);
     assert_eq!(again.unreadable_versions, report.unreadable_versions);
     // After the repair, the collector treats the chart like any other.
-    let mut mended = before.clone();
-    mended.retain(|key, _| !gone.contains(&key));
-    raw::reset(&stage.storage, &mended);
-    let mended = collect_and_compare(stage, LATER);
-    assert_eq!((mended.segments, mended.uploads), UPLOAD);
+    let mut repaired = before.clone();
+    repaired.retain(|key, _| !gone.contains(&key));
+    raw::reset(&stage.storage, &repaired);
+    let repaired = collect_and_compare(stage, LATER);
+    assert_eq!((repaired.segments, repaired.uploads), UPLOAD);
     let vault = vault_at(stage, LATER);
     for version in 1..=3 {
         let found = session_on(&vault).get_version(&large(), version).unwrap();

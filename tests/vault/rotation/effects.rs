@@ -16,7 +16,7 @@ use chartlock::{
     report::ReencryptionReport,
 };
 
-use super::{Report, VERBS, Verb};
+use super::{ROTATIONS, Report, Rotation};
 use crate::common::Fixed;
 use crate::model::small_clinic;
 use crate::raw::{self, Objects};
@@ -33,9 +33,9 @@ everywhere!(
 );
 
 /// Returns the first patient's objects, or all others except the header.
-fn of_patient(stage: &Stage, mine: bool) -> Objects {
+fn of_patient(stage: &Stage, belongs: bool) -> Objects {
     let mut objects = raw::objects(&stage.storage);
-    objects.retain(|key, _| key[0] != b'v' && raw::belongs_to(stage, key, "MRN-1") == mine);
+    objects.retain(|key, _| key[0] != b'v' && raw::belongs_to(stage, key, "MRN-1") == belongs);
     objects
 }
 
@@ -137,13 +137,13 @@ fn reencryption_replaces_every_data_key_and_ciphertext(stage: &Stage) {
         match key[0] {
             b'r' | b'h' => {
                 let (old, new) = (&before[key], value);
-                assert_eq!(old[8..16], new[8..16], "the version stays");
+                assert_eq!(old[8..16], new[8..16], "the version number changed");
                 for field in [4..8, 16..48, 48..96] {
                     assert_ne!(old[field.clone()], new[field]);
                 }
                 assert_ne!(digest(old), digest(new));
             }
-            b's' => assert!(!before.contains_key(key), "a former stream"),
+            b's' => assert!(!before.contains_key(key), "a former stream was kept"),
             b'p' => assert!(before[key] != *value),
             _ => assert_eq!(key, b"v"),
         }
@@ -160,14 +160,14 @@ fn reencryption_replaces_every_data_key_and_ciphertext(stage: &Stage) {
 fn former_patient_keys_unwrap_nothing(stage: &Stage) {
     let vault = stage.create();
     small_clinic(&vault);
-    for verb in [Verb::Patient, Verb::ReencryptPatient] {
+    for rotation in [Rotation::Subject, Rotation::ReencryptSubject] {
         let header = raw::header_value(&stage.storage);
         let entries = raw::entries(&stage.storage, &header);
         let former: Vec<&KeyVersion<_>> = entries
             .iter()
             .filter_map(|(_, entry)| entry.as_ref().unwrap().chart().map(Chart::active_key))
             .collect();
-        verb.run(&vault).unwrap();
+        rotation.run(&vault).unwrap();
         for (key, value) in of_patient(stage, true) {
             let place = match key[0] {
                 b'r' => Place::Current,
@@ -191,15 +191,15 @@ fn rotation_reports_progress(stage: &Stage) {
         .options_under_load()
         .key_removal_delay(Duration::from_secs(30));
     let vault = stage.open_by(options);
-    for verb in VERBS {
+    for rotation in ROTATIONS {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&steps);
         let vault = vault.with_progress(move |step: ProgressUpdate| log.lock().unwrap().push(step));
-        let report = verb.run(&vault).unwrap();
+        let report = rotation.run(&vault).unwrap();
         let steps = steps.lock().unwrap();
-        let (phase, most) = match (verb, &report) {
-            (Verb::Master, _) => (Phase::Resealing, 4),
-            (Verb::Patient, _) => (Phase::Rewrapping, 8),
+        let (phase, most) = match (rotation, &report) {
+            (Rotation::Master, _) => (Phase::Resealing, 4),
+            (Rotation::Subject, _) => (Phase::Rewrapping, 8),
             _ => (Phase::Reencrypting, 8),
         };
         let of = |phase| steps.iter().filter(move |step| step.phase == phase);
@@ -209,7 +209,7 @@ fn rotation_reports_progress(stage: &Stage) {
         assert!(waited.is_some_and(|seconds| (1..=30).contains(&seconds)));
         match report {
             Report::Master(report) => assert!(report.passes >= 3),
-            Report::Chart(report) => assert!(report.passes >= 3),
+            Report::Subject(report) => assert!(report.passes >= 3),
         }
     }
 }
@@ -252,15 +252,15 @@ fn rotation_with_deferred_purge_reports_it(stage: &Stage) {
     small_clinic(&stage.create());
     let deferring = DeferredPurge(stage.shared());
     let vault = stage.options().open(deferring, &Fixed(1)).unwrap();
-    for verb in VERBS {
+    for rotation in ROTATIONS {
         for (vault, expected) in [(&vault, true), (&stage.open(), false)] {
-            let deferred = match verb.run(vault).unwrap() {
+            let deferred = match rotation.run(vault).unwrap() {
                 Report::Master(report) => report.purge_deferred,
-                Report::Chart(report) => report.purge_deferred,
+                Report::Subject(report) => report.purge_deferred,
             };
             // Files of the storage engine may still contain the replaced values.
             let allowed = deferred && stage.directory.is_some();
-            assert!(deferred == expected || allowed, "{verb:?}");
+            assert!(deferred == expected || allowed, "{rotation:?}");
         }
     }
 }

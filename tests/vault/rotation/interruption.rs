@@ -3,7 +3,7 @@
 use chartlock::internals::envelope::{Head, Kind};
 use chartlock::storage::FaultAction;
 
-use super::{VERBS, Verb};
+use super::{ROTATIONS, Rotation};
 use crate::model::{Model, smaller_clinic};
 use crate::raw::{self, Objects};
 use crate::stage::{Stage, action_at};
@@ -16,47 +16,47 @@ everywhere!(
 );
 
 fn master_rotation_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
-    interrupt_every_step(stage, Verb::Master);
+    interrupt_every_step(stage, Rotation::Master);
 }
 
 fn subject_rotation_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
-    interrupt_every_step(stage, Verb::Patient);
+    interrupt_every_step(stage, Rotation::Subject);
 }
 
 fn subject_reencryption_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
-    interrupt_every_step(stage, Verb::ReencryptPatient);
+    interrupt_every_step(stage, Rotation::ReencryptSubject);
 }
 
 fn reencryption_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
-    interrupt_every_step(stage, Verb::Reencrypt);
+    interrupt_every_step(stage, Rotation::Reencrypt);
 }
 
-fn interrupt_every_step(stage: &Stage, verb: Verb) {
+fn interrupt_every_step(stage: &Stage, rotation: Rotation) {
     let model = smaller_clinic(&stage.create());
     let before = raw::all_objects(&stage.storage);
-    let steps = steps(stage, verb);
+    let steps = steps(stage, rotation);
     for step in (0..steps).step_by(stage.stride) {
         for action in [FaultAction::Stop, FaultAction::StopAfter] {
             raw::reset(&stage.storage, &before);
             let (vault, _) = stage.open_with(action_at(step, action));
-            verb.run(&vault).unwrap_err();
+            rotation.run(&vault).unwrap_err();
             drop(vault);
-            assert_repeatable(stage, verb, &model, &before);
+            assert_repeatable(stage, rotation, &model, &before);
         }
     }
 }
 
 /// Returns the number of storage steps of an undisturbed rotation.
-fn steps(stage: &Stage, verb: Verb) -> u64 {
+fn steps(stage: &Stage, rotation: Rotation) -> u64 {
     let before = raw::all_objects(&stage.storage);
     let (vault, faulty) = stage.open_with(|_, _| FaultAction::Proceed);
     let opened = faulty.steps();
-    assert!(verb.run(&vault).unwrap().is_complete());
+    assert!(rotation.run(&vault).unwrap().is_complete());
     raw::reset(&stage.storage, &before);
     faulty.steps() - opened
 }
 
-fn assert_repeatable(stage: &Stage, verb: Verb, model: &Model, before: &Objects) {
+fn assert_repeatable(stage: &Stage, rotation: Rotation, model: &Model, before: &Objects) {
     let vault = stage.open();
     model.verify(&vault);
     assert_eq!(raw::key_usage(&vault), raw::brute_force(&stage.storage));
@@ -64,26 +64,27 @@ fn assert_repeatable(stage: &Stage, verb: Verb, model: &Model, before: &Objects)
     let mut model = model.clone();
     let id = crate::stage::record("MRN-1", "Observation/amended");
     model.put(&crate::stage::session_on(&vault), &id, b"in between");
-    let again = verb.run(&vault).unwrap();
+    let again = rotation.run(&vault).unwrap();
     assert!(again.is_complete(), "{again:?}");
     model.verify(&vault);
     let usage = raw::key_usage(&vault);
     assert_eq!(usage, raw::brute_force(&stage.storage));
     assert_eq!(usage.masters.len(), 1);
-    if verb == Verb::Master {
+    if rotation == Rotation::Master {
         return;
     }
     assert_eq!(usage.by_subject["MRN-1"].len(), 1);
     let after = raw::objects(&stage.storage);
-    let renewed = |key: &[u8]| verb == Verb::Reencrypt || raw::belongs_to(stage, key, "MRN-1");
+    let renewed =
+        |key: &[u8]| rotation == Rotation::Reencrypt || raw::belongs_to(stage, key, "MRN-1");
     for (key, value) in after
         .iter()
         .filter(|(key, _)| matches!(key[0], b'r' | b'h'))
     {
-        if verb == Verb::Patient || !renewed(key) {
+        if rotation == Rotation::Subject || !renewed(key) {
             continue;
         }
-        assert!(before.get(key) != Some(value), "a former version");
+        assert!(before.get(key) != Some(value), "a former version was kept");
         // Former segments may remain, but no record names them.
         if Head::parse(value).unwrap().kind == Kind::Segmented {
             let stream = [b"s", &key[1..17], &value[96..112]].concat();
@@ -94,9 +95,9 @@ fn assert_repeatable(stage: &Stage, verb: Verb, model: &Model, before: &Objects)
 
 #[test]
 fn every_rotation_has_steps_to_interrupt() {
-    for verb in VERBS {
+    for rotation in ROTATIONS {
         let stage = Stage::per_operation();
         smaller_clinic(&stage.create());
-        assert!(steps(&stage, verb) >= 10, "{verb:?}");
+        assert!(steps(&stage, rotation) >= 10, "{rotation:?}");
     }
 }

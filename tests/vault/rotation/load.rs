@@ -8,7 +8,7 @@ use std::time::Duration;
 use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::{Document, RecordId, Vault};
 
-use super::{VERBS, Verb};
+use super::{ROTATIONS, Rotation};
 use crate::clock::AcceleratedClock;
 use crate::common::Fixed;
 use crate::model::{Model, small_clinic};
@@ -23,45 +23,49 @@ everywhere!(
 fn readers_and_writers_during_rotation_lose_nothing(stage: &Stage) {
     let clock = Arc::new(AcceleratedClock::default());
     let options = stage.options_by(Arc::clone(&clock));
-    let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
+    let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
-    let before = small_clinic(&mine);
+    let before = small_clinic(&first);
     let mut model = before.clone();
-    for verb in VERBS {
-        let written = under_load(&mine, &other, &clock, &before, verb);
+    for rotation in ROTATIONS {
+        let written = under_load(&first, &other, &clock, &before, rotation);
         for (id, versions) in written.0 {
             model.0.entry(id).or_default().extend(versions);
         }
-        for vault in [&mine, &other, &stage.open()] {
+        for vault in [&first, &other, &stage.open()] {
             model.verify(vault);
             assert_eq!(raw::key_usage(vault), raw::brute_force(&stage.storage));
         }
     }
-    assert_eq!(raw::counts(&stage.storage)[5], 0, "an upload is left");
+    assert_eq!(
+        raw::counts(&stage.storage)[5],
+        0,
+        "an upload intent remains"
+    );
 }
 
 /// Runs a rotation while two threads write and two read, on both vaults; returns what was written.
 fn under_load(
-    mine: &Vault,
+    first: &Vault,
     other: &Vault,
     clock: &AcceleratedClock,
     before: &Model,
-    verb: Verb,
+    rotation: Rotation,
 ) -> Model {
     let done = AtomicBool::new(false);
     let written = Mutex::new(Model::default());
     thread::scope(|scope| {
-        for (thread, vault) in [mine, other].into_iter().enumerate() {
+        for (thread, vault) in [first, other].into_iter().enumerate() {
             let (done, written) = (&done, &written);
             scope.spawn(move || {
-                let model = write_until(done, vault, clock, verb, thread);
+                let model = write_until(done, vault, clock, rotation, thread);
                 written.lock().unwrap().0.extend(model.0);
             });
             scope.spawn(move || read_until(done, vault, before));
         }
         let _done = SetOnDrop(&done);
         for _ in 0..2 {
-            let report = verb.run(mine).unwrap();
+            let report = rotation.run(first).unwrap();
             assert!(report.is_complete(), "{report:?}");
         }
     });
@@ -82,7 +86,7 @@ fn write_until(
     done: &AtomicBool,
     vault: &Vault,
     clock: &AcceleratedClock,
-    verb: Verb,
+    rotation: Rotation,
     thread: usize,
 ) -> Model {
     let session = session_on(vault);
@@ -90,7 +94,7 @@ fn write_until(
     let names = ["small", "large", "batched", "batched too"];
     let ids = names.map(|name| {
         let patient = if thread == 0 { "MRN-1" } else { "MRN-2" };
-        record(patient, &format!("{verb:?} by {thread}, {name}"))
+        record(patient, &format!("{rotation:?} by {thread}, {name}"))
     });
     let mut turn = 0;
     while !done.load(Ordering::Relaxed) || turn < 2 {
@@ -148,27 +152,31 @@ fn read_until(done: &AtomicBool, vault: &Vault, before: &Model) {
 /// Runs each pair of rotations at once.
 fn concurrent_rotations_complete(stage: &Stage) {
     let options = stage.options_under_load();
-    let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
+    let ours = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
-    let model = small_clinic(&mine);
-    let patient = [Verb::Master, Verb::Patient, Verb::ReencryptPatient];
+    let model = small_clinic(&ours);
+    let patient = [
+        Rotation::Master,
+        Rotation::Subject,
+        Rotation::ReencryptSubject,
+    ];
     let pairs = patient
         .iter()
         .enumerate()
         .flat_map(|(index, first)| patient[index..].iter().map(move |second| (first, second)));
     for (first, second) in pairs {
         thread::scope(|scope| {
-            for (verb, vault) in [(first, &mine), (second, &other)] {
+            for (rotation, vault) in [(first, &ours), (second, &other)] {
                 scope.spawn(move || {
-                    let report = verb.run(vault).unwrap();
-                    assert!(report.is_complete(), "{verb:?}: {report:?}");
+                    let report = rotation.run(vault).unwrap();
+                    assert!(report.is_complete(), "{rotation:?}: {report:?}");
                 });
             }
         });
-        model.verify(&mine);
+        model.verify(&ours);
         model.verify(&other);
         let usage = raw::key_usage(&other);
         assert_eq!(usage, raw::brute_force(&stage.storage));
-        assert_eq!(usage.masters.len(), 1, "beside {first:?}, {second:?}");
+        assert_eq!(usage.masters.len(), 1, "after {first:?} and {second:?}");
     }
 }

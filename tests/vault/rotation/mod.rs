@@ -17,34 +17,34 @@ use chartlock::{
 use crate::stage::subject;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+enum Rotation {
     Master,
-    Patient,
-    ReencryptPatient,
+    Subject,
+    ReencryptSubject,
     Reencrypt,
 }
 
-const VERBS: [Verb; 4] = [
-    Verb::Master,
-    Verb::Patient,
-    Verb::ReencryptPatient,
-    Verb::Reencrypt,
+const ROTATIONS: [Rotation; 4] = [
+    Rotation::Master,
+    Rotation::Subject,
+    Rotation::ReencryptSubject,
+    Rotation::Reencrypt,
 ];
 
 #[derive(Debug)]
 enum Report {
     Master(RotationReport),
-    Chart(ReencryptionReport),
+    Subject(ReencryptionReport),
 }
 
-impl Verb {
+impl Rotation {
     fn run(self, vault: &Vault) -> Result<Report, Error> {
         let patient = subject("MRN-1");
         match self {
             Self::Master => vault.rotate_master_key().map(Report::Master),
-            Self::Patient => vault.rotate_subject_key(&patient).map(Report::Chart),
-            Self::ReencryptPatient => vault.reencrypt_subject(&patient).map(Report::Chart),
-            Self::Reencrypt => vault.reencrypt().map(Report::Chart),
+            Self::Subject => vault.rotate_subject_key(&patient).map(Report::Subject),
+            Self::ReencryptSubject => vault.reencrypt_subject(&patient).map(Report::Subject),
+            Self::Reencrypt => vault.reencrypt().map(Report::Subject),
         }
     }
 }
@@ -54,7 +54,7 @@ impl Report {
     fn is_complete(&self) -> bool {
         match self {
             Self::Master(report) => (report.entries_blocking, report.entries_orphaned) == (0, 0),
-            Self::Chart(report) => {
+            Self::Subject(report) => {
                 (report.blocking, report.orphaned, report.contended) == (0, 0, 0)
             }
         }

@@ -103,7 +103,10 @@ fn run_cases(length: usize, stages: &[fn() -> Stage], versions: &[usize]) -> [[u
         }
     }
     let first = tallies.pop_first().unwrap();
-    assert!(tallies.is_empty(), "as many of each version and suite");
+    assert!(
+        tallies.is_empty(),
+        "the counts differ between versions or cipher suites"
+    );
     first
 }
 
@@ -186,7 +189,7 @@ fn altered_padding_fails_get_and_spares_reader() {
     assert_eq!(
         last.len(),
         2 * (CHUNK + 16),
-        "a chunk of a byte, and one of none"
+        "one chunk with a byte of content, and one of padding"
     );
     for place in [CHUNK + 16, last.len() - 1] {
         let mut altered = last.clone();

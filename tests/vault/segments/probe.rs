@@ -96,7 +96,7 @@ impl<'a> Probe<'a> {
         if everything || first == Some(0) {
             match session.get_version(self.id, self.version) {
                 Ok(found) => {
-                    assert_eq!(first, None, "damaged, and taken for whole");
+                    assert_eq!(first, None, "a damaged record was returned");
                     assert!(found.unwrap()[..] == *self.content);
                 }
                 Err(error) => damage.assert_explained(&error, single_threaded, usize::MAX),
@@ -150,7 +150,10 @@ impl<'a> Probe<'a> {
                 Ok(0) => break None,
                 Ok(bytes) => {
                     let sealed = self.content.get(at..at + bytes);
-                    assert!(sealed == Some(&part[..bytes]), "bytes that were not sealed");
+                    assert!(
+                        sealed == Some(&part[..bytes]),
+                        "other bytes than the sealed ones"
+                    );
                     at += bytes;
                 }
                 Err(error) => break Some(error.downcast::<Error>().unwrap()),
@@ -163,7 +166,7 @@ impl<'a> Probe<'a> {
                 damage.assert_explained(&error, single_threaded, end);
                 assert!(at <= place * CHUNK && at + part.len() > place * CHUNK);
             }
-            (Some(error), None) => panic!("{error:?} of what is intact"),
+            (Some(error), None) => panic!("{error:?} for intact content"),
         }
     }
 }
