@@ -217,8 +217,8 @@ fn put_with_unknown_outcome_and_failing_storage_returns_commit_unknown(stage: &S
         });
         let put = session_on(&vault).put_reader(&id(), &content(version, length)[..]);
         assert_eq!(put, Err(Error::CommitUnknown));
-        let new_stored = session_on(&stage.open()).get(&id()).unwrap().unwrap();
-        assert!(new_stored[..] == content(version, length));
+        let stored = session_on(&stage.open()).get(&id()).unwrap().unwrap();
+        assert!(stored[..] == content(version, length));
     }
 }
 
