@@ -1,4 +1,5 @@
-//! A clock for tests with threads: what they show must not depend on how fast the machine is.
+//! Accelerated clock for tests with threads, so that results do not depend on the speed of the
+//! machine.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
@@ -10,45 +11,45 @@ use chartlock::internals::clock::Clock;
 /// A calendar time long before the machine's, in milliseconds since the Unix epoch.
 pub(crate) const LONG_AGO: i64 = 1_700_000_000_000;
 
-/// A clock that goes while somebody waits, and a little whenever somebody looks at it: ten minutes
-/// take less than a second, however slow the machine is.
+/// A clock that advances with each sleep and, a little, with each call: ten minutes take less than
+/// a second.
 #[derive(Debug, Default)]
-pub(crate) struct QuickClock {
+pub(crate) struct AcceleratedClock {
     passed: AtomicU64,
     operations: RwLock<()>,
 }
 
-/// How much shorter waiting is.
-const TIMES: u32 = 2000;
-/// What a look costs, in milliseconds: what is held for a minute is looked at again now and then.
-const LOOK: u64 = 10;
-/// A grace is waited out in steps so long; who gives way to another waits for a shorter time.
-const NAP: Duration = Duration::from_secs(1);
+/// The factor by which a sleep is shortened.
+const SPEEDUP: u32 = 2000;
+/// The uptime that one call adds, in milliseconds, so that cached entries expire now and then.
+const CALL_COST: u64 = 10;
+/// Longer sleeps are the steps of a key removal delay; the backoff after a conflict is shorter.
+const DELAY_STEP: Duration = Duration::from_secs(1);
 
-impl QuickClock {
-    /// To be held by a writer during each operation beside a rotation: no grace passes meanwhile.
-    /// So every operation ends within it, as is asked of a storage, on whatever machine.
+impl AcceleratedClock {
+    /// Keeps the key removal delay from passing while the guard lives. A writer takes the guard for
+    /// each operation, because storages promise that operations end within the delay.
     pub(crate) fn operation(&self) -> RwLockReadGuard<'_, ()> {
         self.operations.read().unwrap()
     }
 }
 
-impl Clock for QuickClock {
+impl Clock for AcceleratedClock {
     fn now(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         since.as_millis() as i64
     }
 
     fn uptime(&self) -> Duration {
-        Duration::from_millis(self.passed.fetch_add(LOOK, Ordering::SeqCst))
+        Duration::from_millis(self.passed.fetch_add(CALL_COST, Ordering::SeqCst))
     }
 
     fn sleep(&self, duration: Duration) {
         let before = self.passed.load(Ordering::SeqCst);
-        if duration >= NAP {
+        if duration >= DELAY_STEP {
             drop(self.operations.write().unwrap());
         }
-        thread::sleep(duration / TIMES);
+        thread::sleep(duration / SPEEDUP);
         let after = before + duration.as_millis() as u64;
         self.passed.fetch_max(after, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! An erased subject stays erased, whoever wakes late.
+//! Erasure: an erased subject stays erased, however late a delayed writer or eraser continues.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -17,34 +17,34 @@ use chartlock::{
 use crate::common::Fixed;
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
-use crate::stage::{Stage, content, record, session, subject, verdict_at};
+use crate::stage::{Stage, action_at, content, record, session_on, subject};
 
 everywhere!(
-    erased,
-    never_seen,
-    broken_off_anywhere,
-    reopened,
-    a_put_delayed_across_it,
-    a_put_delayed_across_it_and_a_return,
-    a_delete_lands_late,
-    a_second_eraser_wakes_late,
-    writers_beside_it,
+    erase_destroys_keys_and_chart,
+    erase_of_unknown_subject_returns_unknown_subject,
+    erase_interrupted_at_any_step_can_be_repeated,
+    reopened_chart_is_empty_and_takes_records,
+    put_delayed_past_erase_returns_erased,
+    put_delayed_past_erase_and_reopen_returns_erased,
+    late_delete_of_erase_spares_reopened_chart,
+    stalled_second_erase_spares_reopened_chart,
+    writers_during_erase_end_with_erased,
 );
 
 pub(crate) fn assert_erased(vault: &Vault, subject: &Subject) {
-    let chart = session(vault);
+    let session = session_on(vault);
     for name in ["Observation/amended", "CT/large", "never was"] {
         let id = chartlock::RecordId::new(subject.clone(), name).unwrap();
-        assert_eq!(chart.get(&id).unwrap_err(), Error::Erased);
-        assert_eq!(chart.get_version(&id, 1).unwrap_err(), Error::Erased);
-        assert_eq!(chart.history(&id).unwrap_err(), Error::Erased);
-        assert_eq!(chart.put(&id, b"x"), Err(Error::Erased));
-        assert_eq!(chart.retract(&id), Err(Error::Erased));
+        assert_eq!(session.get(&id).unwrap_err(), Error::Erased);
+        assert_eq!(session.get_version(&id, 1).unwrap_err(), Error::Erased);
+        assert_eq!(session.history(&id).unwrap_err(), Error::Erased);
+        assert_eq!(session.put(&id, b"x"), Err(Error::Erased));
+        assert_eq!(session.retract(&id), Err(Error::Erased));
     }
-    let listed = chart.list(subject).map(Iterator::count);
-    // The walk itself may be where it shows.
+    let listed = session.list(subject).map(Iterator::count);
+    // The error may come from the first item instead of from the call.
     assert!(matches!(listed, Err(Error::Erased)) || yields_erased(vault, subject));
-    let mut subjects = chart.subjects().unwrap().map(Result::unwrap);
+    let mut subjects = session.subjects().unwrap().map(Result::unwrap);
     assert!(subjects.all(|other| other != *subject));
     assert_eq!(vault.rotate_subject_key(subject), Err(Error::Erased));
     assert_eq!(vault.reencrypt_subject(subject), Err(Error::Erased));
@@ -52,23 +52,23 @@ pub(crate) fn assert_erased(vault: &Vault, subject: &Subject) {
 }
 
 fn yields_erased(vault: &Vault, subject: &Subject) -> bool {
-    let listed = session(vault).list(subject).unwrap();
+    let listed = session_on(vault).list(subject).unwrap();
     listed
         .into_iter()
         .all(|info| info.is_err_and(|error| error == Error::Erased))
 }
 
-fn erased(stage: &Stage) {
+fn erase_destroys_keys_and_chart(stage: &Stage) {
     let vault = stage.create();
     let other = stage.open();
     let mut model = small_clinic(&vault);
-    // The other process holds the entry in memory.
+    // The second process caches the patient entry.
     model.verify(&other);
     let patient = subject("MRN-1");
     let steps = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&steps);
     let vault = vault.with_progress(move |step: ProgressUpdate| log.lock().unwrap().push(step));
-    let report = session(&vault)
+    let report = session_on(&vault)
         .erase_subject(&patient, "asked for")
         .unwrap();
     assert!(report.keys_destroyed && !report.not_reached.is_empty());
@@ -88,18 +88,18 @@ fn erased(stage: &Stage) {
     for vault in [&vault, &stage.open()] {
         assert_erased(vault, &patient);
         model.verify(vault);
-        let census = raw::census(vault);
-        assert_eq!((census.erased, census.subjects), (1, 3));
-        assert_eq!(census, raw::brute_force(&stage.storage));
+        let usage = raw::key_usage(vault);
+        assert_eq!((usage.erased, usage.subjects), (1, 3));
+        assert_eq!(usage, raw::brute_force(&stage.storage));
     }
-    // What a process holds in memory opens nothing that is gone.
+    // The cached patient entry must open nothing either.
     let id = record("MRN-1", "Observation/amended");
-    assert_eq!(session(&other).get(&id).unwrap_err(), Error::Erased);
-    assert_eq!(session(&other).put(&id, b"x"), Err(Error::Erased));
+    assert_eq!(session_on(&other).get(&id).unwrap_err(), Error::Erased);
+    assert_eq!(session_on(&other).put(&id, b"x"), Err(Error::Erased));
     assert_erased(&other, &patient);
     assert_eq!(raw::counts(&stage.storage), [1, 4, 9, 8, 4, 0]);
-    // Once more: there is nothing left to do.
-    let again = session(&vault)
+    // A repeated erasure finds nothing to do.
+    let again = session_on(&vault)
         .erase_subject(&patient, "asked for")
         .unwrap();
     assert!(!again.keys_destroyed);
@@ -107,7 +107,7 @@ fn erased(stage: &Stage) {
         (again.records, again.earlier_versions, again.segments),
         (0, 0, 0)
     );
-    // A tombstone goes along with the next master key.
+    // A tombstone is resealed by the next master key rotation.
     let rotated = vault.rotate_master_key().unwrap();
     assert_eq!(
         (rotated.entries_resealed, rotated.master_keys_destroyed),
@@ -116,28 +116,28 @@ fn erased(stage: &Stage) {
     assert_erased(&vault, &patient);
 }
 
-fn never_seen(stage: &Stage) {
+fn erase_of_unknown_subject_returns_unknown_subject(stage: &Stage) {
     let vault = stage.create();
     let before = raw::objects(&stage.storage);
-    let chart = session(&vault);
-    let nobody = subject("MRN-1");
+    let session = session_on(&vault);
+    let unknown = subject("MRN-1");
     assert_eq!(
-        chart.erase_subject(&nobody, "asked for"),
+        session.erase_subject(&unknown, "asked for"),
         Err(Error::UnknownSubject)
     );
-    assert_eq!(chart.reopen_chart(&nobody), Err(Error::UnknownSubject));
+    assert_eq!(session.reopen_chart(&unknown), Err(Error::UnknownSubject));
     assert!(raw::objects(&stage.storage) == before);
-    chart.put(&record("MRN-1", "a"), b"x").unwrap();
-    assert_eq!(chart.reopen_chart(&nobody), Err(Error::Conflict));
+    session.put(&record("MRN-1", "a"), b"x").unwrap();
+    assert_eq!(session.reopen_chart(&unknown), Err(Error::Conflict));
 }
 
-fn broken_off_anywhere(stage: &Stage) {
+fn erase_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
     let mut model = smaller_clinic(&stage.create());
-    let before = raw::everything(&stage.storage);
+    let before = raw::all_objects(&stage.storage);
     let patient = subject("MRN-1");
     let (vault, faulty) = stage.open_with(|_, _| FaultAction::Proceed);
     let opened = faulty.steps();
-    session(&vault)
+    session_on(&vault)
         .erase_subject(&patient, "asked for")
         .unwrap();
     let steps = faulty.steps() - opened;
@@ -145,24 +145,24 @@ fn broken_off_anywhere(stage: &Stage) {
     let whole = model.clone();
     model.0.retain(|id, _| *id.subject() != patient);
     for step in (0..steps).step_by(stage.stride) {
-        for verdict in [FaultAction::Stop, FaultAction::StopAfter] {
+        for action in [FaultAction::Stop, FaultAction::StopAfter] {
             raw::reset(&stage.storage, &before);
-            let (vault, _) = stage.open_with(verdict_at(step, verdict));
-            session(&vault)
+            let (vault, _) = stage.open_with(action_at(step, action));
+            session_on(&vault)
                 .erase_subject(&patient, "asked for")
                 .unwrap_err();
             let vault = stage.open();
-            // All of it is there, or none of it can be read.
-            let chart = session(&vault);
+            // Either the whole chart is readable, or nothing of it.
+            let session = session_on(&vault);
             let id = record("MRN-1", "Observation/amended");
-            match chart.get(&id) {
+            match session.get(&id) {
                 Ok(_) => whole.verify(&vault),
                 Err(error) => {
                     assert_eq!(error, Error::Erased);
                     assert_erased(&vault, &patient);
                 }
             }
-            chart.erase_subject(&patient, "asked for").unwrap();
+            session.erase_subject(&patient, "asked for").unwrap();
             assert_erased(&vault, &patient);
             model.verify(&vault);
             assert_eq!(raw::counts(&stage.storage), [1, 2, 1, 0, 0, 0]);
@@ -170,33 +170,33 @@ fn broken_off_anywhere(stage: &Stage) {
     }
 }
 
-fn reopened(stage: &Stage) {
+fn reopened_chart_is_empty_and_takes_records(stage: &Stage) {
     let vault = stage.create();
     let mut model = small_clinic(&vault);
     let patient = subject("MRN-1");
-    let chart = session(&vault);
+    let session = session_on(&vault);
     for round in 0..3 {
         let before = raw::objects(&stage.storage);
-        chart.erase_subject(&patient, "asked for").unwrap();
-        // Bytes of the dead chart that turn up again hang on nothing.
+        session.erase_subject(&patient, "asked for").unwrap();
+        // Restored bytes of the destroyed chart must not appear in the new one.
         for (key, value) in before.iter().filter(|(key, _)| key[0] == b'r') {
             raw::put(&stage.storage, key, value);
         }
-        chart.reopen_chart(&patient).unwrap();
-        assert_eq!(chart.reopen_chart(&patient), Err(Error::Conflict));
+        session.reopen_chart(&patient).unwrap();
+        assert_eq!(session.reopen_chart(&patient), Err(Error::Conflict));
         model.0.retain(|id, _| *id.subject() != patient);
         let id = record("MRN-1", "Observation/amended");
-        assert!(chart.get(&id).unwrap().is_none());
-        assert!(chart.get_version(&id, 1).unwrap().is_none());
-        assert!(chart.history(&id).unwrap().is_empty());
-        assert_eq!(chart.list(&patient).unwrap().count(), 0);
-        model.put(&chart, &id, &content(round, 99));
+        assert!(session.get(&id).unwrap().is_none());
+        assert!(session.get_version(&id, 1).unwrap().is_none());
+        assert!(session.history(&id).unwrap().is_empty());
+        assert_eq!(session.list(&patient).unwrap().count(), 0);
+        model.put(&session, &id, &content(round, 99));
         model.verify(&vault);
         model.verify(&stage.open());
     }
 }
 
-/// Blocks the first commit of a kind until it is let go.
+/// Blocks the first commit that puts an object of a class, until the test releases it.
 pub(crate) struct Stall {
     reached: Barrier,
     released: Barrier,
@@ -217,10 +217,10 @@ impl Stall {
         class: u8,
     ) -> impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static {
         let stall = Arc::clone(self);
-        move |_, moment| {
-            let meant = matches!(moment, FaultPoint::Commit(operations)
+        move |_, point| {
+            let matching = matches!(point, FaultPoint::Commit(operations)
                 if raw::puts(operations).any(|(key, _)| key[0] == class));
-            if meant && !stall.done.swap(true, Ordering::SeqCst) {
+            if matching && !stall.done.swap(true, Ordering::SeqCst) {
                 stall.reached.wait();
                 stall.released.wait();
             }
@@ -228,7 +228,7 @@ impl Stall {
         }
     }
 
-    /// Runs `work` on another thread, and `meanwhile` once it has stalled.
+    /// Runs `work` on another thread, and `meanwhile` while `work` is blocked.
     pub(crate) fn across<T: Send>(
         &self,
         work: impl FnOnce() -> T + Send,
@@ -244,7 +244,7 @@ impl Stall {
     }
 }
 
-fn a_put_delayed_across_it(stage: &Stage) {
+fn put_delayed_past_erase_returns_erased(stage: &Stage) {
     let mut model = smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
     model.0.retain(|id, _| *id.subject() != patient);
@@ -258,10 +258,10 @@ fn a_put_delayed_across_it(stage: &Stage) {
             let (slow, _) = stage.open_with(stall.at(b'r'));
             let id = record("MRN-1", name);
             let put = stall.across(
-                || session(&slow).put(&id, body),
+                || session_on(&slow).put(&id, body),
                 || {
                     drop(
-                        session(&stage.open())
+                        session_on(&stage.open())
                             .erase_subject(&patient, "asked for")
                             .unwrap(),
                     )
@@ -271,10 +271,10 @@ fn a_put_delayed_across_it(stage: &Stage) {
             let vault = stage.open();
             assert_erased(&vault, &patient);
             model.verify(&vault);
-            // What it left behind, if anything, went with the withdrawal.
+            // The put removes what it left behind when its last check fails.
             let left = raw::counts(&stage.storage);
             assert_eq!((left[2], left[3]), (1, 0));
-            session(&vault)
+            session_on(&vault)
                 .erase_subject(&patient, "asked for")
                 .unwrap();
             assert_eq!(raw::counts(&stage.storage), [1, 2, 1, 0, 0, 0]);
@@ -282,36 +282,37 @@ fn a_put_delayed_across_it(stage: &Stage) {
     }
 }
 
-fn a_put_delayed_across_it_and_a_return(stage: &Stage) {
+fn put_delayed_past_erase_and_reopen_returns_erased(stage: &Stage) {
     smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
     let stall = Stall::new();
     let (slow, _) = stage.open_with(stall.at(b'r'));
     let id = record("MRN-1", "Observation/amended");
     let put = stall.across(
-        || session(&slow).put(&id, b"for the chart of before"),
+        || session_on(&slow).put(&id, b"for the former chart"),
         || {
             let vault = stage.open();
-            session(&vault)
+            session_on(&vault)
                 .erase_subject(&patient, "asked for")
                 .unwrap();
-            session(&vault).reopen_chart(&patient).unwrap();
-            session(&vault).put(&id, b"of the new chart").unwrap();
+            session_on(&vault).reopen_chart(&patient).unwrap();
+            session_on(&vault).put(&id, b"of the new chart").unwrap();
         },
     );
     assert_eq!(put, Err(Error::Erased));
     let vault = stage.open();
-    let now = session(&vault).get(&id).unwrap().unwrap();
+    let now = session_on(&vault).get(&id).unwrap().unwrap();
     assert_eq!((&now[..], now.version()), (&b"of the new chart"[..], 1));
     assert_eq!(raw::counts(&stage.storage)[2..], [2, 0, 0, 0]);
 }
 
-/// Deletes of an erasure are answered as unknown, and land when the patient is back.
-fn a_delete_lands_late(stage: &Stage) {
+/// Some deletes of the erasure have an unknown outcome and are applied after the chart was
+/// reopened.
+fn late_delete_of_erase_spares_reopened_chart(stage: &Stage) {
     smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
     let once = Arc::new(Mutex::new(std::collections::HashSet::new()));
-    let (slow, faulty) = stage.open_with(move |_, moment| match moment {
+    let (slow, faulty) = stage.open_with(move |_, point| match point {
         FaultPoint::Commit([Operation::Delete { key }])
             if once.lock().unwrap().insert(key.clone()) =>
         {
@@ -319,65 +320,68 @@ fn a_delete_lands_late(stage: &Stage) {
         }
         _ => FaultAction::Proceed,
     });
-    session(&slow).erase_subject(&patient, "asked for").unwrap();
+    session_on(&slow)
+        .erase_subject(&patient, "asked for")
+        .unwrap();
     assert!(faulty.under_way() > 0);
     let vault = stage.open();
-    let chart = session(&vault);
-    chart.reopen_chart(&patient).unwrap();
+    let session = session_on(&vault);
+    session.reopen_chart(&patient).unwrap();
     let id = record("MRN-1", "Observation/amended");
     let large = content(3, INLINE_MAX + 1);
-    chart.put(&id, &large).unwrap();
-    chart.put(&id, b"second").unwrap();
+    session.put(&id, &large).unwrap();
+    session.put(&id, b"second").unwrap();
     while let Some(landed) = faulty.land() {
         landed.unwrap();
     }
-    assert_eq!(&chart.get(&id).unwrap().unwrap()[..], b"second");
-    assert!(chart.get_version(&id, 1).unwrap().unwrap()[..] == large[..]);
-    assert_eq!(raw::census(&vault), raw::brute_force(&stage.storage));
+    assert_eq!(&session.get(&id).unwrap().unwrap()[..], b"second");
+    assert!(session.get_version(&id, 1).unwrap().unwrap()[..] == large[..]);
+    assert_eq!(raw::key_usage(&vault), raw::brute_force(&stage.storage));
 }
 
-/// An eraser that stalls before its tombstone lands must not hit the patient who has returned.
-fn a_second_eraser_wakes_late(stage: &Stage) {
+/// The second eraser stalls before its tombstone is committed and must not erase the reopened
+/// chart.
+fn stalled_second_erase_spares_reopened_chart(stage: &Stage) {
     smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
     let stall = Stall::new();
     let (slow, _) = stage.open_with(stall.at(b'p'));
     let id = record("MRN-1", "Observation/of the new chart");
     let late = stall.across(
-        || session(&slow).erase_subject(&patient, "asked for"),
+        || session_on(&slow).erase_subject(&patient, "asked for"),
         || {
             let vault = stage.open();
-            session(&vault)
+            session_on(&vault)
                 .erase_subject(&patient, "asked for")
                 .unwrap();
-            session(&vault).reopen_chart(&patient).unwrap();
-            session(&vault).put(&id, b"new").unwrap();
+            session_on(&vault).reopen_chart(&patient).unwrap();
+            session_on(&vault).put(&id, b"new").unwrap();
         },
     );
     assert!(!late.unwrap().keys_destroyed);
     let vault = stage.open();
-    assert_eq!(&session(&vault).get(&id).unwrap().unwrap()[..], b"new");
-    assert_eq!(raw::census(&vault).erased, 0);
+    assert_eq!(&session_on(&vault).get(&id).unwrap().unwrap()[..], b"new");
+    assert_eq!(raw::key_usage(&vault).erased, 0);
 }
 
-fn writers_beside_it(stage: &Stage) {
+fn writers_during_erase_end_with_erased(stage: &Stage) {
     let options = stage.options_under_load();
-    let mine = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
+    let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
     let other = stage.open_by(options);
-    let (mine, other) = (&mine, &other);
+    let (first, other) = (&first, &other);
     for round in 0..4 {
         let patient = format!("MRN-{round}");
         let id = record(&patient, "Observation/1");
-        session(mine).put(&id, b"x").unwrap();
+        session_on(first).put(&id, b"x").unwrap();
         thread::scope(|scope| {
-            for (thread, vault) in [mine, other, mine].into_iter().enumerate() {
+            for (thread, vault) in [first, other, first].into_iter().enumerate() {
                 let patient = &patient;
                 scope.spawn(move || {
                     let id = record(patient, &format!("by {thread}"));
                     let large = content(thread as u64, INLINE_MAX + 1);
                     for turn in 1.. {
                         let body = if turn % 4 == 0 { &large[..] } else { b"small" };
-                        match session(vault).put(&id, body) {
+                        match session_on(vault).put(&id, body) {
                             Ok(version) => assert_eq!(version, turn),
                             Err(error) => {
                                 assert_eq!(error, Error::Erased);
@@ -388,19 +392,20 @@ fn writers_beside_it(stage: &Stage) {
                 });
             }
             thread::sleep(std::time::Duration::from_millis(20));
-            session(other)
+            session_on(other)
                 .erase_subject(id.subject(), "asked for")
                 .unwrap();
         });
-        assert_erased(mine, id.subject());
-        // Late arrivals were withdrawn by those who brought them.
+        assert_erased(first, id.subject());
+        // Each writer removes the version that it wrote too late.
         assert_eq!(raw::counts(&stage.storage)[2..4], [0, 0]);
     }
 }
 
-/// Keys kept apart from the data: the data of before is dead once the keys are gone.
+/// Keys and data are in separate storages: a restored backup of the data stays unreadable once the
+/// keys are gone.
 #[test]
-fn data_of_before_and_keys_of_after() {
+fn data_restored_after_erase_stays_unreadable() {
     let keys = Arc::new(MemoryStorage::new());
     let data = Arc::new(MemoryStorage::new());
     let split = || SplitStorage::new(Arc::clone(&keys), Arc::clone(&data));
@@ -412,7 +417,7 @@ fn data_of_before_and_keys_of_after() {
     let backup = raw::objects(&*data);
     let backed_up = backup.keys().all(|key| !matches!(key[0], b'v' | b'p'));
     assert!(backed_up && backup.len() > 20);
-    session(&vault)
+    session_on(&vault)
         .erase_subject(&patient, "asked for")
         .unwrap();
     for (key, value) in &backup {
@@ -422,40 +427,37 @@ fn data_of_before_and_keys_of_after() {
     assert_erased(&vault, &patient);
     model.0.retain(|id, _| *id.subject() != patient);
     model.verify(&vault);
-    // Nor does the data alone open, with the credential and all.
+    // The data storage alone does not open, even with the credential.
     let alone = options.clone().open(Arc::clone(&data), &Fixed(1));
     assert_eq!(alone.unwrap_err(), Error::NoVault);
-    // No key that is left opens any of what came back.
+    // No remaining key opens what was restored.
     let dead = raw::brute_force(&split());
     assert_eq!((dead.subjects, dead.erased), (3, 1));
-    session(&vault).reopen_chart(&patient).unwrap();
+    session_on(&vault).reopen_chart(&patient).unwrap();
     let id = record("MRN-1", "Observation/amended");
-    assert!(session(&vault).get(&id).unwrap().is_none());
+    assert!(session_on(&vault).get(&id).unwrap().is_none());
 }
 
-/// A storage that fails an erasure's deletes tells, and the keys are gone nevertheless.
+/// When deletes fail, `erase_subject` reports the error, and the keys are destroyed nevertheless.
 #[test]
-fn a_failing_sweep_is_told() {
+fn erase_with_failing_deletes_returns_error_and_destroys_keys() {
     let stage = Stage::per_operation();
     smaller_clinic(&stage.create());
-    let storage = Faulty::new(
-        PerOperation::new(stage.shared()),
-        |_, moment| match moment {
-            FaultPoint::Commit([Operation::Delete { .. }]) => {
-                FaultAction::Fail(chartlock::storage::StorageError::Denied)
-            }
-            _ => FaultAction::Proceed,
-        },
-    );
+    let storage = Faulty::new(PerOperation::new(stage.shared()), |_, point| match point {
+        FaultPoint::Commit([Operation::Delete { .. }]) => {
+            FaultAction::Fail(chartlock::storage::StorageError::Denied)
+        }
+        _ => FaultAction::Proceed,
+    });
     let vault = stage.options().open(storage, &Fixed(1)).unwrap();
     let patient = subject("MRN-1");
     assert_eq!(
-        session(&vault).erase_subject(&patient, "asked for"),
+        session_on(&vault).erase_subject(&patient, "asked for"),
         Err(Error::Storage(chartlock::storage::StorageError::Denied))
     );
     assert_erased(&stage.open(), &patient);
     assert_eq!(
-        session(&stage.open()).reopen_chart(&patient),
+        session_on(&stage.open()).reopen_chart(&patient),
         Err(Error::Erased)
     );
 }

@@ -1,4 +1,4 @@
-//! The header: rolled back, and who can open it.
+//! The header: rollback, slots and the root key.
 
 use chartlock::internals::keys::Header;
 use chartlock::{Error, Vault};
@@ -6,26 +6,26 @@ use chartlock::{Error, Vault};
 use crate::common::Fixed;
 use crate::model::smaller_clinic;
 use crate::raw;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
-    rolled_back,
-    rolled_back_behind_a_master_rotation,
-    slots,
-    auditors,
-    the_root_key_changes,
+    header_rolled_back_is_refused_until_made_writable,
+    header_rolled_back_past_master_rotation_returns_unknown_master_key,
+    slots_can_be_added_replaced_and_removed,
+    auditor_slot_opens_only_the_journal,
+    root_key_rotation_drops_the_named_slots,
 );
 
 fn open(stage: &Stage, credential: u8) -> Result<Vault, Error> {
     stage.options().open(stage.shared(), &Fixed(credential))
 }
 
-fn rolled_back(stage: &Stage) {
+fn header_rolled_back_is_refused_until_made_writable(stage: &Stage) {
     let vault = stage.create();
     let mut model = smaller_clinic(&vault);
     let old = raw::header_value(&stage.storage);
     vault.add_slot(&Fixed(2)).unwrap();
-    // Entries of now name the generation of the newer header.
+    // The rotated entries name the generation of the newer header.
     for patient in ["MRN-1", "MRN-2"] {
         vault.rotate_subject_key(&subject(patient)).unwrap();
     }
@@ -36,11 +36,11 @@ fn rolled_back(stage: &Stage) {
     let behind = open(stage, 1).unwrap();
     let id = record("MRN-1", "Observation/amended");
     assert_eq!(
-        session(&behind).get(&id).unwrap_err(),
+        session_on(&behind).get(&id).unwrap_err(),
         Error::HeaderRolledBack
     );
     assert_eq!(
-        session(&behind).put(&id, b"x"),
+        session_on(&behind).put(&id, b"x"),
         Err(Error::HeaderRolledBack)
     );
     assert!(raw::objects(&stage.storage) == before);
@@ -48,11 +48,11 @@ fn rolled_back(stage: &Stage) {
     let options = stage.options();
     let vault = options.open_rolled_back(stage.shared(), &Fixed(1)).unwrap();
     model.verify(&vault);
-    let chart = session(&vault);
-    assert_eq!(chart.put(&id, b"x"), Err(Error::ReadOnly));
-    assert_eq!(chart.retract(&id), Err(Error::ReadOnly));
+    let session = session_on(&vault);
+    assert_eq!(session.put(&id, b"x"), Err(Error::ReadOnly));
+    assert_eq!(session.retract(&id), Err(Error::ReadOnly));
     assert_eq!(
-        chart.erase_subject(id.subject(), "asked for"),
+        session.erase_subject(id.subject(), "asked for"),
         Err(Error::ReadOnly)
     );
     assert_eq!(vault.rotate_master_key().unwrap_err(), Error::ReadOnly);
@@ -61,22 +61,22 @@ fn rolled_back(stage: &Stage) {
     assert!(raw::objects(&stage.storage) == before);
     vault.make_writable().unwrap();
     vault.make_writable().unwrap();
-    model.put(&chart, &id, b"after");
+    model.put(&session, &id, b"after");
     assert_eq!(vault.slots().unwrap().len(), 1);
     model.verify(&vault);
     model.verify(&stage.open());
     vault.rotate_subject_key(id.subject()).unwrap();
-    // The header that was lost is the old one from now on.
+    // The header that was replaced counts as rolled back from now on.
     raw::put(&stage.storage, b"v", &newer);
     assert_eq!(vault.slots().unwrap_err(), Error::HeaderRolledBack);
     let late = open(stage, 2).unwrap();
     assert_eq!(
-        session(&late).get(&id).unwrap_err(),
+        session_on(&late).get(&id).unwrap_err(),
         Error::HeaderRolledBack
     );
 }
 
-fn rolled_back_behind_a_master_rotation(stage: &Stage) {
+fn header_rolled_back_past_master_rotation_returns_unknown_master_key(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let old = raw::header_value(&stage.storage);
@@ -92,19 +92,22 @@ fn rolled_back_behind_a_master_rotation(stage: &Stage) {
             .unwrap(),
     ] {
         assert_eq!(
-            session(&vault).get(&id).unwrap_err(),
+            session_on(&vault).get(&id).unwrap_err(),
             Error::UnknownMasterKey
         );
         assert_eq!(vault.key_usage().unwrap().unreadable_entries, 2);
     }
-    // A chart whose key is merely unknown is never begun anew.
+    // An unknown master key must not lead to a second chart for the subject.
     let vault = open(stage, 1).unwrap();
-    assert_eq!(session(&vault).put(&id, b"x"), Err(Error::UnknownMasterKey));
+    assert_eq!(
+        session_on(&vault).put(&id, b"x"),
+        Err(Error::UnknownMasterKey)
+    );
     raw::put(&stage.storage, b"v", &new);
     model.verify(&stage.open());
 }
 
-fn slots(stage: &Stage) {
+fn slots_can_be_added_replaced_and_removed(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let [first] = vault.slots().unwrap()[..] else {
@@ -132,11 +135,11 @@ fn slots(stage: &Stage) {
     for credential in [3, 10, 24] {
         model.verify(&open(stage, credential).unwrap());
     }
-    // No master key was touched, so what other processes hold stays good.
+    // Slot changes leave the master keys alone, so entries that other processes cache stay valid.
     model.verify(&vault);
 }
 
-fn auditors(stage: &Stage) {
+fn auditor_slot_opens_only_the_journal(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let [first] = vault.slots().unwrap()[..] else {
@@ -148,9 +151,9 @@ fn auditors(stage: &Stage) {
         unlocked.map(|(key, slot)| (*key.expose(), slot))
     };
     let slot = vault.add_auditor_slot(&Fixed(2)).unwrap();
-    let told = vault.slots().unwrap().into_iter();
-    let told: Vec<_> = told.map(|slot| (slot.id, slot.journal_only)).collect();
-    assert_eq!(told, [(first.id, false), (slot, true)]);
+    let listed = vault.slots().unwrap().into_iter();
+    let listed: Vec<_> = listed.map(|slot| (slot.id, slot.journal_only)).collect();
+    assert_eq!(listed, [(first.id, false), (slot, true)]);
     let own = journal_key(2).unwrap();
     assert_eq!(own.1, slot);
     let wrong = Error::WrongKey;
@@ -185,12 +188,12 @@ fn auditors(stage: &Stage) {
     vault.remove_slot(slot).unwrap();
     assert_eq!(journal_key(4).unwrap_err(), wrong);
     model.verify(&open(stage, 1).unwrap());
-    // What it does not undo: an old header opens as it did.
+    // Removing a slot does not stop an old header from opening.
     raw::put(&stage.storage, b"v", kit.as_bytes());
     assert_eq!(journal_key(2), Ok(own));
 }
 
-fn the_root_key_changes(stage: &Stage) {
+fn root_key_rotation_drops_the_named_slots(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let second = vault.add_slot(&Fixed(2)).unwrap();
@@ -200,11 +203,11 @@ fn the_root_key_changes(stage: &Stage) {
     let before = raw::objects(&stage.storage);
     let lost = vault.rotate_root_key(&[&Fixed(1), &Fixed(2)], &[]);
     assert_eq!(lost.unwrap_err(), Error::SlotsWouldBeLost);
-    let nobody = vault.rotate_root_key(&[&Fixed(1), &Fixed(2), &Fixed(9)], &[third]);
-    assert_eq!(nobody.unwrap_err(), Error::WrongKey);
+    let unknown = vault.rotate_root_key(&[&Fixed(1), &Fixed(2), &Fixed(9)], &[third]);
+    assert_eq!(unknown.unwrap_err(), Error::WrongKey);
     let slots = vault.slots().unwrap();
-    let nobodys = (0..=u16::MAX).find(|id| slots.iter().all(|slot| slot.id != *id));
-    let gone = vault.rotate_root_key(&[&Fixed(1)], &[second, third, nobodys.unwrap()]);
+    let unused = (0..=u16::MAX).find(|id| slots.iter().all(|slot| slot.id != *id));
+    let gone = vault.rotate_root_key(&[&Fixed(1)], &[second, third, unused.unwrap()]);
     assert_eq!(gone.unwrap_err(), Error::NoSuchSlot);
     assert!(raw::objects(&stage.storage) == before);
     let report = vault
@@ -217,13 +220,14 @@ fn the_root_key_changes(stage: &Stage) {
         model.verify(&open(stage, credential).unwrap());
     }
     model.verify(&vault);
-    // Another process learns it at its next look at the header.
+    // The other process detects the change when it next reads the header.
     assert_eq!(other.slots().unwrap_err(), Error::RootKeyChanged);
     assert_eq!(
         other.rotate_master_key().unwrap_err(),
         Error::RootKeyChanged
     );
-    // What it does not undo: who left still opens a copy of the header from before.
+    // Rotating the root key does not stop a removed credential from opening an old copy of the
+    // header.
     raw::put(&stage.storage, b"v", kit.as_bytes());
     model.verify(&open(stage, 3).unwrap());
 }

@@ -1,4 +1,4 @@
-//! Bad input, one thing at a time: a typed error, and storage as it was.
+//! Invalid input: each case returns a typed error and leaves the storage unchanged.
 
 use chartlock::keys::Credential;
 use chartlock::storage::{FaultAction, FaultPoint, StorageError};
@@ -7,20 +7,20 @@ use chartlock::{Actor, CipherSuite, Error, Precondition, RecordId, Subject, Vaul
 use crate::common::{Fixed, passphrase};
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
-use crate::stage::{Stage, content, record, session, subject};
+use crate::stage::{Stage, content, record, session_on, subject};
 
 everywhere!(
-    hostile_names_are_names,
-    wrong_credentials,
-    opened_and_created_in_the_wrong_place,
-    damaged_headers,
-    foreign_objects,
-    a_locked_vault,
-    a_storage_that_refuses,
+    hostile_names_are_stored_like_any_other,
+    open_with_wrong_credential_is_refused,
+    open_without_vault_and_create_over_vault_are_refused,
+    open_with_damaged_header_is_refused,
+    objects_of_unknown_classes_are_preserved,
+    locked_vault_refuses_every_operation,
+    put_on_failing_storage_returns_the_storage_error,
 );
 
 #[test]
-fn names_out_of_bounds() {
+fn names_beyond_limits_return_invalid_id() {
     let long = |bytes: usize| "n".repeat(bytes);
     let refused = [
         "",
@@ -54,7 +54,7 @@ fn names_out_of_bounds() {
     assert_eq!(Subject::patient(&long(256)).unwrap_err(), Error::InvalidId);
     assert_eq!(Actor::new(&long(256)).unwrap_err(), Error::InvalidId);
     assert!(RecordId::patient("MRN-1", &long(1024)).is_ok());
-    // Bytes count, not characters.
+    // The limit counts bytes, not characters.
     assert!(Subject::patient(&"é".repeat(127)).is_ok());
     assert_eq!(
         Subject::patient(&"é".repeat(128)).unwrap_err(),
@@ -62,9 +62,9 @@ fn names_out_of_bounds() {
     );
 }
 
-fn hostile_names_are_names(stage: &Stage) {
+fn hostile_names_are_stored_like_any_other(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let (identifier, name) = ("i".repeat(255), "n".repeat(1024));
     let hostile = [
         "../../../etc/passwd",
@@ -90,20 +90,20 @@ fn hostile_names_are_names(stage: &Stage) {
     ];
     for (index, text) in hostile.iter().enumerate() {
         let id = record(text, text);
-        assert_eq!(chart.put(&id, &[index as u8]), Ok(1));
+        assert_eq!(session.put(&id, &[index as u8]), Ok(1));
     }
     for (index, text) in hostile.iter().enumerate() {
         assert_eq!(
-            chart.get(&record(text, text)).unwrap().unwrap()[..],
+            session.get(&record(text, text)).unwrap().unwrap()[..],
             [index as u8]
         );
-        let names = chart.list(&subject(text)).unwrap();
+        let names = session.list(&subject(text)).unwrap();
         let names: Vec<_> = names.map(|info| info.unwrap().name().to_owned()).collect();
         assert_eq!(names, [*text]);
     }
-    assert_eq!(chart.put(&record("MRN-1", &name), b"x"), Ok(1));
-    assert_eq!(chart.subjects().unwrap().count(), hostile.len() + 1);
-    // Nothing of them is in the keys: each is a letter and random-looking bytes of one length.
+    assert_eq!(session.put(&record("MRN-1", &name), b"x"), Ok(1));
+    assert_eq!(session.subjects().unwrap().count(), hostile.len() + 1);
+    // No key contains any of the names: each key is a class letter and a tag or two of 16 bytes.
     for key in raw::objects(&stage.storage)
         .keys()
         .filter(|key| key[..] != b"v"[..])
@@ -112,7 +112,7 @@ fn hostile_names_are_names(stage: &Stage) {
     }
 }
 
-fn wrong_credentials(stage: &Stage) {
+fn open_with_wrong_credential_is_refused(stage: &Stage) {
     let right = passphrase("right");
     let vault = stage.options().create(stage.shared(), &right).unwrap();
     smaller_clinic(&vault);
@@ -131,11 +131,11 @@ fn wrong_credentials(stage: &Stage) {
     assert!(open(&right).is_ok());
     assert!(
         raw::objects(&stage.storage) == before,
-        "opening wrote something"
+        "open wrote to the storage"
     );
 }
 
-fn opened_and_created_in_the_wrong_place(stage: &Stage) {
+fn open_without_vault_and_create_over_vault_are_refused(stage: &Stage) {
     let open = || stage.options().open(stage.shared(), &Fixed(1));
     let create = |credential: &dyn Credential| stage.options().create(stage.shared(), credential);
     assert_eq!(open().unwrap_err(), Error::NoVault);
@@ -149,13 +149,13 @@ fn opened_and_created_in_the_wrong_place(stage: &Stage) {
     assert_eq!(create(&Fixed(1)).unwrap_err(), Error::NotEmpty);
     assert!(raw::objects(&stage.storage) == before);
     model.verify(&open().unwrap());
-    // Not even where only the header is gone.
+    // Creation is refused even if only the header is missing.
     raw::delete(&stage.storage, b"v");
     assert_eq!(create(&Fixed(1)).unwrap_err(), Error::NotEmpty);
     assert_eq!(open().unwrap_err(), Error::NoVault);
 }
 
-fn damaged_headers(stage: &Stage) {
+fn open_with_damaged_header_is_refused(stage: &Stage) {
     let right = passphrase("right");
     let model = smaller_clinic(&stage.options().create(stage.shared(), &right).unwrap());
     let header = raw::header_value(&stage.storage);
@@ -184,8 +184,8 @@ fn damaged_headers(stage: &Stage) {
         "a newer format"
     );
     assert_eq!(open(&with(10, &[9])), Error::Unsupported, "a newer suite");
-    // The slot stands at 36: kind, id, length, then memory, passes and lanes. Costs that nobody
-    // could have chosen are not even tried: this would take a terabyte, or years.
+    // The slot begins at byte 36: kind, id and length, then memory, passes and lanes. Costs outside
+    // the limits are not tried, because they would take a terabyte or years.
     let planted = [
         (44, u32::MAX),
         (44, 0),
@@ -205,10 +205,10 @@ fn damaged_headers(stage: &Stage) {
     model.verify(&stage.options().open(stage.shared(), &right).unwrap());
 }
 
-fn foreign_objects(stage: &Stage) {
+fn objects_of_unknown_classes_are_preserved(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
-    // Kept free by the design: carried, never touched.
+    // The format reserves these classes; the vault must keep their objects.
     let free: Vec<_> = b"xqgalj".iter().map(|class| vec![*class; 33]).collect();
     for key in &free {
         raw::put(&stage.storage, key, b"of a newer release");
@@ -216,52 +216,55 @@ fn foreign_objects(stage: &Stage) {
     model.verify(&vault);
     assert_eq!(vault.rotate_master_key().unwrap().entries_blocking, 0);
     assert_eq!(vault.reencrypt().unwrap().blocking, 0);
-    session(&vault)
+    session_on(&vault)
         .erase_subject(&subject("MRN-2"), "asked for")
         .unwrap();
-    let after = raw::everything(&stage.storage);
+    let after = raw::all_objects(&stage.storage);
     assert!(free.iter().all(|key| after[key] == b"of a newer release"));
 }
 
-fn a_locked_vault(stage: &Stage) {
+fn locked_vault_refuses_every_operation(stage: &Stage) {
     let vault = stage.create();
     let model = small_clinic(&vault);
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Observation/amended");
     let patient = subject("MRN-1");
-    chart.get(&id).unwrap();
-    let listing = chart.list(&patient).unwrap();
+    session.get(&id).unwrap();
+    let listing = session.list(&patient).unwrap();
     vault.lock();
     let before = raw::objects(&stage.storage);
     let locked = Error::Locked;
-    assert_eq!(chart.get(&id).unwrap_err(), locked);
-    assert_eq!(chart.get_version(&id, 1).unwrap_err(), locked);
-    assert_eq!(chart.history(&id).unwrap_err(), locked);
+    assert_eq!(session.get(&id).unwrap_err(), locked);
+    assert_eq!(session.get_version(&id, 1).unwrap_err(), locked);
+    assert_eq!(session.history(&id).unwrap_err(), locked);
     assert_eq!(
-        chart.list(&patient).map(Iterator::count).unwrap_err(),
+        session.list(&patient).map(Iterator::count).unwrap_err(),
         locked
     );
-    assert_eq!(chart.subjects().map(Iterator::count).unwrap_err(), locked);
-    assert_eq!(chart.put(&id, b"x"), Err(locked.clone()));
+    assert_eq!(session.subjects().map(Iterator::count).unwrap_err(), locked);
+    assert_eq!(session.put(&id, b"x"), Err(locked.clone()));
     assert_eq!(
-        chart.put_if(&id, Precondition::Absent, b"x"),
+        session.put_if(&id, Precondition::Absent, b"x"),
         Err(locked.clone())
     );
     assert_eq!(
-        chart.put_many([(&id, b"x".into())]).unwrap(),
+        session.put_many([(&id, b"x".into())]).unwrap(),
         [Err(locked.clone())]
     );
-    assert_eq!(chart.retract(&id), Err(locked.clone()));
+    assert_eq!(session.retract(&id), Err(locked.clone()));
     assert_eq!(
-        chart.erase_subject(&patient, "asked for"),
+        session.erase_subject(&patient, "asked for"),
         Err(locked.clone())
     );
-    assert_eq!(chart.reopen_chart(&patient), Err(locked.clone()));
-    assert_eq!(chart.place_hold(&patient, "subpoena"), Err(locked.clone()));
-    assert_eq!(chart.lift_hold(&patient, 7), Err(locked.clone()));
-    assert_eq!(chart.holds(&patient), Err(locked.clone()));
-    assert_eq!(chart.retain_until(&patient, None), Err(locked.clone()));
-    assert_eq!(chart.retained_until(&patient), Err(locked.clone()));
+    assert_eq!(session.reopen_chart(&patient), Err(locked.clone()));
+    assert_eq!(
+        session.place_hold(&patient, "subpoena"),
+        Err(locked.clone())
+    );
+    assert_eq!(session.lift_hold(&patient, 7), Err(locked.clone()));
+    assert_eq!(session.holds(&patient), Err(locked.clone()));
+    assert_eq!(session.retain_until(&patient, None), Err(locked.clone()));
+    assert_eq!(session.retained_until(&patient), Err(locked.clone()));
     assert_eq!(vault.rotate_master_key().unwrap_err(), locked);
     assert_eq!(vault.rotate_subject_key(&patient).unwrap_err(), locked);
     assert_eq!(vault.reencrypt().unwrap_err(), locked);
@@ -280,8 +283,9 @@ fn a_locked_vault(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Full, read-only or broken, at whichever step: the error says which, and what stood stands.
-fn a_storage_that_refuses(stage: &Stage) {
+/// A full, read-only or broken storage at any commit: the error names the cause, and stored records
+/// stay readable.
+fn put_on_failing_storage_returns_the_storage_error(stage: &Stage) {
     let model = smaller_clinic(&stage.create());
     let before = raw::objects(&stage.storage);
     let refusals = [
@@ -293,7 +297,7 @@ fn a_storage_that_refuses(stage: &Stage) {
         for body in [&b"small"[..], &content(1, 70_000)] {
             raw::reset(&stage.storage, &before);
             let commits = std::sync::atomic::AtomicU64::new(0);
-            let (vault, _) = stage.open_with(move |_, moment| match moment {
+            let (vault, _) = stage.open_with(move |_, point| match point {
                 FaultPoint::Commit(_)
                     if commits.fetch_add(1, std::sync::atomic::Ordering::SeqCst) >= nth =>
                 {
@@ -302,28 +306,28 @@ fn a_storage_that_refuses(stage: &Stage) {
                 _ => FaultAction::Proceed,
             });
             let id = record("MRN-1", "Observation/amended");
-            match session(&vault).put(&id, body) {
+            match session_on(&vault).put(&id, body) {
                 Err(error) => assert_eq!(error, Error::Storage(refusal)),
-                // Fewer commits than that.
+                // The put needed fewer commits.
                 Ok(version) => assert_eq!(version, 4),
             }
             let vault = stage.open();
-            let now = session(&vault).get(&id).unwrap().unwrap();
+            let now = session_on(&vault).get(&id).unwrap().unwrap();
             let expected = model.0[&id].last().unwrap().as_deref().unwrap();
             assert!(now[..] == *expected || (now[..] == *body && now.version() == 4));
-            assert_eq!(session(&vault).put(&id, b"later"), Ok(now.version() + 1));
+            assert_eq!(session_on(&vault).put(&id, b"later"), Ok(now.version() + 1));
         }
     }
 }
 
 #[test]
-fn the_suite_is_the_vaults_own() {
+fn open_with_other_cipher_suite_keeps_the_vaults_own() {
     let stage = Stage::memory();
     let model = small_clinic(&stage.create());
     let other = stage.options().cipher_suite(CipherSuite::ChaCha20Poly1305);
     let vault = stage.open_by(other);
     model.verify(&vault);
-    session(&vault).put(&record("MRN-9", "x"), b"x").unwrap();
+    session_on(&vault).put(&record("MRN-9", "x"), b"x").unwrap();
     for value in raw::objects_of(&stage.storage, b"r").values() {
         assert_eq!(value[1], CipherSuite::Aes256Gcm.code());
     }

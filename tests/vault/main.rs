@@ -1,7 +1,7 @@
-//! The vault, through its public doors, over every storage of this crate.
+//! The vault through its public API, on every storage of this crate.
 //!
-//! `stage` holds the list of storages; `raw` looks at what they keep, with the keys of the test's
-//! own credential and none of the vault's code above the layers of keys and envelopes.
+//! `stage` lists the storages. `raw` reads the stored objects with the test's own credential and
+//! without vault code above the key and envelope layers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,23 +18,23 @@ mod stage;
 
 mod clock;
 mod contention;
-mod contents;
+mod edge_cases;
 mod erasure;
 mod expunge;
-mod expunged_upload;
+mod expunge_race;
 mod garbage;
-mod governance;
+mod get_all;
 mod headers;
+mod holds;
 mod input;
-mod laziness;
-mod medium;
+mod key_reuse;
 mod model;
+mod plaintext_search;
 mod readers;
 mod recovery;
-mod repeats;
 mod rotation;
-mod seconds;
 mod secrets;
+mod segment_reads;
 mod segments;
 mod streams;
 mod tamper;

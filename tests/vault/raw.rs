@@ -1,4 +1,4 @@
-//! What a storage keeps, seen without the vault.
+//! Raw access to the objects of a storage, without the vault.
 
 use std::collections::BTreeMap;
 
@@ -14,25 +14,25 @@ use crate::common::Fixed;
 pub(crate) use crate::common::objects::{Objects, delete, objects_of, put};
 use crate::stage::Stage;
 
-/// All but the journal, which grows with whatever is done.
+/// Returns all objects except the journal, which grows with every operation.
 pub(crate) fn objects(storage: &dyn Storage) -> Objects {
-    let mut objects = everything(storage);
+    let mut objects = all_objects(storage);
     objects.retain(|key, _| key[0] != b'j');
     objects
 }
 
-pub(crate) fn everything(storage: &dyn Storage) -> Objects {
+pub(crate) fn all_objects(storage: &dyn Storage) -> Objects {
     objects_of(storage, b"")
 }
 
-/// How many keys of each class: `v`, `p`, `r`, `h`, `s`, `w`.
+/// Counts the keys of the classes `v`, `p`, `r`, `h`, `s` and `w`.
 pub(crate) fn counts(storage: &dyn Storage) -> [usize; 6] {
     b"vprhsw".map(|class| objects_of(storage, &[class]).len())
 }
 
-/// Makes a storage hold just these.
+/// Makes a storage hold exactly these objects.
 pub(crate) fn reset(storage: &dyn Storage, to: &Objects) {
-    let present = everything(storage);
+    let present = all_objects(storage);
     let gone = present.keys().filter(|key| !to.contains_key(*key));
     let deletes = gone.map(|key| Transaction::new().delete(&key[..]));
     let changed = to
@@ -46,7 +46,7 @@ pub(crate) fn reset(storage: &dyn Storage, to: &Objects) {
     }
 }
 
-/// The header and its keyring, opened with the test's credential.
+/// Parses a header and opens its keyring with a credential.
 pub(crate) fn header(value: &[u8], credential: &dyn Credential) -> (Header, Keyring) {
     let header = Header::parse(value).unwrap();
     let keyring = header.unlock(credential).unwrap().keyring;
@@ -57,7 +57,7 @@ pub(crate) fn header_value(storage: &dyn Storage) -> Vec<u8> {
     objects_of(storage, b"v").remove(&b"v"[..]).unwrap()
 }
 
-/// Tries to open every patient entry with the keys of a header.
+/// Opens every patient entry with the keys of a header.
 pub(crate) fn entries(
     storage: &dyn Storage,
     header_value: &[u8],
@@ -73,10 +73,10 @@ pub(crate) fn entries(
         .collect()
 }
 
-/// What hangs on a key, by number.
+/// Number of objects under each key, by key number.
 pub(crate) type Counts = BTreeMap<u32, u64>;
 
-/// What a storage holds, counted one object at a time.
+/// Key usage of a storage, counted object by object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct BruteForce {
     pub(crate) masters: Counts,
@@ -86,51 +86,51 @@ pub(crate) struct BruteForce {
     pub(crate) records: u64,
     pub(crate) earlier_versions: u64,
     pub(crate) under_former_keys: u64,
-    /// For each subject that is live, what hangs on each of its keys.
+    /// The number of versions under each patient key, for each subject with a chart.
     pub(crate) by_subject: BTreeMap<String, Counts>,
 }
 
 pub(crate) fn brute_force(storage: &dyn Storage) -> BruteForce {
     let value = header_value(storage);
     let (_, keyring) = header(&value, &Fixed(1));
-    let mut census = BruteForce {
+    let mut usage = BruteForce {
         masters: keyring.masters().map(|key| (key.number, 0)).collect(),
         ..BruteForce::default()
     };
     for (head, entry) in entries(storage, &value) {
-        *census.masters.get_mut(&head.master).unwrap() += 1;
+        *usage.masters.get_mut(&head.master).unwrap() += 1;
         let entry = entry.unwrap();
         let Some(chart) = entry.chart() else {
-            census.erased += 1;
+            usage.erased += 1;
             continue;
         };
-        census.subjects += 1;
+        usage.subjects += 1;
         let mut keys: Counts = chart.keys().map(|key| (key.number, 0)).collect();
-        census.patient_keys += keys.len() as u64;
+        usage.patient_keys += keys.len() as u64;
         for class in [b'r', b'h'] {
             let prefix = [&[class], &chart.id()[..]].concat();
             for value in objects_of(storage, &prefix).values() {
                 let number = Head::parse(value).unwrap().key_number;
                 *keys.get_mut(&number).unwrap() += 1;
                 let count = match class {
-                    b'r' => &mut census.records,
-                    _ => &mut census.earlier_versions,
+                    b'r' => &mut usage.records,
+                    _ => &mut usage.earlier_versions,
                 };
                 *count += 1;
-                census.under_former_keys += u64::from(number != chart.active_key().number);
+                usage.under_former_keys += u64::from(number != chart.active_key().number);
             }
         }
         let identifier = entry.subject().identifier().to_owned();
-        census.by_subject.insert(identifier, keys);
+        usage.by_subject.insert(identifier, keys);
     }
-    census
+    usage
 }
 
-/// What the vault itself counts, in the same form.
-pub(crate) fn census(vault: &chartlock::Vault) -> BruteForce {
-    let census = vault.key_usage().unwrap();
+/// Returns the vault's own key usage in the same form.
+pub(crate) fn key_usage(vault: &chartlock::Vault) -> BruteForce {
+    let usage = vault.key_usage().unwrap();
     assert_eq!(
-        (census.unreadable_versions, census.unreadable_entries),
+        (usage.unreadable_versions, usage.unreadable_entries),
         (0, 0)
     );
     let by_number = |counts: &[chartlock::report::KeyCount]| -> Counts {
@@ -138,16 +138,16 @@ pub(crate) fn census(vault: &chartlock::Vault) -> BruteForce {
         assert_eq!(active, 1);
         counts.iter().map(|key| (key.number, key.objects)).collect()
     };
-    let session = crate::stage::session(vault);
+    let session = crate::stage::session_on(vault);
     let subjects = session.subjects().unwrap().map(Result::unwrap);
     BruteForce {
-        masters: by_number(&census.masters),
-        subjects: census.subjects,
-        erased: census.erased,
-        patient_keys: census.patient_keys,
-        records: census.records,
-        earlier_versions: census.earlier_versions,
-        under_former_keys: census.under_former_keys,
+        masters: by_number(&usage.masters),
+        subjects: usage.subjects,
+        erased: usage.erased,
+        patient_keys: usage.patient_keys,
+        records: usage.records,
+        earlier_versions: usage.earlier_versions,
+        under_former_keys: usage.under_former_keys,
         by_subject: subjects
             .map(|subject| {
                 let counts = vault.subject_key_usage(&subject).unwrap();
@@ -157,7 +157,7 @@ pub(crate) fn census(vault: &chartlock::Vault) -> BruteForce {
     }
 }
 
-/// The bytes that operations would write, and the keys they would put.
+/// Returns the keys and values that operations would put.
 pub(crate) fn puts(operations: &[Operation]) -> impl Iterator<Item = (&[u8], &[u8])> {
     operations.iter().filter_map(|operation| match operation {
         Operation::Put { key, value, .. } => Some((&key[..], &value[..])),
@@ -165,8 +165,8 @@ pub(crate) fn puts(operations: &[Operation]) -> impl Iterator<Item = (&[u8], &[u
     })
 }
 
-/// Whether an object hangs on the chart of a patient who is live, or is their entry.
-pub(crate) fn is_of(stage: &Stage, key: &[u8], identifier: &str) -> bool {
+/// Tests whether an object belongs to a patient's current chart, or is the patient's entry.
+pub(crate) fn belongs_to(stage: &Stage, key: &[u8], identifier: &str) -> bool {
     let value = header_value(&stage.storage);
     let (_, keyring) = header(&value, &Fixed(1));
     let mut names = keyring.name_keys();

@@ -1,5 +1,5 @@
-//! Readers that outlive what they read: each goes on with the version that it was opened at, or says
-//! clearly why it cannot. Never a mixture.
+//! Open readers while the record changes: a reader continues with its version or returns a clear
+//! error, and never mixes versions.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -11,25 +11,25 @@ use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, RecordReader, Vault};
 
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, content, record, session};
+use crate::stage::{Stage, content, record, session_on};
 
 everywhere!(
-    an_overwrite,
-    a_retraction,
-    a_reencryption_at_any_position,
-    a_reencryption_while_reading_ahead,
-    a_reencryption_after_an_overwrite,
-    one_reencryption_after_another,
-    rotations,
-    an_erasure,
-    a_return,
-    a_lock,
-    many_readers,
+    reader_after_overwrite_keeps_its_version,
+    reader_after_retraction_keeps_its_version,
+    reader_after_reencryption_at_any_position_continues,
+    reader_with_segments_read_ahead_survives_reencryption,
+    reader_of_earlier_version_survives_reencryption,
+    reader_survives_repeated_reencryption,
+    reader_survives_rotations,
+    reader_after_erase_returns_erased,
+    reader_after_reopen_never_reads_the_new_chart,
+    reader_after_lock_returns_locked,
+    readers_during_puts_and_reencryption_never_mix_versions,
 );
 
 const LENGTH: usize = 2 * SEGMENT + 7 * CHUNK + 5;
 
-/// A vault as another process has it, with so many threads.
+/// Opens the vault as another process does, with this many threads.
 fn open(stage: &Stage, threads: usize) -> Vault {
     let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
     stage.open_by(options)
@@ -38,13 +38,13 @@ fn open(stage: &Stage, threads: usize) -> Vault {
 fn put(stage: &Stage, length: usize) -> Vec<u8> {
     let content = content(1, length);
     let id = record("MRN-1", "CT/1");
-    assert_eq!(session(&stage.create()).put(&id, &content), Ok(1));
+    assert_eq!(session_on(&stage.create()).put(&id, &content), Ok(1));
     content
 }
 
 fn reader(vault: &Vault) -> RecordReader {
     let id = record("MRN-1", "CT/1");
-    session(vault).reader(&id).unwrap().unwrap()
+    session_on(vault).reader(&id).unwrap().unwrap()
 }
 
 fn rest(mut reader: RecordReader) -> Vec<u8> {
@@ -53,8 +53,8 @@ fn rest(mut reader: RecordReader) -> Vec<u8> {
     rest
 }
 
-/// Readers of one's own vault and of another, each with a part read already.
-fn part_read(vaults: [&Vault; 2], content: &[u8]) -> [RecordReader; 2] {
+/// Opens a reader on each vault and reads its first bytes.
+fn partly_read(vaults: [&Vault; 2], content: &[u8]) -> [RecordReader; 2] {
     vaults.map(|vault| {
         let mut reader = reader(vault);
         let mut part = [0; 100];
@@ -64,16 +64,16 @@ fn part_read(vaults: [&Vault; 2], content: &[u8]) -> [RecordReader; 2] {
     })
 }
 
-fn an_overwrite(stage: &Stage) {
+fn reader_after_overwrite_keeps_its_version(stage: &Stage) {
     for length in [100, LENGTH] {
         raw::reset(&stage.storage, &Objects::new());
         let content = put(stage, length);
         let (vault, other) = (stage.open(), open(stage, 1));
-        let readers = part_read([&vault, &other], &content);
+        let readers = partly_read([&vault, &other], &content);
         let id = record("MRN-1", "CT/1");
         for version in 2..5 {
             let later = crate::stage::content(version, length);
-            assert_eq!(session(&vault).put(&id, &later), Ok(version));
+            assert_eq!(session_on(&vault).put(&id, &later), Ok(version));
         }
         for reader in readers {
             assert_eq!(reader.info().version(), 1);
@@ -83,20 +83,20 @@ fn an_overwrite(stage: &Stage) {
     }
 }
 
-fn a_retraction(stage: &Stage) {
+fn reader_after_retraction_keeps_its_version(stage: &Stage) {
     let content = put(stage, LENGTH);
     let (vault, other) = (stage.open(), open(stage, 1));
-    let readers = part_read([&vault, &other], &content);
+    let readers = partly_read([&vault, &other], &content);
     let id = record("MRN-1", "CT/1");
-    assert_eq!(session(&vault).retract(&id), Ok(Some(2)));
+    assert_eq!(session_on(&vault).retract(&id), Ok(Some(2)));
     for reader in readers {
         assert!(rest(reader) == content[100..]);
     }
-    assert!(session(&vault).reader(&id).unwrap().is_none());
+    assert!(session_on(&vault).reader(&id).unwrap().is_none());
 }
 
-/// Of one's own vault, and of another that still holds the entry of before.
-fn a_reencryption_at_any_position(stage: &Stage) {
+/// The readers belong to the re-encrypting vault, and to one that still caches the former entry.
+fn reader_after_reencryption_at_any_position_continues(stage: &Stage) {
     let content = put(stage, LENGTH);
     let (vault, other) = (open(stage, 2), open(stage, 1));
     let id = record("MRN-1", "CT/1");
@@ -121,7 +121,7 @@ fn a_reencryption_at_any_position(stage: &Stage) {
             assert_eq!(reader.stream_position().unwrap(), position as u64);
             reader.read_to_end(part).unwrap();
             assert!(*part == content);
-            // And back.
+            // Reads backwards, too.
             let mut first = [0; 9];
             assert_eq!(reader.read_at(0, &mut first), Ok(9));
             assert!(first == content[..9]);
@@ -129,8 +129,8 @@ fn a_reencryption_at_any_position(stage: &Stage) {
     }
 }
 
-/// What was read ahead belongs to the former stream, what comes behind it to the next.
-fn a_reencryption_while_reading_ahead(stage: &Stage) {
+/// Segments that were read ahead belong to the former stream, later ones to the new stream.
+fn reader_with_segments_read_ahead_survives_reencryption(stage: &Stage) {
     let content = put(stage, 14 * SEGMENT + 5);
     let vault = open(stage, 4);
     let id = record("MRN-1", "CT/1");
@@ -142,13 +142,13 @@ fn a_reencryption_while_reading_ahead(stage: &Stage) {
     assert!(read == content);
 }
 
-fn a_reencryption_after_an_overwrite(stage: &Stage) {
+fn reader_of_earlier_version_survives_reencryption(stage: &Stage) {
     let content = put(stage, LENGTH);
     let (vault, other) = (stage.open(), open(stage, 1));
     let id = record("MRN-1", "CT/1");
-    let readers = part_read([&vault, &other], &content);
+    let readers = partly_read([&vault, &other], &content);
     let later = crate::stage::content(2, LENGTH);
-    session(&vault).put(&id, &later).unwrap();
+    session_on(&vault).put(&id, &later).unwrap();
     vault.reencrypt_subject(id.subject()).unwrap();
     for reader in readers {
         let mut last = [0; 9];
@@ -159,15 +159,15 @@ fn a_reencryption_after_an_overwrite(stage: &Stage) {
     }
 }
 
-/// Each time a reader finds the stream that it was told of, it has just been replaced.
-fn one_reencryption_after_another(stage: &Stage) {
+/// Each time the reader looks up the current stream, another re-encryption has replaced it.
+fn reader_survives_repeated_reencryption(stage: &Stage) {
     let content = put(stage, CHUNK + 5);
     let id = record("MRN-1", "CT/1");
     let other = stage.open();
     let left = AtomicU32::new(5);
-    let (vault, _) = stage.open_with(move |_, moment| {
+    let (vault, _) = stage.open_with(move |_, point| {
         let segment =
-            matches!(moment, FaultPoint::Read(keys) if keys.iter().any(|key| key[0] == b's'));
+            matches!(point, FaultPoint::Read(keys) if keys.iter().any(|key| key[0] == b's'));
         let once_more = |left: u32| left.checked_sub(1);
         if segment
             && left
@@ -181,16 +181,16 @@ fn one_reencryption_after_another(stage: &Stage) {
     assert!(rest(reader(&vault)) == content);
 }
 
-fn rotations(stage: &Stage) {
+fn reader_survives_rotations(stage: &Stage) {
     let content = put(stage, LENGTH);
     let (vault, other) = (stage.open(), open(stage, 1));
     let id = record("MRN-1", "CT/1");
-    let readers = part_read([&vault, &other], &content);
+    let readers = partly_read([&vault, &other], &content);
     vault.rotate_subject_key(id.subject()).unwrap();
     vault.rotate_master_key().unwrap();
     for mut reader in readers {
         assert!(rest_from(&mut reader, 50) == content[50..]);
-        // Its entry, too, is sealed otherwise by now.
+        // The entry is sealed under the new master key by now.
         vault.reencrypt_subject(id.subject()).unwrap();
         assert!(rest_from(&mut reader, SEGMENT + 3) == content[SEGMENT + 3..]);
     }
@@ -203,12 +203,12 @@ fn rest_from(reader: &mut RecordReader, offset: usize) -> Vec<u8> {
     rest
 }
 
-fn an_erasure(stage: &Stage) {
+fn reader_after_erase_returns_erased(stage: &Stage) {
     let content = put(stage, LENGTH);
     let (vault, other) = (stage.open(), open(stage, 1));
     let id = record("MRN-1", "CT/1");
-    let mut readers = part_read([&vault, &other], &content);
-    session(&vault)
+    let mut readers = partly_read([&vault, &other], &content);
+    session_on(&vault)
         .erase_subject(id.subject(), "asked for")
         .unwrap();
     for reader in &mut readers {
@@ -221,35 +221,35 @@ fn an_erasure(stage: &Stage) {
     }
 }
 
-/// The patient is back with a record of the same name, version and length: it is another one.
-fn a_return(stage: &Stage) {
+/// The reopened chart has a record of the same name, version and length, which must not be read.
+fn reader_after_reopen_never_reads_the_new_chart(stage: &Stage) {
     let content = put(stage, LENGTH);
     let (vault, other) = (stage.open(), open(stage, 1));
     let id = record("MRN-1", "CT/1");
-    let readers = part_read([&vault, &other], &content);
-    let chart = session(&vault);
-    chart.erase_subject(id.subject(), "asked for").unwrap();
-    chart.reopen_chart(id.subject()).unwrap();
+    let readers = partly_read([&vault, &other], &content);
+    let session = session_on(&vault);
+    session.erase_subject(id.subject(), "asked for").unwrap();
+    session.reopen_chart(id.subject()).unwrap();
     let gone = [Error::Conflict, Error::Erased];
     let read_at_end = |reader: &RecordReader| {
         let read = reader.read_at(LENGTH as u64 - 9, &mut [0; 9]);
         assert!(gone.contains(&read.unwrap_err()));
     };
     readers.iter().for_each(read_at_end);
-    chart.put(&id, &crate::stage::content(2, LENGTH)).unwrap();
+    session.put(&id, &crate::stage::content(2, LENGTH)).unwrap();
     readers.iter().for_each(read_at_end);
 }
 
-fn a_lock(stage: &Stage) {
+fn reader_after_lock_returns_locked(stage: &Stage) {
     let content = put(stage, LENGTH);
     let small = record("MRN-1", "Observation/1");
-    session(&stage.open()).put(&small, b"small").unwrap();
+    session_on(&stage.open()).put(&small, b"small").unwrap();
     let (vault, other) = (stage.open(), open(stage, 1));
-    let inline = session(&vault).reader(&small).unwrap().unwrap();
-    let [mut locked, unlocked] = part_read([&vault, &other], &content);
+    let inline = session_on(&vault).reader(&small).unwrap().unwrap();
+    let [mut locked, unlocked] = partly_read([&vault, &other], &content);
     vault.lock();
     assert_eq!(inline.read_at(0, &mut [0; 9]), Err(Error::Locked));
-    // In the segment that it holds, and behind.
+    // One offset in the segment that the reader caches, and one beyond it.
     for offset in [0, LENGTH - 9] {
         assert_eq!(
             locked.read_at(offset as u64, &mut [0; 9]),
@@ -261,9 +261,9 @@ fn a_lock(stage: &Stage) {
     assert!(rest(unlocked) == content[100..]);
 }
 
-/// A writer that puts, re-encrypts and rotates, and readers that each read one version from its first
-/// byte to its last.
-fn many_readers(stage: &Stage) {
+/// A writer puts, re-encrypts and rotates; each reader must read one version from its first byte to
+/// its last.
+fn readers_during_puts_and_reencryption_never_mix_versions(stage: &Stage) {
     const LENGTH: usize = 3 * SEGMENT + 77;
     put(stage, LENGTH);
     let vaults = [2, 1, 4].map(|threads| open(stage, threads));
@@ -285,11 +285,11 @@ fn many_readers(stage: &Stage) {
             });
         }
         let writer = stage.open();
-        let chart = session(&writer);
+        let session = session_on(&writer);
         let mut version = 1;
         while version < 6 || read.load(Ordering::SeqCst) < 6 {
             version += 1;
-            assert_eq!(chart.put(&id, &content(version, LENGTH)), Ok(version));
+            assert_eq!(session.put(&id, &content(version, LENGTH)), Ok(version));
             writer.reencrypt_subject(id.subject()).unwrap();
             writer.collect_garbage().unwrap();
             if version == 3 {

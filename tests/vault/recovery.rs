@@ -1,4 +1,4 @@
-//! A header that was lost is put back from a kit, and none that is better is lost by it.
+//! Recovery kits: a kit restores a lost header, and never replaces a better one.
 
 use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, RecoveryKit};
@@ -6,21 +6,21 @@ use chartlock::{Error, RecoveryKit};
 use crate::common::{Brittle, Fixed};
 use crate::model::{small_clinic, smaller_clinic};
 use crate::raw;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
-    restored,
-    a_kit_of_an_earlier_master_key,
-    a_kit_of_before_a_broken_rotation,
-    a_kit_of_an_earlier_generation,
-    a_kit_that_nothing_outdates,
-    an_orphan_outdates_no_kit,
-    a_foreign_kit,
-    a_header_that_nobody_can_judge,
-    a_header_of_a_newer_release,
+    kit_restores_missing_or_damaged_header,
+    kit_with_earlier_master_key_is_stale,
+    kit_from_before_interrupted_rotation_is_stale,
+    kit_of_earlier_header_generation_is_stale,
+    kit_with_all_needed_keys_is_restored,
+    kit_with_orphaned_entry_present_is_restored,
+    kit_of_another_vault_is_refused,
+    kit_with_unavailable_credential_is_not_restored,
+    kit_does_not_replace_header_of_newer_format,
 );
 
-fn restored(stage: &Stage) {
+fn kit_restores_missing_or_damaged_header(stage: &Stage) {
     let vault = stage.create();
     let model = small_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
@@ -49,7 +49,7 @@ fn restored(stage: &Stage) {
     }
 }
 
-/// Refused, with nothing changed; then put back because the caller insists.
+/// Asserts that `restore` refuses the kit without changes, and that `restore_anyway` restores it.
 fn assert_stale(stage: &Stage, kit: &RecoveryKit) {
     let before = raw::objects(&stage.storage);
     assert_eq!(kit.restore(&stage.storage, &Fixed(1)), Err(Error::StaleKit));
@@ -58,12 +58,12 @@ fn assert_stale(stage: &Stage, kit: &RecoveryKit) {
     assert!(raw::objects(&stage.storage) == before);
     kit.restore_anyway(&stage.storage, &Fixed(1)).unwrap();
     assert!(raw::header_value(&stage.storage) == kit.as_bytes());
-    // What opens is not replaced, whoever insists.
+    // An intact header is not replaced even by `restore_anyway`.
     let again = kit.restore_anyway(&stage.storage, &Fixed(1));
     assert_eq!(again, Err(Error::HeaderPresent));
 }
 
-fn a_kit_of_an_earlier_master_key(stage: &Stage) {
+fn kit_with_earlier_master_key_is_stale(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let stale = vault.recovery_kit().unwrap();
@@ -72,29 +72,29 @@ fn a_kit_of_an_earlier_master_key(stage: &Stage) {
     raw::delete(&stage.storage, b"v");
     assert_stale(stage, &stale);
     let vault = stage.open();
-    let got = session(&vault).get(&record("MRN-1", "Observation/amended"));
+    let got = session_on(&vault).get(&record("MRN-1", "Observation/amended"));
     assert_eq!(got.unwrap_err(), Error::UnknownMasterKey);
     raw::delete(&stage.storage, b"v");
     fresh.restore(&stage.storage, &Fixed(1)).unwrap();
     model.verify(&stage.open());
 }
 
-/// One entry of several is sealed under the newer key.
-fn a_kit_of_before_a_broken_rotation(stage: &Stage) {
+/// Only one of several entries is sealed under the newer master key.
+fn kit_from_before_interrupted_rotation_is_stale(stage: &Stage) {
     let vault = stage.create();
     let mut model = small_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
-    let (broken, _) = stage.open_with(move |_, moment| {
-        let reseals = matches!(moment, FaultPoint::Commit(operations)
+    let (interrupted, _) = stage.open_with(move |_, point| {
+        let reseals = matches!(point, FaultPoint::Commit(operations)
             if raw::puts(operations).any(|(key, _)| key[0] == b'p'));
         match reseals {
             true => FaultAction::Stop,
             false => FaultAction::Proceed,
         }
     });
-    broken.rotate_master_key().unwrap_err();
+    interrupted.rotate_master_key().unwrap_err();
     let id = record("MRN-1", "Observation/amended");
-    model.put(&session(&stage.open()), &id, b"seals one entry again");
+    model.put(&session_on(&stage.open()), &id, b"seals one entry again");
     let header = raw::header_value(&stage.storage);
     raw::put(&stage.storage, b"v", b"garbage");
     assert_stale(stage, &kit);
@@ -107,8 +107,8 @@ fn a_kit_of_before_a_broken_rotation(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// No key is newer, but slots that were removed since would open again.
-fn a_kit_of_an_earlier_generation(stage: &Stage) {
+/// No key is newer, but the kit would bring removed slots back.
+fn kit_of_earlier_header_generation_is_stale(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
@@ -118,15 +118,15 @@ fn a_kit_of_an_earlier_generation(stage: &Stage) {
     assert_stale(stage, &kit);
     let id = record("MRN-2", "Observation/1");
     let vault = stage.open();
-    let got = session(&vault).get(&id);
+    let got = session_on(&vault).get(&id);
     assert_eq!(got.unwrap_err(), Error::HeaderRolledBack);
     let options = stage.options();
     let vault = options.open_rolled_back(stage.shared(), &Fixed(1)).unwrap();
     model.verify(&vault);
 }
 
-/// An older header that knows all that is needed may come back.
-fn a_kit_that_nothing_outdates(stage: &Stage) {
+/// An older header that has all needed keys may be restored.
+fn kit_with_all_needed_keys_is_restored(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
@@ -136,8 +136,9 @@ fn a_kit_that_nothing_outdates(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Where requests may land late, an entry under a key that this very keyring retired says nothing.
-fn an_orphan_outdates_no_kit(stage: &Stage) {
+/// Requests may arrive late, so an entry under a key that this keyring destroyed does not make the
+/// kit stale.
+fn kit_with_orphaned_entry_present_is_restored(stage: &Stage) {
     let vault = stage.create();
     smaller_clinic(&vault);
     let (key, value) = raw::objects_of(&stage.storage, b"p").pop_last().unwrap();
@@ -149,15 +150,15 @@ fn an_orphan_outdates_no_kit(stage: &Stage) {
     assert_eq!(stage.open().key_usage().unwrap().unreadable_entries, 1);
 }
 
-fn a_foreign_kit(stage: &Stage) {
+fn kit_of_another_vault_is_refused(stage: &Stage) {
     smaller_clinic(&stage.create());
     let foreign = Stage::memory();
     let kit = foreign.create().recovery_kit().unwrap();
     raw::delete(&stage.storage, b"v");
-    // Numbers of keys that it does not know are all that the kit can tell of these entries.
+    // The entries name master keys that the kit does not know, so the kit looks stale.
     let restored = kit.restore(&stage.storage, &Fixed(1));
     assert_eq!(restored, Err(Error::StaleKit));
-    // Under a number that it knows, they are not what it would open.
+    // The entries name a known number, but do not open under that key.
     let (_, keyring) = raw::header(kit.as_bytes(), &Fixed(1));
     let number = keyring.active_master().number.to_le_bytes();
     for (key, mut value) in raw::objects_of(&stage.storage, b"p") {
@@ -173,7 +174,7 @@ fn a_foreign_kit(stage: &Stage) {
     assert!(raw::objects_of(&stage.storage, b"v").is_empty());
 }
 
-fn a_header_that_nobody_can_judge(stage: &Stage) {
+fn kit_with_unavailable_credential_is_not_restored(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();
@@ -188,12 +189,12 @@ fn a_header_that_nobody_can_judge(stage: &Stage) {
         assert_eq!(restored, Err(error));
     }
     assert!(raw::objects(&stage.storage) == before);
-    let insisted = Brittle::unavailable(1);
-    kit.restore_anyway(&stage.storage, &insisted).unwrap();
+    let credential = Brittle::unavailable(1);
+    kit.restore_anyway(&stage.storage, &credential).unwrap();
     model.verify(&stage.open());
 }
 
-fn a_header_of_a_newer_release(stage: &Stage) {
+fn kit_does_not_replace_header_of_newer_format(stage: &Stage) {
     let vault = stage.create();
     smaller_clinic(&vault);
     let kit = vault.recovery_kit().unwrap();

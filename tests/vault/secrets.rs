@@ -1,4 +1,4 @@
-//! Nothing that prints tells: keys, passphrases, identifiers, names, actors, content, paths.
+//! Printed values reveal no keys, passphrases, identifiers, names, actors, content or paths.
 
 use std::fmt::{Debug, Display};
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use chartlock::{
 };
 
 use crate::common::passphrase::LEAST;
-use crate::common::{Fixed, actor, passphrase, record, session, subject};
+use crate::common::{Fixed, actor, passphrase, record, session as session_on, subject};
 use crate::raw;
 use crate::stage::Stage;
 
@@ -30,7 +30,7 @@ const TYPE: &str = "planted/type-whimbrel";
 const REASON: &str = "planted reason godwit";
 const PATH: &str = "planted-directory-curlew";
 
-/// What must not be found, in each form in which bytes get printed.
+/// The texts that must not be printed, in each form in which bytes get printed.
 struct Planted(Vec<String>);
 
 impl Planted {
@@ -45,7 +45,7 @@ impl Planted {
         planted
     }
 
-    /// Any six bytes in a row, in hex and as a list of numbers.
+    /// Adds each six consecutive bytes, in hex and as a list of numbers.
     fn plant(&mut self, secret: &[u8]) {
         for bytes in secret.chunks_exact(6) {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -63,18 +63,18 @@ impl Planted {
 
     fn debug(&self, what: &dyn Debug) {
         for text in [format!("{what:?}"), format!("{what:#?}").replace("\n", " ")] {
-            // A list in the long form has a line for each number.
+            // The alternate format prints each number of a list on a separate line.
             let lists = text.split_whitespace().collect::<Vec<_>>().join(" ");
-            self.absent(&text);
-            self.absent(&lists);
+            self.assert_absent(&text);
+            self.assert_absent(&lists);
         }
     }
 
     fn display(&self, what: &dyn Display) {
-        self.absent(&what.to_string());
+        self.assert_absent(&what.to_string());
     }
 
-    fn absent(&self, text: &str) {
+    fn assert_absent(&self, text: &str) {
         for secret in &self.0 {
             assert!(!text.contains(secret.as_str()), "{secret} is in {text}");
         }
@@ -84,14 +84,14 @@ impl Planted {
 
 #[test]
 #[should_panic(expected = "is in")]
-fn the_search_finds_what_is_printed() {
+fn secret_search_finds_printed_bytes() {
     let mut planted = Planted::new();
     planted.plant(&[0xa1; 32]);
     planted.debug(&vec![0xa1_u8; 32]);
 }
 
 #[test]
-fn what_an_app_holds() {
+fn api_values_print_no_secret() {
     let planted = Planted::new();
     let stage = Stage::memory();
     let passphrase = passphrase(PASSPHRASE);
@@ -99,22 +99,22 @@ fn what_an_app_holds() {
     let vault = stage.options().create(stage.shared(), &passphrase).unwrap();
     let actor = actor(ACTOR);
     planted.debug(&actor);
-    let chart = vault.session(actor, Purpose::Treatment);
+    let session = vault.session(actor, Purpose::Treatment);
     let id = record(IDENTIFIER, NAME);
     let subject = subject(IDENTIFIER);
     let document = Document::new(CONTENT).content_type(TYPE).label(LABEL);
     planted.debug(&document);
     planted.debug(&id);
     planted.debug(&subject);
-    chart.put(&id, document).unwrap();
+    session.put(&id, document).unwrap();
     planted.debug(&vault);
-    planted.debug(&chart);
-    let record = chart.get(&id).unwrap().unwrap();
+    planted.debug(&session);
+    let record = session.get(&id).unwrap().unwrap();
     planted.debug(&record);
     planted.debug(record.info());
-    planted.debug(&chart.history(&id).unwrap());
-    planted.debug(&chart.list(&subject).unwrap().collect::<Vec<_>>());
-    let mut subjects = chart.subjects().unwrap();
+    planted.debug(&session.history(&id).unwrap());
+    planted.debug(&session.list(&subject).unwrap().collect::<Vec<_>>());
+    let mut subjects = session.subjects().unwrap();
     planted.debug(&subjects);
     planted.debug(&subjects.next());
     planted.debug(&vault.key_usage().unwrap());
@@ -125,14 +125,14 @@ fn what_an_app_holds() {
     planted.debug(&vault.reencrypt().unwrap());
     planted.debug(&vault.rotate_master_key().unwrap());
     planted.debug(&vault.rotate_root_key(&[&passphrase], &[]).unwrap());
-    planted.debug(&chart.put_many([(&id, Document::new(CONTENT))]).unwrap());
-    let hold = chart.place_hold(&subject, REASON).unwrap();
-    planted.debug(&chart.holds(&subject).unwrap());
-    let refused = chart.erase_subject(&subject, REASON).unwrap_err();
+    planted.debug(&session.put_many([(&id, Document::new(CONTENT))]).unwrap());
+    let hold = session.place_hold(&subject, REASON).unwrap();
+    planted.debug(&session.holds(&subject).unwrap());
+    let refused = session.erase_subject(&subject, REASON).unwrap_err();
     planted.debug(&refused);
     planted.display(&refused);
-    chart.lift_hold(&subject, hold).unwrap();
-    planted.debug(&chart.erase_subject(&subject, REASON).unwrap());
+    session.lift_hold(&subject, hold).unwrap();
+    planted.debug(&session.erase_subject(&subject, REASON).unwrap());
     planted.debug(&VaultOptions::new());
     for other in [
         &Precondition::Version(1) as &dyn Debug,
@@ -151,7 +151,7 @@ fn what_an_app_holds() {
 }
 
 #[test]
-fn storages() {
+fn storages_print_no_secret() {
     let planted = Planted::new();
     let full = |_: u64, _: &chartlock::storage::FaultPoint<'_>| FaultAction::Proceed;
     let memory = || {
@@ -180,7 +180,7 @@ fn storages() {
 }
 
 #[test]
-fn key_files() {
+fn key_files_print_no_secret() {
     let mut planted = Planted::new();
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join(PATH);
@@ -194,17 +194,17 @@ fn key_files() {
     ];
     for error in &errors {
         planted.debug(error);
-        planted.absent(&error.to_string());
+        planted.assert_absent(&error.to_string());
     }
 }
 
 #[test]
-fn keys() {
+fn keys_print_no_secret() {
     let mut planted = Planted::new();
     let stage = Stage::memory();
     let vault = stage.create();
     let id = record(IDENTIFIER, NAME);
-    session(&vault).put(&id, CONTENT).unwrap();
+    session_on(&vault).put(&id, CONTENT).unwrap();
     let (header, _) = raw::header(&raw::header_value(&stage.storage), &Fixed(1));
     let unlocked = header.unlock(&Fixed(1)).unwrap();
     let keyring = &unlocked.keyring;
@@ -216,9 +216,9 @@ fn keys() {
     let tag = patient_tag(name_key, id.subject().kind(), IDENTIFIER).unwrap();
     let value = &raw::objects_of(&stage.storage, b"p")[&[b"p", &tag[..]].concat()];
     let entry = open_entry(value, keyring, header.vault(), &tag).unwrap();
-    let chart = entry.chart().unwrap();
-    planted.plant(chart.name_key().expose());
-    planted.plant(chart.active_key().key.expose());
+    let patient_chart = entry.chart().unwrap();
+    planted.plant(patient_chart.name_key().expose());
+    planted.plant(patient_chart.active_key().key.expose());
     let secret = SlotSecret::from_bytes(&[0xa1; 32]);
     planted.plant(secret.expose());
     for printed in [
@@ -229,9 +229,9 @@ fn keys() {
         name_key,
         keyring.active_journal_key(),
         &entry,
-        chart,
-        chart.active_key(),
-        chart.name_key(),
+        patient_chart,
+        patient_chart.active_key(),
+        patient_chart.name_key(),
         &secret,
         &header,
         &vault,
@@ -245,10 +245,11 @@ fn keys() {
 }
 
 #[test]
-fn errors() {
+fn errors_print_no_secret_and_name_a_next_step() {
     let planted = Planted::new();
     let errors = every_error();
-    // Each variant has its text in the source: none is left out here. Of `Storage` there are many.
+    // Each variant has one text in the source, so none is left out here; `Storage` has several
+    // values.
     let texts = include_str!("../../src/error.rs").matches("#[error(");
     assert_eq!(errors.len() + 1, texts.count());
     for error in &errors {

@@ -1,25 +1,25 @@
-//! Vaults that the suite opens on each storage.
+//! Opens vaults for this suite on each storage.
 
 use std::sync::Arc;
 
 use chartlock::storage::{FaultAction, FaultPoint, Faulty};
 use chartlock::{Vault, VaultOptions};
 
-use crate::clock::QuickClock;
-pub(crate) use crate::common::{Fixed, Shared, Stage, record, session, subject};
+use crate::clock::AcceleratedClock;
+pub(crate) use crate::common::{Fixed, Shared, Stage, record, session as session_on, subject};
 
 impl Stage {
-    /// For tests with threads: the grace of the storage's kind and the minute of memory, both on a
-    /// clock on which they pass quickly.
+    /// Options for tests with threads: the storage's key removal delay and the cache lifetime pass
+    /// quickly, on an accelerated clock.
     pub(crate) fn options_under_load(&self) -> VaultOptions {
         self.options_by(Arc::default())
     }
 
-    pub(crate) fn options_by(&self, clock: Arc<QuickClock>) -> VaultOptions {
+    pub(crate) fn options_by(&self, clock: Arc<AcceleratedClock>) -> VaultOptions {
         VaultOptions::new().cipher_suite(self.suite).clock(clock)
     }
 
-    /// Opens it as a process in which `hook` decides over every step.
+    /// Opens the vault on a storage in which `hook` decides over every step.
     pub(crate) fn open_with(
         &self,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -27,7 +27,7 @@ impl Stage {
         self.open_faulty(self.options(), hook)
     }
 
-    /// As [`Stage::open_with`], where each change is a commit of its own.
+    /// Like [`Stage::open_with`], but without a journal, so that each change is a separate commit.
     pub(crate) fn open_unjournaled_with(
         &self,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -35,7 +35,7 @@ impl Stage {
         self.open_faulty(self.options().without_journal(), hook)
     }
 
-    /// Opens it with these options as a process in which `hook` decides over every step.
+    /// Opens the vault with options on a storage in which `hook` decides over every step.
     pub(crate) fn open_faulty(
         &self,
         options: VaultOptions,
@@ -47,26 +47,26 @@ impl Stage {
     }
 }
 
-/// Returns a hook that answers one step with `verdict` and lets the others proceed. The step that opens
+/// Returns a hook that takes `action` at one step and lets the others proceed. The step that opens
 /// the vault comes first and is not counted.
-pub(crate) fn verdict_at(
+pub(crate) fn action_at(
     step: u64,
-    verdict: FaultAction,
+    action: FaultAction,
 ) -> impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static {
     move |now, _| match now == step + 1 {
-        true => verdict,
+        true => action,
         false => FaultAction::Proceed,
     }
 }
 
-/// Runs each of the tests over each storage: a storage in the list, and nothing else to change.
+/// Runs each of the tests on each storage; a new storage needs only an entry in this list.
 macro_rules! everywhere {
     ($($test:ident),* $(,)?) => {
         on_each!([memory memory_other_suite per_operation split file] [$($test)*]);
     };
 }
 
-/// Bytes that differ from place to place and from one seed to the next.
+/// Returns pseudorandom bytes for a seed.
 pub(crate) fn content(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);

@@ -1,4 +1,4 @@
-//! Records in parts: written through `Write` and `Read`, read through `Read`, `Seek` and `read_at`.
+//! Streamed records: written through `Write` and `Read`, read through `Read`, `Seek` and `read_at`.
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
@@ -11,18 +11,18 @@ use chartlock::{Error, Precondition};
 
 use crate::common::clock::ManualClock;
 use crate::common::objects::keys_of;
-use crate::stage::{Stage, content, record, session};
+use crate::stage::{Stage, content, record, session_on};
 
 everywhere!(
-    every_edge_length,
-    by_small_steps,
-    dropped_writers_leave_nothing,
-    failing_sources_leave_nothing,
-    a_writer_has_24_hours,
-    expectations,
-    described,
-    beyond_the_limit,
-    any_number_of_threads,
+    streamed_record_of_every_edge_length_reads_back,
+    streamed_record_in_small_steps_reads_back,
+    dropped_writer_leaves_nothing,
+    failing_source_leaves_nothing,
+    upload_after_24_hours_returns_upload_expired,
+    writer_with_unmet_precondition_returns_conflict,
+    writer_stores_content_type_and_labels,
+    get_beyond_record_limit_returns_beyond_limit,
+    streamed_record_reads_back_with_any_number_of_threads,
 );
 
 const LENGTHS: [usize; 10] = [
@@ -42,19 +42,19 @@ fn objects(stage: &Stage, prefix: &[u8]) -> usize {
     keys_of(&stage.storage, prefix).len()
 }
 
-fn every_edge_length(stage: &Stage) {
+fn streamed_record_of_every_edge_length_reads_back(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Media/1");
     for (length, version) in LENGTHS.into_iter().zip(1..) {
         let content = content(length as u64, length);
-        assert_eq!(chart.put_reader(&id, &content[..]), Ok(version));
-        let mut reader = chart.reader(&id).unwrap().unwrap();
+        assert_eq!(session.put_reader(&id, &content[..]), Ok(version));
+        let mut reader = session.reader(&id).unwrap().unwrap();
         assert_eq!(reader.len(), length as u64);
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
         assert!(read == content);
-        assert!(*chart.get(&id).unwrap().unwrap() == content);
+        assert!(*session.get(&id).unwrap().unwrap() == content);
         let mut last = [7; 3];
         let bytes = reader
             .read_at(length.saturating_sub(2) as u64, &mut last)
@@ -63,27 +63,27 @@ fn every_edge_length(stage: &Stage) {
         assert_eq!(reader.read_at(length as u64, &mut last), Ok(0));
         assert_eq!(reader.read_at(u64::MAX, &mut last), Ok(0));
     }
-    let lengths = chart.history(&id).unwrap();
+    let lengths = session.history(&id).unwrap();
     let lengths: Vec<_> = lengths.iter().filter_map(|info| info.length()).collect();
     assert_eq!(lengths, LENGTHS.map(|length| length as u64));
     assert_eq!(objects(stage, b"w"), 0);
 }
 
-fn by_small_steps(stage: &Stage) {
+fn streamed_record_in_small_steps_reads_back(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Media/1");
     let content = content(1, 2 * SEGMENT + 4711);
-    let mut writer = chart.writer(&id);
+    let mut writer = session.writer(&id);
     for part in content.chunks(70_001) {
         writer.write_all(part).unwrap();
     }
     assert!(
-        chart.get(&id).unwrap().is_none(),
-        "not before it is finished"
+        session.get(&id).unwrap().is_none(),
+        "readable before `finish`"
     );
     assert_eq!(writer.finish(), Ok(1));
-    let mut reader = chart.reader_of_version(&id, 1).unwrap().unwrap();
+    let mut reader = session.reader_of_version(&id, 1).unwrap().unwrap();
     for offset in [
         0,
         1,
@@ -107,24 +107,24 @@ fn by_small_steps(stage: &Stage) {
     assert_eq!(before.kind(), ErrorKind::InvalidInput);
 }
 
-fn dropped_writers_leave_nothing(stage: &Stage) {
+fn dropped_writer_leaves_nothing(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Media/1");
-    chart.put(&id, b"before").unwrap();
+    session.put(&id, b"before").unwrap();
     for length in [10, CHUNK, CHUNK + 1, 9 * SEGMENT] {
-        let mut writer = chart.writer(&id);
+        let mut writer = session.writer(&id);
         writer.write_all(&content(2, length)).unwrap();
         drop(writer);
-        assert_eq!(&chart.get(&id).unwrap().unwrap()[..], b"before");
+        assert_eq!(&session.get(&id).unwrap().unwrap()[..], b"before");
         assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 0));
     }
 }
 
-/// Gives so many bytes, then fails.
-struct Breaking(usize);
+/// A source that returns this many bytes and then fails.
+struct FailingSource(usize);
 
-impl Read for Breaking {
+impl Read for FailingSource {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.0 == 0 {
             return Err(ErrorKind::ConnectionReset.into());
@@ -135,35 +135,35 @@ impl Read for Breaking {
     }
 }
 
-fn failing_sources_leave_nothing(stage: &Stage) {
+fn failing_source_leaves_nothing(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Media/1");
     for length in [0, CHUNK + 1, 9 * SEGMENT] {
-        let failed = chart.put_reader(&id, Breaking(length));
+        let failed = session.put_reader(&id, FailingSource(length));
         assert_eq!(failed, Err(Error::Source(ErrorKind::ConnectionReset)));
-        let mut writer = chart.writer(&id);
-        assert!(writer.read_from(Breaking(length)).is_err());
+        let mut writer = session.writer(&id);
+        assert!(writer.read_from(FailingSource(length)).is_err());
         let later = writer.write_all(b"more").unwrap_err();
         assert_eq!(later.kind(), ErrorKind::ConnectionReset);
         let kept = Err(Error::Source(ErrorKind::ConnectionReset));
         assert_eq!(writer.finish(), kept);
-        assert!(chart.get(&id).unwrap().is_none());
+        assert!(session.get(&id).unwrap().is_none());
         assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 0));
     }
 }
 
-/// A sweeper takes for abandoned what is older.
-fn a_writer_has_24_hours(stage: &Stage) {
+/// The collector treats an older upload as abandoned.
+fn upload_after_24_hours_returns_upload_expired(stage: &Stage) {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     drop(stage.create());
     let clock = Arc::new(ManualClock::at(0));
     let options = stage.options().clock(Arc::clone(&clock) as Arc<dyn Clock>);
     let vault = stage.open_by(options);
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Media/1");
     let after = |time, length| {
-        let mut writer = chart.writer(&id);
+        let mut writer = session.writer(&id);
         writer.write_all(&content(7, length)).unwrap();
         clock.advance(time);
         writer.finish()
@@ -171,18 +171,18 @@ fn a_writer_has_24_hours(stage: &Stage) {
     assert_eq!(after(DAY, CHUNK + 1), Ok(1));
     assert_eq!(after(DAY + 1, CHUNK + 1), Err(Error::UploadExpired));
     assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 1));
-    assert!(*chart.get(&id).unwrap().unwrap() == content(7, CHUNK + 1));
-    // What fits into the record itself is stored when it is finished, whenever that is.
+    assert!(*session.get(&id).unwrap().unwrap() == content(7, CHUNK + 1));
+    // Content that fits into the record is sent only by `finish`, so it cannot expire.
     assert_eq!(after(DAY + 1, CHUNK), Ok(2));
 }
 
-fn expectations(stage: &Stage) {
+fn writer_with_unmet_precondition_returns_conflict(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Media/1");
     let large = content(3, CHUNK + 1);
     let put = |expected| {
-        let mut writer = chart.writer(&id).expecting(expected);
+        let mut writer = session.writer(&id).expecting(expected);
         writer.write_all(&large)?;
         Ok::<u64, io::Error>(writer.finish()?)
     };
@@ -191,31 +191,31 @@ fn expectations(stage: &Stage) {
     assert_eq!(put(Precondition::Absent).unwrap(), 1);
     assert_eq!(error(put(Precondition::Absent)), Error::Conflict);
     assert_eq!(put(Precondition::Version(1)).unwrap(), 2);
-    // Lost only after all was stored: the segments go.
-    let mut writer = chart.writer(&id).expecting(Precondition::Version(2));
+    // The precondition fails only after all segments are stored; the writer removes them.
+    let mut writer = session.writer(&id).expecting(Precondition::Version(2));
     writer.write_all(&large).unwrap();
-    chart.put(&id, b"another's").unwrap();
+    session.put(&id, b"another's").unwrap();
     assert_eq!(writer.finish(), Err(Error::Conflict));
     assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 2));
-    chart.retract(&id).unwrap();
+    session.retract(&id).unwrap();
     assert_eq!(put(Precondition::Absent).unwrap(), 5);
 }
 
-fn described(stage: &Stage) {
+fn writer_stores_content_type_and_labels(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     for (name, length) in [("Media/1", 3), ("Media/2", CHUNK + 1)] {
         let id = record("MRN-1", name);
-        let writer = chart.writer(&id).content_type("application/dicom");
+        let writer = session.writer(&id).content_type("application/dicom");
         let mut writer = writer.label("CT").label("axial");
         writer.write_all(&content(4, length)).unwrap();
         writer.finish().unwrap();
-        let reader = chart.reader(&id).unwrap().unwrap();
+        let reader = session.reader(&id).unwrap().unwrap();
         let labels: Vec<_> = reader.info().labels().collect();
         assert_eq!(labels, ["CT", "axial"]);
         assert_eq!(reader.info().content_type(), Some("application/dicom"));
 
-        let mut writer = chart.writer(&id).label("");
+        let mut writer = session.writer(&id).label("");
         let refused = writer
             .write_all(&content(4, length))
             .and_then(|()| Ok(writer.finish()?));
@@ -224,32 +224,35 @@ fn described(stage: &Stage) {
     }
 }
 
-fn beyond_the_limit(stage: &Stage) {
+fn get_beyond_record_limit_returns_beyond_limit(stage: &Stage) {
     drop(stage.create());
     let options = stage.options().whole_record_limit(100_000);
     let vault = stage.open_by(options);
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "Media/1");
-    chart.put(&id, &content(5, 100_000)).unwrap();
-    assert_eq!(chart.get(&id).unwrap().unwrap().len(), 100_000);
-    chart.put(&id, &content(5, 100_001)).unwrap();
-    assert_eq!(chart.get(&id).map(drop), Err(Error::BeyondLimit));
-    assert_eq!(chart.get_version(&id, 2).map(drop), Err(Error::BeyondLimit));
-    assert_eq!(chart.reader(&id).unwrap().unwrap().len(), 100_001);
-    assert_eq!(chart.history(&id).unwrap().len(), 2);
+    session.put(&id, &content(5, 100_000)).unwrap();
+    assert_eq!(session.get(&id).unwrap().unwrap().len(), 100_000);
+    session.put(&id, &content(5, 100_001)).unwrap();
+    assert_eq!(session.get(&id).map(drop), Err(Error::BeyondLimit));
+    assert_eq!(
+        session.get_version(&id, 2).map(drop),
+        Err(Error::BeyondLimit)
+    );
+    assert_eq!(session.reader(&id).unwrap().unwrap().len(), 100_001);
+    assert_eq!(session.history(&id).unwrap().len(), 2);
 }
 
-fn any_number_of_threads(stage: &Stage) {
+fn streamed_record_reads_back_with_any_number_of_threads(stage: &Stage) {
     drop(stage.create());
     let content = content(6, 23 * SEGMENT + 12_345);
     for threads in [1, 2, 3, 64] {
         let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
         let vault = stage.open_by(options);
-        let chart = session(&vault);
+        let session = session_on(&vault);
         let id = record("MRN-1", "Media/1");
-        chart.put_reader(&id, &content[..]).unwrap();
-        assert!(*chart.get(&id).unwrap().unwrap() == content);
-        let mut reader = chart.reader(&id).unwrap().unwrap();
+        session.put_reader(&id, &content[..]).unwrap();
+        assert!(*session.get(&id).unwrap().unwrap() == content);
+        let mut reader = session.reader(&id).unwrap().unwrap();
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
         assert!(read == content, "{threads} threads");

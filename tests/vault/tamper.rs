@@ -1,5 +1,5 @@
-//! What somebody who can write the storage achieves with it: errors, or what the design leaves to
-//! the journal, listed here one by one.
+//! Tampering by an attacker who can write the storage: reads fail, or return an older state that
+//! only the journal reveals. The tests list these states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,9 +11,9 @@ use chartlock::{Error, RecordId, Vault};
 
 use crate::common::Fixed;
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, content, record, session, subject};
+use crate::stage::{Stage, content, record, session_on, subject};
 
-/// What each verb that reads answered: a fingerprint of it, or the error.
+/// The result of each operation that reads: a fingerprint of the content, or the error.
 type Answers = BTreeMap<String, Result<String, Error>>;
 
 const RECORDS: [(&str, &str); 5] = [
@@ -24,10 +24,10 @@ const RECORDS: [(&str, &str); 5] = [
     ("MRN-3", "returned"),
 ];
 
-/// Set for the long form, which leaves out no bit of a segment either.
+/// The environment variable for the long form, which flips every bit of a segment, too.
 const EVERY_BIT: &str = "CHARTLOCK_EVERY_BIT";
 
-/// The kind byte of a record whose content is in segments.
+/// The kind byte of a record with content in segments.
 const SEGMENTED: u8 = 2;
 
 fn ids() -> impl Iterator<Item = RecordId> {
@@ -42,34 +42,34 @@ fn fingerprint(value: impl Hash) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// A vault of a few records, with each kind of object in it.
-fn built(stage: &Stage) -> Objects {
+/// Creates a vault of a few records, with each kind of object in it.
+fn build(stage: &Stage) -> Objects {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let [amended, retracted, large, single, _] =
         RECORDS.map(|(patient, name)| record(patient, name));
-    chart.put(&amended, b"first").unwrap();
-    chart.put(&amended, b"second").unwrap();
-    chart.put(&amended, b"third").unwrap();
-    chart.put(&retracted, b"to be retracted").unwrap();
-    chart.retract(&retracted).unwrap();
-    chart.put(&large, &content(1, INLINE_MAX + 1)).unwrap();
-    chart.put(&single, b"only").unwrap();
-    // An upload that broke off after its first segment.
-    let (broken, _) = stage.open_with(|_, moment| match moment {
+    session.put(&amended, b"first").unwrap();
+    session.put(&amended, b"second").unwrap();
+    session.put(&amended, b"third").unwrap();
+    session.put(&retracted, b"to be retracted").unwrap();
+    session.retract(&retracted).unwrap();
+    session.put(&large, &content(1, INLINE_MAX + 1)).unwrap();
+    session.put(&single, b"only").unwrap();
+    // Abandons an upload after its first segment.
+    let (interrupted, _) = stage.open_with(|_, point| match point {
         FaultPoint::Commit(operations) if raw::puts(operations).any(|(key, _)| key[0] == b'r') => {
             FaultAction::Stop
         }
         _ => FaultAction::Proceed,
     });
     let abandoned = record("MRN-2", "abandoned");
-    let put = session(&broken).put(&abandoned, &content(2, INLINE_MAX + 1));
+    let put = session_on(&interrupted).put(&abandoned, &content(2, INLINE_MAX + 1));
     assert!(put.is_err());
     assert_eq!(raw::counts(&stage.storage), [1, 2, 4, 3, 2, 1]);
     raw::objects(&stage.storage)
 }
 
-/// Asks every verb that reads, through a vault that is opened for it.
+/// Opens the vault and returns the results of all operations that read.
 fn answers(stage: &Stage) -> Answers {
     answers_about(stage, ids())
 }
@@ -82,7 +82,7 @@ fn answers_about(stage: &Stage, ids: impl Iterator<Item = RecordId>) -> Answers 
 }
 
 fn answers_of(vault: &Vault, ids: impl Iterator<Item = RecordId>) -> Answers {
-    let chart = session(vault);
+    let session = session_on(vault);
     let slots = vault.slots().map(|slots| slots.len().to_string());
     let mut answers = Answers::from([("slots".to_owned(), slots)]);
     for id in ids {
@@ -93,12 +93,12 @@ fn answers_of(vault: &Vault, ids: impl Iterator<Item = RecordId>) -> Answers {
             Some(record) => fingerprint(&record[..]),
             None => "absent".to_owned(),
         };
-        note("get", chart.get(&id).map(bytes));
+        note("get", session.get(&id).map(bytes));
         for version in 1..=4 {
             let verb = format!("version {version}");
-            note(&verb, chart.get_version(&id, version).map(bytes));
+            note(&verb, session.get_version(&id, version).map(bytes));
         }
-        let history = chart.history(&id).map(|infos| {
+        let history = session.history(&id).map(|infos| {
             fingerprint(
                 infos
                     .iter()
@@ -109,7 +109,7 @@ fn answers_of(vault: &Vault, ids: impl Iterator<Item = RecordId>) -> Answers {
         note("history", history);
     }
     for patient in ["MRN-1", "MRN-2", "MRN-3"] {
-        let listed = chart.list(&subject(patient)).and_then(|infos| {
+        let listed = session.list(&subject(patient)).and_then(|infos| {
             infos
                 .map(|info| info.map(|info| (info.name().to_owned(), info.version())))
                 .collect()
@@ -117,57 +117,61 @@ fn answers_of(vault: &Vault, ids: impl Iterator<Item = RecordId>) -> Answers {
         let listed = listed.map(|listed: BTreeSet<_>| fingerprint(listed));
         answers.insert(format!("list {patient}"), listed);
     }
-    let subjects = chart.subjects().unwrap();
+    let subjects = session.subjects().unwrap();
     let subjects = subjects.map(|subject| subject.map(|subject| subject.identifier().to_owned()));
     let subjects = subjects.collect::<Result<BTreeSet<_>, _>>();
     answers.insert("subjects".to_owned(), subjects.map(fingerprint));
     answers
 }
 
-/// What an alteration came to.
+/// The effect of an alteration on reads.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Outcome {
-    /// Classes in which verbs failed.
+struct TamperOutcome {
+    /// The errors of the operations that failed.
     failed: BTreeSet<String>,
-    /// Verbs that did not fail, and answered otherwise than before.
-    others: BTreeSet<String>,
+    /// The operations that succeeded with another result than before.
+    changed: BTreeSet<String>,
 }
 
-fn outcome(truth: &Answers, now: &Answers) -> Outcome {
-    let mut outcome = Outcome::default();
+fn outcome(original: &Answers, now: &Answers) -> TamperOutcome {
+    let mut outcome = TamperOutcome::default();
     for (verb, answer) in now {
         match answer {
-            answer if truth.get(verb) == Some(answer) => {}
+            answer if original.get(verb) == Some(answer) => {}
             Err(error) => {
-                assert!(is_stated(error), "{verb}: {error:?} is no failure class");
+                assert!(
+                    is_stated_failure(error),
+                    "{verb}: {error:?} is not a stated failure"
+                );
                 outcome.failed.insert(format!("{error:?}"));
             }
-            Ok(_) => drop(outcome.others.insert(verb.clone())),
+            Ok(_) => drop(outcome.changed.insert(verb.clone())),
         }
     }
     outcome
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for TamperOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let listed =
             |items: &BTreeSet<String>| items.iter().cloned().collect::<Vec<_>>().join(", ");
-        match (self.failed.is_empty(), self.others.is_empty()) {
+        match (self.failed.is_empty(), self.changed.is_empty()) {
             (true, true) => f.write_str("unseen"),
             (false, true) => f.write_str(&listed(&self.failed)),
-            (true, false) => write!(f, "older: {}", listed(&self.others)),
+            (true, false) => write!(f, "older: {}", listed(&self.changed)),
             (false, false) => write!(
                 f,
                 "{}; older: {}",
                 listed(&self.failed),
-                listed(&self.others)
+                listed(&self.changed)
             ),
         }
     }
 }
 
-/// The failure classes of the format, and what a lost header and an erasure say.
-fn is_stated(error: &Error) -> bool {
+/// Tests for a failure class of the format, and for the errors of a missing header and of an
+/// erasure.
+fn is_stated_failure(error: &Error) -> bool {
     use Error::*;
     matches!(
         error,
@@ -187,7 +191,7 @@ fn is_stated(error: &Error) -> bool {
     )
 }
 
-/// The parts of an upload that broke off: no record names them, so no verb reads them.
+/// Tests for a part of an abandoned upload, which no record names and no operation reads.
 fn is_abandoned(objects: &Objects, key: &[u8]) -> bool {
     let named = objects.iter().any(|(record, value)| {
         let segmented = matches!(record[0], b'r' | b'h')
@@ -197,17 +201,18 @@ fn is_abandoned(objects: &Objects, key: &[u8]) -> bool {
     matches!(key[0], b's' | b'w') && !named
 }
 
-/// An alteration must not go unseen, and no verb may take it for something else.
-fn must_fail(objects: &Objects, key: &[u8], outcome: &Outcome) {
+/// Asserts that an alteration is detected, and that no operation returns other content.
+fn assert_detected(objects: &Objects, key: &[u8], outcome: &TamperOutcome) {
     let class = key[0] as char;
-    assert!(outcome.others.is_empty(), "{class}: {outcome}");
+    assert!(outcome.changed.is_empty(), "{class}: {outcome}");
     assert!(
         !outcome.failed.is_empty() || is_abandoned(objects, key),
-        "{class}: unseen"
+        "{class}: undetected"
     );
 }
 
-/// Of a segment's 67 KB one bit in each 256 bytes, and all of its edges, unless asked for all.
+/// Lists all bits; of a long value only its edges and one bit in every 256 bytes, unless `every` is
+/// set.
 fn bits(length: usize, every: bool) -> impl Iterator<Item = (usize, u8)> {
     let all = length < 4096 || every;
     let edge = move |byte| byte < 16 || byte + 32 > length;
@@ -218,16 +223,17 @@ fn bits(length: usize, every: bool) -> impl Iterator<Item = (usize, u8)> {
 }
 
 #[test]
-fn every_bit() {
+fn flip_of_every_bit_is_detected() {
     for stage in [Stage::memory(), Stage::memory_other_suite()] {
-        let objects = built(&stage);
-        let truth = answers(&stage);
+        let objects = build(&stage);
+        let original = answers(&stage);
         let mut classes = BTreeMap::<(char, String), u64>::new();
         for (key, value) in &objects {
             let mut altered = value.clone();
             let every = !is_abandoned(&objects, key) && std::env::var_os(EVERY_BIT).is_some();
             for (byte, mask) in bits(value.len(), every) {
-                // The other suite differs in the cipher, not in what is checked.
+                // The second cipher suite differs in the cipher, not in the checks, so one bit of
+                // each byte is enough.
                 if stage.stride > 1 && mask > 1 {
                     continue;
                 }
@@ -236,40 +242,40 @@ fn every_bit() {
                 altered[byte] ^= mask;
                 let now = match key[0] {
                     b's' | b'w' => large_only(&stage),
-                    // The large record takes longest, and most of the small ones do not touch it.
+                    // The large record takes longest, and most small records do not affect it.
                     b'r' | b'h' if value[2] != SEGMENTED => {
                         answers_about(&stage, ids().filter(|id| id.name() != "large"))
                     }
                     _ => answers(&stage),
                 };
-                let outcome = outcome(&truth, &now);
-                must_fail(&objects, key, &outcome);
+                let outcome = outcome(&original, &now);
+                assert_detected(&objects, key, &outcome);
                 let counted = (key[0] as char, outcome.to_string());
                 *classes.entry(counted).or_default() += 1;
             }
             raw::put(&stage.storage, key, value);
         }
-        assert_eq!(answers(&stage), truth);
+        assert_eq!(answers(&stage), original);
         for ((class, found), count) in classes {
             println!("{class} {count:6} bits: {found}");
         }
     }
 }
 
-/// Segments and intents are read by nothing but this.
+/// Reads the large record, because no other operation reads segments and intents.
 fn large_only(stage: &Stage) -> Answers {
     let vault = stage.open();
     let id = record("MRN-1", "large");
-    let got = session(&vault).get(&id);
+    let got = session_on(&vault).get(&id);
     let got = got.map(|found| fingerprint(&found.unwrap()[..]));
     BTreeMap::from([("large get".to_owned(), got)])
 }
 
 #[test]
-fn every_length() {
+fn truncation_to_every_length_is_detected() {
     let stage = Stage::memory();
-    let objects = built(&stage);
-    let truth = answers(&stage);
+    let objects = build(&stage);
+    let original = answers(&stage);
     for (key, value) in &objects {
         let step = value.len() / 500 + 1;
         let shorter = (0..value.len())
@@ -278,60 +284,60 @@ fn every_length() {
         let longer = [&value[..], &[0]].concat();
         for altered in shorter.chain([longer]) {
             raw::put(&stage.storage, key, &altered);
-            must_fail(&objects, key, &outcome(&truth, &answers(&stage)));
+            assert_detected(&objects, key, &outcome(&original, &answers(&stage)));
         }
         raw::put(&stage.storage, key, value);
     }
 }
 
 #[test]
-fn every_exchange_and_every_copy() {
+fn exchange_and_copy_of_every_object_are_detected() {
     for stage in [Stage::memory(), Stage::memory_other_suite()] {
-        let objects = built(&stage);
-        let truth = answers(&stage);
+        let objects = build(&stage);
+        let original = answers(&stage);
         let all: Vec<_> = objects.iter().collect();
         let (mut exchanged, mut copied) = (0, 0);
         for (index, (left, value)) in all.iter().enumerate() {
             for (right, other) in &all[index + 1..] {
                 raw::put(&stage.storage, left, other);
                 raw::put(&stage.storage, right, value);
-                let seen = outcome(&truth, &answers(&stage));
+                let seen = outcome(&original, &answers(&stage));
                 let either = if is_abandoned(&objects, left) {
                     right
                 } else {
                     left
                 };
-                must_fail(&objects, either, &seen);
+                assert_detected(&objects, either, &seen);
                 raw::put(&stage.storage, left, value);
                 raw::put(&stage.storage, right, other);
                 exchanged += 1;
             }
             for (over, _) in all.iter().filter(|(over, _)| over != left) {
                 raw::put(&stage.storage, over, value);
-                must_fail(&objects, over, &outcome(&truth, &answers(&stage)));
+                assert_detected(&objects, over, &outcome(&original, &answers(&stage)));
                 raw::put(&stage.storage, over, &objects[*over]);
                 copied += 1;
             }
         }
         assert_eq!((exchanged, copied), (13 * 12 / 2, 13 * 12));
-        assert_eq!(answers(&stage), truth);
+        assert_eq!(answers(&stage), original);
     }
 }
 
-/// What a deletion shows, and what only the journal will show: a record without an earlier version,
-/// and a patient, are gone without a trace in what is left.
+/// A deleted record without earlier versions and a deleted patient leave no trace outside the
+/// journal. All other deletions are detected.
 #[test]
-fn every_deletion() {
+fn deletion_of_every_object_has_the_stated_outcome() {
     let stage = Stage::memory();
-    let objects = built(&stage);
-    let truth = answers(&stage);
+    let objects = build(&stage);
+    let original = answers(&stage);
     let mut seen = BTreeSet::new();
     for (key, value) in &objects {
         raw::delete(&stage.storage, key);
-        let outcome = outcome(&truth, &answers(&stage));
+        let outcome = outcome(&original, &answers(&stage));
         raw::put(&stage.storage, key, value);
         if is_abandoned(&objects, key) {
-            assert_eq!(outcome, Outcome::default());
+            assert_eq!(outcome, TamperOutcome::default());
             continue;
         }
         seen.insert(format!("{} gone: {outcome}", key[0] as char));
@@ -374,31 +380,31 @@ fn every_deletion() {
     assert_eq!(seen, BTreeSet::from(expected));
 }
 
-/// Every object, back to each of its own earlier bytes: an error, or the older state that the
-/// design leaves to the journal.
+/// Puts every object back to each of its former values. Reads fail, or return an older state that
+/// only the journal reveals.
 #[test]
-fn every_rollback() {
+fn rollback_of_every_object_has_the_stated_outcome() {
     let stage = Stage::memory();
-    let mut past = Vec::new();
-    happened(&stage, &mut |step| {
-        past.push((step, raw::objects(&stage.storage)))
+    let mut snapshots = Vec::new();
+    run_history(&stage, &mut |step| {
+        snapshots.push((step, raw::objects(&stage.storage)))
     });
-    let truth = answers(&stage);
+    let original = answers(&stage);
     let now = raw::objects(&stage.storage);
     let mut seen = BTreeSet::new();
     for (key, value) in &now {
-        let since = past
+        let since = snapshots
             .iter()
-            .find(|(_, then)| then.contains_key(key))
+            .find(|(_, snapshot)| snapshot.contains_key(key))
             .unwrap()
             .0;
         let mut tried = BTreeSet::from([value]);
-        for (step, then) in &past {
-            let Some(former) = then.get(key).filter(|former| tried.insert(former)) else {
+        for (step, snapshot) in &snapshots {
+            let Some(former) = snapshot.get(key).filter(|former| tried.insert(former)) else {
                 continue;
             };
             raw::put(&stage.storage, key, former);
-            let outcome = outcome(&truth, &answers(&stage));
+            let outcome = outcome(&original, &answers(&stage));
             seen.insert(format!(
                 "{} of {since}, as of {step}: {outcome}",
                 key[0] as char
@@ -413,51 +419,53 @@ fn every_rollback() {
     assert_eq!(seen, BTreeSet::from(expected));
 }
 
-/// A history in which each kind of object is replaced in each way.
-fn happened(stage: &Stage, after: &mut dyn FnMut(&'static str)) {
+/// Runs a history in which each kind of object is replaced in each way.
+fn run_history(stage: &Stage, after: &mut dyn FnMut(&'static str)) {
     let [amended, retracted, large, erased, returned] =
         RECORDS.map(|(patient, name)| record(patient, name));
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     after("creation");
-    chart.put(&amended, b"first").unwrap();
+    session.put(&amended, b"first").unwrap();
     after("put 1");
-    chart.put(&amended, b"second").unwrap();
+    session.put(&amended, b"second").unwrap();
     after("put 2");
-    chart.put(&retracted, b"to be retracted").unwrap();
+    session.put(&retracted, b"to be retracted").unwrap();
     after("put to be retracted");
-    chart.retract(&retracted).unwrap();
+    session.retract(&retracted).unwrap();
     after("retraction");
-    chart.put(&large, &content(1, INLINE_MAX + 1)).unwrap();
+    session.put(&large, &content(1, INLINE_MAX + 1)).unwrap();
     after("large put");
     vault.add_slot(&Fixed(2)).unwrap();
     after("second slot");
     vault.rotate_subject_key(amended.subject()).unwrap();
     after("patient rotation");
-    chart.put(&amended, b"third").unwrap();
+    session.put(&amended, b"third").unwrap();
     after("put 3");
-    chart.put(&erased, b"to be erased").unwrap();
-    chart.put(&returned, b"of before").unwrap();
+    session.put(&erased, b"to be erased").unwrap();
+    session.put(&returned, b"of the former chart").unwrap();
     after("other patients");
     vault.rotate_master_key().unwrap();
     after("master rotation");
     vault.reencrypt_subject(amended.subject()).unwrap();
     after("re-encryption");
-    chart.erase_subject(erased.subject(), "asked for").unwrap();
-    chart
+    session
+        .erase_subject(erased.subject(), "asked for")
+        .unwrap();
+    session
         .erase_subject(returned.subject(), "asked for")
         .unwrap();
     after("erasures");
-    chart.reopen_chart(returned.subject()).unwrap();
+    session.reopen_chart(returned.subject()).unwrap();
     after("return");
-    chart.put(&returned, b"of after").unwrap();
-    chart.put(&amended, b"fourth").unwrap();
+    session.put(&returned, b"of the new chart").unwrap();
+    session.put(&amended, b"fourth").unwrap();
     after("put 4");
 }
 
-/// Each object under the step that first wrote it. "older" lists the verbs that answer from before:
-/// a record's former current version under a key that lives, a patient's entry of before an erasure
-/// while its master key lives, and the slots that an old header names.
+/// Each object is named by the step that first wrote it. "older" lists the operations that return
+/// an older state: a former current version under an existing key, the slots of an old header, or
+/// an erased patient's former entry while its master key exists.
 const ROLLBACKS: [&str; 24] = [
     "h of put 2, as of patient rotation: UnknownPatientKey",
     "h of put 2, as of put 2: UnknownPatientKey",

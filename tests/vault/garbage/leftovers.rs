@@ -1,4 +1,4 @@
-//! Each kind of leftover is made, and freed.
+//! Garbage of each kind is made and collected.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,29 +7,30 @@ use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, StorageError};
 use chartlock::{Error, Vault};
 
 use super::{
-    DAY, Garbage, THEN, at, before_the_record, changes_nothing, collects_exactly, limit, open_at,
+    DAY, Garbage, START, assert_collects_nothing, collect_and_compare, limit, open_at,
+    stop_before_record, vault_at,
 };
 use crate::model::{Model, small_clinic, smaller_clinic};
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, content, record, session, subject, verdict_at};
+use crate::stage::{Stage, action_at, content, record, session_on, subject};
 
 everywhere!(
-    nothing_to_free,
-    uploads_broken_off_anywhere,
-    reencryptions_broken_off_anywhere,
-    late_segments_of_the_erased,
-    an_erasure_under_way,
-    broken_off_itself_anywhere,
-    told_nothing_anywhere,
+    collection_without_garbage_changes_nothing,
+    upload_interrupted_at_any_step_is_collected,
+    reencryption_interrupted_at_any_step_is_collected,
+    late_segments_of_erased_chart_are_collected,
+    collection_during_erase_frees_the_chart,
+    collection_interrupted_at_any_step_can_be_repeated,
+    collection_with_unknown_outcomes_counts_each_delete_once,
 );
 
-fn nothing_to_free(stage: &Stage) {
+fn collection_without_garbage_changes_nothing(stage: &Stage) {
     drop(stage.create());
-    let vault = at(stage, THEN);
+    let vault = vault_at(stage, START);
     assert_eq!(vault.collect_garbage(), Ok(Default::default()));
     let model = small_clinic(&vault);
-    let report = changes_nothing(stage, THEN + 100 * DAY);
-    // Of four subjects three have content in segments.
+    let report = assert_collects_nothing(stage, START + 100 * DAY);
+    // Three of the four subjects have content in segments.
     assert_eq!((report.charts, report.uploads_under_way), (3, 0));
     assert_eq!(report.charts_passed_over + report.unknown_charts, 0);
     model.verify(&vault);
@@ -37,9 +38,9 @@ fn nothing_to_free(stage: &Stage) {
 
 const BREAKS: [FaultAction; 2] = [FaultAction::Stop, FaultAction::StopAfter];
 
-/// Lets `verb` break off at each of its steps, and has what it left collected while it is young and
-/// when it is old.
-fn broken_off_anywhere(
+/// Interrupts `verb` at each of its steps, and collects what it left, first within the age limit
+/// and then beyond it.
+fn interrupt_every_step(
     stage: &Stage,
     stride: usize,
     verb: impl Fn(&Vault) -> Result<(), Error>,
@@ -48,19 +49,19 @@ fn broken_off_anywhere(
     let before = raw::objects(&stage.storage);
     let (mut young, mut old) = (0, 0);
     for step in (0..).step_by(stride) {
-        for verdict in BREAKS {
+        for action in BREAKS {
             raw::reset(&stage.storage, &before);
-            let hook = verdict_at(step, verdict);
-            let (vault, _) = open_at(stage, THEN, hook);
-            if verb(&vault).is_ok() && verdict == FaultAction::Stop {
+            let hook = action_at(step, action);
+            let (vault, _) = open_at(stage, START, hook);
+            if verb(&vault).is_ok() && action == FaultAction::Stop {
                 assert!(step >= 6 && young > 0 && old > 0);
                 return;
             }
             drop(vault);
-            young += collects_exactly(stage, THEN + limit(stage)).uploads_under_way;
-            check(&at(stage, THEN));
-            old += collects_exactly(stage, THEN + limit(stage) + 1).uploads;
-            check(&at(stage, THEN));
+            young += collect_and_compare(stage, START + limit(stage)).uploads_under_way;
+            check(&vault_at(stage, START));
+            old += collect_and_compare(stage, START + limit(stage) + 1).uploads;
+            check(&vault_at(stage, START));
             let objects = raw::objects(&stage.storage);
             let left = Garbage::find(stage, &objects, i64::MAX);
             assert!(left.is_empty() && left.under_way == 0, "{left:?}");
@@ -68,90 +69,90 @@ fn broken_off_anywhere(
     }
 }
 
-fn uploads_broken_off_anywhere(stage: &Stage) {
+fn upload_interrupted_at_any_step_is_collected(stage: &Stage) {
     let id = record("MRN-1", "CT/1");
     let old = content(1, INLINE_MAX + 1);
-    session(&stage.create()).put(&id, &old).unwrap();
+    session_on(&stage.create()).put(&id, &old).unwrap();
     let new = content(2, SEGMENT + 1);
-    let put = |vault: &Vault| session(vault).put(&id, &new).map(drop);
-    broken_off_anywhere(stage, 1, put, |vault| {
-        let chart = session(vault);
-        let current = chart.get(&id).unwrap().unwrap();
-        let first = chart.get_version(&id, 1).unwrap().unwrap();
+    let put = |vault: &Vault| session_on(vault).put(&id, &new).map(drop);
+    interrupt_every_step(stage, 1, put, |vault| {
+        let session = session_on(vault);
+        let current = session.get(&id).unwrap().unwrap();
+        let first = session.get_version(&id, 1).unwrap().unwrap();
         assert!(*first == old && (*current == old || *current == new));
     });
 }
 
-fn reencryptions_broken_off_anywhere(stage: &Stage) {
+fn reencryption_interrupted_at_any_step_is_collected(stage: &Stage) {
     let model = smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
     let reencrypt = |vault: &Vault| vault.reencrypt_subject(&patient).map(drop);
-    broken_off_anywhere(stage, stage.stride, reencrypt, |vault| model.verify(vault));
-    // Whatever it left, the next one begins afresh, and nothing of it is left either.
-    let vault = at(stage, THEN);
+    interrupt_every_step(stage, stage.stride, reencrypt, |vault| model.verify(vault));
+    // Re-encryption after any interruption starts afresh and leaves no garbage.
+    let vault = vault_at(stage, START);
     assert_eq!(vault.reencrypt_subject(&patient).unwrap().blocking, 0);
-    changes_nothing(stage, THEN + 100 * DAY);
+    assert_collects_nothing(stage, START + 100 * DAY);
     model.verify(&vault);
 }
 
-/// Segments and intents of one patient, as they stand.
-fn content_of(stage: &Stage, identifier: &str) -> Objects {
+/// Returns the segments and intents of one patient.
+fn segments_and_intents(stage: &Stage, identifier: &str) -> Objects {
     let mut objects = raw::objects(&stage.storage);
-    objects.retain(|key, _| b"sw".contains(&key[0]) && raw::is_of(stage, key, identifier));
+    objects.retain(|key, _| b"sw".contains(&key[0]) && raw::belongs_to(stage, key, identifier));
     objects
 }
 
-fn with_an_upload_of(stage: &Stage, identifier: &str) {
-    let (vault, _) = open_at(stage, THEN, before_the_record);
+fn abandon_upload(stage: &Stage, identifier: &str) {
+    let (vault, _) = open_at(stage, START, stop_before_record);
     let id = record(identifier, "CT/upload");
-    session(&vault)
+    session_on(&vault)
         .put(&id, &content(9, SEGMENT + 1))
         .unwrap_err();
 }
 
-fn late_segments_of_the_erased(stage: &Stage) {
+fn late_segments_of_erased_chart_are_collected(stage: &Stage) {
     drop(stage.create());
-    let vault = at(stage, THEN);
+    let vault = vault_at(stage, START);
     let mut model = small_clinic(&vault);
-    with_an_upload_of(stage, "MRN-1");
-    let late = content_of(stage, "MRN-1");
+    abandon_upload(stage, "MRN-1");
+    let late = segments_and_intents(stage, "MRN-1");
     assert_eq!(late.len(), 2 + 2 + 1);
     let patient = subject("MRN-1");
-    session(&vault)
+    session_on(&vault)
         .erase_subject(&patient, "asked for")
         .unwrap();
-    session(&vault).reopen_chart(&patient).unwrap();
+    session_on(&vault).reopen_chart(&patient).unwrap();
     model.0.retain(|id, _| *id.subject() != patient);
     let id = record("MRN-1", "CT/large");
-    model.put(&session(&vault), &id, &content(5, INLINE_MAX + 1));
+    model.put(&session_on(&vault), &id, &content(5, INLINE_MAX + 1));
     let before = raw::objects(&stage.storage);
     for (key, value) in &late {
         raw::put(&stage.storage, key, value);
     }
-    // Of a dead chart all goes, however young.
-    let report = at(stage, THEN).collect_garbage().unwrap();
+    // Garbage of a destroyed chart has no age limit.
+    let report = vault_at(stage, START).collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (4, 1));
     assert_eq!((report.charts, report.uploads_under_way), (4, 0));
     assert!(raw::objects(&stage.storage) == before);
     model.verify(&vault);
 }
 
-fn an_erasure_under_way(stage: &Stage) {
+fn collection_during_erase_frees_the_chart(stage: &Stage) {
     drop(stage.create());
-    let mut model = small_clinic(&at(stage, THEN));
-    with_an_upload_of(stage, "MRN-1");
-    let (vault, _) = open_at(stage, THEN, |_, moment| match moment {
+    let mut model = small_clinic(&vault_at(stage, START));
+    abandon_upload(stage, "MRN-1");
+    let (vault, _) = open_at(stage, START, |_, point| match point {
         FaultPoint::Scan(scan) if scan.prefix.len() == 17 => FaultAction::Stop,
         _ => FaultAction::Proceed,
     });
     let patient = subject("MRN-1");
-    session(&vault)
+    session_on(&vault)
         .erase_subject(&patient, "asked for")
         .unwrap_err();
-    let report = at(stage, THEN).collect_garbage().unwrap();
+    let report = vault_at(stage, START).collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (4, 1));
-    let vault = at(stage, THEN);
-    let erasure = session(&vault)
+    let vault = vault_at(stage, START);
+    let erasure = session_on(&vault)
         .erase_subject(&patient, "asked for")
         .unwrap();
     assert_eq!((erasure.segments, erasure.uploads), (0, 0));
@@ -159,15 +160,15 @@ fn an_erasure_under_way(stage: &Stage) {
     model.verify(&vault);
 }
 
-/// Garbage of every kind, old: an upload that broke off, another of which only segments are left, an
-/// intent beside the record that it names, an intent alone.
-fn every_kind(stage: &Stage) -> Model {
+/// Creates old garbage of every kind: an abandoned upload, segments without an intent, an intent
+/// beside the record that names the stream, and an intent alone.
+fn every_kind_of_garbage(stage: &Stage) -> Model {
     drop(stage.create());
-    let vault = at(stage, THEN);
+    let vault = vault_at(stage, START);
     let model = small_clinic(&vault);
     for patient in ["MRN-1", "MRN-2"] {
-        with_an_upload_of(stage, patient);
-        let content = content_of(stage, patient);
+        abandon_upload(stage, patient);
+        let content = segments_and_intents(stage, patient);
         let intent = content.keys().find(|key| key[0] == b'w').unwrap();
         let value = &content[intent];
         raw::put(&stage.storage, &[&intent[..17], &[7; 16]].concat(), value);
@@ -186,63 +187,63 @@ fn every_kind(stage: &Stage) -> Model {
 
 const FREED: (u64, u64) = (2 * 2, 3 + 2);
 
-fn broken_off_itself_anywhere(stage: &Stage) {
-    let model = every_kind(stage);
+fn collection_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
+    let model = every_kind_of_garbage(stage);
     let before = raw::objects(&stage.storage);
-    let time = THEN + 8 * DAY;
-    let report = collects_exactly(stage, time);
+    let time = START + 8 * DAY;
+    let report = collect_and_compare(stage, time);
     assert_eq!((report.segments, report.uploads), FREED);
     let after = raw::objects(&stage.storage);
     let failure = FaultAction::Fail(StorageError::Full);
     for step in (0..).step_by(stage.stride) {
-        for verdict in [failure, FaultAction::Stop, FaultAction::StopAfter] {
+        for action in [failure, FaultAction::Stop, FaultAction::StopAfter] {
             raw::reset(&stage.storage, &before);
-            let hook = verdict_at(step, verdict);
+            let hook = action_at(step, action);
             let (vault, _) = open_at(stage, time, hook);
             match vault.collect_garbage() {
                 Err(Error::Storage(_) | Error::CommitUnknown) => {}
-                Ok(_) if verdict == failure => {
+                Ok(_) if action == failure => {
                     assert!(step > 20, "{step}");
-                    model.verify(&at(stage, time));
+                    model.verify(&vault_at(stage, time));
                     return;
                 }
                 other => panic!("{other:?}"),
             }
-            let left = collects_exactly(stage, time);
+            let left = collect_and_compare(stage, time);
             assert!(left.segments <= FREED.0 && left.uploads <= FREED.1);
             assert!(raw::objects(&stage.storage) == after);
         }
     }
 }
 
-/// A removal of which nobody says whether it happened is counted once, if it did.
-fn told_nothing_anywhere(stage: &Stage) {
-    every_kind(stage);
+/// A delete with an unknown outcome is counted once if it was applied.
+fn collection_with_unknown_outcomes_counts_each_delete_once(stage: &Stage) {
+    every_kind_of_garbage(stage);
     let before = raw::objects(&stage.storage);
-    let time = THEN + 8 * DAY;
+    let time = START + 8 * DAY;
     let mut commits = 0;
-    let clean = at(stage, time).collect_garbage().unwrap();
-    for unsure in 0.. {
-        for landing in [
+    let clean = vault_at(stage, time).collect_garbage().unwrap();
+    for unknown_at in 0.. {
+        for outcome in [
             FaultOutcome::Applied,
             FaultOutcome::Lost,
             FaultOutcome::Later,
         ] {
             raw::reset(&stage.storage, &before);
-            let removals = AtomicU64::new(0);
-            let (vault, faulty) = open_at(stage, time, move |_, moment| match moment {
-                FaultPoint::Commit(_) if removals.fetch_add(1, Ordering::SeqCst) == unsure => {
-                    FaultAction::Unknown(landing)
+            let deletes = AtomicU64::new(0);
+            let (vault, faulty) = open_at(stage, time, move |_, point| match point {
+                FaultPoint::Commit(_) if deletes.fetch_add(1, Ordering::SeqCst) == unknown_at => {
+                    FaultAction::Unknown(outcome)
                 }
                 _ => FaultAction::Proceed,
             });
             assert_eq!(vault.collect_garbage().unwrap(), clean);
-            commits = commits.max(unsure);
+            commits = commits.max(unknown_at);
             while faulty.land().is_some() {}
             let objects = raw::objects(&stage.storage);
             assert!(Garbage::find(stage, &objects, time).is_empty());
         }
-        if unsure > FREED.0 + FREED.1 {
+        if unknown_at > FREED.0 + FREED.1 {
             break;
         }
     }

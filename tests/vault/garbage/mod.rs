@@ -1,8 +1,8 @@
-//! What the collector frees is exactly what is garbage, and its report says exactly that.
+//! Garbage collection: the collector frees exactly the garbage, and its report states exactly that.
 
+mod concurrent_writers;
 mod damage;
 mod leftovers;
-mod live;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::raw::{self, Objects};
 use crate::stage::{Shared, Stage};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
-/// When all that is broken off here began.
-const THEN: i64 = 1_700_000_000_000;
+/// The time at which all interrupted uploads began.
+const START: i64 = 1_700_000_000_000;
 
-/// The age above which an intent counts as abandoned.
+/// Returns the age in milliseconds beyond which an intent counts as abandoned.
 fn limit(stage: &Stage) -> i64 {
     if stage.storage.is_transactional() {
         DAY
@@ -28,7 +28,7 @@ fn limit(stage: &Stage) -> i64 {
     }
 }
 
-/// Opens it at a time, as a process in which `hook` decides over every step.
+/// Opens the vault at a time, on a storage in which `hook` decides over every step.
 fn open_at(
     stage: &Stage,
     time: i64,
@@ -38,11 +38,11 @@ fn open_at(
     stage.open_faulty(stage.options().clock(clock), hook)
 }
 
-fn at(stage: &Stage, time: i64) -> Vault {
+fn vault_at(stage: &Stage, time: i64) -> Vault {
     open_at(stage, time, |_, _| FaultAction::Proceed).0
 }
 
-/// What is garbage, by looking at all objects at once while nobody writes.
+/// The garbage in a snapshot of all objects, while nobody writes.
 #[derive(Debug, Default)]
 struct Garbage {
     segments: BTreeSet<Vec<u8>>,
@@ -82,11 +82,12 @@ impl Garbage {
     }
 }
 
-/// Collects at a time, and holds the report and the storage to what is garbage then; twice.
-fn collects_exactly(stage: &Stage, time: i64) -> GarbageReport {
+/// Collects garbage twice at a time, and asserts that report and storage match the expected
+/// garbage.
+fn collect_and_compare(stage: &Stage, time: i64) -> GarbageReport {
     let mut objects = raw::objects(&stage.storage);
     let garbage = Garbage::find(stage, &objects, time);
-    let vault = at(stage, time);
+    let vault = vault_at(stage, time);
     let report = vault.collect_garbage().unwrap();
     assert_eq!(report.segments, garbage.segments.len() as u64);
     assert_eq!(report.uploads, garbage.intents.len() as u64);
@@ -94,29 +95,29 @@ fn collects_exactly(stage: &Stage, time: i64) -> GarbageReport {
     objects.retain(|key, _| !garbage.segments.contains(key) && !garbage.intents.contains(key));
     assert!(raw::objects(&stage.storage) == objects);
     let again = vault.collect_garbage().unwrap();
-    assert_eq!(without_removals(again), without_removals(report.clone()));
+    assert_eq!(without_deletes(again), without_deletes(report.clone()));
     assert!(raw::objects(&stage.storage) == objects);
     report
 }
 
-/// What is the same when it is called again.
-fn without_removals(mut report: GarbageReport) -> GarbageReport {
+/// Clears the counts that a second collection does not repeat.
+fn without_deletes(mut report: GarbageReport) -> GarbageReport {
     (report.segments, report.uploads, report.charts) = (0, 0, 0);
     report
 }
 
-/// That a collection changes nothing now, and what it says.
-fn changes_nothing(stage: &Stage, time: i64) -> GarbageReport {
+/// Asserts that a collection frees nothing, and returns its report.
+fn assert_collects_nothing(stage: &Stage, time: i64) -> GarbageReport {
     let before = raw::objects(&stage.storage);
-    let report = at(stage, time).collect_garbage().unwrap();
+    let report = vault_at(stage, time).collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (0, 0));
     assert!(raw::objects(&stage.storage) == before);
     report
 }
 
-/// Lets a large put break off when all of its content is stored.
-fn before_the_record(_: u64, moment: &FaultPoint<'_>) -> FaultAction {
-    match moment {
+/// Stops a large put after all segments are stored, before its record is written.
+fn stop_before_record(_: u64, point: &FaultPoint<'_>) -> FaultAction {
+    match point {
         FaultPoint::Commit([Operation::Check { key, .. }, ..]) if key[0] == b'w' => {
             FaultAction::Stop
         }

@@ -1,4 +1,4 @@
-//! What each rotation changes in storage, and what it leaves alone.
+//! Effects of each rotation on the stored objects.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -16,37 +16,37 @@ use chartlock::{
     report::ReencryptionReport,
 };
 
-use super::{Report, VERBS, Verb};
+use super::{ROTATIONS, Report, Rotation};
 use crate::common::Fixed;
 use crate::model::small_clinic;
 use crate::raw::{self, Objects};
-use crate::stage::{Shared, Stage, session, subject};
+use crate::stage::{Shared, Stage, session_on, subject};
 
 everywhere!(
-    master_touches_no_record,
-    patient_wraps_again,
-    reencryption_renews_everything,
-    former_patient_keys_open_nothing,
-    progress_is_reported,
-    nothing_to_seal_again,
-    what_could_not_be_purged_is_reported,
+    master_rotation_reads_and_writes_no_record,
+    subject_rotation_rewraps_only_its_data_keys,
+    reencryption_replaces_every_data_key_and_ciphertext,
+    former_patient_keys_unwrap_nothing,
+    rotation_reports_progress,
+    reencryption_of_empty_vault_reports_nothing,
+    rotation_with_deferred_purge_reports_it,
 );
 
-/// Records and segments of one patient, or what is not theirs.
-fn of_patient(stage: &Stage, mine: bool) -> Objects {
+/// Returns the first patient's objects, or all others except the header.
+fn of_patient(stage: &Stage, belongs: bool) -> Objects {
     let mut objects = raw::objects(&stage.storage);
-    objects.retain(|key, _| key[0] != b'v' && raw::is_of(stage, key, "MRN-1") == mine);
+    objects.retain(|key, _| key[0] != b'v' && raw::belongs_to(stage, key, "MRN-1") == belongs);
     objects
 }
 
-fn master_touches_no_record(stage: &Stage) {
+fn master_rotation_reads_and_writes_no_record(stage: &Stage) {
     let model = small_clinic(&stage.create());
     let before = raw::objects(&stage.storage);
     let written = Arc::new(Mutex::new(BTreeMap::<u8, usize>::new()));
     let log = Arc::clone(&written);
-    let (vault, _) = stage.open_with(move |_, moment| {
+    let (vault, _) = stage.open_with(move |_, point| {
         let of_entries = |key: &[u8]| matches!(key, [b'v'] | [b'p' | b'j', ..]);
-        match moment {
+        match point {
             FaultPoint::Read(keys) => assert!(keys.iter().all(|key| of_entries(key))),
             FaultPoint::Scan(scan) => assert!(of_entries(scan.prefix)),
             FaultPoint::Commit(operations) => {
@@ -78,7 +78,7 @@ fn master_touches_no_record(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-fn patient_wraps_again(stage: &Stage) {
+fn subject_rotation_rewraps_only_its_data_keys(stage: &Stage) {
     let vault = stage.create();
     let model = small_clinic(&vault);
     let before = raw::objects(&stage.storage);
@@ -114,15 +114,15 @@ fn patient_wraps_again(stage: &Stage) {
             .all(|(key, value)| before[key] == *value)
     );
     model.verify(&vault);
-    assert_eq!(raw::census(&vault), raw::brute_force(&stage.storage));
+    assert_eq!(raw::key_usage(&vault), raw::brute_force(&stage.storage));
 }
 
-fn reencryption_renews_everything(stage: &Stage) {
+fn reencryption_replaces_every_data_key_and_ciphertext(stage: &Stage) {
     let vault = stage.create();
     let model = small_clinic(&vault);
     let before = raw::objects(&stage.storage);
-    let chart = session(&vault);
-    let infos = |id| chart.history(id).unwrap();
+    let session = session_on(&vault);
+    let infos = |id| session.history(id).unwrap();
     let former: Vec<_> = model.0.keys().map(infos).collect();
     let report = vault.reencrypt().unwrap();
     let content = model.0.values().flatten().flatten().map(Vec::len);
@@ -137,37 +137,37 @@ fn reencryption_renews_everything(stage: &Stage) {
         match key[0] {
             b'r' | b'h' => {
                 let (old, new) = (&before[key], value);
-                assert_eq!(old[8..16], new[8..16], "the version stays");
+                assert_eq!(old[8..16], new[8..16], "the version number changed");
                 for field in [4..8, 16..48, 48..96] {
                     assert_ne!(old[field.clone()], new[field]);
                 }
                 assert_ne!(digest(old), digest(new));
             }
-            b's' => assert!(!before.contains_key(key), "a stream of before"),
+            b's' => assert!(!before.contains_key(key), "a former stream was kept"),
             b'p' => assert!(before[key] != *value),
             _ => assert_eq!(key, b"v"),
         }
     }
     let classes = |objects: &Objects| objects.keys().map(|key| key[0]).collect::<Vec<_>>();
     assert_eq!(classes(&before), classes(&after));
-    // Time, labels and lengths of every version are what they were.
+    // The metadata of every version stays the same.
     assert!(model.0.keys().map(infos).eq(former));
     model.verify(&vault);
     model.verify(&stage.open());
-    assert_eq!(raw::census(&vault), raw::brute_force(&stage.storage));
+    assert_eq!(raw::key_usage(&vault), raw::brute_force(&stage.storage));
 }
 
-fn former_patient_keys_open_nothing(stage: &Stage) {
+fn former_patient_keys_unwrap_nothing(stage: &Stage) {
     let vault = stage.create();
     small_clinic(&vault);
-    for verb in [Verb::Patient, Verb::ReencryptPatient] {
+    for rotation in [Rotation::Subject, Rotation::ReencryptSubject] {
         let header = raw::header_value(&stage.storage);
-        let held = raw::entries(&stage.storage, &header);
-        let former: Vec<&KeyVersion<_>> = held
+        let entries = raw::entries(&stage.storage, &header);
+        let former: Vec<&KeyVersion<_>> = entries
             .iter()
             .filter_map(|(_, entry)| entry.as_ref().unwrap().chart().map(Chart::active_key))
             .collect();
-        verb.run(&vault).unwrap();
+        rotation.run(&vault).unwrap();
         for (key, value) in of_patient(stage, true) {
             let place = match key[0] {
                 b'r' => Place::Current,
@@ -185,45 +185,45 @@ fn former_patient_keys_open_nothing(stage: &Stage) {
     }
 }
 
-fn progress_is_reported(stage: &Stage) {
+fn rotation_reports_progress(stage: &Stage) {
     small_clinic(&stage.create());
     let options = stage
         .options_under_load()
         .key_removal_delay(Duration::from_secs(30));
     let vault = stage.open_by(options);
-    for verb in VERBS {
+    for rotation in ROTATIONS {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&steps);
         let vault = vault.with_progress(move |step: ProgressUpdate| log.lock().unwrap().push(step));
-        let report = verb.run(&vault).unwrap();
+        let report = rotation.run(&vault).unwrap();
         let steps = steps.lock().unwrap();
-        let (activity, most) = match (verb, &report) {
-            (Verb::Master, _) => (Phase::Resealing, 4),
-            (Verb::Patient, _) => (Phase::Rewrapping, 8),
+        let (phase, most) = match (rotation, &report) {
+            (Rotation::Master, _) => (Phase::Resealing, 4),
+            (Rotation::Subject, _) => (Phase::Rewrapping, 8),
             _ => (Phase::Reencrypting, 8),
         };
-        let of = |activity| steps.iter().filter(move |step| step.phase == activity);
-        assert_eq!(of(activity).map(|step| step.done).max(), Some(most));
-        assert!(of(activity).all(|step| step.done > 0));
+        let of = |phase| steps.iter().filter(move |step| step.phase == phase);
+        assert_eq!(of(phase).map(|step| step.done).max(), Some(most));
+        assert!(of(phase).all(|step| step.done > 0));
         let waited = of(Phase::Waiting).map(|step| step.done).max();
         assert!(waited.is_some_and(|seconds| (1..=30).contains(&seconds)));
         match report {
             Report::Master(report) => assert!(report.passes >= 3),
-            Report::Chart(report) => assert!(report.passes >= 3),
+            Report::Subject(report) => assert!(report.passes >= 3),
         }
     }
 }
 
-fn nothing_to_seal_again(stage: &Stage) {
+fn reencryption_of_empty_vault_reports_nothing(stage: &Stage) {
     let report = stage.create().reencrypt();
     assert_eq!(report, Ok(ReencryptionReport::default()));
 }
 
-/// A storage on whose medium former bytes stay for a while.
+/// A storage whose medium keeps former bytes for a while.
 #[derive(Debug)]
-struct Lingering(Shared);
+struct DeferredPurge(Shared);
 
-impl Storage for Lingering {
+impl Storage for DeferredPurge {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         self.0.read(keys)
     }
@@ -248,19 +248,19 @@ impl Storage for Lingering {
     }
 }
 
-fn what_could_not_be_purged_is_reported(stage: &Stage) {
+fn rotation_with_deferred_purge_reports_it(stage: &Stage) {
     small_clinic(&stage.create());
-    let lingering = Lingering(stage.shared());
-    let vault = stage.options().open(lingering, &Fixed(1)).unwrap();
-    for verb in VERBS {
+    let deferring = DeferredPurge(stage.shared());
+    let vault = stage.options().open(deferring, &Fixed(1)).unwrap();
+    for rotation in ROTATIONS {
         for (vault, expected) in [(&vault, true), (&stage.open(), false)] {
-            let deferred = match verb.run(vault).unwrap() {
+            let deferred = match rotation.run(vault).unwrap() {
                 Report::Master(report) => report.purge_deferred,
-                Report::Chart(report) => report.purge_deferred,
+                Report::Subject(report) => report.purge_deferred,
             };
-            // Files of an engine may still hold what was replaced.
+            // Files of the storage engine may still contain the replaced values.
             let allowed = deferred && stage.directory.is_some();
-            assert!(deferred == expected || allowed, "{verb:?}");
+            assert!(deferred == expected || allowed, "{rotation:?}");
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Every rotation: what it changes and leaves alone, under load, broken off, and its gate.
+//! Rotations: effects, load, interruption, conflicts, unreadable objects, and the destruction of
+//! master keys.
 
-mod contended;
+mod conflicts;
+mod destroy_master_key;
 mod effects;
-mod gate;
-mod interrupted;
+mod interruption;
 mod load;
-mod strangers;
 mod streams;
+mod unreadable_objects;
 
 use chartlock::{
     Error, Vault,
@@ -15,47 +16,45 @@ use chartlock::{
 
 use crate::stage::subject;
 
-/// A rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verb {
+enum Rotation {
     Master,
-    Patient,
-    ReencryptPatient,
+    Subject,
+    ReencryptSubject,
     Reencrypt,
 }
 
-const VERBS: [Verb; 4] = [
-    Verb::Master,
-    Verb::Patient,
-    Verb::ReencryptPatient,
-    Verb::Reencrypt,
+const ROTATIONS: [Rotation; 4] = [
+    Rotation::Master,
+    Rotation::Subject,
+    Rotation::ReencryptSubject,
+    Rotation::Reencrypt,
 ];
 
-/// What a rotation reported.
 #[derive(Debug)]
 enum Report {
     Master(RotationReport),
-    Chart(ReencryptionReport),
+    Subject(ReencryptionReport),
 }
 
-impl Verb {
+impl Rotation {
     fn run(self, vault: &Vault) -> Result<Report, Error> {
         let patient = subject("MRN-1");
         match self {
             Self::Master => vault.rotate_master_key().map(Report::Master),
-            Self::Patient => vault.rotate_subject_key(&patient).map(Report::Chart),
-            Self::ReencryptPatient => vault.reencrypt_subject(&patient).map(Report::Chart),
-            Self::Reencrypt => vault.reencrypt().map(Report::Chart),
+            Self::Subject => vault.rotate_subject_key(&patient).map(Report::Subject),
+            Self::ReencryptSubject => vault.reencrypt_subject(&patient).map(Report::Subject),
+            Self::Reencrypt => vault.reencrypt().map(Report::Subject),
         }
     }
 }
 
 impl Report {
-    /// Whether it came to its end, and left nothing behind.
+    /// Tests whether nothing remains to be rotated.
     fn is_complete(&self) -> bool {
         match self {
             Self::Master(report) => (report.entries_blocking, report.entries_orphaned) == (0, 0),
-            Self::Chart(report) => {
+            Self::Subject(report) => {
                 (report.blocking, report.orphaned, report.contended) == (0, 0, 0)
             }
         }

@@ -1,5 +1,5 @@
-//! What is stored anew of a large record that is sealed again: it goes when the record surely does not
-//! name it, and stays while it may.
+//! Streams of re-encrypted large records: a new stream is removed if the record surely does not
+//! name it, and kept otherwise.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,73 +10,73 @@ use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Operation, Stora
 
 use crate::model::Model;
 use crate::raw;
-use crate::stage::{Shared, Stage, content, record, session, subject};
+use crate::stage::{Shared, Stage, content, record, session_on, subject};
 
 everywhere!(
-    its_intent_is_gone,
-    another_put_was_first,
-    the_entry_changed,
-    nobody_said_what_became_of_it,
-    one_record_at_a_time,
+    reencryption_with_collected_intent_succeeds,
+    reencryption_after_concurrent_put_removes_its_stream,
+    reencryption_after_entry_change_removes_its_stream,
+    reencryption_with_unknown_outcome_keeps_records_readable,
+    reencryption_stores_one_extra_stream_at_a_time,
 );
 
-/// A patient with large records, of one segment each, of so many versions.
-fn large(vault: &Vault, versions: &[usize]) -> Model {
+/// Puts large records of one segment each, with these numbers of versions.
+fn put_large(vault: &Vault, versions: &[usize]) -> Model {
     let mut model = Model::default();
     for (number, versions) in (1..).zip(versions) {
         let id = record("MRN-1", &format!("CT/{number}"));
         for version in 0..*versions as u64 {
             let content = content(10 * number + version, INLINE_MAX + 1);
-            model.put(&session(vault), &id, &content);
+            model.put(&session_on(vault), &id, &content);
         }
     }
     model
 }
 
-fn checks(moment: &FaultPoint<'_>, class: u8) -> bool {
+fn checks(point: &FaultPoint<'_>, class: u8) -> bool {
     let is_one = |operation: &Operation| matches!(operation, Operation::Check { key, .. } if key[0] == class);
-    matches!(moment, FaultPoint::Commit(operations) if operations.iter().any(is_one))
+    matches!(point, FaultPoint::Commit(operations) if operations.iter().any(is_one))
 }
 
-fn puts(moment: &FaultPoint<'_>, class: u8) -> bool {
-    matches!(moment, FaultPoint::Commit(operations)
+fn puts(point: &FaultPoint<'_>, class: u8) -> bool {
+    matches!(point, FaultPoint::Commit(operations)
         if raw::puts(operations).any(|(key, _)| key[0] == class))
 }
 
-fn seal_again(vault: &Vault) {
+fn reencrypt(vault: &Vault) {
     let report = vault.reencrypt_subject(&subject("MRN-1")).unwrap();
     assert_eq!((report.blocking, report.orphaned), (0, 0));
 }
 
-/// Seals the patient again; at the first step that is `when`, something happens.
-fn reencrypted_while(
+/// Re-encrypts the subject; at the first step for which `when` holds, `happens` runs.
+fn reencrypt_while(
     stage: &Stage,
     when: impl Fn(&FaultPoint<'_>) -> bool + Send + Sync + 'static,
     happens: impl Fn(&FaultPoint<'_>) + Send + Sync + 'static,
 ) {
     let happened = AtomicBool::new(false);
-    let (vault, _) = stage.open_with(move |_, moment| {
-        if when(moment) && !happened.swap(true, Ordering::SeqCst) {
-            happens(moment);
+    let (vault, _) = stage.open_with(move |_, point| {
+        if when(point) && !happened.swap(true, Ordering::SeqCst) {
+            happens(point);
         }
         FaultAction::Proceed
     });
-    seal_again(&vault);
+    reencrypt(&vault);
 }
 
-/// Segments and intents.
+/// Counts segments and intents.
 fn stored(stage: &Stage) -> (usize, usize) {
     let [.., segments, intents] = raw::counts(&stage.storage);
     (segments, intents)
 }
 
-/// As a sweeper does for which it is too old.
-fn its_intent_is_gone(stage: &Stage) {
-    let model = large(&stage.create(), &[2]);
+/// A collector removes the intent, as it does when the intent is too old.
+fn reencryption_with_collected_intent_succeeds(stage: &Stage) {
+    let model = put_large(&stage.create(), &[2]);
     let storage = stage.shared();
-    reencrypted_while(
+    reencrypt_while(
         stage,
-        |moment| checks(moment, b'w'),
+        |point| checks(point, b'w'),
         move |_| {
             let intents = raw::objects_of(&storage, b"w");
             assert_eq!(intents.len(), 1);
@@ -87,55 +87,55 @@ fn its_intent_is_gone(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-fn another_put_was_first(stage: &Stage) {
-    let mut model = large(&stage.create(), &[1]);
+fn reencryption_after_concurrent_put_removes_its_stream(stage: &Stage) {
+    let mut model = put_large(&stage.create(), &[1]);
     let (other, id) = (stage.open(), record("MRN-1", "CT/1"));
     let amended = content(5, INLINE_MAX + 1);
     let theirs = amended.clone();
     let race = id.clone();
-    reencrypted_while(
+    reencrypt_while(
         stage,
-        |moment| puts(moment, b'r'),
-        move |_| assert_eq!(session(&other).put(&race, &theirs), Ok(2)),
+        |point| puts(point, b'r'),
+        move |_| assert_eq!(session_on(&other).put(&race, &theirs), Ok(2)),
     );
     model.0.get_mut(&id).unwrap().push(Some(amended));
     assert_eq!(stored(stage), (2, 0));
     model.verify(&stage.open());
 }
 
-fn the_entry_changed(stage: &Stage) {
-    let model = large(&stage.create(), &[2]);
+fn reencryption_after_entry_change_removes_its_stream(stage: &Stage) {
+    let model = put_large(&stage.create(), &[2]);
     let other = stage.open();
-    reencrypted_while(
+    reencrypt_while(
         stage,
-        |moment| checks(moment, b'p'),
+        |point| checks(point, b'p'),
         move |_| {
             other.rotate_master_key().unwrap();
         },
     );
-    // Elsewhere the record names what was stored anew before anybody looks at the entry.
+    // Without transactions, the record names the new stream before the entry is checked.
     if stage.storage.is_transactional() {
         assert_eq!(stored(stage), (2, 0));
     }
     model.verify(&stage.open());
 }
 
-fn nobody_said_what_became_of_it(stage: &Stage) {
-    let model = large(&stage.create(), &[2]);
-    for landing in [
+fn reencryption_with_unknown_outcome_keeps_records_readable(stage: &Stage) {
+    let model = put_large(&stage.create(), &[2]);
+    for outcome in [
         FaultOutcome::Applied,
         FaultOutcome::Lost,
         FaultOutcome::Later,
     ] {
         for class in [b'r', b'h'] {
             let asked = AtomicBool::new(false);
-            let (vault, faulty) = stage.open_with(move |_, moment| {
-                match puts(moment, class) && !asked.swap(true, Ordering::SeqCst) {
-                    true => FaultAction::Unknown(landing),
+            let (vault, faulty) = stage.open_with(move |_, point| {
+                match puts(point, class) && !asked.swap(true, Ordering::SeqCst) {
+                    true => FaultAction::Unknown(outcome),
                     false => FaultAction::Proceed,
                 }
             });
-            seal_again(&vault);
+            reencrypt(&vault);
             model.verify(&stage.open());
             while faulty.land().is_some() {}
             model.verify(&stage.open());
@@ -143,9 +143,9 @@ fn nobody_said_what_became_of_it(stage: &Stage) {
     }
 }
 
-/// Beside what stands there is room for one more to be asked for, not for all of them.
-fn one_record_at_a_time(stage: &Stage) {
-    let model = large(&stage.create(), &[1, 1, 2]);
+/// Re-encryption stores one new stream in addition to the existing ones, not all of them at once.
+fn reencryption_stores_one_extra_stream_at_a_time(stage: &Stage) {
+    let model = put_large(&stage.create(), &[1, 1, 2]);
     let storage = stage.shared();
     let most = std::sync::Arc::new(AtomicUsize::new(0));
     let seen = std::sync::Arc::clone(&most);
@@ -160,47 +160,47 @@ fn one_record_at_a_time(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Carries out what is asked for, so that the request itself comes a second time.
-fn repeat(storage: &Shared, moment: &FaultPoint<'_>) {
-    let FaultPoint::Commit(operations) = moment else {
+/// Commits the operations of a request, so that the request itself arrives a second time.
+fn repeat(storage: &Shared, point: &FaultPoint<'_>) {
+    let FaultPoint::Commit(operations) = point else {
         panic!("not a commit");
     };
     let first: Transaction = operations.iter().cloned().collect();
     storage.commit(&[first]).remove(0).unwrap();
 }
 
-/// A request that is repeated below the vault meets itself: the answer is a conflict, and the version
-/// names what was stored anew.
+/// A request that is repeated below the vault conflicts with its first copy. The version names the
+/// new stream.
 #[test]
-fn a_repeated_request() {
+fn reencryption_with_repeated_request_keeps_records_readable() {
     for stage in [Stage::per_operation(), Stage::split()] {
-        let model = large(&stage.create(), &[2]);
+        let model = put_large(&stage.create(), &[2]);
         for class in [b'r', b'h'] {
             let storage = stage.shared();
-            reencrypted_while(
+            reencrypt_while(
                 &stage,
-                move |moment| puts(moment, class),
-                move |moment| repeat(&storage, moment),
+                move |point| puts(point, class),
+                move |point| repeat(&storage, point),
             );
             model.verify(&stage.open());
         }
     }
 }
 
-/// The same, and before anybody looks, a put has moved the version aside.
+/// The same request, followed by a put that moves the version to history.
 #[test]
-fn a_repeated_request_and_another_put() {
+fn reencryption_with_repeated_request_and_put_keeps_records_readable() {
     for stage in [Stage::per_operation(), Stage::split()] {
-        let mut model = large(&stage.create(), &[1]);
+        let mut model = put_large(&stage.create(), &[1]);
         let (other, storage) = (stage.open(), stage.shared());
         let amended = Mutex::new(model.clone());
-        reencrypted_while(
+        reencrypt_while(
             &stage,
-            |moment| puts(moment, b'r'),
-            move |moment| {
-                repeat(&storage, moment);
+            |point| puts(point, b'r'),
+            move |point| {
+                repeat(&storage, point);
                 let id = record("MRN-1", "CT/1");
-                (amended.lock().unwrap()).put(&session(&other), &id, b"amended");
+                (amended.lock().unwrap()).put(&session_on(&other), &id, b"amended");
             },
         );
         let versions = model.0.get_mut(&record("MRN-1", "CT/1")).unwrap();
@@ -209,23 +209,23 @@ fn a_repeated_request_and_another_put() {
     }
 }
 
-/// What a put left that broke off has no stream of its own: it is a copy of the current version, and
-/// becomes one again.
+/// A copy of the current version, left by an interrupted put, has no stream of its own. It becomes
+/// a copy again.
 #[test]
-fn a_copy_that_a_put_left() {
+fn reencryption_of_copy_left_by_put_keeps_records_readable() {
     for stage in [Stage::per_operation(), Stage::split()] {
-        let mut model = large(&stage.create(), &[1]);
-        let (vault, _) = stage.open_with(|_, moment| match puts(moment, b'h') {
+        let mut model = put_large(&stage.create(), &[1]);
+        let (vault, _) = stage.open_with(|_, point| match puts(point, b'h') {
             true => FaultAction::StopAfter,
             false => FaultAction::Proceed,
         });
         let (id, amended) = (record("MRN-1", "CT/1"), content(5, INLINE_MAX + 1));
-        session(&vault).put(&id, &amended).unwrap_err();
+        session_on(&vault).put(&id, &amended).unwrap_err();
         assert_eq!(raw::counts(&stage.storage)[2..4], [1, 1]);
         let vault = stage.open();
-        seal_again(&vault);
+        reencrypt(&vault);
         model.verify(&vault);
-        model.put(&session(&vault), &id, &amended);
+        model.put(&session_on(&vault), &id, &amended);
         model.verify(&stage.open());
     }
 }

@@ -1,36 +1,36 @@
-//! Everything that can be done to the segments and chunks of a stream with what lies in storage.
+//! All alterations of a stream's segments and chunks that stored bytes allow.
 
 use std::collections::BTreeSet;
 
 use chartlock::internals::crypto::TAG;
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 
-/// A chunk with its tag.
+/// The length of a chunk with its tag.
 const SEALED: usize = CHUNK + TAG;
-/// Chunks of a segment.
+/// The number of chunks in a segment.
 const CHUNKS: usize = SEGMENT / CHUNK;
 /// The longest value that a storage takes.
 const VALUE_MAX: usize = 2 << 20;
 
-/// What stands under a segment's key, in pieces of what was there before; none if nothing does.
+/// The value under a segment's key, as pieces of sealed bytes; `None` if the key is absent.
 type Value<'a> = Option<Vec<&'a [u8]>>;
 
-/// What stands under each key of a stream, from index 0 on.
+/// The values under the keys of a stream, from index 0 on.
 pub(super) type State<'a> = Vec<Value<'a>>;
 
-/// Addresses of the first byte and of the one behind the last.
-type Stretch = (usize, usize);
+/// The addresses of a range: first byte and end.
+type AddressRange = (usize, usize);
 
-/// Each state once, and not the one that was sealed.
+/// All altered states, each of them once, without the sealed state.
 pub(super) struct Cases<'a> {
-    honest: Vec<Vec<&'a [u8]>>,
-    /// All chunks of the stream, one after the other.
+    original: Vec<Vec<&'a [u8]>>,
+    /// All chunks of the stream, in order.
     chunks: Vec<&'a [u8]>,
-    seen: BTreeSet<Vec<Option<Vec<Stretch>>>>,
+    seen: BTreeSet<Vec<Option<Vec<AddressRange>>>>,
     pub(super) states: Vec<State<'a>>,
 }
 
-/// Each byte, to be put in another's place.
+/// Each byte value, because pieces are borrowed.
 static BYTES: [u8; 256] = {
     let mut bytes = [0; 256];
     let mut byte = 0;
@@ -45,12 +45,12 @@ fn byte(value: u8) -> &'static [u8] {
     &BYTES[usize::from(value)..][..1]
 }
 
-/// The chunks of a segment.
+/// Splits a segment into its chunks.
 pub(super) fn chunks(segment: &[u8]) -> Vec<&[u8]> {
     segment.chunks(SEALED).collect()
 }
 
-/// Chunks in order, as many to a segment as there should be.
+/// Packs chunks into segments of the usual size.
 fn packed<'a>(chunks: &[&'a [u8]]) -> State<'a> {
     let segments = chunks.chunks(CHUNKS);
     segments.map(|segment| Some(segment.to_vec())).collect()
@@ -58,19 +58,19 @@ fn packed<'a>(chunks: &[&'a [u8]]) -> State<'a> {
 
 impl<'a> Cases<'a> {
     pub(super) fn of(segments: &'a [Vec<u8>]) -> Self {
-        let honest: Vec<_> = segments.iter().map(|segment| chunks(segment)).collect();
+        let original: Vec<_> = segments.iter().map(|segment| chunks(segment)).collect();
         let mut cases = Self {
-            chunks: honest.concat(),
-            honest,
+            chunks: original.concat(),
+            original,
             seen: BTreeSet::new(),
             states: Vec::new(),
         };
-        cases.seen.insert(identity(&cases.honest()));
+        cases.seen.insert(identity(&cases.original()));
         cases
     }
 
-    fn honest(&self) -> State<'a> {
-        self.honest.iter().cloned().map(Some).collect()
+    fn original(&self) -> State<'a> {
+        self.original.iter().cloned().map(Some).collect()
     }
 
     fn add(&mut self, state: State<'a>) {
@@ -79,44 +79,44 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// The stream with another value under one key.
+    /// Adds the stream with another value under one key.
     fn with(&mut self, index: usize, value: Value<'a>) {
-        let mut state = self.honest();
+        let mut state = self.original();
         state.resize(state.len().max(index + 1), None);
         state[index] = value;
         self.add(state);
     }
 
-    /// Segments in another order, twice, not at all, shorter, longer.
+    /// Adds segments that are reordered, repeated, missing or misplaced.
     pub(super) fn segments(&mut self) {
-        let honest = self.honest();
-        let count = honest.len();
+        let original = self.original();
+        let count = original.len();
         for index in 0..count {
             for other in 0..count {
-                let mut exchanged = honest.clone();
+                let mut exchanged = original.clone();
                 exchanged.swap(index, other);
                 self.add(exchanged);
-                self.with(index, honest[other].clone());
-                let mut inserted = honest.clone();
-                inserted.insert(index, honest[other].clone());
+                self.with(index, original[other].clone());
+                let mut inserted = original.clone();
+                inserted.insert(index, original[other].clone());
                 self.add(inserted);
             }
             self.with(index, None);
-            self.add(honest[..index].to_vec());
+            self.add(original[..index].to_vec());
             let mut without_first = vec![None; index];
-            without_first.extend_from_slice(&honest[index..]);
+            without_first.extend_from_slice(&original[index..]);
             self.add(without_first);
-            let mut moved_up = honest.clone();
+            let mut moved_up = original.clone();
             moved_up.remove(index);
             self.add(moved_up);
-            let mut rotated = honest.clone();
+            let mut rotated = original.clone();
             rotated.rotate_left(index);
             self.add(rotated.clone());
             rotated.reverse();
             self.add(rotated);
         }
         for beyond in [count, count + 1] {
-            for value in &honest {
+            for value in &original {
                 self.with(beyond, value.clone());
                 let first = value.as_ref().map(|chunks| chunks[..1].to_vec());
                 self.with(beyond, first);
@@ -126,8 +126,8 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// Every segment cut off at, before and after every chunk's and tag's end, and with something
-    /// behind it.
+    /// Adds each segment cut around the end of every chunk and tag, and each segment with
+    /// additional bytes.
     pub(super) fn lengths(&mut self, segments: &'a [Vec<u8>]) {
         for (index, segment) in segments.iter().enumerate() {
             let ends = (0..segment.len()).step_by(SEALED).chain([segment.len()]);
@@ -163,7 +163,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// Chunks in another order, twice, not at all, altered; within a segment and between segments.
+    /// Adds chunks that are reordered, repeated, missing or altered, within and across segments.
     pub(super) fn chunks(&mut self) {
         let count = self.chunks.len();
         for place in 0..count {
@@ -175,7 +175,7 @@ impl<'a> Cases<'a> {
                 repeated[place] = self.chunks[other];
                 self.add(packed(&repeated));
             }
-            // All that follow move up, or down, through all segments; or only within their own.
+            // The following chunks move up or down through all segments, or only within their own.
             let mut without = self.chunks.clone();
             without.remove(place);
             self.add(packed(&without));
@@ -183,10 +183,10 @@ impl<'a> Cases<'a> {
             twice.insert(place, self.chunks[place]);
             self.add(packed(&twice));
             let (index, within) = (place / CHUNKS, place % CHUNKS);
-            let mut without = self.honest[index].clone();
+            let mut without = self.original[index].clone();
             without.remove(within);
             self.with(index, Some(without));
-            let mut twice = self.honest[index].clone();
+            let mut twice = self.original[index].clone();
             twice.insert(within, self.chunks[place]);
             self.with(index, Some(twice));
             self.add(packed(&self.chunks[..place]));
@@ -198,20 +198,20 @@ impl<'a> Cases<'a> {
             self.add(packed(&rotated));
             self.altered(place);
         }
-        for index in 0..self.honest.len() {
-            let mut reversed = self.honest[index].clone();
+        for index in 0..self.original.len() {
+            let mut reversed = self.original[index].clone();
             reversed.reverse();
             self.with(index, Some(reversed));
         }
     }
 
-    /// A bit of the first and last byte of a chunk's body and tag.
+    /// Adds flipped bits in the first and last byte of a chunk's body and tag.
     fn altered(&mut self, place: usize) {
         let chunk = self.chunks[place];
         let body = chunk.len() - TAG;
         for at in [0, body - 1, body, chunk.len() - 1] {
             for bit in [1, 0x80] {
-                let mut pieces = self.honest[place / CHUNKS].clone();
+                let mut pieces = self.original[place / CHUNKS].clone();
                 let altered = [&chunk[..at], byte(chunk[at] ^ bit), &chunk[at + 1..]];
                 pieces.splice(place % CHUNKS..=place % CHUNKS, altered);
                 self.with(place / CHUNKS, Some(pieces));
@@ -219,10 +219,11 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// Segments and chunks of another stream, alone, as a beginning, as an end, behind.
+    /// Adds segments and chunks of another stream: as replacements, prefixes, suffixes and
+    /// additions.
     pub(super) fn mixed_with(&mut self, foreign: &'a [Vec<u8>]) {
         let theirs: Vec<_> = foreign.iter().map(|segment| chunks(segment)).collect();
-        let (honest, count) = (self.honest(), self.honest.len());
+        let (original, count) = (self.original(), self.original.len());
         for index in 0..=count + 1 {
             for segment in &theirs {
                 self.with(index, Some(segment.clone()));
@@ -230,9 +231,14 @@ impl<'a> Cases<'a> {
         }
         for index in 0..count {
             let others = || theirs.iter().cloned().map(Some);
-            let end = honest[..index].iter().cloned().chain(others().skip(index));
+            let end = original[..index]
+                .iter()
+                .cloned()
+                .chain(others().skip(index));
             self.add(end.collect());
-            let beginning = others().take(index).chain(honest[index..].iter().cloned());
+            let beginning = others()
+                .take(index)
+                .chain(original[index..].iter().cloned());
             self.add(beginning.collect());
         }
         let theirs = theirs.concat();
@@ -248,35 +254,35 @@ impl<'a> Cases<'a> {
             self.add(packed(&end));
             let beginning = [&theirs[..place], &self.chunks[place..]].concat();
             self.add(packed(&beginning));
-            let mut more = self.honest[place / CHUNKS].clone();
+            let mut more = self.original[place / CHUNKS].clone();
             more.push(theirs[place]);
             self.with(place / CHUNKS, Some(more));
         }
     }
 }
 
-/// What tells states apart.
-fn identity(state: &State<'_>) -> Vec<Option<Vec<Stretch>>> {
+/// Returns what distinguishes two states: the address ranges up to the last stored value.
+fn identity(state: &State<'_>) -> Vec<Option<Vec<AddressRange>>> {
     let present = state.iter().rposition(Option::is_some);
     let state = &state[..present.map_or(0, |last| last + 1)];
-    let of_each = |pieces: &Vec<_>| stretches(pieces);
+    let of_each = |pieces: &Vec<_>| address_ranges(pieces);
     state
         .iter()
         .map(|value| value.as_ref().map(of_each))
         .collect()
 }
 
-/// Where pieces lie in memory, neighbours joined: no two stretches of ciphertext are equal but where
-/// they are the same.
-pub(super) fn stretches(pieces: &[&[u8]]) -> Vec<Stretch> {
-    let mut stretches: Vec<Stretch> = Vec::new();
+/// Returns the address ranges of pieces, adjacent ranges joined. Equal ciphertexts always have
+/// equal addresses, because sealed bytes do not repeat.
+pub(super) fn address_ranges(pieces: &[&[u8]]) -> Vec<AddressRange> {
+    let mut address_ranges: Vec<AddressRange> = Vec::new();
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         let range = piece.as_ptr_range();
         let (start, end) = (range.start as usize, range.end as usize);
-        match stretches.last_mut() {
+        match address_ranges.last_mut() {
             Some(last) if last.1 == start => last.1 = end,
-            _ => stretches.push((start, end)),
+            _ => address_ranges.push((start, end)),
         }
     }
-    stretches
+    address_ranges
 }

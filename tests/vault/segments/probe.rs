@@ -1,4 +1,4 @@
-//! What readers make of an altered stream, compared with what they may.
+//! Compares what readers return for an altered stream with what they may return.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -7,12 +7,12 @@ use chartlock::internals::envelope::CHUNK;
 use chartlock::storage::{Expect, Storage, Transaction};
 use chartlock::{Error, RecordId, RecordReader, Vault};
 
-use super::cases::{State, chunks, stretches};
-use super::shelf::Stream;
-use crate::stage::{Stage, session};
+use super::cases::{State, address_ranges, chunks};
+use super::fixture::Stream;
+use crate::stage::{Stage, session_on};
 
-/// A version of a record, its content and its stream, and two vaults that read it: one with a single
-/// thread, one that reads ahead.
+/// A version of a record with its content and stream, and two vaults: one with a single thread, one
+/// that reads ahead.
 pub(super) struct Probe<'a> {
     stage: &'a Stage,
     id: &'a RecordId,
@@ -22,11 +22,11 @@ pub(super) struct Probe<'a> {
     vaults: [Vault; 2],
 }
 
-/// How many states were tried.
+/// Counts of the states that were read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) cases: u64,
-    /// Those that take nothing from what was sealed: whole content, right bytes.
+    /// States in which the whole content reads back unchanged.
     pub(super) harmless: u64,
 }
 
@@ -51,24 +51,24 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Reads in every way, in each state, and then once more as it was sealed.
+    /// Reads the stream in each state and restores it; then reads the restored stream.
     pub(super) fn all(&self, states: &[State<'_>], everything: impl Fn(usize) -> bool) -> Tally {
-        let honest = &self.stream.segments;
+        let original = &self.stream.segments;
         let mut tally = Tally::default();
         for (case, state) in states.iter().enumerate() {
-            let damage = Damage::of(honest, state);
+            let damage = Damage::of(original, state);
             self.store(&damage.altered);
             self.read(&damage, case, everything(case));
             tally.cases += 1;
             tally.harmless += u64::from(damage.first(usize::MAX).is_none());
             let restored = damage.altered.into_iter().map(|(index, _)| {
-                let value = honest.get(index as usize);
+                let value = original.get(index as usize);
                 (index, value.cloned())
             });
             self.store(&restored.collect::<Vec<_>>());
         }
         for case in 0..2 {
-            self.read(&Damage::none(honest), case, true);
+            self.read(&Damage::none(original), case, true);
         }
         tally
     }
@@ -87,21 +87,22 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Everything; or, as opening what is intact takes long, what is damaged and what is before it.
+    /// Reads the whole record, or only the damage and the chunk before it, because opening intact
+    /// content takes long.
     fn read(&self, damage: &Damage, case: usize, everything: bool) {
-        let alone = case.is_multiple_of(2);
-        let chart = session(&self.vaults[case % 2]);
+        let single_threaded = case.is_multiple_of(2);
+        let session = session_on(&self.vaults[case % 2]);
         let first = damage.first(usize::MAX).map(|(place, _)| place);
         if everything || first == Some(0) {
-            match chart.get_version(self.id, self.version) {
+            match session.get_version(self.id, self.version) {
                 Ok(found) => {
-                    assert_eq!(first, None, "damaged, and taken for whole");
+                    assert_eq!(first, None, "a damaged record was returned");
                     assert!(found.unwrap()[..] == *self.content);
                 }
-                Err(error) => damage.explain(&error, alone, usize::MAX),
+                Err(error) => damage.assert_explained(&error, single_threaded, usize::MAX),
             }
         }
-        let reader = chart.reader_of_version(self.id, self.version);
+        let reader = session.reader_of_version(self.id, self.version);
         let mut reader = reader.unwrap().unwrap();
         let count = self.content.len().div_ceil(CHUNK);
         let some = case % count.max(1);
@@ -110,7 +111,7 @@ impl<'a> Probe<'a> {
             Some(first) => first.saturating_sub(1),
             None => some,
         };
-        self.read_in_order(&mut reader, from * CHUNK, damage, alone);
+        self.read_in_order(&mut reader, from * CHUNK, damage, single_threaded);
         for place in 0..count {
             let now_and_then = case.is_multiple_of(8) && place == some;
             if everything || now_and_then || damage.chunks[place].is_some() {
@@ -119,22 +120,28 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// What is damaged fails, and nothing else does.
+    /// Asserts that a chunk fails exactly if it is damaged.
     fn read_chunk(&self, reader: &RecordReader, place: usize, damage: &Damage) {
         let mut part = vec![0; CHUNK];
         let read = reader.read_at((place * CHUNK) as u64, &mut part);
         match &damage.chunks[place] {
             None => {
-                let honest = self.content.chunks(CHUNK).nth(place).unwrap();
-                assert_eq!(read, Ok(honest.len()));
-                assert!(part[..honest.len()] == *honest);
+                let original = self.content.chunks(CHUNK).nth(place).unwrap();
+                assert_eq!(read, Ok(original.len()));
+                assert!(part[..original.len()] == *original);
             }
             Some(error) => assert_eq!(read.as_ref(), Err(error)),
         }
     }
 
-    /// Up to what is damaged, and no byte further.
-    fn read_in_order(&self, reader: &mut RecordReader, from: usize, damage: &Damage, alone: bool) {
+    /// Asserts that a sequential read returns all bytes before the first damage, and none after it.
+    fn read_in_order(
+        &self,
+        reader: &mut RecordReader,
+        from: usize,
+        damage: &Damage,
+        single_threaded: bool,
+    ) {
         reader.seek(SeekFrom::Start(from as u64)).unwrap();
         let mut part = vec![0; CHUNK / 2 + 77];
         let mut at = from;
@@ -143,7 +150,10 @@ impl<'a> Probe<'a> {
                 Ok(0) => break None,
                 Ok(bytes) => {
                     let sealed = self.content.get(at..at + bytes);
-                    assert!(sealed == Some(&part[..bytes]), "bytes that were not sealed");
+                    assert!(
+                        sealed == Some(&part[..bytes]),
+                        "other bytes than the sealed ones"
+                    );
                     at += bytes;
                 }
                 Err(error) => break Some(error.downcast::<Error>().unwrap()),
@@ -153,39 +163,43 @@ impl<'a> Probe<'a> {
         match (error, damage.first(end)) {
             (None, first) => assert_eq!((at, first), (end, None)),
             (Some(error), Some((place, _))) => {
-                damage.explain(&error, alone, end);
+                damage.assert_explained(&error, single_threaded, end);
                 assert!(at <= place * CHUNK && at + part.len() > place * CHUNK);
             }
-            (Some(error), None) => panic!("{error:?} of what is intact"),
+            (Some(error), None) => panic!("{error:?} for intact content"),
         }
     }
 }
 
-/// Where a state of a stream is not what was sealed.
+/// The differences between a state and the sealed stream.
 struct Damage {
-    /// Keys under which something else stands now.
+    /// Keys with another value than the sealed one.
     altered: Vec<(u32, Option<Vec<u8>>)>,
-    /// What opening each chunk answers.
+    /// The error of each chunk; `None` if it opens.
     chunks: Vec<Option<Error>>,
 }
 
 impl Damage {
-    fn none(honest: &[Vec<u8>]) -> Self {
+    fn none(original: &[Vec<u8>]) -> Self {
         Self::of(
-            honest,
-            &honest.iter().map(|value| Some(vec![&value[..]])).collect(),
+            original,
+            &original
+                .iter()
+                .map(|value| Some(vec![&value[..]]))
+                .collect(),
         )
     }
 
-    fn of(honest: &[Vec<u8>], state: &State<'_>) -> Self {
+    fn of(original: &[Vec<u8>], state: &State<'_>) -> Self {
         let now = |index: usize| state.get(index).and_then(Option::as_ref);
         let mut damage = Self {
             altered: Vec::new(),
             chunks: Vec::new(),
         };
-        for (index, sealed) in honest.iter().enumerate() {
-            let extra = index + 1 == honest.len() && now(index + 1).is_some();
-            let same = now(index).is_some_and(|pieces| stretches(pieces) == stretches(&[sealed]));
+        for (index, sealed) in original.iter().enumerate() {
+            let extra = index + 1 == original.len() && now(index + 1).is_some();
+            let same = now(index)
+                .is_some_and(|pieces| address_ranges(pieces) == address_ranges(&[sealed]));
             let value = now(index).filter(|_| !same).map(|pieces| pieces.concat());
             let expected = chunks(sealed);
             let fetched = match &value {
@@ -206,7 +220,7 @@ impl Damage {
                 damage.altered.push((index as u32, value));
             }
         }
-        let beyond = honest.len()..state.len();
+        let beyond = original.len()..state.len();
         let added = |index: usize| Some((index as u32, Some(now(index)?.concat())));
         damage.altered.extend(beyond.filter_map(added));
         damage
@@ -219,9 +233,10 @@ impl Damage {
         found.filter(|(place, _)| place * CHUNK < end)
     }
 
-    /// With one thread it is the first damage that is met; with several, whichever.
-    fn explain(&self, error: &Error, alone: bool, end: usize) {
-        let explained = match alone {
+    /// Asserts that the error is that of the first damage with one thread, and of any damage with
+    /// several.
+    fn assert_explained(&self, error: &Error, single_threaded: bool, end: usize) {
+        let explained = match single_threaded {
             true => self.first(end).is_some_and(|(_, first)| first == error),
             false => self.chunks.iter().flatten().any(|damage| damage == error),
         };

@@ -1,33 +1,33 @@
-//! Texts that are kept elsewhere.
+//! Checkpoints, which are kept away from the storage.
 
 use chartlock::{
     Checkpoint, Error,
     verify::{CheckpointStanding, JournalFault},
 };
 
-use super::{clinic, faults, is_clean};
+use super::{assert_clean, clinic, faults};
 use crate::raw;
-use crate::stage::{Stage, record, session};
+use crate::stage::{Stage, record, session_on};
 
 everywhere!(
-    the_whole_storage_is_put_back,
-    the_end_of_the_journal_is_put_back,
-    one_that_stands,
-    of_another_vault,
+    checkpoint_reveals_storage_rollback,
+    checkpoint_reveals_journal_rollback,
+    checkpoint_still_in_the_journal_is_clean,
+    checkpoint_of_another_vault_is_refused,
 );
 
-fn the_whole_storage_is_put_back(stage: &Stage) {
+fn checkpoint_reveals_storage_rollback(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     let vault = stage.open();
-    session(&vault)
+    session_on(&vault)
         .put(&record("MRN-1", "Allergy/1"), b"penicillin")
         .unwrap();
     let kept = vault.checkpoint().unwrap().to_string();
     drop(vault);
-    raw::reset(&stage.storage, &then);
-    // Yesterday is in itself as it should be.
-    is_clean(stage);
+    raw::reset(&stage.storage, &snapshot);
+    // The rolled-back storage is consistent in itself.
+    assert_clean(stage);
     let checkpoint: Checkpoint = kept.parse().unwrap();
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
     assert_eq!(report.checkpoint, Some(CheckpointStanding::Gone));
@@ -35,27 +35,27 @@ fn the_whole_storage_is_put_back(stage: &Stage) {
     assert!(!report.is_clean());
 }
 
-/// Reads only: nothing but the journal tells of them.
-fn the_end_of_the_journal_is_put_back(stage: &Stage) {
+/// Only the journal shows that the records were read.
+fn checkpoint_reveals_journal_rollback(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
     vault.checkpoint().unwrap();
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     for _ in 0..3 {
-        session(&vault)
+        session_on(&vault)
             .get(&record("MRN-1", "Allergy/1"))
             .unwrap()
             .unwrap();
     }
     let checkpoint = vault.checkpoint().unwrap();
     drop(vault);
-    raw::reset(&stage.storage, &then);
+    raw::reset(&stage.storage, &snapshot);
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
     assert_eq!(report.checkpoint, Some(CheckpointStanding::Gone));
     assert!(!report.is_clean());
 }
 
-fn one_that_stands(stage: &Stage) {
+fn checkpoint_still_in_the_journal_is_clean(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
     let checkpoint = vault.checkpoint().unwrap();
@@ -63,14 +63,14 @@ fn one_that_stands(stage: &Stage) {
     assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
     assert!(report.is_clean(), "{report:#?}");
     drop(vault);
-    session(&stage.open())
+    session_on(&stage.open())
         .put(&record("MRN-3", "Allergy/1"), b"none")
         .unwrap();
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
     assert!(report.is_clean(), "{report:#?}");
 }
 
-fn of_another_vault(stage: &Stage) {
+fn checkpoint_of_another_vault_is_refused(stage: &Stage) {
     let other = Stage::memory();
     let checkpoint = other.create().checkpoint().unwrap();
     let vault = stage.create();
@@ -81,9 +81,9 @@ fn of_another_vault(stage: &Stage) {
     assert!(vault.verify(None).unwrap().is_clean());
 }
 
-/// A mistyped one is told from another one, whatever was mistyped.
+/// A mistyped checkpoint is refused instead of being taken for another checkpoint.
 #[test]
-fn mistyped() {
+fn mistyped_checkpoint_is_refused() {
     let checkpoint = Stage::memory().create().checkpoint().unwrap();
     let text = checkpoint.to_string();
     assert_eq!(text.parse(), Ok(checkpoint));
@@ -100,7 +100,7 @@ fn mistyped() {
             "{at}"
         );
     }
-    // Sixteen bits of check: one in so many passes.
+    // The check has 16 bits, so that about one of 65,536 mistyped texts passes.
     assert!(mistaken <= 1, "{mistaken}");
     for text in [
         "",

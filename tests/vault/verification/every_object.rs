@@ -1,23 +1,26 @@
-//! Each object that stands, altered or removed alone: found, and nothing else with it.
+//! Each stored object is altered or removed alone: verify reports it, and nothing else.
 
 use chartlock::verify::{JournalFault, VerifyReport};
 
-use super::{faults, is_clean, verify};
+use super::{assert_clean, faults, verify};
 use crate::model::smaller_clinic;
 use crate::raw;
 use crate::stage::Stage;
 
-everywhere!(altered, removed);
+everywhere!(
+    altered_object_is_the_only_finding,
+    removed_object_is_the_only_finding
+);
 
-/// How many things are named in all.
-fn named(report: &VerifyReport) -> usize {
+/// Counts the findings of a report.
+fn finding_count(report: &VerifyReport) -> usize {
     report.records.len()
         + report.entries.len()
         + report.journal.len()
         + usize::from(report.header.is_some())
 }
 
-fn is_named(key: &[u8], report: &VerifyReport) -> bool {
+fn is_reported(key: &[u8], report: &VerifyReport) -> bool {
     match key[0] {
         b'v' => report.header.is_some(),
         b'p' => report.entries.len() == 1,
@@ -33,18 +36,18 @@ fn is_named(key: &[u8], report: &VerifyReport) -> bool {
     }
 }
 
-/// A clinic, and the pages that another chain has seen.
+/// Creates a clinic, and returns all objects and the journal pages that another chain confirms.
 fn clinic(stage: &Stage) -> (raw::Objects, raw::Objects) {
     let vault = stage.create();
     smaller_clinic(&vault);
     vault.rotate_master_key().unwrap();
     drop(vault);
     let pages = raw::objects_of(&stage.storage, b"j");
-    is_clean(stage);
-    (raw::everything(&stage.storage), pages)
+    assert_clean(stage);
+    (raw::all_objects(&stage.storage), pages)
 }
 
-fn altered(stage: &Stage) {
+fn altered_object_is_the_only_finding(stage: &Stage) {
     let (before, _) = clinic(stage);
     for (place, key) in before.keys().step_by(stage.stride).enumerate() {
         let mut value = before[key].clone();
@@ -57,12 +60,12 @@ fn altered(stage: &Stage) {
         if let Ok(vault) = vault {
             let report = vault.verification().with_content().finish().unwrap();
             assert!(
-                is_named(key, &report),
+                is_reported(key, &report),
                 "{} {at}: {report:#?}",
                 key[0] as char
             );
             assert!(
-                key[0] == b'j' || named(&report) == 1,
+                key[0] == b'j' || finding_count(&report) == 1,
                 "{} {at}: {report:#?}",
                 key[0] as char
             );
@@ -73,7 +76,7 @@ fn altered(stage: &Stage) {
     }
 }
 
-fn removed(stage: &Stage) {
+fn removed_object_is_the_only_finding(stage: &Stage) {
     let (before, pages) = clinic(stage);
     let vault = stage.open();
     let of = |key: &&Vec<u8>| key[0] != b'j' || pages.contains_key(*key);
@@ -85,8 +88,8 @@ fn removed(stage: &Stage) {
             b'v' => vault.verify(None).unwrap(),
             _ => verify(stage),
         };
-        assert!(is_named(key, &report), "{}: {report:#?}", key[0] as char);
-        assert_eq!(named(&report), 1, "{}: {report:#?}", key[0] as char);
+        assert!(is_reported(key, &report), "{}: {report:#?}", key[0] as char);
+        assert_eq!(finding_count(&report), 1, "{}: {report:#?}", key[0] as char);
         if key[0] == b'j' {
             let fault = faults(&report)[0];
             assert!(

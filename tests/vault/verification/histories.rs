@@ -1,4 +1,4 @@
-//! Random histories, tampered with at random: found is exactly what was tampered with.
+//! Random histories with random tampering: verify finds exactly the tampering.
 
 use std::collections::BTreeSet;
 
@@ -8,56 +8,56 @@ use chartlock::{
 };
 use proptest::prelude::*;
 
-use super::is_clean;
+use super::assert_clean;
 use crate::common::Fixed;
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
 const PATIENTS: u8 = 3;
 const NAMES: u8 = 3;
 
-/// Something that a user does.
+/// An operation of a user.
 #[derive(Debug, Clone, Copy)]
-enum Deed {
+enum UserOperation {
     Put(u8, u8),
-    Remove(u8, u8),
+    Retract(u8, u8),
     Expunge(u8, u8),
     RotatePatient(u8),
     RotateMaster,
     Reencrypt(u8),
     Erase(u8),
-    Readmit(u8),
-    /// Another process goes on.
-    Reopen,
+    ReopenChart(u8),
+    /// Closes the vault and opens it again, as another process does.
+    ReopenVault,
     Checkpoint,
 }
 
-/// Something that somebody does who can write the storage.
+/// An action of an attacker who can write the storage.
 #[derive(Debug, Clone, Copy)]
 enum Tampering {
-    /// A bit of an object is flipped.
+    /// Flips a bit of an object.
     Flip(u16, u16),
     Remove(u16),
-    /// An object is put back to an older state, or brought back.
+    /// Restores an older state of an object, or a deleted object.
     PutBack(u16),
-    /// Two objects of one class are exchanged.
+    /// Exchanges two objects of one class.
     Exchange(u16, u16),
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn operation() -> impl Strategy<Value = UserOperation> {
     let patient = 0..PATIENTS;
     let name = 0..NAMES;
     prop_oneof![
-        12 => (patient.clone(), name.clone()).prop_map(|(patient, name)| Deed::Put(patient, name)),
-        2 => (patient.clone(), name.clone()).prop_map(|(patient, name)| Deed::Remove(patient, name)),
-        1 => (patient.clone(), name).prop_map(|(patient, name)| Deed::Expunge(patient, name)),
-        1 => patient.clone().prop_map(Deed::RotatePatient),
-        1 => Just(Deed::RotateMaster),
-        1 => patient.clone().prop_map(Deed::Reencrypt),
-        1 => patient.clone().prop_map(Deed::Erase),
-        1 => patient.prop_map(Deed::Readmit),
-        2 => Just(Deed::Reopen),
-        1 => Just(Deed::Checkpoint),
+        12 => (patient.clone(), name.clone()).prop_map(|(patient, name)| UserOperation::Put(patient, name)),
+        2 => (patient.clone(), name.clone()).prop_map(|(patient, name)| UserOperation::Retract(patient, name)),
+        1 => (patient.clone(), name).prop_map(|(patient, name)| UserOperation::Expunge(patient, name)),
+        1 => patient.clone().prop_map(UserOperation::RotatePatient),
+        1 => Just(UserOperation::RotateMaster),
+        1 => patient.clone().prop_map(UserOperation::Reencrypt),
+        1 => patient.clone().prop_map(UserOperation::Erase),
+        1 => patient.prop_map(UserOperation::ReopenChart),
+        2 => Just(UserOperation::ReopenVault),
+        1 => Just(UserOperation::Checkpoint),
     ]
 }
 
@@ -75,58 +75,60 @@ fn patient(number: u8) -> String {
     format!("MRN-{number}")
 }
 
-/// Does it; what is refused is refused.
-fn act(vault: &Vault, deed: Deed, turn: usize) {
-    let chart = session(vault);
+/// Runs an operation, which may be refused.
+fn run(vault: &Vault, operation: UserOperation, turn: usize) {
+    let session = session_on(vault);
     let content = turn.to_le_bytes();
     let id = |number: u8, name: u8| record(&patient(number), &format!("Observation/{name}"));
-    let _ = match deed {
-        Deed::Put(number, name) => chart.put(&id(number, name), &content).map(drop),
-        Deed::Remove(number, name) => chart.retract(&id(number, name)).map(drop),
-        Deed::Expunge(number, name) => chart.expunge(&id(number, name), "asked for").map(drop),
-        Deed::RotatePatient(number) => vault
+    let _ = match operation {
+        UserOperation::Put(number, name) => session.put(&id(number, name), &content).map(drop),
+        UserOperation::Retract(number, name) => session.retract(&id(number, name)).map(drop),
+        UserOperation::Expunge(number, name) => {
+            session.expunge(&id(number, name), "asked for").map(drop)
+        }
+        UserOperation::RotatePatient(number) => vault
             .rotate_subject_key(&subject(&patient(number)))
             .map(drop),
-        Deed::RotateMaster => vault.rotate_master_key().map(drop),
-        Deed::Reencrypt(number) => vault
+        UserOperation::RotateMaster => vault.rotate_master_key().map(drop),
+        UserOperation::Reencrypt(number) => vault
             .reencrypt_subject(&subject(&patient(number)))
             .map(drop),
-        Deed::Erase(number) => {
+        UserOperation::Erase(number) => {
             let subject = subject(&patient(number));
-            chart.erase_subject(&subject, "asked for").map(drop)
+            session.erase_subject(&subject, "asked for").map(drop)
         }
-        Deed::Readmit(number) => chart.reopen_chart(&subject(&patient(number))),
-        Deed::Checkpoint => vault.checkpoint().map(drop),
-        Deed::Reopen => Ok(()),
+        UserOperation::ReopenChart(number) => session.reopen_chart(&subject(&patient(number))),
+        UserOperation::Checkpoint => vault.checkpoint().map(drop),
+        UserOperation::ReopenVault => Ok(()),
     };
 }
 
-/// Lives through a history. Answers what stood at its turns.
-fn live(stage: &Stage, deeds: &[Deed]) -> Vec<Objects> {
+/// Runs a history, and returns a snapshot of the objects at each reopening.
+fn run_history(stage: &Stage, operations: &[UserOperation]) -> Vec<Objects> {
     let mut vault = stage.create();
-    let mut then = Vec::new();
-    for (turn, deed) in deeds.iter().enumerate() {
-        if let Deed::Reopen = deed {
+    let mut former = Vec::new();
+    for (turn, operation) in operations.iter().enumerate() {
+        if let UserOperation::ReopenVault = operation {
             drop(vault);
-            then.push(raw::everything(&stage.storage));
+            former.push(raw::all_objects(&stage.storage));
             vault = stage.open();
         }
-        act(&vault, *deed, turn);
+        run(&vault, *operation, turn);
     }
     drop(vault);
-    // So that the end of the journal is seen.
-    is_clean(stage);
-    then
+    // A later chain must confirm the end of the journal.
+    assert_clean(stage);
+    former
 }
 
 fn pick(number: u16, of: usize) -> Option<usize> {
     (of > 0).then(|| usize::from(number) % of)
 }
 
-/// What stands when it was tampered with.
-fn tamper(tampering: Tampering, then: &[Objects], now: &Objects) -> Objects {
+/// Returns the objects after tampering.
+fn tamper(tampering: Tampering, former: &[Objects], now: &Objects) -> Objects {
     let mut objects = now.clone();
-    // What the last process left is not seen by anybody: it may go unnoticed.
+    // No later chain confirms the last chain, so its removal may go unnoticed.
     let keys: Vec<_> = now.keys().filter(|key| key[0] != b'j').collect();
     let key = |number| pick(number, keys.len()).map(|place| keys[place].clone());
     match tampering {
@@ -142,15 +144,15 @@ fn tamper(tampering: Tampering, then: &[Objects], now: &Objects) -> Objects {
             }
         }
         Tampering::PutBack(object) => {
-            let olds = then.iter().flat_map(|then| {
-                let older = then.iter().filter(|(key, value)| {
+            let older = former.iter().flat_map(|former| {
+                let older = former.iter().filter(|(key, value)| {
                     matches!(key[0], b'r' | b'h') && now.get(*key) != Some(value)
                 });
                 older.map(|(key, value)| (key.clone(), value.clone()))
             });
-            let olds: Vec<_> = olds.collect();
-            if let Some(place) = pick(object, olds.len()) {
-                let (key, value) = olds[place].clone();
+            let older: Vec<_> = older.collect();
+            if let Some(place) = pick(object, older.len()) {
+                let (key, value) = older[place].clone();
                 objects.insert(key, value);
             }
         }
@@ -166,11 +168,11 @@ fn tamper(tampering: Tampering, then: &[Objects], now: &Objects) -> Objects {
     objects
 }
 
-/// What must be found, and what may be.
+/// The findings that are required or allowed.
 #[derive(Debug, Default)]
 struct Expected {
     records: BTreeSet<Vec<u8>>,
-    /// Where only the wrapping of a data key was put back: where that opens, nothing was lost.
+    /// Records of which only the wrapped data key was restored: no finding if that opens.
     rewrapped: BTreeSet<Vec<u8>>,
     entries: usize,
     header: bool,
@@ -181,14 +183,14 @@ impl Expected {
         let mut expected = Self::default();
         let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
         for key in keys {
-            let (then, now) = (before.get(key), after.get(key));
-            if then == now {
+            let (former, now) = (before.get(key), after.get(key));
+            if former == now {
                 continue;
             }
             match key[0] {
                 b'v' => expected.header = true,
                 b'p' => expected.entries += 1,
-                b'r' | b'h' if then.map(|then| &then[96..]) == now.map(|now| &now[96..]) => {
+                b'r' | b'h' if former.map(|former| &former[96..]) == now.map(|now| &now[96..]) => {
                     expected.rewrapped.insert(key[1..33].to_vec());
                 }
                 _ => drop(expected.records.insert(key[1..33].to_vec())),
@@ -198,7 +200,7 @@ impl Expected {
     }
 
     fn is_found(&self, report: &VerifyReport) -> bool {
-        // What is back below a marker is no alarm, for nobody is told of it, but named.
+        // A restored version below a marker is only a leftover, because nobody can read it.
         let found = report.records.iter().chain(&report.leftovers);
         let found: BTreeSet<_> = found
             .map(|found| [found.chart, found.record].concat())
@@ -214,17 +216,17 @@ impl Expected {
     }
 }
 
-fn found_exactly(deeds: &[Deed], tamperings: &[Tampering]) {
+fn assert_exact_findings(operations: &[UserOperation], tamperings: &[Tampering]) {
     let stage = Stage::memory();
-    let then = live(&stage, deeds);
-    is_clean(&stage);
-    let before = raw::everything(&stage.storage);
+    let former = run_history(&stage, operations);
+    assert_clean(&stage);
+    let before = raw::all_objects(&stage.storage);
     for tampering in tamperings {
-        let after = tamper(*tampering, &then, &before);
+        let after = tamper(*tampering, &former, &before);
         raw::reset(&stage.storage, &after);
         let expected = Expected::new(&before, &after);
         if let Ok(vault) = stage.options().open(stage.shared(), &Fixed(1)) {
-            // However little is held at a time.
+            // The limit on facts in memory must not change the findings.
             for facts in [1, u64::MAX] {
                 let report = vault.verification().max_facts(facts).finish().unwrap();
                 assert!(
@@ -243,10 +245,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_found_is_what_was_tampered_with(
-        deeds in prop::collection::vec(deed(), 1..60),
+    fn findings_match_random_tampering(
+        operations in prop::collection::vec(operation(), 1..60),
         tamperings in prop::collection::vec(tampering(), 12),
     ) {
-        found_exactly(&deeds, &tamperings);
+        assert_exact_findings(&operations, &tamperings);
     }
 }

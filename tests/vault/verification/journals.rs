@@ -1,4 +1,4 @@
-//! A journal that was cut, altered, reordered or mixed.
+//! Journals that were cut, altered, reordered or mixed.
 
 use chartlock::{
     Vault,
@@ -7,33 +7,33 @@ use chartlock::{
 
 use super::{chains, clinic, faults, put_back, records, remove, verify};
 use crate::raw;
-use crate::stage::{Shared, Stage, record, session};
+use crate::stage::{Shared, Stage, record, session_on};
 
 everywhere!(
-    a_tail_that_a_later_chain_saw_is_cut,
-    a_tail_that_this_process_wrote_is_cut,
-    a_tail_of_changes_that_nobody_saw_is_cut,
-    a_chain_is_removed,
-    a_page_is_removed,
-    a_page_is_altered,
-    an_old_page_is_replayed_in_another_place,
-    two_pages_are_exchanged,
-    strange_objects_among_the_pages,
+    cut_tail_seen_by_later_chain_is_found,
+    cut_tail_of_own_chain_is_found,
+    cut_tail_of_unseen_changes_is_found,
+    removed_chain_is_found,
+    removed_page_is_found,
+    altered_page_is_found,
+    replayed_page_is_found,
+    exchanged_pages_are_found,
+    unknown_object_among_pages_is_found,
 );
 
-/// A vault with chains of several pages, in the order in which they began.
+/// Creates three chains of several pages, in the order in which they began.
 fn three_chains(stage: &Stage) -> Vec<Vec<Vec<u8>>> {
     clinic(&stage.create());
     let mut all = chains(&stage.storage);
     for _ in 0..2 {
         let vault = stage.open();
         for _ in 0..4 {
-            session(&vault)
+            session_on(&vault)
                 .put(&record("MRN-1", "Observation/1"), b"once more")
                 .unwrap();
         }
         drop(vault);
-        // Two that began within a millisecond stand in any order.
+        // Chains that began in the same millisecond are in arbitrary order.
         let now = chains(&stage.storage).into_iter();
         let new: Vec<_> = now.filter(|chain| !all.contains(chain)).collect();
         all.extend(new);
@@ -42,7 +42,7 @@ fn three_chains(stage: &Stage) -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-/// The chain that is longest: nothing depends on which of its pages tell of what.
+/// Returns the longest chain, because the tests do not depend on the content of its pages.
 pub(super) fn longest(storage: &Shared) -> Vec<Vec<u8>> {
     let chains = chains(storage);
     let longest = chains.into_iter().rev().max_by_key(Vec::len).unwrap();
@@ -50,7 +50,7 @@ pub(super) fn longest(storage: &Shared) -> Vec<Vec<u8>> {
     longest
 }
 
-fn a_tail_that_a_later_chain_saw_is_cut(stage: &Stage) {
+fn cut_tail_seen_by_later_chain_is_found(stage: &Stage) {
     let first = three_chains(stage).remove(0);
     remove(&stage.storage, &first[first.len() - 2..]);
     let report = verify(stage);
@@ -62,7 +62,7 @@ fn a_tail_that_a_later_chain_saw_is_cut(stage: &Stage) {
     );
 }
 
-fn a_tail_that_this_process_wrote_is_cut(stage: &Stage) {
+fn cut_tail_of_own_chain_is_found(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
     vault.verify(None).unwrap();
@@ -71,17 +71,17 @@ fn a_tail_that_this_process_wrote_is_cut(stage: &Stage) {
     assert!(faults(&vault.verify(None).unwrap()).contains(&JournalFault::Cut));
 }
 
-/// What was changed shows that the journal should tell of it.
-fn a_tail_of_changes_that_nobody_saw_is_cut(stage: &Stage) {
+/// The changed records show that journal entries are missing.
+fn cut_tail_of_unseen_changes_is_found(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
     vault.checkpoint().unwrap();
-    let then = raw::everything(&stage.storage);
-    session(&vault)
+    let snapshot = raw::all_objects(&stage.storage);
+    session_on(&vault)
         .put(&record("MRN-1", "Observation/1"), b"130/85")
         .unwrap();
     drop(vault);
-    put_back(&stage.storage, &then, |of| of[0] == b'j');
+    put_back(&stage.storage, &snapshot, |of| of[0] == b'j');
     let report = verify(stage);
     assert_eq!(faults(&report), [JournalFault::Incomplete], "{report:#?}");
     assert_eq!(
@@ -90,16 +90,16 @@ fn a_tail_of_changes_that_nobody_saw_is_cut(stage: &Stage) {
     );
 }
 
-fn a_chain_is_removed(stage: &Stage) {
+fn removed_chain_is_found(stage: &Stage) {
     let chain = three_chains(stage).remove(1);
     remove(&stage.storage, &chain);
     let report = verify(stage);
     assert_eq!(faults(&report), [JournalFault::Cut], "{report:#?}");
-    // Its records are not taken for forged: the pages that told of them are known to be gone.
+    // The chain's records are not unexpected, because its pages are known to be missing.
     assert!(report.records.is_empty(), "{report:#?}");
 }
 
-fn a_page_is_removed(stage: &Stage) {
+fn removed_page_is_found(stage: &Stage) {
     three_chains(stage);
     let chain = longest(&stage.storage);
     remove(&stage.storage, &chain[2..3]);
@@ -112,10 +112,10 @@ fn a_page_is_removed(stage: &Stage) {
     );
 }
 
-fn a_page_is_altered(stage: &Stage) {
+fn altered_page_is_found(stage: &Stage) {
     three_chains(stage);
     let chain = longest(&stage.storage);
-    let mut value = raw::everything(&stage.storage)[&chain[2]].clone();
+    let mut value = raw::all_objects(&stage.storage)[&chain[2]].clone();
     let middle = value.len() / 2;
     value[middle] ^= 1;
     raw::put(&stage.storage, &chain[2], &value);
@@ -128,20 +128,20 @@ fn a_page_is_altered(stage: &Stage) {
     );
 }
 
-fn an_old_page_is_replayed_in_another_place(stage: &Stage) {
+fn replayed_page_is_found(stage: &Stage) {
     three_chains(stage);
     let chain = longest(&stage.storage);
-    let old = raw::everything(&stage.storage)[&chain[0]].clone();
+    let old = raw::all_objects(&stage.storage)[&chain[0]].clone();
     raw::put(&stage.storage, &chain[3], &old);
     let report = verify(stage);
     assert_eq!(faults(&report), [JournalFault::Altered], "{report:#?}");
     assert_eq!(report.journal[0].page, 3);
 }
 
-fn two_pages_are_exchanged(stage: &Stage) {
+fn exchanged_pages_are_found(stage: &Stage) {
     three_chains(stage);
     let chain = longest(&stage.storage);
-    let objects = raw::everything(&stage.storage);
+    let objects = raw::all_objects(&stage.storage);
     raw::put(&stage.storage, &chain[1], &objects[&chain[3]]);
     raw::put(&stage.storage, &chain[3], &objects[&chain[1]]);
     let report = verify(stage);
@@ -150,7 +150,7 @@ fn two_pages_are_exchanged(stage: &Stage) {
     assert_eq!(pages, [1, 3]);
 }
 
-fn strange_objects_among_the_pages(stage: &Stage) {
+fn unknown_object_among_pages_is_found(stage: &Stage) {
     let vault: Vault = stage.create();
     clinic(&vault);
     drop(vault);

@@ -1,13 +1,13 @@
-//! What `verify` finds, what it calls it, and that it keeps quiet while there is nothing.
+//! Verify: its findings, their kinds, and none without a cause.
 
 mod checkpoints;
+mod concurrent_changes;
 mod every_object;
-mod expunged;
+mod expunged_records;
+mod false_alarms;
 mod histories;
 mod journals;
-mod meanwhile;
-mod patients;
-mod quiet;
+mod patient_entries;
 mod records;
 mod restores;
 
@@ -18,21 +18,21 @@ use chartlock::{
 };
 
 use crate::raw::{self, Objects};
-use crate::stage::{Shared, Stage, record, session};
+use crate::stage::{Shared, Stage, record, session_on};
 
-/// What another process finds.
+/// Verifies the vault as another process does.
 fn verify(stage: &Stage) -> VerifyReport {
     stage.open().verify(None).unwrap()
 }
 
-/// Another process finds nothing.
+/// Asserts that another process finds nothing.
 #[track_caller]
-fn is_clean(stage: &Stage) {
+fn assert_clean(stage: &Stage) {
     let report = verify(stage);
     assert!(report.is_clean(), "{report:#?}");
 }
 
-/// What is wrong with records: subject, name, version, and what.
+/// Returns subject and name, version, and kind of each record finding.
 fn records(report: &VerifyReport) -> Vec<(String, u64, FindingKind)> {
     let mut found: Vec<_> = report
         .records
@@ -50,7 +50,7 @@ fn records(report: &VerifyReport) -> Vec<(String, u64, FindingKind)> {
     found
 }
 
-/// What is wrong with entries: subject and what.
+/// Returns subject and kind of each entry finding.
 fn entries(report: &VerifyReport) -> Vec<(String, FindingKind)> {
     let found = report.entries.iter().map(|found| {
         let subject = found
@@ -66,11 +66,11 @@ fn faults(report: &VerifyReport) -> Vec<JournalFault> {
     report.journal.iter().map(|found| found.fault).collect()
 }
 
-/// Where a record's current version and its history stand: found by what a change of it changes.
+/// Returns the key of a record's current version, which a put identifies.
 fn record_key(stage: &Stage, patient: &str, name: &str) -> Vec<u8> {
     let before = raw::objects_of(&stage.storage, b"r");
     let vault = stage.open();
-    session(&vault)
+    session_on(&vault)
         .put(&record(patient, name), b"looking for it")
         .unwrap();
     drop(vault);
@@ -83,16 +83,17 @@ fn record_key(stage: &Stage, patient: &str, name: &str) -> Vec<u8> {
     key.clone()
 }
 
-/// Puts objects of one kind back to what they were: those that were there, and no others.
-fn put_back(storage: &Shared, then: &Objects, is_of: impl Fn(&[u8]) -> bool) {
-    let mut now = raw::everything(storage);
+/// Restores the objects that `is_of` selects to a snapshot; objects that the snapshot lacks are
+/// deleted.
+fn put_back(storage: &Shared, snapshot: &Objects, is_of: impl Fn(&[u8]) -> bool) {
+    let mut now = raw::all_objects(storage);
     now.retain(|key, _| !is_of(key));
-    let of = then.iter().filter(|(key, _)| is_of(key));
+    let of = snapshot.iter().filter(|(key, _)| is_of(key));
     now.extend(of.map(|(key, value)| (key.clone(), value.clone())));
     raw::reset(storage, &now);
 }
 
-/// The pages of the journal, by writer.
+/// Returns the keys of the journal pages, grouped by writer.
 fn chains(storage: &Shared) -> Vec<Vec<Vec<u8>>> {
     let mut chains: Vec<Vec<Vec<u8>>> = Vec::new();
     for key in raw::objects_of(storage, b"j").into_keys() {
@@ -106,23 +107,23 @@ fn chains(storage: &Shared) -> Vec<Vec<Vec<u8>>> {
 }
 
 fn remove(storage: &Shared, keys: &[Vec<u8>]) {
-    let mut objects = raw::everything(storage);
+    let mut objects = raw::all_objects(storage);
     for key in keys {
         objects.remove(key).unwrap();
     }
     raw::reset(storage, &objects);
 }
 
-/// A patient with a record that was amended twice, and others beside.
+/// Puts two patients, each with a record of three versions and one of a single version.
 fn clinic(vault: &Vault) {
-    let chart = session(vault);
+    let session = session_on(vault);
     for patient in ["MRN-1", "MRN-2"] {
         for version in 1..=3_u8 {
-            chart
+            session
                 .put(&record(patient, "Allergy/1"), &[version; 40])
                 .unwrap();
         }
-        chart
+        session
             .put(&record(patient, "Observation/1"), b"120/80")
             .unwrap();
     }

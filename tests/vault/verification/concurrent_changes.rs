@@ -1,5 +1,5 @@
-//! No false alarm while others write, rotate, re-encrypt and erase; and what was tampered with is
-//! found all the same.
+//! Verify while others write, rotate, re-encrypt and erase: no false finding, and tampering is
+//! still found.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,20 +9,21 @@ use chartlock::{Vault, verify::FindingKind};
 use super::{clinic, record_key, records};
 use crate::common::Fixed;
 use crate::raw;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
-    writers,
-    rotations,
-    erasures,
-    a_hot_record_that_was_tampered_with
+    verify_during_writes_is_clean,
+    verify_during_rotations_is_clean,
+    verify_during_erasures_is_clean,
+    tampering_with_busy_record_is_found
 );
 
-/// How often each of the others does something, at most: histories grow, and all of them is looked at.
+/// The most operations of each worker thread, because verify reads the growing histories.
 const TURNS: u64 = 300;
 
-/// Verifies on one vault some times while `work` goes on in two others, and on the first.
-fn while_others(stage: &Stage, work: impl Fn(&Vault, u64, u64) + Sync, check: impl Fn(&Vault)) {
+/// Runs `check` several times on the first of two vaults, while `work` runs in a thread on each of
+/// them.
+fn verify_during(stage: &Stage, work: impl Fn(&Vault, u64, u64) + Sync, check: impl Fn(&Vault)) {
     let options = stage.options_under_load();
     let vaults: Vec<Vault> = (0..2)
         .map(|_| options.clone().open(stage.shared(), &Fixed(1)).unwrap())
@@ -40,7 +41,7 @@ fn while_others(stage: &Stage, work: impl Fn(&Vault, u64, u64) + Sync, check: im
                 }
             });
         }
-        let stop = Stop(&done);
+        let stop = StopOnDrop(&done);
         for _ in 0..4 {
             check(&vaults[0]);
         }
@@ -51,36 +52,36 @@ fn while_others(stage: &Stage, work: impl Fn(&Vault, u64, u64) + Sync, check: im
     drop(report);
 }
 
-/// A check that fails must end the others, too.
-struct Stop<'a>(&'a AtomicBool);
+/// Stops the worker threads, even if a check panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stop<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-fn is_quiet(vault: &Vault) {
+fn assert_vault_clean(vault: &Vault) {
     let report = vault.verify(None).unwrap();
     assert!(report.is_clean(), "{report:#?}");
 }
 
 fn write(vault: &Vault, thread: u64, turn: u64) {
-    let chart = session(vault);
+    let session = session_on(vault);
     let patient = format!("MRN-{}", turn % 7);
     let name = format!("Observation/{}", (turn + thread) % 3);
-    let _ = chart.put(&record(&patient, &name), &turn.to_le_bytes());
+    let _ = session.put(&record(&patient, &name), &turn.to_le_bytes());
     if turn.is_multiple_of(11) {
-        let _ = chart.retract(&record(&patient, &name));
+        let _ = session.retract(&record(&patient, &name));
     }
 }
 
-fn writers(stage: &Stage) {
+fn verify_during_writes_is_clean(stage: &Stage) {
     clinic(&stage.create());
-    while_others(stage, write, is_quiet);
+    verify_during(stage, write, assert_vault_clean);
 }
 
-fn rotations(stage: &Stage) {
+fn verify_during_rotations_is_clean(stage: &Stage) {
     clinic(&stage.create());
     let work = |vault: &Vault, thread: u64, turn: u64| {
         write(vault, thread, turn);
@@ -92,36 +93,36 @@ fn rotations(stage: &Stage) {
             _ => Ok(()),
         };
     };
-    while_others(stage, work, is_quiet);
+    verify_during(stage, work, assert_vault_clean);
 }
 
-fn erasures(stage: &Stage) {
+fn verify_during_erasures_is_clean(stage: &Stage) {
     clinic(&stage.create());
     let work = |vault: &Vault, thread: u64, turn: u64| {
         write(vault, thread, turn);
         let patient = subject(&format!("MRN-{}", turn % 7));
-        let chart = session(vault);
+        let session = session_on(vault);
         let _ = match (turn + thread) % 3 {
-            0 => chart.erase_subject(&patient, "asked for").map(drop),
-            1 => chart.reopen_chart(&patient),
+            0 => session.erase_subject(&patient, "asked for").map(drop),
+            1 => session.reopen_chart(&patient),
             _ => vault.collect_garbage().map(drop),
         };
     };
-    while_others(stage, work, is_quiet);
+    verify_during(stage, work, assert_vault_clean);
 }
 
-/// What was put back cannot hide behind records that others keep changing.
-fn a_hot_record_that_was_tampered_with(stage: &Stage) {
+/// A removed version must be found although other vaults keep changing the record.
+fn tampering_with_busy_record_is_found(stage: &Stage) {
     clinic(&stage.create());
     let key = record_key(stage, "MRN-1", "Allergy/1");
     let second = [b"h", &key[1..], &2_u64.to_be_bytes()].concat();
-    let mut objects = raw::everything(&stage.storage);
+    let mut objects = raw::all_objects(&stage.storage);
     objects.remove(&second).unwrap();
     raw::reset(&stage.storage, &objects);
     let work = |vault: &Vault, _: u64, turn: u64| {
-        let _ = session(vault).put(&record("MRN-1", "Allergy/1"), &turn.to_le_bytes());
+        let _ = session_on(vault).put(&record("MRN-1", "Allergy/1"), &turn.to_le_bytes());
     };
-    while_others(stage, work, |vault| {
+    verify_during(stage, work, |vault| {
         let report = vault.verify(None).unwrap();
         let missing = ("MRN-1 Allergy/1".to_owned(), 2, FindingKind::Missing);
         assert_eq!(records(&report), [missing], "{report:#?}");

@@ -1,4 +1,4 @@
-//! Who was second is told, however alike the first one's record is; and what is locked stays so.
+//! Edge cases: equal content in a race, a kit over an intact header, and a list across `lock`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,62 +9,62 @@ use chartlock::{Error, Precondition, RecoveryKit, Vault};
 use crate::clock::LONG_AGO;
 use crate::common::Fixed;
 use crate::common::clock::ManualClock;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
-    the_same_content_at_the_same_moment_wins_once,
-    a_kit_does_not_replace_a_header_that_is_intact,
-    a_list_ends_when_the_vault_is_locked,
+    conditional_put_of_equal_content_wins_once,
+    kit_does_not_replace_intact_header,
+    list_after_lock_ends_with_locked,
 );
 
-fn the_same_content_at_the_same_moment_wins_once(stage: &Stage) {
+fn conditional_put_of_equal_content_wins_once(stage: &Stage) {
     let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
     let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
-    session(&first)
+    session_on(&first)
         .put(&record("MRN-1042", "other"), b"-")
         .unwrap();
     let id = record("MRN-1042", "Slot/1");
     let raced = AtomicBool::new(false);
     let claim = id.clone();
-    let hook = move |_: u64, moment: &FaultPoint<'_>| {
-        let puts_record = matches!(moment, FaultPoint::Commit(operations) if operations.iter().any(
+    let hook = move |_: u64, point: &FaultPoint<'_>| {
+        let puts_record = matches!(point, FaultPoint::Commit(operations) if operations.iter().any(
             |operation| matches!(operation, Operation::Put { key, .. } if key.starts_with(b"r"))
         ));
         if puts_record && !raced.swap(true, Ordering::SeqCst) {
-            let won = session(&first).put_if(&claim, Precondition::Absent, b"taken");
+            let won = session_on(&first).put_if(&claim, Precondition::Absent, b"taken");
             assert_eq!(won, Ok(1));
         }
         FaultAction::Proceed
     };
     let faulty = Faulty::new(stage.shared(), hook);
     let second: Vault = options.open(faulty, &Fixed(1)).unwrap();
-    let lost = session(&second).put_if(&id, Precondition::Absent, b"taken");
+    let lost = session_on(&second).put_if(&id, Precondition::Absent, b"taken");
     assert_eq!(lost, Err(Error::Conflict));
 }
 
-fn a_kit_does_not_replace_a_header_that_is_intact(stage: &Stage) {
+fn kit_does_not_replace_intact_header(stage: &Stage) {
     let vault = stage.create();
     let kit = vault.recovery_kit().unwrap();
     let slot = vault.slots().unwrap()[0].id;
     vault.replace_slot(slot, &Fixed(2)).unwrap();
     vault.rotate_master_key().unwrap();
     let id = record("MRN-1042", "Observation/1");
-    session(&vault).put(&id, b"new").unwrap();
+    session_on(&vault).put(&id, b"new").unwrap();
     let restored = RecoveryKit::from_bytes(kit.as_bytes())
         .unwrap()
         .restore(&*stage.shared(), &Fixed(1));
     assert_eq!(restored, Err(Error::HeaderPresent));
     let again = stage.options().open(stage.shared(), &Fixed(2)).unwrap();
-    assert_eq!(&session(&again).get(&id).unwrap().unwrap()[..], b"new");
+    assert_eq!(&session_on(&again).get(&id).unwrap().unwrap()[..], b"new");
 }
 
-fn a_list_ends_when_the_vault_is_locked(stage: &Stage) {
+fn list_after_lock_ends_with_locked(stage: &Stage) {
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     for name in ["a", "b", "c"] {
-        chart.put(&record("MRN-1042", name), b"-").unwrap();
+        session.put(&record("MRN-1042", name), b"-").unwrap();
     }
-    let mut list = chart.list(&subject("MRN-1042")).unwrap();
+    let mut list = session.list(&subject("MRN-1042")).unwrap();
     assert!(list.next().unwrap().is_ok());
     vault.lock();
     assert_eq!(list.next().unwrap().unwrap_err(), Error::Locked);

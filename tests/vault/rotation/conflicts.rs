@@ -1,4 +1,4 @@
-//! One subject that others keep changing does not keep all others from being sealed again.
+//! A rotation completes all other subjects while one subject keeps changing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,21 +14,21 @@ use crate::raw;
 use crate::stage::{Stage, subject};
 
 everywhere!(
-    the_others_are_done,
-    those_that_settle_are_done_in_the_end,
-    nothing_at_all_is_an_error,
+    reencryption_with_contended_subject_completes_the_others,
+    reencryption_retries_until_contended_subject_settles,
+    reencryption_with_all_subjects_contended_returns_contended,
 );
 
-/// How often it is tried within one call.
+/// Attempts for each subject within one call.
 const ROUNDS: u64 = 64;
 
-/// A vault that never gets to change the entries under these keys before so many times.
-fn kept_from(stage: &Stage, keys: Vec<Vec<u8>>, times: u64) -> Vault {
+/// Opens a vault whose first `times` commits to these entries are lost.
+fn blocked_vault(stage: &Stage, keys: Vec<Vec<u8>>, times: u64) -> Vault {
     let seen = AtomicU64::new(0);
-    let hook = move |_: u64, moment: &FaultPoint<'_>| {
-        let meant = matches!(moment, FaultPoint::Commit(operations)
+    let hook = move |_: u64, point: &FaultPoint<'_>| {
+        let meant = matches!(point, FaultPoint::Commit(operations)
             if raw::puts(operations).any(|(key, _)| keys.iter().any(|meant| meant == key)));
-        // As if another had been there first: nothing has changed, and it has to look again.
+        // A lost commit makes the vault read the entry again, as after another writer's change.
         if meant && seen.fetch_add(1, Ordering::SeqCst) < times {
             FaultAction::Unknown(FaultOutcome::Lost)
         } else {
@@ -36,26 +36,26 @@ fn kept_from(stage: &Stage, keys: Vec<Vec<u8>>, times: u64) -> Vault {
         }
     };
     let storage = Faulty::new(stage.shared(), hook);
-    // Nobody needs to wait for the others here.
+    // On this clock, the vault does not wait between attempts.
     let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
     options.open(storage, &Fixed(1)).unwrap()
 }
 
 fn entry_of(stage: &Stage, identifier: &str) -> Vec<u8> {
     let entries = raw::objects_of(&stage.storage, b"p").into_keys();
-    let mut own = entries.filter(|key| raw::is_of(stage, key, identifier));
+    let mut own = entries.filter(|key| raw::belongs_to(stage, key, identifier));
     own.next().unwrap()
 }
 
-fn the_others_are_done(stage: &Stage) {
+fn reencryption_with_contended_subject_completes_the_others(stage: &Stage) {
     let model = small_clinic(&stage.create());
     let before = raw::objects(&stage.storage);
-    let vault = kept_from(stage, vec![entry_of(stage, "MRN-2")], u64::MAX);
+    let vault = blocked_vault(stage, vec![entry_of(stage, "MRN-2")], u64::MAX);
     let report = vault.reencrypt().unwrap();
     assert_eq!((report.subjects, report.contended), (3, 1));
     assert_eq!(report.reencrypted, 2 * 8 + 1);
     for (key, value) in raw::objects(&stage.storage) {
-        let stays = key == b"v" || raw::is_of(stage, &key, "MRN-2");
+        let stays = key == b"v" || raw::belongs_to(stage, &key, "MRN-2");
         assert_eq!(before.get(&key) == Some(&value), stays);
     }
     let alone = vault.reencrypt_subject(&subject("MRN-2"));
@@ -66,10 +66,10 @@ fn the_others_are_done(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-fn those_that_settle_are_done_in_the_end(stage: &Stage) {
+fn reencryption_retries_until_contended_subject_settles(stage: &Stage) {
     let model = small_clinic(&stage.create());
     let before = raw::objects(&stage.storage);
-    let vault = kept_from(stage, vec![entry_of(stage, "MRN-2")], ROUNDS + 3);
+    let vault = blocked_vault(stage, vec![entry_of(stage, "MRN-2")], ROUNDS + 3);
     let report = vault.reencrypt().unwrap();
     assert_eq!((report.subjects, report.contended), (4, 0));
     assert_eq!(report.reencrypted, 3 * 8 + 1);
@@ -83,11 +83,11 @@ fn those_that_settle_are_done_in_the_end(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-fn nothing_at_all_is_an_error(stage: &Stage) {
+fn reencryption_with_all_subjects_contended_returns_contended(stage: &Stage) {
     let model = small_clinic(&stage.create());
     let before = raw::objects(&stage.storage);
     let all = raw::objects_of(&stage.storage, b"p").into_keys().collect();
-    let vault = kept_from(stage, all, u64::MAX);
+    let vault = blocked_vault(stage, all, u64::MAX);
     assert_eq!(vault.reencrypt(), Err(Error::Contended));
     assert!(raw::objects(&stage.storage) == before);
     model.verify(&stage.open());

@@ -1,5 +1,5 @@
-//! Records in segments, of any length: writers seal what is short into the record itself, readers
-//! take it either way.
+//! Records in segments, of any length: writers store short content inline, but readers accept both
+//! forms.
 
 use chartlock::RecordId;
 use chartlock::internals::crypto::{DataKey, Place, StreamKey, fresh, record_tag};
@@ -9,18 +9,18 @@ use chartlock::internals::keys::{PatientEntry, wrap};
 use crate::raw;
 use crate::stage::Stage;
 
-/// A content stream, as it lies in storage.
+/// A content stream in the storage.
 pub(super) struct Stream {
-    /// Where the version stands that names it.
+    /// The key of the version that names the stream.
     pub(super) named_at: Vec<u8>,
     /// `s` chart16 stream16
     pub(super) prefix: Vec<u8>,
     pub(super) segments: Vec<Vec<u8>>,
 }
 
-/// Puts content in segments where a version stands, which must have been written before: version 1
-/// as an earlier one, any other as the current one. Returns its stream.
-pub(super) fn shelve(stage: &Stage, id: &RecordId, version: u64, content: &[u8]) -> Stream {
+/// Replaces a stored version by one with this content in segments, and returns its stream. Version
+/// 1 is stored as an earlier version, any other as the current one.
+pub(super) fn put_segmented(stage: &Stage, id: &RecordId, version: u64, content: &[u8]) -> Stream {
     let entry = entry(stage, id);
     let chart = entry.chart().unwrap();
     let address = Address {

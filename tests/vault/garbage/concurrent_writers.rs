@@ -1,4 +1,4 @@
-//! Beside writers, and in charts of many pages.
+//! The collector beside writers, and in charts of many scan pages.
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -12,69 +12,76 @@ use chartlock::{
     progress::{Phase, ProgressUpdate},
 };
 
-use super::{DAY, THEN, at, changes_nothing, collects_exactly, limit};
+use super::{DAY, START, assert_collects_nothing, collect_and_compare, limit, vault_at};
 use crate::common::clock::ManualClock;
 use crate::raw;
-use crate::stage::{Stage, content, record, session};
+use crate::stage::{Stage, content, record, session_on};
 
 everywhere!(
-    a_writer_in_progress,
-    a_writer_who_was_swept,
-    beside_writers,
-    charts_of_many_pages,
-    many_charts,
+    collection_during_upload_spares_its_segments,
+    upload_older_than_limit_returns_upload_expired,
+    collection_during_puts_frees_nothing,
+    collection_of_chart_with_many_pages_is_exact,
+    collection_of_many_charts_is_exact,
 );
 
-/// A vault that sends segments as soon as there are a few.
-fn with_one_thread(stage: &Stage) -> Vault {
-    let clock = Arc::new(ManualClock::at(THEN));
+/// Opens a vault with one thread, which sends segments early.
+fn single_threaded_vault(stage: &Stage) -> Vault {
+    let clock = Arc::new(ManualClock::at(START));
     let options = stage.options().clock(clock).threads(NonZeroUsize::MIN);
     stage.open_by(options)
 }
 
-fn a_writer_in_progress(stage: &Stage) {
+fn collection_during_upload_spares_its_segments(stage: &Stage) {
     drop(stage.create());
-    let vault = with_one_thread(stage);
-    let chart = session(&vault);
+    let vault = single_threaded_vault(stage);
+    let session = session_on(&vault);
     let id = record("MRN-1", "CT/1");
-    chart.put(&id, b"before").unwrap();
+    session.put(&id, b"before").unwrap();
     let body = content(1, 9 * SEGMENT + 1);
-    let mut writer = chart.writer(&id);
+    let mut writer = session.writer(&id);
     for part in body.chunks(3 * SEGMENT) {
         writer.write_all(part).unwrap();
-        let report = changes_nothing(stage, THEN + limit(stage));
+        let report = assert_collects_nothing(stage, START + limit(stage));
         assert_eq!(report.uploads_under_way, 1);
-        // A clock that is behind sees an intent of the future.
-        assert_eq!(changes_nothing(stage, THEN - DAY).uploads_under_way, 1);
+        // To a clock that is behind, the intent is from the future.
+        assert_eq!(
+            assert_collects_nothing(stage, START - DAY).uploads_under_way,
+            1
+        );
     }
     assert!(raw::counts(&stage.storage)[4] > 0);
     assert_eq!(writer.finish(), Ok(2));
-    assert_eq!(changes_nothing(stage, i64::MAX).uploads_under_way, 0);
-    assert!(chart.get(&id).unwrap().unwrap()[..] == body);
+    assert_eq!(
+        assert_collects_nothing(stage, i64::MAX).uploads_under_way,
+        0
+    );
+    assert!(session.get(&id).unwrap().unwrap()[..] == body);
 }
 
-/// Its upload is lost, and it says so; nothing else is.
-fn a_writer_who_was_swept(stage: &Stage) {
+/// The collector removes an upload that is too old: its writer gets an error, and nothing else is
+/// lost.
+fn upload_older_than_limit_returns_upload_expired(stage: &Stage) {
     drop(stage.create());
-    let vault = with_one_thread(stage);
-    let chart = session(&vault);
+    let vault = single_threaded_vault(stage);
+    let session = session_on(&vault);
     let id = record("MRN-1", "CT/1");
-    chart.put(&id, &content(2, INLINE_MAX + 1)).unwrap();
-    let mut writer = chart.writer(&id);
+    session.put(&id, &content(2, INLINE_MAX + 1)).unwrap();
+    let mut writer = session.writer(&id);
     writer.write_all(&content(1, 9 * SEGMENT + 1)).unwrap();
     let sent = raw::counts(&stage.storage)[4] as u64 - 1;
-    let report = collects_exactly(stage, THEN + limit(stage) + 1);
+    let report = collect_and_compare(stage, START + limit(stage) + 1);
     assert_eq!((report.segments, report.uploads), (sent, 1));
-    // It goes on without knowing.
+    // The writer does not know yet that its upload is gone.
     writer.write_all(&content(1, 9 * SEGMENT + 1)).unwrap();
     assert_eq!(writer.finish(), Err(Error::UploadExpired));
     assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 0, 1, 0]);
-    assert!(chart.get(&id).unwrap().unwrap()[..] == content(2, INLINE_MAX + 1));
-    // Content that is in memory still is stored once more.
-    assert_eq!(chart.put(&id, &content(3, INLINE_MAX + 1)), Ok(2));
+    assert!(session.get(&id).unwrap().unwrap()[..] == content(2, INLINE_MAX + 1));
+    // A put from memory repeats its upload instead of failing.
+    assert_eq!(session.put(&id, &content(3, INLINE_MAX + 1)), Ok(2));
 }
 
-fn beside_writers(stage: &Stage) {
+fn collection_during_puts_frees_nothing(stage: &Stage) {
     const PUTS: u64 = 6;
     let vault = stage.create();
     let ended = AtomicBool::new(false);
@@ -91,11 +98,11 @@ fn beside_writers(stage: &Stage) {
             .map(|writer| {
                 let vault = &vault;
                 scope.spawn(move || {
-                    let chart = session(vault);
+                    let session = session_on(vault);
                     for put in 0..PUTS {
                         let seed = writer * PUTS + put;
                         let body = content(seed, INLINE_MAX + 1 + seed as usize);
-                        chart.put(&record("MRN-1", "CT/1"), &body).unwrap();
+                        session.put(&record("MRN-1", "CT/1"), &body).unwrap();
                     }
                 })
             })
@@ -106,11 +113,11 @@ fn beside_writers(stage: &Stage) {
         ended.store(true, Ordering::SeqCst);
         collecting.join().unwrap();
     });
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let id = record("MRN-1", "CT/1");
     let mut lengths = Vec::new();
     for version in 1..=2 * PUTS {
-        let found = chart.get_version(&id, version).unwrap().unwrap();
+        let found = session.get_version(&id, version).unwrap().unwrap();
         let seed = (found.len() - INLINE_MAX - 1) as u64;
         assert!(found[..] == content(seed, found.len()));
         lengths.push(seed);
@@ -120,25 +127,25 @@ fn beside_writers(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage)[4..], [2 * PUTS as usize, 0]);
 }
 
-/// More records, versions, streams and segments than are fetched at a time.
-fn charts_of_many_pages(stage: &Stage) {
+/// More records, versions, streams and segments than one scan page holds.
+fn collection_of_chart_with_many_pages_is_exact(stage: &Stage) {
     drop(stage.create());
-    let vault = at(stage, THEN);
-    let chart = session(&vault);
+    let vault = vault_at(stage, START);
+    let session = session_on(&vault);
     let large = record("MRN-1", "CT/1");
     for version in 1..=3 {
         let body = content(version, INLINE_MAX + 1);
-        chart.put(&large, &body).unwrap();
+        session.put(&large, &body).unwrap();
     }
     let ids: Vec<_> = (0..600)
         .map(|number| record("MRN-1", &format!("Observation/{number}")))
         .collect();
     for _ in 0..2 {
         let documents = ids.iter().map(|id| (id, Document::new(b"x")));
-        let outcomes = chart.put_many(documents).unwrap();
+        let outcomes = session.put_many(documents).unwrap();
         assert!(outcomes.into_iter().all(|outcome| outcome.is_ok()));
     }
-    // Two streams of many segments and many streams of one, some with intents beside them.
+    // Two streams of many segments and many streams of one segment, some with an intent.
     let segments = raw::objects_of(&stage.storage, b"s");
     let prefix = segments.keys().next().unwrap()[1..17].to_vec();
     let stray = |class: u8, stream: u16, index: u32| {
@@ -156,55 +163,55 @@ fn charts_of_many_pages(stage: &Stage) {
         raw::put(&stage.storage, key, b"sealed");
     }
     let mut intent = vec![1, 1, 17, 0, 0, 0, 0, 0];
-    intent.extend(THEN.to_le_bytes());
+    intent.extend(START.to_le_bytes());
     intent.extend([5; 16]);
     for stream in 0..300 {
         raw::put(&stage.storage, &stray(b'w', stream * 200 + 1, 0), &intent);
     }
-    let young = collects_exactly(stage, THEN);
+    let young = collect_and_compare(stage, START);
     assert_eq!((young.segments, young.uploads_under_way), (1200, 300));
-    let looked_at = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&looked_at);
-    let vault = at(stage, THEN + limit(stage) + 1);
+    let updates = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&updates);
+    let vault = vault_at(stage, START + limit(stage) + 1);
     let vault = vault.with_progress(move |step: ProgressUpdate| log.lock().unwrap().push(step));
     let report = vault.collect_garbage().unwrap();
     assert_eq!((report.segments, report.uploads), (300, 300));
-    let looked_at = looked_at.lock().unwrap();
-    let mut activities = looked_at.iter().map(|step| step.phase);
-    assert!(activities.all(|activity| activity == Phase::Collecting));
-    // All segments, intents, records and earlier versions, at least once.
-    assert!(looked_at.last().unwrap().done >= 303 + 300 + 601 + 602);
+    let updates = updates.lock().unwrap();
+    let mut phases = updates.iter().map(|step| step.phase);
+    assert!(phases.all(|phase| phase == Phase::Collecting));
+    // All segments, intents, current and earlier versions, at least once.
+    assert!(updates.last().unwrap().done >= 303 + 300 + 601 + 602);
     assert!(raw::objects_of(&stage.storage, b"s") == segments);
     for version in 1..=3 {
-        let found = session(&vault).get_version(&large, version).unwrap();
+        let found = session_on(&vault).get_version(&large, version).unwrap();
         assert!(found.unwrap()[..] == content(version, INLINE_MAX + 1));
     }
-    // A version that is missing anywhere in all that is missed.
+    // A missing version is found on every scan page.
     raw::put(&stage.storage, &stray(b's', 3, 0), b"sealed");
     let earlier = raw::objects_of(&stage.storage, b"h");
     for key in earlier.keys().step_by(97) {
         raw::delete(&stage.storage, key);
-        let report = changes_nothing(stage, THEN);
+        let report = assert_collects_nothing(stage, START);
         assert_eq!(
             (report.charts_passed_over, report.unreadable_versions),
             (1, 1)
         );
         raw::put(&stage.storage, key, &earlier[key]);
     }
-    assert_eq!(collects_exactly(stage, THEN).segments, 1);
+    assert_eq!(collect_and_compare(stage, START).segments, 1);
 }
 
-/// More charts than are looked for at a time.
-fn many_charts(stage: &Stage) {
+/// More charts than the collector looks up in one batch.
+fn collection_of_many_charts_is_exact(stage: &Stage) {
     drop(stage.create());
-    let vault = at(stage, THEN);
+    let vault = vault_at(stage, START);
     for patient in 0..20 {
         let id = record(&format!("MRN-{patient}"), "CT/1");
         let body = content(patient, INLINE_MAX + 1);
-        session(&vault).put(&id, &body).unwrap();
+        session_on(&vault).put(&id, &body).unwrap();
     }
-    for chart in raw::objects_of(&stage.storage, b"s").keys() {
-        let stray = [&chart[..17], &[0xab; 16], &[0; 4][..]].concat();
+    for segment in raw::objects_of(&stage.storage, b"s").keys() {
+        let stray = [&segment[..17], &[0xab; 16], &[0; 4][..]].concat();
         raw::put(&stage.storage, &stray, b"sealed");
     }
     let before = raw::counts(&stage.storage);
@@ -214,7 +221,7 @@ fn many_charts(stage: &Stage) {
         let key = [b"w", &spread[..], &[1; 12], &[2; 16]].concat();
         raw::put(&stage.storage, &key, b"unreadable");
     }
-    let report = at(stage, THEN).collect_garbage().unwrap();
+    let report = vault_at(stage, START).collect_garbage().unwrap();
     assert_eq!(report.charts, u64::from(unknown) + 20);
     assert_eq!(report.unknown_charts, u64::from(unknown));
     assert_eq!(report.unknown_objects, u64::from(unknown));

@@ -1,4 +1,4 @@
-//! A large put and an expunge of the same record, where operations land one by one.
+//! Race between a large put and an expunge of the same record, on a storage without transactions.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -8,11 +8,11 @@ use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::storage::{FaultAction, FaultPoint, Faulty, Operation, PerOperation};
 
 use crate::common::Fixed;
-use crate::expunge::{WHY, assert_goes_on};
+use crate::expunge::{WHY, assert_follows_marker};
 use crate::model::smaller_clinic;
-use crate::stage::{Stage, content, record, session};
+use crate::stage::{Stage, content, record, session_on};
 
-/// Holds up whoever comes first to a step of a kind, until let go.
+/// Blocks the first caller of `block` until the test releases it.
 struct Gate {
     reached: Barrier,
     released: Barrier,
@@ -28,7 +28,7 @@ impl Gate {
         }
     }
 
-    fn hold_up(&self) {
+    fn block(&self) {
         if !self.done.swap(true, Ordering::SeqCst) {
             self.reached.wait();
             self.released.wait();
@@ -36,27 +36,27 @@ impl Gate {
     }
 }
 
-/// A put whose version stood for a moment, and was expunged before
-/// its last check failed, must not name what goes with it, though all of it may still be there.
+/// The put's version is expunged before its last check fails. The put must not name the expunged
+/// segments again, though they may still be stored.
 #[test]
-fn an_upload_that_was_expunged_is_not_named_again() {
+fn upload_expunged_before_last_check_is_not_named_again() {
     let stage = Stage::per_operation();
     smaller_clinic(&stage.create());
     let id = record("MRN-1", "CT/large");
     let large = content(5, INLINE_MAX + 100);
-    let (putting, sweeping) = (Arc::new(Gate::new()), Arc::new(Gate::new()));
+    let (putting, deleting) = (Arc::new(Gate::new()), Arc::new(Gate::new()));
     let gate = Arc::clone(&putting);
     let landed = AtomicBool::new(false);
-    // Each operation is a commit of its own here.
-    let storage = PerOperation::new(Faulty::new(stage.shared(), move |_, moment| {
-        match moment {
+    // On this storage, each operation is a separate commit.
+    let storage = PerOperation::new(Faulty::new(stage.shared(), move |_, point| {
+        match point {
             FaultPoint::Commit([Operation::Put { key, .. }]) if key[0] == b'r' => {
                 landed.store(true, Ordering::SeqCst);
             }
             FaultPoint::Commit([Operation::Check { key, .. }])
                 if key[0] == b'p' && landed.load(Ordering::SeqCst) =>
             {
-                gate.hold_up();
+                gate.block();
             }
             _ => {}
         }
@@ -64,27 +64,27 @@ fn an_upload_that_was_expunged_is_not_named_again() {
     }));
     let options = stage.options().without_journal();
     let slow = options.open(storage, &Fixed(1)).unwrap();
-    let gate = Arc::clone(&sweeping);
-    let (sweeper, _) = stage.open_with(move |_, moment| {
-        if matches!(moment, FaultPoint::Commit([Operation::Delete { .. }])) {
-            gate.hold_up();
+    let gate = Arc::clone(&deleting);
+    let (expunger, _) = stage.open_with(move |_, point| {
+        if matches!(point, FaultPoint::Commit([Operation::Delete { .. }])) {
+            gate.block();
         }
         FaultAction::Proceed
     });
     let (id, large) = (&id, &large);
     thread::scope(|scope| {
-        let put = scope.spawn(move || session(&slow).put(id, large));
+        let put = scope.spawn(move || session_on(&slow).put(id, large));
         putting.reached.wait();
         let vault = stage.open();
-        assert_eq!(session(&vault).get(id).unwrap().unwrap().version(), 3);
-        let sweep = scope.spawn(move || session(&sweeper).expunge(id, WHY));
-        sweeping.reached.wait();
-        // The writer's last check fails; the marker stands, and nothing is swept yet.
+        assert_eq!(session_on(&vault).get(id).unwrap().unwrap().version(), 3);
+        let expunge = scope.spawn(move || session_on(&expunger).expunge(id, WHY));
+        deleting.reached.wait();
+        // The writer's last check fails while the marker is stored and no segment is deleted yet.
         vault.rotate_subject_key(id.subject()).unwrap();
         putting.released.wait();
         assert_eq!(put.join().unwrap(), Ok(5));
-        sweeping.released.wait();
-        sweep.join().unwrap().unwrap();
+        deleting.released.wait();
+        expunge.join().unwrap().unwrap();
     });
-    assert_goes_on(&stage.open(), id, 4, &[large]);
+    assert_follows_marker(&stage.open(), id, 4, &[large]);
 }

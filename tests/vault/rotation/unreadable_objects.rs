@@ -1,4 +1,5 @@
-//! What a rotation cannot open: it is counted, left as it is, and keeps the keys on which it may hang.
+//! Objects that a rotation cannot open: it counts and keeps them, and keeps the keys that they may
+//! need.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,19 +12,19 @@ use crate::raw;
 use crate::stage::{Stage, subject};
 
 everywhere!(
-    what_is_no_object_blocks,
-    an_entry_of_a_strange_number_blocks,
-    a_renumbered_entry_keeps_the_former_master_key,
-    a_header_that_changes_meanwhile_hides_no_strange_number,
-    an_entry_under_a_retired_key,
-    all_but_a_damaged_entry_are_sealed_again,
-    a_version_that_does_not_unwrap_blocks,
-    content_that_does_not_open_blocks,
-    a_version_under_a_retired_key,
+    malformed_object_blocks_rotation,
+    entry_with_unknown_key_number_blocks_rotation,
+    renumbered_entry_keeps_former_master_key,
+    entry_with_unknown_key_number_blocks_despite_header_change,
+    entry_under_destroyed_master_key_is_blocking_or_orphaned,
+    reencryption_with_damaged_entry_completes_the_others,
+    version_that_does_not_unwrap_blocks_rotation,
+    content_that_does_not_open_blocks_reencryption,
+    version_under_destroyed_patient_key_is_blocking_or_orphaned,
 );
 
-/// A number that no key has, but by a chance of one in 2^32.
-const STRANGE: [u8; 4] = [0x5a; 4];
+/// A key number that exists only with a probability of one in 2^32.
+const UNKNOWN_NUMBER: [u8; 4] = [0x5a; 4];
 
 struct Clinic<'a> {
     stage: &'a Stage,
@@ -42,14 +43,14 @@ impl<'a> Clinic<'a> {
         }
     }
 
-    /// An object of the first patient: of its entries, current or earlier versions.
+    /// Returns an object of the first patient in a class: entry, current or earlier version.
     fn object(&self, class: u8) -> (Vec<u8>, Vec<u8>) {
         let mut objects = raw::objects_of(&*self.stage.storage, &[class]);
-        objects.retain(|key, _| raw::is_of(self.stage, key, "MRN-1"));
+        objects.retain(|key, _| raw::belongs_to(self.stage, key, "MRN-1"));
         objects.pop_first().unwrap()
     }
 
-    /// Puts an altered value in a key's place.
+    /// Stores an altered value under the key, and returns it.
     fn alter(&self, key: &[u8], value: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let mut altered = value.to_vec();
         change(&mut altered);
@@ -57,12 +58,13 @@ impl<'a> Clinic<'a> {
         altered
     }
 
-    fn stands(&self, key: &[u8], value: &[u8]) {
-        let standing = raw::objects_of(&*self.stage.storage, key).remove(key);
-        assert!(standing.is_some_and(|standing| standing == value));
+    fn assert_stored(&self, key: &[u8], value: &[u8]) {
+        let stored = raw::objects_of(&*self.stage.storage, key).remove(key);
+        assert!(stored.is_some_and(|stored| stored == value));
     }
 
-    /// How many entries block a rotation and are orphaned, and how many master keys it retired.
+    /// Rotates, and returns the counts of blocking entries, orphaned entries and destroyed master
+    /// keys.
     fn rotate_master(&self) -> [u64; 3] {
         let report = self.vault.rotate_master_key().unwrap();
         [
@@ -72,7 +74,8 @@ impl<'a> Clinic<'a> {
         ]
     }
 
-    /// The same of versions and patient keys.
+    /// Rotates, and returns the counts of blocking versions, orphaned versions and destroyed
+    /// patient keys.
     fn rotate_patient(&self) -> [u64; 3] {
         let report = self.vault.rotate_subject_key(&subject("MRN-1")).unwrap();
         [
@@ -91,9 +94,10 @@ impl<'a> Clinic<'a> {
         ]
     }
 
-    /// What a retired key sealed: on storage that is not transactional it may have come late, and
-    /// was never acknowledged; elsewhere that cannot be, so somebody put it there.
-    fn left_behind(&self) -> [u64; 3] {
+    /// The counts for an object under a destroyed key. Without transactions, it may be a late and
+    /// never acknowledged write, hence orphaned. With transactions, it must be tampering, so it
+    /// blocks.
+    fn late_object_counts(&self) -> [u64; 3] {
         match self.stage.storage.is_transactional() {
             true => [1, 0, 0],
             false => [0, 1, 1],
@@ -101,9 +105,9 @@ impl<'a> Clinic<'a> {
     }
 }
 
-fn what_is_no_object_blocks(stage: &Stage) {
+fn malformed_object_blocks_rotation(stage: &Stage) {
     let clinic = Clinic::new(stage);
-    let before = raw::everything(&*stage.storage);
+    let before = raw::all_objects(&*stage.storage);
     raw::put(&*stage.storage, b"pxyz", b"no entry");
     assert_eq!(clinic.rotate_master(), [1, 0, 0]);
     raw::reset(&*stage.storage, &before);
@@ -113,80 +117,81 @@ fn what_is_no_object_blocks(stage: &Stage) {
         ..clinic
     };
     let (record, _) = clinic.object(b'r');
-    let strange = [&record[..17], b"xyz"].concat();
-    raw::put(&*stage.storage, &strange, b"no record");
+    let malformed = [&record[..17], b"xyz"].concat();
+    raw::put(&*stage.storage, &malformed, b"no record");
     assert_eq!(clinic.rotate_patient(), [1, 0, 0]);
-    clinic.stands(&strange, b"no record");
+    clinic.assert_stored(&malformed, b"no record");
 }
 
-fn an_entry_of_a_strange_number_blocks(stage: &Stage) {
+fn entry_with_unknown_key_number_blocks_rotation(stage: &Stage) {
     let clinic = Clinic::new(stage);
     let (key, value) = clinic.object(b'p');
     let altered = clinic.alter(&key, &value, |value| {
-        value[4..8].copy_from_slice(&STRANGE);
+        value[4..8].copy_from_slice(&UNKNOWN_NUMBER);
     });
     assert_eq!(clinic.rotate_master(), [1, 0, 0]);
-    clinic.stands(&key, &altered);
+    clinic.assert_stored(&key, &altered);
     raw::put(&*stage.storage, &key, &value);
     assert_eq!(clinic.rotate_master(), [0, 0, 2]);
     clinic.model.verify(&stage.open());
 }
 
-fn a_renumbered_entry_keeps_the_former_master_key(stage: &Stage) {
+fn renumbered_entry_keeps_former_master_key(stage: &Stage) {
     let clinic = Clinic::new(stage);
     let masters = || clinic.vault.key_usage().unwrap().masters;
     let former = masters()[0].number;
     let (key, value) = clinic.object(b'p');
     clinic.alter(&key, &value, |value| {
-        value[4..8].copy_from_slice(&STRANGE);
+        value[4..8].copy_from_slice(&UNKNOWN_NUMBER);
     });
     assert_eq!(clinic.rotate_master(), [1, 0, 0]);
-    // All others are under the new key, and this one says that it is.
+    // All other entries are under the new key, and this entry's number claims the same.
     let active = masters().into_iter().find(|master| master.active).unwrap();
     clinic.alter(&key, &value, |value| {
         value[4..8].copy_from_slice(&active.number.to_le_bytes());
     });
-    let retired = clinic.vault.destroy_master_key(former);
-    assert_eq!(retired, Err(Error::KeyInUse));
+    let destroyed = clinic.vault.destroy_master_key(former);
+    assert_eq!(destroyed, Err(Error::KeyInUse));
     raw::put(&*stage.storage, &key, &value);
     assert_eq!(clinic.rotate_master(), [0, 0, 2]);
     clinic.model.verify(&stage.open());
 }
 
-fn a_header_that_changes_meanwhile_hides_no_strange_number(stage: &Stage) {
+fn entry_with_unknown_key_number_blocks_despite_header_change(stage: &Stage) {
     let clinic = Clinic::new(stage);
     let former = clinic.vault.key_usage().unwrap().masters[0].number;
     let (key, value) = clinic.object(b'p');
     clinic.alter(&key, &value, |value| {
-        value[4..8].copy_from_slice(&STRANGE);
+        value[4..8].copy_from_slice(&UNKNOWN_NUMBER);
     });
     assert_eq!(clinic.rotate_master(), [1, 0, 0]);
     let (other, changed) = (stage.open(), AtomicBool::new(false));
-    let (vault, _) = stage.open_with(move |_, moment| {
-        let lists = matches!(moment, FaultPoint::Scan(scan) if scan.prefix == b"p");
+    let (vault, _) = stage.open_with(move |_, point| {
+        let lists = matches!(point, FaultPoint::Scan(scan) if scan.prefix == b"p");
         if lists && !changed.swap(true, Ordering::SeqCst) {
             other.add_slot(&Fixed(2)).unwrap();
         }
         FaultAction::Proceed
     });
-    // The number may be a newer header's key; or it is a lie, and the entry hangs on the former key.
+    // The number may be a newer header's key, or forged; in that case the entry needs the former
+    // key.
     assert_eq!(vault.destroy_master_key(former), Err(Error::KeyInUse));
     raw::put(&*stage.storage, &key, &value);
     clinic.model.verify(&stage.open());
 }
 
-fn an_entry_under_a_retired_key(stage: &Stage) {
+fn entry_under_destroyed_master_key_is_blocking_or_orphaned(stage: &Stage) {
     let clinic = Clinic::new(stage);
     let (key, value) = clinic.object(b'p');
     assert_eq!(clinic.rotate_master(), [0, 0, 1]);
     let (_, now) = clinic.object(b'p');
     raw::put(&*stage.storage, &key, &value);
-    assert_eq!(clinic.rotate_master(), clinic.left_behind());
-    clinic.stands(&key, &value);
+    assert_eq!(clinic.rotate_master(), clinic.late_object_counts());
+    clinic.assert_stored(&key, &value);
     assert_ne!(now, value);
 }
 
-fn all_but_a_damaged_entry_are_sealed_again(stage: &Stage) {
+fn reencryption_with_damaged_entry_completes_the_others(stage: &Stage) {
     let clinic = Clinic::new(stage);
     let (key, value) = clinic.object(b'p');
     clinic.alter(&key, &value, |value| *value.last_mut().unwrap() ^= 1);
@@ -196,18 +201,18 @@ fn all_but_a_damaged_entry_are_sealed_again(stage: &Stage) {
     clinic.model.verify(&stage.open());
 }
 
-fn a_version_that_does_not_unwrap_blocks(stage: &Stage) {
+fn version_that_does_not_unwrap_blocks_rotation(stage: &Stage) {
     let clinic = Clinic::new(stage);
     for class in [b'r', b'h'] {
         let alterations: [fn(&mut Vec<u8>); 2] = [
             |value| value[50] ^= 1,
-            |value| value[4..8].copy_from_slice(&STRANGE),
+            |value| value[4..8].copy_from_slice(&UNKNOWN_NUMBER),
         ];
         for change in alterations {
             let (key, value) = clinic.object(class);
             let altered = clinic.alter(&key, &value, change);
             assert_eq!(clinic.rotate_patient(), [1, 0, 0]);
-            clinic.stands(&key, &altered);
+            clinic.assert_stored(&key, &altered);
             raw::put(&*stage.storage, &key, &value);
             assert_eq!(clinic.rotate_patient(), [0, 0, 2]);
         }
@@ -215,22 +220,22 @@ fn a_version_that_does_not_unwrap_blocks(stage: &Stage) {
     clinic.model.verify(&stage.open());
 }
 
-fn content_that_does_not_open_blocks(stage: &Stage) {
+fn content_that_does_not_open_blocks_reencryption(stage: &Stage) {
     let clinic = Clinic::new(stage);
     let (key, value) = clinic.object(b'h');
     let altered = clinic.alter(&key, &value, |value| *value.last_mut().unwrap() ^= 1);
     assert_eq!(clinic.reencrypt(), [1, 0, 0]);
-    clinic.stands(&key, &altered);
+    clinic.assert_stored(&key, &altered);
     raw::put(&*stage.storage, &key, &value);
     assert_eq!(clinic.reencrypt(), [0, 0, 2]);
     clinic.model.verify(&stage.open());
 }
 
-fn a_version_under_a_retired_key(stage: &Stage) {
+fn version_under_destroyed_patient_key_is_blocking_or_orphaned(stage: &Stage) {
     let clinic = Clinic::new(stage);
     let (key, value) = clinic.object(b'r');
     assert_eq!(clinic.rotate_patient(), [0, 0, 1]);
     raw::put(&*stage.storage, &key, &value);
-    assert_eq!(clinic.rotate_patient(), clinic.left_behind());
-    clinic.stands(&key, &value);
+    assert_eq!(clinic.rotate_patient(), clinic.late_object_counts());
+    clinic.assert_stored(&key, &value);
 }

@@ -1,25 +1,25 @@
-//! Entries and headers that were put back, removed, or brought back.
+//! Patient entries and headers that were rolled back, removed or revived.
 
 use chartlock::verify::FindingKind;
 
-use super::{clinic, entries, faults, is_clean, put_back, records, verify};
+use super::{assert_clean, clinic, entries, faults, put_back, records, verify};
 use crate::common::Fixed;
 use crate::raw;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
-    an_entry_is_rolled_back,
-    an_entry_and_all_its_records_are_rolled_back,
-    an_entry_is_removed,
-    an_erased_patient_is_brought_back,
-    records_of_an_erased_patient_are_brought_back,
-    the_header_is_rolled_back,
-    what_was_put_back_was_then_rotated,
-    an_entry_behind_a_retired_master_key_is_rolled_back,
+    entry_rollback_is_found,
+    rollback_of_entry_and_its_records_is_found,
+    removed_entry_is_found,
+    revived_erased_patient_is_found,
+    revived_records_of_erased_patient_are_found,
+    header_rollback_is_found,
+    rollback_followed_by_rotation_is_found,
+    rollback_of_entry_under_destroyed_master_key_is_found,
 );
 
-fn changed<'a>(then: &'a raw::Objects, now: &raw::Objects, class: u8) -> Vec<&'a Vec<u8>> {
-    let changed = then
+fn changed<'a>(snapshot: &'a raw::Objects, now: &raw::Objects, class: u8) -> Vec<&'a Vec<u8>> {
+    let changed = snapshot
         .iter()
         .filter(|(key, value)| now.get(*key) != Some(value));
     changed
@@ -28,44 +28,44 @@ fn changed<'a>(then: &'a raw::Objects, now: &raw::Objects, class: u8) -> Vec<&'a
         .collect()
 }
 
-fn an_entry_is_rolled_back(stage: &Stage) {
+fn entry_rollback_is_found(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     stage.open().rotate_subject_key(&subject("MRN-1")).unwrap();
-    is_clean(stage);
-    let now = raw::everything(&stage.storage);
-    let [key] = changed(&then, &now, b'p')[..] else {
+    assert_clean(stage);
+    let now = raw::all_objects(&stage.storage);
+    let [key] = changed(&snapshot, &now, b'p')[..] else {
         panic!("one entry was rotated");
     };
-    put_back(&stage.storage, &then, |of| of == key);
+    put_back(&stage.storage, &snapshot, |of| of == key);
     let report = verify(stage);
     assert_eq!(
         entries(&report),
         [("MRN-1".to_owned(), FindingKind::RolledBack)]
     );
-    // Its records do not open any more, but nobody touched them.
+    // The patient's records do not open any more, but they are intact.
     assert!(report.records.is_empty(), "{report:#?}");
     assert!(faults(&report).is_empty());
 }
 
-fn an_entry_and_all_its_records_are_rolled_back(stage: &Stage) {
+fn rollback_of_entry_and_its_records_is_found(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     let vault = stage.open();
-    session(&vault)
+    session_on(&vault)
         .put(&record("MRN-1", "Allergy/1"), b"more")
         .unwrap();
     vault.rotate_subject_key(&subject("MRN-1")).unwrap();
-    session(&vault)
+    session_on(&vault)
         .put(&record("MRN-1", "Observation/2"), b"new")
         .unwrap();
     drop(vault);
-    is_clean(stage);
-    let now = raw::everything(&stage.storage);
-    let entry = changed(&then, &now, b'p');
-    let chart = changed(&then, &now, b'r')[0][1..17].to_vec();
-    put_back(&stage.storage, &then, |of| {
-        of == entry[0] || matches!(of[0], b'r' | b'h') && of[1..17] == chart
+    assert_clean(stage);
+    let now = raw::all_objects(&stage.storage);
+    let entry = changed(&snapshot, &now, b'p');
+    let chart_id = changed(&snapshot, &now, b'r')[0][1..17].to_vec();
+    put_back(&stage.storage, &snapshot, |of| {
+        of == entry[0] || matches!(of[0], b'r' | b'h') && of[1..17] == chart_id
     });
     let report = verify(stage);
     assert_eq!(
@@ -81,7 +81,7 @@ fn an_entry_and_all_its_records_are_rolled_back(stage: &Stage) {
     );
 }
 
-fn an_entry_is_removed(stage: &Stage) {
+fn removed_entry_is_found(stage: &Stage) {
     clinic(&stage.create());
     let entry = raw::objects_of(&stage.storage, b"p")
         .into_keys()
@@ -94,14 +94,14 @@ fn an_entry_is_removed(stage: &Stage) {
     assert!(faults(&report).is_empty());
 }
 
-fn an_erased_patient_is_brought_back(stage: &Stage) {
+fn revived_erased_patient_is_found(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
-    session(&stage.open())
+    let snapshot = raw::all_objects(&stage.storage);
+    session_on(&stage.open())
         .erase_subject(&subject("MRN-1"), "the patient asked")
         .unwrap();
-    is_clean(stage);
-    put_back(&stage.storage, &then, |of| {
+    assert_clean(stage);
+    put_back(&stage.storage, &snapshot, |of| {
         matches!(of[0], b'p' | b'r' | b'h')
     });
     let report = verify(stage);
@@ -117,13 +117,13 @@ fn an_erased_patient_is_brought_back(stage: &Stage) {
     }
 }
 
-fn records_of_an_erased_patient_are_brought_back(stage: &Stage) {
+fn revived_records_of_erased_patient_are_found(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
-    session(&stage.open())
+    let snapshot = raw::all_objects(&stage.storage);
+    session_on(&stage.open())
         .erase_subject(&subject("MRN-1"), "the patient asked")
         .unwrap();
-    put_back(&stage.storage, &then, |of| matches!(of[0], b'r' | b'h'));
+    put_back(&stage.storage, &snapshot, |of| matches!(of[0], b'r' | b'h'));
     let report = verify(stage);
     assert!(entries(&report).is_empty());
     let found = records(&report);
@@ -132,19 +132,19 @@ fn records_of_an_erased_patient_are_brought_back(stage: &Stage) {
         name == "MRN-1 ?" && *kind == FindingKind::Unexpected
     };
     assert!(found.iter().all(unexpected), "{found:?}");
-    // An erasure that is called again sees to them.
-    session(&stage.open())
+    // A repeated erasure removes the revived records.
+    session_on(&stage.open())
         .erase_subject(&subject("MRN-1"), "once more")
         .unwrap();
-    is_clean(stage);
+    assert_clean(stage);
 }
 
-fn the_header_is_rolled_back(stage: &Stage) {
+fn header_rollback_is_found(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     stage.open().rotate_master_key().unwrap();
-    is_clean(stage);
-    put_back(&stage.storage, &then, |of| of == b"v");
+    assert_clean(stage);
+    put_back(&stage.storage, &snapshot, |of| of == b"v");
     let report = verify(stage);
     let header = report.header.unwrap();
     assert_eq!(header.kind, FindingKind::RolledBack);
@@ -153,25 +153,25 @@ fn the_header_is_rolled_back(stage: &Stage) {
         report.entries.is_empty() && report.records.is_empty(),
         "{report:#?}"
     );
-    // The process that was there before finds it too.
-    raw::reset(&stage.storage, &then);
+    // The process that wrote the newer header finds the rollback, too.
+    raw::reset(&stage.storage, &snapshot);
     let vault = stage.open();
     vault.rotate_master_key().unwrap();
-    put_back(&stage.storage, &then, |of| of == b"v");
+    put_back(&stage.storage, &snapshot, |of| of == b"v");
     let report = vault.verify(None).unwrap();
     assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
 }
 
-/// Nothing that stands is older than it should be, but something was lost.
-fn what_was_put_back_was_then_rotated(stage: &Stage) {
+/// The stored objects are as new as the journal says, but something was lost in between.
+fn rollback_followed_by_rotation_is_found(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     stage.open().rotate_subject_key(&subject("MRN-1")).unwrap();
-    let now = raw::everything(&stage.storage);
-    let entry = changed(&then, &now, b'p')[0];
-    let chart = changed(&then, &now, b'r')[0][1..17].to_vec();
-    put_back(&stage.storage, &then, |of| {
-        of == entry || matches!(of[0], b'r' | b'h') && of[1..17] == chart
+    let now = raw::all_objects(&stage.storage);
+    let entry = changed(&snapshot, &now, b'p')[0];
+    let chart_id = changed(&snapshot, &now, b'r')[0][1..17].to_vec();
+    put_back(&stage.storage, &snapshot, |of| {
+        of == entry || matches!(of[0], b'r' | b'h') && of[1..17] == chart_id
     });
     for _ in 0..2 {
         stage.open().rotate_subject_key(&subject("MRN-1")).unwrap();
@@ -181,29 +181,29 @@ fn what_was_put_back_was_then_rotated(stage: &Stage) {
     assert_eq!(entries(&report), found);
     assert!(report.records.is_empty() && report.header.is_none());
     stage.open().rotate_master_key().unwrap();
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     let vault = stage.open();
     vault.add_slot(&Fixed(2)).unwrap();
     drop(vault);
-    put_back(&stage.storage, &then, |of| of == b"v");
+    put_back(&stage.storage, &snapshot, |of| of == b"v");
     for slot in 3..6 {
         stage.open().add_slot(&Fixed(slot)).unwrap();
     }
     let report = verify(stage);
     assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
-    // Whoever meant it says so.
+    // An accepted restore explains the loss.
     let vault = stage.open();
-    session(&vault).accept_restore("meant", None).unwrap();
+    session_on(&vault).accept_restore("meant", None).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
 }
 
-/// It does not open any more, and is known all the same.
-fn an_entry_behind_a_retired_master_key_is_rolled_back(stage: &Stage) {
+/// The restored entry does not open any more, but verify still identifies it.
+fn rollback_of_entry_under_destroyed_master_key_is_found(stage: &Stage) {
     clinic(&stage.create());
-    let then = raw::everything(&stage.storage);
+    let snapshot = raw::all_objects(&stage.storage);
     stage.open().rotate_master_key().unwrap();
-    let entry = then.keys().find(|key| key[0] == b'p').unwrap();
-    put_back(&stage.storage, &then, |of| of == entry);
+    let entry = snapshot.keys().find(|key| key[0] == b'p').unwrap();
+    put_back(&stage.storage, &snapshot, |of| of == entry);
     let report = verify(stage);
     assert_eq!(
         entries(&report),

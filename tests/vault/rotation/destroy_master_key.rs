@@ -1,4 +1,4 @@
-//! A master key cannot be retired while anything hangs on it; after that it opens nothing.
+//! A master key cannot be destroyed while an entry may need it; a former master key opens no entry.
 
 use chartlock::Error;
 use chartlock::internals::crypto::PatientTag;
@@ -8,22 +8,22 @@ use chartlock::storage::{FaultAction, FaultPoint};
 use crate::common::Fixed;
 use crate::model::small_clinic;
 use crate::raw;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
 everywhere!(
-    retiring_is_refused,
-    retiring_what_a_rotation_left,
-    a_damaged_entry_blocks,
-    a_number_is_not_believed,
-    the_former_master_key_opens_nothing,
+    destroying_master_key_in_use_is_refused,
+    destroying_unused_former_master_key_succeeds,
+    damaged_entry_blocks_master_key_destruction,
+    entry_with_forged_key_number_blocks_master_key_destruction,
+    former_master_key_opens_no_entry,
 );
 
-fn writes(moment: &FaultPoint<'_>, class: u8) -> bool {
-    matches!(moment, FaultPoint::Commit(operations)
+fn writes(point: &FaultPoint<'_>, class: u8) -> bool {
+    matches!(point, FaultPoint::Commit(operations)
         if raw::puts(operations).any(|(key, _)| key[0] == class))
 }
 
-/// The number of the master key that is active, and of those that are not.
+/// Returns the number of the active master key, and those of the former ones.
 fn masters(vault: &chartlock::Vault) -> (u32, Vec<u32>) {
     let masters = vault.key_usage().unwrap().masters;
     let active = masters.iter().find(|master| master.active).unwrap();
@@ -31,15 +31,15 @@ fn masters(vault: &chartlock::Vault) -> (u32, Vec<u32>) {
     (active.number, former.map(|master| master.number).collect())
 }
 
-fn retiring_is_refused(stage: &Stage) {
+fn destroying_master_key_in_use_is_refused(stage: &Stage) {
     let model = small_clinic(&stage.create());
-    // Four subjects: it stops before the first, second, third and fourth of them is sealed again.
-    // Without a journal, whose page would hold them together.
+    // The rotation of four subjects stops before each of them is resealed. A journal page would
+    // commit them together, so there is no journal.
     for sealed in 0..4 {
         let seen = std::sync::atomic::AtomicU64::new(0);
-        let (vault, _) = stage.open_unjournaled_with(move |_, moment| {
-            let before = writes(moment, b'p')
-                .then(|| seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+        let (vault, _) = stage.open_unjournaled_with(move |_, point| {
+            let before =
+                writes(point, b'p').then(|| seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
             if before == Some(sealed) {
                 FaultAction::Stop
             } else {
@@ -49,10 +49,10 @@ fn retiring_is_refused(stage: &Stage) {
         vault.rotate_master_key().unwrap_err();
         let vault = stage.open();
         let (active, former) = masters(&vault);
-        let census = raw::census(&vault);
+        let usage = raw::key_usage(&vault);
         let before = raw::objects(&stage.storage);
-        for number in census.masters.keys() {
-            let refused = match (*number == active, census.masters[number]) {
+        for number in usage.masters.keys() {
+            let refused = match (*number == active, usage.masters[number]) {
                 (true, _) => Error::NoSuchKey,
                 (false, 0) => continue,
                 (false, _) => Error::KeyInUse,
@@ -74,12 +74,12 @@ fn retiring_is_refused(stage: &Stage) {
     model.verify(&vault);
 }
 
-fn retiring_what_a_rotation_left(stage: &Stage) {
+fn destroying_unused_former_master_key_succeeds(stage: &Stage) {
     let model = small_clinic(&stage.create());
     let headers = std::sync::atomic::AtomicU64::new(0);
-    let (vault, _) = stage.open_with(move |_, moment| {
+    let (vault, _) = stage.open_with(move |_, point| {
         let second =
-            writes(moment, b'v') && headers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
+            writes(point, b'v') && headers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 1;
         if second {
             FaultAction::Stop
         } else {
@@ -100,7 +100,7 @@ fn retiring_what_a_rotation_left(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-fn a_damaged_entry_blocks(stage: &Stage) {
+fn damaged_entry_blocks_master_key_destruction(stage: &Stage) {
     let vault = stage.create();
     let model = small_clinic(&vault);
     let (key, value) = raw::objects_of(&stage.storage, b"p").pop_first().unwrap();
@@ -119,7 +119,7 @@ fn a_damaged_entry_blocks(stage: &Stage) {
     let (_, former) = masters(&vault);
     assert_eq!(vault.destroy_master_key(former[0]), Err(Error::KeyInUse));
     assert_eq!(vault.key_usage().unwrap().unreadable_entries, 1);
-    // Mended from a backup, it is rotated like the others.
+    // After the entry is restored from a backup, the rotation completes.
     raw::put(&stage.storage, &key, &value);
     let report = vault.rotate_master_key().unwrap();
     assert_eq!(
@@ -129,23 +129,23 @@ fn a_damaged_entry_blocks(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-fn a_number_is_not_believed(stage: &Stage) {
+fn entry_with_forged_key_number_blocks_master_key_destruction(stage: &Stage) {
     let vault = stage.create();
     let model = small_clinic(&vault);
     let (key, value) = raw::objects_of(&stage.storage, b"p").pop_first().unwrap();
-    // Breaks off with the new master key active and nothing sealed under it.
-    let (broken, _) = stage.open_with(|_, moment| {
-        if writes(moment, b'p') {
+    // The rotation stops after the new master key is active, before anything is sealed under it.
+    let (interrupted, _) = stage.open_with(|_, point| {
+        if writes(point, b'p') {
             FaultAction::Stop
         } else {
             FaultAction::Proceed
         }
     });
-    broken.rotate_master_key().unwrap_err();
+    interrupted.rotate_master_key().unwrap_err();
     let (active, former) = masters(&vault);
-    let mut lie = value.clone();
-    lie[4..8].copy_from_slice(&active.to_le_bytes());
-    raw::put(&stage.storage, &key, &lie);
+    let mut forged = value.clone();
+    forged[4..8].copy_from_slice(&active.to_le_bytes());
+    raw::put(&stage.storage, &key, &forged);
     assert_eq!(vault.destroy_master_key(former[0]), Err(Error::KeyInUse));
     let report = vault.rotate_master_key().unwrap();
     assert_eq!(
@@ -157,7 +157,7 @@ fn a_number_is_not_believed(stage: &Stage) {
     model.verify(&vault);
 }
 
-fn the_former_master_key_opens_nothing(stage: &Stage) {
+fn former_master_key_opens_no_entry(stage: &Stage) {
     let vault = stage.create();
     let mut model = small_clinic(&vault);
     let old_header = vault.recovery_kit().unwrap();
@@ -169,7 +169,7 @@ fn the_former_master_key_opens_nothing(stage: &Stage) {
     );
     assert!(report.recovery_kits_stale && !report.purge_deferred);
     let id = record("MRN-1", "Observation/after");
-    model.put(&session(&vault), &id, b"written afterwards");
+    model.put(&session_on(&vault), &id, b"written afterwards");
     model.verify(&vault);
 
     let (header, keyring) = raw::header(old_header.as_bytes(), &Fixed(1));
@@ -179,27 +179,29 @@ fn the_former_master_key_opens_nothing(stage: &Stage) {
         let tag: PatientTag = key[1..].try_into().unwrap();
         let open = |value: &[u8]| open_entry(value, &keyring, header.vault(), &tag);
         assert_eq!(open(&value).unwrap_err(), Error::UnknownMasterKey);
-        // Nor does it when the number on the medium is its own.
+        // The stored number is forged to be the former key's; the entry still does not open.
         let mut renumbered = value.clone();
         renumbered[4..8].copy_from_slice(&former.to_le_bytes());
         assert_eq!(open(&renumbered).unwrap_err(), Error::NotAuthentic);
         tried += 1;
     }
     assert_eq!(tried, 4);
-    // Who has it and a copy of before has the patient keys of before, and none that is in use now.
-    let mut of_before = Vec::new();
+    // The former key and an old copy yield former patient keys, but none that is in use now.
+    let mut former_patient_keys = Vec::new();
     for (key, value) in copy {
         let tag: PatientTag = key[1..].try_into().unwrap();
         let entry = open_entry(&value, &keyring, header.vault(), &tag).unwrap();
-        of_before.push(entry.chart().unwrap().active_key().number);
+        former_patient_keys.push(entry.chart().unwrap().active_key().number);
     }
-    let census = raw::brute_force(&stage.storage);
+    let usage = raw::brute_force(&stage.storage);
     assert_eq!(
-        census.under_former_keys + 1,
-        census.records + census.earlier_versions
+        usage.under_former_keys + 1,
+        usage.records + usage.earlier_versions
     );
-    for counts in census.by_subject.values() {
-        let mut former = counts.keys().filter(|number| of_before.contains(number));
+    for counts in usage.by_subject.values() {
+        let mut former = counts
+            .keys()
+            .filter(|number| former_patient_keys.contains(number));
         assert!(former.next().is_some());
         assert_eq!(counts.len(), 2);
     }

@@ -1,4 +1,4 @@
-//! No key seals twice: after a lost race, on every retry, in every rotation, after a fork.
+//! Key reuse: no key seals twice, whether after a lost race, a retry, a rotation or a fork.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -11,23 +11,26 @@ use chartlock::{Document, Vault};
 use crate::common::Fixed;
 use crate::model::small_clinic;
 use crate::raw::{self, Objects};
-use crate::stage::{Stage, content, record, session, subject};
+use crate::stage::{Stage, content, record, session_on, subject};
 
-everywhere!(every_value_ever_written, a_lost_race_uploads_nothing_twice);
+everywhere!(
+    data_keys_and_salts_never_repeat,
+    put_after_lost_race_uploads_no_segment_twice
+);
 
-/// Every put that was sent to a storage, whatever became of it.
+/// Every put that reached a storage, whatever its outcome.
 type Sent = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>;
 
-fn note(sent: &Sent, moment: &FaultPoint<'_>) {
-    if let FaultPoint::Commit(operations) = moment {
+fn log_puts(sent: &Sent, point: &FaultPoint<'_>) {
+    if let FaultPoint::Commit(operations) = point {
         let puts = raw::puts(operations);
         let puts = puts.map(|(key, value)| (key.to_vec(), value.to_vec()));
         sent.lock().unwrap().extend(puts);
     }
 }
 
-/// One sealing for each commitment and salt, one wrap for each data key and place, one content for
-/// each segment.
+/// Asserts that each commitment and salt has one ciphertext, each data key and place one wrap, and
+/// each segment one content.
 fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
     let mut sealed = HashMap::<Vec<u8>, [u8; 32]>::new();
     let mut wrapped = HashMap::<Vec<u8>, Vec<u8>>::new();
@@ -52,7 +55,7 @@ fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
             }
             b's' => {
                 let first = *segments.entry(key).or_insert(value);
-                assert!(first == value, "a chunk key sealed two contents");
+                assert!(first == value, "a chunk key sealed two values");
             }
             b'p' | b'j' => once(value[8..40].to_vec(), value),
             b'v' => once(ring_salt(value), value),
@@ -60,11 +63,15 @@ fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
         }
     }
     let bodies: HashSet<_> = wrapped.values().collect();
-    assert_eq!(bodies.len(), wrapped.len(), "two wraps are the same bytes");
+    assert_eq!(
+        bodies.len(),
+        wrapped.len(),
+        "two wrapped keys have the same bytes"
+    );
     sealed.len() + salts.len()
 }
 
-/// What stands between the last slot and the sealed keyring.
+/// Returns the salt between the last slot and the sealed keyring.
 fn ring_salt(header: &[u8]) -> Vec<u8> {
     let mut at = 36;
     for _ in 0..header[11] {
@@ -74,17 +81,21 @@ fn ring_salt(header: &[u8]) -> Vec<u8> {
     header[at..at + 32].to_vec()
 }
 
-fn every_value_ever_written(stage: &Stage) {
+fn data_keys_and_salts_never_repeat(stage: &Stage) {
     let sent = Sent::default();
     drop(stage.create());
-    let open = |unsure: bool| {
+    let open = |unreliable: bool| {
         let log = Arc::clone(&sent);
-        let (vault, _) = stage.open_with(move |step, moment| {
-            note(&log, moment);
-            // Every few commits nobody says what became of them.
-            match (moment, step % 7) {
-                (FaultPoint::Commit(_), 3) if unsure => FaultAction::Unknown(FaultOutcome::Applied),
-                (FaultPoint::Commit(_), 5) if unsure => FaultAction::Unknown(FaultOutcome::Lost),
+        let (vault, _) = stage.open_with(move |step, point| {
+            log_puts(&log, point);
+            // Every few commits, the outcome is unknown.
+            match (point, step % 7) {
+                (FaultPoint::Commit(_), 3) if unreliable => {
+                    FaultAction::Unknown(FaultOutcome::Applied)
+                }
+                (FaultPoint::Commit(_), 5) if unreliable => {
+                    FaultAction::Unknown(FaultOutcome::Lost)
+                }
                 _ => FaultAction::Proceed,
             }
         });
@@ -92,14 +103,14 @@ fn every_value_ever_written(stage: &Stage) {
     };
     let vault = open(false);
     let mut model = small_clinic(&vault);
-    let unsure = open(true);
+    let unreliable = open(true);
     for index in 0..30 {
         let id = record(&format!("MRN-{index}"), "Observation/unsure");
         let size = if index % 10 == 0 { INLINE_MAX + 1 } else { 100 };
         let body = content(index, size);
-        // Twice, so that versions move aside as well.
+        // Puts twice, so that versions move to history as well.
         for _ in 0..2 {
-            session(&unsure).put(&id, &body).unwrap();
+            session_on(&unreliable).put(&id, &body).unwrap();
             model
                 .0
                 .entry(id.clone())
@@ -109,58 +120,58 @@ fn every_value_ever_written(stage: &Stage) {
     }
     let contended = record("MRN-1", "Observation/contended");
     thread::scope(|scope| {
-        for (thread, vault) in [&vault, &vault, &unsure].into_iter().enumerate() {
-            let (id, chart) = (&contended, session(vault));
+        for (thread, vault) in [&vault, &vault, &unreliable].into_iter().enumerate() {
+            let (id, session) = (&contended, session_on(vault));
             scope.spawn(move || {
-                // Of the same content at the same millisecond a writer who was told nothing takes
-                // another's version for its own.
+                // Contents differ, because a writer with an unknown outcome takes an equal version
+                // of the same millisecond for its own.
                 for turn in 0..10 {
-                    chart.put(id, &[thread as u8, turn]).unwrap();
+                    session.put(id, &[thread as u8, turn]).unwrap();
                 }
             });
         }
     });
-    for vault in [&vault, &unsure] {
-        // Slots and master keys of which nobody knows whether they came to be are no error here.
+    for vault in [&vault, &unreliable] {
+        // These calls may fail, because their outcomes are unknown.
         let _ = vault.add_slot(&Fixed(2));
         let _ = vault.rotate_master_key();
         let _ = vault.rotate_subject_key(&subject("MRN-1"));
         let _ = vault.reencrypt_subject(&subject("MRN-1"));
     }
-    let versions = session(&vault).history(&contended).unwrap().len();
+    let versions = session_on(&vault).history(&contended).unwrap().len();
     assert!(versions >= 30);
     model.0.remove(&contended);
     assert!(assert_no_repeats(&sent.lock().unwrap()) > 100);
     for (id, versions) in &model.0 {
-        let now = session(&vault).get(id).unwrap();
+        let now = session_on(&vault).get(id).unwrap();
         assert!(now.as_deref() == versions.last().unwrap().as_deref());
     }
 }
 
-fn a_lost_race_uploads_nothing_twice(stage: &Stage) {
+fn put_after_lost_race_uploads_no_segment_twice(stage: &Stage) {
     let other = stage.create();
     let id = record("MRN-1", "CT/1");
-    session(&other).put(&id, b"first").unwrap();
+    session_on(&other).put(&id, b"first").unwrap();
     let sent = Sent::default();
     let rival = Mutex::new(Some(other));
     let log = Arc::clone(&sent);
     let race = id.clone();
-    let (vault, _) = stage.open_with(move |_, moment| {
-        note(&log, moment);
-        let last = matches!(moment, FaultPoint::Commit(operations)
+    let (vault, _) = stage.open_with(move |_, point| {
+        log_puts(&log, point);
+        let last = matches!(point, FaultPoint::Commit(operations)
             if raw::puts(operations).any(|(key, _)| matches!(key[0], b'r' | b'h')));
-        // Another is first, once.
+        // The rival's put wins once.
         if last && let Some(other) = rival.lock().unwrap().take() {
-            session(&other).put(&race, b"the rival's").unwrap();
+            session_on(&other).put(&race, b"the rival's").unwrap();
         }
         FaultAction::Proceed
     });
     let body = content(1, SEGMENT + 70_000);
-    assert_eq!(session(&vault).put(&id, &body), Ok(3));
-    let chart = session(&vault);
-    assert!(chart.get(&id).unwrap().unwrap()[..] == body[..]);
+    assert_eq!(session_on(&vault).put(&id, &body), Ok(3));
+    let session = session_on(&vault);
+    assert!(session.get(&id).unwrap().unwrap()[..] == body[..]);
     assert_eq!(
-        &chart.get_version(&id, 2).unwrap().unwrap()[..],
+        &session.get_version(&id, 2).unwrap().unwrap()[..],
         b"the rival's"
     );
     let sent = sent.lock().unwrap();
@@ -173,22 +184,22 @@ fn a_lost_race_uploads_nothing_twice(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 2, 2, 0]);
 }
 
-/// Parent and child go on from the same memory, each for itself: whatever both draw differs.
+/// Parent and child continue from the same memory, but must draw different random values.
 #[cfg(unix)]
 #[test]
-fn after_a_fork() {
+fn forked_processes_draw_different_random_values() {
     let stage = Stage::memory();
     let vault = stage.create();
     small_clinic(&vault);
-    let before = raw::everything(&stage.storage);
+    let before = raw::all_objects(&stage.storage);
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("of the child");
-    // SAFETY: the child touches nothing that another thread of the parent may have locked but the
-    // allocator, which the C library makes usable again, and ends without unwinding.
+    // SAFETY: the child uses nothing that another thread of the parent may have locked except the
+    // allocator, which the C library makes usable again. The child ends without unwinding.
     #[allow(unsafe_code)]
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // A child that hangs is ended by the alarm, which no machine is slow enough to hear before.
+        // The alarm ends a child that hangs; even on slow machines the work takes less time.
         // SAFETY: a plain system call.
         #[allow(unsafe_code)]
         unsafe {
@@ -196,9 +207,9 @@ fn after_a_fork() {
         }
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             work(&vault);
-            std::fs::write(&path, encoded(&raw::everything(&stage.storage))).unwrap();
+            std::fs::write(&path, encoded(&raw::all_objects(&stage.storage))).unwrap();
         }));
-        // SAFETY: ends the child here and now.
+        // SAFETY: ends the child immediately.
         #[allow(unsafe_code)]
         unsafe {
             libc::_exit(i32::from(done.is_err()))
@@ -210,30 +221,33 @@ fn after_a_fork() {
     #[allow(unsafe_code)]
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!((waited, status), (child, 0));
-    let mine = raw::everything(&stage.storage);
+    let mine = raw::all_objects(&stage.storage);
     let theirs = decoded(&std::fs::read(&path).unwrap());
-    let (mine, theirs) = (drawn(&mine, &before), drawn(&theirs, &before));
+    let (mine, theirs) = (
+        random_values(&mine, &before),
+        random_values(&theirs, &before),
+    );
     assert_eq!(mine.len(), theirs.len());
     assert!(mine.len() > 150, "{} drawn", mine.len());
     assert!(mine.is_disjoint(&theirs));
 }
 
 fn work(vault: &Vault) {
-    let chart = session(vault);
+    let session = session_on(vault);
     let ids: Vec<_> = (0..50)
         .map(|index| record(&format!("MRN-{}", index % 10), &format!("record {index}")))
         .collect();
     let documents = std::iter::repeat(Document::new(b"the same in both"));
-    let outcomes = chart.put_many(ids.iter().zip(documents)).unwrap();
+    let outcomes = session.put_many(ids.iter().zip(documents)).unwrap();
     assert!(outcomes.iter().all(Result::is_ok));
-    chart.put(&ids[0], &content(1, 2 * SEGMENT)).unwrap();
+    session.put(&ids[0], &content(1, 2 * SEGMENT)).unwrap();
     vault.rotate_subject_key(&subject("MRN-1")).unwrap();
     vault.rotate_master_key().unwrap();
 }
 
-/// Everything random that is in sight and was not there before.
-fn drawn(objects: &Objects, before: &Objects) -> BTreeSet<Vec<u8>> {
-    let mut drawn = BTreeSet::new();
+/// Returns all random values in the objects that are not in `before`.
+fn random_values(objects: &Objects, before: &Objects) -> BTreeSet<Vec<u8>> {
+    let mut random_values = BTreeSet::new();
     for (key, value) in objects
         .iter()
         .filter(|(key, value)| before.get(*key) != Some(value))
@@ -241,19 +255,19 @@ fn drawn(objects: &Objects, before: &Objects) -> BTreeSet<Vec<u8>> {
         match key[0] {
             b'r' | b'h' => {
                 let fields = [16..48, 48..96, 96..value.len()];
-                drawn.extend(fields.map(|field| value[field].to_vec()));
+                random_values.extend(fields.map(|field| value[field].to_vec()));
             }
-            b's' => drop(drawn.insert(value.clone())),
-            b'p' | b'j' => drop(drawn.insert(value[8..40].to_vec())),
-            _ => drop(drawn.insert(ring_salt(value))),
+            b's' => drop(random_values.insert(value.clone())),
+            b'p' | b'j' => drop(random_values.insert(value[8..40].to_vec())),
+            _ => drop(random_values.insert(ring_salt(value))),
         }
     }
-    // What was sealed before is in both, wrapped again under keys that are not.
+    // Both processes rewrap content that was sealed before the fork.
     for value in before.values().filter(|value| value.len() > 96) {
-        drawn.remove(&value[96..]);
-        drawn.remove(&value[16..48]);
+        random_values.remove(&value[96..]);
+        random_values.remove(&value[16..48]);
     }
-    drawn
+    random_values
 }
 
 fn encoded(objects: &Objects) -> Vec<u8> {

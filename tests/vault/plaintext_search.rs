@@ -1,4 +1,4 @@
-//! Nothing readable reaches the medium: thousands of known strings, searched in every stored byte.
+//! No plaintext reaches the storage: thousands of known strings are searched in every stored byte.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
@@ -9,20 +9,20 @@ use chartlock::internals::envelope::INLINE_MAX;
 use flate2::read::MultiGzDecoder;
 
 use crate::raw;
-use crate::stage::{Stage, record, session, subject};
+use crate::stage::{Stage, record, session_on, subject};
 
-/// So many bytes in a row are no coincidence.
+/// The length of a run of bytes that does not occur by chance.
 const WINDOW: usize = 12;
 
-everywhere!(nothing_is_readable);
+everywhere!(storage_contains_no_plaintext);
 
-/// Every run of bytes of that length in what was put.
+/// Every run of `WINDOW` bytes in what was put.
 #[derive(Default)]
 struct Known(HashSet<[u8; WINDOW]>);
 
 impl Known {
-    fn learn(&mut self, bytes: &[u8]) {
-        self.0.extend(runs(bytes).filter(|run| tells(run)));
+    fn add(&mut self, bytes: &[u8]) {
+        self.0.extend(runs(bytes).filter(|run| is_distinctive(run)));
     }
 
     fn is_in(&self, bytes: &[u8]) -> bool {
@@ -35,12 +35,13 @@ fn runs(bytes: &[u8]) -> impl Iterator<Item = &[u8; WINDOW]> {
     windows.filter_map(|window| window.try_into().ok())
 }
 
-/// Images have long runs of one byte, and so has every file of an engine.
-fn tells(run: &[u8; WINDOW]) -> bool {
+/// Excludes runs of few different bytes, because images and the files of a storage engine contain
+/// them, too.
+fn is_distinctive(run: &[u8; WINDOW]) -> bool {
     run.iter().collect::<HashSet<_>>().len() > 4
 }
 
-/// The real documents that the project carries.
+/// Returns the real documents of `tests/data`.
 fn documents() -> Vec<(String, Vec<u8>)> {
     fn collect(directory: &Path, found: &mut Vec<(String, Vec<u8>)>) {
         let mut entries: Vec<_> = std::fs::read_dir(directory)
@@ -72,10 +73,10 @@ fn documents() -> Vec<(String, Vec<u8>)> {
     found
 }
 
-fn nothing_is_readable(stage: &Stage) {
+fn storage_contains_no_plaintext(stage: &Stage) {
     let mut known = Known::default();
     let vault = stage.create();
-    let chart = session(&vault);
+    let session = session_on(&vault);
     let documents = documents();
     assert!(documents.len() > 5);
     let large = documents
@@ -89,14 +90,14 @@ fn nothing_is_readable(stage: &Stage) {
         let content_type = format!("application/x-of-{}", name.len());
         for text in [patient, name, &label, &content_type] {
             assert!(text.len() >= WINDOW);
-            known.learn(text.as_bytes());
+            known.add(text.as_bytes());
         }
-        known.learn(bytes);
+        known.add(bytes);
         let id = record(patient, name);
         let document = Document::new(bytes)
             .content_type(&content_type)
             .label(&label);
-        chart.put(&id, document).unwrap();
+        session.put(&id, document).unwrap();
     };
     for (index, (file, bytes)) in documents.iter().enumerate() {
         put(
@@ -104,7 +105,7 @@ fn nothing_is_readable(stage: &Stage) {
             &format!("document {file}"),
             bytes,
         );
-        // Each line, as a record of its own.
+        // Each line becomes a separate record, too.
         let lines = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| line.len() > WINDOW);
@@ -120,54 +121,57 @@ fn nothing_is_readable(stage: &Stage) {
     put("patient number 0", "all documents at once", &large);
     put("patient number 0", "all documents at once", &large[1..]);
     assert!(known.0.len() > 5_000, "{} strings", known.0.len());
-    searched(stage, &known);
+    assert_no_plaintext(stage, &known);
     vault.rotate_master_key().unwrap();
     vault
         .rotate_subject_key(&subject("patient number 0"))
         .unwrap();
-    searched(stage, &known);
+    assert_no_plaintext(stage, &known);
     vault
         .reencrypt_subject(&subject("patient number 0"))
         .unwrap();
-    let reason = "a reason that stands nowhere in clear";
-    known.learn(reason.as_bytes());
-    session(&vault)
+    let reason = "a reason that is never stored in plaintext";
+    known.add(reason.as_bytes());
+    session_on(&vault)
         .place_hold(&subject("patient number 0"), reason)
         .unwrap();
-    session(&vault)
+    session_on(&vault)
         .erase_subject(&subject("patient number 1"), reason)
         .unwrap();
-    searched(stage, &known);
+    assert_no_plaintext(stage, &known);
 }
 
-fn searched(stage: &Stage, known: &Known) {
-    for (key, value) in raw::everything(&stage.storage) {
+fn assert_no_plaintext(stage: &Stage, known: &Known) {
+    for (key, value) in raw::all_objects(&stage.storage) {
         assert!(
             !known.is_in(&key) && !known.is_in(&value),
-            "in a {}",
+            "plaintext in an object of class {}",
             key[0] as char
         );
     }
     if let Some(directory) = &stage.directory {
-        let bytes = searched_directory(directory.path(), known);
-        assert!(bytes > INLINE_MAX as u64, "the files hold what was put");
+        let bytes = assert_no_plaintext_in_directory(directory.path(), known);
+        assert!(
+            bytes > INLINE_MAX as u64,
+            "the files are too small to contain the records"
+        );
     }
 }
 
-fn searched_directory(directory: &Path, known: &Known) -> u64 {
+fn assert_no_plaintext_in_directory(directory: &Path, known: &Known) -> u64 {
     let mut searched = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         assert!(!known.is_in(path.file_name().unwrap().as_encoded_bytes()));
         searched += if path.is_dir() {
-            searched_directory(&path, known)
+            assert_no_plaintext_in_directory(&path, known)
         } else {
             let bytes = match std::fs::read(&path) {
-                // The engine's own threads may remove a file of theirs meanwhile.
+                // The engine's background threads may delete their files meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 bytes => bytes.unwrap(),
             };
-            assert!(!known.is_in(&bytes), "in a file");
+            assert!(!known.is_in(&bytes), "plaintext in {}", path.display());
             bytes.len() as u64
         };
     }
@@ -175,9 +179,9 @@ fn searched_directory(directory: &Path, known: &Known) -> u64 {
 }
 
 #[test]
-fn the_search_finds_what_is_there() {
+fn plaintext_search_finds_known_strings() {
     let mut known = Known::default();
-    known.learn(b"a known string");
+    known.add(b"a known string");
     assert!(known.is_in(b"\0\0a known string\0") && known.is_in(b" known string"));
     assert!(!known.is_in(b"a known strin") || b"a known strin".len() >= WINDOW);
     assert!(!known.is_in(b"another thing altogether"));
