@@ -1,8 +1,8 @@
 //! The journal: sealed pages in chains, one chain for each writer, that name every access.
 //!
-//! Promises: what an operation is to leave becomes durable with its change, or before anything is
-//! released; a page opens only in its place, in its chain; nothing in it names anybody in clear.
-//! May not know: masters, patient keys, record content, or what the operations do.
+//! Promises: an entry becomes durable with its change, or before content is released; a page opens
+//! only at its place in its chain; pages store no subject or record name in plaintext, only keyed
+//! hashes. May not know: master keys, patient keys, record content, or what the operations do.
 
 mod chain;
 pub mod checkpoint;

@@ -1,4 +1,4 @@
-//! Sends pages: with the changes that they name, before them, or alone.
+//! Commits pages: together with their changes, before them, or alone.
 
 use std::sync::atomic::Ordering;
 
@@ -7,16 +7,17 @@ use crate::group_commit::lock;
 use crate::journal::chain::{Chain, ReadyPage, Sealer, Sent};
 use crate::journal::entry::{EntryDraft, Target};
 use crate::journal::page::{ChainHead, Stage};
-use crate::journal::page_merge::Merged;
-use crate::journal::queue::{PAGE_BYTES, Waiting, told_by};
+use crate::journal::page_merge::MergedTransaction;
+use crate::journal::queue::{PAGE_BYTES, Waiting, entry_bytes};
 use crate::journal::writer::{Chains, WriteTime, Writer};
 use crate::storage::{CommitError, Transaction};
 
 impl Writer {
-    /// Sends one page, with as much as goes together of what waits.
+    /// Commits one page, with as many waiting changes and entries as fit.
     pub(super) fn send_next(&self, chains: &mut Chains, moment: WriteTime) -> Result<()> {
         let sent = self.send_some(chains, moment);
-        // A writer that was closed does not fail: there is nothing that it could still let pass.
+        // A closed writer is not failing: it accepts no further operation that would need its
+        // journal.
         if sent.as_ref().is_err_and(|error| *error != Error::Locked) {
             self.failing.store(true, Ordering::Release);
         }
@@ -31,80 +32,83 @@ impl Writer {
         };
         let mut spooled = Ok(());
         if let Some(spool) = &mut chains.spool {
-            // In an emergency notes must not wait for a storage that fails, nor fail with it.
-            let notes = lock(&self.queue).notes(PAGE_BYTES);
-            if !notes.is_empty() {
-                spooled = self.send_notes(spool, &sealer, &notes, moment);
+            // During a journal fallback, entries go to the other storage first; otherwise they
+            // would wait for the failing storage, or fail with it.
+            let entries = lock(&self.queue).next_entries(PAGE_BYTES);
+            if !entries.is_empty() {
+                spooled = self.send_entries(spool, &sealer, &entries, moment);
             }
         }
-        let notes = match chains.spool {
+        let entries = match chains.spool {
             Some(_) => Vec::new(),
-            None => lock(&self.queue).notes(PAGE_BYTES.saturating_sub(told_by(&changes))),
+            None => {
+                lock(&self.queue).next_entries(PAGE_BYTES.saturating_sub(entry_bytes(&changes)))
+            }
         };
-        if changes.is_empty() && notes.is_empty() {
+        if changes.is_empty() && entries.is_empty() {
             return spooled;
         }
         let main = &mut chains.main;
         if changes.is_empty() {
-            return self.send_notes(main, &sealer, &notes, moment);
+            return self.send_entries(main, &sealer, &entries, moment);
         }
         let sent = if self.storage.is_transactional() {
-            self.send_together(main, &sealer, &mut changes, &notes, moment)
+            self.send_together(main, &sealer, &mut changes, &entries, moment)
         } else {
-            self.send_announced(main, &sealer, changes, &notes, moment)
+            self.send_announced(main, &sealer, changes, &entries, moment)
         };
         sent.and(spooled)
     }
 
-    /// A page with these notes stands.
-    fn noted(&self, notes: &[(u64, EntryDraft)]) {
+    /// Removes entries from the queue after their page was committed.
+    fn complete_entries(&self, entries: &[(u64, EntryDraft)]) {
         self.failing.store(false, Ordering::Release);
-        if let Some((last, _)) = notes.last() {
-            lock(&self.queue).forget_until(*last);
+        if let Some((last, _)) = entries.last() {
+            lock(&self.queue).remove_up_to(*last);
         }
     }
 
-    fn send_notes(
+    fn send_entries(
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        notes: &[(u64, EntryDraft)],
+        entries: &[(u64, EntryDraft)],
         moment: WriteTime,
     ) -> Result<()> {
         loop {
-            let told = notes.iter().map(|(_, draft)| (draft, Stage::Done));
-            let ready = chain.seal(sealer, moment.now, Vec::new(), told)?;
+            let staged = entries.iter().map(|(_, draft)| (draft, Stage::Done));
+            let ready = chain.seal(sealer, moment.now, Vec::new(), staged)?;
             if send_alone(chain, ready)?.is_some() {
-                self.noted(notes);
+                self.complete_entries(entries);
                 return Ok(());
             }
             self.forked.store(true, Ordering::Release);
         }
     }
 
-    /// `[ changes ; put j Absent ]`: all of it or nothing. A change that is in conflict is answered
-    /// and left out, and the others go again.
+    /// Commits `[ changes ; put j Absent ]` as one transaction. If a change is in conflict, its
+    /// caller gets the conflict, and the rest is committed again without it.
     fn send_together(
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
         changes: &mut Vec<Waiting>,
-        notes: &[(u64, EntryDraft)],
+        entries: &[(u64, EntryDraft)],
         moment: WriteTime,
     ) -> Result<()> {
-        while !changes.is_empty() || !notes.is_empty() {
-            let told = changes.iter().flat_map(|waiting| &waiting.change.drafts);
-            let told = told.chain(notes.iter().map(|(_, draft)| draft));
-            let told = told.map(|draft| (draft, Stage::Done));
-            let ready = match chain.seal(sealer, moment.now, Vec::new(), told) {
+        while !changes.is_empty() || !entries.is_empty() {
+            let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
+            let drafts = drafts.chain(entries.iter().map(|(_, draft)| draft));
+            let staged = drafts.map(|draft| (draft, Stage::Done));
+            let ready = match chain.seal(sealer, moment.now, Vec::new(), staged) {
                 Ok(ready) => ready,
                 Err(error) => return fail(std::mem::take(changes), &error),
             };
-            let merged = Merged::new(transactions(changes), ready.put);
+            let merged = MergedTransaction::new(transactions(changes), ready.put);
             match chain.send(&merged.transaction) {
                 Ok(Sent::Landed(done)) => {
-                    chain.stands(&ready.tip);
-                    self.noted(notes);
+                    chain.advance_to(&ready.head);
+                    self.complete_entries(entries);
                     for (waiting, done) in changes.drain(..).zip(merged.split(&done)) {
                         waiting.answer(Ok(Ok(done)));
                     }
@@ -114,11 +118,12 @@ impl Writer {
                     let mut owners = merged.owners(operation);
                     merged.give_back(transactions(changes));
                     if owners.is_empty() {
-                        // Our place is taken: a copy of this process writes the same chain.
+                        // Another process, such as a copy of this one, has written this page of the
+                        // chain.
                         self.forked.store(true, Ordering::Release);
                         chain.restart();
                     }
-                    // From the last one on, so that places stay what they are.
+                    // In descending order, so that the remaining indexes stay valid.
                     while let Some((change, operation)) = owners.pop() {
                         let waiting = changes.remove(change);
                         let conflict = CommitError::Conflict { operation };
@@ -127,10 +132,10 @@ impl Writer {
                 }
                 Ok(Sent::Failed(error)) => {
                     answer_all(changes, error);
-                    return Err(why(error));
+                    return Err(commit_failure(error));
                 }
                 Err(error) => {
-                    // Sent, and then not to be asked about: it may have happened.
+                    // The outcome is unknown: the page could not be read after it was sent.
                     answer_all(changes, CommitError::Unknown);
                     return Err(error);
                 }
@@ -139,31 +144,32 @@ impl Writer {
         Ok(())
     }
 
-    /// `[ put j Absent ]`, which announces the changes; then the changes; what was done is noted.
+    /// Commits `[ put j Absent ]` with announced entries, then the changes, and queues a settled
+    /// entry for each committed change.
     fn send_announced(
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
         mut changes: Vec<Waiting>,
-        notes: &[(u64, EntryDraft)],
+        entries: &[(u64, EntryDraft)],
         moment: WriteTime,
     ) -> Result<()> {
         let announced = loop {
-            let told = changes.iter().flat_map(|waiting| &waiting.change.drafts);
-            let told = told.map(|draft| (draft, Stage::Announced));
-            let told = told.chain(notes.iter().map(|(_, draft)| (draft, Stage::Done)));
+            let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
+            let staged = drafts.map(|draft| (draft, Stage::Announced));
+            let staged = staged.chain(entries.iter().map(|(_, draft)| (draft, Stage::Done)));
             let sent = chain
-                .seal(sealer, moment.now, Vec::new(), told)
+                .seal(sealer, moment.now, Vec::new(), staged)
                 .and_then(|ready| send_alone(chain, ready));
             match sent {
-                Ok(Some(tip)) => break tip.page,
+                Ok(Some(head)) => break head.page,
                 Ok(None) => self.forked.store(true, Ordering::Release),
                 Err(error) => return fail(changes, &error),
             }
         };
-        self.noted(notes);
-        let to_do: Vec<_> = transactions(&mut changes).map(std::mem::take).collect();
-        let results = self.storage.commit(&to_do).into_iter();
+        self.complete_entries(entries);
+        let transactions: Vec<_> = transactions(&mut changes).map(std::mem::take).collect();
+        let results = self.storage.commit(&transactions).into_iter();
         let results = results.chain(std::iter::repeat_with(|| Err(CommitError::Unknown)));
         let mut index = 0;
         for (waiting, result) in changes.into_iter().zip(results) {
@@ -174,8 +180,9 @@ impl Writer {
                         target,
                         ..draft.clone()
                     };
-                    // Also when closed: who closes it waits for the chain, then writes this too.
-                    lock(&self.queue).settle(settled, moment.uptime);
+                    // Queued even if the queue is closed, because `close` waits for the chain and
+                    // then writes this entry, too.
+                    lock(&self.queue).push_settled(settled, moment.uptime);
                 }
                 index += 1;
             }
@@ -185,20 +192,20 @@ impl Writer {
     }
 }
 
-/// Sends a page by itself; the chain's end then. `None` when its place was taken: another chain was
-/// begun then.
+/// Commits a page alone, and returns the new head. `None` if another process has written this page
+/// of the chain; the next page then begins another chain.
 pub(super) fn send_alone(chain: &mut Chain, ready: ReadyPage) -> Result<Option<ChainHead>> {
     let transaction: Transaction = [ready.put].into_iter().collect();
     match chain.send(&transaction) {
         Ok(Sent::Landed(_)) => {
-            chain.stands(&ready.tip);
-            Ok(Some(ready.tip))
+            chain.advance_to(&ready.head);
+            Ok(Some(ready.head))
         }
         Ok(Sent::Conflict(_)) => {
             chain.restart();
             Ok(None)
         }
-        Ok(Sent::Failed(error)) => Err(why(error)),
+        Ok(Sent::Failed(error)) => Err(commit_failure(error)),
         Err(error) => Err(error),
     }
 }
@@ -209,14 +216,14 @@ fn transactions(changes: &mut [Waiting]) -> impl Iterator<Item = &mut Transactio
         .map(|waiting| &mut waiting.change.transaction)
 }
 
-fn why(error: CommitError) -> Error {
+fn commit_failure(error: CommitError) -> Error {
     match error {
         CommitError::Io(error) => error.into(),
         _ => Error::CommitUnknown,
     }
 }
 
-/// Nothing was sent.
+/// Fails changes of which nothing was sent.
 fn fail(changes: Vec<Waiting>, error: &Error) -> Result<()> {
     for waiting in changes {
         let answer = match error {
