@@ -12,9 +12,9 @@ use crate::journal::page::{ChainHead, Page, Stage};
 use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
 
 /// Heads of other chains that the first page of a new chain records.
-const SEEN: usize = 32;
+const SEEN_CHAINS: usize = 32;
 /// Attempts to resolve an unknown commit outcome before the caller gets it.
-const ROUNDS: u32 = 8;
+const COMMIT_ATTEMPTS: u32 = 8;
 
 /// Suite and active journal key that seal pages.
 pub struct Sealer {
@@ -29,8 +29,8 @@ pub struct Sealer {
 }
 
 /// Outcome of a transaction that [`Chain::send`] repeated until its outcome was known.
-pub(super) enum Sent {
-    Landed(Committed),
+pub(super) enum SendOutcome {
+    Committed(Committed),
     /// The transaction had no effect, and no repeated request can still commit it. Holds the index
     /// of the operation whose precondition failed.
     Conflict(usize),
@@ -40,16 +40,15 @@ pub(super) enum Sent {
 /// One writer's chain: its storage, and where its next page goes.
 pub(super) struct Chain {
     pub(super) storage: Arc<dyn Storage>,
-    /// `None` before the first page, and after a page whose commit outcome stayed unknown: that
-    /// page may still be committed, so the writer gives up its storage key and begins another
-    /// chain.
+    /// `None` before the first page, and after a page whose commit outcome stayed unknown. Such a
+    /// page may still be committed, so the writer leaves its storage key and begins another chain.
     writer: Option<WriterId>,
     next: u64,
     last: Digest,
 }
 
 /// A sealed page to commit, and the chain head that it becomes.
-pub(super) struct ReadyPage {
+pub(super) struct SealedPage {
     pub(super) head: ChainHead,
     pub(super) put: Operation,
 }
@@ -88,11 +87,11 @@ impl Chain {
         now: i64,
         mut seen: Vec<ChainHead>,
         drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
-    ) -> Result<ReadyPage> {
+    ) -> Result<SealedPage> {
         let writer = match self.writer {
             Some(writer) => writer,
             None => {
-                seen.extend(heads::recent(&*self.storage, now, SEEN)?);
+                seen.extend(heads::recent(&*self.storage, now, SEEN_CHAINS)?);
                 *self.writer.insert(new_writer(now)?)
             }
         };
@@ -107,7 +106,7 @@ impl Chain {
             (sealer.number, &sealer.key),
             &id,
         )?;
-        Ok(ReadyPage {
+        Ok(SealedPage {
             head: ChainHead {
                 page: id,
                 digest: crypto::sha256(&[&value]),
@@ -133,33 +132,33 @@ impl Chain {
     ///
     /// If the outcome stays unknown, the next page begins another chain, because this page may
     /// still be committed.
-    pub(super) fn send(&mut self, transaction: &Transaction) -> Result<Sent> {
+    pub(super) fn send(&mut self, transaction: &Transaction) -> Result<SendOutcome> {
         let sent = self.send_until_known(transaction);
-        if let Err(_) | Ok(Sent::Failed(CommitError::Unknown)) = &sent {
+        if let Err(_) | Ok(SendOutcome::Failed(CommitError::Unknown)) = &sent {
             self.restart();
         }
         sent
     }
 
-    fn send_until_known(&self, transaction: &Transaction) -> Result<Sent> {
+    fn send_until_known(&self, transaction: &Transaction) -> Result<SendOutcome> {
         let mut maybe_committed = false;
-        for _ in 0..ROUNDS {
+        for _ in 0..COMMIT_ATTEMPTS {
             let result = self.storage.commit(std::slice::from_ref(transaction)).pop();
             match result.unwrap_or(Err(CommitError::Unknown)) {
-                Ok(done) => return Ok(Sent::Landed(done)),
+                Ok(done) => return Ok(SendOutcome::Committed(done)),
                 Err(CommitError::Conflict { operation }) => {
                     return match self.stored_result(transaction)? {
-                        Some(done) => Ok(Sent::Landed(done)),
-                        None => Ok(Sent::Conflict(operation)),
+                        Some(done) => Ok(SendOutcome::Committed(done)),
+                        None => Ok(SendOutcome::Conflict(operation)),
                     };
                 }
                 Err(error @ CommitError::Io(_)) if !maybe_committed => {
-                    return Ok(Sent::Failed(error));
+                    return Ok(SendOutcome::Failed(error));
                 }
                 Err(_) => maybe_committed = true,
             }
         }
-        Ok(Sent::Failed(CommitError::Unknown))
+        Ok(SendOutcome::Failed(CommitError::Unknown))
     }
 
     /// Returns the result of a transaction that was committed before, with the revisions as read

@@ -17,8 +17,7 @@ const GROUP: usize = 5;
 /// Most chains whose heads a checkpoint page records, because that page must stay below 1 MiB.
 pub(crate) const CHAINS_MAX: usize = 8192;
 
-/// A reference to a journal page that records the heads of all chains, bound to the page by its
-/// digest.
+/// A reference to a journal page that covers all earlier entries, bound to the page by its digest.
 ///
 /// [`Vault::checkpoint`](crate::Vault::checkpoint) makes a checkpoint, and
 /// [`Vault::verify`](crate::Vault::verify) compares the storage with it. Keep it away from the
@@ -56,7 +55,7 @@ impl Checkpoint {
             vault: [a, b, c, d],
             page: seen.page,
             at,
-            digest: *first(&seen.digest),
+            digest: *digest_prefix(&seen.digest),
         }
     }
 
@@ -67,7 +66,7 @@ impl Checkpoint {
 
     /// Returns whether the checkpoint names a page with this digest.
     pub(crate) fn names(&self, digest: &Digest) -> bool {
-        self.digest == *first(digest)
+        self.digest == *digest_prefix(digest)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -87,8 +86,8 @@ impl Checkpoint {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (bytes, sum) = bytes.split_last_chunk::<2>()?;
-        if check(bytes) != *sum {
+        let (bytes, expected) = bytes.split_last_chunk::<2>()?;
+        if check(bytes) != *expected {
             return None;
         }
         let (vault, rest) = bytes.split_first_chunk()?;
@@ -99,19 +98,19 @@ impl Checkpoint {
             vault: *vault,
             page: PageId {
                 writer: *writer,
-                sequence: six(sequence),
+                sequence: u48(sequence),
             },
-            at: i64::try_from(six(at)).ok()?,
+            at: i64::try_from(u48(at)).ok()?,
             digest: rest.try_into().ok()?,
         })
     }
 }
 
-fn first(digest: &Digest) -> &[u8; 16] {
+fn digest_prefix(digest: &Digest) -> &[u8; 16] {
     digest.first_chunk().unwrap_or(&[0; 16])
 }
 
-fn six(bytes: &[u8; 6]) -> u64 {
+fn u48(bytes: &[u8; 6]) -> u64 {
     bytes
         .iter()
         .fold(0, |number, byte| number << 8 | u64::from(*byte))

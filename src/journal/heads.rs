@@ -8,7 +8,7 @@ use crate::journal::page::ChainHead;
 use crate::storage::{Projection, Scan, Storage};
 
 /// Keys fetched in one scan.
-const KEYS: usize = 256;
+const KEYS_PER_SCAN: usize = 256;
 
 /// Returns the heads of the chains that began last, at most `limit` of them.
 ///
@@ -119,14 +119,14 @@ fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
 }
 
 /// Journal pages that one scan found, by their keys.
-struct Keys {
+struct PageScan {
     pages: Vec<PageId>,
     /// Last key that the scan returned, whether of a page or of another object.
     last: Vec<u8>,
     more: bool,
 }
 
-impl Keys {
+impl PageScan {
     /// Adds the pages to `heads`; a later page of a chain replaces an earlier one.
     fn add_to(self, heads: &mut Vec<PageId>) {
         for page in self.pages {
@@ -138,17 +138,17 @@ impl Keys {
     }
 }
 
-fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Keys> {
+fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<PageScan> {
     let page = storage.scan(Scan {
         prefix,
         after: Some(after),
-        limit: KEYS,
+        limit: KEYS_PER_SCAN,
         projection: Projection::Keys,
     })?;
     if page.items.is_empty() && page.more {
         return Err(Error::Contended);
     }
-    Ok(Keys {
+    Ok(PageScan {
         last: page
             .items
             .last()

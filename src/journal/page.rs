@@ -116,9 +116,10 @@ impl Page {
         self.began.saturating_add(entry.after.into())
     }
 
-    /// Seals the page for its place in the chain, and returns the stored value. Each sealing draws
-    /// a salt and so has a key of its own; a page that was not stored may be sealed again with
-    /// other entries.
+    /// Seals the page for its place in the chain, and returns the stored value.
+    ///
+    /// Each sealing draws a salt, and so has a key of its own. A page that was not stored may be
+    /// sealed again with other entries.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].

@@ -88,8 +88,8 @@ impl MergedTransaction {
     }
 }
 
-/// A set of changes that one transaction can hold: no change writes a key that another one uses,
-/// and all checks of one key expect the same. So the order of the changes does not matter.
+/// A set of changes that one transaction can hold in any order. No change writes a key that another
+/// change uses, and all checks of a key expect the same.
 #[derive(Default)]
 pub(super) struct IndependentChanges<'a> {
     touched: HashMap<&'a [u8], Option<&'a Expect>>,

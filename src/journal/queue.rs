@@ -32,7 +32,7 @@ pub(crate) type Answer = std::result::Result<Committed, CommitError>;
 /// Changes and entries that wait for the next page.
 #[derive(Default)]
 pub(super) struct Queue {
-    pub(super) changes: VecDeque<Waiting>,
+    pub(super) changes: VecDeque<QueuedChange>,
     entries: VecDeque<QueuedEntry>,
     /// Number of the next entry.
     next: u64,
@@ -130,7 +130,7 @@ impl Queue {
     }
 
     /// Takes the oldest changes that fit into one transaction; the others keep their order.
-    pub(super) fn next_changes(&mut self) -> Vec<Waiting> {
+    pub(super) fn next_changes(&mut self) -> Vec<QueuedChange> {
         let mut independent = IndependentChanges::default();
         let (mut value_total, mut entry_total, mut count) = (0, 0, 0);
         let admitted: Vec<bool> = (self.changes.iter())
@@ -163,19 +163,19 @@ impl Queue {
 }
 
 /// A waiting change, and the ticket that receives the storage's reply.
-pub(super) struct Waiting {
+pub(super) struct QueuedChange {
     pub(super) change: JournaledChange,
     pub(super) ticket: Arc<Ticket>,
     pub(super) index: usize,
 }
 
-impl Waiting {
+impl QueuedChange {
     pub(super) fn answer(&self, answer: Result<Answer>) {
         self.ticket.put(self.index, answer);
     }
 }
 
-impl Drop for Waiting {
+impl Drop for QueuedChange {
     /// Reports an unknown outcome if no reply was given, because the sending thread panicked in the
     /// backend; otherwise the caller would wait forever.
     fn drop(&mut self) {
@@ -187,16 +187,16 @@ impl Drop for Waiting {
 pub(super) struct Ticket(Mutex<Answers>);
 
 struct Answers {
-    given: Vec<Option<Result<Answer>>>,
+    replies: Vec<Option<Result<Answer>>>,
     missing: usize,
 }
 
 impl Ticket {
     pub(super) fn new(count: usize) -> Self {
-        let mut given = Vec::new();
-        given.resize_with(count, || None);
+        let mut replies = Vec::new();
+        replies.resize_with(count, || None);
         Self(Mutex::new(Answers {
-            given,
+            replies,
             missing: count,
         }))
     }
@@ -204,7 +204,7 @@ impl Ticket {
     /// Stores a reply, unless there is one already: the first reply counts.
     fn put(&self, index: usize, answer: Result<Answer>) {
         let mut answers = lock(&self.0);
-        if let Some(reply @ None) = answers.given.get_mut(index) {
+        if let Some(reply @ None) = answers.replies.get_mut(index) {
             *reply = Some(answer);
             answers.missing -= 1;
         }
@@ -214,10 +214,10 @@ impl Ticket {
         lock(&self.0).missing == 0
     }
 
-    /// Returns the replies. An error that prevented all changes from being sent becomes the
-    /// caller's error; if some changes were sent, it becomes the reply to each of the others.
+    /// Returns the replies, or the error that kept all changes from being sent. If only some were
+    /// not sent, each of them gets a storage error as its reply.
     pub(super) fn take(&self) -> Result<Vec<Answer>> {
-        let answers: Vec<_> = lock(&self.0).given.drain(..).flatten().collect();
+        let answers: Vec<_> = lock(&self.0).replies.drain(..).flatten().collect();
         if let Some(Err(error)) = answers.first()
             && answers.iter().all(Result::is_err)
         {
@@ -231,7 +231,7 @@ impl Ticket {
     }
 }
 
-pub(super) fn entry_bytes(changes: &[Waiting]) -> usize {
+pub(super) fn entry_bytes(changes: &[QueuedChange]) -> usize {
     let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
     drafts.map(estimated_bytes).sum()
 }

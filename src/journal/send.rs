@@ -4,18 +4,18 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
-use crate::journal::chain::{Chain, ReadyPage, Sealer, Sent};
+use crate::journal::chain::{Chain, SealedPage, Sealer, SendOutcome};
 use crate::journal::entry::{EntryDraft, Target};
 use crate::journal::page::{ChainHead, Stage};
 use crate::journal::page_merge::MergedTransaction;
-use crate::journal::queue::{PAGE_BYTES, Waiting, entry_bytes};
+use crate::journal::queue::{PAGE_BYTES, QueuedChange, entry_bytes};
 use crate::journal::writer::{Chains, WriteTime, Writer};
 use crate::storage::{CommitError, Transaction};
 
 impl Writer {
     /// Commits one page, with as many waiting changes and entries as fit.
-    pub(super) fn send_next(&self, chains: &mut Chains, moment: WriteTime) -> Result<()> {
-        let sent = self.send_some(chains, moment);
+    pub(super) fn send_next(&self, chains: &mut Chains, time: WriteTime) -> Result<()> {
+        let sent = self.send_waiting(chains, time);
         // A closed writer is not failing: it accepts no further operation that would need its
         // journal.
         if sent.as_ref().is_err_and(|error| *error != Error::Locked) {
@@ -24,40 +24,40 @@ impl Writer {
         sent
     }
 
-    fn send_some(&self, chains: &mut Chains, moment: WriteTime) -> Result<()> {
+    fn send_waiting(&self, chains: &mut Chains, time: WriteTime) -> Result<()> {
         let mut changes = lock(&self.queue).next_changes();
         let sealer = match self.sealer() {
             Ok(sealer) => sealer,
             Err(error) => return fail(changes, &error),
         };
-        let mut spooled = Ok(());
-        if let Some(spool) = &mut chains.spool {
+        let mut fallback_result = Ok(());
+        if let Some(fallback) = &mut chains.fallback {
             // During a journal fallback, entries go to the other storage first; otherwise they
             // would wait for the failing storage, or fail with it.
             let entries = lock(&self.queue).next_entries(PAGE_BYTES);
             if !entries.is_empty() {
-                spooled = self.send_entries(spool, &sealer, &entries, moment);
+                fallback_result = self.send_entries(fallback, &sealer, &entries, time);
             }
         }
-        let entries = match chains.spool {
+        let entries = match chains.fallback {
             Some(_) => Vec::new(),
             None => {
                 lock(&self.queue).next_entries(PAGE_BYTES.saturating_sub(entry_bytes(&changes)))
             }
         };
         if changes.is_empty() && entries.is_empty() {
-            return spooled;
+            return fallback_result;
         }
         let main = &mut chains.main;
         if changes.is_empty() {
-            return self.send_entries(main, &sealer, &entries, moment);
+            return self.send_entries(main, &sealer, &entries, time);
         }
         let sent = if self.storage.is_transactional() {
-            self.send_together(main, &sealer, &mut changes, &entries, moment)
+            self.send_together(main, &sealer, &mut changes, &entries, time)
         } else {
-            self.send_announced(main, &sealer, changes, &entries, moment)
+            self.send_announced(main, &sealer, changes, &entries, time)
         };
-        sent.and(spooled)
+        sent.and(fallback_result)
     }
 
     /// Removes entries from the queue after their page was committed.
@@ -73,12 +73,12 @@ impl Writer {
         chain: &mut Chain,
         sealer: &Sealer,
         entries: &[(u64, EntryDraft)],
-        moment: WriteTime,
+        time: WriteTime,
     ) -> Result<()> {
         loop {
             let staged = entries.iter().map(|(_, draft)| (draft, Stage::Done));
-            let ready = chain.seal(sealer, moment.now, Vec::new(), staged)?;
-            if send_alone(chain, ready)?.is_some() {
+            let page = chain.seal(sealer, time.now, Vec::new(), staged)?;
+            if send_alone(chain, page)?.is_some() {
                 self.complete_entries(entries);
                 return Ok(());
             }
@@ -92,29 +92,29 @@ impl Writer {
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        changes: &mut Vec<Waiting>,
+        changes: &mut Vec<QueuedChange>,
         entries: &[(u64, EntryDraft)],
-        moment: WriteTime,
+        time: WriteTime,
     ) -> Result<()> {
         while !changes.is_empty() || !entries.is_empty() {
             let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
             let drafts = drafts.chain(entries.iter().map(|(_, draft)| draft));
             let staged = drafts.map(|draft| (draft, Stage::Done));
-            let ready = match chain.seal(sealer, moment.now, Vec::new(), staged) {
-                Ok(ready) => ready,
+            let page = match chain.seal(sealer, time.now, Vec::new(), staged) {
+                Ok(page) => page,
                 Err(error) => return fail(std::mem::take(changes), &error),
             };
-            let merged = MergedTransaction::new(transactions(changes), ready.put);
+            let merged = MergedTransaction::new(transactions(changes), page.put);
             match chain.send(&merged.transaction) {
-                Ok(Sent::Landed(done)) => {
-                    chain.advance_to(&ready.head);
+                Ok(SendOutcome::Committed(done)) => {
+                    chain.advance_to(&page.head);
                     self.complete_entries(entries);
                     for (waiting, done) in changes.drain(..).zip(merged.split(&done)) {
                         waiting.answer(Ok(Ok(done)));
                     }
                     return Ok(());
                 }
-                Ok(Sent::Conflict(operation)) => {
+                Ok(SendOutcome::Conflict(operation)) => {
                     let mut owners = merged.owners(operation);
                     merged.give_back(transactions(changes));
                     if owners.is_empty() {
@@ -130,7 +130,7 @@ impl Writer {
                         waiting.answer(Ok(Err(conflict)));
                     }
                 }
-                Ok(Sent::Failed(error)) => {
+                Ok(SendOutcome::Failed(error)) => {
                     answer_all(changes, error);
                     return Err(commit_failure(error));
                 }
@@ -150,17 +150,17 @@ impl Writer {
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        mut changes: Vec<Waiting>,
+        mut changes: Vec<QueuedChange>,
         entries: &[(u64, EntryDraft)],
-        moment: WriteTime,
+        time: WriteTime,
     ) -> Result<()> {
         let announced = loop {
             let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
             let staged = drafts.map(|draft| (draft, Stage::Announced));
             let staged = staged.chain(entries.iter().map(|(_, draft)| (draft, Stage::Done)));
             let sent = chain
-                .seal(sealer, moment.now, Vec::new(), staged)
-                .and_then(|ready| send_alone(chain, ready));
+                .seal(sealer, time.now, Vec::new(), staged)
+                .and_then(|page| send_alone(chain, page));
             match sent {
                 Ok(Some(head)) => break head.page,
                 Ok(None) => self.forked.store(true, Ordering::Release),
@@ -182,7 +182,7 @@ impl Writer {
                     };
                     // Queued even if the queue is closed, because `close` waits for the chain and
                     // then writes this entry, too.
-                    lock(&self.queue).push_settled(settled, moment.uptime);
+                    lock(&self.queue).push_settled(settled, time.uptime);
                 }
                 index += 1;
             }
@@ -194,23 +194,23 @@ impl Writer {
 
 /// Commits a page alone, and returns the new head. `None` if another process has written this page
 /// of the chain; the next page then begins another chain.
-pub(super) fn send_alone(chain: &mut Chain, ready: ReadyPage) -> Result<Option<ChainHead>> {
-    let transaction: Transaction = [ready.put].into_iter().collect();
+pub(super) fn send_alone(chain: &mut Chain, page: SealedPage) -> Result<Option<ChainHead>> {
+    let transaction: Transaction = [page.put].into_iter().collect();
     match chain.send(&transaction) {
-        Ok(Sent::Landed(_)) => {
-            chain.advance_to(&ready.head);
-            Ok(Some(ready.head))
+        Ok(SendOutcome::Committed(_)) => {
+            chain.advance_to(&page.head);
+            Ok(Some(page.head))
         }
-        Ok(Sent::Conflict(_)) => {
+        Ok(SendOutcome::Conflict(_)) => {
             chain.restart();
             Ok(None)
         }
-        Ok(Sent::Failed(error)) => Err(commit_failure(error)),
+        Ok(SendOutcome::Failed(error)) => Err(commit_failure(error)),
         Err(error) => Err(error),
     }
 }
 
-fn transactions(changes: &mut [Waiting]) -> impl Iterator<Item = &mut Transaction> {
+fn transactions(changes: &mut [QueuedChange]) -> impl Iterator<Item = &mut Transaction> {
     changes
         .iter_mut()
         .map(|waiting| &mut waiting.change.transaction)
@@ -224,7 +224,7 @@ fn commit_failure(error: CommitError) -> Error {
 }
 
 /// Fails changes of which nothing was sent.
-fn fail(changes: Vec<Waiting>, error: &Error) -> Result<()> {
+fn fail(changes: Vec<QueuedChange>, error: &Error) -> Result<()> {
     for waiting in changes {
         let answer = match error {
             Error::Storage(error) => Ok(Err(CommitError::Io(*error))),
@@ -238,7 +238,7 @@ fn fail(changes: Vec<Waiting>, error: &Error) -> Result<()> {
     Err(error.clone())
 }
 
-fn answer_all(changes: &mut Vec<Waiting>, error: CommitError) {
+fn answer_all(changes: &mut Vec<QueuedChange>, error: CommitError) {
     for waiting in changes.drain(..) {
         waiting.answer(Ok(Err(error)));
     }

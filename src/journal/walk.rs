@@ -8,7 +8,7 @@ use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage};
 
 /// Pages fetched in one scan.
-const PAGES_AT_ONCE: usize = 32;
+const PAGES_PER_SCAN: usize = 32;
 
 /// Vault id and journal keys that open pages.
 pub struct PageKeys<'a> {
@@ -74,7 +74,7 @@ impl Cursor {
         keys: &PageKeys<'_>,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<()> {
-        while self.step(storage, keys, PAGES_AT_ONCE, visit)? {}
+        while self.step(storage, keys, PAGES_PER_SCAN, visit)? {}
         Ok(())
     }
 

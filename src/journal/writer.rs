@@ -13,7 +13,7 @@ use crate::group_commit::{Election, lock};
 use crate::journal::chain::{Chain, Sealer};
 use crate::journal::entry::EntryDraft;
 use crate::journal::page::{ChainHead, Stage};
-use crate::journal::queue::{Answer, JournaledChange, Queue, Ticket, Waiting};
+use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket};
 use crate::journal::send::send_alone;
 use crate::storage::Storage;
 
@@ -43,7 +43,7 @@ pub struct Writer {
 pub(super) struct Chains {
     pub(super) main: Chain,
     /// Chain of the entries during a journal fallback.
-    pub(super) spool: Option<Chain>,
+    pub(super) fallback: Option<Chain>,
 }
 
 impl Writer {
@@ -55,7 +55,7 @@ impl Writer {
             election: Election::default(),
             chain: Mutex::new(Chains {
                 main: Chain::new(Arc::clone(&storage)),
-                spool: None,
+                fallback: None,
             }),
             storage,
             failing: AtomicBool::new(false),
@@ -68,11 +68,11 @@ impl Writer {
     /// # Errors
     /// Those of sealing and of the storage. The key is then kept, so that `close` can be called
     /// again.
-    pub fn close(&self, moment: WriteTime) -> Result<()> {
+    pub fn close(&self, time: WriteTime) -> Result<()> {
         lock(&self.queue).close();
         let mut chain = lock(&self.chain);
         while self.waiting().is_some() {
-            self.send_next(&mut chain, moment)?;
+            self.send_next(&mut chain, time)?;
         }
         *lock(&self.sealer) = None;
         Ok(())
@@ -92,12 +92,12 @@ impl Writer {
     ///
     /// # Errors
     /// Those of sealing; no change was sent then.
-    pub fn commit(&self, changes: Vec<JournaledChange>, moment: WriteTime) -> Result<Vec<Answer>> {
+    pub fn commit(&self, changes: Vec<JournaledChange>, time: WriteTime) -> Result<Vec<Answer>> {
         let ticket = Arc::new(Ticket::new(changes.len()));
         let waiting = changes
             .into_iter()
             .enumerate()
-            .map(|(index, change)| Waiting {
+            .map(|(index, change)| QueuedChange {
                 change,
                 ticket: Arc::clone(&ticket),
                 index,
@@ -105,7 +105,7 @@ impl Writer {
         lock(&self.queue).changes.extend(waiting);
         while let Some(_leader) = self.election.lead_unless(|| ticket.is_complete()) {
             // Each failure reaches its caller through the ticket.
-            let _ = self.send_next(&mut lock(&self.chain), moment);
+            let _ = self.send_next(&mut lock(&self.chain), time);
         }
         ticket.take()
     }
@@ -128,10 +128,10 @@ impl Writer {
     ///
     /// # Errors
     /// Those of sealing and of the storage. The entries then stay in the queue.
-    pub fn flush(&self, number: u64, moment: WriteTime) -> Result<()> {
+    pub fn flush(&self, number: u64, time: WriteTime) -> Result<()> {
         let is_written = || !lock(&self.queue).has_up_to(number);
         while let Some(_leader) = self.election.lead_unless(is_written) {
-            self.send_next(&mut lock(&self.chain), moment)?;
+            self.send_next(&mut lock(&self.chain), time)?;
         }
         Ok(())
     }
@@ -140,9 +140,9 @@ impl Writer {
     ///
     /// # Errors
     /// Those of [`Writer::flush`].
-    pub fn flush_all(&self, moment: WriteTime) -> Result<()> {
+    pub fn flush_all(&self, time: WriteTime) -> Result<()> {
         let last = lock(&self.queue).last();
-        last.map_or(Ok(()), |last| self.flush(last, moment))
+        last.map_or(Ok(()), |last| self.flush(last, time))
     }
 
     /// Removes the waiting entry of an operation that was not performed after all.
@@ -158,14 +158,14 @@ impl Writer {
         &self,
         drafts: &[EntryDraft],
         seen: Vec<ChainHead>,
-        moment: WriteTime,
+        time: WriteTime,
     ) -> Result<ChainHead> {
         let mut chain = lock(&self.chain);
         let sealer = self.sealer()?;
         loop {
             let staged = drafts.iter().map(|draft| (draft, Stage::Done));
-            let ready = (chain.main).seal(&sealer, moment.now, seen.clone(), staged)?;
-            if let Some(head) = send_alone(&mut chain.main, ready)? {
+            let page = (chain.main).seal(&sealer, time.now, seen.clone(), staged)?;
+            if let Some(head) = send_alone(&mut chain.main, page)? {
                 return Ok(head);
             }
         }
@@ -183,12 +183,12 @@ impl Writer {
 
     /// Begins the journal fallback: entries go to a separate chain in `spool` from now on.
     pub fn begin_spool(&self, spool: Arc<dyn Storage>) {
-        lock(&self.chain).spool = Some(Chain::new(spool));
+        lock(&self.chain).fallback = Some(Chain::new(spool));
     }
 
     /// Ends the journal fallback: entries go to the main chain again.
     pub fn end_spool(&self) {
-        lock(&self.chain).spool = None;
+        lock(&self.chain).fallback = None;
     }
 }
 

@@ -180,7 +180,7 @@ impl Ahead {
     }
 
     /// Copies content from byte `offset` of the stream into `out`, and returns the number of bytes
-    /// copied: 0 only at the end or for an empty `out`.
+    /// copied. It is 0 only at the end of the stream or for an empty `out`.
     ///
     /// A call copies from one segment, and fetches the others that `wanted` implies. A byte is
     /// copied only after its chunk authenticated.

@@ -10,7 +10,7 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
 /// Versions fetched in one scan.
-const PAGE: usize = 64;
+const VERSIONS_PER_SCAN: usize = 64;
 
 /// An expunged marker, which replaces all versions below it.
 pub(crate) struct Marker {
@@ -20,6 +20,7 @@ pub(crate) struct Marker {
 }
 
 impl Vault {
+    /// Finds the last expunged marker of a record, as the current or an earlier version.
     pub(crate) fn marker_in(
         &self,
         cached: &CachedEntry,
@@ -102,7 +103,7 @@ impl Vault {
             let page = self.core.store.storage.scan(Scan {
                 prefix: &prefix,
                 after: Some(&after),
-                limit: PAGE,
+                limit: VERSIONS_PER_SCAN,
                 projection: Projection::Head(HEAD),
             })?;
             for ScanItem { key, value, .. } in &page.items {

@@ -15,7 +15,7 @@ use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
 /// Objects fetched in one scan.
-const PAGE: usize = 128;
+const OBJECTS_PER_SCAN: usize = 128;
 
 /// Position of a scan over one key prefix.
 struct PrefixScan {
@@ -37,7 +37,7 @@ impl PrefixScan {
         let page = vault.core.store.storage.scan(Scan {
             prefix: &self.prefix,
             after: self.after.as_deref(),
-            limit: PAGE,
+            limit: OBJECTS_PER_SCAN,
             projection: Projection::Values,
         })?;
         self.ended = !page.more;

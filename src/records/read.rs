@@ -194,8 +194,8 @@ impl Vault {
 
     /// Looks up a record until the result is conclusive.
     ///
-    /// Content is conclusive at once. Absence and errors are conclusive only if patient entry and
-    /// record did not change between two lookups, the last of them with a freshly read entry.
+    /// Content is conclusive at once. Absence and errors are conclusive only if two lookups, the
+    /// last with a freshly read patient entry, found entry and record unchanged.
     fn settled<T>(
         &self,
         id: &RecordId,

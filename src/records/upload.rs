@@ -93,10 +93,10 @@ impl Vault {
             started_at: self.core.store.clock.now(),
             writer: crypto::fresh()?,
         };
-        let at = storage_keys::intent(chart, &stream);
-        let transaction = Transaction::new().put(&at[..], intent.encode(), Expect::Absent);
+        let object_key = storage_keys::intent(chart, &stream);
+        let transaction = Transaction::new().put(&object_key[..], intent.encode(), Expect::Absent);
         Ok(Uploading {
-            intent: self.core.store.put_own(transaction, &at)?,
+            intent: self.core.store.put_own(transaction, &object_key)?,
             sender: SegmentSender {
                 store: self.core.store.clone(),
                 chart: *chart,
@@ -303,8 +303,8 @@ impl SegmentSender {
         let transactions = batch
             .into_iter()
             .map(|unsealed| {
-                let at = storage_keys::segment(&self.chart, &self.stream, unsealed.index());
-                Ok(Transaction::new().put(at, unsealed.seal()?, Expect::Absent))
+                let object_key = storage_keys::segment(&self.chart, &self.stream, unsealed.index());
+                Ok(Transaction::new().put(object_key, unsealed.seal()?, Expect::Absent))
             })
             .collect::<Result<Vec<_>>>()?;
         let results = self.store.storage.commit(&transactions).into_iter();
@@ -316,8 +316,8 @@ impl SegmentSender {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(_) => {
                     let put = transaction.operations().first();
-                    let at = put.map(|put| put.key().to_vec()).unwrap_or_default();
-                    self.store.put_own(transaction.clone(), &at)?;
+                    let object_key = put.map(|put| put.key().to_vec()).unwrap_or_default();
+                    self.store.put_own(transaction.clone(), &object_key)?;
                 }
             }
             memory.extend(transaction.into_operations().into_iter().filter_map(value));

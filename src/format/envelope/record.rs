@@ -12,16 +12,14 @@ use crate::format::envelope::meta::Meta;
 use crate::format::envelope::padding::padded;
 use crate::secret::{Plaintext, plaintext};
 
-/// The format of this release.
+/// Format of this release.
 pub(super) const FORMAT: u8 = 1;
 /// The wrap method of this release: under a patient key.
 const WRAP: u8 = 1;
 /// Length of the head in bytes; the body or a stream id follows.
 pub const HEAD: usize = 96;
-/// Range of the key number in a value.
-const NUMBER: Range<usize> = 4..8;
-/// Range of the wrapped data key in a value.
-const WRAPPED: Range<usize> = 48..HEAD;
+const KEY_NUMBER: Range<usize> = 4..8;
+const WRAPPED_KEY: Range<usize> = 48..HEAD;
 /// Most bytes of inline content that writers seal: 64 KiB.
 pub const INLINE_MAX: usize = 64 * 1024;
 /// Most bytes of inline content that readers accept: 1 MiB.
@@ -240,8 +238,8 @@ pub fn seal(
     Ok(value.into_sealed())
 }
 
-/// Checks that `key` is the data key that `head` committed to, for the chart, record, version,
-/// suite and kind given, and returns the key that opens the body.
+/// Checks the commitment of `head` to `key` and its context, and returns the key that opens the
+/// body.
 ///
 /// # Errors
 /// [`Error::NotAuthentic`] if the commitment differs.
@@ -380,21 +378,18 @@ pub fn open(
 /// [`Error::Malformed`] if the value is shorter than a head.
 pub fn rewrapped(mut value: Vec<u8>, key_number: u32, wrapped: &[u8; 48]) -> Result<Vec<u8>> {
     value
-        .get_mut(NUMBER)
+        .get_mut(KEY_NUMBER)
         .ok_or(Error::Malformed)?
         .copy_from_slice(&key_number.to_le_bytes());
     value
-        .get_mut(WRAPPED)
+        .get_mut(WRAPPED_KEY)
         .ok_or(Error::Malformed)?
         .copy_from_slice(wrapped);
     Ok(value)
 }
 
-/// Returns the digest that identifies a version in journals, checkpoints and receipts: SHA-256 of
-/// the value from byte 96 on.
-///
-/// Rewrapping does not change the digest. For segmented content, it covers the stream key and the
-/// length, not the chunks.
+/// Returns the digest that identifies a version: SHA-256 of the value from byte 96 on. Rewrapping
+/// keeps it. For segmented content, it covers the stream key and the length, not the chunks.
 ///
 /// # Errors
 /// [`Error::Malformed`] if the value is shorter than a head.

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::journal;
 use crate::records::write::commit_reply::{AttemptKind, WriteStep};
 use crate::records::write::lookup::WriteContext;
-use crate::records::write::next_version::Histories;
+use crate::records::write::next_version::HistoryPresence;
 use crate::records::write::{PendingWrite, WriteOutcome};
 use crate::storage::CommitError;
 use crate::vault::Vault;
@@ -28,8 +28,8 @@ impl Vault {
         batch: Vec<PendingWrite<'a>>,
         outcomes: &mut [WriteOutcome],
     ) -> Vec<PendingWrite<'a>> {
-        let found = match self.read_contexts(&batch) {
-            Ok(found) => found,
+        let contexts = match self.read_contexts(&batch) {
+            Ok(contexts) => contexts,
             Err(error) => {
                 self.fail_all(batch, &error, outcomes);
                 return Vec::new();
@@ -39,7 +39,7 @@ impl Vault {
             mut retries,
             attempts,
             changes,
-        } = self.plan(batch, found, outcomes);
+        } = self.plan(batch, contexts, outcomes);
         if changes.is_empty() {
             return retries;
         }
@@ -58,14 +58,14 @@ impl Vault {
     fn plan<'a>(
         &self,
         batch: Vec<PendingWrite<'a>>,
-        found: Vec<Result<WriteContext>>,
+        contexts: Vec<Result<WriteContext>>,
         outcomes: &mut [WriteOutcome],
     ) -> BatchPlan<'a> {
         let mut plan = BatchPlan::default();
         let mut keys = DataKey::batch(batch.len());
-        let mut history = Histories::default();
-        for (mut pending, found) in batch.into_iter().zip(found) {
-            let step = match (found, &mut keys) {
+        let mut history = HistoryPresence::default();
+        for (mut pending, context) in batch.into_iter().zip(contexts) {
+            let step = match (context, &mut keys) {
                 (Err(error), _) => {
                     if error == Error::Erased {
                         self.delete_from_erased_chart(&pending);
@@ -73,9 +73,9 @@ impl Vault {
                     WriteStep::Done(Err(pending.map_error(error)))
                 }
                 (_, Err(error)) => WriteStep::Done(Err(error.clone())),
-                (Ok(found), Ok(keys)) => match keys.pop() {
+                (Ok(context), Ok(keys)) => match keys.pop() {
                     Some(key) => self
-                        .next_step(&mut pending, &found, &mut history, key)
+                        .next_step(&mut pending, &context, &mut history, key)
                         .unwrap_or_else(|error| WriteStep::Done(Err(pending.map_error(error)))),
                     None => WriteStep::Retry,
                 },

@@ -91,7 +91,7 @@ impl Vault {
             }
         }
         let entries = self.entries_for_writing(&subjects, act)?;
-        let mut found: Vec<Result<WriteContext>> = batch
+        let mut contexts: Vec<Result<WriteContext>> = batch
             .iter()
             .map(|pending| {
                 let cached = entries.get(pending.job.id.subject());
@@ -111,23 +111,23 @@ impl Vault {
                 })
             })
             .collect();
-        let keys: Vec<_> = found
+        let keys: Vec<_> = contexts
             .iter()
             .flatten()
-            .map(|found| storage_keys::current(&found.address))
+            .map(|context| storage_keys::current(&context.address))
             .collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
         let stored = self.core.store.storage.read(&keys)?;
-        for (found, stored) in found.iter_mut().flatten().zip(stored) {
-            found.current = stored;
+        for (context, stored) in contexts.iter_mut().flatten().zip(stored) {
+            context.current = stored;
         }
-        Ok(found)
+        Ok(contexts)
     }
 
     /// Reads the `h` that blocked an earlier attempt.
     ///
-    /// Must run before `r` is read; otherwise a concurrent writer could move another `r` to this
-    /// `h` in between, and replacing it would lose that version.
+    /// Must run before `r` is read. Otherwise a concurrent writer could move another `r` to this
+    /// `h` in between, and replacing this `h` would restore what that writer replaced.
     fn read_orphan_version(
         &self,
         pending: &PendingWrite<'_>,
@@ -143,13 +143,13 @@ impl Vault {
         Ok(stored.map(|stored| (version, stored.revision)))
     }
 
-    /// Returns whether the stored patient entry is still the one that `found` was read under.
+    /// Returns whether the stored patient entry is still the one that `context` was read under.
     pub(super) fn entry_unchanged(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
     ) -> Result<bool> {
         let now = self.live_entry(pending.job.id.subject())?;
-        Ok(now.is_some_and(|now| now.revision == found.cached.revision))
+        Ok(now.is_some_and(|now| now.revision == context.cached.revision))
     }
 }

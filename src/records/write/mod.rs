@@ -4,7 +4,7 @@
 //! put, new      [ put r Absent ; ?p ]
 //! put, next     [ put h|n Absent ; put r Unchanged ; ?p ]
 //! put, large    [ put w Absent ] ; [ put s|i Absent ]* ; [ ?w ; (put h|n) ; put r ; ?p ; delete w ]
-//! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         and what `lifecycle` deletes next
+//! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         then `lifecycle` deletes the rest
 //! ```
 //! `?p` comes last, so that it detects a rotation or an erasure that was committed first; nothing
 //! is acknowledged before. `h|n` comes before `r`, so that no prefix loses the former version of

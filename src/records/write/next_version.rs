@@ -22,7 +22,7 @@ use crate::vault::entries::{Freshness, chart_id};
 
 /// Cache for one batch: whether a chart has any earlier version. The check runs after the current
 /// version was found absent.
-pub(super) type Histories = HashMap<ChartId, bool>;
+pub(super) type HistoryPresence = HashMap<ChartId, bool>;
 
 pub(super) enum NextVersion {
     /// There is nothing to retract.
@@ -36,29 +36,31 @@ pub(super) enum NextVersion {
 }
 
 impl Vault {
-    /// Returns the next step of a job for the stored state `found`.
+    /// Returns the next step of a job for the stored state `context`.
     pub(super) fn next_step(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
-        history: &mut Histories,
+        context: &WriteContext,
+        history: &mut HistoryPresence,
         key: DataKey,
     ) -> Result<WriteStep> {
-        let chart = chart_id(&found.cached)?;
+        let chart = chart_id(&context.cached)?;
         if pending.chart.is_some_and(|before| before != chart) {
             self.delete_from_erased_chart(pending);
             return Err(Error::Erased);
         }
         pending.chart = Some(chart);
         if let Some(version) = pending.maybe_committed {
-            match self.find_own_version(pending, found, version) {
-                Ok(Some(own)) => return self.settle_own_version(pending, found, version, own, key),
+            match self.find_own_version(pending, context, version) {
+                Ok(Some(own)) => {
+                    return self.settle_own_version(pending, context, version, own, key);
+                }
                 Ok(None) => {}
                 // A concurrent re-encryption deleted the segments during the read.
                 Err(Error::SegmentMissing) => return Ok(WriteStep::Retry),
                 // The key is newer than the entry that was read. If the entry is current, the key
                 // was destroyed, and the code below replaces the version or returns an error.
-                Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, found)? => {
+                Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, context)? => {
                     return Ok(WriteStep::Retry);
                 }
                 Err(Error::UnknownPatientKey) => {}
@@ -66,11 +68,11 @@ impl Vault {
             }
             // Another writer's version is stored there, so the earlier attempt can never be
             // committed. Otherwise it still may be, and the next attempt writes the same version.
-            let current = found.version()?;
+            let current = context.version()?;
             if current >= version {
                 pending.maybe_committed = None;
                 if current > version {
-                    self.drop_expunged_upload(pending, found, version)?;
+                    self.drop_expunged_upload(pending, context, version)?;
                 }
             }
             // The earlier attempt was not committed and needs the removed intent, so it never will
@@ -83,11 +85,11 @@ impl Vault {
                 }
             }
         }
-        match self.next_version(pending, found, history)? {
+        match self.next_version(pending, context, history)? {
             NextVersion::Nothing => Ok(WriteStep::Done(Ok(None))),
             NextVersion::Retry => Ok(WriteStep::Retry),
             NextVersion::Version { version, earlier } => {
-                self.write_version(pending, found, version, earlier, key)
+                self.write_version(pending, context, version, earlier, key)
             }
         }
     }
@@ -96,32 +98,32 @@ impl Vault {
     fn next_version(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
-        history: &mut Histories,
+        context: &WriteContext,
+        history: &mut HistoryPresence,
     ) -> Result<NextVersion> {
-        let Some(current) = &found.current else {
-            return self.first_version(pending, found, history);
+        let Some(current) = &context.current else {
+            return self.first_version(pending, context, history);
         };
-        let (head, data_key) = match read::authentic(&found.cached, &found.address, &current.value)
-        {
-            Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Cached => {
-                pending.freshness = Freshness::Fresh;
-                return Ok(NextVersion::Retry);
-            }
-            // A rotation rewrapped the record between the reads of the entry and of the record.
-            Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, found)? => {
-                return Ok(NextVersion::Retry);
-            }
-            Err(Error::UnknownPatientKey) => {
-                if let PendingChange::Expunge { .. } = pending.job.change {
-                    self.require_expungeable(found)?;
+        let (head, data_key) =
+            match read::authentic(&context.cached, &context.address, &current.value) {
+                Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Cached => {
+                    pending.freshness = Freshness::Fresh;
+                    return Ok(NextVersion::Retry);
                 }
-                return self.next_after_orphan(pending, found, current);
-            }
-            read => read?,
-        };
+                // A rotation rewrapped the record between the reads of the entry and of the record.
+                Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, context)? => {
+                    return Ok(NextVersion::Retry);
+                }
+                Err(Error::UnknownPatientKey) => {
+                    if let PendingChange::Expunge { .. } = pending.job.change {
+                        self.require_expungeable(context)?;
+                    }
+                    return self.next_after_orphan(pending, context, current);
+                }
+                read => read?,
+            };
         if let PendingChange::Expunge { .. } = pending.job.change {
-            return self.next_marker(pending, found, current, (&head, &data_key));
+            return self.next_marker(pending, context, current, (&head, &data_key));
         }
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
@@ -132,7 +134,7 @@ impl Vault {
         }
         let wrapped = wrap::wrap(
             head.suite,
-            &found.patient_key(head.key_number)?.key,
+            &context.patient_key(head.key_number)?.key,
             Place::Earlier,
             head.key_number,
             &head.commitment,
@@ -149,19 +151,21 @@ impl Vault {
     fn first_version(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
-        history: &mut Histories,
+        context: &WriteContext,
+        history: &mut HistoryPresence,
     ) -> Result<NextVersion> {
-        if self.chart_has_history(&found.address, history)? && self.has_earlier(&found.address)? {
+        if self.chart_has_history(&context.address, history)?
+            && self.has_earlier(&context.address)?
+        {
             // With a fresh, unchanged entry, neither an erasure nor a concurrent put explains the
             // absence.
             if pending.freshness == Freshness::Fresh
                 && self
                     .core
                     .store
-                    .read_one(&storage_keys::current(&found.address))?
+                    .read_one(&storage_keys::current(&context.address))?
                     .is_none()
-                && self.entry_unchanged(pending, found)?
+                && self.entry_unchanged(pending, context)?
             {
                 return Err(Error::CurrentMissing);
             }
@@ -181,7 +185,7 @@ impl Vault {
 
     /// Returns whether a chart has any earlier version. One check for each chart suffices, because
     /// most charts written in bulk have none.
-    fn chart_has_history(&self, address: &Address, known: &mut Histories) -> Result<bool> {
+    fn chart_has_history(&self, address: &Address, known: &mut HistoryPresence) -> Result<bool> {
         if let Some(known) = known.get(&address.chart) {
             return Ok(*known);
         }
@@ -197,11 +201,11 @@ impl Vault {
     fn next_after_orphan(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         current: &Stored,
     ) -> Result<NextVersion> {
         let head = Head::parse(&current.value)?;
-        let destroyed = found.cached.entry.was_destroyed(head.key_number);
+        let destroyed = context.cached.entry.was_destroyed(head.key_number);
         if self.core.store.storage.is_transactional() || !destroyed {
             return Err(Error::UnknownPatientKey);
         }
@@ -210,11 +214,11 @@ impl Vault {
             let before = self
                 .core
                 .store
-                .read_one(&storage_keys::earlier(&found.address, head.version - 1))?;
+                .read_one(&storage_keys::earlier(&context.address, head.version - 1))?;
             let before = before.ok_or(Error::HistoryGap)?;
             let before = read::earlier_head(&before.value, head.version - 1)?;
-            let key = found.cached.unwrap_data_key(&before, Place::Earlier)?;
-            envelope::admit(&before, &found.address, &key)?;
+            let key = context.cached.unwrap_data_key(&before, Place::Earlier)?;
+            envelope::admit(&before, &context.address, &key)?;
             absent = before.kind == Kind::Retraction;
         }
         // The precondition refers to the last acknowledged version, not to the orphan.
@@ -266,32 +270,32 @@ impl Vault {
     pub(super) fn entry_of_job(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         value: &[u8],
     ) -> Result<journal::EntryDraft> {
         let WriteJob { act, id, .. } = &pending.job;
-        self.draft_of_version(act, &found.cached, &found.address, id.name(), value)
+        self.draft_of_version(act, &context.cached, &context.address, id.name(), value)
     }
 
     fn write_version(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
         earlier: Option<(u64, Vec<u8>)>,
         key: DataKey,
     ) -> Result<WriteStep> {
         let suite = self.header()?.header.suite();
-        self.upload_content(pending, suite, &found.address.chart)?;
-        let value = draft(pending, suite, version).seal(&found.cached, &found.address, key)?;
+        self.upload_content(pending, suite, &context.address.chart)?;
+        let value = draft(pending, suite, version).seal(&context.cached, &context.address, key)?;
         pending.record_attempt(&value)?;
-        let entry = self.entry_of_job(pending, found, &value)?;
+        let entry = self.entry_of_job(pending, context, &value)?;
         if let PendingChange::Expunge { .. } = pending.job.change {
             return Ok(WriteStep::WriteAttempt(marker_in_place(
-                found, value, entry, version,
+                context, value, entry, version,
             )));
         }
-        let (transaction, kind) = version_transaction(pending, found, value, earlier);
+        let (transaction, kind) = version_transaction(pending, context, value, earlier);
         Ok(WriteStep::WriteAttempt(WriteAttempt {
             change: journal::JournaledChange {
                 transaction,
@@ -306,7 +310,7 @@ impl Vault {
 /// Returns `[ (?w) ; (put h|n) ; put r ; ?p ; (delete w) ]`, and the roles of its operations.
 fn version_transaction(
     pending: &PendingWrite<'_>,
-    found: &WriteContext,
+    context: &WriteContext,
     value: Vec<u8>,
     earlier: Option<(u64, Vec<u8>)>,
 ) -> (Transaction, AttemptKind) {
@@ -322,18 +326,18 @@ fn version_transaction(
         next_index()
     });
     let earlier = earlier.map(|(former, value)| {
-        let key = storage_keys::earlier(&found.address, former);
-        let expect = found.expect_earlier(former);
+        let key = storage_keys::earlier(&context.address, former);
+        let expect = context.expect_earlier(former);
         transaction = std::mem::take(&mut transaction).put(key, value, expect);
         (next_index(), former)
     });
     transaction = transaction
         .put(
-            storage_keys::current(&found.address),
+            storage_keys::current(&context.address),
             value,
-            found.expect_current(),
+            context.expect_current(),
         )
-        .check(found.cached.key(), found.cached.expect());
+        .check(context.cached.key(), context.cached.expect());
     let current = next_index();
     if let Some(upload) = &pending.upload {
         transaction = transaction.delete(upload.intent_key());

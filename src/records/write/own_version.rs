@@ -27,10 +27,10 @@ impl Vault {
     pub(super) fn find_own_version(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
     ) -> Result<Option<OwnVersion>> {
-        let Some(current) = &found.current else {
+        let Some(current) = &context.current else {
             return Ok(None);
         };
         let head = Head::parse(&current.value)?;
@@ -40,7 +40,7 @@ impl Vault {
             match self
                 .core
                 .store
-                .read_one(&storage_keys::earlier(&found.address, version))?
+                .read_one(&storage_keys::earlier(&context.address, version))?
             {
                 Some(stored) => (Place::Earlier, stored),
                 None => return Ok(None),
@@ -52,9 +52,9 @@ impl Vault {
         if !pending.may_have_sealed(&head) {
             return Ok(None);
         }
-        let key = found.cached.unwrap_data_key(&head, place)?;
+        let key = context.cached.unwrap_data_key(&head, place)?;
         let name = Some(pending.job.id.name());
-        let opened = envelope::open(stored.value.clone(), &head, &found.address, name, &key)?;
+        let opened = envelope::open(stored.value.clone(), &head, &context.address, name, &key)?;
         let same = opened.meta == pending.job.meta
             && match (&opened.content, pending.job.change) {
                 (Content::Inline(buffer, range), PendingChange::Content(content)) => {
@@ -81,7 +81,7 @@ impl Vault {
     pub(super) fn settle_own_version(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
         own: OwnVersion,
         key: DataKey,
@@ -91,7 +91,7 @@ impl Vault {
         }
         let mut transaction = Transaction::new();
         let mut resealed = None;
-        if own.head.key_number != found.cached.chart()?.active_key().number {
+        if own.head.key_number != context.cached.chart()?.active_key().number {
             let draft = VersionDraft {
                 suite: own.head.suite,
                 version,
@@ -99,18 +99,18 @@ impl Vault {
                 meta: &pending.job.meta,
                 body: own.content.as_body(),
             };
-            let value = draft.seal(&found.cached, &found.address, key)?;
+            let value = draft.seal(&context.cached, &context.address, key)?;
             let at = match own.place {
-                Place::Current => storage_keys::current(&found.address),
-                Place::Earlier => storage_keys::earlier(&found.address, version),
+                Place::Current => storage_keys::current(&context.address),
+                Place::Earlier => storage_keys::earlier(&context.address, version),
             };
             let expect = Expect::Unchanged(own.stored.revision);
             transaction = transaction.put(at, &value[..], expect);
             resealed = Some(value);
         }
         let value = resealed.as_ref().unwrap_or(&own.stored.value);
-        let entry = self.entry_of_job(pending, found, value)?;
-        transaction = transaction.check(found.cached.key(), found.cached.expect());
+        let entry = self.entry_of_job(pending, context, value)?;
+        transaction = transaction.check(context.cached.key(), context.cached.expect());
         if let Some(upload) = &pending.upload {
             transaction = transaction.delete(upload.intent_key());
         }

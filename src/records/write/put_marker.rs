@@ -1,8 +1,8 @@
 //! Builds the expunged marker that replaces all versions below it.
 //!
-//! `?p` also comes first: storage that is not transactional applies operations one by one, and a
-//! legal hold placed earlier must stop the write before it destroys anything. The former value of
-//! `r` is not moved to `h`, because it is to be destroyed.
+//! `?p` also comes first, because storage that is not transactional applies operations one by one.
+//! A legal hold placed earlier must stop the write before any version is destroyed. The former
+//! value of `r` is not moved to `h`, because it must not survive.
 
 use crate::crypto::{DataKey, StreamId};
 use crate::error::Result;
@@ -22,7 +22,7 @@ impl Vault {
     pub(super) fn next_marker(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         current: &Stored,
         (head, key): (&Head, &DataKey),
     ) -> Result<NextVersion> {
@@ -30,15 +30,15 @@ impl Vault {
         let name = Some(id.name());
         // A version whose body does not open is expunged, too; garbage collection deletes its
         // content.
-        let opened = envelope::open(current.value.clone(), head, &found.address, name, key).ok();
+        let opened = envelope::open(current.value.clone(), head, &context.address, name, key).ok();
         if opened.as_ref().is_some_and(envelope::Opened::is_expunged) {
             return Ok(NextVersion::Nothing);
         }
-        self.require_expungeable(found)?;
+        self.require_expungeable(context)?;
         let stream: Option<StreamId> = match opened.map(|opened| opened.content) {
             Some(Content::Segmented { stream, key, .. }) => {
                 let keys = [(head.suite, key)];
-                let chart = &found.address.chart;
+                let chart = &context.address.chart;
                 // Only its content authenticates a stream's name; an altered name must not make the
                 // expunge delete the content of another record.
                 (self.core.store.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
@@ -53,8 +53,8 @@ impl Vault {
     }
 
     /// Fails while a legal hold or a retention protects the subject's records.
-    pub(super) fn require_expungeable(&self, found: &WriteContext) -> Result<()> {
-        found
+    pub(super) fn require_expungeable(&self, context: &WriteContext) -> Result<()> {
+        context
             .cached
             .entry
             .check_erasable(self.core.store.clock.now())
@@ -68,13 +68,13 @@ impl Vault {
     pub(super) fn drop_expunged_upload(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
     ) -> Result<()> {
         if pending.upload.is_none() {
             return Ok(());
         }
-        let key = storage_keys::earlier(&found.address, version);
+        let key = storage_keys::earlier(&context.address, version);
         if self.core.store.read_one(&key)?.is_none()
             && let Some(upload) = pending.upload.take()
         {
@@ -86,19 +86,19 @@ impl Vault {
 
 /// Returns the attempt `[ ?p ; destroying put r = marker Unchanged ; ?p ]`.
 pub(super) fn marker_in_place(
-    found: &WriteContext,
+    context: &WriteContext,
     value: Vec<u8>,
     entry: journal::EntryDraft,
     version: u64,
 ) -> WriteAttempt {
     let transaction = Transaction::new()
-        .check(found.cached.key(), found.cached.expect())
+        .check(context.cached.key(), context.cached.expect())
         .put_destroying(
-            storage_keys::current(&found.address),
+            storage_keys::current(&context.address),
             value,
-            found.expect_current(),
+            context.expect_current(),
         )
-        .check(found.cached.key(), found.cached.expect());
+        .check(context.cached.key(), context.cached.expect());
     WriteAttempt {
         change: journal::JournaledChange {
             transaction,
