@@ -1,8 +1,8 @@
-//! The stored bytes. `format.md` beside this file is the normative text.
+//! The format of the stored bytes. `format.md` beside this file is the normative text.
 //!
-//! Promises: bytes to bytes, without input or output; whatever is not exactly as the text says is
-//! refused.
-//! May not know: storage, time, or what the bytes are for.
+//! Promises: converts between bytes and values without input or output; refuses all bytes that
+//! differ from the normative text.
+//! May not know: storage, time, or the purpose of the bytes.
 
 pub(crate) mod codec;
 pub(crate) mod envelope;

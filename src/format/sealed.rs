@@ -3,32 +3,32 @@
 //! `format · suite · kind · zero · key number u32 · salt 32 · commitment 32 · body n · tag 16`: 88
 //! bytes beside the body.
 //!
-//! Promises: each sealing draws a salt, and so has a key of its own; the commitment is compared before
-//! anything is opened; a body is decoded only once it authenticated.
-//! May not know: what the bodies hold, or which keys they are sealed under.
+//! Promises: each sealing draws a salt, and so has a key of its own. The commitment is compared
+//! before the body is opened; the body is decoded only after it authenticated.
+//! May not know: the content of the bodies, or the keys that seal them.
 
 use crate::crypto::{self, CipherSuite, Commitment, Nonce, Salt, SealingKey, TAG};
 use crate::error::{Error, Result};
 use crate::format::codec::{self, Body, take, take_slice};
 use crate::secret::{A_SEALING, plaintext, wipe_stack};
 
-/// The one format.
+/// The only format.
 const FORMAT: u8 = 1;
-/// Head 8, salt 32 and commitment 32, before the body.
+/// Bytes before the body: head 8, salt 32, commitment 32.
 const BEFORE: usize = 72;
 
-/// The first 8 bytes: what tells which key is needed.
+/// The first 8 bytes of a frame, which name the key that opens it.
 pub(crate) struct FrameHead {
     pub(crate) suite: CipherSuite,
     pub(crate) number: u32,
 }
 
 impl FrameHead {
-    /// The head of a value of this kind, or of its first bytes.
+    /// Parses the head of a value of this kind, or of its first 8 bytes.
     ///
     /// # Errors
     /// In the order of checks: [`Error::Malformed`] for fewer than 8 bytes, [`Error::Unsupported`]
-    /// for another format, [`Error::Malformed`] for a zero byte that is none, and
+    /// for another format, [`Error::Malformed`] for a reserved byte that is not zero, and
     /// [`Error::Unsupported`] for another suite or kind.
     pub(crate) fn parse(kind: u8, value: &[u8]) -> Result<Self> {
         let mut value = value;
@@ -50,7 +50,7 @@ impl FrameHead {
     }
 }
 
-/// The value of a body; `derive` makes its key and commitment from the salt.
+/// Seals a body and returns the stored value; `derive` derives key and commitment from the salt.
 ///
 /// # Errors
 /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
@@ -68,18 +68,18 @@ pub(crate) fn seal(
         .ok_or(Error::Malformed)?;
     *tag = sealing.seal(Nonce::ZERO, body)?;
     before.copy_from_slice(&[head.as_slice(), &salt, &commitment].concat());
-    // A storage comes next.
+    // Storage I/O follows; wipe key material from the stack first.
     wipe_stack::<A_SEALING>();
     Ok(value.into_sealed())
 }
 
-/// The body of a value whose head was parsed; `derive` makes its key and commitment from the head's
-/// bytes and the salt, once the lengths are known to be right.
+/// Opens a value whose head was parsed, and returns the body. `derive` derives key and commitment
+/// from the head and the salt; it is called only after the lengths were checked.
 ///
 /// # Errors
-/// In the order of checks: [`Error::Malformed`] for less than 88 bytes or a body above 1 MiB; those of
-/// `derive`; [`Error::NotAuthentic`]; [`Error::Unsupported`] or [`Error::Malformed`] from what was
-/// sealed.
+/// In the order of checks: [`Error::Malformed`] for less than 88 bytes or a body above 1 MiB; those
+/// of `derive`; [`Error::NotAuthentic`]; [`Error::Unsupported`] or [`Error::Malformed`] for the
+/// decoded body.
 pub(crate) fn open<T: Body>(
     value: &[u8],
     derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,

@@ -1,47 +1,51 @@
-//! Storage keys: the key under which each object is stored.
+//! Storage keys of all objects.
+//!
+//! The functions return `class letter ‖ fields`; a number after a field's name is its length in
+//! bytes.
 
 use crate::crypto::{ChartId, PatientTag, RecordTag, StreamId};
 use crate::format::envelope::Address;
 
-/// The vault header.
+/// Key of the vault header.
 pub(crate) const HEADER: &[u8] = b"v";
-/// The prefix of patient entries.
+/// Key prefix of patient entries.
 pub(crate) const ENTRIES: &[u8] = b"p";
 
-/// The classes of objects that hang on a chart, in the order in which an erasure removes them.
+/// Classes of the objects that belong to a chart, in the order in which an erasure deletes them.
 pub(crate) const CHART_CLASSES: [u8; 4] = *b"wsrh";
 
-/// `p` ptag16
+/// Returns the key of a patient entry: `p` ptag16.
 pub(crate) fn entry(tag: &PatientTag) -> Vec<u8> {
     [ENTRIES, tag].concat()
 }
 
-/// The ptag of an entry's key.
+/// Returns the tag in the key of a patient entry.
 pub(crate) fn entry_tag(key: &[u8]) -> Option<PatientTag> {
     key.strip_prefix(ENTRIES)?.try_into().ok()
 }
 
-/// A class and a chart: 17 bytes.
+/// Returns the key prefix of one class of a chart's objects: 17 bytes.
 pub(crate) fn chart(class: u8, chart: &ChartId) -> Vec<u8> {
     [&[class], &chart[..]].concat()
 }
 
-/// `r` chart16 rtag16
+/// Returns the key of a record's current version: `r` chart16 rtag16.
 pub(crate) fn current(address: &Address) -> Vec<u8> {
     [b"r", &address.chart[..], &address.record].concat()
 }
 
-/// `h` chart16 rtag16: what all earlier versions of a record begin with.
+/// Returns the key prefix of a record's earlier versions: `h` chart16 rtag16.
 pub(crate) fn earlier_versions(address: &Address) -> Vec<u8> {
     [b"h", &address.chart[..], &address.record].concat()
 }
 
-/// `h` chart16 rtag16 version-u64, big-endian, so that versions come in order.
+/// Returns the key of an earlier version: `h` chart16 rtag16 version-u64. The number is big-endian,
+/// so that a scan returns versions in ascending order.
 pub(crate) fn earlier(address: &Address, version: u64) -> Vec<u8> {
     [&earlier_versions(address)[..], &version.to_be_bytes()].concat()
 }
 
-/// The record tag and, for an earlier version, the version in the key of a record.
+/// Returns the record tag in the key of a version and, for an earlier version, its number.
 pub(crate) fn record_of(key: &[u8]) -> Option<(RecordTag, Option<u64>)> {
     let (_, key) = key.split_at_checked(17)?;
     let (tag, version) = key.split_first_chunk()?;
@@ -51,68 +55,69 @@ pub(crate) fn record_of(key: &[u8]) -> Option<(RecordTag, Option<u64>)> {
     }
 }
 
-/// `s` chart16 stream16: what all segments of a stream begin with.
+/// Returns the key prefix of a stream's segments: `s` chart16 stream16.
 pub(crate) fn segments(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
     [b"s", &chart[..], stream].concat()
 }
 
-/// `s` chart16 stream16 index-u32
+/// Returns the key of a segment: `s` chart16 stream16 index-u32.
 pub(crate) fn segment(chart: &ChartId, stream: &StreamId, index: u32) -> Vec<u8> {
     [&segments(chart, stream)[..], &index.to_be_bytes()].concat()
 }
 
-/// The chart in the key of an object that hangs on one.
+/// Returns the chart in the key of an object that belongs to one.
 pub(crate) fn chart_of(key: &[u8]) -> Option<ChartId> {
     key.get(1..)?.first_chunk().copied()
 }
 
-/// The stream in the key of a segment or an intent.
+/// Returns the stream in the key of a segment or an intent.
 pub(crate) fn stream_of(key: &[u8]) -> Option<StreamId> {
     key.get(17..)?.first_chunk().copied()
 }
 
-/// The index in the key of a segment.
+/// Returns the index in the key of a segment.
 pub(crate) fn index_of(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(key.get(33..)?.try_into().ok()?))
 }
 
-/// A key behind all that begin with `prefix`, but before any other; to go on behind them.
+/// Returns a key after all keys that begin with `prefix` and before all later ones. A scan
+/// continues from it.
 pub(crate) fn behind(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[u8::MAX; 20]].concat()
 }
 
-/// `w` chart16 stream16
+/// Returns the key of an upload intent: `w` chart16 stream16.
 pub(crate) fn intent(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
     [b"w", &chart[..], stream].concat()
 }
 
-/// What the keys of all pages begin with.
+/// Key prefix of journal pages.
 pub const JOURNAL_PAGES: &[u8] = b"j";
 
-/// A writer's id: the time at which it began (48 bits of milliseconds since 1970, big-endian) and 10
-/// random bytes. So chains stand in the order in which they began.
+/// The id of a journal writer: its start time (48 bits of milliseconds since 1970, big-endian) and
+/// 10 random bytes. So a scan returns chains in the order in which they began.
 pub type WriterId = [u8; 16];
 
-/// Which page of whose chain.
+/// The id of a journal page: its chain and its place in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId {
-    /// Whose chain.
+    /// Writer of the chain.
     pub writer: WriterId,
-    /// The place in it, 0 and up.
+    /// Place in the chain, from 0.
     pub sequence: u64,
 }
 
-/// What the keys of all pages of a writer begin with: 17 bytes.
+/// Returns the key prefix of one writer's pages: 17 bytes.
 pub fn journal_chain(writer: &WriterId) -> Vec<u8> {
     [JOURNAL_PAGES, writer].concat()
 }
 
-/// Where a page stands.
+/// Returns the key of a journal page: `j` writer16 sequence-u64.
 pub fn journal_page(id: &PageId) -> Vec<u8> {
     [JOURNAL_PAGES, &id.writer[..], &id.sequence.to_be_bytes()].concat()
 }
 
-/// The page that stands under a key.
+/// Returns the page id in the key of a journal page.
 pub fn journal_page_of(key: &[u8]) -> Option<PageId> {
     let (writer, sequence) = key.strip_prefix(JOURNAL_PAGES)?.split_first_chunk()?;
     Some(PageId {
@@ -121,7 +126,7 @@ pub fn journal_page_of(key: &[u8]) -> Option<PageId> {
     })
 }
 
-/// A key behind all pages of a writer, but before any other's.
+/// Returns a key after all pages of a writer and before those of later writers.
 pub fn behind_journal_chain(writer: &WriterId) -> Vec<u8> {
     [&journal_chain(writer)[..], &[u8::MAX; 9]].concat()
 }

@@ -11,44 +11,45 @@ use crate::journal::heads;
 use crate::journal::page::{ChainHead, Page, Stage};
 use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
 
-/// How many other chains a new one says that it has seen.
-const SEEN: usize = 32;
-/// How often an unknown outcome is asked about at once before it is left to the caller.
-const ROUNDS: u32 = 8;
+/// Heads of other chains that the first page of a new chain records.
+const SEEN_CHAINS: usize = 32;
+/// Attempts to resolve an unknown commit outcome before the caller gets it.
+const COMMIT_ATTEMPTS: u32 = 8;
 
-/// What seals pages.
+/// Suite and active journal key that seal pages.
 pub struct Sealer {
-    /// The vault's suite.
+    /// Cipher suite of the vault.
     pub suite: CipherSuite,
-    /// The vault's id.
+    /// Id of the vault.
     pub vault: VaultId,
-    /// The number of the journal key.
+    /// Number of the journal key.
     pub number: u32,
-    /// The active journal key.
+    /// Active journal key.
     pub key: JournalKey,
 }
 
-/// What became of a transaction that was sent until that is certain.
-pub(super) enum Sent {
-    Landed(Committed),
-    /// It certainly did not, and never will.
+/// Outcome of a transaction that [`Chain::send`] repeated until its outcome was known.
+pub(super) enum SendOutcome {
+    Committed(Committed),
+    /// The transaction had no effect, and no repeated request can still commit it. Holds the index
+    /// of the operation whose precondition failed.
     Conflict(usize),
     Failed(CommitError),
 }
 
-/// Where a chain stands.
+/// One writer's chain: its storage, and where its next page goes.
 pub(super) struct Chain {
     pub(super) storage: Arc<dyn Storage>,
-    /// `None` before the first page, and after a page whose outcome was never confirmed: it may still
-    /// land, so its place is given up and another chain begun.
+    /// `None` before the first page, and after a page whose commit outcome stayed unknown. Such a
+    /// page may still be committed, so the writer leaves its storage key and begins another chain.
     writer: Option<WriterId>,
     next: u64,
     last: Digest,
 }
 
-/// A page that is ready to be sent, and what the chain's end is once it stands.
-pub(super) struct ReadyPage {
-    pub(super) tip: ChainHead,
+/// A sealed page to commit, and the chain head that it becomes.
+pub(super) struct SealedPage {
+    pub(super) head: ChainHead,
     pub(super) put: Operation,
 }
 
@@ -62,8 +63,8 @@ impl Chain {
         }
     }
 
-    /// The last page, once there is one.
-    pub(super) fn tip(&self) -> Option<ChainHead> {
+    /// Returns the head, or `None` before the first page.
+    pub(super) fn head(&self) -> Option<ChainHead> {
         let page = PageId {
             writer: self.writer?,
             sequence: self.next.checked_sub(1)?,
@@ -72,25 +73,25 @@ impl Chain {
         Some(ChainHead { page, digest })
     }
 
-    /// Begins another chain with the next page.
+    /// Makes the next page the first one of another chain.
     pub(super) fn restart(&mut self) {
         self.writer = None;
         self.next = 0;
         self.last = [0; 32];
     }
 
-    /// The next page, sealed; the first of a chain tells which other chains there are.
+    /// Seals the next page. The first page of a chain also records the heads of recent chains.
     pub(super) fn seal<'a>(
         &mut self,
         sealer: &Sealer,
         now: i64,
         mut seen: Vec<ChainHead>,
         drafts: impl Iterator<Item = (&'a EntryDraft, Stage)> + Clone,
-    ) -> Result<ReadyPage> {
+    ) -> Result<SealedPage> {
         let writer = match self.writer {
             Some(writer) => writer,
             None => {
-                seen.extend(heads::recent(&*self.storage, now, SEEN)?);
+                seen.extend(heads::recent(&*self.storage, now, SEEN_CHAINS)?);
                 *self.writer.insert(new_writer(now)?)
             }
         };
@@ -105,8 +106,8 @@ impl Chain {
             (sealer.number, &sealer.key),
             &id,
         )?;
-        Ok(ReadyPage {
-            tip: ChainHead {
+        Ok(SealedPage {
+            head: ChainHead {
                 page: id,
                 digest: crypto::sha256(&[&value]),
             },
@@ -119,66 +120,76 @@ impl Chain {
         })
     }
 
-    /// The page stands.
-    pub(super) fn stands(&mut self, tip: &ChainHead) {
-        self.next = tip.page.sequence + 1;
-        self.last = tip.digest;
+    /// Makes a committed page the head.
+    pub(super) fn advance_to(&mut self, head: &ChainHead) {
+        self.next = head.page.sequence + 1;
+        self.last = head.digest;
     }
 
-    /// Sends a transaction that ends with a page until its outcome is certain: where it is not, the
-    /// page tells, for nobody else can have sealed it. On storage that is not transactional only a page
-    /// alone may be sent so. Where its outcome stays open, another chain is begun: it may still land.
-    pub(super) fn send(&mut self, transaction: &Transaction) -> Result<Sent> {
-        let sent = self.send_until_certain(transaction);
-        if let Err(_) | Ok(Sent::Failed(CommitError::Unknown)) = &sent {
+    /// Commits a transaction that ends with a page, and repeats it until the outcome is known. A
+    /// stored page proves that the transaction was committed, because no other writer can have
+    /// sealed it. On storage that is not transactional, the transaction must hold the page alone.
+    ///
+    /// If the outcome stays unknown, the next page begins another chain, because this page may
+    /// still be committed.
+    pub(super) fn send(&mut self, transaction: &Transaction) -> Result<SendOutcome> {
+        let sent = self.send_until_known(transaction);
+        if let Err(_) | Ok(SendOutcome::Failed(CommitError::Unknown)) = &sent {
             self.restart();
         }
         sent
     }
 
-    fn send_until_certain(&self, transaction: &Transaction) -> Result<Sent> {
-        let mut unsure = false;
-        for _ in 0..ROUNDS {
+    fn send_until_known(&self, transaction: &Transaction) -> Result<SendOutcome> {
+        let mut maybe_committed = false;
+        for _ in 0..COMMIT_ATTEMPTS {
             let result = self.storage.commit(std::slice::from_ref(transaction)).pop();
             match result.unwrap_or(Err(CommitError::Unknown)) {
-                Ok(done) => return Ok(Sent::Landed(done)),
+                Ok(done) => return Ok(SendOutcome::Committed(done)),
                 Err(CommitError::Conflict { operation }) => {
-                    return match self.standing(transaction)? {
-                        Some(done) => Ok(Sent::Landed(done)),
-                        None => Ok(Sent::Conflict(operation)),
+                    return match self.stored_result(transaction)? {
+                        Some(done) => Ok(SendOutcome::Committed(done)),
+                        None => Ok(SendOutcome::Conflict(operation)),
                     };
                 }
-                Err(error @ CommitError::Io(_)) if !unsure => return Ok(Sent::Failed(error)),
-                Err(_) => unsure = true,
+                Err(error @ CommitError::Io(_)) if !maybe_committed => {
+                    return Ok(SendOutcome::Failed(error));
+                }
+                Err(_) => maybe_committed = true,
             }
         }
-        Ok(Sent::Failed(CommitError::Unknown))
+        Ok(SendOutcome::Failed(CommitError::Unknown))
     }
 
-    /// If the page stands, the whole transaction has happened; the revisions are read.
-    fn standing(&self, transaction: &Transaction) -> Result<Option<Committed>> {
+    /// Returns the result of a transaction that was committed before, with the revisions as read
+    /// now; `None` if its page is not stored.
+    fn stored_result(&self, transaction: &Transaction) -> Result<Option<Committed>> {
         let operations = transaction.operations();
         let Some(Operation::Put { key, value, .. }) = operations.last() else {
             return Ok(None);
         };
-        // A storage that repeats a request by itself may have met itself, so this is always asked.
+        // Read after every conflict, because a storage that repeats requests may conflict with its
+        // own earlier attempt.
         let stored = self.storage.read(&[key])?.pop().flatten();
         if stored.is_none_or(|stored| stored.value != *value) {
             return Ok(None);
         }
         let keys: Vec<&[u8]> = operations.iter().map(Operation::key).collect();
-        let now = self.storage.read(&keys)?;
-        let revisions = now.into_iter().zip(operations).map(|(stored, operation)| {
-            let stored = stored?;
-            match operation {
-                // Replaced since: what this one wrote has no revision any more that anybody could expect.
-                Operation::Put { value, .. } if *value != stored.value => None,
-                _ => Some(stored.revision),
-            }
-        });
+        let stored_now = self.storage.read(&keys)?;
+        let revisions = stored_now
+            .into_iter()
+            .zip(operations)
+            .map(|(stored, operation)| {
+                let stored = stored?;
+                match operation {
+                    // Replaced since then: no caller can use the revision of a value that is gone.
+                    Operation::Put { value, .. } if *value != stored.value => None,
+                    _ => Some(stored.revision),
+                }
+            });
         Ok(Some(Committed {
             revisions: revisions.collect(),
-            // It happened, but nobody said that former bytes are gone.
+            // The storage did not confirm that the former bytes are purged.
             deferred: true,
         }))
     }

@@ -8,21 +8,23 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::journal::page::ChainHead;
 
-/// What the text begins with.
+/// First words of the text.
 const TITLE: &str = "chartlock checkpoint 1";
-/// Vault 4, writer 16, sequence 6, time 6, digest 16, check 2.
+/// Bytes of a checkpoint: vault 4, writer 16, sequence 6, time 6, digest 16, check 2.
 const LENGTH: usize = 50;
 /// Hex digits in a group.
 const GROUP: usize = 5;
-/// The most chains whose ends a checkpoint tells of: the page that does must stay below 1 MiB.
+/// Most chains whose heads a checkpoint page records, because that page must stay below 1 MiB.
 pub(crate) const CHAINS_MAX: usize = 8192;
 
-/// A page of the journal that told of everything before it, named so that it cannot be exchanged:
-/// made by [`Vault::checkpoint`](crate::Vault::checkpoint), given to
-/// [`Vault::verify`](crate::Vault::verify).
+/// A reference to a journal page that covers all earlier entries, bound to the page by its digest.
 ///
-/// As text it is fit for print, a ticket or another system. It holds no secret and no name, and is
-/// read back whatever its case, and however its groups are spaced.
+/// [`Vault::checkpoint`](crate::Vault::checkpoint) makes a checkpoint, and
+/// [`Vault::verify`](crate::Vault::verify) compares the storage with it. Keep it away from the
+/// storage.
+///
+/// The text form suits print, a ticket or another system. It holds no secret and no name. Parsing
+/// ignores its case and the spacing of its groups.
 ///
 /// ```
 /// # use chartlock::*;
@@ -40,7 +42,8 @@ pub(crate) const CHAINS_MAX: usize = 8192;
 pub struct Checkpoint {
     vault: [u8; 4],
     pub(crate) page: PageId,
-    /// When it was made: milliseconds since 1970, by the clock of the machine that made it.
+    /// Time of creation in milliseconds since 1970, by the clock of the machine that made the
+    /// checkpoint.
     pub(crate) at: i64,
     digest: [u8; 16],
 }
@@ -52,18 +55,18 @@ impl Checkpoint {
             vault: [a, b, c, d],
             page: seen.page,
             at,
-            digest: *first(&seen.digest),
+            digest: *digest_prefix(&seen.digest),
         }
     }
 
-    /// Whether it was made of this vault.
+    /// Returns whether the checkpoint belongs to this vault.
     pub(crate) fn is_of(&self, vault: &VaultId) -> bool {
         vault.starts_with(&self.vault)
     }
 
-    /// Whether it names a page of this digest.
+    /// Returns whether the checkpoint names a page with this digest.
     pub(crate) fn names(&self, digest: &Digest) -> bool {
-        self.digest == *first(digest)
+        self.digest == *digest_prefix(digest)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -83,8 +86,8 @@ impl Checkpoint {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (bytes, sum) = bytes.split_last_chunk::<2>()?;
-        if check(bytes) != *sum {
+        let (bytes, expected) = bytes.split_last_chunk::<2>()?;
+        if check(bytes) != *expected {
             return None;
         }
         let (vault, rest) = bytes.split_first_chunk()?;
@@ -95,25 +98,25 @@ impl Checkpoint {
             vault: *vault,
             page: PageId {
                 writer: *writer,
-                sequence: six(sequence),
+                sequence: u48(sequence),
             },
-            at: i64::try_from(six(at)).ok()?,
+            at: i64::try_from(u48(at)).ok()?,
             digest: rest.try_into().ok()?,
         })
     }
 }
 
-fn first(digest: &Digest) -> &[u8; 16] {
+fn digest_prefix(digest: &Digest) -> &[u8; 16] {
     digest.first_chunk().unwrap_or(&[0; 16])
 }
 
-fn six(bytes: &[u8; 6]) -> u64 {
+fn u48(bytes: &[u8; 6]) -> u64 {
     bytes
         .iter()
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Finds what was mistyped; keeps out nobody.
+/// Checksum against typing errors. It has no key, so it does not prevent forgery.
 fn check(bytes: &[u8]) -> [u8; 2] {
     let [a, b, ..] = crypto::sha256(&[TITLE.as_bytes(), bytes]);
     [a, b]
@@ -139,8 +142,10 @@ impl fmt::Display for Checkpoint {
 impl FromStr for Checkpoint {
     type Err = Error;
 
+    /// Parses the text form.
+    ///
     /// # Errors
-    /// [`Error::BadCheckpoint`] when it is none, or was mistyped.
+    /// [`Error::BadCheckpoint`] if the text is not a checkpoint, or was mistyped.
     fn from_str(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let title = TITLE.split(' ').count();

@@ -20,7 +20,7 @@ fields! { PageId { writer sequence } }
 fields! { ChainHead { page digest } }
 numbers! { Stage { 0 Done 1 Announced } }
 
-/// A number of one byte.
+/// Implements encoding as a code of one byte.
 macro_rules! codes {
     ($($type:ident)*) => {$(
         impl Encode for $type {
@@ -64,9 +64,9 @@ impl<C> Decode<C> for Page {
         let seen = Decode::decode(decoder)?;
         let contexts: Vec<Context> = Decode::decode(decoder)?;
         let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
-        // One page has one encoding, and each subject one place.
-        let places: HashSet<_> = subjects.iter().collect();
-        if places.len() < subjects.len() {
+        // Duplicates are refused, because a page has exactly one encoding.
+        let unique: HashSet<_> = subjects.iter().collect();
+        if unique.len() < subjects.len() {
             return Err(refused(Error::Malformed));
         }
         let count = u64::decode(decoder)?;
@@ -87,7 +87,8 @@ impl<C> Decode<C> for Page {
     }
 }
 
-/// Pages are never sealed again, so what a later release added is only looked at.
+/// Checks the extensions of later releases: strictly ascending, none of them critical. This release
+/// ignores their content, because no page is ever sealed again.
 fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, DecodeError> {
     if !stored.is_sorted_by(|(left, _), (right, _)| left < right) {
         return Err(refused(Error::Malformed));
@@ -98,7 +99,7 @@ fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, Decode
     }
 }
 
-/// A subject is its place in the page's table.
+/// Encodes an entry; `subject` is the index of its subject in the page's table.
 fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Encoded {
     entry.after.encode(encoder)?;
     entry.context.encode(encoder)?;

@@ -1,4 +1,4 @@
-//! A journal entry before it is on a page: actor, operation, target, outcome.
+//! Journal entries before they are on a page: actor, operation, target, outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,34 +7,34 @@ use crate::crypto::{ChartId, Digest, NameTag, RecordTag, SubjectTag};
 use crate::format::storage_keys::PageId;
 use crate::journal::{AccessOutcome, Operation};
 
-/// Who acts, and why; the same for all that one session does.
+/// Actor and purpose, shared by all entries of one session.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Context {
-    /// The actor, by the app's own name.
+    /// Name of the actor, as the app gives it.
     pub actor: Box<str>,
-    /// The code of the purpose of use.
+    /// Code of the purpose of use.
     pub purpose: Box<str>,
-    /// The app's own id of a request, empty for none.
+    /// Request id that the app gives; empty for none.
     pub request: Box<str>,
-    /// For which organisation, empty for none.
+    /// Organization on whose behalf the actor acts; empty for none.
     pub organisation: Box<str>,
-    /// Whether the glass was broken for it.
+    /// True if the actor acts under break-glass.
     pub under_break_glass: bool,
 }
 
-/// An operation under way, and who does it.
+/// An operation with its actor and purpose.
 #[derive(Debug, Clone)]
 pub struct Act {
-    /// Who, and why.
+    /// Actor and purpose.
     pub context: Arc<Context>,
-    /// What.
+    /// The operation.
     pub operation: Operation,
-    /// In whose words it was decided or asked for: a reason, a consent; empty for none.
+    /// Reason or consent reference that the app or the policy gives; empty for none.
     pub note: Box<str>,
 }
 
 impl Act {
-    /// The same actor's other operation, with the same note.
+    /// Returns another operation with the same actor, purpose and note.
     pub fn to(&self, operation: Operation) -> Self {
         Self {
             operation,
@@ -42,7 +42,7 @@ impl Act {
         }
     }
 
-    /// An entry for what this did at `at` (milliseconds since 1970), or for how it ended.
+    /// Returns the entry for this operation at `at`, in milliseconds since 1970.
     pub fn draft(&self, at: i64, target: Target, outcome: AccessOutcome) -> EntryDraft {
         EntryDraft {
             at,
@@ -53,81 +53,81 @@ impl Act {
     }
 }
 
-/// A subject, by chart id and by its tag under the journal key.
+/// A subject: its chart id, and its tag under the journal key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SubjectRef {
-    /// The chart; zeros where there is none.
+    /// Chart id; zeros if the subject has no chart.
     pub chart: ChartId,
-    /// The tag of kind and identifier under the journal key.
+    /// Tag of kind and identifier under the journal key.
     pub tag: SubjectTag,
 }
 
-/// A record, by its tag in storage and by its tag under the journal key.
+/// A record: its tag in storage, and its tag under the journal key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RecordRef {
-    /// The tag of the name under the chart's name key; zeros where there is no chart.
+    /// Tag of the name under the chart's name key; zeros if there is no chart.
     pub tag: RecordTag,
-    /// The tag of the name under the journal key.
+    /// Tag of the name under the journal key.
     pub name: NameTag,
 }
 
-/// What an operation was done to.
+/// The target of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The vault.
     Vault,
     /// A header that was written.
     Header {
-        /// Its generation.
+        /// Generation of the header.
         generation: u64,
-        /// SHA-256 of its value.
+        /// SHA-256 of the header's value.
         digest: Digest,
     },
     /// A subject.
     Subject(SubjectRef),
-    /// A subject's entry that was written.
+    /// A patient entry that was written.
     Entry {
-        /// Whose.
+        /// Subject of the patient entry.
         subject: SubjectRef,
-        /// Its sequence.
+        /// Sequence number of the patient entry.
         sequence: u64,
-        /// SHA-256 of its value.
+        /// SHA-256 of the patient entry's value.
         digest: Digest,
     },
-    /// A record that was looked at.
+    /// A record that was read.
     Record {
-        /// Whose.
+        /// Subject of the record.
         subject: SubjectRef,
-        /// Which.
+        /// The record.
         record: RecordRef,
-        /// The version that was found, 0 for none.
+        /// Version that was found; 0 for none.
         version: u64,
     },
     /// A version that was written.
     Version {
-        /// Whose.
+        /// Subject of the record.
         subject: SubjectRef,
-        /// Of which record.
+        /// The record.
         record: RecordRef,
-        /// Which.
+        /// Version that was written.
         version: u64,
         /// SHA-256 of the value from byte 96 on.
         digest: Digest,
     },
-    /// An announced entry: what it announced was done.
+    /// An announced entry, by page and index, whose change was committed.
     Settled(PageId, u32),
 }
 
-/// An entry that is on no page yet.
+/// A journal entry that is not on a page yet.
 #[derive(Debug, Clone)]
 pub struct EntryDraft {
-    /// When: milliseconds since 1970.
+    /// Time in milliseconds since 1970.
     pub at: i64,
-    /// Who did what.
+    /// Actor and operation.
     pub act: Act,
-    /// To what.
+    /// Target of the operation.
     pub target: Target,
-    /// How it ended.
+    /// Outcome of the operation.
     pub outcome: AccessOutcome,
 }
 

@@ -7,16 +7,16 @@ use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of
 use crate::journal::page::ChainHead;
 use crate::storage::{Projection, Scan, Storage};
 
-/// Keys fetched at a time.
-const KEYS: usize = 256;
+/// Keys fetched in one scan.
+const KEYS_PER_SCAN: usize = 256;
 
-/// The ends of the chains that began last, at most `limit` of them.
+/// Returns the heads of the chains that began last, at most `limit` of them.
 ///
 /// # Errors
 /// Those of the storage.
 pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<ChainHead>> {
-    let mut tips = tips_since(storage, now, limit)?;
-    let last = tips.split_off(tips.len().saturating_sub(limit));
+    let mut heads = heads_since(storage, now, limit)?;
+    let last = heads.split_off(heads.len().saturating_sub(limit));
     let keys: Vec<_> = last.iter().map(storage_keys::journal_page).collect();
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     let stored = storage.read(&keys)?.into_iter();
@@ -27,7 +27,8 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Chain
     Ok(seen.collect())
 }
 
-/// The writers whose chains stand behind `after`, in the order in which they began.
+/// Returns the writers whose chains began after the chain of `after`, in the order in which they
+/// began.
 ///
 /// # Errors
 /// Those of the storage.
@@ -36,57 +37,59 @@ pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<Wr
     let mut after = after
         .map(storage_keys::behind_journal_chain)
         .unwrap_or_default();
-    while let Some(page) = first_behind(storage, JOURNAL_PAGES, &after)? {
+    while let Some(page) = first_after(storage, JOURNAL_PAGES, &after)? {
         after = storage_keys::behind_journal_chain(&page.writer);
         found.push(page.writer);
     }
     Ok(found)
 }
 
-/// Looks at all there is, if that is little; else back a day, then ten times as far each time, until
-/// there are enough: a vault that is opened many times a day for years has many chains, and the last
-/// ones are what counts.
-fn tips_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<PageId>> {
+/// Returns the last pages of all chains, or of recent ones only if there are many chains.
+///
+/// A vault that is opened many times a day for years has many chains, and only the recent ones
+/// matter here. So the search goes back one day, then ten times as far each time, until it has
+/// `enough` chains.
+fn heads_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<PageId>> {
     const DAY: i64 = 24 * 60 * 60 * 1000;
-    let first = keys_behind(storage, JOURNAL_PAGES, &[])?;
+    let first = keys_after(storage, JOURNAL_PAGES, &[])?;
     if !first.more {
-        let mut tips = Vec::new();
-        first.add_to(&mut tips);
-        return Ok(tips);
+        let mut heads = Vec::new();
+        first.add_to(&mut heads);
+        return Ok(heads);
     }
     for days in [1, 10, 100, 1_000] {
         let since = now.saturating_sub(DAY * days).max(0);
         let [_, _, since @ ..] = since.to_be_bytes();
-        let tips = tips_behind(storage, [JOURNAL_PAGES, &since].concat())?;
-        if tips.len() >= enough {
-            return Ok(tips);
+        let heads = heads_after(storage, [JOURNAL_PAGES, &since].concat())?;
+        if heads.len() >= enough {
+            return Ok(heads);
         }
     }
-    tips_behind(storage, Vec::new())
+    heads_after(storage, Vec::new())
 }
 
-/// The last pages of all chains behind a key.
-fn tips_behind(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>> {
-    let mut tips = Vec::new();
+/// Returns the last pages of all chains after a key.
+fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>> {
+    let mut heads = Vec::new();
     loop {
-        let keys = keys_behind(storage, JOURNAL_PAGES, &after)?;
+        let keys = keys_after(storage, JOURNAL_PAGES, &after)?;
         let (more, ended) = (keys.more, keys.last.clone());
         let last = keys.pages.last().copied();
-        keys.add_to(&mut tips);
+        keys.add_to(&mut heads);
         if !more {
-            return Ok(tips);
+            return Ok(heads);
         }
-        // Also behind what is no page's key, or it would be met for ever.
+        // Continues after keys of other objects too; otherwise the scan would return them forever.
         after = ended;
-        if let (Some(last), Some(tip)) = (last, tips.last_mut()) {
-            tip.sequence = last_of(storage, &last)?;
+        if let (Some(last), Some(head)) = (last, heads.last_mut()) {
+            head.sequence = last_of(storage, &last)?;
             after = after.max(storage_keys::behind_journal_chain(&last.writer));
         }
     }
 }
 
-/// The last sequence of a chain without gaps, of which a page is known. Galloping: no storage need
-/// scan backwards.
+/// Returns the last sequence number of a chain without gaps, from one known page. Uses a galloping
+/// search, because a storage need not scan backwards.
 fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
     let exists = |sequence: u64| -> Result<bool> {
         let before = PageId {
@@ -94,73 +97,73 @@ fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
             ..*known
         };
         let chain = storage_keys::journal_chain(&known.writer);
-        let found = first_behind(storage, &chain, &storage_keys::journal_page(&before))?;
+        let found = first_after(storage, &chain, &storage_keys::journal_page(&before))?;
         Ok(found.is_some_and(|page| page.sequence == sequence))
     };
-    let (mut there, mut step) = (known.sequence, 1_u64);
-    while let Some(next) = there.checked_add(step)
+    let (mut last, mut step) = (known.sequence, 1_u64);
+    while let Some(next) = last.checked_add(step)
         && exists(next)?
     {
-        there = next;
+        last = next;
         step = step.saturating_mul(2);
     }
     while step > 1 {
         step /= 2;
-        if let Some(next) = there.checked_add(step)
+        if let Some(next) = last.checked_add(step)
             && exists(next)?
         {
-            there = next;
+            last = next;
         }
     }
-    Ok(there)
+    Ok(last)
 }
 
-/// Pages by their keys.
-struct Keys {
+/// Journal pages that one scan found, by their keys.
+struct PageScan {
     pages: Vec<PageId>,
-    /// The last key that was met, of a page or not.
+    /// Last key that the scan returned, whether of a page or of another object.
     last: Vec<u8>,
     more: bool,
 }
 
-impl Keys {
-    /// Later pages of a chain stand for earlier ones.
-    fn add_to(self, tips: &mut Vec<PageId>) {
+impl PageScan {
+    /// Adds the pages to `heads`; a later page of a chain replaces an earlier one.
+    fn add_to(self, heads: &mut Vec<PageId>) {
         for page in self.pages {
-            match tips.last_mut() {
+            match heads.last_mut() {
                 Some(last) if last.writer == page.writer => *last = page,
-                _ => tips.push(page),
+                _ => heads.push(page),
             }
         }
     }
 }
 
-fn keys_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Keys> {
+fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<PageScan> {
     let page = storage.scan(Scan {
         prefix,
         after: Some(after),
-        limit: KEYS,
+        limit: KEYS_PER_SCAN,
         projection: Projection::Keys,
     })?;
     if page.items.is_empty() && page.more {
         return Err(Error::Contended);
     }
-    Ok(Keys {
+    Ok(PageScan {
         last: page
             .items
             .last()
-            .map(|entry| entry.key.clone())
+            .map(|item| item.key.clone())
             .unwrap_or_default(),
         pages: page
             .items
             .iter()
-            .filter_map(|entry| journal_page_of(&entry.key))
+            .filter_map(|item| journal_page_of(&item.key))
             .collect(),
         more: page.more,
     })
 }
 
-/// The digest of a page as it stands; `None` when it does not.
+/// Returns the digest of a stored page; `None` if the page is not stored.
 ///
 /// # Errors
 /// Those of the storage.
@@ -172,7 +175,7 @@ pub fn digest_of(storage: &dyn Storage, page: &PageId) -> Result<Option<Digest>>
     Ok(stored.map(|stored| crypto::sha256(&[&stored.value])))
 }
 
-fn first_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Option<PageId>> {
+fn first_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Option<PageId>> {
     let mut after = after.to_vec();
     loop {
         let page = storage.scan(Scan {
@@ -182,13 +185,13 @@ fn first_behind(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Op
             projection: Projection::Keys,
         })?;
         match (page.items.into_iter().next(), page.more) {
-            (Some(entry), _) => match journal_page_of(&entry.key) {
+            (Some(item), _) => match journal_page_of(&item.key) {
                 Some(page) => return Ok(Some(page)),
-                // No page's key: passed over here, named by a verification.
-                None => after = entry.key,
+                // Not a page's key: skipped here, because verification reports it.
+                None => after = item.key,
             },
             (None, false) => return Ok(None),
-            // A page of a scan may be empty while more follows.
+            // A scan page may be empty although more items follow.
             (None, true) => return Err(Error::Contended),
         }
     }

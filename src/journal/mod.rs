@@ -1,8 +1,8 @@
 //! The journal: sealed pages in chains, one chain for each writer, that name every access.
 //!
-//! Promises: what an operation is to leave becomes durable with its change, or before anything is
-//! released; a page opens only in its place, in its chain; nothing in it names anybody in clear.
-//! May not know: masters, patient keys, record content, or what the operations do.
+//! Promises: an entry becomes durable with its change, or before content is released. A page opens
+//! only at its place in its chain. Pages store subject and record names only as keyed hashes.
+//! May not know: master keys, patient keys, record content, or what the operations do.
 
 mod chain;
 pub mod checkpoint;

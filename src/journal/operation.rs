@@ -1,7 +1,7 @@
-//! Journal operations: one row for each, with every meaning that the crate derives from it.
+//! Journal operations: one row for each, with all properties that the crate derives from it.
 //!
-//! A row decides every meaning of its operation, and nothing else in the crate matches over operations
-//! with a wildcard. So a new operation is a new row, and does not compile before each is decided.
+//! A row states every property of its operation, and no other code matches over operations with a
+//! wildcard. So a new operation is a new row, and does not compile until each property is stated.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// Which sort of right an operation asks for, in an access rule.
+/// The kind of permission that an operation needs, for access rules.
 ///
 /// ```
 /// # use chartlock::{Operation, access::OperationGroup};
@@ -21,16 +21,17 @@ use crate::error::{Error, Result};
 pub enum OperationGroup {
     /// Reads of records, and lists of records, of their versions and of subjects.
     Reading,
-    /// Puts and removals, and what they need to prepare.
+    /// Puts and retractions, and the preparation that they need.
     Writing,
-    /// What decides over patients, keys, slots and the vault: erasing, holding, rotating, restoring,
-    /// declaring an emergency, and their like.
+    /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation,
+    /// restores, journal fallback and similar operations.
     Governing,
-    /// What looks without a record: the journal, verification, checkpoints, holds, slots, keys.
+    /// Inspection without record content: the journal, verification, checkpoints, holds, slots,
+    /// keys.
     Auditing,
 }
 
-/// What sort of thing an operation is, for whom it is about.
+/// The kind of access that an operation is, from the subject's point of view.
 ///
 /// ```
 /// # use chartlock::{Operation, audit::{AccessKind}};
@@ -41,57 +42,57 @@ pub enum OperationGroup {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AccessKind {
-    /// Records, or what there is of them, were looked at.
+    /// Records, or lists of records, were read.
     Accessed,
-    /// Records, or what applies to them, were changed.
+    /// Records, or the holds and retention that apply to them, were changed.
     Changed,
-    /// Records were disclosed to somebody outside.
+    /// Records were disclosed to an outside recipient.
     Disclosed,
-    /// Keys were renewed, or bytes sealed again: nobody saw or changed content.
+    /// Keys were rotated, or content was re-encrypted; no actor saw or changed content.
     Upkeep,
-    /// The journal was asked.
+    /// The journal was read.
     Audited,
     /// The vault as a whole was administered.
     Administered,
 }
 
-/// How an operation affects the versions that the journal names with it.
+/// The effect of an operation on the versions that its journal entries name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionEffect {
-    /// It writes none.
+    /// No version was written.
     None,
     /// A new version was written.
     Written,
-    /// The same version was sealed again.
+    /// The same version was re-encrypted or rewrapped.
     Resealed,
-    /// Nothing below the version is left.
+    /// All earlier versions were destroyed.
     Expunged,
     /// The keys of the whole chart were destroyed.
     Erased,
-    /// The version was accepted as a restore left it.
+    /// The version was accepted as found after a restore.
     Restored,
 }
 
-/// How an operation affects who can open the vault, for a report on what was exposed.
+/// The effect of an operation on who can open the vault, for the exposure report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyEffect {
-    /// Not at all.
+    /// No effect.
     None,
     /// A slot was added.
     SlotAdded,
-    /// A slot got another credential.
+    /// A slot received another credential.
     SlotReplaced,
-    /// A slot no longer opens.
+    /// A slot no longer opens the vault.
     SlotRemoved,
     /// A slot opened the vault.
     VaultOpened,
     /// An auditor's slot may have opened the journal.
     JournalOpened,
-    /// A former master key was destroyed.
+    /// An inactive master key was destroyed.
     MasterDestroyed,
 }
 
-/// The FHIR audit event that reports an operation; `audit::fhir` gives each its codes.
+/// The FHIR audit event that reports an operation; `audit::fhir` maps each to its codes.
 #[cfg(feature = "json")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FhirEvent {
@@ -111,21 +112,21 @@ pub(crate) enum FhirEvent {
     History,
     /// Records were disclosed.
     Disclose,
-    /// What applies to records was read.
+    /// Holds and retention were read.
     Access,
-    /// A legal hold or a retention was placed.
+    /// A legal hold was placed, or a retention was set.
     Hold,
     /// A legal hold was lifted.
     Unhold,
-    /// An erased subject was admitted again.
+    /// The chart of an erased subject was reopened.
     Reactivate,
-    /// A security mark of a record was changed.
+    /// A security attribute of a record was changed.
     SecurityAttributes,
-    /// Keys were renewed or bytes sealed again.
+    /// Keys were rotated, or content was re-encrypted.
     Encrypt,
     /// Garbage was destroyed.
     Destroy,
-    /// Storage was compared or counted.
+    /// Stored objects were verified or counted.
     Verify,
     /// A restore was accepted.
     Restore,
@@ -147,13 +148,13 @@ pub(crate) enum FhirEvent {
     ChangeConfiguration,
 }
 
-/// What follows from an operation.
+/// Properties of an operation.
 struct Row {
     code: u8,
     name: &'static str,
     group: OperationGroup,
     kind: AccessKind,
-    /// Whether it is direct care, which break-glass permits.
+    /// True for direct care, which break-glass permits.
     care: bool,
     versions: VersionEffect,
     keys: KeyEffect,
@@ -164,7 +165,7 @@ struct Row {
 macro_rules! operations {
     ($($(#[$each:meta])* $code:literal $variant:ident $name:literal
         [$group:ident, $kind:ident, $care:literal, $versions:ident, $keys:ident, $event:ident])*) => {
-        /// What was done, as the journal names it and an access policy is asked.
+        /// An operation, as the journal names it and an access policy judges it.
         ///
         /// ```
         /// # use chartlock::Operation;
@@ -219,7 +220,7 @@ operations! {
     /// The vault was locked.
     3 Lock "lock the vault"
         [Governing, Administered, false, None, None, Stop]
-    /// A vault behind a rolled-back header was made writable.
+    /// A vault with a rolled-back header was made writable.
     4 MakeWritable "make the vault writable"
         [Governing, Administered, false, None, None, ChangeConfiguration]
     /// A version was written.
@@ -243,40 +244,40 @@ operations! {
     /// A subject was erased.
     11 Erase "erase a subject"
         [Governing, Changed, false, Erased, None, Erase]
-    /// An erased subject was admitted again.
+    /// The chart of an erased subject was reopened.
     12 ReopenChart "reopen a chart"
         [Governing, Changed, false, None, None, Reactivate]
     /// A record was expunged with all its versions.
     13 Expunge "expunge a record"
         [Governing, Changed, false, Expunged, None, Expunge]
-    /// A hold was put on a subject.
+    /// A legal hold was placed on a subject.
     14 PlaceHold "place a legal hold"
         [Governing, Changed, false, None, None, Hold]
-    /// A hold was lifted.
+    /// A legal hold was lifted.
     15 LiftHold "lift a legal hold"
         [Governing, Changed, false, None, None, Unhold]
     /// A retention was set or lifted.
     16 Retain "set a retention"
         [Governing, Changed, false, None, None, Hold]
-    /// Holds or retention were looked at.
+    /// Holds or retention were read.
     17 Inspect "inspect holds and retention"
         [Auditing, Accessed, false, None, None, Access]
-    /// A subject's entry was begun or written again by what another operation needed.
+    /// A patient entry was created or updated, because another operation needed this.
     18 Prepare "prepare a subject's entry"
         [Writing, Upkeep, false, None, None, Encrypt]
     /// The master key was rotated.
     19 RotateMaster "rotate the master key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
-    /// A former master key was removed.
+    /// An inactive master key was destroyed.
     20 DestroyMaster "destroy a master key"
         [Governing, Upkeep, false, None, MasterDestroyed, Encrypt]
     /// A patient key was rotated.
     21 RotateSubject "rotate a patient key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
-    /// A former patient key was removed.
+    /// An inactive patient key was destroyed.
     22 DestroySubjectKey "destroy a patient key"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
-    /// Content was sealed again.
+    /// Content was re-encrypted.
     23 Reencrypt "re-encrypt"
         [Governing, Upkeep, false, Resealed, None, Encrypt]
     /// The root key was rotated.
@@ -294,7 +295,7 @@ operations! {
     /// The slots were listed.
     28 ListSlots "list the slots"
         [Auditing, Administered, false, None, None, ReadConfiguration]
-    /// What hangs on each key was counted.
+    /// The objects under each key were counted.
     29 CountKeys "count the objects under each key"
         [Auditing, Administered, false, None, None, Verify]
     /// Garbage was collected.
@@ -309,25 +310,25 @@ operations! {
     /// A checkpoint was made.
     33 Checkpoint "make a checkpoint"
         [Auditing, Administered, false, None, None, Verify]
-    /// A restore from a backup was declared as meant.
+    /// A restore from a backup was accepted as intended.
     34 AcceptRestore "accept a restore"
         [Governing, Administered, false, Restored, None, Restore]
     /// The journal was read.
     35 ReadJournal "read the journal"
         [Auditing, Audited, false, None, JournalOpened, ReadLog]
-    /// Somebody broke the glass.
+    /// An actor broke the glass.
     36 BreakGlass "break the glass"
         [Governing, Administered, false, None, None, Override]
-    /// An emergency of the journal was begun: reads are spooled.
+    /// A journal fallback was begun: reads are journaled to another storage.
     37 BeginJournalFallback "begin a journal fallback"
         [Governing, Administered, false, None, None, ChangeConfiguration]
-    /// An emergency of the journal was ended.
+    /// A journal fallback was ended.
     38 EndJournalFallback "end a journal fallback"
         [Governing, Administered, false, None, None, ChangeConfiguration]
-    /// A record was marked or unmarked as poison.
+    /// A record was marked or unmarked as a honeytoken.
     39 MarkHoneytoken "mark a honeytoken"
         [Governing, Changed, false, None, None, SecurityAttributes]
-    /// A disclosure to somebody outside was noted.
+    /// A disclosure to an outside recipient was journaled.
     40 Disclose "disclose records"
         [Governing, Disclosed, false, None, None, Disclose]
 }
@@ -337,7 +338,7 @@ impl Operation {
         self.row().code
     }
 
-    /// Whether break-glass permits it without asking the policy.
+    /// Returns whether break-glass permits the operation without asking the policy.
     pub(crate) fn is_care(self) -> bool {
         self.row().care
     }
@@ -370,7 +371,7 @@ impl OperationGroup {
 }
 
 impl AccessKind {
-    /// Returns what kind of access an operation is.
+    /// Returns the kind of access that an operation is.
     pub fn of(operation: Operation) -> Self {
         operation.row().kind
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// How an operation ended.
+/// The outcome of an operation.
 ///
 /// ```
 /// # use chartlock::access::AccessOutcome;
@@ -16,17 +16,17 @@ use crate::error::{Error, Result};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum AccessOutcome {
-    /// It was done.
+    /// The operation succeeded.
     Done,
-    /// There was nothing there.
+    /// The target does not exist.
     Absent,
     /// The access policy denied it.
     Denied,
-    /// Something did not authenticate, was damaged or missing.
+    /// Stored data did not authenticate, was damaged or was missing.
     NotAuthentic,
-    /// It was refused for another reason: a conflict, a hold, bad input.
+    /// The operation was refused for another reason: a conflict, a legal hold, invalid input.
     Refused,
-    /// The storage or a service failed, or the outcome was never confirmed.
+    /// The storage or a service failed, or the commit outcome stayed unknown.
     Failed,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for AccessOutcome {
 }
 
 impl AccessOutcome {
-    /// How an operation ended that failed with `error`.
+    /// Returns the outcome of an operation that failed with `error`.
     pub fn of(error: &Error) -> Self {
         match error {
             Error::Malformed

@@ -1,4 +1,5 @@
-//! A journal page: 88 bytes beside the body, sealed under its own key, bound to its place.
+//! Journal pages: a body and 88 further bytes, sealed under a key of its own, bound to its storage
+//! key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -10,67 +11,70 @@ use crate::format::storage_keys::PageId;
 use crate::journal::entry::{Context, EntryDraft, RecordRef, SubjectRef, Target};
 use crate::journal::{AccessOutcome, Operation};
 
-/// The kind byte of pages.
+/// Kind byte of journal pages.
 pub const JOURNAL_KIND: u8 = 18;
 
-/// The end of another chain, as it was seen.
+/// A chain head: the last page of a chain when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainHead {
-    /// Its last page then.
+    /// The last page.
     pub page: PageId,
     /// SHA-256 of that page's value.
     pub digest: Digest,
 }
 
-/// Whether what an entry tells is settled.
+/// The stage of a journal entry: settled, or announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It holds: it became durable together with its change, or there was none.
+    /// Settled: the entry became durable together with its change, or has no change.
     Done,
-    /// The change was about to be sent; a later entry tells when it was done.
+    /// The page precedes the change; a later entry confirms a committed change.
     Announced,
 }
 
-/// An entry as it stands on a page; its context and subject stand in the page's tables.
+/// A journal entry on a page; its context and subject are rows of the page's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Milliseconds after the page's begin.
+    /// Milliseconds after [`Page::began`].
     pub after: u32,
-    /// Who: a place in the page's contexts.
+    /// Index of actor and purpose in the page's contexts.
     pub context: u16,
-    /// What.
+    /// The operation.
     pub operation: Operation,
-    /// How it ended.
+    /// Outcome of the operation.
     pub outcome: AccessOutcome,
-    /// Whether it is settled.
+    /// Settled or announced.
     pub stage: Stage,
-    /// To what; its subject is taken from the page's table.
+    /// Target of the operation, with its subject from the page's table.
     pub target: Target,
-    /// In whose words; empty for none.
+    /// Reason or consent reference; empty for none.
     pub note: Box<str>,
 }
 
-/// A page, opened or to be sealed.
+/// A journal page, opened or to be sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// SHA-256 of the whole value of the chain's page before; zeros on the first one.
+    /// SHA-256 of the whole value of the chain's previous page; zeros on the first page.
     pub previous: Digest,
-    /// The time of the earliest entry: milliseconds since 1970.
+    /// Time of the earliest entry in milliseconds since 1970.
     pub began: i64,
-    /// The ends of other chains.
+    /// Heads of other chains.
     pub seen: Vec<ChainHead>,
-    /// Who acted.
+    /// Actors and purposes of the entries.
     pub contexts: Vec<Context>,
-    /// Of whom the entries tell.
+    /// Subjects of the entries.
     pub subjects: Vec<SubjectRef>,
-    /// What was done.
+    /// Entries of the page.
     pub entries: Vec<Entry>,
-    /// What later releases add.
+    /// Extensions that later releases add, by number.
     pub(super) extensions: Vec<(u16, Vec<u8>)>,
 }
 
 impl Page {
-    /// A page of these entries; those for which `announced` holds out are not settled yet.
+    /// Builds a page from entries and their stages.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more than 65,536 different contexts or subjects.
     pub fn new<'a>(
         previous: Digest,
         seen: Vec<ChainHead>,
@@ -78,16 +82,16 @@ impl Page {
     ) -> Result<Self> {
         let began = drafts.clone().map(|(draft, _)| draft.at).min();
         let began = began.unwrap_or_default();
-        let mut contexts = StringTable::default();
-        let mut subjects = StringTable::default();
+        let mut contexts = SharedTable::default();
+        let mut subjects = SharedTable::default();
         let entries = drafts
             .map(|(draft, stage)| {
                 if let Some(subject) = draft.target.subject() {
-                    subjects.place(subject)?;
+                    subjects.index_of(subject)?;
                 }
                 Ok(Entry {
                     after: u32::try_from(draft.at.saturating_sub(began)).unwrap_or(u32::MAX),
-                    context: contexts.place(&*draft.act.context)?,
+                    context: contexts.index_of(&*draft.act.context)?,
                     operation: draft.act.operation,
                     outcome: draft.outcome,
                     stage,
@@ -107,13 +111,15 @@ impl Page {
         })
     }
 
-    /// The time of an entry on this page: milliseconds since 1970.
+    /// Returns the time of an entry on this page, in milliseconds since 1970.
     pub fn at(&self, entry: &Entry) -> i64 {
         self.began.saturating_add(entry.after.into())
     }
 
-    /// The page's value, sealed for its place under a salt of its own: so each sealing has its own
-    /// key, and a page that was not stored may be sealed again with other entries.
+    /// Seals the page for its place in the chain, and returns the stored value.
+    ///
+    /// Each sealing draws a salt, and so has a key of its own. A page that was not stored may be
+    /// sealed again with other entries.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
@@ -131,12 +137,12 @@ impl Page {
         })
     }
 
-    /// Opens the page that stands in `place`; `key` is the journal key of its number.
+    /// Opens the page stored at `place`; `key` is the journal key that the page's head names.
     ///
     /// # Errors
     /// In the order of checks: those of [`PageHead::parse`]; [`Error::Malformed`] for less than 88
     /// bytes or a body above 1 MiB; [`Error::NotAuthentic`], also for a journal key of another
-    /// number; [`Error::Unsupported`] or [`Error::Malformed`] from what was sealed.
+    /// number; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body.
     pub fn open(value: &[u8], vault: &VaultId, key: &JournalKey, place: &PageId) -> Result<Self> {
         let PageHead { suite, .. } = PageHead::parse(value)?;
         let place = (&place.writer, place.sequence);
@@ -146,21 +152,21 @@ impl Page {
     }
 }
 
-/// The first 8 bytes of a page: what tells which journal key it needs.
+/// The first 8 bytes of a page, which name the journal key that opens it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageHead {
-    /// The suite that the page is sealed with.
+    /// Cipher suite that seals the page.
     pub suite: CipherSuite,
-    /// The number of the journal key that it is sealed under.
+    /// Number of the journal key that seals the page.
     pub number: u32,
 }
 
 impl PageHead {
-    /// The head of a page's value, or of its first bytes.
+    /// Parses the head of a page's value, or of its first 8 bytes.
     ///
     /// # Errors
     /// In the order of checks: [`Error::Malformed`] for fewer than 8 bytes, [`Error::Unsupported`]
-    /// for another format, [`Error::Malformed`] for a zero byte that is none, and
+    /// for another format, [`Error::Malformed`] for a reserved byte that is not zero, and
     /// [`Error::Unsupported`] for another suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
         let FrameHead { suite, number } = FrameHead::parse(JOURNAL_KIND, value)?;
@@ -169,7 +175,7 @@ impl PageHead {
 }
 
 impl Target {
-    /// Of whom it tells.
+    /// Returns the subject, if the target has one.
     pub fn subject(&self) -> Option<&SubjectRef> {
         match self {
             Self::Subject(subject)
@@ -180,7 +186,7 @@ impl Target {
         }
     }
 
-    /// The record that it tells of.
+    /// Returns the record, if the target has one.
     pub fn record(&self) -> Option<&RecordRef> {
         match self {
             Self::Record { record, .. } | Self::Version { record, .. } => Some(record),
@@ -189,29 +195,29 @@ impl Target {
     }
 }
 
-/// Rows that many entries share, each kept once.
-struct StringTable<T> {
+/// A table of values that entries share; each value is stored once.
+struct SharedTable<T> {
     rows: Vec<T>,
-    places: HashMap<T, u16>,
+    indexes: HashMap<T, u16>,
 }
 
-impl<T> Default for StringTable<T> {
+impl<T> Default for SharedTable<T> {
     fn default() -> Self {
         Self {
             rows: Vec::new(),
-            places: HashMap::new(),
+            indexes: HashMap::new(),
         }
     }
 }
 
-impl<T: Clone + Eq + Hash> StringTable<T> {
-    fn place(&mut self, row: &T) -> Result<u16> {
-        if let Some(place) = self.places.get(row) {
-            return Ok(*place);
+impl<T: Clone + Eq + Hash> SharedTable<T> {
+    fn index_of(&mut self, row: &T) -> Result<u16> {
+        if let Some(index) = self.indexes.get(row) {
+            return Ok(*index);
         }
-        let place = u16::try_from(self.rows.len()).map_err(|_| Error::TooLarge)?;
+        let index = u16::try_from(self.rows.len()).map_err(|_| Error::TooLarge)?;
         self.rows.push(row.clone());
-        self.places.insert(row.clone(), place);
-        Ok(place)
+        self.indexes.insert(row.clone(), index);
+        Ok(index)
     }
 }

@@ -1,57 +1,58 @@
-//! Merges independent changes into one transaction, so that one page and one sync serve them all.
+//! Merges independent changes into one transaction, so that one page and one sync commit all of
+//! them.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
+use std::collections::hash_map::Entry as MapEntry;
 
 use crate::journal::queue::JournaledChange;
 use crate::storage::{Committed, Expect, Operation, Transaction};
 
-/// Where each operation of a merged transaction came from: places in the changes.
-pub(super) struct Merged {
+/// A merged transaction, and the origin of each of its operations.
+pub(super) struct MergedTransaction {
     pub(super) transaction: Transaction,
-    /// For each change, where its operations went.
-    places: Vec<Vec<usize>>,
+    /// For each change, the indexes of its operations in `transaction`.
+    indexes: Vec<Vec<usize>>,
 }
 
-impl Merged {
-    /// Takes the operations out of the changes: values are large. A check that several changes share
-    /// is sent once. The page comes last.
+impl MergedTransaction {
+    /// Moves the operations out of the changes, because values are large to copy. A check that
+    /// several changes share occurs once. The page comes last.
     pub(super) fn new<'a>(
         changes: impl Iterator<Item = &'a mut Transaction>,
         page: Operation,
     ) -> Self {
         let mut operations: Vec<Operation> = Vec::new();
         let mut checks: HashMap<Vec<u8>, usize> = HashMap::new();
-        let places = changes.map(|change| {
+        let indexes = changes.map(|change| {
             let own = std::mem::take(change).into_operations().into_iter();
-            let went = own.map(|operation| {
+            let indexes = own.map(|operation| {
                 if let Operation::Check { key, .. } = &operation {
-                    if let Some(place) = checks.get(key) {
-                        return *place;
+                    if let Some(index) = checks.get(key) {
+                        return *index;
                     }
                     checks.insert(key.clone(), operations.len());
                 }
                 operations.push(operation);
                 operations.len() - 1
             });
-            went.collect()
+            indexes.collect()
         });
-        let places = places.collect();
+        let indexes = indexes.collect();
         operations.push(page);
         Self {
             transaction: operations.into_iter().collect(),
-            places,
+            indexes,
         }
     }
 
-    /// Gives the changes their operations back.
+    /// Moves the operations back into the changes.
     pub(super) fn give_back<'a>(self, changes: impl Iterator<Item = &'a mut Transaction>) {
         let mut operations = self.transaction.into_operations();
-        for (change, places) in changes.zip(self.places) {
-            let own = places.into_iter().filter_map(|place| {
-                let operation = operations.get_mut(place)?;
+        for (change, indexes) in changes.zip(self.indexes) {
+            let own = indexes.into_iter().filter_map(|index| {
+                let operation = operations.get_mut(index)?;
                 Some(match operation {
-                    // Others may share it.
+                    // Cloned, because other changes may share the check.
                     Operation::Check { .. } => operation.clone(),
                     Operation::Put { .. } | Operation::Delete { .. } => {
                         std::mem::replace(operation, Operation::Delete { key: Vec::new() })
@@ -62,39 +63,40 @@ impl Merged {
         }
     }
 
-    /// The changes to which an operation belongs, and its place in each; none for the page.
+    /// Returns the changes that an operation belongs to, with its index in each; empty for the
+    /// page.
     pub(super) fn owners(&self, operation: usize) -> Vec<(usize, usize)> {
-        let owners = self.places.iter().enumerate();
+        let owners = self.indexes.iter().enumerate();
         owners
-            .filter_map(|(change, places)| {
-                let own = places.iter().position(|place| *place == operation)?;
+            .filter_map(|(change, indexes)| {
+                let own = indexes.iter().position(|index| *index == operation)?;
                 Some((change, own))
             })
             .collect()
     }
 
-    /// What became of each change.
+    /// Splits the commit result into one result for each change.
     pub(super) fn split(&self, done: &Committed) -> Vec<Committed> {
-        let of = |places: &Vec<usize>| Committed {
-            revisions: places
+        let of = |indexes: &Vec<usize>| Committed {
+            revisions: indexes
                 .iter()
-                .map(|place| done.revisions.get(*place).cloned().flatten())
+                .map(|index| done.revisions.get(*index).cloned().flatten())
                 .collect(),
             deferred: done.deferred,
         };
-        self.places.iter().map(of).collect()
+        self.indexes.iter().map(of).collect()
     }
 }
 
-/// Tells which changes can go together: none writes what another touches, and checks of one key
-/// expect the same. So it does not matter in which order they are carried out.
+/// A set of changes that one transaction can hold in any order. No change writes a key that another
+/// change uses, and all checks of a key expect the same.
 #[derive(Default)]
-pub(super) struct Together<'a> {
+pub(super) struct IndependentChanges<'a> {
     touched: HashMap<&'a [u8], Option<&'a Expect>>,
 }
 
-impl<'a> Together<'a> {
-    /// Takes a change in, unless it cannot go with the others.
+impl<'a> IndependentChanges<'a> {
+    /// Adds a change if it is independent of the others; returns whether it was added.
     pub(super) fn admit(&mut self, change: &'a JournaledChange) -> bool {
         let operations = change.transaction.operations();
         let fits = operations.iter().all(|operation| {
@@ -111,10 +113,10 @@ impl<'a> Together<'a> {
                     _ => None,
                 };
                 match self.touched.entry(operation.key()) {
-                    Slot::Vacant(slot) => drop(slot.insert(expect)),
+                    MapEntry::Vacant(vacant) => drop(vacant.insert(expect)),
                     // A change may check what it also writes.
-                    Slot::Occupied(mut slot) if expect.is_none() => drop(slot.insert(None)),
-                    Slot::Occupied(_) => {}
+                    MapEntry::Occupied(mut used) if expect.is_none() => drop(used.insert(None)),
+                    MapEntry::Occupied(_) => {}
                 }
             }
         }

@@ -7,70 +7,72 @@ use std::time::Duration;
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
 use crate::journal::entry::EntryDraft;
-use crate::journal::page_merge::Together;
+use crate::journal::page_merge::IndependentChanges;
 use crate::storage::{CommitError, Committed, Operation, Transaction};
 
-/// The most that is told on one page, in estimated bytes.
+/// Most bytes of entries on one page, as estimated.
 pub(super) const PAGE_BYTES: usize = 640 * 1024;
-/// The most bytes of values that go into one transaction with others.
+/// Most bytes of values in a transaction that merges several changes.
 const MERGED_BYTES: usize = 4 * 1024 * 1024;
-/// The most changes in one transaction.
-const MERGED: usize = 1024;
+/// Most changes in one transaction.
+const MERGED_CHANGES: usize = 1024;
 
-/// A transaction, and what it leaves in the journal if it happens.
+/// A transaction, and the journal entries that become durable with it.
 #[derive(Debug)]
 pub struct JournaledChange {
-    /// What is to be done.
+    /// Operations of the change.
     pub transaction: Transaction,
-    /// What is told of it.
+    /// Journal entries of the change.
     pub drafts: Vec<EntryDraft>,
 }
 
-/// What a commit answers for each change.
+/// The storage's reply to one change.
 pub(crate) type Answer = std::result::Result<Committed, CommitError>;
 
-/// What waits for whoever sends the next page.
+/// Changes and entries that wait for the next page.
 #[derive(Default)]
 pub(super) struct Queue {
-    pub(super) changes: VecDeque<Waiting>,
-    notes: VecDeque<Note>,
-    /// The number of the next note.
+    pub(super) changes: VecDeque<QueuedChange>,
+    entries: VecDeque<QueuedEntry>,
+    /// Number of the next entry.
     next: u64,
-    /// Nothing is noted any more.
+    /// No further entry is accepted.
     closed: bool,
 }
 
-/// What is told of something that changed nothing.
-struct Note {
+/// An entry without a change of its own, such as that of a read.
+struct QueuedEntry {
     number: u64,
     draft: EntryDraft,
-    since: Duration,
+    queued_at: Duration,
 }
 
 impl Queue {
-    /// Takes a note; its number.
+    /// Queues an entry and returns its number.
     ///
     /// # Errors
-    /// [`Error::Locked`] once closed: it would never be written. [`Error::TooLarge`].
-    pub(super) fn note(&mut self, draft: EntryDraft, since: Duration) -> Result<u64> {
+    /// [`Error::Locked`] once the queue is closed, because the entry would never be written;
+    /// [`Error::TooLarge`] for an entry that no page can hold.
+    pub(super) fn push(&mut self, draft: EntryDraft, queued_at: Duration) -> Result<u64> {
         if self.closed {
             return Err(Error::Locked);
         }
-        if estimate(&draft) > PAGE_BYTES {
-            // No page could ever take it, nor anything behind it.
+        if estimated_bytes(&draft) > PAGE_BYTES {
+            // No page could hold this entry, so the entries queued after it would never be written.
             return Err(Error::TooLarge);
         }
-        Ok(self.settle(draft, since))
+        Ok(self.push_settled(draft, queued_at))
     }
 
-    /// Takes a note of what was announced before.
-    pub(super) fn settle(&mut self, draft: EntryDraft, since: Duration) -> u64 {
+    /// Queues an entry even if the queue is closed, because an announced change needs its
+    /// confirmation.
+    pub(super) fn push_settled(&mut self, draft: EntryDraft, queued_at: Duration) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.notes.push_back(Note {
+        self.entries.push_back(QueuedEntry {
             number,
             draft,
-            since,
+            queued_at,
         });
         number
     }
@@ -79,64 +81,71 @@ impl Queue {
         self.closed = true;
     }
 
-    /// The number of the note that was taken last.
+    /// Returns the number of the entry queued last.
     pub(super) fn last(&self) -> Option<u64> {
         self.next.checked_sub(1)
     }
 
-    /// Since when the oldest note waits, and how many do.
+    /// Returns when the oldest waiting entry was queued, and how many entries wait.
     pub(super) fn waiting(&self) -> Option<(Duration, usize)> {
-        let oldest = self.notes.front()?;
-        Some((oldest.since, self.notes.len()))
+        let oldest = self.entries.front()?;
+        Some((oldest.queued_at, self.entries.len()))
     }
 
-    /// Whether a note up to this number waits. That one itself may have been withdrawn.
-    pub(super) fn waits(&self, number: u64) -> bool {
-        let oldest = self.notes.front();
+    /// Returns whether any entry up to this number waits. The entry of this number itself may have
+    /// been withdrawn.
+    pub(super) fn has_up_to(&self, number: u64) -> bool {
+        let oldest = self.entries.front();
         oldest.is_some_and(|oldest| oldest.number <= number)
     }
 
-    /// The oldest notes, as many as fit, and at least one where nothing else is told; they stay until
-    /// they are durable.
-    pub(super) fn notes(&self, room: usize) -> Vec<(u64, EntryDraft)> {
+    /// Returns the oldest entries that fit into `room` bytes, and at least one for an otherwise
+    /// empty page. The entries stay in the queue until they are durable.
+    pub(super) fn next_entries(&self, room: usize) -> Vec<(u64, EntryDraft)> {
         let mut left = room;
-        let fit = self.notes.iter().enumerate().take_while(|(place, note)| {
-            let bytes = estimate(&note.draft);
-            let alone = *place == 0 && room == PAGE_BYTES;
-            let fits = alone || bytes <= left;
-            left = left.saturating_sub(bytes);
-            fits
-        });
-        fit.map(|(_, note)| (note.number, note.draft.clone()))
+        let fit = self
+            .entries
+            .iter()
+            .enumerate()
+            .take_while(|(index, entry)| {
+                let bytes = estimated_bytes(&entry.draft);
+                let alone = *index == 0 && room == PAGE_BYTES;
+                let fits = alone || bytes <= left;
+                left = left.saturating_sub(bytes);
+                fits
+            });
+        fit.map(|(_, entry)| (entry.number, entry.draft.clone()))
             .collect()
     }
 
-    /// Forgets the notes up to this number: they are durable.
-    pub(super) fn forget_until(&mut self, last: u64) {
-        while self.waits(last) {
-            self.notes.pop_front();
+    /// Removes the entries up to this number, which are durable.
+    pub(super) fn remove_up_to(&mut self, last: u64) {
+        while self.has_up_to(last) {
+            self.entries.pop_front();
         }
     }
 
     pub(super) fn withdraw(&mut self, number: u64) {
-        self.notes.retain(|note| note.number != number);
+        self.entries.retain(|entry| entry.number != number);
     }
 
-    /// The changes that go together, from the front; the others stay, in their order.
-    pub(super) fn next_changes(&mut self) -> Vec<Waiting> {
-        let mut together = Together::default();
-        let (mut bytes, mut told, mut count) = (0, 0, 0);
+    /// Takes the oldest changes that fit into one transaction; the others keep their order.
+    pub(super) fn next_changes(&mut self) -> Vec<QueuedChange> {
+        let mut independent = IndependentChanges::default();
+        let (mut value_total, mut entry_total, mut count) = (0, 0, 0);
         let admitted: Vec<bool> = (self.changes.iter())
             .map(|waiting| {
-                let size = size(&waiting.change.transaction);
-                let tells: usize = waiting.change.drafts.iter().map(estimate).sum();
+                let values = value_bytes(&waiting.change.transaction);
+                let entries: usize = waiting.change.drafts.iter().map(estimated_bytes).sum();
                 let room = count == 0
-                    || count < MERGED
-                        && bytes + size <= MERGED_BYTES
-                        && told + tells <= PAGE_BYTES / 2;
-                let admitted = room && together.admit(&waiting.change);
+                    || count < MERGED_CHANGES
+                        && value_total + values <= MERGED_BYTES
+                        && entry_total + entries <= PAGE_BYTES / 2;
+                let admitted = room && independent.admit(&waiting.change);
                 if admitted {
-                    (bytes, told, count) = (bytes + size, told + tells, count + 1);
+                    value_total += values;
+                    entry_total += entries;
+                    count += 1;
                 }
                 admitted
             })
@@ -153,50 +162,50 @@ impl Queue {
     }
 }
 
-/// A change, and where its answer goes.
-pub(super) struct Waiting {
+/// A waiting change, and the ticket that receives the storage's reply.
+pub(super) struct QueuedChange {
     pub(super) change: JournaledChange,
     pub(super) ticket: Arc<Ticket>,
     pub(super) index: usize,
 }
 
-impl Waiting {
+impl QueuedChange {
     pub(super) fn answer(&self, answer: Result<Answer>) {
         self.ticket.put(self.index, answer);
     }
 }
 
-impl Drop for Waiting {
-    /// Whoever sent it is gone without a word, in a backend that panicked: it may have happened. Who
-    /// waits for it must not wait for ever.
+impl Drop for QueuedChange {
+    /// Reports an unknown outcome if no reply was given, because the sending thread panicked in the
+    /// backend; otherwise the caller would wait forever.
     fn drop(&mut self) {
         self.answer(Ok(Err(CommitError::Unknown)));
     }
 }
 
-/// Where the answers to the changes of one caller are put.
+/// Receives the replies to all changes of one caller.
 pub(super) struct Ticket(Mutex<Answers>);
 
 struct Answers {
-    given: Vec<Option<Result<Answer>>>,
+    replies: Vec<Option<Result<Answer>>>,
     missing: usize,
 }
 
 impl Ticket {
     pub(super) fn new(count: usize) -> Self {
-        let mut given = Vec::new();
-        given.resize_with(count, || None);
+        let mut replies = Vec::new();
+        replies.resize_with(count, || None);
         Self(Mutex::new(Answers {
-            given,
+            replies,
             missing: count,
         }))
     }
 
-    /// The first answer counts.
+    /// Stores a reply, unless there is one already: the first reply counts.
     fn put(&self, index: usize, answer: Result<Answer>) {
         let mut answers = lock(&self.0);
-        if let Some(place @ None) = answers.given.get_mut(index) {
-            *place = Some(answer);
+        if let Some(reply @ None) = answers.replies.get_mut(index) {
+            *reply = Some(answer);
             answers.missing -= 1;
         }
     }
@@ -205,9 +214,10 @@ impl Ticket {
         lock(&self.0).missing == 0
     }
 
-    /// An error that kept all from being sent is the caller's; beside other answers it is one of them.
+    /// Returns the replies, or the error that kept all changes from being sent. If only some were
+    /// not sent, each of them gets a storage error as its reply.
     pub(super) fn take(&self) -> Result<Vec<Answer>> {
-        let answers: Vec<_> = lock(&self.0).given.drain(..).flatten().collect();
+        let answers: Vec<_> = lock(&self.0).replies.drain(..).flatten().collect();
         if let Some(Err(error)) = answers.first()
             && answers.iter().all(Result::is_err)
         {
@@ -221,13 +231,13 @@ impl Ticket {
     }
 }
 
-pub(super) fn told_by(changes: &[Waiting]) -> usize {
+pub(super) fn entry_bytes(changes: &[QueuedChange]) -> usize {
     let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
-    drafts.map(estimate).sum()
+    drafts.map(estimated_bytes).sum()
 }
 
-/// What a draft takes on a page, at most.
-fn estimate(draft: &EntryDraft) -> usize {
+/// Returns an upper bound of the bytes that an entry takes on a page.
+fn estimated_bytes(draft: &EntryDraft) -> usize {
     let context = &draft.act.context;
     let texts = context.actor.len()
         + context.purpose.len()
@@ -237,7 +247,7 @@ fn estimate(draft: &EntryDraft) -> usize {
     192 + texts
 }
 
-fn size(transaction: &Transaction) -> usize {
+fn value_bytes(transaction: &Transaction) -> usize {
     let values = transaction
         .operations()
         .iter()

@@ -1,136 +1,141 @@
-//! Sends pages: with the changes that they name, before them, or alone.
+//! Commits pages: together with their changes, before them, or alone.
 
 use std::sync::atomic::Ordering;
 
 use crate::error::{Error, Result, StorageError};
 use crate::group_commit::lock;
-use crate::journal::chain::{Chain, ReadyPage, Sealer, Sent};
+use crate::journal::chain::{Chain, SealedPage, Sealer, SendOutcome};
 use crate::journal::entry::{EntryDraft, Target};
 use crate::journal::page::{ChainHead, Stage};
-use crate::journal::page_merge::Merged;
-use crate::journal::queue::{PAGE_BYTES, Waiting, told_by};
+use crate::journal::page_merge::MergedTransaction;
+use crate::journal::queue::{PAGE_BYTES, QueuedChange, entry_bytes};
 use crate::journal::writer::{Chains, WriteTime, Writer};
 use crate::storage::{CommitError, Transaction};
 
 impl Writer {
-    /// Sends one page, with as much as goes together of what waits.
-    pub(super) fn send_next(&self, chains: &mut Chains, moment: WriteTime) -> Result<()> {
-        let sent = self.send_some(chains, moment);
-        // A writer that was closed does not fail: there is nothing that it could still let pass.
+    /// Commits one page, with as many waiting changes and entries as fit.
+    pub(super) fn send_next(&self, chains: &mut Chains, time: WriteTime) -> Result<()> {
+        let sent = self.send_waiting(chains, time);
+        // A closed writer is not failing: it accepts no further operation that would need its
+        // journal.
         if sent.as_ref().is_err_and(|error| *error != Error::Locked) {
             self.failing.store(true, Ordering::Release);
         }
         sent
     }
 
-    fn send_some(&self, chains: &mut Chains, moment: WriteTime) -> Result<()> {
+    fn send_waiting(&self, chains: &mut Chains, time: WriteTime) -> Result<()> {
         let mut changes = lock(&self.queue).next_changes();
         let sealer = match self.sealer() {
             Ok(sealer) => sealer,
             Err(error) => return fail(changes, &error),
         };
-        let mut spooled = Ok(());
-        if let Some(spool) = &mut chains.spool {
-            // In an emergency notes must not wait for a storage that fails, nor fail with it.
-            let notes = lock(&self.queue).notes(PAGE_BYTES);
-            if !notes.is_empty() {
-                spooled = self.send_notes(spool, &sealer, &notes, moment);
+        let mut fallback_result = Ok(());
+        if let Some(fallback) = &mut chains.fallback {
+            // During a journal fallback, entries go to the other storage first; otherwise they
+            // would wait for the failing storage, or fail with it.
+            let entries = lock(&self.queue).next_entries(PAGE_BYTES);
+            if !entries.is_empty() {
+                fallback_result = self.send_entries(fallback, &sealer, &entries, time);
             }
         }
-        let notes = match chains.spool {
+        let entries = match chains.fallback {
             Some(_) => Vec::new(),
-            None => lock(&self.queue).notes(PAGE_BYTES.saturating_sub(told_by(&changes))),
+            None => {
+                lock(&self.queue).next_entries(PAGE_BYTES.saturating_sub(entry_bytes(&changes)))
+            }
         };
-        if changes.is_empty() && notes.is_empty() {
-            return spooled;
+        if changes.is_empty() && entries.is_empty() {
+            return fallback_result;
         }
         let main = &mut chains.main;
         if changes.is_empty() {
-            return self.send_notes(main, &sealer, &notes, moment);
+            return self.send_entries(main, &sealer, &entries, time);
         }
         let sent = if self.storage.is_transactional() {
-            self.send_together(main, &sealer, &mut changes, &notes, moment)
+            self.send_together(main, &sealer, &mut changes, &entries, time)
         } else {
-            self.send_announced(main, &sealer, changes, &notes, moment)
+            self.send_announced(main, &sealer, changes, &entries, time)
         };
-        sent.and(spooled)
+        sent.and(fallback_result)
     }
 
-    /// A page with these notes stands.
-    fn noted(&self, notes: &[(u64, EntryDraft)]) {
+    /// Removes entries from the queue after their page was committed.
+    fn complete_entries(&self, entries: &[(u64, EntryDraft)]) {
         self.failing.store(false, Ordering::Release);
-        if let Some((last, _)) = notes.last() {
-            lock(&self.queue).forget_until(*last);
+        if let Some((last, _)) = entries.last() {
+            lock(&self.queue).remove_up_to(*last);
         }
     }
 
-    fn send_notes(
+    fn send_entries(
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        notes: &[(u64, EntryDraft)],
-        moment: WriteTime,
+        entries: &[(u64, EntryDraft)],
+        time: WriteTime,
     ) -> Result<()> {
         loop {
-            let told = notes.iter().map(|(_, draft)| (draft, Stage::Done));
-            let ready = chain.seal(sealer, moment.now, Vec::new(), told)?;
-            if send_alone(chain, ready)?.is_some() {
-                self.noted(notes);
+            let staged = entries.iter().map(|(_, draft)| (draft, Stage::Done));
+            let page = chain.seal(sealer, time.now, Vec::new(), staged)?;
+            if send_alone(chain, page)?.is_some() {
+                self.complete_entries(entries);
                 return Ok(());
             }
             self.forked.store(true, Ordering::Release);
         }
     }
 
-    /// `[ changes ; put j Absent ]`: all of it or nothing. A change that is in conflict is answered
-    /// and left out, and the others go again.
+    /// Commits `[ changes ; put j Absent ]` as one transaction. If a change is in conflict, its
+    /// caller gets the conflict, and the rest is committed again without it.
     fn send_together(
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        changes: &mut Vec<Waiting>,
-        notes: &[(u64, EntryDraft)],
-        moment: WriteTime,
+        changes: &mut Vec<QueuedChange>,
+        entries: &[(u64, EntryDraft)],
+        time: WriteTime,
     ) -> Result<()> {
-        while !changes.is_empty() || !notes.is_empty() {
-            let told = changes.iter().flat_map(|waiting| &waiting.change.drafts);
-            let told = told.chain(notes.iter().map(|(_, draft)| draft));
-            let told = told.map(|draft| (draft, Stage::Done));
-            let ready = match chain.seal(sealer, moment.now, Vec::new(), told) {
-                Ok(ready) => ready,
+        while !changes.is_empty() || !entries.is_empty() {
+            let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
+            let drafts = drafts.chain(entries.iter().map(|(_, draft)| draft));
+            let staged = drafts.map(|draft| (draft, Stage::Done));
+            let page = match chain.seal(sealer, time.now, Vec::new(), staged) {
+                Ok(page) => page,
                 Err(error) => return fail(std::mem::take(changes), &error),
             };
-            let merged = Merged::new(transactions(changes), ready.put);
+            let merged = MergedTransaction::new(transactions(changes), page.put);
             match chain.send(&merged.transaction) {
-                Ok(Sent::Landed(done)) => {
-                    chain.stands(&ready.tip);
-                    self.noted(notes);
+                Ok(SendOutcome::Committed(done)) => {
+                    chain.advance_to(&page.head);
+                    self.complete_entries(entries);
                     for (waiting, done) in changes.drain(..).zip(merged.split(&done)) {
                         waiting.answer(Ok(Ok(done)));
                     }
                     return Ok(());
                 }
-                Ok(Sent::Conflict(operation)) => {
+                Ok(SendOutcome::Conflict(operation)) => {
                     let mut owners = merged.owners(operation);
                     merged.give_back(transactions(changes));
                     if owners.is_empty() {
-                        // Our place is taken: a copy of this process writes the same chain.
+                        // Another process, such as a copy of this one, has written this page of the
+                        // chain.
                         self.forked.store(true, Ordering::Release);
                         chain.restart();
                     }
-                    // From the last one on, so that places stay what they are.
+                    // In descending order, so that the remaining indexes stay valid.
                     while let Some((change, operation)) = owners.pop() {
                         let waiting = changes.remove(change);
                         let conflict = CommitError::Conflict { operation };
                         waiting.answer(Ok(Err(conflict)));
                     }
                 }
-                Ok(Sent::Failed(error)) => {
+                Ok(SendOutcome::Failed(error)) => {
                     answer_all(changes, error);
-                    return Err(why(error));
+                    return Err(commit_failure(error));
                 }
                 Err(error) => {
-                    // Sent, and then not to be asked about: it may have happened.
+                    // The outcome is unknown: the page could not be read after it was sent.
                     answer_all(changes, CommitError::Unknown);
                     return Err(error);
                 }
@@ -139,31 +144,32 @@ impl Writer {
         Ok(())
     }
 
-    /// `[ put j Absent ]`, which announces the changes; then the changes; what was done is noted.
+    /// Commits `[ put j Absent ]` with announced entries, then the changes, and queues a settled
+    /// entry for each committed change.
     fn send_announced(
         &self,
         chain: &mut Chain,
         sealer: &Sealer,
-        mut changes: Vec<Waiting>,
-        notes: &[(u64, EntryDraft)],
-        moment: WriteTime,
+        mut changes: Vec<QueuedChange>,
+        entries: &[(u64, EntryDraft)],
+        time: WriteTime,
     ) -> Result<()> {
         let announced = loop {
-            let told = changes.iter().flat_map(|waiting| &waiting.change.drafts);
-            let told = told.map(|draft| (draft, Stage::Announced));
-            let told = told.chain(notes.iter().map(|(_, draft)| (draft, Stage::Done)));
+            let drafts = changes.iter().flat_map(|waiting| &waiting.change.drafts);
+            let staged = drafts.map(|draft| (draft, Stage::Announced));
+            let staged = staged.chain(entries.iter().map(|(_, draft)| (draft, Stage::Done)));
             let sent = chain
-                .seal(sealer, moment.now, Vec::new(), told)
-                .and_then(|ready| send_alone(chain, ready));
+                .seal(sealer, time.now, Vec::new(), staged)
+                .and_then(|page| send_alone(chain, page));
             match sent {
-                Ok(Some(tip)) => break tip.page,
+                Ok(Some(head)) => break head.page,
                 Ok(None) => self.forked.store(true, Ordering::Release),
                 Err(error) => return fail(changes, &error),
             }
         };
-        self.noted(notes);
-        let to_do: Vec<_> = transactions(&mut changes).map(std::mem::take).collect();
-        let results = self.storage.commit(&to_do).into_iter();
+        self.complete_entries(entries);
+        let transactions: Vec<_> = transactions(&mut changes).map(std::mem::take).collect();
+        let results = self.storage.commit(&transactions).into_iter();
         let results = results.chain(std::iter::repeat_with(|| Err(CommitError::Unknown)));
         let mut index = 0;
         for (waiting, result) in changes.into_iter().zip(results) {
@@ -174,8 +180,9 @@ impl Writer {
                         target,
                         ..draft.clone()
                     };
-                    // Also when closed: who closes it waits for the chain, then writes this too.
-                    lock(&self.queue).settle(settled, moment.uptime);
+                    // Queued even if the queue is closed, because `close` waits for the chain and
+                    // then writes this entry, too.
+                    lock(&self.queue).push_settled(settled, time.uptime);
                 }
                 index += 1;
             }
@@ -185,39 +192,39 @@ impl Writer {
     }
 }
 
-/// Sends a page by itself; the chain's end then. `None` when its place was taken: another chain was
-/// begun then.
-pub(super) fn send_alone(chain: &mut Chain, ready: ReadyPage) -> Result<Option<ChainHead>> {
-    let transaction: Transaction = [ready.put].into_iter().collect();
+/// Commits a page alone, and returns the new head. `None` if another process has written this page
+/// of the chain; the next page then begins another chain.
+pub(super) fn send_alone(chain: &mut Chain, page: SealedPage) -> Result<Option<ChainHead>> {
+    let transaction: Transaction = [page.put].into_iter().collect();
     match chain.send(&transaction) {
-        Ok(Sent::Landed(_)) => {
-            chain.stands(&ready.tip);
-            Ok(Some(ready.tip))
+        Ok(SendOutcome::Committed(_)) => {
+            chain.advance_to(&page.head);
+            Ok(Some(page.head))
         }
-        Ok(Sent::Conflict(_)) => {
+        Ok(SendOutcome::Conflict(_)) => {
             chain.restart();
             Ok(None)
         }
-        Ok(Sent::Failed(error)) => Err(why(error)),
+        Ok(SendOutcome::Failed(error)) => Err(commit_failure(error)),
         Err(error) => Err(error),
     }
 }
 
-fn transactions(changes: &mut [Waiting]) -> impl Iterator<Item = &mut Transaction> {
+fn transactions(changes: &mut [QueuedChange]) -> impl Iterator<Item = &mut Transaction> {
     changes
         .iter_mut()
         .map(|waiting| &mut waiting.change.transaction)
 }
 
-fn why(error: CommitError) -> Error {
+fn commit_failure(error: CommitError) -> Error {
     match error {
         CommitError::Io(error) => error.into(),
         _ => Error::CommitUnknown,
     }
 }
 
-/// Nothing was sent.
-fn fail(changes: Vec<Waiting>, error: &Error) -> Result<()> {
+/// Fails changes of which nothing was sent.
+fn fail(changes: Vec<QueuedChange>, error: &Error) -> Result<()> {
     for waiting in changes {
         let answer = match error {
             Error::Storage(error) => Ok(Err(CommitError::Io(*error))),
@@ -231,7 +238,7 @@ fn fail(changes: Vec<Waiting>, error: &Error) -> Result<()> {
     Err(error.clone())
 }
 
-fn answer_all(changes: &mut Vec<Waiting>, error: CommitError) {
+fn answer_all(changes: &mut Vec<QueuedChange>, error: CommitError) {
     for waiting in changes.drain(..) {
         waiting.answer(Ok(Err(error)));
     }

@@ -1,4 +1,4 @@
-//! Reads a chain page by page, and checks its links.
+//! Reads a chain page by page, and checks the links between its pages.
 
 use crate::crypto::{self, Digest, JournalKey, VaultId};
 use crate::error::{Error, Result};
@@ -7,43 +7,45 @@ use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage};
 
-/// Pages fetched at a time.
-const PAGES_AT_ONCE: usize = 32;
+/// Pages fetched in one scan.
+const PAGES_PER_SCAN: usize = 32;
 
-/// What opens pages.
+/// Vault id and journal keys that open pages.
 pub struct PageKeys<'a> {
-    /// The vault's id.
+    /// Id of the vault.
     pub vault: VaultId,
-    /// The journal key of a number.
+    /// Returns the journal key with a number, if there is one.
     pub key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
 }
 
-/// What is wrong with a page.
+/// A fault of a journal page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageFault {
-    /// It is not there, though later ones of its chain are.
+    /// The page is missing although later pages of its chain exist.
     Missing,
-    /// It does not open: altered, another's, or sealed under a journal key that is not held.
+    /// The page does not open: altered, stored under another page's key, or sealed under an unknown
+    /// journal key.
     NotAuthentic,
-    /// It opens, but does not follow on the page before: one of the two was put back or exchanged.
+    /// The page opens, but does not name the digest of the previous page: one of the two was rolled
+    /// back or replaced.
     Unlinked,
-    /// A later release wrote it.
+    /// A later release wrote the page.
     Unsupported,
 }
 
-/// How far a chain has been read.
+/// A position in a chain, up to which it has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// Whose chain.
+    /// Writer of the chain.
     pub writer: WriterId,
-    /// The page to be read next.
+    /// Sequence number of the page to read next.
     pub next: u64,
-    /// SHA-256 of the page before; `None` when that one is missing.
+    /// SHA-256 of the previous page; `None` if that page is missing.
     pub last: Option<Digest>,
 }
 
 impl Cursor {
-    /// The beginning of a chain.
+    /// Returns the position before the first page of a chain.
     pub fn new(writer: WriterId) -> Self {
         Self {
             writer,
@@ -52,7 +54,7 @@ impl Cursor {
         }
     }
 
-    /// The page before the one to be read next.
+    /// Returns the page before the next one, with its digest; `None` at the beginning of the chain.
     pub fn tip(&self) -> Option<(PageId, Option<Digest>)> {
         let page = PageId {
             writer: self.writer,
@@ -61,8 +63,8 @@ impl Cursor {
         Some((page, self.last))
     }
 
-    /// Hands on what stands in the chain now, from here to its end, with what is wrong with it: a
-    /// page that opens is handed on even if it is unlinked.
+    /// Reads to the end of the chain, and calls `visit` with each page and its fault. An unlinked
+    /// page is passed on, too, because it opens.
     ///
     /// # Errors
     /// Those of the storage and of `visit`.
@@ -72,12 +74,12 @@ impl Cursor {
         keys: &PageKeys<'_>,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
     ) -> Result<()> {
-        while self.step(storage, keys, PAGES_AT_ONCE, visit)? {}
+        while self.step(storage, keys, PAGES_PER_SCAN, visit)? {}
         Ok(())
     }
 
-    /// As [`Cursor::advance`], but of at most `limit` pages, so that whoever reads many chains at a
-    /// time holds little of each. Whether more may follow.
+    /// Reads at most `limit` pages like [`Cursor::advance`], and returns whether more may follow. A
+    /// caller that reads many chains at once keeps only a few pages of each in memory.
     ///
     /// # Errors
     /// Those of the storage and of `visit`.
@@ -100,15 +102,16 @@ impl Cursor {
                 limit,
                 projection: Projection::Values,
             })?;
-            // A page of a scan may be empty while more follows.
+            // A scan page may be empty although more items follow.
             let stuck = page.more && page.items.is_empty();
-            for entry in page.items {
-                if let Some(id) = journal_page_of(&entry.key) {
-                    self.missing_until(id.sequence, visit)?;
-                    self.take(id, &entry.value, keys, visit)?;
+            for item in page.items {
+                if let Some(id) = journal_page_of(&item.key) {
+                    self.report_missing(id.sequence, visit)?;
+                    self.visit_page(id, &item.value, keys, visit)?;
                 }
-                // Also behind what is no page's key, or it would be met for ever.
-                after = Some(entry.key);
+                // Continues after keys of other objects too; otherwise the scan would return them
+                // forever.
+                after = Some(item.key);
             }
             match page.more {
                 true if stuck => return Err(Error::Contended),
@@ -118,7 +121,7 @@ impl Cursor {
         }
     }
 
-    fn missing_until(
+    fn report_missing(
         &mut self,
         sequence: u64,
         visit: &mut dyn FnMut(PageId, Option<Page>, Option<PageFault>) -> Result<()>,
@@ -135,7 +138,7 @@ impl Cursor {
         Ok(())
     }
 
-    fn take(
+    fn visit_page(
         &mut self,
         id: PageId,
         value: &[u8],
@@ -158,10 +161,10 @@ impl Cursor {
 }
 
 impl PageKeys<'_> {
-    /// Opens the page that stands in `place`.
+    /// Opens the page stored at `place`.
     ///
     /// # Errors
-    /// Those of [`Page::open`].
+    /// Those of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.
     pub fn open(&self, value: &[u8], place: &PageId) -> Result<Page> {
         let number = PageHead::parse(value)?.number;
         let key = (self.key)(number).ok_or(Error::NotAuthentic)?;
@@ -171,6 +174,6 @@ impl PageKeys<'_> {
 
 impl std::fmt::Debug for PageKeys<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keys(..)")
+        f.write_str("PageKeys(..)")
     }
 }

@@ -1,8 +1,8 @@
-//! The journal writer: puts many changes into one page and one commit; entries of reads wait for
-//! the next page or for a flush.
+//! The journal writer: commits many changes with one page; entries of reads wait for the next page
+//! or for a flush.
 //!
-//! On transactional storage a page and the changes that it tells of are one transaction. Elsewhere
-//! the page goes first and announces them; a later one tells which were done.
+//! On transactional storage, a page and its changes are one transaction. On other storage, the page
+//! comes first and announces the changes; a later page confirms those that were committed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,41 +13,41 @@ use crate::group_commit::{Election, lock};
 use crate::journal::chain::{Chain, Sealer};
 use crate::journal::entry::EntryDraft;
 use crate::journal::page::{ChainHead, Stage};
-use crate::journal::queue::{Answer, JournaledChange, Queue, Ticket, Waiting};
+use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket};
 use crate::journal::send::send_alone;
 use crate::storage::Storage;
 
-/// When something is sent or noted.
+/// The time at which pages are written or entries queued.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteTime {
-    /// Milliseconds since 1970, for what is written down.
+    /// Milliseconds since 1970, for stored times.
     pub now: i64,
-    /// Time that never goes back, for ages.
+    /// Monotonic time, for ages.
     pub uptime: Duration,
 }
 
-/// Writes one chain at a time, for all threads of a vault.
+/// Journal writer of a vault: writes one chain for all threads.
 pub struct Writer {
     pub(super) storage: Arc<dyn Storage>,
     sealer: Mutex<Option<Arc<Sealer>>>,
     pub(super) queue: Mutex<Queue>,
-    /// Elects the thread that sends pages for all.
+    /// Elects the thread that writes pages for all others.
     election: Election,
     chain: Mutex<Chains>,
-    /// What was sent last was not written. Changed by who holds the chain only, so that it tells of
-    /// the last page whoever sent that.
+    /// The last page could not be written. Only the thread that holds `chain` changes this flag, so
+    /// the flag always describes the last page.
     pub(super) failing: AtomicBool,
     pub(super) forked: AtomicBool,
 }
 
 pub(super) struct Chains {
     pub(super) main: Chain,
-    /// Where notes go in an emergency.
-    pub(super) spool: Option<Chain>,
+    /// Chain of the entries during a journal fallback.
+    pub(super) fallback: Option<Chain>,
 }
 
 impl Writer {
-    /// A writer whose chain begins with its first page.
+    /// Returns a writer; its chain begins with the first page that it writes.
     pub fn new(storage: Arc<dyn Storage>, sealer: Sealer) -> Self {
         Self {
             sealer: Mutex::new(Some(Arc::new(sealer))),
@@ -55,7 +55,7 @@ impl Writer {
             election: Election::default(),
             chain: Mutex::new(Chains {
                 main: Chain::new(Arc::clone(&storage)),
-                spool: None,
+                fallback: None,
             }),
             storage,
             failing: AtomicBool::new(false),
@@ -63,21 +63,22 @@ impl Writer {
         }
     }
 
-    /// Takes no more notes, writes what waits, and drops the key.
+    /// Accepts no further entries, writes those that wait, and drops the journal key.
     ///
     /// # Errors
-    /// Why something was not written: the key stays then, so that it can be.
-    pub fn close(&self, moment: WriteTime) -> Result<()> {
+    /// Those of sealing and of the storage. The key is then kept, so that `close` can be called
+    /// again.
+    pub fn close(&self, time: WriteTime) -> Result<()> {
         lock(&self.queue).close();
         let mut chain = lock(&self.chain);
         while self.waiting().is_some() {
-            self.send_next(&mut chain, moment)?;
+            self.send_next(&mut chain, time)?;
         }
         *lock(&self.sealer) = None;
         Ok(())
     }
 
-    /// Whether the last page could not be written.
+    /// Returns whether the last page could not be written.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
     }
@@ -86,69 +87,70 @@ impl Writer {
         lock(&self.sealer).clone().ok_or(Error::Locked)
     }
 
-    /// Carries out changes, each for itself, and tells of those that happened. What returns was
-    /// durable together with its entry.
+    /// Commits each change independently and journals those that succeeded; both are durable on
+    /// return.
     ///
     /// # Errors
-    /// Those of sealing; nothing happened then.
-    pub fn commit(&self, changes: Vec<JournaledChange>, moment: WriteTime) -> Result<Vec<Answer>> {
+    /// Those of sealing; no change was sent then.
+    pub fn commit(&self, changes: Vec<JournaledChange>, time: WriteTime) -> Result<Vec<Answer>> {
         let ticket = Arc::new(Ticket::new(changes.len()));
         let waiting = changes
             .into_iter()
             .enumerate()
-            .map(|(index, change)| Waiting {
+            .map(|(index, change)| QueuedChange {
                 change,
                 ticket: Arc::clone(&ticket),
                 index,
             });
         lock(&self.queue).changes.extend(waiting);
         while let Some(_leader) = self.election.lead_unless(|| ticket.is_complete()) {
-            // Failures are told to those whom they concern.
-            let _ = self.send_next(&mut lock(&self.chain), moment);
+            // Each failure reaches its caller through the ticket.
+            let _ = self.send_next(&mut lock(&self.chain), time);
         }
         ticket.take()
     }
 
-    /// Takes note of something; it becomes durable with the next page. Returns its number.
+    /// Queues an entry, which becomes durable with the next page, and returns its number.
     ///
     /// # Errors
-    /// [`Error::Locked`] once closed.
+    /// [`Error::Locked`] once the writer is closed; [`Error::TooLarge`] for an entry that no page
+    /// can hold.
     pub fn note(&self, draft: EntryDraft, uptime: Duration) -> Result<u64> {
-        lock(&self.queue).note(draft, uptime)
+        lock(&self.queue).push(draft, uptime)
     }
 
-    /// Since when the oldest note waits, and how many do.
+    /// Returns the uptime at which the oldest waiting entry was queued, and how many entries wait.
     pub fn waiting(&self) -> Option<(Duration, usize)> {
         lock(&self.queue).waiting()
     }
 
-    /// Makes all notes up to `number` durable, whoever took them.
+    /// Makes all entries up to `number` durable, including those of other threads.
     ///
     /// # Errors
-    /// Why they are not durable; they are kept.
-    pub fn flush(&self, number: u64, moment: WriteTime) -> Result<()> {
-        let is_written = || !lock(&self.queue).waits(number);
+    /// Those of sealing and of the storage. The entries then stay in the queue.
+    pub fn flush(&self, number: u64, time: WriteTime) -> Result<()> {
+        let is_written = || !lock(&self.queue).has_up_to(number);
         while let Some(_leader) = self.election.lead_unless(is_written) {
-            self.send_next(&mut lock(&self.chain), moment)?;
+            self.send_next(&mut lock(&self.chain), time)?;
         }
         Ok(())
     }
 
-    /// Makes all notes durable that were taken before.
+    /// Makes all entries durable that were queued before the call.
     ///
     /// # Errors
     /// Those of [`Writer::flush`].
-    pub fn flush_all(&self, moment: WriteTime) -> Result<()> {
+    pub fn flush_all(&self, time: WriteTime) -> Result<()> {
         let last = lock(&self.queue).last();
-        last.map_or(Ok(()), |last| self.flush(last, moment))
+        last.map_or(Ok(()), |last| self.flush(last, time))
     }
 
-    /// Forgets a note of something that was not done after all.
+    /// Removes the waiting entry of an operation that was not performed after all.
     pub fn withdraw(&self, number: u64) {
         lock(&self.queue).withdraw(number);
     }
 
-    /// Sends a page of its own with these entries, and what it is to say of other chains.
+    /// Writes a separate page with these entries and the heads of other chains; returns its head.
     ///
     /// # Errors
     /// Those of sealing and of the storage.
@@ -156,37 +158,37 @@ impl Writer {
         &self,
         drafts: &[EntryDraft],
         seen: Vec<ChainHead>,
-        moment: WriteTime,
+        time: WriteTime,
     ) -> Result<ChainHead> {
         let mut chain = lock(&self.chain);
         let sealer = self.sealer()?;
         loop {
-            let told = drafts.iter().map(|draft| (draft, Stage::Done));
-            let ready = chain.main.seal(&sealer, moment.now, seen.clone(), told)?;
-            if let Some(tip) = send_alone(&mut chain.main, ready)? {
-                return Ok(tip);
+            let staged = drafts.iter().map(|draft| (draft, Stage::Done));
+            let page = (chain.main).seal(&sealer, time.now, seen.clone(), staged)?;
+            if let Some(head) = send_alone(&mut chain.main, page)? {
+                return Ok(head);
             }
         }
     }
 
-    /// Whether somebody else was found to have written this writer's chain, since this was last asked.
+    /// Returns whether another process wrote to this writer's chain since the last call.
     pub fn was_forked(&self) -> bool {
         self.forked.swap(false, Ordering::AcqRel)
     }
 
-    /// The end of this writer's chain.
+    /// Returns the head of this writer's chain, or `None` before its first page.
     pub fn tip(&self) -> Option<ChainHead> {
-        lock(&self.chain).main.tip()
+        lock(&self.chain).main.head()
     }
 
-    /// From now on, notes go to a chain of their own in `spool`.
+    /// Begins the journal fallback: entries go to a separate chain in `spool` from now on.
     pub fn begin_spool(&self, spool: Arc<dyn Storage>) {
-        lock(&self.chain).spool = Some(Chain::new(spool));
+        lock(&self.chain).fallback = Some(Chain::new(spool));
     }
 
-    /// From now on, notes go where changes go.
+    /// Ends the journal fallback: entries go to the main chain again.
     pub fn end_spool(&self) {
-        lock(&self.chain).spool = None;
+        lock(&self.chain).fallback = None;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Deletes objects that no version can name again.
 //!
-//! Deletes are unconditional, and one whose outcome is open may land late: so only what can never
-//! be named again is removed here.
+//! Deletes have no precondition, and a delete with unknown outcome may be applied late. So this
+//! module deletes only objects that can never be named again.
 
 use crate::crypto::{ChartId, StreamId};
 use crate::error::{Error, Result};
@@ -11,84 +11,84 @@ use crate::storage::{CommitError, Projection, Scan, ScanPage, Transaction};
 use crate::vault::ROUNDS;
 use crate::vault::store::Store;
 
-/// Objects removed in one commit.
-const AT_ONCE: usize = 1000;
+/// Objects deleted in one commit.
+const DELETE_BATCH: usize = 1000;
 
 impl Store {
-    /// Removes every object under `prefix`, until a pass finds none; `removed` is told of each.
-    ///
-    /// Answers whether there was any.
+    /// Deletes every object under `prefix`, until a pass finds none, and calls `removed` for each.
+    /// Returns whether there was any.
     pub(crate) fn remove_under(&self, prefix: &[u8], removed: &mut dyn FnMut()) -> Result<bool> {
         let mut found = false;
-        let mut open: Vec<Vec<u8>> = Vec::new();
-        let mut unsure = 0;
-        while unsure < ROUNDS {
-            self.back_off(unsure);
+        let mut unknown: Vec<Vec<u8>> = Vec::new();
+        let mut round = 0;
+        while round < ROUNDS {
+            self.back_off(round);
             let page = self.storage.scan(Scan {
                 prefix,
                 after: None,
-                limit: AT_ONCE,
+                limit: DELETE_BATCH,
                 projection: Projection::Keys,
             })?;
-            // Not listed again, so it did go.
-            let gone = open.extract_if(.., |key| !lists(&page, key));
+            // Keys that the scan no longer lists were deleted after all.
+            let gone = unknown.extract_if(.., |key| !lists(&page, key));
             gone.for_each(|_| removed());
             if page.items.is_empty() && !page.more {
                 return Ok(found);
             }
             found = true;
-            let sure = !page.items.is_empty();
-            let keys = page.items.into_iter().map(|entry| entry.key).collect();
-            open = self.remove_once(keys, removed)?;
-            unsure += u32::from(!sure || !open.is_empty());
+            let is_empty = page.items.is_empty();
+            let keys = page.items.into_iter().map(|item| item.key).collect();
+            unknown = self.remove_once(keys, removed)?;
+            round += u32::from(is_empty || !unknown.is_empty());
         }
         Err(Error::CommitUnknown)
     }
 
-    /// Removes these keys; when it returns, they are gone.
+    /// Deletes these keys; they are gone on return.
     pub(crate) fn remove_all(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<()> {
-        for keys in keys.chunks(AT_ONCE) {
-            let mut open = keys.to_vec();
+        for keys in keys.chunks(DELETE_BATCH) {
+            let mut remaining = keys.to_vec();
             let mut round = 0;
-            while !open.is_empty() {
+            while !remaining.is_empty() {
                 if round == ROUNDS {
                     return Err(Error::CommitUnknown);
                 }
                 self.back_off(round);
-                open = self.remove_once(open, removed)?;
+                remaining = self.remove_once(remaining, removed)?;
                 round += 1;
             }
         }
         Ok(())
     }
 
-    /// The keys for which nobody said whether they went.
+    /// Deletes keys once, and returns those with an unknown outcome.
     fn remove_once(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<Vec<Vec<u8>>> {
         let deletes: Vec<_> = keys
             .iter()
             .map(|key| Transaction::new().delete(&key[..]))
             .collect();
         let results = self.storage.commit(&deletes).into_iter();
-        let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
-        let mut open = Vec::new();
-        for (key, result) in keys.into_iter().zip(results.chain(unknown)) {
+        let results = results.chain(std::iter::repeat_with(|| Err(CommitError::Unknown)));
+        let mut unknown = Vec::new();
+        for (key, result) in keys.into_iter().zip(results) {
             match result {
                 Ok(_) => removed(),
                 Err(CommitError::Io(error)) => return Err(error.into()),
-                Err(_) => open.push(key),
+                Err(_) => unknown.push(key),
             }
         }
-        Ok(open)
+        Ok(unknown)
     }
 
-    /// Removes the segments of a stream that no record names any more.
+    /// Deletes the segments of a stream that no record names any more.
     pub(crate) fn remove_segments(&self, chart: &ChartId, stream: &StreamId) -> Result<()> {
         let segments = storage_keys::segments(chart, stream);
         self.remove_under(&segments, &mut || ()).map(drop)
     }
 
-    /// Removes an upload that no record names. Best effort: what is left has no record and is
-    /// garbage; the intent goes last, so that it can be told as such.
+    /// Deletes an upload that no record names. Best effort: garbage collection deletes the rest.
+    /// The intent is deleted last, so that the remaining segments stay recognizable as those of an
+    /// upload.
     pub(crate) fn discard(&self, upload: &Upload) {
         if self.remove_segments(&upload.chart, &upload.stream).is_ok() {
             let _ = self.commit(Transaction::new().delete(upload.intent_key()));
@@ -96,14 +96,14 @@ impl Store {
     }
 }
 
-/// Whether a page, which is ascending, lists a key.
+/// Returns whether a scan page, which is in ascending order, lists a key.
 fn lists(page: &ScanPage, key: &[u8]) -> bool {
-    let found = page.items.binary_search_by(|entry| (*entry.key).cmp(key));
+    let found = page.items.binary_search_by(|item| (*item.key).cmp(key));
     found.is_ok()
 }
 
 impl Store {
-    /// Removes all that hangs on a dead chart, class by class, until a pass over each finds nothing.
+    /// Deletes all objects of an erased chart, class by class, until a pass finds none.
     pub(crate) fn sweep_chart(&self, chart: &ChartId, removed: &mut dyn FnMut(u8)) -> Result<()> {
         loop {
             let mut found = false;

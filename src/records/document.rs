@@ -1,4 +1,4 @@
-//! The document that an app puts, and the record that it gets back.
+//! The document that an app puts, and the record that `get` returns.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -8,7 +8,8 @@ use crate::format::envelope::{Address, Meta};
 use crate::secret::Plaintext;
 use crate::vault::clock;
 
-/// Content to be put, with what should be known of it. Borrowed bytes convert into one.
+/// Content to put, with its media type, labels and honeytoken mark. Borrowed bytes convert into a
+/// document.
 ///
 /// ```
 /// # use chartlock::Document;
@@ -25,7 +26,8 @@ pub struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Content without further description. Empty content is a record, not absence.
+    /// Returns a document without media type and labels. Empty content is content: the record
+    /// exists.
     pub fn new(content: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self {
             content: content.as_ref(),
@@ -35,32 +37,35 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// With a media type of 1 to 255 printable ASCII bytes; checked when it is put.
+    /// Sets the media type: 1 to 255 printable ASCII bytes, which the put checks.
     #[must_use]
     pub fn content_type(mut self, content_type: &str) -> Self {
         self.content_type = content_type.into();
         self
     }
 
-    /// With one more label, of 1 to 255 bytes without control characters; at most 32, checked when
-    /// it is put.
+    /// Adds a label of 1 to 255 bytes without control characters. A document has at most 32 labels;
+    /// the put checks both limits.
     #[must_use]
     pub fn label(mut self, label: &str) -> Self {
         self.labels.push(label.into());
         self
     }
 
-    /// Marked as a poison record: one that nobody has a reason to read, such as an invented celebrity's.
-    /// Reading it raises [`SecurityEvent::HoneytokenRead`](crate::access::SecurityEvent::HoneytokenRead) before
-    /// anything is handed out. The mark is sealed with the content and shown to nobody. It is this
-    /// version's: put the next one with it too.
+    /// Marks the record as a honeytoken: a record that nobody has a reason to read, such as one of
+    /// an invented celebrity.
+    ///
+    /// A read raises
+    /// [`SecurityEvent::HoneytokenRead`](crate::access::SecurityEvent::HoneytokenRead) before the
+    /// content is returned. The mark is sealed with the content and never shown. It applies to this
+    /// version only, so each later version must set it again.
     #[must_use]
     pub fn honeytoken(mut self) -> Self {
         self.is_honeytoken = true;
         self
     }
 
-    /// The same description of other content.
+    /// Returns a document with other content, and the same media type, labels and mark.
     pub(crate) fn with(self, content: &[u8]) -> Document<'_> {
         Document {
             content,
@@ -99,7 +104,7 @@ impl fmt::Debug for Document<'_> {
     }
 }
 
-/// What must stand in a record's place for a put to go on.
+/// The state of a record that a write requires.
 ///
 /// ```
 /// # use chartlock::Precondition;
@@ -108,17 +113,17 @@ impl fmt::Debug for Document<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precondition {
-    /// Anything.
+    /// Any state.
     Any,
-    /// No content: the record never was, or was retracted.
+    /// No content: the record does not exist or was retracted.
     Absent,
-    /// This version, so that nobody else's amendment is buried.
+    /// This current version, so that the write does not hide a concurrent change.
     Version(u64),
 }
 
 impl Precondition {
-    /// Whether a record is so whose current version is this, and a retraction or not; 0 for one that
-    /// never was.
+    /// Returns whether a record with this current version meets the precondition; version 0 means
+    /// that the record does not exist.
     pub(crate) fn admits(self, version: u64, is_retraction: bool) -> bool {
         match self {
             Self::Any => true,
@@ -128,15 +133,15 @@ impl Precondition {
     }
 }
 
-/// What is known of one version of a record.
+/// Description of one version of a record, without its content.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let id = RecordId::patient("MRN-1042", "Observation/bp")?;
-/// chart.put(&id, b"{}")?;
-/// let info = chart.history(&id)?.remove(0);
+/// session.put(&id, b"{}")?;
+/// let info = session.history(&id)?.remove(0);
 /// assert_eq!((info.version(), info.length()), (1, Some(2)));
 /// # Ok::<(), Error>(())
 /// ```
@@ -149,42 +154,42 @@ pub struct RecordInfo {
 }
 
 impl RecordInfo {
-    /// The record's name.
+    /// Returns the name of the record.
     pub fn name(&self) -> &str {
         &self.meta.name
     }
 
-    /// The version, 1 and up, without gaps.
+    /// Returns the version; versions count from 1 without gaps.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The content's length in bytes; `None` for a retraction.
+    /// Returns the length of the content in bytes; `None` for a retraction.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// Whether this version retracts the record.
+    /// Returns whether this version is a retraction.
     pub fn is_retraction(&self) -> bool {
         self.length.is_none()
     }
 
-    /// Whether this retraction stands for all versions below it: they were expunged.
+    /// Returns whether this version is an expunged marker, which replaces all earlier versions.
     pub fn is_expunged(&self) -> bool {
         self.is_retraction() && self.meta.is_expunged()
     }
 
-    /// When it was written, to the millisecond, by the writer's clock.
+    /// Returns the time of writing by the writer's clock, to the millisecond.
     pub fn written_at(&self) -> SystemTime {
         clock::time(self.meta.written_at)
     }
 
-    /// The media type, if one was given.
+    /// Returns the media type, if the app gave one.
     pub fn content_type(&self) -> Option<&str> {
         Some(&*self.meta.content_type).filter(|known| !known.is_empty())
     }
 
-    /// The labels, ascending.
+    /// Returns the labels in ascending order.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.meta.labels.iter().map(|label| &**label)
     }
@@ -196,15 +201,16 @@ impl fmt::Debug for RecordInfo {
     }
 }
 
-/// A version of a record with its content: derefs to `[u8]`, is wiped on drop, prints nothing.
+/// A version of a record with its content. It derefs to `[u8]`, is wiped on drop, and `Debug` hides
+/// the content.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 /// # let id = RecordId::patient("MRN-1042", "Observation/bp")?;
-/// chart.put(&id, b"{}")?;
-/// if let Some(record) = chart.get(&id)? {
+/// session.put(&id, b"{}")?;
+/// if let Some(record) = session.get(&id)? {
 ///     assert_eq!(&record[..], b"{}");
 /// }
 /// # Ok::<(), Error>(())
@@ -216,12 +222,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// What is known of this version.
+    /// Returns the description of this version.
     pub fn info(&self) -> &RecordInfo {
         &self.info
     }
 
-    /// The version.
+    /// Returns the version.
     pub fn version(&self) -> u64 {
         self.info.version
     }

@@ -1,4 +1,4 @@
-//! Reads segmented content: one segment, all segments, or some ahead.
+//! Downloads segmented content: single segments, all content, or segments read ahead.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -13,11 +13,11 @@ use crate::format::storage_keys;
 use crate::secret::{AN_OPERATION, Plaintext, wipe_stack};
 use crate::vault::store::Store;
 
-/// Most segments read ahead, so that a reader's memory stays below 10 MiB.
+/// Most segments read ahead, which keeps a reader's memory below 10 MiB.
 const AHEAD_MAX: usize = 8;
-/// Segments asked for one after the other, from which on more of the kind is expected: a range that
-/// is wanted of a record may well lie in two.
-const IN_ORDER: u32 = 3;
+/// Consecutive segments after which a reader counts as sequential. Two are too few, because a
+/// single range may span two segments.
+const SEQUENTIAL: u32 = 3;
 
 /// A content stream in storage.
 #[derive(Debug)]
@@ -58,29 +58,29 @@ impl Download {
         &self.chart
     }
 
-    /// How many segments there are.
+    /// Returns the number of segments.
     pub(crate) fn segments(&self) -> u32 {
         self.opener.segments()
     }
 
-    /// All content, opened by several threads where there are several segments.
+    /// Returns all content; several threads open several segments.
     pub(crate) fn whole(&self) -> Result<Plaintext> {
         let length = usize::try_from(self.length()).map_err(|_| Error::TooLarge)?;
         let mut content = Plaintext::new(vec![0; length]);
         let segments = self.opener.segments();
         let threads = self.threads.get().min(segments as usize);
-        // What is padding only has no place in the content, and is opened all the same.
-        let places = content.chunks_mut(SEGMENT);
-        let places = places.chain(std::iter::repeat_with(Default::default));
-        let work = Mutex::new((0..segments).zip(places));
+        // Segments of padding are opened into an empty slice, so that they authenticate, too.
+        let targets = content.chunks_mut(SEGMENT);
+        let targets = targets.chain(std::iter::repeat_with(Default::default));
+        let work = Mutex::new((0..segments).zip(targets));
         let failed = AtomicBool::new(false);
         let open = || {
             let mut opened = Ok(());
             while opened.is_ok() && !failed.load(Ordering::Relaxed) {
                 let next = work.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((index, place)) = next else { break };
+                let Some((index, target)) = next else { break };
                 opened = self
-                    .open_into(index, place)
+                    .open_into(index, target)
                     .inspect_err(|_| failed.store(true, Ordering::Relaxed));
             }
             wipe_stack::<AN_OPERATION>();
@@ -90,21 +90,22 @@ impl Download {
             let others: Vec<_> = (1..threads)
                 .map_while(|_| thread::Builder::new().spawn_scoped(scope, open).ok())
                 .collect();
-            let own = open();
-            others.into_iter().fold(own, |all, other| {
+            let first = open();
+            others.into_iter().fold(first, |all, other| {
                 all.and(other.join().unwrap_or(Err(Error::CommitUnknown)))
             })
         });
         opened.map(|()| content)
     }
 
-    fn open_into(&self, index: u32, place: &mut [u8]) -> Result<()> {
+    fn open_into(&self, index: u32, target: &mut [u8]) -> Result<()> {
         let mut segment = self.fetch(index)?;
-        segment.copy(&self.opener, 0, place)?;
+        segment.copy(&self.opener, 0, target)?;
         segment.open_padding(&self.opener)
     }
 
-    /// Segment `index`, none of it opened yet. After the last one there must be no more.
+    /// Fetches segment `index` without opening it. With the last one, checks that no further
+    /// segment is stored.
     fn fetch(&self, index: u32) -> Result<OpenSegment> {
         let at = storage_keys::segment(&self.chart, &self.stream, index);
         let after = index + 1;
@@ -123,43 +124,44 @@ impl Download {
     }
 }
 
-/// A stream as it is read: at once where it is asked for, and ahead where that goes in order.
+/// Reader of a content stream, which fetches segments ahead for sequential reads.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     download: Arc<Download>,
-    /// Neighbours, ascending; the first one is what was asked for last.
+    /// Consecutive segments; the first is the one requested last.
     window: VecDeque<ReadAhead>,
-    /// How many were asked for one after the other, up to the last one.
-    in_order: u32,
+    /// Number of consecutive segments requested so far.
+    sequential: u32,
 }
 
-/// How much will be asked for from some place on, as far as can be told.
+/// How far the caller expects to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ReadExtent {
-    /// What is asked for now, and no more.
+    /// Only the requested range.
     Range,
-    /// More, once that goes in order.
+    /// Possibly up to the end, once reads are sequential.
     Stream,
 }
 
+/// A segment of the window.
 #[derive(Debug)]
 enum ReadAhead {
-    Here(OpenSegment),
-    UnderWay(u32, JoinHandle<Result<OpenSegment>>),
+    Fetched(OpenSegment),
+    InFlight(u32, JoinHandle<Result<OpenSegment>>),
 }
 
 impl ReadAhead {
     fn index(&self) -> u32 {
         match self {
-            Self::Here(segment) => segment.index(),
-            Self::UnderWay(index, _) => *index,
+            Self::Fetched(segment) => segment.index(),
+            Self::InFlight(index, _) => *index,
         }
     }
 
-    fn arrive(self) -> Result<OpenSegment> {
+    fn wait(self) -> Result<OpenSegment> {
         match self {
-            Self::Here(segment) => Ok(segment),
-            Self::UnderWay(_, thread) => thread.join().unwrap_or(Err(Error::CommitUnknown)),
+            Self::Fetched(segment) => Ok(segment),
+            Self::InFlight(_, thread) => thread.join().unwrap_or(Err(Error::CommitUnknown)),
         }
     }
 }
@@ -169,7 +171,7 @@ impl Ahead {
         Self {
             download: Arc::new(download),
             window: VecDeque::new(),
-            in_order: 0,
+            sequential: 0,
         }
     }
 
@@ -177,8 +179,10 @@ impl Ahead {
         &self.download
     }
 
-    /// Copies content from byte `offset` of the stream on: some, unless `out` is empty or there is
-    /// no more. It copies from one segment, and fetches others only if they are `wanted`; a byte is
+    /// Copies content from byte `offset` of the stream into `out`, and returns the number of bytes
+    /// copied. It is 0 only at the end of the stream or for an empty `out`.
+    ///
+    /// A call copies from one segment, and fetches the others that `wanted` implies. A byte is
     /// copied only after its chunk authenticated.
     pub(crate) fn copy(
         &mut self,
@@ -191,44 +195,46 @@ impl Ahead {
         }
         let index = (offset / SEGMENT as u64) as u32;
         let within = (offset % SEGMENT as u64) as usize;
-        self.go_to(index)?;
+        self.move_to(index)?;
         let last = (within + out.len() - 1) / SEGMENT;
         let last = match wanted {
-            ReadExtent::Stream if self.in_order >= IN_ORDER => u32::MAX,
+            ReadExtent::Stream if self.sequential >= SEQUENTIAL => u32::MAX,
             _ => u32::try_from(last).map_or(u32::MAX, |last| index.saturating_add(last)),
         };
         self.read_ahead(index, last)?;
         match self.window.front_mut() {
-            Some(ReadAhead::Here(segment)) => segment.copy(&self.download.opener, within, out),
+            Some(ReadAhead::Fetched(segment)) => segment.copy(&self.download.opener, within, out),
             _ => Err(Error::CommitUnknown),
         }
     }
 
-    /// Makes a segment the first one in the window.
-    fn go_to(&mut self, index: u32) -> Result<()> {
+    /// Moves the window to a segment, which becomes its first.
+    fn move_to(&mut self, index: u32) -> Result<()> {
         let former = self.window.front().map(ReadAhead::index);
-        self.in_order = match former {
-            Some(former) if former == index => self.in_order,
-            Some(former) if former.checked_add(1) == Some(index) => self.in_order.saturating_add(1),
+        self.sequential = match former {
+            Some(former) if former == index => self.sequential,
+            Some(former) if former.checked_add(1) == Some(index) => {
+                self.sequential.saturating_add(1)
+            }
             _ => 1,
         };
-        // Passed over; waited for, so that no more is under way than is counted.
+        // Waits for skipped segments, so that the number of running threads stays bounded.
         while self
             .window
             .front()
             .is_some_and(|first| first.index() != index)
         {
-            let _ = self.window.pop_front().map(ReadAhead::arrive);
+            let _ = self.window.pop_front().map(ReadAhead::wait);
         }
         let segment = match self.window.pop_front() {
-            Some(coming) => coming.arrive()?,
+            Some(segment) => segment.wait()?,
             None => self.download.fetch(index)?,
         };
-        self.window.push_front(ReadAhead::Here(segment));
+        self.window.push_front(ReadAhead::Fetched(segment));
         Ok(())
     }
 
-    /// Fetches and opens what comes behind segment `index`, up to segment `last`.
+    /// Starts to fetch and open the segments after `index`, up to `last`.
     fn read_ahead(&mut self, index: u32, last: u32) -> Result<()> {
         let at_most = match self.download.threads.get() {
             1 => 0,
@@ -240,7 +246,8 @@ impl Ahead {
             let download = Arc::clone(&self.download);
             let fetch = move || {
                 let mut segment = download.fetch(index)?;
-                // What does not open fails where it is read, and nothing before it.
+                // Ignored here: a chunk that does not open fails when it is read, and earlier
+                // chunks do not.
                 let _ = segment.open(&download.opener);
                 wipe_stack::<AN_OPERATION>();
                 Ok(segment)
@@ -249,7 +256,7 @@ impl Ahead {
                 .name("chartlock-open".into())
                 .spawn(fetch)
                 .map_err(StorageError::from)?;
-            self.window.push_back(ReadAhead::UnderWay(index, thread));
+            self.window.push_back(ReadAhead::InFlight(index, thread));
         }
         Ok(())
     }
@@ -257,8 +264,8 @@ impl Ahead {
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        for coming in self.window.drain(..) {
-            let _ = coming.arrive();
+        for segment in self.window.drain(..) {
+            let _ = segment.wait();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Finds the expunged marker of a record, and tells which versions it covers.
+//! Finds the expunged marker of a record, and the versions that it replaces.
 
 use crate::crypto::{Place, StreamId};
 use crate::error::{Error, Result};
@@ -9,66 +9,71 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// Versions fetched at a time.
-const PAGE: usize = 64;
+/// Versions fetched in one scan.
+const VERSIONS_PER_SCAN: usize = 64;
 
-/// The version that stands for those below it.
+/// An expunged marker, which replaces all versions below it.
 pub(crate) struct Marker {
     pub(crate) version: u64,
-    /// What the version in whose place it was put had named.
+    /// Stream that the replaced version named.
     pub(crate) stream: Option<StreamId>,
 }
 
 impl Vault {
+    /// Finds the last expunged marker of a record, as the current or an earlier version.
     pub(crate) fn marker_in(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         current: &Stored,
     ) -> Result<Option<Marker>> {
         let head = Head::parse(&current.value)?;
-        if let Some(marker) = marker_of(held, address, Place::Current, current.value.clone())? {
+        if let Some(marker) = marker_of(cached, address, Place::Current, current.value.clone())? {
             return Ok(Some(marker));
         }
         let mut last = None;
         self.each_retraction(address, 0, head.version, &mut |_, value| {
-            last = marker_of(held, address, Place::Earlier, value)?.or(last.take());
+            last = marker_of(cached, address, Place::Earlier, value)?.or(last.take());
             Ok(())
         })?;
         Ok(last)
     }
 
-    /// Whether a version that is below the current one was expunged: a marker stands above it. One
-    /// that may be a marker, but does not open, leaves that open.
+    /// Returns whether a version below the current one was expunged, which means that a marker is
+    /// stored above it.
+    ///
+    /// Without a marker, returns the error of a retraction that does not open, because it may be
+    /// one.
     pub(crate) fn is_expunged(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         version: u64,
         current: &Stored,
     ) -> Result<bool> {
         let mut found = false;
-        let mut doubt = Ok(());
-        let mut look = |place, value| match marker_of(held, address, place, value) {
+        let mut unreadable = Ok(());
+        let mut check = |place, value| match marker_of(cached, address, place, value) {
             Ok(marker) => found |= marker.is_some(),
-            Err(error) => doubt = Err(error),
+            Err(error) => unreadable = Err(error),
         };
-        look(Place::Current, current.value.clone());
+        check(Place::Current, current.value.clone());
         let current = Head::parse(&current.value)?.version;
         self.each_retraction(address, version, current, &mut |_, value| {
-            look(Place::Earlier, value);
+            check(Place::Earlier, value);
             Ok(())
         })?;
         match found {
             true => Ok(true),
-            false => doubt.map(|()| false),
+            false => unreadable.map(|()| false),
         }
     }
 
-    /// Whether a marker stands above an earlier version, as far as can be told.
+    /// Returns whether an earlier version is known to be below a marker. Returns false if a damaged
+    /// value prevents the check.
     pub(crate) fn is_below_a_marker(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         object: &VersionRef,
     ) -> Result<bool> {
         let (Some(version), address) = (object.version, &object.address) else {
@@ -78,13 +83,13 @@ impl Vault {
             return Ok(false);
         };
         let below = Head::parse(&current.value).is_ok_and(|head| version < head.version);
-        match below.then(|| self.is_expunged(held, address, version, &current)) {
+        match below.then(|| self.is_expunged(cached, address, version, &current)) {
             Some(Err(error @ (Error::Storage(_) | Error::Locked))) => Err(error),
-            told => Ok(matches!(told, Some(Ok(true)))),
+            is_expunged => Ok(matches!(is_expunged, Some(Ok(true)))),
         }
     }
 
-    /// Visits the retractions of a record between two versions, ascending.
+    /// Visits the retractions of a record between two versions, in ascending order.
     fn each_retraction(
         &self,
         address: &Address,
@@ -98,7 +103,7 @@ impl Vault {
             let page = self.core.store.storage.scan(Scan {
                 prefix: &prefix,
                 after: Some(&after),
-                limit: PAGE,
+                limit: VERSIONS_PER_SCAN,
                 projection: Projection::Head(HEAD),
             })?;
             for ScanItem { key, value, .. } in &page.items {
@@ -120,9 +125,9 @@ impl Vault {
     }
 }
 
-/// The marker that a value is, if it is one.
+/// Returns the marker that a value holds, if it is one.
 fn marker_of(
-    held: &CachedEntry,
+    cached: &CachedEntry,
     address: &Address,
     place: Place,
     value: Vec<u8>,
@@ -131,7 +136,7 @@ fn marker_of(
     if head.kind != Kind::Retraction {
         return Ok(None);
     }
-    let key = held.unwrap_data_key(&head, place)?;
+    let key = cached.unwrap_data_key(&head, place)?;
     let opened: Opened = envelope::open(value, &head, address, None, &key)?;
     Ok(opened.is_expunged().then(|| Marker {
         version: head.version,

@@ -14,10 +14,10 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
-/// Objects fetched at a time.
-const PAGE: usize = 128;
+/// Objects fetched in one scan.
+const OBJECTS_PER_SCAN: usize = 128;
 
-/// Where a walk over one prefix stands.
+/// Position of a scan over one key prefix.
 struct PrefixScan {
     prefix: Vec<u8>,
     after: Option<Vec<u8>>,
@@ -37,7 +37,7 @@ impl PrefixScan {
         let page = vault.core.store.storage.scan(Scan {
             prefix: &self.prefix,
             after: self.after.as_deref(),
-            limit: PAGE,
+            limit: OBJECTS_PER_SCAN,
             projection: Projection::Values,
         })?;
         self.ended = !page.more;
@@ -48,17 +48,17 @@ impl PrefixScan {
     }
 }
 
-/// The current records of a subject; made by `Session::list`.
+/// Iterator over the current records of a subject, from `Session::list`.
 ///
-/// Records come in an order that tells nothing. What is written while the walk goes on may or may
-/// not be seen.
+/// Records come in unspecified order. Records written during the iteration may or may not be
+/// included.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
-/// for info in chart.list(&Subject::patient("MRN-1042")?)? {
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+/// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// for info in session.list(&Subject::patient("MRN-1042")?)? {
 ///     assert_eq!(info?.name(), "Observation/bp");
 /// }
 /// # Ok::<(), Error>(())
@@ -70,20 +70,20 @@ pub struct Records {
 
 impl Records {
     fn fetch(&mut self) -> Result<()> {
-        for entry in self.chart.page()? {
-            let found = self.chart.open(entry, open_info).transpose();
+        for item in self.chart.page()? {
+            let found = self.chart.open(item, open_info).transpose();
             self.ready.extend(found);
         }
         Ok(())
     }
 }
 
-/// The sealed records of one chart, a page at a time.
+/// Scan of the sealed records of one chart, page by page.
 pub(crate) struct ChartWalk {
     vault: Vault,
     subject: Subject,
-    held: Arc<CachedEntry>,
-    walk: PrefixScan,
+    cached: Arc<CachedEntry>,
+    scan: PrefixScan,
 }
 
 impl ChartWalk {
@@ -92,44 +92,45 @@ impl ChartWalk {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.walk.ended
+        self.scan.ended
     }
 
-    /// Nothing is fetched any more.
+    /// Stops the scan: no further page is fetched.
     pub(crate) fn end(&mut self) {
-        self.walk.ended = true;
+        self.scan.ended = true;
     }
 
     pub(crate) fn page(&mut self) -> Result<Vec<ScanItem>> {
-        let page = self.walk.page(&self.vault)?;
-        if self.walk.ended {
-            // An erasure meanwhile must not look like a chart that ends here.
+        let page = self.scan.page(&self.vault)?;
+        if self.scan.ended {
+            // Fails if the subject was erased meanwhile; otherwise the list would look complete.
             self.refresh()?;
         }
         Ok(page)
     }
 
-    /// Opens what was fetched; once more as it stands now, where a rotation or a put went past.
+    /// Opens a fetched object. If a concurrent rotation or put made it unreadable, reads and opens
+    /// it again.
     pub(crate) fn open<T>(
         &mut self,
-        entry: ScanItem,
+        item: ScanItem,
         open: impl Fn(&Vault, &CachedEntry, &Address, Stored) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        let (record, _) = storage_keys::record_of(&entry.key).ok_or(Error::Malformed)?;
+        let (record, _) = storage_keys::record_of(&item.key).ok_or(Error::Malformed)?;
         let address = Address {
-            chart: chart_id(&self.held)?,
+            chart: chart_id(&self.cached)?,
             record,
         };
         let stored = Stored {
-            value: entry.value,
-            revision: entry.revision,
+            value: item.value,
+            revision: item.revision,
         };
-        match open(&self.vault, &self.held, &address, stored) {
+        match open(&self.vault, &self.cached, &address, stored) {
             Err(Error::UnknownPatientKey | Error::SegmentMissing) => {
                 self.refresh()?;
-                let stored = self.vault.core.store.read_one(&entry.key)?;
+                let stored = self.vault.core.store.read_one(&item.key)?;
                 stored.map_or(Ok(None), |stored| {
-                    open(&self.vault, &self.held, &address, stored)
+                    open(&self.vault, &self.cached, &address, stored)
                 })
             }
             found => found,
@@ -137,26 +138,26 @@ impl ChartWalk {
     }
 
     fn refresh(&mut self) -> Result<()> {
-        let (held, _) = self.vault.entry(&self.subject, Freshness::Fresh)?;
-        let held = held.ok_or(Error::Erased)?;
-        if chart_id(&held)? != chart_id(&self.held)? {
+        let (cached, _) = self.vault.entry(&self.subject, Freshness::Fresh)?;
+        let cached = cached.ok_or(Error::Erased)?;
+        if chart_id(&cached)? != chart_id(&self.cached)? {
             return Err(Error::Erased);
         }
-        self.held = held;
+        self.cached = cached;
         Ok(())
     }
 }
 
 fn open_info(
     _: &Vault,
-    held: &CachedEntry,
+    cached: &CachedEntry,
     address: &Address,
     stored: Stored,
 ) -> Result<Option<RecordInfo>> {
     let head = Head::parse(&stored.value)?;
-    let key = held.unwrap_data_key(&head, Place::Current)?;
+    let key = cached.unwrap_data_key(&head, Place::Current)?;
     let opened = envelope::open(stored.value, &head, address, None, &key)?;
-    held.check_name(address, &opened.meta.name)?;
+    cached.check_name(address, &opened.meta.name)?;
     let info = read::info(address, &head, opened.meta, &opened.content);
     Ok((!info.is_retraction()).then_some(info))
 }
@@ -165,7 +166,7 @@ impl Iterator for Records {
     type Item = Result<RecordInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // What was opened before the vault was locked is not handed out after.
+        // Records opened before the vault was locked are not released afterwards.
         let ended = self.chart.has_ended() && self.ready.is_empty();
         if let (Err(error), false) = (self.chart.vault.header(), ended) {
             self.chart.end();
@@ -188,36 +189,36 @@ impl std::fmt::Debug for Records {
     }
 }
 
-/// The live subjects of a vault; made by `Session::subjects`.
+/// Iterator over the subjects of a vault that have a chart, from `Session::subjects`.
 ///
 /// ```
 /// # use chartlock::*;
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
-/// # let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Operations);
-/// chart.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
-/// let subjects = chart.subjects()?.collect::<Result<Vec<_>, _>>()?;
+/// # let session = vault.session(Actor::new("dr.garcia")?, Purpose::Operations);
+/// session.put(&RecordId::patient("MRN-1042", "Observation/bp")?, b"{}")?;
+/// let subjects = session.subjects()?.collect::<Result<Vec<_>, _>>()?;
 /// assert_eq!(subjects, [Subject::patient("MRN-1042")?]);
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Subjects {
     vault: Vault,
-    walk: PrefixScan,
+    scan: PrefixScan,
     ready: VecDeque<Result<Subject>>,
 }
 
 impl Subjects {
     fn fetch(&mut self) -> Result<()> {
-        for entry in self.walk.page(&self.vault)? {
-            let subject = self.subject(entry).transpose();
+        for item in self.scan.page(&self.vault)? {
+            let subject = self.subject(item).transpose();
             self.ready.extend(subject);
         }
         Ok(())
     }
 
-    fn subject(&self, entry: ScanItem) -> Result<Option<Subject>> {
-        let held = self.vault.open_listed(entry)?;
-        let live = held.filter(|held| held.entry.chart().is_some());
-        Ok(live.map(|held| held.entry.subject().clone()))
+    fn subject(&self, item: ScanItem) -> Result<Option<Subject>> {
+        let cached = self.vault.open_listed(item)?;
+        let live = cached.filter(|cached| cached.entry.chart().is_some());
+        Ok(live.map(|cached| cached.entry.subject().clone()))
     }
 }
 
@@ -225,16 +226,16 @@ impl Iterator for Subjects {
     type Item = Result<Subject>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // What was opened before the vault was locked is not released afterwards.
-        let ended = self.walk.ended && self.ready.is_empty();
+        // Subjects opened before the vault was locked are not released afterwards.
+        let ended = self.scan.ended && self.ready.is_empty();
         if let (Err(error), false) = (self.vault.header(), ended) {
-            self.walk.ended = true;
+            self.scan.ended = true;
             self.ready.clear();
             return Some(Err(error));
         }
-        while self.ready.is_empty() && !self.walk.ended {
+        while self.ready.is_empty() && !self.scan.ended {
             if let Err(error) = self.fetch() {
-                self.walk.ended = true;
+                self.scan.ended = true;
                 self.ready.push_back(Err(error));
             }
         }
@@ -249,7 +250,7 @@ impl std::fmt::Debug for Subjects {
 }
 
 impl Vault {
-    /// `None` where the subject was never seen.
+    /// Lists the current records of a subject; `None` if the vault has no entry for the subject.
     pub(crate) fn list(&self, subject: &Subject) -> Result<Option<Records>> {
         let chart = self.chart_of(subject)?;
         Ok(chart.map(|chart| Records {
@@ -258,18 +259,18 @@ impl Vault {
         }))
     }
 
-    /// `None` where the subject was never seen.
+    /// Begins a scan of a subject's chart; `None` if the vault has no entry for the subject.
     pub(crate) fn chart_of(&self, subject: &Subject) -> Result<Option<ChartWalk>> {
-        let (held, _) = self.entry(subject, Freshness::Fresh)?;
-        let Some(held) = held else {
+        let (cached, _) = self.entry(subject, Freshness::Fresh)?;
+        let Some(cached) = cached else {
             return Ok(None);
         };
-        let chart = chart_id(&held)?;
+        let chart = chart_id(&cached)?;
         Ok(Some(ChartWalk {
             vault: self.clone(),
             subject: subject.clone(),
-            held,
-            walk: PrefixScan::new(storage_keys::chart(b'r', &chart)),
+            cached,
+            scan: PrefixScan::new(storage_keys::chart(b'r', &chart)),
         }))
     }
 
@@ -277,7 +278,7 @@ impl Vault {
         self.header()?;
         Ok(Subjects {
             vault: self.clone(),
-            walk: PrefixScan::new(storage_keys::ENTRIES.to_vec()),
+            scan: PrefixScan::new(storage_keys::ENTRIES.to_vec()),
             ready: VecDeque::new(),
         })
     }

@@ -1,8 +1,8 @@
-//! Records in storage: read, written, listed, uploaded and downloaded, one chart at a time.
+//! Records in storage: reading, writing, listing, uploads and downloads.
 //!
-//! Promises: a version is acknowledged only after its last check; nothing is returned before it
+//! Promises: a version is acknowledged only after its last check; content is returned only after it
 //! authenticated.
-//! May not know: who acts, whether the policy permits it, or what the journal is asked.
+//! May not know: the actor, the decision of the policy, or reports from the journal.
 
 pub(crate) mod delete;
 pub(crate) mod document;

@@ -14,22 +14,22 @@ use crate::storage::{Projection, Revision, Scan, Stored};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
-/// Where the content of an opened version is.
+/// Source of an opened version's content.
 pub(crate) enum Source {
     /// A range of a buffer that is wiped on drop.
     Inline(Plaintext, Range<usize>),
-    /// In segments.
+    /// A content stream in segments.
     Segmented(Download),
 }
 
-/// What a look at storage found, and the state of the record that it found it in.
+/// Result of one lookup of a record, and the revision of the current version that it read.
 struct RecordLookup<T> {
-    state: Option<Revision>,
+    revision: Option<Revision>,
     found: Result<Option<T>>,
 }
 
 impl Vault {
-    /// A version with its content, read whole; the current one if none is named.
+    /// Returns a version with its whole content; the current one if `version` is `None`.
     pub(crate) fn get(&self, id: &RecordId, version: Option<u64>) -> Result<Option<Record>> {
         self.version(id, version, |info, source| self.whole(info, source))
     }
@@ -53,60 +53,60 @@ impl Vault {
         })
     }
 
-    /// A current version that was fetched, with its content, whatever its name is; `None` for a
-    /// retraction.
+    /// Opens a fetched current version without knowing its name; `None` for a retraction.
     pub(crate) fn open_unnamed(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         stored: Stored,
     ) -> Result<Option<Record>> {
         let head = Head::parse(&stored.value)?;
-        let opened = self.opened(held, address, None, Place::Current, head, stored)?;
+        let opened = self.open_version(cached, address, None, Place::Current, head, stored)?;
         let Some((info, source)) = opened else {
             return Ok(None);
         };
-        held.check_name(address, info.name())?;
+        cached.check_name(address, info.name())?;
         self.whole(info, source).map(Some)
     }
 
-    /// What `take` makes of a version; `None` for one that is not there or a retraction. While the
-    /// record changes meanwhile, it is looked for and taken again.
+    /// Opens a version and passes it to `take`; `None` if it does not exist or is a retraction. If
+    /// the record changes meanwhile, the version is read and passed to `take` again.
     pub(crate) fn version<T>(
         &self,
         id: &RecordId,
         version: Option<u64>,
         take: impl Fn(RecordInfo, Source) -> Result<T>,
     ) -> Result<Option<T>> {
-        self.settled(id, |vault, held, address, current| {
+        self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
                 return vault.absence(address);
             };
-            let found = vault.placed(held, address, version, current)?;
+            let found = vault.locate(cached, address, version, current)?;
             let Some((place, head, stored)) = found else {
                 return Ok(None);
             };
-            let opened = vault.opened(held, address, Some(id.name()), place, head, stored)?;
+            let opened =
+                vault.open_version(cached, address, Some(id.name()), place, head, stored)?;
             opened.map(|(info, source)| take(info, source)).transpose()
         })
     }
 
-    /// The current version and whether it is a retraction; 0 for a record that never was.
-    pub(crate) fn standing(&self, id: &RecordId) -> Result<(u64, bool)> {
-        let standing = self.settled(id, |vault, held, address, current| {
+    /// Returns the current version and whether it is a retraction; 0 if the record does not exist.
+    pub(crate) fn current_version(&self, id: &RecordId) -> Result<(u64, bool)> {
+        let current = self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
                 return vault.absence(address);
             };
-            let (head, _) = authentic(held, address, &current.value)?;
+            let (head, _) = authentic(cached, address, &current.value)?;
             Ok(Some((head.version, head.kind == Kind::Retraction)))
         })?;
-        Ok(standing.unwrap_or((0, false)))
+        Ok(current.unwrap_or((0, false)))
     }
 
-    /// Where a version stands; `None` for one that is not written yet.
-    fn placed(
+    /// Finds a version in storage; `None` if it is not written yet.
+    fn locate(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         version: Option<u64>,
         current: Stored,
@@ -115,8 +115,8 @@ impl Vault {
             let head = Head::parse(&current.value)?;
             return Ok(Some((Place::Current, head, current)));
         };
-        // An altered version must not pass for "there is no such version yet".
-        let (head, _) = authentic(held, address, &current.value)?;
+        // Authenticated first; otherwise an altered version number could hide an existing version.
+        let (head, _) = authentic(cached, address, &current.value)?;
         if version == head.version {
             return Ok(Some((Place::Current, head, current)));
         }
@@ -127,8 +127,8 @@ impl Vault {
             .core
             .store
             .read_one(&storage_keys::earlier(address, version))?;
-        // Looked for after it: what is still there of versions that were expunged is never told.
-        if self.is_expunged(held, address, version, &current)? {
+        // Checked after the read, because the rest of an expunged version must never be returned.
+        if self.is_expunged(cached, address, version, &current)? {
             return Ok(None);
         }
         let stored = stored.ok_or(Error::HistoryGap)?;
@@ -136,16 +136,18 @@ impl Vault {
         Ok(Some((Place::Earlier, head, stored)))
     }
 
+    /// Returns the versions of a record in ascending order, from the last expunged marker if there
+    /// is one.
     pub(crate) fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
-        let history = self.settled(id, |vault, held, address, current| {
+        let history = self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
                 return vault.absence(address);
             };
-            let (head, data_key) = authentic(held, address, &current.value)?;
+            let (head, data_key) = authentic(cached, address, &current.value)?;
             let opened = envelope::open(current.value, &head, address, Some(id.name()), &data_key)?;
             let mut versions = match opened.is_expunged() {
                 true => Vec::new(),
-                false => vault.earlier_infos(held, address, id.name(), head.version)?,
+                false => vault.earlier_infos(cached, address, id.name(), head.version)?,
             };
             versions.push(info(address, &head, opened.meta, &opened.content));
             Ok(Some(versions))
@@ -153,27 +155,28 @@ impl Vault {
         Ok(history.unwrap_or_default())
     }
 
-    /// The versions below `current`, without gaps; from the last marker on, where versions were
-    /// expunged.
+    /// Returns the versions below `current` without gaps, from the last expunged marker if there is
+    /// one.
     fn earlier_infos(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         name: &str,
         current: u64,
     ) -> Result<Vec<RecordInfo>> {
         let mut infos: Result<Vec<RecordInfo>> = Ok(Vec::new());
         let prefix = storage_keys::earlier_versions(address);
-        self.each_page(&prefix, Projection::Values, &mut |entries| {
-            for entry in entries {
-                let (_, version) = storage_keys::record_of(&entry.key).ok_or(Error::Malformed)?;
+        self.each_page(&prefix, Projection::Values, &mut |items| {
+            for item in items {
+                let (_, version) = storage_keys::record_of(&item.key).ok_or(Error::Malformed)?;
                 let version = version.ok_or(Error::Malformed)?;
-                // One that is not below the current version is left of a put that broke off.
+                // An earlier version that is not below the current one is left by an interrupted
+                // put.
                 if version >= current {
                     continue;
                 }
-                match earlier_info(held, address, name, version, entry.value) {
-                    // Whatever is wrong below it is wrong no more.
+                match earlier_info(cached, address, name, version, item.value) {
+                    // A marker replaces all versions below it, so their errors no longer count.
                     Ok((info, true)) => infos = Ok(vec![info]),
                     Ok((info, false)) => append(&mut infos, info),
                     Err(error) if infos.is_ok() => infos = Err(error),
@@ -189,28 +192,30 @@ impl Vault {
         Ok(infos)
     }
 
-    /// Looks at a record until what is found can be told: content at once; absence and errors only
-    /// when entry and record stood still between two looks, the last of them at a fresh entry.
+    /// Looks up a record until the result is conclusive.
+    ///
+    /// Content is conclusive at once. Absence and errors are conclusive only if two lookups, the
+    /// last with a freshly read patient entry, found entry and record unchanged.
     fn settled<T>(
         &self,
         id: &RecordId,
-        look: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
+        open: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         let mut freshness = Freshness::Cached;
         let mut before = None;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
-            let (held, seen) = self.entry(id.subject(), freshness)?;
-            let Some(held) = held else {
+            let (cached, freshness_read) = self.entry(id.subject(), freshness)?;
+            let Some(cached) = cached else {
                 return Ok(None);
             };
-            let RecordLookup { state, found } = self.look(&held, id, &look)?;
+            let RecordLookup { revision, found } = self.look_up(&cached, id, &open)?;
             match found {
                 Ok(Some(found)) => return Ok(Some(found)),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                 found => {
-                    let now = Some((held.revision.clone(), state));
-                    if seen == Freshness::Fresh && now == before {
+                    let now = Some((cached.revision.clone(), revision));
+                    if freshness_read == Freshness::Fresh && now == before {
                         return found;
                     }
                     before = now;
@@ -221,21 +226,22 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    fn look<T>(
+    fn look_up<T>(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         id: &RecordId,
-        look: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
+        open: impl Fn(&Self, &CachedEntry, &Address, Option<Stored>) -> Result<Option<T>>,
     ) -> Result<RecordLookup<T>> {
-        let address = held.address(id.name())?;
+        let address = cached.address(id.name())?;
         let current = self.core.store.read_one(&storage_keys::current(&address))?;
         Ok(RecordLookup {
-            state: current.as_ref().map(|stored| stored.revision.clone()),
-            found: look(self, held, &address, current),
+            revision: current.as_ref().map(|stored| stored.revision.clone()),
+            found: open(self, cached, &address, current),
         })
     }
 
-    /// No current version: nothing was ever written, unless an earlier version says otherwise.
+    /// Returns `None` for a record without a current version, or an error if an earlier version
+    /// proves that the current one is missing.
     fn absence<T>(&self, address: &Address) -> Result<Option<T>> {
         if self.has_earlier(address)? {
             return Err(Error::CurrentMissing);
@@ -243,12 +249,12 @@ impl Vault {
         Ok(None)
     }
 
-    /// Whether any earlier version of a record stands in storage.
+    /// Returns whether any earlier version of a record is stored.
     pub(crate) fn has_earlier(&self, address: &Address) -> Result<bool> {
         self.has_any(&storage_keys::earlier_versions(address))
     }
 
-    /// Whether any key begins with `prefix`.
+    /// Returns whether any storage key begins with `prefix`.
     pub(crate) fn has_any(&self, prefix: &[u8]) -> Result<bool> {
         let page = self.core.store.storage.scan(Scan {
             prefix,
@@ -260,16 +266,16 @@ impl Vault {
     }
 
     /// Opens a stored version; `None` for a retraction.
-    fn opened(
+    fn open_version(
         &self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         name: Option<&str>,
         place: Place,
         head: Head,
         stored: Stored,
     ) -> Result<Option<(RecordInfo, Source)>> {
-        let key = held.unwrap_data_key(&head, place)?;
+        let key = cached.unwrap_data_key(&head, place)?;
         let opened = envelope::open(stored.value, &head, address, name, &key)?;
         let info = info(address, &head, opened.meta, &opened.content);
         let source = match opened.content {
@@ -288,7 +294,7 @@ impl Vault {
         Ok(Some((info, source)))
     }
 
-    /// A content stream, to be read.
+    /// Returns a download of a content stream.
     pub(crate) fn download(
         &self,
         suite: CipherSuite,
@@ -299,19 +305,21 @@ impl Vault {
     }
 }
 
-/// The head of a current value, once its data key is known to belong to this record and version.
+/// Returns the head of a current value and its data key, after the key's commitment to record and
+/// version was checked.
 pub(crate) fn authentic(
-    held: &CachedEntry,
+    cached: &CachedEntry,
     address: &Address,
     value: &[u8],
 ) -> Result<(Head, DataKey)> {
     let head = Head::parse(value)?;
-    let key = held.unwrap_data_key(&head, Place::Current)?;
+    let key = cached.unwrap_data_key(&head, Place::Current)?;
     envelope::admit(&head, address, &key)?;
     Ok((head, key))
 }
 
-/// The head of an earlier value: its version is the one in its storage key.
+/// Returns the head of an earlier value, after checking that its version is the one in its storage
+/// key.
 pub(crate) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
     let head = Head::parse(value)?;
     if head.version != version {
@@ -320,23 +328,23 @@ pub(crate) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
     Ok(head)
 }
 
-/// What is known of an earlier version, and whether it stands for those below it.
+/// Returns the description of an earlier version, and whether it is an expunged marker.
 fn earlier_info(
-    held: &CachedEntry,
+    cached: &CachedEntry,
     address: &Address,
     name: &str,
     version: u64,
     value: Vec<u8>,
 ) -> Result<(RecordInfo, bool)> {
     let head = earlier_head(&value, version)?;
-    let key = held.unwrap_data_key(&head, Place::Earlier)?;
+    let key = cached.unwrap_data_key(&head, Place::Earlier)?;
     let opened = envelope::open(value, &head, address, Some(name), &key)?;
     let is_expunged = opened.is_expunged();
     let info = info(address, &head, opened.meta, &opened.content);
     Ok((info, is_expunged))
 }
 
-/// Appends the next version to a history; what went wrong first is what is told.
+/// Appends the next version to a history, which keeps its first error.
 fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
     let Ok(known) = infos else { return };
     if info.version == known.last().map_or(0, |last| last.version) + 1 {
@@ -346,7 +354,7 @@ fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
     }
 }
 
-/// What is known of an opened version.
+/// Returns the description of an opened version.
 pub(crate) fn info(address: &Address, head: &Head, meta: Meta, content: &Content) -> RecordInfo {
     let length = match content {
         Content::Inline(_, range) => Some(range.len() as u64),

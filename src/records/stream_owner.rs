@@ -1,4 +1,4 @@
-//! Finds the record that a content stream belongs to by its segments.
+//! Detects whether a content stream belongs to a record, by its segments.
 
 use crate::crypto::{ChartId, CipherSuite, StreamId, StreamKey};
 use crate::error::Result;
@@ -8,6 +8,7 @@ use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::store::Store;
 
 impl Store {
+    /// Returns whether one of `keys` sealed the first stored segment of a stream.
     pub(crate) fn is_of_a_record(
         &self,
         chart: &ChartId,

@@ -3,8 +3,8 @@
 //! ```text
 //! [ put w Absent ] ; [ put s|i Absent ]*
 //! ```
-//! Segments are sealed and sent a few at a time, each few by a thread of its own, so that all cores
-//! seal while the storage writes. Memory is bounded by how many are under way, and used again.
+//! Separate threads seal and commit the segments in batches, so that all cores seal while the
+//! storage writes. The number of running batches bounds memory, and buffers are reused.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -21,20 +21,21 @@ use crate::vault::Vault;
 use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 use crate::vault::store::Store;
 
-/// Memory of one upload, in segments of 1 MiB: what is gathered, sealed and sent, and what an
-/// allocator keeps for threads that are gone.
+/// Memory of one upload in segments of 1 MiB: segments being filled, sealed and sent, and memory
+/// that the allocator keeps for ended threads.
 const MEMORY: usize = 36;
-/// Of that for each thread: glibc gives back what is free at the end of a thread's arena only beyond
-/// twice the largest block that was ever freed.
-const KEPT_FOR_A_THREAD: usize = 2;
-/// Most segments that are sealed and sent together: a storage may have to wait for each.
+/// Segments of that memory for each thread, because glibc returns the free end of a thread's arena
+/// only beyond twice the largest block ever freed.
+const THREAD_OVERHEAD: usize = 2;
+/// Most segments in one batch, because a storage may have to wait for each.
 const BATCH_MAX: usize = 8;
-/// Most threads that seal and send for one upload.
+/// Most threads of one upload.
 const THREADS_MAX: usize = 8;
-/// Milliseconds after which a writer gives up: long before a sweeper takes its intent for abandoned.
-const GIVE_UP_AFTER: i64 = 24 * 60 * 60 * 1000;
+/// Milliseconds until an upload expires, long before garbage collection treats its intent as
+/// abandoned.
+const EXPIRES_AFTER: i64 = 24 * 60 * 60 * 1000;
 
-/// A content stream whose segments are in storage, kept there by its intent.
+/// A stored content stream, which its intent protects from garbage collection.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) chart: ChartId,
@@ -46,38 +47,39 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Where its intent stands.
+    /// Returns the storage key of the intent.
     pub(crate) fn intent_key(&self) -> Vec<u8> {
         storage_keys::intent(&self.chart, &self.stream)
     }
 
-    /// Whether its intent may be taken for abandoned before long.
+    /// Returns whether the upload has expired, because garbage collection may soon remove its
+    /// intent.
     pub(crate) fn is_expired(&self, now: i64) -> bool {
-        now.saturating_sub(self.started_at) > GIVE_UP_AFTER
+        now.saturating_sub(self.started_at) > EXPIRES_AFTER
     }
 }
 
-/// An upload under way.
+/// An upload in progress.
 pub(crate) struct Uploading {
-    sender: Sender,
+    sender: SegmentSender,
     key: StreamKey,
     intent: Revision,
     started_at: i64,
     sealer: StreamSealer,
-    /// What is gathered now; `None` once the content has ended.
+    /// Segment being filled; `None` once the content has ended.
     segment: Option<Segment>,
     batch: Vec<Unsealed>,
     threads: usize,
-    under_way: VecDeque<JoinHandle<Result<Vec<Vec<u8>>>>>,
-    /// Buffers of segments that were sent.
+    in_flight: VecDeque<JoinHandle<Result<Vec<Vec<u8>>>>>,
+    /// Buffers of stored segments, for reuse.
     memory: Vec<Vec<u8>>,
     progress: Option<Arc<dyn ProgressListener>>,
     sent: u64,
 }
 
 impl Vault {
-    /// Begins a stream with its first bytes. Stream id and key are drawn here: an upload that broke
-    /// off is never taken up again under the same key.
+    /// Begins an upload with its first bytes. Draws a new stream id and key, so that an interrupted
+    /// upload is never resumed under the same key.
     pub(crate) fn begin_upload(
         &self,
         suite: CipherSuite,
@@ -91,11 +93,11 @@ impl Vault {
             started_at: self.core.store.clock.now(),
             writer: crypto::fresh()?,
         };
-        let at = storage_keys::intent(chart, &stream);
-        let transaction = Transaction::new().put(&at[..], intent.encode(), Expect::Absent);
+        let object_key = storage_keys::intent(chart, &stream);
+        let transaction = Transaction::new().put(&object_key[..], intent.encode(), Expect::Absent);
         Ok(Uploading {
-            intent: self.core.store.put_own(transaction, &at)?,
-            sender: Sender {
+            intent: self.core.store.put_own(transaction, &object_key)?,
+            sender: SegmentSender {
                 store: self.core.store.clone(),
                 chart: *chart,
                 stream,
@@ -106,14 +108,14 @@ impl Vault {
             segment: Some(first),
             batch: Vec::new(),
             threads: self.core.threads.get().min(THREADS_MAX),
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             memory: Vec::new(),
             progress: self.watcher(),
             sent: 0,
         })
     }
 
-    /// Uploads what `source` gives until it gives nothing more.
+    /// Uploads all bytes that `source` writes, until it writes none.
     pub(crate) fn upload(
         &self,
         suite: CipherSuite,
@@ -125,7 +127,7 @@ impl Vault {
         self.end_upload(uploading, filled)
     }
 
-    /// Ends an upload; one that failed is removed.
+    /// Ends an upload; deletes a failed one.
     pub(crate) fn end_upload(
         &self,
         mut uploading: Uploading,
@@ -140,15 +142,16 @@ impl Vault {
         }
     }
 
-    /// Removes an upload that was not ended, once nothing of it is under way any more.
+    /// Deletes an upload that has not ended, after its threads have ended.
     pub(crate) fn abandon(&self, mut uploading: Uploading) {
-        uploading.settle();
+        uploading.join_all();
         self.core.store.discard(&uploading.done(0));
     }
 }
 
 impl Uploading {
-    /// Takes what `source` writes into the memory that it is given, until it writes nothing.
+    /// Fills segments with the bytes that `source` writes into the given buffer, until it writes
+    /// none.
     pub(crate) fn fill(
         &mut self,
         mut source: impl FnMut(&mut [u8]) -> Result<usize>,
@@ -170,60 +173,61 @@ impl Uploading {
     fn next_segment(&mut self) -> Result<()> {
         if let Some(full) = self.segment.take() {
             let unsealed = self.sealer.next(full)?;
-            self.send_soon(unsealed)?;
+            self.queue_segment(unsealed)?;
         }
         self.segment = Some(Segment::new(self.memory.pop()));
         Ok(())
     }
 
-    /// Pads what is left, sends it, and waits for all. Returns the content's length.
+    /// Pads and sends the rest, waits for all threads, and returns the content's length in bytes.
     fn end(&mut self) -> Result<u64> {
         let mut segment = self.segment.take().ok_or(Error::Malformed)?;
         let length = self.sealer.end(&segment)?;
         while let Some(unsealed) = self.sealer.pad(segment)? {
-            self.send_soon(unsealed)?;
+            self.queue_segment(unsealed)?;
             segment = Segment::new(self.memory.pop());
         }
-        if self.under_way.is_empty() {
-            // What fits into one batch needs no thread.
-            self.send_here()?;
+        if self.in_flight.is_empty() {
+            // A single batch needs no thread.
+            self.send_inline()?;
         } else {
-            self.send_aside()?;
+            self.send_on_thread()?;
         }
-        while !self.under_way.is_empty() {
+        while !self.in_flight.is_empty() {
             self.wait_for_first()?;
         }
         Ok(length)
     }
 
-    fn send_soon(&mut self, unsealed: Unsealed) -> Result<()> {
+    fn queue_segment(&mut self, unsealed: Unsealed) -> Result<()> {
         if self.batch.len() == self.batch_size() {
             if self.threads > 1 {
-                self.send_aside()?;
+                self.send_on_thread()?;
             } else {
-                self.send_here()?;
+                self.send_inline()?;
             }
         }
         self.batch.push(unsealed);
         Ok(())
     }
 
-    /// Beside what threads seal one batch is gathered, and one waits for the storage.
+    /// Returns the segments in a batch. Memory is divided among the batches that threads seal, one
+    /// that is filled, and one that waits for the storage.
     fn batch_size(&self) -> usize {
-        let segments = MEMORY.saturating_sub(KEPT_FOR_A_THREAD * self.threads);
+        let segments = MEMORY.saturating_sub(THREAD_OVERHEAD * self.threads);
         (segments / (self.threads + 2)).clamp(1, BATCH_MAX)
     }
 
-    fn send_here(&mut self) -> Result<()> {
+    fn send_inline(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
         let memory = self.sender.send(batch)?;
         self.count(memory);
         Ok(())
     }
 
-    fn send_aside(&mut self) -> Result<()> {
-        // One more than seal: it waits for the storage.
-        if self.under_way.len() > self.threads {
+    fn send_on_thread(&mut self) -> Result<()> {
+        // One batch more than there are threads, because one waits for the storage.
+        if self.in_flight.len() > self.threads {
             self.wait_for_first()?;
         }
         let batch = std::mem::take(&mut self.batch);
@@ -236,13 +240,13 @@ impl Uploading {
                 sent
             })
             .map_err(StorageError::from)?;
-        self.under_way.push_back(thread);
+        self.in_flight.push_back(thread);
         Ok(())
     }
 
     fn wait_for_first(&mut self) -> Result<()> {
-        if let Some(thread) = self.under_way.pop_front() {
-            // A backend that panicked may have written or not.
+        if let Some(thread) = self.in_flight.pop_front() {
+            // A backend that panicked may have committed the segments.
             let memory = thread.join().unwrap_or(Err(Error::CommitUnknown))?;
             self.count(memory);
         }
@@ -260,9 +264,9 @@ impl Uploading {
         }
     }
 
-    /// Waits until nothing is under way, whatever came of it.
-    fn settle(&mut self) {
-        for thread in self.under_way.drain(..) {
+    /// Waits for all threads and ignores their results.
+    fn join_all(&mut self) {
+        for thread in self.in_flight.drain(..) {
             let _ = thread.join();
         }
     }
@@ -279,28 +283,28 @@ impl Uploading {
     }
 }
 
-/// Moves as much of `left` as fits into `free`; says how much that was.
+/// Moves as many bytes of `left` as fit into `free`, and returns their number.
 pub(crate) fn move_into(free: &mut [u8], left: &mut &[u8]) -> usize {
     // Reading from memory cannot fail.
     left.read(free).unwrap_or(0)
 }
 
-/// Seals segments of one stream and puts them into storage.
+/// Seals and stores the segments of one stream.
 #[derive(Debug, Clone)]
-struct Sender {
+struct SegmentSender {
     store: Store,
     chart: ChartId,
     stream: StreamId,
 }
 
-impl Sender {
-    /// `[ put s|i Absent ]*`, in one commit. Returns the memory of what was sent.
+impl SegmentSender {
+    /// Commits `[ put s|i Absent ]*` in one call, and returns the buffers for reuse.
     fn send(&self, batch: Vec<Unsealed>) -> Result<Vec<Vec<u8>>> {
         let transactions = batch
             .into_iter()
             .map(|unsealed| {
-                let at = storage_keys::segment(&self.chart, &self.stream, unsealed.index());
-                Ok(Transaction::new().put(at, unsealed.seal()?, Expect::Absent))
+                let object_key = storage_keys::segment(&self.chart, &self.stream, unsealed.index());
+                Ok(Transaction::new().put(object_key, unsealed.seal()?, Expect::Absent))
             })
             .collect::<Result<Vec<_>>>()?;
         let results = self.store.storage.commit(&transactions).into_iter();
@@ -312,8 +316,8 @@ impl Sender {
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(_) => {
                     let put = transaction.operations().first();
-                    let at = put.map(|put| put.key().to_vec()).unwrap_or_default();
-                    self.store.put_own(transaction.clone(), &at)?;
+                    let object_key = put.map(|put| put.key().to_vec()).unwrap_or_default();
+                    self.store.put_own(transaction.clone(), &object_key)?;
                 }
             }
             memory.extend(transaction.into_operations().into_iter().filter_map(value));

@@ -7,17 +7,18 @@ use crate::format::storage_keys;
 use crate::records::read;
 use crate::vault::entries::CachedEntry;
 
-/// A version, where it stands.
+/// A version and its storage key.
 pub(crate) struct VersionRef {
     pub(crate) key: Vec<u8>,
     pub(crate) address: Address,
     pub(crate) place: Place,
-    /// The version in the storage key of an earlier one.
+    /// Version number in the storage key of an earlier version; `None` for the current one.
     pub(crate) version: Option<u64>,
 }
 
 impl VersionRef {
-    /// `None` when nothing that a writer puts at this place has such a key.
+    /// Returns a reference to the version under `key`; `None` if a writer never stores such a key
+    /// at this place.
     pub(crate) fn at(chart: &ChartId, place: Place, key: Vec<u8>) -> Option<Self> {
         let (record, version) = storage_keys::record_of(&key)?;
         let fits = match place {
@@ -36,13 +37,14 @@ impl VersionRef {
         })
     }
 
-    /// The head, once its data key is known to belong to this record, version, place and kind.
-    pub(crate) fn open_head(&self, held: &CachedEntry, value: &[u8]) -> Result<(Head, DataKey)> {
+    /// Returns the head and its data key, after the key's commitment to record, version, place and
+    /// kind was checked.
+    pub(crate) fn open_head(&self, cached: &CachedEntry, value: &[u8]) -> Result<(Head, DataKey)> {
         let head = match self.version {
             Some(version) => read::earlier_head(value, version)?,
             None => Head::parse(value)?,
         };
-        let key = held.unwrap_data_key(&head, self.place)?;
+        let key = cached.unwrap_data_key(&head, self.place)?;
         envelope::admit(&head, &self.address, &key)?;
         Ok((head, key))
     }

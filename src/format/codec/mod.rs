@@ -1,12 +1,11 @@
 //! Encoding of sealed bodies. No other file names `bincode`.
 //!
-//! Its rules are written out in format.md as ours. Each layer implements [`Encode`] and [`Decode`]
-//! for its own types, in the memory where they live: no second set of structs, and a key's bytes go
-//! straight into their own place.
+//! format.md states the encoding rules without reference to `bincode`. Each room implements
+//! [`Encode`] and [`Decode`] for its own types. So there is no second set of structs, and key bytes
+//! are decoded directly into the memory where they stay.
 //!
-//! Promises: one allocation for what is encoded, memory within bounds for what is decoded, nothing
-//! left over.
-//! May not know: which bodies there are, how they are sealed.
+//! Promises: encoding allocates once; decoding takes bounded memory and refuses left-over bytes.
+//! May not know: the types of bodies, or how they are sealed.
 
 mod take;
 
@@ -24,26 +23,27 @@ pub(crate) use take::{take, take_slice};
 
 /// The longest body, in bytes.
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
-/// The one schema.
+/// The only schema.
 const SCHEMA: u16 = 1;
-/// What decoding may take in memory: what the fullest body needs, and no more on hostile counts.
+/// Most bytes of memory for decoding: enough for the fullest body, and a bound on hostile counts.
 const MEMORY_MAX: usize = 8 * BODY_MAX;
 
-/// What an [`Encode`] answers.
+/// The result of an [`Encode`].
 pub(crate) type Encoded = std::result::Result<(), EncodeError>;
-/// What a [`Decode`] answers.
+/// The result of a [`Decode`].
 pub(crate) type Decoded<T> = std::result::Result<T, DecodeError>;
 
-/// Little-endian, integers of fixed width, u64 counts, u32 variant tags.
+/// Returns the encoding rules: little-endian, integers of fixed width, u64 counts, u32 variant
+/// tags.
 const fn rules() -> Configuration<LittleEndian, Fixint, Limit<MEMORY_MAX>> {
     legacy().with_limit::<MEMORY_MAX>()
 }
 
-/// A type that is sealed as a body of its own.
+/// A type that is sealed as a whole body.
 pub(crate) trait Body: Encode + Decode<()> {}
 
-/// `schema u16 ‖ body` between zero bytes to fill in, in one allocation that is never outgrown: a
-/// second one would leave keys behind in the first.
+/// Encodes `schema u16 ‖ body` between `before` and `after` zero bytes, which the caller fills in.
+/// The buffer never grows, because a reallocation would leave keys behind in freed memory.
 ///
 /// # Errors
 /// [`Error::TooLarge`] above 1 MiB.
@@ -55,16 +55,16 @@ pub(crate) fn encode(body: &impl Body, before: usize, after: usize) -> Result<Pl
         return Err(Error::TooLarge);
     }
     let mut out = Plaintext::new(vec![0; before + size.bytes_written + after]);
-    let place = (out.get_mut(before..)).ok_or(Error::TooLarge)?;
-    bincode::encode_into_slice(body, place, rules()).map_err(|_| Error::TooLarge)?;
+    let target = (out.get_mut(before..)).ok_or(Error::TooLarge)?;
+    bincode::encode_into_slice(body, target, rules()).map_err(|_| Error::TooLarge)?;
     Ok(out)
 }
 
-/// A body from what was sealed. Only for bytes that were authenticated.
+/// Decodes a body. The bytes must be authenticated.
 ///
 /// # Errors
-/// [`Error::Malformed`] for what no writer produces, a left-over byte among it;
-/// [`Error::Unsupported`] for another schema or an unknown number that a reader must know.
+/// [`Error::Malformed`] for bytes that no writer produces, including left-over bytes;
+/// [`Error::Unsupported`] for another schema, or for an unknown number that a reader must know.
 pub(crate) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
     let (schema, body) = bytes.split_first_chunk().ok_or(Error::Malformed)?;
     if u16::from_le_bytes(*schema) != SCHEMA {
@@ -79,7 +79,7 @@ pub(crate) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
 
 const UNSUPPORTED: &str = "unsupported";
 
-/// `bincode` carries a text; [`decode`] turns it back.
+/// Wraps an error as the text that a `bincode` error can carry; [`decode`] converts it back.
 pub(crate) fn refused(error: Error) -> DecodeError {
     DecodeError::Other(match error {
         Error::Unsupported => UNSUPPORTED,
@@ -87,7 +87,7 @@ pub(crate) fn refused(error: Error) -> DecodeError {
     })
 }
 
-/// A struct is its fields, one after the other, in the order given here.
+/// Implements the encoding of a struct: its fields in the given order.
 macro_rules! fields {
     ($type:ident { $($field:ident)* }) => {
         impl $crate::format::codec::Encode for $type {
@@ -111,7 +111,7 @@ macro_rules! fields {
 }
 pub(crate) use fields;
 
-/// An enum without fields is its number, u32.
+/// Implements the encoding of an enum without fields: its number as u32.
 macro_rules! numbers {
     ($type:ident { $($number:literal $variant:ident)* }) => {
         impl $crate::format::codec::Encode for $type {

@@ -1,15 +1,15 @@
-//! Reads fixed-layout fields, and bounds each length before using it.
+//! Reads fixed-layout fields, and checks the bound of each length before use.
 
 use crate::error::{Error, Result};
 
-/// The next `N` bytes, taken off `rest`.
+/// Takes the next `N` bytes off the front of `rest`.
 pub(crate) fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N]> {
     let (bytes, after) = rest.split_first_chunk().ok_or(Error::Malformed)?;
     *rest = after;
     Ok(bytes)
 }
 
-/// The next `length` bytes, taken off `rest`; at most `max`.
+/// Takes the next `length` bytes, at most `max`, off the front of `rest`.
 pub(crate) fn take_slice<'a>(rest: &mut &'a [u8], length: usize, max: usize) -> Result<&'a [u8]> {
     if length > max {
         return Err(Error::Malformed);

@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 
-/// The bytes not taken yet. Every method fails with `Malformed` rather than read past the end.
-pub(super) struct Reader<'a>(&'a [u8]);
+/// The remaining bytes. Every method fails with `Malformed` instead of reading past the end.
+pub(super) struct FieldReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }

@@ -1,29 +1,30 @@
-//! Record metadata, sealed together with the content: time, name, media type, labels, extensions.
+//! Record metadata, sealed with the content: time, name, media type, labels, extensions.
 
 use crate::crypto::StreamId;
 use crate::error::{Error, Result};
-use crate::format::envelope::fields::Reader;
+use crate::format::envelope::fields::FieldReader;
 use crate::id::is_record_name;
 
-/// The meta schema of this release.
+/// The metadata schema of this release.
 const SCHEMA: u8 = 1;
-/// Most labels that a record carries.
+/// Most labels of a record.
 const LABELS_MAX: usize = 32;
-/// Most bytes of a label or of a content type.
+/// Most bytes of a label or a content type.
 const SHORT_MAX: usize = 255;
-/// Extensions from here on must be understood.
+/// First extension number that a reader must know.
 const CRITICAL: u16 = 0x8000;
 
-/// The extension that holds the stream under which segmented content was first sealed: 16 bytes.
+/// Extension with the id of the stream that first sealed segmented content: 16 bytes.
 const ORIGIN: u16 = 1;
-/// The extension that marks a poison record: no bytes.
-const POISON: u16 = 2;
-/// The extension of a retraction that stands for all versions below it, which are gone for good: no
-/// bytes, or the stream that the version which it replaced named.
+/// Extension that marks a honeytoken: no bytes.
+const HONEYTOKEN: u16 = 2;
+/// Extension that makes a retraction an expunged marker: no bytes, or the id of the stream that the
+/// replaced version named.
 const EXPUNGED: u16 = 3;
 
-/// Content types with a one-byte code, by code. Closed for this schema: a reader that lacks a code
-/// cannot read the record, so any other type is spelled out.
+/// Content types with a code of one byte, in the order of their codes. The list is closed for this
+/// schema, because a reader cannot read a record with an unknown code; other types are stored as
+/// text.
 const CONTENT_TYPES: [&str; 20] = [
     "application/fhir+json",
     "application/fhir+xml",
@@ -47,7 +48,8 @@ const CONTENT_TYPES: [&str; 20] = [
     "video/mp4",
 ];
 
-/// The code of a content type in the table of `format.md`, 1 and up; 0 if it is not there.
+/// Returns the code of a content type in the table of `format.md`, from 1; 0 for a type without a
+/// code.
 pub fn content_type_code(content_type: &str) -> u8 {
     CONTENT_TYPES
         .iter()
@@ -66,23 +68,24 @@ fn content_type_of(code: u8) -> Result<&'static str> {
 /// Metadata of one version of a record.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Meta {
-    /// When it was written: milliseconds since the Unix epoch.
+    /// Time of writing in milliseconds since 1970.
     pub written_at: i64,
-    /// Its media type; empty if none was given.
+    /// Media type; empty if the app gave none.
     pub content_type: Box<str>,
-    /// The record's name, 1 to 1,024 bytes.
+    /// Name of the record, 1 to 1,024 bytes.
     pub name: Box<str>,
     /// Labels, strictly ascending.
     pub labels: Vec<Box<str>>,
-    /// Extensions of later releases, strictly ascending by number, carried through.
+    /// Extensions, strictly ascending by number. Unknown ones of later releases are kept.
     pub extensions: Vec<(u16, Vec<u8>)>,
 }
 
 impl Meta {
-    /// The meta if a reader would take it back: labels in order and within bounds.
+    /// Sorts the labels, removes duplicates, and checks all bounds that a reader checks.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] when content type or labels are out of bounds.
+    /// [`Error::InvalidMetadata`] if the content type or a label is out of bounds, or there are too
+    /// many labels.
     pub fn checked(mut self) -> Result<Self> {
         self.labels.sort_unstable();
         self.labels.dedup();
@@ -95,36 +98,36 @@ impl Meta {
             .ok_or(Error::InvalidMetadata)
     }
 
-    /// Whether this is the meta of a marker: see [`crate::format::envelope::Opened::is_expunged`].
+    /// Returns whether this is the metadata of an expunged marker; see
+    /// [`crate::format::envelope::Opened::is_expunged`].
     pub fn is_expunged(&self) -> bool {
         self.body_of(EXPUNGED).is_some()
     }
 
-    /// With the stream under which the content was first sealed. A re-encryption carries it on, so it
-    /// tells whether two versions of segmented content are one put.
+    /// Sets the id of the stream that first sealed the content. A re-encryption keeps this id, so
+    /// it identifies the put that uploaded the content.
     pub fn set_origin(&mut self, stream: &StreamId) {
         self.set(ORIGIN, Some(stream.to_vec()));
     }
 
-    /// Marks a record that nobody has a reason to read, or takes the mark away. It is sealed with the
-    /// record and shown to nobody.
+    /// Sets or removes the honeytoken mark, which is sealed with the record and never shown.
     pub fn set_honeytoken(&mut self, is_honeytoken: bool) {
-        self.set(POISON, is_honeytoken.then(Vec::new));
+        self.set(HONEYTOKEN, is_honeytoken.then(Vec::new));
     }
 
-    /// Whether this version is marked as one that nobody has a reason to read. Whatever the mark
-    /// holds counts: later releases may have more to say in it.
+    /// Returns whether this version is a honeytoken. A mark with content counts, too, because later
+    /// releases may store more in it.
     pub fn is_honeytoken(&self) -> bool {
-        self.body_of(POISON).is_some()
+        self.body_of(HONEYTOKEN).is_some()
     }
 
-    /// Marks a retraction that stands for all versions below it; with the stream that is still to be
-    /// removed with the version that it replaces.
+    /// Makes a retraction an expunged marker. `stream` is the stream of the replaced version, whose
+    /// segments are still to be deleted.
     pub fn set_expunged(&mut self, stream: Option<&StreamId>) {
         self.set(EXPUNGED, Some(stream.map_or(Vec::new(), |id| id.to_vec())));
     }
 
-    /// The stream that went with the version that a marker replaced.
+    /// Returns the stream of the version that an expunged marker replaced.
     pub fn expunged_stream(&self) -> Option<StreamId> {
         self.body_of(EXPUNGED)?.try_into().ok()
     }
@@ -138,12 +141,12 @@ impl Meta {
     fn set(&mut self, extension: u16, body: Option<Vec<u8>>) {
         self.extensions.retain(|(number, _)| *number != extension);
         if let Some(body) = body {
-            let place = (self.extensions).partition_point(|(number, _)| *number < extension);
-            self.extensions.insert(place, (extension, body));
+            let index = (self.extensions).partition_point(|(number, _)| *number < extension);
+            self.extensions.insert(index, (extension, body));
         }
     }
 
-    /// The encoded length in bytes.
+    /// Returns the encoded length in bytes.
     pub(super) fn encoded_len(&self) -> usize {
         let content_type = match content_type_code(&self.content_type) {
             0 => 2 + self.content_type.len(),
@@ -154,7 +157,8 @@ impl Meta {
         1 + 8 + content_type + 2 + self.name.len() + 1 + labels + 1 + extensions
     }
 
-    /// Appends the encoding; bounds hold by construction.
+    /// Appends the encoding. The casts keep all bits, because [`Meta::checked`] or [`Meta::decode`]
+    /// checked the lengths.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.push(SCHEMA);
         out.extend_from_slice(&self.written_at.to_le_bytes());
@@ -179,8 +183,8 @@ impl Meta {
         }
     }
 
-    /// Reads the encoding off the front of authenticated bytes.
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self> {
+    /// Decodes metadata from the front of authenticated bytes.
+    pub(super) fn decode(reader: &mut FieldReader<'_>) -> Result<Self> {
         if reader.u8()? != SCHEMA {
             return Err(Error::Unsupported);
         }
@@ -220,12 +224,12 @@ fn is_printable_ascii(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// What a writer could not have sealed is not handed on to an app, whoever sealed it.
+/// Refuses text that no writer seals, so that an app never receives it.
 fn valid(text: &str, is_valid: bool) -> Result<&str> {
     is_valid.then_some(text).ok_or(Error::Malformed)
 }
 
-fn labels(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>> {
+fn labels(reader: &mut FieldReader<'_>) -> Result<Vec<Box<str>>> {
     let count = usize::from(reader.u8()?);
     if count > LABELS_MAX {
         return Err(Error::Malformed);
@@ -242,7 +246,7 @@ fn labels(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>> {
     Ok(labels)
 }
 
-fn extensions(reader: &mut Reader<'_>) -> Result<Vec<(u16, Vec<u8>)>> {
+fn extensions(reader: &mut FieldReader<'_>) -> Result<Vec<(u16, Vec<u8>)>> {
     let count = reader.u8()?;
     let mut extensions: Vec<(u16, Vec<u8>)> = Vec::new();
     for _ in 0..count {

@@ -1,7 +1,7 @@
-//! Record envelope and stream envelope: bytes to bytes.
+//! The record envelope and the stream envelope.
 //!
-//! Promises: what opens is what was sealed, under the chart, record, version, suite and kind that
-//! were asked for; no plaintext leaves before its tag and its key's commitment were checked.
+//! Promises: a value opens only as it was sealed, under the requested chart, record, version, suite
+//! and kind. Plaintext is returned only after its tag and its key's commitment were checked.
 //! May not know: storage, patient keys, time. `format.md` one folder up is the normative text.
 
 mod fields;

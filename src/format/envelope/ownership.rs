@@ -6,17 +6,18 @@ use crate::format::envelope::record::FORMAT;
 use crate::format::envelope::stream::{CHUNK, SEGMENT};
 use crate::secret::Plaintext;
 
-/// How much of a segment [`fits`] looks at.
+/// Bytes of a segment that [`fits`] reads.
 pub const FIRST_CHUNK: usize = CHUNK + TAG;
 
-/// Whether `key` sealed the first chunk of segment `index` of a stream, of which `segment` holds at
-/// least that chunk.
+/// Returns whether `key` sealed the first chunk of segment `index` of a stream. `segment` must hold
+/// at least that chunk.
 ///
-/// A record value names its stream in clear, and nothing authenticates that name until a chunk
-/// opens: so this, not the name, tells whether content may be missed by somebody.
+/// A record value names its stream in plaintext, and nothing authenticates that name until a chunk
+/// opens. So a caller must use this check, not the name, to find out whether a record needs a
+/// segment.
 ///
 /// # Errors
-/// None in practice.
+/// Those of the key derivation, which do not occur in practice.
 pub fn fits(
     (suite, key): (CipherSuite, &StreamKey),
     chart: &ChartId,

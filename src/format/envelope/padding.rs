@@ -1,22 +1,23 @@
-//! The padding rule: the lengths that content is padded to, so that stored sizes reveal less.
+//! The padding rule: content is padded to fewer distinct lengths, so that stored sizes reveal less.
 
-/// Below this, lengths are rounded up to a multiple of 64; from here on to Padmé.
+/// Bytes below which lengths are rounded up to a multiple of 64; longer ones follow Padmé.
 const SMALL: usize = 2048;
 
-/// The padded length of a record body of `length` bytes.
+/// Returns the padded length of a record body of `length` bytes.
 pub fn padded(length: usize) -> usize {
     if length < SMALL {
         length.next_multiple_of(64)
     } else {
-        // A body is at most a little over 1 MiB, so nothing is cut off.
+        // A body is little more than 1 MiB at most, so the cast keeps all bits.
         padme(length as u64) as usize
     }
 }
 
-/// Padmé (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and Communication with
-/// PURBs", PoPETs 2019, algorithm 1): at most 12 % more, leaking O(log log length) bits.
+/// Returns the Padmé length (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and
+/// Communication with PURBs", PoPETs 2019, algorithm 1).
 ///
-/// A length so near 2^64 that it cannot be rounded up stays as it is.
+/// The result is at most 12 % longer than `length`, and leaks O(log log length) bits. A length too
+/// close to 2^64 to be rounded up is returned unchanged.
 pub fn padme(length: u64) -> u64 {
     if length < 2 {
         return length;

@@ -1,4 +1,4 @@
-//! The stored value of one version of one record.
+//! The record envelope: the stored value of one version of a record.
 
 use std::ops::Range;
 
@@ -7,21 +7,19 @@ use crate::crypto::{
     SealingKey, StreamId, StreamKey, TAG,
 };
 use crate::error::{Error, Result};
-use crate::format::envelope::fields::Reader;
+use crate::format::envelope::fields::FieldReader;
 use crate::format::envelope::meta::Meta;
 use crate::format::envelope::padding::padded;
 use crate::secret::{Plaintext, plaintext};
 
-/// The format of this release.
+/// Format of this release.
 pub(super) const FORMAT: u8 = 1;
-/// The wrap of this release: under a patient key.
+/// The wrap method of this release: under a patient key.
 const WRAP: u8 = 1;
-/// Length of what stands before body or stream id, in bytes.
+/// Length of the head in bytes; the body or a stream id follows.
 pub const HEAD: usize = 96;
-/// Where the key number stands.
-const NUMBER: Range<usize> = 4..8;
-/// Where the wrapped data key stands.
-const WRAPPED: Range<usize> = 48..HEAD;
+const KEY_NUMBER: Range<usize> = 4..8;
+const WRAPPED_KEY: Range<usize> = 48..HEAD;
 /// Most bytes of inline content that writers seal: 64 KiB.
 pub const INLINE_MAX: usize = 64 * 1024;
 /// Most bytes of inline content that readers accept: 1 MiB.
@@ -29,14 +27,14 @@ const INLINE_READ_MAX: usize = 1024 * 1024;
 /// Most versions of a record.
 const VERSION_MAX: u64 = i64::MAX as u64;
 
-/// What a record value holds.
+/// The kind of a record value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The content itself.
     Inline,
     /// The key and length of a content stream.
     Segmented,
-    /// A retraction: the record has no content from this version on.
+    /// A retraction: this version has no content.
     Retraction,
 }
 
@@ -59,23 +57,23 @@ impl Kind {
     }
 }
 
-/// What was asked for: never taken from a value.
+/// The address of a record. It comes from the request, never from a stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
-    /// The chart.
+    /// The chart id.
     pub chart: ChartId,
-    /// The record's tag in it.
+    /// The record's tag in the chart.
     pub record: RecordTag,
 }
 
 /// The first 96 bytes of a record value, parsed but not authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The suite that sealed it.
+    /// Cipher suite of the value.
     pub suite: CipherSuite,
-    /// What the body holds.
+    /// Kind of the body.
     pub kind: Kind,
-    /// The patient key that wraps the data key.
+    /// Number of the patient key that wraps the data key.
     pub key_number: u32,
     /// The version, 1 to 2^63-1.
     pub version: u64,
@@ -86,18 +84,18 @@ pub struct Head {
 }
 
 impl Head {
-    /// Parses the head of `value`, which may be cut off after 96 bytes.
+    /// Parses the head of `value`, of which the first 96 bytes suffice.
     ///
     /// # Errors
-    /// In the order of checks: [`Error::Malformed`] when too short, [`Error::Unsupported`] for
-    /// another format, [`Error::Malformed`] at version 0 or beyond 2^63-1, [`Error::Unsupported`] for
-    /// an unknown wrap, suite or kind.
+    /// In the order of checks: [`Error::Malformed`] if too short, [`Error::Unsupported`] for
+    /// another format, [`Error::Malformed`] at version 0 or beyond 2^63-1, [`Error::Unsupported`]
+    /// for an unknown wrap, suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(value.get(..HEAD).ok_or(Error::Malformed)?);
+        let mut reader = FieldReader::new(value.get(..HEAD).ok_or(Error::Malformed)?);
         let &[format, suite, kind, wrap] = reader.array()?;
         let key_number = reader.u32()?;
         let version = reader.u64()?;
-        // Another format may mean anything by the other fields.
+        // Checked first, because another format may define the other fields differently.
         if format != FORMAT {
             return Err(Error::Unsupported);
         }
@@ -133,12 +131,12 @@ fn context(address: &Address, version: u64, suite: CipherSuite, kind: Kind) -> R
     }
 }
 
-/// What is to be sealed.
+/// A record body to seal.
 #[derive(Clone, Copy)]
 pub enum Body<'a> {
     /// Content of at most 64 KiB.
     Inline(&'a [u8]),
-    /// A content stream that was sealed before.
+    /// A content stream whose segments are sealed already.
     Segmented {
         /// The stream's id.
         stream: StreamId,
@@ -181,9 +179,11 @@ impl std::fmt::Debug for Body<'_> {
     }
 }
 
-/// Seals one version of a record. The data key is consumed: it cannot seal twice.
+/// Seals one version of a record, and returns the stored value. Consumes the data key, so that the
+/// key cannot seal twice.
 ///
-/// `wrap` turns the commitment and the data key into the key number and the 48 wrapped bytes.
+/// `wrap` wraps the data key for the commitment, and returns the key number and the 48 wrapped
+/// bytes.
 ///
 /// # Errors
 /// [`Error::TooManyVersions`] beyond version 2^63-1, [`Error::TooLarge`] for content beyond 64 KiB,
@@ -212,7 +212,7 @@ pub fn seal(
     let stream = body.stream().map_or(&[][..], |stream| stream);
     let meta_len = meta.encoded_len() + if stream.is_empty() { 0 } else { 40 };
     let body_len = padded(2 + meta_len + 4 + body.content().len());
-    // Plaintext until it is sealed in place: wiped if that fails.
+    // Holds plaintext until sealed in place, so it is wiped if sealing fails.
     let mut value = plaintext(HEAD + stream.len() + body_len + TAG);
     value.extend_from_slice(&[FORMAT, suite.code(), kind.code(), WRAP]);
     value.extend_from_slice(&number.to_le_bytes());
@@ -232,17 +232,17 @@ pub fn seal(
     value.extend_from_slice(body.content());
     value.resize(start + body_len, 0);
     let (_, sealed) = value.split_at_mut(start);
-    // Nonce zero: the body key comes from a data key that lived for this one message.
+    // The nonce is zero, because the body key derives from a data key that seals only this message.
     let tag = body_key.seal(Nonce::ZERO, sealed)?;
     value.extend_from_slice(&tag);
     Ok(value.into_sealed())
 }
 
-/// Checks that `key` is the data key that `head` committed to, for the chart, record, version,
-/// suite and kind at hand, and returns the key that opens the body.
+/// Checks the commitment of `head` to `key` and its context, and returns the key that opens the
+/// body.
 ///
 /// # Errors
-/// [`Error::NotAuthentic`] when it is not.
+/// [`Error::NotAuthentic`] if the commitment differs.
 pub fn admit(head: &Head, address: &Address, key: &DataKey) -> Result<SealingKey> {
     let (body_key, commitment) = crypto::body_key(key, &head.context(address))?;
     if crypto::equal(&commitment, &head.commitment) {
@@ -252,7 +252,7 @@ pub fn admit(head: &Head, address: &Address, key: &DataKey) -> Result<SealingKey
     }
 }
 
-/// A version of a record, opened: metadata, and the content or where it is.
+/// An opened version of a record.
 pub struct Opened {
     /// The metadata.
     pub meta: Meta,
@@ -261,18 +261,18 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Whether this retraction stands for all versions below it, which were expunged: whatever of
-    /// them turns up counts for nothing.
+    /// Returns whether this version is an expunged marker. All versions below a marker count as
+    /// destroyed, even if some of them are still stored.
     pub fn is_expunged(&self) -> bool {
         matches!(self.content, Content::Retraction) && self.meta.is_expunged()
     }
 }
 
-/// What a record version holds.
+/// The content of a record version.
 pub enum Content {
     /// The content itself: a range of a buffer that is wiped on drop.
     Inline(Plaintext, Range<usize>),
-    /// Where the content is.
+    /// A content stream in segments.
     Segmented {
         /// The stream's id.
         stream: StreamId,
@@ -281,12 +281,12 @@ pub enum Content {
         /// The content's length in bytes.
         length: u64,
     },
-    /// None: the record was retracted.
+    /// No content, because the record was retracted.
     Retraction,
 }
 
 impl Content {
-    /// What to seal, to seal the same content again.
+    /// Returns the body that seals the same content again.
     pub fn as_body(&self) -> Body<'_> {
         match self {
             Self::Inline(buffer, range) => {
@@ -312,10 +312,11 @@ impl std::fmt::Debug for Opened {
     }
 }
 
-/// Opens a record value in place. The caller unwrapped `key` from the `head` of this `value`.
+/// Opens a record value in place. `key` must be unwrapped from `head`, which must be the head of
+/// `value`.
 ///
 /// # Errors
-/// [`Error::NotAuthentic`] when key, address or name do not fit or the body was altered;
+/// [`Error::NotAuthentic`] if key, address or name do not match, or the body was altered;
 /// [`Error::Malformed`] and [`Error::Unsupported`] for a body that this release cannot read.
 pub fn open(
     value: Vec<u8>,
@@ -327,7 +328,7 @@ pub fn open(
     let body_key = admit(head, address, key)?;
     let mut value = Plaintext::new(value);
     let stream = match head.kind {
-        Kind::Segmented => Some(*Reader::new(value.get(HEAD..).unwrap_or_default()).array()?),
+        Kind::Segmented => Some(*FieldReader::new(value.get(HEAD..).unwrap_or_default()).array()?),
         _ => None,
     };
     let start = HEAD + stream.map_or(0, |id| id.len());
@@ -335,9 +336,9 @@ pub fn open(
     let (body, tag) = sealed.split_last_chunk_mut().ok_or(Error::Malformed)?;
     body_key.open(Nonce::ZERO, body, tag)?;
 
-    let mut reader = Reader::new(body);
+    let mut reader = FieldReader::new(body);
     let meta_len = usize::from(reader.u16()?);
-    let mut meta_reader = Reader::new(reader.bytes(meta_len)?);
+    let mut meta_reader = FieldReader::new(reader.bytes(meta_len)?);
     let meta = Meta::decode(&mut meta_reader)?;
     let stream = match stream {
         Some(id) => {
@@ -371,28 +372,27 @@ pub fn open(
     Ok(Opened { meta, content })
 }
 
-/// The value with another wrapping of its data key: bytes 4..8 and 48..96 change, nothing else.
+/// Returns the value with its data key rewrapped. Only bytes 4..8 and 48..96 change.
 ///
 /// # Errors
-/// [`Error::Malformed`] when the value is shorter than a head.
+/// [`Error::Malformed`] if the value is shorter than a head.
 pub fn rewrapped(mut value: Vec<u8>, key_number: u32, wrapped: &[u8; 48]) -> Result<Vec<u8>> {
     value
-        .get_mut(NUMBER)
+        .get_mut(KEY_NUMBER)
         .ok_or(Error::Malformed)?
         .copy_from_slice(&key_number.to_le_bytes());
     value
-        .get_mut(WRAPPED)
+        .get_mut(WRAPPED_KEY)
         .ok_or(Error::Malformed)?
         .copy_from_slice(wrapped);
     Ok(value)
 }
 
-/// What names a version in journals, checkpoints and receipts: SHA-256 of the value from byte 96
-/// on, which re-wrapping leaves alone. Of a segmented record it covers stream key and length, not
-/// the chunks.
+/// Returns the digest that identifies a version: SHA-256 of the value from byte 96 on. Rewrapping
+/// keeps it. For segmented content, it covers the stream key and the length, not the chunks.
 ///
 /// # Errors
-/// [`Error::Malformed`] when the value is shorter than a head.
+/// [`Error::Malformed`] if the value is shorter than a head.
 pub fn digest(value: &[u8]) -> Result<Digest> {
     let sealed = value.get(HEAD..).ok_or(Error::Malformed)?;
     Ok(crypto::sha256(&[sealed]))

@@ -1,110 +1,111 @@
-//! One commit for a batch of writes: planned, sent, and settled one by one.
+//! Commits a batch of writes at once, and decides each write by its own reply.
 
 use crate::crypto::DataKey;
 use crate::error::{Error, Result};
 use crate::journal;
 use crate::records::write::commit_reply::{AttemptKind, WriteStep};
 use crate::records::write::lookup::WriteContext;
-use crate::records::write::next_version::Histories;
+use crate::records::write::next_version::HistoryPresence;
 use crate::records::write::{PendingWrite, WriteOutcome};
 use crate::storage::CommitError;
 use crate::vault::Vault;
 
-/// What a batch of jobs is about to do.
+/// The attempts of a batch of jobs.
 #[derive(Default)]
-struct Plan<'a> {
-    /// Jobs that must look again.
-    again: Vec<PendingWrite<'a>>,
+struct BatchPlan<'a> {
+    /// Jobs that must read storage again.
+    retries: Vec<PendingWrite<'a>>,
     /// Jobs that write, each with its version, in the order of `changes`.
-    tries: Vec<(PendingWrite<'a>, u64, AttemptKind)>,
+    attempts: Vec<(PendingWrite<'a>, u64, AttemptKind)>,
     changes: Vec<journal::JournaledChange>,
 }
 
 impl Vault {
-    /// One try for each job, in one commit. Returns the jobs that must look again.
-    pub(super) fn try_batch<'a>(
+    /// Makes one attempt for each job, all in one commit. Returns the jobs that must read storage
+    /// again.
+    pub(super) fn attempt_batch<'a>(
         &self,
         batch: Vec<PendingWrite<'a>>,
         outcomes: &mut [WriteOutcome],
     ) -> Vec<PendingWrite<'a>> {
-        let found = match self.look_for_writing(&batch) {
-            Ok(found) => found,
+        let contexts = match self.read_contexts(&batch) {
+            Ok(contexts) => contexts,
             Err(error) => {
                 self.fail_all(batch, &error, outcomes);
                 return Vec::new();
             }
         };
-        let Plan {
-            mut again,
-            tries,
+        let BatchPlan {
+            mut retries,
+            attempts,
             changes,
-        } = self.plan(batch, found, outcomes);
+        } = self.plan(batch, contexts, outcomes);
         if changes.is_empty() {
-            return again;
+            return retries;
         }
         match self.core.journal.commit(changes) {
-            Ok(results) => self.settle_batch(tries, results, outcomes, &mut again),
+            Ok(results) => self.settle_batch(attempts, results, outcomes, &mut retries),
             // Nothing was sent.
             Err(error) => {
-                let tried = tries.into_iter().map(|(pending, ..)| pending);
-                self.fail_all(tried, &error, outcomes);
+                let jobs = attempts.into_iter().map(|(pending, ..)| pending);
+                self.fail_all(jobs, &error, outcomes);
             }
         }
-        again
+        retries
     }
 
-    /// Decides for each job what to write, or its outcome where nothing is to be written.
+    /// Plans the attempt of each job; decides a job at once if it needs no write.
     fn plan<'a>(
         &self,
         batch: Vec<PendingWrite<'a>>,
-        found: Vec<Result<WriteContext>>,
+        contexts: Vec<Result<WriteContext>>,
         outcomes: &mut [WriteOutcome],
-    ) -> Plan<'a> {
-        let mut plan = Plan::default();
+    ) -> BatchPlan<'a> {
+        let mut plan = BatchPlan::default();
         let mut keys = DataKey::batch(batch.len());
-        let mut history = Histories::default();
-        for (mut pending, found) in batch.into_iter().zip(found) {
-            let step = match (found, &mut keys) {
+        let mut history = HistoryPresence::default();
+        for (mut pending, context) in batch.into_iter().zip(contexts) {
+            let step = match (context, &mut keys) {
                 (Err(error), _) => {
                     if error == Error::Erased {
-                        self.withdraw(&pending);
+                        self.delete_from_erased_chart(&pending);
                     }
                     WriteStep::Done(Err(pending.map_error(error)))
                 }
                 (_, Err(error)) => WriteStep::Done(Err(error.clone())),
-                (Ok(found), Ok(keys)) => match keys.pop() {
+                (Ok(context), Ok(keys)) => match keys.pop() {
                     Some(key) => self
-                        .step(&mut pending, &found, &mut history, key)
+                        .next_step(&mut pending, &context, &mut history, key)
                         .unwrap_or_else(|error| WriteStep::Done(Err(pending.map_error(error)))),
-                    None => WriteStep::LookAgain,
+                    None => WriteStep::Retry,
                 },
             };
             match step {
                 WriteStep::Done(outcome) => self.decide(&pending, outcome, outcomes),
-                WriteStep::LookAgain => plan.again.push(pending),
+                WriteStep::Retry => plan.retries.push(pending),
                 WriteStep::WriteAttempt(attempt) => {
                     plan.changes.push(attempt.change);
-                    plan.tries.push((pending, attempt.version, attempt.kind));
+                    plan.attempts.push((pending, attempt.version, attempt.kind));
                 }
             }
         }
         plan
     }
 
-    /// Decides the jobs that a commit settled; the others look again.
+    /// Decides the jobs whose replies are conclusive; the others read storage again.
     fn settle_batch<'a>(
         &self,
-        tries: Vec<(PendingWrite<'a>, u64, AttemptKind)>,
+        attempts: Vec<(PendingWrite<'a>, u64, AttemptKind)>,
         results: Vec<journal::Answer>,
         outcomes: &mut [WriteOutcome],
-        again: &mut Vec<PendingWrite<'a>>,
+        retries: &mut Vec<PendingWrite<'a>>,
     ) {
         let unknown = std::iter::repeat_with(|| Err(CommitError::Unknown));
         let results = results.into_iter().chain(unknown);
-        for ((mut pending, version, kind), result) in tries.into_iter().zip(results) {
-            match self.judge(&mut pending, version, &kind, result) {
+        for ((mut pending, version, kind), result) in attempts.into_iter().zip(results) {
+            match self.interpret_reply(&mut pending, version, &kind, result) {
                 Some(outcome) => self.decide(&pending, outcome, outcomes),
-                None => again.push(pending),
+                None => retries.push(pending),
             }
         }
     }
@@ -127,9 +128,9 @@ impl Vault {
         outcome: WriteOutcome,
         outcomes: &mut [WriteOutcome],
     ) {
-        self.give_up_upload(pending, &outcome);
-        if let Some(place) = outcomes.get_mut(pending.index) {
-            *place = outcome;
+        self.discard_upload(pending, &outcome);
+        if let Some(slot) = outcomes.get_mut(pending.index) {
+            *slot = outcome;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An attempted write, and the meaning of the storage's reply to it.
+//! Write attempts, and the interpretation of the storage's reply to them.
 
 use crate::error::Error;
 use crate::journal;
@@ -7,7 +7,7 @@ use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
 
-/// A transaction, and what its failing operations mean.
+/// A write attempt: its transaction, and the roles of its operations.
 pub(super) struct WriteAttempt {
     pub(super) change: journal::JournaledChange,
     pub(super) version: u64,
@@ -15,25 +15,26 @@ pub(super) struct WriteAttempt {
 }
 
 pub(super) enum AttemptKind {
-    /// Writes a version; where its operations stand.
+    /// Writes a version; holds the indexes of its operations.
     Write {
         intent: Option<usize>,
         earlier: Option<(usize, u64)>,
         current: usize,
     },
-    /// Confirms, or seals again, a version of this job that stands already.
+    /// Confirms or re-encrypts a stored version of this job.
     Settle,
 }
 
 pub(super) enum WriteStep {
     Done(WriteOutcome),
     WriteAttempt(WriteAttempt),
-    LookAgain,
+    Retry,
 }
 
 impl Vault {
-    /// What a commit's answer means: an outcome, or `None` to look again.
-    pub(super) fn judge(
+    /// Returns the outcome that a commit reply implies, or `None` if the job must read storage
+    /// again.
+    pub(super) fn interpret_reply(
         &self,
         pending: &mut PendingWrite<'_>,
         version: u64,
@@ -50,13 +51,14 @@ impl Vault {
                 }
                 return Some(Ok(Some(version)));
             }
-            // An earlier try may stand all the same.
+            // An earlier attempt may still have been committed.
             Err(CommitError::Io(_)) if pending.maybe_committed.is_some() => {
                 return Some(Err(Error::CommitUnknown));
             }
             Err(CommitError::Io(error)) => {
-                // On transactional storage it surely did not happen; elsewhere a part of it may
-                // have, and an upload that a record may name must stay.
+                // A failed transaction had no effect on transactional storage. On other storage,
+                // some of its operations may be stored, so the upload that a record may name must
+                // stay.
                 if !self.core.store.storage.is_transactional() {
                     pending.maybe_committed = Some(version);
                 }
@@ -65,8 +67,9 @@ impl Vault {
             Err(CommitError::Conflict { operation }) => match kind {
                 AttemptKind::Settle => {}
                 AttemptKind::Write { intent, .. } if *intent == Some(operation) => {
-                    // Somebody swept it: what was uploaded is gone, or going. Or an earlier try of
-                    // unknown outcome landed, and its record names what was uploaded.
+                    // Either garbage collection removed the intent and deletes the upload, or an
+                    // earlier attempt with unknown outcome was committed and its record names the
+                    // upload.
                     if pending.maybe_committed.is_none()
                         && let Some(upload) = pending.upload.take()
                     {
@@ -79,10 +82,12 @@ impl Vault {
                 } => {
                     let blocked = earlier.filter(|(index, _)| *index == operation);
                     pending.orphan_version = blocked.map(|(_, former)| former);
-                    // A request that was repeated below us may have met itself.
-                    let landed =
+                    // A storage that repeats requests may have conflicted with its own earlier
+                    // attempt.
+                    let own_conflict =
                         operation >= *current && !self.core.store.storage.is_transactional();
-                    pending.maybe_committed = landed.then_some(version).or(pending.maybe_committed);
+                    pending.maybe_committed =
+                        own_conflict.then_some(version).or(pending.maybe_committed);
                 }
             },
             Err(_) => pending.maybe_committed = Some(version),

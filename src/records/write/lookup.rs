@@ -15,24 +15,27 @@ use crate::storage::{Expect, Revision, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
-/// What was found for a job.
+/// Stored state that a job builds on.
 pub(super) struct WriteContext {
-    pub(super) held: Arc<CachedEntry>,
+    pub(super) cached: Arc<CachedEntry>,
     pub(super) address: Address,
-    /// An `h` that was in the way of an earlier try, by version.
+    /// Version and revision of an `h` that blocked an earlier attempt.
     orphan_version: Option<(u64, Revision)>,
     pub(super) current: Option<Stored>,
 }
 
 impl WriteContext {
-    /// The current version by its header, 0 if there is none.
+    /// Returns the current version by its head; 0 if there is none.
     pub(super) fn version(&self) -> Result<u64> {
         let current = self.current.as_ref();
         current.map_or(Ok(0), |stored| Ok(Head::parse(&stored.value)?.version))
     }
 
-    /// `Absent` first. One that is in the way is left of a put that broke off, or of one that has
-    /// just happened: it is replaced only together with the `r` that was read after it.
+    /// Returns the precondition of the put to `h`: `Absent`, unless an orphan blocked an earlier
+    /// attempt.
+    ///
+    /// The orphan is from an interrupted put, or from one that was just committed. It is replaced
+    /// only together with the `r` that was read after it.
     pub(super) fn expect_earlier(&self, version: u64) -> Expect {
         match &self.orphan_version {
             Some((known, revision)) if *known == version => Expect::Unchanged(revision.clone()),
@@ -48,33 +51,38 @@ impl WriteContext {
     }
 
     pub(super) fn patient_key(&self, number: u32) -> Result<&KeyVersion<PatientKey>> {
-        self.held.entry.key(number).ok_or(Error::UnknownPatientKey)
+        self.cached
+            .entry
+            .key(number)
+            .ok_or(Error::UnknownPatientKey)
     }
 }
 
 impl Vault {
-    /// The chart that a subject's records are written to now; begins one for a subject never seen.
+    /// Returns the chart that a subject's records are written to; creates the patient entry of a
+    /// new subject.
     pub(crate) fn chart_for_writing(&self, subject: &Subject, act: &Act) -> Result<ChartId> {
         let subjects = HashMap::from([(subject, Freshness::Cached)]);
         let entries = self.entries_for_writing(&subjects, act)?;
-        let held = entries.get(subject).ok_or(Error::Contended)?;
-        chart_id(held.as_ref().map_err(Clone::clone)?)
+        let cached = entries.get(subject).ok_or(Error::Contended)?;
+        chart_id(cached.as_ref().map_err(Clone::clone)?)
     }
 
-    /// Entry and current version for each job, read together. All are of one act.
-    pub(super) fn look_for_writing(
+    /// Reads patient entry and current version for each job, all in one call. The jobs share one
+    /// act.
+    pub(super) fn read_contexts(
         &self,
-        turn: &[PendingWrite<'_>],
+        batch: &[PendingWrite<'_>],
     ) -> Result<Vec<Result<WriteContext>>> {
         let Some(PendingWrite {
             job: WriteJob { act, .. },
             ..
-        }) = turn.first()
+        }) = batch.first()
         else {
             return Ok(Vec::new());
         };
         let mut subjects: HashMap<&Subject, Freshness> = HashMap::new();
-        for pending in turn {
+        for pending in batch {
             let freshness = subjects
                 .entry(pending.job.id.subject())
                 .or_insert(Freshness::Cached);
@@ -83,41 +91,44 @@ impl Vault {
             }
         }
         let entries = self.entries_for_writing(&subjects, act)?;
-        let mut found: Vec<Result<WriteContext>> = turn
+        let mut contexts: Vec<Result<WriteContext>> = batch
             .iter()
             .map(|pending| {
-                let held = entries.get(pending.job.id.subject());
-                let held = Arc::clone(
-                    held.ok_or(Error::Contended)?
+                let cached = entries.get(pending.job.id.subject());
+                let cached = Arc::clone(
+                    cached
+                        .ok_or(Error::Contended)?
                         .as_ref()
                         .map_err(Clone::clone)?,
                 );
-                let address = held.address(pending.job.id.name())?;
-                let orphan_version = self.read_in_the_way(pending, &address)?;
+                let address = cached.address(pending.job.id.name())?;
+                let orphan_version = self.read_orphan_version(pending, &address)?;
                 Ok(WriteContext {
-                    held,
+                    cached,
                     address,
                     orphan_version,
                     current: None,
                 })
             })
             .collect();
-        let keys: Vec<_> = found
+        let keys: Vec<_> = contexts
             .iter()
             .flatten()
-            .map(|found| storage_keys::current(&found.address))
+            .map(|context| storage_keys::current(&context.address))
             .collect();
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
         let stored = self.core.store.storage.read(&keys)?;
-        for (found, stored) in found.iter_mut().flatten().zip(stored) {
-            found.current = stored;
+        for (context, stored) in contexts.iter_mut().flatten().zip(stored) {
+            context.current = stored;
         }
-        Ok(found)
+        Ok(contexts)
     }
 
-    /// Read before `r` is: were it read after, it could be the work of a writer who moved another `r`
-    /// aside in between, and replacing it would bring back what that writer replaced.
-    fn read_in_the_way(
+    /// Reads the `h` that blocked an earlier attempt.
+    ///
+    /// Must run before `r` is read. Otherwise a concurrent writer could move another `r` to this
+    /// `h` in between, and replacing this `h` would restore what that writer replaced.
+    fn read_orphan_version(
         &self,
         pending: &PendingWrite<'_>,
         address: &Address,
@@ -132,13 +143,13 @@ impl Vault {
         Ok(stored.map(|stored| (version, stored.revision)))
     }
 
-    /// Whether the entry is still the one under which the record was looked at.
+    /// Returns whether the stored patient entry is still the one that `context` was read under.
     pub(super) fn entry_unchanged(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
     ) -> Result<bool> {
         let now = self.live_entry(pending.job.id.subject())?;
-        Ok(now.is_some_and(|now| now.revision == found.held.revision))
+        Ok(now.is_some_and(|now| now.revision == context.cached.revision))
     }
 }

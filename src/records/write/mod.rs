@@ -4,10 +4,11 @@
 //! put, new      [ put r Absent ; ?p ]
 //! put, next     [ put h|n Absent ; put r Unchanged ; ?p ]
 //! put, large    [ put w Absent ] ; [ put s|i Absent ]* ; [ ?w ; (put h|n) ; put r ; ?p ; delete w ]
-//! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         and what `expunging` does next
+//! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         then `lifecycle` deletes the rest
 //! ```
-//! `?p` comes last: a rotation or an erasure that went first is seen by it, and nothing is
-//! acknowledged before. `h|n` comes before `r`, so no prefix loses the version that `r` held.
+//! `?p` comes last, so that it detects a rotation or an erasure that was committed first; nothing
+//! is acknowledged before. `h|n` comes before `r`, so that no prefix loses the former version of
+//! `r`.
 
 mod batch;
 mod commit_reply;
@@ -37,18 +38,18 @@ pub(crate) struct WriteJob<'a> {
     meta: Meta,
     change: PendingChange<'a>,
     expected: Precondition,
-    /// Content that was stored before.
+    /// Upload of content stored before the job.
     upload: Option<Upload>,
 }
 
 #[derive(Clone, Copy)]
 enum PendingChange<'a> {
     Content(&'a [u8]),
-    /// Content of which only the upload is at hand.
+    /// Content that is available only as an upload.
     Uploaded,
     Retraction,
-    /// A retraction in place of all that was before. `purged` learns whether the storage said that
-    /// the bytes of the version in its place are gone.
+    /// An expunged marker. `purged` receives whether the storage confirmed that the bytes of the
+    /// replaced version are purged.
     Expunge {
         purged: &'a Cell<bool>,
     },
@@ -72,7 +73,7 @@ impl<'a> WriteJob<'a> {
         })
     }
 
-    /// Content that was uploaded already; `meta` was checked.
+    /// Returns a job for uploaded content; `meta` must be checked.
     pub(crate) fn uploaded(
         act: &Act,
         id: &'a RecordId,
@@ -122,27 +123,28 @@ impl<'a> WriteJob<'a> {
     }
 }
 
-/// The version that was written; `None` when there was nothing to retract or to expunge.
+/// The version that was written; `None` if there was nothing to retract or to expunge.
 pub(crate) type WriteOutcome = Result<Option<u64>>;
 
-/// A job that is not decided yet.
+/// A job without an outcome yet.
 struct PendingWrite<'a> {
     job: WriteJob<'a>,
-    /// Where its outcome goes.
+    /// Index of the job's outcome.
     index: usize,
     freshness: Freshness,
-    /// The chart of the first try. An erasure in between must not carry the job to another one.
+    /// Chart of the first attempt. After an erasure in between, the job must not write to the new
+    /// chart.
     chart: Option<ChartId>,
-    /// The version at which an earlier try may stand.
+    /// Version that an earlier attempt may have committed.
     maybe_committed: Option<u64>,
-    /// What this job sealed at first: the commitment, and the patient key number that it was sealed
-    /// under. What it seals again to settle is left out: a re-encryption may have been there first,
-    /// under the same number.
+    /// Commitment and patient key number of each value that an attempt of this job sealed. Values
+    /// that the job re-encrypts to settle are left out, because another re-encryption may have been
+    /// first under the same number.
     sealed: Vec<(Commitment, u32)>,
-    /// The version of an `h` in the way: to be replaced, if `r` is still what it was.
+    /// Version of an `h` that blocked an attempt; it is replaced if `r` is unchanged.
     orphan_version: Option<u64>,
     upload: Option<Upload>,
-    /// Its intent was found gone.
+    /// The upload's intent was missing.
     intent_collected: bool,
 }
 
@@ -152,7 +154,7 @@ impl<'a> PendingWrite<'a> {
         Self {
             index,
             freshness: match job.change {
-                // A hold of the last minute counts.
+                // A cached entry could miss a legal hold placed in the last minute.
                 PendingChange::Expunge { .. } => Freshness::Fresh,
                 _ => Freshness::Cached,
             },
@@ -166,14 +168,15 @@ impl<'a> PendingWrite<'a> {
         }
     }
 
-    /// Remembers a value that is about to be sent.
-    fn sent(&mut self, value: &[u8]) -> Result<()> {
+    /// Records a sealed value before it is sent.
+    fn record_attempt(&mut self, value: &[u8]) -> Result<()> {
         let head = Head::parse(value)?;
         self.sealed.push((head.commitment, head.key_number));
         Ok(())
     }
 
-    /// What an error means to who asked: one of the storage says nothing of an earlier try.
+    /// Returns the error for the caller: a storage error becomes `CommitUnknown` if an earlier
+    /// attempt may have been committed.
     fn map_error(&self, error: Error) -> Error {
         match error {
             Error::Storage(_) if self.maybe_committed.is_some() => Error::CommitUnknown,
@@ -181,9 +184,11 @@ impl<'a> PendingWrite<'a> {
         }
     }
 
-    /// Whether this job may have sealed a version that stands. Under a key that it sealed with, its
-    /// commitment tells, which a re-wrap leaves alone; under another one it may have been sealed
-    /// again by others. Another writer's, of the same millisecond and content, must not pass for it.
+    /// Returns whether this job may have sealed a stored version.
+    ///
+    /// Under a patient key that this job used, the commitment decides, because rewrapping keeps it.
+    /// Under another key, a concurrent re-encryption may have replaced the commitment. A version of
+    /// another writer with the same millisecond and content must not be taken for this job's.
     fn may_have_sealed(&self, head: &Head) -> bool {
         let mut sealed = self.sealed.iter();
         sealed
@@ -194,23 +199,24 @@ impl<'a> PendingWrite<'a> {
 }
 
 impl Vault {
-    /// Carries out one job.
+    /// Executes one job.
     pub(crate) fn write_one(&self, job: WriteJob<'_>) -> WriteOutcome {
         self.write(vec![job]).pop().unwrap_or(Err(Error::Contended))
     }
 
-    /// Fails with `Conflict` unless the record is as expected now. Only a courtesy to who is about
-    /// to store much content: what counts is looked at when the version is written.
+    /// Fails with `Conflict` unless the record meets the precondition now. This only saves a
+    /// useless upload; the write itself checks again.
     pub(crate) fn admits(&self, id: &RecordId, expected: Precondition) -> Result<()> {
         if expected == Precondition::Any {
             return Ok(());
         }
-        let (version, is_retraction) = self.standing(id)?;
+        let (version, is_retraction) = self.current_version(id)?;
         let admitted = expected.admits(version, is_retraction);
         admitted.then_some(()).ok_or(Error::Conflict)
     }
 
-    /// Carries out jobs; those of one commit become durable together. Outcomes come in their order.
+    /// Executes jobs, and returns their outcomes in the same order. One commit holds as many jobs
+    /// as possible.
     pub(crate) fn write(&self, jobs: Vec<WriteJob<'_>>) -> Vec<WriteOutcome> {
         let mut outcomes: Vec<WriteOutcome> = Vec::new();
         outcomes.resize_with(jobs.len(), || Err(Error::Contended));
@@ -218,17 +224,18 @@ impl Vault {
         let mut round = 0;
         while !waiting.is_empty() && round < ROUNDS {
             self.core.store.back_off(round);
-            let (turn, later) = first_of_each_record(waiting);
-            let before = turn.len() + later.len();
-            waiting = self.try_batch(turn, &mut outcomes);
+            let (batch, later) = first_of_each_record(waiting);
+            let before = batch.len() + later.len();
+            waiting = self.attempt_batch(batch, &mut outcomes);
             waiting.extend(later);
             waiting.sort_by_key(|pending| pending.index);
-            // Rounds count against contention, not against many versions of one record in a batch.
+            // Only rounds without progress count, because several versions of one record need
+            // several rounds.
             round = if waiting.len() < before { 0 } else { round + 1 };
         }
         for pending in waiting {
-            let undecided = pending.maybe_committed.is_some();
-            if undecided && let Some(outcome) = outcomes.get_mut(pending.index) {
+            let unknown = pending.maybe_committed.is_some();
+            if unknown && let Some(outcome) = outcomes.get_mut(pending.index) {
                 *outcome = Err(Error::CommitUnknown);
             } else if let Some(upload) = &pending.upload {
                 self.core.store.discard(upload);
@@ -238,7 +245,7 @@ impl Vault {
     }
 }
 
-/// Two jobs for one record take turns, in their order.
+/// Splits off the first job of each record; later jobs of the same record wait for the next round.
 fn first_of_each_record(
     waiting: Vec<PendingWrite<'_>>,
 ) -> (Vec<PendingWrite<'_>>, Vec<PendingWrite<'_>>) {

@@ -20,60 +20,63 @@ use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, chart_id};
 
-/// Whether a chart holds any earlier version, as far as this commit has asked; asked after the
-/// records' own absence was seen.
-pub(super) type Histories = HashMap<ChartId, bool>;
+/// Cache for one batch: whether a chart has any earlier version. The check runs after the current
+/// version was found absent.
+pub(super) type HistoryPresence = HashMap<ChartId, bool>;
 
 pub(super) enum NextVersion {
     /// There is nothing to retract.
     Nothing,
-    LookAgain,
+    Retry,
     Version {
         version: u64,
-        /// The version that moves aside, and its value for the place it moves to.
+        /// Former current version, with its value rewrapped for `h`.
         earlier: Option<(u64, Vec<u8>)>,
     },
 }
 
 impl Vault {
-    /// What to do next for a job, from what was found.
-    pub(super) fn step(
+    /// Returns the next step of a job for the stored state `context`.
+    pub(super) fn next_step(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
-        history: &mut Histories,
+        context: &WriteContext,
+        history: &mut HistoryPresence,
         key: DataKey,
     ) -> Result<WriteStep> {
-        let chart = chart_id(&found.held)?;
+        let chart = chart_id(&context.cached)?;
         if pending.chart.is_some_and(|before| before != chart) {
-            self.withdraw(pending);
+            self.delete_from_erased_chart(pending);
             return Err(Error::Erased);
         }
         pending.chart = Some(chart);
         if let Some(version) = pending.maybe_committed {
-            match self.own(pending, found, version) {
-                Ok(Some(own)) => return self.settle(pending, found, version, own, key),
+            match self.find_own_version(pending, context, version) {
+                Ok(Some(own)) => {
+                    return self.settle_own_version(pending, context, version, own, key);
+                }
                 Ok(None) => {}
-                // Sealed again by another while it was read here.
-                Err(Error::SegmentMissing) => return Ok(WriteStep::LookAgain),
-                // Under a key younger than the entry at hand; else under one that is gone, so that
-                // what follows replaces it or says why not.
-                Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, found)? => {
-                    return Ok(WriteStep::LookAgain);
+                // A concurrent re-encryption deleted the segments during the read.
+                Err(Error::SegmentMissing) => return Ok(WriteStep::Retry),
+                // The key is newer than the entry that was read. If the entry is current, the key
+                // was destroyed, and the code below replaces the version or returns an error.
+                Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, context)? => {
+                    return Ok(WriteStep::Retry);
                 }
                 Err(Error::UnknownPatientKey) => {}
                 Err(error) => return Err(error),
             }
-            // Somebody else's stands there: what was under way can never land. Else it still may, and
-            // the next try, at the same version, is as good as that one.
-            let now = found.version()?;
-            if now >= version {
+            // Another writer's version is stored there, so the earlier attempt can never be
+            // committed. Otherwise it still may be, and the next attempt writes the same version.
+            let current = context.version()?;
+            if current >= version {
                 pending.maybe_committed = None;
-                if now > version {
-                    self.drop_expunged_upload(pending, found, version)?;
+                if current > version {
+                    self.drop_expunged_upload(pending, context, version)?;
                 }
             }
-            // The earlier try, which is not there, had to find the same intent: it can never land.
+            // The earlier attempt was not committed and needs the removed intent, so it never will
+            // be.
             if pending.intent_collected && self.core.store.storage.is_transactional() {
                 pending.maybe_committed = None;
                 pending.intent_collected = false;
@@ -82,44 +85,45 @@ impl Vault {
                 }
             }
         }
-        match self.next(pending, found, history)? {
+        match self.next_version(pending, context, history)? {
             NextVersion::Nothing => Ok(WriteStep::Done(Ok(None))),
-            NextVersion::LookAgain => Ok(WriteStep::LookAgain),
+            NextVersion::Retry => Ok(WriteStep::Retry),
             NextVersion::Version { version, earlier } => {
-                self.write_version(pending, found, version, earlier, key)
+                self.write_version(pending, context, version, earlier, key)
             }
         }
     }
 
-    /// The version that comes next, if the current one is as expected.
-    fn next(
+    /// Returns the next version, if the current one meets the precondition.
+    fn next_version(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
-        history: &mut Histories,
+        context: &WriteContext,
+        history: &mut HistoryPresence,
     ) -> Result<NextVersion> {
-        let Some(current) = &found.current else {
-            return self.next_of_none(pending, found, history);
+        let Some(current) = &context.current else {
+            return self.first_version(pending, context, history);
         };
-        let (head, data_key) = match read::authentic(&found.held, &found.address, &current.value) {
-            Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Cached => {
-                pending.freshness = Freshness::Fresh;
-                return Ok(NextVersion::LookAgain);
-            }
-            // Rotated, and the record re-wrapped, between the looks at the entry and at the record.
-            Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, found)? => {
-                return Ok(NextVersion::LookAgain);
-            }
-            Err(Error::UnknownPatientKey) => {
-                if let PendingChange::Expunge { .. } = pending.job.change {
-                    self.require_expungeable(found)?;
+        let (head, data_key) =
+            match read::authentic(&context.cached, &context.address, &current.value) {
+                Err(Error::UnknownPatientKey) if pending.freshness == Freshness::Cached => {
+                    pending.freshness = Freshness::Fresh;
+                    return Ok(NextVersion::Retry);
                 }
-                return self.next_after_orphan(pending, found, current);
-            }
-            read => read?,
-        };
+                // A rotation rewrapped the record between the reads of the entry and of the record.
+                Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, context)? => {
+                    return Ok(NextVersion::Retry);
+                }
+                Err(Error::UnknownPatientKey) => {
+                    if let PendingChange::Expunge { .. } = pending.job.change {
+                        self.require_expungeable(context)?;
+                    }
+                    return self.next_after_orphan(pending, context, current);
+                }
+                read => read?,
+            };
         if let PendingChange::Expunge { .. } = pending.job.change {
-            return self.next_marker(pending, found, current, (&head, &data_key));
+            return self.next_marker(pending, context, current, (&head, &data_key));
         }
         let absent = head.kind == Kind::Retraction;
         if !pending.job.expected.admits(head.version, absent) {
@@ -130,13 +134,13 @@ impl Vault {
         }
         let wrapped = wrap::wrap(
             head.suite,
-            &found.patient_key(head.key_number)?.key,
+            &context.patient_key(head.key_number)?.key,
             Place::Earlier,
             head.key_number,
             &head.commitment,
             &data_key,
         )?;
-        // A move changes the place, not the key number: the walk of a rotation must find it.
+        // The move keeps the key number, so that the scan of a rotation still finds the version.
         let value = envelope::rewrapped(current.value.clone(), head.key_number, &wrapped)?;
         Ok(NextVersion::Version {
             version: head.version + 1,
@@ -144,26 +148,29 @@ impl Vault {
         })
     }
 
-    fn next_of_none(
+    fn first_version(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
-        history: &mut Histories,
+        context: &WriteContext,
+        history: &mut HistoryPresence,
     ) -> Result<NextVersion> {
-        if self.chart_has_history(&found.address, history)? && self.has_earlier(&found.address)? {
-            // Fresh already: neither an erasure under way nor a put in between explains it.
+        if self.chart_has_history(&context.address, history)?
+            && self.has_earlier(&context.address)?
+        {
+            // With a fresh, unchanged entry, neither an erasure nor a concurrent put explains the
+            // absence.
             if pending.freshness == Freshness::Fresh
                 && self
                     .core
                     .store
-                    .read_one(&storage_keys::current(&found.address))?
+                    .read_one(&storage_keys::current(&context.address))?
                     .is_none()
-                && self.entry_unchanged(pending, found)?
+                && self.entry_unchanged(pending, context)?
             {
                 return Err(Error::CurrentMissing);
             }
             pending.freshness = Freshness::Fresh;
-            return Ok(NextVersion::LookAgain);
+            return Ok(NextVersion::Retry);
         }
         match (pending.job.expected, pending.job.change) {
             (Precondition::Version(_), _) => Err(Error::Conflict),
@@ -176,8 +183,9 @@ impl Vault {
         }
     }
 
-    /// Asked once for a chart: most that are written to in bulk have no earlier versions at all.
-    fn chart_has_history(&self, address: &Address, known: &mut Histories) -> Result<bool> {
+    /// Returns whether a chart has any earlier version. One check for each chart suffices, because
+    /// most charts written in bulk have none.
+    fn chart_has_history(&self, address: &Address, known: &mut HistoryPresence) -> Result<bool> {
         if let Some(known) = known.get(&address.chart) {
             return Ok(*known);
         }
@@ -186,17 +194,19 @@ impl Vault {
         Ok(has)
     }
 
-    /// A current version under a retired key was never acknowledged: it landed after a stall longer
-    /// than the grace. It is replaced in its place; what came before it stands in `h`.
+    /// Replaces a current version under a destroyed key.
+    ///
+    /// Such a version was never acknowledged: it was committed after a stall longer than the key
+    /// removal delay. The last acknowledged version is stored in `h`.
     fn next_after_orphan(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         current: &Stored,
     ) -> Result<NextVersion> {
         let head = Head::parse(&current.value)?;
-        let retired = found.held.entry.was_destroyed(head.key_number);
-        if self.core.store.storage.is_transactional() || !retired {
+        let destroyed = context.cached.entry.was_destroyed(head.key_number);
+        if self.core.store.storage.is_transactional() || !destroyed {
             return Err(Error::UnknownPatientKey);
         }
         let mut absent = true;
@@ -204,14 +214,14 @@ impl Vault {
             let before = self
                 .core
                 .store
-                .read_one(&storage_keys::earlier(&found.address, head.version - 1))?;
+                .read_one(&storage_keys::earlier(&context.address, head.version - 1))?;
             let before = before.ok_or(Error::HistoryGap)?;
             let before = read::earlier_head(&before.value, head.version - 1)?;
-            let key = found.held.unwrap_data_key(&before, Place::Earlier)?;
-            envelope::admit(&before, &found.address, &key)?;
+            let key = context.cached.unwrap_data_key(&before, Place::Earlier)?;
+            envelope::admit(&before, &context.address, &key)?;
             absent = before.kind == Kind::Retraction;
         }
-        // What is expected was the last one that was acknowledged, not the orphan.
+        // The precondition refers to the last acknowledged version, not to the orphan.
         if !pending.job.expected.admits(head.version - 1, absent) {
             return Err(Error::Conflict);
         }
@@ -221,8 +231,8 @@ impl Vault {
         })
     }
 
-    /// Sees to it that content beyond the inline limit is in storage, under an intent that nobody
-    /// takes for abandoned before the version is written.
+    /// Uploads content beyond the inline limit, unless it is stored already, and checks that the
+    /// upload has not expired.
     fn upload_content(
         &self,
         pending: &mut PendingWrite<'_>,
@@ -238,14 +248,14 @@ impl Vault {
                     pending.job.meta.set_origin(&upload.stream);
                     pending.upload = Some(upload);
                 }
-                // Swept, and its content is at hand no more.
+                // Garbage collection removed the upload, and the content is no longer available.
                 PendingChange::Uploaded => return Err(Error::UploadExpired),
                 PendingChange::Content(_)
                 | PendingChange::Retraction
                 | PendingChange::Expunge { .. } => return Ok(()),
             }
         }
-        // However long it took to get here.
+        // Checked after the upload, because the upload itself may take long.
         let now = self.core.store.clock.now();
         match &pending.upload {
             Some(upload) if upload.is_expired(now) => Err(match pending.maybe_committed {
@@ -256,79 +266,88 @@ impl Vault {
         }
     }
 
-    /// What is told of a version that a job writes.
-    pub(super) fn draft_of_job(
+    /// Returns the journal entry of a version that a job writes.
+    pub(super) fn entry_of_job(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         value: &[u8],
     ) -> Result<journal::EntryDraft> {
         let WriteJob { act, id, .. } = &pending.job;
-        self.draft_of_version(act, &found.held, &found.address, id.name(), value)
+        self.draft_of_version(act, &context.cached, &context.address, id.name(), value)
     }
 
     fn write_version(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
         earlier: Option<(u64, Vec<u8>)>,
         key: DataKey,
     ) -> Result<WriteStep> {
         let suite = self.header()?.header.suite();
-        self.upload_content(pending, suite, &found.address.chart)?;
-        let value = draft(pending, suite, version).seal(&found.held, &found.address, key)?;
-        pending.sent(&value)?;
-        let told = self.draft_of_job(pending, found, &value)?;
+        self.upload_content(pending, suite, &context.address.chart)?;
+        let value = draft(pending, suite, version).seal(&context.cached, &context.address, key)?;
+        pending.record_attempt(&value)?;
+        let entry = self.entry_of_job(pending, context, &value)?;
         if let PendingChange::Expunge { .. } = pending.job.change {
             return Ok(WriteStep::WriteAttempt(marker_in_place(
-                found, value, told, version,
+                context, value, entry, version,
             )));
         }
-        let mut transaction = Transaction::new();
-        let mut operations = 0;
-        let mut at = || {
-            operations += 1;
-            operations - 1
-        };
-        let intent = pending.upload.as_ref().map(|upload| {
-            let intent = Expect::Unchanged(upload.intent.clone());
-            transaction = std::mem::take(&mut transaction).check(upload.intent_key(), intent);
-            at()
-        });
-        let earlier = match earlier {
-            Some((former, value)) => {
-                let place = storage_keys::earlier(&found.address, former);
-                let expect = found.expect_earlier(former);
-                transaction = transaction.put(place, value, expect);
-                Some((at(), former))
-            }
-            None => None,
-        };
-        transaction = transaction
-            .put(
-                storage_keys::current(&found.address),
-                value,
-                found.expect_current(),
-            )
-            .check(found.held.key(), found.held.expect());
-        let current = at();
-        if let Some(upload) = &pending.upload {
-            transaction = transaction.delete(upload.intent_key());
-        }
+        let (transaction, kind) = version_transaction(pending, context, value, earlier);
         Ok(WriteStep::WriteAttempt(WriteAttempt {
             change: journal::JournaledChange {
                 transaction,
-                drafts: vec![told],
+                drafts: vec![entry],
             },
             version,
-            kind: AttemptKind::Write {
-                intent,
-                earlier,
-                current,
-            },
+            kind,
         }))
     }
+}
+
+/// Returns `[ (?w) ; (put h|n) ; put r ; ?p ; (delete w) ]`, and the roles of its operations.
+fn version_transaction(
+    pending: &PendingWrite<'_>,
+    context: &WriteContext,
+    value: Vec<u8>,
+    earlier: Option<(u64, Vec<u8>)>,
+) -> (Transaction, AttemptKind) {
+    let mut transaction = Transaction::new();
+    let mut operations = 0;
+    let mut next_index = || {
+        operations += 1;
+        operations - 1
+    };
+    let intent = pending.upload.as_ref().map(|upload| {
+        let intent = Expect::Unchanged(upload.intent.clone());
+        transaction = std::mem::take(&mut transaction).check(upload.intent_key(), intent);
+        next_index()
+    });
+    let earlier = earlier.map(|(former, value)| {
+        let key = storage_keys::earlier(&context.address, former);
+        let expect = context.expect_earlier(former);
+        transaction = std::mem::take(&mut transaction).put(key, value, expect);
+        (next_index(), former)
+    });
+    transaction = transaction
+        .put(
+            storage_keys::current(&context.address),
+            value,
+            context.expect_current(),
+        )
+        .check(context.cached.key(), context.cached.expect());
+    let current = next_index();
+    if let Some(upload) = &pending.upload {
+        transaction = transaction.delete(upload.intent_key());
+    }
+    let kind = AttemptKind::Write {
+        intent,
+        earlier,
+        current,
+    };
+    (transaction, kind)
 }
 
 fn draft<'a>(pending: &'a PendingWrite<'_>, suite: CipherSuite, version: u64) -> VersionDraft<'a> {

@@ -13,8 +13,8 @@ use crate::records::write::{PendingChange, PendingWrite, WriteOutcome};
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 
-/// A version of one's own, found standing.
-pub(super) struct Own {
+/// A stored version that an earlier attempt of the same job wrote.
+pub(super) struct OwnVersion {
     place: Place,
     stored: Stored,
     head: Head,
@@ -22,15 +22,15 @@ pub(super) struct Own {
 }
 
 impl Vault {
-    /// Whether the version that an earlier try wrote stands in storage, be it re-wrapped,
-    /// re-encrypted or moved by others meanwhile: same version, same time, same content.
-    pub(super) fn own(
+    /// Finds the version that an earlier attempt wrote: same version, same time, same content.
+    /// Others may have rewrapped, re-encrypted or moved it meanwhile.
+    pub(super) fn find_own_version(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
-    ) -> Result<Option<Own>> {
-        let Some(current) = &found.current else {
+    ) -> Result<Option<OwnVersion>> {
+        let Some(current) = &context.current else {
             return Ok(None);
         };
         let head = Head::parse(&current.value)?;
@@ -40,7 +40,7 @@ impl Vault {
             match self
                 .core
                 .store
-                .read_one(&storage_keys::earlier(&found.address, version))?
+                .read_one(&storage_keys::earlier(&context.address, version))?
             {
                 Some(stored) => (Place::Earlier, stored),
                 None => return Ok(None),
@@ -52,15 +52,15 @@ impl Vault {
         if !pending.may_have_sealed(&head) {
             return Ok(None);
         }
-        let key = found.held.unwrap_data_key(&head, place)?;
+        let key = context.cached.unwrap_data_key(&head, place)?;
         let name = Some(pending.job.id.name());
-        let opened = envelope::open(stored.value.clone(), &head, &found.address, name, &key)?;
+        let opened = envelope::open(stored.value.clone(), &head, &context.address, name, &key)?;
         let same = opened.meta == pending.job.meta
             && match (&opened.content, pending.job.change) {
                 (Content::Inline(buffer, range), PendingChange::Content(content)) => {
                     buffer.get(range.clone()) == Some(content)
                 }
-                // The metadata name the upload in which the content came.
+                // The metadata, compared above, names the upload that stored the content.
                 (Content::Segmented { .. }, _) => pending.upload.is_some(),
                 (
                     Content::Retraction,
@@ -68,7 +68,7 @@ impl Vault {
                 ) => true,
                 _ => false,
             };
-        Ok(same.then_some(Own {
+        Ok(same.then_some(OwnVersion {
             place,
             stored,
             head,
@@ -76,22 +76,22 @@ impl Vault {
         }))
     }
 
-    /// Acknowledges a version that stands: only under the key that is active in the entry that `?p`
-    /// confirms. Under another it is sealed again, with a new data key.
-    pub(super) fn settle(
+    /// Acknowledges a stored version, but only under the key that is active in the entry that `?p`
+    /// confirms. A version under another key is re-encrypted with a new data key.
+    pub(super) fn settle_own_version(
         &self,
         pending: &PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
-        own: Own,
+        own: OwnVersion,
         key: DataKey,
     ) -> Result<WriteStep> {
         if self.core.store.storage.is_transactional() {
             return Ok(WriteStep::Done(Ok(Some(version))));
         }
         let mut transaction = Transaction::new();
-        let mut stands = None;
-        if own.head.key_number != found.held.chart()?.active_key().number {
+        let mut resealed = None;
+        if own.head.key_number != context.cached.chart()?.active_key().number {
             let draft = VersionDraft {
                 suite: own.head.suite,
                 version,
@@ -99,42 +99,42 @@ impl Vault {
                 meta: &pending.job.meta,
                 body: own.content.as_body(),
             };
-            let value = draft.seal(&found.held, &found.address, key)?;
+            let value = draft.seal(&context.cached, &context.address, key)?;
             let at = match own.place {
-                Place::Current => storage_keys::current(&found.address),
-                Place::Earlier => storage_keys::earlier(&found.address, version),
+                Place::Current => storage_keys::current(&context.address),
+                Place::Earlier => storage_keys::earlier(&context.address, version),
             };
             let expect = Expect::Unchanged(own.stored.revision);
             transaction = transaction.put(at, &value[..], expect);
-            stands = Some(value);
+            resealed = Some(value);
         }
-        let value = stands.as_ref().unwrap_or(&own.stored.value);
-        let told = self.draft_of_job(pending, found, value)?;
-        transaction = transaction.check(found.held.key(), found.held.expect());
+        let value = resealed.as_ref().unwrap_or(&own.stored.value);
+        let entry = self.entry_of_job(pending, context, value)?;
+        transaction = transaction.check(context.cached.key(), context.cached.expect());
         if let Some(upload) = &pending.upload {
             transaction = transaction.delete(upload.intent_key());
         }
         Ok(WriteStep::WriteAttempt(WriteAttempt {
             change: journal::JournaledChange {
                 transaction,
-                drafts: vec![told],
+                drafts: vec![entry],
             },
             version,
             kind: AttemptKind::Settle,
         }))
     }
 
-    /// Deletes what a job may have written to a chart that was erased meanwhile. The chart is dead
-    /// for good, so the deletes are safe whenever they land.
-    pub(super) fn withdraw(&self, pending: &PendingWrite<'_>) {
+    /// Deletes all objects that a job may have written to a chart erased meanwhile. An erased chart
+    /// is never used again, so the deletes are safe even if they are applied late.
+    pub(super) fn delete_from_erased_chart(&self, pending: &PendingWrite<'_>) {
         let (Some(chart), Some(_)) = (pending.chart, pending.maybe_committed) else {
             return;
         };
         let _ = self.core.store.sweep_chart(&chart, &mut |_| ());
     }
 
-    /// An upload that no record can name is removed, whatever came of its job.
-    pub(super) fn give_up_upload(&self, pending: &PendingWrite<'_>, outcome: &WriteOutcome) {
+    /// Discards the upload of a failed job, unless a record may name it.
+    pub(super) fn discard_upload(&self, pending: &PendingWrite<'_>, outcome: &WriteOutcome) {
         if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.maybe_committed) {
             self.core.store.discard(upload);
         }

@@ -1,7 +1,8 @@
 //! Builds the expunged marker that replaces all versions below it.
 //!
-//! `?p` comes first too: where operations land one by one, a hold that was put before is seen before
-//! anything is lost. What `r` held has no other place, and is to have none: `h` is not written.
+//! `?p` also comes first, because storage that is not transactional applies operations one by one.
+//! A legal hold placed earlier must stop the write before any version is destroyed. The former
+//! value of `r` is not moved to `h`, because it must not survive.
 
 use crate::crypto::{DataKey, StreamId};
 use crate::error::Result;
@@ -16,28 +17,30 @@ use crate::storage::{Stored, Transaction};
 use crate::vault::Vault;
 
 impl Vault {
-    /// The marker that comes next; nothing where one stands.
+    /// Prepares the expunged marker as the next version; nothing if the current version is a
+    /// marker.
     pub(super) fn next_marker(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         current: &Stored,
         (head, key): (&Head, &DataKey),
     ) -> Result<NextVersion> {
         let WriteJob { id, meta, .. } = &mut pending.job;
         let name = Some(id.name());
-        // One whose body does not open goes too; its content is left to a collection of garbage.
-        let opened = envelope::open(current.value.clone(), head, &found.address, name, key).ok();
+        // A version whose body does not open is expunged, too; garbage collection deletes its
+        // content.
+        let opened = envelope::open(current.value.clone(), head, &context.address, name, key).ok();
         if opened.as_ref().is_some_and(envelope::Opened::is_expunged) {
             return Ok(NextVersion::Nothing);
         }
-        self.require_expungeable(found)?;
+        self.require_expungeable(context)?;
         let stream: Option<StreamId> = match opened.map(|opened| opened.content) {
             Some(Content::Segmented { stream, key, .. }) => {
                 let keys = [(head.suite, key)];
-                let chart = &found.address.chart;
-                // Nothing authenticates the name of a stream but its content: it must not lead to
-                // that of another record.
+                let chart = &context.address.chart;
+                // Only its content authenticates a stream's name; an altered name must not make the
+                // expunge delete the content of another record.
                 (self.core.store.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
             }
             _ => None,
@@ -49,25 +52,30 @@ impl Vault {
         })
     }
 
-    /// Fails while a hold or a retention keeps what there is of the subject.
-    pub(super) fn require_expungeable(&self, found: &WriteContext) -> Result<()> {
-        found.held.entry.check_erasable(self.core.store.clock.now())
+    /// Fails while a legal hold or a retention protects the subject's records.
+    pub(super) fn require_expungeable(&self, context: &WriteContext) -> Result<()> {
+        context
+            .cached
+            .entry
+            .check_erasable(self.core.store.clock.now())
     }
 
-    /// An earlier try of this job stood at `version` where nothing stands any more: it was expunged,
-    /// and what it had uploaded with it. The version number alone tells that, so the upload must not
-    /// be named again.
+    /// Discards the upload of a job whose earlier attempt may have been expunged.
+    ///
+    /// If nothing is stored at `version` any more, an expunge may have destroyed that attempt's
+    /// version and its content. Only the version number shows this, so no later attempt may name
+    /// the upload.
     pub(super) fn drop_expunged_upload(
         &self,
         pending: &mut PendingWrite<'_>,
-        found: &WriteContext,
+        context: &WriteContext,
         version: u64,
     ) -> Result<()> {
         if pending.upload.is_none() {
             return Ok(());
         }
-        let place = storage_keys::earlier(&found.address, version);
-        if self.core.store.read_one(&place)?.is_none()
+        let key = storage_keys::earlier(&context.address, version);
+        if self.core.store.read_one(&key)?.is_none()
             && let Some(upload) = pending.upload.take()
         {
             self.core.store.discard(&upload);
@@ -76,25 +84,25 @@ impl Vault {
     }
 }
 
-/// `[ ?p ; destroying put r = marker Unchanged ; ?p ]`
+/// Returns the attempt `[ ?p ; destroying put r = marker Unchanged ; ?p ]`.
 pub(super) fn marker_in_place(
-    found: &WriteContext,
+    context: &WriteContext,
     value: Vec<u8>,
-    told: journal::EntryDraft,
+    entry: journal::EntryDraft,
     version: u64,
 ) -> WriteAttempt {
     let transaction = Transaction::new()
-        .check(found.held.key(), found.held.expect())
+        .check(context.cached.key(), context.cached.expect())
         .put_destroying(
-            storage_keys::current(&found.address),
+            storage_keys::current(&context.address),
             value,
-            found.expect_current(),
+            context.expect_current(),
         )
-        .check(found.held.key(), found.held.expect());
+        .check(context.cached.key(), context.cached.expect());
     WriteAttempt {
         change: journal::JournaledChange {
             transaction,
-            drafts: vec![told],
+            drafts: vec![entry],
         },
         version,
         kind: AttemptKind::Write {

@@ -1,4 +1,4 @@
-//! Seals a version under the patient's active key.
+//! Seals a version under the subject's active patient key.
 
 use crate::crypto::{CipherSuite, DataKey, Place};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::format::envelope::{self, Address, Body, Meta};
 use crate::keys::wrap;
 use crate::vault::entries::CachedEntry;
 
-/// A version to be sealed.
+/// A version to seal.
 pub(crate) struct VersionDraft<'a> {
     pub(crate) suite: CipherSuite,
     pub(crate) version: u64,
@@ -16,10 +16,11 @@ pub(crate) struct VersionDraft<'a> {
 }
 
 impl VersionDraft<'_> {
-    /// The value, its data key wrapped under the entry's active patient key.
+    /// Returns the sealed value, with its data key wrapped under the active patient key of the
+    /// entry.
     pub(crate) fn seal(
         self,
-        held: &CachedEntry,
+        cached: &CachedEntry,
         address: &Address,
         key: DataKey,
     ) -> Result<Vec<u8>> {
@@ -30,7 +31,7 @@ impl VersionDraft<'_> {
             meta,
             body,
         } = self;
-        let patient = held.chart()?.active_key();
+        let patient = cached.chart()?.active_key();
         envelope::seal(
             suite,
             address,

@@ -2,26 +2,27 @@
 
 use crate::crypto::CipherSuite;
 use crate::error::{Error, Result};
-use crate::format::envelope::fields::Reader;
+use crate::format::envelope::fields::FieldReader;
 use crate::format::envelope::record::FORMAT;
 
 /// The kind byte of an upload intent.
 const INTENT: u8 = 17;
 
-/// What is written before the first segment of an upload; not sealed. Altering it can cost its own
-/// segments their protection from the sweeper and nothing else.
+/// An upload intent, stored before the first segment. The intent is not sealed: altering it can
+/// only remove the protection of its own segments from garbage collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intent {
-    /// The writer's suite.
+    /// Cipher suite of the upload.
     pub suite: CipherSuite,
-    /// When the upload began: milliseconds since the Unix epoch.
+    /// Start time of the upload in milliseconds since 1970.
     pub started_at: i64,
-    /// A random id of who uploads.
+    /// Random id of the uploading writer.
     pub writer: [u8; 16],
 }
 
 impl Intent {
-    /// format · suite · kind=17 · zero · zero u32 · started-at i64 · writer16
+    /// Returns the stored value: format · suite · kind=17 · zero · zero u32 · started-at i64 ·
+    /// writer16.
     pub fn encode(&self) -> Vec<u8> {
         let mut value = vec![FORMAT, self.suite.code(), INTENT, 0, 0, 0, 0, 0];
         value.extend_from_slice(&self.started_at.to_le_bytes());
@@ -33,10 +34,10 @@ impl Intent {
     ///
     /// # Errors
     /// In the order of checks: [`Error::Malformed`] for another length, [`Error::Unsupported`] for
-    /// another format, [`Error::Malformed`] for a zero byte that is none, [`Error::Unsupported`] for
-    /// another kind or suite.
+    /// another format, [`Error::Malformed`] for a reserved byte that is not zero,
+    /// [`Error::Unsupported`] for another kind or suite.
     pub fn parse(value: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(value);
+        let mut reader = FieldReader::new(value);
         let &[format, suite, kind, zero] = reader.array()?;
         let reserved = reader.u32()?;
         let started_at = reader.i64()?;

@@ -1,4 +1,4 @@
-//! Opens a stream whose length the record's metadata authenticated.
+//! Opens a content stream whose length the record's metadata authenticates.
 
 use std::io::Read;
 
@@ -12,7 +12,8 @@ use crate::format::envelope::stream::{
 };
 use crate::secret::Plaintext;
 
-/// Opens one content stream. Count, order and end of its chunks are known before the first is read.
+/// An opener of one content stream. The length fixes count, order and end of the chunks before the
+/// first read.
 #[derive(Debug)]
 pub struct StreamOpener {
     key: SealingKey,
@@ -21,10 +22,10 @@ pub struct StreamOpener {
 }
 
 impl StreamOpener {
-    /// For the stream `id` of a chart.
+    /// Returns an opener for the stream `id` of a chart, with `length` bytes of content.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when its segments could not be numbered with 32 bits.
+    /// [`Error::TooLarge`] if 32 bits cannot number the stream's segments.
     pub fn new(
         suite: CipherSuite,
         key: &StreamKey,
@@ -39,20 +40,20 @@ impl StreamOpener {
         })
     }
 
-    /// How many segments it has; the last ones may hold padding only.
+    /// Returns the number of segments; the last ones may hold only padding.
     pub fn segments(&self) -> u32 {
         self.segments
     }
 
-    /// Bytes of content.
+    /// Returns the bytes of content.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Takes the value of segment `index`; its chunks are opened as they are read.
+    /// Wraps the value of segment `index`; its chunks are opened when they are read.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] when it is longer or shorter than this segment is.
+    /// [`Error::NotAuthentic`] if the value's length is not that of this segment.
     pub fn segment(&self, index: u32, value: Vec<u8>) -> Result<OpenSegment> {
         let with_padding = within(index, padme(self.length));
         if with_padding == 0 || value.len() != sealed_length(with_padding) {
@@ -67,28 +68,28 @@ impl StreamOpener {
     }
 }
 
-/// A segment of which some chunks are open: those that authenticated. Nothing else is handed out.
+/// A segment, some of whose chunks are open. Only chunks that authenticated are returned.
 pub struct OpenSegment {
     index: u32,
-    /// Bytes of content in it; what follows is padding.
+    /// Bytes of content; padding follows.
     content: usize,
     buffer: Plaintext,
-    /// A bit for each chunk that was opened.
+    /// One bit for each opened chunk.
     opened: u16,
 }
 
 impl OpenSegment {
-    /// Its number in the stream, from 0.
+    /// Returns the segment's number in the stream, from 0.
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// Copies content from byte `offset` of this segment on, as much as there is and `out` takes;
-    /// says how much that was. Opens the chunks that this touches: one that is asked for whole goes
-    /// straight to where it is wanted.
+    /// Copies content from byte `offset` of this segment into `out`, and returns the number of
+    /// bytes copied. Opens the chunks that this range touches; a whole chunk is opened directly
+    /// into `out`.
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] when a chunk was altered, exchanged, added or left out.
+    /// [`Error::NotAuthentic`] if a chunk was altered, exchanged, added or removed.
     pub fn copy(&mut self, opener: &StreamOpener, offset: usize, out: &mut [u8]) -> Result<usize> {
         let mut copied = 0;
         while offset + copied < self.content && copied < out.len() {
@@ -105,18 +106,18 @@ impl OpenSegment {
         Ok(copied)
     }
 
-    /// Opens all of it, padding included.
+    /// Opens all chunks, including padding.
     ///
     /// # Errors
-    /// As [`OpenSegment::copy`]; [`Error::Malformed`] for padding that is not zero.
+    /// Those of [`OpenSegment::copy`]; [`Error::Malformed`] for padding that is not zero.
     pub fn open(&mut self, opener: &StreamOpener) -> Result<()> {
         self.open_from(opener, 0)
     }
 
-    /// Opens the padding.
+    /// Opens the chunks that hold padding.
     ///
     /// # Errors
-    /// As [`OpenSegment::open`].
+    /// Those of [`OpenSegment::open`].
     pub fn open_padding(&mut self, opener: &StreamOpener) -> Result<()> {
         self.open_from(opener, self.content / CHUNK)
     }
@@ -128,7 +129,7 @@ impl OpenSegment {
         Ok(())
     }
 
-    /// Whether a chunk is full of content, and not opened yet.
+    /// Returns whether a chunk holds only content and is not open yet.
     fn is_whole_and_sealed(&self, chunk: usize) -> bool {
         (chunk + 1) * CHUNK <= self.content && self.opened & 1 << chunk == 0
     }
@@ -158,7 +159,7 @@ impl OpenSegment {
         content.read(out).map_err(|_| Error::Malformed)
     }
 
-    /// The content of a chunk, which is opened first if it was not yet.
+    /// Returns the content of a chunk, after opening the chunk if necessary.
     fn chunk(&mut self, opener: &StreamOpener, chunk: usize) -> Result<&[u8]> {
         let start = chunk * SEALED_CHUNK;
         let end = self.buffer.len().min(start + SEALED_CHUNK);
@@ -170,7 +171,7 @@ impl OpenSegment {
         if self.opened & 1 << chunk == 0 {
             opener.key.open(nonce(self.index, chunk), body, tag)?;
             if body.iter().skip(content).any(|byte| *byte != 0) {
-                // It counts as sealed still, and would not be wiped on drop.
+                // Wiped here, because the chunk still counts as sealed and drop would not wipe it.
                 body.zeroize();
                 return Err(Error::Malformed);
             }
@@ -183,7 +184,7 @@ impl OpenSegment {
 impl Drop for OpenSegment {
     fn drop(&mut self) {
         if self.opened == 0 {
-            // Sealed as it came: there is nothing to wipe.
+            // All chunks are still sealed, so there is no plaintext to wipe.
             drop(std::mem::take(&mut self.buffer).into_sealed());
         }
     }

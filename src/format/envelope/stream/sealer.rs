@@ -1,4 +1,4 @@
-//! Seals a stream segment by segment, before its length is known.
+//! Seals a content stream segment by segment, before its length is known.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::format::envelope::stream::{
 };
 use crate::secret::Plaintext;
 
-/// The plaintext of one segment while it is gathered, laid out with room for the tags, so that it is
-/// sealed where it lies.
+/// A buffer for the plaintext of one segment. The layout leaves room for the tags, so that the
+/// segment is sealed in place.
 ///
 /// ```text
 /// 64 KiB of plaintext · 16 free · 64 KiB of plaintext · 16 free · ...
@@ -22,11 +22,11 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// An empty one, in the memory of a former one where there is any.
+    /// Returns an empty segment, which reuses `memory` if given.
     pub fn new(memory: Option<Vec<u8>>) -> Self {
         let room = SEGMENT_CHUNKS * SEALED_CHUNK;
         let mut memory = memory.unwrap_or_else(|| vec![0; room]);
-        // It held sealed bytes: nothing is left behind where it moves.
+        // Former memory held only sealed bytes, so a reallocation leaves no plaintext behind.
         memory.resize(room, 0);
         Self {
             buffer: Plaintext::new(memory),
@@ -34,22 +34,22 @@ impl Segment {
         }
     }
 
-    /// Bytes of plaintext gathered so far.
+    /// Returns the bytes of plaintext so far.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether none was gathered yet.
+    /// Returns whether the segment holds no plaintext yet.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Whether it takes no more.
+    /// Returns whether the segment is full.
     pub fn is_full(&self) -> bool {
         self.length == SEGMENT
     }
 
-    /// Where the next bytes go: as many as are free in one stretch, none when it is full.
+    /// Returns the next contiguous free bytes; empty if the segment is full.
     pub fn free(&mut self) -> &mut [u8] {
         let within = self.length % CHUNK;
         let at = self.length / CHUNK * SEALED_CHUNK + within;
@@ -58,19 +58,19 @@ impl Segment {
             .unwrap_or_default()
     }
 
-    /// Counts bytes that were written to [`Segment::free`], at most its length.
+    /// Marks `bytes` bytes of [`Segment::free`] as written.
     pub fn advance(&mut self, bytes: usize) {
         self.length = (self.length + bytes).min(SEGMENT);
     }
 
-    /// The plaintext, as long as it is one chunk.
+    /// Returns the plaintext of the first chunk.
     pub fn first_chunk(&self) -> &[u8] {
         self.buffer
             .get(..self.length.min(CHUNK))
             .unwrap_or_default()
     }
 
-    /// Takes up to `bytes` zeros, and says how many it took.
+    /// Appends up to `bytes` zeros, and returns how many fitted.
     fn pad(&mut self, bytes: u64) -> usize {
         let mut left = bytes.min((SEGMENT - self.length) as u64) as usize;
         let padded = left;
@@ -93,23 +93,23 @@ impl std::fmt::Debug for Segment {
     }
 }
 
-/// Seals one content stream. It numbers the segments itself: a chunk key seals each chunk number
-/// once, and a stream that broke off is never taken up again.
+/// A sealer of one content stream. It numbers the segments itself, so that a chunk key seals each
+/// chunk number only once; an interrupted stream is never resumed.
 #[derive(Debug)]
 pub struct StreamSealer {
     key: Arc<SealingKey>,
     next: u32,
-    /// Bytes taken, padding included.
+    /// Bytes numbered so far, including padding.
     taken: u64,
-    /// What remains to be padded, once the content's end is known.
+    /// Bytes of padding that remain; `None` until the content has ended.
     padding: Option<u64>,
 }
 
 impl StreamSealer {
-    /// For the stream `id` of a chart, under a key that was drawn for it.
+    /// Returns a sealer for the stream `id` of a chart. `key` must be drawn for this stream alone.
     ///
     /// # Errors
-    /// None but those of the key derivation.
+    /// Those of the key derivation.
     pub fn new(
         suite: CipherSuite,
         key: &StreamKey,
@@ -124,12 +124,11 @@ impl StreamSealer {
         })
     }
 
-    /// Takes the next segment of content, which is full, or the last one and handed over by
-    /// [`StreamSealer::end`].
+    /// Numbers the next full segment of content. The last segment goes to [`StreamSealer::end`].
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when the stream's segments could not be numbered with 32 bits,
-    /// [`Error::Malformed`] when the segment is not full.
+    /// [`Error::TooLarge`] if 32 bits cannot number the stream's segments, [`Error::Malformed`] if
+    /// the segment is not full or the content has ended.
     pub fn next(&mut self, segment: Segment) -> Result<Unsealed> {
         if !segment.is_full() || self.padding.is_some() {
             return Err(Error::Malformed);
@@ -137,11 +136,11 @@ impl StreamSealer {
         self.number(segment)
     }
 
-    /// Ends the content with what `segment` holds; returns the content's length. What remains to be
-    /// sealed comes from [`StreamSealer::pad`].
+    /// Ends the content with `segment`, and returns the content's length in bytes. The caller then
+    /// passes `segment` to [`StreamSealer::pad`].
     ///
     /// # Errors
-    /// [`Error::TooLarge`] when the stream's segments could not be numbered with 32 bits.
+    /// [`Error::TooLarge`] if 32 bits cannot number the stream's segments.
     pub fn end(&mut self, segment: &Segment) -> Result<u64> {
         let length = self.taken + segment.len() as u64;
         segments(length).ok_or(Error::TooLarge)?;
@@ -149,10 +148,10 @@ impl StreamSealer {
         Ok(length)
     }
 
-    /// Fills up `segment` with padding and takes it; `None` once all was taken.
+    /// Fills `segment` with padding and numbers it; `None` once no content and padding remain.
     ///
     /// # Errors
-    /// [`Error::Malformed`] before the content's end is known.
+    /// [`Error::Malformed`] before [`StreamSealer::end`].
     pub fn pad(&mut self, mut segment: Segment) -> Result<Option<Unsealed>> {
         let padding = self.padding.as_mut().ok_or(Error::Malformed)?;
         *padding -= segment.pad(*padding) as u64;
@@ -174,7 +173,7 @@ impl StreamSealer {
     }
 }
 
-/// A segment with its number, to be sealed once, on any thread.
+/// A numbered segment, which any thread can seal once.
 #[derive(Debug)]
 pub struct Unsealed {
     key: Arc<SealingKey>,
@@ -183,18 +182,18 @@ pub struct Unsealed {
 }
 
 impl Unsealed {
-    /// Its number in the stream, from 0.
+    /// Returns the segment's number in the stream, from 0.
     pub fn index(&self) -> u32 {
         self.index
     }
 
-    /// Seals chunk after chunk in place.
+    /// Seals the chunks in place, and returns the stored value.
     ///
     /// # Errors
-    /// None that can happen: a chunk is far below the cipher's bound.
+    /// None occur in practice, because a chunk is far below the cipher's limit.
     pub fn seal(self) -> Result<Vec<u8>> {
         let Segment { mut buffer, length } = self.segment;
-        // Within its length: never moves, and what is cut off holds no plaintext.
+        // Truncation never reallocates, and the bytes cut off hold no plaintext.
         buffer.truncate(sealed_length(length));
         for (chunk, room) in buffer.chunks_mut(SEALED_CHUNK).enumerate() {
             let (body, tag) = room.split_last_chunk_mut::<TAG>().ok_or(Error::Malformed)?;
