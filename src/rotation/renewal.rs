@@ -182,15 +182,8 @@ pub(super) fn rewrap(
     let (head, key) = object.open_head(held, &stored.value)?;
     let active = held.chart()?.active_key();
     let number = active.number;
-    let commitment = &head.commitment;
-    let wrapped = wrap::wrap(
-        head.suite,
-        &active.key,
-        object.place,
-        number,
-        commitment,
-        &key,
-    )?;
+    let (suite, place, commitment) = (head.suite, object.place, &head.commitment);
+    let wrapped = wrap::wrap(suite, &active.key, place, number, commitment, &key)?;
     let value = envelope::rewrapped(stored.value, number, &wrapped)?;
     let expect = Expect::Unchanged(stored.revision);
     Ok(RenewalChange {

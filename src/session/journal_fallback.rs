@@ -64,23 +64,21 @@ impl Session {
         spool: impl Storage + 'static,
     ) -> Result<()> {
         check_reason(reason)?;
-        let vault = &self.vault;
+        let core = &self.vault.core;
         let act = self.permitted(
             Operation::BeginJournalFallback,
             AuditTarget::Vault,
             None,
             reason,
         )?;
-        vault.core.journal.begin_spool(Arc::new(spool));
+        core.journal.begin_spool(Arc::new(spool));
         self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
-        if let Err(error) = vault.core.journal.flush() {
-            vault.core.journal.end_spool();
+        if let Err(error) = core.journal.flush() {
+            core.journal.end_spool();
             return Err(error);
         }
         let actor = self.actor.clone();
-        vault
-            .core
-            .alarms
+        core.alarms
             .raise(&SecurityEvent::JournalFallbackBegun { actor });
         Ok(())
     }
@@ -102,7 +100,7 @@ impl Session {
         spool: &dyn Storage,
     ) -> Result<JournalFallbackReport> {
         check_reason(reason)?;
-        let vault = &self.vault;
+        let core = &self.vault.core;
         let act = self.permitted(
             Operation::EndJournalFallback,
             AuditTarget::Vault,
@@ -110,15 +108,13 @@ impl Session {
             reason,
         )?;
         // Entries that are still queued belong to the spool.
-        vault.core.journal.flush()?;
-        let report = vault.import_spool(spool)?;
-        vault.core.journal.end_spool();
+        core.journal.flush()?;
+        let report = self.vault.import_spool(spool)?;
+        core.journal.end_spool();
         self.journal_deferred(&act, AuditTarget::Vault, AccessOutcome::Done);
-        vault.core.journal.flush()?;
+        core.journal.flush()?;
         let actor = self.actor.clone();
-        vault
-            .core
-            .alarms
+        core.alarms
             .raise(&SecurityEvent::JournalFallbackEnded { actor });
         Ok(report)
     }

@@ -141,14 +141,8 @@ impl Vault {
     fn reload_header_once(&self) -> Result<Arc<OpenHeader>> {
         let (cached, _) = self.core.header.cached()?;
         let now = self.core.store.clock.uptime();
-        let stored = self
-            .core
-            .store
-            .storage
-            .read(&[storage_keys::HEADER])?
-            .pop()
-            .flatten()
-            .ok_or(Error::NoVault)?;
+        let stored = self.core.store.read_one(storage_keys::HEADER)?;
+        let stored = stored.ok_or(Error::NoVault)?;
         if stored.revision == cached.revision {
             return self.core.header.insert(cached, now);
         }
