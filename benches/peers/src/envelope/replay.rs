@@ -33,7 +33,7 @@ fn intro(run: &Run<'_>, work: &Work) -> String {
     };
     format!(
         "Each side seals and opens the same {} records, taken evenly from {}: half of them are at most {} large, nine \
-         of ten at most {}, the largest {}. The time is that of one record on average. What each side does is told above.",
+         of ten at most {}, the largest {}. The time is that of one record on average. The section above describes what each side does.",
         sizes.len(),
         run.clinic.says(),
         at(50),

@@ -26,9 +26,9 @@ const ORDER: [&str; 9] = [
 const HEAD: &str = "\
 # Measured
 
-chartlock and its rivals on the same data, in one process, in turns: each round runs every contender once, and each round
-begins with another one. A ratio is the median over the rounds of the rival's time divided by ours in the same round: above
-1 we are faster. The middle half of the ratios stands beside it. Sizes and growth are limits: ours divided by the base.
+chartlock and its rivals on the same data, in one process, in turns. Each round runs every contender once and begins with a
+different one. A ratio is the rival's time divided by ours in the same round; the table gives the median over
+all rounds and the middle half. Above 1, chartlock is faster. Sizes and growth are limits: ours divided by the base.
 
 This page, its tables and plots are generated, from the top of the repository, by
 
@@ -36,8 +36,8 @@ This page, its tables and plots are generated, from the top of the repository, b
 cargo run --release --manifest-path benches/peers/Cargo.toml
 ```
 
-`-- --only envelope,streams` measures again only what it names, `-- --quick` does less of everything, `-- DIRECTORY` takes the
-records of another clinic. Each table says when and where it was measured.
+`-- --only envelope,streams` repeats only the named tables, `-- --quick` does less of everything, and `-- DIRECTORY` uses the
+records in a directory of your own. Each table says when and where it was measured.
 
 ";
 

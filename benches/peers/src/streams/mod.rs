@@ -129,10 +129,10 @@ const CRATES: [&str; 6] = [
 ];
 
 const INTRO: &str = "\
-A stream from memory to memory and back. Every side was checked to open what it sealed.
+A stream from memory to memory and back. The program checks that every side opens what it sealed.
 
-- **chartlock**: `put_reader` and `reader` of a vault in `MemoryStorage`, with everything that they do, the journal too; as many \
-threads as a user has without asking. **chartlock, one thread** is the same with `VaultOptions::threads(1)`; **chartlock, \
+- **chartlock**: `put_reader` and `reader` of a vault in `MemoryStorage`, the journal included, with the \
+default number of threads. **chartlock, one thread** is the same with `VaultOptions::threads(1)`; **chartlock, \
 aws-lc-rs** has the second provider, in a process of its own, with the default threads.
 - **age**: its streaming writer and reader, ChaCha20-Poly1305 in chunks of 64 KiB, one thread.
 - **aws-esdk, no signing**: has no streams here; the whole message in one call.

@@ -1,4 +1,4 @@
-//! A file for each record, in a directory for each patient; no encryption, no versions, nothing told.
+//! A file for each record, in a directory for each patient; no encryption, no versions, no journal of accesses.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! The engine below `FileStorage` by itself: no encryption, no versions, nothing told.
+//! The engine below `FileStorage` by itself: no encryption, no versions, no journal of accesses.
 
 use std::path::{Path, PathBuf};
 

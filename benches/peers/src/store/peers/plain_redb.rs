@@ -1,4 +1,4 @@
-//! redb: a copy-on-write B-tree; no encryption, no versions, nothing told.
+//! redb: a copy-on-write B-tree; no encryption, no versions, no journal of accesses.
 
 use std::path::{Path, PathBuf};
 
