@@ -14,7 +14,7 @@ Creates a vault, stores a record, reads it back and rotates the master key.
 
     cargo run --example quickstart [-- DIRECTORY]
 
-DIRECTORY   a new or empty directory, in which the vault stays; temporary without it
+DIRECTORY   a new or empty directory for the vault. Without it, the vault is temporary.
 
 The passphrase is the one in the source text.";
 
@@ -29,11 +29,11 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
 
     let storage = FileStorage::open(directory)?;
     let vault = Vault::create(storage, &Passphrase::new("correct horse battery staple"))?; // later: open
-    let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
 
     let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
-    chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
-    let record = chart.get(&id)?.ok_or("just written")?; // derefs to [u8], wiped on drop
+    session.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+    let record = session.get(&id)?.ok_or("just written")?; // derefs to [u8], wiped on drop
 
     vault.rotate_master_key()?; // no record is rewritten
 
