@@ -1,4 +1,4 @@
-//! One record of 1 KiB: what every record costs.
+//! One record of 1 KiB: the fixed cost of a record.
 
 use anyhow::Result;
 

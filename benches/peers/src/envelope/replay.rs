@@ -1,4 +1,4 @@
-//! The records of a clinic, in the sizes that they have.
+//! The records of a clinic, in their real sizes.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::measure::{Quantity, Table};
 use crate::second::Work;
 
 const ROUNDS: usize = 9;
-/// So many records stand for all.
+/// The count of records in the sample.
 const RECORDS: usize = 1000;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {

@@ -8,10 +8,10 @@ use crate::measure::{Table, size};
 use crate::second::Work;
 
 const ROUNDS: usize = 9;
-/// The smallest size and the largest, by powers of four.
+/// The smallest and the largest size; the steps are powers of four.
 const SMALLEST: usize = 64;
 const LARGEST: usize = 64 << 20;
-/// The largest one of a quick run.
+/// The largest size of a quick run.
 const QUICK: usize = 4 << 20;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {

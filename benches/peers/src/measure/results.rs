@@ -1,4 +1,4 @@
-//! The tables as files: each for itself, and one page assembled from all of them.
+//! The result files: one per table, and one page with all tables.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::machine::Circumstances;
 use super::{Table, plot};
 use crate::Run;
 
-/// The order of the tables on the page; those it does not name come last.
+/// The order of the tables on the page; other tables come last.
 const ORDER: [&str; 9] = [
     "envelope",
     "clinic",
@@ -41,14 +41,14 @@ records in a directory of your own. Each table says when and where it was measur
 
 ";
 
-/// A table as it is kept.
+/// A table in its stored form.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
     circumstances: Circumstances,
     pub(super) table: Table,
 }
 
-/// The directory of what was measured.
+/// The directory of the results.
 pub(crate) struct Results {
     directory: PathBuf,
 }
@@ -60,7 +60,7 @@ impl Results {
         }
     }
 
-    /// Keeps a table, in place of a former one of its name.
+    /// Stores a table and replaces a former one of the same name.
     pub(crate) fn keep(&self, table: Table, run: &Run<'_>) -> Result<()> {
         let circumstances = Circumstances::now(run, &table.crates)?;
         let kept = Kept {
@@ -73,7 +73,7 @@ impl Results {
         self.write(&format!("{name}.md"), &kept.markdown())
     }
 
-    /// Assembles the page and the plots from all tables that are kept.
+    /// Writes the page and the plots from all stored tables.
     pub(crate) fn assemble(&self) -> Result<()> {
         let kept = self.kept()?;
         let tables: Vec<_> = kept.iter().map(|kept| &kept.table).collect();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_run_refreshes_its_part_only() -> Result<()> {
+    fn partial_run_replaces_only_its_tables() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let results = Results::new(scratch.path().join("results"));
         let clinic = Clinic::read(None)?;
