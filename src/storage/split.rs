@@ -234,7 +234,7 @@ fn independent(transactions: &[Transaction]) -> usize {
         }
         for operation in transaction.operations() {
             let writes = !matches!(operation, Operation::Check { .. });
-            *written.item(operation.key()).or_default() |= writes;
+            *written.entry(operation.key()).or_default() |= writes;
         }
     }
     transactions.len()
