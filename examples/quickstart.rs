@@ -35,7 +35,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     session.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
     let record = session.get(&id)?.ok_or("just written")?; // derefs to [u8], wiped on drop
 
-    vault.rotate_master_key()?; // no record is rewritten
+    vault.rotate_master_key()?; // rewrites no record
 
     outln!("Version {}: {} bytes.", record.version(), record.len());
     Ok(())
