@@ -119,7 +119,7 @@ fn print_key_usage(before: &KeyUsage, after: &KeyUsage) {
     row("unreadable versions", &|usage| usage.unreadable_versions);
     table.print();
     outln!(
-        "Rotating the master key gives every patient a new key for new versions. Earlier versions stay\n\
+        "Rotating the master key gives every patient a new key for new versions. Versions stored before stay\n\
          under the former key until that patient's key is rotated or the records are re-encrypted.\n"
     );
 }
