@@ -1,4 +1,4 @@
-//! One put and one get, for a tool that follows calls: `.ci/crossing` counts the source files that each
+//! One put and one get, for a call tracer: `.ci/crossing` counts the source files that each call
 //! passes through.
 #![allow(clippy::unwrap_used)]
 
@@ -24,7 +24,7 @@ fn main() {
     let vault = Vault::create(storage, &Passphrase::new("correct horse battery staple")).unwrap();
     let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
     let id = RecordId::patient("MRN-1042", "Observation/bp").unwrap();
-    // The first put creates the patient entry; the measured one writes the next version.
+    // The first put creates the patient entry; the measured put writes the next version.
     session.put(&id, b"{}").unwrap();
     measured_put(&|| assert_eq!(session.put(&id, b"{}").unwrap(), 2));
     measured_get(&|| assert!(session.get(&id).unwrap().is_some()));

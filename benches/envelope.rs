@@ -1,4 +1,5 @@
-//! Sealing and opening a record against the bare cipher with a fresh key, by size and suite.
+//! Sealing and opening a record, compared with the bare cipher under a fresh key, by size and
+//! suite.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/ratio.rs"]

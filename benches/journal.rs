@@ -1,4 +1,4 @@
-//! What the journal costs: off, grouped and strict in one run; bytes for an entry; shared flushes.
+//! The cost of the journal: off, grouped and strict in one run; bytes per entry; shared flushes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -38,7 +38,7 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 
-/// One storage, and vaults on it: without a journal, grouped, strict.
+/// One storage and three vaults on it: without a journal, grouped, strict.
 struct Bench {
     storage: Shared,
     off: Vault,
@@ -105,13 +105,13 @@ fn puts(name: &str, bench: &Bench) {
     for (mode, vault) in [("grouped", &bench.grouped), ("strict", &bench.strict)] {
         let next = std::cell::RefCell::new(usize::from(mode == "strict") * 100_000_000);
         let batch = |vault| put_batch(vault, &mut next.borrow_mut(), &content);
-        let label = format!("{name}: put_many of {BATCH}, {mode} by off");
+        let label = format!("{name}: put_many of {BATCH}, {mode} / off");
         ratio(&label, PAIRS, || batch(vault), || batch(&bench.off));
     }
     let before = bench.page_bytes();
     put_batch(&bench.strict, &mut 900_000_000, &content);
     let each = (bench.page_bytes() - before) / BATCH;
-    println!("{name}: put_many of {BATCH}: {each} bytes an entry");
+    println!("{name}: put_many of {BATCH}: {each} bytes per entry");
 }
 
 fn gets(name: &str, bench: &Bench) {
@@ -119,16 +119,16 @@ fn gets(name: &str, bench: &Bench) {
         .map(|record| id(record % PATIENTS, record))
         .collect();
     let get = |vault: &Vault, count: usize| {
-        let chart = session(vault);
+        let session = session(vault);
         let mut next = ids.iter().cycle();
         timed(count, || {
-            black_box(chart.get(next.next().unwrap()).unwrap().unwrap());
+            black_box(session.get(next.next().unwrap()).unwrap().unwrap());
         })
     };
-    let label = format!("{name}: 50,000 gets, grouped by off");
+    let label = format!("{name}: 50,000 gets, grouped / off");
     let (grouped, off) = (|| get(&bench.grouped, 50_000), || get(&bench.off, 50_000));
     ratio(&label, PAIRS, grouped, off);
-    let label = format!("{name}: 200 gets, strict by off");
+    let label = format!("{name}: 200 gets, strict / off");
     ratio(
         &label,
         PAIRS,
@@ -140,10 +140,10 @@ fn gets(name: &str, bench: &Bench) {
     get(&bench.grouped, 20_000);
     thread::sleep(Duration::from_secs(2));
     let each = (bench.page_bytes() - before) / 20_000;
-    println!("{name}: grouped gets: {each} bytes an entry");
+    println!("{name}: grouped gets: {each} bytes per entry");
 }
 
-/// Strict gets by one thread, and by eight that share flushes: the rate of all.
+/// Measures the total rate of strict gets by one thread, and by eight threads that share flushes.
 fn shared(name: &str, bench: &Bench) {
     let one = id(0, 0);
     let rate = |threads: usize| {
@@ -152,9 +152,9 @@ fn shared(name: &str, bench: &Bench) {
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let chart = session(&bench.strict);
+                    let session = session(&bench.strict);
                     for _ in 0..each {
-                        black_box(chart.get(&one).unwrap().unwrap());
+                        black_box(session.get(&one).unwrap().unwrap());
                     }
                 });
             }
@@ -165,7 +165,7 @@ fn shared(name: &str, bench: &Bench) {
     rates.sort_by(|left, right| (left.1 / left.0).total_cmp(&(right.1 / right.0)));
     let (alone, together) = rates[PAIRS / 2];
     println!(
-        "{name}: strict gets, each {} alone, {} of 8 threads: {:.1} times the rate",
+        "{name}: strict gets: {} by one thread, {} by 8 threads, {:.1} times the rate",
         human(1.0 / alone),
         human(1.0 / together),
         together / alone

@@ -1,5 +1,5 @@
 //! Content streams: against the bare cipher over the same chunks, by threads, and on disk against a
-//! plain write and sync of the same bytes. Prints what each side takes and the ratio of the pairs.
+//! plain write and sync of the same bytes. Prints the time of each side and the ratio of the pairs.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -33,7 +33,7 @@ fn time(call: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// Seals the stream, handing each segment on; its memory is used again.
+/// Seals the stream, passes each segment on, and reuses its buffer.
 fn seal(key: &StreamKey, content: &[u8], mut hand_on: impl FnMut(&[u8])) {
     let mut sealer = StreamSealer::new(CipherSuite::default(), key, &CHART, &STREAM).unwrap();
     let mut left = content;
@@ -113,7 +113,8 @@ fn against_the_bare_cipher(content: &[u8]) {
     );
 }
 
-/// What two threads can gain on this machine at all, and what opening gains below any storage.
+/// Measures the gain from two threads on this machine: of pure computation, and of opening without
+/// a storage.
 fn two_threads_without_storage(content: &[u8]) {
     let bare = || {
         let cipher = Aes256Gcm::new(&[7; 32].into());
@@ -185,7 +186,7 @@ fn id() -> RecordId {
     RecordId::patient("MRN-1", "ImagingStudy/1").unwrap()
 }
 
-/// Each time into a new vault, so that memory does not grow.
+/// Puts into a new vault each time, so that memory does not grow.
 fn put(threads: usize, content: &[u8]) -> Duration {
     let vault = vault(MemoryStorage::new(), threads);
     time(|| {
@@ -238,7 +239,7 @@ fn on_disk(content: &[u8]) {
             let took = time(|| {
                 session(&vault).put_reader(&id(), content).unwrap();
             });
-            // Old versions go, so that the disk does not fill.
+            // Erase the chart, so that the disk does not fill.
             let subject = id();
             session(&vault)
                 .erase_subject(subject.subject(), "asked for")

@@ -29,7 +29,7 @@ use timed::timed;
 
 const SIZE: usize = 1024;
 const BATCH: usize = 1000;
-/// A sealed record of 1 KiB, its padding included, and its storage key.
+/// The stored size of a 1 KiB record: padding and storage key included.
 const SEALED: usize = 1264;
 
 fn id(patient: usize, record: usize) -> RecordId {
@@ -65,13 +65,13 @@ fn bare_engine(directory: &Path) -> (Database, Keyspace) {
     (database, keyspace)
 }
 
-/// How many records the large measurements work on.
+/// Returns how many records the large measurements use.
 fn records() -> usize {
     let set = std::env::var("CHARTLOCK_BENCH_RECORDS").ok();
     set.and_then(|count| count.parse().ok()).unwrap_or(300_000)
 }
 
-/// A fixed course of random numbers: both sides take the same.
+/// A fixed sequence of random numbers, so that both sides use the same.
 struct Picks(u64);
 
 impl Picks {
@@ -84,7 +84,7 @@ impl Picks {
     }
 }
 
-/// The same bytes under keys that are as random as ours.
+/// Returns a storage key that is as random as chartlock's.
 fn bare_key(number: u64) -> [u8; 33] {
     let mut key = [b'r'; 33];
     let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
@@ -162,7 +162,7 @@ fn against_the_bare_engine() {
     let content = vec![7; SIZE];
     let value = vec![7; SEALED];
     let batches = records() / BATCH;
-    // One patient for each batch, known beforehand: what is measured is records.
+    // Create the patients first, one for each batch, because only records are measured.
     let patients: Vec<RecordId> = (0..=batches).map(|patient| id(patient, 0)).collect();
     put_batch(&vault, &patients, &content);
     let (mut ours, mut bare) = (0, 0);
@@ -241,7 +241,7 @@ fn against_the_bare_engine() {
     }
 }
 
-/// Time of one put.
+/// Returns the time of one put.
 fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -252,7 +252,7 @@ fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Du
     start.elapsed() / (threads * puts) as u32
 }
 
-/// Counts what passes.
+/// A storage wrapper that counts operations.
 #[derive(Debug)]
 struct Counting<S> {
     inner: S,
@@ -325,7 +325,7 @@ fn a_large_vault() {
         put_batch(&vault, &ids, &content);
     }
     let rate = records as f64 / start.elapsed().as_secs_f64();
-    println!("  filled: {rate:.0} records a second");
+    println!("  filled: {rate:.0} records per second");
 
     for counter in [
         &storage.record_reads,
@@ -357,7 +357,7 @@ fn a_large_vault() {
         .collect();
     times.sort_by(f64::total_cmp);
     println!(
-        "  opens, beside the KDF, in {} (median of 5)",
+        "  opens in {}, without the KDF (median of 5)",
         human(times[2])
     );
 }

@@ -1,7 +1,7 @@
-//! A verification of a large vault: its rate, and the memory that it takes.
+//! The verification of a large vault: its rate and its memory use.
 //!
-//! `CHARTLOCK_VERIFY_RECORDS` sets the number of records (300,000 by default). The journal holds an
-//! entry for each, and reads until there are 10 entries for every 3 records.
+//! `CHARTLOCK_VERIFY_RECORDS` sets the number of records (300,000 by default). The journal contains
+//! an entry for each record, and reads until there are 10 entries for every 3 records.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use chartlock::{Actor, Document, FileStorage, Purpose, RecordId, Vault};
 use credential::Fixed;
 
-/// Where the process finds the vault that verifies it.
+/// Names the vault's directory for the child process that verifies it.
 const DIRECTORY: &str = "CHARTLOCK_VERIFY_DIRECTORY";
 const BATCH: usize = 1000;
-/// As in a practice: 300 records each.
+/// 300 records of each patient, as is typical for a practice.
 const RECORDS_OF_A_PATIENT: usize = 300;
 const CONTENT: [u8; 200] = [7; 200];
 
@@ -29,7 +29,7 @@ fn id(record: usize) -> RecordId {
     RecordId::patient(&format!("MRN-{patient:06}"), &name).unwrap()
 }
 
-/// Memory that this process has in use, in KiB.
+/// Returns the resident memory of this process, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -37,23 +37,23 @@ fn resident() -> u64 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// What `work` answers, and the most memory in use meanwhile beyond that of before, in KiB.
+/// Returns the result of `work` and the peak of additional memory during it, in KiB.
 fn at_peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let before = resident();
     let peak = AtomicU64::new(0);
     let done = AtomicBool::new(false);
-    let answer = thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 peak.fetch_max(resident(), Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        let answer = work();
+        let result = work();
         done.store(true, Ordering::Relaxed);
         answer
     });
-    (answer, peak.into_inner().saturating_sub(before))
+    (result, peak.into_inner().saturating_sub(before))
 }
 
 fn fill(vault: &Vault, records: usize) {
@@ -70,20 +70,21 @@ fn fill(vault: &Vault, records: usize) {
     }
 }
 
-/// In a process of its own: memory that was used before would hide what is used.
+/// Verifies in a separate process, because memory that was used before would hide the memory in
+/// use.
 fn verify(directory: &Path) {
     let vault = Vault::open(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap();
     let start = Instant::now();
     let (report, peak) = at_peak(|| vault.verify(None).unwrap());
     let seconds = start.elapsed().as_secs_f64();
     assert!(report.is_clean());
-    let walked = report.counts;
+    let counts = report.counts;
     println!(
-        "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries a second; {} MiB at most, what the engine holds included",
-        walked.records,
-        walked.entries,
-        walked.pages,
-        (walked.records + walked.entries) as f64 / seconds,
+        "  {} records, {} entries on {} pages in {seconds:.1} s: {:.0} records and entries per second; peak memory {} MiB, including the storage engine",
+        counts.records,
+        counts.entries,
+        counts.pages,
+        (counts.records + counts.entries) as f64 / seconds,
         peak / 1024,
     );
 }

@@ -1,8 +1,8 @@
-//! A storage of one's own in under 80 lines: one file, which each commit replaces as a whole.
+//! A custom storage backend in under 80 lines: one file, which each commit replaces as a whole.
 //!
-//! Slow, and right: it keeps the contract that every storage is held to, and carries a vault. The
-//! file is always an archive, so it is a backup too.
-//! `cargo run --example custom_storage --features conformance`
+//! It is slow but correct: it passes the conformance kit, and the example stores a vault in it. The
+//! file is always a valid archive, so it is a backup too. `cargo run --example custom_storage
+//! --features conformance`
 #![allow(clippy::expect_used)]
 
 #[macro_use]
@@ -22,7 +22,7 @@ use chartlock::{Actor, Purpose, RecordId, Vault, keys::Passphrase};
 use common::{Arguments, Outcome};
 
 const USAGE: &str = "\
-Checks a storage written for this example against the contract of Storage, and keeps a vault in it.
+Runs the conformance kit on a custom storage backend, and stores a vault in it.
 
     cargo run --example custom_storage --features conformance
 
@@ -32,7 +32,7 @@ Takes no arguments. Everything is temporary.";
 struct OneFile {
     path: PathBuf,
     _lock: File,
-    /// `None` once a write failed: what the file holds is not known then.
+    /// `None` after a failed write, because the content of the file is unknown then.
     objects: Mutex<Option<MemoryStorage>>,
 }
 
@@ -55,7 +55,7 @@ impl OneFile {
         })
     }
 
-    /// A new file, durable before it takes the name of the former one, whose bytes go with it.
+    /// Writes a new file and makes it durable before it replaces the former one.
     fn save(&self, objects: &MemoryStorage) -> io::Result<()> {
         let next = self.path.with_extension("next");
         let file = File::create(&next)?;
@@ -65,7 +65,7 @@ impl OneFile {
         File::open(self.path.parent().unwrap_or(&self.path))?.sync_all()
     }
 
-    /// One at a time: nothing is seen before it is durable.
+    /// Locks the objects, so that no thread sees a change before it is durable.
     fn objects(&self) -> MutexGuard<'_, Option<MemoryStorage>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,11 +85,11 @@ impl Storage for OneFile {
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let mut objects = self.objects();
         let all = |error: CommitError| transactions.iter().map(|_| Err(error)).collect();
-        let Some(standing) = objects.as_ref() else {
+        let Some(current) = objects.as_ref() else {
             return all(StorageError::Stopped.into());
         };
-        let results = standing.commit(transactions);
-        if self.save(standing).is_err() {
+        let results = current.commit(transactions);
+        if self.save(current).is_err() {
             *objects = None;
             return all(CommitError::Unknown);
         }
@@ -109,17 +109,12 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     arguments.none()?;
     let scratch = tempfile::tempdir()?;
 
-    // The contract; each check asks for a fresh storage.
+    // The conformance kit needs a new storage for each check.
     let storages: Result<Vec<_>, _> = (0..100)
         .map(|number| OneFile::open(&scratch.path().join(format!("check-{number}"))))
         .collect();
     let storages = RefCell::new(storages?.into_iter());
-    let fresh = || {
-        storages
-            .borrow_mut()
-            .next()
-            .expect("there are fewer checks")
-    };
+    let fresh = || storages.borrow_mut().next().expect("more than 100 checks");
     let report = conformance::check(fresh)?;
     outln!(
         "{} checks passed: {}",
@@ -127,19 +122,22 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
         report.checks.join(", ")
     );
 
-    // Then it carries a vault.
+    // Store a vault in the backend.
     let path = scratch.path().join("clinic");
     let passphrase = Passphrase::new("correct horse battery staple");
     let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
     let vault = Vault::create(OneFile::open(&path)?, &passphrase)?;
-    let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-    chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
-    drop((chart, vault)); // a session keeps its vault open
+    let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    session.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+    drop((session, vault)); // the session keeps the vault open
 
     let vault = Vault::open(OneFile::open(&path)?, &passphrase)?;
-    let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
-    let record = chart.get(&id)?.ok_or("it was put before")?;
-    outln!("Opened again: {}", String::from_utf8_lossy(&record));
-    outln!("One file of {} bytes.", fs::metadata(&path)?.len());
+    let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    let record = session.get(&id)?.ok_or("the stored record is missing")?;
+    outln!("Reopened, and read: {}", String::from_utf8_lossy(&record));
+    outln!(
+        "Size of the storage file: {} bytes.",
+        fs::metadata(&path)?.len()
+    );
     Ok(())
 }

@@ -14,7 +14,7 @@ Creates a vault, stores a record, reads it back and rotates the master key.
 
     cargo run --example quickstart [-- DIRECTORY]
 
-DIRECTORY   a new or empty directory, in which the vault stays; temporary without it
+DIRECTORY   a new or empty directory for the vault. Without it, the vault is temporary.
 
 The passphrase is the one in the source text.";
 

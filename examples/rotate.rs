@@ -1,4 +1,4 @@
-//! A clinic's yearly change of keys, while the clinic goes on working.
+//! A clinic's yearly key rotation while a writer is active.
 //!
 //! `cargo run --release --example rotate [-- DIRECTORY]`; `-- --help` describes the options.
 
@@ -23,15 +23,16 @@ use serde::Serialize;
 use common::{Arguments, Outcome};
 
 const USAGE: &str = "\
-Changes the master key and the passphrase of a vault while a writer goes on, and takes a recovery kit.
+Rotates the master key of a vault while a writer is active, changes the passphrase, and writes a recovery kit.
 
     cargo run --release --example rotate [-- DIRECTORY]
 
-DIRECTORY   opens the vault there, or creates one with 1,000 records. The example writes records of its
-            own, so use a copy of a vault. The recovery kit is written next to the directory, as
-            DIRECTORY.recovery-kit. Without DIRECTORY everything is temporary.
+DIRECTORY   the directory of a vault; a new vault with 1,000 records is created if there is none. The
+            example writes records, so use a copy of your vault. The recovery kit is written next to the
+            directory, as DIRECTORY.recovery-kit. Without DIRECTORY everything is temporary.
 
-OLD_PASSPHRASE and NEW_PASSPHRASE (environment) are the two passphrases; without them, demonstration ones.";
+The environment variables OLD_PASSPHRASE and NEW_PASSPHRASE set the two passphrases. Without them, the
+example uses demonstration passphrases.";
 
 const PATIENTS: u32 = 200;
 const RECORDS_EACH: u32 = 5;
@@ -45,48 +46,55 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     let scratch = tempfile::tempdir()?;
     let is_temporary = given.is_none();
     let directory = given.unwrap_or_else(|| scratch.path().join("clinic"));
-    // Before any key changes, because a kit that has no place would be noticed only afterwards.
+    // Find the place of the kit before any key changes; otherwise an error would come too late.
     let kit = common::next_to(&directory, ".recovery-kit")?;
     let old = passphrase("OLD_PASSPHRASE", "what we remembered last year")?;
     let new = passphrase("NEW_PASSPHRASE", "what we remember this year")?;
 
     let vault = open_or_create(&directory, &old)?;
-    show("census before", &vault.key_usage()?)?;
+    show("key usage before", &vault.key_usage()?)?;
 
-    outln!("The master key changes; a writer goes on meanwhile.");
+    outln!("Rotating the master key while a writer is active.");
     let (report, written) = rotate_while_writing(&vault)?;
     show("master key", &report)?;
     outln!(
-        "{written} records were written meanwhile, and all of them read back. The writer sealed"
+        "{written} records were written meanwhile, and all of them were read back. The writer resealed"
     );
-    outln!("the entries that it met first; the rotation sealed the others.\n");
-    show("census after", &vault.key_usage()?)?;
+    outln!("the patient entries that it used first, and the rotation resealed the others.\n");
+    show("key usage after", &vault.key_usage()?)?;
 
-    outln!("The passphrase changes.");
+    outln!("Changing the passphrase.");
     replace_passphrase(&vault, &new)?;
     show("slots", &vault.slots()?)?;
 
-    // Older kits are stale after the rotation, so the new one replaces them.
+    // The new kit replaces the old one, because a rotation makes older kits stale.
     let next = common::next_to(&directory, ".recovery-kit.new")?;
     fs::write(&next, vault.recovery_kit()?.as_bytes())?;
     fs::rename(&next, &kit)?;
     if is_temporary {
         outln!("A new recovery kit was written. The vault is temporary in this demonstration:");
-        outln!("the kit is deleted with it at the end. In use, keep it apart from the storage:");
+        outln!(
+            "the kit is deleted with it at the end. In production, keep the kit away from the storage:"
+        );
     } else {
         outln!("A new recovery kit is in {}.", kit.display());
-        outln!("Move it to a place apart from the storage:");
+        outln!("Move it to a place away from the storage:");
     }
-    outln!("without the header and without a kit, no record can be read.\n");
+    outln!("if the vault header is lost, only the kit can restore access to the records.\n");
     drop(vault);
 
     let refused = Vault::open(FileStorage::open(&directory)?, &old);
     outln!(
-        "The old passphrase: {}.",
-        refused.err().ok_or("it still opens")?
+        "Opening with the old passphrase: {}.",
+        refused
+            .err()
+            .ok_or("the old passphrase still opens the vault")?
     );
     let vault = Vault::open(FileStorage::open(&directory)?, &new)?;
-    outln!("The new one opens {} records.", vault.key_usage()?.records);
+    outln!(
+        "The new passphrase opens a vault of {} records.",
+        vault.key_usage()?.records
+    );
     Ok(())
 }
 
@@ -98,7 +106,7 @@ fn show(what: &str, report: &impl Serialize) -> Outcome<()> {
 fn passphrase(variable: &str, demonstration: &str) -> Outcome<Passphrase> {
     let given = common::passphrase_from(variable)?;
     if given.is_none() {
-        outln!("{variable} is not set: \"{demonstration}\" is used.");
+        outln!("{variable} is not set; using \"{demonstration}\".");
     }
     Ok(Passphrase::new(
         given.unwrap_or_else(|| demonstration.to_owned()),
@@ -115,7 +123,7 @@ fn open_or_create(directory: &Path, passphrase: &Passphrase) -> Outcome<Vault> {
 
 fn create(directory: &Path, passphrase: &Passphrase) -> Outcome<Vault> {
     let vault = Vault::create(FileStorage::open(directory)?, passphrase)?;
-    let chart = session(&vault)?;
+    let session = session(&vault)?;
     let ids = (0..PATIENTS * RECORDS_EACH)
         .map(|number| {
             let patient = format!("MRN-{}", 1000 + number / RECORDS_EACH);
@@ -123,7 +131,7 @@ fn create(directory: &Path, passphrase: &Passphrase) -> Outcome<Vault> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let content = br#"{"resourceType":"Observation","status":"final"}"#;
-    for outcome in chart.put_many(ids.iter().map(|id| (id, Document::new(content))))? {
+    for outcome in session.put_many(ids.iter().map(|id| (id, Document::new(content))))? {
         outcome?;
     }
     Ok(vault)
@@ -133,31 +141,31 @@ fn session(vault: &Vault) -> Outcome<Session> {
     Ok(vault.session(Actor::new("rotate example")?, Purpose::SystemAdministration))
 }
 
-/// Rotates the master key on this thread while another one keeps writing. Also says how many records
-/// that one wrote; each of them was read back afterwards.
+/// Rotates the master key while another thread writes records. Reads these records back and returns
+/// their count.
 fn rotate_while_writing(vault: &Vault) -> Outcome<(RotationReport, usize)> {
     let entries = vault.key_usage()?.subjects;
     let style = ProgressStyle::with_template("  [{bar:40}] {pos} of {len} patient entries")?;
     let bar = ProgressBar::new(entries).with_style(style);
-    let watched = bar.clone();
-    let shown = vault.with_progress(move |step: ProgressUpdate| {
+    let shown = bar.clone();
+    let vault_with_bar = vault.with_progress(move |step: ProgressUpdate| {
         if step.phase == Phase::Resealing {
-            watched.set_position(step.done);
+            shown.set_position(step.done);
         }
     });
     let done = AtomicBool::new(false);
     let (report, written) = thread::scope(|scope| {
         let writer = scope.spawn(|| write_until(vault, &done));
-        let report = shown.rotate_master_key();
+        let report = vault_with_bar.rotate_master_key();
         done.store(true, Ordering::Relaxed);
         (report, writer.join())
     });
     bar.finish_and_clear();
 
     let written = written.map_err(|_| "the writer panicked")??;
-    let chart = session(vault)?;
+    let session = session(vault)?;
     for id in &written {
-        chart
+        session
             .get(id)?
             .ok_or("a record that was written is missing")?;
     }
@@ -165,12 +173,12 @@ fn rotate_while_writing(vault: &Vault) -> Outcome<(RotationReport, usize)> {
 }
 
 fn write_until(vault: &Vault, done: &AtomicBool) -> Outcome<Vec<RecordId>> {
-    let chart = session(vault)?;
+    let session = session(vault)?;
     let mut written = Vec::new();
     for number in 0_u32.. {
         let patient = format!("MRN-{}", 1000 + number % PATIENTS);
         let id = RecordId::patient(&patient, &format!("Observation/meanwhile-{number}"))?;
-        chart.put(&id, br#"{"resourceType":"Observation"}"#)?;
+        session.put(&id, br#"{"resourceType":"Observation"}"#)?;
         written.push(id);
         if done.load(Ordering::Relaxed) {
             break;
@@ -179,8 +187,8 @@ fn write_until(vault: &Vault, done: &AtomicBool) -> Outcome<Vec<RecordId>> {
     Ok(written)
 }
 
-/// The old passphrase still opens an old copy of the header: when a person leaves, rotate the root
-/// key instead.
+/// Replaces the passphrase in its slot. The old passphrase still opens old copies of the header, so
+/// rotate the root key instead when a person leaves.
 fn replace_passphrase(vault: &Vault, new: &Passphrase) -> Outcome<()> {
     let slots = vault.slots()?;
     let passphrase = slots.iter().find(|slot| slot.kind == 1);

@@ -43,18 +43,18 @@ fn passphrase() -> Passphrase {
 fn seal(documents: &Documents, storage: impl Storage + 'static, suite: CipherSuite) -> Vault {
     let options = VaultOptions::new().cipher_suite(suite);
     let vault = options.create(storage, &passphrase()).unwrap();
-    let chart = vault.session(Actor::new("test").unwrap(), Purpose::SystemAdministration);
+    let session = vault.session(Actor::new("test").unwrap(), Purpose::SystemAdministration);
     let records = documents.records.iter();
     let puts = records.map(|record| (&record.id, documents.document(record)));
-    let outcomes = chart.put_many(puts).unwrap();
+    let outcomes = session.put_many(puts).unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome == Ok(1)));
     vault
 }
 
 fn compare(documents: &Documents, vault: &Vault) {
-    let chart = vault.session(Actor::new("test").unwrap(), Purpose::SystemAdministration);
+    let session = vault.session(Actor::new("test").unwrap(), Purpose::SystemAdministration);
     for record in &documents.records {
-        let stored = chart.get(&record.id).unwrap().unwrap();
+        let stored = session.get(&record.id).unwrap().unwrap();
         assert!(stored[..] == *documents.content(record));
         assert_eq!(stored.info().content_type(), Some(record.content_type));
     }

@@ -1,8 +1,9 @@
-//! Medians of pairs: ours and the bare thing in turn, so that a machine's moods hit both.
+//! Medians of pairs: chartlock and the baseline take turns, so that other load on the machine
+//! affects both.
 
 use std::time::Duration;
 
-/// Runs both in turn and prints median times and the median ratio of the pairs.
+/// Runs both in turns and prints the median times and the median ratio of the pairs.
 pub(crate) fn ratio(
     name: &str,
     pairs: usize,

@@ -1,4 +1,4 @@
-//! The smallest app with a vault, for each combination of features; built by `measure.py`.
+//! A minimal app with a vault, which `measure.py` builds for each combination of features.
 
 use std::error::Error;
 
@@ -12,14 +12,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     #[cfg(not(feature = "file"))]
     let storage = chartlock::MemoryStorage::new();
     let vault = Vault::create(storage, &passphrase)?;
-    let chart = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
+    let session = vault.session(Actor::new("dr.garcia")?, Purpose::Treatment);
     let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;
-    chart.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
-    println!("{}", chart.get(&id)?.ok_or("just written")?.len());
+    session.put(&id, br#"{"systolic":120,"diastolic":80}"#)?;
+    println!("{}", session.get(&id)?.ok_or("just written")?.len());
     #[cfg(feature = "json")]
     {
-        chart.put_json(&id, &[120, 80])?;
-        println!("{:?}", chart.get_json::<[u8; 2]>(&id)?);
+        session.put_json(&id, &[120, 80])?;
+        println!("{:?}", session.get_json::<[u8; 2]>(&id)?);
     }
     #[cfg(feature = "conformance")]
     println!(

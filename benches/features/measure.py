@@ -1,8 +1,9 @@
-"""What each feature costs: crates, compile time from nothing, size of the smallest app. The README's table.
+"""Measures the cost of each feature: crates, time of a clean build, and size of a minimal app.
 
     python3 benches/features/measure.py [ROW...]
 
-Builds in a scratch directory, in cargo's release profile with symbols stripped.
+Prints a Markdown table with one row for each combination of features (ROWS below). It builds in a scratch
+directory, in cargo's release profile with symbols stripped.
 """
 
 import datetime
@@ -52,7 +53,7 @@ def app_in(scratch):
     (scratch / "Cargo.toml").write_text(manifest)
     (scratch / "src").mkdir()
     (scratch / "src/main.rs").write_text((HERE / "app.rs").read_text())
-    # The versions that the crate itself is tested with.
+    # Use the versions that the crate is tested with.
     (scratch / "Cargo.lock").write_text((CRATE / "Cargo.lock").read_text())
     cargo(scratch, "fetch", "--quiet")
 
@@ -61,10 +62,10 @@ def cargo(scratch, *arguments, target=None):
     environment = {**os.environ, "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
     if target:
         environment["CARGO_TARGET_DIR"] = str(target)
-    done = subprocess.run(
+    result = subprocess.run(
         ["cargo", *arguments], cwd=scratch, env=environment, stdout=subprocess.PIPE, check=True, text=True
     )
-    return done.stdout
+    return result.stdout
 
 
 def crates(scratch, features, edges):
@@ -75,17 +76,17 @@ def crates(scratch, features, edges):
     return len([name for name in names if name and not name.startswith(("app ", "chartlock "))])
 
 
-def spent():
+def times_so_far():
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.monotonic(), children.ru_utime + children.ru_stime
 
 
-def measured(scratch, features):
+def measure(scratch, features):
     features = ",".join(features)
     with tempfile.TemporaryDirectory() as target:
-        before = spent()
+        before = times_so_far()
         cargo(scratch, "build", "--quiet", "--release", "--features", features, target=target)
-        seconds = [after - then for after, then in zip(spent(), before)]
+        seconds = [after - start for after, start in zip(times_so_far(), before)]
         binary = pathlib.Path(target, "release/app").stat().st_size
     return [
         crates(scratch, features, "normal,build"),
@@ -102,15 +103,15 @@ def machine():
 
 
 def main():
-    wanted = sys.argv[1:] or ROWS
+    rows = sys.argv[1:] or ROWS
     print(f"{machine()}\n")
-    print("| features | crates built | of them in the app | compiled in | processor time | app |")
+    print("| features | crates built | linked into the app | build time | processor time | app size |")
     print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         app_in(scratch)
-        for row in wanted:
-            cells = [row, *measured(scratch, ROWS[row])]
+        for row in rows:
+            cells = [row, *measure(scratch, ROWS[row])]
             print("| " + " | ".join(map(str, cells)) + " |", flush=True)
 
 

@@ -1,4 +1,4 @@
-//! Finds the documents below a directory and cuts them into records.
+//! Finds the documents below a directory and splits them into records.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -12,23 +12,23 @@ use chartlock::{Document, RecordId, Subject};
 use crate::Outcome;
 use crate::patients::{self, Found};
 
-/// Every document of a directory, and the records in it.
+/// All documents of a directory, and their records.
 #[derive(Default)]
 pub(crate) struct Documents {
     pub(crate) files: Vec<File>,
     pub(crate) records: Vec<Record>,
-    /// Files passed over, by extension.
+    /// The count of skipped files, by extension.
     pub(crate) skipped: BTreeMap<String, u64>,
 }
 
-/// A file, unpacked.
+/// An unpacked file.
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) content: Vec<u8>,
     pub(crate) format: Format,
 }
 
-/// A part of a file, to be kept as one record.
+/// A part of a file that is stored as one record.
 pub(crate) struct Record {
     pub(crate) id: RecordId,
     pub(crate) labels: Vec<String>,
@@ -86,7 +86,7 @@ impl Format {
 }
 
 impl Documents {
-    /// Reads all of a directory into memory.
+    /// Reads all documents of a directory into memory.
     pub(crate) fn below(root: &Path) -> Outcome<Self> {
         let mut documents = Self::default();
         let mut names = HashSet::new();
@@ -114,7 +114,7 @@ impl Documents {
         Ok(documents)
     }
 
-    /// The bytes of all files, unpacked.
+    /// Returns the size of all unpacked files.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.files
             .iter()
@@ -122,7 +122,7 @@ impl Documents {
             .sum()
     }
 
-    /// The bytes of all records.
+    /// Returns the size of all records.
     pub(crate) fn record_bytes(&self) -> u64 {
         self.records
             .iter()
@@ -130,14 +130,14 @@ impl Documents {
             .sum()
     }
 
-    /// A record's bytes, as they stand in its file.
+    /// Returns the bytes of a record, unchanged from its file.
     pub(crate) fn content(&self, record: &Record) -> &[u8] {
         let file = self.files.get(record.file);
         let part = file.and_then(|file| file.content.get(record.range.clone()));
         part.unwrap_or_default()
     }
 
-    /// A record, ready to be put.
+    /// Returns a record as a document for `put`.
     pub(crate) fn document(&self, record: &Record) -> Document<'_> {
         let document = Document::new(self.content(record)).content_type(record.content_type);
         record
@@ -153,7 +153,7 @@ impl Documents {
                 Some(Ok(patient)) => patient,
                 _ => Subject::organization(group(&file.path))?,
             };
-            // One organization comes with the charts of many patients, for example.
+            // The name may be taken, because several files can contain the same organization.
             let in_file = format!("{}#{}", file.path, found.name);
             let again = (2..).map(|number| format!("{in_file} ({number})"));
             let candidates = [found.name.clone(), in_file.clone()]
@@ -186,13 +186,13 @@ impl Documents {
     }
 }
 
-/// The folder of a file, to stand for the part of the practice that it belongs to.
+/// Returns the folder of a file, which serves as the organization of a record without a patient.
 fn group(path: &str) -> &str {
     path.rsplit_once('/')
         .map_or("documents", |(group, _)| group)
 }
 
-/// All plain files, in order, and the number of what is neither that nor a directory.
+/// Returns all plain files, in order, and the count of other entries such as links.
 fn files_below(root: &Path) -> Outcome<(Vec<PathBuf>, u64)> {
     let (mut files, mut others) = (Vec::new(), 0);
     let mut directories = vec![root.to_owned()];

@@ -1,4 +1,5 @@
-//! A clinic's documents: sealed, stored, read back and compared, rotated, read back again.
+//! Stores a clinic's documents, reads them back and compares every byte, rotates keys, and reads
+//! them back again.
 //!
 //! `cargo run --release --example clinic -- --help` describes the options.
 
@@ -55,7 +56,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
 fn read(options: &Options, steps: &mut Steps) -> Outcome<Documents> {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let source = options.source.as_deref().unwrap_or(&sample);
-    let documents = steps.time("read and unpack, find the patients", "files", || {
+    let documents = steps.time("read and unpack, find patients", "files", || {
         let documents = Documents::below(source)
             .map_err(|error| format!("{} cannot be read: {error}", source.display()))?;
         let (files, size) = (documents.files.len() as u64, documents.file_bytes());
@@ -64,6 +65,6 @@ fn read(options: &Options, steps: &mut Steps) -> Outcome<Documents> {
     if documents.records.is_empty() {
         return Err(format!("there are no documents in {}", source.display()).into());
     }
-    report::introduce(options.source.as_deref(), &documents);
+    report::print_source(options.source.as_deref(), &documents);
     Ok(documents)
 }

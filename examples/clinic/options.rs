@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! Command-line options.
 
 use std::path::PathBuf;
 
@@ -8,17 +8,18 @@ use crate::Outcome;
 use crate::common::{Argument, Arguments, UsageError, passphrase_from, set_once};
 
 pub(crate) const USAGE: &str = "\
-Seals every document of a directory in a vault, reads all of it back, rotates, and says what it cost.
+Stores every document of a directory in a vault, reads all of them back, rotates keys, and prints the costs.
 
     cargo run --release --example clinic -- [DIRECTORY] [options]
 
 DIRECTORY           documents: FHIR (.ndjson, .json), C-CDA (.xml), HL7v2 (.hl7), DICOM (.dcm), .pdf, .txt,
-                    .csv, .vcf, each as it is or gzipped (.gz). Default: the sample in tests/data.
---keep DIRECTORY    leaves the vault there; it must be empty or new
---suite SUITE       aes (default) or chacha20
---scan              searches every byte of the closed storage for 12 bytes of any document or name
+                    .csv, .vcf, plain or gzipped (.gz). Default: the sample in tests/data.
+--keep DIRECTORY    keeps the vault in this new or empty directory
+--suite SUITE       the cipher suite: aes (default) or chacha20
+--scan              searches the files of the closed storage for any 12 bytes of a document or name
 
-CHARTLOCK_PASSPHRASE names the passphrase of the vault; without it a demonstration one is used.";
+The environment variable CHARTLOCK_PASSPHRASE sets the passphrase of the vault. Without it, the example
+uses a demonstration passphrase.";
 
 pub(crate) const DEMONSTRATION: &str = "everybody knows this passphrase";
 

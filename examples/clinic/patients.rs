@@ -1,4 +1,5 @@
-//! Whose each document is. As little of each format as that takes: no parser to imitate.
+//! Finds the patient of each document. It reads only as much of each format as that needs; do not
+//! use it as a parser.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,17 +10,17 @@ use serde_json::{Value, from_slice};
 
 use crate::documents::{File, Format};
 
-/// One record in a file.
+/// A record found in a file.
 pub(crate) struct Found {
-    /// `None`: it belongs to no patient, or does not say to whom.
+    /// `None` if the record belongs to no patient or names none.
     pub(crate) patient: Option<String>,
     pub(crate) name: String,
     pub(crate) label: Option<String>,
     pub(crate) range: Range<usize>,
 }
 
-/// The records of a file: the resources of FHIR lines and of transaction bundles, else the file
-/// itself. A FHIR document bundle is one record: it was signed as a whole.
+/// Returns the records of a file: the resources of FHIR lines and transaction bundles, otherwise
+/// the whole file. A FHIR document bundle stays one record, because it was signed as a whole.
 pub(crate) fn records_of(file: &File) -> Vec<Found> {
     let content = &file.content[..];
     let patient = match file.format {
@@ -53,7 +54,7 @@ fn fhir_entries(bundle: &Bundle<'_>, content: &[u8]) -> Vec<Found> {
     resources_found(bundle.resources().collect(), content)
 }
 
-/// References may come before the patient that they name.
+/// Collects the patients first, because a reference may precede the patient that it names.
 fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<Found> {
     let patients: Patients = resources
         .iter()
@@ -77,7 +78,7 @@ fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<Fou
         .collect()
 }
 
-/// The patients of a file, by what its references call them.
+/// The patient ids of a file, by the names that references use.
 type Patients = HashMap<String, String>;
 
 #[derive(Deserialize)]
@@ -96,7 +97,7 @@ struct Entry<'a> {
 }
 
 impl Bundle<'_> {
-    /// Whether it only carries resources from one system to another.
+    /// Returns true if the bundle only transports resources between systems.
     fn is_transport(&self) -> bool {
         matches!(&*self.r#type, "transaction" | "batch")
     }
@@ -110,7 +111,7 @@ impl Bundle<'_> {
         })
     }
 
-    /// The first patient in it.
+    /// Returns the id of the first patient in the bundle.
     fn patient(&self) -> Option<String> {
         let mut resources = self.resources().map(|(_, resource)| resource);
         let patient = resources.find(Resource::is_patient)?;
@@ -118,13 +119,14 @@ impl Bundle<'_> {
     }
 }
 
-/// What of a resource tells whose it is and what to call it; whatever has none of this is kept too.
+/// The fields of a resource that give its patient and its name. All fields are optional, so that
+/// every resource is kept.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Resource {
     resource_type: Option<String>,
     id: Option<String>,
-    /// What its bundle calls it.
+    /// The UUID from the bundle's `fullUrl`.
     #[serde(skip)]
     uuid: Option<String>,
     subject: Option<Value>,
@@ -146,7 +148,8 @@ impl Resource {
         self.id.as_deref().or(self.uuid.as_deref())
     }
 
-    /// What references may call it, each with its id.
+    /// Returns the names by which references may refer to the resource, each with the resource's
+    /// id.
     fn names(&self) -> Vec<(String, String)> {
         let names = [&self.id, &self.uuid].into_iter().flatten();
         names
@@ -176,13 +179,13 @@ fn uuid(url: &str) -> Option<&str> {
     url.strip_prefix("urn:uuid:")
 }
 
-/// Where a part of `content` lies in it.
+/// Returns the range of `part` within `content`; `part` must be a subslice.
 fn range_of(part: &[u8], content: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - content.as_ptr() as usize;
     start..start + part.len()
 }
 
-/// The first id of the record target: root and extension.
+/// Returns root and extension of the first id in the record target.
 fn ccda_patient(content: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(content);
     let (_, target) = text.split_once("<recordTarget")?;
@@ -199,7 +202,8 @@ fn ccda_patient(content: &[u8]) -> Option<String> {
     })
 }
 
-/// PID-3, first repetition, first component. (Identifiers are ASCII, whatever the names are.)
+/// Returns PID-3, first repetition, first component. Lossy decoding is safe because identifiers are
+/// ASCII, even where names are not.
 fn hl7v2_patient(content: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(content);
     let mut segments = text.split(['\r', '\n']);
@@ -209,7 +213,8 @@ fn hl7v2_patient(content: &[u8]) -> Option<String> {
     Some(identifier.trim().to_owned())
 }
 
-/// (0010,0020) in little-endian order, with an explicit value representation or without.
+/// Returns element (0010,0020), in little-endian order, with or without explicit value
+/// representation.
 fn dicom_patient(content: &[u8]) -> Option<String> {
     let tag = content
         .windows(4)

@@ -1,4 +1,4 @@
-//! What is printed.
+//! Output of the example.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::scan::Findings;
 use crate::table::{Table, bytes, count, overhead};
 use crate::work::Result;
 
-pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
+pub(crate) fn print_source(source: Option<&Path>, documents: &Documents) {
     let of_kind = |kind| {
         let subjects = documents.records.iter().map(|record| record.id.subject());
         let subjects: BTreeSet<_> = subjects.filter(|subject| subject.kind() == kind).collect();
@@ -20,10 +20,10 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
     };
     match source {
         Some(source) => outln!("Documents of {}", source.display()),
-        None => outln!("The sample in tests/data; name a directory for documents of your own."),
+        None => outln!("The sample in tests/data; pass a directory to use your own documents."),
     }
     outln!(
-        "{} records of {} patients, and of {} folders for what names no patient\n",
+        "{} records of {} patients, and of {} folders for documents that name no patient\n",
         count(documents.records.len() as u64),
         of_kind(SubjectKind::Patient),
         of_kind(SubjectKind::Organization),
@@ -51,8 +51,8 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
     let left_out = documents.file_bytes() - documents.record_bytes();
     if left_out > 0 {
         outln!(
-            "Not kept: {} between the resources of FHIR lines and transaction bundles (line ends,\n\
-             the method and URL of each entry).",
+            "Not stored: {} between the resources of FHIR lines and transaction bundles (line ends,\n\
+             method and URL of each entry).",
             bytes(left_out)
         );
     }
@@ -61,14 +61,14 @@ pub(crate) fn introduce(source: Option<&Path>, documents: &Documents) {
         .map(|(what, number)| format!("{} ({what})", files_in_words(*number)))
         .collect();
     if !skipped.is_empty() {
-        outln!("Passed over: {}.", skipped.join(", "));
+        outln!("Skipped: {}.", skipped.join(", "));
     }
     outln!();
 }
 
 pub(crate) fn print(documents: &Documents, result: &Result) {
     print_sizes(documents, result);
-    print_census(&result.before, &result.after);
+    print_key_usage(&result.before, &result.after);
 }
 
 fn print_sizes(documents: &Documents, result: &Result) {
@@ -94,41 +94,41 @@ fn print_sizes(documents: &Documents, result: &Result) {
     ]);
     table.print();
     outln!(
-        "Files hold what was written lately twice: in the engine's journal, up to 64 MiB, and in its tables.\n"
+        "The files contain recent writes twice: in the storage engine's log, up to 64 MiB, and in its tables.\n"
     );
 }
 
-fn print_census(before: &KeyUsage, after: &KeyUsage) {
-    let mut table = Table::new(&["census", "before", "after rotation"]);
+fn print_key_usage(before: &KeyUsage, after: &KeyUsage) {
+    let mut table = Table::new(&["key usage", "before rotation", "after rotation"]);
     let mut row = |what: &str, number: &dyn Fn(&KeyUsage) -> u64| {
         let numbers = [number(before), number(after)].map(count);
         table.row([what.to_owned()].into_iter().chain(numbers));
     };
-    row("master keys", &|census| census.masters.len() as u64);
-    row("patient entries under the active one", &|census| {
-        let active = census.masters.iter().filter(|master| master.active);
+    row("master keys", &|usage| usage.masters.len() as u64);
+    row("patient entries under the active master key", &|usage| {
+        let active = usage.masters.iter().filter(|master| master.active);
         active.map(|master| master.objects).sum()
     });
-    row("subjects", &|census| census.subjects);
-    row("patient keys", &|census| census.patient_keys);
-    row("records", &|census| census.records);
-    row("earlier versions", &|census| census.earlier_versions);
-    row("of both, under former patient keys", &|census| {
-        census.under_former_keys
+    row("subjects", &|usage| usage.subjects);
+    row("patient keys", &|usage| usage.patient_keys);
+    row("records", &|usage| usage.records);
+    row("earlier versions", &|usage| usage.earlier_versions);
+    row("versions under former patient keys", &|usage| {
+        usage.under_former_keys
     });
-    row("of both, unreadable", &|census| census.unreadable_versions);
+    row("unreadable versions", &|usage| usage.unreadable_versions);
     table.print();
     outln!(
-        "Rotating the master key gives every patient a new key for what is written from now on;\n\
-         what stood before stays under the former one until that patient is rotated or re-encrypted.\n"
+        "Rotating the master key gives every patient a new key for new versions. Versions stored before stay\n\
+         under the former key until that patient's key is rotated or the records are re-encrypted.\n"
     );
 }
 
 pub(crate) fn print_scan(findings: &Findings) -> Outcome<()> {
     outln!(
-        "Searched {} in {} of the closed storage, names of files included, for any 12 bytes in a row of\n\
+        "Searched {} in {} of the closed storage, including file names, for any 12 consecutive bytes of\n\
          {} in {} inputs (unpacked files, paths, record names, patient identifiers, passphrase), and for\n\
-         each of the {} names of 6 bytes or more as a whole.",
+         {} whole names of at least 6 bytes.",
         bytes(findings.storage_bytes),
         files_in_words(findings.storage_files),
         bytes(findings.input_bytes),
@@ -136,15 +136,15 @@ pub(crate) fn print_scan(findings: &Findings) -> Outcome<()> {
         count(findings.names as u64),
     );
     outln!(
-        "Not judged: {} places of fewer than 4 different bytes in 12 (zeros, counters) that inputs have too,\n\
-         {} names under 6 bytes (they stand in any random bytes), {} strings that an empty vault's storage\n\
-         holds as well (words of its plain READ-ME-FIRST).",
+        "Not counted: {} matches with fewer than 4 different bytes in 12 (zeros, counters), {} names under\n\
+         6 bytes (random bytes contain them by chance), {} strings that the storage of an empty vault\n\
+         contains too (words of its plaintext READ-ME-FIRST).",
         count(findings.monotonous),
         count(findings.short_names as u64),
         count(findings.fixed),
     );
     outln!(
-        "Control: of {} strings planted for this search, {} found.",
+        "Control: of {} planted strings, the search found {}.",
         count(findings.planted.0),
         count(findings.planted.1),
     );
@@ -154,13 +154,15 @@ pub(crate) fn print_scan(findings: &Findings) -> Outcome<()> {
     }
     match findings.found.is_empty() && findings.planted.0 == findings.planted.1 {
         true => Ok(()),
-        false => Err("the search found something, or would have missed it".into()),
+        false => {
+            Err("the storage contains plaintext, or the search missed a planted string".into())
+        }
     }
 }
 
 pub(crate) fn print_place(options: &Options, place: &Path) {
     match (&options.keep, &options.passphrase) {
-        (None, _) => outln!("The vault was temporary and is gone; --keep DIRECTORY leaves it."),
+        (None, _) => outln!("The vault was temporary and is deleted; --keep DIRECTORY keeps it."),
         (Some(_), Some(_)) => outln!("The vault is in {}.", place.display()),
         (Some(_), None) => outln!(
             "The vault is in {}; its passphrase is \"{DEMONSTRATION}\".",

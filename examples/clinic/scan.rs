@@ -1,4 +1,4 @@
-//! Looks for anything readable: do the files of a storage hold 12 bytes of what was put in it?
+//! Searches the files of a storage for plaintext: any 12 bytes of the inputs.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -7,39 +7,43 @@ use std::path::Path;
 use crate::Outcome;
 use crate::documents::Documents;
 
-/// A byte string that counts.
+/// The length of a string that counts as found plaintext.
 const WINDOW: usize = 12;
-/// What is looked up first. Any common string of 12 bytes holds one of 8 that begins at a multiple
-/// of 5 in the input: so every fifth place of the inputs is enough.
+/// The length of the strings that are looked up first. Every window of 12 bytes contains an 8-byte
+/// string that begins at a multiple of 5 in the input, so indexing every fifth position is enough.
 const PROBE: usize = 8;
 const STEP: usize = WINDOW - PROBE + 1;
-/// A window of fewer different bytes is no sign of anything: zeros, blanks, counters.
+/// The minimum count of different bytes in a window. Windows with fewer (zeros, blanks, counters)
+/// prove nothing.
 const VARIETY: usize = 4;
-/// A shorter name stands somewhere in so many random bytes by chance.
+/// The minimum length of a name. Shorter names occur by chance in so many random bytes.
 const NAME: usize = 6;
 
-/// What was looked for, where, and found.
+/// The scope and the results of a search.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) inputs: usize,
     pub(crate) input_bytes: u64,
     pub(crate) storage_files: u64,
     pub(crate) storage_bytes: u64,
-    /// Windows of storage passed over for want of variety.
+    /// The count of skipped windows with too few different bytes.
     pub(crate) monotonous: u64,
     pub(crate) names: usize,
     pub(crate) short_names: usize,
-    /// Windows of the inputs hidden among other bytes to see whether the search works, and found.
+    /// A control of the search: the count of input windows planted among other bytes, and how many
+    /// the search found.
     pub(crate) planted: (u64, u64),
-    /// Windows that the storage of an empty vault holds as well, such as words of its plain page.
+    /// The count of windows that the storage of an empty vault contains too, such as words of its
+    /// README.
     pub(crate) fixed: u64,
-    /// Windows and names found, with the file that holds them.
+    /// The windows and names found, each with the file that contains it.
     pub(crate) found: Vec<(String, Vec<u8>)>,
 }
 
-/// Searches every file below `storage`, and their names, for any 12 bytes in a row of any unpacked
-/// input, record name, patient identifier or passphrase, and for whole shorter names. `empty` is the
-/// storage of a vault without records: what stands there too did not come from the inputs.
+/// Searches every file below `storage`, and their names, for any 12 consecutive bytes of any
+/// unpacked input, record name, patient identifier or passphrase, and for whole shorter names.
+/// `empty` is the storage of a vault without records: strings that it contains too are not from the
+/// inputs.
 pub(crate) fn search(
     documents: &Documents,
     passphrase: &str,
@@ -79,13 +83,13 @@ pub(crate) fn search(
     })?;
     if !suspects.is_empty() {
         confirm(&inputs, &suspects, &mut findings);
-        findings.set_fixed_apart(empty)?;
+        findings.remove_fixed(empty)?;
     }
     Ok(findings)
 }
 
 impl Findings {
-    fn set_fixed_apart(&mut self, empty: &Path) -> Outcome<()> {
+    fn remove_fixed(&mut self, empty: &Path) -> Outcome<()> {
         let mut fixed: HashSet<Vec<u8>> = HashSet::new();
         each_file(empty, empty, &mut |_, content| {
             fixed.extend(content.windows(WINDOW).map(<[u8]>::to_vec));
@@ -97,7 +101,7 @@ impl Findings {
     }
 }
 
-/// A probe may stand in both by chance, a window does not: whether each suspect is in an input.
+/// Confirms suspects: a probe can match by chance, but a window in an input cannot.
 fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings: &mut Findings) {
     let mut confirmed = HashSet::new();
     for window in inputs.iter().flat_map(|input| input.windows(WINDOW)) {
@@ -112,7 +116,8 @@ fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings:
     }
 }
 
-/// Hides a window of each input, at every distance from a probe, and counts how many are found.
+/// Plants a window of each input, at every distance from a probe, and counts how many the search
+/// finds.
 fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     let mut planted = (0, 0);
     for (number, input) in inputs.iter().enumerate() {
@@ -132,14 +137,14 @@ fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     planted
 }
 
-/// Every fifth 8 bytes of the inputs, and a filter before them that is quick to ask.
+/// An index of every fifth 8-byte string of the inputs, with a fast filter in front of it.
 struct Probes {
     set: HashSet<u64>,
     filter: Vec<u64>,
 }
 
 impl Probes {
-    /// Bits of the filter: 16 MiB of them.
+    /// The size of the filter in bits: 16 MiB.
     const BITS: u32 = 27;
 
     fn new(inputs: &[&[u8]]) -> Self {
@@ -169,7 +174,8 @@ impl Probes {
         self.filter.get(word).is_some_and(|word| word & bit != 0) && self.set.contains(&probe)
     }
 
-    /// Names every window around a known probe; returns how many were too monotonous to count.
+    /// Calls `suspect` with every window around a known probe. Returns the count of skipped windows
+    /// with too few different bytes.
     fn suspect(&self, content: &[u8], suspect: &mut dyn FnMut([u8; WINDOW])) -> u64 {
         let mut monotonous = 0;
         for (at, probe) in content.windows(PROBE).enumerate() {
@@ -203,7 +209,7 @@ fn variety(window: &[u8]) -> usize {
     seen.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Names of 6 to 11 bytes, by the 6 that they begin with.
+/// Names of 6 to 11 bytes, by their first 6 bytes.
 struct ShortNames<'a>(HashMap<[u8; NAME], Vec<&'a [u8]>>);
 
 impl<'a> ShortNames<'a> {
@@ -235,7 +241,8 @@ impl<'a> ShortNames<'a> {
     }
 }
 
-/// The names of the files count as content: they too lie open.
+/// Calls `visit` for each file. The file's path is appended to its content, because it is stored in
+/// plaintext too.
 fn each_file(root: &Path, directory: &Path, visit: &mut dyn FnMut(&str, &[u8])) -> Outcome<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -244,9 +251,9 @@ fn each_file(root: &Path, directory: &Path, visit: &mut dyn FnMut(&str, &[u8])) 
             continue;
         }
         let mut content = fs::read(&path)?;
-        let shown = path.strip_prefix(root)?.to_string_lossy().into_owned();
-        content.extend(shown.as_bytes());
-        visit(&shown, &content);
+        let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
+        content.extend(name.as_bytes());
+        visit(&name, &content);
     }
     Ok(())
 }

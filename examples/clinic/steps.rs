@@ -1,4 +1,4 @@
-//! What was done, with its time; and a bar for who waits.
+//! Table of completed steps with their times, and progress bars.
 
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ impl Steps {
         }
     }
 
-    /// Does a step, which answers how many items it went through and how many bytes of content.
-    /// Without a word for the items only its time is told.
+    /// Runs a step that returns a result, a count of items and the size of the content read. With
+    /// an empty `items`, the table shows only the time.
     pub(crate) fn time<T>(
         &mut self,
         step: &str,
@@ -53,7 +53,7 @@ impl Steps {
     }
 }
 
-/// A bar for work of known length, in bytes.
+/// Creates a progress bar for a known length in bytes.
 pub(crate) fn bar(message: &'static str, bytes: u64) -> Outcome<ProgressBar> {
     let style = "{msg:24} [{bar:40}] {bytes:>10} of {total_bytes}  {bytes_per_sec}";
     let style = ProgressStyle::with_template(style)?.progress_chars("=> ");
@@ -62,14 +62,14 @@ pub(crate) fn bar(message: &'static str, bytes: u64) -> Outcome<ProgressBar> {
         .with_message(message))
 }
 
-/// A counter for walks of the vault, whose end is not known before. It disappears after each.
+/// Creates a counter for vault scans, whose length is not known in advance.
 pub(crate) fn counter() -> Outcome<(ProgressBar, impl Fn(ProgressUpdate) + Send + Sync + 'static)> {
     let style = ProgressStyle::with_template("{spinner} {msg}: {human_pos}")?;
     let counter = ProgressBar::no_length().with_style(style);
     counter.enable_steady_tick(Duration::from_millis(100));
-    let watcher = counter.clone();
+    let shown = counter.clone();
     Ok((counter, move |step: ProgressUpdate| {
-        watcher.set_message(step.phase.to_string());
-        watcher.set_position(step.done);
+        shown.set_message(step.phase.to_string());
+        shown.set_position(step.done);
     }))
 }

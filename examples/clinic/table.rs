@@ -1,8 +1,8 @@
-//! Numbers for people.
+//! Tables and number formats for the output.
 
 use std::time::Duration;
 
-/// A table: the first column to the left, the others to the right.
+/// A table whose first column is aligned left and whose other columns are aligned right.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -43,7 +43,7 @@ impl Table {
     }
 }
 
-/// 13396 as "13,396".
+/// Formats 13396 as "13,396".
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
@@ -84,7 +84,7 @@ pub(crate) fn byte_rate(number: u64, time: Duration) -> String {
     format!("{}/s", bytes((number as f64 / seconds) as u64))
 }
 
-/// How much more `all` is than `net`.
+/// Formats how much `all` exceeds `net`, in percent.
 pub(crate) fn overhead(all: u64, net: u64) -> String {
     let ratio = all as f64 / (net as f64).max(1.0);
     format!("{:+.1} %", (ratio - 1.0) * 100.0)

@@ -1,4 +1,4 @@
-//! The main job.
+//! The steps of the example on the vault.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::Outcome;
 use crate::documents::{Documents, Record};
 use crate::steps::{Steps, bar, counter};
 
-/// Records put in one durable commit.
+/// The count of records in one durable commit.
 const BATCH: usize = 1000;
 
 pub(crate) struct Clinic<'a> {
@@ -26,13 +26,13 @@ pub(crate) struct Clinic<'a> {
     suite: CipherSuite,
 }
 
-/// What is to be told afterwards.
+/// The results to print.
 pub(crate) struct Result {
     pub(crate) before: KeyUsage,
     pub(crate) after: KeyUsage,
-    /// For each class of objects its number and the bytes of keys and values.
+    /// For each class of objects, the count and the size of keys and values.
     pub(crate) objects: Vec<(&'static str, u64, u64)>,
-    /// Number and bytes of the closed storage's files.
+    /// The count and size of the files of the closed storage.
     pub(crate) files: (u64, u64),
 }
 
@@ -57,12 +57,12 @@ impl<'a> Clinic<'a> {
         })?;
         self.seal(&vault, steps)?;
         self.compare(&vault, steps)?;
-        let before = census(&vault, steps)?;
+        let before = key_usage(&vault, steps)?;
         self.rotate(&vault, steps)?;
-        let after = census(&vault, steps)?;
+        let after = key_usage(&vault, steps)?;
         drop(vault);
 
-        let (vault, storage) = self.open_again(steps)?;
+        let (vault, storage) = self.reopen(steps)?;
         self.compare(&vault, steps)?;
         let objects = objects(&*storage)?;
         drop((vault, storage));
@@ -82,15 +82,15 @@ impl<'a> Clinic<'a> {
     }
 
     fn seal(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
-        let chart = session(vault)?;
+        let session = session(vault)?;
         let all = self.documents.record_bytes();
-        let bar = bar("sealing", all)?;
-        steps.time("seal and store", "records", || {
+        let bar = bar("encrypting", all)?;
+        steps.time("encrypt and store", "records", || {
             for batch in self.documents.records.chunks(BATCH) {
                 let puts = batch
                     .iter()
                     .map(|record| (&record.id, self.documents.document(record)));
-                for outcome in chart.put_many(puts)? {
+                for outcome in session.put_many(puts)? {
                     outcome?;
                 }
                 bar.inc(batch.iter().map(|record| self.length(record)).sum());
@@ -100,14 +100,14 @@ impl<'a> Clinic<'a> {
         })
     }
 
-    /// Reads everything, and stops at the first byte that is not what was put.
+    /// Reads all records and stops at the first difference.
     fn compare(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
-        let chart = session(vault)?;
+        let session = session(vault)?;
         let all = self.documents.record_bytes();
         let bar = bar("reading back", all)?;
-        steps.time("read back and compare all", "records", || {
+        steps.time("read back and compare", "records", || {
             for record in &self.documents.records {
-                self.compare_one(&chart, record)?;
+                self.compare_one(&session, record)?;
                 bar.inc(self.length(record));
             }
             bar.finish_and_clear();
@@ -115,28 +115,28 @@ impl<'a> Clinic<'a> {
         })
     }
 
-    fn compare_one(&self, chart: &Session, record: &Record) -> Outcome<()> {
-        let stored = chart.get(&record.id)?;
+    fn compare_one(&self, session: &Session, record: &Record) -> Outcome<()> {
+        let stored = session.get(&record.id)?;
         let same = stored.is_some_and(|stored| {
             let info = stored.info();
             let labels = info
                 .labels()
-                .all(|label| record.labels.iter().any(|own| own == label));
+                .all(|label| record.labels.iter().any(|expected| expected == label));
             stored[..] == *self.documents.content(record)
                 && info.content_type() == Some(record.content_type)
                 && info.labels().count() == record.labels.len()
                 && labels
         });
         if !same {
-            return Err(format!("{} did not come back as it was put", record.id.name()).into());
+            return Err(format!("{} differs from what was stored", record.id.name()).into());
         }
         Ok(())
     }
 
-    /// The master key, then one patient's key, then one patient's content.
+    /// Rotates the master key, then one patient's key, then re-encrypts one patient's records.
     fn rotate(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
-        let (counter, watcher) = counter()?;
-        let vault = vault.with_progress(watcher);
+        let (counter, listener) = counter()?;
+        let vault = vault.with_progress(listener);
         steps.time("rotate the master key", "entries", || {
             let report = vault.rotate_master_key()?;
             Ok(((), report.entries_resealed, None))
@@ -155,7 +155,7 @@ impl<'a> Clinic<'a> {
         Ok(())
     }
 
-    /// The one with the most records, and of the others the one with the most bytes.
+    /// Returns the patient with the most records, and of the others the one with the most bytes.
     fn two_patients(&self) -> Option<(&Subject, &Subject)> {
         let mut sizes: HashMap<&Subject, (u64, u64)> = HashMap::new();
         for record in &self.documents.records {
@@ -176,8 +176,8 @@ impl<'a> Clinic<'a> {
         Some((*many_records, *many_bytes))
     }
 
-    fn open_again(&self, steps: &mut Steps) -> Outcome<(Vault, Arc<FileStorage>)> {
-        steps.time("open it again", "", || {
+    fn reopen(&self, steps: &mut Steps) -> Outcome<(Vault, Arc<FileStorage>)> {
+        steps.time("reopen the vault", "", || {
             let storage = Arc::new(FileStorage::open(self.place)?);
             let vault = Vault::open(Arc::clone(&storage), &self.credential)?;
             Ok(((vault, storage), 0, None))
@@ -193,15 +193,15 @@ fn session(vault: &Vault) -> Outcome<Session> {
     Ok(vault.session(Actor::new("clinic example")?, Purpose::SystemAdministration))
 }
 
-fn census(vault: &Vault, steps: &mut Steps) -> Outcome<KeyUsage> {
+fn key_usage(vault: &Vault, steps: &mut Steps) -> Outcome<KeyUsage> {
     steps.time("count the objects under each key", "records", || {
-        let census = vault.key_usage()?;
-        let records = census.records + census.earlier_versions;
-        Ok((census, records, None))
+        let usage = vault.key_usage()?;
+        let records = usage.records + usage.earlier_versions;
+        Ok((usage, records, None))
     })
 }
 
-/// What whoever reads the storage can count, too.
+/// Counts the objects of each class, as everyone with access to the storage can.
 fn objects(storage: &dyn Storage) -> Outcome<Vec<(&'static str, u64, u64)>> {
     let classes: [(&str, &[u8]); 5] = [
         ("records", b"r"),
@@ -221,11 +221,11 @@ fn objects(storage: &dyn Storage) -> Outcome<Vec<(&'static str, u64, u64)>> {
                 limit: BATCH,
                 projection: Projection::Values,
             })?;
-            for entry in &page.items {
+            for item in &page.items {
                 number += 1;
-                size += (entry.key.len() + entry.value.len()) as u64;
+                size += (item.key.len() + item.value.len()) as u64;
             }
-            after = page.items.last().map(|entry| entry.key.clone()).or(after);
+            after = page.items.last().map(|item| item.key.clone()).or(after);
             if !page.more {
                 break;
             }

@@ -1,7 +1,7 @@
 //! Command line, output and errors of the examples.
 //!
 //! Each example includes this file with `#[macro_use] mod common`.
-#![allow(dead_code)] // No example needs all of it.
+#![allow(dead_code)] // No example uses all items.
 
 use std::env::{self, VarError};
 use std::error::Error;
@@ -46,7 +46,7 @@ impl UsageError {
         Self(message.into())
     }
 
-    /// An option that the example does not have.
+    /// Returns the error for an option that the example does not have.
     pub(crate) fn unknown(option: &str) -> Self {
         Self(format!("unknown option {option}"))
     }
@@ -60,9 +60,9 @@ impl fmt::Display for UsageError {
 
 impl Error for UsageError {}
 
-/// One argument of the command line.
+/// An argument of the command line.
 pub(crate) enum Argument {
-    /// Begins with a hyphen.
+    /// An argument that begins with a hyphen.
     Option(String),
     Operand(PathBuf),
 }
@@ -131,9 +131,10 @@ pub(crate) fn passphrase_from(variable: &str) -> Outcome<Option<String>> {
     match env::var(variable) {
         Ok(passphrase) => Ok(Some(passphrase)),
         Err(VarError::NotPresent) => Ok(None),
-        // Not as if it were unset: the vault would get a passphrase that everybody knows.
+        // Do not treat the variable as unset: the vault would get the public demonstration
+        // passphrase.
         Err(VarError::NotUnicode(_)) => {
-            Err(format!("{variable} is not UTF-8; set it to a passphrase that is").into())
+            Err(format!("{variable} is not UTF-8; set it to a passphrase in UTF-8").into())
         }
     }
 }
@@ -167,7 +168,7 @@ pub(crate) fn main(usage: &str, run: impl FnOnce(&mut Arguments) -> Outcome<()>)
         (Ok(()), Some(error)) => Err(format!("cannot write to stdout: {error}").into()),
         (result, _) => result,
     };
-    // A closed stderr is no reason to panic either, hence not `eprintln!`.
+    // Not `eprintln!`, which panics if stderr is closed.
     let mut stderr = io::stderr().lock();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -182,7 +183,7 @@ pub(crate) fn main(usage: &str, run: impl FnOnce(&mut Arguments) -> Outcome<()>)
     }
 }
 
-/// The error's text, with that of each cause it does not contain already.
+/// Returns the error's text and the text of each cause that it does not contain already.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -196,13 +197,14 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// The path next to a directory: its name with `suffix`, never inside the directory.
+/// Returns a path next to a directory: the directory's name plus `suffix`, never inside the
+/// directory.
 pub(crate) fn next_to(directory: &Path, suffix: &str) -> Outcome<PathBuf> {
-    // Drops a trailing slash, and gives `.` a name.
+    // An absolute path drops a trailing slash and gives `.` a name.
     let absolute = path::absolute(directory)?;
     let name = absolute.file_name().ok_or_else(|| {
         let directory = directory.display();
-        format!("{directory} has no name of its own; name the directory by a path that ends in one")
+        format!("the path {directory} does not end in a name; use a path that does")
     })?;
     let mut name = name.to_owned();
     name.push(suffix);

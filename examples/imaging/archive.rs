@@ -1,4 +1,4 @@
-//! The vault of the images, and the verbs on it: each record goes in and out as a stream.
+//! A vault of images, with one method for each step: every record is written and read as a stream.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,10 +20,11 @@ use crate::common::next_to;
 use crate::steps::{Steps, bar};
 use crate::study::{Instance, Study, attribute};
 
-/// Small, so that the peak of this process is plainly not the engine's.
+/// A small cache of the storage engine, so that it does not dominate the peak memory of this
+/// process.
 pub(crate) const CACHE: u64 = 1 << 20;
 
-/// How much a range asks for.
+/// The length of a range.
 pub(crate) const RANGE: usize = 256 << 10;
 
 pub(crate) struct Archive {
@@ -31,7 +32,7 @@ pub(crate) struct Archive {
     storage: Arc<FileStorage>,
 }
 
-/// One image, as it was read back.
+/// An image that was read back.
 pub(crate) struct Slice {
     pub(crate) modality: String,
     pub(crate) rows: String,
@@ -42,18 +43,19 @@ pub(crate) struct Slice {
     pub(crate) bytes: u64,
 }
 
-/// Some bytes out of a record, as they were read back.
+/// A byte range of a record that was read back.
 pub(crate) struct Range {
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
     pub(crate) of: u64,
 }
 
-/// For each class of objects in storage its number and the bytes of keys and values.
+/// For each class of objects in the storage, the count and the size of keys and values.
 pub(crate) type Sizes = Vec<(&'static str, u64, u64)>;
 
 impl Archive {
-    /// A key file opens it, as it would for a device that stores images with nobody at the keyboard.
+    /// Creates a vault that a key file opens, as on a device that stores images without an
+    /// operator.
     pub(crate) fn create(place: &Path, steps: &mut Steps) -> Outcome<Self> {
         steps.time("create the vault", || {
             let key = KeyFile::create(key_of(place)?)?;
@@ -65,14 +67,16 @@ impl Archive {
         })
     }
 
-    /// Stores every file as it is read, and says how many bytes all of them took in segments.
+    /// Stores every file as a stream and returns the total size of the content segments.
     pub(crate) fn seal(&self, study: &Study, steps: &mut Steps) -> Outcome<u64> {
-        let bar = bar("sealing", study.bytes())?;
+        let bar = bar("encrypting", study.bytes())?;
         let mut segments = 0;
-        steps.time("seal and store", || {
+        steps.time("encrypt and store", || {
             for instance in &study.instances {
-                segments += self.watched(&bar, instance.length, |chart| {
-                    let mut writer = chart.writer(&instance.id).content_type("application/dicom");
+                segments += self.with_bar(&bar, instance.length, |session| {
+                    let mut writer = session
+                        .writer(&instance.id)
+                        .content_type("application/dicom");
                     if let Some(modality) = &instance.modality {
                         writer = writer.label(modality);
                     }
@@ -86,9 +90,9 @@ impl Archive {
         })
     }
 
-    /// Moves `bar` while `put` stores a record of `length` bytes; says how many bytes it took in
-    /// segments. (What fits into 64 KiB has none.)
-    pub(crate) fn watched(
+    /// Advances `bar` while `put` stores a record of `length` bytes. Returns the size of its
+    /// content segments, which is 0 up to 64 KiB.
+    pub(crate) fn with_bar(
         &self,
         bar: &ProgressBar,
         length: u64,
@@ -96,10 +100,10 @@ impl Archive {
     ) -> Outcome<u64> {
         let before = bar.position();
         let stored = Arc::new(AtomicU64::new(0));
-        let (moved, counted) = (bar.clone(), Arc::clone(&stored));
+        let (shown, counted) = (bar.clone(), Arc::clone(&stored));
         let vault = self.vault.with_progress(move |step: ProgressUpdate| {
             if step.phase == Phase::Storing {
-                moved.set_position(before + step.done.min(length));
+                shown.set_position(before + step.done.min(length));
                 counted.store(step.done, Ordering::Relaxed);
             }
         });
@@ -108,13 +112,13 @@ impl Archive {
         Ok(stored.load(Ordering::Relaxed))
     }
 
-    /// Reads everything, and stops at the first byte that is not what the file holds.
+    /// Reads all records and stops at the first difference from the files.
     pub(crate) fn compare(&self, study: &Study, steps: &mut Steps) -> Outcome<()> {
         let bar = bar("reading back", study.bytes())?;
-        steps.time("read back and compare all", || {
+        steps.time("read back and compare", || {
             for instance in &study.instances {
                 let reader = self.reader(&instance.id)?;
-                if !same(reader, File::open(&instance.path)?)? {
+                if !are_equal(reader, File::open(&instance.path)?)? {
                     return Err(differs(instance));
                 }
                 bar.inc(instance.length);
@@ -124,19 +128,19 @@ impl Archive {
         })
     }
 
-    /// Reads an image whole. The parser reads straight from the record, pixels included.
+    /// Reads one image. The DICOM parser reads directly from the record, pixels included.
     pub(crate) fn slice(&self, study: &Study, steps: &mut Steps) -> Outcome<Option<Slice>> {
         let Some(instance) = study.middle_slice() else {
             return Ok(None);
         };
         steps.time("read one slice", || {
             let object = from_reader(self.reader(&instance.id)?)?;
-            let tell = |name| attribute(&object, name).unwrap_or_else(|| "unknown".to_owned());
-            let series = tell("SeriesInstanceUID");
+            let text = |name| attribute(&object, name).unwrap_or_else(|| "unknown".to_owned());
+            let series = text("SeriesInstanceUID");
             let slice = Slice {
-                modality: tell("Modality"),
-                rows: tell("Rows"),
-                columns: tell("Columns"),
+                modality: text("Modality"),
+                rows: text("Rows"),
+                columns: text("Columns"),
                 images_of_series: study.images_of(&series).count(),
                 series: attribute(&object, "SeriesDescription").unwrap_or(series),
                 transfer_syntax: object.meta().transfer_syntax().to_owned(),
@@ -158,7 +162,7 @@ impl Archive {
         part.truncate(bytes);
         let mut file = File::open(&instance.path)?;
         file.seek(SeekFrom::Start(offset))?;
-        if !same(&part[..], file.take(bytes as u64))? {
+        if !are_equal(&part[..], file.take(bytes as u64))? {
             return Err(differs(instance));
         }
         Ok(Range {
@@ -168,7 +172,8 @@ impl Archive {
         })
     }
 
-    /// What whoever reads the storage can count, too. How much is in segments was counted before.
+    /// Counts the objects of each class, as everyone with access to the storage can. `segments` is
+    /// the size of the content segments, which [`Archive::seal`] counted.
     pub(crate) fn sizes(&self, segments: u64) -> Outcome<Sizes> {
         let classes: [(&'static str, &[u8], Projection, u64); 4] = [
             ("records", b"r", Projection::Values, 0),
@@ -176,9 +181,9 @@ impl Archive {
             ("patient entries", b"p", Projection::Values, 0),
             ("header", b"v", Projection::Values, 0),
         ];
-        let sizes = classes.map(|(name, prefix, want, beside)| {
-            let (number, bytes) = self.size(prefix, want)?;
-            Ok((name, number, bytes + beside))
+        let sizes = classes.map(|(name, prefix, projection, segments)| {
+            let (number, bytes) = self.size(prefix, projection)?;
+            Ok((name, number, bytes + segments))
         });
         sizes.into_iter().collect()
     }
@@ -193,11 +198,11 @@ impl Archive {
                 limit: 100,
                 projection,
             })?;
-            for entry in &page.items {
+            for item in &page.items {
                 number += 1;
-                bytes += (entry.key.len() + entry.value.len()) as u64;
+                bytes += (item.key.len() + item.value.len()) as u64;
             }
-            after = page.items.last().map(|entry| entry.key.clone()).or(after);
+            after = page.items.last().map(|item| item.key.clone()).or(after);
             if !page.more {
                 return Ok((number, bytes));
             }
@@ -210,11 +215,11 @@ impl Archive {
 
     pub(crate) fn reader(&self, id: &RecordId) -> Outcome<RecordReader> {
         let reader = self.session()?.reader(id)?;
-        reader.ok_or_else(|| "a record that was stored is missing".into())
+        reader.ok_or_else(|| "a stored record is missing".into())
     }
 }
 
-/// The path of the key file: outside the vault, so that a copy of the data holds no key.
+/// Returns the path of the key file: outside the vault, so that a copy of the data contains no key.
 pub(crate) fn key_of(place: &Path) -> Outcome<PathBuf> {
     next_to(place, ".key")
 }
@@ -224,15 +229,11 @@ fn all(study: &Study) -> Option<(u64, Option<u64>)> {
 }
 
 fn differs(instance: &Instance) -> Box<dyn std::error::Error + Send + Sync> {
-    format!(
-        "{} did not come back as it was put",
-        instance.path.display()
-    )
-    .into()
+    format!("{} differs from what was stored", instance.path.display()).into()
 }
 
-/// Whether both give the same bytes, to their ends.
-fn same(mut one: impl Read, mut other: impl Read) -> Outcome<bool> {
+/// Compares two readers to their ends.
+fn are_equal(mut one: impl Read, mut other: impl Read) -> Outcome<bool> {
     let (mut left, mut right) = (vec![0; RANGE], vec![0; RANGE]);
     loop {
         let bytes = fill(&mut one, &mut left)?;

@@ -1,4 +1,4 @@
-//! Bytes of any number that nothing can compress, the same each time, from any place on.
+//! Reproducible, incompressible test data of any length, with random access.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::Outcome;
 
 const BLOCK: usize = 64 << 10;
 
-/// A keystream: what the cipher makes of zeros, under a key that everybody knows.
+/// A keystream: the encryption of zeros under a fixed public key.
 pub(crate) struct Generated {
     cipher: Aes256Gcm,
     pub(crate) seed: u8,
@@ -27,7 +27,7 @@ impl Generated {
         }
     }
 
-    /// The bytes from `offset` on, however many there are.
+    /// Fills `out` with the bytes from `offset` on.
     pub(crate) fn fill(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let (mut number, mut within) = (offset / BLOCK as u64, (offset % BLOCK as u64) as usize);
         let mut rest = out;
@@ -59,7 +59,7 @@ impl Generated {
         sealed.map(drop).map_err(io::Error::other)
     }
 
-    /// All of it, in order, hashed on the way.
+    /// Returns a reader of all bytes that hashes what it reads.
     pub(crate) fn source(&self) -> Source<'_> {
         Source {
             generated: self,
@@ -74,7 +74,7 @@ pub(crate) struct Source<'a> {
     generated: &'a Generated,
     position: u64,
     hash: Sha256,
-    /// What generating and hashing took.
+    /// The time spent on generating and hashing.
     pub(crate) time: Duration,
 }
 
@@ -98,7 +98,7 @@ impl Read for Source<'_> {
     }
 }
 
-/// The SHA-256 of all that `content` gives, and the time that hashing took.
+/// Returns the SHA-256 of `content`, and the time spent on hashing.
 pub(crate) fn digest_of(mut content: impl Read, mut read: impl FnMut(u64)) -> Outcome<Digest> {
     let mut hash = Sha256::new();
     let mut part = vec![0; 4 * BLOCK];

@@ -1,5 +1,5 @@
-//! An archive of images: the DICOM files of a directory, each sealed as it is read, compared, and read
-//! again in parts; and on demand a record as large as you like, in memory that does not grow with it.
+//! Stores the DICOM files of a directory as streams, compares them, and reads slices and ranges.
+//! With `--generate`, it also stores a large record in bounded memory.
 //!
 //! `cargo run --release --example imaging -- --help` describes the options.
 
@@ -64,7 +64,11 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
 
 fn empty(directory: &Path) -> Outcome<PathBuf> {
     if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(format!("{} is not empty; name a new one", directory.display()).into());
+        return Err(format!(
+            "{} is not empty; name a new or empty directory",
+            directory.display()
+        )
+        .into());
     }
     Ok(directory.to_owned())
 }
@@ -72,7 +76,7 @@ fn empty(directory: &Path) -> Outcome<PathBuf> {
 fn read(options: &Options, steps: &mut Steps) -> Outcome<Study> {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let source = options.source.as_deref().unwrap_or(&sample);
-    let study = steps.time("read the headers", || {
+    let study = steps.time("read DICOM headers", || {
         let study = Study::below(source)
             .map_err(|error| format!("{} cannot be read: {error}", source.display()))?;
         let work = (study.instances.len() as u64, None);
@@ -81,6 +85,6 @@ fn read(options: &Options, steps: &mut Steps) -> Outcome<Study> {
     if study.instances.is_empty() {
         return Err(format!("there are no DICOM files in {}", source.display()).into());
     }
-    report::introduce(options.source.as_deref(), &study);
+    report::print_source(options.source.as_deref(), &study);
     Ok(study)
 }

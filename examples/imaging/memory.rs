@@ -1,8 +1,8 @@
-//! What the system says of this process.
+//! Memory use of this process.
 
 use std::fs;
 
-/// The most memory, in bytes, that was ever resident; `None` where the system does not tell.
+/// Returns the peak resident memory in bytes, or `None` if the system does not report it.
 pub(crate) fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let mut lines = status.lines();

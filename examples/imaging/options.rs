@@ -1,22 +1,21 @@
-//! What the command line asks for.
+//! Command-line options.
 
 use std::path::PathBuf;
 
 use crate::common::{Argument, Arguments, UsageError, set_once};
 
 pub(crate) const USAGE: &str = "\
-Seals every DICOM file of a directory in a vault, each as a stream, reads all of them back and compares,
-reads one slice and one range, and says what it cost.
+Stores every DICOM file of a directory in a vault as a stream, reads all of them back and compares, reads
+one slice and one range, and prints the costs.
 
     cargo run --release --example imaging -- [DIRECTORY] [options]
 
-DIRECTORY           a study, or many of them. Default: the sample in tests/data.
---generate SIZE     stores one more record of that size (such as 4GiB), of bytes that cannot be
-                    compressed, checks its SHA-256 when it is read back, and times ranges of records of
-                    1 MiB, 64 MiB and SIZE
---keep DIRECTORY    leaves the vault there, which must be empty or new, and its key beside it
+DIRECTORY           one or more studies. Default: the sample in tests/data.
+--generate SIZE     also stores a record of SIZE (such as 4GiB) incompressible bytes, reads it back,
+                    compares its SHA-256, and times range reads in records of 1 MiB, 64 MiB and SIZE
+--keep DIRECTORY    keeps the vault in this new or empty directory, and its key file next to it
 
-Without --keep the vault lies where temporary files do: TMPDIR names the place.";
+Without --keep, the vault is in the system's directory for temporary files, which TMPDIR sets.";
 
 pub(crate) struct Options {
     pub(crate) source: Option<PathBuf>,
@@ -55,7 +54,7 @@ impl Options {
     }
 }
 
-/// 4GiB as 4,294,967,296; without a unit bytes are meant.
+/// Parses a size such as "4GiB"; a number without a unit is in bytes.
 fn bytes(size: &str) -> Option<u64> {
     let digits = size.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = size.split_at_checked(digits)?;

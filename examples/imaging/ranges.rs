@@ -1,4 +1,4 @@
-//! Ranges of records of very different sizes, timed in one run.
+//! Timing of range reads in records of very different sizes.
 
 use std::time::{Duration, Instant};
 
@@ -10,24 +10,24 @@ use crate::generated::{Generated, digest_of};
 use crate::steps::{Steps, bar};
 use crate::table::bytes;
 
-/// How often a range of each record is read.
+/// The count of range reads from each record.
 const ROUNDS: usize = 101;
 
 pub(crate) struct Times {
-    /// Of each record its length, and how long the ranges took, ascending.
+    /// For each record, its length and the times of its range reads, ascending.
     pub(crate) records: Vec<(u64, Vec<Duration>)>,
     pub(crate) large: Large,
 }
 
-/// The record of the size that was asked for.
+/// The generated record of the requested size.
 pub(crate) struct Large {
     pub(crate) length: u64,
     pub(crate) digest: String,
-    /// What storing it took in segments.
+    /// The size of its content segments.
     pub(crate) stored: u64,
-    /// What of the time to store it was spent on generating and hashing.
+    /// The part of the store time spent on generating and hashing.
     pub(crate) generating: Duration,
-    /// What of the time to read it back was spent on hashing.
+    /// The part of the read time spent on hashing.
     pub(crate) hashing: Duration,
 }
 
@@ -60,8 +60,8 @@ fn store(archive: &Archive, generated: &Generated, steps: &mut Steps) -> Outcome
     let mut source = generated.source();
     let shown = bar("storing", length)?;
     let stored = steps.time(&format!("generate, hash and store {all}"), || {
-        let stored = archive.watched(&shown, length, |chart| {
-            chart.put_reader(&id, &mut source)?;
+        let stored = archive.with_bar(&shown, length, |session| {
+            session.put_reader(&id, &mut source)?;
             Ok(())
         })?;
         shown.finish_and_clear();
@@ -77,7 +77,7 @@ fn store(archive: &Archive, generated: &Generated, steps: &mut Steps) -> Outcome
         Ok((digest, work))
     })?;
     if read != digest {
-        return Err("the generated record did not come back as it was put".into());
+        return Err("the generated record differs from what was stored".into());
     }
     Ok(Large {
         length,
@@ -88,8 +88,9 @@ fn store(archive: &Archive, generated: &Generated, steps: &mut Steps) -> Outcome
     })
 }
 
-/// In turns, so that whatever else the machine does meets all records alike; and each by a reader of
-/// its own, since one that is kept has its last segment at hand, which a small record fits into.
+/// Times range reads. The records take turns, so that other load on the machine affects all of
+/// them. Each read opens a new reader, because a reader caches its last segment, which may contain
+/// a whole small record.
 fn time(
     archive: &Archive,
     records: &[Generated],
@@ -121,7 +122,7 @@ fn time(
             let expected = expected.get_mut(..bytes).unwrap_or_default();
             record.fill(offset, expected)?;
             if bytes != RANGE.min(*length as usize) || part.get(..bytes) != Some(&*expected) {
-                return Err("a range did not come back as it was put".into());
+                return Err("a range differs from what was stored".into());
             }
         }
         Ok(((), Some((reads as u64, Some((reads * RANGE) as u64)))))

@@ -1,4 +1,4 @@
-//! What was done, with its time and the memory that it took; and a bar for who waits.
+//! Table of completed steps with their times and peak memory, and progress bars.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ pub(crate) struct Steps {
     table: Table,
 }
 
-/// The number of files that a step went through, and their bytes where it read all of them.
+/// The count of files in a step, and their size if the step read all of them.
 pub(crate) type Work = (u64, Option<u64>);
 
 impl Steps {
@@ -39,16 +39,16 @@ impl Steps {
         let started = Instant::now();
         let (result, done) = work()?;
         let elapsed = started.elapsed();
-        let told = |cell: Option<String>| cell.unwrap_or_default();
+        let or_empty = |cell: Option<String>| cell.unwrap_or_default();
         let (number, size) = (done.map(|done| done.0), done.and_then(|done| done.1));
         self.table.row([
             step.to_owned(),
-            told(number.map(count)),
-            told(size.map(bytes)),
+            or_empty(number.map(count)),
+            or_empty(size.map(bytes)),
             time(elapsed),
-            told(number.map(|number| rate(number, elapsed))),
-            told(size.map(|size| byte_rate(size, elapsed))),
-            told(memory::peak().map(bytes)),
+            or_empty(number.map(|number| rate(number, elapsed))),
+            or_empty(size.map(|size| byte_rate(size, elapsed))),
+            or_empty(memory::peak().map(bytes)),
         ]);
         Ok(result)
     }
@@ -58,7 +58,7 @@ impl Steps {
     }
 }
 
-/// A bar for so many bytes of content.
+/// Creates a progress bar for a length in bytes.
 pub(crate) fn bar(message: &'static str, bytes: u64) -> Outcome<ProgressBar> {
     let style = "{msg:16} [{bar:40}] {bytes:>10} of {total_bytes}  {bytes_per_sec}  {eta}";
     let style = ProgressStyle::with_template(style)?.progress_chars("=> ");

@@ -1,4 +1,4 @@
-//! Finds the DICOM files below a directory, and whose each of them is.
+//! Finds the DICOM files below a directory and the patient of each file.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -10,26 +10,26 @@ use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
 
 use crate::Outcome;
 
-/// The first of the elements that hold pixels, or stand behind those that do.
+/// The header ends here: elements from this tag on contain pixels or follow pixels.
 const PIXELS: Tag = Tag(0x7FE0, 0x0008);
 
-/// For files that name no patient, or that the parser does not read.
+/// The organization for files that name no patient or that the parser cannot read.
 const UNASSIGNED: &str = "unassigned images";
 
 #[derive(Default)]
 pub(crate) struct Study {
     pub(crate) instances: Vec<Instance>,
-    /// Files that are no DICOM.
-    pub(crate) passed_over: u64,
+    /// The count of files that are not DICOM.
+    pub(crate) skipped: u64,
 }
 
-/// One file, to be kept as one record.
+/// A file that is stored as one record.
 pub(crate) struct Instance {
     pub(crate) path: PathBuf,
     pub(crate) id: RecordId,
     pub(crate) length: u64,
     pub(crate) modality: Option<String>,
-    /// Which series it is an image of.
+    /// The series of an image.
     pub(crate) series: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Study {
                 let instance = Instance::of(root, path, &mut ids)?;
                 study.instances.push(instance);
             } else {
-                study.passed_over += 1;
+                study.skipped += 1;
             }
         }
         Ok(study)
@@ -56,7 +56,8 @@ impl Study {
         self.instances.iter().max_by_key(|instance| instance.length)
     }
 
-    /// From the middle of the series that has the most images, or the largest ones.
+    /// Returns the middle image of the series with the most images; the size of the images decides
+    /// a tie.
     pub(crate) fn middle_slice(&self) -> Option<&Instance> {
         let series = self
             .instances
@@ -76,23 +77,23 @@ impl Study {
 
 impl Instance {
     fn of(root: &Path, path: PathBuf, ids: &mut HashSet<RecordId>) -> Outcome<Self> {
-        // Pixels are not read: they may be larger than memory.
+        // Skip the pixels, because they may be larger than memory.
         let header = OpenFileOptions::new().read_until(PIXELS).open_file(&path);
         let header = header.ok();
-        let tell = |name: &str| attribute(header.as_ref()?, name);
-        let patient = tell("PatientID");
-        let is_image = tell("Rows").is_some();
+        let text = |name: &str| attribute(header.as_ref()?, name);
+        let patient = text("PatientID");
+        let is_image = text("Rows").is_some();
         let id = |name: &str| match &patient {
             Some(patient) => RecordId::patient(patient, name),
             None => RecordId::organization(UNASSIGNED, name),
         };
         let below = path.strip_prefix(root)?.to_string_lossy().into_owned();
         let uids = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"];
-        let uids: Option<Vec<_>> = uids.into_iter().map(tell).collect();
+        let uids: Option<Vec<_>> = uids.into_iter().map(text).collect();
         let name = uids.map_or_else(|| below.clone(), |uids| uids.join("/"));
-        // Copies of one instance, in another encoding for example.
+        // The id may be taken by a copy of the same instance, for example in another encoding.
         let id = match id(&name)? {
-            id_of_another if ids.contains(&id_of_another) => id(&below)?,
+            taken if ids.contains(&taken) => id(&below)?,
             id => id,
         };
         ids.insert(id.clone());
@@ -100,20 +101,20 @@ impl Instance {
             length: fs::metadata(&path)?.len(),
             path,
             id,
-            modality: tell("Modality"),
-            series: tell("SeriesInstanceUID").filter(|_| is_image),
+            modality: text("Modality"),
+            series: text("SeriesInstanceUID").filter(|_| is_image),
         })
     }
 }
 
-/// An attribute as text; `None` when it is absent or empty.
+/// Returns an attribute as text; `None` if it is absent or empty.
 pub(crate) fn attribute(object: &DefaultDicomObject, name: &str) -> Option<String> {
     let text = object.element_by_name(name).ok()?.to_str().ok()?;
     let text = text.trim_matches(['\0', ' ']);
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// By its magic bytes, or by its name: some files begin without them.
+/// Detects DICOM by magic bytes or by extension, because some files have no magic bytes.
 fn is_dicom(path: &Path) -> Outcome<bool> {
     let mut start = Vec::new();
     File::open(path)?.take(132).read_to_end(&mut start)?;
@@ -123,7 +124,7 @@ fn is_dicom(path: &Path) -> Outcome<bool> {
     Ok(named || start.get(128..) == Some(b"DICM"))
 }
 
-/// All plain files, in order.
+/// Returns all plain files, in order.
 fn files_below(root: &Path) -> Outcome<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![root.to_owned()];

@@ -1,4 +1,4 @@
-//! What somebody can do who reaches the disk and has no key.
+//! An attacker who can read and write the disk but has no key.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
 use crate::Outcome;
 
-/// What somebody holds who once copied the disk: no key, and every byte.
+/// A copy of all current records on the disk, in ciphertext.
 pub(crate) struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Disk {
@@ -16,7 +16,8 @@ impl Disk {
         Self::records_of(&FileStorage::open(place)?)
     }
 
-    /// The current records. Their keys stay the same through all versions.
+    /// Reads the current records. The storage key of a record stays the same through all its
+    /// versions.
     fn records_of(storage: &dyn Storage) -> Outcome<Self> {
         let mut records = BTreeMap::new();
         loop {
@@ -29,27 +30,28 @@ impl Disk {
                 limit: 1000,
                 projection: Projection::Values,
             })?;
-            records.extend(page.items.into_iter().map(|entry| (entry.key, entry.value)));
+            records.extend(page.items.into_iter().map(|item| (item.key, item.value)));
             if !page.more {
                 return Ok(Self(records));
             }
         }
     }
 
-    /// Writes back what stood there when the copy was made, wherever it has changed since.
-    pub(crate) fn put_back(&self, place: &Path) -> Outcome<usize> {
+    /// Replaces every record that changed since the copy with the copied bytes. Returns how many
+    /// changed.
+    pub(crate) fn write_back(&self, place: &Path) -> Outcome<usize> {
         let storage = FileStorage::open(place)?;
-        let now = Self::records_of(&storage)?;
+        let current = Self::records_of(&storage)?;
         let changed = self
             .0
             .iter()
-            .filter(|(key, value)| now.0.get(*key) != Some(value));
+            .filter(|(key, value)| current.0.get(*key) != Some(value));
         let puts: Vec<_> = changed
             .map(|(key, value)| Transaction::new().put(&key[..], &value[..], Expect::Any))
             .collect();
         let number = puts.len();
         for outcome in storage.commit(&puts) {
-            outcome.map_err(|_| "the disk refuses it")?;
+            outcome.map_err(|_| "the storage did not commit a record")?;
         }
         Ok(number)
     }

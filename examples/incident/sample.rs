@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::Outcome;
 
-/// The record that somebody will tamper with.
+/// The name of the record that the attacker rolls back.
 pub(crate) const ALLERGIES: &str = "AllergyIntolerance/list";
-/// What the front desk works with.
+/// The types of resources that the front desk may read.
 const ADMINISTRATION: [&str; 5] = ["Patient", "Coverage", "Encounter", "Claim", "Organization"];
 
 /// A patient of the sample.
@@ -39,8 +39,13 @@ impl Patient {
             .collect::<Outcome<Vec<_>>>()?;
         let patient = resources.iter().find(|resource| resource.kind == "Patient");
         let patient = patient.ok_or("the sample has no patient")?;
-        let told: Value = serde_json::from_str(&patient.content)?;
-        let part = |place| told.pointer(place).and_then(Value::as_str).unwrap_or("?");
+        let resource: Value = serde_json::from_str(&patient.content)?;
+        let part = |place| {
+            resource
+                .pointer(place)
+                .and_then(Value::as_str)
+                .unwrap_or("?")
+        };
         let (given, family) = (part("/name/0/given/0"), part("/name/0/family"));
         Ok(Self {
             name: format!("{given} {family}"),
@@ -53,16 +58,17 @@ impl Patient {
         Ok(RecordId::new(self.subject.clone(), name)?)
     }
 
-    /// The first of its resources of a kind.
+    /// Returns the id of the patient's first resource of a type.
     pub(crate) fn first(&self, kind: &str) -> Outcome<RecordId> {
         let mut resources = self.resources.iter();
         let resource = resources.find(|resource| resource.kind == kind);
-        let resource = resource.ok_or("the sample has no such resource")?;
-        self.record(&resource.file_name())
+        let resource = resource.ok_or("the sample has no resource of this type")?;
+        self.record(&resource.record_name())
     }
 
-    /// Files all there is, and an allergy list without entries.
-    pub(crate) fn file(&self, session: &Session) -> Outcome<usize> {
+    /// Stores all resources of the patient, and an allergy list without entries. Returns the count
+    /// of records.
+    pub(crate) fn store(&self, session: &Session) -> Outcome<usize> {
         let list = self.allergy_list(false);
         let mut records = vec![(self.record(ALLERGIES)?, fhir(&list).label("clinical"))];
         for resource in &self.resources {
@@ -70,7 +76,7 @@ impl Patient {
                 true => "administration",
                 false => "clinical",
             };
-            let id = self.record(&resource.file_name())?;
+            let id = self.record(&resource.record_name())?;
             records.push((id, fhir(&resource.content).label(label)));
         }
         let puts = records.iter().map(|(id, document)| (id, document.clone()));
@@ -94,7 +100,7 @@ impl Patient {
 }
 
 impl Resource {
-    fn file_name(&self) -> String {
+    fn record_name(&self) -> String {
         format!("{}/{}", self.kind, self.id)
     }
 

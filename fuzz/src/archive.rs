@@ -1,5 +1,5 @@
-//! Archives: raw bytes, and arbitrary bytes between an honest magic and an honest digest. What is
-//! read is what would be written.
+//! Archives: raw bytes, and arbitrary bytes between a valid magic and a valid digest. Writing a
+//! restored archive again gives the same bytes.
 
 use std::io::Cursor;
 
@@ -42,5 +42,5 @@ fn read(bytes: &[u8]) {
     assert_eq!(verified, Ok(report));
     let mut again = Vec::new();
     assert_eq!(archive::write(&storage, &mut again), Ok(report));
-    assert_eq!(again, bytes, "one storage, one archive");
+    assert_eq!(again, bytes, "the archive was written differently");
 }

@@ -1,5 +1,5 @@
-//! Time that passes only when somebody waits, or is told to: graces cost nothing, and no thread that
-//! writes in the background makes one run unlike the next.
+//! A simulated clock that advances only when a thread sleeps or a target advances it. Key removal
+//! delays take no real time, and background threads cannot make two runs differ.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,16 +8,17 @@ use std::time::Duration;
 use chartlock::VaultOptions;
 use chartlock::internals::clock::Clock;
 
-/// The defaults, asked for once: how many threads the machine runs is read from files.
+/// Returns the default options, created once: reading the machine's thread count takes a file
+/// access.
 pub fn options() -> VaultOptions {
     static OPTIONS: OnceLock<VaultOptions> = OnceLock::new();
     OPTIONS.get_or_init(VaultOptions::new).clone()
 }
 
 #[derive(Debug, Default)]
-pub struct Waiting(AtomicU64);
+pub struct SimulatedClock(AtomicU64);
 
-impl Waiting {
+impl SimulatedClock {
     pub fn pass(&self, time: Duration) {
         (self.0).fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }
@@ -27,7 +28,7 @@ impl Waiting {
     }
 }
 
-impl Clock for Waiting {
+impl Clock for SimulatedClock {
     fn now(&self) -> i64 {
         1_795_000_000_000 + self.0.load(Ordering::SeqCst) as i64
     }

@@ -1,4 +1,4 @@
-//! Patient entries: raw bytes, and bodies behind an honest seal, where the decoder is.
+//! Patient entries: raw bytes, and arbitrary bodies under a valid seal, to reach the decoder.
 
 use chartlock::internals::crypto::{CipherSuite, PatientTag, entry_key, patient_tag};
 use chartlock::internals::keys::{EntryHead, Keyring, open_entry, seal_entry};
@@ -52,7 +52,11 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     };
     let (sequence, generation) = (entry.sequence(), entry.generation());
     let Ok(again) = seal_entry(suite, master, &VAULT, &tag, generation, &mut entry) else {
-        assert_eq!(sequence, u64::MAX, "only the count of sealings can run out");
+        assert_eq!(
+            sequence,
+            u64::MAX,
+            "sealing may fail only if the sequence overflows"
+        );
         return;
     };
     let salt = again[8..40].try_into().unwrap();
@@ -62,6 +66,6 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     assert_eq!(
         open(&sealing, &again[72..]),
         expected,
-        "one body, one encoding"
+        "the entry body was encoded differently"
     );
 }

@@ -1,14 +1,14 @@
-//! Keys that every target knows, so that what it seals can be opened.
+//! Fixed keys, which let a target seal its own inputs.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, Nonce, RootKey, SealingKey, ring_key};
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
-/// The frame's fixed part: everything before the first slot.
+/// The bytes before the first slot.
 const HEAD: usize = 36;
 
-/// Takes the first byte off as a choice.
+/// Splits off the first byte as a choice.
 pub fn choice(data: &[u8]) -> Option<(u8, &[u8])> {
     data.split_first().map(|(first, rest)| (*first, rest))
 }
@@ -24,7 +24,7 @@ pub fn root() -> RootKey {
     RootKey::from_bytes(&[3; 32])
 }
 
-/// What is sealed: ciphertext, then the tag.
+/// Seals a body into ciphertext and tag.
 pub fn seal(sealing: &SealingKey, body: &[u8]) -> Vec<u8> {
     let mut body = body.to_vec();
     let tag = sealing.seal(Nonce::ZERO, &mut body).unwrap();
@@ -39,7 +39,7 @@ pub fn open(sealing: &SealingKey, sealed: &[u8]) -> Vec<u8> {
     body
 }
 
-/// A frame with so many slots, whose bytes are `slots`.
+/// Creates a header frame with `count` slots, whose bytes are `slots`.
 pub fn frame(suite: CipherSuite, count: u8, slots: &[u8]) -> Vec<u8> {
     let mut frame = b"\x89CLK\r\n\x1a\n\x01\x00".to_vec();
     frame.extend([suite.code(), count]);
@@ -49,14 +49,14 @@ pub fn frame(suite: CipherSuite, count: u8, slots: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// One slot that nothing opens.
+/// Returns a slot that no credential opens.
 pub fn slot() -> Vec<u8> {
     let mut slot = vec![0xff, 0x7f, 1, 0, 112, 0, 0, 0];
     slot.extend([0; 112]);
     slot
 }
 
-/// A header around a keyring body, under the root key.
+/// Creates a header around a keyring body, under the root key.
 pub fn header_value(suite: CipherSuite, frame: &[u8], body: &[u8]) -> Vec<u8> {
     let salt = [9; 32];
     let (sealing, commitment) = ring_key(suite, &root(), &salt, frame).unwrap();
@@ -64,7 +64,7 @@ pub fn header_value(suite: CipherSuite, frame: &[u8], body: &[u8]) -> Vec<u8> {
     [frame, &salt, &commitment, &length, &seal(&sealing, body)].concat()
 }
 
-/// The keyring body of a header that has the one slot of [`slot`].
+/// Returns the keyring body of a header whose only slot is [`slot`].
 pub fn keyring_body(suite: CipherSuite, value: &[u8]) -> Vec<u8> {
     let (frame, ring) = value.split_at(HEAD + slot().len());
     let salt = ring.first_chunk().unwrap();
@@ -72,7 +72,7 @@ pub fn keyring_body(suite: CipherSuite, value: &[u8]) -> Vec<u8> {
     open(&sealing, &ring[68..])
 }
 
-/// A keyring with one key of each role: masters 7, name keys 8, journal keys 9.
+/// Returns a keyring body with one key of each role: master key 7, name key 8, journal key 9.
 pub fn plain_keyring_body() -> Vec<u8> {
     let mut body = 1_u16.to_le_bytes().to_vec();
     for number in 7..10_u8 {
@@ -93,7 +93,7 @@ pub fn keyring() -> Keyring {
     header.open_keyring(&root()).unwrap()
 }
 
-/// A credential of any kind that answers at once: nothing is stretched while fuzzing.
+/// A credential of any kind with a fixed secret, because stretching is too slow for fuzzing.
 #[derive(Debug)]
 pub struct Fixed(pub u16);
 

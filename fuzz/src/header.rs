@@ -1,5 +1,5 @@
-//! Headers: raw bytes, hostile slots before an honest keyring, keyring bodies behind an honest seal,
-//! where the decoder is, and honest headers that were altered.
+//! Headers: raw bytes; hostile slots before a valid keyring; keyring bodies under a valid seal, to
+//! reach the decoder; and modified valid headers.
 
 use std::sync::OnceLock;
 
@@ -14,9 +14,9 @@ use super::fixed::{
 };
 use super::input::Input;
 
-/// Alterations of one header at most: more say nothing new.
+/// The maximum count of edits to one header; more find nothing new.
 const EDITS: usize = 4;
-/// What every slot's body ends with.
+/// The fixed end of every slot's body, in bytes.
 const TAIL: usize = 112;
 
 pub fn run(data: &[u8]) {
@@ -35,7 +35,7 @@ fn raw(value: &[u8]) {
     let Ok(header) = Header::parse(value) else {
         return;
     };
-    // Nobody knows the root key, so nothing opens; two slots may share a kind.
+    // The root key is unknown, so no slot may open; two slots may have the same kind.
     for slot in header.slots() {
         header.unlock(&Fixed(slot.kind)).unwrap_err();
         header.unlock_journal(&Fixed(slot.kind)).unwrap_err();
@@ -56,13 +56,13 @@ fn slots(what: u8, data: &[u8]) {
     let (costs, left) = costs(count, slots);
     let keyring = match header.open_keyring(&root()) {
         Ok(keyring) => keyring,
-        // What is left behind the slots was taken for the keyring's head.
+        // Bytes after the slots are parsed as the salt and commitment of the keyring.
         Err(error) => {
             assert_eq!(error, Error::RootKeyChanged);
-            return assert!(!left.is_empty(), "nothing else was left");
+            return assert!(!left.is_empty(), "a valid keyring did not open");
         }
     };
-    // The bytes of slots are parsed and written back as they were, or the commitment shows it.
+    // Slots must be written back byte for byte; otherwise the commitment does not match.
     let next = header.sealed_with(&root(), &keyring, 2).unwrap();
     assert_eq!(next[36..36 + slots.len()], *slots);
     if costs.into_iter().all(|cost| cost != Cost::Stretched) {
@@ -71,18 +71,18 @@ fn slots(what: u8, data: &[u8]) {
     }
 }
 
-/// What a slot's parameters are to a passphrase.
+/// The stretching cost of a slot's parameters.
 #[derive(PartialEq)]
 enum Cost {
-    /// Not of a passphrase, or out of bounds: passed over.
+    /// Not a passphrase slot, or a cost out of bounds: the credential skips it.
     None,
-    /// The least there is.
+    /// The minimum cost.
     Least,
-    /// Too much to be stretched while fuzzing.
+    /// Too expensive for fuzzing.
     Stretched,
 }
 
-/// What each of so many slots costs, and the bytes behind them.
+/// Returns the cost of each of `count` slots, and the bytes after the slots.
 fn costs(count: u8, mut slots: &[u8]) -> (Vec<Cost>, &[u8]) {
     let mut costs = Vec::new();
     for _ in 0..count {
@@ -123,14 +123,19 @@ fn body(what: u8, body: &[u8]) {
     match header.open_keyring(&root()) {
         Ok(keyring) => {
             let again = header.sealed_with(&root(), &keyring, 1).unwrap();
-            assert_eq!(keyring_body(suite, &again), body, "one body, one encoding");
+            assert_eq!(
+                keyring_body(suite, &again),
+                body,
+                "the keyring body was encoded differently"
+            );
         }
         Err(error) => assert!(matches!(error, Error::Malformed | Error::Unsupported)),
     }
 }
 
-/// A header with two slots that open it, one that opens the journal, and one that nothing opens.
-fn honest(suite: CipherSuite) -> &'static [u8] {
+/// Returns a header with two slots that open the vault, one that opens the journal, and one that no
+/// credential opens.
+fn valid(suite: CipherSuite) -> &'static [u8] {
     static HEADERS: [OnceLock<Vec<u8>>; 2] = [const { OnceLock::new() }; 2];
     HEADERS[usize::from(suite.code() - 1)].get_or_init(|| {
         let value = header_value(suite, &frame(suite, 1, &slot()), &plain_keyring_body());
@@ -144,10 +149,11 @@ fn honest(suite: CipherSuite) -> &'static [u8] {
     })
 }
 
-/// Whatever of it was altered, no credential opens it; an auditor's opens the journal or nothing.
+/// Checks that no credential opens a modified header, and that an auditor's credential opens the
+/// right journal key or nothing.
 fn altered(suite: CipherSuite, input: &mut Input<'_>) {
-    let honest = honest(suite);
-    let mut value = honest.to_vec();
+    let valid = valid(suite);
+    let mut value = valid.to_vec();
     for _ in 0..input.byte() as usize % (EDITS + 1) {
         let edit = input.byte();
         let place = input.number() as usize % (value.len() + 1);
@@ -172,18 +178,18 @@ fn altered(suite: CipherSuite, input: &mut Input<'_>) {
         }
     }
     let Ok(header) = Header::parse(&value) else {
-        assert_ne!(value, honest);
+        assert_ne!(value, valid);
         return;
     };
     for credential in [1, 3].map(Fixed) {
         match header.unlock(&credential) {
             Ok(unlocked) => {
-                assert_eq!(value, honest, "an altered header opened");
+                assert_eq!(value, valid, "a modified header opened");
                 assert_eq!(unlocked.root.expose(), root().expose());
                 assert_eq!(unlocked.keyring.active_master().number, 7);
             }
             Err(error) => {
-                assert_ne!(value, honest);
+                assert_ne!(value, valid);
                 assert!(matches!(error, Error::WrongKey | Error::HeaderDamaged));
             }
         }
@@ -191,13 +197,13 @@ fn altered(suite: CipherSuite, input: &mut Input<'_>) {
     match header.unlock_journal(&Fixed(2)) {
         Ok((journal, _)) => assert_eq!(journal.expose(), &[9; 32]),
         Err(error) => {
-            assert_ne!(value, honest);
+            assert_ne!(value, valid);
             assert_eq!(error, Error::WrongKey);
         }
     }
 }
 
-/// Exchanges two of the four slots, which are of one size.
+/// Swaps two of the four slots, which have the same size.
 fn exchange_slots(value: &mut [u8], places: usize) {
     let size = slot().len();
     let (one, other) = (places % 4, places / 4 % 4);

@@ -1,4 +1,4 @@
-//! Choices, taken off the front of an input. When it is used up, they are zeros.
+//! Choices, read from the front of an input. Missing bytes read as zeros.
 
 pub struct Input<'a>(&'a [u8]);
 
@@ -7,7 +7,7 @@ impl<'a> Input<'a> {
         Self(data)
     }
 
-    /// A byte, if there is one left.
+    /// Returns the next byte, if there is one.
     pub fn next(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
@@ -18,7 +18,7 @@ impl<'a> Input<'a> {
         self.next().unwrap_or(0)
     }
 
-    /// A number of up to eight bytes, little-endian; the first byte says how many.
+    /// Reads a little-endian number of up to eight bytes; the first byte gives the length.
     pub fn number(&mut self) -> u64 {
         let count = usize::from(self.byte()).min(8);
         (0..count).fold(0, |number, place| {

@@ -1,4 +1,4 @@
-//! Upload intents: what parses is written back as it was.
+//! Upload intents: a parsed intent encodes to the same bytes.
 
 use chartlock::internals::envelope::Intent;
 

@@ -1,4 +1,4 @@
-//! Pages of the journal: raw bytes, and bodies behind an honest seal, where the decoder is.
+//! Journal pages: raw bytes, and arbitrary bodies under a valid seal, to reach the decoder.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, page_key};
@@ -61,9 +61,13 @@ fn body(suite: CipherSuite, body: &[u8], keyring: &Keyring) {
     let again = again.unwrap();
     let salt = again[8..40].try_into().unwrap();
     let (sealing, _) = page_key(suite, &journal.key, salt, &VAULT, place, &head).unwrap();
-    assert_eq!(open(&sealing, &again[72..]), body, "one page, one encoding");
+    assert_eq!(
+        open(&sealing, &again[72..]),
+        body,
+        "the page was encoded differently"
+    );
     let again = Page::open(&again, &VAULT, &journal.key, &PLACE);
-    assert_eq!(again, Ok(page), "what was read is what is written");
+    assert_eq!(again, Ok(page), "the page changed in a round trip");
     let other = PageId {
         sequence: PLACE.sequence + 1,
         ..PLACE

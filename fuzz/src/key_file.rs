@@ -1,5 +1,5 @@
-//! Key files: raw text, and honest ones that were altered, as text and as files. What is read is
-//! what would be written, but for the case of digits and the ends of lines.
+//! Key files: raw text, and modified valid files, as text and on disk. Writing a parsed key file
+//! again gives the same text, except for the case of digits and line ends.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,7 +10,7 @@ use chartlock::keys::KeyFile;
 
 use super::input::Input;
 
-/// Alterations of one text at most: more say nothing new.
+/// The maximum count of edits to one text; more find nothing new.
 const EDITS: usize = 4;
 const TITLE: &str = "chartlock key file 1";
 
@@ -22,14 +22,14 @@ pub fn run(data: &[u8]) {
         _ => altered(&mut input),
     };
     if what & 2 == 2 {
-        is_said_of(&text, &on_disk(&text));
+        assert_result(&text, &on_disk(&text));
     } else if let Ok(same) = std::str::from_utf8(&text) {
-        is_said_of(&text, &KeyFile::from_text(same));
+        assert_result(&text, &KeyFile::from_text(same));
     }
 }
 
 fn altered(input: &mut Input<'_>) -> Vec<u8> {
-    let mut text = written(&std::array::from_fn(|_| input.byte())).into_bytes();
+    let mut text = text_of(&std::array::from_fn(|_| input.byte())).into_bytes();
     for _ in 0..input.byte() as usize % (EDITS + 1) {
         let (edit, place, byte) = (input.byte(), input.byte(), input.byte());
         let place = usize::from(place) % (text.len() + 1);
@@ -38,7 +38,7 @@ fn altered(input: &mut Input<'_>) -> Vec<u8> {
             1 => text.truncate(place),
             2 => text.make_ascii_uppercase(),
             3 => text[place..].make_ascii_uppercase(),
-            4 => text = ends(&text, byte),
+            4 => text = with_line_ends(&text, byte),
             5 => drop(text.splice(place..(place + usize::from(byte)).min(text.len()), [])),
             6 => text.extend(byte.is_ascii().then_some(byte)),
             _ => text[place..].iter_mut().take(1).for_each(|now| *now = byte),
@@ -47,8 +47,8 @@ fn altered(input: &mut Input<'_>) -> Vec<u8> {
     text
 }
 
-/// Some lines end with `\r\n`.
-fn ends(text: &[u8], which: u8) -> Vec<u8> {
+/// Changes some line ends to `\r\n`.
+fn with_line_ends(text: &[u8], which: u8) -> Vec<u8> {
     let lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
     let lines = lines.map(|(place, line)| match line.strip_suffix(b"\n") {
         Some(line) if which >> (place % 8) & 1 == 1 => [line, b"\r\n"].concat(),
@@ -70,15 +70,15 @@ fn on_disk(text: &[u8]) -> Result<KeyFile, Error> {
     key
 }
 
-/// The text of a secret, as it is written.
-fn written(secret: &[u8; 32]) -> String {
+/// Encodes a secret as the text of a key file.
+fn text_of(secret: &[u8; 32]) -> String {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
     let check = sha256(&[secret]);
     format!("{TITLE}\n{}\n{}\n", hex(secret), hex(&check[..4]))
 }
 
-fn is_said_of(text: &[u8], answer: &Result<KeyFile, Error>) {
-    match (meant(text), answer) {
+fn assert_result(text: &[u8], result: &Result<KeyFile, Error>) {
+    match (normalized(text), result) {
         (Some(expected), Ok(key)) => {
             assert_eq!(*key.to_text(), expected);
             assert_eq!(format!("{key:?}"), "KeyFile(..)");
@@ -95,12 +95,16 @@ fn is_said_of(text: &[u8], answer: &Result<KeyFile, Error>) {
             };
             assert_eq!(*error, expected);
         }
-        (expected, _) => panic!("a key file: {}", expected.is_some()),
+        (expected, _) => panic!(
+            "accepted: {}, expected: {}",
+            result.is_ok(),
+            expected.is_some()
+        ),
     }
 }
 
-/// The text that would be written in the place of this one, if this one is good.
-fn meant(text: &[u8]) -> Option<String> {
+/// Returns the normalized text of a valid key file.
+fn normalized(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?.replace("\r\n", "\n");
     let (title, digits) = text.split_at_checked(TITLE.len())?;
     let digits = digits.strip_suffix('\n').unwrap_or(digits);
@@ -110,5 +114,5 @@ fn meant(text: &[u8]) -> Option<String> {
         let digits = plain.get(TITLE.len() + 1 + 2 * place..)?.get(..2)?;
         *byte = u8::from_str_radix(digits, 16).ok()?;
     }
-    (plain == written(&secret)).then_some(plain)
+    (plain == text_of(&secret)).then_some(plain)
 }

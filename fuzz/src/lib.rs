@@ -1,5 +1,5 @@
-//! What each fuzz target does with its input, apart from libFuzzer: `tests/corpus.rs` of the crate
-//! replays the corpora through the same functions on stable.
+//! The body of each fuzz target, without libFuzzer: `tests/corpus.rs` of the crate replays the
+//! corpora through the same functions on stable Rust.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod archive;

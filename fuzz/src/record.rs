@@ -1,4 +1,4 @@
-//! Record values: raw bytes, and bodies behind an honest seal, where the parser is.
+//! Record values: raw bytes, and arbitrary bodies under a valid seal, to reach the parser.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, DataKey, RecordContext, body_key};
@@ -68,18 +68,18 @@ fn body(suite: CipherSuite, kind: u8, named: bool, body: &[u8]) {
                 let padding = &buffer[range.end..buffer.len() - 16];
                 assert!(
                     padding.iter().all(|byte| *byte == 0),
-                    "nothing hides behind content"
+                    "padding that is not zero was accepted"
                 );
             }
-            comes_back(suite, &opened);
+            assert_round_trip(suite, &opened);
         }
-        Err(Error::NotAuthentic) => assert!(named, "the seal is honest"),
+        Err(Error::NotAuthentic) => assert!(named, "a valid seal did not open"),
         Err(error) => assert!(matches!(error, Error::Malformed | Error::Unsupported)),
     }
 }
 
-/// What was opened is sealed and opened again: nothing of it may have changed.
-fn comes_back(suite: CipherSuite, opened: &Opened) {
+/// Checks that sealing and opening the opened record again changes nothing.
+fn assert_round_trip(suite: CipherSuite, opened: &Opened) {
     let body = match &opened.content {
         Content::Inline(buffer, range) if range.len() <= INLINE_MAX => {
             Body::Inline(&buffer[range.clone()])
@@ -99,7 +99,8 @@ fn comes_back(suite: CipherSuite, opened: &Opened) {
     let wrap = |_: &_, _: &_| Ok((0, [0; 48]));
     let value = match seal(suite, &ADDRESS, 3, &opened.meta, body, key(), wrap) {
         Ok(value) => value,
-        // A type of the table that was spelled out gets shorter; nothing gets longer.
+        // Sealing cannot fail: a content type from the table may get shorter, and nothing gets
+        // longer.
         Err(error) => unreachable!("{error:?}"),
     };
     let head = Head::parse(&value).unwrap();
@@ -125,6 +126,6 @@ fn comes_back(suite: CipherSuite, opened: &Opened) {
             assert_eq!(key.expose(), other_key.expose());
         }
         (Content::Retraction, Content::Retraction) => {}
-        _ => unreachable!("another kind"),
+        _ => unreachable!("the kind of content changed"),
     }
 }

@@ -1,5 +1,5 @@
-//! Readers of records, from none to several segments, against a plain `Cursor`: reads, seeks and
-//! `read_at` in any order, with re-encryptions in between.
+//! Record readers, for records without segments and with several, compared with a `Cursor`: reads,
+//! seeks and `read_at` in any order, with re-encryptions in between.
 
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use chartlock::{
 use super::fixed::Fixed;
 use super::input::Input;
 
-/// Operations of one run at most.
+/// The maximum count of operations in one run.
 const OPERATIONS: usize = 24;
 const LENGTHS: [usize; 8] = [
     0,
@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
     let which = usize::from(what & 7);
     let vault = &clinic.vaults[usize::from(what >> 3 & 1)];
     let session = session(vault);
-    let mut pair = Pair {
+    let mut compared = ComparedReader {
         clinic,
         reader: session.reader(&id(which)).unwrap().unwrap(),
         plain: Cursor::new(&clinic.contents[which]),
@@ -42,17 +42,17 @@ pub fn run(data: &[u8]) {
     };
     for _ in 0..OPERATIONS {
         let Some(operation) = input.next() else { break };
-        pair.step(operation, &mut input);
+        compared.step(operation, &mut input);
         assert_eq!(
-            pair.reader.stream_position().unwrap(),
-            pair.plain.position()
+            compared.reader.stream_position().unwrap(),
+            compared.plain.position()
         );
     }
 }
 
-/// Records that no run changes: what it re-encrypts has the same content.
+/// Vaults with records that no run changes: re-encryption keeps the content.
 struct Clinic {
-    /// With one thread, and with another that reads ahead.
+    /// The first vault uses one thread; the second one reads ahead on another thread.
     vaults: [Vault; 2],
     contents: Vec<Vec<u8>>,
 }
@@ -83,7 +83,7 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("fuzz").unwrap(), Purpose::Treatment)
 }
 
-/// A patient for each, so that they are re-encrypted one by one.
+/// Returns a separate patient for each record, so that records are re-encrypted separately.
 fn subject(which: usize) -> Subject {
     Subject::patient(&format!("MRN-{which}")).unwrap()
 }
@@ -92,15 +92,15 @@ fn id(which: usize) -> RecordId {
     RecordId::new(subject(which), "Media/1").unwrap()
 }
 
-/// A reader, and what it must be like.
-struct Pair<'a> {
+/// A record reader and a cursor over the same content.
+struct ComparedReader<'a> {
     clinic: &'a Clinic,
     reader: RecordReader,
     plain: Cursor<&'a Vec<u8>>,
     which: usize,
 }
 
-impl Pair<'_> {
+impl ComparedReader<'_> {
     fn step(&mut self, operation: u8, input: &mut Input<'_>) {
         match operation % 8 {
             0 | 1 => self.read(input.number() as usize % (SEGMENT + 9)),
@@ -109,7 +109,7 @@ impl Pair<'_> {
             4 => self.seek(SeekFrom::End(near(operation, input))),
             5 => self.seek(SeekFrom::Current(near(operation, input))),
             6 => self.read_at(input.number(), input.number() as usize % (SEGMENT + 9)),
-            // Of those that are soon sealed again.
+            // Re-encrypt only small records, because large ones take too long.
             _ if LENGTHS[self.which] <= CHUNK + 1 => {
                 let vault = &self.clinic.vaults[usize::from(operation >> 3 & 1)];
                 vault.reencrypt_subject(&subject(self.which)).unwrap();
@@ -118,7 +118,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Some of what is there, if there is any.
+    /// Reads once; the reader may return fewer bytes, but at least one before the end.
     fn read(&mut self, length: usize) {
         let mut out = vec![0; length];
         let read = self.reader.read(&mut out).unwrap();
@@ -164,7 +164,7 @@ impl Pair<'_> {
     }
 }
 
-/// A distance, mostly one that stays within a record.
+/// Returns a distance that usually stays within a record.
 fn near(operation: u8, input: &mut Input<'_>) -> i64 {
     let far = input.number() as i64;
     match operation >> 3 & 3 {

@@ -1,5 +1,5 @@
-//! Content streams: arbitrary values, and honest ones that were altered, exchanged, cut or taken for
-//! others, read in any range. No byte comes out that was not sealed there.
+//! Content streams: arbitrary values, and valid ones that are modified, swapped, cut or used for
+//! other segments, read in any range. A read returns only bytes that were sealed at that place.
 
 use std::sync::OnceLock;
 
@@ -12,12 +12,12 @@ use chartlock::internals::envelope::{
 use super::fixed::suite;
 use super::input::Input;
 
-/// Alterations of one value, and reads of it, at most: more say nothing new.
+/// The maximum count of edits to one value, and of reads from it; more find nothing new.
 const EDITS: usize = 6;
 const READS: usize = 6;
-/// What stands where nothing was read to.
+/// The fill byte of output buffers.
 const UNTOUCHED: u8 = 0xa5;
-/// A chunk with its tag.
+/// The size of a chunk with its tag.
 const SEALED: usize = CHUNK + TAG;
 const LENGTHS: [usize; 8] = [
     1,
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Bytes that nobody sealed open nowhere.
+/// Checks that bytes that were never sealed do not open.
 fn raw(suite: CipherSuite, input: &mut Input<'_>) {
     let length = input.number();
     let index = input.byte().into();
@@ -69,9 +69,9 @@ fn raw(suite: CipherSuite, input: &mut Input<'_>) {
     }
 }
 
-/// A stream as it was sealed.
+/// A sealed stream.
 struct Stream {
-    /// With its padding.
+    /// The content with its padding.
     plain: Vec<u8>,
     segments: Vec<Vec<u8>>,
 }
@@ -97,15 +97,15 @@ fn altered(suite: CipherSuite, which: usize, input: &mut Input<'_>) {
                 let other = sealed(suite, place % LENGTHS.len());
                 value.clone_from(&other.segments[index % other.segments.len()]);
             }
-            // A length that was not sealed with it, and an index that is another's.
+            // Use a wrong length, or the index of another segment.
             6 => length = length.wrapping_add(place as u64 % 256).wrapping_sub(128),
             _ => index = place % 4,
         }
     }
-    let honest = stream.segments.get(index).map_or(&[][..], Vec::as_slice);
-    let is_honest = honest.chunks(SEALED).next() == value.chunks(SEALED).next();
-    let is_honest = is_honest && !value.is_empty();
-    assert_eq!(is_of(suite, which, index as u32, &value), Ok(is_honest));
+    let valid = stream.segments.get(index).map_or(&[][..], Vec::as_slice);
+    let is_valid = valid.chunks(SEALED).next() == value.chunks(SEALED).next();
+    let is_valid = is_valid && !value.is_empty();
+    assert_eq!(is_of(suite, which, index as u32, &value), Ok(is_valid));
     let Ok(opener) = opener(suite, which, length) else {
         return;
     };
@@ -114,11 +114,11 @@ fn altered(suite: CipherSuite, which: usize, input: &mut Input<'_>) {
         assert!(padded == 0 || value.len() != padded + padded.div_ceil(CHUNK) * TAG);
         return;
     };
-    let truth = Truth::new(stream, index, &value, length);
-    truth.read(segment, &opener, input);
+    let expected = ExpectedReads::new(stream, index, &value, length);
+    expected.read(segment, &opener, input);
 }
 
-/// Exchanges two chunks of a value.
+/// Swaps two chunks of a value.
 fn exchange(value: &mut [u8], places: usize) {
     let whole = value.len() / SEALED;
     if whole > 0 {
@@ -130,26 +130,27 @@ fn exchange(value: &mut [u8], places: usize) {
     }
 }
 
-/// What a value, taken for one segment of a stream of some length, may give.
-struct Truth<'a> {
-    /// What was sealed in this segment, as far as it goes.
+/// The allowed results of reading a value as one segment of a stream of some length.
+struct ExpectedReads<'a> {
+    /// The plaintext sealed from this segment on.
     plain: &'a [u8],
-    /// Bytes of content in it.
+    /// The bytes of content in this segment.
     content: usize,
-    /// For each chunk, what opening it answers.
+    /// The expected result of opening each chunk.
     chunks: Vec<Result<(), Error>>,
 }
 
-impl<'a> Truth<'a> {
+impl<'a> ExpectedReads<'a> {
     fn new(stream: &'a Stream, index: usize, value: &[u8], length: u64) -> Self {
         let plain = stream.plain.get(index * SEGMENT..).unwrap_or_default();
-        let honest = stream.segments.get(index).map_or(&[][..], Vec::as_slice);
+        let valid = stream.segments.get(index).map_or(&[][..], Vec::as_slice);
         let content = in_segment(index as u32, length);
         let chunks = value.chunks(SEALED).zip(0..).map(|(chunk, number)| {
-            if honest.chunks(SEALED).nth(number) != Some(chunk) {
+            if valid.chunks(SEALED).nth(number) != Some(chunk) {
                 return Err(Error::NotAuthentic);
             }
-            // What follows the content is padding, whatever it was sealed as.
+            // All bytes after the content must be zero padding, whatever the stream contained
+            // there.
             let start = number * CHUNK;
             let end = start + chunk.len() - TAG;
             let padding = &plain[content.clamp(start, end)..end];
@@ -174,7 +175,7 @@ impl<'a> Truth<'a> {
             };
             if read & 6 == 6 {
                 let all = self.chunks.iter().cloned().collect::<Result<(), _>>();
-                self.is_said_of(segment.open(opener), all);
+                self.assert_result(segment.open(opener), all);
                 continue;
             }
             let mut out = vec![UNTOUCHED; input.number() as usize % (2 * CHUNK + 3)];
@@ -195,27 +196,31 @@ impl<'a> Truth<'a> {
                 .enumerate()
                 .filter(|(_, byte)| **byte != UNTOUCHED)
             {
-                assert!(place < expected && sealed[place] == *byte, "never sealed");
+                assert!(
+                    place < expected && sealed[place] == *byte,
+                    "returned a byte that was not sealed there"
+                );
             }
-            self.is_said_of(copied.map(|_| ()), all);
+            self.assert_result(copied.map(|_| ()), all);
         }
     }
 
-    /// Padding that is none is told once; then its chunk is open, and is no ciphertext any more.
-    fn is_said_of(&self, answer: Result<(), Error>, expected: Result<(), Error>) {
+    /// Compares a result. A chunk with bad padding reports `Malformed` only once: it is decrypted
+    /// in place then, so opening it again reports `NotAuthentic`.
+    fn assert_result(&self, result: Result<(), Error>, expected: Result<(), Error>) {
         match expected {
             Err(Error::Malformed) => {
                 assert!(matches!(
-                    answer,
+                    result,
                     Err(Error::Malformed | Error::NotAuthentic)
                 ));
             }
-            expected => assert_eq!(answer, expected),
+            expected => assert_eq!(result, expected),
         }
     }
 }
 
-/// Bytes of a stream of `length` bytes in segment `index`.
+/// Returns how many bytes of a stream of `length` bytes are in segment `index`.
 fn in_segment(index: u32, length: u64) -> usize {
     let start = u64::from(index) * SEGMENT as u64;
     length.saturating_sub(start).min(SEGMENT as u64) as usize
@@ -225,7 +230,7 @@ fn key(which: usize) -> StreamKey {
     StreamKey::from_bytes(&[which as u8; 32])
 }
 
-/// Whether a value is taken for that segment of that stream, by its first chunk.
+/// Returns true if the first chunk of a value belongs to that segment of that stream.
 fn is_of(suite: CipherSuite, which: usize, index: u32, value: &[u8]) -> Result<bool, Error> {
     fits(
         (suite, &key(which)),

@@ -1,4 +1,5 @@
-//! Histories that are tampered with: `verify` finds exactly what was, and is quiet where nothing was.
+//! Tampering with a vault's history: `verify` finds exactly what was changed, and reports nothing
+//! for an unchanged vault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use chartlock::{
     verify::{JournalFault, VerifyReport},
 };
 
-use super::clock::{Waiting, options};
+use super::clock::{SimulatedClock, options};
 use super::fixed::{Fixed, suite};
 use super::input::Input;
 
-/// Deeds of one run at most: beyond that, runs get slow and say nothing new.
-const DEEDS: usize = 48;
+/// The maximum count of operations in one run; longer runs are slow and find nothing new.
+const OPERATIONS: usize = 48;
 const TAMPERINGS: usize = 4;
 
 type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -32,13 +33,13 @@ pub fn run(data: &[u8]) {
         0 => Arc::new(MemoryStorage::new()),
         _ => Arc::new(PerOperation::new(MemoryStorage::new())),
     };
-    let clock = Arc::new(Waiting::default());
+    let clock = Arc::new(SimulatedClock::default());
     let options = options().cipher_suite(suite(what)).clock(clock.clone());
     let vault = options
         .clone()
         .create(Arc::clone(&disk), &Fixed(7))
         .unwrap();
-    let then = live(&disk, (&options, &clock), vault, &mut input);
+    let snapshots = run_operations(&disk, (&options, &clock), vault, &mut input);
     let open = || options.clone().open(Arc::clone(&disk), &Fixed(7));
     let verify = || open().unwrap().verify(None).unwrap();
     let report = verify();
@@ -54,11 +55,11 @@ pub fn run(data: &[u8]) {
             };
             reset(&disk, &after);
             let report = open().unwrap().verify(None).unwrap();
-            is_noticed(&page, &report);
+            assert_found(&page, &report);
             reset(&disk, &before);
             continue;
         }
-        let after = tamper(how, &mut input, &then, &before);
+        let after = tamper(how, &mut input, &snapshots, &before);
         reset(&disk, &after);
         let expected = Expected::new(&before, &after);
         match open() {
@@ -71,63 +72,66 @@ pub fn run(data: &[u8]) {
     assert!(report.is_clean(), "{report:#?}");
 }
 
-/// Lives through deeds until one is none. Answers what stood when processes ended.
-fn live(
+/// Runs operations until the input ends them. Returns a snapshot of the storage for each process
+/// end.
+fn run_operations(
     disk: &Disk,
-    (options, clock): (&VaultOptions, &Waiting),
+    (options, clock): (&VaultOptions, &SimulatedClock),
     mut vault: Vault,
     input: &mut Input<'_>,
 ) -> Vec<Objects> {
-    let mut then = Vec::new();
-    for turn in 0..DEEDS {
-        let deed = match input.next() {
+    let mut snapshots = Vec::new();
+    for turn in 0..OPERATIONS {
+        let operation = match input.next() {
             None | Some(0xff) => break,
-            Some(deed) => deed,
+            Some(operation) => operation,
         };
-        if deed & 15 == 15 {
+        if operation & 15 == 15 {
             drop(vault);
-            then.push(objects(disk));
+            snapshots.push(objects(disk));
             vault = options.clone().open(Arc::clone(disk), &Fixed(7)).unwrap();
         } else {
-            act(&vault, clock, deed, turn);
+            apply(&vault, clock, operation, turn);
         }
     }
-    then
+    snapshots
 }
 
-/// Does it; what is refused is refused.
-fn act(vault: &Vault, clock: &Waiting, deed: u8, turn: usize) {
-    let chart = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
-    let subject = Subject::patient(["MRN-1", "é", "MRN-3", "MRN-4"][usize::from(deed >> 4 & 3)]);
+/// Runs one operation; a refused operation changes nothing.
+fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
+    let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
+    let subject =
+        Subject::patient(["MRN-1", "é", "MRN-3", "MRN-4"][usize::from(operation >> 4 & 3)]);
     let subject = subject.unwrap();
-    let name = ["Observation/bp", "n"][usize::from(deed >> 6 & 1)];
+    let name = ["Observation/bp", "n"][usize::from(operation >> 6 & 1)];
     let id = RecordId::new(subject.clone(), name).unwrap();
     let content = turn.to_le_bytes();
-    let _ = match deed & 15 {
+    let _ = match operation & 15 {
         0 => vault.rotate_master_key().map(drop),
         1 => vault.rotate_subject_key(&subject).map(drop),
         2 => vault.reencrypt_subject(&subject).map(drop),
-        3 => chart.erase_subject(&subject, "asked for").map(drop),
-        4 => chart.reopen_chart(&subject),
-        5 => chart.retract(&id).map(drop),
+        3 => session.erase_subject(&subject, "asked for").map(drop),
+        4 => session.reopen_chart(&subject),
+        5 => session.retract(&id).map(drop),
         6 => vault.checkpoint().map(drop),
-        7 => chart.get(&id).map(drop),
+        7 => session.get(&id).map(drop),
         8 => vault.collect_garbage().map(drop),
-        9 => chart.put(&id, &[7; 70_000]).map(drop),
-        10 => chart.expunge(&id, "asked for").map(drop),
-        // Shorter and longer than an entry is held in memory, and than an upload is waited for.
+        9 => session.put(&id, &[7; 70_000]).map(drop),
+        10 => session.expunge(&id, "asked for").map(drop),
+        // Shorter and longer than the time for which entries are cached, and longer than an upload
+        // may take.
         11 => {
-            let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(deed >> 4 & 3)];
+            let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(operation >> 4 & 3)];
             clock.pass(Duration::from_secs(seconds));
             Ok(())
         }
-        _ => chart.put(&id, &content).map(drop),
+        _ => session.put(&id, &content).map(drop),
     };
 }
 
-fn tamper(how: u8, input: &mut Input<'_>, then: &[Objects], before: &Objects) -> Objects {
+fn tamper(how: u8, input: &mut Input<'_>, snapshots: &[Objects], before: &Objects) -> Objects {
     let mut after = before.clone();
-    // Pages that nobody has seen may be taken away unnoticed.
+    // Skip journal pages and upload intents, because `verify` cannot notice every missing one.
     let keys: Vec<_> = before
         .keys()
         .filter(|key| !matches!(key[0], b'j' | b'w'))
@@ -139,7 +143,7 @@ fn tamper(how: u8, input: &mut Input<'_>, then: &[Objects], before: &Objects) ->
             let bit = input.number() as usize;
             if let Some(value) = after.get_mut(&key) {
                 let bit = bit % (8 * value.len());
-                // Only opening all content tells what a bit of it is worth.
+                // Skip segments: finding one changed bit requires opening all content.
                 if key[0] != b's' {
                     value[bit / 8] ^= 1 << (bit % 8);
                 }
@@ -150,7 +154,7 @@ fn tamper(how: u8, input: &mut Input<'_>, then: &[Objects], before: &Objects) ->
             let is_older = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
                 matches!(key[0], b'r' | b'h') && before.get(*key) != Some(value)
             };
-            let older: Vec<_> = then.iter().flatten().filter(is_older).collect();
+            let older: Vec<_> = snapshots.iter().flatten().filter(is_older).collect();
             if !older.is_empty() {
                 let (key, value) = older[input.number() as usize % older.len()];
                 after.insert(key.clone(), value.clone());
@@ -167,7 +171,7 @@ fn tamper(how: u8, input: &mut Input<'_>, then: &[Objects], before: &Objects) ->
     after
 }
 
-/// Alters the journal; answers where something must be found.
+/// Modifies the journal; returns the new objects and the page that must be reported.
 fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(Objects, Vec<u8>)> {
     let mut after = before.clone();
     let pages: Vec<_> = before.keys().filter(|key| key[0] == b'j').collect();
@@ -180,7 +184,7 @@ fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(O
             value[bit / 8] ^= 1 << (bit % 8);
         }
         1 => {
-            // That the last page of a chain is gone may go unnoticed.
+            // Keep the last page of a chain, because its removal is not always detectable.
             let mut later = before.range(page.clone()..).skip(1).map(|(key, _)| key);
             later.next().filter(|key| key.starts_with(&page[..17]))?;
             after.remove(&page);
@@ -192,22 +196,22 @@ fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(O
             after.insert(other.clone(), before[&page].clone());
         }
         _ => {
-            let mut stranger = page.clone();
-            stranger.truncate(1 + place % 32);
-            stranger.resize(1 + place % 32, input.byte());
-            if place & 32 == 32 && stranger.len() > 1 {
-                *stranger.last_mut()? ^= 0x55;
+            let mut foreign = page.clone();
+            foreign.truncate(1 + place % 32);
+            foreign.resize(1 + place % 32, input.byte());
+            if place & 32 == 32 && foreign.len() > 1 {
+                *foreign.last_mut()? ^= 0x55;
             }
-            (!before.contains_key(&stranger)).then_some(())?;
-            after.insert(stranger.clone(), before[&page].clone());
-            return Some((after, stranger));
+            (!before.contains_key(&foreign)).then_some(())?;
+            after.insert(foreign.clone(), before[&page].clone());
+            return Some((after, foreign));
         }
     }
     Some((after, page))
 }
 
-fn is_noticed(page: &[u8], report: &VerifyReport) {
-    let told = match page.len() {
+fn assert_found(page: &[u8], report: &VerifyReport) {
+    let is_found = match page.len() {
         25 => {
             let sequence = u64::from_be_bytes(page[17..].try_into().unwrap());
             let of_chain = |writer| writer == page[1..17];
@@ -218,14 +222,15 @@ fn is_noticed(page: &[u8], report: &VerifyReport) {
         }
         _ => (report.journal.iter()).any(|found| found.fault == JournalFault::Unexpected),
     };
-    assert!(told, "{report:#?}");
+    assert!(is_found, "{report:#?}");
 }
 
-/// What must be found, and what may be.
+/// The findings that must be reported, and those that may be.
 #[derive(Debug, Default)]
 struct Expected {
     records: BTreeSet<Vec<u8>>,
-    /// Where only the wrapping of a data key was put back: where that opens, nothing was lost.
+    /// Records whose data key got an older wrap: if that wrap opens, nothing is lost and no finding
+    /// is needed.
     rewrapped: BTreeSet<Vec<u8>>,
     entries: usize,
     header: bool,
@@ -255,20 +260,21 @@ impl Expected {
     }
 
     fn compare(&self, report: &VerifyReport) {
-        // What is back below a marker is no alarm, for nobody is told of it, but named.
+        // An older version below an expunged marker is reported as a leftover, not as a record
+        // finding.
         let found = report.records.iter().chain(&report.leftovers);
         let found: BTreeSet<_> = found
             .map(|found| [found.chart, found.record].concat())
             .collect();
         assert!(self.records.is_subset(&found), "{self:?} {report:#?}");
         if self.content {
-            // The record that it belongs to, if one names it.
+            // A changed segment may be reported for the one record that names it.
             assert!(found.len() <= 1, "{self:?} {report:#?}");
         } else {
             let mut found = found.iter();
-            let meant =
+            let are_expected =
                 found.all(|found| self.records.contains(found) || self.rewrapped.contains(found));
-            assert!(meant, "{self:?} {report:#?}");
+            assert!(are_expected, "{self:?} {report:#?}");
         }
         assert_eq!(report.entries.len(), self.entries, "{self:?} {report:#?}");
         assert_eq!(report.header.is_some(), self.header, "{self:?} {report:#?}");
@@ -291,8 +297,8 @@ fn objects(disk: &Disk) -> Objects {
             projection: Projection::Values,
         };
         let page = disk.scan(scan).unwrap();
-        let entries = page.items.into_iter();
-        objects.extend(entries.map(|entry| (entry.key, entry.value)));
+        let items = page.items.into_iter();
+        objects.extend(items.map(|item| (item.key, item.value)));
         if !page.more {
             return objects;
         }
@@ -301,8 +307,8 @@ fn objects(disk: &Disk) -> Objects {
 
 fn reset(disk: &Disk, to: &Objects) {
     let present = objects(disk);
-    let gone = present.keys().filter(|key| !to.contains_key(*key));
-    let deletes = gone.map(|key| Transaction::new().delete(&key[..]));
+    let removed = present.keys().filter(|key| !to.contains_key(*key));
+    let deletes = removed.map(|key| Transaction::new().delete(&key[..]));
     let changed = to
         .iter()
         .filter(|(key, value)| present.get(*key) != Some(value));

@@ -1,4 +1,4 @@
-//! Encoding of the keyring and of patient entries, field by field.
+//! Codec of the keyring and of patient entries, field by field.
 
 use zeroize::Zeroizing;
 
@@ -25,7 +25,7 @@ fields! { Hold { id since reason } }
 numbers! { KeyState { 0 Active 1 Inactive } }
 numbers! { ChartState { 0 Steady 1 Reencrypting } }
 
-/// A key is its 32 bytes.
+/// Implements the codec for key types: a key is stored as its 32 bytes.
 macro_rules! keys {
     ($($key:ident)*) => {$(
         impl Encode for $key {
@@ -47,9 +47,9 @@ macro_rules! keys {
 
 keys! { MasterKey NameKey JournalKey PatientNameKey PatientKey }
 
-/// A key that stands in a ring.
+/// A key type that a ring can contain.
 trait Role: Encode {
-    /// Whether a compartment stands between number and state. There is one compartment, 0.
+    /// True if the encoding has a compartment between number and state. Only compartment 0 exists.
     const COMPARTMENT: bool = false;
 }
 impl Role for MasterKey {}
@@ -142,7 +142,8 @@ impl<C> Decode<C> for Subject {
     }
 }
 
-/// Kept free, between charts and dead charts: where a subject that changes its identifier moves from.
+/// Reserved byte for a subject that changes its identifier: the former tag goes here. Always 0
+/// today.
 const MOVING_FROM_NONE: u8 = 0;
 
 impl Encode for PatientEntry {
@@ -196,7 +197,8 @@ impl<C> Decode<C> for PatientEntry {
     }
 }
 
-/// A live entry has one chart; the others have none, for erasing destroys the keys.
+/// Combines state and charts. A live entry has one chart; every other state has none, because
+/// erasing destroys the keys.
 fn with_charts(chartless: Option<EntryState>, mut charts: Vec<Chart>) -> Result<EntryState> {
     match (chartless, charts.pop(), charts.is_empty()) {
         (None, Some(chart), true) => Ok(EntryState::Live(chart)),

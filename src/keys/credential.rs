@@ -6,16 +6,20 @@ use std::fmt::Debug;
 use crate::crypto::{CipherSuite, SlotSecret, VaultId};
 use crate::error::Error;
 
-/// What opens a vault: a passphrase, a key file, or a service that yields 32 bytes.
+/// A source of the 32-byte secret that opens a slot: a passphrase, a key file, a device or a key
+/// service.
 ///
-/// A vault has 1 to 16 slots. A slot belongs to one credential: it holds what the credential needs to
-/// find its secret again (its *parameters*, readable by anyone who reads the storage) and the root
-/// key, wrapped under that secret. A credential is asked about slots of its own [`kind`](Self::kind)
-/// only, in stored order, and the vault decides whether the secret fits: a secret that does not, an
-/// `Ok(None)` and an error all lead to the next slot.
+/// A vault has 1 to 16 slots, and each slot belongs to one credential. The slot stores the root
+/// key, wrapped under the credential's secret. It also stores *parameters*: what the credential
+/// needs to find its secret again. Everyone who can read the storage can read the parameters.
 ///
-/// Parameters are not authentic when [`secret`](Self::secret) sees them: whoever can write the
-/// storage can plant others. Bound what they can make you do.
+/// The vault asks a credential only about slots of its own [`kind`](Self::kind), in stored order.
+/// The vault decides whether the secret fits. After a wrong secret, `Ok(None)` or an error, it
+/// tries the next slot.
+///
+/// The vault has not authenticated the parameters when it calls [`secret`](Self::secret): an
+/// attacker who can write to the storage can forge them. Limit the time and memory that they can
+/// make your code spend.
 ///
 /// ```
 /// use chartlock::Error;
@@ -51,29 +55,33 @@ use crate::error::Error;
 /// }
 /// ```
 pub trait Credential: Debug + Send + Sync {
-    /// Which slots are its own: 1 passphrase, 2 key file. 0x7000 to 0x7fff are free for apps, all
-    /// others are kept for this crate; a credential of a kind from 0x8000 on is
-    /// [`Error::CredentialUnavailable`].
+    /// Returns the kind of this credential's slots: 1 passphrase, 2 key file.
+    ///
+    /// Apps use 0x7000 to 0x7fff; all other numbers are reserved for this crate. The vault refuses
+    /// a kind from 0x8000 on with [`Error::CredentialUnavailable`].
     fn kind(&self) -> u16;
 
-    /// Makes the parameters and the secret of a new slot; the parameters have at most 3,984 bytes.
+    /// Creates the parameters (at most 3,984 bytes) and the secret of a new slot.
     ///
     /// # Errors
-    /// When the credential cannot make one: [`Error::CredentialUnavailable`] for a service that is
-    /// down.
+    /// Returns an error if the credential cannot create a secret, such as
+    /// [`Error::CredentialUnavailable`] for a service that is down.
     fn enrol(&self, context: &SlotContext) -> Result<(Vec<u8>, SlotSecret), Error>;
 
-    /// The secret of a slot that was enrolled earlier, or `None` when this slot is another's.
+    /// Returns the secret of a slot that was enrolled earlier, or `None` if the slot belongs to
+    /// another credential.
     ///
     /// # Errors
-    /// When the credential cannot tell: [`Error::CredentialUnavailable`] for a service that is
-    /// down. The error is reported only if no slot opens.
+    /// Returns an error if the credential cannot find out, such as [`Error::CredentialUnavailable`]
+    /// for a service that is down. The vault reports the error only if no slot opens.
     fn secret(&self, parameters: &[u8], context: &SlotContext)
     -> Result<Option<SlotSecret>, Error>;
 }
 
-/// Which slot a credential is asked about. A service can bind it, so that what it wrapped for one
-/// slot opens no other.
+/// The vault and slot that a credential is asked about.
+///
+/// A key service can bind the context to the wrapped secret, so that a secret wrapped for one slot
+/// opens no other slot.
 ///
 /// ```
 /// # use chartlock::CipherSuite;
@@ -90,7 +98,7 @@ pub struct SlotContext {
 }
 
 impl SlotContext {
-    /// A context, to try a credential of one's own without a vault.
+    /// Creates a context, for tests of a credential without a vault.
     pub fn new(vault: [u8; 16], kind: u16, slot: u16, suite: CipherSuite) -> Self {
         Self {
             vault,
@@ -100,22 +108,23 @@ impl SlotContext {
         }
     }
 
-    /// The vault's random id.
+    /// Returns the vault's random id.
     pub fn vault(&self) -> &[u8; 16] {
         &self.vault
     }
 
-    /// The credential's kind, the same whether the slot opens the vault or the journal alone.
+    /// Returns the credential's kind, which is the same for slots that open the vault and slots
+    /// that open only the journal.
     pub fn kind(&self) -> u16 {
         self.kind
     }
 
-    /// The slot's id.
+    /// Returns the slot's id.
     pub fn slot(&self) -> u16 {
         self.slot
     }
 
-    /// The vault's suite.
+    /// Returns the vault's cipher suite.
     pub fn suite(&self) -> CipherSuite {
         self.suite
     }

@@ -9,7 +9,8 @@ use crate::keys::extensions::Extensions;
 use crate::keys::holds::Hold;
 use crate::keys::ring::{KeyVersion, Ring};
 
-/// A patient entry, opened. Its keys live in its chart: without the entry, the chart is noise.
+/// An opened patient entry. It contains the chart's keys: without the entry, the records cannot be
+/// decrypted.
 pub struct PatientEntry {
     pub(super) sequence: u64,
     pub(super) generation: u64,
@@ -21,19 +22,21 @@ pub struct PatientEntry {
     pub(super) extensions: Extensions,
 }
 
-/// How it stands with a subject.
+/// The state of a subject.
 #[derive(Debug)]
 pub enum EntryState {
     /// The subject has a chart.
     Live(Chart),
-    /// The keys are gone; what the chart left is being deleted.
+    /// The keys are destroyed; the collector still deletes the chart's objects.
     Erasing {
-        /// Whose remains to delete, and no other's: the subject may be back before they are gone.
+        /// The chart to delete. Naming it protects a new chart, because the subject may be reopened
+        /// before the deletion ends.
         chart: ChartId,
     },
-    /// Erased. The entry stays, so that the subject is found and not begun again by mistake.
+    /// Erased. The entry stays as a tombstone, so that a put does not create the subject again by
+    /// mistake.
     Erased,
-    /// Another name of another subject. Kept free: this release reads it and never writes it.
+    /// Another name of another subject. Reserved: this release reads aliases and never writes them.
     Alias(Subject),
 }
 
@@ -47,20 +50,20 @@ pub struct Chart {
     pub(super) keys: Ring<PatientKey>,
 }
 
-/// Whether somebody is sealing a chart's content again.
+/// Tells whether a re-encryption of the chart is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChartState {
-    /// Nobody is.
+    /// No re-encryption is in progress.
     Steady,
-    /// Somebody is, so nobody may carry its data keys on by re-wrapping them.
+    /// A re-encryption is in progress, so data keys must not be rewrapped.
     Reencrypting,
 }
 
 impl PatientEntry {
-    /// A live entry with a fresh chart, made at `now` (milliseconds since 1970).
+    /// Creates a live entry with a fresh chart at `now` (milliseconds since 1970).
     ///
     /// # Errors
-    /// [`Error::Randomness`] when the system gives none.
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn new(subject: Subject, now: i64) -> Result<Self> {
         let extensions = Extensions::default();
         Ok(Self {
@@ -75,28 +78,28 @@ impl PatientEntry {
         })
     }
 
-    /// How often the entry was sealed.
+    /// Returns how often the entry was sealed.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The header's generation when the entry was sealed. Above that of the header at hand, the
-    /// header was rolled back.
+    /// Returns the header generation at which the entry was sealed. If it exceeds the current
+    /// header's generation, the header was rolled back.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// How it stands with the subject.
+    /// Returns the state of the subject.
     pub fn state(&self) -> &EntryState {
         &self.state
     }
 
-    /// Who it is about.
+    /// Returns the subject.
     pub fn subject(&self) -> &Subject {
         &self.subject
     }
 
-    /// The chart, while the subject is live.
+    /// Returns the chart of a live subject.
     pub fn chart(&self) -> Option<&Chart> {
         match &self.state {
             EntryState::Live(chart) => Some(chart),
@@ -104,22 +107,22 @@ impl PatientEntry {
         }
     }
 
-    /// The patient key of a number, while the subject is live.
+    /// Returns the patient key with this number, if the subject is live.
     pub fn key(&self, number: u32) -> Option<&KeyVersion<PatientKey>> {
         self.chart()?.keys.find(number)
     }
 
-    /// The charts that were erased, oldest first.
+    /// Returns the ids of erased charts, oldest first.
     pub fn dead_charts(&self) -> &[ChartId] {
         &self.dead_charts
     }
 
-    /// Whether a patient key of this number was held once and then retired.
+    /// Returns true if a patient key of this number existed and was destroyed.
     pub fn was_destroyed(&self, number: u32) -> bool {
         self.extensions.was_destroyed(number)
     }
 
-    /// Adds a patient key and makes it the active one; returns its number.
+    /// Adds a patient key, makes it active and returns its number.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias;
@@ -129,7 +132,7 @@ impl PatientEntry {
         (chart.keys).rotate(PatientKey::random()?, now, &self.extensions)
     }
 
-    /// Removes all inactive patient keys and remembers their numbers as retired; returns them.
+    /// Destroys all inactive patient keys, remembers their numbers and returns them.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.
@@ -138,7 +141,7 @@ impl PatientEntry {
         Ok(chart.keys.destroy(|_| true, &mut self.extensions))
     }
 
-    /// Marks whether somebody seals the chart's content again.
+    /// Records whether a re-encryption of the chart is in progress.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.
@@ -147,14 +150,15 @@ impl PatientEntry {
         Ok(())
     }
 
-    /// Destroys the keys; returns the chart whose remains are to be deleted. An entry that is being
-    /// erased already answers with its chart.
+    /// Destroys the keys and returns the id of the chart to delete. For an entry in erasure,
+    /// returns its chart again.
     ///
-    /// A retention that is over goes with the keys; one that is not refuses at `now`.
+    /// An expired retention date is removed with the keys; a retention date after `now` refuses the
+    /// erasure.
     ///
     /// # Errors
-    /// [`Error::OnHold`] and [`Error::Retained`] while something keeps the chart;
-    /// [`Error::Erased`] when nothing remains, [`Error::Unsupported`] for an alias.
+    /// [`Error::OnHold`] or [`Error::Retained`] while a hold or retention protects the chart;
+    /// [`Error::Erased`] if the erasure is finished; [`Error::Unsupported`] for an alias.
     pub fn begin_erasure(&mut self, now: i64) -> Result<ChartId> {
         if let EntryState::Erasing { chart } = self.state {
             return Ok(chart);
@@ -166,11 +170,11 @@ impl PatientEntry {
         Ok(chart)
     }
 
-    /// Notes that nothing of the chart remains.
+    /// Turns the entry into a tombstone after all objects of the chart are deleted.
     ///
     /// # Errors
-    /// [`Error::Erased`] when that was noted before, [`Error::Conflict`] when no erasure is under
-    /// way: the subject is back meanwhile.
+    /// [`Error::Erased`] if the entry is a tombstone already; [`Error::Conflict`] if no erasure is
+    /// in progress, because the subject was reopened meanwhile.
     pub fn finish_erasure(&mut self) -> Result<()> {
         match self.state {
             EntryState::Erasing { chart } => {
@@ -183,11 +187,11 @@ impl PatientEntry {
         }
     }
 
-    /// Starts a fresh chart for a subject that was erased.
+    /// Creates a new chart for an erased subject.
     ///
     /// # Errors
-    /// [`Error::Erased`] while the erasure is not finished, [`Error::Conflict`] when the subject is
-    /// live, [`Error::Unsupported`] for an alias; [`Error::Randomness`].
+    /// [`Error::Erased`] while the erasure is not finished; [`Error::Conflict`] if the subject is
+    /// live; [`Error::Unsupported`] for an alias; [`Error::Randomness`].
     pub fn reopen(&mut self, now: i64) -> Result<()> {
         match self.state {
             EntryState::Erased => {
@@ -228,32 +232,32 @@ impl Chart {
         })
     }
 
-    /// The random id that the chart's records hang on.
+    /// Returns the random id from which the storage keys of the chart's records are derived.
     pub fn id(&self) -> &ChartId {
         &self.id
     }
 
-    /// Hides the names of the chart's records.
+    /// Returns the key that hides the names of the chart's records.
     pub fn name_key(&self) -> &PatientNameKey {
         &self.name_key
     }
 
-    /// Whether somebody seals the content again.
+    /// Returns whether a re-encryption is in progress.
     pub fn state(&self) -> ChartState {
         self.state
     }
 
-    /// When the chart was begun: milliseconds since 1970.
+    /// Returns the creation time in milliseconds since 1970.
     pub fn created(&self) -> i64 {
         self.created
     }
 
-    /// The patient key that wraps new data keys.
+    /// Returns the patient key that wraps new data keys.
     pub fn active_key(&self) -> &KeyVersion<PatientKey> {
         self.keys.active()
     }
 
-    /// All patient keys, the active one first.
+    /// Returns all patient keys, the active one first.
     pub fn keys(&self) -> impl Iterator<Item = &KeyVersion<PatientKey>> {
         self.keys.iter()
     }

@@ -8,7 +8,7 @@ pub(super) fn encode(bytes: &[u8], digits: &mut [[u8; 2]]) {
     }
 }
 
-/// Reads one byte from each two digits of either case; false when one of them is no digit.
+/// Reads one byte from each two digits of either case; returns false if a character is no digit.
 pub(super) fn decode(digits: &[[u8; 2]], bytes: &mut [u8]) -> bool {
     let mut wrong = 0;
     for ([high, low], byte) in digits.iter().zip(bytes.iter_mut()) {
@@ -21,12 +21,12 @@ pub(super) fn decode(digits: &[[u8; 2]], bytes: &mut [u8]) -> bool {
 
 fn digit(nibble: u8) -> u8 {
     let nibble = i16::from(nibble);
-    // -1, all bits set, from 10 on: 'a' stands 39 behind the place after '9'.
+    // From 10 on: -1, all bits set. 'a' has a code 39 above the character after '9'.
     let letter = (9 - nibble) >> 8;
     (nibble + 0x30 + (letter & 39)) as u8
 }
 
-/// The value of a digit, or -1.
+/// Returns the value of a digit, or -1.
 fn nibble(digit: u8) -> i16 {
     let digit = i16::from(digit);
     let within = |first: i16, last: i16| ((first - 1 - digit) & (digit - last - 1)) >> 8;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_comes_back() {
+    fn every_byte_round_trips() {
         for byte in 0..=u8::MAX {
             let mut digits = [[0; 2]];
             encode(&[byte], &mut digits);
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_character_is_refused_in_both_places() {
+    fn characters_other_than_digits_are_refused_in_both_places() {
         for character in (0..=u8::MAX).filter(|byte| !byte.is_ascii_hexdigit()) {
             for digits in [[character, b'0'], [b'f', character], [character; 2]] {
                 assert!(!decode(&[digits], &mut [0]), "{digits:?}");

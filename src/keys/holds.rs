@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::keys::entry::{PatientEntry, live};
 use crate::{crypto, id};
 
-/// How many holds an entry has at most.
+/// The maximum count of holds in one entry.
 const HOLDS_MAX: usize = 64;
-/// Ids are drawn below 2^53: up to there numbers in JSON are exact everywhere.
+/// Limits hold ids to 53 bits, because JSON readers represent larger numbers inexactly.
 const ID_BITS: u64 = (1 << 53) - 1;
 
-/// Somebody needs the chart kept, for a reason.
+/// A legal hold with a reason: the chart must be kept.
 pub struct Hold {
     pub(super) id: u64,
     pub(super) since: i64,
@@ -19,17 +19,17 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// What it is released by: random.
+    /// Returns the random id by which the hold is lifted.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// When it was put: milliseconds since 1970.
+    /// Returns when the hold was placed: milliseconds since 1970.
     pub fn since(&self) -> i64 {
         self.since
     }
 
-    /// Why.
+    /// Returns the reason.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -44,20 +44,20 @@ impl fmt::Debug for Hold {
 }
 
 impl PatientEntry {
-    /// The holds, the oldest first.
+    /// Returns the holds, the oldest first.
     pub fn holds(&self) -> &[Hold] {
         &self.holds
     }
 
-    /// Until when the chart is retained: milliseconds since 1970.
+    /// Returns the retention date: milliseconds since 1970.
     pub fn retention(&self) -> Option<i64> {
         self.retention
     }
 
-    /// An id for a hold, which none that stands has.
+    /// Returns a random id that no present hold has.
     ///
     /// # Errors
-    /// [`Error::Randomness`] when the system gives none.
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn free_hold_id(&self) -> Result<u64> {
         loop {
             let id = u64::from_le_bytes(crypto::fresh()?) & ID_BITS;
@@ -67,7 +67,7 @@ impl PatientEntry {
         }
     }
 
-    /// Puts a hold on the chart.
+    /// Places a hold on the chart.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias;
@@ -100,7 +100,7 @@ impl PatientEntry {
             .ok_or(Error::NoSuchHold)
     }
 
-    /// Retains the chart until a time, or no longer.
+    /// Sets or removes the retention date.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.
@@ -110,7 +110,7 @@ impl PatientEntry {
         Ok(())
     }
 
-    /// Whether nothing keeps the chart, or a part of it, from being erased.
+    /// Checks that no hold or retention forbids erasing the chart or a part of it.
     ///
     /// # Errors
     /// [`Error::OnHold`], [`Error::Retained`].

@@ -1,4 +1,4 @@
-//! Credential kind 2: a key file of thirty-two random bytes.
+//! Credential kind 2: a key file of 32 random bytes.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -13,26 +13,27 @@ use crate::format::codec::take;
 use crate::keys::credential::{Credential, SlotContext};
 use crate::keys::hex;
 
-/// The slot kind of key files.
 const KIND: u16 = 2;
 /// The first line.
 const TITLE: &[u8] = b"chartlock key file 1";
-/// What the first line begins with in every version.
+/// The beginning of the first line in every version.
 const FAMILY: &[u8] = b"chartlock key file ";
 /// The length of the text: three lines of 20, 64 and 8 characters.
 const LENGTH: usize = 95;
-/// What is read of a file at most: one byte more than the longest text, whose lines end with `\r\n`.
+/// The maximum bytes to read from a file: one more than the longest text, whose lines end with
+/// `\r\n`.
 const READ_MAX: usize = LENGTH + 4;
 
-/// The file that stands at the top of a `FileStorage` directory, and how it begins.
+/// The marker file at the top of a `FileStorage` directory, and how its content begins.
 const MARKER: (&str, &[u8]) = ("READ-ME-FIRST", b"chartlock storage");
 
-/// A key file: 32 random bytes that open a vault without anybody typing.
+/// A key file: 32 random bytes that open a vault without user input.
 ///
-/// Its text has three lines: `chartlock key file 1`; 64 hexadecimal digits, the slot secret; and 8
-/// digits, the first 4 bytes of the SHA-256 of the 32 secret bytes, which show a mistake in copying.
-/// Whoever has the file opens the vault: keep it away from the data and its backups, and keep a copy
-/// of it where neither burns with the other. The secret is wiped on drop.
+/// The text has three lines: `chartlock key file 1`; 64 hexadecimal digits, the slot secret; and 8
+/// digits, the first 4 bytes of the SHA-256 of the secret. The last line detects copying mistakes.
+///
+/// Everyone who has the file can open the vault. Keep it away from the data and its backups, and
+/// keep a copy at another site. The secret is wiped on drop.
 ///
 /// ```
 /// # use chartlock::keys::KeyFile;
@@ -49,11 +50,11 @@ const MARKER: (&str, &[u8]) = ("READ-ME-FIRST", b"chartlock storage");
 pub struct KeyFile(SlotSecret);
 
 impl KeyFile {
-    /// Writes a fresh key to a new file that only its owner can read, durably.
+    /// Writes a fresh key durably to a new file that only its owner can read.
     ///
     /// # Errors
-    /// [`Error::KeyFileBesideData`] inside a storage directory, [`Error::KeyFile`] when the file
-    /// exists or cannot be written, [`Error::Randomness`].
+    /// [`Error::KeyFileBesideData`] inside a storage directory; [`Error::KeyFile`] if the file
+    /// exists or cannot be written; [`Error::Randomness`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         KeyFileOptions::new().create(path)
     }
@@ -61,32 +62,32 @@ impl KeyFile {
     /// Reads a key file.
     ///
     /// # Errors
-    /// [`Error::KeyFileBesideData`] inside a storage directory, [`Error::KeyFileExposed`] when
-    /// others than its owner may access it (on Unix), [`Error::KeyFile`] when it cannot be read,
-    /// and those of [`KeyFile::from_text`].
+    /// [`Error::KeyFileBesideData`] inside a storage directory; [`Error::KeyFileExposed`] if other
+    /// users can access the file (on Unix); [`Error::KeyFile`] if the file cannot be read; those of
+    /// [`KeyFile::from_text`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         KeyFileOptions::new().open(path)
     }
 
-    /// A fresh key, for another carrier than a file.
+    /// Creates a fresh key, to be stored elsewhere than in a file.
     ///
     /// # Errors
-    /// [`Error::Randomness`] when the system gives none.
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn random() -> Result<Self> {
         SlotSecret::random().map(Self)
     }
 
-    /// A key from the text of a key file. Digits may be of either case, lines may end with `\r\n`,
-    /// and the last may end without.
+    /// Parses the text of a key file. Digits may be upper or lower case, lines may end with `\r\n`,
+    /// and the last line end may be missing.
     ///
     /// # Errors
-    /// [`Error::BadKeyFile`] for another text, or when secret and check do not fit;
-    /// [`Error::Unsupported`] for a key file of another version.
+    /// [`Error::BadKeyFile`] for another text or a wrong check value; [`Error::Unsupported`] for a
+    /// key file of another version.
     pub fn from_text(text: &str) -> Result<Self> {
         parse(text.as_bytes())
     }
 
-    /// The text of the key file, wiped on drop.
+    /// Returns the text of the key file, wiped on drop.
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(LENGTH));
         let mut digits = Zeroizing::new([[0; 2]; 36]);
@@ -113,8 +114,8 @@ impl Credential for KeyFile {
     }
 
     fn secret(&self, parameters: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>> {
-        let own = parameters.is_empty();
-        Ok(own.then(|| SlotSecret::from_bytes(self.0.expose())))
+        let is_key_file = parameters.is_empty();
+        Ok(is_key_file.then(|| SlotSecret::from_bytes(self.0.expose())))
     }
 }
 
@@ -124,7 +125,7 @@ impl fmt::Debug for KeyFile {
     }
 }
 
-/// How to create or open a key file where the usual refusals do not fit.
+/// Options to create or open a key file.
 ///
 /// ```
 /// # use chartlock::keys::KeyFileOptions;
@@ -140,18 +141,18 @@ pub struct KeyFileOptions {
 }
 
 impl KeyFileOptions {
-    /// The usual: no key inside a storage directory.
+    /// Returns the default: refuses key files inside a storage directory.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Allows a key file inside a storage directory. Then whoever copies the directory, a backup
-    /// among them, has the key with the data.
+    /// Allows a key file inside a storage directory. Then every copy of the directory, such as a
+    /// backup, contains the key and the data.
     pub fn allow_beside_data(self) -> Self {
         Self { beside_data: true }
     }
 
-    /// See [`KeyFile::create`].
+    /// Creates a key file as [`KeyFile::create`] does, with these options.
     ///
     /// # Errors
     /// Those of [`KeyFile::create`].
@@ -166,22 +167,23 @@ impl KeyFileOptions {
         let key = KeyFile::random()?;
         let file = new_private(path).map_err(failed)?;
         if let Err(error) = write_durably(file, &directory, key.to_text().as_bytes()) {
-            // A torn key file would stand in the way of the next try. What matters is `error`.
+            // A partial key file would block the next attempt. Report the first error, not that of
+            // the cleanup.
             let _ = fs::remove_file(path);
             return Err(failed(error));
         }
         Ok(key)
     }
 
-    /// See [`KeyFile::open`].
+    /// Opens a key file as [`KeyFile::open`] does, with these options.
     ///
     /// # Errors
     /// Those of [`KeyFile::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<KeyFile> {
         let path = fs::canonicalize(path).map_err(failed)?;
-        // Checked here too: the storage may have come to the key.
+        // Check again on open, because a storage may have been created around the key file since.
         self.check_place(&path)?;
-        // Opening a pipe would wait for a writer.
+        // Refuse pipes, because opening a pipe would wait for a writer.
         if !fs::metadata(&path).map_err(failed)?.is_file() {
             return Err(Error::BadKeyFile);
         }
@@ -194,8 +196,8 @@ impl KeyFileOptions {
         parse(text.get(..length).ok_or(Error::BadKeyFile)?)
     }
 
-    /// Refuses what lies in a storage directory, however deep. `path` is canonical, so that a link
-    /// does not hide where the bytes are.
+    /// Refuses a path inside a storage directory, at any depth. `path` must be canonical, so that a
+    /// link cannot hide the real place.
     fn check_place(self, path: &Path) -> Result<()> {
         let beside_data = !self.beside_data && path.ancestors().any(is_storage);
         (!beside_data).then_some(()).ok_or(Error::KeyFileBesideData)
@@ -213,7 +215,8 @@ fn parse(text: &[u8]) -> Result<KeyFile> {
     digits(&mut rest).map_err(|_| Error::BadKeyFile)
 }
 
-/// The two lines of digits, found by their places: nothing searches through a secret.
+/// Parses the two lines of digits at fixed positions, because searching would branch on secret
+/// bytes.
 fn digits(rest: &mut &[u8]) -> Result<KeyFile> {
     let secret: &[u8; 64] = take(rest)?;
     let (end, after) = split_line(rest);
@@ -233,7 +236,7 @@ fn digits(rest: &mut &[u8]) -> Result<KeyFile> {
         .ok_or(Error::BadKeyFile)
 }
 
-/// The next line without its end, and what follows.
+/// Splits off the next line, without its line end.
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     let mut parts = text.splitn(2, |byte| *byte == b'\n');
     let line = parts.next().unwrap_or_default();
@@ -241,7 +244,7 @@ fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     (line, parts.next().unwrap_or_default())
 }
 
-/// The first 4 bytes of SHA-256(secret).
+/// Returns the first 4 bytes of SHA-256(secret).
 fn check_of(secret: &SlotSecret) -> [u8; 4] {
     let [a, b, c, d, ..] = crypto::sha256(&[secret.expose()]);
     [a, b, c, d]
@@ -262,7 +265,7 @@ fn new_private(path: &Path) -> io::Result<File> {
 fn write_durably(mut file: File, directory: &Path, text: &[u8]) -> io::Result<()> {
     file.write_all(text)?;
     file.sync_all()?;
-    // Elsewhere a directory cannot be opened as a file, and needs no sync of its own.
+    // Other systems cannot open a directory as a file and need no sync for it.
     if cfg!(unix) {
         File::open(directory)?.sync_all()?;
     }
@@ -285,7 +288,8 @@ fn is_storage(directory: &Path) -> bool {
         && text == beginning
 }
 
-/// Reads until `out` is full or the file ends, straight into `out`.
+/// Reads until `out` is full or the file ends, straight into `out`, so that no other buffer holds
+/// the secret.
 fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = out.get_mut(length..).filter(|rest| !rest.is_empty()) {
@@ -303,7 +307,7 @@ fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// A file whose reading a signal breaks off each other time, and that gives a byte at a time.
+    /// A reader that returns one byte at a time and reports an interruption before each.
     struct Interrupted<'a>(&'a [u8], bool);
 
     impl Read for Interrupted<'_> {
@@ -326,12 +330,12 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_cuts_no_key_file_short() {
-        for (held, out) in [(&b"abcdef"[..], &mut [0; 4]), (b"abc", &mut [0; 4])] {
-            let read = read_up_to(&mut Interrupted(held, false), out);
-            let length = held.len().min(out.len());
+    fn interrupted_reads_return_the_whole_file() {
+        for (content, out) in [(&b"abcdef"[..], &mut [0; 4]), (b"abc", &mut [0; 4])] {
+            let read = read_up_to(&mut Interrupted(content, false), out);
+            let length = content.len().min(out.len());
             assert!(matches!(read, Ok(read) if read == length));
-            assert_eq!(out.get(..length), held.get(..length));
+            assert_eq!(out.get(..length), content.get(..length));
         }
         let failed = read_up_to(&mut Failing, &mut [0; 4]);
         assert!(failed.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied));

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::keys::extensions::Extensions;
 use crate::keys::ring::{KeyVersion, Ring};
 
-/// Master, name and journal keys, one of each active.
+/// Rings of master, name and journal keys; each ring has one active key.
 #[derive(Debug)]
 pub struct Keyring {
     pub(super) masters: Ring<MasterKey>,
@@ -15,10 +15,10 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// One fresh key of each role, made at `now` (milliseconds since 1970).
+    /// Creates one fresh key of each role at `now` (milliseconds since 1970).
     ///
     /// # Errors
-    /// [`Error::Randomness`] when the system gives none.
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn new(now: i64) -> Result<Self> {
         let extensions = Extensions::default();
         Ok(Self {
@@ -29,59 +29,61 @@ impl Keyring {
         })
     }
 
-    /// The master key that seals patient entries.
+    /// Returns the master key that seals patient entries.
     pub fn active_master(&self) -> &KeyVersion<MasterKey> {
         self.masters.active()
     }
 
-    /// The master key of a number.
+    /// Returns the master key with this number.
     pub fn master(&self, number: u32) -> Option<&KeyVersion<MasterKey>> {
         self.masters.find(number)
     }
 
-    /// All master keys, the active one first.
+    /// Returns all master keys, the active one first.
     pub fn masters(&self) -> impl Iterator<Item = &KeyVersion<MasterKey>> {
         self.masters.iter()
     }
 
-    /// Adds a master key and makes it the active one; returns its number.
+    /// Adds a master key, makes it active and returns its number.
     ///
     /// # Errors
-    /// [`Error::Randomness`] when the system gives none.
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn add_master(&mut self, now: i64) -> Result<u32> {
         (self.masters).rotate(MasterKey::random()?, now, &self.extensions)
     }
 
-    /// Removes an inactive master key, and remembers its number as retired.
+    /// Destroys an inactive master key and remembers its number.
     ///
     /// # Errors
-    /// [`Error::NoSuchKey`] when no master has this number, or when it is the active one.
+    /// [`Error::NoSuchKey`] if no master key has this number, or if it is the active one.
     pub fn destroy_master(&mut self, number: u32) -> Result<()> {
-        let retired = (self.masters).destroy(|held| held == number, &mut self.extensions);
-        (!retired.is_empty()).then_some(()).ok_or(Error::NoSuchKey)
+        let destroyed = (self.masters).destroy(|other| other == number, &mut self.extensions);
+        (!destroyed.is_empty())
+            .then_some(())
+            .ok_or(Error::NoSuchKey)
     }
 
-    /// Whether a master key of this number was held once and then retired.
+    /// Returns true if a master key of this number existed and was destroyed.
     pub fn was_destroyed(&self, number: u32) -> bool {
         self.extensions.was_destroyed(number)
     }
 
-    /// The name key that new subjects are hidden with.
+    /// Returns the name key that derives the tags of new subjects.
     pub fn active_name_key(&self) -> &KeyVersion<NameKey> {
         self.name_keys.active()
     }
 
-    /// All name keys, in the order in which a look-up tries them.
+    /// Returns all name keys, in the order in which a lookup tries them.
     pub fn name_keys(&self) -> impl Iterator<Item = &KeyVersion<NameKey>> {
         self.name_keys.iter()
     }
 
-    /// The journal key that seals new pages.
+    /// Returns the journal key that seals new pages.
     pub fn active_journal_key(&self) -> &KeyVersion<JournalKey> {
         self.journal_keys.active()
     }
 
-    /// The journal key of a number.
+    /// Returns the journal key with this number.
     pub fn journal_key(&self, number: u32) -> Option<&KeyVersion<JournalKey>> {
         self.journal_keys.find(number)
     }

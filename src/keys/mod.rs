@@ -1,9 +1,9 @@
 //! Credentials, and the keys that they unlock: header, keyring, patient entries.
 //!
-//! Promises: keys are made in place, wiped on drop, and opened only after their commitment was
-//! compared; every sealing has a key of its own; sealed bodies are decoded only once they
-//! authenticated, and what a newer release added is carried through.
-//! May not know: where anything is stored, what records hold.
+//! Promises: keys are generated in place, wiped on drop, and opened only after a commitment check.
+//! Every sealed value has its own key. Sealed bodies are decoded only after authentication, and
+//! extensions of newer releases are preserved. May not know: where anything is stored, what records
+//! contain.
 
 mod codec;
 mod credential;

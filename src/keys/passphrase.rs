@@ -9,19 +9,18 @@ use crate::error::{Error, Result};
 use crate::format::codec::take;
 use crate::keys::credential::{Credential, SlotContext};
 
-/// The slot kind of passphrases.
 const KIND: u16 = 1;
-/// The longest passphrase, in bytes.
+/// The maximum length of a passphrase, in bytes.
 const MAX: usize = 1024;
 
 /// A passphrase of 1 to 1,024 bytes, stretched with Argon2id (RFC 9106).
 ///
-/// The bytes are taken as given, without Unicode normalisation: an "é" typed on another system may
-/// be other bytes and then does not open. Normalise before if your users' keyboards differ. They are
-/// wiped on drop; a `String` or `Vec` handed over is not copied.
+/// The bytes are used as given, without Unicode normalization. An "é" typed on another system may
+/// have other bytes, and then the slot does not open. Normalize the text first if your users'
+/// keyboards differ. The bytes are wiped on drop; a `String` or `Vec` is moved in, not copied.
 ///
-/// Stretching takes the memory and time of the slot's [`Cost`], at most 1 GiB and a few seconds. A
-/// cost outside of what [`Cost`] allows can only have been planted; such a slot is passed over.
+/// Stretching takes the memory and time of the slot's [`Cost`]: at most 1 GiB and a few seconds. A
+/// slot with a cost that [`Cost`] does not allow was forged, so the credential skips it.
 ///
 /// ```
 /// # use chartlock::keys::{Cost, Passphrase};
@@ -37,7 +36,7 @@ pub struct Passphrase {
 }
 
 impl Passphrase {
-    /// A passphrase; its length is checked when it is used.
+    /// Creates a credential from a passphrase; its length is checked on use.
     pub fn new(passphrase: impl Into<Vec<u8>>) -> Self {
         Self {
             bytes: Zeroizing::new(passphrase.into()),
@@ -45,8 +44,7 @@ impl Passphrase {
         }
     }
 
-    /// New slots take this cost instead of the default. Existing ones keep theirs until they are
-    /// replaced.
+    /// Sets the cost of new slots. Existing slots keep their cost until they are replaced.
     pub fn with_cost(self, cost: Cost) -> Self {
         Self { cost, ..self }
     }
@@ -65,8 +63,8 @@ impl Credential for Passphrase {
     }
 
     /// # Errors
-    /// [`Error::InvalidPassphrase`] for a length out of bounds, [`Error::Stretching`] for a cost out
-    /// of bounds or too little memory.
+    /// [`Error::InvalidPassphrase`] for a length out of bounds; [`Error::Stretching`] for a cost
+    /// out of bounds or too little memory.
     fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
         let cost = self.cost.checked().map_err(|_| Error::Stretching)?;
         let salt = crypto::fresh()?;
@@ -75,8 +73,8 @@ impl Credential for Passphrase {
     }
 
     /// # Errors
-    /// [`Error::InvalidPassphrase`] for a length out of bounds, [`Error::Stretching`] for too little
-    /// memory.
+    /// [`Error::InvalidPassphrase`] for a length out of bounds; [`Error::Stretching`] for too
+    /// little memory.
     fn secret(&self, parameters: &[u8], _: &SlotContext) -> Result<Option<SlotSecret>> {
         match decode(parameters) {
             Ok((cost, salt)) => self.stretch(cost, &salt).map(Some),
@@ -91,7 +89,7 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-/// m KiB u32 ‖ t u32 ‖ p u32 ‖ salt 32
+/// Encodes the parameters: m KiB u32 ‖ t u32 ‖ p u32 ‖ salt 32.
 fn encode(cost: Cost, salt: &Salt) -> Vec<u8> {
     let mut parameters = Vec::with_capacity(44);
     for number in [cost.memory_kib, cost.passes, cost.lanes] {

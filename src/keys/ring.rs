@@ -1,32 +1,33 @@
-//! A ring: numbered keys of one role, one of them active.
+//! Rings: numbered keys of one role, one of them active.
 
 use crate::crypto;
 use crate::error::{Error, Result};
 use crate::keys::extensions::Extensions;
 
-/// Whether a key still seals.
+/// Tells whether a key still seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
     /// Seals and opens.
     Active,
-    /// Opens what it sealed before, until it is retired.
+    /// Only opens, until it is destroyed.
     Inactive,
 }
 
-/// A key with its number, which is random and means no order.
+/// A key with its number. The number is random and does not express an order.
 #[derive(Debug)]
 pub struct KeyVersion<K> {
-    /// What stored values name the key by.
+    /// The number by which stored values name the key.
     pub number: u32,
-    /// Whether it still seals.
+    /// Whether the key still seals.
     pub state: KeyState,
-    /// When it was made: milliseconds since 1970, by the clock of the machine that made it.
+    /// The creation time: milliseconds since 1970, by the clock of the machine that created the
+    /// key.
     pub created: i64,
     /// The key.
     pub key: K,
 }
 
-/// Keys in stored order: the active one first, then the inactive ones, the youngest first.
+/// Keys in stored order: the active key first, then the inactive keys, the newest first.
 #[derive(Debug)]
 pub struct Ring<K> {
     active: KeyVersion<K>,
@@ -34,10 +35,10 @@ pub struct Ring<K> {
 }
 
 impl<K> Ring<K> {
-    /// A ring of one key.
+    /// Creates a ring of one key.
     ///
     /// # Errors
-    /// [`Error::Randomness`] when the system gives none.
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn new(key: K, now: i64, extensions: &Extensions) -> Result<Self> {
         let number = crypto::number(|number| extensions.was_destroyed(number))?;
         Ok(Self {
@@ -46,10 +47,10 @@ impl<K> Ring<K> {
         })
     }
 
-    /// A ring as it was stored.
+    /// Checks and adopts decoded keys.
     ///
     /// # Errors
-    /// [`Error::Malformed`] unless the first key, and only the first, is active and no number
+    /// [`Error::Malformed`] unless the first key is active, all others are inactive and no number
     /// repeats.
     pub fn from_stored(stored: Vec<KeyVersion<K>>) -> Result<Self> {
         let mut keys = stored.into_iter();
@@ -67,26 +68,26 @@ impl<K> Ring<K> {
             .ok_or(Error::Malformed)
     }
 
-    /// All keys, in stored order.
+    /// Returns all keys, in stored order.
     pub fn iter(&self) -> impl Iterator<Item = &KeyVersion<K>> {
         std::iter::once(&self.active).chain(&self.inactive)
     }
 
-    /// The key that seals.
+    /// Returns the key that seals.
     pub fn active(&self) -> &KeyVersion<K> {
         &self.active
     }
 
-    /// The key of a number.
+    /// Returns the key with this number.
     pub fn find(&self, number: u32) -> Option<&KeyVersion<K>> {
         self.iter().find(|key| key.number == number)
     }
 
-    /// Makes `key` the active one, under a number that neither this ring nor `extensions` remembers;
-    /// returns the number.
+    /// Makes `key` the active one and returns its number, which is unused in this ring and in
+    /// `extensions`.
     ///
     /// # Errors
-    /// [`Error::Randomness`] when the system gives none.
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn rotate(&mut self, key: K, now: i64, extensions: &Extensions) -> Result<u32> {
         let number = crypto::number(|number| {
             self.find(number).is_some() || extensions.was_destroyed(number)
@@ -97,14 +98,14 @@ impl<K> Ring<K> {
         Ok(number)
     }
 
-    /// Takes the inactive keys for which `condemned` holds out, noting their numbers in
-    /// `extensions`; returns the numbers.
+    /// Removes the inactive keys that `condemned` selects, adds their numbers to `extensions` and
+    /// returns the numbers.
     pub fn destroy(
         &mut self,
         condemned: impl Fn(u32) -> bool,
         extensions: &mut Extensions,
     ) -> Vec<u32> {
-        // Oldest first, as the list of retired numbers is kept.
+        // Oldest first, in the order of the list of destroyed numbers.
         let numbers: Vec<u32> = (self.inactive.iter().rev())
             .map(|key| key.number)
             .filter(|number| condemned(*number))

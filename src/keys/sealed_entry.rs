@@ -1,4 +1,4 @@
-//! A patient entry as it is stored: 88 bytes beside the body.
+//! The stored form of a patient entry: 88 bytes plus the body.
 
 use crate::crypto::{self, CipherSuite, MasterKey, PatientTag, VaultId, entry_key, patient_tag};
 use crate::error::{Error, Result};
@@ -7,24 +7,24 @@ use crate::keys::entry::PatientEntry;
 use crate::keys::keyring::Keyring;
 use crate::keys::ring::KeyVersion;
 
-/// The kind byte of entries.
+/// The kind byte of patient entries.
 const KIND: u8 = 16;
 
-/// The first 8 bytes of an entry: what tells which master key it needs.
+/// The first 8 bytes of an entry, which name the master key that opens it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryHead {
-    /// The suite that the entry is sealed with.
+    /// The cipher suite that seals the entry.
     pub suite: CipherSuite,
-    /// The number of the master key that it is sealed under.
+    /// The number of the master key that seals the entry.
     pub master: u32,
 }
 
 impl EntryHead {
-    /// The head of an entry's value, or of its first bytes.
+    /// Parses the head of an entry's value, or of its first bytes.
     ///
     /// # Errors
-    /// In the order of checks: [`Error::Malformed`] for fewer than 8 bytes, [`Error::Unsupported`]
-    /// for another format, [`Error::Malformed`] for a zero byte that is none, and
+    /// In the order of checks: [`Error::Malformed`] for fewer than 8 bytes; [`Error::Unsupported`]
+    /// for another format; [`Error::Malformed`] for a reserved byte that is not zero;
     /// [`Error::Unsupported`] for another suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
         let FrameHead { suite, number } = FrameHead::parse(KIND, value)?;
@@ -35,9 +35,11 @@ impl EntryHead {
     }
 }
 
-/// Seals an entry into its value, under a salt of its own: so each sealing has its own entry key.
+/// Seals an entry into its value under a fresh salt, so that each sealed value has its own entry
+/// key.
 ///
-/// The entry's sequence goes up by one and `generation` becomes that of the header at hand.
+/// Increments the entry's sequence and sets its generation to `generation`, which is that of the
+/// current header.
 ///
 /// # Errors
 /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
@@ -60,14 +62,15 @@ pub fn seal_entry(
 
 /// Opens the entry that is stored under `patient`.
 ///
-/// The subject inside must give `patient` again under one of the keyring's name keys. Comparing the
-/// entry's generation with the header's is left to the caller, who can load the header again.
+/// One of the keyring's name keys must derive `patient` from the sealed subject. The caller
+/// compares the entry's generation with the header's, because only the caller can load the header
+/// again.
 ///
 /// # Errors
 /// In the order of checks: those of [`EntryHead::parse`]; [`Error::Malformed`] for less than 88
 /// bytes or a body above 1 MiB; [`Error::UnknownMasterKey`]; [`Error::NotAuthentic`];
-/// [`Error::Unsupported`] or [`Error::Malformed`] from what was sealed; [`Error::NotAuthentic`]
-/// when it is another subject's.
+/// [`Error::Unsupported`] or [`Error::Malformed`] from the sealed body; [`Error::NotAuthentic`] if
+/// the entry belongs to another subject.
 pub fn open_entry(
     value: &[u8],
     keyring: &Keyring,

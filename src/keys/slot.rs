@@ -11,11 +11,12 @@ use crate::format::codec::{take, take_slice};
 use crate::keys::credential::{Credential, SlotContext};
 use crate::keys::wrap::{Wrapped, open_key, seal_key};
 
-/// The longest slot body, in bytes.
+/// The maximum slot body, in bytes.
 const BODY_MAX: usize = 4096;
-/// What follows the parameters: wrap salt 32, commitment 32, wrapped key 48.
+/// The bytes after the parameters: wrap salt 32, commitment 32, wrapped key 48.
 const TAIL: usize = 112;
-/// Set in the kind of a slot that opens the journal alone; the other bits are its credential's kind.
+/// The bit that marks an auditor slot, which opens only the journal; the other bits are the
+/// credential's kind.
 const JOURNAL_ONLY: u16 = 0x8000;
 
 /// A slot as the header lists it.
@@ -28,16 +29,16 @@ const JOURNAL_ONLY: u16 = 0x8000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub struct SlotInfo {
-    /// The slot's id: random, and kept when the slot is replaced.
+    /// The slot's random id, which stays when the slot is replaced.
     pub id: u16,
-    /// Whose it is: 1 passphrase, 2 key file, others as their credentials say.
+    /// The credential's kind: 1 passphrase, 2 key file, others as their credentials define.
     pub kind: u16,
-    /// Whether it is an auditor's: it opens the journal and no record.
+    /// True for an auditor slot, which opens the journal and no record.
     pub journal_only: bool,
 }
 
-/// The key that a slot holds. Which of the two is bound in the slot key, through the kind: neither
-/// passes for the other.
+/// The key that a slot wraps. The slot key binds which of the two it is, through the kind, so that
+/// neither can replace the other.
 #[derive(Clone, Copy)]
 pub(super) enum SlotKey<'a> {
     Root(&'a RootKey),
@@ -72,37 +73,37 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// A slot for `credential`, always with a fresh wrap salt: its slot key seals once, even where
-    /// a key file yields the same secret under the same id again.
+    /// Enrols a slot for `credential` with a fresh wrap salt. So a slot key seals once, even if a
+    /// key file yields the same secret under the same id again.
     pub(super) fn enrol(
         vault: (&VaultId, CipherSuite),
         id: u16,
         credential: &dyn Credential,
-        held: SlotKey<'_>,
+        wrapped_key: SlotKey<'_>,
     ) -> Result<Self> {
         let (vault, suite) = vault;
-        let own = own_kind(credential)?;
-        let context = SlotContext::new(*vault, own, id, suite);
+        let credential_kind = checked_kind(credential)?;
+        let context = SlotContext::new(*vault, credential_kind, id, suite);
         let (parameters, secret) = credential.enrol(&context)?;
         if parameters.len() > BODY_MAX - TAIL {
             return Err(Error::CredentialUnavailable);
         }
-        let kind = own | held.mark();
+        let kind = credential_kind | wrapped_key.mark();
         let salt = crypto::fresh()?;
         let (sealing, commitment) =
             slot_key(suite, &secret, vault, (kind, id), &salt, &parameters)?;
         Ok(Self {
             kind,
             id,
-            wrapped: seal_key(&sealing, held.expose())?,
+            wrapped: seal_key(&sealing, wrapped_key.expose())?,
             parameters,
             salt,
             commitment,
         })
     }
 
-    /// The root key, if this is a slot of `credential` that opens the vault, and intact. It may still
-    /// be a root key of earlier: whoever asks compares the keyring's commitment.
+    /// Returns the root key if this slot belongs to `credential`, opens the vault and is intact.
+    /// The key may be an earlier root key, so the caller compares the keyring's commitment.
     pub(super) fn open(
         &self,
         vault: (&VaultId, CipherSuite),
@@ -115,8 +116,8 @@ impl Slot {
         )
     }
 
-    /// The journal key, if this is a slot of `credential` for auditors, and intact. It may still be a
-    /// journal key of earlier.
+    /// Returns the journal key if this is an intact auditor slot of `credential`. The key may be an
+    /// earlier journal key.
     pub(super) fn open_journal(
         &self,
         vault: (&VaultId, CipherSuite),
@@ -127,19 +128,20 @@ impl Slot {
             .and_then(|key| JournalKey::try_with(|out| open_key(&key, &self.wrapped, out)).ok()))
     }
 
-    /// The slot key, if this is a slot of `credential` with this mark and the commitment is equal.
+    /// Returns the slot key if this is a slot of `credential` with this mark and the commitment
+    /// matches.
     fn opening(
         &self,
         vault: (&VaultId, CipherSuite),
         credential: &dyn Credential,
         mark: u16,
     ) -> Result<Option<SealingKey>> {
-        let own = own_kind(credential)?;
-        if self.kind != own | mark {
+        let credential_kind = checked_kind(credential)?;
+        if self.kind != credential_kind | mark {
             return Ok(None);
         }
         let (vault, suite) = vault;
-        let context = SlotContext::new(*vault, own, self.id, suite);
+        let context = SlotContext::new(*vault, credential_kind, self.id, suite);
         let Some(secret) = credential.secret(&self.parameters, &context)? else {
             return Ok(None);
         };
@@ -154,12 +156,12 @@ impl Slot {
         Ok(crypto::equal(&commitment, &self.commitment).then_some(sealing))
     }
 
-    /// Whether it is an auditor's.
+    /// Returns true for an auditor slot.
     pub(super) fn is_journal_only(&self) -> bool {
         self.kind & JOURNAL_ONLY != 0
     }
 
-    /// The next slot, taken off `rest`.
+    /// Parses the next slot and removes it from `rest`.
     pub(super) fn parse(rest: &mut &[u8]) -> Result<Self> {
         let kind = u16::from_le_bytes(*take(rest)?);
         let id = u16::from_le_bytes(*take(rest)?);
@@ -176,7 +178,7 @@ impl Slot {
         })
     }
 
-    /// The bytes that [`Slot::parse`] reads back to this very slot.
+    /// Encodes the slot so that [`Slot::parse`] returns it unchanged.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let length = (self.parameters.len() + TAIL) as u32;
         out.extend(self.kind.to_le_bytes());
@@ -197,8 +199,8 @@ impl Slot {
     }
 }
 
-/// The kind of a credential, which leaves the high bit to the mark of auditors' slots.
-fn own_kind(credential: &dyn Credential) -> Result<u16> {
+/// Returns the kind of a credential; the high bit is reserved for the mark of auditor slots.
+fn checked_kind(credential: &dyn Credential) -> Result<u16> {
     let kind = credential.kind();
     (kind & JOURNAL_ONLY == 0)
         .then_some(kind)

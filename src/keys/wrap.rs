@@ -7,13 +7,13 @@ use crate::crypto::{
 };
 use crate::error::{Error, Result};
 
-/// A wrapped key: 32 bytes of ciphertext, then the tag of 16.
+/// A wrapped key: 32 bytes of ciphertext, then the 16-byte tag.
 pub type Wrapped = [u8; 48];
 
-/// AEAD-Seal(wrap key, 0, data key)
+/// Wraps a data key: AEAD-Seal(wrap key, 0, data key).
 ///
-/// `number` is the patient key's, `commitment` the record's: it makes the wrap key one for this data
-/// key, so that a repeated wrap is the same message under the same key.
+/// `number` is the patient key's number, and `commitment` the record's. The commitment makes the
+/// wrap key unique to this data key, so wrapping again repeats the same message under the same key.
 ///
 /// # Errors
 /// None in practice.
@@ -29,12 +29,12 @@ pub fn wrap(
     seal_key(&sealing, data_key.expose())
 }
 
-/// AEAD-Open(wrap key, 0, wrapped), into the data key's own memory.
+/// Unwraps a data key into its own memory: AEAD-Open(wrap key, 0, wrapped).
 ///
-/// The caller still has to derive the record's commitment from the data key and to compare it.
+/// The caller must still derive the record's commitment from the data key and compare it.
 ///
 /// # Errors
-/// [`Error::NotAuthentic`] when key, place, number, commitment or bytes are not those of the wrap.
+/// [`Error::NotAuthentic`] unless key, place, number, commitment and bytes are those of the wrap.
 pub fn unwrap(
     suite: CipherSuite,
     key: &PatientKey,
@@ -47,9 +47,9 @@ pub fn unwrap(
     DataKey::try_with(|out| open_key(&sealing, wrapped, out))
 }
 
-/// Seals 32 secret bytes under a key derived for them alone.
+/// Seals 32 secret bytes under a key that is derived for them alone.
 pub(super) fn seal_key(sealing: &SealingKey, secret: &[u8; 32]) -> Result<Wrapped> {
-    // Holds the secret until it is sealed, so it is wiped even then.
+    // The buffer contains the secret until it is sealed, so it must be wiped if sealing fails.
     let mut buffer = Zeroizing::new([0; 48]);
     let (body, tag) = buffer
         .split_first_chunk_mut::<32>()
@@ -59,7 +59,7 @@ pub(super) fn seal_key(sealing: &SealingKey, secret: &[u8; 32]) -> Result<Wrappe
     Ok(*buffer)
 }
 
-/// Opens what [`seal_key`] made, in place in `out`.
+/// Opens a key that [`seal_key`] sealed, in place in `out`.
 pub(super) fn open_key(sealing: &SealingKey, wrapped: &Wrapped, out: &mut [u8; 32]) -> Result<()> {
     let (body, rest) = wrapped.split_first_chunk::<32>().ok_or(Error::Malformed)?;
     let tag = rest.try_into().map_err(|_| Error::Malformed)?;

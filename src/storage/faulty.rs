@@ -1,7 +1,7 @@
-//! A storage wrapper that stalls, fails or leaves an outcome unknown where a test says so.
+//! A storage wrapper that stalls, fails or leaves commit outcomes unknown as a test demands.
 //!
-//! Promises: asks its hook before every single step, and lets nothing pass that the hook refused.
-//! May not know: which storage it wraps.
+//! Promises: asks its hook before every step, and executes no step that the hook refused. May not
+//! know: which storage it wraps.
 
 use std::fmt;
 use std::io;
@@ -13,28 +13,28 @@ use crate::storage::{
     CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 
-/// A step that is about to happen.
+/// A step that is about to run.
 ///
-/// On a storage that is not transactional each key of a read and each operation of a transaction is
-/// a step of its own; else a read is one, and so is a transaction.
+/// On a storage that is not transactional, each key of a read and each operation of a transaction
+/// is a step. On a transactional storage, a whole read is a step, and so is a whole transaction.
 ///
 /// ```
 /// use chartlock::storage::FaultPoint;
 ///
-/// let moment = FaultPoint::Read(&[b"v"]);
-/// assert!(matches!(moment, FaultPoint::Read([b"v"])));
+/// let point = FaultPoint::Read(&[b"v"]);
+/// assert!(matches!(point, FaultPoint::Read([b"v"])));
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub enum FaultPoint<'a> {
-    /// These keys are read.
+    /// A read of these keys.
     Read(&'a [&'a [u8]]),
-    /// A page is scanned.
+    /// A scan of one page.
     Scan(Scan<'a>),
-    /// These operations are carried out, all or none.
+    /// A commit of these operations as one unit.
     Commit(&'a [Operation]),
 }
 
-/// What becomes of a step.
+/// The hook's decision on a step.
 ///
 /// ```
 /// use chartlock::storage::{FaultOutcome, FaultAction};
@@ -43,19 +43,19 @@ pub enum FaultPoint<'a> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultAction {
-    /// It happens.
+    /// Run the step.
     Proceed,
-    /// It does not happen, and fails with this.
+    /// Skip the step and return this error.
     Fail(StorageError),
-    /// It does not happen, nor does anything after it: the process is dead.
+    /// Skip this step and all later ones, as if the process had died.
     Stop,
-    /// It happens, and nothing after it, not even its answer.
+    /// Run the step, but return no result and skip all later steps.
     StopAfter,
-    /// The commit is answered [`CommitError::Unknown`]; a read or scan times out.
+    /// Return [`CommitError::Unknown`] from a commit, and a timeout from a read or scan.
     Unknown(FaultOutcome),
 }
 
-/// What became of a commit whose outcome was left open.
+/// The real outcome of a commit that returns [`CommitError::Unknown`].
 ///
 /// ```
 /// use chartlock::storage::FaultOutcome;
@@ -64,19 +64,19 @@ pub enum FaultAction {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultOutcome {
-    /// It happened at once; only the answer was lost.
+    /// The commit is applied at once; only its result is lost.
     Applied,
-    /// It never happens.
+    /// The commit is never applied.
     Lost,
-    /// It happens when [`Faulty::land`] is called, under the expectations that it carries.
+    /// The commit is applied when the test calls [`Faulty::land`], if its preconditions hold then.
     Later,
 }
 
-/// Asks a hook before every step whether and how it happens.
+/// A storage wrapper that asks a hook before every step.
 ///
-/// The hook may block (a stall), count (the n-th step), or wait for its turn (a schedule); steps of
-/// other threads go on meanwhile. Wrapped around an `Arc` of a storage, each `Faulty` is one process
-/// among several.
+/// The hook may block (a stall), count (the n-th step), or wait for its turn (a schedule); other
+/// threads continue meanwhile. Several `Faulty` around `Arc`s of one storage simulate several
+/// processes.
 ///
 /// ```
 /// use chartlock::storage::{Faulty, MemoryStorage, Storage, StorageError, FaultAction};
@@ -89,13 +89,13 @@ pub struct Faulty<S> {
     hook: Box<Hook>,
     steps: AtomicU64,
     stopped: AtomicBool,
-    later: Mutex<Vec<Transaction>>,
+    delayed: Mutex<Vec<Transaction>>,
 }
 
 type Hook = dyn Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync;
 
 impl<S: Storage> Faulty<S> {
-    /// Wraps `inner`. The hook is given the number of the step, from 0, and the step.
+    /// Wraps `inner`. The hook receives the number of the step, from 0, and the step.
     pub fn new(
         inner: S,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -105,55 +105,55 @@ impl<S: Storage> Faulty<S> {
             hook: Box::new(hook),
             steps: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
-            later: Mutex::new(Vec::new()),
+            delayed: Mutex::new(Vec::new()),
         }
     }
 
-    /// The storage within, which no hook guards.
+    /// Returns the wrapped storage, which no hook guards.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// How many steps were begun so far.
+    /// Returns how many steps were started so far.
     pub fn steps(&self) -> u64 {
         self.steps.load(Ordering::SeqCst)
     }
 
-    /// From now on every step fails with [`StorageError::Stopped`].
+    /// Makes every later step fail with [`StorageError::Stopped`].
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// How many commits are still under way, see [`FaultOutcome::Later`].
+    /// Returns the count of delayed commits, see [`FaultOutcome::Later`].
     pub fn under_way(&self) -> usize {
-        self.later().len()
+        self.delayed().len()
     }
 
-    /// Lets the earliest commit land that is still under way, even if the process is dead meanwhile.
+    /// Applies the earliest delayed commit, even if the process is stopped meanwhile.
     ///
-    /// Says what became of it; `None` if there is none.
+    /// Returns its result, or `None` if no commit is delayed.
     pub fn land(&self) -> Option<Result<Committed, CommitError>> {
         let transaction = {
-            let mut later = self.later();
-            if later.is_empty() {
+            let mut delayed = self.delayed();
+            if delayed.is_empty() {
                 return None;
             }
-            later.remove(0)
+            delayed.remove(0)
         };
         Some(commit_one(&self.inner, transaction))
     }
 
-    fn judge(&self, moment: &FaultPoint<'_>) -> Result<FaultAction, StorageError> {
+    fn action_at(&self, point: &FaultPoint<'_>) -> Result<FaultAction, StorageError> {
         if self.stopped.load(Ordering::SeqCst) {
             return Err(StorageError::Stopped);
         }
         let step = self.steps.fetch_add(1, Ordering::SeqCst);
-        let verdict = (self.hook)(step, moment);
-        // The hook may have stalled, and the process died meanwhile.
+        let action = (self.hook)(step, point);
+        // The process may have been stopped while the hook stalled.
         if self.stopped.load(Ordering::SeqCst) {
             return Err(StorageError::Stopped);
         }
-        match verdict {
+        match action {
             FaultAction::Fail(error) => Err(error),
             FaultAction::Stop => {
                 self.stop();
@@ -163,35 +163,35 @@ impl<S: Storage> Faulty<S> {
         }
     }
 
-    fn look<T>(
+    fn read_step<T>(
         &self,
-        moment: &FaultPoint<'_>,
-        look: impl FnOnce() -> Result<T, StorageError>,
+        point: &FaultPoint<'_>,
+        read: impl FnOnce() -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
-        match self.judge(moment)? {
+        match self.action_at(point)? {
             FaultAction::Unknown(_) => Err(StorageError::Io(io::ErrorKind::TimedOut)),
             FaultAction::StopAfter => {
                 self.stop();
                 Err(StorageError::Stopped)
             }
-            _ => look(),
+            _ => read(),
         }
     }
 
-    fn change(&self, operations: &[Operation]) -> Result<Committed, CommitError> {
-        let verdict = self.judge(&FaultPoint::Commit(operations))?;
+    fn commit_step(&self, operations: &[Operation]) -> Result<Committed, CommitError> {
+        let action = self.action_at(&FaultPoint::Commit(operations))?;
         let transaction: Transaction = operations.iter().cloned().collect();
-        match verdict {
+        match action {
             FaultAction::StopAfter => {
-                let _unheard = commit_one(&self.inner, transaction);
+                let _lost = commit_one(&self.inner, transaction);
                 self.stop();
                 Err(CommitError::Unknown)
             }
-            FaultAction::Unknown(landing) => {
-                match landing {
+            FaultAction::Unknown(outcome) => {
+                match outcome {
                     FaultOutcome::Applied => drop(commit_one(&self.inner, transaction)),
                     FaultOutcome::Lost => {}
-                    FaultOutcome::Later => self.later().push(transaction),
+                    FaultOutcome::Later => self.delayed().push(transaction),
                 }
                 Err(CommitError::Unknown)
             }
@@ -199,8 +199,8 @@ impl<S: Storage> Faulty<S> {
         }
     }
 
-    fn later(&self) -> MutexGuard<'_, Vec<Transaction>> {
-        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    fn delayed(&self) -> MutexGuard<'_, Vec<Transaction>> {
+        self.delayed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,18 +217,19 @@ impl<S: fmt::Debug> fmt::Debug for Faulty<S> {
 impl<S: Storage> Storage for Faulty<S> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         if self.inner.is_transactional() {
-            return self.look(&FaultPoint::Read(keys), || self.inner.read(keys));
+            return self.read_step(&FaultPoint::Read(keys), || self.inner.read(keys));
         }
         keys.iter()
             .map(|key| {
-                let stored = self.look(&FaultPoint::Read(&[key]), || self.inner.read(&[key]))?;
+                let stored =
+                    self.read_step(&FaultPoint::Read(&[key]), || self.inner.read(&[key]))?;
                 Ok(stored.into_iter().next().flatten())
             })
             .collect()
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        self.look(&FaultPoint::Scan(scan), || self.inner.scan(scan))
+        self.read_step(&FaultPoint::Scan(scan), || self.inner.scan(scan))
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
@@ -237,10 +238,10 @@ impl<S: Storage> Storage for Faulty<S> {
             .iter()
             .map(|transaction| {
                 if whole {
-                    self.change(transaction.operations())
+                    self.commit_step(transaction.operations())
                 } else {
                     step_by_step(transaction, |operation| {
-                        self.change(std::slice::from_ref(operation))
+                        self.commit_step(std::slice::from_ref(operation))
                     })
                 }
             })

@@ -1,18 +1,18 @@
 //! The key and value sizes that every storage supports.
 //!
-//! Promises: what passes here fits every backend of this crate.
-//! May not know: what keys and values mean.
+//! Promises: a transaction that passes the check fits every backend of this crate. May not know:
+//! what keys and values mean.
 
 use crate::storage::transaction::Operation;
 use crate::storage::{StorageError, Transaction};
 
-/// The longest key, in bytes.
+/// The maximum length of a key, in bytes.
 pub const KEY_BYTES_MAX: usize = 64;
 
-/// The longest value, in bytes.
+/// The maximum length of a value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Refuses a transaction with an object that no backend need hold.
+/// Refuses a transaction with a key or value that backends need not support.
 pub(super) fn check_sizes(transaction: &Transaction) -> Result<(), StorageError> {
     let fits = transaction.operations().iter().all(|operation| {
         let key = (1..=KEY_BYTES_MAX).contains(&operation.key().len());

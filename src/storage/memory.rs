@@ -1,7 +1,6 @@
-//! Memory storage, for tests, examples and throw-away vaults.
+//! Memory storage, for tests, examples and temporary vaults.
 //!
-//! Promises: transactional; nothing outlives the process.
-//! May not know: what keys and values mean.
+//! Promises: transactional; nothing outlives the process. May not know: what keys and values mean.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +13,7 @@ use crate::storage::{
     Stored, Transaction,
 };
 
-/// Keeps everything in memory, and loses it when dropped.
+/// A storage in memory. Dropping it loses everything.
 ///
 /// ```
 /// use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction};
@@ -31,12 +30,13 @@ pub struct MemoryStorage {
 }
 
 impl MemoryStorage {
-    /// An empty storage.
+    /// Creates an empty storage.
     pub fn new() -> Self {
         Self::default()
     }
 
-    // Nothing below can panic halfway through a change, so a poisoned lock guards sound data.
+    // No code under the lock panics halfway through a change, so a poisoned lock still guards valid
+    // data.
     fn reading(&self) -> RwLockReadGuard<'_, MemoryState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,13 +88,14 @@ impl Storage for MemoryStorage {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        // Copied before the lock is taken: others read and write meanwhile.
+        // Copy the values before taking the lock, so that other threads can read and write
+        // meanwhile.
         let values: Vec<_> = transactions.iter().map(values).collect();
         let mut state = self.writing();
         transactions
             .iter()
             .zip(values)
-            .map(|(transaction, values)| state.carry_out(transaction, values?))
+            .map(|(transaction, values)| state.apply(transaction, values?))
             .collect()
     }
 
@@ -116,8 +117,8 @@ struct MemoryObject {
 }
 
 impl MemoryState {
-    /// Carries out a transaction whose puts write these values.
-    fn carry_out(
+    /// Applies a transaction; `values` contains what its puts write.
+    fn apply(
         &mut self,
         transaction: &Transaction,
         values: Vec<Option<Arc<[u8]>>>,
@@ -126,11 +127,11 @@ impl MemoryState {
         let mut committed = Committed::default();
         let operations = transaction.operations().iter();
         for ((index, operation), value) in operations.enumerate().zip(values) {
-            let standing = match changes.get(operation.key()) {
+            let current = match changes.get(operation.key()) {
                 Some(change) => Option::as_ref(change),
                 None => self.objects.get(operation.key()),
             };
-            let revision = standing.map(|object: &MemoryObject| &object.revision);
+            let revision = current.map(|object: &MemoryObject| &object.revision);
             if !operation.admits(revision) {
                 return Err(CommitError::Conflict { operation: index });
             }
@@ -162,7 +163,7 @@ impl MemoryState {
     }
 }
 
-/// What each operation writes, if it does.
+/// Copies what each put writes; `None` for other operations.
 fn values(transaction: &Transaction) -> Result<Vec<Option<Arc<[u8]>>>, StorageError> {
     check_sizes(transaction)?;
     let value = |operation: &Operation| match operation {

@@ -33,38 +33,42 @@ pub use per_operation::PerOperation;
 pub use split::SplitStorage;
 pub use transaction::{CommitError, Committed, Expect, Operation, Transaction};
 
-/// Keeps opaque bytes under opaque keys. Sees ciphertext, never a key or a name.
+/// A store of opaque values under opaque keys. It sees only ciphertext, never a cryptographic key
+/// or a name.
 ///
-/// Keys have 1 to 64 bytes and compare as unsigned bytes; values have 0 bytes to a little over
-/// 1 MiB (at most 2 MiB). The vault scans only prefixes of 1, 17 or 33 bytes.
-/// `storage::conformance` (feature `conformance`) checks an implementation.
+/// Keys have 1 to 64 bytes and compare as unsigned bytes. Values usually have at most a little over
+/// 1 MiB; a backend must support 0 bytes to 2 MiB. The vault scans prefixes of 1, 17 or 33 bytes;
+/// creating a vault and archives scan the empty prefix. `storage::conformance` (feature
+/// `conformance`) checks an implementation.
 pub trait Storage: fmt::Debug + Send + Sync {
-    /// The values and revisions of `keys`, in their order; `None` where there is none.
+    /// Returns the values and revisions of `keys`, in the same order; `None` for an absent key.
     ///
     /// # Errors
-    /// When the backend fails; absence is no error.
+    /// Returns an error if the backend fails. An absent key is no error.
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError>;
 
-    /// A page of the keys that begin with a prefix, ascending.
+    /// Returns a page of the keys with a prefix, in ascending order.
     ///
-    /// A page may be shorter than the limit while more follows: [`ScanPage::more`] tells. What is
-    /// written while a scan goes on may or may not be seen; what stands throughout is seen.
+    /// A page may be shorter than the limit although more keys follow, see [`ScanPage::more`]. A
+    /// scan may or may not see writes that happen during it. It sees every key that is present
+    /// throughout.
     ///
     /// # Errors
-    /// When the backend fails.
+    /// Returns an error if the backend fails.
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError>;
 
-    /// Carries out transactions, each for itself, and returns when what succeeded is durable.
+    /// Commits each transaction independently and returns when the successful ones are durable.
     ///
-    /// One result for each transaction, in their order. They may become durable together (one sync,
-    /// parallel requests), and one may fail while another succeeds. Two transactions of one call
-    /// that touch the same key are carried out in the order given.
+    /// Returns one result for each transaction, in the same order. A backend may make several
+    /// durable together (one sync, parallel requests), and one may fail while another succeeds.
+    /// Transactions of one call that touch the same key are applied in the given order.
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>>;
 
-    /// Whether a transaction is all or nothing, over all its keys, and seen by others at once.
+    /// Returns true if a transaction is all or nothing over all its keys, and visible to others at
+    /// once.
     ///
-    /// Where it is not, operations are applied in order, and of a transaction that fails, its first
-    /// ones may stand.
+    /// A backend that returns false applies operations in order, and a failed transaction may leave
+    /// its first operations applied.
     fn is_transactional(&self) -> bool;
 }
 
@@ -88,8 +92,8 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
 /// A version mark of one stored value: opaque bytes, such as a counter or an ETag.
 ///
-/// Equal revisions of one key mean equal values. A key that is written again, even with the same
-/// bytes, may or may not get a new one.
+/// Equal revisions of one key mean equal values. Writing a key again, even with the same bytes, may
+/// or may not change its revision.
 ///
 /// ```
 /// # use chartlock::storage::Revision;
@@ -99,18 +103,18 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 pub struct Revision(Box<[u8]>);
 
 impl Revision {
-    /// A revision from the backend's own bytes.
+    /// Creates a revision from bytes of the backend's choice.
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
-    /// The backend's own bytes.
+    /// Returns the backend's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// A value as it stood, with its revision.
+/// A stored value with its revision.
 ///
 /// ```
 /// # use chartlock::storage::{Revision, Stored};
@@ -121,11 +125,11 @@ impl Revision {
 pub struct Stored {
     /// The bytes.
     pub value: Vec<u8>,
-    /// The mark to expect when replacing them.
+    /// The revision to expect when replacing the value.
     pub revision: Revision,
 }
 
-/// How much of each value a scan wants.
+/// The part of each value that a scan returns.
 ///
 /// ```
 /// # use chartlock::storage::Projection;
@@ -133,16 +137,16 @@ pub struct Stored {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// Keys only: values come back empty.
+    /// Keys only: values are returned empty.
     Keys,
-    /// At most so many first bytes of each value.
+    /// At most this many first bytes of each value.
     Head(usize),
     /// Whole values.
     Values,
 }
 
 impl Projection {
-    /// What it wants of a value.
+    /// Returns the projected part of a value.
     pub fn of(self, value: &[u8]) -> &[u8] {
         match self {
             Self::Keys => &[],
@@ -152,7 +156,7 @@ impl Projection {
     }
 }
 
-/// Which keys a scan returns.
+/// A request for one page of keys.
 ///
 /// ```
 /// # use chartlock::storage::{Scan, Projection};
@@ -161,18 +165,18 @@ impl Projection {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Scan<'a> {
-    /// Keys that begin with this; empty for all.
+    /// Only keys with this prefix; empty for all.
     pub prefix: &'a [u8],
     /// Only keys above this one.
     pub after: Option<&'a [u8]>,
-    /// At most so many, at least one.
+    /// The maximum count of keys, at least 1.
     pub limit: usize,
-    /// What to return of each value.
+    /// The part of each value to return.
     pub projection: Projection,
 }
 
 impl<'a> Scan<'a> {
-    /// Where in the order of keys it begins.
+    /// Returns the position in the order of keys where the page begins.
     pub fn lower_bound(&self) -> Bound<&'a [u8]> {
         match self.after {
             Some(after) if after >= self.prefix => Bound::Excluded(after),
@@ -192,7 +196,7 @@ impl<'a> Scan<'a> {
 pub struct ScanItem {
     /// The whole key, prefix included.
     pub key: Vec<u8>,
-    /// What was wanted of the value.
+    /// The projected part of the value.
     pub value: Vec<u8>,
     /// The revision of the whole value.
     pub revision: Revision,
@@ -206,7 +210,7 @@ pub struct ScanItem {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanPage {
-    /// The entries.
+    /// The items.
     pub items: Vec<ScanItem>,
     /// Whether keys above the last one may follow.
     pub more: bool,

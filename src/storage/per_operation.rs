@@ -1,15 +1,15 @@
 //! A storage wrapper that makes any storage atomic per operation only.
 //!
-//! Promises: behaves as an object store does that has single conditional requests and no more.
-//! May not know: which storage it wraps.
+//! Promises: behaves as an object store that has only single conditional requests. May not know:
+//! which storage it wraps.
 
 use crate::storage::{
     CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 
-/// Makes a storage atomic per operation only, as an object store is.
+/// A storage wrapper that is atomic per operation only, as an object store is.
 ///
-/// Each operation and each single read is a request of its own to the storage within.
+/// Each operation and each single read is a separate request to the wrapped storage.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, PerOperation, Storage};
@@ -55,7 +55,7 @@ impl<S: Storage> Storage for PerOperation<S> {
     }
 }
 
-/// Carries out one operation after another, stopping at the first failure.
+/// Applies operations one after the other and stops at the first failure.
 pub(super) fn step_by_step(
     transaction: &Transaction,
     mut step: impl FnMut(&Operation) -> Result<Committed, CommitError>,
@@ -72,7 +72,7 @@ pub(super) fn step_by_step(
     Ok(whole)
 }
 
-/// Commits one transaction. A storage that does not even answer leaves the outcome unknown.
+/// Commits one transaction. If the storage returns no result, the outcome is unknown.
 pub(super) fn commit_one(
     storage: &(impl Storage + ?Sized),
     transaction: Transaction,

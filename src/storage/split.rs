@@ -1,8 +1,8 @@
 //! Split storage: keys in one storage, data in another.
 //!
 //! Promises: the vault header and the patient entries go to one storage and everything else to the
-//! other; operations are applied in order.
-//! May not know: which storages they are, or what keys and values mean.
+//! other; operations are applied in order. May not know: which storages they are, or what keys and
+//! values mean.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -12,12 +12,14 @@ use crate::storage::{
     Transaction,
 };
 
-/// Keeps the vault header and patient entries in one storage, everything else in another.
+/// A storage that keeps the vault header and patient entries in one storage and everything else in
+/// another.
 ///
-/// So the keys can be backed up apart from the data, and for less long: a copy of the data alone is
-/// dead, and erasing a patient reaches the backups of the data too.
+/// So the keys can be backed up separately and retained for a shorter time. A copy of the data
+/// alone cannot be decrypted, and erasing a subject takes effect in backups of the data too.
 ///
-/// Not transactional over both: of a transaction that fails, its first operations may stand.
+/// `SplitStorage` is not transactional over both storages: a failed transaction may leave its first
+/// operations applied.
 ///
 /// ```
 /// use chartlock::storage::{Expect, MemoryStorage, SplitStorage, Storage, Transaction};
@@ -25,7 +27,7 @@ use crate::storage::{
 /// let split = SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
 /// split.commit(&[Transaction::new()
 ///     .put(b"r1", b"record", Expect::Absent)
-///     .put(b"p1", b"entry", Expect::Absent)]);
+///     .put(b"p1", b"item", Expect::Absent)]);
 /// assert!(split.keys().read(&[b"p1"])?[0].is_some());
 /// assert!(split.data().read(&[b"r1"])?[0].is_some());
 /// # Ok::<(), chartlock::storage::StorageError>(())
@@ -37,17 +39,17 @@ pub struct SplitStorage<K, D> {
 }
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
-    /// Keys that begin with `v` or `p` go to `keys`, all others to `data`.
+    /// Creates a split storage: keys that begin with `v` or `p` go to `keys`, all others to `data`.
     pub fn new(keys: K, data: D) -> Self {
         Self { keys, data }
     }
 
-    /// The storage of the vault header and the patient entries.
+    /// Returns the storage of the vault header and the patient entries.
     pub fn keys(&self) -> &K {
         &self.keys
     }
 
-    /// The storage of everything else.
+    /// Returns the storage of everything else.
     pub fn data(&self) -> &D {
         &self.data
     }
@@ -62,7 +64,7 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
 
 impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        let answers = |side| {
+        let results = |side| {
             let asked: Vec<_> = keys
                 .iter()
                 .copied()
@@ -73,8 +75,8 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
                 false => self.side(side).read(&asked).map(VecDeque::from),
             }
         };
-        let mut from_keys = answers(Side::Keys)?;
-        let mut from_data = answers(Side::Data)?;
+        let mut from_keys = results(Side::Keys)?;
+        let mut from_data = results(Side::Data)?;
         Ok(keys
             .iter()
             .map(|key| match Side::of(key) {
@@ -93,14 +95,14 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        let mut answers = Vec::with_capacity(transactions.len());
+        let mut results = Vec::with_capacity(transactions.len());
         let mut rest = transactions;
         while !rest.is_empty() {
             let (wave, later) = rest.split_at(independent(rest));
-            answers.extend(self.commit_wave(wave));
+            results.extend(self.commit_wave(wave));
             rest = later;
         }
-        answers
+        results
     }
 
     fn is_transactional(&self) -> bool {
@@ -109,8 +111,9 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
 }
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
-    /// Carries out transactions that do not meet, side by side: one commit for what all of them have
-    /// next for the data, one for what they then have next for the keys, and again.
+    /// Commits independent transactions together. It alternates between the storages: one commit
+    /// carries the next operations of all transactions for the data, one those for the keys, until
+    /// none remain.
     fn commit_wave(&self, wave: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let mut all: Vec<_> = wave.iter().map(Progress::new).collect();
         while all.iter().any(Progress::is_under_way) {
@@ -123,14 +126,14 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
                     continue;
                 }
                 let runs: Vec<_> = turn.iter().map(|progress| progress.next_run()).collect();
-                let mut answers = self.side(side).commit(&runs).into_iter();
+                let mut results = self.side(side).commit(&runs).into_iter();
                 for progress in &mut turn {
-                    // A storage that does not even answer leaves the outcome unknown.
-                    progress.advance(answers.next().unwrap_or(Err(CommitError::Unknown)));
+                    // If the storage returns no result, the outcome is unknown.
+                    progress.advance(results.next().unwrap_or(Err(CommitError::Unknown)));
                 }
             }
         }
-        all.into_iter().map(|progress| progress.answer).collect()
+        all.into_iter().map(|progress| progress.result).collect()
     }
 }
 
@@ -149,11 +152,11 @@ impl Side {
     }
 }
 
-/// A transaction on its way through both storages.
+/// The progress of one transaction through both storages.
 struct Progress<'a> {
     operations: &'a [Operation],
     runs: VecDeque<Range<usize>>,
-    answer: Result<Committed, CommitError>,
+    result: Result<Committed, CommitError>,
 }
 
 impl<'a> Progress<'a> {
@@ -171,7 +174,7 @@ impl<'a> Progress<'a> {
         Self {
             operations,
             runs,
-            answer: Ok(Committed::default()),
+            result: Ok(Committed::default()),
         }
     }
 
@@ -191,19 +194,19 @@ impl<'a> Progress<'a> {
         operations.iter().cloned().collect()
     }
 
-    fn advance(&mut self, answer: Result<Committed, CommitError>) {
+    fn advance(&mut self, result: Result<Committed, CommitError>) {
         let Some(run) = self.runs.pop_front() else {
             return;
         };
-        match (answer, &mut self.answer) {
+        match (result, &mut self.result) {
             (Ok(part), Ok(whole)) => {
                 whole.revisions.extend(part.revisions);
                 whole.deferred |= part.deferred;
             }
             (Ok(_), Err(_)) => {}
-            (Err(error), answer) => {
+            (Err(error), result) => {
                 self.runs.clear();
-                *answer = Err(match error {
+                *result = Err(match error {
                     CommitError::Conflict { operation } => CommitError::Conflict {
                         operation: run.start + operation,
                     },
@@ -214,7 +217,8 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// How many of the first transactions do not meet: no key of one is written by another.
+/// Returns how many of the first transactions are independent: none writes a key that another
+/// touches.
 fn independent(transactions: &[Transaction]) -> usize {
     let mut written: HashMap<&[u8], bool> = HashMap::new();
     for (index, transaction) in transactions.iter().enumerate() {
@@ -236,19 +240,19 @@ fn independent(transactions: &[Transaction]) -> usize {
     transactions.len()
 }
 
-/// One page of both, ending where either storage has not been asked further.
+/// Merges two pages and cuts the result where either storage may have more keys.
 fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages
         .iter()
         .filter(|page| page.more)
         .filter_map(|page| page.items.last())
-        .map(|entry| entry.key.clone())
+        .map(|item| item.key.clone())
         .min();
     let mut items: Vec<ScanItem> = pages.into_iter().flat_map(|page| page.items).collect();
     items.sort_unstable_by(|one, other| one.key.cmp(&other.key));
     let known = items.len();
-    items.retain(|entry| horizon.as_ref().is_none_or(|horizon| entry.key <= *horizon));
+    items.retain(|item| horizon.as_ref().is_none_or(|horizon| item.key <= *horizon));
     items.truncate(limit);
     more |= items.len() < known;
     ScanPage { items, more }

@@ -2,7 +2,7 @@
 
 use crate::storage::{Revision, StorageError};
 
-/// What a key must be for an operation to go on.
+/// A precondition of an operation on its key.
 ///
 /// ```
 /// # use chartlock::storage::{Expect, Revision};
@@ -11,21 +11,22 @@ use crate::storage::{Revision, StorageError};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// Anything, or nothing.
+    /// The key may have any value or none.
     Any,
-    /// No value.
+    /// The key must be absent.
     Absent,
-    /// The value of this revision.
+    /// The key must have the value of this revision.
     Unchanged(Revision),
 }
 
 impl Expect {
-    /// Whether it holds where `standing` is the present revision, if there is a value.
-    pub fn admits(&self, standing: Option<&Revision>) -> bool {
+    /// Returns true if the precondition holds for the current revision, which is `None` for an
+    /// absent key.
+    pub fn admits(&self, current: Option<&Revision>) -> bool {
         match self {
             Self::Any => true,
-            Self::Absent => standing.is_none(),
-            Self::Unchanged(revision) => standing == Some(revision),
+            Self::Absent => current.is_none(),
+            Self::Unchanged(revision) => current == Some(revision),
         }
     }
 }
@@ -41,42 +42,42 @@ impl Expect {
 pub enum Operation {
     /// Writes a value.
     Put {
-        /// Where.
+        /// The key to write.
         key: Vec<u8>,
-        /// What.
+        /// The value.
         value: Vec<u8>,
-        /// What must stand there before.
+        /// The precondition on the former value.
         expect: Expect,
-        /// Whether the former bytes must be purged from the medium before the commit returns; a
-        /// backend that cannot says so in [`Committed::deferred`].
+        /// Whether the former bytes must be purged from the medium before the commit returns. A
+        /// backend that cannot do so reports it in [`Committed::deferred`].
         destroying: bool,
     },
-    /// Removes a key, whatever it holds; an absent one is no failure.
+    /// Removes a key unconditionally; an absent key is no failure.
     Delete {
-        /// Which.
+        /// The key to remove.
         key: Vec<u8>,
     },
-    /// Goes on only if the key is as expected.
+    /// Fails the transaction unless the precondition holds.
     Check {
-        /// Which.
+        /// The key to check.
         key: Vec<u8>,
-        /// What must stand there.
+        /// The precondition.
         expect: Expect,
     },
 }
 
 impl Operation {
-    /// The key that it touches.
+    /// Returns the key that the operation touches.
     pub fn key(&self) -> &[u8] {
         match self {
             Self::Put { key, .. } | Self::Delete { key } | Self::Check { key, .. } => key,
         }
     }
 
-    /// Whether its expectation holds where `standing` is the present revision under its key.
-    pub fn admits(&self, standing: Option<&Revision>) -> bool {
+    /// Returns true if the operation's precondition holds for the current revision of its key.
+    pub fn admits(&self, current: Option<&Revision>) -> bool {
         match self {
-            Self::Put { expect, .. } | Self::Check { expect, .. } => expect.admits(standing),
+            Self::Put { expect, .. } | Self::Check { expect, .. } => expect.admits(current),
             Self::Delete { .. } => true,
         }
     }
@@ -100,12 +101,12 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Nothing to do yet.
+    /// Creates an empty transaction.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Then writes `value` under `key`.
+    /// Appends a put of `value` under `key`.
     #[must_use]
     pub fn put(self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>, expect: Expect) -> Self {
         self.then(Operation::Put {
@@ -116,7 +117,7 @@ impl Transaction {
         })
     }
 
-    /// Then writes `value` under `key` and purges the bytes that stood there.
+    /// Appends a put of `value` under `key` that purges the former bytes from the medium.
     #[must_use]
     pub fn put_destroying(
         self,
@@ -132,13 +133,13 @@ impl Transaction {
         })
     }
 
-    /// Then removes `key`.
+    /// Appends a delete of `key`.
     #[must_use]
     pub fn delete(self, key: impl Into<Vec<u8>>) -> Self {
         self.then(Operation::Delete { key: key.into() })
     }
 
-    /// Then goes on only if `key` is as expected.
+    /// Appends a check of `key`, which fails the transaction unless the precondition holds.
     #[must_use]
     pub fn check(self, key: impl Into<Vec<u8>>, expect: Expect) -> Self {
         self.then(Operation::Check {
@@ -147,12 +148,12 @@ impl Transaction {
         })
     }
 
-    /// The operations, in order.
+    /// Returns the operations, in order.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
 
-    /// The operations, in order, with the memory of what they put.
+    /// Returns the operations, in order, without copying their values.
     pub fn into_operations(self) -> Vec<Operation> {
         self.operations
     }
@@ -171,7 +172,7 @@ impl FromIterator<Operation> for Transaction {
     }
 }
 
-/// A transaction that happened.
+/// The result of a committed transaction.
 ///
 /// ```
 /// # use chartlock::storage::{Committed, Revision};
@@ -180,14 +181,14 @@ impl FromIterator<Operation> for Transaction {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Committed {
-    /// For each operation the revision that now stands under its key; `None` for a delete, and for
-    /// a check of an absent key.
+    /// For each operation, the new current revision of its key; `None` for a delete, and for a
+    /// check of an absent key.
     pub revisions: Vec<Option<Revision>>,
     /// Whether former bytes of a destroying put may still be on the medium.
     pub deferred: bool,
 }
 
-/// Why a transaction did not happen, or may not have.
+/// The reason why a transaction did not commit, or may not have.
 ///
 /// ```
 /// # use chartlock::storage::CommitError;
@@ -196,17 +197,18 @@ pub struct Committed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// An expectation did not hold. On a transactional storage nothing was applied; elsewhere the
-    /// first operations before this one may have been: none, some or all of them.
+    /// A precondition did not hold. A transactional storage applied nothing. Another storage may
+    /// have applied any number of the operations before this one.
     #[error("another writer was first; read again and decide")]
     Conflict {
-        /// The index of the operation whose expectation did not hold.
+        /// The index of the operation whose precondition did not hold.
         operation: usize,
     },
-    /// It may have happened, wholly or in part.
+    /// The transaction may have been applied, wholly or in part.
     #[error("the storage did not confirm the outcome; read again before repeating")]
     Unknown,
-    /// It did not happen on a transactional storage; elsewhere its first operations may have.
+    /// The backend failed. A transactional storage applied nothing. Another storage may have
+    /// applied the first operations.
     #[error(transparent)]
     Io(#[from] StorageError),
 }

@@ -1,4 +1,4 @@
-//! The records of a clinic: what is worked on.
+//! The records of a clinic, which all measurements use.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,18 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::documents::Documents;
 
-/// Where the clinic's data lie beside a checkout, and the sample within it.
+/// The directory of larger clinic data next to a checkout, and the sample within it.
 const BESIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/clinic");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
 
-/// Every record below a directory, cut as the `clinic` example cuts them.
+/// All records below a directory, split as the `clinic` example splits them.
 pub(crate) struct Clinic {
     pub(crate) directory: PathBuf,
     pub(crate) documents: Documents,
 }
 
 impl Clinic {
-    /// Of a directory, or of the largest one that is here.
+    /// Reads the records of a directory, by default of the largest one present.
     pub(crate) fn read(directory: Option<PathBuf>) -> Result<Self> {
         let here = || {
             let places = [BESIDE, SAMPLE].map(PathBuf::from);
@@ -39,7 +39,7 @@ impl Clinic {
         })
     }
 
-    /// What is measured on, in words.
+    /// Describes the data in words.
     pub(crate) fn says(&self) -> String {
         let Documents { files, records, .. } = &self.documents;
         let mib = self.documents.record_bytes() as f64 / f64::from(1 << 20);
@@ -50,7 +50,7 @@ impl Clinic {
         )
     }
 
-    /// So many of the records' contents, evenly over all of them in their order.
+    /// Returns the contents of `count` records, spread evenly over all records.
     pub(crate) fn sample(&self, count: usize) -> Vec<&[u8]> {
         let records = &self.documents.records;
         let count = count.min(records.len()).max(1);
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_goes_over_all_records_and_is_always_the_same() -> Result<()> {
+    fn sample_spans_all_records_and_is_deterministic() -> Result<()> {
         let clinic = Clinic::below(Path::new(SAMPLE))?;
         let sample = clinic.sample(100);
         assert_eq!(sample.len(), 100);

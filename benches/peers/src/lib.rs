@@ -1,6 +1,6 @@
 //! Measures chartlock and its rivals on the same data in one run.
 //!
-//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` tells what it can do.
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` describes the options.
 
 mod clinic;
 #[path = "../../../tests/common/credential.rs"]
@@ -33,30 +33,30 @@ use measure::{Contender, Results, Table};
 use options::Options;
 use second::{Second, Work};
 
-/// What the modules of the clinic example return.
+/// The result type of the clinic example's modules.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Where the results go unless it is said otherwise.
+/// The default directory for results.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 
-/// A part of the whole: works on one subject, and the tables of what they cost.
+/// A part of the measurements: works on one subject, and their tables.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
-    /// How `--only` names it.
+    /// The name of the part for `--only`.
     name: &'static str,
     run: fn(&Run<'_>) -> Result<Vec<Table>>,
 }
 
-/// What every part gets.
+/// The context of a run, which every part receives.
 pub(crate) struct Run<'a> {
     pub(crate) clinic: &'a Clinic,
     pub(crate) quick: bool,
-    /// A directory for files, on the medium that is measured.
+    /// A directory for files, on the medium to measure.
     pub(crate) scratch: &'a Path,
-    /// How busy the machine was before we came.
+    /// The load of the machine before the run.
     load_before: f64,
     one_provider: bool,
-    /// Built and started by the first who needs it.
+    /// The second provider's process, built and started on first use.
     second: OnceCell<Second>,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// chartlock with its second provider at a work, unless it is left out.
+    /// Returns chartlock with its second provider as a contender, unless an option leaves it out.
     pub(crate) fn second_at(&self, work: &Work) -> Result<Option<Contender<'_>>> {
         if self.one_provider {
             return Ok(None);
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
             .transpose()
     }
 
-    /// So many rounds, or a third of them in a quick run.
+    /// Returns the count of rounds; a quick run does a third of them.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick {
             rounds.div_ceil(3)
@@ -97,7 +97,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// In the order in which they run.
+/// The parts, in the order in which they run.
 const PARTS: &[Part] = &[
     envelope::ENVELOPE,
     envelope::CLINIC,
@@ -109,10 +109,11 @@ const PARTS: &[Part] = &[
     store::GROWTH,
 ];
 
-/// The AWS Encryption SDK goes deeper the larger a message is: 256 MiB overflow the 8 MiB of a main thread.
+/// The stack size of the measuring thread. The AWS Encryption SDK recurses deeper for larger
+/// messages: 256 MiB overflow the 8 MiB of a main thread.
 const STACK: usize = 1 << 30;
 
-/// What the command line asks for.
+/// Runs the measurements that the command line selects.
 pub fn main() -> ExitCode {
     let options = Options::parse();
     let deep = thread::Builder::new().stack_size(STACK);
@@ -144,7 +145,7 @@ fn run(options: &Options) -> Result<()> {
         eprintln!("{}", part.name);
         for table in (part.run)(&run)? {
             println!("{}", table.markdown());
-            // Kept at once: a run that is broken off loses only what it did not finish.
+            // Write each table at once, so that an interrupted run keeps its finished tables.
             results.keep(table, &run)?;
             results.assemble()?;
         }

@@ -1,4 +1,4 @@
-//! See the library of this name.
+//! Runs the measurements of the library with this name.
 
 fn main() -> std::process::ExitCode {
     chartlock_peers::main()

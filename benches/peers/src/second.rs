@@ -1,5 +1,5 @@
-//! chartlock with its second provider. A provider is chosen when the crate is built, so it runs in a process
-//! of its own, which is told a work and answers what one round of it took.
+//! chartlock with its second provider. The provider is chosen at build time, so it runs in a
+//! separate process. The process receives works and returns the time of one round of each.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -17,14 +17,14 @@ use crate::envelope::{self, Ours};
 use crate::measure::Contender;
 use crate::streams::{self, Direction};
 
-/// A work that both of our providers do, in the same way.
+/// A work that both providers do in the same way.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Work {
-    /// Sealing and opening content of so many bytes.
+    /// Seal and open content of this many bytes.
     Bytes(usize),
-    /// Sealing and opening so many of the clinic's records.
+    /// Seal and open this many of the clinic's records.
     Records(usize),
-    /// A stream through a vault in memory; as many threads as there are, unless it says how many.
+    /// A stream through a vault in memory, with the default count of threads unless given.
     Stream {
         bytes: usize,
         threads: Option<usize>,
@@ -43,7 +43,7 @@ impl Work {
         }
     }
 
-    /// Runs `then` with our contender at it.
+    /// Runs `then` with chartlock's contender for the work.
     fn with_ours<T>(
         &self,
         clinic: &Clinic,
@@ -68,20 +68,20 @@ impl Work {
 
 /// The process with the second provider.
 pub(crate) struct Second {
-    child: RefCell<Talking>,
+    child: RefCell<SecondProcess>,
 }
 
-struct Talking {
+struct SecondProcess {
     child: Child,
-    /// Taken when it is to end.
+    /// The input of the process; taken to end the process.
     works: Option<ChildStdin>,
-    answers: Lines<BufReader<ChildStdout>>,
+    results: Lines<BufReader<ChildStdout>>,
 }
 
 impl Second {
     pub(crate) const NAME: &str = "chartlock, aws-lc-rs";
 
-    /// Builds it, which takes a while the first time, and starts it.
+    /// Builds and starts the program; the first build takes a while.
     pub(crate) fn start(clinic: &Clinic) -> Result<Self> {
         let mut child = Command::new(build()?)
             .arg("--serve")
@@ -89,11 +89,14 @@ impl Second {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let answers = child.stdout.take().context("it answers")?;
+        let results = child
+            .stdout
+            .take()
+            .context("the process has no standard output")?;
         Ok(Self {
-            child: RefCell::new(Talking {
+            child: RefCell::new(SecondProcess {
                 works: child.stdin.take(),
-                answers: BufReader::new(answers).lines(),
+                results: BufReader::new(results).lines(),
                 child,
             }),
         })
@@ -107,30 +110,33 @@ impl Second {
     }
 }
 
-impl Talking {
+impl SecondProcess {
     fn round(&mut self, work: &str) -> Result<Duration> {
-        let works = self.works.as_mut().context("it is told works")?;
+        let works = self
+            .works
+            .as_mut()
+            .context("the process was asked to end")?;
         writeln!(works, "{work}")?;
-        let answer = self.answers.next().context("it has ended")??;
-        Ok(Duration::from_nanos(answer.parse()?))
+        let result = self.results.next().context("the process has ended")??;
+        Ok(Duration::from_nanos(result.parse()?))
     }
 }
 
-impl Drop for Talking {
+impl Drop for SecondProcess {
     fn drop(&mut self) {
-        // Without more works it ends by itself; what it says then no longer matters.
+        // The process ends without further works; ignore how it ends.
         drop(self.works.take());
         let _ = self.child.wait();
     }
 }
 
-/// Builds this program with the second provider and without rivals, beside the one that runs.
+/// Builds this program with the second provider and without rivals, next to the running one.
 fn build() -> Result<PathBuf> {
     eprintln!("building chartlock with its second provider");
     let target = env::current_exe()?
         .ancestors()
         .nth(2)
-        .context("this program lies in a target directory")?
+        .context("this program is not in a target directory")?
         .to_owned();
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "--locked", "--bin", "second"])
@@ -142,12 +148,12 @@ fn build() -> Result<PathBuf> {
         .arg("--target-dir")
         .arg(&target)
         .status()
-        .context("cargo builds the second provider")?;
-    ensure!(status.success(), "the second provider did not build");
+        .context("cargo could not start")?;
+    ensure!(status.success(), "the second provider failed to build");
     Ok(target.join("release/second"))
 }
 
-/// Does the works that are named on the standard input, a round for each line.
+/// Does the works named on the standard input, one round for each line.
 pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     let mut lines = io::stdin().lock().lines();
     let mut next = lines.next().transpose()?;
@@ -158,7 +164,7 @@ pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     Ok(())
 }
 
-/// As long as the work stays the same; returns the next one.
+/// Does rounds while the work stays the same; returns the next work.
 fn rounds(
     mut ours: Contender<'_>,
     work: &str,

@@ -1,4 +1,4 @@
-//! Faults.
+//! Planned storage faults.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,18 +6,18 @@ use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageE
 
 use super::Disk;
 
-/// The fault to come: after so many steps, this verdict, so often.
+/// A planned fault: skips `after` steps, then returns `action` for `times` steps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault {
     after: u64,
     times: u64,
-    verdict: FaultAction,
+    action: FaultAction,
 }
 
 impl Fault {
-    /// Mostly none.
+    /// Decodes a plan; most plans have no fault.
     pub(super) fn planned(plan: u8, times: u8) -> Option<Self> {
-        let verdict = match plan & 7 {
+        let action = match plan & 7 {
             0..=1 => return None,
             2 => FaultAction::Fail(StorageError::Full),
             3 => FaultAction::Stop,
@@ -29,19 +29,19 @@ impl Fault {
         Some(Self {
             after: u64::from(plan >> 3 & 15),
             times: 1 + u64::from(times & 3),
-            verdict,
+            action,
         })
     }
 }
 
 pub(super) fn process(disk: &Disk, fault: &Arc<Mutex<Option<Fault>>>) -> Arc<Faulty<Disk>> {
     let fault = Arc::clone(fault);
-    Arc::new(Faulty::new(Arc::clone(disk), move |_, moment| {
-        verdict(&mut fault.lock().unwrap(), moment)
+    Arc::new(Faulty::new(Arc::clone(disk), move |_, point| {
+        action(&mut fault.lock().unwrap(), point)
     }))
 }
 
-fn verdict(fault: &mut Option<Fault>, moment: &FaultPoint<'_>) -> FaultAction {
+fn action(fault: &mut Option<Fault>, point: &FaultPoint<'_>) -> FaultAction {
     let Some(planned) = fault else {
         return FaultAction::Proceed;
     };
@@ -49,15 +49,15 @@ fn verdict(fault: &mut Option<Fault>, moment: &FaultPoint<'_>) -> FaultAction {
         planned.after -= 1;
         return FaultAction::Proceed;
     }
-    let verdict = planned.verdict;
+    let action = planned.action;
     planned.times -= 1;
     if planned.times == 0 {
         *fault = None;
     }
-    match (verdict, moment) {
+    match (action, point) {
         (FaultAction::Unknown(_), FaultPoint::Read(_) | FaultPoint::Scan(_)) => {
             FaultAction::Proceed
         }
-        _ => verdict,
+        _ => action,
     }
 }

@@ -1,13 +1,13 @@
-//! A whole vault against a model: operations one after the other, with faults, crashes and
+//! A whole vault, compared with a model: a sequence of operations, with faults, crashes and
 //! reopenings in between, over storage that is transactional or not.
 //!
-//! What was acknowledged must be there, byte for byte, in every version. What failed may have
-//! happened or not, and then stays so.
+//! Every acknowledged version must be readable, byte for byte. A failed operation may or may not
+//! have taken effect, and its effect must then stay the same.
 
+mod compare;
 mod faults;
-mod keeping;
-mod looks;
-mod verbs;
+mod holds;
+mod maintenance;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -17,16 +17,16 @@ use chartlock::keys::KeyFile;
 use chartlock::storage::{Faulty, MemoryStorage, PerOperation, Storage};
 use chartlock::{Actor, Purpose, RecordId, Session, Subject, Vault, VaultOptions};
 
+use self::compare::check_reader;
 use self::faults::{Fault, process};
-use self::keeping::Kept;
-use self::looks::read_on;
-use super::clock::{Waiting, options};
+use self::holds::Protection;
+use super::clock::{SimulatedClock, options};
 use super::fixed::suite;
 use super::input::Input;
 
-/// Operations of one run at most: beyond that, runs get slow and say nothing new.
+/// The maximum count of operations in one run; longer runs are slow and find nothing new.
 const OPERATIONS: usize = 48;
-/// Versions of one record at most, for the same reason.
+/// The maximum count of versions of one record, for the same reason.
 const VERSIONS: usize = 12;
 const SUBJECTS: [&str; 2] = ["MRN-1042", "é"];
 const NAMES: [&str; 2] = ["Observation/bp", "n"];
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
         let Some(operation) = input.next() else {
             break;
         };
-        // Every other byte plans a fault, mostly none.
+        // Every other byte plans a fault; most plan none.
         let plan = input.byte();
         let times = if plan & 0x80 == 0 { 0 } else { input.byte() };
         *world.fault.lock().unwrap() = Fault::planned(plan, times);
@@ -54,7 +54,7 @@ pub fn run(data: &[u8]) {
 
 type Disk = Arc<dyn Storage>;
 
-/// Versions of one record, the first one first; `None` is a retraction.
+/// The versions of one record, oldest first; `None` is a retraction.
 type History = Vec<Option<Vec<u8>>>;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -66,13 +66,13 @@ enum State {
 
 struct World {
     disk: Disk,
-    clock: Arc<Waiting>,
+    clock: Arc<SimulatedClock>,
     fault: Arc<Mutex<Option<Fault>>>,
     process: Arc<Faulty<Disk>>,
     vault: Option<Vault>,
     credentials: Vec<KeyFile>,
     states: [State; SUBJECTS.len()],
-    kept: [Kept; SUBJECTS.len()],
+    protection: [Protection; SUBJECTS.len()],
     seed: u8,
 }
 
@@ -82,7 +82,7 @@ impl World {
             0 => Arc::new(MemoryStorage::new()),
             _ => Arc::new(PerOperation::new(MemoryStorage::new())),
         };
-        let clock = Arc::new(Waiting::default());
+        let clock = Arc::new(SimulatedClock::default());
         let fault = Arc::new(Mutex::new(None));
         let process = process(&disk, &fault);
         let credentials = vec![KeyFile::random().unwrap()];
@@ -99,30 +99,30 @@ impl World {
             vault: Some(vault),
             credentials,
             states: [State::Unknown, State::Unknown],
-            kept: [Kept::default(); SUBJECTS.len()],
+            protection: [Protection::default(); SUBJECTS.len()],
             seed,
         }
     }
 
-    /// Nothing more goes wrong, and what was under way arrives.
-    fn calm(&mut self) {
+    /// Ends the planned fault and applies delayed commits.
+    fn end_faults(&mut self) {
         *self.fault.lock().unwrap() = None;
         while self.process.land().is_some() {}
     }
 
-    /// Another process opens the vault, if this one is dead.
-    fn revive(&mut self) {
-        if self.is_dead() {
+    /// Reopens the vault as another process if this process was stopped.
+    fn reopen_if_stopped(&mut self) {
+        if self.is_stopped() {
             self.reopen();
         }
     }
 
-    fn is_dead(&self) -> bool {
+    fn is_stopped(&self) -> bool {
         self.process.read(&[b"v"]).is_err()
     }
 
     fn reopen(&mut self) {
-        self.calm();
+        self.end_faults();
         self.vault = None;
         self.process = process(&self.disk, &self.fault);
         let last = self.credentials.last().unwrap();
@@ -134,7 +134,7 @@ impl World {
         options().clock(self.clock.clone())
     }
 
-    /// Whatever failed, broke off or landed late is no alarm.
+    /// Verifies the vault: failed, interrupted and late operations must cause no finding.
     fn verify(&self) {
         let report = self.vault().verify(None).unwrap();
         assert!(report.is_clean(), "{report:#?}");
@@ -151,16 +151,16 @@ impl World {
 
     fn step(&mut self, operation: u8, argument: u8) {
         let who = usize::from(argument & 1);
-        let witness = self.witness();
-        let readers = self.readers(&witness, who);
-        self.carry_out(operation, argument);
-        self.calm();
-        self.revive();
+        let observer = self.observer();
+        let readers = self.readers(&observer, who);
+        self.apply(operation, argument);
+        self.end_faults();
+        self.reopen_if_stopped();
         self.compare(who);
-        readers.into_iter().for_each(read_on);
+        readers.into_iter().for_each(check_reader);
     }
 
-    fn carry_out(&mut self, operation: u8, argument: u8) {
+    fn apply(&mut self, operation: u8, argument: u8) {
         let (who, what) = (usize::from(argument & 1), usize::from(argument >> 1 & 1));
         match operation % 16 {
             0..=3 => {
@@ -185,7 +185,7 @@ impl World {
                 2 => self.retain(who),
                 _ => self.expunge(who, what),
             },
-            13 => self.readmit(who),
+            13 => self.reopen_chart(who),
             14 => self.change_slots(argument),
             _ if argument & 4 == 0 => self.reopen(),
             _ => self.collect(),

@@ -1,4 +1,4 @@
-//! Puts, and what became of them.
+//! Puts and their outcomes.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ impl World {
         }
         let id = id(who, what);
         let outcome = match &content {
-            // The same, in parts.
+            // Use an upload, which must have the same result.
             Some(content) if content.len() % 2 == 1 => {
                 let put = self.session().put_reader(&id, &content[..]);
                 put.map(Some)
@@ -22,7 +22,7 @@ impl World {
             Some(content) => self.session().put(&id, content).map(Some),
             None => self.session().retract(&id),
         };
-        self.wrote(who, what, content, outcome);
+        self.apply_outcome(who, what, content, outcome);
     }
 
     pub(super) fn put_if(&mut self, who: usize, what: usize, version: u64) {
@@ -45,8 +45,11 @@ impl World {
         if outcome == Err(Error::Conflict) && !fits {
             return;
         }
-        assert!(fits || outcome.is_err(), "an amendment was buried");
-        self.wrote(who, what, Some(content), outcome.map(Some));
+        assert!(
+            fits || outcome.is_err(),
+            "a put succeeded although its precondition did not hold"
+        );
+        self.apply_outcome(who, what, Some(content), outcome.map(Some));
     }
 
     pub(super) fn put_many(&mut self, argument: u8) {
@@ -62,21 +65,21 @@ impl World {
                 .iter()
                 .map(|(_, _, id, content)| (id, content.as_slice().into())),
         );
-        self.calm();
-        self.revive();
+        self.end_faults();
+        self.reopen_if_stopped();
         let outcomes = outcomes.unwrap();
         for (who, what) in [(0, 0), (1, 0), (0, 1)] {
             let tried: Vec<_> = (pairs.iter().zip(&outcomes))
                 .filter(|((a, b, ..), _)| (*a, *b) == (who, what))
                 .map(|((.., content), outcome)| (content, outcome))
                 .collect();
-            self.wrote_many(who, what, &tried);
+            self.apply_batch_outcomes(who, what, &tried);
         }
         self.compare_all();
     }
 
-    /// Takes in what a batch made of one record.
-    pub(super) fn wrote_many(
+    /// Updates the model with the outcomes of a batch for one record.
+    pub(super) fn apply_batch_outcomes(
         &mut self,
         who: usize,
         what: usize,
@@ -90,7 +93,8 @@ impl World {
         let now = self.stored(who, what);
         let before = self.versions(who, what);
         let added = now.strip_prefix(&before[..]).unwrap();
-        // Each of the batch once, or twice after two faults, or not at all, but in their order.
+        // Added versions must follow the order of the batch; after faults a put may be missing or,
+        // after two faults, stored twice.
         let mut from = 0;
         for version in added {
             let same = |(content, _): &(&Vec<u8>, _)| version.as_ref() == Some(*content);
@@ -107,8 +111,8 @@ impl World {
         }
     }
 
-    /// Takes an acknowledged write into the model; finds out what became of a failed one.
-    pub(super) fn wrote(
+    /// Updates the model with an acknowledged put, or finds out whether a failed put took effect.
+    pub(super) fn apply_outcome(
         &mut self,
         who: usize,
         what: usize,
@@ -119,11 +123,15 @@ impl World {
         match outcome {
             Ok(Some(version)) => {
                 assert_ne!(self.states[who], State::Erased, "written after erasure");
-                // After two faults one put may stand as two versions.
+                // After two faults, one put may leave two versions.
                 let mut now = before;
                 let twice = version as usize == now.len() + 2;
                 now.extend(twice.then(|| content.clone()));
-                assert_eq!(version as usize, now.len() + 1, "a version was left out");
+                assert_eq!(
+                    version as usize,
+                    now.len() + 1,
+                    "a version number was skipped"
+                );
                 now.push(content);
                 self.set(who, what, now);
             }
@@ -133,14 +141,14 @@ impl World {
             }
             Err(Error::Erased) if self.states[who] == State::Erased => {}
             Err(_) => {
-                self.calm();
-                self.revive();
+                self.end_faults();
+                self.reopen_if_stopped();
                 if self.states[who] == State::Erased {
                     return;
                 }
                 let now = self.stored(who, what);
                 let added = now.strip_prefix(&before[..]).unwrap();
-                // After two faults one put may stand as two versions.
+                // After two faults, one put may leave two versions.
                 assert!(added.len() <= 2 && added.iter().all(|version| *version == content));
                 if !now.is_empty() || self.is_known(who) {
                     self.set(who, what, now);

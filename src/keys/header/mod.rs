@@ -1,7 +1,7 @@
 //! The vault header: slots that wrap the root key, and the keyring that the root key seals.
 //!
-//! A header value is written only by sealing a keyring, and the keyring's commitment covers every
-//! byte before it: slots, vault id, suite and generation cannot be altered one by one.
+//! A header value is written only by sealing a keyring. The keyring's commitment covers every byte
+//! before it, so an attacker cannot change slots, vault id, suite or generation separately.
 
 mod slots;
 
@@ -15,25 +15,27 @@ use crate::keys::keyring::Keyring;
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};
 use crate::secret::plaintext;
 
-/// What every header begins with: no text, no other format, and it shows newline translation.
+/// The magic bytes of every header: not text, no other format, and damaged visibly by newline
+/// translation.
 const MAGIC: [u8; 8] = *b"\x89CLK\r\n\x1a\n";
-/// The one header format.
 const FORMAT: u16 = 1;
-/// How many slots a header has at most.
+/// The maximum count of slots.
 const SLOTS_MAX: usize = 16;
-/// Salt 32, commitment 32 and length 4, between the last slot and the sealed keyring.
+/// The bytes between the last slot and the sealed keyring: salt 32, commitment 32, length 4.
 const RING_HEAD: usize = 68;
 
-/// A header, parsed but not authenticated: [`Header::unlock`] and [`Header::open_keyring`] do that.
+/// A header, parsed but not authenticated: [`Header::unlock`] and [`Header::open_keyring`]
+/// authenticate it.
 ///
-/// Changes to the slots take effect in storage with the value that [`Header::sealed_with`] makes.
+/// Changes to the slots take effect when the caller stores the value that [`Header::sealed_with`]
+/// returns.
 #[derive(Clone)]
 pub struct Header {
     frame: Frame,
     ring: SealedRing,
 }
 
-/// What the keyring's commitment covers.
+/// The header parts that the keyring's commitment covers.
 #[derive(Clone)]
 struct Frame {
     suite: CipherSuite,
@@ -50,10 +52,10 @@ struct SealedRing {
     tag: [u8; TAG],
 }
 
-/// What a credential opened.
+/// The result of unlocking a header with a credential.
 #[derive(Debug)]
 pub struct Unlocked {
-    /// Opens this header's keyring, and seals the next.
+    /// Opens this header's keyring, and seals the next one.
     pub root: RootKey,
     /// The vault's keys.
     pub keyring: Keyring,
@@ -62,7 +64,8 @@ pub struct Unlocked {
 }
 
 impl Header {
-    /// The value of a new vault's header, with generation 1 and one slot, and its root key.
+    /// Creates the header value of a new vault, with generation 1 and one slot. Returns the root
+    /// key with it.
     ///
     /// # Errors
     /// Those of [`Credential::enrol`]; [`Error::Randomness`].
@@ -83,12 +86,12 @@ impl Header {
         Ok((frame.seal(&root, keyring)?, root))
     }
 
-    /// A header from its value.
+    /// Parses a header value.
     ///
     /// # Errors
-    /// In the order of checks: [`Error::Malformed`] for less than the fixed part or another magic,
-    /// [`Error::Unsupported`] for another format, [`Error::Malformed`] for a count or length out of
-    /// bounds, an id that two slots share, or bytes that are missing or left over, and
+    /// In the order of checks: [`Error::Malformed`] for a value shorter than the fixed part or
+    /// another magic; [`Error::Unsupported`] for another format; [`Error::Malformed`] for a count
+    /// or length out of bounds, a duplicate slot id, or missing or extra bytes;
     /// [`Error::Unsupported`] for an unknown suite.
     pub fn parse(value: &[u8]) -> Result<Self> {
         let mut value = value;
@@ -119,37 +122,37 @@ impl Header {
         Ok(Self { frame, ring })
     }
 
-    /// What the vault writes with.
+    /// Returns the cipher suite that the vault writes with.
     pub fn suite(&self) -> CipherSuite {
         self.frame.suite
     }
 
-    /// The vault's random id.
+    /// Returns the vault's random id.
     pub fn vault(&self) -> &VaultId {
         &self.frame.vault
     }
 
-    /// How often the header was written.
+    /// Returns how often the header was written.
     pub fn generation(&self) -> u64 {
         self.frame.generation
     }
 
-    /// The slots, in stored order.
+    /// Returns the slots, in stored order.
     pub fn slots(&self) -> Vec<SlotInfo> {
         self.frame.slots.iter().map(Slot::info).collect()
     }
 
-    /// Opens the header with a credential.
+    /// Unlocks the header with a credential.
     ///
-    /// A slot fits when its commitment is equal, its root key unwraps, *and* that root key gives the
-    /// keyring's commitment; else the next one is tried. So neither a slot that was left behind by
-    /// an earlier root key nor one that fails locks out a credential that has a better one. Slots of
-    /// auditors are not tried: they hold no root key.
+    /// A slot fits if its commitment matches, its root key unwraps, *and* that root key gives the
+    /// keyring's commitment. Otherwise the next slot is tried. So a slot with an earlier root key,
+    /// or a slot that fails, does not lock out a credential that has a good slot too. Auditor slots
+    /// are skipped because they contain no root key.
     ///
     /// # Errors
-    /// When no slot fits: [`Error::HeaderDamaged`] if one opened nevertheless, else the first error
-    /// of the credential, else [`Error::WrongKey`]. [`Error::HeaderDamaged`] also when the sealed
-    /// keyring does not open; [`Error::Unsupported`] for a keyring of a newer release.
+    /// If no slot fits: [`Error::HeaderDamaged`] if a slot opened nevertheless, else the first
+    /// error of the credential, else [`Error::WrongKey`]. [`Error::HeaderDamaged`] also if the
+    /// sealed keyring does not open; [`Error::Unsupported`] for a keyring of a newer release.
     pub fn unlock(&self, credential: &dyn Credential) -> Result<Unlocked> {
         let mut opened = false;
         let mut failed = None;
@@ -177,12 +180,12 @@ impl Header {
         }
     }
 
-    /// The keyring, for a process that holds the root key and sees the header anew.
+    /// Opens the keyring, for a process that has the root key and reads the header again.
     ///
     /// # Errors
-    /// [`Error::RootKeyChanged`] when the header is sealed under another root key, or altered before
-    /// its keyring; [`Error::HeaderDamaged`] when the sealed keyring does not open;
-    /// [`Error::Unsupported`] or [`Error::Malformed`] from what was sealed.
+    /// [`Error::RootKeyChanged`] if the header is sealed under another root key, or was changed
+    /// before its keyring; [`Error::HeaderDamaged`] if the sealed keyring does not open;
+    /// [`Error::Unsupported`] or [`Error::Malformed`] from the sealed body.
     pub fn open_keyring(&self, root: &RootKey) -> Result<Keyring> {
         let SealedRing {
             salt,
@@ -200,10 +203,11 @@ impl Header {
         codec::decode(&body)
     }
 
-    /// The value of the next header: these slots byte for byte, around `keyring`.
+    /// Returns the value of the next header: these slots byte for byte, around `keyring`.
     ///
-    /// `root` must be the one that the slots hold. Every sealing draws a salt, so each has its own
-    /// ring key; a sealed value that was not stored is sent again or thrown away.
+    /// `root` must be the root key that the slots wrap. Every call draws a fresh salt, so each
+    /// sealed value has its own ring key. If a commit fails, the caller sends the same value again
+    /// or discards it.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a keyring above 1 MiB; [`Error::Randomness`].
@@ -255,19 +259,19 @@ impl Frame {
             .ok_or(Error::NoSuchSlot)
     }
 
-    /// A slot under an id of its own: random, so that the id of a slot that is gone, in a note or in
-    /// the journal, hardly ever comes to name another one.
-    fn enrol(&self, held: SlotKey<'_>, credential: &dyn Credential) -> Result<Slot> {
+    /// Enrols a slot under a random unused id. Random ids make it unlikely that a new slot takes
+    /// the id of a removed one, which notes and journal entries may still name.
+    fn enrol(&self, wrapped_key: SlotKey<'_>, credential: &dyn Credential) -> Result<Slot> {
         let id = loop {
             let id = u16::from_le_bytes(crypto::fresh()?);
             if self.place(id).is_err() {
                 break id;
             }
         };
-        Slot::enrol(self.vault(), id, credential, held)
+        Slot::enrol(self.vault(), id, credential, wrapped_key)
     }
 
-    /// The header's bytes up to the end of the last slot.
+    /// Encodes the header up to the end of the last slot.
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend(FORMAT.to_le_bytes());

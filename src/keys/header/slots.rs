@@ -1,4 +1,4 @@
-//! Adds, replaces and removes slots of a header, auditors' slots included. The change takes effect
+//! Adds, replaces and removes slots of a header, including auditor slots. A change takes effect
 //! when the header is stored.
 
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
@@ -8,14 +8,14 @@ use crate::keys::header::{Header, SLOTS_MAX};
 use crate::keys::slot::{Slot, SlotKey};
 
 impl Header {
-    /// What an auditor's slot of `credential` holds: a journal key, and the id of the slot.
+    /// Returns the journal key in the auditor slot of `credential`, and the slot's id.
     ///
-    /// The first of its slots decides whose commitment is equal and whose key unwraps. An auditor has
-    /// no root key, so nothing here tells whether the header as a whole is authentic, or the key is
-    /// today's: a page that it opens does.
+    /// The first slot of this kind whose commitment matches and whose key unwraps decides. An
+    /// auditor has no root key, so this function authenticates neither the header nor the age of
+    /// the key. A journal page that the key opens proves it.
     ///
     /// # Errors
-    /// When no slot opens: the first error of the credential, else [`Error::WrongKey`].
+    /// If no slot opens: the first error of the credential, else [`Error::WrongKey`].
     pub fn unlock_journal(&self, credential: &dyn Credential) -> Result<(JournalKey, u16)> {
         let mut failed = None;
         for slot in &self.frame.slots {
@@ -28,7 +28,7 @@ impl Header {
         Err(failed.unwrap_or(Error::WrongKey))
     }
 
-    /// Adds a slot for `credential`; returns its id.
+    /// Adds a slot for `credential` and returns its id.
     ///
     /// # Errors
     /// [`Error::TooManySlots`] beyond 16; those of [`Credential::enrol`]; [`Error::Randomness`].
@@ -36,7 +36,7 @@ impl Header {
         self.add(SlotKey::Root(root), credential)
     }
 
-    /// Adds a slot that opens the journal alone; returns its id.
+    /// Adds a slot that opens only the journal and returns its id.
     ///
     /// # Errors
     /// Those of [`Header::add_slot`].
@@ -48,11 +48,11 @@ impl Header {
         self.add(SlotKey::Journal(journal), credential)
     }
 
-    fn add(&mut self, held: SlotKey<'_>, credential: &dyn Credential) -> Result<u16> {
+    fn add(&mut self, wrapped_key: SlotKey<'_>, credential: &dyn Credential) -> Result<u16> {
         if self.frame.slots.len() >= SLOTS_MAX {
             return Err(Error::TooManySlots);
         }
-        let slot = self.frame.enrol(held, credential)?;
+        let slot = self.frame.enrol(wrapped_key, credential)?;
         let id = slot.id;
         self.frame.slots.push(slot);
         Ok(id)
@@ -61,7 +61,7 @@ impl Header {
     /// Removes a slot.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`]; [`Error::LastSlot`] for the last one that opens the vault.
+    /// [`Error::NoSuchSlot`]; [`Error::LastSlot`] for the last slot that opens the vault.
     pub fn remove_slot(&mut self, id: u16) -> Result<()> {
         let place = self.frame.place(id)?;
         let opens = |slot: &Slot| !slot.is_journal_only();
@@ -77,11 +77,11 @@ impl Header {
         Ok(())
     }
 
-    /// Gives a slot to `credential`, in the same place and under the same id. An auditor's slot stays
-    /// one, and takes `journal`; any other takes `root`.
+    /// Gives a slot to `credential`, in the same place and under the same id. An auditor slot stays
+    /// an auditor slot and wraps `journal`; every other slot wraps `root`.
     ///
-    /// The id may stay because it need not tell the two apart: the slot key also binds a wrap salt
-    /// that is drawn anew. The former credential still opens earlier copies of the header.
+    /// The id can stay, because the slot key also binds a fresh wrap salt. The former credential
+    /// still opens earlier copies of the header.
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`]; those of [`Credential::enrol`]; [`Error::Randomness`].
@@ -95,28 +95,30 @@ impl Header {
         let place = self.frame.place(id)?;
         let vault = (&self.frame.vault, self.frame.suite);
         if let Some(slot) = self.frame.slots.get_mut(place) {
-            let held = match slot.is_journal_only() {
+            let wrapped_key = match slot.is_journal_only() {
                 true => SlotKey::Journal(journal),
                 false => SlotKey::Root(root),
             };
-            *slot = Slot::enrol(vault, id, credential, held)?;
+            *slot = Slot::enrol(vault, id, credential, wrapped_key)?;
         }
         Ok(())
     }
 
-    /// Draws a new root key, enrols the slots that a credential of `keep` opens anew in their places,
-    /// and leaves out those named in `drop`, whoever opens them. Slots of auditors stay byte for byte
-    /// unless they are named: they hold no root key. Returns the new root key.
+    /// Draws a new root key and returns it. Re-enrols in place each slot that a credential of
+    /// `keep` opens, and removes the slots in `drop`. Auditor slots stay byte for byte unless
+    /// `drop` names them, because they contain no root key.
     ///
-    /// Must be called on a header as it was parsed: a slot counts as opened only if its root key
-    /// gives the keyring's commitment.
+    /// Call it on a header as it was parsed: a slot counts as opened only if its root key gives the
+    /// keyring's commitment.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`] for an unknown id in `drop`, [`Error::LastSlot`] when it names all
-    /// that open the vault.
-    /// For a slot that none of `keep` opens the first error of a credential that was asked about it,
-    /// else [`Error::SlotsWouldBeLost`]. [`Error::WrongKey`] when one of `keep` opens nothing that
-    /// stays: its owner would think it kept. Those of [`Credential::enrol`]; [`Error::Randomness`].
+    /// - [`Error::NoSuchSlot`] for an unknown id in `drop`; [`Error::LastSlot`] if `drop` names all
+    ///   slots that open the vault.
+    /// - For a slot that no credential of `keep` opens: the first error of a credential that was
+    ///   asked about it, else [`Error::SlotsWouldBeLost`].
+    /// - [`Error::WrongKey`] if a credential of `keep` opens no remaining slot; otherwise its owner
+    ///   would believe that it still works.
+    /// - Those of [`Credential::enrol`]; [`Error::Randomness`].
     pub fn rotate_root(&mut self, keep: &[&dyn Credential], drop: &[u16]) -> Result<RootKey> {
         for id in drop {
             self.frame.place(*id)?;
@@ -155,7 +157,8 @@ impl Header {
         Ok(root)
     }
 
-    /// Which of `credentials` open `slot`; an error only if none does.
+    /// Returns, for each of `credentials`, whether it opens `slot`; returns an error only if none
+    /// does.
     fn opening(&self, slot: &Slot, credentials: &[&dyn Credential]) -> Result<Vec<bool>> {
         let mut failed = None;
         let mut opening = Vec::with_capacity(credentials.len());

@@ -6,10 +6,10 @@ use crate::storage::archive::input::Input;
 use crate::storage::archive::{ArchiveError, MAGIC, Report};
 use crate::storage::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-/// The objects of an archive, in order, each as key and value.
+/// An iterator over the objects of an archive, in order, each as key and value.
 ///
-/// An item that is an error is the last one. Only when the end was reached without one was the
-/// digest found right: until then nothing that was returned is to be believed.
+/// After an error the iterator ends. The digest is verified only at the end of the archive: do not
+/// trust any item before the iterator ended without an error.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, archive};
@@ -29,7 +29,6 @@ pub struct Entries<R> {
     state: ArchiveState,
 }
 
-/// A key and its value.
 type ArchivedObject = (Vec<u8>, Vec<u8>);
 
 #[derive(Debug, Clone, Copy)]
@@ -40,10 +39,11 @@ enum ArchiveState {
 }
 
 impl<R: Read> Entries<R> {
-    /// Begins to read an archive.
+    /// Starts reading an archive.
     ///
     /// # Errors
-    /// [`ArchiveError::NotAnArchive`] if it does not begin as one does.
+    /// [`ArchiveError::NotAnArchive`] if the input does not begin with the magic bytes of an
+    /// archive.
     pub fn new(archive: R) -> Result<Self, ArchiveError> {
         let mut input = Input::new(archive);
         let mut magic = [0; MAGIC.len()];
@@ -59,7 +59,7 @@ impl<R: Read> Entries<R> {
         }
     }
 
-    /// What the archive holds, once it was read to its end and found sound.
+    /// Returns the archive's size and digest, once the archive was read to its end and verified.
     pub fn report(&self) -> Option<Report> {
         match self.state {
             ArchiveState::Verified(report) => Some(report),

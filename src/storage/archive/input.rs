@@ -5,7 +5,8 @@ use std::io::Read;
 use crate::crypto::{Digest, Sha256Stream};
 use crate::storage::archive::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
 
-/// Bytes on their way in. The last 32 are the digest: they are held back until the end shows.
+/// A buffered reader of an archive. It withholds the last 32 bytes that it read, because they are
+/// the digest if the input ends there.
 #[derive(Debug)]
 pub(super) struct Input<R> {
     reader: R,
@@ -27,15 +28,15 @@ impl<R: Read> Input<R> {
     }
 
     pub(super) fn is_at_digest(&mut self) -> Result<bool, ArchiveError> {
-        Ok(self.ahead()?.is_empty())
+        Ok(self.available()?.is_empty())
     }
 
     pub(super) fn fill(&mut self, mut out: &mut [u8]) -> Result<(), ArchiveError> {
         while !out.is_empty() {
-            let ahead = self.ahead()?;
-            let taken = ahead.len().min(out.len());
+            let available = self.available()?;
+            let taken = available.len().min(out.len());
             let (Some(from), Some((to, rest))) =
-                (ahead.get(..taken), out.split_at_mut_checked(taken))
+                (available.get(..taken), out.split_at_mut_checked(taken))
             else {
                 return Err(ArchiveError::Truncated);
             };
@@ -57,8 +58,8 @@ impl<R: Read> Input<R> {
         Ok(taken)
     }
 
-    /// What was read and is not the digest; empty only before it.
-    fn ahead(&mut self) -> Result<&[u8], ArchiveError> {
+    /// Returns buffered bytes that cannot belong to the digest; empty only at the digest.
+    fn available(&mut self) -> Result<&[u8], ArchiveError> {
         while self.buffer.len() - self.used <= DIGEST_BYTES {
             self.buffer.drain(..self.used);
             self.used = 0;
@@ -73,18 +74,18 @@ impl<R: Read> Input<R> {
     }
 
     pub(super) fn finish(&mut self, objects: u64) -> Result<Report, ArchiveError> {
-        let held: Digest = self
+        let stored: Digest = self
             .buffer
             .get(self.used..)
-            .and_then(|held| held.try_into().ok())
+            .and_then(|bytes| bytes.try_into().ok())
             .ok_or(ArchiveError::Truncated)?;
-        if std::mem::take(&mut self.digest).finish() != held {
+        if std::mem::take(&mut self.digest).finish() != stored {
             return Err(ArchiveError::Digest);
         }
         Ok(Report {
             objects,
             bytes: self.bytes + DIGEST_BYTES as u64,
-            digest: held,
+            digest: stored,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Archive: a storage as one stream of bytes, for backups and long-term preservation.
 //!
-//! Promises: what was written comes back byte for byte, or an error says that it does not; nothing
-//! is put into a storage before the whole archive was found sound.
-//! May not know: keys, plaintext, or what keys and values mean.
+//! Promises: restored bytes equal the archived ones, or an error says that they do not; nothing is
+//! written into a storage before the whole archive is verified. May not know: keys, plaintext, or
+//! what keys and values mean.
 //!
 //! ```text
 //! magic 89 43 4C 41 0D 0A 1A 0A
@@ -27,17 +27,17 @@ use output::Output;
 const MAGIC: &[u8; 8] = b"\x89CLA\r\n\x1a\n";
 const DIGEST_BYTES: usize = size_of::<Digest>();
 
-/// What is read or committed at once.
+/// The limits of one commit and one scan page.
 const BATCH_OBJECTS: usize = 1000;
 const BATCH_BYTES: usize = 8 << 20;
 const PAGE_OBJECTS: usize = 256;
-/// What is read from a file, or written to one, at once.
+/// The buffer size for file reads and writes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The vault header: it goes in last, so that a vault that opens is a whole one.
+/// The key of the vault header. It is restored last, so that a vault that opens is complete.
 const HEADER_KEY: &[u8] = b"v";
 
-/// Writes all of a storage, as it stood at one moment.
+/// Writes a consistent archive of a whole storage.
 ///
 /// ```
 /// use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction, archive};
@@ -55,22 +55,22 @@ const HEADER_KEY: &[u8] = b"v";
 /// ```
 ///
 /// # Errors
-/// [`ArchiveError::Changed`] if somebody wrote meanwhile, since keys and records of different
-/// moments may not fit together; and when the storage or the output fails. What was put out then is
-/// not an archive: its digest is missing.
+/// [`ArchiveError::Changed`] if the storage was written meanwhile, because keys and records of
+/// different times may not fit together. Other errors if the storage or the output fails. After an
+/// error the output has no digest and is no archive.
 pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveError> {
     let mut out = Output::new(out);
     out.put(MAGIC)?;
     let mut before = Sha256Stream::default();
-    walk(storage, Projection::Values, |entry| {
-        note(&mut before, entry);
-        out.put_object(&entry.key, &entry.value)
+    walk(storage, Projection::Values, |item| {
+        digest_item(&mut before, item);
+        out.put_object(&item.key, &item.value)
     })?;
-    // Each key was read at a moment of its own. Those that have the same revision afterwards stood
-    // unchanged in between, so all of them stood together.
+    // Each key was read at a different time. If all revisions are the same afterwards, no object
+    // changed in between, so the archive is consistent.
     let mut after = Sha256Stream::default();
-    walk(storage, Projection::Keys, |entry| {
-        note(&mut after, entry);
+    walk(storage, Projection::Keys, |item| {
+        digest_item(&mut after, item);
         Ok(())
     })?;
     if !equal(&before.finish(), &after.finish()) {
@@ -79,14 +79,14 @@ pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveEr
     out.finish()
 }
 
-/// Puts an archive into an empty storage, the vault header last.
+/// Restores an archive into an empty storage, the vault header last.
 ///
-/// The archive is read twice: verified first, then restored.
+/// The archive is read twice: the first pass verifies it, the second one restores it.
 ///
 /// # Errors
-/// [`ArchiveError::NotEmpty`] if the storage holds anything; the error of [`Entries`] if the archive
-/// is damaged, with nothing written; and when the storage fails, which leaves it without a vault
-/// header but not empty: restore into a fresh one then.
+/// [`ArchiveError::NotEmpty`] if the storage contains anything. The error of [`Entries`] if the
+/// archive is damaged; then nothing was written. Other errors if the storage fails: it then has no
+/// vault header but may contain objects, so restore into a new one.
 pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Report, ArchiveError> {
     let page = storage.scan(Scan {
         prefix: b"",
@@ -115,7 +115,7 @@ pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Repo
             restore.put(key, value)?;
         }
     }
-    // The archive may have been replaced between the two readings.
+    // The archive may have been replaced between the two passes.
     if entries.report() != Some(verified) {
         return Err(ArchiveError::Digest);
     }
@@ -127,7 +127,7 @@ pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Repo
     Ok(verified)
 }
 
-/// Reads an archive through and says what is in it.
+/// Verifies an archive and returns its size and digest.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, archive};
@@ -140,7 +140,7 @@ pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Repo
 /// ```
 ///
 /// # Errors
-/// As the items of [`Entries`].
+/// Those of the items of [`Entries`].
 pub fn verify(archive: impl Read) -> Result<Report, ArchiveError> {
     let mut entries = Entries::new(archive)?;
     for entry in &mut entries {
@@ -149,7 +149,7 @@ pub fn verify(archive: impl Read) -> Result<Report, ArchiveError> {
     entries.report().ok_or(ArchiveError::Truncated)
 }
 
-/// What an archive holds.
+/// The size and digest of an archive.
 ///
 /// ```
 /// # use chartlock::storage::{MemoryStorage, archive};
@@ -159,15 +159,15 @@ pub fn verify(archive: impl Read) -> Result<Report, ArchiveError> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// How many objects.
+    /// The count of objects.
     pub objects: u64,
-    /// How long the archive is.
+    /// The length of the archive in bytes.
     pub bytes: u64,
-    /// The SHA-256 at its end.
+    /// The SHA-256 at the end of the archive.
     pub digest: [u8; 32],
 }
 
-/// Why an archive was not written or read.
+/// The reason why an archive was not written or read.
 ///
 /// ```
 /// # use chartlock::storage::archive::{ArchiveError, verify};
@@ -176,19 +176,19 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
-    /// It does not begin as an archive does.
+    /// The input does not begin with the magic bytes of an archive.
     #[error("this is not a chartlock archive; choose another file")]
     NotAnArchive,
-    /// It ends too early.
+    /// The archive ends too early.
     #[error("the archive is cut short; use another copy of it")]
     Truncated,
-    /// A length is out of bounds, or the keys are not in order.
+    /// A length is out of bounds, or the keys are not in ascending order.
     #[error("the archive is not well formed; use another copy of it")]
     Malformed,
-    /// Its digest does not fit.
+    /// The digest does not match.
     #[error("the archive was damaged or altered; use another copy of it")]
     Digest,
-    /// The storage to restore into holds something.
+    /// The storage to restore into is not empty.
     #[error("the storage is not empty; restore into an empty one")]
     NotEmpty,
     /// The storage was written while it was archived.
@@ -200,12 +200,12 @@ pub enum ArchiveError {
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The storage did not take an object.
+    /// The storage did not commit an object.
     #[error("an object could not be restored: {0}")]
     Commit(#[from] CommitError),
 }
 
-/// Objects on their way into a storage.
+/// Collects objects into batches and commits them.
 struct Restore<'a> {
     storage: &'a dyn Storage,
     batch: Vec<Transaction>,
@@ -254,10 +254,10 @@ fn walk(
     }
 }
 
-fn note(standing: &mut Sha256Stream, entry: &ScanItem) {
-    for part in [entry.key.as_slice(), entry.revision.as_bytes()] {
-        standing.update(&(part.len() as u64).to_le_bytes());
-        standing.update(part);
+fn digest_item(digest: &mut Sha256Stream, item: &ScanItem) {
+    for part in [item.key.as_slice(), item.revision.as_bytes()] {
+        digest.update(&(part.len() as u64).to_le_bytes());
+        digest.update(part);
     }
 }
 

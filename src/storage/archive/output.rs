@@ -7,7 +7,7 @@ use crate::storage::StorageError;
 use crate::storage::archive::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
 use crate::storage::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-/// Bytes on their way out.
+/// A buffered writer of an archive.
 pub(super) struct Output<W: Write> {
     writer: io::BufWriter<W>,
     digest: Sha256Stream,

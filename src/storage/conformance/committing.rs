@@ -4,15 +4,15 @@ use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, va
 use crate::storage::{CommitError, Expect, Operation, Revision, Storage, Transaction};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
-    ("expectations", expectations),
+    ("preconditions", preconditions),
     ("conflicts", conflicts),
-    ("answers", answers),
+    ("revisions of commits", revisions),
     ("deletes", deletes),
     ("destroying puts", destroying),
     ("long transactions", long),
 ];
 
-fn expectations(storage: &dyn Storage) -> Result<(), Flaw> {
+fn preconditions(storage: &dyn Storage) -> Result<(), Flaw> {
     let put = |content: &[u8]| Transaction::new().put(b"r1", content, Expect::Any);
     commit(storage, put(b"old"))?;
     let stale = present(storage, b"r1")?.revision;
@@ -31,11 +31,11 @@ fn expectations(storage: &dyn Storage) -> Result<(), Flaw> {
                 };
                 let holds = match (expect, state) {
                     ("any", _) | ("absent", State::Absent) | ("current", State::Present) => true,
-                    // There is no current revision to expect.
+                    // An absent key has no current revision to expect.
                     ("current", State::Absent) => continue,
                     _ => false,
                 };
-                let expect = expectation(expect, current.as_ref(), &stale);
+                let expect = precondition(expect, current.as_ref(), &stale);
                 attempt(storage, kind, expect, holds)?;
             }
         }
@@ -49,7 +49,7 @@ enum State {
     Present,
 }
 
-fn expectation(name: &str, current: Option<&Revision>, stale: &Revision) -> Expect {
+fn precondition(name: &str, current: Option<&Revision>, stale: &Revision) -> Expect {
     match (name, current) {
         ("any", _) => Expect::Any,
         ("absent", _) => Expect::Absent,
@@ -67,21 +67,24 @@ fn attempt(storage: &dyn Storage, kind: &str, expect: Expect, holds: bool) -> Re
         _ => transaction.check(b"r1", expect),
     };
     match commit(storage, transaction) {
-        Ok(_) => ensure(holds, "an expectation that did not hold was let through")?,
+        Ok(_) => ensure(
+            holds,
+            "an operation succeeded although its precondition did not hold",
+        )?,
         Err(CommitError::Conflict { operation: 0 }) => {
-            ensure(!holds, "an expectation that held was refused")?;
+            ensure(!holds, "an operation failed although its precondition held")?;
         }
         Err(error) => return Err(error.into()),
     }
     if holds && kind != "check" {
         ensure(
             present(storage, b"r1")?.value == b"new",
-            "a put that succeeded changed nothing",
+            "a successful put did not change the value",
         )
     } else {
         ensure(
             read(storage, b"r1")? == before,
-            "a check, or a refused put, changed something",
+            "a check or a refused put changed the value",
         )
     }
 }
@@ -99,7 +102,7 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
             true => Expect::Absent,
             false => Expect::Any,
         };
-        // Every operation is on a key that is present, so that `Absent` fails there.
+        // Every key is present, so that `Absent` fails there.
         let keys: [&[u8]; 4] = [b"r1", b"h1", b"p1", b"v"];
         for key in keys {
             commit(storage, Transaction::new().put(key, b"before", Expect::Any))?;
@@ -117,7 +120,7 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
         let index = if failing == 3 { 4 } else { failing };
         ensure(
             commit(storage, transaction) == Err(CommitError::Conflict { operation: index }),
-            "a conflict does not name the operation whose expectation did not hold",
+            "a conflict does not name the operation whose precondition did not hold",
         )?;
         let changed = |key: &[u8]| Ok::<_, Flaw>(value(storage, key)? == Some(b"after".to_vec()));
         let applied = [
@@ -128,21 +131,21 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
         ];
         ensure(
             !whole || applied.iter().all(|(_, applied)| !applied),
-            "a transaction that failed was applied in part",
+            "a failed transaction was partly applied",
         )?;
         ensure(
             applied.is_sorted_by_key(|(_, applied)| !applied)
                 && applied.iter().all(|(at, applied)| !applied || *at < index),
-            "of a transaction that failed other than its first operations stand",
+            "a failed transaction left other operations applied than its first ones",
         )?;
     }
     Ok(())
 }
 
-fn answers(storage: &dyn Storage) -> Result<(), Flaw> {
+fn revisions(storage: &dyn Storage) -> Result<(), Flaw> {
     ensure(
         commit(storage, Transaction::new())?.revisions.is_empty(),
-        "an empty transaction is not answered with no revisions",
+        "an empty transaction does not return an empty list of revisions",
     )?;
     let committed = commit(
         storage,
@@ -157,7 +160,7 @@ fn answers(storage: &dyn Storage) -> Result<(), Flaw> {
     let record = Some(present(storage, b"r1")?.revision);
     ensure(
         committed.revisions == [patient.clone(), None, None, record, patient],
-        "a commit does not answer, operation by operation, the revision that now stands",
+        "a commit does not return the new revision of each operation's key",
     )
 }
 
@@ -171,7 +174,7 @@ fn deletes(storage: &dyn Storage) -> Result<(), Flaw> {
     commit(storage, Transaction::new().delete(b"w1"))?;
     ensure(
         read(storage, b"w1")?.is_none(),
-        "a deleted key is still there",
+        "a deleted key is still present",
     )?;
     ensure(
         value(storage, b"w10")? == Some(b"2".to_vec()),
@@ -205,7 +208,7 @@ fn destroying(storage: &dyn Storage) -> Result<(), Flaw> {
         )?;
         ensure(
             committed.revisions == [Some(stored.revision), None],
-            "a destroying put answers another revision than the one that a read finds",
+            "a destroying put returns another revision than a later read",
         )?;
     }
     Ok(())
@@ -223,12 +226,12 @@ fn long(storage: &dyn Storage) -> Result<(), Flaw> {
         .collect();
     ensure(
         commit(storage, transaction)?.revisions.len() == 200,
-        "a commit has not one revision for each operation",
+        "a commit does not return one revision for each operation",
     )?;
     for number in 0..200 {
         ensure(
             value(storage, &key(number))? == Some(number.to_be_bytes().to_vec()),
-            "a long transaction was not carried out whole",
+            "a long transaction was not fully applied",
         )?;
     }
     Ok(())

@@ -25,20 +25,20 @@ fn counter(storage: &dyn Storage) -> Result<(), Flaw> {
     let expected = u64::from(THREADS) * TURNS;
     ensure(
         present(storage, b"r1")?.value == expected.to_be_bytes(),
-        "an update was lost, or counted twice",
+        "an update was lost or applied twice",
     )
 }
 
 fn increment(storage: &dyn Storage) -> Result<(), Flaw> {
     loop {
-        let standing = present(storage, b"r1")?;
-        let count = <[u8; 8]>::try_from(standing.value.as_slice())
+        let current = present(storage, b"r1")?;
+        let count = <[u8; 8]>::try_from(current.value.as_slice())
             .map(u64::from_be_bytes)
             .map_err(|_| Flaw("a value was torn".to_owned()))?;
         let next = Transaction::new().put(
             b"r1",
             (count + 1).to_be_bytes(),
-            Expect::Unchanged(standing.revision),
+            Expect::Unchanged(current.revision),
         );
         match commit(storage, next) {
             Ok(_) => return Ok(()),
@@ -62,11 +62,11 @@ fn creation(storage: &dyn Storage) -> Result<(), Flaw> {
         let winners: Vec<_> = winners.into_iter().flatten().collect();
         ensure(
             winners.len() == 1,
-            "of several that created one key not exactly one succeeded",
+            "of several threads that created one key, not exactly one succeeded",
         )?;
         ensure(
             value(storage, &key)? == Some(winners),
-            "the value that stands is not the winner's",
+            "the stored value is not the winner's",
         )?;
     }
     Ok(())
@@ -83,13 +83,13 @@ fn whole_transactions(storage: &dyn Storage) -> Result<(), Flaw> {
     };
     commit(storage, pair([0; 9]))?;
     let equal = || {
-        let answers = storage.read(&[b"r1", b"p1"])?;
-        let [Some(one), Some(other)] = answers.as_slice() else {
+        let results = storage.read(&[b"r1", b"p1"])?;
+        let [Some(one), Some(other)] = results.as_slice() else {
             return Err(Flaw("a key that was written is absent".to_owned()));
         };
         ensure(
             one.value == other.value,
-            "one read saw half of another's transaction",
+            "a read saw a transaction of another thread half applied",
         )
     };
     in_threads(|number| {
@@ -115,9 +115,12 @@ fn scan_while_writing(storage: &dyn Storage) -> Result<(), Flaw> {
             let result = (0..TURNS).try_for_each(|_| {
                 let stable = walk(storage, b"r", None, 7)?
                     .iter()
-                    .filter(|entry| entry.key.ends_with(b"s"))
+                    .filter(|item| item.key.ends_with(b"s"))
                     .count();
-                ensure(stable == 60, "a scan missed a key that stood throughout")
+                ensure(
+                    stable == 60,
+                    "a scan missed a key that was present throughout",
+                )
             });
             done.store(true, Ordering::SeqCst);
             return result;
@@ -139,8 +142,8 @@ fn scan_while_writing(storage: &dyn Storage) -> Result<(), Flaw> {
     .map(drop)
 }
 
-/// Runs one closure in several threads, each with its number, all from one moment on: a race that
-/// depends on who is started first may not take place.
+/// Runs a closure in several threads, each with its number. A barrier starts all of them together;
+/// otherwise early threads could finish before a race can occur.
 fn in_threads<T: Send>(run: impl Fn(u8) -> Result<T, Flaw> + Sync) -> Result<Vec<T>, Flaw> {
     let start = Barrier::new(usize::from(THREADS));
     thread::scope(|scope| {

@@ -7,11 +7,11 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("independent transactions", independent),
     ("one key in several transactions", same_key),
     ("many transactions", many),
-    ("rounds", rounds),
+    ("transactions that share keys", shared_keys),
 ];
 
 fn independent(storage: &dyn Storage) -> Result<(), Flaw> {
-    let answers = storage.commit(&[
+    let results = storage.commit(&[
         Transaction::new().put(b"r1", b"1", Expect::Absent),
         Transaction::new()
             .check(b"p1", Expect::Absent)
@@ -19,9 +19,9 @@ fn independent(storage: &dyn Storage) -> Result<(), Flaw> {
         Transaction::new(),
         Transaction::new().put(b"r2", b"2", Expect::Absent),
     ]);
-    let [Ok(_), second, Ok(_), Ok(fourth)] = answers.as_slice() else {
+    let [Ok(_), second, Ok(_), Ok(fourth)] = results.as_slice() else {
         return Err(Flaw(
-            "one transaction's failure reached another of the same call, or answers are missing"
+            "a failed transaction made another one of the same call fail, or results are missing"
                 .to_owned(),
         ));
     };
@@ -31,28 +31,28 @@ fn independent(storage: &dyn Storage) -> Result<(), Flaw> {
     )?;
     ensure(
         fourth.revisions == [Some(present(storage, b"r2")?.revision)],
-        "answers are not in the order of the transactions",
+        "results are not in the order of the transactions",
     )?;
     ensure(
         value(storage, b"r1")? == Some(b"1".to_vec()),
-        "a transaction beside a failing one was not carried out",
+        "a transaction next to a failing one was not applied",
     )
 }
 
 fn same_key(storage: &dyn Storage) -> Result<(), Flaw> {
-    let flaw = "transactions of one call that touch one key are not carried out in order";
+    let flaw = "transactions of one call that touch one key are not applied in order";
     let put = |content: &[u8], expect| Transaction::new().put(b"r1", content, expect);
-    let answers = storage.commit(&[put(b"1", Expect::Absent), put(b"2", Expect::Absent)]);
+    let results = storage.commit(&[put(b"1", Expect::Absent), put(b"2", Expect::Absent)]);
     ensure(
         matches!(
-            answers.as_slice(),
+            results.as_slice(),
             [Ok(_), Err(CommitError::Conflict { operation: 0 })]
         ),
         flaw,
     )?;
     ensure(value(storage, b"r1")? == Some(b"1".to_vec()), flaw)?;
-    let answers = all_well(storage.commit(&[put(b"3", Expect::Any), put(b"4", Expect::Any)]))?;
-    let [three, four] = answers.as_slice() else {
+    let results = all_committed(storage.commit(&[put(b"3", Expect::Any), put(b"4", Expect::Any)]))?;
+    let [three, four] = results.as_slice() else {
         return Err(Flaw(flaw.to_owned()));
     };
     ensure(
@@ -61,23 +61,23 @@ fn same_key(storage: &dyn Storage) -> Result<(), Flaw> {
     )?;
     ensure(value(storage, b"r1")? == Some(b"4".to_vec()), flaw)?;
     let delete = || Transaction::new().delete(b"r1");
-    all_well(storage.commit(&[delete(), put(b"5", Expect::Absent)]))?;
+    all_committed(storage.commit(&[delete(), put(b"5", Expect::Absent)]))?;
     ensure(value(storage, b"r1")? == Some(b"5".to_vec()), flaw)?;
-    all_well(storage.commit(&[put(b"6", Expect::Any), delete()]))?;
+    all_committed(storage.commit(&[put(b"6", Expect::Any), delete()]))?;
     ensure(read(storage, b"r1")?.is_none(), flaw)?;
 
-    let standing = all_well(storage.commit(&[put(b"7", Expect::Absent)]))?;
-    let revision = standing
+    let first = all_committed(storage.commit(&[put(b"7", Expect::Absent)]))?;
+    let revision = first
         .into_iter()
         .flat_map(|committed| committed.revisions)
         .flatten()
         .next()
-        .ok_or_else(|| Flaw("a put answers no revision".to_owned()))?;
+        .ok_or_else(|| Flaw("a put returns no revision".to_owned()))?;
     let unchanged = || Expect::Unchanged(revision.clone());
-    let answers = storage.commit(&[put(b"8", unchanged()), put(b"9", unchanged())]);
+    let results = storage.commit(&[put(b"8", unchanged()), put(b"9", unchanged())]);
     ensure(
         matches!(
-            answers.as_slice(),
+            results.as_slice(),
             [Ok(_), Err(CommitError::Conflict { operation: 0 })]
         ),
         "two transactions of one call both replaced the same revision",
@@ -94,25 +94,26 @@ fn many(storage: &dyn Storage) -> Result<(), Flaw> {
                 .check(b"p1", Expect::Absent)
         })
         .collect();
-    let answers = all_well(storage.commit(&transactions))?;
+    let results = all_committed(storage.commit(&transactions))?;
     ensure(
-        answers.len() == transactions.len(),
-        "a commit has not one answer for each transaction",
+        results.len() == transactions.len(),
+        "a commit does not return one result for each transaction",
     )?;
-    for (number, answer) in (0..300).zip(answers) {
+    for (number, result) in (0..300).zip(results) {
         let stored = present(storage, &key(number))?;
         ensure(
             stored.value == number.to_be_bytes()
-                && answer.revisions == [Some(stored.revision), None],
-            "many transactions of one call were not each carried out",
+                && result.revisions == [Some(stored.revision), None],
+            "one of many transactions of one call was not applied",
         )?;
     }
     Ok(())
 }
 
-/// What a storage that works through the transactions side by side could get wrong.
-fn rounds(storage: &dyn Storage) -> Result<(), Flaw> {
-    let answers = storage.commit(&[
+/// Checks transactions that share keys, which a storage that commits transactions in parallel may
+/// reorder.
+fn shared_keys(storage: &dyn Storage) -> Result<(), Flaw> {
+    let results = storage.commit(&[
         Transaction::new().put(b"r1", b"first", Expect::Absent).put(
             b"p1",
             b"first",
@@ -130,7 +131,7 @@ fn rounds(storage: &dyn Storage) -> Result<(), Flaw> {
     ]);
     ensure(
         matches!(
-            answers.as_slice(),
+            results.as_slice(),
             [
                 Ok(_),
                 Ok(_),
@@ -138,19 +139,19 @@ fn rounds(storage: &dyn Storage) -> Result<(), Flaw> {
                 Err(CommitError::Conflict { operation: 0 })
             ]
         ),
-        "transactions of one call that share keys are not carried out one after the other",
+        "transactions of one call that share keys are not applied one after the other",
     )?;
     ensure(
         value(storage, b"r1")? == Some(b"second".to_vec())
             && value(storage, b"r3")? == Some(b"third".to_vec()),
-        "transactions of one call that share keys were carried out in another order",
+        "transactions of one call that share keys were applied in another order",
     )?;
     ensure(
         read(storage, b"p2")?.is_none(),
-        "an operation behind the failing one was carried out",
+        "an operation after the failing one was applied",
     )
 }
 
-fn all_well(answers: Vec<Result<Committed, CommitError>>) -> Result<Vec<Committed>, Flaw> {
-    Ok(answers.into_iter().collect::<Result<_, _>>()?)
+fn all_committed(results: Vec<Result<Committed, CommitError>>) -> Result<Vec<Committed>, Flaw> {
+    Ok(results.into_iter().collect::<Result<_, _>>()?)
 }

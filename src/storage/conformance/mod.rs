@@ -1,7 +1,7 @@
 //! Conformance kit: the contract of [`Storage`] as checks that any backend can run.
 //!
-//! Promises: no panic; what a storage does wrong comes back as a [`Failure`].
-//! May not know: which storage it checks.
+//! Promises: no panic; a broken contract is returned as a [`Failure`]. May not know: which storage
+//! it checks.
 
 mod committing;
 mod concurrency;
@@ -14,7 +14,8 @@ use std::fmt;
 
 use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Transaction};
 
-/// Checks that a storage keeps its contract. `make` gives a fresh, empty one for each check.
+/// Checks that a storage keeps its contract. `make` must return a new, empty storage for each
+/// check.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, conformance};
@@ -25,7 +26,7 @@ use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Tran
 /// ```
 ///
 /// # Errors
-/// When the storage breaks the contract: the first check that found it, and how.
+/// Returns the first check that failed, and how the storage broke the contract.
 pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
     let mut report = Report {
         transactional: make().is_transactional(),
@@ -36,7 +37,8 @@ pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
         if storage.is_transactional() != report.transactional {
             return Err(Failure {
                 check: name,
-                flaw: "is_transactional changes from one storage to the next".to_owned(),
+                flaw: "is_transactional differs between two storages from the same constructor"
+                    .to_owned(),
             });
         }
         check(&storage).map_err(|flaw| Failure {
@@ -48,7 +50,7 @@ pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// What was checked, and found right.
+/// The checks that a storage passed.
 ///
 /// ```
 /// # use chartlock::storage::{MemoryStorage, conformance};
@@ -58,13 +60,14 @@ pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Whether the storage claims whole transactions, and so was held to them.
+    /// Whether the storage claims to be transactional, so that the checks required whole
+    /// transactions.
     pub transactional: bool,
     /// The names of the checks.
     pub checks: Vec<&'static str>,
 }
 
-/// How a storage breaks its contract.
+/// A violation of the storage contract.
 ///
 /// ```
 /// # use chartlock::storage::{MemoryStorage, conformance};
@@ -73,9 +76,9 @@ pub struct Report {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The check that found it.
+    /// The name of the check that failed.
     pub check: &'static str,
-    /// What it did, and what it should have done.
+    /// What the storage did wrong.
     pub flaw: String,
 }
 
@@ -103,7 +106,7 @@ fn checks() -> impl Iterator<Item = (&'static str, Check)> {
     .copied()
 }
 
-/// What one check found wrong.
+/// A violation that one check found.
 #[derive(Debug)]
 struct Flaw(String);
 
@@ -115,7 +118,7 @@ impl From<StorageError> for Flaw {
 
 impl From<CommitError> for Flaw {
     fn from(error: CommitError) -> Self {
-        Self(format!("a commit failed that had to succeed: {error}"))
+        Self(format!("a commit failed that must succeed: {error}"))
     }
 }
 
@@ -128,18 +131,18 @@ fn ensure(holds: bool, flaw: &str) -> Result<(), Flaw> {
 }
 
 fn commit(storage: &dyn Storage, transaction: Transaction) -> Result<Committed, CommitError> {
-    let mut answers = storage.commit(&[transaction]);
-    // A missing answer is no outcome that any check accepts.
-    answers.pop().unwrap_or(Err(CommitError::Unknown))
+    let mut results = storage.commit(&[transaction]);
+    // No check accepts `Unknown`, so a missing result fails the check.
+    results.pop().unwrap_or(Err(CommitError::Unknown))
 }
 
 fn read(storage: &dyn Storage, key: &[u8]) -> Result<Option<Stored>, Flaw> {
-    let mut answers = storage.read(&[key])?;
+    let mut results = storage.read(&[key])?;
     ensure(
-        answers.len() == 1,
-        "a read of one key has not exactly one answer",
+        results.len() == 1,
+        "a read of one key does not return exactly one result",
     )?;
-    Ok(answers.pop().flatten())
+    Ok(results.pop().flatten())
 }
 
 fn present(storage: &dyn Storage, key: &[u8]) -> Result<Stored, Flaw> {

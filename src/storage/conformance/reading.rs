@@ -1,4 +1,4 @@
-//! Checks of reads: every key and every size comes back as it was put.
+//! Checks of reads: every key and every value size round-trips.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{Expect, Storage, Transaction};
@@ -18,11 +18,11 @@ fn nothing(storage: &dyn Storage) -> Result<(), Flaw> {
     )?;
     ensure(
         storage.read(&[])?.is_empty(),
-        "a read of no keys answers something",
+        "a read of no keys returns results",
     )?;
     ensure(
         storage.commit(&[]).is_empty(),
-        "a commit of no transactions answers something",
+        "a commit of no transactions returns results",
     )
 }
 
@@ -31,8 +31,8 @@ fn order(storage: &dyn Storage) -> Result<(), Flaw> {
         .put(b"r1", b"one", Expect::Any)
         .put(b"r2", b"two", Expect::Any);
     commit(storage, put)?;
-    let answers = storage.read(&[b"r2", b"r0", b"r1", b"r2"])?;
-    let values: Vec<_> = answers
+    let results = storage.read(&[b"r2", b"r0", b"r1", b"r2"])?;
+    let values: Vec<_> = results
         .iter()
         .map(|stored| stored.as_ref().map(|stored| stored.value.as_slice()))
         .collect();
@@ -44,7 +44,7 @@ fn order(storage: &dyn Storage) -> Result<(), Flaw> {
                 Some(b"one".as_slice()),
                 Some(b"two".as_slice()),
             ],
-        "a read does not answer its keys in the order asked",
+        "a read does not return values in the order of the requested keys",
     )
 }
 
@@ -61,7 +61,7 @@ fn values(storage: &dyn Storage) -> Result<(), Flaw> {
     for (number, content) in (0_u8..).zip(&sizes) {
         ensure(
             present(storage, &[b's', number])?.value == *content,
-            "a value does not come back as it was put",
+            "a read returns another value than was put",
         )?;
     }
     let put = Transaction::new().put([b's', 5], b"", Expect::Any);
@@ -82,24 +82,24 @@ fn keys(storage: &dyn Storage) -> Result<(), Flaw> {
         .iter()
         .map(|key| Transaction::new().put(key.clone(), key.clone(), Expect::Absent))
         .collect();
-    for answer in storage.commit(&transactions) {
-        answer?;
+    for result in storage.commit(&transactions) {
+        result?;
     }
     let asked: Vec<_> = keys.iter().map(Vec::as_slice).collect();
-    let answers = storage.read(&asked)?;
+    let results = storage.read(&asked)?;
     ensure(
-        answers.len() == keys.len(),
-        "a read has not one answer for each key",
+        results.len() == keys.len(),
+        "a read does not return one result for each key",
     )?;
-    for (key, stored) in keys.iter().zip(answers) {
+    for (key, stored) in keys.iter().zip(results) {
         ensure(
             stored.is_some_and(|stored| stored.value == *key),
-            "two keys are taken for one, or a key is lost",
+            "two different keys share a value, or a key is lost",
         )?;
     }
     ensure(
         value(storage, b"r1")?.is_none(),
-        "keys are compared without regard to case",
+        "keys are compared without case",
     )
 }
 
@@ -111,11 +111,11 @@ fn revisions(storage: &dyn Storage) -> Result<(), Flaw> {
         let stored = present(storage, b"p1")?;
         ensure(
             committed.revisions == [Some(stored.revision.clone())],
-            "a commit answers another revision than the one that a read finds",
+            "a commit returns another revision than a later read",
         )?;
         ensure(
             present(storage, b"p1")?.revision == stored.revision,
-            "a revision changes without a write",
+            "a revision changed without a write",
         )?;
         known.push((content, stored.revision));
         commit(storage, Transaction::new().check(b"p1", Expect::Any))?;

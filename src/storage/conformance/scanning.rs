@@ -1,4 +1,4 @@
-//! Checks of scans: ordered, within their prefix, complete over their pages.
+//! Checks of scans: ordered, restricted to their prefix, complete over all pages.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present};
 use crate::storage::{Expect, Projection, Scan, ScanItem, Storage, Transaction};
@@ -8,7 +8,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("scan prefixes", prefixes),
     ("scan after", after),
     ("scan pages", pages),
-    ("scan wants", wants),
+    ("scan projections", projections),
 ];
 
 fn nothing(storage: &dyn Storage) -> Result<(), Flaw> {
@@ -43,7 +43,7 @@ fn prefixes(storage: &dyn Storage) -> Result<(), Flaw> {
             .collect();
         ensure(
             found(&walk(storage, prefix, None, 1000)?) == expected,
-            "a scan does not return the keys of its prefix, all of them in order",
+            "a scan does not return all keys of its prefix in order",
         )?;
     }
     Ok(())
@@ -68,7 +68,7 @@ fn after(storage: &dyn Storage) -> Result<(), Flaw> {
                 .collect();
             ensure(
                 found(&walk(storage, prefix, Some(mark), 1000)?) == expected,
-                "a scan does not return exactly the keys above the one given",
+                "a scan does not return exactly the keys above `after`",
             )?;
         }
     }
@@ -80,13 +80,13 @@ fn pages(storage: &dyn Storage) -> Result<(), Flaw> {
     for limit in [1, 2, 3, keys.len() - 1, keys.len(), keys.len() + 1] {
         ensure(
             found(&walk(storage, b"", None, limit)?) == keys,
-            "the pages of a scan, taken together, are not all keys in order",
+            "the pages of a scan do not contain all keys in order",
         )?;
     }
     Ok(())
 }
 
-fn wants(storage: &dyn Storage) -> Result<(), Flaw> {
+fn projections(storage: &dyn Storage) -> Result<(), Flaw> {
     let long: Vec<u8> = (0..=u8::MAX).cycle().take(70_000).collect();
     let put = Transaction::new()
         .put(b"r1", b"", Expect::Any)
@@ -107,22 +107,23 @@ fn wants(storage: &dyn Storage) -> Result<(), Flaw> {
             limit: 10,
             projection,
         })?;
-        let values: Vec<_> = page.items.iter().map(|entry| &*entry.value).collect();
+        let values: Vec<_> = page.items.iter().map(|item| &*item.value).collect();
         ensure(
             values == [b"".as_slice(), b"12345", &long].map(|value| projection.of(value)),
-            "a scan returns more or less of a value than was wanted",
+            "a scan returns more or less of a value than its projection",
         )?;
-        for entry in &page.items {
+        for item in &page.items {
             ensure(
-                present(storage, &entry.key)?.revision == entry.revision,
-                "a scan answers another revision than a read",
+                present(storage, &item.key)?.revision == item.revision,
+                "a scan returns another revision than a read",
             )?;
         }
     }
     Ok(())
 }
 
-/// Keys that tempt a scan out of its prefix or out of order; ascending.
+/// Writes keys just inside and outside of typical prefixes, to reveal wrong bounds and orders.
+/// Returns the keys in ascending order.
 fn plant(storage: &dyn Storage) -> Result<Vec<Vec<u8>>, Flaw> {
     let mut keys: Vec<Vec<u8>> = vec![vec![0], vec![0, 0], vec![b'v'], vec![0xff], vec![0xff; 64]];
     for chart in [6, 7, 8] {
@@ -157,14 +158,14 @@ fn plant(storage: &dyn Storage) -> Result<Vec<Vec<u8>>, Flaw> {
     Ok(keys)
 }
 
-/// All pages of a scan, each held to the contract.
+/// Returns the items of all pages of a scan, and checks the contract on each page.
 pub(super) fn walk(
     storage: &dyn Storage,
     prefix: &[u8],
     after: Option<&[u8]>,
     limit: usize,
 ) -> Result<Vec<ScanItem>, Flaw> {
-    let mut entries: Vec<ScanItem> = Vec::new();
+    let mut items: Vec<ScanItem> = Vec::new();
     let mut after = after.map(<[u8]>::to_vec);
     loop {
         let page = storage.scan(Scan {
@@ -176,23 +177,23 @@ pub(super) fn walk(
         ensure(page.items.len() <= limit, "a page is longer than its limit")?;
         ensure(
             !page.more || !page.items.is_empty(),
-            "an empty page promises more, so that nobody could go on",
+            "an empty page announces more keys, so a caller cannot continue",
         )?;
         if let Some(last) = page.items.last() {
             after = Some(last.key.clone());
         }
-        entries.extend(page.items);
+        items.extend(page.items);
         if !page.more {
             break;
         }
     }
     ensure(
-        entries.is_sorted_by(|one, next| one.key < next.key),
+        items.is_sorted_by(|one, next| one.key < next.key),
         "a scan is not in ascending order of unsigned bytes, or repeats a key",
     )?;
-    Ok(entries)
+    Ok(items)
 }
 
-fn found(entries: &[ScanItem]) -> Vec<Vec<u8>> {
-    entries.iter().map(|entry| entry.key.clone()).collect()
+fn found(items: &[ScanItem]) -> Vec<Vec<u8>> {
+    items.iter().map(|item| item.key.clone()).collect()
 }

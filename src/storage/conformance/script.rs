@@ -11,24 +11,24 @@ pub(super) const CHECKS: &[(&str, Check)] = &[("random history", history)];
 const CALLS: usize = 60;
 
 fn history(storage: &dyn Storage) -> Result<(), Flaw> {
-    let mut dice = Dice(0x2545_F491_4F6C_DD1D);
+    let mut random = Xorshift(0x2545_F491_4F6C_DD1D);
     let mut model = Model {
         objects: BTreeMap::new(),
         seen: BTreeMap::new(),
         whole: storage.is_transactional(),
     };
     for call in 0..CALLS {
-        let transactions = model.call(&mut dice, call);
-        let answers = storage.commit(&transactions);
+        let transactions = model.call(&mut random, call);
+        let results = storage.commit(&transactions);
         ensure(
-            answers.len() == transactions.len(),
-            "a commit has not one answer for each transaction",
+            results.len() == transactions.len(),
+            "a commit does not return one result for each transaction",
         )?;
-        for (transaction, answer) in transactions.iter().zip(answers) {
-            match answer {
-                Ok(committed) => model.follow(transaction, Some(&committed.revisions))?,
+        for (transaction, result) in transactions.iter().zip(results) {
+            match result {
+                Ok(committed) => model.apply(transaction, Some(&committed.revisions))?,
                 Err(CommitError::Conflict { operation }) => {
-                    model.stumble(storage, transaction, operation)?;
+                    model.apply_conflict(storage, transaction, operation)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -40,49 +40,49 @@ fn history(storage: &dyn Storage) -> Result<(), Flaw> {
 
 #[derive(Clone)]
 struct Model {
-    /// `None` as revision: written by a transaction that failed later, so nobody was told.
+    /// `None` as revision: the write belongs to a failed transaction, which returned no revisions.
     objects: BTreeMap<Vec<u8>, (Vec<u8>, Option<Revision>)>,
     seen: BTreeMap<Vec<u8>, Revision>,
     whole: bool,
 }
 
 impl Model {
-    /// The transactions of one call. Where a failing one may leave a part of itself, it is alone: so
-    /// that the part shows before another covers it.
-    fn call(&self, dice: &mut Dice, call: usize) -> Vec<Transaction> {
+    /// Returns the transactions of one call. A transaction that may fail halfway is the only one of
+    /// its call, so that no later transaction overwrites its applied part.
+    fn call(&self, random: &mut Xorshift, call: usize) -> Vec<Transaction> {
         match self.whole || call.is_multiple_of(2) {
             true => {
-                let expecting = self.whole;
-                (0..=dice.below(4))
-                    .map(|_| self.transaction(dice, expecting))
+                let with_preconditions = self.whole;
+                (0..=random.below(4))
+                    .map(|_| self.transaction(random, with_preconditions))
                     .collect()
             }
-            false => vec![self.transaction(dice, true)],
+            false => vec![self.transaction(random, true)],
         }
     }
 
-    fn transaction(&self, dice: &mut Dice, expecting: bool) -> Transaction {
+    fn transaction(&self, random: &mut Xorshift, with_preconditions: bool) -> Transaction {
         let mut keys: Vec<Vec<u8>> = Vec::new();
-        for _ in 0..=dice.below(3) {
-            let key = vec![dice.pick(b"vprh"), dice.pick(&[0, 1, 0x80, 0xff])];
+        for _ in 0..=random.below(3) {
+            let key = vec![random.pick(b"vprh"), random.pick(&[0, 1, 0x80, 0xff])];
             if !keys.contains(&key) {
                 keys.push(key);
             }
         }
         keys.into_iter()
             .map(|key| {
-                let expect = match (dice.below(4), self.seen.get(&key)) {
-                    _ if !expecting => Expect::Any,
+                let expect = match (random.below(4), self.seen.get(&key)) {
+                    _ if !with_preconditions => Expect::Any,
                     (0, _) => Expect::Absent,
                     (1, Some(revision)) => Expect::Unchanged(revision.clone()),
                     _ => Expect::Any,
                 };
-                match dice.below(6) {
+                match random.below(6) {
                     0 => Operation::Delete { key },
                     1 => Operation::Check { key, expect },
                     roll => Operation::Put {
                         key,
-                        value: vec![dice.pick(b"abcdef"); dice.below(20)],
+                        value: vec![random.pick(b"abcdef"); random.below(20)],
                         expect,
                         destroying: roll == 2,
                     },
@@ -95,7 +95,7 @@ impl Model {
         match (operation, self.objects.get(operation.key())) {
             (_, None) => operation.admits(None),
             (_, Some((_, Some(revision)))) => operation.admits(Some(revision)),
-            // Its revision is news to everybody, so only `Absent` and a known one are refused.
+            // The revision is unknown, so only `Absent` and an older known revision must conflict.
             (Operation::Delete { .. }, _) => true,
             (Operation::Put { expect, .. } | Operation::Check { expect, .. }, _) => {
                 *expect == Expect::Any
@@ -103,7 +103,7 @@ impl Model {
         }
     }
 
-    fn follow(
+    fn apply(
         &mut self,
         transaction: &Transaction,
         revisions: Option<&[Option<Revision>]>,
@@ -111,7 +111,7 @@ impl Model {
         for (index, operation) in transaction.operations().iter().enumerate() {
             ensure(
                 self.holds(operation),
-                "a commit succeeded though an expectation did not hold",
+                "a commit succeeded although a precondition did not hold",
             )?;
             match operation {
                 Operation::Put { key, value, .. } => {
@@ -128,7 +128,7 @@ impl Model {
         Ok(())
     }
 
-    fn stumble(
+    fn apply_conflict(
         &mut self,
         storage: &dyn Storage,
         transaction: &Transaction,
@@ -136,65 +136,63 @@ impl Model {
     ) -> Result<(), Flaw> {
         let operations = transaction.operations();
         let mut trial = self.clone();
-        let mut parts = vec![self.clone()];
+        let mut candidates = vec![self.clone()];
         for operation in operations.iter().take(at) {
-            trial.follow(&[operation].into_iter().cloned().collect(), None)?;
-            parts.push(trial.clone());
+            trial.apply(&[operation].into_iter().cloned().collect(), None)?;
+            candidates.push(trial.clone());
         }
         ensure(
             operations
                 .get(at)
                 .is_some_and(|operation| !trial.holds(operation)),
-            "a conflict names an operation whose expectation held",
+            "a conflict names an operation whose precondition held",
         )?;
         if !self.whole {
-            let entries = walk(storage, b"", None, 100)?;
-            *self = parts
+            let items = walk(storage, b"", None, 100)?;
+            *self = candidates
                 .into_iter()
-                .rfind(|part| part.shows(&entries))
+                .rfind(|candidate| candidate.matches(&items))
                 .ok_or_else(|| {
                     Flaw(
-                        "of a transaction that failed other than its first operations stand".into(),
+                        "a failed transaction left other operations applied than its first ones"
+                            .into(),
                     )
                 })?;
         }
         Ok(())
     }
 
-    fn shows(&self, entries: &[ScanItem]) -> bool {
-        entries
+    fn matches(&self, items: &[ScanItem]) -> bool {
+        items
             .iter()
-            .map(|entry| (&entry.key, &entry.value))
+            .map(|item| (&item.key, &item.value))
             .eq(self.objects.iter().map(|(key, (value, _))| (key, value)))
     }
 
     fn compare(&mut self, storage: &dyn Storage) -> Result<(), Flaw> {
-        let entries = walk(storage, b"", None, 7)?;
+        let items = walk(storage, b"", None, 7)?;
         ensure(
-            self.shows(&entries),
-            "a scan does not show what was committed",
+            self.matches(&items),
+            "a scan does not return the committed values",
         )?;
-        for entry in entries {
+        for item in items {
             ensure(
-                read(storage, &entry.key)?.is_some_and(|stored| stored.value == entry.value),
-                "a read does not show what a scan shows",
+                read(storage, &item.key)?.is_some_and(|stored| stored.value == item.value),
+                "a read and a scan return different values",
             )?;
-            if let Some((_, known)) = self.objects.get_mut(&entry.key) {
-                let same = known.get_or_insert_with(|| entry.revision.clone());
-                ensure(
-                    *same == entry.revision,
-                    "a revision changed without a write",
-                )?;
+            if let Some((_, known)) = self.objects.get_mut(&item.key) {
+                let same = known.get_or_insert_with(|| item.revision.clone());
+                ensure(*same == item.revision, "a revision changed without a write")?;
             }
         }
         Ok(())
     }
 }
 
-/// Marsaglia's xorshift: the same history on every run.
-struct Dice(u64);
+/// Marsaglia's xorshift with a fixed seed: the same history on every run.
+struct Xorshift(u64);
 
-impl Dice {
+impl Xorshift {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

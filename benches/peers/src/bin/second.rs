@@ -1,4 +1,4 @@
-//! The same program, for when it is built with chartlock's second provider: see `second.rs` above.
+//! The same program, built with chartlock's second provider, see `src/second.rs`.
 
 fn main() -> std::process::ExitCode {
     chartlock_peers::main()

@@ -1,4 +1,4 @@
-//! The ciphers alone, under a fresh key for each message: what sealing costs at least.
+//! The bare ciphers under a fresh key for each message: the minimum cost of sealing.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Tag};
@@ -11,7 +11,8 @@ use super::{Envelope, Sealed};
 const KEY: usize = 32;
 const TAG: usize = 16;
 
-/// `aes-gcm`. The key goes along in clear: nothing wraps it.
+/// `aes-gcm`. The key is stored in plaintext with the message, because this baseline does not wrap
+/// it.
 pub(super) struct AesGcm;
 
 impl Envelope for AesGcm {
@@ -32,8 +33,12 @@ impl Envelope for AesGcm {
 
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()> {
         let mut sealed = sealed.whole()?;
-        let (sealed, key) = sealed.split_last_chunk_mut::<KEY>().context("a key")?;
-        let (body, tag) = sealed.split_last_chunk_mut::<TAG>().context("a tag")?;
+        let (sealed, key) = sealed
+            .split_last_chunk_mut::<KEY>()
+            .context("the key is missing")?;
+        let (body, tag) = sealed
+            .split_last_chunk_mut::<TAG>()
+            .context("the tag is missing")?;
         let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key));
         let tag = Tag::from(*tag);
         cipher.decrypt_inout_detached(&Default::default(), b"", (&mut *body).into(), &tag)?;
@@ -42,7 +47,7 @@ impl Envelope for AesGcm {
     }
 }
 
-/// Content, with room for tag and key.
+/// Copies the content into a buffer with room for tag and key.
 fn with_room(content: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(content.len() + TAG + KEY);
     sealed.extend_from_slice(content);
@@ -78,7 +83,9 @@ mod aws_lc {
 
         fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()> {
             let mut sealed = sealed.whole()?;
-            let (sealed, key) = sealed.split_last_chunk_mut::<KEY>().context("a key")?;
+            let (sealed, key) = sealed
+                .split_last_chunk_mut::<KEY>()
+                .context("the key is missing")?;
             let opened = cipher(key)?.open_in_place(nonce(), Aad::empty(), sealed)?;
             then(opened);
             Ok(())

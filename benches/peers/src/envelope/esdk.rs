@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::{CONTEXT, Envelope, Sealed};
 
-/// Whether a message is signed with a key of its own as well. The SDK does unless it is told not to.
+/// Whether the SDK signs each message under a fresh key too, as it does by default.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signing {
     Yes,
@@ -35,9 +35,11 @@ impl Esdk {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let mut key = vec![0; 32];
         SysRng.try_fill_bytes(&mut key)?;
-        let config = MaterialProvidersConfig::builder().build().map_err(said)?;
-        let providers = Providers::from_conf(config).map_err(said)?;
-        let config = AwsEncryptionSdkConfig::builder().build().map_err(said)?;
+        let config = MaterialProvidersConfig::builder()
+            .build()
+            .map_err(convert)?;
+        let providers = Providers::from_conf(config).map_err(convert)?;
+        let config = AwsEncryptionSdkConfig::builder().build().map_err(convert)?;
         let keyring = providers
             .create_raw_aes_keyring()
             .key_namespace("clinic")
@@ -46,8 +48,8 @@ impl Esdk {
             .wrapping_alg(AesWrappingAlg::AlgAes256GcmIv12Tag16)
             .send();
         Ok(Self {
-            client: Client::from_conf(config).map_err(said)?,
-            keyring: runtime.block_on(keyring).map_err(said)?,
+            client: Client::from_conf(config).map_err(convert)?,
+            keyring: runtime.block_on(keyring).map_err(convert)?,
             signing,
             runtime,
         })
@@ -61,8 +63,8 @@ impl Esdk {
     }
 }
 
-/// Its errors hold more than `anyhow` takes over.
-fn said(error: impl fmt::Display) -> anyhow::Error {
+/// Converts an error of the SDK, whose type `anyhow` does not accept.
+fn convert(error: impl fmt::Display) -> anyhow::Error {
     anyhow!("{error}")
 }
 
@@ -87,9 +89,12 @@ impl Envelope for Esdk {
             .encryption_context(context())
             .algorithm_suite_id(self.suite())
             .send();
-        let sealed = self.runtime.block_on(sealed).map_err(said)?;
+        let sealed = self.runtime.block_on(sealed).map_err(convert)?;
         Ok(Sealed::Whole(
-            sealed.ciphertext.context("a message")?.into_inner(),
+            sealed
+                .ciphertext
+                .context("the message is missing")?
+                .into_inner(),
         ))
     }
 
@@ -101,8 +106,8 @@ impl Envelope for Esdk {
             .keyring(self.keyring.clone())
             .encryption_context(context())
             .send();
-        let opened = self.runtime.block_on(opened).map_err(said)?;
-        then(opened.plaintext.context("content")?.as_ref());
+        let opened = self.runtime.block_on(opened).map_err(convert)?;
+        then(opened.plaintext.context("the content is missing")?.as_ref());
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! One record of 1 KiB: what every record costs.
+//! One record of 1 KiB: the fixed cost of a record.
 
 use anyhow::Result;
 
@@ -32,13 +32,13 @@ fn target(ours: &str, rival: &str) -> Option<f64> {
 }
 
 const INTRO: &str = "\
-Sealed, then opened, in memory, on one thread. Every side draws a fresh key for each message and was checked to open what it \
-sealed. They do not all do the same:
+Sealed, then opened, in memory, on one thread. Every side draws a fresh key for each message, and the program checks that it \
+opens what it sealed. The sides do different amounts of work:
 
-- **chartlock**: the data key is wrapped under a patient's key, the wrap bound to place and version; a commitment to key and \
-context is stored and compared before anything is opened; chart, record, version and time are bound to the content, which is \
-padded; names and types are sealed with it; what was opened is wiped. What `put` and `get` do beside the bytes (looking up \
-the chart, storage, the journal's entry) is not in it. **chartlock, aws-lc-rs** is the same with the second provider, in a \
+- **chartlock**: wraps the data key under a patient key and binds the wrap to its place and version. Stores a commitment to key \
+and context, and compares it before it opens anything. Binds chart, record, version and time to the padded content, seals names \
+and types with it, and wipes what it opened. The rest of `put` and `get` (chart lookup, storage, journal entry) is not measured \
+here. **chartlock, aws-lc-rs** is the same with the second provider, in a \
 process of its own.
 - **tink envelope**: `KmsEnvelopeAead`, AES-256-GCM under AES-256-GCM, with a key of this process in place of the key service. \
 No commitment; the wrapped key is bound to nothing, the content to the context that the caller gives.

@@ -1,4 +1,4 @@
-//! Sealing and opening records, without any storage.
+//! Sealing and opening records, without storage.
 
 #[cfg(feature = "envelope")]
 mod age;
@@ -51,13 +51,13 @@ const CRATES: [&str; 7] = [
     "aws-lc-rs",
 ];
 
-/// What the rivals bind to what they seal, where they can: whose it is and what.
+/// The context that rivals bind to the content, where they can: patient and record name.
 #[cfg(feature = "envelope")]
 const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
-/// What was sealed.
+/// A sealed record.
 pub(crate) enum Sealed {
-    /// In one piece.
+    /// One sealed message.
     Whole(Vec<u8>),
     /// A large record and the segments of its content.
     Parts {
@@ -75,22 +75,22 @@ impl Sealed {
     }
 }
 
-/// Turns content into sealed bytes that stand alone, and back.
+/// An envelope: turns content into self-contained sealed bytes, and back.
 pub(crate) trait Envelope {
     fn name(&self) -> String;
 
     fn seal(&self, content: &[u8]) -> Result<Sealed>;
 
-    /// Hands what was sealed to `then`, in whatever memory it is.
+    /// Opens sealed bytes and passes the content to `then`, in any kind of memory.
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()>;
 
-    /// Whether what was sealed opens to the same.
+    /// Checks that sealed content opens to the same content.
     fn check(&self, content: &[u8]) -> Result<()> {
         let mut is_same = false;
         self.open(self.seal(content)?, &mut |opened| {
             is_same = opened == content;
         })?;
-        ensure!(is_same, "{} opened something else", self.name());
+        ensure!(is_same, "{} returned other content", self.name());
         Ok(())
     }
 
@@ -102,7 +102,7 @@ pub(crate) trait Envelope {
     }
 }
 
-/// Everybody but us who is built in.
+/// Returns all rivals that are built in.
 fn rivals() -> Result<Vec<Box<dyn Envelope>>> {
     Ok(vec![
         #[cfg(feature = "envelope")]
@@ -121,7 +121,7 @@ fn rivals() -> Result<Vec<Box<dyn Envelope>>> {
     ])
 }
 
-/// How we do at a work, against each rival, and our second provider against our first.
+/// Compares chartlock with each rival, and chartlock's second provider with its first.
 fn compare(
     run: &Run<'_>,
     says: &str,
@@ -144,8 +144,8 @@ fn compare(
         .collect())
 }
 
-/// Seals and opens all of these contents, as often as a round takes; the time is that of one of them on
-/// average.
+/// Returns a contender that seals and opens all of these contents repeatedly; its time is the
+/// average for one content.
 pub(crate) fn contender<'a>(
     envelope: &'a dyn Envelope,
     contents: &'a [Cow<'a, [u8]>],

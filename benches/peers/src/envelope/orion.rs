@@ -1,11 +1,12 @@
-//! orion: an envelope of two calls of its AEAD, one for the content and one for its key.
+//! orion: an envelope of two AEAD calls, one for the content and one for its key.
 
 use anyhow::{Context, Result};
 use orion::aead::{SecretKey, open, seal};
 
 use super::{Envelope, Sealed};
 
-/// A key of 32 bytes, sealed: nonce of 24 before, tag of 16 behind.
+/// The size of a sealed 32-byte key, with a nonce of 24 bytes before it and a tag of 16 bytes after
+/// it.
 const WRAPPED: usize = 24 + 32 + 16;
 
 pub(super) struct Orion(SecretKey);
@@ -30,7 +31,9 @@ impl Envelope for Orion {
 
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()> {
         let sealed = sealed.whole()?;
-        let (body, wrapped) = sealed.split_last_chunk::<WRAPPED>().context("a key")?;
+        let (body, wrapped) = sealed
+            .split_last_chunk::<WRAPPED>()
+            .context("the key is missing")?;
         let key = SecretKey::try_from(&open(&self.0, wrapped)?[..])?;
         then(&open(&key, body)?);
         Ok(())

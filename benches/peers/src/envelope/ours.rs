@@ -1,4 +1,4 @@
-//! chartlock's envelope: what `put` and `get` do to the bytes.
+//! chartlock's envelope: what `put` and `get` do with the bytes.
 
 use std::io::Read;
 
@@ -104,13 +104,13 @@ impl Envelope for Ours {
                 let opener = StreamOpener::new(head.suite, &key, &CHART, &stream, length)?;
                 then(&open_stream(&opener, segments)?);
             }
-            Content::Retraction => bail!("a record was sealed, no retraction"),
+            Content::Retraction => bail!("a retraction was opened instead of a record"),
         }
         Ok(())
     }
 }
 
-/// On one thread. Every segment is memory of its own, as a storage takes it.
+/// Seals a stream on one thread. Every segment is a separate allocation, as storages require.
 fn seal_stream(key: &StreamKey, mut content: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut sealer = StreamSealer::new(CipherSuite::default(), key, &CHART, &STREAM)?;
     let mut segments = Vec::with_capacity(content.len() / SEGMENT + 2);

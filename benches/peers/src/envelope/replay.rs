@@ -1,4 +1,4 @@
-//! The records of a clinic, in the sizes that they have.
+//! The records of a clinic, in their real sizes.
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::measure::{Quantity, Table};
 use crate::second::Work;
 
 const ROUNDS: usize = 9;
-/// So many records stand for all.
+/// The count of records in the sample.
 const RECORDS: usize = 1000;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
@@ -33,7 +33,7 @@ fn intro(run: &Run<'_>, work: &Work) -> String {
     };
     format!(
         "Each side seals and opens the same {} records, taken evenly from {}: half of them are at most {} large, nine \
-         of ten at most {}, the largest {}. The time is that of one record on average. What each side does is told above.",
+         of ten at most {}, the largest {}. The time is that of one record on average. The section above describes what each side does.",
         sizes.len(),
         run.clinic.says(),
         at(50),

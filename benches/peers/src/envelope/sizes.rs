@@ -8,10 +8,10 @@ use crate::measure::{Table, size};
 use crate::second::Work;
 
 const ROUNDS: usize = 9;
-/// The smallest size and the largest, by powers of four.
+/// The smallest and the largest size; the steps are powers of four.
 const SMALLEST: usize = 64;
 const LARGEST: usize = 64 << 20;
-/// The largest one of a quick run.
+/// The largest size of a quick run.
 const QUICK: usize = 4 << 20;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
@@ -34,5 +34,5 @@ pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
 }
 
 const INTRO: &str = "\
-Sealed and opened in memory, on one thread, by all. Above 64 KiB ours is a content stream: chunks of 64 KiB, each with a tag \
-of its own, in segments of 1 MiB, under a key of its own. What each side does is told above.";
+Every side seals and opens in memory, on one thread. Above 64 KiB, chartlock writes a content stream under its own key: \
+segments of 1 MiB with chunks of 64 KiB, each with its own tag. The first section describes what each side does.";

@@ -1,4 +1,5 @@
-//! Tink's envelope: a fresh key for each message, wrapped by a key service, here a key of this process.
+//! Tink's envelope: a fresh key for each message, wrapped by a key service, which here is a key of
+//! this process.
 
 use anyhow::{Result, anyhow};
 use tink_aead::{KmsEnvelopeAead, aes256_gcm_key_template, subtle::AesGcm};
@@ -12,13 +13,13 @@ impl Tink {
     pub(super) fn new() -> Result<Self> {
         tink_aead::init();
         let service =
-            AesGcm::new(&tink_core::subtle::random::get_random_bytes(32)).map_err(said)?;
+            AesGcm::new(&tink_core::subtle::random::get_random_bytes(32)).map_err(convert)?;
         let template = aes256_gcm_key_template();
         Ok(Self(KmsEnvelopeAead::new(template, Box::new(service))))
     }
 }
 
-fn said(error: TinkError) -> anyhow::Error {
+fn convert(error: TinkError) -> anyhow::Error {
     anyhow!("{error}")
 }
 
@@ -29,12 +30,12 @@ impl Envelope for Tink {
 
     fn seal(&self, content: &[u8]) -> Result<Sealed> {
         let sealed = self.0.encrypt(content, CONTEXT.as_bytes());
-        sealed.map(Sealed::Whole).map_err(said)
+        sealed.map(Sealed::Whole).map_err(convert)
     }
 
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()> {
         let opened = self.0.decrypt(&sealed.whole()?, CONTEXT.as_bytes());
-        then(&opened.map_err(said)?);
+        then(&opened.map_err(convert)?);
         Ok(())
     }
 }

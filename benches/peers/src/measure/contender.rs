@@ -1,14 +1,14 @@
-//! Whoever does a work, and the turns that they take at it.
+//! Contenders, and the rounds in which they take turns.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How long the calls of one round take at least, so that the clock's grain does not matter.
+/// The minimum time of the calls in one round, so that the clock's resolution does not matter.
 const ROUND: Duration = Duration::from_millis(15);
 
-/// Somebody who can do a work again and again.
+/// An implementation that can repeat a work.
 pub(crate) struct Contender<'a> {
     pub(crate) name: String,
     /// Does one round of the work; returns the time of its measured part.
@@ -23,7 +23,8 @@ impl<'a> Contender<'a> {
         }
     }
 
-    /// A round is as many calls as take a while; its time is that of one call.
+    /// Creates a contender that repeats a call for at least the time of a round; its time is that
+    /// of one call.
     pub(crate) fn calls(
         name: impl Into<String>,
         mut call: impl FnMut() -> Result<()> + 'a,
@@ -38,7 +39,7 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// What a contender took, round by round.
+/// The times of a contender, round by round.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     pub(crate) name: String,
@@ -46,13 +47,13 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// The median time of a round, in seconds.
+    /// Returns the median time of a round, in seconds.
     pub(crate) fn median(&self) -> f64 {
         let mut times: Vec<_> = self.times.iter().map(Duration::as_secs_f64).collect();
         super::ratio::quantile(&mut times, 0.5)
     }
 
-    /// The time of both, round by round: of a way there and a way back.
+    /// Returns the sum of two series, round by round, such as sealing plus opening.
     pub(crate) fn plus(&self, other: &Self) -> Self {
         let rounds = self.times.iter().zip(&other.times);
         Self {
@@ -62,8 +63,8 @@ impl Series {
     }
 }
 
-/// Every round runs each contender once, and each round begins with another one, so that a machine's
-/// moods hit all of them alike. A first round warms up and is not counted.
+/// Runs every contender once per round. Each round begins with a different contender, so that other
+/// load on the machine affects all of them. The first round warms up and is not counted.
 pub(crate) fn interleave(contenders: &mut [Contender<'_>], rounds: usize) -> Result<Vec<Series>> {
     let progress = progress((rounds + 1) * contenders.len());
     let mut series: Vec<_> = contenders
@@ -90,8 +91,8 @@ pub(crate) fn interleave(contenders: &mut [Contender<'_>], rounds: usize) -> Res
     Ok(series)
 }
 
-/// What is compared when the first `ours` of these are ours: each further one of ours with our first, and each
-/// of ours with each rival.
+/// Returns the pairs to compare when the first `ours` series are chartlock's: each further one with
+/// the first, and each of them with each rival.
 pub(crate) fn pairs(series: &[Series], ours: usize) -> impl Iterator<Item = (&Series, &Series)> {
     let (ours, rivals) = series.split_at_checked(ours).unwrap_or_default();
     let among_us = ours.iter().skip(1).zip(ours.iter().take(1).cycle());
@@ -110,7 +111,7 @@ fn progress(turns: usize) -> ProgressBar {
 fn calls_in_a_round(call: &mut impl FnMut() -> Result<()>) -> Result<u32> {
     let mut calls = 1;
     loop {
-        // One that took long may just have been interrupted.
+        // Take the shortest call, because a longer one may have been interrupted.
         let mut shortest = Duration::MAX;
         for _ in 0..3 {
             shortest = shortest.min(timed(calls, call)?);
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_round_begins_with_another_one_and_the_first_round_does_not_count() -> Result<()> {
+    fn rounds_begin_with_different_contenders_and_the_first_is_not_counted() -> Result<()> {
         let turns = RefCell::new(String::new());
         let contender = |name: &'static str, millis| {
             let turns = &turns;
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_are_compared_with_each_rival_and_with_our_first() {
+    fn ours_are_compared_with_each_rival_and_our_first() {
         let series = ["us", "us too", "them", "others"].map(|name| Series {
             name: name.to_owned(),
             times: Vec::new(),

@@ -1,4 +1,4 @@
-//! Where a table was measured, without saying whose machine it is.
+//! The machine and versions of a measurement, without the name of the machine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Run;
 
-/// Under what circumstances a table came about.
+/// The circumstances under which a table was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Circumstances {
     pub(crate) date: String,
-    /// A few rounds of small works, for orientation only.
+    /// True for a quick run: a few rounds of small works, for orientation only.
     pub(crate) quick: bool,
     cores: usize,
     processor: String,
@@ -24,9 +24,10 @@ pub(crate) struct Circumstances {
     kernel: String,
     file_system: String,
     rustc: String,
-    /// The processes that were running before, on average over a minute: near 0 on a quiet machine.
+    /// The count of running processes before the run, averaged over a minute; near 0 on a quiet
+    /// machine.
     load_before: f64,
-    /// Of the crates that were compared.
+    /// The versions of the compared crates.
     versions: BTreeMap<String, String>,
 }
 
@@ -69,7 +70,7 @@ impl fmt::Display for Circumstances {
     }
 }
 
-/// How busy the machine is, on average over the last minute.
+/// Returns the load of the machine, averaged over the last minute.
 pub(crate) fn load() -> f64 {
     let load = line("/proc/loadavg");
     let minute = load.split(' ').next().map(str::parse);
@@ -98,7 +99,7 @@ fn memory_gib() -> u64 {
     (kib + (1 << 19)) >> 20
 }
 
-/// The type of the mount that holds a directory.
+/// Returns the file system type of the mount that contains a directory.
 fn file_system(directory: &Path) -> String {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let holding = mounts.lines().filter_map(|line| {
@@ -106,7 +107,7 @@ fn file_system(directory: &Path) -> String {
         let (place, kind) = (fields.next()?, fields.next()?);
         directory.starts_with(place).then_some((place.len(), kind))
     });
-    // Of two mounts on one place the later one is seen.
+    // Of two mounts on one path, the later one is in effect.
     let (_, kind) = holding
         .max_by_key(|(length, _)| *length)
         .unwrap_or((0, UNKNOWN));
@@ -115,11 +116,11 @@ fn file_system(directory: &Path) -> String {
 
 fn rustc() -> Result<String> {
     let output = Command::new("rustc").arg("--version").output();
-    let output = output.context("rustc tells its version")?;
+    let output = output.context("rustc does not report its version")?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The part of a lock file that says what was built.
+/// The parts of a lock file that name the built versions.
 #[derive(Deserialize)]
 struct Lock {
     package: Vec<Package>,
@@ -133,18 +134,19 @@ struct Package {
     dependencies: Vec<String>,
 }
 
-/// The versions in which we ourselves depend on these crates.
+/// Returns the versions of these crates on which this program depends.
 fn versions(crates: &[String]) -> Result<BTreeMap<String, String>> {
     let lock: Lock = toml::from_str(include_str!("../../Cargo.lock"))?;
     let us = lock
         .package
         .iter()
         .find(|package| package.name == env!("CARGO_PKG_NAME"));
-    let ours = us.context("the lock file names this crate")?;
+    let ours = us.context("the lock file does not name this crate")?;
     crates
         .iter()
         .map(|name| {
-            // Where there are several versions, the dependency says which: `name version`.
+            // If the lock file has several versions, the dependency names its version: `name
+            // version`.
             let named = ours
                 .dependencies
                 .iter()
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_lock_file_is_an_error() {
+    fn crate_missing_in_the_lock_file_is_an_error() {
         assert!(versions(&["no such crate".to_owned()]).is_err());
     }
 }

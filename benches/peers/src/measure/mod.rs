@@ -1,4 +1,4 @@
-//! Contenders in turn, ratios of pairs, tables, plots: how everything here is measured and shown.
+//! Contenders in turns, ratios of pairs, tables, plots: how measurements are taken and shown.
 
 mod contender;
 mod machine;

@@ -1,4 +1,4 @@
-//! What was measured, with its unit.
+//! Measured values with their units.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Quantity {
     Seconds(f64),
     Bytes(f64),
-    /// Without a unit.
+    /// A number without a unit.
     Count(f64),
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// As many decimals as make three digits.
+/// Formats a value with three significant digits.
 pub(super) fn three_digits(value: f64) -> String {
     match value {
         value if value < 9.995 => format!("{value:.2}"),
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shown_with_the_unit_that_fits() {
+    fn quantity_is_shown_in_a_fitting_unit() {
         let shown = |quantity: Quantity| quantity.to_string();
         assert_eq!(shown(Quantity::Seconds(0.000_000_7)), "700 ns");
         assert_eq!(shown(Quantity::Seconds(0.000_012_34)), "12.3 µs");

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Series;
 
-/// How many times one thing is another; its spread is the middle half.
+/// A ratio of two measurements, with its middle half as spread.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
@@ -13,7 +13,7 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// The rival's time in ours, of the two times of each round. Above 1 we are faster.
+    /// Divides the rival's time by chartlock's in each round. Above 1, chartlock is faster.
     pub(crate) fn of(ours: &Series, rival: &Series) -> Self {
         let pairs = ours.times.iter().zip(&rival.times);
         let mut ratios: Vec<_> = pairs
@@ -27,7 +27,7 @@ impl Ratio {
     }
 
     #[cfg(any(test, feature = "store"))]
-    /// Of what was measured once, or does not vary.
+    /// Creates a ratio without spread, for values measured once or values that do not vary.
     pub(crate) fn exact(ratio: f64) -> Self {
         Self {
             median: ratio,
@@ -37,7 +37,7 @@ impl Ratio {
     }
 }
 
-/// Between two values where none stands at that place. Not a number when there is no value.
+/// Returns a quantile, interpolated between two values if needed; not a number for an empty slice.
 pub(super) fn quantile(values: &mut [f64], at: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let place = at * values.len().saturating_sub(1) as f64;
@@ -60,20 +60,20 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_those_of_a_round() {
+    fn ratio_pairs_the_times_of_one_round() {
         // The machine was ten times slower in the second round, for both.
         let ratio = Ratio::of(&series(&[10, 100, 10]), &series(&[20, 200, 20]));
         assert_eq!(ratio, Ratio::exact(2.0));
     }
 
     #[test]
-    fn the_spread_is_the_middle_half() {
+    fn spread_is_the_middle_half() {
         let ratio = Ratio::of(&series(&[10; 5]), &series(&[50, 10, 40, 20, 30]));
         assert_eq!((ratio.lower, ratio.median, ratio.upper), (2.0, 3.0, 4.0));
     }
 
     #[test]
-    fn a_quantile_lies_between_two_values() {
+    fn quantile_between_two_values_is_interpolated() {
         assert_eq!(quantile(&mut [4.0, 1.0], 0.5), 2.5);
         assert!(quantile(&mut [], 0.5).is_nan());
     }

@@ -1,4 +1,4 @@
-//! The tables as files: each for itself, and one page assembled from all of them.
+//! The result files: one per table, and one page with all tables.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::machine::Circumstances;
 use super::{Table, plot};
 use crate::Run;
 
-/// The order of the tables on the page; those it does not name come last.
+/// The order of the tables on the page; other tables come last.
 const ORDER: [&str; 9] = [
     "envelope",
     "clinic",
@@ -26,9 +26,9 @@ const ORDER: [&str; 9] = [
 const HEAD: &str = "\
 # Measured
 
-chartlock and its rivals on the same data, in one process, in turns: each round runs every contender once, and each round
-begins with another one. A ratio is the median over the rounds of the rival's time divided by ours in the same round: above
-1 we are faster. The middle half of the ratios stands beside it. Sizes and growth are limits: ours divided by the base.
+chartlock and its rivals on the same data, in one process, in turns. Each round runs every contender once and begins with a
+different one. A ratio is the rival's time divided by ours in the same round; the table gives the median over
+all rounds and the middle half. Above 1, chartlock is faster. Sizes and growth are limits: ours divided by the base.
 
 This page, its tables and plots are generated, from the top of the repository, by
 
@@ -36,19 +36,19 @@ This page, its tables and plots are generated, from the top of the repository, b
 cargo run --release --manifest-path benches/peers/Cargo.toml
 ```
 
-`-- --only envelope,streams` measures again only what it names, `-- --quick` does less of everything, `-- DIRECTORY` takes the
-records of another clinic. Each table says when and where it was measured.
+`-- --only envelope,streams` repeats only the named tables, `-- --quick` does less of everything, and `-- DIRECTORY` uses the
+records in a directory of your own. Each table says when and where it was measured.
 
 ";
 
-/// A table as it is kept.
+/// A table in its stored form.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
     circumstances: Circumstances,
     pub(super) table: Table,
 }
 
-/// The directory of what was measured.
+/// The directory of the results.
 pub(crate) struct Results {
     directory: PathBuf,
 }
@@ -60,7 +60,7 @@ impl Results {
         }
     }
 
-    /// Keeps a table, in place of a former one of its name.
+    /// Stores a table and replaces a former one of the same name.
     pub(crate) fn keep(&self, table: Table, run: &Run<'_>) -> Result<()> {
         let circumstances = Circumstances::now(run, &table.crates)?;
         let kept = Kept {
@@ -73,7 +73,7 @@ impl Results {
         self.write(&format!("{name}.md"), &kept.markdown())
     }
 
-    /// Assembles the page and the plots from all tables that are kept.
+    /// Writes the page and the plots from all stored tables.
     pub(crate) fn assemble(&self) -> Result<()> {
         let kept = self.kept()?;
         let tables: Vec<_> = kept.iter().map(|kept| &kept.table).collect();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_run_refreshes_its_part_only() -> Result<()> {
+    fn partial_run_replaces_only_its_tables() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let results = Results::new(scratch.path().join("results"));
         let clinic = Clinic::read(None)?;

@@ -1,11 +1,11 @@
-//! Rows of ratios, and the table that they stand in.
+//! Rows of ratios, and tables of rows.
 
 use serde::{Deserialize, Serialize};
 
 use super::quantity::three_digits;
 use super::{Quantity, Ratio, Series};
 
-/// What a ratio should be.
+/// The target of a ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
@@ -22,7 +22,7 @@ impl Target {
     }
 }
 
-/// One of the two that are compared, and what was measured of it: the median of its rounds.
+/// One side of a comparison and its measured value, the median over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Side {
     pub(crate) name: String,
@@ -38,7 +38,7 @@ impl From<&Series> for Side {
     }
 }
 
-/// One work, done by us and by a rival.
+/// A comparison of chartlock with a rival in one work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) work: String,
@@ -47,12 +47,12 @@ pub(crate) struct Row {
     pub(crate) ratio: Ratio,
     pub(crate) target: Option<Target>,
     pub(crate) met: Option<bool>,
-    /// The bytes of content that the work is about, where a throughput makes sense.
+    /// The bytes of content in the work, if a throughput makes sense.
     pub(crate) bytes: Option<u64>,
 }
 
 impl Row {
-    /// How many times as long the rival takes, which should be at least `target`.
+    /// Compares times: the rival's time divided by chartlock's should be at least `target`.
     pub(crate) fn timed(
         work: impl Into<String>,
         ours: &Series,
@@ -65,14 +65,14 @@ impl Row {
     }
 
     #[cfg(any(test, feature = "store"))]
-    /// How many times a base ours is, which should be at most `limit`: a size, a growth.
+    /// Compares sizes or growth: chartlock's value divided by the base should be at most `limit`.
     pub(crate) fn limited(work: impl Into<String>, ours: Side, base: Side, limit: f64) -> Self {
         let ratio = Ratio::exact(ours.measured.value() / base.measured.value());
         let target = Some(Target::AtMost(limit));
         Self::new(work.into(), ours, base, ratio, target)
     }
 
-    /// Any other comparison.
+    /// Creates any other comparison.
     pub(crate) fn new(
         work: String,
         ours: Side,
@@ -91,7 +91,7 @@ impl Row {
         }
     }
 
-    /// The same, of so many bytes of content.
+    /// Sets the bytes of content, for a throughput.
     pub(crate) fn of_bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
@@ -129,10 +129,10 @@ impl Row {
     }
 }
 
-/// What belongs together, with what each side does and does not do.
+/// A table of related rows, with a description of what each side does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Table {
-    /// The name of its file.
+    /// The name of the table's file.
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) intro: String,
@@ -141,7 +141,7 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
 }
 
-/// A table of more rows is folded away, below its plot.
+/// The row count above which a table is collapsed below its plot.
 const LONG: usize = 50;
 
 impl Table {
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_met_or_not() {
+    fn target_is_met_or_missed() {
         let row = |target| Row::timed("put", &series("us", 2), &series("them", 3), target);
         assert_eq!(row(Some(1.5)).met, Some(true));
         assert_eq!(row(Some(1.6)).met, Some(false));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_kept_or_not() {
+    fn limit_is_met_or_exceeded() {
         let side = |bytes| Side {
             name: "disk".to_owned(),
             measured: Quantity::Bytes(bytes),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_both_times_and_the_ratio() {
+    fn row_shows_both_times_and_the_ratio() {
         let row = Row::timed("put", &series("us", 2), &series("them", 3), Some(1.5));
         let expected = "| put | us | 2.00 ms | them | 3.00 ms | **1.50** | at least 1.5 | yes |\n";
         assert_eq!(row.markdown(), expected);

@@ -1,4 +1,4 @@
-//! This program, run once more by itself.
+//! Starts this program again as a child process.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::Part;
 
-/// One part, with whatever else this program was called with.
+/// Returns a command that runs one part with the other arguments of this process.
 pub(super) fn only(part: Part) -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command.args(arguments(part.name, env::args_os().skip(1)));
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_part_takes_the_place_of_those_that_were_asked_for() {
+    fn single_part_replaces_the_selected_parts() {
         let called = [
             "--quick",
             "--only",

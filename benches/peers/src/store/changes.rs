@@ -1,4 +1,4 @@
-//! Works that write: ingest, charts and disk use of what was ingested, single puts, rotation.
+//! Works that write: ingest, charts and disk use of the ingested records, single puts, rotation.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -13,23 +13,23 @@ use super::{disk, works};
 use crate::Run;
 use crate::measure::{Contender, Row, interleave};
 
-/// Batches in which the store of files takes part: it syncs every record.
+/// The count of batches in which the file store takes part: it syncs every record, which is slow.
 const SLOW_BATCHES: usize = 10;
 const CHART_ROUNDS: usize = 31;
 const PUT_ROUNDS: usize = 25;
 const ROTATIONS: usize = 2;
-/// Records that stand before single ones are put.
+/// The count of stored records before single puts are measured.
 const STANDING: usize = 3000;
 
-/// How much of it is done.
+/// The selected works.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     All,
-    /// What slower flushes slow down.
+    /// Only the works that slower flushes affect.
     Flushes,
 }
 
-/// Rows, by the table to which they belong.
+/// Rows by the table to which they belong.
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) store: Vec<Row>,
@@ -37,7 +37,7 @@ pub(super) struct Changes {
     pub(super) disk: Vec<Row>,
 }
 
-/// Who takes part.
+/// The stores that take part.
 struct Peers {
     ours: Ours,
     sqlcipher: SqlCipher,
@@ -57,12 +57,12 @@ impl Peers {
         })
     }
 
-    /// All but the files, ours first.
+    /// Returns all stores except the file store, chartlock first.
     fn engines(&self) -> [&dyn Peer; 4] {
         [&self.ours, &self.sqlcipher, &self.fjall, &self.redb]
     }
 
-    /// Ours first.
+    /// Returns all stores, chartlock first.
     fn all(&self) -> [&dyn Peer; 5] {
         let [ours, sqlcipher, fjall, redb] = self.engines();
         [ours, sqlcipher, fjall, redb, &self.files]
@@ -99,7 +99,7 @@ pub(super) fn measure(run: &Run<'_>, scope: Scope) -> Result<Changes> {
     Ok(changes)
 }
 
-/// All take part in the first batches, and all but the files in those that follow.
+/// Measures ingest: all stores in the first batches, all but the file store in later ones.
 fn ingest(peers: &Peers, load: &Load<'_>) -> Result<Vec<Row>> {
     let work = "ingest by 1,000";
     let contenders = peers.all().map(|peer| works::ingest(peer, load));
@@ -132,7 +132,7 @@ fn charts(run: &Run<'_>, peers: &Peers, load: &Load<'_>) -> Result<Vec<Row>> {
     ))
 }
 
-/// Into stores that hold some charts already.
+/// Measures single puts into stores that already contain some charts.
 fn puts(run: &Run<'_>, load: &Load<'_>, threads: usize, directory: &Path) -> Result<Vec<Row>> {
     std::fs::create_dir(directory)?;
     let peers = Peers::create(directory)?;

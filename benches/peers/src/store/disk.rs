@@ -1,4 +1,4 @@
-//! What stores take on the medium, against the bytes that were put.
+//! Disk use of the stores, relative to the bytes put.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::Run;
 use crate::clinic::Clinic;
 use crate::measure::{Quantity, Ratio, Row, Side};
 
-/// How many times what was put it may be.
+/// The maximum ratio of disk use to bytes put.
 const LIMIT: f64 = 1.5;
-/// Work in the background has ended once the size stood still for so long.
+/// Background work has ended once the size stayed the same for this long.
 const STILL: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The clinic's data, each once.
+/// Measures the disk use of the clinic's data, each record stored once.
 pub(super) fn of_clinic(run: &Run<'_>) -> Result<Vec<Row>> {
     let directory = run.scratch.join("disk");
     std::fs::create_dir(&directory)?;
@@ -57,7 +57,7 @@ fn items(clinic: &Clinic) -> Vec<Item<'_>> {
     documents.records.iter().map(item).collect()
 }
 
-/// What was ingested.
+/// Measures the disk use of the ingested records.
 pub(super) fn of_ingested(
     peers: [&mut dyn Peer; 4],
     load: &Load<'_>,
@@ -69,7 +69,7 @@ pub(super) fn of_ingested(
     rows(&work, peers, plain, directory)
 }
 
-/// Each is in the directory that has its place in this list.
+/// The directory of each store, by its position in the list of stores.
 const DIRECTORIES: [&str; 4] = ["ours", "sqlcipher", "fjall", "redb"];
 
 fn rows(work: &str, peers: [&mut dyn Peer; 4], plain: usize, directory: &Path) -> Result<Vec<Row>> {
@@ -96,7 +96,7 @@ fn rows(work: &str, peers: [&mut dyn Peer; 4], plain: usize, directory: &Path) -
     Ok(rows)
 }
 
-/// The bytes of a directory, once they stand still.
+/// Returns the bytes of a directory once they no longer change.
 fn settled(directory: &Path) -> Result<u64> {
     let start = Instant::now();
     let mut bytes = bytes_on_disk(directory)?;

@@ -1,4 +1,4 @@
-//! What a hundred times as many records cost: time and memory.
+//! The cost of a hundred times as many records: time and memory.
 
 use std::cell::Cell;
 use std::env;
@@ -13,17 +13,18 @@ use super::{again, table, thousands, works};
 use crate::Run;
 use crate::measure::{Contender, Quantity, Ratio, Row, Side, Table, Target, interleave};
 
-/// Where the run that is looked at leaves how much memory it took; set only for it.
+/// Names the file in which the measured child process writes its memory use; set only for that
+/// process.
 const MEMORY: &str = "CHARTLOCK_PEERS_MEMORY";
-/// How many records the large store gets, for a run of another size.
+/// Sets how many records the large store gets, for a run of another size.
 const RECORDS: &str = "CHARTLOCK_PEERS_RECORDS";
 
 const SMALL: usize = 30_000;
 const ROUNDS: usize = 31;
 const LATER: usize = 1_000_000;
-/// At most so many times slower.
+/// The maximum slowdown.
 const LIMIT: f64 = 1.5;
-/// At most so much memory beside the cache.
+/// The maximum memory in addition to the cache.
 const MEMORY_LIMIT: f64 = (64 << 20) as f64;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
@@ -48,7 +49,7 @@ pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     )])
 }
 
-/// Fills a vault in a process of its own, and asks how much memory that took.
+/// Fills a vault in a separate process and returns how much memory that took.
 fn memory(directory: &Path, records: usize) -> Result<Row> {
     let place = directory.join("memory");
     let status = again::only(super::GROWTH)?.env(MEMORY, &place).status()?;
@@ -72,10 +73,11 @@ fn memory(directory: &Path, records: usize) -> Result<Row> {
     ))
 }
 
-/// In the process that is looked at: what is resident after the vault was filled, read and written.
+/// Runs in the measured process: writes how much memory is resident after filling, reading and
+/// writing the vault.
 fn leave_memory(run: &Run<'_>, records: usize, place: &Path) -> Result<()> {
     let directory = place.with_file_name("large");
-    // Nothing but names and contents of the clinic is held besides the vault.
+    // Besides the vault, the process contains only names and contents of the clinic.
     let before = resident()?;
     let load = Load::resources(run.clinic, records)?;
     let vault = Ours::create(&directory)?;
@@ -90,12 +92,15 @@ fn leave_memory(run: &Run<'_>, records: usize, place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of this process that are in memory.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
-    let kib: u64 = kib.context("the resident set is told")?.trim().parse()?;
+    let kib: u64 = kib
+        .context("the system does not report the resident set")?
+        .trim()
+        .parse()?;
     Ok(kib << 10)
 }
 
@@ -113,7 +118,7 @@ fn times(run: &Run<'_>, directory: &Path, records: usize) -> Result<Vec<Row>> {
         works::gets(&small, &few, SMALL),
     ];
     let mut rows = vec![row(run, "random warm get", gets, records)?];
-    // Behind those of the process whose memory was looked at.
+    // Start after the numbers that the measured process used.
     let next = [Cell::new(LATER), Cell::new(LATER)];
     let [of_large, of_small] = &next;
     let puts = [
@@ -133,7 +138,7 @@ fn row(
     let mut contenders = [large?, small?];
     let series = interleave(&mut contenders, run.rounds(ROUNDS))?;
     let [large, small] = series.as_slice() else {
-        bail!("there are two series");
+        bail!("expected two series");
     };
     let side = |records: usize, series| Side {
         name: format!("at {} records", thousands(records)),

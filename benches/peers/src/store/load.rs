@@ -1,4 +1,4 @@
-//! The records that all stores are given: whose they are, how they are named, and what is in them.
+//! The records that all stores receive: patients, names and contents.
 
 use anyhow::{Context, Result, ensure};
 use chartlock::{RecordId, Subject};
@@ -10,28 +10,29 @@ use crate::documents::Format;
 pub(super) const CHART: usize = 300;
 /// Records of a visit.
 const VISIT: usize = 10;
-/// From one visitor to the next; a prime, so that all come before one comes again.
+/// The distance between successive visitors; a prime, so that all patients visit before one visits
+/// again.
 const STRIDE: usize = 7919;
 /// Records in a batch.
 pub(super) const BATCH: usize = 1000;
 
-/// What records hold.
+/// The contents of records.
 enum Contents {
-    /// The clinic's FHIR resources, one after the other, and again from the first one.
+    /// The clinic's FHIR resources in order, repeated as needed.
     Resources(Vec<&'a [u8]>),
     /// Pieces of one size.
     Pieces(&'a [u8], usize),
 }
 
-/// The records of a clinic: each patient has a chart of them, which grows by a few with each visit, and
-/// patients visit in no order.
+/// The records of a clinic. Each patient has a chart that grows by a few records with each visit,
+/// and patients visit in scattered order.
 pub(super) struct Load<'a> {
     contents: Contents,
     records: usize,
 }
 
 impl<'a> Load<'a> {
-    /// With the sizes that the clinic's resources have.
+    /// Creates a load with the sizes of the clinic's resources.
     pub(super) fn resources(clinic: &'a Clinic, records: usize) -> Result<Self> {
         let documents = &clinic.documents;
         let resources: Vec<_> = documents
@@ -40,23 +41,20 @@ impl<'a> Load<'a> {
             .filter(|record| matches!(record.format, Format::FhirLines | Format::FhirJson))
             .map(|record| documents.content(record))
             .collect();
-        ensure!(
-            !resources.is_empty(),
-            "there are no resources in the clinic"
-        );
+        ensure!(!resources.is_empty(), "the clinic has no FHIR resources");
         Ok(Self {
             contents: Contents::Resources(resources),
             records,
         })
     }
 
-    /// Of one size, in bytes.
+    /// Creates a load of records of one size, in bytes.
     pub(super) fn pieces(clinic: &'a Clinic, size: usize, records: usize) -> Result<Self> {
         let files = clinic.documents.files.iter();
         let largest = files
             .map(|file| &file.content)
             .max_by_key(|content| content.len());
-        let largest = largest.context("there are files in the clinic")?;
+        let largest = largest.context("the clinic has no files")?;
         ensure!(largest.len() > 2 * size, "no file is large enough");
         Ok(Self {
             contents: Contents::Pieces(largest, size),
@@ -64,7 +62,7 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// How many records there are.
+    /// Returns the count of records.
     pub(super) fn records(&self) -> usize {
         self.records
     }
@@ -83,7 +81,7 @@ impl<'a> Load<'a> {
         Ok(RecordId::new(Self::subject(patient)?, &name)?)
     }
 
-    /// Records beyond those, each of some patient.
+    /// Returns the id of a record after those of the load, for one of the patients.
     pub(super) fn later_id(&self, number: usize) -> Result<RecordId> {
         let patient = mixed(number as u64) as usize % self.patients();
         let name = format!("Note/{number:08}");
@@ -102,7 +100,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// A course of random numbers that is the same in every run.
+/// A sequence of random numbers that is the same in every run.
 pub(super) struct Picks(u64);
 
 impl Picks {

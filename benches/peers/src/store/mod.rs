@@ -33,7 +33,7 @@ const SLOW: &str = include_str!("slow_flushes.md");
 const ROTATION: &str = include_str!("rotation.md");
 const DISK: &str = include_str!("disk.md");
 
-/// How many records the works are done on.
+/// Returns how many records the works use.
 fn records(run: &Run<'_>) -> usize {
     if run.quick { 30_000 } else { 300_000 }
 }
@@ -64,7 +64,7 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     ])
 }
 
-/// Says so in each row: a picture shows rows of several tables.
+/// Marks each row, because one plot shows rows of several tables.
 fn slower(rows: Vec<Row>) -> Vec<Row> {
     let says = |row: Row| Row {
         work: format!("{}, flushes 1 ms slower", row.work),
@@ -83,7 +83,7 @@ fn table(name: &str, title: &str, intro: &str, rows: Vec<Row>) -> Table {
     }
 }
 
-/// A number with commas, as in 300,000.
+/// Formats a number with commas, as in 300,000.
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thousands_are_set_apart() {
+    fn thousands_are_separated_by_commas() {
         assert_eq!(thousands(7), "7");
         assert_eq!(thousands(300_000), "300,000");
         assert_eq!(thousands(3_000_000), "3,000,000");

@@ -11,7 +11,7 @@ use crate::Run;
 use crate::measure::{Row, interleave};
 
 const ROUNDS: usize = 41;
-/// As many as the store of files holds: it syncs each of them when it is filled.
+/// The count of records in the file store, which syncs each record while it is filled.
 const FILES: usize = 10_000;
 
 pub(super) fn measure(run: &Run<'_>) -> Result<Vec<Row>> {

@@ -1,7 +1,7 @@
-//! The same works with a millisecond added to every flush of a file, for all alike.
+//! The same works with a millisecond added to every flush of a file, for all stores.
 //!
-//! This program runs itself once more, with a small library loaded before the system's, in which
-//! `fsync` and `fdatasync` take longer.
+//! The program runs itself again with a small preloaded library, in which `fsync` and `fdatasync`
+//! take longer.
 
 use std::env;
 use std::fs;
@@ -16,7 +16,7 @@ use super::changes::{self, Changes, Scope};
 use crate::Run;
 use crate::measure::Row;
 
-/// Where the inner run leaves its rows; set only for it.
+/// Names the file in which the child process writes its rows; set only for that process.
 const ROWS: &str = "CHARTLOCK_PEERS_ROWS";
 
 const SHIM: &str = r#"
@@ -48,21 +48,21 @@ struct Rows {
     rotation: Vec<Row>,
 }
 
-/// Where the rows are to be left, if this is the inner run.
+/// Returns the file for the rows if this is the child process.
 pub(super) fn inner() -> Option<PathBuf> {
     env::var_os(ROWS).map(PathBuf::from)
 }
 
-/// The inner run.
+/// Measures in the child process.
 pub(super) fn run_inner(run: &Run<'_>, rows: &Path) -> Result<()> {
     let Changes {
         store, rotation, ..
     } = changes::measure(run, Scope::Flushes)?;
     let text = serde_json::to_string(&Rows { store, rotation })?;
-    fs::write(rows, text).context("leaving the rows")
+    fs::write(rows, text).context("writing the rows")
 }
 
-/// The rows of the store and those of rotation.
+/// Returns the rows of the store table and those of the rotation table.
 pub(super) fn measure(run: &Run<'_>) -> Result<(Vec<Row>, Vec<Row>)> {
     let library = compiled(run.scratch)?;
     let rows = run.scratch.join("rows.json");
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_library_takes_the_place_of_both_flushes() -> Result<()> {
+    fn preloaded_library_replaces_both_flushes() -> Result<()> {
         let scratch = tempfile::tempdir()?;
         let library = compiled(scratch.path())?;
         let exports = fs::read(library)?;

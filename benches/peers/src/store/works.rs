@@ -12,17 +12,17 @@ use super::load::{BATCH, CHART, Load, Picks};
 use super::peers::{Handle, Item, Peer, Rotate};
 use crate::measure::{Contender, Row, Series};
 
-/// Gets of a round.
+/// Gets in a round.
 const GETS: usize = 500;
-/// Gets, and charts, after which a cache is as full as it gets.
+/// The count of gets, and of charts, after which the cache is as full as it gets.
 const WARM_GETS: usize = 20_000;
 const WARM_CHARTS: usize = 160;
-/// Charts of a round.
+/// Charts in a round.
 const CHARTS: usize = 4;
-/// Puts of a round, by all threads.
+/// Puts in a round, by all threads.
 const PUTS: usize = 240;
 
-/// The next batch of a load; the time is that of a batch.
+/// Puts the next batch of a load; the time is that of a batch.
 pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut next = 0;
@@ -33,7 +33,7 @@ pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
     }))
 }
 
-/// Batches that are not measured.
+/// Puts batches without measuring them.
 pub(super) fn fill(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Result<()> {
     let mut handle = peer.handle()?;
     for from in (0..records).step_by(4 * BATCH) {
@@ -56,7 +56,7 @@ fn put_batch(
     Ok(start.elapsed())
 }
 
-/// Single gets of some of the first so many records; the time is that of one.
+/// Gets some of the first `records` records; the time is that of one get.
 pub(super) fn gets<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -80,7 +80,7 @@ pub(super) fn gets<'a>(
     }))
 }
 
-/// Whole charts of random patients; the time is that of one.
+/// Reads whole charts of random patients; the time is that of one chart.
 pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -110,7 +110,7 @@ pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
     }))
 }
 
-/// Whether charts are what was put.
+/// Checks that charts equal what was put.
 pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -125,15 +125,15 @@ pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
         })?;
         ensure!(
             same && count == CHART,
-            "{} returned something else than the chart that was put",
+            "{} returned another chart than was put",
             peer.name()
         );
     }
     Ok(())
 }
 
-/// Durable puts of one record each, by so many threads at once; the time is all of it divided by the
-/// number of puts. `next` numbers them.
+/// Puts one record per durable write, with several threads at once; the time is the total time
+/// divided by the count of puts. `next` numbers the records.
 pub(super) fn puts<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -155,7 +155,7 @@ pub(super) fn puts<'a>(
     }))
 }
 
-/// From the first beginning to the last end.
+/// Returns the time from the start of the first thread to the end of the last one.
 fn side_by_side(
     handles: &mut [Box<dyn Handle + Send + '_>],
     items: &[Item<'_>],
@@ -188,7 +188,7 @@ fn side_by_side(
     })
 }
 
-/// What [`puts`] put, up to `end`.
+/// Checks what [`puts`] stored, up to `end`.
 pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result<()> {
     let ids = (0..end).map(|number| load.later_id(number));
     let ids: Vec<RecordId> = ids.collect::<Result<_>>()?;
@@ -196,7 +196,7 @@ pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// The key that all hangs on is exchanged.
+/// Replaces the top-level key.
 pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     Contender::new(peer.name(), move || {
         let start = Instant::now();
@@ -205,7 +205,7 @@ pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     })
 }
 
-/// Some of the first so many records of a load.
+/// Checks some of the first `records` records of a load.
 pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Result<()> {
     let mut picks = Picks::new();
     let numbers: Vec<_> = (0..500).map(|_| picks.below(records)).collect();
@@ -215,8 +215,8 @@ pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Re
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// Ours, the first one, against each of the others. The target is against SQLCipher, and where it
-/// came in several ways, against the one that was fastest.
+/// Compares chartlock, the first series, with each of the others. The target applies to SQLCipher,
+/// in its fastest configuration.
 pub(super) fn rows(work: &str, series: &[Series], target: Option<f64>) -> Vec<Row> {
     let Some((ours, rivals)) = series.split_first() else {
         return Vec::new();

@@ -9,9 +9,9 @@ use anyhow::Result;
 
 use super::stream::Stream;
 
-/// What its reader reads into.
+/// The size of the read buffer.
 const BUFFER: usize = 128 << 10;
-/// What its header and tags take at most, beside one part in 4096.
+/// The maximum size of header and tags, in addition to one part in 4096.
 const HEADER: usize = 1 << 10;
 
 pub(super) struct Age(Identity);

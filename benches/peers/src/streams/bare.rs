@@ -1,4 +1,4 @@
-//! The ciphers alone, chunk after chunk under one key.
+//! The bare ciphers, chunk after chunk under one key.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
@@ -35,7 +35,9 @@ impl Stream for AesGcm {
     fn open(&self, mut sealed: Vec<u8>, then: &mut dyn FnMut(&[u8])) -> Result<()> {
         let cipher = Aes256Gcm::new(&KEY.into());
         for (chunk, number) in sealed.chunks_mut(CHUNK + TAG).zip(0..) {
-            let (body, tag) = chunk.split_last_chunk_mut::<TAG>().context("a tag")?;
+            let (body, tag) = chunk
+                .split_last_chunk_mut::<TAG>()
+                .context("the tag is missing")?;
             let (nonce, tag) = (Nonce::from(nonce(number)), Tag::from(*tag));
             cipher.decrypt_inout_detached(&nonce, b"", (&mut *body).into(), &tag)?;
             then(body);
@@ -44,7 +46,7 @@ impl Stream for AesGcm {
     }
 }
 
-/// For the sealed chunks of a content.
+/// Creates a buffer for the sealed chunks of a content.
 fn with_room(content: &[u8]) -> Vec<u8> {
     Vec::with_capacity(content.len() + content.len().div_ceil(CHUNK) * TAG)
 }

@@ -1,4 +1,4 @@
-//! The AWS Encryption SDK for Rust takes a message in one piece.
+//! The AWS Encryption SDK for Rust, which takes a message in one piece.
 
 use anyhow::Result;
 

@@ -29,19 +29,19 @@ pub(crate) const STREAMS: Part = Part {
 const LENGTH: usize = 256 << 20;
 const ROUNDS: usize = 9;
 
-/// Which way a stream goes.
+/// The direction of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Direction {
     Seal,
     Open,
 }
 
-/// Bytes of which none is like its neighbours for long.
+/// Returns content without long repetitions.
 pub(crate) fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|place| (place >> 3) as u8).collect()
 }
 
-/// Everybody but us who is built in.
+/// Returns all rivals that are built in.
 fn rivals() -> Result<Vec<Box<dyn Stream>>> {
     Ok(vec![
         #[cfg(feature = "envelope")]
@@ -67,7 +67,8 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     for (verb, series) in [("seal + open", &both), ("seal", &sealed), ("open", &opened)] {
         let work = format!("{verb} {} MiB", length >> 20);
         let both = verb == "seal + open";
-        // Each way is shown apart for what users have by default; what counts is both.
+        // Show sealing and opening separately only for the defaults; the target applies to their
+        // sum.
         let shown = |ours: &Series| both || ours.name == ours::NAME;
         let pairs = pairs(series, ours).filter(|(ours, _)| shown(ours));
         rows.extend(pairs.map(|(ours, rival)| {
@@ -84,7 +85,8 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     }])
 }
 
-/// Of all, ours first, and how many those are: as users have it, with one thread, with the second provider.
+/// Measures all contenders, chartlock's first, and returns how many those are: default threads, one
+/// thread, second provider.
 fn series(
     run: &Run<'_>,
     content: &[u8],
@@ -129,10 +131,10 @@ const CRATES: [&str; 6] = [
 ];
 
 const INTRO: &str = "\
-A stream from memory to memory and back. Every side was checked to open what it sealed.
+A stream from memory to memory and back. The program checks that every side opens what it sealed.
 
-- **chartlock**: `put_reader` and `reader` of a vault in `MemoryStorage`, with everything that they do, the journal too; as many \
-threads as a user has without asking. **chartlock, one thread** is the same with `VaultOptions::threads(1)`; **chartlock, \
+- **chartlock**: `put_reader` and `reader` of a vault in `MemoryStorage`, the journal included, with the \
+default number of threads. **chartlock, one thread** is the same with `VaultOptions::threads(1)`; **chartlock, \
 aws-lc-rs** has the second provider, in a process of its own, with the default threads.
 - **age**: its streaming writer and reader, ChaCha20-Poly1305 in chunks of 64 KiB, one thread.
 - **aws-esdk, no signing**: has no streams here; the whole message in one call.

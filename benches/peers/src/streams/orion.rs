@@ -1,4 +1,4 @@
-//! orion's streaming AEAD, in chunks of the size that ours have.
+//! orion's streaming AEAD, in chunks of chartlock's size.
 
 use anyhow::{Context, Result, ensure};
 use orion::aead::SecretKey;
@@ -39,7 +39,9 @@ impl Stream for Orion {
     }
 
     fn open(&self, sealed: Vec<u8>, then: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let (nonce, sealed) = sealed.split_at_checked(NONCE).context("a nonce")?;
+        let (nonce, sealed) = sealed
+            .split_at_checked(NONCE)
+            .context("the nonce is missing")?;
         let mut opener = StreamOpener::new(&self.0, &Nonce::try_from(nonce)?)?;
         let mut end = StreamTag::Message;
         for chunk in sealed.chunks(CHUNK + ABYTES) {

@@ -13,13 +13,13 @@ use super::stream::Same;
 use crate::credential::Fixed;
 use crate::measure::Contender;
 
-/// With the threads that users have by default.
+/// The contender with the default count of threads.
 pub(super) const NAME: &str = "chartlock";
 
-/// What a reader reads into.
+/// The size of the read buffer.
 const BUFFER: usize = 128 << 10;
 
-/// Seals or opens the content, with the default threads unless it says how many.
+/// Seals or opens the content, with the default count of threads unless given.
 pub(crate) fn ours(
     content: &[u8],
     threads: Option<usize>,
@@ -31,14 +31,14 @@ pub(crate) fn ours(
         None => NAME.to_owned(),
     };
     Ok(match direction {
-        // Each time into a new vault, so that memory does not grow.
+        // Every round uses a new vault, so that memory does not grow.
         Direction::Seal => Contender::new(name, move || put(&vault(threads)?, content)),
         Direction::Open => {
             let vault = vault(threads)?;
             put(&vault, content)?;
             let mut same = Same::new(content);
             read(&vault, |piece| same.compare(piece))?;
-            ensure!(same.is_all(), "{name} opened something else");
+            ensure!(same.is_all(), "{name} returned other content");
             Contender::new(name, move || {
                 read(&vault, |piece| {
                     black_box(piece);
@@ -72,7 +72,7 @@ fn read(vault: &Vault, mut then: impl FnMut(&[u8])) -> Result<Duration> {
     let session = vault.session(Actor::new("bench")?, Purpose::Operations);
     let mut buffer = vec![0; BUFFER];
     let start = Instant::now();
-    let mut reader = session.reader(&id()?)?.context("it was put")?;
+    let mut reader = session.reader(&id()?)?.context("the record is missing")?;
     loop {
         let bytes = reader.read(&mut buffer)?;
         match buffer.get(..bytes) {

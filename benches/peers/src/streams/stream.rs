@@ -1,4 +1,4 @@
-//! What a rival does with a stream, and its turns.
+//! The streams of rivals, and their rounds.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -7,13 +7,13 @@ use anyhow::{Result, ensure};
 
 use crate::measure::Contender;
 
-/// Content of any length, sealed and opened.
+/// A rival that seals and opens content of any length.
 pub(super) trait Stream {
     fn name(&self) -> String;
 
     fn seal(&self, content: &[u8]) -> Result<Vec<u8>>;
 
-    /// Hands content to `then` in whatever pieces it comes.
+    /// Passes the content to `then`, in pieces of any size.
     fn open(&self, sealed: Vec<u8>, then: &mut dyn FnMut(&[u8])) -> Result<()>;
 }
 
@@ -31,7 +31,7 @@ pub(super) fn opening<'a>(stream: &'a dyn Stream, content: &'a [u8]) -> Result<C
     let sealed = stream.seal(content)?;
     let mut same = Same::new(content);
     stream.open(sealed.clone(), &mut |piece| same.compare(piece))?;
-    ensure!(same.is_all(), "{} opened something else", stream.name());
+    ensure!(same.is_all(), "{} returned other content", stream.name());
     Ok(Contender::new(stream.name(), move || {
         let sealed = sealed.clone();
         let start = Instant::now();
@@ -42,7 +42,7 @@ pub(super) fn opening<'a>(stream: &'a dyn Stream, content: &'a [u8]) -> Result<C
     }))
 }
 
-/// Whether pieces are those of some content, in order, and all of them.
+/// Checks that pieces are those of some content, in order and complete.
 pub(super) struct Same<'a> {
     left: &'a [u8],
     differs: bool,
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_must_be_all_of_it_in_order() {
+    fn pieces_must_be_complete_and_in_order() {
         let is_all = |pieces: &[&[u8]]| {
             let mut same = Same::new(b"abcd");
             pieces.iter().for_each(|piece| same.compare(piece));

@@ -1,4 +1,4 @@
-//! The tables as pictures.
+//! Plots of the tables.
 
 mod ratios;
 mod sizes;
@@ -9,7 +9,7 @@ pub(crate) use sizes::size;
 
 use super::Table;
 
-/// Every plot that these tables give: its file, what it shows in words, and the picture.
+/// Returns every plot of these tables: its file name, its description, and the picture.
 pub(super) fn all(tables: &[&Table]) -> Result<Vec<(&'static str, String, String)>> {
     let mut plots = Vec::new();
     if let Some(picture) = ratios::plot(tables)? {

@@ -1,4 +1,4 @@
-//! One dot for each ratio that has a target, on a log scale.
+//! A dot plot of the ratios that have a target, on a log scale.
 
 use anyhow::Result;
 use plotters::prelude::*;
@@ -8,20 +8,21 @@ use super::theme::{self, FAINT, GRID, INK, MET, MISSED, PAGE, TARGET};
 use crate::measure::quantity::three_digits;
 use crate::measure::{Row, Table, Target};
 
-/// Of the scale.
+/// The width of the scale.
 const WIDTH: u32 = 400;
 const LINE: u32 = 26;
-/// Above the first line: the scale's numbers. Below the last one: the legend.
+/// The space above the first line for the scale's numbers, and below the last one for the legend.
 const ABOVE: u32 = 40;
 const BELOW: u32 = 44;
-/// Left of the scale: what is compared, as wide as the longest. Right of it: the ratio as a number.
+/// The space left of the scale for the labels, as wide as the longest, and right of it for the
+/// ratios.
 const NUMBERS: u32 = 70;
 const TEXT: i32 = 13;
-/// What a letter of a label takes, on the safe side: whoever shows the picture chooses the font.
+/// An upper bound for the width of a letter, because the viewer chooses the font.
 const LETTER: usize = 6;
 const MARGIN: i32 = 16;
 
-/// None when no row has a target.
+/// Returns the plot, or `None` if no row has a target.
 pub(super) fn plot(tables: &[&Table]) -> Result<Option<String>> {
     let rows: Vec<_> = tables
         .iter()
@@ -109,11 +110,11 @@ fn label(row: &Row) -> String {
     format!("{}: {} against {}", row.work, row.ours.name, row.rival.name)
 }
 
-/// From ratios to places.
+/// Maps ratios to positions.
 struct Scale {
     low: f64,
     high: f64,
-    /// Where it begins.
+    /// The left end of the scale.
     left: i32,
 }
 
@@ -139,7 +140,7 @@ impl Scale {
         self.left + (share.clamp(0.0, 1.0) * f64::from(WIDTH)).round() as i32
     }
 
-    /// The powers of ten, and twice and five times them where there is room.
+    /// Returns the marks of the scale: powers of ten, and 2 and 5 times them where there is room.
     fn marks(&self) -> Vec<(f64, String)> {
         let decades = (self.high / self.low).log10();
         let steps: &[f64] = if decades < 2.5 {

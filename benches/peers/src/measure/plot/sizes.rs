@@ -1,4 +1,4 @@
-//! Bytes a second by size, a line for each contender.
+//! Throughput by size, with a line for each contender.
 
 use anyhow::Result;
 use plotters::prelude::*;
@@ -11,19 +11,19 @@ use crate::measure::{Quantity, Side, Table};
 const TABLE: &str = "sizes";
 const WIDTH: u32 = 940;
 const HEIGHT: u32 = 460;
-/// Right of the lines: their names.
+/// The space right of the lines for the names.
 const NAMES: i32 = 210;
 const TEXT: i32 = 13;
-/// Between two names, at least.
-const APART: i32 = 17;
+/// The minimum distance between two names.
+const SPACING: i32 = 17;
 
-/// The speed of one contender, by size.
+/// The throughput of one contender, by size.
 struct Line {
     name: String,
     points: Vec<(f64, f64)>,
 }
 
-/// None when the table is not there.
+/// Returns the plot, or `None` if the table is missing.
 pub(super) fn plot(tables: &[&Table]) -> Result<Option<String>> {
     let Some(table) = tables.iter().find(|table| table.name == TABLE) else {
         return Ok(None);
@@ -45,7 +45,7 @@ fn lines(table: &Table) -> Vec<Line> {
                 continue;
             };
             match lines.iter_mut().find(|line| line.name == name) {
-                // Ours stands in the row of each rival.
+                // chartlock's point occurs in the row of each rival; add it once.
                 Some(line) if line.points.last().is_some_and(|last| last.0 == point.0) => {}
                 Some(line) => line.points.push(point),
                 None => lines.push(Line {
@@ -116,7 +116,7 @@ fn spread<T>(names: &mut [((i32, i32), T, &String)]) {
     let mut free = i32::MIN;
     for ((_, y), ..) in names {
         *y = (*y).max(free);
-        free = *y + APART;
+        free = *y + SPACING;
     }
 }
 
@@ -127,7 +127,7 @@ fn range(lines: &[Line], of: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
     })
 }
 
-/// A size whose unit divides it.
+/// Formats a size in the largest unit that divides it.
 pub(crate) fn size(bytes: f64) -> String {
     match bytes {
         bytes if bytes < 1024.0 => format!("{bytes:.0} B"),

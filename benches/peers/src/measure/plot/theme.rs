@@ -1,9 +1,9 @@
-//! Colours for light and for dark pages.
+//! Colours for light and dark pages.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// A colour on a light page and what it is on a dark one.
+/// A colour for light pages and its counterpart for dark pages.
 pub(super) struct Colour {
     light: RGBColor,
     dark: &'static str,
@@ -42,7 +42,7 @@ pub(super) const MET: Colour = Colour::new(RGBColor(9, 105, 218), "#58A6FF");
 pub(super) const MISSED: Colour = Colour::new(RGBColor(207, 34, 46), "#FF7B72");
 pub(super) const TARGET: Colour = Colour::new(RGBColor(154, 103, 0), "#E3B341");
 
-/// Of lines that are told apart, in an order that keeps neighbours distinct.
+/// Colours of lines, in an order that keeps neighbours distinct.
 pub(super) const LINES: [Colour; 8] = [
     Colour::new(RGBColor(9, 105, 219), "#58A6FE"),
     Colour::new(RGBColor(17, 99, 150), "#A5D6FF"),
@@ -54,8 +54,8 @@ pub(super) const LINES: [Colour; 8] = [
     Colour::new(RGBColor(110, 119, 129), "#8B949E"),
 ];
 
-/// Gives a finished picture its dark colours: attributes that a style sheet overrides. Where a viewer
-/// does not say which it wants, the light ones stand, with their own background.
+/// Adds dark colours to a finished picture, as a style sheet that overrides attributes. If the
+/// viewer states no preference, the light colours apply, with their own background.
 pub(super) fn with_dark(picture: &str) -> String {
     let fixed = [PAGE, INK, FAINT, GRID, MET, MISSED, TARGET];
     let rules: String = fixed

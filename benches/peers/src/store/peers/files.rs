@@ -1,4 +1,4 @@
-//! A file for each record, in a directory for each patient; no encryption, no versions, nothing told.
+//! A file for each record, in a directory for each patient; no encryption, no versions, no journal of accesses.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ impl Files {
     /// Writes a file under its name; the name is durable once its directory is synced.
     fn write(&self, (id, content): Item<'_>) -> Result<PathBuf> {
         let path = self.file(id);
-        let directory = path.parent().context("a file is in a directory")?;
+        let directory = path.parent().context("the file path has no directory")?;
         if !directory.exists() {
             fs::create_dir(directory)?;
             File::open(&self.directory)?.sync_all()?;

@@ -1,4 +1,4 @@
-//! What keeps records on disk: ours and its rivals, behind one face.
+//! The stores that are compared, behind one trait: chartlock and its rivals.
 
 mod files;
 mod ours;
@@ -19,55 +19,55 @@ pub(super) use self::plain_redb::PlainRedb;
 pub(super) use self::sealed_fjall::SealedFjall;
 pub(super) use self::sqlcipher::{Sharing, SqlCipher};
 
-/// How much memory each may use to hold what it read: what chartlock uses unless it is told otherwise.
+/// The cache size of each store: chartlock's default.
 pub(super) const CACHE_BYTES: usize = 64 << 20;
 
-/// A record to be put.
+/// A record to put.
 pub(super) type Item<'a> = (&'a RecordId, &'a [u8]);
 
-/// A store of records in a directory. What it says it put, it has synced.
+/// A store of records in a directory. A put returns only after its record is synced.
 pub(super) trait Peer: Sync {
     fn name(&self) -> &'static str;
 
-    /// One for each thread.
+    /// Returns a handle for one thread.
     fn handle(&self) -> Result<Box<dyn Handle + Send + '_>>;
 
-    /// Closes and opens again, after whatever makes its files small that a user would do.
+    /// Closes and opens the store again, after any compaction that a user would run.
     fn reopen(&mut self) -> Result<()>;
 }
 
-/// One thread's way to a store.
+/// One thread's access to a store.
 pub(super) trait Handle {
-    /// Puts a record that is not there yet.
+    /// Puts a record that does not exist yet.
     fn put(&mut self, item: Item<'_>) -> Result<()>;
 
-    /// Puts records that are not there yet, all of them durable together.
+    /// Puts records that do not exist yet, all of them durable together.
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()>;
 
-    /// Hands a record's content to `take`; fails if it is not there.
+    /// Passes a record's content to `take`; fails if the record is missing.
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()>;
 
-    /// Hands each record of a patient, by its name, to `take`.
+    /// Passes each record of a patient, with its name, to `take`.
     fn chart(&mut self, subject: &Subject, take: &mut dyn FnMut(&str, &[u8])) -> Result<()>;
 }
 
-/// A store that can exchange the key that all hangs on.
+/// A store that can replace its top-level key.
 pub(super) trait Rotate: Peer {
     fn rotate(&mut self) -> Result<()>;
 }
 
-/// Whether records are what was put.
+/// Checks that records equal what was put.
 pub(super) fn check<'a>(peer: &dyn Peer, items: impl Iterator<Item = Item<'a>>) -> Result<()> {
     let mut handle = peer.handle()?;
     for (id, content) in items {
         let mut same = false;
         handle.get(id, &mut |found| same = found == content)?;
-        ensure!(same, "{} returned something else than was put", peer.name());
+        ensure!(same, "{} returned another record than was put", peer.name());
     }
     Ok(())
 }
 
-/// The key under which the plain stores keep a record: its patient, then its name.
+/// Returns the key under which the plain stores keep a record: its patient, then its name.
 fn plain_key(id: &RecordId) -> Vec<u8> {
     [chart_key(id.subject()).as_slice(), id.name().as_bytes()].concat()
 }
@@ -76,13 +76,13 @@ fn chart_key(subject: &Subject) -> Vec<u8> {
     [subject.identifier().as_bytes(), &[0]].concat()
 }
 
-/// The name of a record in a plain key.
+/// Returns the name of a record from a plain key.
 fn name_in<'a>(key: &'a [u8], chart: &[u8]) -> Result<&'a str> {
     let name = key.strip_prefix(chart).unwrap_or_default();
     Ok(std::str::from_utf8(name)?)
 }
 
-/// The bytes that the files below a directory take on the medium.
+/// Returns the disk use of all files below a directory.
 pub(super) fn bytes_on_disk(directory: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;

@@ -1,4 +1,4 @@
-//! chartlock over `FileStorage`, with everything on that is on unless somebody turns it off.
+//! chartlock over `FileStorage`, with default options.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use super::{Handle, Item, Peer, Rotate};
 
 pub(crate) struct Ours {
     directory: PathBuf,
-    /// Opens the vault; a passphrase would only slow the opening down, which is not measured.
+    /// Opens the vault. A passphrase would only make opening slower, which is not measured.
     key: KeyFile,
-    // `None` only while it is opened again.
+    // `None` only while the vault is reopened.
     vault: Option<Vault>,
 }
 
@@ -29,7 +29,7 @@ impl Ours {
         })
     }
 
-    /// One that another process created.
+    /// Opens a vault that another process created.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
         let key = KeyFile::from_text(&fs::read_to_string(directory.with_extension("key"))?)?;
         let vault = Vault::open(FileStorage::open(directory)?, &key)?;
@@ -41,7 +41,7 @@ impl Ours {
     }
 
     fn vault(&self) -> Result<&Vault> {
-        self.vault.as_ref().context("the vault is open")
+        self.vault.as_ref().context("the vault is closed")
     }
 }
 
@@ -90,7 +90,7 @@ impl Handle for Chart<'_> {
     }
 
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let record = self.0.get(id)?.context("the record is there")?;
+        let record = self.0.get(id)?.context("the record is missing")?;
         take(&record);
         Ok(())
     }

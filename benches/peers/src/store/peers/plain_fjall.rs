@@ -1,4 +1,4 @@
-//! The engine below `FileStorage` by itself: no encryption, no versions, nothing told.
+//! The engine below `FileStorage` by itself: no encryption, no versions, no journal of accesses.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::{CACHE_BYTES, Handle, Item, Peer, chart_key, name_in, plain_key};
 
 pub(crate) struct PlainFjall {
     directory: PathBuf,
-    // `None` only while it is opened again.
+    // `None` only while the database is reopened.
     open: Option<(Database, Keyspace)>,
 }
 
@@ -24,7 +24,7 @@ impl PlainFjall {
     }
 }
 
-/// As `FileStorage` does.
+/// Opens the database with the settings of `FileStorage`.
 pub(super) fn open(directory: &Path) -> Result<(Database, Keyspace)> {
     let database = Database::builder(directory)
         .cache_size(CACHE_BYTES as u64)
@@ -47,7 +47,7 @@ impl Peer for PlainFjall {
     }
 
     fn handle(&self) -> Result<Box<dyn Handle + Send + '_>> {
-        let (database, keyspace) = self.open.as_ref().context("the database is open")?;
+        let (database, keyspace) = self.open.as_ref().context("the database is closed")?;
         Ok(Box::new(Plain { database, keyspace }))
     }
 
@@ -82,7 +82,7 @@ impl Handle for Plain<'_> {
 
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         let found = self.keyspace.get(plain_key(id))?;
-        take(&found.context("the record is there")?);
+        take(&found.context("the record is missing")?);
         Ok(())
     }
 

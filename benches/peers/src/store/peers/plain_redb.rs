@@ -1,4 +1,4 @@
-//! redb: a copy-on-write B-tree; no encryption, no versions, nothing told.
+//! redb: a copy-on-write B-tree; no encryption, no versions, no journal of accesses.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 
 pub(crate) struct PlainRedb {
     file: PathBuf,
-    // `None` only while it is opened again.
+    // `None` only while the database is reopened.
     database: Option<Database>,
 }
 
@@ -43,7 +43,7 @@ impl Peer for PlainRedb {
     }
 
     fn handle(&self) -> Result<Box<dyn Handle + Send + '_>> {
-        let database = self.database.as_ref().context("the database is open")?;
+        let database = self.database.as_ref().context("the database is closed")?;
         Ok(Box::new(Plain(database)))
     }
 
@@ -64,7 +64,7 @@ impl Handle for Plain<'_> {
     }
 
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
-        // Durable at once unless it is told otherwise.
+        // By default a transaction is durable when its commit returns.
         let transaction = self.0.begin_write()?;
         let mut table = transaction.open_table(RECORDS)?;
         for (id, content) in items {
@@ -78,7 +78,7 @@ impl Handle for Plain<'_> {
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         let table = self.0.begin_read()?.open_table(RECORDS)?;
         let found = table.get(plain_key(id).as_slice())?;
-        take(found.context("the record is there")?.value());
+        take(found.context("the record is missing")?.value());
         Ok(())
     }
 

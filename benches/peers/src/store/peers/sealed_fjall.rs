@@ -1,5 +1,5 @@
-//! The engine with every record sealed under one key, as apps do it by hand: to exchange that key,
-//! every record is decrypted and encrypted again.
+//! fjall with every record sealed under one key, as apps do it by hand. To replace that key, every
+//! record is decrypted and encrypted again.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ use rand::rngs::SysRng;
 use super::{Handle, Item, Peer, Rotate, chart_key, name_in, plain_fjall, plain_key};
 
 const NONCE: usize = 12;
-/// Records that are encrypted again in one durable batch.
+/// The count of records that are re-encrypted in one durable batch.
 const BATCH: usize = 1000;
 
 pub(crate) struct SealedFjall {
     directory: PathBuf,
     key: Aes256Gcm,
-    // `None` only while it is opened again.
+    // `None` only while the database is reopened.
     open: Option<(Database, Keyspace)>,
 }
 
@@ -34,7 +34,7 @@ impl SealedFjall {
     }
 
     fn parts(&self) -> Result<Sealing<'_>> {
-        let (database, keyspace) = self.open.as_ref().context("the database is open")?;
+        let (database, keyspace) = self.open.as_ref().context("the database is closed")?;
         Ok(Sealing {
             database,
             keyspace,
@@ -62,7 +62,9 @@ fn seal(key: &Aes256Gcm, name: &[u8], content: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn open(key: &Aes256Gcm, name: &[u8], sealed: &[u8]) -> Result<Vec<u8>> {
-    let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().context("too short")?;
+    let (nonce, sealed) = sealed
+        .split_first_chunk::<NONCE>()
+        .context("the record is too short")?;
     let payload = Payload {
         msg: sealed,
         aad: name,
@@ -137,7 +139,7 @@ impl Handle for Sealing<'_> {
 
     fn get(&mut self, id: &RecordId, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         let name = plain_key(id);
-        let found = self.keyspace.get(&name)?.context("the record is there")?;
+        let found = self.keyspace.get(&name)?.context("the record is missing")?;
         take(&open(self.key, &name, &found)?);
         Ok(())
     }

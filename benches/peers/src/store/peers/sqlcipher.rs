@@ -1,7 +1,7 @@
 //! SQLCipher: an encrypted SQLite, with the settings under which it is durable and fast.
 //!
-//! A rowid table with an index: in a table WITHOUT ROWID, rows above a quarter of a page overflow to pages
-//! of their own.
+//! The table is a rowid table with an index: in a table WITHOUT ROWID, rows above a quarter of a
+//! page need overflow pages.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,12 +21,12 @@ const SELECT: &str =
     "SELECT content FROM records WHERE patient = ?1 AND name = ?2 ORDER BY version DESC LIMIT 1";
 const CHART: &str = "SELECT name, content FROM records WHERE patient = ?1";
 
-/// How threads come to the database.
+/// How threads share the database.
 #[derive(Clone, Copy)]
 pub(crate) enum Sharing {
-    /// Each has a connection of its own, and waits while another writes.
+    /// Each thread has its own connection and waits while another thread writes.
     Own,
-    /// One connection behind a lock of the app's.
+    /// All threads share one connection behind a lock.
     One,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct SqlCipher {
     file: PathBuf,
     key: u8,
     sharing: Sharing,
-    // `None` only while it is opened again.
+    // `None` only while the database is reopened.
     first: Mutex<Option<Connection>>,
 }
 
@@ -74,7 +74,7 @@ fn connect(file: &Path, key: u8) -> Result<Connection> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     connection.busy_timeout(Duration::from_secs(60))?;
-    // SQLite without encryption knows no such pragma, and another provider is slower.
+    // SQLite without encryption does not know this pragma, and other providers are slower.
     let provider: String =
         connection.pragma_query_value(None, "cipher_provider", |row| row.get(0))?;
     ensure!(provider == "openssl", "SQLCipher runs on {provider}");
@@ -164,7 +164,7 @@ impl Handle for One<'_> {
 }
 
 fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
-    // A transaction that only becomes a writing one later fails at once where another writes.
+    // A transaction that starts as a reader fails at its first write if another one writes.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut insert = transaction.prepare_cached(INSERT)?;
     for (id, content) in items {

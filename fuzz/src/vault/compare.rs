@@ -1,4 +1,4 @@
-//! What stands, compared with what should.
+//! Comparison of the vault with the model.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -8,25 +8,27 @@ use chartlock::{Actor, Error, Purpose, RecordReader, Vault};
 use super::{History, NAMES, State, World, id, subject};
 
 impl World {
-    /// A failed first put may have left an entry without records.
+    /// Returns whether the vault lists the subject; a failed first put may have left an entry
+    /// without records.
     pub(super) fn is_known(&self, who: usize) -> bool {
         let mut subjects = self.session().subjects().unwrap();
         self.states[who] != State::Unknown || subjects.any(|found| found.unwrap() == subject(who))
     }
 
-    /// All versions of a record, as the vault gives them.
+    /// Returns all versions of a record from the vault.
     pub(super) fn stored(&self, who: usize, what: usize) -> History {
         let id = id(who, what);
         let session = self.session();
         let history = session.history(&id).unwrap();
-        // Of what was expunged, the version that stands for it is left.
-        let gone = history.first().map_or(0, |first| first.version() - 1);
-        assert!(gone == 0 || history.first().unwrap().is_expunged());
-        for version in 1..=gone {
+        // An expunged record keeps only its marker, so earlier versions are missing from the
+        // history.
+        let expunged = history.first().map_or(0, |first| first.version() - 1);
+        assert!(expunged == 0 || history.first().unwrap().is_expunged());
+        for version in 1..=expunged {
             assert!(session.get_version(&id, version).unwrap().is_none());
         }
-        let gone = (0..gone).map(|_| None);
-        let told = history.iter().map(|info| {
+        let expunged = (0..expunged).map(|_| None);
+        let present = history.iter().map(|info| {
             let record = session.get_version(&id, info.version()).unwrap();
             assert_eq!(record.is_none(), info.is_retraction());
             record.map(|record| {
@@ -34,11 +36,11 @@ impl World {
                 record.to_vec()
             })
         });
-        gone.chain(told).collect()
+        expunged.chain(present).collect()
     }
 
     pub(super) fn compare(&self, who: usize) {
-        self.compare_kept(who);
+        self.compare_protection(who);
         for what in 0..NAMES.len() {
             let id = id(who, what);
             if self.states[who] == State::Erased {
@@ -72,15 +74,15 @@ impl World {
         self.vault().key_usage().unwrap();
     }
 
-    /// Somebody else, whom no fault strikes.
-    pub(super) fn witness(&self) -> Vault {
+    /// Opens the vault without faults, as another process would.
+    pub(super) fn observer(&self) -> Vault {
         let last = self.credentials.last().unwrap();
         self.options().open(Arc::clone(&self.disk), last).unwrap()
     }
 
-    /// Readers of what stands of a subject, and what they should read.
-    pub(super) fn readers(&self, witness: &Vault, who: usize) -> Vec<(RecordReader, Vec<u8>)> {
-        let session = witness.session(Actor::new("witness").unwrap(), Purpose::Treatment);
+    /// Opens a reader on each record of a subject; returns it with the expected content.
+    pub(super) fn readers(&self, observer: &Vault, who: usize) -> Vec<(RecordReader, Vec<u8>)> {
+        let session = observer.session(Actor::new("observer").unwrap(), Purpose::Treatment);
         let reader = |what| {
             let content = self.versions(who, what).pop()??;
             let reader = session.reader(&id(who, what)).unwrap().unwrap();
@@ -90,8 +92,8 @@ impl World {
     }
 }
 
-/// Whatever happened since: what stood when the reader was opened, or why not.
-pub(super) fn read_on((reader, expected): (RecordReader, Vec<u8>)) {
+/// Reads to the end: later operations may make a reader fail, but never change its content.
+pub(super) fn check_reader((reader, expected): (RecordReader, Vec<u8>)) {
     match whole(reader) {
         Ok(content) => assert_eq!(content, expected),
         Err(error) => {

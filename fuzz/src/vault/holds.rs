@@ -1,4 +1,4 @@
-//! What keeps a subject from being erased, and records that are expunged.
+//! Legal holds, retention and expunging.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,72 +7,72 @@ use chartlock::internals::clock::Clock;
 
 use super::{History, State, VERSIONS, World, id, subject};
 
-/// A day: collections of garbage pass it, graces do not.
+/// One day: shorter than the wait before a garbage collection, longer than key removal delays.
 const RETENTION: i64 = 24 * 60 * 60 * 1000;
-/// What may pass while something is tried.
+/// The maximum time that passes during one operation.
 const MARGIN: i64 = 60 * 60 * 1000;
 
-/// What keeps a subject.
+/// The hold and the retention date of a subject.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Kept {
+pub(super) struct Protection {
     hold: Option<u64>,
     until: Option<i64>,
 }
 
 impl World {
-    /// Puts a hold, or releases the one that stands.
+    /// Places a hold, or lifts the present one.
     pub(super) fn hold(&mut self, who: usize) {
-        let before = self.kept[who];
+        let before = self.protection[who];
         let session = self.session();
         let outcome = match before.hold {
             None => session.place_hold(&subject(who), "asked for").map(Some),
             Some(hold) => session.lift_hold(&subject(who), hold).map(|()| None),
         };
         match outcome {
-            Ok(hold) => self.kept[who].hold = hold,
-            Err(_) => self.keeps_or_kept(who, |now| Kept {
+            Ok(hold) => self.protection[who].hold = hold,
+            Err(_) => self.adopt_stored_protection(who, |now| Protection {
                 hold: now.hold.and(before.hold.or(now.hold)),
                 ..before
             }),
         }
     }
 
-    /// Sets when a subject may be erased, or lifts that.
+    /// Sets the retention date, or removes it.
     pub(super) fn retain(&mut self, who: usize) {
-        let before = self.kept[who];
+        let before = self.protection[who];
         let until = match before.until {
             None => Some(self.clock.now() + RETENTION),
             Some(_) => None,
         };
         match self.session().retain_until(&subject(who), until.map(time)) {
-            Ok(()) => self.kept[who].until = until,
-            Err(_) => self.keeps_or_kept(who, |now| Kept {
+            Ok(()) => self.protection[who].until = until,
+            Err(_) => self.adopt_stored_protection(who, |now| Protection {
                 until: now.until.and(until.or(before.until)),
                 ..before
             }),
         }
     }
 
-    /// What failed may have happened or not; nothing else did.
-    fn keeps_or_kept(&mut self, who: usize, may_be: impl Fn(Kept) -> Kept) {
-        // What landed late is not seen through an entry held in memory.
+    /// Adopts the stored state after a failed operation, which may or may not have taken effect.
+    fn adopt_stored_protection(&mut self, who: usize, expected: impl Fn(Protection) -> Protection) {
+        // Reopen the vault, because a cached entry does not show a commit that was applied late.
         self.reopen();
-        if let Some(now) = self.found(who) {
-            assert_eq!(now, may_be(now));
-            self.kept[who] = now;
+        if let Some(now) = self.stored_protection(who) {
+            assert_eq!(now, expected(now));
+            self.protection[who] = now;
         }
     }
 
-    /// What keeps a subject, as the vault gives it.
-    fn found(&self, who: usize) -> Option<Kept> {
+    /// Returns a subject's hold and retention date from the vault.
+    fn stored_protection(&self, who: usize) -> Option<Protection> {
         let session = self.session();
         let holds = match session.holds(&subject(who)) {
             Err(Error::UnknownSubject | Error::Erased) => return None,
             holds => holds.unwrap(),
         };
-        assert!(holds.len() <= 1, "one hold was put twice");
+        assert!(holds.len() <= 1, "one hold was placed twice");
         let until = session.retained_until(&subject(who)).unwrap();
-        Some(Kept {
+        Some(Protection {
             hold: holds.first().map(|hold| hold.id),
             until: until.map(|until| {
                 let since = until.duration_since(SystemTime::UNIX_EPOCH);
@@ -81,16 +81,16 @@ impl World {
         })
     }
 
-    pub(super) fn compare_kept(&self, who: usize) {
-        let found = self.found(who);
+    pub(super) fn compare_protection(&self, who: usize) {
+        let found = self.stored_protection(who);
         let live = matches!(self.states[who], State::Live(_));
-        assert_eq!(found.unwrap_or_default(), self.kept[who]);
+        assert_eq!(found.unwrap_or_default(), self.protection[who]);
         assert!(found.is_some() || !live);
     }
 
-    /// Whether a subject is kept; `None` so close to the end that it may be either.
-    pub(super) fn is_kept(&self, who: usize) -> Option<bool> {
-        let Kept { hold, until } = self.kept[who];
+    /// Returns whether the subject is protected; `None` if the retention date is too close to tell.
+    pub(super) fn is_protected(&self, who: usize) -> Option<bool> {
+        let Protection { hold, until } = self.protection[who];
         let now = self.clock.now();
         match until {
             _ if hold.is_some() => Some(true),
@@ -100,22 +100,22 @@ impl World {
         }
     }
 
-    /// All versions of a record become none, and one more stands for them.
+    /// Expunges a record: all versions lose their content, and a marker follows as a new version.
     pub(super) fn expunge(&mut self, who: usize, what: usize) {
         let before = self.versions(who, what);
         if before.len() + 2 > VERSIONS {
             return;
         }
         let id = id(who, what);
-        let kept = self.is_kept(who);
+        let protected = self.is_protected(who);
         let outcome = self.session().expunge(&id, "asked for").map(|_| ());
-        self.calm();
-        self.revive();
+        self.end_faults();
+        self.reopen_if_stopped();
         if let Err(error) = &outcome {
             match error {
                 Error::Erased => return assert_eq!(self.states[who], State::Erased),
                 Error::UnknownSubject | Error::UnknownRecord => return assert_eq!(before, []),
-                Error::OnHold | Error::Retained => return assert_ne!(kept, Some(false)),
+                Error::OnHold | Error::Retained => return assert_ne!(protected, Some(false)),
                 _ if self.states[who] == State::Erased => return,
                 _ => {}
             }
@@ -124,10 +124,13 @@ impl World {
         if outcome.is_err() && now == before {
             return;
         }
-        // What was expunged before the hold may be swept once more.
-        assert!(kept != Some(true) || now == before, "expunged though kept");
+        // An expunge that started before the hold may be finished after it.
+        assert!(
+            protected != Some(true) || now == before,
+            "expunged despite a hold or retention"
+        );
         is_expunged(&now, &before);
-        // What broke off is finished by calling it again.
+        // A second call finishes an expunge that failed halfway.
         self.session().expunge(&id, "asked for").unwrap();
         assert_eq!(self.stored(who, what), now);
         self.set(who, what, now);
@@ -137,9 +140,9 @@ impl World {
 fn is_expunged(now: &History, before: &History) {
     assert!(
         now.iter().all(Option::is_none),
-        "an expunged version is told"
+        "an expunged version still has content"
     );
-    // After two faults one expunge may stand as two versions; of what is expunged there is none.
+    // After two faults, one expunge may leave two markers.
     let added = now.len() - before.len();
     assert!(added <= 2 && (added > 0 || before.last() == Some(&None)));
 }

@@ -1,4 +1,4 @@
-//! Verbs on keys, slots and whole patients, and the sweep.
+//! Operations on keys, slots and whole patients, and the garbage collection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use chartlock::keys::KeyFile;
 use chartlock::storage::{Projection, Scan};
 use chartlock::{Error, Vault};
 
-use super::{Kept, State, World, id, subject};
+use super::{Protection, State, World, id, subject};
 
 impl World {
     pub(super) fn rotate(&mut self, rotate: impl Fn(&Vault) -> Result<(), Error>) {
-        let broke_off = rotate(self.vault()).is_err();
-        self.calm();
-        self.revive();
-        if broke_off {
+        let failed = rotate(self.vault()).is_err();
+        self.end_faults();
+        self.reopen_if_stopped();
+        if failed {
             self.compare_all();
-            // What broke off is finished by calling it again.
+            // A second call finishes a rotation that failed halfway.
             match rotate(self.vault()) {
                 Ok(()) | Err(Error::Erased | Error::UnknownSubject) => {}
                 Err(error) => unreachable!("{error:?}"),
@@ -26,39 +26,41 @@ impl World {
     }
 
     pub(super) fn erase(&mut self, who: usize) {
-        let kept = self.is_kept(who);
+        let protected = self.is_protected(who);
         match self.session().erase_subject(&subject(who), "asked for") {
             Ok(_) => {}
             Err(error) => {
                 if matches!(error, Error::OnHold | Error::Retained) {
-                    assert_ne!(kept, Some(false));
+                    assert_ne!(protected, Some(false));
                 }
-                // What landed late is not seen through an entry held in memory.
+                // Reopen the vault, because a cached entry does not show a commit that was applied
+                // late.
                 self.reopen();
                 if error == Error::UnknownSubject {
                     assert!(!self.is_known(who));
                 }
-                let looked = self.session().get(&id(who, 0)).map(|_| ());
-                if looked != Err(Error::Erased) {
+                let current = self.session().get(&id(who, 0)).map(|_| ());
+                if current != Err(Error::Erased) {
                     return;
                 }
-                // What broke off is finished by calling it again.
+                // A second call finishes an erasure that failed halfway.
                 self.session()
                     .erase_subject(&subject(who), "asked for")
                     .unwrap();
             }
         }
-        assert_ne!(kept, Some(true), "erased though it was kept");
+        assert_ne!(protected, Some(true), "erased despite a hold or retention");
         self.states[who] = State::Erased;
-        self.kept[who] = Kept::default();
+        self.protection[who] = Protection::default();
     }
 
-    pub(super) fn readmit(&mut self, who: usize) {
+    pub(super) fn reopen_chart(&mut self, who: usize) {
         let outcome = self.session().reopen_chart(&subject(who));
         match (&self.states[who], outcome) {
             (State::Erased, Ok(())) => self.states[who] = State::Live(BTreeMap::new()),
             (State::Erased, Err(_)) => {
-                // What landed late is not seen through an entry held in memory.
+                // Reopen the vault, because a cached entry does not show a commit that was applied
+                // late.
                 self.reopen();
                 if self.session().get(&id(who, 0)).is_ok() {
                     self.states[who] = State::Live(BTreeMap::new());
@@ -68,7 +70,7 @@ impl World {
         }
     }
 
-    /// A credential more, another in its place, or a new root key.
+    /// Adds or replaces a credential, removes one, or rotates the root key.
     pub(super) fn change_slots(&mut self, argument: u8) {
         let fresh = KeyFile::random().unwrap();
         let slots = self.vault().slots();
@@ -80,24 +82,24 @@ impl World {
             _ => self.rotate_root(),
         };
         drop(outcome);
-        self.calm();
-        // Whatever happened: the vault opens with one of those that were ever made.
+        self.end_faults();
+        // Whether or not the change took effect, one of all credentials must open the vault.
         self.credentials.push(fresh);
         let options = self.options();
         let opens = |key: &KeyFile| options.clone().open(Arc::clone(&self.disk), key).is_ok();
-        let good = self.credentials.iter().rposition(opens).unwrap();
-        let good = self.credentials.remove(good);
-        self.credentials.push(good);
+        let working = self.credentials.iter().rposition(opens).unwrap();
+        let working = self.credentials.remove(working);
+        self.credentials.push(working);
         self.reopen();
     }
 
     pub(super) fn rotate_root(&self) -> Result<(), Error> {
         let keep = self.credentials.last().unwrap();
         let slots = self.vault().slots()?;
-        // Which slot is its own is told by trying: all others go.
-        for kept in &slots {
+        // Find the credential's own slot by trial: drop all slots but one.
+        for own in &slots {
             let others: Vec<u16> = (slots.iter().map(|slot| slot.id))
-                .filter(|id| *id != kept.id)
+                .filter(|id| *id != own.id)
                 .collect();
             match self.vault().rotate_root_key(&[keep], &others) {
                 Err(Error::SlotsWouldBeLost | Error::WrongKey) => {}
@@ -107,36 +109,36 @@ impl World {
         Ok(())
     }
 
-    /// What broke off long ago is freed, and nothing else.
+    /// Collects garbage: abandoned uploads are deleted, and nothing else.
     pub(super) fn collect(&mut self) {
         self.clock.pass_days(8);
-        let broke_off = self.vault().collect_garbage().is_err();
-        self.calm();
-        self.revive();
+        let failed = self.vault().collect_garbage().is_err();
+        self.end_faults();
+        self.reopen_if_stopped();
         self.compare_all();
-        if broke_off {
+        if failed {
             self.vault().collect_garbage().unwrap();
         }
         let report = self.vault().collect_garbage().unwrap();
         assert_eq!(
             (report.segments, report.uploads),
             (0, 0),
-            "all was freed before"
+            "the previous collection missed garbage"
         );
-        // A write that was never acknowledged and landed too late may keep a chart in doubt.
+        // An unacknowledged write that was applied late may make the collector skip a chart.
         if report.charts_passed_over + report.unknown_charts + report.misnamed_streams == 0 {
             assert_eq!(self.streams(b"s"), self.named());
             assert!(self.streams(b"w").is_empty());
         }
     }
 
-    /// Streams of which something stands in a class of objects.
+    /// Returns the streams with objects in a class.
     fn streams(&self, class: &[u8]) -> BTreeSet<Vec<u8>> {
         let found = self.scan(class, Projection::Keys).into_iter();
         found.map(|(key, _)| key[1..33].to_vec()).collect()
     }
 
-    /// Streams that versions name.
+    /// Returns the streams that stored versions name.
     fn named(&self) -> BTreeSet<Vec<u8>> {
         let versions = [b"r", b"h"].map(|class| self.scan(class, Projection::Values));
         let versions = versions.iter().flatten();
@@ -152,7 +154,7 @@ impl World {
             limit: 10_000,
             projection,
         });
-        let entries = page.unwrap().items.into_iter();
-        entries.map(|entry| (entry.key, entry.value)).collect()
+        let items = page.unwrap().items.into_iter();
+        items.map(|item| (item.key, item.value)).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What a privacy officer reads.
+//! Output of the example: the reports that a privacy officer reads.
 
 use chartlock::audit::{AccessReport, ActivityReport, ExposureReport, Timestamp};
 use chartlock::{
@@ -23,76 +23,76 @@ pub(crate) fn allergies(session: &Session, patient: &Patient) -> crate::Outcome<
     let substances: Vec<_> = (entries.into_iter().flatten())
         .filter_map(|entry| entry.pointer(display)?.as_str())
         .collect();
-    let told = match substances.is_empty() {
+    let list = match substances.is_empty() {
         true => "no known allergies".to_owned(),
         false => substances.join(", "),
     };
     let actor = session.actor().name();
     outln!(
-        "{actor} reads the allergy list of {}: {told}.",
+        "{actor} reads the allergy list of {}: {list}.",
         patient.name
     );
     Ok(())
 }
 
 pub(crate) fn findings(report: &VerifyReport, patient: &Patient) {
-    for found in &report.records {
-        let name = found.name.as_deref().unwrap_or("a record");
-        let whose = match found.subject.as_ref() == Some(&patient.subject) {
+    for finding in &report.records {
+        let name = finding.name.as_deref().unwrap_or("a record");
+        let whose = match finding.subject.as_ref() == Some(&patient.subject) {
             true => patient.name.as_str(),
-            false => "somebody else",
+            false => "another patient",
         };
-        outln!("FOUND: {name} of {whose} {}.", what(found));
+        outln!("FOUND: {name} of {whose} {}.", describe(finding));
     }
     let others = report.entries.len() + report.journal.len();
     if others == 0 && report.header.is_none() {
-        outln!("Nothing else: header, patients' keys and journal are as they were written.");
+        outln!("No other findings: header, patient entries and journal are unchanged.");
     }
 }
 
-fn what(found: &RecordFinding) -> String {
-    match (found.kind, found.standing) {
-        (FindingKind::RolledBack, Some(standing)) => format!(
-            "was put back: version {standing} stands where version {} was written",
-            found.version
+fn describe(finding: &RecordFinding) -> String {
+    match (finding.kind, finding.standing) {
+        (FindingKind::RolledBack, Some(stored)) => format!(
+            "was rolled back: version {stored} is stored where version {} was written",
+            finding.version
         ),
-        (kind, _) => format!("is not as it was written ({kind:?})"),
+        (kind, _) => format!("differs from what was written ({kind:?})"),
     }
 }
 
 pub(crate) fn accesses(report: &AccessReport) {
     for day in report.days() {
         let counts = [
-            ("looked", day.accessed),
+            ("accessed", day.accessed),
             ("changed", day.changed),
-            ("was denied", day.denied),
-            ("asked the journal or renewed keys", day.other),
+            ("denied", day.denied),
+            ("other operations", day.other),
         ];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         let counts: Vec<_> = counts
-            .map(|(did, count)| format!("{did}: {count}"))
+            .map(|(kind, count)| format!("{kind}: {count}"))
             .collect();
-        let (who, glass) = (&day.actor, glass(day.under_break_glass));
-        outln!("{} {who:16} {}{glass}", day.day, counts.join(", "));
+        let (actor, mark) = (&day.actor, break_glass(day.under_break_glass));
+        outln!("{} {actor:16} {}{mark}", day.day, counts.join(", "));
     }
-    outln!("Of these, all but the filing and the questions:");
+    outln!("Details, without the import and the privacy officer:");
     let shown = report.accesses.iter().filter(|access| {
-        let upkeep = ["import", "privacy.officer"];
-        !upkeep.contains(&&*access.actor)
+        let left_out = ["import", "privacy.officer"];
+        !left_out.contains(&&*access.actor)
     });
     for access in shown {
         let record = access.record.as_deref().unwrap_or_default();
         outln!(
             "  {} {:13} {} {record}, for {}{}{}",
-            hour(access.at),
+            time_of_day(access.at),
             access.actor,
             access.what,
             access.why,
             ending(access.outcome),
-            glass(access.under_break_glass),
+            break_glass(access.under_break_glass),
         );
     }
-    complete(report.unreadable.is_empty());
+    print_completeness(report.unreadable.is_empty());
 }
 
 pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
@@ -103,50 +103,50 @@ pub(crate) fn activity(report: &ActivityReport, patient: &Patient) {
         let note = (entry.note.as_deref()).map_or_else(String::new, |note| format!(" \"{note}\""));
         outln!(
             "  {} {}{record} {whose}{note}{}{}",
-            hour(entry.at),
+            time_of_day(entry.at),
             entry.operation,
             ending(entry.outcome),
-            glass(entry.under_break_glass),
+            break_glass(entry.under_break_glass),
         );
     }
-    complete(report.unreadable.is_empty());
+    print_completeness(report.unreadable.is_empty());
 }
 
 pub(crate) fn exposure(report: &ExposureReport, patients: &[&Patient]) {
-    outln!("With {}:", report.exposed);
-    for one in &report.subjects {
-        let identifier = one.subject.identifier.as_deref();
+    outln!("Readable with {}:", report.exposed);
+    for exposed in &report.subjects {
+        let identifier = exposed.subject.identifier.as_deref();
         let patient = patients
             .iter()
             .find(|patient| Some(patient.subject.identifier()) == identifier);
-        let name = patient.map_or("somebody unknown", |patient| &patient.name);
-        let (records, versions) = (one.records, one.versions);
+        let name = patient.map_or("an unknown subject", |patient| &patient.name);
+        let (records, versions) = (exposed.records, exposed.versions);
         outln!("  {name}: {records} records in {versions} versions");
     }
     outln!(
-        "It was used to open the vault {} times.",
+        "Openings of the vault with this credential: {}.",
         report.openings.len()
     );
-    outln!("What this cannot know:");
+    outln!("What this report cannot determine:");
     for unknown in &report.unknown {
         outln!("  - {unknown}");
     }
-    complete(report.unreadable.is_empty());
+    print_completeness(report.unreadable.is_empty());
 }
 
 pub(crate) fn erasure(report: &ErasureReport) {
     let (records, earlier) = (report.records, report.earlier_versions);
-    outln!("Its keys are gone, and then {records} records and {earlier} earlier versions.");
-    outln!("What no erasure reaches from here:");
+    outln!("The keys are destroyed. Deleted: {records} records and {earlier} earlier versions.");
+    outln!("Copies that this erasure does not reach:");
     for place in &report.not_reached {
         outln!("  - {place}");
     }
 }
 
-fn complete(is_complete: bool) {
+fn print_completeness(is_complete: bool) {
     match is_complete {
-        true => outln!("The journal was read without a gap."),
-        false => outln!("Parts of the journal could not be read: entries may be missing."),
+        true => outln!("All of the journal was readable."),
+        false => outln!("Parts of the journal were unreadable, so entries may be missing."),
     }
 }
 
@@ -157,14 +157,14 @@ fn ending(outcome: AccessOutcome) -> String {
     }
 }
 
-fn glass(is_broken: bool) -> &'static str {
-    match is_broken {
-        true => " [broke the glass]",
+fn break_glass(is_active: bool) -> &'static str {
+    match is_active {
+        true => " [break-glass]",
         false => "",
     }
 }
 
-fn hour(at: Timestamp) -> String {
+fn time_of_day(at: Timestamp) -> String {
     let text = at.to_string();
     text.get(11..23).unwrap_or(&text).to_owned()
 }
