@@ -1,7 +1,7 @@
 //! Errors: what happened, and what to do next.
 //!
-//! Promises: no error repeats an id, a path, a key or a record byte, in `Display` or in `Debug`.
-//! May not know: any other module.
+//! Guarantees: no error repeats an id, a path, a key or a record byte, in `Display` or in `Debug`.
+//! Must not know: any other module.
 
 use std::io;
 

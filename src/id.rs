@@ -1,7 +1,7 @@
 //! Identifiers: subjects, records, actors, and the purpose of an access.
 //!
-//! Promises: an identifier that exists is valid; its `Debug` output never shows what it names.
-//! May not know: how identifiers are hidden in storage.
+//! Guarantees: an identifier that exists is valid; its `Debug` output never shows what it names.
+//! Must not know: how identifiers are hidden in storage.
 
 use std::fmt;
 

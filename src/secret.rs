@@ -1,7 +1,7 @@
 //! Secret bytes that are wiped when dropped and never printed.
 //!
-//! Promises: no hidden copy is made, and `Debug` shows no secret.
-//! May not know: what the bytes are for.
+//! Guarantees: no hidden copy is made, and `Debug` shows no secret.
+//! Must not know: what the bytes are for.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};

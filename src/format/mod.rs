@@ -1,8 +1,8 @@
 //! The format of the stored bytes. `format.md` beside this file is the normative text.
 //!
-//! Promises: converts between bytes and values without input or output; refuses all bytes that
+//! Guarantees: converts between bytes and values without input or output; refuses all bytes that
 //! differ from the normative text.
-//! May not know: storage, time, or the purpose of the bytes.
+//! Must not know: storage, time, or the purpose of the bytes.
 
 pub(crate) mod codec;
 pub(crate) mod envelope;

@@ -3,9 +3,9 @@
 //! `format · suite · kind · zero · key number u32 · salt 32 · commitment 32 · body n · tag 16`: 88
 //! bytes beside the body.
 //!
-//! Promises: each sealing draws a salt, and so has a key of its own. The commitment is compared
+//! Guarantees: each sealing draws a salt, and so has a key of its own. The commitment is compared
 //! before the body is opened; the body is decoded only after it authenticated.
-//! May not know: the content of the bodies, or the keys that seal them.
+//! Must not know: the content of the bodies, or the keys that seal them.
 
 use crate::crypto::{self, CipherSuite, Commitment, Nonce, Salt, SealingKey, TAG};
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! The end of records and subjects: expunge, erase, holds that forbid both, and garbage collection.
 //!
-//! Promises: a legal hold is never bypassed; destroyed keys and versions stay destroyed; the same
+//! Guarantees: a legal hold is never bypassed; destroyed keys and versions stay destroyed; the same
 //! call finishes an operation that a crash interrupted.
-//! May not know: the actor, or the policy's decision.
+//! Must not know: the actor, or the policy's decision.
 
 pub(crate) mod erase;
 pub(crate) mod expunge;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! [ put p (new key active, old inactive) Unchanged ; ?v ]
-//! walk r, then h, until a whole pass finds nothing ; grace ; the same walk again, until clean
+//! walk r, then h, until a whole pass finds nothing ; delay ; the same walk again, until clean
 //! [ destroying put p without the old keys ; ?v ]
 //! ```
 //! A mark in the entry says that a re-encryption is running. Meanwhile no rotation rewraps the

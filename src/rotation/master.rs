@@ -3,7 +3,7 @@
 //! ```text
 //! [ put v (new master active, generation+1) Unchanged ]
 //! walk p: [ put p resealed, new patient key active, Unchanged ; ?v ], until clean
-//! grace ; again, until clean ; [ destroying put v without the old one ]
+//! delay ; again, until clean ; [ destroying put v without the old one ]
 //! ```
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! A storage wrapper that stalls, fails or leaves commit outcomes unknown as a test demands.
 //!
-//! Promises: asks its hook before every step, and executes no step that the hook refused. May not
+//! Guarantees: asks its hook before every step, and executes no step that the hook refused. May not
 //! know: which storage it wraps.
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The key and value sizes that every storage supports.
 //!
-//! Promises: a transaction that passes the check fits every backend of this crate. May not know:
+//! Guarantees: a transaction that passes the check fits every backend of this crate. May not know:
 //! what keys and values mean.
 
 use crate::storage::transaction::Operation;

@@ -1,6 +1,6 @@
 //! Memory storage, for tests, examples and temporary vaults.
 //!
-//! Promises: transactional; nothing outlives the process. May not know: what keys and values mean.
+//! Guarantees: transactional; nothing outlives the process. May not know: what keys and values mean.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The storage seam: implement [`Storage`] to add a backend.
 //!
-//! Promises: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` returned.
-//! May not know: keys, plaintext, names, or the formats of what it keeps.
+//! Guarantees: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` returned.
+//! Must not know: keys, plaintext, names, or the formats of what it keeps.
 
 pub mod archive;
 #[cfg(feature = "conformance")]

@@ -1,6 +1,6 @@
 //! A storage wrapper that makes any storage atomic per operation only.
 //!
-//! Promises: behaves as an object store that has only single conditional requests. May not know:
+//! Guarantees: behaves as an object store that has only single conditional requests. May not know:
 //! which storage it wraps.
 
 use crate::storage::{

@@ -1,6 +1,6 @@
 //! Split storage: keys in one storage, data in another.
 //!
-//! Promises: the vault header and the patient entries go to one storage and everything else to the
+//! Guarantees: the vault header and the patient entries go to one storage and everything else to the
 //! other; operations are applied in order. May not know: which storages they are, or what keys and
 //! values mean.
 

@@ -1,8 +1,8 @@
 //! The vault core: open, options, header and entry caches, slots, recovery, journaling.
 //!
-//! Promises: an acknowledged write can be read until it is erased; any prefix of any transaction
+//! Guarantees: an acknowledged write can be read until it is erased; any prefix of any transaction
 //! leaves a correct vault; nothing is acknowledged before its last check.
-//! May not know: cipher or key-derivation crates, or the kind of storage, except whether it is
+//! Must not know: cipher or key-derivation crates, or the kind of storage, except whether it is
 //! transactional.
 
 pub(crate) mod clock;

@@ -4,8 +4,8 @@
 //! [`Encode`] and [`Decode`] for its own types. So there is no second set of structs, and key bytes
 //! are decoded directly into the memory where they stay.
 //!
-//! Promises: encoding allocates once; decoding takes bounded memory and refuses left-over bytes.
-//! May not know: the types of bodies, or how they are sealed.
+//! Guarantees: encoding allocates once; decoding takes bounded memory and refuses left-over bytes.
+//! Must not know: the types of bodies, or how they are sealed.
 
 mod take;
 

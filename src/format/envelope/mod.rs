@@ -1,8 +1,8 @@
 //! The record envelope and the stream envelope.
 //!
-//! Promises: a value opens only as it was sealed, under the requested chart, record, version, suite
+//! Guarantees: a value opens only as it was sealed, under the requested chart, record, version, suite
 //! and kind. Plaintext is returned only after its tag and its key's commitment were checked.
-//! May not know: storage, patient keys, time. `format.md` one folder up is the normative text.
+//! Must not know: storage, patient keys, time. `format.md` one folder up is the normative text.
 
 mod fields;
 mod meta;

@@ -1,6 +1,6 @@
 //! Archive: a storage as one stream of bytes, for backups and long-term preservation.
 //!
-//! Promises: restored bytes equal the archived ones, or an error says that they do not; nothing is
+//! Guarantees: restored bytes equal the archived ones, or an error says that they do not; nothing is
 //! written into a storage before the whole archive is verified. May not know: keys, plaintext, or
 //! what keys and values mean.
 //!

@@ -1,6 +1,6 @@
 //! Conformance kit: the contract of [`Storage`] as checks that any backend can run.
 //!
-//! Promises: no panic; a broken contract is returned as a [`Failure`]. May not know: which storage
+//! Guarantees: no panic; a broken contract is returned as a [`Failure`]. May not know: which storage
 //! it checks.
 
 mod committing;

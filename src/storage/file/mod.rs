@@ -1,9 +1,9 @@
 //! A storage in one directory.
 //!
-//! Promises: transactional; what `commit` acknowledged survives a power cut; one opener at a time;
+//! Guarantees: transactional; what `commit` acknowledged survives a power cut; one opener at a time;
 //! a failed write ends all writing until the storage is opened again; nothing is written into a
 //! directory that is not a storage of this layout; a handle carried into a forked child does nothing.
-//! May not know: keys, plaintext, or more of a value than the vault id in the header.
+//! Must not know: keys, plaintext, or more of a value than the vault id in the header.
 
 mod apart;
 mod class;
