@@ -51,7 +51,7 @@ fn at_peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
         });
         let result = work();
         done.store(true, Ordering::Relaxed);
-        answer
+        result
     });
     (result, peak.into_inner().saturating_sub(before))
 }
