@@ -17,7 +17,7 @@ const STRIDE: usize = 7919;
 pub(super) const BATCH: usize = 1000;
 
 /// The contents of records.
-enum Contents {
+enum Contents<'a> {
     /// The clinic's FHIR resources in order, repeated as needed.
     Resources(Vec<&'a [u8]>),
     /// Pieces of one size.
@@ -27,7 +27,7 @@ enum Contents {
 /// The records of a clinic. Each patient has a chart that grows by a few records with each visit,
 /// and patients visit in scattered order.
 pub(super) struct Load<'a> {
-    contents: Contents,
+    contents: Contents<'a>,
     records: usize,
 }
 

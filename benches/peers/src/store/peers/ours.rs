@@ -71,9 +71,9 @@ impl Rotate for Ours {
     }
 }
 
-struct Chart<'a>(Session);
+struct Chart(Session);
 
-impl Handle for Chart<'_> {
+impl Handle for Chart {
     fn put(&mut self, (id, content): Item<'_>) -> Result<()> {
         self.0.put(id, content)?;
         Ok(())
