@@ -106,7 +106,7 @@ fn readme_commands_name_examples_and_data_of_this_repository() {
             assert!(root.join(operand).exists(), "{line}");
         }
     }
-    assert!(commands >= 6, "{commands}");
+    assert!(commands >= 4, "{commands}");
 }
 
 #[test]
