@@ -51,7 +51,7 @@ pub(crate) fn findings(report: &VerifyReport, patient: &Patient) {
 }
 
 fn describe(finding: &RecordFinding) -> String {
-    match (finding.kind, finding.standing) {
+    match (finding.kind, finding.stored) {
         (FindingKind::RolledBack, Some(stored)) => format!(
             "was rolled back: version {stored} is stored where version {} was written",
             finding.version

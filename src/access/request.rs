@@ -39,8 +39,8 @@ pub struct AccessRequest<'a> {
     pub labels: Option<&'a [&'a str]>,
     /// The app's id of the request that the operation serves.
     pub request_id: Option<&'a str>,
-    /// The organisation on whose behalf the actor acts.
-    pub organisation: Option<&'a str>,
+    /// The organization on whose behalf the actor acts.
+    pub organization: Option<&'a str>,
     /// `true` if the session has break-glass access that has not expired.
     pub under_break_glass: bool,
 }
@@ -56,7 +56,7 @@ impl<'a> AccessRequest<'a> {
             record: None,
             labels: None,
             request_id: None,
-            organisation: None,
+            organization: None,
             under_break_glass: false,
         }
     }
@@ -89,10 +89,10 @@ impl<'a> AccessRequest<'a> {
         self
     }
 
-    /// Sets the organisation on whose behalf the actor acts.
+    /// Sets the organization on whose behalf the actor acts.
     #[must_use]
-    pub fn organisation(mut self, organisation: &'a str) -> Self {
-        self.organisation = Some(organisation);
+    pub fn organization(mut self, organization: &'a str) -> Self {
+        self.organization = Some(organization);
         self
     }
 

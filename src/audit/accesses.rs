@@ -76,9 +76,9 @@ pub struct Access {
     pub at: Timestamp,
     /// The actor, by the app's name.
     pub actor: Box<str>,
-    /// The organisation on whose behalf the actor acted.
+    /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub organisation: Option<Box<str>>,
+    pub organization: Option<Box<str>>,
     /// The kind of access.
     pub kind: AccessKind,
     /// The operation in words.
@@ -224,7 +224,7 @@ impl From<AuditEntry> for Access {
             version: entry.version,
             why: display::purpose(&entry.purpose).into(),
             actor: entry.actor,
-            organisation: entry.organisation,
+            organization: entry.organization,
             purpose: entry.purpose,
             outcome: entry.outcome,
             under_break_glass: entry.under_break_glass,

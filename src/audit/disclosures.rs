@@ -105,9 +105,9 @@ pub struct Disclosure {
     pub purpose: Box<str>,
     /// The actor who made the disclosure.
     pub actor: Box<str>,
-    /// The organisation on whose behalf the actor acted.
+    /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub organisation: Option<Box<str>>,
+    pub organization: Option<Box<str>>,
     /// The record, if a single record was disclosed: its name if resolved, otherwise its tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
@@ -228,7 +228,7 @@ impl From<AuditEntry> for Disclosure {
             why: display::purpose(&entry.purpose).into(),
             purpose: entry.purpose,
             actor: entry.actor,
-            organisation: entry.organisation,
+            organization: entry.organization,
             record: entry.record.map(|record| record.to_string()),
             position: entry.position,
         }

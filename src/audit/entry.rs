@@ -139,9 +139,9 @@ pub struct AuditEntry {
     /// The app's request id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<Box<str>>,
-    /// The organisation on whose behalf the actor acted.
+    /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub organisation: Option<Box<str>>,
+    pub organization: Option<Box<str>>,
     /// A note, such as the reason, the consent or the recipient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Box<str>>,
@@ -178,7 +178,7 @@ impl AuditEntry {
             generation: fields.generation,
             digest: fields.digest,
             request: non_empty(&context.request),
-            organisation: non_empty(&context.organisation),
+            organization: non_empty(&context.organization),
             note: non_empty(&entry.note),
             position: EntryPosition {
                 writer: Hex(id.writer),

@@ -13,7 +13,7 @@ use crate::journal::{AccessOutcome, Operation};
 
 impl Body for Page {}
 
-fields! { Context { actor purpose request organisation under_break_glass } }
+fields! { Context { actor purpose request organization under_break_glass } }
 fields! { SubjectRef { chart tag } }
 fields! { RecordRef { tag name } }
 fields! { PageId { writer sequence } }

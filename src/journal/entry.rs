@@ -17,7 +17,7 @@ pub struct Context {
     /// Request id that the app gives; empty for none.
     pub request: Box<str>,
     /// Organization on whose behalf the actor acts; empty for none.
-    pub organisation: Box<str>,
+    pub organization: Box<str>,
     /// True if the actor acts under break-glass.
     pub under_break_glass: bool,
 }

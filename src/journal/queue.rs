@@ -242,7 +242,7 @@ fn estimated_bytes(draft: &EntryDraft) -> usize {
     let texts = context.actor.len()
         + context.purpose.len()
         + context.request.len()
-        + context.organisation.len()
+        + context.organization.len()
         + draft.act.note.len();
     192 + texts
 }

@@ -187,7 +187,7 @@ impl Session {
             record,
             labels,
             request_id: Some(&*self.context.request).filter(|id| !id.is_empty()),
-            organisation: Some(&*self.context.organisation).filter(|name| !name.is_empty()),
+            organization: Some(&*self.context.organization).filter(|name| !name.is_empty()),
             under_break_glass: self.glass.is_some(),
             ..AccessRequest::new(&self.actor, self.purpose, operation)
         })

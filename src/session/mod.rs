@@ -103,10 +103,10 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the name is out of these bounds.
-    pub fn on_behalf_of(mut self, organisation: &str) -> Result<Self> {
-        id::check_reason(organisation)?;
+    pub fn on_behalf_of(mut self, organization: &str) -> Result<Self> {
+        id::check_reason(organization)?;
         self.context = Arc::new(Context {
-            organisation: organisation.into(),
+            organization: organization.into(),
             ..Context::clone(&self.context)
         });
         Ok(self)

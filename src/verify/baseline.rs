@@ -32,7 +32,7 @@ impl Verification {
             let markers = self.scan.expunged.get(&found.place());
             let mut markers = markers.into_iter().flatten();
             markers.any(|(marker, at)| {
-                let before = found.standing.is_some_and(|standing| standing < *marker);
+                let before = found.stored.is_some_and(|standing| standing < *marker);
                 before && self.walk.is_certain(at)
             })
         });

@@ -66,7 +66,7 @@ pub(super) enum ChartPhase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) version: u64,
-    pub(super) standing: Option<u64>,
+    pub(super) stored_version: Option<u64>,
     pub(super) kind: ProblemKind,
 }
 
@@ -138,7 +138,7 @@ impl RecordCase<'_> {
             }
             return None;
         };
-        let standing = Some(stored.version).filter(|version| *version > 0);
+        let stored_version = Some(stored.version).filter(|version| *version > 0);
         let older = stored.version < expected || highest.is_some_and(|high| high > stored.version);
         let problem = if older {
             let expected = expected.max(highest.unwrap_or(0));
@@ -149,14 +149,14 @@ impl RecordCase<'_> {
         let identified = problem
             .is_none_or(|problem| problem.kind != ProblemKind::Finding(FindingKind::Altered));
         problems.extend(problem.map(|problem| Problem {
-            standing: standing.filter(|_| identified),
+            stored_version: stored_version.filter(|_| identified),
             version: match problem.kind {
                 ProblemKind::Finding(FindingKind::Altered) => expected.max(1),
                 _ => problem.version,
             },
             ..problem
         }));
-        standing.filter(|_| identified)
+        stored_version.filter(|_| identified)
     }
 
     /// Checks the value that is stored in the place of `version`.
@@ -174,7 +174,7 @@ impl RecordCase<'_> {
             (OpenResult::Destroyed, _) if !self.is_certain(version, &stored.digest) => {
                 return Some(Problem {
                     version,
-                    standing: Some(version),
+                    stored_version: Some(version),
                     kind: ProblemKind::Leftover,
                 });
             }
@@ -230,7 +230,7 @@ impl RecordCase<'_> {
             };
             problems.push(Problem {
                 version,
-                standing: Some(version),
+                stored_version: Some(version),
                 kind,
             });
             return;
@@ -298,7 +298,7 @@ impl RecordCase<'_> {
                 };
                 Problem {
                     version: stored.version,
-                    standing: Some(stored.version),
+                    stored_version: Some(stored.version),
                     kind,
                 }
             })
@@ -327,10 +327,10 @@ pub(super) fn duplicate_kind(
     }
 }
 
-fn finding(kind: FindingKind, version: u64, standing: Option<u64>) -> Problem {
+fn finding(kind: FindingKind, version: u64, stored_version: Option<u64>) -> Problem {
     Problem {
         version,
-        standing,
+        stored_version,
         kind: ProblemKind::Finding(kind),
     }
 }

@@ -130,7 +130,7 @@ impl Verification {
                 tag: Some(tag),
                 entry: Some(ptag),
                 sequence: None,
-                standing: Some(cached.entry.sequence()),
+                stored: Some(cached.entry.sequence()),
             },
         })))
     }
@@ -300,7 +300,7 @@ impl Verification {
                 tag: Some(tag),
                 entry: Some(ptag),
                 sequence: expected,
-                standing: Some(sequence),
+                stored: Some(sequence),
             }));
         }
         Ok(())
@@ -346,7 +346,7 @@ impl Verification {
                 tag: Some(*tag),
                 entry: altered.first().copied().filter(|_| is_pair),
                 sequence: *sequence,
-                standing: None,
+                stored: None,
             }));
         }
         if missing.len() != altered.len() {
@@ -385,6 +385,6 @@ fn unidentified(kind: FindingKind, entry: Option<PatientTag>) -> EntryFinding {
         tag: None,
         entry,
         sequence: None,
-        standing: None,
+        stored: None,
     }
 }

@@ -35,7 +35,7 @@ impl Verification {
             self.report.header.get_or_insert(HeaderFinding {
                 kind,
                 generation: Some(generation),
-                standing: self.scan.headers.writes.expected(&self.walk),
+                stored: self.scan.headers.writes.expected(&self.walk),
             });
         }
         self.progress(1);
@@ -48,11 +48,11 @@ impl Verification {
         expected: Option<u64>,
         value: Option<&[u8]>,
     ) -> Option<HeaderFinding> {
-        let finding = |kind, standing| {
+        let finding = |kind, stored| {
             Some(HeaderFinding {
                 kind,
                 generation: expected,
-                standing,
+                stored,
             })
         };
         let Some(value) = value else {

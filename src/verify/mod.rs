@@ -44,7 +44,7 @@ use journal_scan::JournalScan;
 use position::END;
 pub use position::VerifyPosition;
 pub use report::{
-    AcceptedRestore, CheckpointStanding, Counts, EntryFinding, FindingKind, HeaderFinding,
+    AcceptedRestore, CheckpointState, Counts, EntryFinding, FindingKind, HeaderFinding,
     JournalFault, JournalFinding, RecordFinding, VerifyReport,
 };
 use walk::{JournalWalk, WalkPosition};
@@ -288,17 +288,15 @@ impl Verification {
         let restored = self.report.restores.iter();
         let restored = restored.map(|restore| restore.at).max();
         let standing = match standing {
-            Some(digest) if checkpoint.names(&digest) => CheckpointStanding::Intact,
+            Some(digest) if checkpoint.names(&digest) => CheckpointState::Intact,
 
-            _ if restored.is_some_and(|at| at >= checkpoint.at) => {
-                CheckpointStanding::BeforeRestore
-            }
-            Some(_) => CheckpointStanding::Replaced,
-            None => CheckpointStanding::Gone,
+            _ if restored.is_some_and(|at| at >= checkpoint.at) => CheckpointState::BeforeRestore,
+            Some(_) => CheckpointState::Replaced,
+            None => CheckpointState::Gone,
         };
         let fault = match standing {
-            CheckpointStanding::Gone => Some(JournalFault::Cut),
-            CheckpointStanding::Replaced => Some(JournalFault::Replaced),
+            CheckpointState::Gone => Some(JournalFault::Cut),
+            CheckpointState::Replaced => Some(JournalFault::Replaced),
             _ => None,
         };
         let page = checkpoint.page;

@@ -237,7 +237,7 @@ impl Verification {
                 chart: mismatch.chart,
                 record: mismatch.record,
                 version: problem.version,
-                standing: problem.standing,
+                stored: problem.stored_version,
             };
             if problem.kind == ProblemKind::Leftover {
                 self.report.leftovers.push(finding);

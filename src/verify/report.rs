@@ -71,7 +71,7 @@ pub struct RecordFinding {
     /// The affected version.
     pub version: u64,
     /// The version that is stored in its place, if any.
-    pub standing: Option<u64>,
+    pub stored: Option<u64>,
 }
 
 impl RecordFinding {
@@ -120,7 +120,7 @@ pub struct EntryFinding {
     /// The expected sequence, if known.
     pub sequence: Option<u64>,
     /// The stored sequence, if it can be read.
-    pub standing: Option<u64>,
+    pub stored: Option<u64>,
 }
 
 impl fmt::Debug for EntryFinding {
@@ -148,7 +148,7 @@ pub struct HeaderFinding {
     /// The expected generation, if the journal names one.
     pub generation: Option<u64>,
     /// The stored generation, if it can be read.
-    pub standing: Option<u64>,
+    pub stored: Option<u64>,
 }
 
 /// Kind of fault in the journal.
@@ -218,13 +218,13 @@ pub struct JournalFinding {
 /// # let vault = Vault::create(storage::MemoryStorage::new(), &keys::Passphrase::new("correct horse"))?;
 /// let checkpoint = vault.checkpoint()?;
 /// let report = vault.verify(Some(&checkpoint))?;
-/// assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
+/// assert_eq!(report.checkpoint, Some(CheckpointState::Intact));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum CheckpointStanding {
+pub enum CheckpointState {
     /// The page is stored unchanged, and so are the chains that it names, unless the report says
     /// otherwise.
     Intact,
@@ -317,7 +317,7 @@ pub struct VerifyReport {
     /// Findings on records.
     pub records: Vec<RecordFinding>,
     /// State of the given checkpoint.
-    pub checkpoint: Option<CheckpointStanding>,
+    pub checkpoint: Option<CheckpointState>,
     /// Accepted restores. Differences at that time are no findings any more.
     pub restores: Vec<AcceptedRestore>,
     /// Harmless versions that sessions do not show. They were never acknowledged, because of a crash or
@@ -337,7 +337,7 @@ impl VerifyReport {
     pub fn is_clean(&self) -> bool {
         let checkpoint = !matches!(
             self.checkpoint,
-            Some(CheckpointStanding::Gone | CheckpointStanding::Replaced)
+            Some(CheckpointState::Gone | CheckpointState::Replaced)
         );
         checkpoint
             && self.header.is_none()

@@ -242,7 +242,7 @@ fn debug_output_names_nobody() {
         .record("Observation/bp")
         .labels(&labels)
         .request_id("request-99")
-        .organisation("north clinic");
+        .organization("north clinic");
     let consent = ConsentReference::new("Consent/2024-117").unwrap();
     let rule = Rule::permit_under(consent)
         .actor("dr.garcia")

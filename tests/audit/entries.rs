@@ -16,7 +16,7 @@ fn read_with_all(stage: &JournalStage) {
         actor: "dr.garcia".into(),
         purpose: Purpose::BreakTheGlass.code().into(),
         request: "req-1".into(),
-        organisation: "Ward 3".into(),
+        organization: "Ward 3".into(),
         under_break_glass: true,
     });
     act.note = "unconscious".into();
@@ -68,7 +68,7 @@ fn entry_shows_names_that_the_reader_resolves() {
             "record": { "tag": tag, "stored": "07".repeat(16), "name": "Observation/bp" },
             "version": 3,
             "request": "req-1",
-            "organisation": "Ward 3",
+            "organization": "Ward 3",
             "note": "unconscious",
             "position": { "writer": writer, "page": 0, "index": 0 },
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chartlock::audit::AuditItem;
-use chartlock::{Checkpoint, Operation, RecordId, Vault, verify::CheckpointStanding};
+use chartlock::{Checkpoint, Operation, RecordId, Vault, verify::CheckpointState};
 
 use crate::common::{session, subject};
 use crate::content::NAMES;
@@ -53,7 +53,7 @@ impl ExpectedEntries {
         for checkpoint in self.checkpoints.iter().flatten() {
             let report = vault.verify(Some(checkpoint)).unwrap();
             assert!(report.is_clean(), "{report:#?}");
-            assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
+            assert_eq!(report.checkpoint, Some(CheckpointState::Intact));
         }
         let entries = entries(vault, is_settled);
         for (change, times) in &self.changes {

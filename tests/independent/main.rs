@@ -252,7 +252,7 @@ fn entry_json(entry: &AuditEntry) -> Value {
         "actor": entry.actor,
         "purpose": entry.purpose,
         "request": entry.request.as_deref().unwrap_or_default(),
-        "organisation": entry.organisation.as_deref().unwrap_or_default(),
+        "organisation": entry.organization.as_deref().unwrap_or_default(),
         "broke_glass": entry.under_break_glass,
         "operation": operation.unwrap() + 1,
         "outcome": outcome.unwrap(),

@@ -213,7 +213,7 @@ fn grouped_changes_are_bounded_in_number_and_size() {
         |context| &mut context.actor,
         |context| &mut context.purpose,
         |context| &mut context.request,
-        |context| &mut context.organisation,
+        |context| &mut context.organization,
     ];
     for field in fields {
         let long_texts = (0..5).map(|n| {

@@ -33,7 +33,7 @@ pub struct Context {
     pub actor: String,
     pub purpose: String,
     pub request: String,
-    pub organisation: String,
+    pub organization: String,
     pub under_break_glass: u8,
 }
 
@@ -123,7 +123,7 @@ impl Page {
             "actor": context.actor,
             "purpose": context.purpose,
             "request": context.request,
-            "organisation": context.organisation,
+            "organisation": context.organization,
             "broke_glass": context.under_break_glass == 1,
             "operation": entry.operation,
             "outcome": entry.outcome,

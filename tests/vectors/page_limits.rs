@@ -53,7 +53,7 @@ fn empty_context() -> Context {
         actor: String::new(),
         purpose: String::new(),
         request: String::new(),
-        organisation: String::new(),
+        organization: String::new(),
         under_break_glass: 0,
     }
 }

@@ -22,7 +22,7 @@ pub fn context(actor: &str) -> Context {
         actor: actor.into(),
         purpose: "TREAT".into(),
         request: String::new(),
-        organisation: String::new(),
+        organization: String::new(),
         under_break_glass: 0,
     }
 }
@@ -150,7 +150,7 @@ fn full(world: &World) -> Page {
                 actor: "Dr. Muñoz".into(),
                 purpose: "ETREAT".into(),
                 request: "req-7".into(),
-                organisation: "Clínica Sol".into(),
+                organization: "Clínica Sol".into(),
                 under_break_glass: 1,
             },
         ],

@@ -85,7 +85,7 @@ fn entry_json(page: &Page, entry: &Entry) -> Value {
         "actor": context.actor,
         "purpose": context.purpose,
         "request": context.request,
-        "organisation": context.organisation,
+        "organisation": context.organization,
         "broke_glass": context.under_break_glass,
         "operation": operation.unwrap() + 1,
         "outcome": outcome.unwrap(),

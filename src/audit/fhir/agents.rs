@@ -29,10 +29,10 @@ pub(super) fn all(entry: &AuditEntry, pattern: BalpPattern, application: &Applic
         }
     };
     agents.push(user(entry, pattern, application));
-    if let Some(organisation) = &entry.organisation {
+    if let Some(organization) = &entry.organization {
         agents.push(json!({
             "type": PROVIDER.concept(),
-            "who": { "display": organisation },
+            "who": { "display": organization },
             "requestor": false,
         }));
     }

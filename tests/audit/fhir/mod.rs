@@ -55,7 +55,7 @@ fn draft(
     let mut act = garcia(operation);
     act.context = Arc::new(Context {
         request: "76d148b6".into(),
-        organisation: "Ward 3".into(),
+        organization: "Ward 3".into(),
         under_break_glass: version > 1,
         ..(*act.context).clone()
     });

@@ -2,7 +2,7 @@
 
 use chartlock::{
     Checkpoint, Error,
-    verify::{CheckpointStanding, JournalFault},
+    verify::{CheckpointState, JournalFault},
 };
 
 use super::{assert_clean, clinic, faults};
@@ -30,7 +30,7 @@ fn checkpoint_reveals_storage_rollback(stage: &Stage) {
     assert_clean(stage);
     let checkpoint: Checkpoint = kept.parse().unwrap();
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
-    assert_eq!(report.checkpoint, Some(CheckpointStanding::Gone));
+    assert_eq!(report.checkpoint, Some(CheckpointState::Gone));
     assert_eq!(faults(&report), [JournalFault::Cut]);
     assert!(!report.is_clean());
 }
@@ -51,7 +51,7 @@ fn checkpoint_reveals_journal_rollback(stage: &Stage) {
     drop(vault);
     raw::reset(&stage.storage, &snapshot);
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
-    assert_eq!(report.checkpoint, Some(CheckpointStanding::Gone));
+    assert_eq!(report.checkpoint, Some(CheckpointState::Gone));
     assert!(!report.is_clean());
 }
 
@@ -60,7 +60,7 @@ fn checkpoint_still_in_the_journal_is_clean(stage: &Stage) {
     clinic(&vault);
     let checkpoint = vault.checkpoint().unwrap();
     let report = vault.verify(Some(&checkpoint)).unwrap();
-    assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
+    assert_eq!(report.checkpoint, Some(CheckpointState::Intact));
     assert!(report.is_clean(), "{report:#?}");
     drop(vault);
     session_on(&stage.open())

@@ -148,7 +148,7 @@ fn header_rollback_is_found(stage: &Stage) {
     let report = verify(stage);
     let header = report.header.unwrap();
     assert_eq!(header.kind, FindingKind::RolledBack);
-    assert!(header.standing < header.generation);
+    assert!(header.stored < header.generation);
     assert!(
         report.entries.is_empty() && report.records.is_empty(),
         "{report:#?}"

@@ -66,7 +66,7 @@ fn record_rollback_with_history_is_found(stage: &Stage) {
     });
     let report = verify(stage);
     assert_only_record(&report, "MRN-1 Allergy/1", 7, FindingKind::RolledBack);
-    assert_eq!(report.records[0].standing, Some(4));
+    assert_eq!(report.records[0].stored, Some(4));
     assert_eq!(report.records[0].id(), Some(record("MRN-1", "Allergy/1")));
 }
 

@@ -2,7 +2,7 @@
 
 use chartlock::{
     Error,
-    verify::{CheckpointStanding, FindingKind, RestoreReport},
+    verify::{CheckpointState, FindingKind, RestoreReport},
 };
 
 use super::journals::longest;
@@ -51,7 +51,7 @@ fn accepted_restore_of_whole_storage_is_clean(stage: &Stage) {
     let report = accept(stage, None);
     assert!(report.differed.is_clean());
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
-    assert_eq!(report.checkpoint, Some(CheckpointStanding::BeforeRestore));
+    assert_eq!(report.checkpoint, Some(CheckpointState::BeforeRestore));
     assert!(report.is_clean());
 }
 
@@ -92,7 +92,7 @@ fn accepted_restore_with_later_journal_is_clean(stage: &Stage) {
         ]
     );
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
-    assert_eq!(report.checkpoint, Some(CheckpointStanding::Intact));
+    assert_eq!(report.checkpoint, Some(CheckpointState::Intact));
     // The lost version numbers are assigned again.
     let vault = stage.open();
     assert_eq!(
