@@ -73,7 +73,7 @@ fn report_text_names_each_primitive_and_claims_no_validation() {
         "SHA-256",
         "HKDF-SHA-256",
         "Argon2id",
-        "random bytes",
+        "Random bytes",
         "FIPS build of AWS-LC",
     ];
     assert_eq!(names.collect::<Vec<_>>(), expected);
