@@ -29,8 +29,8 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 /// A record's labels are sealed with the record. So the vault calls the policy twice for a read:
 ///
 /// 1. Without labels, before any key is unwrapped ([`AccessRequest::labels_follow`] is `true`). A
-/// denial is final. So a policy that decides by labels must permit this request if it would permit
-/// the read with *any* labels.
+///    denial is final. So a policy that decides by labels must permit this request if it would
+///    permit the read with *some* labels.
 /// 2. With the record's labels, before any content is released. This decision is final.
 ///
 /// If the record does not exist, the first decision is final. For a put, the vault calls the policy

@@ -63,8 +63,8 @@ impl Auditor {
     /// # Errors
     /// - [`Error::NoVault`] if the storage contains no header.
     /// - [`Error::WrongKey`] if the credential opens no auditor's slot.
-    /// - [`Error::NotAuthentic`] if no page opens with the slot's journal key: the journal is empty,
-    ///   damaged, or sealed under a different journal key.
+    /// - [`Error::NotAuthentic`] if no page opens with the slot's journal key: the journal is
+    ///   empty, damaged, or sealed under a different journal key.
     /// - [`Error::Journal`] if the entry cannot be written.
     /// - Errors of the storage.
     pub fn open(
@@ -104,7 +104,7 @@ impl Auditor {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool. // keeps the mark on its line
+    /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool.
     pub fn open_read_only(
         storage: impl Storage + 'static,
         spool: impl Storage + 'static,

@@ -1,7 +1,7 @@
 //! Acceptance of a restore: copies lost journal pages back, repeats erasures and expunges, and
 //! journals the remaining differences as accepted.
 //!
-//! The notation of the steps is explained under "order of writes" in the architecture notes.
+//! `architecture.md` explains the notation of these steps, under "Order of writes".
 //!
 //! ```text
 //! [ put j Absent ]* from the later storage ; erase again ; expunge again ;
@@ -44,8 +44,8 @@ const PAGES_AT_ONCE: usize = 64;
 pub struct RestoreReport {
     /// Journal pages that were copied back from the later storage.
     pub pages_put_back: u64,
-    /// Pages of the later storage that were not copied, because they do not open with this vault's
-    /// keys, or because a different page is already stored at the same storage key.
+    /// Pages of the later storage that were not copied. Either they do not open with this vault's
+    /// keys, or a different page is already stored at the same storage key.
     pub pages_passed_over: u64,
     /// Subjects that were erased again.
     pub erased_again: u64,

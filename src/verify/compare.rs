@@ -268,9 +268,8 @@ impl RecordCase<'_> {
         }
     }
 
-    /// Reports versions that were written twice. Each version is written only once, so a duplicate
-    /// shows that the record was rolled back between the writes, or that the storage mixes two
-    /// copies of the vault.
+    /// Reports versions that were written twice. Each version is written only once. So a duplicate
+    /// shows that the record was rolled back, or that the storage mixes two copies of the vault.
     fn duplicates(&self, problems: &mut Vec<Problem>) {
         let written = |fact: &&RecordFact| fact.origin == Origin::Written;
         let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();

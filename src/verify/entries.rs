@@ -194,8 +194,7 @@ impl Verification {
             for (ptag, (read, expected)) in tags.into_iter().zip(readings) {
                 let before = remaining.get(&ptag).copied().flatten();
                 match read {
-                    // Leave the subject to `report_missing`, which reports it if the journal
-                    // expects an entry.
+                    // `report_missing` reports the subject if the journal expects an entry.
                     StoredEntry::Missing => drop(remaining.remove(&ptag)),
                     StoredEntry::Unreadable(digest) if before == Some(digest) => {
                         remaining.remove(&ptag);

@@ -125,8 +125,8 @@ impl Vault {
     /// segments as well, run a [`Vault::verification`] with [`Verification::with_content`].
     ///
     /// # Errors
-    /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and errors of
-    /// the storage. Objects that do not open are findings in the report, not errors.
+    /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and
+    /// errors of the storage. Objects that do not open are findings in the report, not errors.
     pub fn verify(&self, checkpoint: Option<&Checkpoint>) -> Result<VerifyReport> {
         let verification = self.verification();
         match checkpoint {

@@ -233,7 +233,8 @@ pub enum CheckpointState {
     Gone,
     /// A different page is stored at this position of the chain.
     Replaced,
-    /// The page is missing or replaced, but a restore was accepted after the checkpoint was created.
+    /// The page is missing or replaced, but a restore was accepted after the checkpoint was
+    /// created.
     BeforeRestore,
 }
 
