@@ -52,8 +52,8 @@ pub use time::{TimeRange, Timestamp};
 pub use unreadable::UnreadableParts;
 pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 
-/// Read access to the journal, which creates reports. [`Session::audit`](crate::Session::audit) and
-/// [`Auditor::trail`] return a trail.
+/// Read access to the journal, for entries and reports. [`Session::audit`](crate::Session::audit)
+/// and [`Auditor::trail`] return a trail.
 ///
 /// Each query reads the whole journal, because the clocks of its writers may have been wrong. The
 /// trail keeps only a few pages in memory.

@@ -15,7 +15,7 @@ pub(super) enum Origin {
     Reencrypted,
     /// An expunged marker replaced all versions below this one.
     Expunged,
-    /// The restore's acceptance found this version stored.
+    /// An accepted restore found this version stored.
     Restored,
 }
 
