@@ -1,5 +1,5 @@
-//! Dispatcher of security events, with counters for failures and denials that matter only if
-//! repeated.
+//! Dispatcher of security events, with counters for failures and denials, because these deserve an
+//! event only if they repeat.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::access::meter::{DenialMeter, FailureMeter};
 use crate::access::security_event::{SecurityEvent, SecurityEventHandler};
 use crate::id::Actor;
 
-/// The security events of one vault.
+/// Dispatcher of one vault's security events to the app's handler.
 #[derive(Default)]
 pub struct Alarms {
     handler: Option<Arc<dyn SecurityEventHandler>>,
@@ -18,7 +18,7 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// Creates a dispatcher that passes events to `handler`, if any.
+    /// Creates a dispatcher that passes events to `handler`, if there is a handler.
     pub fn new(handler: Option<Arc<dyn SecurityEventHandler>>) -> Self {
         Self {
             handler,
@@ -34,17 +34,17 @@ impl Alarms {
     }
 
     /// Counts an authentication failure: a credential that opened no slot, or stored bytes that
-    /// were not authentic. Raises an event if failures repeat.
+    /// were not authentic. Raises an event if such failures repeat.
     pub fn failed(&self, uptime: Duration) {
         let mut failures = (self.failures.lock()).unwrap_or_else(PoisonError::into_inner);
         let event = failures.note(uptime);
-        // Unlock before calling the handler, because it can be slow; otherwise other failing
-        // threads wait.
+        // Unlock before the call, because the handler can be slow; otherwise other threads that
+        // record failures would wait for it.
         drop(failures);
         event.iter().for_each(|event| self.raise(event));
     }
 
-    /// Counts a denial of `actor`. Raises an event if denials repeat.
+    /// Counts a denial of `actor`. Raises an event if denials of this actor repeat.
     pub fn denied(&self, actor: &Actor, uptime: Duration) {
         let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
         let event = denials.note(actor, uptime);

@@ -1,4 +1,4 @@
-//! Break-glass: time-limited access of a session past the policy.
+//! Break-glass: time-limited access of a session that bypasses the policy.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use crate::id::check_reason;
 /// The longest duration of break-glass access.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Break-glass access, valid until it expires. The journal keeps the actor and the reason.
+/// Break-glass access of a session, valid until it expires. The journal records the actor and the
+/// reason.
 ///
 /// The expiry is measured in the vault's uptime, so setting the machine's clock neither extends nor
 /// shortens the access. On some platforms, uptime excludes the time that the machine sleeps.
@@ -33,10 +34,11 @@ impl BrokenGlass {
         })
     }
 
-    /// Returns `true` until the access expires.
+    /// Returns `true` if the access has not expired.
     ///
-    /// After expiry the session is denied every operation. Further operations would not carry the
-    /// break-glass mark, which would hide how the actor obtained the session.
+    /// After expiry, the session is denied every operation, because further operations would lack
+    /// the break-glass mark. Without the mark, the journal would hide how the actor obtained the
+    /// session.
     pub fn is_open(&self, uptime: Duration) -> bool {
         uptime < self.until
     }

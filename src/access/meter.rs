@@ -6,14 +6,15 @@ use std::time::Duration;
 use crate::access::security_event::SecurityEvent;
 use crate::id::Actor;
 
-/// The number of occurrences that a meter keeps. Above it, the reported count is a lower bound.
+/// The maximum number of occurrences that a meter keeps. Above it, the reported count is a lower
+/// bound.
 const MAX_OCCURRENCES: usize = 1_000;
-/// The number of actors for which denials are counted at the same time.
+/// The maximum number of actors for which denials are counted at the same time.
 const MAX_ACTORS: usize = 1_000;
 
-/// A meter that counts occurrences within a sliding window and reports when they reach a limit.
+/// A sliding-window meter that counts occurrences and reports when they reach a limit.
 ///
-/// The meter reports once, and again only after a whole window has passed. Times are the vault's
+/// After a report, the meter stays silent for a whole window. Times are measured in the vault's
 /// uptime, so a change of the machine's clock has no effect.
 #[derive(Debug, Clone)]
 pub struct Meter {
@@ -34,7 +35,7 @@ impl Meter {
         }
     }
 
-    /// Counts an occurrence. Returns the count within the window if it is to be reported.
+    /// Counts an occurrence. Returns the count within the window if the caller must report it.
     pub fn note(&mut self, uptime: Duration) -> Option<u64> {
         self.drop_expired(uptime);
         self.occurrences.push_back(uptime);
@@ -63,7 +64,7 @@ impl Meter {
     }
 }
 
-/// A meter of authentication failures, for the whole vault.
+/// A meter of authentication failures in the whole vault.
 #[derive(Debug)]
 pub struct FailureMeter(Meter);
 
@@ -87,12 +88,13 @@ impl Default for FailureMeter {
     }
 }
 
-/// Meters of denials, one for each actor, because single denials of many actors are no pattern.
+/// Denial meters, one for each actor, because single denials of many actors show no pattern.
 #[derive(Debug, Default)]
 pub struct DenialMeter(HashMap<Actor, Meter>);
 
 impl DenialMeter {
-    /// Counts a denial. Returns an event after ten denials of one actor within ten minutes.
+    /// Counts a denial of `actor`. Returns an event after ten denials of this actor within ten
+    /// minutes.
     pub fn note(&mut self, actor: &Actor, uptime: Duration) -> Option<SecurityEvent> {
         if !self.0.contains_key(actor) {
             self.evict_oldest();
@@ -108,8 +110,8 @@ impl DenialMeter {
         })
     }
 
-    // Evicts the actor with the oldest denial, so that memory stays bounded whatever names an app
-    // uses.
+    // Evicts the actor with the oldest denial, so that memory stays bounded however many actors an
+    // app uses.
     fn evict_oldest(&mut self) {
         if self.0.len() < MAX_ACTORS {
             return;

@@ -1,5 +1,4 @@
-//! Access policy: the request that the vault passes to the app's policy, and the possible
-//! decisions.
+//! Access policy: the interface by which the app decides requests, and the possible decisions.
 
 pub(crate) mod alarms;
 pub(crate) mod break_glass;
@@ -22,19 +21,19 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 ///
 /// Use [`RulePolicy`] or [`AllowAll`], or implement the trait. The vault calls the policy for each
 /// operation, on the calling thread, before it unwraps any key of the subject. So the policy must
-/// be quick, keep its data in memory, and never call the vault. A panic in the policy unwinds into
-/// the caller of the operation, and no content is released.
+/// be quick, must keep its data in memory, and must never call the vault. A panic in the policy
+/// unwinds into the caller of the operation, and no content is released.
 ///
 /// # One or two calls
 ///
 /// A record's labels are sealed with the record. So the vault calls the policy twice for a read:
 ///
 /// 1. Without labels, before any key is unwrapped ([`AccessRequest::labels_follow`] is `true`). A
-///    denial is final. So a policy that decides by labels must permit here whatever *some* labels
-///    would permit.
-/// 2. With the record's labels, before any content is released. This decision counts.
+///    denial is final. So a policy that decides by labels must permit this request if it would
+///    permit the read with *some* labels.
+/// 2. With the record's labels, before any content is released. This decision is final.
 ///
-/// If the record does not exist, the first decision counts. For a put, the vault calls the policy
+/// If the record does not exist, the first decision is final. For a put, the vault calls the policy
 /// once, with the labels of the new document. For every other operation, the vault calls the policy
 /// once, without labels.
 ///
@@ -44,8 +43,8 @@ pub use security_event::{SecurityEvent, SecurityEventHandler};
 ///
 /// Break-glass covers cases that no rule foresaw, so the policy cannot deny it. Each use is
 /// journaled and raises a security event. Until break-glass expires, the actor reads, lists and
-/// writes patients' records without a policy call. For all other operations the vault calls the
-/// policy, with [`AccessRequest::under_break_glass`] set.
+/// writes patients' records without a policy call. For all other operations, the vault calls the
+/// policy with [`AccessRequest::under_break_glass`] set.
 ///
 /// ```
 /// use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, Decision}};
@@ -79,7 +78,7 @@ impl<P: AccessPolicy + ?Sized> AccessPolicy for Arc<P> {
     }
 }
 
-/// The decision of an access policy.
+/// The decision of an access policy on one request.
 ///
 /// ```
 /// # use chartlock::access::{ConsentReference, Decision};
@@ -94,7 +93,7 @@ impl<P: AccessPolicy + ?Sized> AccessPolicy for Arc<P> {
 pub enum Decision {
     /// The operation is permitted.
     Permit,
-    /// The operation is permitted under a consent, which the operation's journal entry names.
+    /// The operation is permitted under a consent, which the operation's journal entry records.
     PermitUnder(ConsentReference),
     /// The operation is denied.
     Deny,
@@ -118,7 +117,7 @@ impl Decision {
 /// A reference to a consent, such as the id of a FHIR `Consent`.
 ///
 /// The app chooses the text. The journal records the text without interpreting it. `Debug` hides
-/// it.
+/// the text.
 ///
 /// ```
 /// # use chartlock::access::ConsentReference;
@@ -154,8 +153,8 @@ impl fmt::Debug for ConsentReference {
 
 /// The default policy: permits every operation to every actor.
 ///
-/// Use this policy only if your app authorizes each operation before it calls the vault. Operations
-/// are journaled all the same.
+/// Use this policy only if your app authorizes each operation before it calls the vault. The vault
+/// still journals every operation.
 ///
 /// ```
 /// # use chartlock::{Actor, Operation, Purpose, access::{AccessPolicy, AccessRequest, AllowAll, Decision}};

@@ -1,4 +1,4 @@
-//! Access request: the information that a policy receives about an operation.
+//! Access request: the information about an operation that the policy receives.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use crate::journal::Operation;
 
 /// A request to perform an operation, as an access policy receives it.
 ///
-/// The vault creates requests. Create your own only to test a policy. `Debug` shows the operation
-/// only.
+/// The vault creates requests. Create your own requests only to test a policy. `Debug` shows only
+/// the operation.
 ///
 /// ```
 /// # use chartlock::{Actor, Operation, Purpose, Subject, access::AccessRequest};
@@ -25,7 +25,7 @@ use crate::journal::Operation;
 pub struct AccessRequest<'a> {
     /// The actor who requests the operation.
     pub actor: &'a Actor,
-    /// The purpose of use.
+    /// The purpose of use that the actor stated.
     pub purpose: Purpose,
     /// The requested operation.
     pub operation: Operation,
@@ -37,7 +37,7 @@ pub struct AccessRequest<'a> {
     /// for the second call of a read, the labels of the record. See
     /// [`AccessPolicy`](crate::access::AccessPolicy).
     pub labels: Option<&'a [&'a str]>,
-    /// The app's id of the request that the operation serves.
+    /// The app's id of the request that caused the operation.
     pub request_id: Option<&'a str>,
     /// The organization on whose behalf the actor acts.
     pub organization: Option<&'a str>,
@@ -82,7 +82,7 @@ impl<'a> AccessRequest<'a> {
         self
     }
 
-    /// Sets the app's id of the request that the operation serves.
+    /// Sets the app's id of the request that caused the operation.
     #[must_use]
     pub fn request_id(mut self, id: &'a str) -> Self {
         self.request_id = Some(id);
@@ -103,7 +103,7 @@ impl<'a> AccessRequest<'a> {
         self
     }
 
-    /// Returns `true` for the first of two requests of a read, which has no labels yet.
+    /// Returns `true` for the first of the two requests of a read, which contains no labels yet.
     ///
     /// If the policy permits this request and the record exists, a second request with labels
     /// follows.

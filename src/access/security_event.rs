@@ -9,9 +9,9 @@ use crate::id::Actor;
 
 /// An event that deserves investigation, passed to a [`SecurityEventHandler`] as it occurs.
 ///
-/// Events name no patient and no record; the journal does. `Debug` and `Display` also omit the
-/// actor, so their output is safe for any log. [`SecurityEvent::actor`] and the serialized form
-/// name the actor.
+/// Events contain no patient and no record; the journal records both. `Debug` and `Display` also
+/// omit the actor, so their output is safe for any log. [`SecurityEvent::actor`] and the serialized
+/// form contain the actor.
 ///
 /// ```
 /// # use chartlock::{Actor, access::SecurityEvent};
@@ -25,18 +25,19 @@ use crate::id::Actor;
 #[non_exhaustive]
 pub enum SecurityEvent {
     /// An actor began break-glass access. The handler receives the event before the session can
-    /// read.
+    /// read anything.
     GlassBroken {
-        /// The actor.
+        /// The actor who began the access.
         #[serde(serialize_with = "name")]
         actor: Actor,
-        /// The duration of the access.
+        /// The duration for which the access is valid.
         #[serde(rename = "for_seconds", serialize_with = "seconds")]
         duration: Duration,
     },
-    /// An actor reads a honeytoken. The handler receives the event before the record is released.
+    /// An actor requested a honeytoken. The handler receives the event before the record is
+    /// released.
     HoneytokenRead {
-        /// The actor.
+        /// The actor who requested the honeytoken.
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
@@ -61,27 +62,27 @@ pub enum SecurityEvent {
     },
     /// The journal cannot be written. Reads and changes are refused until it can be written again.
     JournalFailing,
-    /// An actor began the journal fallback: reads are journaled to another storage.
+    /// An actor began the journal fallback: reads are now journaled to another storage.
     JournalFallbackBegun {
-        /// The actor.
+        /// The actor who began the fallback.
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
-    /// An actor ended the journal fallback. The vault's journal now contains the reads made
-    /// meanwhile.
+    /// An actor ended the journal fallback. The vault's journal now contains the reads that were
+    /// journaled during the fallback.
     JournalFallbackEnded {
-        /// The actor.
+        /// The actor who ended the fallback.
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
-    /// Another writer continued this writer's journal chain.
+    /// Another writer continued this writer's journal chain, for example a copy of the vault.
     JournalForked,
-    /// The vault's header is older than its data.
+    /// The vault's header is older than the objects stored with it.
     HeaderRolledBack,
 }
 
 impl SecurityEvent {
-    /// Returns the actor who caused the event, if the event has one.
+    /// Returns the actor who caused the event; `None` if no actor did.
     pub fn actor(&self) -> Option<&Actor> {
         match self {
             Self::GlassBroken { actor, .. }
@@ -143,8 +144,9 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 /// A handler of security events. Every `Fn(&SecurityEvent)` closure implements this trait.
 ///
 /// The vault calls the handler on the thread whose operation raised the event, and the operation
-/// waits. So the handler should pass the event on and return. The handler must not call the vault.
-/// A panic in the handler unwinds into the operation, which then releases no content.
+/// waits until the handler returns. So the handler should forward the event and return quickly. The
+/// handler must not call the vault. A panic in the handler unwinds into the operation, which then
+/// releases no content.
 ///
 /// ```
 /// # use chartlock::access::{SecurityEvent, SecurityEventHandler};
@@ -152,7 +154,7 @@ fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S
 /// install(|event: &SecurityEvent| eprintln!("{event}"));
 /// ```
 pub trait SecurityEventHandler: Send + Sync {
-    /// Receives an event.
+    /// Receives a security event.
     fn event(&self, event: &SecurityEvent);
 }
 

@@ -15,7 +15,7 @@ use crate::id::Subject;
 use crate::journal::AccessKind;
 use crate::journal::{AccessOutcome, Operation};
 
-/// Accesses that no journal of this vault can show.
+/// Kinds of access that the journal of a vault cannot show, in words.
 const NOT_SHOWN: [&str; 4] = [
     "reads from a copy of the storage, by a person who also copied the keys",
     "disclosures by the app after it read a record",
@@ -44,23 +44,24 @@ const NOT_SHOWN: [&str; 4] = [
 pub struct AccessReport {
     /// The subject's identifier.
     pub subject: Box<str>,
-    /// The kind of the subject: `patient` or `practice`.
+    /// The kind of the subject: `patient` or `organization`.
     pub kind: &'static str,
     /// The requested time range.
     pub between: TimeRange,
-    /// The time at which the report was made.
+    /// The time at which the report was created.
     pub made: Timestamp,
     /// All accesses in time order.
     pub accesses: Vec<Access>,
-    /// The number of times that an actor listed all subjects, this one included.
+    /// The number of times that an actor listed all subjects, and so also this subject.
     pub lists_of_all_subjects: u64,
-    /// The parts of the journal that could not be read. If any, accesses may be missing.
+    /// The parts of the journal that could not be read. If there are any, the report may lack
+    /// accesses.
     pub unreadable: UnreadableParts,
     /// Accesses that no journal can show, in words.
     pub not_shown: Vec<&'static str>,
 }
 
-/// An access to a subject's records.
+/// An access to one subject's records, as one journal entry records it.
 ///
 /// ```
 /// # use chartlock::audit::Access;
@@ -74,14 +75,14 @@ pub struct AccessReport {
 pub struct Access {
     /// The time of the access.
     pub at: Timestamp,
-    /// The actor, by the app's name.
+    /// The actor, by the name that the app uses.
     pub actor: Box<str>,
     /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<Box<str>>,
     /// The kind of access.
     pub kind: AccessKind,
-    /// The operation in words.
+    /// The operation, described in words.
     pub what: String,
     /// The operation.
     pub operation: Operation,
@@ -91,7 +92,7 @@ pub struct Access {
     /// The version that was read or written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The purpose in words.
+    /// The purpose, described in words.
     pub why: String,
     /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
@@ -105,7 +106,7 @@ pub struct Access {
     pub position: EntryPosition,
 }
 
-/// The accesses of one actor to one subject's records on one day.
+/// A summary of the accesses of one actor to one subject's records on one day.
 ///
 /// ```
 /// # use chartlock::audit::AccessDay;
@@ -118,33 +119,33 @@ pub struct Access {
 pub struct AccessDay {
     /// The day in UTC, as `2026-11-21`.
     pub day: String,
-    /// The actor, by the app's name.
+    /// The actor, by the name that the app uses.
     pub actor: Box<str>,
-    /// The purposes in words.
+    /// The purposes of the accesses, described in words.
     pub why: BTreeSet<String>,
     /// The number of reads and lists of records.
     pub accessed: u64,
-    /// The number of changes.
+    /// The number of changes to records.
     pub changed: u64,
-    /// The number of disclosures.
+    /// The number of disclosures of records.
     pub disclosed: u64,
     /// The number of other operations on the subject, such as key rotations and journal queries.
     pub other: u64,
-    /// The number of denials.
+    /// The number of denied operations.
     pub denied: u64,
     /// The number of operations that failed, were refused or were never confirmed.
     pub failed: u64,
     /// `true` if any of the accesses was under break-glass.
     pub under_break_glass: bool,
-    /// The records, by name where resolved, otherwise by tag.
+    /// The records accessed, by name where the trail resolves them, otherwise by tag.
     pub records: BTreeSet<String>,
 }
 
 impl AuditTrail {
     /// Reports who read or changed a subject's records in a time range, denials included.
     ///
-    /// A vault's trail resolves the names of all records that the subject has now. An auditor's
-    /// trail resolves only the records added with [`AuditTrail::resolve_record`].
+    /// A vault's trail resolves the names of all current records of the subject. An auditor's trail
+    /// resolves only the records added with [`AuditTrail::resolve_record`].
     ///
     /// # Errors
     /// The errors of [`AuditTrail::entries`].

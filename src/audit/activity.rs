@@ -29,25 +29,27 @@ use crate::journal::{AccessOutcome, Operation};
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ActivityReport {
-    /// The actor, by the app's name.
+    /// The actor, by the name that the app uses.
     pub actor: Box<str>,
     /// The requested time range.
     pub between: TimeRange,
-    /// The time at which the report was made.
+    /// The time at which the report was created.
     pub made: Timestamp,
-    /// The number of requests for each operation, whatever their outcome.
+    /// The number of requests for each operation, regardless of their outcome.
     pub operations: BTreeMap<Operation, u64>,
-    /// The number of denials.
+    /// The number of denied operations.
     pub denied: u64,
-    /// The number of entries under break-glass.
+    /// The number of entries that were made under break-glass.
     pub under_break_glass: u64,
     /// The number of times that the actor listed all subjects.
     pub lists_of_all_subjects: u64,
-    /// The subjects that the actor accessed, changed or tried to, in order of the first entry.
+    /// The subjects that the actor accessed, changed, or tried to access or change, ordered by
+    /// first entry.
     pub subjects: Vec<SubjectActivity>,
-    /// All entries in time order.
+    /// All entries of the actor in time order.
     pub entries: Vec<AuditEntry>,
-    /// The parts of the journal that could not be read. If any, entries may be missing.
+    /// The parts of the journal that could not be read. If there are any, the report may lack
+    /// entries.
     pub unreadable: UnreadableParts,
 }
 
@@ -64,28 +66,28 @@ pub struct ActivityReport {
 pub struct SubjectActivity {
     /// The subject.
     pub subject: SubjectMark,
-    /// The time of the first entry.
+    /// The time of the first entry on the subject.
     pub first: Timestamp,
-    /// The time of the last entry.
+    /// The time of the last entry on the subject.
     pub last: Timestamp,
     /// The number of reads and lists of records.
     pub accessed: u64,
-    /// The number of changes.
+    /// The number of changes to records.
     pub changed: u64,
-    /// The number of disclosures.
+    /// The number of disclosures of records.
     pub disclosed: u64,
-    /// The number of other operations.
+    /// The number of other operations on the subject.
     pub other: u64,
     /// The number of operations that were denied, refused, failed or never confirmed.
     pub not_done: u64,
-    /// The records, by name where resolved, otherwise by tag.
+    /// The records, by name where the trail resolves them, otherwise by tag.
     pub records: BTreeSet<String>,
 }
 
 impl AuditTrail {
     /// Reports all operations of one actor in a time range.
     ///
-    /// The report shows subjects and records that the trail cannot resolve as tags; see
+    /// The report shows tags for subjects and records that the trail cannot resolve; see
     /// [`AuditTrail::resolve_subject`].
     ///
     /// # Errors
@@ -118,7 +120,7 @@ impl AuditTrail {
 }
 
 impl ActivityReport {
-    /// Adds an entry. `indices` maps a subject's tag to its index in `subjects`.
+    /// Adds an entry. `indices` maps a subject's tag to the subject's index in `subjects`.
     fn add(&mut self, entry: AuditEntry, indices: &mut BTreeMap<[u8; 16], usize>) {
         *self.operations.entry(entry.operation).or_default() += 1;
         self.denied += u64::from(entry.outcome == AccessOutcome::Denied);

@@ -1,4 +1,4 @@
-//! Auditor: read access to the journal alone, through an auditor's slot.
+//! Auditor: read access to the journal alone, by means of an auditor's slot.
 
 use std::cell::Cell;
 use std::fmt;
@@ -22,17 +22,18 @@ use crate::storage::Storage;
 use crate::vault::clock::Clock;
 use crate::vault::options::VaultOptions;
 
-/// The note of an opening's entry, before the slot id.
+/// The prefix of the note that journals an opening; the slot id follows.
 pub(super) const OPENED: &str = "opened the journal with slot ";
 
 /// An auditor's access to a vault's journal. The auditor's slot opens neither records nor the list
 /// of subjects.
 ///
 /// The opening and each query are durable in the journal before any entry is released. The journal
-/// contains tags, not identifiers: an auditor resolves the identifiers that they already know.
+/// contains tags, not identifiers: an auditor can resolve only identifiers that the auditor already
+/// knows.
 ///
 /// An auditor who can also write the storage could forge journal pages. So prefer to give auditors
-/// read-only storage, and a separate spool for their own entries:
+/// read-only storage, and a separate spool for their own journal entries; see
 /// [`Auditor::open_read_only`].
 ///
 /// ```
@@ -62,8 +63,8 @@ impl Auditor {
     /// # Errors
     /// - [`Error::NoVault`] if the storage contains no header.
     /// - [`Error::WrongKey`] if the credential opens no auditor's slot.
-    /// - [`Error::NotAuthentic`] if no page opens with the slot's journal key: the journal is empty,
-    ///   damaged, or sealed under a different journal key.
+    /// - [`Error::NotAuthentic`] if no page opens with the slot's journal key: the journal is
+    ///   empty, damaged, or sealed under a different journal key.
     /// - [`Error::Journal`] if the entry cannot be written.
     /// - Errors of the storage.
     pub fn open(
@@ -75,12 +76,13 @@ impl Auditor {
         VaultOptions::new().open_journal(storage, credential, actor, purpose)
     }
 
-    /// Opens the journal in read-only storage, or a copy of it, and writes the auditor's own
-    /// entries to `spool`.
+    /// Opens the journal in read-only storage or in a copy of the storage, and writes the auditor's
+    /// own entries to `spool`.
     ///
-    /// The spool's pages are sealed like all journal pages. Afterwards, the vault's owner passes
-    /// the spool to [`Session::end_journal_fallback`](crate::Session::end_journal_fallback), which
-    /// adds its pages to the vault's journal. Until then, the vault's reports do not show them.
+    /// The spool's pages are sealed like all journal pages. Later, the vault's owner passes the
+    /// spool to [`Session::end_journal_fallback`](crate::Session::end_journal_fallback), which adds
+    /// its pages to the vault's journal. Until then, the vault's reports do not show the auditor's
+    /// entries.
     ///
     /// ```
     /// # use chartlock::{audit::Auditor, *};
@@ -102,7 +104,7 @@ impl Auditor {
     /// ```
     ///
     /// # Errors
-    /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool. // keeps the mark on its line
+    /// The errors of [`Auditor::open`]. [`Error::Journal`] refers to the spool.
     pub fn open_read_only(
         storage: impl Storage + 'static,
         spool: impl Storage + 'static,
@@ -115,7 +117,7 @@ impl Auditor {
         open(options, storage, spool, credential, (actor, purpose))
     }
 
-    /// Returns a trail, for entries and reports.
+    /// Returns a trail, which reads entries and creates reports.
     pub fn trail(&self) -> AuditTrail {
         let source: Arc<AuditorSource> = Arc::clone(&self.0);
         AuditTrail::new(source)
@@ -209,8 +211,8 @@ fn open(
 }
 
 /// Finds the number of a journal key. An auditor's slot contains the key without its number, but
-/// each page that the key opens names the number. The search begins with the newest chains, because
-/// they are most likely sealed under the slot's key.
+/// each page that the key opens contains the number. The search begins with the newest chains,
+/// because they are most likely sealed under the slot's key.
 fn number_of(storage: &dyn Storage, vault: VaultId, key: &JournalKey) -> Result<u32> {
     let writers = journal::writers(storage, None)?;
     for writer in writers.into_iter().rev() {
@@ -257,7 +259,7 @@ impl JournalSource for AuditorSource {
         self.vault
     }
 
-    // Ignores the number: opening a page under a wrong key fails, and the page is reported as
+    // Ignore the number: opening a page under a wrong key fails, and the report lists the page as
     // unreadable.
     fn key(&self, _: u32) -> Option<&JournalKey> {
         Some(&self.key)

@@ -1,4 +1,4 @@
-//! Checkpoint anchor: proves that a journal page existed when a checkpoint was made.
+//! Checkpoint anchor: proof that a journal page existed when a checkpoint was created.
 
 use crate::audit::journal_source::JournalSource;
 use crate::audit::sealing::head_of;
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::journal::checkpoint::Checkpoint;
 use crate::journal::{self, ChainHead, Cursor, PageId};
 
-/// The page that a checkpoint names, and the heads of other chains that this page names.
+/// The page that a checkpoint references, with the heads of other chains that this page contains.
 pub(super) struct CheckpointAnchor {
     page: PageId,
     digest: Digest,
@@ -15,8 +15,8 @@ pub(super) struct CheckpointAnchor {
 }
 
 impl CheckpointAnchor {
-    /// Reads the page that the checkpoint names. `None` if the stored page differs: the checkpoint
-    /// is of another journal, or the journal was rolled back.
+    /// Reads the page that the checkpoint references. Returns `None` if the stored page differs,
+    /// because the checkpoint is of another journal, or the journal was rolled back.
     pub(super) fn of(source: &dyn JournalSource, checkpoint: &Checkpoint) -> Result<Option<Self>> {
         let page = checkpoint.page;
         let digest = journal::digest_of(source.storage(), &page)?;
@@ -44,8 +44,8 @@ impl CheckpointAnchor {
         }))
     }
 
-    /// Returns `true` if the page existed before the checkpoint was made: the chain is intact from
-    /// this page to the checkpoint's page or to a head that the checkpoint's page names.
+    /// Returns `true` if the page existed before the checkpoint was created: the chain is intact
+    /// from this page to the checkpoint's page, or to a head that the checkpoint's page contains.
     pub(super) fn covers(&self, source: &dyn JournalSource, page: &PageId) -> Result<bool> {
         let named = ChainHead {
             page: self.page,

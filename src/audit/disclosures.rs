@@ -13,9 +13,9 @@ use crate::id::{Purpose, Subject};
 use crate::journal::{AccessOutcome, Operation};
 
 const RULE: &str = "45 CFR 164.528";
-/// The number of years that an accounting covers: 45 CFR 164.528(a)(1).
+/// The number of years that an accounting covers, from 45 CFR 164.528(a)(1).
 const YEARS: i64 = 6;
-/// Questions that the report cannot decide.
+/// Questions that the report cannot decide, in words.
 const NOT_DECIDED: [&str; 4] = [
     "disclosures that the app made but did not record as disclosures",
     "copies made below the vault: archives, backups, exports of the storage",
@@ -47,17 +47,18 @@ pub struct DisclosureReport {
     pub subject: Box<str>,
     /// The rule that the report follows.
     pub rule: &'static str,
-    /// The time of the request.
+    /// The time at which the accounting was requested.
     pub made: Timestamp,
-    /// The time range: six years up to the request.
+    /// The time range of the accounting: the six years before the request.
     pub between: TimeRange,
     /// The disclosures to account for, in time order.
     pub disclosures: Vec<Disclosure>,
-    /// The numbers of exempt disclosures, which are not listed.
+    /// The numbers of exempt disclosures, which the report does not list.
     pub excluded: ExcludedCounts,
-    /// The parts of the journal that could not be read. If any, disclosures may be missing.
+    /// The parts of the journal that could not be read. If there are any, the report may lack
+    /// disclosures.
     pub unreadable: UnreadableParts,
-    /// The questions that the report cannot decide, in words.
+    /// Questions that the report cannot decide, in words.
     pub not_decided: Vec<&'static str>,
 }
 
@@ -70,11 +71,12 @@ pub struct DisclosureReport {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExcludedCounts {
-    /// For treatment: purposes `TREAT`, `ETREAT` and `COC`.
+    /// Disclosures for treatment: purposes `TREAT`, `ETREAT` and `COC`.
     pub treatment: u64,
-    /// For payment: `HPAYMT`.
+    /// Disclosures for payment: purpose `HPAYMT`.
     pub payment: u64,
-    /// For health care operations: `HOPERAT`, `PATADMIN`, `HQUALIMP` and `HSYSADMIN`.
+    /// Disclosures for health care operations: purposes `HOPERAT`, `PATADMIN`, `HQUALIMP` and
+    /// `HSYSADMIN`.
     pub operations: u64,
 }
 
@@ -92,14 +94,15 @@ pub struct ExcludedCounts {
 pub struct Disclosure {
     /// The time of the disclosure.
     pub at: Timestamp,
-    /// The recipient, as recorded.
+    /// The recipient, as the app recorded it.
     pub recipient: String,
-    /// The description of the disclosed information, as recorded.
+    /// The description of the disclosed information, as the app recorded it.
     pub description: String,
-    /// The consent under which the access policy permitted the disclosure, if the policy named one.
+    /// The consent under which the access policy permitted the disclosure, if the policy returned a
+    /// consent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,
-    /// The purpose in words.
+    /// The purpose, described in words.
     pub why: String,
     /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
@@ -108,7 +111,8 @@ pub struct Disclosure {
     /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<Box<str>>,
-    /// The record, if a single record was disclosed: its name if resolved, otherwise its tag.
+    /// The record, if a single record was disclosed: by name if the trail resolves it, otherwise by
+    /// tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
     /// The position of the entry in the journal.
@@ -152,7 +156,7 @@ impl AuditTrail {
 }
 
 impl ExcludedCounts {
-    /// The counter of an exempt purpose; `None` if the purpose is not exempt.
+    /// Returns the counter of an exempt purpose; `None` if the purpose is not exempt.
     fn counter(&mut self, purpose: &str) -> Option<&mut u64> {
         match display::purpose_of(purpose)? {
             Purpose::Treatment | Purpose::EmergencyTreatment | Purpose::CareCoordination => {
@@ -163,8 +167,8 @@ impl ExcludedCounts {
             | Purpose::PatientAdministration
             | Purpose::QualityImprovement
             | Purpose::SystemAdministration => Some(&mut self.operations),
-            // Break-glass may have served treatment. List it all the same, because an accounting
-            // must not omit a disclosure that is not certainly exempt.
+            // List a disclosure under break-glass although it may have served treatment, because an
+            // accounting must not omit a disclosure that is not certainly exempt.
             Purpose::BreakTheGlass
             | Purpose::Legal
             | Purpose::PatientRequest
@@ -190,14 +194,14 @@ pub(crate) fn check(recipient: &str, description: &str) -> Result<()> {
         .ok_or(Error::InvalidMetadata)
 }
 
-/// Formats the note of a disclosure's entry: the recipient, a tab and the consent if any, a line
-/// break, the description.
+/// Formats the note of a disclosure's journal entry: the recipient, a tab and the consent if there
+/// is one, a line break, and the description.
 pub(crate) fn note(recipient: &str, consent: &str, description: &str) -> String {
     let tab = if consent.is_empty() { "" } else { "\t" };
     format!("{recipient}{tab}{consent}\n{description}")
 }
 
-/// The parts of a disclosure's note.
+/// The parts of the note that journals a disclosure.
 pub(super) struct DisclosureNote<'n> {
     pub(super) recipient: &'n str,
     pub(super) consent: Option<&'n str>,

@@ -1,4 +1,4 @@
-//! Journal entries as reports show them.
+//! Journal entries in the form in which reports show them.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ use crate::journal::{self, AccessOutcome, Operation, Page, PageId, Stage, Target
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct EntryPosition {
-    /// The writer id of the chain, which a process generates when it begins to write.
+    /// The id of the chain's writer, which a process generates when it begins to write.
     pub writer: Hex<16>,
-    /// The number of the page in the chain, from 0.
+    /// The number of the page in the chain, counted from 0.
     pub page: u64,
-    /// The number of the entry on the page, from 0.
+    /// The number of the entry on the page, counted from 0.
     pub index: u32,
 }
 
@@ -33,8 +33,8 @@ impl fmt::Display for EntryPosition {
     }
 }
 
-/// The subject of an entry. The journal contains only the tag; the identifier is present if the
-/// [`AuditTrail`](crate::audit::AuditTrail) resolves the subject.
+/// The subject of an entry. The journal contains only the subject's tag. The identifier is present
+/// if the [`AuditTrail`](crate::audit::AuditTrail) resolves the subject.
 ///
 /// ```
 /// # use chartlock::audit::SubjectMark;
@@ -46,21 +46,21 @@ impl fmt::Display for EntryPosition {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
 pub struct SubjectMark {
-    /// The tag of the identifier, the same in all entries under the same journal key.
+    /// The tag of the identifier, which is the same in all entries under the same journal key.
     pub tag: Hex<16>,
-    /// The subject's chart at that time. A subject that is reopened after an erasure has a new
-    /// chart.
+    /// The subject's chart at the time of the entry. A subject that is reopened after an erasure
+    /// has a new chart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chart: Option<Hex<16>>,
-    /// The kind, `patient` or `practice`, if the subject is resolved.
+    /// The kind, `patient` or `organization`, if the trail resolves the subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
-    /// The identifier, if the subject is resolved.
+    /// The identifier, if the trail resolves the subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<Box<str>>,
 }
 
-/// The record of an entry. The journal contains only tags; the name is present if the
+/// The record of an entry. The journal contains only tags. The name is present if the
 /// [`AuditTrail`](crate::audit::AuditTrail) resolves the record.
 ///
 /// ```
@@ -73,18 +73,18 @@ pub struct SubjectMark {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[non_exhaustive]
 pub struct RecordMark {
-    /// The tag of the name. Under the same journal key, equal names of all subjects have the same
-    /// tag.
+    /// The tag of the name. Under the same journal key, records of equal name have the same tag,
+    /// even if their subjects differ.
     pub tag: Hex<16>,
     /// The record's tag in storage, which is specific to its chart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<Hex<16>>,
-    /// The name, if the record is resolved.
+    /// The name, if the trail resolves the record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
 }
 
-/// A journal entry: who did what, when, why and with which outcome.
+/// A journal entry: who did what, when, for which purpose and with which outcome.
 ///
 /// `Debug` shows no names.
 ///
@@ -102,38 +102,40 @@ pub struct RecordMark {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AuditEntry {
-    /// The time, by the clock of the machine that wrote the entry.
+    /// The time of the entry, by the clock of the machine that wrote it.
     pub at: Timestamp,
-    /// The actor, by the app's name.
+    /// The actor, by the name that the app uses.
     pub actor: Box<str>,
     /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
     /// `true` if the session had break-glass access.
     pub under_break_glass: bool,
-    /// The operation.
+    /// The requested operation.
     pub operation: Operation,
-    /// The outcome.
+    /// The outcome of the operation.
     pub outcome: AccessOutcome,
-    /// `false` for a change that was announced but never confirmed: the change failed, or the
-    /// process ended before it confirmed the change.
+    /// `false` for a change that was announced but never confirmed, because the change failed, or
+    /// because the process ended before it confirmed the change.
     pub settled: bool,
-    /// The subject, if the operation has one.
+    /// The subject, if the operation concerns a subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subject: Option<SubjectMark>,
-    /// The record, if the operation has one.
+    /// The record, if the operation concerns a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordMark>,
-    /// The version that was read or written; `None` also if no version was found.
+    /// The version that was read or written; `None` if the operation concerns no version or found
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The sequence number of the patient entry, if the operation wrote one: the number of its
-    /// sealings.
+    /// The sequence number of the patient entry, if the operation wrote a patient entry. The number
+    /// counts how often the entry was sealed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u64>,
     /// The generation of the header, if the operation wrote the header.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
-    /// The SHA-256 digest of the written object; for a record, of its stored value from byte 96 on.
+    /// The SHA-256 digest of the written object; for a record, the digest of its stored value from
+    /// byte 96 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Hex<32>>,
     /// The app's request id.
@@ -142,7 +144,7 @@ pub struct AuditEntry {
     /// The organization on whose behalf the actor acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<Box<str>>,
-    /// A note, such as the reason, the consent or the recipient.
+    /// A note, such as the reason, the consent or the recipient of a disclosure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Box<str>>,
     /// The position of the entry in the journal.
@@ -150,7 +152,8 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// `None` for an entry that only settles another entry, or whose context is not on its page.
+    /// Returns `None` for an entry that only settles another entry, or whose context is not on its
+    /// page.
     pub(super) fn new(
         page: &Page,
         id: &PageId,
@@ -188,7 +191,7 @@ impl AuditEntry {
         })
     }
 
-    /// Returns `true` if the operation was done: settled, and not denied, refused or failed.
+    /// Returns `true` if the operation was carried out: settled, and not denied, refused or failed.
     pub fn was_done(&self) -> bool {
         self.settled && self.outcome == AccessOutcome::Done
     }
@@ -202,7 +205,7 @@ impl AuditEntry {
     }
 }
 
-/// The version, sequence, generation and digest that a target names.
+/// The version, sequence, generation and digest that a target contains.
 #[derive(Default)]
 struct TargetFields {
     version: Option<u64>,
@@ -267,7 +270,7 @@ impl fmt::Debug for RecordMark {
     }
 }
 
-/// Writes the name if the record is resolved, otherwise the tag.
+/// Writes the record's name if it is resolved, otherwise the tag.
 impl fmt::Display for RecordMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
@@ -277,7 +280,7 @@ impl fmt::Display for RecordMark {
     }
 }
 
-/// Writes the identifier if the subject is resolved, otherwise the tag.
+/// Writes the subject's identifier if it is resolved, otherwise the tag.
 impl fmt::Display for SubjectMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.identifier {

@@ -1,8 +1,8 @@
-//! Settlement of announced entries: finds the later page that confirms each of them.
+//! Settlement of announced entries: finds the later page that confirms each announced entry.
 //!
-//! The confirming entry is in a later page of the same chain, or of another chain that the same
-//! process began later. So this module reads all chains ahead, each once, and keeps only entries
-//! that are not yet settled.
+//! The confirming entry is on a later page of the same chain, or on a page of another chain that
+//! the same process began later. So this module reads all chains ahead, each chain once, and keeps
+//! only entries that are not settled yet.
 
 use std::collections::{HashMap, HashSet};
 
@@ -49,8 +49,8 @@ impl Settlements {
             let cursor = cursors.entry(writer).or_insert_with(|| Cursor::new(writer));
             source.with_keys(&|_| {}, |keys| {
                 cursor.advance(source.storage(), keys, &mut |id, page, _| {
-                    // `AuditEntries` reports an unreadable page. What that page settled counts as
-                    // unsettled.
+                    // Treat entries that an unreadable page settles as unsettled. `AuditEntries`
+                    // reports the page.
                     page.iter()
                         .for_each(|page| record_page(unsettled, settled_early, id, page));
                     Ok(())

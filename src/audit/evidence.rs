@@ -19,7 +19,7 @@ use crate::format::storage_keys;
 use crate::id::RecordId;
 use crate::journal::checkpoint::Checkpoint;
 
-/// What evidence proves, and what it does not.
+/// Statements about what evidence proves and what it does not prove.
 const MEANS: [&str; 4] = [
     "each sealing names the SHA-256 digest of the stored value from byte 96 on; for a segmented record the digest covers the stream key and the length, not the content's chunks",
     "times are from the clock of the machine that wrote the entry",
@@ -29,8 +29,8 @@ const MEANS: [&str; 4] = [
 
 /// Evidence that a version of a record was sealed: the time, the actor and the journal entry.
 ///
-/// The evidence contains digests and journal positions, no content. [`AuditTrail::confirm`]
-/// recomputes it from the storage. A verifier who has only the stored bytes can use
+/// The evidence contains digests and journal positions, but no content. [`AuditTrail::confirm`]
+/// recomputes the evidence from the storage. A verifier who has only the stored bytes can use
 /// [`SealEvidence::covers`] and [`Sealing::is_page`]. `Debug` shows no names.
 ///
 /// ```
@@ -50,28 +50,30 @@ const MEANS: [&str; 4] = [
 pub struct SealEvidence {
     /// The subject's identifier.
     pub subject: Box<str>,
-    /// The kind of the subject: `patient` or `practice`.
+    /// The kind of the subject: `patient` or `organization`.
     pub kind: &'static str,
     /// The record's name.
     pub record: Box<str>,
     /// The version number.
     pub version: u64,
-    /// The time at which the evidence was made.
+    /// The time at which the evidence was created.
     pub made: Timestamp,
-    /// All sealings of this version, the oldest first.
+    /// All sealings of this version, from the oldest to the newest.
     pub sealings: Vec<Sealing>,
-    /// The digest of the version as stored at that time; `None` if the version was not stored.
+    /// The digest of the version that was stored when the evidence was created; `None` if the
+    /// version was not stored.
     pub stored: Option<Hex<32>>,
     /// The checkpoint added with [`SealEvidence::pinned_by`], if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// The parts of the journal that could not be read. If any, sealings may be missing.
+    /// The parts of the journal that could not be read. If there are any, the evidence may lack
+    /// sealings.
     pub unreadable: UnreadableParts,
-    /// What the evidence proves and what it does not, in words.
+    /// Statements about what the evidence proves and what it does not prove.
     pub means: Vec<&'static str>,
 }
 
-/// The result of recomputing evidence.
+/// The result of recomputing evidence from the storage.
 ///
 /// ```
 /// # use chartlock::audit::Confirmation;
@@ -84,14 +86,14 @@ pub struct SealEvidence {
 pub struct Confirmation {
     /// The result for each sealing, in the order of the evidence.
     pub sealings: Vec<SealingCheck>,
-    /// `true` if the stored version has the digest that the last settled sealing names.
+    /// `true` if the stored version has the digest that the last settled sealing records.
     pub value: bool,
     /// `true` if the stored page matches the checkpoint; `None` without a checkpoint.
     pub checkpoint: Option<bool>,
 }
 
 impl AuditTrail {
-    /// Collects the evidence that a version was sealed. If the journal names no sealing of the
+    /// Collects the evidence that a version was sealed. If the journal records no sealing of the
     /// version, `sealings` is empty.
     ///
     /// # Errors
@@ -165,17 +167,18 @@ impl AuditTrail {
 }
 
 impl SealEvidence {
-    /// Adds a checkpoint that was made after the sealings and kept outside the storage.
+    /// Adds a checkpoint that was created after the sealings and kept outside the storage.
     ///
-    /// The checkpoint proves that the pages were not forged later, not even with the journal key.
+    /// The checkpoint proves that the pages were not forged later, not even by an attacker who
+    /// holds the journal key.
     #[must_use]
     pub fn pinned_by(mut self, checkpoint: &Checkpoint) -> Self {
         self.checkpoint = Some(checkpoint.to_string());
         self
     }
 
-    /// Returns the sealing that names a stored value, if any. `value` is the whole object, as
-    /// stored.
+    /// Returns the sealing that records a stored value, if there is such a sealing. `value` is the
+    /// whole object, as stored.
     pub fn covers(&self, value: &[u8]) -> Option<&Sealing> {
         let version = Head::parse(value).ok()?.version;
         let digest = envelope::digest(value).ok()?;
@@ -186,7 +189,7 @@ impl SealEvidence {
 
 impl Confirmation {
     /// Returns `true` if the evidence has at least one sealing, all sealings were confirmed, the
-    /// stored value matches, and the checkpoint, if any, matches.
+    /// stored value matches, and the checkpoint, if there is one, matches.
     pub fn holds(&self) -> bool {
         let mut checks = self.sealings.iter();
         let all_confirmed = checks.all(|check| check.page && check.entry && check.chain);
@@ -200,7 +203,7 @@ impl Confirmation {
     }
 }
 
-/// Returns `true` if the entry names a sealing of this version.
+/// Returns `true` if the entry records a sealing of this version.
 fn seals(entry: &AuditEntry, id: &RecordId, version: u64) -> bool {
     let record = entry.record.as_ref();
     entry.digest.is_some()
@@ -215,7 +218,7 @@ fn address_of(entry: &AuditEntry) -> Option<Address> {
     Some(address(chart.0, record.0))
 }
 
-/// Computes the digest of a stored version, current or earlier. The value is not decrypted.
+/// Computes the digest of a stored version, current or earlier, without decrypting the value.
 fn stored(source: &dyn JournalSource, address: &Address, version: u64) -> Result<Option<Digest>> {
     let keys = [
         storage_keys::current(address),

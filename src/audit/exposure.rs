@@ -1,4 +1,4 @@
-//! Exposure report: the records that a lost key or credential exposed during a time range.
+//! Exposure report: the records that a lost key or credential exposed in a time range.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::audit::unreadable::{self, UnreadableParts};
 use crate::error::Result;
 use crate::id::Subject;
 
-/// Limits of every exposure report.
+/// Limits that apply to every exposure report, in words.
 pub(super) const UNKNOWN: [&str; 4] = [
     "whether an attacker had the key or a copy of the storage: the report assumes that both were taken in the time range",
     "rotations and erasures after the time range: they do not change a copy that was taken before",
@@ -32,15 +32,15 @@ pub(super) const UNKNOWN: [&str; 4] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Exposed {
-    /// The credential of a slot, by slot id.
+    /// The credential of a slot, identified by the slot id.
     Slot(u16),
-    /// A master key, by key number.
+    /// A master key, identified by the key number.
     MasterKey(u32),
-    /// A subject's key, by key number.
+    /// A patient key of a subject, identified by the key number.
     PatientKey(Subject, u32),
 }
 
-/// The scope of what the exposed key or credential opens.
+/// The scope of an exposure: the data that the exposed key or credential opens.
 ///
 /// ```
 /// # use chartlock::audit::ExposureScope;
@@ -54,16 +54,17 @@ pub enum ExposureScope {
     AllSubjects,
     /// The records of one subject.
     OneSubject,
-    /// The journal: who did what to which tags, but no record.
+    /// The journal, which shows actors and operations but identifies subjects only by tag; no
+    /// record.
     JournalOnly,
-    /// Nothing: the key or slot was created after the time range, or destroyed before it.
+    /// Nothing, because the key or slot was created after the time range or destroyed before it.
     Nothing,
 }
 
-/// A report of what an attacker could read with a key and a copy of the storage, both taken in a
-/// time range.
+/// A report of the data that an attacker could read with a key and a copy of the storage, if both
+/// were taken in the time range.
 ///
-/// The report is an upper bound, and lists its limits. `Debug` shows no names.
+/// The report is an upper bound, and states its limits. `Debug` shows no names.
 ///
 /// ```
 /// # use chartlock::audit::{AuditTrail, Exposed, Timestamp};
@@ -76,35 +77,37 @@ pub enum ExposureScope {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExposureReport {
-    /// The exposed key or credential, in words.
+    /// The exposed key or credential, described in words.
     pub exposed: String,
     /// The requested time range.
     pub between: TimeRange,
-    /// The time at which the report was made.
+    /// The time at which the report was created.
     pub made: Timestamp,
     /// The period in which the slot or key existed, as far as is known.
     pub key_lifetime: KeyLifetime,
     /// The times at which the slot's credential was replaced. Each credential opens copies of the
-    /// storage that were taken while the credential was in use.
+    /// storage that were taken while that credential was in use.
     pub replaced: Vec<Timestamp>,
     /// The scope of the exposure.
     pub scope: ExposureScope,
-    /// The openings of the vault or its journal with the slot in the time range.
+    /// The openings of the vault or of its journal with the slot in the time range.
     pub openings: Vec<VaultOpening>,
-    /// The subjects that had records at any time of the time range.
+    /// The subjects that had records at any time in the time range.
     pub subjects: Vec<ExposedSubject>,
-    /// The total number of their records.
+    /// The total number of records of these subjects.
     pub records: u64,
     /// The total number of versions of these records.
     pub versions: u64,
-    /// The number of subjects that were erased before the time range began, so not exposed.
+    /// The number of subjects that were erased before the time range began, and so were not
+    /// exposed.
     pub erased_before: u64,
     /// The number of subjects that existed in the time range according to the vault, but not
-    /// according to the journal. Their records are not counted.
+    /// according to the journal. The report does not count the records of these subjects.
     pub not_in_the_journal: u64,
-    /// The parts of the journal that could not be read. If any, subjects may be missing.
+    /// The parts of the journal that could not be read. If there are any, the report may lack
+    /// subjects.
     pub unreadable: UnreadableParts,
-    /// The limits of the report, in words.
+    /// The limits of the report, described in words.
     pub unknown: Vec<&'static str>,
 }
 
@@ -119,11 +122,11 @@ pub struct ExposureReport {
 pub struct KeyLifetime {
     /// The time of creation; `None` if unknown.
     pub since: Option<Timestamp>,
-    /// The time of destruction; `None` if none is known.
+    /// The time of destruction; `None` if the slot or key still exists or the time is unknown.
     pub until: Option<Timestamp>,
 }
 
-/// An opening of the vault or its journal with the exposed slot.
+/// An opening of the vault or of its journal with the exposed slot.
 ///
 /// ```
 /// # use chartlock::audit::VaultOpening;
@@ -136,11 +139,11 @@ pub struct KeyLifetime {
 pub struct VaultOpening {
     /// The time of the opening.
     pub at: Timestamp,
-    /// The actor that the app named when it opened the vault.
+    /// The actor under whose name the app opened the vault.
     pub actor: Box<str>,
 }
 
-/// A subject whose records were exposed.
+/// A subject whose records were exposed, with the extent of the exposure.
 ///
 /// ```
 /// # use chartlock::audit::ExposedSubject;
@@ -151,12 +154,12 @@ pub struct VaultOpening {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExposedSubject {
-    /// The subject.
+    /// The exposed subject.
     pub subject: SubjectMark,
-    /// The time from which the subject had records; `None` if the journal does not show it.
+    /// The time from which the subject had records; `None` if the journal does not show this time.
     pub since: Option<Timestamp>,
-    /// The time at which the subject was erased, if after the time range began. Copies taken before
-    /// stay readable.
+    /// The time at which the subject was erased, if this was after the time range began. Copies
+    /// taken before the erasure remain readable.
     pub erased: Option<Timestamp>,
     /// The number of records put before the time range ended, retracted and expunged records
     /// included.
@@ -169,11 +172,11 @@ pub struct ExposedSubject {
 }
 
 impl AuditTrail {
-    /// Reports what an attacker could read with a credential or a key, and a copy of the storage,
-    /// both taken in a time range.
+    /// Reports the data that an attacker could read with a credential or key and a copy of the
+    /// storage, if both were taken in the time range.
     ///
     /// A vault's trail also takes the current patient entries into account. An auditor's trail uses
-    /// the journal alone.
+    /// only the journal.
     ///
     /// # Errors
     /// The errors of [`AuditTrail::entries`].
@@ -191,8 +194,8 @@ impl AuditTrail {
         let known = known_subjects.iter().flatten();
         let known = known.map(|known| &known.subject);
         names.subjects.extend(known.chain(only).cloned());
-        // Read the whole journal: entries before the time range show which records existed in it,
-        // and later entries show whether the slot or key still existed.
+        // Read the whole journal, because entries before the time range show which records existed,
+        // and later entries show if the slot or key still existed.
         let entries = self.walk(names, TimeRange::default())?;
         let mut facts = ExposureFacts::new(exposed, between);
         let unreadable = unreadable::read(entries, |entry| facts.add(&entry))?;
@@ -222,7 +225,8 @@ impl Exposed {
     }
 }
 
-/// Writes the key or credential without naming a subject, because the journal stores this text.
+/// Writes the key or credential without identifying a subject, because the journal stores this
+/// text.
 impl fmt::Display for Exposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Scope of an exposure report: collects the exposed subjects and slots from the journal.
+//! Scope of an exposure report: collection of the exposed subjects and slots from the journal.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::audit::{auditor, resolve};
 use crate::error::Result;
 use crate::journal::{AccessOutcome, KeyEffect, Operation, VersionEffect};
 
-/// The facts that an exposure report needs, collected entry by entry.
+/// The facts that an exposure report needs, collected from one journal entry after another.
 pub(super) struct ExposureFacts<'e> {
     exposed: &'e Exposed,
     between: TimeRange,
@@ -21,7 +21,7 @@ pub(super) struct ExposureFacts<'e> {
     replaced: Vec<Timestamp>,
     journal_only: bool,
     openings: Vec<VaultOpening>,
-    /// Exposed subjects by tag.
+    /// Exposed subjects, by the tag of the subject.
     subjects: BTreeMap<[u8; 16], ExposedSubject>,
     erased_before: u64,
 }
@@ -41,7 +41,7 @@ impl<'e> ExposureFacts<'e> {
     }
 
     pub(super) fn add(&mut self, entry: &AuditEntry) {
-        // Unsettled entries count too, because their change may have been stored.
+        // Include unsettled entries, because their changes may have been stored.
         if entry.outcome != AccessOutcome::Done {
             return;
         }
@@ -69,7 +69,7 @@ impl<'e> ExposureFacts<'e> {
                 self.journal_only = note.starts_with("for an auditor");
             }
             KeyEffect::SlotReplaced => self.replaced.push(entry.at),
-            // Also a root key rotation that does not keep this slot.
+            // This effect also covers a root key rotation that does not keep the slot.
             KeyEffect::SlotRemoved => self.key_lifetime.until = Some(entry.at),
             KeyEffect::VaultOpened if self.between.contains(entry.at) => self.add_opening(entry),
             KeyEffect::JournalOpened if note.starts_with(auditor::OPENED) => {
@@ -126,7 +126,7 @@ impl<'e> ExposureFacts<'e> {
     }
 
     /// Adds an erasure. A subject that was erased before the time range is not exposed. A later
-    /// erasure does not help, because a copy may have been taken before.
+    /// erasure leaves the subject exposed, because a copy may have been taken before.
     fn erase(&mut self, mark: &SubjectMark, at: Timestamp) {
         if self.between.from.is_some_and(|from| at < from) {
             self.erased_before += u64::from(self.subjects.remove(&mark.tag.0).is_some());
@@ -172,8 +172,8 @@ impl<'e> ExposureFacts<'e> {
         })
     }
 
-    /// Adds subjects whose chart is older than the end of the time range, but which no entry names.
-    /// Returns their number.
+    /// Adds subjects whose chart is older than the end of the time range, but which no entry
+    /// references. Returns the number of subjects added.
     fn add_unjournaled(&mut self, subjects: Vec<KnownSubject>) -> u64 {
         let mut added = 0;
         let only = self.exposed.subject().cloned();
@@ -210,13 +210,13 @@ impl<'e> ExposureFacts<'e> {
     }
 }
 
-/// Returns `true` if the entry names a stored object of a subject, an erasure or an expunge.
+/// Returns `true` if the entry records an erasure, an expunge or the write of a subject's object.
 fn is_change(entry: &AuditEntry) -> bool {
     entry.digest.is_some() || entry.operation == Operation::Expunge
 }
 
-/// Returns `true` if a note names `number` after the word `what`, alone or in a list, as in
-/// `without slot 3, 17`.
+/// Returns `true` if a note contains `number` after the word `what`, either alone or in a list such
+/// as `without slot 3, 17`.
 fn names_number(note: &str, what: &str, number: &str) -> bool {
     let list = note.split_once(what).map(|(_, list)| list);
     list.is_some_and(|list| list.split(", ").any(|each| each == number))

@@ -1,4 +1,4 @@
-//! Journal source: reports read the journal from an open vault, or through an auditor's slot.
+//! Journal source: access to the journal, from an open vault or through an auditor's slot.
 
 use crate::audit::exposure::Exposed;
 use crate::audit::time::Timestamp;
@@ -25,20 +25,21 @@ pub(crate) trait JournalSource: Send + Sync {
     /// Returns the current time in milliseconds since 1970-01-01 UTC.
     fn now(&self) -> i64;
 
-    /// Journals a query before any entry is read. If this fails, nothing may be released.
+    /// Journals a query. Callers do this before they read any entry; if the call fails, they
+    /// release nothing.
     fn note(&self, target: Option<&Subject>, question: &str) -> Result<()>;
 
-    /// Returns the names of a subject's current records; an auditor's slot returns none.
+    /// Returns the names of a subject's current records. An auditor's slot returns no names.
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
 
-    /// Returns all subjects, erased subjects included; `None` for an auditor's slot.
+    /// Returns all subjects, erased subjects included. Returns `None` for an auditor's slot.
     fn subjects(&self) -> Result<Option<Vec<KnownSubject>>>;
 
-    /// Returns the creation time of a key that the vault stores now; `None` if unknown.
+    /// Returns the creation time of a key that the vault now stores; `None` if the time is unknown.
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
 }
 
-/// A subject of the vault.
+/// A subject that the vault stores now, for comparison with the journal.
 pub(crate) struct KnownSubject {
     pub(crate) subject: Subject,
     /// The subject's tag under the active journal key.
@@ -66,8 +67,8 @@ impl dyn JournalSource + '_ {
     }
 }
 
-/// Returns the journal target of a query about `subject`. The target names no chart, because an
-/// auditor does not know it.
+/// Returns the journal target of a query about `subject`. The target contains no chart, because an
+/// auditor does not know the chart.
 pub(crate) fn target(subject: Option<&Subject>, key: &JournalKey) -> Result<Target> {
     let Some(subject) = subject else {
         return Ok(Target::Vault);

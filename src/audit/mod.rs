@@ -1,10 +1,11 @@
 //! Reports from the journal: who did what to which subject, when and why, with evidence.
 //!
 //! The journal contains neither identifiers nor records, only tags. An [`AuditTrail`] resolves the
-//! tags of subjects and records that the caller names, and shows the others as tags. Each query is
-//! journaled before the trail returns any entry.
+//! tags of the subjects and records that the caller adds, and shows all other tags unresolved. Each
+//! query is journaled before the trail returns any entry.
 //!
-//! Guarantees: reports name everything that could not be read, and state what they cannot show.
+//! Guarantees: reports list every journal page that could not be read, and state what they cannot
+//! show.
 //! Must not know: record content, or how the journal is written.
 
 mod accesses;
@@ -51,11 +52,11 @@ pub use time::{TimeRange, Timestamp};
 pub use unreadable::UnreadableParts;
 pub use walk::{AuditEntries, AuditFault, AuditItem, FaultKind};
 
-/// Read access to the journal, for reports. [`Session::audit`](crate::Session::audit) and
-/// [`Auditor::trail`] return it.
+/// Read access to the journal, for entries and reports. [`Session::audit`](crate::Session::audit)
+/// and [`Auditor::trail`] return a trail.
 ///
-/// Each query reads the whole journal, because clocks may have been wrong. The trail keeps only a
-/// few pages in memory.
+/// Each query reads the whole journal, because the clocks of its writers may have been wrong. The
+/// trail keeps only a few pages in memory.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -81,14 +82,15 @@ impl AuditTrail {
         }
     }
 
-    /// Adds a subject to resolve: reports show its identifier in place of its tag.
+    /// Adds a subject to resolve: reports then show the subject's identifier instead of its tag.
     #[must_use]
     pub fn resolve_subject(mut self, subject: &Subject) -> Self {
         self.names.subjects.insert(subject.clone());
         self
     }
 
-    /// Adds a record to resolve: reports show its name and its subject in place of their tags.
+    /// Adds a record to resolve: reports then show the names of the record and its subject instead
+    /// of tags.
     #[must_use]
     pub fn resolve_record(mut self, id: &RecordId) -> Self {
         self.names.records.insert(id.name().into());
@@ -109,7 +111,8 @@ impl AuditTrail {
         Ok(self)
     }
 
-    /// Returns all entries of a time range in time order, and the faults of the journal's pages.
+    /// Returns all entries of a time range in time order, together with the faults of the journal's
+    /// pages.
     ///
     /// # Errors
     /// [`Error::Journal`](crate::Error::Journal) if the query cannot be journaled;
@@ -119,7 +122,7 @@ impl AuditTrail {
         self.walk(self.names.clone(), between.into())
     }
 
-    /// Journals a query. Callers do this before they read any entry for the query.
+    /// Journals a query. Callers do this before they read any entry that answers the query.
     fn ask(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         self.source.check()?;
         self.source.note(subject, question)
@@ -129,7 +132,7 @@ impl AuditTrail {
         AuditEntries::new(Arc::clone(&self.source), names, between)
     }
 
-    /// The names to resolve, with `subject` and the names of its records added.
+    /// Returns the names to resolve, with `subject` and the names of its records added.
     fn names_with(&self, subject: &Subject) -> Result<Names> {
         let mut names = self.names.clone();
         names.records.extend(self.source.record_names(subject)?);

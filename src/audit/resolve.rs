@@ -1,4 +1,4 @@
-//! Resolution of the tags in journal entries to identifiers that the reader already knows.
+//! Resolution of the tags in journal entries to identifiers that the trail's user already knows.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Derives the tag of each name under one journal key.
+    /// Derives the tag of each name under a journal key.
     pub(super) fn tags(&self, key: &JournalKey) -> Result<TagTable> {
         let mut table = TagTable::default();
         for subject in &self.subjects {
@@ -32,7 +32,7 @@ impl Names {
     }
 }
 
-/// The tags under one journal key, with the subjects and record names that they identify.
+/// The tags of subjects and record names under one journal key, for resolving entries.
 #[derive(Default)]
 pub(super) struct TagTable {
     subjects: HashMap<SubjectTag, Subject>,
@@ -59,7 +59,7 @@ impl TagTable {
     }
 }
 
-/// The mark of a resolved subject.
+/// Returns the mark of a resolved subject.
 pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
     SubjectMark {
         tag: Hex(tag),
@@ -69,7 +69,7 @@ pub(super) fn mark(subject: &Subject, tag: SubjectTag) -> SubjectMark {
     }
 }
 
-/// The word for a kind of subject in reports.
+/// Returns the word that reports use for a kind of subject.
 pub(super) fn kind(kind: SubjectKind) -> &'static str {
     match kind {
         SubjectKind::Patient => "patient",

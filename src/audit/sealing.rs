@@ -1,4 +1,5 @@
-//! Sealings of a version: the journal page that names each, and the check that recomputes each.
+//! Sealings of a version: the journal page that records each sealing, and the check that recomputes
+//! it.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ use crate::error::Result;
 use crate::format::envelope::Address;
 use crate::journal::{self, Cursor, Operation, PageId, Target};
 
-/// A sealing of a version, as the journal names it.
+/// A sealing of a version, as the journal records it.
 ///
 /// ```
 /// # use chartlock::audit::Sealing;
@@ -26,7 +27,7 @@ use crate::journal::{self, Cursor, Operation, PageId, Target};
 pub struct Sealing {
     /// The time of the sealing.
     pub at: Timestamp,
-    /// The actor, by the app's name.
+    /// The actor, by the name that the app uses.
     pub actor: Box<str>,
     /// The operation that sealed the version: a put, a retraction or a re-encryption.
     pub operation: Operation,
@@ -34,13 +35,13 @@ pub struct Sealing {
     pub settled: bool,
     /// The SHA-256 digest of the stored value from byte 96 on.
     pub digest: Hex<32>,
-    /// The position of the journal entry that names the sealing.
+    /// The position of the journal entry that records the sealing.
     pub position: EntryPosition,
     /// The SHA-256 digest of the whole page that contains this entry.
     pub page_digest: Hex<32>,
-    /// The number of the last page of that chain when the evidence was made.
+    /// The number of the last page of that chain when the evidence was created.
     pub head: u64,
-    /// The SHA-256 digest of the whole last page.
+    /// The SHA-256 digest of that whole last page.
     pub head_digest: Hex<32>,
 }
 
@@ -55,23 +56,24 @@ pub struct Sealing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SealingCheck {
-    /// `true` if the page is stored at its position and has the named digest.
+    /// `true` if the page is stored at its position and has the digest that the sealing contains.
     pub page: bool,
-    /// `true` if the page opens and its entry names this version and digest.
+    /// `true` if the page opens and its entry records this version and digest.
     pub entry: bool,
-    /// `true` if the chain is intact from this page to the last page at the time of the evidence.
+    /// `true` if the chain is intact from this page to the page that was its last when the evidence
+    /// was created.
     pub chain: bool,
-    /// `true` if the checkpoint proves that the page existed before the checkpoint was made.
+    /// `true` if the checkpoint proves that the page existed before the checkpoint was created.
     pub pinned: bool,
 }
 
 impl Sealing {
-    /// Returns `true` if `page` holds the bytes of the page that names this sealing.
+    /// Returns `true` if `page` contains the bytes of the page that records this sealing.
     pub fn is_page(&self, page: &[u8]) -> bool {
         crypto::sha256(&[page]) == self.page_digest.0
     }
 
-    /// `None` if the page was deleted after its entry was read.
+    /// Returns `None` if the page was deleted after its entry was read.
     pub(super) fn new(source: &dyn JournalSource, entry: &AuditEntry) -> Result<Option<Self>> {
         let page = page_of(&entry.position);
         let (Some(digest), Some(page_digest), Some((head, head_digest, _))) = (
@@ -115,8 +117,8 @@ impl Sealing {
         Ok((check, address))
     }
 
-    /// The address of the version according to the entry; `None` if the entry does not name the
-    /// version.
+    /// Returns the storage address of the version that the entry records; `None` if the entry does
+    /// not record the version.
     fn named_address(
         &self,
         source: &dyn JournalSource,
@@ -162,9 +164,10 @@ pub(super) fn page_of(position: &EntryPosition) -> PageId {
     }
 }
 
-/// Reads a chain from `page` to its last page, or to page `until`.
+/// Reads a chain from `page` to its last page, or only to page `until`.
 ///
-/// Returns the number and digest of the last page read, and `true` if all pages are linked.
+/// Returns the number and digest of the last page read, and `true` if each page is linked to the
+/// previous one.
 pub(super) fn head_of(
     source: &dyn JournalSource,
     page: &PageId,

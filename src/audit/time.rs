@@ -35,7 +35,7 @@ impl Timestamp {
         format!("{year:04}-{month:02}-{day:02}")
     }
 
-    /// Subtracts calendar years. February 29 becomes February 28 in a year without a leap day.
+    /// Subtracts calendar years. In a year without a leap day, February 29 becomes February 28.
     pub(super) fn years_before(self, years: i64) -> Self {
         let (days, within) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
         let (year, month, day) = civil(days);
@@ -91,7 +91,8 @@ impl Serialize for Timestamp {
     }
 }
 
-/// A half-open time range: includes `from`, excludes `until`. Created from a range expression.
+/// A half-open time range, which includes `from` and excludes `until`. Range expressions convert to
+/// it.
 ///
 /// ```
 /// # use chartlock::audit::{TimeRange, Timestamp};
@@ -150,7 +151,7 @@ impl<T: Into<Timestamp>> From<RangeTo<T>> for TimeRange {
 }
 
 /// Converts days since 1970-01-01 to year, month and day of the Gregorian calendar. The computation
-/// lets years begin in March, so that the leap day is the last day of the year.
+/// begins years in March, so that the leap day is the last day of the year.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -164,7 +165,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// Converts year, month and day to days since 1970-01-01: the inverse of [`civil`].
+/// Converts year, month and day to days since 1970-01-01. This is the inverse of [`civil`].
 fn days_until(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));

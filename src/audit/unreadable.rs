@@ -1,4 +1,4 @@
-//! Unreadable parts of the journal, as reports name them.
+//! Unreadable parts of the journal, as reports list them.
 
 use serde::Serialize;
 
@@ -6,13 +6,13 @@ use crate::audit::entry::AuditEntry;
 use crate::audit::walk::{AuditEntries, AuditFault, AuditItem};
 use crate::error::Result;
 
-/// The number of faults that a report lists individually.
+/// The maximum number of faults that a report lists individually.
 const MAX_LISTED: usize = 32;
 
-/// The faults of the journal pages that a report read. If there are any, the report may lack
-/// entries.
+/// The faults of the journal pages that a report was created from. If there are any, the report may
+/// lack entries.
 ///
-/// Reports do not detect a chain that was deleted or truncated.
+/// Reports do not detect that a chain was deleted or truncated.
 /// [`Vault::verify`](crate::Vault::verify) does.
 ///
 /// ```
@@ -22,9 +22,9 @@ const MAX_LISTED: usize = 32;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct UnreadableParts {
-    /// The number of faults.
+    /// The total number of faults.
     pub count: u64,
-    /// The first 32 faults.
+    /// The first faults, at most 32.
     pub first: Vec<AuditFault>,
 }
 

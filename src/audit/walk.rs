@@ -1,4 +1,4 @@
-//! Iterator over the entries of all chains in time order.
+//! Iterator over the journal entries of all chains in time order.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -18,14 +18,14 @@ use crate::audit::time::{TimeRange, Timestamp};
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
 
-/// The number of pages of one chain that are read at a time.
+/// The maximum number of pages of one chain that are read together.
 const PAGES_AT_ONCE: usize = 4;
-/// The longest time by which an entry can be older than its chain and still be returned in time
-/// order. The first page of a chain contains older entries, which were queued until the page was
+/// The maximum time by which an entry can be older than its chain and still be returned in time
+/// order. The first page of a chain contains such entries, which were queued until the page was
 /// written.
 const SLACK: Duration = Duration::from_secs(60 * 60);
 
-/// An item of the journal: an entry or a fault.
+/// An item of the journal as a trail returns it: an entry or a fault.
 ///
 /// ```
 /// # use chartlock::audit::AuditItem;
@@ -41,7 +41,7 @@ const SLACK: Duration = Duration::from_secs(60 * 60);
 pub enum AuditItem {
     /// A journal entry.
     Entry(AuditEntry),
-    /// A faulty page. Entries are missing at this point, or may be.
+    /// A faulty page. At this point of the journal, entries are missing or may be missing.
     Fault(AuditFault),
 }
 
@@ -56,9 +56,10 @@ pub enum AuditItem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AuditFault {
-    /// The writer id of the chain.
+    /// The id of the chain's writer.
     pub writer: Hex<16>,
-    /// The number of the page; if several consecutive pages are missing, of the first.
+    /// The number of the page. If several consecutive pages are missing, the number of the first
+    /// one.
     pub page: u64,
     /// The kind of fault.
     pub what: FaultKind,
@@ -77,13 +78,13 @@ pub struct AuditFault {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// The page is missing, but later pages of its chain are stored.
+    /// The page is missing, although later pages of its chain are stored.
     Missing,
     /// The page does not open: it was altered, belongs to another vault or position, or is sealed
     /// under a journal key that is not available.
     NotAuthentic,
-    /// The page opens, but does not continue the previous page: one of the two was replaced. The
-    /// iterator returns the page's entries all the same.
+    /// The page opens but does not continue the previous page, so one of the two was replaced. The
+    /// iterator still returns the page's entries.
     Unlinked,
     /// A later release of chartlock wrote the page.
     Unsupported,
@@ -103,9 +104,9 @@ impl From<PageFault> for FaultKind {
 /// An iterator over the journal's entries, with all chains merged in time order.
 /// [`AuditTrail::entries`](crate::audit::AuditTrail::entries) returns it.
 ///
-/// The iterator keeps a few pages in memory of each chain that was written at the current time.
-/// Within a chain, pages keep their order. Entries can be out of order if clocks disagree, or if an
-/// entry was queued for more than an hour; no entry is omitted.
+/// The iterator keeps in memory a few pages of each chain that was being written at the current
+/// point in time. Within a chain, pages keep their order. Entries can be out of order if clocks
+/// disagree, or if an entry was queued for more than an hour. No entry is omitted.
 ///
 /// ```
 /// # use chartlock::audit::AuditTrail;
@@ -120,14 +121,14 @@ pub struct AuditEntries {
     /// The tag table of each journal key used so far, by key number.
     tables: HashMap<u32, TagTable>,
     between: TimeRange,
-    /// Chains that are not read yet, ordered by their beginning.
+    /// Chains that are not read yet, ordered by their start time.
     pending: VecDeque<WriterId>,
     chains: BinaryHeap<ChainEntries>,
     settlements: Settlements,
     ended: bool,
 }
 
-/// A chain with at least one item to return.
+/// A chain of which at least one item is still to be returned.
 struct ChainEntries {
     cursor: Cursor,
     ready: VecDeque<(Timestamp, AuditItem)>,
@@ -172,7 +173,7 @@ impl AuditEntries {
         }
     }
 
-    /// Begins all chains that may contain the next entry.
+    /// Starts reading all chains that may contain the next entry.
     fn begin_chains(&mut self) -> Result<()> {
         while let Some(writer) = self.pending.front() {
             let begin = begin_of(writer);
@@ -194,7 +195,7 @@ impl AuditEntries {
     }
 
     /// Keeps a chain until all its items were returned, even past the end of the time range.
-    /// Otherwise, a clock that ran ahead and was then corrected would hide later entries.
+    /// Otherwise, a clock that ran ahead and was later corrected would hide subsequent entries.
     fn keep(&mut self, mut chain: ChainEntries) -> Result<()> {
         while chain.ready.is_empty() && chain.more {
             self.fill(&mut chain)?;
@@ -255,8 +256,9 @@ impl AuditEntries {
     }
 }
 
-/// The entries of a page in time order, because a page lists changes before reads made meanwhile.
-/// Within a millisecond changes sort last, because a change waits for its page to be written.
+/// Returns the entries of a page in time order, because a page lists changes before concurrent
+/// reads. Within a millisecond, changes sort last, because a change waits for its page to be
+/// written.
 fn entries(id: &PageId, page: &Page, names: &TagTable) -> Vec<AuditEntry> {
     let mut entries: Vec<_> = (page.entries.iter().zip(0..))
         .filter_map(|(entry, index)| AuditEntry::new(page, id, index, entry, names))
@@ -276,7 +278,7 @@ fn fault_item(id: &PageId, what: FaultKind, after: Option<Timestamp>) -> (Timest
     (at, AuditItem::Fault(fault))
 }
 
-/// The time at which a chain began, which the first 6 bytes of its writer id encode.
+/// Returns the time at which a chain began, which the first 6 bytes of its writer id encode.
 fn begin_of(writer: &WriterId) -> Timestamp {
     let [a, b, c, d, e, f, ..] = *writer;
     Timestamp::from_millis(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
@@ -289,8 +291,8 @@ impl Iterator for AuditEntries {
         if self.ended {
             return None;
         }
-        // Check first, because entries read before the vault was locked must not be released
-        // afterwards.
+        // Check first, because entries that were read before the vault was locked must not be
+        // released afterwards.
         let item = self.source.check().and_then(|()| self.step()).transpose();
         self.ended = !matches!(item, Some(Ok(_)));
         item
@@ -309,8 +311,8 @@ impl ChainEntries {
     }
 }
 
-// Reversed, because `BinaryHeap` pops the greatest: the chain with the earliest next item comes
-// first. Among equal times, the chain that began first does.
+// The order is reversed, because `BinaryHeap` pops the greatest item: the chain with the earliest
+// next item comes first. Among equal times, the chain that began first comes first.
 impl Ord for ChainEntries {
     fn cmp(&self, other: &Self) -> Ordering {
         let own = (self.at(), self.cursor.writer);

@@ -1,5 +1,7 @@
-//! Accepts a restore: puts lost journal pages back, repeats erasures and expunges, and journals the
-//! remaining differences as accepted.
+//! Acceptance of a restore: copies lost journal pages back, repeats erasures and expunges, and
+//! journals the remaining differences as accepted.
+//!
+//! `architecture.md` explains the notation of these steps, under "Order of writes".
 //!
 //! ```text
 //! [ put j Absent ]* from the later storage ; erase again ; expunge again ;
@@ -22,12 +24,12 @@ use crate::vault::{ROUNDS, Vault, scan};
 use crate::verify::journal_scan::describe;
 use crate::verify::report::VerifyReport;
 
-/// Journal entries per page.
+/// Maximum number of journal entries per page of the baseline.
 const ENTRIES_PER_PAGE: usize = 2048;
-/// Journal pages per commit.
+/// Maximum number of journal pages that are copied in one commit.
 const PAGES_AT_ONCE: usize = 64;
 
-/// Report of an accepted restore.
+/// Report of an accepted restore: what was repeated, and which differences were accepted.
 ///
 /// ```
 /// # use chartlock::*;
@@ -42,20 +44,22 @@ const PAGES_AT_ONCE: usize = 64;
 pub struct RestoreReport {
     /// Journal pages that were copied back from the later storage.
     pub pages_put_back: u64,
-    /// Pages of the later storage that were not copied: they do not open with this vault's keys, or
-    /// another page is stored in their place.
+    /// Pages of the later storage that were not copied. Either they do not open with this vault's
+    /// keys, or a different page is already stored at the same storage key.
     pub pages_passed_over: u64,
     /// Subjects that were erased again.
     pub erased_again: u64,
     /// Subjects that could not be erased again, because the restore brought back a legal hold or a
-    /// retention date. Lift the hold or wait for the date, then erase the subjects.
+    /// retention date. Lift the hold or wait for the date, then erase these subjects.
     pub not_erased_again: u64,
     /// Records that were expunged again.
     pub expunged_again: u64,
     /// Records that could not be expunged again, because they do not open, or because the restore
-    /// brought back a legal hold or a retention date. Expunge them when this no longer applies.
+    /// brought back a legal hold or a retention date. Expunge these records when the obstacle is
+    /// gone.
     pub not_expunged_again: u64,
-    /// Differences from the journal. Those that open are accepted, and are no findings from now on.
+    /// Differences between the storage and the journal. Differing objects that open are accepted,
+    /// and later verifications report no finding on them.
     pub differed: VerifyReport,
 }
 
@@ -82,7 +86,7 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Copies journal pages that are missing here. Never replaces a page.
+    /// Copies journal pages of the later storage that this storage lacks. Never overwrites a page.
     fn put_pages_back(&self, later: &dyn Storage, report: &mut RestoreReport) -> Result<()> {
         let header = self.header()?;
         let key = |number| -> Option<&JournalKey> {
@@ -98,14 +102,14 @@ impl Vault {
             Projection::Values,
             &mut |entries| {
                 for entries in entries.chunks(PAGES_AT_ONCE) {
-                    let names: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
-                    let here = self.core.store.storage.read(&names)?;
+                    let object_keys: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
+                    let stored_pages = self.core.store.storage.read(&object_keys)?;
                     let mut puts = Vec::new();
-                    for (entry, here) in entries.iter().zip(here) {
+                    for (entry, stored) in entries.iter().zip(stored_pages) {
                         let id = storage_keys::journal_page_of(&entry.key);
                         let opens = id.is_some_and(|id| keys.open(&entry.value, &id).is_ok());
-                        match here {
-                            Some(here) if here.value == entry.value => {}
+                        match stored {
+                            Some(stored) if stored.value == entry.value => {}
                             None if opens => puts.push(Transaction::new().put(
                                 &entry.key[..],
                                 &entry.value[..],
@@ -128,7 +132,8 @@ impl Vault {
         )
     }
 
-    /// Erases every subject that is live again although the journal records the erasure of its chart.
+    /// Erases again every subject that is live although the journal records the erasure of its
+    /// chart.
     fn erase_again(&self, act: &Act, report: &mut RestoreReport) -> Result<()> {
         let erased = self.verification().erased_charts()?;
         for subject in self.subjects_with(&erased)? {
@@ -142,7 +147,7 @@ impl Vault {
         Ok(())
     }
 
-    /// Expunges every record that is stored again although the journal records its expunge.
+    /// Expunges again every record that is stored although the journal records its expunge.
     fn expunge_again(&self, act: &Act, report: &mut RestoreReport) -> Result<()> {
         let mut verification = self.verification();
         while verification.step()? {}
@@ -161,7 +166,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Returns the subjects whose patient entries name one of these charts as live or being erased.
+    /// Returns the subjects whose patient entries contain one of these charts as live or being
+    /// erased.
     fn subjects_with(&self, charts: &BTreeSet<ChartId>) -> Result<Vec<Subject>> {
         let mut subjects = Vec::new();
         self.each_entry(&mut |entry| {
@@ -184,8 +190,8 @@ impl Vault {
         Ok(subjects)
     }
 
-    /// Journals that a restore was accepted, and which objects are stored where the storage differs.
-    /// Returns `None` if the writer began a new chain meanwhile; the caller then tries again.
+    /// Journals the acceptance of a restore, and the stored state of each object that differs.
+    /// Returns `None` if the writer concurrently began a new chain; the caller then tries again.
     fn journal_acceptance(&self, act: &Act) -> Result<Option<VerifyReport>> {
         let header = self.header()?;
         let mut verification = self.verification();
@@ -202,7 +208,8 @@ impl Vault {
         });
         let entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
         let first_page = writer.send_page(&entries, seen, moment)?;
-        // Read the baseline after that page, because later writes are journaled by their own writers.
+        // Read the baseline after this page is written, because the page marks where the restore
+        // was accepted: the writers of later changes journal those themselves.
         let targets = verification.baseline(&header)?;
         let mut entry_act = act.clone();
         entry_act.note = "".into();

@@ -1,4 +1,4 @@
-//! Objects that an accepted restore journals as its baseline.
+//! Baseline of an accepted restore: the objects that the restore journals as accepted.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::verify::records::Mismatch;
 use crate::verify::report::{EntryFinding, RecordFinding};
 
 impl Verification {
-    /// Returns the charts whose erasure the journal certainly records.
+    /// Returns the charts whose erasure a settled journal entry records.
     pub(crate) fn erased_charts(mut self) -> Result<BTreeSet<ChartId>> {
         let header = self.vault.header_in_memory()?;
         let storage = &*self.vault.core.store.storage;
@@ -25,22 +25,22 @@ impl Verification {
         Ok(self.scan.subjects.erased_charts(&self.walk))
     }
 
-    /// Returns the records that were rolled back to a version from before their expunge.
+    /// Returns the expunged records of which a version from before the expunge is stored again.
     pub(crate) fn undone_expunges(&self) -> Vec<RecordFinding> {
         let records = self.report.records.iter();
         let undone = records.filter(|found| {
-            let markers = self.scan.expunged.get(&found.place());
+            let markers = self.scan.expunged.get(&found.record_key());
             let mut markers = markers.into_iter().flatten();
             markers.any(|(marker, at)| {
-                let before = found.stored.is_some_and(|standing| standing < *marker);
+                let before = found.stored.is_some_and(|stored| stored < *marker);
                 before && self.walk.is_certain(at)
             })
         });
         undone.cloned().collect()
     }
 
-    /// Returns the stored state of every object with a finding, if the object opens. An object that
-    /// does not open is left out, so its finding remains.
+    /// Returns the stored state of every object that has a finding and opens. An object that does
+    /// not open is left out, so later verifications still report it.
     pub(crate) fn baseline(&mut self, header: &OpenHeader) -> Result<Vec<Target>> {
         let mut targets: Vec<Target> = self.header_target()?.into_iter().collect();
         let entries = [&self.report.entries[..], &self.report.unattested_entries].concat();
@@ -48,7 +48,7 @@ impl Verification {
             targets.extend(self.entry_target(header, finding)?);
         }
         let records = [&self.report.records[..], &self.report.unattested].concat();
-        let records: BTreeSet<_> = records.iter().map(RecordFinding::place).collect();
+        let records: BTreeSet<_> = records.iter().map(RecordFinding::record_key).collect();
         for (chart, record) in records {
             self.push_record_targets(header, (chart, record), &mut targets)?;
         }
@@ -82,7 +82,8 @@ impl Verification {
             Some((cached, crypto::sha256(&[&stored.value])))
         });
         let Some((cached, digest)) = opened else {
-            // Sequence 0 accepts a missing entry. An entry that does not open is not accepted.
+            // Sequence 0 in the baseline accepts a missing entry. An entry that does not open is
+            // not accepted.
             return Ok(finding
                 .tag
                 .filter(|_| finding.entry.is_none())

@@ -1,4 +1,4 @@
-//! Creates checkpoints of a vault.
+//! Creation of checkpoints of a vault.
 
 use crate::error::{Error, Result};
 use crate::journal::checkpoint::{CHAINS_MAX, Checkpoint};
@@ -6,14 +6,15 @@ use crate::journal::{self, AccessOutcome, Operation, Target};
 use crate::vault::Vault;
 
 impl Vault {
-    /// Writes a journal page that names the heads of all chains, and returns a checkpoint of it.
+    /// Writes a journal page that contains the heads of all chains, and returns a checkpoint of
+    /// this page.
     ///
-    /// A checkpoint has a short text form. Keep the text where an attacker who can write the storage
-    /// cannot change it: on paper, in a ticket, in another system. With the checkpoint,
-    /// [`Vault::verify`] detects that the journal or the whole storage was rolled back.
+    /// A checkpoint has a short text form. Keep the text where an attacker who can write the
+    /// storage cannot change it, such as on paper, in a ticket or in another system. Given the
+    /// checkpoint, [`Vault::verify`] detects a rollback of the journal or of the whole storage.
     ///
-    /// Create a checkpoint each day, and before and after each backup. Each opening that writes
-    /// starts a chain. Beyond 8,192 chains, the page names only the newest ones.
+    /// Create a checkpoint each day, and before and after each backup. Each opening of the vault
+    /// that writes starts a chain. Beyond 8,192 chains, the page contains only the newest heads.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Locked`], and errors of the storage.
@@ -22,7 +23,7 @@ impl Vault {
         let header = self.header()?;
         let moment = self.core.journal.moment();
         let writer = self.core.journal.writer().ok_or(Error::ReadOnly)?;
-        // Queued entries go first, because the checkpoint must cover them.
+        // Write queued entries first, because the checkpoint must cover them.
         self.core.journal.flush()?;
         let seen = journal::recent(&*self.core.store.storage, moment.now, CHAINS_MAX)?;
         let act = self.system_act(Operation::Checkpoint);

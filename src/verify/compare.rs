@@ -1,9 +1,9 @@
-//! Compares the stored versions of one record with the facts that the journal holds on it. Does no
-//! input or output: facts go in, problems come out.
+//! Comparison of one record's stored versions with the facts that the journal holds on the record.
+//! Performs no input or output: receives facts, and returns problems.
 //!
-//! The journal is read before and after the record. A version that is certain in the first reading
-//! must be stored. A version that appears only in the second reading may be stored. So concurrent
-//! writers cause no finding, and cannot hide a rollback.
+//! Verification reads the journal before and after it reads the record. A version that is certain
+//! in the first reading must be stored. A version that appears only in the second reading may be
+//! stored. So concurrent writers cause no finding, and cannot hide a rollback.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -17,12 +17,13 @@ use crate::verify::walk::{JournalWalk, WalkPosition};
 /// Outcome of opening a stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenResult {
-    /// The value opens with its chart's keys, at its own storage key.
+    /// The value opens with its chart's keys at its own storage key.
     Yes,
     No,
-    /// The value names a patient key that was destroyed.
+    /// The value references a patient key that was destroyed.
     Destroyed,
-    /// No key is available: the patient entry is missing, does not open, or belongs to another chart.
+    /// The value's key is not available: the patient entry is missing, does not open, or belongs to
+    /// another chart.
     CannotTell,
 }
 
@@ -34,26 +35,27 @@ pub(super) enum ContentCheck {
     Altered,
 }
 
-/// One stored version, as verification read it.
+/// One stored version of a record, as verification read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoredVersion {
-    /// From the storage key of an earlier version, or the head of a current one. 0 if unknown.
+    /// Version number: from the storage key of an earlier version, or from the head of a current
+    /// one. 0 if unknown.
     pub(super) version: u64,
     pub(super) digest: Digest,
     pub(super) opens: OpenResult,
     pub(super) content: ContentCheck,
 }
 
-/// All stored versions of one record. The current version is read first, because a concurrent put
-/// moves versions from `r` to `h`, never back.
+/// All stored versions of one record. Verification reads the current version before the earlier
+/// ones, because a concurrent put moves the current version to history, never back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StoredRecord {
     pub(super) current: Option<StoredVersion>,
-    /// In ascending order of versions.
+    /// Earlier versions in ascending order.
     pub(super) earlier: Vec<StoredVersion>,
 }
 
-/// Life-cycle phase of a chart.
+/// Life-cycle phase of a chart, which determines what the chart may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChartPhase {
     /// The subject is live, or its patient entry is unavailable.
@@ -73,11 +75,12 @@ pub(super) struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProblemKind {
     Finding(FindingKind),
-    /// A version that was never acknowledged: a crash left it, or its write completed late.
+    /// The version was never acknowledged: a crash left it in storage, or its write completed late.
     Leftover,
 }
 
-/// Compares a record with the facts known before it was read, and with those known after.
+/// Compares a record with two sets of facts: those known before the record was read, and those
+/// known after.
 pub(super) fn compare(
     walk: &JournalWalk,
     before: &[KnownFact],
@@ -104,9 +107,9 @@ pub(super) fn compare(
 struct RecordCase<'a> {
     before: Expectation<'a>,
     after: Expectation<'a>,
-    /// All facts in order of versions, including those that an accepted restore voids.
+    /// All facts in order of versions, including facts that an accepted restore voids.
     all: Vec<KnownFact>,
-    /// Digests of all versions ever journaled.
+    /// Digests of all versions that were ever journaled.
     journaled: OnceCell<HashSet<Digest>>,
     record: &'a StoredRecord,
 }
@@ -124,14 +127,14 @@ impl RecordCase<'_> {
         problems
     }
 
-    /// Checks the current version, and returns its number if that is reliable.
+    /// Checks the current version, and returns its number if that number is reliable.
     fn current(&self, expected: u64, problems: &mut Vec<Problem>) -> Option<u64> {
         let highest = self.record.earlier.last().map(|stored| stored.version);
-        // After an accepted restore `h` may be newer than `r`, because the restore may have put back
-        // only `r`.
+        // After an accepted restore, history may contain newer versions than the current one,
+        // because the restore may have put back only the current version.
         let highest = highest.filter(|_| self.after.restored.is_none());
         let Some(stored) = &self.record.current else {
-            // Every earlier version implies that a current one existed.
+            // Every earlier version implies that a current version existed.
             let missing = expected.max(highest.unwrap_or(0));
             if missing > 0 {
                 problems.push(finding(FindingKind::Missing, missing, None));
@@ -159,7 +162,7 @@ impl RecordCase<'_> {
         stored_version.filter(|_| identified)
     }
 
-    /// Checks the value that is stored in the place of `version`.
+    /// Checks the value stored at the storage key of `version`.
     fn check_value(&self, stored: &StoredVersion, version: u64) -> Option<Problem> {
         let facts = self.after.facts_on(version).iter().map(|known| &known.fact);
         let mut facts = facts.filter(|fact| fact.digest == stored.digest).peekable();
@@ -201,7 +204,8 @@ impl RecordCase<'_> {
         let journaled = journaled.contains(&stored.digest);
         let kind = match stored.opens {
             _ if journaled => FindingKind::RolledBack,
-            // The name of the content stream was altered: only the digest covers that name.
+            // A value that opens without its whole content has an altered stream name, because only
+            // the digest covers that name.
             OpenResult::Yes if stored.content != ContentCheck::Whole => FindingKind::Altered,
             OpenResult::Yes if stored.version >= expected => FindingKind::Unexpected,
             OpenResult::Yes => FindingKind::RolledBack,
@@ -213,15 +217,16 @@ impl RecordCase<'_> {
     fn earlier(&self, stored: &StoredVersion, current: Option<u64>, problems: &mut Vec<Problem>) {
         let version = stored.version;
         if current.is_some_and(|current| version >= current) {
-            // An interrupted put left this copy, or the rolled-back current version is reported already.
+            // Report nothing, because an interrupted put left this copy, or the rolled-back current
+            // version is reported already.
             let mut facts = of_version(&self.all, version).iter();
             if facts.any(|known| known.fact.digest == stored.digest) {
                 return;
             }
         }
         if version < self.before.kept_from {
-            // Sessions do not show this version. An interrupted expunge left it, or it was put
-            // back.
+            // Sessions do not show this version. Either an interrupted expunge left it, or an
+            // attacker put it back.
             let mut facts = of_version(&self.all, version).iter();
             let was_written = facts.any(|known| known.fact.digest == stored.digest);
             let kind = match was_written {
@@ -241,7 +246,7 @@ impl RecordCase<'_> {
         problems.extend(self.check_value(stored, version));
     }
 
-    /// Reports earlier versions that are required and not stored.
+    /// Reports earlier versions that must be stored but are missing.
     fn missing_versions(&self, current: u64, problems: &mut Vec<Problem>) {
         let mut stored_versions = self
             .record
@@ -263,8 +268,8 @@ impl RecordCase<'_> {
         }
     }
 
-    /// Reports versions that were written twice. Each version is written once, so the record was
-    /// rolled back in between, or the storage mixes two copies of the vault.
+    /// Reports versions that were written twice. Each version is written only once. So a duplicate
+    /// shows that the record was rolled back, or that the storage mixes two copies of the vault.
     fn duplicates(&self, problems: &mut Vec<Problem>) {
         let written = |fact: &&RecordFact| fact.origin == Origin::Written;
         let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();
@@ -279,8 +284,8 @@ impl RecordCase<'_> {
         }
     }
 
-    /// Reports every version that is stored under an erased chart. An acknowledged version was
-    /// deleted, so it was put back.
+    /// Reports every version that is stored under an erased chart. An erasure deletes acknowledged
+    /// versions, so such a version was put back later.
     fn erased(&self) -> Vec<Problem> {
         let current = self.record.current.iter().map(|stored| (stored, false));
         let earlier = self.record.earlier.iter();
@@ -305,16 +310,16 @@ impl RecordCase<'_> {
             .collect()
     }
 
-    /// Returns whether a late put may have moved this version to history. Such a put read the version
-    /// before the erasure, was announced, and was then interrupted or refused.
+    /// Returns `true` if a late put may have moved this version to history. Such a put read the
+    /// version before the erasure, was announced, and was then interrupted or refused.
     fn may_have_moved(&self, stored: &StoredVersion) -> bool {
         let mut next = of_version(&self.all, stored.version.saturating_add(1)).iter();
         next.any(|known| !known.certain && known.fact.origin == Origin::Written)
     }
 }
 
-/// Classifies two writes of the same number: a rollback if one writer saw the other's write, else a
-/// fork.
+/// Classifies two writes of the same number: as a rollback if one writer had seen the other's
+/// write, otherwise as a fork.
 pub(super) fn duplicate_kind(
     walk: &JournalWalk,
     first: &WalkPosition,

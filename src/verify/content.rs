@@ -1,4 +1,4 @@
-//! Reads and opens values for verification.
+//! Reading and opening of record values for verification.
 
 use crate::crypto;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::vault::entries::CachedEntry;
 use crate::verify::Verification;
 use crate::verify::compare::{ContentCheck, OpenResult, StoredVersion};
 
-/// Result of reading one stored value.
+/// Result of reading one stored value, with the name that the value contains.
 pub(super) struct ReadValue {
     pub(super) stored: StoredVersion,
     /// The record's name, if the value opens.
@@ -19,8 +19,8 @@ pub(super) struct ReadValue {
 }
 
 impl Verification {
-    /// Opens the head of a value, and its body only if the content is stored in segments. Otherwise the
-    /// digest identifies the body.
+    /// Opens the head of a value. Opens the body only if the content is stored in segments;
+    /// otherwise the digest identifies the body.
     pub(super) fn read_head(
         &mut self,
         cached: Option<&CachedEntry>,
@@ -85,7 +85,8 @@ impl Verification {
         Ok(read)
     }
 
-    /// Checks that exactly the segments of a stream are stored, and on request that they open.
+    /// Checks that exactly the segments of a content stream are stored. Opens the segments only on
+    /// request.
     fn check_content(&mut self, download: Download) -> Result<ContentCheck> {
         let prefix = storage_keys::segments(download.chart(), download.stream());
         let segments = download.segments();
@@ -134,7 +135,7 @@ fn open_all(download: Download) -> Result<ContentCheck> {
     }
 }
 
-/// Describes a value without opening it.
+/// Describes a value without opening it, from its storage key and bytes.
 fn unopened(object: &VersionRef, value: &[u8]) -> StoredVersion {
     let version = Head::parse(value).map(|head| head.version);
     StoredVersion {

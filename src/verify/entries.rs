@@ -1,4 +1,4 @@
-//! Compares each subject's patient entry with the journal.
+//! Comparison of each subject's patient entry with the journal.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,27 +16,27 @@ use crate::verify::report::{EntryFinding, FindingKind};
 use crate::verify::subjects::JournalComparison;
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
 
-/// Entries per recheck.
+/// Maximum number of patient entries that are rechecked together.
 const RECHECKED_AT_ONCE: usize = 256;
 
 /// Result of reading one patient entry.
 enum StoredEntry {
     Opened(Box<OpenedEntry>),
-    /// The entry does not open; this is the digest of its bytes.
+    /// The entry does not open; contains the digest of the stored bytes.
     Unreadable(Digest),
     Missing,
 }
 
 struct OpenedEntry {
     is_live: bool,
-    /// The finding to report should the entry not match, without its expected sequence.
+    /// The finding to report if the entry does not match, still without the expected sequence.
     finding: EntryFinding,
     tag: SubjectTag,
     digest: Digest,
     sequence: u64,
 }
 
-/// Search of the journal for entries with given digests.
+/// Search of the journal for patient entries with given digests.
 struct DigestLookup {
     wanted: HashSet<Digest>,
     found: HashMap<Digest, (SubjectTag, u64)>,
@@ -135,8 +135,9 @@ impl Verification {
         })))
     }
 
-    /// Compares an open entry with the journal, and returns the difference. `expected` is the sequence
-    /// that was certain before the entry was read; without it, the one that is certain now is taken.
+    /// Compares an open entry with the journal, and returns the difference. `expected` is the
+    /// sequence that was certain before the entry was read. If `expected` is absent, the sequence
+    /// that is certain now applies.
     fn finding(&self, opened: &OpenedEntry, expected: Option<Option<u64>>) -> Option<EntryFinding> {
         let writes = self.scan.subjects.by_tag.get(&opened.tag);
         let now = || writes.and_then(|writes| writes.expected(&self.walk));
@@ -156,7 +157,8 @@ impl Verification {
         })
     }
 
-    /// Rechecks entries between two readings of the journal, until a finding repeats on the same bytes.
+    /// Rechecks entries between two readings of the journal, until a finding repeats on unchanged
+    /// bytes.
     fn recheck_entries(
         &mut self,
         header: &OpenHeader,
@@ -192,7 +194,7 @@ impl Verification {
             for (ptag, (read, expected)) in tags.into_iter().zip(readings) {
                 let before = remaining.get(&ptag).copied().flatten();
                 match read {
-                    // `report_missing` reports the subject, if the journal expects an entry.
+                    // `report_missing` reports the subject if the journal expects an entry.
                     StoredEntry::Missing => drop(remaining.remove(&ptag)),
                     StoredEntry::Unreadable(digest) if before == Some(digest) => {
                         remaining.remove(&ptag);
@@ -218,7 +220,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Reports an entry one of whose sequences was written twice: it was rolled back in between.
+    /// Reports an entry with a sequence that was written twice, because it was rolled back between
+    /// the writes.
     fn report_duplicate(&mut self, opened: &OpenedEntry) {
         let writes = self.scan.subjects.by_tag.get(&opened.tag);
         let Some((sequence, kind)) = writes.and_then(|writes| writes.duplicate) else {
@@ -259,7 +262,7 @@ impl Verification {
         self.report.entries.push(finding);
     }
 
-    /// Reports entries that do not open. The digest identifies an entry that was once current.
+    /// Reports entries that do not open. The digest identifies an entry that was current earlier.
     fn report_unreadable(
         &mut self,
         header: &OpenHeader,
@@ -286,10 +289,12 @@ impl Verification {
             let kind = match expected {
                 Some(expected) if sequence < expected => FindingKind::RolledBack,
                 Some(_) => FindingKind::Unreadable,
-                // Never acknowledged: its write completed after its master key was destroyed.
+                // Report nothing: this write was never acknowledged, and completed after its master
+                // key was destroyed.
                 None => continue,
             };
-            // With a wrong header, entries of other generations do not open. The header is reported.
+            // Skip the entry, because entries of other generations do not open under a wrong
+            // header. The header itself is reported.
             if kind == FindingKind::Unreadable && self.report.header.is_some() {
                 self.suspect_charts_of(&tag);
                 continue;
@@ -313,8 +318,8 @@ impl Verification {
         }
     }
 
-    /// Reports subjects without a patient entry. If as many unidentified entries are altered, these may
-    /// be the missing ones.
+    /// Reports subjects without a patient entry. If at least as many altered entries have unknown
+    /// subjects, those entries may belong to the missing subjects.
     fn report_missing(
         &mut self,
         header: &OpenHeader,
@@ -377,7 +382,7 @@ impl Verification {
     }
 }
 
-/// Finding on an entry whose subject is unknown.
+/// Returns a finding on an entry whose subject is unknown.
 fn unidentified(kind: FindingKind, entry: Option<PatientTag>) -> EntryFinding {
     EntryFinding {
         kind,

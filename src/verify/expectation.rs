@@ -1,4 +1,5 @@
-//! Versions of one record that must be stored according to the journal and its accepted restores.
+//! Expectation for one record: the versions that must be stored according to the journal and its
+//! accepted restores.
 
 use std::collections::BTreeSet;
 
@@ -8,15 +9,18 @@ use crate::verify::walk::{JournalWalk, WalkPosition};
 /// Expected versions of one record, derived from the facts that no accepted restore voids.
 pub(super) struct Expectation<'a> {
     pub(super) walk: &'a JournalWalk,
-    /// In order of versions.
+    /// Facts in order of versions.
     pub(super) known: Vec<KnownFact>,
-    /// Versions in the baseline of the last accepted restore; `None` if no baseline names the record.
+    /// Versions in the baseline of the last accepted restore; `None` if no baseline contains the
+    /// record.
     pub(super) restored: Option<BTreeSet<u64>>,
-    /// The highest version that was certainly written. The current version is this one or a newer one.
+    /// The highest version that was certainly written. The current version must not be older.
     pub(super) current: u64,
-    /// The lowest version that must be stored, because an expunge may have deleted all below it.
+    /// The lowest version that must be stored, because an expunge may have deleted all versions
+    /// below it.
     pub(super) floor: u64,
-    /// The lowest version that may be stored, because an expunge certainly deleted all below it.
+    /// The lowest version that may be stored, because an expunge certainly deleted all versions
+    /// below it.
     pub(super) kept_from: u64,
 }
 
@@ -50,7 +54,8 @@ impl<'a> Expectation<'a> {
         expectation
     }
 
-    /// Applies the accepted restore that starts at `last`: drops the facts that it voids.
+    /// Applies the accepted restore that starts at `last`, by dropping the facts that this restore
+    /// voids.
     fn restore(&mut self, last: &WalkPosition) {
         let walk = self.walk;
         let is_of_last = |fact: &RecordFact| {
@@ -68,7 +73,7 @@ impl<'a> Expectation<'a> {
         certain.map(|known| &known.fact)
     }
 
-    /// Returns whether this earlier version must be stored.
+    /// Returns `true` if this earlier version must be stored.
     pub(super) fn requires(&self, version: u64) -> bool {
         let present = self.restored.as_ref().is_none_or(|present| {
             let until = present.last().copied().unwrap_or(0);
@@ -81,12 +86,12 @@ impl<'a> Expectation<'a> {
         of_version(&self.known, version)
     }
 
-    /// Returns whether `by` holds a certain, later write of the same version, so that the value of
-    /// `fact` is no longer current.
+    /// Returns `true` if `by` contains a certain and later write of the same version, so that the
+    /// value of `fact` is no longer current.
     pub(super) fn is_superseded(&self, by: &Expectation<'_>, fact: &RecordFact) -> bool {
-        let mut others = self.facts_on(fact.version).iter().map(|known| &known.fact);
+        let mut writes = self.facts_on(fact.version).iter().map(|known| &known.fact);
         let only_one =
-            others.all(|other| other.origin != Origin::Written || other.digest == fact.digest);
+            writes.all(|write| write.origin != Origin::Written || write.digest == fact.digest);
         let first = fact.origin == Origin::Written && only_one;
         let later = by
             .facts_on(fact.version)
@@ -108,7 +113,7 @@ pub(super) fn of_version(known: &[KnownFact], version: u64) -> &[KnownFact] {
     rest.get(..end).unwrap_or_default()
 }
 
-/// Returns the start of the last accepted restore whose baseline names the record.
+/// Returns the start of the last accepted restore whose baseline contains the record.
 fn last_restore(walk: &JournalWalk, known: &[KnownFact]) -> Option<WalkPosition> {
     let restored = known
         .iter()
@@ -120,7 +125,7 @@ fn last_restore(walk: &JournalWalk, known: &[KnownFact]) -> Option<WalkPosition>
     })
 }
 
-/// Returns the start of the accepted restore that the fact at `at` belongs to.
+/// Returns the start of the accepted restore to which the fact at `at` belongs.
 fn restore_start(walk: &JournalWalk, at: &WalkPosition) -> WalkPosition {
     WalkPosition {
         sequence: walk.restore_of(at),

@@ -1,4 +1,4 @@
-//! Facts on record versions, collected from the journal.
+//! Facts on record versions, which verification collects from the journal.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,11 +7,11 @@ use crate::crypto::{ChartId, Digest, RecordTag};
 use crate::journal::{AccessOutcome, Entry, Operation, Page, Target, VersionEffect};
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
 
-/// Kind of operation that a fact comes from.
+/// Kind of operation that wrote the version of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Written,
-    /// The version was sealed again under a new data key.
+    /// A re-encryption sealed the version again under a new data key.
     Reencrypted,
     /// An expunged marker replaced all versions below this one.
     Expunged,
@@ -25,8 +25,8 @@ impl Origin {
             VersionEffect::Written => Self::Written,
             VersionEffect::Expunged => Self::Expunged,
             VersionEffect::Restored => Self::Restored,
-            // A rotation may finish a re-encryption. Other operations write no version, so an entry
-            // that claims one is treated as a re-encryption.
+            // Treat the entry as a re-encryption: a rotation may finish one, and other operations
+            // write no version, although a forged entry may claim one.
             VersionEffect::Resealed | VersionEffect::Erased | VersionEffect::None => {
                 Self::Reencrypted
             }
@@ -34,40 +34,40 @@ impl Origin {
     }
 }
 
-/// Journaled write of one version.
+/// Journaled write of one version of a record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecordFact {
-    /// 0 for a record that did not exist when a restore was accepted.
+    /// The version; 0 if an accepted restore found no version of the record.
     pub(super) version: u64,
     pub(super) digest: Digest,
     pub(super) at: WalkPosition,
     pub(super) origin: Origin,
 }
 
-/// Fact with its certainty.
+/// Journaled fact together with its certainty.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KnownFact {
     pub(super) fact: RecordFact,
-    /// Whether the operation certainly happened; see [`JournalWalk::is_certain`].
+    /// `true` if the operation certainly happened; see [`JournalWalk::is_certain`].
     pub(super) certain: bool,
 }
 
-/// Chart and tag that identify a record.
+/// Chart and tag, which together identify a record.
 pub(super) type RecordKey = (ChartId, RecordTag);
 
-/// Returns the first two bytes of a chart id.
+/// Returns the first two bytes of a chart id, by which verification partitions the charts.
 pub(super) fn bucket(chart: &ChartId) -> u32 {
     let [a, b, ..] = *chart;
     u32::from(u16::from_be_bytes([a, b]))
 }
 
-/// Facts on the records of a range of charts, collected in one walk over the journal and then kept
-/// current.
+/// Facts on the records of a range of charts, collected in one walk over the journal and updated by
+/// later walks.
 pub(super) struct RecordFacts {
-    /// First two bytes of the chart ids.
+    /// Range of the first two bytes of the chart ids.
     pub(super) charts: Range<u32>,
     rows: Vec<(RecordKey, RecordFact)>,
-    /// Facts journaled since the rows were sorted.
+    /// Facts that were journaled after the rows were sorted.
     added: BTreeMap<RecordKey, Vec<RecordFact>>,
     sorted: bool,
 }
@@ -82,7 +82,7 @@ impl RecordFacts {
         }
     }
 
-    /// Sorts the facts; call after the first walk.
+    /// Sorts the facts. The caller calls this method once, after the first walk.
     pub(super) fn sort(&mut self) {
         self.rows
             .sort_unstable_by_key(|(record, fact)| (*record, fact.version, fact.at));
@@ -104,7 +104,8 @@ impl RecordFacts {
             .collect()
     }
 
-    /// Returns the records of a chart that have facts: those after `after`, up to and with `until`.
+    /// Returns the records of a chart that have facts, from after `after` up to and including
+    /// `until`.
     pub(super) fn records(
         &self,
         chart: &ChartId,
@@ -165,7 +166,8 @@ impl JournalVisitor for RecordFacts {
     }
 }
 
-/// Returns the record and the fact that a journal entry states, if it is about a stored version.
+/// Returns the record and the fact that a journal entry states, if the entry concerns a stored
+/// version.
 pub(super) fn fact_of(at: WalkPosition, entry: &Entry) -> Option<(RecordKey, RecordFact)> {
     let origin = Origin::of(entry.operation);
     let (subject, record, version, digest) = match entry.target {

@@ -1,4 +1,4 @@
-//! Compares the stored header with the journal.
+//! Comparison of the stored header with the journal.
 
 use crate::crypto;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::verify::Verification;
 use crate::verify::report::{FindingKind, HeaderFinding};
 use crate::verify::subjects::JournalComparison;
 
-/// Generation of a new header. Its journal entry may be missing after a crash.
+/// Generation of the header of a new vault. Its journal entry may be missing after a crash.
 const FIRST: u64 = 1;
 
 impl Verification {
@@ -69,7 +69,7 @@ impl Verification {
             JournalComparison::RolledBack => finding(FindingKind::RolledBack, Some(number)),
             JournalComparison::Unknown => match header.open_keyring(&opened.root) {
                 Ok(_) if writes.is_empty() && number == FIRST => None,
-                // The page that names this generation may be one of the missing ones.
+                // Report nothing, because a missing page may contain the entry of this generation.
                 Ok(_) if !self.is_journal_intact() => None,
                 Ok(_) | Err(Error::RootKeyChanged) => {
                     finding(FindingKind::Unexpected, Some(number))

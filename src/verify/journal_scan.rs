@@ -1,4 +1,5 @@
-//! First scan of the journal: checks its integrity, and collects all facts except those on records.
+//! First scan of the journal: checks the journal's integrity, and collects all facts except those
+//! on records.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -15,34 +16,35 @@ use crate::verify::report::{AcceptedRestore, Counts, JournalFault, JournalFindin
 use crate::verify::subjects::{HeaderFacts, SubjectFacts};
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore};
 
-/// Results of the first scan.
+/// Results of the first scan of the journal.
 pub(super) struct JournalScan {
     pub(super) findings: Vec<JournalFinding>,
-    /// Pages of other chains that pages name as seen.
+    /// Pages of other chains that journal pages reference as seen.
     seen_pages: BTreeMap<PageId, SeenPage>,
     pub(super) headers: HeaderFacts,
     pub(super) subjects: SubjectFacts,
     pub(super) restores: Vec<AcceptedRestore>,
-    /// Expunged records: the versions of their markers, and the positions of the journal entries.
+    /// Expunged records, each with the versions of its markers and the positions of their journal
+    /// entries.
     pub(super) expunged: HashMap<RecordKey, Vec<(u64, WalkPosition)>>,
-    /// Numbers of facts on records, by the first two bytes of their chart ids.
+    /// Numbers of facts on records, indexed by the first two bytes of the chart id.
     pub(super) facts_per_bucket: Vec<u32>,
     pub(super) counts: Counts,
-    /// Per chain, the last page that was missing or did not open.
+    /// The last missing or unreadable page of each chain.
     broken: HashMap<u32, u64>,
-    /// Set after the first scan: later pages add facts, but no counts and no journal findings.
+    /// `true` after the first scan: later pages add facts, but neither counts nor journal findings.
     pub(super) is_complete: bool,
-    /// Pages that were seen with different digests.
+    /// Pages for which different digests were seen.
     contradictions: HashSet<PageId>,
     /// Positions of the pages on which restores were accepted.
     restored_at: Vec<WalkPosition>,
-    /// Descriptions of the journal findings that those restores accepted.
+    /// Descriptions of the journal findings that the accepted restores cover.
     accepted: HashSet<Box<str>>,
-    /// The chain in which pages are missing up to the next page that is read.
+    /// The chain whose pages are missing up to the next page that the scan reads.
     gap: Option<u32>,
 }
 
-/// Digest of a page, as other pages or this process saw it.
+/// Digest of a page, as other pages or this process recorded it.
 struct SeenPage {
     digest: Digest,
     by: Vec<WalkPosition>,
@@ -70,7 +72,7 @@ impl Default for JournalScan {
 }
 
 impl JournalScan {
-    /// Reports objects among the journal pages whose storage keys name no page.
+    /// Reports objects stored among the journal pages under storage keys that identify no page.
     pub(super) fn find_foreign_objects(&mut self, storage: &dyn Storage) -> Result<()> {
         let mut foreign_objects = 0;
         scan::each_page(
@@ -96,8 +98,9 @@ impl JournalScan {
         Ok(())
     }
 
-    /// Reports pages that were seen and are no longer stored. An accepted restore voids what was seen
-    /// before it, because its own page names the chains that existed then.
+    /// Reports pages that were seen earlier and are no longer stored. Pages seen before an accepted
+    /// restore are exempt, because the page of that restore contains the heads of the chains that
+    /// existed then.
     pub(super) fn find_cuts(&mut self, storage: &dyn Storage, walk: &JournalWalk) -> Result<()> {
         let mut cuts: HashMap<_, (u64, u64)> = HashMap::new();
         for (page, seen) in std::mem::take(&mut self.seen_pages) {
@@ -138,7 +141,7 @@ impl JournalScan {
         Ok(())
     }
 
-    /// Adds a page that another page or this process has seen.
+    /// Adds a page that another page references, or that this process has seen.
     pub(super) fn add_seen(&mut self, seen: &ChainHead, by: WalkPosition) {
         let known = self.seen_pages.entry(seen.page).or_insert(SeenPage {
             digest: seen.digest,
@@ -155,7 +158,7 @@ impl JournalScan {
         }
     }
 
-    /// Reports a page, unless a finding covers it already.
+    /// Reports a page, unless an existing finding covers the page.
     fn report_page(&mut self, fault: JournalFault, page: &PageId) {
         if !self.is_reported(page) {
             self.findings.push(JournalFinding {
@@ -190,7 +193,8 @@ impl JournalScan {
             PageFault::Missing => JournalFault::Missing,
             PageFault::NotAuthentic => JournalFault::Altered,
             PageFault::Unsupported => JournalFault::Unsupported,
-            // The previous page is reported already; this page is unchanged.
+            // Report nothing: this page is unchanged, and its missing predecessor is reported
+            // already.
             PageFault::Unlinked if after_broken => return,
             PageFault::Unlinked => JournalFault::Unlinked,
         };
@@ -276,8 +280,8 @@ impl JournalVisitor for JournalScan {
     }
 }
 
-/// Returns the text under which an accepted restore journals a finding. The text is stored, so it must
-/// never change.
+/// Returns the text by which an accepted restore journals a finding. The text is stored, so its
+/// format must never change.
 pub(crate) fn describe(finding: &JournalFinding) -> Box<str> {
     let writer = finding.writer.map(u128::from_be_bytes).unwrap_or_default();
     let JournalFinding {

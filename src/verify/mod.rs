@@ -1,12 +1,12 @@
-//! Verification: compares the whole storage with the journal, and reports every difference.
+//! Verification of the whole storage against the journal, with a report of every difference.
 //!
 //! ```text
 //! chains of the journal ; header ; patient entries ; then charts, in partitions of their ids:
 //!   journal facts on these charts ; their stored records ; comparison of both
 //! ```
-//! Verification runs online. A mismatch is reported only if it repeats when the object is read again,
-//! each time between two readings of the journal. What was journaled before an object is read must be
-//! stored; what is journaled afterwards may be stored.
+//! Verification runs online. Verification reports a mismatch only if the mismatch repeats when the
+//! object is read again, each time between two readings of the journal. Changes journaled before an
+//! object is read must be stored; changes journaled afterwards may be stored.
 
 pub(crate) mod accept_restore;
 mod baseline;
@@ -49,10 +49,11 @@ pub use report::{
 };
 use walk::{JournalWalk, WalkPosition};
 
-/// Limit of facts on records in memory; one bucket of charts may exceed it.
+/// Maximum number of facts on records in memory; a single bucket of charts may exceed it.
 const FACTS_AT_ONCE: u64 = 250_000;
 
-/// Verification of a vault in steps; [`Vault::verification`] creates it.
+/// Verification of a vault in steps, which the caller can pace and resume. [`Vault::verification`]
+/// creates it.
 ///
 /// ```
 /// # use chartlock::*;
@@ -70,7 +71,8 @@ pub struct Verification {
     with_content: bool,
     facts_at_once: u64,
     next: NextStep,
-    /// Where to continue once the journal, the header and the patient entries are checked.
+    /// Position from which to continue once the journal, the header and the patient entries are
+    /// checked.
     resume: VerifyPosition,
     act: Act,
     listener: Option<Arc<dyn ProgressListener>>,
@@ -78,12 +80,12 @@ pub struct Verification {
     walk: JournalWalk,
     scan: JournalScan,
     report: VerifyReport,
-    /// Charts of subjects whose patient entries do not match, with the subject if known.
+    /// Charts of subjects whose patient entries do not match, each with its subject if known.
     suspect_charts: HashMap<ChartId, Option<Subject>>,
     forked: bool,
-    /// Set when an object opens that an intact journal would name.
+    /// `true` if an object opens whose write an intact journal would contain.
     incomplete: bool,
-    /// Objects among the records whose storage keys name no version.
+    /// Number of objects among the records whose storage keys identify no version.
     foreign_objects: u64,
     /// Patient entries that do not open and whose subjects are unknown.
     altered: Vec<PatientTag>,
@@ -94,7 +96,7 @@ enum NextStep {
     Journal,
     Header,
     Entries,
-    /// Charts, starting with those whose ids begin with these two bytes.
+    /// Check the charts, starting with ids that begin with these two bytes.
     Charts(u32),
     End,
 }
@@ -102,29 +104,29 @@ enum NextStep {
 impl Vault {
     /// Compares every stored object with the journal, and reports all differences.
     ///
-    /// The report names each record that is altered, missing, unexpected or rolled back. It also says
-    /// whether the header or the journal was cut, reordered, forked or rolled back. Verification runs
-    /// online: concurrent reads, writes, rotations and erasures cause no findings. Remains of a crash
-    /// cause none either.
+    /// The report lists each record that is altered, missing, unexpected or rolled back. The report
+    /// also states if the header or the journal was cut, reordered, forked or rolled back.
+    /// Verification runs online: concurrent reads, writes, rotations and erasures cause no
+    /// findings. Leftovers of a crash cause no findings either.
     ///
-    /// With a `checkpoint` that is kept outside the storage, verification also detects that the
-    /// journal or the whole storage was rolled back.
+    /// With a `checkpoint` that was kept outside the storage, verification also detects a rollback
+    /// of the journal or of the whole storage.
     ///
     /// Verification **cannot** detect:
-    /// - without a checkpoint, a rollback of the *whole storage* with its journal, because the older
-    ///   state is consistent;
-    /// - without a checkpoint, the loss of the last pages of the newest chain. This holds if the pages
-    ///   contain only reads, and neither a later opening nor this process has seen them. Lost changes
-    ///   show in the changed objects;
-    /// - content altered by an attacker who holds the chart's keys *and* the journal key, because such
-    ///   writes and entries equal genuine ones.
+    /// - without a checkpoint, a rollback of the *whole storage* including its journal, because the
+    ///   older state is consistent;
+    /// - without a checkpoint, the loss of the last pages of the newest chain. This applies only if
+    ///   these pages contain only reads, and neither a later opening nor this process has seen
+    ///   them. Lost changes are detected by the changed objects;
+    /// - content altered by an attacker who holds the chart's keys *and* the journal key, because
+    ///   the attacker's writes and journal entries are indistinguishable from genuine ones.
     ///
-    /// For content beyond 64 KiB, verification checks that all segments are stored. It opens them only
-    /// in a [`Vault::verification`] with [`Verification::with_content`].
+    /// For content above 64 KiB, this method checks only that all segments are stored. To open the
+    /// segments as well, run a [`Vault::verification`] with [`Verification::with_content`].
     ///
     /// # Errors
-    /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and errors of
-    /// the storage. Objects that do not open are findings in the report, not errors.
+    /// [`Error::ForeignCheckpoint`] for a checkpoint of another vault, [`Error::Locked`], and
+    /// errors of the storage. Objects that do not open are findings in the report, not errors.
     pub fn verify(&self, checkpoint: Option<&Checkpoint>) -> Result<VerifyReport> {
         let verification = self.verification();
         match checkpoint {
@@ -133,7 +135,8 @@ impl Vault {
         }
     }
 
-    /// Creates a verification that runs in steps. The caller can pace it, pause it, and continue later.
+    /// Creates a verification that runs in steps, so that the caller can pace it, pause it and
+    /// continue later.
     pub fn verification(&self) -> Verification {
         Verification {
             vault: self.clone(),
@@ -158,30 +161,30 @@ impl Vault {
 }
 
 impl Verification {
-    /// Also checks that the page of a checkpoint is stored unchanged.
+    /// Also checks that the journal page of a checkpoint is stored unchanged.
     #[must_use]
     pub fn with_checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
         self.checkpoint = Some(*checkpoint);
         self
     }
 
-    /// Also opens all content beyond 64 KiB. This reads the whole storage.
+    /// Also opens all content above 64 KiB. This reads the whole storage.
     #[must_use]
     pub fn with_content(mut self) -> Self {
         self.with_content = true;
         self
     }
 
-    /// Continues from the position of another verification. The journal, the header and the patient
-    /// entries are checked again, records before the position are not. Findings on those are in the
-    /// other verification's report.
+    /// Continues from the position of an earlier verification. Verification checks the journal, the
+    /// header and the patient entries again, but not the records before the position. The report of
+    /// the earlier verification contains the findings on those records.
     #[must_use]
     pub fn from(mut self, position: VerifyPosition) -> Self {
         self.resume = position;
         self
     }
 
-    /// Limits the facts on records in memory, for tests: a low limit yields many partitions.
+    /// Limits the facts on records in memory, for tests: a low limit causes many partitions.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]
@@ -205,19 +208,20 @@ impl Verification {
         &self.report
     }
 
-    /// Runs all remaining steps, and returns the report.
+    /// Runs all remaining steps and returns the report.
     ///
     /// # Errors
-    /// Those of [`Verification::step`].
+    /// The errors of [`Verification::step`].
     pub fn finish(mut self) -> Result<VerifyReport> {
         while self.step()? {}
         Ok(self.report)
     }
 
-    /// Runs the next step, and returns whether more steps remain. A failed step can be repeated.
+    /// Runs the next step. Returns `true` if more steps remain. The caller can repeat a failed
+    /// step.
     ///
     /// # Errors
-    /// Those of [`Vault::verify`].
+    /// The errors of [`Vault::verify`].
     pub fn step(&mut self) -> Result<bool> {
         let header = self.vault.header_in_memory()?;
         self.next = match self.next {
@@ -316,7 +320,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Returns the next charts whose facts fit into memory, and at least one bucket.
+    /// Returns the next range of charts whose facts fit into memory. The range contains at least
+    /// one bucket.
     fn next_partition(&self, from: u32) -> Range<u32> {
         let mut sum = 0;
         let counts = self
@@ -334,12 +339,12 @@ impl Verification {
         from..END
     }
 
-    /// Returns whether the journal has no findings, so that an unjournaled write is an error.
+    /// Returns `true` if the journal has no findings, so that an unjournaled write is an error.
     fn is_journal_intact(&self) -> bool {
         self.scan.findings.is_empty()
     }
 
-    /// Remembers that the storage mixes two copies of the vault.
+    /// Records that the storage mixes two copies of the vault, if `kind` is a fork.
     fn note_fork(&mut self, kind: FindingKind) {
         self.forked |= kind == FindingKind::Forked;
     }

@@ -1,4 +1,4 @@
-//! Opens patient entries, with a newer header if needed.
+//! Opening of patient entries, with a reloaded header if needed.
 
 use crate::crypto::{self, PatientTag, SubjectTag};
 use crate::error::{Error, Result};
@@ -10,8 +10,8 @@ use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 
 impl Vault {
-    /// Opens a patient entry. Reloads the header if `header` lacks the entry's master key, because the
-    /// key may have been rotated meanwhile.
+    /// Opens a patient entry. Reloads the header if `header` lacks the entry's master key, because
+    /// a concurrent rotation may have added the key.
     pub(super) fn open_to_verify(
         &self,
         header: &OpenHeader,
@@ -22,7 +22,7 @@ impl Vault {
             Err(Error::UnknownMasterKey) => match self.reload_header() {
                 Ok(current) => open_under(&current, tag, stored),
                 Err(Error::Locked) => Err(Error::Locked),
-                // `check_header` reports what is wrong with the header.
+                // Discard the header's error, because `check_header` reports faults of the header.
                 Err(_) => Err(Error::UnknownMasterKey),
             },
             opened => opened,
@@ -43,7 +43,7 @@ fn open_under(header: &OpenHeader, tag: PatientTag, stored: &Stored) -> Result<C
     })
 }
 
-/// Returns the tag under which the journal names a subject.
+/// Returns the tag that identifies a subject in the journal.
 pub(super) fn tag_of(header: &OpenHeader, subject: &Subject) -> Result<SubjectTag> {
     let key = &header.keyring.active_journal_key().key;
     crypto::subject_tag(key, subject.kind(), subject.identifier())

@@ -1,4 +1,5 @@
-//! Verifies the charts of one partition: live ones, erased ones, and those without a patient entry.
+//! Verification of one partition of charts: live charts, erased charts, and charts without a
+//! patient entry.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -16,7 +17,7 @@ use crate::verify::expected_state::{RecordFacts, bucket};
 use crate::verify::records::{ChartScan, Partition};
 use crate::verify::walk::JournalWalk;
 
-/// Records per recheck.
+/// Maximum number of records that are rechecked together.
 const RECHECKED_AT_ONCE: usize = 512;
 
 impl Verification {
@@ -34,7 +35,8 @@ impl Verification {
             .walk
             .advance(storage, header, &mut partition.facts)?;
         partition.facts.sort();
-        // List charts before patient entries, because an entry is created before its chart's records.
+        // List charts before patient entries, because an entry is created before its chart's
+        // records; otherwise a new chart would seem to have no entry.
         let mut remaining = self.stored_charts(&partition.facts.charts)?;
         remaining.extend(partition.facts.charts());
         self.check_charts_of_entries(header, &mut partition, &mut remaining)?;
@@ -56,7 +58,7 @@ impl Verification {
         self.recheck_above(header, &mut partition, 0)
     }
 
-    /// Lists the charts of a partition that have stored records.
+    /// Returns the charts of a partition that have stored records.
     fn stored_charts(&self, charts: &Range<u32>) -> Result<BTreeSet<ChartId>> {
         let mut found = BTreeSet::new();
         for class in *b"rh" {
@@ -86,7 +88,7 @@ impl Verification {
         Ok(found)
     }
 
-    /// Checks the charts that patient entries name, and removes them from `remaining`.
+    /// Checks the charts that patient entries contain, and removes these charts from `remaining`.
     fn check_charts_of_entries(
         &mut self,
         header: &OpenHeader,
@@ -105,7 +107,8 @@ impl Verification {
             match vault.open_to_verify(header, tag, &stored) {
                 Ok(cached) => self.check_subject(header, &cached, partition, remaining),
                 Err(error @ (Error::Storage(_) | Error::Locked)) => Err(error),
-                // `check_entries` reports the entry; its charts are checked without it.
+                // Continue, because `check_entries` reports the entry; its charts are checked
+                // without the entry.
                 Err(_) => Ok(()),
             }
         })
@@ -148,7 +151,7 @@ impl Verification {
         Ok(())
     }
 
-    /// Rechecks queued mismatches while more than `limit` remain.
+    /// Rechecks queued mismatches as long as more than `limit` remain.
     fn recheck_above(
         &mut self,
         header: &OpenHeader,
@@ -164,7 +167,7 @@ impl Verification {
     }
 }
 
-/// Returns the charts that a patient entry names, with the phase of each.
+/// Returns the charts that a patient entry contains, each with its phase.
 pub(super) fn charts_of(cached: &CachedEntry) -> HashMap<ChartId, ChartPhase> {
     let mut charts: HashMap<_, _> = cached
         .entry

@@ -1,14 +1,15 @@
-//! The position of a verification, from which another one can continue.
+//! Position of a verification, from which another verification can continue.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// Position of a verification, with a short text form. [`Verification::position`] creates it.
+/// Position from which a later verification continues, with a short text form.
+/// [`Verification::position`] returns it.
 ///
-/// A position names a range of random chart ids, and holds no findings. Keep the report of the earlier
-/// verification, too.
+/// A position references a range of random chart ids and contains no findings, so also keep the
+/// report of the earlier verification.
 ///
 /// [`Verification::position`]: crate::verify::Verification::position
 ///
@@ -27,11 +28,11 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VerifyPosition {
-    /// First two bytes of the next chart ids; `None` before any chart is checked.
+    /// First two bytes of the next chart ids; `None` if no chart is checked yet.
     pub(super) charts: Option<u32>,
 }
 
-/// Position after all charts: one more than the largest two-byte prefix.
+/// Position after all charts: the largest two-byte prefix plus one.
 pub(super) const END: u32 = 1 << 16;
 
 impl fmt::Display for VerifyPosition {
@@ -47,7 +48,7 @@ impl fmt::Display for VerifyPosition {
 impl FromStr for VerifyPosition {
     type Err = Error;
 
-    /// Parses the text of a position.
+    /// Parses the text form of a position.
     ///
     /// # Errors
     /// [`Error::BadCheckpoint`] if the text is not a position.

@@ -1,5 +1,5 @@
-//! Rechecks mismatches between two readings of the journal until the result is stable, because
-//! writers are active meanwhile.
+//! Recheck of mismatches: reads a record between two readings of the journal until the result is
+//! stable, because writers are active concurrently.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +20,11 @@ use crate::verify::partitions::charts_of;
 use crate::verify::records::{Mismatch, Partition};
 use crate::verify::report::{FindingKind, RecordFinding};
 
-/// Limit for a record that changes at every reading, and never matches the journal.
+/// Maximum number of readings of a record that changes at every reading and never matches the
+/// journal.
 const ROUNDS: u32 = 16;
 
-/// One reading of a record, with its patient entry.
+/// Result of reading a record once, with its patient entry.
 pub(super) struct RecordSnapshot {
     pub(super) record: StoredRecord,
     phase: ChartPhase,
@@ -31,21 +32,21 @@ pub(super) struct RecordSnapshot {
     revision: Option<Revision>,
     pub(super) subject: Option<Subject>,
     pub(super) name: Option<Box<str>>,
-    /// Facts known before the record was read.
+    /// Facts that were known before the record was read.
     before: Vec<KnownFact>,
 }
 
-/// Recheck state of one record.
+/// State of the recheck of one record, across its readings.
 struct RecheckCase {
     mismatch: Mismatch,
     last: Option<(StoredRecord, Option<Revision>)>,
-    /// Problems found at every reading so far.
+    /// Problems that every reading so far has found.
     repeated: Option<Vec<Problem>>,
 }
 
 impl Verification {
-    /// Reads the records again in rounds. Reports problems once two readings agree, or after the last
-    /// round.
+    /// Reads the records again in rounds. Reports problems once two readings agree, or after the
+    /// last round.
     pub(super) fn recheck_records(
         &mut self,
         header: &OpenHeader,
@@ -116,8 +117,8 @@ impl Verification {
                 && let Ok(cached) = self.vault.open_to_verify(header, tag, &stored)
             {
                 for chart in charts_of(&cached).keys() {
-                    if let Some(place) = wanted.get_mut(chart) {
-                        *place = Some(tag);
+                    if let Some(found) = wanted.get_mut(chart) {
+                        *found = Some(tag);
                     }
                 }
             }
@@ -130,7 +131,7 @@ impl Verification {
         Ok(())
     }
 
-    /// Does the same as [`Verification::find_entries`] for one chart.
+    /// Finds the patient entry of one chart; see [`Verification::find_entries`].
     pub(super) fn find_entry_of(&self, header: &OpenHeader, mismatch: &mut Mismatch) -> Result<()> {
         let mut case = [RecheckCase::new(*mismatch)];
         self.find_entries(header, &mut case)?;
@@ -185,8 +186,8 @@ impl Verification {
         }
     }
 
-    /// Reads the current version before history, because a concurrent put moves versions from `r` to
-    /// `h`, never back.
+    /// Reads the current version before the earlier ones, because a concurrent put moves the
+    /// current version to history, never back.
     fn read_record(
         &mut self,
         cached: Option<&CachedEntry>,
@@ -243,7 +244,8 @@ impl Verification {
                 self.report.leftovers.push(finding);
                 continue;
             }
-            // The record is intact and only its patient entry is wrong, which is reported already.
+            // Skip the record, because it is intact: only its patient entry is wrong, and that is
+            // reported already.
             let is_entry_fault = kind == FindingKind::Altered
                 && suspect.is_some()
                 && is_as_journaled(snapshot, problem);
@@ -283,7 +285,7 @@ impl RecheckCase {
         }
     }
 
-    /// Returns the problems found at this reading and at every earlier one.
+    /// Returns the problems that this reading and every earlier one found.
     fn recheck(&mut self, partition: &Partition, snapshot: &RecordSnapshot) -> Vec<Problem> {
         let record = (self.mismatch.chart, self.mismatch.record);
         let after = partition.facts.known(&partition.walk, &record);

@@ -1,4 +1,4 @@
-//! Scans the records of one chart, compares them with the journal, and queues mismatches for the
+//! Scan of the records of one chart: compares them with the journal, and queues mismatches for the
 //! recheck.
 
 use std::collections::BTreeMap;
@@ -14,38 +14,38 @@ use crate::verify::compare::{self, StoredRecord};
 use crate::verify::expected_state::RecordFacts;
 use crate::verify::walk::JournalWalk;
 
-/// Values per scan page.
+/// Maximum number of values per scan page.
 const PAGE: usize = 64;
 
-/// Charts that are verified together, with the journal facts on their records.
+/// Charts that are verified together, with the journaled facts on their records.
 pub(super) struct Partition {
     pub(super) walk: JournalWalk,
     pub(super) facts: RecordFacts,
     pub(super) mismatches: Vec<Mismatch>,
 }
 
-/// Record that did not match the journal, and is due for a recheck.
+/// Record that did not match the journal and awaits a recheck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mismatch {
     pub(super) chart: ChartId,
     pub(super) record: RecordTag,
-    /// Storage tag of the patient entry that names the chart.
+    /// Storage tag of the patient entry that contains the chart.
     pub(super) entry: Option<PatientTag>,
 }
 
-/// Chart whose records are scanned.
+/// Chart whose records are scanned, with its keys.
 pub(super) struct ChartScan<'a> {
     pub(super) chart: ChartId,
     /// The open patient entry; `None` if its keys are not available.
     pub(super) cached: Option<&'a CachedEntry>,
-    /// Storage tag of the patient entry that names the chart.
+    /// Storage tag of the patient entry that contains the chart.
     pub(super) entry: Option<PatientTag>,
     pub(super) phase: compare::ChartPhase,
 }
 
 impl Verification {
-    /// Compares all records of a chart. Each round reads a page of current versions and the history of
-    /// these records.
+    /// Compares all records of a chart with the journal. Each round reads a page of current
+    /// versions, and the earlier versions of these records.
     pub(super) fn check_chart(
         &mut self,
         chart_scan: &ChartScan<'_>,
@@ -114,8 +114,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Reads the earlier versions that follow `after`, up to the record whose current version has the
-    /// storage key `until`.
+    /// Reads the earlier versions after the storage key `after`, up to the record whose current
+    /// version is stored at `until`.
     fn read_earlier_versions(
         &mut self,
         chart_scan: &ChartScan<'_>,

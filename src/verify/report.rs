@@ -1,4 +1,4 @@
-//! The verification report and its findings.
+//! Verification report and its findings.
 
 use std::fmt;
 
@@ -18,30 +18,31 @@ use crate::journal::WriterId;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// The stored bytes were never written in this place.
+    /// The stored bytes were never written at this storage key.
     Altered,
-    /// The object is unchanged, but its key no longer exists.
+    /// The object is unchanged, but its key was destroyed.
     Unreadable,
     /// The object was written, but is not stored.
     Missing,
-    /// The object is stored and opens, but the journal does not name its write; or it was erased or
-    /// expunged, and is stored again.
+    /// The object is stored and opens, but the journal does not record its write. Or the object was
+    /// erased or expunged, and is stored again.
     Unexpected,
-    /// An older state of the object is stored, though a newer one was written.
+    /// An older state of the object is stored, although a newer one was written.
     RolledBack,
-    /// Segments of the content are not stored.
+    /// At least one segment of the content is not stored.
     ContentMissing,
-    /// Segments of the content do not open.
+    /// At least one segment of the content does not open.
     ContentAltered,
-    /// Two chains wrote the object without knowledge of each other: a copy of the vault was used
-    /// separately, and the storage mixes both.
+    /// Two chains wrote the object without knowledge of each other, because the storage mixes the
+    /// vault with a copy that was used separately.
     Forked,
 }
 
 /// Finding on one version of a record.
 ///
-/// `Debug` reveals no identity. Serialization includes the subject and the record's name, if known. A
-/// record's name is sealed inside the record. So only the tag is known of a missing or unreadable one.
+/// `Debug` reveals no identity. The serialized form includes the subject and the record's name, if
+/// known. A record's name is sealed inside the record, so for a missing or unreadable record only
+/// the tag is known.
 ///
 /// ```
 /// # use chartlock::*;
@@ -55,7 +56,7 @@ pub enum FindingKind {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RecordFinding {
-    /// Kind of difference.
+    /// Kind of difference found.
     pub kind: FindingKind,
     /// The record's subject, if the patient entry opens.
     #[serde(serialize_with = "subject")]
@@ -68,14 +69,14 @@ pub struct RecordFinding {
     /// Tag of the record in storage.
     #[serde(serialize_with = "hex")]
     pub record: RecordTag,
-    /// The affected version.
+    /// The version that the finding concerns.
     pub version: u64,
-    /// The version that is stored in its place, if any.
+    /// The version that is stored where `version` belongs, if any.
     pub stored: Option<u64>,
 }
 
 impl RecordFinding {
-    pub(super) fn place(&self) -> (ChartId, RecordTag) {
+    pub(super) fn record_key(&self) -> (ChartId, RecordTag) {
         (self.chart, self.record)
     }
 
@@ -92,7 +93,7 @@ impl fmt::Debug for RecordFinding {
     }
 }
 
-/// Finding on a patient entry. Without its entry, a subject's records do not open.
+/// Finding on a patient entry. Without the entry, its subject's records cannot be opened.
 ///
 /// ```
 /// # use chartlock::*;
@@ -108,7 +109,7 @@ impl fmt::Debug for RecordFinding {
 pub struct EntryFinding {
     /// Kind of difference.
     pub kind: FindingKind,
-    /// The subject, if one of its entries opens.
+    /// The subject, if one of the subject's entries opens.
     #[serde(serialize_with = "subject")]
     pub subject: Option<Subject>,
     /// The subject's tag in the journal, if known.
@@ -117,9 +118,9 @@ pub struct EntryFinding {
     /// The entry's tag in storage, if an entry is stored.
     #[serde(serialize_with = "maybe_hex")]
     pub entry: Option<PatientTag>,
-    /// The expected sequence, if known.
+    /// The expected sequence of the entry, if known.
     pub sequence: Option<u64>,
-    /// The stored sequence, if it can be read.
+    /// The stored sequence of the entry, if it can be read.
     pub stored: Option<u64>,
 }
 
@@ -129,7 +130,7 @@ impl fmt::Debug for EntryFinding {
     }
 }
 
-/// Finding on the header.
+/// Finding on the vault's header.
 ///
 /// ```
 /// # use chartlock::*;
@@ -145,7 +146,7 @@ impl fmt::Debug for EntryFinding {
 pub struct HeaderFinding {
     /// Kind of difference.
     pub kind: FindingKind,
-    /// The expected generation, if the journal names one.
+    /// The expected generation, if the journal records one.
     pub generation: Option<u64>,
     /// The stored generation, if it can be read.
     pub stored: Option<u64>,
@@ -161,30 +162,30 @@ pub struct HeaderFinding {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum JournalFault {
-    /// Pages of a chain are missing, though later ones are stored.
+    /// Pages of a chain are missing, although later pages of this chain are stored.
     Missing,
-    /// The end of a chain is missing, or the whole chain. Another chain, a checkpoint or this process
-    /// has seen it.
+    /// The end of a chain or the whole chain is missing, although another chain, a checkpoint or
+    /// this process has seen its pages.
     Cut,
-    /// A page was altered, or is stored in the place of another one.
+    /// A page was altered, or is stored at the storage key of another page.
     Altered,
-    /// A page does not continue the previous one: one of the two was replaced or rolled back.
+    /// A page does not continue the previous page: one of the two was replaced or rolled back.
     Unlinked,
-    /// A page differs from the one that was seen in its place: it was replaced, or the storage mixes
-    /// two copies of the vault.
+    /// A page differs from the page that was seen earlier at this position of the chain: the page
+    /// was replaced, or the storage mixes two copies of the vault.
     Replaced,
     /// Chains contradict each other: the storage mixes two copies of the vault.
     Forked,
-    /// Objects open, but the journal does not name them. The end of the journal was cut off, or the
-    /// objects come from a copy of the vault that was used separately.
+    /// Objects open whose writes the journal does not record. Either the end of the journal was cut
+    /// off, or the objects come from a copy of the vault that was used separately.
     Incomplete,
-    /// A newer release wrote the page.
+    /// A newer release of chartlock wrote the page.
     Unsupported,
-    /// A foreign object is stored among the journal pages or the records.
+    /// An object that is neither a journal page nor a record is stored among them.
     Unexpected,
 }
 
-/// Finding on the journal.
+/// Finding on the journal, for one page or a run of consecutive pages.
 ///
 /// ```
 /// # use chartlock::*;
@@ -198,19 +199,19 @@ pub enum JournalFault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct JournalFinding {
-    /// Kind of fault.
+    /// Kind of fault found.
     pub fault: JournalFault,
-    /// Writer of the affected chain, if there is one. The first 48 bits are the chain's start time in
-    /// milliseconds since 1970, the other 10 bytes are random.
+    /// Writer id of the affected chain, if a chain is affected. The first 48 bits are the chain's
+    /// start time in milliseconds since 1970; the other 10 bytes are random.
     #[serde(serialize_with = "maybe_hex")]
     pub writer: Option<WriterId>,
-    /// Sequence of the first affected page.
+    /// Sequence number of the first affected page.
     pub page: u64,
     /// Number of consecutive pages known to be affected.
     pub pages: u64,
 }
 
-/// State of the journal page that a checkpoint names.
+/// State of the journal page that a checkpoint references.
 ///
 /// ```
 /// # use chartlock::*;
@@ -225,18 +226,19 @@ pub struct JournalFinding {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CheckpointState {
-    /// The page is stored unchanged, and so are the chains that it names, unless the report says
-    /// otherwise.
+    /// The page is stored unchanged. The chains whose heads the page contains are also unchanged,
+    /// unless the report states otherwise.
     Intact,
-    /// The page is missing: the journal was cut, or the whole storage rolled back.
+    /// The page is missing: the journal was cut, or the whole storage was rolled back.
     Gone,
-    /// Another page is stored in its place.
+    /// A different page is stored at this position of the chain.
     Replaced,
-    /// The page is missing or replaced, but a restore was accepted after the checkpoint was created.
+    /// The page is missing or replaced, but a restore was accepted after the checkpoint was
+    /// created.
     BeforeRestore,
 }
 
-/// Accepted restore.
+/// Restore that an actor accepted, as the journal records it.
 ///
 /// ```
 /// # use chartlock::*;
@@ -254,7 +256,7 @@ pub struct AcceptedRestore {
     pub at: i64,
     /// Actor who accepted the restore.
     pub actor: Box<str>,
-    /// Reason that the actor gave.
+    /// Reason that the actor gave for accepting the restore.
     pub reason: Box<str>,
 }
 
@@ -264,7 +266,7 @@ impl fmt::Debug for AcceptedRestore {
     }
 }
 
-/// Numbers of objects that a verification checked.
+/// Numbers of the objects that a verification checked.
 ///
 /// ```
 /// # use chartlock::*;
@@ -275,25 +277,25 @@ impl fmt::Debug for AcceptedRestore {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Journal chains.
+    /// Number of journal chains.
     pub chains: u64,
-    /// Journal pages that open.
+    /// Number of journal pages that open.
     pub pages: u64,
-    /// Journal entries on these pages.
+    /// Number of journal entries on these pages.
     pub entries: u64,
-    /// Live subjects.
+    /// Number of live subjects.
     pub subjects: u64,
-    /// Subjects that are erased or being erased.
+    /// Number of subjects that are erased or being erased.
     pub erased: u64,
-    /// Current versions of records, retractions included.
+    /// Number of current versions of records, retractions included.
     pub records: u64,
-    /// Earlier versions of records.
+    /// Number of earlier versions of records.
     pub earlier_versions: u64,
-    /// Content segments.
+    /// Number of content segments.
     pub segments: u64,
 }
 
-/// Report of a verification.
+/// Report of a verification, with all findings.
 ///
 /// ```
 /// # use chartlock::*;
@@ -316,24 +318,27 @@ pub struct VerifyReport {
     pub entries: Vec<EntryFinding>,
     /// Findings on records.
     pub records: Vec<RecordFinding>,
-    /// State of the given checkpoint.
+    /// State of the checkpoint that the caller passed, if any.
     pub checkpoint: Option<CheckpointState>,
-    /// Accepted restores. Differences at that time are no findings any more.
+    /// Restores that were accepted. The differences accepted with them are no longer findings.
     pub restores: Vec<AcceptedRestore>,
-    /// Harmless versions that sessions do not show. They were never acknowledged, because of a crash or
-    /// a late write, or an interrupted expunge left them. The next put, expunge or erasure removes them.
+    /// Harmless versions that sessions do not show. A crash or a late write left them
+    /// unacknowledged, or an interrupted expunge left them. The next put, expunge or erasure
+    /// removes them.
     pub leftovers: Vec<RecordFinding>,
-    /// Findings on records that open but are not journaled, while journal pages are missing or altered.
-    /// These pages may have named the records.
+    /// Findings on records that open but are not journaled, while journal pages are missing or
+    /// altered. The missing pages may have recorded these writes.
     pub unattested: Vec<RecordFinding>,
-    /// Findings on patient entries that open but are not journaled, for the same reason.
+    /// Findings on patient entries that open but are not journaled, while journal pages are missing
+    /// or altered.
     pub unattested_entries: Vec<EntryFinding>,
     /// Numbers of checked objects.
     pub counts: Counts,
 }
 
 impl VerifyReport {
-    /// Returns whether the storage matches the journal, and the journal matches the checkpoint.
+    /// Returns `true` if the storage matches the journal, and the journal matches the checkpoint,
+    /// if any.
     pub fn is_clean(&self) -> bool {
         let checkpoint = !matches!(
             self.checkpoint,

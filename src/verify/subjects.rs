@@ -1,4 +1,4 @@
-//! Facts about the header and patient entries, collected from the journal.
+//! Facts on the header and on patient entries, which verification collects from the journal.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,10 +9,10 @@ use crate::verify::expected_state::Origin;
 use crate::verify::report::FindingKind;
 use crate::verify::walk::{JournalWalk, WalkPosition};
 
-/// Journaled write of a header or a patient entry.
+/// Journaled write of the header or of a patient entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct JournaledWrite {
-    /// The header's generation, or the entry's sequence.
+    /// Generation of the header, or sequence of the entry.
     pub(super) number: u64,
     pub(super) digest: Digest,
     pub(super) at: WalkPosition,
@@ -24,24 +24,24 @@ pub(super) struct JournaledWrite {
 #[derive(Debug, Default)]
 pub(super) struct JournaledWrites {
     writes: Vec<JournaledWrite>,
-    /// A number that was written twice, and the finding that follows.
+    /// A number that was written twice, with the finding to report.
     pub(super) duplicate: Option<(u64, FindingKind)>,
 }
 
 /// Result of comparing a stored header or patient entry with the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JournalComparison {
-    /// The journal holds this write, and none that is certainly newer.
+    /// The journal contains this write, and no write that is certainly newer.
     Journaled,
     /// A higher number was certainly written.
     RolledBack,
-    /// The journal does not hold this write.
+    /// The journal does not contain this write.
     Unknown,
 }
 
 impl JournaledWrites {
-    /// Iterates over the writes that the last accepted restore does not void: its own baseline, and
-    /// all writes that it had not seen.
+    /// Iterates over the writes that the last accepted restore does not void: the restore's own
+    /// baseline, and all writes that the restore had not seen.
     fn valid_writes<'a>(
         &'a self,
         walk: &'a JournalWalk,
@@ -79,8 +79,8 @@ impl JournaledWrites {
         certain.map(|write| write.number).max()
     }
 
-    /// Compares a stored number and digest with the journal. `expected` is the number that was certain
-    /// before the object was read.
+    /// Compares a stored number and digest with the journal. `expected` is the number that was
+    /// certain before the object was read.
     pub(super) fn compare(
         &self,
         walk: &JournalWalk,
@@ -126,8 +126,8 @@ impl JournaledWrites {
         self.writes.iter()
     }
 
-    /// Ends the first scan. Drops superseded writes to save memory, but keeps them if a restore was
-    /// accepted, because the restore may have made them current again.
+    /// Ends the first scan. Drops superseded writes to save memory. If a restore was accepted,
+    /// keeps them, because the restore may have made them current again.
     fn finish_scan(&mut self, walk: &JournalWalk, restored: bool) {
         self.duplicate = self.find_duplicate(walk);
         if restored {
@@ -147,7 +147,7 @@ pub(super) struct HeaderFacts {
 }
 
 impl HeaderFacts {
-    /// Ends the first scan; keeps all writes.
+    /// Ends the first scan, and keeps all writes of the header.
     pub(super) fn finish_scan(&mut self, walk: &JournalWalk) {
         self.writes.finish_scan(walk, true);
     }
@@ -199,7 +199,7 @@ impl SubjectFacts {
         true
     }
 
-    /// Returns whether a settled journal entry records the erasure of this chart.
+    /// Returns `true` if a settled journal entry records the erasure of this chart.
     pub(super) fn is_erased(&self, walk: &JournalWalk, chart: &ChartId) -> bool {
         let mut erasures = self.erased.get(chart).into_iter().flatten();
         erasures.any(|at| walk.is_certain(at))

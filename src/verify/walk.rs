@@ -1,4 +1,4 @@
-//! Reads all chains of the journal from their first pages, and later the pages added since.
+//! Walk over the journal: reads all chains from their first pages, and later the pages added since.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::journal::{
 use crate::storage::{Projection, Scan, Storage};
 use crate::vault::header::OpenHeader;
 
-/// Pages per read.
+/// Maximum number of pages per read.
 const PAGES_AT_ONCE: usize = 32;
 
 /// Position of a journal entry within a walk.
@@ -26,7 +26,7 @@ pub(super) struct WalkPosition {
 }
 
 impl WalkPosition {
-    /// A position that no entry has. No restore can void a claim made at this position.
+    /// A position that no entry has. No restore voids a fact at this position.
     pub(super) const NEVER: Self = Self {
         chain: u32::MAX,
         sequence: u64::MAX,
@@ -40,21 +40,22 @@ pub(super) trait JournalVisitor {
     fn page(&mut self, _chain: u32, _id: &PageId, _page: Option<&Page>, _fault: Option<PageFault>) {
     }
 
-    /// Receives an entry. Returns whether the walk must remember that the entry is not settled yet.
+    /// Receives an entry. Returns `true` if the walk must remember that the entry is not settled
+    /// yet.
     fn entry(&mut self, at: WalkPosition, page: &Page, entry: &Entry) -> bool;
 }
 
-/// Heads of other chains that a page names as seen.
+/// Heads of other chains that a page references as seen.
 struct SeenHeads {
-    /// Sequence of the page that names them.
+    /// Sequence of the page that references these heads.
     from: u64,
-    /// Writers and the sequences of their last pages, in order of writers.
+    /// Writers and the sequences of their last pages, ordered by writer.
     heads: Vec<(WriterId, u64)>,
 }
 
 struct ReadChain {
     cursor: Cursor,
-    /// From the first page, and from each page on which a restore was accepted.
+    /// Seen heads on the first page, and on each page on which a restore was accepted.
     seen_heads: Vec<SeenHeads>,
     /// Sequences of the pages on which restores were accepted.
     restores: Vec<u64>,
@@ -65,7 +66,7 @@ struct ReadChain {
 pub(super) struct JournalWalk {
     chains: Vec<ReadChain>,
     chain_indexes: HashMap<WriterId, u32>,
-    /// Entries that were announced and not settled.
+    /// Entries that were announced and are not settled.
     unsettled: HashSet<WalkPosition>,
     /// Entries whose settling page was read before their own page.
     settled_early: HashSet<(PageId, u32)>,
@@ -176,7 +177,7 @@ impl JournalWalk {
         let chain_index = self.chain_indexes.get(&page.writer);
         let visited = chain_index.and_then(|chain_index| {
             let chain = self.chains.get(*chain_index as usize)?;
-            // The cursor of the chain that settles has not moved past the page being read.
+            // The cursor of the settling chain has not yet moved past the page being read.
             let visited = page.writer == by.writer && page.sequence <= by.sequence
                 || page.sequence < chain.cursor.next;
             visited.then_some(*chain_index)
@@ -194,13 +195,14 @@ impl JournalWalk {
         }
     }
 
-    /// Returns whether the operation of this entry certainly happened. An unsettled one may have.
+    /// Returns `true` if the operation of this entry certainly happened. The operation of an
+    /// unsettled entry may or may not have happened.
     pub(super) fn is_certain(&self, at: &WalkPosition) -> bool {
         !self.unsettled.contains(at)
     }
 
-    /// Returns whether `earlier` was certainly written before `later`. Between chains only the seen
-    /// heads count, because clocks are not trusted.
+    /// Returns `true` if `earlier` was certainly written before `later`. Between chains, only seen
+    /// heads prove an order, because clocks are not trusted.
     pub(super) fn is_before(&self, earlier: &WalkPosition, later: &WalkPosition) -> bool {
         if earlier.chain == later.chain {
             return earlier < later;
@@ -220,7 +222,8 @@ impl JournalWalk {
         })
     }
 
-    /// Returns the sequence of the page that accepted the restore to which the entry at `at` belongs.
+    /// Returns the sequence of the page on which the restore that the entry at `at` belongs to was
+    /// accepted.
     pub(super) fn restore_of(&self, at: &WalkPosition) -> u64 {
         let chain = self.chains.get(at.chain as usize);
         let restores = chain.into_iter().flat_map(|chain| &chain.restores);
@@ -244,18 +247,19 @@ impl SeenHeads {
             .heads
             .binary_search_by_key(writer, |(writer, _)| *writer);
         match found {
-            Ok(place) => {
-                let head = self.heads.get(place);
+            Ok(index) => {
+                let head = self.heads.get(index);
                 head.is_some_and(|(_, head)| sequence <= *head)
             }
-            // A full list omits the oldest chains, so a writer older than all listed ones was seen too.
-            Err(place) => place == 0 && self.heads.len() >= CHAINS_MAX,
+            // A full list omits the oldest chains, so a writer older than all listed writers was
+            // also seen.
+            Err(index) => index == 0 && self.heads.len() >= CHAINS_MAX,
         }
     }
 }
 
-/// Returns a sequence that no page of the chain has reached yet. The walk stops there, because a
-/// busy writer could otherwise keep it reading for ever.
+/// Returns a sequence that no page of the chain has reached yet. The walk stops at this sequence,
+/// because otherwise a busy writer could keep the walk reading for ever.
 fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     let mut step = PAGES_AT_ONCE as u64;
     loop {
@@ -274,7 +278,8 @@ fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     }
 }
 
-/// Returns whether a page accepts a restore, rather than continuing the baseline of one.
+/// Returns `true` if a page accepts a restore. A page that only continues the baseline of a restore
+/// does not.
 pub(super) fn is_restore(page: &Page) -> bool {
     page.entries.iter().any(|entry| {
         entry.operation == Operation::AcceptRestore

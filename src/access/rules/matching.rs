@@ -14,7 +14,7 @@ pub(super) enum Match {
     DependsOnLabels,
 }
 
-/// All conditions of a rule. An empty condition matches every request.
+/// All conditions of one rule. An empty condition matches every request.
 #[derive(Clone, Default)]
 pub(super) struct Conditions {
     pub(super) actors: Vec<Pattern>,
@@ -75,7 +75,7 @@ impl Conditions {
         }
     }
 
-    /// Checks that a request can have each value.
+    /// Checks that every value of the conditions can occur in a request.
     pub(super) fn check(&self) -> Result<()> {
         for actor in &self.actors {
             actor.check(|name| Actor::new(name).is_ok())?;
@@ -84,7 +84,7 @@ impl Conditions {
             record.check(is_record_name)?;
         }
         let mut labels = self.labels.iter().chain(&self.without_labels);
-        // Labels have the same length limits as reasons.
+        // Check labels like reasons, because both have the same length limits.
         labels.try_for_each(|label| check_reason(label))
     }
 }
@@ -93,7 +93,7 @@ fn any_of(patterns: &[Pattern], name: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// An exact name, or a prefix of names.
+/// A pattern for names: an exact name, or a prefix of names.
 #[derive(Clone)]
 pub(super) struct Pattern {
     text: Box<str>,
@@ -116,7 +116,7 @@ impl Pattern {
         }
     }
 
-    /// Checks the pattern. A lone `*` matches all names.
+    /// Checks that the pattern can match a name. A lone `*` matches all names.
     fn check(&self, is_name: impl Fn(&str) -> bool) -> Result<()> {
         let is_all = self.is_prefix && self.text.is_empty();
         let is_valid = is_all || (is_name(&self.text) && !self.text.contains('*'));

@@ -1,4 +1,4 @@
-//! Rule-based policy: the first matching rule decides; without a match, the request is denied.
+//! Rule-based policy: the first matching rule decides. If no rule matches, the request is denied.
 
 mod matching;
 
@@ -11,26 +11,26 @@ use crate::id::{Purpose, Subject, SubjectKind};
 use crate::journal::{Operation, OperationGroup};
 use matching::{Conditions, Match, Pattern};
 
-/// A rule of a [`RulePolicy`]: conditions, and the decision if all of them match.
+/// A rule of a [`RulePolicy`]: conditions, and the decision that applies if all of them match.
 ///
 /// A rule without conditions matches every request. Each method adds a value to the condition of
-/// the same name. A condition matches if any of its values does: `.actor("dr.*").actor("nurse.*")`
-/// matches both.
+/// the same name. A condition matches if any of its values matches:
+/// `.actor("dr.*").actor("nurse.*")` matches doctors and nurses.
 ///
-/// Patterns for actors and records are exact names, or prefixes that end with `*`. A condition on
-/// subject or record never matches an operation without a subject or record.
+/// A pattern for actors or records is an exact name, or a prefix that ends with `*`. A condition on
+/// subjects or records never matches an operation without a subject or record.
 ///
 /// # Label rules
 ///
 /// Only puts and reads have labels, so a label rule matches no other operation. In particular, an
-/// actor who may list a subject's records sees all their names and labels. Restrict lists with
-/// rules on operations and names.
+/// actor who may list a subject's records sees the names and labels of all of them. Restrict lists
+/// with rules on operations and record names.
 ///
-/// The vault calls the policy twice for a read (see [`AccessPolicy`]). In the first call, without
-/// labels, a permitting label rule counts as a match, and a denying one does not. In the second
-/// call, both are matched against the labels. So a label rule can deny a read in the second call
-/// that the first call permitted, but never the reverse. Prefer denials that need no labels,
-/// because they take effect before any key is unwrapped.
+/// The vault calls the policy twice for a read (see [`AccessPolicy`]). The first call has no
+/// labels: a permitting label rule counts as a match, and a denying label rule does not. In the
+/// second call, both kinds of rules are matched against the labels. So a label rule can deny in the
+/// second call a read that the first call permitted, but never the reverse. Prefer denials that
+/// need no labels, because they take effect before any key is unwrapped.
 ///
 /// ```
 /// # use chartlock::{Purpose, access::Rule};
@@ -45,17 +45,18 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Creates a rule that permits.
+    /// Creates a rule that permits the requests that it matches.
     pub fn permit() -> Self {
         Self::new(Decision::Permit)
     }
 
-    /// Creates a rule that permits under a consent, which the journal names.
+    /// Creates a rule that permits the requests that it matches, under a consent that the journal
+    /// records.
     pub fn permit_under(consent: ConsentReference) -> Self {
         Self::new(Decision::PermitUnder(consent))
     }
 
-    /// Creates a rule that denies.
+    /// Creates a rule that denies the requests that it matches.
     pub fn deny() -> Self {
         Self::new(Decision::Deny)
     }
@@ -74,13 +75,13 @@ impl Rule {
         self
     }
 
-    /// Restricts the rule to this purpose.
+    /// Restricts the rule to requests for this purpose.
     pub fn purpose(mut self, purpose: Purpose) -> Self {
         self.conditions.purposes.push(purpose);
         self
     }
 
-    /// Restricts the rule to this operation.
+    /// Restricts the rule to requests for this operation.
     pub fn operation(mut self, operation: Operation) -> Self {
         self.conditions.operations.push(operation);
         self
@@ -146,13 +147,14 @@ impl Rule {
         self
     }
 
-    /// `None` if the rule does not match and the next rule decides.
+    /// Returns the rule's decision; `None` if the rule does not match, so that the next rule
+    /// decides.
     fn decide(&self, request: &AccessRequest<'_>) -> Option<Decision> {
         let matches = match self.conditions.matches(request) {
             Match::Yes => true,
             Match::No => false,
-            // A denial is final, but a second request with labels follows a permission. So deny now
-            // only what no labels would permit.
+            // Deny at this call only if no labels could permit the read, because a denial is final,
+            // but after a permission a second request with labels follows.
             Match::DependsOnLabels => self.decision.is_permitted(),
         };
         matches.then(|| self.decision.clone())
@@ -165,7 +167,7 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// A policy of ordered rules: the first matching rule decides; without a match, the request is
+/// A policy of ordered rules: the first matching rule decides. If no rule matches, the request is
 /// denied.
 ///
 /// ```
@@ -218,7 +220,7 @@ pub struct RulePolicy {
 impl RulePolicy {
     /// Creates a policy from rules in order. Without rules, the policy denies every request.
     ///
-    /// Names and labels that no request can have are rejected, because such a rule would never
+    /// Rejects patterns and labels that cannot occur in a request, because such a rule would never
     /// match.
     ///
     /// # Errors

@@ -11,12 +11,12 @@ use crate::audit::fhir::Application;
 use crate::audit::fhir::codes::*;
 use crate::audit::fhir::shape::BalpPattern;
 
-/// The identifier system of journal chains, by writer id.
+/// The FHIR identifier system of journal chains, which are identified by writer id.
 const WRITER: &str = "urn:x-chartlock:writer";
-/// The extension that marks an unknown value.
+/// The FHIR extension that marks an unknown value.
 const ABSENT: &str = "http://hl7.org/fhir/StructureDefinition/data-absent-reason";
 
-/// Returns all agents: the application, the vault, the user, and the organization if any.
+/// Returns all agents: the application, the vault, the user, and the organization if there is one.
 pub(super) fn all(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> Value {
     let mut agents = match pattern {
         BalpPattern::Disclosure => vec![vault(entry, application, SOURCE_ROLE), recipient(entry)],
@@ -39,7 +39,7 @@ pub(super) fn all(entry: &AuditEntry, pattern: BalpPattern, application: &Applic
     agents.into()
 }
 
-/// The roles of client and server in each pattern.
+/// Returns the roles of client and server in a pattern.
 fn roles(pattern: BalpPattern) -> (Code, Code) {
     match pattern {
         BalpPattern::Read => (DESTINATION, SOURCE_ROLE),
@@ -92,8 +92,8 @@ fn user(entry: &AuditEntry, pattern: BalpPattern, application: &Application) -> 
     user
 }
 
-/// The recipient of a disclosure. The network is unknown, because the journal does not record how
-/// the app disclosed the data.
+/// Returns the recipient of a disclosure. The network is unknown, because the journal does not
+/// record how the app disclosed the data.
 fn recipient(entry: &AuditEntry) -> Value {
     let recipient = Some(DisclosureNote::of(entry).recipient).filter(|name| !name.is_empty());
     json!({
@@ -104,7 +104,8 @@ fn recipient(entry: &AuditEntry) -> Value {
     })
 }
 
-/// The purpose of use, with break-glass as a second purpose if it applies.
+/// Returns the purpose of use, with break-glass as a second purpose if the session had break-glass
+/// access.
 pub(super) fn purposes(entry: &AuditEntry) -> Value {
     const BREAK_THE_GLASS: &str = "BTG";
     let own = (!entry.purpose.is_empty()).then_some(&*entry.purpose);
@@ -128,7 +129,7 @@ pub(super) fn source(entry: &AuditEntry, application: &Application) -> Value {
     source
 }
 
-/// The vault, identified by the journal chain of its process.
+/// Returns the vault as an agent, identified by the journal chain of its process.
 fn observer(entry: &AuditEntry) -> Value {
     json!({
         "identifier": { "system": WRITER, "value": entry.position.writer },

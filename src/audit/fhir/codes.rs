@@ -1,4 +1,4 @@
-//! Codes of FHIR, DICOM and HL7 for audit events.
+//! Codes of FHIR, DICOM and HL7 that audit events contain.
 
 use serde_json::{Value, json};
 

@@ -9,25 +9,26 @@ use crate::audit::fhir::codes::*;
 use crate::audit::fhir::shape::{BalpPattern, Shape};
 use crate::journal::FhirEvent;
 
-/// The identifier system of record names.
+/// The FHIR identifier system of record names.
 const RECORD: &str = "urn:x-chartlock:record";
-/// The identifier system of record tags, for records that are not resolved.
+/// The FHIR identifier system of record tags, for records that the trail does not resolve.
 const RECORD_TAG: &str = "urn:x-chartlock:record-tag";
-/// The identifier system of subject tags, for subjects that are not resolved.
+/// The FHIR identifier system of subject tags, for subjects that the trail does not resolve.
 const SUBJECT_TAG: &str = "urn:x-chartlock:subject-tag";
-/// The identifier system of organizations.
+/// The FHIR identifier system of organizations.
 const PRACTICE: &str = "urn:x-chartlock:practice";
-/// The identifier system of chart ids.
+/// The FHIR identifier system of chart ids.
 const CHART: &str = "urn:x-chartlock:chart";
 
-/// The patient's identifier, if the subject is resolved and is a patient.
+/// Returns the patient's identifier, if the trail resolves the subject and the subject is a
+/// patient.
 pub(super) fn patient(entry: &AuditEntry) -> Option<&str> {
     let subject = entry.subject.as_ref()?;
     let identifier = subject.identifier.as_deref()?;
     (subject.kind == Some("patient")).then_some(identifier)
 }
 
-/// Returns `true` if the entry names a record or a chart as data.
+/// Returns `true` if the entry references a record or a chart as data.
 pub(super) fn has_data(entry: &AuditEntry) -> bool {
     data(entry).is_some()
 }
@@ -73,7 +74,7 @@ fn subject_entity(entry: &AuditEntry, subject: &SubjectMark, application: &Appli
     })
 }
 
-/// The data entity: the record, or the chart for an operation on a whole chart.
+/// Returns the data entity: the record, or the chart for an operation on a whole chart.
 fn data(entry: &AuditEntry) -> Option<Value> {
     let mut data = match (&entry.record, entry.operation.fhir_event()) {
         (Some(record), _) => record_entity(record),
@@ -124,7 +125,7 @@ fn details(entry: &AuditEntry) -> Vec<Value> {
         .collect()
 }
 
-/// The query entity, in the form of a query to a FHIR server.
+/// Returns the query entity, in the form of a query to a FHIR server.
 fn query(entry: &AuditEntry) -> Value {
     let query = match &entry.subject {
         Some(subject) => format!("records?subject={subject}"),
@@ -155,7 +156,8 @@ fn disclosed(entry: &AuditEntry) -> Value {
     Value::Object(data)
 }
 
-/// The entity of an administrative operation, if it has details beyond the event's type.
+/// Returns the entity of an administrative operation, if the operation has details beyond the
+/// event's type.
 fn administered(entry: &AuditEntry) -> Option<Value> {
     let details = details(entry);
     (!details.is_empty()).then(|| {
@@ -182,7 +184,7 @@ fn base64(bytes: &[u8]) -> String {
     each.collect()
 }
 
-/// The lifecycle code for operations that delete or destroy data.
+/// Returns the lifecycle code for operations that delete or destroy data.
 fn lifecycle(event: FhirEvent) -> Option<Code> {
     use FhirEvent::*;
     match event {

@@ -33,7 +33,8 @@ pub struct Application {
 }
 
 impl Application {
-    /// Creates an application from its name and its address: a host name, an IP address or a URI.
+    /// Creates an application from its name and its address, which is a host name, an IP address or
+    /// a URI.
     pub fn new(name: &str, address: &str) -> Self {
         Self {
             name: name.into(),
@@ -44,21 +45,21 @@ impl Application {
         }
     }
 
-    /// Sets the name of the site, for `source.site`.
+    /// Sets the name of the site, which `source.site` contains.
     #[must_use]
     pub fn site(mut self, site: &str) -> Self {
         self.site = Some(site.into());
         self
     }
 
-    /// Sets the identifier system of patients, a URI.
+    /// Sets the identifier system of patients, which is a URI.
     #[must_use]
     pub fn patients(mut self, system: &str) -> Self {
         self.patients = Some(system.into());
         self
     }
 
-    /// Sets the identifier system of actors, a URI.
+    /// Sets the identifier system of actors, which is a URI.
     #[must_use]
     pub fn users(mut self, system: &str) -> Self {
         self.users = Some(system.into());
@@ -72,15 +73,15 @@ impl fmt::Debug for Application {
     }
 }
 
-/// Converts an entry to an `AuditEvent`.
+/// Converts a journal entry to a FHIR `AuditEvent` resource.
 ///
-/// A successful operation with a BALP 1.1.4 pattern names the pattern in `meta.profile`: `Create`,
-/// `Read`, `Update`, `Delete` or `Query`, each with or without a patient, or
-/// `PrivacyDisclosure.Source`. All other entries become plain R4 `AuditEvent`s, including denied
-/// and failed operations, because the patterns cover successes only. If the patient is not
+/// For a successful operation with a BALP 1.1.4 pattern, `meta.profile` contains the pattern:
+/// `Create`, `Read`, `Update`, `Delete` or `Query`, each with or without a patient, or
+/// `PrivacyDisclosure.Source`. All other entries become plain R4 `AuditEvent`s. This includes
+/// denied and failed operations, because the patterns cover only successes. If the patient is not
 /// resolved, the event contains a tag and uses the pattern without a patient.
 ///
-/// Client and server have the same address, because application and vault are one process.
+/// Client and server have the same address, because the application and the vault are one process.
 ///
 /// ```
 /// # use chartlock::audit::{AuditItem, AuditTrail, fhir};
@@ -128,13 +129,14 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
     Value::Object(event)
 }
 
-/// The id of the resource: at most 64 characters, as FHIR requires, and the same in each export.
+/// Returns the id of the resource, which has at most 64 characters, as FHIR requires, and is the
+/// same in each export.
 fn id(entry: &AuditEntry) -> String {
     let position = &entry.position;
     format!("{}-{}-{}", position.writer, position.page, position.index)
 }
 
-/// The outcome code: 0 success, 4 minor failure, 8 serious failure.
+/// Returns the outcome code: 0 for success, 4 for minor failure, 8 for serious failure.
 fn outcome(entry: &AuditEntry) -> &'static str {
     let searches = matches!(
         entry.operation.fhir_event(),
@@ -143,7 +145,7 @@ fn outcome(entry: &AuditEntry) -> &'static str {
     match entry.outcome {
         _ if !entry.settled => "4",
         AccessOutcome::Done => "0",
-        // A search without results is a success.
+        // Report success, because a search without results is a success.
         AccessOutcome::Absent if searches => "0",
         AccessOutcome::Absent | AccessOutcome::Denied | AccessOutcome::Refused => "4",
         AccessOutcome::NotAuthentic | AccessOutcome::Failed => "8",
@@ -156,7 +158,7 @@ fn outcome_description(entry: &AuditEntry) -> Option<String> {
         AccessOutcome::Done => None,
         other => Some(other.to_string()),
     };
-    // The note of a disclosure contains recipient and description, which the event states
+    // Omit the note of a disclosure, because the event contains its recipient and description
     // elsewhere.
     let note = entry.note.as_deref();
     let note = note.filter(|_| entry.operation != Operation::Disclose);
@@ -166,7 +168,7 @@ fn outcome_description(entry: &AuditEntry) -> Option<String> {
     }
 }
 
-/// The URL of the BALP profile that the event conforms to, if any.
+/// Returns the URL of the BALP profile to which the event conforms, if there is one.
 fn profile(entry: &AuditEntry, shape: &Shape, outcome: &str) -> Option<String> {
     const PATTERNS: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
     if outcome != "0" {

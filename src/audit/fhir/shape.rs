@@ -4,7 +4,7 @@ use crate::audit::entry::AuditEntry;
 use crate::audit::fhir::codes::*;
 use crate::journal::FhirEvent;
 
-/// The BALP pattern of an event's agents and entities.
+/// The BALP pattern that an event's agents and entities follow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum BalpPattern {
     Create,
@@ -13,14 +13,14 @@ pub(super) enum BalpPattern {
     Delete,
     Query,
     Disclosure,
-    /// No BALP pattern.
+    /// The event follows no BALP pattern.
     Plain,
 }
 
 pub(super) struct Shape {
     pub(super) kind: Code,
     pub(super) subtypes: &'static [Code],
-    /// The action code: C create, R read, U update, D delete, E execute.
+    /// The action code: C for create, R for read, U for update, D for delete, E for execute.
     pub(super) action: &'static str,
     pub(super) pattern: BalpPattern,
 }
