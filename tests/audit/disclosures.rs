@@ -1,4 +1,4 @@
-//! Accounting of disclosures.
+//! Accounting of disclosures of a patient's records.
 
 use chartlock::internals::journal::{EntryDraft, Target};
 use chartlock::{Operation, Purpose};
@@ -69,7 +69,7 @@ fn disclosure_for_unknown_purpose_is_listed() {
 }
 
 #[test]
-fn accounting_lists_recipient_and_description_of_one_subject_only() {
+fn accounting_lists_disclosures_of_one_subject_only() {
     let stage = JournalStage::new();
     let note = "Health department, 1 Main Street\nmeasles notification\nand contacts";
     let mut other = disclosed(&stage, Purpose::Research, NOON - 4, "University\nall");
@@ -110,7 +110,7 @@ fn accounting_lists_recipient_and_description_of_one_subject_only() {
 
 #[test]
 fn accounting_covers_six_calendar_years() {
-    // Day of the report, and first day that it covers; noon of each.
+    // Each row contains the day of the report and the first day that it covers, both at noon.
     for (asked, first) in [
         ("2026-11-21", "2020-11-21"),
         ("2028-02-29", "2022-02-28"),

@@ -1,4 +1,4 @@
-//! Scratch directories.
+//! Scratch directories, in memory where possible.
 
 use std::path::Path;
 
@@ -7,9 +7,10 @@ use tempfile::TempDir;
 /// Free bytes that a directory needs: more than all tests of one binary store at a time.
 const NEEDED: u64 = 1 << 30;
 
-/// Creates a directory in memory if there is room, because a sync is quick there; otherwise on disk.
+/// Creates a directory in memory if enough memory is free, because a sync is fast there; otherwise
+/// on disk.
 ///
-/// Only for tests that do not depend on a disk.
+/// Use the directory only in tests that do not depend on a disk.
 pub(crate) fn quick() -> TempDir {
     let memory = Path::new("/dev/shm");
     let in_memory = (free_bytes(memory) >= NEEDED).then(|| tempfile::tempdir_in(memory).ok());
@@ -18,9 +19,9 @@ pub(crate) fn quick() -> TempDir {
         .unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
-/// Returns the free bytes of a file system; 0 if there is none.
+/// Returns the free bytes of a file system; 0 if the path does not exist.
 ///
-/// Containers may give `/dev/shm` only a few megabytes.
+/// Containers may limit `/dev/shm` to a few megabytes.
 #[cfg(unix)]
 pub(crate) fn free_bytes(place: &Path) -> u64 {
     use std::os::unix::ffi::OsStrExt;

@@ -51,7 +51,7 @@ fn in_source(source: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns whether a line is `impl Type {`, `impl Type<'_> {` or `impl<'a> Type<'a> {`.
+/// Returns `true` if a line is `impl Type {`, `impl Type<'_> {` or `impl<'a> Type<'a> {`.
 fn is_impl_of(line: &str, owner: &str) -> bool {
     let rest = line.trim_start_matches("impl").trim_start_matches("<'a>");
     rest.trim_start()

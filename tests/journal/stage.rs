@@ -117,7 +117,7 @@ macro_rules! everywhere {
     };
 }
 
-/// Returns whether a step writes a journal page.
+/// Returns `true` if a step writes a journal page.
 pub(crate) fn writes_page(point: &FaultPoint<'_>) -> bool {
     match point {
         FaultPoint::Commit(operations) => {

@@ -1,4 +1,4 @@
-//! Validator for the profiles of IHE Basic Audit Log Patterns, as restated in `balp.json`.
+//! Validator for the profiles of IHE Basic Audit Log Patterns, which `balp.json` restates.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ impl Profiles {
         profiles.keys().map(String::as_str).collect()
     }
 
-    /// Returns the faults of a resource, one line each.
+    /// Returns the faults of an event under a profile, one line each.
     pub(crate) fn faults(&self, url: &str, event: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         let Some(profile) = self.0["profiles"].get(url) else {
@@ -121,7 +121,7 @@ fn presence(place: &str, rule: &Value, value: &Value, faults: &mut Vec<String>) 
     }
 }
 
-/// Returns whether a coding, or a coding of a concept, has one of these codes.
+/// Returns `true` if a coding, or a coding of a concept, has one of these codes.
 fn is_coded(value: &Value, codes: &Value) -> bool {
     let one = |coding: &Value| {
         coding["system"] == codes["system"]

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-/// The definitions; PROVENANCE.md in their directory names the source.
+/// The published definitions of FHIR; PROVENANCE.md in their directory records the source.
 pub(crate) struct Definitions(Value);
 
 impl Definitions {
@@ -12,7 +12,7 @@ impl Definitions {
         Self(serde_json::from_str(text).unwrap())
     }
 
-    /// Returns the faults of a resource, one line each.
+    /// Returns the faults of an event, one line each.
     pub(crate) fn faults(&self, resource: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         if resource["resourceType"] != "AuditEvent" {
@@ -29,7 +29,7 @@ impl Definitions {
         faults
     }
 
-    /// Returns the elements of a type, or of the resource.
+    /// Returns the element definitions of a data type, or of the resource.
     fn elements(&self, of: &str) -> impl Iterator<Item = &Value> {
         let elements = match of {
             "AuditEvent" => &self.0["AuditEvent"],
@@ -141,7 +141,7 @@ impl Definitions {
         }
     }
 
-    /// Checks that a code is in its value set, and that its display is the code system's.
+    /// Checks that a code belongs to its value set, and that its display text is the code system's.
     ///
     /// Extensible value sets allow codes of other systems.
     fn bound(&self, place: &str, binding: &Value, value: &Value, faults: &mut Vec<String>) {
@@ -180,7 +180,7 @@ impl Definitions {
     }
 }
 
-/// Returns whether a text has a date, a time with seconds, and a zone.
+/// Returns `true` if a text contains a date, a time with seconds, and a time zone.
 fn is_instant(text: &str) -> bool {
     let shape: String = text
         .chars()
