@@ -4,7 +4,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Free bytes that a directory needs: more than all tests of one binary store at a time.
+/// Free bytes that a scratch directory requires: more than all concurrent tests of one binary
+/// store.
 const NEEDED: u64 = 1 << 30;
 
 /// Creates a directory in memory if enough memory is free, because a sync is fast there; otherwise

@@ -1,5 +1,5 @@
-//! Validator for the published definition of `AuditEvent` in FHIR R4: elements, cardinalities, types, and
-//! the codes of the bound value sets.
+//! Validator for the published definition of `AuditEvent` in FHIR R4: elements, cardinalities,
+//! types, and the codes of the bound value sets.
 
 use serde_json::{Map, Value};
 
@@ -38,7 +38,8 @@ impl Definitions {
         elements.as_array().unwrap().iter()
     }
 
-    /// Checks the elements of an object. `within` is the path of its backbone element, with a dot at the end.
+    /// Checks the elements of an object. `within` is the path of its backbone element, with a final
+    /// dot.
     fn children(
         &self,
         of: &str,
