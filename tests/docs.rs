@@ -19,7 +19,8 @@ fn block<'a>(text: &'a str, start: &str) -> &'a str {
     after.split_once("```").unwrap().0
 }
 
-/// Returns the quickstart's lines without indentation, from opening the storage to rotating the key.
+/// Returns the quickstart's lines without indentation, from opening the storage to rotating the
+/// key.
 fn core_of(text: &str) -> Vec<&str> {
     let lines = text
         .lines()

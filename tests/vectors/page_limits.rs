@@ -1,5 +1,5 @@
-//! Pages that need the most memory for their length. Decoding limits its memory, and no page of a
-//! valid length may reach that limit. These pages are too large to be committed.
+//! Journal pages that need the most memory for their length. The decoder limits its memory, and no
+//! page of a valid length may reach that limit. These pages are too large to commit as vectors.
 
 use chartlock::internals::crypto::JournalKey;
 use chartlock::internals::journal;
@@ -23,7 +23,7 @@ fn empty(world: &World) -> Page {
     }
 }
 
-/// Opens a page that `change` fills until no further row fits.
+/// Opens a page after `change` has filled it until no further row fits.
 fn opens(change: impl FnOnce(&mut Page, usize)) {
     let mut page = empty(&World::new("fullest", 1));
     let room = BODY_MAX - length(&page);
@@ -59,7 +59,7 @@ fn empty_context() -> Context {
 }
 
 #[test]
-fn page_with_most_seen_heads_opens() {
+fn journal_page_with_maximum_seen_heads_opens() {
     opens(|page, room| {
         let seen = Seen {
             page: place(&World::new("fullest", 1), 0),
@@ -70,12 +70,12 @@ fn page_with_most_seen_heads_opens() {
 }
 
 #[test]
-fn page_with_most_contexts_opens() {
+fn journal_page_with_maximum_contexts_opens() {
     opens(|page, room| page.contexts = vec![empty_context(); room / 33]);
 }
 
 #[test]
-fn page_with_most_subjects_opens() {
+fn journal_page_with_maximum_subjects_opens() {
     opens(|page, room| {
         let subject = |n: usize| Subject {
             chart: (n as u128).to_le_bytes(),
@@ -85,14 +85,14 @@ fn page_with_most_subjects_opens() {
     });
 }
 
-/// The body is built by hand, because `wincode` limits what it serializes.
+/// The test builds the body by hand, because `wincode` limits the length of what it serializes.
 #[test]
-fn page_with_most_entries_opens() {
+fn journal_page_with_maximum_entries_opens() {
     let mut page = empty(&World::new("fullest", 1));
     page.contexts = vec![empty_context()];
     page.entries = vec![entry(2, Target::Vault)];
     let mut body = wincode::serialize(&page).unwrap();
-    // The body ends with the count of entries, the entry, and the count of extensions.
+    // The body ends with the count of entries, one entry, and the count of extensions.
     let end = body.len();
     let (count, one) = (end - 8 - 24 - 8, end - 8 - 24..end - 8);
     let one = body[one].to_vec();
@@ -105,7 +105,7 @@ fn page_with_most_entries_opens() {
 }
 
 #[test]
-fn page_with_most_extensions_opens() {
+fn journal_page_with_maximum_extensions_opens() {
     opens(|page, room| {
         let longer = room / 32;
         page.extensions = (0..longer as u16)
