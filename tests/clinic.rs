@@ -172,17 +172,17 @@ fn sample_records_under_each_suite_survive_key_rotation() {
 fn storage_files_contain_no_plaintext_of_documents() {
     let documents = documents();
     let scratch = tempfile::tempdir().unwrap();
-    let [place, empty] = ["vault", "empty"].map(|name| scratch.path().join(name));
+    let [directory, empty] = ["vault", "empty"].map(|name| scratch.path().join(name));
     let vault = seal(
         &documents,
-        FileStorage::open(&place).unwrap(),
+        FileStorage::open(&directory).unwrap(),
         CipherSuite::default(),
     );
     vault.rotate_master_key().unwrap();
     drop(vault);
     Vault::create(FileStorage::open(&empty).unwrap(), &passphrase()).unwrap();
 
-    let findings = scan::search(&documents, WORDS, &place, &empty).unwrap();
+    let findings = scan::search(&documents, WORDS, &directory, &empty).unwrap();
     assert_eq!(findings.found, []);
     assert!(findings.storage_bytes > documents.record_bytes());
     // The search included every file, name, path and the passphrase. Names too short for a certain
@@ -200,8 +200,8 @@ fn storage_files_contain_no_plaintext_of_documents() {
         .iter()
         .find(|file| file.path.ends_with("latin1.hl7"));
     let planted = [&message.unwrap().content[100..112], b"..id00001.."].concat();
-    fs::write(place.join("planted"), planted).unwrap();
-    let findings = scan::search(&documents, WORDS, &place, &empty).unwrap();
+    fs::write(directory.join("planted"), planted).unwrap();
+    let findings = scan::search(&documents, WORDS, &directory, &empty).unwrap();
     let found: Vec<_> = findings.found.iter().map(|(_, found)| &found[..]).collect();
     assert!(found.contains(&&message.unwrap().content[100..112]));
     assert!(found.contains(&b"id00001".as_slice()));

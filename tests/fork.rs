@@ -1,4 +1,4 @@
-//! A storage that was opened before a `fork` refuses all operations in the child process.
+//! Check that a storage opened before a `fork` refuses all operations in the child process.
 #![cfg(all(feature = "file", unix))]
 #![allow(
     unsafe_code,

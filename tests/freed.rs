@@ -1,4 +1,4 @@
-//! Checks with a global allocator that memory with plaintext is wiped before it is freed: the
+//! Check with a global allocator that memory with plaintext is wiped before it is freed: the
 //! allocator inspects every freed block.
 //!
 //! The test target `memory` searches the memory of a whole process, but cannot see blocks that the

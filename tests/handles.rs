@@ -93,8 +93,7 @@ fn vault_clones_share_one_vault() {
     );
 }
 
-/// Number of records, more than one fetch returns, so that unfetched records remain when `lock`
-/// runs.
+/// Number of records. One fetch returns fewer, so that unfetched records remain when `lock` runs.
 const RECORDS: usize = 300;
 
 #[test]

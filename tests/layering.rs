@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! lib               re-exports, nothing else
-//! session           the verbs that an app calls, and the guard around each
+//! session           the operations that an app calls, and the guard around each
 //! audit · verify    reports from the journal · comparison of the storage with the journal
-//! lifecycle · rotation   expunge, erase, holds, garbage · keys, re-encryption
+//! lifecycle · rotation   expunge, erase, holds, garbage collection · keys, re-encryption
 //! records           read, write, list, upload, download
 //! vault             open, header and entry caches, slots, journaling handle
 //! access            policy, rules, security events

@@ -1,4 +1,4 @@
-//! Meters, which count failures and denials and raise an event when many follow each other.
+//! Meters, which count failures and denials and raise an event when many happen within a time window.
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ fn disclosures_for_care_payment_and_operations_are_excluded_and_counted() {
         .map(|(purpose, _)| purpose.code())
         .collect();
     assert_eq!(listed, expected);
-    let sum = |place: usize| all.iter().map(|(_, exempt)| exempt[place]).sum::<u64>();
+    let sum = |index: usize| all.iter().map(|(_, exempt)| exempt[index]).sum::<u64>();
     assert_eq!(
         [exempt.treatment, exempt.payment, exempt.operations],
         [0, 1, 2].map(sum)

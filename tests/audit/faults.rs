@@ -86,7 +86,7 @@ fn forked_journal_page_is_reported_and_its_entries_are_listed() {
     let stage = nine_pages();
     let key = key(&stage, 2);
     let writer: WriterId = key[1..17].try_into().unwrap();
-    let place = PageId {
+    let position = PageId {
         writer,
         sequence: 2,
     };
@@ -94,7 +94,12 @@ fn forked_journal_page_is_reported_and_its_entries_are_listed() {
     let draft = done(garcia(Operation::Read), at, stage.record("MRN-1", "a", 77));
     let page = Page::new([9; 32], vec![], [(&draft, EntryStage::Done)].into_iter()).unwrap();
     let sealing = (stage.number(), stage.key());
-    let value = page.seal(stage.header.suite(), stage.header.vault(), sealing, &place);
+    let value = page.seal(
+        stage.header.suite(),
+        stage.header.vault(),
+        sealing,
+        &position,
+    );
     objects::put(&*stage.storage, &key, &value.unwrap());
     let listed = listed_items(&stage);
     let unlinked = |page| Err((page, FaultKind::Unlinked));

@@ -1,4 +1,4 @@
-//! Reports from the journal.
+//! Tests of reports from the journal, such as access reports, disclosures and exposure.
 //!
 //! Most tests write their entries directly through the crate's journal module, so that the journal
 //! contains only the entries that the test needs.

@@ -33,7 +33,7 @@ impl Clinic {
         }
     }
 
-    /// Returns a clinic on storage with transactions and one on storage without.
+    /// Returns a clinic on storage with transactions, and a clinic on storage without transactions.
     fn each() -> [Self; 2] {
         [
             Self::on(MemoryStorage::new()),
@@ -165,7 +165,7 @@ fn activity_report_shows_identifiers_of_patients() {
                 .collect()
         };
         assert_eq!(names(&audit), [None, None]);
-        // Erased patients are resolved also.
+        // The vault also resolves the identifiers of erased patients.
         let all = audit.resolve_all().unwrap();
         let known = ["MRN-1", "MRN-2"].map(|known| Some(known.to_owned()));
         assert_eq!(names(&all), known);
@@ -495,7 +495,7 @@ fn exposed_subject_without_entries_is_counted() {
         .unwrap()
         .exposure(&Exposed::Slot(1), ..)
         .unwrap();
-    let identifier = |place: usize| report.subjects[place].subject.identifier.as_deref();
+    let identifier = |index: usize| report.subjects[index].subject.identifier.as_deref();
     let both = [identifier(0), identifier(1)];
     assert!(both.contains(&Some("MRN-1")) && both.contains(&Some("MRN-2")));
     assert_eq!((report.not_in_the_journal, report.records), (1, 1));

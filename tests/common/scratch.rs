@@ -24,16 +24,16 @@ pub(crate) fn quick() -> TempDir {
 ///
 /// Containers may limit `/dev/shm` to a few megabytes.
 #[cfg(unix)]
-pub(crate) fn free_bytes(place: &Path) -> u64 {
+pub(crate) fn free_bytes(path: &Path) -> u64 {
     use std::os::unix::ffi::OsStrExt;
 
-    let place = std::ffi::CString::new(place.as_os_str().as_bytes()).unwrap();
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: all fields are integers, for which zero is a valid value.
     #[allow(unsafe_code)]
     let mut space: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the path is NUL-terminated, and path and buffer outlive the call.
     #[allow(unsafe_code)]
-    let failed = unsafe { libc::statvfs(place.as_ptr(), &raw mut space) };
+    let failed = unsafe { libc::statvfs(path.as_ptr(), &raw mut space) };
     match failed {
         0 => space.f_bavail as u64 * space.f_frsize as u64,
         _ => 0,

@@ -288,7 +288,7 @@ fn content_streams_reopen_with_segments_in_order_only() {
             let opener = StreamOpener::new(suite, &key, &[1; 16], &[2; 16], length as u64).unwrap();
             assert_eq!(segments.len(), opener.segments() as usize);
             let mut out = vec![0; length];
-            for ((segment, i), out) in segments.iter().zip(0..).zip(places(&mut out)) {
+            for ((segment, i), out) in segments.iter().zip(0..).zip(content_buffers(&mut out)) {
                 let whole = |value: Vec<u8>, index| -> Result<OpenSegment, Error> {
                     let mut open = opener.segment(index, value)?;
                     open.open(&opener)?;
@@ -331,7 +331,7 @@ fn sealed(suite: CipherSuite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
 
 /// Returns the output buffer for the content of each segment. Segments that contain only padding
 /// get an empty buffer.
-fn places(out: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+fn content_buffers(out: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
     out.chunks_mut(SEGMENT)
         .chain(std::iter::repeat_with(Default::default))
 }

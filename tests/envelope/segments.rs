@@ -31,7 +31,7 @@ fn sealed(index: u32, plaintext: &[u8]) -> Vec<u8> {
 }
 
 fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|place| (place / 5) as u8).collect()
+    (0..length).map(|index| (index / 5) as u8).collect()
 }
 
 #[test]
@@ -90,9 +90,9 @@ fn partial_segment_read_opens_only_its_chunks() {
     }
     // Set a padding byte to a value other than zero, once after the content and once in a chunk of
     // padding.
-    for place in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
+    for offset in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
         let mut plaintext = plaintext.clone();
-        plaintext[place] = 1;
+        plaintext[offset] = 1;
         let mut segment = opener.segment(17, sealed(17, &plaintext)).unwrap();
         assert_eq!(segment.open_padding(&opener), Err(Error::Malformed));
     }

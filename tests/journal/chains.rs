@@ -37,7 +37,7 @@ fn puts(stage: &Stage) -> usize {
 }
 
 /// Writes a page at this position under the same journal key, as a copy of the process would do.
-fn take_position(stage: &Stage, place: PageId, previous: [u8; 32]) {
+fn take_position(stage: &Stage, position: PageId, previous: [u8; 32]) {
     let act = Act {
         context: Arc::new(Context::default()),
         operation: Operation::Lock,
@@ -50,9 +50,9 @@ fn take_position(stage: &Stage, place: PageId, previous: [u8; 32]) {
         sealer.suite,
         &sealer.vault,
         (sealer.number, &sealer.key),
-        &place,
+        &position,
     );
-    let key = [b"j", &place.writer[..], &place.sequence.to_be_bytes()].concat();
+    let key = [b"j", &position.writer[..], &position.sequence.to_be_bytes()].concat();
     let put = Transaction::new().put(key, value.unwrap(), Expect::Absent);
     assert!(stage.storage.commit(&[put])[0].is_ok());
 }
@@ -77,11 +77,11 @@ fn foreign_page_at_next_position_starts_new_chain(stage: &Stage) {
     clinician.put(&record("MRN-1", "a"), b"a").unwrap();
     let before = writers(&*stage.storage, None).unwrap().len();
     let (last, digest) = last_page(stage);
-    let place = PageId {
+    let position = PageId {
         sequence: last.sequence + 1,
         ..last
     };
-    take_position(stage, place, digest);
+    take_position(stage, position, digest);
     clinician.put(&record("MRN-1", "b"), b"b").unwrap();
     clinician.get(&record("MRN-1", "b")).unwrap();
     clinician.put(&record("MRN-1", "c"), b"c").unwrap();
@@ -105,11 +105,11 @@ fn forked_chain_loses_no_entry(stage: &Stage) {
     clinician.put(&record("MRN-1", "a"), b"a").unwrap();
     for round in 0..4 {
         let (last, digest) = last_page(stage);
-        let place = PageId {
+        let position = PageId {
             sequence: last.sequence + 1,
             ..last
         };
-        take_position(stage, place, digest);
+        take_position(stage, position, digest);
         let name = format!("b{round}");
         clinician.put(&record("MRN-1", &name), b"b").unwrap();
         assert!(clinician.get(&record("MRN-1", &name)).unwrap().is_some());

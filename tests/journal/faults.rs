@@ -68,8 +68,8 @@ fn work(vault: &Vault, answered: &mut Answered) {
 fn read(vault: &Vault, id: &RecordId, answered: &mut Answered) {
     match session(vault).get(id) {
         Ok(Some(found)) => {
-            let place = (id.name().to_owned(), found.version());
-            *answered.read.entry(place).or_default() += 1;
+            let id_and_version = (id.name().to_owned(), found.version());
+            *answered.read.entry(id_and_version).or_default() += 1;
         }
         Ok(None) => {}
         Err(error) => expected(&error),

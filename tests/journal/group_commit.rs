@@ -1,4 +1,4 @@
-//! Group commit: several changes share a journal page, also when the commit outcome is unknown.
+//! Group commit, in which several changes share a journal page, and commits with unknown outcome.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

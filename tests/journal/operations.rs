@@ -440,13 +440,13 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     // Write the queued entry of `open` first, so that all later entries belong to the operation
     // under test.
     vault.slots().unwrap();
-    let places = || {
+    let positions = || {
         stage
             .journal()
             .into_iter()
             .map(|line| (line.page, line.index))
     };
-    let (objects, before) = (stage.objects(), places().collect::<BTreeSet<_>>());
+    let (objects, before) = (stage.objects(), positions().collect::<BTreeSet<_>>());
     (row.run)(&Scene {
         stage: &stage,
         vault: &vault,

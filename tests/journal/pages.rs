@@ -45,8 +45,8 @@ fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
     let (salt, rest) = rest.split_first_chunk::<32>().unwrap();
     let (commitment, sealed) = rest.split_first_chunk::<32>().unwrap();
     let (body, tag) = sealed.split_last_chunk::<16>().unwrap();
-    let place = (&PLACE.writer, PLACE.sequence);
-    let derived = page_key(CipherSuite::Aes256Gcm, &key(), salt, &VAULT, place, head);
+    let position = (&PLACE.writer, PLACE.sequence);
+    let derived = page_key(CipherSuite::Aes256Gcm, &key(), salt, &VAULT, position, head);
     let (sealing, derived) = derived.unwrap();
     assert_eq!(&derived, commitment);
     let mut body = body.to_vec();

@@ -312,11 +312,11 @@ fn sealed_body_with_huge_counts_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
     // These are the counts of identifier, charts, keys, dead charts, holds and extensions.
-    for place in [23, 39, 107, 166, 174, 183] {
+    for offset in [23, 39, 107, 166, 174, 183] {
         for count in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 22, 1 << 16] {
             let mut body = body.clone();
-            assert!(u64::from_le_bytes(body[place..place + 8].try_into().unwrap()) < 9);
-            body[place..place + 8].copy_from_slice(&count.to_le_bytes());
+            assert!(u64::from_le_bytes(body[offset..offset + 8].try_into().unwrap()) < 9);
+            body[offset..offset + 8].copy_from_slice(&count.to_le_bytes());
             assert_eq!(sealed.open(&body).unwrap_err(), Error::Malformed);
         }
     }
@@ -372,10 +372,10 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_changes_of_body_never_panic(place in 0..191_usize, byte: u8) {
+    fn arbitrary_changes_of_body_never_panic(offset in 0..191_usize, byte: u8) {
         let sealed = Sealed::new();
         let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
-        body[place] = byte;
+        body[offset] = byte;
         if let Ok(mut entry) = sealed.open(&body) {
             // Resealing keeps every byte except the count of sealings.
             let value = sealed.vault.seal(&mut entry);

@@ -6,7 +6,7 @@ use chartlock::internals::keys::{EntryHead, Header, PatientEntry, open_entry, se
 
 use crate::fixtures::*;
 
-/// Creates a vault with two slots of `Fixed` and one of another kind.
+/// Creates a vault with two slots of `Fixed` and a slot of another kind.
 fn header() -> Vault {
     let mut vault = vault(SUITES[0]);
     vault.header.add_slot(&vault.root, &Unknown).unwrap();
@@ -22,29 +22,30 @@ const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
 #[test]
 fn every_flipped_bit_of_header_returns_expected_error() {
     let vault = header();
-    for (place, value) in flips(&vault.value) {
+    for (offset, value) in flips(&vault.value) {
         let error = match Header::parse(&value) {
             Ok(header) => header.unlock(&Fixed(1)).unwrap_err(),
             Err(error) => error,
         };
-        let in_slot = SLOTS.iter().find(|slot| slot.contains(&place));
-        let expected: &[Error] = match (place, in_slot) {
+        let in_slot = SLOTS.iter().find(|slot| slot.contains(&offset));
+        let expected: &[Error] = match (offset, in_slot) {
             (0..8, _) => &[Error::Malformed],
             (8..11, _) => &[Error::Unsupported],
             (11, _) => &[Error::Malformed],
             (12..28, _) => &[Error::WrongKey],
             (28..36, _) => &[Error::HeaderDamaged],
-            (_, Some(slot)) if (4..8).contains(&(place - slot.start)) => &[Error::Malformed],
-            // Another slot may open despite the change; the keyring's commitment detects it.
+            (_, Some(slot)) if (4..8).contains(&(offset - slot.start)) => &[Error::Malformed],
+            // The altered slot does not open. A credential of another slot would open the root key,
+            // and the keyring's commitment would then detect the change.
             (36..159, _) => &[Error::WrongKey],
             (_, Some(_)) => &[Error::HeaderDamaged],
-            // These bytes are the keyring's salt and commitment, its length, and its ciphertext and
-            // tag.
+            // The remaining bytes are the keyring's salt and commitment, its length, and its
+            // ciphertext and tag.
             (658..722, _) => &[Error::HeaderDamaged],
             (722..726, _) => &[Error::Malformed],
             _ => &[Error::HeaderDamaged],
         };
-        assert!(expected.contains(&error), "byte {place}: {error:?}");
+        assert!(expected.contains(&error), "byte {offset}: {error:?}");
     }
 }
 
@@ -64,8 +65,8 @@ fn header_with_out_of_bounds_fields_is_refused_by_parser() {
     let vault = header();
     let changed = |changes: &[(usize, &[u8])]| {
         let mut value = vault.value.clone();
-        for (place, bytes) in changes {
-            value[*place..place + bytes.len()].copy_from_slice(bytes);
+        for (offset, bytes) in changes {
+            value[*offset..offset + bytes.len()].copy_from_slice(bytes);
         }
         Header::parse(&value).unwrap_err()
     };
@@ -122,15 +123,15 @@ fn every_flipped_bit_of_entry_returns_expected_error() {
     for suite in SUITES {
         let vault = vault(suite);
         let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
-        for (place, flipped) in flips(&value) {
+        for (offset, flipped) in flips(&value) {
             let error = vault.open(&flipped, &subject()).unwrap_err();
-            let expected = match place {
+            let expected = match offset {
                 0..3 => Error::Unsupported,
                 3 => Error::Malformed,
                 4..8 => Error::UnknownMasterKey,
                 _ => Error::NotAuthentic,
             };
-            assert_eq!(error, expected, "byte {place}");
+            assert_eq!(error, expected, "byte {offset}");
         }
     }
 }

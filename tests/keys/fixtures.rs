@@ -105,7 +105,7 @@ pub fn journal(keyring: &Keyring) -> &JournalKey {
     &keyring.active_journal_key().key
 }
 
-/// The patient of all entries in this test.
+/// Returns the patient of all entries in these tests.
 pub fn subject() -> Subject {
     crate::common::subject("MRN-1042")
 }

@@ -184,7 +184,7 @@ fn header_opened_with_former_root_key_returns_root_key_changed() {
         &mut vault.root,
         vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
     );
-    // The slots still wrap the former root key; only the keyring is sealed under the new one.
+    // The slots still wrap the former root key; only the keyring is sealed under the new root key.
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
     assert_eq!(seen, Error::RootKeyChanged);

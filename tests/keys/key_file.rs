@@ -86,9 +86,9 @@ fn damaged_key_file_is_refused() {
         text.replace('\n', "\n\n"),
     ]);
     // Change each digit of the secret and of the check value in turn.
-    for place in (21..85).chain(86..94) {
+    for offset in (21..85).chain(86..94) {
         let mut bytes = text.clone().into_bytes();
-        bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
+        bytes[offset] = if bytes[offset] == b'0' { b'1' } else { b'0' };
         damaged.push(String::from_utf8(bytes).unwrap());
     }
     for text in damaged {

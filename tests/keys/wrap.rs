@@ -39,10 +39,10 @@ fn every_flipped_bit_of_wrapped_key_is_refused() {
         let key = PatientKey::random().unwrap();
         let data_key = DataKey::random().unwrap();
         let wrapped = wrap(suite, &key, Place::Earlier, 1, &COMMITMENT, &data_key).unwrap();
-        for (place, flipped) in flips(&wrapped) {
+        for (offset, flipped) in flips(&wrapped) {
             let flipped = flipped.as_slice().try_into().unwrap();
             let opened = unwrap(suite, &key, Place::Earlier, 1, &COMMITMENT, flipped);
-            assert_eq!(opened.unwrap_err(), Error::NotAuthentic, "byte {place}");
+            assert_eq!(opened.unwrap_err(), Error::NotAuthentic, "byte {offset}");
         }
     }
 }

@@ -31,7 +31,7 @@ const LENGTHS: [usize; 14] = [
     1024 * 1024,
 ];
 
-/// Returns content without zero bytes, so that a wiped buffer differs from an opened one.
+/// Returns content without zero bytes, so that a wiped buffer differs from a buffer with opened content.
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8 + 1).collect()
 }
@@ -47,8 +47,8 @@ fn alterations(sealed: &[u8], tag: &[u8; TAG]) -> Vec<(Vec<u8>, [u8; TAG])> {
             altered.push((sealed.to_vec(), tag));
         }
     }
-    let places = [0, sealed.len() / 2, sealed.len().saturating_sub(1)];
-    for byte in places.into_iter().filter(|_| !sealed.is_empty()) {
+    let positions = [0, sealed.len() / 2, sealed.len().saturating_sub(1)];
+    for byte in positions.into_iter().filter(|_| !sealed.is_empty()) {
         let mut sealed = sealed.to_vec();
         sealed[byte] ^= 0x80;
         altered.push((sealed, *tag));

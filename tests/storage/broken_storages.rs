@@ -15,7 +15,7 @@ struct Broken<S> {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Defect {
-    /// Reports that it is transactional, though the inner storage is not.
+    /// The storage reports that it is transactional, although the inner storage is not.
     ClaimsTransactions,
     IgnoresExpectations,
     IgnoresChecks,

@@ -120,7 +120,7 @@ fn destroying_put_keeps_other_entries_of_pack() {
         _ => (key.to_vec(), [key, PLANTED].concat()),
     });
     assert_eq!(scan_all(&storage, b"p", Projection::Values), stored);
-    // This commit purges the last entries of the old pack and creates a new one.
+    // This commit purges the last entries of the old pack and creates a new pack.
     let both = [b"p1", b"p3"]
         .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
     for result in storage.commit(&both) {

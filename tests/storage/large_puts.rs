@@ -31,8 +31,8 @@ fn create(directory: &Path) {
 }
 
 fn content(version: u8) -> Vec<u8> {
-    let places = (0..LENGTH as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8);
-    places.map(|byte| byte ^ version).collect()
+    let pattern = (0..LENGTH as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8);
+    pattern.map(|byte| byte ^ version).collect()
 }
 
 fn files(directory: &Path) -> usize {
@@ -115,8 +115,8 @@ fn child_fills_disk_with_large_puts() {
         return;
     };
     create(&directory);
-    let room = || (files(&directory), scratch::free_bytes(&directory));
-    let (some, free) = room();
+    let usage = || (files(&directory), scratch::free_bytes(&directory));
+    let (some, free) = usage();
     // The content of this upload exceeds the disk.
     let vault = open(&directory);
     let endless = std::io::repeat(7).take(1 << 30);
@@ -124,7 +124,7 @@ fn child_fills_disk_with_large_puts() {
     assert_eq!(put, Err(Error::Storage(StorageError::Full)));
     assert_eq!(versions(&vault), 1);
     // Journal entries of the failure and of the reads remain.
-    let (left, now) = room();
+    let (left, now) = usage();
     assert_eq!(left, some);
     assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
     drop(vault);
@@ -148,7 +148,7 @@ fn child_fills_disk_with_large_puts() {
         }
         refused += 1;
         assert_eq!(versions(&vault), 1);
-        let (left, now) = room();
+        let (left, now) = usage();
         assert_eq!(left, some);
         // Each round adds a few journal entries.
         assert!(now + (128 << 10) > free, "{} bytes lost", free - now);

@@ -134,8 +134,8 @@ impl Page {
     }
 
     fn target(&self, target: &Target) -> Value {
-        let subject = |place: &u16| {
-            let subject = &self.subjects[usize::from(*place)];
+        let subject = |index: &u16| {
+            let subject = &self.subjects[usize::from(*index)];
             json!({ "chart": hex(&subject.chart), "jsub": hex(&subject.jsub) })
         };
         let record =

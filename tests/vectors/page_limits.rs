@@ -23,11 +23,11 @@ fn empty(world: &World) -> Page {
     }
 }
 
-/// Opens a page after `change` has filled it until no further row fits.
+/// Opens a page that `change` has filled until no further row fits.
 fn opens(change: impl FnOnce(&mut Page, usize)) {
     let mut page = empty(&World::new("fullest", 1));
-    let room = BODY_MAX - length(&page);
-    change(&mut page, room);
+    let available = BODY_MAX - length(&page);
+    change(&mut page, available);
     let opened = open(&wincode::serialize(&page).unwrap());
     assert_eq!(opened.seen.len(), page.seen.len());
     assert_eq!(opened.contexts.len(), page.contexts.len());
@@ -60,28 +60,28 @@ fn empty_context() -> Context {
 
 #[test]
 fn journal_page_with_maximum_seen_heads_opens() {
-    opens(|page, room| {
+    opens(|page, available| {
         let seen = Seen {
             page: place(&World::new("fullest", 1), 0),
             digest: [7; 32],
         };
-        page.seen = vec![seen; room / 56];
+        page.seen = vec![seen; available / 56];
     });
 }
 
 #[test]
 fn journal_page_with_maximum_contexts_opens() {
-    opens(|page, room| page.contexts = vec![empty_context(); room / 33]);
+    opens(|page, available| page.contexts = vec![empty_context(); available / 33]);
 }
 
 #[test]
 fn journal_page_with_maximum_subjects_opens() {
-    opens(|page, room| {
+    opens(|page, available| {
         let subject = |n: usize| Subject {
             chart: (n as u128).to_le_bytes(),
             jsub: [0; 16],
         };
-        page.subjects = (0..room / 32).map(subject).collect();
+        page.subjects = (0..available / 32).map(subject).collect();
     });
 }
 
@@ -106,8 +106,8 @@ fn journal_page_with_maximum_entries_opens() {
 
 #[test]
 fn journal_page_with_maximum_extensions_opens() {
-    opens(|page, room| {
-        let longer = room / 32;
+    opens(|page, available| {
+        let longer = available / 32;
         page.extensions = (0..longer as u16)
             .map(|number| (number, vec![0; 22]))
             .collect();

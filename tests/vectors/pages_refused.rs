@@ -9,7 +9,7 @@ use crate::writer::World;
 pub fn all() -> Files {
     let mut files = Files::new();
     values(&mut files);
-    places(&mut files);
+    storage_keys(&mut files);
     bodies(&mut files);
     body_bytes(&mut files);
     chains(&mut files);
@@ -81,7 +81,7 @@ fn values(files: &mut Files) {
 }
 
 /// Adds vectors in which a valid page is stored under another storage key.
-fn places(files: &mut Files) {
+fn storage_keys(files: &mut Files) {
     type Other = fn(&World, Place) -> Place;
     let cases: [(&str, &str, Other); 2] = [
         ("page-other-sequence", "under another sequence", |_, at| {
@@ -416,7 +416,7 @@ fn chains(files: &mut Files) {
     let what = ("journal-replaced", "another page where one was seen");
     journal_file(files, what, "Replaced", |world, pages| {
         // Store the whole chain again, so that its pages are linked; the second page records a
-        // digest that differs from the one before.
+        // digest that differs from the digest recorded before.
         let seconds = [pages[3], pages[4]].map(|page| {
             let at = world.page_at(&page);
             (at.clone(), world.storage[&at].clone())

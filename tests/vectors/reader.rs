@@ -230,9 +230,9 @@ fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     let vault = array(&vector.storage[b"v".as_slice()], 12);
     assert_eq!((value[0], value[2], value[3]), (1, 18, 0));
     let sequence = u64::from_be_bytes(array(asked, 16));
-    let place = (&array(asked, 0), sequence);
+    let position = (&array(asked, 0), sequence);
     let (journal_key, page_key, commitment) = keys.iter().find_map(|key| {
-        let (page, commitment) = page_key(key, &value[8..40], &vault, place, &value[..8]);
+        let (page, commitment) = page_key(key, &value[8..40], &vault, position, &value[..8]);
         (commitment == value[40..72]).then_some((key, page, commitment))
     })?;
     let body = open(value[1], &page_key, 0, &value[72..]);

@@ -446,8 +446,8 @@ impl World {
         let mut head = vec![1, self.suite, 18, 0];
         head.extend(journal_key.number.to_le_bytes());
         let salt = self.draw(&format!("page salt {}", hex(&self.page_at(at))));
-        let place = (&at.writer, at.sequence);
-        let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, place, &head);
+        let position = (&at.writer, at.sequence);
+        let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, position, &head);
         let sealed = seal(self.suite, &key, 0, body);
         let value = [&head[..], &salt, &commitment, &sealed].concat();
         let digest = sha256(&[&value]);

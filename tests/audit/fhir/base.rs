@@ -61,11 +61,11 @@ impl Definitions {
                 .keys()
                 .filter(|key| *key == name || stem != name && key.starts_with(stem));
             let keys: Vec<_> = keys.collect();
-            let place = format!("{of}.{path}");
+            let location = format!("{of}.{path}");
             let found = keys.iter().map(|key| &object[*key]).collect::<Vec<_>>();
-            self.cardinality(&place, element, &found, faults);
+            self.cardinality(&location, element, &found, faults);
             for value in found {
-                self.values(&place, element, value, faults);
+                self.values(&location, element, value, faults);
             }
             known.extend(keys);
         }
@@ -76,7 +76,7 @@ impl Definitions {
 
     fn cardinality(
         &self,
-        place: &str,
+        location: &str,
         element: &Value,
         found: &[&Value],
         faults: &mut Vec<String>,
@@ -86,20 +86,20 @@ impl Definitions {
             found => found.len(),
         };
         if (count as u64) < element["min"].as_u64().unwrap() {
-            faults.push(format!("{place} is missing"));
+            faults.push(format!("{location} is missing"));
         }
         let repeats = element["max"] == "*";
         if found.iter().any(|value| value.is_array() != repeats) || !repeats && count > 1 {
             faults.push(format!(
-                "{place} is a list but must be a single value, or the reverse"
+                "{location} is a list but must be a single value, or the reverse"
             ));
         }
         if matches!(found, [Value::Array(values)] if values.is_empty()) {
-            faults.push(format!("{place} is empty"));
+            faults.push(format!("{location} is empty"));
         }
     }
 
-    fn values(&self, place: &str, element: &Value, value: &Value, faults: &mut Vec<String>) {
+    fn values(&self, location: &str, element: &Value, value: &Value, faults: &mut Vec<String>) {
         let types = element["types"].as_array().unwrap();
         let types: Vec<_> = types.iter().map(|each| each.as_str().unwrap()).collect();
         let values = match value {
@@ -107,20 +107,23 @@ impl Definitions {
             value => vec![value],
         };
         for value in values {
-            if !types.iter().any(|of| self.fits(of, place, value, faults)) {
-                faults.push(format!("{place} is no {types:?}"));
+            if !types
+                .iter()
+                .any(|of| self.fits(of, location, value, faults))
+            {
+                faults.push(format!("{location} is no {types:?}"));
             }
             if let Some(binding) = element.get("binding") {
-                self.bound(place, binding, value, faults);
+                self.bound(location, binding, value, faults);
             }
         }
     }
 
-    fn fits(&self, of: &str, place: &str, value: &Value, faults: &mut Vec<String>) -> bool {
+    fn fits(&self, of: &str, location: &str, value: &Value, faults: &mut Vec<String>) -> bool {
         let text = value.as_str().filter(|text| !text.is_empty());
         match of {
             "BackboneElement" => value.as_object().is_some_and(|object| {
-                let within = place.strip_prefix("AuditEvent.").unwrap();
+                let within = location.strip_prefix("AuditEvent.").unwrap();
                 self.children("AuditEvent", &format!("{within}."), object, faults);
                 true
             }),
@@ -145,7 +148,7 @@ impl Definitions {
     /// Checks that a code belongs to its value set, and that its display text is the code system's.
     ///
     /// Extensible value sets allow codes of other systems.
-    fn bound(&self, place: &str, binding: &Value, value: &Value, faults: &mut Vec<String>) {
+    fn bound(&self, location: &str, binding: &Value, value: &Value, faults: &mut Vec<String>) {
         let set = &self.0["valueSets"][binding["valueSet"].as_str().unwrap()];
         let Some(set) = set.as_object() else {
             return;
@@ -154,7 +157,7 @@ impl Definitions {
         if let Some(code) = plain
             && !set.values().any(|codes| codes.get(code).is_some())
         {
-            faults.push(format!("{place}: {code} is not of the value set"));
+            faults.push(format!("{location}: {code} is not of the value set"));
         }
         let codings = match value.get("coding") {
             Some(codings) => codings.as_array().unwrap().iter().collect(),
@@ -168,11 +171,11 @@ impl Definitions {
             };
             let code = coding["code"].as_str().unwrap_or_default();
             match codes.get(code) {
-                None => faults.push(format!("{place}: {code} is not of the value set")),
+                None => faults.push(format!("{location}: {code} is not of the value set")),
                 Some(Value::String(display)) => {
                     let own = coding["display"].as_str().unwrap_or(display);
                     if !own.eq_ignore_ascii_case(display) {
-                        faults.push(format!("{place}: {own} is not the display of {code}"));
+                        faults.push(format!("{location}: {own} is not the display of {code}"));
                     }
                 }
                 Some(_) => {}

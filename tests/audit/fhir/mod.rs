@@ -340,15 +340,15 @@ fn fhir_validator_rejects_each_invalid_change() {
     ];
     let definitions = Definitions::new();
     assert_eq!(definitions.faults(&valid), [""; 0]);
-    for (place, value) in changes {
+    for (pointer, value) in changes {
         let mut event = valid.clone();
-        let (parent, name) = place.rsplit_once('/').unwrap();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
         match event.pointer_mut(parent).unwrap() {
             Value::Object(object) => drop(object.insert(name.to_owned(), value.clone())),
             Value::Array(list) => list[name.parse::<usize>().unwrap()] = value.clone(),
-            _ => panic!("{place}"),
+            _ => panic!("{pointer}"),
         }
-        assert_ne!(definitions.faults(&event), [""; 0], "{place}");
+        assert_ne!(definitions.faults(&event), [""; 0], "{pointer}");
     }
     let mut both = done_event(Operation::List, 0);
     both["entity"][1]["name"] = json!("a list");
@@ -361,19 +361,19 @@ fn fhir_validator_rejects_each_invalid_change() {
 fn balp_validator_rejects_missing_required_elements() {
     let optional = |event: &Value| -> Vec<String> {
         assert_eq!(faults(event), [""; 0]);
-        let mut places = Vec::new();
-        places_of(event, "", &mut places);
-        let unneeded = places.into_iter().filter(|place| {
+        let mut pointers = Vec::new();
+        collect_pointers(event, "", &mut pointers);
+        let unneeded = pointers.into_iter().filter(|pointer| {
             let mut less = event.clone();
-            remove(&mut less, place);
+            remove(&mut less, pointer);
             // An event without this element belongs to another profile or to none.
             profile(&less) == profile(event) && faults(&less).is_empty()
         });
         unneeded.collect()
     };
     let read = optional(&done_event(Operation::Read, 1));
-    let needed = |place: &str| !read.iter().any(|optional| optional == place);
-    for place in [
+    let needed = |pointer: &str| !read.iter().any(|optional| optional == pointer);
+    for pointer in [
         "/type",
         "/type/system",
         "/type/code",
@@ -406,9 +406,9 @@ fn balp_validator_rejects_missing_required_elements() {
         "/entity/1/type/code",
         "/entity/2/what/identifier/value",
     ] {
-        assert!(needed(place), "{place} of a read");
+        assert!(needed(pointer), "{pointer} of a read");
     }
-    for place in [
+    for pointer in [
         "/id",
         "/purposeOfEvent",
         "/agent/2",
@@ -418,13 +418,13 @@ fn balp_validator_rejects_missing_required_elements() {
         "/entity/1/detail",
         "/entity/2",
     ] {
-        assert!(!needed(place), "{place} of a read");
+        assert!(!needed(pointer), "{pointer} of a read");
     }
     let query = optional(&done_event(Operation::List, 0));
     let disclosure = optional(&done_event(Operation::Disclose, 0));
     let update = optional(&done_event(Operation::Put, 2));
     let delete = optional(&done_event(Operation::Retract, 2));
-    for (optional, place) in [
+    for (optional, pointer) in [
         (&query, "/entity/1/query"),
         (&query, "/entity/1/role"),
         (&query, "/entity/0"),
@@ -438,13 +438,13 @@ fn balp_validator_rejects_missing_required_elements() {
         (&update, "/entity/1/role"),
         (&delete, "/agent/1/type"),
     ] {
-        assert!(!optional.contains(&place.to_owned()), "{place}");
+        assert!(!optional.contains(&pointer.to_owned()), "{pointer}");
     }
 }
 
 #[test]
 fn balp_validator_rejects_forbidden_elements() {
-    for (operation, place, value) in [
+    for (operation, pointer, value) in [
         (
             Operation::Read,
             "/agent/2/network",
@@ -479,14 +479,14 @@ fn balp_validator_rejects_forbidden_elements() {
         let mut event = done_event(operation, 2);
         let url = event["meta"]["profile"][0].as_str().unwrap().to_owned();
         assert_eq!(Profiles::new().faults(&url, &event), [""; 0]);
-        let (parent, name) = place.rsplit_once('/').unwrap();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
         event.pointer_mut(parent).unwrap()[name] = value;
-        assert_ne!(Profiles::new().faults(&url, &event), [""; 0], "{place}");
+        assert_ne!(Profiles::new().faults(&url, &event), [""; 0], "{pointer}");
     }
 }
 
 /// Collects the JSON pointers to all parts of a value.
-fn places_of(value: &Value, at: &str, places: &mut Vec<String>) {
+fn collect_pointers(value: &Value, at: &str, pointers: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(object) => {
             let each = object.iter().map(|(name, value)| (name.clone(), value));
@@ -494,23 +494,23 @@ fn places_of(value: &Value, at: &str, places: &mut Vec<String>) {
         }
         Value::Array(list) => {
             let each = list.iter().enumerate();
-            each.map(|(place, value)| (place.to_string(), value))
+            each.map(|(pointer, value)| (pointer.to_string(), value))
                 .collect()
         }
         _ => vec![],
     };
     for (name, child) in children {
-        let place = format!("{at}/{name}");
-        places_of(child, &place, places);
-        places.push(place);
+        let pointer = format!("{at}/{name}");
+        collect_pointers(child, &pointer, pointers);
+        pointers.push(pointer);
     }
 }
 
-fn remove(event: &mut Value, place: &str) {
-    let (parent, name) = place.rsplit_once('/').unwrap();
+fn remove(event: &mut Value, pointer: &str) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
     match event.pointer_mut(parent).unwrap() {
         Value::Object(object) => drop(object.remove(name)),
         Value::Array(list) => drop(list.remove(name.parse().unwrap())),
-        _ => panic!("{place}"),
+        _ => panic!("{pointer}"),
     }
 }
