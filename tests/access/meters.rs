@@ -1,4 +1,5 @@
-//! Meters, which count failures and denials and raise an event when many happen within a time window.
+//! Meters, which count failures and denials and raise an event when many happen within a time
+//! window.
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ fn policy_without_rules_denies_every_operation() {
 }
 
 #[test]
-fn first_matching_rule_decides() {
+fn first_matching_policy_rule_decides() {
     let read = Operation::Read;
     let (permit, deny) = (Rule::permit().reading(), Rule::deny().actor("dr.garcia"));
     assert!(permits([permit.clone(), deny.clone()], read, |request| {

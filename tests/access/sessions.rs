@@ -421,7 +421,7 @@ fn journal_fallback_keeps_reads_working_and_copies_entries_back() {
 }
 
 #[test]
-fn spool_of_another_vault_is_refused() {
+fn journal_fallback_to_spool_of_another_vault_is_refused() {
     let foreign = with_note();
     let storage: Shared = Arc::new(MemoryStorage::new());
     let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();

@@ -32,7 +32,7 @@ fn hides(value: &dyn Debug, secrets: &[&[u8]]) {
 }
 
 #[test]
-fn search_detects_printed_secrets() {
+fn secret_search_detects_printed_secrets() {
     let secret: [u8; 32] = std::array::from_fn(|n| n as u8 + 100);
     let shown = std::panic::catch_unwind(|| hides(&secret, &[&secret]));
     assert!(shown.is_err());

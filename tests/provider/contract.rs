@@ -96,7 +96,7 @@ fn untouchable(length: usize) -> &'static mut [u8] {
 
 #[test]
 #[cfg(all(unix, target_pointer_width = "64"))]
-fn oversized_message_is_refused_without_access() {
+fn oversized_message_is_refused_without_memory_access() {
     let beyond = untouchable(LONGEST as usize + 1);
     for suite in SUITES {
         let key = key(suite);

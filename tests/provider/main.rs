@@ -31,7 +31,8 @@ const LENGTHS: [usize; 14] = [
     1024 * 1024,
 ];
 
-/// Returns content without zero bytes, so that a wiped buffer differs from a buffer with opened content.
+/// Returns content without zero bytes, so that a wiped buffer differs from a buffer with
+/// opened content.
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8 + 1).collect()
 }

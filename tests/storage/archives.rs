@@ -188,7 +188,8 @@ proptest! {
     #[test]
     fn arbitrary_archive_bytes_are_refused(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
         let archive = [b"\x89CLA\r\n\x1a\n".as_slice(), &tail].concat();
-        // Input that is shorter than an empty archive returns the error for input that is no archive.
+        // Input that is shorter than an empty archive returns the error for input that is no
+        // archive.
         let Ok(mut entries) = Entries::new(archive.as_slice()) else {
             return Ok(());
         };

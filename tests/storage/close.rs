@@ -1,5 +1,5 @@
-//! Closing of a file storage, which moves all values out of the engine's journal, so that each value
-//! is stored once.
+//! Closing of a file storage, which moves all values out of the engine's journal, so that each
+//! value is stored once.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
