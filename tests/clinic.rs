@@ -1,5 +1,5 @@
-//! The clinic example on the sample that the project carries: whose each document is, every byte
-//! back, and nothing readable in the files of the storage.
+//! Checks of the clinic example on the sample documents of the repository: each document's patient,
+//! the unchanged content of every record, and the absence of plaintext in the storage's files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -72,7 +72,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_sample_is_what_its_provenance_says() {
+fn sample_matches_size_in_its_provenance() {
     let provenance = fs::read_to_string(sample().join("PROVENANCE.md")).unwrap();
     let files = files(&sample());
     let documents = files.iter().filter(|path| !path.ends_with("PROVENANCE.md"));
@@ -85,7 +85,7 @@ fn the_sample_is_what_its_provenance_says() {
     assert!(provenance.contains(&format!("{number} files, {size} bytes")));
 }
 
-/// The patient that a whole file was filed under.
+/// Returns the subject under which a whole file was filed.
 fn whose<'a>(documents: &'a Documents, path: &str) -> &'a Subject {
     let records = documents.records.iter();
     let mut of_file = records.filter(|record| record.id.name() == path);
@@ -93,7 +93,7 @@ fn whose<'a>(documents: &'a Documents, path: &str) -> &'a Subject {
 }
 
 #[test]
-fn each_document_is_filed_under_its_patient() {
+fn each_sample_document_is_filed_under_its_patient() {
     let documents = documents();
     let expected = [
         ("hl7v2/hl7v2-fhir-bridge/adt_a04_v23_latin1.hl7", "C-55123"),
@@ -110,7 +110,7 @@ fn each_document_is_filed_under_its_patient() {
     for (path, patient) in expected {
         assert_eq!(whose(&documents, path), &Subject::patient(patient).unwrap());
     }
-    // They name no patient, or an empty one.
+    // These files identify no patient, or an empty identifier.
     for path in [
         "hl7v2/hl7-parser/sample_adt_a01_encoded.hl7",
         "dicom/reportsi.dcm",
@@ -119,12 +119,13 @@ fn each_document_is_filed_under_its_patient() {
     }
     let arlen = Subject::patient("e260e9c4-5f1a-43b6-b6fe-b13a2412b67e").unwrap();
     let of_arlen = |record: &&Record| *record.id.subject() == arlen;
-    // 241 lines, without 2 organizations, location, practitioner and role, provenance.
+    // The file has 241 lines, of which six are about no patient: 2 organizations, and 1 each of
+    // location, practitioner, practitioner role and provenance.
     assert_eq!(documents.records.iter().filter(of_arlen).count(), 235);
 }
 
 #[test]
-fn the_records_are_parts_of_the_files_as_they_stand() {
+fn sample_records_equal_parts_of_their_files() {
     let documents = documents();
     let mut sealed: BTreeMap<&str, u64> = BTreeMap::new();
     for record in &documents.records {
@@ -154,7 +155,7 @@ fn the_records_are_parts_of_the_files_as_they_stand() {
 }
 
 #[test]
-fn every_byte_comes_back_under_either_suite_and_after_rotation() {
+fn sample_records_under_each_suite_survive_key_rotation() {
     let documents = documents();
     for suite in [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305] {
         let vault = seal(&documents, MemoryStorage::new(), suite);
@@ -168,37 +169,39 @@ fn every_byte_comes_back_under_either_suite_and_after_rotation() {
 }
 
 #[test]
-fn nothing_of_a_document_is_found_in_the_files() {
+fn storage_files_contain_no_plaintext_of_documents() {
     let documents = documents();
     let scratch = tempfile::tempdir().unwrap();
-    let [place, empty] = ["vault", "empty"].map(|name| scratch.path().join(name));
+    let [directory, empty] = ["vault", "empty"].map(|name| scratch.path().join(name));
     let vault = seal(
         &documents,
-        FileStorage::open(&place).unwrap(),
+        FileStorage::open(&directory).unwrap(),
         CipherSuite::default(),
     );
     vault.rotate_master_key().unwrap();
     drop(vault);
     Vault::create(FileStorage::open(&empty).unwrap(), &passphrase()).unwrap();
 
-    let findings = scan::search(&documents, WORDS, &place, &empty).unwrap();
+    let findings = scan::search(&documents, WORDS, &directory, &empty).unwrap();
     assert_eq!(findings.found, []);
     assert!(findings.storage_bytes > documents.record_bytes());
-    // Every file, name, path and the passphrase was searched for; names too short to tell are counted.
+    // The search included every file, name, path and the passphrase. Names too short for a certain
+    // match are only counted.
     assert!(findings.inputs > documents.files.len() + findings.names);
     assert!(findings.input_bytes > documents.file_bytes());
     assert!(findings.names > 800 && findings.short_names < 10);
     assert!(findings.planted.0 > 800);
     assert_eq!(findings.planted.0, findings.planted.1);
 
-    // The same search finds 12 bytes of one document, a name, and a name of 7 bytes.
+    // As a control, the same search finds a planted part of a document, of 12 bytes, and a name of
+    // 7 bytes.
     let message = &documents
         .files
         .iter()
         .find(|file| file.path.ends_with("latin1.hl7"));
     let planted = [&message.unwrap().content[100..112], b"..id00001.."].concat();
-    fs::write(place.join("planted"), planted).unwrap();
-    let findings = scan::search(&documents, WORDS, &place, &empty).unwrap();
+    fs::write(directory.join("planted"), planted).unwrap();
+    let findings = scan::search(&documents, WORDS, &directory, &empty).unwrap();
     let found: Vec<_> = findings.found.iter().map(|(_, found)| &found[..]).collect();
     assert!(found.contains(&&message.unwrap().content[100..112]));
     assert!(found.contains(&b"id00001".as_slice()));

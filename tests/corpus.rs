@@ -34,56 +34,56 @@ fn replay(target: &str, run: impl Fn(&[u8])) {
 }
 
 #[test]
-fn record_corpus_runs_without_failure() {
+fn record_fuzz_corpus_runs_without_failure() {
     replay("record", record::run);
 }
 
 #[test]
-fn header_corpus_runs_without_failure() {
+fn header_fuzz_corpus_runs_without_failure() {
     replay("header", header::run);
 }
 
 #[test]
-fn entry_corpus_runs_without_failure() {
+fn patient_entry_fuzz_corpus_runs_without_failure() {
     replay("entry", entry::run);
 }
 
 #[test]
-fn archive_corpus_runs_without_failure() {
+fn archive_fuzz_corpus_runs_without_failure() {
     replay("archive", archive::run);
 }
 
 #[test]
-fn intent_corpus_runs_without_failure() {
+fn upload_intent_fuzz_corpus_runs_without_failure() {
     replay("intent", intent::run);
 }
 
 #[test]
-fn vault_corpus_runs_without_failure() {
+fn vault_fuzz_corpus_runs_without_failure() {
     replay("vault", vault::run);
 }
 
 #[test]
-fn segment_corpus_runs_without_failure() {
+fn segment_fuzz_corpus_runs_without_failure() {
     replay("segment", segment::run);
 }
 
 #[test]
-fn seek_corpus_runs_without_failure() {
+fn seek_fuzz_corpus_runs_without_failure() {
     replay("seek", seek::run);
 }
 
 #[test]
-fn journal_corpus_runs_without_failure() {
+fn journal_fuzz_corpus_runs_without_failure() {
     replay("journal", journal::run);
 }
 
 #[test]
-fn verify_corpus_runs_without_failure() {
+fn verify_fuzz_corpus_runs_without_failure() {
     replay("verify", verify::run);
 }
 
 #[test]
-fn key_file_corpus_runs_without_failure() {
+fn key_file_fuzz_corpus_runs_without_failure() {
     replay("key_file", key_file::run);
 }

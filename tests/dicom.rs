@@ -1,5 +1,6 @@
-//! A DICOM parser reads directly from a record, whole or piece by piece. It gets the same object as
-//! from the file, or an error: never a part of the object, never other pixels.
+//! Checks that a DICOM parser can read directly from a stored record, whole or piece by piece. The
+//! parser gets the same object as from the file, or an error: never a part of the object, never
+//! other pixels.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -22,7 +23,7 @@ use dicom_object::{
 
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 
-/// One image of 113,550 bytes: two chunks of one segment.
+/// Sample image of 113,550 bytes, which is stored as two chunks of one segment.
 const SEGMENTED: &str = "tests/data/dicom/MR2_J2KI.dcm";
 
 fn root() -> &'static Path {
@@ -40,7 +41,8 @@ fn below(directory: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Returns the sample files, and those of a larger collection if it exists next to the repository.
+/// Returns the sample files, and the files of a larger collection if it exists next to the
+/// repository.
 fn instances() -> Vec<PathBuf> {
     let mut paths = below(&root().join("tests/data/dicom"));
     assert!(paths.len() >= 7);
@@ -64,8 +66,8 @@ fn attribute(object: &DefaultDicomObject, name: &str) -> String {
     element.to_str().unwrap().into_owned()
 }
 
-/// Encodes an object for comparison, because objects with sequences of undefined length are not
-/// equal to themselves.
+/// Encodes an object for comparison, because an object with sequences of undefined length does not
+/// compare equal to itself.
 fn encoded(object: &DefaultDicomObject) -> Vec<u8> {
     let mut encoded = Vec::new();
     object.write_all(&mut encoded).unwrap();
@@ -73,7 +75,7 @@ fn encoded(object: &DefaultDicomObject) -> Vec<u8> {
 }
 
 #[test]
-fn parsed_record_equals_parsed_file() {
+fn dicom_record_parses_like_its_file() {
     let vault = create(MemoryStorage::new());
     let session = session(&vault);
     let (mut images, mut segmented) = (0, 0);
@@ -99,7 +101,7 @@ fn parsed_record_equals_parsed_file() {
 }
 
 #[test]
-fn ct_slice_is_read_with_all_pixels() {
+fn ct_slice_is_parsed_with_all_pixels() {
     let vault = create(MemoryStorage::new());
     let session = session(&vault);
     let slice = put(&session, &root().join("tests/data/dicom/CT_small.dcm"));
@@ -111,9 +113,9 @@ fn ct_slice_is_read_with_all_pixels() {
     assert_eq!(pixels.len(), 128 * 128 * 2);
 }
 
-/// The parser seeks, so that pixel data need not be in memory at once.
+/// Parsers seek, so that an app need not keep all pixel data in memory at once.
 #[test]
-fn fragments_read_one_by_one_equal_file() {
+fn dicom_fragments_read_separately_equal_file() {
     let vault = create(MemoryStorage::new());
     let session = session(&vault);
     let path = root().join(SEGMENTED);
@@ -155,7 +157,7 @@ fn cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> 
 }
 
 #[test]
-fn altered_pixels_return_not_authentic() {
+fn altered_pixel_segment_returns_not_authentic() {
     let storage = Arc::new(MemoryStorage::new());
     let vault = create(Arc::clone(&storage));
     let session = session(&vault);
@@ -179,7 +181,7 @@ fn altered_pixels_return_not_authentic() {
 
     let error = from_reader(reader()).unwrap_err();
     assert_eq!(cause(&error), Some(&Error::NotAuthentic));
-    // The parser can still read the attributes in the chunk before the altered one.
+    // The parser can still read the attributes in the chunk before the altered chunk.
     let header = OpenFileOptions::new().read_until(PIXEL_DATA);
     let header = header.from_reader(reader()).unwrap();
     assert_eq!(attribute(&header, "Modality"), "MR");
@@ -190,10 +192,10 @@ fn altered_pixels_return_not_authentic() {
     assert_eq!(cause(&error), Some(&Error::SegmentMissing));
 }
 
-/// Parsers take an unexpected end for the end of an object, and `std` tries again after an
-/// interruption. A storage failure must look like neither.
+/// Parsers accept an unexpected end of input as the end of the object, and `std` retries after an
+/// interruption. A storage failure must therefore be reported as neither of these two errors.
 #[test]
-fn storage_failure_is_not_taken_for_end_of_object() {
+fn storage_failure_during_parsing_returns_error() {
     let path = root().join(SEGMENTED);
     for kind in [ErrorKind::UnexpectedEof, ErrorKind::Interrupted] {
         let failure = StorageError::Io(kind);

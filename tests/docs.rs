@@ -1,4 +1,4 @@
-//! Checks what README, SECURITY, the changelog and the crate's front page claim.
+//! Checks of the claims in README, SECURITY, the changelog and the crate's front page.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -13,13 +13,14 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Returns the text from `start` to the next code fence.
+/// Returns the part of a text from `start` to the next code fence.
 fn block<'a>(text: &'a str, start: &str) -> &'a str {
     let (_, after) = text.split_once(start).unwrap();
     after.split_once("```").unwrap().0
 }
 
-/// Returns the quickstart's lines, from opening the storage to rotating the key, without indentation.
+/// Returns the quickstart's lines without indentation, from opening the storage to rotating the
+/// key.
 fn core_of(text: &str) -> Vec<&str> {
     let lines = text
         .lines()
@@ -35,7 +36,7 @@ fn core_of(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn readme_quickstart_and_front_page_show_the_same_lines() {
+fn readme_and_front_page_show_the_same_quickstart() {
     let example = text("examples/quickstart.rs");
     let readme = text("README.md");
     let shown = block(&readme, "```rust\n");
@@ -47,11 +48,11 @@ fn readme_quickstart_and_front_page_show_the_same_lines() {
     let core = core_of(&example);
     assert_eq!(core_of(shown), core);
     assert_eq!(core_of(&text("src/lib.rs")), core);
-    // One import, an empty line, the lines, and nothing else.
+    // The block must contain one import, an empty line and these lines, and nothing else.
     assert_eq!(shown.trim_end().lines().count(), 2 + core.len());
 }
 
-/// Every `path::name` in back quotes that points into the tests.
+/// Returns the path and name of each test that a text mentions as `path::name` in backquotes.
 fn named_tests(text: &str) -> BTreeSet<(&str, &str)> {
     let quoted = text.split('`').skip(1).step_by(2);
     let names = quoted.filter_map(|quoted| quoted.split_once("::"));
@@ -60,8 +61,8 @@ fn named_tests(text: &str) -> BTreeSet<(&str, &str)> {
         .collect()
 }
 
-/// Whether a file has such a test: a function that is marked as one, in place or by a macro that
-/// lists it.
+/// Returns `true` if a source file contains this test: a function with a test attribute, or a
+/// function that an `everywhere!` list contains.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let Some(at) = lines
@@ -85,7 +86,7 @@ fn has_test(source: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_is_named_exists() {
+fn tests_referenced_by_security_page_exist() {
     let security = text("SECURITY.md");
     let named = named_tests(&security);
     assert!(named.len() >= 20);
@@ -99,9 +100,9 @@ fn every_test_that_is_named_exists() {
 }
 
 #[test]
-fn a_test_that_does_not_exist_is_noticed() {
+fn has_test_finds_only_existing_tests() {
     let own = text("tests/docs.rs");
-    assert!(has_test(&own, "a_test_that_does_not_exist_is_noticed"));
+    assert!(has_test(&own, "has_test_finds_only_existing_tests"));
     assert!(!has_test(&own, "named_tests"));
     assert!(!has_test(&own, "a_test_that_nobody_wrote"));
     let listed =
@@ -111,7 +112,7 @@ fn a_test_that_does_not_exist_is_noticed() {
 }
 
 #[test]
-fn every_promise_of_the_table_names_a_test() {
+fn every_promise_of_security_page_references_a_test() {
     let security = text("SECURITY.md");
     let (_, table) = security
         .split_once("| promise | shown by |\n|---|---|\n")
@@ -147,7 +148,7 @@ fn value(section: &str, key: &str) -> String {
 }
 
 #[test]
-fn the_readme_lists_the_features_and_versions_of_the_manifest() {
+fn readme_lists_features_and_versions_of_manifest() {
     let readme = text("README.md");
     let (_, table) = readme
         .split_once("| feature | default | what it adds |\n|---|---|---|\n")
@@ -183,7 +184,7 @@ fn the_readme_lists_the_features_and_versions_of_the_manifest() {
 }
 
 #[test]
-fn readme_guarantees_each_name_an_existing_test() {
+fn every_guarantee_of_readme_references_existing_tests() {
     let readme = text("README.md");
     let (_, table) = readme
         .split_once("| guarantee | tests |\n|---|---|\n")
@@ -224,7 +225,7 @@ fn readme_links_to_packaged_files_only() {
 }
 
 #[test]
-fn docs_rs_builds_every_documented_feature() {
+fn docs_rs_settings_include_every_documented_feature() {
     let built = value("package.metadata.docs.rs", "features");
     let built: BTreeSet<_> = built
         .split('"')
@@ -232,7 +233,8 @@ fn docs_rs_builds_every_documented_feature() {
         .step_by(2)
         .map(str::to_owned)
         .collect();
-    // `full` is the others together; `internals` is not documented; `fips` needs CMake and Go.
+    // Omit `full`, which is the set of the other features; `internals`, which is not documented;
+    // and `fips`, which needs CMake and Go.
     let left_out = ["default", "full", "internals", "fips"];
     let documented: BTreeSet<_> = manifest("features")
         .lines()
@@ -254,7 +256,7 @@ fn links(page: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn relative_links_of_pages_reference_existing_files() {
     for page in [
         "README.md",
         "SECURITY.md",
@@ -270,7 +272,7 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// The words that SECURITY.md says are not used.
+/// Returns the words that, according to SECURITY.md, the documentation does not use.
 fn unused_words() -> Vec<String> {
     let security = text("SECURITY.md");
     let (_, table) = security
@@ -293,7 +295,7 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn words_that_promise_too_much_are_not_used() {
+fn documentation_contains_no_excluded_words() {
     let words = unused_words();
     assert!(words.iter().any(|word| word == "tamper-proof"));
     let mut pages = vec![root().join("README.md"), root().join("Cargo.toml")];

@@ -1,4 +1,5 @@
-//! The examples as a user runs them: options, errors, a closed pipe, and what they leave behind.
+//! Checks of the examples as a user runs them: options, errors, a closed pipe, and the files that
+//! they leave behind.
 #![cfg(all(feature = "file", feature = "conformance"))]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,7 +22,8 @@ const ALL: [&str; 6] = [
     "rotate",
 ];
 
-/// Returns the example's executable, which `cargo test` builds unless it is limited to some targets.
+/// Returns the path of an example's executable, which `cargo test` builds unless it is limited to
+/// some targets.
 fn executable(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
@@ -35,7 +37,8 @@ fn executable(example: &str) -> PathBuf {
     path
 }
 
-/// A command in an empty working directory, `cwd`, with an empty directory `tmp` next to it.
+/// Returns a command that runs an example in the empty working directory `cwd`, next to an empty
+/// directory `tmp`.
 fn command(example: &str, scratch: &TempDir) -> Command {
     let [cwd, tmp] = ["cwd", "tmp"].map(|name| scratch.path().join(name));
     fs::create_dir_all(&cwd).unwrap();
@@ -76,7 +79,7 @@ fn assert_nothing_created(scratch: &TempDir, what: &str) {
 }
 
 #[test]
-fn every_example_is_tested() {
+fn every_example_has_tests() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut found = names(&examples);
     found.retain(|name| name.ends_with(".rs") || examples.join(name).join("main.rs").exists());
@@ -88,7 +91,7 @@ fn every_example_is_tested() {
 }
 
 #[test]
-fn readme_commands_name_examples_and_data_of_this_repository() {
+fn readme_commands_use_existing_examples_and_data() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let mut commands = 0;
@@ -99,7 +102,7 @@ fn readme_commands_name_examples_and_data_of_this_repository() {
         commands += 1;
         let mut words = command.split(' ');
         assert!(ALL.contains(&words.next().unwrap()), "{line}");
-        // The README tells how to make the data in `../more`.
+        // README explains how to make the data in `../more`.
         let operand = words.nth(1).filter(|word| !word.starts_with("../more/"));
         if let Some(operand) = operand.filter(|word| !word.starts_with('-')) {
             assert!(!operand.starts_with(".."), "{line}");
@@ -110,9 +113,9 @@ fn readme_commands_name_examples_and_data_of_this_repository() {
 }
 
 #[test]
-fn help_prints_usage_and_creates_nothing() {
+fn example_help_prints_usage_and_creates_nothing() {
     for example in ALL {
-        // Also after an argument that names a directory.
+        // The help option is also recognized after an argument that is a directory.
         for arguments in [&["--help"][..], &["-h"], &["directory", "--help"]] {
             let scratch = tempfile::tempdir().unwrap();
             let output = run(example, &scratch, arguments);
@@ -126,7 +129,7 @@ fn help_prints_usage_and_creates_nothing() {
 }
 
 #[test]
-fn unknown_option_exits_2_and_creates_nothing() {
+fn unknown_example_option_exits_2_and_creates_nothing() {
     let bad: [(&[&str], &str); 4] = [
         (
             &["--no-such-option"],
@@ -144,7 +147,7 @@ fn unknown_option_exits_2_and_creates_nothing() {
 }
 
 #[test]
-fn option_without_proper_value_exits_2_and_creates_nothing() {
+fn invalid_option_value_exits_2_and_creates_nothing() {
     for example in ["clinic", "imaging"] {
         let message = "error: --keep needs a directory\n";
         assert_usage_error(example, &["--keep"], message);
@@ -175,7 +178,7 @@ fn assert_usage_error(example: &str, arguments: &[&str], message: &str) {
 }
 
 #[test]
-fn error_is_printed_with_its_next_step() {
+fn example_error_is_printed_with_its_next_step() {
     let scratch = tempfile::tempdir().unwrap();
     let first = run("quickstart", &scratch, &["vault"]);
     assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
@@ -188,12 +191,12 @@ fn error_is_printed_with_its_next_step() {
     let other = run("rotate", &scratch, &["vault"]);
     assert_eq!(other.status.code(), Some(1));
     assert_eq!(text(&other.stderr), format!("error: {}\n", Error::WrongKey));
-    // No kit, because no key was changed.
+    // No kit is printed, because no key was changed.
     assert_eq!(names(&scratch.path().join("cwd")), ["vault"]);
 }
 
 #[test]
-fn closed_pipe_ends_quietly() {
+fn example_with_closed_output_pipe_ends_quietly() {
     for example in ALL {
         let scratch = tempfile::tempdir().unwrap();
         let (reader, writer) = pipe().unwrap();
@@ -206,7 +209,7 @@ fn closed_pipe_ends_quietly() {
 }
 
 #[test]
-fn pipe_closed_after_first_byte_ends_quietly() {
+fn example_with_pipe_closed_after_first_byte_ends_quietly() {
     let scratch = tempfile::tempdir().unwrap();
     let (mut reader, writer) = pipe().unwrap();
     let mut command = command("rotate", &scratch);
@@ -217,7 +220,7 @@ fn pipe_closed_after_first_byte_ends_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
-    // The work was finished all the same.
+    // The example finished its work although nobody read its output.
     let kit = scratch.path().join("cwd/vault.recovery-kit");
     assert!(kit.exists());
 }
@@ -241,16 +244,17 @@ fn full_disk_under_stdout_is_an_error() {
 }
 
 #[test]
-fn rotate_keeps_recovery_kit_that_restores_header() {
+fn rotate_example_keeps_recovery_kit_that_restores_header() {
     let scratch = tempfile::tempdir().unwrap();
-    // A dot and a slash, which must not change the path of the kit.
+    // The argument contains a dot and a slash, which must not change the path of the kit.
     let output = run("rotate", &scratch, &["clinic.copy/"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let cwd = scratch.path().join("cwd");
     let expected = ["clinic.copy", "clinic.copy.recovery-kit"];
     assert_eq!(names(&cwd), expected);
     let kit = cwd.join("clinic.copy.recovery-kit");
-    // The example prints the path as its working directory gives it, which may be a resolved link.
+    // The example prints the path relative to its resolved working directory, which may differ from
+    // the given path.
     let shown = fs::canonicalize(&kit).unwrap();
     let line = format!("A new recovery kit is in {}.\n", shown.display());
     assert!(
@@ -272,7 +276,7 @@ fn rotate_keeps_recovery_kit_that_restores_header() {
     assert!(session.get(&id).unwrap().is_some());
 }
 
-/// A copy of a closed vault's storage that lost the vault header.
+/// Returns a copy of a closed vault's storage without the vault header.
 fn without_header(directory: &Path) -> std::sync::Arc<MemoryStorage> {
     let mut bytes = Vec::new();
     archive::write(&FileStorage::open(directory).unwrap(), &mut bytes).unwrap();
@@ -294,7 +298,7 @@ fn without_header(directory: &Path) -> std::sync::Arc<MemoryStorage> {
 }
 
 #[test]
-fn temporary_rotate_says_that_kit_is_deleted() {
+fn rotate_example_without_directory_says_that_kit_is_deleted() {
     let scratch = tempfile::tempdir().unwrap();
     let output = run("rotate", &scratch, &[]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -308,7 +312,7 @@ fn temporary_rotate_says_that_kit_is_deleted() {
 }
 
 #[test]
-fn imaging_keeps_key_next_to_vault() {
+fn imaging_example_keeps_key_file_next_to_vault() {
     let scratch = tempfile::tempdir().unwrap();
     let output = run("imaging", &scratch, &["--keep", "vault/"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

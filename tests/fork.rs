@@ -1,4 +1,4 @@
-//! A storage that was opened before a `fork` refuses all work in the child.
+//! Check that a storage opened before a `fork` refuses all operations in the child process.
 #![cfg(all(feature = "file", unix))]
 #![allow(
     unsafe_code,
@@ -31,7 +31,7 @@ fn handle_in_forked_child_returns_forked() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     let done = AtomicBool::new(false);
     let codes: Vec<i32> = std::thread::scope(|scope| {
-        // Keep the storage's locks busy, so that most forks happen while a thread holds one.
+        // Keep the storage's locks busy, so that most forks happen while a thread holds a lock.
         for thread in 0..2 {
             let (storage, done) = (&storage, &done);
             scope.spawn(move || {
@@ -44,7 +44,8 @@ fn handle_in_forked_child_returns_forked() {
         (0..10).map(|_| exit_code_of_child(&storage)).collect()
     });
     assert_eq!(codes, [0; 10]);
-    // The children's exits must neither release the lock nor break the storage.
+    // The exits of the child processes must neither release the storage's lock nor break the
+    // storage.
     assert_eq!(
         FileStorage::open(scratch.path()).unwrap_err(),
         StorageError::InUse
@@ -59,7 +60,7 @@ fn handle_in_forked_child_returns_forked() {
     );
 }
 
-/// Stops the other threads, also if this thread panics.
+/// Guard that stops the other threads when it is dropped, also if this thread panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -69,12 +70,13 @@ impl Drop for SetOnDrop<'_> {
 }
 
 fn exit_code_of_child(storage: &FileStorage) -> i32 {
-    // SAFETY: the child takes no lock of the parent's; the test checks exactly this.
+    // SAFETY: the child waits for no lock that another thread held during the fork; the test checks
+    // exactly this.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
-        // The alarm ends a child that hangs. Its time is long enough for any slow machine.
-        // SAFETY: plain system calls.
+        // The alarm ends a child process that hangs. Its delay is long enough for any slow machine.
+        // SAFETY: `alarm` has no memory-safety requirements.
         unsafe { libc::alarm(300) };
         let code = in_child(storage);
         // SAFETY: `_exit` ends the child without running the test harness's exit handlers.
@@ -93,7 +95,8 @@ fn in_child(storage: &FileStorage) -> i32 {
     let read = storage.read(&[b"v"]);
     let scan = storage.scan(SCAN);
     let commit = storage.commit(&[put(1)]);
-    // Dropping must neither hang nor unlock. A bitwise copy represents the child's own handle.
+    // Dropping the handle must neither hang nor unlock the storage. A bitwise copy represents the
+    // child's own handle.
     // SAFETY: this process never uses the original again.
     drop(unsafe { std::ptr::read(storage) });
     let forked = StorageError::Forked;

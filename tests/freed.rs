@@ -1,8 +1,8 @@
-//! Memory that held plaintext is wiped before its release: a global allocator inspects every freed
-//! block.
+//! Check with a global allocator that memory with plaintext is wiped before it is freed: the
+//! allocator inspects every freed block.
 //!
-//! `memory` searches the memory of a whole process, but cannot see what an allocator returned to
-//! the system.
+//! The test target `memory` searches the memory of a whole process, but cannot see blocks that the
+//! allocator has returned to the system.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
 
 #[path = "common/mod.rs"]
@@ -18,24 +18,25 @@ use chartlock::{Document, MemoryStorage, RecordId, Session, Vault, VaultOptions}
 use common::{record, session, subject};
 use zeroize::Zeroizing;
 
-/// The pattern that all content here consists of.
+/// Pattern of which all content in these tests consists.
 const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
-/// Lengths of content: inline, in one chunk, and in several segments.
+/// Content lengths: stored inline, in one chunk, and in several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
-/// The least memory in bytes for a passphrase's derivation. No other block here is as large.
+/// Lowest memory in bytes for deriving a key from a passphrase. No other block in this test is as
+/// large.
 const KDF_MEMORY: usize = 8 << 20;
 
-/// An allocator that inspects every freed block. New blocks are zeroed, so that a block contains
-/// only what was written to it.
+/// Allocator that inspects every freed block. It zeroes new blocks, so that a block contains only
+/// the bytes that were written to it.
 struct InspectingAllocator;
 
 #[global_allocator]
 static ALLOCATOR: InspectingAllocator = InspectingAllocator;
 
-/// The number of freed blocks with content.
+/// Number of freed blocks that contained content.
 static WITH_CONTENT: AtomicUsize = AtomicUsize::new(0);
-/// The number of freed blocks in which a key was derived from a passphrase, and of those that were
-/// not wiped.
+/// Number of freed blocks that a key derivation from a passphrase used, and number of those blocks
+/// that were not wiped.
 static KDF_FREED: AtomicUsize = AtomicUsize::new(0);
 static KDF_UNWIPED: AtomicUsize = AtomicUsize::new(0);
 
@@ -54,7 +55,7 @@ unsafe impl GlobalAlloc for InspectingAllocator {
     }
 }
 
-/// Must not allocate, because the allocator calls it.
+/// Inspects a freed block. This function must not allocate, because the allocator calls it.
 fn inspect(freed: &[u8]) {
     let mut rest = freed;
     while let Some(at) = rest.iter().position(|byte| *byte == PLANTED[0]) {
@@ -104,7 +105,7 @@ fn write(session: &Session) {
         writer.finish().unwrap();
         let many = [(&id, Document::new(&content))];
         session.put_many(many).unwrap().remove(0).unwrap();
-        // A writer that is dropped before `finish`.
+        // Drop this writer before `finish`.
         session.writer(&id).write_all(&content).unwrap();
     }
 }
@@ -118,7 +119,7 @@ fn read(session: &Session) {
         let mut reader = session.reader(&id).unwrap().unwrap();
         reader.read_to_end(&mut all).unwrap();
         assert!(all[..] == content[..]);
-        // Reads of parts open a chunk in another buffer.
+        // Partial reads open a chunk in a separate buffer.
         let reader = session.reader(&id).unwrap().unwrap();
         for offset in [0, length / 2, length - 50] {
             let mut part = Zeroizing::new([0; 50]);
@@ -141,7 +142,7 @@ fn content_is_wiped_before_memory_is_freed() {
     read(&session);
     drop(vault);
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);
-    // The allocator detects content that is not wiped.
+    // As a control, the allocator must detect content that is not wiped.
     drop(content(LENGTHS[0]).to_vec());
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 1);
 }

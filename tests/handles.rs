@@ -1,5 +1,5 @@
-//! Ownership of handles: they move to other threads, outlive the variable that made them, and end with
-//! `lock()`.
+//! Ownership of vault handles: they move to other threads, outlive the variable that created them,
+//! and stop working after `lock()`.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read, Write};
@@ -18,7 +18,7 @@ use chartlock::{
 fn is_owned<T: Send + 'static>() {}
 fn is_shared<T: Send + Sync + 'static>() {}
 
-/// Compiles only while every handle is owned.
+/// This test compiles only if every handle type is owned.
 #[test]
 fn handle_types_are_send_and_static() {
     is_shared::<Vault>();
@@ -52,7 +52,7 @@ fn id(name: &str) -> RecordId {
 }
 
 #[test]
-fn handles_outlive_vault_variable_and_thread() {
+fn handles_outlive_vault_variable_and_its_thread() {
     let session = session(&vault());
     let mut writer = session.writer(&id("Observation/bp"));
     let writer = thread::spawn(move || {
@@ -93,11 +93,11 @@ fn vault_clones_share_one_vault() {
     );
 }
 
-/// More records than one fetch returns, so that fetched and unfetched records remain when `lock` runs.
+/// Number of records. One fetch returns fewer, so that unfetched records remain when `lock` runs.
 const RECORDS: usize = 300;
 
 #[test]
-fn lock_ends_every_open_handle() {
+fn lock_makes_every_open_handle_return_locked() {
     let storage = Arc::new(MemoryStorage::new());
     let vault = Vault::create(storage, &Passphrase::new("correct horse battery staple")).unwrap();
     let session = session(&vault);

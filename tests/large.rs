@@ -1,4 +1,4 @@
-//! A record that is much larger than the memory needed to store and read it.
+//! Memory use of storing and reading a record that is larger than the memory limit.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
@@ -18,13 +18,13 @@ const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
 
 const MIB: u64 = 1 << 20;
 const RECORD: u64 = 64 * MIB;
-/// Enough rounds for allocators to reach their peak per thread.
+/// Number of rounds after which the allocator reaches its peak for each thread.
 const ROUNDS: usize = 4;
 const CACHE: u64 = MIB;
-/// The promised maximum beside the engine's cache, for any record on any machine.
+/// Documented maximum of memory, excluding the engine's cache, for any record on any machine.
 const BOUND: u64 = 64 * MIB;
 
-/// A reader of bytes with a long period, the same for each instance.
+/// Reader that generates a record with a long period. All instances generate the same bytes.
 struct Generated {
     state: u64,
     left: u64,
@@ -40,7 +40,7 @@ impl Generated {
 }
 
 impl Read for Generated {
-    /// Returns whole words only: callers ask for multiples of eight bytes.
+    /// Fills whole words only, because callers pass buffers of multiples of eight bytes.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let bytes = (out.len() as u64).min(self.left) as usize;
         for word in out.get_mut(..bytes).unwrap().chunks_exact_mut(8) {
@@ -65,7 +65,7 @@ fn peak() -> Option<u64> {
 }
 
 #[test]
-fn memory_stays_bounded_for_large_record() {
+fn large_record_put_and_read_use_bounded_memory() {
     if let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) {
         return put_and_read(&directory);
     }
@@ -77,7 +77,7 @@ fn memory_stays_bounded_for_large_record() {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args([
         "--exact",
-        "memory_stays_bounded_for_large_record",
+        "large_record_put_and_read_use_bounded_memory",
         "--nocapture",
     ]);
     let output = child.env(DIRECTORY, scratch.path()).output().unwrap();
@@ -93,7 +93,7 @@ fn memory_stays_bounded_for_large_record() {
 /// Disables huge pages, because with them a system may count 2 MiB for one touched byte.
 #[cfg(target_os = "linux")]
 fn refuse_huge_pages() {
-    // SAFETY: a plain system call that affects this process only.
+    // SAFETY: this system call affects only the settings of this process.
     #[allow(unsafe_code)]
     let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if refused != 0 {
@@ -104,7 +104,7 @@ fn refuse_huge_pages() {
 #[cfg(not(target_os = "linux"))]
 fn refuse_huge_pages() {}
 
-/// Uses the maximum number of threads.
+/// Puts and reads the record with the maximum number of threads.
 fn put_and_read(directory: &Path) {
     refuse_huge_pages();
     let start = peak().unwrap();
@@ -127,7 +127,7 @@ fn put_and_read(directory: &Path) {
     );
     assert!(taken < CACHE + BOUND, "{taken} bytes");
 
-    // A negative control: the measurement detects a record in memory.
+    // As a control, the measurement must detect a record that is held in memory.
     drop(session.get(&id).unwrap().unwrap());
     assert!(peak().unwrap() - start > RECORD);
 }

@@ -1,10 +1,10 @@
-//! Checks of the sources against the layers of rooms: every arrow points down.
+//! Checks of the sources against the layers of rooms: a room may use only lower rooms.
 //!
 //! ```text
 //! lib               re-exports, nothing else
-//! session           the verbs that an app calls, and the guard around each
+//! session           the operations that an app calls, and the guard around each
 //! audit · verify    reports from the journal · comparison of the storage with the journal
-//! lifecycle · rotation   expunge, erase, holds, garbage · keys, re-encryption
+//! lifecycle · rotation   expunge, erase, holds, garbage collection · keys, re-encryption
 //! records           read, write, list, upload, download
 //! vault             open, header and entry caches, slots, journaling handle
 //! access            policy, rules, security events
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room, with the lower rooms that it may name.
+/// Each room, with the lower rooms that it may use.
 const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("id", &["error"]),
@@ -104,7 +104,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// Crates that only one room or one file may name.
+/// Crates that only one room or one file may use.
 const CONFINED: [(&str, &str); 10] = [
     ("aes_gcm", "src/crypto/provider/rust_crypto.rs"),
     ("chacha20poly1305", "src/crypto/provider/rust_crypto.rs"),
@@ -129,7 +129,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns the relative path of each source file, with its code without comments.
+/// Returns each source file's relative path, and its code without comments.
 fn all_code() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
@@ -155,7 +155,7 @@ fn room_of(path: &str) -> &str {
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
-/// Returns the names after `crate::`, including those in use lists.
+/// Returns the module names that follow `crate::`, including the names in use lists.
 fn named_rooms(code: &str) -> BTreeSet<&str> {
     let mut named = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
@@ -183,7 +183,7 @@ fn named_rooms(code: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn rooms_name_only_lower_rooms() {
+fn rooms_import_only_lower_rooms() {
     let mut checked = BTreeSet::new();
     for (path, code) in all_code() {
         let room = room_of(&path);
@@ -225,7 +225,8 @@ fn vault_methods(code: &str) -> Vec<&str> {
     methods
 }
 
-/// Returns the names called as `self.name(`, `vault.name(` or `self.vault().name(`, across line breaks.
+/// Returns the methods called as `self.name(`, `vault.name(` or `self.vault().name(`, even across
+/// lines.
 fn calls_on_a_vault(code: &str) -> BTreeSet<String> {
     let joined: String = code.split_whitespace().collect();
     let mut called = BTreeSet::new();
@@ -241,7 +242,7 @@ fn calls_on_a_vault(code: &str) -> BTreeSet<String> {
     called
 }
 
-/// Checks method calls as well as imports, because `Vault` has methods in many rooms.
+/// Checks method calls in addition to imports, because `Vault` has methods in many rooms.
 #[test]
 fn vault_methods_are_called_only_from_their_room_or_above() {
     let sources = all_code();
@@ -286,7 +287,7 @@ fn panic_for<T>(path: &str) -> T {
 }
 
 #[test]
-fn confined_crates_are_named_only_at_home() {
+fn confined_crates_are_used_only_in_their_room() {
     for (path, code) in all_code() {
         for (name, home) in CONFINED {
             let named = [format!("{name}::"), format!("use {name}")]
@@ -303,7 +304,7 @@ fn confined_crates_are_named_only_at_home() {
 }
 
 #[test]
-fn format_and_storage_do_not_name_each_other() {
+fn format_and_storage_do_not_import_each_other() {
     for (path, code) in all_code() {
         let named = named_rooms(&code);
         match room_of(&path) {

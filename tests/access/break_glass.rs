@@ -1,4 +1,4 @@
-//! Break-glass: reason and time limit.
+//! Break-glass sessions: the required reason and the time limit.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The honeytoken mark, which is sealed with its record and never shown.
+//! The honeytoken mark, which is sealed into the record's metadata and never shown to the app.
 
 use chartlock::access::SecurityEvent;
 use chartlock::internals::access::alarm;
@@ -43,7 +43,7 @@ fn honeytoken_mark_changes_no_other_metadata() {
 }
 
 #[test]
-fn honeytoken_mark_with_later_content_is_recognized() {
+fn honeytoken_mark_of_later_release_is_recognized() {
     let mut marked = meta();
     marked.extensions.insert(1, (2, vec![1, 2, 3]));
     assert!(marked.is_honeytoken());

@@ -1,4 +1,4 @@
-//! Rules about labels, which a read knows only at its second policy decision.
+//! Policy rules about labels. A read learns the record's labels only at its second policy decision.
 
 use chartlock::{
     Operation, Purpose,
@@ -38,7 +38,7 @@ fn permission_by_label_is_checked_once_labels_are_known() {
 }
 
 #[test]
-fn rule_without_several_labels_matches_records_with_none_of_them() {
+fn rule_excluding_labels_matches_only_records_without_them() {
     let rules = [Rule::permit()
         .without_label("psychiatry")
         .without_label("hiv")];
@@ -65,7 +65,7 @@ fn read_that_no_labels_permit_is_denied_at_first_decision() {
 }
 
 #[test]
-fn put_is_decided_by_new_labels() {
+fn put_is_decided_by_labels_of_new_version() {
     let rules = [Rule::deny().label("psychiatry"), Rule::permit()];
     let put = |labels| permits(rules.clone(), Operation::Put, |put| put.labels(labels));
     assert!(put(&["lab"]));
@@ -118,7 +118,8 @@ impl Shape {
         labels(&self.without).fold(rule, Rule::without_label)
     }
 
-    /// Returns whether the rule matches, by its documentation, once the labels are known.
+    /// Returns `true` if the rule, as its documentation describes, matches a record with these
+    /// labels.
     fn matches(&self, present: &[&str]) -> bool {
         let wanted = self.labels.is_empty() || labels(&self.labels).any(|l| present.contains(&l));
         let without = labels(&self.without).all(|label| !present.contains(&label));
@@ -140,7 +141,7 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 proptest! {
     #[test]
-    fn final_permission_implies_first_permission(shapes in shapes()) {
+    fn second_permission_implies_first_permission(shapes in shapes()) {
         let rules: Vec<Rule> = shapes.iter().map(Shape::rule).collect();
         for subset in 0..1 << LABELS.len() {
             let numbers: Vec<_> = (0..LABELS.len()).filter(|n| subset >> n & 1 == 1).collect();
@@ -154,7 +155,7 @@ proptest! {
 }
 
 #[test]
-fn consent_of_second_decision_applies() {
+fn read_under_two_consents_returns_consent_of_second_decision() {
     let consent = |text| chartlock::access::ConsentReference::new(text).unwrap();
     let policy = RulePolicy::new([
         Rule::permit_under(consent("Consent/special")).label("special"),

@@ -19,7 +19,7 @@ use chartlock::{
 };
 use common::actor;
 
-/// Returns whether the rules permit an operation of Dr. Garcia for treatment.
+/// Returns `true` if the rules permit an operation of Dr. Garcia for treatment.
 fn permits<'a>(
     rules: impl IntoIterator<Item = Rule>,
     operation: Operation,

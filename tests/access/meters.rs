@@ -1,4 +1,5 @@
-//! Meters of repeated failures and denials.
+//! Meters, which count failures and denials and raise an event when many happen within a time
+//! window.
 
 use std::time::Duration;
 
@@ -26,17 +27,17 @@ fn fifth_failure_in_ten_minutes_raises_one_event() {
 }
 
 #[test]
-fn failure_counts_for_one_window() {
+fn failure_is_counted_for_one_time_window() {
     let mut meter = FailureMeter::new();
     for second in [0, 100, 200, 300, 600, 700, 800, 900, 1_200] {
         assert_eq!(meter.note(at(second)), None, "{second}");
     }
-    // Failures at 700, 800, 900, 1,200 and now; 600 is too old.
+    // These failures count: 700, 800, 900, 1,200 and now. The failure at 600 is outside the window.
     assert!(meter.note(at(1_299)).is_some());
 }
 
 #[test]
-fn meter_reports_again_only_after_a_window() {
+fn meter_raises_next_event_after_one_time_window() {
     let mut meter = Meter::new(3, WINDOW);
     let reports: Vec<_> = (0..20)
         .filter_map(|step| {
@@ -48,7 +49,7 @@ fn meter_reports_again_only_after_a_window() {
 }
 
 #[test]
-fn flood_is_counted_up_to_meter_capacity() {
+fn flood_of_failures_is_counted_up_to_meter_capacity() {
     let mut meter = Meter::new(3, WINDOW);
     let first = (0..100_000)
         .filter_map(|_| meter.note(at(0)))
@@ -61,7 +62,7 @@ fn flood_is_counted_up_to_meter_capacity() {
 }
 
 #[test]
-fn times_out_of_order_are_counted() {
+fn failures_with_unordered_times_are_counted() {
     let mut meter = Meter::new(3, WINDOW);
     assert_eq!(meter.note(at(5_000)), None);
     assert_eq!(meter.note(at(4_999)), None);

@@ -1,4 +1,4 @@
-//! Conditions and order of rules.
+//! Conditions of policy rules, and the order in which rules are checked.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn policy_without_rules_denies_every_operation() {
 }
 
 #[test]
-fn first_matching_rule_decides() {
+fn first_matching_policy_rule_decides() {
     let read = Operation::Read;
     let (permit, deny) = (Rule::permit().reading(), Rule::deny().actor("dr.garcia"));
     assert!(permits([permit.clone(), deny.clone()], read, |request| {
@@ -97,7 +97,7 @@ fn rule_with_invalid_condition_is_refused() {
 }
 
 #[test]
-fn purpose_condition_matches_that_purpose() {
+fn purpose_condition_matches_only_its_purpose() {
     let rule = Rule::deny().purpose(Purpose::Marketing);
     let policy = RulePolicy::new([rule, Rule::permit()]).unwrap();
     let actor = actor("dr.garcia");
@@ -107,7 +107,7 @@ fn purpose_condition_matches_that_purpose() {
 }
 
 #[test]
-fn every_operation_belongs_to_its_group() {
+fn operation_groups_contain_expected_operations() {
     use Operation::*;
     let reading = [Read, History, List, ListSubjects];
     let writing = [Put, Retract, Prepare];
@@ -137,7 +137,7 @@ fn every_operation_belongs_to_its_group() {
 }
 
 #[test]
-fn groups_partition_operations() {
+fn every_operation_belongs_to_one_group() {
     let in_group = |rule: Rule| {
         let all = Operation::ALL.iter();
         all.filter(|operation| permits([rule.clone()], **operation, |request| request))
@@ -234,7 +234,7 @@ fn consent_with_invalid_text_is_refused() {
 }
 
 #[test]
-fn debug_output_names_nobody() {
+fn policy_debug_output_contains_no_identifier() {
     let (actor, subject) = (actor("dr.garcia"), subject("MRN-1042"));
     let labels = ["psychiatry"];
     let request = AccessRequest::new(&actor, Purpose::Treatment, Operation::Read)

@@ -38,7 +38,7 @@ fn all() -> Vec<SecurityEvent> {
 }
 
 #[test]
-fn event_prints_without_its_actor() {
+fn security_event_display_omits_actor() {
     let printed: Vec<_> = all().iter().map(ToString::to_string).collect();
     for (event, text) in all().iter().zip(&printed) {
         assert_eq!(format!("{event:?}"), format!("SecurityEvent({text})"));
@@ -49,14 +49,14 @@ fn event_prints_without_its_actor() {
 }
 
 #[test]
-fn event_returns_its_actor() {
+fn security_event_method_returns_actor() {
     let named = |event: &SecurityEvent| event.actor().map(|actor| actor.name().to_owned());
     let actors: Vec<_> = all().iter().filter_map(named).collect();
     assert_eq!(actors, ["dr.garcia"; 5]);
 }
 
 #[test]
-fn serialized_event_holds_every_field() {
+fn serialized_security_event_contains_every_field() {
     let of = |index: usize| serde_json::to_value(all().get(index).unwrap()).unwrap();
     let glass = json!({"event": "glass-broken", "actor": "dr.garcia", "for_seconds": 1800});
     assert_eq!(of(0), glass);
@@ -74,7 +74,7 @@ fn closure_is_a_security_event_handler() {
     assert_eq!(*received.lock().unwrap(), all());
 }
 
-/// Returns a handler that keeps the events, and these events.
+/// Returns an event handler that stores the events, and the list of stored events.
 fn recording_handler() -> (
     Arc<dyn SecurityEventHandler>,
     Arc<Mutex<Vec<SecurityEvent>>>,
@@ -86,7 +86,7 @@ fn recording_handler() -> (
 }
 
 #[test]
-fn repeated_events_are_raised_to_handler() {
+fn repeated_denials_and_failures_reach_event_handler() {
     let (handler, received) = recording_handler();
     let alarms = Alarms::new(Some(handler));
     let (lee, now) = (actor("desk.lee"), Duration::from_secs(7));
@@ -122,7 +122,7 @@ fn handler_that_panics_receives_later_events() {
 }
 
 #[test]
-fn alarms_without_handler_do_nothing() {
+fn security_events_without_handler_are_discarded() {
     let alarms = Alarms::new(None);
     (0..100).for_each(|at| alarms.failed(Duration::from_secs(at)));
     alarms.raise(&SecurityEvent::JournalFailing);

@@ -1,4 +1,4 @@
-//! Policy decisions, break-glass, security events and journal fallback in sessions.
+//! Sessions: policy decisions, break-glass, security events and journal fallback.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::common::journal::pages;
 use crate::common::objects::{objects_of, put};
 use crate::common::{Fixed, Shared, Stage, actor, record, session, session_as, subject};
 
-/// An entry, its actor, and whether it was made under break-glass.
+/// A journal entry, the name of its actor, and `true` if it was made under break-glass.
 type ActorEntry = (Entry, String, bool);
 
 /// Returns all journal entries, chain by chain.
@@ -35,7 +35,7 @@ fn journal(storage: &Shared) -> Vec<ActorEntry> {
     entries
 }
 
-/// Returns outcome and note of each entry of an operation.
+/// Returns the outcome and the note of each journal entry of an operation.
 fn entries_of(storage: &Shared, operation: Operation) -> Vec<(AccessOutcome, String)> {
     let entries = journal(storage).into_iter();
     let own = entries.filter(|(entry, ..)| entry.operation == operation);
@@ -43,12 +43,12 @@ fn entries_of(storage: &Shared, operation: Operation) -> Vec<(AccessOutcome, Str
         .collect()
 }
 
-/// Returns the id of a record of the one patient of these tests.
+/// Returns the id of a record of the only patient in these tests.
 fn id(name: &str) -> RecordId {
     record("MRN-1042", name)
 }
 
-/// Policy that decides by a closure and keeps the requests.
+/// Policy that decides by calling a closure, and records the requests.
 struct ClosurePolicy<F>(F, Mutex<Vec<String>>);
 
 impl<F> std::fmt::Debug for ClosurePolicy<F> {
@@ -76,7 +76,7 @@ fn options() -> VaultOptions {
     VaultOptions::new().journaling(Journaling::Strict)
 }
 
-/// Returns a storage with a vault that holds the record `note`.
+/// Returns a storage with a vault that contains the record `note`.
 fn with_note() -> Shared {
     let stage = Stage::memory();
     let vault = stage.create_by(options());
@@ -135,7 +135,7 @@ fn denied_large_put_reads_nothing_of_the_patient() {
     let vault = options().policy(policy).create(storage, &Fixed(1)).unwrap();
     session(&vault).put(&id("note"), b"{}").unwrap();
     let desk = session_as(&vault, "front.desk", Purpose::Treatment);
-    // `Conflict` instead of `Denied` would reveal that the record exists.
+    // The error `Conflict` instead of `Denied` would reveal that the record exists.
     let mut writer = desk.writer(&id("note")).expecting(Precondition::Absent);
     let refused = writer.read_from(&[7; 100_000][..]);
     assert_eq!(refused, Err(Error::Denied));
@@ -172,7 +172,7 @@ fn denied_journal_reads_return_denied_and_are_journaled() {
         denied
     );
     assert_eq!(desk.audit().unwrap().resolve_all().err(), denied);
-    // Break-glass does not permit journal reads either.
+    // Break-glass does not permit journal reads.
     let minute = Duration::from_secs(60);
     let broken = vault.break_glass(actor("front.desk"), "curious", minute);
     assert_eq!(broken.unwrap().audit().unwrap().entries(..).err(), denied);
@@ -232,7 +232,7 @@ fn labelled_read_is_decided_again_with_its_labels() {
 }
 
 #[test]
-fn consent_is_named_in_journal_entry() {
+fn journal_entry_contains_reference_of_consent() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let consent = ConsentReference::new("Consent/2024-117").unwrap();
     let policy = closure_policy(move |_| Decision::PermitUnder(consent.clone()));
@@ -255,7 +255,7 @@ fn consent_is_named_in_journal_entry() {
     );
 }
 
-/// Returns options with a handler that keeps the security events, and these events.
+/// Returns options with a handler that stores the security events, and the list of stored events.
 fn with_event_handler() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&events);
@@ -264,7 +264,7 @@ fn with_event_handler() -> (VaultOptions, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
-fn break_glass_session_passes_policy_is_marked_and_ends() {
+fn break_glass_session_bypasses_policy_is_journaled_and_ends() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let clock = Arc::new(ManualClock::default());
     let (options, events) = with_event_handler();
@@ -290,7 +290,7 @@ fn break_glass_session_passes_policy_is_marked_and_ends() {
     );
     clinician.put(&id("note"), b"{}").unwrap();
     assert!(clinician.get(&id("note")).unwrap().is_some());
-    // Operations other than care still need the policy's permission.
+    // Operations other than care require the policy's permission also under break-glass.
     let patient = subject("MRN-1042");
     assert_eq!(
         clinician.erase_subject(&patient, "a whim"),
@@ -306,7 +306,7 @@ fn break_glass_session_passes_policy_is_marked_and_ends() {
         assert_eq!(under_break_glass, is_own, "{:?}", entry.operation);
         own += u32::from(is_own);
     }
-    // Break-glass, chart created, put, read, and three denials.
+    // The entries are: break-glass begun, chart created, put, read, and three denials.
     assert_eq!(own, 7);
 }
 
@@ -395,7 +395,7 @@ fn journal_fallback_keeps_reads_working_and_copies_entries_back() {
         .begin_journal_fallback("disk full", Arc::clone(&spool))
         .unwrap();
     assert!(clinician.get(&id("note")).unwrap().is_some());
-    // Changes still need the vault's storage.
+    // Changes still require the vault's own storage.
     assert!(clinician.put(&id("note"), b"!").is_err());
     let early = officer.end_journal_fallback("too early", &spool);
     assert_eq!(early, Err(Error::Storage(StorageError::Full)));
@@ -421,7 +421,7 @@ fn journal_fallback_keeps_reads_working_and_copies_entries_back() {
 }
 
 #[test]
-fn spool_of_another_vault_is_refused() {
+fn journal_fallback_to_spool_of_another_vault_is_refused() {
     let foreign = with_note();
     let storage: Shared = Arc::new(MemoryStorage::new());
     let vault = options().create(Arc::clone(&storage), &Fixed(1)).unwrap();
@@ -433,7 +433,7 @@ fn spool_of_another_vault_is_refused() {
 }
 
 #[test]
-fn journal_entries_hold_no_plaintext_names() {
+fn journal_entries_contain_tags_instead_of_names() {
     let storage = with_note();
     for (entry, ..) in journal(&storage) {
         assert!(!entry.note.contains("1042") && !entry.note.contains("note"));

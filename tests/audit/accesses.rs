@@ -8,7 +8,7 @@ use chartlock::{Operation, Purpose, access::AccessOutcome};
 
 use crate::stage::*;
 
-/// Writes a day's entries about two patients.
+/// Writes the journal entries of one day about two patients.
 fn a_day() -> JournalStage {
     let stage = JournalStage::new();
     let (ward, desk) = (stage.writer(), stage.writer());
@@ -88,7 +88,7 @@ fn access_report_lists_actor_purpose_and_operation_of_one_patient_only() {
         })
         .collect();
     let (done, denied) = (AccessOutcome::Done, AccessOutcome::Denied);
-    // The entry of this report comes last.
+    // The entry of this report is the last one.
     let (last, others) = listed.split_last().unwrap();
     assert_eq!((last.0, last.1), ("privacy.office", AccessKind::Audited));
     assert_eq!(
@@ -175,7 +175,7 @@ fn access_report_omits_entries_outside_its_time_range() {
 }
 
 #[test]
-fn daily_summary_lists_each_actor_once() {
+fn daily_access_summary_lists_each_actor_once() {
     let stage = a_day();
     let auditor = stage.open();
     let trail = auditor
@@ -229,7 +229,7 @@ fn unsettled_change_is_marked_uncertain() {
 }
 
 #[test]
-fn organization_and_patient_of_one_identifier_are_separate() {
+fn organization_and_patient_with_same_identifier_have_separate_reports() {
     let stage = a_day();
     let auditor = stage.open();
     let practice = chartlock::Subject::organization("MRN-1").unwrap();

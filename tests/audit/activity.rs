@@ -76,7 +76,7 @@ fn activity_report_lists_all_operations_and_subjects_of_actor() {
 }
 
 #[test]
-fn activity_report_of_idle_actor_is_empty() {
+fn activity_report_of_actor_without_entries_is_empty() {
     let stage = JournalStage::new();
     write_page(
         &stage.writer(),

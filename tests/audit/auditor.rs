@@ -1,4 +1,4 @@
-//! The journal without the vault, opened with an auditor's slot.
+//! Reads of the journal without the vault's keys, through an auditor's slot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +26,7 @@ fn open(stage: &JournalStage, credential: Fixed) -> Result<Auditor, Error> {
     )
 }
 
-/// Returns the notes and subjects of the auditors' entries.
+/// Returns the notes and subjects of the auditor's journal entries.
 fn auditor_notes(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
     let auditor = stage.open();
     let trail = auditor.trail();
@@ -44,7 +44,7 @@ fn auditor_notes(stage: &JournalStage) -> Vec<(String, Option<[u8; 16]>)> {
         _ => None,
     });
     let mut notes: Vec<_> = notes.collect();
-    // Without the two entries of this function's own reads.
+    // Omit the last two entries, because this function's own reads wrote them.
     notes.truncate(notes.len() - 2);
     notes
 }
@@ -68,7 +68,7 @@ fn auditor_reports_are_journaled() {
         trail.accesses(&subject("MRN-1"), ..).unwrap();
         trail.disclosures(&subject("MRN-2")).unwrap();
         trail.activity(&actor("dr.garcia"), ..).unwrap();
-        // Journaled although the iterator is not used.
+        // The report is journaled even if the caller never uses the iterator.
         drop(trail.entries(..).unwrap());
     }
     stage.clock.shift_calendar(1);
@@ -105,7 +105,7 @@ fn auditor_on_full_storage_reads_nothing() {
     };
     let opened = stage.try_open(Arc::new(full()));
     assert_eq!(opened.unwrap_err(), Error::Journal(StorageError::Full));
-    // Full after the opening: each report is refused before it reads a chain.
+    // The storage is full after the opening, so each report is refused before it reads a chain.
     let commits = AtomicU64::new(0);
     let later = Faulty::new(Arc::clone(&stage.storage), move |_, moment| match moment {
         FaultPoint::Commit(_) if commits.fetch_add(1, Ordering::SeqCst) > 0 => {
@@ -127,7 +127,7 @@ fn auditor_on_full_storage_reads_nothing() {
 fn journal_under_another_key_is_refused() {
     let stage = JournalStage::new();
     assert_eq!(open(&stage, Fixed(2)).unwrap_err(), Error::NotAuthentic);
-    // A page under a key that the slot does not hold.
+    // This page is sealed under a journal key that the slot does not contain.
     let other = JournalStage::new();
     let read = done(garcia(Operation::Read), NOON, other.record("MRN-1", "a", 1));
     write_page(&other.writer_to(Arc::clone(&stage.storage)), NOON, [read]);

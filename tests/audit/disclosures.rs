@@ -1,4 +1,4 @@
-//! Accounting of disclosures.
+//! Accounting of disclosures of a patient's records.
 
 use chartlock::internals::journal::{EntryDraft, Target};
 use chartlock::{Operation, Purpose};
@@ -47,7 +47,7 @@ fn disclosures_for_care_payment_and_operations_are_excluded_and_counted() {
         .map(|(purpose, _)| purpose.code())
         .collect();
     assert_eq!(listed, expected);
-    let sum = |place: usize| all.iter().map(|(_, exempt)| exempt[place]).sum::<u64>();
+    let sum = |index: usize| all.iter().map(|(_, exempt)| exempt[index]).sum::<u64>();
     assert_eq!(
         [exempt.treatment, exempt.payment, exempt.operations],
         [0, 1, 2].map(sum)
@@ -69,7 +69,7 @@ fn disclosure_for_unknown_purpose_is_listed() {
 }
 
 #[test]
-fn accounting_lists_recipient_and_description_of_one_subject_only() {
+fn accounting_lists_disclosures_of_one_subject_only() {
     let stage = JournalStage::new();
     let note = "Health department, 1 Main Street\nmeasles notification\nand contacts";
     let mut other = disclosed(&stage, Purpose::Research, NOON - 4, "University\nall");
@@ -110,7 +110,7 @@ fn accounting_lists_recipient_and_description_of_one_subject_only() {
 
 #[test]
 fn accounting_covers_six_calendar_years() {
-    // Day of the report, and first day that it covers; noon of each.
+    // Each row contains the day of the report and the first day that it covers, both at noon.
     for (asked, first) in [
         ("2026-11-21", "2020-11-21"),
         ("2028-02-29", "2022-02-28"),

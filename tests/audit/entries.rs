@@ -1,4 +1,4 @@
-//! Journal entries as reports show them.
+//! Journal entries in the form that reports show.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::stage::*;
 
-/// Writes the entry of one read, with every field set.
+/// Writes the journal entry of one read, with every field set.
 fn read_with_all(stage: &JournalStage) {
     let mut act = garcia(Operation::Read);
     act.context = Arc::new(Context {
@@ -29,7 +29,7 @@ fn read_with_all(stage: &JournalStage) {
 }
 
 #[test]
-fn entry_shows_names_that_the_reader_resolves() {
+fn report_entry_shows_resolved_names() {
     let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
@@ -76,7 +76,7 @@ fn entry_shows_names_that_the_reader_resolves() {
 }
 
 #[test]
-fn entry_shows_tags_in_place_of_unresolved_names() {
+fn report_entry_shows_tags_of_unresolved_names() {
     let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
@@ -90,7 +90,7 @@ fn entry_shows_tags_in_place_of_unresolved_names() {
 }
 
 #[test]
-fn debug_output_shows_no_names() {
+fn report_entry_debug_output_contains_no_names() {
     let stage = JournalStage::new();
     read_with_all(&stage);
     let auditor = stage.open();
@@ -127,7 +127,7 @@ fn debug_output_shows_no_names() {
 }
 
 #[test]
-fn entries_of_writes_show_versions_numbers_and_digests() {
+fn report_entries_of_writes_show_versions_and_digests() {
     let stage = JournalStage::new();
     let header = Target::Header {
         generation: 7,
@@ -180,7 +180,8 @@ fn entries_of_writes_show_versions_numbers_and_digests() {
 
 #[test]
 fn timestamps_display_as_calendar_dates() {
-    // Leap days in years divisible by 4 and by 400, the end of a year, and a date before 1970.
+    // The cases are leap days in years divisible by 4 and by 400, the end of a year, and a date
+    // before 1970.
     for (millis, text) in [
         (0, "1970-01-01T00:00:00.000Z"),
         (-1, "1969-12-31T23:59:59.999Z"),

@@ -1,4 +1,4 @@
-//! Evidence of the time at which a version was sealed.
+//! Evidence of the time at which a record version was sealed.
 
 use chartlock::audit::SealEvidence;
 use chartlock::internals::crypto;
@@ -9,7 +9,7 @@ use crate::stage::*;
 
 const RECORD: [u8; 16] = [9; 16];
 
-/// Returns a stored value that names this version.
+/// Returns a stored value with this version number.
 fn value(version: u64, body: &[u8]) -> Vec<u8> {
     let mut value = vec![1, 1, 1, 1];
     value.extend(77_u32.to_le_bytes());
@@ -39,7 +39,7 @@ fn storage_key(stage: &JournalStage, class: u8, version: Option<u64>) -> Vec<u8>
     key
 }
 
-/// Writes two versions of a record, the first re-encrypted later, among other pages.
+/// Writes journal pages about a record with two versions, of which the first is re-encrypted later.
 fn history() -> JournalStage {
     let stage = JournalStage::new();
     let writer = stage.writer();
@@ -134,7 +134,7 @@ fn evidence_lists_each_sealing_with_its_position() {
 }
 
 #[test]
-fn evidence_of_current_version_names_its_stored_digest() {
+fn evidence_of_current_version_contains_its_stored_digest() {
     let stage = history();
     let evidence = evidence(&stage, 2);
     assert_eq!(evidence.sealings.len(), 1);
@@ -143,7 +143,7 @@ fn evidence_of_current_version_names_its_stored_digest() {
 }
 
 #[test]
-fn version_never_sealed_has_no_evidence() {
+fn evidence_of_version_never_sealed_is_empty() {
     let stage = history();
     for version in [3, 77] {
         let evidence = evidence(&stage, version);
@@ -153,7 +153,7 @@ fn version_never_sealed_has_no_evidence() {
 }
 
 #[test]
-fn evidence_after_alteration_does_not_hold() {
+fn evidence_after_journal_alteration_does_not_hold() {
     type Change = fn(&JournalStage, &mut SealEvidence);
     let changes: &[(&str, Change)] = &[
         ("the value was altered", |stage, _| {
@@ -219,10 +219,10 @@ fn evidence_after_alteration_does_not_hold() {
 }
 
 #[test]
-fn evidence_holds_after_later_writes() {
+fn evidence_after_later_writes_still_holds() {
     let stage = history();
     let evidence = evidence(&stage, 1);
-    // Another process writes to the same storage.
+    // Another process writes to the same journal.
     write_page(
         &stage.writer(),
         NOON + 9,

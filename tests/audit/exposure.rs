@@ -1,4 +1,4 @@
-//! Report of what a lost slot or key exposes in a time range.
+//! Report of the records that a lost slot or key exposes in a time range.
 
 use chartlock::audit::{Exposed, ExposureReport, ExposureScope, Timestamp};
 use chartlock::internals::journal::{EntryDraft, Target};
@@ -30,7 +30,8 @@ fn erased(stage: &JournalStage, day: i64, patient: &str) -> EntryDraft {
     done(garcia(Operation::Erase), at(day).millis(), target)
 }
 
-/// Writes ten days of a clinic: slot 7 exists from day 2 to day 6, the auditor's slot 8 from day 2 on.
+/// Writes the journal of ten days: slot 7 exists from day 2 to day 6, the auditor's slot 8 from day
+/// 2 on.
 fn ten_days() -> JournalStage {
     let stage = JournalStage::new();
     let denied = garcia(Operation::Put).draft(
@@ -75,7 +76,8 @@ fn report(stage: &JournalStage, exposed: &Exposed, days: std::ops::Range<i64>) -
     report.unwrap()
 }
 
-/// Returns identifier, records and versions of each subject, ordered by identifier.
+/// Returns the identifier and the counts of records and versions of each subject, ordered by
+/// identifier.
 fn subjects(report: &ExposureReport) -> Vec<(&str, u64, u64)> {
     let each = report.subjects.iter().map(|one| {
         let identifier = one.subject.identifier.as_deref().unwrap();
@@ -129,7 +131,7 @@ fn slot_outside_its_lifetime_exposes_nothing() {
             (ExposureScope::Nothing, 0)
         );
     }
-    // A slot without entries exposes everything, because its lifetime is unknown.
+    // A slot without journal entries exposes everything, because its lifetime is unknown.
     let first = report(&stage, &Exposed::Slot(1), 0..1);
     assert_eq!(
         (first.scope, first.key_lifetime.since),
@@ -147,7 +149,7 @@ fn auditor_slot_exposes_only_the_journal() {
         (journal_only.scope, journal_only.subjects.len()),
         (ExposureScope::JournalOnly, 0)
     );
-    // Without an entry of its creation, its openings show that the slot is an auditor's.
+    // No entry records the slot's creation, but its openings show that the slot is an auditor's.
     let slot = stage.open().slot();
     let opened = report(&stage, &Exposed::Slot(slot), 0..20);
     assert_eq!(opened.scope, ExposureScope::JournalOnly);
@@ -161,7 +163,7 @@ fn auditor_slot_exposes_only_the_journal() {
 }
 
 #[test]
-fn report_about_slot_is_no_opening_of_it() {
+fn exposure_report_about_slot_is_not_counted_as_opening() {
     let stage = ten_days();
     report(&stage, &Exposed::Slot(7), 3..5);
     let again = report(&stage, &Exposed::Slot(7), 0..20);
@@ -172,7 +174,7 @@ fn report_about_slot_is_no_opening_of_it() {
 }
 
 #[test]
-fn replaced_slot_reports_time_of_replacement() {
+fn exposure_report_of_replaced_slot_shows_replacement_time() {
     let stage = JournalStage::new();
     write_page(
         &stage.writer(),
@@ -211,10 +213,10 @@ fn subject_key_exposes_only_its_subject() {
 }
 
 #[test]
-fn unsettled_erasure_is_ignored_and_unsettled_put_counts() {
+fn exposure_ignores_unsettled_erasure_and_counts_unsettled_put() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
-    // Both entries are announced, and no later entry settles them.
+    // Both entries are announced, and no later entry settles either of them.
     for (key, draft) in [
         (b"x1", put(&stage, 0, "MRN-1", "a", 1)),
         (b"x2", erased(&stage, 1, "MRN-1")),

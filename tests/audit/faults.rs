@@ -1,4 +1,4 @@
-//! Faults of the journal, reported at their position.
+//! Faults of journal pages, which the audit trail reports at their position.
 
 use chartlock::Operation;
 use chartlock::audit::{AuditItem, FaultKind};
@@ -19,7 +19,8 @@ fn nine_pages() -> JournalStage {
     stage
 }
 
-/// Returns the version of each entry, and page and kind of each fault.
+/// Returns, in the order of the journal, the version of each entry, and the page and kind of each
+/// fault.
 fn listed_items(stage: &JournalStage) -> Vec<Result<u64, (u64, FaultKind)>> {
     let auditor = stage.open();
     let items = items(&auditor.trail()).into_iter();
@@ -35,7 +36,7 @@ fn key(stage: &JournalStage, page: usize) -> Vec<u8> {
 }
 
 #[test]
-fn missing_page_is_reported_at_its_position() {
+fn missing_journal_page_is_reported_at_its_position() {
     let stage = nine_pages();
     let (third, fourth) = (key(&stage, 3), key(&stage, 4));
     objects::delete(&*stage.storage, &third);
@@ -46,14 +47,14 @@ fn missing_page_is_reported_at_its_position() {
 }
 
 #[test]
-fn altered_page_is_reported_at_its_position() {
+fn altered_journal_page_is_reported_at_its_position() {
     let stage = nine_pages();
     let key = key(&stage, 5);
     let mut value = value_of(&*stage.storage, &key).unwrap();
     *value.last_mut().unwrap() ^= 1;
     objects::put(&*stage.storage, &key, &value);
     let altered = Err((5, FaultKind::NotAuthentic));
-    // The next page does not link to the altered one.
+    // The next page does not link to the altered page.
     let unlinked = Err((6, FaultKind::Unlinked));
     let expected = [
         Ok(1),
@@ -71,7 +72,7 @@ fn altered_page_is_reported_at_its_position() {
 }
 
 #[test]
-fn page_of_later_release_is_reported_unsupported() {
+fn journal_page_of_later_release_is_reported_unsupported() {
     let stage = nine_pages();
     let key = key(&stage, 0);
     let mut value = value_of(&*stage.storage, &key).unwrap();
@@ -81,11 +82,11 @@ fn page_of_later_release_is_reported_unsupported() {
 }
 
 #[test]
-fn page_of_fork_is_reported_and_its_entries_are_listed() {
+fn forked_journal_page_is_reported_and_its_entries_are_listed() {
     let stage = nine_pages();
     let key = key(&stage, 2);
     let writer: WriterId = key[1..17].try_into().unwrap();
-    let place = PageId {
+    let position = PageId {
         writer,
         sequence: 2,
     };
@@ -93,7 +94,12 @@ fn page_of_fork_is_reported_and_its_entries_are_listed() {
     let draft = done(garcia(Operation::Read), at, stage.record("MRN-1", "a", 77));
     let page = Page::new([9; 32], vec![], [(&draft, EntryStage::Done)].into_iter()).unwrap();
     let sealing = (stage.number(), stage.key());
-    let value = page.seal(stage.header.suite(), stage.header.vault(), sealing, &place);
+    let value = page.seal(
+        stage.header.suite(),
+        stage.header.vault(),
+        sealing,
+        &position,
+    );
     objects::put(&*stage.storage, &key, &value.unwrap());
     let listed = listed_items(&stage);
     let unlinked = |page| Err((page, FaultKind::Unlinked));
@@ -104,7 +110,7 @@ fn page_of_fork_is_reported_and_its_entries_are_listed() {
 }
 
 #[test]
-fn stray_objects_are_skipped() {
+fn stray_journal_objects_are_skipped() {
     let stage = nine_pages();
     for page in 0..PAGES as usize {
         let key = keys_of(&*stage.storage, b"j")
@@ -121,7 +127,7 @@ fn stray_objects_are_skipped() {
 }
 
 #[test]
-fn reports_count_unreadable_pages() {
+fn reports_count_unreadable_journal_pages() {
     let stage = nine_pages();
     for page in [6, 2] {
         let key = key(&stage, page);

@@ -1,7 +1,7 @@
-//! Reports from the journal.
+//! Tests of reports from the journal, such as access reports, disclosures and exposure.
 //!
-//! Most tests write their journal through the journal room, so that the journal has only the entries
-//! that the test needs.
+//! Most tests write their entries directly through the crate's journal module, so that the journal
+//! contains only the entries that the test needs.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]

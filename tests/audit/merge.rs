@@ -1,4 +1,4 @@
-//! Merge of all chains into one sequence.
+//! Merge of the entries of all journal chains into one sequence.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use crate::stage::*;
 fn chains_are_merged_in_order_of_time() {
     let stage = JournalStage::new();
     let writers = [stage.writer(), stage.writer(), stage.writer()];
-    // Three interleaved chains, with pages of three entries, over two days.
+    // Write three interleaved chains, with pages of three entries, over two days.
     for step in 0..96 {
         let at = NOON + step * 30 * MINUTE;
         let writer = &writers[(step * 7 % 3) as usize];
         let version = step as u64 + 1;
-        // Entries on a page are in reverse order of time.
+        // The entries on each page are in reverse order of time.
         write_page(
             writer,
             at + 2,
@@ -60,7 +60,7 @@ fn entries_queued_before_their_page_are_in_order_of_time() {
 }
 
 #[test]
-fn time_range_includes_its_start_and_excludes_its_end() {
+fn audit_time_range_includes_its_start_and_excludes_its_end() {
     let stage = JournalStage::new();
     let writer = stage.writer();
     for day in 0..5 {
@@ -86,7 +86,7 @@ fn time_range_includes_its_start_and_excludes_its_end() {
 }
 
 #[test]
-fn chain_begun_by_clock_ahead_hides_no_entry() {
+fn entries_of_chain_begun_with_clock_ahead_are_listed() {
     let stage = JournalStage::new();
     let (first, second) = (stage.writer(), stage.writer());
     let read = |at, version| {
@@ -96,7 +96,7 @@ fn chain_begun_by_clock_ahead_hides_no_entry() {
     write_page(&first, NOON, read(NOON, 1));
     write_page(&first, NOON + 30 * DAY, read(NOON + 30 * DAY, 2));
     write_page(&first, NOON + MINUTE, read(NOON + MINUTE, 3));
-    // The clock was ahead when this chain began.
+    // The clock was ahead of the true time when this chain began.
     write_page(&second, NOON + 30 * DAY, read(NOON + 2 * MINUTE, 4));
     let auditor = stage.open();
     let trail = auditor.trail();
@@ -112,9 +112,9 @@ fn chain_begun_by_clock_ahead_hides_no_entry() {
 }
 
 #[test]
-fn merge_fetches_few_pages_at_a_time() {
+fn merged_trail_fetches_few_pages_at_a_time() {
     let stage = JournalStage::new();
-    // Chains of 40 pages, of one day each, one after the other.
+    // Write one chain after the other; each has 40 pages and covers one day.
     for day in 0..4 {
         let writer = stage.writer();
         for step in 0..40 {
@@ -140,7 +140,7 @@ fn merge_fetches_few_pages_at_a_time() {
     for _ in 0..3 {
         entries.next().unwrap().unwrap();
     }
-    // A few pages of one chain, because later chains begin later.
+    // The iterator fetches only a few pages of one chain, because the other chains begin later.
     assert!(fetched.load(Ordering::SeqCst) <= 8);
     let rest = entries.map(Result::unwrap).count();
     assert!(rest >= 157 && fetched.load(Ordering::SeqCst) >= 160);

@@ -1,4 +1,4 @@
-//! Announced and settled entries, on storage without transactions.
+//! Announced entries and the later pages that settle them, on storage without transactions.
 
 use chartlock::{Operation, access::AccessOutcome};
 
@@ -26,7 +26,7 @@ fn versions(stage: &JournalStage) -> Vec<(u64, bool)> {
 }
 
 #[test]
-fn announced_change_once_done_is_listed_once_as_settled() {
+fn announced_change_that_succeeded_is_listed_once_as_settled() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
     for version in 1..=3 {
@@ -46,7 +46,7 @@ fn announced_change_that_failed_stays_unsettled() {
     let writer = stage.writer();
     let changes = vec![
         change(b"x1", vec![put(&stage, 1)]),
-        // Fails, because the key exists.
+        // The change fails because the key already exists.
         change(b"x1", vec![put(&stage, 2)]),
         change(b"x3", vec![put(&stage, 3)]),
     ];
@@ -54,7 +54,7 @@ fn announced_change_that_failed_stays_unsettled() {
     let happened: Vec<_> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(happened, [true, false, true]);
     writer.flush_all(moment(NOON)).unwrap();
-    // The second entry is on a separate page, after the other two.
+    // The second entry is on a separate page, after the page of the other two entries.
     assert_eq!(versions(&stage), [(1, true), (3, true), (2, false)]);
 }
 
@@ -69,7 +69,7 @@ fn announced_change_before_crash_stays_unsettled() {
 }
 
 #[test]
-fn entry_settled_during_iteration_is_settled_in_later_reads() {
+fn entry_settled_during_iteration_is_listed_as_settled_later() {
     let stage = JournalStage::per_operation();
     let writer = stage.writer();
     let commit = |version| {
@@ -86,7 +86,7 @@ fn entry_settled_during_iteration_is_settled_in_later_reads() {
         chartlock::audit::AuditItem::Fault(fault) => panic!("{fault:?}"),
     };
     assert_eq!(next(), (Some(1), false));
-    // Each page settles the entry before it.
+    // Each page settles the entry on the page before it.
     (2..=20).for_each(commit);
     drop(reading);
     let listed = versions(&stage);

@@ -1,4 +1,4 @@
-//! Storage with a header, an auditor's slot and journals.
+//! Storage for audit tests, with a header, an auditor's slot and journal chains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
 /// The time at which auditors open the journal, unless a test sets another time.
 pub(crate) const LATER: i64 = NOON + 9 * DAY;
 
-/// Storage with a header, without a vault; tests write to it through the journal room.
+/// Storage with a header, without a vault; tests write to it through the crate's journal module.
 pub(crate) struct JournalStage {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) header: Header,
@@ -66,7 +66,7 @@ impl JournalStage {
         self.keyring.active_journal_key().number
     }
 
-    /// Returns a journal writer, as of another process.
+    /// Returns a new journal writer, such as another process would have.
     pub(crate) fn writer(&self) -> Writer {
         self.writer_to(Arc::clone(&self.storage))
     }
@@ -127,7 +127,7 @@ impl JournalStage {
     }
 }
 
-/// Returns an act of this actor, purpose and operation.
+/// Returns the act of this actor with this purpose and operation.
 pub(crate) fn by(actor: &str, purpose: Purpose, operation: Operation) -> Act {
     Act {
         context: Arc::new(Context {
@@ -156,7 +156,7 @@ pub(crate) fn moment(now: i64) -> WriteTime {
     }
 }
 
-/// Writes entries on one page, at `now`.
+/// Writes these entries on one page, at the time `now`.
 pub(crate) fn write_page(writer: &Writer, now: i64, drafts: impl IntoIterator<Item = EntryDraft>) {
     for draft in drafts {
         writer.note(draft, Duration::ZERO).unwrap();
@@ -164,7 +164,7 @@ pub(crate) fn write_page(writer: &Writer, now: i64, drafts: impl IntoIterator<It
     writer.flush_all(moment(now)).unwrap();
 }
 
-/// Returns a change that puts `key`, with these entries.
+/// Returns a change that puts `key` and writes these entries.
 pub(crate) fn change(key: &[u8], drafts: Vec<EntryDraft>) -> JournaledChange {
     JournaledChange {
         transaction: Transaction::new().put(key, b"sealed", Expect::Absent),
@@ -172,7 +172,7 @@ pub(crate) fn change(key: &[u8], drafts: Vec<EntryDraft>) -> JournaledChange {
     }
 }
 
-/// Returns all items of a trail, without the entries of auditors.
+/// Returns all items of an audit trail except the entries of auditors.
 pub(crate) fn items(trail: &AuditTrail) -> Vec<AuditItem> {
     let all = trail.entries(..).unwrap().map(Result::unwrap);
     all.filter(|item| {
@@ -181,7 +181,7 @@ pub(crate) fn items(trail: &AuditTrail) -> Vec<AuditItem> {
     .collect()
 }
 
-/// Returns the entries of a trail, and asserts that the trail has no fault.
+/// Returns the entries of an audit trail, and asserts that the trail has no fault.
 pub(crate) fn entries(trail: &AuditTrail) -> Vec<AuditEntry> {
     let each = items(trail).into_iter().map(|item| match item {
         AuditItem::Entry(entry) => entry,

@@ -33,7 +33,7 @@ impl Clinic {
         }
     }
 
-    /// Returns a clinic on storage with transactions and one on storage without.
+    /// Returns a clinic on storage with transactions, and a clinic on storage without transactions.
     fn each() -> [Self; 2] {
         [
             Self::on(MemoryStorage::new()),
@@ -65,7 +65,7 @@ fn allergy() -> RecordId {
 }
 
 #[test]
-fn access_report_names_records_of_the_vault() {
+fn access_report_shows_names_of_vault_records() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         clinic
@@ -109,7 +109,8 @@ fn access_report_names_records_of_the_vault() {
                 ),
             ]
         );
-        // A record that does not exist is shown as a tag, because the vault has no name for it.
+        // A record that does not exist is shown as a tag, because the vault cannot resolve its
+        // name.
         assert_eq!(
             (listed[2].0, listed[2].2.len(), listed[2].3),
             ("nurse.lee", 32, None)
@@ -124,7 +125,7 @@ fn access_report_names_records_of_the_vault() {
 }
 
 #[test]
-fn read_before_change_in_one_millisecond_is_listed_before_it() {
+fn read_before_change_in_same_millisecond_is_listed_first() {
     for clinic in Clinic::each() {
         let session = clinic.garcia();
         session.put(&allergy(), b"none").unwrap();
@@ -147,7 +148,7 @@ fn read_before_change_in_one_millisecond_is_listed_before_it() {
 }
 
 #[test]
-fn activity_report_names_resolved_patients() {
+fn activity_report_shows_identifiers_of_patients() {
     for clinic in Clinic::each() {
         for patient in ["MRN-1", "MRN-2"] {
             clinic.garcia().put(&record(patient, "a"), b"-").unwrap();
@@ -164,7 +165,7 @@ fn activity_report_names_resolved_patients() {
                 .collect()
         };
         assert_eq!(names(&audit), [None, None]);
-        // Erased patients are resolved, too.
+        // The vault also resolves the identifiers of erased patients.
         let all = audit.resolve_all().unwrap();
         let known = ["MRN-1", "MRN-2"].map(|known| Some(known.to_owned()));
         assert_eq!(names(&all), known);
@@ -267,10 +268,11 @@ fn evidence_lists_each_sealing_of_a_version() {
 }
 
 #[test]
-fn checkpoint_pins_earlier_sealings() {
+fn checkpoint_confirms_evidence_of_earlier_sealings() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
-        // Another process puts, too; the checkpoint names only the head of its chain.
+        // Another process also puts records; the checkpoint contains only the head of that
+        // process's chain.
         let other = VaultOptions::new().clock(Arc::clone(&clinic.clock) as Arc<dyn Clock>);
         let other = other.open(Arc::clone(&clinic.storage), &Fixed(1)).unwrap();
         let night = session_as(&other, "dr.night", Purpose::Treatment);
@@ -310,7 +312,7 @@ fn checkpoint_of_another_journal_does_not_confirm_evidence() {
         (listed.checkpoint, listed.holds(), listed.is_pinned()),
         (Some(false), false, false)
     );
-    // Restored to a state before its checkpoint, the journal no longer matches the checkpoint.
+    // Restore the storage to a state before the checkpoint, so that the journal no longer matches.
     let checkpoint = clinic.vault.checkpoint().unwrap();
     let pinned = evidence.pinned_by(&checkpoint);
     assert!(audit.confirm(&pinned).unwrap().is_pinned());
@@ -323,7 +325,7 @@ fn checkpoint_of_another_journal_does_not_confirm_evidence() {
 }
 
 #[test]
-fn auditor_of_vault_reads_the_same_entries_without_names() {
+fn auditor_lists_same_entries_as_vault_without_names() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
         let slot = clinic.vault.add_auditor_slot(&Fixed(2)).unwrap();
@@ -389,7 +391,7 @@ fn auditor_on_read_only_storage_journals_to_spool() {
             .end_journal_fallback("the auditor's spool", &spool)
             .unwrap();
         assert_eq!((home.pages, asked(&clinic)), (2, 1));
-        // An unwritable spool is refused like an unwritable storage.
+        // An unwritable spool is refused in the same way as an unwritable storage.
         let storage = Arc::clone(&clinic.storage);
         let refused =
             Auditor::open_read_only(storage, read_only(), &Fixed(2), actor(), Purpose::Legal);
@@ -493,7 +495,7 @@ fn exposed_subject_without_entries_is_counted() {
         .unwrap()
         .exposure(&Exposed::Slot(1), ..)
         .unwrap();
-    let identifier = |place: usize| report.subjects[place].subject.identifier.as_deref();
+    let identifier = |index: usize| report.subjects[index].subject.identifier.as_deref();
     let both = [identifier(0), identifier(1)];
     assert!(both.contains(&Some("MRN-1")) && both.contains(&Some("MRN-2")));
     assert_eq!((report.not_in_the_journal, report.records), (1, 1));
@@ -546,7 +548,7 @@ fn every_entry_of_a_vault_is_a_valid_fhir_event() {
 }
 
 #[test]
-fn locked_vault_reports_nothing() {
+fn reports_of_locked_vault_return_locked() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&allergy(), b"penicillin").unwrap();
     let audit = clinic.office().audit().unwrap();
@@ -561,7 +563,7 @@ fn locked_vault_reports_nothing() {
     assert_eq!(disclosed, Err(Error::Locked));
 }
 
-/// Policy that permits care to all actors, and the journal to the privacy office under a consent.
+/// Policy that permits care to all actors, and journal reads to the privacy office under a consent.
 #[derive(Debug)]
 struct Careful;
 
@@ -579,7 +581,7 @@ impl AccessPolicy for Careful {
 }
 
 #[test]
-fn policy_decides_on_reports_and_disclosures() {
+fn reports_and_disclosures_require_policy_permission() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let options = VaultOptions::new().policy(Careful);
     let vault = options.create(Arc::clone(&storage), &Fixed(1)).unwrap();
@@ -627,7 +629,7 @@ fn policy_decides_on_reports_and_disclosures() {
 }
 
 #[test]
-fn break_glass_read_is_marked_in_access_report() {
+fn access_report_marks_break_glass_reads() {
     let clinic = Clinic::on(MemoryStorage::new());
     clinic.garcia().put(&allergy(), b"penicillin").unwrap();
     let night = actor("dr.night");

@@ -1,16 +1,17 @@
-//! Credential whose key service fails.
+//! Credential whose key service fails, for tests of unlocking.
 
 use chartlock::Error;
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
 use super::credential::Fixed;
 
-/// Credential like [`Fixed`] with this number, which fails with this error on the slots of others.
+/// Credential that opens the slots of [`Fixed`] with this number, and fails with this error on all
+/// other slots.
 #[derive(Debug)]
 pub(crate) struct Brittle(pub(crate) u8, pub(crate) Error);
 
 impl Brittle {
-    /// Returns the credential of a key service that cannot be reached.
+    /// Returns a credential whose key service cannot be reached.
     pub(crate) const fn unavailable(number: u8) -> Self {
         Self(number, Error::CredentialUnavailable)
     }

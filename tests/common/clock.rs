@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chartlock::internals::clock::Clock;
 
-/// Noon of 2026-11-21 in UTC, in milliseconds since the Unix epoch.
+/// Calendar time of noon UTC on 2026-11-21, in milliseconds since the Unix epoch.
 pub(crate) const NOON: i64 = 1_795_262_400_000;
 
-/// Calendar and uptime, both in milliseconds, under the control of the test.
+/// Clock under the control of the test: calendar time and uptime, both in milliseconds.
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     calendar: AtomicI64,
@@ -30,12 +30,13 @@ impl ManualClock {
         self.uptime.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// Sets the calendar but not the uptime, as an administrator does.
+    /// Sets the calendar time but not the uptime, as an administrator's correction of the clock
+    /// does.
     pub(crate) fn set_calendar(&self, calendar: i64) {
         self.calendar.store(calendar, Ordering::SeqCst);
     }
 
-    /// Moves the calendar but not the uptime.
+    /// Moves the calendar time but not the uptime.
     pub(crate) fn shift_calendar(&self, millis: i64) {
         self.calendar.fetch_add(millis, Ordering::SeqCst);
     }

@@ -1,9 +1,10 @@
-//! Credential without key stretching, for tests and benches of other parts.
+//! Credential without key stretching, for tests and benchmarks that do not measure key stretching.
 
 use chartlock::Error;
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
-/// Credential of 32 fixed bytes; its slot parameters identify it, as those of a key service do.
+/// Credential with a secret of 32 fixed bytes. Its slot parameters identify the credential, as
+/// those of a key service do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fixed(pub(crate) u8);
 

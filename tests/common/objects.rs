@@ -1,10 +1,10 @@
-//! Access to the objects of a storage without a vault.
+//! Direct access to the objects of a storage, without a vault.
 
 use std::collections::BTreeMap;
 
 use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
-/// Stored values by their keys.
+/// Stored values, ordered by their storage keys.
 pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Scans all objects under a prefix, page by page, in the order of the scan.

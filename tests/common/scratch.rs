@@ -1,15 +1,17 @@
-//! Scratch directories.
+//! Scratch directories, in memory where possible.
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Free bytes that a directory needs: more than all tests of one binary store at a time.
+/// Free bytes that a scratch directory requires: more than all concurrent tests of one binary
+/// store.
 const NEEDED: u64 = 1 << 30;
 
-/// Creates a directory in memory if there is room, because a sync is quick there; otherwise on disk.
+/// Creates a directory in memory if enough memory is free, because a sync is fast there; otherwise
+/// on disk.
 ///
-/// Only for tests that do not depend on a disk.
+/// Use the directory only in tests that do not depend on a disk.
 pub(crate) fn quick() -> TempDir {
     let memory = Path::new("/dev/shm");
     let in_memory = (free_bytes(memory) >= NEEDED).then(|| tempfile::tempdir_in(memory).ok());
@@ -18,20 +20,20 @@ pub(crate) fn quick() -> TempDir {
         .unwrap_or_else(|| tempfile::tempdir().unwrap())
 }
 
-/// Returns the free bytes of a file system; 0 if there is none.
+/// Returns the free bytes of a file system; 0 if the path does not exist.
 ///
-/// Containers may give `/dev/shm` only a few megabytes.
+/// Containers may limit `/dev/shm` to a few megabytes.
 #[cfg(unix)]
-pub(crate) fn free_bytes(place: &Path) -> u64 {
+pub(crate) fn free_bytes(path: &Path) -> u64 {
     use std::os::unix::ffi::OsStrExt;
 
-    let place = std::ffi::CString::new(place.as_os_str().as_bytes()).unwrap();
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: all fields are integers, for which zero is a valid value.
     #[allow(unsafe_code)]
     let mut space: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the path is NUL-terminated, and path and buffer outlive the call.
     #[allow(unsafe_code)]
-    let failed = unsafe { libc::statvfs(place.as_ptr(), &raw mut space) };
+    let failed = unsafe { libc::statvfs(path.as_ptr(), &raw mut space) };
     match failed {
         0 => space.f_bavail as u64 * space.f_frsize as u64,
         _ => 0,

@@ -1,4 +1,4 @@
-//! Storages of each kind, and vaults on them.
+//! Storages of each kind, and vaults on these storages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,23 @@ use super::clock::ManualClock;
 use super::credential::Fixed;
 use super::scratch;
 
-/// A storage, shared by vaults and the test.
+/// A storage that vaults and the test share.
 pub(crate) type Shared = Arc<dyn Storage>;
 
-/// A storage, empty at first, with the settings that its vaults share.
+/// Test fixture: an initially empty storage, and the settings of all vaults on it.
 pub(crate) struct Stage {
     pub(crate) storage: Shared,
     pub(crate) suite: CipherSuite,
-    /// The clock of vaults made with [`Stage::options_on_clock`]; others use the system's clock.
+    /// Clock of vaults that use [`Stage::options_on_clock`]; all other vaults use the system's
+    /// clock.
     pub(crate) clock: Arc<ManualClock>,
-    /// The step of loops over all commits of an operation.
+    /// Step of loops that inject a fault at each commit of an operation.
     ///
-    /// Above 1 on slow storages, and on storages that behave like another one with step 1.
+    /// The step is above 1 on slow storages, and on storages whose behavior another storage covers
+    /// with step 1.
     pub(crate) stride: usize,
-    /// The directory of a file storage. Declared after `storage`, because the directory must outlive it.
+    /// Directory of a file storage. It is declared after `storage`, because the directory must
+    /// outlive the storage.
     pub(crate) directory: Option<TempDir>,
 }
 
@@ -104,7 +107,7 @@ impl Stage {
         options.create(self.shared(), &Fixed(1)).unwrap()
     }
 
-    /// Opens the vault again, as another process would.
+    /// Opens the vault again, as another process would do.
     pub(crate) fn open(&self) -> Vault {
         self.open_by(self.options())
     }
@@ -113,7 +116,7 @@ impl Stage {
         options.open(self.shared(), &Fixed(1)).unwrap()
     }
 
-    /// Wraps the storage in injected faults; `hook` decides about every step.
+    /// Wraps the storage in fault injection; `hook` chooses the action at each step.
     pub(crate) fn faulty(
         &self,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -122,8 +125,8 @@ impl Stage {
     }
 }
 
-/// Makes a test for each storage and function: `on_each!([memory split] [first])` makes `memory::first`
-/// and `split::first`. Each function takes a `&Stage`.
+/// Makes a test for each pair of storage and function. `on_each!([memory split] [first])` makes
+/// `memory::first` and `split::first`. Each function has one parameter, a `&Stage`.
 macro_rules! on_each {
     ([$($stage:ident)*] $tests:tt) => {
         $(on_each!(@on $stage $tests);)*

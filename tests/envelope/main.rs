@@ -1,4 +1,4 @@
-//! Record values and content streams, without a storage.
+//! Stored record values and content streams, sealed and opened without a storage.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod meta;
@@ -86,7 +86,8 @@ fn inline(opened: &Opened) -> &[u8] {
 #[test]
 fn inline_content_of_every_size_reopens_unchanged() {
     for suite in SUITES {
-        // Cover each position of the end within 64 bytes of padding, and both kinds of padding.
+        // These sizes cover each position of the content's end within 64 bytes of padding, and both
+        // kinds of padding.
         let sizes = (0..130).chain([1000, 1967, 1968, 2048, 5000, INLINE_MAX]);
         for size in sizes {
             let content: Vec<u8> = (0..size).map(|i| i as u8).collect();
@@ -122,14 +123,14 @@ fn inline_record_overhead_is_at_most_150_bytes() {
 }
 
 #[test]
-fn sealing_allocates_exact_length() {
+fn sealed_record_buffer_has_exact_capacity() {
     let key = StreamKey::random().unwrap();
     let segmented = Body::Segmented {
         stream: [5; 16],
         key: &key,
         length: 1 << 20,
     };
-    // If the buffer grew, the allocator would keep unwiped plaintext.
+    // The buffer must not grow, because the allocator would keep a copy of the unwiped plaintext.
     for body in [
         Body::Inline(b"x"),
         Body::Inline(&[7; 5000]),
@@ -160,7 +161,7 @@ fn every_flipped_bit_of_record_returns_error() {
 }
 
 #[test]
-fn record_under_another_address_is_not_authentic() {
+fn record_at_another_address_is_not_authentic() {
     let (value, patient) = seal_with(CipherSuite::Aes256Gcm, Body::Inline(b"x"));
     for address in [
         Address {
@@ -220,7 +221,7 @@ fn inline_content_above_1_mib_is_malformed() {
     let small = Body::Inline(b"");
     let value = seal(SUITES[0], &ADDRESS, 1, &meta(), small, data_key(), wrap).unwrap();
     let head = Head::parse(&value).unwrap();
-    // Seal with the value's own key, because the writer refuses such content.
+    // Seal with the value's own key, because the library's writer refuses such content.
     let sealing = || admit(&head, &ADDRESS, &data_key()).unwrap();
     let (body, tag) = value[HEAD..].split_last_chunk().unwrap();
     let mut body = body.to_vec();
@@ -268,7 +269,7 @@ fn retractions_and_segmented_records_reopen_unchanged() {
 }
 
 #[test]
-fn streams_of_edge_lengths_reopen_in_order_only() {
+fn content_streams_reopen_with_segments_in_order_only() {
     for suite in SUITES {
         for length in [
             0,
@@ -287,7 +288,7 @@ fn streams_of_edge_lengths_reopen_in_order_only() {
             let opener = StreamOpener::new(suite, &key, &[1; 16], &[2; 16], length as u64).unwrap();
             assert_eq!(segments.len(), opener.segments() as usize);
             let mut out = vec![0; length];
-            for ((segment, i), out) in segments.iter().zip(0..).zip(places(&mut out)) {
+            for ((segment, i), out) in segments.iter().zip(0..).zip(content_buffers(&mut out)) {
                 let whole = |value: Vec<u8>, index| -> Result<OpenSegment, Error> {
                     let mut open = opener.segment(index, value)?;
                     open.open(&opener)?;
@@ -328,14 +329,15 @@ fn sealed(suite: CipherSuite, key: &StreamKey, content: &[u8]) -> Vec<Vec<u8>> {
     sealed
 }
 
-/// Returns the place for the content of each segment; segments of padding get an empty one.
-fn places(out: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+/// Returns the output buffer for the content of each segment. Segments that contain only padding
+/// get an empty buffer.
+fn content_buffers(out: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
     out.chunks_mut(SEGMENT)
         .chain(std::iter::repeat_with(Default::default))
 }
 
 #[test]
-fn unknown_format_is_reported_before_malformed_fields() {
+fn unknown_format_version_is_reported_before_malformed_fields() {
     let mut head = [0xff; HEAD];
     assert_eq!(Head::parse(&head), Err(Error::Unsupported));
     head[..4].copy_from_slice(&[1, 9, 9, 9]);
@@ -349,7 +351,7 @@ fn unknown_format_is_reported_before_malformed_fields() {
 }
 
 #[test]
-fn altered_intent_is_refused() {
+fn altered_upload_intent_is_refused() {
     let intent = Intent {
         suite: CipherSuite::Aes256Gcm,
         started_at: -5,

@@ -1,4 +1,4 @@
-//! Metadata: its limits, and the extensions that mark a record.
+//! Record metadata: the limits of its fields, and the extensions.
 
 use chartlock::Error;
 use chartlock::internals::envelope::Meta;
@@ -31,7 +31,7 @@ fn metadata_outside_field_limits_is_refused() {
 }
 
 #[test]
-fn labels_are_sorted_and_deduplicated() {
+fn record_labels_are_sorted_and_deduplicated() {
     let labels = ["b", "a", "b"].map(Box::from);
     let meta = checked(|meta| meta.labels = labels.into()).unwrap();
     assert_eq!(meta.labels, ["a", "b"].map(Box::from));
@@ -42,7 +42,7 @@ fn numbers(meta: &Meta) -> Vec<u16> {
 }
 
 #[test]
-fn extensions_stay_sorted_and_unique_when_set() {
+fn metadata_extensions_stay_sorted_and_unique() {
     let stream = [7; 16];
     let mut meta = Meta {
         extensions: vec![(9, vec![9])],
@@ -54,7 +54,7 @@ fn extensions_stay_sorted_and_unique_when_set() {
     assert_eq!(numbers(&meta), [1, 2, 3, 9]);
     assert!(meta.is_honeytoken() && meta.is_expunged());
     assert_eq!(meta.expunged_stream(), Some(stream));
-    // Setting an extension again must replace it.
+    // Setting an extension a second time must replace the first value.
     meta.set_expunged(None);
     meta.set_origin(&[8; 16]);
     assert_eq!(numbers(&meta), [1, 2, 3, 9]);

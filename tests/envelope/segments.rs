@@ -1,4 +1,4 @@
-//! Segments of content streams: reads of parts, padding and chunk numbers.
+//! Segments of content streams: partial reads, padding and chunk numbers.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, Nonce, StreamKey, chunk_key};
@@ -16,7 +16,7 @@ fn opener(length: usize) -> StreamOpener {
     StreamOpener::new(SUITE, &key(), &CHART, &STREAM, length as u64).unwrap()
 }
 
-/// Seals a segment chunk by chunk, as format.md describes it.
+/// Seals a segment chunk by chunk, as format.md specifies.
 fn sealed(index: u32, plaintext: &[u8]) -> Vec<u8> {
     let sealing = chunk_key(SUITE, &key(), &CHART, &STREAM, 1).unwrap();
     let numbers = u64::from(index) * 16..;
@@ -31,7 +31,7 @@ fn sealed(index: u32, plaintext: &[u8]) -> Vec<u8> {
 }
 
 fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|place| (place / 5) as u8).collect()
+    (0..length).map(|index| (index / 5) as u8).collect()
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn segment_parts_are_read_in_any_order() {
 }
 
 #[test]
-fn reading_segment_part_opens_only_its_chunks() {
-    // Padded to half a segment, so that whole chunks of padding follow the content.
+fn partial_segment_read_opens_only_its_chunks() {
+    // The content is padded to half a segment, so that whole chunks of padding follow the content.
     let length = 17 * SEGMENT + 3 * CHUNK + 1;
     let opener = opener(length);
     let mut plaintext = content(3 * CHUNK + 1);
@@ -88,17 +88,18 @@ fn reading_segment_part_opens_only_its_chunks() {
         let copied = altered(chunk).copy(&opener, 2 * CHUNK, &mut part);
         assert_eq!(copied.is_ok(), chunk != 2);
     }
-    // A padding byte that is not zero, beside the content and in a chunk of padding.
-    for place in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
+    // Set a padding byte to a value other than zero, once after the content and once in a chunk of
+    // padding.
+    for offset in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
         let mut plaintext = plaintext.clone();
-        plaintext[place] = 1;
+        plaintext[offset] = 1;
         let mut segment = opener.segment(17, sealed(17, &plaintext)).unwrap();
         assert_eq!(segment.open_padding(&opener), Err(Error::Malformed));
     }
 }
 
 #[test]
-fn padding_continues_in_next_segment() {
+fn stream_padding_continues_in_next_segment() {
     let mut sealer = StreamSealer::new(SUITE, &key(), &CHART, &STREAM).unwrap();
     let gathered = |length: usize| {
         let mut segment = Segment::new(None);
@@ -110,7 +111,8 @@ fn padding_continues_in_next_segment() {
     for index in 0..64 {
         assert_eq!(sealer.next(gathered(SEGMENT)).unwrap().index(), index);
     }
-    // From 64 MiB, lengths are rounded up to a multiple of 2 MiB: half a segment and a whole one.
+    // From 64 MiB, lengths are rounded up to a multiple of 2 MiB: here by half a segment and a
+    // whole segment.
     let last = gathered(SEGMENT / 2);
     let length = sealer.end(&last).unwrap();
     assert_eq!(length, (64 * SEGMENT + SEGMENT / 2) as u64);
@@ -126,7 +128,7 @@ fn padding_continues_in_next_segment() {
 }
 
 #[test]
-fn first_chunk_contains_bytes_added_so_far() {
+fn open_segment_first_chunk_contains_bytes_added_so_far() {
     let mut segment = Segment::new(None);
     assert!(segment.first_chunk().is_empty());
     segment.free()[..3].copy_from_slice(b"abc");
@@ -137,7 +139,7 @@ fn first_chunk_contains_bytes_added_so_far() {
 }
 
 #[test]
-fn first_chunk_identifies_stream_and_index() {
+fn first_chunk_authenticates_stream_and_index() {
     let other = StreamKey::from_bytes(&[4; 32]);
     let of = |key: &StreamKey, stream, index, value: &[u8]| {
         fits((SUITE, key), &CHART, stream, index, value).unwrap()

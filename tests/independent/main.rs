@@ -1,8 +1,9 @@
-//! Archives for the independent reader in Python, and the results that it must find in them.
+//! Archives for the independent reader in Python, with the results that the reader must find in
+//! them.
 //!
-//! This build writes the archives with every kind of object, so that a difference between the
-//! program and format.md shows. The test needs no Python; CI runs `python3 tests/independent fresh`
-//! on its output.
+//! This build writes archives with every kind of object, so that a difference between the library
+//! and format.md becomes visible. The test needs no Python; CI runs `python3 tests/independent
+//! fresh` on its output.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]
@@ -49,7 +50,7 @@ impl Credentials {
     }
 }
 
-/// Fills the vault with every kind of object.
+/// Stores every kind of object in the vault.
 fn fill(vault: &Vault, credentials: &Credentials) {
     vault.add_slot(&credentials.passphrase).unwrap();
     let leaves = vault.add_slot(&KeyFile::random().unwrap()).unwrap();
@@ -147,7 +148,8 @@ fn subjects(vault: &Vault) {
         .unwrap();
 }
 
-/// Returns the results that a reader of the archive must find, from the library's reads of a copy.
+/// Returns the results that a reader of the archive must find, taken from the library's reads of a
+/// copy.
 fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     let copy: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     archive::read(std::io::Cursor::new(archived), &copy).unwrap();
@@ -282,7 +284,8 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
         .unwrap();
     fill(&vault, &credentials);
     drop(vault);
-    // Opening the vault again starts a second chain, which has seen the first.
+    // Opening the vault again starts a second chain, whose first page records the head of the first
+    // chain.
     let vault = Vault::open(Arc::clone(&storage), &credentials.passphrase).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
     drop(vault);
@@ -316,7 +319,7 @@ fn aes_vault_with_every_object_kind_is_archived_for_independent_reader() {
     write("aes", CipherSuite::Aes256Gcm, MemoryStorage::new());
 }
 
-/// Uses a storage without transactions, so that entries are announced and settled.
+/// The storage has no transactions, so that entries are announced and settled.
 #[test]
 fn chacha20_vault_on_plain_storage_is_archived_for_independent_reader() {
     let storage = PerOperation::new(MemoryStorage::new());

@@ -1,5 +1,5 @@
-//! Change of chains: after a fork or a page with unknown outcome, the journal writer begins another
-//! chain, which names the heads it has seen. No entry is lost.
+//! Start of a new chain: after a fork or a page with unknown outcome, the journal writer begins
+//! another chain, which records the heads that the writer has seen. No entry is lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use chartlock::{Journaling, Operation, access::AccessOutcome};
 use crate::stage::{NOON, Stage, record, session, writes_page};
 
 everywhere! {
-    foreign_page_at_next_position_begins_another_chain,
+    foreign_page_at_next_position_starts_new_chain,
     forked_chain_loses_no_entry,
-    delayed_page_is_last_of_its_chain,
+    delayed_page_is_last_page_of_its_chain,
 }
 
-/// Counts the puts that the journal names as done, and asserts that each has one entry.
+/// Counts the puts that the journal records as done, and asserts that each version has exactly one
+/// entry.
 fn puts(stage: &Stage) -> usize {
     let lines = stage.settled();
     let done = lines
@@ -35,8 +36,8 @@ fn puts(stage: &Stage) -> usize {
     digests.len()
 }
 
-/// Writes a page at a position under the same journal key, as a copy of the process would.
-fn take_position(stage: &Stage, place: PageId, previous: [u8; 32]) {
+/// Writes a page at this position under the same journal key, as a copy of the process would do.
+fn take_position(stage: &Stage, position: PageId, previous: [u8; 32]) {
     let act = Act {
         context: Arc::new(Context::default()),
         operation: Operation::Lock,
@@ -49,9 +50,9 @@ fn take_position(stage: &Stage, place: PageId, previous: [u8; 32]) {
         sealer.suite,
         &sealer.vault,
         (sealer.number, &sealer.key),
-        &place,
+        &position,
     );
-    let key = [b"j", &place.writer[..], &place.sequence.to_be_bytes()].concat();
+    let key = [b"j", &position.writer[..], &position.sequence.to_be_bytes()].concat();
     let put = Transaction::new().put(key, value.unwrap(), Expect::Absent);
     assert!(stage.storage.commit(&[put])[0].is_ok());
 }
@@ -70,23 +71,24 @@ fn last_page(stage: &Stage) -> (PageId, [u8; 32]) {
     pages.next_back().unwrap()
 }
 
-fn foreign_page_at_next_position_begins_another_chain(stage: &Stage) {
+fn foreign_page_at_next_position_starts_new_chain(stage: &Stage) {
     let vault = stage.create_in(Journaling::Strict);
     let clinician = session(&vault);
     clinician.put(&record("MRN-1", "a"), b"a").unwrap();
     let before = writers(&*stage.storage, None).unwrap().len();
     let (last, digest) = last_page(stage);
-    let place = PageId {
+    let position = PageId {
         sequence: last.sequence + 1,
         ..last
     };
-    take_position(stage, place, digest);
+    take_position(stage, position, digest);
     clinician.put(&record("MRN-1", "b"), b"b").unwrap();
     clinician.get(&record("MRN-1", "b")).unwrap();
     clinician.put(&record("MRN-1", "c"), b"c").unwrap();
     drop((clinician, vault));
     assert_eq!(puts(stage), 3);
-    // `journal` compares the heads that the new chain names with the stored pages, also the foreign one.
+    // `journal` compares the heads that the new chain records with the stored pages, including the
+    // foreign page.
     let chains = writers(&*stage.storage, None).unwrap();
     assert_eq!(chains.len(), before + 1);
     let copied = stage.journal().into_iter();
@@ -103,11 +105,11 @@ fn forked_chain_loses_no_entry(stage: &Stage) {
     clinician.put(&record("MRN-1", "a"), b"a").unwrap();
     for round in 0..4 {
         let (last, digest) = last_page(stage);
-        let place = PageId {
+        let position = PageId {
             sequence: last.sequence + 1,
             ..last
         };
-        take_position(stage, place, digest);
+        take_position(stage, position, digest);
         let name = format!("b{round}");
         clinician.put(&record("MRN-1", &name), b"b").unwrap();
         assert!(clinician.get(&record("MRN-1", &name)).unwrap().is_some());
@@ -123,7 +125,7 @@ fn forked_chain_loses_no_entry(stage: &Stage) {
     );
 }
 
-fn delayed_page_is_last_of_its_chain(stage: &Stage) {
+fn delayed_page_is_last_page_of_its_chain(stage: &Stage) {
     drop(stage.create_in(Journaling::Strict));
     let late = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&late);
@@ -146,7 +148,7 @@ fn delayed_page_is_last_of_its_chain(stage: &Stage) {
     late.store(false, Ordering::SeqCst);
     assert!(clinician.get(&id).unwrap().is_some());
     clinician.put(&id, b"b").unwrap();
-    // Delayed pages are applied now, after the new chain began.
+    // Apply the delayed pages only now, after the new chain began.
     while faulty.land().is_some() {}
     clinician.put(&id, b"c").unwrap();
     drop((clinician, vault));
@@ -155,12 +157,12 @@ fn delayed_page_is_last_of_its_chain(stage: &Stage) {
     let reads = reads
         .filter(|line| line.is(Operation::Read, AccessOutcome::Done))
         .count();
-    // The released read, and perhaps the read whose page had an unknown outcome.
+    // One read was released. The read whose page had an unknown outcome may also have an entry.
     assert!((1..=2).contains(&reads), "{reads}");
 }
 
 #[test]
-fn new_chain_names_heads_of_other_chains() {
+fn new_chain_records_heads_of_other_chains() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let sealer = || stage.sealer();

@@ -1,4 +1,5 @@
-//! Concurrent threads on one vault, and vaults on one storage: no entry is lost, and pages are shared.
+//! Concurrent threads on one vault, and concurrent vaults on one storage: no entry is lost, and
+//! pages are shared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +48,7 @@ struct Counts {
     read: usize,
 }
 
-/// Puts and reads records of this actor, and one record shared by all threads.
+/// Puts and reads this actor's own records, and one record that all threads share.
 fn work(vault: &Vault, name: &str) -> Counts {
     let clinician = session_as(vault, name, Purpose::Treatment);
     let shared = record("MRN-1", "shared by all");
@@ -94,7 +95,7 @@ fn run_concurrently(stage: &Stage, vaults: &[Vault]) {
             .map(|thread| thread.join().unwrap())
             .collect()
     });
-    // Locking writes the queued entries.
+    // Locking the vault writes the queued entries.
     vaults.iter().for_each(Vault::lock);
     let lines = stage.settled();
     let count_of = |name: &str, operation| {
@@ -131,7 +132,7 @@ fn strict_reads_of_concurrent_threads_share_pages() {
     drop(vault);
     let pages = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&pages);
-    // A slow disk, so that reads that arrive during a write share the next page.
+    // The storage is slow, so that reads that arrive during a write share the next page.
     let faulty = stage.faulty(move |_, point| {
         if writes_page(point) {
             counter.fetch_add(1, Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! Storage that fails, is full, stops or leaves the outcome unknown at any write of a journal page:
-//! nothing is released or acknowledged without its entry.
+//! Faults at each write of a journal page: the storage fails, is full, stops, or leaves the outcome
+//! unknown. The vault releases and acknowledges nothing without its journal entry.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,24 +15,25 @@ use crate::stage::{Stage, digest, record, session, subject, writes_page};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 
-/// Faults of the n-th write of a journal page, each with the number of writes that fail.
+/// Faults of the n-th write of a journal page, each with the number of consecutive writes that
+/// fail.
 const FAULTS: [(FaultAction, usize); 7] = [
     (FaultAction::Fail(StorageError::Io(ErrorKind::Other)), 1),
     (FaultAction::Fail(StorageError::Full), 3),
     (FaultAction::Unknown(FaultOutcome::Lost), 1),
     (FaultAction::Unknown(FaultOutcome::Applied), 1),
-    // More often than the journal writer retries.
+    // More failures than the journal writer's retries.
     (FaultAction::Unknown(FaultOutcome::Lost), 9),
     (FaultAction::Stop, 1),
     (FaultAction::StopAfter, 1),
 ];
 
-/// Successful answers to a caller.
+/// Counts of the successful answers that the caller received.
 #[derive(Default)]
 struct Answered {
-    /// The number of reads of each version.
+    /// Number of reads of each version.
     read: BTreeMap<(String, u64), usize>,
-    /// The acknowledged versions.
+    /// Versions that the vault acknowledged.
     put: Vec<(String, u64)>,
 }
 
@@ -67,8 +68,8 @@ fn work(vault: &Vault, answered: &mut Answered) {
 fn read(vault: &Vault, id: &RecordId, answered: &mut Answered) {
     match session(vault).get(id) {
         Ok(Some(found)) => {
-            let place = (id.name().to_owned(), found.version());
-            *answered.read.entry(place).or_default() += 1;
+            let id_and_version = (id.name().to_owned(), found.version());
+            *answered.read.entry(id_and_version).or_default() += 1;
         }
         Ok(None) => {}
         Err(error) => expected(&error),
@@ -83,9 +84,9 @@ fn expected(error: &Error) {
     assert!(known, "{error:?}");
 }
 
-/// Compares the answers with the storage and the journal.
+/// Compares the caller's successful answers with the storage and the journal.
 fn compare(stage: &Stage, answered: &Answered, mode: Journaling, crashed: bool, case: &str) {
-    // Without transactions a change is settled by a later page, which a crash prevents.
+    // Without transactions, a later page settles each change, and a crash prevents that page.
     let certain = stage.storage.is_transactional() || !crashed;
     let lines = match certain {
         true => stage.settled(),
@@ -178,7 +179,7 @@ fn fault_every_page(stage: fn() -> Stage, mode: Journaling) {
             work(&vault, &mut answered);
             let crashed = matches!(action, FaultAction::Stop | FaultAction::StopAfter);
             if crashed {
-                // As in a power cut: queued entries are lost.
+                // The crash loses the queued entries, as a power cut does.
                 faulty.stop();
             } else {
                 // The storage recovers, and the next read writes the queued entries.
@@ -190,7 +191,7 @@ fn fault_every_page(stage: fn() -> Stage, mode: Journaling) {
             drop(vault);
             let case = format!("{mode:?}, {action:?} at page {at}");
             compare(&stage, &answered, mode, crashed, &case);
-            // In each case the next process can read and write.
+            // In each case the next process must be able to read and write.
             let after = stage.open_in(mode);
             let next = record("MRN-1", "next");
             assert_eq!(session(&after).put(&next, b"on"), Ok(1), "{case}");
@@ -237,9 +238,9 @@ fault_tests! {
 }
 
 everywhere! {
-    strict_read_whose_page_fails_releases_nothing,
-    grouped_reads_after_failed_page_wait_for_written_page,
-    refused_and_failed_puts_are_journaled_once_storage_recovers,
+    strict_read_with_failed_page_releases_nothing,
+    grouped_reads_after_failed_page_require_written_page,
+    failed_puts_are_journaled_after_storage_recovers,
 }
 
 /// Returns a vault with one record, on a storage that rejects journal pages while the switch is on.
@@ -260,7 +261,7 @@ fn failing(stage: &Stage, mode: Journaling) -> (Vault, Arc<AtomicBool>) {
 
 const FULL: Error = Error::Journal(StorageError::Full);
 
-fn strict_read_whose_page_fails_releases_nothing(stage: &Stage) {
+fn strict_read_with_failed_page_releases_nothing(stage: &Stage) {
     let (vault, fails) = failing(stage, Journaling::Strict);
     let (clinician, id) = (session(&vault), record("MRN-1", "a"));
     let subject = subject("MRN-1");
@@ -288,12 +289,12 @@ fn strict_read_whose_page_fails_releases_nothing(stage: &Stage) {
     assert_eq!(reads.count(), 2);
 }
 
-fn grouped_reads_after_failed_page_wait_for_written_page(stage: &Stage) {
+fn grouped_reads_after_failed_page_require_written_page(stage: &Stage) {
     let (vault, fails) = failing(stage, Journaling::Grouped);
     let (clinician, id) = (session(&vault), record("MRN-1", "a"));
     let pages = stage.pages();
     fails.store(true, Ordering::SeqCst);
-    // Within a second, reads are queued and need no storage write.
+    // For one second after the failure, reads are queued and need no storage write.
     for _ in 0..3 {
         assert!(clinician.get(&id).unwrap().is_some());
     }
@@ -310,18 +311,18 @@ fn grouped_reads_after_failed_page_wait_for_written_page(stage: &Stage) {
             .filter(|line| line.is(operation, AccessOutcome::Done))
             .count()
     };
-    // The three queued reads and the one that wrote them; the refused reads have no entries.
+    // Count the three queued reads and the read that wrote them; the refused reads have no entries.
     assert_eq!(done(Operation::Read), 4);
     // The queue is empty, so reads need no storage write again.
     let pages = stage.pages();
     assert!(clinician.get(&id).unwrap().is_some());
     assert_eq!((stage.pages(), done(Operation::Read)), (pages, 4));
-    // A put writes the queued entries, too.
+    // A put also writes the queued entries.
     clinician.put(&id, b"b").unwrap();
     assert_eq!(done(Operation::Read), 5);
 }
 
-fn refused_and_failed_puts_are_journaled_once_storage_recovers(stage: &Stage) {
+fn failed_puts_are_journaled_after_storage_recovers(stage: &Stage) {
     let (vault, fails) = failing(stage, Journaling::Strict);
     let (clinician, id) = (session(&vault), record("MRN-1", "a"));
     fails.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! Group commit: changes that share a journal page, and commits with unknown outcome.
+//! Group commit, in which several changes share a journal page, and commits with unknown outcome.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -22,7 +22,7 @@ const NOW: WriteTime = WriteTime {
     uptime: Duration::ZERO,
 };
 
-/// Storage whose commits are answered by a closure.
+/// Storage whose commit replies come from a closure.
 struct ClosureStorage<F>(Shared, Mutex<F>);
 
 impl<F> fmt::Debug for ClosureStorage<F> {
@@ -84,7 +84,7 @@ fn put(key: &str) -> Transaction {
     Transaction::new().put(key, b"sealed", Expect::Absent)
 }
 
-/// Writes a key as another process would, and returns the revision.
+/// Writes a value under this key, as another process would do, and returns its revision.
 fn write(storage: &Shared, key: &str) -> Revision {
     let put = Transaction::new().put(key, b"theirs", Expect::Any);
     let done = storage.commit(&[put]).pop().unwrap().unwrap();
@@ -102,7 +102,7 @@ fn notes(stage: &Stage) -> Vec<String> {
 }
 
 #[test]
-fn conflict_of_one_change_does_not_fail_the_others() {
+fn conflict_in_group_fails_only_its_change() {
     let stage = stage();
     let former = write(&stage.storage, "p");
     write(&stage.storage, "p");
@@ -122,7 +122,7 @@ fn conflict_of_one_change_does_not_fail_the_others() {
 }
 
 #[test]
-fn changes_with_the_same_check_share_a_page() {
+fn changes_with_same_check_share_one_page() {
     let stage = stage();
     let stored = write(&stage.storage, "p");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
@@ -137,7 +137,7 @@ fn changes_with_the_same_check_share_a_page() {
 }
 
 #[test]
-fn checks_with_different_preconditions_are_both_made() {
+fn group_checks_both_of_two_different_preconditions() {
     let stage = stage();
     let stored = write(&stage.storage, "p");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
@@ -167,14 +167,14 @@ fn change_after_write_of_its_checked_key_conflicts() {
     assert!(!is_stored(&stage, "r2"));
 }
 
-/// Returns the number of operations in each commit of these changes, without the page.
+/// Returns the number of operations in each commit of these changes, excluding the journal page.
 fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
     let stage = stage();
     let counts = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&counts);
     let writer = writer_over(&stage, move |storage, transactions| {
         for transaction in transactions {
-            // Without the page.
+            // Exclude the journal page from the count.
             noted
                 .lock()
                 .unwrap()
@@ -189,7 +189,7 @@ fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
 }
 
 #[test]
-fn grouped_changes_are_bounded_in_number_and_size() {
+fn change_groups_are_bounded_in_count_and_size() {
     let many = (0..1025).map(|n| journaled(put(&format!("r{n}")), ""));
     assert_eq!(groups(many.collect()), [1024, 1]);
 
@@ -203,12 +203,12 @@ fn grouped_changes_are_bounded_in_number_and_size() {
     };
     let mebibytes = (0..9).map(|n| large(n, 1));
     assert_eq!(groups(mebibytes.collect()), [4, 4, 1]);
-    // Each is too large for a group, but not for a commit.
+    // Each change is too large for a group, but small enough for a commit.
     assert_eq!(groups(vec![large(1, 5), large(2, 5)]), [5, 5]);
 
     let long_texts = (0..5).map(|n| journaled(put(&format!("r{n}")), &"x".repeat(100_000)));
     assert_eq!(groups(long_texts.collect()), [3, 2]);
-    // Every text of the context counts.
+    // Each text field of the context counts towards the size.
     let fields: [fn(&mut Context) -> &mut Box<str>; 4] = [
         |context| &mut context.actor,
         |context| &mut context.purpose,
@@ -226,7 +226,7 @@ fn grouped_changes_are_bounded_in_number_and_size() {
 }
 
 #[test]
-fn note_beside_large_change_waits_for_next_page() {
+fn large_note_queued_before_large_change_is_written_on_next_page() {
     let stage = stage();
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
     let long = "x".repeat(600_000);
@@ -241,7 +241,7 @@ fn note_beside_large_change_waits_for_next_page() {
 }
 
 #[test]
-fn conflict_writes_no_page_unless_notes_are_queued() {
+fn conflict_without_queued_notes_writes_no_page() {
     let stage = stage();
     write(&stage.storage, "r1");
     let writer = Writer::new(Arc::clone(&stage.storage), stage.sealer());
@@ -258,7 +258,7 @@ fn conflict_writes_no_page_unless_notes_are_queued() {
 }
 
 #[test]
-fn fork_is_reported_once() {
+fn forked_chain_is_reported_once() {
     let stage = stage();
     let mut attempt = 0;
     let writer = writer_over(&stage, move |storage, transactions| {
@@ -279,7 +279,7 @@ fn fork_is_reported_once() {
 }
 
 #[test]
-fn failure_after_unknown_outcome_is_retried() {
+fn commit_failure_after_unknown_outcome_is_retried() {
     let stage = stage();
     let mut attempt = 0;
     let writer = writer_over(&stage, move |storage, transactions| {
@@ -301,7 +301,7 @@ fn failure_after_unknown_outcome_is_retried() {
 }
 
 #[test]
-fn failure_with_known_outcome_is_returned_without_retry() {
+fn commit_failure_with_known_outcome_is_not_retried() {
     let stage = stage();
     let mut attempt = 0;
     let writer = writer_over(&stage, move |storage, transactions| {
@@ -319,7 +319,7 @@ fn failure_with_known_outcome_is_returned_without_retry() {
 }
 
 #[test]
-fn value_replaced_since_has_no_revision() {
+fn value_replaced_after_unknown_commit_has_no_revision() {
     let stage = stage();
     let mut attempt = 0;
     let writer = writer_over(&stage, move |storage, transactions| {

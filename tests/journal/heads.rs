@@ -1,4 +1,4 @@
-//! Search for chains and their last pages, among many or long chains and stray objects.
+//! Search for chains and their heads, among many chains, long chains and stray objects.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,7 @@ use crate::common::clock::NOON;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-/// Storage that counts the items its scans return, or returns empty scan pages that claim more follow.
+/// Storage that counts the items in its scan pages, or returns endless empty scan pages.
 #[derive(Debug, Default)]
 struct Counting {
     inner: MemoryStorage,
@@ -53,7 +53,7 @@ fn put(storage: &dyn Storage, key: Vec<u8>, value: &[u8]) {
     assert!(storage.commit(&[put])[0].is_ok());
 }
 
-/// Writes a chain that began at `began`, of `pages` pages, which cannot be opened.
+/// Stores a chain that began at `began` and has `pages` pages. The pages cannot be opened.
 fn chain(storage: &dyn Storage, began: i64, pages: u64) -> WriterId {
     let mut writer = [7; 16];
     writer[..6].copy_from_slice(&began.to_be_bytes()[2..]);
@@ -68,7 +68,7 @@ fn content(writer: &WriterId, sequence: u64) -> Vec<u8> {
     [&writer[..], &sequence.to_be_bytes()].concat()
 }
 
-/// Returns the last sequence of each of the `limit` chains that began last.
+/// Returns the writer and the last sequence of each of the `limit` newest chains.
 fn heads(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> {
     let seen = recent(storage, now, limit).unwrap().into_iter();
     seen.map(|seen| {
@@ -80,7 +80,7 @@ fn heads(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> 
 }
 
 #[test]
-fn recent_returns_last_page_of_each_chain_once() {
+fn search_for_heads_returns_last_page_of_each_chain_once() {
     let storage = MemoryStorage::new();
     let lengths = [1, 3, 2];
     let chains: Vec<_> = (0..)
@@ -94,7 +94,7 @@ fn recent_returns_last_page_of_each_chain_once() {
 }
 
 #[test]
-fn recent_finds_last_page_of_long_chain() {
+fn search_for_heads_finds_last_page_of_long_chain() {
     let storage = MemoryStorage::new();
     let lengths = [1, 256, 257, 300, 511, 512, 513, 1025, 2];
     let chains: Vec<_> = (0..)
@@ -108,10 +108,10 @@ fn recent_finds_last_page_of_long_chain() {
     assert_eq!(after, found[4..]);
 }
 
-/// A vault that was opened every day for years: the search scans one page of chains, and then those of
-/// the last days.
+/// A vault that was opened every day for years has many chains. The search must scan one page of
+/// chains, and then only the chains of the last days.
 #[test]
-fn recent_among_many_chains_scans_few_items() {
+fn search_for_heads_among_many_chains_scans_few_items() {
     let storage = Counting::default();
     let days = 2_000;
     let now = NOON + days * DAY;
@@ -121,7 +121,7 @@ fn recent_among_many_chains_scans_few_items() {
             (chain(&storage, noon, 1), 0)
         })
         .collect();
-    // The numbers of days scanned, one after the other, until enough chains are found.
+    // Numbers of days that the search scans, one after the other, until it finds enough chains.
     for (limit, scanned) in [
         (1, 1),
         (2, 1 + 10),
@@ -134,13 +134,14 @@ fn recent_among_many_chains_scans_few_items() {
         let last = &chains[chains.len() - limit..];
         assert_eq!(heads(&storage, now, limit), last);
         let entries = storage.entries.load(Ordering::SeqCst);
-        // One or two more items for each scan page, to see whether its last chain continues.
+        // Each scan page adds one or two items, because the search checks if the page's last chain
+        // continues.
         let more = (256 + scanned..=256 + scanned + 3 * (scanned / 256 + 1)).contains(&entries);
         assert!(more, "{entries} entries for {limit}");
     }
 }
 
-/// Returns the sequences that one step of the cursor visits, and whether more follow.
+/// Returns the sequences that one cursor step visits, and `true` if more pages follow.
 fn step_of(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>, bool) {
     let keys = PageKeys {
         vault: [0; 16],
@@ -156,10 +157,11 @@ fn step_of(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64
 }
 
 #[test]
-fn cursor_steps_past_stray_objects() {
+fn chain_cursor_steps_past_stray_objects() {
     let storage = MemoryStorage::new();
     let writer = chain(&storage, NOON, 25);
-    // Before the first page, and after the tenth; more objects than one step visits.
+    // Add stray objects before the first page and after the tenth page, more than one cursor step
+    // visits.
     for after in [vec![], 9_u64.to_be_bytes().to_vec()] {
         for number in 0..40_u16 {
             let junk = [b"j", &writer[..], &after, &number.to_be_bytes()].concat();

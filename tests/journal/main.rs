@@ -1,4 +1,5 @@
-//! Journaling by whole vaults: the entries of each operation, group commit, and journal writes that fail.
+//! Journaling by whole vaults: the entries of each operation, group commit, and failed journal
+//! writes.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[macro_use]

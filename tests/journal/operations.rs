@@ -1,4 +1,4 @@
-//! Table of all public operations with their journal entries.
+//! Table of all public operations with the journal entries that they write.
 //!
 //! A new public operation needs a row here, or a reason why it writes no entry.
 
@@ -17,10 +17,10 @@ use crate::common::Fixed;
 use crate::parse;
 use crate::stage::{Line, Stage, record, session, subject};
 
-/// The vault that an operation runs on.
+/// Vault on which a row's operation runs.
 ///
-/// One patient has two records, the second of two versions; another patient is erased; an auditor has a
-/// slot.
+/// One patient has two records, of which the second has two versions. Another patient is erased. An
+/// auditor has a slot.
 struct Scene<'a> {
     stage: &'a Stage,
     vault: &'a Vault,
@@ -29,9 +29,9 @@ struct Scene<'a> {
     auditor_slot: u16,
 }
 
-/// An operation with its entries in journal order, each as `operation, outcome, target`.
+/// Table row: an operation, and its entries in journal order, each as `operation, outcome, target`.
 ///
-/// `writes` lists the classes of the storage keys that it writes besides `j`.
+/// `writes` contains the classes of the storage keys that the operation writes, except `j`.
 struct Row {
     name: &'static str,
     writes: &'static str,
@@ -231,7 +231,8 @@ const ROWS: &[Row] = rows! {
     };
     "Auditor::open" "" ["read the journal, done, vault"] |at| drop(auditor(at));
     "Auditor::open_read_only" "" ["read the journal, done, vault", "end a journal fallback, done, vault"] |at| {
-        // The entry stays in the spool until the fallback ends. Its time comes from the system's clock.
+        // The entry stays in the spool until the fallback ends. Its time comes from the system's
+        // clock.
         let (storage, spool) = (Arc::clone(&at.stage.storage), Arc::new(MemoryStorage::new()));
         let actor = Actor::new("privacy.office").unwrap();
         drop(Auditor::open_read_only(storage, Arc::clone(&spool), &Fixed(2), actor, Purpose::Legal));
@@ -259,7 +260,7 @@ const ROWS: &[Row] = rows! {
     };
 };
 
-/// Operations without an entry, and the reason for each.
+/// Operations that write no entry, each with the reason.
 const WITHOUT: &[(&str, &str)] = &[
     ("Vault::session", "sets the actor; reads nothing"),
     (
@@ -387,7 +388,7 @@ fn target(line: &Line) -> &'static str {
     }
 }
 
-/// Returns the classes of the keys whose values changed, except `j`.
+/// Returns the classes of the storage keys whose values changed, except `j`.
 fn written(
     before: &BTreeMap<Vec<u8>, Vec<u8>>,
     after: &BTreeMap<Vec<u8>, Vec<u8>>,
@@ -421,9 +422,10 @@ fn scene(stage: &Stage) -> (Vault, u16) {
     (stage.open_in(Journaling::Strict), slot)
 }
 
-/// Runs one row, and returns its entries and the classes of keys that it wrote.
+/// Runs the operation of one row. Returns its journal entries, and the classes of the storage keys
+/// that it wrote.
 ///
-/// Creation runs on an empty storage.
+/// The operation that creates a vault runs on an empty storage.
 fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     if row.name == "Vault::create" {
         let stage = Stage::memory();
@@ -435,15 +437,16 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     }
     let stage = Stage::memory();
     let (vault, auditor_slot) = scene(&stage);
-    // Writes the queued entry of `open` first, so that all later entries belong to the operation.
+    // Write the queued entry of `open` first, so that all later entries belong to the operation
+    // under test.
     vault.slots().unwrap();
-    let places = || {
+    let positions = || {
         stage
             .journal()
             .into_iter()
             .map(|line| (line.page, line.index))
     };
-    let (objects, before) = (stage.objects(), places().collect::<BTreeSet<_>>());
+    let (objects, before) = (stage.objects(), positions().collect::<BTreeSet<_>>());
     (row.run)(&Scene {
         stage: &stage,
         vault: &vault,
@@ -454,7 +457,7 @@ fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {
     drop(vault);
     let mut own = stage.journal();
     own.retain(|line| !before.contains(&(line.page, line.index)));
-    // Sorted by time, because the entries may be in several chains.
+    // Sort by time, because the entries may be in several chains.
     own.sort_by_key(|line| line.at);
     let left = own.iter().map(entry_text).collect();
     (left, written(&objects, &stage.objects()))
@@ -467,7 +470,7 @@ fn entry_text(line: &Line) -> String {
 }
 
 #[test]
-fn every_operation_writes_the_entries_of_its_row() {
+fn every_public_operation_writes_entries_of_its_row() {
     let wrong: Vec<_> = (ROWS.iter())
         .map(|row| (row, run_row(row)))
         .filter(|(row, (left, classes))| {
@@ -522,7 +525,7 @@ fn as_markdown() -> String {
 }
 
 #[test]
-fn operations_page_ends_with_this_table() {
+fn operations_page_ends_with_operations_table() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/src/vault/journaling/operations.md"

@@ -1,4 +1,4 @@
-//! Journal pages with content that this release does not write.
+//! Journal pages with content that this release can read but does not write.
 
 use std::sync::Arc;
 
@@ -39,14 +39,14 @@ fn open(value: &[u8]) -> Result<Page, Error> {
     Page::open(value, &VAULT, &key(), &PLACE)
 }
 
-/// Returns a sealed page with other extensions at the end of its body.
+/// Returns a sealed page whose body ends with these extensions.
 fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
     let (head, rest) = value.split_first_chunk::<8>().unwrap();
     let (salt, rest) = rest.split_first_chunk::<32>().unwrap();
     let (commitment, sealed) = rest.split_first_chunk::<32>().unwrap();
     let (body, tag) = sealed.split_last_chunk::<16>().unwrap();
-    let place = (&PLACE.writer, PLACE.sequence);
-    let derived = page_key(CipherSuite::Aes256Gcm, &key(), salt, &VAULT, place, head);
+    let position = (&PLACE.writer, PLACE.sequence);
+    let derived = page_key(CipherSuite::Aes256Gcm, &key(), salt, &VAULT, position, head);
     let (sealing, derived) = derived.unwrap();
     assert_eq!(&derived, commitment);
     let mut body = body.to_vec();
@@ -63,7 +63,7 @@ fn extended(value: &[u8], extensions: &[(u16, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn page_with_repeated_subject_is_malformed() {
+fn journal_page_with_repeated_subject_is_malformed() {
     let mut page = page();
     assert_eq!(open(&seal(&page)), Ok(page.clone()));
     let mut other = page.subjects[0];
@@ -75,7 +75,7 @@ fn page_with_repeated_subject_is_malformed() {
 }
 
 #[test]
-fn page_extensions_unordered_or_critical_are_refused() {
+fn journal_page_with_unordered_or_critical_extensions_is_refused() {
     let value = seal(&page());
     const X: &[u8] = b"x";
     let known: [&[(u16, &[u8])]; 3] = [&[], &[(1, X), (2, b"")], &[(0x7fff, X)]];
@@ -93,6 +93,6 @@ fn page_extensions_unordered_or_critical_are_refused() {
 }
 
 #[test]
-fn denied_error_has_denied_outcome() {
+fn denied_error_maps_to_denied_outcome() {
     assert_eq!(AccessOutcome::of(&Error::Denied), AccessOutcome::Denied);
 }

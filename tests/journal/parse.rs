@@ -1,10 +1,10 @@
-//! Parser of the public operations that the sources declare.
+//! Parser that lists the public operations that the sources declare.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The types whose methods are operations.
+/// Types whose public methods are operations.
 const TYPES: [&str; 8] = [
     "Auditor",
     "AuditTrail",
@@ -51,7 +51,7 @@ fn in_source(source: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Returns whether a line is `impl Type {`, `impl Type<'_> {` or `impl<'a> Type<'a> {`.
+/// Returns `true` if a line is `impl Type {`, `impl Type<'_> {` or `impl<'a> Type<'a> {`.
 fn is_impl_of(line: &str, owner: &str) -> bool {
     let rest = line.trim_start_matches("impl").trim_start_matches("<'a>");
     rest.trim_start()
@@ -60,7 +60,7 @@ fn is_impl_of(line: &str, owner: &str) -> bool {
 }
 
 #[test]
-fn parser_finds_public_methods_only() {
+fn source_parser_finds_public_methods_only() {
     let found = operations();
     for known in [
         "Vault::create",

@@ -1,4 +1,4 @@
-//! Vaults on a stage's clock, and access to their journal entries.
+//! Test fixtures: vaults on a stage's clock, and access to their journal entries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::common::objects::{Objects, objects_of};
 pub(crate) use crate::common::{Fixed, Shared, Stage, record, session, session_as, subject};
 
 impl Stage {
-    /// Returns options on the stage's clock, so that only calls write entries, no background thread.
+    /// Returns options on the stage's clock without background work, so that only calls write
+    /// entries.
     pub(crate) fn options_in(&self, mode: Journaling) -> VaultOptions {
         self.options_on_clock().journaling(mode)
     }
@@ -47,7 +48,8 @@ impl Stage {
 
     /// Returns all entries of all chains.
     ///
-    /// Asserts that every page opens, links to the page before it, and names stored pages of other chains.
+    /// Asserts that every page opens and links to the page before it, and that the heads that it
+    /// records are stored pages.
     pub(crate) fn journal(&self) -> Vec<Line> {
         let mut lines = Vec::new();
         for (id, page) in pages(&*self.storage) {
@@ -68,7 +70,8 @@ impl Stage {
         lines
     }
 
-    /// Returns the entries of what was done: announced and settled ones, and those written as done.
+    /// Returns the entries of changes that were done: announced entries that were settled, and
+    /// entries written as done.
     pub(crate) fn settled(&self) -> Vec<Line> {
         let lines = self.journal();
         let settled: HashSet<(PageId, u32)> = (lines.iter())
@@ -84,7 +87,7 @@ impl Stage {
         lines.into_iter().filter(was_done).collect()
     }
 
-    /// Returns all objects.
+    /// Returns all objects of the storage.
     pub(crate) fn objects(&self) -> Objects {
         objects_of(&*self.storage, b"")
     }
@@ -94,7 +97,7 @@ impl Stage {
     }
 }
 
-/// An entry with its position and actor.
+/// Journal entry with its position and actor.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
     pub(crate) page: PageId,
@@ -110,14 +113,14 @@ impl Line {
     }
 }
 
-/// Makes a test of each function on each storage.
+/// Makes one test for each pair of function and storage.
 macro_rules! everywhere {
     ($($test:ident),* $(,)?) => {
         on_each!([memory per_operation split file] [$($test)*]);
     };
 }
 
-/// Returns whether a step writes a journal page.
+/// Returns `true` if a storage operation writes a journal page.
 pub(crate) fn writes_page(point: &FaultPoint<'_>) -> bool {
     match point {
         FaultPoint::Commit(operations) => {
@@ -127,7 +130,7 @@ pub(crate) fn writes_page(point: &FaultPoint<'_>) -> bool {
     }
 }
 
-/// Returns the digest under which an entry names the version in a stored value.
+/// Returns the digest that a journal entry records for the version in a stored value.
 pub(crate) fn digest(value: &[u8]) -> crypto::Digest {
     crypto::sha256(&[&value[96..]])
 }

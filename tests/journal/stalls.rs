@@ -1,4 +1,4 @@
-//! Storage that stalls, and the background flusher of queued entries.
+//! Journaling on storage that stalls, and the background flusher of queued entries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,7 +11,7 @@ use chartlock::{Journaling, Operation, Vault, VaultOptions, access::AccessOutcom
 use crate::common::Fixed;
 use crate::stage::{Stage, record, session, writes_page};
 
-/// Gate that blocks writers of journal pages while it is closed.
+/// Gate that blocks each write of a journal page while it is closed.
 #[derive(Default)]
 struct Gate {
     closed: Mutex<bool>,
@@ -33,7 +33,7 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    /// Waits until a writer is blocked.
+    /// Waits until the gate blocks a write.
     fn wait(&self) {
         while !self.blocked.load(Ordering::SeqCst) {
             thread::sleep(Duration::from_millis(1));
@@ -41,7 +41,8 @@ impl Gate {
     }
 }
 
-/// Returns a vault with one record, whose journal pages pass a gate; the gate is open at first.
+/// Returns a vault with one record, whose page writes pass a gate, and the gate, which is initially
+/// open.
 fn vault_with_gate(stage: &Stage, mode: Journaling) -> (Vault, Arc<Gate>) {
     let id = record("MRN-1", "a");
     session(&stage.create_in(mode)).put(&id, b"a").unwrap();
@@ -63,19 +64,19 @@ fn reads(stage: &Stage) -> usize {
 }
 
 #[test]
-fn grouped_reads_on_stalled_storage_wait_once_entries_are_a_second_old() {
+fn grouped_reads_on_stalled_storage_wait_after_one_second() {
     let stage = Stage::memory();
     let (vault, gate) = vault_with_gate(&stage, Journaling::Grouped);
     let id = record("MRN-1", "a");
     gate.set(true);
-    // A put stalls; reads continue.
+    // A put stalls, and reads continue.
     thread::scope(|scope| {
         let put = scope.spawn(|| session(&vault).put(&id, b"b"));
         gate.wait();
         for _ in 0..10 {
             assert!(session(&vault).get(&id).unwrap().is_some());
         }
-        // A second later, reads wait too.
+        // One second later, reads wait also.
         stage.clock.advance(1_000);
         let read = scope.spawn(|| session(&vault).get(&id).unwrap().is_some());
         thread::sleep(Duration::from_millis(100));
@@ -104,7 +105,7 @@ fn strict_reads_on_stalled_storage_wait_at_once() {
     assert_eq!(reads(&stage), 1);
 }
 
-/// Returns a vault on the system's clock, with the background flusher.
+/// Returns a vault with the background flusher, on the system's clock.
 fn with_background(stage: &Stage, mode: Journaling, fails: &Arc<AtomicBool>) -> Vault {
     let switch = Arc::clone(fails);
     let faulty = stage.faulty(move |_, point| {
@@ -117,7 +118,7 @@ fn with_background(stage: &Stage, mode: Journaling, fails: &Arc<AtomicBool>) -> 
     options.open(faulty, &Fixed(1)).unwrap()
 }
 
-/// Waits for a background event without a time limit, because the machine may be slow.
+/// Waits for a background event, without a time limit because the machine may be slow.
 fn eventually(happened: impl Fn() -> bool) {
     while !happened() {
         thread::sleep(Duration::from_millis(10));
@@ -135,7 +136,7 @@ fn background_flusher_writes_queued_entries() {
     let vault = with_background(&stage, Journaling::Grouped, &fails);
     assert!(session(&vault).get(&id).unwrap().is_some());
     eventually(|| reads(&stage) == 1);
-    // Again by the same thread, after a failed write.
+    // The same thread must write entries again after a failed write.
     fails.store(true, Ordering::SeqCst);
     assert!(session(&vault).get(&id).unwrap().is_some());
     eventually(|| session(&vault).get(&id).is_err());
@@ -163,7 +164,7 @@ fn background_flusher_writes_strict_entries_of_refused_puts() {
 }
 
 #[test]
-fn lock_on_stalled_storage_wipes_keys() {
+fn vault_lock_on_stalled_storage_wipes_keys() {
     let stage = Stage::memory();
     let id = record("MRN-1", "a");
     let (vault, gate) = vault_with_gate(&stage, Journaling::Grouped);
@@ -179,6 +180,6 @@ fn lock_on_stalled_storage_wipes_keys() {
         );
         gate.set(false);
     });
-    // The queued entry was still written.
+    // The queued entry was written although the vault was locked.
     assert_eq!(reads(&stage), 1);
 }

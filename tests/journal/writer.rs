@@ -1,4 +1,4 @@
-//! The journal writer without a vault: waiting, failures and recovery.
+//! Journal writer without a vault: waiting, failures and recovery.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,7 +36,8 @@ fn change(key: &[u8], note: &str) -> JournaledChange {
     }
 }
 
-/// Returns a vault's storage, and a wrapper that rejects journal pages while the switch is on.
+/// Returns a vault's storage, a switch, and a wrapper that rejects journal pages while the switch
+/// is on.
 fn failing() -> (Stage, Arc<AtomicBool>, Arc<Faulty<Shared>>) {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
@@ -58,7 +59,7 @@ fn notes(stage: &Stage) -> Vec<Box<str>> {
 }
 
 #[test]
-fn withdrawn_note_does_not_end_failure() {
+fn withdrawn_note_does_not_end_journal_failure() {
     let (stage, fails, faulty) = failing();
     let writer = Writer::new(faulty, stage.sealer());
     writer.note(draft("kept"), Duration::ZERO).unwrap();
@@ -69,7 +70,7 @@ fn withdrawn_note_does_not_end_failure() {
     );
     writer.withdraw(last);
     assert!(writer.is_failing());
-    // Still failing, because no page was written after the withdrawal.
+    // The failure persists, because no page was written after the withdrawal of the note.
     assert!(writer.flush_all(NOW).is_err());
     assert!(writer.is_failing());
     fails.store(false, Ordering::SeqCst);
@@ -79,7 +80,7 @@ fn withdrawn_note_does_not_end_failure() {
 }
 
 #[test]
-fn put_that_writes_queued_notes_ends_failure() {
+fn put_that_writes_queued_notes_ends_journal_failure() {
     let (stage, fails, faulty) = failing();
     let writer = Writer::new(faulty, stage.sealer());
     writer.note(draft("read"), Duration::ZERO).unwrap();
@@ -94,7 +95,7 @@ fn put_that_writes_queued_notes_ends_failure() {
 }
 
 #[test]
-fn closed_writer_refuses_notes_and_changes() {
+fn closed_journal_writer_refuses_notes_and_changes() {
     let (stage, fails, faulty) = failing();
     fails.store(false, Ordering::SeqCst);
     let writer = Writer::new(faulty, stage.sealer());
@@ -110,7 +111,7 @@ fn closed_writer_refuses_notes_and_changes() {
 }
 
 #[test]
-fn oversized_note_is_refused_and_blocks_no_other() {
+fn oversized_journal_note_is_refused_and_blocks_no_other_note() {
     let (stage, fails, faulty) = failing();
     fails.store(false, Ordering::SeqCst);
     let writer = Writer::new(faulty, stage.sealer());
@@ -119,7 +120,7 @@ fn oversized_note_is_refused_and_blocks_no_other() {
         writer.note(draft(&long), Duration::ZERO),
         Err(Error::TooLarge)
     );
-    // Each of these fits on a page, but no two of them do.
+    // Each of these notes fits on a page, but no two of them do.
     let half = "x".repeat(600_000);
     for _ in 0..3 {
         writer.note(draft(&half), Duration::ZERO).unwrap();
@@ -144,7 +145,7 @@ fn failing_spool_is_reported_although_changes_succeed() {
     assert_eq!(notes(&stage), ["put".into(), "read".into()]);
 }
 
-/// Storage that panics once, on its second commit.
+/// Storage whose second commit panics.
 #[derive(Debug)]
 struct Panics(Shared, AtomicUsize);
 
@@ -173,7 +174,7 @@ impl Storage for Panics {
 }
 
 #[test]
-fn changes_queued_behind_panicking_backend_are_answered() {
+fn changes_queued_during_backend_panic_receive_replies() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let storage = Panics(Arc::clone(&stage.storage), AtomicUsize::new(0));
@@ -195,7 +196,7 @@ fn changes_queued_behind_panicking_backend_are_answered() {
     }
 }
 
-/// Storage that sends each request twice and returns the second reply.
+/// Storage that sends each commit to the inner storage twice, and returns the second reply.
 #[derive(Debug)]
 struct Repeats(Shared);
 
@@ -219,7 +220,7 @@ impl Storage for Repeats {
 }
 
 #[test]
-fn page_committed_twice_counts_as_done_with_purge_deferred() {
+fn page_committed_twice_is_done_with_deferred_purge() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let repeats = Arc::new(Repeats(Arc::clone(&stage.storage)));
@@ -234,7 +235,7 @@ fn page_committed_twice_counts_as_done_with_purge_deferred() {
 }
 
 #[test]
-fn stray_objects_hide_no_chain() {
+fn stray_journal_objects_hide_no_chain() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let writers: Vec<_> = (0..3)
@@ -249,7 +250,7 @@ fn stray_objects_hide_no_chain() {
             writer.tip().unwrap()
         })
         .collect();
-    // Before, between and after the chains; more objects than one scan page holds.
+    // Add stray objects before, between and after the chains, more than one scan page contains.
     let mut prefixes = vec![b"j".to_vec()];
     for tip in &writers {
         prefixes.push([b"j", &tip.page.writer[..], &[0; 9]].concat());

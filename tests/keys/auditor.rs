@@ -1,4 +1,4 @@
-//! Auditor slots, which open the journal only.
+//! Auditor slots, whose credentials open the journal key only.
 
 use std::sync::Mutex;
 
@@ -26,7 +26,7 @@ fn ids(header: &Header) -> Vec<u16> {
     header.slots().iter().map(|slot| slot.id).collect()
 }
 
-/// Returns the bytes of each slot. A slot of `Fixed` has 123 bytes.
+/// Returns the bytes of each slot. A slot of [`Fixed`] has 123 bytes.
 fn slots(value: &[u8]) -> Vec<Vec<u8>> {
     let (frame, _) = split_header(value);
     frame[36..].chunks(123).map(<[u8]>::to_vec).collect()
@@ -71,7 +71,7 @@ fn slot_list_marks_auditor_slots() {
 }
 
 #[test]
-fn credential_with_both_slot_types_opens_both() {
+fn credential_with_vault_and_auditor_slots_opens_both() {
     let (mut vault, [first, ..]) = audited();
     let both = (vault.header)
         .add_auditor_slot(journal(&vault.keyring), &Fixed(1))
@@ -86,7 +86,7 @@ fn credential_with_both_slot_types_opens_both() {
 }
 
 #[test]
-fn slot_with_flipped_auditor_bit_does_not_open() {
+fn slot_with_flipped_auditor_bit_is_refused() {
     let (vault, _) = audited();
     for slot in [0, 1, 2] {
         let mut value = vault.value.clone();
@@ -111,7 +111,7 @@ fn damaged_auditor_slot_does_not_block_later_slot() {
         journal_of(&vault.header, &Fixed(2)),
         Ok((journal_key, damaged))
     );
-    // Salt, commitment and wrapped key follow the slot's head and the parameters.
+    // The salt, commitment and wrapped key follow the slot's head and parameters.
     for field in [11, 43, 75, 107] {
         let mut value = vault.value.clone();
         value[36 + 123 + field] ^= 1;
@@ -141,8 +141,8 @@ fn unavailable_auditor_slot_does_not_block_later_slot() {
     );
 }
 
-/// A credential like [`Fixed`]`(9)`, which opens nothing here, that records the slots it is asked
-/// about.
+/// Credential like [`Fixed`]`(9)`, which opens none of these slots, and which records the slots
+/// that the header offers.
 #[derive(Debug, Default)]
 struct RecordingCredential(Mutex<Vec<(u16, u16)>>);
 
@@ -162,7 +162,7 @@ impl Credential for RecordingCredential {
 }
 
 #[test]
-fn unlock_asks_credential_about_matching_slots_only() {
+fn unlock_offers_credential_only_slots_of_its_kind() {
     let (vault, [first, auditor, third]) = audited();
     let asked = RecordingCredential::default();
     vault.header.unlock(&asked).unwrap_err();
@@ -173,7 +173,7 @@ fn unlock_asks_credential_about_matching_slots_only() {
     assert_eq!(about, [(0x7001, auditor)]);
 }
 
-/// A credential whose kind has the high bit set, which marks auditor slots.
+/// Credential whose kind has the high bit set, which the header reserves for auditor slots.
 #[derive(Debug)]
 struct HighBitKind;
 
@@ -220,7 +220,7 @@ fn credential_kind_with_high_bit_is_refused() {
 }
 
 #[test]
-fn removing_last_vault_slot_is_refused() {
+fn removal_of_last_vault_slot_is_refused() {
     let (mut vault, [first, auditor, third]) = audited();
     vault.header.remove_slot(first).unwrap();
     assert_eq!(vault.header.remove_slot(third), Err(Error::LastSlot));
@@ -248,7 +248,7 @@ fn auditor_slots_count_toward_16_slots() {
 }
 
 #[test]
-fn replaced_slot_keeps_its_type() {
+fn replaced_slot_stays_vault_or_auditor_slot() {
     let (mut vault, [first, auditor, third]) = audited();
     let today = JournalKey::random().unwrap();
     let mut replace = |slot, credential| {
@@ -303,8 +303,8 @@ fn root_rotation_refuses_auditor_credentials() {
     let header = &mut vault.header;
     let lost = header.rotate_root(&[&Fixed(1)], &[]);
     assert_eq!(lost.unwrap_err(), Error::SlotsWouldBeLost);
-    // `Fixed(2)` opens an auditor slot only. Accepting it would suggest that its slot still opens
-    // the vault.
+    // `Fixed(2)` opens an auditor slot only. Accepting the credential would suggest that its slot
+    // still opens the vault after the rotation.
     let none = header.rotate_root(&[&Fixed(1), &Fixed(3), &Fixed(2)], &[]);
     assert_eq!(none.unwrap_err(), Error::WrongKey);
     let last = header.rotate_root(&[], &[first, third]);
@@ -314,9 +314,10 @@ fn root_rotation_refuses_auditor_credentials() {
     assert_eq!(slots(&vault.value), slots(&before));
 }
 
-/// Removing an auditor's slot does not revoke the journal key in old copies of the header.
+/// Removing an auditor's slot does not revoke the journal key, because old copies of the header
+/// contain it.
 #[test]
-fn old_header_still_opens_journal_key_for_removed_auditor() {
+fn removed_auditor_opens_journal_key_in_old_header() {
     let (mut vault, [_, auditor, _]) = audited();
     let copied = vault.value.clone();
     vault.header.remove_slot(auditor).unwrap();

@@ -1,5 +1,5 @@
-//! Sealed bodies: a second implementation reads and writes them, and the library rejects whatever
-//! the format does not allow.
+//! Sealed bodies of keyrings and patient entries: a second implementation reads and writes them,
+//! and the library refuses every body that the format does not allow.
 
 use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};
@@ -14,7 +14,7 @@ fn read_keyring(vault: &Vault) -> Keyring {
     wincode::deserialize_exact(&body).unwrap()
 }
 
-/// Parses the header around a keyring body from the second writer.
+/// Parses a header with this keyring body, which the second writer seals.
 fn header_of(vault: &Vault, body: &[u8]) -> Header {
     let value = reseal::with_keyring_body(&vault.value, &vault.root, body);
     Header::parse(&value).unwrap()
@@ -143,7 +143,7 @@ fn second_implementation_reads_entry() {
 }
 
 #[test]
-fn unknown_extensions_are_kept_below_0x8000_and_refused_above() {
+fn unknown_body_extensions_are_kept_below_0x8000_and_refused_above() {
     let mut vault = vault(SUITES[0]);
     let mut keyring = read_keyring(&vault);
     keyring.extensions = vec![(0, vec![]), (2, vec![7; 9]), (0x7fff, vec![1])];
@@ -171,7 +171,7 @@ fn unknown_extensions_are_kept_below_0x8000_and_refused_above() {
 }
 
 #[test]
-fn holds_aliases_and_retention_survive_resealing() {
+fn entry_holds_aliases_and_retention_survive_resealing() {
     let sealed = Sealed::new();
     let hold = Hold {
         id: 4,
@@ -205,7 +205,7 @@ fn holds_aliases_and_retention_survive_resealing() {
 }
 
 #[test]
-fn entry_under_older_name_key_still_opens() {
+fn entry_under_former_name_key_opens() {
     let mut sealed = Sealed::new();
     let tag = sealed.vault.tag(&subject());
     let mut keyring = read_keyring(&sealed.vault);
@@ -219,7 +219,7 @@ fn entry_under_older_name_key_still_opens() {
 }
 
 #[test]
-fn keyring_breaking_the_format_is_refused() {
+fn keyring_body_violating_format_is_refused() {
     use Error::{Malformed, Unsupported};
     type Change = fn(&mut Keyring);
     let changes: [(Change, Error); 14] = [
@@ -259,7 +259,7 @@ fn keyring_breaking_the_format_is_refused() {
 }
 
 #[test]
-fn entry_breaking_the_format_is_refused() {
+fn entry_body_violating_format_is_refused() {
     use Error::{Malformed, NotAuthentic, Unsupported};
     type Change = fn(&mut Entry);
     let changes: [(Change, Error); 18] = [
@@ -295,7 +295,7 @@ fn entry_breaking_the_format_is_refused() {
 }
 
 #[test]
-fn truncated_or_extended_body_is_malformed() {
+fn truncated_or_extended_sealed_body_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
     sealed.open(&body).unwrap();
@@ -308,24 +308,24 @@ fn truncated_or_extended_body_is_malformed() {
 }
 
 #[test]
-fn huge_counts_in_body_are_malformed() {
+fn sealed_body_with_huge_counts_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
-    // The counts of identifier, charts, keys, dead charts, holds and extensions.
-    for place in [23, 39, 107, 166, 174, 183] {
+    // These are the counts of identifier, charts, keys, dead charts, holds and extensions.
+    for offset in [23, 39, 107, 166, 174, 183] {
         for count in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 22, 1 << 16] {
             let mut body = body.clone();
-            assert!(u64::from_le_bytes(body[place..place + 8].try_into().unwrap()) < 9);
-            body[place..place + 8].copy_from_slice(&count.to_le_bytes());
+            assert!(u64::from_le_bytes(body[offset..offset + 8].try_into().unwrap()) < 9);
+            body[offset..offset + 8].copy_from_slice(&count.to_le_bytes());
             assert_eq!(sealed.open(&body).unwrap_err(), Error::Malformed);
         }
     }
 }
 
 #[test]
-fn body_at_maximum_length_reopens_unchanged() {
+fn sealed_body_of_maximum_length_reopens_unchanged() {
     let sealed = Sealed::new();
-    // Holds have the lowest ratio of stored bytes to memory.
+    // Use holds, because they have the lowest ratio of stored bytes to memory.
     let hold = Hold {
         id: 0,
         since: 0,
@@ -338,13 +338,13 @@ fn body_at_maximum_length_reopens_unchanged() {
         fill((1024 * 1024 - 191) / 24 + 1).unwrap_err(),
         Error::Malformed
     );
-    // A body of the maximum length is sealed again without a change.
+    // Seal a body of the maximum length again without a change.
     let rest = (7, vec![1; 1024 * 1024 - 191 - 2 - 8]);
     let full = sealed.changed(|entry| entry.extensions = vec![rest]);
     let full = sealed.vault.seal(&mut full.unwrap());
     assert_eq!(full.len(), 88 + 1024 * 1024);
     sealed.vault.open(&full, &subject()).unwrap();
-    // Sealing refuses a body that could not be opened.
+    // Sealing must refuse a body that opening would refuse.
     for _ in 0..1024 * 1024 / 50 {
         entry.rotate_key(NOW).unwrap();
     }
@@ -372,12 +372,12 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_changes_of_body_never_panic(place in 0..191_usize, byte: u8) {
+    fn arbitrary_changes_of_body_never_panic(offset in 0..191_usize, byte: u8) {
         let sealed = Sealed::new();
         let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
-        body[place] = byte;
+        body[offset] = byte;
         if let Ok(mut entry) = sealed.open(&body) {
-            // Resealing keeps every byte but the count of sealings.
+            // Resealing keeps every byte except the count of sealings.
             let value = sealed.vault.seal(&mut entry);
             let again = wincode::serialize(&sealed.read(&value)).unwrap();
             prop_assert_eq!(&again[18..], &body[18..]);

@@ -1,4 +1,4 @@
-//! Damaged and exchanged bytes of headers and patient entries.
+//! Headers and patient entries with damaged or exchanged bytes.
 
 use chartlock::Error;
 use chartlock::internals::crypto::MasterKey;
@@ -6,7 +6,7 @@ use chartlock::internals::keys::{EntryHead, Header, PatientEntry, open_entry, se
 
 use crate::fixtures::*;
 
-/// Creates a vault with two slots of `Fixed` and one of another kind.
+/// Creates a vault with two slots of `Fixed` and a slot of another kind.
 fn header() -> Vault {
     let mut vault = vault(SUITES[0]);
     vault.header.add_slot(&vault.root, &Unknown).unwrap();
@@ -15,35 +15,37 @@ fn header() -> Vault {
     vault
 }
 
-/// The slots in [`header`]: a head of 8 and a tail of 112 bytes around 3, 256 and 3 bytes of
-/// parameters.
+/// Byte ranges of the slots in [`header`]. Each slot has a head of 8 and a tail of 112 bytes,
+/// around 3, 256 and 3 bytes of parameters.
 const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
 
 #[test]
 fn every_flipped_bit_of_header_returns_expected_error() {
     let vault = header();
-    for (place, value) in flips(&vault.value) {
+    for (offset, value) in flips(&vault.value) {
         let error = match Header::parse(&value) {
             Ok(header) => header.unlock(&Fixed(1)).unwrap_err(),
             Err(error) => error,
         };
-        let in_slot = SLOTS.iter().find(|slot| slot.contains(&place));
-        let expected: &[Error] = match (place, in_slot) {
+        let in_slot = SLOTS.iter().find(|slot| slot.contains(&offset));
+        let expected: &[Error] = match (offset, in_slot) {
             (0..8, _) => &[Error::Malformed],
             (8..11, _) => &[Error::Unsupported],
             (11, _) => &[Error::Malformed],
             (12..28, _) => &[Error::WrongKey],
             (28..36, _) => &[Error::HeaderDamaged],
-            (_, Some(slot)) if (4..8).contains(&(place - slot.start)) => &[Error::Malformed],
-            // Opening another slot detects the change by the keyring's commitment.
+            (_, Some(slot)) if (4..8).contains(&(offset - slot.start)) => &[Error::Malformed],
+            // The altered slot does not open. A credential of another slot would open the root key,
+            // and the keyring's commitment would then detect the change.
             (36..159, _) => &[Error::WrongKey],
             (_, Some(_)) => &[Error::HeaderDamaged],
-            // The keyring's salt and commitment, its length, and its ciphertext and tag.
+            // The remaining bytes are the keyring's salt and commitment, its length, and its
+            // ciphertext and tag.
             (658..722, _) => &[Error::HeaderDamaged],
             (722..726, _) => &[Error::Malformed],
             _ => &[Error::HeaderDamaged],
         };
-        assert!(expected.contains(&error), "byte {place}: {error:?}");
+        assert!(expected.contains(&error), "byte {offset}: {error:?}");
     }
 }
 
@@ -59,27 +61,27 @@ fn truncated_or_extended_header_is_malformed() {
 }
 
 #[test]
-fn header_fields_out_of_bounds_are_refused_on_parsing() {
+fn header_with_out_of_bounds_fields_is_refused_by_parser() {
     let vault = header();
     let changed = |changes: &[(usize, &[u8])]| {
         let mut value = vault.value.clone();
-        for (place, bytes) in changes {
-            value[*place..place + bytes.len()].copy_from_slice(bytes);
+        for (offset, bytes) in changes {
+            value[*offset..offset + bytes.len()].copy_from_slice(bytes);
         }
         Header::parse(&value).unwrap_err()
     };
-    // The counts 0 and 17. With 17, the parser would read the keyring's bytes as a slot.
+    // The slot counts are 0 and 17. With 17, the parser would read the keyring's bytes as a slot.
     assert_eq!(changed(&[(11, &[0])]), Error::Malformed);
     assert_eq!(changed(&[(11, &[17])]), Error::Malformed);
-    // Slot lengths below the tail's, above 4,096, and above the memory.
+    // These slot lengths are shorter than the tail, above 4,096, or beyond the end of the value.
     for length in [0, 111, 4097, u32::MAX] {
         assert_eq!(changed(&[(40, &length.to_le_bytes())]), Error::Malformed);
     }
-    // Ciphertexts above 1 MiB.
+    // These ciphertext lengths are above 1 MiB.
     for length in [1024 * 1024 + 1, u32::MAX] {
         assert_eq!(changed(&[(722, &length.to_le_bytes())]), Error::Malformed);
     }
-    // Two slots with the same id, also of different kinds.
+    // Two slots must not have the same id, even if their kinds differ.
     let id = vault.value[38..40].to_vec();
     assert_eq!(changed(&[(161, &id)]), Error::Malformed);
     assert_eq!(changed(&[(537, &id)]), Error::Malformed);
@@ -108,7 +110,7 @@ fn header_with_17_slots_is_malformed() {
 }
 
 #[test]
-fn slot_from_another_header_does_not_open() {
+fn slot_from_another_header_is_refused() {
     let (one, other) = (vault(SUITES[0]), vault(SUITES[0]));
     let mut value = one.value.clone();
     value[36..159].copy_from_slice(&other.value[36..159]);
@@ -121,15 +123,15 @@ fn every_flipped_bit_of_entry_returns_expected_error() {
     for suite in SUITES {
         let vault = vault(suite);
         let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
-        for (place, flipped) in flips(&value) {
+        for (offset, flipped) in flips(&value) {
             let error = vault.open(&flipped, &subject()).unwrap_err();
-            let expected = match place {
+            let expected = match offset {
                 0..3 => Error::Unsupported,
                 3 => Error::Malformed,
                 4..8 => Error::UnknownMasterKey,
                 _ => Error::NotAuthentic,
             };
-            assert_eq!(error, expected, "byte {place}");
+            assert_eq!(error, expected, "byte {offset}");
         }
     }
 }
@@ -169,11 +171,11 @@ fn entry_under_another_tag_or_vault_is_not_authentic() {
 }
 
 #[test]
-fn entry_does_not_open_with_another_key_of_same_number() {
+fn entry_under_another_key_of_same_number_is_not_authentic() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let mut keyring = crate::mirror::keyring_body(&vault.value, &vault.root);
-    // The master key follows schema, count, number, state and creation time.
+    // The master key follows the schema, count, number, state and creation time.
     keyring[2 + 8 + 4 + 4 + 8] ^= 1;
     let other = crate::reseal::with_keyring_body(&vault.value, &vault.root, &keyring);
     let keyring = (Header::parse(&other).unwrap())
@@ -196,7 +198,7 @@ fn entry_about_another_subject_is_not_authentic() {
 }
 
 #[test]
-fn entry_head_names_master_key_before_unsealing() {
+fn entry_head_contains_suite_and_master_key_number() {
     let vault = vault(SUITES[1]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     let head = EntryHead::parse(&value[..8]).unwrap();

@@ -1,4 +1,4 @@
-//! The lifecycle of a patient entry: key rotation, erasure, holds and retention.
+//! Lifecycle of a patient entry: key rotation, erasure, holds and retention.
 
 use chartlock::Error;
 use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry};
@@ -6,7 +6,7 @@ use chartlock::internals::keys::{ChartState, EntryState, KeyState, PatientEntry}
 use crate::fixtures::*;
 
 #[test]
-fn sealed_entry_reopens_unchanged() {
+fn sealed_patient_entry_reopens_unchanged() {
     for suite in SUITES {
         let vault = vault(suite);
         let mut entry = PatientEntry::new(subject(), NOW).unwrap();
@@ -25,14 +25,14 @@ fn sealed_entry_reopens_unchanged() {
 }
 
 #[test]
-fn typical_entry_takes_below_300_bytes() {
+fn typical_patient_entry_has_less_than_300_bytes() {
     let vault = vault(SUITES[0]);
     let value = vault.seal(&mut PatientEntry::new(subject(), NOW).unwrap());
     assert_eq!(value.len(), 88 + 183 + subject().identifier().len());
 }
 
 #[test]
-fn resealed_entry_has_next_sequence_and_fresh_salt() {
+fn resealed_patient_entry_has_next_sequence_and_fresh_salt() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = vault.seal(&mut entry);
@@ -43,7 +43,7 @@ fn resealed_entry_has_next_sequence_and_fresh_salt() {
 }
 
 #[test]
-fn rotated_patient_keys_stay_until_destroyed() {
+fn former_patient_keys_are_kept_until_destroyed() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = entry.chart().unwrap().active_key().number;
@@ -70,7 +70,7 @@ fn rotated_patient_keys_stay_until_destroyed() {
 }
 
 #[test]
-fn erasure_destroys_keys_and_reopening_creates_fresh_ones() {
+fn erasure_destroys_keys_and_reopening_creates_fresh_keys() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let first = *entry.chart().unwrap().id();
@@ -79,7 +79,7 @@ fn erasure_destroys_keys_and_reopening_creates_fresh_ones() {
 
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
     let value = vault.seal(&mut entry);
-    // Head, chart id and identifier; 32 more bytes could be a key.
+    // The limit covers the head, the chart id and the identifier. Another 32 bytes could be a key.
     assert_eq!(value.len(), 88 + 81 + subject().identifier().len());
     let mut entry = vault.open(&value, &subject()).unwrap();
     assert!(matches!(entry.state(), EntryState::Erasing { chart } if *chart == first));
@@ -117,7 +117,7 @@ fn chart_state_survives_resealing() {
 }
 
 #[test]
-fn holds_and_retention_block_erasure() {
+fn legal_holds_and_retention_block_erasure() {
     let vault = vault(SUITES[0]);
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let id = entry.free_hold_id().unwrap();
@@ -138,7 +138,7 @@ fn holds_and_retention_block_erasure() {
     assert_eq!(entry.begin_erasure(NOW + 9), Err(Error::Retained));
     assert!(entry.chart().is_some());
     entry.begin_erasure(NOW + 10).unwrap();
-    // An erasure that has begun continues even if the clock goes back.
+    // An erasure that has begun continues even if the clock is set back.
     entry.begin_erasure(NOW).unwrap();
     for _ in 0..2 {
         assert_eq!(entry.put_hold(id, "late", NOW), Err(Error::Erased));
@@ -150,7 +150,7 @@ fn holds_and_retention_block_erasure() {
 }
 
 #[test]
-fn hold_ids_use_all_53_bits_exact_in_json() {
+fn hold_ids_use_all_53_bits_that_json_represents_exactly() {
     let mut entry = PatientEntry::new(subject(), NOW).unwrap();
     let (mut seen, mut bits) = (Vec::new(), 0);
     for _ in 0..64 {

@@ -1,4 +1,4 @@
-//! Credentials and vaults that several tests share.
+//! Credentials and vaults that several test modules share.
 
 use std::sync::mpsc;
 
@@ -12,7 +12,7 @@ pub(crate) use crate::common::{Brittle, Fixed};
 pub const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 pub const NOW: i64 = 1_795_000_000_000;
 
-/// A credential of a kind that the other credentials here do not support.
+/// Credential of a kind that the other credentials in these tests do not support.
 #[derive(Debug)]
 pub struct Unknown;
 
@@ -30,7 +30,7 @@ impl Credential for Unknown {
     }
 }
 
-/// A credential like [`Fixed`]`(1)` that sends each context it is asked with.
+/// Credential like [`Fixed`]`(1)` that sends each slot context that it receives to a channel.
 #[derive(Debug)]
 pub struct Asking(pub mpsc::Sender<SlotContext>);
 
@@ -71,7 +71,7 @@ pub fn vault(suite: CipherSuite) -> Vault {
 }
 
 impl Vault {
-    /// Seals the header in its current state into the stored value.
+    /// Seals the header in its current state, and keeps the bytes as the stored value.
     pub fn store(&mut self) {
         let next = self.header.generation() + 1;
         self.value = (self.header)
@@ -105,7 +105,7 @@ pub fn journal(keyring: &Keyring) -> &JournalKey {
     &keyring.active_journal_key().key
 }
 
-/// The patient of all entries in this test.
+/// Returns the patient of all entries in these tests.
 pub fn subject() -> Subject {
     crate::common::subject("MRN-1042")
 }

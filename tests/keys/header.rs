@@ -1,4 +1,4 @@
-//! Headers: which credential opens which slot, and how slots are added, replaced and removed.
+//! Vault headers: which credential opens which slot, and how slots are added, replaced and removed.
 
 use std::sync::mpsc;
 
@@ -29,7 +29,7 @@ fn header_opens_only_with_its_credential() {
 }
 
 #[test]
-fn credential_receives_vault_kind_slot_and_suite() {
+fn credential_receives_context_of_its_slot() {
     for suite in SUITES {
         let (sender, contexts) = mpsc::channel();
         let asking = Asking(sender);
@@ -58,7 +58,7 @@ fn each_sealing_of_header_uses_fresh_salts() {
 }
 
 #[test]
-fn slots_are_added_replaced_and_removed_under_one_root_key() {
+fn slot_changes_keep_root_key() {
     let mut vault = vault(SUITES[0]);
     let first = vault.header.slots()[0].id;
     let second = vault.header.add_slot(&vault.root, &Fixed(2)).unwrap();
@@ -88,7 +88,7 @@ fn slots_are_added_replaced_and_removed_under_one_root_key() {
 }
 
 #[test]
-fn rewriting_slot_with_same_secret_changes_salt_and_ciphertext() {
+fn slot_rewritten_with_same_secret_has_fresh_salt_and_ciphertext() {
     let mut vault = vault(SUITES[0]);
     let id = vault.header.slots()[0].id;
     let before = split_header(&vault.value).0.to_vec();
@@ -97,7 +97,7 @@ fn rewriting_slot_with_same_secret_changes_salt_and_ciphertext() {
         .unwrap();
     vault.store();
     let after = split_header(&vault.value).0;
-    // Kind, id, length and parameters stay; salt, commitment and wrapped key change.
+    // The kind, id, length and parameters stay; the salt, commitment and wrapped key change.
     assert_eq!(before[36..47], after[36..47]);
     for field in [47..79, 79..111, 111..159] {
         assert_ne!(before[field.clone()], after[field]);
@@ -120,12 +120,12 @@ fn header_accepts_at_most_16_slots() {
 }
 
 #[test]
-fn changing_one_slot_keeps_other_slots_byte_for_byte() {
+fn slot_change_keeps_other_slots_byte_for_byte() {
     let mut vault = vault(SUITES[1]);
     let first = vault.header.slots()[0].id;
     let unknown = vault.header.add_slot(&vault.root, &Unknown).unwrap();
     vault.store();
-    // 8 bytes of head, 256 of parameters, and 112 of tail.
+    // The slot has a head of 8 bytes, 256 bytes of parameters, and a tail of 112 bytes.
     let slot = |value: &[u8], unknown_first: bool| {
         let from = if unknown_first { 36 } else { 36 + 8 + 3 + 112 };
         value[from..from + 8 + 256 + 112].to_vec()
@@ -177,14 +177,14 @@ fn unavailable_slot_does_not_block_later_slot() {
 }
 
 #[test]
-fn opening_with_former_root_key_returns_root_key_changed() {
+fn header_opened_with_former_root_key_returns_root_key_changed() {
     let mut vault = vault(SUITES[0]);
     vault.header.open_keyring(&vault.root).unwrap();
     let former = std::mem::replace(
         &mut vault.root,
         vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
     );
-    // The slots still wrap the former root key; only the keyring is sealed under the new one.
+    // The slots still wrap the former root key; only the keyring is sealed under the new root key.
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
     assert_eq!(seen, Error::RootKeyChanged);
@@ -201,7 +201,7 @@ fn three_slots() -> (Vault, [u16; 3]) {
 }
 
 #[test]
-fn root_rotation_keeps_slot_order_and_ids_and_locks_others_out() {
+fn root_rotation_keeps_listed_slots_and_drops_other_slots() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let keep: [&dyn Credential; 2] = [&Fixed(2), &Fixed(1)];
     let former = vault.root;
@@ -224,7 +224,7 @@ fn root_rotation_keeps_slot_order_and_ids_and_locks_others_out() {
 }
 
 #[test]
-fn root_rotation_refuses_to_lose_unnamed_slots() {
+fn root_rotation_refuses_to_lose_unlisted_slots() {
     let (mut vault, [first, second, unknown]) = three_slots();
     let before = vault.value.clone();
     let mut refused = |keep: &[&dyn Credential], drop: &[u16]| {
@@ -252,11 +252,12 @@ fn root_rotation_refuses_to_lose_unnamed_slots() {
         .unwrap();
     let all = [second, unknown, absent];
     assert_eq!(refused(&[&Fixed(1)], &all), Error::NoSuchSlot);
-    // A credential to keep whose slot is dropped, or that has no slot.
+    // In one call the slot of a credential to keep is dropped; in the other the credential has no
+    // slot.
     let drop = [second, unknown];
     assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);
-    // The service is unavailable for the only slot that the credential could open.
+    // The key service is unavailable for the only slot that this credential could open.
     let down = refused(&[&Fixed(1), &Brittle::unavailable(9)], &[unknown]);
     assert_eq!(down, Error::CredentialUnavailable);
 }
@@ -320,7 +321,7 @@ fn oversized_slot_parameters_are_refused() {
 }
 
 #[test]
-fn master_rotation_adds_key_and_destroys_former_later() {
+fn master_rotation_keeps_former_key_until_destroyed() {
     let mut vault = vault(SUITES[0]);
     let first = vault.keyring.active_master().number;
     let name_key = vault.keyring.active_name_key().number;

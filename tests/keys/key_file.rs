@@ -1,4 +1,4 @@
-//! Key files: text, permissions and location.
+//! Key files: their text, permissions and location.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ fn scratch() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Makes a directory look like the directory of a `FileStorage`.
+/// Makes a directory look like the directory of a [`FileStorage`].
 fn mark(directory: &std::path::Path) {
     fs::write(
         directory.join("READ-ME-FIRST"),
@@ -85,15 +85,15 @@ fn damaged_key_file_is_refused() {
         text.replace("chartlock key", "some other key"),
         text.replace('\n', "\n\n"),
     ]);
-    // Change one digit of secret and check, each in turn.
-    for place in (21..85).chain(86..94) {
+    // Change each digit of the secret and of the check value in turn.
+    for offset in (21..85).chain(86..94) {
         let mut bytes = text.clone().into_bytes();
-        bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
+        bytes[offset] = if bytes[offset] == b'0' { b'1' } else { b'0' };
         damaged.push(String::from_utf8(bytes).unwrap());
     }
     for text in damaged {
         let error = KeyFile::from_text(&text).unwrap_err();
-        // Text that ends before the version number could be of a later version.
+        // A text that ends before the version number could belong to a later version.
         let cut = text == "chartlock key file ";
         let expected = if cut {
             Error::Unsupported
@@ -107,7 +107,7 @@ fn damaged_key_file_is_refused() {
 }
 
 #[test]
-fn long_and_binary_files_are_refused() {
+fn key_file_too_long_or_binary_is_refused() {
     let (directory, path) = scratch();
     KeyFile::create(&path).unwrap();
     for content in [vec![0xff; 95], vec![b'a'; 1 << 20], Vec::new()] {
@@ -131,7 +131,7 @@ fn long_and_binary_files_are_refused() {
 }
 
 #[test]
-fn creating_key_file_never_overwrites() {
+fn key_file_creation_never_overwrites() {
     let (_directory, path) = scratch();
     KeyFile::create(&path).unwrap();
     let before = fs::read(&path).unwrap();
@@ -141,8 +141,8 @@ fn creating_key_file_never_overwrites() {
 }
 
 #[test]
-fn bare_file_name_is_in_working_directory() {
-    // Tests run in the directory that contains `tests`, so nothing is created.
+fn key_file_without_directory_is_in_working_directory() {
+    // Tests run in the directory that contains `tests`, which exists, so this call creates nothing.
     let created = KeyFile::create("tests").unwrap_err();
     assert_eq!(created, Error::KeyFile(std::io::ErrorKind::AlreadyExists));
 }
@@ -171,7 +171,7 @@ fn key_file_beside_data_is_refused() {
     fs::create_dir_all(&deep).unwrap();
     let deep = deep.join("clinic.key");
     KeyFile::create(&beside).unwrap();
-    // The storage is created beside an existing key file.
+    // Create the storage beside an existing key file.
     mark(directory.path());
     let opened = KeyFile::open(&beside).unwrap_err();
     assert_eq!(opened, Error::KeyFileBesideData);
@@ -196,7 +196,7 @@ fn symlink_to_key_file_beside_data_is_refused() {
 }
 
 #[test]
-fn foreign_readme_is_not_taken_for_storage() {
+fn key_file_beside_foreign_readme_is_accepted() {
     let (directory, path) = scratch();
     for text in ["chartlock is nice", "", "chartlock stor"] {
         fs::write(directory.path().join("READ-ME-FIRST"), text).unwrap();

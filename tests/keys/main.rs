@@ -1,5 +1,5 @@
-//! Tests of the keys room through its internal interface: headers, patient entries, wrapped keys
-//! and credentials.
+//! Tests of the crate's keys module through its internal interface: headers, patient entries,
+//! wrapped keys and credentials.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

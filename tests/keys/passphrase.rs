@@ -1,4 +1,4 @@
-//! Passphrase credentials, at the lowest cost.
+//! Passphrase credentials, with the lowest cost of key stretching.
 
 use chartlock::Error;
 use chartlock::internals::keys::{Header, Keyring};
@@ -18,7 +18,7 @@ fn header_opens_only_with_its_passphrase() {
         let (value, _) = Header::create(suite, &keyring, &passphrase("staple")).unwrap();
         let header = Header::parse(&value).unwrap();
         assert_eq!(header.slots()[0].kind, 1);
-        // The slot's cost applies, not the credential's.
+        // The cost in the slot applies, not the credential's cost.
         header.unlock(&Passphrase::new("staple")).unwrap();
         for wrong in ["stapl", "staple ", "Staple", "staplé"] {
             let error = header.unlock(&Passphrase::new(wrong)).unwrap_err();
@@ -28,7 +28,7 @@ fn header_opens_only_with_its_passphrase() {
 }
 
 #[test]
-fn unicode_forms_of_one_letter_give_different_secrets() {
+fn passphrase_is_not_unicode_normalized() {
     let (parameters, composed) = passphrase("\u{e9}").enrol(&context()).unwrap();
     let decomposed = passphrase("e\u{301}")
         .secret(&parameters, &context())
@@ -45,7 +45,7 @@ fn slot_secret_equals_argon2id_of_passphrase_and_salt() {
     let mut expected = [0; 32];
     chartlock::internals::crypto::argon2id(b"staple", salt, LEAST, &mut expected).unwrap();
     assert_eq!(secret.expose(), &expected);
-    // Each slot of a passphrase has its own salt.
+    // Each slot of a passphrase must have its own salt.
     let (again, _) = passphrase("staple").enrol(&context()).unwrap();
     assert_ne!(parameters[12..], again[12..]);
 }
@@ -65,7 +65,7 @@ fn passphrase_outside_1_to_1024_bytes_is_refused() {
 }
 
 #[test]
-fn new_slot_uses_default_cost_not_cost_of_opened_slot() {
+fn new_passphrase_slot_has_default_cost() {
     let (old, _) = passphrase("staple").enrol(&context()).unwrap();
     let opened = Passphrase::new("staple");
     opened.secret(&old, &context()).unwrap().unwrap();
@@ -74,7 +74,7 @@ fn new_slot_uses_default_cost_not_cost_of_opened_slot() {
 }
 
 #[test]
-fn cost_out_of_bounds_is_refused() {
+fn passphrase_cost_out_of_bounds_is_refused() {
     for cost in [
         Cost {
             memory_kib: 8 * 1024 - 1,
@@ -89,7 +89,7 @@ fn cost_out_of_bounds_is_refused() {
 }
 
 #[test]
-fn cost_up_to_its_bounds_is_accepted() {
+fn passphrase_cost_within_bounds_is_accepted() {
     let gib = 1024 * 1024;
     for (memory_kib, passes, lanes) in [(8 * 1024, 16, 16), (gib, 1, 1), (gib, 4, 16)] {
         let cost = Cost {
@@ -108,7 +108,7 @@ fn cost_up_to_its_bounds_is_accepted() {
 }
 
 #[test]
-fn planted_cost_parameters_are_rejected_before_derivation() {
+fn planted_passphrase_cost_is_rejected_before_derivation() {
     let keyring = Keyring::new(NOW).unwrap();
     let (planted, root) = Header::create(SUITES[0], &keyring, &passphrase("staple")).unwrap();
     let mut header = Header::parse(&planted).unwrap();
@@ -126,15 +126,16 @@ fn planted_cost_parameters_are_rejected_before_derivation() {
         (8 * 1024, 1, 0),
         (8 * 1024, 1, 17),
         (8 * 1024, 1, u32::MAX),
-        // Each parameter is in bounds, but the work exceeds 4 GiB.
+        // Each parameter is in bounds, but the total work exceeds 4 GiB.
         (gib, 5, 1),
     ] {
-        // Alter the first slot's parameters, which follow the fixed part and the slot's head.
+        // Alter the parameters of the first slot, which follow the header's fixed part and the
+        // slot's head.
         let mut altered = value.clone();
         for (n, number) in [memory, passes, lanes].into_iter().enumerate() {
             altered[44 + 4 * n..48 + 4 * n].copy_from_slice(&u32::to_le_bytes(number));
         }
-        // The second slot opens, and the keyring's commitment detects the change.
+        // The second slot opens, and then the keyring's commitment detects the change.
         let header = Header::parse(&altered).unwrap();
         let error = header.unlock(&Passphrase::new("staple")).unwrap_err();
         assert_eq!(error, Error::HeaderDamaged);
@@ -143,7 +144,7 @@ fn planted_cost_parameters_are_rejected_before_derivation() {
         alone.remove_slot(second).unwrap();
         let error = alone.unlock(&Passphrase::new("staple")).unwrap_err();
         assert_eq!(error, Error::WrongKey);
-        // Resealed with the altered slot, the header opens through the second slot.
+        // After resealing with the altered slot, the header opens through the second slot.
         let sealed = header.sealed_with(&root, &keyring, 3).unwrap();
         let header = Header::parse(&sealed).unwrap();
         let opened = header.unlock(&Passphrase::new("staple")).unwrap().slot;

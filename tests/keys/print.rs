@@ -1,4 +1,4 @@
-//! `Debug` and `Display` output contains no secret, no identifier and no path.
+//! `Debug` and `Display` output, which must contain no secret, no identifier and no path.
 
 use std::fmt::Debug;
 
@@ -8,7 +8,7 @@ use chartlock::keys::{Credential, KeyFile, KeyFileOptions, Passphrase};
 
 use crate::fixtures::*;
 
-/// Returns the forms in which a secret could be printed.
+/// Returns the text forms in which a secret could be printed.
 fn forms(secret: &[u8]) -> Vec<String> {
     let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let list = format!("{:?}", &secret[..secret.len().min(4)]);
@@ -32,7 +32,7 @@ fn hides(value: &dyn Debug, secrets: &[&[u8]]) {
 }
 
 #[test]
-fn search_detects_printed_secrets() {
+fn secret_search_detects_printed_secrets() {
     let secret: [u8; 32] = std::array::from_fn(|n| n as u8 + 100);
     let shown = std::panic::catch_unwind(|| hides(&secret, &[&secret]));
     assert!(shown.is_err());
@@ -41,7 +41,7 @@ fn search_detects_printed_secrets() {
 }
 
 #[test]
-fn debug_output_shows_no_secret() {
+fn debug_output_contains_no_secret() {
     let mut vault = vault(SUITES[0]);
     vault.keyring.add_master(NOW).unwrap();
     let unlocked = vault.header.unlock(&Fixed(1)).unwrap();
@@ -93,7 +93,7 @@ fn debug_output_shows_no_secret() {
 }
 
 #[test]
-fn error_output_shows_no_path() {
+fn error_output_contains_no_path() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("clinic-of-juana.key");
     let error = KeyFile::open(&path).unwrap_err();

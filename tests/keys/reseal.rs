@@ -1,5 +1,5 @@
-//! A second writer of headers and patient entries, from format.md: it replaces the sealed body and
-//! keeps the rest.
+//! Second writer of headers and patient entries, written from format.md. It replaces the sealed
+//! body and keeps all other bytes.
 
 use chartlock::internals::crypto::{
     CipherSuite, MasterKey, Nonce, PatientTag, RootKey, SealingKey, VaultId, entry_key, ring_key,
@@ -7,7 +7,7 @@ use chartlock::internals::crypto::{
 
 use crate::mirror::split_header;
 
-/// Returns the header with another keyring body.
+/// Returns a copy of a header with this keyring body.
 pub fn with_keyring_body(value: &[u8], root: &RootKey, body: &[u8]) -> Vec<u8> {
     let suite = CipherSuite::from_code(value[10]).unwrap();
     let (frame, _) = split_header(value);
@@ -18,7 +18,7 @@ pub fn with_keyring_body(value: &[u8], root: &RootKey, body: &[u8]) -> Vec<u8> {
     [frame, &salt, &commitment, &length, &sealed].concat()
 }
 
-/// Returns the patient entry with another body.
+/// Returns a copy of a patient entry with this body.
 pub fn with_entry_body(
     value: &[u8],
     master: &MasterKey,

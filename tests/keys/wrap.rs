@@ -1,4 +1,4 @@
-//! Wrapped data keys.
+//! Wrapped data keys, each bound to the version and the key under which it was wrapped.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{DataKey, PatientKey, Place};
@@ -9,7 +9,7 @@ use crate::fixtures::*;
 const COMMITMENT: [u8; 32] = [3; 32];
 
 #[test]
-fn wrapped_data_key_opens_only_in_its_own_place() {
+fn wrapped_data_key_opens_only_for_its_own_version() {
     for (suite, other_suite) in [(SUITES[0], SUITES[1]), (SUITES[1], SUITES[0])] {
         let key = PatientKey::from_bytes(&[1; 32]);
         let data_key = DataKey::from_bytes(&[2; 32]);
@@ -39,16 +39,16 @@ fn every_flipped_bit_of_wrapped_key_is_refused() {
         let key = PatientKey::random().unwrap();
         let data_key = DataKey::random().unwrap();
         let wrapped = wrap(suite, &key, Place::Earlier, 1, &COMMITMENT, &data_key).unwrap();
-        for (place, flipped) in flips(&wrapped) {
+        for (offset, flipped) in flips(&wrapped) {
             let flipped = flipped.as_slice().try_into().unwrap();
             let opened = unwrap(suite, &key, Place::Earlier, 1, &COMMITMENT, flipped);
-            assert_eq!(opened.unwrap_err(), Error::NotAuthentic, "byte {place}");
+            assert_eq!(opened.unwrap_err(), Error::NotAuthentic, "byte {offset}");
         }
     }
 }
 
 #[test]
-fn wrapping_twice_gives_identical_bytes() {
+fn data_key_wrapped_twice_has_identical_bytes() {
     let key = PatientKey::random().unwrap();
     let data_key = DataKey::random().unwrap();
     let [once, twice] =

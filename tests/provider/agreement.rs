@@ -1,4 +1,4 @@
-//! Both providers in one build: the same bytes and the same errors.
+//! Agreement of both crypto providers in one build: the same bytes and the same errors.
 
 use chartlock::internals::crypto::provider::{aws_lc, rust_crypto};
 use chartlock::{CipherSuite, Error};
@@ -9,14 +9,14 @@ fn key(suite: CipherSuite, length: usize) -> [u8; 32] {
     rust_crypto::sha256(&[&[suite.code()], &length.to_le_bytes()])
 }
 
-/// The nonces of the format: zero, and chunk numbers.
+/// Nonces that the format uses: zero, and chunk numbers.
 const NONCES: [[u8; 12]; 3] = [
     [0; 12],
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2],
     [0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255],
 ];
 
-/// Seals with one provider and opens with the other.
+/// Seals a message with one provider and opens it with the other provider.
 macro_rules! exchanged {
     ($writer:ident, $reader:ident) => {
         for suite in SUITES {
@@ -43,7 +43,7 @@ macro_rules! exchanged {
 }
 
 #[test]
-fn each_provider_opens_messages_of_the_other() {
+fn each_provider_opens_messages_of_other_provider() {
     exchanged!(rust_crypto, aws_lc);
     exchanged!(aws_lc, rust_crypto);
 }
@@ -108,7 +108,7 @@ fn both_providers_derive_same_keys_for_any_info_length() {
 }
 
 #[test]
-fn both_providers_give_same_digest_for_any_split() {
+fn both_providers_return_same_digest_for_any_split() {
     for length in [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1000] {
         let bytes = content(length);
         let whole = rust_crypto::sha256(&[&bytes]);
@@ -135,7 +135,7 @@ fn both_providers_give_same_digest_for_any_split() {
 }
 
 #[test]
-fn debug_output_of_ciphers_shows_no_key() {
+fn cipher_debug_output_contains_no_key() {
     for suite in SUITES {
         let one = rust_crypto::Cipher::new(suite, &[7; 32]).unwrap();
         let two = aws_lc::Cipher::new(suite, &[7; 32]).unwrap();

@@ -1,4 +1,4 @@
-//! The contract between the layers above and the provider of this build.
+//! Contract between the crypto provider of this build and the layers above.
 
 use chartlock::internals::crypto::{LONGEST, Nonce, SealingKey, StreamKey, TAG, chunk_key};
 use chartlock::{CipherSuite, Error};
@@ -35,7 +35,7 @@ fn sealed_message_opens_in_place_and_into_other_buffer() {
 }
 
 #[test]
-fn failed_open_leaves_no_plaintext() {
+fn message_that_fails_to_open_leaves_no_plaintext() {
     for suite in SUITES {
         let key = key(suite);
         for length in LENGTHS {
@@ -63,7 +63,7 @@ fn failed_open_leaves_no_plaintext() {
 }
 
 #[test]
-fn open_into_buffer_of_wrong_length_writes_nothing() {
+fn message_opened_into_buffer_of_wrong_length_writes_nothing() {
     for suite in SUITES {
         let key = key(suite);
         let mut sealed = content(100);
@@ -81,7 +81,7 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Maps memory that may not be accessed: an access would end the test.
+/// Returns memory that may not be accessed: an access would end the test.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn untouchable(length: usize) -> &'static mut [u8] {
@@ -96,7 +96,7 @@ fn untouchable(length: usize) -> &'static mut [u8] {
 
 #[test]
 #[cfg(all(unix, target_pointer_width = "64"))]
-fn oversized_message_is_refused_without_access() {
+fn oversized_message_is_refused_without_memory_access() {
     let beyond = untouchable(LONGEST as usize + 1);
     for suite in SUITES {
         let key = key(suite);

@@ -1,4 +1,4 @@
-//! The contract of a provider of the primitives and, with `aws-lc-rs`, the agreement of both
+//! Contract that each crypto provider fulfils and, with `aws-lc-rs`, the agreement of both
 //! providers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -12,8 +12,8 @@ use chartlock::internals::crypto::TAG;
 
 const SUITES: [CipherSuite; 2] = [CipherSuite::Aes256Gcm, CipherSuite::ChaCha20Poly1305];
 
-/// Lengths around the block sizes of both ciphers, around pages, and the sizes of chunks and
-/// segments.
+/// Message lengths around the block sizes of both ciphers and around memory pages, and the sizes of
+/// chunks and segments.
 const LENGTHS: [usize; 14] = [
     0,
     1,
@@ -31,12 +31,14 @@ const LENGTHS: [usize; 14] = [
     1024 * 1024,
 ];
 
-/// Returns content without zero bytes, so that a wiped buffer differs from an opened one.
+/// Returns content without zero bytes, so that a wiped buffer differs from a buffer with
+/// opened content.
 fn content(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8 + 1).collect()
 }
 
-/// Returns altered copies of a sealed message: bits of the tag, and bytes of the ciphertext.
+/// Returns altered copies of a sealed message, with changed bits of the tag or changed bytes of the
+/// ciphertext.
 fn alterations(sealed: &[u8], tag: &[u8; TAG]) -> Vec<(Vec<u8>, [u8; TAG])> {
     let mut altered = Vec::new();
     for byte in [0, TAG / 2, TAG - 1] {
@@ -46,8 +48,8 @@ fn alterations(sealed: &[u8], tag: &[u8; TAG]) -> Vec<(Vec<u8>, [u8; TAG])> {
             altered.push((sealed.to_vec(), tag));
         }
     }
-    let places = [0, sealed.len() / 2, sealed.len().saturating_sub(1)];
-    for byte in places.into_iter().filter(|_| !sealed.is_empty()) {
+    let positions = [0, sealed.len() / 2, sealed.len().saturating_sub(1)];
+    for byte in positions.into_iter().filter(|_| !sealed.is_empty()) {
         let mut sealed = sealed.to_vec();
         sealed[byte] ^= 0x80;
         altered.push((sealed, *tag));

@@ -1,4 +1,4 @@
-//! The report names the linked implementations, and claims nothing more.
+//! Provider report, which lists the linked implementations and claims nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -17,12 +17,12 @@ fn implementations(report: &CryptoReport) -> [Implementation; 6] {
 }
 
 #[test]
-fn report_series_match_manifest() {
+fn provider_report_versions_match_manifest() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let manifest = fs::read_to_string(manifest).unwrap();
     for implementation in implementations(&crypto_report()) {
         let package = format!("{} = ", implementation.package);
-        // Skip a feature of the same name, which is a list.
+        // Skip a feature of the same name, whose value is a list.
         let line = (manifest.lines())
             .find(|line| line.starts_with(&package) && !line.starts_with(&format!("{package}[")))
             .unwrap();
@@ -36,7 +36,7 @@ fn report_series_match_manifest() {
 }
 
 #[test]
-fn report_names_selected_provider() {
+fn provider_report_contains_selected_provider() {
     let report = crypto_report();
     let aws_lc = cfg!(feature = "aws-lc-rs");
     let expected = match aws_lc {
@@ -52,7 +52,7 @@ fn report_names_selected_provider() {
 }
 
 #[test]
-fn report_shows_fips_build_if_linked() {
+fn provider_report_shows_fips_build_if_linked() {
     let answered = match crypto_report().fips_build {
         FipsBuild::Linked {
             self_tests_pass, ..
@@ -63,7 +63,7 @@ fn report_shows_fips_build_if_linked() {
 }
 
 #[test]
-fn report_text_names_each_primitive_and_claims_no_validation() {
+fn provider_report_lists_each_primitive_and_claims_no_validation() {
     let report = crypto_report();
     let text = report.to_string();
     let names = text.lines().map(|line| line.split(':').next().unwrap());
@@ -87,7 +87,7 @@ fn report_text_names_each_primitive_and_claims_no_validation() {
 }
 
 #[test]
-fn report_serializes_to_json() {
+fn provider_report_serializes_to_json() {
     let report = crypto_report();
     let value = serde_json::to_value(report).unwrap();
     assert_eq!(value["argon2id"]["package"], "argon2");

@@ -1,7 +1,7 @@
-//! AES-256-GCM and ChaCha20-Poly1305.
+//! Published vectors of AES-256-GCM and ChaCha20-Poly1305.
 //!
-//! Vectors with associated data are used too: the ciphertext does not depend on it, and the tag
-//! must be refused without it.
+//! Vectors with associated data are also used: their ciphertext does not depend on the associated
+//! data, and their tag must be refused without it.
 
 use chartlock::internals::crypto::provider::active::Cipher;
 use chartlock::{CipherSuite, Error};
@@ -13,7 +13,7 @@ struct Vector {
     key: [u8; 32],
     nonce: [u8; 12],
     associated: Vec<u8>,
-    /// `None` if the vector must be refused and no plaintext was published.
+    /// Plaintext; `None` if the vector must be refused and no plaintext was published.
     plaintext: Option<Vec<u8>>,
     ciphertext: Vec<u8>,
     tag: [u8; 16],
@@ -49,8 +49,8 @@ impl Vector {
     }
 }
 
-/// The number of vectors that were sealed and opened, that were refused, and of which only the
-/// ciphertext was compared.
+/// Numbers of vectors that were sealed and opened, that were refused, and whose ciphertext alone
+/// was compared.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ran {
     whole: usize,

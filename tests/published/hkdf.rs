@@ -1,4 +1,5 @@
-//! HKDF-Expand with SHA-256, with the pseudorandom keys of full HKDF vectors.
+//! Published vectors of HKDF with SHA-256. Only Expand runs, on the pseudorandom keys of the
+//! vectors.
 
 use chartlock::Error;
 use chartlock::internals::crypto::provider::active::expand;
@@ -7,7 +8,8 @@ use sha2::Sha256;
 
 use crate::records::{file, from_json, from_lines};
 
-/// Expands from an info in one part and in two parts, and compares the results.
+/// Derives a key with the info in one part and in two parts, and asserts that the results are
+/// equal.
 fn derived(prk: &[u8; 32], info: &[u8], length: usize) -> Result<Vec<u8>, Error> {
     let mut whole = vec![0; length];
     expand(prk, &[info], &mut whole)?;
@@ -36,7 +38,8 @@ fn hkdf_passes_rfc_5869() {
 fn hkdf_passes_wycheproof() {
     let (mut equal, mut refused) = (0, 0);
     for record in from_json(&file("wycheproof/hkdf_sha256.json")) {
-        // This crate does not extract, so the `hkdf` crate computes the pseudorandom key.
+        // Compute the pseudorandom key with the `hkdf` crate, because this crate does not use
+        // Extract.
         let salt = record.bytes("salt");
         let (prk, _) = Hkdf::<Sha256>::extract(Some(&salt), &record.bytes("ikm"));
         let okm = derived(&prk.into(), &record.bytes("info"), record.number("size"));

@@ -1,10 +1,10 @@
-//! Readers of the vector files: NIST's `.rsp`, texts of that form, and Wycheproof's JSON.
+//! Readers of the vector files: NIST's `.rsp`, text files of that form, and Wycheproof's JSON.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The fields of one vector. Byte strings are in hexadecimal digits.
+/// Fields of one vector. Byte strings are written in hexadecimal digits.
 pub struct Record(BTreeMap<String, String>);
 
 impl Record {
@@ -45,8 +45,8 @@ pub fn file(path: &str) -> String {
     fs::read_to_string(data.join(path)).unwrap()
 }
 
-/// Parses the records of a text, each of which begins with the field `first`. A single word is a
-/// field without a value.
+/// Parses the records of a text, each of which begins with the field `first`. A line with a single
+/// word is a field without a value.
 pub fn from_lines(text: &str, first: &str) -> Vec<Record> {
     let mut records = Vec::new();
     let lines = text.lines().map(str::trim);

@@ -1,4 +1,4 @@
-//! SHA-256, with NIST's validation files for FIPS 180-4.
+//! SHA-256, with the validation files that NIST published for FIPS 180-4.
 
 use chartlock::internals::crypto::{Sha256Stream, sha256};
 
@@ -7,7 +7,7 @@ use crate::records::{file, from_lines, hex};
 fn messages(path: &str) -> usize {
     let records = from_lines(&file(path), "Len");
     for record in &records {
-        // The file writes the empty message as one byte.
+        // The file represents the empty message by one byte.
         let message = &record.bytes("Msg")[..record.number("Len") / 8];
         let expected: [u8; 32] = record.array("MD");
         assert_eq!(sha256(&[message]), expected);

@@ -1,4 +1,5 @@
-//! An archive restores exactly what was written, or reading it returns an error.
+//! Archives of a storage: an archive restores exactly the archived objects, or reading it returns
+//! an error.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ fn archive_bytes_match_format() {
         \x02\0r1\x06\0\0\0\0\0\0\0record\
         \x01\0v\x06\0\0\0\0\0\0\0header";
     assert_eq!(bytes[..bytes.len() - 32], *body);
-    // The output of `sha256sum` for the body.
+    // The expected digest is the output of `sha256sum` for the body.
     let digest: String = bytes[bytes.len() - 32..]
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -64,7 +65,7 @@ fn archive_restores_every_object() {
     assert_eq!(report.objects, 2506);
     assert_eq!(archive::verify(bytes.as_slice()), Ok(report));
     assert_eq!(archived(&restored), bytes);
-    // An archive may also start in the middle of a stream.
+    // An archive may also begin in the middle of a stream.
     let mut later = Cursor::new([b"before".as_slice(), &bytes].concat());
     later.set_position(6);
     assert_eq!(archive::read(later, &MemoryStorage::new()), Ok(report));
@@ -72,7 +73,7 @@ fn archive_restores_every_object() {
 
 #[cfg(feature = "file")]
 #[test]
-fn archive_moves_objects_between_backends() {
+fn archive_of_one_backend_restores_into_another() {
     use chartlock::storage::{FileStorage, SplitStorage};
 
     let scratch = tempfile::tempdir().unwrap();
@@ -132,7 +133,7 @@ fn damaged_archive_returns_specific_error() {
 }
 
 #[test]
-fn restoring_into_nonempty_storage_is_refused() {
+fn archive_restore_into_nonempty_storage_is_refused() {
     let storage = MemoryStorage::new();
     put(&storage, b"x", b"");
     let bytes = archived(&small());
@@ -143,7 +144,7 @@ fn restoring_into_nonempty_storage_is_refused() {
 }
 
 #[test]
-fn interrupted_restore_leaves_no_header() {
+fn interrupted_archive_restore_leaves_no_header() {
     let bytes = archived(&small());
     for failing in 0..3 {
         let inner = Arc::new(MemoryStorage::new());
@@ -187,7 +188,8 @@ proptest! {
     #[test]
     fn arbitrary_archive_bytes_are_refused(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
         let archive = [b"\x89CLA\r\n\x1a\n".as_slice(), &tail].concat();
-        // Input shorter than an empty archive is not an archive.
+        // Input that is shorter than an empty archive returns the error for input that is no
+        // archive.
         let Ok(mut entries) = Entries::new(archive.as_slice()) else {
             return Ok(());
         };
@@ -196,7 +198,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_objects_survive_archiving(
+    fn arbitrary_objects_survive_archive_and_restore(
         objects in proptest::collection::btree_map(
             proptest::collection::vec(any::<u8>(), 1..=64),
             proptest::collection::vec(any::<u8>(), 0..200),

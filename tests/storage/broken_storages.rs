@@ -1,12 +1,12 @@
-//! A negative control: the conformance kit must reject each of these storages, which are defect in
-//! one way each.
+//! Control of the conformance kit: the kit must reject each of these storages, each of which has
+//! one defect.
 
 use chartlock::storage::{
     CommitError, Committed, Expect, MemoryStorage, Operation, PerOperation, Revision, Scan,
     ScanPage, Storage, StorageError, Stored, Transaction, conformance,
 };
 
-/// A memory storage with one defect.
+/// Memory storage with one defect.
 #[derive(Debug)]
 struct Broken<S> {
     inner: S,
@@ -15,7 +15,7 @@ struct Broken<S> {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Defect {
-    /// Reports itself as transactional, though the inner storage is not.
+    /// The storage reports that it is transactional, although the inner storage is not.
     ClaimsTransactions,
     IgnoresExpectations,
     IgnoresChecks,
@@ -170,7 +170,7 @@ impl<S: Storage> Broken<S> {
     fn expect(&self, key: &[u8], expect: &Expect) -> Expect {
         match (self.defect, expect) {
             (Defect::IgnoresExpectations, _) => Expect::Any,
-            // Check first and write after a pause, so that the two are not atomic.
+            // Check first and write after a pause, so that check and write are not atomic.
             (Defect::LostUpdates, expect) => {
                 let standing = self.inner.read(&[key]).unwrap().pop().flatten();
                 std::thread::sleep(std::time::Duration::from_micros(200));

@@ -1,4 +1,4 @@
-//! Runs one test of this binary in another process.
+//! Helpers that run one test of this binary in another process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,8 +14,8 @@ pub(crate) fn child(name: &str, directory: &Path) -> Command {
     command
 }
 
-/// Like [`child`], but in a new mount namespace, and after a shell command that finds the directory
-/// in `$1`.
+/// Returns the same command as [`child`], but in a new mount namespace and after a shell command,
+/// which receives the directory as `$1`.
 ///
 /// Prints the reason on standard error and returns `None` if this system does not allow mounts.
 pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<Command> {
@@ -25,7 +25,7 @@ pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<C
         command.arg(directory);
         command
     };
-    // A namespace does not imply permission to mount.
+    // A user who can create a namespace may still lack permission to mount.
     if !succeeds(inside("true")) {
         eprintln!("skipped: nothing can be mounted here");
         return None;
@@ -36,8 +36,8 @@ pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<C
     ))
 }
 
-/// Runs [`child`] on a disk of so many megabytes, and waits for it. Does nothing if this system
-/// does not allow mounts.
+/// Runs [`child`] on a disk of this many megabytes, and waits for the process. Does nothing if this
+/// system does not allow mounts.
 #[track_caller]
 pub(crate) fn run_on_small_disk(megabytes: u32, name: &str, directory: &Path) {
     let shell = format!("mount -t tmpfs -o size={megabytes}m none \"$1\"");
@@ -46,10 +46,10 @@ pub(crate) fn run_on_small_disk(megabytes: u32, name: &str, directory: &Path) {
     }
 }
 
-/// Checks that `strace` can make a system call fail here, and prints a note on standard error if
-/// not.
+/// Returns `true` if `strace` can make this system call fail here; otherwise prints a note on
+/// standard error.
 pub(crate) fn can_fail(call: &str) -> bool {
-    // The probed program makes no call so often, so that no fault occurs.
+    // The probed program makes fewer calls than this number, so that no fault occurs.
     let mut probe = traced(call, "error=EIO:when=1000");
     probe.arg("true");
     let able = succeeds(probe);
@@ -59,7 +59,8 @@ pub(crate) fn can_fail(call: &str) -> bool {
     able
 }
 
-/// Like [`child`], with a fault that `strace` injects into a system call; see [`can_fail`].
+/// Returns the same command as [`child`], with a fault that `strace` injects into a system call;
+/// see [`can_fail`].
 pub(crate) fn child_with_fault(call: &str, fault: &str, name: &str, directory: &Path) -> Command {
     append_command(traced(call, fault), &child(name, directory))
 }
@@ -77,7 +78,7 @@ fn succeeds(mut command: Command) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Appends a command to another one that runs it.
+/// Appends a command to the arguments of another command, which runs it.
 fn append_command(mut outer: Command, inner: &Command) -> Command {
     outer.arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs() {
@@ -87,13 +88,13 @@ fn append_command(mut outer: Command, inner: &Command) -> Command {
     outer
 }
 
-/// Returns the directory that the parent passes to a child; `None` if the test runner called the
-/// test.
+/// Returns the directory that the parent process passed to this child process; `None` if the test
+/// runner started the test.
 pub(crate) fn directory_from_parent() -> Option<PathBuf> {
     std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
 
-/// Makes a child exit at the first panic, because its other threads would work on without end.
+/// Makes a child process exit at the first panic, because its other threads would run forever.
 pub(crate) fn exit_on_first_panic() {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");

@@ -1,4 +1,5 @@
-//! Closing a storage moves all values out of the journal, so that each is stored once.
+//! Closing of a file storage, which moves all values out of the engine's journal, so that each
+//! value is stored once.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,7 +12,7 @@ use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{copy_all, files_with, put};
 
-/// Enough values that closing drops the journal.
+/// Number of values, enough that closing drops the journal.
 const VALUES: u32 = 100;
 const LENGTH: usize = 60_000;
 
@@ -19,7 +20,7 @@ fn key(class: u8, number: u32) -> Vec<u8> {
     [&[class][..], &number.to_be_bytes()].concat()
 }
 
-/// Returns content that occurs nowhere else in the files.
+/// Returns content that occurs only once in the storage's files.
 fn content(number: u32) -> Vec<u8> {
     let words = (0..LENGTH as u32 / 8).flat_map(|word| [number.to_be_bytes(), word.to_be_bytes()]);
     words.flatten().collect()
@@ -58,13 +59,13 @@ fn journal_bytes(directory: &Path) -> u64 {
 }
 
 #[test]
-fn closing_moves_values_out_of_journal() {
+fn close_moves_values_out_of_engine_journal() {
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();
     fill(&storage);
     assert!(journal_bytes(scratch.path()) > 8 << 20);
     drop(storage);
-    // Closing has a time limit. On a slow disk, each later close has less left to write.
+    // Closing has a time limit. On a slow disk each close leaves less work for the next close.
     for _ in 0..10 {
         if journal_bytes(scratch.path()) > 0 {
             drop(FileStorage::open(scratch.path()).unwrap());
@@ -75,7 +76,7 @@ fn closing_moves_values_out_of_journal() {
     assert_eq!(files_with(scratch.path(), middle).len(), 1);
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_all(&storage);
-    // Later commits must win over the tables, after a crash too.
+    // Later commits must take precedence over the tables, also after a crash.
     put(&storage, &key(b'r', 0), b"later");
     put(&storage, &key(b'r', VALUES), b"later");
     let copy = tempfile::tempdir().unwrap();
@@ -93,7 +94,7 @@ fn closing_moves_values_out_of_journal() {
 }
 
 #[test]
-fn closing_keeps_small_journal() {
+fn close_keeps_small_engine_journal() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"r", b"a little");
@@ -105,7 +106,7 @@ fn closing_keeps_small_journal() {
 fn kill_during_close_keeps_every_value() {
     let scratch = scratch::quick();
     let before = scratch.path().join("before");
-    // The state after a kill before closing: everything is in the journal.
+    // Copy the state before closing, in which the journal contains everything.
     let open = scratch.path().join("open");
     let storage = FileStorage::open(&open).unwrap();
     fill(&storage);

@@ -1,4 +1,4 @@
-//! Every storage of this crate passes the conformance kit.
+//! Conformance of each storage of this crate except `FileStorage`, checked by the conformance kit.
 
 use chartlock::storage::{
     FaultAction, Faulty, MemoryStorage, PerOperation, SplitStorage, conformance,

@@ -1,4 +1,4 @@
-//! `FileStorage` passes the conformance kit.
+//! Conformance of `FileStorage`, checked by the conformance kit.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::common::scratch;
 
-/// New storages in one scratch directory.
+/// Factory of new storages in one scratch directory.
 struct Files {
     scratch: TempDir,
     made: AtomicU32,

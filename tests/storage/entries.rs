@@ -1,5 +1,5 @@
-//! Patient entries of one commit share a file, called a pack, in which purged entries are
-//! overwritten.
+//! Patient entries on a `FileStorage`: the entries of one commit share a file, called a pack, in
+//! which purged entries are overwritten.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -22,7 +22,7 @@ use crate::disk::{commit, copy_all, files_with, put};
 const KEYS: [&[u8]; 3] = [b"p1", b"p2", b"p3"];
 const PLANTED: &[u8] = b"a former key, recognisable";
 
-/// Returns a put of one value under each key, for one call.
+/// Returns a transaction for each key, all of which belong to one commit call.
 fn puts(keys: &[&[u8]], value: &[u8], expect: Expect) -> Vec<Transaction> {
     keys.iter()
         .map(|key| Transaction::new().put(*key, [key, value].concat(), expect.clone()))
@@ -47,7 +47,7 @@ fn value_files(directory: &Path) -> usize {
     fs::read_dir(directory.join("values")).unwrap().count()
 }
 
-/// Returns the files that contain the bytes that [`puts`] stores for `key` and `value`.
+/// Returns the files that contain the bytes that [`puts`] stores for this key and value.
 fn files_of(directory: &Path, key: &[u8], value: &[u8]) -> Vec<PathBuf> {
     files_with(directory, &[key, value].concat())
 }
@@ -58,7 +58,7 @@ fn assert_nowhere(directory: &Path, key: &[u8], value: &[u8]) {
 }
 
 #[test]
-fn entries_of_one_commit_share_one_file() {
+fn patient_entries_of_one_commit_share_one_file() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let keys: Vec<_> = (0..1000_u16)
@@ -80,7 +80,7 @@ fn entries_of_one_commit_share_one_file() {
 }
 
 #[test]
-fn entries_never_share_file_with_segments_or_header() {
+fn patient_entries_never_share_file_with_segments_or_header() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put_together(&storage, &[b"s1", b"p1", b"v", b"p2", b"s2"], b" sealed");
@@ -97,7 +97,7 @@ fn entries_never_share_file_with_segments_or_header() {
             assert_eq!(is_beside, other == key || together.contains(&other));
         }
     }
-    // A single entry gets a file of its own.
+    // A single entry is stored in a separate file.
     put(&storage, b"p3", b"alone");
     assert_eq!(value_files(scratch.path()), 4);
 }
@@ -120,7 +120,7 @@ fn destroying_put_keeps_other_entries_of_pack() {
         _ => (key.to_vec(), [key, PLANTED].concat()),
     });
     assert_eq!(scan_all(&storage, b"p", Projection::Values), stored);
-    // This commit purges the last entries of the old pack and creates a new one.
+    // This commit purges the last entries of the old pack and creates a new pack.
     let both = [b"p1", b"p3"]
         .map(|key| Transaction::new().put_destroying(key, b"later, together", Expect::Any));
     for result in storage.commit(&both) {
@@ -130,9 +130,9 @@ fn destroying_put_keeps_other_entries_of_pack() {
     assert_eq!(value_files(scratch.path()), 2);
 }
 
-/// An ordinary put and a delete purge a patient entry too, because the former value contains keys.
+/// An ordinary put or delete also purges a patient entry, because the former value contains keys.
 #[test]
-fn replaced_or_deleted_entry_is_purged() {
+fn replaced_or_deleted_patient_entry_is_purged() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put_together(&storage, &KEYS, PLANTED);
@@ -145,7 +145,7 @@ fn replaced_or_deleted_entry_is_purged() {
 }
 
 #[test]
-fn refused_put_leaves_no_bytes() {
+fn refused_patient_entry_put_leaves_no_bytes() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"p1", b"first");
@@ -168,7 +168,7 @@ fn refused_put_leaves_no_bytes() {
 }
 
 #[test]
-fn two_puts_of_one_key_in_one_call_purge_first_value() {
+fn patient_entry_put_twice_in_one_call_purges_first_value() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let mut both = puts(&[b"p1", b"p2"], PLANTED, Expect::Absent);
@@ -183,9 +183,9 @@ fn two_puts_of_one_key_in_one_call_purge_first_value() {
     assert_eq!(scan_all(&storage, b"p", Projection::Values), stored);
 }
 
-/// Earlier releases stored each entry in a file of its own.
+/// Earlier releases stored each entry in a separate file.
 #[test]
-fn single_files_are_packed_when_rewritten_together() {
+fn single_entry_files_rewritten_together_share_one_pack() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     let revisions = KEYS.map(|key| put(&storage, key, PLANTED));
@@ -212,8 +212,8 @@ fn opening_after_crash_purges_replaced_entries_of_pack() {
     let pack = files_of(scratch.path(), b"p2", PLANTED).remove(0);
     put_together(&storage, &[b"p2", b"p3"], b" next");
     let copy = tempfile::tempdir().unwrap();
-    // A copy of the open storage has the state after a crash: the replaced entries are not
-    // overwritten yet.
+    // A copy of the open storage has the state after a crash, in which the replaced entries are not
+    // yet overwritten.
     copy_all(scratch.path(), copy.path());
     drop(storage);
     let pack = copy.path().join(pack.strip_prefix(scratch.path()).unwrap());
@@ -283,8 +283,8 @@ fn child_purges_entry() {
 }
 
 #[test]
-fn failed_overwrite_is_reported_as_deferred() {
-    // The earlier calls belong to the opening, the new file, and the engine's batch.
+fn failed_purge_overwrite_is_reported_as_deferred() {
+    // The first three calls belong to the opening, the new file, and the engine's batch.
     let fault = "error=EIO:when=4";
     if !can_fail("fdatasync") {
         return;
@@ -293,8 +293,8 @@ fn failed_overwrite_is_reported_as_deferred() {
     put_together(&FileStorage::open(scratch.path()).unwrap(), &KEYS, PLANTED);
     let name = "entries::child_reports_deferred_purge";
     assert_success(child_with_fault("fdatasync", fault, name, scratch.path()));
-    // Reopening must write the zeros again: after a failed sync, the disk may hold other bytes than
-    // a read returns.
+    // Reopening must write the zeros again: after a failed sync, the disk may contain bytes other
+    // than those that a read returns.
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_eq!(value_of(&storage, b"p2"), Some(b"later".to_vec()));
     assert_nowhere(scratch.path(), b"p2", PLANTED);
@@ -366,14 +366,14 @@ fn child_fills_disk_with_packs() {
         assert_eq!(result, Err(CommitError::Io(StorageError::Full)));
     }
     assert_eq!(value_files(&directory.join("clinic")), 1);
-    // Overwriting needs no free space.
+    // Overwriting an entry needs no free space.
     assert!(!destroying(&storage, b"p2").deferred);
     assert_nowhere(&directory, b"p2", PLANTED);
     assert_eq!(value_of(&storage, b"p3"), Some([b"p3", PLANTED].concat()));
 }
 
 #[test]
-fn concurrent_readers_see_whole_values() {
+fn concurrent_readers_of_packs_see_whole_values() {
     const LENGTH: usize = 60_000;
     let scratch = scratch::quick();
     let storage = FileStorage::open(scratch.path()).unwrap();

@@ -1,4 +1,4 @@
-//! The fault injection of [`Faulty`] injects exactly the faults that a test asks for.
+//! Fault injection of [`Faulty`], which must inject exactly the faults that a test requests.
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
@@ -19,7 +19,7 @@ fn three() -> Transaction {
 }
 
 #[test]
-fn steps_count_transactions_or_operations() {
+fn faulty_steps_count_transactions_or_operations() {
     let whole = Faulty::new(MemoryStorage::new(), |_, _| FaultAction::Proceed);
     whole.commit(&[three(), put(b"4")]);
     whole.read(&[b"1", b"2"]).unwrap();
@@ -33,7 +33,7 @@ fn steps_count_transactions_or_operations() {
 }
 
 #[test]
-fn stop_before_or_after_step_applies_expected_operations() {
+fn fault_stop_before_or_after_step_applies_expected_operations() {
     for (action, remaining) in [(FaultAction::Stop, 1), (FaultAction::StopAfter, 2)] {
         let inner = Arc::new(MemoryStorage::new());
         let faulty = Faulty::new(PerOperation::new(inner.clone()), move |step, _| {
@@ -54,7 +54,7 @@ fn stop_before_or_after_step_applies_expected_operations() {
 }
 
 #[test]
-fn unknown_outcome_is_applied_lost_or_late() {
+fn injected_unknown_outcome_is_applied_lost_or_late() {
     for (outcome, at_once, later) in [
         (FaultOutcome::Applied, 1, 1),
         (FaultOutcome::Lost, 0, 0),
@@ -74,7 +74,7 @@ fn unknown_outcome_is_applied_lost_or_late() {
 }
 
 #[test]
-fn late_commit_still_checks_its_precondition() {
+fn injected_late_commit_checks_its_precondition() {
     let faulty = Faulty::new(MemoryStorage::new(), |step, _| match step {
         0 => FaultAction::Unknown(FaultOutcome::Later),
         _ => FaultAction::Proceed,
@@ -106,7 +106,7 @@ fn injected_failure_and_timeout_are_returned() {
 }
 
 #[test]
-fn stalled_commit_conflicts_with_faster_one() {
+fn injected_stalled_commit_conflicts_with_faster_commit() {
     let shared = Arc::new(MemoryStorage::new());
     let (release, stalled) = mpsc::channel::<()>();
     let stalled = Mutex::new(stalled);

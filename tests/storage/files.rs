@@ -1,4 +1,4 @@
-//! Promises of `FileStorage` beyond the storage contract.
+//! Guarantees of `FileStorage` that exceed the storage contract.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,10 +21,10 @@ use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{commit, copy_all, files, files_with, put};
 
-/// The number of threads in the process that is killed.
+/// Number of threads in the process that is killed.
 const THREADS: usize = 4;
 
-/// Returns every file with its content, to compare before and after.
+/// Returns every file with its content, for comparison before and after an operation.
 fn snapshot(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files(directory)
         .into_iter()
@@ -33,7 +33,7 @@ fn snapshot(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn reopen_preserves_commits() {
+fn file_storage_reopen_preserves_commits() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("deep/er");
     let mut revisions = Vec::new();
@@ -50,7 +50,7 @@ fn reopen_preserves_commits() {
 }
 
 #[test]
-fn opening_twice_returns_in_use() {
+fn file_storage_opened_twice_returns_in_use() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_eq!(
@@ -102,7 +102,7 @@ fn destroying_put_reports_deferred_purge() {
 }
 
 #[test]
-fn refused_transaction_leaves_no_file() {
+fn refused_transaction_leaves_no_value_file() {
     let planted = b"refused, recognisable";
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
@@ -132,7 +132,7 @@ fn opening_after_crash_removes_orphan_files() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     put(&storage, b"p1", b"stays");
     fs::write(&orphan, b"never named").unwrap();
-    // Forget the storage instead of closing it, as in a crash.
+    // Forget the storage without closing it, as in a crash.
     std::mem::forget(storage);
     let copy = tempfile::tempdir().unwrap();
     copy_all(scratch.path(), copy.path());
@@ -142,7 +142,7 @@ fn opening_after_crash_removes_orphan_files() {
 }
 
 #[test]
-fn opening_foreign_directory_changes_nothing() {
+fn opening_directory_of_other_files_changes_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     type Files = &'static [(&'static str, &'static [u8])];
     let cases: [(&str, Files); 7] = [
@@ -182,7 +182,7 @@ fn opening_foreign_directory_changes_nothing() {
 }
 
 #[test]
-fn opening_after_crash_finishes_creation() {
+fn opening_after_crash_completes_storage_creation() {
     let scratch = tempfile::tempdir().unwrap();
     fs::write(scratch.path().join("lock"), b"").unwrap();
     fs::create_dir(scratch.path().join("engine.new")).unwrap();
@@ -192,7 +192,7 @@ fn opening_after_crash_finishes_creation() {
 }
 
 #[test]
-fn damaged_files_return_error() {
+fn damaged_storage_files_return_error() {
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("sound");
     let storage = FileStorage::open(&directory).unwrap();
@@ -261,12 +261,12 @@ fn kill_at_any_moment_keeps_acknowledged_commits() {
             };
             acknowledged.insert(thread, count);
             lines += 1;
-            // The scheduler may let a thread wait for long, so wait until each has committed.
+            // The scheduler may delay a thread for long, so wait until each thread has committed.
             if acknowledged.len() == THREADS && lines >= 100 + 37 * round {
                 process.kill().unwrap();
             }
         }
-        // A failed assertion in the child must not count as a kill.
+        // A failed assertion in the child process must not count as a kill.
         assert_eq!(process.wait().unwrap().signal(), Some(libc::SIGKILL));
         assert_eq!(acknowledged.len(), THREADS);
         let storage = FileStorage::open(scratch.path()).unwrap();
@@ -313,7 +313,7 @@ fn child_commits_until_killed() {
 }
 
 fn parse(line: &str) -> Option<(u8, u64)> {
-    // The test runner prints the test's name before the first line.
+    // The test runner prints the test's name before the first line of this test.
     let (thread, count) = line.rsplit("... ").next()?.split_once(' ')?;
     Some((thread.parse().ok()?, count.parse().ok()?))
 }
@@ -396,8 +396,8 @@ fn child_fills_disk_with_commits() {
         commit(&storage, too_much),
         Err(CommitError::Io(StorageError::Full))
     );
-    // The outcome of that commit is certain, and it left no file, so the storage accepts further
-    // commits.
+    // The outcome of that commit is known, and the commit left no file, so the storage accepts
+    // further commits.
     let mut written = 0_u32;
     let failure = loop {
         let key = [b"r".as_slice(), &written.to_be_bytes()].concat();
@@ -441,7 +441,7 @@ fn child_fills_disk_with_commits() {
 fn failed_sync_stops_all_writing() {
     let scratch = tempfile::tempdir().unwrap();
     drop(FileStorage::open(scratch.path()).unwrap());
-    // The first `fdatasync` belongs to the opening.
+    // The first call of `fdatasync` belongs to the opening.
     let fault = "error=EIO:when=3";
     let name = "files::child_commits_until_sync_fails";
     if can_fail("fdatasync") {
@@ -468,8 +468,8 @@ fn child_commits_until_sync_fails() {
 
 #[test]
 fn kill_at_every_sync_keeps_acknowledged_commits() {
-    // Creating a storage syncs dozens of similar files, so most of them are skipped. Which calls
-    // create and remove a file depends on the system.
+    // Creating a storage syncs dozens of similar files, so the test skips most of these calls. The
+    // calls that create and remove a file depend on the system.
     for (call, step) in [
         ("fsync", 11),
         ("fdatasync", 2),

@@ -1,5 +1,5 @@
-//! Large puts on a `FileStorage`: killed at every call that makes data durable, and on a disk that
-//! fills up.
+//! Large puts on a `FileStorage`: the process is killed at every call that makes data durable, or
+//! the disk becomes full.
 
 use std::fs;
 use std::io::Read;
@@ -11,7 +11,7 @@ use chartlock::{Error, RecordId, Vault, storage::StorageError};
 use crate::child::{can_fail, child_with_fault, directory_from_parent, run_on_small_disk};
 use crate::common::{Fixed, record, scratch, session};
 
-/// More than one segment, and less than one commit sends.
+/// Content length, more than one segment and less than the limit of one commit.
 const LENGTH: usize = (2 << 20) + 5;
 
 fn id() -> RecordId {
@@ -31,8 +31,8 @@ fn create(directory: &Path) {
 }
 
 fn content(version: u8) -> Vec<u8> {
-    let places = (0..LENGTH as u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8);
-    places.map(|byte| byte ^ version).collect()
+    let pattern = (0..LENGTH as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8);
+    pattern.map(|byte| byte ^ version).collect()
 }
 
 fn files(directory: &Path) -> usize {
@@ -41,7 +41,7 @@ fn files(directory: &Path) -> usize {
         .count()
 }
 
-/// Asserts that each version is complete, and returns their number.
+/// Asserts that each version is complete, and returns the number of versions.
 fn versions(vault: &Vault) -> usize {
     let session = session(vault);
     let count = session.history(&id()).unwrap().len();
@@ -71,8 +71,8 @@ fn kill_during_large_put_keeps_whole_version() {
             let vault = open(scratch.path());
             let count = versions(&vault);
             assert!(count == 2 || count == 1 && !acknowledged);
-            // Opening the storage removes files that the engine does not name. Segments that no
-            // version names are garbage.
+            // Opening the storage removes files that the engine does not reference. Segments that
+            // no version references are garbage.
             assert!((3..=4).contains(&files(scratch.path())));
             let next = content(count as u8 + 1);
             assert_eq!(session(&vault).put(&id(), &next), Ok(count as u64 + 1));
@@ -115,20 +115,20 @@ fn child_fills_disk_with_large_puts() {
         return;
     };
     create(&directory);
-    let room = || (files(&directory), scratch::free_bytes(&directory));
-    let (some, free) = room();
-    // This upload can never fit.
+    let usage = || (files(&directory), scratch::free_bytes(&directory));
+    let (some, free) = usage();
+    // The content of this upload exceeds the disk.
     let vault = open(&directory);
     let endless = std::io::repeat(7).take(1 << 30);
     let put = session(&vault).put_reader(&id(), endless);
     assert_eq!(put, Err(Error::Storage(StorageError::Full)));
     assert_eq!(versions(&vault), 1);
-    // Journal entries remain of the failure and of the reads.
-    let (left, now) = room();
+    // Journal entries of the failure and of the reads remain.
+    let (left, now) = usage();
     assert_eq!(left, some);
     assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
     drop(vault);
-    // Each round leaves more space, until the upload fits.
+    // Each round leaves more free space, until the upload fits.
     let ballast = directory.join("ballast");
     let mut refused = 0;
     loop {
@@ -137,7 +137,7 @@ fn child_fills_disk_with_large_puts() {
         fs::write(&ballast, vec![0; too_much as usize]).unwrap();
         let put = session(&vault).put_reader(&id(), &content(2)[..]);
         let is_full = put == Err(Error::Storage(StorageError::Full));
-        // With no space at all, the engine cannot write either, and the storage stops.
+        // Without any free space the engine's writes also fail, and the storage stops.
         assert!(put.is_ok() || is_full || refused == 0, "{put:?}");
         drop(vault);
         fs::remove_file(&ballast).unwrap();
@@ -148,13 +148,13 @@ fn child_fills_disk_with_large_puts() {
         }
         refused += 1;
         assert_eq!(versions(&vault), 1);
-        let (left, now) = room();
+        let (left, now) = usage();
         assert_eq!(left, some);
         // Each round adds a few journal entries.
         assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
     }
     assert!(refused >= 16, "{refused}");
-    // With free space, the vault works as before.
+    // With free space, the vault works as before the failures.
     let vault = open(&directory);
     assert_eq!(session(&vault).put(&id(), &content(3)), Ok(3));
     assert_eq!(versions(&vault), 3);

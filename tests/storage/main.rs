@@ -1,4 +1,4 @@
-//! Tests of this crate's storages: the storage contract, and the promises of each backend.
+//! Tests of this crate's storages: the storage contract, and the guarantees of each backend.
 #![cfg(feature = "conformance")]
 #![allow(
     clippy::unwrap_used,

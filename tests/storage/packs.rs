@@ -1,5 +1,5 @@
-//! Content segments of one commit share a file, called a pack, which is deleted with the last of
-//! them.
+//! Content segments on a `FileStorage`: the segments of one commit share a file, called a pack,
+//! which is deleted with the last of these segments.
 
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -63,7 +63,7 @@ fn segment_pack_stays_until_last_value_is_deleted() {
 }
 
 #[test]
-fn refused_puts_do_not_keep_pack() {
+fn refused_segment_puts_leave_no_pack() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1"]));
@@ -87,7 +87,7 @@ fn refused_puts_do_not_keep_pack() {
 }
 
 #[test]
-fn replaced_and_deleted_values_of_one_commit_leave_no_file() {
+fn segments_replaced_or_deleted_in_one_commit_leave_no_file() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1", b"s2"]));
@@ -106,7 +106,7 @@ fn replaced_and_deleted_values_of_one_commit_leave_no_file() {
 }
 
 #[test]
-fn scan_of_pack_returns_requested_part_of_value() {
+fn pack_scan_returns_requested_part_of_value() {
     let scratch = tempfile::tempdir().unwrap();
     let storage = FileStorage::open(scratch.path()).unwrap();
     commit(&storage, &puts(&[b"s1", b"s2"]));

@@ -1,4 +1,4 @@
-//! `SplitStorage`: which key goes to which side, in which order, in how many commits.
+//! `SplitStorage`: the side of each key, the order of the writes, and the number of commits.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use chartlock::storage::{
 
 use crate::common::objects::keys_of;
 
-/// A storage that records the side and size of every commit.
+/// Storage that records the side and size of every commit.
 #[derive(Debug)]
 struct Recording {
     inner: MemoryStorage,
@@ -61,13 +61,13 @@ fn record(number: u8) -> Transaction {
 }
 
 #[test]
-fn many_puts_take_two_commits() {
+fn split_storage_commits_many_puts_in_two_commits() {
     let puts: Vec<_> = (0..100).map(record).collect();
     assert_eq!(commits(&puts), [('d', 100), ('k', 100)]);
 }
 
 #[test]
-fn delete_after_check_takes_third_commit() {
+fn split_storage_commits_delete_after_check_in_third_commit() {
     let puts: Vec<_> = (0..10)
         .map(|number| record(number).delete([b'w', number]))
         .collect();
@@ -75,7 +75,7 @@ fn delete_after_check_takes_third_commit() {
 }
 
 #[test]
-fn transactions_with_common_keys_are_committed_in_order() {
+fn split_storage_commits_transactions_with_common_keys_in_order() {
     let first = record(b'1');
     let second = Transaction::new().put(b"p1", b"", Expect::Absent);
     let third = record(b'2');
@@ -87,7 +87,7 @@ fn transactions_with_common_keys_are_committed_in_order() {
 }
 
 #[test]
-fn keys_and_data_are_stored_on_separate_sides() {
+fn split_storage_stores_keys_and_data_on_separate_sides() {
     let split = SplitStorage::new(MemoryStorage::new(), MemoryStorage::new());
     for key in [
         b"v".as_slice(),
@@ -111,7 +111,7 @@ fn keys_and_data_are_stored_on_separate_sides() {
 }
 
 #[test]
-fn failed_side_leaves_earlier_operations_and_reports_position() {
+fn split_storage_with_failed_side_keeps_earlier_operations() {
     let keys = Faulty::new(MemoryStorage::new(), |_, point| match point {
         FaultPoint::Commit(_) => FaultAction::Fail(StorageError::Full),
         _ => FaultAction::Proceed,

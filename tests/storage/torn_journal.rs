@@ -1,5 +1,5 @@
-//! The engine's journal after a power cut: a torn last batch is cut off, and other damage is an
-//! error.
+//! Damage of the engine's journal after a power cut: a torn last batch is cut off, and any other
+//! damage is an error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chartlock::storage::StorageError;
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
-/// Long enough that some sectors contain bytes of one value only.
+/// Value length, long enough that some sectors contain bytes of one value only.
 const LENGTH: usize = 10_000;
 
 fn put(storage: &FileStorage, key: &[u8], fill: u8) {
@@ -35,7 +35,7 @@ fn copy_while_open() -> (tempfile::TempDir, PathBuf) {
     for number in 1..=3 {
         put(&storage, &[b'r', b'0' + number], number);
     }
-    // An open storage is locked, so open a copy.
+    // Open a copy, because an open storage is locked.
     let directory = scratch.path().join("cut");
     let copied = std::process::Command::new("cp")
         .arg("-r")
@@ -47,7 +47,7 @@ fn copy_while_open() -> (tempfile::TempDir, PathBuf) {
     (scratch, journal)
 }
 
-/// Replaces a sector of a value by zeros, as if it had not been written.
+/// Overwrites a sector of a value with zeros, as if the disk had not written the sector.
 fn zero_a_sector(journal: &Path, fill: u8) {
     let mut bytes = fs::read(journal).unwrap();
     let run = bytes
@@ -59,7 +59,7 @@ fn zero_a_sector(journal: &Path, fill: u8) {
 }
 
 #[test]
-fn hole_in_last_batch_is_cut_off() {
+fn engine_journal_with_hole_in_last_batch_is_cut_off() {
     let (scratch, journal) = copy_while_open();
     zero_a_sector(&journal, 3);
     let storage = FileStorage::open(scratch.path().join("cut")).unwrap();
@@ -71,7 +71,7 @@ fn hole_in_last_batch_is_cut_off() {
 }
 
 #[test]
-fn hole_before_whole_batch_returns_damaged() {
+fn engine_journal_with_hole_before_whole_batch_returns_damaged() {
     let (scratch, journal) = copy_while_open();
     zero_a_sector(&journal, 2);
     let before = fs::read(&journal).unwrap();
@@ -81,7 +81,7 @@ fn hole_before_whole_batch_returns_damaged() {
 }
 
 #[test]
-fn journal_ending_in_last_batch_is_cut_off() {
+fn engine_journal_ending_in_last_batch_is_cut_off() {
     let (scratch, journal) = copy_while_open();
     let bytes = fs::read(&journal).unwrap();
     let run = bytes

@@ -1,4 +1,4 @@
-//! A second implementation of the archive of format.md, and the fields that describe a vector.
+//! Second implementation of the archive of format.md, and of the fields that describe a vector.
 
 use std::collections::BTreeMap;
 

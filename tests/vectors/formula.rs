@@ -1,5 +1,5 @@
-//! A second implementation of the primitives and derivations of format.md, on the bare crates:
-//! nothing of chartlock.
+//! Second implementation of the primitives and derivations of format.md. It uses the bare crates
+//! and nothing of chartlock.
 
 use aes_gcm::aead::{Aead, KeyInit};
 use hkdf::Hkdf;
@@ -11,7 +11,7 @@ pub fn sha256(parts: &[&[u8]]) -> Key {
     Sha256::digest(parts.concat()).into()
 }
 
-/// X(K, info, L)
+/// Derives `L` bytes from a key: X(K, info, L) of format.md.
 fn x<const L: usize>(key: &Key, info: &[&[u8]]) -> [u8; L] {
     let mut out = [0; L];
     let hkdf = Hkdf::<Sha256>::from_prk(key).unwrap();
@@ -34,7 +34,8 @@ fn nonce(chunk: u64) -> [u8; 12] {
     nonce
 }
 
-/// Seal(suite, key, n, m), for chunk n; n = 0 is the nonce of everything else.
+/// Seals chunk `n` of a content stream: Seal(suite, key, n, m) of format.md. All other values use
+/// n = 0 as nonce.
 pub fn seal(suite: u8, key: &Key, chunk: u64, plain: &[u8]) -> Vec<u8> {
     let nonce = nonce(chunk);
     let nonce = (&nonce).into();
@@ -45,7 +46,7 @@ pub fn seal(suite: u8, key: &Key, chunk: u64, plain: &[u8]) -> Vec<u8> {
     .unwrap()
 }
 
-/// Open(suite, key, n, c)
+/// Opens chunk `n` of a content stream: Open(suite, key, n, c) of format.md.
 pub fn open(suite: u8, key: &Key, chunk: u64, sealed: &[u8]) -> Vec<u8> {
     let nonce = nonce(chunk);
     let nonce = (&nonce).into();
@@ -135,7 +136,7 @@ pub fn entry_key(
     both(master, &[b"cl1/pent", salt, vault, ptag, head])
 }
 
-/// Derives the key of the page whose first 8 bytes are `head`.
+/// Derives the key of a journal page whose first 8 bytes are `head`.
 pub fn page_key(
     journal_key: &Key,
     salt: &[u8],
@@ -150,7 +151,7 @@ pub fn page_key(
     )
 }
 
-/// Derives the key of the record value whose first 16 bytes are `head`.
+/// Derives the key of a record value whose first 16 bytes are `head`.
 pub fn body_key(data_key: &Key, chart: &[u8; 16], rtag: &[u8; 16], head: &[u8]) -> (Key, Key) {
     let last = [head[0], head[1], head[2], 0];
     both(data_key, &[b"cl1/body", chart, rtag, &head[8..16], &last])
@@ -164,7 +165,7 @@ pub fn wrap_key(patient_key: &Key, place: u8, number: u32, commitment: &Key) -> 
     )
 }
 
-/// Derives the key of the stream of the record value that begins with `head`.
+/// Derives the key of the content stream of a record value that begins with `head`.
 pub fn chunk_key(stream_key: &Key, chart: &[u8; 16], stream: &[u8; 16], head: &[u8]) -> Key {
     x(
         stream_key,
@@ -172,7 +173,7 @@ pub fn chunk_key(stream_key: &Key, chart: &[u8; 16], stream: &[u8; 16], head: &[
     )
 }
 
-/// Padmé(L)
+/// Returns the padded length: Padmé(L) of format.md.
 pub fn padme(length: usize) -> usize {
     if length < 2 {
         return length;

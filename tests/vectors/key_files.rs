@@ -1,4 +1,4 @@
-//! Vectors of key file texts: valid ones, and ones that are refused.
+//! Vectors of key file texts, of which the library must accept some and refuse the rest.
 
 use crate::cases::{Files, file, opens};
 use crate::writer::World;

@@ -1,7 +1,7 @@
-//! The test vectors: archives that describe themselves and the expected result. The tests walk the
-//! directory to find them; `format.md` defines their content.
+//! Test vectors: archives that describe themselves and the expected result. The tests read every
+//! file in the directory of vectors; `format.md` defines the content.
 //!
-//! `CHARTLOCK_VECTORS=write` writes them again. Run the tests once more after that.
+//! `CHARTLOCK_VECTORS=write` writes the vectors again. Run the tests once more after that.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -39,7 +39,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/files")
 }
 
-/// Reads the committed vectors, by file name, from the directory and all below it.
+/// Reads the committed vectors, by file name, from their directory and all directories below.
 fn committed() -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut directories = vec![directory()];
@@ -57,7 +57,7 @@ fn committed() -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Builds the vectors with the second writer, and adds the steps of the second reader.
+/// Builds all vectors with the second writer, and adds the steps that the second reader records.
 fn made() -> BTreeMap<String, Vec<u8>> {
     let opens = cases::all().into_iter().chain(pages::all());
     let opens = opens.map(|(name, archive)| {

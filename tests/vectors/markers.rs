@@ -3,7 +3,7 @@
 use crate::cases::{Files, file, opens};
 use crate::writer::{Meta, NAME, Version, World, body};
 
-/// Returns a retraction that is an expunged marker for all versions below it.
+/// Returns a retraction that is also the expunged marker of all versions below it.
 fn marker(world: &World, version: u64, bytes: &[u8]) -> Version {
     let mut meta = Meta::of(NAME);
     meta.extensions = vec![(3, bytes.to_vec())];
@@ -106,7 +106,7 @@ pub fn all() -> Files {
     std::mem::take(files)
 }
 
-/// Returns vectors that are refused because a marker may exist.
+/// Returns vectors that must be refused because an expunged marker may exist.
 pub fn refused() -> Files {
     let mut files = Files::new();
     let mut case = |what, change: fn(&mut Vec<u8>)| {

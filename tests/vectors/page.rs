@@ -1,5 +1,5 @@
-//! A second implementation of the journal page of format.md: `wincode`'s derives, and nothing of
-//! this crate.
+//! Second implementation of the journal page of format.md. It uses the derives of `wincode` and
+//! nothing of this crate.
 
 use serde_json::{Value, json};
 use wincode::{SchemaRead, SchemaWrite};
@@ -98,7 +98,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl Page {
-    /// Returns the content as JSON, in the form of the vectors.
+    /// Returns the page's content as JSON, in the form that the vectors contain.
     pub fn content_json(&self) -> Vec<u8> {
         let seen = self.seen.iter().map(|seen| {
             json!({
@@ -134,8 +134,8 @@ impl Page {
     }
 
     fn target(&self, target: &Target) -> Value {
-        let subject = |place: &u16| {
-            let subject = &self.subjects[usize::from(*place)];
+        let subject = |index: &u16| {
+            let subject = &self.subjects[usize::from(*index)];
             json!({ "chart": hex(&subject.chart), "jsub": hex(&subject.jsub) })
         };
         let record =
@@ -182,7 +182,7 @@ impl Page {
     }
 }
 
-/// Merges several objects into one.
+/// Merges several JSON objects into one object.
 pub fn joined<const N: usize>(objects: [Value; N]) -> Value {
     let fields = objects.into_iter().flat_map(|object| match object {
         Value::Object(fields) => fields,

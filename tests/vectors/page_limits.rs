@@ -1,5 +1,5 @@
-//! Pages that need the most memory for their length. Decoding limits its memory, and no page of a
-//! valid length may reach that limit. These pages are too large to be committed.
+//! Journal pages that need the most memory for their length. The decoder limits its memory, and no
+//! page of a valid length may reach that limit. These pages are too large to commit as vectors.
 
 use chartlock::internals::crypto::JournalKey;
 use chartlock::internals::journal;
@@ -23,11 +23,11 @@ fn empty(world: &World) -> Page {
     }
 }
 
-/// Opens a page that `change` fills until no further row fits.
+/// Opens a page that `change` has filled until no further row fits.
 fn opens(change: impl FnOnce(&mut Page, usize)) {
     let mut page = empty(&World::new("fullest", 1));
-    let room = BODY_MAX - length(&page);
-    change(&mut page, room);
+    let available = BODY_MAX - length(&page);
+    change(&mut page, available);
     let opened = open(&wincode::serialize(&page).unwrap());
     assert_eq!(opened.seen.len(), page.seen.len());
     assert_eq!(opened.contexts.len(), page.contexts.len());
@@ -59,40 +59,40 @@ fn empty_context() -> Context {
 }
 
 #[test]
-fn page_with_most_seen_heads_opens() {
-    opens(|page, room| {
+fn journal_page_with_maximum_seen_heads_opens() {
+    opens(|page, available| {
         let seen = Seen {
             page: place(&World::new("fullest", 1), 0),
             digest: [7; 32],
         };
-        page.seen = vec![seen; room / 56];
+        page.seen = vec![seen; available / 56];
     });
 }
 
 #[test]
-fn page_with_most_contexts_opens() {
-    opens(|page, room| page.contexts = vec![empty_context(); room / 33]);
+fn journal_page_with_maximum_contexts_opens() {
+    opens(|page, available| page.contexts = vec![empty_context(); available / 33]);
 }
 
 #[test]
-fn page_with_most_subjects_opens() {
-    opens(|page, room| {
+fn journal_page_with_maximum_subjects_opens() {
+    opens(|page, available| {
         let subject = |n: usize| Subject {
             chart: (n as u128).to_le_bytes(),
             jsub: [0; 16],
         };
-        page.subjects = (0..room / 32).map(subject).collect();
+        page.subjects = (0..available / 32).map(subject).collect();
     });
 }
 
-/// The body is built by hand, because `wincode` limits what it serializes.
+/// The test builds the body by hand, because `wincode` limits the length of what it serializes.
 #[test]
-fn page_with_most_entries_opens() {
+fn journal_page_with_maximum_entries_opens() {
     let mut page = empty(&World::new("fullest", 1));
     page.contexts = vec![empty_context()];
     page.entries = vec![entry(2, Target::Vault)];
     let mut body = wincode::serialize(&page).unwrap();
-    // The body ends with the count of entries, the entry, and the count of extensions.
+    // The body ends with the count of entries, one entry, and the count of extensions.
     let end = body.len();
     let (count, one) = (end - 8 - 24 - 8, end - 8 - 24..end - 8);
     let one = body[one].to_vec();
@@ -105,9 +105,9 @@ fn page_with_most_entries_opens() {
 }
 
 #[test]
-fn page_with_most_extensions_opens() {
-    opens(|page, room| {
-        let longer = room / 32;
+fn journal_page_with_maximum_extensions_opens() {
+    opens(|page, available| {
+        let longer = available / 32;
         page.extensions = (0..longer as u16)
             .map(|number| (number, vec![0; 22]))
             .collect();

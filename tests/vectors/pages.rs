@@ -1,11 +1,11 @@
-//! Vectors of journal pages and chains that open.
+//! Vectors of journal pages and chains that the library must open.
 
 use crate::cases::{Files, file};
 use crate::formula::{Key, jnam, jsub, sha256};
 use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
 use crate::writer::{NAME, NOW, World};
 
-/// Returns a writer that began its chain so many milliseconds after `NOW`.
+/// Returns the id of a journal writer whose chain began this many milliseconds after `NOW`.
 pub fn writer(world: &World, what: &str, after: i64) -> [u8; 16] {
     let mut writer = world.draw16(what);
     writer[..6].copy_from_slice(&(NOW + after).to_be_bytes()[2..]);
@@ -55,7 +55,7 @@ pub fn entry(operation: u8, target: Target) -> Entry {
     }
 }
 
-/// Returns the entry of the first write of the vectors' record.
+/// Returns the entry about the first write of the vectors' record.
 fn written(world: &World) -> Entry {
     let version = Target::Version {
         subject: 0,
@@ -168,7 +168,7 @@ fn full(world: &World) -> Page {
     }
 }
 
-/// Adds a vector about a page of the journal instead of a record.
+/// Adds a vector about a journal page instead of a record.
 pub fn page_file(
     files: &mut Files,
     what: (&str, &str),
@@ -182,7 +182,7 @@ pub fn page_file(
     });
 }
 
-/// Makes a vector ask for a page.
+/// Makes the vector request this page.
 pub fn ask(world: &mut World, at: &Place) {
     world.forget("subject patient");
     world.forget("record");
@@ -190,7 +190,7 @@ pub fn ask(world: &mut World, at: &Place) {
     world.about("page", &key[1..]);
 }
 
-/// Adds a vector with a page that opens.
+/// Adds a vector with a page that the library must open.
 fn opens(files: &mut Files, what: (&str, &str), make: impl FnOnce(&mut World) -> Page) {
     page_file(files, what, "ok", |world, at| {
         let page = make(world);
@@ -279,8 +279,9 @@ pub fn all() -> Files {
     files
 }
 
-/// Stores a journal of two chains: three pages, then two of a second writer. The second writer has
-/// seen the first two pages, settles an entry that the first writer announced, and announces more.
+/// Stores a journal of two chains: three pages of one writer, then two pages of a second writer.
+/// The second writer has seen the first two pages, settles an entry that the first writer
+/// announced, and announces another entry.
 pub fn two_chains(world: &mut World) -> [Place; 5] {
     let first = [0, 1, 2].map(|sequence| place(world, sequence));
     let writer = writer(world, "other writer", 60_000);
@@ -347,7 +348,7 @@ fn chains(files: &mut Files) {
     for name in ["journal", "journal-chacha"] {
         let what = (name, "two chains, the second one names pages of the first");
         journal_file(files, what, "ok", |world, _| {
-            // One unsettled entry in each chain.
+            // Each chain has one unsettled entry.
             world.about("unsettled", b"2");
         });
     }

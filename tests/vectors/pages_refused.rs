@@ -1,5 +1,5 @@
-//! Vectors of pages and chains that are refused, at least one for each check, in the order of
-//! format.md.
+//! Vectors of journal pages and chains that the library must refuse: at least one for each check,
+//! in the order of format.md.
 
 use crate::cases::Files;
 use crate::page::{Page, Place, Target};
@@ -9,14 +9,14 @@ use crate::writer::World;
 pub fn all() -> Files {
     let mut files = Files::new();
     values(&mut files);
-    places(&mut files);
+    storage_keys(&mut files);
     bodies(&mut files);
     body_bytes(&mut files);
     chains(&mut files);
     files
 }
 
-/// Valid pages with an altered value.
+/// Adds vectors in which the value of a valid page is altered.
 fn values(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);
     let cases: [(&str, &str, &str, Alter); 12] = [
@@ -80,8 +80,8 @@ fn values(files: &mut Files) {
     }
 }
 
-/// Valid pages under another storage key.
-fn places(files: &mut Files) {
+/// Adds vectors in which a valid page is stored under another storage key.
+fn storage_keys(files: &mut Files) {
     type Other = fn(&World, Place) -> Place;
     let cases: [(&str, &str, Other); 2] = [
         ("page-other-sequence", "under another sequence", |_, at| {
@@ -108,7 +108,7 @@ fn places(files: &mut Files) {
     }
 }
 
-/// Pages that no writer seals.
+/// Adds vectors with pages whose body no writer seals.
 fn bodies(files: &mut Files) {
     type Change = fn(&mut Page);
     let cases: [(&str, &str, &str, Change); 19] = [
@@ -271,7 +271,7 @@ fn bodies(files: &mut Files) {
     }
 }
 
-/// The offset of the count of contexts in the body of a page that has seen no other chain.
+/// Offset of the count of contexts in the body of a page that has seen no other chain.
 const CONTEXTS: usize = 2 + 32 + 8 + 8;
 
 fn body_bytes(files: &mut Files) {
@@ -415,8 +415,8 @@ fn chains(files: &mut Files) {
     });
     let what = ("journal-replaced", "another page where one was seen");
     journal_file(files, what, "Replaced", |world, pages| {
-        // Store the whole chain again, so that it is linked; the second page records another digest
-        // than before.
+        // Store the whole chain again, so that its pages are linked; the second page records a
+        // digest that differs from the digest recorded before.
         let seconds = [pages[3], pages[4]].map(|page| {
             let at = world.page_at(&page);
             (at.clone(), world.storage[&at].clone())

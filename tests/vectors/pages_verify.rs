@@ -1,4 +1,4 @@
-//! Opens the vectors about the journal with the library.
+//! Checks that open the vectors about the journal with the library.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,8 @@ use crate::formula;
 use crate::page::{hex, joined};
 use crate::writer::NAME;
 
-/// Opens the page that a vector asks for, and returns the result in the form of the vectors.
+/// Opens the page that a vector requests, and returns the result in the form that the vectors
+/// contain.
 pub fn page(vector: &Vector, credential: &dyn Credential) -> String {
     let at = [b"j", &vector.about["page"][..]].concat();
     let Some(value) = vector.storage.get(&at) else {
@@ -57,7 +58,7 @@ fn open<'a>(
     PageKeys { vault, key }.open(value, &page_of(at).unwrap())
 }
 
-/// Returns a page's content as JSON, in the form of the vectors.
+/// Returns a page's content as JSON, in the form that the vectors contain.
 fn page_json(page: &Page) -> Value {
     let seen = page.seen.iter().map(|seen| {
         let digest = json!({ "digest": hex(&seen.digest) });
@@ -124,7 +125,7 @@ fn target_json(target: &Target) -> Value {
 }
 
 /// Returns the faults that `verify` and the audit trail find in the journal of a vector. Entries
-/// about headers, patient entries or records that the vector does not store are no faults of the
+/// about headers, patient entries or records that the vector does not store are not faults of the
 /// chains.
 pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     let faults: BTreeSet<String> = (vault.verify(None)?.journal.iter())
@@ -148,9 +149,9 @@ pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     Ok("ok".into())
 }
 
-/// The tags in the page of the vector `page` must be those of its subject and record.
+/// The tags in the page of the vector `page` must equal the tags of its subject and record.
 #[test]
-fn page_tags_match_format() {
+fn journal_page_tags_match_format() {
     let vector = Vector::parse(&crate::committed()["page"]);
     let key = &vector.about["step 08 journal key"];
     let key: [u8; 32] = key[..].try_into().unwrap();

@@ -1,4 +1,4 @@
-//! A second reader, from format.md: it opens valid vectors, and records every step.
+//! Second reader, written from format.md, which opens valid vectors and records every step.
 
 use crate::container::{Objects, Vector};
 use crate::formula::*;
@@ -7,13 +7,13 @@ use crate::page::Page;
 
 pub struct Opened {
     pub steps: RecordedSteps,
-    /// `None` if there is no such record.
+    /// Content of the record; `None` if the vault does not contain the record.
     pub content: Option<Vec<u8>>,
     pub records: Vec<OpenedRecord>,
     pub root: Option<Key>,
 }
 
-/// The keys and the body that a writer needs to make the value again.
+/// Keys and body that a writer needs to produce the same value again.
 pub struct OpenedRecord {
     pub key: Vec<u8>,
     pub patient_key: Key,
@@ -22,7 +22,7 @@ pub struct OpenedRecord {
     pub stream_key: Option<Key>,
 }
 
-/// The intermediate values of a reader, each with its number and name.
+/// Intermediate values of the reader, each with its number and name.
 pub type RecordedSteps = Vec<(String, Vec<u8>)>;
 
 struct Steps(RecordedSteps);
@@ -47,7 +47,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().unwrap()
 }
 
-/// Opens what a vector asks for, and panics if a check fails.
+/// Opens the object that a vector requests, and panics if a check fails.
 pub fn read(vector: &Vector) -> Opened {
     let mut steps = Steps(Vec::new());
     let mut opened = Opened {
@@ -129,12 +129,12 @@ fn header(vector: &Vector, steps: &mut Steps) -> Option<(Key, Keyring, [u8; 16])
     None
 }
 
-/// Returns the journal key from the auditor slot of the vector's credential.
+/// Returns the journal key that the auditor slot of the vector's credential wraps.
 pub fn journal_key(vector: &Vector) -> Option<Key> {
     auditor(vector).map(|(key, _)| key)
 }
 
-/// Returns the journal key, and the steps to it.
+/// Returns the journal key, and the recorded steps that lead to it.
 fn auditor(vector: &Vector) -> Option<(Key, RecordedSteps)> {
     let value = &vector.storage[b"v".as_slice()];
     let (suite, vault) = (value[10], array::<16>(value, 12));
@@ -223,16 +223,16 @@ fn entry(
     (entry.state == State::Live).then_some(entry)
 }
 
-/// Opens the page that the vector asks for under one of the keys, and returns its content.
+/// Opens the page that the vector requests under one of the keys, and returns its content.
 fn page(vector: &Vector, keys: &[Key], steps: &mut Steps) -> Option<Vec<u8>> {
     let asked = vector.about.get("page")?;
     let value = vector.storage.get(&[b"j", &asked[..]].concat())?;
     let vault = array(&vector.storage[b"v".as_slice()], 12);
     assert_eq!((value[0], value[2], value[3]), (1, 18, 0));
     let sequence = u64::from_be_bytes(array(asked, 16));
-    let place = (&array(asked, 0), sequence);
+    let position = (&array(asked, 0), sequence);
     let (journal_key, page_key, commitment) = keys.iter().find_map(|key| {
-        let (page, commitment) = page_key(key, &value[8..40], &vault, place, &value[..8]);
+        let (page, commitment) = page_key(key, &value[8..40], &vault, position, &value[..8]);
         (commitment == value[40..72]).then_some((key, page, commitment))
     })?;
     let body = open(value[1], &page_key, 0, &value[72..]);
@@ -330,7 +330,7 @@ struct Unsealed {
     body: Vec<u8>,
 }
 
-/// Opens the value under a key of a record.
+/// Opens the value that is stored under a storage key of a record.
 fn unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Unsealed {
     assert_eq!((value[0], value[3]), (1, 1));
     let number = u32_at(value, 4);
@@ -356,8 +356,8 @@ fn unseal(chart: &Chart, key: &[u8], value: &[u8]) -> Unsealed {
     }
 }
 
-/// Checks whether a marker covers a version: in `r`, or in `h` between the version and the current
-/// one.
+/// Returns `true` if an expunged marker covers a version. The marker is the record's current
+/// version, or an earlier version between the covered and the current version.
 fn is_expunged(
     vector: &Vector,
     chart: &Chart,
@@ -373,7 +373,7 @@ fn is_expunged(
     })
 }
 
-/// Checks whether the metadata at the start of a body has extension 3.
+/// Returns `true` if the metadata at the start of a body contains extension 3.
 fn is_marker(body: &[u8]) -> bool {
     let mut at = 2 + 1 + 8;
     at += match body[at] {

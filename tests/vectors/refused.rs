@@ -1,4 +1,4 @@
-//! Vectors that are refused, at least one for each check, in the order of format.md.
+//! Vectors that the library must refuse: at least one for each check, in the order of format.md.
 
 use crate::cases::{Files, bytes, file};
 use crate::container::{MAGIC, finish, object, write};
@@ -27,7 +27,7 @@ pub fn all() -> Files {
     files
 }
 
-/// Adds a vector about a valid vault in which one value is altered.
+/// Adds a vector about a valid vault in which one stored value is altered.
 fn altered(
     files: &mut Files,
     what: (&str, &str),
@@ -623,7 +623,7 @@ fn records(files: &mut Files) {
     });
 }
 
-/// Adds a vector about a record with a body that `change` alters.
+/// Adds a vector about a record whose body `change` alters.
 fn body_case(
     files: &mut Files,
     what: (&str, &str),
@@ -643,7 +643,7 @@ fn body_case(
     });
 }
 
-/// The offset of the content's length in the body of `body_case`.
+/// Offset of the content's length in the body that `body_case` builds.
 const CONTENT_LENGTH: usize = 2 + 1 + 8 + 1 + 2 + NAME.len() + 1 + 1;
 
 fn bodies(files: &mut Files) {

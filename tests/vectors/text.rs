@@ -1,4 +1,4 @@
-//! The tables of format.md agree with the library.
+//! Agreement of the tables in format.md with the library.
 
 use chartlock::internals::envelope::{content_type_code, padded, padme};
 

@@ -1,4 +1,4 @@
-//! Opens each committed vector with the library.
+//! Checks that open each committed vector with the library.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -28,7 +28,7 @@ fn vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors.map(|(name, archive)| (name, Vector::parse(&archive)))
 }
 
-/// Returns the vectors about records that open.
+/// Returns the vectors about records that the library must open.
 fn record_vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors().filter(|(_, vector)| vector.expect() == "ok" && vector.text("record").is_some())
 }
@@ -63,7 +63,7 @@ fn subject(vector: &Vector) -> Option<Subject> {
     })
 }
 
-/// Reads what a vector asks for; `None` if there is no record.
+/// Reads the record that a vector requests; returns `None` if there is no such record.
 fn ask(vector: &Vector, vault: &Vault) -> Result<Option<Vec<u8>>, Error> {
     let Some(subject) = subject(vector) else {
         return Ok(None);
@@ -115,7 +115,7 @@ fn library_result_matches_each_vector() {
         assert_eq!(outcome, vector.expect(), "{name}");
         *counts.entry(outcome).or_default() += 1;
     }
-    // Every error class of the format has a vector.
+    // Each error class of the format must have a vector.
     for class in [
         "ok",
         "none",
@@ -165,7 +165,7 @@ fn second_reader_reproduces_recorded_steps() {
 }
 
 #[test]
-fn auditor_slot_opens_journal_key_in_vectors_only_if_expected() {
+fn auditor_slot_of_vector_opens_journal_key_only_if_expected() {
     let mut given = 0;
     for (name, vector) in vectors() {
         let Some(header) = vector.storage.get(b"v".as_slice()) else {
@@ -192,8 +192,8 @@ fn auditor_slot_opens_journal_key_in_vectors_only_if_expected() {
     assert_eq!(given, 4);
 }
 
-/// The library's writer must produce the same bytes from the same keys. It draws salts itself, so
-/// for values sealed under a salt the test compares the bodies.
+/// The library's writer must produce the same bytes from the same keys. It draws salts at random,
+/// so the test compares only the bodies of values that are sealed under a salt.
 #[test]
 fn library_writer_reproduces_vectors() {
     let mut records = 0;
@@ -201,7 +201,7 @@ fn library_writer_reproduces_vectors() {
         let opened = reader::read(&vector);
         same_keyring(&vector, opened.root.unwrap());
         same_entry(&vector, &name);
-        // No writer pads these values this way.
+        // No writer pads values in the way that these vectors contain.
         if name.starts_with("padding") || name.starts_with("segmented-empty") {
             continue;
         }
@@ -244,7 +244,7 @@ fn same_entry(vector: &Vector, name: &str) {
     let body = |value: &[u8]| {
         let master = MasterKey::from_bytes(master.key.expose());
         let mut body = mirror::entry_body(value, &master, vault, &tag);
-        // Ignore the sequence, which each sealing increments.
+        // Ignore the sequence, because each sealing increments it.
         body[2..10].fill(0);
         body
     };
@@ -330,9 +330,9 @@ fn same_segments(
     }
 }
 
-/// Every change that reseals a value must keep unknown extensions.
+/// Each change that reseals a value must keep unknown extensions.
 #[test]
-fn unknown_extensions_survive_rotations() {
+fn unknown_extensions_survive_key_rotations() {
     for (name, vector) in record_vectors() {
         let storage = storage(&vector.storage);
         let credential = credential(&vector).unwrap();

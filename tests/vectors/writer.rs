@@ -1,4 +1,4 @@
-//! A second writer, from format.md: it derives every random value from a fixed label.
+//! Second writer, written from format.md, which derives every random value from a fixed label.
 
 use crate::container::{Objects, write};
 use crate::formula::*;
@@ -8,7 +8,7 @@ use crate::page::{Page, Place, hex};
 pub const NOW: i64 = 1_795_000_000_000;
 pub const NAME: &str = "Observation/bp-2026-11-21";
 
-/// A vault under construction. A vector changes its fields before sealing.
+/// Vault under construction. A vector changes the fields before sealing.
 pub struct World {
     file: String,
     pub suite: u8,
@@ -18,11 +18,11 @@ pub struct World {
     pub root: Key,
     pub keyring: Keyring,
     pub entry: Entry,
-    /// The index of the name key and the master key that the patient entry is stored under.
+    /// Index of the name key and the master key under which the patient entry is stored.
     pub name_key: usize,
     pub master: usize,
     pub entry_suite: u8,
-    /// The index of the journal key that seals pages.
+    /// Index of the journal key that seals pages.
     pub journal_key: usize,
     pub storage: Objects,
     about: Objects,
@@ -33,11 +33,11 @@ pub struct Slot {
     pub id: u16,
     pub parameters: Vec<u8>,
     pub secret: Key,
-    /// The root key, or an auditor's journal key.
+    /// Root key; in an auditor's slot, the journal key.
     pub wrapped: Key,
 }
 
-/// One version of one record before sealing.
+/// One version of a record, before it is sealed.
 pub struct Version {
     pub name: String,
     pub version: u64,
@@ -51,7 +51,7 @@ pub struct Version {
 
 pub struct Meta {
     pub name: String,
-    /// The content type as a code, or as code 0 with length and text.
+    /// Content type as a code, or as code 0 followed by length and text.
     pub content_type: Vec<u8>,
     pub labels: Vec<&'static str>,
     pub extensions: Vec<(u16, Vec<u8>)>,
@@ -168,7 +168,7 @@ impl World {
         world
     }
 
-    /// Derives a value: SHA-256("chartlock vector" ‖ 00 ‖ file ‖ 00 ‖ what)
+    /// Derives a random value as SHA-256("chartlock vector" ‖ 00 ‖ file ‖ 00 ‖ what).
     pub fn draw(&self, what: &str) -> Key {
         let parts: [&[u8]; 5] = [
             b"chartlock vector",
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    /// Returns an auditor slot of the same credential.
+    /// Returns an auditor slot of the vector's credential.
     pub fn auditor_slot(&self, what: &str) -> Slot {
         Slot {
             kind: 0x8002,
@@ -339,7 +339,7 @@ impl World {
         }
     }
 
-    /// Returns the first 16 bytes of a value.
+    /// Returns the first 16 bytes of a record value.
     fn head(&self, version: &Version) -> Vec<u8> {
         let number = self.entry.charts[0].keys[version.key].number;
         let mut head = vec![1, version.suite, version.kind, 1];
@@ -356,7 +356,7 @@ impl World {
         self.seal_wrapping(version, &self.data_key(version))
     }
 
-    /// Seals a version under its own data key, but wraps another one.
+    /// Seals a version under its own data key, but wraps another data key.
     pub fn seal_wrapping(&self, version: &Version, wrapped: &Key) -> Vec<u8> {
         let chart = &self.entry.charts[0];
         let patient_key = &chart.keys[version.key];
@@ -370,7 +370,7 @@ impl World {
         [&head[..], &commitment, &wrapped, stream, &sealed].concat()
     }
 
-    /// Seals a version and stores it.
+    /// Seals a version and stores it under its storage key.
     pub fn put(&mut self, version: &Version) {
         let at = match version.place {
             b'r' => self.at(&version.name),
@@ -380,14 +380,15 @@ impl World {
         self.storage.insert(at, value);
     }
 
-    /// Stores the current version of the record that the vector asks for.
+    /// Stores a current version of the record that the vector requests.
     pub fn put_inline(&mut self, content: &[u8]) {
         let body = body(&Meta::of(NAME).encode(), content);
         let version = self.version(1, body);
         self.put(&version);
     }
 
-    /// Stores versions 1 to `contents.len()`, all but the last in `h`.
+    /// Stores versions 1 to `contents.len()`; the last is the current version and the rest are
+    /// earlier versions.
     pub fn put_versions(&mut self, contents: &[&[u8]]) {
         for (content, n) in contents.iter().zip(1..) {
             let mut version = self.version(n, body(&Meta::of(NAME).encode(), content));
@@ -398,7 +399,7 @@ impl World {
         }
     }
 
-    /// Stores a record with content in segments.
+    /// Stores a record whose content is in segments.
     pub fn put_segmented(&mut self, content: &[u8]) {
         let (stream, key) = (self.draw16("stream id"), self.draw("stream key"));
         let mut meta = Meta::of(NAME);
@@ -430,12 +431,12 @@ impl World {
         [b"s", &chart[..], &stream, &index.to_be_bytes()].concat()
     }
 
-    /// Returns the storage key of a page.
+    /// Returns the storage key of a journal page.
     pub fn page_at(&self, at: &Place) -> Vec<u8> {
         [b"j", &at.writer[..], &at.sequence.to_be_bytes()].concat()
     }
 
-    /// Seals a page and stores it. Returns its digest.
+    /// Seals a journal page, stores it and returns its digest.
     pub fn put_page(&mut self, at: &Place, page: &Page) -> Key {
         self.put_page_body(at, &wincode::serialize(page).unwrap())
     }
@@ -445,8 +446,8 @@ impl World {
         let mut head = vec![1, self.suite, 18, 0];
         head.extend(journal_key.number.to_le_bytes());
         let salt = self.draw(&format!("page salt {}", hex(&self.page_at(at))));
-        let place = (&at.writer, at.sequence);
-        let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, place, &head);
+        let position = (&at.writer, at.sequence);
+        let (key, commitment) = page_key(&journal_key.key, &salt, &self.vault, position, &head);
         let sealed = seal(self.suite, &key, 0, body);
         let value = [&head[..], &salt, &commitment, &sealed].concat();
         let digest = sha256(&[&value]);
@@ -454,7 +455,7 @@ impl World {
         digest
     }
 
-    /// Returns the bytes of the vector's file.
+    /// Returns the bytes of the vector's archive file.
     pub fn archive(mut self, title: &str, expect: &str) -> Vec<u8> {
         self.about("title", title.as_bytes());
         self.about("expect", expect.as_bytes());

@@ -1,4 +1,4 @@
-//! Validator for the profiles of IHE Basic Audit Log Patterns, as restated in `balp.json`.
+//! Validator for the profiles of IHE Basic Audit Log Patterns, which `balp.json` restates.
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ impl Profiles {
         profiles.keys().map(String::as_str).collect()
     }
 
-    /// Returns the faults of a resource, one line each.
+    /// Returns the faults of an event under a profile, one line each.
     pub(crate) fn faults(&self, url: &str, event: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         let Some(profile) = self.0["profiles"].get(url) else {
@@ -67,7 +67,7 @@ fn sliced(list: &str, rule: &Value, event: &Value, faults: &mut Vec<String>) {
             .iter()
             .filter(|member| is_coded(&member["type"], &slice["type"]))
             .collect();
-        let [least, most] = [0, 1].map(|place| slice["count"][place].as_u64().unwrap());
+        let [least, most] = [0, 1].map(|index| slice["count"][index].as_u64().unwrap());
         if !(least..=most).contains(&(own.len() as u64)) {
             faults.push(format!("{} of {list}:{name}", own.len()));
         }
@@ -77,33 +77,39 @@ fn sliced(list: &str, rule: &Value, event: &Value, faults: &mut Vec<String>) {
     }
 }
 
-fn of_slice(place: &str, slice: &Value, member: &Value, event: &Value, faults: &mut Vec<String>) {
-    presence(place, slice, member, faults);
+fn of_slice(
+    location: &str,
+    slice: &Value,
+    member: &Value,
+    event: &Value,
+    faults: &mut Vec<String>,
+) {
+    presence(location, slice, member, faults);
     if let (Some(role), Some(own)) = (slice.get("role"), member.get("role"))
         && !is_coded(own, role)
     {
-        faults.push(format!("{place}.role"));
+        faults.push(format!("{location}.role"));
     }
     for (name, fixed) in slice["values"].as_object().unwrap_or(&Map::new()) {
         if member.get(name) != Some(fixed) {
-            faults.push(format!("{place}.{name} is not {fixed}"));
+            faults.push(format!("{location}.{name} is not {fixed}"));
         }
     }
     if slice.get("is_observer") == Some(&json!(true))
         && member["who"] != event["source"]["observer"]
     {
-        faults.push(format!("{place} is not the observer"));
+        faults.push(format!("{location} is not the observer"));
     }
     if let Some(target) = slice.get("target").and_then(Value::as_str) {
         let what = &member["what"];
         let reference = what["reference"].as_str().unwrap_or_default();
         if what["type"] != target && !reference.starts_with(&format!("{target}/")) {
-            faults.push(format!("{place}.what refers to no {target}"));
+            faults.push(format!("{location}.what refers to no {target}"));
         }
     }
 }
 
-fn presence(place: &str, rule: &Value, value: &Value, faults: &mut Vec<String>) {
+fn presence(location: &str, rule: &Value, value: &Value, faults: &mut Vec<String>) {
     let list = |name: &str| rule[name].as_array().into_iter().flatten();
     for path in list("required").chain(list("present")) {
         let path = path.as_str().unwrap();
@@ -111,17 +117,17 @@ fn presence(place: &str, rule: &Value, value: &Value, faults: &mut Vec<String>) 
             .split('.')
             .try_fold(value, |value, name| value.get(name));
         if found.is_none() {
-            faults.push(format!("{place}.{path} is missing"));
+            faults.push(format!("{location}.{path} is missing"));
         }
     }
     for name in list("none") {
         if value.get(name.as_str().unwrap()).is_some() {
-            faults.push(format!("{place}.{name} must not be there"));
+            faults.push(format!("{location}.{name} must not be there"));
         }
     }
 }
 
-/// Returns whether a coding, or a coding of a concept, has one of these codes.
+/// Returns `true` if a coding, or a coding of a concept, has one of these codes.
 fn is_coded(value: &Value, codes: &Value) -> bool {
     let one = |coding: &Value| {
         coding["system"] == codes["system"]

@@ -1,9 +1,9 @@
-//! Validator for the published definition of `AuditEvent` in FHIR R4: elements, cardinalities, types, and
-//! the codes of the bound value sets.
+//! Validator for the published definition of `AuditEvent` in FHIR R4: elements, cardinalities,
+//! types, and the codes of the bound value sets.
 
 use serde_json::{Map, Value};
 
-/// The definitions; PROVENANCE.md in their directory names the source.
+/// The published definitions of FHIR; PROVENANCE.md in their directory records the source.
 pub(crate) struct Definitions(Value);
 
 impl Definitions {
@@ -12,7 +12,7 @@ impl Definitions {
         Self(serde_json::from_str(text).unwrap())
     }
 
-    /// Returns the faults of a resource, one line each.
+    /// Returns the faults of an event, one line each.
     pub(crate) fn faults(&self, resource: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         if resource["resourceType"] != "AuditEvent" {
@@ -29,7 +29,7 @@ impl Definitions {
         faults
     }
 
-    /// Returns the elements of a type, or of the resource.
+    /// Returns the element definitions of a data type, or of the resource.
     fn elements(&self, of: &str) -> impl Iterator<Item = &Value> {
         let elements = match of {
             "AuditEvent" => &self.0["AuditEvent"],
@@ -38,7 +38,8 @@ impl Definitions {
         elements.as_array().unwrap().iter()
     }
 
-    /// Checks the elements of an object. `within` is the path of its backbone element, with a dot at the end.
+    /// Checks the elements of an object. `within` is the path of its backbone element, with a final
+    /// dot.
     fn children(
         &self,
         of: &str,
@@ -60,11 +61,11 @@ impl Definitions {
                 .keys()
                 .filter(|key| *key == name || stem != name && key.starts_with(stem));
             let keys: Vec<_> = keys.collect();
-            let place = format!("{of}.{path}");
+            let location = format!("{of}.{path}");
             let found = keys.iter().map(|key| &object[*key]).collect::<Vec<_>>();
-            self.cardinality(&place, element, &found, faults);
+            self.cardinality(&location, element, &found, faults);
             for value in found {
-                self.values(&place, element, value, faults);
+                self.values(&location, element, value, faults);
             }
             known.extend(keys);
         }
@@ -75,7 +76,7 @@ impl Definitions {
 
     fn cardinality(
         &self,
-        place: &str,
+        location: &str,
         element: &Value,
         found: &[&Value],
         faults: &mut Vec<String>,
@@ -85,20 +86,20 @@ impl Definitions {
             found => found.len(),
         };
         if (count as u64) < element["min"].as_u64().unwrap() {
-            faults.push(format!("{place} is missing"));
+            faults.push(format!("{location} is missing"));
         }
         let repeats = element["max"] == "*";
         if found.iter().any(|value| value.is_array() != repeats) || !repeats && count > 1 {
             faults.push(format!(
-                "{place} is a list but must be a single value, or the reverse"
+                "{location} is a list but must be a single value, or the reverse"
             ));
         }
         if matches!(found, [Value::Array(values)] if values.is_empty()) {
-            faults.push(format!("{place} is empty"));
+            faults.push(format!("{location} is empty"));
         }
     }
 
-    fn values(&self, place: &str, element: &Value, value: &Value, faults: &mut Vec<String>) {
+    fn values(&self, location: &str, element: &Value, value: &Value, faults: &mut Vec<String>) {
         let types = element["types"].as_array().unwrap();
         let types: Vec<_> = types.iter().map(|each| each.as_str().unwrap()).collect();
         let values = match value {
@@ -106,20 +107,23 @@ impl Definitions {
             value => vec![value],
         };
         for value in values {
-            if !types.iter().any(|of| self.fits(of, place, value, faults)) {
-                faults.push(format!("{place} is no {types:?}"));
+            if !types
+                .iter()
+                .any(|of| self.fits(of, location, value, faults))
+            {
+                faults.push(format!("{location} is no {types:?}"));
             }
             if let Some(binding) = element.get("binding") {
-                self.bound(place, binding, value, faults);
+                self.bound(location, binding, value, faults);
             }
         }
     }
 
-    fn fits(&self, of: &str, place: &str, value: &Value, faults: &mut Vec<String>) -> bool {
+    fn fits(&self, of: &str, location: &str, value: &Value, faults: &mut Vec<String>) -> bool {
         let text = value.as_str().filter(|text| !text.is_empty());
         match of {
             "BackboneElement" => value.as_object().is_some_and(|object| {
-                let within = place.strip_prefix("AuditEvent.").unwrap();
+                let within = location.strip_prefix("AuditEvent.").unwrap();
                 self.children("AuditEvent", &format!("{within}."), object, faults);
                 true
             }),
@@ -141,10 +145,10 @@ impl Definitions {
         }
     }
 
-    /// Checks that a code is in its value set, and that its display is the code system's.
+    /// Checks that a code belongs to its value set, and that its display text is the code system's.
     ///
     /// Extensible value sets allow codes of other systems.
-    fn bound(&self, place: &str, binding: &Value, value: &Value, faults: &mut Vec<String>) {
+    fn bound(&self, location: &str, binding: &Value, value: &Value, faults: &mut Vec<String>) {
         let set = &self.0["valueSets"][binding["valueSet"].as_str().unwrap()];
         let Some(set) = set.as_object() else {
             return;
@@ -153,7 +157,7 @@ impl Definitions {
         if let Some(code) = plain
             && !set.values().any(|codes| codes.get(code).is_some())
         {
-            faults.push(format!("{place}: {code} is not of the value set"));
+            faults.push(format!("{location}: {code} is not of the value set"));
         }
         let codings = match value.get("coding") {
             Some(codings) => codings.as_array().unwrap().iter().collect(),
@@ -167,11 +171,11 @@ impl Definitions {
             };
             let code = coding["code"].as_str().unwrap_or_default();
             match codes.get(code) {
-                None => faults.push(format!("{place}: {code} is not of the value set")),
+                None => faults.push(format!("{location}: {code} is not of the value set")),
                 Some(Value::String(display)) => {
                     let own = coding["display"].as_str().unwrap_or(display);
                     if !own.eq_ignore_ascii_case(display) {
-                        faults.push(format!("{place}: {own} is not the display of {code}"));
+                        faults.push(format!("{location}: {own} is not the display of {code}"));
                     }
                 }
                 Some(_) => {}
@@ -180,7 +184,7 @@ impl Definitions {
     }
 }
 
-/// Returns whether a text has a date, a time with seconds, and a zone.
+/// Returns `true` if a text contains a date, a time with seconds, and a time zone.
 fn is_instant(text: &str) -> bool {
     let shape: String = text
         .chars()

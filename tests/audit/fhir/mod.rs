@@ -1,4 +1,4 @@
-//! Entries as FHIR `AuditEvent`, validated against the published definitions.
+//! Journal entries as FHIR `AuditEvent` resources, validated against the published definitions.
 
 mod balp;
 mod base;
@@ -22,7 +22,7 @@ fn application() -> Application {
         .users("https://clinic.example/users")
 }
 
-/// Returns the target that the vault journals for an operation.
+/// Returns the target that the vault records for an operation.
 fn target(stage: &JournalStage, operation: Operation, version: u64) -> Target {
     use Operation::*;
     match operation {
@@ -65,7 +65,7 @@ fn draft(
     act.draft(NOON, target(stage, operation, version), outcome)
 }
 
-/// Returns one entry as an event, for a reader who resolves the patient `known`.
+/// Returns one journal entry as a FHIR event, for a reader who resolves the patient `known`.
 fn event(draft: impl FnOnce(&JournalStage) -> EntryDraft, known: Option<&str>) -> Value {
     let stage = JournalStage::new();
     write_page(&stage.writer(), NOON, [draft(&stage)]);
@@ -74,7 +74,7 @@ fn event(draft: impl FnOnce(&JournalStage) -> EntryDraft, known: Option<&str>) -
     if let Some(known) = known {
         trail = trail.resolve_record(&record(known, "Observation/bp"));
     }
-    // The test's entry comes first, before the auditor's.
+    // The entry under test is the first; the auditor's entries follow.
     let mut all = trail.entries(..).unwrap().map(Result::unwrap);
     let Some(chartlock::audit::AuditItem::Entry(entry)) = all.next() else {
         panic!("an entry")
@@ -130,13 +130,13 @@ fn entry_of_every_operation_and_outcome_is_a_valid_event() {
             }
         }
     }
-    // The entries cover each profile.
+    // The events cover each profile.
     let names = definitions.1.names();
     assert_eq!(profiles, names.into_iter().map(str::to_owned).collect());
 }
 
 #[test]
-fn operations_use_their_balp_patterns() {
+fn events_of_operations_have_their_balp_profiles() {
     use Operation::*;
     for (operation, version, expected) in [
         (Put, 1, Some("PatientCreate")),
@@ -161,7 +161,7 @@ fn operations_use_their_balp_patterns() {
 }
 
 #[test]
-fn event_about_unresolved_patient_names_a_tag_and_no_patient() {
+fn event_about_unresolved_patient_contains_only_its_tag() {
     let unresolved = event(
         |stage| draft(stage, Operation::Read, 1, AccessOutcome::Done),
         None,
@@ -185,7 +185,7 @@ fn event_about_unresolved_patient_names_a_tag_and_no_patient() {
 }
 
 #[test]
-fn read_event_names_actor_time_purpose_and_record() {
+fn read_event_contains_actor_time_purpose_and_record() {
     let event = done_event(Operation::Read, 2);
     assert_eq!(event["recorded"], "2026-11-21T12:00:00.000Z");
     assert_eq!(event["type"]["code"], "rest");
@@ -213,7 +213,7 @@ fn read_event_names_actor_time_purpose_and_record() {
 }
 
 #[test]
-fn event_outcomes_are_success_minor_or_serious_failure() {
+fn event_outcome_is_success_minor_or_serious_failure() {
     for (outcome, code) in [
         (AccessOutcome::Done, "0"),
         (AccessOutcome::Absent, "4"),
@@ -238,7 +238,7 @@ fn event_outcomes_are_success_minor_or_serious_failure() {
 }
 
 #[test]
-fn event_of_unsettled_change_is_no_success() {
+fn event_of_unsettled_change_has_no_success_outcome() {
     let stage = JournalStage::per_operation();
     let put = draft(&stage, Operation::Put, 1, AccessOutcome::Done);
     let change = change(b"x", vec![put]);
@@ -252,7 +252,7 @@ fn event_of_unsettled_change_is_no_success() {
 }
 
 #[test]
-fn disclosure_event_names_recipient_and_content() {
+fn disclosure_event_contains_recipient_and_content() {
     let event = done_event(Operation::Disclose, 0);
     let recipient = &event["agent"][1]["who"]["display"];
     assert_eq!(recipient, "Health department, 1 Main Street");
@@ -261,12 +261,13 @@ fn disclosure_event_names_recipient_and_content() {
 }
 
 #[test]
-fn list_event_holds_query_in_base64() {
-    // From another implementation: Python's base64.b64encode(b"records?subject=MRN-1").
+fn list_event_contains_query_in_base64() {
+    // The expected text is the output of another implementation, Python's
+    // base64.b64encode(b"records?subject=MRN-1").
     let event = done_event(Operation::List, 0);
     let query = &event["entity"][1];
     assert_eq!(query["query"], "cmVjb3Jkcz9zdWJqZWN0PU1STi0x");
-    // b"subjects"
+    // This text encodes b"subjects".
     let all = done_event(Operation::ListSubjects, 0);
     assert_eq!(all["entity"][0]["query"], "c3ViamVjdHM=");
 }
@@ -294,7 +295,7 @@ fn network_address_is_host_name_ip_address_or_uri() {
 }
 
 #[test]
-fn validator_accepts_examples_of_hl7() {
+fn fhir_validator_accepts_hl7_examples() {
     let definitions = Definitions::new();
     for example in [
         include_str!("../definitions/example-rest.json"),
@@ -308,9 +309,9 @@ fn validator_accepts_examples_of_hl7() {
     }
 }
 
-/// Makes one change at a time to a valid event.
+/// Makes one change at a time to a valid event, and expects a fault from each.
 #[test]
-fn validator_rejects_each_invalid_change() {
+fn fhir_validator_rejects_each_invalid_change() {
     let valid = done_event(Operation::Read, 1);
     let changes: &[(&str, Value)] = &[
         ("/resourceType", json!("Provenance")),
@@ -339,39 +340,40 @@ fn validator_rejects_each_invalid_change() {
     ];
     let definitions = Definitions::new();
     assert_eq!(definitions.faults(&valid), [""; 0]);
-    for (place, value) in changes {
+    for (pointer, value) in changes {
         let mut event = valid.clone();
-        let (parent, name) = place.rsplit_once('/').unwrap();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
         match event.pointer_mut(parent).unwrap() {
             Value::Object(object) => drop(object.insert(name.to_owned(), value.clone())),
             Value::Array(list) => list[name.parse::<usize>().unwrap()] = value.clone(),
-            _ => panic!("{place}"),
+            _ => panic!("{pointer}"),
         }
-        assert_ne!(definitions.faults(&event), [""; 0], "{place}");
+        assert_ne!(definitions.faults(&event), [""; 0], "{pointer}");
     }
     let mut both = done_event(Operation::List, 0);
     both["entity"][1]["name"] = json!("a list");
     assert_ne!(definitions.faults(&both), [""; 0]);
 }
 
-/// Removes each element of an event in turn; only optional elements may be missing.
+/// Removes each element of an event in turn. The validator must report each missing required
+/// element.
 #[test]
-fn validator_rejects_missing_elements_of_profile() {
+fn balp_validator_rejects_missing_required_elements() {
     let optional = |event: &Value| -> Vec<String> {
         assert_eq!(faults(event), [""; 0]);
-        let mut places = Vec::new();
-        places_of(event, "", &mut places);
-        let unneeded = places.into_iter().filter(|place| {
+        let mut pointers = Vec::new();
+        collect_pointers(event, "", &mut pointers);
+        let unneeded = pointers.into_iter().filter(|pointer| {
             let mut less = event.clone();
-            remove(&mut less, place);
-            // Without this element the event belongs to another profile or to none.
+            remove(&mut less, pointer);
+            // An event without this element belongs to another profile or to none.
             profile(&less) == profile(event) && faults(&less).is_empty()
         });
         unneeded.collect()
     };
     let read = optional(&done_event(Operation::Read, 1));
-    let needed = |place: &str| !read.iter().any(|optional| optional == place);
-    for place in [
+    let needed = |pointer: &str| !read.iter().any(|optional| optional == pointer);
+    for pointer in [
         "/type",
         "/type/system",
         "/type/code",
@@ -404,9 +406,9 @@ fn validator_rejects_missing_elements_of_profile() {
         "/entity/1/type/code",
         "/entity/2/what/identifier/value",
     ] {
-        assert!(needed(place), "{place} of a read");
+        assert!(needed(pointer), "{pointer} of a read");
     }
-    for place in [
+    for pointer in [
         "/id",
         "/purposeOfEvent",
         "/agent/2",
@@ -416,13 +418,13 @@ fn validator_rejects_missing_elements_of_profile() {
         "/entity/1/detail",
         "/entity/2",
     ] {
-        assert!(!needed(place), "{place} of a read");
+        assert!(!needed(pointer), "{pointer} of a read");
     }
     let query = optional(&done_event(Operation::List, 0));
     let disclosure = optional(&done_event(Operation::Disclose, 0));
     let update = optional(&done_event(Operation::Put, 2));
     let delete = optional(&done_event(Operation::Retract, 2));
-    for (optional, place) in [
+    for (optional, pointer) in [
         (&query, "/entity/1/query"),
         (&query, "/entity/1/role"),
         (&query, "/entity/0"),
@@ -436,13 +438,13 @@ fn validator_rejects_missing_elements_of_profile() {
         (&update, "/entity/1/role"),
         (&delete, "/agent/1/type"),
     ] {
-        assert!(!optional.contains(&place.to_owned()), "{place}");
+        assert!(!optional.contains(&pointer.to_owned()), "{pointer}");
     }
 }
 
 #[test]
-fn validator_rejects_forbidden_elements_of_profile() {
-    for (operation, place, value) in [
+fn balp_validator_rejects_forbidden_elements() {
+    for (operation, pointer, value) in [
         (
             Operation::Read,
             "/agent/2/network",
@@ -477,14 +479,14 @@ fn validator_rejects_forbidden_elements_of_profile() {
         let mut event = done_event(operation, 2);
         let url = event["meta"]["profile"][0].as_str().unwrap().to_owned();
         assert_eq!(Profiles::new().faults(&url, &event), [""; 0]);
-        let (parent, name) = place.rsplit_once('/').unwrap();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
         event.pointer_mut(parent).unwrap()[name] = value;
-        assert_ne!(Profiles::new().faults(&url, &event), [""; 0], "{place}");
+        assert_ne!(Profiles::new().faults(&url, &event), [""; 0], "{pointer}");
     }
 }
 
 /// Collects the JSON pointers to all parts of a value.
-fn places_of(value: &Value, at: &str, places: &mut Vec<String>) {
+fn collect_pointers(value: &Value, at: &str, pointers: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
         Value::Object(object) => {
             let each = object.iter().map(|(name, value)| (name.clone(), value));
@@ -492,23 +494,23 @@ fn places_of(value: &Value, at: &str, places: &mut Vec<String>) {
         }
         Value::Array(list) => {
             let each = list.iter().enumerate();
-            each.map(|(place, value)| (place.to_string(), value))
+            each.map(|(pointer, value)| (pointer.to_string(), value))
                 .collect()
         }
         _ => vec![],
     };
     for (name, child) in children {
-        let place = format!("{at}/{name}");
-        places_of(child, &place, places);
-        places.push(place);
+        let pointer = format!("{at}/{name}");
+        collect_pointers(child, &pointer, pointers);
+        pointers.push(pointer);
     }
 }
 
-fn remove(event: &mut Value, place: &str) {
-    let (parent, name) = place.rsplit_once('/').unwrap();
+fn remove(event: &mut Value, pointer: &str) {
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
     match event.pointer_mut(parent).unwrap() {
         Value::Object(object) => drop(object.remove(name)),
         Value::Array(list) => drop(list.remove(name.parse().unwrap())),
-        _ => panic!("{place}"),
+        _ => panic!("{pointer}"),
     }
 }
