@@ -1,4 +1,4 @@
-//! Recovery kit: a copy of the header, stored away from the vault's storage.
+//! Recovery kit: a copy of the header, which is stored away from the vault's storage.
 
 use std::fmt;
 
