@@ -18,7 +18,7 @@ use crate::journal::{AccessOutcome, Act, Target};
 use crate::keys::entry::PatientEntry;
 use crate::vault::{Vault, clock};
 
-/// A legal hold on a subject, which forbids erasing and expunging. `Debug` does not show the reason.
+/// Legal hold on a subject, which forbids erasing and expunging. `Debug` does not show the reason.
 ///
 /// ```
 /// # use chartlock::*;

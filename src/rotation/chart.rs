@@ -38,7 +38,7 @@ impl Vault {
     }
 
     /// Re-encrypts the chart of one subject: new patient key, new data keys, new ciphertext. Use it
-    /// after an incident in which an attacker may hold keys *and* a copy. The attacker can then
+    /// after an incident in which an attacker may have keys *and* a copy. The attacker can then
     /// neither read later versions nor forge any, but keeps what was copied before.
     ///
     /// If an attacker may also have the master key or a credential, rotate them first.

@@ -183,8 +183,8 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Opens all entries under one header, and reseals those under former master keys if `reseal` is
-    /// set.
+    /// Opens all entries under one header. If `reseal` is set, reseals the entries under former
+    /// master keys.
     fn walk_entries(
         &self,
         act: &Act,

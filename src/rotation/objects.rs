@@ -222,13 +222,13 @@ impl Vault {
         let Some(Operation::Put { key, value, .. }) = sent.operations().get(1) else {
             return Ok(false);
         };
-        let mut places = vec![key.clone()];
+        let mut locations = vec![key.clone()];
         if let Some((b'r', record)) = key.split_first() {
             let version = Head::parse(value)?.version;
-            places.push([b"h", record, &version.to_be_bytes()].concat());
+            locations.push([b"h", record, &version.to_be_bytes()].concat());
         }
-        for place in places {
-            let stored = self.core.store.read_one(&place)?;
+        for location in locations {
+            let stored = self.core.store.read_one(&location)?;
             if stored.is_some_and(|stored| stored.value.get(HEAD..HEAD + 16) == Some(stream)) {
                 return Ok(false);
             }

@@ -57,8 +57,8 @@ pub struct ReencryptionReport {
     pub patient_keys_destroyed: u64,
     /// Record versions that do not open. They prevent the destruction of former patient keys.
     pub blocking: u64,
-    /// Record versions of late writes, under a key that was destroyed before they arrived. They were
-    /// never acknowledged.
+    /// Record versions of late writes, under a key that was destroyed before they arrived. They
+    /// were never acknowledged.
     pub orphaned: u64,
     /// Patient entries that do not open, and were therefore skipped.
     pub unreadable_entries: u64,

@@ -267,8 +267,8 @@ impl Session {
     /// an expunge was interrupted, no version can be read; call this method again to finish it.
     ///
     /// `reason` has 1 to 255 bytes without control characters, and is journaled. Copies that were
-    /// taken before are not affected; see the report. When a hold and an expunge run concurrently on
-    /// transactional storage, the first to commit wins. A later hold does not stop an expunge that
+    /// taken before are not affected; see the report. When a hold and an expunge run concurrently
+    /// on transactional storage, the first to commit wins. A later hold does not stop an expunge that
     /// has begun.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ struct Collection<'a> {
 impl Vault {
     /// Frees content that no record references: segments of unfinished uploads, of puts that lost a
     /// conflict, of re-encryptions, and of erased subjects. Readers and writers continue
-    /// concurrently. An interrupted collection can be called again.
+    /// concurrently. After an interruption, call this method again.
     ///
     /// The collector distinguishes a running upload from an abandoned one by its age. It keeps
     /// uploads that began less than 24 hours ago, or less than 7 days ago on storage that is not
@@ -61,9 +61,10 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Contended`] when rotations of one patient kept interfering, [`Error::CommitUnknown`]
-    /// when the storage never confirmed a delete, [`Error::ReadOnly`], [`Error::Locked`] and errors
-    /// of the storage. Objects that do not open are counted in the report.
+    /// [`Error::Contended`] when rotations of one patient kept interfering,
+    /// [`Error::CommitUnknown`] when the storage never confirmed a delete, [`Error::ReadOnly`],
+    /// [`Error::Locked`] and errors of the storage. Objects that do not open are not an error: the
+    /// report counts them.
     pub fn collect_garbage(&self) -> Result<GarbageReport> {
         self.journaled_read(Operation::CollectGarbage, || self.collect_all_garbage())
     }

@@ -25,6 +25,7 @@ pub(super) enum StreamSurvey {
     Keys,
 }
 
+/// Stream that a record version references, with its key if the version was opened.
 pub(super) struct Named {
     pub(super) stream: StreamId,
     pub(super) key: Option<(CipherSuite, StreamKey)>,
