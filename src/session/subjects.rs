@@ -60,7 +60,8 @@ impl Session {
     ///
     /// `reason` has 1 to 255 bytes without control characters, and is sealed in the patient entry.
     /// Records can be read, changed and retracted as before. When a hold and an erasure run
-    /// concurrently, the first to commit wins. A later hold does not stop an erasure that began.
+    /// concurrently, the first to commit wins. A later hold does not stop an erasure that
+    /// has begun.
     ///
     /// ```
     /// # use chartlock::*;

@@ -57,7 +57,7 @@ impl VaultOptions {
     }
 }
 
-/// Checks that the storage is empty, and then puts the first header, which must not exist yet.
+/// Creates a vault: checks that the storage is empty, then puts a header unless one exists.
 fn create(
     storage: Arc<dyn Storage>,
     credential: &dyn Credential,

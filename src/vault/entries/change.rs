@@ -82,7 +82,7 @@ impl Vault {
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
         self.require_writable()?;
-        // Assume a deferred purge after an unknown outcome, because the backend's reply was lost.
+        // Set after an unknown outcome, because the reply that confirms the purge was lost.
         let mut deferred = false;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
