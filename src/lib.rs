@@ -103,7 +103,7 @@
 //! - `internals`: for this project's own tests; not covered by semver.
 //! - `full`: all of the above.
 //! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are the
-//!   same. Needs a C compiler. [`crypto_report`](report::crypto_report) names the implementation in use.
+//!   same. Needs a C compiler. [`crypto_report`](report::crypto_report) identifies the implementation in use.
 //! - `fips`: AWS-LC's FIPS module. Also needs CMake and Go. [`FipsBuild`](report::FipsBuild) states
 //!   what such a build does not guarantee.
 #![forbid(unsafe_code)]

@@ -216,9 +216,9 @@ impl Vault {
         Ok(())
     }
 
-    /// Returns whether no stored value references `stream`, neither at the version's own storage key
-    /// nor at the history key to which a put may have moved the version. Reads the current record
-    /// before the history.
+    /// Returns whether no stored value references `stream`: neither the value at the version's own
+    /// storage key, nor the value at the history key to which a put may have moved the version.
+    /// Reads the current record before the history.
     fn is_unreferenced(&self, sent: &Transaction, stream: &StreamId) -> Result<bool> {
         let Some(Operation::Put { key, value, .. }) = sent.operations().get(1) else {
             return Ok(false);
