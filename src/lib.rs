@@ -36,8 +36,8 @@
 //!   backups and moves a vault.
 //! - [`access`]: access policies and security events.
 //! - [`audit`]: reports from the journal: who read a patient's records, what an actor read.
-//! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`] pins
-//!   the journal outside the storage.
+//! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`]
+//!   pins the journal outside the storage.
 //! - [`report`] and [`progress`]: results and progress of long operations.
 //! - [`architecture`]: structure of the crate, glossary, order of writes, and where to make which
 //!   change.
@@ -68,8 +68,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`Session::put_reader`] and [`Session::writer`] store content; [`Session::reader`] reads parts of
-//!   it. [`Session::get`] reads it whole, up to [`VaultOptions::whole_record_limit`].
+//! - [`Session::put_reader`] and [`Session::writer`] store content; [`Session::reader`] reads parts
+//!   of it. [`Session::get`] reads it whole, up to [`VaultOptions::whole_record_limit`].
 //! - A reader releases a byte only after it has authenticated the 64 KiB chunk around that byte.
 //!   The number, the order and the end of the chunks are known before the first byte is released,
 //!   so truncated, extended or reordered content is an error.
@@ -81,9 +81,9 @@
 //!
 //! # Good to know
 //!
-//! - A put is durable when it returns, and creates a new version. Earlier versions stay readable until
-//!   the record is expunged or the patient erased. [`Session::put_if`] refuses to replace a version
-//!   that the caller has not seen.
+//! - A put is durable when it returns, and creates a new version. Earlier versions stay readable
+//!   until the record is expunged or the patient erased. [`Session::put_if`] refuses to replace a
+//!   version that the caller has not seen.
 //! - Every call blocks. In async code, call the crate where blocking is allowed.
 //! - A session, reader, writer or iterator keeps its vault open. Drop them all before you open the
 //!   same storage again. [`Vault::lock`] wipes the keys even while such handles remain.
@@ -102,8 +102,9 @@
 //!   run.
 //! - `internals`: for this project's own tests; not covered by semver.
 //! - `full`: all of the above.
-//! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are the
-//!   same. Needs a C compiler. [`crypto_report`](report::crypto_report) identifies the implementation in use.
+//! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are
+//!   the same. Needs a C compiler. [`crypto_report`](report::crypto_report) identifies the
+//!   implementation in use.
 //! - `fips`: AWS-LC's FIPS module. Also needs CMake and Go. [`FipsBuild`](report::FipsBuild) states
 //!   what such a build does not guarantee.
 #![forbid(unsafe_code)]
