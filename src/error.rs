@@ -1,6 +1,6 @@
 //! Errors: what happened, and what to do next.
 //!
-//! Guarantees: no error repeats an id, a path, a key or a record byte, in `Display` or in `Debug`.
+//! Guarantees: no error contains an id, a path, a key or a record byte, in `Display` or in `Debug`.
 //! Must not know: any other module.
 
 use std::io;
@@ -30,12 +30,12 @@ pub enum Error {
     /// support.
     #[error("a stored object was written by a newer release; update chartlock")]
     Unsupported,
-    /// A patient entry names a master key that the header does not contain.
+    /// A patient entry references a master key that the header does not contain.
     #[error(
         "a patient entry names a master key that the vault header does not contain, so the header may be older than the data; restore the newer header"
     )]
     UnknownMasterKey,
-    /// A record names a patient key that the patient entry of its subject does not contain.
+    /// A record references a patient key that the patient entry of its subject does not contain.
     #[error(
         "a record names a patient key that its patient entry does not contain, so the entry may be older than the record; restore the newer entry"
     )]
@@ -109,7 +109,7 @@ pub enum Error {
     RootKeyChanged,
 
     // Subjects and records in a state that the operation does not allow.
-    /// The record is not at the expected version, or the state of the subject does not fit the
+    /// The record is not at the expected version, or the state of the subject does not allow the
     /// operation.
     #[error(
         "the record changed in the meantime; read it again, merge, and put it with the new version as the precondition"
@@ -150,7 +150,7 @@ pub enum Error {
         "the key is still in use; rotate first, and see Vault::key_usage for the objects under each key"
     )]
     KeyInUse,
-    /// The key number is unknown, or names the active key.
+    /// The key number is unknown, or identifies the active key.
     #[error("there is no inactive key with this number; see Vault::key_usage for the numbers")]
     NoSuchKey,
 
@@ -186,7 +186,7 @@ pub enum Error {
     /// The header already has 16 slots, the maximum.
     #[error("the vault already has 16 slots, the maximum; remove a slot first")]
     TooManySlots,
-    /// A root-key rotation would drop slots that the caller neither kept nor named.
+    /// A root-key rotation would drop slots that the caller listed neither to keep nor to drop.
     #[error(
         "rotating the root key would drop slots that were neither kept nor named; pass their credentials, or name the slots to drop"
     )]

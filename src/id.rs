@@ -1,6 +1,7 @@
 //! Identifiers: subjects, records, actors, and the purpose of an access.
 //!
-//! Guarantees: an identifier that exists is valid; its `Debug` output never shows what it names.
+//! Guarantees: every identifier that can be constructed is valid; its `Debug` output never shows
+//! the identifier.
 //! Must not know: how identifiers are hidden in storage.
 
 use std::fmt;
@@ -104,7 +105,7 @@ impl Subject {
         Ok(Self { kind, identifier })
     }
 
-    /// Returns whether the subject is a patient or an organization.
+    /// Returns the kind of the subject: a patient or an organization.
     pub fn kind(&self) -> SubjectKind {
         self.kind
     }
@@ -182,10 +183,10 @@ impl fmt::Debug for RecordId {
     }
 }
 
-/// Person or system that acts, by the app's own name for it.
+/// Person or system that acts, identified by the name that the app uses.
 ///
-/// A name has 1 to 255 bytes without control characters. The journal stores it. `Debug` does not
-/// show it.
+/// A name has 1 to 255 bytes without control characters. The journal stores the name. `Debug` does
+/// not show it.
 ///
 /// ```
 /// # use chartlock::Actor;

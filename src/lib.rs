@@ -1,9 +1,9 @@
 //! Encrypted patient-record storage for health apps.
 //!
-//! A record is bytes that your app owns: a FHIR resource, a C-CDA document, a DICOM instance. It is
-//! filed under a patient and a name. Each version of a record is sealed under its own data key. A
-//! rotation of the master key or a change of the passphrase rewrites no record. Erasing a patient
-//! destroys a few keys.
+//! A record is bytes that your app supplies: a FHIR resource, a C-CDA document, a DICOM instance.
+//! The app stores each record under a patient and a record name. The vault encrypts each version of
+//! a record under its own data key. Rotating the master key or changing a passphrase rewrites no
+//! record. Erasing a patient destroys a few keys, and no record of the patient can be read again.
 //!
 #![cfg_attr(feature = "file", doc = "```")]
 #![cfg_attr(not(feature = "file"), doc = "```ignore")]
@@ -25,9 +25,10 @@
 //!
 //! # Where to look
 //!
-//! - [`Vault`]: create, open, rotate keys, verify, collect garbage, recover. A cheap clone, `Send + Sync`.
-//! - [`Session`]: an actor and a purpose, with all operations on records and subjects: put, get, list,
-//!   history, retract, expunge, erase.
+//! - [`Vault`]: creates, opens, verifies and recovers a vault, rotates keys and collects garbage.
+//!   Cloning it is cheap, and it is `Send + Sync`.
+//! - [`Session`]: access by an actor for a purpose, with all operations on records and subjects:
+//!   put, get, list, history, retract, expunge, erase.
 //! - [`keys`]: credentials that open a vault: [`Passphrase`](keys::Passphrase),
 //!   [`KeyFile`](keys::KeyFile), or a [`Credential`](keys::Credential) of your own.
 //! - [`storage`]: backends: [`FileStorage`], [`SplitStorage`](storage::SplitStorage),
@@ -35,16 +36,18 @@
 //!   backups and moves a vault.
 //! - [`access`]: access policies and security events.
 //! - [`audit`]: reports from the journal: who read a patient's records, what an actor read.
-//! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`] pins
-//!   the journal outside the storage.
+//! - [`verify`]: [`Vault::verify`] compares the storage with the journal; [`Vault::checkpoint`]
+//!   pins the journal outside the storage.
 //! - [`report`] and [`progress`]: results and progress of long operations.
-//! - [`architecture`]: rooms, glossary, order of writes, and where to make which change.
-//! - [`Error`]: each text says what happened and what to do next. None repeats an id, a path, a key
-//!   or a byte of a record. Absence is `None`, not an error.
+//! - [`architecture`]: structure of the crate, glossary, order of writes, and where to make which
+//!   change.
+//! - [`Error`]: each text says what happened and what to do next. No text contains an id, a path, a
+//!   key or a byte of a record. A record that does not exist is `None`, not an error.
 //!
 //! # Records of any size
 //!
-//! Content may be larger than memory: a writer seals it as it arrives, and a reader opens it on demand.
+//! Content may be larger than memory: a writer encrypts the content as it arrives, and a reader
+//! decrypts only the parts that the app reads.
 //!
 //! ```
 //! # use chartlock::*;
@@ -65,40 +68,44 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - [`Session::put_reader`] and [`Session::writer`] store content; [`Session::reader`] reads parts of
-//!   it. [`Session::get`] reads it whole, up to [`VaultOptions::whole_record_limit`].
-//! - A reader releases a byte only after the 64 KiB around it authenticated. Count, order and end of
-//!   the chunks are known before the first byte, so cut, extended or reordered content is an error.
-//! - Memory and threads are bounded whatever the record's size: see [`VaultOptions::threads`].
+//! - [`Session::put_reader`] and [`Session::writer`] store content; [`Session::reader`] reads parts
+//!   of it. [`Session::get`] reads it whole, up to [`VaultOptions::whole_record_limit`].
+//! - A reader releases a byte only after it has authenticated the 64 KiB chunk around that byte.
+//!   The number, the order and the end of the chunks are known before the first byte is released,
+//!   so truncated, extended or reordered content is an error.
+//! - The record's size does not affect memory and threads, which are bounded: see
+//!   [`VaultOptions::threads`].
 //! - A crash can leave segments of an unfinished upload. [`Vault::collect_garbage`] frees them.
 //! - [`RecordReader`] says what happens when a record is amended, re-encrypted or erased during
 //!   reading; [`RecordWriter`] says what an unfinished writer leaves.
 //!
 //! # Good to know
 //!
-//! - A put is durable when it returns, and creates a new version. Earlier versions stay readable until
-//!   the record is expunged or the patient erased. [`Session::put_if`] refuses to replace a version
-//!   that the caller has not seen.
+//! - A put is durable when it returns, and creates a new version. Earlier versions stay readable
+//!   until the record is expunged or the patient erased. [`Session::put_if`] refuses to replace a
+//!   version that the caller has not seen.
 //! - Every call blocks. In async code, call the crate where blocking is allowed.
 //! - A session, reader, writer or iterator keeps its vault open. Drop them all before you open the
-//!   same storage again. [`Vault::lock`] wipes the keys whatever handles are left.
+//!   same storage again. [`Vault::lock`] wipes the keys even while such handles remain.
 //! - Identifiers and names are compared byte for byte. Normalise them first if your sources differ.
-//! - Without its header no record of a vault can be read. Keep a [`RecoveryKit`] away from the
-//!   storage, and a new one after each rotation of the master key or the root key.
+//! - No record of a vault can be read without the vault's header. Store a [`RecoveryKit`] away from
+//!   the storage, and export a new one after each rotation of the master key or the root key.
 //! - The documentation of each rotation says what it does *not* undo.
-//! - Every operation writes a journal entry, and what cannot be journaled is not released: see
-//!   [`Journaling`]. Reads therefore write, too.
+//! - Every operation writes a journal entry, and the vault releases nothing that it cannot journal:
+//!   see [`Journaling`]. Reads therefore also write to the storage.
 //!
 //! # Features
 //!
 //! - `file` (default): [`FileStorage`].
 //! - `json` (default): [`Session::put_json`] and [`Session::get_json`].
-//! - `conformance`: `storage::conformance`, the contract of a storage as checks that any backend can run.
+//! - `conformance`: `storage::conformance`, checks of the storage contract that any backend can
+//!   run.
 //! - `internals`: for this project's own tests; not covered by semver.
 //! - `full`: all of the above.
-//! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are the
-//!   same. Needs a C compiler. [`crypto_report`](report::crypto_report) names the implementation in use.
-//! - `fips`: AWS-LC's FIPS module. Needs CMake and Go too. [`FipsBuild`](report::FipsBuild) states
+//! - `aws-lc-rs`: AWS-LC replaces the RustCrypto crates, except for Argon2id. The stored bytes are
+//!   the same. Needs a C compiler. [`crypto_report`](report::crypto_report) identifies the
+//!   implementation in use.
+//! - `fips`: AWS-LC's FIPS module. Also needs CMake and Go. [`FipsBuild`](report::FipsBuild) states
 //!   what such a build does not guarantee.
 #![forbid(unsafe_code)]
 #![deny(trivial_casts, trivial_numeric_casts, clippy::mem_forget)]

@@ -1,14 +1,14 @@
 //! Secret bytes that are wiped when dropped and never printed.
 //!
 //! Guarantees: no hidden copy is made, and `Debug` shows no secret.
-//! Must not know: what the bytes are for.
+//! Must not know: the purpose of the bytes.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Thirty-two secret bytes on the heap, so that a move of the owner copies no secret.
+/// Thirty-two secret bytes on the heap, so that moving the owner copies no secret.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Secret32(Box<[u8; 32]>);
 
@@ -47,11 +47,13 @@ pub(crate) const AN_OPERATION: usize = 32 * 1024;
 
 /// Wipes the stack below the caller, where calls that have returned may have left key material.
 ///
-/// Cipher and key-derivation crates wipe their own buffers, but not the registers they spilled. A
-/// value that is built there later could carry these bytes to the heap as padding.
+/// Cipher and key-derivation crates wipe their own buffers, but not the registers that they spilled
+/// to the stack. A value that is later built on that stack could carry these bytes to the heap as
+/// padding.
 ///
-/// Call this function where a thread is done with keys, or before it calls code of another crate,
-/// such as storage. A call that only reads on overwrites the same stack anyway.
+/// Call this function where a thread has finished with keys, or before the thread calls code of
+/// another crate, such as storage. A call that only continues to read overwrites the same stack
+/// anyway.
 #[inline(never)]
 pub(crate) fn wipe_stack<const BYTES: usize>() {
     let below = [0_u8; BYTES];

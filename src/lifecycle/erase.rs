@@ -6,8 +6,9 @@
 //! [ put p = Erased{dead charts} ; ?v ]
 //! ```
 //! The tombstone is written before the chart is listed. Either the listing sees a concurrent
-//! writer's record, or that writer's `?p` sees the tombstone and the writer withdraws its record.
-//! Holds and retention are checked in the entry that the tombstone replaces.
+//! writer's record, or that writer's final check of the patient entry sees the tombstone and the
+//! writer withdraws its record. The erasure checks holds and retention in the same entry that the
+//! tombstone replaces.
 
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
@@ -50,7 +51,7 @@ impl Vault {
                 }
             })?;
         }
-        // An earlier call may have returned before the former bytes were purged.
+        // An earlier call may have returned before the bytes of the former entry were purged.
         let resumed = !report.keys_destroyed;
         self.mark_erased(act, subject, &charts, resumed)?;
         if resumed {
@@ -60,8 +61,8 @@ impl Vault {
         Ok(report)
     }
 
-    /// Writes the tombstone, and returns the charts to sweep. The erasure is bound to the chart that
-    /// it saw first, because the subject may have been reopened with another chart meanwhile.
+    /// Writes the tombstone, and returns the charts to sweep. The erasure is bound to the chart
+    /// that it saw first, because a concurrent call may reopen the subject with another chart.
     fn destroy_keys(
         &self,
         act: &Act,
@@ -87,8 +88,8 @@ impl Vault {
                     charts = vec![*first_seen.get_or_insert(*chart)];
                     Ok(false)
                 }
-                // The erasure was finished before. Sweep again, because a late write may have added
-                // objects since.
+                // An earlier call finished the erasure. Sweep again, because a late write may have
+                // added objects since.
                 EntryState::Erased => {
                     charts = entry.dead_charts().to_vec();
                     Ok(false)
@@ -101,7 +102,7 @@ impl Vault {
         Ok(charts)
     }
 
-    /// Marks the entry as erased, if it still names one of these charts as being erased.
+    /// Marks the entry as erased, if the entry still records one of these charts as being erased.
     fn mark_erased(
         &self,
         act: &Act,
@@ -121,8 +122,8 @@ impl Vault {
 
     pub(crate) fn reopen(&self, act: &Act, subject: &Subject) -> Result<()> {
         let now = self.core.store.clock.now();
-        // Charts of earlier attempts of this call. One of them may be stored, because its reply was
-        // lost or `?v` failed after it.
+        // Charts that earlier attempts of this call created. One of them may be stored, because its
+        // reply was lost or the header check failed after it was stored.
         let mut tried = Vec::new();
         let reopened = self.change_entry(subject, false, act, |entry| {
             let current = entry.chart().map(|chart| *chart.id());

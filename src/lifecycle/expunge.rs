@@ -4,18 +4,19 @@
 //! [ ?p ; destroying put r = marker n+1 Unchanged ; ?p ]
 //! for each h below the marker: delete w and s of its stream, then h ; until a pass finds none
 //! ```
-//! The marker is a retraction that says: versions below this one are destroyed. Once it is stored,
-//! no read returns them, even while some are still in storage. The deletes that follow can therefore
-//! break off anywhere, and the next call finishes them. Version numbers never repeat, so no version
-//! below a marker is put again, and a late delete is safe.
+//! The marker is a retraction that also records that all versions below it are destroyed. Once the
+//! marker is stored, no read returns these versions, even while some are still in storage. The
+//! deletes that follow can therefore stop at any point, and the next call finishes them. Version
+//! numbers never repeat, so no version below a marker is put again, and a late delete is safe.
 //!
-//! One exception on storage that is not transactional: a put that read the former `r` may store a
-//! copy of it at `h|n` before it meets the marker. That copy is below the marker, so no read returns
-//! it. The pass that sees it removes it, or the next expunge of the record, or a re-encryption that
-//! can no longer open its content.
+//! One exception on storage that is not transactional: a put that read the current version before
+//! the marker was stored may still copy that version into the history. The put then fails at the
+//! marker. The copy is below the marker, so no read returns it. Either the pass that sees the copy
+//! removes it, or the next expunge of the record does, or a re-encryption that can no longer open
+//! its content.
 //!
-//! Segments are deleted before the version that names them, so that a repeated pass finds the name
-//! again. The marker keeps the stream name of the version that it replaced.
+//! Segments are deleted before the version that references them, so that a repeated pass finds the
+//! reference again. The marker keeps the stream id of the version that it replaced.
 
 use std::cell::Cell;
 
@@ -33,7 +34,7 @@ use crate::storage::{Projection, Scan};
 use crate::vault::entries::CachedEntry;
 use crate::vault::{ROUNDS, Vault};
 
-/// Versions removed at a time.
+/// Number of versions that are removed at a time.
 const PAGE: usize = 64;
 
 const NOT_REACHED: [&str; 3] = [
@@ -41,7 +42,7 @@ const NOT_REACHED: [&str; 3] = [
     "what left the vault: exports, messages, printouts, other systems",
     "the journal keeps that there was a record, who read and wrote it, and why it was expunged; none of its content, and no name in clear",
 ];
-/// One copy more that an expunge cannot reach, on storage that is not transactional.
+/// Additional copy that an expunge cannot reach, on storage that is not transactional.
 const LATE_COPY: &str = "a put of this record that was under way elsewhere may still store a copy of what it read before: no read returns it, and expunging again removes it";
 
 impl Vault {
@@ -67,7 +68,7 @@ impl Vault {
         if let Some(stream) = &marker.stream {
             self.remove_stream(&address, stream, &mut report)?;
         }
-        // A broken-off put may have left a copy of the version that the marker replaced.
+        // An interrupted put may have left a copy of the version that the marker replaced.
         let counted = written.map(|marker| marker - 1);
         self.sweep_below(id, &address, marker.version, counted, &mut report)?;
         Ok(report)
@@ -91,7 +92,7 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Removes all versions below a marker and their content, until a pass finds none.
+    /// Removes all versions below a marker with their content, and repeats until a pass finds none.
     fn sweep_below(
         &self,
         id: &RecordId,
@@ -126,12 +127,12 @@ impl Vault {
                     Ok(found) => streams.extend(found),
                     Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
                     Err(Error::UnknownPatientKey) => young = true,
-                    // Garbage collection frees its content.
+                    // Remove only the version here, because garbage collection frees its content.
                     Err(_) => {}
                 }
             }
-            // After a rotation meanwhile, the next read opens it. Otherwise no key opens it any
-            // more.
+            // If a concurrent rotation added the key, the next read of the entry opens the version.
+            // Otherwise no key opens that version any more.
             if young && seen.as_ref() != Some(&held.revision) {
                 seen = Some(held.revision.clone());
                 continue;
@@ -148,8 +149,8 @@ impl Vault {
         }
     }
 
-    /// Returns the streams to remove with a version: its own, and the one that a former marker
-    /// keeps. A name that leads to another record's stream was altered, and is left out.
+    /// Returns the streams to remove with a version: its own stream, and the stream that a former
+    /// marker records. A reference to another record's stream was altered, and is left out.
     fn streams_of(
         &self,
         held: &CachedEntry,
@@ -172,8 +173,8 @@ impl Vault {
         Ok(is_its_own.then_some(stream))
     }
 
-    /// Deletes the intent first, because on storage that is not transactional the put's last
-    /// operation may still arrive.
+    /// Removes a stream and its intent. Deletes the intent first, because on storage that is not
+    /// transactional the last operation of the put may still arrive.
     fn remove_stream(
         &self,
         address: &Address,

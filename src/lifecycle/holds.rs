@@ -3,8 +3,9 @@
 //! ```text
 //! [ put p (a hold or the retention changed) Unchanged ; ?v ]
 //! ```
-//! An erasure checks them in the entry that its tombstone replaces. When a hold and an erasure are
-//! concurrent, the compare-and-swap lets one go first, and the other sees it.
+//! An erasure checks holds and retention in the entry that its tombstone replaces. When a hold and
+//! an erasure are concurrent, the compare-and-swap lets only one of them commit first. The other
+//! then reads the changed entry.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -17,7 +18,7 @@ use crate::journal::{AccessOutcome, Act, Target};
 use crate::keys::entry::PatientEntry;
 use crate::vault::{Vault, clock};
 
-/// A legal hold on a subject, which forbids erasing and expunging. `Debug` does not show the reason.
+/// Legal hold on a subject, which forbids erasing and expunging. `Debug` does not show the reason.
 ///
 /// ```
 /// # use chartlock::*;
@@ -59,8 +60,8 @@ impl Vault {
         self.change_restrictions(act, subject, |entry| {
             let is_stored = |id: u64| entry.holds().iter().any(|hold| hold.id() == id);
             let id = match drawn {
-                // An earlier attempt of this call stored it: its reply was lost, or `?v` failed
-                // after it.
+                // An earlier attempt of this call stored the hold: its reply was lost, or the
+                // header check failed after the hold was stored.
                 Some(id) if is_stored(id) => return Ok(false),
                 Some(id) => id,
                 None => entry.free_hold_id()?,
@@ -75,8 +76,8 @@ impl Vault {
     pub(crate) fn lift_hold(&self, act: &Act, subject: &Subject, hold: u64) -> Result<()> {
         let mut tried = false;
         self.change_restrictions(act, subject, |entry| match entry.release_hold(hold) {
-            // An earlier attempt of this call lifted it, or another caller did; the subject may even
-            // have been erased since.
+            // An earlier attempt of this call, or another caller, lifted the hold. The subject may
+            // also have been erased since.
             Err(Error::NoSuchHold | Error::Erased) if tried => Ok(false),
             released => {
                 tried = true;
@@ -130,7 +131,7 @@ impl Vault {
         })?;
         changed.ok_or(Error::UnknownSubject)?;
         if !writes {
-            // Nothing was written, so no journal entry was written with a change.
+            // Journal the call here, because no change was committed that would carry its entry.
             let subject = self.refer_subject(subject)?;
             self.journal_deferred(act, Target::Subject(subject), AccessOutcome::Done);
         }

@@ -1,4 +1,5 @@
-//! The end of records and subjects: expunge, erase, holds that forbid both, and garbage collection.
+//! Operations that remove records and subjects: expunge, erase, holds that forbid both, and garbage
+//! collection.
 //!
 //! Guarantees: a legal hold is never bypassed; destroyed keys and versions stay destroyed; the same
 //! call finishes an operation that a crash interrupted.

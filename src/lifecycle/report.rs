@@ -17,7 +17,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ErasureReport {
-    /// Whether this call destroyed the chart's keys; false if an earlier call did.
+    /// `true` if this call destroyed the chart's keys; `false` if an earlier call did.
     pub keys_destroyed: bool,
     /// Current versions removed.
     pub records: u64,
@@ -27,8 +27,8 @@ pub struct ErasureReport {
     pub segments: u64,
     /// Unfinished uploads removed.
     pub uploads: u64,
-    /// Whether bytes of the former patient entry may still be on the medium. They hold its keys,
-    /// wrapped under the master key.
+    /// `true` if bytes of the former patient entry may still be on the medium. These bytes contain
+    /// the chart's keys, wrapped under the master key.
     pub purge_deferred: bool,
     /// Copies that an erasure cannot reach, one sentence each.
     pub not_reached: Vec<&'static str>,
@@ -53,12 +53,12 @@ pub struct ExpungeReport {
     pub versions: u64,
     /// Content segments removed by this call.
     pub segments: u64,
-    /// Whether an earlier call expunged the record. This call then removed what the earlier one
+    /// `true` if an earlier call expunged the record. This call then removed what the earlier call
     /// left.
     pub resumed: bool,
-    /// Whether bytes of the versions may still be on the medium. They can be opened as long as their
-    /// patient key exists; [`Vault::rotate_subject_key`](crate::Vault::rotate_subject_key) destroys
-    /// it.
+    /// `true` if bytes of the versions may still be on the medium. These bytes can be decrypted as
+    /// long as their patient key exists;
+    /// [`Vault::rotate_subject_key`](crate::Vault::rotate_subject_key) destroys that key.
     pub purge_deferred: bool,
     /// Copies that an expunge cannot reach, one sentence each.
     pub not_reached: Vec<&'static str>,
@@ -82,23 +82,25 @@ pub struct GarbageReport {
     pub charts: u64,
     /// Content segments removed.
     pub segments: u64,
-    /// Upload intents removed: those of unfinished uploads, and those that a finished upload left.
+    /// Upload intents removed, of unfinished uploads and of finished uploads that left an intent.
     pub uploads: u64,
-    /// Upload intents kept with their segments, because they are too young to count as abandoned, or
-    /// unreadable.
+    /// Upload intents kept with their segments, because the intents are unreadable or too recent to
+    /// count as abandoned.
     pub uploads_under_way: u64,
-    /// Charts in which nothing was freed, because a version of one of their records does not open.
+    /// Charts in which nothing was freed, because a version of one of their records is missing or
+    /// does not open.
     pub charts_passed_over: u64,
-    /// Record versions that do not open or are missing. The streams that they name are unknown.
+    /// Record versions that do not open or are missing. The streams that they reference are
+    /// unknown.
     pub unreadable_versions: u64,
-    /// Streams kept although no record names them, because a record's key opens them: the name in
-    /// that record was altered. Restore the record from a backup.
+    /// Streams that no record references, but that were kept because a record's key opens them: the
+    /// reference in that record was altered. Restore the record from a backup.
     pub misnamed_streams: u64,
-    /// Charts without a patient entry. Nothing in them is ever freed, because a backup may restore
-    /// the entry.
+    /// Charts without a patient entry. The collector never frees anything in them, because a backup
+    /// may restore the entry.
     pub unknown_charts: u64,
-    /// Segments and intents in those charts.
+    /// Segments and intents in unknown charts.
     pub unknown_objects: u64,
-    /// Patient entries that do not open. Unknown charts may belong to them.
+    /// Patient entries that do not open. Unknown charts may belong to these entries.
     pub unreadable_entries: u64,
 }

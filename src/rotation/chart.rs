@@ -5,9 +5,9 @@
 //! walk r, then h, until a whole pass finds nothing ; delay ; the same walk again, until clean
 //! [ destroying put p without the old keys ; ?v ]
 //! ```
-//! A mark in the entry says that a re-encryption is running. Meanwhile no rotation rewraps the
-//! chart's data keys, because a rewrap would carry an exposed data key past the walk. A concurrent
-//! rotation finishes the re-encryption instead.
+//! A mark in the entry records that a re-encryption is running. While the mark is set, no rotation
+//! rewraps the chart's data keys, because a rewrap could carry an exposed data key past the walk. A
+//! concurrent rotation finishes the re-encryption instead.
 
 use crate::error::{Error, Result};
 use crate::id::Subject;
@@ -19,17 +19,18 @@ use crate::vault::progress::{Counter, Phase, ProgressListener};
 use crate::vault::{ROUNDS, Vault};
 
 impl Vault {
-    /// Rotates the patient key of one subject: draws a new key, rewraps the data keys under it, and
-    /// destroys the former keys. Content is not re-encrypted. Readers and writers go on meanwhile.
+    /// Rotates the patient key of one subject: draws a new key, rewraps the data keys under the new
+    /// key, and destroys the former keys. Content is not re-encrypted. Readers and writers continue
+    /// concurrently.
     ///
-    /// It does not undo a copy: a holder of a former patient key and a copy of the records has their
-    /// data keys. See [`Vault::reencrypt_subject`].
+    /// A rotation does not undo a copy: a holder of a former patient key and a copy of the records
+    /// has their data keys. See [`Vault::reencrypt_subject`].
     ///
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Contended`] when other rotations kept
     /// interfering, [`Error::ReadOnly`], [`Error::Locked`] and errors of the storage. Versions that
-    /// do not open are no error: they are counted in the report, and keep former keys from being
-    /// removed.
+    /// do not open are not an error: the report counts them, and they prevent the destruction of
+    /// former keys.
     pub fn rotate_subject_key(&self, subject: &Subject) -> Result<ReencryptionReport> {
         self.journaled_for_subject(Operation::RotateSubject, subject, |act| {
             self.renew_chart(act, subject, Work::Rewrap)
@@ -37,10 +38,10 @@ impl Vault {
     }
 
     /// Re-encrypts the chart of one subject: new patient key, new data keys, new ciphertext. Use it
-    /// after an incident in which an attacker may hold keys *and* a copy. The attacker can then
+    /// after an incident in which an attacker may have keys *and* a copy. The attacker can then
     /// neither read later versions nor forge any, but keeps what was copied before.
     ///
-    /// If the master key or a credential may be known too, rotate them first.
+    /// If an attacker may also have the master key or a credential, rotate them first.
     ///
     /// # Errors
     /// Those of [`Vault::rotate_subject_key`].
@@ -50,15 +51,18 @@ impl Vault {
         })
     }
 
-    /// [`Vault::reencrypt_subject`] for every live subject of the vault.
+    /// Re-encrypts the chart of every live subject, as [`Vault::reencrypt_subject`] does for one
+    /// subject.
     ///
-    /// A subject that is erased meanwhile is skipped. A subject that other rotations kept changing
-    /// is tried once more at the end, and counted as [`contended`](ReencryptionReport::contended) if
-    /// that fails too. Call again until this count and the count of unreadable entries are 0.
+    /// A subject that is erased concurrently is skipped. A subject that other rotations kept
+    /// changing is tried once more at the end. If that also fails, the subject is counted as
+    /// [`contended`](ReencryptionReport::contended). Call again until this count and the count of
+    /// unreadable entries are 0.
     ///
     /// # Errors
-    /// [`Error::Contended`] when that befell every subject there was; [`Error::ReadOnly`],
-    /// [`Error::Locked`] and errors of the storage. What was done before an error stays done.
+    /// [`Error::Contended`] when other rotations kept changing every subject; [`Error::ReadOnly`],
+    /// [`Error::Locked`] and errors of the storage. Charts that were re-encrypted before an error
+    /// stay re-encrypted.
     pub fn reencrypt(&self) -> Result<ReencryptionReport> {
         let act = self.system_act(Operation::Reencrypt);
         self.journaled(&act, Target::Vault, |_| self.reencrypt_all())
@@ -74,13 +78,14 @@ impl Vault {
                 }
                 Ok(_) => {}
                 Err(error @ (Error::Storage(_) | Error::Locked)) => return Err(error),
-                // Go on: one damaged entry must not stop the re-encryption of the others.
+                // Continue, because one damaged entry must not stop the re-encryption of other
+                // subjects.
                 Err(_) => report.unreadable_entries += 1,
             }
             Ok(())
         })?;
         let contended = self.reencrypt_each(subjects, &mut report)?;
-        // The other rotations may have ended by now.
+        // Retry contended subjects, because the other rotations may have ended by now.
         let contended = self.reencrypt_each(contended, &mut report)?;
         report.contended = contended.len() as u64;
         match report {
@@ -89,7 +94,7 @@ impl Vault {
         }
     }
 
-    /// Returns the subjects that other rotations kept changing.
+    /// Re-encrypts each of these subjects, and returns those that other rotations kept changing.
     fn reencrypt_each(
         &self,
         subjects: Vec<Subject>,
@@ -114,8 +119,8 @@ impl Vault {
             ..ReencryptionReport::default()
         };
         let now = self.core.store.clock.now();
-        // Another re-encryption marked the chart: finish it first, under its keys. Then continue
-        // with this one.
+        // If another re-encryption marked the chart, finish that one first, under its keys. Then
+        // continue with this rotation.
         let mut work = work;
         let begun = self.change_entry(subject, false, act, |entry| begin(entry, &mut work, now))?;
         begun.ok_or(Error::UnknownSubject)?;
@@ -138,7 +143,7 @@ impl Vault {
     }
 
     /// Destroys all former keys and removes the mark, if the active key is still the one that the
-    /// last walk saw. Otherwise another rotation has begun.
+    /// last walk used. If not, another rotation has begun, and the keys stay.
     fn destroy_patient_keys(
         &self,
         act: &Act,
@@ -164,7 +169,8 @@ impl Vault {
         Ok(retired.is_some())
     }
 
-    /// Walks until every readable version is under the active key, and returns its number.
+    /// Repeats the walk until every readable version is under the active key, and returns the
+    /// number of that key.
     fn walk_until_clean(
         &self,
         act: &Act,

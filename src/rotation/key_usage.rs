@@ -1,4 +1,4 @@
-//! Report: the number of objects under each key.
+//! Report on the number of objects under each key.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 use crate::vault::progress::{Counter, Phase};
 
-/// The number of objects under one key.
+/// Number of objects under one key, to decide whether the key can be destroyed.
 ///
 /// ```
 /// # use chartlock::*;
@@ -25,9 +25,9 @@ use crate::vault::progress::{Counter, Phase};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyCount {
-    /// The key's number: random, without order.
+    /// The key number: random, without order.
     pub number: u32,
-    /// Whether the key is the active one, which seals new objects.
+    /// `true` if the key is the active one, which seals new objects.
     pub active: bool,
     /// Time of creation: milliseconds since the Unix epoch.
     pub created: i64,
@@ -36,7 +36,7 @@ pub struct KeyCount {
     pub objects: u64,
 }
 
-/// The number of objects under each key of a vault.
+/// Number of objects under each key of a vault, to decide whether a rotation is complete.
 ///
 /// ```
 /// # use chartlock::*;
@@ -56,7 +56,7 @@ pub struct KeyUsage {
     pub subjects: u64,
     /// Subjects erased, or being erased.
     pub erased: u64,
-    /// Patient keys held, active and former ones.
+    /// Patient keys in all patient entries, active and former keys.
     pub patient_keys: u64,
     /// Current versions, retractions included.
     pub records: u64,
@@ -64,15 +64,15 @@ pub struct KeyUsage {
     pub earlier_versions: u64,
     /// Versions, current and earlier, under a former patient key.
     pub under_former_keys: u64,
-    /// Versions whose head names no key of their chart, or is not well formed.
+    /// Versions whose head references no key of their chart, or is malformed.
     pub unreadable_versions: u64,
     /// Patient entries that do not open.
     pub unreadable_entries: u64,
 }
 
 impl Vault {
-    /// Counts the objects under each key, by the key numbers that stored values name in clear.
-    /// Readers and writers go on meanwhile.
+    /// Counts the objects under each key, by the key numbers that stored values contain in
+    /// plaintext. Readers and writers continue concurrently.
     ///
     /// # Errors
     /// [`Error::Locked`] and errors of the storage.
@@ -174,8 +174,8 @@ impl Vault {
         })
     }
 
-    /// Scan current records before history: a concurrent put moves versions from `r` to `h`, never
-    /// back.
+    /// Scans current records before history, because a concurrent put moves versions from the
+    /// records to the history, never back.
     fn count_versions(
         &self,
         held: &CachedEntry,

@@ -33,22 +33,22 @@ struct EntryPass {
 }
 
 impl Vault {
-    /// Rotates the master key: draws a new one, seals every patient entry under it, and destroys the
-    /// former one. Each entry also gets a new active patient key for later versions. No record is
-    /// read or written. Readers and writers go on meanwhile.
+    /// Rotates the master key: draws a new one, seals every patient entry under the new key, and
+    /// destroys the former one. Each entry also gets a new active patient key for later versions.
+    /// No record is read or written. Readers and writers continue concurrently.
     ///
-    /// Use it for the yearly change, and for a master key that may have leaked while the storage was
-    /// not copied. It does not undo a copy: a holder of the former master key *and* a copy of the
-    /// entries has the former patient keys, which still wrap the data keys of earlier versions. In
-    /// that case run [`Vault::reencrypt`] next.
+    /// Use this method for the yearly change, and for a master key that may have leaked while the
+    /// storage was not copied. A rotation does not undo a copy: a holder of the former master key
+    /// *and* a copy of the entries has the former patient keys, which still wrap the data keys of
+    /// earlier versions. In that case run [`Vault::reencrypt`] next.
     ///
-    /// After an interruption call it again: it continues from the stored state, under another new
-    /// key. Export a new recovery kit afterwards.
+    /// After an interruption, call this method again: the rotation continues from the stored state,
+    /// under another new key. Export a new recovery kit afterwards.
     ///
     /// # Errors
     /// [`Error::Contended`] when other rotations kept interfering, [`Error::ReadOnly`],
-    /// [`Error::Locked`] and errors of the storage. Entries that do not open are no error: they are
-    /// counted in the report, and keep the former master key from being removed.
+    /// [`Error::Locked`] and errors of the storage. Entries that do not open are not an error: the
+    /// report counts them, and they prevent the destruction of the former master key.
     pub fn rotate_master_key(&self) -> Result<RotationReport> {
         let act = self.system_act(Operation::RotateMaster);
         self.journaled(&act, Target::Vault, |act| self.rotate_master(act))
@@ -83,7 +83,7 @@ impl Vault {
                     report.purge_deferred = deferred;
                     return Ok(report);
                 }
-                // Another rotation activated its own key: continue with that one.
+                // Another rotation activated its own key, so continue with that key.
                 Err(Error::KeyInUse) => {}
                 Err(error) => return Err(error),
             }
@@ -91,12 +91,12 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Destroys one former master key that a rotation kept, if no entry is under it any more.
+    /// Destroys one former master key that a rotation kept, if no entry is under that key any more.
     ///
     /// # Errors
     /// [`Error::KeyInUse`] when an entry is under the key, or when an entry does not open and may
-    /// be; [`Error::NoSuchKey`] when the key does not exist or is the active one; else those of
-    /// [`Vault::rotate_master_key`].
+    /// be under the key; [`Error::NoSuchKey`] when the key does not exist or is active; otherwise
+    /// those of [`Vault::rotate_master_key`].
     pub fn destroy_master_key(&self, number: u32) -> Result<RotationReport> {
         let mut act = self.system_act(Operation::DestroyMaster);
         act.note = format!("key {number}").into();
@@ -137,7 +137,7 @@ impl Vault {
         Ok(found)
     }
 
-    /// Destroys former master keys, if the active key is still the one that the last walk saw.
+    /// Destroys former master keys, if the active key is still the one that the last walk used.
     fn remove_masters(&self, act: &Act, walked: u32, only: Option<u32>) -> Result<(u64, bool)> {
         let mut removed = 0;
         let (_, deferred) = self.change_header(act, |before| {
@@ -160,7 +160,8 @@ impl Vault {
         Ok((removed, deferred))
     }
 
-    /// Walks until every readable entry is under the active master key, and returns its number.
+    /// Repeats the walk until every readable entry is under the active master key, and returns the
+    /// number of that key.
     fn reseal_until_clean(
         &self,
         act: &Act,
@@ -182,8 +183,8 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Opens all entries under one header, and reseals those under former master keys if `reseal` is
-    /// set.
+    /// Opens all entries under one header. If `reseal` is set, reseals the entries under former
+    /// master keys.
     fn walk_entries(
         &self,
         act: &Act,
@@ -244,7 +245,7 @@ impl Vault {
         self.commit_entries(&subjects, changes, pass)
     }
 
-    /// Opens an entry. Returns `None` for one that does not open, and counts it.
+    /// Opens an entry. Counts an entry that does not open, and returns `None` for it.
     fn open_or_count(
         &self,
         header: &OpenHeader,
@@ -282,7 +283,8 @@ impl Vault {
             match result {
                 Ok(_) => pass.resealed += 1,
                 Err(CommitError::Io(error)) => return Err(error.into()),
-                // Counted as stale: the next pass looks again.
+                // Do nothing, because the pass already counted the entry as stale and the next pass
+                // reads it again.
                 Err(_) => {}
             }
         }
@@ -302,15 +304,16 @@ impl Vault {
             Error::UnknownMasterKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            // Includes entries under a newer header's key. A rotation then walks again under that
-            // header; destroying a key must not rely on the unauthenticated number.
+            // This count includes entries under a newer header's key. A rotation then walks again
+            // under that header. The destruction of a key must not rely on the unauthenticated key
+            // number.
             _ => pass.blocking += 1,
         }
     }
 }
 
-/// Gives a live entry a new patient key, so that a leaked master key opens no key that is used from
-/// now on. A tombstone is only resealed.
+/// Gives a live entry a new patient key, so that a leaked master key opens no patient key that is
+/// used from now on. A tombstone has no keys, so it is only resealed.
 fn renew(entry: &mut PatientEntry, now: i64) -> Result<()> {
     if entry.chart().is_some() {
         entry.rotate_key(now)?;

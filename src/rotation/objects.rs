@@ -1,4 +1,4 @@
-//! One pass over the record versions of a chart: each is checked, rewrapped or re-encrypted.
+//! One pass over the record versions of a chart, which checks, rewraps or re-encrypts each version.
 
 use crate::crypto::{ChartId, Place, StreamId};
 use crate::error::{Error, Result};
@@ -13,12 +13,12 @@ use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, chart_id};
 use crate::vault::progress::Counter;
 
-/// The treatment of a version that is not under the active patient key.
+/// Treatment of a version that is not under the active patient key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Rewrap its data key.
+    /// Rewraps the data key of the version.
     Rewrap,
-    /// Re-encrypt its content under a new data key.
+    /// Re-encrypts the content of the version under a new data key.
     Reencrypt,
 }
 
@@ -31,8 +31,8 @@ pub(super) struct ChartPass {
 }
 
 impl Vault {
-    /// Scan current records before history: a concurrent put moves versions from `r` to `h`, never
-    /// back.
+    /// Walks current records before history, because a concurrent put moves versions from the
+    /// records to the history, never back.
     pub(super) fn walk_chart(
         &self,
         act: &Act,
@@ -56,8 +56,8 @@ impl Vault {
         Ok(pass)
     }
 
-    /// Returns the versions not under the active key. The others must unwrap, because the key number
-    /// is not authenticated.
+    /// Returns the versions that are not under the active key. The data keys of all other versions
+    /// must unwrap, because the key number alone is not authenticated.
     fn stale_of(
         &self,
         held: &CachedEntry,
@@ -99,8 +99,8 @@ impl Vault {
             Error::UnknownPatientKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            // Includes versions under another rotation's key: the walk starts again once the entry
-            // has changed.
+            // This count includes versions under another rotation's key. The walk starts again once
+            // the entry has changed.
             _ => pass.blocking += 1,
         }
     }
@@ -122,7 +122,7 @@ impl Vault {
         let mut changes = Vec::new();
         for (object, stored) in stale.iter().zip(values) {
             pass.stale += 1;
-            // A put moved it to history, or an erasure deleted it.
+            // Skip a version that a put moved to the history, or that an erasure deleted.
             let Some(stored) = stored else { continue };
             let revision = stored.revision.clone();
             let change = match work {
@@ -139,16 +139,18 @@ impl Vault {
                 Err(error @ (Error::Storage(_) | Error::Randomness | Error::Locked)) => {
                     return Err(error);
                 }
-                // The next pass counts it, unless it has changed by then.
+                // The next pass counts this version, unless the version has changed by then.
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) if self.is_below_a_marker(held, object)? => {
-                    // The remainder of an interrupted expunge, which no put writes again.
+                    // Remove a version that an interrupted expunge left, because no put writes it
+                    // again.
                     self.core
                         .store
                         .remove_all(vec![object.key.clone()], &mut || ())?;
                 }
                 Err(_) => {
-                    // A put replaced it and removed its former segments, so nothing is damaged.
+                    // If a put replaced the version and removed its former segments, nothing is
+                    // damaged.
                     let now = self.core.store.read_one(&object.key)?;
                     if now.is_some_and(|now| now.revision == revision) {
                         pass.stale -= 1;
@@ -195,14 +197,14 @@ impl Vault {
                 }
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(CommitError::Conflict { operation }) => {
-                    // On storage that is not transactional the record may already name the new
-                    // stream: a later check failed, or a client library repeated a request and met
-                    // its own first attempt.
+                    // On storage that is not transactional, the record may already reference the
+                    // new stream. Either a later check failed, or a client library repeated a
+                    // request and met its own first attempt.
                     let surely_not = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
                             && streams.as_ref().is_none_or(|(upload, _)| {
-                                self.is_unnamed(&sent, &upload.stream).unwrap_or(false)
+                                self.is_unreferenced(&sent, &upload.stream).unwrap_or(false)
                             });
                     if let (Some((upload, _)), true) = (streams, surely_not) {
                         self.core.store.discard(&upload);
@@ -214,19 +216,20 @@ impl Vault {
         Ok(())
     }
 
-    /// Tells whether the version names another stream, in its place or where a put has moved it.
-    /// Reads `r` before `h`.
-    fn is_unnamed(&self, sent: &Transaction, stream: &StreamId) -> Result<bool> {
+    /// Returns whether no stored value references `stream`: neither the value at the version's own
+    /// storage key, nor the value at the history key to which a put may have moved the version.
+    /// Reads the current record before the history.
+    fn is_unreferenced(&self, sent: &Transaction, stream: &StreamId) -> Result<bool> {
         let Some(Operation::Put { key, value, .. }) = sent.operations().get(1) else {
             return Ok(false);
         };
-        let mut places = vec![key.clone()];
+        let mut locations = vec![key.clone()];
         if let Some((b'r', record)) = key.split_first() {
             let version = Head::parse(value)?.version;
-            places.push([b"h", record, &version.to_be_bytes()].concat());
+            locations.push([b"h", record, &version.to_be_bytes()].concat());
         }
-        for place in places {
-            let stored = self.core.store.read_one(&place)?;
+        for location in locations {
+            let stored = self.core.store.read_one(&location)?;
             if stored.is_some_and(|stored| stored.value.get(HEAD..HEAD + 16) == Some(stream)) {
                 return Ok(false);
             }

@@ -1,4 +1,4 @@
-//! The change that renews one version: its data key rewrapped, or its content re-encrypted.
+//! Change that renews one version: rewraps its data key, or re-encrypts its content.
 
 use crate::crypto::{ChartId, CipherSuite, DataKey, Place, StreamId};
 use crate::error::{Error, Result};
@@ -26,7 +26,8 @@ pub(super) struct RenewalChange {
 }
 
 impl Vault {
-    /// `[ (?w ;) put (same version, new data key) Unchanged ; ?p ; (delete w) ]`
+    /// Returns the change that stores the same version under a new data key. The change checks the
+    /// upload intent first, if there is one, and the patient entry last.
     pub(super) fn reencrypted(
         &self,
         act: &Act,
@@ -86,8 +87,8 @@ impl Vault {
         })
     }
 
-    /// Stores segmented content under a new stream key. Returns the upload, the former stream and
-    /// the length; `None` for content in the record itself.
+    /// Uploads segmented content again under a new stream key. Returns the upload, the former
+    /// stream and the length; `None` for content that the record itself contains.
     fn content_again(
         &self,
         suite: CipherSuite,
@@ -109,7 +110,7 @@ impl Vault {
         Ok(Some((upload, *stream, *length)))
     }
 
-    /// Copies one stream into another, one segment at a time.
+    /// Uploads the content of one stream as another stream, one segment at a time.
     fn upload_again(
         &self,
         suite: CipherSuite,
@@ -125,12 +126,12 @@ impl Vault {
         })
     }
 
-    /// `[ put h|n (from r) Unchanged ]`: replaces the remainder of a put that was interrupted
-    /// between `h` and `r` by a copy of the current version. Returns `None` for a genuine earlier
-    /// version.
+    /// Returns the change that repairs a history version left by a put that was interrupted before
+    /// it replaced the current record. The change replaces that version by a copy of the current
+    /// version. Returns `None` for a genuine earlier version.
     ///
-    /// The remainder has no stream of its own. The stream that it names was deleted when `r` was
-    /// re-encrypted, or is the one that `r` still names and must stay.
+    /// The leftover version has no stream of its own. The stream that it references was deleted
+    /// when the current record was re-encrypted, or the current record still references the stream.
     fn copied_again(
         &self,
         held: &CachedEntry,
@@ -151,7 +152,7 @@ impl Vault {
         let (head, key) = read::authentic(held, &object.address, &current.value)?;
         let active = held.chart()?.active_key();
         if head.key_number != active.number {
-            // The current version must be renewed first; the next pass reads both again.
+            // Renew the current version first; the next pass reads both again.
             return Err(Error::UnknownPatientKey);
         }
         let wrapped = wrap::wrap(
@@ -173,7 +174,7 @@ impl Vault {
     }
 }
 
-/// `[ put rewrapped Unchanged ]`
+/// Returns the change that replaces a version by the same version with a rewrapped data key.
 pub(super) fn rewrap(
     held: &CachedEntry,
     object: &VersionRef,

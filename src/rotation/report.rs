@@ -25,9 +25,9 @@ pub struct RotationReport {
     pub entries_orphaned: u64,
     /// Passes over all entries, the confirming ones included.
     pub passes: u64,
-    /// Whether bytes of the former header may still be on the medium.
+    /// `true` if bytes of the former header may still be on the medium.
     pub purge_deferred: bool,
-    /// Whether earlier recovery kits cannot read later records. Export a new one.
+    /// `true` if earlier recovery kits cannot read later records. Export a new kit.
     pub recovery_kits_stale: bool,
 }
 
@@ -57,16 +57,16 @@ pub struct ReencryptionReport {
     pub patient_keys_destroyed: u64,
     /// Record versions that do not open. They prevent the destruction of former patient keys.
     pub blocking: u64,
-    /// Record versions of late writes, under a key that was destroyed before they arrived. They were
-    /// never acknowledged.
+    /// Record versions of late writes, under a key that was destroyed before they arrived. They
+    /// were never acknowledged.
     pub orphaned: u64,
-    /// Patient entries that do not open, and were skipped.
+    /// Patient entries that do not open, and were therefore skipped.
     pub unreadable_entries: u64,
-    /// Subjects that other rotations kept changing, and were skipped. Call again for them.
+    /// Subjects that were skipped because other rotations kept changing them. Call again for them.
     pub contended: u64,
     /// Passes over the charts, the confirming ones included.
     pub passes: u64,
-    /// Whether bytes of a former patient entry may still be on the medium.
+    /// `true` if bytes of a former patient entry may still be on the medium.
     pub purge_deferred: bool,
 }
 
@@ -99,14 +99,14 @@ impl ReencryptionReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RootRotationReport {
-    /// Slots that hold the new root key.
+    /// Slots that contain the new root key.
     pub slots_kept: u64,
-    /// Auditors' slots, which hold no root key and are unchanged.
+    /// Auditors' slots, which contain no root key and are unchanged.
     pub auditor_slots_kept: u64,
     /// Slots that were dropped.
     pub slots_dropped: u64,
-    /// Whether bytes of the former header may still be on the medium.
+    /// `true` if bytes of the former header may still be on the medium.
     pub purge_deferred: bool,
-    /// Whether earlier recovery kits hold the former root key. Export a new one.
+    /// `true` if earlier recovery kits contain the former root key. Export a new kit.
     pub recovery_kits_stale: bool,
 }

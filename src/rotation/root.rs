@@ -1,4 +1,4 @@
-//! Rotates the root key: rewrites the header alone, and drops slots.
+//! Rotates the root key: rewrites only the header, and drops slots.
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};
@@ -7,18 +7,18 @@ use crate::rotation::report::RootRotationReport;
 use crate::vault::Vault;
 use crate::vault::header::HeaderChange;
 
-/// The largest number of slots in a header.
+/// Largest number of slots in a header.
 const SLOTS_MAX: usize = 16;
 
 impl Vault {
     /// Rotates the root key, so that a former credential opens no later header. `keep` lists the
     /// credentials of the slots that stay; each must open its slot. `drop` lists the ids of the
-    /// slots to remove. Auditors' slots hold no root key and stay, unless `drop` names them.
+    /// slots to remove. Auditors' slots contain no root key and stay, unless `drop` lists them.
     ///
-    /// It does not undo a copy: a holder of a former credential and an old copy of the header still
-    /// has every key in that header. Rotate the master key next, and re-encrypt if the holder may
-    /// have a copy of the records as well. The journal key stays: [`Vault::add_auditor_slot`] says
-    /// what removing an auditor's slot does not undo.
+    /// A rotation does not undo a copy: a holder of a former credential and an old copy of the
+    /// header still has every key in that header. Rotate the master key next, and re-encrypt if the
+    /// holder may also have a copy of the records. The journal key stays:
+    /// [`Vault::add_auditor_slot`] says what removing an auditor's slot does not undo.
     ///
     /// # Errors
     /// [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is in neither
@@ -70,7 +70,7 @@ impl Vault {
 
 fn dropped(slots: &[u16]) -> String {
     let mut note = String::new();
-    // A header holds no more, however long the list is.
+    // Limit the note to the size of a header, because the caller's list may be longer.
     for slot in slots.iter().take(SLOTS_MAX) {
         note += if note.is_empty() {
             "without slot "

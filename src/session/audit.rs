@@ -21,7 +21,7 @@ use crate::vault::header::OpenHeader;
 const PAGE_SIZE: usize = 128;
 
 impl Session {
-    /// Returns the audit trail, for reports from the journal in the name of this session.
+    /// Returns the audit trail, from which this session obtains reports on the journal.
     ///
     /// Each report asks the access policy with [`Operation::ReadJournal`], and is journaled before
     /// it is returned. The report covers everything that this vault did before the call.
@@ -46,12 +46,12 @@ impl Session {
         })))
     }
 
-    /// Journals a disclosure of a subject's data to a recipient outside, for the accounting of
+    /// Journals a disclosure of a subject's data to an outside recipient, for the accounting of
     /// disclosures.
     ///
-    /// `recipient` names the recipient, with an address if known; `description` says what is
-    /// disclosed. The purpose is that of the session. Call this method before the disclosure: the
-    /// entry is durable on return.
+    /// `recipient` is the name of the recipient, with an address if known; `description` says what
+    /// is disclosed. The purpose is that of the session. Call this method before the disclosure:
+    /// the entry is durable on return.
     ///
     /// ```
     /// # use chartlock::*;
@@ -66,7 +66,7 @@ impl Session {
     /// # Errors
     /// - [`Error::InvalidMetadata`] when the recipient does not have 1 to 255 bytes or contains
     ///   control characters, or when the description does not have 1 to 1,024 bytes.
-    /// - [`Error::Denied`] when the policy denies it.
+    /// - [`Error::Denied`] when the policy denies the disclosure.
     /// - [`Error::Journal`] when the entry cannot be written. Do not disclose the data then.
     /// - [`Error::Locked`].
     pub fn disclose(&self, subject: &Subject, recipient: &str, description: &str) -> Result<()> {
@@ -151,13 +151,13 @@ impl JournalSource for VaultSource {
         let on = subject.map_or(AuditTarget::Vault, AuditTarget::Subject);
         let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
         vault.journal_before_release(&act, on.target(vault, None)?, AccessOutcome::Done)?;
-        // Queued entries would be missing from the report.
+        // Flush the queued entries, because the report would otherwise omit them.
         vault.core.journal.flush()
     }
 
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>> {
         let records = match self.session.vault.list(subject) {
-            // The erasure destroyed the keys that seal the names.
+            // Return no names, because the erasure destroyed the keys that seal them.
             Err(Error::Erased) => return Ok(Vec::new()),
             records => records?,
         };

@@ -11,17 +11,18 @@ use crate::session::Session;
 use crate::vault::Vault;
 
 impl Vault {
-    /// Opens a break-glass session, which reads and writes records past the policy in an emergency.
+    /// Opens a break-glass session, which reads and writes records in an emergency even if the
+    /// policy would deny the access.
     ///
     /// `reason` has 1 to 255 bytes without control characters; `duration` is at most 24 hours. The
-    /// entry with actor and reason is durable before this method returns, whatever
-    /// [`Journaling`](crate::Journaling) is set. Every entry of the session carries a mark. The
-    /// security event handler
+    /// journal entry with the actor and the reason is durable before this method returns, whatever
+    /// [`Journaling`](crate::Journaling) is set. Every journal entry of the session carries a
+    /// break-glass mark. The security event handler
     /// ([`VaultOptions::on_security_event`](crate::VaultOptions::on_security_event)) is called
     /// before the session can read anything.
     ///
-    /// When the time is over, every call on the session is denied. A reader that is already open,
-    /// or a writer that has already started, can still finish.
+    /// After `duration`, every call on the session is denied. A reader that is already open, or a
+    /// writer that has already started, can still finish.
     ///
     /// ```
     /// # use chartlock::*;

@@ -36,7 +36,7 @@ impl AuditTarget<'_> {
 }
 
 impl Session {
-    /// Reads something other than record content, and releases it once the read is journaled.
+    /// Reads something other than record content, journals the read, and then releases the result.
     pub(crate) fn audited_read<T>(
         &self,
         operation: Operation,
@@ -79,7 +79,7 @@ impl Session {
         Ok(record)
     }
 
-    /// Journals what is about to be released. A honeytoken raises a security event.
+    /// Journals a read before its result is released. A honeytoken raises a security event.
     fn journal_read(
         &self,
         act: &Act,
@@ -171,8 +171,8 @@ impl Session {
     ) -> Decision {
         let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.core.store.clock.uptime());
         match &self.glass {
-            // Once the time is over everything is denied, because entries without the mark would
-            // hide that this actor came in by break-glass.
+            // Deny everything once the break-glass time is over. An entry without the mark would
+            // hide that this actor opened the session by break-glass.
             Some(glass) if !is_open(glass) => return Decision::Deny,
             Some(_) if operation.is_care() => return Decision::Permit,
             _ => {}

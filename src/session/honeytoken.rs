@@ -1,4 +1,5 @@
-//! Honeytokens: records that nobody has a reason to read, so that a read raises a security event.
+//! Honeytokens: records that no user has a legitimate reason to read, so that a read raises a
+//! security event.
 //!
 //! The mark is an extension of the sealed metadata, not a label, because lists show labels to the
 //! very users whom a honeytoken should detect. Neither the storage nor the policy sees the mark.

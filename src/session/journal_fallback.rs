@@ -1,4 +1,4 @@
-//! Journal fallback: reads are journaled to another storage while the vault's own cannot be
+//! Journal fallback: reads are journaled to another storage while the vault's own storage cannot be
 //! written.
 
 use std::sync::Arc;
@@ -56,8 +56,8 @@ impl Session {
     /// # Errors
     /// - [`Error::InvalidMetadata`] when the reason does not have 1 to 255 bytes, or contains
     ///   control characters.
-    /// - [`Error::Denied`] when the policy denies it.
-    /// - [`Error::Journal`] when the spool cannot be written either; no fallback begins then.
+    /// - [`Error::Denied`] when the policy denies the fallback.
+    /// - [`Error::Journal`] when the spool also cannot be written; no fallback begins then.
     pub fn begin_journal_fallback(
         &self,
         reason: &str,
@@ -84,9 +84,10 @@ impl Session {
     }
 
     /// Ends a journal fallback: copies the pages of the spool into the vault's journal, and
-    /// journals there again.
+    /// journals reads in the vault again.
     ///
-    /// This method is idempotent. Another process can call it for a spool that was left behind.
+    /// This method is idempotent. Another process can call it for a spool that an earlier process
+    /// did not copy.
     ///
     /// # Errors
     /// The fallback continues after an error.
@@ -121,7 +122,7 @@ impl Session {
 }
 
 impl Vault {
-    /// Copies each page that opens, and replaces none.
+    /// Copies each page of the spool that opens, and replaces no stored page.
     fn import_spool(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
         let header = self.header()?;
         let key = |number| Some(&header.keyring.journal_key(number)?.key);
@@ -156,7 +157,7 @@ impl Vault {
         }
     }
 
-    /// Returns false if the vault already contains this page.
+    /// Copies one page of the spool. Returns false if the vault already contains the page.
     fn import_page(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let put = Transaction::new().put(key, value, Expect::Absent);
         let committed = self.core.store.commit(put);

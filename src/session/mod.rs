@@ -84,8 +84,8 @@ impl Session {
         self
     }
 
-    /// Sets the id of the app's request that this session serves. Every journal entry of the
-    /// session contains it. The id has 1 to 255 bytes without control characters.
+    /// Sets the id of the app's request for which this session is used. Every journal entry of the
+    /// session contains the id, which has 1 to 255 bytes without control characters.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the id is out of these bounds.
@@ -99,7 +99,7 @@ impl Session {
     }
 
     /// Sets the organization that the actor works for. Every journal entry of the session contains
-    /// it. The name has 1 to 255 bytes without control characters.
+    /// its name, which has 1 to 255 bytes without control characters.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the name is out of these bounds.

@@ -22,7 +22,7 @@ use crate::session::guard::AuditTarget;
 ///
 /// A large upload must finish within 24 hours of its first 64 KiB; otherwise it fails with
 /// [`Error::UploadExpired`]. This limit ensures that the collector never removes segments that a
-/// version names. For the memory that a writer takes, see
+/// version references. For the memory that a writer takes, see
 /// [`VaultOptions::threads`](crate::VaultOptions::threads).
 ///
 /// ```

@@ -267,8 +267,9 @@ impl Session {
     /// an expunge was interrupted, no version can be read; call this method again to finish it.
     ///
     /// `reason` has 1 to 255 bytes without control characters, and is journaled. Copies that were
-    /// taken before are not affected; see the report. On transactional storage, either a hold or a
-    /// concurrent expunge comes first; a later hold does not stop an expunge that has begun.
+    /// taken before are not affected; see the report. When a hold and an expunge run concurrently
+    /// on transactional storage, the first to commit wins. A later hold does not stop an expunge
+    /// that has begun.
     ///
     /// # Errors
     /// The record is unchanged after the first four kinds of error.

@@ -59,8 +59,9 @@ impl Session {
     /// lifted. Returns the id of the hold: random, below 2^53.
     ///
     /// `reason` has 1 to 255 bytes without control characters, and is sealed in the patient entry.
-    /// Records can be read, changed and retracted as before. Either a hold or a concurrent erasure
-    /// comes first; a later hold does not stop an erasure that has begun.
+    /// Records can be read, changed and retracted as before. When a hold and an erasure run
+    /// concurrently, the first to commit wins. A later hold does not stop an erasure that
+    /// has begun.
     ///
     /// ```
     /// # use chartlock::*;
@@ -121,8 +122,8 @@ impl Session {
     /// Sets the time until which a subject cannot be erased, to the millisecond, by the clock of
     /// the machine that erases. `None` removes the retention.
     ///
-    /// A later call replaces the time, also by an earlier one. Nothing is deleted automatically
-    /// when the time has passed.
+    /// A later call replaces the time, and can also set an earlier time. Nothing is deleted
+    /// automatically when the time has passed.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the time is out of range; otherwise those of

@@ -1,4 +1,4 @@
-//! Clock seam of a vault.
+//! Clock of a vault, which tests can replace.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Returns milliseconds since the Unix epoch, for stored times.
     fn now(&self) -> i64;
-    /// Returns a monotonic time since a fixed moment, for the age of cached values.
+    /// Returns the monotonic time since a fixed moment, for the age of cached values.
     fn uptime(&self) -> Duration;
     /// Blocks the calling thread for `duration`.
     fn sleep(&self, duration: Duration);

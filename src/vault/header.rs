@@ -12,7 +12,7 @@ use crate::keys::keyring::Keyring;
 use crate::storage::{CommitError, Expect, Revision, Transaction};
 use crate::vault::{CACHE_LIFETIME, ROUNDS, Vault};
 
-/// Vault header with its decrypted keyring.
+/// Vault header with its decrypted keyring, for all operations of an open vault.
 #[derive(Debug)]
 pub(crate) struct OpenHeader {
     pub(crate) header: Header,
@@ -52,10 +52,10 @@ impl OpenHeader {
     }
 }
 
-/// Cache of the open header; empty once the vault is locked.
+/// Cache of the open header, which is empty once the vault is locked.
 pub(crate) struct HeaderCell {
     cached: RwLock<Option<(Arc<OpenHeader>, Duration)>>,
-    /// Locked by a thread that replaces the header, from before the write until the new header is
+    /// Held by a thread that replaces the header, from before the write until the new header is
     /// cached.
     changing: Mutex<()>,
 }
@@ -102,7 +102,8 @@ impl HeaderCell {
 pub(crate) struct HeaderChange {
     pub(crate) value: Vec<u8>,
     pub(crate) new_root: Option<RootKey>,
-    /// Whether the former value must be purged, because it contains a key that is being destroyed.
+    /// `true` if the former value must be purged, because it contains a key that is being
+    /// destroyed.
     pub(crate) destroying: bool,
 }
 
@@ -172,7 +173,7 @@ impl Vault {
         self.change_header_even_read_only(act, change)
     }
 
-    /// Replaces the header of a read-only vault too, for the one change that makes the vault
+    /// Replaces the header even of a read-only vault, for the one change that makes the vault
     /// writable.
     pub(crate) fn change_header_even_read_only(
         &self,

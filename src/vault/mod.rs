@@ -1,4 +1,4 @@
-//! The vault core: open, options, header and entry caches, slots, recovery, journaling.
+//! Core of a vault: open, options, header and entry caches, slots, recovery, journaling.
 //!
 //! Guarantees: an acknowledged write can be read until it is erased; any prefix of any transaction
 //! leaves a correct vault; nothing is acknowledged before its last check.
@@ -36,9 +36,9 @@ use progress::Counter;
 use progress::ProgressListener;
 use store::Store;
 
-/// How long a cached header or patient entry is used before it is read from storage again.
+/// Longest time that a cached header or patient entry is used before it is read from storage again.
 pub(crate) const CACHE_LIFETIME: Duration = Duration::from_secs(60);
-/// How often an operation retries before it gives up against concurrent writers.
+/// Number of attempts before an operation gives up against concurrent writers.
 pub(crate) const ROUNDS: u32 = 64;
 
 /// Encrypted record storage: records under envelope encryption in a storage backend.
@@ -134,8 +134,8 @@ impl Vault {
         );
         self.core.header.lock();
         self.core.entries.lock();
-        // The journal is last, because it writes to storage: a stalled storage blocks this call but
-        // no longer delays the wiping of the other keys.
+        // Lock the journal last, because it writes to storage. A stalled storage then blocks this
+        // call, but does not delay the wiping of the other keys.
         self.core.journal.lock();
     }
 

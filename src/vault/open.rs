@@ -14,7 +14,7 @@ use crate::vault::Vault;
 use crate::vault::header::{HeaderChange, OpenHeader};
 use crate::vault::options::VaultOptions;
 
-/// Added to the generation of a rolled-back header that becomes writable, so that the header is
+/// Increment of the generation when a rolled-back header becomes writable, so that the header is
 /// newer than every header of the lost timeline.
 const GENERATIONS_SKIPPED: u64 = 1 << 32;
 
@@ -57,7 +57,7 @@ impl VaultOptions {
     }
 }
 
-/// `scan("") is empty ; [ put v Absent ]`
+/// Creates a vault: checks that the storage is empty, then puts a header unless one exists.
 fn create(
     storage: Arc<dyn Storage>,
     credential: &dyn Credential,

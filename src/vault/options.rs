@@ -37,7 +37,7 @@ pub struct VaultOptions {
     pub(crate) whole_record_limit: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) journaling: Option<Journaling>,
-    /// Whether a background thread may flush grouped journal entries; false under a test clock.
+    /// `true` if a background thread may flush grouped journal entries; `false` under a test clock.
     pub(crate) in_background: bool,
     pub(crate) system_actor: Option<Actor>,
     pub(crate) policy: Arc<dyn AccessPolicy>,
@@ -128,7 +128,7 @@ impl VaultOptions {
         self
     }
 
-    /// Sets the actor that the journal names for operations without a session, such as opening,
+    /// Sets the actor that the journal records for operations without a session, such as opening,
     /// rotations and slot changes. The default is `vault`.
     #[must_use]
     pub fn system_actor(mut self, system_actor: Actor) -> Self {

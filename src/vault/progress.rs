@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Phase of a long operation.
+/// Phase of a long operation, for display to a user.
 ///
 /// The unit of [`ProgressUpdate::done`] depends on the phase.
 ///
@@ -28,7 +28,7 @@ pub enum Phase {
     /// Stores content of more than 64 KiB; counts stored bytes, including padding and
     /// authentication tags.
     Storing,
-    /// Searches for segments that no record names, and deletes them; counts examined objects.
+    /// Searches for segments that no record references, and deletes them; counts examined objects.
     Collecting,
     /// Compares the storage with the journal; counts pages, entries and records.
     Verifying,
@@ -50,7 +50,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Progress report of one phase.
+/// Progress of one phase, as a listener receives it.
 ///
 /// ```
 /// # use chartlock::progress::{Phase, ProgressUpdate};

@@ -1,4 +1,4 @@
-//! Recovery kit: a copy of the header, stored away from the vault's storage.
+//! Recovery kit: a copy of the header, which is stored away from the vault's storage.
 
 use std::fmt;
 
@@ -190,7 +190,7 @@ fn check_entries(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> R
                     Ok(_) => readable = true,
                     // This write was never acknowledged, and arrived after its master key was
                     // destroyed.
-                    Err(Error::UnknownMasterKey) if names_destroyed_key(&value, keyring) => {
+                    Err(Error::UnknownMasterKey) if references_destroyed_key(&value, keyring) => {
                         readable = true
                     }
                     Err(Error::UnknownMasterKey) => return Err(Error::StaleKit),
@@ -206,7 +206,7 @@ fn check_entries(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> R
     Ok(())
 }
 
-fn names_destroyed_key(value: &[u8], keyring: &Keyring) -> bool {
+fn references_destroyed_key(value: &[u8], keyring: &Keyring) -> bool {
     EntryHead::parse(value).is_ok_and(|head| keyring.was_destroyed(head.master))
 }
 

@@ -5,10 +5,10 @@ use crate::format::storage_keys;
 use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::Vault;
 
-/// Objects in one page.
+/// Number of objects in one page.
 const PAGE_SIZE: usize = 256;
-/// Patient entries in one page. They are small, and a rotation commits a page of them at once, so a
-/// larger page costs fewer syncs.
+/// Number of patient entries in one page. Entries are small, and a rotation commits a page of them
+/// at once, so a larger page costs fewer syncs.
 const ENTRY_PAGE_SIZE: usize = 1024;
 
 impl Vault {
@@ -23,7 +23,8 @@ impl Vault {
     }
 }
 
-/// Scans like [`Vault::each_page`], without an open vault.
+/// Passes the objects under `prefix` to `visit`, like [`Vault::each_page`], but needs no open
+/// vault.
 pub(crate) fn each_page(
     storage: &dyn Storage,
     prefix: &[u8],

@@ -79,7 +79,7 @@ impl Vault {
     }
 
     /// Removes a slot, but never the last one that opens the vault. The limits of
-    /// [`Vault::replace_slot`] on revocation apply here too.
+    /// [`Vault::replace_slot`] on revocation also apply here.
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id,
@@ -91,8 +91,8 @@ impl Vault {
         })
     }
 
-    /// Journals the operation after it, because the entry names the slot id, which is known only
-    /// then.
+    /// Adds a slot, and journals the operation afterwards, because the entry contains the slot id,
+    /// which is known only then.
     fn add_journaled(
         &self,
         prefix: &str,
@@ -120,7 +120,7 @@ impl Vault {
         self.journaled(&act, Target::Vault, |act| self.change_slots(act, change))
     }
 
-    /// `[ put v (one slot added, replaced or removed), generation+1, Unchanged ]`
+    /// Replaces the header by one of the next generation, with one slot added, replaced or removed.
     fn change_slots(
         &self,
         act: &Act,

@@ -14,26 +14,27 @@ use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
-/// In milliseconds.
+/// One hour in milliseconds.
 const HOUR: i64 = 60 * 60 * 1000;
-/// Age at which an upload counts as abandoned. Its writer has given up by then; otherwise it finds
-/// its intent deleted, and loses only its upload.
+/// Age at which an upload counts as abandoned. By then the writer has normally given up. A writer
+/// that has not given up finds its intent deleted, and loses only its upload.
 const ABANDONED_AFTER: i64 = 24 * HOUR;
-/// The same for storage that is not transactional: a writer may stall between its check of the
-/// intent and the put that names the content, and only time excludes that.
+/// Age at which an upload counts as abandoned on storage that is not transactional. A writer may
+/// stall between its check of the intent and the put that references the content, and only elapsed
+/// time excludes such a put.
 const ABANDONED_AFTER_STEPS: i64 = 7 * 24 * HOUR;
-/// Objects fetched at a time.
+/// Number of objects that are fetched at a time.
 const PAGE: usize = 256;
 
 #[derive(Default)]
 struct Intents {
     abandoned: Vec<StreamId>,
-    /// Intents that protect their segments.
+    /// Streams whose intents protect their segments.
     under_way: BTreeSet<StreamId>,
 }
 
 struct SurveyedChart {
-    /// Versions that do not open or are missing.
+    /// Number of versions that do not open or are missing.
     unsettled: u64,
     under_way: u64,
 }
@@ -62,7 +63,7 @@ impl Vault {
         Ok(())
     }
 
-    /// Collects a chart that was live when its entry was listed.
+    /// Collects garbage in a chart that was live when its entry was listed.
     pub(super) fn collect_live(
         &self,
         subject: &Subject,
@@ -85,14 +86,15 @@ impl Vault {
                 }
                 _ => return Ok(()),
             }
-            let looked = self.collect_chart(&held, chart, collection)?;
-            let settled = looked.unsettled == 0;
-            // Otherwise a rotation or an erasure meanwhile may be the cause.
+            let surveyed = self.collect_chart(&held, chart, collection)?;
+            let settled = surveyed.unsettled == 0;
+            // If the entry has changed, a concurrent rotation or erasure may be the cause: try
+            // again.
             if settled || before.as_ref() == Some(&held.revision) {
                 let report = &mut collection.report;
-                report.uploads_under_way += looked.under_way;
+                report.uploads_under_way += surveyed.under_way;
                 report.charts_passed_over += u64::from(!settled);
-                report.unreadable_versions += looked.unsettled;
+                report.unreadable_versions += surveyed.unsettled;
                 return Ok(());
             }
             before = Some(held.revision.clone());
@@ -107,50 +109,51 @@ impl Vault {
         collection: &mut Collection<'_>,
     ) -> Result<SurveyedChart> {
         // List segments before intents and intents before records; the module docs say why.
-        let mut unnamed = self.streams(chart, collection)?;
+        let mut unreferenced = self.streams(chart, collection)?;
         let intents = self.intents(chart, collection)?;
-        unnamed.retain(|stream| !intents.under_way.contains(stream));
-        let mut looked = SurveyedChart {
+        unreferenced.retain(|stream| !intents.under_way.contains(stream));
+        let mut surveyed = SurveyedChart {
             unsettled: 0,
             under_way: intents.under_way.len() as u64,
         };
-        let nothing = |unnamed: &BTreeSet<_>| unnamed.is_empty() && intents.abandoned.is_empty();
-        if nothing(&unnamed) {
-            return Ok(looked);
+        let nothing =
+            |unreferenced: &BTreeSet<_>| unreferenced.is_empty() && intents.abandoned.is_empty();
+        if nothing(&unreferenced) {
+            return Ok(surveyed);
         }
         // Without candidates, no version needs to be opened.
-        looked.unsettled =
+        surveyed.unsettled =
             self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
-                unnamed.remove(&named.stream);
+                unreferenced.remove(&named.stream);
             })?;
-        if looked.unsettled > 0 || nothing(&unnamed) {
-            return Ok(looked);
+        if surveyed.unsettled > 0 || nothing(&unreferenced) {
+            return Ok(surveyed);
         }
         let mut keys = Vec::new();
-        looked.unsettled =
+        surveyed.unsettled =
             self.survey(held, chart, StreamSurvey::Keys, collection, &mut |named| {
-                unnamed.remove(&named.stream);
+                unreferenced.remove(&named.stream);
                 keys.extend(named.key);
             })?;
-        if looked.unsettled > 0 {
-            return Ok(looked);
+        if surveyed.unsettled > 0 {
+            return Ok(surveyed);
         }
         self.fence(chart, &intents.abandoned, collection)?;
         if intents
             .abandoned
             .iter()
-            .any(|stream| unnamed.contains(stream))
+            .any(|stream| unreferenced.contains(stream))
         {
-            // A writer may have committed just before the fence.
-            looked.unsettled =
+            // Survey again, because a writer may have committed just before its intent was deleted.
+            surveyed.unsettled =
                 self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
-                    unnamed.remove(&named.stream);
+                    unreferenced.remove(&named.stream);
                 })?;
         }
-        if looked.unsettled == 0 {
-            self.free(chart, unnamed, &keys, collection)?;
+        if surveyed.unsettled == 0 {
+            self.free(chart, unreferenced, &keys, collection)?;
         }
-        Ok(looked)
+        Ok(surveyed)
     }
 
     /// Returns the streams that have a segment.
@@ -203,7 +206,7 @@ impl Vault {
                 let Some(stream) = storage_keys::stream_of(&key) else {
                     continue;
                 };
-                // The age of an unreadable intent is unknown.
+                // Count an unreadable intent as under way, because its age is unknown.
                 let old = Intent::parse(&value)
                     .is_ok_and(|intent| now.saturating_sub(intent.started_at) > abandoned_after);
                 if old {
@@ -217,8 +220,8 @@ impl Vault {
         Ok(intents)
     }
 
-    /// Deletes intents, so that the `?w` of their writers fails and no record can name these streams
-    /// any more.
+    /// Deletes intents, so that their writers fail at the check of the intent and no record can
+    /// reference these streams any more.
     fn fence(
         &self,
         chart: &ChartId,
@@ -233,16 +236,16 @@ impl Vault {
         self.core.store.remove_all(keys, &mut || *uploads += 1)
     }
 
-    /// Removes streams that no record names, unless a record's key opens one: then the name in that
-    /// record was altered.
+    /// Removes streams that no record references. A stream that a record's key opens is kept,
+    /// because the reference in that record was altered.
     fn free(
         &self,
         chart: &ChartId,
-        unnamed: BTreeSet<StreamId>,
+        unreferenced: BTreeSet<StreamId>,
         keys: &[(CipherSuite, StreamKey)],
         collection: &mut Collection<'_>,
     ) -> Result<()> {
-        for stream in unnamed {
+        for stream in unreferenced {
             if self.core.store.is_of_a_record(chart, &stream, keys)? {
                 collection.report.misnamed_streams += 1;
                 continue;

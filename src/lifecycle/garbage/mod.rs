@@ -1,13 +1,14 @@
-//! Garbage collection: frees segments of broken-off uploads and re-encryptions.
+//! Garbage collection: frees segments of interrupted uploads and re-encryptions.
 //!
 //! ```text
-//! list s, then w ; look at r, then h ; delete the w that are old enough ; look at r, then h again ;
-//! delete the s that had no w in that list, or an old one, and that no r or h names
+//! list s, then w ; read r, then h ; delete the w that are old enough ; read r, then h again ;
+//! delete the s that had no w in that list, or an old one, and that no r or h references
 //! ```
-//! An intent is written before its segments, and is deleted only after a record names them. A
-//! segment that was listed before the intents therefore has its intent in that list, or was named
-//! before, or is garbage. A stream without a name and an intent can never get either, so a late
-//! delete is safe. Versions below an expunged marker are not expected.
+//! An intent is written before its segments, and is deleted only after a record references them.
+//! The segments are listed before the intents. A listed segment therefore has its intent in the
+//! later list, or a record already references the segment, or the segment is garbage. A stream
+//! without a reference and an intent can never get either, so a late delete is safe. Versions below
+//! an expunged marker are not expected.
 
 mod chart;
 mod survey;
@@ -25,7 +26,7 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::progress::{Counter, Phase};
 
-/// Charts looked up in one scan of the patient entries.
+/// Number of charts whose entries are found in one scan of the patient entries.
 const CHARTS_AT_ONCE: usize = 4096;
 
 struct Collection<'a> {
@@ -34,21 +35,22 @@ struct Collection<'a> {
 }
 
 impl Vault {
-    /// Frees content that no record names: segments of unfinished uploads, of puts that lost a
-    /// conflict, of re-encryptions, and of erased subjects. Readers and writers go on meanwhile. An
-    /// interrupted collection can be called again.
+    /// Frees content that no record references: segments of unfinished uploads, of puts that lost a
+    /// conflict, of re-encryptions, and of erased subjects. Readers and writers continue
+    /// concurrently. After an interruption, call this method again.
     ///
-    /// The collector tells a running upload from an abandoned one by its age. It keeps uploads that
-    /// began less than 24 hours ago, or less than 7 days ago on storage that is not transactional. A
-    /// writer gives up after 24 hours. On storage that is not transactional, a writer that stalls
-    /// for days between two operations of a commit can lose its upload. On transactional storage a
-    /// writer whose clock is wrong loses at most its upload, and gets an error.
+    /// The collector distinguishes a running upload from an abandoned one by its age. It keeps
+    /// uploads that began less than 24 hours ago, or less than 7 days ago on storage that is not
+    /// transactional. A writer gives up after 24 hours. On storage that is not transactional, a
+    /// writer that stalls for days between two operations of a commit can lose its upload. On
+    /// transactional storage a writer whose clock is wrong loses at most its upload, and gets an
+    /// error.
     ///
-    /// The collector frees nothing that may be needed: nothing in charts without a readable patient
-    /// entry, nothing in charts in which a record version is missing or does not open, and no stream
-    /// that a record's key opens, even if no record names it. The report counts all of these. **Do
-    /// not call it while only a part of a backup is restored**, because beside older records the
-    /// content of newer ones is garbage.
+    /// The collector frees nothing that may be needed. It skips charts without a readable patient
+    /// entry, and charts in which a record version is missing or does not open. It keeps every
+    /// stream that a record's key opens, even if no record references the stream. The report counts
+    /// all of these. **Do not call this method while only a part of a backup is restored**, because
+    /// the content of newer records counts as garbage when only older records are restored.
     ///
     /// ```
     /// # use chartlock::*;
@@ -59,9 +61,10 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Contended`] when rotations of one patient kept interfering, [`Error::CommitUnknown`]
-    /// when the storage never confirmed a delete, [`Error::ReadOnly`], [`Error::Locked`] and errors
-    /// of the storage. Objects that do not open are counted in the report.
+    /// [`Error::Contended`] when rotations of one patient kept interfering,
+    /// [`Error::CommitUnknown`] when the storage never confirmed a delete, [`Error::ReadOnly`],
+    /// [`Error::Locked`] and errors of the storage. Objects that do not open are not an error: the
+    /// report counts them.
     pub fn collect_garbage(&self) -> Result<GarbageReport> {
         self.journaled_read(Operation::CollectGarbage, || self.collect_all_garbage())
     }
@@ -108,15 +111,17 @@ impl Vault {
                 };
             }
         }
-        // Beyond these, the scan of one class has not looked yet.
+        // Drop the charts beyond the limit, because the scan of one class may not have reached them
+        // yet.
         while charts.len() > CHARTS_AT_ONCE {
             charts.pop_last();
         }
         Ok(charts)
     }
 
-    /// Finds the patient entries of charts. The charts were listed before the entries, and an entry
-    /// is stored before any object of its chart. A chart that is not found has therefore no entry.
+    /// Finds the patient entries of charts, and collects each chart. The charts were listed before
+    /// the entries, and an entry is stored before any object of its chart. A chart that is not
+    /// found therefore has no entry.
     fn collect_charts(
         &self,
         mut charts: BTreeSet<ChartId>,

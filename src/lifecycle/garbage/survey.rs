@@ -1,4 +1,4 @@
-//! Surveys the streams that the record versions of a chart name.
+//! Survey of the streams that the record versions of a chart reference.
 
 use std::collections::BTreeMap;
 
@@ -12,19 +12,20 @@ use crate::storage::{Projection, Scan, ScanItem, ScanPage, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// The head of a value and the stream id behind it.
+/// Length of the head of a value together with the stream id that follows the head.
 const WITH_STREAM: usize = HEAD + 16;
-/// Objects fetched at a time.
+/// Number of objects that are fetched at a time.
 const PAGE: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamSurvey {
-    /// The stream id in clear, which nothing authenticates.
+    /// The stream id in plaintext, which is not authenticated.
     Names,
     /// The stream id and the stream key.
     Keys,
 }
 
+/// Stream that a record version references, with its key if the version was opened.
 pub(super) struct Named {
     pub(super) stream: StreamId,
     pub(super) key: Option<(CipherSuite, StreamKey)>,
@@ -35,15 +36,15 @@ struct SurveyWalk<'a> {
     chart: &'a ChartId,
     survey: StreamSurvey,
     found: &'a mut dyn FnMut(Named),
-    /// Versions that do not open or are missing.
+    /// Number of versions that do not open or are missing.
     unsettled: u64,
 }
 
 /// Progress through the history of one record.
 #[derive(Debug, Clone, Copy)]
 enum History {
-    /// The scan expects version `next`, below `current`. `unreadable` versions before it are missing
-    /// or do not open.
+    /// The scan expects version `next`, below `current`. `unsettled` counts the versions before
+    /// `next` that are missing or do not open.
     Known {
         current: u64,
         next: u64,
@@ -55,23 +56,23 @@ enum History {
     Expunged,
 }
 
-/// An earlier version as the scan found it.
+/// Earlier version of a record, as the scan found it.
 struct Met {
     version: u64,
-    /// An expunged marker.
+    /// `true` if the version is an expunged marker.
     is_marker: bool,
-    /// A version that opens.
+    /// `true` if the version opens.
     settled: bool,
 }
 
 type SurveyHistories = BTreeMap<RecordTag, History>;
 
 impl Vault {
-    /// Calls `found` for every stream that a record version names. Returns the number of versions
-    /// that are missing or do not open, whose streams are unknown.
+    /// Calls `found` for every stream that a record version references. Returns the number of
+    /// versions that are missing or do not open, whose streams are unknown.
     ///
-    /// Scans a page of records before their history, because a concurrent put moves versions from
-    /// `r` to `h`.
+    /// Scans a page of current records before their history, because a concurrent put moves
+    /// versions from the records to the history.
     pub(super) fn survey(
         &self,
         held: &CachedEntry,
@@ -226,7 +227,7 @@ impl Vault {
                 *next = met.version + 1;
             }
             Some(History::Expunged) => {}
-            // A version that is not below the current one is the remainder of an interrupted put.
+            // A version that is not below the current one is left over from an interrupted put.
             Some(_) => walk.unsettled += lost,
             None => {
                 walk.unsettled += lost;
@@ -242,8 +243,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Tells whether a retraction is an expunged marker. A missing or unreadable one counts as none,
-    /// so the versions below it count as missing and nothing is freed.
+    /// Returns whether a retraction is an expunged marker. A missing or unreadable retraction does
+    /// not count as a marker. The versions below it then count as missing, and nothing is freed.
     fn is_marker(&self, walk: &SurveyWalk<'_>, object: &VersionRef) -> Result<bool> {
         let Some(stored) = self.core.store.read_one(&object.key)? else {
             return Ok(false);

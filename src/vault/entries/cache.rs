@@ -1,4 +1,4 @@
-//! The cache of patient entries.
+//! Cache of patient entries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,8 @@ type Map = HashMap<Subject, (Arc<CachedEntry>, Duration)>;
 
 /// Cache of recently read patient entries.
 ///
-/// `None` once the vault is locked, because an operation that still runs must not leave keys
-/// behind.
+/// Contains `None` once the vault is locked, because an operation that still runs must not cache
+/// keys again.
 pub(crate) struct EntryCache(Mutex<Option<Map>>);
 
 impl Default for EntryCache {

@@ -13,12 +13,14 @@ use crate::vault::entries::CachedEntry;
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
-/// Put of a patient entry, sealed under the active master key of `header`: `[ put p ; ?v ]`.
+/// Put of a patient entry, sealed under the active master key of `header`. The commit also checks
+/// that the header is unchanged.
 pub(crate) struct EntryPut<'a> {
     pub(crate) header: &'a OpenHeader,
     pub(crate) held: &'a mut CachedEntry,
     pub(crate) expect: Expect,
-    /// Whether the former value must be purged, because it contains keys that are being destroyed.
+    /// `true` if the former value must be purged, because it contains keys that are being
+    /// destroyed.
     pub(crate) destroying: bool,
     /// Actor and operation of the journal entry.
     pub(crate) act: &'a Act,
@@ -51,15 +53,15 @@ impl EntryPut<'_> {
 
 /// Result of an entry put.
 pub(super) enum EntryPutResult {
-    /// The entry is stored under this revision. `deferred`: the former bytes may still be on the
-    /// medium.
+    /// The entry is stored under this revision. `deferred` is `true` if the former bytes may still
+    /// be on the medium.
     Done { revision: Revision, deferred: bool },
     /// The entry or the header changed, or the outcome is unknown: read again and retry.
     Retry,
 }
 
 impl CachedEntry {
-    /// Takes over the revision and master key of the stored value.
+    /// Records the revision and the master key of the stored value.
     pub(super) fn mark_stored(&mut self, header: &OpenHeader, revision: Revision) {
         self.revision = revision;
         self.master = header.keyring.active_master().number;
@@ -80,7 +82,7 @@ impl Vault {
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
         self.require_writable()?;
-        // After an unknown outcome the reply is lost, so the former bytes may not be purged yet.
+        // Set after an unknown outcome, because the reply that confirms the purge was lost.
         let mut deferred = false;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);

@@ -21,7 +21,7 @@ type WritableEntry<'a> = (&'a Subject, Result<Arc<CachedEntry>>);
 enum NewEntry {
     Usable(Arc<CachedEntry>),
     ToWrite(Box<CachedEntry>, Expect),
-    /// The header or the entry changed: read again and retry.
+    /// The header or the entry changed, so the caller must read again and retry.
     Retry,
 }
 
@@ -106,7 +106,7 @@ impl Vault {
         let head = EntryHead::parse(&stored.value)?;
         let mut cached = match self.open_entry(tag, stored) {
             // A write that was never acknowledged arrived after its master key was destroyed. Only
-            // a number that this keyring itself destroyed proves that. If an old header was
+            // a key number that this keyring records as destroyed proves that. If an old header was
             // restored, the number is merely unknown, and replacing the entry would lose the whole
             // chart.
             Err(Error::UnknownMasterKey)

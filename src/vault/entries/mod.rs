@@ -27,8 +27,8 @@ pub(crate) struct CachedEntry {
     pub(crate) master: u32,
     pub(crate) revision: Revision,
     pub(crate) entry: PatientEntry,
-    /// Tag of the subject in the journal, derived once because every version that is journaled
-    /// needs it.
+    /// Tag of the subject in the journal. The tag is derived once, because the journal entry of
+    /// every version needs it.
     pub(crate) journal_tag: OnceLock<SubjectTag>,
 }
 
@@ -53,7 +53,7 @@ impl CachedEntry {
     }
 }
 
-/// Required or actual age of an entry.
+/// Required or actual age of a cached entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// Read within the last 60 seconds.
@@ -71,7 +71,7 @@ impl Vault {
         subject: &Subject,
         freshness: Freshness,
     ) -> Result<(Option<Arc<CachedEntry>>, Freshness)> {
-        // Fails once the vault is locked, also where the cached entry alone would suffice.
+        // Fail once the vault is locked, even where the cached entry alone would suffice.
         self.header()?;
         if freshness == Freshness::Cached
             && let Some(cached) = self
@@ -228,7 +228,7 @@ impl CachedEntry {
         )
     }
 
-    /// Checks that a record is stored under the `name` that was sealed in it.
+    /// Checks that the record name sealed in a record is `name`, under which the record was found.
     pub(crate) fn check_name(&self, address: &Address, name: &str) -> Result<()> {
         if self.address(name)? != *address {
             return Err(Error::NotAuthentic);

@@ -1,8 +1,8 @@
-//! The vault's handle on the journal: entries of its operations, and the handling of failed journal
+//! Journal of an open vault: writes the entries of its operations, and handles failed journal
 //! writes.
 //!
-//! A change is committed together with its entry. An operation that releases something appends its
-//! entry first: durable at once under strict journaling, otherwise within one second. While the
+//! A change is committed together with its journal entry. An operation that releases data appends
+//! its entry first: durable at once under strict journaling, otherwise within one second. While the
 //! journal cannot be written, nothing is released.
 
 mod background;
@@ -61,7 +61,7 @@ pub(crate) type Answer = std::result::Result<Committed, CommitError>;
 
 /// Journal of one vault, as its operations use it.
 pub(crate) struct JournalHandle {
-    /// `None` only in measurements and tests.
+    /// `None` only in measurements and tests, which run without a journal.
     journal: Option<Journal>,
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
@@ -78,7 +78,7 @@ struct Journal {
 
 /// State of the journal that raises security events.
 struct JournalHealth {
-    /// Whether the last attempt to write the journal failed.
+    /// `true` if the last attempt to write the journal failed.
     failing: AtomicBool,
     /// Set once the vault is locked, so that the journal key is wiped when the queue is empty.
     locked: AtomicBool,
@@ -92,8 +92,8 @@ impl JournalHealth {
         if !self.failing.swap(failing, Ordering::AcqRel) && failing {
             self.alarms.raise(&SecurityEvent::JournalFailing);
         }
-        // A page of another writer continues this writer's chain: a copy of this process, or an
-        // attacker who can forge pages.
+        // Another writer continued this writer's chain: a copy of this process, or an attacker who
+        // can forge pages.
         if writer.was_forked() {
             self.alarms.raise(&SecurityEvent::JournalForked);
         }
@@ -125,7 +125,7 @@ impl JournalHandle {
             locked: AtomicBool::new(false),
             alarms: Arc::clone(&self.alarms),
         });
-        // Strict journaling needs the thread too, for entries whose first write failed.
+        // Strict journaling also needs the thread, for entries whose first write failed.
         let background = in_background.then(|| {
             Background::new(
                 Arc::clone(&writer),
@@ -171,10 +171,10 @@ impl JournalHandle {
         }
     }
 
-    /// Appends the entry of something that is about to be released.
+    /// Appends the entry of an operation, before the caller releases its result.
     ///
     /// # Errors
-    /// [`Error::Journal`]: the caller must not release it.
+    /// [`Error::Journal`]: the caller must not release the result.
     fn append(&self, draft: EntryDraft) -> Result<()> {
         let Some(journal) = &self.journal else {
             return Ok(());
@@ -195,8 +195,8 @@ impl JournalHandle {
         })
     }
 
-    /// Appends the entry of an operation that released nothing. The entry is part of the next page
-    /// that can be written.
+    /// Appends the entry of an operation that released nothing. The next page that can be written
+    /// contains the entry.
     fn append_deferred(&self, draft: EntryDraft) {
         let moment = self.moment();
         // A locked vault has no journal key, so the entry is dropped.
@@ -303,10 +303,10 @@ impl Vault {
         }
     }
 
-    /// Journals something that is about to be released, or was denied.
+    /// Journals an operation before its result is released, or journals a denial.
     ///
     /// # Errors
-    /// [`Error::Journal`]: the caller must not release it.
+    /// [`Error::Journal`]: the caller must not release the result.
     pub(crate) fn journal_before_release(
         &self,
         act: &Act,

@@ -1,4 +1,4 @@
-//! Names of subjects, records and written versions in journal entries.
+//! Journal references to subjects, records and written versions.
 
 use crate::crypto::{self, ChartId, RecordTag, SubjectTag};
 use crate::error::Result;
@@ -61,7 +61,8 @@ impl Vault {
         })
     }
 
-    /// Returns the cached tag, because deriving the tag for every version would cost time.
+    /// Returns the journal tag from the cache, because deriving it again for every version would
+    /// cost time.
     fn subject_tag(&self, cached: &CachedEntry) -> Result<SubjectTag> {
         if let Some(tag) = cached.journal_tag.get() {
             return Ok(*tag);
