@@ -1,5 +1,5 @@
-//! One put and one get, for a call tracer: `.ci/crossing` counts the source files that each call
-//! passes through.
+//! Program with one put and one get, for a call tracer: `.ci/crossing` counts the source files that
+//! each call passes through.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;

@@ -1,5 +1,5 @@
-//! Sealing and opening a record, compared with the bare cipher under a fresh key, by size and
-//! suite.
+//! Benchmark of sealing and opening a record, compared with the bare cipher under a fresh key, by
+//! record size and cipher suite.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/ratio.rs"]

@@ -1,4 +1,5 @@
-//! The cost of the journal: off, grouped and strict in one run; bytes per entry; shared flushes.
+//! Benchmark of the journal's cost: without a journal, grouped and strict in one run; bytes per
+//! entry; flushes shared by threads.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -38,7 +39,8 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 
-/// One storage and three vaults on it: without a journal, grouped, strict.
+/// One kind of storage and three vaults on it: without a journal, with grouped journaling, with
+/// strict journaling.
 struct Bench {
     storage: Shared,
     off: Vault,
@@ -143,7 +145,8 @@ fn gets(name: &str, bench: &Bench) {
     println!("{name}: grouped gets: {each} bytes per entry");
 }
 
-/// Measures the total rate of strict gets by one thread, and by eight threads that share flushes.
+/// Measures the total rate of gets with strict journaling, by one thread and by eight threads that
+/// share flushes.
 fn shared(name: &str, bench: &Bench) {
     let one = id(0, 0);
     let rate = |threads: usize| {

@@ -1,5 +1,6 @@
-//! Content streams: against the bare cipher over the same chunks, by threads, and on disk against a
-//! plain write and sync of the same bytes. Prints the time of each side and the ratio of the pairs.
+//! Benchmark of content streams: compared with the bare cipher over the same chunks, by count of
+//! threads, and on disk compared with a plain write and sync of the same bytes. Prints both times
+//! and the median of their ratios.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -21,7 +22,7 @@ use chartlock::{Actor, CipherSuite, FileStorage, Purpose, RecordId, Session, Vau
 use credential::Fixed;
 use ratio::ratio;
 
-/// Bytes of the stream.
+/// The length of the stream, in bytes.
 const LENGTH: usize = 256 << 20;
 const PAIRS: usize = 9;
 const CHART: [u8; 16] = [1; 16];
@@ -33,7 +34,7 @@ fn time(call: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// Seals the stream, passes each segment on, and reuses its buffer.
+/// Seals the stream and passes each segment to `hand_on`. One buffer serves for all segments.
 fn seal(key: &StreamKey, content: &[u8], mut hand_on: impl FnMut(&[u8])) {
     let mut sealer = StreamSealer::new(CipherSuite::default(), key, &CHART, &STREAM).unwrap();
     let mut left = content;
@@ -186,7 +187,7 @@ fn id() -> RecordId {
     RecordId::patient("MRN-1", "ImagingStudy/1").unwrap()
 }
 
-/// Puts into a new vault each time, so that memory does not grow.
+/// Measures a put into a new vault; each call uses a new vault, so that memory use does not grow.
 fn put(threads: usize, content: &[u8]) -> Duration {
     let vault = vault(MemoryStorage::new(), threads);
     time(|| {

@@ -1,4 +1,5 @@
-//! The vault by backend, against the bare engine with the same bytes; rotation; opening.
+//! Benchmark of the vault on each backend, compared with the bare storage engine and the same
+//! bytes; also of rotation and opening.
 //!
 //! `CHARTLOCK_BENCH_RECORDS` sets the size of the large vault (300,000 by default).
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
@@ -29,7 +30,7 @@ use timed::timed;
 
 const SIZE: usize = 1024;
 const BATCH: usize = 1000;
-/// The stored size of a 1 KiB record: padding and storage key included.
+/// The stored size of a 1 KiB record in bytes, including padding and storage key.
 const SEALED: usize = 1264;
 
 fn id(patient: usize, record: usize) -> RecordId {
@@ -65,7 +66,7 @@ fn bare_engine(directory: &Path) -> (Database, Keyspace) {
     (database, keyspace)
 }
 
-/// Returns how many records the large measurements use.
+/// Returns the count of records in the large vault.
 fn records() -> usize {
     let set = std::env::var("CHARTLOCK_BENCH_RECORDS").ok();
     set.and_then(|count| count.parse().ok()).unwrap_or(300_000)
@@ -162,7 +163,8 @@ fn against_the_bare_engine() {
     let content = vec![7; SIZE];
     let value = vec![7; SEALED];
     let batches = records() / BATCH;
-    // Create the patients first, one for each batch, because only records are measured.
+    // Create the patients before measuring, one for each batch, because only puts of records are
+    // measured.
     let patients: Vec<RecordId> = (0..=batches).map(|patient| id(patient, 0)).collect();
     put_batch(&vault, &patients, &content);
     let (mut ours, mut bare) = (0, 0);

@@ -1,7 +1,8 @@
-//! The verification of a large vault: its rate and its memory use.
+//! Benchmark of verifying a large vault: rate and memory use.
 //!
 //! `CHARTLOCK_VERIFY_RECORDS` sets the number of records (300,000 by default). The journal contains
-//! an entry for each record, and reads until there are 10 entries for every 3 records.
+//! an entry for each put record, and entries of reads until there are 10 entries for every 3
+//! records.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -16,10 +17,11 @@ use std::time::{Duration, Instant};
 use chartlock::{Actor, Document, FileStorage, Purpose, RecordId, Vault};
 use credential::Fixed;
 
-/// Names the vault's directory for the child process that verifies it.
+/// The environment variable with the vault's directory; set for the child process that verifies the
+/// vault.
 const DIRECTORY: &str = "CHARTLOCK_VERIFY_DIRECTORY";
 const BATCH: usize = 1000;
-/// 300 records of each patient, as is typical for a practice.
+/// The count of records of each patient: 300, as is typical for a practice.
 const RECORDS_OF_A_PATIENT: usize = 300;
 const CONTENT: [u8; 200] = [7; 200];
 
@@ -70,8 +72,8 @@ fn fill(vault: &Vault, records: usize) {
     }
 }
 
-/// Verifies in a separate process, because memory that was used before would hide the memory in
-/// use.
+/// Verifies the vault in a separate process, because earlier memory use of this process would hide
+/// the peak.
 fn verify(directory: &Path) {
     let vault = Vault::open(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap();
     let start = Instant::now();

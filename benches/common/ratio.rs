@@ -1,9 +1,10 @@
-//! Medians of pairs: chartlock and the baseline take turns, so that other load on the machine
+//! Paired timing: chartlock and the baseline run alternately, so that other load on the machine
 //! affects both.
 
 use std::time::Duration;
 
-/// Runs both in turns and prints the median times and the median ratio of the pairs.
+/// Runs chartlock and the baseline alternately, and prints both median times and the median of the
+/// ratios.
 pub(crate) fn ratio(
     name: &str,
     pairs: usize,

@@ -1,4 +1,4 @@
-//! A minimal app with a vault, which `measure.py` builds for each combination of features.
+//! A minimal app with a vault. `measure.py` builds this app for each combination of features.
 
 use std::error::Error;
 

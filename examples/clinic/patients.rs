@@ -54,7 +54,7 @@ fn fhir_entries(bundle: &Bundle<'_>, content: &[u8]) -> Vec<Found> {
     resources_found(bundle.resources().collect(), content)
 }
 
-/// Collects the patients first, because a reference may precede the patient that it names.
+/// Collects the patients first, because a reference may precede the patient that it references.
 fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<Found> {
     let patients: Patients = resources
         .iter()
@@ -97,7 +97,7 @@ struct Entry<'a> {
 }
 
 impl Bundle<'_> {
-    /// Returns true if the bundle only transports resources between systems.
+    /// Returns `true` if the bundle only transports resources between systems.
     fn is_transport(&self) -> bool {
         matches!(&*self.r#type, "transaction" | "batch")
     }

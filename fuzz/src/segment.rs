@@ -1,5 +1,6 @@
 //! Content streams: arbitrary values, and valid ones that are modified, swapped, cut or used for
-//! other segments, read in any range. A read returns only bytes that were sealed at that place.
+//! other segments, read in any range. A read returns only bytes that were sealed at that position
+//! of the stream.
 
 use std::sync::OnceLock;
 
@@ -230,7 +231,7 @@ fn key(which: usize) -> StreamKey {
     StreamKey::from_bytes(&[which as u8; 32])
 }
 
-/// Returns true if the first chunk of a value belongs to that segment of that stream.
+/// Returns `true` if the first chunk of a value belongs to the given segment of the given stream.
 fn is_of(suite: CipherSuite, which: usize, index: u32, value: &[u8]) -> Result<bool, Error> {
     fits(
         (suite, &key(which)),

@@ -268,7 +268,7 @@ impl Expected {
             .collect();
         assert!(self.records.is_subset(&found), "{self:?} {report:#?}");
         if self.content {
-            // A changed segment may be reported for the one record that names it.
+            // A changed segment may be reported for the one record that references it.
             assert!(found.len() <= 1, "{self:?} {report:#?}");
         } else {
             let mut found = found.iter();

@@ -14,8 +14,8 @@ pub const LONGEST: u64 = (1 << 36) - 32;
 
 /// The AEAD cipher suite that a vault writes with. Both suites derive keys with HKDF-SHA-256.
 ///
-/// The suite is set when the vault is created. Each stored value names its suite in one byte, which
-/// decides how the value is read.
+/// The suite is set when the vault is created. Each stored value records its suite in one byte, and
+/// is read with that suite.
 ///
 /// ```
 /// # use chartlock::CipherSuite;
@@ -32,7 +32,7 @@ pub enum CipherSuite {
 }
 
 impl CipherSuite {
-    /// Returns the byte of this suite in stored values.
+    /// Returns the byte that identifies this suite in stored values.
     pub fn code(self) -> u8 {
         match self {
             Self::Aes256Gcm => 1,
@@ -40,7 +40,7 @@ impl CipherSuite {
         }
     }
 
-    /// Returns the suite with this byte.
+    /// Returns the suite that `code` identifies.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if `code` is neither 1 nor 2.
@@ -58,10 +58,10 @@ impl CipherSuite {
 pub struct Nonce([u8; 12]);
 
 impl Nonce {
-    /// The nonce for a key that is derived for one message.
+    /// The nonce for a derived key that seals exactly one message.
     pub const ZERO: Self = Self([0; 12]);
 
-    /// Returns the nonce of chunk `index`, for a key that is derived for one stream.
+    /// Returns the nonce of chunk `index`, for a derived key that seals exactly one stream.
     pub fn chunk(index: u64) -> Self {
         let mut nonce = [0; 12];
         if let Some(counter) = nonce.last_chunk_mut::<8>() {
@@ -77,7 +77,7 @@ pub struct SealingKey {
 }
 
 impl SealingKey {
-    // The caller wipes `key`.
+    // The caller wipes `key`, because the cipher copies it.
     pub(super) fn new(suite: CipherSuite, key: &[u8; 32]) -> Result<Self> {
         Ok(Self {
             cipher: Cipher::new(suite, key)?,

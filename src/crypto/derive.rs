@@ -1,10 +1,11 @@
-//! Key derivation: one function for each derivation, documented by its formula.
+//! Key derivation with HKDF: one function for each derivation, documented by its formula.
 //!
 //! `X(K, info, L)` is HKDF-Expand-SHA-256 with `L` output bytes. Input keys are uniformly random,
 //! so HKDF-Extract is omitted (RFC 5869, section 3.3).
 //!
 //! Each info begins with an 8-byte label that no other derivation uses. Fields have fixed widths; a
-//! variable field follows its u64 length. So different inputs never encode to the same info.
+//! variable-length field is preceded by its length as u64. Different inputs therefore never encode
+//! to the same info.
 
 use zeroize::Zeroizing;
 
@@ -56,11 +57,12 @@ fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
     Ok(out[0])
 }
 
-/// Derives ptag = X(name key, "cl1/ptag" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\].
+/// Derives the tag of a subject: ptag = X(name key, "cl1/ptag" ‖ subject kind ‖ length u64 ‖
+/// identifier, 32)\[..16\].
 ///
 /// # Errors
-/// None in practice, because the output is shorter than HKDF's limit. The same holds for every
-/// function of this module.
+/// None in practice, because the output is shorter than HKDF's limit. This also holds for every
+/// other function of this module.
 pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result<PatientTag> {
     let length = (identifier.len() as u64).to_le_bytes();
     tag16(
@@ -69,7 +71,8 @@ pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result
     )
 }
 
-/// Derives rtag = X(patient name key, "cl1/rtag" ‖ length u64 ‖ record name, 32)\[..16\].
+/// Derives the tag of a record name: rtag = X(patient name key, "cl1/rtag" ‖ length u64 ‖ record
+/// name, 32)\[..16\].
 ///
 /// # Errors
 /// None in practice.
@@ -78,8 +81,8 @@ pub fn record_tag(key: &PatientNameKey, name: &str) -> Result<RecordTag> {
     tag16(key.expose(), &[b"cl1/rtag", &length, name.as_bytes()])
 }
 
-/// The context that a data key is bound to: ctx44 = chart16 ‖ rtag16 ‖ version u64 ‖ format ‖ suite
-/// ‖ kind ‖ 00.
+/// The context of a record, to which the body key and commitment are bound: ctx44 = chart16 ‖
+/// rtag16 ‖ version u64 ‖ format ‖ suite ‖ kind ‖ 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordContext {
     /// The chart of the requested address.
@@ -96,7 +99,8 @@ pub struct RecordContext {
     pub kind: u8,
 }
 
-/// Derives body key ‖ commitment = X(data key, "cl1/body" ‖ ctx44, 64).
+/// Derives the key that seals a record body, and its commitment: body key ‖ commitment = X(data
+/// key, "cl1/body" ‖ ctx44, 64).
 ///
 /// # Errors
 /// None in practice.
@@ -114,20 +118,20 @@ pub fn body_key(key: &DataKey, context: &RecordContext) -> Result<(SealingKey, C
     )
 }
 
-/// The place of a wrapped data key: current version or history.
+/// The place of a wrapped data key: among the current versions or in history.
 ///
-/// The wrap key depends on the place. So the stored bytes of an earlier version do not open when an
-/// attacker copies them to the current version's key.
+/// The wrap key depends on the place, so the stored bytes of an earlier version do not open if an
+/// attacker copies them to the storage key of the current version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// `r`: the current version.
+    /// A current version, stored in class `r`.
     Current,
-    /// `h`: an earlier version.
+    /// An earlier version, stored in class `h`.
     Earlier,
 }
 
 impl Place {
-    /// Returns the byte of this place in derivations and storage keys.
+    /// Returns the byte that identifies this place in derivations and storage keys.
     pub fn code(self) -> u8 {
         match self {
             Self::Current => b'r',
@@ -136,11 +140,11 @@ impl Place {
     }
 }
 
-/// Derives wrap key = X(patient key, "cl1/wrap" ‖ place ‖ 00 00 00 ‖ key number u32 ‖ commitment,
-/// 32).
+/// Derives the key that wraps a data key: wrap key = X(patient key, "cl1/wrap" ‖ place ‖ 00 00 00 ‖
+/// key number u32 ‖ commitment, 32).
 ///
-/// The data key's commitment serves as the salt. So a wrap key wraps one data key only, and sealing
-/// under nonce zero is safe.
+/// The data key's commitment serves as the salt. A wrap key therefore wraps one data key only, and
+/// sealing under nonce zero is safe.
 ///
 /// # Errors
 /// None in practice.
@@ -163,7 +167,8 @@ pub fn wrap_key(
     )
 }
 
-/// Derives chunk key = X(stream key, "cl1/strm" ‖ chart16 ‖ stream16 ‖ format ‖ suite ‖ 00 00, 32).
+/// Derives the key that seals the chunks of a content stream: chunk key = X(stream key, "cl1/strm"
+/// ‖ chart16 ‖ stream16 ‖ format ‖ suite ‖ 00 00, 32).
 ///
 /// # Errors
 /// None in practice.
@@ -181,8 +186,9 @@ pub fn chunk_key(
     )
 }
 
-/// Derives slot key ‖ commitment = X(slot secret, "cl1/slot" ‖ vault id ‖ kind u16 ‖ id u16 ‖ suite
-/// ‖ 00 00 00 ‖ wrap salt ‖ SHA-256(parameters), 64).
+/// Derives the key that seals the root key in a slot, and its commitment: slot key ‖ commitment =
+/// X(slot secret, "cl1/slot" ‖ vault id ‖ kind u16 ‖ id u16 ‖ suite ‖ 00 00 00 ‖ wrap salt ‖
+/// SHA-256(parameters), 64).
 ///
 /// # Errors
 /// None in practice.
@@ -209,8 +215,8 @@ pub fn slot_key(
     )
 }
 
-/// Derives ring key ‖ commitment = X(root key, "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the
-/// end of the last slot), 64).
+/// Derives the key that seals the keyring, and its commitment: ring key ‖ commitment = X(root key,
+/// "cl1/ring" ‖ salt ‖ SHA-256(header bytes up to the end of the last slot), 64).
 ///
 /// # Errors
 /// None in practice.
@@ -227,8 +233,8 @@ pub fn ring_key(
     )
 }
 
-/// Derives entry key ‖ commitment = X(master key, "cl1/pent" ‖ salt ‖ vault id ‖ ptag ‖ the entry's
-/// bytes 0..8, 64).
+/// Derives the key that seals a patient entry, and its commitment: entry key ‖ commitment =
+/// X(master key, "cl1/pent" ‖ salt ‖ vault id ‖ ptag ‖ the entry's bytes 0..8, 64).
 ///
 /// # Errors
 /// None in practice.
@@ -247,8 +253,8 @@ pub fn entry_key(
     )
 }
 
-/// Derives page key ‖ commitment = X(journal key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖
-/// sequence u64 ‖ the page's bytes 0..8, 64).
+/// Derives the key that seals a journal page, and its commitment: page key ‖ commitment = X(journal
+/// key, "cl1/jrnl" ‖ salt ‖ vault id ‖ writer16 ‖ sequence u64 ‖ the page's bytes 0..8, 64).
 ///
 /// # Errors
 /// None in practice.
@@ -274,7 +280,8 @@ pub fn page_key(
     )
 }
 
-/// Derives jsub = X(journal key, "cl1/jsub" ‖ subject kind ‖ length u64 ‖ identifier, 32)\[..16\].
+/// Derives the tag of a subject in the journal: jsub = X(journal key, "cl1/jsub" ‖ subject kind ‖
+/// length u64 ‖ identifier, 32)\[..16\].
 ///
 /// # Errors
 /// None in practice.
@@ -286,7 +293,8 @@ pub fn subject_tag(key: &JournalKey, kind: SubjectKind, identifier: &str) -> Res
     )
 }
 
-/// Derives jnam = X(journal key, "cl1/jnam" ‖ length u64 ‖ record name, 32)\[..16\].
+/// Derives the tag of a record name in the journal: jnam = X(journal key, "cl1/jnam" ‖ length u64 ‖
+/// record name, 32)\[..16\].
 ///
 /// # Errors
 /// None in practice.

@@ -25,7 +25,7 @@ macro_rules! roles {
             /// Creates a key whose 32 bytes `fill` writes in place.
             ///
             /// # Errors
-            /// The errors of `fill`.
+            /// Returns the errors of `fill`.
             pub fn try_with(fill: impl FnOnce(&mut [u8; 32]) -> Result<()>) -> Result<Self> {
                 Secret32::try_with(fill).map(Self)
             }
@@ -56,7 +56,8 @@ macro_rules! copied_roles {
 }
 
 copied_roles! { SlotSecret JournalKey DataKey StreamKey }
-// Only test vectors set these keys; the crate itself generates or unwraps them in place.
+// Only test vectors create these keys from given bytes; the crate itself generates or unwraps them
+// in place.
 #[cfg(feature = "internals")]
 copied_roles! { RootKey MasterKey PatientKey }
 
@@ -77,11 +78,12 @@ roles! {
     RootKey
     /// Master key: seals patient entries.
     MasterKey
-    /// Name key of the keyring: derives patient tags, so that stored keys name no subject.
+    /// Name key of the keyring: derives patient tags, so that storage keys reveal no identifier of
+    /// a subject.
     NameKey
     /// Journal key: seals journal pages.
     JournalKey
-    /// Name key of one chart: derives record tags, so that stored keys name no record.
+    /// Name key of one chart: derives record tags, so that storage keys reveal no record name.
     PatientNameKey
     /// Patient key: wraps the data keys of one subject.
     PatientKey

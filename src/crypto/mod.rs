@@ -1,5 +1,5 @@
-//! Ciphers, key derivation and random bytes. Only this room names a cipher or KDF crate;
-//! [`provider`] holds the implementations.
+//! Ciphers, key derivation and random bytes. Only this module uses a cipher or KDF crate;
+//! [`provider`] contains the implementations.
 //!
 //! Guarantees:
 //! - A long-lived key is never an AEAD key; each sealing key is derived.

@@ -34,7 +34,7 @@ impl Default for Cost {
 }
 
 impl Cost {
-    /// Returns the cost if it is within bounds.
+    /// Returns these parameters if they are within bounds.
     ///
     /// The bounds also apply to stored parameters, because an attacker can replace them: they must
     /// neither exhaust the machine nor make guessing cheap.
@@ -55,8 +55,8 @@ impl Cost {
 /// Derives 32 bytes from `passphrase` and `salt` with Argon2id version 0x13 (RFC 9106).
 ///
 /// # Errors
-/// [`Error::Malformed`] if the cost is out of bounds; [`Error::Stretching`] if the memory cannot be
-/// allocated or the computation fails.
+/// [`Error::Malformed`] if the cost parameters are out of bounds; [`Error::Stretching`] if the
+/// memory cannot be allocated or the computation fails.
 pub fn argon2id(passphrase: &[u8], salt: &[u8; 32], cost: Cost, out: &mut [u8; 32]) -> Result<()> {
     let cost = cost.checked()?;
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(out.len()))

@@ -1,4 +1,4 @@
-//! Random bytes from the operating system only, because a generator in user space repeats its
+//! Random bytes, from the operating system only, because a generator in user space can repeat its
 //! output after `fork`.
 
 use rand::TryRng;
@@ -27,7 +27,7 @@ pub fn fresh<const N: usize>() -> Result<[u8; N]> {
 /// Generates a key number for which `taken` returns `false`.
 ///
 /// The number is random, because after a restore two copies of the vault can diverge; counters
-/// would then give one number to two keys.
+/// would then assign the same number to two different keys.
 ///
 /// # Errors
 /// [`Error::Randomness`] if the operating system returns no random bytes.

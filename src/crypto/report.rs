@@ -8,7 +8,7 @@ use crate::crypto::provider::active;
 
 /// The crates that implement each primitive in this build, as [`crypto_report`] returns them.
 ///
-/// The report names linked code only. It makes no statement about audits, approvals or
+/// The report lists linked code only. It makes no statement about audits, approvals or
 /// certificates.
 ///
 /// ```
@@ -48,7 +48,7 @@ pub struct Implementation {
     /// The name of the crate.
     pub package: &'static str,
     /// The series of compatible releases that chartlock depends on. For the exact version, see your
-    /// `Cargo.lock`, because a crate cannot query the version of another.
+    /// `Cargo.lock`, because a crate cannot query the version of another crate.
     pub series: &'static str,
     /// The version that the linked library reports, if the crate wraps a library.
     pub library: Option<&'static str>,
@@ -76,8 +76,8 @@ impl fmt::Display for Implementation {
 
 /// The state of AWS-LC's FIPS build, which the feature `fips` links.
 ///
-/// The value is a fact about this program only. NIST's list and your assessor decide whether the
-/// module's version is certified for your platform and use.
+/// The value describes this program only. NIST's list and your assessor decide whether the module's
+/// version is certified for your platform and use.
 ///
 /// ```
 /// # use chartlock::report::FipsBuild;

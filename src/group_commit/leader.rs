@@ -9,12 +9,12 @@ pub(crate) struct Election {
     ended: Condvar,
 }
 
-/// Leadership of the current thread; ends when dropped.
+/// Guard that represents the current thread's leadership, which ends when the guard is dropped.
 pub(crate) struct Leader<'a>(&'a Election);
 
 impl Election {
-    /// Waits until no other thread leads, and returns leadership. Returns `None` as soon as `is_done`
-    /// holds, because another leader has finished the caller's work.
+    /// Waits until no other thread leads, and returns leadership. Returns `None` as soon as
+    /// `is_done` returns `true`, because another leader has finished the caller's work.
     pub(crate) fn lead_unless(&self, is_done: impl Fn() -> bool) -> Option<Leader<'_>> {
         let mut is_led = lock(&self.is_led);
         loop {
@@ -32,14 +32,16 @@ impl Election {
 }
 
 impl Drop for Leader<'_> {
-    // Also runs when the storage panics; otherwise the other threads would wait for ever.
+    // Leadership is released here because `drop` also runs if the storage panics; otherwise the
+    // other threads would wait for ever.
     fn drop(&mut self) {
         *lock(&self.0.is_led) = false;
         self.0.ended.notify_all();
     }
 }
 
-/// Locks a mutex, and ignores poisoning. Use it only for content that stays valid if a thread panics.
+/// Locks a mutex and ignores poisoning. Use it only for content that stays valid if a thread
+/// panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,8 @@
-//! A storage wrapper that stalls, fails or leaves commit outcomes unknown as a test demands.
+//! Fault-injecting storage wrapper: stalls, fails or leaves commit outcomes unknown as a test
+//! demands.
 //!
-//! Guarantees: asks its hook before every step, and executes no step that the hook refused. May not
-//! know: which storage it wraps.
+//! Guarantees: the wrapper asks its hook before every step, and executes no step that the hook
+//! refused. Must not know: which storage is wrapped.
 
 use std::fmt;
 use std::io;
@@ -13,7 +14,7 @@ use crate::storage::{
     CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
 };
 
-/// A step that is about to run.
+/// A storage step that is about to run, as the hook of a [`Faulty`] storage receives it.
 ///
 /// On a storage that is not transactional, each key of a read and each operation of a transaction
 /// is a step. On a transactional storage, a whole read is a step, and so is a whole transaction.
@@ -55,7 +56,7 @@ pub enum FaultAction {
     Unknown(FaultOutcome),
 }
 
-/// The real outcome of a commit that returns [`CommitError::Unknown`].
+/// The real outcome of a commit for which the caller receives [`CommitError::Unknown`].
 ///
 /// ```
 /// use chartlock::storage::FaultOutcome;
@@ -75,7 +76,7 @@ pub enum FaultOutcome {
 /// A storage wrapper that asks a hook before every step.
 ///
 /// The hook may block (a stall), count (the n-th step), or wait for its turn (a schedule); other
-/// threads continue meanwhile. Several `Faulty` around `Arc`s of one storage simulate several
+/// threads are not blocked. Several `Faulty` wrappers around `Arc`s of one storage simulate several
 /// processes.
 ///
 /// ```
@@ -109,12 +110,12 @@ impl<S: Storage> Faulty<S> {
         }
     }
 
-    /// Returns the wrapped storage, which no hook guards.
+    /// Returns the wrapped storage, for access that bypasses the hook.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// Returns how many steps were started so far.
+    /// Returns the count of steps started so far.
     pub fn steps(&self) -> u64 {
         self.steps.load(Ordering::SeqCst)
     }
@@ -124,12 +125,12 @@ impl<S: Storage> Faulty<S> {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// Returns the count of delayed commits, see [`FaultOutcome::Later`].
+    /// Returns the count of delayed commits that are not applied yet, see [`FaultOutcome::Later`].
     pub fn under_way(&self) -> usize {
         self.delayed().len()
     }
 
-    /// Applies the earliest delayed commit, even if the process is stopped meanwhile.
+    /// Applies the earliest delayed commit, even if the simulated process has stopped since.
     ///
     /// Returns its result, or `None` if no commit is delayed.
     pub fn land(&self) -> Option<Result<Committed, CommitError>> {
@@ -149,7 +150,8 @@ impl<S: Storage> Faulty<S> {
         }
         let step = self.steps.fetch_add(1, Ordering::SeqCst);
         let action = (self.hook)(step, point);
-        // The process may have been stopped while the hook stalled.
+        // Check again, because another thread may have stopped the simulated process while the hook
+        // stalled.
         if self.stopped.load(Ordering::SeqCst) {
             return Err(StorageError::Stopped);
         }

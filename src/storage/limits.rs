@@ -1,7 +1,7 @@
 //! The key and value sizes that every storage supports.
 //!
-//! Guarantees: a transaction that passes the check fits every backend of this crate. May not know:
-//! what keys and values mean.
+//! Guarantees: every backend of this crate accepts the sizes of a transaction that passes the
+//! check. Must not know: the meaning of keys and values.
 
 use crate::storage::transaction::Operation;
 use crate::storage::{StorageError, Transaction};
@@ -12,7 +12,7 @@ pub const KEY_BYTES_MAX: usize = 64;
 /// The maximum length of a value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Refuses a transaction with a key or value that backends need not support.
+/// Refuses a transaction that contains a key or value of a size that backends need not support.
 pub(super) fn check_sizes(transaction: &Transaction) -> Result<(), StorageError> {
     let fits = transaction.operations().iter().all(|operation| {
         let key = (1..=KEY_BYTES_MAX).contains(&operation.key().len());

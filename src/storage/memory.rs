@@ -1,6 +1,7 @@
 //! Memory storage, for tests, examples and temporary vaults.
 //!
-//! Guarantees: transactional; nothing outlives the process. May not know: what keys and values mean.
+//! Guarantees: transactions are all or nothing; no data outlives the process. Must not know: the
+//! meaning of keys and values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +14,7 @@ use crate::storage::{
     Stored, Transaction,
 };
 
-/// A storage in memory. Dropping it loses everything.
+/// A storage in memory. All content is lost when the storage is dropped.
 ///
 /// ```
 /// use chartlock::storage::{Expect, MemoryStorage, Storage, Transaction};
@@ -35,8 +36,8 @@ impl MemoryStorage {
         Self::default()
     }
 
-    // No code under the lock panics halfway through a change, so a poisoned lock still guards valid
-    // data.
+    // Ignore poisoning, because no code under the lock panics halfway through a change, so a
+    // poisoned lock still guards valid data.
     fn reading(&self) -> RwLockReadGuard<'_, MemoryState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -88,8 +89,8 @@ impl Storage for MemoryStorage {
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        // Copy the values before taking the lock, so that other threads can read and write
-        // meanwhile.
+        // Copy the values before taking the lock, so that other threads can read and write during
+        // the copy.
         let values: Vec<_> = transactions.iter().map(values).collect();
         let mut state = self.writing();
         transactions
@@ -117,7 +118,7 @@ struct MemoryObject {
 }
 
 impl MemoryState {
-    /// Applies a transaction; `values` contains what its puts write.
+    /// Applies a transaction; `values` contains the values of its puts.
     fn apply(
         &mut self,
         transaction: &Transaction,
@@ -163,7 +164,7 @@ impl MemoryState {
     }
 }
 
-/// Copies what each put writes; `None` for other operations.
+/// Copies the value of each put; returns `None` for other operations.
 fn values(transaction: &Transaction) -> Result<Vec<Option<Arc<[u8]>>>, StorageError> {
     check_sizes(transaction)?;
     let value = |operation: &Operation| match operation {

@@ -1,7 +1,8 @@
-//! The storage seam: implement [`Storage`] to add a backend.
+//! The storage interface: implement [`Storage`] to add a backend.
 //!
-//! Guarantees: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` returned.
-//! Must not know: keys, plaintext, names, or the formats of what it keeps.
+//! Guarantees: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` has
+//! returned. Must not know: cryptographic keys, plaintext, names, or the formats of the stored
+//! values.
 
 pub mod archive;
 #[cfg(feature = "conformance")]
@@ -33,12 +34,12 @@ pub use per_operation::PerOperation;
 pub use split::SplitStorage;
 pub use transaction::{CommitError, Committed, Expect, Operation, Transaction};
 
-/// A store of opaque values under opaque keys. It sees only ciphertext, never a cryptographic key
-/// or a name.
+/// A store of opaque values under opaque keys. A storage receives only ciphertext, never a
+/// cryptographic key or a name.
 ///
-/// Keys have 1 to 64 bytes and compare as unsigned bytes. Values usually have at most a little over
-/// 1 MiB; a backend must support 0 bytes to 2 MiB. The vault scans prefixes of 1, 17 or 33 bytes;
-/// creating a vault and archives scan the empty prefix. `storage::conformance` (feature
+/// Keys have 1 to 64 bytes and compare as unsigned bytes. Values usually have at most slightly more
+/// than 1 MiB; a backend must support values of 0 bytes to 2 MiB. The vault scans prefixes of 1, 17
+/// or 33 bytes; vault creation and archiving scan the empty prefix. `storage::conformance` (feature
 /// `conformance`) checks an implementation.
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Returns the values and revisions of `keys`, in the same order; `None` for an absent key.
@@ -49,9 +50,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Returns a page of the keys with a prefix, in ascending order.
     ///
-    /// A page may be shorter than the limit although more keys follow, see [`ScanPage::more`]. A
-    /// scan may or may not see writes that happen during it. It sees every key that is present
-    /// throughout.
+    /// A page may be shorter than the limit although more keys follow, see [`ScanPage::more`].
+    /// Writes that happen during a scan may or may not appear in it. Every key that is present
+    /// throughout the scan appears.
     ///
     /// # Errors
     /// Returns an error if the backend fails.
@@ -60,15 +61,16 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Commits each transaction independently and returns when the successful ones are durable.
     ///
     /// Returns one result for each transaction, in the same order. A backend may make several
-    /// durable together (one sync, parallel requests), and one may fail while another succeeds.
-    /// Transactions of one call that touch the same key are applied in the given order.
+    /// transactions durable together (one sync, parallel requests), and one transaction may fail
+    /// while another succeeds. Transactions of one call that touch the same key are applied in the
+    /// given order.
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>>;
 
-    /// Returns true if a transaction is all or nothing over all its keys, and visible to others at
-    /// once.
+    /// Returns `true` if every transaction is all or nothing, and if all its changes become visible
+    /// to other threads and processes at once.
     ///
-    /// A backend that returns false applies operations in order, and a failed transaction may leave
-    /// its first operations applied.
+    /// A backend that returns `false` applies operations in order, and a failed transaction may
+    /// leave its first operations applied.
     fn is_transactional(&self) -> bool;
 }
 
@@ -90,7 +92,8 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     }
 }
 
-/// A version mark of one stored value: opaque bytes, such as a counter or an ETag.
+/// A revision of one stored value, for compare-and-swap: opaque bytes, such as a counter or an
+/// ETag.
 ///
 /// Equal revisions of one key mean equal values. Writing a key again, even with the same bytes, may
 /// or may not change its revision.
@@ -103,12 +106,12 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 pub struct Revision(Box<[u8]>);
 
 impl Revision {
-    /// Creates a revision from bytes of the backend's choice.
+    /// Creates a revision from bytes that the backend chooses.
     pub fn new(bytes: &[u8]) -> Self {
         Self(bytes.into())
     }
 
-    /// Returns the backend's bytes.
+    /// Returns the bytes that the backend chose.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -137,7 +140,7 @@ pub struct Stored {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// Keys only: values are returned empty.
+    /// Keys only: the returned values are empty.
     Keys,
     /// At most this many first bytes of each value.
     Head(usize),
@@ -165,9 +168,9 @@ impl Projection {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Scan<'a> {
-    /// Only keys with this prefix; empty for all.
+    /// Only keys with this prefix; an empty prefix selects all keys.
     pub prefix: &'a [u8],
-    /// Only keys above this one.
+    /// Only keys greater than this key; `None` for no lower bound.
     pub after: Option<&'a [u8]>,
     /// The maximum count of keys, at least 1.
     pub limit: usize,
@@ -176,7 +179,7 @@ pub struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Returns the position in the order of keys where the page begins.
+    /// Returns the lower bound of the page's keys.
     pub fn lower_bound(&self) -> Bound<&'a [u8]> {
         match self.after {
             Some(after) if after >= self.prefix => Bound::Excluded(after),
@@ -185,7 +188,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// One key of a scan.
+/// A scan item: one key, the projected part of its value, and its revision.
 ///
 /// ```
 /// # use chartlock::storage::{ScanItem, Revision};
@@ -202,7 +205,7 @@ pub struct ScanItem {
     pub revision: Revision,
 }
 
-/// A page of a scan, ascending by key.
+/// A page of scan items, in ascending order of keys.
 ///
 /// ```
 /// # use chartlock::storage::ScanPage;
@@ -212,6 +215,6 @@ pub struct ScanItem {
 pub struct ScanPage {
     /// The items.
     pub items: Vec<ScanItem>,
-    /// Whether keys above the last one may follow.
+    /// `true` if keys above the last key of this page may follow.
     pub more: bool,
 }

@@ -1,7 +1,7 @@
-//! A storage wrapper that makes any storage atomic per operation only.
+//! Storage wrapper that makes any storage atomic per operation only.
 //!
-//! Guarantees: behaves as an object store that has only single conditional requests. May not know:
-//! which storage it wraps.
+//! Guarantees: the wrapper behaves as an object store that offers only single conditional requests.
+//! Must not know: which storage is wrapped.
 
 use crate::storage::{
     CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
@@ -55,7 +55,7 @@ impl<S: Storage> Storage for PerOperation<S> {
     }
 }
 
-/// Applies operations one after the other and stops at the first failure.
+/// Applies the operations one by one, in order, and stops at the first failure.
 pub(super) fn step_by_step(
     transaction: &Transaction,
     mut step: impl FnMut(&Operation) -> Result<Committed, CommitError>,

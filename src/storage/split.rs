@@ -1,8 +1,8 @@
-//! Split storage: keys in one storage, data in another.
+//! Split storage: cryptographic keys in one storage, data in another storage.
 //!
-//! Guarantees: the vault header and the patient entries go to one storage and everything else to the
-//! other; operations are applied in order. May not know: which storages they are, or what keys and
-//! values mean.
+//! Guarantees: the vault header and the patient entries go to one storage and everything else to
+//! the other storage; operations are applied in order. Must not know: which two storages are used,
+//! or the meaning of keys and values.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -15,8 +15,8 @@ use crate::storage::{
 /// A storage that keeps the vault header and patient entries in one storage and everything else in
 /// another.
 ///
-/// So the keys can be backed up separately and retained for a shorter time. A copy of the data
-/// alone cannot be decrypted, and erasing a subject takes effect in backups of the data too.
+/// Backups of the keys can therefore be separate and have a shorter retention. A copy of the data
+/// alone cannot be decrypted, and erasing a subject also takes effect in backups of the data.
 ///
 /// `SplitStorage` is not transactional over both storages: a failed transaction may leave its first
 /// operations applied.
@@ -111,9 +111,9 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
 }
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
-    /// Commits independent transactions together. It alternates between the storages: one commit
-    /// carries the next operations of all transactions for the data, one those for the keys, until
-    /// none remain.
+    /// Commits independent transactions together and alternates between the storages until no
+    /// operation remains: one commit applies the next data operations of all transactions, and
+    /// another commit applies the next key operations.
     fn commit_wave(&self, wave: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
         let mut all: Vec<_> = wave.iter().map(Progress::new).collect();
         while all.iter().any(Progress::is_under_way) {
@@ -128,7 +128,7 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
                 let runs: Vec<_> = turn.iter().map(|progress| progress.next_run()).collect();
                 let mut results = self.side(side).commit(&runs).into_iter();
                 for progress in &mut turn {
-                    // If the storage returns no result, the outcome is unknown.
+                    // Treat a missing result as an unknown outcome.
                     progress.advance(results.next().unwrap_or(Err(CommitError::Unknown)));
                 }
             }
@@ -217,8 +217,8 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Returns how many of the first transactions are independent: none writes a key that another
-/// touches.
+/// Returns how many of the first transactions are independent, so that none writes a key that
+/// another of them touches.
 fn independent(transactions: &[Transaction]) -> usize {
     let mut written: HashMap<&[u8], bool> = HashMap::new();
     for (index, transaction) in transactions.iter().enumerate() {
@@ -240,7 +240,8 @@ fn independent(transactions: &[Transaction]) -> usize {
     transactions.len()
 }
 
-/// Merges two pages and cuts the result where either storage may have more keys.
+/// Merges two pages, and ends the result at the first position after which either storage may have
+/// more keys.
 fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages

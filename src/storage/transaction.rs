@@ -2,7 +2,7 @@
 
 use crate::storage::{Revision, StorageError};
 
-/// A precondition of an operation on its key.
+/// A precondition on the current value of an operation's key.
 ///
 /// ```
 /// # use chartlock::storage::{Expect, Revision};
@@ -15,12 +15,12 @@ pub enum Expect {
     Any,
     /// The key must be absent.
     Absent,
-    /// The key must have the value of this revision.
+    /// The key's current value must have this revision.
     Unchanged(Revision),
 }
 
 impl Expect {
-    /// Returns true if the precondition holds for the current revision, which is `None` for an
+    /// Returns `true` if the precondition holds for the current revision, which is `None` for an
     /// absent key.
     pub fn admits(&self, current: Option<&Revision>) -> bool {
         match self {
@@ -46,15 +46,15 @@ pub enum Operation {
         key: Vec<u8>,
         /// The value.
         value: Vec<u8>,
-        /// The precondition on the former value.
+        /// The precondition on the key's current value.
         expect: Expect,
-        /// Whether the former bytes must be purged from the medium before the commit returns. A
+        /// `true` if the former bytes must be purged from the medium before the commit returns. A
         /// backend that cannot do so reports it in [`Committed::deferred`].
         destroying: bool,
     },
-    /// Removes a key unconditionally; an absent key is no failure.
+    /// Deletes a key without a precondition; deleting an absent key succeeds.
     Delete {
-        /// The key to remove.
+        /// The key to delete.
         key: Vec<u8>,
     },
     /// Fails the transaction unless the precondition holds.
@@ -74,7 +74,7 @@ impl Operation {
         }
     }
 
-    /// Returns true if the operation's precondition holds for the current revision of its key.
+    /// Returns `true` if the operation's precondition holds for the current revision of its key.
     pub fn admits(&self, current: Option<&Revision>) -> bool {
         match self {
             Self::Put { expect, .. } | Self::Check { expect, .. } => expect.admits(current),
@@ -83,7 +83,7 @@ impl Operation {
     }
 }
 
-/// Operations that belong together, in order.
+/// An ordered list of operations that a storage commits together.
 ///
 /// A key appears at most once among the puts and deletes of one transaction.
 ///
@@ -184,7 +184,7 @@ pub struct Committed {
     /// For each operation, the new current revision of its key; `None` for a delete, and for a
     /// check of an absent key.
     pub revisions: Vec<Option<Revision>>,
-    /// Whether former bytes of a destroying put may still be on the medium.
+    /// `true` if former bytes of a destroying put may still be on the medium.
     pub deferred: bool,
 }
 
@@ -197,8 +197,8 @@ pub struct Committed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// A precondition did not hold. A transactional storage applied nothing. Another storage may
-    /// have applied any number of the operations before this one.
+    /// A precondition did not hold. A transactional storage applied nothing. Other storages may
+    /// have applied any number of the operations before the failed operation.
     #[error("another writer was first; read again and decide")]
     Conflict {
         /// The index of the operation whose precondition did not hold.
@@ -207,8 +207,8 @@ pub enum CommitError {
     /// The transaction may have been applied, wholly or in part.
     #[error("the storage did not confirm the outcome; read again before repeating")]
     Unknown,
-    /// The backend failed. A transactional storage applied nothing. Another storage may have
-    /// applied the first operations.
+    /// The backend failed. A transactional storage applied nothing. Other storages may have applied
+    /// the first operations.
     #[error(transparent)]
     Io(#[from] StorageError),
 }

@@ -1,4 +1,4 @@
-//! The records of a clinic, which all measurements use.
+//! The records of a clinic: the input data of all measurements.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::documents::Documents;
 
-/// The directory of larger clinic data next to a checkout, and the sample within it.
+/// The directory of a larger clinic data set next to a checkout. Without this directory, the sample
+/// inside the checkout is used.
 const BESIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/clinic");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
 
@@ -17,7 +18,7 @@ pub(crate) struct Clinic {
 }
 
 impl Clinic {
-    /// Reads the records of a directory, by default of the largest one present.
+    /// Reads the records of a directory, by default of the largest data set present.
     pub(crate) fn read(directory: Option<PathBuf>) -> Result<Self> {
         let here = || {
             let places = [BESIDE, SAMPLE].map(PathBuf::from);
@@ -39,7 +40,7 @@ impl Clinic {
         })
     }
 
-    /// Describes the data in words.
+    /// Describes the clinic's data in words.
     pub(crate) fn says(&self) -> String {
         let Documents { files, records, .. } = &self.documents;
         let mib = self.documents.record_bytes() as f64 / f64::from(1 << 20);

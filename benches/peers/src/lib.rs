@@ -33,13 +33,13 @@ use measure::{Contender, Results, Table};
 use options::Options;
 use second::{Second, Work};
 
-/// The result type of the clinic example's modules.
+/// The result type that the included modules of the `clinic` example expect.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The default directory for results.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 
-/// A part of the measurements: works on one subject, and their tables.
+/// A part of the measurements: the works on one topic, and their tables.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     /// The name of the part for `--only`.
@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
             .transpose()
     }
 
-    /// Returns the count of rounds; a quick run does a third of them.
+    /// Returns the count of rounds to run: `rounds`, or a third of them in a quick run.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick {
             rounds.div_ceil(3)
@@ -109,8 +109,8 @@ const PARTS: &[Part] = &[
     store::GROWTH,
 ];
 
-/// The stack size of the measuring thread. The AWS Encryption SDK recurses deeper for larger
-/// messages: 256 MiB overflow the 8 MiB of a main thread.
+/// The stack size of the measuring thread, in bytes. The AWS Encryption SDK recurses deeper for
+/// larger messages: a message of 256 MiB overflows the 8 MiB stack of a main thread.
 const STACK: usize = 1 << 30;
 
 /// Runs the measurements that the command line selects.
@@ -145,7 +145,8 @@ fn run(options: &Options) -> Result<()> {
         eprintln!("{}", part.name);
         for table in (part.run)(&run)? {
             println!("{}", table.markdown());
-            // Write each table at once, so that an interrupted run keeps its finished tables.
+            // Write each table as soon as it is finished, so that an interrupted run keeps its
+            // finished tables.
             results.keep(table, &run)?;
             results.assemble()?;
         }

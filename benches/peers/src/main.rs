@@ -1,4 +1,4 @@
-//! Runs the measurements of the library with this name.
+//! Command-line program that runs the measurements of this package's library.
 
 fn main() -> std::process::ExitCode {
     chartlock_peers::main()

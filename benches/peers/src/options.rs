@@ -35,7 +35,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Returns the selected parts: all, if none is named.
+    /// Returns the parts that `--only` selects, or all parts without `--only`.
     pub(crate) fn parts(&self, all: &[Part]) -> Result<Vec<Part>> {
         for name in &self.only {
             if !all.iter().any(|part| part.name == name) {

@@ -1,5 +1,6 @@
-//! chartlock with its second provider. The provider is chosen at build time, so it runs in a
-//! separate process. The process receives works and returns the time of one round of each.
+//! Measurements of chartlock with its second crypto provider. The provider is chosen at build time,
+//! so the second provider runs in a separate process, which receives works and returns the time of
+//! one round of each work.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -17,14 +18,15 @@ use crate::envelope::{self, Ours};
 use crate::measure::Contender;
 use crate::streams::{self, Direction};
 
-/// A work that both providers do in the same way.
+/// A work that the processes of both providers can run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Work {
-    /// Seal and open content of this many bytes.
+    /// Seals and opens content of this many bytes.
     Bytes(usize),
-    /// Seal and open this many of the clinic's records.
+    /// Seals and opens this many of the clinic's records.
     Records(usize),
-    /// A stream through a vault in memory, with the default count of threads unless given.
+    /// Puts or gets a stream in a vault in memory. Without a count of threads, the vault uses its
+    /// default.
     Stream {
         bytes: usize,
         threads: Option<usize>,
@@ -66,14 +68,14 @@ impl Work {
     }
 }
 
-/// The process with the second provider.
+/// The child process that runs chartlock with the second provider.
 pub(crate) struct Second {
     child: RefCell<SecondProcess>,
 }
 
 struct SecondProcess {
     child: Child,
-    /// The input of the process; taken to end the process.
+    /// The standard input of the process. Closing the input ends the process.
     works: Option<ChildStdin>,
     results: Lines<BufReader<ChildStdout>>,
 }
@@ -124,13 +126,14 @@ impl SecondProcess {
 
 impl Drop for SecondProcess {
     fn drop(&mut self) {
-        // The process ends without further works; ignore how it ends.
+        // Close the input, which ends the process. Ignore the exit status, because no further
+        // result is expected.
         drop(self.works.take());
         let _ = self.child.wait();
     }
 }
 
-/// Builds this program with the second provider and without rivals, next to the running one.
+/// Builds this program with the second provider and without rivals, next to the running program.
 fn build() -> Result<PathBuf> {
     eprintln!("building chartlock with its second provider");
     let target = env::current_exe()?
@@ -153,7 +156,7 @@ fn build() -> Result<PathBuf> {
     Ok(target.join("release/second"))
 }
 
-/// Does the works named on the standard input, one round for each line.
+/// Runs the works that the standard input lists, one round for each line.
 pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     let mut lines = io::stdin().lock().lines();
     let mut next = lines.next().transpose()?;
@@ -164,7 +167,7 @@ pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     Ok(())
 }
 
-/// Does rounds while the work stays the same; returns the next work.
+/// Runs rounds of a work until the input requests a different work, and returns that work.
 fn rounds(
     mut ours: Contender<'_>,
     work: &str,

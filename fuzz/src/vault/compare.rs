@@ -8,7 +8,7 @@ use chartlock::{Actor, Error, Purpose, RecordReader, Vault};
 use super::{History, NAMES, State, World, id, subject};
 
 impl World {
-    /// Returns whether the vault lists the subject; a failed first put may have left an entry
+    /// Returns `true` if the vault lists the subject; a failed first put may have left an entry
     /// without records.
     pub(super) fn is_known(&self, who: usize) -> bool {
         let mut subjects = self.session().subjects().unwrap();

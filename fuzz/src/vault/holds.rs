@@ -88,7 +88,8 @@ impl World {
         assert!(found.is_some() || !live);
     }
 
-    /// Returns whether the subject is protected; `None` if the retention date is too close to tell.
+    /// Returns `Some(true)` if the subject is protected, or `None` if the retention date is too
+    /// close to decide.
     pub(super) fn is_protected(&self, who: usize) -> Option<bool> {
         let Protection { hold, until } = self.protection[who];
         let now = self.clock.now();

@@ -138,7 +138,7 @@ impl World {
         found.map(|(key, _)| key[1..33].to_vec()).collect()
     }
 
-    /// Returns the streams that stored versions name.
+    /// Returns the streams that stored versions reference.
     fn named(&self) -> BTreeSet<Vec<u8>> {
         let versions = [b"r", b"h"].map(|class| self.scan(class, Projection::Values));
         let versions = versions.iter().flatten();

@@ -131,7 +131,7 @@ impl std::fmt::Debug for Sha256 {
 /// Computes SHA-256 of the concatenated parts.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     if let [whole] = parts {
-        // One-shot hashing needs no context on the heap.
+        // Hash a single part in one call, because this needs no context on the heap.
         return bytes(&digest::digest(&SHA256, whole));
     }
     let mut stream = Sha256::default();

@@ -13,8 +13,8 @@ use crate::crypto::report::{FipsBuild, Implementation, Provided};
 use crate::crypto::{CipherSuite, TAG};
 use crate::error::{Error, Result};
 
-/// AES-256-GCM without the decryption key schedule. GCM only encrypts blocks, and most keys seal
-/// one message, so the schedule's cost matters.
+/// AES-256-GCM without the key schedule for block decryption. GCM only encrypts blocks, so that
+/// schedule would be wasted work for each key, and most keys seal only one message.
 type Aes256Gcm = AesGcm<Aes256Enc, U12>;
 
 /// An AEAD cipher of one suite with its key.

@@ -1,4 +1,4 @@
-//! Reads the objects of an archive one after the other.
+//! Sequential reader of the objects in an archive.
 
 use std::io::Read;
 
@@ -6,10 +6,10 @@ use crate::storage::archive::input::Input;
 use crate::storage::archive::{ArchiveError, MAGIC, Report};
 use crate::storage::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-/// An iterator over the objects of an archive, in order, each as key and value.
+/// An iterator over the objects of an archive in key order; yields each key with its value.
 ///
 /// After an error the iterator ends. The digest is verified only at the end of the archive: do not
-/// trust any item before the iterator ended without an error.
+/// trust any item before the iterator has ended without an error.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, archive};
@@ -39,7 +39,7 @@ enum ArchiveState {
 }
 
 impl<R: Read> Entries<R> {
-    /// Starts reading an archive.
+    /// Creates an iterator over an archive and checks the archive's magic bytes.
     ///
     /// # Errors
     /// [`ArchiveError::NotAnArchive`] if the input does not begin with the magic bytes of an
@@ -59,7 +59,8 @@ impl<R: Read> Entries<R> {
         }
     }
 
-    /// Returns the archive's size and digest, once the archive was read to its end and verified.
+    /// Returns the archive's size and digest, or `None` until the archive has been read to its end
+    /// and verified.
     pub fn report(&self) -> Option<Report> {
         match self.state {
             ArchiveState::Verified(report) => Some(report),

@@ -5,8 +5,8 @@ use std::io::Read;
 use crate::crypto::{Digest, Sha256Stream};
 use crate::storage::archive::{ArchiveError, BUFFER_BYTES, DIGEST_BYTES, Report, failed};
 
-/// A buffered reader of an archive. It withholds the last 32 bytes that it read, because they are
-/// the digest if the input ends there.
+/// A buffered reader of an archive. The reader withholds the last 32 bytes of its buffer, because
+/// they are the digest if the input ends there.
 #[derive(Debug)]
 pub(super) struct Input<R> {
     reader: R,

@@ -1,8 +1,8 @@
 //! Archive: a storage as one stream of bytes, for backups and long-term preservation.
 //!
-//! Guarantees: restored bytes equal the archived ones, or an error says that they do not; nothing is
-//! written into a storage before the whole archive is verified. May not know: keys, plaintext, or
-//! what keys and values mean.
+//! Guarantees: restored bytes equal the archived bytes, or the restore returns an error; nothing is
+//! written into a storage before the whole archive is verified. Must not know: cryptographic keys,
+//! plaintext, or the meaning of stored keys and values.
 //!
 //! ```text
 //! magic 89 43 4C 41 0D 0A 1A 0A
@@ -27,14 +27,15 @@ use output::Output;
 const MAGIC: &[u8; 8] = b"\x89CLA\r\n\x1a\n";
 const DIGEST_BYTES: usize = size_of::<Digest>();
 
-/// The limits of one commit and one scan page.
+/// The maximum count of objects in one commit and in one scan page.
 const BATCH_OBJECTS: usize = 1000;
 const BATCH_BYTES: usize = 8 << 20;
 const PAGE_OBJECTS: usize = 256;
 /// The buffer size for file reads and writes.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The key of the vault header. It is restored last, so that a vault that opens is complete.
+/// The storage key of the vault header. A restore commits the header last, so that a vault that
+/// opens is complete.
 const HEADER_KEY: &[u8] = b"v";
 
 /// Writes a consistent archive of a whole storage.
@@ -55,9 +56,9 @@ const HEADER_KEY: &[u8] = b"v";
 /// ```
 ///
 /// # Errors
-/// [`ArchiveError::Changed`] if the storage was written meanwhile, because keys and records of
-/// different times may not fit together. Other errors if the storage or the output fails. After an
-/// error the output has no digest and is no archive.
+/// [`ArchiveError::Changed`] if the storage was written during the archiving, because keys and
+/// records of different times may not match. Other errors if the storage or the output fails. After
+/// an error the output has no digest and is no archive.
 pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveError> {
     let mut out = Output::new(out);
     out.put(MAGIC)?;
@@ -66,8 +67,8 @@ pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveEr
         digest_item(&mut before, item);
         out.put_object(&item.key, &item.value)
     })?;
-    // Each key was read at a different time. If all revisions are the same afterwards, no object
-    // changed in between, so the archive is consistent.
+    // Scan all revisions again, because each object was read at a different time. If all revisions
+    // are the same, no object changed in between, so the archive is consistent.
     let mut after = Sha256Stream::default();
     walk(storage, Projection::Keys, |item| {
         digest_item(&mut after, item);
@@ -81,12 +82,12 @@ pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveEr
 
 /// Restores an archive into an empty storage, the vault header last.
 ///
-/// The archive is read twice: the first pass verifies it, the second one restores it.
+/// The archive is read twice: the first pass verifies it, the second pass restores it.
 ///
 /// # Errors
 /// [`ArchiveError::NotEmpty`] if the storage contains anything. The error of [`Entries`] if the
-/// archive is damaged; then nothing was written. Other errors if the storage fails: it then has no
-/// vault header but may contain objects, so restore into a new one.
+/// archive is damaged; then nothing was written. Other errors if the storage fails: the storage
+/// then has no vault header but may contain objects, so restore into a new storage.
 pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Report, ArchiveError> {
     let page = storage.scan(Scan {
         prefix: b"",
@@ -115,7 +116,7 @@ pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Repo
             restore.put(key, value)?;
         }
     }
-    // The archive may have been replaced between the two passes.
+    // Compare with the first pass, because the archive may have been replaced between the passes.
     if entries.report() != Some(verified) {
         return Err(ArchiveError::Digest);
     }
@@ -140,7 +141,7 @@ pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Repo
 /// ```
 ///
 /// # Errors
-/// Those of the items of [`Entries`].
+/// Returns the errors of [`Entries`] and of its items.
 pub fn verify(archive: impl Read) -> Result<Report, ArchiveError> {
     let mut entries = Entries::new(archive)?;
     for entry in &mut entries {
@@ -191,7 +192,7 @@ pub enum ArchiveError {
     /// The storage to restore into is not empty.
     #[error("the storage is not empty; restore into an empty one")]
     NotEmpty,
-    /// The storage was written while it was archived.
+    /// The storage was written during the archiving.
     #[error("the storage changed while it was archived; keep writers out and try again")]
     Changed,
     /// The archive could not be read or written.
@@ -205,7 +206,7 @@ pub enum ArchiveError {
     Commit(#[from] CommitError),
 }
 
-/// Collects objects into batches and commits them.
+/// Restorer of objects into a storage, which commits them in batches.
 struct Restore<'a> {
     storage: &'a dyn Storage,
     batch: Vec<Transaction>,

@@ -1,4 +1,5 @@
-//! Checks of one transaction: preconditions, order, and the effect of a failed one.
+//! Checks of single transactions: preconditions, order of operations, and the effect of a failed
+//! transaction.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{CommitError, Expect, Operation, Revision, Storage, Transaction};
@@ -31,7 +32,7 @@ fn preconditions(storage: &dyn Storage) -> Result<(), Flaw> {
                 };
                 let holds = match (expect, state) {
                     ("any", _) | ("absent", State::Absent) | ("current", State::Present) => true,
-                    // An absent key has no current revision to expect.
+                    // Skip this case, because an absent key has no current revision to expect.
                     ("current", State::Absent) => continue,
                     _ => false,
                 };
@@ -102,7 +103,7 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
             true => Expect::Absent,
             false => Expect::Any,
         };
-        // Every key is present, so that `Absent` fails there.
+        // Every key is present, so that the precondition `Absent` fails at any of them.
         let keys: [&[u8]; 4] = [b"r1", b"h1", b"p1", b"v"];
         for key in keys {
             commit(storage, Transaction::new().put(key, b"before", Expect::Any))?;

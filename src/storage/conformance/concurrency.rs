@@ -1,4 +1,5 @@
-//! Checks with several threads: no lost update, one winner, whole transactions, complete scans.
+//! Checks with several threads: no lost updates, one winner of each race, no partly visible
+//! transactions, complete scans.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -142,8 +143,8 @@ fn scan_while_writing(storage: &dyn Storage) -> Result<(), Flaw> {
     .map(drop)
 }
 
-/// Runs a closure in several threads, each with its number. A barrier starts all of them together;
-/// otherwise early threads could finish before a race can occur.
+/// Runs a closure in several threads and passes each thread's number to it. A barrier starts all
+/// threads together; otherwise early threads could finish before a race can occur.
 fn in_threads<T: Send>(run: impl Fn(u8) -> Result<T, Flaw> + Sync) -> Result<Vec<T>, Flaw> {
     let start = Barrier::new(usize::from(THREADS));
     thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! Checks of several transactions in one call: independent, and in order where they share a key.
+//! Checks of several transactions in one call: each commits independently, and transactions that
+//! share a key are applied in order.
 
 use crate::storage::conformance::{Check, Flaw, ensure, present, read, value};
 use crate::storage::{CommitError, Committed, Expect, Storage, Transaction};
@@ -110,8 +111,8 @@ fn many(storage: &dyn Storage) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Checks transactions that share keys, which a storage that commits transactions in parallel may
-/// reorder.
+/// Checks that transactions that share keys are applied in order. A storage that commits
+/// transactions in parallel could reorder them.
 fn shared_keys(storage: &dyn Storage) -> Result<(), Flaw> {
     let results = storage.commit(&[
         Transaction::new().put(b"r1", b"first", Expect::Absent).put(

@@ -1,7 +1,7 @@
-//! Conformance kit: the contract of [`Storage`] as checks that any backend can run.
+//! Conformance kit: checks of the [`Storage`] contract that any backend can run.
 //!
-//! Guarantees: no panic; a broken contract is returned as a [`Failure`]. May not know: which storage
-//! it checks.
+//! Guarantees: the kit never panics; a violation of the contract is returned as a [`Failure`]. Must
+//! not know: which storage the kit checks.
 
 mod committing;
 mod concurrency;
@@ -14,8 +14,8 @@ use std::fmt;
 
 use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Transaction};
 
-/// Checks that a storage keeps its contract. `make` must return a new, empty storage for each
-/// check.
+/// Checks that a storage fulfils the [`Storage`] contract. `make` must return a new, empty storage
+/// for each check.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, conformance};
@@ -26,7 +26,7 @@ use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Tran
 /// ```
 ///
 /// # Errors
-/// Returns the first check that failed, and how the storage broke the contract.
+/// Returns the first check that failed, and how the storage violated the contract.
 pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
     let mut report = Report {
         transactional: make().is_transactional(),
@@ -60,8 +60,8 @@ pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Whether the storage claims to be transactional, so that the checks required whole
-    /// transactions.
+    /// `true` if the storage claims to be transactional. The checks then required that every
+    /// transaction is all or nothing.
     pub transactional: bool,
     /// The names of the checks.
     pub checks: Vec<&'static str>,
@@ -78,7 +78,7 @@ pub struct Report {
 pub struct Failure {
     /// The name of the check that failed.
     pub check: &'static str,
-    /// What the storage did wrong.
+    /// Description of how the storage violated the contract.
     pub flaw: String,
 }
 
@@ -132,7 +132,7 @@ fn ensure(holds: bool, flaw: &str) -> Result<(), Flaw> {
 
 fn commit(storage: &dyn Storage, transaction: Transaction) -> Result<Committed, CommitError> {
     let mut results = storage.commit(&[transaction]);
-    // No check accepts `Unknown`, so a missing result fails the check.
+    // Treat a missing result as `Unknown`, which no check accepts, so that the check fails.
     results.pop().unwrap_or(Err(CommitError::Unknown))
 }
 

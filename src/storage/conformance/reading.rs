@@ -1,4 +1,4 @@
-//! Checks of reads: every key and every value size round-trips.
+//! Checks of reads: keys and values of every supported size round-trip.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present, read, value};
 use crate::storage::{Expect, Storage, Transaction};

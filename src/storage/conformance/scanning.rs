@@ -1,4 +1,4 @@
-//! Checks of scans: ordered, restricted to their prefix, complete over all pages.
+//! Checks of scans: ascending order, restriction to the prefix, completeness over all pages.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present};
 use crate::storage::{Expect, Projection, Scan, ScanItem, Storage, Transaction};
@@ -122,8 +122,8 @@ fn projections(storage: &dyn Storage) -> Result<(), Flaw> {
     Ok(())
 }
 
-/// Writes keys just inside and outside of typical prefixes, to reveal wrong bounds and orders.
-/// Returns the keys in ascending order.
+/// Writes keys just inside and outside of typical prefixes, to reveal wrong scan bounds and a wrong
+/// order. Returns the keys in ascending order.
 fn plant(storage: &dyn Storage) -> Result<Vec<Vec<u8>>, Flaw> {
     let mut keys: Vec<Vec<u8>> = vec![vec![0], vec![0, 0], vec![b'v'], vec![0xff], vec![0xff; 64]];
     for chart in [6, 7, 8] {

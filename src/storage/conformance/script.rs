@@ -1,4 +1,4 @@
-//! A long random history, compared with a map.
+//! Model check: a long random sequence of operations, compared with a map.
 
 use std::collections::BTreeMap;
 
@@ -40,15 +40,16 @@ fn history(storage: &dyn Storage) -> Result<(), Flaw> {
 
 #[derive(Clone)]
 struct Model {
-    /// `None` as revision: the write belongs to a failed transaction, which returned no revisions.
+    /// Each key's value and revision. The revision is `None` if a failed transaction wrote the
+    /// value, because a failed transaction returns no revisions.
     objects: BTreeMap<Vec<u8>, (Vec<u8>, Option<Revision>)>,
     seen: BTreeMap<Vec<u8>, Revision>,
     whole: bool,
 }
 
 impl Model {
-    /// Returns the transactions of one call. A transaction that may fail halfway is the only one of
-    /// its call, so that no later transaction overwrites its applied part.
+    /// Returns the transactions of one `commit` call. A transaction that may fail halfway is the
+    /// only transaction of its call, so that no later transaction overwrites its applied part.
     fn call(&self, random: &mut Xorshift, call: usize) -> Vec<Transaction> {
         match self.whole || call.is_multiple_of(2) {
             true => {
@@ -95,7 +96,8 @@ impl Model {
         match (operation, self.objects.get(operation.key())) {
             (_, None) => operation.admits(None),
             (_, Some((_, Some(revision)))) => operation.admits(Some(revision)),
-            // The revision is unknown, so only `Absent` and an older known revision must conflict.
+            // The current revision is unknown, so only `Absent` and an older known revision must
+            // conflict.
             (Operation::Delete { .. }, _) => true,
             (Operation::Put { expect, .. } | Operation::Check { expect, .. }, _) => {
                 *expect == Expect::Any
@@ -189,7 +191,8 @@ impl Model {
     }
 }
 
-/// Marsaglia's xorshift with a fixed seed: the same history on every run.
+/// Marsaglia's xorshift generator with a fixed seed, so that every run performs the same
+/// operations.
 struct Xorshift(u64);
 
 impl Xorshift {

@@ -1,4 +1,4 @@
-//! The bare ciphers under a fresh key for each message: the minimum cost of sealing.
+//! Baseline: the bare ciphers under a fresh key for each message, the minimum cost of sealing.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Tag};
@@ -11,8 +11,8 @@ use super::{Envelope, Sealed};
 const KEY: usize = 32;
 const TAG: usize = 16;
 
-/// `aes-gcm`. The key is stored in plaintext with the message, because this baseline does not wrap
-/// it.
+/// The bare cipher of `aes-gcm`. The key is stored in plaintext with the message, because this
+/// baseline does not wrap keys.
 pub(super) struct AesGcm;
 
 impl Envelope for AesGcm {
@@ -47,7 +47,7 @@ impl Envelope for AesGcm {
     }
 }
 
-/// Copies the content into a buffer with room for tag and key.
+/// Copies the content into a buffer that has capacity for tag and key.
 fn with_room(content: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(content.len() + TAG + KEY);
     sealed.extend_from_slice(content);
@@ -64,7 +64,7 @@ mod aws_lc {
 
     use super::{Envelope, KEY, Sealed, with_room};
 
-    /// `aws-lc-rs`, with its own random generator.
+    /// The bare cipher of `aws-lc-rs`, with that crate's own random generator.
     pub(in crate::envelope) struct AwsLc;
 
     impl Envelope for AwsLc {

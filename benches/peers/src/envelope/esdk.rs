@@ -1,4 +1,5 @@
-//! The AWS Encryption SDK with a raw AES keyring: nothing leaves the process.
+//! Envelope of the AWS Encryption SDK with a raw AES keyring, which needs no key service outside
+//! the process.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,7 +17,7 @@ use tokio::runtime::Runtime;
 
 use super::{CONTEXT, Envelope, Sealed};
 
-/// Whether the SDK signs each message under a fresh key too, as it does by default.
+/// The signing mode of the SDK. By default, the SDK also signs each message under a fresh key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signing {
     Yes,
@@ -63,7 +64,7 @@ impl Esdk {
     }
 }
 
-/// Converts an error of the SDK, whose type `anyhow` does not accept.
+/// Converts an error of the SDK to text, because `anyhow` does not accept its type.
 fn convert(error: impl fmt::Display) -> anyhow::Error {
     anyhow!("{error}")
 }

@@ -1,4 +1,4 @@
-//! One record of 1 KiB: the fixed cost of a record.
+//! Measurement of one record of 1 KiB, which shows the fixed cost of each record.
 
 use anyhow::Result;
 

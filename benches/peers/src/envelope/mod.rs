@@ -1,4 +1,4 @@
-//! Sealing and opening records, without storage.
+//! Measurements of sealing and opening records, without storage.
 
 #[cfg(feature = "envelope")]
 mod age;
@@ -40,7 +40,7 @@ pub(crate) const SIZES: Part = Part {
     run: sizes::tables,
 };
 
-/// The crates that are compared.
+/// The crates whose versions the tables list.
 const CRATES: [&str; 7] = [
     "chartlock",
     "tink-aead",
@@ -51,7 +51,7 @@ const CRATES: [&str; 7] = [
     "aws-lc-rs",
 ];
 
-/// The context that rivals bind to the content, where they can: patient and record name.
+/// The context that rivals bind to the content, if they support it: patient and record name.
 #[cfg(feature = "envelope")]
 const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
@@ -81,10 +81,11 @@ pub(crate) trait Envelope {
 
     fn seal(&self, content: &[u8]) -> Result<Sealed>;
 
-    /// Opens sealed bytes and passes the content to `then`, in any kind of memory.
+    /// Opens sealed bytes and passes the content to `then`; the implementation chooses the kind of
+    /// memory.
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()>;
 
-    /// Checks that sealed content opens to the same content.
+    /// Checks that content is unchanged after sealing and opening.
     fn check(&self, content: &[u8]) -> Result<()> {
         let mut is_same = false;
         self.open(self.seal(content)?, &mut |opened| {
@@ -102,7 +103,7 @@ pub(crate) trait Envelope {
     }
 }
 
-/// Returns all rivals that are built in.
+/// Returns all rivals that this build includes.
 fn rivals() -> Result<Vec<Box<dyn Envelope>>> {
     Ok(vec![
         #[cfg(feature = "envelope")]
@@ -144,8 +145,8 @@ fn compare(
         .collect())
 }
 
-/// Returns a contender that seals and opens all of these contents repeatedly; its time is the
-/// average for one content.
+/// Returns a contender that seals and opens all given contents repeatedly. The contender's time is
+/// the average for one content.
 pub(crate) fn contender<'a>(
     envelope: &'a dyn Envelope,
     contents: &'a [Cow<'a, [u8]>],

@@ -1,12 +1,12 @@
-//! orion: an envelope of two AEAD calls, one for the content and one for its key.
+//! Envelope with orion: two AEAD calls, one for the content and one for the content's key.
 
 use anyhow::{Context, Result};
 use orion::aead::{SecretKey, open, seal};
 
 use super::{Envelope, Sealed};
 
-/// The size of a sealed 32-byte key, with a nonce of 24 bytes before it and a tag of 16 bytes after
-/// it.
+/// The size of a sealed 32-byte key, in bytes: a 24-byte nonce, the encrypted key, and a 16-byte
+/// tag.
 const WRAPPED: usize = 24 + 32 + 16;
 
 pub(super) struct Orion(SecretKey);

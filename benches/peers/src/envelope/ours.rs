@@ -1,4 +1,4 @@
-//! chartlock's envelope: what `put` and `get` do with the bytes.
+//! Envelope of chartlock: the cryptographic work of `put` and `get`.
 
 use std::io::Read;
 
@@ -19,7 +19,7 @@ const ADDRESS: Address = Address {
     chart: CHART,
     record: [2; 16],
 };
-/// The patient key's number.
+/// The number of the patient key; any number serves for measuring.
 const NUMBER: u32 = 9;
 const NAME: &str = "Observation/bp-2026-11-21";
 

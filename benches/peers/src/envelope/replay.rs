@@ -1,4 +1,4 @@
-//! The records of a clinic, in their real sizes.
+//! Measurement of a clinic's records, with their real sizes.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! Contents from 64 B to 64 MiB.
+//! Measurements of contents from 64 B to 64 MiB.
 
 use anyhow::Result;
 
@@ -8,10 +8,10 @@ use crate::measure::{Table, size};
 use crate::second::Work;
 
 const ROUNDS: usize = 9;
-/// The smallest and the largest size; the steps are powers of four.
+/// The smallest and the largest size in bytes; each size is four times the previous size.
 const SMALLEST: usize = 64;
 const LARGEST: usize = 64 << 20;
-/// The largest size of a quick run.
+/// The largest size in a quick run, in bytes.
 const QUICK: usize = 4 << 20;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {

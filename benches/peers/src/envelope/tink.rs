@@ -1,5 +1,5 @@
-//! Tink's envelope: a fresh key for each message, wrapped by a key service, which here is a key of
-//! this process.
+//! Envelope of Tink: a fresh key for each message, wrapped by a key service. Here, a key in this
+//! process replaces the service.
 
 use anyhow::{Result, anyhow};
 use tink_aead::{KmsEnvelopeAead, aes256_gcm_key_template, subtle::AesGcm};

@@ -1,4 +1,4 @@
-//! Contenders, and the rounds in which they take turns.
+//! Contenders, and the rounds in which they run alternately.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// The minimum time of the calls in one round, so that the clock's resolution does not matter.
 const ROUND: Duration = Duration::from_millis(15);
 
-/// An implementation that can repeat a work.
+/// One implementation of a work, for comparison with other implementations.
 pub(crate) struct Contender<'a> {
     pub(crate) name: String,
-    /// Does one round of the work; returns the time of its measured part.
+    /// Runs one round of the work and returns the time of the round's measured part.
     pub(crate) run: Box<dyn FnMut() -> Result<Duration> + 'a>,
 }
 
@@ -23,8 +23,8 @@ impl<'a> Contender<'a> {
         }
     }
 
-    /// Creates a contender that repeats a call for at least the time of a round; its time is that
-    /// of one call.
+    /// Creates a contender that repeats a call for at least [`ROUND`]. The contender's time is the
+    /// time of one call.
     pub(crate) fn calls(
         name: impl Into<String>,
         mut call: impl FnMut() -> Result<()> + 'a,
@@ -91,8 +91,8 @@ pub(crate) fn interleave(contenders: &mut [Contender<'_>], rounds: usize) -> Res
     Ok(series)
 }
 
-/// Returns the pairs to compare when the first `ours` series are chartlock's: each further one with
-/// the first, and each of them with each rival.
+/// Returns the pairs of series to compare; the first `ours` series belong to chartlock. Each later
+/// chartlock series is compared with the first one, and each chartlock series with each rival.
 pub(crate) fn pairs(series: &[Series], ours: usize) -> impl Iterator<Item = (&Series, &Series)> {
     let (ours, rivals) = series.split_at_checked(ours).unwrap_or_default();
     let among_us = ours.iter().skip(1).zip(ours.iter().take(1).cycle());
@@ -111,7 +111,7 @@ fn progress(turns: usize) -> ProgressBar {
 fn calls_in_a_round(call: &mut impl FnMut() -> Result<()>) -> Result<u32> {
     let mut calls = 1;
     loop {
-        // Take the shortest call, because a longer one may have been interrupted.
+        // Use the shortest call as the estimate, because a longer call may have been interrupted.
         let mut shortest = Duration::MAX;
         for _ in 0..3 {
             shortest = shortest.min(timed(calls, call)?);

@@ -1,4 +1,5 @@
-//! The machine and versions of a measurement, without the name of the machine.
+//! Description of the machine and of the crate versions of a measurement, without the machine's
+//! host name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,11 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Run;
 
-/// The circumstances under which a table was measured.
+/// The conditions under which a table was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Circumstances {
     pub(crate) date: String,
-    /// True for a quick run: a few rounds of small works, for orientation only.
+    /// `true` for a quick run: a few rounds of small works, for a rough estimate only.
     pub(crate) quick: bool,
     cores: usize,
     processor: String,
@@ -107,7 +108,7 @@ fn file_system(directory: &Path) -> String {
         let (place, kind) = (fields.next()?, fields.next()?);
         directory.starts_with(place).then_some((place.len(), kind))
     });
-    // Of two mounts on one path, the later one is in effect.
+    // Choose the last mount on a path, because a later mount hides an earlier mount.
     let (_, kind) = holding
         .max_by_key(|(length, _)| *length)
         .unwrap_or((0, UNKNOWN));
@@ -120,7 +121,7 @@ fn rustc() -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The parts of a lock file that name the built versions.
+/// The fields of a lock file that contain the built versions.
 #[derive(Deserialize)]
 struct Lock {
     package: Vec<Package>,
@@ -145,8 +146,8 @@ fn versions(crates: &[String]) -> Result<BTreeMap<String, String>> {
     crates
         .iter()
         .map(|name| {
-            // If the lock file has several versions, the dependency names its version: `name
-            // version`.
+            // If the lock file lists several versions of a crate, the dependency includes the
+            // version: `name version`.
             let named = ours
                 .dependencies
                 .iter()

@@ -1,4 +1,4 @@
-//! Contenders in turns, ratios of pairs, tables, plots: how measurements are taken and shown.
+//! Measuring tools: contenders that run alternately, ratios of paired times, tables and plots.
 
 mod contender;
 mod machine;

@@ -1,4 +1,4 @@
-//! Measured values with their units.
+//! Measured values with units, and their formatting.
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
-//! Medians of pairs.
+//! Ratios of paired measurements: median and spread.
 
 use serde::{Deserialize, Serialize};
 
 use super::Series;
 
-/// A ratio of two measurements, with its middle half as spread.
+/// The median ratio of two series of measurements. The spread is the interquartile range.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
@@ -13,7 +13,8 @@ pub(crate) struct Ratio {
 }
 
 impl Ratio {
-    /// Divides the rival's time by chartlock's in each round. Above 1, chartlock is faster.
+    /// Divides the rival's time by chartlock's time in each round. A ratio above 1 means that
+    /// chartlock is faster.
     pub(crate) fn of(ours: &Series, rival: &Series) -> Self {
         let pairs = ours.times.iter().zip(&rival.times);
         let mut ratios: Vec<_> = pairs
@@ -27,7 +28,7 @@ impl Ratio {
     }
 
     #[cfg(any(test, feature = "store"))]
-    /// Creates a ratio without spread, for values measured once or values that do not vary.
+    /// Creates a ratio without a spread, for values that are measured once or do not vary.
     pub(crate) fn exact(ratio: f64) -> Self {
         Self {
             median: ratio,
@@ -37,7 +38,7 @@ impl Ratio {
     }
 }
 
-/// Returns a quantile, interpolated between two values if needed; not a number for an empty slice.
+/// Returns a quantile, interpolated between two values if needed, or NaN for an empty slice.
 pub(super) fn quantile(values: &mut [f64], at: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let place = at * values.len().saturating_sub(1) as f64;
@@ -61,7 +62,7 @@ mod tests {
 
     #[test]
     fn ratio_pairs_the_times_of_one_round() {
-        // The machine was ten times slower in the second round, for both.
+        // In the second round, the machine is ten times slower for both sides.
         let ratio = Ratio::of(&series(&[10, 100, 10]), &series(&[20, 200, 20]));
         assert_eq!(ratio, Ratio::exact(2.0));
     }

@@ -1,4 +1,4 @@
-//! The result files: one per table, and one page with all tables.
+//! Result files: one file for each table, and one page with all tables.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::machine::Circumstances;
 use super::{Table, plot};
 use crate::Run;
 
-/// The order of the tables on the page; other tables come last.
+/// The order of the tables on the page; tables that are not listed come last.
 const ORDER: [&str; 9] = [
     "envelope",
     "clinic",
@@ -41,7 +41,7 @@ records in a directory of your own. Each table says when and where it was measur
 
 ";
 
-/// A table in its stored form.
+/// A table as it is stored, for pages of later runs.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
     circumstances: Circumstances,

@@ -1,11 +1,11 @@
-//! Rows of ratios, and tables of rows.
+//! Result tables, whose rows compare chartlock with a rival.
 
 use serde::{Deserialize, Serialize};
 
 use super::quantity::three_digits;
 use super::{Quantity, Ratio, Series};
 
-/// The target of a ratio.
+/// The target value of a ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
@@ -22,7 +22,7 @@ impl Target {
     }
 }
 
-/// One side of a comparison and its measured value, the median over all rounds.
+/// One side of a comparison: its name and its measured value, the median over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Side {
     pub(crate) name: String,
@@ -47,12 +47,12 @@ pub(crate) struct Row {
     pub(crate) ratio: Ratio,
     pub(crate) target: Option<Target>,
     pub(crate) met: Option<bool>,
-    /// The bytes of content in the work, if a throughput makes sense.
+    /// The content size of the work in bytes, if the table shows a throughput.
     pub(crate) bytes: Option<u64>,
 }
 
 impl Row {
-    /// Compares times: the rival's time divided by chartlock's should be at least `target`.
+    /// Compares times: the rival's time divided by chartlock's time should be at least `target`.
     pub(crate) fn timed(
         work: impl Into<String>,
         ours: &Series,
@@ -65,14 +65,15 @@ impl Row {
     }
 
     #[cfg(any(test, feature = "store"))]
-    /// Compares sizes or growth: chartlock's value divided by the base should be at most `limit`.
+    /// Compares sizes or growth: chartlock's value divided by the value of `base` should be at most
+    /// `limit`.
     pub(crate) fn limited(work: impl Into<String>, ours: Side, base: Side, limit: f64) -> Self {
         let ratio = Ratio::exact(ours.measured.value() / base.measured.value());
         let target = Some(Target::AtMost(limit));
         Self::new(work.into(), ours, base, ratio, target)
     }
 
-    /// Creates any other comparison.
+    /// Creates a row from a ratio that is computed already.
     pub(crate) fn new(
         work: String,
         ours: Side,
@@ -91,7 +92,7 @@ impl Row {
         }
     }
 
-    /// Sets the bytes of content, for a throughput.
+    /// Sets the content size in bytes, so that the table shows a throughput.
     pub(crate) fn of_bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
@@ -136,7 +137,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
     pub(crate) title: String,
     pub(crate) intro: String,
-    /// The crates whose versions matter.
+    /// The crates whose versions the table lists.
     pub(crate) crates: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }

@@ -1,4 +1,4 @@
-//! Starts this program again as a child process.
+//! Commands that start this program again as a child process.
 
 use std::env;
 use std::ffi::OsString;

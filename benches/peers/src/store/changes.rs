@@ -13,15 +13,16 @@ use super::{disk, works};
 use crate::Run;
 use crate::measure::{Contender, Row, interleave};
 
-/// The count of batches in which the file store takes part: it syncs every record, which is slow.
+/// The count of batches that the file store also ingests. The file store is slow, because it syncs
+/// every record.
 const SLOW_BATCHES: usize = 10;
 const CHART_ROUNDS: usize = 31;
 const PUT_ROUNDS: usize = 25;
 const ROTATIONS: usize = 2;
-/// The count of stored records before single puts are measured.
+/// The count of records that each store contains before single puts are measured.
 const STANDING: usize = 3000;
 
-/// The selected works.
+/// The works to measure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     All,
@@ -29,7 +30,7 @@ pub(super) enum Scope {
     Flushes,
 }
 
-/// Rows by the table to which they belong.
+/// The measured rows, grouped by the table to which they belong.
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) store: Vec<Row>,
@@ -37,7 +38,7 @@ pub(super) struct Changes {
     pub(super) disk: Vec<Row>,
 }
 
-/// The stores that take part.
+/// The stores that are compared.
 struct Peers {
     ours: Ours,
     sqlcipher: SqlCipher,

@@ -16,7 +16,7 @@ use crate::measure::{Quantity, Ratio, Row, Side};
 
 /// The maximum ratio of disk use to bytes put.
 const LIMIT: f64 = 1.5;
-/// Background work has ended once the size stayed the same for this long.
+/// The time for which the size must stay the same before background work counts as finished.
 const STILL: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -1,4 +1,4 @@
-//! The cost of a hundred times as many records: time and memory.
+//! Measurement of growth: time and memory with a hundred times as many records.
 
 use std::cell::Cell;
 use std::env;
@@ -13,18 +13,18 @@ use super::{again, table, thousands, works};
 use crate::Run;
 use crate::measure::{Contender, Quantity, Ratio, Row, Side, Table, Target, interleave};
 
-/// Names the file in which the measured child process writes its memory use; set only for that
-/// process.
+/// The environment variable with the path of the file to which the measured child process writes
+/// its memory use. Set only for that process.
 const MEMORY: &str = "CHARTLOCK_PEERS_MEMORY";
-/// Sets how many records the large store gets, for a run of another size.
+/// The environment variable that overrides the count of records in the large store.
 const RECORDS: &str = "CHARTLOCK_PEERS_RECORDS";
 
 const SMALL: usize = 30_000;
 const ROUNDS: usize = 31;
 const LATER: usize = 1_000_000;
-/// The maximum slowdown.
+/// The maximum ratio of the large store's time to the small store's time.
 const LIMIT: f64 = 1.5;
-/// The maximum memory in addition to the cache.
+/// The maximum memory in addition to the cache, in bytes.
 const MEMORY_LIMIT: f64 = (64 << 20) as f64;
 
 pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
@@ -49,7 +49,7 @@ pub(super) fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     )])
 }
 
-/// Fills a vault in a separate process and returns how much memory that took.
+/// Fills a vault in a separate process and returns a row with that process's memory use.
 fn memory(directory: &Path, records: usize) -> Result<Row> {
     let place = directory.join("memory");
     let status = again::only(super::GROWTH)?.env(MEMORY, &place).status()?;
@@ -77,7 +77,8 @@ fn memory(directory: &Path, records: usize) -> Result<Row> {
 /// writing the vault.
 fn leave_memory(run: &Run<'_>, records: usize, place: &Path) -> Result<()> {
     let directory = place.with_file_name("large");
-    // Besides the vault, the process contains only names and contents of the clinic.
+    // Measure before the vault exists: until then, the process contains only names and contents of
+    // the clinic's records.
     let before = resident()?;
     let load = Load::resources(run.clinic, records)?;
     let vault = Ours::create(&directory)?;
@@ -118,7 +119,7 @@ fn times(run: &Run<'_>, directory: &Path, records: usize) -> Result<Vec<Row>> {
         works::gets(&small, &few, SMALL),
     ];
     let mut rows = vec![row(run, "random warm get", gets, records)?];
-    // Start after the numbers that the measured process used.
+    // Start at a number above those that the measured process used.
     let next = [Cell::new(LATER), Cell::new(LATER)];
     let [of_large, of_small] = &next;
     let puts = [

@@ -1,4 +1,5 @@
-//! The records that all stores receive: patients, names and contents.
+//! Load of the store measurements: the patients, names and contents of the records that all stores
+//! receive.
 
 use anyhow::{Context, Result, ensure};
 use chartlock::{RecordId, Subject};
@@ -6,21 +7,21 @@ use chartlock::{RecordId, Subject};
 use crate::clinic::Clinic;
 use crate::documents::Format;
 
-/// Records of a patient.
+/// The count of records of each patient.
 pub(super) const CHART: usize = 300;
-/// Records of a visit.
+/// The count of records that each visit adds.
 const VISIT: usize = 10;
 /// The distance between successive visitors; a prime, so that all patients visit before one visits
 /// again.
 const STRIDE: usize = 7919;
-/// Records in a batch.
+/// The count of records in a batch.
 pub(super) const BATCH: usize = 1000;
 
-/// The contents of records.
+/// The source of the records' contents.
 enum Contents<'a> {
     /// The clinic's FHIR resources in order, repeated as needed.
     Resources(Vec<&'a [u8]>),
-    /// Pieces of one size.
+    /// Pieces of the given size in bytes, cut from these bytes.
     Pieces(&'a [u8], usize),
 }
 

@@ -1,4 +1,4 @@
-//! Stores of records on disk.
+//! Measurements of stores that keep records on disk.
 
 mod again;
 mod changes;
@@ -25,7 +25,7 @@ pub(crate) const GROWTH: Part = Part {
     run: growth::tables,
 };
 
-/// The crates whose versions matter.
+/// The crates whose versions the tables list.
 const CRATES: [&str; 5] = ["chartlock", "rusqlite", "fjall", "redb", "aes-gcm"];
 
 const INTRO: &str = include_str!("store.md");
@@ -33,7 +33,7 @@ const SLOW: &str = include_str!("slow_flushes.md");
 const ROTATION: &str = include_str!("rotation.md");
 const DISK: &str = include_str!("disk.md");
 
-/// Returns how many records the works use.
+/// Returns the count of records that the works use.
 fn records(run: &Run<'_>) -> usize {
     if run.quick { 30_000 } else { 300_000 }
 }
@@ -64,7 +64,7 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     ])
 }
 
-/// Marks each row, because one plot shows rows of several tables.
+/// Adds the slower flushes to each row's label, because one plot shows rows of several tables.
 fn slower(rows: Vec<Row>) -> Vec<Row> {
     let says = |row: Row| Row {
         work: format!("{}, flushes 1 ms slower", row.work),

@@ -1,4 +1,4 @@
-//! Single reads of random records, from stores that are much larger than the cache.
+//! Measurements of single reads of random records, from stores that are much larger than the cache.
 
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use crate::Run;
 use crate::measure::{Row, interleave};
 
 const ROUNDS: usize = 41;
-/// The count of records in the file store, which syncs each record while it is filled.
+/// The count of records in the file store, which gets fewer records because filling syncs each
+/// record.
 const FILES: usize = 10_000;
 
 pub(super) fn measure(run: &Run<'_>) -> Result<Vec<Row>> {

@@ -1,4 +1,5 @@
-//! The same works with a millisecond added to every flush of a file, for all stores.
+//! Measurements of the store works with a millisecond added to every flush of a file, for all
+//! stores.
 //!
 //! The program runs itself again with a small preloaded library, in which `fsync` and `fdatasync`
 //! take longer.
@@ -16,7 +17,8 @@ use super::changes::{self, Changes, Scope};
 use crate::Run;
 use crate::measure::Row;
 
-/// Names the file in which the child process writes its rows; set only for that process.
+/// The environment variable with the path of the file to which the child process writes its rows.
+/// Set only for that process.
 const ROWS: &str = "CHARTLOCK_PEERS_ROWS";
 
 const SHIM: &str = r#"
@@ -48,12 +50,12 @@ struct Rows {
     rotation: Vec<Row>,
 }
 
-/// Returns the file for the rows if this is the child process.
+/// Returns the path of the file for the rows if this process is the child process.
 pub(super) fn inner() -> Option<PathBuf> {
     env::var_os(ROWS).map(PathBuf::from)
 }
 
-/// Measures in the child process.
+/// Runs the measurements in the child process and writes their rows to `rows`.
 pub(super) fn run_inner(run: &Run<'_>, rows: &Path) -> Result<()> {
     let Changes {
         store, rotation, ..
@@ -62,7 +64,7 @@ pub(super) fn run_inner(run: &Run<'_>, rows: &Path) -> Result<()> {
     fs::write(rows, text).context("writing the rows")
 }
 
-/// Returns the rows of the store table and those of the rotation table.
+/// Returns the rows of the store table and the rows of the rotation table.
 pub(super) fn measure(run: &Run<'_>) -> Result<(Vec<Row>, Vec<Row>)> {
     let library = compiled(run.scratch)?;
     let rows = run.scratch.join("rows.json");

@@ -1,4 +1,4 @@
-//! Works on stores, as rounds.
+//! Works on stores, as contenders that run in rounds.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -12,17 +12,17 @@ use super::load::{BATCH, CHART, Load, Picks};
 use super::peers::{Handle, Item, Peer, Rotate};
 use crate::measure::{Contender, Row, Series};
 
-/// Gets in a round.
+/// The count of gets in a round.
 const GETS: usize = 500;
-/// The count of gets, and of charts, after which the cache is as full as it gets.
+/// The count of gets, and of charts, after which the cache is assumed to be warm.
 const WARM_GETS: usize = 20_000;
 const WARM_CHARTS: usize = 160;
-/// Charts in a round.
+/// The count of charts in a round.
 const CHARTS: usize = 4;
-/// Puts in a round, by all threads.
+/// The count of puts in a round, by all threads together.
 const PUTS: usize = 240;
 
-/// Puts the next batch of a load; the time is that of a batch.
+/// Puts the next batch of a load. The contender's time is the time of one batch.
 pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut next = 0;
@@ -56,7 +56,7 @@ fn put_batch(
     Ok(start.elapsed())
 }
 
-/// Gets some of the first `records` records; the time is that of one get.
+/// Gets some of the first `records` records. The contender's time is the time of one get.
 pub(super) fn gets<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -80,7 +80,7 @@ pub(super) fn gets<'a>(
     }))
 }
 
-/// Reads whole charts of random patients; the time is that of one chart.
+/// Reads whole charts of random patients. The contender's time is the time of one chart.
 pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -110,7 +110,7 @@ pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
     }))
 }
 
-/// Checks that charts equal what was put.
+/// Checks that the stored charts equal the load.
 pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -132,8 +132,8 @@ pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Puts one record per durable write, with several threads at once; the time is the total time
-/// divided by the count of puts. `next` numbers the records.
+/// Puts one record per durable write, with several threads at once. The contender's time is the
+/// total time divided by the count of puts. `next` is the number of the next record.
 pub(super) fn puts<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -188,7 +188,7 @@ fn side_by_side(
     })
 }
 
-/// Checks what [`puts`] stored, up to `end`.
+/// Checks the records that [`puts`] stored, up to number `end`.
 pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result<()> {
     let ids = (0..end).map(|number| load.later_id(number));
     let ids: Vec<RecordId> = ids.collect::<Result<_>>()?;
@@ -196,7 +196,7 @@ pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// Replaces the top-level key.
+/// Replaces the store's top-level key.
 pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     Contender::new(peer.name(), move || {
         let start = Instant::now();
@@ -215,7 +215,7 @@ pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Re
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// Compares chartlock, the first series, with each of the others. The target applies to SQLCipher,
+/// Compares chartlock, the first series, with each other series. The target applies to SQLCipher,
 /// in its fastest configuration.
 pub(super) fn rows(work: &str, series: &[Series], target: Option<f64>) -> Vec<Row> {
     let Some((ours, rivals)) = series.split_first() else {

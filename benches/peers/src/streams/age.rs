@@ -1,4 +1,4 @@
-//! age's streaming writer and reader.
+//! Rival age: its streaming writer and reader.
 
 use std::io::{Read, Write};
 use std::iter;
@@ -9,9 +9,9 @@ use anyhow::Result;
 
 use super::stream::Stream;
 
-/// The size of the read buffer.
+/// The size of the read buffer, in bytes.
 const BUFFER: usize = 128 << 10;
-/// The maximum size of header and tags, in addition to one part in 4096.
+/// The space for age's header and tags, in bytes, in addition to 1/4096 of the content's size.
 const HEADER: usize = 1 << 10;
 
 pub(super) struct Age(Identity);

@@ -1,4 +1,4 @@
-//! The bare ciphers, chunk after chunk under one key.
+//! Baseline: the bare ciphers, which seal chunk after chunk under one key.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
@@ -10,7 +10,7 @@ const CHUNK: usize = 64 << 10;
 const TAG: usize = 16;
 const KEY: [u8; 32] = [7; 32];
 
-/// `aes-gcm`.
+/// The bare cipher of `aes-gcm`.
 pub(super) struct AesGcm;
 
 impl Stream for AesGcm {
@@ -46,7 +46,7 @@ impl Stream for AesGcm {
     }
 }
 
-/// Creates a buffer for the sealed chunks of a content.
+/// Creates a buffer with capacity for the sealed chunks of `content`.
 fn with_room(content: &[u8]) -> Vec<u8> {
     Vec::with_capacity(content.len() + content.len().div_ceil(CHUNK) * TAG)
 }
@@ -69,7 +69,7 @@ mod aws_lc {
 
     use super::{CHUNK, KEY, Stream, TAG, nonce, with_room};
 
-    /// `aws-lc-rs`.
+    /// The bare cipher of `aws-lc-rs`.
     pub(in crate::streams) struct AwsLc;
 
     impl Stream for AwsLc {

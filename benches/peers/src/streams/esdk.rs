@@ -1,4 +1,4 @@
-//! The AWS Encryption SDK for Rust, which takes a message in one piece.
+//! Rival AWS Encryption SDK for Rust, which accepts a message only as a whole, not as a stream.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-//! 256 MiB as a stream, in memory.
+//! Measurements of a stream of 256 MiB, in memory.
 
 #[cfg(feature = "envelope")]
 mod age;
@@ -25,7 +25,7 @@ pub(crate) const STREAMS: Part = Part {
     run: tables,
 };
 
-/// Bytes of content.
+/// The size of the content, in bytes.
 const LENGTH: usize = 256 << 20;
 const ROUNDS: usize = 9;
 
@@ -36,12 +36,12 @@ pub(crate) enum Direction {
     Open,
 }
 
-/// Returns content without long repetitions.
+/// Returns test content without long repetitions.
 pub(crate) fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|place| (place >> 3) as u8).collect()
 }
 
-/// Returns all rivals that are built in.
+/// Returns all rivals that this build includes.
 fn rivals() -> Result<Vec<Box<dyn Stream>>> {
     Ok(vec![
         #[cfg(feature = "envelope")]
@@ -85,8 +85,8 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     }])
 }
 
-/// Measures all contenders, chartlock's first, and returns how many those are: default threads, one
-/// thread, second provider.
+/// Measures all contenders, chartlock's first, and also returns the count of chartlock's
+/// contenders: default threads, one thread, second provider.
 fn series(
     run: &Run<'_>,
     content: &[u8],

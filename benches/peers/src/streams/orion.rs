@@ -1,4 +1,4 @@
-//! orion's streaming AEAD, in chunks of chartlock's size.
+//! Rival orion: its streaming AEAD, with chunks of chartlock's chunk size.
 
 use anyhow::{Context, Result, ensure};
 use orion::aead::SecretKey;

@@ -1,4 +1,4 @@
-//! chartlock's streams, through a vault whose storage is memory.
+//! chartlock's streams, through a vault in memory storage.
 
 use std::hint::black_box;
 use std::io::Read;
@@ -13,13 +13,14 @@ use super::stream::Same;
 use crate::credential::Fixed;
 use crate::measure::Contender;
 
-/// The contender with the default count of threads.
+/// The name of the contender with the default count of threads.
 pub(super) const NAME: &str = "chartlock";
 
-/// The size of the read buffer.
+/// The size of the read buffer, in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// Seals or opens the content, with the default count of threads unless given.
+/// Returns a contender that seals or opens the content, with the default count of threads if
+/// `threads` is `None`.
 pub(crate) fn ours(
     content: &[u8],
     threads: Option<usize>,

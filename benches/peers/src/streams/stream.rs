@@ -1,4 +1,4 @@
-//! The streams of rivals, and their rounds.
+//! Common trait of the rivals' streams, and their measuring rounds.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -13,7 +13,7 @@ pub(super) trait Stream {
 
     fn seal(&self, content: &[u8]) -> Result<Vec<u8>>;
 
-    /// Passes the content to `then`, in pieces of any size.
+    /// Opens sealed bytes and passes the content to `then`, in pieces of any size.
     fn open(&self, sealed: Vec<u8>, then: &mut dyn FnMut(&[u8])) -> Result<()>;
 }
 
@@ -42,7 +42,7 @@ pub(super) fn opening<'a>(stream: &'a dyn Stream, content: &'a [u8]) -> Result<C
     }))
 }
 
-/// Checks that pieces are those of some content, in order and complete.
+/// Checker that pieces, joined in order, equal the whole expected content.
 pub(super) struct Same<'a> {
     left: &'a [u8],
     differs: bool,

@@ -1,4 +1,4 @@
-//! Plots of the tables.
+//! Plots of the result tables, as SVG.
 
 mod ratios;
 mod sizes;
@@ -9,7 +9,7 @@ pub(crate) use sizes::size;
 
 use super::Table;
 
-/// Returns every plot of these tables: its file name, its description, and the picture.
+/// Returns the plots of these tables: for each plot its file name, its description and the picture.
 pub(super) fn all(tables: &[&Table]) -> Result<Vec<(&'static str, String, String)>> {
     let mut plots = Vec::new();
     if let Some(picture) = ratios::plot(tables)? {

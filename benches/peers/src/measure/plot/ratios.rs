@@ -1,4 +1,4 @@
-//! A dot plot of the ratios that have a target, on a log scale.
+//! Dot plot of the ratios that have a target, on a logarithmic scale.
 
 use anyhow::Result;
 use plotters::prelude::*;
@@ -8,13 +8,13 @@ use super::theme::{self, FAINT, GRID, INK, MET, MISSED, PAGE, TARGET};
 use crate::measure::quantity::three_digits;
 use crate::measure::{Row, Table, Target};
 
-/// The width of the scale.
+/// The width of the scale, in pixels.
 const WIDTH: u32 = 400;
 const LINE: u32 = 26;
-/// The space above the first line for the scale's numbers, and below the last one for the legend.
+/// The space above the first line for the scale's numbers, and below the last line for the legend.
 const ABOVE: u32 = 40;
 const BELOW: u32 = 44;
-/// The space left of the scale for the labels, as wide as the longest, and right of it for the
+/// The space left of the scale, as wide as the longest label, and right of the scale for the
 /// ratios.
 const NUMBERS: u32 = 70;
 const TEXT: i32 = 13;
@@ -110,7 +110,7 @@ fn label(row: &Row) -> String {
     format!("{}: {} against {}", row.work, row.ours.name, row.rival.name)
 }
 
-/// Maps ratios to positions.
+/// Map from ratios to horizontal positions in the plot.
 struct Scale {
     low: f64,
     high: f64,
@@ -140,7 +140,8 @@ impl Scale {
         self.left + (share.clamp(0.0, 1.0) * f64::from(WIDTH)).round() as i32
     }
 
-    /// Returns the marks of the scale: powers of ten, and 2 and 5 times them where there is room.
+    /// Returns the marks of the scale: powers of ten, and also 2 and 5 times these powers if the
+    /// space allows.
     fn marks(&self) -> Vec<(f64, String)> {
         let decades = (self.high / self.low).log10();
         let steps: &[f64] = if decades < 2.5 {

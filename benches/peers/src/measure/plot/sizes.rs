@@ -1,4 +1,4 @@
-//! Throughput by size, with a line for each contender.
+//! Line plot of throughput by content size, with a line for each contender.
 
 use anyhow::Result;
 use plotters::prelude::*;
@@ -7,7 +7,7 @@ use plotters::style::text_anchor::HPos;
 use super::theme::{self, FAINT, GRID, INK, LINES, PAGE};
 use crate::measure::{Quantity, Side, Table};
 
-/// The table that this picture shows.
+/// The name of the table that this plot shows.
 const TABLE: &str = "sizes";
 const WIDTH: u32 = 940;
 const HEIGHT: u32 = 460;
@@ -17,7 +17,7 @@ const TEXT: i32 = 13;
 /// The minimum distance between two names.
 const SPACING: i32 = 17;
 
-/// The throughput of one contender, by size.
+/// A line of the plot: the throughput of one contender, by content size.
 struct Line {
     name: String,
     points: Vec<(f64, f64)>,
@@ -45,7 +45,8 @@ fn lines(table: &Table) -> Vec<Line> {
                 continue;
             };
             match lines.iter_mut().find(|line| line.name == name) {
-                // chartlock's point occurs in the row of each rival; add it once.
+                // Add chartlock's point only once, although the row of each rival contains the
+                // point.
                 Some(line) if line.points.last().is_some_and(|last| last.0 == point.0) => {}
                 Some(line) => line.points.push(point),
                 None => lines.push(Line {
@@ -110,7 +111,7 @@ fn draw(picture: &mut String, lines: &[Line]) -> Result<()> {
     Ok(())
 }
 
-/// Moves names down until none covers another.
+/// Moves the names down until no two names overlap.
 fn spread<T>(names: &mut [((i32, i32), T, &String)]) {
     names.sort_by_key(|((_, y), ..)| *y);
     let mut free = i32::MIN;

@@ -1,4 +1,4 @@
-//! Colours for light and dark pages.
+//! Colours of the plots, for light and dark pages.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -42,7 +42,7 @@ pub(super) const MET: Colour = Colour::new(RGBColor(9, 105, 218), "#58A6FF");
 pub(super) const MISSED: Colour = Colour::new(RGBColor(207, 34, 46), "#FF7B72");
 pub(super) const TARGET: Colour = Colour::new(RGBColor(154, 103, 0), "#E3B341");
 
-/// Colours of lines, in an order that keeps neighbours distinct.
+/// The colours of lines, ordered so that successive colours are easy to distinguish.
 pub(super) const LINES: [Colour; 8] = [
     Colour::new(RGBColor(9, 105, 219), "#58A6FE"),
     Colour::new(RGBColor(17, 99, 150), "#A5D6FF"),

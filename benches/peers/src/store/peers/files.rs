@@ -1,4 +1,5 @@
-//! A file for each record, in a directory for each patient; no encryption, no versions, no journal of accesses.
+//! Rival that stores a file for each record, in a directory for each patient, without encryption,
+//! versions or an access journal.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -30,7 +31,8 @@ impl Files {
         self.chart(id.subject()).join(id.name().replace('/', "_"))
     }
 
-    /// Writes a file under its name; the name is durable once its directory is synced.
+    /// Writes and syncs a record's file. The file's name becomes durable only when the caller syncs
+    /// the directory.
     fn write(&self, (id, content): Item<'_>) -> Result<PathBuf> {
         let path = self.file(id);
         let directory = path.parent().context("the file path has no directory")?;

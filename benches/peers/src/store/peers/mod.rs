@@ -1,4 +1,4 @@
-//! The stores that are compared, behind one trait: chartlock and its rivals.
+//! Common trait of the compared stores: chartlock and its rivals.
 
 mod files;
 mod ours;
@@ -19,7 +19,7 @@ pub(super) use self::plain_redb::PlainRedb;
 pub(super) use self::sealed_fjall::SealedFjall;
 pub(super) use self::sqlcipher::{Sharing, SqlCipher};
 
-/// The cache size of each store: chartlock's default.
+/// The cache size of each store in bytes: chartlock's default.
 pub(super) const CACHE_BYTES: usize = 64 << 20;
 
 /// A record to put.
@@ -32,7 +32,7 @@ pub(super) trait Peer: Sync {
     /// Returns a handle for one thread.
     fn handle(&self) -> Result<Box<dyn Handle + Send + '_>>;
 
-    /// Closes and opens the store again, after any compaction that a user would run.
+    /// Runs any compaction that a user would run, then closes the store and opens it again.
     fn reopen(&mut self) -> Result<()>;
 }
 
@@ -41,7 +41,7 @@ pub(super) trait Handle {
     /// Puts a record that does not exist yet.
     fn put(&mut self, item: Item<'_>) -> Result<()>;
 
-    /// Puts records that do not exist yet, all of them durable together.
+    /// Puts records that do not exist yet, and makes them durable together.
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()>;
 
     /// Passes a record's content to `take`; fails if the record is missing.
@@ -56,7 +56,7 @@ pub(super) trait Rotate: Peer {
     fn rotate(&mut self) -> Result<()>;
 }
 
-/// Checks that records equal what was put.
+/// Checks that the stored records equal `items`.
 pub(super) fn check<'a>(peer: &dyn Peer, items: impl Iterator<Item = Item<'a>>) -> Result<()> {
     let mut handle = peer.handle()?;
     for (id, content) in items {
@@ -67,7 +67,8 @@ pub(super) fn check<'a>(peer: &dyn Peer, items: impl Iterator<Item = Item<'a>>) 
     Ok(())
 }
 
-/// Returns the key under which the plain stores keep a record: its patient, then its name.
+/// Returns the key under which the unencrypted stores keep a record: the patient, then the record's
+/// name.
 fn plain_key(id: &RecordId) -> Vec<u8> {
     [chart_key(id.subject()).as_slice(), id.name().as_bytes()].concat()
 }
@@ -76,7 +77,7 @@ fn chart_key(subject: &Subject) -> Vec<u8> {
     [subject.identifier().as_bytes(), &[0]].concat()
 }
 
-/// Returns the name of a record from a plain key.
+/// Returns the record name that the key from [`plain_key`] contains.
 fn name_in<'a>(key: &'a [u8], chart: &[u8]) -> Result<&'a str> {
     let name = key.strip_prefix(chart).unwrap_or_default();
     Ok(std::str::from_utf8(name)?)

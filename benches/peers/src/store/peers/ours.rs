@@ -1,4 +1,4 @@
-//! chartlock over `FileStorage`, with default options.
+//! chartlock on `FileStorage`, with default options.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,10 @@ use super::{Handle, Item, Peer, Rotate};
 
 pub(crate) struct Ours {
     directory: PathBuf,
-    /// Opens the vault. A passphrase would only make opening slower, which is not measured.
+    /// The credential that opens the vault. A passphrase would only make opening slower, which is
+    /// not measured.
     key: KeyFile,
-    // `None` only while the vault is reopened.
+    // This field is `None` only while the vault is reopened.
     vault: Option<Vault>,
 }
 

@@ -1,4 +1,4 @@
-//! The engine below `FileStorage` by itself: no encryption, no versions, no journal of accesses.
+//! Baseline: fjall, the engine of `FileStorage`, without encryption, versions or an access journal.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use super::{CACHE_BYTES, Handle, Item, Peer, chart_key, name_in, plain_key};
 
 pub(crate) struct PlainFjall {
     directory: PathBuf,
-    // `None` only while the database is reopened.
+    // This field is `None` only while the database is reopened.
     open: Option<(Database, Keyspace)>,
 }
 

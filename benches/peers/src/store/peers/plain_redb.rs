@@ -1,4 +1,4 @@
-//! redb: a copy-on-write B-tree; no encryption, no versions, no journal of accesses.
+//! Rival redb: a copy-on-write B-tree, without encryption, versions or an access journal.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 
 pub(crate) struct PlainRedb {
     file: PathBuf,
-    // `None` only while the database is reopened.
+    // This field is `None` only while the database is reopened.
     database: Option<Database>,
 }
 
@@ -64,7 +64,8 @@ impl Handle for Plain<'_> {
     }
 
     fn put_many(&mut self, items: &[Item<'_>]) -> Result<()> {
-        // By default a transaction is durable when its commit returns.
+        // Keep redb's default durability, because it makes a transaction durable when its commit
+        // returns.
         let transaction = self.0.begin_write()?;
         let mut table = transaction.open_table(RECORDS)?;
         for (id, content) in items {

@@ -1,5 +1,5 @@
-//! fjall with every record sealed under one key, as apps do it by hand. To replace that key, every
-//! record is decrypted and encrypted again.
+//! Rival that seals every record in fjall under one key, as an app without an encryption library
+//! would. Replacing that key decrypts every record and encrypts it again.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ const BATCH: usize = 1000;
 pub(crate) struct SealedFjall {
     directory: PathBuf,
     key: Aes256Gcm,
-    // `None` only while the database is reopened.
+    // This field is `None` only while the database is reopened.
     open: Option<(Database, Keyspace)>,
 }
 

@@ -1,4 +1,4 @@
-//! SQLCipher: an encrypted SQLite, with the settings under which it is durable and fast.
+//! Rival SQLCipher: an encrypted SQLite, with the settings that make it both durable and fast.
 //!
 //! The table is a rowid table with an index: in a table WITHOUT ROWID, rows above a quarter of a
 //! page need overflow pages.
@@ -21,10 +21,10 @@ const SELECT: &str =
     "SELECT content FROM records WHERE patient = ?1 AND name = ?2 ORDER BY version DESC LIMIT 1";
 const CHART: &str = "SELECT name, content FROM records WHERE patient = ?1";
 
-/// How threads share the database.
+/// The way in which threads share the database.
 #[derive(Clone, Copy)]
 pub(crate) enum Sharing {
-    /// Each thread has its own connection and waits while another thread writes.
+    /// Each thread uses its own connection and waits while another thread writes.
     Own,
     /// All threads share one connection behind a lock.
     One,
@@ -34,7 +34,7 @@ pub(crate) struct SqlCipher {
     file: PathBuf,
     key: u8,
     sharing: Sharing,
-    // `None` only while the database is reopened.
+    // This field is `None` only while the database is reopened.
     first: Mutex<Option<Connection>>,
 }
 
@@ -74,7 +74,8 @@ fn connect(file: &Path, key: u8) -> Result<Connection> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     connection.busy_timeout(Duration::from_secs(60))?;
-    // SQLite without encryption does not know this pragma, and other providers are slower.
+    // Check the provider, because SQLite without encryption returns no row for this pragma, and
+    // other providers are slower.
     let provider: String =
         connection.pragma_query_value(None, "cipher_provider", |row| row.get(0))?;
     ensure!(provider == "openssl", "SQLCipher runs on {provider}");
@@ -164,7 +165,8 @@ impl Handle for One<'_> {
 }
 
 fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
-    // A transaction that starts as a reader fails at its first write if another one writes.
+    // Begin as a writer, because a transaction that begins as a reader fails at its first write if
+    // another transaction is writing.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut insert = transaction.prepare_cached(INSERT)?;
     for (id, content) in items {
