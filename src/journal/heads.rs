@@ -13,7 +13,7 @@ const KEYS_PER_SCAN: usize = 256;
 /// Returns the heads of the chains that began last, at most `limit` of them.
 ///
 /// # Errors
-/// Those of the storage.
+/// Errors of the storage.
 pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<ChainHead>> {
     let mut heads = heads_since(storage, now, limit)?;
     let last = heads.split_off(heads.len().saturating_sub(limit));
@@ -31,7 +31,7 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Chain
 /// began.
 ///
 /// # Errors
-/// Those of the storage.
+/// Errors of the storage.
 pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<WriterId>> {
     let mut found = Vec::new();
     let mut after = after
@@ -166,7 +166,7 @@ fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Page
 /// Returns the digest of a stored page; `None` if the page is not stored.
 ///
 /// # Errors
-/// Those of the storage.
+/// Errors of the storage.
 pub fn digest_of(storage: &dyn Storage, page: &PageId) -> Result<Option<Digest>> {
     let stored = storage
         .read(&[&storage_keys::journal_page(page)])?

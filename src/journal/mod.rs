@@ -1,7 +1,7 @@
 //! The journal: sealed pages in chains, one chain for each writer, that record every access.
 //!
 //! Guarantees: an entry becomes durable with its change, or before content is released. A page
-//! opens only at its own position of its chain. Pages store subject and record names only as keyed
+//! opens only at its own position in its chain. Pages store subject and record names only as keyed
 //! hashes.
 //! Must not know: master keys, patient keys, record content, or what the operations do.
 

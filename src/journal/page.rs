@@ -118,7 +118,7 @@ impl Page {
         self.began.saturating_add(entry.after.into())
     }
 
-    /// Seals the page for its position of the chain, and returns the stored value.
+    /// Seals the page for its position in the chain, and returns the stored value.
     ///
     /// Each sealing draws a fresh salt, so each sealed page has its own key. A page that was not
     /// stored may therefore be sealed again with other entries.

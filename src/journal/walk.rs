@@ -67,7 +67,7 @@ impl Cursor {
     /// page is also passed on, because it opens.
     ///
     /// # Errors
-    /// Those of the storage and of `visit`.
+    /// Errors of the storage and of `visit`.
     pub fn advance(
         &mut self,
         storage: &dyn Storage,
@@ -82,7 +82,7 @@ impl Cursor {
     /// follow. A caller that reads many chains at once keeps only a few pages of each in memory.
     ///
     /// # Errors
-    /// Those of the storage and of `visit`.
+    /// Errors of the storage and of `visit`.
     pub fn step(
         &mut self,
         storage: &dyn Storage,
@@ -164,7 +164,7 @@ impl PageKeys<'_> {
     /// Opens the page stored at `place`.
     ///
     /// # Errors
-    /// Those of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.
+    /// Errors of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.
     pub fn open(&self, value: &[u8], place: &PageId) -> Result<Page> {
         let number = PageHead::parse(value)?.number;
         let key = (self.key)(number).ok_or(Error::NotAuthentic)?;

@@ -128,7 +128,7 @@ impl Writer {
     /// Makes all entries up to `number` durable, including those of other threads.
     ///
     /// # Errors
-    /// Those of sealing and of the storage. The entries then stay in the queue.
+    /// Errors of sealing and of the storage. The entries then stay in the queue.
     pub fn flush(&self, number: u64, time: WriteTime) -> Result<()> {
         let is_written = || !lock(&self.queue).has_up_to(number);
         while let Some(_leader) = self.election.lead_unless(is_written) {
@@ -140,7 +140,7 @@ impl Writer {
     /// Makes all entries durable that were queued before the call.
     ///
     /// # Errors
-    /// Those of [`Writer::flush`].
+    /// Errors of [`Writer::flush`].
     pub fn flush_all(&self, time: WriteTime) -> Result<()> {
         let last = lock(&self.queue).last();
         last.map_or(Ok(()), |last| self.flush(last, time))
@@ -154,7 +154,7 @@ impl Writer {
     /// Writes a separate page with these entries and the heads of other chains; returns its head.
     ///
     /// # Errors
-    /// Those of sealing and of the storage.
+    /// Errors of sealing and of the storage.
     pub fn send_page(
         &self,
         drafts: &[EntryDraft],
