@@ -3,8 +3,9 @@
 //! `format · suite · kind · zero · key number u32 · salt 32 · commitment 32 · body n · tag 16`: 88
 //! bytes beside the body.
 //!
-//! Guarantees: each sealing draws a salt, and so has a key of its own. The commitment is compared
-//! before the body is opened; the body is decoded only after it authenticated.
+//! Guarantees: each sealing draws a fresh salt, so each sealed value has its own key. The
+//! commitment is compared before the body is opened; the body is decoded only after it is
+//! authenticated.
 //! Must not know: the content of the bodies, or the keys that seal them.
 
 use crate::crypto::{self, CipherSuite, Commitment, Nonce, Salt, SealingKey, TAG};
@@ -12,12 +13,12 @@ use crate::error::{Error, Result};
 use crate::format::codec::{self, Body, take, take_slice};
 use crate::secret::{A_SEALING, plaintext, wipe_stack};
 
-/// The only format.
+/// The only format number that this release reads and writes.
 const FORMAT: u8 = 1;
-/// Bytes before the body: head 8, salt 32, commitment 32.
+/// Number of bytes before the body: head 8, salt 32, commitment 32.
 const BEFORE: usize = 72;
 
-/// The first 8 bytes of a frame, which name the key that opens it.
+/// The first 8 bytes of a frame, which identify the key that opens the frame.
 pub(crate) struct FrameHead {
     pub(crate) suite: CipherSuite,
     pub(crate) number: u32,

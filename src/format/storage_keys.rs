@@ -98,12 +98,12 @@ pub const JOURNAL_PAGES: &[u8] = b"j";
 /// 10 random bytes. So a scan returns chains in the order in which they began.
 pub type WriterId = [u8; 16];
 
-/// The id of a journal page: its chain and its place in the chain.
+/// The id of a journal page: its chain, and its position in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId {
     /// Writer of the chain.
     pub writer: WriterId,
-    /// Place in the chain, from 0.
+    /// Position of the page in the chain, from 0.
     pub sequence: u64,
 }
 

@@ -1,4 +1,5 @@
-//! One writer's chain: seals the next page and links it to the previous one.
+//! The chain of journal pages that one writer extends: seals each page and links it to the previous
+//! page.
 
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use crate::journal::heads;
 use crate::journal::page::{ChainHead, Page, Stage};
 use crate::storage::{CommitError, Committed, Expect, Operation, Storage, Transaction};
 
-/// Heads of other chains that the first page of a new chain records.
+/// Maximum number of heads of other chains that the first page of a new chain records.
 const SEEN_CHAINS: usize = 32;
-/// Attempts to resolve an unknown commit outcome before the caller gets it.
+/// Maximum number of attempts to resolve an unknown commit outcome before the caller gets the
+/// error.
 const COMMIT_ATTEMPTS: u32 = 8;
 
-/// Suite and active journal key that seal pages.
+/// Inputs for sealing journal pages: cipher suite, vault id and active journal key.
 pub struct Sealer {
     /// Cipher suite of the vault.
     pub suite: CipherSuite,
@@ -31,23 +33,25 @@ pub struct Sealer {
 /// Outcome of a transaction that [`Chain::send`] repeated until its outcome was known.
 pub(super) enum SendOutcome {
     Committed(Committed),
-    /// The transaction had no effect, and no repeated request can still commit it. Holds the index
-    /// of the operation whose precondition failed.
+    /// The transaction had no effect, and no repeated request can still commit it. Contains the
+    /// index of the operation whose precondition failed.
     Conflict(usize),
     Failed(CommitError),
 }
 
-/// One writer's chain: its storage, and where its next page goes.
+/// State for extending one writer's chain: its storage, the next sequence number and the digest of
+/// the previous page.
 pub(super) struct Chain {
     pub(super) storage: Arc<dyn Storage>,
     /// `None` before the first page, and after a page whose commit outcome stayed unknown. Such a
-    /// page may still be committed, so the writer leaves its storage key and begins another chain.
+    /// page may still be committed, so the writer never reuses the page's storage key and begins
+    /// another chain.
     writer: Option<WriterId>,
     next: u64,
     last: Digest,
 }
 
-/// A sealed page to commit, and the chain head that it becomes.
+/// A sealed page to commit, with the chain head that the page becomes once committed.
 pub(super) struct SealedPage {
     pub(super) head: ChainHead,
     pub(super) put: Operation,
@@ -73,7 +77,7 @@ impl Chain {
         Some(ChainHead { page, digest })
     }
 
-    /// Makes the next page the first one of another chain.
+    /// Ends this chain, so that the next page begins another chain.
     pub(super) fn restart(&mut self) {
         self.writer = None;
         self.next = 0;
@@ -120,15 +124,16 @@ impl Chain {
         })
     }
 
-    /// Makes a committed page the head.
+    /// Sets the chain's head to a page that was committed.
     pub(super) fn advance_to(&mut self, head: &ChainHead) {
         self.next = head.page.sequence + 1;
         self.last = head.digest;
     }
 
-    /// Commits a transaction that ends with a page, and repeats it until the outcome is known. A
-    /// stored page proves that the transaction was committed, because no other writer can have
-    /// sealed it. On storage that is not transactional, the transaction must hold the page alone.
+    /// Commits a transaction that ends with a page, and repeats the commit until the outcome is
+    /// known. A stored page proves that the transaction was committed, because no other writer can
+    /// have sealed this page. On storage that is not transactional, the transaction must contain
+    /// only the page.
     ///
     /// If the outcome stays unknown, the next page begins another chain, because this page may
     /// still be committed.
@@ -161,8 +166,8 @@ impl Chain {
         Ok(SendOutcome::Failed(CommitError::Unknown))
     }
 
-    /// Returns the result of a transaction that was committed before, with the revisions as read
-    /// now; `None` if its page is not stored.
+    /// Returns the result of a transaction that was committed earlier, with the revisions that are
+    /// stored now; `None` if the transaction's page is not stored.
     fn stored_result(&self, transaction: &Transaction) -> Result<Option<Committed>> {
         let operations = transaction.operations();
         let Some(Operation::Put { key, value, .. }) = operations.last() else {
@@ -182,14 +187,14 @@ impl Chain {
             .map(|(stored, operation)| {
                 let stored = stored?;
                 match operation {
-                    // Replaced since then: no caller can use the revision of a value that is gone.
+                    // A later write replaced this value, so no caller can use its revision.
                     Operation::Put { value, .. } if *value != stored.value => None,
                     _ => Some(stored.revision),
                 }
             });
         Ok(Some(Committed {
             revisions: revisions.collect(),
-            // The storage did not confirm that the former bytes are purged.
+            // Set because the storage did not confirm that it purged the former bytes.
             deferred: true,
         }))
     }

@@ -1,4 +1,4 @@
-//! A checkpoint: a short text that names a journal page, to be kept away from the storage.
+//! Checkpoints: short texts that identify a journal page, to be kept outside the storage.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,25 @@ use crate::error::{Error, Result};
 use crate::format::storage_keys::PageId;
 use crate::journal::page::ChainHead;
 
-/// First words of the text.
+/// The first words of a checkpoint's text form.
 const TITLE: &str = "chartlock checkpoint 1";
-/// Bytes of a checkpoint: vault 4, writer 16, sequence 6, time 6, digest 16, check 2.
+/// Length of an encoded checkpoint in bytes: vault 4, writer 16, sequence 6, time 6, digest 16,
+/// check 2.
 const LENGTH: usize = 50;
-/// Hex digits in a group.
+/// Number of hexadecimal digits in each group of the text form.
 const GROUP: usize = 5;
-/// Most chains whose heads a checkpoint page records, because that page must stay below 1 MiB.
+/// Maximum number of chains whose heads the page of a checkpoint records, because that page must
+/// stay below 1 MiB.
 pub(crate) const CHAINS_MAX: usize = 8192;
 
 /// A reference to a journal page that covers all earlier entries, bound to the page by its digest.
 ///
 /// [`Vault::checkpoint`](crate::Vault::checkpoint) makes a checkpoint, and
-/// [`Vault::verify`](crate::Vault::verify) compares the storage with it. Keep it away from the
-/// storage.
+/// [`Vault::verify`](crate::Vault::verify) compares the storage with the checkpoint. Keep
+/// checkpoints outside the storage.
 ///
-/// The text form suits print, a ticket or another system. It holds no secret and no name. Parsing
-/// ignores its case and the spacing of its groups.
+/// The text form can be printed, or copied into a ticket or another system. The text contains no
+/// secret and no name. Parsing ignores upper and lower case and the spaces between groups.
 ///
 /// ```
 /// # use chartlock::*;
@@ -59,12 +61,12 @@ impl Checkpoint {
         }
     }
 
-    /// Returns whether the checkpoint belongs to this vault.
+    /// Returns `true` if the checkpoint belongs to this vault.
     pub(crate) fn is_of(&self, vault: &VaultId) -> bool {
         vault.starts_with(&self.vault)
     }
 
-    /// Returns whether the checkpoint names a page with this digest.
+    /// Returns `true` if the checkpoint references a page with this digest.
     pub(crate) fn names(&self, digest: &Digest) -> bool {
         self.digest == *digest_prefix(digest)
     }
@@ -116,7 +118,8 @@ fn u48(bytes: &[u8; 6]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Checksum against typing errors. It has no key, so it does not prevent forgery.
+/// Computes a checksum that detects typing errors. The checksum has no key, so it does not prevent
+/// forgery.
 fn check(bytes: &[u8]) -> [u8; 2] {
     let [a, b, ..] = crypto::sha256(&[TITLE.as_bytes(), bytes]);
     [a, b]

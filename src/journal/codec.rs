@@ -1,4 +1,4 @@
-//! Encoding of a journal page's body, field by field.
+//! Binary encoding of a journal page's body, field by field.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,7 +20,7 @@ fields! { PageId { writer sequence } }
 fields! { ChainHead { page digest } }
 numbers! { Stage { 0 Done 1 Announced } }
 
-/// Implements encoding as a code of one byte.
+/// Implements the encoding of an enum as its code of one byte.
 macro_rules! codes {
     ($($type:ident)*) => {$(
         impl Encode for $type {
@@ -64,7 +64,7 @@ impl<C> Decode<C> for Page {
         let seen = Decode::decode(decoder)?;
         let contexts: Vec<Context> = Decode::decode(decoder)?;
         let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
-        // Duplicates are refused, because a page has exactly one encoding.
+        // Refuse duplicate table rows, because each page has exactly one encoding.
         let unique: HashSet<_> = subjects.iter().collect();
         if unique.len() < subjects.len() {
             return Err(refused(Error::Malformed));
@@ -87,8 +87,8 @@ impl<C> Decode<C> for Page {
     }
 }
 
-/// Checks the extensions of later releases: strictly ascending, none of them critical. This release
-/// ignores their content, because no page is ever sealed again.
+/// Checks that the extensions of later releases are strictly ascending and not critical. This
+/// release ignores their content, because a stored page is never sealed again.
 fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, DecodeError> {
     if !stored.is_sorted_by(|(left, _), (right, _)| left < right) {
         return Err(refused(Error::Malformed));

@@ -1,4 +1,4 @@
-//! Journal entries before they are on a page: actor, operation, target, outcome.
+//! Journal entries that are not yet written to a page: actor, operation, target, outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,31 +10,31 @@ use crate::journal::{AccessOutcome, Operation};
 /// Actor and purpose, shared by all entries of one session.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Context {
-    /// Name of the actor, as the app gives it.
+    /// Name of the actor, from the app.
     pub actor: Box<str>,
     /// Code of the purpose of use.
     pub purpose: Box<str>,
-    /// Request id that the app gives; empty for none.
+    /// Request id from the app; empty for none.
     pub request: Box<str>,
     /// Organization on whose behalf the actor acts; empty for none.
     pub organization: Box<str>,
-    /// True if the actor acts under break-glass.
+    /// `true` if the actor acts under break-glass.
     pub under_break_glass: bool,
 }
 
-/// An operation with its actor and purpose.
+/// An operation with its actor, purpose and note, from which journal entries are built.
 #[derive(Debug, Clone)]
 pub struct Act {
     /// Actor and purpose.
     pub context: Arc<Context>,
     /// The operation.
     pub operation: Operation,
-    /// Reason or consent reference that the app or the policy gives; empty for none.
+    /// Reason or consent reference from the app or the access policy; empty for none.
     pub note: Box<str>,
 }
 
 impl Act {
-    /// Returns another operation with the same actor, purpose and note.
+    /// Returns a copy with another operation and the same actor, purpose and note.
     pub fn to(&self, operation: Operation) -> Self {
         Self {
             operation,
@@ -42,7 +42,7 @@ impl Act {
         }
     }
 
-    /// Returns the entry for this operation at `at`, in milliseconds since 1970.
+    /// Returns the journal entry for this operation at the time `at`, in milliseconds since 1970.
     pub fn draft(&self, at: i64, target: Target, outcome: AccessOutcome) -> EntryDraft {
         EntryDraft {
             at,
@@ -53,25 +53,25 @@ impl Act {
     }
 }
 
-/// A subject: its chart id, and its tag under the journal key.
+/// The subject that a journal entry references: chart id, and tag under the journal key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct SubjectRef {
     /// Chart id; zeros if the subject has no chart.
     pub chart: ChartId,
-    /// Tag of kind and identifier under the journal key.
+    /// Keyed hash of the subject's kind and identifier, under the journal key.
     pub tag: SubjectTag,
 }
 
-/// A record: its tag in storage, and its tag under the journal key.
+/// The record that a journal entry references: tag in the storage, and tag under the journal key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct RecordRef {
-    /// Tag of the name under the chart's name key; zeros if there is no chart.
+    /// Keyed hash of the record's name under the chart's name key; zeros if there is no chart.
     pub tag: RecordTag,
-    /// Tag of the name under the journal key.
+    /// Keyed hash of the record's name under the journal key.
     pub name: NameTag,
 }
 
-/// The target of an operation.
+/// The vault part, subject, record or version that an operation concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The vault.
@@ -111,14 +111,14 @@ pub enum Target {
         record: RecordRef,
         /// Version that was written.
         version: u64,
-        /// SHA-256 of the value from byte 96 on.
+        /// SHA-256 of the stored value from byte 96 on.
         digest: Digest,
     },
-    /// An announced entry, by page and index, whose change was committed.
+    /// An announced entry whose change was committed, identified by page and index.
     Settled(PageId, u32),
 }
 
-/// A journal entry that is not on a page yet.
+/// A journal entry that is not yet written to a page.
 #[derive(Debug, Clone)]
 pub struct EntryDraft {
     /// Time in milliseconds since 1970.

@@ -1,4 +1,4 @@
-//! Lists the chains in a storage, and their heads.
+//! Search for the journal chains in a storage, and for their heads.
 
 use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
@@ -7,13 +7,13 @@ use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of
 use crate::journal::page::ChainHead;
 use crate::storage::{Projection, Scan, Storage};
 
-/// Keys fetched in one scan.
+/// Number of keys fetched in one scan.
 const KEYS_PER_SCAN: usize = 256;
 
 /// Returns the heads of the chains that began last, at most `limit` of them.
 ///
 /// # Errors
-/// Those of the storage.
+/// Errors of the storage.
 pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<ChainHead>> {
     let mut heads = heads_since(storage, now, limit)?;
     let last = heads.split_off(heads.len().saturating_sub(limit));
@@ -31,7 +31,7 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Chain
 /// began.
 ///
 /// # Errors
-/// Those of the storage.
+/// Errors of the storage.
 pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<WriterId>> {
     let mut found = Vec::new();
     let mut after = after
@@ -44,11 +44,11 @@ pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<Wr
     Ok(found)
 }
 
-/// Returns the last pages of all chains, or of recent ones only if there are many chains.
+/// Returns the last pages of all chains, or only of the recent chains if there are many.
 ///
 /// A vault that is opened many times a day for years has many chains, and only the recent ones
-/// matter here. So the search goes back one day, then ten times as far each time, until it has
-/// `enough` chains.
+/// matter for this search. So the search begins with the last day, then extends the period tenfold
+/// each time, until it has found `enough` chains.
 fn heads_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<PageId>> {
     const DAY: i64 = 24 * 60 * 60 * 1000;
     let first = keys_after(storage, JOURNAL_PAGES, &[])?;
@@ -68,7 +68,7 @@ fn heads_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<Pag
     heads_after(storage, Vec::new())
 }
 
-/// Returns the last pages of all chains after a key.
+/// Returns the last pages of all chains whose storage keys are greater than `after`.
 fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>> {
     let mut heads = Vec::new();
     loop {
@@ -79,7 +79,7 @@ fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>>
         if !more {
             return Ok(heads);
         }
-        // Continues after keys of other objects too; otherwise the scan would return them forever.
+        // Also continue after keys of other objects; otherwise the scan would return them forever.
         after = ended;
         if let (Some(last), Some(head)) = (last, heads.last_mut()) {
             head.sequence = last_of(storage, &last)?;
@@ -88,8 +88,8 @@ fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>>
     }
 }
 
-/// Returns the last sequence number of a chain without gaps, from one known page. Uses a galloping
-/// search, because a storage need not scan backwards.
+/// Returns the last sequence number of a chain without gaps, beginning at a known page. Uses a
+/// galloping search, because storage backends need not support backward scans.
 fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
     let exists = |sequence: u64| -> Result<bool> {
         let before = PageId {
@@ -118,16 +118,16 @@ fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
     Ok(last)
 }
 
-/// Journal pages that one scan found, by their keys.
+/// The page ids that one scan found in storage keys.
 struct PageScan {
     pages: Vec<PageId>,
-    /// Last key that the scan returned, whether of a page or of another object.
+    /// Last key that the scan returned, which may belong to a page or to another object.
     last: Vec<u8>,
     more: bool,
 }
 
 impl PageScan {
-    /// Adds the pages to `heads`; a later page of a chain replaces an earlier one.
+    /// Adds the pages to `heads`; a later page of a chain replaces an earlier page of that chain.
     fn add_to(self, heads: &mut Vec<PageId>) {
         for page in self.pages {
             match heads.last_mut() {
@@ -166,7 +166,7 @@ fn keys_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Page
 /// Returns the digest of a stored page; `None` if the page is not stored.
 ///
 /// # Errors
-/// Those of the storage.
+/// Errors of the storage.
 pub fn digest_of(storage: &dyn Storage, page: &PageId) -> Result<Option<Digest>> {
     let stored = storage
         .read(&[&storage_keys::journal_page(page)])?
@@ -187,11 +187,11 @@ fn first_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Opt
         match (page.items.into_iter().next(), page.more) {
             (Some(item), _) => match journal_page_of(&item.key) {
                 Some(page) => return Ok(Some(page)),
-                // Not a page's key: skipped here, because verification reports it.
+                // Skip a key that is not a page's key, because verification reports such keys.
                 None => after = item.key,
             },
             (None, false) => return Ok(None),
-            // A scan page may be empty although more items follow.
+            // Continue, because a scan page may be empty although more items follow.
             (None, true) => return Err(Error::Contended),
         }
     }

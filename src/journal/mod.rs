@@ -1,7 +1,8 @@
-//! The journal: sealed pages in chains, one chain for each writer, that name every access.
+//! The journal: sealed pages in chains, one chain for each writer, that record every access.
 //!
-//! Guarantees: an entry becomes durable with its change, or before content is released. A page opens
-//! only at its place in its chain. Pages store subject and record names only as keyed hashes.
+//! Guarantees: an entry becomes durable with its change, or before content is released. A page
+//! opens only at its own position in its chain. Pages store subject and record names only as keyed
+//! hashes.
 //! Must not know: master keys, patient keys, record content, or what the operations do.
 
 mod chain;

@@ -1,7 +1,8 @@
-//! Journal operations: one row for each, with all properties that the crate derives from it.
+//! Journal operations, and a table with the properties that the crate derives from each operation.
 //!
-//! A row states every property of its operation, and no other code matches over operations with a
-//! wildcard. So a new operation is a new row, and does not compile until each property is stated.
+//! A table row states every property of its operation, and no other code matches over operations
+//! with a wildcard. So a new operation needs a new row, which compiles only if it states each
+//! property.
 
 use std::fmt;
 
@@ -26,8 +27,8 @@ pub enum OperationGroup {
     /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation,
     /// restores, journal fallback and similar operations.
     Governing,
-    /// Inspection without record content: the journal, verification, checkpoints, holds, slots,
-    /// keys.
+    /// Inspection without record content: of the journal, checkpoints, holds, slots and keys, and
+    /// verification.
     Auditing,
 }
 
@@ -56,7 +57,7 @@ pub enum AccessKind {
     Administered,
 }
 
-/// The effect of an operation on the versions that its journal entries name.
+/// The effect of an operation on the versions that its journal entries reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionEffect {
     /// No version was written.
@@ -69,7 +70,7 @@ pub(crate) enum VersionEffect {
     Expunged,
     /// The keys of the whole chart were destroyed.
     Erased,
-    /// The version was accepted as found after a restore.
+    /// The version was accepted in its stored state after a restore.
     Restored,
 }
 
@@ -148,13 +149,13 @@ pub(crate) enum FhirEvent {
     ChangeConfiguration,
 }
 
-/// Properties of an operation.
+/// The properties of one operation, as listed in its table row.
 struct Row {
     code: u8,
     name: &'static str,
     group: OperationGroup,
     kind: AccessKind,
-    /// True for direct care, which break-glass permits.
+    /// `true` for operations of direct care, which break-glass permits.
     care: bool,
     versions: VersionEffect,
     keys: KeyEffect,
@@ -165,7 +166,7 @@ struct Row {
 macro_rules! operations {
     ($($(#[$each:meta])* $code:literal $variant:ident $name:literal
         [$group:ident, $kind:ident, $care:literal, $versions:ident, $keys:ident, $event:ident])*) => {
-        /// An operation, as the journal names it and an access policy judges it.
+        /// An operation that the journal records and that an access policy permits or denies.
         ///
         /// ```
         /// # use chartlock::Operation;
@@ -208,8 +209,8 @@ macro_rules! operations {
     };
 }
 
-// Code, variant, name
-//     [group, kind of access, direct care, effect on versions, effect on keys, FHIR event]
+// Columns: code, variant, name [group, kind of access, direct care, effect on versions, effect on
+// keys, FHIR event]
 operations! {
     /// The vault was created.
     1 Create "create the vault"
@@ -262,7 +263,7 @@ operations! {
     /// Holds or retention were read.
     17 Inspect "inspect holds and retention"
         [Auditing, Accessed, false, None, None, Access]
-    /// A patient entry was created or updated, because another operation needed this.
+    /// A patient entry was created or updated on behalf of another operation.
     18 Prepare "prepare a subject's entry"
         [Writing, Upkeep, false, None, None, Encrypt]
     /// The master key was rotated.
@@ -316,13 +317,13 @@ operations! {
     /// The journal was read.
     35 ReadJournal "read the journal"
         [Auditing, Audited, false, None, JournalOpened, ReadLog]
-    /// An actor broke the glass.
+    /// An actor began break-glass access.
     36 BreakGlass "break the glass"
         [Governing, Administered, false, None, None, Override]
-    /// A journal fallback was begun: reads are journaled to another storage.
+    /// A journal fallback began: reads are journaled to another storage.
     37 BeginJournalFallback "begin a journal fallback"
         [Governing, Administered, false, None, None, ChangeConfiguration]
-    /// A journal fallback was ended.
+    /// A journal fallback ended.
     38 EndJournalFallback "end a journal fallback"
         [Governing, Administered, false, None, None, ChangeConfiguration]
     /// A record was marked or unmarked as a honeytoken.
@@ -338,7 +339,7 @@ impl Operation {
         self.row().code
     }
 
-    /// Returns whether break-glass permits the operation without asking the policy.
+    /// Returns `true` if break-glass permits the operation without asking the policy.
     pub(crate) fn is_care(self) -> bool {
         self.row().care
     }
@@ -371,7 +372,7 @@ impl OperationGroup {
 }
 
 impl AccessKind {
-    /// Returns the kind of access that an operation is.
+    /// Returns the kind of access of an operation.
     pub fn of(operation: Operation) -> Self {
         operation.row().kind
     }

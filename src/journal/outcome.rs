@@ -1,4 +1,4 @@
-//! Outcomes of an operation.
+//! Outcomes of operations, for the journal and for access events.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// The outcome of an operation.
+/// The outcome of an operation, which the journal records.
 ///
 /// ```
 /// # use chartlock::access::AccessOutcome;
@@ -20,7 +20,7 @@ pub enum AccessOutcome {
     Done,
     /// The target does not exist.
     Absent,
-    /// The access policy denied it.
+    /// The access policy denied the operation.
     Denied,
     /// Stored data did not authenticate, was damaged or was missing.
     NotAuthentic,

@@ -1,5 +1,5 @@
-//! Journal pages: a body and 88 further bytes, sealed under a key of its own, bound to its storage
-//! key.
+//! Journal pages. Each page is sealed under its own key, is bound to its storage key, and takes 88
+//! bytes more than its body.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,7 +14,7 @@ use crate::journal::{AccessOutcome, Operation};
 /// Kind byte of journal pages.
 pub const JOURNAL_KIND: u8 = 18;
 
-/// A chain head: the last page of a chain when it was read.
+/// A chain head: the last page of a chain at the time of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainHead {
     /// The last page.
@@ -23,27 +23,29 @@ pub struct ChainHead {
     pub digest: Digest,
 }
 
-/// The stage of a journal entry: settled, or announced.
+/// The stage of a journal entry relative to its change: settled or announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Settled: the entry became durable together with its change, or has no change.
     Done,
-    /// The page precedes the change; a later entry confirms a committed change.
+    /// Announced: the page was committed before the change; a later entry confirms that the change
+    /// was committed.
     Announced,
 }
 
-/// A journal entry on a page; its context and subject are rows of the page's tables.
+/// A journal entry on a page. The entry references its context and subject by their rows in the
+/// page's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Milliseconds after [`Page::began`].
+    /// Time of the entry, in milliseconds after [`Page::began`].
     pub after: u32,
-    /// Index of actor and purpose in the page's contexts.
+    /// Index of the entry's actor and purpose in [`Page::contexts`].
     pub context: u16,
     /// The operation.
     pub operation: Operation,
     /// Outcome of the operation.
     pub outcome: AccessOutcome,
-    /// Settled or announced.
+    /// Stage of the entry: settled or announced.
     pub stage: Stage,
     /// Target of the operation, with its subject from the page's table.
     pub target: Target,
@@ -51,7 +53,7 @@ pub struct Entry {
     pub note: Box<str>,
 }
 
-/// A journal page, opened or to be sealed.
+/// The content of a journal page, after opening or before sealing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// SHA-256 of the whole value of the chain's previous page; zeros on the first page.
@@ -66,12 +68,12 @@ pub struct Page {
     pub subjects: Vec<SubjectRef>,
     /// Entries of the page.
     pub entries: Vec<Entry>,
-    /// Extensions that later releases add, by number.
+    /// Extensions of later releases: number and content.
     pub(super) extensions: Vec<(u16, Vec<u8>)>,
 }
 
 impl Page {
-    /// Builds a page from entries and their stages.
+    /// Builds a page from journal entries and their stages.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for more than 65,536 different contexts or subjects.
@@ -116,10 +118,10 @@ impl Page {
         self.began.saturating_add(entry.after.into())
     }
 
-    /// Seals the page for its place in the chain, and returns the stored value.
+    /// Seals the page for its position in the chain, and returns the stored value.
     ///
-    /// Each sealing draws a salt, and so has a key of its own. A page that was not stored may be
-    /// sealed again with other entries.
+    /// Each sealing draws a fresh salt, so each sealed page has its own key. A page that was not
+    /// stored may therefore be sealed again with other entries.
     ///
     /// # Errors
     /// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
@@ -137,7 +139,7 @@ impl Page {
         })
     }
 
-    /// Opens the page stored at `place`; `key` is the journal key that the page's head names.
+    /// Opens the page stored at `place`; `key` is the journal key that the page's head identifies.
     ///
     /// # Errors
     /// In the order of checks: those of [`PageHead::parse`]; [`Error::Malformed`] for less than 88
@@ -152,7 +154,7 @@ impl Page {
     }
 }
 
-/// The first 8 bytes of a page, which name the journal key that opens it.
+/// The first 8 bytes of a page, which identify the journal key that opens the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageHead {
     /// Cipher suite that seals the page.
@@ -195,7 +197,7 @@ impl Target {
     }
 }
 
-/// A table of values that entries share; each value is stored once.
+/// A table that stores each value once for all entries that share it.
 struct SharedTable<T> {
     rows: Vec<T>,
     indexes: HashMap<T, u16>,

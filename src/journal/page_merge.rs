@@ -1,4 +1,4 @@
-//! Merges independent changes into one transaction, so that one page and one sync commit all of
+//! Merging of independent changes into one transaction, so that one page and one sync commit all of
 //! them.
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use crate::journal::queue::JournaledChange;
 use crate::storage::{Committed, Expect, Operation, Transaction};
 
-/// A merged transaction, and the origin of each of its operations.
+/// A transaction merged from several changes, with the origin of each operation.
 pub(super) struct MergedTransaction {
     pub(super) transaction: Transaction,
     /// For each change, the indexes of its operations in `transaction`.
@@ -15,8 +15,9 @@ pub(super) struct MergedTransaction {
 }
 
 impl MergedTransaction {
-    /// Moves the operations out of the changes, because values are large to copy. A check that
-    /// several changes share occurs once. The page comes last.
+    /// Merges the changes. Moves their operations instead of copying them, because values are
+    /// large. A check that several changes share occurs once. The put of the page is the last
+    /// operation.
     pub(super) fn new<'a>(
         changes: impl Iterator<Item = &'a mut Transaction>,
         page: Operation,
@@ -52,7 +53,7 @@ impl MergedTransaction {
             let own = indexes.into_iter().filter_map(|index| {
                 let operation = operations.get_mut(index)?;
                 Some(match operation {
-                    // Cloned, because other changes may share the check.
+                    // Clone the check, because other changes may share it.
                     Operation::Check { .. } => operation.clone(),
                     Operation::Put { .. } | Operation::Delete { .. } => {
                         std::mem::replace(operation, Operation::Delete { key: Vec::new() })
@@ -63,8 +64,8 @@ impl MergedTransaction {
         }
     }
 
-    /// Returns the changes that an operation belongs to, with its index in each; empty for the
-    /// page.
+    /// Returns each change that contains an operation, and the operation's index in that change;
+    /// empty for the put of the page.
     pub(super) fn owners(&self, operation: usize) -> Vec<(usize, usize)> {
         let owners = self.indexes.iter().enumerate();
         owners
@@ -88,15 +89,16 @@ impl MergedTransaction {
     }
 }
 
-/// A set of changes that one transaction can hold in any order. No change writes a key that another
-/// change uses, and all checks of a key expect the same.
+/// A set of changes that one transaction can contain in any order. No change writes a key that
+/// another change uses, and all checks of a key expect the same state.
 #[derive(Default)]
 pub(super) struct IndependentChanges<'a> {
     touched: HashMap<&'a [u8], Option<&'a Expect>>,
 }
 
 impl<'a> IndependentChanges<'a> {
-    /// Adds a change if it is independent of the others; returns whether it was added.
+    /// Adds a change if it is independent of the changes in the set; returns `true` if the change
+    /// was added.
     pub(super) fn admit(&mut self, change: &'a JournaledChange) -> bool {
         let operations = change.transaction.operations();
         let fits = operations.iter().all(|operation| {
@@ -114,7 +116,7 @@ impl<'a> IndependentChanges<'a> {
                 };
                 match self.touched.entry(operation.key()) {
                     MapEntry::Vacant(vacant) => drop(vacant.insert(expect)),
-                    // A change may check what it also writes.
+                    // Allow a change to check a key that the same change writes.
                     MapEntry::Occupied(mut used) if expect.is_none() => drop(used.insert(None)),
                     MapEntry::Occupied(_) => {}
                 }

@@ -10,14 +10,14 @@ use crate::journal::entry::EntryDraft;
 use crate::journal::page_merge::IndependentChanges;
 use crate::storage::{CommitError, Committed, Operation, Transaction};
 
-/// Most bytes of entries on one page, as estimated.
+/// Maximum estimated size of the entries on one page, in bytes.
 pub(super) const PAGE_BYTES: usize = 640 * 1024;
-/// Most bytes of values in a transaction that merges several changes.
+/// Maximum number of bytes of values in a transaction that merges several changes.
 const MERGED_BYTES: usize = 4 * 1024 * 1024;
-/// Most changes in one transaction.
+/// Maximum number of changes in one transaction.
 const MERGED_CHANGES: usize = 1024;
 
-/// A transaction, and the journal entries that become durable with it.
+/// A transaction with the journal entries that become durable together with the transaction.
 #[derive(Debug)]
 pub struct JournaledChange {
     /// Operations of the change.
@@ -36,11 +36,11 @@ pub(super) struct Queue {
     entries: VecDeque<QueuedEntry>,
     /// Number of the next entry.
     next: u64,
-    /// No further entry is accepted.
+    /// `true` once the queue accepts no further entry.
     closed: bool,
 }
 
-/// An entry without a change of its own, such as that of a read.
+/// A journal entry without a change, such as the entry of a read.
 struct QueuedEntry {
     number: u64,
     draft: EntryDraft,
@@ -52,13 +52,14 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Locked`] once the queue is closed, because the entry would never be written;
-    /// [`Error::TooLarge`] for an entry that no page can hold.
+    /// [`Error::TooLarge`] for an entry that no page can contain.
     pub(super) fn push(&mut self, draft: EntryDraft, queued_at: Duration) -> Result<u64> {
         if self.closed {
             return Err(Error::Locked);
         }
         if estimated_bytes(&draft) > PAGE_BYTES {
-            // No page could hold this entry, so the entries queued after it would never be written.
+            // Refuse the entry, because no page can contain it and all later entries would wait
+            // behind it.
             return Err(Error::TooLarge);
         }
         Ok(self.push_settled(draft, queued_at))
@@ -86,21 +87,22 @@ impl Queue {
         self.next.checked_sub(1)
     }
 
-    /// Returns when the oldest waiting entry was queued, and how many entries wait.
+    /// Returns the time at which the oldest waiting entry was queued, and the number of waiting
+    /// entries.
     pub(super) fn waiting(&self) -> Option<(Duration, usize)> {
         let oldest = self.entries.front()?;
         Some((oldest.queued_at, self.entries.len()))
     }
 
-    /// Returns whether any entry up to this number waits. The entry of this number itself may have
-    /// been withdrawn.
+    /// Returns `true` if any entry up to this number waits. The entry with exactly this number may
+    /// have been withdrawn.
     pub(super) fn has_up_to(&self, number: u64) -> bool {
         let oldest = self.entries.front();
         oldest.is_some_and(|oldest| oldest.number <= number)
     }
 
-    /// Returns the oldest entries that fit into `room` bytes, and at least one for an otherwise
-    /// empty page. The entries stay in the queue until they are durable.
+    /// Returns the oldest entries that fit into `room` bytes, and at least one entry for an
+    /// otherwise empty page. The entries stay in the queue until they are durable.
     pub(super) fn next_entries(&self, room: usize) -> Vec<(u64, EntryDraft)> {
         let mut left = room;
         let fit = self
@@ -118,7 +120,7 @@ impl Queue {
             .collect()
     }
 
-    /// Removes the entries up to this number, which are durable.
+    /// Removes the entries up to this number, after they became durable.
     pub(super) fn remove_up_to(&mut self, last: u64) {
         while self.has_up_to(last) {
             self.entries.pop_front();
@@ -129,7 +131,8 @@ impl Queue {
         self.entries.retain(|entry| entry.number != number);
     }
 
-    /// Takes the oldest changes that fit into one transaction; the others keep their order.
+    /// Takes the oldest changes that fit into one transaction; the remaining changes keep their
+    /// order.
     pub(super) fn next_changes(&mut self) -> Vec<QueuedChange> {
         let mut independent = IndependentChanges::default();
         let (mut value_total, mut entry_total, mut count) = (0, 0, 0);
@@ -162,7 +165,7 @@ impl Queue {
     }
 }
 
-/// A waiting change, and the ticket that receives the storage's reply.
+/// A change in the queue, with the ticket that receives the storage's reply.
 pub(super) struct QueuedChange {
     pub(super) change: JournaledChange,
     pub(super) ticket: Arc<Ticket>,
@@ -183,7 +186,7 @@ impl Drop for QueuedChange {
     }
 }
 
-/// Receives the replies to all changes of one caller.
+/// Receiver of the storage's replies to all changes of one caller.
 pub(super) struct Ticket(Mutex<Answers>);
 
 struct Answers {
@@ -201,7 +204,7 @@ impl Ticket {
         }))
     }
 
-    /// Stores a reply, unless there is one already: the first reply counts.
+    /// Stores the reply to a change, unless the change already has a reply.
     fn put(&self, index: usize, answer: Result<Answer>) {
         let mut answers = lock(&self.0);
         if let Some(reply @ None) = answers.replies.get_mut(index) {
@@ -214,8 +217,8 @@ impl Ticket {
         lock(&self.0).missing == 0
     }
 
-    /// Returns the replies, or the error that kept all changes from being sent. If only some were
-    /// not sent, each of them gets a storage error as its reply.
+    /// Returns the replies, or an error if no change was sent. If only some changes were not sent,
+    /// each of those gets a storage error as its reply.
     pub(super) fn take(&self) -> Result<Vec<Answer>> {
         let answers: Vec<_> = lock(&self.0).replies.drain(..).flatten().collect();
         if let Some(Err(error)) = answers.first()
@@ -236,7 +239,7 @@ pub(super) fn entry_bytes(changes: &[QueuedChange]) -> usize {
     drafts.map(estimated_bytes).sum()
 }
 
-/// Returns an upper bound of the bytes that an entry takes on a page.
+/// Returns an upper bound of an entry's encoded size on a page, in bytes.
 fn estimated_bytes(draft: &EntryDraft) -> usize {
     let context = &draft.act.context;
     let texts = context.actor.len()

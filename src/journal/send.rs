@@ -1,4 +1,4 @@
-//! Commits pages: together with their changes, before them, or alone.
+//! Commits of journal pages: together with their changes, before their changes, or without changes.
 
 use std::sync::atomic::Ordering;
 
@@ -16,8 +16,8 @@ impl Writer {
     /// Commits one page, with as many waiting changes and entries as fit.
     pub(super) fn send_next(&self, chains: &mut Chains, time: WriteTime) -> Result<()> {
         let sent = self.send_waiting(chains, time);
-        // A closed writer is not failing: it accepts no further operation that would need its
-        // journal.
+        // Do not report a closed writer as failing, because it accepts no further operation that
+        // needs the journal.
         if sent.as_ref().is_err_and(|error| *error != Error::Locked) {
             self.failing.store(true, Ordering::Release);
         }
@@ -32,8 +32,8 @@ impl Writer {
         };
         let mut fallback_result = Ok(());
         if let Some(fallback) = &mut chains.fallback {
-            // During a journal fallback, entries go to the other storage first; otherwise they
-            // would wait for the failing storage, or fail with it.
+            // During a journal fallback, entries go to the other storage first; otherwise the
+            // entries would wait for the failing storage, or fail with it.
             let entries = lock(&self.queue).next_entries(PAGE_BYTES);
             if !entries.is_empty() {
                 fallback_result = self.send_entries(fallback, &sealer, &entries, time);
@@ -86,8 +86,8 @@ impl Writer {
         }
     }
 
-    /// Commits `[ changes ; put j Absent ]` as one transaction. If a change is in conflict, its
-    /// caller gets the conflict, and the rest is committed again without it.
+    /// Commits the changes and then the page in one transaction. If a change is in conflict, its
+    /// caller gets the conflict, and the remaining changes are committed again without it.
     fn send_together(
         &self,
         chain: &mut Chain,
@@ -118,12 +118,12 @@ impl Writer {
                     let mut owners = merged.owners(operation);
                     merged.give_back(transactions(changes));
                     if owners.is_empty() {
-                        // Another process, such as a copy of this one, has written this page of the
-                        // chain.
+                        // Another process, such as a copy of this process, has written this page of
+                        // the chain.
                         self.forked.store(true, Ordering::Release);
                         chain.restart();
                     }
-                    // In descending order, so that the remaining indexes stay valid.
+                    // Remove in descending order, so that the remaining indexes stay valid.
                     while let Some((change, operation)) = owners.pop() {
                         let waiting = changes.remove(change);
                         let conflict = CommitError::Conflict { operation };
@@ -135,7 +135,7 @@ impl Writer {
                     return Err(commit_failure(error));
                 }
                 Err(error) => {
-                    // The outcome is unknown: the page could not be read after it was sent.
+                    // The outcome is unknown, because the page could not be read after it was sent.
                     answer_all(changes, CommitError::Unknown);
                     return Err(error);
                 }
@@ -144,8 +144,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits `[ put j Absent ]` with announced entries, then the changes, and queues a settled
-    /// entry for each committed change.
+    /// Commits a page with announced entries, then the changes, and queues a settled entry for each
+    /// committed change.
     fn send_announced(
         &self,
         chain: &mut Chain,
@@ -180,8 +180,8 @@ impl Writer {
                         target,
                         ..draft.clone()
                     };
-                    // Queued even if the queue is closed, because `close` waits for the chain and
-                    // then writes this entry, too.
+                    // Queue the entry even if the queue is closed, because `close` waits for the
+                    // chain and then also writes this entry.
                     lock(&self.queue).push_settled(settled, time.uptime);
                 }
                 index += 1;
@@ -192,8 +192,8 @@ impl Writer {
     }
 }
 
-/// Commits a page alone, and returns the new head. `None` if another process has written this page
-/// of the chain; the next page then begins another chain.
+/// Commits a page without changes, and returns the new head. Returns `None` if another process has
+/// written this page of the chain; the next page then begins another chain.
 pub(super) fn send_alone(chain: &mut Chain, page: SealedPage) -> Result<Option<ChainHead>> {
     let transaction: Transaction = [page.put].into_iter().collect();
     match chain.send(&transaction) {
@@ -223,7 +223,7 @@ fn commit_failure(error: CommitError) -> Error {
     }
 }
 
-/// Fails changes of which nothing was sent.
+/// Reports `error` to the callers of changes of which nothing was sent.
 fn fail(changes: Vec<QueuedChange>, error: &Error) -> Result<()> {
     for waiting in changes {
         let answer = match error {

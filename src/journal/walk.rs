@@ -1,4 +1,4 @@
-//! Reads a chain page by page, and checks the links between its pages.
+//! Sequential reading of a chain, with checks of the links between its pages.
 
 use crate::crypto::{self, Digest, JournalKey, VaultId};
 use crate::error::{Error, Result};
@@ -7,33 +7,33 @@ use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage};
 
-/// Pages fetched in one scan.
+/// Number of pages fetched in one scan.
 const PAGES_PER_SCAN: usize = 32;
 
 /// Vault id and journal keys that open pages.
 pub struct PageKeys<'a> {
     /// Id of the vault.
     pub vault: VaultId,
-    /// Returns the journal key with a number, if there is one.
+    /// Returns the journal key with this number, if there is one.
     pub key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
 }
 
-/// A fault of a journal page.
+/// A fault that reading finds in a journal page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageFault {
     /// The page is missing although later pages of its chain exist.
     Missing,
-    /// The page does not open: altered, stored under another page's key, or sealed under an unknown
-    /// journal key.
+    /// The page does not open, because it was altered, is stored under another page's key, or is
+    /// sealed under an unknown journal key.
     NotAuthentic,
-    /// The page opens, but does not name the digest of the previous page: one of the two was rolled
-    /// back or replaced.
+    /// The page opens, but does not contain the digest of the previous page, because one of the two
+    /// pages was rolled back or replaced.
     Unlinked,
     /// A later release wrote the page.
     Unsupported,
 }
 
-/// A position in a chain, up to which it has been read.
+/// A position of a chain, for reading the chain in several steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// Writer of the chain.
@@ -64,10 +64,10 @@ impl Cursor {
     }
 
     /// Reads to the end of the chain, and calls `visit` with each page and its fault. An unlinked
-    /// page is passed on, too, because it opens.
+    /// page is also passed on, because it opens.
     ///
     /// # Errors
-    /// Those of the storage and of `visit`.
+    /// Errors of the storage and of `visit`.
     pub fn advance(
         &mut self,
         storage: &dyn Storage,
@@ -78,11 +78,11 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads at most `limit` pages like [`Cursor::advance`], and returns whether more may follow. A
-    /// caller that reads many chains at once keeps only a few pages of each in memory.
+    /// Reads at most `limit` pages like [`Cursor::advance`], and returns `true` if more pages may
+    /// follow. A caller that reads many chains at once keeps only a few pages of each in memory.
     ///
     /// # Errors
-    /// Those of the storage and of `visit`.
+    /// Errors of the storage and of `visit`.
     pub fn step(
         &mut self,
         storage: &dyn Storage,
@@ -102,14 +102,14 @@ impl Cursor {
                 limit,
                 projection: Projection::Values,
             })?;
-            // A scan page may be empty although more items follow.
+            // Continue, because a scan page may be empty although more items follow.
             let stuck = page.more && page.items.is_empty();
             for item in page.items {
                 if let Some(id) = journal_page_of(&item.key) {
                     self.report_missing(id.sequence, visit)?;
                     self.visit_page(id, &item.value, keys, visit)?;
                 }
-                // Continues after keys of other objects too; otherwise the scan would return them
+                // Also continue after keys of other objects; otherwise the scan would return them
                 // forever.
                 after = Some(item.key);
             }
@@ -164,7 +164,7 @@ impl PageKeys<'_> {
     /// Opens the page stored at `place`.
     ///
     /// # Errors
-    /// Those of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.
+    /// Errors of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.
     pub fn open(&self, value: &[u8], place: &PageId) -> Result<Page> {
         let number = PageHead::parse(value)?.number;
         let key = (self.key)(number).ok_or(Error::NotAuthentic)?;

@@ -1,8 +1,8 @@
-//! The journal writer: commits many changes with one page; entries of reads wait for the next page
-//! or for a flush.
+//! The journal writer, which commits many changes with one page. Entries of reads wait for the next
+//! page or for a flush.
 //!
 //! On transactional storage, a page and its changes are one transaction. On other storage, the page
-//! comes first and announces the changes; a later page confirms those that were committed.
+//! is committed first and announces the changes; a later page confirms each committed change.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,16 +17,16 @@ use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket
 use crate::journal::send::send_alone;
 use crate::storage::Storage;
 
-/// The time at which pages are written or entries queued.
+/// The time of writing a page or of queueing an entry, by two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteTime {
-    /// Milliseconds since 1970, for stored times.
+    /// Wall-clock time in milliseconds since 1970, for stored times.
     pub now: i64,
-    /// Monotonic time, for ages.
+    /// Monotonic time, for measuring how long entries wait.
     pub uptime: Duration,
 }
 
-/// Journal writer of a vault: writes one chain for all threads.
+/// Journal writer of a vault, which extends one chain for all threads.
 pub struct Writer {
     pub(super) storage: Arc<dyn Storage>,
     sealer: Mutex<Option<Arc<Sealer>>>,
@@ -34,20 +34,20 @@ pub struct Writer {
     /// Elects the thread that writes pages for all others.
     election: Election,
     chain: Mutex<Chains>,
-    /// The last page could not be written. Only the thread that holds `chain` changes this flag, so
-    /// the flag always describes the last page.
+    /// `true` if the last page could not be written. Only the thread that holds `chain` changes
+    /// this flag, so the flag always describes the last page.
     pub(super) failing: AtomicBool,
     pub(super) forked: AtomicBool,
 }
 
 pub(super) struct Chains {
     pub(super) main: Chain,
-    /// Chain of the entries during a journal fallback.
+    /// Chain that receives the entries during a journal fallback.
     pub(super) fallback: Option<Chain>,
 }
 
 impl Writer {
-    /// Returns a writer; its chain begins with the first page that it writes.
+    /// Returns a writer, whose chain begins with the first page that the writer commits.
     pub fn new(storage: Arc<dyn Storage>, sealer: Sealer) -> Self {
         Self {
             sealer: Mutex::new(Some(Arc::new(sealer))),
@@ -63,11 +63,11 @@ impl Writer {
         }
     }
 
-    /// Accepts no further entries, writes those that wait, and drops the journal key.
+    /// Refuses further entries, writes the waiting entries, and drops the journal key.
     ///
     /// # Errors
-    /// Those of sealing and of the storage. The key is then kept, so that `close` can be called
-    /// again.
+    /// The errors of sealing and of the storage. After an error the key is kept, so that the caller
+    /// can call `close` again.
     pub fn close(&self, time: WriteTime) -> Result<()> {
         lock(&self.queue).close();
         let mut chain = lock(&self.chain);
@@ -78,7 +78,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns whether the last page could not be written.
+    /// Returns `true` if the last page could not be written.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Acquire)
     }
@@ -91,7 +91,7 @@ impl Writer {
     /// return.
     ///
     /// # Errors
-    /// Those of sealing; no change was sent then.
+    /// The errors of sealing; after such an error, no change was sent.
     pub fn commit(&self, changes: Vec<JournaledChange>, time: WriteTime) -> Result<Vec<Answer>> {
         let ticket = Arc::new(Ticket::new(changes.len()));
         let waiting = changes
@@ -104,7 +104,7 @@ impl Writer {
             });
         lock(&self.queue).changes.extend(waiting);
         while let Some(_leader) = self.election.lead_unless(|| ticket.is_complete()) {
-            // Each failure reaches its caller through the ticket.
+            // Ignore the result, because each caller gets its failure through its ticket.
             let _ = self.send_next(&mut lock(&self.chain), time);
         }
         ticket.take()
@@ -114,12 +114,13 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Locked`] once the writer is closed; [`Error::TooLarge`] for an entry that no page
-    /// can hold.
+    /// can contain.
     pub fn note(&self, draft: EntryDraft, uptime: Duration) -> Result<u64> {
         lock(&self.queue).push(draft, uptime)
     }
 
-    /// Returns the uptime at which the oldest waiting entry was queued, and how many entries wait.
+    /// Returns the uptime at which the oldest waiting entry was queued, and the number of waiting
+    /// entries.
     pub fn waiting(&self) -> Option<(Duration, usize)> {
         lock(&self.queue).waiting()
     }
@@ -127,7 +128,7 @@ impl Writer {
     /// Makes all entries up to `number` durable, including those of other threads.
     ///
     /// # Errors
-    /// Those of sealing and of the storage. The entries then stay in the queue.
+    /// Errors of sealing and of the storage. The entries then stay in the queue.
     pub fn flush(&self, number: u64, time: WriteTime) -> Result<()> {
         let is_written = || !lock(&self.queue).has_up_to(number);
         while let Some(_leader) = self.election.lead_unless(is_written) {
@@ -139,13 +140,13 @@ impl Writer {
     /// Makes all entries durable that were queued before the call.
     ///
     /// # Errors
-    /// Those of [`Writer::flush`].
+    /// Errors of [`Writer::flush`].
     pub fn flush_all(&self, time: WriteTime) -> Result<()> {
         let last = lock(&self.queue).last();
         last.map_or(Ok(()), |last| self.flush(last, time))
     }
 
-    /// Removes the waiting entry of an operation that was not performed after all.
+    /// Removes a waiting entry whose operation was not performed.
     pub fn withdraw(&self, number: u64) {
         lock(&self.queue).withdraw(number);
     }
@@ -153,7 +154,7 @@ impl Writer {
     /// Writes a separate page with these entries and the heads of other chains; returns its head.
     ///
     /// # Errors
-    /// Those of sealing and of the storage.
+    /// Errors of sealing and of the storage.
     pub fn send_page(
         &self,
         drafts: &[EntryDraft],
@@ -171,7 +172,7 @@ impl Writer {
         }
     }
 
-    /// Returns whether another process wrote to this writer's chain since the last call.
+    /// Returns `true` if another process wrote to this writer's chain since the last call.
     pub fn was_forked(&self) -> bool {
         self.forked.swap(false, Ordering::AcqRel)
     }

@@ -1,5 +1,5 @@
-//! The credential seam: implement [`Credential`] to open a vault with a passphrase, a device or a
-//! key service.
+//! The interface for credentials: implement [`Credential`] to open a vault with a passphrase, a
+//! device or a key service.
 
 use std::fmt::Debug;
 

@@ -29,14 +29,14 @@ pub enum EntryState {
     Live(Chart),
     /// The keys are destroyed; the collector still deletes the chart's objects.
     Erasing {
-        /// The chart to delete. Naming it protects a new chart, because the subject may be reopened
-        /// before the deletion ends.
+        /// The chart to delete. The recorded id protects a new chart, because the subject may be
+        /// reopened before the deletion ends.
         chart: ChartId,
     },
     /// Erased. The entry stays as a tombstone, so that a put does not create the subject again by
     /// mistake.
     Erased,
-    /// Another name of another subject. Reserved: this release reads aliases and never writes them.
+    /// An alias of another subject. Reserved: this release reads aliases and never writes them.
     Alias(Subject),
 }
 
@@ -50,7 +50,7 @@ pub struct Chart {
     pub(super) keys: Ring<PatientKey>,
 }
 
-/// Tells whether a re-encryption of the chart is in progress.
+/// The state of a chart, which shows if a re-encryption is in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChartState {
     /// No re-encryption is in progress.
@@ -117,7 +117,7 @@ impl PatientEntry {
         &self.dead_charts
     }
 
-    /// Returns true if a patient key of this number existed and was destroyed.
+    /// Returns `true` if a patient key of this number existed and was destroyed.
     pub fn was_destroyed(&self, number: u32) -> bool {
         self.extensions.was_destroyed(number)
     }
@@ -141,7 +141,7 @@ impl PatientEntry {
         Ok(chart.keys.destroy(|_| true, &mut self.extensions))
     }
 
-    /// Records whether a re-encryption of the chart is in progress.
+    /// Sets the re-encryption state of the chart.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.
@@ -174,7 +174,7 @@ impl PatientEntry {
     ///
     /// # Errors
     /// [`Error::Erased`] if the entry is a tombstone already; [`Error::Conflict`] if no erasure is
-    /// in progress, because the subject was reopened meanwhile.
+    /// in progress, because the subject was reopened in between.
     pub fn finish_erasure(&mut self) -> Result<()> {
         match self.state {
             EntryState::Erasing { chart } => {
@@ -242,7 +242,7 @@ impl Chart {
         &self.name_key
     }
 
-    /// Returns whether a re-encryption is in progress.
+    /// Returns the state that shows if a re-encryption is in progress.
     pub fn state(&self) -> ChartState {
         self.state
     }

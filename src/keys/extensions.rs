@@ -54,7 +54,7 @@ impl Extensions {
         &self.0
     }
 
-    /// Returns true if a key of this number existed and was destroyed.
+    /// Returns `true` if a key of this number existed and was destroyed.
     pub fn was_destroyed(&self, number: u32) -> bool {
         let (numbers, _) = self.destroyed_numbers().as_chunks::<4>();
         numbers.contains(&number.to_le_bytes())

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_round_trips() {
+    fn hex_digits_of_every_byte_round_trip() {
         for byte in 0..=u8::MAX {
             let mut digits = [[0; 2]];
             encode(&[byte], &mut digits);
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_other_than_digits_are_refused_in_both_places() {
+    fn hex_decoding_of_other_characters_is_refused_at_both_positions() {
         for character in (0..=u8::MAX).filter(|byte| !byte.is_ascii_hexdigit()) {
             for digits in [[character, b'0'], [b'f', character], [character; 2]] {
                 assert!(!decode(&[digits], &mut [0]), "{digits:?}");

@@ -155,7 +155,7 @@ impl KeyFileOptions {
     /// Creates a key file as [`KeyFile::create`] does, with these options.
     ///
     /// # Errors
-    /// Those of [`KeyFile::create`].
+    /// Errors of [`KeyFile::create`].
     pub fn create(self, path: impl AsRef<Path>) -> Result<KeyFile> {
         let path = path.as_ref();
         let directory = match path.parent() {
@@ -178,7 +178,7 @@ impl KeyFileOptions {
     /// Opens a key file as [`KeyFile::open`] does, with these options.
     ///
     /// # Errors
-    /// Those of [`KeyFile::open`].
+    /// Errors of [`KeyFile::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<KeyFile> {
         let path = fs::canonicalize(path).map_err(failed)?;
         // Check again on open, because a storage may have been created around the key file since.
@@ -197,7 +197,7 @@ impl KeyFileOptions {
     }
 
     /// Refuses a path inside a storage directory, at any depth. `path` must be canonical, so that a
-    /// link cannot hide the real place.
+    /// link cannot hide the real location.
     fn check_place(self, path: &Path) -> Result<()> {
         let beside_data = !self.beside_data && path.ancestors().any(is_storage);
         (!beside_data).then_some(()).ok_or(Error::KeyFileBesideData)

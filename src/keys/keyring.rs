@@ -63,7 +63,7 @@ impl Keyring {
             .ok_or(Error::NoSuchKey)
     }
 
-    /// Returns true if a master key of this number existed and was destroyed.
+    /// Returns `true` if a master key of this number existed and was destroyed.
     pub fn was_destroyed(&self, number: u32) -> bool {
         self.extensions.was_destroyed(number)
     }

@@ -1,9 +1,9 @@
 //! Credentials, and the keys that they unlock: header, keyring, patient entries.
 //!
-//! Guarantees: keys are generated in place, wiped on drop, and opened only after a commitment check.
-//! Every sealed value has its own key. Sealed bodies are decoded only after authentication, and
-//! extensions of newer releases are preserved. May not know: where anything is stored, what records
-//! contain.
+//! Guarantees: keys are generated in place, wiped on drop, and opened only after a commitment
+//! check. Every sealed value has its own key. Sealed bodies are decoded only after authentication,
+//! and extensions of newer releases are preserved.
+//! Must not know: storage locations, or the content of records.
 
 mod codec;
 mod credential;

@@ -4,7 +4,7 @@ use crate::crypto;
 use crate::error::{Error, Result};
 use crate::keys::extensions::Extensions;
 
-/// Tells whether a key still seals.
+/// The state of a key in a ring, which decides if the key still seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
     /// Seals and opens.
@@ -16,9 +16,9 @@ pub enum KeyState {
 /// A key with its number. The number is random and does not express an order.
 #[derive(Debug)]
 pub struct KeyVersion<K> {
-    /// The number by which stored values name the key.
+    /// The number by which stored values reference the key.
     pub number: u32,
-    /// Whether the key still seals.
+    /// The state, which decides if the key still seals.
     pub state: KeyState,
     /// The creation time: milliseconds since 1970, by the clock of the machine that created the
     /// key.
@@ -27,7 +27,8 @@ pub struct KeyVersion<K> {
     pub key: K,
 }
 
-/// Keys in stored order: the active key first, then the inactive keys, the newest first.
+/// The keys of one role in stored order: the active key first, then the inactive keys, the newest
+/// first.
 #[derive(Debug)]
 pub struct Ring<K> {
     active: KeyVersion<K>,

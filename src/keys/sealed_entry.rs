@@ -10,7 +10,7 @@ use crate::keys::ring::KeyVersion;
 /// The kind byte of patient entries.
 const KIND: u8 = 16;
 
-/// The first 8 bytes of an entry, which name the master key that opens it.
+/// The first 8 bytes of a patient entry, which identify the master key that opens the entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryHead {
     /// The cipher suite that seals the entry.

@@ -19,7 +19,7 @@ const TAIL: usize = 112;
 /// credential's kind.
 const JOURNAL_ONLY: u16 = 0x8000;
 
-/// A slot as the header lists it.
+/// The description of a slot, for listing the slots of a vault.
 ///
 /// ```
 /// # use chartlock::keys::SlotInfo;
@@ -33,12 +33,12 @@ pub struct SlotInfo {
     pub id: u16,
     /// The credential's kind: 1 passphrase, 2 key file, others as their credentials define.
     pub kind: u16,
-    /// True for an auditor slot, which opens the journal and no record.
+    /// `true` for an auditor slot, which opens the journal and no record.
     pub journal_only: bool,
 }
 
-/// The key that a slot wraps. The slot key binds which of the two it is, through the kind, so that
-/// neither can replace the other.
+/// The key that a slot wraps. The derivation of the slot key includes the kind of key, so that a
+/// wrapped root key and a wrapped journal key cannot replace each other.
 #[derive(Clone, Copy)]
 pub(super) enum SlotKey<'a> {
     Root(&'a RootKey),

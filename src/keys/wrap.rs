@@ -1,4 +1,4 @@
-//! Wraps a key under another key: 32 bytes and a tag.
+//! Wrapping of keys: a 32-byte key is sealed under another key.
 
 use zeroize::Zeroizing;
 

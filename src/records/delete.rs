@@ -1,7 +1,7 @@
-//! Deletes objects that no version can name again.
+//! Deletion of objects that no version can reference again.
 //!
 //! Deletes have no precondition, and a delete with unknown outcome may be applied late. So this
-//! module deletes only objects that can never be named again.
+//! module deletes only objects that can never be referenced again.
 
 use crate::crypto::{ChartId, StreamId};
 use crate::error::{Error, Result};
@@ -11,12 +11,12 @@ use crate::storage::{CommitError, Projection, Scan, ScanPage, Transaction};
 use crate::vault::ROUNDS;
 use crate::vault::store::Store;
 
-/// Objects deleted in one commit.
+/// Maximum number of objects deleted in one commit.
 const DELETE_BATCH: usize = 1000;
 
 impl Store {
-    /// Deletes every object under `prefix`, until a pass finds none, and calls `removed` for each.
-    /// Returns whether there was any.
+    /// Deletes every object whose key begins with `prefix`, until a pass finds none, and calls
+    /// `removed` for each. Returns `true` if it found any object.
     pub(crate) fn remove_under(&self, prefix: &[u8], removed: &mut dyn FnMut()) -> Result<bool> {
         let mut found = false;
         let mut unknown: Vec<Vec<u8>> = Vec::new();
@@ -29,7 +29,8 @@ impl Store {
                 limit: DELETE_BATCH,
                 projection: Projection::Keys,
             })?;
-            // Keys that the scan no longer lists were deleted after all.
+            // Count keys that the scan no longer lists, because their deletes with unknown outcome
+            // were applied.
             let gone = unknown.extract_if(.., |key| !lists(&page, key));
             gone.for_each(|_| removed());
             if page.items.is_empty() && !page.more {
@@ -44,7 +45,7 @@ impl Store {
         Err(Error::CommitUnknown)
     }
 
-    /// Deletes these keys; they are gone on return.
+    /// Deletes the objects at these keys; on return, all of them are deleted.
     pub(crate) fn remove_all(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<()> {
         for keys in keys.chunks(DELETE_BATCH) {
             let mut remaining = keys.to_vec();
@@ -61,7 +62,7 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes keys once, and returns those with an unknown outcome.
+    /// Deletes keys in one attempt, and returns the keys whose outcome is unknown.
     fn remove_once(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<Vec<Vec<u8>>> {
         let deletes: Vec<_> = keys
             .iter()
@@ -80,15 +81,15 @@ impl Store {
         Ok(unknown)
     }
 
-    /// Deletes the segments of a stream that no record names any more.
+    /// Deletes the segments of a stream that no record references any more.
     pub(crate) fn remove_segments(&self, chart: &ChartId, stream: &StreamId) -> Result<()> {
         let segments = storage_keys::segments(chart, stream);
         self.remove_under(&segments, &mut || ()).map(drop)
     }
 
-    /// Deletes an upload that no record names. Best effort: garbage collection deletes the rest.
-    /// The intent is deleted last, so that the remaining segments stay recognizable as those of an
-    /// upload.
+    /// Deletes an upload that no record references. Errors are ignored, because garbage collection
+    /// deletes the rest. The intent is deleted last, so that the remaining segments stay
+    /// recognizable as those of an upload.
     pub(crate) fn discard(&self, upload: &Upload) {
         if self.remove_segments(&upload.chart, &upload.stream).is_ok() {
             let _ = self.commit(Transaction::new().delete(upload.intent_key()));
@@ -96,7 +97,7 @@ impl Store {
     }
 }
 
-/// Returns whether a scan page, which is in ascending order, lists a key.
+/// Returns `true` if a scan page lists this key. Uses the ascending order of the page.
 fn lists(page: &ScanPage, key: &[u8]) -> bool {
     let found = page.items.binary_search_by(|item| (*item.key).cmp(key));
     found.is_ok()

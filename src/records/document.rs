@@ -1,4 +1,4 @@
-//! The document that an app puts, and the record that `get` returns.
+//! Types for content: the document that an app puts, and the record that `get` returns.
 
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -26,8 +26,7 @@ pub struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Returns a document without media type and labels. Empty content is content: the record
-    /// exists.
+    /// Returns a document without media type and labels. Empty content is valid: the record exists.
     pub fn new(content: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self {
             content: content.as_ref(),
@@ -57,15 +56,15 @@ impl<'a> Document<'a> {
     ///
     /// A read raises
     /// [`SecurityEvent::HoneytokenRead`](crate::access::SecurityEvent::HoneytokenRead) before the
-    /// content is returned. The mark is sealed with the content and never shown. It applies to this
-    /// version only, so each later version must set it again.
+    /// content is returned. The mark is sealed with the content and never shown. The mark applies
+    /// to this version only, so the app must set it again in each later version.
     #[must_use]
     pub fn honeytoken(mut self) -> Self {
         self.is_honeytoken = true;
         self
     }
 
-    /// Returns a document with other content, and the same media type, labels and mark.
+    /// Returns a document with other content, and the same media type, labels and honeytoken mark.
     pub(crate) fn with(self, content: &[u8]) -> Document<'_> {
         Document {
             content,
@@ -104,7 +103,7 @@ impl fmt::Debug for Document<'_> {
     }
 }
 
-/// The state of a record that a write requires.
+/// The state of a record that a write requires in order to be committed.
 ///
 /// ```
 /// # use chartlock::Precondition;
@@ -113,16 +112,16 @@ impl fmt::Debug for Document<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precondition {
-    /// Any state.
+    /// Any state: the write is unconditional.
     Any,
     /// No content: the record does not exist or was retracted.
     Absent,
-    /// This current version, so that the write does not hide a concurrent change.
+    /// Exactly this current version, so that the write does not hide a concurrent change.
     Version(u64),
 }
 
 impl Precondition {
-    /// Returns whether a record with this current version meets the precondition; version 0 means
+    /// Returns `true` if a record with this current version meets the precondition; version 0 means
     /// that the record does not exist.
     pub(crate) fn admits(self, version: u64, is_retraction: bool) -> bool {
         match self {
@@ -159,7 +158,7 @@ impl RecordInfo {
         &self.meta.name
     }
 
-    /// Returns the version; versions count from 1 without gaps.
+    /// Returns the version number; version numbers count from 1 without gaps.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -169,12 +168,12 @@ impl RecordInfo {
         self.length
     }
 
-    /// Returns whether this version is a retraction.
+    /// Returns `true` if this version is a retraction.
     pub fn is_retraction(&self) -> bool {
         self.length.is_none()
     }
 
-    /// Returns whether this version is an expunged marker, which replaces all earlier versions.
+    /// Returns `true` if this version is an expunged marker, which replaces all earlier versions.
     pub fn is_expunged(&self) -> bool {
         self.is_retraction() && self.meta.is_expunged()
     }
@@ -201,8 +200,8 @@ impl fmt::Debug for RecordInfo {
     }
 }
 
-/// A version of a record with its content. It derefs to `[u8]`, is wiped on drop, and `Debug` hides
-/// the content.
+/// A version of a record with its content. A `Record` dereferences to `[u8]`. The content is wiped
+/// on drop, and `Debug` does not show it.
 ///
 /// ```
 /// # use chartlock::*;
@@ -227,7 +226,7 @@ impl Record {
         &self.info
     }
 
-    /// Returns the version.
+    /// Returns the version number.
     pub fn version(&self) -> u64 {
         self.info.version
     }

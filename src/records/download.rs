@@ -1,4 +1,4 @@
-//! Downloads segmented content: single segments, all content, or segments read ahead.
+//! Downloads of segmented content: single segments, all content, or segments read ahead.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -13,13 +13,13 @@ use crate::format::storage_keys;
 use crate::secret::{AN_OPERATION, Plaintext, wipe_stack};
 use crate::vault::store::Store;
 
-/// Most segments read ahead, which keeps a reader's memory below 10 MiB.
+/// Maximum number of segments read ahead, which keeps a reader's memory below 10 MiB.
 const AHEAD_MAX: usize = 8;
-/// Consecutive segments after which a reader counts as sequential. Two are too few, because a
-/// single range may span two segments.
+/// Number of consecutively requested segments after which reads count as sequential. Two segments
+/// are too few, because a single range may span two.
 const SEQUENTIAL: u32 = 3;
 
-/// A content stream in storage.
+/// Access to one content stream in the storage, for fetching and opening its segments.
 #[derive(Debug)]
 pub(crate) struct Download {
     store: Store,
@@ -58,18 +58,18 @@ impl Download {
         &self.chart
     }
 
-    /// Returns the number of segments.
+    /// Returns the number of segments of the stream.
     pub(crate) fn segments(&self) -> u32 {
         self.opener.segments()
     }
 
-    /// Returns all content; several threads open several segments.
+    /// Returns all content; opens the segments in several threads.
     pub(crate) fn whole(&self) -> Result<Plaintext> {
         let length = usize::try_from(self.length()).map_err(|_| Error::TooLarge)?;
         let mut content = Plaintext::new(vec![0; length]);
         let segments = self.opener.segments();
         let threads = self.threads.get().min(segments as usize);
-        // Segments of padding are opened into an empty slice, so that they authenticate, too.
+        // Also open segments of padding, into an empty slice, so that they are authenticated.
         let targets = content.chunks_mut(SEGMENT);
         let targets = targets.chain(std::iter::repeat_with(Default::default));
         let work = Mutex::new((0..segments).zip(targets));
@@ -104,7 +104,7 @@ impl Download {
         segment.open_padding(&self.opener)
     }
 
-    /// Fetches segment `index` without opening it. With the last one, checks that no further
+    /// Fetches segment `index` without opening it. With the last segment, checks that no further
     /// segment is stored.
     fn fetch(&self, index: u32) -> Result<OpenSegment> {
         let at = storage_keys::segment(&self.chart, &self.stream, index);
@@ -128,22 +128,22 @@ impl Download {
 #[derive(Debug)]
 pub(crate) struct Ahead {
     download: Arc<Download>,
-    /// Consecutive segments; the first is the one requested last.
+    /// Consecutive segments, beginning with the segment that was requested last.
     window: VecDeque<ReadAhead>,
     /// Number of consecutive segments requested so far.
     sequential: u32,
 }
 
-/// How far the caller expects to read.
+/// The extent that the caller expects to read, which limits reading ahead.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ReadExtent {
     /// Only the requested range.
     Range,
-    /// Possibly up to the end, once reads are sequential.
+    /// Possibly to the end of the stream; segments are read ahead once reads are sequential.
     Stream,
 }
 
-/// A segment of the window.
+/// A segment in the window of a reader: fetched, or being fetched by a thread.
 #[derive(Debug)]
 enum ReadAhead {
     Fetched(OpenSegment),
@@ -180,10 +180,10 @@ impl Ahead {
     }
 
     /// Copies content from byte `offset` of the stream into `out`, and returns the number of bytes
-    /// copied. It is 0 only at the end of the stream or for an empty `out`.
+    /// copied. The number is 0 only at the end of the stream or for an empty `out`.
     ///
-    /// A call copies from one segment, and fetches the others that `wanted` implies. A byte is
-    /// copied only after its chunk authenticated.
+    /// A call copies from one segment, and starts to fetch the further segments that `wanted`
+    /// implies. A byte is copied only after its chunk is authenticated.
     pub(crate) fn copy(
         &mut self,
         offset: u64,
@@ -208,7 +208,7 @@ impl Ahead {
         }
     }
 
-    /// Moves the window to a segment, which becomes its first.
+    /// Moves the window, so that it begins with segment `index`.
     fn move_to(&mut self, index: u32) -> Result<()> {
         let former = self.window.front().map(ReadAhead::index);
         self.sequential = match former {
@@ -218,7 +218,7 @@ impl Ahead {
             }
             _ => 1,
         };
-        // Waits for skipped segments, so that the number of running threads stays bounded.
+        // Wait for skipped segments, so that the number of running threads stays bounded.
         while self
             .window
             .front()
@@ -234,7 +234,7 @@ impl Ahead {
         Ok(())
     }
 
-    /// Starts to fetch and open the segments after `index`, up to `last`.
+    /// Starts threads that fetch and open the segments after `index`, up to `last`.
     fn read_ahead(&mut self, index: u32, last: u32) -> Result<()> {
         let at_most = match self.download.threads.get() {
             1 => 0,
@@ -246,8 +246,8 @@ impl Ahead {
             let download = Arc::clone(&self.download);
             let fetch = move || {
                 let mut segment = download.fetch(index)?;
-                // Ignored here: a chunk that does not open fails when it is read, and earlier
-                // chunks do not.
+                // Ignore the error here, because a chunk that does not open fails when it is read,
+                // and the chunks before it remain readable.
                 let _ = segment.open(&download.opener);
                 wipe_stack::<AN_OPERATION>();
                 Ok(segment)

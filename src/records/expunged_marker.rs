@@ -1,4 +1,4 @@
-//! Finds the expunged marker of a record, and the versions that it replaces.
+//! Search for the expunged marker of a record, and for the versions that the marker replaces.
 
 use crate::crypto::{Place, StreamId};
 use crate::error::{Error, Result};
@@ -9,13 +9,13 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// Versions fetched in one scan.
+/// Number of versions fetched in one scan.
 const VERSIONS_PER_SCAN: usize = 64;
 
-/// An expunged marker, which replaces all versions below it.
+/// An expunged marker, found in a record: its version and the stream to delete.
 pub(crate) struct Marker {
     pub(crate) version: u64,
-    /// Stream that the replaced version named.
+    /// Stream that the replaced version referenced.
     pub(crate) stream: Option<StreamId>,
 }
 
@@ -39,11 +39,11 @@ impl Vault {
         Ok(last)
     }
 
-    /// Returns whether a version below the current one was expunged, which means that a marker is
-    /// stored above it.
+    /// Returns `true` if a version below the current one was expunged, which means that an expunged
+    /// marker with a higher version is stored.
     ///
-    /// Without a marker, returns the error of a retraction that does not open, because it may be
-    /// one.
+    /// If no marker is found, returns the error of a retraction that does not open, because that
+    /// retraction may be a marker.
     pub(crate) fn is_expunged(
         &self,
         cached: &CachedEntry,
@@ -69,8 +69,8 @@ impl Vault {
         }
     }
 
-    /// Returns whether an earlier version is known to be below a marker. Returns false if a damaged
-    /// value prevents the check.
+    /// Returns `true` if an earlier version is known to be below an expunged marker, and `false` if
+    /// a damaged value prevents the check.
     pub(crate) fn is_below_a_marker(
         &self,
         cached: &CachedEntry,
@@ -89,7 +89,7 @@ impl Vault {
         }
     }
 
-    /// Visits the retractions of a record between two versions, in ascending order.
+    /// Visits the retractions of a record between two versions, in ascending order of versions.
     fn each_retraction(
         &self,
         address: &Address,
@@ -125,7 +125,7 @@ impl Vault {
     }
 }
 
-/// Returns the marker that a value holds, if it is one.
+/// Returns the expunged marker in a stored value, if the value is a marker.
 fn marker_of(
     cached: &CachedEntry,
     address: &Address,

@@ -1,4 +1,4 @@
-//! Iterates over a subject's records, and over the subjects.
+//! Iterators over a subject's records, and over the subjects of a vault.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
-/// Objects fetched in one scan.
+/// Number of objects fetched in one scan.
 const OBJECTS_PER_SCAN: usize = 128;
 
-/// Position of a scan over one key prefix.
+/// A resumable scan over all keys with one prefix.
 struct PrefixScan {
     prefix: Vec<u8>,
     after: Option<Vec<u8>>,
@@ -50,7 +50,7 @@ impl PrefixScan {
 
 /// Iterator over the current records of a subject, from `Session::list`.
 ///
-/// Records come in unspecified order. Records written during the iteration may or may not be
+/// The order of the records is unspecified. Records written during the iteration may or may not be
 /// included.
 ///
 /// ```
@@ -78,7 +78,7 @@ impl Records {
     }
 }
 
-/// Scan of the sealed records of one chart, page by page.
+/// A scan of the sealed records of one chart, page by page.
 pub(crate) struct ChartWalk {
     vault: Vault,
     subject: Subject,
@@ -103,14 +103,15 @@ impl ChartWalk {
     pub(crate) fn page(&mut self) -> Result<Vec<ScanItem>> {
         let page = self.scan.page(&self.vault)?;
         if self.scan.ended {
-            // Fails if the subject was erased meanwhile; otherwise the list would look complete.
+            // Fail if the subject was erased during the scan; otherwise the list would look
+            // complete.
             self.refresh()?;
         }
         Ok(page)
     }
 
-    /// Opens a fetched object. If a concurrent rotation or put made it unreadable, reads and opens
-    /// it again.
+    /// Opens a fetched object. If a concurrent rotation or put made the object unreadable, reads
+    /// and opens it again.
     pub(crate) fn open<T>(
         &mut self,
         item: ScanItem,
@@ -166,7 +167,7 @@ impl Iterator for Records {
     type Item = Result<RecordInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Records opened before the vault was locked are not released afterwards.
+        // Do not release records that were opened before the vault was locked.
         let ended = self.chart.has_ended() && self.ready.is_empty();
         if let (Err(error), false) = (self.chart.vault.header(), ended) {
             self.chart.end();
@@ -226,7 +227,7 @@ impl Iterator for Subjects {
     type Item = Result<Subject>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Subjects opened before the vault was locked are not released afterwards.
+        // Do not release subjects that were opened before the vault was locked.
         let ended = self.scan.ended && self.ready.is_empty();
         if let (Err(error), false) = (self.vault.header(), ended) {
             self.scan.ended = true;

@@ -1,8 +1,8 @@
 //! Records in storage: reading, writing, listing, uploads and downloads.
 //!
-//! Guarantees: a version is acknowledged only after its last check; content is returned only after it
-//! authenticated.
-//! Must not know: the actor, the decision of the policy, or reports from the journal.
+//! Guarantees: a version is acknowledged only after its last check; content is returned only after
+//! it is authenticated.
+//! Must not know: the actor, the decision of the access policy, or reports from the journal.
 
 pub(crate) mod delete;
 pub(crate) mod document;

@@ -1,4 +1,4 @@
-//! Reads one record: the current version, one version, or the history.
+//! Reads of one record: the current version, one version, or the history.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::storage::{Projection, Revision, Scan, Stored};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
-/// Source of an opened version's content.
+/// The source from which an opened version's content is read.
 pub(crate) enum Source {
     /// A range of a buffer that is wiped on drop.
     Inline(Plaintext, Range<usize>),
@@ -22,7 +22,8 @@ pub(crate) enum Source {
     Segmented(Download),
 }
 
-/// Result of one lookup of a record, and the revision of the current version that it read.
+/// The result of one lookup of a record, and the revision of the current version that the lookup
+/// read.
 struct RecordLookup<T> {
     revision: Option<Revision>,
     found: Result<Option<T>>,
@@ -53,7 +54,7 @@ impl Vault {
         })
     }
 
-    /// Opens a fetched current version without knowing its name; `None` for a retraction.
+    /// Opens a fetched current version whose record name is not known; `None` for a retraction.
     pub(crate) fn open_unnamed(
         &self,
         cached: &CachedEntry,
@@ -69,8 +70,9 @@ impl Vault {
         self.whole(info, source).map(Some)
     }
 
-    /// Opens a version and passes it to `take`; `None` if it does not exist or is a retraction. If
-    /// the record changes meanwhile, the version is read and passed to `take` again.
+    /// Opens a version and passes it to `take`; `None` if the version does not exist or is a
+    /// retraction. If the record changes during the read, the version is read and passed to `take`
+    /// again.
     pub(crate) fn version<T>(
         &self,
         id: &RecordId,
@@ -91,7 +93,8 @@ impl Vault {
         })
     }
 
-    /// Returns the current version and whether it is a retraction; 0 if the record does not exist.
+    /// Returns the number of the current version, and `true` if that version is a retraction;
+    /// version 0 if the record does not exist.
     pub(crate) fn current_version(&self, id: &RecordId) -> Result<(u64, bool)> {
         let current = self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
@@ -103,7 +106,7 @@ impl Vault {
         Ok(current.unwrap_or((0, false)))
     }
 
-    /// Finds a version in storage; `None` if it is not written yet.
+    /// Finds a version in the storage; `None` if no version has this number yet.
     fn locate(
         &self,
         cached: &CachedEntry,
@@ -115,7 +118,8 @@ impl Vault {
             let head = Head::parse(&current.value)?;
             return Ok(Some((Place::Current, head, current)));
         };
-        // Authenticated first; otherwise an altered version number could hide an existing version.
+        // Authenticate the head first; otherwise an altered version number could hide an existing
+        // version.
         let (head, _) = authentic(cached, address, &current.value)?;
         if version == head.version {
             return Ok(Some((Place::Current, head, current)));
@@ -127,7 +131,7 @@ impl Vault {
             .core
             .store
             .read_one(&storage_keys::earlier(address, version))?;
-        // Checked after the read, because the rest of an expunged version must never be returned.
+        // Check after the read, because remains of an expunged version must never be returned.
         if self.is_expunged(cached, address, version, &current)? {
             return Ok(None);
         }
@@ -170,13 +174,14 @@ impl Vault {
             for item in items {
                 let (_, version) = storage_keys::record_of(&item.key).ok_or(Error::Malformed)?;
                 let version = version.ok_or(Error::Malformed)?;
-                // An earlier version that is not below the current one is left by an interrupted
-                // put.
+                // Skip an earlier version that is not below the current version, because an
+                // interrupted put left it.
                 if version >= current {
                     continue;
                 }
                 match earlier_info(cached, address, name, version, item.value) {
-                    // A marker replaces all versions below it, so their errors no longer count.
+                    // Drop the versions below a marker with their errors, because the marker
+                    // replaces them.
                     Ok((info, true)) => infos = Ok(vec![info]),
                     Ok((info, false)) => append(&mut infos, info),
                     Err(error) if infos.is_ok() => infos = Err(error),
@@ -194,8 +199,9 @@ impl Vault {
 
     /// Looks up a record until the result is conclusive.
     ///
-    /// Content is conclusive at once. Absence and errors are conclusive only if two lookups, the
-    /// last with a freshly read patient entry, found entry and record unchanged.
+    /// Content is conclusive after one lookup. Absence and errors are conclusive only if two
+    /// lookups found the patient entry and the record unchanged. The second lookup reads the
+    /// patient entry freshly.
     fn settled<T>(
         &self,
         id: &RecordId,
@@ -249,12 +255,12 @@ impl Vault {
         Ok(None)
     }
 
-    /// Returns whether any earlier version of a record is stored.
+    /// Returns `true` if any earlier version of a record is stored.
     pub(crate) fn has_earlier(&self, address: &Address) -> Result<bool> {
         self.has_any(&storage_keys::earlier_versions(address))
     }
 
-    /// Returns whether any storage key begins with `prefix`.
+    /// Returns `true` if any storage key begins with `prefix`.
     pub(crate) fn has_any(&self, prefix: &[u8]) -> Result<bool> {
         let page = self.core.store.storage.scan(Scan {
             prefix,
@@ -305,8 +311,8 @@ impl Vault {
     }
 }
 
-/// Returns the head of a current value and its data key, after the key's commitment to record and
-/// version was checked.
+/// Returns the head and the data key of a current version, after checking the key's commitment to
+/// record and version.
 pub(crate) fn authentic(
     cached: &CachedEntry,
     address: &Address,
@@ -318,8 +324,8 @@ pub(crate) fn authentic(
     Ok((head, key))
 }
 
-/// Returns the head of an earlier value, after checking that its version is the one in its storage
-/// key.
+/// Returns the head of an earlier version, after checking that its version number equals that in
+/// its storage key.
 pub(crate) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
     let head = Head::parse(value)?;
     if head.version != version {
@@ -328,7 +334,7 @@ pub(crate) fn earlier_head(value: &[u8], version: u64) -> Result<Head> {
     Ok(head)
 }
 
-/// Returns the description of an earlier version, and whether it is an expunged marker.
+/// Returns the description of an earlier version, and `true` if that version is an expunged marker.
 fn earlier_info(
     cached: &CachedEntry,
     address: &Address,
@@ -344,7 +350,7 @@ fn earlier_info(
     Ok((info, is_expunged))
 }
 
-/// Appends the next version to a history, which keeps its first error.
+/// Appends the next version to a history; a history that is an error stays that error.
 fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
     let Ok(known) = infos else { return };
     if info.version == known.last().map_or(0, |last| last.version) + 1 {

@@ -1,4 +1,4 @@
-//! Detects whether a content stream belongs to a record, by its segments.
+//! Ownership check for content streams: detects by the segments whether a record owns a stream.
 
 use crate::crypto::{ChartId, CipherSuite, StreamId, StreamKey};
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::store::Store;
 
 impl Store {
-    /// Returns whether one of `keys` sealed the first stored segment of a stream.
+    /// Returns `true` if one of `keys` sealed the first stored segment of a stream.
     pub(crate) fn is_of_a_record(
         &self,
         chart: &ChartId,

@@ -1,4 +1,5 @@
-//! Uploads content beyond the inline limit: segments are stored before the record that names them.
+//! Uploads of content beyond the inline limit: segments are stored before the record that
+//! references them.
 //!
 //! ```text
 //! [ put w Absent ] ; [ put s|i Absent ]*
@@ -21,21 +22,23 @@ use crate::vault::Vault;
 use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 use crate::vault::store::Store;
 
-/// Memory of one upload in segments of 1 MiB: segments being filled, sealed and sent, and memory
-/// that the allocator keeps for ended threads.
+/// Memory limit of one upload, in segments of 1 MiB. The limit covers segments being filled, sealed
+/// and sent, and memory that the allocator keeps for ended threads.
 const MEMORY: usize = 36;
-/// Segments of that memory for each thread, because glibc returns the free end of a thread's arena
-/// only beyond twice the largest block ever freed.
+/// Memory overhead of each thread, in segments. glibc returns the free end of a thread's arena only
+/// beyond twice the largest block ever freed.
 const THREAD_OVERHEAD: usize = 2;
-/// Most segments in one batch, because a storage may have to wait for each.
+/// Maximum number of segments in one batch, because a storage backend may have to wait for each
+/// segment.
 const BATCH_MAX: usize = 8;
-/// Most threads of one upload.
+/// Maximum number of threads of one upload.
 const THREADS_MAX: usize = 8;
-/// Milliseconds until an upload expires, long before garbage collection treats its intent as
-/// abandoned.
+/// Lifetime of an upload in milliseconds. An upload expires long before garbage collection treats
+/// its intent as abandoned.
 const EXPIRES_AFTER: i64 = 24 * 60 * 60 * 1000;
 
-/// A stored content stream, which its intent protects from garbage collection.
+/// A stored content stream that no record references yet. The upload intent protects the stream
+/// from garbage collection.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) chart: ChartId,
@@ -47,19 +50,19 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Returns the storage key of the intent.
+    /// Returns the storage key of the upload intent.
     pub(crate) fn intent_key(&self) -> Vec<u8> {
         storage_keys::intent(&self.chart, &self.stream)
     }
 
-    /// Returns whether the upload has expired, because garbage collection may soon remove its
-    /// intent.
+    /// Returns `true` if the upload has expired. An expired upload must not be used, because
+    /// garbage collection may soon remove its intent.
     pub(crate) fn is_expired(&self, now: i64) -> bool {
         now.saturating_sub(self.started_at) > EXPIRES_AFTER
     }
 }
 
-/// An upload in progress.
+/// An upload in progress, with its buffers and threads.
 pub(crate) struct Uploading {
     sender: SegmentSender,
     key: StreamKey,
@@ -71,7 +74,7 @@ pub(crate) struct Uploading {
     batch: Vec<Unsealed>,
     threads: usize,
     in_flight: VecDeque<JoinHandle<Result<Vec<Vec<u8>>>>>,
-    /// Buffers of stored segments, for reuse.
+    /// Buffers whose segments are stored, kept for reuse.
     memory: Vec<Vec<u8>>,
     progress: Option<Arc<dyn ProgressListener>>,
     sent: u64,
@@ -127,7 +130,7 @@ impl Vault {
         self.end_upload(uploading, filled)
     }
 
-    /// Ends an upload; deletes a failed one.
+    /// Ends an upload; deletes the upload if it failed.
     pub(crate) fn end_upload(
         &self,
         mut uploading: Uploading,
@@ -142,7 +145,7 @@ impl Vault {
         }
     }
 
-    /// Deletes an upload that has not ended, after its threads have ended.
+    /// Waits for the threads of an unfinished upload, then deletes the upload.
     pub(crate) fn abandon(&self, mut uploading: Uploading) {
         uploading.join_all();
         self.core.store.discard(&uploading.done(0));
@@ -188,7 +191,7 @@ impl Uploading {
             segment = Segment::new(self.memory.pop());
         }
         if self.in_flight.is_empty() {
-            // A single batch needs no thread.
+            // Send a single batch on this thread, because a single batch needs no further thread.
             self.send_inline()?;
         } else {
             self.send_on_thread()?;
@@ -211,8 +214,8 @@ impl Uploading {
         Ok(())
     }
 
-    /// Returns the segments in a batch. Memory is divided among the batches that threads seal, one
-    /// that is filled, and one that waits for the storage.
+    /// Returns the number of segments in a batch. The memory limit is divided among the batches
+    /// that threads seal, one batch being filled, and one batch that waits for the storage.
     fn batch_size(&self) -> usize {
         let segments = MEMORY.saturating_sub(THREAD_OVERHEAD * self.threads);
         (segments / (self.threads + 2)).clamp(1, BATCH_MAX)
@@ -226,7 +229,7 @@ impl Uploading {
     }
 
     fn send_on_thread(&mut self) -> Result<()> {
-        // One batch more than there are threads, because one waits for the storage.
+        // Allow one batch more than there are threads, because one batch waits for the storage.
         if self.in_flight.len() > self.threads {
             self.wait_for_first()?;
         }
@@ -246,7 +249,8 @@ impl Uploading {
 
     fn wait_for_first(&mut self) -> Result<()> {
         if let Some(thread) = self.in_flight.pop_front() {
-            // A backend that panicked may have committed the segments.
+            // Report an unknown outcome, because a backend that panicked may have committed the
+            // segments.
             let memory = thread.join().unwrap_or(Err(Error::CommitUnknown))?;
             self.count(memory);
         }
@@ -285,11 +289,11 @@ impl Uploading {
 
 /// Moves as many bytes of `left` as fit into `free`, and returns their number.
 pub(crate) fn move_into(free: &mut [u8], left: &mut &[u8]) -> usize {
-    // Reading from memory cannot fail.
+    // Default to 0, because reading from memory cannot fail.
     left.read(free).unwrap_or(0)
 }
 
-/// Seals and stores the segments of one stream.
+/// Shared state of the threads that seal and store the segments of one stream.
 #[derive(Debug, Clone)]
 struct SegmentSender {
     store: Store,
@@ -298,7 +302,7 @@ struct SegmentSender {
 }
 
 impl SegmentSender {
-    /// Commits `[ put s|i Absent ]*` in one call, and returns the buffers for reuse.
+    /// Seals a batch of segments and commits them in one call. Returns the buffers for reuse.
     fn send(&self, batch: Vec<Unsealed>) -> Result<Vec<Vec<u8>>> {
         let transactions = batch
             .into_iter()

@@ -7,7 +7,7 @@ use crate::format::storage_keys;
 use crate::records::read;
 use crate::vault::entries::CachedEntry;
 
-/// A version and its storage key.
+/// A version of a record, identified by its storage key.
 pub(crate) struct VersionRef {
     pub(crate) key: Vec<u8>,
     pub(crate) address: Address,
@@ -17,8 +17,8 @@ pub(crate) struct VersionRef {
 }
 
 impl VersionRef {
-    /// Returns a reference to the version under `key`; `None` if a writer never stores such a key
-    /// at this place.
+    /// Returns a reference to the version at the storage key `key`; `None` if no writer stores
+    /// versions at such a key.
     pub(crate) fn at(chart: &ChartId, place: Place, key: Vec<u8>) -> Option<Self> {
         let (record, version) = storage_keys::record_of(&key)?;
         let fits = match place {
@@ -37,8 +37,8 @@ impl VersionRef {
         })
     }
 
-    /// Returns the head and its data key, after the key's commitment to record, version, place and
-    /// kind was checked.
+    /// Returns the head and its data key, after checking the key's commitment to record, version,
+    /// place and kind.
     pub(crate) fn open_head(&self, cached: &CachedEntry, value: &[u8]) -> Result<(Head, DataKey)> {
         let head = match self.version {
             Some(version) => read::earlier_head(value, version)?,

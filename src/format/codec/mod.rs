@@ -1,6 +1,6 @@
-//! Encoding of sealed bodies. No other file names `bincode`.
+//! Encoding of sealed bodies. No other file uses `bincode`.
 //!
-//! format.md states the encoding rules without reference to `bincode`. Each room implements
+//! format.md states the encoding rules without reference to `bincode`. Each module implements
 //! [`Encode`] and [`Decode`] for its own types. So there is no second set of structs, and key bytes
 //! are decoded directly into the memory where they stay.
 //!
@@ -23,14 +23,14 @@ pub(crate) use take::{take, take_slice};
 
 /// The longest body, in bytes.
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
-/// The only schema.
+/// The only schema number that this release reads and writes.
 const SCHEMA: u16 = 1;
 /// Most bytes of memory for decoding: enough for the fullest body, and a bound on hostile counts.
 const MEMORY_MAX: usize = 8 * BODY_MAX;
 
-/// The result of an [`Encode`].
+/// The result of encoding a value with [`Encode`].
 pub(crate) type Encoded = std::result::Result<(), EncodeError>;
-/// The result of a [`Decode`].
+/// The result of decoding a value with [`Decode`].
 pub(crate) type Decoded<T> = std::result::Result<T, DecodeError>;
 
 /// Returns the encoding rules: little-endian, integers of fixed width, u64 counts, u32 variant

@@ -7,9 +7,9 @@ use crate::id::is_record_name;
 
 /// The metadata schema of this release.
 const SCHEMA: u8 = 1;
-/// Most labels of a record.
+/// Maximum number of labels of a record.
 const LABELS_MAX: usize = 32;
-/// Most bytes of a label or a content type.
+/// Maximum length of a label or a content type, in bytes.
 const SHORT_MAX: usize = 255;
 /// First extension number that a reader must know.
 const CRITICAL: u16 = 0x8000;
@@ -19,7 +19,7 @@ const ORIGIN: u16 = 1;
 /// Extension that marks a honeytoken: no bytes.
 const HONEYTOKEN: u16 = 2;
 /// Extension that makes a retraction an expunged marker: no bytes, or the id of the stream that the
-/// replaced version named.
+/// replaced version referenced.
 const EXPUNGED: u16 = 3;
 
 /// Content types with a code of one byte, in the order of their codes. The list is closed for this
@@ -115,8 +115,8 @@ impl Meta {
         self.set(HONEYTOKEN, is_honeytoken.then(Vec::new));
     }
 
-    /// Returns whether this version is a honeytoken. A mark with content counts, too, because later
-    /// releases may store more in it.
+    /// Returns whether this version is a honeytoken. A mark with content also counts, because later
+    /// releases may store content in the mark.
     pub fn is_honeytoken(&self) -> bool {
         self.body_of(HONEYTOKEN).is_some()
     }

@@ -1,8 +1,10 @@
 //! The record envelope and the stream envelope.
 //!
-//! Guarantees: a value opens only as it was sealed, under the requested chart, record, version, suite
-//! and kind. Plaintext is returned only after its tag and its key's commitment were checked.
-//! Must not know: storage, patient keys, time. `format.md` one folder up is the normative text.
+//! `format.md` in the parent folder is the normative text.
+//!
+//! Guarantees: a value opens only as it was sealed, under the requested chart, record, version,
+//! suite and kind. Plaintext is returned only after its tag and its key's commitment were checked.
+//! Must not know: storage, patient keys, time.
 
 mod fields;
 mod meta;

@@ -6,18 +6,18 @@ use crate::format::envelope::record::FORMAT;
 use crate::format::envelope::stream::{CHUNK, SEGMENT};
 use crate::secret::Plaintext;
 
-/// Bytes of a segment that [`fits`] reads.
+/// Number of bytes of a segment that [`fits`] reads.
 pub const FIRST_CHUNK: usize = CHUNK + TAG;
 
 /// Returns whether `key` sealed the first chunk of segment `index` of a stream. `segment` must hold
 /// at least that chunk.
 ///
-/// A record value names its stream in plaintext, and nothing authenticates that name until a chunk
-/// opens. So a caller must use this check, not the name, to find out whether a record needs a
+/// A record value contains its stream id in plaintext, and nothing authenticates that id until a
+/// chunk opens. So a caller must use this check, not the id, to find out whether a record needs a
 /// segment.
 ///
 /// # Errors
-/// Those of the key derivation, which do not occur in practice.
+/// Errors of the key derivation, which do not occur in practice.
 pub fn fits(
     (suite, key): (CipherSuite, &StreamKey),
     chart: &ChartId,

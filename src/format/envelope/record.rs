@@ -12,7 +12,7 @@ use crate::format::envelope::meta::Meta;
 use crate::format::envelope::padding::padded;
 use crate::secret::{Plaintext, plaintext};
 
-/// Format of this release.
+/// The format number that this release reads and writes.
 pub(super) const FORMAT: u8 = 1;
 /// The wrap method of this release: under a patient key.
 const WRAP: u8 = 1;
@@ -20,11 +20,11 @@ const WRAP: u8 = 1;
 pub const HEAD: usize = 96;
 const KEY_NUMBER: Range<usize> = 4..8;
 const WRAPPED_KEY: Range<usize> = 48..HEAD;
-/// Most bytes of inline content that writers seal: 64 KiB.
+/// Maximum length of inline content that writers seal: 64 KiB.
 pub const INLINE_MAX: usize = 64 * 1024;
-/// Most bytes of inline content that readers accept: 1 MiB.
+/// Maximum length of inline content that readers accept: 1 MiB.
 const INLINE_READ_MAX: usize = 1024 * 1024;
-/// Most versions of a record.
+/// Maximum number of versions of a record.
 const VERSION_MAX: u64 = i64::MAX as u64;
 
 /// The kind of a record value.
@@ -95,7 +95,7 @@ impl Head {
         let &[format, suite, kind, wrap] = reader.array()?;
         let key_number = reader.u32()?;
         let version = reader.u64()?;
-        // Checked first, because another format may define the other fields differently.
+        // Check the format first, because another format may define the other fields differently.
         if format != FORMAT {
             return Err(Error::Unsupported);
         }
@@ -212,7 +212,8 @@ pub fn seal(
     let stream = body.stream().map_or(&[][..], |stream| stream);
     let meta_len = meta.encoded_len() + if stream.is_empty() { 0 } else { 40 };
     let body_len = padded(2 + meta_len + 4 + body.content().len());
-    // Holds plaintext until sealed in place, so it is wiped if sealing fails.
+    // The buffer contains plaintext until it is sealed in place, so it must be wiped if sealing
+    // fails.
     let mut value = plaintext(HEAD + stream.len() + body_len + TAG);
     value.extend_from_slice(&[FORMAT, suite.code(), kind.code(), WRAP]);
     value.extend_from_slice(&number.to_le_bytes());

@@ -52,14 +52,14 @@ struct SealedRing {
     tag: [u8; TAG],
 }
 
-/// The result of unlocking a header with a credential.
+/// The keys that unlocking a header with a credential returns.
 #[derive(Debug)]
 pub struct Unlocked {
-    /// Opens this header's keyring, and seals the next one.
+    /// The root key, which opens this header's keyring and seals that of the next header.
     pub root: RootKey,
     /// The vault's keys.
     pub keyring: Keyring,
-    /// The id of the slot that opened.
+    /// The id of the slot that the credential opened.
     pub slot: u16,
 }
 
@@ -68,7 +68,7 @@ impl Header {
     /// key with it.
     ///
     /// # Errors
-    /// Those of [`Credential::enrol`]; [`Error::Randomness`].
+    /// Errors of [`Credential::enrol`]; [`Error::Randomness`].
     pub fn create(
         suite: CipherSuite,
         keyring: &Keyring,
@@ -146,8 +146,8 @@ impl Header {
     ///
     /// A slot fits if its commitment matches, its root key unwraps, *and* that root key gives the
     /// keyring's commitment. Otherwise the next slot is tried. So a slot with an earlier root key,
-    /// or a slot that fails, does not lock out a credential that has a good slot too. Auditor slots
-    /// are skipped because they contain no root key.
+    /// or a slot that fails, does not lock out a credential that also has a good slot. Auditor
+    /// slots are skipped because they contain no root key.
     ///
     /// # Errors
     /// If no slot fits: [`Error::HeaderDamaged`] if a slot opened nevertheless, else the first
@@ -260,7 +260,7 @@ impl Frame {
     }
 
     /// Enrols a slot under a random unused id. Random ids make it unlikely that a new slot takes
-    /// the id of a removed one, which notes and journal entries may still name.
+    /// the id of a removed one, which notes and journal entries may still reference.
     fn enrol(&self, wrapped_key: SlotKey<'_>, credential: &dyn Credential) -> Result<Slot> {
         let id = loop {
             let id = u16::from_le_bytes(crypto::fresh()?);

@@ -1,5 +1,5 @@
-//! Adds, replaces and removes slots of a header, including auditor slots. A change takes effect
-//! when the header is stored.
+//! Changes to the slots of a header, including auditor slots. A change takes effect when the header
+//! is stored.
 
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ impl Header {
     /// Adds a slot that opens only the journal and returns its id.
     ///
     /// # Errors
-    /// Those of [`Header::add_slot`].
+    /// Errors of [`Header::add_slot`].
     pub fn add_auditor_slot(
         &mut self,
         journal: &JournalKey,
@@ -77,8 +77,8 @@ impl Header {
         Ok(())
     }
 
-    /// Gives a slot to `credential`, in the same place and under the same id. An auditor slot stays
-    /// an auditor slot and wraps `journal`; every other slot wraps `root`.
+    /// Assigns a slot to `credential`, at the same position and under the same id. An auditor slot
+    /// stays an auditor slot and wraps `journal`; every other slot wraps `root`.
     ///
     /// The id can stay, because the slot key also binds a fresh wrap salt. The former credential
     /// still opens earlier copies of the header.
@@ -106,14 +106,14 @@ impl Header {
 
     /// Draws a new root key and returns it. Re-enrols in place each slot that a credential of
     /// `keep` opens, and removes the slots in `drop`. Auditor slots stay byte for byte unless
-    /// `drop` names them, because they contain no root key.
+    /// `drop` contains their ids, because they contain no root key.
     ///
     /// Call it on a header as it was parsed: a slot counts as opened only if its root key gives the
     /// keyring's commitment.
     ///
     /// # Errors
-    /// - [`Error::NoSuchSlot`] for an unknown id in `drop`; [`Error::LastSlot`] if `drop` names all
-    ///   slots that open the vault.
+    /// - [`Error::NoSuchSlot`] for an unknown id in `drop`; [`Error::LastSlot`] if `drop` contains
+    ///   all slots that open the vault.
     /// - For a slot that no credential of `keep` opens: the first error of a credential that was
     ///   asked about it, else [`Error::SlotsWouldBeLost`].
     /// - [`Error::WrongKey`] if a credential of `keep` opens no remaining slot; otherwise its owner
@@ -157,8 +157,8 @@ impl Header {
         Ok(root)
     }
 
-    /// Returns, for each of `credentials`, whether it opens `slot`; returns an error only if none
-    /// does.
+    /// Returns, for each of `credentials`, `true` if the credential opens `slot`. Returns an error
+    /// only if no credential opens it.
     fn opening(&self, slot: &Slot, credentials: &[&dyn Credential]) -> Result<Vec<bool>> {
         let mut failed = None;
         let mut opening = Vec::with_capacity(credentials.len());

@@ -1,4 +1,4 @@
-//! Commits a batch of writes at once, and decides each write by its own reply.
+//! Batch commit of writes: sends several writes at once, and decides each write by its own reply.
 
 use crate::crypto::DataKey;
 use crate::error::{Error, Result};
@@ -10,12 +10,12 @@ use crate::records::write::{PendingWrite, WriteOutcome};
 use crate::storage::CommitError;
 use crate::vault::Vault;
 
-/// The attempts of a batch of jobs.
+/// The write attempts that one batch of jobs makes.
 #[derive(Default)]
 struct BatchPlan<'a> {
     /// Jobs that must read storage again.
     retries: Vec<PendingWrite<'a>>,
-    /// Jobs that write, each with its version, in the order of `changes`.
+    /// Jobs that write, each with its version number, in the order of `changes`.
     attempts: Vec<(PendingWrite<'a>, u64, AttemptKind)>,
     changes: Vec<journal::JournaledChange>,
 }
@@ -45,7 +45,7 @@ impl Vault {
         }
         match self.core.journal.commit(changes) {
             Ok(results) => self.settle_batch(attempts, results, outcomes, &mut retries),
-            // Nothing was sent.
+            // Fail all jobs, because nothing was sent.
             Err(error) => {
                 let jobs = attempts.into_iter().map(|(pending, ..)| pending);
                 self.fail_all(jobs, &error, outcomes);
@@ -92,7 +92,7 @@ impl Vault {
         plan
     }
 
-    /// Decides the jobs whose replies are conclusive; the others read storage again.
+    /// Decides the jobs whose replies are conclusive; the remaining jobs read storage again.
     fn settle_batch<'a>(
         &self,
         attempts: Vec<(PendingWrite<'a>, u64, AttemptKind)>,

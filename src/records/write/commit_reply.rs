@@ -1,4 +1,4 @@
-//! Write attempts, and the interpretation of the storage's reply to them.
+//! Write attempts, and the interpretation of the storage's replies to write attempts.
 
 use crate::error::Error;
 use crate::journal;
@@ -7,7 +7,7 @@ use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
 
-/// A write attempt: its transaction, and the roles of its operations.
+/// One attempt to write a version: the transaction, and the roles of its operations.
 pub(super) struct WriteAttempt {
     pub(super) change: journal::JournaledChange,
     pub(super) version: u64,
@@ -15,13 +15,13 @@ pub(super) struct WriteAttempt {
 }
 
 pub(super) enum AttemptKind {
-    /// Writes a version; holds the indexes of its operations.
+    /// Writes a version; contains the indexes of the write's operations.
     Write {
         intent: Option<usize>,
         earlier: Option<(usize, u64)>,
         current: usize,
     },
-    /// Confirms or re-encrypts a stored version of this job.
+    /// Confirms or re-encrypts a version that an earlier attempt of this job stored.
     Settle,
 }
 
@@ -51,14 +51,14 @@ impl Vault {
                 }
                 return Some(Ok(Some(version)));
             }
-            // An earlier attempt may still have been committed.
+            // Report an unknown outcome, because an earlier attempt may have been committed.
             Err(CommitError::Io(_)) if pending.maybe_committed.is_some() => {
                 return Some(Err(Error::CommitUnknown));
             }
             Err(CommitError::Io(error)) => {
                 // A failed transaction had no effect on transactional storage. On other storage,
-                // some of its operations may be stored, so the upload that a record may name must
-                // stay.
+                // some of its operations may be stored, so the upload must stay, because a stored
+                // record may reference it.
                 if !self.core.store.storage.is_transactional() {
                     pending.maybe_committed = Some(version);
                 }
@@ -68,8 +68,8 @@ impl Vault {
                 AttemptKind::Settle => {}
                 AttemptKind::Write { intent, .. } if *intent == Some(operation) => {
                     // Either garbage collection removed the intent and deletes the upload, or an
-                    // earlier attempt with unknown outcome was committed and its record names the
-                    // upload.
+                    // earlier attempt with unknown outcome was committed and its record references
+                    // the upload.
                     if pending.maybe_committed.is_none()
                         && let Some(upload) = pending.upload.take()
                     {
@@ -82,8 +82,8 @@ impl Vault {
                 } => {
                     let blocked = earlier.filter(|(index, _)| *index == operation);
                     pending.orphan_version = blocked.map(|(_, former)| former);
-                    // A storage that repeats requests may have conflicted with its own earlier
-                    // attempt.
+                    // Read again, because a storage that repeats requests may have conflicted with
+                    // its own earlier attempt.
                     let own_conflict =
                         operation >= *current && !self.core.store.storage.is_transactional();
                     pending.maybe_committed =

@@ -1,4 +1,4 @@
-//! Reads the patient entry and the current version before a write.
+//! Reads of the patient entry and the current version before a write.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,27 +15,28 @@ use crate::storage::{Expect, Revision, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
-/// Stored state that a job builds on.
+/// The stored state that a write job builds on: patient entry and current version.
 pub(super) struct WriteContext {
     pub(super) cached: Arc<CachedEntry>,
     pub(super) address: Address,
-    /// Version and revision of an `h` that blocked an earlier attempt.
+    /// Version and revision of a stored earlier version that blocked an earlier attempt.
     orphan_version: Option<(u64, Revision)>,
     pub(super) current: Option<Stored>,
 }
 
 impl WriteContext {
-    /// Returns the current version by its head; 0 if there is none.
+    /// Returns the version number in the head of the current version; 0 if there is no current
+    /// version.
     pub(super) fn version(&self) -> Result<u64> {
         let current = self.current.as_ref();
         current.map_or(Ok(0), |stored| Ok(Head::parse(&stored.value)?.version))
     }
 
-    /// Returns the precondition of the put to `h`: `Absent`, unless an orphan blocked an earlier
-    /// attempt.
+    /// Returns the precondition for moving the current version to the earlier versions: `Absent`,
+    /// unless an orphan blocked an earlier attempt.
     ///
-    /// The orphan is from an interrupted put, or from one that was just committed. It is replaced
-    /// only together with the `r` that was read after it.
+    /// The orphan was left by an interrupted put, or belongs to a put that was just committed. The
+    /// orphan is replaced only together with the current version that was read after the orphan.
     pub(super) fn expect_earlier(&self, version: u64) -> Expect {
         match &self.orphan_version {
             Some((known, revision)) if *known == version => Expect::Unchanged(revision.clone()),
@@ -68,8 +69,8 @@ impl Vault {
         chart_id(cached.as_ref().map_err(Clone::clone)?)
     }
 
-    /// Reads patient entry and current version for each job, all in one call. The jobs share one
-    /// act.
+    /// Reads the patient entry and the current version for each job, all in one call. The jobs
+    /// share one actor and purpose.
     pub(super) fn read_contexts(
         &self,
         batch: &[PendingWrite<'_>],
@@ -124,10 +125,11 @@ impl Vault {
         Ok(contexts)
     }
 
-    /// Reads the `h` that blocked an earlier attempt.
+    /// Reads the earlier version that blocked an earlier attempt.
     ///
-    /// Must run before `r` is read. Otherwise a concurrent writer could move another `r` to this
-    /// `h` in between, and replacing this `h` would restore what that writer replaced.
+    /// Must run before the current version is read. Otherwise a concurrent writer could move
+    /// another current version to this storage key between the two reads. Replacing the object at
+    /// this key would then restore what that writer replaced.
     fn read_orphan_version(
         &self,
         pending: &PendingWrite<'_>,
@@ -143,7 +145,7 @@ impl Vault {
         Ok(stored.map(|stored| (version, stored.revision)))
     }
 
-    /// Returns whether the stored patient entry is still the one that `context` was read under.
+    /// Returns `true` if the stored patient entry is unchanged since `context` was read.
     pub(super) fn entry_unchanged(
         &self,
         pending: &PendingWrite<'_>,

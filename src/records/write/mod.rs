@@ -1,4 +1,5 @@
-//! Writes versions of records, one or many, in rounds until each is decided.
+//! Writes of one or many versions, repeated in rounds until the outcome of each is decided. The
+//! order of operations, in the notation of the architecture page:
 //!
 //! ```text
 //! put, new      [ put r Absent ; ?p ]
@@ -6,9 +7,10 @@
 //! put, large    [ put w Absent ] ; [ put s|i Absent ]* ; [ ?w ; (put h|n) ; put r ; ?p ; delete w ]
 //! expunge       [ ?p ; destroying put r = marker Unchanged ; ?p ]         then `lifecycle` deletes the rest
 //! ```
-//! `?p` comes last, so that it detects a rotation or an erasure that was committed first; nothing
-//! is acknowledged before. `h|n` comes before `r`, so that no prefix loses the former version of
-//! `r`.
+//! The check of the patient entry comes last, so that it detects a rotation or an erasure that was
+//! committed first. No write is acknowledged before this check. The former version is put among the
+//! earlier versions before the current version is replaced, so that no prefix of the transaction
+//! loses the former version.
 
 mod batch;
 mod commit_reply;
@@ -31,7 +33,7 @@ use crate::records::upload::Upload;
 use crate::vault::entries::Freshness;
 use crate::vault::{ROUNDS, Vault};
 
-/// One change of one record.
+/// A request to write one version of one record.
 pub(crate) struct WriteJob<'a> {
     act: Act,
     id: &'a RecordId,
@@ -48,7 +50,7 @@ enum PendingChange<'a> {
     /// Content that is available only as an upload.
     Uploaded,
     Retraction,
-    /// An expunged marker. `purged` receives whether the storage confirmed that the bytes of the
+    /// An expunged marker. `purged` becomes `true` if the storage confirmed that the bytes of the
     /// replaced version are purged.
     Expunge {
         purged: &'a Cell<bool>,
@@ -123,28 +125,30 @@ impl<'a> WriteJob<'a> {
     }
 }
 
-/// The version that was written; `None` if there was nothing to retract or to expunge.
+/// The number of the version that was written; `None` if there was nothing to retract or to
+/// expunge.
 pub(crate) type WriteOutcome = Result<Option<u64>>;
 
-/// A job without an outcome yet.
+/// A write job without an outcome, and the facts that its attempts have established.
 struct PendingWrite<'a> {
     job: WriteJob<'a>,
     /// Index of the job's outcome.
     index: usize,
     freshness: Freshness,
-    /// Chart of the first attempt. After an erasure in between, the job must not write to the new
-    /// chart.
+    /// Chart of the first attempt. If the subject was erased and reopened since then, the job must
+    /// not write to the new chart.
     chart: Option<ChartId>,
-    /// Version that an earlier attempt may have committed.
+    /// Number of the version that an earlier attempt may have committed.
     maybe_committed: Option<u64>,
     /// Commitment and patient key number of each value that an attempt of this job sealed. Values
-    /// that the job re-encrypts to settle are left out, because another re-encryption may have been
-    /// first under the same number.
+    /// that this job re-encrypted are left out, because a concurrent re-encryption may have stored
+    /// its own value under the same version number.
     sealed: Vec<(Commitment, u32)>,
-    /// Version of an `h` that blocked an attempt; it is replaced if `r` is unchanged.
+    /// Number of an earlier version that blocked an attempt. That version is replaced if the
+    /// current version is unchanged.
     orphan_version: Option<u64>,
     upload: Option<Upload>,
-    /// The upload's intent was missing.
+    /// `true` if an attempt found the upload's intent missing.
     intent_collected: bool,
 }
 
@@ -154,7 +158,8 @@ impl<'a> PendingWrite<'a> {
         Self {
             index,
             freshness: match job.change {
-                // A cached entry could miss a legal hold placed in the last minute.
+                // Read the patient entry freshly, because a cached entry could miss a legal hold
+                // placed in the last minute.
                 PendingChange::Expunge { .. } => Freshness::Fresh,
                 _ => Freshness::Cached,
             },
@@ -184,11 +189,11 @@ impl<'a> PendingWrite<'a> {
         }
     }
 
-    /// Returns whether this job may have sealed a stored version.
+    /// Returns `true` if this job may have sealed a stored version.
     ///
-    /// Under a patient key that this job used, the commitment decides, because rewrapping keeps it.
-    /// Under another key, a concurrent re-encryption may have replaced the commitment. A version of
-    /// another writer with the same millisecond and content must not be taken for this job's.
+    /// Under a patient key that this job used, the commitment decides, because rewrapping keeps the
+    /// commitment. Under another key, a concurrent re-encryption may have replaced the commitment.
+    /// The check must not accept another writer's version with the same millisecond and content.
     fn may_have_sealed(&self, head: &Head) -> bool {
         let mut sealed = self.sealed.iter();
         sealed
@@ -215,8 +220,8 @@ impl Vault {
         admitted.then_some(()).ok_or(Error::Conflict)
     }
 
-    /// Executes jobs, and returns their outcomes in the same order. One commit holds as many jobs
-    /// as possible.
+    /// Executes jobs, and returns their outcomes in the same order. One commit contains as many
+    /// jobs as possible.
     pub(crate) fn write(&self, jobs: Vec<WriteJob<'_>>) -> Vec<WriteOutcome> {
         let mut outcomes: Vec<WriteOutcome> = Vec::new();
         outcomes.resize_with(jobs.len(), || Err(Error::Contended));
@@ -229,7 +234,7 @@ impl Vault {
             waiting = self.attempt_batch(batch, &mut outcomes);
             waiting.extend(later);
             waiting.sort_by_key(|pending| pending.index);
-            // Only rounds without progress count, because several versions of one record need
+            // Count only rounds without progress, because several versions of one record need
             // several rounds.
             round = if waiting.len() < before { 0 } else { round + 1 };
         }

@@ -1,4 +1,4 @@
-//! Builds the transaction that writes the next version.
+//! Construction of the transaction that writes the next version.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, chart_id};
 
-/// Cache for one batch: whether a chart has any earlier version. The check runs after the current
-/// version was found absent.
+/// Cache for one batch: maps a chart to `true` if it has any earlier version. The check runs after
+/// the current version was found absent.
 pub(super) type HistoryPresence = HashMap<ChartId, bool>;
 
 pub(super) enum NextVersion {
@@ -30,7 +30,7 @@ pub(super) enum NextVersion {
     Retry,
     Version {
         version: u64,
-        /// Former current version, with its value rewrapped for `h`.
+        /// Former current version: its number, and its value rewrapped for the earlier versions.
         earlier: Option<(u64, Vec<u8>)>,
     },
 }
@@ -56,10 +56,12 @@ impl Vault {
                     return self.settle_own_version(pending, context, version, own, key);
                 }
                 Ok(None) => {}
-                // A concurrent re-encryption deleted the segments during the read.
+                // Read again, because a concurrent re-encryption deleted the segments during the
+                // read.
                 Err(Error::SegmentMissing) => return Ok(WriteStep::Retry),
-                // The key is newer than the entry that was read. If the entry is current, the key
-                // was destroyed, and the code below replaces the version or returns an error.
+                // Read again, because the key may be newer than the patient entry that was read. If
+                // the entry is current, the key was destroyed, and the code below replaces the
+                // version or returns an error.
                 Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, context)? => {
                     return Ok(WriteStep::Retry);
                 }
@@ -67,7 +69,8 @@ impl Vault {
                 Err(error) => return Err(error),
             }
             // Another writer's version is stored there, so the earlier attempt can never be
-            // committed. Otherwise it still may be, and the next attempt writes the same version.
+            // committed. Otherwise the earlier attempt may still be committed, so the next attempt
+            // writes the same version.
             let current = context.version()?;
             if current >= version {
                 pending.maybe_committed = None;
@@ -75,8 +78,8 @@ impl Vault {
                     self.drop_expunged_upload(pending, context, version)?;
                 }
             }
-            // The earlier attempt was not committed and needs the removed intent, so it never will
-            // be.
+            // The earlier attempt was not committed. It needs the removed intent, so it can never
+            // be committed.
             if pending.intent_collected && self.core.store.storage.is_transactional() {
                 pending.maybe_committed = None;
                 pending.intent_collected = false;
@@ -94,7 +97,7 @@ impl Vault {
         }
     }
 
-    /// Returns the next version, if the current one meets the precondition.
+    /// Returns the next version, if the current version meets the precondition.
     fn next_version(
         &self,
         pending: &mut PendingWrite<'_>,
@@ -110,7 +113,8 @@ impl Vault {
                     pending.freshness = Freshness::Fresh;
                     return Ok(NextVersion::Retry);
                 }
-                // A rotation rewrapped the record between the reads of the entry and of the record.
+                // Read again, because a rotation rewrapped the record between the reads of the
+                // patient entry and of the record.
                 Err(Error::UnknownPatientKey) if !self.entry_unchanged(pending, context)? => {
                     return Ok(NextVersion::Retry);
                 }
@@ -140,7 +144,7 @@ impl Vault {
             &head.commitment,
             &data_key,
         )?;
-        // The move keeps the key number, so that the scan of a rotation still finds the version.
+        // Keep the key number in the move, so that the scan of a rotation still finds the version.
         let value = envelope::rewrapped(current.value.clone(), head.key_number, &wrapped)?;
         Ok(NextVersion::Version {
             version: head.version + 1,
@@ -157,8 +161,8 @@ impl Vault {
         if self.chart_has_history(&context.address, history)?
             && self.has_earlier(&context.address)?
         {
-            // With a fresh, unchanged entry, neither an erasure nor a concurrent put explains the
-            // absence.
+            // Report missing data: the patient entry is freshly read and unchanged, so neither an
+            // erasure nor a concurrent put explains the absence.
             if pending.freshness == Freshness::Fresh
                 && self
                     .core
@@ -183,8 +187,8 @@ impl Vault {
         }
     }
 
-    /// Returns whether a chart has any earlier version. One check for each chart suffices, because
-    /// most charts written in bulk have none.
+    /// Returns `true` if a chart has any earlier version. Checks each chart only once, because most
+    /// charts written in bulk have no earlier version.
     fn chart_has_history(&self, address: &Address, known: &mut HistoryPresence) -> Result<bool> {
         if let Some(known) = known.get(&address.chart) {
             return Ok(*known);
@@ -196,8 +200,8 @@ impl Vault {
 
     /// Replaces a current version under a destroyed key.
     ///
-    /// Such a version was never acknowledged: it was committed after a stall longer than the key
-    /// removal delay. The last acknowledged version is stored in `h`.
+    /// Such a version was never acknowledged, because it was committed after a stall longer than
+    /// the key removal delay. The last acknowledged version is stored among the earlier versions.
     fn next_after_orphan(
         &self,
         pending: &PendingWrite<'_>,
@@ -231,8 +235,8 @@ impl Vault {
         })
     }
 
-    /// Uploads content beyond the inline limit, unless it is stored already, and checks that the
-    /// upload has not expired.
+    /// Uploads content beyond the inline limit, unless the content is stored already, and checks
+    /// that the upload has not expired.
     fn upload_content(
         &self,
         pending: &mut PendingWrite<'_>,
@@ -248,14 +252,15 @@ impl Vault {
                     pending.job.meta.set_origin(&upload.stream);
                     pending.upload = Some(upload);
                 }
-                // Garbage collection removed the upload, and the content is no longer available.
+                // Fail, because garbage collection removed the upload and the content is no longer
+                // available.
                 PendingChange::Uploaded => return Err(Error::UploadExpired),
                 PendingChange::Content(_)
                 | PendingChange::Retraction
                 | PendingChange::Expunge { .. } => return Ok(()),
             }
         }
-        // Checked after the upload, because the upload itself may take long.
+        // Check after the upload, because the upload itself may take long.
         let now = self.core.store.clock.now();
         match &pending.upload {
             Some(upload) if upload.is_expired(now) => Err(match pending.maybe_committed {
@@ -266,7 +271,7 @@ impl Vault {
         }
     }
 
-    /// Returns the journal entry of a version that a job writes.
+    /// Returns the journal entry for a version that a job writes.
     pub(super) fn entry_of_job(
         &self,
         pending: &PendingWrite<'_>,
@@ -307,7 +312,8 @@ impl Vault {
     }
 }
 
-/// Returns `[ (?w) ; (put h|n) ; put r ; ?p ; (delete w) ]`, and the roles of its operations.
+/// Returns the transaction that writes a version, and the roles of its operations. The head of
+/// `records::write` shows the order of operations.
 fn version_transaction(
     pending: &PendingWrite<'_>,
     context: &WriteContext,

@@ -1,4 +1,4 @@
-//! Detects whether an earlier attempt with unknown commit outcome wrote this version.
+//! Detection of versions that an earlier attempt with unknown commit outcome wrote.
 
 use crate::crypto::{DataKey, Place};
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::records::write::{PendingChange, PendingWrite, WriteOutcome};
 use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 
-/// A stored version that an earlier attempt of the same job wrote.
+/// A stored version that an earlier attempt of the same write job wrote.
 pub(super) struct OwnVersion {
     place: Place,
     stored: Stored,
@@ -23,7 +23,7 @@ pub(super) struct OwnVersion {
 
 impl Vault {
     /// Finds the version that an earlier attempt wrote: same version, same time, same content.
-    /// Others may have rewrapped, re-encrypted or moved it meanwhile.
+    /// Other operations may have rewrapped, re-encrypted or moved the version since then.
     pub(super) fn find_own_version(
         &self,
         pending: &PendingWrite<'_>,
@@ -60,7 +60,8 @@ impl Vault {
                 (Content::Inline(buffer, range), PendingChange::Content(content)) => {
                     buffer.get(range.clone()) == Some(content)
                 }
-                // The metadata, compared above, names the upload that stored the content.
+                // Skip the content, because the metadata compared above identifies the upload that
+                // stored the content.
                 (Content::Segmented { .. }, _) => pending.upload.is_some(),
                 (
                     Content::Retraction,
@@ -76,8 +77,8 @@ impl Vault {
         }))
     }
 
-    /// Acknowledges a stored version, but only under the key that is active in the entry that `?p`
-    /// confirms. A version under another key is re-encrypted with a new data key.
+    /// Acknowledges a stored version, but only under the patient key that is active in the checked
+    /// patient entry. A version under another key is re-encrypted with a new data key.
     pub(super) fn settle_own_version(
         &self,
         pending: &PendingWrite<'_>,
@@ -124,8 +125,8 @@ impl Vault {
         }))
     }
 
-    /// Deletes all objects that a job may have written to a chart erased meanwhile. An erased chart
-    /// is never used again, so the deletes are safe even if they are applied late.
+    /// Deletes all objects that a job may have written to a chart that was erased during the job.
+    /// An erased chart is never used again, so the deletes are safe even if they are applied late.
     pub(super) fn delete_from_erased_chart(&self, pending: &PendingWrite<'_>) {
         let (Some(chart), Some(_)) = (pending.chart, pending.maybe_committed) else {
             return;
@@ -133,7 +134,7 @@ impl Vault {
         let _ = self.core.store.sweep_chart(&chart, &mut |_| ());
     }
 
-    /// Discards the upload of a failed job, unless a record may name it.
+    /// Discards the upload of a failed job, unless a record may reference the upload.
     pub(super) fn discard_upload(&self, pending: &PendingWrite<'_>, outcome: &WriteOutcome) {
         if let (Some(upload), Err(_), None) = (&pending.upload, outcome, pending.maybe_committed) {
             self.core.store.discard(upload);

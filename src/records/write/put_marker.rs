@@ -1,8 +1,10 @@
-//! Builds the expunged marker that replaces all versions below it.
+//! Construction of the transaction that puts an expunged marker, which replaces all versions below
+//! it.
 //!
-//! `?p` also comes first, because storage that is not transactional applies operations one by one.
-//! A legal hold placed earlier must stop the write before any version is destroyed. The former
-//! value of `r` is not moved to `h`, because it must not survive.
+//! The transaction checks the patient entry first and last. The first check is needed because
+//! storage that is not transactional applies operations one by one. A legal hold placed earlier
+//! must stop the write before any version is destroyed. The former current version is not moved to
+//! the earlier versions, because its content must not survive.
 
 use crate::crypto::{DataKey, StreamId};
 use crate::error::Result;
@@ -17,8 +19,8 @@ use crate::storage::{Stored, Transaction};
 use crate::vault::Vault;
 
 impl Vault {
-    /// Prepares the expunged marker as the next version; nothing if the current version is a
-    /// marker.
+    /// Prepares the expunged marker as the next version; prepares nothing if the current version is
+    /// a marker.
     pub(super) fn next_marker(
         &self,
         pending: &mut PendingWrite<'_>,
@@ -28,8 +30,7 @@ impl Vault {
     ) -> Result<NextVersion> {
         let WriteJob { id, meta, .. } = &mut pending.job;
         let name = Some(id.name());
-        // A version whose body does not open is expunged, too; garbage collection deletes its
-        // content.
+        // Also expunge a version whose body does not open; garbage collection deletes its content.
         let opened = envelope::open(current.value.clone(), head, &context.address, name, key).ok();
         if opened.as_ref().is_some_and(envelope::Opened::is_expunged) {
             return Ok(NextVersion::Nothing);
@@ -39,8 +40,9 @@ impl Vault {
             Some(Content::Segmented { stream, key, .. }) => {
                 let keys = [(head.suite, key)];
                 let chart = &context.address.chart;
-                // Only its content authenticates a stream's name; an altered name must not make the
-                // expunge delete the content of another record.
+                // Check that the version owns the stream, because only the stream's content
+                // authenticates its id. An altered id must not make the expunge delete the content
+                // of another record.
                 (self.core.store.is_of_a_record(chart, &stream, &keys)?).then_some(stream)
             }
             _ => None,
@@ -63,8 +65,8 @@ impl Vault {
     /// Discards the upload of a job whose earlier attempt may have been expunged.
     ///
     /// If nothing is stored at `version` any more, an expunge may have destroyed that attempt's
-    /// version and its content. Only the version number shows this, so no later attempt may name
-    /// the upload.
+    /// version and its content. Only the version number shows this, so no later attempt may
+    /// reference the upload.
     pub(super) fn drop_expunged_upload(
         &self,
         pending: &mut PendingWrite<'_>,
@@ -84,7 +86,8 @@ impl Vault {
     }
 }
 
-/// Returns the attempt `[ ?p ; destroying put r = marker Unchanged ; ?p ]`.
+/// Returns the attempt that replaces the current version with the marker, between two checks of the
+/// patient entry.
 pub(super) fn marker_in_place(
     context: &WriteContext,
     value: Vec<u8>,

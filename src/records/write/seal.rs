@@ -1,4 +1,4 @@
-//! Seals a version under the subject's active patient key.
+//! Sealing of versions under the subject's active patient key.
 
 use crate::crypto::{CipherSuite, DataKey, Place};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::format::envelope::{self, Address, Body, Meta};
 use crate::keys::wrap;
 use crate::vault::entries::CachedEntry;
 
-/// A version to seal.
+/// The input for sealing a version.
 pub(crate) struct VersionDraft<'a> {
     pub(crate) suite: CipherSuite,
     pub(crate) version: u64,
@@ -17,7 +17,7 @@ pub(crate) struct VersionDraft<'a> {
 
 impl VersionDraft<'_> {
     /// Returns the sealed value, with its data key wrapped under the active patient key of the
-    /// entry.
+    /// patient entry.
     pub(crate) fn seal(
         self,
         cached: &CachedEntry,

@@ -109,7 +109,7 @@ impl OpenSegment {
     /// Opens all chunks, including padding.
     ///
     /// # Errors
-    /// Those of [`OpenSegment::copy`]; [`Error::Malformed`] for padding that is not zero.
+    /// Errors of [`OpenSegment::copy`]; [`Error::Malformed`] for padding that is not zero.
     pub fn open(&mut self, opener: &StreamOpener) -> Result<()> {
         self.open_from(opener, 0)
     }
@@ -117,7 +117,7 @@ impl OpenSegment {
     /// Opens the chunks that hold padding.
     ///
     /// # Errors
-    /// Those of [`OpenSegment::open`].
+    /// Errors of [`OpenSegment::open`].
     pub fn open_padding(&mut self, opener: &StreamOpener) -> Result<()> {
         self.open_from(opener, self.content / CHUNK)
     }
@@ -171,7 +171,8 @@ impl OpenSegment {
         if self.opened & 1 << chunk == 0 {
             opener.key.open(nonce(self.index, chunk), body, tag)?;
             if body.iter().skip(content).any(|byte| *byte != 0) {
-                // Wiped here, because the chunk still counts as sealed and drop would not wipe it.
+                // Wipe the chunk here, because it still counts as sealed and drop would not wipe
+                // it.
                 body.zeroize();
                 return Err(Error::Malformed);
             }

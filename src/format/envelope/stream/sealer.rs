@@ -109,7 +109,7 @@ impl StreamSealer {
     /// Returns a sealer for the stream `id` of a chart. `key` must be drawn for this stream alone.
     ///
     /// # Errors
-    /// Those of the key derivation.
+    /// Errors of the key derivation.
     pub fn new(
         suite: CipherSuite,
         key: &StreamKey,
