@@ -1,4 +1,5 @@
-//! The process that is killed: runs every changing verb, on two threads with separate patients.
+//! The child process that the test kills: it runs every operation that changes a vault, on two
+//! threads with separate patients.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -16,13 +17,14 @@ use crate::place;
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_CRASH_DIRECTORY";
 pub(crate) const SEED: &str = "CHARTLOCK_CRASH_SEED";
 
-/// Does nothing when the test runner calls it; the parent sets the variables.
+/// Runs operations until it is killed, if the parent set the environment variables; otherwise
+/// returns at once, because the test runner also calls this function.
 #[test]
-fn child_runs_verbs_until_killed() {
+fn child_runs_operations_until_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
         return;
     };
-    // Exit at the first panic, because the other thread would work on without end.
+    // Exit at the first panic, because otherwise the other thread would continue without end.
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
         std::process::exit(101);
@@ -37,7 +39,7 @@ fn child_runs_verbs_until_killed() {
     });
 }
 
-/// Opens the vault in a directory, or creates one there.
+/// Opens the vault in a directory, or creates a vault there.
 pub(crate) fn open_or_create(directory: &Path) -> Vault {
     let storage = place::open(directory).unwrap();
     match Vault::open(storage.clone(), &Fixed(1)) {
@@ -46,7 +48,7 @@ pub(crate) fn open_or_create(directory: &Path) -> Vault {
     }
 }
 
-/// Prints a line before a verb, runs the verb, and prints its answer.
+/// Runs an operation, and prints a line before it and another line with its answer after it.
 fn print_and_run<T>(
     thread: u64,
     verb: &str,
@@ -59,8 +61,8 @@ fn print_and_run<T>(
     done
 }
 
-/// Parses a line that [`print_and_run`] printed. Returns the verb that ended and its answer, unless the
-/// line is a verb's begin.
+/// Parses a line that [`print_and_run`] printed. Returns the completed operation and its answer, or
+/// `None` for the line that announces an operation.
 pub(crate) fn parse_line(
     line: &str,
     begun: &mut BTreeMap<String, String>,
@@ -79,10 +81,10 @@ fn ok<T>(_: &T) -> String {
     "ok".to_owned()
 }
 
-/// Runs random verbs until the parent kills the process.
+/// Runs random operations until the parent kills the process.
 fn work(vault: &Vault, thread: u64, mut random: Random) {
     let session = session(vault);
-    // Every third child runs long verbs only.
+    // Let every third child run long operations only.
     let is_heavy = random.below(3) == 0;
     for patient in patients(thread) {
         reopen_if_erased(&session, thread, &patient);
@@ -95,7 +97,8 @@ fn work(vault: &Vault, thread: u64, mut random: Random) {
     }
 }
 
-/// Picks a verb. Long verbs are rare, otherwise nearly every kill would hit one of them.
+/// Picks an operation. Long operations are rare, because otherwise nearly every kill would hit one
+/// of them.
 fn pick(random: &mut Random, thread: u64, is_heavy: bool) -> Option<&'static str> {
     let number = match is_heavy {
         true => 28 + random.below(7),
@@ -123,7 +126,7 @@ fn pick(random: &mut Random, thread: u64, is_heavy: bool) -> Option<&'static str
     Some(verb)
 }
 
-/// Runs one verb that changes the vault.
+/// Runs one operation that changes the vault.
 pub(crate) fn run_verb(vault: &Vault, thread: u64, patient: &str, verb: &str, random: &mut Random) {
     let session = session(vault);
     let subject = subject(patient);
@@ -240,7 +243,7 @@ pub(crate) fn run_verb(vault: &Vault, thread: u64, patient: &str, verb: &str, ra
     }
 }
 
-/// Runs a verb that is not about one patient.
+/// Runs an operation that concerns the whole vault.
 fn run_maintenance(vault: &Vault, thread: u64, verb: &str) {
     match verb {
         "collect" => drop(print_and_run(thread, verb, || vault.collect_garbage(), ok)),

@@ -1,8 +1,8 @@
-//! The contents of records, derived from a record's name and a seed.
+//! Record contents, derived from a record's name and a seed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The names of a patient's records; the four of [`batch`] are written together only.
+/// The names of a patient's records. The four names of [`batch`] are only written together.
 pub(crate) const NAMES: [&str; 9] = ["a", "b", "c", "large", "m0", "m1", "m2", "m3", "huge"];
 
 /// The name of a record that is put and expunged repeatedly.
@@ -17,7 +17,7 @@ pub(crate) fn batch() -> &'static [&'static str] {
 pub(crate) fn content(seed: u64, name: &str) -> Vec<u8> {
     let mut random = Random(seed);
     let length = match name {
-        // Sometimes more than an upload sends in one commit.
+        // Some contents are longer than an upload sends in one commit.
         "huge" if random.below(4) == 0 => (9 << 20) + random.below(2 << 20),
         "huge" => (1 << 20) + random.below(3 << 20),
         "large" => 65_537 + random.below(200_000),
@@ -31,7 +31,7 @@ pub(crate) fn content(seed: u64, name: &str) -> Vec<u8> {
     bytes
 }
 
-/// Reads `CHARTLOCK_SEED`, which repeats a campaign.
+/// Reads the environment variable `CHARTLOCK_SEED`, with which a campaign can be repeated.
 pub(crate) fn seed() -> Option<u64> {
     let seed = std::env::var("CHARTLOCK_SEED").ok()?;
     Some(seed.parse().unwrap())
@@ -41,7 +41,7 @@ pub(crate) fn seed() -> Option<u64> {
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    /// Takes the seed from [`seed`] or else from the clock, and prints it.
+    /// Creates a generator from the seed in [`seed`], or else from the clock, and prints the seed.
     pub(crate) fn new() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let seed = seed().unwrap_or(since.as_nanos() as u64);

@@ -1,4 +1,4 @@
-//! Compares the journal after a kill with the acknowledged changes.
+//! Comparison of the journal after a kill with the acknowledged changes.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use crate::common::{session, subject};
 use crate::content::NAMES;
 use crate::model::patients;
 
-/// The operation, patient, record name and version of a change; an erasure has neither name nor
-/// version.
+/// The operation, patient, record name and version of a change. An erasure has neither a record
+/// name nor a version.
 type What = (Operation, String, Option<String>, Option<u64>);
 
-/// The journal entries that must exist, with their number: an erased patient may return and be
-/// erased again.
+/// The journal entries that must exist, each with the number of times it must exist: an erased
+/// patient may return and be erased again.
 #[derive(Default, Clone)]
 pub(crate) struct ExpectedEntries {
     changes: BTreeMap<What, u64>,
-    /// The newest checkpoint of the child, and the one that the parent took before.
+    /// The newest checkpoint of the child, and the checkpoint that the parent took before.
     checkpoints: [Option<Checkpoint>; 2],
 }
 
@@ -43,10 +43,12 @@ impl ExpectedEntries {
         self.checkpoints[0] = Some(text.parse().unwrap());
     }
 
-    /// Asserts that `verify` finds nothing, with no checkpoint and with those from before the kill,
-    /// and that each acknowledged change has its entry. Returns the number of expected entries.
+    /// Asserts that `verify` finds nothing, without a checkpoint and with each checkpoint from
+    /// before the kill. Asserts also that each acknowledged change has its journal entry. Returns
+    /// the number of expected entries.
     ///
-    /// If the storage is not transactional, the last entry may be announced and not settled yet.
+    /// If the storage is not transactional, the last entry may still be unsettled: it announces a
+    /// change without confirming it.
     pub(crate) fn compare(&mut self, vault: &Vault, is_settled: bool) -> u64 {
         let report = vault.verify(None).unwrap();
         assert!(report.is_clean(), "{report:#?}");

@@ -1,10 +1,12 @@
-//! A kill at any moment leaves acknowledged changes whole, and unfinished ones whole or absent.
+//! A kill at any moment: acknowledged changes stay complete, and unfinished changes are complete or
+//! absent.
 //!
-//! The child is this test binary. It runs every changing verb over a `FileStorage`, on two threads
-//! with separate patients. It prints a line before each verb, and one with the answer after it.
-//! After the kill, the parent expects an entry for each acknowledged change in the journal, and no
-//! finding from `verify`. `CHARTLOCK_CRASH_ROUNDS` sets the number of kills. `CHARTLOCK_SEED`
-//! repeats the child's verbs and the moments of the kills, but not the interleaving of the threads.
+//! The child process is this test binary. It runs every operation that changes a vault over a
+//! `FileStorage`, on two threads with separate patients. It prints a line before each operation,
+//! and a line with the answer after it. After the kill, the parent expects a journal entry for each
+//! acknowledged change, and no finding from `verify`. `CHARTLOCK_CRASH_ROUNDS` sets the number of
+//! kills. `CHARTLOCK_SEED` repeats the child's operations and the moments of the kills, but not the
+//! interleaving of the threads.
 #![cfg(feature = "file")]
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +37,7 @@ use child::{DIRECTORY, SEED, parse_line};
 use content::Random;
 use model::Model;
 
-/// Rounds on one directory. More would make the comparison slow.
+/// The number of kills for each directory; with more of them, the comparison would be slow.
 const ROUNDS_EACH: u64 = 6;
 
 #[test]
@@ -54,7 +56,7 @@ fn kill_at_any_moment_loses_no_acknowledged_change() {
         }
         let directory = scratch.as_ref().unwrap().path().join("vault");
         // Every other round waits for an acknowledgement, so that slow machines acknowledge
-        // something too.
+        // something as well.
         let awaited = ["done", "begin"][round as usize % 2];
         let lines = run_and_kill(&directory, random.next(), awaited);
         let (done, begun) = read_lines(&lines);
@@ -82,13 +84,13 @@ fn kill_at_any_moment_loses_no_acknowledged_change() {
     assert!(expected > 0);
 }
 
-/// Starts the child, waits for a line with `awaited`, lets the child work for a moment, and kills
-/// it. Returns the lines that the child printed.
+/// Starts the child, waits for a line that contains `awaited`, lets the child run for a moment, and
+/// kills it. Returns the lines that the child printed.
 fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "child::child_runs_verbs_until_killed",
+            "child::child_runs_operations_until_killed",
             "--nocapture",
             "--test-threads=1",
         ])
@@ -127,7 +129,7 @@ fn run_and_kill(directory: &Path, seed: u64, awaited: &str) -> Vec<String> {
     reader.join().unwrap()
 }
 
-/// Returns the acknowledged verbs with their answers, and each thread's unfinished verb.
+/// Returns the acknowledged operations with their answers, and each thread's unfinished operation.
 fn read_lines(lines: &[String]) -> (Vec<(String, String)>, BTreeMap<String, String>) {
     let mut done = Vec::new();
     let mut begun = BTreeMap::<String, String>::new();

@@ -1,4 +1,4 @@
-//! Compares the stored records with the acknowledged changes.
+//! Comparison of the stored records with the acknowledged changes.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,13 +18,13 @@ pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
 }
 
-/// Names of a patient's single values, which have no history.
+/// Labels under which the model keeps a patient's holds and retention date, which have no history.
 const SINGLE: [&str; 3] = [MISFILED, "held", "retained"];
 
 /// The versions of a record, each as a digest of its content; `None` for a retraction.
 type Versions = Vec<Option<u64>>;
 
-/// The records of a patient; `None` once erased.
+/// The records of a patient; `None` for an erased patient.
 type Chart = Option<BTreeMap<String, Versions>>;
 
 #[derive(Default, Clone)]
@@ -53,7 +53,7 @@ impl Model {
         if let (Some(name), Ok(version)) = (words.get(2), answer.parse::<usize>()) {
             assert_eq!(chart.as_ref().unwrap()[*name].len(), version);
         } else if words[0] == "remove" {
-            // A retraction without an answer changed nothing.
+            // A retraction without a version in its answer changed nothing.
             let last = before
                 .as_ref()
                 .unwrap()
@@ -77,9 +77,9 @@ impl Model {
         }
     }
 
-    /// Asserts that the stored records match the acknowledged changes, or those with the unfinished
-    /// verb, and adopts the stored state. Returns the numbers of uploads left behind, of segments
-    /// left behind, and of expected journal entries.
+    /// Asserts that the stored records match the acknowledged changes, with or without the
+    /// unfinished operation, and adopts the stored state. Returns the numbers of leftover uploads,
+    /// leftover segments and expected journal entries.
     pub(crate) fn compare(
         &mut self,
         directory: &Path,
@@ -142,7 +142,7 @@ fn new_chart() -> Chart {
     Some(BTreeMap::new())
 }
 
-/// Returns the chart after a verb.
+/// Returns the chart after an operation.
 fn applied(before: &Chart, verb: &str) -> Chart {
     let words: Vec<_> = verb.split(' ').collect();
     let mut records = before.clone().unwrap_or_default();
@@ -182,7 +182,7 @@ fn applied(before: &Chart, verb: &str) -> Chart {
     Some(records)
 }
 
-/// Reads a patient's chart through every read verb.
+/// Reads a patient's chart through every operation that reads.
 fn read_chart(vault: &Vault, patient: &str) -> Chart {
     let session = session(vault);
     let subject = subject(patient);

@@ -1,4 +1,5 @@
-//! Garbage collection after a kill frees the remains of unfinished uploads, and nothing else.
+//! Garbage collection after a kill: the collector frees the remains of unfinished uploads, and
+//! nothing else.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,12 +12,12 @@ use chartlock::{Vault, VaultOptions};
 use crate::common::Fixed;
 use crate::common::objects::scan_all;
 
-/// The offset of a version's content kind, and the kind of content in segments.
+/// The offset of a stored version's content kind, and the kind for content in segments.
 const KIND: (usize, u8) = (2, 2);
-/// The bytes in which such a version names its stream.
+/// The byte range of the stream id in a stored version with content in segments.
 const STREAM: std::ops::Range<usize> = 96..112;
 
-/// A clock eight days ahead, so that every intent of today has expired.
+/// A clock that is eight days ahead, so that the intent of every upload of today has expired.
 #[derive(Debug)]
 struct NextWeek(SystemClock);
 
@@ -35,7 +36,7 @@ impl Clock for NextWeek {
 }
 
 /// Collects garbage, and asserts that no orphan remains. Returns the numbers of uploads and
-/// segments that were freed.
+/// segments that the collector freed.
 pub(crate) fn collect_all(storage: &Arc<dyn Storage>) -> [u64; 2] {
     let clock = Arc::new(NextWeek(SystemClock::new()));
     let options = VaultOptions::new().clock(clock);
@@ -53,8 +54,8 @@ pub(crate) fn collect_all(storage: &Arc<dyn Storage>) -> [u64; 2] {
         (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
     });
     let named: BTreeSet<_> = named.collect();
-    // Check this direction only: records of a patient whose erasure is unfinished may name segments
-    // that are gone.
+    // Check only that each segment is referenced. The reverse need not hold: after an unfinished
+    // erasure, records may reference deleted segments.
     for (key, _) in scan_all(&**storage, b"s", Projection::Keys) {
         assert!(named.contains(&key[1..33]), "garbage remains");
     }

@@ -27,9 +27,9 @@ pub(crate) struct FinalState<'a> {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// The puts of processes that the storage applied.
     pub(crate) applied: Vec<AppliedPut>,
-    /// Whether each process crashed.
+    /// For each process, `true` if the process crashed.
     pub(crate) dead: Vec<bool>,
-    /// Whether a process raised the event `JournalForked`.
+    /// `true` if a process raised the event `JournalForked`.
     pub(crate) forked: bool,
     /// Commitments to the data keys of the setup, bytes 16 to 48 of a stored version.
     pub(crate) setup_keys: &'a BTreeSet<Vec<u8>>,

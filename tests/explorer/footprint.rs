@@ -109,7 +109,7 @@ pub(crate) struct Roles {
     /// The highest ids so far: of charts, and of streams.
     highest: [Option<[u8; 16]>; 2],
     out_of_order: bool,
-    /// Whether a process lists charts or streams, so that the order of their ids matters.
+    /// `true` if a process lists charts or streams, so that the order of their ids matters.
     listed: bool,
 }
 

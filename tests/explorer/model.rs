@@ -32,7 +32,7 @@ pub(crate) enum Fate {
     Gone,
 }
 
-/// Returns whether a garbage collection reports damage, which no process did.
+/// Returns `true` if a garbage collection reports damage; no process causes damage.
 pub(crate) fn is_alarm(report: &GarbageReport) -> bool {
     let wrong = report.charts_passed_over + report.misnamed_streams + report.unknown_charts;
     wrong + report.unreadable_entries > 0
@@ -54,7 +54,7 @@ pub(crate) struct Attempt {
 pub(crate) struct Model<'a> {
     pub(crate) calls: &'a [Call],
     pub(crate) stalls: Stalls,
-    /// Whether replies to journal pages may be lost until the journal writer gives up.
+    /// `true` if replies to journal pages may be lost until the journal writer gives up.
     pub(crate) outage: bool,
 }
 

@@ -13,23 +13,23 @@ use chartlock::storage::{
 pub(crate) enum Mutation {
     /// No rule is broken.
     None,
-    /// `?p` passes whatever is stored.
+    /// The check of the patient entry passes whatever is stored.
     EntryUnchecked,
-    /// `?v` passes whatever is stored.
+    /// The check of the header passes whatever is stored.
     HeaderUnchecked,
-    /// `?p` comes first, not last.
+    /// The check of the patient entry comes first instead of last.
     EntryCheckedFirst,
-    /// `put h` replaces any stored value.
+    /// The write of the earlier version replaces any stored value.
     EarlierAny,
-    /// `put h` is skipped.
+    /// The write of the earlier version is skipped.
     EarlierSkipped,
-    /// `put h` comes after `put r`.
+    /// The earlier version is written after the current version.
     EarlierLast,
-    /// `put r` replaces any stored value, so that conflicts are lost.
+    /// The write of the current version replaces any stored value, so that conflicts are lost.
     CurrentAny,
-    /// `put p` replaces any stored value.
+    /// The write of the patient entry replaces any stored value.
     EntryAny,
-    /// `put v` replaces any stored value.
+    /// The write of the header replaces any stored value.
     HeaderAny,
     /// Rotation and garbage collection scan records, but not history.
     HistoryUnlisted,
@@ -39,7 +39,7 @@ pub(crate) enum Mutation {
     CachesForEver,
     /// Unknown commit outcomes are treated as conflicts.
     UnknownIsConflict,
-    /// `?w` passes whatever is stored.
+    /// The check of the upload intent passes whatever is stored.
     IntentUnchecked,
     /// The collector does not delete the intents of abandoned uploads.
     FenceSkipped,

@@ -82,13 +82,14 @@ fn entry_check_broken_is_detected() {
     assert_detected(Mutation::EntryCheckedFirst, ERASE_PUT);
 }
 
-/// With transactions there is no key removal delay, so only `?v` keeps a new entry to the header's keys.
+/// With transactions there is no key removal delay, so only the check of the header ensures that a
+/// new entry uses the header's keys.
 #[test]
 fn header_check_broken_with_transactions_is_detected() {
     assert_detected(Mutation::HeaderUnchecked, MASTER_NEW.transactional());
 }
 
-/// Without transactions the key removal delay protects as well as `?v` does.
+/// Without transactions, the key removal delay protects as well as the check of the header does.
 #[test]
 fn header_check_broken_beside_key_removal_delay_violates_no_rule() {
     for scenario in [MASTER_NEW, MASTER_MASTER] {

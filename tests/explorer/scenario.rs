@@ -41,7 +41,7 @@ pub(crate) struct Scenario {
     pub(crate) transactional: bool,
     /// Time between the setup and the start of the processes.
     pub(crate) later: Duration,
-    /// Whether the processes begin with cached header and patient entries.
+    /// `true` if the processes begin with cached header and patient entries.
     pub(crate) warm: bool,
     pub(crate) faults: Faults,
     pub(crate) stalls: Stalls,

@@ -11,7 +11,7 @@ pub(crate) struct Transition {
     pub(crate) process: usize,
     pub(crate) act: Act,
     pub(crate) footprint: Footprint,
-    /// Whether the step counts as a preemption, because the process that ran last could go on.
+    /// `true` if the step counts as a preemption, because the process that ran last could continue.
     pub(crate) preempts: bool,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Figures {
     pub(crate) faulty: u64,
     /// Distinct pairs of storage operation and key class.
     pub(crate) operations: HashSet<(&'static str, u8)>,
-    /// Whether the whole scope was explored.
+    /// `true` if the whole scope was explored.
     pub(crate) complete: bool,
 }
 

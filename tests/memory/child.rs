@@ -1,4 +1,4 @@
-//! The inspected process: opens a vault, uses it, locks it and drops it.
+//! The inspected process: it opens a vault, uses it, locks it and drops it.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -17,10 +17,11 @@ use crate::content::{CONTENTS, Device, JSON, LEAKED, content, digits};
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_MEMORY_DIRECTORY";
 pub(crate) const SEED: &str = "CHARTLOCK_MEMORY_SEED";
 pub(crate) const PASSPHRASE: (&str, usize) = ("passphrase", 40);
-/// The moments at which the parent reads the child's memory.
+/// The stages at which the parent reads the child's memory.
 pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
-/// Does nothing when the test runner calls it; the parent sets the variables.
+/// Runs the stages if the parent set the environment variables; otherwise returns at once, because
+/// the test runner also calls this function.
 #[test]
 fn child_uses_vault() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
@@ -66,7 +67,7 @@ fn open_and_read(directory: &Path, seed: u64, key_file: &KeyFile) {
     assert!(record[..] == content(seed, CONTENTS[0])[..]);
 }
 
-/// The values that an app keeps while it uses a vault.
+/// Values that an app keeps while it uses a vault.
 struct InUse {
     _record: Record,
     _reader: RecordReader,
@@ -152,7 +153,7 @@ fn in_parts(session: &Session, seed: u64) {
     assert_eq!(reader.read(&mut read).unwrap(), 100);
 }
 
-/// A value of the app, which wipes it itself.
+/// A value that belongs to the app and is wiped by the app.
 #[derive(Serialize, Deserialize)]
 struct Measurement {
     digits: String,
@@ -173,10 +174,10 @@ fn json(session: &Session, seed: u64) {
     assert!(read.digits == measurement.digits);
 }
 
-/// Copies plaintext without wiping it. The parent must find the copy at every stage, which shows
-/// that the search works.
+/// Copies plaintext without wiping the copy. The parent must find this copy at every stage, which
+/// shows that the search works.
 fn leak(session: &Session) {
     let record = session.get(&id(LEAKED)).unwrap().unwrap();
-    // Otherwise the optimizer removes the unused copy.
+    // Keep the unused copy, because otherwise the optimizer removes it.
     std::hint::black_box(Box::leak(Box::new(record.to_vec())));
 }

@@ -1,10 +1,11 @@
-//! Content derived from a seed: the parent searches for the bytes that the child wipes.
+//! Content derived from a seed: the parent searches for the bytes that the child must wipe.
 
 use std::io::Read;
 
 use zeroize::Zeroizing;
 
-/// The contents that the child puts and reads: the verbs that do so, and the length in bytes.
+/// The contents that the child puts and reads: the operations that handle each content, and its
+/// length in bytes.
 pub(crate) const CONTENTS: [(&str, usize); 8] = [
     ("put, get", 300),
     ("put again, get_version", 60_000),
@@ -15,12 +16,12 @@ pub(crate) const CONTENTS: [(&str, usize); 8] = [
     ("writer, read_at", 2_500_000),
     ("re-encrypted", 3_000),
 ];
-/// The content of `put_json` and `get_json`, and its length in hexadecimal digits.
+/// The operations for content in JSON, and its length in hexadecimal digits.
 pub(crate) const JSON: (&str, usize) = ("put_json, get_json", 400);
-/// The content that the child copies and does not wipe.
+/// The label of the content that the child copies and does not wipe.
 pub(crate) const LEAKED: (&str, usize) = ("copied by the app", 300);
 
-/// A stream of bytes (SplitMix64) for one use of one seed.
+/// A stream of pseudorandom bytes (SplitMix64), determined by a seed and a label.
 pub(crate) struct Bytes(u64);
 
 impl Bytes {
@@ -45,14 +46,14 @@ impl Bytes {
     }
 }
 
-/// Returns content as bytes.
+/// Returns the content of a label as bytes.
 pub(crate) fn content(seed: u64, (what, length): (&str, usize)) -> Zeroizing<Vec<u8>> {
     let mut content = Zeroizing::new(vec![0; length]);
     Bytes::new(seed, what).fill(&mut content);
     content
 }
 
-/// Returns content as hexadecimal digits: a passphrase, or text in JSON.
+/// Returns the content of a label as hexadecimal digits, for a passphrase or for text in JSON.
 pub(crate) fn digits(seed: u64, (what, length): (&str, usize)) -> Zeroizing<Vec<u8>> {
     let mut digits = content(seed, (what, length));
     for digit in digits.iter_mut() {

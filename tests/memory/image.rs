@@ -1,15 +1,15 @@
-//! A snapshot of another process's memory, and the search in it.
+//! A snapshot of another process's memory, and the search for secrets in it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The length in bytes of what the search compares: half a key, or 16 bytes of content.
+/// The length in bytes of the pieces that the search compares: half a key, or 16 bytes of content.
 pub(crate) const PIECE: usize = 16;
 const PAGE: usize = 4096;
 
-/// All readable memory of a process.
+/// A copy of all readable memory of a process.
 pub(crate) struct Image(Vec<Region>);
 
 struct Region {
@@ -19,7 +19,8 @@ struct Region {
 }
 
 impl Image {
-    /// Reads the memory of a waiting child. The kernel permits this to a parent of the same user.
+    /// Reads the memory of a waiting child process. The kernel permits this to a parent of the same
+    /// user.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let memory = File::open(format!("/proc/{pid}/mem"))?;
         let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
@@ -27,12 +28,12 @@ impl Image {
         Ok(Self(regions.collect()))
     }
 
-    /// Returns the size in bytes.
+    /// Returns the size of the snapshot in bytes.
     pub(crate) fn size(&self) -> usize {
         self.0.iter().map(|region| region.bytes.len()).sum()
     }
 
-    /// Returns the secrets of which a piece was found, and where.
+    /// Returns each secret of which the memory contains a piece, with the addresses of the pieces.
     pub(crate) fn find(&self, pieces: &Pieces) -> Found {
         let mut found = Found::new();
         for region in &self.0 {
@@ -45,11 +46,11 @@ impl Image {
     }
 }
 
-/// The places where each secret was found.
+/// The addresses at which each secret was found.
 pub(crate) type Found = BTreeMap<String, Vec<String>>;
 
 impl Region {
-    /// Returns `None` for regions that are not readable or belong to the kernel.
+    /// Returns `None` for a memory region that is not readable or belongs to the kernel.
     fn read(line: &str, memory: &File) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (range, access) = (words.next()?, words.next()?);
@@ -61,24 +62,25 @@ impl Region {
         }
         let mut bytes = vec![0; (end - start) as usize];
         for (at, page) in (start..).step_by(PAGE).zip(bytes.chunks_mut(PAGE)) {
-            // Pages beyond the end of a mapped file cannot be read, and stay zero.
+            // Pages beyond the end of a mapped file cannot be read, and remain zero.
             let _ = memory.read_exact_at(page, at);
         }
         Some(Self { name, start, bytes })
     }
 }
 
-/// The secrets to search for, in pieces: half a key or a line of a record is already a leak.
+/// The secrets to search for, split into pieces, because half a key or a line of a record is
+/// already a leak.
 #[derive(Default)]
 pub(crate) struct Pieces {
-    /// The pieces by their first four bytes.
+    /// The pieces, indexed by their first four bytes.
     by_beginning: HashMap<u32, Vec<(String, [u8; PIECE])>>,
     /// A filter over hashes of these four bytes, which skips most of the memory.
     beginnings: Vec<bool>,
 }
 
 impl Pieces {
-    /// Adds a short secret as a whole, and pieces from every part of a long one.
+    /// Adds a short secret as a whole, and pieces from every part of a long secret.
     pub(crate) fn add(&mut self, what: &str, secret: &[u8]) {
         self.beginnings.resize(1 << 16, false);
         let step = (secret.len() / 1000).max(1).next_multiple_of(PIECE);

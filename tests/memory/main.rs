@@ -1,4 +1,5 @@
-//! Keys and contents are gone from the memory of a process that locked or dropped its vault.
+//! Memory of a process that locked or dropped its vault: it contains no keys and no record
+//! contents.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[cfg(target_os = "linux")]

@@ -15,8 +15,8 @@ use crate::content::{CONTENTS, JSON, LEAKED, content, digits};
 use crate::image::{Image, Pieces};
 use crate::secrets;
 
-/// Secrets that must be found while the vault is in use, which shows that the search works. Memory
-/// holds the last one as the first round keys of AES, or in the state of ChaCha20.
+/// Secrets that must be found while the vault is in use, which shows that the search works. The
+/// last of them is in memory as the first AES round keys or in the ChaCha20 state.
 const IN_USE: [&str; 13] = [
     child::PASSPHRASE.0,
     "slot secret",
@@ -37,7 +37,7 @@ pub(crate) fn check_memory(suite: CipherSuite, seed: u64) {
     let scratch = tempfile::tempdir().unwrap();
     let mut pieces = Pieces::default();
     prepare(scratch.path(), suite, seed);
-    // Add the keys from before the child's rotations too.
+    // Add the keys from before the child's rotations as well.
     add_secrets(scratch.path(), seed, &mut pieces);
     let images = match images_of_a_child(scratch.path(), seed) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -63,7 +63,7 @@ pub(crate) fn check_memory(suite: CipherSuite, seed: u64) {
 }
 
 fn passphrase(seed: u64) -> Passphrase {
-    // The cheapest cost is enough, because the derivation wipes its memory at any cost.
+    // Use the cheapest cost, because the key derivation wipes its memory at any cost.
     common::passphrase(digits(seed, child::PASSPHRASE).to_vec())
 }
 
@@ -95,7 +95,7 @@ fn add_secrets(directory: &Path, seed: u64, pieces: &mut Pieces) {
     secrets::add(&storage, &passphrase(seed), pieces);
 }
 
-/// Runs the child, and returns its memory at each stage.
+/// Runs the child, and returns a snapshot of its memory at each stage.
 fn images_of_a_child(directory: &Path, seed: u64) -> io::Result<[Image; 3]> {
     let mut child = Command::new(std::env::current_exe()?)
         .args([

@@ -1,4 +1,4 @@
-//! Every key of a stored vault, and every key derived from it for a stored object.
+//! All keys of a stored vault, and all keys derived from them for stored objects.
 
 use chartlock::internals::crypto::Place;
 use chartlock::internals::envelope::{self, Address, Content, Head};
@@ -193,7 +193,7 @@ fn sha256(bytes: &[u8]) -> Key {
     chartlock::internals::crypto::sha256(&[bytes])
 }
 
-/// Adds a key, and the two HMAC states derived from it, because both states together can replace
+/// Adds a key and the two HMAC states derived from it, because the two states together can replace
 /// the key.
 fn add_key(what: &str, key: &Key, pieces: &mut Pieces) {
     pieces.add(what, key);
@@ -223,8 +223,8 @@ fn add_key(what: &str, key: &Key, pieces: &mut Pieces) {
     }
 }
 
-/// Adds the first 32 bytes of X(key, info, ..): a cipher's key, which is also the start of its key
-/// schedule.
+/// Adds the first 32 bytes of the key derivation X(key, info, ..). They are a cipher's key, which
+/// is also the start of its key schedule.
 fn derive(what: &str, key: &Key, info: &[&[u8]], pieces: &mut Pieces) {
     let mut derived = [0; 32];
     let hkdf = Hkdf::<Sha256>::from_prk(key).unwrap();

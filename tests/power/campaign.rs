@@ -1,4 +1,5 @@
-//! Records a child process, cuts the power at every sync, and opens each state that a cut leaves.
+//! Power-cut campaigns: record a child process, cut the power at every sync, and open each state
+//! that a cut leaves.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -23,55 +24,56 @@ use crate::recorder::{Event, Recorder};
 use crate::script::{FAULT, ROOT, SCRIPT, SEED};
 use crate::{place, trace};
 
-/// The minimum length of value files that are linked. Files this long are never packs of patient
-/// entries, which change in place.
+/// The minimum length in bytes of value files that states hard-link. Files this long are never
+/// packs of patient entries, which change in place.
 const LINKED: u64 = 64 << 10;
 
-/// The number of threads that open the states that cuts leave.
+/// The number of threads that open the states left by cuts.
 const OPENERS: usize = 2;
 
-/// One child process.
+/// A child process to record.
 pub(crate) struct Run<'a> {
-    /// The verbs that the child runs, in the syntax of [`crate::script`].
+    /// The operations that the child runs, in the syntax of [`crate::script`].
     pub(crate) script: &'a str,
     /// A fault that `strace` injects, in the syntax of its `inject` option.
     pub(crate) fault: Option<&'a str>,
 }
 
-/// Child processes that run one after the other on one directory.
+/// Child processes that run successively on one directory.
 pub(crate) struct Campaign<'a> {
     /// The name of the vault's directory: see [`place`].
     pub(crate) name: &'a str,
     pub(crate) runs: &'a [Run<'a>],
     pub(crate) seed: u64,
     pub(crate) effort: Effort,
-    /// The number of verbs that are acknowledged before the first cut.
+    /// The number of operations that are acknowledged before the first cut.
     pub(crate) spared: u64,
-    /// Numbers of the syncs, counted from 1, that report success and make nothing durable.
+    /// The numbers of the syncs that report success without making anything durable, counted from
+    /// 1.
     pub(crate) false_syncs: Range<u64>,
 }
 
-/// The counts and failures of one campaign.
+/// The counts and failures of a campaign.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) syncs: u64,
-    /// Syncs until the vault was created; included in `syncs`.
+    /// The syncs until the vault was created, which `syncs` includes.
     pub(crate) created: u64,
     pub(crate) acknowledged: u64,
     pub(crate) states: u64,
-    /// Truncations of a file to length 0.
+    /// The truncations of a file to length 0.
     pub(crate) emptied: u64,
-    /// System calls in which `strace` injected a fault.
+    /// The system calls in which `strace` injected a fault.
     pub(crate) faults: u64,
-    /// Injected faults that hit a sync of a file below the root.
+    /// The injected faults that hit a sync of a file below the root directory.
     pub(crate) failed_syncs: u64,
-    /// The results of puts after a verb had failed.
+    /// The results of puts after an operation had failed.
     pub(crate) afterwards: Vec<String>,
-    /// The states that failed, each with its reason.
+    /// The states that failed, each with the reason.
     pub(crate) failures: Vec<String>,
 }
 
-/// A state that a cut left, and what a vault opened from it must contain.
+/// A state left by a cut, and what a vault opened from that state must contain.
 struct State {
     tree: Tree,
     model: Model,
@@ -142,7 +144,8 @@ fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     );
 }
 
-/// Replays the calls of the children, and sends the states that cuts leave.
+/// Replays the calls of the children, and sends each state that a cut leaves to the checking
+/// threads.
 struct Cutter<'a> {
     campaign: &'a Campaign<'a>,
     disk: Disk,
@@ -152,7 +155,7 @@ struct Cutter<'a> {
     seen: HashSet<u64>,
     send: SyncSender<State>,
     until: When,
-    /// Children whose calls were replayed completely.
+    /// The number of children whose calls were replayed completely.
     ended: usize,
     outcome: Outcome,
 }
@@ -211,8 +214,8 @@ impl<'a> Cutter<'a> {
             }
         }
         self.cut();
-        // The child has exited, so the outcome of its unfinished verbs stays unknown. Their new
-        // names keep the next child's verbs from replacing them.
+        // The child has exited, so the outcome of its unfinished operations remains unknown. Store
+        // them under new names, so that the next child's operations do not replace them.
         let unfinished = std::mem::take(&mut self.begun).into_iter();
         let until = self.until;
         self.begun = unfinished
@@ -222,7 +225,7 @@ impl<'a> Cutter<'a> {
         self.until += calls.last().map_or(0, |call| call.ended) + 1;
     }
 
-    /// Cuts the power here, in each way that [`cuts`] chooses.
+    /// Cuts the power at this point, in each way that [`cuts`] chooses.
     fn cut(&mut self) {
         let runs = self.campaign.runs;
         let awaits_a_fault = runs.iter().any(|run| run.fault.is_some())
@@ -279,8 +282,8 @@ fn open_all(
     }
 }
 
-/// Asserts that acknowledged changes are there, unfinished ones are there whole or not at all, and
-/// the vault accepts further writes.
+/// Asserts that acknowledged changes are present, that unfinished changes are complete or absent,
+/// and that the vault accepts further writes.
 fn check(directory: &Path, state: State) {
     let mut model = state.model;
     model.compare(directory, &state.begun);
@@ -297,7 +300,7 @@ fn check(directory: &Path, state: State) {
     assert_eq!(record.unwrap().to_vec(), b"goes on");
 }
 
-/// Files that are never written again, so that states link them instead of copying them.
+/// Files that are never written again, so that states can hard-link them instead of copying them.
 struct Shelf {
     place: PathBuf,
     kept: HashMap<*const Content, (Arc<Content>, PathBuf)>,
@@ -324,7 +327,7 @@ impl Shelf {
 fn lay_out(place: &Path, tree: &Tree, shelf: &mut Shelf) {
     fs::create_dir(place).unwrap();
     for (path, content) in tree {
-        // Value files are written once, except packs of patient entries, which are small. A torn
+        // Value files are written once, except packs of patient entries, which are short. A torn
         // file belongs to this state only.
         let is_value = path.contains("/values/");
         let is_large = content
@@ -350,7 +353,7 @@ fn write(path: &Path, content: &Content) {
     }
 }
 
-/// Reads a directory into the form that a recording has.
+/// Reads a directory into the same form as a recorded tree.
 fn read_tree(root: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut waiting = vec![root.to_owned()];

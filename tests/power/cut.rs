@@ -1,4 +1,4 @@
-//! The effects that a power cut can have on changes that are not durable.
+//! Effects that a power cut can have on changes that are not durable.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -17,20 +17,20 @@ pub(crate) enum Cut {
     Lengths,
     /// Content reaches the disk; names do not.
     Contents,
-    /// Every change except this one reaches the disk.
+    /// Every pending change except this one reaches the disk.
     Without(When),
-    /// Only this change reaches the disk.
+    /// Only this pending change reaches the disk.
     Only(When),
-    /// Every change up to this one reaches the disk, and none after it.
+    /// The pending changes up to and including this one reach the disk, and no later change.
     Until(When),
-    /// Every change reaches the disk, but of this write only the first bytes.
+    /// Every pending change reaches the disk, but only the first bytes of this write.
     Torn(When, u64),
-    /// Every change reaches the disk, but of this write only the first and the last sector.
+    /// Every pending change reaches the disk, but only the first and the last sector of this write.
     Hollow(When),
-    /// Names reach the disk in order up to this change, as in a journaling file system. Of content
-    /// any sectors reach it, and of lengths any.
+    /// Names reach the disk in order up to this change, as in a journaling file system. Any subset
+    /// of the content's sectors and of the lengths reaches it.
     Journaled(u64, When),
-    /// Any subset of the changes reaches the disk.
+    /// Any subset of the pending changes reaches the disk.
     Scattered(u64),
 }
 
@@ -58,8 +58,8 @@ impl Cut {
         }
     }
 
-    /// Returns the end of the bytes of `from..end` that reach the disk: `from` if none does. The
-    /// bytes are in one sector, and belong to a write of `first..last`.
+    /// Returns the end of the part of `from..end` that reaches the disk, or `from` if no byte of it
+    /// does. The bytes are in one sector, and belong to a write of `first..last`.
     pub(crate) fn keeps_bytes(
         &self,
         when: When,
@@ -79,8 +79,8 @@ impl Cut {
             }
             Cut::Hollow(hollow) if when == *hollow => from == first || end == last,
             Cut::Scattered(seed) | Cut::Journaled(seed, _) => {
-                // Hash the sector and not the write, because the disk writes a sector as a whole:
-                // all writes to it share its fate.
+                // Hash the sector and not the write, because a disk writes a sector as a whole: all
+                // writes to a sector share its fate.
                 coin((seed, file, from / SECTOR))
             }
             _ => true,
@@ -95,10 +95,10 @@ fn coin(of: impl Hash) -> bool {
     hasher.finish().is_multiple_of(2)
 }
 
-/// Bounds on the number of cuts that are tried at one point.
+/// Bounds on the number of cuts that a campaign tries at one point.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// The number of changes that are left out, kept alone and torn, each in turn.
+    /// The number of changes that a campaign omits, applies alone and tears, each in turn.
     pub(crate) each: usize,
     pub(crate) random: usize,
     /// The maximum number of cuts at one point.
@@ -121,7 +121,7 @@ pub(crate) fn cuts(disk: &Disk, effort: Effort, random: &mut Random) -> Vec<Cut>
     let mut some = |count: usize| -> Vec<_> {
         match pending.len() <= count {
             true => pending.clone(),
-            // The newest change is the most likely one to be unfinished.
+            // Include the newest change, because it is the most likely to be unfinished.
             false => (1..count)
                 .map(|_| pending[random.below(pending.len() as u64) as usize])
                 .chain(pending.last().copied())

@@ -24,7 +24,7 @@ pub(crate) const SECTOR: u64 = 512;
 
 pub(crate) type Id = usize;
 
-/// The number of a request, in one order for the whole recording.
+/// The position of a request in the order of all requests of a recording.
 pub(crate) type When = u64;
 
 /// The content of a file: bytes, then zeros up to its length.
@@ -91,7 +91,7 @@ enum Node {
     },
 }
 
-/// A tree of files; the root is durable from the start.
+/// A tree of files and directories; the root is durable from the start.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     nodes: Vec<Node>,
@@ -195,7 +195,7 @@ impl Disk {
         pending.push((when, change));
     }
 
-    /// Makes requests durable that a file or directory received until `until`.
+    /// Makes durable the requests that a file or directory received until `until`.
     pub(crate) fn sync(&mut self, id: Id, until: When) {
         match &mut self.nodes[id] {
             Node::File {
@@ -219,14 +219,14 @@ impl Disk {
         }
     }
 
-    /// Drops the pending changes of a file whose sync failed. Processes still read them.
+    /// Drops the pending changes of a file whose sync failed. Processes still read these changes.
     pub(crate) fn lose(&mut self, id: Id) {
         if let Node::File { pending, .. } = &mut self.nodes[id] {
             pending.clear();
         }
     }
 
-    /// Returns when each pending change was requested, and the place and length in bytes of each
+    /// Returns when each pending change was requested, and the offset and length in bytes of each
     /// write.
     pub(crate) fn pending(&self) -> Vec<(When, Option<(u64, u64)>)> {
         let mut all = Vec::new();
@@ -248,7 +248,8 @@ impl Disk {
         all
     }
 
-    /// Returns the tree after a power cut now that affects the pending changes as `cut` says.
+    /// Returns the tree after a power cut at this point that affects the pending changes as `cut`
+    /// says.
     pub(crate) fn after(&self, cut: &Cut) -> Tree {
         let mut tree = Tree::new();
         self.gather(0, "", cut, &mut tree);
@@ -347,7 +348,7 @@ fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
     }
 }
 
-/// Returns a number that identifies a tree and what is expected of it.
+/// Returns a number that identifies a tree together with the contents expected of it.
 pub(crate) fn digest(tree: &Tree, expected: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (tree, expected).hash(&mut hasher);

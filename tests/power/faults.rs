@@ -1,5 +1,6 @@
-//! Writes and syncs that fail: acknowledged changes stay, and nothing is acknowledged on top of
-//! changes that may be lost. The next process opens the vault, with or without a power cut.
+//! Failing writes and syncs: acknowledged changes persist, and the vault acknowledges nothing that
+//! builds on changes that may be lost. The next process opens the vault, with or without a power
+//! cut.
 
 use crate::campaign::{Campaign, Outcome, Run};
 use crate::content;
@@ -7,7 +8,7 @@ use crate::cut::Effort;
 use crate::script::every_verb_on_one;
 use crate::{assert_no_failures, trace};
 
-/// The verbs that the process after the failed one runs, on another patient.
+/// The operations that the process after the failed one runs, on another patient.
 const AFTERWARDS: &str = "1:put 1:put-large 1:many checkpoint";
 
 const EFFORT: Effort = Effort {
@@ -40,7 +41,8 @@ fn with_fault(fault: &str, seed: u64) -> Outcome {
     outcome
 }
 
-/// Makes each `every`th call fail, each in a new process, until a process makes no further call.
+/// Injects a fault into each `every`th call, with a new process for each fault, until a process
+/// makes no further call.
 fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
     let first = 1 + (every / 2 + offset(every)) % every;
     let mut outcomes = Vec::new();
@@ -55,7 +57,7 @@ fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
     (outcomes.len() as u64, outcomes)
 }
 
-/// Returns 1 in the long form, so that every call fails once.
+/// Returns 1 in the long form of the test, so that every call fails once.
 fn step(short: usize) -> usize {
     match std::env::var_os("CHARTLOCK_POWER_CUTS") {
         Some(_) => 1,
@@ -68,7 +70,7 @@ fn offset(every: usize) -> usize {
     content::seed().unwrap_or(0) as usize % every
 }
 
-/// Checks that the process with the failure was refused every later put.
+/// Checks that the process with the fault was refused every later put.
 fn is_refused(outcome: &Outcome) -> bool {
     let refused = |answer: &String| answer == "Err(Storage(Stopped))";
     outcome.afterwards.iter().all(refused)
@@ -107,8 +109,8 @@ fn disk_full_at_every_write_loses_nothing() {
     }
 }
 
-/// The names and bytes that the killed process wrote are still in memory, and the next process
-/// builds on them.
+/// Kills a process and then cuts the power: the kernel still has the names and bytes that the
+/// killed process wrote, and the next process builds on them.
 #[test]
 fn kill_then_power_cut_loses_no_acknowledged_change() {
     if !trace::can_record() {

@@ -1,14 +1,14 @@
-//! A power cut at any moment leaves acknowledged changes whole, and unfinished ones whole or
-//! absent.
+//! A power cut at any moment: acknowledged changes stay complete, and unfinished changes are
+//! complete or absent.
 //!
-//! A child runs every changing verb over a `FileStorage` under `strace`, which records each call
-//! that changes a file, with its bytes, and each line that the child prints. The test replays these
-//! calls on a model of a disk ([`disk`]). At every sync and after every acknowledgement it cuts the
-//! power: unsynced changes are lost, kept, torn and reordered ([`cut`]). Each resulting state is
-//! written to a directory, opened, compared with the acknowledged changes, verified, and written
-//! to.
+//! A child process runs every operation that changes a vault over a `FileStorage` under `strace`.
+//! The trace contains each call that changes a file, with its bytes, and each line that the child
+//! prints. The test replays these calls on a model of a disk ([`disk`]). At every sync and after
+//! every acknowledgement it cuts the power: unsynced changes are lost, kept, torn and reordered
+//! ([`cut`]). The test writes each resulting state to a directory, opens it, compares it with the
+//! acknowledged changes, verifies it, and writes to it.
 //!
-//! The child's verbs and the model of their effects are those of `tests/crash`.
+//! The child's operations and the model of their effects are those of `tests/crash`.
 //! `CHARTLOCK_POWER_CUTS` sets for how many seconds the test continues with more cuts.
 //! `CHARTLOCK_SEED` sets the contents of the records, the cuts, and which calls fail.
 #![allow(
@@ -126,7 +126,7 @@ fn power_cut_during_creation_leaves_no_damage() {
     assert_no_failures(&campaign.run());
 }
 
-/// Runs several processes one after the other, also on a split storage.
+/// Runs several processes successively, also on a split storage.
 #[test]
 fn power_cut_across_reopens_loses_no_acknowledged_change() {
     if !trace::can_record() {
@@ -154,7 +154,7 @@ fn power_cut_across_reopens_loses_no_acknowledged_change() {
     }
 }
 
-/// Writes so much that closing empties the journal of the storage engine.
+/// Writes enough that closing the vault empties the journal of the storage engine.
 #[test]
 fn power_cut_during_close_loses_no_acknowledged_change() {
     if !trace::can_record() {
@@ -172,7 +172,7 @@ fn power_cut_during_close_loses_no_acknowledged_change() {
         runs: &runs,
         seed: 29,
         effort: SHORT,
-        // Cut only after the last rotation has begun.
+        // Cut the power only after the last rotation has begun.
         spared: script.len() as u64,
         false_syncs: 0..0,
     };
@@ -181,8 +181,8 @@ fn power_cut_during_close_loses_no_acknowledged_change() {
     assert!(outcome.emptied > 0, "closing kept the journal");
 }
 
-/// A negative control: the test must fail if a disk loses synced data, or if changes are
-/// acknowledged before any sync.
+/// Negative control: the campaign must report failures if a disk loses synced data, or if changes
+/// are acknowledged before any sync.
 #[test]
 fn syncs_without_effect_are_detected() {
     if !trace::can_record() {
@@ -211,6 +211,6 @@ fn syncs_without_effect_are_detected() {
         .map(|outcome| !outcome.failures.is_empty())
         .collect();
     println!("detected: {detected:?}");
-    // Some syncs make data durable that nothing needs.
+    // Some syncs only make data durable that nothing needs, so ignoring them causes no failure.
     assert!(detected.iter().filter(|detected| **detected).count() >= 3);
 }

@@ -1,7 +1,7 @@
-//! Translates system calls into requests to the disk.
+//! Recorder that translates system calls into requests to the disk.
 //!
-//! A call that could change a file below the root and that is not modeled here ends the recording
-//! with a panic. Otherwise the recording would be incomplete without notice.
+//! The recorder panics on a call that could change a file below the root and that the model does
+//! not support. Otherwise the recording would be incomplete without notice.
 
 use std::collections::HashMap;
 
@@ -13,11 +13,11 @@ use crate::trace::Call;
 pub(crate) enum Event {
     /// The child printed a line.
     Said(String),
-    /// The requests to a file or directory until that moment are durable now.
+    /// The requests that a file or directory received until that moment are durable now.
     Synced(Id, When),
-    /// A sync failed.
+    /// The sync of a file failed.
     Failed(Id),
-    /// A request that changes nothing durable, or no request.
+    /// The call makes no request, or its request makes nothing durable.
     Other,
 }
 
@@ -27,13 +27,13 @@ pub(crate) struct Recorder {
     open: HashMap<i64, Handle>,
     /// The child's output since its last line end.
     line: String,
-    /// The moment before all calls of this process.
+    /// The moment before the first call of this process.
     since: When,
 }
 
 #[derive(Clone, Copy)]
 struct Handle {
-    /// `None` for files that are not below the root.
+    /// The path of an open file; `None` for a file that is not below the root.
     id: Option<Id>,
     at: u64,
     appends: bool,
@@ -50,7 +50,8 @@ impl Recorder {
         }
     }
 
-    /// Applies a call to the disk. The caller applies syncs, because it cuts the power before them.
+    /// Applies a call to the disk. The caller applies syncs, because the caller cuts the power
+    /// before them.
     pub(crate) fn follow(&mut self, disk: &mut Disk, call: &Call) -> Event {
         let when = self.since + call.ended;
         if call.returned < 0 {
@@ -210,8 +211,8 @@ impl Recorder {
         }
     }
 
-    /// Returns the path below the root of the argument after a directory; `None` for a path
-    /// elsewhere.
+    /// Returns the path below the root in the argument after a directory; `None` for a path that is
+    /// not below the root.
     fn resolve(&self, disk: &Disk, call: &Call, index: usize) -> Option<String> {
         let path = call.path(index + 1);
         if path.starts_with('/') {

@@ -1,4 +1,4 @@
-//! The child process: runs given verbs in order, then exits.
+//! The child process: it runs given operations in order, then exits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -14,15 +14,16 @@ pub(crate) const SCRIPT: &str = "CHARTLOCK_POWER_SCRIPT";
 pub(crate) const SEED: &str = "CHARTLOCK_POWER_SEED";
 pub(crate) const FAULT: &str = "CHARTLOCK_POWER_FAULT";
 
-/// Every verb that changes a vault. Some occur more than once, on existing and on missing records.
+/// Every operation that changes a vault. Some occur more than once, on existing and on missing
+/// records.
 pub(crate) const EVERY_VERB: &str = "\
 put put put 1:put put-large put-if many remove checkpoint \
 put-huge begin collect misfile 1:misfile expunge retain 1:hold rotate-patient \
 rotate-master put slots rotate-root 1:put-large reencrypt-patient erase put \
 many remove checkpoint reencrypt 1:release 1:expunge put-if collect";
 
-/// Every verb for a child in which a call fails. All act on the first patient, because the outcome
-/// of the failed verb is unknown from then on.
+/// Every operation for a child in which a call fails. All of them change the first patient, because
+/// the outcome of the failed operation is unknown from then on.
 pub(crate) fn every_verb_on_one() -> String {
     let words = EVERY_VERB.split_whitespace();
     let mut words: Vec<_> = words.filter(|word| !word.starts_with("1:")).collect();
@@ -31,7 +32,8 @@ pub(crate) fn every_verb_on_one() -> String {
     words.join(" ")
 }
 
-/// Does nothing when the test runner calls it; the parent sets the variables.
+/// Runs the script if the parent set the environment variables; otherwise returns at once, because
+/// the test runner also calls this function.
 #[test]
 fn child_runs_script() {
     let Some(directory) = std::env::var_os(ROOT).map(PathBuf::from) else {
@@ -54,7 +56,7 @@ fn run_word(vault: &Vault, word: &str, random: &mut Random) {
     run_verb(vault, 0, &format!("patient-0-{patient}"), verb, random);
 }
 
-/// Runs verbs until the first one fails, then prints the results of three more puts.
+/// Runs operations until the first failure, then prints the results of three more puts.
 fn run_until_failure(directory: &Path, script: &str, random: &mut Random) {
     let Ok(vault) = catch_unwind(|| open_or_create(directory)) else {
         return;

@@ -1,26 +1,26 @@
-//! The system calls of a child, as `strace` records them.
+//! System calls of a child process, as `strace` records them.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-/// Every call that can change a file. The list includes calls that the recorder does not support,
-/// so that it can panic on them.
+/// The system calls that can change a file. The list includes calls that the recorder does not
+/// support, so that the recorder can panic on them.
 const CALLS: &str = "?open,openat,?openat2,?creat,write,pwrite64,writev,pwritev,?pwritev2,ftruncate,\
 ?truncate,fallocate,?rename,renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?link,linkat,\
 ?symlink,symlinkat,fsync,fdatasync,sync_file_range,copy_file_range,sendfile,splice,close,lseek,dup,\
 ?dup2,dup3,fcntl,ioctl,mmap,msync,?io_uring_setup,io_setup,syncfs,?sync";
 
-/// A call that has returned.
+/// A system call that has returned.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) arguments: Vec<Argument>,
     pub(crate) returned: i64,
-    /// True if `strace` injected a fault into the call.
+    /// `true` if `strace` injected a fault into the call.
     pub(crate) injected: bool,
-    /// The numbers of the call's begin and end, in one count over all calls.
+    /// The sequence numbers of the call's begin and end, among the begins and ends of all calls.
     pub(crate) began: u64,
     pub(crate) ended: u64,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Call {
 pub(crate) enum Argument {
     Number(i64),
     Bytes(Arc<[u8]>),
-    /// Flags, structures and other arguments.
+    /// The flags, structures and other arguments.
     Words(String),
 }
 
@@ -60,7 +60,7 @@ impl Call {
     }
 }
 
-/// Checks that `strace` works here, and prints a note on standard error if it does not.
+/// Checks that `strace` works on this machine, and prints a note on standard error if it does not.
 pub(crate) fn can_record() -> bool {
     let mut probe = strace(Path::new("/dev/null"), None);
     probe
@@ -112,7 +112,7 @@ pub(crate) fn read(log: &str) -> Vec<Call> {
     calls
 }
 
-/// Returns `None` for a call that never returned.
+/// Parses one call; returns `None` for a call that never returned.
 fn call(words: &str, began: u64, ended: u64) -> Option<Call> {
     let (asked, returned) = words.rsplit_once(" = ").unwrap();
     let (name, arguments) = asked.split_once('(').unwrap();
@@ -163,7 +163,7 @@ fn number(words: &str) -> Option<i64> {
     }
 }
 
-/// Joins all strings in an argument, because a scattered write has several.
+/// Joins all strings in an argument, because a vectored write has several.
 fn bytes(words: &str) -> Arc<[u8]> {
     assert!(!words.contains("\"..."), "strace cut a string short");
     let strings = words.split('"').skip(1).step_by(2);

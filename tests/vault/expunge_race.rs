@@ -36,8 +36,8 @@ impl Gate {
     }
 }
 
-/// The put's version is expunged before its last check fails. The put must not name the expunged
-/// segments again, though they may still be stored.
+/// The put's version is expunged before its last check fails. The put must not reference the
+/// expunged segments again, though they may still be stored.
 #[test]
 fn upload_expunged_before_last_check_is_not_named_again() {
     let stage = Stage::per_operation();

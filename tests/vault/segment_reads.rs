@@ -1,4 +1,4 @@
-//! Reads fetch only the segments that they need, each of them once.
+//! Segment reads: a read fetches only the segments that it needs, each of them once.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;

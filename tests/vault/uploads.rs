@@ -233,7 +233,8 @@ fn log_uploads(uploads: &Uploads, point: &FaultPoint<'_>) {
     }
 }
 
-/// The results of two racing puts, ours first, and the number of puts of each segment.
+/// The results of two racing puts, the tested vault's first, and the number of puts of each
+/// segment.
 type RaceResult = ([Result<u64, Error>; 2], Vec<usize>);
 
 /// Puts to a record of one version while another vault puts at the given step. Returns `None` if

@@ -172,8 +172,8 @@ fn collection_with_missing_version_spares_the_chart(stage: &Stage) {
     );
 }
 
-/// Nothing authenticates the stream name before a chunk opens. So an altered name must not cost
-/// content: neither an unused name, nor another record's, nor that of garbage.
+/// Nothing authenticates the stream id before a chunk opens. Therefore an altered id must not cost
+/// content, whether it is unused, another record's, or that of garbage.
 fn collection_with_altered_stream_name_spares_content(stage: &Stage) {
     let before = two_patients(stage);
     let current = objects_of_first(stage, b'r');

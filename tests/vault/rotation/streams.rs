@@ -1,5 +1,5 @@
-//! Streams of re-encrypted large records: a new stream is removed if the record surely does not
-//! name it, and kept otherwise.
+//! Streams of re-encrypted large records: a new stream is removed if the record certainly does not
+//! reference it, and kept otherwise.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,5 @@
-//! Each stored object is altered or removed alone: verify reports it, and nothing else.
+//! Alteration or removal of each single stored object: verify reports that object, and nothing
+//! else.
 
 use chartlock::verify::{JournalFault, VerifyReport};
 
