@@ -135,12 +135,12 @@ fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
 }
 
 #[test]
-fn journaled_pairs_without_transactions_violate_no_rule() {
+fn two_journaled_processes_without_transactions_keep_invariants() {
     explore_journaled(|| scenarios(JOURNALED));
 }
 
 #[test]
-fn journaled_pairs_with_transactions_violate_no_rule() {
+fn two_journaled_processes_with_transactions_keep_invariants() {
     explore_journaled(|| {
         let journaled = scenarios(JOURNALED).into_iter();
         journaled.map(Scenario::transactional).collect()
@@ -148,7 +148,7 @@ fn journaled_pairs_with_transactions_violate_no_rule() {
 }
 
 #[test]
-fn journaled_trios_violate_no_rule() {
+fn three_journaled_processes_keep_invariants() {
     let most = if is_long() { DEEP } else { SHORT / 2 };
     let mut scope = Vec::new();
     for scenario in scenarios(JOURNALED_TRIOS) {
@@ -177,22 +177,22 @@ macro_rules! families {
 }
 
 families! {
-    writers_without_transactions_violate_no_rule,
-        writers_with_transactions_violate_no_rule: scenarios(WRITERS);
-    subject_rotations_without_transactions_violate_no_rule,
-        subject_rotations_with_transactions_violate_no_rule: scenarios(ROTATIONS);
-    master_rotations_without_transactions_violate_no_rule,
-        master_rotations_with_transactions_violate_no_rule: scenarios(MASTER_ROTATIONS);
-    erasures_without_transactions_violate_no_rule,
-        erasures_with_transactions_violate_no_rule: scenarios(ERASURES);
-    concurrent_rotations_without_transactions_violate_no_rule,
-        concurrent_rotations_with_transactions_violate_no_rule: scenarios(CONCURRENT_ROTATIONS);
-    legal_holds_without_transactions_violate_no_rule,
-        legal_holds_with_transactions_violate_no_rule: scenarios(HOLDS);
+    writers_without_transactions_keep_invariants,
+        writers_with_transactions_keep_invariants: scenarios(WRITERS);
+    subject_rotations_without_transactions_keep_invariants,
+        subject_rotations_with_transactions_keep_invariants: scenarios(ROTATIONS);
+    master_rotations_without_transactions_keep_invariants,
+        master_rotations_with_transactions_keep_invariants: scenarios(MASTER_ROTATIONS);
+    erasures_without_transactions_keep_invariants,
+        erasures_with_transactions_keep_invariants: scenarios(ERASURES);
+    concurrent_rotations_without_transactions_keep_invariants,
+        concurrent_rotations_with_transactions_keep_invariants: scenarios(CONCURRENT_ROTATIONS);
+    legal_holds_without_transactions_keep_invariants,
+        legal_holds_with_transactions_keep_invariants: scenarios(HOLDS);
 }
 
 #[test]
-fn verbs_after_interrupted_put_violate_no_rule() {
+fn operations_after_interrupted_put_keep_invariants() {
     explore(|| {
         let leftovers = scenarios(LEFTOVERS).into_iter();
         leftovers
@@ -202,7 +202,7 @@ fn verbs_after_interrupted_put_violate_no_rule() {
 }
 
 #[test]
-fn trios_violate_no_rule() {
+fn three_processes_keep_invariants() {
     let most = if is_long() { LONG } else { SHORT / 2 };
     let mut scope = Vec::new();
     let trios = [TRIOS, GARBAGE_TRIOS, HOLD_TRIOS];
@@ -214,7 +214,7 @@ fn trios_violate_no_rule() {
 }
 
 #[test]
-fn pairs_with_two_faults_violate_no_rule() {
+fn two_processes_with_two_faults_keep_invariants() {
     let most = if is_long() { LONG } else { SHORT / 4 };
     let mut scope = Vec::new();
     for family in [WRITERS, ROTATIONS, MASTER_ROTATIONS, ERASURES, HOLDS] {

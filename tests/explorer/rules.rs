@@ -122,7 +122,7 @@ fn conflict_ignored_is_detected() {
 }
 
 #[test]
-fn expiry_broken_is_detected() {
+fn missing_key_removal_delay_or_cache_expiry_is_detected() {
     // With a crash, because a put that goes on replaces the version it left under a destroyed key.
     assert_detected(Mutation::NoDelay, ROTATE_PUT.faults(CRASH));
     assert_detected(Mutation::CachesForEver, ROTATE_PUT.faults(CRASH));
