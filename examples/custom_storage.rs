@@ -1,8 +1,7 @@
-//! A custom storage backend in under 80 lines: one file, which each commit replaces as a whole.
+//! A custom storage backend in under 80 of these lines: one file, which each commit replaces as a whole.
 //!
 //! It is slow but correct: it passes the conformance kit, and the example stores a vault in it. The
-//! file is always a valid archive, so it is a backup too. `cargo run --example custom_storage
-//! --features conformance`
+//! file is always a valid archive, so it is also a backup. `cargo run --example custom_storage`
 #![allow(clippy::expect_used)]
 
 #[macro_use]
@@ -24,7 +23,7 @@ use common::{Arguments, Outcome};
 const USAGE: &str = "\
 Runs the conformance kit on a custom storage backend, and stores a vault in it.
 
-    cargo run --example custom_storage --features conformance
+    cargo run --example custom_storage
 
 Takes no arguments. Everything is temporary.";
 
