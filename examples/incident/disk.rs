@@ -8,7 +8,7 @@ use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
 use crate::Outcome;
 
-/// A copy of all current records on the disk, in ciphertext.
+/// In-memory copy of the encrypted current records that are on the disk.
 pub(crate) struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Disk {

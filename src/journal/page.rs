@@ -28,8 +28,8 @@ pub struct ChainHead {
 pub enum Stage {
     /// Settled: the entry became durable together with its change, or has no change.
     Done,
-    /// Announced: the page was committed before the change; a later entry confirms that the change
-    /// was committed.
+    /// Announced: the page was committed before the change. A later entry settles this one if the
+    /// change was committed; without that entry the outcome is unknown.
     Announced,
 }
 

@@ -149,8 +149,9 @@ impl Vault {
         }
     }
 
-    /// Returns the streams to remove with a version: its own stream, and the stream that a former
-    /// marker records. A reference to another record's stream was altered, and is left out.
+    /// Returns the stream to remove with a version: its content stream or, for an expunged marker, the
+    /// stream that the marker records. Returns `None` for a stream that belongs to another record,
+    /// because only an altered version can reference one.
     fn streams_of(
         &self,
         held: &CachedEntry,

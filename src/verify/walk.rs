@@ -47,9 +47,9 @@ pub(super) trait JournalVisitor {
 
 /// Heads of other chains that a page references as seen.
 struct SeenHeads {
-    /// Sequence of the page that references these heads.
+    /// Sequence number of the page that references these heads.
     from: u64,
-    /// Writers and the sequences of their last pages, ordered by writer.
+    /// Writers and the sequence numbers of their last pages, ordered by writer.
     heads: Vec<(WriterId, u64)>,
 }
 
@@ -57,7 +57,7 @@ struct ReadChain {
     cursor: Cursor,
     /// Seen heads on the first page, and on each page on which a restore was accepted.
     seen_heads: Vec<SeenHeads>,
-    /// Sequences of the pages on which restores were accepted.
+    /// Sequence numbers of the pages on which restores were accepted.
     restores: Vec<u64>,
 }
 

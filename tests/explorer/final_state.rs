@@ -215,7 +215,7 @@ impl FinalState<'_> {
         keys_of(&**self.memory, prefix).len()
     }
 
-    /// Repeats interrupted verbs, and checks that they finish.
+    /// Repeats interrupted operations, and checks that they finish.
     fn repeat_interrupted(&self, vault: &Vault, records: &[Record], violations: &mut Vec<String>) {
         let mut patients: Vec<_> = records.iter().map(|record| record.0).collect();
         patients.dedup();

@@ -42,7 +42,7 @@ impl Model<'_> {
         (self.holds(patient)).any(|hold| hold.begun < erasure.ended)
     }
 
-    /// Compares the stored holds with the answers; no verb lifts a hold.
+    /// Compares the stored holds with the results; no operation lifts a hold.
     pub(crate) fn check_holds(&self, vault: &Vault, violations: &mut Vec<String>) {
         for patient in [0, 1] {
             if self.holds(patient).next().is_none() {

@@ -1,4 +1,4 @@
-//! Comparison of the journal after an execution with the answers of verbs and with the applied puts.
+//! Comparison of the journal after an execution with the results of operations and with the applied puts.
 
 use std::collections::HashMap;
 
@@ -65,7 +65,7 @@ impl FinalState<'_> {
         }
     }
 
-    /// Compares the entries with the applied puts and with the answers.
+    /// Compares the entries with the applied puts and with the results.
     pub(crate) fn check_journal(&self, violations: &mut Vec<String>) {
         let journal = self.journal(violations);
         if self.forked {

@@ -9,7 +9,7 @@
 //!
 //! | column | meaning |
 //! |---|---|
-//! | name | setup, if interrupted, then the verbs of each process |
+//! | name | setup, if interrupted, then the operations of each process |
 //! | `op`, `tx` | storage without, with transactions |
 //! | `warm`, `cold` | processes begin with, without cached header and patient entries |
 //! | faults | most faults in one execution, with `c`rash, `u`nknown commit outcome, journal `o`utage |

@@ -1,11 +1,11 @@
-//! Model of the vault: which versions must, may and must not be stored, given the answers of all verbs.
+//! Model of the vault: which versions must, may and must not be stored, given the results of all operations.
 
 use chartlock::{Error, report::GarbageReport};
 
 use crate::state::Stalls;
 use crate::verbs::{Answer, Record, Verb, content};
 
-/// One call of a verb.
+/// One call of an operation.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) process: usize,
@@ -13,15 +13,15 @@ pub(crate) struct Call {
     pub(crate) verb: Verb,
     pub(crate) begun: u64,
     pub(crate) ended: u64,
-    /// `None` if the process crashed before the verb returned.
+    /// `None` if the process crashed before the operation returned.
     pub(crate) answer: Option<Answer>,
-    /// The step at which the verb first read a patient entry.
+    /// The step at which the operation first read a patient entry.
     pub(crate) first_read: Option<u64>,
-    /// The step at which the verb last changed a patient entry.
+    /// The step at which the operation last changed a patient entry.
     pub(crate) last_change: Option<u64>,
 }
 
-/// What the answers require of a version.
+/// What the results require of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It must be stored: it was acknowledged, and no erasure covers it.
@@ -50,7 +50,7 @@ pub(crate) struct Attempt {
     chart: u64,
 }
 
-/// All calls of one execution, with their answers.
+/// All calls of one execution, with their results.
 pub(crate) struct Model<'a> {
     pub(crate) calls: &'a [Call],
     pub(crate) stalls: Stalls,
@@ -161,7 +161,7 @@ impl Model<'_> {
         (self.erasures(patient)).any(|erasure| erasure.first_read.unwrap_or(0) > reopened)
     }
 
-    /// Checks the answers alone, before the storage is read.
+    /// Checks the results alone, before the storage is read.
     pub(crate) fn check_answers(&self, violations: &mut Vec<String>) {
         for call in self.calls {
             match &call.answer {

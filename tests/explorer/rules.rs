@@ -186,7 +186,7 @@ fn journal_page_skipped_or_misordered_is_detected() {
     assert_detected(Mutation::PageLast, journaled(read));
 }
 
-/// Sleep sets skip only equivalent schedules: every combination of answers is seen with them, too.
+/// Sleep sets skip only equivalent schedules: every combination of results is seen with them, too.
 #[test]
 fn sleep_sets_preserve_every_answer() {
     let scenarios = [

@@ -30,12 +30,12 @@ pub(crate) const SETUP_STEPS: u64 = 100;
 /// Process number of the setup's calls.
 const SETUP: usize = 9;
 
-/// A setup, the verbs of each process, and the faults that may occur.
+/// A setup, the operations of each process, and the faults that may occur.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) setup: &'static [Verb],
-    /// Number of steps after which the last verb of the setup is interrupted.
+    /// Number of steps after which the last operation of the setup is interrupted.
     pub(crate) interrupted: Option<u64>,
     pub(crate) processes: &'static [&'static [Verb]],
     pub(crate) transactional: bool,
@@ -88,7 +88,7 @@ impl Scenario {
 pub(crate) struct Outcome {
     pub(crate) figures: Figures,
     pub(crate) violation: Option<String>,
-    /// Every combination of answers.
+    /// Every combination of results.
     pub(crate) answers: BTreeSet<String>,
     pub(crate) took: Duration,
 }

@@ -17,7 +17,7 @@ const CHART: &[Verb] = &[Put(X), Put(X), Put(Y)];
 const ONE: &[Verb] = &[Put(X)];
 const LARGE: &[Verb] = &[PutLarge(X)];
 
-/// Name, setup, verbs of each process.
+/// Name, setup, operations of each process.
 pub(crate) type Pair = (&'static str, &'static [Verb], &'static [&'static [Verb]]);
 
 pub(crate) const WRITERS: &[Pair] = &[
@@ -189,7 +189,7 @@ pub(crate) const BEFORE_CURRENT: u64 = 4;
 /// Number of steps of a master rotation before it destroys the old key: without, with transactions.
 pub(crate) const BEFORE_DESTRUCTION: [u64; 2] = [8, 5];
 
-/// A verb interrupted at any step is called again beside a writer or a reader.
+/// An operation interrupted at any step is called again beside a writer or a reader.
 pub(crate) const RESUMED: &[Pair] = &[
     (
         "rotate subject | again, put",
@@ -409,7 +409,7 @@ impl Scenario {
         }
     }
 
-    /// Interrupts the last verb of the setup after this many steps.
+    /// Interrupts the last operation of the setup after this many steps.
     pub(crate) fn interrupted(self, after: u64) -> Self {
         Self {
             interrupted: Some(after),

@@ -147,7 +147,7 @@ impl Scheduler {
         self.lock().processes[process].storage = Some(storage);
     }
 
-    /// Waits for the turn to begin a verb; returns false if the process crashed.
+    /// Waits for the turn to begin an operation; returns false if the process crashed.
     pub(crate) fn begin(&self, process: usize, ordered: bool) -> bool {
         let footprint = if ordered {
             Footprint::Everything

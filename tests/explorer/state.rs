@@ -41,7 +41,7 @@ pub(crate) enum Stalls {
 /// The event that a process waits for.
 #[derive(Debug, Clone)]
 pub(crate) enum Pending {
-    /// Its turn to begin a verb.
+    /// Its turn to begin an operation.
     Begin(Footprint),
     /// Its turn to take a step.
     Step(Footprint),
@@ -172,7 +172,7 @@ impl State {
         match &state.pending {
             None => return,
             Some(Pending::Begin(footprint)) => {
-                // No crash here: it would equal a process without further verbs.
+                // No crash here: it would equal a process without further operations.
                 add(Act::Go, footprint.clone());
                 return;
             }
@@ -204,7 +204,7 @@ impl State {
         }
     }
 
-    /// Returns whether the key removal delay may pass for a process: no other process is within a verb.
+    /// Returns whether the key removal delay may pass for a process: no other process is within an operation.
     fn may_pass(&self, sleeper: usize) -> bool {
         (self.processes.iter().enumerate()).all(|(process, state)| {
             state.delayed.is_empty()

@@ -20,7 +20,7 @@ pub(crate) fn shared(memory: &Arc<MemoryStorage>, transactional: bool) -> Box<dy
     }
 }
 
-/// Steps at which the running verb of a process first read a patient entry, and last changed one.
+/// Steps at which the running operation of a process first read a patient entry, and last changed one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Marks {
     pub(crate) first_read: Option<u64>,

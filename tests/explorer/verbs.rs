@@ -1,4 +1,4 @@
-//! Verbs that processes run on a vault, and their answers.
+//! Operations that processes run on a vault, and their results.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) enum Verb {
     CollectGarbage,
     /// Collects garbage by a clock that is days ahead, so that uploads in progress look abandoned.
     CollectGarbageAhead,
-    /// Verifies the vault while other verbs run.
+    /// Verifies the vault while other operations run.
     Verify,
     /// Lets days pass, so that uploads in progress become abandoned.
     Wait,
@@ -45,7 +45,7 @@ pub(crate) enum Verb {
 /// The outcomes of puts: a version, or `None` where there was nothing to retract.
 pub(crate) type Written = Vec<(Record, Result<Option<u64>, Error>)>;
 
-/// The answer of a verb.
+/// The result of an operation.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Written(Written),
@@ -74,7 +74,7 @@ pub(crate) fn id(record: Record) -> RecordId {
     crate::common::record(&format!("P{}", record.0), &name(record))
 }
 
-/// Returns the content of a put, unique to the process, the verb and the record.
+/// Returns the content of a put, unique to the process, the operation and the record.
 pub(crate) fn content(process: usize, index: usize, record: Record, large: bool) -> Vec<u8> {
     let mut content = format!("{process}/{index}/{record:?}").into_bytes();
     if large {
@@ -84,7 +84,7 @@ pub(crate) fn content(process: usize, index: usize, record: Record, large: bool)
 }
 
 impl Verb {
-    /// Returns whether the verb must see all puts acknowledged before it began.
+    /// Returns whether the operation must see all puts acknowledged before it began.
     pub(crate) fn reads(self) -> bool {
         matches!(
             self,
@@ -92,7 +92,7 @@ impl Verb {
         )
     }
 
-    /// Returns the records that the verb writes.
+    /// Returns the records that the operation writes.
     pub(crate) fn records(self) -> Vec<Record> {
         match self {
             Self::Put(record)

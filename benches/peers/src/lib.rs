@@ -39,7 +39,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// The default directory for results.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results");
 
-/// A part of the measurements: the works on one topic, and their tables.
+/// A part of the measurements: the workloads on one topic, and their tables.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     /// The name of the part for `--only`.

@@ -1,6 +1,6 @@
 //! Measurements of chartlock with its second crypto provider. The provider is chosen at build time,
-//! so the second provider runs in a separate process, which receives works and returns the time of
-//! one round of each work.
+//! so the second provider runs in a separate process, which receives the names of workloads and returns the time of
+//! one round of each workload.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ use crate::envelope::{self, Ours};
 use crate::measure::Contender;
 use crate::streams::{self, Direction};
 
-/// A work that the processes of both providers can run.
+/// A workload that the processes of both providers can run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Work {
     /// Seals and opens content of this many bytes.
@@ -45,7 +45,7 @@ impl Work {
         }
     }
 
-    /// Runs `then` with chartlock's contender for the work.
+    /// Runs `then` with chartlock's contender for the workload.
     fn with_ours<T>(
         &self,
         clinic: &Clinic,
@@ -156,7 +156,7 @@ fn build() -> Result<PathBuf> {
     Ok(target.join("release/second"))
 }
 
-/// Runs the works that the standard input lists, one round for each line.
+/// Runs the workloads that the standard input lists, one round for each line.
 pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     let mut lines = io::stdin().lock().lines();
     let mut next = lines.next().transpose()?;
@@ -167,7 +167,7 @@ pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     Ok(())
 }
 
-/// Runs rounds of a work until the input requests a different work, and returns that work.
+/// Runs rounds of a workload until the input requests a different workload, and returns that workload.
 fn rounds(
     mut ours: Contender<'_>,
     work: &str,

@@ -17,7 +17,7 @@ use crate::Run;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Circumstances {
     pub(crate) date: String,
-    /// `true` for a quick run: a few rounds of small works, for a rough estimate only.
+    /// `true` for a quick run: a few rounds of small workloads, for a rough estimate only.
     pub(crate) quick: bool,
     cores: usize,
     processor: String,

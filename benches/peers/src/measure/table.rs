@@ -47,7 +47,7 @@ pub(crate) struct Row {
     pub(crate) ratio: Ratio,
     pub(crate) target: Option<Target>,
     pub(crate) met: Option<bool>,
-    /// The content size of the work in bytes, if the table shows a throughput.
+    /// The content size of the workload in bytes, if the table shows a throughput.
     pub(crate) bytes: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Works that write: ingest, charts and disk use of the ingested records, single puts, rotation.
+//! Workloads that write: ingest, charts and disk use of the ingested records, single puts, rotation.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -22,11 +22,11 @@ const ROTATIONS: usize = 2;
 /// The count of records that each store contains before single puts are measured.
 const STANDING: usize = 3000;
 
-/// The works to measure.
+/// The workloads to measure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
     All,
-    /// Only the works that slower flushes affect.
+    /// Only the workloads that slower flushes affect.
     Flushes,
 }
 

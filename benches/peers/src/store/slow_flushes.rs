@@ -1,4 +1,4 @@
-//! Measurements of the store works with a millisecond added to every flush of a file, for all
+//! Measurements of the store workloads with a millisecond added to every flush of a file, for all
 //! stores.
 //!
 //! The program runs itself again with a small preloaded library, in which `fsync` and `fdatasync`

@@ -1,4 +1,4 @@
-//! Works on stores, as contenders that run in rounds.
+//! Workloads on stores, as contenders that run in rounds.
 
 use std::cell::Cell;
 use std::hint::black_box;
