@@ -1,178 +1,341 @@
-//! Commits of concurrent callers, carried out together by the one that leads: it takes all that wait,
-//! checks their expectations, writes one batch and syncs once.
+//! Group commit: the leader commits the transactions of all waiting callers with one sync.
+//!
+//! Order of writes: segment files, each synced by its own caller; the database transaction, synced
+//! by its commit; the marker; the answers; then deletions of unreferenced segment files. A crash
+//! before the commit leaves segment files without a reference, which a later opening deletes.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::apart::Apart;
-use super::engine::Engine;
-use super::packs::Written;
-use super::plan::{Answer, Plan};
-use super::prepared::Prepared;
-use super::readme::Readme;
-use super::revision::{Mark, Marks};
+use bytes::Bytes;
+use rusqlite::Connection;
+
+use super::commit::{
+    CommitResult, GroupEffects, GroupFailure, PreparedTransaction, commit,
+};
+use super::connections::Connections;
+use super::database::{Checkpoint, copy_log, empty_log};
+use super::marker::Marker;
+use super::readme::{Readme, vault_id};
+use super::reserve::Reserve;
+use super::schema::SEGMENT_VALUE_BYTES;
+use super::segments::{Extent, Segments};
+use super::snapshot::Snapshots;
+use super::sweep::recover;
 use crate::group_commit::{Election, lock};
 use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, StorageError, Transaction};
+use crate::storage::{CommitError, Operation, StorageError, Transaction};
+
+/// Pages after which the write-ahead log is copied into the database: 32 MiB.
+const CHECKPOINT_PAGES: usize = 4000;
+
+/// Size of the values of one segment file, in bytes. A larger call of `commit` writes more files.
+const SEGMENT_FILE_BYTES: usize = 16 << 20;
+
+/// Parts of the storage that a commit writes.
+#[derive(Debug)]
+pub(super) struct CommitTarget<'a> {
+    pub(super) connections: &'a Connections,
+    pub(super) segments: &'a Segments,
+    pub(super) snapshots: &'a Snapshots,
+    pub(super) marker: &'a Marker,
+    pub(super) readme: &'a Readme,
+    pub(super) reserve: &'a Reserve,
+}
 
 #[derive(Debug)]
 pub(super) struct Committer {
-    marks: Marks,
+    is_exclusive: bool,
     waiting: Mutex<Vec<Arc<Ticket>>>,
     election: Election,
-    stopped: AtomicBool,
+    state: Mutex<State>,
+    is_stopped: AtomicBool,
 }
 
-/// One call of `commit`.
+#[derive(Debug, Default)]
+struct State {
+    is_recovered: bool,
+    /// `true` while destroyed values may still be in the write-ahead log.
+    is_purge_due: bool,
+    pages_since_checkpoint: usize,
+}
+
+/// Call of `commit`.
 #[derive(Debug)]
 struct Ticket {
-    transactions: Vec<Result<Prepared, StorageError>>,
-    packs: Vec<Mark>,
-    answers: Mutex<Option<Vec<Answer>>>,
+    transactions: Vec<Result<PreparedTransaction, StorageError>>,
+    results: Mutex<Option<Vec<CommitResult>>>,
 }
 
 impl Committer {
-    pub(super) fn new(opening: u32) -> Self {
+    pub(super) fn new(is_exclusive: bool) -> Self {
         Self {
-            marks: Marks::new(opening),
+            is_exclusive,
             waiting: Mutex::default(),
             election: Election::default(),
-            stopped: AtomicBool::new(false),
+            state: Mutex::default(),
+            is_stopped: AtomicBool::new(false),
         }
     }
 
-    /// Whether a write has failed.
+    /// Returns `true` if a write failed, so that the state of the medium is uncertain.
     pub(super) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
+        self.is_stopped.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn commit(
         &self,
-        engine: &Engine,
-        apart: &Apart,
-        readme: &Readme,
+        target: &CommitTarget<'_>,
         transactions: &[Transaction],
-    ) -> Vec<Answer> {
+    ) -> Vec<CommitResult> {
         if self.is_stopped() {
-            return transactions
-                .iter()
-                .map(|_| Err(StorageError::Stopped.into()))
-                .collect();
+            let stopped = |_: &_| Err(StorageError::Stopped.into());
+            return transactions.iter().map(stopped).collect();
         }
-        let ticket = Arc::new(Ticket::new(transactions, &self.marks, apart));
-        self.stop_if(apart.has_failed());
+        let prepared = prepare_all(transactions, target.segments);
+        let ticket = Arc::new(Ticket {
+            transactions: prepared,
+            results: Mutex::new(None),
+        });
         lock(&self.waiting).push(Arc::clone(&ticket));
-        if let Some(_leader) = self.election.lead_unless(|| ticket.is_answered()) {
-            let group = Group {
-                committer: self,
-                tickets: std::mem::take(&mut *lock(&self.waiting)),
-            };
-            group.carry_out(engine, apart, readme);
+        if let Some(_leader) = self.election.lead_unless(|| ticket.is_done()) {
+            let group = Group(std::mem::take(&mut *lock(&self.waiting)));
+            self.commit_group(target, group);
         }
-        ticket.answers()
+        let results = ticket.take_results();
+        ticket.discard_unused_files(&results, target.segments);
+        results
     }
 
-    fn stop_if(&self, failed: bool) {
-        if failed {
-            self.stopped.store(true, Ordering::SeqCst);
+    fn commit_group(&self, target: &CommitTarget<'_>, mut group: Group) {
+        let results = {
+            let tickets = group.0.iter();
+            let prepared = tickets.flat_map(|ticket| ticket.transactions.iter().flatten());
+            let prepared: Vec<_> = prepared.collect();
+            let mut writer = target.connections.writer();
+            match writer.as_mut() {
+                Some(connection) if !self.is_stopped() => {
+                    self.commit_prepared(target, connection, &prepared)
+                }
+                _ => all(&prepared, StorageError::Stopped.into()),
+            }
+        };
+        let mut results = results.into_iter();
+        for ticket in group.0.drain(..) {
+            ticket.set(&mut results);
         }
     }
+
+    fn commit_prepared(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+        group: &[&PreparedTransaction],
+    ) -> Vec<CommitResult> {
+        let mut state = lock(&self.state);
+        if !state.is_recovered {
+            match recover(connection, target.segments, self.is_exclusive) {
+                Ok(()) => state.is_recovered = true,
+                Err(error) => return all(group, error.into()),
+            }
+            target.reserve.refill();
+        }
+        match self.attempt(target, connection, group) {
+            Ok((results, effects)) => {
+                self.finish(target, connection, &mut state, group, results, effects)
+            }
+            Err(GroupFailure::Uncertain) => {
+                self.stop();
+                all(group, CommitError::Unknown)
+            }
+            // Damage concerns one transaction. Each is committed alone, so that the others succeed.
+            Err(GroupFailure::Nothing(StorageError::Damaged)) if group.len() > 1 => {
+                drop(state);
+                let alone = group.iter().map(|one| self.commit_prepared(target, connection, &[one]));
+                alone.flatten().collect()
+            }
+            Err(GroupFailure::Nothing(error)) => all(group, error.into()),
+        }
+    }
+
+    /// Commits a group. On a full disk, makes room once: by emptying the log, and for deletions by
+    /// giving up the reserve.
+    fn attempt(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+        group: &[&PreparedTransaction],
+    ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
+        let full = GroupFailure::Nothing(StorageError::Full);
+        match commit(connection, group) {
+            Err(failure) if failure == full => {}
+            result => return result,
+        }
+        if group.iter().any(|prepared| frees_space(&prepared.transaction)) {
+            target.reserve.give_up();
+        }
+        if empty_log(connection).is_err_and(|error| error != StorageError::Full) {
+            return Err(GroupFailure::Uncertain);
+        }
+        commit(connection, group)
+    }
+
+    fn finish(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &Connection,
+        state: &mut State,
+        group: &[&PreparedTransaction],
+        mut results: Vec<CommitResult>,
+        effects: GroupEffects,
+    ) -> Vec<CommitResult> {
+        if target.marker.acknowledge(effects.number).is_err() {
+            // The group is durable, but the medium fails.
+            self.stop();
+        }
+        target.segments.delete(effects.unreferenced);
+        if let Some(header) = effects.header {
+            target.readme.update(vault_id(&header));
+        }
+        state.pages_since_checkpoint += effects.pages;
+        let destroying: Vec<_> = group.iter().map(|one| is_destroying(&one.transaction)).collect();
+        let destroyed = destroying.iter().zip(&results);
+        if state.is_purge_due || destroyed.clone().any(|(is, result)| *is && result.is_ok()) {
+            target.snapshots.end_old();
+            state.is_purge_due = !self.purge(connection);
+            if !state.is_purge_due {
+                state.pages_since_checkpoint = 0;
+            }
+        } else if state.pages_since_checkpoint >= CHECKPOINT_PAGES {
+            state.pages_since_checkpoint = 0;
+            // A full disk leaves the log in place, which is no failure.
+            if copy_log(connection).is_err_and(|error| error != StorageError::Full) {
+                self.stop();
+            }
+        }
+        for (is_destroying, result) in destroying.iter().zip(&mut results) {
+            if let Ok(committed) = result {
+                committed.deferred |= *is_destroying && state.is_purge_due;
+            }
+        }
+        target.reserve.refill();
+        results
+    }
+
+    /// Empties the write-ahead log, which contains destroyed values. Returns `true` on success.
+    fn purge(&self, connection: &Connection) -> bool {
+        match empty_log(connection) {
+            Ok(Checkpoint::Emptied) => true,
+            Ok(Checkpoint::Blocked) | Err(StorageError::Full) => false,
+            Err(_) => {
+                self.stop();
+                false
+            }
+        }
+    }
+}
+
+fn all(group: &[&PreparedTransaction], error: CommitError) -> Vec<CommitResult> {
+    group.iter().map(|_| Err(error)).collect()
+}
+
+fn is_destroying(transaction: &Transaction) -> bool {
+    let destroys = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
+    transaction.operations().iter().any(destroys)
+}
+
+fn frees_space(transaction: &Transaction) -> bool {
+    let is_delete = |operation: &Operation| matches!(operation, Operation::Delete { .. });
+    is_destroying(transaction) || transaction.operations().iter().any(is_delete)
+}
+
+/// Checks transactions, and writes their large values into segment files.
+fn prepare_all(
+    transactions: &[Transaction],
+    segments: &Segments,
+) -> Vec<Result<PreparedTransaction, StorageError>> {
+    transactions
+        .iter()
+        .map(|transaction| {
+            check_sizes(transaction)?;
+            Ok(PreparedTransaction {
+                extents: write_large_values(transaction, segments)?,
+                transaction: transaction.clone(),
+            })
+        })
+        .collect()
+}
+
+fn write_large_values(
+    transaction: &Transaction,
+    segments: &Segments,
+) -> Result<HashMap<usize, Extent>, StorageError> {
+    let operations = transaction.operations().iter().enumerate();
+    let large: Vec<(usize, &Bytes)> = operations
+        .filter_map(|(index, operation)| match operation {
+            Operation::Put { value, .. } if value.len() >= SEGMENT_VALUE_BYTES => {
+                Some((index, value))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut extents = HashMap::new();
+    for values in large.chunks(SEGMENT_FILE_BYTES / SEGMENT_VALUE_BYTES) {
+        let bytes: Vec<&Bytes> = values.iter().map(|(_, value)| *value).collect();
+        let written = segments.write(&bytes);
+        if written.is_err() {
+            delete_files(&extents, segments);
+        }
+        extents.extend(values.iter().map(|(index, _)| *index).zip(written?));
+    }
+    Ok(extents)
+}
+
+fn delete_files(extents: &HashMap<usize, Extent>, segments: &Segments) {
+    segments.delete(extents.values().map(|extent| extent.file));
 }
 
 impl Ticket {
-    /// Writes what goes to files. A transaction that is refused for its sizes writes nothing.
-    fn new(transactions: &[Transaction], marks: &Marks, apart: &Apart) -> Self {
-        let fits: Vec<_> = transactions.iter().map(check_sizes).collect();
-        let fitting = transactions.iter().zip(&fits);
-        let fitting = fitting.filter_map(|(transaction, fits)| fits.is_ok().then_some(transaction));
-        let mut written = Written::new(fitting, marks, apart);
-        let prepared = transactions.iter().zip(fits).map(|(transaction, fits)| {
-            fits.and_then(|()| Prepared::new(transaction, &mut written, marks))
+    fn is_done(&self) -> bool {
+        lock(&self.results).is_some()
+    }
+
+    /// Stores the next results, one for each transaction that was committed.
+    fn set(&self, committed: &mut impl Iterator<Item = CommitResult>) {
+        let results = self.transactions.iter().map(|prepared| match prepared {
+            Ok(_) => committed.next().unwrap_or(Err(CommitError::Unknown)),
+            Err(error) => Err((*error).into()),
         });
-        Self {
-            transactions: prepared.collect(),
-            packs: written.into_packs(),
-            answers: Mutex::new(None),
+        *lock(&self.results) = Some(results.collect());
+    }
+
+    fn take_results(&self) -> Vec<CommitResult> {
+        let unknown = || self.transactions.iter().map(|_| Err(CommitError::Unknown));
+        lock(&self.results).take().unwrap_or_else(|| unknown().collect())
+    }
+
+    /// Deletes the segment files of transactions that certainly were not committed.
+    fn discard_unused_files(&self, results: &[CommitResult], segments: &Segments) {
+        for (prepared, result) in self.transactions.iter().flatten().zip(results) {
+            if matches!(result, Err(CommitError::Conflict { .. } | CommitError::Io(_))) {
+                delete_files(&prepared.extents, segments);
+            }
         }
     }
-
-    fn is_answered(&self) -> bool {
-        lock(&self.answers).is_some()
-    }
-
-    fn set(&self, answers: Vec<Answer>) {
-        *lock(&self.answers) = Some(answers);
-    }
-
-    fn answers(&self) -> Vec<Answer> {
-        let answers = lock(&self.answers).take();
-        answers.unwrap_or_else(|| self.all_unknown())
-    }
-
-    fn all_unknown(&self) -> Vec<Answer> {
-        let unknown = |_: &_| Err(CommitError::Unknown);
-        self.transactions.iter().map(unknown).collect()
-    }
 }
 
-/// Tickets that are carried out together; what is left when it is dropped is answered as unknown, also
-/// where the engine panicked.
-struct Group<'a> {
-    committer: &'a Committer,
-    tickets: Vec<Arc<Ticket>>,
-}
+/// Group whose callers get `Unknown` if the leader panics.
+struct Group(Vec<Arc<Ticket>>);
 
-impl Drop for Group<'_> {
+impl Drop for Group {
     fn drop(&mut self) {
-        if !self.tickets.is_empty() {
-            self.committer.stop_if(true);
-        }
-        for ticket in self.tickets.drain(..) {
-            ticket.set(ticket.all_unknown());
-        }
-    }
-}
-
-impl Group<'_> {
-    fn carry_out(mut self, engine: &Engine, apart: &Apart, readme: &Readme) {
-        let mut plan = Plan::new(engine);
-        let stopped = self.committer.is_stopped();
-        let mut answers: Vec<Vec<Answer>> = self
-            .tickets
-            .iter()
-            .map(|ticket| {
-                plan.expect_packs(&ticket.packs);
-                let answer = |prepared: &Result<Prepared, StorageError>| match prepared {
-                    Ok(prepared) if stopped => plan.refuse(prepared, StorageError::Stopped.into()),
-                    Ok(prepared) => plan.add(prepared),
-                    Err(error) => plan.skip(*error),
-                };
-                ticket.transactions.iter().map(answer).collect()
-            })
-            .collect();
-        match plan.carry_out(engine, apart, readme) {
-            Ok(unpurged) => self.defer(&mut answers, &unpurged),
-            Err(failure) => {
-                self.committer.stop_if(true);
-                for answer in answers.iter_mut().flatten().filter(|answer| answer.is_ok()) {
-                    *answer = Err(failure);
-                }
-            }
-        }
-        self.committer.stop_if(apart.has_failed());
-        for (ticket, answers) in self.tickets.drain(..).zip(answers) {
-            ticket.set(answers);
-        }
-    }
-
-    /// Says so where a former value could not be purged.
-    fn defer(&self, answers: &mut [Vec<Answer>], unpurged: &HashSet<usize>) {
-        let transactions = answers.iter_mut().flatten().enumerate();
-        for (_, answer) in transactions.filter(|(index, _)| unpurged.contains(index)) {
-            if let Ok(committed) = answer {
-                committed.deferred = true;
-            }
+        for ticket in self.0.drain(..) {
+            ticket.set(&mut std::iter::empty());
         }
     }
 }

@@ -1,172 +1,241 @@
-//! The directory: whose it is, who has it open, and how files in it are written.
+//! Directory of a storage: its lock, its files and their permissions, and its creation.
 //!
-//! A storage is created in `engine.new` and takes its name in one rename, so a crash while creating
-//! leaves either a storage or something that the next opening clears away.
+//! Order of writes at creation: lock, unfinished marker, segment directory, database, complete
+//! marker, each durable before the next. A crash leaves an unfinished marker, and the next opening
+//! starts again. Every other combination of files means that something is missing.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::marker::{MARKER, MarkerContent};
+use super::readme::README;
 use crate::storage::StorageError;
 
-const ENGINE: &str = "engine";
-const UNFINISHED: &str = "engine.new";
-const VALUES: &str = "values";
+/// File name of the database.
+pub(super) const DATABASE: &str = "vault.db";
+/// File name of the database's write-ahead log.
+pub(super) const WAL: &str = "vault.db-wal";
+const SHARED_MEMORY: &str = "vault.db-shm";
+const ROLLBACK_JOURNAL: &str = "vault.db-journal";
+/// Directory of the segment files.
+pub(super) const SEGMENTS: &str = "segments";
+/// File that is deleted to make room on a full disk.
+pub(super) const RESERVE: &str = "reserve";
 const LOCK: &str = "lock";
-const LAYOUT: &str = "layout";
-const LAYOUT_1: &[u8] = b"chartlock storage layout 1\n";
+/// Suffix of a file that is renamed when it is complete.
+const UNFINISHED: &str = ".new";
 
-/// A directory that is ours, locked.
+/// Number of processes that may open a storage at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
+    /// One process.
+    Exclusive,
+    /// Any number of processes on the same machine.
+    Shared,
+}
+
+/// Directory with its lock. The lock is released when the value is dropped.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct LockedDirectory {
     path: PathBuf,
     lock: File,
 }
 
-impl Directory {
-    /// Locks the storage in `path`; where there is none yet, makes one, its engine by `create`.
-    pub(super) fn open(
-        path: &Path,
-        create: impl FnOnce(&Path) -> Result<(), StorageError>,
-    ) -> Result<Self, StorageError> {
-        if !matches!(holds(path)?, Holds::Storage) {
+impl LockedDirectory {
+    /// Locks the directory of a storage. Creates the directory if it is absent.
+    pub(super) fn lock(path: &Path, sharing: Sharing) -> Result<Self, StorageError> {
+        if !path.try_exists()? {
             create_directory(path)?;
         }
-        let lock = lock(&path.join(LOCK))?;
-        // The lock is durable before anything stands beside it: a directory with something else and no
-        // lock is not ours. So is what an earlier opening named here, and was killed before it synced.
-        sync_directory(path)?;
-        let directory = Self {
-            path: path.to_owned(),
-            lock,
-        };
-        // Another process may have created it before the lock was ours.
-        match holds(path)? {
-            Holds::Storage => {}
-            Holds::Nothing | Holds::Beginnings => directory.create(create)?,
-        }
-        Ok(directory)
-    }
-
-    pub(super) fn engine(&self) -> PathBuf {
-        self.path.join(ENGINE)
-    }
-
-    pub(super) fn values(&self) -> PathBuf {
-        self.path.join(VALUES)
-    }
-
-    /// Lets others open it, even while a forked child still holds a copy of the lock.
-    pub(super) fn release(self) {
-        let _closing_releases_it_too = self.lock.unlock();
-    }
-
-    fn create(
-        &self,
-        create: impl FnOnce(&Path) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
-        let unfinished = self.path.join(UNFINISHED);
-        if unfinished.exists() {
-            fs::remove_dir_all(&unfinished)?;
-        }
-        fs::create_dir(&unfinished)?;
-        create(&unfinished)?;
-        // The engine syncs what is in its keyspaces, but not their own names.
-        sync_directories(&unfinished)?;
-        write_durably(&unfinished, LAYOUT, LAYOUT_1)?;
-        fs::rename(&unfinished, self.path.join(ENGINE))?;
-        sync_directory(&self.path)?;
-        Ok(())
-    }
-}
-
-/// What is in a directory.
-enum Holds {
-    Nothing,
-    /// What a crash while creating leaves.
-    Beginnings,
-    Storage,
-}
-
-fn holds(path: &Path) -> Result<Holds, StorageError> {
-    match fs::read(path.join(ENGINE).join(LAYOUT)) {
-        Ok(layout) if layout == LAYOUT_1 => return Ok(Holds::Storage),
-        Ok(_) => return Err(StorageError::Foreign),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound => {}
-            io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-                return Err(StorageError::Foreign);
-            }
-            _ => return Err(error.into()),
-        },
-    }
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Holds::Nothing),
-        Err(error) => return Err(error.into()),
-    };
-    let mut locked = false;
-    let mut unfinished = false;
-    for entry in entries {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        if entry.file_name() == LOCK && metadata.is_file() && metadata.len() == 0 {
-            locked = true;
-        } else if entry.file_name() == UNFINISHED && metadata.is_dir() {
-            unfinished = true;
-        } else {
+        if content(path)? == DirectoryContent::Foreign {
             return Err(StorageError::Foreign);
         }
+        let mut options = OpenOptions::new();
+        let file = private(options.create(true).truncate(false).write(true));
+        let lock = file.open(path.join(LOCK))?;
+        let locked = match sharing {
+            Sharing::Exclusive => lock.try_lock(),
+            Sharing::Shared => lock.try_lock_shared(),
+        };
+        match locked {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StorageError::InUse),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            lock,
+        })
     }
-    match (locked, unfinished) {
-        (false, false) => Ok(Holds::Nothing),
-        (true, _) => Ok(Holds::Beginnings),
-        (false, true) => Err(StorageError::Foreign),
+
+    /// Creates the storage with `create` if the directory is empty or an earlier creation did not
+    /// finish. Returns the content of the marker.
+    pub(super) fn ensure_created(
+        &self,
+        create: impl FnOnce(&MarkerContent) -> Result<(), StorageError>,
+        new: impl FnOnce() -> Result<MarkerContent, StorageError>,
+    ) -> Result<MarkerContent, StorageError> {
+        let unfinished = match MarkerContent::read(&self.path)? {
+            Some(marker) if marker.is_complete => return Ok(marker),
+            Some(unfinished) => unfinished,
+            None if content(&self.path)? == DirectoryContent::Empty => {
+                restrict_directory(&self.path)?;
+                let unfinished = new()?;
+                unfinished.write(&self.path)?;
+                unfinished
+            }
+            None => return Err(StorageError::Damaged),
+        };
+        let segments = self.path.join(SEGMENTS);
+        if !segments.try_exists()? {
+            new_directory(&segments)?;
+        }
+        create(&unfinished)?;
+        sync_directory(&self.path)?;
+        let complete = MarkerContent {
+            is_complete: true,
+            ..unfinished
+        };
+        complete.write(&self.path)?;
+        Ok(complete)
+    }
+
+    /// Releases the lock, even while a forked child process still has a copy of its descriptor.
+    pub(super) fn release(&self) {
+        // Closing the file releases the lock, unless a forked child has it open.
+        let _best_effort = self.lock.unlock();
     }
 }
 
+/// Returns the absolute form of a path, so that a later change of the working directory does not
+/// change its meaning.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
+    if path.as_os_str().is_empty() {
+        return Err(StorageError::NotADirectory);
+    }
+    Ok(std::path::absolute(path)?)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum DirectoryContent {
+    /// Nothing except a lock.
+    Empty,
+    /// Files of a storage.
+    Storage,
+    /// Files of another program.
+    Foreign,
+}
+
+/// Returns `true` if a directory contains nothing except a lock.
+pub(super) fn is_empty(path: &Path) -> Result<bool, StorageError> {
+    Ok(content(path)? == DirectoryContent::Empty)
+}
+
+fn content(path: &Path) -> Result<DirectoryContent, StorageError> {
+    let entries = fs::read_dir(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotADirectory => StorageError::NotADirectory,
+        _ => error.into(),
+    })?;
+    let mut content = DirectoryContent::Empty;
+    let mut has_other_files = false;
+    for entry in entries {
+        let name = entry?.file_name();
+        if is_own(&name) {
+            content = DirectoryContent::Storage;
+        } else if name != LOCK && !is_unfinished(&name) {
+            has_other_files = true;
+        }
+    }
+    // A file of the user beside a storage does no harm. A directory without a file of ours is not
+    // ours.
+    if has_other_files && content == DirectoryContent::Empty {
+        content = DirectoryContent::Foreign;
+    }
+    Ok(content)
+}
+
+fn is_own(name: &OsStr) -> bool {
+    let own = [
+        DATABASE,
+        WAL,
+        SHARED_MEMORY,
+        ROLLBACK_JOURNAL,
+        SEGMENTS,
+        MARKER,
+        README,
+        RESERVE,
+    ];
+    own.iter().any(|own| name == *own)
+}
+
+fn is_unfinished(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.strip_suffix(UNFINISHED.as_bytes()) == Some(MARKER.as_bytes())
+}
+
+/// Creates a directory with its missing parents, and makes their names durable.
 fn create_directory(path: &Path) -> Result<(), StorageError> {
-    fs::create_dir_all(path)?;
-    // Of all of them, as an earlier opening may have made some and been killed before it synced them.
-    for above in path.ancestors().skip(1) {
-        let is_here = above.as_os_str().is_empty();
-        // One that may be entered but not read cannot be synced, and is no reason to refuse.
-        let _best_effort = sync_directory(if is_here { Path::new(".") } else { above });
+    let missing: Vec<_> = path
+        .ancestors()
+        .take_while(|ancestor| !ancestor.exists())
+        .collect();
+    for directory in missing.iter().rev() {
+        match new_directory(directory) {
+            Ok(()) => {}
+            // Another process created the directory in between.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(StorageError::NotADirectory);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<File, StorageError> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::InUse),
-        Err(TryLockError::Error(error)) => Err(error.into()),
+/// Creates a directory that only its owner can read, and makes its name durable.
+pub(super) fn new_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)?;
+    match path.parent() {
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
     }
 }
 
-/// Writes a file that is there whole or not at all, whatever happens.
+fn restrict_directory(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
+/// Restricts a new file to its owner.
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// Creates a new file for writing that only its owner can read.
+pub(super) fn new_file(path: &Path) -> io::Result<File> {
+    private(OpenOptions::new().write(true).create_new(true)).open(path)
+}
+
+/// Writes a file so that a crash leaves either the former content or the new one.
 pub(super) fn write_durably(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let unfinished = directory.join(format!("{name}.new"));
-    let mut file = File::create(&unfinished)?;
+    let unfinished = directory.join(format!("{name}{UNFINISHED}"));
+    let mut options = OpenOptions::new();
+    let mut file =
+        private(options.write(true).create(true).truncate(true)).open(&unfinished)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, directory.join(name))?;
-    sync_directory(directory)
-}
-
-/// Makes the names in a directory durable, and those in all directories below it.
-fn sync_directories(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            sync_directories(&entry.path())?;
-        }
-    }
     sync_directory(directory)
 }
 
@@ -174,7 +243,7 @@ fn sync_directories(directory: &Path) -> io::Result<()> {
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(directory)?.sync_all()?;
-    // Elsewhere a directory cannot be opened as a file, and its names need no sync.
+    // Other systems cannot open a directory as a file, and need no sync of its names.
     #[cfg(not(unix))]
     let _ = directory;
     Ok(())

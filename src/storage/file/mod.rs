@@ -1,53 +1,60 @@
-//! A storage in one directory.
+//! File storage: one directory with an SQLite database and files of large values.
 //!
-//! Guarantees: transactional; what `commit` acknowledged survives a power cut; one opener at a time;
-//! a failed write ends all writing until the storage is opened again; nothing is written into a
-//! directory that is not a storage of this layout; a handle carried into a forked child does nothing.
-//! Must not know: keys, plaintext, or more of a value than the vault id in the header.
+//! Guarantees: transactional; committed changes survive a crash or power loss; a missing file is an
+//! error and never an empty storage; damage of one byte affects only the objects that it hits. Must
+//! not know: cryptographic keys, plaintext, or more of a value than the vault id in the header.
+//!
+//! `format/directory.md` describes the files.
 
-mod apart;
-mod class;
-mod closing;
+mod backup;
+mod commit;
 mod committer;
+mod connections;
+mod database;
 mod directory;
-mod engine;
-mod named;
-mod packs;
-mod place;
-mod plan;
-mod prepared;
-mod ranges;
+mod integrity;
+mod marker;
+mod options;
+mod read;
 mod readme;
-mod revision;
-mod tail;
+mod reserve;
+mod row;
+mod salvage;
+mod scan;
+mod schema;
+mod segments;
+mod snapshot;
+mod store;
+mod sweep;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process;
+use std::sync::Arc;
+
+pub use backup::BackupReport;
+pub use options::FileOptions;
+pub use salvage::SalvageReport;
+use snapshot::FileSnapshot;
+use store::Store;
 
 use crate::storage::{
-    CommitError, Committed, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, Integrity, Scan, ScanPage, Snapshot, Storage, StorageError, Stored,
+    Transaction,
 };
-use apart::Apart;
-use class::HEADER_KEY;
-use committer::Committer;
-use directory::Directory;
-use engine::Engine;
-use readme::Readme;
 
-/// Keeps everything in one directory, for one process at a time and any number of its threads.
+/// Storage in one directory of a local file system, for one process, or several with
+/// [`FileOptions::shared`].
 ///
-/// Concurrent commits share one sync. The vault header lies in a plain file of its own; patient
-/// entries and content segments in plain files too, those of one commit in one; everything else in a
-/// log-structured engine. So a destroying put of a header or an entry deletes the file that held the
-/// former bytes, or overwrites them where others share that file, and returns when this is durable.
-/// Former bytes of any other put of an entry go the same way, but may stay until the next destroying
-/// put or until the storage is closed. (On flash memory and on copying file systems the medium itself may
-/// still hold them; only a disk that is encrypted as a whole helps there.) A destroying put of anything
-/// else answers [`Committed::deferred`].
+/// The directory contains an SQLite database, and one file for the large values of each commit.
+/// Concurrent commits share one sync. A destroying put of the vault header or of a patient entry
+/// overwrites the former bytes with zeros before it returns, also in the write-ahead log. While a
+/// snapshot or a backup still sees the former bytes, the commit reports [`Committed::deferred`]. It
+/// reports the same for a destroying put of any other object. Flash memory and copying file systems
+/// can keep former bytes on the medium itself; only disk encryption helps against that.
 ///
-/// Copy the directory only while it is closed; for a copy of an open storage write an archive.
+/// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
+/// means: a copy of its files at different times is damaged. Network file systems are not
+/// supported, because they lack the locks and the shared memory that SQLite needs.
 ///
 /// ```
 /// use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
@@ -55,86 +62,99 @@ use readme::Readme;
 /// # let scratch = tempfile::tempdir().unwrap();
 /// # let directory = scratch.path().join("clinic");
 /// let storage = FileStorage::open(&directory)?;
-/// let put = Transaction::new().put(b"r1", b"sealed", Expect::Absent);
+/// let put = Transaction::new().put(b"r1", b"sealed".as_slice(), Expect::Absent);
 /// assert!(storage.commit(&[put]).iter().all(Result::is_ok));
+/// storage.close()?;
 /// # Ok::<(), chartlock::storage::StorageError>(())
 /// ```
 pub struct FileStorage {
-    pid: u32,
-    // `None` never, but while it is dropped.
-    parts: Option<Parts>,
+    store: Arc<Store>,
 }
 
 impl FileStorage {
-    /// Opens the storage in `directory`, or creates one where there is nothing yet.
+    /// Opens the storage in a directory. Creates the storage if the directory is absent or empty.
+    ///
+    /// The path is made absolute once, so a later change of the working directory has no effect.
+    /// The directory and its files are readable only by their owner. Opening an existing storage
+    /// changes nothing; the first commit empties a write-ahead log that an earlier process left.
     ///
     /// # Errors
-    /// [`StorageError::InUse`] if it is open already, here or in another process;
-    /// [`StorageError::Foreign`] if the directory holds something else, or a newer layout, or is no
-    /// directory; [`StorageError::Denied`] if it may not be written; and when the disk fails, is
-    /// full, or what it holds is damaged.
+    /// [`StorageError::InUse`] if the storage is already open; [`StorageError::NotADirectory`] if
+    /// the path is empty or a file; [`StorageError::Foreign`] if the directory contains files of
+    /// another program or parts of another storage; [`StorageError::Layout`] if another release
+    /// wrote it; [`StorageError::Damaged`] if a file is missing, older than the others or damaged;
+    /// [`StorageError::Denied`] without write permission; other errors if the disk fails.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, StorageError> {
         FileOptions::new().open(directory)
     }
 
-    fn parts(&self) -> Result<&Parts, StorageError> {
-        // Before any lock: a fork may have copied one that some thread of the parent holds.
-        if process::id() != self.pid {
-            return Err(StorageError::Forked);
-        }
-        self.parts.as_ref().ok_or(StorageError::Stopped)
-    }
-}
-
-/// How to open a [`FileStorage`].
-///
-/// ```
-/// use chartlock::storage::FileOptions;
-///
-/// # let scratch = tempfile::tempdir().unwrap();
-/// # let directory = scratch.path().join("clinic");
-/// let storage = FileOptions::new().cache_bytes(256 << 20).open(&directory)?;
-/// # Ok::<(), chartlock::storage::StorageError>(())
-/// ```
-#[derive(Debug, Clone)]
-pub struct FileOptions {
-    cache_bytes: u64,
-}
-
-impl FileOptions {
-    /// What [`FileStorage::open`] uses: a cache of 64 MiB.
-    pub fn new() -> Self {
-        Self {
-            cache_bytes: 64 << 20,
-        }
-    }
-
-    /// How much memory caches blocks of records that were read.
-    #[must_use]
-    pub fn cache_bytes(mut self, bytes: u64) -> Self {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// Opens or creates, as [`FileStorage::open`] does.
+    /// Opens an existing storage for reading, also while another process writes it, and also on a
+    /// read-only medium.
+    ///
+    /// Every commit returns [`StorageError::Denied`]. A storage that was not closed can be opened
+    /// on a read-only medium only if its file `vault.db-shm` is there too.
     ///
     /// # Errors
-    /// As [`FileStorage::open`].
-    pub fn open(&self, directory: impl AsRef<Path>) -> Result<FileStorage, StorageError> {
-        let directory = directory.as_ref();
-        // The engine asserts some of what it reads at opening: damage shows as a panic there.
-        let parts = catch_unwind(AssertUnwindSafe(|| Parts::open(directory, self)))
-            .unwrap_or(Err(StorageError::Damaged))?;
-        Ok(FileStorage {
-            pid: process::id(),
-            parts: Some(parts),
+    /// Returns the errors of [`open`](Self::open), except `InUse`. An empty directory is
+    /// [`StorageError::Damaged`].
+    pub fn open_read_only(directory: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let store = Store::open_read_only(directory.as_ref())?;
+        Ok(Self {
+            store: Arc::new(store),
         })
     }
-}
 
-impl Default for FileOptions {
-    fn default() -> Self {
-        Self::new()
+    fn open_with(directory: &Path, options: &FileOptions) -> Result<Self, StorageError> {
+        let store = Store::open(directory, options)?;
+        Ok(Self {
+            store: Arc::new(store),
+        })
+    }
+
+    /// Returns unused space of the database to the file system.
+    ///
+    /// Commits wait meanwhile, for some 10 ms per 50 MB of unused space.
+    ///
+    /// # Errors
+    /// Returns an error if the disk fails or is full. The storage stays usable after
+    /// [`StorageError::Full`].
+    pub fn compact(&self) -> Result<(), StorageError> {
+        self.store.check_process()?;
+        self.store.compact()
+    }
+
+    /// Writes a copy of the storage into a new or empty directory, which can be opened like the
+    /// original.
+    ///
+    /// The copy is a consistent view of the time when the backup began. Reading and writing go on
+    /// during the backup, but destroyed values stay on the medium until it ends. `progress` gets
+    /// the copied and the total bytes.
+    ///
+    /// # Errors
+    /// [`StorageError::NotEmpty`] if the directory contains anything. After any other error the
+    /// directory is no storage; delete it.
+    pub fn backup(
+        &self,
+        directory: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport, StorageError> {
+        let snapshot = FileSnapshot::new(Arc::clone(&self.store))?;
+        backup::write(&snapshot, &self.store.segments, directory.as_ref(), progress)
+    }
+
+    /// Copies all objects that are still readable from a damaged storage directory into another
+    /// storage.
+    ///
+    /// Salvage needs no marker and no index, and does not change the damaged directory. `target`
+    /// gets each object with its key; an object that `target` already contains is not replaced.
+    ///
+    /// # Errors
+    /// Returns an error if `target` fails, or if the directory contains no readable database.
+    pub fn salvage(
+        directory: impl AsRef<Path>,
+        target: &dyn Storage,
+    ) -> Result<SalvageReport, StorageError> {
+        salvage::salvage(directory.as_ref(), target)
     }
 }
 
@@ -146,18 +166,29 @@ impl fmt::Debug for FileStorage {
 
 impl Storage for FileStorage {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        let parts = self.parts()?;
-        parts.engine.read(&parts.apart, keys)
+        self.store.check_process()?;
+        self.store.connections.read(|connection| {
+            let segments = &self.store.segments;
+            keys.iter().map(|key| read::read(connection, segments, key)).collect()
+        })
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        let parts = self.parts()?;
-        parts.engine.scan(&parts.apart, scan)
+        self.store.check_process()?;
+        let store = &self.store;
+        store.connections.read(|connection| scan::scan(connection, &store.segments, scan))
+    }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        self.store.check_process()?;
+        self.store.connections.read(|connection| {
+            prefixes.iter().map(|prefix| read::last(connection, prefix)).collect()
+        })
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        match self.parts() {
-            Ok(parts) => parts.commit(transactions),
+        match self.store.check_process() {
+            Ok(()) => self.store.commit(transactions),
             Err(error) => transactions.iter().map(|_| Err(error.into())).collect(),
         }
     }
@@ -165,74 +196,26 @@ impl Storage for FileStorage {
     fn is_transactional(&self) -> bool {
         true
     }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.store.check_process()?;
+        Ok(Box::new(FileSnapshot::new(Arc::clone(&self.store))?))
+    }
+
+    fn integrity(&self) -> Result<Integrity, StorageError> {
+        self.store.check_process()?;
+        integrity::check(&FileSnapshot::new(Arc::clone(&self.store))?, &self.store.segments)
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.store.close()
+    }
 }
 
 impl Drop for FileStorage {
     fn drop(&mut self) {
-        let parts = self.parts.take();
-        if process::id() != self.pid {
-            // Closing would wait for the parent's threads, and release the parent's lock.
-            #[allow(
-                clippy::mem_forget,
-                reason = "a forked child owns none of these threads and locks"
-            )]
-            std::mem::forget(parts);
-        } else if let Some(parts) = parts {
-            parts.close();
-        }
-    }
-}
-
-// In the order in which they close: the lock goes last.
-struct Parts {
-    engine: Engine,
-    committer: Committer,
-    apart: Apart,
-    readme: Readme,
-    directory: Directory,
-}
-
-impl Parts {
-    fn open(path: &Path, options: &FileOptions) -> Result<Self, StorageError> {
-        let directory = Directory::open(path, Engine::create)?;
-        tail::mend(&directory.engine())?;
-        let engine = Engine::open(&directory.engine(), options.cache_bytes)?;
-        let apart = Apart::open(&directory.values())?;
-        let opening = engine.begin()?;
-        if !opening.closed_before {
-            apart.sweep(engine.named()?)?;
-        }
-        let readme = Readme::new(path);
-        let header = engine.read(&apart, &[HEADER_KEY])?.pop().flatten();
-        readme.update(header.and_then(|stored| readme::vault_id(&stored.value)));
-        Ok(Self {
-            engine,
-            committer: Committer::new(opening.number),
-            apart,
-            readme,
-            directory,
-        })
-    }
-
-    fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        if transactions.is_empty() {
-            return Vec::new();
-        }
-        self.committer
-            .commit(&self.engine, &self.apart, &self.readme, transactions)
-    }
-
-    fn close(self) {
-        let stopped = self.committer.is_stopped();
-        if !stopped && self.apart.purge() {
-            self.engine.end();
-        }
-        let path = self.directory.engine();
-        let is_flushed = !stopped && closing::is_worth_it(&path) && self.engine.flush();
-        drop(self.engine);
-        if is_flushed {
-            let _best_effort = closing::empty_journals(&path);
-        }
-        self.directory.release();
+        // An error here has no listener; call `close` to get it. In a forked child this does
+        // nothing.
+        let _unheard = self.store.close();
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::storage::file::directory::write_durably;
 
-const NAME: &str = "READ-ME-FIRST";
+/// File name of the page.
+pub(super) const README: &str = "READ-ME-FIRST";
 const HEADER_MAGIC: &[u8] = b"\x89CLK\r\n\x1a\n";
 
 /// Keeps the page up to date.
@@ -24,10 +25,10 @@ impl Readme {
     /// Writes the page unless it says this already.
     pub(super) fn update(&self, vault: Option<VaultId>) {
         let text = text(vault);
-        let standing = fs::read(self.directory.join(NAME)).unwrap_or_default();
+        let standing = fs::read(self.directory.join(README)).unwrap_or_default();
         if standing != text.as_bytes() {
             // No record depends on it, and the next opening tries again.
-            let _best_effort = write_durably(&self.directory, NAME, text.as_bytes());
+            let _best_effort = write_durably(&self.directory, README, text.as_bytes());
         }
     }
 }

@@ -1,0 +1,150 @@
+//! Online backup: a copy of a snapshot in a new directory.
+//!
+//! Order of writes: unfinished marker, database, segment files, complete marker, each durable before
+//! the next. A backup that was interrupted is therefore no storage.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+use rusqlite::backup::Backup;
+use serde::Serialize;
+
+use super::database::{self, failed, last_number};
+use super::directory::{
+    LockedDirectory, SEGMENTS, Sharing, absolute, is_empty, new_directory, new_file,
+    sync_directory,
+};
+use super::marker::MarkerContent;
+use super::readme::{Readme, vault_id};
+use super::schema::{HEADER_KEY, PAGE_BYTES};
+use super::segments::Segments;
+use super::snapshot::FileSnapshot;
+use super::sweep::referenced_files;
+use crate::storage::StorageError;
+
+/// Pages that are copied between two calls of the progress listener: 8 MiB.
+const STEP_PAGES: i32 = 1024;
+
+/// Distance of the copy's revisions from those of the original. The original can go on for so many
+/// puts before a restored copy repeats a revision.
+const REVISION_DISTANCE: u64 = 1 << 40;
+
+/// Report of a finished backup.
+///
+/// ```
+/// use chartlock::storage::FileStorage;
+///
+/// # let scratch = tempfile::tempdir().unwrap();
+/// # let (directory, copy) = (scratch.path().join("clinic"), scratch.path().join("copy"));
+/// let storage = FileStorage::open(&directory)?;
+/// let report = storage.backup(&copy, |copied, total| println!("{copied} of {total} bytes"))?;
+/// assert_eq!(report.objects, 0);
+/// # Ok::<(), chartlock::storage::StorageError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// Number of objects in the copy.
+    pub objects: u64,
+    /// Number of segment files in the copy.
+    pub segment_files: u64,
+    /// Size of the copy, in bytes.
+    pub bytes: u64,
+}
+
+/// Writes a snapshot into a new directory.
+pub(super) fn write(
+    snapshot: &FileSnapshot,
+    segments: &Segments,
+    directory: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<BackupReport, StorageError> {
+    let directory = absolute(directory)?;
+    let locked = LockedDirectory::lock(&directory, Sharing::Exclusive)?;
+    if !is_empty(&directory)? {
+        return Err(StorageError::NotEmpty);
+    }
+    let mut report = BackupReport {
+        objects: 0,
+        segment_files: 0,
+        bytes: 0,
+    };
+    let create = |unfinished: &MarkerContent| {
+        report = copy(snapshot, segments, &directory, unfinished, &mut progress)?;
+        Ok(())
+    };
+    let marker = || snapshot.with(|connection| unfinished_marker(connection));
+    locked.ensure_created(create, marker)?;
+    Ok(report)
+}
+
+fn unfinished_marker(connection: &Connection) -> Result<MarkerContent, StorageError> {
+    let id: Vec<u8> = connection
+        .query_row("select id from storage", (), |row| row.get(0))
+        .map_err(failed)?;
+    Ok(MarkerContent {
+        is_complete: false,
+        id: id.try_into().map_err(|_| StorageError::Damaged)?,
+        acknowledged: last_number(connection)?,
+    })
+}
+
+fn copy(
+    snapshot: &FileSnapshot,
+    segments: &Segments,
+    directory: &Path,
+    marker: &MarkerContent,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<BackupReport, StorageError> {
+    let path = database::path(directory);
+    new_file(&path)?.sync_all()?;
+    let mut target = Connection::open(&path).map_err(failed)?;
+    let mut bytes = snapshot.with(|source| copy_database(source, &mut target, progress))?;
+    let numbers = "update storage set revisions = ?1";
+    let number = i64::try_from(marker.acknowledged.saturating_add(REVISION_DISTANCE));
+    target
+        .execute(numbers, [number.map_err(|_| StorageError::TooLarge)?])
+        .map_err(failed)?;
+    let files = referenced_files(&target)?;
+    let copied = Segments::new(directory);
+    for file in &files {
+        bytes += segments.copy(*file, &copied)?;
+        progress(bytes, bytes);
+    }
+    copied.sync()?;
+    let objects = target
+        .query_row("select count(*) from object", (), |row| row.get::<_, i64>(0))
+        .map_err(failed)?;
+    let header = super::read::read(&target, &copied, HEADER_KEY)?;
+    database::empty_log(&target)?;
+    target.close().map_err(|(_, error)| failed(error))?;
+    std::fs::File::open(&path)?.sync_all()?;
+    sync_directory(directory)?;
+    Readme::new(directory).update(header.and_then(|stored| vault_id(&stored.value)));
+    Ok(BackupReport {
+        objects: u64::try_from(objects).unwrap_or(0),
+        segment_files: files.len() as u64,
+        bytes,
+    })
+}
+
+fn copy_database(
+    source: &Connection,
+    target: &mut Connection,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<u64, StorageError> {
+    let backup = Backup::new(source, target).map_err(failed)?;
+    loop {
+        let step = backup.step(STEP_PAGES).map_err(failed)?;
+        let state = backup.progress();
+        let bytes = |pages: i32| u64::try_from(pages).unwrap_or(0) * PAGE_BYTES as u64;
+        let total = bytes(state.pagecount);
+        progress(total.saturating_sub(bytes(state.remaining)), total);
+        match step {
+            rusqlite::backup::StepResult::Done => return Ok(total),
+            rusqlite::backup::StepResult::More => {}
+            // Only another user of the new directory can hold a lock.
+            _ => return Err(StorageError::InUse),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Connections of an open storage: one writer, which also reads while it is free, and a pool of
+//! readers.
+//!
+//! Only the writer has a large cache. SQLite empties a connection's cache when another connection
+//! commits, so large caches of readers would waste memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use rusqlite::Connection;
+
+use super::database::{self, Role};
+use crate::group_commit::lock;
+use crate::storage::StorageError;
+
+/// Maximum number of reader connections.
+const READERS_MAX: usize = 16;
+/// Cache of each reader, in bytes.
+const READER_CACHE_BYTES: u64 = 2 << 20;
+
+#[derive(Debug)]
+pub(super) struct Connections {
+    directory: PathBuf,
+    /// `None` for a storage that is open read-only, and after closing.
+    writer: Mutex<Option<Connection>>,
+    readers: Mutex<Readers>,
+    returned: Condvar,
+    role: Role,
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    idle: Vec<Connection>,
+    open: usize,
+    is_closed: bool,
+}
+
+impl Connections {
+    /// Creates the pool. `role` is the role of the readers.
+    pub(super) fn new(directory: &Path, writer: Option<Connection>, role: Role) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            writer: Mutex::new(writer),
+            readers: Mutex::default(),
+            returned: Condvar::new(),
+            role,
+        }
+    }
+
+    /// Calls `read` with the writer if it is free, else with a reader.
+    pub(super) fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        match self.writer.try_lock() {
+            Ok(writer) => {
+                if let Some(writer) = writer.as_ref() {
+                    return read(writer);
+                }
+            }
+            Err(TryLockError::Poisoned(poisoned)) => {
+                if let Some(writer) = poisoned.into_inner().as_ref() {
+                    return read(writer);
+                }
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        self.reader()?.read(read)
+    }
+
+    /// Locks the writer.
+    pub(super) fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
+        lock(&self.writer)
+    }
+
+    /// Opens a connection that is not part of the pool.
+    pub(super) fn separate_reader(&self) -> Result<Connection, StorageError> {
+        database::connect(&self.directory, self.role, READER_CACHE_BYTES)
+    }
+
+    fn reader(&self) -> Result<Reader<'_>, StorageError> {
+        let mut readers = lock(&self.readers);
+        loop {
+            if readers.is_closed {
+                return Err(StorageError::Stopped);
+            }
+            if let Some(connection) = readers.idle.pop() {
+                return Ok(Reader::new(self, connection));
+            }
+            if readers.open < READERS_MAX {
+                break;
+            }
+            let woken = self.returned.wait(readers);
+            readers = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        readers.open += 1;
+        drop(readers);
+        match self.separate_reader() {
+            Ok(connection) => Ok(Reader::new(self, connection)),
+            Err(error) => {
+                lock(&self.readers).open -= 1;
+                self.returned.notify_one();
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes all idle readers and refuses further reads by readers.
+    pub(super) fn close_readers(&self) {
+        let idle = {
+            let mut readers = lock(&self.readers);
+            readers.is_closed = true;
+            std::mem::take(&mut readers.idle)
+        };
+        drop(idle);
+        self.returned.notify_all();
+    }
+}
+
+/// Reader that returns to the pool when it is dropped.
+struct Reader<'a> {
+    pool: &'a Connections,
+    connection: Option<Connection>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(pool: &'a Connections, connection: Connection) -> Self {
+        Self {
+            pool,
+            connection: Some(connection),
+        }
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        read(self.connection.as_ref().ok_or(StorageError::Stopped)?)
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut readers = lock(&self.pool.readers);
+        if !readers.is_closed {
+            readers.idle.extend(self.connection.take());
+        }
+        self.pool.returned.notify_one();
+    }
+}

@@ -1,0 +1,283 @@
+//! Database connections: flags, settings, checks at opening, and the mapping of SQLite's errors.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
+
+use super::directory::{DATABASE, WAL};
+use super::marker::{MarkerContent, StorageId};
+use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
+use crate::storage::{Code, StorageError};
+
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Waiting time for a lock that another process holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waiting time of the checkpoint of a destroying commit for foreign readers. A longer wait would
+/// delay the commit; the next destroying commit tries again.
+const PURGE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Kind of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Writer,
+    Reader,
+    /// Reader on a medium that nobody writes, without a write-ahead log.
+    Immutable,
+}
+
+/// Creates the database file of a new storage and syncs it.
+pub(super) fn create(directory: &Path, marker: &MarkerContent) -> Result<(), StorageError> {
+    let path = directory.join(DATABASE);
+    if path.try_exists()? {
+        discard_unfinished(&path)?;
+    }
+    super::directory::new_file(&path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+    set(&connection, "page_size", PAGE_BYTES as i64)?;
+    set(&connection, "auto_vacuum", 2)?;
+    set(&connection, "application_id", APPLICATION_ID.into())?;
+    set(&connection, "user_version", user_version(&marker.id).into())?;
+    set(&connection, "synchronous", 2)?;
+    let transaction = connection.unchecked_transaction().map_err(failed)?;
+    transaction.execute_batch(CREATE).map_err(failed)?;
+    let insert = "insert into storage (id, layout, revisions) values (?1, ?2, 0)";
+    let row = (marker.id.as_slice(), LAYOUT);
+    transaction.execute(insert, row).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    let mode = "pragma journal_mode = wal";
+    let mode: String = connection.query_row(mode, (), |row| row.get(0)).map_err(failed)?;
+    if mode != "wal" {
+        // Network file systems lack the shared memory that the write-ahead log needs.
+        return Err(StorageError::Unsupported);
+    }
+    connection.close().map_err(|(_, error)| failed(error))?;
+    File::open(&path)?.sync_all()?;
+    Ok(())
+}
+
+/// Deletes the database of a creation that did not finish, unless it contains an object.
+fn discard_unfinished(path: &Path) -> Result<(), StorageError> {
+    if fs::metadata(path)?.len() > 0 {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let objects = "select count(*) from (select 1 from object limit 1)";
+        let tables = "select count(*) from sqlite_schema where name = 'object'";
+        let count = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+        if count(tables).map_err(failed)? > 0 && count(objects).map_err(failed)? > 0 {
+            return Err(StorageError::Damaged);
+        }
+    }
+    fs::remove_file(path)?;
+    Ok(())
+}
+
+/// Opens a connection to an existing database.
+pub(super) fn connect(
+    directory: &Path,
+    role: Role,
+    cache_bytes: u64,
+) -> Result<Connection, StorageError> {
+    let path = directory.join(DATABASE);
+    let connection = match role {
+        Role::Writer => Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        ),
+        Role::Reader => Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        ),
+        Role::Immutable => Connection::open_with_flags(
+            immutable_uri(&path)?,
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                | OpenFlags::SQLITE_OPEN_URI,
+        ),
+    }
+    .map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    // Closing must not write a log whose origin was not checked into the database.
+    let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(no_checkpoint, true).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let cache_kibibytes = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX);
+    set(&connection, "cache_size", -cache_kibibytes)?;
+    set(&connection, "temp_store", 2)?;
+    if role == Role::Writer {
+        set(&connection, "synchronous", 2)?;
+        set(&connection, "secure_delete", 1)?;
+        // The storage runs checkpoints itself, because SQLite ignores the failure of an automatic
+        // one.
+        set(&connection, "wal_autocheckpoint", 0)?;
+    }
+    Ok(connection)
+}
+
+fn immutable_uri(path: &Path) -> Result<String, StorageError> {
+    let path = path.to_str().ok_or(StorageError::Unsupported)?;
+    let mut uri = String::from("file:");
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(byte.into());
+            }
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    Ok(uri)
+}
+
+fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageError> {
+    connection.pragma_update(None, pragma, value).map_err(failed)
+}
+
+/// Checks the database file before SQLite opens it, because SQLite takes an empty file for a new
+/// database and discards its write-ahead log.
+pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
+    let mut magic = [0; SQLITE_MAGIC.len()];
+    let mut file = match File::open(directory.join(DATABASE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StorageError::Damaged);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match file.read_exact(&mut magic) {
+        Ok(()) if &magic == SQLITE_MAGIC => Ok(()),
+        Ok(()) => Err(StorageError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StorageError::Damaged),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Checks that the database belongs to this marker and contains every acknowledged commit.
+pub(super) fn check_origin(
+    connection: &Connection,
+    directory: &Path,
+    marker: &MarkerContent,
+) -> Result<(), StorageError> {
+    let number = |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0));
+    if number("pragma application_id").map_err(failed)? != i64::from(APPLICATION_ID) {
+        return Err(StorageError::Foreign);
+    }
+    if number("pragma user_version").map_err(failed)? != i64::from(user_version(&marker.id)) {
+        return Err(StorageError::Foreign);
+    }
+    let (id, layout): (Vec<u8>, i64) = connection
+        .query_row("select id, layout from storage", (), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()
+        .map_err(failed)?
+        .ok_or(StorageError::Damaged)?;
+    if layout != LAYOUT {
+        return Err(StorageError::Layout);
+    }
+    if id != marker.id {
+        return Err(StorageError::Foreign);
+    }
+    if last_number(connection)? < marker.acknowledged {
+        return Err(StorageError::Damaged);
+    }
+    if !has_log(directory)? {
+        let pages = number("pragma page_count").map_err(failed)?;
+        let bytes = u64::try_from(pages).unwrap_or(0) * PAGE_BYTES as u64;
+        if fs::metadata(directory.join(DATABASE))?.len() < bytes {
+            return Err(StorageError::Damaged);
+        }
+    }
+    Ok(())
+}
+
+/// Returns `true` if the write-ahead log contains anything.
+pub(super) fn has_log(directory: &Path) -> Result<bool, StorageError> {
+    match fs::metadata(directory.join(WAL)) {
+        Ok(metadata) => Ok(metadata.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the greatest revision that the storage ever used.
+///
+/// Each put uses the next number as the revision of its row. A commit that only deletes stores the
+/// number in the table `storage`, so that no number is used twice.
+pub(super) fn last_number(connection: &Connection) -> Result<u64, StorageError> {
+    let sql = "select max(coalesce((select max(revision) from object), 0), revisions) from storage";
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let last: i64 = statement.query_row((), |row| row.get(0)).map_err(failed)?;
+    u64::try_from(last).map_err(|_| StorageError::Damaged)
+}
+
+/// Result of copying the write-ahead log into the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checkpoint {
+    /// The log is copied and empty.
+    Emptied,
+    /// A reader, perhaps of another process, still uses the log.
+    Blocked,
+}
+
+/// Copies the write-ahead log into the database, syncs, and empties the log.
+pub(super) fn empty_log(connection: &Connection) -> Result<Checkpoint, StorageError> {
+    connection.busy_timeout(PURGE_TIMEOUT).map_err(failed)?;
+    let result = checkpoint(connection, "pragma wal_checkpoint(truncate)");
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    result
+}
+
+/// Copies as much of the write-ahead log as possible without waiting for readers.
+pub(super) fn copy_log(connection: &Connection) -> Result<Checkpoint, StorageError> {
+    checkpoint(connection, "pragma wal_checkpoint(passive)")
+}
+
+fn checkpoint(connection: &Connection, pragma: &str) -> Result<Checkpoint, StorageError> {
+    let row = connection.query_row(pragma, (), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    });
+    match row {
+        Ok((0, log, copied)) if log == copied => Ok(Checkpoint::Emptied),
+        Ok(_) => Ok(Checkpoint::Blocked),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Ok(Checkpoint::Blocked),
+            _ => Err(failed(error)),
+        },
+    }
+}
+
+/// Part of the storage id that is stored in the first database page. It reveals a write-ahead log
+/// of another storage, because nearly every log contains this page.
+fn user_version(id: &StorageId) -> i32 {
+    let [a, b, c, d, ..] = *id;
+    i32::from_be_bytes([a, b, c, d])
+}
+
+/// Maps an error of SQLite. The text of SQLite is dropped, because it can contain a path.
+pub(super) fn failed(error: rusqlite::Error) -> StorageError {
+    let Some(cause) = error.sqlite_error() else {
+        // A column with a value of the wrong type.
+        return StorageError::Damaged;
+    };
+    match cause.code {
+        ErrorCode::DiskFull => StorageError::Full,
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => StorageError::Damaged,
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => StorageError::Denied,
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StorageError::TimedOut,
+        // The log's shared memory grows only if the file system has room for it.
+        _ if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => StorageError::Full,
+        _ => StorageError::Backend(Code::Sqlite(cause.extended_code)),
+    }
+}
+
+/// Returns the path of the database file.
+pub(super) fn path(directory: &Path) -> PathBuf {
+    directory.join(DATABASE)
+}

@@ -1,0 +1,66 @@
+//! Options of a file storage.
+
+use std::path::Path;
+
+use super::FileStorage;
+use super::directory::Sharing;
+use crate::storage::StorageError;
+
+/// Options for opening a [`FileStorage`].
+///
+/// ```
+/// use chartlock::storage::FileOptions;
+///
+/// # let scratch = tempfile::tempdir().unwrap();
+/// # let directory = scratch.path().join("clinic");
+/// let storage = FileOptions::new().cache_bytes(256 << 20).open(&directory)?;
+/// # Ok::<(), chartlock::storage::StorageError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct FileOptions {
+    pub(super) cache_bytes: u64,
+    pub(super) sharing: Sharing,
+}
+
+impl FileOptions {
+    /// Creates the options that [`FileStorage::open`] uses: a cache of 64 MiB, one process.
+    pub fn new() -> Self {
+        Self {
+            cache_bytes: 64 << 20,
+            sharing: Sharing::Exclusive,
+        }
+    }
+
+    /// Sets the size of the page cache, in bytes.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Lets several processes of one machine open the storage at the same time. Each of them must
+    /// use this option.
+    ///
+    /// The processes must run on the same machine and see the same local file system, because they
+    /// share memory. Segment files that a crash left without a reference stay until the next
+    /// opening without this option.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.sharing = Sharing::Shared;
+        self
+    }
+
+    /// Opens or creates a storage like [`FileStorage::open`].
+    ///
+    /// # Errors
+    /// Returns the errors of [`FileStorage::open`].
+    pub fn open(&self, directory: impl AsRef<Path>) -> Result<FileStorage, StorageError> {
+        FileStorage::open_with(directory.as_ref(), self)
+    }
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,64 @@
+//! Reserve: a file that is deleted to make room for deletions on a full disk.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::directory::{RESERVE, new_file};
+use crate::group_commit::lock;
+
+/// Size of the reserve, in bytes. It is enough for the log and the tree pages of an erasure.
+const RESERVE_BYTES: usize = 4 << 20;
+/// Time after which a missing reserve is written again.
+const REFILL_AFTER: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Reserve {
+    path: PathBuf,
+    missing_since: Mutex<Option<Instant>>,
+}
+
+impl Reserve {
+    pub(super) fn new(directory: &Path) -> Self {
+        let path = directory.join(RESERVE);
+        let is_missing = !path.exists();
+        Self {
+            path,
+            missing_since: Mutex::new(is_missing.then(Instant::now)),
+        }
+    }
+
+    /// Deletes the reserve.
+    pub(super) fn give_up(&self) {
+        let _may_be_missing = fs::remove_file(&self.path);
+        *lock(&self.missing_since) = Some(Instant::now());
+    }
+
+    /// Writes the reserve again some time after it was given up.
+    pub(super) fn refill(&self) {
+        let mut missing_since = lock(&self.missing_since);
+        if missing_since.is_some_and(|since| since.elapsed() >= REFILL_AFTER) {
+            *missing_since = match self.write() {
+                Ok(()) => None,
+                // The disk is still too full.
+                Err(_) => Some(Instant::now()),
+            };
+        }
+    }
+
+    /// Writes real bytes, because a sparse file reserves nothing. Nothing depends on its content,
+    /// so it is not synced.
+    fn write(&self) -> io::Result<()> {
+        let mut file = new_file(&self.path)?;
+        let block = [0xa5; 64 << 10];
+        for _ in 0..RESERVE_BYTES / block.len() {
+            if let Err(error) = file.write_all(&block) {
+                let _best_effort = fs::remove_file(&self.path);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}

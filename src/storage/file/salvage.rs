@@ -1,0 +1,197 @@
+//! Salvage: copies what is readable out of a damaged storage directory.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use bytes::Bytes;
+use rusqlite::{Connection, Row};
+use serde::Serialize;
+
+use super::database::{self, Role, failed};
+use super::directory::absolute;
+use super::row::{ObjectRow, value};
+use super::schema::{COLUMNS, HEADER_KEY};
+use super::segments::Segments;
+use crate::storage::{CommitError, Expect, Storage, StorageError, Transaction};
+
+/// Objects of one commit into the target.
+const BATCH_OBJECTS: usize = 256;
+
+/// Size of the values of one commit into the target, in bytes.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Report of a salvage.
+///
+/// ```
+/// use chartlock::storage::{FileStorage, MemoryStorage};
+///
+/// # let scratch = tempfile::tempdir().unwrap();
+/// # let directory = scratch.path().join("clinic");
+/// # FileStorage::open(&directory)?.close()?;
+/// let report = FileStorage::salvage(&directory, &MemoryStorage::new())?;
+/// assert_eq!((report.objects, report.unreadable), (0, 0));
+/// # Ok::<(), chartlock::storage::StorageError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct SalvageReport {
+    /// Number of objects that were copied.
+    pub objects: u64,
+    /// Number of objects that were found, but whose value could not be read.
+    pub unreadable: u64,
+    /// `true` if the vault header was taken from its second copy.
+    pub used_header_copy: bool,
+}
+
+/// Copies the readable objects of a directory into another storage.
+pub(super) fn salvage(
+    directory: &Path,
+    target: &dyn Storage,
+) -> Result<SalvageReport, StorageError> {
+    let directory = absolute(directory)?;
+    let source = connect(&directory)?;
+    let mut salvage = Salvage {
+        segments: Segments::new(&directory),
+        target,
+        batch: Vec::new(),
+        batch_bytes: 0,
+        copied: HashSet::new(),
+        unreadable: HashSet::new(),
+        report: SalvageReport::default(),
+    };
+    // Each path reaches rows that damage hides from the others.
+    salvage.copy_rows(&source, "order by revision")?;
+    salvage.copy_rows(&source, "order by revision desc")?;
+    salvage.copy_by_index(&source)?;
+    salvage.copy_header(&source)?;
+    salvage.flush()?;
+    salvage.report.objects = salvage.copied.len() as u64;
+    let unreadable = salvage.unreadable.difference(&salvage.copied);
+    salvage.report.unreadable = unreadable.count() as u64;
+    Ok(salvage.report)
+}
+
+/// Opens the database with its log, or without the log if the log cannot be read.
+fn connect(directory: &Path) -> Result<Connection, StorageError> {
+    let with_log = database::connect(directory, Role::Reader, 1 << 20);
+    match with_log.and_then(|connection| probe(&connection).map(|()| connection)) {
+        Ok(connection) => Ok(connection),
+        Err(_) => {
+            let connection = database::connect(directory, Role::Immutable, 1 << 20)?;
+            probe(&connection)?;
+            Ok(connection)
+        }
+    }
+}
+
+fn probe(connection: &Connection) -> Result<(), StorageError> {
+    let sql = "select count(*) from sqlite_schema";
+    connection.query_row(sql, (), |_| Ok(())).map_err(failed)
+}
+
+struct Salvage<'a> {
+    segments: Segments,
+    target: &'a dyn Storage,
+    batch: Vec<Transaction>,
+    batch_bytes: usize,
+    copied: HashSet<Vec<u8>>,
+    unreadable: HashSet<Vec<u8>>,
+    report: SalvageReport,
+}
+
+impl Salvage<'_> {
+    /// Copies rows of the table in an order, up to the first page that cannot be read.
+    fn copy_rows(&mut self, source: &Connection, order: &str) -> Result<(), StorageError> {
+        let sql = format!("select {COLUMNS}, value from object not indexed {order}");
+        let Ok(mut statement) = source.prepare(&sql) else {
+            return Ok(());
+        };
+        let Ok(mut rows) = statement.query(()) else {
+            return Ok(());
+        };
+        while let Ok(Some(row)) = rows.next() {
+            self.copy_row(row)?;
+        }
+        Ok(())
+    }
+
+    /// Copies rows one by one by the keys of the index.
+    fn copy_by_index(&mut self, source: &Connection) -> Result<(), StorageError> {
+        let next_key = "select key from object where key > ?1 order by key limit 1";
+        let by_key = format!("select {COLUMNS}, value from object where key = ?1");
+        let mut after = Vec::new();
+        let next = |after: &[u8]| source.query_row(next_key, [after], |row| row.get(0));
+        while let Ok(key) = next(&after) {
+            after = key;
+            if self.copied.contains(&after) {
+                continue;
+            }
+            let found = source.prepare_cached(&by_key).and_then(|mut statement| {
+                let mut rows = statement.query([&after])?;
+                Ok(match rows.next()? {
+                    Some(row) => Some(self.copy_row(row)),
+                    None => None,
+                })
+            });
+            match found {
+                Ok(Some(copied)) => copied?,
+                _ => {
+                    self.unreadable.insert(after.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_row(&mut self, row: &Row<'_>) -> Result<(), StorageError> {
+        let Ok(object) = ObjectRow::read(row) else {
+            return Ok(());
+        };
+        if self.copied.contains(&object.key) {
+            return Ok(());
+        }
+        match value(row, 6, &object, &self.segments, usize::MAX) {
+            Ok(value) => self.put(object.key, value),
+            Err(_) => {
+                self.unreadable.insert(object.key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies the second copy of the vault header if the first was not found.
+    fn copy_header(&mut self, source: &Connection) -> Result<(), StorageError> {
+        if self.copied.contains(HEADER_KEY) {
+            return Ok(());
+        }
+        let sql = "select value from header_copy";
+        if let Ok(header) = source.query_row(sql, (), |row| row.get::<_, Vec<u8>>(0)) {
+            self.report.used_header_copy = true;
+            self.put(HEADER_KEY.to_vec(), header.into())?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<(), StorageError> {
+        self.batch_bytes += value.len();
+        self.copied.insert(key.clone());
+        self.batch.push(Transaction::new().put(key, value, Expect::Absent));
+        if self.batch.len() >= BATCH_OBJECTS || self.batch_bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StorageError> {
+        self.batch_bytes = 0;
+        for result in self.target.commit(&std::mem::take(&mut self.batch)) {
+            match result {
+                // The target already contains the object.
+                Ok(_) | Err(CommitError::Conflict { .. }) => {}
+                Err(CommitError::Io(error)) => return Err(error),
+                Err(CommitError::Unknown) => return Err(StorageError::Stopped),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! Scans by ascending key, which continue behind damaged rows.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use rusqlite::{Connection, Row};
+
+use super::database::failed;
+use super::row::{ObjectRow, blob, unsigned, value};
+use super::schema::key_sum;
+use super::segments::Segments;
+use crate::storage::{
+    KEY_BYTES_MAX, Projection, Scan, ScanItem, ScanPage, StorageError, UnreadableRange,
+};
+
+/// Size after which a page ends, in bytes of values.
+const PAGE_VALUE_BYTES: usize = 8 << 20;
+
+/// Columns 6 and 7 are the whole length and the projected value.
+const BY_INDEX: &str = "
+    select revision, key, key_sum, file, start, length,
+        coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x'')
+    from object where key >= ?1 and key < ?2 order by key";
+/// Keys and lengths only. SQLite reads no overflow page for the length.
+const KEYS_BY_INDEX: &str = "
+    select revision, key, key_sum, file, start, length, coalesce(length, length(value)), x''
+    from object where key >= ?1 and key < ?2 and ?3 = 0 order by key";
+/// The same from the table alone, for keys whose index entries cannot be read.
+const BY_TABLE: &str = "
+    select revision, key, key_sum, file, start, length,
+        coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x'')
+    from object not indexed where key >= ?1 and key < ?2 order by key limit ?4";
+const NEXT_KEY: &str = "
+    select key, key_sum from object where key >= ?1 and key < ?2 order by key limit 1";
+
+/// Returns one page of a scan.
+pub(super) fn scan(
+    connection: &Connection,
+    segments: &Segments,
+    scan: Scan<'_>,
+) -> Result<ScanPage, StorageError> {
+    let mut from = match scan.lower_bound() {
+        Bound::Excluded(after) => successor(after),
+        Bound::Included(first) => first.to_vec(),
+        Bound::Unbounded => Vec::new(),
+    };
+    let request = Request {
+        connection,
+        segments,
+        end: end_of(scan.prefix),
+        projection: scan.projection,
+        limit: scan.limit.max(1),
+    };
+    let mut page = ScanPage::default();
+    while request.collect(&mut from, &mut page) == Err(StorageError::Damaged) {
+        let Some(key) = request.damaged_key(&from) else {
+            return request.collect_from_table(&from, page);
+        };
+        from = successor(&key);
+        page.unreadable.push(UnreadableRange {
+            first: key.clone(),
+            last: key,
+        });
+    }
+    Ok(page)
+}
+
+struct Request<'a> {
+    connection: &'a Connection,
+    segments: &'a Segments,
+    end: Vec<u8>,
+    projection: Projection,
+    limit: usize,
+}
+
+impl Request<'_> {
+    /// Collects items until the page is full. On an error, `from` is the first key that is missing.
+    fn collect(&self, from: &mut Vec<u8>, page: &mut ScanPage) -> Result<(), StorageError> {
+        let (sql, head) = match self.projection {
+            Projection::Keys => (KEYS_BY_INDEX, 0),
+            Projection::Head(bytes) => (BY_INDEX, i32::try_from(bytes).unwrap_or(i32::MAX)),
+            Projection::Values => (BY_INDEX, i32::MAX),
+        };
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let parameters = (from.as_slice(), self.end.as_slice(), head);
+        let mut rows = statement.query(parameters).map_err(failed)?;
+        let mut bytes: usize = page.items.iter().map(|item| item.value.len()).sum();
+        while let Some(row) = rows.next().map_err(failed)? {
+            if page.items.len() == self.limit || bytes >= PAGE_VALUE_BYTES {
+                page.more = true;
+                return Ok(());
+            }
+            let item = self.item(row)?;
+            bytes += item.value.len();
+            *from = successor(&item.key);
+            page.items.push(item);
+        }
+        Ok(())
+    }
+
+    fn item(&self, row: &Row<'_>) -> Result<ScanItem, StorageError> {
+        let object = ObjectRow::read(row)?;
+        let bytes = match self.projection {
+            Projection::Keys => 0,
+            Projection::Head(bytes) => bytes,
+            Projection::Values => usize::MAX,
+        };
+        let projected = match self.projection {
+            Projection::Keys => Bytes::new(),
+            _ => value(row, 7, &object, self.segments, bytes)?,
+        };
+        Ok(ScanItem {
+            value: projected,
+            length: unsigned(row, 6)?,
+            revision: object.revision(),
+            key: object.key,
+        })
+    }
+
+    /// Returns the next key of the index if only its row or value is damaged.
+    fn damaged_key(&self, from: &[u8]) -> Option<Vec<u8>> {
+        let mut statement = self.connection.prepare_cached(NEXT_KEY).ok()?;
+        let mut rows = statement.query((from, self.end.as_slice())).ok()?;
+        let row = rows.next().ok()??;
+        let key = blob(row, 0).ok()?;
+        (key_sum(key) == row.get::<_, i64>(1).ok()?).then(|| key.to_vec())
+    }
+
+    /// Continues a page where the index is damaged. Reads the whole table, so it is slow.
+    fn collect_from_table(
+        &self,
+        from: &[u8],
+        mut page: ScanPage,
+    ) -> Result<ScanPage, StorageError> {
+        let head = match self.projection {
+            Projection::Keys => 0,
+            Projection::Head(bytes) => i32::try_from(bytes).unwrap_or(i32::MAX),
+            Projection::Values => i32::MAX,
+        };
+        let mut statement = self.connection.prepare_cached(BY_TABLE).map_err(failed)?;
+        let room = self.limit.saturating_sub(page.items.len()).max(1);
+        let limit = i64::try_from(room).unwrap_or(i64::MAX).saturating_add(1);
+        let parameters = (from, self.end.as_slice(), head, limit);
+        let mut rows = statement.query(parameters).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            if page.items.len() >= self.limit {
+                page.more = true;
+                break;
+            }
+            page.items.push(self.item(row)?);
+        }
+        Ok(page)
+    }
+}
+
+/// Returns the smallest key that is greater than `key`.
+fn successor(key: &[u8]) -> Vec<u8> {
+    let mut next = key.to_vec();
+    next.push(0);
+    next
+}
+
+/// Returns an upper bound of all keys with a prefix, which is no such key itself.
+pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return end;
+        }
+    }
+    vec![u8::MAX; KEY_BYTES_MAX + 1]
+}

@@ -1,0 +1,194 @@
+//! Segment files: immutable files with the large values of one commit.
+//!
+//! A file is complete and synced before the database references it, and is deleted after the commit
+//! that removed its last reference. Deletion waits while a snapshot or a backup may need the file.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use super::directory::{SEGMENTS, new_file, sync_directory};
+use crate::crypto;
+use crate::group_commit::lock;
+use crate::storage::StorageError;
+
+/// Location of a value in a segment file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Number of the file, which is also its name in hexadecimal digits.
+    pub(super) file: i64,
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
+
+/// Directory of the segment files.
+#[derive(Debug)]
+pub(super) struct Segments {
+    path: PathBuf,
+    deferred: Mutex<Deferred>,
+}
+
+/// Deletions that wait until no snapshot needs the files.
+#[derive(Debug, Default)]
+struct Deferred {
+    snapshots: usize,
+    files: HashSet<i64>,
+}
+
+impl Segments {
+    pub(super) fn new(directory: &Path) -> Self {
+        Self {
+            path: directory.join(SEGMENTS),
+            deferred: Mutex::default(),
+        }
+    }
+
+    fn file(&self, number: i64) -> PathBuf {
+        self.path.join(format!("{number:016x}"))
+    }
+
+    /// Writes values into a new file and syncs it. Deletes the file again after an error.
+    pub(super) fn write(&self, values: &[&Bytes]) -> Result<Vec<Extent>, StorageError> {
+        let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
+        // Positive, because SQLite stores signed numbers and the names should have one form.
+        let number = i64::from_be_bytes(random) & i64::MAX;
+        let path = self.file(number);
+        let file = new_file(&path)?;
+        match self.fill(file, values) {
+            Ok(()) => {
+                let mut start = 0;
+                let extents = values.iter().map(|value| {
+                    let length = value.len() as u64;
+                    start += length;
+                    Extent {
+                        file: number,
+                        start: start - length,
+                        length,
+                    }
+                });
+                Ok(extents.collect())
+            }
+            Err(error) => {
+                let _the_next_opening_deletes_it = fs::remove_file(&path);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn fill(&self, mut file: File, values: &[&Bytes]) -> io::Result<()> {
+        for value in values {
+            file.write_all(value)?;
+        }
+        file.sync_all()?;
+        sync_directory(&self.path)
+    }
+
+    /// Reads the first `limit` bytes of a value.
+    pub(super) fn read(&self, extent: &Extent, limit: usize) -> Result<Bytes, StorageError> {
+        let file = match File::open(self.file(extent.file)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StorageError::Damaged);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let end = extent.start.checked_add(extent.length);
+        if end.is_none_or(|end| end > file.metadata().map_or(0, |metadata| metadata.len())) {
+            return Err(StorageError::Damaged);
+        }
+        let length = usize::try_from(extent.length).map_err(|_| StorageError::Damaged)?;
+        let mut value = vec![0; length.min(limit)];
+        read_at(&file, &mut value, extent.start)?;
+        Ok(value.into())
+    }
+
+    /// Returns `true` if the file exists with at least the length that the extent needs.
+    pub(super) fn contains(&self, extent: &Extent) -> Result<bool, StorageError> {
+        match fs::metadata(self.file(extent.file)) {
+            Ok(metadata) => Ok(metadata.len() >= extent.start.saturating_add(extent.length)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes files that nothing references, or lets them wait for a snapshot.
+    ///
+    /// The names are not synced: a file that comes back after a power cut is swept by a later
+    /// opening.
+    pub(super) fn delete(&self, files: impl IntoIterator<Item = i64>) {
+        let mut deferred = lock(&self.deferred);
+        for file in files {
+            if deferred.snapshots > 0 {
+                deferred.files.insert(file);
+            } else {
+                let _a_later_opening_sweeps_it = fs::remove_file(self.file(file));
+            }
+        }
+    }
+
+    /// Prevents deletions until `release` is called.
+    pub(super) fn hold(&self) {
+        lock(&self.deferred).snapshots += 1;
+    }
+
+    /// Ends one `hold`, and deletes the files that waited for the last one.
+    pub(super) fn release(&self) {
+        let files = {
+            let mut deferred = lock(&self.deferred);
+            deferred.snapshots = deferred.snapshots.saturating_sub(1);
+            if deferred.snapshots > 0 {
+                return;
+            }
+            std::mem::take(&mut deferred.files)
+        };
+        self.delete(files);
+    }
+
+    /// Returns the numbers of all segment files in the directory.
+    pub(super) fn list(&self) -> Result<Vec<i64>, StorageError> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(parse_name);
+            numbers.extend(number);
+        }
+        Ok(numbers)
+    }
+
+    /// Copies a file into another directory of segments and syncs the copy.
+    pub(super) fn copy(&self, number: i64, target: &Self) -> Result<u64, StorageError> {
+        let mut source = File::open(self.file(number))?;
+        let mut copy = new_file(&target.file(number))?;
+        let bytes = io::copy(&mut source, &mut copy)?;
+        copy.sync_all()?;
+        Ok(bytes)
+    }
+
+    /// Makes the names of the files durable.
+    pub(super) fn sync(&self) -> Result<(), StorageError> {
+        sync_directory(&self.path)?;
+        Ok(())
+    }
+}
+
+/// Returns the number of a file name that [`Segments`] wrote. Other names are files of the user.
+fn parse_name(name: &str) -> Option<i64> {
+    let number = i64::from_str_radix(name, 16).ok()?;
+    (format!("{number:016x}") == name).then_some(number)
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(bytes)
+}

@@ -1,0 +1,115 @@
+//! Snapshots: a read transaction, and segment files whose deletion waits.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::database::{failed, last_number};
+use super::store::Store;
+use super::{read, scan};
+use crate::group_commit::lock;
+use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
+
+/// Age from which a snapshot is ended if it prevents the destruction of a value.
+const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// Consistent view of a file storage at the time of its creation.
+#[derive(Debug)]
+pub(super) struct FileSnapshot {
+    store: Arc<Store>,
+    transaction: Arc<ReadTransaction>,
+}
+
+/// Read transaction of a snapshot.
+#[derive(Debug)]
+pub(super) struct ReadTransaction {
+    began: Instant,
+    /// `None` after the transaction was ended.
+    connection: Mutex<Option<Connection>>,
+}
+
+impl FileSnapshot {
+    pub(super) fn new(store: Arc<Store>) -> Result<Self, StorageError> {
+        // Before the transaction begins, so that no file that it references is deleted.
+        store.segments.hold();
+        let transaction = match ReadTransaction::begin(&store) {
+            Ok(transaction) => Arc::new(transaction),
+            Err(error) => {
+                store.segments.release();
+                return Err(error);
+            }
+        };
+        store.snapshots.add(&transaction);
+        Ok(Self { store, transaction })
+    }
+
+    /// Calls `read` with the connection of the read transaction.
+    pub(super) fn with<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        self.store.check_process()?;
+        let connection = lock(&self.transaction.connection);
+        read(connection.as_ref().ok_or(StorageError::TimedOut)?)
+    }
+}
+
+impl Snapshot for FileSnapshot {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        self.with(|connection| {
+            let segments = &self.store.segments;
+            keys.iter().map(|key| read::read(connection, segments, key)).collect()
+        })
+    }
+
+    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
+        self.with(|connection| scan::scan(connection, &self.store.segments, scan))
+    }
+}
+
+impl Drop for FileSnapshot {
+    fn drop(&mut self) {
+        self.transaction.end();
+        self.store.segments.release();
+    }
+}
+
+impl ReadTransaction {
+    fn begin(store: &Store) -> Result<Self, StorageError> {
+        let connection = store.connections.separate_reader()?;
+        connection.execute_batch("begin").map_err(failed)?;
+        // The first read fixes the state that the transaction sees.
+        last_number(&connection)?;
+        Ok(Self {
+            began: Instant::now(),
+            connection: Mutex::new(Some(connection)),
+        })
+    }
+
+    fn end(&self) {
+        *lock(&self.connection) = None;
+    }
+}
+
+/// Snapshots that are open.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots(Mutex<Vec<std::sync::Weak<ReadTransaction>>>);
+
+impl Snapshots {
+    fn add(&self, transaction: &Arc<ReadTransaction>) {
+        let mut open = lock(&self.0);
+        open.retain(|snapshot| snapshot.strong_count() > 0);
+        open.push(Arc::downgrade(transaction));
+    }
+
+    /// Ends the snapshots that are older than ten minutes, because they prevent the destruction of
+    /// a value.
+    pub(super) fn end_old(&self) {
+        for snapshot in lock(&self.0).iter().filter_map(std::sync::Weak::upgrade) {
+            if snapshot.began.elapsed() >= SNAPSHOT_AGE_MAX {
+                snapshot.end();
+            }
+        }
+    }
+}

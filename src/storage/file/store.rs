@@ -1,0 +1,199 @@
+//! Open storage: its parts, and how they are opened and closed.
+
+use std::path::{Path, PathBuf};
+use std::process;
+
+use rusqlite::config::DbConfig;
+
+use super::committer::{CommitTarget, Committer};
+use super::connections::Connections;
+use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
+use super::directory::{LockedDirectory, Sharing, absolute};
+use super::marker::{Marker, MarkerContent};
+use super::options::FileOptions;
+use super::read;
+use super::readme::{Readme, vault_id};
+use super::reserve::Reserve;
+use super::schema::HEADER_KEY;
+use super::segments::Segments;
+use super::snapshot::Snapshots;
+use crate::crypto;
+use crate::storage::{CommitError, Committed, StorageError, Transaction};
+
+/// Parts of an open storage. The lock is the last field, because it is released last.
+#[derive(Debug)]
+pub(super) struct Store {
+    pid: u32,
+    pub(super) directory: PathBuf,
+    pub(super) connections: Connections,
+    pub(super) segments: Segments,
+    pub(super) snapshots: Snapshots,
+    committer: Committer,
+    marker: Marker,
+    readme: Readme,
+    reserve: Reserve,
+    /// `None` for a storage that is open read-only.
+    locked: Option<LockedDirectory>,
+}
+
+impl Store {
+    /// Opens a storage for writing. Creates it in an empty directory.
+    pub(super) fn open(path: &Path, options: &FileOptions) -> Result<Self, StorageError> {
+        let path = absolute(path)?;
+        let locked = LockedDirectory::lock(&path, options.sharing)?;
+        let create = |marker: &MarkerContent| database::create(&path, marker);
+        let marker = locked.ensure_created(create, new_marker)?;
+        check_file(&path)?;
+        let writer = connect(&path, Role::Writer, options.cache_bytes)?;
+        check_origin(&writer, &path, &marker)?;
+        let is_exclusive = options.sharing == Sharing::Exclusive;
+        let connections = Connections::new(&path, Some(writer), Role::Reader);
+        let store = Self::new(path, connections, is_exclusive, Some(locked));
+        let header = store.connections.read(|connection| {
+            // Damage of the header is reported when a vault reads it.
+            Ok(read::read(connection, &store.segments, HEADER_KEY).ok().flatten())
+        })?;
+        store.readme.update(header.and_then(|stored| vault_id(&stored.value)));
+        Ok(store)
+    }
+
+    /// Opens an existing storage for reading, while another process may write it.
+    pub(super) fn open_read_only(path: &Path) -> Result<Self, StorageError> {
+        let path = absolute(path)?;
+        // The marker before the database: a commit in between only makes the database newer.
+        let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
+        if !marker.is_complete {
+            return Err(StorageError::Damaged);
+        }
+        check_file(&path)?;
+        let role = match check_reader(&path, Role::Reader, &marker) {
+            Ok(()) => Role::Reader,
+            // On a read-only medium SQLite cannot create the log's shared memory. Without a log, it
+            // needs none.
+            Err(StorageError::Denied | StorageError::Backend(_)) if !database::has_log(&path)? => {
+                check_reader(&path, Role::Immutable, &marker)?;
+                Role::Immutable
+            }
+            Err(error) => return Err(error),
+        };
+        let connections = Connections::new(&path, None, role);
+        Ok(Self::new(path, connections, false, None))
+    }
+
+    fn new(
+        directory: PathBuf,
+        connections: Connections,
+        is_exclusive: bool,
+        locked: Option<LockedDirectory>,
+    ) -> Self {
+        Self {
+            pid: process::id(),
+            connections,
+            segments: Segments::new(&directory),
+            snapshots: Snapshots::default(),
+            committer: Committer::new(is_exclusive),
+            marker: Marker::new(&directory),
+            readme: Readme::new(&directory),
+            reserve: Reserve::new(&directory),
+            locked,
+            directory,
+        }
+    }
+
+    /// Refuses to work in a forked child, which shares no locks with its parent.
+    pub(super) fn check_process(&self) -> Result<(), StorageError> {
+        if process::id() == self.pid {
+            Ok(())
+        } else {
+            Err(StorageError::Forked)
+        }
+    }
+
+    pub(super) fn commit(
+        &self,
+        transactions: &[Transaction],
+    ) -> Vec<Result<Committed, CommitError>> {
+        if self.locked.is_none() {
+            let denied = |_: &_| Err(StorageError::Denied.into());
+            return transactions.iter().map(denied).collect();
+        }
+        if transactions.is_empty() {
+            return Vec::new();
+        }
+        let target = CommitTarget {
+            connections: &self.connections,
+            segments: &self.segments,
+            snapshots: &self.snapshots,
+            marker: &self.marker,
+            readme: &self.readme,
+            reserve: &self.reserve,
+        };
+        self.committer.commit(&target, transactions)
+    }
+
+    /// Returns free pages of the database to the file system.
+    pub(super) fn compact(&self) -> Result<(), StorageError> {
+        let writer = self.connections.writer();
+        let connection = writer.as_ref().ok_or(StorageError::Stopped)?;
+        if self.committer.is_stopped() {
+            return Err(StorageError::Stopped);
+        }
+        vacuum(connection)?;
+        match empty_log(connection) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if error != StorageError::Full {
+                    self.committer.stop();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Copies the log into the database and closes the connections. Later calls do nothing.
+    pub(super) fn close(&self) -> Result<(), StorageError> {
+        self.check_process()?;
+        self.connections.close_readers();
+        let Some(connection) = self.connections.writer().take() else {
+            return Ok(());
+        };
+        let result = if self.committer.is_stopped() {
+            // The log stays as it is. The next opening copies it.
+            Err(StorageError::Stopped)
+        } else {
+            empty_log(&connection).map(|_| ())
+        };
+        if result.is_ok() {
+            // The log is empty, so closing the last connection only deletes the file.
+            let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            connection.set_db_config(no_checkpoint, false).map_err(failed)?;
+        }
+        let closed = connection.close().map_err(|(_, error)| failed(error));
+        if let Some(locked) = &self.locked {
+            locked.release();
+        }
+        result.and(closed)
+    }
+}
+
+/// Steps the vacuum to its end; SQLite frees one page a step.
+fn vacuum(connection: &rusqlite::Connection) -> Result<(), StorageError> {
+    let mut statement = connection.prepare("pragma incremental_vacuum").map_err(failed)?;
+    let mut rows = statement.query(()).map_err(failed)?;
+    while rows.next().map_err(failed)?.is_some() {}
+    Ok(())
+}
+
+fn check_reader(path: &Path, role: Role, marker: &MarkerContent) -> Result<(), StorageError> {
+    let connection = connect(path, role, 1 << 20)?;
+    check_origin(&connection, path, marker)
+}
+
+fn new_marker() -> Result<MarkerContent, StorageError> {
+    let id = crypto::fresh().map_err(|_| StorageError::Io(std::io::ErrorKind::Other))?;
+    Ok(MarkerContent {
+        is_complete: false,
+        id,
+        acknowledged: 0,
+    })
+}
