@@ -9,7 +9,7 @@ pub(crate) struct Election {
     ended: Condvar,
 }
 
-/// Guard that represents the current thread's leadership, which ends when the guard is dropped.
+/// Guard for the leadership of the current thread. Dropping the guard ends the leadership.
 pub(crate) struct Leader<'a>(&'a Election);
 
 impl Election {
@@ -32,8 +32,8 @@ impl Election {
 }
 
 impl Drop for Leader<'_> {
-    // Leadership is released here because `drop` also runs if the storage panics; otherwise the
-    // other threads would wait for ever.
+    // Release leadership in `drop`, because `drop` also runs if the storage panics. Otherwise the
+    // waiting threads would block forever.
     fn drop(&mut self) {
         *lock(&self.0.is_led) = false;
         self.0.ended.notify_all();
