@@ -1,4 +1,5 @@
-//! Policy rules about labels. A read learns the record's labels only at its second policy decision.
+//! Policy rules about labels. A read request contains the record's labels only at the second policy
+//! decision.
 
 use chartlock::{
     Operation, Purpose,
@@ -118,8 +119,8 @@ impl Shape {
         labels(&self.without).fold(rule, Rule::without_label)
     }
 
-    /// Returns `true` if the rule, as its documentation describes, matches a record with these
-    /// labels.
+    /// Returns `true` if the rule matches a record with these labels, according to the
+    /// documentation of `Rule`.
     fn matches(&self, present: &[&str]) -> bool {
         let wanted = self.labels.is_empty() || labels(&self.labels).any(|l| present.contains(&l));
         let without = labels(&self.without).all(|label| !present.contains(&label));
@@ -141,7 +142,7 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 proptest! {
     #[test]
-    fn second_permission_implies_first_permission(shapes in shapes()) {
+    fn permission_at_second_decision_implies_permission_at_first(shapes in shapes()) {
         let rules: Vec<Rule> = shapes.iter().map(Shape::rule).collect();
         for subset in 0..1 << LABELS.len() {
             let numbers: Vec<_> = (0..LABELS.len()).filter(|n| subset >> n & 1 == 1).collect();

@@ -46,7 +46,7 @@ fn first_matching_policy_rule_decides() {
 }
 
 #[test]
-fn shared_policy_decides_like_its_original() {
+fn policy_in_arc_decides_like_wrapped_policy() {
     let kim = actor("nurse.kim");
     let request = AccessRequest::new(&kim, Purpose::Treatment, Operation::Read);
     let shared: Arc<dyn AccessPolicy> = Arc::new(RulePolicy::new([]).unwrap());

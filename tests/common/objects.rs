@@ -43,7 +43,7 @@ pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
     found.map(|(key, _)| key).collect()
 }
 
-/// Returns the value of a key; `None` if there is no such object.
+/// Returns the value stored under a key; `None` if no such object exists.
 pub(crate) fn value_of(storage: &dyn Storage, key: &[u8]) -> Option<Vec<u8>> {
     let stored = storage.read(&[key]).unwrap().pop().unwrap();
     stored.map(|stored| stored.value)
