@@ -184,10 +184,10 @@ impl fmt::Debug for RecordId {
     }
 }
 
-/// Person or system that acts, identified by the name that the app uses.
+/// Person or system that accesses records, identified by the name that the app uses.
 ///
-/// A name has 1 to 255 bytes without control characters. The journal stores the name. `Debug` does
-/// not show it.
+/// A name has 1 to 255 bytes without control characters. The journal stores the name, but `Debug`
+/// does not show the name.
 ///
 /// ```
 /// # use chartlock::Actor;
@@ -249,9 +249,9 @@ pub enum Purpose {
     Legal,
     /// `HSYSADMIN`: administration of the system, such as a migration.
     SystemAdministration,
-    /// `PATRQT`: a request of the patient.
+    /// `PATRQT`: a request by the patient.
     PatientRequest,
-    /// `FAMRQT`: a request of the family.
+    /// `FAMRQT`: a request by the family.
     FamilyRequest,
     /// `PUBHLTH`: public health.
     PublicHealth,

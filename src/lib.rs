@@ -160,7 +160,7 @@ pub mod progress {
     pub use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 }
 
-/// Reports of operations. All of them implement `Serialize`.
+/// Reports of operations. All report types implement `Serialize`.
 pub mod report {
     pub use crate::crypto::{CryptoReport, FipsBuild, Implementation, crypto_report};
     pub use crate::lifecycle::holds::HoldInfo;

@@ -40,8 +40,8 @@ impl Drop for Leader<'_> {
     }
 }
 
-/// Locks a mutex and ignores poisoning. Use it only for content that stays valid if a thread
-/// panics.
+/// Locks a mutex and ignores poisoning. Use this function only for content that stays valid if a
+/// thread panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -86,7 +86,7 @@ impl HeaderCell {
         let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
         match &*cached {
             None => Err(Error::Locked),
-            // Another thread cached a later header.
+            // Keep the later header that another thread cached.
             Some((later, _)) if later.header.generation() > header.header.generation() => {
                 Ok(Arc::clone(later))
             }

@@ -30,7 +30,7 @@ pub enum Phase {
     Storing,
     /// Deletes segments that no record references; the unit is examined objects.
     Collecting,
-    /// Compares the storage with the journal; the unit is pages, entries and records.
+    /// Compares the storage with the journal; the units are pages, entries and records.
     Verifying,
 }
 

@@ -60,8 +60,8 @@ impl RecoveryKit {
     ///   kit's root key.
     /// - [`Error::ForeignKit`] when the entries belong to another vault.
     /// - [`Error::StaleKit`] when an entry is sealed under a master key that the kit does not
-    ///   contain, or was sealed under a later header. An entry whose key number is damaged looks
-    ///   the same.
+    ///   contain, or was sealed under a later header. An entry with a damaged key number causes the
+    ///   same error.
     /// - [`Error::CredentialUnavailable`] when a key service is down, and [`Error::Unsupported`]
     ///   for a header of a newer release: in both cases it is unknown whether the stored header
     ///   opens.
@@ -153,9 +153,9 @@ impl fmt::Debug for RecoveryKit {
 
 /// Returns whether the stored header opens, either with the kit's root key or with the credential.
 ///
-/// The kit's root key is tried first, because the slots may have changed since the export.
-/// Replacing such a header with the older kit would lose the master keys that were added in
-/// between.
+/// The kit's root key is tried first, because the slots may have changed since the export. If the
+/// stored header opens, replacing that header with the kit would lose the master keys that were
+/// added since the export.
 fn opens(value: &[u8], root: &RootKey, credential: &dyn Credential) -> Result<bool> {
     let opened = Header::parse(value).and_then(|stored| match stored.open_keyring(root) {
         Err(Error::RootKeyChanged) => stored.unlock(credential).map(drop),

@@ -32,7 +32,8 @@ impl Vault {
     }
 
     /// Adds a slot for an auditor: `credential` opens the journal and no record. Returns the id of
-    /// the slot. [`Vault::open`] rejects such a credential as a wrong one.
+    /// the slot. [`Vault::open`] rejects such a credential with
+    /// [`Error::WrongKey`](crate::Error::WrongKey).
     ///
     /// Removing the slot does not fully revoke the auditor's access. An auditor who kept the
     /// credential and an old copy of the header still has the journal key in that slot. With a copy

@@ -19,7 +19,7 @@ fn first_and_second(rules: &[Rule], labels: &[&str]) -> (bool, bool) {
 }
 
 #[test]
-fn denial_by_label_applies_once_labels_are_known() {
+fn denial_by_label_applies_at_second_decision() {
     let rules = [Rule::deny().label("psychiatry"), Rule::permit()];
     assert_eq!(first_and_second(&rules, &["lab"]), (true, true));
     assert_eq!(first_and_second(&rules, &[]), (true, true));
@@ -30,7 +30,7 @@ fn denial_by_label_applies_once_labels_are_known() {
 }
 
 #[test]
-fn permission_by_label_is_checked_once_labels_are_known() {
+fn permission_by_label_is_checked_at_second_decision() {
     let rules = [Rule::permit().label("administration").label("billing")];
     assert_eq!(first_and_second(&rules, &["administration"]), (true, true));
     assert_eq!(first_and_second(&rules, &["billing", "x"]), (true, true));
@@ -39,7 +39,7 @@ fn permission_by_label_is_checked_once_labels_are_known() {
 }
 
 #[test]
-fn rule_excluding_labels_matches_only_records_without_them() {
+fn rule_excluding_labels_matches_only_records_without_these_labels() {
     let rules = [Rule::permit()
         .without_label("psychiatry")
         .without_label("hiv")];

@@ -90,7 +90,7 @@ fn denials_are_counted_per_actor() {
 }
 
 #[test]
-fn flood_of_actors_evicts_least_recently_denied() {
+fn flood_of_actors_evicts_least_recently_denied_actor() {
     let mut meter = DenialMeter::default();
     for number in 0..9 {
         assert_eq!(meter.note(&actor("early"), at(number)), None);

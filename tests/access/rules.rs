@@ -107,7 +107,7 @@ fn purpose_condition_matches_only_its_purpose() {
 }
 
 #[test]
-fn operation_groups_contain_expected_operations() {
+fn group_rule_matches_operations_of_its_group() {
     use Operation::*;
     let reading = [Read, History, List, ListSubjects];
     let writing = [Put, Retract, Prepare];

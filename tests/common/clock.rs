@@ -1,4 +1,4 @@
-//! Clock that advances only when a test calls it to advance.
+//! Manual clock, which only the test advances.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;

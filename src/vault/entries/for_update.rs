@@ -115,7 +115,7 @@ impl Vault {
             {
                 return self.new_draft(header, subject, Expect::Unchanged(revision));
             }
-            // A concurrent rotation sealed the entry under a newer master key.
+            // Retry, because a concurrent rotation sealed the entry under a newer master key.
             Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {
                 return Ok(NewEntry::Retry);
             }

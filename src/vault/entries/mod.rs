@@ -56,9 +56,9 @@ impl CachedEntry {
 /// Required or actual age of a cached entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Read within the last 60 seconds.
+    /// The entry was read within the last 60 seconds.
     Cached,
-    /// Read from storage by this call.
+    /// The entry was read from storage by this call.
     Fresh,
 }
 
@@ -100,7 +100,7 @@ impl Vault {
             };
             let revision = stored.revision.clone();
             match self.open_entry(tag, stored) {
-                // A concurrent rotation sealed the entry under a newer master key.
+                // Retry, because a concurrent rotation sealed the entry under a newer master key.
                 Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {}
                 opened => return opened.map(Some),
             }
@@ -113,7 +113,7 @@ impl Vault {
         Ok(now.is_none_or(|now| now.revision != *revision))
     }
 
-    /// Reads the sealed entry of a subject, under each name key of the keyring.
+    /// Reads the sealed entry of a subject, trying the tag under each name key of the keyring.
     pub(crate) fn stored_entry(&self, subject: &Subject) -> Result<Option<(PatientTag, Stored)>> {
         let header = self.header()?;
         let tags = header
@@ -130,7 +130,8 @@ impl Vault {
             .find_map(|(tag, stored)| stored.map(|stored| (tag, stored))))
     }
 
-    /// Opens a sealed entry. An unknown master key or a newer generation reloads the header once.
+    /// Opens a sealed entry. If the master key is unknown or the entry's generation is newer, the
+    /// header is reloaded once.
     pub(crate) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<CachedEntry> {
         match self.open_entry_under(&*self.header()?, tag, &stored) {
             Err(Error::UnknownMasterKey | Error::HeaderRolledBack) => {

@@ -63,7 +63,7 @@ impl Background {
             let spawned = thread::Builder::new()
                 .name("chartlock journal".into())
                 .spawn(move || shared.run());
-            // Without a thread, later operations flush entries that are one second old.
+            // If no thread can be spawned, later operations flush entries that are one second old.
             *thread = spawned.ok().map(|handle| (handle, process));
         } else {
             drop(lock(&self.shared.stop));

@@ -26,7 +26,7 @@ use crate::vault::Vault;
 use crate::vault::clock::Clock;
 use background::Background;
 
-/// Longest time that the entry of a read waits before it is durable, under grouped journaling.
+/// Longest time before the journal entry of a read is durable, under grouped journaling.
 pub(crate) const GROUPED_WITHIN: Duration = Duration::from_secs(1);
 /// Number of waiting entries that forces a flush, under grouped journaling.
 const GROUPED_MAX: usize = 2048;
@@ -80,7 +80,7 @@ struct Journal {
 struct JournalHealth {
     /// `true` if the last attempt to write the journal failed.
     failing: AtomicBool,
-    /// `true` once the vault is locked: the journal key is then wiped as soon as the queue is
+    /// `true` once the vault is locked. The journal key is then wiped as soon as the queue is
     /// empty.
     locked: AtomicBool,
     alarms: Arc<Alarms>,
@@ -226,7 +226,7 @@ impl JournalHandle {
         flushed.map_err(journal_error)
     }
 
-    /// Sends the entries of reads to `spool` from now on.
+    /// Redirects the entries of later reads to `spool`.
     pub(crate) fn begin_spool(&self, spool: Arc<dyn Storage>) {
         if let Some(writer) = self.writer() {
             writer.begin_spool(spool);
@@ -296,7 +296,7 @@ pub(crate) fn ended<T>(result: &Result<T>) -> AccessOutcome {
 }
 
 impl Vault {
-    /// Returns the act of an operation without a session.
+    /// Returns the [`Act`] of an operation without a session.
     pub(crate) fn system_act(&self, operation: Operation) -> Act {
         Act {
             context: Arc::clone(&self.core.journal.system_actor),

@@ -29,7 +29,7 @@ impl Vault {
         Ok(SubjectRef { chart, tag })
     }
 
-    /// Returns the journal reference to a record, with the version of `found` or 0.
+    /// Returns the journal reference to a record. The version is 0 if `found` is `None`.
     pub(crate) fn refer_record(
         &self,
         id: &RecordId,
