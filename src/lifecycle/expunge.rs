@@ -69,8 +69,8 @@ impl Vault {
         if let Some(stream) = &marker.stream {
             self.remove_stream(&address, stream, &mut report)?;
         }
-        // The report already counts the version that the marker replaced, and an interrupted put
-        // may have left a copy of that version.
+        // Do not count a copy of the version that the marker replaced: the report already counts
+        // that version, and an interrupted put may have left the copy.
         let counted = written.map(|marker| marker - 1);
         self.sweep_below(id, &address, marker.version, counted, &mut report)?;
         Ok(report)

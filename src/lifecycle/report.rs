@@ -91,8 +91,8 @@ pub struct GarbageReport {
     /// Number of charts in which nothing was freed, because a version of one of their records is
     /// missing or does not open.
     pub charts_passed_over: u64,
-    /// Number of record versions that do not open or are missing. The streams that they reference
-    /// are unknown.
+    /// Number of record versions that do not open or are missing. The streams that such versions
+    /// reference are unknown.
     pub unreadable_versions: u64,
     /// Number of streams that no record references, but that a record's key opens. The collector
     /// kept them, because the reference in that record was altered. Restore the record from a

@@ -5,7 +5,6 @@
 //! delete the s that had no w in that list, or an old one, and that no r or h references
 //! ```
 //! An intent is written before its segments, and is deleted only after a record references them.
-//! An intent is written before its segments, and is deleted only after a record references them.
 //! The segments are listed before the intents. A listed segment therefore has its intent in the
 //! later list, or a record already references the segment, or the segment is garbage. A stream that
 //! has neither a reference nor an intent can never gain either, so a late delete is safe. The
