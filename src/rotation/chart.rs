@@ -209,8 +209,8 @@ impl Vault {
     }
 }
 
-/// Draws a new active key. Sets the mark for a re-encryption. Turns a rotation of a marked chart
-/// into a re-encryption.
+/// Draws a new active key, and sets the mark if `work` is a re-encryption. Turns a rotation of a
+/// marked chart into a re-encryption.
 fn begin(entry: &mut PatientEntry, work: &mut Work, now: i64) -> Result<bool> {
     let chart = entry.chart().ok_or(Error::Erased)?;
     if chart.state() == ChartState::Reencrypting {

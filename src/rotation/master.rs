@@ -25,7 +25,7 @@ use crate::vault::{ROUNDS, Vault};
 
 #[derive(Default)]
 struct EntryPass {
-    /// Entries that were not under the active master key when this pass read them.
+    /// Number of entries that were not under the active master key when this pass read them.
     stale: u64,
     resealed: u64,
     blocking: u64,
@@ -39,8 +39,8 @@ impl Vault {
     ///
     /// Use this method for a yearly rotation, and for a master key that may have leaked while the
     /// storage was not copied. A rotation does not protect data that was already copied: a former
-    /// master key opens the copied entries. Their patient keys still unwrap the data keys of
-    /// earlier versions. If the entries may have been copied, run [`Vault::reencrypt`] next.
+    /// master key opens the copied entries. The patient keys in these entries still unwrap the data
+    /// keys of earlier versions. If the entries may have been copied, run [`Vault::reencrypt`] next.
     ///
     /// After an interruption, call this method again: the rotation continues from the stored state,
     /// under another new key. Export a new recovery kit after the rotation.
@@ -312,8 +312,8 @@ impl Vault {
     }
 }
 
-/// Gives a live entry a new patient key, because a leaked master key exposes the former one. A
-/// tombstone has no keys, so it is only resealed.
+/// Gives a live entry a new patient key, because a leaked master key exposes the former patient
+/// key. A tombstone has no keys, so it is only resealed.
 fn renew(entry: &mut PatientEntry, now: i64) -> Result<()> {
     if entry.chart().is_some() {
         entry.rotate_key(now)?;

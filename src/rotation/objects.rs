@@ -1,4 +1,4 @@
-//! One pass over the record versions of a chart, which checks, rewraps or re-encrypts each version.
+//! Pass over the record versions of a chart, which checks, rewraps or re-encrypts each version.
 
 use crate::crypto::{ChartId, Place, StreamId};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub(super) enum Work {
 
 #[derive(Debug, Default)]
 pub(super) struct ChartPass {
-    /// Versions that were not under the active key when this pass read them.
+    /// Number of versions that were not under the active key when this pass read them.
     pub(super) stale: u64,
     pub(super) blocking: u64,
     pub(super) orphaned: u64,

@@ -19,7 +19,7 @@ pub(super) struct RenewalChange {
     pub(super) transaction: Transaction,
     /// The journal entry; `None` for a rewrap, which leaves the version's digest unchanged.
     pub(super) entry: Option<journal::EntryDraft>,
-    /// Content bytes that were re-encrypted.
+    /// Number of content bytes re-encrypted.
     pub(super) bytes: u64,
     /// The new upload and the former stream; `None` for a version without segmented content.
     pub(super) streams: Option<(Upload, StreamId)>,

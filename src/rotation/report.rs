@@ -19,7 +19,8 @@ pub struct RotationReport {
     pub entries_resealed: u64,
     /// Number of former master keys destroyed.
     pub master_keys_destroyed: u64,
-    /// Number of entries that do not open. They prevent the destruction of former master keys.
+    /// Number of entries that do not open. Such entries prevent the destruction of former master
+    /// keys.
     pub entries_blocking: u64,
     /// Number of entries that late writes stored under a key that was already destroyed. These
     /// writes were never acknowledged.
@@ -56,8 +57,8 @@ pub struct ReencryptionReport {
     pub bytes: u64,
     /// Number of former patient keys destroyed.
     pub patient_keys_destroyed: u64,
-    /// Number of record versions that do not open. They prevent the destruction of former patient
-    /// keys.
+    /// Number of record versions that do not open. Such versions prevent the destruction of former
+    /// patient keys.
     pub blocking: u64,
     /// Number of record versions that late writes stored under a key that was already destroyed.
     /// These writes were never acknowledged.
