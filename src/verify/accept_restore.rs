@@ -45,8 +45,8 @@ const PAGES_AT_ONCE: usize = 64;
 pub struct RestoreReport {
     /// Number of journal pages that were copied back from the later storage.
     pub pages_put_back: u64,
-    /// Number of pages of the later storage that were not copied. Either they do not open with this
-    /// vault's keys, or a different page is already stored at the same storage key.
+    /// Number of pages of the later storage that were not copied. Such a page does not open with
+    /// this vault's keys, or a different page is already stored at its storage key.
     pub pages_passed_over: u64,
     /// Number of subjects that were erased again.
     pub erased_again: u64,

@@ -17,7 +17,7 @@ use crate::verify::walk::{JournalWalk, WalkPosition};
 /// Outcome of opening a stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenResult {
-    /// The value opens with the keys of its chart at the storage key where it is stored.
+    /// The value opens with the keys of its chart, and belongs to its storage key.
     Yes,
     No,
     /// The value references a patient key that was destroyed.
@@ -35,7 +35,7 @@ pub(super) enum ContentCheck {
     Altered,
 }
 
-/// Stored version of a record, as verification read the version.
+/// Version of a record, as verification read it from storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoredVersion {
     /// Version number, from the storage key of an earlier version or from the head of a current
@@ -269,8 +269,8 @@ impl RecordCase<'_> {
         }
     }
 
-    /// Reports versions that were written twice. Each version is written only once. So a duplicate
-    /// shows that the record was rolled back, or that the storage mixes two copies of the vault.
+    /// Reports version numbers that were written twice. A duplicate shows that the record was
+    /// rolled back, or that the storage mixes two copies of the vault.
     fn duplicates(&self, problems: &mut Vec<Problem>) {
         let written = |fact: &&RecordFact| fact.origin == Origin::Written;
         let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();

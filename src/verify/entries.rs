@@ -158,7 +158,7 @@ impl Verification {
         })
     }
 
-    /// Reads mismatched entries again between two readings of the journal, until an entry matches
+    /// Reads mismatched entries again between two readings of the journal, until each entry matches
     /// or repeats its finding on unchanged bytes.
     fn recheck_entries(
         &mut self,
@@ -320,8 +320,9 @@ impl Verification {
         }
     }
 
-    /// Reports subjects without a patient entry as missing. Reports them as altered if there are at
-    /// least as many altered entries of unknown subjects, because these entries may be theirs.
+    /// Reports subjects without a patient entry as missing. If there are at least as many altered
+    /// entries of unknown subjects, reports the missing subjects as altered, because these entries
+    /// may belong to them.
     fn report_missing(
         &mut self,
         header: &OpenHeader,

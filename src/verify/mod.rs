@@ -4,7 +4,6 @@
 //! chains of the journal ; header ; patient entries ; then charts, in partitions of their ids:
 //!   journal facts on these charts ; their stored records ; comparison of both
 //! ```
-//! Verification runs online. Verification reports a mismatch only if the mismatch repeats when the
 //! Verification runs online. It reports a mismatch only if the mismatch repeats when the object is
 //! read again, each time between two readings of the journal. Changes journaled before an object is
 //! read must be stored; changes journaled afterwards may be stored.

@@ -24,8 +24,8 @@ pub enum FindingKind {
     Unreadable,
     /// The object was written, but is not stored.
     Missing,
-    /// The object is stored and opens, but the journal does not record its write. Or the object was
-    /// erased or expunged, and is stored again.
+    /// The object is stored and opens, although the journal does not record its write, or although
+    /// the object was erased or expunged.
     Unexpected,
     /// An older state of the object is stored, although a newer one was written.
     RolledBack,
@@ -93,7 +93,7 @@ impl fmt::Debug for RecordFinding {
     }
 }
 
-/// Finding on a patient entry. Without the entry, its subject's records cannot be opened.
+/// Finding on a patient entry. The records of the subject cannot be opened without the entry.
 ///
 /// ```
 /// # use chartlock::*;

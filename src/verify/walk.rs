@@ -281,7 +281,7 @@ fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
 }
 
 /// Returns `true` if a page accepts a restore. A page that only continues the baseline of a restore
-/// does not.
+/// does not count.
 pub(super) fn is_restore(page: &Page) -> bool {
     page.entries.iter().any(|entry| {
         entry.operation == Operation::AcceptRestore
