@@ -1,4 +1,4 @@
-//! Errors: what happened, and what to do next.
+//! Error types of the crate, whose texts report the failure and the next step.
 //!
 //! Guarantees: no error contains an id, a path, a key or a record byte, in `Display` or in `Debug`.
 //! Must not know: any other module.
@@ -7,8 +7,8 @@ use std::io;
 
 /// Reason why an operation on a vault failed.
 ///
-/// The text says what happened, and what to do next. It never contains an identifier, a path, a key
-/// or record content.
+/// The text reports the failure and the next step. The text never contains an identifier, a path, a
+/// key or record content.
 ///
 /// The variants from [`Error::Malformed`] to [`Error::HistoryGap`] classify damage to stored bytes.
 /// Treat the class as a hint: the same damage can be reported as another class, because the bytes
@@ -32,12 +32,12 @@ pub enum Error {
     Unsupported,
     /// A patient entry references a master key that the header does not contain.
     #[error(
-        "a patient entry names a master key that the vault header does not contain, so the header may be older than the data; restore the newer header"
+        "a patient entry references a master key that the vault header does not contain, so the header may be older than the data; restore the newer header"
     )]
     UnknownMasterKey,
     /// A record references a patient key that the patient entry of its subject does not contain.
     #[error(
-        "a record names a patient key that its patient entry does not contain, so the entry may be older than the record; restore the newer entry"
+        "a record references a patient key that its patient entry does not contain, so the entry may be older than the record; restore the newer entry"
     )]
     UnknownPatientKey,
     /// A stored object was altered, or was moved from another storage key.
@@ -78,12 +78,12 @@ pub enum Error {
     NotEmpty,
     /// The storage contains no vault header.
     #[error(
-        "the storage holds no vault header; check that it is the right storage, create a vault in an empty one, or restore the header from a recovery kit"
+        "the storage contains no vault header; check that it is the right storage, create a vault in an empty one, or restore the header from a recovery kit"
     )]
     NoVault,
     /// The storage contains a header that opens, so the recovery kit restored nothing.
     #[error(
-        "the storage already holds a vault header that opens, so nothing was restored; open the vault with that header"
+        "the storage already contains a vault header that opens, so nothing was restored; open the vault with that header"
     )]
     HeaderPresent,
     /// The recovery kit belongs to another vault.
@@ -121,7 +121,7 @@ pub enum Error {
     /// The vault never contained this subject.
     #[error("there is no such subject in this vault; check the identifier, byte for byte")]
     UnknownSubject,
-    /// The subject never had a record of this name.
+    /// The subject never had a record with this name.
     #[error("the subject has no such record; check its name, byte for byte")]
     UnknownRecord,
     /// The subject is under a legal hold.
@@ -188,7 +188,7 @@ pub enum Error {
     TooManySlots,
     /// A root-key rotation would drop slots that the caller listed neither to keep nor to drop.
     #[error(
-        "rotating the root key would drop slots that were neither kept nor named; pass their credentials, or name the slots to drop"
+        "rotating the root key would drop slots that were neither kept nor listed; pass their credentials, or list the slots to drop"
     )]
     SlotsWouldBeLost,
     /// The file is not a chartlock key file, or is damaged.
@@ -238,7 +238,7 @@ pub enum Error {
         "the record is too large to be read into memory whole; read it with Session::reader, or raise VaultOptions::whole_record_limit"
     )]
     BeyondLimit,
-    /// The reader that supplies the content failed before its end.
+    /// The reader that supplies the content failed before the end of the content.
     #[error(
         "the content to be stored could not be read to its end ({0}), so nothing was written; repair its source and put it again"
     )]
@@ -257,7 +257,7 @@ pub enum Error {
     #[error("this record has reached the highest version number; store it under another name")]
     TooManyVersions,
 
-    // The machine.
+    // Errors of the operating system and the storage.
     /// The operating system returned no random bytes.
     #[error("the operating system returned no random bytes, so nothing was written; try again")]
     Randomness,
@@ -273,7 +273,8 @@ pub enum Error {
 
 /// Reason why a storage backend failed.
 ///
-/// The text of the operating system or the service is left out, because it may contain a path.
+/// The message of the operating system or service is omitted, because such a message may contain a
+/// path.
 ///
 /// ```
 /// # use chartlock::storage::StorageError;
@@ -302,7 +303,7 @@ pub enum StorageError {
         "the storage contains other data, or was written by a newer release; check the path, or update chartlock"
     )]
     Foreign,
-    /// The backend's own structures are damaged.
+    /// The internal structures of the backend are damaged.
     #[error("the storage engine found its files damaged; restore them from a backup")]
     Damaged,
     /// The storage was opened before this process was forked.
@@ -313,17 +314,17 @@ pub enum StorageError {
     Stopped,
     /// A key, value or transaction exceeds the limits of the backend.
     #[error(
-        "the storage cannot hold an object of this size; store it in parts, or use another storage"
+        "the storage cannot store an object of this size; store it in parts, or use another storage"
     )]
     TooLarge,
 }
 
-/// Converts the error, so that `?` works in code that uses the traits of [`io`] on content.
+/// Conversion that lets callers of the [`io`] traits use `?` on errors of this crate.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            // Replace these two kinds, because readers interpret them: the first as the end of the
-            // content, the second as a request to retry.
+            // Replace these two kinds, because callers of `io::Read` give them another meaning:
+            // `UnexpectedEof` signals the end of the content, and `Interrupted` requests a retry.
             Error::Storage(StorageError::Io(
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted,
             )) => io::ErrorKind::Other,

@@ -42,7 +42,7 @@ pub(crate) fn check_reason(reason: &str) -> Result<()> {
 pub enum SubjectKind {
     /// A patient.
     Patient,
-    /// The organization itself, or a part of it: owns records that belong to no patient, such as a
+    /// An organization or one of its units, which owns records that belong to no patient, such as a
     /// formulary.
     Organization,
 }
@@ -66,8 +66,9 @@ impl SubjectKind {
 
 /// Owner of records: a patient, or an organization.
 ///
-/// Identifiers are compared byte for byte: two Unicode forms of "é" are two patients. Normalize
-/// identifiers before use if your sources differ. `Debug` does not show the identifier.
+/// Identifiers are compared byte for byte: two Unicode forms of "é" identify two patients. If your
+/// sources use different forms, normalize the identifiers first. `Debug` does not show the
+/// identifier.
 ///
 /// ```
 /// # use chartlock::Subject;
@@ -91,8 +92,8 @@ impl Subject {
         Self::new(SubjectKind::Patient, identifier)
     }
 
-    /// Creates an organization, or a part of one such as `"formulary"`. The bounds are those of
-    /// [`Subject::patient`].
+    /// Creates an organization, or a unit of an organization such as `"formulary"`. The bounds are
+    /// those of [`Subject::patient`].
     ///
     /// # Errors
     /// [`Error::InvalidId`] when the identifier is out of these bounds.
@@ -183,10 +184,10 @@ impl fmt::Debug for RecordId {
     }
 }
 
-/// Person or system that acts, identified by the name that the app uses.
+/// Person or system that accesses records, identified by the name that the app uses.
 ///
-/// A name has 1 to 255 bytes without control characters. The journal stores the name. `Debug` does
-/// not show it.
+/// A name has 1 to 255 bytes without control characters. The journal stores the name, but `Debug`
+/// does not show the name.
 ///
 /// ```
 /// # use chartlock::Actor;
@@ -248,9 +249,9 @@ pub enum Purpose {
     Legal,
     /// `HSYSADMIN`: administration of the system, such as a migration.
     SystemAdministration,
-    /// `PATRQT`: a request of the patient.
+    /// `PATRQT`: a request by the patient.
     PatientRequest,
-    /// `FAMRQT`: a request of the family.
+    /// `FAMRQT`: a request by the family.
     FamilyRequest,
     /// `PUBHLTH`: public health.
     PublicHealth,

@@ -3,7 +3,8 @@
 //! A record is bytes that your app supplies: a FHIR resource, a C-CDA document, a DICOM instance.
 //! The app stores each record under a patient and a record name. The vault encrypts each version of
 //! a record under its own data key. Rotating the master key or changing a passphrase rewrites no
-//! record. Erasing a patient destroys a few keys, and no record of the patient can be read again.
+//! record. Erasing a patient destroys the patient's keys, so every record of that patient becomes
+//! unreadable.
 //!
 #![cfg_attr(feature = "file", doc = "```")]
 #![cfg_attr(not(feature = "file"), doc = "```ignore")]
@@ -159,7 +160,7 @@ pub mod progress {
     pub use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 }
 
-/// Reports of operations. All of them implement `Serialize`.
+/// Reports of operations. All report types implement `Serialize`.
 pub mod report {
     pub use crate::crypto::{CryptoReport, FipsBuild, Implementation, crypto_report};
     pub use crate::lifecycle::holds::HoldInfo;
@@ -169,7 +170,8 @@ pub mod report {
     pub use crate::session::journal_fallback::JournalFallbackReport;
 }
 
-/// Internal modules, for this project's own tests, benches and fuzz targets. Not covered by semver.
+/// Internal modules for the tests, benches and fuzz targets of this project. Semver does not cover
+/// them.
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
@@ -186,7 +188,7 @@ pub mod internals {
         pub use crate::format::storage_keys::journal_page_of as page_of;
         pub use crate::journal::*;
     }
-    /// Parts of access control and alarms that need no vault.
+    /// Parts of access control and security events that need no vault.
     pub mod access {
         pub use crate::access::alarms::Alarms;
         pub use crate::access::break_glass::BrokenGlass;

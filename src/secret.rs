@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub(crate) struct Secret32(Box<[u8; 32]>);
 
 impl Secret32 {
-    /// Creates the secret in place: `fill` writes directly into its final memory.
+    /// Creates a secret that `fill` writes directly into its final memory.
     pub(crate) fn try_with<E>(
         fill: impl FnOnce(&mut [u8; 32]) -> Result<(), E>,
     ) -> Result<Self, E> {
@@ -22,7 +22,7 @@ impl Secret32 {
         Ok(secret)
     }
 
-    /// Copies 32 bytes. The caller wipes the original.
+    /// Creates a secret from a copy of 32 bytes. The caller wipes the original.
     pub(crate) fn copied(bytes: &[u8; 32]) -> Self {
         let mut secret = Self(Box::new([0; 32]));
         secret.0.copy_from_slice(bytes);
@@ -40,20 +40,20 @@ impl fmt::Debug for Secret32 {
     }
 }
 
-/// Upper bound of the stack that sealing one value uses, in bytes.
+/// Upper bound, in bytes, of the stack space that sealing one value uses.
 pub(crate) const A_SEALING: usize = 8 * 1024;
-/// Upper bound of the stack that the key-handling part of one operation uses, in bytes.
+/// Upper bound, in bytes, of the stack space that the key-handling part of one operation uses.
 pub(crate) const AN_OPERATION: usize = 32 * 1024;
 
 /// Wipes the stack below the caller, where calls that have returned may have left key material.
 ///
 /// Cipher and key-derivation crates wipe their own buffers, but not the registers that they spilled
-/// to the stack. A value that is later built on that stack could carry these bytes to the heap as
-/// padding.
+/// to the stack. A value that is later built on that stack could copy these bytes to the heap in
+/// its padding.
 ///
-/// Call this function where a thread has finished with keys, or before the thread calls code of
-/// another crate, such as storage. A call that only continues to read overwrites the same stack
-/// anyway.
+/// Call this function when a thread no longer needs keys, or before the thread calls code of
+/// another crate, such as a storage backend. A thread that opens more values need not call it,
+/// because opening the next value overwrites the same stack.
 #[inline(never)]
 pub(crate) fn wipe_stack<const BYTES: usize>() {
     let below = [0_u8; BYTES];
@@ -78,16 +78,16 @@ impl Plaintext {
     }
 }
 
-/// Creates an empty plaintext buffer that takes `capacity` bytes without moving.
+/// Creates an empty plaintext buffer that stores up to `capacity` bytes without reallocation.
 pub(crate) fn plaintext(capacity: usize) -> Plaintext {
     Plaintext(Vec::with_capacity(capacity))
 }
 
 impl Drop for Plaintext {
     fn drop(&mut self) {
-        // One memset that the optimizer must keep. `Zeroizing` writes byte by byte, which costs a
-        // third of the time to open a record of 64 KiB. Within its capacity, `resize` does not move
-        // the buffer.
+        // Wipe with one memset that the optimizer must keep. `Zeroizing` writes byte by byte, which
+        // takes a third of the time to open a record of 64 KiB. `resize` does not move the buffer,
+        // because the new length does not exceed the capacity.
         let capacity = self.0.capacity();
         self.0.clear();
         self.0.resize(capacity, 0);
@@ -97,7 +97,7 @@ impl Drop for Plaintext {
 
 impl ZeroizeOnDrop for Plaintext {}
 
-/// Writer for plaintext of unknown length: when the buffer grows, the old memory is wiped.
+/// Writer for plaintext of unknown length, which wipes the old memory when the buffer grows.
 #[cfg(feature = "json")]
 #[derive(Default)]
 pub(crate) struct PlaintextWriter(Plaintext);

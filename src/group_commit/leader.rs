@@ -9,7 +9,7 @@ pub(crate) struct Election {
     ended: Condvar,
 }
 
-/// Guard that represents the current thread's leadership, which ends when the guard is dropped.
+/// Guard for the leadership of the current thread. Dropping the guard ends the leadership.
 pub(crate) struct Leader<'a>(&'a Election);
 
 impl Election {
@@ -32,16 +32,16 @@ impl Election {
 }
 
 impl Drop for Leader<'_> {
-    // Leadership is released here because `drop` also runs if the storage panics; otherwise the
-    // other threads would wait for ever.
+    // Release leadership in `drop`, because `drop` also runs if the storage panics. Otherwise the
+    // waiting threads would block forever.
     fn drop(&mut self) {
         *lock(&self.0.is_led) = false;
         self.0.ended.notify_all();
     }
 }
 
-/// Locks a mutex and ignores poisoning. Use it only for content that stays valid if a thread
-/// panics.
+/// Locks a mutex and ignores poisoning. Use this function only for content that stays valid if a
+/// thread panics.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

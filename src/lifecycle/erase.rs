@@ -1,14 +1,14 @@
-//! Erases a subject, and reopens an erased chart.
+//! Erasure of a subject, and reopening of an erased chart.
 //!
 //! ```text
 //! [ destroying put p = Erasing{chart}, no keys ; ?v ]
 //! list and delete w, s, r, h until an empty pass
 //! [ put p = Erased{dead charts} ; ?v ]
 //! ```
-//! The tombstone is written before the chart is listed. Either the listing sees a concurrent
-//! writer's record, or that writer's final check of the patient entry sees the tombstone and the
-//! writer withdraws its record. The erasure checks holds and retention in the same entry that the
-//! tombstone replaces.
+//! The tombstone is written before the chart is listed. Either the listing includes a concurrent
+//! writer's record, or that writer's final check of the patient entry finds the tombstone and the
+//! writer withdraws its record. The erasure checks holds and retention in the patient entry that
+//! the tombstone replaces, so a concurrent change of either causes a conflict.
 
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
@@ -51,7 +51,8 @@ impl Vault {
                 }
             })?;
         }
-        // An earlier call may have returned before the bytes of the former entry were purged.
+        // Purge again when resuming an erasure, because the earlier call may have returned before
+        // the bytes of the former entry were purged.
         let resumed = !report.keys_destroyed;
         self.mark_erased(act, subject, &charts, resumed)?;
         if resumed {
@@ -61,8 +62,8 @@ impl Vault {
         Ok(report)
     }
 
-    /// Writes the tombstone, and returns the charts to sweep. The erasure is bound to the chart
-    /// that it saw first, because a concurrent call may reopen the subject with another chart.
+    /// Writes the tombstone, and returns the charts to sweep. The erasure is bound to the first
+    /// chart that it reads, because a concurrent call may reopen the subject with another chart.
     fn destroy_keys(
         &self,
         act: &Act,
@@ -122,8 +123,8 @@ impl Vault {
 
     pub(crate) fn reopen(&self, act: &Act, subject: &Subject) -> Result<()> {
         let now = self.core.store.clock.now();
-        // Charts that earlier attempts of this call created. One of them may be stored, because its
-        // reply was lost or the header check failed after it was stored.
+        // Charts that earlier attempts of this call created. An attempt may have stored its chart
+        // although the storage's reply was lost or the header check failed afterwards.
         let mut tried = Vec::new();
         let reopened = self.change_entry(subject, false, act, |entry| {
             let current = entry.chart().map(|chart| *chart.id());

@@ -1,19 +1,20 @@
-//! Expunges a record that was filed under the wrong patient.
+//! Expunge of a record that was filed under the wrong patient.
 //!
 //! ```text
 //! [ ?p ; destroying put r = marker n+1 Unchanged ; ?p ]
 //! for each h below the marker: delete w and s of its stream, then h ; until a pass finds none
 //! ```
-//! The marker is a retraction that also records that all versions below it are destroyed. Once the
-//! marker is stored, no read returns these versions, even while some are still in storage. The
-//! deletes that follow can therefore stop at any point, and the next call finishes them. Version
-//! numbers never repeat, so no version below a marker is put again, and a late delete is safe.
+//! An expunged marker is a retraction that also records the destruction of all versions below it.
+//! Once the marker is stored, no read returns these versions, even while some are still in storage.
+//! The deletes that follow can therefore stop at any point, and the next call finishes them.
+//! Version numbers never repeat, so no version below a marker is put again, and a late delete is
+//! safe.
 //!
-//! One exception on storage that is not transactional: a put that read the current version before
-//! the marker was stored may still copy that version into the history. The put then fails at the
-//! marker. The copy is below the marker, so no read returns it. Either the pass that sees the copy
-//! removes it, or the next expunge of the record does, or a re-encryption that can no longer open
-//! its content.
+//! Storage that is not transactional has one exception. A put that read the current version before
+//! the marker was stored may still copy that version into the history, and then fails at the
+//! marker. The copy is below the marker, so no read returns it. The running expunge or the next
+//! expunge of the record removes the copy. A re-encryption also removes the copy if the copy's
+//! content no longer opens.
 //!
 //! Segments are deleted before the version that references them, so that a repeated pass finds the
 //! reference again. The marker keeps the stream id of the version that it replaced.
@@ -34,7 +35,7 @@ use crate::storage::{Projection, Scan};
 use crate::vault::entries::CachedEntry;
 use crate::vault::{ROUNDS, Vault};
 
-/// Number of versions that are removed at a time.
+/// Maximum number of versions that are removed in one pass.
 const PAGE: usize = 64;
 
 const NOT_REACHED: [&str; 3] = [
@@ -68,7 +69,8 @@ impl Vault {
         if let Some(stream) = &marker.stream {
             self.remove_stream(&address, stream, &mut report)?;
         }
-        // An interrupted put may have left a copy of the version that the marker replaced.
+        // Do not count a copy of the version that the marker replaced: the report already counts
+        // that version, and an interrupted put may have left the copy.
         let counted = written.map(|marker| marker - 1);
         self.sweep_below(id, &address, marker.version, counted, &mut report)?;
         Ok(report)
@@ -131,8 +133,8 @@ impl Vault {
                     Err(_) => {}
                 }
             }
-            // If a concurrent rotation added the key, the next read of the entry opens the version.
-            // Otherwise no key opens that version any more.
+            // A concurrent rotation may have added the key, so read the patient entry again. If the
+            // entry is unchanged, no key opens the version any more.
             if young && seen.as_ref() != Some(&held.revision) {
                 seen = Some(held.revision.clone());
                 continue;
@@ -149,9 +151,9 @@ impl Vault {
         }
     }
 
-    /// Returns the stream to remove with a version: its content stream or, for an expunged marker, the
-    /// stream that the marker records. Returns `None` for a stream that belongs to another record,
-    /// because only an altered version can reference one.
+    /// Returns the stream to remove with a version: its content stream or, for an expunged marker,
+    /// the stream that the marker records. Returns `None` if the stream belongs to another record,
+    /// because only an altered version references such a stream.
     fn streams_of(
         &self,
         held: &CachedEntry,
@@ -175,7 +177,7 @@ impl Vault {
     }
 
     /// Removes a stream and its intent. Deletes the intent first, because on storage that is not
-    /// transactional the last operation of the put may still arrive.
+    /// transactional the put's delete of the intent may still be outstanding.
     fn remove_stream(
         &self,
         address: &Address,

@@ -1,11 +1,11 @@
-//! Places and lifts legal holds, and sets the retention date.
+//! Placing and lifting of legal holds, and setting of the retention date.
 //!
 //! ```text
 //! [ put p (a hold or the retention changed) Unchanged ; ?v ]
 //! ```
-//! An erasure checks holds and retention in the entry that its tombstone replaces. When a hold and
-//! an erasure are concurrent, the compare-and-swap lets only one of them commit first. The other
-//! then reads the changed entry.
+//! An erasure checks holds and retention in the patient entry that its tombstone replaces. If a
+//! hold and an erasure run concurrently, the compare-and-swap rejects the later commit. The
+//! rejected operation then reads the changed entry.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -34,10 +34,11 @@ use crate::vault::{Vault, clock};
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct HoldInfo {
-    /// The id that lifts the hold: random, below 2^53.
-    pub id: u64,
-    /// Time of placing: milliseconds since the Unix epoch, by the clock of the machine that placed
+    /// Random number below 2^53, by which [`Session::lift_hold`](crate::Session::lift_hold) finds
     /// the hold.
+    pub id: u64,
+    /// Time at which the hold was placed, in milliseconds since the Unix epoch, by the clock of the
+    /// machine that placed the hold.
     pub since: i64,
     /// The reason, as the caller gave it.
     pub reason: String,
@@ -131,7 +132,8 @@ impl Vault {
         })?;
         changed.ok_or(Error::UnknownSubject)?;
         if !writes {
-            // Journal the call here, because no change was committed that would carry its entry.
+            // Journal the call here, because without a change no commit carries the journal entry
+            // of the call.
             let subject = self.refer_subject(subject)?;
             self.journal_deferred(act, Target::Subject(subject), AccessOutcome::Done);
         }

@@ -1,5 +1,5 @@
-//! Operations that remove records and subjects: expunge, erase, holds that forbid both, and garbage
-//! collection.
+//! Operations that remove records and subjects: expunge, erasure and garbage collection. Includes
+//! the legal holds that forbid expunges and erasures.
 //!
 //! Guarantees: a legal hold is never bypassed; destroyed keys and versions stay destroyed; the same
 //! call finishes an operation that a crash interrupted.

@@ -1,8 +1,8 @@
-//! Reports of erasing, expunging and garbage collection.
+//! Reports of erasures, expunges and garbage collections.
 
 use serde::Serialize;
 
-/// Report of an erasure: what it removed, and what it cannot reach.
+/// Report of an erasure: the objects that it removed, and the copies that it cannot reach.
 ///
 /// ```
 /// # use chartlock::*;
@@ -19,22 +19,22 @@ use serde::Serialize;
 pub struct ErasureReport {
     /// `true` if this call destroyed the chart's keys; `false` if an earlier call did.
     pub keys_destroyed: bool,
-    /// Current versions removed.
+    /// Number of current versions removed.
     pub records: u64,
-    /// Earlier versions removed.
+    /// Number of earlier versions removed.
     pub earlier_versions: u64,
-    /// Content segments removed.
+    /// Number of content segments removed.
     pub segments: u64,
-    /// Unfinished uploads removed.
+    /// Number of unfinished uploads removed.
     pub uploads: u64,
     /// `true` if bytes of the former patient entry may still be on the medium. These bytes contain
     /// the chart's keys, wrapped under the master key.
     pub purge_deferred: bool,
-    /// Copies that an erasure cannot reach, one sentence each.
+    /// Descriptions of the copies that an erasure cannot reach, one sentence each.
     pub not_reached: Vec<&'static str>,
 }
 
-/// Report of an expunge: what it removed, and what it cannot reach.
+/// Report of an expunge: the objects that it removed, and the copies that it cannot reach.
 ///
 /// ```
 /// # use chartlock::*;
@@ -49,22 +49,22 @@ pub struct ErasureReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExpungeReport {
-    /// Versions removed by this call, retractions included.
+    /// Number of versions removed by this call, retractions included.
     pub versions: u64,
-    /// Content segments removed by this call.
+    /// Number of content segments removed by this call.
     pub segments: u64,
-    /// `true` if an earlier call expunged the record. This call then removed what the earlier call
-    /// left.
+    /// `true` if an earlier call expunged the record. This call then removed the remaining versions
+    /// and segments.
     pub resumed: bool,
-    /// `true` if bytes of the versions may still be on the medium. These bytes can be decrypted as
-    /// long as their patient key exists;
-    /// [`Vault::rotate_subject_key`](crate::Vault::rotate_subject_key) destroys that key.
+    /// `true` if bytes of the versions may still be on the medium. These bytes can be decrypted
+    /// until [`Vault::rotate_subject_key`](crate::Vault::rotate_subject_key) destroys their patient
+    /// key.
     pub purge_deferred: bool,
-    /// Copies that an expunge cannot reach, one sentence each.
+    /// Descriptions of the copies that an expunge cannot reach, one sentence each.
     pub not_reached: Vec<&'static str>,
 }
 
-/// Report of a garbage collection: what it freed, and what it kept.
+/// Report of a garbage collection: the objects that the collector freed, and those that it kept.
 ///
 /// ```
 /// # use chartlock::*;
@@ -78,29 +78,31 @@ pub struct ExpungeReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GarbageReport {
-    /// Charts with content segments or upload intents, unknown charts included.
+    /// Number of charts with content segments or upload intents, unknown charts included.
     pub charts: u64,
-    /// Content segments removed.
+    /// Number of content segments removed.
     pub segments: u64,
-    /// Upload intents removed, of unfinished uploads and of finished uploads that left an intent.
+    /// Number of upload intents removed: those of unfinished uploads, and leftovers of finished
+    /// uploads.
     pub uploads: u64,
-    /// Upload intents kept with their segments, because the intents are unreadable or too recent to
-    /// count as abandoned.
+    /// Number of upload intents kept with their segments. These intents are unreadable, or too
+    /// recent to count as abandoned.
     pub uploads_under_way: u64,
-    /// Charts in which nothing was freed, because a version of one of their records is missing or
-    /// does not open.
+    /// Number of charts in which nothing was freed, because a version of one of their records is
+    /// missing or does not open.
     pub charts_passed_over: u64,
-    /// Record versions that do not open or are missing. The streams that they reference are
-    /// unknown.
+    /// Number of record versions that do not open or are missing. The streams that such versions
+    /// reference are unknown.
     pub unreadable_versions: u64,
-    /// Streams that no record references, but that were kept because a record's key opens them: the
-    /// reference in that record was altered. Restore the record from a backup.
+    /// Number of streams that no record references, but that a record's key opens. The collector
+    /// kept them, because the reference in that record was altered. Restore the record from a
+    /// backup.
     pub misnamed_streams: u64,
-    /// Charts without a patient entry. The collector never frees anything in them, because a backup
-    /// may restore the entry.
+    /// Number of charts without a patient entry. The collector never frees anything in such a
+    /// chart, because a backup may restore the entry.
     pub unknown_charts: u64,
-    /// Segments and intents in unknown charts.
+    /// Number of segments and intents in unknown charts.
     pub unknown_objects: u64,
-    /// Patient entries that do not open. Unknown charts may belong to these entries.
+    /// Number of patient entries that do not open. Unknown charts may belong to these entries.
     pub unreadable_entries: u64,
 }

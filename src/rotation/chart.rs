@@ -1,13 +1,14 @@
-//! Rotates a subject's patient key, or re-encrypts the subject's chart.
+//! Rotation of a subject's patient key, and re-encryption of the subject's chart.
 //!
 //! ```text
 //! [ put p (new key active, old inactive) Unchanged ; ?v ]
 //! walk r, then h, until a whole pass finds nothing ; delay ; the same walk again, until clean
 //! [ destroying put p without the old keys ; ?v ]
 //! ```
-//! A mark in the entry records that a re-encryption is running. While the mark is set, no rotation
-//! rewraps the chart's data keys, because a rewrap could carry an exposed data key past the walk. A
-//! concurrent rotation finishes the re-encryption instead.
+//! A mark in the patient entry records that a re-encryption is running. While the mark is set, no
+//! rotation rewraps the chart's data keys. Otherwise the walk would take a rewrapped version for a
+//! re-encrypted one, and keep an exposed data key. A concurrent rotation finishes the re-encryption
+//! instead.
 
 use crate::error::{Error, Result};
 use crate::id::Subject;
@@ -23,8 +24,8 @@ impl Vault {
     /// key, and destroys the former keys. Content is not re-encrypted. Readers and writers continue
     /// concurrently.
     ///
-    /// A rotation does not undo a copy: a holder of a former patient key and a copy of the records
-    /// has their data keys. See [`Vault::reencrypt_subject`].
+    /// A rotation does not protect records that were already copied: a former patient key unwraps
+    /// the data keys in the copy. [`Vault::reencrypt_subject`] replaces the data keys.
     ///
     /// # Errors
     /// [`Error::UnknownSubject`], [`Error::Erased`], [`Error::Contended`] when other rotations kept
@@ -37,14 +38,15 @@ impl Vault {
         })
     }
 
-    /// Re-encrypts the chart of one subject: new patient key, new data keys, new ciphertext. Use it
-    /// after an incident in which an attacker may have keys *and* a copy. The attacker can then
-    /// neither read later versions nor forge any, but keeps what was copied before.
+    /// Re-encrypts the chart of one subject under a new patient key and new data keys. Call this
+    /// method after an incident in which an attacker may have obtained keys *and* a copy of the
+    /// records. The attacker can then neither read nor forge later versions, but can still read the
+    /// copied versions.
     ///
     /// If an attacker may also have the master key or a credential, rotate them first.
     ///
     /// # Errors
-    /// Those of [`Vault::rotate_subject_key`].
+    /// The errors of [`Vault::rotate_subject_key`].
     pub fn reencrypt_subject(&self, subject: &Subject) -> Result<ReencryptionReport> {
         self.journaled_for_subject(Operation::Reencrypt, subject, |act| {
             self.renew_chart(act, subject, Work::Reencrypt)
@@ -54,8 +56,8 @@ impl Vault {
     /// Re-encrypts the chart of every live subject, as [`Vault::reencrypt_subject`] does for one
     /// subject.
     ///
-    /// A subject that is erased concurrently is skipped. A subject that other rotations kept
-    /// changing is tried once more at the end. If that also fails, the subject is counted as
+    /// Skips subjects that are erased concurrently. Retries a subject once at the end if other
+    /// rotations kept changing its entry. If the retry also fails, the report counts the subject as
     /// [`contended`](ReencryptionReport::contended). Call again until this count and the count of
     /// unreadable entries are 0.
     ///
@@ -94,7 +96,7 @@ impl Vault {
         }
     }
 
-    /// Re-encrypts each of these subjects, and returns those that other rotations kept changing.
+    /// Re-encrypts each subject, and returns the subjects that other rotations kept changing.
     fn reencrypt_each(
         &self,
         subjects: Vec<Subject>,
@@ -119,8 +121,8 @@ impl Vault {
             ..ReencryptionReport::default()
         };
         let now = self.core.store.clock.now();
-        // If another re-encryption marked the chart, finish that one first, under its keys. Then
-        // continue with this rotation.
+        // If another re-encryption marked the chart, `begin` turns this rotation into a
+        // re-encryption, which finishes the other one.
         let mut work = work;
         let begun = self.change_entry(subject, false, act, |entry| begin(entry, &mut work, now))?;
         begun.ok_or(Error::UnknownSubject)?;
@@ -143,7 +145,7 @@ impl Vault {
     }
 
     /// Destroys all former keys and removes the mark, if the active key is still the one that the
-    /// last walk used. If not, another rotation has begun, and the keys stay.
+    /// last walk used. Otherwise another rotation has begun: keeps the keys, and returns `false`.
     fn destroy_patient_keys(
         &self,
         act: &Act,
@@ -207,7 +209,8 @@ impl Vault {
     }
 }
 
-/// Draws a new active key, and sets the mark for a re-encryption.
+/// Draws a new active key, and sets the mark if `work` is a re-encryption. Turns a rotation of a
+/// marked chart into a re-encryption.
 fn begin(entry: &mut PatientEntry, work: &mut Work, now: i64) -> Result<bool> {
     let chart = entry.chart().ok_or(Error::Erased)?;
     if chart.state() == ChartState::Reencrypting {

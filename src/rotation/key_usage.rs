@@ -1,4 +1,4 @@
-//! Report on the number of objects under each key.
+//! Counts of the objects under each key.
 
 use serde::Serialize;
 
@@ -25,14 +25,14 @@ use crate::vault::progress::{Counter, Phase};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyCount {
-    /// The key number: random, without order.
+    /// Key number, drawn at random. The order of key numbers has no meaning.
     pub number: u32,
     /// `true` if the key is the active one, which seals new objects.
     pub active: bool,
-    /// Time of creation: milliseconds since the Unix epoch.
+    /// Time of creation, in milliseconds since the Unix epoch.
     pub created: i64,
-    /// Objects under the key: patient entries under a master key, record versions under a patient
-    /// key.
+    /// Number of objects under the key: patient entries under a master key, or record versions
+    /// under a patient key.
     pub objects: u64,
 }
 
@@ -50,23 +50,23 @@ pub struct KeyCount {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyUsage {
-    /// The master keys, with the patient entries under each.
+    /// Number of patient entries under each master key.
     pub masters: Vec<KeyCount>,
-    /// Live subjects.
+    /// Number of live subjects.
     pub subjects: u64,
-    /// Subjects erased, or being erased.
+    /// Number of subjects that are erased or being erased.
     pub erased: u64,
-    /// Patient keys in all patient entries, active and former keys.
+    /// Number of patient keys in all patient entries, active and former keys.
     pub patient_keys: u64,
-    /// Current versions, retractions included.
+    /// Number of current versions, retractions included.
     pub records: u64,
-    /// Earlier versions.
+    /// Number of earlier versions.
     pub earlier_versions: u64,
-    /// Versions, current and earlier, under a former patient key.
+    /// Number of versions, current and earlier, under a former patient key.
     pub under_former_keys: u64,
-    /// Versions whose head references no key of their chart, or is malformed.
+    /// Number of versions whose head references no key of their chart, or is malformed.
     pub unreadable_versions: u64,
-    /// Patient entries that do not open.
+    /// Number of patient entries that do not open.
     pub unreadable_entries: u64,
 }
 
@@ -174,8 +174,8 @@ impl Vault {
         })
     }
 
-    /// Scans current records before history, because a concurrent put moves versions from the
-    /// records to the history, never back.
+    /// Calls `count` for each version of a chart. Scans current records before history, because a
+    /// concurrent put moves versions from the records to the history, never back.
     fn count_versions(
         &self,
         held: &CachedEntry,

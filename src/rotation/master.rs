@@ -1,4 +1,4 @@
-//! Rotates the master key: rewrites the header and each patient entry, and no record.
+//! Rotation of the master key: rewrites the header and each patient entry, but no record.
 //!
 //! ```text
 //! [ put v (new master active, generation+1) Unchanged ]
@@ -25,7 +25,7 @@ use crate::vault::{ROUNDS, Vault};
 
 #[derive(Default)]
 struct EntryPass {
-    /// Entries that were not under the active master key when this pass read them.
+    /// Number of entries that were not under the active master key when this pass read them.
     stale: u64,
     resealed: u64,
     blocking: u64,
@@ -33,22 +33,22 @@ struct EntryPass {
 }
 
 impl Vault {
-    /// Rotates the master key: draws a new one, seals every patient entry under the new key, and
-    /// destroys the former one. Each entry also gets a new active patient key for later versions.
-    /// No record is read or written. Readers and writers continue concurrently.
+    /// Rotates the master key: draws a new key, seals every patient entry under the new key, and
+    /// destroys all former master keys. Each live entry also gets a new active patient key for
+    /// later versions. No record is read or written. Readers and writers continue concurrently.
     ///
-    /// Use this method for the yearly change, and for a master key that may have leaked while the
-    /// storage was not copied. A rotation does not undo a copy: a holder of the former master key
-    /// *and* a copy of the entries has the former patient keys, which still wrap the data keys of
-    /// earlier versions. In that case run [`Vault::reencrypt`] next.
+    /// Use this method for a yearly rotation, and for a master key that may have leaked while the
+    /// storage was not copied. A rotation does not protect data that was already copied: a former
+    /// master key opens the copied entries. The patient keys in these entries still unwrap the data
+    /// keys of earlier versions. If the entries may have been copied, run [`Vault::reencrypt`] next.
     ///
     /// After an interruption, call this method again: the rotation continues from the stored state,
-    /// under another new key. Export a new recovery kit afterwards.
+    /// under another new key. Export a new recovery kit after the rotation.
     ///
     /// # Errors
     /// [`Error::Contended`] when other rotations kept interfering, [`Error::ReadOnly`],
     /// [`Error::Locked`] and errors of the storage. Entries that do not open are not an error: the
-    /// report counts them, and they prevent the destruction of the former master key.
+    /// report counts them, and they prevent the destruction of the former master keys.
     pub fn rotate_master_key(&self) -> Result<RotationReport> {
         let act = self.system_act(Operation::RotateMaster);
         self.journaled(&act, Target::Vault, |act| self.rotate_master(act))
@@ -96,7 +96,7 @@ impl Vault {
     /// # Errors
     /// [`Error::KeyInUse`] when an entry is under the key, or when an entry does not open and may
     /// be under the key; [`Error::NoSuchKey`] when the key does not exist or is active; otherwise
-    /// those of [`Vault::rotate_master_key`].
+    /// the errors of [`Vault::rotate_master_key`].
     pub fn destroy_master_key(&self, number: u32) -> Result<RotationReport> {
         let mut act = self.system_act(Operation::DestroyMaster);
         act.note = format!("key {number}").into();
@@ -175,7 +175,7 @@ impl Vault {
             report.entries_resealed += pass.resealed;
             report.entries_blocking = pass.blocking;
             report.entries_orphaned = pass.orphaned;
-            // The pass is clean only if the header did not change during it.
+            // A pass is clean only if the header did not change during the pass.
             if pass.stale == 0 && self.reload_header()?.revision == header.revision {
                 return Ok(header.keyring.active_master().number);
             }
@@ -245,7 +245,7 @@ impl Vault {
         self.commit_entries(&subjects, changes, pass)
     }
 
-    /// Opens an entry. Counts an entry that does not open, and returns `None` for it.
+    /// Opens an entry, or counts the failure in `pass` and returns `None`.
     fn open_or_count(
         &self,
         header: &OpenHeader,
@@ -304,16 +304,16 @@ impl Vault {
             Error::UnknownMasterKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            // This count includes entries under a newer header's key. A rotation then walks again
-            // under that header. The destruction of a key must not rely on the unauthenticated key
-            // number.
+            // Entries under the key of a newer header also count as blocking, because an
+            // unauthenticated key number must not justify the destruction of a key. A rotation
+            // walks again under the newer header.
             _ => pass.blocking += 1,
         }
     }
 }
 
-/// Gives a live entry a new patient key, so that a leaked master key opens no patient key that is
-/// used from now on. A tombstone has no keys, so it is only resealed.
+/// Gives a live entry a new patient key, because a leaked master key exposes the former patient
+/// key. A tombstone has no keys, so it is only resealed.
 fn renew(entry: &mut PatientEntry, now: i64) -> Result<()> {
     if entry.chart().is_some() {
         entry.rotate_key(now)?;

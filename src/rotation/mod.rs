@@ -1,6 +1,7 @@
-//! Rotations of the master key, the root key and patient keys, and re-encryption. All are online
-//! and resumable, with one compare-and-swap for each object. A new rotation is a file in this
-//! module with an `impl Vault`, a report in `report.rs` and a row in `journal/operation.rs`.
+//! Rotations of the master key, the root key and patient keys, and re-encryption. All operations
+//! run online and can be resumed, and each object changes in one compare-and-swap. A new rotation
+//! needs a file in this module with an `impl Vault`, a report in `report.rs` and a row in
+//! `journal/operation.rs`.
 
 mod chart;
 pub(crate) mod key_usage;

@@ -1,4 +1,4 @@
-//! One pass over the record versions of a chart, which checks, rewraps or re-encrypts each version.
+//! Pass over the record versions of a chart, which checks, rewraps or re-encrypts each version.
 
 use crate::crypto::{ChartId, Place, StreamId};
 use crate::error::{Error, Result};
@@ -24,15 +24,15 @@ pub(super) enum Work {
 
 #[derive(Debug, Default)]
 pub(super) struct ChartPass {
-    /// Versions that were not under the active key when this pass read them.
+    /// Number of versions that were not under the active key when this pass read them.
     pub(super) stale: u64,
     pub(super) blocking: u64,
     pub(super) orphaned: u64,
 }
 
 impl Vault {
-    /// Walks current records before history, because a concurrent put moves versions from the
-    /// records to the history, never back.
+    /// Renews the versions of a chart in one pass. Walks current records before history, because a
+    /// concurrent put moves versions from the records to the history, never back.
     pub(super) fn walk_chart(
         &self,
         act: &Act,
@@ -99,8 +99,8 @@ impl Vault {
             Error::UnknownPatientKey if retired && !self.core.store.storage.is_transactional() => {
                 pass.orphaned += 1;
             }
-            // This count includes versions under another rotation's key. The walk starts again once
-            // the entry has changed.
+            // Versions under the key of another rotation also count as blocking. The walk starts
+            // again once the entry has changed.
             _ => pass.blocking += 1,
         }
     }
@@ -130,8 +130,8 @@ impl Vault {
                 Work::Reencrypt => self.reencrypted(act, held, object, stored),
             };
             match change {
-                // Commit a segmented version at once, so that its new segments wait for no other
-                // version.
+                // Commit a segmented version immediately, because its new segments must not wait
+                // for other versions to be re-encrypted.
                 Ok(change) if change.streams.is_some() => {
                     self.commit_changes(vec![change], work, report)?;
                 }
@@ -142,15 +142,15 @@ impl Vault {
                 // The next pass counts this version, unless the version has changed by then.
                 Err(Error::UnknownPatientKey) => {}
                 Err(_) if self.is_below_a_marker(held, object)? => {
-                    // Remove a version that an interrupted expunge left, because no put writes it
-                    // again.
+                    // Remove the version, because an interrupted expunge left it and no put writes
+                    // that version again.
                     self.core
                         .store
                         .remove_all(vec![object.key.clone()], &mut || ())?;
                 }
                 Err(_) => {
-                    // If a put replaced the version and removed its former segments, nothing is
-                    // damaged.
+                    // Report damage only if the version is unchanged, because a concurrent put may
+                    // have replaced the version and removed its former segments.
                     let now = self.core.store.read_one(&object.key)?;
                     if now.is_some_and(|now| now.revision == revision) {
                         pass.stale -= 1;
@@ -199,7 +199,7 @@ impl Vault {
                 Err(CommitError::Conflict { operation }) => {
                     // On storage that is not transactional, the record may already reference the
                     // new stream. Either a later check failed, or a client library repeated a
-                    // request and met its own first attempt.
+                    // request and conflicted with its own first attempt.
                     let surely_not = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1
@@ -216,9 +216,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Returns whether no stored value references `stream`: neither the value at the version's own
-    /// storage key, nor the value at the history key to which a put may have moved the version.
-    /// Reads the current record before the history.
+    /// Returns `true` if no stored value references `stream`. Reads the value at the version's own
+    /// storage key first, and then the history key to which a put may have moved the version.
     fn is_unreferenced(&self, sent: &Transaction, stream: &StreamId) -> Result<bool> {
         let Some(Operation::Put { key, value, .. }) = sent.operations().get(1) else {
             return Ok(false);

@@ -19,9 +19,9 @@ pub(super) struct RenewalChange {
     pub(super) transaction: Transaction,
     /// The journal entry; `None` for a rewrap, which leaves the version's digest unchanged.
     pub(super) entry: Option<journal::EntryDraft>,
-    /// Content bytes that were re-encrypted.
+    /// Number of content bytes re-encrypted.
     pub(super) bytes: u64,
-    /// The new upload and the former stream of a segmented record.
+    /// The new upload and the former stream; `None` for a version without segmented content.
     pub(super) streams: Option<(Upload, StreamId)>,
 }
 
@@ -88,7 +88,8 @@ impl Vault {
     }
 
     /// Uploads segmented content again under a new stream key. Returns the upload, the former
-    /// stream and the length; `None` for content that the record itself contains.
+    /// stream and the content length in bytes. Returns `None` for a version without segmented
+    /// content.
     fn content_again(
         &self,
         suite: CipherSuite,
@@ -130,8 +131,8 @@ impl Vault {
     /// it replaced the current record. The change replaces that version by a copy of the current
     /// version. Returns `None` for a genuine earlier version.
     ///
-    /// The leftover version has no stream of its own. The stream that it references was deleted
-    /// when the current record was re-encrypted, or the current record still references the stream.
+    /// The leftover version owns no stream. The stream that it references belongs to the current
+    /// record, or was deleted when the current record was re-encrypted.
     fn copied_again(
         &self,
         held: &CachedEntry,

@@ -14,16 +14,18 @@ use serde::Serialize;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RotationReport {
-    /// Patient entries sealed under the new master key, each with a new active patient key.
+    /// Number of patient entries sealed under the new master key. Each live entry also got a new
+    /// active patient key.
     pub entries_resealed: u64,
-    /// Former master keys destroyed.
+    /// Number of former master keys destroyed.
     pub master_keys_destroyed: u64,
-    /// Entries that do not open. They prevent the destruction of former master keys.
+    /// Number of entries that do not open. Such entries prevent the destruction of former master
+    /// keys.
     pub entries_blocking: u64,
-    /// Entries of late writes, under a key that was destroyed before they arrived. They were never
-    /// acknowledged.
+    /// Number of entries that late writes stored under a key that was already destroyed. These
+    /// writes were never acknowledged.
     pub entries_orphaned: u64,
-    /// Passes over all entries, the confirming ones included.
+    /// Number of passes over all entries, including passes that only confirm the result.
     pub passes: u64,
     /// `true` if bytes of the former header may still be on the medium.
     pub purge_deferred: bool,
@@ -31,7 +33,7 @@ pub struct RotationReport {
     pub recovery_kits_stale: bool,
 }
 
-/// Report of a patient key rotation or a re-encryption, of one chart or of all.
+/// Report of a patient key rotation or a re-encryption, of one chart or of all charts.
 ///
 /// ```
 /// # use chartlock::*;
@@ -45,26 +47,28 @@ pub struct RotationReport {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReencryptionReport {
-    /// Subjects processed.
+    /// Number of subjects processed.
     pub subjects: u64,
-    /// Record versions whose data key was rewrapped under the new patient key.
+    /// Number of record versions whose data key was rewrapped under the new patient key.
     pub rewrapped: u64,
-    /// Record versions re-encrypted under a new data key.
+    /// Number of record versions re-encrypted under a new data key.
     pub reencrypted: u64,
-    /// Content bytes that were re-encrypted.
+    /// Number of content bytes re-encrypted.
     pub bytes: u64,
-    /// Former patient keys destroyed.
+    /// Number of former patient keys destroyed.
     pub patient_keys_destroyed: u64,
-    /// Record versions that do not open. They prevent the destruction of former patient keys.
+    /// Number of record versions that do not open. Such versions prevent the destruction of former
+    /// patient keys.
     pub blocking: u64,
-    /// Record versions of late writes, under a key that was destroyed before they arrived. They
-    /// were never acknowledged.
+    /// Number of record versions that late writes stored under a key that was already destroyed.
+    /// These writes were never acknowledged.
     pub orphaned: u64,
-    /// Patient entries that do not open, and were therefore skipped.
+    /// Number of patient entries that do not open. Their charts were skipped.
     pub unreadable_entries: u64,
-    /// Subjects that were skipped because other rotations kept changing them. Call again for them.
+    /// Number of subjects that were skipped because other rotations kept changing their entries.
+    /// Call the method again to re-encrypt these subjects.
     pub contended: u64,
-    /// Passes over the charts, the confirming ones included.
+    /// Number of passes over the charts, including passes that only confirm the result.
     pub passes: u64,
     /// `true` if bytes of a former patient entry may still be on the medium.
     pub purge_deferred: bool,
@@ -99,11 +103,11 @@ impl ReencryptionReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RootRotationReport {
-    /// Slots that contain the new root key.
+    /// Number of slots that contain the new root key.
     pub slots_kept: u64,
-    /// Auditors' slots, which contain no root key and are unchanged.
+    /// Number of auditors' slots kept. These slots contain no root key and are unchanged.
     pub auditor_slots_kept: u64,
-    /// Slots that were dropped.
+    /// Number of slots dropped.
     pub slots_dropped: u64,
     /// `true` if bytes of the former header may still be on the medium.
     pub purge_deferred: bool,

@@ -1,4 +1,4 @@
-//! Rotates the root key: rewrites only the header, and drops slots.
+//! Rotation of the root key: rewrites only the header, and drops slots.
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};
@@ -12,19 +12,24 @@ const SLOTS_MAX: usize = 16;
 
 impl Vault {
     /// Rotates the root key, so that a former credential opens no later header. `keep` lists the
-    /// credentials of the slots that stay; each must open its slot. `drop` lists the ids of the
-    /// slots to remove. Auditors' slots contain no root key and stay, unless `drop` lists them.
+    /// credentials of the slots that stay; each credential must open its slot. `drop` lists the ids
+    /// of the slots to remove. Auditors' slots contain no root key and stay, unless `drop` lists
+    /// them.
     ///
-    /// A rotation does not undo a copy: a holder of a former credential and an old copy of the
-    /// header still has every key in that header. Rotate the master key next, and re-encrypt if the
-    /// holder may also have a copy of the records. The journal key stays:
-    /// [`Vault::add_auditor_slot`] says what removing an auditor's slot does not undo.
+    /// A rotation does not protect a header that was already copied: a former credential still
+    /// opens every key in the copy. Rotate the master key next. If the records may also have been
+    /// copied, re-encrypt them. The journal key does not change; [`Vault::add_auditor_slot`]
+    /// describes what removing an auditor's slot does not undo.
     ///
     /// # Errors
-    /// [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is in neither
-    /// list, [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no slot that
-    /// stays, [`Error::LastSlot`](crate::Error::LastSlot) when no slot that opens the vault would
-    /// stay; errors of the credentials and of the storage. Nothing is changed then.
+    /// These errors leave the header unchanged:
+    /// - [`Error::SlotsWouldBeLost`](crate::Error::SlotsWouldBeLost) for a slot that is in neither
+    ///   list.
+    /// - [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) for an unknown id in `drop`.
+    /// - [`Error::WrongKey`](crate::Error::WrongKey) for a credential that opens no slot that stays.
+    /// - [`Error::LastSlot`](crate::Error::LastSlot) if no slot that opens the vault would stay.
+    ///
+    /// Errors of the credentials and of the storage are also returned.
     pub fn rotate_root_key(
         &self,
         keep: &[&dyn Credential],
@@ -70,7 +75,8 @@ impl Vault {
 
 fn dropped(slots: &[u16]) -> String {
     let mut note = String::new();
-    // Limit the note to the size of a header, because the caller's list may be longer.
+    // Limit the note to as many slots as a header can contain, because the caller's list may be
+    // longer.
     for slot in slots.iter().take(SLOTS_MAX) {
         note += if note.is_empty() {
             "without slot "

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Time source of a vault. Tests supply their own.
+/// Time source of a vault, which tests replace with their own implementation.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Returns milliseconds since the Unix epoch, for stored times.
     fn now(&self) -> i64;
@@ -18,7 +18,7 @@ pub trait Clock: fmt::Debug + Send + Sync {
 pub struct SystemClock(Instant);
 
 impl SystemClock {
-    /// Starts the monotonic time at zero.
+    /// Creates a clock whose uptime starts at zero.
     pub fn new() -> Self {
         Self(Instant::now())
     }
@@ -46,7 +46,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Converts a stored time. A value out of range becomes the Unix epoch.
+/// Converts stored milliseconds to a system time. A value out of range becomes the Unix epoch.
 pub(crate) fn time(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
     let time = if millis < 0 {
@@ -57,8 +57,8 @@ pub(crate) fn time(millis: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
-/// Converts a time for storage, rounded up to the millisecond; `None` when the time is out of
-/// range.
+/// Converts a system time to milliseconds for storage, rounded up. Returns `None` when the time is
+/// out of range.
 pub(crate) fn millis(time: SystemTime) -> Option<i64> {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_nanos().div_ceil(1_000_000)).ok(),

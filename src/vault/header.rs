@@ -1,4 +1,4 @@
-//! The cached vault header, and its replacement by compare-and-swap.
+//! Cached vault header, and its replacement by compare-and-swap.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -33,7 +33,7 @@ impl OpenHeader {
         }
     }
 
-    /// Opens a second copy of the keyring, for a change.
+    /// Decrypts another copy of the keyring, which the caller can modify.
     pub(crate) fn keyring_to_change(&self) -> Result<Keyring> {
         self.header.open_keyring(&self.root)
     }
@@ -55,7 +55,7 @@ impl OpenHeader {
 /// Cache of the open header, which is empty once the vault is locked.
 pub(crate) struct HeaderCell {
     cached: RwLock<Option<(Arc<OpenHeader>, Duration)>>,
-    /// Held by a thread that replaces the header, from before the write until the new header is
+    /// Lock of the thread that replaces the header, from before the write until the new header is
     /// cached.
     changing: Mutex<()>,
 }
@@ -86,7 +86,7 @@ impl HeaderCell {
         let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
         match &*cached {
             None => Err(Error::Locked),
-            // Another thread cached a later header.
+            // Keep the later header that another thread cached.
             Some((later, _)) if later.header.generation() > header.header.generation() => {
                 Ok(Arc::clone(later))
             }
@@ -98,7 +98,7 @@ impl HeaderCell {
     }
 }
 
-/// Header value to be written, with the root key if it is a new one.
+/// Header value to be written, with the new root key if the change rotates the root key.
 pub(crate) struct HeaderChange {
     pub(crate) value: Vec<u8>,
     pub(crate) new_root: Option<RootKey>,
@@ -129,8 +129,8 @@ impl Vault {
             Err(Error::RootKeyChanged) => {}
             reloaded => return reloaded,
         }
-        // Another thread of this vault may have rotated the root key without having cached the
-        // header yet. Taking the lock waits for that thread.
+        // Another thread may have written a header under a new root key without having cached the
+        // header yet. Acquire the lock to wait for that thread.
         drop(self.core.header.lock_for_change());
         let (after, _) = self.core.header.cached()?;
         if Arc::ptr_eq(&before.root, &after.root) {
@@ -160,8 +160,7 @@ impl Vault {
         self.core.header.insert(Arc::new(opened), now)
     }
 
-    /// Replaces the stored header with the result of `change`, and retries when another writer is
-    /// first.
+    /// Replaces the stored header with the result of `change`, and retries after a conflict.
     ///
     /// Returns the new header, and whether the backend deferred purging the former bytes.
     pub(crate) fn change_header(
@@ -173,8 +172,7 @@ impl Vault {
         self.change_header_even_read_only(act, change)
     }
 
-    /// Replaces the header even of a read-only vault, for the one change that makes the vault
-    /// writable.
+    /// Replaces the header even if the vault is read-only, as [`Vault::make_writable`] requires.
     pub(crate) fn change_header_even_read_only(
         &self,
         act: &Act,
@@ -208,8 +206,8 @@ impl Vault {
         Err(Error::Contended)
     }
 
-    /// Puts a header value. Returns `None` when another header is stored and this one certainly
-    /// never was.
+    /// Puts a header value. Returns `None` when another header is stored and `value` was certainly
+    /// never stored.
     fn replace_header(
         &self,
         act: &Act,
@@ -247,7 +245,8 @@ impl Vault {
                 .flatten();
             let stored = stored.ok_or(Error::NoVault)?;
             if stored.value == value {
-                // The put succeeded, but its reply was lost: assume that purging was deferred.
+                // The put succeeded, but the reply was lost. Assume that the backend deferred
+                // purging.
                 return Ok(Some((stored.revision, destroying)));
             }
             if stored.revision != before.revision {
@@ -259,7 +258,7 @@ impl Vault {
                     Ok(None)
                 };
             }
-            // The outcome is unknown and the stored header unchanged: put the same bytes again
+            // The outcome is unknown, and the stored header is unchanged. Put the same bytes again
             // under the same precondition, because the first put may still arrive.
         }
         Err(Error::CommitUnknown)

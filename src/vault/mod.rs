@@ -1,9 +1,9 @@
-//! Core of a vault: open, options, header and entry caches, slots, recovery, journaling.
+//! Core of a vault: opening, options, header and entry caches, slots, recovery, journaling.
 //!
-//! Guarantees: an acknowledged write can be read until it is erased; any prefix of any transaction
-//! leaves a correct vault; nothing is acknowledged before its last check.
-//! Must not know: cipher or key-derivation crates, or the kind of storage, except whether it is
-//! transactional.
+//! Guarantees: an acknowledged write stays readable until the record is erased. The vault is
+//! correct after any prefix of any transaction. No change is acknowledged before its last check.
+//! Must not know: cipher or key-derivation crates, or the kind of storage, except whether the
+//! storage is transactional.
 
 pub(crate) mod clock;
 pub(crate) mod entries;
@@ -36,12 +36,12 @@ use progress::Counter;
 use progress::ProgressListener;
 use store::Store;
 
-/// Longest time that a cached header or patient entry is used before it is read from storage again.
+/// Longest time that a cached header or patient entry is used without reading storage again.
 pub(crate) const CACHE_LIFETIME: Duration = Duration::from_secs(60);
-/// Number of attempts before an operation gives up against concurrent writers.
+/// Number of attempts before an operation that conflicts with concurrent writers fails.
 pub(crate) const ROUNDS: u32 = 64;
 
-/// Encrypted record storage: records under envelope encryption in a storage backend.
+/// Encrypted record storage, which keeps records under envelope encryption in a storage backend.
 ///
 /// A `Vault` is a handle. Cloning is cheap, and clones share keys, caches and journal. Every
 /// session, reader, writer and iterator keeps a clone, so none of them has a lifetime. Dropping the
@@ -64,7 +64,7 @@ pub(crate) const ROUNDS: u32 = 64;
 #[derive(Clone)]
 pub struct Vault {
     pub(crate) core: Arc<VaultCore>,
-    /// Receives the progress of operations that are called through this handle.
+    /// Listener for operations that are called through this handle.
     progress: Option<Arc<dyn ProgressListener>>,
 }
 
@@ -107,7 +107,8 @@ impl Vault {
         VaultOptions::new().open(storage, credential)
     }
 
-    /// Opens, read-only, a vault whose header is older than its data ([`Error::HeaderRolledBack`]).
+    /// Opens a vault read-only when its header is older than its data
+    /// ([`Error::HeaderRolledBack`]).
     ///
     /// Patient entries under master keys that the old header does not contain stay unreadable. To
     /// write again, see [`Vault::make_writable`].
@@ -121,7 +122,7 @@ impl Vault {
         VaultOptions::new().open_rolled_back(storage, credential)
     }
 
-    /// Locks the vault: wipes its keys from memory as soon as running operations end.
+    /// Locks the vault and wipes its keys from memory as soon as running operations end.
     ///
     /// Every later call on any handle returns [`Error::Locked`]. While the journal cannot be
     /// written, the journal key stays in memory until the waiting entries are written. Those
@@ -134,8 +135,8 @@ impl Vault {
         );
         self.core.header.lock();
         self.core.entries.lock();
-        // Lock the journal last, because it writes to storage. A stalled storage then blocks this
-        // call, but does not delay the wiping of the other keys.
+        // Lock the journal last, because locking the journal writes to storage. A stalled storage
+        // then blocks this call, but does not delay wiping the other keys.
         self.core.journal.lock();
     }
 
@@ -205,7 +206,8 @@ impl Vault {
         Ok(())
     }
 
-    /// Waits until every write under a former key was applied or has failed.
+    /// Waits for the key removal delay, after which every write under a former key was applied or
+    /// has failed.
     pub(crate) fn wait_key_removal_delay(&self, listener: Option<&dyn ProgressListener>) {
         if self.core.key_removal_delay.is_zero() {
             return;

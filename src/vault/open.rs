@@ -1,4 +1,4 @@
-//! Creates and opens a vault.
+//! Creation and opening of a vault.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -57,7 +57,8 @@ impl VaultOptions {
     }
 }
 
-/// Creates a vault: checks that the storage is empty, then puts a header unless one exists.
+/// Creates a vault. Checks that the storage is empty, then puts the header with the precondition
+/// `Absent`.
 fn create(
     storage: Arc<dyn Storage>,
     credential: &dyn Credential,
@@ -144,12 +145,12 @@ pub(crate) fn is_empty(storage: &dyn Storage) -> Result<bool> {
 }
 
 impl Vault {
-    /// Makes a vault writable that was opened with [`Vault::open_rolled_back`]. Its header becomes
-    /// the newest: the generation grows by 2^32.
+    /// Makes a vault writable that was opened with [`Vault::open_rolled_back`]. The header becomes
+    /// the newest, because its generation grows by 2^32.
     ///
-    /// The state of the lost header is given up. Patient entries under its newer master keys stay
-    /// unreadable. Slots that it removed open the vault again, and slots that it added are gone. If
-    /// a copy of the newest header exists, restore that copy instead.
+    /// The state of the lost header is abandoned. Patient entries under its newer master keys stay
+    /// unreadable. Slots that the lost header removed open the vault again, and slots that it added
+    /// are gone. If a copy of the newest header exists, restore that copy instead.
     ///
     /// # Errors
     /// [`Error::Contended`] or [`Error::CommitUnknown`] when the header changes at the same time,
@@ -163,7 +164,7 @@ impl Vault {
         if self.require_writable().is_ok() {
             return Ok(());
         }
-        // No write was possible since the vault was opened, because it is read-only until here.
+        // Bypass `change_header`, which fails while the vault is read-only.
         self.change_header_even_read_only(act, |before| {
             let generation = before
                 .header

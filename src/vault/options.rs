@@ -17,7 +17,7 @@ use crate::vault::journaling::Journaling;
 /// Default key-removal delay on storage that is not transactional.
 const DEFAULT_KEY_REMOVAL_DELAY: Duration = Duration::from_secs(600);
 
-/// Default limit in bytes for a record that is read into memory whole: 256 MiB.
+/// Default size limit, in bytes, of a record that is read into memory whole.
 const WHOLE_RECORD_LIMIT: u64 = 256 << 20;
 
 /// Options for creating or opening a vault. The defaults suit most applications.
@@ -87,10 +87,10 @@ impl VaultOptions {
     /// Sets how long a rotation waits before it removes a key: by default not at all on
     /// transactional storage, and 10 minutes elsewhere.
     ///
-    /// The delay gives writes under the former key time to finish. It must exceed the longest time
-    /// after which the storage can still apply a request, plus 60 seconds. Keys are cached for up
-    /// to 60 seconds. If the delay is too short, a write that was never acknowledged can arrive
-    /// late, and stays unreadable.
+    /// The delay lets writes under the former key finish. The delay must exceed the longest time
+    /// after which the storage can still apply a request, plus the 60 seconds for which keys are
+    /// cached. If the delay is too short, a late write that was never acknowledged stays
+    /// unreadable.
     #[must_use]
     pub fn key_removal_delay(mut self, key_removal_delay: Duration) -> Self {
         self.key_removal_delay = Some(key_removal_delay);
@@ -98,14 +98,14 @@ impl VaultOptions {
     }
 
     /// Sets how many threads encrypt or decrypt the content of one large record. The default is the
-    /// number of threads that the machine runs at once. With one thread, the calling thread does
-    /// all work.
+    /// number of threads that the machine runs in parallel. With one thread, the calling thread
+    /// does all work.
     ///
     /// At most 8 threads work for one put or one reader. Memory does not depend on the size of the
     /// record: a put of a large record takes at most 34 MiB. A reader takes 2 MiB plus 1 MiB for
-    /// each thread, at most 9 MiB. The system's allocator may keep 2 to 3 MiB more for each thread
-    /// that has read, as glibc does in its arenas. For one put or reader at a time, the total stays
-    /// under 64 MiB, without the cache of the storage.
+    /// each thread, at most 9 MiB. The system allocator may retain 2 to 3 MiB more for each reading
+    /// thread, as glibc does in its arenas. For one put or reader at a time, the total stays under
+    /// 64 MiB, excluding the cache of the storage.
     #[must_use]
     pub fn threads(mut self, threads: NonZeroUsize) -> Self {
         self.threads = threads;
@@ -139,9 +139,9 @@ impl VaultOptions {
     /// Sets the policy that decides what a session may do. The default is
     /// [`AllowAll`](crate::access::AllowAll): everything is allowed and journaled.
     ///
-    /// The policy is not asked for operations of the vault itself: rotation, slots, garbage
+    /// The policy does not apply to operations without a session: rotation, slots, garbage
     /// collection and verification. Every holder of a credential that opens the vault can call
-    /// them.
+    /// these operations.
     #[must_use]
     pub fn policy(mut self, policy: impl AccessPolicy + 'static) -> Self {
         self.policy = Arc::new(policy);
@@ -156,7 +156,7 @@ impl VaultOptions {
         self
     }
 
-    /// Sets another clock, and disables the background thread; for tests.
+    /// Replaces the clock and disables the background thread, for tests.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     #[must_use]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Phase of a long operation, for display to a user.
+/// Phase of a long operation, displayable to users.
 ///
 /// The unit of [`ProgressUpdate::done`] depends on the phase.
 ///
@@ -13,24 +13,24 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Seals patient entries under another master key; counts entries.
+    /// Seals patient entries under another master key; the unit is entries.
     Resealing,
-    /// Wraps data keys under another patient key; counts record versions.
+    /// Wraps data keys under another patient key; the unit is record versions.
     Rewrapping,
-    /// Encrypts content again under new data keys; counts record versions.
+    /// Encrypts content again under new data keys; the unit is record versions.
     Reencrypting,
-    /// Counts the objects under each key; counts objects.
+    /// Counts the objects under each key; the unit is objects.
     Counting,
-    /// Waits until writes under a former key were applied or have failed; counts seconds.
+    /// Waits until writes under a former key were applied or have failed; the unit is seconds.
     Waiting,
-    /// Deletes the objects of an erased subject; counts objects.
+    /// Deletes the objects of an erased subject; the unit is objects.
     Erasing,
-    /// Stores content of more than 64 KiB; counts stored bytes, including padding and
-    /// authentication tags.
+    /// Stores content of more than 64 KiB; the unit is bytes, including padding and authentication
+    /// tags.
     Storing,
-    /// Searches for segments that no record references, and deletes them; counts examined objects.
+    /// Deletes segments that no record references; the unit is examined objects.
     Collecting,
-    /// Compares the storage with the journal; counts pages, entries and records.
+    /// Compares the storage with the journal; the units are pages, entries and records.
     Verifying,
 }
 
@@ -59,14 +59,15 @@ impl fmt::Display for Phase {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgressUpdate {
-    /// Phase that makes progress.
+    /// Phase that this update belongs to.
     pub phase: Phase,
-    /// Amount done so far, in the unit of the phase. The total is unknown, because operations run
-    /// while others write.
+    /// Amount done so far, in the unit of the phase. The total is unknown, because concurrent
+    /// writers can add objects.
     pub done: u64,
 }
 
-/// Receiver of progress updates from long operations. Every `Fn(ProgressUpdate)` implements it.
+/// Receiver of progress updates from long operations. Every `Fn(ProgressUpdate)` implements this
+/// trait.
 ///
 /// ```
 /// # use chartlock::progress::{ProgressListener, ProgressUpdate};
@@ -74,7 +75,7 @@ pub struct ProgressUpdate {
 /// run_with(|update: ProgressUpdate| println!("{}: {}", update.phase, update.done));
 /// ```
 pub trait ProgressListener: Send + Sync {
-    /// Receives one update. The operation calls this method on its own thread, so return soon.
+    /// Receives one update. The operation waits for this method, so return quickly.
     fn step(&self, update: ProgressUpdate);
 }
 

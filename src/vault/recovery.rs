@@ -1,4 +1,4 @@
-//! Recovery kit: a copy of the header, which is stored away from the vault's storage.
+//! Recovery kit: a copy of the header, stored separately from the vault's storage.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ use crate::vault::{Vault, scan};
 
 /// Copy of a vault header, to be stored separately from the vault's storage.
 ///
-/// The kit contains no plaintext key. Only a credential that opened the vault when the kit was
-/// exported opens the kit. Every rotation of the master key or root key makes the kit stale, and
-/// the rotation report says so. [`RecoveryKit::restore`] detects a stale kit by the patient entries
-/// in the storage.
+/// The kit contains no plaintext key. The kit opens only with a credential that opened the vault at
+/// the time of the export. Every rotation of the master key or root key makes the kit stale, as the
+/// rotation report states. [`RecoveryKit::restore`] detects a stale kit from the patient entries in
+/// the storage.
 ///
 /// ```
 /// # use chartlock::*;
@@ -49,8 +49,8 @@ impl RecoveryKit {
 
     /// Restores the header of a storage whose header is missing or does not open.
     ///
-    /// The storage must contain entries of this vault or none, and no entry that is newer than the
-    /// kit. This method reads all patient entries to check that.
+    /// If the storage contains patient entries, they must belong to this vault, and none may be
+    /// newer than the kit. This method reads all patient entries to check both conditions.
     ///
     /// # Errors
     /// The storage is unchanged after each of these errors, except [`Error::CommitUnknown`], after
@@ -60,8 +60,8 @@ impl RecoveryKit {
     ///   kit's root key.
     /// - [`Error::ForeignKit`] when the entries belong to another vault.
     /// - [`Error::StaleKit`] when an entry is sealed under a master key that the kit does not
-    ///   contain, or was sealed under a later header. An entry whose key number is damaged looks
-    ///   the same.
+    ///   contain, or was sealed under a later header. An entry with a damaged key number causes the
+    ///   same error.
     /// - [`Error::CredentialUnavailable`] when a key service is down, and [`Error::Unsupported`]
     ///   for a header of a newer release: in both cases it is unknown whether the stored header
     ///   opens.
@@ -71,13 +71,14 @@ impl RecoveryKit {
     }
 
     /// Restores the header even if the kit is stale, or if it is unknown whether the stored header
-    /// opens. Use this method only if no newer kit exists. It never replaces a header that opens.
+    /// opens. Use this method only if no newer kit exists. This method never replaces a header that
+    /// opens.
     ///
     /// The stored header is overwritten, damaged or not, and the newer master keys in it are lost.
     /// Patient entries under those keys stay unreadable, with all their records, until a newer
-    /// header is restored. Slots that were removed since the export open again, slots that were
-    /// added are gone, and a changed root key is the former one again. Before you call this method,
-    /// write an archive of the storage, and search every backup for a newer kit.
+    /// header is restored. Slots that were removed since the export open again, and slots that were
+    /// added are gone. If the root key was rotated, the former root key is in use again. Before you
+    /// call this method, write an archive of the storage, and search every backup for a newer kit.
     ///
     /// Reading a patient entry that the kit can open, but that was sealed under a newer header,
     /// returns [`Error::HeaderRolledBack`]. Use [`Vault::open_rolled_back`] to read such entries.
@@ -152,9 +153,9 @@ impl fmt::Debug for RecoveryKit {
 
 /// Returns whether the stored header opens, either with the kit's root key or with the credential.
 ///
-/// The kit's root key is tried first, because the slots may have changed since the export.
-/// Replacing such a header with the older kit would lose the master keys that were added in
-/// between.
+/// The kit's root key is tried first, because the slots may have changed since the export. If the
+/// stored header opens, replacing that header with the kit would lose the master keys that were
+/// added since the export.
 fn opens(value: &[u8], root: &RootKey, credential: &dyn Credential) -> Result<bool> {
     let opened = Header::parse(value).and_then(|stored| match stored.open_keyring(root) {
         Err(Error::RootKeyChanged) => stored.unlock(credential).map(drop),
@@ -188,7 +189,7 @@ fn check_entries(storage: &dyn Storage, header: &Header, keyring: &Keyring) -> R
                         return Err(Error::StaleKit);
                     }
                     Ok(_) => readable = true,
-                    // This write was never acknowledged, and arrived after its master key was
+                    // Accept this entry: its unacknowledged write arrived after its master key was
                     // destroyed.
                     Err(Error::UnknownMasterKey) if references_destroyed_key(&value, keyring) => {
                         readable = true

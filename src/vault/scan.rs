@@ -12,7 +12,8 @@ const PAGE_SIZE: usize = 256;
 const ENTRY_PAGE_SIZE: usize = 1024;
 
 impl Vault {
-    /// Passes the objects under `prefix` to `visit`, page by page, in ascending order.
+    /// Passes the objects under `prefix` to `visit`, page by page, in ascending order of their
+    /// keys.
     pub(crate) fn each_page(
         &self,
         prefix: &[u8],

@@ -1,4 +1,4 @@
-//! Adds, replaces, removes and lists the slots of a vault.
+//! Operations on the slots of a vault: add, replace, remove and list.
 
 use crate::error::Result;
 use crate::journal::{Act, Operation, Target};
@@ -32,11 +32,13 @@ impl Vault {
     }
 
     /// Adds a slot for an auditor: `credential` opens the journal and no record. Returns the id of
-    /// the slot. [`Vault::open`] rejects such a credential as a wrong one.
+    /// the slot. [`Vault::open`] rejects such a credential with
+    /// [`Error::WrongKey`](crate::Error::WrongKey).
     ///
-    /// Removing the slot does not revoke everything. An auditor who kept the credential and an old
-    /// copy of the header still has the journal key in that slot. With a copy of the storage, this
-    /// auditor can read every page that is sealed under that key, including later ones.
+    /// Removing the slot does not fully revoke the auditor's access. An auditor who kept the
+    /// credential and an old copy of the header still has the journal key in that slot. With a copy
+    /// of the storage, this auditor can read every page that is sealed under that key, including
+    /// later ones.
     ///
     /// ```
     /// # use chartlock::*;
@@ -65,8 +67,8 @@ impl Vault {
     ///
     /// The former credential is not fully revoked. Its holder can still extract the root key from
     /// an old copy of the header, and the root key does not change here. When a person leaves or a
-    /// credential leaks, call [`Vault::rotate_root_key`]. For an auditor's slot the same holds for
-    /// the journal key; see [`Vault::add_auditor_slot`].
+    /// credential leaks, call [`Vault::rotate_root_key`]. The journal key of an auditor's slot has
+    /// the same limit; see [`Vault::add_auditor_slot`].
     ///
     /// # Errors
     /// [`Error::NoSuchSlot`](crate::Error::NoSuchSlot) when no slot has this id; otherwise those of
@@ -91,8 +93,8 @@ impl Vault {
         })
     }
 
-    /// Adds a slot, and journals the operation afterwards, because the entry contains the slot id,
-    /// which is known only then.
+    /// Adds a slot, then journals the operation, because the journal entry contains the id of the
+    /// new slot.
     fn add_journaled(
         &self,
         prefix: &str,
@@ -120,7 +122,7 @@ impl Vault {
         self.journaled(&act, Target::Vault, |act| self.change_slots(act, change))
     }
 
-    /// Replaces the header by one of the next generation, with one slot added, replaced or removed.
+    /// Writes a header of the next generation, in which one slot is added, replaced or removed.
     fn change_slots(
         &self,
         act: &Act,

@@ -1,4 +1,4 @@
-//! Single-object reads and commits with retry, for any thread.
+//! Storage access for single objects: reads, commits and retries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::storage::{CommitError, Committed, Revision, Storage, Stored, Transact
 use crate::vault::ROUNDS;
 use crate::vault::clock::Clock;
 
-/// Storage of a vault, with the clock that times its retries.
+/// Storage of a vault, with the clock that times the retries.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     pub(crate) storage: Arc<dyn Storage>,
@@ -32,8 +32,8 @@ impl Store {
     /// Puts a value that contains fresh random bytes, under a storage key that only this writer
     /// knows.
     ///
-    /// An object under this key is therefore the writer's own, so the put is repeated until its
-    /// outcome is certain.
+    /// The put is repeated until its outcome is certain, because any object under this key was
+    /// stored by this writer.
     pub(crate) fn put_own(&self, transaction: Transaction, at: &[u8]) -> Result<Revision> {
         for round in 0..ROUNDS {
             self.back_off(round);

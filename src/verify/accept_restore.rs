@@ -29,7 +29,8 @@ const ENTRIES_PER_PAGE: usize = 2048;
 /// Maximum number of journal pages that are copied in one commit.
 const PAGES_AT_ONCE: usize = 64;
 
-/// Report of an accepted restore: what was repeated, and which differences were accepted.
+/// Report of an accepted restore: the journal pages copied back, the repeated erasures and
+/// expunges, and the accepted differences.
 ///
 /// ```
 /// # use chartlock::*;
@@ -42,21 +43,21 @@ const PAGES_AT_ONCE: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RestoreReport {
-    /// Journal pages that were copied back from the later storage.
+    /// Number of journal pages that were copied back from the later storage.
     pub pages_put_back: u64,
-    /// Pages of the later storage that were not copied. Either they do not open with this vault's
-    /// keys, or a different page is already stored at the same storage key.
+    /// Number of pages of the later storage that were not copied. Such a page does not open with
+    /// this vault's keys, or a different page is already stored at its storage key.
     pub pages_passed_over: u64,
-    /// Subjects that were erased again.
+    /// Number of subjects that were erased again.
     pub erased_again: u64,
-    /// Subjects that could not be erased again, because the restore brought back a legal hold or a
-    /// retention date. Lift the hold or wait for the date, then erase these subjects.
+    /// Number of subjects that could not be erased again, because the restore brought back a legal
+    /// hold or a retention date. Lift the hold or wait for the date, then erase these subjects.
     pub not_erased_again: u64,
-    /// Records that were expunged again.
+    /// Number of records that were expunged again.
     pub expunged_again: u64,
-    /// Records that could not be expunged again, because they do not open, or because the restore
-    /// brought back a legal hold or a retention date. Expunge these records when the obstacle is
-    /// gone.
+    /// Number of records that could not be expunged again, because they do not open, or because the
+    /// restore brought back a legal hold or a retention date. Remove the obstacle, then expunge
+    /// these records.
     pub not_expunged_again: u64,
     /// Differences between the storage and the journal. Differing objects that open are accepted,
     /// and later verifications report no finding on them.
@@ -132,8 +133,8 @@ impl Vault {
         )
     }
 
-    /// Erases again every subject that is live although the journal records the erasure of its
-    /// chart.
+    /// Erases again every subject that is live or being erased although the journal records the
+    /// erasure of its chart.
     fn erase_again(&self, act: &Act, report: &mut RestoreReport) -> Result<()> {
         let erased = self.verification().erased_charts()?;
         for subject in self.subjects_with(&erased)? {
@@ -208,8 +209,8 @@ impl Vault {
         });
         let entries: Vec<EntryDraft> = std::iter::once(accepted).chain(faults).collect();
         let first_page = writer.send_page(&entries, seen, moment)?;
-        // Read the baseline after this page is written, because the page marks where the restore
-        // was accepted: the writers of later changes journal those themselves.
+        // Read the baseline only after this page is written, because the page marks the acceptance
+        // in the journal. Writers journal all later changes themselves.
         let targets = verification.baseline(&header)?;
         let mut entry_act = act.clone();
         entry_act.note = "".into();

@@ -25,7 +25,8 @@ impl Verification {
         Ok(self.scan.subjects.erased_charts(&self.walk))
     }
 
-    /// Returns the expunged records of which a version from before the expunge is stored again.
+    /// Returns the findings on expunged records of which a version from before the expunge is
+    /// stored.
     pub(crate) fn undone_expunges(&self) -> Vec<RecordFinding> {
         let records = self.report.records.iter();
         let undone = records.filter(|found| {

@@ -14,7 +14,8 @@ impl Vault {
     /// checkpoint, [`Vault::verify`] detects a rollback of the journal or of the whole storage.
     ///
     /// Create a checkpoint each day, and before and after each backup. Each opening of the vault
-    /// that writes starts a chain. Beyond 8,192 chains, the page contains only the newest heads.
+    /// that writes to the journal starts a chain. If the journal has more than 8,192 chains, the
+    /// page contains only the heads of the newest chains.
     ///
     /// # Errors
     /// [`Error::ReadOnly`], [`Error::Locked`], and errors of the storage.

@@ -1,9 +1,9 @@
-//! Comparison of one record's stored versions with the facts that the journal holds on the record.
-//! Performs no input or output: receives facts, and returns problems.
+//! Comparison of one record's stored versions with the journaled facts on the record. This module
+//! performs no I/O: it receives facts, and returns problems.
 //!
 //! Verification reads the journal before and after it reads the record. A version that is certain
 //! in the first reading must be stored. A version that appears only in the second reading may be
-//! stored. So concurrent writers cause no finding, and cannot hide a rollback.
+//! stored. Therefore, concurrent writers cause no finding, and cannot hide a rollback.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -17,7 +17,7 @@ use crate::verify::walk::{JournalWalk, WalkPosition};
 /// Outcome of opening a stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenResult {
-    /// The value opens with its chart's keys at its own storage key.
+    /// The value opens with the keys of its chart, and belongs to its storage key.
     Yes,
     No,
     /// The value references a patient key that was destroyed.
@@ -35,11 +35,11 @@ pub(super) enum ContentCheck {
     Altered,
 }
 
-/// One stored version of a record, as verification read it.
+/// Version of a record, as verification read it from storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoredVersion {
-    /// Version number: from the storage key of an earlier version, or from the head of a current
-    /// one. 0 if unknown.
+    /// Version number, from the storage key of an earlier version or from the head of a current
+    /// version. 0 if unknown.
     pub(super) version: u64,
     pub(super) digest: Digest,
     pub(super) opens: OpenResult,
@@ -55,7 +55,7 @@ pub(super) struct StoredRecord {
     pub(super) earlier: Vec<StoredVersion>,
 }
 
-/// Life-cycle phase of a chart, which determines what the chart may contain.
+/// Life-cycle phase of a chart, which determines the versions that the chart may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChartPhase {
     /// The subject is live, or its patient entry is unavailable.
@@ -75,7 +75,8 @@ pub(super) struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProblemKind {
     Finding(FindingKind),
-    /// The version was never acknowledged: a crash left it in storage, or its write completed late.
+    /// Harmless version that sessions do not show: a crash, a late write or an interrupted expunge
+    /// left the version in storage.
     Leftover,
 }
 
@@ -204,8 +205,8 @@ impl RecordCase<'_> {
         let journaled = journaled.contains(&stored.digest);
         let kind = match stored.opens {
             _ if journaled => FindingKind::RolledBack,
-            // A value that opens without its whole content has an altered stream name, because only
-            // the digest covers that name.
+            // If a value opens without its whole content, its stream id was altered, because only
+            // the digest covers that id.
             OpenResult::Yes if stored.content != ContentCheck::Whole => FindingKind::Altered,
             OpenResult::Yes if stored.version >= expected => FindingKind::Unexpected,
             OpenResult::Yes => FindingKind::RolledBack,
@@ -268,8 +269,8 @@ impl RecordCase<'_> {
         }
     }
 
-    /// Reports versions that were written twice. Each version is written only once. So a duplicate
-    /// shows that the record was rolled back, or that the storage mixes two copies of the vault.
+    /// Reports version numbers that were written twice. A duplicate shows that the record was
+    /// rolled back, or that the storage mixes two copies of the vault.
     fn duplicates(&self, problems: &mut Vec<Problem>) {
         let written = |fact: &&RecordFact| fact.origin == Origin::Written;
         let mut facts: Vec<&RecordFact> = self.after.certain().filter(written).collect();
@@ -284,8 +285,8 @@ impl RecordCase<'_> {
         }
     }
 
-    /// Reports every version that is stored under an erased chart. An erasure deletes acknowledged
-    /// versions, so such a version was put back later.
+    /// Reports every version that is stored under an erased chart. The version is a leftover if a
+    /// late write may have stored it. Otherwise the version was put back after the erasure.
     fn erased(&self) -> Vec<Problem> {
         let current = self.record.current.iter().map(|stored| (stored, false));
         let earlier = self.record.earlier.iter();
@@ -311,7 +312,8 @@ impl RecordCase<'_> {
     }
 
     /// Returns `true` if a late put may have moved this version to history. Such a put read the
-    /// version before the erasure, was announced, and was then interrupted or refused.
+    /// version before the erasure, announced its write in the journal, and was then interrupted or
+    /// refused.
     fn may_have_moved(&self, stored: &StoredVersion) -> bool {
         let mut next = of_version(&self.all, stored.version.saturating_add(1)).iter();
         next.any(|known| !known.certain && known.fact.origin == Origin::Written)

@@ -20,7 +20,7 @@ pub(super) struct ReadValue {
 
 impl Verification {
     /// Opens the head of a value. Opens the body only if the content is stored in segments;
-    /// otherwise the digest identifies the body.
+    /// otherwise the digest suffices to identify the body.
     pub(super) fn read_head(
         &mut self,
         cached: Option<&CachedEntry>,
@@ -85,8 +85,8 @@ impl Verification {
         Ok(read)
     }
 
-    /// Checks that exactly the segments of a content stream are stored. Opens the segments only on
-    /// request.
+    /// Checks that exactly the segments of a content stream are stored. Opens the segments only if
+    /// `with_content` is set.
     fn check_content(&mut self, download: Download) -> Result<ContentCheck> {
         let prefix = storage_keys::segments(download.chart(), download.stream());
         let segments = download.segments();

@@ -22,14 +22,15 @@ const RECHECKED_AT_ONCE: usize = 256;
 /// Result of reading one patient entry.
 enum StoredEntry {
     Opened(Box<OpenedEntry>),
-    /// The entry does not open; contains the digest of the stored bytes.
+    /// The entry does not open. The digest is that of the stored bytes.
     Unreadable(Digest),
     Missing,
 }
 
 struct OpenedEntry {
     is_live: bool,
-    /// The finding to report if the entry does not match, still without the expected sequence.
+    /// The finding to report if the entry does not match the journal. The comparison fills in the
+    /// kind and the expected sequence.
     finding: EntryFinding,
     tag: SubjectTag,
     digest: Digest,
@@ -157,8 +158,8 @@ impl Verification {
         })
     }
 
-    /// Rechecks entries between two readings of the journal, until a finding repeats on unchanged
-    /// bytes.
+    /// Reads mismatched entries again between two readings of the journal, until each entry matches
+    /// or repeats its finding on unchanged bytes.
     fn recheck_entries(
         &mut self,
         header: &OpenHeader,
@@ -220,8 +221,8 @@ impl Verification {
         Ok(())
     }
 
-    /// Reports an entry with a sequence that was written twice, because it was rolled back between
-    /// the writes.
+    /// Reports an entry if the journal contains two different writes of the same sequence. The
+    /// entry was then rolled back or forked between these writes.
     fn report_duplicate(&mut self, opened: &OpenedEntry) {
         let writes = self.scan.subjects.by_tag.get(&opened.tag);
         let Some((sequence, kind)) = writes.and_then(|writes| writes.duplicate) else {
@@ -262,7 +263,8 @@ impl Verification {
         self.report.entries.push(finding);
     }
 
-    /// Reports entries that do not open. The digest identifies an entry that was current earlier.
+    /// Reports entries that do not open. The journal identifies the subject of such an entry by the
+    /// digest of the stored bytes.
     fn report_unreadable(
         &mut self,
         header: &OpenHeader,
@@ -293,8 +295,8 @@ impl Verification {
                 // key was destroyed.
                 None => continue,
             };
-            // Skip the entry, because entries of other generations do not open under a wrong
-            // header. The header itself is reported.
+            // Skip the entry, because entries of other header generations do not open under a wrong
+            // header. Verification already reports the header.
             if kind == FindingKind::Unreadable && self.report.header.is_some() {
                 self.suspect_charts_of(&tag);
                 continue;
@@ -318,8 +320,9 @@ impl Verification {
         }
     }
 
-    /// Reports subjects without a patient entry. If at least as many altered entries have unknown
-    /// subjects, those entries may belong to the missing subjects.
+    /// Reports subjects without a patient entry as missing. If there are at least as many altered
+    /// entries of unknown subjects, reports the missing subjects as altered, because these entries
+    /// may belong to them.
     fn report_missing(
         &mut self,
         header: &OpenHeader,

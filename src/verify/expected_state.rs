@@ -25,8 +25,8 @@ impl Origin {
             VersionEffect::Written => Self::Written,
             VersionEffect::Expunged => Self::Expunged,
             VersionEffect::Restored => Self::Restored,
-            // Treat the entry as a re-encryption: a rotation may finish one, and other operations
-            // write no version, although a forged entry may claim one.
+            // Treat a rotation as a re-encryption, because a rotation may finish a re-encryption.
+            // The other operations write no version, so only a forged entry claims one.
             VersionEffect::Resealed | VersionEffect::Erased | VersionEffect::None => {
                 Self::Reencrypted
             }
@@ -104,7 +104,7 @@ impl RecordFacts {
             .collect()
     }
 
-    /// Returns the records of a chart that have facts, from after `after` up to and including
+    /// Returns the records of a chart that have facts: those after `after`, up to and including
     /// `until`.
     pub(super) fn records(
         &self,

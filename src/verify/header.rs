@@ -10,7 +10,8 @@ use crate::verify::Verification;
 use crate::verify::report::{FindingKind, HeaderFinding};
 use crate::verify::subjects::JournalComparison;
 
-/// Generation of the header of a new vault. Its journal entry may be missing after a crash.
+/// Generation of the header of a new vault. After a crash, the journal entry of this generation may
+/// be missing.
 const FIRST: u64 = 1;
 
 impl Verification {

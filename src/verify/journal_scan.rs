@@ -19,7 +19,7 @@ use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition, is_restore}
 /// Results of the first scan of the journal.
 pub(super) struct JournalScan {
     pub(super) findings: Vec<JournalFinding>,
-    /// Pages of other chains that journal pages reference as seen.
+    /// Pages that other pages reference as seen, or that this process has seen.
     seen_pages: BTreeMap<PageId, SeenPage>,
     pub(super) headers: HeaderFacts,
     pub(super) subjects: SubjectFacts,

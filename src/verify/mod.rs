@@ -4,9 +4,9 @@
 //! chains of the journal ; header ; patient entries ; then charts, in partitions of their ids:
 //!   journal facts on these charts ; their stored records ; comparison of both
 //! ```
-//! Verification runs online. Verification reports a mismatch only if the mismatch repeats when the
-//! object is read again, each time between two readings of the journal. Changes journaled before an
-//! object is read must be stored; changes journaled afterwards may be stored.
+//! Verification runs online. It reports a mismatch only if the mismatch repeats when the object is
+//! read again, each time between two readings of the journal. Changes journaled before an object is
+//! read must be stored; changes journaled afterwards may be stored.
 
 pub(crate) mod accept_restore;
 mod baseline;
@@ -49,7 +49,7 @@ pub use report::{
 };
 use walk::{JournalWalk, WalkPosition};
 
-/// Maximum number of facts on records in memory; a single bucket of charts may exceed it.
+/// Maximum number of facts on records in memory. A single bucket of charts may exceed this limit.
 const FACTS_AT_ONCE: u64 = 250_000;
 
 /// Verification of a vault in steps, which the caller can pace and resume. [`Vault::verification`]
@@ -83,7 +83,7 @@ pub struct Verification {
     /// Charts of subjects whose patient entries do not match, each with its subject if known.
     suspect_charts: HashMap<ChartId, Option<Subject>>,
     forked: bool,
-    /// `true` if an object opens whose write an intact journal would contain.
+    /// `true` if an object opens whose write is missing from a journal without other findings.
     incomplete: bool,
     /// Number of objects among the records whose storage keys identify no version.
     foreign_objects: u64,
@@ -117,9 +117,10 @@ impl Vault {
     ///   older state is consistent;
     /// - without a checkpoint, the loss of the last pages of the newest chain. This applies only if
     ///   these pages contain only reads, and neither a later opening nor this process has seen
-    ///   them. Lost changes are detected by the changed objects;
-    /// - content altered by an attacker who holds the chart's keys *and* the journal key, because
-    ///   the attacker's writes and journal entries are indistinguishable from genuine ones.
+    ///   them. If the lost pages contain changes, verification detects the loss by the changed
+    ///   objects;
+    /// - content altered by an attacker who has the chart's keys *and* the journal key, because the
+    ///   attacker's writes and journal entries are indistinguishable from genuine ones.
     ///
     /// For content above 64 KiB, this method checks only that all segments are stored. To open the
     /// segments as well, run a [`Vault::verification`] with [`Verification::with_content`].
@@ -161,14 +162,14 @@ impl Vault {
 }
 
 impl Verification {
-    /// Also checks that the journal page of a checkpoint is stored unchanged.
+    /// Enables a check that the journal page of a checkpoint is stored unchanged.
     #[must_use]
     pub fn with_checkpoint(mut self, checkpoint: &Checkpoint) -> Self {
         self.checkpoint = Some(*checkpoint);
         self
     }
 
-    /// Also opens all content above 64 KiB. This reads the whole storage.
+    /// Enables the opening of all content above 64 KiB. Verification then reads the whole storage.
     #[must_use]
     pub fn with_content(mut self) -> Self {
         self.with_content = true;
@@ -321,7 +322,7 @@ impl Verification {
     }
 
     /// Returns the next range of charts whose facts fit into memory. The range contains at least
-    /// one bucket.
+    /// one bucket of charts.
     fn next_partition(&self, from: u32) -> Range<u32> {
         let mut sum = 0;
         let counts = self

@@ -151,7 +151,7 @@ impl Verification {
         Ok(())
     }
 
-    /// Rechecks queued mismatches as long as more than `limit` remain.
+    /// Rechecks queued mismatches until at most `limit` remain.
     fn recheck_above(
         &mut self,
         header: &OpenHeader,

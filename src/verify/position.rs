@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 /// Position from which a later verification continues, with a short text form.
 /// [`Verification::position`] returns it.
 ///
-/// A position references a range of random chart ids and contains no findings, so also keep the
-/// report of the earlier verification.
+/// A position contains only the start of a range of random chart ids. Also keep the report of the
+/// earlier verification, because a position contains no findings.
 ///
 /// [`Verification::position`]: crate::verify::Verification::position
 ///

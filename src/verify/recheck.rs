@@ -20,7 +20,7 @@ use crate::verify::partitions::charts_of;
 use crate::verify::records::{Mismatch, Partition};
 use crate::verify::report::{FindingKind, RecordFinding};
 
-/// Maximum number of readings of a record that changes at every reading and never matches the
+/// Maximum number of readings of a record that changes at every reading, and never matches the
 /// journal.
 const ROUNDS: u32 = 16;
 
@@ -244,8 +244,8 @@ impl Verification {
                 self.report.leftovers.push(finding);
                 continue;
             }
-            // Skip the record, because it is intact: only its patient entry is wrong, and that is
-            // reported already.
+            // Skip the record, because it is intact: only its patient entry is wrong, and the entry
+            // is reported already.
             let is_entry_fault = kind == FindingKind::Altered
                 && suspect.is_some()
                 && is_as_journaled(snapshot, problem);

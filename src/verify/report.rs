@@ -24,8 +24,8 @@ pub enum FindingKind {
     Unreadable,
     /// The object was written, but is not stored.
     Missing,
-    /// The object is stored and opens, but the journal does not record its write. Or the object was
-    /// erased or expunged, and is stored again.
+    /// The object is stored and opens, although the journal does not record its write, or although
+    /// the object was erased or expunged.
     Unexpected,
     /// An older state of the object is stored, although a newer one was written.
     RolledBack,
@@ -33,8 +33,8 @@ pub enum FindingKind {
     ContentMissing,
     /// At least one segment of the content does not open.
     ContentAltered,
-    /// Two chains wrote the object without knowledge of each other, because the storage mixes the
-    /// vault with a copy that was used separately.
+    /// Two writers wrote the object without having seen each other's writes, because the storage
+    /// mixes the vault with a copy that was used separately.
     Forked,
 }
 
@@ -71,7 +71,7 @@ pub struct RecordFinding {
     pub record: RecordTag,
     /// The version that the finding concerns.
     pub version: u64,
-    /// The version that is stored where `version` belongs, if any.
+    /// The version that is stored instead of `version`, if any.
     pub stored: Option<u64>,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Debug for RecordFinding {
     }
 }
 
-/// Finding on a patient entry. Without the entry, its subject's records cannot be opened.
+/// Finding on a patient entry. The records of the subject cannot be opened without the entry.
 ///
 /// ```
 /// # use chartlock::*;
@@ -176,12 +176,13 @@ pub enum JournalFault {
     Replaced,
     /// Chains contradict each other: the storage mixes two copies of the vault.
     Forked,
-    /// Objects open whose writes the journal does not record. Either the end of the journal was cut
-    /// off, or the objects come from a copy of the vault that was used separately.
+    /// The journal does not record the writes of objects that open. Either the end of the journal
+    /// was cut off, or the objects come from a copy of the vault that was used separately.
     Incomplete,
     /// A newer release of chartlock wrote the page.
     Unsupported,
-    /// An object that is neither a journal page nor a record is stored among them.
+    /// An object is stored among the journal pages or records, but its storage key identifies
+    /// neither.
     Unexpected,
 }
 
@@ -201,8 +202,8 @@ pub enum JournalFault {
 pub struct JournalFinding {
     /// Kind of fault found.
     pub fault: JournalFault,
-    /// Writer id of the affected chain, if a chain is affected. The first 48 bits are the chain's
-    /// start time in milliseconds since 1970; the other 10 bytes are random.
+    /// Writer id of the affected chain, if a chain is affected. The first 6 bytes are the start
+    /// time of the chain in milliseconds since the Unix epoch; the other 10 bytes are random.
     #[serde(serialize_with = "maybe_hex")]
     pub writer: Option<WriterId>,
     /// Sequence number of the first affected page.
@@ -266,7 +267,7 @@ impl fmt::Debug for AcceptedRestore {
     }
 }
 
-/// Numbers of the objects that a verification checked.
+/// Counts of the objects that a verification checked.
 ///
 /// ```
 /// # use chartlock::*;
@@ -322,9 +323,8 @@ pub struct VerifyReport {
     pub checkpoint: Option<CheckpointState>,
     /// Restores that were accepted. The differences accepted with them are no longer findings.
     pub restores: Vec<AcceptedRestore>,
-    /// Harmless versions that sessions do not show. A crash or a late write left them
-    /// unacknowledged, or an interrupted expunge left them. The next put, expunge or erasure
-    /// removes them.
+    /// Harmless versions that sessions do not show. A crash, a late write or an interrupted expunge
+    /// left them in storage. The next put, expunge or erasure removes them.
     pub leftovers: Vec<RecordFinding>,
     /// Findings on records that open but are not journaled, while journal pages are missing or
     /// altered. The missing pages may have recorded these writes.
@@ -332,7 +332,7 @@ pub struct VerifyReport {
     /// Findings on patient entries that open but are not journaled, while journal pages are missing
     /// or altered.
     pub unattested_entries: Vec<EntryFinding>,
-    /// Numbers of checked objects.
+    /// Counts of the checked objects.
     pub counts: Counts,
 }
 

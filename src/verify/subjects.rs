@@ -126,8 +126,8 @@ impl JournaledWrites {
         self.writes.iter()
     }
 
-    /// Ends the first scan. Drops superseded writes to save memory. If a restore was accepted,
-    /// keeps them, because the restore may have made them current again.
+    /// Ends the first scan. Drops superseded writes to save memory, unless an accepted restore may
+    /// have made them current again.
     fn finish_scan(&mut self, walk: &JournalWalk, restored: bool) {
         self.duplicate = self.find_duplicate(walk);
         if restored {

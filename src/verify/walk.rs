@@ -1,4 +1,5 @@
-//! Walk over the journal: reads all chains from their first pages, and later the pages added since.
+//! Walk over the journal. The first call reads all chains from their first pages; each later call
+//! reads the pages added since.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,7 +27,8 @@ pub(super) struct WalkPosition {
 }
 
 impl WalkPosition {
-    /// A position that no entry has. No restore voids a fact at this position.
+    /// A position that no entry has, for a page that only this process has seen. No accepted
+    /// restore voids this position.
     pub(super) const NEVER: Self = Self {
         chain: u32::MAX,
         sequence: u64::MAX,
@@ -40,8 +42,7 @@ pub(super) trait JournalVisitor {
     fn page(&mut self, _chain: u32, _id: &PageId, _page: Option<&Page>, _fault: Option<PageFault>) {
     }
 
-    /// Receives an entry. Returns `true` if the walk must remember that the entry is not settled
-    /// yet.
+    /// Receives an entry. Returns `true` if the walk must track whether the entry is settled.
     fn entry(&mut self, at: WalkPosition, page: &Page, entry: &Entry) -> bool;
 }
 
@@ -177,7 +178,8 @@ impl JournalWalk {
         let chain_index = self.chain_indexes.get(&page.writer);
         let visited = chain_index.and_then(|chain_index| {
             let chain = self.chains.get(*chain_index as usize)?;
-            // The cursor of the settling chain has not yet moved past the page being read.
+            // Compare with the page being read, because the cursor of its chain is updated only
+            // after all pages of the chain are read.
             let visited = page.writer == by.writer && page.sequence <= by.sequence
                 || page.sequence < chain.cursor.next;
             visited.then_some(*chain_index)
@@ -195,7 +197,7 @@ impl JournalWalk {
         }
     }
 
-    /// Returns `true` if the operation of this entry certainly happened. The operation of an
+    /// Returns `true` if the operation of the entry at `at` certainly happened. The operation of an
     /// unsettled entry may or may not have happened.
     pub(super) fn is_certain(&self, at: &WalkPosition) -> bool {
         !self.unsettled.contains(at)
@@ -222,8 +224,8 @@ impl JournalWalk {
         })
     }
 
-    /// Returns the sequence of the page on which the restore that the entry at `at` belongs to was
-    /// accepted.
+    /// Returns the sequence of the page that accepted the restore to which the entry at `at`
+    /// belongs.
     pub(super) fn restore_of(&self, at: &WalkPosition) -> u64 {
         let chain = self.chains.get(at.chain as usize);
         let restores = chain.into_iter().flat_map(|chain| &chain.restores);
@@ -258,8 +260,8 @@ impl SeenHeads {
     }
 }
 
-/// Returns a sequence that no page of the chain has reached yet. The walk stops at this sequence,
-/// because otherwise a busy writer could keep the walk reading for ever.
+/// Returns a sequence that no page of the chain has reached yet. The walk stops at this sequence;
+/// otherwise a busy writer could keep the walk reading for ever.
 fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     let mut step = PAGES_AT_ONCE as u64;
     loop {
@@ -279,7 +281,7 @@ fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
 }
 
 /// Returns `true` if a page accepts a restore. A page that only continues the baseline of a restore
-/// does not.
+/// does not count.
 pub(super) fn is_restore(page: &Page) -> bool {
     page.entries.iter().any(|entry| {
         entry.operation == Operation::AcceptRestore

@@ -1,4 +1,4 @@
-//! The honeytoken mark, which is sealed into the record's metadata and never shown to the app.
+//! Honeytoken mark, which is sealed into the record's metadata and never shown to the app.
 
 use chartlock::access::SecurityEvent;
 use chartlock::internals::access::alarm;

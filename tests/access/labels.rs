@@ -1,4 +1,5 @@
-//! Policy rules about labels. A read learns the record's labels only at its second policy decision.
+//! Policy rules about labels. A read request contains the record's labels only at the second policy
+//! decision.
 
 use chartlock::{
     Operation, Purpose,
@@ -18,7 +19,7 @@ fn first_and_second(rules: &[Rule], labels: &[&str]) -> (bool, bool) {
 }
 
 #[test]
-fn denial_by_label_applies_once_labels_are_known() {
+fn denial_by_label_applies_at_second_decision() {
     let rules = [Rule::deny().label("psychiatry"), Rule::permit()];
     assert_eq!(first_and_second(&rules, &["lab"]), (true, true));
     assert_eq!(first_and_second(&rules, &[]), (true, true));
@@ -29,7 +30,7 @@ fn denial_by_label_applies_once_labels_are_known() {
 }
 
 #[test]
-fn permission_by_label_is_checked_once_labels_are_known() {
+fn permission_by_label_is_checked_at_second_decision() {
     let rules = [Rule::permit().label("administration").label("billing")];
     assert_eq!(first_and_second(&rules, &["administration"]), (true, true));
     assert_eq!(first_and_second(&rules, &["billing", "x"]), (true, true));
@@ -38,7 +39,7 @@ fn permission_by_label_is_checked_once_labels_are_known() {
 }
 
 #[test]
-fn rule_excluding_labels_matches_only_records_without_them() {
+fn rule_excluding_labels_matches_only_records_without_these_labels() {
     let rules = [Rule::permit()
         .without_label("psychiatry")
         .without_label("hiv")];
@@ -118,8 +119,8 @@ impl Shape {
         labels(&self.without).fold(rule, Rule::without_label)
     }
 
-    /// Returns `true` if the rule, as its documentation describes, matches a record with these
-    /// labels.
+    /// Returns `true` if the rule matches a record with these labels, according to the
+    /// documentation of `Rule`.
     fn matches(&self, present: &[&str]) -> bool {
         let wanted = self.labels.is_empty() || labels(&self.labels).any(|l| present.contains(&l));
         let without = labels(&self.without).all(|label| !present.contains(&label));
@@ -141,7 +142,7 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 proptest! {
     #[test]
-    fn second_permission_implies_first_permission(shapes in shapes()) {
+    fn permission_at_second_decision_implies_permission_at_first(shapes in shapes()) {
         let rules: Vec<Rule> = shapes.iter().map(Shape::rule).collect();
         for subset in 0..1 << LABELS.len() {
             let numbers: Vec<_> = (0..LABELS.len()).filter(|n| subset >> n & 1 == 1).collect();

@@ -1,4 +1,4 @@
-//! Meters, which count failures and denials and raise an event when many happen within a time
+//! Meters that count failures and denials, and raise an event when many happen within a time
 //! window.
 
 use std::time::Duration;
@@ -32,7 +32,8 @@ fn failure_is_counted_for_one_time_window() {
     for second in [0, 100, 200, 300, 600, 700, 800, 900, 1_200] {
         assert_eq!(meter.note(at(second)), None, "{second}");
     }
-    // These failures count: 700, 800, 900, 1,200 and now. The failure at 600 is outside the window.
+    // The window contains the failures at 700, 800, 900, 1,200 and 1,299 seconds, but not the
+    // failure at 600.
     assert!(meter.note(at(1_299)).is_some());
 }
 
@@ -89,7 +90,7 @@ fn denials_are_counted_per_actor() {
 }
 
 #[test]
-fn flood_of_actors_evicts_least_recently_denied() {
+fn flood_of_actors_evicts_least_recently_denied_actor() {
     let mut meter = DenialMeter::default();
     for number in 0..9 {
         assert_eq!(meter.note(&actor("early"), at(number)), None);

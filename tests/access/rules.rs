@@ -46,7 +46,7 @@ fn first_matching_policy_rule_decides() {
 }
 
 #[test]
-fn shared_policy_decides_like_its_original() {
+fn policy_in_arc_decides_like_wrapped_policy() {
     let kim = actor("nurse.kim");
     let request = AccessRequest::new(&kim, Purpose::Treatment, Operation::Read);
     let shared: Arc<dyn AccessPolicy> = Arc::new(RulePolicy::new([]).unwrap());
@@ -107,7 +107,7 @@ fn purpose_condition_matches_only_its_purpose() {
 }
 
 #[test]
-fn operation_groups_contain_expected_operations() {
+fn group_rule_matches_operations_of_its_group() {
     use Operation::*;
     let reading = [Read, History, List, ListSubjects];
     let writing = [Put, Retract, Prepare];

@@ -49,7 +49,7 @@ fn security_event_display_omits_actor() {
 }
 
 #[test]
-fn security_event_method_returns_actor() {
+fn security_event_about_actor_returns_actor() {
     let named = |event: &SecurityEvent| event.actor().map(|actor| actor.name().to_owned());
     let actors: Vec<_> = all().iter().filter_map(named).collect();
     assert_eq!(actors, ["dr.garcia"; 5]);
@@ -66,7 +66,7 @@ fn serialized_security_event_contains_every_field() {
 }
 
 #[test]
-fn closure_is_a_security_event_handler() {
+fn closure_as_handler_receives_every_security_event() {
     let (handler, received) = recording_handler();
     for event in all() {
         handler.event(&event);

@@ -19,7 +19,7 @@ use crate::common::journal::pages;
 use crate::common::objects::{objects_of, put};
 use crate::common::{Fixed, Shared, Stage, actor, record, session, session_as, subject};
 
-/// A journal entry, the name of its actor, and `true` if it was made under break-glass.
+/// Journal entry, with the name of its actor and `true` if the access was under break-glass.
 type ActorEntry = (Entry, String, bool);
 
 /// Returns all journal entries, chain by chain.
@@ -48,7 +48,7 @@ fn id(name: &str) -> RecordId {
     record("MRN-1042", name)
 }
 
-/// Policy that decides by calling a closure, and records the requests.
+/// Policy that calls a closure for each decision, and records the requests.
 struct ClosurePolicy<F>(F, Mutex<Vec<String>>);
 
 impl<F> std::fmt::Debug for ClosurePolicy<F> {
@@ -126,7 +126,7 @@ fn denied_operations_read_nothing_and_are_journaled() {
 }
 
 #[test]
-fn denied_large_put_reads_nothing_of_the_patient() {
+fn denied_large_put_returns_denied_instead_of_conflict() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let policy = closure_policy(|request| match request.actor.name() {
         "dr.garcia" => Decision::Permit,
@@ -135,7 +135,7 @@ fn denied_large_put_reads_nothing_of_the_patient() {
     let vault = options().policy(policy).create(storage, &Fixed(1)).unwrap();
     session(&vault).put(&id("note"), b"{}").unwrap();
     let desk = session_as(&vault, "front.desk", Purpose::Treatment);
-    // The error `Conflict` instead of `Denied` would reveal that the record exists.
+    // Expect `Denied`, because `Conflict` would reveal that the record exists.
     let mut writer = desk.writer(&id("note")).expecting(Precondition::Absent);
     let refused = writer.read_from(&[7; 100_000][..]);
     assert_eq!(refused, Err(Error::Denied));
@@ -190,7 +190,7 @@ fn denied_journal_reads_return_denied_and_are_journaled() {
 }
 
 #[test]
-fn labelled_read_is_decided_again_with_its_labels() {
+fn read_of_labelled_record_is_decided_again_with_labels() {
     let storage: Shared = Arc::new(MemoryStorage::new());
     let policy = closure_policy(|request| match request.labels {
         Some(["psychiatry"]) if request.operation == Operation::Read => Decision::Deny,
@@ -290,7 +290,7 @@ fn break_glass_session_bypasses_policy_is_journaled_and_ends() {
     );
     clinician.put(&id("note"), b"{}").unwrap();
     assert!(clinician.get(&id("note")).unwrap().is_some());
-    // Operations other than care require the policy's permission also under break-glass.
+    // Break-glass bypasses the policy only for care, not for erasure.
     let patient = subject("MRN-1042");
     assert_eq!(
         clinician.erase_subject(&patient, "a whim"),
@@ -306,7 +306,7 @@ fn break_glass_session_bypasses_policy_is_journaled_and_ends() {
         assert_eq!(under_break_glass, is_own, "{:?}", entry.operation);
         own += u32::from(is_own);
     }
-    // The entries are: break-glass begun, chart created, put, read, and three denials.
+    // The seven entries are: begin break-glass, create the chart, put, read, and three denials.
     assert_eq!(own, 7);
 }
 
@@ -395,7 +395,7 @@ fn journal_fallback_keeps_reads_working_and_copies_entries_back() {
         .begin_journal_fallback("disk full", Arc::clone(&spool))
         .unwrap();
     assert!(clinician.get(&id("note")).unwrap().is_some());
-    // Changes still require the vault's own storage.
+    // A put still requires the vault's own storage, because the fallback covers only reads.
     assert!(clinician.put(&id("note"), b"!").is_err());
     let early = officer.end_journal_fallback("too early", &spool);
     assert_eq!(early, Err(Error::Storage(StorageError::Full)));

@@ -5,8 +5,8 @@ use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
 use super::credential::Fixed;
 
-/// Credential that opens the slots of [`Fixed`] with this number, and fails with this error on all
-/// other slots.
+/// Credential that opens the slots of [`Fixed`] with the same number, and fails with the given
+/// error on all other slots.
 #[derive(Debug)]
 pub(crate) struct Brittle(pub(crate) u8, pub(crate) Error);
 

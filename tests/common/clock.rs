@@ -1,4 +1,4 @@
-//! Clock that advances only when a test advances it.
+//! Manual clock, which only the test advances.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use chartlock::internals::clock::Clock;
 /// Calendar time of noon UTC on 2026-11-21, in milliseconds since the Unix epoch.
 pub(crate) const NOON: i64 = 1_795_262_400_000;
 
-/// Clock under the control of the test: calendar time and uptime, both in milliseconds.
+/// Clock that the test controls: calendar time and uptime, both in milliseconds.
 #[derive(Debug)]
 pub(crate) struct ManualClock {
     calendar: AtomicI64,
@@ -16,7 +16,7 @@ pub(crate) struct ManualClock {
 }
 
 impl ManualClock {
-    /// Creates a clock with this calendar time and an uptime of zero.
+    /// Creates a clock with the given calendar time and an uptime of zero.
     pub(crate) const fn at(calendar: i64) -> Self {
         Self {
             calendar: AtomicI64::new(calendar),
@@ -24,7 +24,7 @@ impl ManualClock {
         }
     }
 
-    /// Advances both the calendar and the uptime.
+    /// Advances both the calendar time and the uptime.
     pub(crate) fn advance(&self, millis: u64) {
         (self.calendar).fetch_add(millis as i64, Ordering::SeqCst);
         self.uptime.fetch_add(millis, Ordering::SeqCst);
@@ -36,7 +36,7 @@ impl ManualClock {
         self.calendar.store(calendar, Ordering::SeqCst);
     }
 
-    /// Moves the calendar time but not the uptime.
+    /// Shifts the calendar time, forward or back, but not the uptime.
     pub(crate) fn shift_calendar(&self, millis: i64) {
         self.calendar.fetch_add(millis, Ordering::SeqCst);
     }

@@ -7,7 +7,7 @@ use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 /// Stored values, ordered by their storage keys.
 pub(crate) type Objects = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Scans all objects under a prefix, page by page, in the order of the scan.
+/// Scans all objects under a prefix, page by page, and returns their keys and values in scan order.
 pub(crate) fn scan_all(
     storage: &dyn Storage,
     prefix: &[u8],
@@ -31,19 +31,19 @@ pub(crate) fn scan_all(
     }
 }
 
-/// Returns all objects under a prefix.
+/// Returns all objects under a prefix, as a map from storage key to value.
 pub(crate) fn objects_of(storage: &dyn Storage, prefix: &[u8]) -> Objects {
     let found = scan_all(storage, prefix, Projection::Values).into_iter();
     found.collect()
 }
 
-/// Returns all keys under a prefix, in the order of the scan.
+/// Returns all keys under a prefix, in scan order.
 pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
     let found = scan_all(storage, prefix, Projection::Keys).into_iter();
     found.map(|(key, _)| key).collect()
 }
 
-/// Returns the value of a key; `None` if there is no such object.
+/// Returns the value stored under a key; `None` if no such object exists.
 pub(crate) fn value_of(storage: &dyn Storage, key: &[u8]) -> Option<Vec<u8>> {
     let stored = storage.read(&[key]).unwrap().pop().unwrap();
     stored.map(|stored| stored.value)

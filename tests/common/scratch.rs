@@ -4,12 +4,12 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Free bytes that a scratch directory requires: more than all concurrent tests of one binary
-/// store.
+/// Free bytes that a scratch directory in memory requires. All concurrent tests of one test binary
+/// store less.
 const NEEDED: u64 = 1 << 30;
 
-/// Creates a directory in memory if enough memory is free, because a sync is fast there; otherwise
-/// on disk.
+/// Creates a directory in memory if enough memory is free, because a sync is fast there. Otherwise
+/// creates the directory on disk.
 ///
 /// Use the directory only in tests that do not depend on a disk.
 pub(crate) fn quick() -> TempDir {

@@ -15,7 +15,7 @@ use super::clock::ManualClock;
 use super::credential::Fixed;
 use super::scratch;
 
-/// A storage that vaults and the test share.
+/// Storage that the vaults and the test share.
 pub(crate) type Shared = Arc<dyn Storage>;
 
 /// Test fixture: an initially empty storage, and the settings of all vaults on it.
@@ -25,13 +25,13 @@ pub(crate) struct Stage {
     /// Clock of vaults that use [`Stage::options_on_clock`]; all other vaults use the system's
     /// clock.
     pub(crate) clock: Arc<ManualClock>,
-    /// Step of loops that inject a fault at each commit of an operation.
+    /// Step of loops over fault points, stored bytes or stored objects.
     ///
     /// The step is above 1 on slow storages, and on storages whose behavior another storage covers
     /// with step 1.
     pub(crate) stride: usize,
-    /// Directory of a file storage. It is declared after `storage`, because the directory must
-    /// outlive the storage.
+    /// Directory of a file storage, declared after `storage` because the directory must outlive the
+    /// storage.
     pub(crate) directory: Option<TempDir>,
 }
 
@@ -107,7 +107,7 @@ impl Stage {
         options.create(self.shared(), &Fixed(1)).unwrap()
     }
 
-    /// Opens the vault again, as another process would do.
+    /// Opens the vault again, as another process would.
     pub(crate) fn open(&self) -> Vault {
         self.open_by(self.options())
     }
@@ -116,7 +116,7 @@ impl Stage {
         options.open(self.shared(), &Fixed(1)).unwrap()
     }
 
-    /// Wraps the storage in fault injection; `hook` chooses the action at each step.
+    /// Wraps the storage in a fault injector; `hook` chooses the action at each step.
     pub(crate) fn faulty(
         &self,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -125,8 +125,8 @@ impl Stage {
     }
 }
 
-/// Makes a test for each pair of storage and function. `on_each!([memory split] [first])` makes
-/// `memory::first` and `split::first`. Each function has one parameter, a `&Stage`.
+/// Generates a test for each pair of storage and function. `on_each!([memory split] [first])`
+/// generates `memory::first` and `split::first`. Each function has one parameter, a `&Stage`.
 macro_rules! on_each {
     ([$($stage:ident)*] $tests:tt) => {
         $(on_each!(@on $stage $tests);)*

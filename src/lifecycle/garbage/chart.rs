@@ -16,14 +16,14 @@ use crate::vault::{ROUNDS, Vault};
 
 /// One hour in milliseconds.
 const HOUR: i64 = 60 * 60 * 1000;
-/// Age at which an upload counts as abandoned. By then the writer has normally given up. A writer
-/// that has not given up finds its intent deleted, and loses only its upload.
+/// Age in milliseconds at which an upload counts as abandoned. Its writer has normally given up
+/// earlier. Otherwise the writer finds its intent deleted, and loses only its upload.
 const ABANDONED_AFTER: i64 = 24 * HOUR;
-/// Age at which an upload counts as abandoned on storage that is not transactional. A writer may
-/// stall between its check of the intent and the put that references the content, and only elapsed
-/// time excludes such a put.
+/// Age in milliseconds at which an upload counts as abandoned on storage that is not transactional.
+/// A writer may stall between its check of the intent and the put that references the content. No
+/// check detects such a put; only elapsed time excludes it.
 const ABANDONED_AFTER_STEPS: i64 = 7 * 24 * HOUR;
-/// Number of objects that are fetched at a time.
+/// Maximum number of objects per scan page.
 const PAGE: usize = 256;
 
 #[derive(Default)]
@@ -40,8 +40,8 @@ struct SurveyedChart {
 }
 
 impl Vault {
-    /// Removes a dead chart, which no reader opens again. Intents are deleted first, so that a late
-    /// writer stops uploading.
+    /// Removes the intents and segments of a dead chart, which no reader opens again. Deletes the
+    /// intents first, so that a late writer stops uploading.
     pub(super) fn collect_dead(
         &self,
         chart: &ChartId,
@@ -88,8 +88,8 @@ impl Vault {
             }
             let surveyed = self.collect_chart(&held, chart, collection)?;
             let settled = surveyed.unsettled == 0;
-            // If the entry has changed, a concurrent rotation or erasure may be the cause: try
-            // again.
+            // Retry if the entry has changed, because a concurrent rotation or erasure may be the
+            // reason why versions do not open.
             if settled || before.as_ref() == Some(&held.revision) {
                 let report = &mut collection.report;
                 report.uploads_under_way += surveyed.under_way;
@@ -108,7 +108,8 @@ impl Vault {
         chart: &ChartId,
         collection: &mut Collection<'_>,
     ) -> Result<SurveyedChart> {
-        // List segments before intents and intents before records; the module docs say why.
+        // List segments before intents, and intents before records. The module docs explain this
+        // order.
         let mut unreferenced = self.streams(chart, collection)?;
         let intents = self.intents(chart, collection)?;
         unreferenced.retain(|stream| !intents.under_way.contains(stream));
@@ -121,7 +122,8 @@ impl Vault {
         if nothing(&unreferenced) {
             return Ok(surveyed);
         }
-        // Without candidates, no version needs to be opened.
+        // Survey only the plaintext stream ids first: if every stream is referenced, no body needs
+        // to be opened.
         surveyed.unsettled =
             self.survey(held, chart, StreamSurvey::Names, collection, &mut |named| {
                 unreferenced.remove(&named.stream);

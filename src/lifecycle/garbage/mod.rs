@@ -6,9 +6,9 @@
 //! ```
 //! An intent is written before its segments, and is deleted only after a record references them.
 //! The segments are listed before the intents. A listed segment therefore has its intent in the
-//! later list, or a record already references the segment, or the segment is garbage. A stream
-//! without a reference and an intent can never get either, so a late delete is safe. Versions below
-//! an expunged marker are not expected.
+//! later list, or a record already references the segment, or the segment is garbage. A stream that
+//! has neither a reference nor an intent can never gain either, so a late delete is safe. The
+//! survey expects no versions below an expunged marker, because an expunge deletes them.
 
 mod chart;
 mod survey;
@@ -26,7 +26,7 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::progress::{Counter, Phase};
 
-/// Number of charts whose entries are found in one scan of the patient entries.
+/// Maximum number of charts per scan of the patient entries.
 const CHARTS_AT_ONCE: usize = 4096;
 
 struct Collection<'a> {
@@ -39,12 +39,14 @@ impl Vault {
     /// conflict, of re-encryptions, and of erased subjects. Readers and writers continue
     /// concurrently. After an interruption, call this method again.
     ///
-    /// The collector distinguishes a running upload from an abandoned one by its age. It keeps
-    /// uploads that began less than 24 hours ago, or less than 7 days ago on storage that is not
-    /// transactional. A writer gives up after 24 hours. On storage that is not transactional, a
-    /// writer that stalls for days between two operations of a commit can lose its upload. On
-    /// transactional storage a writer whose clock is wrong loses at most its upload, and gets an
+    /// The collector distinguishes running uploads from abandoned uploads by age. It keeps uploads
+    /// that began less than 24 hours ago, because a writer gives up after 24 hours. On
+    /// transactional storage, a writer whose clock is wrong loses at most its upload, and gets an
     /// error.
+    ///
+    /// On storage that is not transactional, the collector keeps uploads that began less than 7
+    /// days ago. A writer that stalls for days between two operations of a commit can still lose
+    /// its upload.
     ///
     /// The collector frees nothing that may be needed. It skips charts without a readable patient
     /// entry, and charts in which a record version is missing or does not open. It keeps every
@@ -120,8 +122,8 @@ impl Vault {
     }
 
     /// Finds the patient entries of charts, and collects each chart. The charts were listed before
-    /// the entries, and an entry is stored before any object of its chart. A chart that is not
-    /// found therefore has no entry.
+    /// the entries, and an entry is stored before any object of its chart. A chart that no listed
+    /// entry contains is therefore unknown.
     fn collect_charts(
         &self,
         mut charts: BTreeSet<ChartId>,

@@ -12,9 +12,9 @@ use crate::storage::{Projection, Scan, ScanItem, ScanPage, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// Length of the head of a value together with the stream id that follows the head.
+/// Length in bytes of the head of a value and the stream id that follows the head.
 const WITH_STREAM: usize = HEAD + 16;
-/// Number of objects that are fetched at a time.
+/// Maximum number of objects per scan page.
 const PAGE: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +69,10 @@ type SurveyHistories = BTreeMap<RecordTag, History>;
 
 impl Vault {
     /// Calls `found` for every stream that a record version references. Returns the number of
-    /// versions that are missing or do not open, whose streams are unknown.
+    /// versions that are missing or do not open; the streams of these versions are unknown.
     ///
     /// Scans a page of current records before their history, because a concurrent put moves
-    /// versions from the records to the history.
+    /// versions from the records to the history, never back.
     pub(super) fn survey(
         &self,
         held: &CachedEntry,
@@ -105,8 +105,8 @@ impl Vault {
         }
     }
 
-    /// Scans the earlier versions after `after`, up to the record with the current version at key
-    /// `until`.
+    /// Scans the earlier versions after the storage key `after`, up to the record whose current
+    /// version is stored at `until`.
     fn earlier(
         &self,
         walk: &mut SurveyWalk<'_>,
@@ -243,8 +243,9 @@ impl Vault {
         Ok(())
     }
 
-    /// Returns whether a retraction is an expunged marker. A missing or unreadable retraction does
-    /// not count as a marker. The versions below it then count as missing, and nothing is freed.
+    /// Returns `true` if a retraction is an expunged marker. A missing or unreadable retraction
+    /// does not count as a marker. Missing versions below such a retraction then prevent the
+    /// collection of the chart.
     fn is_marker(&self, walk: &SurveyWalk<'_>, object: &VersionRef) -> Result<bool> {
         let Some(stored) = self.core.store.read_one(&object.key)? else {
             return Ok(false);
@@ -297,7 +298,8 @@ fn open_body(object: &VersionRef, held: &CachedEntry, stored: Option<Stored>) ->
             stream,
             key: Some((head.suite, key)),
         }),
-        // Re-encryption keeps the kind of a version.
+        // Reject the value: its scanned head was that of a segmented version, and re-encryption
+        // keeps the kind of a version.
         Content::Inline(..) | Content::Retraction => Err(Error::NotAuthentic),
     }
 }

@@ -15,8 +15,8 @@ type Map = HashMap<Subject, (Arc<CachedEntry>, Duration)>;
 
 /// Cache of recently read patient entries.
 ///
-/// Contains `None` once the vault is locked, because an operation that still runs must not cache
-/// keys again.
+/// The map is `None` once the vault is locked, because a running operation must not cache keys
+/// again.
 pub(crate) struct EntryCache(Mutex<Option<Map>>);
 
 impl Default for EntryCache {

@@ -56,7 +56,8 @@ pub(super) enum EntryPutResult {
     /// The entry is stored under this revision. `deferred` is `true` if the former bytes may still
     /// be on the medium.
     Done { revision: Revision, deferred: bool },
-    /// The entry or the header changed, or the outcome is unknown: read again and retry.
+    /// The entry or the header changed, or the outcome is unknown. The caller must read both again
+    /// and retry.
     Retry,
 }
 
@@ -82,7 +83,8 @@ impl Vault {
         mut change: impl FnMut(&mut PatientEntry) -> Result<bool>,
     ) -> Result<Option<(Arc<CachedEntry>, bool)>> {
         self.require_writable()?;
-        // Set after an unknown outcome, because the reply that confirms the purge was lost.
+        // Assume a deferred purge after an unknown outcome, because the reply that confirms the
+        // purge was lost.
         let mut deferred = false;
         for round in 0..ROUNDS {
             self.core.store.back_off(round);

@@ -1,4 +1,4 @@
-//! Patient entries of subjects that are about to be written to: loaded, or created if missing.
+//! Patient entries for a write, loaded from storage or created if missing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 
-/// Subject with an entry that can be written to, or with the error that prevents the write.
+/// Subject, with its writable entry or the error that prevents the write.
 type WritableEntry<'a> = (&'a Subject, Result<Arc<CachedEntry>>);
 
 enum NewEntry {
@@ -26,7 +26,7 @@ enum NewEntry {
 }
 
 impl Vault {
-    /// Returns the entries of subjects that are about to be written to.
+    /// Returns writable patient entries of the given subjects.
     ///
     /// Missing entries are created, and entries under a former master key are sealed under the
     /// active one. All new values become durable in one commit.
@@ -105,17 +105,17 @@ impl Vault {
         let revision = stored.revision.clone();
         let head = EntryHead::parse(&stored.value)?;
         let mut cached = match self.open_entry(tag, stored) {
-            // A write that was never acknowledged arrived after its master key was destroyed. Only
-            // a key number that this keyring records as destroyed proves that. If an old header was
-            // restored, the number is merely unknown, and replacing the entry would lose the whole
-            // chart.
+            // Replace an entry whose unacknowledged write arrived after its master key was
+            // destroyed. Only a key number that this keyring records as destroyed proves such a
+            // late write. After the restore of an old header, the number is merely unknown, and
+            // replacing the entry would lose the whole chart.
             Err(Error::UnknownMasterKey)
                 if !self.core.store.storage.is_transactional()
                     && header.keyring.was_destroyed(head.master) =>
             {
                 return self.new_draft(header, subject, Expect::Unchanged(revision));
             }
-            // A concurrent rotation sealed the entry under a newer master key.
+            // Retry, because a concurrent rotation sealed the entry under a newer master key.
             Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {
                 return Ok(NewEntry::Retry);
             }
@@ -151,8 +151,8 @@ impl Vault {
         Ok(NewEntry::ToWrite(Box::new(cached), expect))
     }
 
-    /// Writes drafted entries in one commit. Entries that met a conflict are left out of the
-    /// result, so that the caller reads them again.
+    /// Writes drafted entries in one commit. The result omits entries that met a conflict, and the
+    /// caller reads these entries again.
     fn write_drafts<'a>(
         &self,
         header: &OpenHeader,

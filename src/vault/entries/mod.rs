@@ -19,7 +19,7 @@ use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
 pub(crate) use cache::EntryCache;
 
-/// Decrypted patient entry, with the revision that it was read at.
+/// Decrypted patient entry, with the revision at which the entry was read.
 #[derive(Debug)]
 pub(crate) struct CachedEntry {
     pub(crate) tag: PatientTag,
@@ -56,14 +56,14 @@ impl CachedEntry {
 /// Required or actual age of a cached entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
-    /// Read within the last 60 seconds.
+    /// The entry was read within the last 60 seconds.
     Cached,
-    /// Read from storage by this call.
+    /// The entry was read from storage by this call.
     Fresh,
 }
 
 impl Vault {
-    /// Returns the entry of a subject, and whether storage was read for it.
+    /// Returns the entry of a subject, and whether the entry was read from storage.
     ///
     /// Absence and erasure are always read from storage, never answered from the cache.
     pub(crate) fn entry(
@@ -71,7 +71,7 @@ impl Vault {
         subject: &Subject,
         freshness: Freshness,
     ) -> Result<(Option<Arc<CachedEntry>>, Freshness)> {
-        // Fail once the vault is locked, even where the cached entry alone would suffice.
+        // Return `Locked` once the vault is locked, even if the cached entry would suffice.
         self.header()?;
         if freshness == Freshness::Cached
             && let Some(cached) = self
@@ -91,7 +91,7 @@ impl Vault {
         Ok((found, Freshness::Fresh))
     }
 
-    /// Reads the entry of a subject from storage, for a change.
+    /// Reads the entry of a subject from storage, not from the cache.
     pub(crate) fn find_entry(&self, subject: &Subject) -> Result<Option<CachedEntry>> {
         for round in 0..ROUNDS {
             self.core.store.back_off(round);
@@ -100,7 +100,7 @@ impl Vault {
             };
             let revision = stored.revision.clone();
             match self.open_entry(tag, stored) {
-                // A concurrent rotation sealed the entry under a newer master key.
+                // Retry, because a concurrent rotation sealed the entry under a newer master key.
                 Err(Error::UnknownMasterKey) if self.changed_since(&tag, &revision)? => {}
                 opened => return opened.map(Some),
             }
@@ -113,7 +113,7 @@ impl Vault {
         Ok(now.is_none_or(|now| now.revision != *revision))
     }
 
-    /// Reads the sealed entry of a subject, under each name key of the keyring.
+    /// Reads the sealed entry of a subject, trying the tag under each name key of the keyring.
     pub(crate) fn stored_entry(&self, subject: &Subject) -> Result<Option<(PatientTag, Stored)>> {
         let header = self.header()?;
         let tags = header
@@ -130,7 +130,8 @@ impl Vault {
             .find_map(|(tag, stored)| stored.map(|stored| (tag, stored))))
     }
 
-    /// Opens a sealed entry. An unknown master key or a newer generation reloads the header once.
+    /// Opens a sealed entry. If the master key is unknown or the entry's generation is newer, the
+    /// header is reloaded once.
     pub(crate) fn open_entry(&self, tag: PatientTag, stored: Stored) -> Result<CachedEntry> {
         match self.open_entry_under(&*self.header()?, tag, &stored) {
             Err(Error::UnknownMasterKey | Error::HeaderRolledBack) => {
@@ -143,7 +144,7 @@ impl Vault {
     /// Opens an entry that a scan returned; `None` when the entry no longer exists.
     ///
     /// An entry under an unknown master key is read once more, because a concurrent rotation may
-    /// have sealed it under a newer one.
+    /// have sealed the entry under a newer master key.
     pub(crate) fn open_listed(&self, listed: ScanItem) -> Result<Option<CachedEntry>> {
         let ScanItem {
             key,
@@ -182,7 +183,7 @@ impl Vault {
         })
     }
 
-    /// Drops a cached entry, after a change of the stored one was detected.
+    /// Removes the entry of a subject from the cache, because the stored entry has changed.
     pub(crate) fn forget_entry(&self, subject: &Subject) {
         self.core.entries.forget(subject);
     }
@@ -197,7 +198,7 @@ impl Vault {
     }
 }
 
-/// Returns the id of the chart, for comparison with an earlier one.
+/// Returns the chart id of a live subject.
 pub(crate) fn chart_id(cached: &CachedEntry) -> Result<ChartId> {
     cached.chart().map(|chart| *chart.id())
 }
@@ -212,7 +213,8 @@ impl CachedEntry {
         })
     }
 
-    /// Unwraps the data key of a version that is stored at `place`.
+    /// Unwraps the data key of a version. The wrap key depends on `place`: current version or
+    /// history.
     pub(crate) fn unwrap_data_key(&self, head: &Head, place: Place) -> Result<DataKey> {
         let key = self
             .entry
@@ -228,7 +230,7 @@ impl CachedEntry {
         )
     }
 
-    /// Checks that the record name sealed in a record is `name`, under which the record was found.
+    /// Checks that `name`, which was sealed in a record, matches the record's storage address.
     pub(crate) fn check_name(&self, address: &Address, name: &str) -> Result<()> {
         if self.address(name)? != *address {
             return Err(Error::NotAuthentic);

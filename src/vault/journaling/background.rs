@@ -9,7 +9,7 @@ use crate::journal::{WriteTime, Writer};
 use crate::vault::clock::Clock;
 use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 
-/// Thread that flushes grouped journal entries; started by the first waiting entry.
+/// Thread that flushes grouped journal entries, started when the first entry waits.
 pub(super) struct Background {
     shared: Arc<Shared>,
     thread: Mutex<Option<(JoinHandle<()>, u32)>>,
@@ -23,7 +23,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     stop: Mutex<bool>,
     woken: Condvar,
-    /// Set while entries wait and the thread has been notified.
+    /// `true` while entries wait and the thread has been notified.
     awake: AtomicBool,
 }
 
@@ -51,7 +51,8 @@ impl Background {
     pub(super) fn wake(&self) {
         let process = std::process::id();
         let awake = self.shared.awake.swap(true, Ordering::AcqRel);
-        // If the process was forked while entries waited, the awake thread runs in the parent only.
+        // If the process was forked while entries waited, the notified thread runs only in the
+        // parent.
         if self.process.swap(process, Ordering::AcqRel) == process && awake {
             return;
         }
@@ -62,7 +63,7 @@ impl Background {
             let spawned = thread::Builder::new()
                 .name("chartlock journal".into())
                 .spawn(move || shared.run());
-            // Without a thread, later operations flush entries that are one second old.
+            // If no thread can be spawned, later operations flush entries that are one second old.
             *thread = spawned.ok().map(|handle| (handle, process));
         } else {
             drop(lock(&self.shared.stop));
@@ -72,7 +73,8 @@ impl Background {
 }
 
 impl Drop for Background {
-    /// Joins the thread, because it keeps the storage open, and the app may want to open it again.
+    /// Joins the thread, because the thread keeps the storage open, and the app may open the
+    /// storage again.
     fn drop(&mut self) {
         *lock(&self.shared.stop) = true;
         self.shared.woken.notify_one();
@@ -93,8 +95,8 @@ impl Shared {
                 stop = woken.unwrap_or_else(PoisonError::into_inner);
             }
             if !*stop {
-                // Let more entries join the page. Half of the promised time leaves room for the
-                // write itself.
+                // Wait for more entries, so that they share one page. Half of the promised time
+                // remains for the write.
                 let waited = self.woken.wait_timeout(stop, GROUPED_WITHIN / 2);
                 stop = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
@@ -120,7 +122,7 @@ impl Shared {
         // `Locked` means that the journal key was wiped, which happens only when the queue is
         // empty.
         if !matches!(flushed, Ok(()) | Err(Error::Locked)) {
-            // The write failed: retry after the next wait.
+            // Retry the failed write after the next wait.
             self.awake.store(true, Ordering::Release);
         }
     }

@@ -1,9 +1,9 @@
-//! Journal of an open vault: writes the entries of its operations, and handles failed journal
+//! Journal of an open vault: entries of the vault's operations, and the handling of failed journal
 //! writes.
 //!
 //! A change is committed together with its journal entry. An operation that releases data appends
-//! its entry first: durable at once under strict journaling, otherwise within one second. While the
-//! journal cannot be written, nothing is released.
+//! its entry first. The entry is durable before the release under strict journaling, otherwise
+//! within one second. While the journal cannot be written, nothing is released.
 
 mod background;
 mod references;
@@ -26,7 +26,7 @@ use crate::vault::Vault;
 use crate::vault::clock::Clock;
 use background::Background;
 
-/// Longest time that the entry of a read waits before it is durable, under grouped journaling.
+/// Longest time before the journal entry of a read is durable, under grouped journaling.
 pub(crate) const GROUPED_WITHIN: Duration = Duration::from_secs(1);
 /// Number of waiting entries that forces a flush, under grouped journaling.
 const GROUPED_MAX: usize = 2048;
@@ -49,9 +49,9 @@ pub enum Journaling {
     Strict,
     /// The entry is durable within one second, and many entries share one write.
     ///
-    /// A crash or power failure can lose the entries of the last second, and no others. While the
-    /// journal cannot be written, nothing more is released. While the storage stalls, reads wait
-    /// once an entry is one second old.
+    /// A crash or power failure can lose only the entries of the last second. While the journal
+    /// cannot be written, nothing more is released. While the storage stalls, reads wait once an
+    /// entry is one second old.
     #[default]
     Grouped,
 }
@@ -59,9 +59,9 @@ pub enum Journaling {
 /// Result of one change of a commit.
 pub(crate) type Answer = std::result::Result<Committed, CommitError>;
 
-/// Journal of one vault, as its operations use it.
+/// Journal of one vault, which all operations of the vault share.
 pub(crate) struct JournalHandle {
-    /// `None` only in measurements and tests, which run without a journal.
+    /// `None` only in measurements and tests that run without a journal.
     journal: Option<Journal>,
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
@@ -76,24 +76,25 @@ struct Journal {
     background: Option<Background>,
 }
 
-/// State of the journal that raises security events.
+/// Health of the journal, whose changes raise security events.
 struct JournalHealth {
     /// `true` if the last attempt to write the journal failed.
     failing: AtomicBool,
-    /// Set once the vault is locked, so that the journal key is wiped when the queue is empty.
+    /// `true` once the vault is locked. The journal key is then wiped as soon as the queue is
+    /// empty.
     locked: AtomicBool,
     alarms: Arc<Alarms>,
 }
 
 impl JournalHealth {
-    /// Updates the state after a write. A failure raises one event, when it begins.
+    /// Updates the health after a write. Only the first of consecutive failures raises an event.
     fn update(&self, writer: &Writer) {
         let failing = writer.is_failing();
         if !self.failing.swap(failing, Ordering::AcqRel) && failing {
             self.alarms.raise(&SecurityEvent::JournalFailing);
         }
-        // Another writer continued this writer's chain: a copy of this process, or an attacker who
-        // can forge pages.
+        // A second writer continued this writer's chain: either a copy of this process, or an
+        // attacker who can forge pages.
         if writer.was_forked() {
             self.alarms.raise(&SecurityEvent::JournalForked);
         }
@@ -116,8 +117,8 @@ impl JournalHandle {
         }
     }
 
-    /// Starts a chain of the journal under the key of `sealer`. `in_background` starts a thread
-    /// that flushes grouped entries.
+    /// Starts a chain of the journal under the key of `sealer`. If `in_background` is `true`, a
+    /// background thread flushes grouped entries.
     pub(crate) fn begin(&mut self, sealer: Sealer, mode: Journaling, in_background: bool) {
         let writer = Arc::new(Writer::new(Arc::clone(&self.storage), sealer));
         let health = Arc::new(JournalHealth {
@@ -125,7 +126,7 @@ impl JournalHandle {
             locked: AtomicBool::new(false),
             alarms: Arc::clone(&self.alarms),
         });
-        // Strict journaling also needs the thread, for entries whose first write failed.
+        // Strict journaling also needs the thread, which retries entries whose first write failed.
         let background = in_background.then(|| {
             Background::new(
                 Arc::clone(&writer),
@@ -145,7 +146,8 @@ impl JournalHandle {
         self.journal.as_ref().map(|journal| &*journal.writer)
     }
 
-    /// Returns the current time, for an entry and for its waiting time.
+    /// Returns the wall-clock time for an entry, and the uptime that measures how long the entry
+    /// waits.
     pub(crate) fn moment(&self) -> WriteTime {
         WriteTime {
             now: self.clock.now(),
@@ -204,7 +206,7 @@ impl JournalHandle {
             && let Ok(number) = journal.writer.note(draft, moment.uptime)
         {
             if journal.mode == Journaling::Strict {
-                // A failed entry stays queued, and blocks the next release.
+                // An entry whose write failed stays queued, and blocks the next release.
                 let _ = journal.writer.flush(number, moment);
                 journal.health.update(&journal.writer);
             }
@@ -224,7 +226,7 @@ impl JournalHandle {
         flushed.map_err(journal_error)
     }
 
-    /// Sends the entries of reads to `spool` from now on.
+    /// Redirects the entries of later reads to `spool`.
     pub(crate) fn begin_spool(&self, spool: Arc<dyn Storage>) {
         if let Some(writer) = self.writer() {
             writer.begin_spool(spool);
@@ -244,8 +246,8 @@ impl JournalHandle {
             return;
         };
         health.locked.store(true, Ordering::Release);
-        // Queued entries must not be lost: until they are written, the key that seals them stays in
-        // memory, and no other key does.
+        // If this write fails, only the journal key stays in memory until the queued entries are
+        // written, because these entries must not be lost.
         let _ = writer.close(self.moment());
         health.update(writer);
         wipe_stack::<AN_OPERATION>();
@@ -276,8 +278,8 @@ fn journal_error(error: Error) -> Error {
     }
 }
 
-/// Returns the context of the vault's own operations. The actor is `vault`, unless the app sets
-/// another.
+/// Returns the journal context of operations without a session. The actor is `vault`, unless the
+/// app sets another actor.
 pub(crate) fn system_context(actor: Option<&Actor>) -> Arc<Context> {
     Arc::new(Context {
         actor: actor.map_or("vault", Actor::name).into(),
@@ -294,7 +296,7 @@ pub(crate) fn ended<T>(result: &Result<T>) -> AccessOutcome {
 }
 
 impl Vault {
-    /// Returns the act of one of the vault's own operations.
+    /// Returns the [`Act`] of an operation without a session.
     pub(crate) fn system_act(&self, operation: Operation) -> Act {
         Act {
             context: Arc::clone(&self.core.journal.system_actor),
@@ -325,8 +327,7 @@ impl Vault {
             .append_deferred(act.draft(now, target, outcome));
     }
 
-    /// Runs one of the vault's own changes, and journals its outcome after the entries of its
-    /// commits.
+    /// Runs a change, and journals the outcome after the entries of the individual commits.
     pub(crate) fn journaled<T>(
         &self,
         act: &Act,
@@ -338,7 +339,7 @@ impl Vault {
         result
     }
 
-    /// Runs one of the vault's own reads, and journals it before its result is released.
+    /// Runs a read without a session, and journals the read before releasing the result.
     pub(crate) fn journaled_read<T>(
         &self,
         operation: Operation,
@@ -357,7 +358,7 @@ impl Vault {
         }
     }
 
-    /// Commits one change with its entry.
+    /// Commits one change together with its journal entries.
     pub(crate) fn commit_one(&self, change: JournaledChange) -> Result<Answer> {
         let answer = self.core.journal.commit(vec![change])?.pop();
         Ok(answer.unwrap_or(Err(CommitError::Unknown)))
@@ -365,7 +366,7 @@ impl Vault {
 }
 
 impl Vault {
-    /// Runs one of the vault's own operations on a subject, and journals its outcome.
+    /// Runs an operation on a subject without a session, and journals the outcome.
     pub(crate) fn journaled_for_subject<T>(
         &self,
         operation: Operation,

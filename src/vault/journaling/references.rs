@@ -10,7 +10,8 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
 impl Vault {
-    /// Returns the journal's reference to a subject, with the chart of the cached entry, if any.
+    /// Returns the journal reference to a subject. The reference contains the chart id if the
+    /// subject's entry is cached.
     pub(crate) fn refer_subject(&self, subject: &Subject) -> Result<SubjectRef> {
         let cached = self
             .core
@@ -28,7 +29,7 @@ impl Vault {
         Ok(SubjectRef { chart, tag })
     }
 
-    /// Returns the journal's reference to a record, with the version that was found, if any.
+    /// Returns the journal reference to a record. The version is 0 if `found` is `None`.
     pub(crate) fn refer_record(
         &self,
         id: &RecordId,
@@ -61,8 +62,8 @@ impl Vault {
         })
     }
 
-    /// Returns the journal tag from the cache, because deriving it again for every version would
-    /// cost time.
+    /// Returns the journal tag of a subject, cached because every version's journal entry needs the
+    /// tag.
     fn subject_tag(&self, cached: &CachedEntry) -> Result<SubjectTag> {
         if let Some(tag) = cached.journal_tag.get() {
             return Ok(*tag);
