@@ -1,5 +1,5 @@
-//! Dispatcher of security events, with counters for failures and denials, because these deserve an
-//! event only if they repeat.
+//! Dispatcher of security events, with counters for authentication failures and denials. Failures
+//! and denials raise an event only if they repeat.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ pub struct Alarms {
 }
 
 impl Alarms {
-    /// Creates a dispatcher that passes events to `handler`, if there is a handler.
+    /// Creates a dispatcher that passes events to `handler`, or discards events without a handler.
     pub fn new(handler: Option<Arc<dyn SecurityEventHandler>>) -> Self {
         Self {
             handler,
@@ -38,8 +38,8 @@ impl Alarms {
     pub fn failed(&self, uptime: Duration) {
         let mut failures = (self.failures.lock()).unwrap_or_else(PoisonError::into_inner);
         let event = failures.note(uptime);
-        // Unlock before the call, because the handler can be slow; otherwise other threads that
-        // record failures would wait for it.
+        // Unlock before the call; otherwise a slow handler would block other threads that count
+        // failures.
         drop(failures);
         event.iter().for_each(|event| self.raise(event));
     }

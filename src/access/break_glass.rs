@@ -22,8 +22,8 @@ impl BrokenGlass {
     /// Begins break-glass access at `uptime`, for up to 24 hours.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] if `reason` is not 1 to 255 bytes without control characters, or
-    /// if `duration` is zero or above 24 hours.
+    /// [`Error::InvalidMetadata`] if `reason` is empty, exceeds 255 bytes or contains control
+    /// characters, or if `duration` is zero or above 24 hours.
     pub fn new(reason: &str, duration: Duration, uptime: Duration) -> Result<Self> {
         check_reason(reason)?;
         if duration.is_zero() || duration > LONGEST {

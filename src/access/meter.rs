@@ -6,16 +6,16 @@ use std::time::Duration;
 use crate::access::security_event::SecurityEvent;
 use crate::id::Actor;
 
-/// The maximum number of occurrences that a meter keeps. Above it, the reported count is a lower
-/// bound.
+/// The maximum number of occurrences that a meter stores. At this maximum, the reported count is a
+/// lower bound.
 const MAX_OCCURRENCES: usize = 1_000;
 /// The maximum number of actors for which denials are counted at the same time.
 const MAX_ACTORS: usize = 1_000;
 
 /// A sliding-window meter that counts occurrences and reports when they reach a limit.
 ///
-/// After a report, the meter stays silent for a whole window. Times are measured in the vault's
-/// uptime, so a change of the machine's clock has no effect.
+/// After a report, the meter reports nothing for the length of the window. Times are measured in
+/// the vault's uptime, so a change of the machine's clock has no effect.
 #[derive(Debug, Clone)]
 pub struct Meter {
     limit: usize,
@@ -110,8 +110,7 @@ impl DenialMeter {
         })
     }
 
-    // Evicts the actor with the oldest denial, so that memory stays bounded however many actors an
-    // app uses.
+    // Evicts the actor whose last denial is the oldest, to bound memory for any number of actors.
     fn evict_oldest(&mut self) {
         if self.0.len() < MAX_ACTORS {
             return;

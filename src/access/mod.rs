@@ -1,4 +1,4 @@
-//! Access policy: the interface by which the app decides requests, and the possible decisions.
+//! Access policy: the interface through which the app permits or denies each operation.
 
 pub(crate) mod alarms;
 pub(crate) mod break_glass;

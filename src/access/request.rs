@@ -33,9 +33,9 @@ pub struct AccessRequest<'a> {
     pub subject: Option<&'a Subject>,
     /// The record's name; `None` for an operation on a subject or the vault.
     pub record: Option<&'a str>,
-    /// The record's labels in ascending order, if known: for a put, the labels of the new document;
-    /// for the second call of a read, the labels of the record. See
-    /// [`AccessPolicy`](crate::access::AccessPolicy).
+    /// The record's labels in ascending order; `None` if they are not available. A put has the
+    /// labels of the new document. The second request of a read has the labels of the stored
+    /// record. See [`AccessPolicy`](crate::access::AccessPolicy).
     pub labels: Option<&'a [&'a str]>,
     /// The app's id of the request that caused the operation.
     pub request_id: Option<&'a str>,

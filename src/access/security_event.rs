@@ -1,4 +1,4 @@
-//! Security events, and the handler that receives them as they occur.
+//! Security events, and the handler that receives each event as it occurs.
 
 use std::fmt;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub enum SecurityEvent {
     },
     /// Credentials or stored objects failed to authenticate five times or more within ten minutes.
     RepeatedFailures {
-        /// The number of failures; a lower bound.
+        /// The number of failures, which is a lower bound.
         count: u64,
         /// The time window in which the failures occurred.
         #[serde(rename = "within_seconds", serialize_with = "seconds")]
@@ -54,13 +54,14 @@ pub enum SecurityEvent {
         /// The denied actor.
         #[serde(serialize_with = "name")]
         actor: Actor,
-        /// The number of denials; a lower bound.
+        /// The number of denials, which is a lower bound.
         count: u64,
         /// The time window in which the denials occurred.
         #[serde(rename = "within_seconds", serialize_with = "seconds")]
         within: Duration,
     },
-    /// The journal cannot be written. Reads and changes are refused until it can be written again.
+    /// The journal cannot be written. Reads and changes are refused until the journal can be
+    /// written again.
     JournalFailing,
     /// An actor began the journal fallback: reads are now journaled to another storage.
     JournalFallbackBegun {
@@ -75,7 +76,7 @@ pub enum SecurityEvent {
         #[serde(serialize_with = "name")]
         actor: Actor,
     },
-    /// Another writer continued this writer's journal chain, for example a copy of the vault.
+    /// Another writer, for example a copy of this process, continued this writer's journal chain.
     JournalForked,
     /// The vault's header is older than the objects stored with it.
     HeaderRolledBack,

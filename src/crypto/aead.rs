@@ -53,7 +53,7 @@ impl CipherSuite {
     }
 }
 
-/// A 96-bit nonce: zero or a chunk number. Callers cannot construct any other.
+/// A 96-bit nonce: zero or a chunk number. Callers cannot construct any other nonce.
 #[derive(Debug, Clone, Copy)]
 pub struct Nonce([u8; 12]);
 
@@ -97,8 +97,8 @@ impl SealingKey {
     /// tag).
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] if the tag does not match. `buffer` then holds the ciphertext or
-    /// zeros, never plaintext.
+    /// [`Error::NotAuthentic`] if the tag does not match. `buffer` then contains the ciphertext
+    /// or zeros, never plaintext.
     pub fn open(&self, nonce: Nonce, buffer: &mut [u8], tag: &[u8; TAG]) -> Result<()> {
         within_bound(buffer.len(), Error::NotAuthentic)?;
         self.cipher.open(&nonce.0, buffer, tag)
@@ -108,8 +108,8 @@ impl SealingKey {
     /// nonce, ad = "", sealed, tag).
     ///
     /// # Errors
-    /// [`Error::NotAuthentic`] if the tag does not match. `out` is then unchanged or holds zeros,
-    /// never plaintext.
+    /// [`Error::NotAuthentic`] if the tag does not match. `out` is then unchanged or
+    /// contains zeros, never plaintext.
     pub fn open_to(
         &self,
         nonce: Nonce,

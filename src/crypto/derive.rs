@@ -61,7 +61,7 @@ fn tag16(key: &[u8; 32], info: &[&[u8]]) -> Result<[u8; 16]> {
 /// identifier, 32)\[..16\].
 ///
 /// # Errors
-/// None in practice, because the output is shorter than HKDF's limit. This also holds for every
+/// None in practice, because the output is shorter than HKDF's limit. The same applies to every
 /// other function of this module.
 pub fn patient_tag(key: &NameKey, kind: SubjectKind, identifier: &str) -> Result<PatientTag> {
     let length = (identifier.len() as u64).to_le_bytes();
@@ -85,9 +85,9 @@ pub fn record_tag(key: &PatientNameKey, name: &str) -> Result<RecordTag> {
 /// rtag16 ‖ version u64 ‖ format ‖ suite ‖ kind ‖ 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordContext {
-    /// The chart of the requested address.
+    /// The id of the record's chart.
     pub chart: ChartId,
-    /// The record tag of the requested address.
+    /// The tag of the record's name.
     pub record: RecordTag,
     /// The version number.
     pub version: u64,
@@ -118,20 +118,20 @@ pub fn body_key(key: &DataKey, context: &RecordContext) -> Result<(SealingKey, C
     )
 }
 
-/// The place of a wrapped data key: among the current versions or in history.
+/// The storage class of the version to which a wrapped data key belongs.
 ///
-/// The wrap key depends on the place, so the stored bytes of an earlier version do not open if an
-/// attacker copies them to the storage key of the current version.
+/// The derivation of the wrap key includes the class. So if an attacker copies the stored bytes of
+/// an earlier version to the storage key of the current version, the data key does not unwrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// A current version, stored in class `r`.
+    /// The class of current versions, whose storage keys begin with `r`.
     Current,
-    /// An earlier version, stored in class `h`.
+    /// The class of earlier versions, whose storage keys begin with `h`.
     Earlier,
 }
 
 impl Place {
-    /// Returns the byte that identifies this place in derivations and storage keys.
+    /// Returns the byte that identifies this class in derivations and storage keys.
     pub fn code(self) -> u8 {
         match self {
             Self::Current => b'r',
@@ -140,7 +140,7 @@ impl Place {
     }
 }
 
-/// Derives the key that wraps a data key: wrap key = X(patient key, "cl1/wrap" ‖ place ‖ 00 00 00 ‖
+/// Derives the key that wraps a data key: wrap key = X(patient key, "cl1/wrap" ‖ class ‖ 00 00 00 ‖
 /// key number u32 ‖ commitment, 32).
 ///
 /// The data key's commitment serves as the salt. A wrap key therefore wraps one data key only, and

@@ -1,4 +1,4 @@
-//! SHA-256 (FIPS 180-4).
+//! SHA-256 digests (FIPS 180-4).
 
 use crate::crypto::provider::active::{self, Sha256};
 
@@ -10,7 +10,7 @@ pub fn sha256(parts: &[&[u8]]) -> Digest {
     active::sha256(parts)
 }
 
-/// Incremental SHA-256.
+/// An incremental computation of a SHA-256 digest.
 #[derive(Debug, Clone, Default)]
 pub struct Sha256Stream(Sha256);
 

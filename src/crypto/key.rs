@@ -25,7 +25,7 @@ macro_rules! roles {
             /// Creates a key whose 32 bytes `fill` writes in place.
             ///
             /// # Errors
-            /// Returns the errors of `fill`.
+            /// Returns the error of `fill`.
             pub fn try_with(fill: impl FnOnce(&mut [u8; 32]) -> Result<()>) -> Result<Self> {
                 Secret32::try_with(fill).map(Self)
             }
@@ -74,7 +74,7 @@ roles! {
     /// # Ok::<(), chartlock::Error>(())
     /// ```
     SlotSecret
-    /// Root key: seals the keyring. A vault has one.
+    /// Root key: seals the keyring. Each vault has one root key.
     RootKey
     /// Master key: seals patient entries.
     MasterKey
@@ -87,7 +87,7 @@ roles! {
     PatientNameKey
     /// Patient key: wraps the data keys of one subject.
     PatientKey
-    /// Data key: seals one version of one record. Sealing consumes it.
+    /// Data key: seals one version of one record. Sealing consumes the key.
     DataKey
     /// Stream key: seals one content stream.
     StreamKey

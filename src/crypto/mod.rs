@@ -1,9 +1,9 @@
-//! Ciphers, key derivation and random bytes. Only this module uses a cipher or KDF crate;
-//! [`provider`] contains the implementations.
+//! Ciphers, key derivation and random bytes. Only this module uses cipher and KDF crates, through
+//! the implementations in [`provider`].
 //!
 //! Guarantees:
 //! - A long-lived key is never an AEAD key; each sealing key is derived.
-//! - Context goes into the derivation's info, and associated data stays empty.
+//! - The derivation's info contains the context; associated data is always empty.
 //! - A derived key seals one message under nonce zero, or one stream under its chunk numbers.
 //! - Comparisons of secrets take constant time.
 //!

@@ -15,11 +15,11 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Memory, in KiB: 8 MiB to 1 GiB.
+    /// The memory size in KiB, from 8,192 (8 MiB) to 1,048,576 (1 GiB).
     pub memory_kib: u32,
-    /// Passes over the memory: 1 to 16.
+    /// The number of passes over the memory, from 1 to 16.
     pub passes: u32,
-    /// Lanes: 1 to 16.
+    /// The number of lanes, from 1 to 16.
     pub lanes: u32,
 }
 
@@ -36,8 +36,8 @@ impl Default for Cost {
 impl Cost {
     /// Returns these parameters if they are within bounds.
     ///
-    /// The bounds also apply to stored parameters, because an attacker can replace them: they must
-    /// neither exhaust the machine nor make guessing cheap.
+    /// The bounds also apply to stored parameters, because an attacker can replace these. A forged
+    /// cost must neither exhaust the machine nor make guessing cheap.
     ///
     /// # Errors
     /// [`Error::Malformed`] if memory, passes or lanes are out of bounds, or memory times passes
@@ -67,7 +67,7 @@ pub fn argon2id(passphrase: &[u8], salt: &[u8; 32], cost: Cost, out: &mut [u8; 3
         .map_err(|_| Error::Stretching)
 }
 
-/// Argon2id working memory, wiped on drop, because the secret can be computed from its last blocks
+/// Argon2id working memory, wiped on drop, because its last blocks suffice to compute the secret
 /// without the passphrase. The `argon2` crate does not wipe the memory that it allocates itself.
 struct Memory(Vec<Block>);
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::crypto::provider::active;
 
-/// The crates that implement each primitive in this build, as [`crypto_report`] returns them.
+/// The crates that implement the primitives in this build, as [`crypto_report`] returns them.
 ///
 /// The report lists linked code only. It makes no statement about audits, approvals or
 /// certificates.
@@ -19,15 +19,15 @@ use crate::crypto::provider::active;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CryptoReport {
-    /// AES-256-GCM, suite 1.
+    /// The implementation of AES-256-GCM (suite 1).
     pub aes_256_gcm: Implementation,
-    /// ChaCha20-Poly1305, suite 2.
+    /// The implementation of ChaCha20-Poly1305 (suite 2).
     pub chacha20_poly1305: Implementation,
-    /// SHA-256.
+    /// The implementation of SHA-256.
     pub sha_256: Implementation,
-    /// HKDF-Expand with HMAC-SHA-256, which derives every key.
+    /// The implementation of HKDF-Expand with HMAC-SHA-256, which derives sealing keys and tags.
     pub hkdf_sha_256: Implementation,
-    /// Argon2id, for passphrases. No FIPS module contains it.
+    /// The implementation of Argon2id, which stretches passphrases. No FIPS module contains Argon2id.
     pub argon2id: Implementation,
     /// The crate that requests random bytes from the operating system, the only source of
     /// randomness.
@@ -36,7 +36,7 @@ pub struct CryptoReport {
     pub fips_build: FipsBuild,
 }
 
-/// The crate, and the library if any, that implements a primitive.
+/// The crate that implements a primitive, and the library that the crate wraps, if any.
 ///
 /// ```
 /// # let report = chartlock::report::crypto_report();
@@ -93,7 +93,7 @@ pub enum FipsBuild {
     Linked {
         /// The module's version, if known at build time.
         module: Option<u32>,
-        /// `true` if the self-tests, run again for this report, pass.
+        /// `true` if the self-tests passed when this report was created.
         self_tests_pass: bool,
     },
 }
@@ -127,14 +127,14 @@ pub struct Provided {
     pub(super) fips_build: FipsBuild,
 }
 
-/// Returns the crates that implement each primitive, and the state of AWS-LC's FIPS build.
+/// Returns the crates that implement the primitives, and the state of AWS-LC's FIPS build.
 ///
 /// ```
 /// println!("{}", chartlock::report::crypto_report()); // in a start-up log or an "about" dialog
 /// ```
 ///
-/// If the FIPS build is linked, each call runs its self-tests again. If a self-test fails, AWS-LC
-/// ends the process by default.
+/// If the FIPS build is linked, each call runs the FIPS self-tests again. If a self-test fails,
+/// AWS-LC ends the process by default.
 pub fn crypto_report() -> CryptoReport {
     let provided = active::provided();
     CryptoReport {

@@ -49,7 +49,8 @@ keys! { MasterKey NameKey JournalKey PatientNameKey PatientKey }
 
 /// A key type that a ring can contain.
 trait Role: Encode {
-    /// True if the encoding has a compartment between number and state. Only compartment 0 exists.
+    /// `true` if the encoding has a reserved u16, the compartment, between number and state. Only
+    /// compartment 0 exists.
     const COMPARTMENT: bool = false;
 }
 impl Role for MasterKey {}
@@ -142,8 +143,8 @@ impl<C> Decode<C> for Subject {
     }
 }
 
-/// Reserved byte for a subject that changes its identifier: the former tag goes here. Always 0
-/// today.
+/// The encoding of an absent former tag. A later release may store the former tag of a subject whose
+/// identifier changed; this release supports no former tag.
 const MOVING_FROM_NONE: u8 = 0;
 
 impl Encode for PatientEntry {
@@ -197,8 +198,8 @@ impl<C> Decode<C> for PatientEntry {
     }
 }
 
-/// Combines state and charts. A live entry has one chart; every other state has none, because
-/// erasing destroys the keys.
+/// Combines the stored state with the stored charts: a live entry requires exactly one chart, and
+/// every other state requires none.
 fn with_charts(chartless: Option<EntryState>, mut charts: Vec<Chart>) -> Result<EntryState> {
     match (chartless, charts.pop(), charts.is_empty()) {
         (None, Some(chart), true) => Ok(EntryState::Live(chart)),

@@ -1,5 +1,5 @@
-//! The interface for credentials: implement [`Credential`] to open a vault with a passphrase, a
-//! device or a key service.
+//! Interface for credentials: implement [`Credential`] to open a vault with a passphrase, a device or
+//! a key service.
 
 use std::fmt::Debug;
 
@@ -10,22 +10,22 @@ use crate::error::Error;
 /// service.
 ///
 /// A vault has 1 to 16 slots, and each slot belongs to one credential. The slot stores the root
-/// key, wrapped under the credential's secret. It also stores *parameters*: what the credential
-/// needs to find its secret again. Everyone who can read the storage can read the parameters.
+/// key, wrapped under the credential's secret. The slot also stores *parameters*, from which the
+/// credential recovers its secret. Everyone who can read the storage can read the parameters.
 ///
-/// The vault asks a credential only about slots of its own [`kind`](Self::kind), in stored order.
-/// The vault decides whether the secret fits. After a wrong secret, `Ok(None)` or an error, it
-/// tries the next slot.
+/// The vault passes to a credential only slots of the credential's own [`kind`](Self::kind), in
+/// stored order. The vault verifies each returned secret. After a wrong secret, `Ok(None)` or an
+/// error, the vault tries the next slot.
 ///
 /// The vault has not authenticated the parameters when it calls [`secret`](Self::secret): an
-/// attacker who can write to the storage can forge them. Limit the time and memory that they can
-/// make your code spend.
+/// attacker who can write to the storage can forge them. Limit the time and memory that your code
+/// spends on forged parameters.
 ///
 /// ```
 /// use chartlock::Error;
 /// use chartlock::keys::{Credential, SlotContext, SlotSecret};
 ///
-/// /// Asks a key service that wraps 32 bytes; here it only turns them around.
+/// /// A credential of a key service that wraps 32 bytes. This example only reverses the bytes.
 /// #[derive(Debug)]
 /// struct Service;
 ///
@@ -55,10 +55,10 @@ use crate::error::Error;
 /// }
 /// ```
 pub trait Credential: Debug + Send + Sync {
-    /// Returns the kind of this credential's slots: 1 passphrase, 2 key file.
+    /// Returns the kind of this credential's slots, such as 1 for a passphrase or 2 for a key file.
     ///
     /// Apps use 0x7000 to 0x7fff; all other numbers are reserved for this crate. The vault refuses
-    /// a kind from 0x8000 on with [`Error::CredentialUnavailable`].
+    /// kinds above 0x7fff with [`Error::CredentialUnavailable`].
     fn kind(&self) -> u16;
 
     /// Creates the parameters (at most 3,984 bytes) and the secret of a new slot.
@@ -72,13 +72,14 @@ pub trait Credential: Debug + Send + Sync {
     /// another credential.
     ///
     /// # Errors
-    /// Returns an error if the credential cannot find out, such as [`Error::CredentialUnavailable`]
-    /// for a service that is down. The vault reports the error only if no slot opens.
+    /// Returns an error if the credential cannot recover the secret, such as
+    /// [`Error::CredentialUnavailable`] for a service that is down. The vault reports the error only
+    /// if no slot opens.
     fn secret(&self, parameters: &[u8], context: &SlotContext)
     -> Result<Option<SlotSecret>, Error>;
 }
 
-/// The vault and slot that a credential is asked about.
+/// The vault and slot for which a credential creates or recovers a secret.
 ///
 /// A key service can bind the context to the wrapped secret, so that a secret wrapped for one slot
 /// opens no other slot.
@@ -113,8 +114,8 @@ impl SlotContext {
         &self.vault
     }
 
-    /// Returns the credential's kind, which is the same for slots that open the vault and slots
-    /// that open only the journal.
+    /// Returns the credential's kind. A slot that opens only the journal has the same kind as a slot
+    /// that opens the vault.
     pub fn kind(&self) -> u16 {
         self.kind
     }

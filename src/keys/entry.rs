@@ -9,8 +9,8 @@ use crate::keys::extensions::Extensions;
 use crate::keys::holds::Hold;
 use crate::keys::ring::{KeyVersion, Ring};
 
-/// An opened patient entry. It contains the chart's keys: without the entry, the records cannot be
-/// decrypted.
+/// An opened patient entry, which contains the chart's keys. Without the entry, the chart's records
+/// cannot be decrypted.
 pub struct PatientEntry {
     pub(super) sequence: u64,
     pub(super) generation: u64,
@@ -27,20 +27,20 @@ pub struct PatientEntry {
 pub enum EntryState {
     /// The subject has a chart.
     Live(Chart),
-    /// The keys are destroyed; the collector still deletes the chart's objects.
+    /// The keys are destroyed, but objects of the chart may still be stored.
     Erasing {
-        /// The chart to delete. The recorded id protects a new chart, because the subject may be
-        /// reopened before the deletion ends.
+        /// The id of the chart to delete. Deletion selects objects by this id, so a late deletion
+        /// never affects a new chart of a reopened subject.
         chart: ChartId,
     },
-    /// Erased. The entry stays as a tombstone, so that a put does not create the subject again by
-    /// mistake.
+    /// The chart is deleted. The entry remains as a tombstone; otherwise a put would create the
+    /// subject again by mistake.
     Erased,
     /// An alias of another subject. Reserved: this release reads aliases and never writes them.
     Alias(Subject),
 }
 
-/// The keys of one subject's records.
+/// The id and keys of one subject's chart.
 #[derive(Debug)]
 pub struct Chart {
     pub(super) id: ChartId,
@@ -78,13 +78,13 @@ impl PatientEntry {
         })
     }
 
-    /// Returns how often the entry was sealed.
+    /// Returns the number of times that the entry was sealed.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Returns the header generation at which the entry was sealed. If it exceeds the current
-    /// header's generation, the header was rolled back.
+    /// Returns the header generation at which the entry was sealed. A generation above that of the
+    /// current header shows that the header was rolled back.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -125,14 +125,15 @@ impl PatientEntry {
     /// Adds a patient key, makes it active and returns its number.
     ///
     /// # Errors
-    /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias;
-    /// [`Error::Randomness`].
+    /// [`Error::Erased`] without a live chart; [`Error::Unsupported`] for an alias;
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn rotate_key(&mut self, now: i64) -> Result<u32> {
         let chart = live(&mut self.state)?;
         (chart.keys).rotate(PatientKey::random()?, now, &self.extensions)
     }
 
-    /// Destroys all inactive patient keys, remembers their numbers and returns them.
+    /// Destroys all inactive patient keys, records their numbers as destroyed and returns the
+    /// numbers.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.
@@ -150,11 +151,10 @@ impl PatientEntry {
         Ok(())
     }
 
-    /// Destroys the keys and returns the id of the chart to delete. For an entry in erasure,
-    /// returns its chart again.
+    /// Destroys the keys and returns the id of the chart to delete. If an erasure is already in
+    /// progress, returns the id of its chart.
     ///
-    /// An expired retention date is removed with the keys; a retention date after `now` refuses the
-    /// erasure.
+    /// A retention date after `now` prevents the erasure. An expired retention date is removed.
     ///
     /// # Errors
     /// [`Error::OnHold`] or [`Error::Retained`] while a hold or retention protects the chart;
@@ -173,8 +173,8 @@ impl PatientEntry {
     /// Turns the entry into a tombstone after all objects of the chart are deleted.
     ///
     /// # Errors
-    /// [`Error::Erased`] if the entry is a tombstone already; [`Error::Conflict`] if no erasure is
-    /// in progress, because the subject was reopened in between.
+    /// [`Error::Erased`] if the entry is already a tombstone; [`Error::Conflict`] if no erasure is
+    /// in progress, for example because the subject was reopened.
     pub fn finish_erasure(&mut self) -> Result<()> {
         match self.state {
             EntryState::Erasing { chart } => {
@@ -191,7 +191,8 @@ impl PatientEntry {
     ///
     /// # Errors
     /// [`Error::Erased`] while the erasure is not finished; [`Error::Conflict`] if the subject is
-    /// live; [`Error::Unsupported`] for an alias; [`Error::Randomness`].
+    /// live; [`Error::Unsupported`] for an alias; [`Error::Randomness`] if the system provides no
+    /// random bytes.
     pub fn reopen(&mut self, now: i64) -> Result<()> {
         match self.state {
             EntryState::Erased => {
@@ -232,22 +233,22 @@ impl Chart {
         })
     }
 
-    /// Returns the random id from which the storage keys of the chart's records are derived.
+    /// Returns the chart's random id, which the storage keys of its objects contain.
     pub fn id(&self) -> &ChartId {
         &self.id
     }
 
-    /// Returns the key that hides the names of the chart's records.
+    /// Returns the key that derives the tags of the chart's record names.
     pub fn name_key(&self) -> &PatientNameKey {
         &self.name_key
     }
 
-    /// Returns the state that shows if a re-encryption is in progress.
+    /// Returns the chart's state, which shows if a re-encryption is in progress.
     pub fn state(&self) -> ChartState {
         self.state
     }
 
-    /// Returns the creation time in milliseconds since 1970.
+    /// Returns the chart's creation time in milliseconds since 1970.
     pub fn created(&self) -> i64 {
         self.created
     }

@@ -1,4 +1,5 @@
-//! Extensions at the end of a sealed body, for later releases, and the one extension in use.
+//! Extensions at the end of a sealed body: numbered fields for later releases, and the list of
+//! destroyed key numbers.
 
 use std::fmt;
 
@@ -6,32 +7,33 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
-/// The first critical extension number. A reader that does not know a critical extension refuses
-/// the body; it preserves unknown extensions below this number.
+/// The first critical extension number. A reader refuses a body with an unknown critical extension,
+/// but preserves unknown extensions below this number.
 const CRITICAL: u16 = 0x8000;
-/// The extension that lists the numbers of destroyed keys: u32 each, the newest last.
+/// The extension that lists the numbers of destroyed keys, as u32 values with the newest last.
 const DESTROYED: u16 = 1;
 /// The maximum count of destroyed numbers in the list.
 const DESTROYED_MAX: usize = 1024;
 
 /// Extensions in ascending order of their numbers.
 ///
-/// The list of destroyed numbers exists because an object under a lost key may be replaced only if
-/// that key is *known* to have been destroyed. On storage that is not transactional, a writer that
-/// stalled longer than the key removal delay may leave such an object, which was never
-/// acknowledged. An unknown number alone proves nothing: a header restored from a backup does not
-/// know newer keys.
+/// The list of destroyed key numbers shows which missing keys were destroyed on purpose. On a
+/// storage that is not transactional, a writer that stalls longer than the key removal delay can
+/// leave an object under a destroyed key. Such an object was never acknowledged, so a later write may
+/// replace it. An object under any other missing key must not be replaced: its key may be missing
+/// only because an old header or entry was restored from a backup.
 #[derive(Default)]
 pub struct Extensions(Vec<Extension>);
 
-/// One extension. Its bytes are wiped on drop, because a later release may store secrets there.
+/// A numbered extension. The bytes are wiped on drop, because a later release may store secrets in
+/// them.
 pub(super) struct Extension {
     pub(super) number: u16,
     pub(super) bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Extensions {
-    /// Checks and adopts decoded extensions.
+    /// Validates decoded extensions and returns them as a list.
     ///
     /// # Errors
     /// [`Error::Malformed`] unless the numbers strictly ascend, or if the list of destroyed numbers

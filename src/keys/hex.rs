@@ -1,14 +1,15 @@
-//! Hexadecimal digits by arithmetic alone: no branch and no table depends on a digit, so timing
-//! reveals nothing about a key file.
+//! Hexadecimal encoding and decoding in constant time: no branch and no table index depends on a
+//! digit, so timing reveals nothing about the secret in a key file.
 
-/// Writes two lower-case digits for each byte.
+/// Encodes each byte as two lower-case digits.
 pub(super) fn encode(bytes: &[u8], digits: &mut [[u8; 2]]) {
     for (byte, pair) in bytes.iter().zip(digits) {
         *pair = [digit(byte >> 4), digit(byte & 15)];
     }
 }
 
-/// Reads one byte from each two digits of either case; returns false if a character is no digit.
+/// Decodes each pair of digits, of either case, to one byte. Returns `false` if a character is not a
+/// digit or the lengths differ.
 pub(super) fn decode(digits: &[[u8; 2]], bytes: &mut [u8]) -> bool {
     let mut wrong = 0;
     for ([high, low], byte) in digits.iter().zip(bytes.iter_mut()) {
@@ -21,7 +22,8 @@ pub(super) fn decode(digits: &[[u8; 2]], bytes: &mut [u8]) -> bool {
 
 fn digit(nibble: u8) -> u8 {
     let nibble = i16::from(nibble);
-    // From 10 on: -1, all bits set. 'a' has a code 39 above the character after '9'.
+    // `letter` has all bits set for a nibble from 10 on, else none. The code of 'a' is 39 above the
+    // code of the character after '9'.
     let letter = (9 - nibble) >> 8;
     (nibble + 0x30 + (letter & 39)) as u8
 }
@@ -40,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_digits_of_every_byte_round_trip() {
+    fn encode_and_decode_of_every_byte_round_trip() {
         for byte in 0..=u8::MAX {
             let mut digits = [[0; 2]];
             encode(&[byte], &mut digits);
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn hex_decoding_of_other_characters_is_refused_at_both_positions() {
+    fn decode_of_non_digit_at_either_position_returns_false() {
         for character in (0..=u8::MAX).filter(|byte| !byte.is_ascii_hexdigit()) {
             for digits in [[character, b'0'], [b'f', character], [character; 2]] {
                 assert!(!decode(&[digits], &mut [0]), "{digits:?}");

@@ -8,10 +8,11 @@ use crate::{crypto, id};
 
 /// The maximum count of holds in one entry.
 const HOLDS_MAX: usize = 64;
-/// Limits hold ids to 53 bits, because JSON readers represent larger numbers inexactly.
+/// The bit mask that limits hold ids to 53 bits, because JSON readers represent larger numbers
+/// inexactly.
 const ID_BITS: u64 = (1 << 53) - 1;
 
-/// A legal hold with a reason: the chart must be kept.
+/// A legal hold with its reason. While a hold is in place, no part of the chart can be erased.
 pub struct Hold {
     pub(super) id: u64,
     pub(super) since: i64,
@@ -19,17 +20,17 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Returns the random id by which the hold is lifted.
+    /// Returns the hold's random id, which is needed to lift the hold.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Returns when the hold was placed: milliseconds since 1970.
+    /// Returns the time at which the hold was placed, in milliseconds since 1970.
     pub fn since(&self) -> i64 {
         self.since
     }
 
-    /// Returns the reason.
+    /// Returns the reason for the hold.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -44,17 +45,17 @@ impl fmt::Debug for Hold {
 }
 
 impl PatientEntry {
-    /// Returns the holds, the oldest first.
+    /// Returns the legal holds, the oldest first.
     pub fn holds(&self) -> &[Hold] {
         &self.holds
     }
 
-    /// Returns the retention date: milliseconds since 1970.
+    /// Returns the retention date, if any, in milliseconds since 1970.
     pub fn retention(&self) -> Option<i64> {
         self.retention
     }
 
-    /// Returns a random id that no present hold has.
+    /// Generates a random id that no hold of this entry has.
     ///
     /// # Errors
     /// [`Error::Randomness`] if the system provides no random bytes.
@@ -67,11 +68,11 @@ impl PatientEntry {
         }
     }
 
-    /// Places a hold on the chart.
+    /// Places a legal hold on the chart.
     ///
     /// # Errors
-    /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias;
-    /// [`Error::InvalidMetadata`] for a reason out of bounds or a 65th hold.
+    /// [`Error::Erased`] without a live chart; [`Error::Unsupported`] for an alias;
+    /// [`Error::InvalidMetadata`] for an invalid reason or a 65th hold.
     pub fn put_hold(&mut self, id: u64, reason: &str, now: i64) -> Result<()> {
         live(&mut self.state)?;
         id::check_reason(reason)?;
@@ -86,11 +87,11 @@ impl PatientEntry {
         Ok(())
     }
 
-    /// Lifts a hold.
+    /// Lifts the legal hold with this id.
     ///
     /// # Errors
-    /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias;
-    /// [`Error::NoSuchHold`].
+    /// [`Error::Erased`] without a live chart; [`Error::Unsupported`] for an alias;
+    /// [`Error::NoSuchHold`] for an unknown id.
     pub fn release_hold(&mut self, id: u64) -> Result<()> {
         live(&mut self.state)?;
         let before = self.holds.len();
@@ -100,7 +101,7 @@ impl PatientEntry {
             .ok_or(Error::NoSuchHold)
     }
 
-    /// Sets or removes the retention date.
+    /// Sets the retention date, or removes it if `until` is `None`.
     ///
     /// # Errors
     /// [`Error::Erased`] without a live chart, [`Error::Unsupported`] for an alias.
@@ -110,10 +111,10 @@ impl PatientEntry {
         Ok(())
     }
 
-    /// Checks that no hold or retention forbids erasing the chart or a part of it.
+    /// Checks that no legal hold and no retention date forbids erasing the chart or a part of it.
     ///
     /// # Errors
-    /// [`Error::OnHold`], [`Error::Retained`].
+    /// [`Error::OnHold`] if a hold is in place; [`Error::Retained`] before the retention date.
     pub fn check_erasable(&self, now: i64) -> Result<()> {
         if !self.holds.is_empty() {
             return Err(Error::OnHold);

@@ -1,4 +1,4 @@
-//! Credential kind 2: a key file of 32 random bytes.
+//! Credential of kind 2: a key file with a secret of 32 random bytes.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -14,26 +14,26 @@ use crate::keys::credential::{Credential, SlotContext};
 use crate::keys::hex;
 
 const KIND: u16 = 2;
-/// The first line.
+/// The first line of a key file.
 const TITLE: &[u8] = b"chartlock key file 1";
-/// The beginning of the first line in every version.
+/// The beginning of the first line in every version of the format.
 const FAMILY: &[u8] = b"chartlock key file ";
-/// The length of the text: three lines of 20, 64 and 8 characters.
+/// The length of the text in bytes: three lines of 20, 64 and 8 characters, each with its line end.
 const LENGTH: usize = 95;
-/// The maximum bytes to read from a file: one more than the longest text, whose lines end with
-/// `\r\n`.
+/// The maximum number of bytes to read from a file: one more than the longest valid text, whose lines
+/// end with `\r\n`. The extra byte reveals that a file is too long.
 const READ_MAX: usize = LENGTH + 4;
 
-/// The marker file at the top of a `FileStorage` directory, and how its content begins.
+/// The name of the marker file in every `FileStorage` directory, and the beginning of its content.
 const MARKER: (&str, &[u8]) = ("READ-ME-FIRST", b"chartlock storage");
 
-/// A key file: 32 random bytes that open a vault without user input.
+/// A key file with 32 random bytes that open a vault without user input.
 ///
 /// The text has three lines: `chartlock key file 1`; 64 hexadecimal digits, the slot secret; and 8
 /// digits, the first 4 bytes of the SHA-256 of the secret. The last line detects copying mistakes.
 ///
-/// Everyone who has the file can open the vault. Keep it away from the data and its backups, and
-/// keep a copy at another site. The secret is wiped on drop.
+/// Everyone who has the file can open the vault. Keep the file away from the data and the backups,
+/// and keep a copy at another site. The secret is wiped on drop.
 ///
 /// ```
 /// # use chartlock::keys::KeyFile;
@@ -42,7 +42,7 @@ const MARKER: (&str, &[u8]) = ("READ-ME-FIRST", b"chartlock storage");
 /// KeyFile::create(&path)?;
 /// let key = KeyFile::open(&path)?;
 ///
-/// // The same on another carrier, such as a sealed envelope.
+/// // Keep a copy of the key on paper, for example in a sealed envelope.
 /// let paper = key.to_text();
 /// assert!(KeyFile::from_text(&paper).is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -50,11 +50,11 @@ const MARKER: (&str, &[u8]) = ("READ-ME-FIRST", b"chartlock storage");
 pub struct KeyFile(SlotSecret);
 
 impl KeyFile {
-    /// Writes a fresh key durably to a new file that only its owner can read.
+    /// Writes a fresh key durably to a new file. On Unix, only the file's owner can read it.
     ///
     /// # Errors
     /// [`Error::KeyFileBesideData`] inside a storage directory; [`Error::KeyFile`] if the file
-    /// exists or cannot be written; [`Error::Randomness`].
+    /// exists or cannot be written; [`Error::Randomness`] if the system provides no random bytes.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         KeyFileOptions::new().create(path)
     }
@@ -63,13 +63,13 @@ impl KeyFile {
     ///
     /// # Errors
     /// [`Error::KeyFileBesideData`] inside a storage directory; [`Error::KeyFileExposed`] if other
-    /// users can access the file (on Unix); [`Error::KeyFile`] if the file cannot be read; those of
-    /// [`KeyFile::from_text`].
+    /// users can access the file (on Unix); [`Error::KeyFile`] if the file cannot be read;
+    /// errors of [`KeyFile::from_text`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         KeyFileOptions::new().open(path)
     }
 
-    /// Creates a fresh key, to be stored elsewhere than in a file.
+    /// Generates a fresh key without a file. The caller stores the text of the key elsewhere.
     ///
     /// # Errors
     /// [`Error::Randomness`] if the system provides no random bytes.
@@ -81,13 +81,13 @@ impl KeyFile {
     /// and the last line end may be missing.
     ///
     /// # Errors
-    /// [`Error::BadKeyFile`] for another text or a wrong check value; [`Error::Unsupported`] for a
-    /// key file of another version.
+    /// [`Error::BadKeyFile`] for text in another format or a wrong check value;
+    /// [`Error::Unsupported`] for a key file of another version.
     pub fn from_text(text: &str) -> Result<Self> {
         parse(text.as_bytes())
     }
 
-    /// Returns the text of the key file, wiped on drop.
+    /// Returns the text of the key file. The text is wiped on drop.
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(LENGTH));
         let mut digits = Zeroizing::new([[0; 2]; 36]);
@@ -131,7 +131,7 @@ impl fmt::Debug for KeyFile {
 /// # use chartlock::keys::KeyFileOptions;
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("clinic.key");
-/// // A test fixture that keeps key and data in one directory on purpose.
+/// // Test fixtures may keep the key and the data in one directory.
 /// let key = KeyFileOptions::new().allow_beside_data().create(&path)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -141,7 +141,7 @@ pub struct KeyFileOptions {
 }
 
 impl KeyFileOptions {
-    /// Returns the default: refuses key files inside a storage directory.
+    /// Creates the default options, which refuse key files inside a storage directory.
     pub fn new() -> Self {
         Self::default()
     }
@@ -167,8 +167,8 @@ impl KeyFileOptions {
         let key = KeyFile::random()?;
         let file = new_private(path).map_err(failed)?;
         if let Err(error) = write_durably(file, &directory, key.to_text().as_bytes()) {
-            // A partial key file would block the next attempt. Report the first error, not that of
-            // the cleanup.
+            // Remove the partial file; otherwise it would block the next attempt. Report the write
+            // error, not an error of the removal.
             let _ = fs::remove_file(path);
             return Err(failed(error));
         }
@@ -196,8 +196,8 @@ impl KeyFileOptions {
         parse(text.get(..length).ok_or(Error::BadKeyFile)?)
     }
 
-    /// Refuses a path inside a storage directory, at any depth. `path` must be canonical, so that a
-    /// link cannot hide the real location.
+    /// Refuses a path inside a storage directory, at any depth. `path` must be canonical; otherwise a
+    /// link could hide the real location.
     fn check_place(self, path: &Path) -> Result<()> {
         let beside_data = !self.beside_data && path.ancestors().any(is_storage);
         (!beside_data).then_some(()).ok_or(Error::KeyFileBesideData)
@@ -265,7 +265,7 @@ fn new_private(path: &Path) -> io::Result<File> {
 fn write_durably(mut file: File, directory: &Path, text: &[u8]) -> io::Result<()> {
     file.write_all(text)?;
     file.sync_all()?;
-    // Other systems cannot open a directory as a file and need no sync for it.
+    // Sync the directory only on Unix, because other systems cannot open a directory as a file.
     if cfg!(unix) {
         File::open(directory)?.sync_all()?;
     }
@@ -288,8 +288,8 @@ fn is_storage(directory: &Path) -> bool {
         && text == beginning
 }
 
-/// Reads until `out` is full or the file ends, straight into `out`, so that no other buffer holds
-/// the secret.
+/// Reads until `out` is full or the file ends. Reads directly into `out`, so that no other buffer
+/// contains the secret.
 fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = out.get_mut(length..).filter(|rest| !rest.is_empty()) {
@@ -307,7 +307,7 @@ fn read_up_to(file: &mut impl Read, out: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// A reader that returns one byte at a time and reports an interruption before each.
+    /// A reader that returns one byte at a time and reports an interruption before each byte.
     struct Interrupted<'a>(&'a [u8], bool);
 
     impl Read for Interrupted<'_> {

@@ -1,11 +1,11 @@
-//! The keyring: master keys, name keys and journal keys, sealed in the header.
+//! Keyring: the master keys, name keys and journal keys that the header contains in sealed form.
 
 use crate::crypto::{JournalKey, MasterKey, NameKey};
 use crate::error::{Error, Result};
 use crate::keys::extensions::Extensions;
 use crate::keys::ring::{KeyVersion, Ring};
 
-/// Rings of master, name and journal keys; each ring has one active key.
+/// The rings of master keys, name keys and journal keys. Each ring has one active key.
 #[derive(Debug)]
 pub struct Keyring {
     pub(super) masters: Ring<MasterKey>,
@@ -15,7 +15,7 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Creates one fresh key of each role at `now` (milliseconds since 1970).
+    /// Creates a keyring with one fresh key of each role at `now` (milliseconds since 1970).
     ///
     /// # Errors
     /// [`Error::Randomness`] if the system provides no random bytes.
@@ -52,7 +52,7 @@ impl Keyring {
         (self.masters).rotate(MasterKey::random()?, now, &self.extensions)
     }
 
-    /// Destroys an inactive master key and remembers its number.
+    /// Destroys an inactive master key and records its number as destroyed.
     ///
     /// # Errors
     /// [`Error::NoSuchKey`] if no master key has this number, or if it is the active one.

@@ -1,4 +1,4 @@
-//! Credentials, and the keys that they unlock: header, keyring, patient entries.
+//! Credentials, and the objects that contain keys: header, keyring and patient entries.
 //!
 //! Guarantees: keys are generated in place, wiped on drop, and opened only after a commitment
 //! check. Every sealed value has its own key. Sealed bodies are decoded only after authentication,

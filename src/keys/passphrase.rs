@@ -1,4 +1,4 @@
-//! Credential kind 1: a passphrase.
+//! Credential of kind 1: a passphrase.
 
 use std::fmt;
 
@@ -19,8 +19,9 @@ const MAX: usize = 1024;
 /// have other bytes, and then the slot does not open. Normalize the text first if your users'
 /// keyboards differ. The bytes are wiped on drop; a `String` or `Vec` is moved in, not copied.
 ///
-/// Stretching takes the memory and time of the slot's [`Cost`]: at most 1 GiB and a few seconds. A
-/// slot with a cost that [`Cost`] does not allow was forged, so the credential skips it.
+/// The slot's [`Cost`] determines the memory and time of stretching: at most 1 GiB and a few seconds.
+/// The credential skips a slot whose cost is outside the bounds of [`Cost`], because such a slot was
+/// forged.
 ///
 /// ```
 /// # use chartlock::keys::{Cost, Passphrase};
@@ -36,7 +37,7 @@ pub struct Passphrase {
 }
 
 impl Passphrase {
-    /// Creates a credential from a passphrase; its length is checked on use.
+    /// Creates a credential from a passphrase. The length is checked on use.
     pub fn new(passphrase: impl Into<Vec<u8>>) -> Self {
         Self {
             bytes: Zeroizing::new(passphrase.into()),
@@ -62,9 +63,12 @@ impl Credential for Passphrase {
         KIND
     }
 
+    /// Draws a fresh salt and stretches the passphrase with the cost of new slots.
+    ///
     /// # Errors
     /// [`Error::InvalidPassphrase`] for a length out of bounds; [`Error::Stretching`] for a cost
-    /// out of bounds or too little memory.
+    /// out of bounds or too little memory; [`Error::Randomness`] if the system provides no random
+    /// bytes.
     fn enrol(&self, _: &SlotContext) -> Result<(Vec<u8>, SlotSecret)> {
         let cost = self.cost.checked().map_err(|_| Error::Stretching)?;
         let salt = crypto::fresh()?;
@@ -72,6 +76,8 @@ impl Credential for Passphrase {
         Ok((encode(cost, &salt), secret))
     }
 
+    /// Stretches the passphrase with the slot's cost and salt.
+    ///
     /// # Errors
     /// [`Error::InvalidPassphrase`] for a length out of bounds; [`Error::Stretching`] for too
     /// little memory.
@@ -89,7 +95,7 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-/// Encodes the parameters: m KiB u32 ‖ t u32 ‖ p u32 ‖ salt 32.
+/// Encodes the parameters: memory in KiB u32 ‖ passes u32 ‖ lanes u32 ‖ salt of 32 bytes.
 fn encode(cost: Cost, salt: &Salt) -> Vec<u8> {
     let mut parameters = Vec::with_capacity(44);
     for number in [cost.memory_kib, cost.passes, cost.lanes] {

@@ -1,4 +1,4 @@
-//! Rings: numbered keys of one role, one of them active.
+//! Rings of numbered keys of one role, of which one key is active.
 
 use crate::crypto;
 use crate::error::{Error, Result};
@@ -7,9 +7,9 @@ use crate::keys::extensions::Extensions;
 /// The state of a key in a ring, which decides if the key still seals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
-    /// Seals and opens.
+    /// The key seals and opens.
     Active,
-    /// Only opens, until it is destroyed.
+    /// The key only opens, until it is destroyed.
     Inactive,
 }
 
@@ -20,7 +20,7 @@ pub struct KeyVersion<K> {
     pub number: u32,
     /// The state, which decides if the key still seals.
     pub state: KeyState,
-    /// The creation time: milliseconds since 1970, by the clock of the machine that created the
+    /// The creation time in milliseconds since 1970, by the clock of the machine that created the
     /// key.
     pub created: i64,
     /// The key.
@@ -48,7 +48,7 @@ impl<K> Ring<K> {
         })
     }
 
-    /// Checks and adopts decoded keys.
+    /// Creates a ring from decoded keys and validates their states and numbers.
     ///
     /// # Errors
     /// [`Error::Malformed`] unless the first key is active, all others are inactive and no number
@@ -74,7 +74,7 @@ impl<K> Ring<K> {
         std::iter::once(&self.active).chain(&self.inactive)
     }
 
-    /// Returns the key that seals.
+    /// Returns the active key, which seals.
     pub fn active(&self) -> &KeyVersion<K> {
         &self.active
     }
@@ -84,8 +84,8 @@ impl<K> Ring<K> {
         self.iter().find(|key| key.number == number)
     }
 
-    /// Makes `key` the active one and returns its number, which is unused in this ring and in
-    /// `extensions`.
+    /// Makes `key` the active key and returns its number. The number differs from those of all keys in
+    /// the ring and of all destroyed keys in `extensions`.
     ///
     /// # Errors
     /// [`Error::Randomness`] if the system provides no random bytes.
@@ -99,14 +99,14 @@ impl<K> Ring<K> {
         Ok(number)
     }
 
-    /// Removes the inactive keys that `condemned` selects, adds their numbers to `extensions` and
+    /// Destroys the inactive keys that `condemned` selects, adds their numbers to `extensions` and
     /// returns the numbers.
     pub fn destroy(
         &mut self,
         condemned: impl Fn(u32) -> bool,
         extensions: &mut Extensions,
     ) -> Vec<u32> {
-        // Oldest first, in the order of the list of destroyed numbers.
+        // Collect the numbers oldest first, because the list of destroyed numbers has this order.
         let numbers: Vec<u32> = (self.inactive.iter().rev())
             .map(|key| key.number)
             .filter(|number| condemned(*number))

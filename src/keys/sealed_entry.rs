@@ -1,4 +1,4 @@
-//! The stored form of a patient entry: 88 bytes plus the body.
+//! Stored form of a patient entry: a frame of 88 bytes and the sealed body.
 
 use crate::crypto::{self, CipherSuite, MasterKey, PatientTag, VaultId, entry_key, patient_tag};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ pub struct EntryHead {
 }
 
 impl EntryHead {
-    /// Parses the head of an entry's value, or of its first bytes.
+    /// Parses the head of an entry from its stored value, or from the first bytes of the value.
     ///
     /// # Errors
     /// In the order of checks: [`Error::Malformed`] for fewer than 8 bytes; [`Error::Unsupported`]
@@ -38,11 +38,12 @@ impl EntryHead {
 /// Seals an entry into its value under a fresh salt, so that each sealed value has its own entry
 /// key.
 ///
-/// Increments the entry's sequence and sets its generation to `generation`, which is that of the
+/// Increments the entry's sequence and sets its generation to `generation`, the generation of the
 /// current header.
 ///
 /// # Errors
-/// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`].
+/// [`Error::TooLarge`] for a body above 1 MiB; [`Error::Randomness`] if the system provides no random
+/// bytes.
 pub fn seal_entry(
     suite: CipherSuite,
     master: &KeyVersion<MasterKey>,
@@ -62,15 +63,16 @@ pub fn seal_entry(
 
 /// Opens the entry that is stored under `patient`.
 ///
-/// One of the keyring's name keys must derive `patient` from the sealed subject. The caller
-/// compares the entry's generation with the header's, because only the caller can load the header
+/// Verifies that a name key of the keyring derives `patient` from the sealed subject. The caller must
+/// compare the entry's generation with the header's, because only the caller can load the header
 /// again.
 ///
 /// # Errors
-/// In the order of checks: those of [`EntryHead::parse`]; [`Error::Malformed`] for less than 88
-/// bytes or a body above 1 MiB; [`Error::UnknownMasterKey`]; [`Error::NotAuthentic`];
-/// [`Error::Unsupported`] or [`Error::Malformed`] from the sealed body; [`Error::NotAuthentic`] if
-/// the entry belongs to another subject.
+/// In the order of checks: errors of [`EntryHead::parse`]; [`Error::Malformed`] for fewer than 88
+/// bytes or a body above 1 MiB; [`Error::UnknownMasterKey`] if the keyring does not contain the
+/// master key; [`Error::NotAuthentic`] if commitment or tag does not match; [`Error::Unsupported`]
+/// or [`Error::Malformed`] from the decoded body; [`Error::NotAuthentic`] if the entry belongs to
+/// another subject.
 pub fn open_entry(
     value: &[u8],
     keyring: &Keyring,

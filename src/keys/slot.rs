@@ -1,5 +1,5 @@
-//! One slot of a header: the root key, or an auditor's journal key, wrapped under one credential's
-//! secret.
+//! Slot of a header, which wraps the root key, or an auditor's journal key, under the secret of one
+//! credential.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ use crate::format::codec::{take, take_slice};
 use crate::keys::credential::{Credential, SlotContext};
 use crate::keys::wrap::{Wrapped, open_key, seal_key};
 
-/// The maximum slot body, in bytes.
+/// The maximum length of a slot's body, in bytes.
 const BODY_MAX: usize = 4096;
-/// The bytes after the parameters: wrap salt 32, commitment 32, wrapped key 48.
+/// The number of bytes after the parameters: wrap salt 32, commitment 32, wrapped key 48.
 const TAIL: usize = 112;
-/// The bit that marks an auditor slot, which opens only the journal; the other bits are the
-/// credential's kind.
+/// The bit of a slot's kind that marks an auditor slot, which opens only the journal. The other bits
+/// are the credential's kind.
 const JOURNAL_ONLY: u16 = 0x8000;
 
 /// The description of a slot, for listing the slots of a vault.
@@ -29,16 +29,20 @@ const JOURNAL_ONLY: u16 = 0x8000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[non_exhaustive]
 pub struct SlotInfo {
-    /// The slot's random id, which stays when the slot is replaced.
+    /// The slot's random id, which stays the same when the credential is replaced.
     pub id: u16,
-    /// The credential's kind: 1 passphrase, 2 key file, others as their credentials define.
+    /// The credential's kind: 1 for a passphrase, 2 for a key file. Other credentials define their own
+    /// kinds.
     pub kind: u16,
     /// `true` for an auditor slot, which opens the journal and no record.
     pub journal_only: bool,
 }
 
-/// The key that a slot wraps. The derivation of the slot key includes the kind of key, so that a
-/// wrapped root key and a wrapped journal key cannot replace each other.
+/// The key that a slot wraps: the root key, or the journal key in an auditor slot.
+///
+/// The derivation of the slot key includes the slot's kind with the auditor bit. If an attacker
+/// changes the bit, the slot no longer opens. So a journal key is never used as a root key, or the
+/// reverse.
 #[derive(Clone, Copy)]
 pub(super) enum SlotKey<'a> {
     Root(&'a RootKey),
@@ -61,7 +65,7 @@ impl SlotKey<'_> {
     }
 }
 
-/// A slot, parsed but not authenticated: the keyring's commitment covers it.
+/// A slot of a header. A parsed slot is authenticated only by the keyring's commitment.
 #[derive(Clone)]
 pub(super) struct Slot {
     kind: u16,
@@ -73,8 +77,8 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Enrols a slot for `credential` with a fresh wrap salt. So a slot key seals once, even if a
-    /// key file yields the same secret under the same id again.
+    /// Enrols a slot for `credential`. The fresh wrap salt ensures that a slot key seals only once,
+    /// even if a key file returns the same secret for the same id again.
     pub(super) fn enrol(
         vault: (&VaultId, CipherSuite),
         id: u16,
@@ -102,8 +106,8 @@ impl Slot {
         })
     }
 
-    /// Returns the root key if this slot belongs to `credential`, opens the vault and is intact.
-    /// The key may be an earlier root key, so the caller compares the keyring's commitment.
+    /// Returns the root key if this slot belongs to `credential`, opens the vault and is intact. The
+    /// key may be an earlier root key, so the caller must verify the keyring's commitment with it.
     pub(super) fn open(
         &self,
         vault: (&VaultId, CipherSuite),
@@ -128,8 +132,8 @@ impl Slot {
             .and_then(|key| JournalKey::try_with(|out| open_key(&key, &self.wrapped, out)).ok()))
     }
 
-    /// Returns the slot key if this is a slot of `credential` with this mark and the commitment
-    /// matches.
+    /// Returns the slot key if the slot's kind is the credential's kind with this mark, and the
+    /// commitment matches.
     fn opening(
         &self,
         vault: (&VaultId, CipherSuite),
@@ -156,7 +160,6 @@ impl Slot {
         Ok(crypto::equal(&commitment, &self.commitment).then_some(sealing))
     }
 
-    /// Returns true for an auditor slot.
     pub(super) fn is_journal_only(&self) -> bool {
         self.kind & JOURNAL_ONLY != 0
     }
@@ -199,7 +202,8 @@ impl Slot {
     }
 }
 
-/// Returns the kind of a credential; the high bit is reserved for the mark of auditor slots.
+/// Returns the credential's kind. Refuses a kind with the high bit set, because this bit marks auditor
+/// slots.
 fn checked_kind(credential: &dyn Credential) -> Result<u16> {
     let kind = credential.kind();
     (kind & JOURNAL_ONLY == 0)

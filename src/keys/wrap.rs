@@ -1,4 +1,4 @@
-//! Wrapping of keys: a 32-byte key is sealed under another key.
+//! Wrapping of 32-byte keys under other keys.
 
 use zeroize::Zeroizing;
 
@@ -12,8 +12,9 @@ pub type Wrapped = [u8; 48];
 
 /// Wraps a data key: AEAD-Seal(wrap key, 0, data key).
 ///
-/// `number` is the patient key's number, and `commitment` the record's. The commitment makes the
-/// wrap key unique to this data key, so wrapping again repeats the same message under the same key.
+/// `number` is the number of the patient key, and `commitment` is that of the data key. The
+/// commitment makes the wrap key unique to this data key. So a repeated wrap seals the same message
+/// under the same key, and nonce zero stays safe.
 ///
 /// # Errors
 /// None in practice.
@@ -29,12 +30,12 @@ pub fn wrap(
     seal_key(&sealing, data_key.expose())
 }
 
-/// Unwraps a data key into its own memory: AEAD-Open(wrap key, 0, wrapped).
+/// Unwraps a data key in place: AEAD-Open(wrap key, 0, wrapped).
 ///
-/// The caller must still derive the record's commitment from the data key and compare it.
+/// The caller must still derive the commitment from the data key and compare it with `commitment`.
 ///
 /// # Errors
-/// [`Error::NotAuthentic`] unless key, place, number, commitment and bytes are those of the wrap.
+/// [`Error::NotAuthentic`] unless all arguments equal those of the wrap.
 pub fn unwrap(
     suite: CipherSuite,
     key: &PatientKey,
@@ -47,7 +48,7 @@ pub fn unwrap(
     DataKey::try_with(|out| open_key(&sealing, wrapped, out))
 }
 
-/// Seals 32 secret bytes under a key that is derived for them alone.
+/// Seals 32 secret bytes under a key that is derived for these bytes only.
 pub(super) fn seal_key(sealing: &SealingKey, secret: &[u8; 32]) -> Result<Wrapped> {
     // The buffer contains the secret until it is sealed, so it must be wiped if sealing fails.
     let mut buffer = Zeroizing::new([0; 48]);
@@ -59,7 +60,7 @@ pub(super) fn seal_key(sealing: &SealingKey, secret: &[u8; 32]) -> Result<Wrappe
     Ok(*buffer)
 }
 
-/// Opens a key that [`seal_key`] sealed, in place in `out`.
+/// Opens a key that [`seal_key`] sealed, and writes it to `out` without another copy.
 pub(super) fn open_key(sealing: &SealingKey, wrapped: &Wrapped, out: &mut [u8; 32]) -> Result<()> {
     let (body, rest) = wrapped.split_first_chunk::<32>().ok_or(Error::Malformed)?;
     let tag = rest.try_into().map_err(|_| Error::Malformed)?;

@@ -48,9 +48,10 @@ pub enum FaultAction {
     Proceed,
     /// Skip the step and return this error.
     Fail(StorageError),
-    /// Skip this step and all later ones, as if the process had died.
+    /// Skip this step and all later steps, as if the process had died.
     Stop,
-    /// Run the step, but return no result and skip all later steps.
+    /// Run the step, discard its result and skip all later steps, as if the process had died just
+    /// after the step.
     StopAfter,
     /// Return [`CommitError::Unknown`] from a commit, and a timeout from a read or scan.
     Unknown(FaultOutcome),
@@ -75,9 +76,9 @@ pub enum FaultOutcome {
 
 /// A storage wrapper that asks a hook before every step.
 ///
-/// The hook may block (a stall), count (the n-th step), or wait for its turn (a schedule); other
-/// threads are not blocked. Several `Faulty` wrappers around `Arc`s of one storage simulate several
-/// processes.
+/// The hook may block to simulate a stall, count steps to select the n-th step, or wait to enforce a
+/// schedule. A blocked hook does not block other threads. Several `Faulty` wrappers around `Arc`s of
+/// one storage simulate several processes.
 ///
 /// ```
 /// use chartlock::storage::{Faulty, MemoryStorage, Storage, StorageError, FaultAction};
@@ -96,7 +97,7 @@ pub struct Faulty<S> {
 type Hook = dyn Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync;
 
 impl<S: Storage> Faulty<S> {
-    /// Wraps `inner`. The hook receives the number of the step, from 0, and the step.
+    /// Wraps `inner`. The hook receives the number of each step, starting at 0, and the step.
     pub fn new(
         inner: S,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -125,14 +126,13 @@ impl<S: Storage> Faulty<S> {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// Returns the count of delayed commits that are not applied yet, see [`FaultOutcome::Later`].
+    /// Returns the count of delayed commits ([`FaultOutcome::Later`]) that are not applied yet.
     pub fn under_way(&self) -> usize {
         self.delayed().len()
     }
 
-    /// Applies the earliest delayed commit, even if the simulated process has stopped since.
-    ///
-    /// Returns its result, or `None` if no commit is delayed.
+    /// Applies the earliest delayed commit, even if the simulated process has stopped since. Returns
+    /// the result of the commit, or `None` if no commit is delayed.
     pub fn land(&self) -> Option<Result<Committed, CommitError>> {
         let transaction = {
             let mut delayed = self.delayed();

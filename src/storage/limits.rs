@@ -1,4 +1,4 @@
-//! The key and value sizes that every storage supports.
+//! Sizes of keys and values that every storage supports.
 //!
 //! Guarantees: every backend of this crate accepts the sizes of a transaction that passes the
 //! check. Must not know: the meaning of keys and values.
@@ -12,7 +12,7 @@ pub const KEY_BYTES_MAX: usize = 64;
 /// The maximum length of a value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Refuses a transaction that contains a key or value of a size that backends need not support.
+/// Refuses a transaction with a key or value whose size exceeds the supported range.
 pub(super) fn check_sizes(transaction: &Transaction) -> Result<(), StorageError> {
     let fits = transaction.operations().iter().all(|operation| {
         let key = (1..=KEY_BYTES_MAX).contains(&operation.key().len());

@@ -1,8 +1,8 @@
-//! The storage interface: implement [`Storage`] to add a backend.
+//! Storage interface: implement [`Storage`] to add a backend.
 //!
-//! Guarantees: a [`Storage`] keeps opaque values under opaque keys, durably once `commit` has
-//! returned. Must not know: cryptographic keys, plaintext, names, or the formats of the stored
-//! values.
+//! Guarantees: a [`Storage`] maps opaque keys to opaque values, and committed values are durable when
+//! `commit` returns. Must not know: cryptographic keys, plaintext, names, or the formats of the
+//! stored values.
 
 pub mod archive;
 #[cfg(feature = "conformance")]
@@ -37,10 +37,10 @@ pub use transaction::{CommitError, Committed, Expect, Operation, Transaction};
 /// A store of opaque values under opaque keys. A storage receives only ciphertext, never a
 /// cryptographic key or a name.
 ///
-/// Keys have 1 to 64 bytes and compare as unsigned bytes. Values usually have at most slightly more
-/// than 1 MiB; a backend must support values of 0 bytes to 2 MiB. The vault scans prefixes of 1, 17
-/// or 33 bytes; vault creation and archiving scan the empty prefix. `storage::conformance` (feature
-/// `conformance`) checks an implementation.
+/// Keys have 1 to 64 bytes and compare as unsigned bytes. The vault rarely writes values much
+/// larger than 1 MiB, but a backend must support values of 0 bytes to 2 MiB. The vault scans
+/// prefixes of 1, 17 or 33 bytes; vault creation and archiving scan the empty prefix.
+/// `storage::conformance` (feature `conformance`) checks an implementation.
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Returns the values and revisions of `keys`, in the same order; `None` for an absent key.
     ///
@@ -50,9 +50,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Returns a page of the keys with a prefix, in ascending order.
     ///
-    /// A page may be shorter than the limit although more keys follow, see [`ScanPage::more`].
-    /// Writes that happen during a scan may or may not appear in it. Every key that is present
-    /// throughout the scan appears.
+    /// A page may be shorter than the limit although more keys follow (see [`ScanPage::more`]). A
+    /// write that happens during a scan may or may not appear. Every key that is present throughout
+    /// the scan appears.
     ///
     /// # Errors
     /// Returns an error if the backend fails.
@@ -126,7 +126,7 @@ impl Revision {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// The bytes.
+    /// The stored bytes.
     pub value: Vec<u8>,
     /// The revision to expect when replacing the value.
     pub revision: Revision,
@@ -140,9 +140,9 @@ pub struct Stored {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// Keys only: the returned values are empty.
+    /// Keys only; the returned values are empty.
     Keys,
-    /// At most this many first bytes of each value.
+    /// The first bytes of each value, up to this count.
     Head(usize),
     /// Whole values.
     Values,
@@ -168,11 +168,11 @@ impl Projection {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Scan<'a> {
-    /// Only keys with this prefix; an empty prefix selects all keys.
+    /// The prefix of the requested keys. An empty prefix selects all keys.
     pub prefix: &'a [u8],
-    /// Only keys greater than this key; `None` for no lower bound.
+    /// The exclusive lower bound of the requested keys; `None` for no bound.
     pub after: Option<&'a [u8]>,
-    /// The maximum count of keys, at least 1.
+    /// The maximum count of keys in the page, at least 1.
     pub limit: usize,
     /// The part of each value to return.
     pub projection: Projection,
@@ -213,7 +213,7 @@ pub struct ScanItem {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScanPage {
-    /// The items.
+    /// The items of the page.
     pub items: Vec<ScanItem>,
     /// `true` if keys above the last key of this page may follow.
     pub more: bool,

@@ -1,4 +1,4 @@
-//! Storage wrapper that makes any storage atomic per operation only.
+//! Storage wrapper that limits the atomicity of any storage to single operations.
 //!
 //! Guarantees: the wrapper behaves as an object store that offers only single conditional requests.
 //! Must not know: which storage is wrapped.

@@ -1,4 +1,4 @@
-//! Split storage: cryptographic keys in one storage, data in another storage.
+//! Split storage, which stores cryptographic keys in one storage and data in another.
 //!
 //! Guarantees: the vault header and the patient entries go to one storage and everything else to
 //! the other storage; operations are applied in order. Must not know: which two storages are used,
@@ -39,7 +39,8 @@ pub struct SplitStorage<K, D> {
 }
 
 impl<K: Storage, D: Storage> SplitStorage<K, D> {
-    /// Creates a split storage: keys that begin with `v` or `p` go to `keys`, all others to `data`.
+    /// Creates a split storage. Objects whose storage key begins with `v` or `p` go to `keys`, and all
+    /// other objects to `data`.
     pub fn new(keys: K, data: D) -> Self {
         Self { keys, data }
     }
@@ -49,7 +50,7 @@ impl<K: Storage, D: Storage> SplitStorage<K, D> {
         &self.keys
     }
 
-    /// Returns the storage of everything else.
+    /// Returns the storage of all other objects.
     pub fn data(&self) -> &D {
         &self.data
     }
@@ -217,8 +218,8 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Returns how many of the first transactions are independent, so that none writes a key that
-/// another of them touches.
+/// Returns the length of the longest prefix of independent transactions: no transaction in the prefix
+/// writes a key that another transaction in the prefix touches.
 fn independent(transactions: &[Transaction]) -> usize {
     let mut written: HashMap<&[u8], bool> = HashMap::new();
     for (index, transaction) in transactions.iter().enumerate() {
@@ -240,8 +241,8 @@ fn independent(transactions: &[Transaction]) -> usize {
     transactions.len()
 }
 
-/// Merges two pages, and ends the result at the first position after which either storage may have
-/// more keys.
+/// Merges the pages of both storages. Ends the result at the smallest last key of an incomplete page,
+/// because the storage of that page may contain more keys after the last key.
 fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let mut more = pages.iter().any(|page| page.more);
     let horizon = pages

@@ -31,7 +31,7 @@ impl Expect {
     }
 }
 
-/// One step of a [`Transaction`].
+/// An operation of a [`Transaction`] on one key.
 ///
 /// ```
 /// # use chartlock::storage::{Expect, Operation};
@@ -44,7 +44,7 @@ pub enum Operation {
     Put {
         /// The key to write.
         key: Vec<u8>,
-        /// The value.
+        /// The value to write.
         value: Vec<u8>,
         /// The precondition on the key's current value.
         expect: Expect,
@@ -61,7 +61,7 @@ pub enum Operation {
     Check {
         /// The key to check.
         key: Vec<u8>,
-        /// The precondition.
+        /// The precondition on the key's current value.
         expect: Expect,
     },
 }
@@ -85,7 +85,7 @@ impl Operation {
 
 /// An ordered list of operations that a storage commits together.
 ///
-/// A key appears at most once among the puts and deletes of one transaction.
+/// Each key may appear at most once among the puts and deletes of one transaction.
 ///
 /// ```
 /// # use chartlock::storage::{Expect, Transaction};
@@ -153,7 +153,7 @@ impl Transaction {
         &self.operations
     }
 
-    /// Returns the operations, in order, without copying their values.
+    /// Consumes the transaction and returns the operations, in order.
     pub fn into_operations(self) -> Vec<Operation> {
         self.operations
     }
@@ -184,11 +184,11 @@ pub struct Committed {
     /// For each operation, the new current revision of its key; `None` for a delete, and for a
     /// check of an absent key.
     pub revisions: Vec<Option<Revision>>,
-    /// `true` if former bytes of a destroying put may still be on the medium.
+    /// `true` if bytes that a destroying put replaced may still be on the medium.
     pub deferred: bool,
 }
 
-/// The reason why a transaction did not commit, or may not have.
+/// The reason why a transaction did not commit, or why its outcome is unknown.
 ///
 /// ```
 /// # use chartlock::storage::CommitError;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Time source of a vault, which tests replace with their own implementation.
+/// Time source of a vault. Tests supply their own clocks.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Returns milliseconds since the Unix epoch, for stored times.
+    /// Returns the current time in milliseconds since the Unix epoch, for stored times.
     fn now(&self) -> i64;
-    /// Returns the monotonic time since a fixed moment, for the age of cached values.
+    /// Returns the monotonic time since a fixed moment, for expiries and the age of cached values.
     fn uptime(&self) -> Duration;
     /// Blocks the calling thread for `duration`.
     fn sleep(&self, duration: Duration);
@@ -46,7 +46,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Converts stored milliseconds to a system time. A value out of range becomes the Unix epoch.
+/// Converts a stored time from milliseconds since the Unix epoch. A value out of range becomes the
+/// epoch.
 pub(crate) fn time(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
     let time = if millis < 0 {
@@ -57,8 +58,8 @@ pub(crate) fn time(millis: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
-/// Converts a system time to milliseconds for storage, rounded up. Returns `None` when the time is
-/// out of range.
+/// Converts a time to milliseconds since the Unix epoch, rounded up, for storage. Returns `None` if
+/// the time is out of range.
 pub(crate) fn millis(time: SystemTime) -> Option<i64> {
     match time.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_nanos().div_ceil(1_000_000)).ok(),

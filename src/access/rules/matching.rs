@@ -10,7 +10,7 @@ use crate::journal::OperationGroup;
 pub(super) enum Match {
     Yes,
     No,
-    /// The rule matches with some labels, and the record's labels are still sealed.
+    /// The match depends on the record's labels, which are still sealed.
     DependsOnLabels,
 }
 
@@ -84,7 +84,7 @@ impl Conditions {
             record.check(is_record_name)?;
         }
         let mut labels = self.labels.iter().chain(&self.without_labels);
-        // Check labels like reasons, because both have the same length limits.
+        // Check labels like reasons, because the same limits apply to both.
         labels.try_for_each(|label| check_reason(label))
     }
 }
@@ -93,7 +93,7 @@ fn any_of(patterns: &[Pattern], name: &str) -> bool {
     patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// A pattern for names: an exact name, or a prefix of names.
+/// A pattern that matches one exact name, or all names with a prefix.
 #[derive(Clone)]
 pub(super) struct Pattern {
     text: Box<str>,

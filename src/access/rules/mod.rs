@@ -1,4 +1,5 @@
-//! Rule-based policy: the first matching rule decides. If no rule matches, the request is denied.
+//! Rule-based access policy, in which the first matching rule decides. If no rule matches, the
+//! request is denied.
 
 mod matching;
 
@@ -14,7 +15,7 @@ use matching::{Conditions, Match, Pattern};
 /// A rule of a [`RulePolicy`]: conditions, and the decision that applies if all of them match.
 ///
 /// A rule without conditions matches every request. Each method adds a value to the condition of
-/// the same name. A condition matches if any of its values matches:
+/// the same name. A condition matches if any of its values matches. For example,
 /// `.actor("dr.*").actor("nurse.*")` matches doctors and nurses.
 ///
 /// A pattern for actors or records is an exact name, or a prefix that ends with `*`. A condition on
@@ -23,8 +24,8 @@ use matching::{Conditions, Match, Pattern};
 /// # Label rules
 ///
 /// Only puts and reads have labels, so a label rule matches no other operation. In particular, an
-/// actor who may list a subject's records sees the names and labels of all of them. Restrict lists
-/// with rules on operations and record names.
+/// actor who may list a subject's records receives the names and labels of all of them. Restrict
+/// lists with rules on operations and record names.
 ///
 /// The vault calls the policy twice for a read (see [`AccessPolicy`]). The first call has no
 /// labels: a permitting label rule counts as a match, and a denying label rule does not. In the
@@ -147,14 +148,13 @@ impl Rule {
         self
     }
 
-    /// Returns the rule's decision; `None` if the rule does not match, so that the next rule
-    /// decides.
+    /// Returns the rule's decision; `None` if the rule does not match.
     fn decide(&self, request: &AccessRequest<'_>) -> Option<Decision> {
         let matches = match self.conditions.matches(request) {
             Match::Yes => true,
             Match::No => false,
-            // Deny at this call only if no labels could permit the read, because a denial is final,
-            // but after a permission a second request with labels follows.
+            // A permitting rule matches and a denying rule does not, because a denial is final.
+            // After a permission, a second request with labels follows.
             Match::DependsOnLabels => self.decision.is_permitted(),
         };
         matches.then(|| self.decision.clone())
@@ -176,7 +176,7 @@ impl fmt::Debug for Rule {
 /// let policy = RulePolicy::new([
 ///     // No access for marketing.
 ///     Rule::deny().purpose(Purpose::Marketing),
-///     // Only psychiatry's clinicians see records with its label.
+///     // Only psychiatry clinicians access records with the label "psychiatry".
 ///     Rule::permit().actor("psy.*").purpose(Purpose::Treatment).reading().writing(),
 ///     Rule::deny().label("psychiatry"),
 ///     // Clinicians read and write patients' records for treatment.
@@ -188,7 +188,7 @@ impl fmt::Debug for Rule {
 ///         .subject_kind(SubjectKind::Patient)
 ///         .reading()
 ///         .writing(),
-///     // The front desk sees administrative records only, and cannot list records.
+///     // The front desk reads administrative records only, and cannot list records.
 ///     Rule::permit()
 ///         .actor("desk.*")
 ///         .purpose(Purpose::PatientAdministration)
@@ -224,9 +224,10 @@ impl RulePolicy {
     /// match.
     ///
     /// # Errors
-    /// [`Error::InvalidId`](crate::Error::InvalidId) if a name is empty, too long, or has a control
-    /// character or a `*` before its end; [`Error::InvalidMetadata`](crate::Error::InvalidMetadata)
-    /// if a label is empty, too long or has a control character.
+    /// [`Error::InvalidId`](crate::Error::InvalidId) if a pattern is empty, too long, or has a
+    /// control character or a `*` before its end;
+    /// [`Error::InvalidMetadata`](crate::Error::InvalidMetadata) if a label is empty, too long or
+    /// has a control character.
     pub fn new(rules: impl IntoIterator<Item = Rule>) -> Result<Self> {
         let rules: Box<[Rule]> = rules.into_iter().collect();
         for rule in &rules {

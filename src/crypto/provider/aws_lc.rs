@@ -1,4 +1,4 @@
-//! Provider on AWS-LC, through the crate `aws-lc-rs`.
+//! Provider of the primitives that uses AWS-LC through the crate `aws-lc-rs`.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::digest::{self, SHA256};
@@ -92,15 +92,15 @@ impl KeyType for Length {
 /// # Errors
 /// [`Error::Malformed`] if `out` is longer than 255 blocks of 32 bytes.
 pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
-    // No wiping is needed here: `Prk` wipes its key copy on drop, and `HKDF_expand` wipes its
-    // state.
+    // No wiping is needed here, because `Prk` wipes its key copy on drop and `HKDF_expand` wipes
+    // its state.
     let prk = Prk::new_less_safe(HKDF_SHA256, key);
     prk.expand(info, Length(out.len()))
         .and_then(|okm| okm.fill(out))
         .map_err(|_| Error::Malformed)
 }
 
-/// Incremental SHA-256.
+/// An incremental computation of a SHA-256 digest.
 #[derive(Clone)]
 pub struct Sha256(digest::Context);
 

@@ -1,4 +1,4 @@
-//! Provider on the RustCrypto crates: `aes-gcm`, `chacha20poly1305`, `hkdf` and `sha2`.
+//! Provider of the primitives that uses the RustCrypto crates `aes-gcm`, `chacha20poly1305`, `hkdf` and `sha2`.
 
 use aes_gcm::AesGcm;
 use aes_gcm::aead::consts::U12;
@@ -115,7 +115,7 @@ pub fn expand(key: &[u8; 32], info: &[&[u8]], out: &mut [u8]) -> Result<()> {
         .map_err(|_| Error::Malformed)
 }
 
-/// Incremental SHA-256.
+/// An incremental computation of a SHA-256 digest.
 #[derive(Debug, Clone, Default)]
 pub struct Sha256(sha2::Sha256);
 
@@ -140,7 +140,7 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     stream.finish()
 }
 
-/// Returns the crates that implement each primitive.
+/// Returns the crate that implements each primitive.
 pub fn provided() -> Provided {
     Provided {
         aes_256_gcm: Implementation::of("aes-gcm", "0.11"),

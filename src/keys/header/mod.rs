@@ -1,7 +1,7 @@
-//! The vault header: slots that wrap the root key, and the keyring that the root key seals.
+//! Vault header: slots that wrap the root key, and the keyring that the root key seals.
 //!
-//! A header value is written only by sealing a keyring. The keyring's commitment covers every byte
-//! before it, so an attacker cannot change slots, vault id, suite or generation separately.
+//! Each write of the header seals the keyring again. The keyring's commitment covers all preceding
+//! bytes of the header, so a change of slots, vault id, suite or generation alone is detected.
 
 mod slots;
 
@@ -15,13 +15,13 @@ use crate::keys::keyring::Keyring;
 use crate::keys::slot::{Slot, SlotInfo, SlotKey};
 use crate::secret::plaintext;
 
-/// The magic bytes of every header: not text, no other format, and damaged visibly by newline
-/// translation.
+/// The magic bytes of every header. The bytes are not valid text, identify no other format, and reveal
+/// newline translation.
 const MAGIC: [u8; 8] = *b"\x89CLK\r\n\x1a\n";
 const FORMAT: u16 = 1;
 /// The maximum count of slots.
 const SLOTS_MAX: usize = 16;
-/// The bytes between the last slot and the sealed keyring: salt 32, commitment 32, length 4.
+/// The number of bytes between the last slot and the sealed keyring: salt 32, commitment 32, length 4.
 const RING_HEAD: usize = 68;
 
 /// A header, parsed but not authenticated: [`Header::unlock`] and [`Header::open_keyring`]
@@ -64,11 +64,11 @@ pub struct Unlocked {
 }
 
 impl Header {
-    /// Creates the header value of a new vault, with generation 1 and one slot. Returns the root
-    /// key with it.
+    /// Creates the header value of a new vault, with generation 1 and one slot. Returns the value
+    /// and the new root key.
     ///
     /// # Errors
-    /// Errors of [`Credential::enrol`]; [`Error::Randomness`].
+    /// Errors of [`Credential::enrol`]; [`Error::Randomness`] if the system provides no random bytes.
     pub fn create(
         suite: CipherSuite,
         keyring: &Keyring,
@@ -89,8 +89,8 @@ impl Header {
     /// Parses a header value.
     ///
     /// # Errors
-    /// In the order of checks: [`Error::Malformed`] for a value shorter than the fixed part or
-    /// another magic; [`Error::Unsupported`] for another format; [`Error::Malformed`] for a count
+    /// In the order of checks: [`Error::Malformed`] for a value shorter than the fixed part or with
+    /// other magic bytes; [`Error::Unsupported`] for another format; [`Error::Malformed`] for a count
     /// or length out of bounds, a duplicate slot id, or missing or extra bytes;
     /// [`Error::Unsupported`] for an unknown suite.
     pub fn parse(value: &[u8]) -> Result<Self> {
@@ -132,7 +132,7 @@ impl Header {
         &self.frame.vault
     }
 
-    /// Returns how often the header was written.
+    /// Returns the header's generation, which each write of the header increments.
     pub fn generation(&self) -> u64 {
         self.frame.generation
     }
@@ -144,13 +144,13 @@ impl Header {
 
     /// Unlocks the header with a credential.
     ///
-    /// A slot fits if its commitment matches, its root key unwraps, *and* that root key gives the
-    /// keyring's commitment. Otherwise the next slot is tried. So a slot with an earlier root key,
-    /// or a slot that fails, does not lock out a credential that also has a good slot. Auditor
-    /// slots are skipped because they contain no root key.
+    /// A slot fits if its commitment matches, its root key unwraps, *and* that root key derives the
+    /// keyring's commitment. Otherwise, this function tries the next slot. So a damaged slot, or a
+    /// slot with an earlier root key, does not lock out a credential that also has a valid slot.
+    /// Auditor slots are skipped, because they contain no root key.
     ///
     /// # Errors
-    /// If no slot fits: [`Error::HeaderDamaged`] if a slot opened nevertheless, else the first
+    /// If no slot fits: [`Error::HeaderDamaged`] if at least one slot opened, else the first
     /// error of the credential, else [`Error::WrongKey`]. [`Error::HeaderDamaged`] also if the
     /// sealed keyring does not open; [`Error::Unsupported`] for a keyring of a newer release.
     pub fn unlock(&self, credential: &dyn Credential) -> Result<Unlocked> {
@@ -183,8 +183,8 @@ impl Header {
     /// Opens the keyring, for a process that has the root key and reads the header again.
     ///
     /// # Errors
-    /// [`Error::RootKeyChanged`] if the header is sealed under another root key, or was changed
-    /// before its keyring; [`Error::HeaderDamaged`] if the sealed keyring does not open;
+    /// [`Error::RootKeyChanged`] if the keyring is sealed under another root key, or if the bytes
+    /// before the keyring were altered; [`Error::HeaderDamaged`] if the sealed keyring does not open;
     /// [`Error::Unsupported`] or [`Error::Malformed`] from the sealed body.
     pub fn open_keyring(&self, root: &RootKey) -> Result<Keyring> {
         let SealedRing {
@@ -203,14 +203,15 @@ impl Header {
         codec::decode(&body)
     }
 
-    /// Returns the value of the next header: these slots byte for byte, around `keyring`.
+    /// Returns the value of the next header: these slots, unchanged, and `keyring`, sealed.
     ///
     /// `root` must be the root key that the slots wrap. Every call draws a fresh salt, so each
-    /// sealed value has its own ring key. If a commit fails, the caller sends the same value again
+    /// sealed value has its own ring key. If a commit fails, the caller commits the same value again
     /// or discards it.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a keyring above 1 MiB; [`Error::Randomness`].
+    /// [`Error::TooLarge`] for a keyring above 1 MiB; [`Error::Randomness`] if the system provides no
+    /// random bytes.
     pub fn sealed_with(
         &self,
         root: &RootKey,
@@ -259,8 +260,8 @@ impl Frame {
             .ok_or(Error::NoSuchSlot)
     }
 
-    /// Enrols a slot under a random unused id. Random ids make it unlikely that a new slot takes
-    /// the id of a removed one, which notes and journal entries may still reference.
+    /// Enrols a slot under a random unused id. A random id is unlikely to equal the id of a removed
+    /// slot, which journal entries may still reference.
     fn enrol(&self, wrapped_key: SlotKey<'_>, credential: &dyn Credential) -> Result<Slot> {
         let id = loop {
             let id = u16::from_le_bytes(crypto::fresh()?);

@@ -1,5 +1,5 @@
-//! Changes to the slots of a header, including auditor slots. A change takes effect when the header
-//! is stored.
+//! Changes to the slots of a header, including auditor slots. A change takes effect when the caller
+//! stores the header.
 
 use crate::crypto::{self, JournalKey, RootKey, ring_key};
 use crate::error::{Error, Result};
@@ -10,9 +10,9 @@ use crate::keys::slot::{Slot, SlotKey};
 impl Header {
     /// Returns the journal key in the auditor slot of `credential`, and the slot's id.
     ///
-    /// The first slot of this kind whose commitment matches and whose key unwraps decides. An
-    /// auditor has no root key, so this function authenticates neither the header nor the age of
-    /// the key. A journal page that the key opens proves it.
+    /// Uses the first auditor slot whose commitment matches and whose key unwraps. An auditor has no
+    /// root key, so this function cannot authenticate the header or detect an outdated journal key.
+    /// The key is verified when it opens a journal page.
     ///
     /// # Errors
     /// If no slot opens: the first error of the credential, else [`Error::WrongKey`].
@@ -31,7 +31,8 @@ impl Header {
     /// Adds a slot for `credential` and returns its id.
     ///
     /// # Errors
-    /// [`Error::TooManySlots`] beyond 16; those of [`Credential::enrol`]; [`Error::Randomness`].
+    /// [`Error::TooManySlots`] if the header has 16 slots; errors of [`Credential::enrol`];
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn add_slot(&mut self, root: &RootKey, credential: &dyn Credential) -> Result<u16> {
         self.add(SlotKey::Root(root), credential)
     }
@@ -61,7 +62,8 @@ impl Header {
     /// Removes a slot.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`]; [`Error::LastSlot`] for the last slot that opens the vault.
+    /// [`Error::NoSuchSlot`] for an unknown id; [`Error::LastSlot`] for the last slot that opens the
+    /// vault.
     pub fn remove_slot(&mut self, id: u16) -> Result<()> {
         let place = self.frame.place(id)?;
         let opens = |slot: &Slot| !slot.is_journal_only();
@@ -80,11 +82,12 @@ impl Header {
     /// Assigns a slot to `credential`, at the same position and under the same id. An auditor slot
     /// stays an auditor slot and wraps `journal`; every other slot wraps `root`.
     ///
-    /// The id can stay, because the slot key also binds a fresh wrap salt. The former credential
-    /// still opens earlier copies of the header.
+    /// The id can remain the same, because the derivation of the slot key includes a fresh wrap salt.
+    /// The former credential still opens earlier copies of the header.
     ///
     /// # Errors
-    /// [`Error::NoSuchSlot`]; those of [`Credential::enrol`]; [`Error::Randomness`].
+    /// [`Error::NoSuchSlot`] for an unknown id; errors of [`Credential::enrol`];
+    /// [`Error::Randomness`] if the system provides no random bytes.
     pub fn replace_slot(
         &mut self,
         root: &RootKey,
@@ -104,21 +107,22 @@ impl Header {
         Ok(())
     }
 
-    /// Draws a new root key and returns it. Re-enrols in place each slot that a credential of
-    /// `keep` opens, and removes the slots in `drop`. Auditor slots stay byte for byte unless
-    /// `drop` contains their ids, because they contain no root key.
+    /// Draws a new root key and returns it. Enrols each slot that a credential of `keep` opens again
+    /// under the same id, and removes the slots in `drop`. Auditor slots contain no root key, so they
+    /// stay unchanged unless `drop` contains their ids.
     ///
-    /// Call it on a header as it was parsed: a slot counts as opened only if its root key gives the
-    /// keyring's commitment.
+    /// Call this function before any other change to the parsed header. A slot counts as opened only
+    /// if its root key derives the keyring's commitment, which covers the parsed slots.
     ///
     /// # Errors
     /// - [`Error::NoSuchSlot`] for an unknown id in `drop`; [`Error::LastSlot`] if `drop` contains
     ///   all slots that open the vault.
-    /// - For a slot that no credential of `keep` opens: the first error of a credential that was
-    ///   asked about it, else [`Error::SlotsWouldBeLost`].
-    /// - [`Error::WrongKey`] if a credential of `keep` opens no remaining slot; otherwise its owner
-    ///   would believe that it still works.
-    /// - Those of [`Credential::enrol`]; [`Error::Randomness`].
+    /// - For a slot that no credential of `keep` opens: the first error of these credentials for the
+    ///   slot, else [`Error::SlotsWouldBeLost`].
+    /// - [`Error::WrongKey`] if a credential of `keep` opens no remaining slot, because the caller
+    ///   expects every credential of `keep` to open the vault afterwards.
+    /// - Errors of [`Credential::enrol`]; [`Error::Randomness`] if the system provides no random
+    ///   bytes.
     pub fn rotate_root(&mut self, keep: &[&dyn Credential], drop: &[u16]) -> Result<RootKey> {
         for id in drop {
             self.frame.place(*id)?;
@@ -157,8 +161,8 @@ impl Header {
         Ok(root)
     }
 
-    /// Returns, for each of `credentials`, `true` if the credential opens `slot`. Returns an error
-    /// only if no credential opens it.
+    /// Returns `true` for each of `credentials` that opens `slot`, and `false` for the others. Returns
+    /// the first error of a credential only if no credential opens the slot.
     fn opening(&self, slot: &Slot, credentials: &[&dyn Credential]) -> Result<Vec<bool>> {
         let mut failed = None;
         let mut opening = Vec::with_capacity(credentials.len());

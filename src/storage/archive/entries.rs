@@ -8,8 +8,8 @@ use crate::storage::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// An iterator over the objects of an archive in key order; yields each key with its value.
 ///
-/// After an error the iterator ends. The digest is verified only at the end of the archive: do not
-/// trust any item before the iterator has ended without an error.
+/// After an error, the iterator ends. The digest is verified only at the end of the archive, so do
+/// not trust any item before the iterator has ended without an error.
 ///
 /// ```
 /// use chartlock::storage::{MemoryStorage, archive};
@@ -42,8 +42,8 @@ impl<R: Read> Entries<R> {
     /// Creates an iterator over an archive and checks the archive's magic bytes.
     ///
     /// # Errors
-    /// [`ArchiveError::NotAnArchive`] if the input does not begin with the magic bytes of an
-    /// archive.
+    /// [`ArchiveError::NotAnArchive`] if the input does not begin with the magic bytes of an archive;
+    /// [`ArchiveError::Io`] if the input fails.
     pub fn new(archive: R) -> Result<Self, ArchiveError> {
         let mut input = Input::new(archive);
         let mut magic = [0; MAGIC.len()];

@@ -1,4 +1,4 @@
-//! Input of an archive, with a running digest.
+//! Buffered input of an archive, with a running digest.
 
 use std::io::Read;
 
@@ -58,7 +58,8 @@ impl<R: Read> Input<R> {
         Ok(taken)
     }
 
-    /// Returns buffered bytes that cannot belong to the digest; empty only at the digest.
+    /// Returns the buffered bytes that cannot belong to the digest. Returns no bytes only if at most 32
+    /// bytes of the input remain.
     fn available(&mut self) -> Result<&[u8], ArchiveError> {
         while self.buffer.len() - self.used <= DIGEST_BYTES {
             self.buffer.drain(..self.used);

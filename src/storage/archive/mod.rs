@@ -1,4 +1,4 @@
-//! Archive: a storage as one stream of bytes, for backups and long-term preservation.
+//! Archive of a storage as one stream of bytes, for backups and long-term preservation.
 //!
 //! Guarantees: restored bytes equal the archived bytes, or the restore returns an error; nothing is
 //! written into a storage before the whole archive is verified. Must not know: cryptographic keys,
@@ -7,7 +7,7 @@
 //! ```text
 //! magic 89 43 4C 41 0D 0A 1A 0A
 //! for each object, by ascending key:  key length u16 · key · value length u64 · value
-//! SHA-256 of all before
+//! SHA-256 of all bytes above
 //! ```
 //! Lengths are little-endian; a key has 1 to 64 bytes, a value at most 2 MiB.
 
@@ -27,11 +27,13 @@ use output::Output;
 const MAGIC: &[u8; 8] = b"\x89CLA\r\n\x1a\n";
 const DIGEST_BYTES: usize = size_of::<Digest>();
 
-/// The maximum count of objects in one commit and in one scan page.
+/// The maximum count of objects in one commit of a restore.
 const BATCH_OBJECTS: usize = 1000;
+/// The total size of values, in bytes, from which a restore commits its batch.
 const BATCH_BYTES: usize = 8 << 20;
+/// The maximum count of objects in one scan page.
 const PAGE_OBJECTS: usize = 256;
-/// The buffer size for file reads and writes.
+/// The size of the read buffer and of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// The storage key of the vault header. A restore commits the header last, so that a vault that
@@ -56,9 +58,9 @@ const HEADER_KEY: &[u8] = b"v";
 /// ```
 ///
 /// # Errors
-/// [`ArchiveError::Changed`] if the storage was written during the archiving, because keys and
-/// records of different times may not match. Other errors if the storage or the output fails. After
-/// an error the output has no digest and is no archive.
+/// [`ArchiveError::Changed`] if the storage changed during the archiving, because keys and records of
+/// different times may not match. Other errors if the storage or the output fails. After an error,
+/// the output is not a complete archive.
 pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveError> {
     let mut out = Output::new(out);
     out.put(MAGIC)?;
@@ -68,7 +70,7 @@ pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveEr
         out.put_object(&item.key, &item.value)
     })?;
     // Scan all revisions again, because each object was read at a different time. If all revisions
-    // are the same, no object changed in between, so the archive is consistent.
+    // are the same, no object changed between the scans, so the archive is consistent.
     let mut after = Sha256Stream::default();
     walk(storage, Projection::Keys, |item| {
         digest_item(&mut after, item);
@@ -80,14 +82,14 @@ pub fn write(storage: &dyn Storage, out: impl Write) -> Result<Report, ArchiveEr
     out.finish()
 }
 
-/// Restores an archive into an empty storage, the vault header last.
+/// Restores an archive into an empty storage, and commits the vault header last.
 ///
 /// The archive is read twice: the first pass verifies it, the second pass restores it.
 ///
 /// # Errors
 /// [`ArchiveError::NotEmpty`] if the storage contains anything. The error of [`Entries`] if the
-/// archive is damaged; then nothing was written. Other errors if the storage fails: the storage
-/// then has no vault header but may contain objects, so restore into a new storage.
+/// archive is damaged; then nothing was written. Other errors if the storage or the second
+/// pass fails. The storage may then contain some objects, so restore into a new storage.
 pub fn read(mut archive: impl Read + Seek, storage: &dyn Storage) -> Result<Report, ArchiveError> {
     let page = storage.scan(Scan {
         prefix: b"",
@@ -192,11 +194,11 @@ pub enum ArchiveError {
     /// The storage to restore into is not empty.
     #[error("the storage is not empty; restore into an empty one")]
     NotEmpty,
-    /// The storage was written during the archiving.
+    /// The storage changed during the archiving.
     #[error("the storage changed while it was archived; keep writers out and try again")]
     Changed,
     /// The archive could not be read or written.
-    #[error("the archive could not be read or written ({0}); check its place, then try again")]
+    #[error("the archive could not be read or written ({0}); check its location, then try again")]
     Io(io::ErrorKind),
     /// The storage failed.
     #[error(transparent)]
@@ -206,7 +208,7 @@ pub enum ArchiveError {
     Commit(#[from] CommitError),
 }
 
-/// Restorer of objects into a storage, which commits them in batches.
+/// A restore in progress, which commits objects in batches.
 struct Restore<'a> {
     storage: &'a dyn Storage,
     batch: Vec<Transaction>,

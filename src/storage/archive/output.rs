@@ -1,4 +1,4 @@
-//! Output of an archive, with a running digest.
+//! Buffered output of an archive, with a running digest.
 
 use std::io::{self, Write};
 

@@ -103,7 +103,7 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
             true => Expect::Absent,
             false => Expect::Any,
         };
-        // Every key is present, so that the precondition `Absent` fails at any of them.
+        // Write every key first, so that the precondition `Absent` fails at each key.
         let keys: [&[u8]; 4] = [b"r1", b"h1", b"p1", b"v"];
         for key in keys {
             commit(storage, Transaction::new().put(key, b"before", Expect::Any))?;
@@ -121,7 +121,7 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
         let index = if failing == 3 { 4 } else { failing };
         ensure(
             commit(storage, transaction) == Err(CommitError::Conflict { operation: index }),
-            "a conflict does not name the operation whose precondition did not hold",
+            "a conflict does not report the operation whose precondition did not hold",
         )?;
         let changed = |key: &[u8]| Ok::<_, Flaw>(value(storage, key)? == Some(b"after".to_vec()));
         let applied = [
@@ -137,7 +137,7 @@ fn conflicts(storage: &dyn Storage) -> Result<(), Flaw> {
         ensure(
             applied.is_sorted_by_key(|(_, applied)| !applied)
                 && applied.iter().all(|(at, applied)| !applied || *at < index),
-            "a failed transaction left other operations applied than its first ones",
+            "a failed transaction applied operations other than its first ones",
         )?;
     }
     Ok(())
@@ -179,7 +179,7 @@ fn deletes(storage: &dyn Storage) -> Result<(), Flaw> {
     )?;
     ensure(
         value(storage, b"w10")? == Some(b"2".to_vec()),
-        "a delete removed another key too",
+        "a delete also removed another key",
     )?;
     commit(storage, Transaction::new().delete(b"w1"))?;
     commit(storage, Transaction::new().put(b"w1", b"3", Expect::Absent))?;

@@ -1,5 +1,5 @@
-//! Checks with several threads: no lost updates, one winner of each race, no partly visible
-//! transactions, complete scans.
+//! Checks with several threads: no lost updates, one winner in each race, no partly visible
+//! transactions, and complete scans.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +90,7 @@ fn whole_transactions(storage: &dyn Storage) -> Result<(), Flaw> {
         };
         ensure(
             one.value == other.value,
-            "a read saw a transaction of another thread half applied",
+            "a read returned a partly applied transaction of another thread",
         )
     };
     in_threads(|number| {

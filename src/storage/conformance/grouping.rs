@@ -22,13 +22,13 @@ fn independent(storage: &dyn Storage) -> Result<(), Flaw> {
     ]);
     let [Ok(_), second, Ok(_), Ok(fourth)] = results.as_slice() else {
         return Err(Flaw(
-            "a failed transaction made another one of the same call fail, or results are missing"
+            "a failed transaction made another transaction of the call fail, or results are missing"
                 .to_owned(),
         ));
     };
     ensure(
         *second == Err(CommitError::Conflict { operation: 1 }),
-        "a transaction does not see what an earlier one of the same call wrote",
+        "a transaction ignores the writes of an earlier transaction of the same call",
     )?;
     ensure(
         fourth.revisions == [Some(present(storage, b"r2")?.revision)],

@@ -1,6 +1,6 @@
 //! Conformance kit: checks of the [`Storage`] contract that any backend can run.
 //!
-//! Guarantees: the kit never panics; a violation of the contract is returned as a [`Failure`]. Must
+//! Guarantees: the kit never panics; it returns a violation of the contract as a [`Failure`]. Must
 //! not know: which storage the kit checks.
 
 mod committing;
@@ -26,7 +26,7 @@ use crate::storage::{CommitError, Committed, Storage, StorageError, Stored, Tran
 /// ```
 ///
 /// # Errors
-/// Returns the first check that failed, and how the storage violated the contract.
+/// Returns the first check that failed, with a description of the violation.
 pub fn check<S: Storage>(make: impl Fn() -> S) -> Result<Report, Failure> {
     let mut report = Report {
         transactional: make().is_transactional(),
@@ -63,7 +63,7 @@ pub struct Report {
     /// `true` if the storage claims to be transactional. The checks then required that every
     /// transaction is all or nothing.
     pub transactional: bool,
-    /// The names of the checks.
+    /// The names of the passed checks.
     pub checks: Vec<&'static str>,
 }
 
@@ -78,7 +78,7 @@ pub struct Report {
 pub struct Failure {
     /// The name of the check that failed.
     pub check: &'static str,
-    /// Description of how the storage violated the contract.
+    /// The description of the violation.
     pub flaw: String,
 }
 

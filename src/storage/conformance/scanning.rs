@@ -1,4 +1,4 @@
-//! Checks of scans: ascending order, restriction to the prefix, completeness over all pages.
+//! Checks of scans: ascending order, restriction to the prefix, and completeness over all pages.
 
 use crate::storage::conformance::{Check, Flaw, commit, ensure, present};
 use crate::storage::{Expect, Projection, Scan, ScanItem, Storage, Transaction};
@@ -177,7 +177,7 @@ pub(super) fn walk(
         ensure(page.items.len() <= limit, "a page is longer than its limit")?;
         ensure(
             !page.more || !page.items.is_empty(),
-            "an empty page announces more keys, so a caller cannot continue",
+            "an empty page reports that more keys follow, so a caller cannot continue",
         )?;
         if let Some(last) = page.items.last() {
             after = Some(last.key.clone());

@@ -1,4 +1,4 @@
-//! Model check: a long random sequence of operations, compared with a map.
+//! Model check, which compares a storage with a map after each call of a random sequence.
 
 use std::collections::BTreeMap;
 
@@ -96,8 +96,8 @@ impl Model {
         match (operation, self.objects.get(operation.key())) {
             (_, None) => operation.admits(None),
             (_, Some((_, Some(revision)))) => operation.admits(Some(revision)),
-            // The current revision is unknown, so only `Absent` and an older known revision must
-            // conflict.
+            // The current revision is unknown, but the key is present and every recorded revision is
+            // older. So only `Any` holds.
             (Operation::Delete { .. }, _) => true,
             (Operation::Put { expect, .. } | Operation::Check { expect, .. }, _) => {
                 *expect == Expect::Any
@@ -147,7 +147,7 @@ impl Model {
             operations
                 .get(at)
                 .is_some_and(|operation| !trial.holds(operation)),
-            "a conflict names an operation whose precondition held",
+            "a conflict reports an operation whose precondition held",
         )?;
         if !self.whole {
             let items = walk(storage, b"", None, 100)?;
@@ -155,10 +155,7 @@ impl Model {
                 .into_iter()
                 .rfind(|candidate| candidate.matches(&items))
                 .ok_or_else(|| {
-                    Flaw(
-                        "a failed transaction left other operations applied than its first ones"
-                            .into(),
-                    )
+                    Flaw("a failed transaction applied operations other than its first ones".into())
                 })?;
         }
         Ok(())
