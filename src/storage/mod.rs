@@ -11,26 +11,34 @@ pub mod conformance;
 mod faulty;
 #[cfg(feature = "file")]
 mod file;
+mod integrity;
 mod limits;
 mod memory;
+mod object;
 #[cfg(feature = "conformance")]
 mod per_operation;
+mod scan;
+mod snapshot;
 mod split;
 mod transaction;
 
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
-pub use crate::error::StorageError;
+pub use crate::error::{BackendCode, StorageError};
+pub use bytes::Bytes;
 #[cfg(feature = "conformance")]
 pub use faulty::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 #[cfg(feature = "file")]
-pub use file::{FileOptions, FileStorage};
+pub use file::{BackupReport, FileOptions, FileStorage, SalvageReport};
+pub use integrity::Integrity;
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use memory::MemoryStorage;
+pub use object::{Revision, Stored};
 #[cfg(feature = "conformance")]
 pub use per_operation::PerOperation;
+pub use scan::{Projection, Scan, ScanItem, ScanPage, UnreadableRange};
+pub use snapshot::Snapshot;
 pub use split::SplitStorage;
 pub use transaction::{CommitError, Committed, Expect, Operation, Transaction};
 
@@ -72,7 +80,81 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// A backend that returns `false` applies operations in order, and a failed transaction may
     /// leave its first operations applied.
     fn is_transactional(&self) -> bool;
+
+    /// Returns the greatest key with each of `prefixes`, in the same order; `None` if no key has
+    /// the prefix.
+    ///
+    /// The default scans all keys with each prefix. A backend that can read backwards should
+    /// replace it.
+    ///
+    /// # Errors
+    /// Returns an error if the backend fails, or if an unreadable range may contain a greater key.
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        prefixes.iter().map(|prefix| last_by_scan(self, prefix)).collect()
+    }
+
+    /// Returns a consistent read-only view of the storage at the time of the call.
+    ///
+    /// A destroying put of an object that the view can see reports [`Committed::deferred`].
+    ///
+    /// # Errors
+    /// Returns [`StorageError::Unsupported`] if the backend has no snapshots, which is the default,
+    /// or another error if the backend fails.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Err(StorageError::Unsupported)
+    }
+
+    /// Checks the structures in which the backend keeps its objects, and returns the faults.
+    ///
+    /// Values authenticate themselves, but a fault of an index can hide an object. The default is
+    /// for backends that check their structures with every access or cannot check them; it returns
+    /// no faults.
+    ///
+    /// # Errors
+    /// Returns an error if the check could not be made.
+    fn integrity(&self) -> Result<Integrity, StorageError> {
+        Ok(Integrity::default())
+    }
+
+    /// Makes everything durable and closes the storage. Later calls of `close` do nothing; other
+    /// later calls return [`StorageError::Stopped`].
+    ///
+    /// A storage that is dropped closes itself, but nobody learns of a failure. The default does
+    /// nothing, for backends for which a commit is the last step.
+    ///
+    /// # Errors
+    /// Returns an error if the backend fails. What commits acknowledged is durable in any case.
+    fn close(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
+
+/// Returns the greatest key with a prefix by scanning all of them.
+fn last_by_scan(
+    storage: &(impl Storage + ?Sized),
+    prefix: &[u8],
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let page = storage.scan(Scan {
+            prefix,
+            after: last.as_deref(),
+            limit: LAST_PAGE_KEYS,
+            projection: Projection::Keys,
+        })?;
+        if !page.unreadable.is_empty() {
+            return Err(StorageError::Damaged);
+        }
+        let is_end = page.items.is_empty() || !page.more;
+        last = page.items.into_iter().next_back().map(|item| item.key).or(last);
+        if is_end {
+            return Ok(last);
+        }
+    }
+}
+
+/// Number of keys in a page of the default of [`Storage::last`].
+const LAST_PAGE_KEYS: usize = 1000;
 
 impl<S: Storage + ?Sized> Storage for Arc<S> {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
@@ -90,131 +172,20 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     fn is_transactional(&self) -> bool {
         (**self).is_transactional()
     }
-}
 
-/// A revision of one stored value, for compare-and-swap: opaque bytes, such as a counter or an
-/// ETag.
-///
-/// Equal revisions of one key mean equal values. Writing a key again, even with the same bytes, may
-/// or may not change its revision.
-///
-/// ```
-/// # use chartlock::storage::Revision;
-/// assert_eq!(Revision::new(b"etag"), Revision::new(b"etag"));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Revision(Box<[u8]>);
-
-impl Revision {
-    /// Creates a revision from bytes that the backend chooses.
-    pub fn new(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        (**self).last(prefixes)
     }
 
-    /// Returns the bytes that the backend chose.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        (**self).snapshot()
     }
-}
 
-/// A stored value with its revision.
-///
-/// ```
-/// # use chartlock::storage::{Revision, Stored};
-/// let stored = Stored { value: b"ciphertext".to_vec(), revision: Revision::new(b"1") };
-/// assert_eq!(stored.value.len(), 10);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    /// The stored bytes.
-    pub value: Vec<u8>,
-    /// The revision to expect when replacing the value.
-    pub revision: Revision,
-}
-
-/// The part of each value that a scan returns.
-///
-/// ```
-/// # use chartlock::storage::Projection;
-/// assert_ne!(Projection::Keys, Projection::Head(96));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Projection {
-    /// Keys only; the returned values are empty.
-    Keys,
-    /// The first bytes of each value, up to this count.
-    Head(usize),
-    /// Whole values.
-    Values,
-}
-
-impl Projection {
-    /// Returns the projected part of a value.
-    pub fn of(self, value: &[u8]) -> &[u8] {
-        match self {
-            Self::Keys => &[],
-            Self::Head(bytes) => value.get(..bytes).unwrap_or(value),
-            Self::Values => value,
-        }
+    fn integrity(&self) -> Result<Integrity, StorageError> {
+        (**self).integrity()
     }
-}
 
-/// A request for one page of keys.
-///
-/// ```
-/// # use chartlock::storage::{Scan, Projection};
-/// let scan = Scan { prefix: b"p", after: None, limit: 100, projection: Projection::Keys };
-/// assert_eq!(scan.prefix, b"p");
-/// ```
-#[derive(Debug, Clone, Copy)]
-pub struct Scan<'a> {
-    /// The prefix of the requested keys. An empty prefix selects all keys.
-    pub prefix: &'a [u8],
-    /// The exclusive lower bound of the requested keys; `None` for no bound.
-    pub after: Option<&'a [u8]>,
-    /// The maximum count of keys in the page, at least 1.
-    pub limit: usize,
-    /// The part of each value to return.
-    pub projection: Projection,
-}
-
-impl<'a> Scan<'a> {
-    /// Returns the lower bound of the page's keys.
-    pub fn lower_bound(&self) -> Bound<&'a [u8]> {
-        match self.after {
-            Some(after) if after >= self.prefix => Bound::Excluded(after),
-            _ => Bound::Included(self.prefix),
-        }
+    fn close(&self) -> Result<(), StorageError> {
+        (**self).close()
     }
-}
-
-/// A scan item: one key, the projected part of its value, and its revision.
-///
-/// ```
-/// # use chartlock::storage::{ScanItem, Revision};
-/// let entry = ScanItem { key: b"v".to_vec(), value: vec![], revision: Revision::new(b"1") };
-/// assert_eq!(entry.key, b"v");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScanItem {
-    /// The whole key, prefix included.
-    pub key: Vec<u8>,
-    /// The projected part of the value.
-    pub value: Vec<u8>,
-    /// The revision of the whole value.
-    pub revision: Revision,
-}
-
-/// A page of scan items, in ascending order of keys.
-///
-/// ```
-/// # use chartlock::storage::ScanPage;
-/// assert!(!ScanPage::default().more);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ScanPage {
-    /// The items of the page.
-    pub items: Vec<ScanItem>,
-    /// `true` if keys above the last key of this page may follow.
-    pub more: bool,
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ffi};
 use super::directory::{DATABASE, WAL};
 use super::marker::{MarkerContent, StorageId};
 use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
-use crate::storage::{Code, StorageError};
+use crate::storage::{BackendCode, StorageError};
 
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -273,7 +273,7 @@ pub(super) fn failed(error: rusqlite::Error) -> StorageError {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StorageError::TimedOut,
         // The log's shared memory grows only if the file system has room for it.
         _ if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => StorageError::Full,
-        _ => StorageError::Backend(Code::Sqlite(cause.extended_code)),
+        _ => StorageError::Backend(BackendCode::Sqlite(cause.extended_code)),
     }
 }
 

@@ -3,7 +3,13 @@
 //! Guarantees: no error contains an id, a path, a key or a record byte, in `Display` or in `Debug`.
 //! Must not know: any other module.
 
+mod kind;
+mod storage;
+
 use std::io;
+
+pub use kind::ErrorKind;
+pub use storage::{BackendCode, StorageError};
 
 /// Reason why an operation on a vault failed.
 ///
@@ -269,85 +275,6 @@ pub enum Error {
     /// The storage backend failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-/// Reason why a storage backend failed.
-///
-/// The message of the operating system or service is omitted, because such a message may contain a
-/// path.
-///
-/// ```
-/// # use chartlock::storage::StorageError;
-/// let full = StorageError::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
-/// assert_eq!(full, StorageError::Full);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StorageError {
-    /// A read or a write failed.
-    #[error("the storage failed ({0}); check the disk or the service, then try again")]
-    Io(io::ErrorKind),
-    /// The storage has no space left.
-    #[error("the storage is full; free space, then open it again")]
-    Full,
-    /// The storage is not writable.
-    #[error(
-        "the storage is not writable; check its permissions and whether it is mounted read-only"
-    )]
-    Denied,
-    /// The storage is already open, in this process or in another one.
-    #[error("the storage is already open; close it there first")]
-    InUse,
-    /// The storage does not contain data of this backend, or was written by a newer release.
-    #[error(
-        "the storage contains other data, or was written by a newer release; check the path, or update chartlock"
-    )]
-    Foreign,
-    /// The internal structures of the backend are damaged.
-    #[error("the storage engine found its files damaged; restore them from a backup")]
-    Damaged,
-    /// The storage was opened before this process was forked.
-    #[error("this storage was opened by the parent process; open it again in this process")]
-    Forked,
-    /// An earlier write failed, so the contents of the medium are uncertain.
-    #[error("an earlier write failed; open the storage again before you continue")]
-    Stopped,
-    /// A key, value or transaction exceeds the limits of the backend.
-    #[error(
-        "the storage cannot store an object of this size; store it in parts, or use another storage"
-    )]
-    TooLarge,
-}
-
-/// Conversion that lets callers of the [`io`] traits use `?` on errors of this crate.
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
-        let kind = match &error {
-            // Replace these two kinds, because callers of `io::Read` give them another meaning:
-            // `UnexpectedEof` signals the end of the content, and `Interrupted` requests a retry.
-            Error::Storage(StorageError::Io(
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted,
-            )) => io::ErrorKind::Other,
-            Error::Storage(StorageError::Io(kind)) | Error::Source(kind) => *kind,
-            Error::Storage(StorageError::Full) => io::ErrorKind::StorageFull,
-            Error::Storage(StorageError::Denied) => io::ErrorKind::PermissionDenied,
-            Error::Malformed | Error::Unsupported | Error::NotAuthentic | Error::SegmentMissing => {
-                io::ErrorKind::InvalidData
-            }
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
-    }
-}
-
-impl From<io::Error> for StorageError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
-            kind => Self::Io(kind),
-        }
-    }
 }
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,183 @@
+//! Kinds of errors, and the conversion to `std::io::Error`.
+
+use std::io;
+
+use crate::error::{Error, StorageError};
+
+/// Kind of an [`Error`], for programs that treat several errors alike.
+///
+/// ```
+/// # use chartlock::{Error, ErrorKind};
+/// assert_eq!(Error::Conflict.kind(), ErrorKind::Conflict);
+/// assert!(!Error::WrongKey.is_retryable());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The state of the record, subject or vault does not allow the operation.
+    Conflict,
+    /// The access policy or a file permission denies the operation.
+    Denied,
+    /// The storage, record, subject, slot or key does not exist.
+    NotFound,
+    /// An argument is out of bounds.
+    Invalid,
+    /// The vault is locked, or must be opened again.
+    Locked,
+    /// The vault is open read-only.
+    ReadOnly,
+    /// The storage is full.
+    Full,
+    /// The storage, credential or machine failed, and may work again later.
+    Unavailable,
+    /// The operation may or may not have been committed.
+    CommitUnknown,
+    /// Stored bytes are damaged or missing.
+    Corrupt,
+    /// Stored bytes were changed, or replaced by older ones.
+    Tampered,
+    /// Another release or another program wrote the data.
+    Unsupported,
+    /// The credential does not open the vault.
+    Credential,
+    /// A program error outside the other kinds.
+    Internal,
+}
+
+impl Error {
+    /// Returns the kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Malformed
+            | Self::UnknownMasterKey
+            | Self::UnknownPatientKey
+            | Self::HeaderDamaged
+            | Self::SegmentMissing
+            | Self::CurrentMissing
+            | Self::HistoryGap => ErrorKind::Corrupt,
+            Self::NotAuthentic | Self::HeaderRolledBack => ErrorKind::Tampered,
+            Self::Unsupported | Self::ForeignKit | Self::ForeignCheckpoint => {
+                ErrorKind::Unsupported
+            }
+            Self::WrongKey
+            | Self::BadKeyFile
+            | Self::KeyFileExposed
+            | Self::KeyFileBesideData => ErrorKind::Credential,
+            Self::NoVault
+            | Self::UnknownSubject
+            | Self::UnknownRecord
+            | Self::NoSuchHold
+            | Self::NoSuchSlot
+            | Self::NoSuchKey => ErrorKind::NotFound,
+            Self::Locked | Self::RootKeyChanged => ErrorKind::Locked,
+            Self::ReadOnly => ErrorKind::ReadOnly,
+            Self::NotEmpty
+            | Self::HeaderPresent
+            | Self::StaleKit
+            | Self::Conflict
+            | Self::Erased
+            | Self::OnHold
+            | Self::Retained
+            | Self::KeyInUse
+            | Self::LastSlot
+            | Self::TooManySlots
+            | Self::SlotsWouldBeLost
+            | Self::UploadExpired
+            | Self::TooManyVersions => ErrorKind::Conflict,
+            Self::CommitUnknown => ErrorKind::CommitUnknown,
+            Self::Denied => ErrorKind::Denied,
+            Self::BadCheckpoint
+            | Self::InvalidPassphrase
+            | Self::InvalidId
+            | Self::InvalidMetadata
+            | Self::TooLarge
+            | Self::BeyondLimit
+            | Self::Json => ErrorKind::Invalid,
+            Self::Contended
+            | Self::CredentialUnavailable
+            | Self::KeyFile(_)
+            | Self::Source(_)
+            | Self::Randomness
+            | Self::Stretching => ErrorKind::Unavailable,
+            Self::Journal(error) | Self::Storage(error) => error.kind(),
+        }
+    }
+
+    /// Returns `true` if the same call can succeed later, without a change of its arguments.
+    ///
+    /// After [`Error::CommitUnknown`] read before you repeat the call.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Journal(error) | Self::Storage(error) => error.is_retryable(),
+            _ => matches!(self.kind(), ErrorKind::Unavailable),
+        }
+    }
+}
+
+impl StorageError {
+    /// Returns the kind of the error.
+    pub fn kind(self) -> ErrorKind {
+        match self {
+            Self::Full => ErrorKind::Full,
+            Self::Denied => ErrorKind::Denied,
+            Self::Damaged => ErrorKind::Corrupt,
+            Self::Foreign | Self::Layout | Self::Unsupported => ErrorKind::Unsupported,
+            Self::NotADirectory | Self::TooLarge => ErrorKind::Invalid,
+            Self::NotEmpty => ErrorKind::Conflict,
+            Self::Forked | Self::Stopped => ErrorKind::Locked,
+            Self::Io(_)
+            | Self::Backend(_)
+            | Self::InUse
+            | Self::TimedOut
+            | Self::Unreachable => ErrorKind::Unavailable,
+        }
+    }
+
+    fn io_kind(self) -> io::ErrorKind {
+        match self {
+            // Replace these two kinds, because callers of `io::Read` give them another meaning:
+            // `UnexpectedEof` signals the end of the content, and `Interrupted` requests a retry.
+            Self::Io(io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted) => {
+                io::ErrorKind::Other
+            }
+            Self::Io(kind) => kind,
+            Self::InUse => io::ErrorKind::ResourceBusy,
+            Self::NotADirectory => io::ErrorKind::NotADirectory,
+            Self::NotEmpty => io::ErrorKind::DirectoryNotEmpty,
+            Self::TimedOut => io::ErrorKind::TimedOut,
+            Self::Unreachable => io::ErrorKind::NotConnected,
+            _ => self.kind().io_kind(),
+        }
+    }
+}
+
+impl ErrorKind {
+    fn io_kind(self) -> io::ErrorKind {
+        match self {
+            Self::NotFound => io::ErrorKind::NotFound,
+            Self::Denied | Self::Credential => io::ErrorKind::PermissionDenied,
+            Self::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            Self::Full => io::ErrorKind::StorageFull,
+            Self::Invalid => io::ErrorKind::InvalidInput,
+            Self::Corrupt | Self::Tampered => io::ErrorKind::InvalidData,
+            Self::Unsupported => io::ErrorKind::Unsupported,
+            Self::Conflict
+            | Self::Locked
+            | Self::Unavailable
+            | Self::CommitUnknown
+            | Self::Internal => io::ErrorKind::Other,
+        }
+    }
+}
+
+/// Conversion that lets callers of the [`io`] traits use `?` on errors of this crate.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Source(kind) | Error::KeyFile(kind) => *kind,
+            Error::Storage(error) | Error::Journal(error) => error.io_kind(),
+            other => other.kind().io_kind(),
+        };
+        Self::new(kind, error)
+    }
+}
