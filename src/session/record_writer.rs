@@ -97,8 +97,8 @@ impl RecordWriter {
         self
     }
 
-    /// Reads `content` to its end, directly into the memory in which it is sealed. Returns the
-    /// number of bytes read.
+    /// Reads `content` to its end, directly into the buffer in which the content is sealed. Returns
+    /// the number of bytes read.
     ///
     /// # Errors
     /// After an error the writer accepts no more content.
@@ -131,7 +131,7 @@ impl RecordWriter {
     /// - The first error of an earlier call on this writer.
     /// - [`Error::Conflict`] when the precondition does not hold.
     /// - [`Error::UploadExpired`] after 24 hours.
-    /// - Those of [`Session::put`](crate::Session::put).
+    /// - The errors of [`Session::put`](crate::Session::put).
     pub fn finish(mut self) -> Result<u64> {
         let session = self.session.clone();
         let id = self.id.clone();
