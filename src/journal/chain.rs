@@ -77,7 +77,7 @@ impl Chain {
         Some(ChainHead { page, digest })
     }
 
-    /// Ends this chain; the next page begins another chain.
+    /// Ends this chain; the next page then begins another chain.
     pub(super) fn restart(&mut self) {
         self.writer = None;
         self.next = 0;

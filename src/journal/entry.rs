@@ -111,7 +111,7 @@ pub enum Target {
         record: RecordRef,
         /// Number of the version that was written.
         version: u64,
-        /// SHA-256 of the stored value from byte 96 on, which identifies the version.
+        /// Digest of the version: SHA-256 of the stored value from byte 96 on.
         digest: Digest,
     },
     /// An announced entry whose change was committed, identified by page and index.

@@ -10,7 +10,7 @@ use crate::storage::{Projection, Scan, Storage};
 /// Number of keys fetched in one scan.
 const KEYS_PER_SCAN: usize = 256;
 
-/// Returns the heads of the chains that began last, at most `limit` of them.
+/// Returns the heads of the chains that began last, at most `limit` heads.
 ///
 /// # Errors
 /// Errors of the storage.
@@ -27,8 +27,8 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Chain
     Ok(seen.collect())
 }
 
-/// Returns the writers whose chains began after the chain of `after`, in the order of their chains'
-/// beginning.
+/// Returns the writers whose chains began after the chain of the writer `after`, oldest chain
+/// first.
 ///
 /// # Errors
 /// Errors of the storage.

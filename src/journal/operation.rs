@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 pub enum OperationGroup {
     /// Reads of records, and lists of records, of their versions and of subjects.
     Reading,
-    /// Puts and retractions, and the preparation of a patient entry that these need.
+    /// Puts and retractions, and the preparation of patient entries for these operations.
     Writing,
     /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation,
     /// restores, journal fallback and similar operations.

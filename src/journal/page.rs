@@ -142,9 +142,9 @@ impl Page {
     /// identifies.
     ///
     /// # Errors
-    /// In the order of checks: those of [`PageHead::parse`]; [`Error::Malformed`] for fewer than 88
-    /// bytes or a body above 1 MiB; [`Error::NotAuthentic`], also if `key` has another number;
-    /// [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body.
+    /// In the order of checks: the errors of [`PageHead::parse`]; [`Error::Malformed`] for fewer
+    /// than 88 bytes or a body above 1 MiB; [`Error::NotAuthentic`], also if `key` has another
+    /// number; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body.
     pub fn open(value: &[u8], vault: &VaultId, key: &JournalKey, place: &PageId) -> Result<Self> {
         let PageHead { suite, .. } = PageHead::parse(value)?;
         let place = (&place.writer, place.sequence);

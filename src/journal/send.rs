@@ -33,7 +33,7 @@ impl Writer {
         let mut fallback_result = Ok(());
         if let Some(fallback) = &mut chains.fallback {
             // During a journal fallback, entries go to the other storage first; otherwise the
-            // entries would wait for the failing storage, or fail with it.
+            // entries would wait for the failing storage, or fail together with that storage.
             let entries = lock(&self.queue).next_entries(PAGE_BYTES);
             if !entries.is_empty() {
                 fallback_result = self.send_entries(fallback, &sealer, &entries, time);

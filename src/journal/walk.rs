@@ -54,7 +54,8 @@ impl Cursor {
         }
     }
 
-    /// Returns the page before the next one, with its digest; `None` at the beginning of the chain.
+    /// Returns the id and the digest of the page before the next page; `None` at the beginning of
+    /// the chain. The digest is `None` if that page is missing.
     pub fn tip(&self) -> Option<(PageId, Option<Digest>)> {
         let page = PageId {
             writer: self.writer,
