@@ -37,9 +37,9 @@ impl Session {
     /// Writes the next version of a record if the record meets the precondition `expected`.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the precondition does not hold: read the record again, merge the
-    /// changes, and put the result with the version that was read as the precondition. Otherwise
-    /// the errors of [`Session::put`].
+    /// [`Error::Conflict`] when the record does not meet the precondition; otherwise the errors of
+    /// [`Session::put`]. After a conflict, read the record again, merge the changes, and put the
+    /// result with the version that was read as the precondition.
     pub fn put_if<'d>(
         &self,
         id: &'d RecordId,
@@ -95,9 +95,9 @@ impl Session {
     /// [`Session::writer`].
     ///
     /// # Errors
-    /// The record is unchanged after an error, with two exceptions: after [`Error::CommitUnknown`],
-    /// and after a storage error on storage that is not transactional, read the record before you
-    /// repeat the put.
+    /// The record is unchanged after an error, with two exceptions: [`Error::CommitUnknown`], and a
+    /// storage error on storage that is not transactional. In these two cases, read the record
+    /// before you repeat the put.
     /// - [`Error::Source`] when `content` fails.
     /// - [`Error::UploadExpired`] after 24 hours.
     /// - The errors of [`Session::put`].
@@ -133,7 +133,7 @@ impl Session {
     /// retraction.
     ///
     /// # Errors
-    /// [`Error::HistoryGap`] when the version was written but is missing; otherwise those of
+    /// [`Error::HistoryGap`] when the version was written but is missing; otherwise the errors of
     /// [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
         self.read_version(id, Record::info, || self.vault.get(id, Some(version)))
@@ -168,7 +168,7 @@ impl Session {
     /// of version numbers. The list is empty if the record does not exist.
     ///
     /// # Errors
-    /// [`Error::HistoryGap`] when a version is missing; otherwise those of [`Session::get`].
+    /// [`Error::HistoryGap`] when a version is missing; otherwise the errors of [`Session::get`].
     pub fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
         let found = self.audited_read(Operation::History, AuditTarget::Record(id), || {
             let history = self.vault.history(id)?;
@@ -207,10 +207,9 @@ impl Session {
     /// Returns an iterator over the current records of a subject, with content but without
     /// retracted records. The iterator is empty for an unknown subject.
     ///
-    /// Records are fetched a page at a time, which is much faster than a [`Session::get`] for each
-    /// name of a [`Session::list`], and writes the same journal entries. For a record that does not
-    /// open, is denied, or exceeds the limit ([`Error::BeyondLimit`]), the iterator yields an error
-    /// and continues.
+    /// Records are fetched a page at a time, which is much faster than one [`Session::get`] for
+    /// each record. The journal entries are the same. For a record that does not open, is denied,
+    /// or exceeds the limit ([`Error::BeyondLimit`]), the iterator yields an error and continues.
     ///
     /// # Errors
     /// [`Error::Erased`] when the subject was erased, [`Error::Denied`] when the policy denies the
@@ -280,7 +279,7 @@ impl Session {
     /// - [`Error::UnknownSubject`] and [`Error::UnknownRecord`] when the record was never written.
     /// - [`Error::Erased`] when the subject was erased.
     /// - [`Error::OnHold`] and [`Error::Retained`] while the subject is under hold or retention.
-    /// - The errors of [`Session::put`]; call this method again after one of them.
+    /// - The errors of [`Session::put`]; call this method again after such an error.
     pub fn expunge(&self, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
         self.audited_write(Operation::Expunge, AuditTarget::Record(id), reason, |act| {
             let report = self.vault.expunge(act, id, reason)?;

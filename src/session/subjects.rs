@@ -1,4 +1,4 @@
-//! Session methods on subjects: erase, reopen, hold, retain.
+//! Session methods on subjects: erasure, reopening of charts, legal holds and retention.
 
 use std::time::SystemTime;
 
@@ -95,7 +95,7 @@ impl Session {
     /// Lifts a legal hold.
     ///
     /// # Errors
-    /// [`Error::NoSuchHold`] when the subject has no hold with this id; otherwise those of
+    /// [`Error::NoSuchHold`] when the subject has no hold with this id; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn lift_hold(&self, subject: &Subject, hold: u64) -> Result<()> {
         let note = format!("hold {hold}");
@@ -126,7 +126,7 @@ impl Session {
     /// automatically when the time has passed.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] when the time is out of range; otherwise those of
+    /// [`Error::InvalidMetadata`] when the time is out of range; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
         self.audited_write(
