@@ -5,7 +5,8 @@
 //!
 //! Guarantees: each sealing draws a fresh salt, so each sealed value has its own key. The
 //! commitment is compared before the body is opened; the body is decoded only after its
-//! authentication. Must not know: the content of the bodies, or the keys that seal them.
+//! authentication.
+//! Must not know: the content of the bodies, or the keys that seal them.
 
 use crate::crypto::{self, CipherSuite, Commitment, Nonce, Salt, SealingKey, TAG};
 use crate::error::{Error, Result};

@@ -82,8 +82,8 @@ pub(crate) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
 
 const UNSUPPORTED: &str = "unsupported";
 
-/// Converts an error to a text, because a `bincode` error can carry only texts. [`decode`] converts
-/// the text back.
+/// Converts an error to a `bincode` error, which can carry only a text. [`decode`] converts the
+/// text back.
 pub(crate) fn refused(error: Error) -> DecodeError {
     DecodeError::Other(match error {
         Error::Unsupported => UNSUPPORTED,
