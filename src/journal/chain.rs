@@ -131,9 +131,9 @@ impl Chain {
     }
 
     /// Commits a transaction that ends with a page, and retries while the commit outcome is
-    /// unknown, up to [`COMMIT_ATTEMPTS`] times. A stored page proves that the transaction was
-    /// committed, because no other writer can have sealed this page. On storage that is not
-    /// transactional, the transaction must contain only the page.
+    /// unknown, with at most [`COMMIT_ATTEMPTS`] attempts. A stored page proves that the
+    /// transaction was committed, because no other writer can have sealed this page. On storage
+    /// that is not transactional, the transaction must contain only the page.
     ///
     /// If the outcome stays unknown, the next page begins another chain, because this page may
     /// still be committed.

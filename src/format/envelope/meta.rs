@@ -159,7 +159,7 @@ impl Meta {
         1 + 8 + content_type + 2 + self.name.len() + 1 + labels + 1 + extensions
     }
 
-    /// Appends the encoding. The casts keep all bits, because [`Meta::checked`] or [`Meta::decode`]
+    /// Appends the encoding. The casts lose no bits, because [`Meta::checked`] or [`Meta::decode`]
     /// checked the lengths.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.push(SCHEMA);
