@@ -1,7 +1,7 @@
 //! The format of the stored bytes. `format.md` beside this file is the normative text.
 //!
-//! Guarantees: converts between bytes and values without input or output; refuses all bytes that
-//! differ from the normative text.
+//! Guarantees: conversion between bytes and values performs no I/O. Bytes that violate the
+//! normative text are refused.
 //! Must not know: storage, time, or the purpose of the bytes.
 
 pub(crate) mod codec;

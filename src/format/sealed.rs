@@ -1,11 +1,11 @@
 //! The sealed frame that patient entries and journal pages share.
 //!
-//! `format · suite · kind · zero · key number u32 · salt 32 · commitment 32 · body n · tag 16`: 88
-//! bytes beside the body.
+//! Layout, with lengths in bytes: format 1, suite 1, kind 1, zero 1, key number 4, salt 32,
+//! commitment 32, body, tag 16. A frame has 88 bytes in addition to its body.
 //!
 //! Guarantees: each sealing draws a fresh salt, so each sealed value has its own key. The
-//! commitment is compared before the body is opened; the body is decoded only after it is
-//! authenticated.
+//! commitment is compared before the body is opened; the body is decoded only after its
+//! authentication.
 //! Must not know: the content of the bodies, or the keys that seal them.
 
 use crate::crypto::{self, CipherSuite, Commitment, Nonce, Salt, SealingKey, TAG};
@@ -75,12 +75,12 @@ pub(crate) fn seal(
 }
 
 /// Opens a value whose head was parsed, and returns the body. `derive` derives key and commitment
-/// from the head and the salt; it is called only after the lengths were checked.
+/// from the head and the salt, and is called only after the lengths were checked.
 ///
 /// # Errors
-/// In the order of checks: [`Error::Malformed`] for less than 88 bytes or a body above 1 MiB; those
-/// of `derive`; [`Error::NotAuthentic`]; [`Error::Unsupported`] or [`Error::Malformed`] for the
-/// decoded body.
+/// In the order of checks: [`Error::Malformed`] for fewer than 88 bytes or a body above 1 MiB; the
+/// errors of `derive`; [`Error::NotAuthentic`]; [`Error::Unsupported`] or [`Error::Malformed`] for
+/// the decoded body.
 pub(crate) fn open<T: Body>(
     value: &[u8],
     derive: impl FnOnce(&[u8; 8], &Salt) -> Result<(SealingKey, Commitment)>,

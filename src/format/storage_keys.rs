@@ -1,7 +1,7 @@
 //! Storage keys of all objects.
 //!
-//! The functions return `class letter ‖ fields`; a number after a field's name is its length in
-//! bytes.
+//! A storage key consists of a class letter and fields of fixed length. `format.md` lists all
+//! storage keys.
 
 use crate::crypto::{ChartId, PatientTag, RecordTag, StreamId};
 use crate::format::envelope::Address;
@@ -14,33 +14,35 @@ pub(crate) const ENTRIES: &[u8] = b"p";
 /// Classes of the objects that belong to a chart, in the order in which an erasure deletes them.
 pub(crate) const CHART_CLASSES: [u8; 4] = *b"wsrh";
 
-/// Returns the key of a patient entry: `p` ptag16.
+/// Returns the key of a patient entry: `p` and the patient tag, 17 bytes.
 pub(crate) fn entry(tag: &PatientTag) -> Vec<u8> {
     [ENTRIES, tag].concat()
 }
 
-/// Returns the tag in the key of a patient entry.
+/// Returns the patient tag in the key of a patient entry.
 pub(crate) fn entry_tag(key: &[u8]) -> Option<PatientTag> {
     key.strip_prefix(ENTRIES)?.try_into().ok()
 }
 
-/// Returns the key prefix of one class of a chart's objects: 17 bytes.
+/// Returns the key prefix of one class of a chart's objects: the class letter and the chart id, 17
+/// bytes.
 pub(crate) fn chart(class: u8, chart: &ChartId) -> Vec<u8> {
     [&[class], &chart[..]].concat()
 }
 
-/// Returns the key of a record's current version: `r` chart16 rtag16.
+/// Returns the key of a record's current version: `r`, the chart id and the record tag, 33 bytes.
 pub(crate) fn current(address: &Address) -> Vec<u8> {
     [b"r", &address.chart[..], &address.record].concat()
 }
 
-/// Returns the key prefix of a record's earlier versions: `h` chart16 rtag16.
+/// Returns the key prefix of a record's earlier versions: `h`, the chart id and the record tag, 33
+/// bytes.
 pub(crate) fn earlier_versions(address: &Address) -> Vec<u8> {
     [b"h", &address.chart[..], &address.record].concat()
 }
 
-/// Returns the key of an earlier version: `h` chart16 rtag16 version-u64. The number is big-endian,
-/// so that a scan returns versions in ascending order.
+/// Returns the key of an earlier version: the prefix of [`earlier_versions`] and the version
+/// number. The number is big-endian, so that a scan returns versions in ascending order.
 pub(crate) fn earlier(address: &Address, version: u64) -> Vec<u8> {
     [&earlier_versions(address)[..], &version.to_be_bytes()].concat()
 }
@@ -55,22 +57,22 @@ pub(crate) fn record_of(key: &[u8]) -> Option<(RecordTag, Option<u64>)> {
     }
 }
 
-/// Returns the key prefix of a stream's segments: `s` chart16 stream16.
+/// Returns the key prefix of a stream's segments: `s`, the chart id and the stream id, 33 bytes.
 pub(crate) fn segments(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
     [b"s", &chart[..], stream].concat()
 }
 
-/// Returns the key of a segment: `s` chart16 stream16 index-u32.
+/// Returns the key of a segment: the prefix of [`segments`] and the index as a big-endian u32.
 pub(crate) fn segment(chart: &ChartId, stream: &StreamId, index: u32) -> Vec<u8> {
     [&segments(chart, stream)[..], &index.to_be_bytes()].concat()
 }
 
-/// Returns the chart in the key of an object that belongs to one.
+/// Returns the chart id in the key of a chart's object.
 pub(crate) fn chart_of(key: &[u8]) -> Option<ChartId> {
     key.get(1..)?.first_chunk().copied()
 }
 
-/// Returns the stream in the key of a segment or an intent.
+/// Returns the stream id in the key of a segment or of an upload intent.
 pub(crate) fn stream_of(key: &[u8]) -> Option<StreamId> {
     key.get(17..)?.first_chunk().copied()
 }
@@ -80,13 +82,12 @@ pub(crate) fn index_of(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(key.get(33..)?.try_into().ok()?))
 }
 
-/// Returns a key after all keys that begin with `prefix` and before all later ones. A scan
-/// continues from it.
+/// Returns a key from which a scan skips all keys that begin with `prefix`.
 pub(crate) fn behind(prefix: &[u8]) -> Vec<u8> {
     [prefix, &[u8::MAX; 20]].concat()
 }
 
-/// Returns the key of an upload intent: `w` chart16 stream16.
+/// Returns the key of an upload intent: `w`, the chart id and the stream id, 33 bytes.
 pub(crate) fn intent(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
     [b"w", &chart[..], stream].concat()
 }
@@ -94,11 +95,12 @@ pub(crate) fn intent(chart: &ChartId, stream: &StreamId) -> Vec<u8> {
 /// Key prefix of journal pages.
 pub const JOURNAL_PAGES: &[u8] = b"j";
 
-/// The id of a journal writer: its start time (48 bits of milliseconds since 1970, big-endian) and
-/// 10 random bytes. So a scan returns chains in the order in which they began.
+/// The id of a journal writer: the time at which the writer began its chain, and 10 random bytes.
+/// The time is a big-endian 48-bit number of milliseconds since 1970, so that a scan returns chains
+/// in the order of their beginning.
 pub type WriterId = [u8; 16];
 
-/// The id of a journal page: its chain, and its position in the chain.
+/// The id of a journal page: the writer of its chain, and its position in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PageId {
     /// Writer of the chain.
@@ -107,17 +109,18 @@ pub struct PageId {
     pub sequence: u64,
 }
 
-/// Returns the key prefix of one writer's pages: 17 bytes.
+/// Returns the key prefix of one writer's pages: `j` and the writer id, 17 bytes.
 pub fn journal_chain(writer: &WriterId) -> Vec<u8> {
     [JOURNAL_PAGES, writer].concat()
 }
 
-/// Returns the key of a journal page: `j` writer16 sequence-u64.
+/// Returns the key of a journal page: the prefix of [`journal_chain`] and the sequence number as a
+/// big-endian u64.
 pub fn journal_page(id: &PageId) -> Vec<u8> {
     [JOURNAL_PAGES, &id.writer[..], &id.sequence.to_be_bytes()].concat()
 }
 
-/// Returns the page id in the key of a journal page.
+/// Returns the page id in the key of a journal page; `None` for any other key.
 pub fn journal_page_of(key: &[u8]) -> Option<PageId> {
     let (writer, sequence) = key.strip_prefix(JOURNAL_PAGES)?.split_first_chunk()?;
     Some(PageId {
@@ -126,7 +129,7 @@ pub fn journal_page_of(key: &[u8]) -> Option<PageId> {
     })
 }
 
-/// Returns a key after all pages of a writer and before those of later writers.
+/// Returns a key from which a scan skips all pages of a writer.
 pub fn behind_journal_chain(writer: &WriterId) -> Vec<u8> {
     [&journal_chain(writer)[..], &[u8::MAX; 9]].concat()
 }

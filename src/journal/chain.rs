@@ -1,5 +1,5 @@
-//! The chain of journal pages that one writer extends: seals each page and links it to the previous
-//! page.
+//! Chain of journal pages that one writer extends. Each page is sealed and contains the digest of
+//! the previous page.
 
 use std::sync::Arc;
 
@@ -30,11 +30,11 @@ pub struct Sealer {
     pub key: JournalKey,
 }
 
-/// Outcome of a transaction that [`Chain::send`] repeated until its outcome was known.
+/// Outcome of [`Chain::send`].
 pub(super) enum SendOutcome {
     Committed(Committed),
-    /// The transaction had no effect, and no repeated request can still commit it. Contains the
-    /// index of the operation whose precondition failed.
+    /// No attempt has committed the transaction, and none can still commit it. Contains the index
+    /// of the operation whose precondition failed.
     Conflict(usize),
     Failed(CommitError),
 }
@@ -43,15 +43,15 @@ pub(super) enum SendOutcome {
 /// the previous page.
 pub(super) struct Chain {
     pub(super) storage: Arc<dyn Storage>,
-    /// `None` before the first page, and after a page whose commit outcome stayed unknown. Such a
-    /// page may still be committed, so the writer never reuses the page's storage key and begins
-    /// another chain.
+    /// Writer of the chain; `None` before the first page, and after a page whose commit outcome
+    /// stayed unknown. Such a page may still be committed later. The next page therefore begins
+    /// another chain instead of reusing the storage key.
     writer: Option<WriterId>,
     next: u64,
     last: Digest,
 }
 
-/// A sealed page to commit, with the chain head that the page becomes once committed.
+/// A sealed page to commit, with the chain head after the commit.
 pub(super) struct SealedPage {
     pub(super) head: ChainHead,
     pub(super) put: Operation,
@@ -77,7 +77,7 @@ impl Chain {
         Some(ChainHead { page, digest })
     }
 
-    /// Ends this chain, so that the next page begins another chain.
+    /// Ends this chain; the next page then begins another chain.
     pub(super) fn restart(&mut self) {
         self.writer = None;
         self.next = 0;
@@ -130,10 +130,10 @@ impl Chain {
         self.last = head.digest;
     }
 
-    /// Commits a transaction that ends with a page, and repeats the commit until the outcome is
-    /// known. A stored page proves that the transaction was committed, because no other writer can
-    /// have sealed this page. On storage that is not transactional, the transaction must contain
-    /// only the page.
+    /// Commits a transaction that ends with a page, and retries while the commit outcome is
+    /// unknown, with at most [`COMMIT_ATTEMPTS`] attempts. A stored page proves that the
+    /// transaction was committed, because no other writer can have sealed this page. On storage
+    /// that is not transactional, the transaction must contain only the page.
     ///
     /// If the outcome stays unknown, the next page begins another chain, because this page may
     /// still be committed.
@@ -166,14 +166,14 @@ impl Chain {
         Ok(SendOutcome::Failed(CommitError::Unknown))
     }
 
-    /// Returns the result of a transaction that was committed earlier, with the revisions that are
-    /// stored now; `None` if the transaction's page is not stored.
+    /// Returns the result of a transaction that an earlier attempt committed, with the current
+    /// revisions. Returns `None` if the transaction's page is not stored.
     fn stored_result(&self, transaction: &Transaction) -> Result<Option<Committed>> {
         let operations = transaction.operations();
         let Some(Operation::Put { key, value, .. }) = operations.last() else {
             return Ok(None);
         };
-        // Read after every conflict, because a storage that repeats requests may conflict with its
+        // Check after every conflict, because a storage that retries requests may conflict with its
         // own earlier attempt.
         let stored = self.storage.read(&[key])?.pop().flatten();
         if stored.is_none_or(|stored| stored.value != *value) {
@@ -194,7 +194,8 @@ impl Chain {
             });
         Ok(Some(Committed {
             revisions: revisions.collect(),
-            // Set because the storage did not confirm that it purged the former bytes.
+            // Report the purge of former bytes as deferred, because the storage did not confirm the
+            // purge.
             deferred: true,
         }))
     }

@@ -19,14 +19,15 @@ const GROUP: usize = 5;
 /// stay below 1 MiB.
 pub(crate) const CHAINS_MAX: usize = 8192;
 
-/// A reference to a journal page that covers all earlier entries, bound to the page by its digest.
+/// A reference to a journal page, with the page's digest. The page records the heads of the other
+/// chains, at most 8,192, so that the checkpoint covers their earlier entries.
 ///
 /// [`Vault::checkpoint`](crate::Vault::checkpoint) makes a checkpoint, and
 /// [`Vault::verify`](crate::Vault::verify) compares the storage with the checkpoint. Keep
 /// checkpoints outside the storage.
 ///
 /// The text form can be printed, or copied into a ticket or another system. The text contains no
-/// secret and no name. Parsing ignores upper and lower case and the spaces between groups.
+/// secret and no name. Parsing ignores case, and spaces between groups.
 ///
 /// ```
 /// # use chartlock::*;
@@ -148,7 +149,7 @@ impl FromStr for Checkpoint {
     /// Parses the text form.
     ///
     /// # Errors
-    /// [`Error::BadCheckpoint`] if the text is not a checkpoint, or was mistyped.
+    /// [`Error::BadCheckpoint`] if the text is not a checkpoint or was mistyped.
     fn from_str(text: &str) -> Result<Self> {
         let words: Vec<&str> = text.split_whitespace().collect();
         let title = TITLE.split(' ').count();

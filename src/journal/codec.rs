@@ -20,7 +20,7 @@ fields! { PageId { writer sequence } }
 fields! { ChainHead { page digest } }
 numbers! { Stage { 0 Done 1 Announced } }
 
-/// Implements the encoding of an enum as its code of one byte.
+/// Implements encoding and decoding of an enum as its one-byte code.
 macro_rules! codes {
     ($($type:ident)*) => {$(
         impl Encode for $type {
@@ -64,7 +64,7 @@ impl<C> Decode<C> for Page {
         let seen = Decode::decode(decoder)?;
         let contexts: Vec<Context> = Decode::decode(decoder)?;
         let subjects: Vec<SubjectRef> = Decode::decode(decoder)?;
-        // Refuse duplicate table rows, because each page has exactly one encoding.
+        // Refuse duplicate subjects; otherwise encoding the decoded page could produce other bytes.
         let unique: HashSet<_> = subjects.iter().collect();
         if unique.len() < subjects.len() {
             return Err(refused(Error::Malformed));
@@ -87,8 +87,8 @@ impl<C> Decode<C> for Page {
     }
 }
 
-/// Checks that the extensions of later releases are strictly ascending and not critical. This
-/// release ignores their content, because a stored page is never sealed again.
+/// Checks that the numbers of the extensions are strictly ascending and not critical. This release
+/// does not interpret the content of extensions.
 fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, DecodeError> {
     if !stored.is_sorted_by(|(left, _), (right, _)| left < right) {
         return Err(refused(Error::Malformed));
@@ -99,7 +99,7 @@ fn extensions(stored: Vec<(u16, Vec<u8>)>) -> Result<Vec<(u16, Vec<u8>)>, Decode
     }
 }
 
-/// Encodes an entry; `subject` is the index of its subject in the page's table.
+/// Encodes an entry; `subject` is the index of the entry's subject in the page's table.
 fn encode_entry<E: Encoder>(entry: &Entry, subject: u16, encoder: &mut E) -> Encoded {
     entry.after.encode(encoder)?;
     entry.context.encode(encoder)?;

@@ -7,7 +7,7 @@ use crate::crypto::{ChartId, Digest, NameTag, RecordTag, SubjectTag};
 use crate::format::storage_keys::PageId;
 use crate::journal::{AccessOutcome, Operation};
 
-/// Actor and purpose, shared by all entries of one session.
+/// Actor, purpose, request and organization, shared by all entries of one session.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Context {
     /// Name of the actor, from the app.
@@ -42,7 +42,7 @@ impl Act {
         }
     }
 
-    /// Returns the journal entry for this operation at the time `at`, in milliseconds since 1970.
+    /// Returns a journal entry for this operation at the time `at`, in milliseconds since 1970.
     pub fn draft(&self, at: i64, target: Target, outcome: AccessOutcome) -> EntryDraft {
         EntryDraft {
             at,
@@ -71,7 +71,7 @@ pub struct RecordRef {
     pub name: NameTag,
 }
 
-/// The vault part, subject, record or version that an operation concerns.
+/// The target of an operation: the vault or a part of the vault, a subject, a record or a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The vault.
@@ -100,7 +100,7 @@ pub enum Target {
         subject: SubjectRef,
         /// The record.
         record: RecordRef,
-        /// Version that was found; 0 for none.
+        /// Number of the version that was found; 0 for none.
         version: u64,
     },
     /// A version that was written.
@@ -109,9 +109,9 @@ pub enum Target {
         subject: SubjectRef,
         /// The record.
         record: RecordRef,
-        /// Version that was written.
+        /// Number of the version that was written.
         version: u64,
-        /// SHA-256 of the stored value from byte 96 on.
+        /// Digest of the version: SHA-256 of the stored value from byte 96 on.
         digest: Digest,
     },
     /// An announced entry whose change was committed, identified by page and index.

@@ -1,4 +1,4 @@
-//! Search for the journal chains in a storage, and for their heads.
+//! Search for journal chains in a storage, and for the heads of these chains.
 
 use crate::crypto::{self, Digest};
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::storage::{Projection, Scan, Storage};
 /// Number of keys fetched in one scan.
 const KEYS_PER_SCAN: usize = 256;
 
-/// Returns the heads of the chains that began last, at most `limit` of them.
+/// Returns the heads of the chains that began last, at most `limit` heads.
 ///
 /// # Errors
 /// Errors of the storage.
@@ -27,8 +27,8 @@ pub fn recent(storage: &dyn Storage, now: i64, limit: usize) -> Result<Vec<Chain
     Ok(seen.collect())
 }
 
-/// Returns the writers whose chains began after the chain of `after`, in the order in which they
-/// began.
+/// Returns the writers whose chains began after the chain of the writer `after`, oldest chain
+/// first.
 ///
 /// # Errors
 /// Errors of the storage.
@@ -44,11 +44,11 @@ pub fn writers(storage: &dyn Storage, after: Option<&WriterId>) -> Result<Vec<Wr
     Ok(found)
 }
 
-/// Returns the last pages of all chains, or only of the recent chains if there are many.
+/// Returns the last page of each chain, or only of each recent chain if there are many chains.
 ///
-/// A vault that is opened many times a day for years has many chains, and only the recent ones
-/// matter for this search. So the search begins with the last day, then extends the period tenfold
-/// each time, until it has found `enough` chains.
+/// A vault that is opened many times a day for years has many chains, and only the recent chains
+/// matter for this search. The search therefore begins with the last day. The period then grows
+/// tenfold each time, until the search finds `enough` chains.
 fn heads_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<PageId>> {
     const DAY: i64 = 24 * 60 * 60 * 1000;
     let first = keys_after(storage, JOURNAL_PAGES, &[])?;
@@ -68,7 +68,7 @@ fn heads_since(storage: &dyn Storage, now: i64, enough: usize) -> Result<Vec<Pag
     heads_after(storage, Vec::new())
 }
 
-/// Returns the last pages of all chains whose storage keys are greater than `after`.
+/// Returns the last page of each chain that has pages with storage keys above `after`.
 fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>> {
     let mut heads = Vec::new();
     loop {
@@ -79,7 +79,8 @@ fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>>
         if !more {
             return Ok(heads);
         }
-        // Also continue after keys of other objects; otherwise the scan would return them forever.
+        // Continue after the last key even if that key is not a page's key; otherwise the next scan
+        // would return the same keys again.
         after = ended;
         if let (Some(last), Some(head)) = (last, heads.last_mut()) {
             head.sequence = last_of(storage, &last)?;
@@ -88,8 +89,8 @@ fn heads_after(storage: &dyn Storage, mut after: Vec<u8>) -> Result<Vec<PageId>>
     }
 }
 
-/// Returns the last sequence number of a chain without gaps, beginning at a known page. Uses a
-/// galloping search, because storage backends need not support backward scans.
+/// Returns the last sequence number of a chain. Uses a galloping search from a known page, because
+/// storage backends need not support backward scans. The search assumes that the chain has no gaps.
 fn last_of(storage: &dyn Storage, known: &PageId) -> Result<u64> {
     let exists = |sequence: u64| -> Result<bool> {
         let before = PageId {
@@ -127,7 +128,7 @@ struct PageScan {
 }
 
 impl PageScan {
-    /// Adds the pages to `heads`; a later page of a chain replaces an earlier page of that chain.
+    /// Adds the pages to `heads`. Keeps only the last page of each chain.
     fn add_to(self, heads: &mut Vec<PageId>) {
         for page in self.pages {
             match heads.last_mut() {
@@ -187,11 +188,12 @@ fn first_after(storage: &dyn Storage, prefix: &[u8], after: &[u8]) -> Result<Opt
         match (page.items.into_iter().next(), page.more) {
             (Some(item), _) => match journal_page_of(&item.key) {
                 Some(page) => return Ok(Some(page)),
-                // Skip a key that is not a page's key, because verification reports such keys.
+                // Skip a key that is not a page's key; verification reports such keys.
                 None => after = item.key,
             },
             (None, false) => return Ok(None),
-            // Continue, because a scan page may be empty although more items follow.
+            // Stop at an empty scan page with more items to follow, because the page has no key
+            // from which the scan could continue.
             (None, true) => return Err(Error::Contended),
         }
     }

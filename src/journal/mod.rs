@@ -1,9 +1,10 @@
-//! The journal: sealed pages in chains, one chain for each writer, that record every access.
+//! The journal, which records every access in sealed pages. Each writer extends its own chain of
+//! pages.
 //!
-//! Guarantees: an entry becomes durable with its change, or before content is released. A page
-//! opens only at its own position in its chain. Pages store subject and record names only as keyed
-//! hashes.
-//! Must not know: master keys, patient keys, record content, or what the operations do.
+//! Guarantees: the entry of a change becomes durable no later than the change. The entry of a read
+//! becomes durable with the next page. A page opens only at its own position in its chain. Pages
+//! store subject and record names only as keyed hashes. Must not know: master keys, patient keys,
+//! record content, or what the operations do.
 
 mod chain;
 pub mod checkpoint;

@@ -22,17 +22,17 @@ use crate::error::{Error, Result};
 pub enum OperationGroup {
     /// Reads of records, and lists of records, of their versions and of subjects.
     Reading,
-    /// Puts and retractions, and the preparation that they need.
+    /// Puts and retractions, and the preparation of patient entries for these operations.
     Writing,
     /// Changes to subjects, keys, slots and the vault: erasing, legal holds, key rotation,
     /// restores, journal fallback and similar operations.
     Governing,
-    /// Inspection without record content: of the journal, checkpoints, holds, slots and keys, and
-    /// verification.
+    /// Operations that return no record content: reading the journal, listing holds, slots and
+    /// keys, making checkpoints, and verification.
     Auditing,
 }
 
-/// The kind of access that an operation is, from the subject's point of view.
+/// The kind of access that an operation performs, from the subject's point of view.
 ///
 /// ```
 /// # use chartlock::{Operation, audit::{AccessKind}};
@@ -93,7 +93,8 @@ pub(crate) enum KeyEffect {
     MasterDestroyed,
 }
 
-/// The FHIR audit event that reports an operation; `audit::fhir` maps each to its codes.
+/// The FHIR audit event that reports an operation. The module `audit::fhir` maps each event to its
+/// codes.
 #[cfg(feature = "json")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FhirEvent {
@@ -107,7 +108,7 @@ pub(crate) enum FhirEvent {
     Erase,
     /// A record was expunged.
     Expunge,
-    /// A search over records or subjects.
+    /// Records or subjects were searched.
     Search,
     /// The versions of one record were listed.
     History,

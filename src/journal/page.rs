@@ -28,13 +28,12 @@ pub struct ChainHead {
 pub enum Stage {
     /// Settled: the entry became durable together with its change, or has no change.
     Done,
-    /// Announced: the page was committed before the change. A later entry settles this one if the
-    /// change was committed; without that entry the outcome is unknown.
+    /// Announced: the page was committed before the change. A later entry settles the announced
+    /// entry if the change was committed. Without such an entry, the commit outcome is unknown.
     Announced,
 }
 
-/// A journal entry on a page. The entry references its context and subject by their rows in the
-/// page's tables.
+/// A journal entry on a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Time of the entry, in milliseconds after [`Page::began`].
@@ -47,7 +46,7 @@ pub struct Entry {
     pub outcome: AccessOutcome,
     /// Stage of the entry: settled or announced.
     pub stage: Stage,
-    /// Target of the operation, with its subject from the page's table.
+    /// Target of the operation. The target's subject, if any, is a row of [`Page::subjects`].
     pub target: Target,
     /// Reason or consent reference; empty for none.
     pub note: Box<str>,
@@ -139,11 +138,12 @@ impl Page {
         })
     }
 
-    /// Opens the page stored at `place`; `key` is the journal key that the page's head identifies.
+    /// Opens the stored value of the page `place`; `key` is the journal key that the page's head
+    /// identifies.
     ///
     /// # Errors
-    /// In the order of checks: those of [`PageHead::parse`]; [`Error::Malformed`] for less than 88
-    /// bytes or a body above 1 MiB; [`Error::NotAuthentic`], also for a journal key of another
+    /// In the order of checks: the errors of [`PageHead::parse`]; [`Error::Malformed`] for fewer
+    /// than 88 bytes or a body above 1 MiB; [`Error::NotAuthentic`], also if `key` has another
     /// number; [`Error::Unsupported`] or [`Error::Malformed`] for the decoded body.
     pub fn open(value: &[u8], vault: &VaultId, key: &JournalKey, place: &PageId) -> Result<Self> {
         let PageHead { suite, .. } = PageHead::parse(value)?;
@@ -177,7 +177,7 @@ impl PageHead {
 }
 
 impl Target {
-    /// Returns the subject, if the target has one.
+    /// Returns the target's subject, if any.
     pub fn subject(&self) -> Option<&SubjectRef> {
         match self {
             Self::Subject(subject)
@@ -188,7 +188,7 @@ impl Target {
         }
     }
 
-    /// Returns the record, if the target has one.
+    /// Returns the target's record, if any.
     pub fn record(&self) -> Option<&RecordRef> {
         match self {
             Self::Record { record, .. } | Self::Version { record, .. } => Some(record),

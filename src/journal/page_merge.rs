@@ -1,5 +1,5 @@
-//! Merging of independent changes into one transaction, so that one page and one sync commit all of
-//! them.
+//! Merging of independent changes into one transaction, which commits all of them with one page and
+//! one sync.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -16,8 +16,8 @@ pub(super) struct MergedTransaction {
 
 impl MergedTransaction {
     /// Merges the changes. Moves their operations instead of copying them, because values are
-    /// large. A check that several changes share occurs once. The put of the page is the last
-    /// operation.
+    /// large. A check that several changes share occurs once in the transaction. The put of the
+    /// page is the last operation.
     pub(super) fn new<'a>(
         changes: impl Iterator<Item = &'a mut Transaction>,
         page: Operation,
@@ -64,8 +64,8 @@ impl MergedTransaction {
         }
     }
 
-    /// Returns each change that contains an operation, and the operation's index in that change;
-    /// empty for the put of the page.
+    /// Returns the index of each change that contains an operation, with the operation's index in
+    /// that change. The result is empty for the put of the page.
     pub(super) fn owners(&self, operation: usize) -> Vec<(usize, usize)> {
         let owners = self.indexes.iter().enumerate();
         owners

@@ -12,7 +12,7 @@ use crate::storage::{CommitError, Committed, Operation, Transaction};
 
 /// Maximum estimated size of the entries on one page, in bytes.
 pub(super) const PAGE_BYTES: usize = 640 * 1024;
-/// Maximum number of bytes of values in a transaction that merges several changes.
+/// Maximum total size of the values in a transaction that merges several changes, in bytes.
 const MERGED_BYTES: usize = 4 * 1024 * 1024;
 /// Maximum number of changes in one transaction.
 const MERGED_CHANGES: usize = 1024;
@@ -36,7 +36,7 @@ pub(super) struct Queue {
     entries: VecDeque<QueuedEntry>,
     /// Number of the next entry.
     next: u64,
-    /// `true` once the queue accepts no further entry.
+    /// `true` once the queue accepts only confirmations of announced changes.
     closed: bool,
 }
 
@@ -65,8 +65,8 @@ impl Queue {
         Ok(self.push_settled(draft, queued_at))
     }
 
-    /// Queues an entry even if the queue is closed, because an announced change needs its
-    /// confirmation.
+    /// Queues an entry that confirms an announced change, even if the queue is closed. Without the
+    /// confirmation, the outcome of the change would stay unknown.
     pub(super) fn push_settled(&mut self, draft: EntryDraft, queued_at: Duration) -> u64 {
         let number = self.next;
         self.next += 1;
@@ -82,7 +82,7 @@ impl Queue {
         self.closed = true;
     }
 
-    /// Returns the number of the entry queued last.
+    /// Returns the number of the entry that was queued last, if any.
     pub(super) fn last(&self) -> Option<u64> {
         self.next.checked_sub(1)
     }
@@ -94,8 +94,8 @@ impl Queue {
         Some((oldest.queued_at, self.entries.len()))
     }
 
-    /// Returns `true` if any entry up to this number waits. The entry with exactly this number may
-    /// have been withdrawn.
+    /// Returns `true` if any entry up to this number is still queued. The entry with exactly this
+    /// number may have been withdrawn.
     pub(super) fn has_up_to(&self, number: u64) -> bool {
         let oldest = self.entries.front();
         oldest.is_some_and(|oldest| oldest.number <= number)
@@ -179,8 +179,8 @@ impl QueuedChange {
 }
 
 impl Drop for QueuedChange {
-    /// Reports an unknown outcome if no reply was given, because the sending thread panicked in the
-    /// backend; otherwise the caller would wait forever.
+    /// Reports an unknown outcome unless the change already has a reply. Without this report, the
+    /// caller would wait forever after the sending thread panicked in the backend.
     fn drop(&mut self) {
         self.answer(Ok(Err(CommitError::Unknown)));
     }

@@ -16,8 +16,8 @@ impl Writer {
     /// Commits one page, with as many waiting changes and entries as fit.
     pub(super) fn send_next(&self, chains: &mut Chains, time: WriteTime) -> Result<()> {
         let sent = self.send_waiting(chains, time);
-        // Do not report a closed writer as failing, because it accepts no further operation that
-        // needs the journal.
+        // Do not report a closed writer as failing, because no further operation can need the
+        // journal.
         if sent.as_ref().is_err_and(|error| *error != Error::Locked) {
             self.failing.store(true, Ordering::Release);
         }
@@ -33,7 +33,7 @@ impl Writer {
         let mut fallback_result = Ok(());
         if let Some(fallback) = &mut chains.fallback {
             // During a journal fallback, entries go to the other storage first; otherwise the
-            // entries would wait for the failing storage, or fail with it.
+            // entries would wait for the failing storage, or fail together with that storage.
             let entries = lock(&self.queue).next_entries(PAGE_BYTES);
             if !entries.is_empty() {
                 fallback_result = self.send_entries(fallback, &sealer, &entries, time);
@@ -86,8 +86,9 @@ impl Writer {
         }
     }
 
-    /// Commits the changes and then the page in one transaction. If a change is in conflict, its
-    /// caller gets the conflict, and the remaining changes are committed again without it.
+    /// Commits the changes and the page in one transaction, with the page last. If the precondition
+    /// of a change fails, the caller of that change gets the conflict. The remaining changes are
+    /// then sent again.
     fn send_together(
         &self,
         chain: &mut Chain,
@@ -135,7 +136,8 @@ impl Writer {
                     return Err(commit_failure(error));
                 }
                 Err(error) => {
-                    // The outcome is unknown, because the page could not be read after it was sent.
+                    // Report an unknown outcome, because the page could not be read back after the
+                    // commit.
                     answer_all(changes, CommitError::Unknown);
                     return Err(error);
                 }
@@ -144,8 +146,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits a page with announced entries, then the changes, and queues a settled entry for each
-    /// committed change.
+    /// Commits a page with announced entries, and then the changes. For each committed change,
+    /// queues entries that settle the announced entries.
     fn send_announced(
         &self,
         chain: &mut Chain,
@@ -181,7 +183,7 @@ impl Writer {
                         ..draft.clone()
                     };
                     // Queue the entry even if the queue is closed, because `close` waits for the
-                    // chain and then also writes this entry.
+                    // `chain` lock and then writes this entry.
                     lock(&self.queue).push_settled(settled, time.uptime);
                 }
                 index += 1;
@@ -223,7 +225,7 @@ fn commit_failure(error: CommitError) -> Error {
     }
 }
 
-/// Reports `error` to the callers of changes of which nothing was sent.
+/// Reports `error` to the callers of changes that were not sent.
 fn fail(changes: Vec<QueuedChange>, error: &Error) -> Result<()> {
     for waiting in changes {
         let answer = match error {

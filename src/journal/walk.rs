@@ -18,7 +18,7 @@ pub struct PageKeys<'a> {
     pub key: &'a dyn Fn(u32) -> Option<&'a JournalKey>,
 }
 
-/// A fault that reading finds in a journal page.
+/// A fault of a journal page, found while its chain is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageFault {
     /// The page is missing although later pages of its chain exist.
@@ -33,7 +33,7 @@ pub enum PageFault {
     Unsupported,
 }
 
-/// A position of a chain, for reading the chain in several steps.
+/// A position in a chain, from which reading can continue later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// Writer of the chain.
@@ -54,7 +54,8 @@ impl Cursor {
         }
     }
 
-    /// Returns the page before the next one, with its digest; `None` at the beginning of the chain.
+    /// Returns the id and the digest of the page before the next page; `None` at the beginning of
+    /// the chain. The digest is `None` if that page is missing.
     pub fn tip(&self) -> Option<(PageId, Option<Digest>)> {
         let page = PageId {
             writer: self.writer,
@@ -63,8 +64,8 @@ impl Cursor {
         Some((page, self.last))
     }
 
-    /// Reads to the end of the chain, and calls `visit` with each page and its fault. An unlinked
-    /// page is also passed on, because it opens.
+    /// Reads to the end of the chain, and calls `visit` with each page and its fault, if any. For
+    /// [`PageFault::Unlinked`], `visit` gets both the page and the fault, because the page opens.
     ///
     /// # Errors
     /// Errors of the storage and of `visit`.
@@ -79,7 +80,8 @@ impl Cursor {
     }
 
     /// Reads at most `limit` pages like [`Cursor::advance`], and returns `true` if more pages may
-    /// follow. A caller that reads many chains at once keeps only a few pages of each in memory.
+    /// follow. With a small limit, a caller that reads many chains at once keeps few pages of each
+    /// chain in memory.
     ///
     /// # Errors
     /// Errors of the storage and of `visit`.
@@ -102,15 +104,16 @@ impl Cursor {
                 limit,
                 projection: Projection::Values,
             })?;
-            // Continue, because a scan page may be empty although more items follow.
+            // Detect an empty scan page with more items to follow, because the page has no key from
+            // which the scan could continue.
             let stuck = page.more && page.items.is_empty();
             for item in page.items {
                 if let Some(id) = journal_page_of(&item.key) {
                     self.report_missing(id.sequence, visit)?;
                     self.visit_page(id, &item.value, keys, visit)?;
                 }
-                // Also continue after keys of other objects; otherwise the scan would return them
-                // forever.
+                // Continue after the last key even if that key is not a page's key; otherwise the
+                // next scan would return the same keys again.
                 after = Some(item.key);
             }
             match page.more {
@@ -161,7 +164,7 @@ impl Cursor {
 }
 
 impl PageKeys<'_> {
-    /// Opens the page stored at `place`.
+    /// Opens the stored value of the page `place`.
     ///
     /// # Errors
     /// Errors of [`Page::open`]; [`Error::NotAuthentic`] for an unknown journal key.

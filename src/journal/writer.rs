@@ -17,7 +17,7 @@ use crate::journal::queue::{Answer, JournaledChange, Queue, QueuedChange, Ticket
 use crate::journal::send::send_alone;
 use crate::storage::Storage;
 
-/// The time of writing a page or of queueing an entry, by two clocks.
+/// The time at which a page is written or an entry is queued, by two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct WriteTime {
     /// Wall-clock time in milliseconds since 1970, for stored times.
@@ -31,11 +31,12 @@ pub struct Writer {
     pub(super) storage: Arc<dyn Storage>,
     sealer: Mutex<Option<Arc<Sealer>>>,
     pub(super) queue: Mutex<Queue>,
-    /// Elects the thread that writes pages for all others.
+    /// Elects the thread that writes pages for all waiting threads.
     election: Election,
     chain: Mutex<Chains>,
-    /// `true` if the last page could not be written. Only the thread that holds `chain` changes
-    /// this flag, so the flag always describes the last page.
+    /// `true` if the last page with changes or queued entries could not be written. The flag is
+    /// changed only under the `chain` lock, so that threads change the flag in the order of their
+    /// pages.
     pub(super) failing: AtomicBool,
     pub(super) forked: AtomicBool,
 }
@@ -47,7 +48,7 @@ pub(super) struct Chains {
 }
 
 impl Writer {
-    /// Returns a writer, whose chain begins with the first page that the writer commits.
+    /// Returns a writer. The writer's chain begins with the first page that the writer commits.
     pub fn new(storage: Arc<dyn Storage>, sealer: Sealer) -> Self {
         Self {
             sealer: Mutex::new(Some(Arc::new(sealer))),
@@ -151,7 +152,8 @@ impl Writer {
         lock(&self.queue).withdraw(number);
     }
 
-    /// Writes a separate page with these entries and the heads of other chains; returns its head.
+    /// Writes a separate page with these entries and the heads of other chains. Returns the new
+    /// chain head.
     ///
     /// # Errors
     /// Errors of sealing and of the storage.

@@ -16,19 +16,20 @@ impl Session {
     /// Declares that the vault was intentionally restored from a backup. Without this call,
     /// [`Vault::verify`] reports everything that the restore rolled back.
     ///
-    /// This method takes three steps:
-    /// - It copies lost journal pages from `later` into the vault. `later` is the storage as it was
+    /// This method performs three steps:
+    /// - Copies lost journal pages from `later` into the vault. `later` is the storage as it was
     ///   before the restore, or any other storage with newer journal pages. Pages that do not open
     ///   are skipped, and no stored page is replaced.
-    /// - It erases and expunges again what the journal says was erased or expunged after the
+    /// - Repeats every erasure and every expunge that the journal records after the time of the
     ///   backup.
-    /// - It journals the remaining differences as accepted. Later verifications accept them too,
-    ///   also against earlier checkpoints. A later rollback is still reported.
+    /// - Journals the remaining differences as accepted. Later verifications accept these
+    ///   differences, even when they compare with an earlier checkpoint. A later rollback is still
+    ///   reported.
     ///
-    /// Objects that do not open are not accepted. Version numbers that were lost are assigned
-    /// again, so update every external system that stores such numbers. `reason` has 1 to 255 bytes
-    /// without control characters, and appears in every later verification report. Nothing else may
-    /// write to the vault during this call. After an error, call this method again.
+    /// Objects that do not open are not accepted. Lost version numbers are assigned again.
+    /// Therefore, update every external system that stores such numbers. `reason` has 1 to 255
+    /// bytes without control characters, and appears in every later verification report. Nothing
+    /// else may write to the vault during this call. After an error, call this method again.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the reason is out of bounds; [`Error::Denied`],

@@ -17,7 +17,7 @@ use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 
-/// Patient entries in one scan page.
+/// Maximum number of patient entries in one scan page.
 const PAGE_SIZE: usize = 128;
 
 impl Session {
@@ -49,9 +49,9 @@ impl Session {
     /// Journals a disclosure of a subject's data to an outside recipient, for the accounting of
     /// disclosures.
     ///
-    /// `recipient` is the name of the recipient, with an address if known; `description` says what
-    /// is disclosed. The purpose is that of the session. Call this method before the disclosure:
-    /// the entry is durable on return.
+    /// `recipient` is the name of the recipient, with an address if known; `description` describes
+    /// the disclosed data. The journal entry has the purpose of the session, and is durable on
+    /// return. Call this method before the disclosure.
     ///
     /// ```
     /// # use chartlock::*;
@@ -76,7 +76,7 @@ impl Session {
     /// Journals a disclosure of one record; see [`Session::disclose`].
     ///
     /// # Errors
-    /// Those of [`Session::disclose`].
+    /// The errors of [`Session::disclose`].
     pub fn disclose_record(&self, id: &RecordId, recipient: &str, description: &str) -> Result<()> {
         self.record_disclosure(AuditTarget::Record(id), recipient, description)
     }
@@ -151,7 +151,7 @@ impl JournalSource for VaultSource {
         let on = subject.map_or(AuditTarget::Vault, AuditTarget::Subject);
         let act = (self.session).permitted(Operation::ReadJournal, on, None, question)?;
         vault.journal_before_release(&act, on.target(vault, None)?, AccessOutcome::Done)?;
-        // Flush the queued entries, because the report would otherwise omit them.
+        // Write the queued entries first; otherwise the report would omit these entries.
         vault.core.journal.flush()
     }
 

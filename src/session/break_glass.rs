@@ -15,8 +15,8 @@ impl Vault {
     /// policy would deny the access.
     ///
     /// `reason` has 1 to 255 bytes without control characters; `duration` is at most 24 hours. The
-    /// journal entry with the actor and the reason is durable before this method returns, whatever
-    /// [`Journaling`](crate::Journaling) is set. Every journal entry of the session carries a
+    /// journal entry with the actor and the reason is durable before this method returns, in every
+    /// [`Journaling`](crate::Journaling) mode. Every journal entry of the session carries a
     /// break-glass mark. The security event handler
     /// ([`VaultOptions::on_security_event`](crate::VaultOptions::on_security_event)) is called
     /// before the session can read anything.

@@ -32,7 +32,7 @@ pub struct Contents {
     session: Session,
     /// `None` for an unknown subject, and after the last record.
     chart: Option<ChartWalk>,
-    /// Fetched values that are still sealed.
+    /// Fetched values that are not opened yet.
     fetched: VecDeque<ScanItem>,
 }
 

@@ -1,5 +1,5 @@
-//! The guard around each session method: asks the policy before any key is unwrapped, and journals
-//! the outcome before anything is released.
+//! The guard around each session method. The guard asks the policy before any key is unwrapped, and
+//! journals the outcome before any result is released.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) enum AuditTarget<'a> {
 }
 
 impl AuditTarget<'_> {
-    /// Returns the journal's reference to the target, at the version that was found, if any.
+    /// Returns the target for the journal entry, with the version that was found, if any.
     pub(crate) fn target(self, vault: &Vault, found: Option<&RecordInfo>) -> Result<Target> {
         match self {
             Self::Vault => Ok(Target::Vault),
@@ -36,7 +36,8 @@ impl AuditTarget<'_> {
 }
 
 impl Session {
-    /// Reads something other than record content, journals the read, and then releases the result.
+    /// Runs a read that returns no record content, and journals the read before its result is
+    /// released.
     pub(crate) fn audited_read<T>(
         &self,
         operation: Operation,
@@ -49,8 +50,8 @@ impl Session {
         Ok(found)
     }
 
-    /// Reads a version, and releases it once its labels are permitted and the read is journaled.
-    /// `info` returns the metadata of that version.
+    /// Reads a version, and releases the version once the policy permits its labels and the read is
+    /// journaled. `info` returns the metadata of that version.
     pub(crate) fn read_version<T>(
         &self,
         id: &RecordId,
@@ -79,7 +80,8 @@ impl Session {
         Ok(record)
     }
 
-    /// Journals a read before its result is released. A honeytoken raises a security event.
+    /// Journals a read before its result is released. Raises a security event for a read of a
+    /// honeytoken.
     fn journal_read(
         &self,
         act: &Act,
@@ -96,7 +98,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs a change. The commit journals the change itself; this method journals a failure.
+    /// Runs a change. The commit journals a change that succeeds; this method journals only
+    /// failures.
     pub(crate) fn audited_write<T>(
         &self,
         operation: Operation,
@@ -171,8 +174,9 @@ impl Session {
     ) -> Decision {
         let is_open = |glass: &BrokenGlass| glass.is_open(self.vault.core.store.clock.uptime());
         match &self.glass {
-            // Deny everything once the break-glass time is over. An entry without the mark would
-            // hide that this actor opened the session by break-glass.
+            // Deny every operation once the break-glass time is over, instead of asking the policy.
+            // Journal entries under the policy would lack the break-glass mark, and so hide how the
+            // session was opened.
             Some(glass) if !is_open(glass) => return Decision::Deny,
             Some(_) if operation.is_care() => return Decision::Permit,
             _ => {}
@@ -193,7 +197,8 @@ impl Session {
         })
     }
 
-    /// Journals a failed operation, and reports data that is not authentic to the alarms.
+    /// Journals a failed operation, and notifies the alarms of stored data that is not authentic or
+    /// of a header that was rolled back.
     pub(crate) fn failed(&self, act: &Act, on: AuditTarget<'_>, error: &Error) {
         let outcome = AccessOutcome::of(error);
         self.journal_deferred(act, on, outcome);
@@ -211,7 +216,8 @@ impl Session {
         }
     }
 
-    /// Journals an operation that released nothing. Once the vault is locked, nothing is journaled.
+    /// Journals an operation that released nothing. After the vault was locked, this method does
+    /// nothing.
     pub(crate) fn journal_deferred(&self, act: &Act, on: AuditTarget<'_>, outcome: AccessOutcome) {
         if let Ok(target) = on.target(&self.vault, None) {
             self.vault.journal_deferred(act, target, outcome);

@@ -2,9 +2,9 @@
 //! security event.
 //!
 //! The mark is an extension of the sealed metadata, not a label, because lists show labels to the
-//! very users whom a honeytoken should detect. Neither the storage nor the policy sees the mark.
-//! Each version has its own mark; re-encryption keeps it. Listing, counting, verifying and
-//! re-encrypting raise no event, because they release no content.
+//! very users whom a honeytoken should detect. The mark is not visible to the storage or to the
+//! policy. Each version has its own mark, and re-encryption keeps the mark. Listing, counting,
+//! verifying and re-encrypting raise no event, because they release no content.
 
 use crate::access::security_event::SecurityEvent;
 use crate::format::envelope::Meta;

@@ -15,7 +15,7 @@ use crate::session::guard::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
 use crate::vault::Vault;
 
-/// Journal pages in one scan page. Each has at most 1 MiB.
+/// Maximum number of journal pages in one scan page. A journal page has at most 1 MiB.
 const PAGE_SIZE: usize = 16;
 
 /// Report of [`Session::end_journal_fallback`].
@@ -35,9 +35,9 @@ const PAGE_SIZE: usize = 16;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct JournalFallbackReport {
-    /// Journal pages that this call copied from the spool into the vault.
+    /// Number of journal pages that this call copied from the spool into the vault.
     pub pages: u64,
-    /// Pages of the spool that the vault already contained.
+    /// Number of journal pages of the spool that the vault already contained.
     pub known: u64,
 }
 
@@ -108,7 +108,8 @@ impl Session {
             None,
             reason,
         )?;
-        // Entries that are still queued belong to the spool.
+        // Write the queued entries to the spool before the import, because these entries belong to
+        // the fallback.
         core.journal.flush()?;
         let report = self.vault.import_spool(spool)?;
         core.journal.end_spool();
@@ -122,7 +123,8 @@ impl Session {
 }
 
 impl Vault {
-    /// Copies each page of the spool that opens, and replaces no stored page.
+    /// Copies the pages of the spool into the vault, and replaces no stored page. Stops with an
+    /// error at a page that does not open.
     fn import_spool(&self, spool: &dyn Storage) -> Result<JournalFallbackReport> {
         let header = self.header()?;
         let key = |number| Some(&header.keyring.journal_key(number)?.key);
@@ -157,7 +159,7 @@ impl Vault {
         }
     }
 
-    /// Copies one page of the spool. Returns false if the vault already contains the page.
+    /// Copies one page of the spool. Returns `false` if the vault already contains the page.
     fn import_page(&self, key: &[u8], value: &[u8]) -> Result<bool> {
         let put = Transaction::new().put(key, value, Expect::Absent);
         let committed = self.core.store.commit(put);

@@ -10,7 +10,7 @@ impl Session {
     /// Writes a value as JSON, with content type `application/json`. Returns the version number.
     ///
     /// # Errors
-    /// [`Error::Json`] when the value has no JSON form; otherwise those of [`Session::put`].
+    /// [`Error::Json`] when the value has no JSON form; otherwise the errors of [`Session::put`].
     pub fn put_json<T: serde::Serialize + ?Sized>(&self, id: &RecordId, value: &T) -> Result<u64> {
         let mut json = PlaintextWriter::default();
         serde_json::to_writer(&mut json, value).map_err(|_| Error::Json)?;
@@ -22,7 +22,7 @@ impl Session {
     /// exist or was retracted.
     ///
     /// # Errors
-    /// [`Error::Json`] when the content is not JSON of this type; otherwise those of
+    /// [`Error::Json`] when the content is not JSON of this type; otherwise the errors of
     /// [`Session::get`].
     pub fn get_json<T: serde::de::DeserializeOwned>(&self, id: &RecordId) -> Result<Option<T>> {
         let record = self.get(id)?;

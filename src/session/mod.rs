@@ -1,4 +1,4 @@
-//! Sessions: an actor and a purpose, with the methods that an app calls on records and subjects.
+//! Sessions, through which an app accesses records and subjects as one actor for one purpose.
 
 mod accept_restore;
 mod audit;
@@ -74,7 +74,8 @@ impl Session {
         }
     }
 
-    /// Puts the session under break-glass, so that all its journal entries carry the mark.
+    /// Puts the session under break-glass, so that all its journal entries carry the break-glass
+    /// mark.
     pub(crate) fn under_break_glass(mut self, glass: BrokenGlass) -> Self {
         self.context = Arc::new(Context {
             under_break_glass: true,
@@ -99,7 +100,7 @@ impl Session {
     }
 
     /// Sets the organization that the actor works for. Every journal entry of the session contains
-    /// its name, which has 1 to 255 bytes without control characters.
+    /// the organization's name, which has 1 to 255 bytes without control characters.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] when the name is out of these bounds.

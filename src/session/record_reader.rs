@@ -19,15 +19,17 @@ use crate::vault::ROUNDS;
 /// Reader for one version of a record, in parts; created by
 /// [`Session::reader`](crate::Session::reader).
 ///
-/// A byte is released only after the 64 KiB chunk around it was authenticated. A read fetches only
-/// the segments (1 MiB each) that it needs. Sequential reads fetch and open segments ahead, within
-/// the memory that [`VaultOptions::threads`](crate::VaultOptions::threads) bounds. [`Read`] and
-/// [`Seek`] return errors as [`io::Error`]; [`io::Error::downcast`] returns the [`Error`].
+/// A byte is released only after the 64 KiB chunk that contains the byte was authenticated. A read
+/// fetches only the segments (1 MiB each) that it needs. Sequential reads fetch and open segments
+/// ahead, within the memory that [`VaultOptions::threads`](crate::VaultOptions::threads) bounds.
+/// [`Read`] and [`Seek`] return errors as [`io::Error`]; [`io::Error::downcast`] returns the
+/// [`Error`].
 ///
-/// The reader stays at the version that it was opened at:
-/// - If the record is changed or retracted, or a key is rotated, the reader continues.
+/// The reader reads one version, even if the record changes later:
+/// - If the record is changed or retracted, or a key is rotated, the reader continues with the same
+///   version.
 /// - If the version is re-encrypted, the reader continues with the same content under new keys.
-/// - If the subject is erased, a read that must fetch returns [`Error::Erased`], or
+/// - If the subject is erased, a read that must fetch a segment returns [`Error::Erased`], or
 ///   [`Error::Conflict`] if the chart was reopened. Content that is already in memory can still be
 ///   read; drop the reader to wipe that content.
 /// - If the vault is locked, every read returns [`Error::Locked`].
@@ -97,7 +99,7 @@ impl RecordReader {
         self.info.length.unwrap_or(0)
     }
 
-    /// Returns whether the content is empty.
+    /// Returns `true` if the content is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -124,7 +126,7 @@ impl RecordReader {
     }
 
     fn read_part(&self, offset: u64, out: &mut [u8], extent: ReadExtent) -> Result<usize> {
-        // The read was journaled when the reader was opened; a failure has no entry yet.
+        // Journal only a failure, because the read was journaled when the reader was opened.
         self.read_opened(offset, out, extent).inspect_err(|error| {
             let act = self.session.act(Operation::Read, "");
             self.session
@@ -133,7 +135,8 @@ impl RecordReader {
     }
 
     fn read_opened(&self, offset: u64, out: &mut [u8], extent: ReadExtent) -> Result<usize> {
-        // A locked vault releases nothing, although this reader still has a data key.
+        // Check that the vault is not locked, because this reader keeps its keys and content after
+        // a lock.
         self.session.vault.header()?;
         match &self.content {
             ReaderContent::Inline(buffer, content) => {
@@ -160,7 +163,7 @@ impl RecordReader {
     }
 
     /// Returns the stream that a re-encryption stored for this version. The metadata must be equal,
-    /// so the content is the same.
+    /// which shows that the content is the same.
     fn reencrypted_stream(&self, read_ahead: &Ahead) -> Result<Download> {
         let version = Some(self.info.version);
         let found = self
@@ -186,8 +189,8 @@ impl Read for RecordReader {
 }
 
 impl Seek for RecordReader {
-    /// Moves the stream position. A position beyond the end is allowed; a read there returns no
-    /// bytes.
+    /// Moves the stream position. A position beyond the end is allowed; a read at such a position
+    /// returns no bytes.
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),

@@ -97,13 +97,13 @@ impl RecordWriter {
         self
     }
 
-    /// Reads `content` to its end, directly into the memory in which it is sealed. Returns the
-    /// number of bytes read.
+    /// Reads `content` to its end, directly into the buffer in which the content is sealed. Returns
+    /// the number of bytes read.
     ///
     /// # Errors
     /// After an error the writer accepts no more content.
     /// - [`Error::Source`] when `content` fails.
-    /// - [`Error::Conflict`] when the precondition does not hold.
+    /// - [`Error::Conflict`] when the record does not meet the precondition.
     /// - [`Error::Denied`], [`Error::InvalidMetadata`], [`Error::Erased`], [`Error::ReadOnly`],
     ///   [`Error::Locked`], and errors of the storage.
     pub fn read_from(&mut self, mut content: impl Read) -> Result<u64> {
@@ -125,13 +125,13 @@ impl RecordWriter {
     /// version is durable on return.
     ///
     /// # Errors
-    /// The record is unchanged after an error, with two exceptions: after [`Error::CommitUnknown`],
-    /// and after a storage error on storage that is not transactional, read the record before you
-    /// repeat the put.
+    /// The record is unchanged after an error, with two exceptions: [`Error::CommitUnknown`], and a
+    /// storage error on storage that is not transactional. In these two cases, read the record
+    /// before you repeat the put.
     /// - The first error of an earlier call on this writer.
-    /// - [`Error::Conflict`] when the precondition does not hold.
+    /// - [`Error::Conflict`] when the record does not meet the precondition.
     /// - [`Error::UploadExpired`] after 24 hours.
-    /// - Those of [`Session::put`](crate::Session::put).
+    /// - The errors of [`Session::put`](crate::Session::put).
     pub fn finish(mut self) -> Result<u64> {
         let session = self.session.clone();
         let id = self.id.clone();

@@ -37,8 +37,9 @@ impl Session {
     /// Writes the next version of a record if the record meets the precondition `expected`.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the precondition does not hold: read the record again, merge, and
-    /// put it with the version that was read. Otherwise those of [`Session::put`].
+    /// [`Error::Conflict`] when the record does not meet the precondition; otherwise the errors of
+    /// [`Session::put`]. After a conflict, read the record again, merge the changes, and put the
+    /// result with the version that was read as the precondition.
     pub fn put_if<'d>(
         &self,
         id: &'d RecordId,
@@ -53,8 +54,8 @@ impl Session {
         })
     }
 
-    /// Writes many records in one durable commit. Returns one result for each record, in their
-    /// order.
+    /// Writes many records in one durable commit. Returns one result for each record, in the order
+    /// of `records`.
     ///
     /// Each record is written completely or not at all, but the batch as a whole is not atomic. A
     /// record that appears twice gets two versions. Content of more than 64 KiB is uploaded before
@@ -94,12 +95,12 @@ impl Session {
     /// [`Session::writer`].
     ///
     /// # Errors
-    /// The record is unchanged after an error, with two exceptions: after [`Error::CommitUnknown`],
-    /// and after a storage error on storage that is not transactional, read the record before you
-    /// repeat the put.
+    /// The record is unchanged after an error, with two exceptions: [`Error::CommitUnknown`], and a
+    /// storage error on storage that is not transactional. In these two cases, read the record
+    /// before you repeat the put.
     /// - [`Error::Source`] when `content` fails.
     /// - [`Error::UploadExpired`] after 24 hours.
-    /// - Those of [`Session::put`].
+    /// - The errors of [`Session::put`].
     pub fn put_reader(&self, id: &RecordId, content: impl Read) -> Result<u64> {
         let mut writer = self.writer(id);
         writer.read_from(content)?;
@@ -132,7 +133,7 @@ impl Session {
     /// retraction.
     ///
     /// # Errors
-    /// [`Error::HistoryGap`] when the version was written but is missing; otherwise those of
+    /// [`Error::HistoryGap`] when the version was written but is missing; otherwise the errors of
     /// [`Session::get`].
     pub fn get_version(&self, id: &RecordId, version: u64) -> Result<Option<Record>> {
         self.read_version(id, Record::info, || self.vault.get(id, Some(version)))
@@ -145,7 +146,7 @@ impl Session {
     /// than 64 KiB is fetched only when it is read.
     ///
     /// # Errors
-    /// Those of [`Session::get`], except [`Error::BeyondLimit`]. For errors of a read, see
+    /// The errors of [`Session::get`], except [`Error::BeyondLimit`]. For errors of a read, see
     /// [`RecordReader::read_at`].
     pub fn reader(&self, id: &RecordId) -> Result<Option<RecordReader>> {
         self.read_version(id, RecordReader::info, || RecordReader::new(self, id, None))
@@ -155,19 +156,19 @@ impl Session {
     /// is a retraction.
     ///
     /// # Errors
-    /// Those of [`Session::get_version`], except [`Error::BeyondLimit`]. For errors of a read, see
-    /// [`RecordReader::read_at`].
+    /// The errors of [`Session::get_version`], except [`Error::BeyondLimit`]. For errors of a read,
+    /// see [`RecordReader::read_at`].
     pub fn reader_of_version(&self, id: &RecordId, version: u64) -> Result<Option<RecordReader>> {
         self.read_version(id, RecordReader::info, || {
             RecordReader::new(self, id, Some(version))
         })
     }
 
-    /// Returns the metadata of all versions of a record, the first version first, retractions
-    /// included. The list is empty if the record does not exist.
+    /// Returns the metadata of all versions of a record, including retractions, in ascending order
+    /// of version numbers. The list is empty if the record does not exist.
     ///
     /// # Errors
-    /// [`Error::HistoryGap`] when a version is missing; otherwise those of [`Session::get`].
+    /// [`Error::HistoryGap`] when a version is missing; otherwise the errors of [`Session::get`].
     pub fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
         let found = self.audited_read(Operation::History, AuditTarget::Record(id), || {
             let history = self.vault.history(id)?;
@@ -176,7 +177,7 @@ impl Session {
         Ok(found?.unwrap_or_default())
     }
 
-    /// Lists the current records of a subject, without retracted ones. The list is empty for an
+    /// Lists the current records of a subject, without retracted records. The list is empty for an
     /// unknown subject.
     ///
     /// The iterator opens each record, because record names are sealed in the records. For a record
@@ -203,12 +204,12 @@ impl Session {
         }))
     }
 
-    /// Returns an iterator over the current records of a subject, with content and without
-    /// retracted ones. The iterator is empty for an unknown subject.
+    /// Returns an iterator over the current records of a subject, with content but without
+    /// retracted records. The iterator is empty for an unknown subject.
     ///
-    /// Records are fetched a page at a time, which is much faster than a [`Session::get`] for each
-    /// name of a [`Session::list`], and leaves the same journal entries. For a record that does not
-    /// open, is denied or is [`Error::BeyondLimit`], the iterator yields an error and continues.
+    /// Records are fetched a page at a time, which is much faster than one [`Session::get`] for
+    /// each record. The journal entries are the same. For a record that does not open, is denied,
+    /// or exceeds the limit ([`Error::BeyondLimit`]), the iterator yields an error and continues.
     ///
     /// # Errors
     /// [`Error::Erased`] when the subject was erased, [`Error::Denied`] when the policy denies the
@@ -237,7 +238,7 @@ impl Session {
     /// versions stay readable. Returns `None` if there is no content to retract.
     ///
     /// # Errors
-    /// Those of [`Session::put`].
+    /// The errors of [`Session::put`].
     pub fn retract(&self, id: &RecordId) -> Result<Option<u64>> {
         self.retract_if(id, Precondition::Any)
     }
@@ -245,7 +246,7 @@ impl Session {
     /// Retracts a record if the record meets the precondition `expected`; see [`Session::retract`].
     ///
     /// # Errors
-    /// Those of [`Session::put_if`].
+    /// The errors of [`Session::put_if`].
     pub fn retract_if(&self, id: &RecordId, expected: Precondition) -> Result<Option<u64>> {
         self.audited_write(Operation::Retract, AuditTarget::Record(id), "", |act| {
             let now = self.vault.core.store.clock.now();
@@ -259,17 +260,18 @@ impl Session {
     }
 
     /// Expunges a record: destroys all its versions with their content, for example after a record
-    /// was filed under the wrong patient. To correct a record, put a new version; to withdraw it
-    /// but keep it, [retract](Session::retract) it.
+    /// was filed under the wrong patient. To correct a record, put a new version. To withdraw a
+    /// record but keep its versions, [retract](Session::retract) the record.
     ///
     /// One retraction remains, for which [`RecordInfo::is_expunged`] returns true. Version numbers
     /// never repeat: a later put gets the next number, and the expunged versions read as `None`. If
-    /// an expunge was interrupted, no version can be read; call this method again to finish it.
+    /// an expunge was interrupted, no version can be read; call this method again to finish the
+    /// expunge.
     ///
-    /// `reason` has 1 to 255 bytes without control characters, and is journaled. Copies that were
-    /// taken before are not affected; see the report. When a hold and an expunge run concurrently
-    /// on transactional storage, the first to commit wins. A later hold does not stop an expunge
-    /// that has begun.
+    /// `reason` has 1 to 255 bytes without control characters, and is journaled. Earlier copies of
+    /// the data are not affected; see the report. When a hold and an expunge run concurrently on
+    /// transactional storage, the first to commit wins. A later hold does not stop an expunge that
+    /// has begun.
     ///
     /// # Errors
     /// The record is unchanged after the first four kinds of error.
@@ -277,7 +279,7 @@ impl Session {
     /// - [`Error::UnknownSubject`] and [`Error::UnknownRecord`] when the record was never written.
     /// - [`Error::Erased`] when the subject was erased.
     /// - [`Error::OnHold`] and [`Error::Retained`] while the subject is under hold or retention.
-    /// - Those of [`Session::put`]; call this method again after one of them.
+    /// - The errors of [`Session::put`]; call this method again after such an error.
     pub fn expunge(&self, id: &RecordId, reason: &str) -> Result<ExpungeReport> {
         self.audited_write(Operation::Expunge, AuditTarget::Record(id), reason, |act| {
             let report = self.vault.expunge(act, id, reason)?;

@@ -1,4 +1,4 @@
-//! Session methods on subjects: erase, reopen, hold, retain.
+//! Session methods on subjects: erasure, reopening of charts, legal holds and retention.
 
 use std::time::SystemTime;
 
@@ -17,8 +17,8 @@ impl Session {
     ///
     /// Every record and version becomes unreadable, here and in every copy of the data that was
     /// stored without the keys. Copies that contain both keys and data are not affected; see the
-    /// report. If an erasure was interrupted, call this method again to finish it. `reason` has 1
-    /// to 255 bytes without control characters, and is journaled.
+    /// report. If an erasure was interrupted, call this method again to finish the erasure.
+    /// `reason` has 1 to 255 bytes without control characters, and is journaled.
     ///
     /// # Errors
     /// The subject is unchanged after the first three kinds of error.
@@ -56,12 +56,12 @@ impl Session {
     }
 
     /// Places a legal hold on a subject, so that the subject cannot be erased until the hold is
-    /// lifted. Returns the id of the hold: random, below 2^53.
+    /// lifted. Returns the id of the hold, a random number below 2^53.
     ///
     /// `reason` has 1 to 255 bytes without control characters, and is sealed in the patient entry.
-    /// Records can be read, changed and retracted as before. When a hold and an erasure run
-    /// concurrently, the first to commit wins. A later hold does not stop an erasure that
-    /// has begun.
+    /// The hold does not prevent reads, changes or retractions of records. When a hold and an
+    /// erasure run concurrently, the first to commit wins. A later hold does not stop an erasure
+    /// that has begun.
     ///
     /// ```
     /// # use chartlock::*;
@@ -95,7 +95,7 @@ impl Session {
     /// Lifts a legal hold.
     ///
     /// # Errors
-    /// [`Error::NoSuchHold`] when the subject has no hold with this id; otherwise those of
+    /// [`Error::NoSuchHold`] when the subject has no hold with this id; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn lift_hold(&self, subject: &Subject, hold: u64) -> Result<()> {
         let note = format!("hold {hold}");
@@ -107,7 +107,7 @@ impl Session {
         )
     }
 
-    /// Returns the legal holds on a subject, the oldest first.
+    /// Returns the legal holds on a subject, oldest first.
     ///
     /// # Errors
     /// [`Error::UnknownSubject`] when the vault never contained the subject, [`Error::Erased`] when
@@ -119,14 +119,14 @@ impl Session {
         Ok(holds?.unwrap_or_default())
     }
 
-    /// Sets the time until which a subject cannot be erased, to the millisecond, by the clock of
-    /// the machine that erases. `None` removes the retention.
+    /// Sets the time until which a subject cannot be erased. `None` removes the retention. The time
+    /// has millisecond precision, and applies to the clock of the machine that erases.
     ///
     /// A later call replaces the time, and can also set an earlier time. Nothing is deleted
     /// automatically when the time has passed.
     ///
     /// # Errors
-    /// [`Error::InvalidMetadata`] when the time is out of range; otherwise those of
+    /// [`Error::InvalidMetadata`] when the time is out of range; otherwise the errors of
     /// [`Session::place_hold`].
     pub fn retain_until(&self, subject: &Subject, until: Option<SystemTime>) -> Result<()> {
         self.audited_write(
@@ -137,11 +137,11 @@ impl Session {
         )
     }
 
-    /// Returns the time until which a subject is retained, also if that time has passed; `None`
-    /// without retention.
+    /// Returns the time until which a subject is retained, even if that time has passed. Returns
+    /// `None` if no retention is set.
     ///
     /// # Errors
-    /// Those of [`Session::holds`].
+    /// The errors of [`Session::holds`].
     pub fn retained_until(&self, subject: &Subject) -> Result<Option<SystemTime>> {
         let found = self.audited_read(Operation::Inspect, AuditTarget::Subject(subject), || {
             self.vault.retained_until(subject).map(Some)

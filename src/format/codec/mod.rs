@@ -1,10 +1,10 @@
 //! Encoding of sealed bodies. No other file uses `bincode`.
 //!
-//! format.md states the encoding rules without reference to `bincode`. Each module implements
-//! [`Encode`] and [`Decode`] for its own types. So there is no second set of structs, and key bytes
-//! are decoded directly into the memory where they stay.
+//! `format.md` defines the encoding rules in full, so a reader can be written without `bincode`.
+//! Each module implements [`Encode`] and [`Decode`] for its own types, without intermediate
+//! structs. Key bytes are therefore decoded directly into their final memory.
 //!
-//! Guarantees: encoding allocates once; decoding takes bounded memory and refuses left-over bytes.
+//! Guarantees: encoding allocates once; decoding takes bounded memory and refuses trailing bytes.
 //! Must not know: the types of bodies, or how they are sealed.
 
 mod take;
@@ -21,11 +21,12 @@ pub(crate) use bincode::enc::{Encode, Encoder};
 pub(crate) use bincode::error::{DecodeError, EncodeError};
 pub(crate) use take::{take, take_slice};
 
-/// The longest body, in bytes.
+/// Maximum length of a body, in bytes.
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
 /// The only schema number that this release reads and writes.
 const SCHEMA: u16 = 1;
-/// Most bytes of memory for decoding: enough for the fullest body, and a bound on hostile counts.
+/// Memory limit for decoding, in bytes. The limit suffices for every valid body, and bounds the
+/// memory that a hostile count can claim.
 const MEMORY_MAX: usize = 8 * BODY_MAX;
 
 /// The result of encoding a value with [`Encode`].
@@ -39,11 +40,12 @@ const fn rules() -> Configuration<LittleEndian, Fixint, Limit<MEMORY_MAX>> {
     legacy().with_limit::<MEMORY_MAX>()
 }
 
-/// A type that is sealed as a whole body.
+/// A type whose encoding is the whole body of a sealed value.
 pub(crate) trait Body: Encode + Decode<()> {}
 
-/// Encodes `schema u16 ‖ body` between `before` and `after` zero bytes, which the caller fills in.
-/// The buffer never grows, because a reallocation would leave keys behind in freed memory.
+/// Encodes the schema number and the body, between `before` and `after` zero bytes that the caller
+/// fills in. The buffer never grows, because a reallocation would leave keys behind in freed
+/// memory.
 ///
 /// # Errors
 /// [`Error::TooLarge`] above 1 MiB.
@@ -63,8 +65,9 @@ pub(crate) fn encode(body: &impl Body, before: usize, after: usize) -> Result<Pl
 /// Decodes a body. The bytes must be authenticated.
 ///
 /// # Errors
-/// [`Error::Malformed`] for bytes that no writer produces, including left-over bytes;
-/// [`Error::Unsupported`] for another schema, or for an unknown number that a reader must know.
+/// [`Error::Malformed`] for bytes that no writer produces, including trailing bytes;
+/// [`Error::Unsupported`] for another schema, or for a code, state or critical extension of a later
+/// release.
 pub(crate) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
     let (schema, body) = bytes.split_first_chunk().ok_or(Error::Malformed)?;
     if u16::from_le_bytes(*schema) != SCHEMA {
@@ -79,7 +82,8 @@ pub(crate) fn decode<T: Body>(bytes: &[u8]) -> Result<T> {
 
 const UNSUPPORTED: &str = "unsupported";
 
-/// Wraps an error as the text that a `bincode` error can carry; [`decode`] converts it back.
+/// Converts an error to a `bincode` error, which can carry only a text. [`decode`] converts the
+/// text back.
 pub(crate) fn refused(error: Error) -> DecodeError {
     DecodeError::Other(match error {
         Error::Unsupported => UNSUPPORTED,
@@ -87,7 +91,7 @@ pub(crate) fn refused(error: Error) -> DecodeError {
     })
 }
 
-/// Implements the encoding of a struct: its fields in the given order.
+/// Implements encoding and decoding of a struct as its fields, in the given order.
 macro_rules! fields {
     ($type:ident { $($field:ident)* }) => {
         impl $crate::format::codec::Encode for $type {
@@ -111,7 +115,7 @@ macro_rules! fields {
 }
 pub(crate) use fields;
 
-/// Implements the encoding of an enum without fields: its number as u32.
+/// Implements encoding and decoding of an enum without fields as a u32.
 macro_rules! numbers {
     ($type:ident { $($number:literal $variant:ident)* }) => {
         impl $crate::format::codec::Encode for $type {

@@ -1,4 +1,4 @@
-//! Reads fixed-layout fields, and checks the bound of each length before use.
+//! Bounds-checked reads of fixed-layout fields.
 
 use crate::error::{Error, Result};
 
@@ -9,7 +9,7 @@ pub(crate) fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N
     Ok(bytes)
 }
 
-/// Takes the next `length` bytes, at most `max`, off the front of `rest`.
+/// Takes the next `length` bytes off the front of `rest`; refuses a length above `max`.
 pub(crate) fn take_slice<'a>(rest: &mut &'a [u8], length: usize, max: usize) -> Result<&'a [u8]> {
     if length > max {
         return Err(Error::Malformed);

@@ -1,8 +1,8 @@
-//! Takes fixed-layout fields off the front of untrusted bytes.
+//! Reader of fixed-layout fields from untrusted bytes.
 
 use crate::error::{Error, Result};
 
-/// The remaining bytes. Every method fails with `Malformed` instead of reading past the end.
+/// A reader of the remaining bytes. A read past the end returns [`Error::Malformed`].
 pub(super) struct FieldReader<'a>(&'a [u8]);
 
 impl<'a> FieldReader<'a> {

@@ -11,20 +11,20 @@ const SCHEMA: u8 = 1;
 const LABELS_MAX: usize = 32;
 /// Maximum length of a label or a content type, in bytes.
 const SHORT_MAX: usize = 255;
-/// First extension number that a reader must know.
+/// First critical extension number. A reader refuses unknown extensions from this number on.
 const CRITICAL: u16 = 0x8000;
 
-/// Extension with the id of the stream that first sealed segmented content: 16 bytes.
+/// Extension number of the origin: the id (16 bytes) of the stream under which segmented content
+/// was first sealed.
 const ORIGIN: u16 = 1;
-/// Extension that marks a honeytoken: no bytes.
+/// Extension number of the honeytoken mark, which has no content.
 const HONEYTOKEN: u16 = 2;
-/// Extension that makes a retraction an expunged marker: no bytes, or the id of the stream that the
-/// replaced version referenced.
+/// Extension number of the mark that makes a retraction an expunged marker. The extension is empty,
+/// or contains the id of the stream that the replaced version referenced.
 const EXPUNGED: u16 = 3;
 
-/// Content types with a code of one byte, in the order of their codes. The list is closed for this
-/// schema, because a reader cannot read a record with an unknown code; other types are stored as
-/// text.
+/// Content types with a one-byte code, in the order of their codes. Other types are stored as text.
+/// The list is closed for this schema, because readers cannot read a record with an unknown code.
 const CONTENT_TYPES: [&str; 20] = [
     "application/fhir+json",
     "application/fhir+xml",
@@ -48,8 +48,7 @@ const CONTENT_TYPES: [&str; 20] = [
     "video/mp4",
 ];
 
-/// Returns the code of a content type in the table of `format.md`, from 1; 0 for a type without a
-/// code.
+/// Returns the code of a content type, as listed in `format.md`; 0 for a type without a code.
 pub fn content_type_code(content_type: &str) -> u8 {
     CONTENT_TYPES
         .iter()
@@ -74,14 +73,16 @@ pub struct Meta {
     pub content_type: Box<str>,
     /// Name of the record, 1 to 1,024 bytes.
     pub name: Box<str>,
-    /// Labels, strictly ascending.
+    /// Labels, in strictly ascending order.
     pub labels: Vec<Box<str>>,
-    /// Extensions, strictly ascending by number. Unknown ones of later releases are kept.
+    /// Extensions, in strictly ascending order of their numbers. Unknown extensions of later
+    /// releases are kept.
     pub extensions: Vec<(u16, Vec<u8>)>,
 }
 
 impl Meta {
-    /// Sorts the labels, removes duplicates, and checks all bounds that a reader checks.
+    /// Sorts the labels, removes duplicates, and checks the bounds of the labels and the content
+    /// type.
     ///
     /// # Errors
     /// [`Error::InvalidMetadata`] if the content type or a label is out of bounds, or there are too
@@ -98,14 +99,14 @@ impl Meta {
             .ok_or(Error::InvalidMetadata)
     }
 
-    /// Returns whether this is the metadata of an expunged marker; see
+    /// Returns `true` if a retraction with this metadata is an expunged marker; see
     /// [`crate::format::envelope::Opened::is_expunged`].
     pub fn is_expunged(&self) -> bool {
         self.body_of(EXPUNGED).is_some()
     }
 
-    /// Sets the id of the stream that first sealed the content. A re-encryption keeps this id, so
-    /// it identifies the put that uploaded the content.
+    /// Sets the id of the stream under which the content was first sealed. Re-encryption keeps this
+    /// id, so the id identifies the put that uploaded the content.
     pub fn set_origin(&mut self, stream: &StreamId) {
         self.set(ORIGIN, Some(stream.to_vec()));
     }
@@ -115,8 +116,8 @@ impl Meta {
         self.set(HONEYTOKEN, is_honeytoken.then(Vec::new));
     }
 
-    /// Returns whether this version is a honeytoken. A mark with content also counts, because later
-    /// releases may store content in the mark.
+    /// Returns `true` if this version is a honeytoken. A mark with content also counts, because
+    /// later releases may store content in the mark.
     pub fn is_honeytoken(&self) -> bool {
         self.body_of(HONEYTOKEN).is_some()
     }
@@ -127,7 +128,8 @@ impl Meta {
         self.set(EXPUNGED, Some(stream.map_or(Vec::new(), |id| id.to_vec())));
     }
 
-    /// Returns the stream of the version that an expunged marker replaced.
+    /// Returns the stream id of the version that an expunged marker replaced, if the marker
+    /// contains the id.
     pub fn expunged_stream(&self) -> Option<StreamId> {
         self.body_of(EXPUNGED)?.try_into().ok()
     }
@@ -146,7 +148,7 @@ impl Meta {
         }
     }
 
-    /// Returns the encoded length in bytes.
+    /// Returns the length of the encoding in bytes.
     pub(super) fn encoded_len(&self) -> usize {
         let content_type = match content_type_code(&self.content_type) {
             0 => 2 + self.content_type.len(),
@@ -157,7 +159,7 @@ impl Meta {
         1 + 8 + content_type + 2 + self.name.len() + 1 + labels + 1 + extensions
     }
 
-    /// Appends the encoding. The casts keep all bits, because [`Meta::checked`] or [`Meta::decode`]
+    /// Appends the encoding. The casts lose no bits, because [`Meta::checked`] or [`Meta::decode`]
     /// checked the lengths.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.push(SCHEMA);

@@ -1,4 +1,4 @@
-//! Detects which stream key sealed a segment.
+//! Ownership check of segments: tests whether a stream key sealed a segment.
 
 use crate::crypto::{self, ChartId, CipherSuite, Nonce, StreamId, StreamKey, TAG};
 use crate::error::{Error, Result};
@@ -9,12 +9,12 @@ use crate::secret::Plaintext;
 /// Number of bytes of a segment that [`fits`] reads.
 pub const FIRST_CHUNK: usize = CHUNK + TAG;
 
-/// Returns whether `key` sealed the first chunk of segment `index` of a stream. `segment` must hold
-/// at least that chunk.
+/// Returns `true` if `key` sealed the first chunk of segment `index` of a stream. `segment` must
+/// contain at least that chunk.
 ///
 /// A record value contains its stream id in plaintext, and nothing authenticates that id until a
-/// chunk opens. So a caller must use this check, not the id, to find out whether a record needs a
-/// segment.
+/// chunk opens. To determine whether a record needs a segment, a caller must therefore use this
+/// check instead of the id.
 ///
 /// # Errors
 /// Errors of the key derivation, which do not occur in practice.

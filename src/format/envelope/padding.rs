@@ -1,6 +1,8 @@
-//! The padding rule: content is padded to fewer distinct lengths, so that stored sizes reveal less.
+//! The padding rule for record bodies and content streams. Padding leaves fewer distinct lengths,
+//! so that stored sizes reveal less about the content.
 
-/// Bytes below which lengths are rounded up to a multiple of 64; longer ones follow Padmé.
+/// Length in bytes below which bodies are padded to a multiple of 64; longer bodies are padded to
+/// their Padmé length.
 const SMALL: usize = 2048;
 
 /// Returns the padded length of a record body of `length` bytes.
@@ -8,7 +10,7 @@ pub fn padded(length: usize) -> usize {
     if length < SMALL {
         length.next_multiple_of(64)
     } else {
-        // A body is little more than 1 MiB at most, so the cast keeps all bits.
+        // A body has little more than 1 MiB at most, so the cast to `usize` loses no bits.
         padme(length as u64) as usize
     }
 }
@@ -16,7 +18,7 @@ pub fn padded(length: usize) -> usize {
 /// Returns the Padmé length (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files and
 /// Communication with PURBs", PoPETs 2019, algorithm 1).
 ///
-/// The result is at most 12 % longer than `length`, and leaks O(log log length) bits. A length too
+/// The result is at most 12 % greater than `length`, and leaks O(log log length) bits. A length too
 /// close to 2^64 to be rounded up is returned unchanged.
 pub fn padme(length: u64) -> u64 {
     if length < 2 {

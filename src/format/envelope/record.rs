@@ -14,9 +14,9 @@ use crate::secret::{Plaintext, plaintext};
 
 /// The format number that this release reads and writes.
 pub(super) const FORMAT: u8 = 1;
-/// The wrap method of this release: under a patient key.
+/// The only wrap method of this release: wrapping under a patient key.
 const WRAP: u8 = 1;
-/// Length of the head in bytes; the body or a stream id follows.
+/// Length of the head in bytes. The body or a stream id follows the head.
 pub const HEAD: usize = 96;
 const KEY_NUMBER: Range<usize> = 4..8;
 const WRAPPED_KEY: Range<usize> = 48..HEAD;
@@ -24,7 +24,7 @@ const WRAPPED_KEY: Range<usize> = 48..HEAD;
 pub const INLINE_MAX: usize = 64 * 1024;
 /// Maximum length of inline content that readers accept: 1 MiB.
 const INLINE_READ_MAX: usize = 1024 * 1024;
-/// Maximum number of versions of a record.
+/// Maximum version number of a record.
 const VERSION_MAX: u64 = i64::MAX as u64;
 
 /// The kind of a record value.
@@ -32,7 +32,7 @@ const VERSION_MAX: u64 = i64::MAX as u64;
 pub enum Kind {
     /// The content itself.
     Inline,
-    /// The key and length of a content stream.
+    /// The key and length of a content stream; the content itself is stored in segments.
     Segmented,
     /// A retraction: this version has no content.
     Retraction,
@@ -57,7 +57,8 @@ impl Kind {
     }
 }
 
-/// The address of a record. It comes from the request, never from a stored value.
+/// The address of a record. Callers take the address from a request or a storage key, never from a
+/// stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     /// The chart id.
@@ -77,7 +78,7 @@ pub struct Head {
     pub key_number: u32,
     /// The version, 1 to 2^63-1.
     pub version: u64,
-    /// The commitment to the data key and its context.
+    /// The commitment to the data key and the record context.
     pub commitment: Commitment,
     /// The wrapped data key.
     pub wrapped: [u8; 48],
@@ -87,9 +88,9 @@ impl Head {
     /// Parses the head of `value`, of which the first 96 bytes suffice.
     ///
     /// # Errors
-    /// In the order of checks: [`Error::Malformed`] if too short, [`Error::Unsupported`] for
-    /// another format, [`Error::Malformed`] at version 0 or beyond 2^63-1, [`Error::Unsupported`]
-    /// for an unknown wrap, suite or kind.
+    /// In the order of checks: [`Error::Malformed`] if the value is too short,
+    /// [`Error::Unsupported`] for another format, [`Error::Malformed`] for version 0 or a version
+    /// beyond 2^63-1, [`Error::Unsupported`] for an unknown wrap, suite or kind.
     pub fn parse(value: &[u8]) -> Result<Self> {
         let mut reader = FieldReader::new(value.get(..HEAD).ok_or(Error::Malformed)?);
         let &[format, suite, kind, wrap] = reader.array()?;
@@ -187,7 +188,7 @@ impl std::fmt::Debug for Body<'_> {
 ///
 /// # Errors
 /// [`Error::TooManyVersions`] beyond version 2^63-1, [`Error::TooLarge`] for content beyond 64 KiB,
-/// and those of `wrap`.
+/// and the errors of `wrap`.
 pub fn seal(
     suite: CipherSuite,
     address: &Address,
@@ -239,8 +240,8 @@ pub fn seal(
     Ok(value.into_sealed())
 }
 
-/// Checks the commitment of `head` to `key` and its context, and returns the key that opens the
-/// body.
+/// Checks that the commitment in `head` matches the data key `key` and the record context. Returns
+/// the key that opens the body.
 ///
 /// # Errors
 /// [`Error::NotAuthentic`] if the commitment differs.
@@ -262,7 +263,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Returns whether this version is an expunged marker. All versions below a marker count as
+    /// Returns `true` if this version is an expunged marker. All versions below a marker count as
     /// destroyed, even if some of them are still stored.
     pub fn is_expunged(&self) -> bool {
         matches!(self.content, Content::Retraction) && self.meta.is_expunged()
@@ -287,7 +288,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// Returns the body that seals the same content again.
+    /// Returns a body with the same content, for sealing that content again.
     pub fn as_body(&self) -> Body<'_> {
         match self {
             Self::Inline(buffer, range) => {
@@ -313,11 +314,11 @@ impl std::fmt::Debug for Opened {
     }
 }
 
-/// Opens a record value in place. `key` must be unwrapped from `head`, which must be the head of
-/// `value`.
+/// Opens a record value in place. `head` must be the head of `value`, and `key` must be the data
+/// key that was unwrapped from `head`.
 ///
 /// # Errors
-/// [`Error::NotAuthentic`] if key, address or name do not match, or the body was altered;
+/// [`Error::NotAuthentic`] if `key`, `address` or `name` does not match, or the body was altered;
 /// [`Error::Malformed`] and [`Error::Unsupported`] for a body that this release cannot read.
 pub fn open(
     value: Vec<u8>,
@@ -390,7 +391,8 @@ pub fn rewrapped(mut value: Vec<u8>, key_number: u32, wrapped: &[u8; 48]) -> Res
 }
 
 /// Returns the digest that identifies a version: SHA-256 of the value from byte 96 on. Rewrapping
-/// keeps it. For segmented content, it covers the stream key and the length, not the chunks.
+/// does not change the digest. For segmented content, the digest covers the stream key and the
+/// length, but not the chunks.
 ///
 /// # Errors
 /// [`Error::Malformed`] if the value is shorter than a head.

@@ -8,8 +8,8 @@ use crate::format::envelope::record::FORMAT;
 /// The kind byte of an upload intent.
 const INTENT: u8 = 17;
 
-/// An upload intent, stored before the first segment. The intent is not sealed: altering it can
-/// only remove the protection of its own segments from garbage collection.
+/// An upload intent, stored before the first segment. The intent is not sealed, because an altered
+/// intent can change only how long garbage collection spares the segments of this upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intent {
     /// Cipher suite of the upload.
@@ -21,8 +21,7 @@ pub struct Intent {
 }
 
 impl Intent {
-    /// Returns the stored value: format · suite · kind=17 · zero · zero u32 · started-at i64 ·
-    /// writer16.
+    /// Returns the stored value, in the layout of `format.md`.
     pub fn encode(&self) -> Vec<u8> {
         let mut value = vec![FORMAT, self.suite.code(), INTENT, 0, 0, 0, 0, 0];
         value.extend_from_slice(&self.started_at.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Opens a content stream whose length the record's metadata authenticates.
+//! Opener of a content stream, whose length is part of the authenticated record metadata.
 
 use std::io::Read;
 
@@ -12,8 +12,8 @@ use crate::format::envelope::stream::{
 };
 use crate::secret::Plaintext;
 
-/// An opener of one content stream. The length fixes count, order and end of the chunks before the
-/// first read.
+/// An opener of one content stream. The length of the content determines the number of chunks
+/// before the first read.
 #[derive(Debug)]
 pub struct StreamOpener {
     key: SealingKey,
@@ -40,17 +40,18 @@ impl StreamOpener {
         })
     }
 
-    /// Returns the number of segments; the last ones may hold only padding.
+    /// Returns the number of segments; the last segments may contain only padding.
     pub fn segments(&self) -> u32 {
         self.segments
     }
 
-    /// Returns the bytes of content.
+    /// Returns the length of the content in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Wraps the value of segment `index`; its chunks are opened when they are read.
+    /// Wraps the stored value of segment `index`. The chunks of the segment are opened when they
+    /// are read.
     ///
     /// # Errors
     /// [`Error::NotAuthentic`] if the value's length is not that of this segment.
@@ -68,13 +69,13 @@ impl StreamOpener {
     }
 }
 
-/// A segment, some of whose chunks are open. Only chunks that authenticated are returned.
+/// A segment whose chunks are opened on demand. Only content of authenticated chunks is returned.
 pub struct OpenSegment {
     index: u32,
-    /// Bytes of content; padding follows.
+    /// Number of content bytes in this segment; padding follows the content.
     content: usize,
     buffer: Plaintext,
-    /// One bit for each opened chunk.
+    /// Bit mask of the chunks that are open.
     opened: u16,
 }
 
@@ -114,7 +115,7 @@ impl OpenSegment {
         self.open_from(opener, 0)
     }
 
-    /// Opens the chunks that hold padding.
+    /// Opens the chunks that contain padding.
     ///
     /// # Errors
     /// Errors of [`OpenSegment::open`].
@@ -129,7 +130,7 @@ impl OpenSegment {
         Ok(())
     }
 
-    /// Returns whether a chunk holds only content and is not open yet.
+    /// Returns `true` if a chunk contains only content and is still sealed.
     fn is_whole_and_sealed(&self, chunk: usize) -> bool {
         (chunk + 1) * CHUNK <= self.content && self.opened & 1 << chunk == 0
     }
@@ -171,8 +172,8 @@ impl OpenSegment {
         if self.opened & 1 << chunk == 0 {
             opener.key.open(nonce(self.index, chunk), body, tag)?;
             if body.iter().skip(content).any(|byte| *byte != 0) {
-                // Wipe the chunk here, because it still counts as sealed and drop would not wipe
-                // it.
+                // Wipe the chunk here, because `opened` does not include the chunk, and `drop` does
+                // not wipe a segment without opened chunks.
                 body.zeroize();
                 return Err(Error::Malformed);
             }

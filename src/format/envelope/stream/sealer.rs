@@ -1,4 +1,4 @@
-//! Seals a content stream segment by segment, before its length is known.
+//! Sealer of a content stream, which seals segments before the length of the stream is known.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Segment {
     pub fn new(memory: Option<Vec<u8>>) -> Self {
         let room = SEGMENT_CHUNKS * SEALED_CHUNK;
         let mut memory = memory.unwrap_or_else(|| vec![0; room]);
-        // Former memory held only sealed bytes, so a reallocation leaves no plaintext behind.
+        // Reused memory contains only sealed bytes, so a reallocation leaves no plaintext behind.
         memory.resize(room, 0);
         Self {
             buffer: Plaintext::new(memory),
@@ -34,17 +34,17 @@ impl Segment {
         }
     }
 
-    /// Returns the bytes of plaintext so far.
+    /// Returns the number of plaintext bytes so far.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Returns whether the segment holds no plaintext yet.
+    /// Returns `true` if the segment contains no plaintext yet.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Returns whether the segment is full.
+    /// Returns `true` if the segment is full.
     pub fn is_full(&self) -> bool {
         self.length == SEGMENT
     }
@@ -70,7 +70,7 @@ impl Segment {
             .unwrap_or_default()
     }
 
-    /// Appends up to `bytes` zeros, and returns how many fitted.
+    /// Appends up to `bytes` zeros, as space permits, and returns the number of zeros appended.
     fn pad(&mut self, bytes: u64) -> usize {
         let mut left = bytes.min((SEGMENT - self.length) as u64) as usize;
         let padded = left;
@@ -93,15 +93,15 @@ impl std::fmt::Debug for Segment {
     }
 }
 
-/// A sealer of one content stream. It numbers the segments itself, so that a chunk key seals each
-/// chunk number only once; an interrupted stream is never resumed.
+/// A sealer of one content stream. The sealer numbers the segments, so that the chunk key seals
+/// each chunk number only once. For the same reason, an interrupted stream is never resumed.
 #[derive(Debug)]
 pub struct StreamSealer {
     key: Arc<SealingKey>,
     next: u32,
-    /// Bytes numbered so far, including padding.
+    /// Number of plaintext bytes in the segments numbered so far, including padding.
     taken: u64,
-    /// Bytes of padding that remain; `None` until the content has ended.
+    /// Number of padding bytes that remain; `None` until the content has ended.
     padding: Option<u64>,
 }
 
@@ -124,7 +124,8 @@ impl StreamSealer {
         })
     }
 
-    /// Numbers the next full segment of content. The last segment goes to [`StreamSealer::end`].
+    /// Numbers the next full segment of content. Pass the last segment to [`StreamSealer::end`]
+    /// instead.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if 32 bits cannot number the stream's segments, [`Error::Malformed`] if
@@ -193,7 +194,7 @@ impl Unsealed {
     /// None occur in practice, because a chunk is far below the cipher's limit.
     pub fn seal(self) -> Result<Vec<u8>> {
         let Segment { mut buffer, length } = self.segment;
-        // Truncation never reallocates, and the bytes cut off hold no plaintext.
+        // Truncation never reallocates, and the truncated bytes contain no plaintext.
         buffer.truncate(sealed_length(length));
         for (chunk, room) in buffer.chunks_mut(SEALED_CHUNK).enumerate() {
             let (body, tag) = room.split_last_chunk_mut::<TAG>().ok_or(Error::Malformed)?;
