@@ -130,7 +130,7 @@ mod vault;
 pub mod verify;
 
 pub use crypto::CipherSuite;
-pub use error::Error;
+pub use error::{Error, ErrorKind};
 pub use id::{Actor, Purpose, RecordId, Subject, SubjectKind};
 pub use journal::Operation;
 pub use journal::checkpoint::Checkpoint;

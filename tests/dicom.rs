@@ -173,10 +173,11 @@ fn altered_pixel_segment_returns_not_authentic() {
         projection: Projection::Values,
     };
     let mut segments = storage.scan(scan).unwrap().items;
-    let mut segment = segments.pop().unwrap();
+    let segment = segments.pop().unwrap();
     assert!(segments.is_empty());
-    *segment.value.last_mut().unwrap() ^= 1;
-    let altered = Transaction::new().put(&segment.key[..], segment.value, Expect::Any);
+    let mut value = Vec::from(segment.value);
+    *value.last_mut().unwrap() ^= 1;
+    let altered = Transaction::new().put(&segment.key[..], value, Expect::Any);
     assert!(storage.commit(&[altered])[0].is_ok());
 
     let error = from_reader(reader()).unwrap_err();

@@ -30,7 +30,7 @@ impl Disk {
                 limit: 1000,
                 projection: Projection::Values,
             })?;
-            records.extend(page.items.into_iter().map(|item| (item.key, item.value)));
+            records.extend(page.items.into_iter().map(|item| (item.key, item.value.into())));
             if !page.more {
                 return Ok(Self(records));
             }

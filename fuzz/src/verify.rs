@@ -298,7 +298,7 @@ fn objects(disk: &Disk) -> Objects {
         };
         let page = disk.scan(scan).unwrap();
         let items = page.items.into_iter();
-        objects.extend(items.map(|item| (item.key, item.value)));
+        objects.extend(items.map(|item| (item.key, item.value.into())));
         if !page.more {
             return objects;
         }

@@ -117,7 +117,7 @@ impl Chain {
             },
             put: Operation::Put {
                 key: storage_keys::journal_page(&id),
-                value,
+                value: value.into(),
                 expect: Expect::Absent,
                 destroying: false,
             },

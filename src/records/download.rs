@@ -120,7 +120,7 @@ impl Download {
         if found.flatten().next().is_some() {
             return Err(Error::NotAuthentic);
         }
-        self.opener.segment(index, segment.value)
+        self.opener.segment(index, segment.value.into())
     }
 }
 

@@ -28,7 +28,7 @@ impl Vault {
         current: &Stored,
     ) -> Result<Option<Marker>> {
         let head = Head::parse(&current.value)?;
-        if let Some(marker) = marker_of(cached, address, Place::Current, current.value.clone())? {
+        if let Some(marker) = marker_of(cached, address, Place::Current, current.value.to_vec())? {
             return Ok(Some(marker));
         }
         let mut last = None;
@@ -57,7 +57,7 @@ impl Vault {
             Ok(marker) => found |= marker.is_some(),
             Err(error) => unreadable = Err(error),
         };
-        check(Place::Current, current.value.clone());
+        check(Place::Current, current.value.to_vec());
         let current = Head::parse(&current.value)?.version;
         self.each_retraction(address, version, current, &mut |_, value| {
             check(Place::Earlier, value);
@@ -114,7 +114,7 @@ impl Vault {
                     && version < below
                     && let Some(stored) = self.core.store.read_one(key)?
                 {
-                    visit(version, stored.value)?;
+                    visit(version, stored.value.into())?;
                 }
             }
             match page.items.into_iter().last() {

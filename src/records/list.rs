@@ -157,7 +157,7 @@ fn open_info(
 ) -> Result<Option<RecordInfo>> {
     let head = Head::parse(&stored.value)?;
     let key = cached.unwrap_data_key(&head, Place::Current)?;
-    let opened = envelope::open(stored.value, &head, address, None, &key)?;
+    let opened = envelope::open(stored.value.into(), &head, address, None, &key)?;
     cached.check_name(address, &opened.meta.name)?;
     let info = read::info(address, &head, opened.meta, &opened.content);
     Ok((!info.is_retraction()).then_some(info))

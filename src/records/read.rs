@@ -148,7 +148,7 @@ impl Vault {
                 return vault.absence(address);
             };
             let (head, data_key) = authentic(cached, address, &current.value)?;
-            let opened = envelope::open(current.value, &head, address, Some(id.name()), &data_key)?;
+            let opened = envelope::open(current.value.into(), &head, address, Some(id.name()), &data_key)?;
             let mut versions = match opened.is_expunged() {
                 true => Vec::new(),
                 false => vault.earlier_infos(cached, address, id.name(), head.version)?,
@@ -179,7 +179,7 @@ impl Vault {
                 if version >= current {
                     continue;
                 }
-                match earlier_info(cached, address, name, version, item.value) {
+                match earlier_info(cached, address, name, version, item.value.into()) {
                     // Drop the versions below a marker with their errors, because the marker
                     // replaces them.
                     Ok((info, true)) => infos = Ok(vec![info]),
@@ -282,7 +282,7 @@ impl Vault {
         stored: Stored,
     ) -> Result<Option<(RecordInfo, Source)>> {
         let key = cached.unwrap_data_key(&head, place)?;
-        let opened = envelope::open(stored.value, &head, address, name, &key)?;
+        let opened = envelope::open(stored.value.into(), &head, address, name, &key)?;
         let info = info(address, &head, opened.meta, &opened.content);
         let source = match opened.content {
             Content::Retraction => return Ok(None),

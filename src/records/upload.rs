@@ -17,7 +17,7 @@ use crate::error::{Error, Result, StorageError};
 use crate::format::envelope::{Intent, Segment, StreamSealer, Unsealed};
 use crate::format::storage_keys;
 use crate::secret::{AN_OPERATION, wipe_stack};
-use crate::storage::{CommitError, Expect, Operation, Revision, Transaction};
+use crate::storage::{CommitError, Expect, Operation, Revision, Transaction, Value};
 use crate::vault::Vault;
 use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 use crate::vault::store::Store;
@@ -73,7 +73,7 @@ pub(crate) struct Uploading {
     segment: Option<Segment>,
     batch: Vec<Unsealed>,
     threads: usize,
-    in_flight: VecDeque<JoinHandle<Result<Vec<Vec<u8>>>>>,
+    in_flight: VecDeque<JoinHandle<Result<Vec<Value>>>>,
     /// Buffers whose segments are stored, kept for reuse.
     memory: Vec<Vec<u8>>,
     progress: Option<Arc<dyn ProgressListener>>,
@@ -257,9 +257,10 @@ impl Uploading {
         Ok(())
     }
 
-    fn count(&mut self, memory: Vec<Vec<u8>>) {
-        self.sent += memory.iter().map(|sealed| sealed.len() as u64).sum::<u64>();
-        self.memory.extend(memory);
+    fn count(&mut self, sent: Vec<Value>) {
+        self.sent += sent.iter().map(|sealed| sealed.len() as u64).sum::<u64>();
+        // A storage in memory keeps the sent values, so their memory cannot be reused.
+        self.memory.extend(sent.into_iter().filter_map(Value::into_unshared));
         if let Some(progress) = &self.progress {
             progress.step(ProgressUpdate {
                 phase: Phase::Storing,
@@ -303,7 +304,7 @@ struct SegmentSender {
 
 impl SegmentSender {
     /// Seals a batch of segments and commits them in one call. Returns the buffers for reuse.
-    fn send(&self, batch: Vec<Unsealed>) -> Result<Vec<Vec<u8>>> {
+    fn send(&self, batch: Vec<Unsealed>) -> Result<Vec<Value>> {
         let transactions = batch
             .into_iter()
             .map(|unsealed| {
@@ -330,7 +331,7 @@ impl SegmentSender {
     }
 }
 
-fn value(operation: Operation) -> Option<Vec<u8>> {
+fn value(operation: Operation) -> Option<Value> {
     match operation {
         Operation::Put { value, .. } => Some(value),
         Operation::Check { .. } | Operation::Delete { .. } => None,

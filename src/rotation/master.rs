@@ -256,6 +256,7 @@ impl Vault {
             key,
             value,
             revision,
+            ..
         } = entry;
         let Some(tag) = storage_keys::entry_tag(&key) else {
             pass.blocking += 1;

@@ -41,7 +41,7 @@ impl Vault {
         {
             return Ok(change);
         }
-        let opened = envelope::open(stored.value, &head, &object.address, None, &key)?;
+        let opened = envelope::open(stored.value.into(), &head, &object.address, None, &key)?;
         let suite = self.header()?.header.suite();
         let streams = self.content_again(suite, head.suite, object, &opened.content)?;
         let body = match &streams {
@@ -164,7 +164,7 @@ impl Vault {
             &head.commitment,
             &key,
         )?;
-        let value = envelope::rewrapped(current.value, active.number, &wrapped)?;
+        let value = envelope::rewrapped(current.value.into(), active.number, &wrapped)?;
         let expect = Expect::Unchanged(revision.clone());
         Ok(Some(RenewalChange {
             transaction: Transaction::new().put(&object.key[..], value, expect),
@@ -186,7 +186,7 @@ pub(super) fn rewrap(
     let number = active.number;
     let (suite, place, commitment) = (head.suite, object.place, &head.commitment);
     let wrapped = wrap::wrap(suite, &active.key, place, number, commitment, &key)?;
-    let value = envelope::rewrapped(stored.value, number, &wrapped)?;
+    let value = envelope::rewrapped(stored.value.into(), number, &wrapped)?;
     let expect = Expect::Unchanged(stored.revision);
     Ok(RenewalChange {
         transaction: Transaction::new().put(&object.key[..], value, expect),

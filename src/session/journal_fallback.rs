@@ -167,7 +167,7 @@ impl Vault {
             return Err(error.into());
         }
         match self.core.store.read_one(key)? {
-            Some(stored) if stored.value == value => Ok(committed.is_ok()),
+            Some(stored) if stored.value == *value => Ok(committed.is_ok()),
             Some(_) => Err(Error::NotAuthentic),
             None => Err(Error::CommitUnknown),
         }

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::storage::per_operation::{commit_one, step_by_step};
 use crate::storage::{
-    CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage, StorageError,
+    Stored, Transaction,
 };
 
 /// A storage step that is about to run, as the hook of a [`Faulty`] storage receives it.
@@ -252,5 +253,21 @@ impl<S: Storage> Storage for Faulty<S> {
 
     fn is_transactional(&self) -> bool {
         self.inner.is_transactional()
+    }
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        // One read step, as a backend would serve it.
+        self.read_step(&FaultPoint::Read(prefixes), || self.inner.last(prefixes))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.inner.snapshot()
+    }
+
+    fn integrity(&self) -> Result<Integrity, StorageError> {
+        self.inner.integrity()
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.inner.close()
     }
 }

@@ -9,9 +9,10 @@ use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::storage::limits::check_sizes;
+use crate::storage::scan::prefix_end;
 use crate::storage::{
-    CommitError, Committed, Operation, Revision, Scan, ScanItem, ScanPage, Storage, StorageError,
-    Stored, Transaction,
+    CommitError, Committed, Operation, Projection, Revision, Scan, ScanItem, ScanPage, Snapshot,
+    Storage, StorageError, Stored, Transaction,
 };
 
 /// A storage in memory. All content is lost when the storage is dropped.
@@ -55,84 +56,113 @@ impl fmt::Debug for MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        let state = self.reading();
-        Ok(keys
-            .iter()
-            .map(|key| {
-                state.objects.get(*key).map(|object| Stored {
-                    value: object.value.to_vec(),
-                    revision: object.revision.clone(),
-                })
-            })
-            .collect())
+        Ok(read(&self.reading().objects, keys))
     }
 
-    fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
-        let state = self.reading();
-        let mut range = state
-            .objects
-            .range::<[u8], _>((scan.lower_bound(), Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(scan.prefix));
-        let items = range
-            .by_ref()
-            .take(scan.limit.max(1))
-            .map(|(key, object)| ScanItem {
-                key: key.clone(),
-                value: scan.projection.of(&object.value).to_vec(),
-                revision: object.revision.clone(),
-            })
-            .collect();
-        Ok(ScanPage {
-            items,
-            more: range.next().is_some(),
-        })
+    fn scan(&self, request: Scan<'_>) -> Result<ScanPage, StorageError> {
+        Ok(scan(&self.reading().objects, request))
     }
 
     fn commit(&self, transactions: &[Transaction]) -> Vec<Result<Committed, CommitError>> {
-        // Copy the values before taking the lock, so that other threads can read and write during
-        // the copy.
-        let values: Vec<_> = transactions.iter().map(values).collect();
         let mut state = self.writing();
         transactions
             .iter()
-            .zip(values)
-            .map(|(transaction, values)| state.apply(transaction, values?))
+            .map(|transaction| state.apply(transaction))
             .collect()
     }
 
     fn is_transactional(&self) -> bool {
         true
     }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        let state = self.reading();
+        let last = |prefix: &&[u8]| last_of(&state.objects, prefix);
+        Ok(prefixes.iter().map(last).collect())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        Ok(Box::new(MemorySnapshot(Arc::clone(&self.reading().objects))))
+    }
+}
+
+/// View of a memory storage. The next commit copies the map, which shares the values.
+struct MemorySnapshot(Arc<Objects>);
+
+impl fmt::Debug for MemorySnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySnapshot").finish_non_exhaustive()
+    }
+}
+
+impl Snapshot for MemorySnapshot {
+    fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
+        Ok(read(&self.0, keys))
+    }
+
+    fn scan(&self, request: Scan<'_>) -> Result<ScanPage, StorageError> {
+        Ok(scan(&self.0, request))
+    }
+}
+
+type Objects = BTreeMap<Vec<u8>, Stored>;
+
+fn read(objects: &Objects, keys: &[&[u8]]) -> Vec<Option<Stored>> {
+    keys.iter().map(|key| objects.get(*key).cloned()).collect()
+}
+
+fn scan(objects: &Objects, scan: Scan<'_>) -> ScanPage {
+    let mut range = objects
+        .range::<[u8], _>((scan.lower_bound(), Bound::Unbounded))
+        .take_while(|(key, _)| key.starts_with(scan.prefix));
+    let items = range
+        .by_ref()
+        .take(scan.limit.max(1))
+        .map(|(key, object)| ScanItem {
+            key: key.clone(),
+            value: match scan.projection {
+                Projection::Values => object.value.clone(),
+                projection => projection.of(&object.value).into(),
+            },
+            length: object.value.len() as u64,
+            revision: object.revision.clone(),
+        })
+        .collect();
+    ScanPage {
+        items,
+        more: range.next().is_some(),
+        unreadable: Vec::new(),
+    }
+}
+
+fn last_of(objects: &Objects, prefix: &[u8]) -> Option<Vec<u8>> {
+    let end = match prefix_end(prefix) {
+        Some(end) => Bound::Excluded(end),
+        None => Bound::Unbounded,
+    };
+    let start = Bound::Included(prefix.to_vec());
+    let (key, _) = objects.range((start, end)).next_back()?;
+    Some(key.clone())
 }
 
 #[derive(Default)]
 struct MemoryState {
-    objects: BTreeMap<Vec<u8>, MemoryObject>,
+    objects: Arc<Objects>,
     last_revision: u64,
 }
 
-#[derive(Clone)]
-struct MemoryObject {
-    value: Arc<[u8]>,
-    revision: Revision,
-}
-
 impl MemoryState {
-    /// Applies a transaction; `values` contains the values of its puts.
-    fn apply(
-        &mut self,
-        transaction: &Transaction,
-        values: Vec<Option<Arc<[u8]>>>,
-    ) -> Result<Committed, CommitError> {
+    fn apply(&mut self, transaction: &Transaction) -> Result<Committed, CommitError> {
+        check_sizes(transaction)?;
         let mut changes = BTreeMap::new();
         let mut committed = Committed::default();
         let operations = transaction.operations().iter();
-        for ((index, operation), value) in operations.enumerate().zip(values) {
+        for (index, operation) in operations.enumerate() {
             let current = match changes.get(operation.key()) {
                 Some(change) => Option::as_ref(change),
                 None => self.objects.get(operation.key()),
             };
-            let revision = current.map(|object: &MemoryObject| &object.revision);
+            let revision = current.map(|object: &Stored| &object.revision);
             if !operation.admits(revision) {
                 return Err(CommitError::Conflict { operation: index });
             }
@@ -142,34 +172,31 @@ impl MemoryState {
                     changes.insert(key.as_slice(), None);
                     None
                 }
-                Operation::Put { key, .. } => {
+                Operation::Put {
+                    key,
+                    value,
+                    destroying,
+                    ..
+                } => {
                     self.last_revision += 1;
                     let revision = Revision::new(&self.last_revision.to_be_bytes());
-                    let object = MemoryObject {
-                        value: value.unwrap_or_default(),
+                    let object = Stored {
+                        value: value.clone(),
                         revision: revision.clone(),
                     };
                     changes.insert(key.as_slice(), Some(object));
+                    committed.deferred |= *destroying && Arc::strong_count(&self.objects) > 1;
                     Some(revision)
                 }
             });
         }
+        let objects = Arc::make_mut(&mut self.objects);
         for (key, change) in changes {
             match change {
-                Some(object) => self.objects.insert(key.to_vec(), object),
-                None => self.objects.remove(key),
+                Some(object) => objects.insert(key.to_vec(), object),
+                None => objects.remove(key),
             };
         }
         Ok(committed)
     }
-}
-
-/// Copies the value of each put; returns `None` for other operations.
-fn values(transaction: &Transaction) -> Result<Vec<Option<Arc<[u8]>>>, StorageError> {
-    check_sizes(transaction)?;
-    let value = |operation: &Operation| match operation {
-        Operation::Put { value, .. } => Some(value.as_slice().into()),
-        Operation::Check { .. } | Operation::Delete { .. } => None,
-    };
-    Ok(transaction.operations().iter().map(value).collect())
 }

@@ -26,7 +26,6 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use crate::error::{BackendCode, StorageError};
-pub use bytes::Bytes;
 #[cfg(feature = "conformance")]
 pub use faulty::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 #[cfg(feature = "file")]
@@ -34,7 +33,7 @@ pub use file::{BackupReport, FileOptions, FileStorage, SalvageReport};
 pub use integrity::Integrity;
 pub use limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use memory::MemoryStorage;
-pub use object::{Revision, Stored};
+pub use object::{Revision, Stored, Value};
 #[cfg(feature = "conformance")]
 pub use per_operation::PerOperation;
 pub use scan::{Projection, Scan, ScanItem, ScanPage, UnreadableRange};

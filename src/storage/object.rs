@@ -1,7 +1,8 @@
-//! Stored values and their revisions.
+//! Values and their revisions.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -73,17 +74,135 @@ impl Hash for Revision {
     }
 }
 
+/// A value that a storage keeps: bytes that are shared, not copied, when the value is cloned.
+///
+/// A value converts from and to `Vec<u8>` and `bytes::Bytes`. The conversion to a vector copies only
+/// if the value is shared.
+///
+/// ```
+/// # use chartlock::storage::Value;
+/// let value = Value::from(b"ciphertext");
+/// assert_eq!(value.len(), 10);
+/// assert_eq!(Vec::from(value), b"ciphertext");
+/// ```
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Value(Bytes);
+
+impl Value {
+    /// Returns the bytes of the value.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the bytes for reuse of their memory, or `None` if the value is shared.
+    pub(crate) fn into_unshared(self) -> Option<Vec<u8>> {
+        self.0.try_into_mut().ok().map(Vec::from)
+    }
+}
+
+impl Deref for Value {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Value {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({} bytes)", self.0.len())
+    }
+}
+
+impl PartialEq<[u8]> for Value {
+    fn eq(&self, other: &[u8]) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&[u8]> for Value {
+    fn eq(&self, other: &&[u8]) -> bool {
+        self.0 == *other
+    }
+}
+
+impl PartialEq<Vec<u8>> for Value {
+    fn eq(&self, other: &Vec<u8>) -> bool {
+        self.0 == *other
+    }
+}
+
+impl<const N: usize> PartialEq<[u8; N]> for Value {
+    fn eq(&self, other: &[u8; N]) -> bool {
+        self.0 == other.as_slice()
+    }
+}
+
+impl<const N: usize> PartialEq<&[u8; N]> for Value {
+    fn eq(&self, other: &&[u8; N]) -> bool {
+        self.0 == other.as_slice()
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Value {
+    fn from(bytes: [u8; N]) -> Self {
+        Self::from(bytes.as_slice())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Value {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(bytes.as_slice())
+    }
+}
+
+impl From<Bytes> for Value {
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<Value> for Bytes {
+    fn from(value: Value) -> Self {
+        value.0
+    }
+}
+
+impl From<Value> for Vec<u8> {
+    fn from(value: Value) -> Self {
+        value.0.into()
+    }
+}
+
 /// A stored value with its revision.
 ///
 /// ```
 /// # use chartlock::storage::{Revision, Stored};
-/// let stored = Stored { value: b"ciphertext".as_slice().into(), revision: Revision::new(b"1") };
+/// let stored = Stored { value: b"ciphertext".into(), revision: Revision::new(b"1") };
 /// assert_eq!(stored.value.len(), 10);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The stored bytes.
-    pub value: Bytes,
+    pub value: Value,
     /// The revision to expect when replacing the value.
     pub revision: Revision,
 }

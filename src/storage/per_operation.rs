@@ -4,7 +4,8 @@
 //! Must not know: which storage is wrapped.
 
 use crate::storage::{
-    CommitError, Committed, Operation, Scan, ScanPage, Storage, StorageError, Stored, Transaction,
+    CommitError, Committed, Integrity, Operation, Scan, ScanPage, Snapshot, Storage, StorageError,
+    Stored, Transaction,
 };
 
 /// A storage wrapper that is atomic per operation only, as an object store is.
@@ -52,6 +53,22 @@ impl<S: Storage> Storage for PerOperation<S> {
 
     fn is_transactional(&self) -> bool {
         false
+    }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        self.inner.last(prefixes)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.inner.snapshot()
+    }
+
+    fn integrity(&self) -> Result<Integrity, StorageError> {
+        self.inner.integrity()
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        self.inner.close()
     }
 }
 

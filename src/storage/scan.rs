@@ -2,9 +2,7 @@
 
 use std::ops::Bound;
 
-use bytes::Bytes;
-
-use crate::storage::Revision;
+use crate::storage::{Revision, Value};
 
 /// The part of each value that a scan returns.
 ///
@@ -74,7 +72,7 @@ pub struct ScanItem {
     /// The whole key, prefix included.
     pub key: Vec<u8>,
     /// The projected part of the value.
-    pub value: Bytes,
+    pub value: Value,
     /// Length of the whole value, in bytes.
     pub length: u64,
     /// The revision of the whole value.
@@ -121,4 +119,16 @@ pub struct UnreadableRange {
     pub first: Vec<u8>,
     /// The last key of the range. Equal to the first for a single object.
     pub last: Vec<u8>,
+}
+
+/// Returns the smallest key that is greater than all keys with a prefix; `None` if there is none.
+pub(super) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if let Some(next) = last.checked_add(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
 }

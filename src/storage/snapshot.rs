@@ -11,7 +11,7 @@ use crate::storage::{Scan, ScanPage, StorageError, Stored};
 ///
 /// let storage = MemoryStorage::new();
 /// let snapshot = storage.snapshot()?;
-/// storage.commit(&[Transaction::new().put(b"r1", b"sealed".as_slice(), Expect::Absent)]);
+/// storage.commit(&[Transaction::new().put(b"r1", b"sealed", Expect::Absent)]);
 /// assert_eq!(snapshot.read(&[b"r1"])?, [None]);
 /// # Ok::<(), chartlock::storage::StorageError>(())
 /// ```

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use crate::storage::{
-    CommitError, Committed, Operation, Scan, ScanItem, ScanPage, Storage, StorageError, Stored,
+    CommitError, Committed, Integrity, Operation, Scan, ScanPage, Storage, StorageError, Stored,
     Transaction,
 };
 
@@ -108,6 +108,36 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
 
     fn is_transactional(&self) -> bool {
         false
+    }
+
+    fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
+        prefixes
+            .iter()
+            .map(|prefix| {
+                let sides = match prefix.is_empty() {
+                    true => vec![Side::Keys, Side::Data],
+                    false => vec![Side::of(prefix)],
+                };
+                let mut last = sides.into_iter().map(|side| {
+                    Ok(self.side(side).last(&[*prefix])?.pop().flatten())
+                });
+                last.try_fold(None, |max, last: Result<_, StorageError>| Ok(max.max(last?)))
+            })
+            .collect()
+    }
+
+    fn integrity(&self) -> Result<Integrity, StorageError> {
+        let mut integrity = self.keys.integrity()?;
+        let data = self.data.integrity()?;
+        integrity.structure_faults += data.structure_faults;
+        integrity.missing_values.extend(data.missing_values);
+        Ok(integrity)
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        // Close both, even if one fails.
+        let keys = self.keys.close();
+        self.data.close().and(keys)
     }
 }
 
@@ -248,14 +278,22 @@ fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let horizon = pages
         .iter()
         .filter(|page| page.more)
-        .filter_map(|page| page.items.last())
-        .map(|item| item.key.clone())
+        .filter_map(|page| page.end().map(<[u8]>::to_vec))
         .min();
-    let mut items: Vec<ScanItem> = pages.into_iter().flat_map(|page| page.items).collect();
-    items.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    let known = items.len();
-    items.retain(|item| horizon.as_ref().is_none_or(|horizon| item.key <= *horizon));
-    items.truncate(limit);
-    more |= items.len() < known;
-    ScanPage { items, more }
+    let is_within = |key: &Vec<u8>| horizon.as_ref().is_none_or(|horizon| key <= horizon);
+    let [mut one, other] = pages;
+    one.items.extend(other.items);
+    one.unreadable.extend(other.unreadable);
+    one.items.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    one.unreadable.sort_unstable_by(|one, other| one.first.cmp(&other.first));
+    let known = one.items.len();
+    one.items.retain(|item| is_within(&item.key));
+    one.items.truncate(limit);
+    more |= one.items.len() < known;
+    // A range behind the end of this page belongs to a later one.
+    let end = one.items.last().map(|item| item.key.clone());
+    one.unreadable.retain(|range| {
+        is_within(&range.first) && (!more || end.as_ref().is_none_or(|end| range.first <= *end))
+    });
+    ScanPage { more, ..one }
 }

@@ -1,8 +1,6 @@
 //! Transactions: operations with preconditions, and the results of a commit.
 
-use bytes::Bytes;
-
-use crate::storage::{Revision, StorageError};
+use crate::storage::{Revision, StorageError, Value};
 
 /// A precondition on the current value of an operation's key.
 ///
@@ -47,7 +45,7 @@ pub enum Operation {
         /// The key to write.
         key: Vec<u8>,
         /// The value to write.
-        value: Bytes,
+        value: Value,
         /// The precondition on the key's current value.
         expect: Expect,
         /// `true` if the former bytes must be purged from the medium before the commit returns. A
@@ -92,7 +90,7 @@ impl Operation {
 /// ```
 /// # use chartlock::storage::{Expect, Transaction};
 /// let transaction = Transaction::new()
-///     .put(b"r1", b"sealed".as_slice(), Expect::Absent)
+///     .put(b"r1", b"sealed", Expect::Absent)
 ///     .check(b"p1", Expect::Any)
 ///     .delete(b"w1");
 /// assert_eq!(transaction.operations().len(), 3);
@@ -110,7 +108,7 @@ impl Transaction {
 
     /// Appends a put of `value` under `key`.
     #[must_use]
-    pub fn put(self, key: impl Into<Vec<u8>>, value: impl Into<Bytes>, expect: Expect) -> Self {
+    pub fn put(self, key: impl Into<Vec<u8>>, value: impl Into<Value>, expect: Expect) -> Self {
         self.then(Operation::Put {
             key: key.into(),
             value: value.into(),
@@ -124,7 +122,7 @@ impl Transaction {
     pub fn put_destroying(
         self,
         key: impl Into<Vec<u8>>,
-        value: impl Into<Bytes>,
+        value: impl Into<Value>,
         expect: Expect,
     ) -> Self {
         self.then(Operation::Put {

@@ -202,7 +202,7 @@ impl Verification {
         if let Some(stored) = self.vault.core.store.read_one(&key)?
             && let Some(object) = VersionRef::at(&mismatch.chart, Place::Current, key)
         {
-            let read = self.read_value(cached, &object, stored.value)?;
+            let read = self.read_value(cached, &object, stored.value.into())?;
             snapshot.name = read.name;
             snapshot.record.current = Some(read.stored);
         }
@@ -214,7 +214,7 @@ impl Verification {
                 else {
                     continue;
                 };
-                let read = self.read_value(cached, &object, entry.value)?;
+                let read = self.read_value(cached, &object, entry.value.into())?;
                 snapshot.name = snapshot.name.take().or(read.name);
                 snapshot.record.earlier.push(read.stored);
             }

@@ -104,7 +104,7 @@ impl Verification {
                 self.foreign_objects += 1;
                 continue;
             };
-            let stored = self.read_head(chart_scan.cached, &object, value)?;
+            let stored = self.read_head(chart_scan.cached, &object, value.into())?;
             let record_versions = scanned.entry(object.address.record).or_default();
             match place {
                 Place::Current => record_versions.current = Some(stored),

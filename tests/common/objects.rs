@@ -24,7 +24,7 @@ pub(crate) fn scan_all(
         };
         let page = storage.scan(scan).unwrap();
         let items = page.items.into_iter();
-        found.extend(items.map(|item| (item.key, item.value)));
+        found.extend(items.map(|item| (item.key, item.value.into())));
         if !page.more {
             return found;
         }
@@ -46,7 +46,7 @@ pub(crate) fn keys_of(storage: &dyn Storage, prefix: &[u8]) -> Vec<Vec<u8>> {
 /// Returns the value stored under a key; `None` if no such object exists.
 pub(crate) fn value_of(storage: &dyn Storage, key: &[u8]) -> Option<Vec<u8>> {
     let stored = storage.read(&[key]).unwrap().pop().unwrap();
-    stored.map(|stored| stored.value)
+    stored.map(|stored| stored.value.into())
 }
 
 /// Puts a value without a precondition.

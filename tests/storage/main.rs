@@ -11,8 +11,6 @@ mod archives;
 mod broken_storages;
 #[cfg(all(feature = "file", unix))]
 mod child;
-#[cfg(all(feature = "file", unix))]
-mod close;
 #[path = "../common/mod.rs"]
 mod common;
 mod conformance;
@@ -20,15 +18,9 @@ mod conformance;
 mod conformance_files;
 #[cfg(all(feature = "file", unix))]
 mod disk;
-#[cfg(all(feature = "file", unix))]
-mod entries;
 mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
 #[cfg(feature = "file")]
 mod large_puts;
-#[cfg(feature = "file")]
-mod packs;
 mod split;
-#[cfg(all(feature = "file", unix))]
-mod torn_journal;

@@ -12,7 +12,7 @@ use chartlock::storage::{
 use chartlock::{
     CipherSuite, Document, Error, Precondition, Purpose, VaultOptions,
     progress::{Phase, ProgressUpdate},
-    storage::StorageError,
+    storage::{BackendCode, StorageError},
 };
 
 use crate::common::passphrase::LEAST;
@@ -250,8 +250,9 @@ fn errors_print_no_secret_and_name_a_next_step() {
     let errors = every_error();
     // Each variant has one text in the source, so none is left out here; `Storage` has several
     // values.
-    let texts = include_str!("../../src/error.rs").matches("#[error(");
-    assert_eq!(errors.len() + 1, texts.count());
+    let own = include_str!("../../src/error/mod.rs").matches("#[error(");
+    let storage = include_str!("../../src/error/storage.rs").matches("#[error(");
+    assert_eq!(errors.len() + 1, own.count() + storage.count());
     for error in &errors {
         planted.debug(error);
         planted.display(error);
@@ -273,7 +274,14 @@ fn every_error() -> Vec<Error> {
         StorageError::Full,
         StorageError::Denied,
         StorageError::InUse,
+        StorageError::Backend(BackendCode::Http(503)),
+        StorageError::NotADirectory,
         StorageError::Foreign,
+        StorageError::Layout,
+        StorageError::NotEmpty,
+        StorageError::TimedOut,
+        StorageError::Unreachable,
+        StorageError::Unsupported,
         StorageError::Damaged,
         StorageError::Forked,
         StorageError::Stopped,

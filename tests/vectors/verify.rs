@@ -350,7 +350,7 @@ fn unknown_extensions_survive_key_rotations() {
         for key in vector.storage.keys() {
             // Re-encryption stores content streams under new ids.
             if let Some(stored) = storage.read(&[key]).unwrap().remove(0) {
-                objects.insert(key.clone(), stored.value);
+                objects.insert(key.clone(), stored.value.into());
             }
         }
         let value = &objects[b"v".as_slice()];

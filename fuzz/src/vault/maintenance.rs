@@ -155,6 +155,6 @@ impl World {
             projection,
         });
         let items = page.unwrap().items.into_iter();
-        items.map(|item| (item.key, item.value)).collect()
+        items.map(|item| (item.key, item.value.into())).collect()
     }
 }

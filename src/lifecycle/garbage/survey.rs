@@ -253,7 +253,7 @@ impl Vault {
         let opened = object
             .open_head(walk.held, &stored.value)
             .and_then(|(head, key)| {
-                envelope::open(stored.value, &head, &object.address, None, &key)
+                envelope::open(stored.value.into(), &head, &object.address, None, &key)
             });
         Ok(opened.is_ok_and(|opened| opened.is_expunged()))
     }
@@ -293,7 +293,7 @@ impl SurveyWalk<'_> {
 fn open_body(object: &VersionRef, held: &CachedEntry, stored: Option<Stored>) -> Result<Named> {
     let value = stored.ok_or(Error::HistoryGap)?.value;
     let (head, key) = object.open_head(held, &value)?;
-    match envelope::open(value, &head, &object.address, None, &key)?.content {
+    match envelope::open(value.into(), &head, &object.address, None, &key)?.content {
         Content::Segmented { stream, key, .. } => Ok(Named {
             stream,
             key: Some((head.suite, key)),

@@ -145,7 +145,7 @@ impl Vault {
             &data_key,
         )?;
         // Keep the key number in the move, so that the scan of a rotation still finds the version.
-        let value = envelope::rewrapped(current.value.clone(), head.key_number, &wrapped)?;
+        let value = envelope::rewrapped(current.value.to_vec(), head.key_number, &wrapped)?;
         Ok(NextVersion::Version {
             version: head.version + 1,
             earlier: Some((head.version, value)),

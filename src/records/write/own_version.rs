@@ -54,7 +54,7 @@ impl Vault {
         }
         let key = context.cached.unwrap_data_key(&head, place)?;
         let name = Some(pending.job.id.name());
-        let opened = envelope::open(stored.value.clone(), &head, &context.address, name, &key)?;
+        let opened = envelope::open(stored.value.to_vec(), &head, &context.address, name, &key)?;
         let same = opened.meta == pending.job.meta
             && match (&opened.content, pending.job.change) {
                 (Content::Inline(buffer, range), PendingChange::Content(content)) => {
@@ -109,7 +109,7 @@ impl Vault {
             transaction = transaction.put(at, &value[..], expect);
             resealed = Some(value);
         }
-        let value = resealed.as_ref().unwrap_or(&own.stored.value);
+        let value = resealed.as_deref().unwrap_or(&own.stored.value);
         let entry = self.entry_of_job(pending, context, value)?;
         transaction = transaction.check(context.cached.key(), context.cached.expect());
         if let Some(upload) = &pending.upload {

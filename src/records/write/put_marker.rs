@@ -31,7 +31,7 @@ impl Vault {
         let WriteJob { id, meta, .. } = &mut pending.job;
         let name = Some(id.name());
         // Also expunge a version whose body does not open; garbage collection deletes its content.
-        let opened = envelope::open(current.value.clone(), head, &context.address, name, key).ok();
+        let opened = envelope::open(current.value.to_vec(), head, &context.address, name, key).ok();
         if opened.as_ref().is_some_and(envelope::Opened::is_expunged) {
             return Ok(NextVersion::Nothing);
         }

@@ -220,7 +220,7 @@ fn long(storage: &dyn Storage) -> Result<(), Flaw> {
     let transaction: Transaction = (0..200)
         .map(|number| Operation::Put {
             key: key(number),
-            value: number.to_be_bytes().to_vec(),
+            value: number.to_be_bytes().into(),
             expect: Expect::Absent,
             destroying: false,
         })

@@ -150,5 +150,5 @@ fn present(storage: &dyn Storage, key: &[u8]) -> Result<Stored, Flaw> {
 }
 
 fn value(storage: &dyn Storage, key: &[u8]) -> Result<Option<Vec<u8>>, Flaw> {
-    Ok(read(storage, key)?.map(|stored| stored.value))
+    Ok(read(storage, key)?.map(|stored| stored.value.into()))
 }

@@ -83,7 +83,7 @@ impl Model {
                     1 => Operation::Check { key, expect },
                     roll => Operation::Put {
                         key,
-                        value: vec![random.pick(b"abcdef"); random.below(20)],
+                        value: vec![random.pick(b"abcdef"); random.below(20)].into(),
                         expect,
                         destroying: roll == 2,
                     },
@@ -121,7 +121,7 @@ impl Model {
                     if let Some(revision) = &revision {
                         self.seen.insert(key.clone(), revision.clone());
                     }
-                    self.objects.insert(key.clone(), (value.clone(), revision));
+                    self.objects.insert(key.clone(), (value.to_vec(), revision));
                 }
                 Operation::Delete { key } => drop(self.objects.remove(key)),
                 Operation::Check { .. } => {}
@@ -164,8 +164,8 @@ impl Model {
     fn matches(&self, items: &[ScanItem]) -> bool {
         items
             .iter()
-            .map(|item| (&item.key, &item.value))
-            .eq(self.objects.iter().map(|(key, (value, _))| (key, value)))
+            .map(|item| (&item.key, item.value.as_slice()))
+            .eq(self.objects.iter().map(|(key, (value, _))| (key, value.as_slice())))
     }
 
     fn compare(&mut self, storage: &dyn Storage) -> Result<(), Flaw> {

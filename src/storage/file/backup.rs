@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::database::{self, failed, last_number};
 use super::directory::{
-    LockedDirectory, SEGMENTS, Sharing, absolute, is_empty, new_directory, new_file,
+    LockedDirectory, Sharing, absolute, is_empty, new_file,
     sync_directory,
 };
 use super::marker::MarkerContent;

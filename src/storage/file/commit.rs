@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use bytes::Bytes;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::database::{failed, last_number};
@@ -13,7 +12,7 @@ use super::read::find;
 use super::row::revision;
 use super::schema::{HEADER_KEY, PADDING_BYTES, is_destroyable, key_sum};
 use super::segments::Extent;
-use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction};
+use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction, Value};
 
 pub(super) type CommitResult = Result<Committed, CommitError>;
 
@@ -50,7 +49,7 @@ pub(super) struct GroupEffects {
     /// Number of the last commit.
     pub(super) number: u64,
     /// Vault header that was put.
-    pub(super) header: Option<Bytes>,
+    pub(super) header: Option<Value>,
     /// Estimate of the pages that the commit added to the write-ahead log.
     pub(super) pages: usize,
 }
@@ -200,7 +199,7 @@ impl Changes<'_> {
         &mut self,
         number: i64,
         key: &[u8],
-        value: &Bytes,
+        value: &Value,
         extent: Option<&Extent>,
     ) -> Result<(), StorageError> {
         let padding = if is_destroyable(key) { PADDING_BYTES } else { 0 };

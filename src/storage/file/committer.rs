@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::commit::{
@@ -25,7 +24,7 @@ use super::snapshot::Snapshots;
 use super::sweep::recover;
 use crate::group_commit::{Election, lock};
 use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, Operation, StorageError, Transaction};
+use crate::storage::{CommitError, Operation, StorageError, Transaction, Value};
 
 /// Pages after which the write-ahead log is copied into the database: 32 MiB.
 const CHECKPOINT_PAGES: usize = 4000;
@@ -276,7 +275,7 @@ fn write_large_values(
     segments: &Segments,
 ) -> Result<HashMap<usize, Extent>, StorageError> {
     let operations = transaction.operations().iter().enumerate();
-    let large: Vec<(usize, &Bytes)> = operations
+    let large: Vec<(usize, &Value)> = operations
         .filter_map(|(index, operation)| match operation {
             Operation::Put { value, .. } if value.len() >= SEGMENT_VALUE_BYTES => {
                 Some((index, value))
@@ -286,7 +285,7 @@ fn write_large_values(
         .collect();
     let mut extents = HashMap::new();
     for values in large.chunks(SEGMENT_FILE_BYTES / SEGMENT_VALUE_BYTES) {
-        let bytes: Vec<&Bytes> = values.iter().map(|(_, value)| *value).collect();
+        let bytes: Vec<&Value> = values.iter().map(|(_, value)| *value).collect();
         let written = segments.write(&bytes);
         if written.is_err() {
             delete_files(&extents, segments);

@@ -62,7 +62,7 @@ use crate::storage::{
 /// # let scratch = tempfile::tempdir().unwrap();
 /// # let directory = scratch.path().join("clinic");
 /// let storage = FileStorage::open(&directory)?;
-/// let put = Transaction::new().put(b"r1", b"sealed".as_slice(), Expect::Absent);
+/// let put = Transaction::new().put(b"r1", b"sealed", Expect::Absent);
 /// assert!(storage.commit(&[put]).iter().all(Result::is_ok));
 /// storage.close()?;
 /// # Ok::<(), chartlock::storage::StorageError>(())

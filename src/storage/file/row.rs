@@ -1,12 +1,11 @@
 //! Rows of the object table, as they are read.
 
-use bytes::Bytes;
 use rusqlite::Row;
 
 use super::database::failed;
 use super::schema::key_sum;
 use super::segments::{Extent, Segments};
-use crate::storage::{Revision, StorageError};
+use crate::storage::{Revision, StorageError, Value};
 
 /// Row of the object table without its value. Columns 0 to 5 are those of `schema::COLUMNS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +56,12 @@ pub(super) fn value(
     object: &ObjectRow,
     segments: &Segments,
     limit: usize,
-) -> Result<Bytes, StorageError> {
+) -> Result<Value, StorageError> {
     match &object.extent {
         Some(extent) => segments.read(extent, limit),
         None => {
             let value = blob(row, column)?;
-            Ok(Bytes::copy_from_slice(value.get(..limit).unwrap_or(value)))
+            Ok(value.get(..limit).unwrap_or(value).into())
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use bytes::Bytes;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
@@ -12,7 +11,7 @@ use super::directory::absolute;
 use super::row::{ObjectRow, value};
 use super::schema::{COLUMNS, HEADER_KEY};
 use super::segments::Segments;
-use crate::storage::{CommitError, Expect, Storage, StorageError, Transaction};
+use crate::storage::{CommitError, Expect, Storage, StorageError, Transaction, Value};
 
 /// Objects of one commit into the target.
 const BATCH_OBJECTS: usize = 256;
@@ -172,7 +171,7 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    fn put(&mut self, key: Vec<u8>, value: Bytes) -> Result<(), StorageError> {
+    fn put(&mut self, key: Vec<u8>, value: Value) -> Result<(), StorageError> {
         self.batch_bytes += value.len();
         self.copied.insert(key.clone());
         self.batch.push(Transaction::new().put(key, value, Expect::Absent));

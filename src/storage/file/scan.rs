@@ -2,16 +2,15 @@
 
 use std::ops::Bound;
 
-use bytes::Bytes;
 use rusqlite::{Connection, Row};
 
 use super::database::failed;
 use super::row::{ObjectRow, blob, unsigned, value};
 use super::schema::key_sum;
 use super::segments::Segments;
+use crate::storage::scan::prefix_end;
 use crate::storage::{
-    KEY_BYTES_MAX, Projection, Scan, ScanItem, ScanPage, StorageError, UnreadableRange,
-};
+    KEY_BYTES_MAX, Projection, Scan, ScanItem, ScanPage, StorageError, UnreadableRange, Value};
 
 /// Size after which a page ends, in bytes of values.
 const PAGE_VALUE_BYTES: usize = 8 << 20;
@@ -106,7 +105,7 @@ impl Request<'_> {
             Projection::Values => usize::MAX,
         };
         let projected = match self.projection {
-            Projection::Keys => Bytes::new(),
+            Projection::Keys => Value::default(),
             _ => value(row, 7, &object, self.segments, bytes)?,
         };
         Ok(ScanItem {
@@ -162,12 +161,5 @@ fn successor(key: &[u8]) -> Vec<u8> {
 
 /// Returns an upper bound of all keys with a prefix, which is no such key itself.
 pub(super) fn end_of(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            return end;
-        }
-    }
-    vec![u8::MAX; KEY_BYTES_MAX + 1]
+    prefix_end(prefix).unwrap_or_else(|| vec![u8::MAX; KEY_BYTES_MAX + 1])
 }

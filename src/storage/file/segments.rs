@@ -9,12 +9,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use bytes::Bytes;
 
 use super::directory::{SEGMENTS, new_file, sync_directory};
 use crate::crypto;
 use crate::group_commit::lock;
-use crate::storage::StorageError;
+use crate::storage::{StorageError, Value};
 
 /// Location of a value in a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +51,7 @@ impl Segments {
     }
 
     /// Writes values into a new file and syncs it. Deletes the file again after an error.
-    pub(super) fn write(&self, values: &[&Bytes]) -> Result<Vec<Extent>, StorageError> {
+    pub(super) fn write(&self, values: &[&Value]) -> Result<Vec<Extent>, StorageError> {
         let random = crypto::fresh::<8>().map_err(|_| StorageError::Io(io::ErrorKind::Other))?;
         // Positive, because SQLite stores signed numbers and the names should have one form.
         let number = i64::from_be_bytes(random) & i64::MAX;
@@ -79,7 +78,7 @@ impl Segments {
         }
     }
 
-    fn fill(&self, mut file: File, values: &[&Bytes]) -> io::Result<()> {
+    fn fill(&self, mut file: File, values: &[&Value]) -> io::Result<()> {
         for value in values {
             file.write_all(value)?;
         }
@@ -88,7 +87,7 @@ impl Segments {
     }
 
     /// Reads the first `limit` bytes of a value.
-    pub(super) fn read(&self, extent: &Extent, limit: usize) -> Result<Bytes, StorageError> {
+    pub(super) fn read(&self, extent: &Extent, limit: usize) -> Result<Value, StorageError> {
         let file = match File::open(self.file(extent.file)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

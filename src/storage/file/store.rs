@@ -1,6 +1,6 @@
 //! Open storage: its parts, and how they are opened and closed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process;
 
 use rusqlite::config::DbConfig;
@@ -24,7 +24,6 @@ use crate::storage::{CommitError, Committed, StorageError, Transaction};
 #[derive(Debug)]
 pub(super) struct Store {
     pid: u32,
-    pub(super) directory: PathBuf,
     pub(super) connections: Connections,
     pub(super) segments: Segments,
     pub(super) snapshots: Snapshots,
@@ -48,7 +47,7 @@ impl Store {
         check_origin(&writer, &path, &marker)?;
         let is_exclusive = options.sharing == Sharing::Exclusive;
         let connections = Connections::new(&path, Some(writer), Role::Reader);
-        let store = Self::new(path, connections, is_exclusive, Some(locked));
+        let store = Self::new(&path, connections, is_exclusive, Some(locked));
         let header = store.connections.read(|connection| {
             // Damage of the header is reported when a vault reads it.
             Ok(read::read(connection, &store.segments, HEADER_KEY).ok().flatten())
@@ -77,11 +76,11 @@ impl Store {
             Err(error) => return Err(error),
         };
         let connections = Connections::new(&path, None, role);
-        Ok(Self::new(path, connections, false, None))
+        Ok(Self::new(&path, connections, false, None))
     }
 
     fn new(
-        directory: PathBuf,
+        directory: &Path,
         connections: Connections,
         is_exclusive: bool,
         locked: Option<LockedDirectory>,
@@ -89,14 +88,13 @@ impl Store {
         Self {
             pid: process::id(),
             connections,
-            segments: Segments::new(&directory),
+            segments: Segments::new(directory),
             snapshots: Snapshots::default(),
             committer: Committer::new(is_exclusive),
-            marker: Marker::new(&directory),
-            readme: Readme::new(&directory),
-            reserve: Reserve::new(&directory),
+            marker: Marker::new(directory),
+            readme: Readme::new(directory),
+            reserve: Reserve::new(directory),
             locked,
-            directory,
         }
     }
 

@@ -150,6 +150,7 @@ impl Vault {
             key,
             value,
             revision,
+            ..
         } = listed;
         let tag = storage_keys::entry_tag(&key).ok_or(Error::Malformed)?;
         match self.open_entry(tag, Stored { value, revision }) {
