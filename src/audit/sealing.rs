@@ -1,5 +1,5 @@
-//! Sealings of a version: the journal page that records each sealing, and the check that recomputes
-//! it.
+//! Sealings of a version: the journal page that records each sealing, and a check against the
+//! storage.
 
 use std::fmt;
 
