@@ -90,7 +90,7 @@ pub struct ExposureReport {
     pub replaced: Vec<Timestamp>,
     /// The scope of the exposure.
     pub scope: ExposureScope,
-    /// The openings of the vault or of its journal with the slot in the time range.
+    /// The openings of the vault or its journal with the exposed slot, within the time range.
     pub openings: Vec<VaultOpening>,
     /// The subjects that had records at any time in the time range.
     pub subjects: Vec<ExposedSubject>,
@@ -195,7 +195,7 @@ impl AuditTrail {
         let known = known.map(|known| &known.subject);
         names.subjects.extend(known.chain(only).cloned());
         // Read the whole journal, because entries before the time range show which records existed,
-        // and later entries show if the slot or key still existed.
+        // and later entries show whether the slot or key still existed.
         let entries = self.walk(names, TimeRange::default())?;
         let mut facts = ExposureFacts::new(exposed, between);
         let unreadable = unreadable::read(entries, |entry| facts.add(&entry))?;

@@ -45,7 +45,7 @@ pub struct Sealing {
     pub head_digest: Hex<32>,
 }
 
-/// The result of recomputing one sealing.
+/// The result of checking one sealing against the storage.
 ///
 /// ```
 /// # use chartlock::audit::SealingCheck;

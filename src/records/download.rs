@@ -140,7 +140,7 @@ pub(crate) struct Ahead {
 pub(crate) enum ReadExtent {
     /// Only the requested range.
     Range,
-    /// Possibly to the end of the stream; segments are read ahead once reads are sequential.
+    /// Possibly the rest of the stream. Segments are read ahead once reads are sequential.
     Stream,
 }
 

@@ -1,5 +1,6 @@
 //! Uploads of content beyond the inline limit: segments are stored before the record that
-//! references them. The order of writes, in the notation of the architecture page:
+//! references them. The code block shows the order of writes in the notation of the architecture
+//! page:
 //!
 //! ```text
 //! [ put w Absent ] ; [ put s|i Absent ]*
@@ -131,7 +132,7 @@ impl Vault {
         self.end_upload(uploading, filled)
     }
 
-    /// Ends an upload; deletes the upload if the upload failed.
+    /// Ends an upload. After a failure, deletes the stored segments and the upload intent.
     pub(crate) fn end_upload(
         &self,
         mut uploading: Uploading,

@@ -1,5 +1,5 @@
 //! Writes of one or many versions, repeated in rounds until the outcome of each is decided. The
-//! order of operations, in the notation of the architecture page:
+//! code block shows the order of operations in the notation of the architecture page:
 //!
 //! ```text
 //! put, new      [ put r Absent ; ?p ]
@@ -173,7 +173,7 @@ impl<'a> PendingWrite<'a> {
         }
     }
 
-    /// Records a sealed value before it is sent.
+    /// Records the commitment and key number of a sealed value, before the value is sent.
     fn record_attempt(&mut self, value: &[u8]) -> Result<()> {
         let head = Head::parse(value)?;
         self.sealed.push((head.commitment, head.key_number));
