@@ -111,7 +111,7 @@ impl ChartWalk {
     }
 
     /// Opens a fetched object. If a concurrent rotation or put made the object unreadable, reads
-    /// and opens it again.
+    /// and opens the object again.
     pub(crate) fn open<T>(
         &mut self,
         item: ScanItem,
@@ -167,7 +167,8 @@ impl Iterator for Records {
     type Item = Result<RecordInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Do not release records that were opened before the vault was locked.
+        // Check the header first, because records opened before the vault was locked must not be
+        // released afterwards.
         let ended = self.chart.has_ended() && self.ready.is_empty();
         if let (Err(error), false) = (self.chart.vault.header(), ended) {
             self.chart.end();
@@ -227,7 +228,8 @@ impl Iterator for Subjects {
     type Item = Result<Subject>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Do not release subjects that were opened before the vault was locked.
+        // Check the header first, because subjects opened before the vault was locked must not be
+        // released afterwards.
         let ended = self.scan.ended && self.ready.is_empty();
         if let (Err(error), false) = (self.vault.header(), ended) {
             self.scan.ended = true;
