@@ -248,8 +248,8 @@ fn keys_print_no_secret() {
 fn errors_print_no_secret_and_state_next_step() {
     let planted = Planted::new();
     let errors = every_error();
-    // The number of texts in the source shows that the list is complete. The text of `Storage` is
-    // counted in addition to the texts of its values.
+    // The number of `#[error]` attributes shows that the list is complete. The attribute of
+    // `Storage` is counted in addition to those of its values.
     let texts = include_str!("../../src/error.rs").matches("#[error(");
     assert_eq!(errors.len() + 1, texts.count());
     for error in &errors {
