@@ -1,5 +1,5 @@
-//! Closing of a file storage, which moves all values out of the engine's journal, so that each
-//! value is stored once.
+//! Tests of closing a `FileStorage`: a close moves all values out of the engine's journal. Each
+//! value is then stored only once.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +12,7 @@ use crate::common::objects::value_of;
 use crate::common::scratch;
 use crate::disk::{copy_all, files_with, put};
 
-/// Number of values, enough that closing drops the journal.
+/// Number of values, large enough that a close empties the engine's journal.
 const VALUES: u32 = 100;
 const LENGTH: usize = 60_000;
 
@@ -76,7 +76,7 @@ fn close_moves_values_out_of_engine_journal() {
     assert_eq!(files_with(scratch.path(), middle).len(), 1);
     let storage = FileStorage::open(scratch.path()).unwrap();
     assert_all(&storage);
-    // Later commits must take precedence over the tables, also after a crash.
+    // Later commits must take precedence over the values that the close moved, even after a crash.
     put(&storage, &key(b'r', 0), b"later");
     put(&storage, &key(b'r', VALUES), b"later");
     let copy = tempfile::tempdir().unwrap();
@@ -106,7 +106,7 @@ fn close_keeps_small_engine_journal() {
 fn kill_during_close_keeps_every_value() {
     let scratch = scratch::quick();
     let before = scratch.path().join("before");
-    // Copy the state before closing, in which the journal contains everything.
+    // Copy the directory before the close, while the engine's journal still contains every value.
     let open = scratch.path().join("open");
     let storage = FileStorage::open(&open).unwrap();
     fill(&storage);

@@ -22,7 +22,7 @@ use crate::disk::{commit, copy_all, files_with, put};
 const KEYS: [&[u8]; 3] = [b"p1", b"p2", b"p3"];
 const PLANTED: &[u8] = b"a former key, recognisable";
 
-/// Returns a transaction for each key, all of which belong to one commit call.
+/// Returns one transaction per key, for a single commit call.
 fn puts(keys: &[&[u8]], value: &[u8], expect: Expect) -> Vec<Transaction> {
     keys.iter()
         .map(|key| Transaction::new().put(*key, [key, value].concat(), expect.clone()))
@@ -212,8 +212,8 @@ fn opening_after_crash_purges_replaced_entries_of_pack() {
     let pack = files_of(scratch.path(), b"p2", PLANTED).remove(0);
     put_together(&storage, &[b"p2", b"p3"], b" next");
     let copy = tempfile::tempdir().unwrap();
-    // A copy of the open storage has the state after a crash, in which the replaced entries are not
-    // yet overwritten.
+    // A copy of the open storage simulates a crash. In the copy, write the replaced entries again,
+    // as if the purge had not yet overwritten them.
     copy_all(scratch.path(), copy.path());
     drop(storage);
     let pack = copy.path().join(pack.strip_prefix(scratch.path()).unwrap());
@@ -284,7 +284,8 @@ fn child_purges_entry() {
 
 #[test]
 fn failed_purge_overwrite_is_reported_as_deferred() {
-    // The first three calls belong to the opening, the new file, and the engine's batch.
+    // The first three `fdatasync` calls belong to the open, the new file and the engine's batch.
+    // The fourth call belongs to the purge.
     let fault = "error=EIO:when=4";
     if !can_fail("fdatasync") {
         return;
@@ -322,7 +323,7 @@ fn pack_that_fails_to_sync_leaves_no_file() {
     for error in ["EIO", "ENOSPC"] {
         let scratch = tempfile::tempdir().unwrap();
         drop(FileStorage::open(scratch.path()).unwrap());
-        // The first call belongs to the opening.
+        // The first `fdatasync` call belongs to the open, and the second to the pack.
         let fault = format!("error={error}:when=2");
         let name = "entries::child_fails_to_sync_pack";
         assert_success(child_with_fault("fdatasync", &fault, name, scratch.path()));

@@ -1,4 +1,4 @@
-//! Damage of the engine's journal after a power cut: a torn last batch is cut off, and any other
+//! Damage to the engine's journal after a power cut: a torn last batch is cut off, and any other
 //! damage is an error.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chartlock::storage::StorageError;
 use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
 
-/// Value length, long enough that some sectors contain bytes of one value only.
+/// Value length in bytes, large enough that some disk sectors contain bytes of only one value.
 const LENGTH: usize = 10_000;
 
 fn put(storage: &FileStorage, key: &[u8], fill: u8) {
