@@ -39,7 +39,7 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 
-/// One kind of storage and three vaults on it: without a journal, with grouped journaling, with
+/// A kind of storage and three vaults on it: without a journal, with grouped journaling, with
 /// strict journaling.
 struct Bench {
     storage: Shared,

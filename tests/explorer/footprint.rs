@@ -40,7 +40,7 @@ impl Footprint {
         }
     }
 
-    /// Returns whether a process with this next step is between the steps that write a record.
+    /// Returns `true` if a process with this next step is between the steps that write a record.
     pub(crate) fn is_within_a_record(&self) -> bool {
         let Self::Keys(keys) = self else {
             return false;
@@ -53,7 +53,7 @@ impl Footprint {
         }
     }
 
-    /// Returns whether the step writes a journal page.
+    /// Returns `true` if the step writes a journal page.
     pub(crate) fn is_page(&self) -> bool {
         matches!(self, Self::Keys(keys) if keys.iter().any(|access| access.operation() == ("put", b'j')))
     }
@@ -114,7 +114,7 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Returns whether a new chart or stream has an id below an earlier one.
+    /// Returns `true` if a new chart or stream has an id below an earlier one.
     ///
     /// Scans then return them in another order than in other replays.
     pub(crate) fn is_out_of_order(&self) -> bool {

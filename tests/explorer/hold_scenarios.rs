@@ -34,7 +34,7 @@ impl Model<'_> {
         (self.calls.iter()).filter(move |call| call.verb == Hold(patient))
     }
 
-    /// Returns whether an erasure may have found a legal hold.
+    /// Returns `true` if an erasure may have found a legal hold.
     pub(crate) fn may_have_found_hold(&self, erasure: &Call) -> bool {
         let Erase(patient) = erasure.verb else {
             return false;

@@ -211,7 +211,7 @@ impl FinalState<'_> {
         }
     }
 
-    /// Returns whether an acknowledged put has its entry, written before the acknowledgement and settled.
+    /// Returns `true` if an acknowledged put has its entry, written before the acknowledgement and settled.
     ///
     /// The entry may be unsettled where a crash or an outage prevented the page that settles it.
     fn is_put_journaled(
@@ -238,7 +238,7 @@ impl FinalState<'_> {
         })
     }
 
-    /// Returns whether a released read has its entry, written before the release.
+    /// Returns `true` if a released read has its entry, written before the release.
     ///
     /// With grouped journaling the entry may follow later, or be lost in a crash.
     fn is_read_journaled(

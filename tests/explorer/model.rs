@@ -5,7 +5,7 @@ use chartlock::{Error, report::GarbageReport};
 use crate::state::Stalls;
 use crate::verbs::{Answer, Record, Verb, content};
 
-/// One call of an operation.
+/// Call of an operation by a simulated process.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) process: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Call {
     pub(crate) last_change: Option<u64>,
 }
 
-/// What the results require of a version.
+/// Required state of a version after a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It must be stored: it was acknowledged, and no erasure covers it.
@@ -143,7 +143,7 @@ impl Model<'_> {
         })
     }
 
-    /// Returns whether the patient must be erased: `Some(true)` if so, `None` if not known.
+    /// Returns the required state of the patient: `Some(true)` if erased, `None` if either is allowed.
     pub(crate) fn erased(&self, patient: u8) -> Option<bool> {
         let reopened = self.chart_of(patient, u64::MAX);
         let mut since = (self.erasures(patient))
@@ -155,7 +155,7 @@ impl Model<'_> {
             .then_some(true)
     }
 
-    /// Returns whether an erasure of the patient can explain missing records.
+    /// Returns `true` if an erasure of the patient can explain missing records.
     pub(crate) fn may_be_erased(&self, patient: u8) -> bool {
         let reopened = self.chart_of(patient, u64::MAX);
         (self.erasures(patient)).any(|erasure| erasure.first_read.unwrap_or(0) > reopened)

@@ -8,7 +8,7 @@ use chartlock::storage::{
     Stored, Transaction,
 };
 
-/// One broken rule of the order of writes (see `src/architecture.md` for the notation).
+/// A broken rule of the order of writes (see `src/architecture.md` for the notation).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// No rule is broken.

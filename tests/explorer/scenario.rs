@@ -205,7 +205,7 @@ fn prepare(
     }
 }
 
-/// One execution for a worker thread, with places for its results.
+/// An execution for a worker thread, with places for its results.
 struct Job {
     memory: Arc<MemoryStorage>,
     calls: Arc<Mutex<Vec<Call>>>,

@@ -117,7 +117,7 @@ impl Scheduler {
         self.lock().events.clone()
     }
 
-    /// Returns whether this execution had a fault.
+    /// Returns `true` if this execution had a fault.
     pub(crate) fn faulty(&self) -> bool {
         self.lock().faults_used > 0
     }

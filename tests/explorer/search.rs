@@ -38,7 +38,7 @@ impl Act {
 }
 
 impl Transition {
-    /// Returns whether the order of both makes no difference to any process or to what is enabled next.
+    /// Returns `true` if the order of both makes no difference to any process or to what is enabled next.
     fn commutes(&self, other: &Self) -> bool {
         let faults = self.act.is_fault() && other.act.is_fault();
         let landings = self.act == Act::Land && other.act == Act::Land;

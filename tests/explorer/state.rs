@@ -51,7 +51,7 @@ pub(crate) enum Pending {
     Days,
 }
 
-/// One step of a schedule, as a violation report shows it.
+/// A step of a schedule, as a violation report shows it.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     process: usize,
@@ -204,7 +204,7 @@ impl State {
         }
     }
 
-    /// Returns whether the key removal delay may pass for a process: no other process is within an operation.
+    /// Returns `true` if the key removal delay may pass for a process: no other process is within an operation.
     fn may_pass(&self, sleeper: usize) -> bool {
         (self.processes.iter().enumerate()).all(|(process, state)| {
             state.delayed.is_empty()
@@ -218,7 +218,7 @@ impl State {
         })
     }
 
-    /// Returns whether days may pass: no process is between the steps that write a record.
+    /// Returns `true` if days may pass: no process is between the steps that write a record.
     ///
     /// An upload in progress does not count, because an upload may take days.
     fn days_may_pass(&self) -> bool {

@@ -12,7 +12,7 @@ use chartlock::{
 /// A record: number of the patient, number of the record.
 pub(crate) type Record = (u8, u8);
 
-/// One operation of a process on a vault.
+/// An operation of a process on a vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Put(Record),
@@ -84,7 +84,7 @@ pub(crate) fn content(process: usize, index: usize, record: Record, large: bool)
 }
 
 impl Verb {
-    /// Returns whether the operation must see all puts acknowledged before it began.
+    /// Returns `true` if the operation must see all puts acknowledged before it began.
     pub(crate) fn reads(self) -> bool {
         matches!(
             self,

@@ -37,7 +37,7 @@ pub struct Slot {
     pub wrapped: Key,
 }
 
-/// One version of a record, before it is sealed.
+/// A version of a record, before it is sealed.
 pub struct Version {
     pub name: String,
     pub version: u64,

@@ -7,7 +7,7 @@ use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
 
-/// One attempt to write a version: the transaction, and the roles of its operations.
+/// An attempt to write a version: the transaction, and the roles of its operations.
 pub(super) struct WriteAttempt {
     pub(super) change: journal::JournaledChange,
     pub(super) version: u64,

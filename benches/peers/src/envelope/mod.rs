@@ -57,7 +57,7 @@ const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
 /// A sealed record.
 pub(crate) enum Sealed {
-    /// One sealed message.
+    /// A sealed message.
     Whole(Vec<u8>),
     /// A large record and the segments of its content.
     Parts {

@@ -22,7 +22,7 @@ impl Target {
     }
 }
 
-/// One side of a comparison: its name and its measured value, the median over all rounds.
+/// A side of a comparison: its name and its measured value, the median over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Side {
     pub(crate) name: String,

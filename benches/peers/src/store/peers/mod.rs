@@ -36,7 +36,7 @@ pub(super) trait Peer: Sync {
     fn reopen(&mut self) -> Result<()>;
 }
 
-/// One thread's access to a store.
+/// A thread's access to a store.
 pub(super) trait Handle {
     /// Puts a record that does not exist yet.
     fn put(&mut self, item: Item<'_>) -> Result<()>;
