@@ -17,7 +17,7 @@ const KIND: (usize, u8) = (2, 2);
 /// The byte range of the stream id in a stored version with content in segments.
 const STREAM: std::ops::Range<usize> = 96..112;
 
-/// A clock that is eight days ahead, so that the intent of every upload of today has expired.
+/// Clock that is eight days ahead, so that the intents of all uploads so far have expired.
 #[derive(Debug)]
 struct NextWeek(SystemClock);
 

@@ -1,4 +1,5 @@
-//! Reads the child's memory at each stage, and searches it for every secret that the child used.
+//! Parent process, which reads the child's memory at each stage and searches it for every secret
+//! that the child used.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Write};
