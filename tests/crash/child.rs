@@ -17,8 +17,8 @@ use crate::place;
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_CRASH_DIRECTORY";
 pub(crate) const SEED: &str = "CHARTLOCK_CRASH_SEED";
 
-/// Runs operations until it is killed, if the parent set the environment variables; otherwise
-/// returns at once, because the test runner also calls this function.
+/// Runs operations until the parent kills the process, if the parent set the environment variables.
+/// Otherwise returns at once, because the test runner also calls this function.
 #[test]
 fn child_runs_operations_until_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {

@@ -2,9 +2,9 @@
 //! unfinished changes must be complete or absent.
 //!
 //! The child process is this test binary. The child runs every operation that changes a vault over
-//! a `FileStorage`, on two threads with separate patients. It prints a line before each operation,
-//! and a line with the answer after the operation. After the kill, the parent expects a journal
-//! entry for each acknowledged change, and no finding from `verify`.
+//! a `FileStorage`, on two threads with separate patients. The child prints a line before each
+//! operation, and a line with the answer after the operation. After the kill, the parent expects a
+//! journal entry for each acknowledged change, and no finding from `verify`.
 //!
 //! `CHARTLOCK_CRASH_ROUNDS` sets the number of kills. `CHARTLOCK_SEED` repeats the child's
 //! operations and the moments of the kills, but not the interleaving of the threads.

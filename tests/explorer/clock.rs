@@ -88,8 +88,8 @@ impl Clock for LoneClock {
     }
 
     fn sleep(&self, duration: Duration) {
-        // The key removal delay consists of several sleeps; the first one advances the clock past
-        // its end.
+        // The key removal delay consists of several sleeps. The first sleep advances the clock past
+        // the whole delay.
         let passed = if duration < NAP {
             duration
         } else {

@@ -262,8 +262,8 @@ fn garbage_collection_with_transactions_violates_no_rule() {
     });
 }
 
-/// Collects garbage with a clock that is days ahead. On transactional storage, running uploads may
-/// fail, but no acknowledged version is lost.
+/// Collects garbage with a clock that is days ahead. On transactional storage, the collector may
+/// remove running uploads, but no acknowledged versions.
 #[test]
 fn garbage_collection_with_clock_ahead_loses_only_uploads() {
     explore_up_to(SHORT / 4, || {

@@ -223,7 +223,7 @@ impl Model<'_> {
             (Verb::PutLarge(_), Error::UploadExpired | Error::CommitUnknown) => days_pass,
             (Verb::Erase(_), Error::Erased) => false,
             (_, Error::Erased) => erasing,
-            // The key was destroyed while the reader stalled.
+            // The key was destroyed while the process stalled.
             (_, Error::UnknownMasterKey | Error::UnknownPatientKey) => {
                 self.stalls == Stalls::Endless
             }

@@ -76,7 +76,7 @@ fn assert_detected(mutation: Mutation, scenario: Scenario) {
 }
 
 #[test]
-fn entry_check_broken_is_detected() {
+fn broken_entry_check_is_detected() {
     assert_detected(Mutation::EntryUnchecked, ERASE_PUT);
     assert_detected(Mutation::EntryUnchecked, ROTATE_PUT.transactional());
     assert_detected(Mutation::EntryCheckedFirst, ERASE_PUT);
@@ -85,14 +85,14 @@ fn entry_check_broken_is_detected() {
 /// With transactions there is no key removal delay, so only the check of the header ensures that a
 /// new entry uses the header's keys.
 #[test]
-fn header_check_broken_with_transactions_is_detected() {
+fn broken_header_check_with_transactions_is_detected() {
     assert_detected(Mutation::HeaderUnchecked, MASTER_NEW.transactional());
 }
 
 /// Without transactions, the key removal delay protects new entries even if the check of the header
 /// is broken.
 #[test]
-fn header_check_broken_with_key_removal_delay_violates_no_rule() {
+fn broken_header_check_with_key_removal_delay_violates_no_rule() {
     for scenario in [MASTER_NEW, MASTER_MASTER] {
         assert_eq!(
             explore_mutated(Mutation::HeaderUnchecked, scenario).violation,
@@ -102,7 +102,7 @@ fn header_check_broken_with_key_removal_delay_violates_no_rule() {
 }
 
 #[test]
-fn move_to_history_broken_is_detected() {
+fn broken_move_to_history_is_detected() {
     assert_detected(Mutation::EarlierSkipped, PUT_PUT);
     assert_detected(Mutation::EarlierLast, PUT_PUT.faults(CRASH));
     assert_detected(Mutation::EarlierAny, PUT_ROTATE_PUT.endless());
@@ -110,7 +110,7 @@ fn move_to_history_broken_is_detected() {
 }
 
 #[test]
-fn conflict_ignored_is_detected() {
+fn ignored_conflict_is_detected() {
     assert_detected(Mutation::CurrentAny, PUT_PUT);
     assert_detected(Mutation::EntryAny, ERASE_ROTATE);
     assert_detected(Mutation::EntryAny, HOLD_ERASE);
@@ -131,7 +131,7 @@ fn missing_key_removal_delay_or_cache_expiry_is_detected() {
 }
 
 #[test]
-fn collector_fence_broken_is_detected() {
+fn broken_collector_fence_is_detected() {
     let ahead = SWEEP_AHEAD.transactional();
     assert_eq!(
         explore_mutated(Mutation::None, ahead.most(200)).violation,
@@ -170,7 +170,7 @@ fn collector_with_clock_ahead_without_transactions_violates_a_rule() {
 /// A transaction contains a journal page together with its changes. Without transactions, the page
 /// is written first and announces the changes.
 #[test]
-fn journal_page_skipped_or_misordered_is_detected() {
+fn skipped_or_misordered_journal_page_is_detected() {
     let journaled = |scenario: Scenario| scenario.journaled(Journaling::Strict).bound(1);
     let put_put = journaled(PUT_PUT);
     for kept in [put_put.faults(CRASH), put_put.transactional().faults(CRASH)] {

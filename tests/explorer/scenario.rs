@@ -216,7 +216,8 @@ struct Job {
 }
 
 impl Job {
-    /// Opens the vaults in the order of the processes, so that each replay sees the same journal chains.
+    /// Opens the vaults in the order of the processes, so that each replay has the same order of
+    /// journal chains.
     fn in_turn<T>(&self, process: usize, open: impl FnOnce() -> T) -> T {
         let (opened, changed) = &*self.opened;
         let mut opened = opened.lock().unwrap();

@@ -185,8 +185,8 @@ pub(crate) const LEFTOVERS: &[Pair] = &[
         &[&[Erase(0)], &[Get(X)]],
     ),
 ];
-/// Number of steps before a put writes the new version: it reads the header, the patient entry and
-/// the record, and writes the earlier version.
+/// Number of steps of a put before its write of the new version. The steps read the header, the
+/// patient entry and the record, and write the earlier version.
 pub(crate) const BEFORE_CURRENT: u64 = 4;
 /// Numbers of steps before a master rotation destroys the old key, without and with transactions.
 pub(crate) const BEFORE_DESTRUCTION: [u64; 2] = [8, 5];

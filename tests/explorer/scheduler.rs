@@ -212,7 +212,7 @@ impl Scheduler {
         self.wait_for_turn(process, Pending::Days);
     }
 
-    /// Lets another process take a step first, if one is enabled.
+    /// Lets another process take a step first, if another step is enabled.
     pub(crate) fn yield_turn(&self, process: usize) {
         self.lock().processes[process].yields = true;
     }

@@ -9,7 +9,7 @@ use chartlock::{
     report::GarbageReport, verify::VerifyReport,
 };
 
-/// Record, as the numbers of its patient and of the record itself.
+/// Record identifier: the number of the patient and the number of the record.
 pub(crate) type Record = (u8, u8);
 
 /// One operation of a process on a vault.

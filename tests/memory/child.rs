@@ -20,7 +20,7 @@ pub(crate) const PASSPHRASE: (&str, usize) = ("passphrase", 40);
 /// The stages at which the parent reads the child's memory.
 pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
-/// Runs the stages if the parent set the environment variables; otherwise returns at once, because
+/// Runs the stages if the parent set the environment variables. Otherwise returns at once, because
 /// the test runner also calls this function.
 #[test]
 fn child_uses_vault() {

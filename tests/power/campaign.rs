@@ -41,7 +41,7 @@ pub(crate) struct Run<'a> {
 
 /// Child processes that run successively on one directory.
 pub(crate) struct Campaign<'a> {
-    /// The name of the vault's directory: see [`place`].
+    /// The name of the vault's directory, which [`place`] interprets.
     pub(crate) name: &'a str,
     pub(crate) runs: &'a [Run<'a>],
     pub(crate) seed: u64,
@@ -144,7 +144,7 @@ fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     );
 }
 
-/// Replays the calls of the children, and sends each state that a cut leaves to the checking
+/// Replay of the children's calls, which sends each state that a cut leaves to the checking
 /// threads.
 struct Cutter<'a> {
     campaign: &'a Campaign<'a>,

@@ -79,8 +79,8 @@ impl Cut {
             }
             Cut::Hollow(hollow) if when == *hollow => from == first || end == last,
             Cut::Scattered(seed) | Cut::Journaled(seed, _) => {
-                // Hash the sector and not the write, because a disk writes a sector as a whole: all
-                // writes to a sector share its fate.
+                // Hash the sector and not the write, because a disk writes a sector as a whole:
+                // either all pending writes to a sector reach the disk, or none.
                 coin((seed, file, from / SECTOR))
             }
             _ => true,

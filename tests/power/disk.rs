@@ -195,7 +195,7 @@ impl Disk {
         pending.push((when, change));
     }
 
-    /// Makes all requests durable that a file or directory received up to `until`.
+    /// Marks all requests that a file or directory received up to `until` as durable.
     pub(crate) fn sync(&mut self, id: Id, until: When) {
         match &mut self.nodes[id] {
             Node::File {
@@ -322,7 +322,7 @@ fn rename(names: &mut BTreeMap<String, Id>, naming: &Naming) {
     }
 }
 
-/// Applies the changes to a file that survive a cut.
+/// Applies to a file the changes that reach the disk under `cut`.
 fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
     for (when, change) in pending {
         let keeps_length = cut.keeps_length(*when);

@@ -8,7 +8,7 @@ use crate::cut::Effort;
 use crate::script::every_verb_on_one;
 use crate::{assert_no_failures, trace};
 
-/// The operations that the process after the failed one runs, on another patient.
+/// Operations on another patient, for the process that follows the failed process.
 const AFTERWARDS: &str = "1:put 1:put-large 1:many checkpoint";
 
 const EFFORT: Effort = Effort {
@@ -111,7 +111,7 @@ fn disk_full_at_every_write_loses_nothing() {
 }
 
 /// Kills a process and then cuts the power. The kernel still has the names and bytes that the
-/// killed process wrote, and the next process builds on these.
+/// killed process wrote, and the next process builds on them.
 #[test]
 fn kill_then_power_cut_loses_no_acknowledged_change() {
     if !trace::can_record() {

@@ -154,7 +154,7 @@ fn power_cut_across_reopens_loses_no_acknowledged_change() {
     }
 }
 
-/// Writes enough that closing the vault empties the journal of the storage engine.
+/// Writes enough data that closing the vault empties the journal of the storage engine.
 #[test]
 fn power_cut_during_close_loses_no_acknowledged_change() {
     if !trace::can_record() {

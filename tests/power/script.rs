@@ -33,7 +33,7 @@ pub(crate) fn every_verb_on_one() -> String {
     words.join(" ")
 }
 
-/// Runs the script if the parent set the environment variables; otherwise returns at once, because
+/// Runs the script if the parent set the environment variables. Otherwise returns at once, because
 /// the test runner also calls this function.
 #[test]
 fn child_runs_script() {
