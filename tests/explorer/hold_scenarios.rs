@@ -42,7 +42,8 @@ impl Model<'_> {
         (self.holds(patient)).any(|hold| hold.begun < erasure.ended)
     }
 
-    /// Compares the stored holds with the results; no operation lifts a hold.
+    /// Compares the stored legal holds with the results. No operation of the scenarios lifts a
+    /// legal hold.
     pub(crate) fn check_holds(&self, vault: &Vault, violations: &mut Vec<String>) {
         for patient in [0, 1] {
             if self.holds(patient).next().is_none() {

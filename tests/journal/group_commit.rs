@@ -174,7 +174,6 @@ fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
     let noted = Arc::clone(&counts);
     let writer = writer_over(&stage, move |storage, transactions| {
         for transaction in transactions {
-            // Exclude the journal page from the count.
             noted
                 .lock()
                 .unwrap()
