@@ -11,7 +11,6 @@ use crate::storage::{CommitError, Projection, Scan, ScanPage, Transaction};
 use crate::vault::ROUNDS;
 use crate::vault::store::Store;
 
-/// Maximum number of objects deleted in one commit.
 const DELETE_BATCH: usize = 1000;
 
 impl Store {

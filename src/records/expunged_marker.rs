@@ -9,7 +9,6 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// Number of versions fetched in one scan.
 const VERSIONS_PER_SCAN: usize = 64;
 
 /// An expunged marker, found in a record: its version and the stream to delete.

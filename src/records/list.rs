@@ -14,7 +14,6 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
-/// Number of objects fetched in one scan.
 const OBJECTS_PER_SCAN: usize = 128;
 
 /// A resumable scan over all keys with one prefix.

@@ -352,8 +352,8 @@ fn earlier_info(
     Ok((info, is_expunged))
 }
 
-/// Appends a version to a history. If the version is not the next one, the history becomes
-/// `HistoryGap`; a history that failed already keeps its error.
+/// Appends a version to a history. A gap in the version numbers turns the result into `HistoryGap`;
+/// an earlier error is kept.
 fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
     let Ok(known) = infos else { return };
     if info.version == known.last().map_or(0, |last| last.version) + 1 {

@@ -33,7 +33,6 @@ const THREAD_OVERHEAD: usize = 2;
 /// Maximum number of segments in one batch, because a storage backend may have to wait for each
 /// segment.
 const BATCH_MAX: usize = 8;
-/// Maximum number of threads of one upload.
 const THREADS_MAX: usize = 8;
 /// Lifetime of an upload in milliseconds. An upload expires long before garbage collection treats
 /// its intent as abandoned.

@@ -9,20 +9,20 @@
 //!
 //! | column | meaning |
 //! |---|---|
-//! | name | setup, if interrupted, then the operations of each process |
-//! | `op`, `tx` | storage without, with transactions |
-//! | `warm`, `cold` | processes begin with, without cached header and patient entries |
-//! | faults | most faults in one execution, with `c`rash, `u`nknown commit outcome, journal `o`utage |
-//! | `bounded`, `endless` | longest stall of a process: within, beyond the key removal delay |
-//! | preemptions | most preemptions in one execution, or `-` for no bound |
+//! | name | operations of the setup, if the scenario interrupts it; then those of each process |
+//! | `op`, `tx` | `op`: a storage without transactions; `tx`: a storage with transactions |
+//! | `warm`, `cold` | `warm`: each process starts with the header and patient entries in its cache; `cold`: with empty caches |
+//! | faults | maximum number of faults in an execution, and their kinds: `c` for a crash, `u` for an unknown commit outcome, `o` for a journal outage |
+//! | `bounded`, `endless` | `bounded`: no process stalls longer than the key removal delay; `endless`: a stall may exceed it |
+//! | preemptions | maximum number of preemptions in an execution; `-` for no bound |
 //! | executions | executions that ran to their end |
 //! | pruned | executions stopped because an equivalent one was explored |
-//! | steps | most steps in one execution |
+//! | steps | maximum number of steps in an execution |
 //! | faulty | executions with at least one fault |
 //! | operations | distinct pairs of storage operation and key class |
-//! | `all`, `cut` | whole scope explored, stopped at the limit |
+//! | `all`, `cut` | `all`: every schedule was explored; `cut`: the exploration stopped at its limit |
 //! | time | seconds |
-//! | result | `0`, or `VIOLATION` |
+//! | result | `0` if no rule was violated, otherwise `VIOLATION` |
 //!
 //! `CHARTLOCK_EXPLORE=long` explores most scenarios completely, which takes hours.
 #![allow(

@@ -167,7 +167,8 @@ fn change_after_write_of_its_checked_key_conflicts() {
     assert!(!is_stored(&stage, "r2"));
 }
 
-/// Returns the number of operations in each commit of these changes, excluding the journal page.
+/// Commits the changes, and returns the number of operations in each transaction, excluding the
+/// journal page.
 fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
     let stage = stage();
     let counts = Arc::new(Mutex::new(Vec::new()));

@@ -102,13 +102,12 @@ fn erase_before_retention_ends_returns_retained(stage: &Stage) {
     clock.advance(4999);
     assert_erase_refused(stage, &vault, &Error::Retained);
 
-    // Extend the retention, set an unstorable time, remove the retention, set a past time, and set
-    // a time that is rounded up to a millisecond.
     let later = until + Duration::from_secs(1);
     session.retain_until(&patient, Some(later)).unwrap();
     clock.advance(1);
     assert_erase_refused(stage, &vault, &Error::Retained);
     let never = UNIX_EPOCH.checked_add(Duration::from_secs(1 << 62));
+    // `None` on systems whose clock type has no such time.
     if never.is_some() {
         let refused = session.retain_until(&patient, never);
         assert_eq!(refused, Err(Error::InvalidMetadata));
@@ -118,6 +117,7 @@ fn erase_before_retention_ends_returns_retained(stage: &Stage) {
     let early = UNIX_EPOCH - Duration::from_millis(7);
     session.retain_until(&patient, Some(early)).unwrap();
     assert_eq!(session.retained_until(&patient), Ok(Some(early)));
+    // Stored times are rounded up to a millisecond, so that no retention ends early.
     session
         .retain_until(&patient, Some(until + Duration::from_nanos(100)))
         .unwrap();

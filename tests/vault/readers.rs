@@ -53,7 +53,7 @@ fn rest(mut reader: RecordReader) -> Vec<u8> {
     rest
 }
 
-/// Opens a reader on each vault and reads its first bytes.
+/// Opens a reader on each vault, checks the first 100 bytes, and returns the readers.
 fn partly_read(vaults: [&Vault; 2], content: &[u8]) -> [RecordReader; 2] {
     vaults.map(|vault| {
         let mut reader = reader(vault);
