@@ -145,8 +145,8 @@ fn versions(crates: &[String]) -> Result<BTreeMap<String, String>> {
     crates
         .iter()
         .map(|name| {
-            // If the lock file lists several versions of a crate, the dependency has the form `name
-            // version`.
+            // If the lock file lists several versions of a crate, the dependency has the form
+            // `name version`.
             let named = ours
                 .dependencies
                 .iter()

@@ -73,8 +73,8 @@ fn memory(directory: &Path, records: usize) -> Result<Row> {
     ))
 }
 
-/// Fills, reads and writes the vault, and writes the increase in resident memory to `place`. Runs
-/// in the measured child process.
+/// Fills, reads and writes the vault, then stores the increase in resident memory in the file
+/// `place`. Runs in the measured child process.
 fn leave_memory(run: &Run<'_>, records: usize, place: &Path) -> Result<()> {
     let directory = place.with_file_name("large");
     // Measure before the vault exists, when the process contains only the clinic's documents.
