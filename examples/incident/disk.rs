@@ -37,8 +37,8 @@ impl Disk {
         }
     }
 
-    /// Replaces every record that changed since the copy with the copied bytes. Returns how many
-    /// changed.
+    /// Replaces every record that changed since the copy with the copied bytes. Returns the count
+    /// of replaced records.
     pub(crate) fn write_back(&self, place: &Path) -> Outcome<usize> {
         let storage = FileStorage::open(place)?;
         let current = Self::records_of(&storage)?;

@@ -20,7 +20,7 @@ pub(super) struct Protection {
 }
 
 impl World {
-    /// Places a hold, or lifts the present one.
+    /// Places a hold, or lifts the existing hold.
     pub(super) fn hold(&mut self, who: usize) {
         let before = self.protection[who];
         let session = self.session();

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn ours_are_compared_with_each_rival_and_our_first() {
+    fn pairs_compare_chartlock_with_each_rival_and_its_first_series() {
         let series = ["us", "us too", "them", "others"].map(|name| Series {
             name: name.to_owned(),
             times: Vec::new(),
