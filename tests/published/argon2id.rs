@@ -1,8 +1,8 @@
 //! Published vectors of Argon2id.
 //!
 //! The vector of RFC 9106 has a secret, associated data and a cost below this crate's minimum, and
-//! all published vectors have shorter salts. Those vectors run on the `argon2` crate, which this
-//! crate calls. Vectors from the reference implementation run on this crate.
+//! all published vectors have shorter salts. The tests check those vectors on the `argon2` crate,
+//! which this crate calls, and the vectors of the reference implementation on this crate.
 
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use chartlock::internals::crypto;
