@@ -1,5 +1,8 @@
-//! Benchmark of the journal's cost: without a journal, grouped and strict in one run; bytes per
-//! entry; flushes shared by threads.
+//! Benchmark of the journal's cost. One run compares grouped and strict journaling with a vault
+//! without a journal.
+//!
+//! The output also contains the bytes per journal entry and the gain from flushes that threads
+//! share.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -39,8 +42,7 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 
-/// One kind of storage and three vaults on it: without a journal, with grouped journaling, with
-/// strict journaling.
+/// Three vaults on one storage: without a journal, with grouped journaling, with strict journaling.
 struct Bench {
     storage: Shared,
     off: Vault,

@@ -1,5 +1,5 @@
-//! Benchmark of the vault on each backend, compared with the bare storage engine and the same
-//! bytes; also of rotation and opening.
+//! Benchmark of the vault on each backend, compared with the bare storage engine over the same
+//! bytes. The benchmark also measures rotation and opening.
 //!
 //! `CHARTLOCK_BENCH_RECORDS` sets the size of the large vault (300,000 by default).
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
@@ -72,7 +72,8 @@ fn records() -> usize {
     set.and_then(|count| count.parse().ok()).unwrap_or(300_000)
 }
 
-/// A fixed sequence of random numbers, so that both sides use the same.
+/// A deterministic sequence of record numbers, so that chartlock and the baseline read the same
+/// records.
 struct Picks(u64);
 
 impl Picks {
@@ -85,7 +86,7 @@ impl Picks {
     }
 }
 
-/// Returns a storage key that is as random as chartlock's.
+/// Returns a storage key whose sort position is as random as that of chartlock's record keys.
 fn bare_key(number: u64) -> [u8; 33] {
     let mut key = [b'r'; 33];
     let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
@@ -243,7 +244,7 @@ fn against_the_bare_engine() {
     }
 }
 
-/// Returns the time of one put.
+/// Returns the total time of all threads' puts, divided by their count.
 fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {
@@ -254,7 +255,7 @@ fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Du
     start.elapsed() / (threads * puts) as u32
 }
 
-/// A storage wrapper that counts operations.
+/// A storage wrapper that counts record reads and committed bytes.
 #[derive(Debug)]
 struct Counting<S> {
     inner: S,

@@ -1,8 +1,7 @@
 //! Benchmark of verifying a large vault: rate and memory use.
 //!
 //! `CHARTLOCK_VERIFY_RECORDS` sets the number of records (300,000 by default). The journal contains
-//! an entry for each put record, and entries of reads until there are 10 entries for every 3
-//! records.
+//! one entry for each put and, for every 3 records, 7 entries of reads.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -39,7 +38,7 @@ fn resident() -> u64 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
-/// Returns the result of `work` and the peak of additional memory during it, in KiB.
+/// Runs `work` and returns its result and the peak of additional resident memory, in KiB.
 fn at_peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let before = resident();
     let peak = AtomicU64::new(0);
@@ -72,8 +71,8 @@ fn fill(vault: &Vault, records: usize) {
     }
 }
 
-/// Verifies the vault in a separate process, because earlier memory use of this process would hide
-/// the peak.
+/// Verifies the vault and prints rate and peak memory. Runs in a child process, because the memory
+/// used for filling the vault would hide the peak.
 fn verify(directory: &Path) {
     let vault = Vault::open(FileStorage::open(directory).unwrap(), &Fixed(1)).unwrap();
     let start = Instant::now();

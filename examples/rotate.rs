@@ -46,7 +46,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     let scratch = tempfile::tempdir()?;
     let is_temporary = given.is_none();
     let directory = given.unwrap_or_else(|| scratch.path().join("clinic"));
-    // Choose the path of the kit before any key changes; otherwise an error would come too late.
+    // Determine the kit's path before any key changes, so that an invalid path fails early.
     let kit = common::next_to(&directory, ".recovery-kit")?;
     let old = passphrase("OLD_PASSPHRASE", "what we remembered last year")?;
     let new = passphrase("NEW_PASSPHRASE", "what we remember this year")?;

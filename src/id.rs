@@ -23,7 +23,7 @@ fn text(text: &str, max: usize) -> Result<Box<str>> {
     (fits(text, max).then(|| text.into())).ok_or(Error::InvalidId)
 }
 
-/// Returns whether a decrypted name is valid for a [`RecordId`].
+/// Returns `true` if a decrypted name is valid for a [`RecordId`].
 pub(crate) fn is_record_name(name: &str) -> bool {
     fits(name, NAME_MAX)
 }

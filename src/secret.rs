@@ -40,6 +40,8 @@ impl fmt::Debug for Secret32 {
     }
 }
 
+/// Upper bound, in bytes, of the stack space that deriving one tag uses.
+pub(crate) const A_TAG: usize = 4 * 1024;
 /// Upper bound, in bytes, of the stack space that sealing one value uses.
 pub(crate) const A_SEALING: usize = 8 * 1024;
 /// Upper bound, in bytes, of the stack space that the key-handling part of one operation uses.

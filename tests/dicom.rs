@@ -1,6 +1,5 @@
-//! Checks that a DICOM parser can read directly from a stored record, whole or piece by piece. The
-//! parser gets the same object as from the file, or an error: never a part of the object, never
-//! other pixels.
+//! Tests of a DICOM parser that reads directly from a stored record, whole or by fragment. The parser
+//! must return the same object as for the file, or an error, but never a partial or altered object.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -86,7 +85,8 @@ fn dicom_record_parses_like_its_file() {
         let filed = open_file(&path);
         let stored = from_reader(reader);
         let (Ok(stored), Ok(filed)) = (stored, &filed) else {
-            // Some samples do not have the standard file format.
+            // Some samples are not in the standard file format, so the parser rejects the file
+            // itself.
             assert!(filed.is_err(), "{}", path.display());
             continue;
         };
@@ -113,7 +113,7 @@ fn ct_slice_is_parsed_with_all_pixels() {
     assert_eq!(pixels.len(), 128 * 128 * 2);
 }
 
-/// Parsers seek, so that an app need not keep all pixel data in memory at once.
+/// Reads the fragments one at a time, because an application may not keep all pixel data in memory.
 #[test]
 fn dicom_fragments_read_separately_equal_file() {
     let vault = create(MemoryStorage::new());
@@ -194,7 +194,7 @@ fn altered_pixel_segment_returns_not_authentic() {
 }
 
 /// Parsers accept an unexpected end of input as the end of the object, and `std` retries after an
-/// interruption. A storage failure must therefore be reported as neither of these two errors.
+/// interruption. A storage failure must therefore not be reported as either of these errors.
 #[test]
 fn storage_failure_during_parsing_returns_error() {
     let path = root().join(SEGMENTED);

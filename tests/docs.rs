@@ -48,11 +48,11 @@ fn readme_and_front_page_show_the_same_quickstart() {
     let core = core_of(&example);
     assert_eq!(core_of(shown), core);
     assert_eq!(core_of(&text("src/lib.rs")), core);
-    // The block must contain one import, an empty line and these lines, and nothing else.
+    // The block must consist of one import, an empty line and these lines.
     assert_eq!(shown.trim_end().lines().count(), 2 + core.len());
 }
 
-/// Returns the path and name of each test that a text mentions as `path::name` in backquotes.
+/// Returns the path and name of each test that a text references as `path::name` in backquotes.
 fn named_tests(text: &str) -> BTreeSet<(&str, &str)> {
     let quoted = text.split('`').skip(1).step_by(2);
     let names = quoted.filter_map(|quoted| quoted.split_once("::"));
@@ -272,7 +272,7 @@ fn relative_links_of_pages_reference_existing_files() {
     }
 }
 
-/// Returns the words that, according to SECURITY.md, the documentation does not use.
+/// Returns the words that SECURITY.md excludes from the documentation.
 fn unused_words() -> Vec<String> {
     let security = text("SECURITY.md");
     let (_, table) = security

@@ -22,8 +22,8 @@ const ALL: [&str; 6] = [
     "rotate",
 ];
 
-/// Returns the path of an example's executable, which `cargo test` builds unless it is limited to
-/// some targets.
+/// Returns the path of an example's executable. `cargo test` builds the examples unless its
+/// arguments select other targets.
 fn executable(example: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
@@ -115,7 +115,7 @@ fn readme_commands_use_existing_examples_and_data() {
 #[test]
 fn example_help_prints_usage_and_creates_nothing() {
     for example in ALL {
-        // The help option is also recognized after an argument that is a directory.
+        // Examples must also recognize the help option after a directory argument.
         for arguments in [&["--help"][..], &["-h"], &["directory", "--help"]] {
             let scratch = tempfile::tempdir().unwrap();
             let output = run(example, &scratch, arguments);
@@ -191,7 +191,7 @@ fn example_error_is_printed_with_its_next_step() {
     let other = run("rotate", &scratch, &["vault"]);
     assert_eq!(other.status.code(), Some(1));
     assert_eq!(text(&other.stderr), format!("error: {}\n", Error::WrongKey));
-    // No kit is printed, because no key was changed.
+    // No recovery kit is written, because the key did not change.
     assert_eq!(names(&scratch.path().join("cwd")), ["vault"]);
 }
 
@@ -220,14 +220,14 @@ fn example_with_pipe_closed_after_first_byte_ends_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
-    // The example finished its work although nobody read its output.
+    // The example must finish its work even if no process reads its output.
     let kit = scratch.path().join("cwd/vault.recovery-kit");
     assert!(kit.exists());
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn full_disk_under_stdout_is_an_error() {
+fn example_with_stdout_on_full_disk_exits_1() {
     let scratch = tempfile::tempdir().unwrap();
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let output = command("quickstart", &scratch)
@@ -298,7 +298,7 @@ fn without_header(directory: &Path) -> std::sync::Arc<MemoryStorage> {
 }
 
 #[test]
-fn rotate_example_without_directory_says_that_kit_is_deleted() {
+fn rotate_example_without_directory_reports_kit_deletion() {
     let scratch = tempfile::tempdir().unwrap();
     let output = run("rotate", &scratch, &[]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

@@ -1,4 +1,4 @@
-//! Check that a storage opened before a `fork` refuses all operations in the child process.
+//! Storage handles after `fork`: the child process must not be able to use a handle of its parent.
 #![cfg(all(feature = "file", unix))]
 #![allow(
     unsafe_code,
@@ -31,7 +31,7 @@ fn handle_in_forked_child_returns_forked() {
     let storage = FileStorage::open(scratch.path()).unwrap();
     let done = AtomicBool::new(false);
     let codes: Vec<i32> = std::thread::scope(|scope| {
-        // Keep the storage's locks busy, so that most forks happen while a thread holds a lock.
+        // Keep the storage's locks busy, so that most forks happen while a thread owns a lock.
         for thread in 0..2 {
             let (storage, done) = (&storage, &done);
             scope.spawn(move || {
@@ -60,7 +60,7 @@ fn handle_in_forked_child_returns_forked() {
     );
 }
 
-/// Guard that stops the other threads when it is dropped, also if this thread panics.
+/// Guard that stops the other threads when it is dropped, even if this thread panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -70,8 +70,8 @@ impl Drop for SetOnDrop<'_> {
 }
 
 fn exit_code_of_child(storage: &FileStorage) -> i32 {
-    // SAFETY: the child waits for no lock that another thread held during the fork; the test checks
-    // exactly this.
+    // SAFETY: the child does not wait for a lock that another thread owned during the fork; this
+    // test checks that property.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {

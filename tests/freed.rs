@@ -1,5 +1,4 @@
-//! Check with a global allocator that memory with plaintext is wiped before it is freed: the
-//! allocator inspects every freed block.
+//! Tests of memory wiping: a global allocator inspects every freed block for plaintext.
 //!
 //! The test target `memory` searches the memory of a whole process, but cannot see blocks that the
 //! allocator has returned to the system.
@@ -18,16 +17,16 @@ use chartlock::{Document, MemoryStorage, RecordId, Session, Vault, VaultOptions}
 use common::{record, session, subject};
 use zeroize::Zeroizing;
 
-/// Pattern of which all content in these tests consists.
+/// Byte pattern that fills all content in these tests.
 const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
 /// Content lengths: stored inline, in one chunk, and in several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
-/// Lowest memory in bytes for deriving a key from a passphrase. No other block in this test is as
-/// large.
+/// Minimum memory in bytes of a passphrase key derivation. All other blocks in these tests are
+/// smaller.
 const KDF_MEMORY: usize = 8 << 20;
 
-/// Allocator that inspects every freed block. It zeroes new blocks, so that a block contains only
-/// the bytes that were written to it.
+/// Allocator that inspects every freed block. New blocks are zeroed, so that a block contains only
+/// bytes that the program wrote.
 struct InspectingAllocator;
 
 #[global_allocator]
@@ -35,9 +34,9 @@ static ALLOCATOR: InspectingAllocator = InspectingAllocator;
 
 /// Number of freed blocks that contained content.
 static WITH_CONTENT: AtomicUsize = AtomicUsize::new(0);
-/// Number of freed blocks that a key derivation from a passphrase used, and number of those blocks
-/// that were not wiped.
+/// Number of freed blocks that a passphrase key derivation used.
 static KDF_FREED: AtomicUsize = AtomicUsize::new(0);
+/// Number of freed blocks that a passphrase key derivation used and did not wipe.
 static KDF_UNWIPED: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: forwards to the system's allocator, and only reads the blocks before they are freed.
@@ -105,7 +104,7 @@ fn write(session: &Session) {
         writer.finish().unwrap();
         let many = [(&id, Document::new(&content))];
         session.put_many(many).unwrap().remove(0).unwrap();
-        // Drop this writer before `finish`.
+        // Drop a writer without `finish`, as an aborted upload does.
         session.writer(&id).write_all(&content).unwrap();
     }
 }

@@ -18,7 +18,7 @@ use chartlock::{
 fn is_owned<T: Send + 'static>() {}
 fn is_shared<T: Send + Sync + 'static>() {}
 
-/// This test compiles only if every handle type is owned.
+/// Asserts at compile time that every handle type is owned.
 #[test]
 fn handle_types_are_send_and_static() {
     is_shared::<Vault>();
@@ -93,7 +93,8 @@ fn vault_clones_share_one_vault() {
     );
 }
 
-/// Number of records. One fetch returns fewer, so that unfetched records remain when `lock` runs.
+/// Number of records. One fetch returns fewer records, so that some remain unfetched when `lock`
+/// runs.
 const RECORDS: usize = 300;
 
 #[test]

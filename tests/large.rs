@@ -18,13 +18,14 @@ const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
 
 const MIB: u64 = 1 << 20;
 const RECORD: u64 = 64 * MIB;
-/// Number of rounds after which the allocator reaches its peak for each thread.
+/// Number of rounds until the memory of the allocator reaches its peak on each thread.
 const ROUNDS: usize = 4;
 const CACHE: u64 = MIB;
-/// Documented maximum of memory, excluding the engine's cache, for any record on any machine.
+/// Documented maximum memory in bytes, excluding the engine's cache, for a record of any size on
+/// any machine.
 const BOUND: u64 = 64 * MIB;
 
-/// Reader that generates a record with a long period. All instances generate the same bytes.
+/// Reader that generates pseudorandom content. All instances generate the same bytes.
 struct Generated {
     state: u64,
     left: u64,
@@ -40,7 +41,8 @@ impl Generated {
 }
 
 impl Read for Generated {
-    /// Fills whole words only, because callers pass buffers of multiples of eight bytes.
+    /// Fills whole words only, because the length of each caller's buffer is a multiple of eight
+    /// bytes.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let bytes = (out.len() as u64).min(self.left) as usize;
         for word in out.get_mut(..bytes).unwrap().chunks_exact_mut(8) {
@@ -104,7 +106,7 @@ fn refuse_huge_pages() {
 #[cfg(not(target_os = "linux"))]
 fn refuse_huge_pages() {}
 
-/// Puts and reads the record with the maximum number of threads.
+/// Writes and reads the record with the maximum number of threads.
 fn put_and_read(directory: &Path) {
     refuse_huge_pages();
     let start = peak().unwrap();
@@ -127,7 +129,7 @@ fn put_and_read(directory: &Path) {
     );
     assert!(taken < CACHE + BOUND, "{taken} bytes");
 
-    // As a control, the measurement must detect a record that is held in memory.
+    // As a control, the measurement must detect that `get` reads the whole record into memory.
     drop(session.get(&id).unwrap().unwrap());
     assert!(peak().unwrap() - start > RECORD);
 }

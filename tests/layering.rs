@@ -1,4 +1,4 @@
-//! Checks of the sources against the layers of rooms: a room may use only lower rooms.
+//! Checks of the dependencies between the crate's layers: a layer may use only lower layers.
 //!
 //! ```text
 //! lib               re-exports, nothing else
@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room, with the lower rooms that it may use.
-const ROOMS: [(&str, &[&str]); 17] = [
+/// Layers, each with the lower layers that it may use.
+const LAYERS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("id", &["error"]),
     ("secret", &["error"]),
@@ -104,7 +104,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// Crates that only one room or one file may use.
+/// Crates that only one layer or one file may use.
 const CONFINED: [(&str, &str); 10] = [
     ("aes_gcm", "src/crypto/provider/rust_crypto.rs"),
     ("chacha20poly1305", "src/crypto/provider/rust_crypto.rs"),
@@ -149,14 +149,14 @@ fn all_code() -> Vec<(String, String)> {
         .collect()
 }
 
-fn room_of(path: &str) -> &str {
+fn layer_of(path: &str) -> &str {
     let inner = path.strip_prefix("src/").unwrap();
     let first = inner.split('/').next().unwrap();
     first.strip_suffix(".rs").unwrap_or(first)
 }
 
 /// Returns the module names that follow `crate::`, including the names in use lists.
-fn named_rooms(code: &str) -> BTreeSet<&str> {
+fn imported_modules(code: &str) -> BTreeSet<&str> {
     let mut named = BTreeSet::new();
     for (at, _) in code.match_indices("crate::") {
         let rest = &code[at + "crate::".len()..];
@@ -183,27 +183,27 @@ fn named_rooms(code: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn rooms_import_only_lower_rooms() {
+fn layers_import_only_lower_layers() {
     let mut checked = BTreeSet::new();
     for (path, code) in all_code() {
-        let room = room_of(&path);
-        if room == "lib" {
+        let layer = layer_of(&path);
+        if layer == "lib" {
             continue;
         }
-        let (_, below) = ROOMS
+        let (_, below) = LAYERS
             .iter()
-            .find(|(name, _)| *name == room)
+            .find(|(name, _)| *name == layer)
             .unwrap_or_else(|| panic_for(&path));
-        checked.insert(room.to_owned());
-        for named in named_rooms(&code) {
-            let is_room = ROOMS.iter().any(|(name, _)| *name == named);
+        checked.insert(layer.to_owned());
+        for named in imported_modules(&code) {
+            let is_layer = LAYERS.iter().any(|(name, _)| *name == named);
             assert!(
-                !is_room || named == room || below.contains(&named),
-                "{path} names {named}, which is not below {room}"
+                !is_layer || named == layer || below.contains(&named),
+                "{path} references {named}, which is not below {layer}"
             );
         }
     }
-    assert_eq!(checked.len(), ROOMS.len(), "a room has no source");
+    assert_eq!(checked.len(), LAYERS.len(), "a layer has no source");
 }
 
 /// Returns the methods of `Vault` that a source file declares.
@@ -225,8 +225,8 @@ fn vault_methods(code: &str) -> Vec<&str> {
     methods
 }
 
-/// Returns the methods called as `self.name(`, `vault.name(` or `self.vault().name(`, even across
-/// lines.
+/// Returns the methods called as `self.name(`, `vault.name(` or `self.vault().name(`, including
+/// calls that span several lines.
 fn calls_on_a_vault(code: &str) -> BTreeSet<String> {
     let joined: String = code.split_whitespace().collect();
     let mut called = BTreeSet::new();
@@ -242,20 +242,20 @@ fn calls_on_a_vault(code: &str) -> BTreeSet<String> {
     called
 }
 
-/// Checks method calls in addition to imports, because `Vault` has methods in many rooms.
+/// Checks method calls in addition to imports, because `Vault` has methods in many layers.
 #[test]
-fn vault_methods_are_called_only_from_their_room_or_above() {
+fn vault_methods_are_called_only_from_their_layer_or_above() {
     let sources = all_code();
     let mut homes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, code) in &sources {
         for method in vault_methods(code) {
-            homes.entry(method).or_default().insert(room_of(path));
+            homes.entry(method).or_default().insert(layer_of(path));
         }
     }
     assert!(homes.len() > 50, "no methods found");
     for (path, code) in &sources {
-        let room = room_of(path);
-        let Some((_, below)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+        let layer = layer_of(path);
+        let Some((_, below)) = LAYERS.iter().find(|(name, _)| *name == layer) else {
             continue;
         };
         let own: BTreeSet<&str> = declared_functions(code).collect();
@@ -265,10 +265,10 @@ fn vault_methods_are_called_only_from_their_room_or_above() {
             };
             let reachable = home
                 .iter()
-                .any(|home| *home == room || below.contains(home));
+                .any(|home| *home == layer || below.contains(home));
             assert!(
                 reachable || own.contains(call.as_str()),
-                "{path} calls {call} of {home:?}, which is not below {room}"
+                "{path} calls {call} of {home:?}, which is not below {layer}"
             );
         }
     }
@@ -283,11 +283,11 @@ fn declared_functions(code: &str) -> impl Iterator<Item = &str> {
 }
 
 fn panic_for<T>(path: &str) -> T {
-    unreachable!("{path} belongs to no room: add the room to ROOMS")
+    unreachable!("{path} belongs to no layer: add the layer to LAYERS")
 }
 
 #[test]
-fn confined_crates_are_used_only_in_their_room() {
+fn confined_crates_are_used_only_in_their_layer() {
     for (path, code) in all_code() {
         for (name, home) in CONFINED {
             let named = [format!("{name}::"), format!("use {name}")]
@@ -298,7 +298,7 @@ fn confined_crates_are_used_only_in_their_room() {
                         !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
                     })
                 });
-            assert!(!named || path.starts_with(home), "{path} names {name}");
+            assert!(!named || path.starts_with(home), "{path} references {name}");
         }
     }
 }
@@ -306,8 +306,8 @@ fn confined_crates_are_used_only_in_their_room() {
 #[test]
 fn format_and_storage_do_not_import_each_other() {
     for (path, code) in all_code() {
-        let named = named_rooms(&code);
-        match room_of(&path) {
+        let named = imported_modules(&code);
+        match layer_of(&path) {
             "format" => assert!(!named.contains("storage"), "{path}"),
             "storage" => assert!(
                 !named.contains("format") && !named.contains("keys"),
@@ -319,7 +319,7 @@ fn format_and_storage_do_not_import_each_other() {
 }
 
 #[test]
-fn library_root_only_reexports() {
+fn library_root_contains_only_reexports() {
     let (_, code) = all_code()
         .into_iter()
         .find(|(path, _)| path == "src/lib.rs")

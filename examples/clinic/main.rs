@@ -1,5 +1,5 @@
-//! Stores a clinic's documents, reads them back and compares every byte, rotates keys, and reads
-//! them back again.
+//! Example that stores a clinic's documents, reads them back and compares every byte. The example
+//! then rotates keys and reads the documents again.
 //!
 //! `cargo run --release --example clinic -- --help` describes the options.
 

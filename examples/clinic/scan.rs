@@ -1,4 +1,4 @@
-//! Searches the files of a storage for plaintext: any 12 bytes of the inputs.
+//! Search of a storage's files for plaintext: any 12 bytes of the inputs.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -33,17 +33,18 @@ pub(crate) struct Findings {
     /// A control of the search: the count of input windows planted among other bytes, and how many
     /// the search found.
     pub(crate) planted: (u64, u64),
-    /// The count of windows that the storage of an empty vault contains too, such as words of its
-    /// README.
+    /// The count of found windows that the storage of an empty vault also contains, such as words
+    /// of its README.
     pub(crate) fixed: u64,
     /// The windows and names found, each with the file that contains it.
     pub(crate) found: Vec<(String, Vec<u8>)>,
 }
 
-/// Searches every file below `storage`, and their names, for any 12 consecutive bytes of any
-/// unpacked input, record name, patient identifier or passphrase, and for whole shorter names.
-/// `empty` is the storage of a vault without records: strings that it contains too are not from the
-/// inputs.
+/// Searches the content and the path of every file below `storage` for plaintext of the inputs.
+///
+/// The inputs are the unpacked files, their paths, record names, patient identifiers and the
+/// passphrase. A match is 12 consecutive bytes of an input, or a whole shorter name. `empty` is the
+/// storage of a vault without records: a match that `empty` also contains does not count.
 pub(crate) fn search(
     documents: &Documents,
     passphrase: &str,
@@ -101,7 +102,8 @@ impl Findings {
     }
 }
 
-/// Confirms suspects: a probe can match by chance, but a window in an input cannot.
+/// Reports the suspects that occur in an input. A probe can match by chance, because it has only 8
+/// bytes.
 fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings: &mut Findings) {
     let mut confirmed = HashSet::new();
     for window in inputs.iter().flat_map(|input| input.windows(WINDOW)) {
@@ -144,7 +146,7 @@ struct Probes {
 }
 
 impl Probes {
-    /// The size of the filter in bits: 16 MiB.
+    /// The binary logarithm of the filter's size in bits; the filter takes 16 MiB.
     const BITS: u32 = 27;
 
     fn new(inputs: &[&[u8]]) -> Self {
@@ -241,8 +243,8 @@ impl<'a> ShortNames<'a> {
     }
 }
 
-/// Calls `visit` for each file. The file's path is appended to its content, because it is stored in
-/// plaintext too.
+/// Calls `visit` for each file. The file's path is appended to the content, because the storage
+/// does not encrypt paths.
 fn each_file(root: &Path, directory: &Path, visit: &mut dyn FnMut(&str, &[u8])) -> Outcome<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

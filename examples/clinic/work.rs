@@ -1,4 +1,4 @@
-//! The steps of the example on the vault.
+//! Steps of the example that use the vault.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,9 +30,9 @@ pub(crate) struct Clinic<'a> {
 pub(crate) struct Result {
     pub(crate) before: KeyUsage,
     pub(crate) after: KeyUsage,
-    /// For each class of objects, the count and the size of keys and values.
+    /// The objects of each class: class name, count, and size of keys and values in bytes.
     pub(crate) objects: Vec<(&'static str, u64, u64)>,
-    /// The count and size of the files of the closed storage.
+    /// The count and the size in bytes of the closed storage's files.
     pub(crate) files: (u64, u64),
 }
 
@@ -155,7 +155,8 @@ impl<'a> Clinic<'a> {
         Ok(())
     }
 
-    /// Returns the patient with the most records, and of the others the one with the most bytes.
+    /// Returns the patient with the most records and, among the others, the patient with the most
+    /// bytes.
     fn two_patients(&self) -> Option<(&Subject, &Subject)> {
         let mut sizes: HashMap<&Subject, (u64, u64)> = HashMap::new();
         for record in &self.documents.records {
@@ -201,7 +202,7 @@ fn key_usage(vault: &Vault, steps: &mut Steps) -> Outcome<KeyUsage> {
     })
 }
 
-/// Counts the objects of each class, as everyone with access to the storage can.
+/// Counts the objects of each class, which anyone with access to the storage can do without a key.
 fn objects(storage: &dyn Storage) -> Outcome<Vec<(&'static str, u64, u64)>> {
     let classes: [(&str, &[u8]); 5] = [
         ("records", b"r"),

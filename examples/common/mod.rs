@@ -16,7 +16,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Prints a line to stdout, as `println!` does, but never panics.
 ///
-/// When the reader of a pipe has gone (`example | head`), the output is dropped and the example
+/// If the reader of a pipe has exited (`example | head`), the output is dropped and the example
 /// finishes its work. `main` reports any other error after the work.
 macro_rules! outln {
     () => { $crate::common::print_line(format_args!("")) };
@@ -70,7 +70,7 @@ pub(crate) enum Argument {
 /// The arguments that the example has not read yet.
 pub(crate) struct Arguments {
     rest: std::vec::IntoIter<OsString>,
-    /// `--` was read: hyphens no longer mark options.
+    /// `true` after the argument `--`, which ends the options.
     operands_only: bool,
 }
 
@@ -100,7 +100,7 @@ impl Arguments {
         value.ok_or_else(|| UsageError::new(format!("{option} needs {what}")))
     }
 
-    /// Reads the command line of an example that takes at most a directory.
+    /// Reads the command line of an example that takes at most one directory.
     pub(crate) fn directory(&mut self) -> Result<Option<PathBuf>, UsageError> {
         let mut directory = None;
         while let Some(argument) = self.next()? {
@@ -139,7 +139,7 @@ pub(crate) fn passphrase_from(variable: &str) -> Outcome<Option<String>> {
     }
 }
 
-/// Stores the one directory that an example takes.
+/// Stores the directory argument, or fails if the command line contains two.
 pub(crate) fn set_once(directory: &mut Option<PathBuf>, path: PathBuf) -> Result<(), UsageError> {
     match directory.replace(path) {
         None => Ok(()),
@@ -168,7 +168,7 @@ pub(crate) fn main(usage: &str, run: impl FnOnce(&mut Arguments) -> Outcome<()>)
         (Ok(()), Some(error)) => Err(format!("cannot write to stdout: {error}").into()),
         (result, _) => result,
     };
-    // Not `eprintln!`, which panics if stderr is closed.
+    // Use `writeln!`, because `eprintln!` panics if stderr is closed.
     let mut stderr = io::stderr().lock();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -183,7 +183,7 @@ pub(crate) fn main(usage: &str, run: impl FnOnce(&mut Arguments) -> Outcome<()>)
     }
 }
 
-/// Returns the error's text and the text of each cause that it does not contain already.
+/// Returns the error's text, followed by each cause whose text the result does not contain yet.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -200,7 +200,7 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
 /// Returns a path next to a directory: the directory's name plus `suffix`, never inside the
 /// directory.
 pub(crate) fn next_to(directory: &Path, suffix: &str) -> Outcome<PathBuf> {
-    // An absolute path drops a trailing slash and gives `.` a name.
+    // Make the path absolute, which drops a trailing slash and gives `.` a file name.
     let absolute = path::absolute(directory)?;
     let name = absolute.file_name().ok_or_else(|| {
         let directory = directory.display();

@@ -24,7 +24,7 @@ use crate::study::{Instance, Study, attribute};
 /// process.
 pub(crate) const CACHE: u64 = 1 << 20;
 
-/// The length of a range.
+/// The length of each range read, in bytes.
 pub(crate) const RANGE: usize = 256 << 10;
 
 pub(crate) struct Archive {
@@ -32,7 +32,7 @@ pub(crate) struct Archive {
     storage: Arc<FileStorage>,
 }
 
-/// An image that was read back.
+/// The attributes of an image that was read back.
 pub(crate) struct Slice {
     pub(crate) modality: String,
     pub(crate) rows: String,
@@ -50,7 +50,8 @@ pub(crate) struct Range {
     pub(crate) of: u64,
 }
 
-/// For each class of objects in the storage, the count and the size of keys and values.
+/// The objects of each class in the storage: class name, count, and size of keys and values in
+/// bytes.
 pub(crate) type Sizes = Vec<(&'static str, u64, u64)>;
 
 impl Archive {
@@ -128,7 +129,7 @@ impl Archive {
         })
     }
 
-    /// Reads one image. The DICOM parser reads directly from the record, pixels included.
+    /// Parses one image, including its pixels, directly from the record reader.
     pub(crate) fn slice(&self, study: &Study, steps: &mut Steps) -> Outcome<Option<Slice>> {
         let Some(instance) = study.middle_slice() else {
             return Ok(None);
@@ -172,8 +173,8 @@ impl Archive {
         })
     }
 
-    /// Counts the objects of each class, as everyone with access to the storage can. `segments` is
-    /// the size of the content segments, which [`Archive::seal`] counted.
+    /// Counts the objects of each class, which anyone with access to the storage can do without a
+    /// key. `segments` is the size of the content segments, which [`Archive::seal`] counted.
     pub(crate) fn sizes(&self, segments: u64) -> Outcome<Sizes> {
         let classes: [(&'static str, &[u8], Projection, u64); 4] = [
             ("records", b"r", Projection::Values, 0),
@@ -232,7 +233,7 @@ fn differs(instance: &Instance) -> Box<dyn std::error::Error + Send + Sync> {
     format!("{} differs from what was stored", instance.path.display()).into()
 }
 
-/// Compares two readers to their ends.
+/// Returns `true` if two readers return the same bytes.
 fn are_equal(mut one: impl Read, mut other: impl Read) -> Outcome<bool> {
     let (mut left, mut right) = (vec![0; RANGE], vec![0; RANGE]);
     loop {

@@ -1,5 +1,5 @@
-//! Stores the DICOM files of a directory as streams, compares them, and reads slices and ranges.
-//! With `--generate`, it also stores a large record in bounded memory.
+//! Example that stores the DICOM files of a directory as streams, compares them, and reads slices
+//! and ranges. With `--generate`, the example also stores a large record in bounded memory.
 //!
 //! `cargo run --release --example imaging -- --help` describes the options.
 

@@ -14,7 +14,7 @@ use crate::table::bytes;
 const ROUNDS: usize = 101;
 
 pub(crate) struct Times {
-    /// For each record, its length and the times of its range reads, ascending.
+    /// The length of each record, with the sorted times of its range reads.
     pub(crate) records: Vec<(u64, Vec<Duration>)>,
     pub(crate) large: Large,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Times {
 pub(crate) struct Large {
     pub(crate) length: u64,
     pub(crate) digest: String,
-    /// The size of its content segments.
+    /// The total size of the record's content segments, in bytes.
     pub(crate) stored: u64,
     /// The part of the store time spent on generating and hashing.
     pub(crate) generating: Duration,

@@ -1,4 +1,4 @@
-//! Finds the DICOM files below a directory and the patient of each file.
+//! DICOM files below a directory, with the patient of each file.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -10,10 +10,10 @@ use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
 
 use crate::Outcome;
 
-/// The header ends here: elements from this tag on contain pixels or follow pixels.
+/// The tag that ends the header: elements from this tag on contain pixels or follow them.
 const PIXELS: Tag = Tag(0x7FE0, 0x0008);
 
-/// The organization for files that name no patient or that the parser cannot read.
+/// The organization for files without a patient id and for files that the parser cannot read.
 const UNASSIGNED: &str = "unassigned images";
 
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(crate) struct Instance {
     pub(crate) id: RecordId,
     pub(crate) length: u64,
     pub(crate) modality: Option<String>,
-    /// The series of an image.
+    /// The series instance UID, if the file is an image.
     pub(crate) series: Option<String>,
 }
 

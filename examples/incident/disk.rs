@@ -30,15 +30,19 @@ impl Disk {
                 limit: 1000,
                 projection: Projection::Values,
             })?;
-            records.extend(page.items.into_iter().map(|item| (item.key, item.value.into())));
+            records.extend(
+                page.items
+                    .into_iter()
+                    .map(|item| (item.key, item.value.into())),
+            );
             if !page.more {
                 return Ok(Self(records));
             }
         }
     }
 
-    /// Replaces every record that changed since the copy with the copied bytes. Returns how many
-    /// changed.
+    /// Replaces every record that changed since the copy with the copied bytes. Returns the count
+    /// of replaced records.
     pub(crate) fn write_back(&self, place: &Path) -> Outcome<usize> {
         let storage = FileStorage::open(place)?;
         let current = Self::records_of(&storage)?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use chartlock::VaultOptions;
 use chartlock::internals::clock::Clock;
 
-/// Returns the default options, created once: reading the machine's thread count takes a file
-/// access.
+/// Returns the default options. They are created only once, because the default thread count
+/// requires a file access.
 pub fn options() -> VaultOptions {
     static OPTIONS: OnceLock<VaultOptions> = OnceLock::new();
     OPTIONS.get_or_init(VaultOptions::new).clone()

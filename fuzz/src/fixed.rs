@@ -5,7 +5,7 @@ use chartlock::internals::crypto::{CipherSuite, Nonce, RootKey, SealingKey, ring
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
-/// The bytes before the first slot.
+/// The size of a header before the first slot, in bytes.
 const HEAD: usize = 36;
 
 /// Splits off the first byte as a choice.
@@ -93,7 +93,7 @@ pub fn keyring() -> Keyring {
     header.open_keyring(&root()).unwrap()
 }
 
-/// A credential of any kind with a fixed secret, because stretching is too slow for fuzzing.
+/// A credential of any kind with a fixed secret. Key stretching is too slow for fuzzing.
 #[derive(Debug)]
 pub struct Fixed(pub u16);
 

@@ -1,5 +1,7 @@
-//! Headers: raw bytes; hostile slots before a valid keyring; keyring bodies under a valid seal, to
-//! reach the decoder; and modified valid headers.
+//! Fuzz target for headers.
+//!
+//! The inputs are raw bytes, hostile slots before a valid keyring, keyring bodies under a valid
+//! seal, and modified valid headers. The valid seal lets arbitrary bodies reach the decoder.
 
 use std::sync::OnceLock;
 
@@ -14,7 +16,7 @@ use super::fixed::{
 };
 use super::input::Input;
 
-/// The maximum count of edits to one header; more find nothing new.
+/// The maximum count of edits to one header; more edits find nothing new.
 const EDITS: usize = 4;
 /// The fixed end of every slot's body, in bytes.
 const TAIL: usize = 112;
@@ -35,7 +37,7 @@ fn raw(value: &[u8]) {
     let Ok(header) = Header::parse(value) else {
         return;
     };
-    // The root key is unknown, so no slot may open; two slots may have the same kind.
+    // No slot may open, because raw bytes contain no valid seal. Two slots may have the same kind.
     for slot in header.slots() {
         header.unlock(&Fixed(slot.kind)).unwrap_err();
         header.unlock_journal(&Fixed(slot.kind)).unwrap_err();
@@ -74,11 +76,11 @@ fn slots(what: u8, data: &[u8]) {
 /// The stretching cost of a slot's parameters.
 #[derive(PartialEq)]
 enum Cost {
-    /// Not a passphrase slot, or a cost out of bounds: the credential skips it.
+    /// Another kind of slot, or a cost out of bounds. `Passphrase` skips the slot.
     None,
-    /// The minimum cost.
+    /// The minimum cost, which is cheap enough for fuzzing.
     Least,
-    /// Too expensive for fuzzing.
+    /// A higher allowed cost, which is too expensive for fuzzing.
     Stretched,
 }
 

@@ -1,4 +1,4 @@
-//! Choices, read from the front of an input. Missing bytes read as zeros.
+//! Reader of choices from the front of an input. Missing bytes read as zeros.
 
 pub struct Input<'a>(&'a [u8]);
 
@@ -7,7 +7,7 @@ impl<'a> Input<'a> {
         Self(data)
     }
 
-    /// Returns the next byte, if there is one.
+    /// Returns the next byte, or `None` at the end of the input.
     pub fn next(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;

@@ -1,4 +1,5 @@
-//! Journal pages: raw bytes, and arbitrary bodies under a valid seal, to reach the decoder.
+//! Fuzz target for journal pages: raw bytes, and arbitrary bodies under a valid seal, to reach the
+//! decoder.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, page_key};

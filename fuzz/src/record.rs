@@ -1,4 +1,5 @@
-//! Record values: raw bytes, and arbitrary bodies under a valid seal, to reach the parser.
+//! Fuzz target for record values: raw bytes, and arbitrary bodies under a valid seal, to reach the
+//! parser.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, DataKey, RecordContext, body_key};
@@ -99,8 +100,7 @@ fn assert_round_trip(suite: CipherSuite, opened: &Opened) {
     let wrap = |_: &_, _: &_| Ok((0, [0; 48]));
     let value = match seal(suite, &ADDRESS, 3, &opened.meta, body, key(), wrap) {
         Ok(value) => value,
-        // Sealing cannot fail: a content type from the table may get shorter, and nothing gets
-        // longer.
+        // Sealing cannot fail, because the new value is never longer than the parsed one.
         Err(error) => unreachable!("{error:?}"),
     };
     let head = Head::parse(&value).unwrap();

@@ -1,5 +1,7 @@
-//! Record readers, for records without segments and with several, compared with a `Cursor`: reads,
-//! seeks and `read_at` in any order, with re-encryptions in between.
+//! Fuzz target for record readers, compared with a `Cursor`.
+//!
+//! A run reads and seeks in any order, in records without segments and with several, and
+//! re-encrypts small records in between.
 
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -50,9 +52,10 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Vaults with records that no run changes: re-encryption keeps the content.
+/// Vaults that all runs share. The content of the records never changes, because runs only read and
+/// re-encrypt.
 struct Clinic {
-    /// The first vault uses one thread; the second one reads ahead on another thread.
+    /// The first vault uses one thread; the second vault reads ahead on another thread.
     vaults: [Vault; 2],
     contents: Vec<Vec<u8>>,
 }
@@ -118,7 +121,8 @@ impl ComparedReader<'_> {
         }
     }
 
-    /// Reads once; the reader may return fewer bytes, but at least one before the end.
+    /// Reads once. The reader may return fewer bytes than requested, but at least one byte before
+    /// the end.
     fn read(&mut self, length: usize) {
         let mut out = vec![0; length];
         let read = self.reader.read(&mut out).unwrap();

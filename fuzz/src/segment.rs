@@ -1,6 +1,8 @@
-//! Content streams: arbitrary values, and valid ones that are modified, swapped, cut or used for
-//! other segments, read in any range. A read returns only bytes that were sealed at that position
-//! of the stream.
+//! Fuzz target for content streams. A read returns only bytes that were sealed at that position of
+//! the stream.
+//!
+//! The inputs are arbitrary values, and valid values that are modified, swapped, cut or used for
+//! other segments. Reads cover any range.
 
 use std::sync::OnceLock;
 
@@ -13,7 +15,8 @@ use chartlock::internals::envelope::{
 use super::fixed::suite;
 use super::input::Input;
 
-/// The maximum count of edits to one value, and of reads from it; more find nothing new.
+/// The maximum count of edits to one value, and of reads from it; more edits or reads find nothing
+/// new.
 const EDITS: usize = 6;
 const READS: usize = 6;
 /// The fill byte of output buffers.
@@ -206,8 +209,8 @@ impl<'a> ExpectedReads<'a> {
         }
     }
 
-    /// Compares a result. A chunk with bad padding reports `Malformed` only once: it is decrypted
-    /// in place then, so opening it again reports `NotAuthentic`.
+    /// Compares a result. A chunk with bad padding reports `Malformed` only once: the first call
+    /// decrypts the chunk in place, so later calls report `NotAuthentic`.
     fn assert_result(&self, result: Result<(), Error>, expected: Result<(), Error>) {
         match expected {
             Err(Error::Malformed) => {

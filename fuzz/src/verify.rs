@@ -1,4 +1,4 @@
-//! Tampering with a vault's history: `verify` finds exactly what was changed, and reports nothing
+//! Fuzz target for tampering with a vault's history: `verify` must report each change, and nothing
 //! for an unchanged vault.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,8 +72,8 @@ pub fn run(data: &[u8]) {
     assert!(report.is_clean(), "{report:#?}");
 }
 
-/// Runs operations until the input ends them. Returns a snapshot of the storage for each process
-/// end.
+/// Runs operations until the input ends them. Returns a storage snapshot from each restart of the
+/// process.
 fn run_operations(
     disk: &Disk,
     (options, clock): (&VaultOptions, &SimulatedClock),
@@ -118,8 +118,8 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
         8 => vault.collect_garbage().map(drop),
         9 => session.put(&id, &[7; 70_000]).map(drop),
         10 => session.expunge(&id, "asked for").map(drop),
-        // Shorter and longer than the time for which entries are cached, and longer than an upload
-        // may take.
+        // The times are below and above the lifetime of cached entries; the longest also exceeds
+        // the upload timeout.
         11 => {
             let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(operation >> 4 & 3)];
             clock.pass(Duration::from_secs(seconds));
@@ -225,12 +225,12 @@ fn assert_found(page: &[u8], report: &VerifyReport) {
     assert!(is_found, "{report:#?}");
 }
 
-/// The findings that must be reported, and those that may be.
+/// The findings that `verify` must report, and those that it may report.
 #[derive(Debug, Default)]
 struct Expected {
     records: BTreeSet<Vec<u8>>,
-    /// Records whose data key got an older wrap: if that wrap opens, nothing is lost and no finding
-    /// is needed.
+    /// Records with a changed wrap of the data key. If the older wrap still opens, nothing is lost
+    /// and no finding is needed.
     rewrapped: BTreeSet<Vec<u8>>,
     entries: usize,
     header: bool,

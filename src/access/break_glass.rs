@@ -36,9 +36,8 @@ impl BrokenGlass {
 
     /// Returns `true` if the access has not expired.
     ///
-    /// After expiry, the session is denied every operation, because further operations would lack
-    /// the break-glass mark. Without the mark, the journal would hide how the actor obtained the
-    /// session.
+    /// After expiry, the guard denies every operation. Otherwise the session would continue without
+    /// the break-glass mark, and the journal would not show how the actor gained access.
     pub fn is_open(&self, uptime: Duration) -> bool {
         uptime < self.until
     }

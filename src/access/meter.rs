@@ -88,7 +88,7 @@ impl Default for FailureMeter {
     }
 }
 
-/// Denial meters, one for each actor, because single denials of many actors show no pattern.
+/// Counter of denials for each actor. One denial each of many actors shows no pattern.
 #[derive(Debug, Default)]
 pub struct DenialMeter(HashMap<Actor, Meter>);
 

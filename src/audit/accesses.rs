@@ -15,7 +15,7 @@ use crate::id::Subject;
 use crate::journal::AccessKind;
 use crate::journal::{AccessOutcome, Operation};
 
-/// Kinds of access that the journal of a vault cannot show, in words.
+/// Descriptions of accesses that the journal of a vault cannot show.
 const NOT_SHOWN: [&str; 4] = [
     "reads from a copy of the storage, by a person who also copied the keys",
     "disclosures by the app after it read a record",
@@ -52,12 +52,12 @@ pub struct AccessReport {
     pub made: Timestamp,
     /// All accesses in time order.
     pub accesses: Vec<Access>,
-    /// The number of times that an actor listed all subjects, and so also this subject.
+    /// The number of times that any actor listed all subjects, this subject included.
     pub lists_of_all_subjects: u64,
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// accesses.
     pub unreadable: UnreadableParts,
-    /// Accesses that no journal can show, in words.
+    /// Descriptions of accesses that the journal cannot show.
     pub not_shown: Vec<&'static str>,
 }
 
@@ -82,7 +82,7 @@ pub struct Access {
     pub organization: Option<Box<str>>,
     /// The kind of access.
     pub kind: AccessKind,
-    /// The operation, described in words.
+    /// The display text of the operation.
     pub what: String,
     /// The operation.
     pub operation: Operation,
@@ -92,7 +92,7 @@ pub struct Access {
     /// The version that was read or written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// The purpose, described in words.
+    /// The display text of the purpose.
     pub why: String,
     /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
@@ -117,11 +117,11 @@ pub struct Access {
 #[derive(Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct AccessDay {
-    /// The day in UTC, as `2026-11-21`.
+    /// The day in UTC, in the form `2026-11-21`.
     pub day: String,
     /// The actor, by the name that the app uses.
     pub actor: Box<str>,
-    /// The purposes of the accesses, described in words.
+    /// The display texts of the purposes of the accesses.
     pub why: BTreeSet<String>,
     /// The number of reads and lists of records.
     pub accessed: u64,

@@ -1,4 +1,4 @@
-//! Auditor: read access to the journal alone, by means of an auditor's slot.
+//! Auditor: read access to the journal alone, through an auditor's slot.
 
 use std::cell::Cell;
 use std::fmt;
@@ -32,8 +32,8 @@ pub(super) const OPENED: &str = "opened the journal with slot ";
 /// contains tags, not identifiers: an auditor can resolve only identifiers that the auditor already
 /// knows.
 ///
-/// An auditor who can also write the storage could forge journal pages. So prefer to give auditors
-/// read-only storage, and a separate spool for their own journal entries; see
+/// An auditor who can also write the storage could forge journal pages. Prefer to give auditors
+/// read-only storage and a separate spool for their own journal entries; see
 /// [`Auditor::open_read_only`].
 ///
 /// ```
@@ -259,8 +259,8 @@ impl JournalSource for AuditorSource {
         self.vault
     }
 
-    // Ignore the number: opening a page under a wrong key fails, and the report lists the page as
-    // unreadable.
+    // Ignore the number, because the slot contains only one key. A page under another key fails to
+    // open, and the report lists the page as unreadable.
     fn key(&self, _: u32) -> Option<&JournalKey> {
         Some(&self.key)
     }

@@ -15,8 +15,9 @@ pub(super) struct CheckpointAnchor {
 }
 
 impl CheckpointAnchor {
-    /// Reads the page that the checkpoint references. Returns `None` if the stored page differs,
-    /// because the checkpoint is of another journal, or the journal was rolled back.
+    /// Reads the page that the checkpoint references. Returns `None` if that page is missing, does
+    /// not open, or differs from the checkpoint. Then the checkpoint belongs to another journal, or
+    /// the journal was rolled back or damaged.
     pub(super) fn of(source: &dyn JournalSource, checkpoint: &Checkpoint) -> Result<Option<Self>> {
         let page = checkpoint.page;
         let digest = journal::digest_of(source.storage(), &page)?;

@@ -15,7 +15,7 @@ use crate::journal::{AccessOutcome, Operation};
 const RULE: &str = "45 CFR 164.528";
 /// The number of years that an accounting covers, from 45 CFR 164.528(a)(1).
 const YEARS: i64 = 6;
-/// Questions that the report cannot decide, in words.
+/// Descriptions of questions that the report cannot decide.
 const NOT_DECIDED: [&str; 4] = [
     "disclosures that the app made but did not record as disclosures",
     "copies made below the vault: archives, backups, exports of the storage",
@@ -58,7 +58,7 @@ pub struct DisclosureReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// disclosures.
     pub unreadable: UnreadableParts,
-    /// Questions that the report cannot decide, in words.
+    /// Descriptions of questions that the report cannot decide.
     pub not_decided: Vec<&'static str>,
 }
 
@@ -80,7 +80,7 @@ pub struct ExcludedCounts {
     pub operations: u64,
 }
 
-/// A disclosure, with the content that 45 CFR 164.528(b)(2) requires.
+/// A disclosure, with the details that 45 CFR 164.528(b)(2) requires.
 ///
 /// ```
 /// # use chartlock::audit::Disclosure;
@@ -102,7 +102,7 @@ pub struct Disclosure {
     /// consent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,
-    /// The purpose, described in words.
+    /// The display text of the purpose.
     pub why: String,
     /// The purpose code (HL7 v3 PurposeOfUse).
     pub purpose: Box<str>,
@@ -167,8 +167,8 @@ impl ExcludedCounts {
             | Purpose::PatientAdministration
             | Purpose::QualityImprovement
             | Purpose::SystemAdministration => Some(&mut self.operations),
-            // List a disclosure under break-glass although it may have served treatment, because an
-            // accounting must not omit a disclosure that is not certainly exempt.
+            // List a disclosure under break-glass although the purpose may have been treatment,
+            // because an accounting may omit only disclosures that are certainly exempt.
             Purpose::BreakTheGlass
             | Purpose::Legal
             | Purpose::PatientRequest

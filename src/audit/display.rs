@@ -26,7 +26,7 @@ pub(super) fn purpose_of(code: &str) -> Option<Purpose> {
 }
 
 /// Returns the display text of a purpose code from HL7 v3 ActReason, as FHIR R4 lists it. Returns
-/// an unknown code as it is.
+/// an unknown code unchanged.
 pub(super) fn purpose(code: &str) -> &str {
     match purpose_of(code) {
         Some(Purpose::Treatment) => "treatment",

@@ -1,4 +1,4 @@
-//! Journal entries in the form in which reports show them.
+//! Journal entries as reports show them, with resolved subjects and records.
 
 use std::fmt;
 
@@ -114,8 +114,8 @@ pub struct AuditEntry {
     pub operation: Operation,
     /// The outcome of the operation.
     pub outcome: AccessOutcome,
-    /// `false` for a change that was announced but never confirmed, because the change failed, or
-    /// because the process ended before it confirmed the change.
+    /// `false` for a change that was announced but never confirmed: the change failed, or the
+    /// process ended before the confirmation.
     pub settled: bool,
     /// The subject, if the operation concerns a subject.
     #[serde(skip_serializing_if = "Option::is_none")]

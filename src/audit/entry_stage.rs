@@ -1,8 +1,8 @@
 //! Settlement of announced entries: finds the later page that confirms each announced entry.
 //!
 //! The confirming entry is on a later page of the same chain, or on a page of another chain that
-//! the same process began later. So this module reads all chains ahead, each chain once, and keeps
-//! only entries that are not settled yet.
+//! the same process began later. So this module reads each chain ahead, only once, and keeps only
+//! entries that are not settled yet.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +21,7 @@ pub(super) struct Settlements {
 }
 
 impl Settlements {
-    /// Returns `true` if a page that is stored now settles the announced entry.
+    /// Returns `true` if a stored page settles the announced entry.
     pub(super) fn is_settled(
         &mut self,
         source: &dyn JournalSource,
@@ -49,8 +49,8 @@ impl Settlements {
             let cursor = cursors.entry(writer).or_insert_with(|| Cursor::new(writer));
             source.with_keys(&|_| {}, |keys| {
                 cursor.advance(source.storage(), keys, &mut |id, page, _| {
-                    // Treat entries that an unreadable page settles as unsettled. `AuditEntries`
-                    // reports the page.
+                    // Skip an unreadable page: entries that the page settles count as unsettled,
+                    // and `AuditEntries` reports the page.
                     page.iter()
                         .for_each(|page| record_page(unsettled, settled_early, id, page));
                     Ok(())

@@ -30,7 +30,7 @@ const MEANS: [&str; 4] = [
 /// Evidence that a version of a record was sealed: the time, the actor and the journal entry.
 ///
 /// The evidence contains digests and journal positions, but no content. [`AuditTrail::confirm`]
-/// recomputes the evidence from the storage. A verifier who has only the stored bytes can use
+/// checks the evidence against the storage. A verifier who has only the stored bytes can use
 /// [`SealEvidence::covers`] and [`Sealing::is_page`]. `Debug` shows no names.
 ///
 /// ```
@@ -73,7 +73,7 @@ pub struct SealEvidence {
     pub means: Vec<&'static str>,
 }
 
-/// The result of recomputing evidence from the storage.
+/// The result of checking evidence against the storage.
 ///
 /// ```
 /// # use chartlock::audit::Confirmation;
@@ -130,7 +130,7 @@ impl AuditTrail {
         })
     }
 
-    /// Recomputes evidence from the current storage.
+    /// Checks evidence against the current storage.
     ///
     /// # Errors
     /// [`Error::BadCheckpoint`](crate::Error::BadCheckpoint) if the checkpoint's text is malformed;
@@ -188,8 +188,8 @@ impl SealEvidence {
 }
 
 impl Confirmation {
-    /// Returns `true` if the evidence has at least one sealing, all sealings were confirmed, the
-    /// stored value matches, and the checkpoint, if there is one, matches.
+    /// Returns `true` if the evidence has at least one sealing, and all sealings, the stored value
+    /// and any checkpoint were confirmed.
     pub fn holds(&self) -> bool {
         let mut checks = self.sealings.iter();
         let all_confirmed = checks.all(|check| check.page && check.entry && check.chain);

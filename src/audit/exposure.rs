@@ -12,7 +12,7 @@ use crate::audit::unreadable::{self, UnreadableParts};
 use crate::error::Result;
 use crate::id::Subject;
 
-/// Limits that apply to every exposure report, in words.
+/// Descriptions of the limits that apply to every exposure report.
 pub(super) const UNKNOWN: [&str; 4] = [
     "whether an attacker had the key or a copy of the storage: the report assumes that both were taken in the time range",
     "rotations and erasures after the time range: they do not change a copy that was taken before",
@@ -54,17 +54,17 @@ pub enum ExposureScope {
     AllSubjects,
     /// The records of one subject.
     OneSubject,
-    /// The journal, which shows actors and operations but identifies subjects only by tag; no
-    /// record.
+    /// The journal, but no record. The journal shows actors and operations, and identifies subjects
+    /// only by tag.
     JournalOnly,
     /// Nothing, because the key or slot was created after the time range or destroyed before it.
     Nothing,
 }
 
-/// A report of the data that an attacker could read with a key and a copy of the storage, if both
-/// were taken in the time range.
+/// A report of the data that an attacker could read with a stolen key and a copy of the storage.
 ///
-/// The report is an upper bound, and states its limits. `Debug` shows no names.
+/// The report is an upper bound: it assumes that key and copy were both taken in the time range.
+/// The report also states its limits. `Debug` shows no names.
 ///
 /// ```
 /// # use chartlock::audit::{AuditTrail, Exposed, Timestamp};
@@ -77,7 +77,7 @@ pub enum ExposureScope {
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ExposureReport {
-    /// The exposed key or credential, described in words.
+    /// The display text of the exposed key or credential.
     pub exposed: String,
     /// The requested time range.
     pub between: TimeRange,
@@ -90,7 +90,7 @@ pub struct ExposureReport {
     pub replaced: Vec<Timestamp>,
     /// The scope of the exposure.
     pub scope: ExposureScope,
-    /// The openings of the vault or of its journal with the slot in the time range.
+    /// The openings of the vault or its journal with the exposed slot, within the time range.
     pub openings: Vec<VaultOpening>,
     /// The subjects that had records at any time in the time range.
     pub subjects: Vec<ExposedSubject>,
@@ -107,7 +107,7 @@ pub struct ExposureReport {
     /// The parts of the journal that could not be read. If there are any, the report may lack
     /// subjects.
     pub unreadable: UnreadableParts,
-    /// The limits of the report, described in words.
+    /// Descriptions of the limits of the report.
     pub unknown: Vec<&'static str>,
 }
 
@@ -139,7 +139,7 @@ pub struct KeyLifetime {
 pub struct VaultOpening {
     /// The time of the opening.
     pub at: Timestamp,
-    /// The actor under whose name the app opened the vault.
+    /// The actor on whose behalf the app opened the vault or journal.
     pub actor: Box<str>,
 }
 
@@ -172,8 +172,8 @@ pub struct ExposedSubject {
 }
 
 impl AuditTrail {
-    /// Reports the data that an attacker could read with a credential or key and a copy of the
-    /// storage, if both were taken in the time range.
+    /// Reports the data that an attacker could read with a stolen key or credential and a copy of
+    /// the storage. The report assumes that both were taken in the time range.
     ///
     /// A vault's trail also takes the current patient entries into account. An auditor's trail uses
     /// only the journal.
@@ -195,7 +195,7 @@ impl AuditTrail {
         let known = known.map(|known| &known.subject);
         names.subjects.extend(known.chain(only).cloned());
         // Read the whole journal, because entries before the time range show which records existed,
-        // and later entries show if the slot or key still existed.
+        // and later entries show whether the slot or key still existed.
         let entries = self.walk(names, TimeRange::default())?;
         let mut facts = ExposureFacts::new(exposed, between);
         let unreadable = unreadable::read(entries, |entry| facts.add(&entry))?;

@@ -13,7 +13,7 @@ use crate::audit::{auditor, resolve};
 use crate::error::Result;
 use crate::journal::{AccessOutcome, KeyEffect, Operation, VersionEffect};
 
-/// The facts that an exposure report needs, collected from one journal entry after another.
+/// The facts for an exposure report, collected from the journal entry by entry.
 pub(super) struct ExposureFacts<'e> {
     exposed: &'e Exposed,
     between: TimeRange,
@@ -172,8 +172,8 @@ impl<'e> ExposureFacts<'e> {
         })
     }
 
-    /// Adds subjects whose chart is older than the end of the time range, but which no entry
-    /// references. Returns the number of subjects added.
+    /// Adds the subjects that no entry references although their chart was created before the end
+    /// of the time range. Returns the number of subjects added.
     fn add_unjournaled(&mut self, subjects: Vec<KnownSubject>) -> u64 {
         let mut added = 0;
         let only = self.exposed.subject().cloned();

@@ -25,17 +25,18 @@ pub(crate) trait JournalSource: Send + Sync {
     /// Returns the current time in milliseconds since 1970-01-01 UTC.
     fn now(&self) -> i64;
 
-    /// Journals a query. Callers do this before they read any entry; if the call fails, they
-    /// release nothing.
+    /// Journals a query. The caller must journal a query before reading any entry, and must release
+    /// nothing if this call fails.
     fn note(&self, target: Option<&Subject>, question: &str) -> Result<()>;
 
-    /// Returns the names of a subject's current records. An auditor's slot returns no names.
+    /// Returns the names of a subject's current records; no names for an auditor's slot.
     fn record_names(&self, subject: &Subject) -> Result<Vec<Box<str>>>;
 
-    /// Returns all subjects, erased subjects included. Returns `None` for an auditor's slot.
+    /// Returns all subjects, erased subjects included; `None` for an auditor's slot.
     fn subjects(&self) -> Result<Option<Vec<KnownSubject>>>;
 
-    /// Returns the creation time of a key that the vault now stores; `None` if the time is unknown.
+    /// Returns the creation time of the exposed key; `None` if the vault no longer stores the key
+    /// or the time is unknown.
     fn lifetime(&self, exposed: &Exposed) -> Result<Option<Timestamp>>;
 }
 

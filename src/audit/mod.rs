@@ -122,7 +122,7 @@ impl AuditTrail {
         self.walk(self.names.clone(), between.into())
     }
 
-    /// Journals a query. Callers do this before they read any entry that answers the query.
+    /// Journals a query. The caller must journal a query before reading any entry for the answer.
     fn ask(&self, subject: Option<&Subject>, question: &str) -> Result<()> {
         self.source.check()?;
         self.source.note(subject, question)

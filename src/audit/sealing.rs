@@ -1,5 +1,5 @@
-//! Sealings of a version: the journal page that records each sealing, and the check that recomputes
-//! it.
+//! Sealings of a version: the journal page that records each sealing, and a check against the
+//! storage.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ pub struct Sealing {
     pub head_digest: Hex<32>,
 }
 
-/// The result of recomputing one sealing.
+/// The result of checking one sealing against the storage.
 ///
 /// ```
 /// # use chartlock::audit::SealingCheck;

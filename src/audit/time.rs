@@ -29,7 +29,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns the day in UTC, as `2026-11-21`.
+    /// Returns the day in UTC, in the form `2026-11-21`.
     pub fn day(self) -> String {
         let (year, month, day) = civil(self.0.div_euclid(DAY));
         format!("{year:04}-{month:02}-{day:02}")
@@ -91,8 +91,8 @@ impl Serialize for Timestamp {
     }
 }
 
-/// A half-open time range, which includes `from` and excludes `until`. Range expressions convert to
-/// it.
+/// A half-open time range, which includes `from` and excludes `until`. A range expression converts
+/// to a `TimeRange`.
 ///
 /// ```
 /// # use chartlock::audit::{TimeRange, Timestamp};

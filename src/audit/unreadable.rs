@@ -12,8 +12,8 @@ const MAX_LISTED: usize = 32;
 /// The faults of the journal pages that a report was created from. If there are any, the report may
 /// lack entries.
 ///
-/// Reports do not detect that a chain was deleted or truncated.
-/// [`Vault::verify`](crate::Vault::verify) does.
+/// Reports do not detect that a chain was deleted or truncated, but
+/// [`Vault::verify`](crate::Vault::verify) detects both.
 ///
 /// ```
 /// # use chartlock::audit::UnreadableParts;

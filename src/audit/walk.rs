@@ -101,11 +101,11 @@ impl From<PageFault> for FaultKind {
     }
 }
 
-/// An iterator over the journal's entries, with all chains merged in time order.
-/// [`AuditTrail::entries`](crate::audit::AuditTrail::entries) returns it.
+/// An iterator over the journal's entries, with all chains merged in time order, from
+/// [`AuditTrail::entries`](crate::audit::AuditTrail::entries).
 ///
-/// The iterator keeps in memory a few pages of each chain that was being written at the current
-/// point in time. Within a chain, pages keep their order. Entries can be out of order if clocks
+/// In memory, the iterator keeps a few pages of each chain that was being written at the time of
+/// the current entry. Within a chain, pages keep their order. Entries can be out of order if clocks
 /// disagree, or if an entry was queued for more than an hour. No entry is omitted.
 ///
 /// ```

@@ -59,10 +59,9 @@ impl Error {
             Self::Unsupported | Self::ForeignKit | Self::ForeignCheckpoint => {
                 ErrorKind::Unsupported
             }
-            Self::WrongKey
-            | Self::BadKeyFile
-            | Self::KeyFileExposed
-            | Self::KeyFileBesideData => ErrorKind::Credential,
+            Self::WrongKey | Self::BadKeyFile | Self::KeyFileExposed | Self::KeyFileBesideData => {
+                ErrorKind::Credential
+            }
             Self::NoVault
             | Self::UnknownSubject
             | Self::UnknownRecord
@@ -125,11 +124,9 @@ impl StorageError {
             Self::NotADirectory | Self::TooLarge => ErrorKind::Invalid,
             Self::NotEmpty => ErrorKind::Conflict,
             Self::Forked | Self::Stopped => ErrorKind::Locked,
-            Self::Io(_)
-            | Self::Backend(_)
-            | Self::InUse
-            | Self::TimedOut
-            | Self::Unreachable => ErrorKind::Unavailable,
+            Self::Io(_) | Self::Backend(_) | Self::InUse | Self::TimedOut | Self::Unreachable => {
+                ErrorKind::Unavailable
+            }
         }
     }
 

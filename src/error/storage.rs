@@ -87,7 +87,11 @@ impl StorageError {
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::Io(_) | Self::Backend(_) | Self::Full | Self::InUse | Self::TimedOut
+            Self::Io(_)
+                | Self::Backend(_)
+                | Self::Full
+                | Self::InUse
+                | Self::TimedOut
                 | Self::Unreachable
         )
     }

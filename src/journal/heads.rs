@@ -7,7 +7,6 @@ use crate::format::storage_keys::{self, JOURNAL_PAGES, WriterId, journal_page_of
 use crate::journal::page::ChainHead;
 use crate::storage::{Projection, Scan, Storage};
 
-/// Number of keys fetched in one scan.
 const KEYS_PER_SCAN: usize = 256;
 
 /// Returns the heads of the chains that began last, at most `limit` heads.

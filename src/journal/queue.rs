@@ -14,7 +14,6 @@ use crate::storage::{CommitError, Committed, Operation, Transaction};
 pub(super) const PAGE_BYTES: usize = 640 * 1024;
 /// Maximum total size of the values in a transaction that merges several changes, in bytes.
 const MERGED_BYTES: usize = 4 * 1024 * 1024;
-/// Maximum number of changes in one transaction.
 const MERGED_CHANGES: usize = 1024;
 
 /// A transaction with the journal entries that become durable together with the transaction.

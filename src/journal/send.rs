@@ -32,8 +32,8 @@ impl Writer {
         };
         let mut fallback_result = Ok(());
         if let Some(fallback) = &mut chains.fallback {
-            // During a journal fallback, entries go to the other storage first; otherwise the
-            // entries would wait for the failing storage, or fail together with that storage.
+            // Send entries to the fallback storage first, so that they neither wait for the main
+            // storage nor fail with it.
             let entries = lock(&self.queue).next_entries(PAGE_BYTES);
             if !entries.is_empty() {
                 fallback_result = self.send_entries(fallback, &sealer, &entries, time);

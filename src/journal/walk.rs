@@ -7,7 +7,6 @@ use crate::format::storage_keys::{self, WriterId, journal_page_of};
 use crate::journal::page::{Page, PageHead};
 use crate::storage::{Projection, Scan, Storage};
 
-/// Number of pages fetched in one scan.
 const PAGES_PER_SCAN: usize = 32;
 
 /// Vault id and journal keys that open pages.

@@ -99,7 +99,7 @@ impl PatientEntry {
         &self.subject
     }
 
-    /// Returns the chart of a live subject.
+    /// Returns the chart if the subject is live.
     pub fn chart(&self) -> Option<&Chart> {
         match &self.state {
             EntryState::Live(chart) => Some(chart),

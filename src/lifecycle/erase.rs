@@ -5,10 +5,10 @@
 //! list and delete w, s, r, h until an empty pass
 //! [ put p = Erased{dead charts} ; ?v ]
 //! ```
-//! The tombstone is written before the chart is listed. Either the listing includes a concurrent
-//! writer's record, or that writer's final check of the patient entry finds the tombstone and the
-//! writer withdraws its record. The erasure checks holds and retention in the patient entry that
-//! the tombstone replaces, so a concurrent change of either causes a conflict.
+//! The keys are destroyed before the chart is listed. Either the listing includes a concurrent
+//! writer's record, or that writer's final check of the patient entry fails and the writer withdraws
+//! its record. The erasure checks holds and retention in the patient entry that its first put
+//! replaces, so a concurrent change of either causes a conflict.
 
 use crate::crypto::ChartId;
 use crate::error::{Error, Result};
@@ -62,8 +62,9 @@ impl Vault {
         Ok(report)
     }
 
-    /// Writes the tombstone, and returns the charts to sweep. The erasure is bound to the first
-    /// chart that it reads, because a concurrent call may reopen the subject with another chart.
+    /// Destroys the chart's keys, and returns the charts whose objects must be deleted. A retry
+    /// erases only the chart that the first attempt read, because a concurrent call may have
+    /// reopened the subject with a new chart.
     fn destroy_keys(
         &self,
         act: &Act,

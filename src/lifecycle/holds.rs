@@ -3,7 +3,7 @@
 //! ```text
 //! [ put p (a hold or the retention changed) Unchanged ; ?v ]
 //! ```
-//! An erasure checks holds and retention in the patient entry that its tombstone replaces. If a
+//! An erasure checks holds and retention in the patient entry that its first put replaces. If a
 //! hold and an erasure run concurrently, the compare-and-swap rejects the later commit. The
 //! rejected operation then reads the changed entry.
 

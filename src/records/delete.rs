@@ -11,12 +11,11 @@ use crate::storage::{CommitError, Projection, Scan, ScanPage, Transaction};
 use crate::vault::ROUNDS;
 use crate::vault::store::Store;
 
-/// Maximum number of objects deleted in one commit.
 const DELETE_BATCH: usize = 1000;
 
 impl Store {
     /// Deletes every object whose key begins with `prefix`, until a pass finds none, and calls
-    /// `removed` for each. Returns `true` if it found any object.
+    /// `removed` for each. Returns `true` if any pass found an object.
     pub(crate) fn remove_under(&self, prefix: &[u8], removed: &mut dyn FnMut()) -> Result<bool> {
         let mut found = false;
         let mut unknown: Vec<Vec<u8>> = Vec::new();
@@ -88,8 +87,8 @@ impl Store {
     }
 
     /// Deletes an upload that no record references. Errors are ignored, because garbage collection
-    /// deletes the rest. The intent is deleted last, so that the remaining segments stay
-    /// recognizable as those of an upload.
+    /// deletes any remaining objects. The intent is deleted last, so that the remaining segments
+    /// stay recognizable as those of an upload.
     pub(crate) fn discard(&self, upload: &Upload) {
         if self.remove_segments(&upload.chart, &upload.stream).is_ok() {
             let _ = self.commit(Transaction::new().delete(upload.intent_key()));
@@ -97,7 +96,7 @@ impl Store {
     }
 }
 
-/// Returns `true` if a scan page lists this key. Uses the ascending order of the page.
+/// Returns `true` if a scan page, whose keys are in ascending order, lists `key`.
 fn lists(page: &ScanPage, key: &[u8]) -> bool {
     let found = page.items.binary_search_by(|item| (*item.key).cmp(key));
     found.is_ok()

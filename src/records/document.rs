@@ -26,7 +26,8 @@ pub struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    /// Returns a document without media type and labels. Empty content is valid: the record exists.
+    /// Returns a document without media type and labels. Empty content is valid: the record then
+    /// exists with a length of 0.
     pub fn new(content: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self {
             content: content.as_ref(),
@@ -116,12 +117,12 @@ pub enum Precondition {
     Any,
     /// No content: the record does not exist or was retracted.
     Absent,
-    /// Exactly this current version, so that the write does not hide a concurrent change.
+    /// Exactly this current version, so that the write cannot overwrite a concurrent change.
     Version(u64),
 }
 
 impl Precondition {
-    /// Returns `true` if a record with this current version meets the precondition; version 0 means
+    /// Returns `true` if a record with this current version meets the precondition. Version 0 means
     /// that the record does not exist.
     pub(crate) fn admits(self, version: u64, is_retraction: bool) -> bool {
         match self {
@@ -178,7 +179,7 @@ impl RecordInfo {
         self.is_retraction() && self.meta.is_expunged()
     }
 
-    /// Returns the time of writing by the writer's clock, to the millisecond.
+    /// Returns the time of writing by the writer's clock, with millisecond precision.
     pub fn written_at(&self) -> SystemTime {
         clock::time(self.meta.written_at)
     }

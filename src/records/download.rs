@@ -69,7 +69,8 @@ impl Download {
         let mut content = Plaintext::new(vec![0; length]);
         let segments = self.opener.segments();
         let threads = self.threads.get().min(segments as usize);
-        // Also open segments of padding, into an empty slice, so that they are authenticated.
+        // Open segments that contain only padding into empty slices; otherwise nothing would
+        // authenticate the padding.
         let targets = content.chunks_mut(SEGMENT);
         let targets = targets.chain(std::iter::repeat_with(Default::default));
         let work = Mutex::new((0..segments).zip(targets));
@@ -104,8 +105,8 @@ impl Download {
         segment.open_padding(&self.opener)
     }
 
-    /// Fetches segment `index` without opening it. With the last segment, checks that no further
-    /// segment is stored.
+    /// Fetches segment `index` without opening it. For the last segment, also checks that no
+    /// further segment is stored.
     fn fetch(&self, index: u32) -> Result<OpenSegment> {
         let at = storage_keys::segment(&self.chart, &self.stream, index);
         let after = index + 1;
@@ -139,7 +140,7 @@ pub(crate) struct Ahead {
 pub(crate) enum ReadExtent {
     /// Only the requested range.
     Range,
-    /// Possibly to the end of the stream; segments are read ahead once reads are sequential.
+    /// Possibly the rest of the stream. Segments are read ahead once reads are sequential.
     Stream,
 }
 
@@ -182,8 +183,8 @@ impl Ahead {
     /// Copies content from byte `offset` of the stream into `out`, and returns the number of bytes
     /// copied. The number is 0 only at the end of the stream or for an empty `out`.
     ///
-    /// A call copies from one segment, and starts to fetch the further segments that `wanted`
-    /// implies. A byte is copied only after its chunk is authenticated.
+    /// A call copies from one segment, and starts to fetch the following segments that `wanted`
+    /// covers. A byte is copied only after its chunk is authenticated.
     pub(crate) fn copy(
         &mut self,
         offset: u64,

@@ -9,7 +9,6 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 
-/// Number of versions fetched in one scan.
 const VERSIONS_PER_SCAN: usize = 64;
 
 /// An expunged marker, found in a record: its version and the stream to delete.
@@ -39,8 +38,8 @@ impl Vault {
         Ok(last)
     }
 
-    /// Returns `true` if a version below the current one was expunged, which means that an expunged
-    /// marker with a higher version is stored.
+    /// Returns `true` if a version below the current one was expunged. Then an expunged marker with
+    /// a higher version is stored.
     ///
     /// If no marker is found, returns the error of a retraction that does not open, because that
     /// retraction may be a marker.
@@ -89,7 +88,8 @@ impl Vault {
         }
     }
 
-    /// Visits the retractions of a record between two versions, in ascending order of versions.
+    /// Visits the retractions of a record whose versions are above `above` and below `below`, in
+    /// ascending order of versions.
     fn each_retraction(
         &self,
         address: &Address,

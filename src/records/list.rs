@@ -14,7 +14,6 @@ use crate::storage::{Projection, Scan, ScanItem, Stored};
 use crate::vault::Vault;
 use crate::vault::entries::{CachedEntry, Freshness, chart_id};
 
-/// Number of objects fetched in one scan.
 const OBJECTS_PER_SCAN: usize = 128;
 
 /// A resumable scan over all keys with one prefix.
@@ -111,7 +110,7 @@ impl ChartWalk {
     }
 
     /// Opens a fetched object. If a concurrent rotation or put made the object unreadable, reads
-    /// and opens it again.
+    /// and opens the object again.
     pub(crate) fn open<T>(
         &mut self,
         item: ScanItem,
@@ -167,7 +166,8 @@ impl Iterator for Records {
     type Item = Result<RecordInfo>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Do not release records that were opened before the vault was locked.
+        // Check the header first, because records opened before the vault was locked must not be
+        // released afterwards.
         let ended = self.chart.has_ended() && self.ready.is_empty();
         if let (Err(error), false) = (self.chart.vault.header(), ended) {
             self.chart.end();
@@ -227,7 +227,8 @@ impl Iterator for Subjects {
     type Item = Result<Subject>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Do not release subjects that were opened before the vault was locked.
+        // Check the header first, because subjects opened before the vault was locked must not be
+        // released afterwards.
         let ended = self.scan.ended && self.ready.is_empty();
         if let (Err(error), false) = (self.vault.header(), ended) {
             self.scan.ended = true;

@@ -1,7 +1,7 @@
 //! Records in storage: reading, writing, listing, uploads and downloads.
 //!
-//! Guarantees: a version is acknowledged only after its last check; content is returned only after
-//! it is authenticated.
+//! Guarantees: a write is acknowledged only after the last check of its transaction; content is
+//! returned only after authentication.
 //! Must not know: the actor, the decision of the access policy, or reports from the journal.
 
 pub(crate) mod delete;

@@ -93,8 +93,8 @@ impl Vault {
         })
     }
 
-    /// Returns the number of the current version, and `true` if that version is a retraction;
-    /// version 0 if the record does not exist.
+    /// Returns the number of the current version, and `true` if that version is a retraction.
+    /// Returns version 0 if the record does not exist.
     pub(crate) fn current_version(&self, id: &RecordId) -> Result<(u64, bool)> {
         let current = self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
@@ -106,7 +106,7 @@ impl Vault {
         Ok(current.unwrap_or((0, false)))
     }
 
-    /// Finds a version in the storage; `None` if no version has this number yet.
+    /// Finds a version in the storage; `None` if the version does not exist or was expunged.
     fn locate(
         &self,
         cached: &CachedEntry,
@@ -131,7 +131,8 @@ impl Vault {
             .core
             .store
             .read_one(&storage_keys::earlier(address, version))?;
-        // Check after the read, because remains of an expunged version must never be returned.
+        // Check after the read, whatever the read found. An expunge in progress leaves values that
+        // must not be returned; a completed expunge leaves a gap that is no error.
         if self.is_expunged(cached, address, version, &current)? {
             return Ok(None);
         }
@@ -140,15 +141,21 @@ impl Vault {
         Ok(Some((Place::Earlier, head, stored)))
     }
 
-    /// Returns the versions of a record in ascending order, from the last expunged marker if there
-    /// is one.
+    /// Returns descriptions of the versions of a record in ascending order, beginning with the last
+    /// expunged marker if there is one.
     pub(crate) fn history(&self, id: &RecordId) -> Result<Vec<RecordInfo>> {
         let history = self.settled(id, |vault, cached, address, current| {
             let Some(current) = current else {
                 return vault.absence(address);
             };
             let (head, data_key) = authentic(cached, address, &current.value)?;
-            let opened = envelope::open(current.value.into(), &head, address, Some(id.name()), &data_key)?;
+            let opened = envelope::open(
+                current.value.into(),
+                &head,
+                address,
+                Some(id.name()),
+                &data_key,
+            )?;
             let mut versions = match opened.is_expunged() {
                 true => Vec::new(),
                 false => vault.earlier_infos(cached, address, id.name(), head.version)?,
@@ -159,8 +166,8 @@ impl Vault {
         Ok(history.unwrap_or_default())
     }
 
-    /// Returns the versions below `current` without gaps, from the last expunged marker if there is
-    /// one.
+    /// Returns descriptions of the versions below `current`, beginning with the last expunged
+    /// marker if there is one. Fails with `HistoryGap` if a version is missing.
     fn earlier_infos(
         &self,
         cached: &CachedEntry,
@@ -180,8 +187,8 @@ impl Vault {
                     continue;
                 }
                 match earlier_info(cached, address, name, version, item.value.into()) {
-                    // Drop the versions below a marker with their errors, because the marker
-                    // replaces them.
+                    // Discard the versions below a marker, and their errors, because the marker
+                    // replaces those versions.
                     Ok((info, true)) => infos = Ok(vec![info]),
                     Ok((info, false)) => append(&mut infos, info),
                     Err(error) if infos.is_ok() => infos = Err(error),
@@ -199,9 +206,10 @@ impl Vault {
 
     /// Looks up a record until the result is conclusive.
     ///
-    /// Content is conclusive after one lookup. Absence and errors are conclusive only if two
-    /// lookups found the patient entry and the record unchanged. The second lookup reads the
-    /// patient entry freshly.
+    /// If `open` returns `None` or an error, a concurrent change may be the cause. Such a result is
+    /// conclusive only if two consecutive lookups found the patient entry and the current version
+    /// at the same revisions. The second lookup must read the patient entry from the storage, not
+    /// from the cache. Content, storage errors and `Locked` are conclusive at once.
     fn settled<T>(
         &self,
         id: &RecordId,
@@ -246,8 +254,8 @@ impl Vault {
         })
     }
 
-    /// Returns `None` for a record without a current version, or an error if an earlier version
-    /// proves that the current one is missing.
+    /// Interprets a missing current version. Returns `None` if the record has no earlier version
+    /// either; otherwise fails with `CurrentMissing`.
     fn absence<T>(&self, address: &Address) -> Result<Option<T>> {
         if self.has_earlier(address)? {
             return Err(Error::CurrentMissing);
@@ -350,7 +358,8 @@ fn earlier_info(
     Ok((info, is_expunged))
 }
 
-/// Appends the next version to a history; a history that is an error stays that error.
+/// Appends a version to a history. A gap in the version numbers turns the result into `HistoryGap`;
+/// an earlier error is kept.
 fn append(infos: &mut Result<Vec<RecordInfo>>, info: RecordInfo) {
     let Ok(known) = infos else { return };
     if info.version == known.last().map_or(0, |last| last.version) + 1 {

@@ -8,7 +8,8 @@ use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::store::Store;
 
 impl Store {
-    /// Returns `true` if one of `keys` sealed the first stored segment of a stream.
+    /// Returns `true` if one of `keys` sealed the first chunk of the first stored segment of a
+    /// stream.
     pub(crate) fn is_of_a_record(
         &self,
         chart: &ChartId,

@@ -1,5 +1,6 @@
 //! Uploads of content beyond the inline limit: segments are stored before the record that
-//! references them.
+//! references them. The code block shows the order of writes in the notation of the architecture
+//! page:
 //!
 //! ```text
 //! [ put w Absent ] ; [ put s|i Absent ]*
@@ -22,16 +23,16 @@ use crate::vault::Vault;
 use crate::vault::progress::{Phase, ProgressListener, ProgressUpdate};
 use crate::vault::store::Store;
 
-/// Memory limit of one upload, in segments of 1 MiB. The limit covers segments being filled, sealed
-/// and sent, and memory that the allocator keeps for ended threads.
+/// Memory budget of one upload, in segments of 1 MiB. The budget covers the batches being filled,
+/// sealed and sent, and the memory that the allocator keeps for ended threads.
 const MEMORY: usize = 36;
-/// Memory overhead of each thread, in segments. glibc returns the free end of a thread's arena only
-/// beyond twice the largest block ever freed.
+/// Part of the budget that the allocator may keep for each thread, in segments. glibc trims a
+/// thread's arena only if the free end exceeds twice the largest mapped block freed so far, here a
+/// segment.
 const THREAD_OVERHEAD: usize = 2;
 /// Maximum number of segments in one batch, because a storage backend may have to wait for each
 /// segment.
 const BATCH_MAX: usize = 8;
-/// Maximum number of threads of one upload.
 const THREADS_MAX: usize = 8;
 /// Lifetime of an upload in milliseconds. An upload expires long before garbage collection treats
 /// its intent as abandoned.
@@ -118,7 +119,7 @@ impl Vault {
         })
     }
 
-    /// Uploads all bytes that `source` writes, until it writes none.
+    /// Uploads all bytes that `source` writes, until `source` writes none.
     pub(crate) fn upload(
         &self,
         suite: CipherSuite,
@@ -130,7 +131,7 @@ impl Vault {
         self.end_upload(uploading, filled)
     }
 
-    /// Ends an upload; deletes the upload if it failed.
+    /// Ends an upload. After a failure, deletes the stored segments and the upload intent.
     pub(crate) fn end_upload(
         &self,
         mut uploading: Uploading,
@@ -153,8 +154,8 @@ impl Vault {
 }
 
 impl Uploading {
-    /// Fills segments with the bytes that `source` writes into the given buffer, until it writes
-    /// none.
+    /// Fills segments with the bytes that `source` writes into the given buffer, until `source`
+    /// writes none.
     pub(crate) fn fill(
         &mut self,
         mut source: impl FnMut(&mut [u8]) -> Result<usize>,
@@ -191,7 +192,8 @@ impl Uploading {
             segment = Segment::new(self.memory.pop());
         }
         if self.in_flight.is_empty() {
-            // Send a single batch on this thread, because a single batch needs no further thread.
+            // Send a sole batch on this thread, because another thread would have no concurrent
+            // work.
             self.send_inline()?;
         } else {
             self.send_on_thread()?;
@@ -214,7 +216,7 @@ impl Uploading {
         Ok(())
     }
 
-    /// Returns the number of segments in a batch. The memory limit is divided among the batches
+    /// Returns the number of segments in a batch. The memory budget is divided among the batches
     /// that threads seal, one batch being filled, and one batch that waits for the storage.
     fn batch_size(&self) -> usize {
         let segments = MEMORY.saturating_sub(THREAD_OVERHEAD * self.threads);
@@ -260,7 +262,8 @@ impl Uploading {
     fn count(&mut self, sent: Vec<Value>) {
         self.sent += sent.iter().map(|sealed| sealed.len() as u64).sum::<u64>();
         // A storage in memory keeps the sent values, so their memory cannot be reused.
-        self.memory.extend(sent.into_iter().filter_map(Value::into_unshared));
+        self.memory
+            .extend(sent.into_iter().filter_map(Value::into_unshared));
         if let Some(progress) = &self.progress {
             progress.step(ProgressUpdate {
                 phase: Phase::Storing,
@@ -288,13 +291,13 @@ impl Uploading {
     }
 }
 
-/// Moves as many bytes of `left` as fit into `free`, and returns their number.
+/// Moves as many bytes from `left` into `free` as fit, and returns the number of bytes.
 pub(crate) fn move_into(free: &mut [u8], left: &mut &[u8]) -> usize {
     // Default to 0, because reading from memory cannot fail.
     left.read(free).unwrap_or(0)
 }
 
-/// Shared state of the threads that seal and store the segments of one stream.
+/// Sender of the segments of one stream; each upload thread uses a clone.
 #[derive(Debug, Clone)]
 struct SegmentSender {
     store: Store,

@@ -17,8 +17,8 @@ pub(crate) struct VersionRef {
 }
 
 impl VersionRef {
-    /// Returns a reference to the version at the storage key `key`; `None` if no writer stores
-    /// versions at such a key.
+    /// Returns a reference to the version at the storage key `key`; `None` if versions of this
+    /// place have other storage keys.
     pub(crate) fn at(chart: &ChartId, place: Place, key: Vec<u8>) -> Option<Self> {
         let (record, version) = storage_keys::record_of(&key)?;
         let fits = match place {

@@ -82,7 +82,9 @@ impl Storage for MemoryStorage {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        Ok(Box::new(MemorySnapshot(Arc::clone(&self.reading().objects))))
+        Ok(Box::new(MemorySnapshot(Arc::clone(
+            &self.reading().objects,
+        ))))
     }
 }
 

@@ -89,7 +89,10 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// Returns an error if the backend fails, or if an unreadable range may contain a greater key.
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
-        prefixes.iter().map(|prefix| last_by_scan(self, prefix)).collect()
+        prefixes
+            .iter()
+            .map(|prefix| last_by_scan(self, prefix))
+            .collect()
     }
 
     /// Returns a consistent read-only view of the storage at the time of the call.
@@ -145,7 +148,12 @@ fn last_by_scan(
             return Err(StorageError::Damaged);
         }
         let is_end = page.items.is_empty() || !page.more;
-        last = page.items.into_iter().next_back().map(|item| item.key).or(last);
+        last = page
+            .items
+            .into_iter()
+            .next_back()
+            .map(|item| item.key)
+            .or(last);
         if is_end {
             return Ok(last);
         }

@@ -118,10 +118,13 @@ impl<K: Storage, D: Storage> Storage for SplitStorage<K, D> {
                     true => vec![Side::Keys, Side::Data],
                     false => vec![Side::of(prefix)],
                 };
-                let mut last = sides.into_iter().map(|side| {
-                    Ok(self.side(side).last(&[*prefix])?.pop().flatten())
-                });
-                last.try_fold(None, |max, last: Result<_, StorageError>| Ok(max.max(last?)))
+                let mut last = sides
+                    .into_iter()
+                    .map(|side| Ok(self.side(side).last(&[*prefix])?.pop().flatten()));
+                last.try_fold(
+                    None,
+                    |max, last: Result<_, StorageError>| Ok(max.max(last?)),
+                )
             })
             .collect()
     }
@@ -284,8 +287,10 @@ fn merge(pages: [ScanPage; 2], limit: usize) -> ScanPage {
     let [mut one, other] = pages;
     one.items.extend(other.items);
     one.unreadable.extend(other.unreadable);
-    one.items.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-    one.unreadable.sort_unstable_by(|one, other| one.first.cmp(&other.first));
+    one.items
+        .sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    one.unreadable
+        .sort_unstable_by(|one, other| one.first.cmp(&other.first));
     let known = one.items.len();
     one.items.retain(|item| is_within(&item.key));
     one.items.truncate(limit);

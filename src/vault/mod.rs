@@ -114,7 +114,7 @@ impl Vault {
     /// write again, see [`Vault::make_writable`].
     ///
     /// # Errors
-    /// Those of [`Vault::open`].
+    /// Returns the errors of [`Vault::open`].
     pub fn open_rolled_back(
         storage: impl Storage + 'static,
         credential: &dyn Credential,

@@ -22,7 +22,7 @@ impl VaultOptions {
     /// Creates a vault with these options; see [`Vault::create`].
     ///
     /// # Errors
-    /// Those of [`Vault::create`].
+    /// Returns the errors of [`Vault::create`].
     pub fn create(
         self,
         storage: impl Storage + 'static,
@@ -34,7 +34,7 @@ impl VaultOptions {
     /// Opens a vault with these options; see [`Vault::open`].
     ///
     /// # Errors
-    /// Those of [`Vault::open`].
+    /// Returns the errors of [`Vault::open`].
     pub fn open(
         self,
         storage: impl Storage + 'static,
@@ -47,7 +47,7 @@ impl VaultOptions {
     /// [`Vault::open_rolled_back`].
     ///
     /// # Errors
-    /// Those of [`Vault::open_rolled_back`].
+    /// Returns the errors of [`Vault::open_rolled_back`].
     pub fn open_rolled_back(
         self,
         storage: impl Storage + 'static,

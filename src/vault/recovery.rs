@@ -151,7 +151,7 @@ impl fmt::Debug for RecoveryKit {
     }
 }
 
-/// Returns whether the stored header opens, either with the kit's root key or with the credential.
+/// Returns `true` if the stored header opens, either with the kit's root key or with the credential.
 ///
 /// The kit's root key is tried first, because the slots may have changed since the export. If the
 /// stored header opens, replacing that header with the kit would lose the master keys that were

@@ -54,7 +54,7 @@ impl Vault {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Vault::add_slot`].
+    /// Returns the errors of [`Vault::add_slot`].
     pub fn add_auditor_slot(&self, credential: &dyn Credential) -> Result<u16> {
         self.add_journaled("for an auditor, ", |header, before| {
             let journal = &before.keyring.active_journal_key().key;

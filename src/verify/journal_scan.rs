@@ -32,7 +32,8 @@ pub(super) struct JournalScan {
     pub(super) counts: Counts,
     /// The last missing or unreadable page of each chain.
     broken: HashMap<u32, u64>,
-    /// `true` after the first scan: later pages add facts, but neither counts nor journal findings.
+    /// `true` after the first pass over the journal. Later passes only collect facts; they change
+    /// neither `counts` nor the journal findings.
     pub(super) is_complete: bool,
     /// Pages for which different digests were seen.
     contradictions: HashSet<PageId>,

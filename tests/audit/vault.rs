@@ -271,8 +271,8 @@ fn evidence_lists_each_sealing_of_a_version() {
 fn checkpoint_confirms_evidence_of_earlier_sealings() {
     for clinic in Clinic::each() {
         clinic.garcia().put(&allergy(), b"penicillin").unwrap();
-        // Another process also puts records; of that process's chain, the checkpoint contains only
-        // the head.
+        // Another process also puts records. The checkpoint contains only the head of that
+        // process's chain.
         let other = VaultOptions::new().clock(Arc::clone(&clinic.clock) as Arc<dyn Clock>);
         let other = other.open(Arc::clone(&clinic.storage), &Fixed(1)).unwrap();
         let night = session_as(&other, "dr.night", Purpose::Treatment);

@@ -1,5 +1,5 @@
-//! The child process that the test kills: it runs every operation that changes a vault, on two
-//! threads with separate patients.
+//! Child process that the test kills. It runs every operation that changes a vault, on two threads
+//! with separate patients.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -17,8 +17,8 @@ use crate::place;
 pub(crate) const DIRECTORY: &str = "CHARTLOCK_CRASH_DIRECTORY";
 pub(crate) const SEED: &str = "CHARTLOCK_CRASH_SEED";
 
-/// Runs operations until it is killed, if the parent set the environment variables; otherwise
-/// returns at once, because the test runner also calls this function.
+/// Runs operations until the parent kills the process, if the parent set the environment variables.
+/// Otherwise returns at once, because the test runner also calls this function.
 #[test]
 fn child_runs_operations_until_killed() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
@@ -48,7 +48,8 @@ pub(crate) fn open_or_create(directory: &Path) -> Vault {
     }
 }
 
-/// Runs an operation, and prints a line before it and another line with its answer after it.
+/// Runs an operation. Prints a line before the operation, and a line with the answer after the
+/// operation.
 fn print_and_run<T>(
     thread: u64,
     verb: &str,
@@ -84,7 +85,7 @@ fn ok<T>(_: &T) -> String {
 /// Runs random operations until the parent kills the process.
 fn work(vault: &Vault, thread: u64, mut random: Random) {
     let session = session(vault);
-    // Let every third child run long operations only.
+    // Let every third child run only long operations, which the other children rarely run.
     let is_heavy = random.below(3) == 0;
     for patient in patients(thread) {
         reopen_if_erased(&session, thread, &patient);
@@ -293,7 +294,7 @@ fn reopen_if_erased(session: &Session, thread: u64, patient: &str) {
     print_and_run(thread, &format!("readmit {patient}"), reopen, ok);
 }
 
-/// A reader that returns a random number of bytes, as a network does.
+/// Reader that returns a random number of bytes for each call, as a network connection does.
 struct Pieces<'a>(&'a [u8], Random);
 
 impl Read for Pieces<'_> {

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The names of a patient's records. The four names of [`batch`] are only written together.
+/// The names of a patient's records. The four names of [`batch`] are always written together.
 pub(crate) const NAMES: [&str; 9] = ["a", "b", "c", "large", "m0", "m1", "m2", "m3", "huge"];
 
 /// The name of a record that is put and expunged repeatedly.
@@ -13,11 +13,11 @@ pub(crate) fn batch() -> &'static [&'static str] {
     &NAMES[4..8]
 }
 
-/// Returns content that fits into the record itself, into one segment, or into several.
+/// Returns content that fits into the record itself, into one segment, or into several segments.
 pub(crate) fn content(seed: u64, name: &str) -> Vec<u8> {
     let mut random = Random(seed);
     let length = match name {
-        // Some contents are longer than an upload sends in one commit.
+        // Make some contents longer than the part that an upload sends in one commit.
         "huge" if random.below(4) == 0 => (9 << 20) + random.below(2 << 20),
         "huge" => (1 << 20) + random.below(3 << 20),
         "large" => 65_537 + random.below(200_000),

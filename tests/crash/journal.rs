@@ -13,8 +13,8 @@ use crate::model::patients;
 /// name nor a version.
 type What = (Operation, String, Option<String>, Option<u64>);
 
-/// The journal entries that must exist, each with the number of times it must exist: an erased
-/// patient may return and be erased again.
+/// Journal entries that must exist, each with its minimum count. A patient may return and be erased
+/// again, so a count may exceed one.
 #[derive(Default, Clone)]
 pub(crate) struct ExpectedEntries {
     changes: BTreeMap<What, u64>,
@@ -43,12 +43,12 @@ impl ExpectedEntries {
         self.checkpoints[0] = Some(text.parse().unwrap());
     }
 
-    /// Asserts that `verify` finds nothing, without a checkpoint and with each checkpoint from
+    /// Asserts that `verify` reports no finding, without a checkpoint and with each checkpoint from
     /// before the kill. Asserts also that each acknowledged change has its journal entry. Returns
     /// the number of expected entries.
     ///
-    /// If the storage is not transactional, the last entry may still be unsettled: it announces a
-    /// change without confirming it.
+    /// If the storage is not transactional, the last entry may be unsettled: it announces a change
+    /// without confirming it.
     pub(crate) fn compare(&mut self, vault: &Vault, is_settled: bool) -> u64 {
         let report = vault.verify(None).unwrap();
         assert!(report.is_clean(), "{report:#?}");

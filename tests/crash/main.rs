@@ -1,12 +1,13 @@
-//! A kill at any moment: acknowledged changes stay complete, and unfinished changes are complete or
-//! absent.
+//! Crash test that kills a process at any moment. Acknowledged changes must stay complete, and
+//! unfinished changes must be complete or absent.
 //!
-//! The child process is this test binary. It runs every operation that changes a vault over a
-//! `FileStorage`, on two threads with separate patients. It prints a line before each operation,
-//! and a line with the answer after it. After the kill, the parent expects a journal entry for each
-//! acknowledged change, and no finding from `verify`. `CHARTLOCK_CRASH_ROUNDS` sets the number of
-//! kills. `CHARTLOCK_SEED` repeats the child's operations and the moments of the kills, but not the
-//! interleaving of the threads.
+//! The child process is this test binary. The child runs every operation that changes a vault over
+//! a `FileStorage`, on two threads with separate patients. The child prints a line before each
+//! operation, and a line with the answer after the operation. After the kill, the parent expects a
+//! journal entry for each acknowledged change, and no finding from `verify`.
+//!
+//! `CHARTLOCK_CRASH_ROUNDS` sets the number of kills. `CHARTLOCK_SEED` repeats the child's
+//! operations and the moments of the kills, but not the interleaving of the threads.
 #![cfg(feature = "file")]
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +38,8 @@ use child::{DIRECTORY, SEED, parse_line};
 use content::Random;
 use model::Model;
 
-/// The number of kills for each directory; with more of them, the comparison would be slow.
+/// The number of kills for each directory. More kills would slow the comparison, because the vault
+/// grows.
 const ROUNDS_EACH: u64 = 6;
 
 #[test]
@@ -55,8 +57,8 @@ fn kill_at_any_moment_loses_no_acknowledged_change() {
             model = Model::default();
         }
         let directory = scratch.as_ref().unwrap().path().join("vault");
-        // Every other round waits for an acknowledgement, so that slow machines acknowledge
-        // something as well.
+        // Wait for an acknowledgement in every other round, because otherwise a slow machine might
+        // acknowledge nothing.
         let awaited = ["done", "begin"][round as usize % 2];
         let lines = run_and_kill(&directory, random.next(), awaited);
         let (done, begun) = read_lines(&lines);
@@ -74,7 +76,9 @@ fn kill_at_any_moment_loses_no_acknowledged_change() {
         freed = (freed.0 + uploads, freed.1 + segments);
         expected += entries;
     }
-    println!("{rounds} rounds, {acknowledged} verbs acknowledged, killed within {killed_within:?}");
+    println!(
+        "{rounds} rounds, {acknowledged} operations acknowledged, killed within {killed_within:?}"
+    );
     println!(
         "left behind and freed: {} uploads, {} segments",
         freed.0, freed.1

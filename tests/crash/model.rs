@@ -18,7 +18,8 @@ pub(crate) fn patients(thread: u64) -> [String; 2] {
     [0, 1].map(|patient| format!("patient-{thread}-{patient}"))
 }
 
-/// Labels under which the model keeps a patient's holds and retention date, which have no history.
+/// Labels under which the model stores state without a history: the misfiled record, the holds and
+/// the retention date of a patient.
 const SINGLE: [&str; 3] = [MISFILED, "held", "retained"];
 
 /// The versions of a record, each as a digest of its content; `None` for a retraction.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chartlock::storage::StorageError;
 use chartlock::storage::{FileStorage, SplitStorage, Storage};
 
-/// Opens the storage in a directory: a split storage if its name is `split`.
+/// Opens the storage in a directory. A directory with the name `split` contains a split storage.
 pub(crate) fn open(directory: &Path) -> Result<Arc<dyn Storage>, StorageError> {
     if !directory.ends_with("split") {
         return Ok(Arc::new(FileStorage::open(directory)?));

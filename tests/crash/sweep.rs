@@ -17,7 +17,7 @@ const KIND: (usize, u8) = (2, 2);
 /// The byte range of the stream id in a stored version with content in segments.
 const STREAM: std::ops::Range<usize> = 96..112;
 
-/// A clock that is eight days ahead, so that the intent of every upload of today has expired.
+/// Clock that is eight days ahead, so that the intents of all uploads so far have expired.
 #[derive(Debug)]
 struct NextWeek(SystemClock);
 
@@ -54,8 +54,8 @@ pub(crate) fn collect_all(storage: &Arc<dyn Storage>) -> [u64; 2] {
         (value[KIND.0] == KIND.1).then(|| [chart, &value[STREAM]].concat())
     });
     let named: BTreeSet<_> = named.collect();
-    // Check only that each segment is referenced. The reverse need not hold: after an unfinished
-    // erasure, records may reference deleted segments.
+    // Check only that each segment is referenced. The reverse is not required, because records may
+    // reference deleted segments after an unfinished erasure.
     for (key, _) in scan_all(&**storage, b"s", Projection::Keys) {
         assert!(named.contains(&key[1..33]), "garbage remains");
     }

@@ -130,7 +130,8 @@ fn sealed_record_buffer_has_exact_capacity() {
         key: &key,
         length: 1 << 20,
     };
-    // The buffer must not grow, because the allocator would keep a copy of the unwiped plaintext.
+    // The buffer must not grow, because a reallocation would leave an unwiped copy of the
+    // plaintext.
     for body in [
         Body::Inline(b"x"),
         Body::Inline(&[7; 5000]),
@@ -221,7 +222,8 @@ fn inline_content_above_1_mib_is_malformed() {
     let small = Body::Inline(b"");
     let value = seal(SUITES[0], &ADDRESS, 1, &meta(), small, data_key(), wrap).unwrap();
     let head = Head::parse(&value).unwrap();
-    // Seal with the value's own key, because the library's writer refuses such content.
+    // Seal the body with the cipher directly, because the library's writer refuses content of this
+    // length.
     let sealing = || admit(&head, &ADDRESS, &data_key()).unwrap();
     let (body, tag) = value[HEAD..].split_last_chunk().unwrap();
     let mut body = body.to_vec();

@@ -64,7 +64,7 @@ fn segment_parts_are_read_in_any_order() {
 
 #[test]
 fn partial_segment_read_opens_only_its_chunks() {
-    // The content is padded to half a segment, so that whole chunks of padding follow the content.
+    // Pad the content to half a segment, so that entire chunks contain only padding.
     let length = 17 * SEGMENT + 3 * CHUNK + 1;
     let opener = opener(length);
     let mut plaintext = content(3 * CHUNK + 1);
@@ -111,8 +111,8 @@ fn stream_padding_continues_in_next_segment() {
     for index in 0..64 {
         assert_eq!(sealer.next(gathered(SEGMENT)).unwrap().index(), index);
     }
-    // From 64 MiB, lengths are rounded up to a multiple of 2 MiB: here by half a segment and a
-    // whole segment.
+    // From 64 MiB, padding rounds lengths up to a multiple of 2 MiB. Here, the padding has the
+    // length of one and a half segments.
     let last = gathered(SEGMENT / 2);
     let length = sealer.end(&last).unwrap();
     assert_eq!(length, (64 * SEGMENT + SEGMENT / 2) as u64);
@@ -128,7 +128,7 @@ fn stream_padding_continues_in_next_segment() {
 }
 
 #[test]
-fn open_segment_first_chunk_contains_bytes_added_so_far() {
+fn unsealed_segment_first_chunk_contains_added_bytes() {
     let mut segment = Segment::new(None);
     assert!(segment.first_chunk().is_empty());
     segment.free()[..3].copy_from_slice(b"abc");

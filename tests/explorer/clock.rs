@@ -9,13 +9,13 @@ use chartlock::internals::clock::Clock;
 use crate::mutation::Mutation;
 use crate::scheduler::Scheduler;
 
-/// Milliseconds since the Unix epoch.
+/// Wall-clock time at uptime zero, in milliseconds since the Unix epoch.
 const NOW: i64 = 1_795_000_000_000;
-/// Milliseconds; longer than any setup.
+/// Upper bound on the duration of a setup, in milliseconds.
 const SETUP: i64 = 1_000;
-/// Sleeps below this are retry back-offs; others are parts of the key removal delay.
+/// Upper bound on retry back-offs. Longer sleeps are parts of the key removal delay.
 const NAP: Duration = Duration::from_millis(500);
-/// Longer than the 7 days after which an upload intent counts as abandoned on any storage.
+/// Delay after which upload intents are abandoned on any storage; the limit is 7 days.
 pub(crate) const DAYS: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// Clock of a process, which advances only when the scheduler lets a delay pass.
@@ -26,11 +26,11 @@ pub(crate) struct ProcessClock {
     pub(crate) mutation: Mutation,
     /// Seconds that this process slept.
     pub(crate) own: AtomicU64,
-    /// Milliseconds by which the calendar is ahead.
+    /// Milliseconds by which the wall clock is ahead of the other processes.
     pub(crate) ahead: AtomicU64,
-    /// Number of calls of `now` so far, where every call must return another time.
+    /// Number of calls of `now`, if each call must return a different time; otherwise `None`.
     ///
-    /// Journal chains are ordered by the time at which they began, and each replay needs the same order.
+    /// Journal chains are ordered by their start times, and each replay needs the same order.
     pub(crate) calls: Option<AtomicU64>,
 }
 
@@ -68,7 +68,7 @@ impl Clock for ProcessClock {
     }
 }
 
-/// Clock of a single process: sleeping advances it.
+/// Clock of a single process; `sleep` advances the clock.
 #[derive(Debug, Default)]
 pub(crate) struct LoneClock(AtomicU64);
 
@@ -88,7 +88,8 @@ impl Clock for LoneClock {
     }
 
     fn sleep(&self, duration: Duration) {
-        // The rest of the key removal delay passes with its first sleep.
+        // The key removal delay consists of several sleeps. The first sleep advances the clock past
+        // the whole delay.
         let passed = if duration < NAP {
             duration
         } else {

@@ -15,7 +15,7 @@ use crate::state::Stalls;
 use crate::tap::{AppliedPut, shared};
 use crate::verbs::{Answer, Record, Verb, id, name, open, subject};
 
-/// The storage after an execution, and what the checks need to know.
+/// Storage after an execution, with the data that the checks need.
 pub(crate) struct FinalState<'a> {
     pub(crate) memory: &'a Arc<MemoryStorage>,
     pub(crate) transactional: bool,
@@ -25,13 +25,13 @@ pub(crate) struct FinalState<'a> {
     pub(crate) journal: Option<Journaling>,
     /// The checkpoint taken after the setup.
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// The puts of processes that the storage applied.
+    /// The puts that the storage applied for the processes.
     pub(crate) applied: Vec<AppliedPut>,
     /// For each process, `true` if the process crashed.
     pub(crate) dead: Vec<bool>,
     /// `true` if a process raised the event `JournalForked`.
     pub(crate) forked: bool,
-    /// Commitments to the data keys of the setup, bytes 16 to 48 of a stored version.
+    /// Commitments to the data keys of the setup: bytes `16..48` of each stored version.
     pub(crate) setup_keys: &'a BTreeSet<Vec<u8>>,
     pub(crate) model: Model<'a>,
 }
@@ -82,7 +82,7 @@ impl FinalState<'_> {
             self.check_verification(violations);
         }
         for violation in violations {
-            violation.push_str(", after interrupted verbs were repeated");
+            violation.push_str(", after interrupted operations were repeated");
         }
     }
 
@@ -190,7 +190,8 @@ impl FinalState<'_> {
         }
     }
 
-    /// Collects garbage days later, and checks that no intent and no unnamed segment is left.
+    /// Collects garbage after several days, and checks that no upload intent and no unreferenced
+    /// segment remains.
     ///
     /// Returns false if there were no segments or intents.
     fn collect_garbage(&self, violations: &mut Vec<String>) -> bool {
@@ -255,7 +256,7 @@ impl FinalState<'_> {
     }
 }
 
-/// Counts the segments that no version names.
+/// Counts the segments that no version references.
 fn unnamed(memory: &MemoryStorage) -> usize {
     let scan = |projection| Scan {
         prefix: b"",
@@ -290,7 +291,8 @@ pub(crate) fn commitments(memory: &MemoryStorage) -> BTreeSet<Vec<u8>> {
 
 /// Replaces versions whose key was destroyed.
 ///
-/// A writer that stalls beyond the key removal delay can leave such a version; the next put replaces it.
+/// A writer that stalls beyond the key removal delay can leave such a version. The next put
+/// replaces the version.
 fn repair(vault: &Vault, records: &[Record]) {
     for record in records {
         let orphaned = matches!(
@@ -298,7 +300,7 @@ fn repair(vault: &Vault, records: &[Record]) {
             Err(Error::UnknownPatientKey | Error::UnknownMasterKey)
         );
         if orphaned {
-            // A failure shows in the checks that follow.
+            // Ignore a failure here, because the checks that follow report the failure.
             let _ = session(vault).put(&id(*record), REPAIR);
         }
     }

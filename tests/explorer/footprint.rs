@@ -1,4 +1,5 @@
-//! Storage keys that a step reads and writes, and which steps commute.
+//! Footprint of a step: the storage keys that the step reads and writes. Two steps commute if their
+//! footprints do not conflict.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,17 +7,18 @@ use std::fmt;
 use chartlock::internals::journal::{PageId, page_of};
 use chartlock::storage::{FaultPoint, Operation};
 
-/// First number that names a journal chain.
+/// Lowest number that replaces the id of a journal chain.
 const CHAINS: u8 = 150;
 
 /// The effect of a step on the storage, with stable numbers in place of random ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Footprint {
-    /// No key; the step commutes with every step of other processes.
+    /// No storage key, so the step commutes with every step of other processes.
     Nothing,
-    /// Storage keys.
+    /// The storage keys that the step accesses.
     Keys(Vec<Access>),
-    /// The passing of time; it commutes with no step.
+    /// Every storage key, so the step commutes with no other step: a delay, or the beginning of a
+    /// read.
     Everything,
 }
 
@@ -40,20 +42,22 @@ impl Footprint {
         }
     }
 
-    /// Returns whether a process with this next step is between the steps that write a record.
+    /// Returns `true` if the step continues a sequence of steps that write a record.
     pub(crate) fn is_within_a_record(&self) -> bool {
         let Self::Keys(keys) = self else {
             return false;
         };
         match keys.first().map(Access::operation) {
             Some(("put", b'r' | b'h') | ("check", b'p')) => true,
-            // A single `?w` follows an upload's segments; in a transaction, `?w` is its first operation.
+            // Without transactions, the check of the upload intent is a single step after the
+            // upload of the segments. In a transaction, the check is the first of several
+            // operations.
             Some(("check", b'w')) => keys.len() == 1,
             _ => false,
         }
     }
 
-    /// Returns whether the step writes a journal page.
+    /// Returns `true` if the step writes a journal page.
     pub(crate) fn is_page(&self) -> bool {
         matches!(self, Self::Keys(keys) if keys.iter().any(|access| access.operation() == ("put", b'j')))
     }
@@ -64,7 +68,7 @@ impl Footprint {
 }
 
 impl Access {
-    /// Returns the storage operation, and the class of the key.
+    /// Returns the storage operation and the class of the key.
     pub(crate) fn operation(&self) -> (&'static str, u8) {
         (self.verb, self.role.first().copied().unwrap_or(b'-'))
     }
@@ -100,13 +104,14 @@ impl fmt::Display for Footprint {
     }
 }
 
-/// Numbers for the random ids in storage keys, the same in every replay of a schedule.
+/// Numbers that replace the random ids in storage keys. Every replay of a schedule assigns the same
+/// numbers.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Roles {
     ids: HashMap<[u8; 16], u8>,
     /// The number of journal chains that each process began.
     chains: HashMap<usize, u8>,
-    /// The highest ids so far: of charts, and of streams.
+    /// The highest chart id and the highest stream id so far.
     highest: [Option<[u8; 16]>; 2],
     out_of_order: bool,
     /// `true` if a process lists charts or streams, so that the order of their ids matters.
@@ -114,17 +119,17 @@ pub(crate) struct Roles {
 }
 
 impl Roles {
-    /// Returns whether a new chart or stream has an id below an earlier one.
+    /// Returns `true` if a new chart or stream received a lower id than an earlier one.
     ///
-    /// Scans then return them in another order than in other replays.
+    /// Scans then return the ids in another order than scans in other replays.
     pub(crate) fn is_out_of_order(&self) -> bool {
         self.out_of_order && self.listed
     }
 
-    /// Accepts the ids so far as the start state.
+    /// Takes the ids so far as the start state.
     ///
-    /// Returns false if a process lists ids and little room is left above the highest: later ids would
-    /// too seldom be higher.
+    /// Returns false if a process lists ids and the highest id is too high, because new ids would
+    /// rarely be higher.
     pub(crate) fn begin(&mut self, listed: bool) -> bool {
         self.out_of_order = false;
         self.listed = listed;
@@ -138,7 +143,8 @@ impl Roles {
                 let keys = keys.iter();
                 let accesses = keys.map(|key| self.access("read", key, false, false));
                 let mut accesses: Vec<_> = accesses.collect();
-                // Sorted, because chains that began in the same millisecond come in random order.
+                // Sort the accesses, because chains that began in the same millisecond are read in
+                // random order.
                 accesses.sort_by(|one, other| one.role.cmp(&other.role));
                 accesses
             }
@@ -155,7 +161,7 @@ impl Roles {
         Footprint::Keys(accesses)
     }
 
-    /// Numbers the journal chains of a process by the process, because their ids are random.
+    /// Numbers new journal chains by process, because the ids of chains are random.
     pub(crate) fn number_chains(&mut self, process: usize, moment: &FaultPoint<'_>) {
         let FaultPoint::Commit(operations) = moment else {
             return;
@@ -180,7 +186,8 @@ impl Roles {
         }
     }
 
-    /// Returns the class, a number for each id of 16 bytes, and the last byte of a version or index.
+    /// Returns the role of a key: its class, a number for each id of 16 bytes, and the last byte of
+    /// a version number or index.
     pub(crate) fn role(&mut self, key: &[u8]) -> Vec<u8> {
         let Some((class, rest)) = key.split_first() else {
             return Vec::new();

@@ -76,7 +76,8 @@ pub(crate) const GARBAGE_TRIOS: &[Pair] = &[
     ),
 ];
 
-/// Collection by a clock that is days ahead, which takes the intents of running uploads for abandoned.
+/// Garbage collection with a clock that is days ahead, so that the collector treats the intents of
+/// running uploads as abandoned.
 pub(crate) const CLOCK_AHEAD: &[Pair] = &[
     (
         "put large, collect ahead",
@@ -90,7 +91,7 @@ pub(crate) const CLOCK_AHEAD: &[Pair] = &[
     ),
 ];
 
-/// Uploads interrupted at any step, collected while another process works.
+/// Uploads that were interrupted at any step, and are collected while another process works.
 pub(crate) const ABANDONED_UPLOADS: &[Pair] = &[
     (
         "put large | collect, put",

@@ -34,7 +34,7 @@ impl Model<'_> {
         (self.calls.iter()).filter(move |call| call.verb == Hold(patient))
     }
 
-    /// Returns whether an erasure may have found a legal hold.
+    /// Returns `true` if an erasure may have found a legal hold.
     pub(crate) fn may_have_found_hold(&self, erasure: &Call) -> bool {
         let Erase(patient) = erasure.verb else {
             return false;
@@ -42,7 +42,8 @@ impl Model<'_> {
         (self.holds(patient)).any(|hold| hold.begun < erasure.ended)
     }
 
-    /// Compares the stored holds with the results; no operation lifts a hold.
+    /// Compares the stored legal holds with the results. No operation of the scenarios lifts a
+    /// legal hold.
     pub(crate) fn check_holds(&self, vault: &Vault, violations: &mut Vec<String>) {
         for patient in [0, 1] {
             if self.holds(patient).next().is_none() {

@@ -15,7 +15,7 @@ use crate::model::Call;
 use crate::tap::AppliedPut;
 use crate::verbs::{Answer, Record, Verb, name};
 
-/// The stored pages, opened.
+/// Entries of all stored journal pages, with the keyring that opened the pages.
 struct Journal {
     keyring: Keyring,
     entries: Vec<JournaledEntry>,
@@ -23,11 +23,11 @@ struct Journal {
 
 /// A journal entry, with the process and step that wrote its page.
 struct JournaledEntry {
-    /// `None` for the setup.
+    /// `None` for a page of the setup.
     process: Option<usize>,
     step: u64,
     stage: Stage,
-    /// A later entry confirms that the change was done.
+    /// `true` if a later entry settles this entry.
     settled: bool,
     entry: Entry,
 }
@@ -37,7 +37,7 @@ impl JournaledEntry {
         self.stage == Stage::Done || self.settled
     }
 
-    /// The digest of the object that the entry names.
+    /// Returns the digest that the entry records for the written object.
     fn written(&self) -> Option<Digest> {
         match self.entry.target {
             Target::Header { digest, .. }
@@ -49,7 +49,7 @@ impl JournaledEntry {
 }
 
 impl FinalState<'_> {
-    /// Checks that a verification of the reopened vault finds nothing.
+    /// Checks that a verification of the reopened vault reports no finding.
     pub(crate) fn check_verification(&self, violations: &mut Vec<String>) {
         let verified = self
             .open(self.uptime)
@@ -65,7 +65,7 @@ impl FinalState<'_> {
         }
     }
 
-    /// Compares the entries with the applied puts and with the results.
+    /// Compares the journal entries with the applied puts and with the results.
     pub(crate) fn check_journal(&self, violations: &mut Vec<String>) {
         let journal = self.journal(violations);
         if self.forked {
@@ -76,14 +76,15 @@ impl FinalState<'_> {
         }
         self.check_entries_applied(&journal, violations);
         for call in self.model.calls {
-            // The calls of the setup are skipped: the verification compares them.
+            // Skip the calls of the setup, because the verification compares their entries.
             if let (Some(answer), true) = (&call.answer, call.process < self.dead.len()) {
                 self.check_answer(&journal, call, answer, violations);
             }
         }
     }
 
-    /// Reads all chains; each page must open and link to the one before it, without a gap.
+    /// Reads all chains, and checks that each page opens and links to the page before it, without a
+    /// gap.
     fn journal(&self, violations: &mut Vec<String>) -> Journal {
         let (header, unlocked) = unlocked(&**self.memory);
         let keyring = unlocked.keyring;
@@ -134,7 +135,7 @@ impl FinalState<'_> {
         Journal { keyring, entries }
     }
 
-    /// Checks that the journal names an applied put no later than the step that applied it.
+    /// Checks that the journal recorded an applied put no later than the step that applied the put.
     fn check_put_journaled(
         &self,
         journal: &Journal,
@@ -154,7 +155,7 @@ impl FinalState<'_> {
         }
     }
 
-    /// Checks that each settled entry names a put that was applied.
+    /// Checks that each settled entry records a put that the storage applied.
     fn check_entries_applied(&self, journal: &Journal, violations: &mut Vec<String>) {
         for journaled in &journal.entries {
             let (Some(process), Some(digest), true) = (
@@ -211,9 +212,11 @@ impl FinalState<'_> {
         }
     }
 
-    /// Returns whether an acknowledged put has its entry, written before the acknowledgement and settled.
+    /// Returns `true` if an acknowledged put has a settled entry that was written before the
+    /// acknowledgement.
     ///
-    /// The entry may be unsettled where a crash or an outage prevented the page that settles it.
+    /// The entry may be unsettled if a crash or an outage prevented the page that settles the
+    /// entry.
     fn is_put_journaled(
         &self,
         journal: &Journal,
@@ -238,9 +241,9 @@ impl FinalState<'_> {
         })
     }
 
-    /// Returns whether a released read has its entry, written before the release.
+    /// Returns `true` if a released read has an entry that was written before the release.
     ///
-    /// With grouped journaling the entry may follow later, or be lost in a crash.
+    /// With grouped journaling, the entry may be written later, or be lost in a crash or an outage.
     fn is_read_journaled(
         &self,
         journal: &Journal,

@@ -1,4 +1,4 @@
-//! Scenarios with a journal: changes and reads beside those of other processes.
+//! Scenarios with a journal, in which processes change and read records concurrently.
 
 use crate::scenarios::Pair;
 use crate::verbs::{Record, Verb, Verb::*};

@@ -1,28 +1,28 @@
-//! Model checker: runs every interleaving of two or three processes on one vault, storage operation by
-//! storage operation.
+//! Model checker that runs every interleaving of two or three processes on one vault, storage
+//! operation by storage operation.
 //!
-//! The vault's own code runs. A schedule decides which process takes the next step, and each execution
-//! replays a schedule from its start. `search` describes which schedules are skipped because their
-//! results cannot differ; `model` describes which results are allowed.
+//! The processes run the vault's own code. A schedule decides which process takes the next step, and
+//! each execution replays a schedule from its start. The module `search` skips schedules whose results
+//! cannot differ from those of earlier schedules. The module `model` defines which results are allowed.
 //!
 //! The explorer prints one line for each scenario, with these columns:
 //!
 //! | column | meaning |
 //! |---|---|
-//! | name | setup, if interrupted, then the operations of each process |
-//! | `op`, `tx` | storage without, with transactions |
-//! | `warm`, `cold` | processes begin with, without cached header and patient entries |
-//! | faults | most faults in one execution, with `c`rash, `u`nknown commit outcome, journal `o`utage |
-//! | `bounded`, `endless` | longest stall of a process: within, beyond the key removal delay |
-//! | preemptions | most preemptions in one execution, or `-` for no bound |
+//! | name | operations of the setup, if the scenario interrupts it; then those of each process |
+//! | `op`, `tx` | `op`: a storage without transactions; `tx`: a storage with transactions |
+//! | `warm`, `cold` | `warm`: each process starts with the header and patient entries in its cache; `cold`: with empty caches |
+//! | faults | maximum number of faults in an execution, and their kinds: `c` for a crash, `u` for an unknown commit outcome, `o` for a journal outage |
+//! | `bounded`, `endless` | `bounded`: no process stalls longer than the key removal delay; `endless`: a stall may exceed it |
+//! | preemptions | maximum number of preemptions in an execution; `-` for no bound |
 //! | executions | executions that ran to their end |
-//! | pruned | executions stopped because an equivalent one was seen |
-//! | steps | most steps in one execution |
+//! | pruned | executions stopped because an equivalent one was explored |
+//! | steps | maximum number of steps in an execution |
 //! | faulty | executions with at least one fault |
 //! | operations | distinct pairs of storage operation and key class |
-//! | `all`, `cut` | whole scope explored, stopped at the limit |
+//! | `all`, `cut` | `all`: every schedule was explored; `cut`: the exploration stopped at its limit |
 //! | time | seconds |
-//! | result | `0`, or `VIOLATION` |
+//! | result | `0` if no rule was violated, otherwise `VIOLATION` |
 //!
 //! `CHARTLOCK_EXPLORE=long` explores most scenarios completely, which takes hours.
 #![allow(
@@ -61,28 +61,30 @@ use report::report;
 use scenario::Scenario;
 use scenarios::*;
 
-/// Most executions of one scenario: in the short scope, and in the long scope.
+/// Maximum numbers of executions of one scenario, in the short scope and in the long scope.
 const SHORT: u64 = 100;
 const LONG: u64 = 20_000;
-/// Most executions where both faults and preemptions may come at any step: those are too many to complete.
+/// Maximum number of executions of a scenario that has too many schedules to complete.
 const DEEP: u64 = 2_000;
 
 fn is_long() -> bool {
     std::env::var("CHARTLOCK_EXPLORE").is_ok_and(|scope| scope == "long")
 }
 
-/// Explores a family of scenarios: without faults, with crashes, with unknown outcomes and with stalls.
+/// Explores a family of scenarios: without faults, with crashes, with unknown commit outcomes and
+/// with stalls.
 fn explore(base: impl Fn() -> Vec<Scenario>) {
     explore_up_to(SHORT, base);
 }
 
-/// Explores like [`explore`], with this many executions of each scenario in the short scope.
+/// Explores like [`explore`], with at most `short` executions of each scenario in the short scope.
 fn explore_up_to(short: u64, base: impl Fn() -> Vec<Scenario>) {
     let most = if is_long() { LONG } else { short };
     let plain = || base().into_iter().map(move |scenario| scenario.most(most));
     let mut scope: Vec<Scenario> = plain().collect();
     for faults in [CRASH, UNKNOWN] {
-        // One preemption finds most violations in far fewer executions.
+        // Allow one preemption only, because this bound finds most violations in far fewer
+        // executions.
         scope.extend(plain().map(|scenario| scenario.faults(faults).bound(1)));
     }
     scope.extend(plain().map(|scenario| scenario.endless().bound(2)));
@@ -117,7 +119,7 @@ fn explore_journaled(base: impl Fn() -> Vec<Scenario>) {
     };
     let strict = || with(Journaling::Strict);
     let mut scope: Vec<Scenario> = strict().collect();
-    // More executions, because some states that a crash leaves come late in the search order.
+    // Allow more executions, because the search reaches some states after a crash late.
     scope
         .extend(strict().map(|scenario| scenario.faults(CRASH).bound(1).most(most.max(2 * SHORT))));
     for faults in [UNKNOWN, OUTAGE] {
@@ -160,7 +162,7 @@ fn three_journaled_processes_keep_invariants() {
     assert_no_violations(scope);
 }
 
-/// Makes two tests of each family: without and with transactions.
+/// Declares two tests for each family of scenarios: without and with transactions.
 macro_rules! families {
     ($($name:ident, $transactional:ident: $scenarios:expr;)*) => {$(
         #[test]
@@ -219,7 +221,7 @@ fn two_processes_with_two_faults_keep_invariants() {
     let mut scope = Vec::new();
     for family in [WRITERS, ROTATIONS, MASTER_ROTATIONS, ERASURES, HOLDS] {
         for scenario in scenarios(family) {
-            // No preemptions, so that the limit leaves room for all combinations of faults.
+            // Allow no preemptions, so that the limit covers all combinations of faults.
             let scenario = scenario.faults(TWO).bound(0).most(most);
             scope.extend([scenario, scenario.endless(), scenario.transactional()]);
         }
@@ -228,7 +230,7 @@ fn two_processes_with_two_faults_keep_invariants() {
 }
 
 #[test]
-fn verbs_interrupted_at_any_step_are_resumed() {
+fn operations_interrupted_at_any_step_are_resumed() {
     let last = 24;
     let every = if is_long() { 1 } else { 3 };
     let most = if is_long() { DEEP } else { SHORT / 4 };
@@ -260,7 +262,8 @@ fn garbage_collection_with_transactions_violates_no_rule() {
     });
 }
 
-/// On transactional storage, a clock that is days ahead loses an upload, and nothing else.
+/// Collects garbage with a clock that is days ahead. On transactional storage, the collector may
+/// remove running uploads, but no acknowledged versions.
 #[test]
 fn garbage_collection_with_clock_ahead_loses_only_uploads() {
     explore_up_to(SHORT / 4, || {

@@ -1,11 +1,12 @@
-//! Model of the vault: which versions must, may and must not be stored, given the results of all operations.
+//! Model of the vault, which derives from the results of all operations which versions must, may or
+//! must not be stored.
 
 use chartlock::{Error, report::GarbageReport};
 
 use crate::state::Stalls;
 use crate::verbs::{Answer, Record, Verb, content};
 
-/// One call of an operation.
+/// A call of an operation.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) process: usize,
@@ -21,18 +22,20 @@ pub(crate) struct Call {
     pub(crate) last_change: Option<u64>,
 }
 
-/// What the results require of a version.
+/// Requirement on a version that follows from the results of the operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It must be stored: it was acknowledged, and no erasure covers it.
+    /// The version must be stored, because the write was acknowledged and no erasure covers the
+    /// version.
     Must,
-    /// It may be stored: its outcome is unknown.
+    /// The version may be stored, because the outcome of the write is unknown.
     May,
-    /// It must not be stored: the writer got a definite refusal, or an erasure covers it.
+    /// The version must not be stored, because the write was definitely refused or an erasure
+    /// covers the version.
     Gone,
 }
 
-/// Returns `true` if a garbage collection reports damage; no process causes damage.
+/// Returns `true` if a garbage collection reports damage, which no process causes.
 pub(crate) fn is_alarm(report: &GarbageReport) -> bool {
     let wrong = report.charts_passed_over + report.misnamed_streams + report.unknown_charts;
     wrong + report.unreadable_entries > 0
@@ -46,7 +49,7 @@ pub(crate) struct Attempt {
     pub(crate) version: Option<u64>,
     pub(crate) fate: Fate,
     pub(crate) ended: u64,
-    /// The step at which its chart was created.
+    /// The step that created the version's chart.
     chart: u64,
 }
 
@@ -99,7 +102,7 @@ impl Model<'_> {
         }
     }
 
-    /// Returns the step at which the chart was created that a call answered at `ended` wrote to.
+    /// Returns the step that created the patient's newest chart at step `ended`.
     fn chart_of(&self, patient: u8, ended: u64) -> u64 {
         let reopened = self
             .calls
@@ -116,7 +119,8 @@ impl Model<'_> {
         let mut fate = answered;
         for erasure in self.erasures(patient) {
             let first_read = erasure.first_read.unwrap_or(0);
-            // The erasure covers this chart or an erased one before it; once done, the chart is erased.
+            // An erasure covers the chart if the erasure first read the patient entry after the
+            // chart's creation.
             let covered = first_read > chart;
             let done = matches!(erasure.answer, Some(Answer::Done));
             match (covered, done, answered) {
@@ -143,7 +147,8 @@ impl Model<'_> {
         })
     }
 
-    /// Returns whether the patient must be erased: `Some(true)` if so, `None` if not known.
+    /// Returns `Some(true)` if a complete erasure covers the patient's newest chart, and `None`
+    /// otherwise.
     pub(crate) fn erased(&self, patient: u8) -> Option<bool> {
         let reopened = self.chart_of(patient, u64::MAX);
         let mut since = (self.erasures(patient))
@@ -155,13 +160,13 @@ impl Model<'_> {
             .then_some(true)
     }
 
-    /// Returns whether an erasure of the patient can explain missing records.
+    /// Returns `true` if an erasure of the patient can explain missing records.
     pub(crate) fn may_be_erased(&self, patient: u8) -> bool {
         let reopened = self.chart_of(patient, u64::MAX);
         (self.erasures(patient)).any(|erasure| erasure.first_read.unwrap_or(0) > reopened)
     }
 
-    /// Checks the results alone, before the storage is read.
+    /// Checks the results against each other, without the storage.
     pub(crate) fn check_answers(&self, violations: &mut Vec<String>) {
         for call in self.calls {
             match &call.answer {
@@ -218,7 +223,7 @@ impl Model<'_> {
             (Verb::PutLarge(_), Error::UploadExpired | Error::CommitUnknown) => days_pass,
             (Verb::Erase(_), Error::Erased) => false,
             (_, Error::Erased) => erasing,
-            // The key was destroyed while the reader stalled.
+            // The key was destroyed while the process stalled.
             (_, Error::UnknownMasterKey | Error::UnknownPatientKey) => {
                 self.stalls == Stalls::Endless
             }

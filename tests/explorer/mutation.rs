@@ -1,4 +1,4 @@
-//! Mutations of the order of writes, one rule each, which the explorer must detect.
+//! Mutations that each break one rule of the order of writes, and that the explorer must detect.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,14 +8,14 @@ use chartlock::storage::{
     Stored, Transaction,
 };
 
-/// One broken rule of the order of writes (see `src/architecture.md` for the notation).
+/// Rule of the order of writes that a mutant breaks (see `src/architecture.md` for the rules).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// No rule is broken.
     None,
-    /// The check of the patient entry passes whatever is stored.
+    /// The check of the patient entry accepts any stored value.
     EntryUnchecked,
-    /// The check of the header passes whatever is stored.
+    /// The check of the header accepts any stored value.
     HeaderUnchecked,
     /// The check of the patient entry comes first instead of last.
     EntryCheckedFirst,
@@ -39,7 +39,7 @@ pub(crate) enum Mutation {
     CachesForEver,
     /// Unknown commit outcomes are treated as conflicts.
     UnknownIsConflict,
-    /// The check of the upload intent passes whatever is stored.
+    /// The check of the upload intent accepts any stored value.
     IntentUnchecked,
     /// The collector does not delete the intents of abandoned uploads.
     FenceSkipped,
@@ -53,18 +53,18 @@ pub(crate) enum Mutation {
     PageSkipped,
     /// The journal page is committed separately, after its changes.
     PageLast,
-    /// The journal page is committed separately, before its changes, with its entries as done.
+    /// The journal page is committed separately, before its changes, and records them as done.
     PageFirst,
 }
 
-/// Storage wrapper that breaks one rule in the transactions and scans it passes on.
+/// Storage wrapper that breaks one rule in the transactions and scans that it forwards.
 #[derive(Debug)]
 pub(crate) struct Mutant<S> {
     pub(crate) inner: S,
     pub(crate) mutation: Mutation,
-    /// Scan pages that were fetched too early, by prefix.
+    /// Scan pages that the mutation fetched too early, by prefix.
     pub(crate) early: Mutex<HashMap<Vec<u8>, ScanPage>>,
-    /// A journal page that is held back until its changes are committed.
+    /// A journal page whose commit is delayed until its changes are committed.
     pub(crate) delayed_page: Mutex<Option<Transaction>>,
 }
 
@@ -143,7 +143,7 @@ impl<S: Storage> Mutant<S> {
         Ok(done)
     }
 
-    /// Returns the scan page for the collector, if the mutation fetched it too early.
+    /// Returns the collector's scan page, if the mutation fetched the page too early.
     fn early(&self, scan: Scan<'_>) -> Result<Option<ScanPage>, StorageError> {
         let [class, chart @ ..] = scan.prefix else {
             return Ok(None);
@@ -260,7 +260,7 @@ impl Mutation {
         operation
     }
 
-    /// Returns the storage's answer with its indexes in the original order of the operations.
+    /// Returns the storage's reply, with the indexes of operations in their original order.
     fn answer(
         self,
         result: Result<Committed, CommitError>,

@@ -1,4 +1,4 @@
-//! Report of a scenario, in one line.
+//! One-line report of a scenario.
 
 use std::fmt;
 use std::io::Write;
@@ -27,7 +27,9 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Explores a scenario and prints its line to standard error, past the test harness's capture.
+/// Explores a scenario and prints its report.
+///
+/// The direct write to standard error bypasses the output capture of the test harness.
 pub(crate) fn report(scenario: &Scenario) -> Outcome {
     let outcome = explore(scenario);
     let mode = if scenario.transactional { "tx" } else { "op" };

@@ -1,4 +1,4 @@
-//! Tests of the explorer itself: it detects each broken rule of the order of writes.
+//! Tests of the explorer itself, which must detect each broken rule of the order of writes.
 
 use chartlock::Journaling;
 
@@ -76,7 +76,7 @@ fn assert_detected(mutation: Mutation, scenario: Scenario) {
 }
 
 #[test]
-fn entry_check_broken_is_detected() {
+fn broken_entry_check_is_detected() {
     assert_detected(Mutation::EntryUnchecked, ERASE_PUT);
     assert_detected(Mutation::EntryUnchecked, ROTATE_PUT.transactional());
     assert_detected(Mutation::EntryCheckedFirst, ERASE_PUT);
@@ -85,13 +85,14 @@ fn entry_check_broken_is_detected() {
 /// With transactions there is no key removal delay, so only the check of the header ensures that a
 /// new entry uses the header's keys.
 #[test]
-fn header_check_broken_with_transactions_is_detected() {
+fn broken_header_check_with_transactions_is_detected() {
     assert_detected(Mutation::HeaderUnchecked, MASTER_NEW.transactional());
 }
 
-/// Without transactions, the key removal delay protects as well as the check of the header does.
+/// Without transactions, the key removal delay protects new entries even if the check of the header
+/// is broken.
 #[test]
-fn header_check_broken_beside_key_removal_delay_violates_no_rule() {
+fn broken_header_check_with_key_removal_delay_violates_no_rule() {
     for scenario in [MASTER_NEW, MASTER_MASTER] {
         assert_eq!(
             explore_mutated(Mutation::HeaderUnchecked, scenario).violation,
@@ -101,7 +102,7 @@ fn header_check_broken_beside_key_removal_delay_violates_no_rule() {
 }
 
 #[test]
-fn move_to_history_broken_is_detected() {
+fn broken_move_to_history_is_detected() {
     assert_detected(Mutation::EarlierSkipped, PUT_PUT);
     assert_detected(Mutation::EarlierLast, PUT_PUT.faults(CRASH));
     assert_detected(Mutation::EarlierAny, PUT_ROTATE_PUT.endless());
@@ -109,7 +110,7 @@ fn move_to_history_broken_is_detected() {
 }
 
 #[test]
-fn conflict_ignored_is_detected() {
+fn ignored_conflict_is_detected() {
     assert_detected(Mutation::CurrentAny, PUT_PUT);
     assert_detected(Mutation::EntryAny, ERASE_ROTATE);
     assert_detected(Mutation::EntryAny, HOLD_ERASE);
@@ -123,13 +124,14 @@ fn conflict_ignored_is_detected() {
 
 #[test]
 fn missing_key_removal_delay_or_cache_expiry_is_detected() {
-    // With a crash, because a put that goes on replaces the version it left under a destroyed key.
+    // Crash the put, because a put that continues replaces the version that it wrote under a
+    // destroyed key.
     assert_detected(Mutation::NoDelay, ROTATE_PUT.faults(CRASH));
     assert_detected(Mutation::CachesForEver, ROTATE_PUT.faults(CRASH));
 }
 
 #[test]
-fn collector_fence_broken_is_detected() {
+fn broken_collector_fence_is_detected() {
     let ahead = SWEEP_AHEAD.transactional();
     assert_eq!(
         explore_mutated(Mutation::None, ahead.most(200)).violation,
@@ -146,8 +148,8 @@ fn collector_listing_intents_first_is_detected() {
     assert_detected(Mutation::IntentsFirst, SWEEP_LARGE.transactional());
 }
 
-/// A second rule covers this one: a version missed by both scans leaves a gap, and the collector frees
-/// nothing of a history with a gap.
+/// A second rule compensates for the broken rule. A version that both scans miss leaves a gap in
+/// the history, and the collector frees nothing of such a history.
 #[test]
 fn collector_scanning_history_first_violates_no_rule() {
     for scenario in [SWEEP_MOVED, SWEEP_MOVED.transactional()] {
@@ -158,16 +160,17 @@ fn collector_scanning_history_first_violates_no_rule() {
     }
 }
 
-/// Without transactions, `?w` and `put r` are two steps, and only the age of an intent shows that no
-/// writer is between them.
+/// Without transactions, the check of the upload intent and the write of the record are two steps.
+/// Only the age of the intent shows that no writer is between these steps.
 #[test]
-fn collector_with_clock_ahead_without_transactions_is_detected() {
+fn collector_with_clock_ahead_without_transactions_violates_a_rule() {
     assert_detected(Mutation::None, SWEEP_AHEAD);
 }
 
-/// Page and changes are one transaction; without transactions the page comes first, as announced.
+/// A transaction contains a journal page together with its changes. Without transactions, the page
+/// is written first and announces the changes.
 #[test]
-fn journal_page_skipped_or_misordered_is_detected() {
+fn skipped_or_misordered_journal_page_is_detected() {
     let journaled = |scenario: Scenario| scenario.journaled(Journaling::Strict).bound(1);
     let put_put = journaled(PUT_PUT);
     for kept in [put_put.faults(CRASH), put_put.transactional().faults(CRASH)] {
@@ -186,9 +189,10 @@ fn journal_page_skipped_or_misordered_is_detected() {
     assert_detected(Mutation::PageLast, journaled(read));
 }
 
-/// Sleep sets skip only equivalent schedules: every combination of results is seen with them, too.
+/// Sleep sets skip only equivalent schedules, so the search must find the same combinations of
+/// results with and without sleep sets.
 #[test]
-fn sleep_sets_preserve_every_answer() {
+fn sleep_sets_preserve_every_result() {
     let scenarios = [
         PUT_PUT,
         PUT_PUT.interrupted(BEFORE_CURRENT),

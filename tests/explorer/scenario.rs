@@ -25,12 +25,12 @@ use crate::state::{Faults, Stalls};
 use crate::tap::{AppliedPut, Boxed, Marks, Tap, shared};
 use crate::verbs::{Verb, open, options};
 
-/// First step after the setup.
+/// Number of the first step after the setup.
 pub(crate) const SETUP_STEPS: u64 = 100;
 /// Process number of the setup's calls.
 const SETUP: usize = 9;
 
-/// A setup, the operations of each process, and the faults that may occur.
+/// Scenario to explore: a setup, the operations of each process, and the faults that may occur.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -60,7 +60,7 @@ pub(crate) const NO_FAULTS: Faults = Faults {
 };
 
 impl Scenario {
-    /// Creates a scenario with warm caches, on storage without transactions, without faults.
+    /// Creates a scenario with warm caches and without faults, on storage without transactions.
     pub(crate) const fn new(
         name: &'static str,
         setup: &'static [Verb],
@@ -88,7 +88,7 @@ impl Scenario {
 pub(crate) struct Outcome {
     pub(crate) figures: Figures,
     pub(crate) violation: Option<String>,
-    /// Every combination of results.
+    /// Every combination of operation results that an execution produced.
     pub(crate) answers: BTreeSet<String>,
     pub(crate) took: Duration,
 }
@@ -138,7 +138,7 @@ impl StartState {
             let vault = open(Arc::clone(&memory), clock, Some(mode)).unwrap();
             vault.checkpoint().unwrap()
         });
-        // Without a journal, because the count must write nothing.
+        // Open the vault without a journal, because the count of keys must not write an entry.
         let vault = open(Arc::clone(&memory), Arc::new(LoneClock::default()), None).unwrap();
         let usage = vault.key_usage().unwrap();
         let objects = scan_all(&*memory, b"", Projection::Values);
@@ -205,7 +205,7 @@ fn prepare(
     }
 }
 
-/// One execution for a worker thread, with places for its results.
+/// Execution that the worker threads run, with shared buffers for the results.
 struct Job {
     memory: Arc<MemoryStorage>,
     calls: Arc<Mutex<Vec<Call>>>,
@@ -216,7 +216,8 @@ struct Job {
 }
 
 impl Job {
-    /// Opens the vaults in the order of the processes, so that each replay sees the same journal chains.
+    /// Opens the vaults in the order of the processes, so that each replay has the same order of
+    /// journal chains.
     fn in_turn<T>(&self, process: usize, open: impl FnOnce() -> T) -> T {
         let (opened, changed) = &*self.opened;
         let mut opened = opened.lock().unwrap();

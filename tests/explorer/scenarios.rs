@@ -12,12 +12,12 @@ const X: Record = (0, 0);
 const Y: Record = (0, 1);
 const NEW: Record = (1, 0);
 
-/// A chart with two records, the first of two versions.
+/// Setup of a chart with two records, of which the first has two versions.
 const CHART: &[Verb] = &[Put(X), Put(X), Put(Y)];
 const ONE: &[Verb] = &[Put(X)];
 const LARGE: &[Verb] = &[PutLarge(X)];
 
-/// Name, setup, operations of each process.
+/// Name of a scenario, its setup, and the operations of each process.
 pub(crate) type Pair = (&'static str, &'static [Verb], &'static [&'static [Verb]]);
 
 pub(crate) const WRITERS: &[Pair] = &[
@@ -165,7 +165,8 @@ pub(crate) const ERASURES: &[Pair] = &[
     ("erase, put (new patient)", ONE, &[&[Erase(1)], &[Put(NEW)]]),
 ];
 
-/// An interrupted put left `h` without the next `r`.
+/// Scenarios after an interrupted put, which wrote the earlier version to the history but not the
+/// new version.
 pub(crate) const LEFTOVERS: &[Pair] = &[
     ("put | put, put", &[Put(X), Put(X)], &[&[Put(X)], &[Put(X)]]),
     (
@@ -184,12 +185,13 @@ pub(crate) const LEFTOVERS: &[Pair] = &[
         &[&[Erase(0)], &[Get(X)]],
     ),
 ];
-/// Number of steps of a put before its `put r`: v, p, r, h.
+/// Number of steps of a put before its write of the new version. The steps read the header, the
+/// patient entry and the record, and write the earlier version.
 pub(crate) const BEFORE_CURRENT: u64 = 4;
-/// Number of steps of a master rotation before it destroys the old key: without, with transactions.
+/// Numbers of steps before a master rotation destroys the old key, without and with transactions.
 pub(crate) const BEFORE_DESTRUCTION: [u64; 2] = [8, 5];
 
-/// An operation interrupted at any step is called again beside a writer or a reader.
+/// Scenarios after an operation that was interrupted at any step.
 pub(crate) const RESUMED: &[Pair] = &[
     (
         "rotate subject | again, put",
@@ -233,7 +235,7 @@ pub(crate) const RESUMED: &[Pair] = &[
     ),
 ];
 
-/// A master rotation was interrupted before it destroyed the old key.
+/// Scenarios after a master rotation that was interrupted before it destroyed the old key.
 pub(crate) const DESTROYED_MASTERS: &[Pair] = &[
     (
         "destroy master, put (next)",
@@ -257,7 +259,7 @@ pub(crate) const DESTROYED_MASTERS: &[Pair] = &[
     ),
 ];
 
-/// Two rotations or re-encryptions at once.
+/// Scenarios of two concurrent rotations or re-encryptions.
 pub(crate) const CONCURRENT_ROTATIONS: &[Pair] = &[
     (
         "rotate subject, rotate subject",
@@ -296,7 +298,7 @@ pub(crate) const CONCURRENT_ROTATIONS: &[Pair] = &[
     ),
 ];
 
-/// Three processes at once.
+/// Scenarios of three concurrent processes.
 pub(crate) const TRIOS: &[Pair] = &[
     (
         "put, put, rotate subject",
@@ -355,7 +357,8 @@ pub(crate) const TWO: Faults = Faults {
     outage: false,
 };
 
-/// Replies to journal pages are lost, whether or not the pages are applied.
+/// Outage of the journal, which loses the replies to page writes, whether or not the pages are
+/// applied.
 pub(crate) const OUTAGE: Faults = Faults {
     most: 1,
     crash: false,
@@ -376,7 +379,7 @@ impl Scenario {
         }
     }
 
-    /// Starts the processes days after the setup, so that its upload intents are abandoned.
+    /// Starts the processes days after the setup, so that the setup's upload intents are abandoned.
     pub(crate) const fn days_later(self) -> Self {
         Self {
             later: DAYS,
@@ -409,7 +412,7 @@ impl Scenario {
         }
     }
 
-    /// Interrupts the last operation of the setup after this many steps.
+    /// Interrupts the last operation of the setup after `after` steps.
     pub(crate) fn interrupted(self, after: u64) -> Self {
         Self {
             interrupted: Some(after),

@@ -1,7 +1,7 @@
-//! Scheduler of the processes: one process runs at a time, from one storage step to the next.
+//! Scheduler that runs one process at a time, from one storage step to the next.
 //!
-//! The process that reaches a step asks the search for the next transition; if that is its own step, no
-//! thread is switched.
+//! A process that reaches a step asks the search for the next transition. If the search chooses the
+//! process's own step, no thread switch is necessary.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,17 +16,17 @@ use crate::search::{Act, Figures, Search};
 use crate::state::{Event, Faults, PAST_DELAY, Pending, Process, Stalls, State};
 use crate::tap::Tap;
 
-/// The end of an execution.
+/// Reason why an execution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Whole,
     /// An equivalent execution was explored before.
     Cut,
-    /// Random ids came in another order; the same schedule must run again.
+    /// Random ids had another order than in earlier replays, so the same schedule must run again.
     RunAgain,
 }
 
-/// Scheduler of one scenario, for one execution after another.
+/// Scheduler of one scenario, which runs executions successively.
 pub(crate) struct Scheduler {
     state: Mutex<State>,
     wake: Vec<Condvar>,
@@ -66,7 +66,9 @@ impl Scheduler {
         }
     }
 
-    /// Prepares the next execution, which begins `later` after its setup; `roles` number the stored ids.
+    /// Prepares the next execution, which begins `later` after the setup.
+    ///
+    /// `roles` contains the numbers of the stored ids.
     pub(crate) fn restart(&self, roles: Roles, later: Duration) {
         let mut state = self.lock();
         state.search.restart();
@@ -83,7 +85,7 @@ impl Scheduler {
         self.step.store(SETUP_STEPS, Ordering::SeqCst);
     }
 
-    /// Waits until every process ended, and returns how the execution ended.
+    /// Waits until every process has ended, and returns the reason why the execution ended.
     pub(crate) fn wait(&self) -> Ended {
         let mut state = self.lock();
         while !state.over {
@@ -102,7 +104,7 @@ impl Scheduler {
         if state.cut { Ended::Cut } else { Ended::Whole }
     }
 
-    /// Moves the search to the next schedule; returns false if all were explored.
+    /// Moves the search to the next schedule. Returns false if all schedules were explored.
     pub(crate) fn advance(&self) -> bool {
         let more = self.lock().search.advance();
         self.lock().figures.complete = !more;
@@ -117,12 +119,12 @@ impl Scheduler {
         self.lock().events.clone()
     }
 
-    /// Returns whether this execution had a fault.
+    /// Returns `true` if this execution had a fault.
     pub(crate) fn faulty(&self) -> bool {
         self.lock().faults_used > 0
     }
 
-    /// Returns for each process whether it crashed.
+    /// Returns, for each process, `true` if the process crashed.
     pub(crate) fn dead(&self) -> Vec<bool> {
         let state = self.lock();
         state.processes.iter().map(|process| process.dead).collect()
@@ -137,17 +139,18 @@ impl Scheduler {
         Duration::from_millis(self.uptime.load(Ordering::SeqCst))
     }
 
-    /// Returns the number of steps taken.
+    /// Returns the number of steps taken, counted from [`SETUP_STEPS`].
     pub(crate) fn step(&self) -> u64 {
         self.step.load(Ordering::SeqCst)
     }
 
-    /// Keeps the storage of a process, to apply its delayed requests.
+    /// Registers the storage of a process, through which the scheduler applies the delayed requests
+    /// of the process.
     pub(crate) fn attach(&self, process: usize, storage: Arc<Faulty<Tap>>) {
         self.lock().processes[process].storage = Some(storage);
     }
 
-    /// Waits for the turn to begin an operation; returns false if the process crashed.
+    /// Waits until the process may begin an operation. Returns false if the process crashed.
     pub(crate) fn begin(&self, process: usize, ordered: bool) -> bool {
         let footprint = if ordered {
             Footprint::Everything
@@ -158,7 +161,7 @@ impl Scheduler {
         self.wait_for_turn(process, Pending::Begin(footprint)) != Act::Crash
     }
 
-    /// Waits for the turn to take a step, and returns what happens to the step.
+    /// Waits until the process may take a step, and returns the action for the step.
     pub(crate) fn decide_step(&self, process: usize, moment: &FaultPoint<'_>) -> FaultAction {
         let footprint = {
             let mut state = self.lock();
@@ -191,7 +194,7 @@ impl Scheduler {
         }
     }
 
-    /// Waits until the key removal delay passed.
+    /// Waits until the key removal delay has passed.
     pub(crate) fn sleep(&self, process: usize) {
         let waits = {
             let state = self.lock();
@@ -204,17 +207,17 @@ impl Scheduler {
         }
     }
 
-    /// Waits until several days passed.
+    /// Waits until several days have passed.
     pub(crate) fn wait_days(&self, process: usize) {
         self.wait_for_turn(process, Pending::Days);
     }
 
-    /// Lets another process take a step first, if one is enabled.
+    /// Lets another process take a step first, if another step is enabled.
     pub(crate) fn yield_turn(&self, process: usize) {
         self.lock().processes[process].yields = true;
     }
 
-    /// Ends a process.
+    /// Marks a process as ended.
     pub(crate) fn end(&self, process: usize) {
         let mut state = self.lock();
         state.processes[process].ended = true;

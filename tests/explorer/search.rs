@@ -1,10 +1,11 @@
-//! Depth-first search over schedules, with sleep sets; each execution replays a schedule from its start.
+//! Depth-first search over schedules, with sleep sets. Each execution replays a schedule from its
+//! start.
 
 use std::collections::HashSet;
 
 use crate::footprint::Footprint;
 
-/// A possible next step of a process or of a delayed request.
+/// Possible next step: a step of a process, or the application of a delayed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transition {
     /// The process that takes the step or sent the request.
@@ -38,7 +39,8 @@ impl Act {
 }
 
 impl Transition {
-    /// Returns whether the order of both makes no difference to any process or to what is enabled next.
+    /// Returns `true` if the order of two transitions affects neither a process nor the set of
+    /// enabled transitions.
     fn commutes(&self, other: &Self) -> bool {
         let faults = self.act.is_fault() && other.act.is_fault();
         let landings = self.act == Act::Land && other.act == Act::Land;
@@ -86,7 +88,7 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// Creates a search. Sleep sets are off under a bound on preemptions, because together they would
+    /// Creates a search. A bound on preemptions disables sleep sets, because the combination would
     /// miss schedules.
     pub(crate) fn new(bound: Option<u32>) -> Self {
         Self {
@@ -101,7 +103,8 @@ impl Search {
         self.depth = 0;
     }
 
-    /// Returns the next transition of the schedule; `None` if all enabled ones are covered.
+    /// Returns the next transition of the schedule, or `None` if the search has covered all enabled
+    /// transitions.
     pub(crate) fn choose(&mut self, enabled: Vec<Transition>) -> Option<Transition> {
         if self.depth == self.path.len() {
             let node = self.node(enabled)?;
@@ -151,7 +154,7 @@ impl Search {
         })
     }
 
-    /// Moves to the next schedule; returns false if there is none.
+    /// Moves to the next schedule. Returns false if no schedule is left.
     pub(crate) fn advance(&mut self) -> bool {
         while let Some(mut node) = self.path.pop() {
             node.done.push(node.chosen);

@@ -1,4 +1,4 @@
-//! State of one execution: what each process waits for, and which transitions are enabled.
+//! State of one execution, with the pending event of each process and the enabled transitions.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,27 +12,28 @@ use crate::footprint::{Access, Footprint, Roles};
 use crate::search::{Act, Figures, Search, Transition};
 use crate::tap::Tap;
 
-/// Milliseconds; longer than the 60 seconds of a cached entry and the key removal delay of 10 minutes.
+/// Delay in milliseconds that exceeds the cache lifetime of 60 seconds and the key removal delay of
+/// 10 minutes.
 pub(crate) const PAST_DELAY: u64 = 601_000;
 
-/// The faults that may occur in one execution, and the most that do.
+/// Kinds of faults that may occur in one execution, and their maximum number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
     pub(crate) most: u32,
     pub(crate) crash: bool,
     pub(crate) unknown: bool,
-    /// Once the reply to a journal page is lost, the replies to its resends are lost too, until the
-    /// journal writer gives up.
+    /// `true` if an outage may lose the reply to a journal page. The replies to its resends are
+    /// then lost until the journal writer gives up.
     pub(crate) outage: bool,
 }
 
-/// Number of times that the journal writer sends a page again before it gives up.
+/// Number of times that the journal writer resends a page before it gives up.
 const RESENDS: u32 = 7;
 
-/// The longest stall of a process.
+/// Limit on the stall of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stalls {
-    /// A process ends what it began within the key removal delay.
+    /// A process completes each operation within the key removal delay.
     Bounded,
     /// A process may stall longer than the key removal delay.
     Endless,
@@ -41,9 +42,9 @@ pub(crate) enum Stalls {
 /// The event that a process waits for.
 #[derive(Debug, Clone)]
 pub(crate) enum Pending {
-    /// Its turn to begin an operation.
+    /// The turn of the process to begin an operation.
     Begin(Footprint),
-    /// Its turn to take a step.
+    /// The turn of the process to take a step.
     Step(Footprint),
     /// The end of the key removal delay.
     Delay,
@@ -51,7 +52,7 @@ pub(crate) enum Pending {
     Days,
 }
 
-/// One step of a schedule, as a violation report shows it.
+/// Step of a schedule, in the form that a violation report shows.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     process: usize,
@@ -85,10 +86,11 @@ pub(crate) struct Process {
     pub(crate) granted: Option<Act>,
     pub(crate) ended: bool,
     pub(crate) dead: bool,
-    /// The last step changed the storage, so that a crash now differs from a crash before that step.
+    /// `true` if the last step changed the storage. Otherwise a crash would equal a crash before
+    /// that step.
     pub(crate) wrote: bool,
     pub(crate) yields: bool,
-    /// Number of replies to its journal pages that will still be lost.
+    /// Number of further replies to journal pages of the process that will be lost.
     pub(crate) lost_replies: u32,
     pub(crate) delayed: VecDeque<Footprint>,
 }
@@ -102,7 +104,8 @@ pub(crate) struct State {
     pub(crate) running: usize,
     pub(crate) faults_used: u32,
     pub(crate) cut: bool,
-    /// Random ids came in another order than in other replays, so the same schedule must run again.
+    /// `true` if random ids had another order than in earlier replays, so that the same schedule
+    /// must run again.
     pub(crate) again: bool,
     pub(crate) over: bool,
     pub(crate) last: Option<usize>,
@@ -112,7 +115,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Ends the waiting processes one by one, because equivalent schedules were explored.
+    /// Ends the waiting processes one by one, after the execution was cut short.
     pub(crate) fn dismiss(&mut self, wake: &[Condvar], over: &Condvar) {
         let waiting = (self.processes.iter()).position(|process| process.pending.is_some());
         match waiting {
@@ -131,7 +134,8 @@ impl State {
 
     pub(crate) fn enabled(&self) -> Vec<Transition> {
         let mut enabled = Vec::new();
-        // The process that ran last comes first: a schedule without a switch is the cheapest to run.
+        // Begin with the process that ran last, because a schedule without a thread switch runs
+        // fastest.
         let last = self.last.into_iter();
         let order = last
             .clone()
@@ -172,7 +176,7 @@ impl State {
         match &state.pending {
             None => return,
             Some(Pending::Begin(footprint)) => {
-                // No crash here: it would equal a process without further operations.
+                // Add no crash here, because it would equal a process without further operations.
                 add(Act::Go, footprint.clone());
                 return;
             }
@@ -204,7 +208,8 @@ impl State {
         }
     }
 
-    /// Returns whether the key removal delay may pass for a process: no other process is within an operation.
+    /// Returns `true` if the key removal delay of a process may pass, because no other process is
+    /// within an operation.
     fn may_pass(&self, sleeper: usize) -> bool {
         (self.processes.iter().enumerate()).all(|(process, state)| {
             state.delayed.is_empty()
@@ -218,7 +223,7 @@ impl State {
         })
     }
 
-    /// Returns whether days may pass: no process is between the steps that write a record.
+    /// Returns `true` if days may pass, because no process is between the steps that write a record.
     ///
     /// An upload in progress does not count, because an upload may take days.
     fn days_may_pass(&self) -> bool {
@@ -231,7 +236,8 @@ impl State {
         })
     }
 
-    /// Applies the chosen transition; returns false for a delayed request, which the caller applies.
+    /// Applies the chosen transition. Returns false for a delayed request, which the caller
+    /// applies.
     pub(crate) fn take(&mut self, transition: &Transition, uptime: &AtomicU64) -> bool {
         let Transition {
             process,

@@ -1,4 +1,5 @@
-//! Storage wrapper between the injected faults and the shared storage; records which puts were applied.
+//! Storage wrapper below the fault injection, which records the puts that the shared storage
+//! applied.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,14 +21,14 @@ pub(crate) fn shared(memory: &Arc<MemoryStorage>, transactional: bool) -> Box<dy
     }
 }
 
-/// Steps at which the running operation of a process first read a patient entry, and last changed one.
+/// Steps at which the running operation first read and last changed a patient entry.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Marks {
     pub(crate) first_read: Option<u64>,
     pub(crate) last_change: Option<u64>,
 }
 
-/// The shared storage, as one process uses it.
+/// Access of one process to the shared storage.
 #[derive(Debug)]
 pub(crate) struct Tap {
     inner: Box<dyn Storage>,
@@ -41,10 +42,10 @@ pub(crate) struct Tap {
 #[derive(Debug, Clone)]
 pub(crate) struct AppliedPut {
     pub(crate) process: usize,
-    /// The number of steps taken before.
+    /// The number of steps taken when the storage applied the put.
     pub(crate) step: u64,
     pub(crate) key: Vec<u8>,
-    /// The digest under which a journal entry names the value.
+    /// The digest by which a journal entry identifies the value.
     pub(crate) digest: Digest,
 }
 

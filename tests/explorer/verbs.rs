@@ -9,10 +9,10 @@ use chartlock::{
     report::GarbageReport, verify::VerifyReport,
 };
 
-/// A record: number of the patient, number of the record.
+/// Record identifier: the number of the patient and the number of the record.
 pub(crate) type Record = (u8, u8);
 
-/// One operation of a process on a vault.
+/// An operation of a process on a vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Put(Record),
@@ -34,7 +34,8 @@ pub(crate) enum Verb {
     ReopenChart(u8),
     Hold(u8),
     CollectGarbage,
-    /// Collects garbage by a clock that is days ahead, so that uploads in progress look abandoned.
+    /// Collects garbage with a clock that is days ahead, so that uploads in progress look
+    /// abandoned.
     CollectGarbageAhead,
     /// Verifies the vault while other operations run.
     Verify,
@@ -42,7 +43,8 @@ pub(crate) enum Verb {
     Wait,
 }
 
-/// The outcomes of puts: a version, or `None` where there was nothing to retract.
+/// Outcomes of puts and retractions. A success contains the new version, or `None` if there was
+/// nothing to retract.
 pub(crate) type Written = Vec<(Record, Result<Option<u64>, Error>)>;
 
 /// The result of an operation.
@@ -54,7 +56,8 @@ pub(crate) enum Answer {
     /// The number of versions.
     History(Record, usize),
     Listed(u8, Vec<String>),
-    /// The report of a rotation or re-encryption: blocking and orphaned versions or entries.
+    /// The numbers of blocking and of orphaned versions or entries that a rotation or re-encryption
+    /// reported.
     Rotated(u64, u64),
     Collected(GarbageReport),
     Verified(Box<VerifyReport>),
@@ -84,7 +87,7 @@ pub(crate) fn content(process: usize, index: usize, record: Record, large: bool)
 }
 
 impl Verb {
-    /// Returns whether the operation must see all puts acknowledged before it began.
+    /// Returns `true` if the operation must observe all puts that were acknowledged before it began.
     pub(crate) fn reads(self) -> bool {
         matches!(
             self,
@@ -205,7 +208,7 @@ pub(crate) fn open(
     options(journal, clock).open(storage, &crate::common::Fixed(1))
 }
 
-/// Returns vault options with journaling in this mode, or without a journal.
+/// Returns vault options with a journaling mode, or without a journal.
 pub(crate) fn options(journal: Option<Journaling>, clock: Arc<dyn Clock>) -> VaultOptions {
     let options = VaultOptions::new().clock(clock);
     match journal {

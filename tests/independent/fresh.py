@@ -23,7 +23,7 @@ def check(directory: Path) -> list[str]:
     passphrase = Passphrase((directory / "passphrase").read_bytes())
     storage = read_archive(archive)
     plain = Walk(storage, key_file).plain
-    # The program does not report an entry that only settles another one.
+    # The program does not report an entry that only settles another entry.
     reported = [entry for entry in plain["journal"]["entries"] if entry["target"] != 6]
     expected_entries = expected["journal"].pop("entries")
     wrong = differences(expected_entries, reported, "entry")

@@ -148,8 +148,7 @@ fn subjects(vault: &Vault) {
         .unwrap();
 }
 
-/// Returns the results that a reader of the archive must find, taken from the library's reads of a
-/// copy.
+/// Computes the results that a reader of the archive must find, by reading a copy with the library.
 fn expected(archived: &[u8], credentials: &Credentials) -> Value {
     let copy: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     archive::read(std::io::Cursor::new(archived), &copy).unwrap();
@@ -203,7 +202,7 @@ fn expected(archived: &[u8], credentials: &Credentials) -> Value {
 fn records_of(session: &Session, subject: &Subject) -> Value {
     let listed = session.list(subject).unwrap().map(Result::unwrap);
     let mut names: Vec<String> = listed.map(|info| info.name().to_owned()).collect();
-    // Lists omit retracted and expunged records.
+    // `list` omits retracted and expunged records, so add their names.
     if subject.identifier() == "MRN-1" {
         names.extend(["Retracted/1".into(), "Expunged/1".into()]);
     }
@@ -319,7 +318,7 @@ fn aes_vault_with_every_object_kind_is_archived_for_independent_reader() {
     write("aes", CipherSuite::Aes256Gcm, MemoryStorage::new());
 }
 
-/// The storage has no transactions, so that entries are announced and settled.
+/// Uses a storage without transactions, so that the journal announces and settles entries.
 #[test]
 fn chacha20_vault_on_plain_storage_is_archived_for_independent_reader() {
     let storage = PerOperation::new(MemoryStorage::new());

@@ -46,7 +46,7 @@ class Walk:
         }
 
     def in_journal(self, digest: bytes) -> Plain:
-        """Returns whether a journal entry names this digest."""
+        """Returns whether a journal entry references this digest."""
         return {"in_journal": digest in self.journaled}
 
     def entries(self, vault: Vault) -> list[tuple[bytes, Entry]]:

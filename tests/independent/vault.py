@@ -57,7 +57,7 @@ def live_chart(entry: Entry) -> Chart:
 def read_record(
     vault: Vault, chart: Chart, name: str, version: int | None
 ) -> tuple[Version | None, Steps]:
-    """Returns a version of a record, or the current one; `None` if it does not exist."""
+    """Returns the given or the current version of a record; `None` if the version does not exist."""
     rtag = record_tag(chart.name_key, name)
     opened = find_version(vault, chart, rtag, name, version)
     steps = [("patient name key", chart.name_key), ("rtag", rtag)]

@@ -1,5 +1,5 @@
-//! Start of a new chain: after a fork or a page with unknown outcome, the journal writer begins
-//! another chain, which records the heads that the writer has seen. No entry is lost.
+//! Start of a new chain after a fork, or after a page with unknown outcome. The new chain records
+//! the heads that the journal writer has seen, and no entry is lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -22,7 +22,7 @@ const FAULTS: [(FaultAction, usize); 7] = [
     (FaultAction::Fail(StorageError::Full), 3),
     (FaultAction::Unknown(FaultOutcome::Lost), 1),
     (FaultAction::Unknown(FaultOutcome::Applied), 1),
-    // More failures than the journal writer's retries.
+    // Fail more writes than the journal writer retries.
     (FaultAction::Unknown(FaultOutcome::Lost), 9),
     (FaultAction::Stop, 1),
     (FaultAction::StopAfter, 1),
@@ -86,7 +86,7 @@ fn expected(error: &Error) {
 
 /// Compares the caller's successful answers with the storage and the journal.
 fn compare(stage: &Stage, answered: &Answered, mode: Journaling, crashed: bool, case: &str) {
-    // Without transactions, a later page settles each change, and a crash prevents that page.
+    // Without transactions, a later page settles each change, and a crash may prevent that page.
     let certain = stage.storage.is_transactional() || !crashed;
     let lines = match certain {
         true => stage.settled(),
@@ -313,7 +313,7 @@ fn grouped_reads_after_failed_page_require_written_page(stage: &Stage) {
     };
     // Count the three queued reads and the read that wrote them; the refused reads have no entries.
     assert_eq!(done(Operation::Read), 4);
-    // The queue is empty, so reads need no storage write again.
+    // The queue is empty again, so reads need no storage write.
     let pages = stage.pages();
     assert!(clinician.get(&id).unwrap().is_some());
     assert_eq!((stage.pages(), done(Operation::Read)), (pages, 4));

@@ -167,14 +167,14 @@ fn change_after_write_of_its_checked_key_conflicts() {
     assert!(!is_stored(&stage, "r2"));
 }
 
-/// Returns the number of operations in each commit of these changes, excluding the journal page.
+/// Commits the changes, and returns the number of operations in each transaction, excluding the
+/// journal page.
 fn groups(changes: Vec<JournaledChange>) -> Vec<usize> {
     let stage = stage();
     let counts = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&counts);
     let writer = writer_over(&stage, move |storage, transactions| {
         for transaction in transactions {
-            // Exclude the journal page from the count.
             noted
                 .lock()
                 .unwrap()

@@ -68,7 +68,7 @@ fn content(writer: &WriterId, sequence: u64) -> Vec<u8> {
     [&writer[..], &sequence.to_be_bytes()].concat()
 }
 
-/// Returns the writer and the last sequence of each of the `limit` newest chains.
+/// Returns the writer and the last sequence number of each of the `limit` newest chains.
 fn heads(storage: &dyn Storage, now: i64, limit: usize) -> Vec<(WriterId, u64)> {
     let seen = recent(storage, now, limit).unwrap().into_iter();
     seen.map(|seen| {
@@ -141,7 +141,7 @@ fn search_for_heads_among_many_chains_scans_few_items() {
     }
 }
 
-/// Returns the sequences that one cursor step visits, and `true` if more pages follow.
+/// Returns the sequence numbers that one cursor step visits, and `true` if more pages follow.
 fn step_of(cursor: &mut Cursor, storage: &dyn Storage, limit: usize) -> (Vec<u64>, bool) {
     let keys = PageKeys {
         vault: [0; 16],

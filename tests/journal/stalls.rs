@@ -76,7 +76,7 @@ fn grouped_reads_on_stalled_storage_wait_after_one_second() {
         for _ in 0..10 {
             assert!(session(&vault).get(&id).unwrap().is_some());
         }
-        // One second later, reads wait also.
+        // After one second, reads wait as well.
         stage.clock.advance(1_000);
         let read = scope.spawn(|| session(&vault).get(&id).unwrap().is_some());
         thread::sleep(Duration::from_millis(100));

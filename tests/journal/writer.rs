@@ -220,7 +220,7 @@ impl Storage for Repeats {
 }
 
 #[test]
-fn page_committed_twice_is_done_with_deferred_purge() {
+fn page_committed_twice_reports_deferred_purge() {
     let stage = Stage::memory();
     drop(stage.create_in(Journaling::Strict));
     let repeats = Arc::new(Repeats(Arc::clone(&stage.storage)));

@@ -141,8 +141,7 @@ fn unavailable_auditor_slot_does_not_block_later_slot() {
     );
 }
 
-/// Credential like [`Fixed`]`(9)`, which opens none of these slots, and which records the slots
-/// that the header offers.
+/// Credential that opens none of these slots, and records the slots that the header offers.
 #[derive(Debug, Default)]
 struct RecordingCredential(Mutex<Vec<(u16, u16)>>);
 
@@ -234,7 +233,7 @@ fn removal_of_last_vault_slot_is_refused() {
 }
 
 #[test]
-fn auditor_slots_count_toward_16_slots() {
+fn auditor_slots_count_toward_limit_of_16_slots() {
     let (mut vault, _) = audited();
     for n in 4..=16 {
         let key = journal(&vault.keyring);
@@ -248,7 +247,7 @@ fn auditor_slots_count_toward_16_slots() {
 }
 
 #[test]
-fn replaced_slot_stays_vault_or_auditor_slot() {
+fn replaced_slot_keeps_vault_or_auditor_role() {
     let (mut vault, [first, auditor, third]) = audited();
     let today = JournalKey::random().unwrap();
     let mut replace = |slot, credential| {

@@ -14,7 +14,7 @@ fn read_keyring(vault: &Vault) -> Keyring {
     wincode::deserialize_exact(&body).unwrap()
 }
 
-/// Parses a header with this keyring body, which the second writer seals.
+/// Seals a keyring body with the second writer, and parses the resulting header.
 fn header_of(vault: &Vault, body: &[u8]) -> Header {
     let value = reseal::with_keyring_body(&vault.value, &vault.root, body);
     Header::parse(&value).unwrap()
@@ -98,7 +98,7 @@ fn second_implementation_reads_keyring() {
 }
 
 #[test]
-fn second_implementation_reads_entry() {
+fn second_implementation_reads_patient_entry() {
     let sealed = Sealed::new();
     let mut entry = sealed.vault.open(&sealed.value, &subject()).unwrap();
     let read = sealed.read(&sealed.value);
@@ -171,7 +171,7 @@ fn unknown_body_extensions_are_kept_below_0x8000_and_refused_above() {
 }
 
 #[test]
-fn entry_holds_aliases_and_retention_survive_resealing() {
+fn legal_holds_aliases_and_retention_survive_resealing() {
     let sealed = Sealed::new();
     let hold = Hold {
         id: 4,
@@ -311,7 +311,8 @@ fn truncated_or_extended_sealed_body_is_malformed() {
 fn sealed_body_with_huge_counts_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
-    // These are the counts of identifier, charts, keys, dead charts, holds and extensions.
+    // These are the offsets of the identifier's length, and of the counts of charts, keys, dead
+    // charts, holds and extensions.
     for offset in [23, 39, 107, 166, 174, 183] {
         for count in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 22, 1 << 16] {
             let mut body = body.clone();
@@ -325,7 +326,7 @@ fn sealed_body_with_huge_counts_is_malformed() {
 #[test]
 fn sealed_body_of_maximum_length_reopens_unchanged() {
     let sealed = Sealed::new();
-    // Use holds, because they have the lowest ratio of stored bytes to memory.
+    // Use legal holds, because a hold has the lowest ratio of stored bytes to memory.
     let hold = Hold {
         id: 0,
         since: 0,
@@ -338,7 +339,7 @@ fn sealed_body_of_maximum_length_reopens_unchanged() {
         fill((1024 * 1024 - 191) / 24 + 1).unwrap_err(),
         Error::Malformed
     );
-    // Seal a body of the maximum length again without a change.
+    // Resealing an unchanged body of the maximum length must succeed.
     let rest = (7, vec![1; 1024 * 1024 - 191 - 2 - 8]);
     let full = sealed.changed(|entry| entry.extensions = vec![rest]);
     let full = sealed.vault.seal(&mut full.unwrap());
@@ -377,7 +378,8 @@ proptest! {
         let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
         body[offset] = byte;
         if let Ok(mut entry) = sealed.open(&body) {
-            // Resealing keeps every byte except the count of sealings.
+            // Resealing changes only the sequence and the generation, which are in the first 18
+            // bytes.
             let value = sealed.vault.seal(&mut entry);
             let again = wincode::serialize(&sealed.read(&value)).unwrap();
             prop_assert_eq!(&again[18..], &body[18..]);

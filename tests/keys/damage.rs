@@ -6,7 +6,7 @@ use chartlock::internals::keys::{EntryHead, Header, PatientEntry, open_entry, se
 
 use crate::fixtures::*;
 
-/// Creates a vault with two slots of `Fixed` and a slot of another kind.
+/// Creates a vault with two `Fixed` slots and one `Unknown` slot.
 fn header() -> Vault {
     let mut vault = vault(SUITES[0]);
     vault.header.add_slot(&vault.root, &Unknown).unwrap();
@@ -15,8 +15,8 @@ fn header() -> Vault {
     vault
 }
 
-/// Byte ranges of the slots in [`header`]. Each slot has a head of 8 and a tail of 112 bytes,
-/// around 3, 256 and 3 bytes of parameters.
+/// Byte ranges of the slots in [`header`]. A slot consists of a head of 8 bytes, its parameters,
+/// and a tail of 112 bytes. The parameters have 3, 256 and 3 bytes.
 const SLOTS: [std::ops::Range<usize>; 3] = [36..159, 159..535, 535..658];
 
 #[test]

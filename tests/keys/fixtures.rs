@@ -30,7 +30,7 @@ impl Credential for Unknown {
     }
 }
 
-/// Credential like [`Fixed`]`(1)` that sends each slot context that it receives to a channel.
+/// Credential like [`Fixed`]`(1)` that sends each received slot context to a channel.
 #[derive(Debug)]
 pub struct Asking(pub mpsc::Sender<SlotContext>);
 

@@ -1,4 +1,4 @@
-//! Vault headers: which credential opens which slot, and how slots are added, replaced and removed.
+//! Vault headers: credentials, and the addition, replacement and removal of their slots.
 
 use std::sync::mpsc;
 
@@ -97,7 +97,8 @@ fn slot_rewritten_with_same_secret_has_fresh_salt_and_ciphertext() {
         .unwrap();
     vault.store();
     let after = split_header(&vault.value).0;
-    // The kind, id, length and parameters stay; the salt, commitment and wrapped key change.
+    // The kind, id, length and parameters must not change. The salt, commitment and wrapped key
+    // must change.
     assert_eq!(before[36..47], after[36..47]);
     for field in [47..79, 79..111, 111..159] {
         assert_ne!(before[field.clone()], after[field]);
@@ -184,7 +185,8 @@ fn header_opened_with_former_root_key_returns_root_key_changed() {
         &mut vault.root,
         vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
     );
-    // The slots still wrap the former root key; only the keyring is sealed under the new root key.
+    // The first call drops the slot of a credential that must be kept. The second call passes a
+    // credential without a slot.
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
     assert_eq!(seen, Error::RootKeyChanged);
@@ -345,7 +347,7 @@ fn master_rotation_keeps_former_key_until_destroyed() {
 }
 
 #[test]
-fn keyring_remembers_newest_1024_destroyed_numbers() {
+fn keyring_retains_newest_1024_destroyed_key_numbers() {
     let mut keyring = Keyring::new(NOW).unwrap();
     let mut retired = Vec::new();
     for _ in 0..1030 {

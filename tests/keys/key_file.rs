@@ -17,7 +17,7 @@ fn scratch() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Makes a directory look like the directory of a [`FileStorage`].
+/// Writes the readme by which a directory is recognized as a [`FileStorage`].
 fn mark(directory: &std::path::Path) {
     fs::write(
         directory.join("READ-ME-FIRST"),
@@ -142,7 +142,8 @@ fn key_file_creation_never_overwrites() {
 
 #[test]
 fn key_file_without_directory_is_in_working_directory() {
-    // Tests run in the directory that contains `tests`, which exists, so this call creates nothing.
+    // The tests run in the crate's root directory, where `tests` exists, so this call creates
+    // nothing.
     let created = KeyFile::create("tests").unwrap_err();
     assert_eq!(created, Error::KeyFile(std::io::ErrorKind::AlreadyExists));
 }
@@ -171,7 +172,7 @@ fn key_file_beside_data_is_refused() {
     fs::create_dir_all(&deep).unwrap();
     let deep = deep.join("clinic.key");
     KeyFile::create(&beside).unwrap();
-    // Create the storage beside an existing key file.
+    // Simulate the creation of a storage beside an existing key file.
     mark(directory.path());
     let opened = KeyFile::open(&beside).unwrap_err();
     assert_eq!(opened, Error::KeyFileBesideData);

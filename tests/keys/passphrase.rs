@@ -1,4 +1,4 @@
-//! Passphrase credentials, with the lowest cost of key stretching.
+//! Passphrase credentials, tested with the minimum cost of key stretching.
 
 use chartlock::Error;
 use chartlock::internals::keys::{Header, Keyring};

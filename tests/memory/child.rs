@@ -1,4 +1,4 @@
-//! The inspected process: it opens a vault, uses it, locks it and drops it.
+//! Child process whose memory the parent inspects. The child opens, uses, locks and drops a vault.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) const PASSPHRASE: (&str, usize) = ("passphrase", 40);
 /// The stages at which the parent reads the child's memory.
 pub(crate) const STAGES: [&str; 3] = ["in use", "locked", "dropped"];
 
-/// Runs the stages if the parent set the environment variables; otherwise returns at once, because
+/// Runs the stages if the parent set the environment variables. Otherwise returns at once, because
 /// the test runner also calls this function.
 #[test]
 fn child_uses_vault() {
@@ -153,7 +153,7 @@ fn in_parts(session: &Session, seed: u64) {
     assert_eq!(reader.read(&mut read).unwrap(), 100);
 }
 
-/// A value that belongs to the app and is wiped by the app.
+/// Value that the app owns and wipes.
 #[derive(Serialize, Deserialize)]
 struct Measurement {
     digits: String,

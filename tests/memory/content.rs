@@ -62,7 +62,7 @@ pub(crate) fn digits(seed: u64, (what, length): (&str, usize)) -> Zeroizing<Vec<
     digits
 }
 
-/// A reader that writes content directly into the caller's buffer, so that it keeps no copy.
+/// Reader that generates content directly in the caller's buffer, so that the reader keeps no copy.
 pub(crate) struct Device {
     bytes: Bytes,
     left: usize,
@@ -79,7 +79,8 @@ impl Device {
 
 impl Read for Device {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        // Return whole words of eight bytes, so that the stream equals one that is read at once.
+        // Return whole words of eight bytes, because the content must not depend on the size of the
+        // reads.
         let length = match out.len().min(self.left) {
             few @ 0..8 => few,
             many => many - many % 8,

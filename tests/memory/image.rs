@@ -50,7 +50,8 @@ impl Image {
 pub(crate) type Found = BTreeMap<String, Vec<String>>;
 
 impl Region {
-    /// Returns `None` for a memory region that is not readable or belongs to the kernel.
+    /// Reads a memory region. Returns `None` if the region is not readable or belongs to the
+    /// kernel.
     fn read(line: &str, memory: &File) -> Option<Self> {
         let mut words = line.split_whitespace();
         let (range, access) = (words.next()?, words.next()?);

@@ -1,5 +1,5 @@
-//! Memory of a process that locked or dropped its vault: it contains no keys and no record
-//! contents.
+//! Memory inspection of a process that locked or dropped its vault. The memory must contain no keys
+//! and no record contents.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[cfg(target_os = "linux")]

@@ -1,4 +1,5 @@
-//! Reads the child's memory at each stage, and searches it for every secret that the child used.
+//! Parent process, which reads the child's memory at each stage and searches it for every secret
+//! that the child used.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Write};
@@ -37,7 +38,7 @@ pub(crate) fn check_memory(suite: CipherSuite, seed: u64) {
     let scratch = tempfile::tempdir().unwrap();
     let mut pieces = Pieces::default();
     prepare(scratch.path(), suite, seed);
-    // Add the keys from before the child's rotations as well.
+    // Add the keys before the child runs as well, because the child's rotations replace them.
     add_secrets(scratch.path(), seed, &mut pieces);
     let images = match images_of_a_child(scratch.path(), seed) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

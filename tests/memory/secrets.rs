@@ -193,8 +193,8 @@ fn sha256(bytes: &[u8]) -> Key {
     chartlock::internals::crypto::sha256(&[bytes])
 }
 
-/// Adds a key and the two HMAC states derived from it, because the two states together can replace
-/// the key.
+/// Adds a key, its padded HMAC blocks and the two HMAC states derived from the key, because the two
+/// states together can replace the key.
 fn add_key(what: &str, key: &Key, pieces: &mut Pieces) {
     pieces.add(what, key);
     for pad in [0x36, 0x5c] {
@@ -223,8 +223,8 @@ fn add_key(what: &str, key: &Key, pieces: &mut Pieces) {
     }
 }
 
-/// Adds the first 32 bytes of the key derivation X(key, info, ..). They are a cipher's key, which
-/// is also the start of its key schedule.
+/// Adds the first 32 bytes that HKDF-Expand derives from `key` and `info`. These bytes are a cipher
+/// key, which is also the start of the cipher's key schedule.
 fn derive(what: &str, key: &Key, info: &[&[u8]], pieces: &mut Pieces) {
     let mut derived = [0; 32];
     let hkdf = Hkdf::<Sha256>::from_prk(key).unwrap();

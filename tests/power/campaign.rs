@@ -1,5 +1,5 @@
-//! Power-cut campaigns: record a child process, cut the power at every sync, and open each state
-//! that a cut leaves.
+//! Power-cut campaigns, which record a child process, cut the power at every sync, and open each
+//! state that a cut leaves.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,8 +24,8 @@ use crate::recorder::{Event, Recorder};
 use crate::script::{FAULT, ROOT, SCRIPT, SEED};
 use crate::{place, trace};
 
-/// The minimum length in bytes of value files that states hard-link. Files this long are never
-/// packs of patient entries, which change in place.
+/// The minimum length in bytes of the value files that states share through hard links. Packs of
+/// patient entries, which change in place, are always shorter.
 const LINKED: u64 = 64 << 10;
 
 /// The number of threads that open the states left by cuts.
@@ -41,7 +41,7 @@ pub(crate) struct Run<'a> {
 
 /// Child processes that run successively on one directory.
 pub(crate) struct Campaign<'a> {
-    /// The name of the vault's directory: see [`place`].
+    /// The name of the vault's directory, which [`place`] interprets.
     pub(crate) name: &'a str,
     pub(crate) runs: &'a [Run<'a>],
     pub(crate) seed: u64,
@@ -57,15 +57,15 @@ pub(crate) struct Campaign<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) syncs: u64,
-    /// The syncs until the vault was created, which `syncs` includes.
+    /// The number of syncs before the vault was created, which `syncs` includes.
     pub(crate) created: u64,
     pub(crate) acknowledged: u64,
     pub(crate) states: u64,
-    /// The truncations of a file to length 0.
+    /// The number of truncations of a file to length 0.
     pub(crate) emptied: u64,
-    /// The system calls in which `strace` injected a fault.
+    /// The number of system calls in which `strace` injected a fault.
     pub(crate) faults: u64,
-    /// The injected faults that hit a sync of a file below the root directory.
+    /// The number of injected faults that hit a sync of a file below the root directory.
     pub(crate) failed_syncs: u64,
     /// The results of puts after an operation had failed.
     pub(crate) afterwards: Vec<String>,
@@ -73,7 +73,7 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
 }
 
-/// A state left by a cut, and what a vault opened from that state must contain.
+/// Disk state after a cut, with the contents that a vault opened from this state must have.
 struct State {
     tree: Tree,
     model: Model,
@@ -144,7 +144,7 @@ fn record(root: &Path, name: &str, run: &Run<'_>, seed: u64, log: &Path) {
     );
 }
 
-/// Replays the calls of the children, and sends each state that a cut leaves to the checking
+/// Replay of the children's calls, which sends each state that a cut leaves to the checking
 /// threads.
 struct Cutter<'a> {
     campaign: &'a Campaign<'a>,
@@ -246,7 +246,7 @@ impl<'a> Cutter<'a> {
                 model: self.model.clone(),
                 begun: self.begun.clone(),
                 words: format!(
-                    "{cut:?} before sync {}, {} verbs acknowledged, within {:?}",
+                    "{cut:?} before sync {}, {} operations acknowledged, within {:?}",
                     self.outcome.syncs + 1,
                     self.outcome.acknowledged,
                     self.begun

@@ -28,7 +28,7 @@ pub(crate) enum Cut {
     /// Every pending change reaches the disk, but only the first and the last sector of this write.
     Hollow(When),
     /// Names reach the disk in order up to this change, as in a journaling file system. Any subset
-    /// of the content's sectors and of the lengths reaches it.
+    /// of the content's sectors and of the lengths reaches the disk.
     Journaled(u64, When),
     /// Any subset of the pending changes reaches the disk.
     Scattered(u64),
@@ -58,8 +58,8 @@ impl Cut {
         }
     }
 
-    /// Returns the end of the part of `from..end` that reaches the disk, or `from` if no byte of it
-    /// does. The bytes are in one sector, and belong to a write of `first..last`.
+    /// Returns the end of the part of `from..end` that reaches the disk, or `from` if no byte
+    /// reaches the disk. The bytes are in one sector, and belong to a write of `first..last`.
     pub(crate) fn keeps_bytes(
         &self,
         when: When,
@@ -79,8 +79,8 @@ impl Cut {
             }
             Cut::Hollow(hollow) if when == *hollow => from == first || end == last,
             Cut::Scattered(seed) | Cut::Journaled(seed, _) => {
-                // Hash the sector and not the write, because a disk writes a sector as a whole: all
-                // writes to a sector share its fate.
+                // Hash the sector and not the write, because a disk writes a sector as a whole:
+                // either all pending writes to a sector reach the disk, or none.
                 coin((seed, file, from / SECTOR))
             }
             _ => true,
@@ -98,7 +98,8 @@ fn coin(of: impl Hash) -> bool {
 /// Bounds on the number of cuts that a campaign tries at one point.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// The number of changes that a campaign omits, applies alone and tears, each in turn.
+    /// The number of pending changes that the cuts omit, apply alone and tear, one change in each
+    /// cut.
     pub(crate) each: usize,
     pub(crate) random: usize,
     /// The maximum number of cuts at one point.

@@ -1,17 +1,17 @@
-//! A model of a disk: the changes that are durable, and those that were only requested.
+//! Model of a disk, with the changes that are durable and the changes that were only requested.
 //!
-//! The assumptions are what POSIX and a disk with a working flush promise:
-//! - a file's content and length are durable once an `fsync` or `fdatasync` of the file, begun
-//!   after they were written, has returned without an error;
-//! - a name (a file or directory created, renamed, removed) is durable once an `fsync` of its
-//!   directory has returned; an `fsync` of the file itself says nothing about its name;
+//! The model assumes the guarantees of POSIX and of a disk with a working flush:
+//! - a file's content and length are durable once a later `fsync` or `fdatasync` of the file has
+//!   returned without an error;
+//! - a created, renamed or removed name is durable once an `fsync` of its directory has returned; an
+//!   `fsync` of the file itself does not make its name durable;
 //! - a rename within a directory happens whole or not at all;
 //! - 512 bytes that begin at a multiple of 512 are written whole or not at all;
 //! - durable data stays, and bytes that were never written read as zeros.
 //!
-//! Everything else can happen in any order and combination. After a sync *failed*, its changes are
-//! never written, though every process still reads them. Linux behaves this way: it marks the pages
-//! clean.
+//! All other changes can become durable in any order and combination. After a failed sync, the file's
+//! changes are never written, although every process still reads them. Linux behaves this way, because
+//! the kernel marks the pages clean.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -195,7 +195,7 @@ impl Disk {
         pending.push((when, change));
     }
 
-    /// Makes durable the requests that a file or directory received until `until`.
+    /// Marks all requests that a file or directory received up to `until` as durable.
     pub(crate) fn sync(&mut self, id: Id, until: When) {
         match &mut self.nodes[id] {
             Node::File {
@@ -248,8 +248,8 @@ impl Disk {
         all
     }
 
-    /// Returns the tree after a power cut at this point that affects the pending changes as `cut`
-    /// says.
+    /// Returns the tree after a power cut at this point. `cut` selects the pending changes that
+    /// reach the disk.
     pub(crate) fn after(&self, cut: &Cut) -> Tree {
         let mut tree = Tree::new();
         self.gather(0, "", cut, &mut tree);
@@ -322,7 +322,7 @@ fn rename(names: &mut BTreeMap<String, Id>, naming: &Naming) {
     }
 }
 
-/// Applies the changes to a file that survive a cut.
+/// Applies to a file the changes that reach the disk under `cut`.
 fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
     for (when, change) in pending {
         let keeps_length = cut.keeps_length(*when);
@@ -348,7 +348,7 @@ fn apply(content: &mut Content, id: Id, pending: &[(When, Change)], cut: &Cut) {
     }
 }
 
-/// Returns a number that identifies a tree together with the contents expected of it.
+/// Returns a hash that identifies a tree together with its expected contents.
 pub(crate) fn digest(tree: &Tree, expected: u64) -> u64 {
     let mut hasher = DefaultHasher::new();
     (tree, expected).hash(&mut hasher);

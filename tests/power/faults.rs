@@ -1,6 +1,6 @@
-//! Failing writes and syncs: acknowledged changes persist, and the vault acknowledges nothing that
-//! builds on changes that may be lost. The next process opens the vault, with or without a power
-//! cut.
+//! Injected failures of writes and syncs. Acknowledged changes persist, and the vault acknowledges
+//! nothing that builds on changes that may be lost. The next process opens the vault, with or
+//! without a power cut.
 
 use crate::campaign::{Campaign, Outcome, Run};
 use crate::content;
@@ -8,7 +8,7 @@ use crate::cut::Effort;
 use crate::script::every_verb_on_one;
 use crate::{assert_no_failures, trace};
 
-/// The operations that the process after the failed one runs, on another patient.
+/// Operations on another patient, for the process that follows the failed process.
 const AFTERWARDS: &str = "1:put 1:put-large 1:many checkpoint";
 
 const EFFORT: Effort = Effort {
@@ -41,8 +41,8 @@ fn with_fault(fault: &str, seed: u64) -> Outcome {
     outcome
 }
 
-/// Injects a fault into each `every`th call, with a new process for each fault, until a process
-/// makes no further call.
+/// Injects a fault into every `every`-th call, in a new process each time, until a process makes
+/// too few calls for a fault.
 fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
     let first = 1 + (every / 2 + offset(every)) % every;
     let mut outcomes = Vec::new();
@@ -57,7 +57,8 @@ fn each(call: &str, error: &str, every: usize) -> (u64, Vec<Outcome>) {
     (outcomes.len() as u64, outcomes)
 }
 
-/// Returns 1 in the long form of the test, so that every call fails once.
+/// Returns the distance between failing calls, which is 1 in the long form of the test, so that
+/// every call fails once.
 fn step(short: usize) -> usize {
     match std::env::var_os("CHARTLOCK_POWER_CUTS") {
         Some(_) => 1,
@@ -70,7 +71,7 @@ fn offset(every: usize) -> usize {
     content::seed().unwrap_or(0) as usize % every
 }
 
-/// Checks that the process with the fault was refused every later put.
+/// Returns `true` if the vault refused every put after the first failed operation.
 fn is_refused(outcome: &Outcome) -> bool {
     let refused = |answer: &String| answer == "Err(Storage(Stopped))";
     outcome.afterwards.iter().all(refused)
@@ -90,7 +91,7 @@ fn failed_sync_is_never_retried() {
         }
         println!("{count} times {call} failed");
     }
-    assert!(refused > 0, "no verb ever failed");
+    assert!(refused > 0, "no operation ever failed");
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn disk_full_at_every_write_loses_nothing() {
     }
 }
 
-/// Kills a process and then cuts the power: the kernel still has the names and bytes that the
+/// Kills a process and then cuts the power. The kernel still has the names and bytes that the
 /// killed process wrote, and the next process builds on them.
 #[test]
 fn kill_then_power_cut_loses_no_acknowledged_change() {

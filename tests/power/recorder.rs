@@ -13,7 +13,7 @@ use crate::trace::Call;
 pub(crate) enum Event {
     /// The child printed a line.
     Said(String),
-    /// The requests that a file or directory received until that moment are durable now.
+    /// The requests that a file or directory received up to that moment are durable now.
     Synced(Id, When),
     /// The sync of a file failed.
     Failed(Id),
@@ -33,7 +33,7 @@ pub(crate) struct Recorder {
 
 #[derive(Clone, Copy)]
 struct Handle {
-    /// The path of an open file; `None` for a file that is not below the root.
+    /// The node of an open file; `None` for a file that is not below the root.
     id: Option<Id>,
     at: u64,
     appends: bool,

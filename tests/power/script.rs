@@ -1,4 +1,4 @@
-//! The child process: it runs given operations in order, then exits.
+//! Child process that runs a script of operations in order and then exits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -14,25 +14,26 @@ pub(crate) const SCRIPT: &str = "CHARTLOCK_POWER_SCRIPT";
 pub(crate) const SEED: &str = "CHARTLOCK_POWER_SEED";
 pub(crate) const FAULT: &str = "CHARTLOCK_POWER_FAULT";
 
-/// Every operation that changes a vault. Some occur more than once, on existing and on missing
-/// records.
+/// Script with every operation that changes a vault. Some operations occur more than once, on
+/// existing and on missing records.
 pub(crate) const EVERY_VERB: &str = "\
 put put put 1:put put-large put-if many remove checkpoint \
 put-huge begin collect misfile 1:misfile expunge retain 1:hold rotate-patient \
 rotate-master put slots rotate-root 1:put-large reencrypt-patient erase put \
 many remove checkpoint reencrypt 1:release 1:expunge put-if collect";
 
-/// Every operation for a child in which a call fails. All of them change the first patient, because
-/// the outcome of the failed operation is unknown from then on.
+/// Returns a script with every operation, for a child in which a call fails. All operations change
+/// the first patient, because the outcome of the failed operation is unknown from then on.
 pub(crate) fn every_verb_on_one() -> String {
     let words = EVERY_VERB.split_whitespace();
     let mut words: Vec<_> = words.filter(|word| !word.starts_with("1:")).collect();
-    // A hold must exist to be lifted, and a record must be misfiled to be expunged.
+    // Add pairs of operations, because a hold must exist to be lifted, and a record must be
+    // misfiled to be expunged.
     words.extend(["hold", "release", "misfile", "expunge"]);
     words.join(" ")
 }
 
-/// Runs the script if the parent set the environment variables; otherwise returns at once, because
+/// Runs the script if the parent set the environment variables. Otherwise returns at once, because
 /// the test runner also calls this function.
 #[test]
 fn child_runs_script() {

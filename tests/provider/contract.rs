@@ -81,7 +81,7 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Returns memory that may not be accessed: an access would end the test.
+/// Returns inaccessible memory, so that any access ends the test process.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn untouchable(length: usize) -> &'static mut [u8] {

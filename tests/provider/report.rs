@@ -1,4 +1,4 @@
-//! Provider report, which lists the linked implementations and claims nothing else.
+//! Tests of the provider report, which lists the linked implementations and makes no other claims.
 
 use std::fs;
 use std::path::Path;

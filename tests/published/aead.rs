@@ -1,7 +1,7 @@
 //! Published vectors of AES-256-GCM and ChaCha20-Poly1305.
 //!
-//! Vectors with associated data are also used: their ciphertext does not depend on the associated
-//! data, and their tag must be refused without it.
+//! The tests also use vectors with associated data. The ciphertext of such a vector does not depend on
+//! the associated data, but the tag must be refused without that data.
 
 use chartlock::internals::crypto::provider::active::Cipher;
 use chartlock::{CipherSuite, Error};
@@ -49,8 +49,7 @@ impl Vector {
     }
 }
 
-/// Numbers of vectors that were sealed and opened, that were refused, and whose ciphertext alone
-/// was compared.
+/// Numbers of vectors by check: sealed and opened, refused, or compared by ciphertext alone.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ran {
     whole: usize,
@@ -128,7 +127,7 @@ fn wycheproof(path: &str) -> Vec<Vector> {
 }
 
 #[test]
-fn aes_256_gcm_passes_nist_encryption() {
+fn aes_256_gcm_passes_nist_encryption_vectors() {
     let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmEncryptExtIV256.rsp"));
     let expected = Ran {
         whole: 75,
@@ -139,7 +138,7 @@ fn aes_256_gcm_passes_nist_encryption() {
 }
 
 #[test]
-fn aes_256_gcm_passes_nist_decryption() {
+fn aes_256_gcm_passes_nist_decryption_vectors() {
     let ran = run(CipherSuite::Aes256Gcm, &nist("nist/gcmDecrypt256.rsp"));
     let expected = Ran {
         whole: 42,
@@ -150,7 +149,7 @@ fn aes_256_gcm_passes_nist_decryption() {
 }
 
 #[test]
-fn aes_256_gcm_passes_wycheproof() {
+fn aes_256_gcm_passes_wycheproof_vectors() {
     let ran = run(
         CipherSuite::Aes256Gcm,
         &wycheproof("wycheproof/aes_gcm.json"),
@@ -164,7 +163,7 @@ fn aes_256_gcm_passes_wycheproof() {
 }
 
 #[test]
-fn chacha20_poly1305_passes_rfc_8439() {
+fn chacha20_poly1305_passes_rfc_8439_vectors() {
     let vectors = nist("rfc/chacha20_poly1305_rfc8439.txt");
     let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {
@@ -176,7 +175,7 @@ fn chacha20_poly1305_passes_rfc_8439() {
 }
 
 #[test]
-fn chacha20_poly1305_passes_wycheproof() {
+fn chacha20_poly1305_passes_wycheproof_vectors() {
     let vectors = wycheproof("wycheproof/chacha20_poly1305.json");
     let ran = run(CipherSuite::ChaCha20Poly1305, &vectors);
     let expected = Ran {

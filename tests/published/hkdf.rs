@@ -21,7 +21,7 @@ fn derived(prk: &[u8; 32], info: &[u8], length: usize) -> Result<Vec<u8>, Error>
 }
 
 #[test]
-fn hkdf_passes_rfc_5869() {
+fn hkdf_passes_rfc_5869_vectors() {
     let records = from_lines(&file("rfc/hkdf_rfc5869.txt"), "COUNT");
     assert_eq!(records.len(), 3);
     for record in records {
@@ -35,7 +35,7 @@ fn hkdf_passes_rfc_5869() {
 }
 
 #[test]
-fn hkdf_passes_wycheproof() {
+fn hkdf_passes_wycheproof_vectors() {
     let (mut equal, mut refused) = (0, 0);
     for record in from_json(&file("wycheproof/hkdf_sha256.json")) {
         // Compute the pseudorandom key with the `hkdf` crate, because this crate does not use

@@ -23,17 +23,17 @@ fn messages(path: &str) -> usize {
 }
 
 #[test]
-fn sha256_passes_nist_short_messages() {
+fn sha256_passes_nist_short_message_vectors() {
     assert_eq!(messages("nist/SHA256ShortMsg.rsp"), 65);
 }
 
 #[test]
-fn sha256_passes_nist_long_messages() {
+fn sha256_passes_nist_long_message_vectors() {
     assert_eq!(messages("nist/SHA256LongMsg.rsp"), 12);
 }
 
 #[test]
-fn sha256_passes_nist_monte_carlo() {
+fn sha256_passes_nist_monte_carlo_vectors() {
     let text = file("nist/SHA256Monte.rsp");
     let seed = text.lines().find_map(|line| line.strip_prefix("Seed = "));
     let mut seed: [u8; 32] = hex(seed.unwrap()).try_into().unwrap();

@@ -1,5 +1,4 @@
-//! Archives of a storage: an archive restores exactly the archived objects, or reading it returns
-//! an error.
+//! Archive tests: reading an archive restores exactly the archived objects or returns an error.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -65,7 +64,7 @@ fn archive_restores_every_object() {
     assert_eq!(report.objects, 2506);
     assert_eq!(archive::verify(bytes.as_slice()), Ok(report));
     assert_eq!(archived(&restored), bytes);
-    // An archive may also begin in the middle of a stream.
+    // Read from a stream position other than zero, because other bytes may precede an archive.
     let mut later = Cursor::new([b"before".as_slice(), &bytes].concat());
     later.set_position(6);
     assert_eq!(archive::read(later, &MemoryStorage::new()), Ok(report));
@@ -188,8 +187,7 @@ proptest! {
     #[test]
     fn arbitrary_archive_bytes_are_refused(tail in proptest::collection::vec(any::<u8>(), 0..300)) {
         let archive = [b"\x89CLA\r\n\x1a\n".as_slice(), &tail].concat();
-        // Input that is shorter than an empty archive returns the error for input that is no
-        // archive.
+        // `Entries::new` refuses input that is shorter than an empty archive.
         let Ok(mut entries) = Entries::new(archive.as_slice()) else {
             return Ok(());
         };

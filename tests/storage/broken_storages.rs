@@ -1,5 +1,4 @@
-//! Control of the conformance kit: the kit must reject each of these storages, each of which has
-//! one defect.
+//! Defective storages, one for each defect that the conformance kit must detect.
 
 use chartlock::storage::{
     CommitError, Committed, Expect, MemoryStorage, Operation, PerOperation, Revision, Scan,
@@ -15,7 +14,7 @@ struct Broken<S> {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Defect {
-    /// The storage reports that it is transactional, although the inner storage is not.
+    /// Reports transactions as supported, although the inner storage does not support them.
     ClaimsTransactions,
     IgnoresExpectations,
     IgnoresChecks,

@@ -14,8 +14,8 @@ pub(crate) fn child(name: &str, directory: &Path) -> Command {
     command
 }
 
-/// Returns the same command as [`child`], but in a new mount namespace and after a shell command,
-/// which receives the directory as `$1`.
+/// Returns the command of [`child`], run in a new mount namespace after the command `shell`. The
+/// shell receives the directory as `$1`.
 ///
 /// Prints the reason on standard error and returns `None` if this system does not allow mounts.
 pub(crate) fn child_after(shell: &str, name: &str, directory: &Path) -> Option<Command> {
@@ -49,7 +49,7 @@ pub(crate) fn run_on_small_disk(megabytes: u32, name: &str, directory: &Path) {
 /// Returns `true` if `strace` can make this system call fail here; otherwise prints a note on
 /// standard error.
 pub(crate) fn can_fail(call: &str) -> bool {
-    // The probed program makes fewer calls than this number, so that no fault occurs.
+    // The program `true` makes fewer than 1000 of these calls, so the probe injects no fault.
     let mut probe = traced(call, "error=EIO:when=1000");
     probe.arg("true");
     let able = succeeds(probe);
@@ -78,7 +78,8 @@ fn succeeds(mut command: Command) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Appends a command to the arguments of another command, which runs it.
+/// Returns the outer command with the inner command as its last arguments. Wrappers such as
+/// `strace` run the command in their arguments.
 fn append_command(mut outer: Command, inner: &Command) -> Command {
     outer.arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs() {

@@ -39,7 +39,7 @@ pub(crate) fn files_with(directory: &Path, planted: &[u8]) -> Vec<PathBuf> {
         .into_iter()
         .filter(|path| {
             let content = match fs::read(path) {
-                // The engine's own threads may concurrently remove their files.
+                // The engine's background threads may delete their files during the search.
                 Err(error) if error.kind() == ErrorKind::NotFound => return false,
                 content => content.unwrap(),
             };

@@ -261,7 +261,7 @@ fn kill_at_any_moment_keeps_acknowledged_commits() {
             };
             acknowledged.insert(thread, count);
             lines += 1;
-            // The scheduler may delay a thread for long, so wait until each thread has committed.
+            // The scheduler may starve a thread, so wait until each thread has committed.
             if acknowledged.len() == THREADS && lines >= 100 + 37 * round {
                 process.kill().unwrap();
             }
@@ -396,8 +396,8 @@ fn child_fills_disk_with_commits() {
         commit(&storage, too_much),
         Err(CommitError::Io(StorageError::Full))
     );
-    // The outcome of that commit is known, and the commit left no file, so the storage accepts
-    // further commits.
+    // That commit failed with a known outcome and left no file, so the storage accepts further
+    // commits.
     let mut written = 0_u32;
     let failure = loop {
         let key = [b"r".as_slice(), &written.to_be_bytes()].concat();
@@ -441,7 +441,7 @@ fn child_fills_disk_with_commits() {
 fn failed_sync_stops_all_writing() {
     let scratch = tempfile::tempdir().unwrap();
     drop(FileStorage::open(scratch.path()).unwrap());
-    // The first call of `fdatasync` belongs to the opening.
+    // The first `fdatasync` call belongs to the open.
     let fault = "error=EIO:when=3";
     let name = "files::child_commits_until_sync_fails";
     if can_fail("fdatasync") {
@@ -468,8 +468,8 @@ fn child_commits_until_sync_fails() {
 
 #[test]
 fn kill_at_every_sync_keeps_acknowledged_commits() {
-    // Creating a storage syncs dozens of similar files, so the test skips most of these calls. The
-    // calls that create and remove a file depend on the system.
+    // Creating a storage syncs dozens of similar files, so the test skips most of these calls.
+    // Systems differ in the calls that create and remove a file.
     for (call, step) in [
         ("fsync", 11),
         ("fdatasync", 2),

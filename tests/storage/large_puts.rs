@@ -11,7 +11,7 @@ use chartlock::{Error, RecordId, Vault, storage::StorageError};
 use crate::child::{can_fail, child_with_fault, directory_from_parent, run_on_small_disk};
 use crate::common::{Fixed, record, scratch, session};
 
-/// Content length, more than one segment and less than the limit of one commit.
+/// Content length in bytes: more than one segment, less than the limit of one commit.
 const LENGTH: usize = (2 << 20) + 5;
 
 fn id() -> RecordId {
@@ -117,13 +117,13 @@ fn child_fills_disk_with_large_puts() {
     create(&directory);
     let usage = || (files(&directory), scratch::free_bytes(&directory));
     let (some, free) = usage();
-    // The content of this upload exceeds the disk.
+    // The content of this upload exceeds the free space.
     let vault = open(&directory);
     let endless = std::io::repeat(7).take(1 << 30);
     let put = session(&vault).put_reader(&id(), endless);
     assert_eq!(put, Err(Error::Storage(StorageError::Full)));
     assert_eq!(versions(&vault), 1);
-    // Journal entries of the failure and of the reads remain.
+    // The journal entries of the failed put and of the reads use some space.
     let (left, now) = usage();
     assert_eq!(left, some);
     assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
@@ -137,7 +137,7 @@ fn child_fills_disk_with_large_puts() {
         fs::write(&ballast, vec![0; too_much as usize]).unwrap();
         let put = session(&vault).put_reader(&id(), &content(2)[..]);
         let is_full = put == Err(Error::Storage(StorageError::Full));
-        // Without any free space the engine's writes also fail, and the storage stops.
+        // Without any free space, the engine's own writes also fail, and the storage stops.
         assert!(put.is_ok() || is_full || refused == 0, "{put:?}");
         drop(vault);
         fs::remove_file(&ballast).unwrap();
@@ -150,11 +150,11 @@ fn child_fills_disk_with_large_puts() {
         assert_eq!(versions(&vault), 1);
         let (left, now) = usage();
         assert_eq!(left, some);
-        // Each round adds a few journal entries.
+        // The journal entries of each round use some space.
         assert!(now + (128 << 10) > free, "{} bytes lost", free - now);
     }
     assert!(refused >= 16, "{refused}");
-    // With free space, the vault works as before the failures.
+    // With free space, the vault accepts puts again.
     let vault = open(&directory);
     assert_eq!(session(&vault).put(&id(), &content(3)), Ok(3));
     assert_eq!(versions(&vault), 3);

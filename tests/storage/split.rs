@@ -1,4 +1,5 @@
-//! `SplitStorage`: the side of each key, the order of the writes, and the number of commits.
+//! Tests of `SplitStorage`: the side that stores each key, the order of the writes, and the number
+//! of commits.
 
 use std::sync::{Arc, Mutex};
 

@@ -8,27 +8,27 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chartlock::internals::clock::Clock;
 
-/// A calendar time long before the machine's, in milliseconds since the Unix epoch.
+/// Calendar time years before the machine's time, in milliseconds since the Unix epoch.
 pub(crate) const LONG_AGO: i64 = 1_700_000_000_000;
 
-/// A clock that advances with each sleep and, a little, with each call: ten minutes take less than
-/// a second.
+/// Clock that advances with each sleep and slightly with each call. Ten minutes on this clock take
+/// less than a second.
 #[derive(Debug, Default)]
 pub(crate) struct AcceleratedClock {
     passed: AtomicU64,
     operations: RwLock<()>,
 }
 
-/// The factor by which a sleep is shortened.
+/// Factor by which the clock shortens a sleep.
 const SPEEDUP: u32 = 2000;
-/// The uptime that one call adds, in milliseconds, so that cached entries expire now and then.
+/// Uptime in milliseconds that each call adds, so that cached entries expire occasionally.
 const CALL_COST: u64 = 10;
-/// Longer sleeps are the steps of a key removal delay; the backoff after a conflict is shorter.
+/// Shortest sleep that belongs to a key removal delay; backoff sleeps after a conflict are shorter.
 const DELAY_STEP: Duration = Duration::from_secs(1);
 
 impl AcceleratedClock {
-    /// Keeps the key removal delay from passing while the guard lives. A writer takes the guard for
-    /// each operation, because storages promise that operations end within the delay.
+    /// Keeps the key removal delay from passing while the guard is alive. A writer takes the guard
+    /// for each operation, because storages guarantee that operations end within the delay.
     pub(crate) fn operation(&self) -> RwLockReadGuard<'_, ()> {
         self.operations.read().unwrap()
     }

@@ -31,7 +31,7 @@ fn vault_and_session_are_send_and_sync() {
     shared::<Document<'static>>();
 }
 
-/// Opens two vaults on one storage, as two processes do; the threads share them.
+/// Opens two vaults on one storage, like two processes. The threads share both vaults.
 fn open_two(stage: &Stage) -> [Vault; 2] {
     let options = stage.options_under_load();
     let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();
@@ -39,7 +39,7 @@ fn open_two(stage: &Stage) -> [Vault; 2] {
     [first, second]
 }
 
-/// Runs `work` on all threads at once and returns the results in the order of the threads.
+/// Runs `work` concurrently on all threads and returns the results in thread order.
 fn run_at_once<T: Send>(vaults: &[Vault; 2], work: impl Fn(&Session, usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(THREADS);
     thread::scope(|scope| {
@@ -133,7 +133,7 @@ fn concurrent_large_puts_all_become_versions(stage: &Stage) {
         let stored = session_on(&vaults[1]).get_version(&id, version).unwrap();
         assert!(stored.unwrap()[..] == body(thread)[..]);
     }
-    // One stream for each put, and no upload intent.
+    // The storage contains one stream per put and no upload intent.
     assert_eq!(
         raw::counts(&stage.storage),
         [1, 1, 1, THREADS - 1, THREADS, 0]

@@ -1,4 +1,5 @@
-//! Edge cases: equal content in a race, a kit over an intact header, and a list across `lock`.
+//! Edge cases: a race between equal puts, a kit restore over an intact header, and a listing
+//! interrupted by `lock`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

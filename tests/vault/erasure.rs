@@ -1,4 +1,4 @@
-//! Erasure: an erased subject stays erased, however late a delayed writer or eraser continues.
+//! Erasure: an erased subject stays erased, even if a writer or another eraser was delayed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -42,7 +42,7 @@ pub(crate) fn assert_erased(vault: &Vault, subject: &Subject) {
         assert_eq!(session.retract(&id), Err(Error::Erased));
     }
     let listed = session.list(subject).map(Iterator::count);
-    // The error may come from the first item instead of from the call.
+    // Either the call or the first item must return the error.
     assert!(matches!(listed, Err(Error::Erased)) || yields_erased(vault, subject));
     let mut subjects = session.subjects().unwrap().map(Result::unwrap);
     assert!(subjects.all(|other| other != *subject));
@@ -92,7 +92,7 @@ fn erase_destroys_keys_and_chart(stage: &Stage) {
         assert_eq!((usage.erased, usage.subjects), (1, 3));
         assert_eq!(usage, raw::brute_force(&stage.storage));
     }
-    // The cached patient entry must open nothing either.
+    // The second process must not open records with its cached patient entry.
     let id = record("MRN-1", "Observation/amended");
     assert_eq!(session_on(&other).get(&id).unwrap_err(), Error::Erased);
     assert_eq!(session_on(&other).put(&id, b"x"), Err(Error::Erased));
@@ -152,7 +152,7 @@ fn erase_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
                 .erase_subject(&patient, "asked for")
                 .unwrap_err();
             let vault = stage.open();
-            // Either the whole chart is readable, or nothing of it.
+            // The chart must be either fully readable or fully erased.
             let session = session_on(&vault);
             let id = record("MRN-1", "Observation/amended");
             match session.get(&id) {
@@ -271,7 +271,7 @@ fn put_delayed_past_erase_returns_erased(stage: &Stage) {
             let vault = stage.open();
             assert_erased(&vault, &patient);
             model.verify(&vault);
-            // The put removes what it left behind when its last check fails.
+            // The put removes its own objects after its last check fails.
             let left = raw::counts(&stage.storage);
             assert_eq!((left[2], left[3]), (1, 0));
             session_on(&vault)
@@ -306,8 +306,8 @@ fn put_delayed_past_erase_and_reopen_returns_erased(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage)[2..], [2, 0, 0, 0]);
 }
 
-/// Some deletes of the erasure have an unknown outcome and are applied after the chart was
-/// reopened.
+/// Applies some deletes of the erasure late, after the chart is reopened. Their outcome was unknown
+/// to the eraser.
 fn late_delete_of_erase_spares_reopened_chart(stage: &Stage) {
     smaller_clinic(&stage.create());
     let patient = subject("MRN-1");
@@ -397,13 +397,13 @@ fn writers_during_erase_end_with_erased(stage: &Stage) {
                 .unwrap();
         });
         assert_erased(first, id.subject());
-        // Each writer removes the version that it wrote too late.
+        // Each writer removes the version that it wrote after the erasure.
         assert_eq!(raw::counts(&stage.storage)[2..4], [0, 0]);
     }
 }
 
-/// Keys and data are in separate storages: a restored backup of the data stays unreadable once the
-/// keys are gone.
+/// Stores keys and data in separate storages. After the keys are destroyed, a restored backup of
+/// the data must stay unreadable.
 #[test]
 fn data_restored_after_erase_stays_unreadable() {
     let keys = Arc::new(MemoryStorage::new());
@@ -427,10 +427,10 @@ fn data_restored_after_erase_stays_unreadable() {
     assert_erased(&vault, &patient);
     model.0.retain(|id, _| *id.subject() != patient);
     model.verify(&vault);
-    // The data storage alone does not open, even with the credential.
+    // The data storage cannot be opened without the key storage, even with the credential.
     let alone = options.clone().open(Arc::clone(&data), &Fixed(1));
     assert_eq!(alone.unwrap_err(), Error::NoVault);
-    // No remaining key opens what was restored.
+    // No remaining key opens the restored objects.
     let dead = raw::brute_force(&split());
     assert_eq!((dead.subjects, dead.erased), (3, 1));
     session_on(&vault).reopen_chart(&patient).unwrap();
@@ -438,7 +438,7 @@ fn data_restored_after_erase_stays_unreadable() {
     assert!(session_on(&vault).get(&id).unwrap().is_none());
 }
 
-/// When deletes fail, `erase_subject` reports the error, and the keys are destroyed nevertheless.
+/// Makes the deletes fail: `erase_subject` must return the error and still destroy the keys.
 #[test]
 fn erase_with_failing_deletes_returns_error_and_destroys_keys() {
     let stage = Stage::per_operation();

@@ -1,5 +1,5 @@
-//! Expunge: destroys all versions of a record, continues its version numbers, and can be repeated
-//! after any interruption.
+//! Expunge: an expunge destroys all versions of a record, continues its version numbers, and can be
+//! repeated after any interruption.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -27,7 +27,7 @@ everywhere!(
 
 pub(crate) const WHY: &str = "filed under the wrong patient";
 
-/// Returns the objects of one record: its versions, and the segments that they name.
+/// Returns the versions and segments that an expunge removed.
 fn removed_versions(before: &Objects, after: &Objects) -> Objects {
     let gone = before
         .iter()
@@ -37,12 +37,12 @@ fn removed_versions(before: &Objects, after: &Objects) -> Objects {
         .collect()
 }
 
-/// Asserts that no stored byte of these versions is left under any key.
+/// Asserts that no stored object contains the bytes of the removed objects.
 fn assert_no_bytes_of(stage: &Stage, gone: &Objects) {
     for (key, value) in raw::all_objects(&stage.storage) {
         for (former, lost) in gone {
-            // Compares the sealed part of a version, which rewrapping keeps, and segments as a
-            // whole.
+            // Compare segments as a whole. Compare only the sealed part of versions, because
+            // rewrapping does not change this part.
             let from = if former[0] == b's' { 0 } else { HEAD };
             let lost = &lost[from..];
             let found =
@@ -56,7 +56,7 @@ fn assert_no_bytes_of(stage: &Stage, gone: &Objects) {
     }
 }
 
-/// Asserts that the record consists of a marker with this version.
+/// Asserts that the record consists only of an expunged marker with this version.
 fn assert_expunged(vault: &Vault, id: &RecordId, marker: u64) {
     let session = session_on(vault);
     assert!(session.get(id).unwrap().is_none());
@@ -75,7 +75,7 @@ fn assert_expunged(vault: &Vault, id: &RecordId, marker: u64) {
     assert!(listed.all(|info| info.name() != id.name()));
 }
 
-/// Asserts that verify does not miss the expunged versions.
+/// Asserts that verify reports no finding for the expunged versions.
 fn assert_no_finding(vault: &Vault) {
     let report = vault.verify(None).unwrap();
     assert!(report.records.is_empty() && report.journal.is_empty());
@@ -136,7 +136,7 @@ fn expunge_destroys_every_version(stage: &Stage) {
         );
         assert!(raw::objects(&stage.storage) == after);
         assert_eq!(session_on(&vault).retract(&id), Ok(None));
-        // Version numbers continue, although `Precondition::Absent` holds.
+        // Version numbers continue, although the record satisfies `Precondition::Absent`.
         let session = session_on(&other);
         let stale = session.put_if(&id, Precondition::Version(versions), b"late");
         assert_eq!(stale, Err(Error::Conflict));
@@ -147,7 +147,7 @@ fn expunge_destroys_every_version(stage: &Stage) {
         assert_follows_marker(&vault, &id, next - 1, &[b"anew", &large]);
         let garbage = vault.collect_garbage().unwrap();
         assert_eq!((garbage.segments, garbage.charts_passed_over), (0, 0));
-        // A second expunge destroys the versions behind the first marker, and the marker.
+        // A second expunge destroys the first marker and the versions after the marker.
         let report = session_on(&vault).expunge(&id, WHY).unwrap();
         assert_eq!((report.versions, report.segments), (3, 1));
         assert_expunged(&other, &id, next + 2);
@@ -223,7 +223,7 @@ fn expunge_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
             for action in [FaultAction::Stop, FaultAction::StopAfter] {
                 raw::reset(&stage.storage, &before);
                 let (vault, _) = stage.open_with(action_at(step, action));
-                // The last steps may concern only the journal, so the call may succeed.
+                // The last steps may only write the journal, so the call may succeed.
                 let _ = session_on(&vault).expunge(&id, WHY);
                 drop(vault);
                 check_after_interruption(stage, (&whole, &model), &id, marker, step);
@@ -234,7 +234,7 @@ fn expunge_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
     }
 }
 
-/// Asserts that either all versions are readable or none, and that any next operation works.
+/// Asserts that either all versions or none are readable, and that any later operation works.
 fn check_after_interruption(
     stage: &Stage,
     (whole, model): (&Model, &Model),
@@ -318,7 +318,7 @@ fn put_delayed_past_expunge_follows_the_marker(stage: &Stage) {
     }
 }
 
-/// A losing put has copied the current version to `h`; the copy arrives after the expunge.
+/// Stores a copy of the expunged version in history, as a delayed put that lost a race does.
 fn late_copy_of_expunged_version_stays_hidden(stage: &Stage) {
     smaller_clinic(&stage.create());
     let before = raw::all_objects(&stage.storage);
@@ -398,12 +398,12 @@ fn expunged_marker_survives_every_rotation(stage: &Stage) {
         .filter(|(key, value)| {
             matches!(key[0], b'r' | b'h') && Head::parse(value).unwrap().kind == Kind::Retraction
         });
-    // Two markers, and one retraction of the clinic.
+    // The storage contains two markers and the clinic's own retraction.
     assert_eq!(markers.count(), 3);
 }
 
-/// Two threads put, one expunges and one re-encrypts: nothing from before the last marker is
-/// readable.
+/// Runs two writers, an expunge and a re-encryption concurrently. No version from before the last
+/// marker may be readable.
 fn expunge_during_puts_and_rotation_hides_earlier_versions(stage: &Stage) {
     let options = stage.options_under_load();
     let first = options.clone().create(stage.shared(), &Fixed(1)).unwrap();

@@ -36,10 +36,10 @@ impl Gate {
     }
 }
 
-/// The put's version is expunged before its last check fails. The put must not reference the
-/// expunged segments again, though they may still be stored.
+/// Expunges the put's version before the put's last check fails. The put must not reference the
+/// expunged segments again, even if the storage still contains them.
 #[test]
-fn upload_expunged_before_last_check_is_not_named_again() {
+fn upload_expunged_before_last_check_is_not_referenced_again() {
     let stage = Stage::per_operation();
     smaller_clinic(&stage.create());
     let id = record("MRN-1", "CT/large");

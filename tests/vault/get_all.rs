@@ -1,4 +1,5 @@
-//! `get_all`: returns what `get` returns for each listed record, also while the chart changes.
+//! Reads of all records of a subject: `get_all` returns the results of `get` for each listed
+//! record, even during changes.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +32,7 @@ fn read_all(session: &Session) -> Contents {
     contents.map(name_and_content).collect()
 }
 
-/// Puts more records than one scan page holds.
+/// Puts more records than fit on one scan page.
 fn fill(session: &Session) -> Contents {
     let names: Vec<_> = (0..200).map(|index| format!("record {index:03}")).collect();
     let ids: Vec<_> = names.iter().map(|name| record("MRN-1", name)).collect();
@@ -158,8 +159,8 @@ fn get_all_during_erasure_ends_with_erased(stage: &Stage) {
     let other = stage.open();
     let done = session_on(&other).erase_subject(&subject("MRN-1"), "asked for");
     done.unwrap();
-    // Records fetched before the erasure may still follow; the iterator must not take the empty
-    // scan for the end.
+    // The iterator may still yield records that it read before the erasure. The iterator must not
+    // treat the erased chart's empty scan as the end of the list.
     let last = contents.by_ref().last().unwrap();
     assert_eq!(last.unwrap_err(), Error::Erased);
     assert!(contents.next().is_none());

@@ -1,4 +1,4 @@
-//! The header: rollback, slots and the root key.
+//! Header tests: rollback, slots and the root key.
 
 use chartlock::internals::keys::Header;
 use chartlock::{Error, Vault};
@@ -25,7 +25,7 @@ fn header_rolled_back_is_refused_until_made_writable(stage: &Stage) {
     let mut model = smaller_clinic(&vault);
     let old = raw::header_value(&stage.storage);
     vault.add_slot(&Fixed(2)).unwrap();
-    // The rotated entries name the generation of the newer header.
+    // The rotated entries record the generation of the newer header.
     for patient in ["MRN-1", "MRN-2"] {
         vault.rotate_subject_key(&subject(patient)).unwrap();
     }
@@ -66,7 +66,7 @@ fn header_rolled_back_is_refused_until_made_writable(stage: &Stage) {
     model.verify(&vault);
     model.verify(&stage.open());
     vault.rotate_subject_key(id.subject()).unwrap();
-    // The header that was replaced counts as rolled back from now on.
+    // The replaced header now counts as rolled back.
     raw::put(&stage.storage, b"v", &newer);
     assert_eq!(vault.slots().unwrap_err(), Error::HeaderRolledBack);
     let late = open(stage, 2).unwrap();
@@ -135,7 +135,7 @@ fn slots_can_be_added_replaced_and_removed(stage: &Stage) {
     for credential in [3, 10, 24] {
         model.verify(&open(stage, credential).unwrap());
     }
-    // Slot changes leave the master keys alone, so entries that other processes cache stay valid.
+    // Slot changes do not change the master keys, so cached entries of other processes stay valid.
     model.verify(&vault);
 }
 
@@ -188,7 +188,7 @@ fn auditor_slot_opens_only_the_journal(stage: &Stage) {
     vault.remove_slot(slot).unwrap();
     assert_eq!(journal_key(4).unwrap_err(), wrong);
     model.verify(&open(stage, 1).unwrap());
-    // Removing a slot does not stop an old header from opening.
+    // An old header still opens with the credential of a slot that was removed later.
     raw::put(&stage.storage, b"v", kit.as_bytes());
     assert_eq!(journal_key(2), Ok(own));
 }

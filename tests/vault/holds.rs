@@ -1,4 +1,4 @@
-//! Legal holds and retention: what forbids erasing a subject, and until when.
+//! Legal holds and retention, which prevent the erasure of a subject.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -68,7 +68,7 @@ fn erase_under_hold_returns_on_hold(stage: &Stage) {
     // The records are unchanged and can be amended.
     model.put(&session, &record("MRN-1", "Observation/amended"), b"more");
     model.verify(&vault);
-    // The hold does not concern the other patient.
+    // The hold does not apply to the other patient.
     assert!(session.holds(&subject("MRN-2")).unwrap().is_empty());
     let report = session.erase_subject(&subject("MRN-2"), REASON).unwrap();
     assert!(report.keys_destroyed);
@@ -102,13 +102,12 @@ fn erase_before_retention_ends_returns_retained(stage: &Stage) {
     clock.advance(4999);
     assert_erase_refused(stage, &vault, &Error::Retained);
 
-    // The retention is extended, set beyond what can be stored, removed, set to the past, and
-    // rounded up to a millisecond.
     let later = until + Duration::from_secs(1);
     session.retain_until(&patient, Some(later)).unwrap();
     clock.advance(1);
     assert_erase_refused(stage, &vault, &Error::Retained);
     let never = UNIX_EPOCH.checked_add(Duration::from_secs(1 << 62));
+    // `None` on systems whose clock type has no such time.
     if never.is_some() {
         let refused = session.retain_until(&patient, never);
         assert_eq!(refused, Err(Error::InvalidMetadata));
@@ -118,12 +117,13 @@ fn erase_before_retention_ends_returns_retained(stage: &Stage) {
     let early = UNIX_EPOCH - Duration::from_millis(7);
     session.retain_until(&patient, Some(early)).unwrap();
     assert_eq!(session.retained_until(&patient), Ok(Some(early)));
+    // Stored times are rounded up to a millisecond, so that no retention ends early.
     session
         .retain_until(&patient, Some(until + Duration::from_nanos(100)))
         .unwrap();
     assert_erase_refused(stage, &vault, &Error::Retained);
     clock.advance(1);
-    // The retention is over, but still reported.
+    // The retention has expired but is still reported.
     let over = until + Duration::from_millis(1);
     assert_eq!(session.retained_until(&patient), Ok(Some(over)));
     erase(&vault);
@@ -265,7 +265,7 @@ fn reopened_chart_has_no_hold_or_retention(stage: &Stage) {
     session.reopen_chart(&patient).unwrap();
     assert!(session.holds(&patient).unwrap().is_empty());
     assert_eq!(session.retained_until(&patient), Ok(None));
-    // The former retention must not return when the clock is put back.
+    // The former retention must not apply again after the clock is set back.
     clock.set_calendar(NOW - 1);
     erase(&vault);
 }

@@ -103,7 +103,7 @@ fn hostile_names_are_stored_like_any_other(stage: &Stage) {
     }
     assert_eq!(session.put(&record("MRN-1", &name), b"x"), Ok(1));
     assert_eq!(session.subjects().unwrap().count(), hostile.len() + 1);
-    // No key contains any of the names: each key is a class letter and a tag or two of 16 bytes.
+    // No key contains any of the names: each key is a class letter and one or two 16-byte tags.
     for key in raw::objects(&stage.storage)
         .keys()
         .filter(|key| key[..] != b"v"[..])
@@ -184,8 +184,9 @@ fn open_with_damaged_header_is_refused(stage: &Stage) {
         "a newer format"
     );
     assert_eq!(open(&with(10, &[9])), Error::Unsupported, "a newer suite");
-    // The slot begins at byte 36: kind, id and length, then memory, passes and lanes. Costs outside
-    // the limits are not tried, because they would take a terabyte or years.
+    // The slot begins at byte 36 with kind, id and length, then memory, passes and lanes. The vault
+    // must reject costs outside the limits before any key derivation, which would take a terabyte
+    // or years.
     let planted = [
         (44, u32::MAX),
         (44, 0),
@@ -283,8 +284,8 @@ fn locked_vault_refuses_every_operation(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// A full, read-only or broken storage at any commit: the error names the cause, and stored records
-/// stay readable.
+/// Makes each commit fail as on a full, read-only or broken storage. The error must report the
+/// cause, and stored records must stay readable.
 fn put_on_failing_storage_returns_the_storage_error(stage: &Stage) {
     let model = smaller_clinic(&stage.create());
     let before = raw::objects(&stage.storage);
@@ -308,7 +309,7 @@ fn put_on_failing_storage_returns_the_storage_error(stage: &Stage) {
             let id = record("MRN-1", "Observation/amended");
             match session_on(&vault).put(&id, body) {
                 Err(error) => assert_eq!(error, Error::Storage(refusal)),
-                // The put needed fewer commits.
+                // The put made fewer commits, so no fault occurred.
                 Ok(version) => assert_eq!(version, 4),
             }
             let vault = stage.open();
@@ -321,7 +322,7 @@ fn put_on_failing_storage_returns_the_storage_error(stage: &Stage) {
 }
 
 #[test]
-fn open_with_other_cipher_suite_keeps_the_vaults_own() {
+fn open_with_other_cipher_suite_keeps_stored_suite() {
     let stage = Stage::memory();
     let model = small_clinic(&stage.create());
     let other = stage.options().cipher_suite(CipherSuite::ChaCha20Poly1305);

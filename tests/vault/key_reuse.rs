@@ -1,4 +1,4 @@
-//! Key reuse: no key seals twice, whether after a lost race, a retry, a rotation or a fork.
+//! Key reuse: no key seals two values, even after a lost race, a retry, a rotation or a fork.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ everywhere!(
     put_after_lost_race_uploads_no_segment_twice
 );
 
-/// Every put that reached a storage, whatever its outcome.
+/// Log of every put that reached a storage, regardless of its outcome.
 type Sent = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>;
 
 fn log_puts(sent: &Sent, point: &FaultPoint<'_>) {
@@ -29,8 +29,8 @@ fn log_puts(sent: &Sent, point: &FaultPoint<'_>) {
     }
 }
 
-/// Asserts that each commitment and salt has one ciphertext, each data key and place one wrap, and
-/// each segment one content.
+/// Asserts that each commitment and each salt has one ciphertext, and each segment key one content.
+/// Also asserts that a data key has one wrapped form per object class and wrapping key.
 fn assert_no_repeats(sent: &[(Vec<u8>, Vec<u8>)]) -> usize {
     let mut sealed = HashMap::<Vec<u8>, [u8; 32]>::new();
     let mut wrapped = HashMap::<Vec<u8>, Vec<u8>>::new();
@@ -88,7 +88,7 @@ fn data_keys_and_salts_never_repeat(stage: &Stage) {
         let log = Arc::clone(&sent);
         let (vault, _) = stage.open_with(move |step, point| {
             log_puts(&log, point);
-            // Every few commits, the outcome is unknown.
+            // Make the outcome of some commits unknown.
             match (point, step % 7) {
                 (FaultPoint::Commit(_), 3) if unreliable => {
                     FaultAction::Unknown(FaultOutcome::Applied)
@@ -108,7 +108,7 @@ fn data_keys_and_salts_never_repeat(stage: &Stage) {
         let id = record(&format!("MRN-{index}"), "Observation/unsure");
         let size = if index % 10 == 0 { INLINE_MAX + 1 } else { 100 };
         let body = content(index, size);
-        // Puts twice, so that versions move to history as well.
+        // Put twice, so that versions also move to history.
         for _ in 0..2 {
             session_on(&unreliable).put(&id, &body).unwrap();
             model
@@ -123,7 +123,7 @@ fn data_keys_and_salts_never_repeat(stage: &Stage) {
         for (thread, vault) in [&vault, &vault, &unreliable].into_iter().enumerate() {
             let (id, session) = (&contended, session_on(vault));
             scope.spawn(move || {
-                // Contents differ, because a writer with an unknown outcome takes an equal version
+                // Use different contents: after an unknown outcome, a writer takes an equal version
                 // of the same millisecond for its own.
                 for turn in 0..10 {
                     session.put(id, &[thread as u8, turn]).unwrap();
@@ -160,7 +160,7 @@ fn put_after_lost_race_uploads_no_segment_twice(stage: &Stage) {
         log_puts(&log, point);
         let last = matches!(point, FaultPoint::Commit(operations)
             if raw::puts(operations).any(|(key, _)| matches!(key[0], b'r' | b'h')));
-        // The rival's put wins once.
+        // Let the rival's put win the race once.
         if last && let Some(other) = rival.lock().unwrap().take() {
             session_on(&other).put(&race, b"the rival's").unwrap();
         }
@@ -184,7 +184,7 @@ fn put_after_lost_race_uploads_no_segment_twice(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 2, 2, 0]);
 }
 
-/// Parent and child continue from the same memory, but must draw different random values.
+/// Makes parent and child continue from the same memory. Both must draw different random values.
 #[cfg(unix)]
 #[test]
 fn forked_processes_draw_different_random_values() {
@@ -200,7 +200,7 @@ fn forked_processes_draw_different_random_values() {
     let child = unsafe { libc::fork() };
     if child == 0 {
         // The alarm ends a child that hangs; even on slow machines the work takes less time.
-        // SAFETY: a plain system call.
+        // SAFETY: `alarm` accesses no memory of this process.
         #[allow(unsafe_code)]
         unsafe {
             libc::alarm(300);
@@ -209,7 +209,7 @@ fn forked_processes_draw_different_random_values() {
             work(&vault);
             std::fs::write(&path, encoded(&raw::all_objects(&stage.storage))).unwrap();
         }));
-        // SAFETY: ends the child immediately.
+        // SAFETY: `_exit` ends the child without access to its memory.
         #[allow(unsafe_code)]
         unsafe {
             libc::_exit(i32::from(done.is_err()))
@@ -217,7 +217,8 @@ fn forked_processes_draw_different_random_values() {
     }
     work(&vault);
     let mut status = 0;
-    // SAFETY: waits for the child made above, with a place for its status.
+    // SAFETY: `child` is the process created above, and `status` is valid for writes during the
+    // call.
     #[allow(unsafe_code)]
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!((waited, status), (child, 0));

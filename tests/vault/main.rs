@@ -1,4 +1,4 @@
-//! The vault through its public API, on every storage of this crate.
+//! Tests of the vault through its public API, on every storage of this crate.
 //!
 //! `stage` lists the storages. `raw` reads the stored objects with the test's own credential and
 //! without vault code above the key and envelope layers.

@@ -7,7 +7,7 @@ use chartlock::{RecordId, Session, Subject, Vault};
 
 use crate::stage::{content, record, session_on};
 
-/// Every acknowledged version of every record; `None` for a retraction.
+/// Acknowledged versions of every record; `None` for a retraction.
 #[derive(Clone, Default)]
 pub(crate) struct Model(pub(crate) BTreeMap<RecordId, Vec<Option<Vec<u8>>>>);
 
@@ -43,7 +43,7 @@ impl Model {
         self.0.keys().map(RecordId::subject).collect()
     }
 
-    /// Compares the model with every operation that reads.
+    /// Compares the model with the results of every read operation.
     pub(crate) fn verify(&self, vault: &Vault) {
         let session = session_on(vault);
         for (id, versions) in &self.0 {
@@ -94,7 +94,7 @@ impl Model {
     }
 }
 
-/// Fills a vault with three patients of all kinds of records, and an organization.
+/// Fills a vault with three patients that have all kinds of records, and with one organization.
 pub(crate) fn small_clinic(vault: &Vault) -> Model {
     let session = session_on(vault);
     let mut model = Model::default();
@@ -106,7 +106,7 @@ pub(crate) fn small_clinic(vault: &Vault) -> Model {
     model
 }
 
-/// Fills a vault with one patient of all kinds of records, and one of a single record.
+/// Fills a vault with one patient that has all kinds of records, and one that has a single record.
 pub(crate) fn smaller_clinic(vault: &Vault) -> Model {
     let session = session_on(vault);
     let mut model = Model::default();

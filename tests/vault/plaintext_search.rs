@@ -1,4 +1,4 @@
-//! No plaintext reaches the storage: thousands of known strings are searched in every stored byte.
+//! Plaintext search: no stored byte sequence may equal one of thousands of known strings.
 
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read};
@@ -11,12 +11,12 @@ use flate2::read::MultiGzDecoder;
 use crate::raw;
 use crate::stage::{Stage, record, session_on, subject};
 
-/// The length of a run of bytes that does not occur by chance.
+/// Length in bytes of a run that is too long to occur by chance.
 const WINDOW: usize = 12;
 
 everywhere!(storage_contains_no_plaintext);
 
-/// Every run of `WINDOW` bytes in what was put.
+/// Every run of `WINDOW` bytes in the plaintexts that the test put.
 #[derive(Default)]
 struct Known(HashSet<[u8; WINDOW]>);
 
@@ -35,8 +35,8 @@ fn runs(bytes: &[u8]) -> impl Iterator<Item = &[u8; WINDOW]> {
     windows.filter_map(|window| window.try_into().ok())
 }
 
-/// Excludes runs of few different bytes, because images and the files of a storage engine contain
-/// them, too.
+/// Tests whether a run has enough different bytes. Images and the storage engine's files also
+/// contain runs of few different bytes.
 fn is_distinctive(run: &[u8; WINDOW]) -> bool {
     run.iter().collect::<HashSet<_>>().len() > 4
 }
@@ -105,7 +105,7 @@ fn storage_contains_no_plaintext(stage: &Stage) {
             &format!("document {file}"),
             bytes,
         );
-        // Each line becomes a separate record, too.
+        // Each line also becomes a separate record.
         let lines = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| line.len() > WINDOW);
@@ -167,7 +167,7 @@ fn assert_no_plaintext_in_directory(directory: &Path, known: &Known) -> u64 {
             assert_no_plaintext_in_directory(&path, known)
         } else {
             let bytes = match std::fs::read(&path) {
-                // The engine's background threads may delete their files meanwhile.
+                // The engine's background threads may delete their files during the search.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 bytes => bytes.unwrap(),
             };

@@ -30,7 +30,7 @@ pub(crate) fn counts(storage: &dyn Storage) -> [usize; 6] {
     b"vprhsw".map(|class| objects_of(storage, &[class]).len())
 }
 
-/// Makes a storage hold exactly these objects.
+/// Replaces the content of a storage with exactly these objects.
 pub(crate) fn reset(storage: &dyn Storage, to: &Objects) {
     let present = all_objects(storage);
     let gone = present.keys().filter(|key| !to.contains_key(*key));
@@ -126,7 +126,7 @@ pub(crate) fn brute_force(storage: &dyn Storage) -> BruteForce {
     usage
 }
 
-/// Returns the vault's own key usage in the same form.
+/// Returns the key usage that the vault reports, as a [`BruteForce`] value.
 pub(crate) fn key_usage(vault: &chartlock::Vault) -> BruteForce {
     let usage = vault.key_usage().unwrap();
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Open readers while the record changes: a reader continues with its version or returns a clear
-//! error, and never mixes versions.
+//! Open readers during changes to their record: a reader continues with its version or returns a
+//! clear error, and never mixes versions.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -29,7 +29,7 @@ everywhere!(
 
 const LENGTH: usize = 2 * SEGMENT + 7 * CHUNK + 5;
 
-/// Opens the vault as another process does, with this many threads.
+/// Opens the vault with this many threads, like another process.
 fn open(stage: &Stage, threads: usize) -> Vault {
     let options = stage.options().threads(NonZeroUsize::new(threads).unwrap());
     stage.open_by(options)
@@ -53,7 +53,7 @@ fn rest(mut reader: RecordReader) -> Vec<u8> {
     rest
 }
 
-/// Opens a reader on each vault and reads its first bytes.
+/// Opens a reader on each vault, checks the first 100 bytes, and returns the readers.
 fn partly_read(vaults: [&Vault; 2], content: &[u8]) -> [RecordReader; 2] {
     vaults.map(|vault| {
         let mut reader = reader(vault);
@@ -95,7 +95,8 @@ fn reader_after_retraction_keeps_its_version(stage: &Stage) {
     assert!(session_on(&vault).reader(&id).unwrap().is_none());
 }
 
-/// The readers belong to the re-encrypting vault, and to one that still caches the former entry.
+/// Uses a reader of the re-encrypting vault and a reader of a vault that still caches the former
+/// entry.
 fn reader_after_reencryption_at_any_position_continues(stage: &Stage) {
     let content = put(stage, LENGTH);
     let (vault, other) = (open(stage, 2), open(stage, 1));
@@ -121,7 +122,7 @@ fn reader_after_reencryption_at_any_position_continues(stage: &Stage) {
             assert_eq!(reader.stream_position().unwrap(), position as u64);
             reader.read_to_end(part).unwrap();
             assert!(*part == content);
-            // Reads backwards, too.
+            // Earlier positions must be readable again.
             let mut first = [0; 9];
             assert_eq!(reader.read_at(0, &mut first), Ok(9));
             assert!(first == content[..9]);
@@ -129,7 +130,8 @@ fn reader_after_reencryption_at_any_position_continues(stage: &Stage) {
     }
 }
 
-/// Segments that were read ahead belong to the former stream, later ones to the new stream.
+/// Segments that were read ahead come from the former stream, and later segments from the new
+/// stream.
 fn reader_with_segments_read_ahead_survives_reencryption(stage: &Stage) {
     let content = put(stage, 14 * SEGMENT + 5);
     let vault = open(stage, 4);
@@ -159,7 +161,8 @@ fn reader_of_earlier_version_survives_reencryption(stage: &Stage) {
     }
 }
 
-/// Each time the reader looks up the current stream, another re-encryption has replaced it.
+/// Re-encrypts the record before each of the first five segment reads. The stream that the reader
+/// looked up is then already replaced.
 fn reader_survives_repeated_reencryption(stage: &Stage) {
     let content = put(stage, CHUNK + 5);
     let id = record("MRN-1", "CT/1");
@@ -190,7 +193,7 @@ fn reader_survives_rotations(stage: &Stage) {
     vault.rotate_master_key().unwrap();
     for mut reader in readers {
         assert!(rest_from(&mut reader, 50) == content[50..]);
-        // The entry is sealed under the new master key by now.
+        // The entry is now sealed under the new master key.
         vault.reencrypt_subject(id.subject()).unwrap();
         assert!(rest_from(&mut reader, SEGMENT + 3) == content[SEGMENT + 3..]);
     }
@@ -249,7 +252,8 @@ fn reader_after_lock_returns_locked(stage: &Stage) {
     let [mut locked, unlocked] = partly_read([&vault, &other], &content);
     vault.lock();
     assert_eq!(inline.read_at(0, &mut [0; 9]), Err(Error::Locked));
-    // One offset in the segment that the reader caches, and one beyond it.
+    // Read at one offset in the segment that the reader caches, and at one offset beyond that
+    // segment.
     for offset in [0, LENGTH - 9] {
         assert_eq!(
             locked.read_at(offset as u64, &mut [0; 9]),

@@ -1,4 +1,4 @@
-//! Recovery kits: a kit restores a lost header, and never replaces a better one.
+//! Recovery kits: a kit restores a lost header, and never replaces an intact or newer header.
 
 use chartlock::storage::{FaultAction, FaultPoint};
 use chartlock::{Error, RecoveryKit};
@@ -79,7 +79,7 @@ fn kit_with_earlier_master_key_is_stale(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Only one of several entries is sealed under the newer master key.
+/// Interrupts a rotation after one of several entries is sealed under the newer master key.
 fn kit_from_before_interrupted_rotation_is_stale(stage: &Stage) {
     let vault = stage.create();
     let mut model = small_clinic(&vault);
@@ -107,7 +107,7 @@ fn kit_from_before_interrupted_rotation_is_stale(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// No key is newer, but the kit would bring removed slots back.
+/// The vault has no newer key, but the kit would restore removed slots.
 fn kit_of_earlier_header_generation_is_stale(stage: &Stage) {
     let vault = stage.create();
     let model = smaller_clinic(&vault);
@@ -136,8 +136,8 @@ fn kit_with_all_needed_keys_is_restored(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Requests may arrive late, so an entry under a key that this keyring destroyed does not make the
-/// kit stale.
+/// Requests may arrive late, so an entry under a key that the kit's keyring destroyed does not make
+/// the kit stale.
 fn kit_with_orphaned_entry_present_is_restored(stage: &Stage) {
     let vault = stage.create();
     smaller_clinic(&vault);
@@ -155,10 +155,10 @@ fn kit_of_another_vault_is_refused(stage: &Stage) {
     let foreign = Stage::memory();
     let kit = foreign.create().recovery_kit().unwrap();
     raw::delete(&stage.storage, b"v");
-    // The entries name master keys that the kit does not know, so the kit looks stale.
+    // The entries reference master keys that the kit does not contain, so the kit looks stale.
     let restored = kit.restore(&stage.storage, &Fixed(1));
     assert_eq!(restored, Err(Error::StaleKit));
-    // The entries name a known number, but do not open under that key.
+    // Each entry now references the number of the kit's key, but does not open under that key.
     let (_, keyring) = raw::header(kit.as_bytes(), &Fixed(1));
     let number = keyring.active_master().number.to_le_bytes();
     for (key, mut value) in raw::objects_of(&stage.storage, b"p") {

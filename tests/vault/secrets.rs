@@ -30,7 +30,7 @@ const TYPE: &str = "planted/type-whimbrel";
 const REASON: &str = "planted reason godwit";
 const PATH: &str = "planted-directory-curlew";
 
-/// The texts that must not be printed, in each form in which bytes get printed.
+/// Texts that must not be printed, in each form in which bytes are printed.
 struct Planted(Vec<String>);
 
 impl Planted {
@@ -45,7 +45,7 @@ impl Planted {
         planted
     }
 
-    /// Adds each six consecutive bytes, in hex and as a list of numbers.
+    /// Adds each group of six consecutive bytes, in hex and as a list of decimal numbers.
     fn plant(&mut self, secret: &[u8]) {
         for bytes in secret.chunks_exact(6) {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -245,11 +245,11 @@ fn keys_print_no_secret() {
 }
 
 #[test]
-fn errors_print_no_secret_and_name_a_next_step() {
+fn errors_print_no_secret_and_state_next_step() {
     let planted = Planted::new();
     let errors = every_error();
-    // Each variant has one text in the source, so none is left out here; `Storage` has several
-    // values.
+    // The number of `#[error]` attributes shows that the list is complete. The attribute of
+    // `Storage` is counted in addition to those of its values.
     let own = include_str!("../../src/error/mod.rs").matches("#[error(");
     let storage = include_str!("../../src/error/storage.rs").matches("#[error(");
     assert_eq!(errors.len() + 1, own.count() + storage.count());

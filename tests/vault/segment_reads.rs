@@ -1,4 +1,4 @@
-//! Segment reads: a read fetches only the segments that it needs, each of them once.
+//! Segment reads: a read fetches only the needed segments, and each of them once.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -14,7 +14,7 @@ use crate::stage::{Stage, content, record, session_on};
 /// Segment indexes in the order in which the vault read them.
 type ReadLog = Arc<Mutex<Vec<u32>>>;
 
-/// The length of a range that an image viewer reads.
+/// Length in bytes of a range that an image viewer reads.
 const RANGE: usize = 256 * 1024;
 
 everywhere!(
@@ -42,7 +42,7 @@ fn logging_vault(stage: &Stage, threads: usize) -> (Vault, ReadLog) {
     (options.open(storage, &Fixed(1)).unwrap(), log)
 }
 
-/// Takes the logged indexes, without the probe for a segment behind the last one.
+/// Takes the logged indexes, without the probe for a segment after the last one.
 fn take_log(log: &ReadLog, segments: usize) -> Vec<u32> {
     let mut log = std::mem::take(&mut *log.lock().unwrap());
     log.retain(|index| *index < segments as u32);
@@ -131,7 +131,7 @@ fn sequential_read_reads_each_segment_once(stage: &Stage) {
         let mut touched = take_log(&log, 12);
         touched.sort_unstable();
         assert_eq!(touched, (0..12).collect::<Vec<_>>(), "{threads} threads");
-        // Reads the same content again in consecutive small ranges.
+        // Read the same content again in consecutive small ranges.
         let reader = session_on(&vault).reader(&id).unwrap().unwrap();
         let mut part = vec![0; CHUNK + 5];
         for (place, expected) in content.chunks(CHUNK + 5).enumerate() {

@@ -1,4 +1,4 @@
-//! Opens vaults for this suite on each storage.
+//! Helpers that open vaults for this suite on each storage.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::clock::AcceleratedClock;
 pub(crate) use crate::common::{Fixed, Shared, Stage, record, session as session_on, subject};
 
 impl Stage {
-    /// Options for tests with threads: the storage's key removal delay and the cache lifetime pass
-    /// quickly, on an accelerated clock.
+    /// Returns options for tests with threads. The storage's key removal delay and the cache
+    /// lifetime pass quickly on an accelerated clock.
     pub(crate) fn options_under_load(&self) -> VaultOptions {
         self.options_by(Arc::default())
     }
@@ -19,7 +19,7 @@ impl Stage {
         VaultOptions::new().cipher_suite(self.suite).clock(clock)
     }
 
-    /// Opens the vault on a storage in which `hook` decides over every step.
+    /// Opens the vault on a storage whose steps `hook` controls.
     pub(crate) fn open_with(
         &self,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -27,7 +27,8 @@ impl Stage {
         self.open_faulty(self.options(), hook)
     }
 
-    /// Like [`Stage::open_with`], but without a journal, so that each change is a separate commit.
+    /// Opens the vault like [`Stage::open_with`], but without a journal, so that each change is a
+    /// separate commit.
     pub(crate) fn open_unjournaled_with(
         &self,
         hook: impl Fn(u64, &FaultPoint<'_>) -> FaultAction + Send + Sync + 'static,
@@ -35,7 +36,7 @@ impl Stage {
         self.open_faulty(self.options().without_journal(), hook)
     }
 
-    /// Opens the vault with options on a storage in which `hook` decides over every step.
+    /// Opens the vault with these options on a storage whose steps `hook` controls.
     pub(crate) fn open_faulty(
         &self,
         options: VaultOptions,
@@ -47,8 +48,8 @@ impl Stage {
     }
 }
 
-/// Returns a hook that takes `action` at one step and lets the others proceed. The step that opens
-/// the vault comes first and is not counted.
+/// Returns a hook that takes `action` at one step and lets the other steps proceed. Step 0 is the
+/// first step after the vault is opened.
 pub(crate) fn action_at(
     step: u64,
     action: FaultAction,
@@ -59,7 +60,7 @@ pub(crate) fn action_at(
     }
 }
 
-/// Runs each of the tests on each storage; a new storage needs only an entry in this list.
+/// Runs each test on each storage; a new storage needs only an entry in this list.
 macro_rules! everywhere {
     ($($test:ident),* $(,)?) => {
         on_each!([memory memory_other_suite per_operation split file] [$($test)*]);

@@ -153,7 +153,7 @@ fn failing_source_leaves_nothing(stage: &Stage) {
     }
 }
 
-/// The collector treats an older upload as abandoned.
+/// Exceeds the age limit: after 24 hours, the collector treats an upload as abandoned.
 fn upload_after_24_hours_returns_upload_expired(stage: &Stage) {
     const DAY: u64 = 24 * 60 * 60 * 1000;
     drop(stage.create());
@@ -172,7 +172,7 @@ fn upload_after_24_hours_returns_upload_expired(stage: &Stage) {
     assert_eq!(after(DAY + 1, CHUNK + 1), Err(Error::UploadExpired));
     assert_eq!((objects(stage, b"w"), objects(stage, b"s")), (0, 1));
     assert!(*session.get(&id).unwrap().unwrap() == content(7, CHUNK + 1));
-    // Content that fits into the record is sent only by `finish`, so it cannot expire.
+    // Content that fits into the record is sent only by `finish`, so the upload cannot expire.
     assert_eq!(after(DAY + 1, CHUNK), Ok(2));
 }
 

@@ -13,7 +13,7 @@ use crate::common::Fixed;
 use crate::raw::{self, Objects};
 use crate::stage::{Stage, content, record, session_on, subject};
 
-/// The result of each operation that reads: a fingerprint of the content, or the error.
+/// Results of all read operations: a fingerprint of the content, or the error.
 type Answers = BTreeMap<String, Result<String, Error>>;
 
 const RECORDS: [(&str, &str); 5] = [
@@ -24,7 +24,8 @@ const RECORDS: [(&str, &str); 5] = [
     ("MRN-3", "returned"),
 ];
 
-/// The environment variable for the long form, which flips every bit of a segment, too.
+/// Environment variable that enables the long form of the tests, which also flips every bit of a
+/// segment.
 const EVERY_BIT: &str = "CHARTLOCK_EVERY_BIT";
 
 /// The kind byte of a record with content in segments.
@@ -42,7 +43,7 @@ fn fingerprint(value: impl Hash) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// Creates a vault of a few records, with each kind of object in it.
+/// Creates a vault of a few records that contains each kind of object.
 fn build(stage: &Stage) -> Objects {
     let vault = stage.create();
     let session = session_on(&vault);
@@ -127,9 +128,9 @@ fn answers_of(vault: &Vault, ids: impl Iterator<Item = RecordId>) -> Answers {
 /// The effect of an alteration on reads.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct TamperOutcome {
-    /// The errors of the operations that failed.
+    /// Errors of the operations that failed.
     failed: BTreeSet<String>,
-    /// The operations that succeeded with another result than before.
+    /// Operations that succeeded but returned a different result.
     changed: BTreeSet<String>,
 }
 
@@ -169,8 +170,8 @@ impl fmt::Display for TamperOutcome {
     }
 }
 
-/// Tests for a failure class of the format, and for the errors of a missing header and of an
-/// erasure.
+/// Tests whether the error is a failure class of the format, or the error for a missing header or
+/// an erasure.
 fn is_stated_failure(error: &Error) -> bool {
     use Error::*;
     matches!(
@@ -191,7 +192,8 @@ fn is_stated_failure(error: &Error) -> bool {
     )
 }
 
-/// Tests for a part of an abandoned upload, which no record names and no operation reads.
+/// Tests whether the object belongs to an abandoned upload, which no record references and no
+/// operation reads.
 fn is_abandoned(objects: &Objects, key: &[u8]) -> bool {
     let named = objects.iter().any(|(record, value)| {
         let segmented = matches!(record[0], b'r' | b'h')
@@ -211,8 +213,8 @@ fn assert_detected(objects: &Objects, key: &[u8], outcome: &TamperOutcome) {
     );
 }
 
-/// Lists all bits; of a long value only its edges and one bit in every 256 bytes, unless `every` is
-/// set.
+/// Lists all bits of a value. For a long value, lists only the edges and one bit in every 256
+/// bytes, unless `every` is set.
 fn bits(length: usize, every: bool) -> impl Iterator<Item = (usize, u8)> {
     let all = length < 4096 || every;
     let edge = move |byte| byte < 16 || byte + 32 > length;
@@ -242,7 +244,8 @@ fn flip_of_every_bit_is_detected() {
                 altered[byte] ^= mask;
                 let now = match key[0] {
                     b's' | b'w' => large_only(&stage),
-                    // The large record takes longest, and most small records do not affect it.
+                    // Reading the large record takes longest, and most small records do not affect
+                    // the result.
                     b'r' | b'h' if value[2] != SEGMENTED => {
                         answers_about(&stage, ids().filter(|id| id.name() != "large"))
                     }
@@ -380,7 +383,7 @@ fn deletion_of_every_object_has_the_stated_outcome() {
     assert_eq!(seen, BTreeSet::from(expected));
 }
 
-/// Puts every object back to each of its former values. Reads fail, or return an older state that
+/// Rolls every object back to each of its former values. Reads fail, or return an older state that
 /// only the journal reveals.
 #[test]
 fn rollback_of_every_object_has_the_stated_outcome() {
@@ -463,9 +466,12 @@ fn run_history(stage: &Stage, after: &mut dyn FnMut(&'static str)) {
     after("put 4");
 }
 
-/// Each object is named by the step that first wrote it. "older" lists the operations that return
-/// an older state: a former current version under an existing key, the slots of an old header, or
-/// an erased patient's former entry while its master key exists.
+/// Expected outcomes of all rollbacks. Each object is identified by the step that first wrote the
+/// object.
+///
+/// "older" lists the operations that return an older state. The causes are a former current version
+/// under an existing key, the slots of an old header, and an erased patient's former entry while
+/// its master key exists.
 const ROLLBACKS: [&str; 24] = [
     "h of put 2, as of patient rotation: UnknownPatientKey",
     "h of put 2, as of put 2: UnknownPatientKey",

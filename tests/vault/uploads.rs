@@ -1,5 +1,5 @@
-//! Large puts that are interrupted or race: either the old version is whole or the new one is, and
-//! no segment is uploaded twice.
+//! Interrupted and racing large puts: either the old or the new version is whole, and no segment is
+//! uploaded twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -39,7 +39,7 @@ fn id() -> RecordId {
     record("MRN-1", "CT/1")
 }
 
-/// Opens the vault with this many threads, on a storage in which `hook` decides over every step.
+/// Opens the vault with this many threads, on a storage whose steps `hook` controls.
 fn open_with(
     stage: &Stage,
     threads: usize,
@@ -102,8 +102,8 @@ impl<'a> InterruptedPut<'a> {
                 assert!(!new_stored || !certain || action == FaultAction::StopAfter);
             }
         }
-        // A writer that sees a failure removes what it stored, if the storage surely did not commit
-        // it.
+        // After a failed commit, the writer removes its upload if the storage certainly did not
+        // commit the record.
         let cleared =
             matches!(action, FaultAction::Fail(_)) && self.stage.storage.is_transactional();
         self.assert_no_partial_upload(usize::from(!cleared));
@@ -128,7 +128,8 @@ impl<'a> InterruptedPut<'a> {
         new_stored
     }
 
-    /// Asserts that every named segment is stored, and that at most `left` uploads are unnamed.
+    /// Asserts that every referenced segment is stored, and that at most `left` uploads are
+    /// unreferenced.
     fn assert_no_partial_upload(&self, left: usize) {
         let objects = raw::objects(&self.stage.storage);
         let stored = objects.keys().filter(|key| matches!(key[0], b's' | b'w'));
@@ -136,7 +137,7 @@ impl<'a> InterruptedPut<'a> {
         let versions = objects.iter().filter(|(key, value)| {
             matches!(key[0], b'r' | b'h') && Head::parse(value).unwrap().kind == Kind::Segmented
         });
-        // An interrupted move leaves a version under two keys.
+        // Use a set, because an interrupted move to history leaves a version under two keys.
         let named = versions.map(|(key, value)| [&key[1..17], &value[96..112]].concat());
         let named: BTreeSet<_> = named.collect();
         assert!(named.is_subset(&stored));
@@ -145,7 +146,7 @@ impl<'a> InterruptedPut<'a> {
 }
 
 impl InterruptedPut<'_> {
-    /// Asserts that a later collection leaves exactly what an undisturbed vault contains.
+    /// Asserts that a later collection leaves exactly the objects of an undisturbed vault.
     fn assert_collected(&self, new_stored: bool) {
         let vault = self.stage.open();
         let report = vault.collect_garbage().unwrap();
@@ -186,7 +187,7 @@ fn interrupt(put: &InterruptedPut<'_>, actions: &[FaultAction], stride: usize) {
 
 fn large_put_interrupted_at_any_step_is_all_or_nothing(stage: &Stage) {
     let put = InterruptedPut::new(stage, Some(CHUNK + 5), SEGMENT + 1, 1);
-    // Every step is tried on every storage, because the steps are few.
+    // Interrupt every step on every storage, because a put has few steps.
     interrupt(&put, &ACTIONS, 1);
 }
 
@@ -201,7 +202,7 @@ fn first_large_put_interrupted_at_any_step_is_all_or_nothing(stage: &Stage) {
     interrupt(&put, &ACTIONS, 1);
 }
 
-/// The outcome of the commit is unknown, and the storage fails all later calls.
+/// Makes the outcome of the commit unknown and all later storage calls fail.
 fn put_with_unknown_outcome_and_failing_storage_returns_commit_unknown(stage: &Stage) {
     drop(stage.create());
     for (version, length) in [(1, 10), (2, CHUNK + 5)] {
@@ -233,12 +234,11 @@ fn log_uploads(uploads: &Uploads, point: &FaultPoint<'_>) {
     }
 }
 
-/// The results of two racing puts, the tested vault's first, and the number of puts of each
-/// segment.
+/// Results of two racing puts, the tested vault's first, and the number of puts of each segment.
 type RaceResult = ([Result<u64, Error>; 2], Vec<usize>);
 
-/// Puts to a record of one version while another vault puts at the given step. Returns `None` if
-/// the put has fewer steps.
+/// Puts to a record that has one version, while another vault puts at the given step. Returns
+/// `None` if the put has fewer steps.
 fn race_at(
     stage: &Stage,
     before: &Objects,
@@ -324,12 +324,14 @@ fn conditional_large_puts_at_any_step_have_one_winner(stage: &Stage) {
         assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 1, segments, 0]);
         step += 1;
     }
-    // The other vault loses only where it can interrupt a sequence of single operations.
+    // The other vault can lose only without transactions, if its put falls between single
+    // operations.
     assert!(lost[0] >= 6, "{lost:?}");
     assert_eq!(lost[1] > 0, !stage.storage.is_transactional(), "{lost:?}");
 }
 
-/// Another vault erases the subject at any step of a large put, to a known or a new record.
+/// Erases the subject from another vault at each step of a large put to an existing or a new
+/// record.
 fn large_put_during_erase_at_any_step_leaves_nothing(stage: &Stage) {
     let before = first_version(stage);
     for record in [id(), record("MRN-1", "CT/2")] {
@@ -350,8 +352,8 @@ fn large_put_during_erase_at_any_step_leaves_nothing(stage: &Stage) {
             let put = session_on(&vault).put_reader(&record, &content(2, SEGMENT + 1)[..]);
             erased = happened.load(Ordering::SeqCst);
             if erased {
-                // Without transactions, the erasure may come after the last check, before the
-                // intent is deleted.
+                // Without transactions, the erasure may happen between the last check and the
+                // delete of the intent.
                 let too_late = put.is_ok() && !stage.storage.is_transactional();
                 assert!(too_late || put == Err(Error::Erased), "{put:?} at {step}");
                 refused += u64::from(put.is_err());

@@ -1,4 +1,4 @@
-//! Record operations, one caller at a time.
+//! Record operations without concurrent callers.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -47,7 +47,7 @@ fn absent_record_reads_as_none(stage: &Stage) {
         assert!(session.history(&id).unwrap().is_empty());
         assert_eq!(session.retract(&id), Ok(None));
         assert!(listed(&session, id.subject()).is_empty());
-        // In the second round the subject exists, and the record still does not.
+        // In the second round, the subject exists, but the record is still absent.
         session.put(&record("MRN-1", "another"), b"x").unwrap();
         session.retract(&record("MRN-1", "another")).unwrap();
     }
@@ -160,7 +160,7 @@ fn batch_returns_one_result_per_document(stage: &Stage) {
         let stored = session.get_version(id, *version).unwrap().unwrap();
         assert!(stored[..] == body[..]);
     }
-    // A record that occurs several times in a batch gets one version for each, in order.
+    // A record that occurs several times in a batch gets one version per occurrence, in order.
     let twice = [&ids[0], &ids[1], &ids[0], &ids[0]];
     let documents = [b"1", b"2", b"3", b"4"].map(Document::from);
     let outcomes = session.put_many(twice.into_iter().zip(documents)).unwrap();
@@ -242,7 +242,7 @@ fn retract_hides_content_and_keeps_history(stage: &Stage) {
 fn history_and_list_beyond_one_page_are_complete(stage: &Stage) {
     let vault = stage.create();
     let session = session_on(&vault);
-    // More versions than one scan page holds.
+    // Put more versions than fit on one scan page.
     let id = record("MRN-1", "often amended");
     for version in 1..=150_u64 {
         assert_eq!(session.put(&id, &version.to_le_bytes()), Ok(version));

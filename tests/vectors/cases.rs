@@ -9,7 +9,7 @@ pub type Files = Vec<(String, Vec<u8>)>;
 
 const JSON: &[u8] = br#"{"systolic":120,"diastolic":80}"#;
 
-/// Adds a vector about the vault that `make` builds.
+/// Adds a vector with the vault that `make` builds.
 pub fn file(
     files: &mut Files,
     (name, title): (&str, &str),

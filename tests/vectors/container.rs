@@ -53,7 +53,6 @@ pub fn read(archive: &[u8]) -> Objects {
     objects
 }
 
-/// A parsed vector.
 pub struct Vector {
     pub about: BTreeMap<String, Vec<u8>>,
     pub storage: Objects,

@@ -1,5 +1,5 @@
-//! Second implementation of the primitives and derivations of format.md. It uses the bare crates
-//! and nothing of chartlock.
+//! Second implementation of the primitives and derivations of format.md. The module calls
+//! the cipher crates directly, and uses no code of chartlock.
 
 use aes_gcm::aead::{Aead, KeyInit};
 use hkdf::Hkdf;
@@ -19,7 +19,7 @@ fn x<const L: usize>(key: &Key, info: &[&[u8]]) -> [u8; L] {
     out
 }
 
-/// Splits a 64-byte output into its first and its last 32 bytes.
+/// Derives 64 bytes, and splits the output into two values of 32 bytes.
 fn both(key: &Key, info: &[&[u8]]) -> (Key, Key) {
     let both = x::<64>(key, info);
     (
@@ -35,7 +35,7 @@ fn nonce(chunk: u64) -> [u8; 12] {
 }
 
 /// Seals chunk `n` of a content stream: Seal(suite, key, n, m) of format.md. All other values use
-/// n = 0 as nonce.
+/// chunk number 0.
 pub fn seal(suite: u8, key: &Key, chunk: u64, plain: &[u8]) -> Vec<u8> {
     let nonce = nonce(chunk);
     let nonce = (&nonce).into();

@@ -1,4 +1,4 @@
-//! Vectors of key file texts, of which the library must accept some and refuse the rest.
+//! Vectors of key file texts that the library must accept or refuse.
 
 use crate::cases::{Files, file, opens};
 use crate::writer::World;

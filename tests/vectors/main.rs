@@ -1,7 +1,8 @@
-//! Test vectors: archives that describe themselves and the expected result. The tests read every
-//! file in the directory of vectors; `format.md` defines the content.
+//! Test vectors: archives that contain a description and the expected result. The tests read every
+//! file in the vector directory; `format.md` defines the content.
 //!
-//! `CHARTLOCK_VECTORS=write` writes the vectors again. Run the tests once more after that.
+//! To write the vectors again, run the tests with `CHARTLOCK_VECTORS=write`, and then once more without
+//! the variable.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -39,7 +40,8 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/files")
 }
 
-/// Reads the committed vectors, by file name, from their directory and all directories below.
+/// Reads all committed vectors, including vectors in subdirectories, and returns their bytes by
+/// file name.
 fn committed() -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut directories = vec![directory()];

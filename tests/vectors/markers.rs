@@ -1,4 +1,4 @@
-//! Vectors about expunged versions and their markers.
+//! Vectors of expunged versions and expunged markers.
 
 use crate::cases::{Files, file, opens};
 use crate::writer::{Meta, NAME, Version, World, body};
@@ -106,7 +106,8 @@ pub fn all() -> Files {
     std::mem::take(files)
 }
 
-/// Returns vectors that must be refused because an expunged marker may exist.
+/// Returns vectors whose requested version must be refused, because a later version that does not
+/// open may be an expunged marker.
 pub fn refused() -> Files {
     let mut files = Files::new();
     let mut case = |what, change: fn(&mut Vec<u8>)| {

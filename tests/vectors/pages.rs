@@ -5,7 +5,7 @@ use crate::formula::{Key, jnam, jsub, sha256};
 use crate::page::{Context, Entry, Page, Place, Record, Seen, Subject, Target};
 use crate::writer::{NAME, NOW, World};
 
-/// Returns the id of a journal writer whose chain began this many milliseconds after `NOW`.
+/// Returns the id of a journal writer whose chain began `after` milliseconds after `NOW`.
 pub fn writer(world: &World, what: &str, after: i64) -> [u8; 16] {
     let mut writer = world.draw16(what);
     writer[..6].copy_from_slice(&(NOW + after).to_be_bytes()[2..]);
@@ -55,7 +55,7 @@ pub fn entry(operation: u8, target: Target) -> Entry {
     }
 }
 
-/// Returns the entry about the first write of the vectors' record.
+/// Returns the journal entry for the first write of the vectors' record.
 fn written(world: &World) -> Entry {
     let version = Target::Version {
         subject: 0,
@@ -168,7 +168,7 @@ fn full(world: &World) -> Page {
     }
 }
 
-/// Adds a vector about a journal page instead of a record.
+/// Adds a vector that requests a journal page instead of a record.
 pub fn page_file(
     files: &mut Files,
     what: (&str, &str),
@@ -280,8 +280,8 @@ pub fn all() -> Files {
 }
 
 /// Stores a journal of two chains: three pages of one writer, then two pages of a second writer.
-/// The second writer has seen the first two pages, settles an entry that the first writer
-/// announced, and announces another entry.
+/// The second writer's pages record seen heads of the first chain, settle an announced entry of
+/// that chain, and announce another entry.
 pub fn two_chains(world: &mut World) -> [Place; 5] {
     let first = [0, 1, 2].map(|sequence| place(world, sequence));
     let writer = writer(world, "other writer", 60_000);
@@ -327,7 +327,7 @@ pub fn two_chains(world: &mut World) -> [Place; 5] {
     [first[0], first[1], first[2], second[0], second[1]]
 }
 
-/// Adds a vector about the whole journal.
+/// Adds a vector that requests the whole journal.
 pub fn journal_file(
     files: &mut Files,
     what: (&str, &str),

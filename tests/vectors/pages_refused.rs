@@ -108,7 +108,7 @@ fn storage_keys(files: &mut Files) {
     }
 }
 
-/// Adds vectors with pages whose body no writer seals.
+/// Adds vectors with page bodies that no valid writer seals.
 fn bodies(files: &mut Files) {
     type Change = fn(&mut Page);
     let cases: [(&str, &str, &str, Change); 19] = [
@@ -271,7 +271,7 @@ fn bodies(files: &mut Files) {
     }
 }
 
-/// Offset of the count of contexts in the body of a page that has seen no other chain.
+/// Offset of the count of contexts in the body of a page without seen heads.
 const CONTEXTS: usize = 2 + 32 + 8 + 8;
 
 fn body_bytes(files: &mut Files) {
@@ -415,8 +415,8 @@ fn chains(files: &mut Files) {
     });
     let what = ("journal-replaced", "another page where one was seen");
     journal_file(files, what, "Replaced", |world, pages| {
-        // Store the whole chain again, so that its pages are linked; the second page records a
-        // digest that differs from the digest recorded before.
+        // Write both chains again with other content, then restore the second chain. The new first
+        // chain is linked, but the second chain records the digest of a replaced page.
         let seconds = [pages[3], pages[4]].map(|page| {
             let at = world.page_at(&page);
             (at.clone(), world.storage[&at].clone())

@@ -124,9 +124,9 @@ fn target_json(target: &Target) -> Value {
     joined([own, of, record])
 }
 
-/// Returns the faults that `verify` and the audit trail find in the journal of a vector. Entries
-/// about headers, patient entries or records that the vector does not store are not faults of the
-/// chains.
+/// Returns the faults that `verify` and the audit trail find in the journal of a vector. Faults
+/// about headers, patient entries or records are ignored, because the vector does not store all of
+/// these objects.
 pub fn journal(vector: &Vector, vault: &Vault) -> Result<String, Error> {
     let faults: BTreeSet<String> = (vault.verify(None)?.journal.iter())
         .map(|found| found.fault)

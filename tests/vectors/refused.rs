@@ -27,7 +27,7 @@ pub fn all() -> Files {
     files
 }
 
-/// Adds a vector about a valid vault in which one stored value is altered.
+/// Adds a vector with a valid vault in which one stored value is altered.
 fn altered(
     files: &mut Files,
     what: (&str, &str),
@@ -623,7 +623,7 @@ fn records(files: &mut Files) {
     });
 }
 
-/// Adds a vector about a record whose body `change` alters.
+/// Adds a vector with a record whose body `change` alters.
 fn body_case(
     files: &mut Files,
     what: (&str, &str),

@@ -28,7 +28,7 @@ fn vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors.map(|(name, archive)| (name, Vector::parse(&archive)))
 }
 
-/// Returns the vectors about records that the library must open.
+/// Returns the vectors with a requested record that the library must open.
 fn record_vectors() -> impl Iterator<Item = (String, Vector)> {
     vectors().filter(|(_, vector)| vector.expect() == "ok" && vector.text("record").is_some())
 }
@@ -192,8 +192,8 @@ fn auditor_slot_of_vector_opens_journal_key_only_if_expected() {
     assert_eq!(given, 4);
 }
 
-/// The library's writer must produce the same bytes from the same keys. It draws salts at random,
-/// so the test compares only the bodies of values that are sealed under a salt.
+/// The library's writer must produce the same bytes from the same keys. The writer draws salts at
+/// random, so the test compares only the bodies of values that are sealed under a salt.
 #[test]
 fn library_writer_reproduces_vectors() {
     let mut records = 0;
@@ -201,7 +201,7 @@ fn library_writer_reproduces_vectors() {
         let opened = reader::read(&vector);
         same_keyring(&vector, opened.root.unwrap());
         same_entry(&vector, &name);
-        // No writer pads values in the way that these vectors contain.
+        // These vectors contain padding that the library's writer never produces.
         if name.starts_with("padding") || name.starts_with("segmented-empty") {
             continue;
         }
@@ -330,7 +330,7 @@ fn same_segments(
     }
 }
 
-/// Each change that reseals a value must keep unknown extensions.
+/// Key rotations must keep unknown extensions in each value that they reseal.
 #[test]
 fn unknown_extensions_survive_key_rotations() {
     for (name, vector) in record_vectors() {
@@ -348,7 +348,8 @@ fn unknown_extensions_survive_key_rotations() {
         let before = reader::read(&vector);
         let mut objects = Objects::new();
         for key in vector.storage.keys() {
-            // Re-encryption stores content streams under new ids.
+            // Re-encryption stores content streams under new ids, so some of the former storage
+            // keys are absent.
             if let Some(stored) = storage.read(&[key]).unwrap().remove(0) {
                 objects.insert(key.clone(), stored.value.into());
             }

@@ -1,4 +1,5 @@
-//! Second writer, written from format.md, which derives every random value from a fixed label.
+//! Second writer, written from format.md. Keys, salts and ids are derived from fixed labels instead
+//! of random numbers.
 
 use crate::container::{Objects, write};
 use crate::formula::*;
@@ -8,7 +9,7 @@ use crate::page::{Page, Place, hex};
 pub const NOW: i64 = 1_795_000_000_000;
 pub const NAME: &str = "Observation/bp-2026-11-21";
 
-/// Vault under construction. A vector changes the fields before sealing.
+/// Vault under construction. Each vector may change the fields before they are sealed.
 pub struct World {
     file: String,
     pub suite: u8,
@@ -18,8 +19,9 @@ pub struct World {
     pub root: Key,
     pub keyring: Keyring,
     pub entry: Entry,
-    /// Index of the name key and the master key under which the patient entry is stored.
+    /// Index of the name key that derives the storage key of the patient entry.
     pub name_key: usize,
+    /// Index of the master key that seals the patient entry.
     pub master: usize,
     pub entry_suite: u8,
     /// Index of the journal key that seals pages.
@@ -33,11 +35,11 @@ pub struct Slot {
     pub id: u16,
     pub parameters: Vec<u8>,
     pub secret: Key,
-    /// Root key; in an auditor's slot, the journal key.
+    /// Wrapped key: the root key, or the journal key in an auditor slot.
     pub wrapped: Key,
 }
 
-/// One version of a record, before it is sealed.
+/// Unsealed version of a record.
 pub struct Version {
     pub name: String,
     pub version: u64,
@@ -51,7 +53,7 @@ pub struct Version {
 
 pub struct Meta {
     pub name: String,
-    /// Content type as a code, or as code 0 followed by length and text.
+    /// Encoded content type: a code, or code 0 followed by the length and the text.
     pub content_type: Vec<u8>,
     pub labels: Vec<&'static str>,
     pub extensions: Vec<(u16, Vec<u8>)>,
@@ -109,8 +111,7 @@ pub fn body(meta: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 impl World {
-    /// Creates a world with one slot of a key file, one key of each role, and one patient with one
-    /// key.
+    /// Creates a vault with one key file slot, one key of each role, and one patient with one key.
     pub fn new(file: &str, suite: u8) -> Self {
         let mut world = Self {
             file: file.into(),
@@ -168,7 +169,8 @@ impl World {
         world
     }
 
-    /// Derives a random value as SHA-256("chartlock vector" ‖ 00 ‖ file ‖ 00 ‖ what).
+    /// Derives the value for the label `what` by hashing the vector's file name and the label with
+    /// SHA-256. Each value is deterministic, so that the vectors can be written again.
     pub fn draw(&self, what: &str) -> Key {
         let parts: [&[u8]; 5] = [
             b"chartlock vector",

@@ -18,7 +18,8 @@ pub(crate) struct Clinic {
 }
 
 impl Clinic {
-    /// Reads the records of a directory, by default of the largest data set present.
+    /// Reads the records below `directory`; by default, of the data set next to the checkout, or
+    /// else of the sample.
     pub(crate) fn read(directory: Option<PathBuf>) -> Result<Self> {
         let here = || {
             let places = [BESIDE, SAMPLE].map(PathBuf::from);
@@ -40,7 +41,7 @@ impl Clinic {
         })
     }
 
-    /// Describes the clinic's data in words.
+    /// Returns a summary of the clinic's data for reports.
     pub(crate) fn says(&self) -> String {
         let Documents { files, records, .. } = &self.documents;
         let mib = self.documents.record_bytes() as f64 / f64::from(1 << 20);

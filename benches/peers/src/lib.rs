@@ -1,4 +1,4 @@
-//! Measures chartlock and its rivals on the same data in one run.
+//! Measurements of chartlock and its rivals on the same data in one run.
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` describes the options.
 
@@ -72,7 +72,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Returns chartlock with its second provider as a contender, unless an option leaves it out.
+    /// Returns chartlock with its second provider as a contender, or `None` with `--one-provider`.
     pub(crate) fn second_at(&self, work: &Work) -> Result<Option<Contender<'_>>> {
         if self.one_provider {
             return Ok(None);

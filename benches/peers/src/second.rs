@@ -1,6 +1,7 @@
-//! Measurements of chartlock with its second crypto provider. The provider is chosen at build time,
-//! so the second provider runs in a separate process, which receives the names of workloads and returns the time of
-//! one round of each workload.
+//! Measurements of chartlock with its second crypto provider, in a child process.
+//!
+//! The provider is chosen at build time, so the second provider needs a separate program. The child
+//! process reads one workload per line, as JSON, and prints the time of one round in nanoseconds.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -25,7 +26,7 @@ pub(crate) enum Work {
     Bytes(usize),
     /// Seals and opens this many of the clinic's records.
     Records(usize),
-    /// Puts or gets a stream in a vault in memory. Without a count of threads, the vault uses its
+    /// Puts or gets a stream in a vault in memory. If `threads` is `None`, the vault uses its
     /// default.
     Stream {
         bytes: usize,
@@ -68,14 +69,15 @@ impl Work {
     }
 }
 
-/// The child process that runs chartlock with the second provider.
+/// The second provider's program, running as a child process.
 pub(crate) struct Second {
     child: RefCell<SecondProcess>,
 }
 
 struct SecondProcess {
     child: Child,
-    /// The standard input of the process. Closing the input ends the process.
+    /// The standard input of the process, for workloads. The process exits when this input is
+    /// closed.
     works: Option<ChildStdin>,
     results: Lines<BufReader<ChildStdout>>,
 }
@@ -83,7 +85,7 @@ struct SecondProcess {
 impl Second {
     pub(crate) const NAME: &str = "chartlock, aws-lc-rs";
 
-    /// Builds and starts the program; the first build takes a while.
+    /// Builds the program and starts the child process. The first build takes a while.
     pub(crate) fn start(clinic: &Clinic) -> Result<Self> {
         let mut child = Command::new(build()?)
             .arg("--serve")
@@ -126,14 +128,15 @@ impl SecondProcess {
 
 impl Drop for SecondProcess {
     fn drop(&mut self) {
-        // Close the input, which ends the process. Ignore the exit status, because no further
+        // Close the input, so that the process exits. Ignore the exit status, because no further
         // result is expected.
         drop(self.works.take());
         let _ = self.child.wait();
     }
 }
 
-/// Builds this program with the second provider and without rivals, next to the running program.
+/// Builds the program with the second provider and without rivals, in the target directory of the
+/// running program.
 fn build() -> Result<PathBuf> {
     eprintln!("building chartlock with its second provider");
     let target = env::current_exe()?
@@ -156,7 +159,7 @@ fn build() -> Result<PathBuf> {
     Ok(target.join("release/second"))
 }
 
-/// Runs the workloads that the standard input lists, one round for each line.
+/// Reads workloads from standard input and prints the time of one round for each line.
 pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     let mut lines = io::stdin().lock().lines();
     let mut next = lines.next().transpose()?;
@@ -167,7 +170,8 @@ pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     Ok(())
 }
 
-/// Runs rounds of a workload until the input requests a different workload, and returns that workload.
+/// Runs a round of a workload for each repetition of its line. Returns the first different line, or
+/// `None` at the end of the input.
 fn rounds(
     mut ours: Contender<'_>,
     work: &str,

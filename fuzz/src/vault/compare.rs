@@ -80,7 +80,7 @@ impl World {
         self.options().open(Arc::clone(&self.disk), last).unwrap()
     }
 
-    /// Opens a reader on each record of a subject; returns it with the expected content.
+    /// Returns a reader on each record of a subject, with the expected content.
     pub(super) fn readers(&self, observer: &Vault, who: usize) -> Vec<(RecordReader, Vec<u8>)> {
         let session = observer.session(Actor::new("observer").unwrap(), Purpose::Treatment);
         let reader = |what| {

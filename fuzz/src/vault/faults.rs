@@ -15,7 +15,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Decodes a plan; most plans have no fault.
+    /// Decodes a plan; a quarter of all plans contain no fault.
     pub(super) fn planned(plan: u8, times: u8) -> Option<Self> {
         let action = match plan & 7 {
             0..=1 => return None,

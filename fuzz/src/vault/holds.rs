@@ -7,7 +7,7 @@ use chartlock::internals::clock::Clock;
 
 use super::{History, State, VERSIONS, World, id, subject};
 
-/// One day: shorter than the wait before a garbage collection, longer than key removal delays.
+/// A day: shorter than the wait before a garbage collection, longer than key removal delays.
 const RETENTION: i64 = 24 * 60 * 60 * 1000;
 /// The maximum time that passes during one operation.
 const MARGIN: i64 = 60 * 60 * 1000;
@@ -20,7 +20,7 @@ pub(super) struct Protection {
 }
 
 impl World {
-    /// Places a hold, or lifts the present one.
+    /// Places a hold, or lifts the existing hold.
     pub(super) fn hold(&mut self, who: usize) {
         let before = self.protection[who];
         let session = self.session();

@@ -1,4 +1,4 @@
-//! Operations on keys, slots and whole patients, and the garbage collection.
+//! Operations on keys, slots and whole charts, and garbage collection.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -109,7 +109,7 @@ impl World {
         Ok(())
     }
 
-    /// Collects garbage: abandoned uploads are deleted, and nothing else.
+    /// Collects garbage, which must delete abandoned uploads and nothing else.
     pub(super) fn collect(&mut self) {
         self.clock.pass_days(8);
         let failed = self.vault().collect_garbage().is_err();

@@ -1,5 +1,5 @@
-//! A whole vault, compared with a model: a sequence of operations, with faults, crashes and
-//! reopenings in between, over storage that is transactional or not.
+//! Fuzz target for a whole vault, compared with a model. A run applies operations, with faults,
+//! crashes and reopenings in between, over storage that is transactional or not.
 //!
 //! Every acknowledged version must be readable, byte for byte. A failed operation may or may not
 //! have taken effect, and its effect must then stay the same.
@@ -26,7 +26,7 @@ use super::input::Input;
 
 /// The maximum count of operations in one run; longer runs are slow and find nothing new.
 const OPERATIONS: usize = 48;
-/// The maximum count of versions of one record, for the same reason.
+/// The maximum count of versions of one record; more versions are slow and find nothing new.
 const VERSIONS: usize = 12;
 const SUBJECTS: [&str; 2] = ["MRN-1042", "é"];
 const NAMES: [&str; 2] = ["Observation/bp", "n"];
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
         let Some(operation) = input.next() else {
             break;
         };
-        // Every other byte plans a fault; most plan none.
+        // The byte after each operation plans a fault, or none.
         let plan = input.byte();
         let times = if plan & 0x80 == 0 { 0 } else { input.byte() };
         *world.fault.lock().unwrap() = Fault::planned(plan, times);
@@ -110,7 +110,7 @@ impl World {
         while self.process.land().is_some() {}
     }
 
-    /// Reopens the vault as another process if this process was stopped.
+    /// Reopens the vault in a new simulated process if a fault stopped the current one.
     fn reopen_if_stopped(&mut self) {
         if self.is_stopped() {
             self.reopen();

@@ -129,8 +129,8 @@ pub fn audit_event(entry: &AuditEntry, application: &Application) -> Value {
     Value::Object(event)
 }
 
-/// Returns the id of the resource, which has at most 64 characters, as FHIR requires, and is the
-/// same in each export.
+/// Returns the id of the resource. The id is the same in each export, and has at most 64
+/// characters, as FHIR requires.
 fn id(entry: &AuditEntry) -> String {
     let position = &entry.position;
     format!("{}-{}-{}", position.writer, position.page, position.index)

@@ -7,7 +7,6 @@ use crate::id::is_record_name;
 
 /// The metadata schema of this release.
 const SCHEMA: u8 = 1;
-/// Maximum number of labels of a record.
 const LABELS_MAX: usize = 32;
 /// Maximum length of a label or a content type, in bytes.
 const SHORT_MAX: usize = 255;

@@ -16,7 +16,7 @@ use crate::secret::{Plaintext, plaintext};
 pub(super) const FORMAT: u8 = 1;
 /// The only wrap method of this release: wrapping under a patient key.
 const WRAP: u8 = 1;
-/// Length of the head in bytes. The body or a stream id follows the head.
+/// Length of the head in bytes. The body or a stream id follows.
 pub const HEAD: usize = 96;
 const KEY_NUMBER: Range<usize> = 4..8;
 const WRAPPED_KEY: Range<usize> = 48..HEAD;
@@ -57,8 +57,7 @@ impl Kind {
     }
 }
 
-/// The address of a record. Callers take the address from a request or a storage key, never from a
-/// stored value.
+/// Address of a record, from a request or a storage key and never from a stored value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     /// The chart id.
@@ -390,9 +389,8 @@ pub fn rewrapped(mut value: Vec<u8>, key_number: u32, wrapped: &[u8; 48]) -> Res
     Ok(value)
 }
 
-/// Returns the digest that identifies a version: SHA-256 of the value from byte 96 on. Rewrapping
-/// does not change the digest. For segmented content, the digest covers the stream key and the
-/// length, but not the chunks.
+/// Returns the digest that identifies a version: SHA-256 of the value from byte 96 on, which
+/// rewrapping keeps. Of segmented content it covers the stream key and the length, not the chunks.
 ///
 /// # Errors
 /// [`Error::Malformed`] if the value is shorter than a head.

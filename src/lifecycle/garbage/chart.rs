@@ -14,7 +14,7 @@ use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
-/// One hour in milliseconds.
+/// An hour, in milliseconds.
 const HOUR: i64 = 60 * 60 * 1000;
 /// Age in milliseconds at which an upload counts as abandoned. Its writer has normally given up
 /// earlier. Otherwise the writer finds its intent deleted, and loses only its upload.

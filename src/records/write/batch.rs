@@ -1,4 +1,5 @@
-//! Batch commit of writes: sends several writes at once, and decides each write by its own reply.
+//! Batch commit of writes: sends several writes at once, and decides each write by the reply to
+//! that write.
 
 use crate::crypto::DataKey;
 use crate::error::{Error, Result};

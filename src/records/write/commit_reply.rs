@@ -7,7 +7,7 @@ use crate::storage::{CommitError, Committed};
 use crate::vault::Vault;
 use crate::vault::entries::Freshness;
 
-/// One attempt to write a version: the transaction, and the roles of its operations.
+/// An attempt to write a version: the transaction, and the roles of its operations.
 pub(super) struct WriteAttempt {
     pub(super) change: journal::JournaledChange,
     pub(super) version: u64,
@@ -57,8 +57,8 @@ impl Vault {
             }
             Err(CommitError::Io(error)) => {
                 // A failed transaction had no effect on transactional storage. On other storage,
-                // some of its operations may be stored, so the upload must stay, because a stored
-                // record may reference it.
+                // some operations may have been applied. The upload must stay then, because a
+                // stored record may reference the upload.
                 if !self.core.store.storage.is_transactional() {
                     pending.maybe_committed = Some(version);
                 }
@@ -82,8 +82,8 @@ impl Vault {
                 } => {
                     let blocked = earlier.filter(|(index, _)| *index == operation);
                     pending.orphan_version = blocked.map(|(_, former)| former);
-                    // Read again, because a storage that repeats requests may have conflicted with
-                    // its own earlier attempt.
+                    // Treat the version as possibly committed, because a storage that repeats
+                    // requests may conflict with its own first request.
                     let own_conflict =
                         operation >= *current && !self.core.store.storage.is_transactional();
                     pending.maybe_committed =

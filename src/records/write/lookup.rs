@@ -127,9 +127,9 @@ impl Vault {
 
     /// Reads the earlier version that blocked an earlier attempt.
     ///
-    /// Must run before the current version is read. Otherwise a concurrent writer could move
-    /// another current version to this storage key between the two reads. Replacing the object at
-    /// this key would then restore what that writer replaced.
+    /// This read must precede the read of the current version. Otherwise a concurrent writer could
+    /// move another current version to this storage key between the two reads. Replacing the object
+    /// at this key would then restore what that writer replaced.
     fn read_orphan_version(
         &self,
         pending: &PendingWrite<'_>,

@@ -1,5 +1,5 @@
 //! Writes of one or many versions, repeated in rounds until the outcome of each is decided. The
-//! order of operations, in the notation of the architecture page:
+//! code block shows the order of operations in the notation of the architecture page:
 //!
 //! ```text
 //! put, new      [ put r Absent ; ?p ]
@@ -40,7 +40,7 @@ pub(crate) struct WriteJob<'a> {
     meta: Meta,
     change: PendingChange<'a>,
     expected: Precondition,
-    /// Upload of content stored before the job.
+    /// Upload that stored the content before the job began.
     upload: Option<Upload>,
 }
 
@@ -75,7 +75,7 @@ impl<'a> WriteJob<'a> {
         })
     }
 
-    /// Returns a job for uploaded content; `meta` must be checked.
+    /// Returns a job for uploaded content. The caller must have checked `meta`.
     pub(crate) fn uploaded(
         act: &Act,
         id: &'a RecordId,
@@ -141,11 +141,11 @@ struct PendingWrite<'a> {
     /// Number of the version that an earlier attempt may have committed.
     maybe_committed: Option<u64>,
     /// Commitment and patient key number of each value that an attempt of this job sealed. Values
-    /// that this job re-encrypted are left out, because a concurrent re-encryption may have stored
-    /// its own value under the same version number.
+    /// that this job re-encrypted are left out. A concurrent rotation may have re-encrypted the
+    /// version under the same key, and `may_have_sealed` must accept that value.
     sealed: Vec<(Commitment, u32)>,
-    /// Number of an earlier version that blocked an attempt. That version is replaced if the
-    /// current version is unchanged.
+    /// Number of the earlier version whose storage key was occupied in a previous attempt. The next
+    /// attempt replaces that object if the object and the current version are both unchanged.
     orphan_version: Option<u64>,
     upload: Option<Upload>,
     /// `true` if an attempt found the upload's intent missing.
@@ -173,7 +173,7 @@ impl<'a> PendingWrite<'a> {
         }
     }
 
-    /// Records a sealed value before it is sent.
+    /// Records the commitment and key number of a sealed value, before the value is sent.
     fn record_attempt(&mut self, value: &[u8]) -> Result<()> {
         let head = Head::parse(value)?;
         self.sealed.push((head.commitment, head.key_number));
@@ -193,7 +193,8 @@ impl<'a> PendingWrite<'a> {
     ///
     /// Under a patient key that this job used, the commitment decides, because rewrapping keeps the
     /// commitment. Under another key, a concurrent re-encryption may have replaced the commitment.
-    /// The check must not accept another writer's version with the same millisecond and content.
+    /// The check must not accept another writer's version with the same time of writing and
+    /// content.
     fn may_have_sealed(&self, head: &Head) -> bool {
         let mut sealed = self.sealed.iter();
         sealed
@@ -209,8 +210,8 @@ impl Vault {
         self.write(vec![job]).pop().unwrap_or(Err(Error::Contended))
     }
 
-    /// Fails with `Conflict` unless the record meets the precondition now. This only saves a
-    /// useless upload; the write itself checks again.
+    /// Fails with `Conflict` unless the record meets the precondition now. This check only avoids a
+    /// useless upload, because the write itself checks again.
     pub(crate) fn admits(&self, id: &RecordId, expected: Precondition) -> Result<()> {
         if expected == Precondition::Any {
             return Ok(());
@@ -220,8 +221,8 @@ impl Vault {
         admitted.then_some(()).ok_or(Error::Conflict)
     }
 
-    /// Executes jobs, and returns their outcomes in the same order. One commit contains as many
-    /// jobs as possible.
+    /// Executes jobs, and returns their outcomes in the same order. Each round commits the first
+    /// waiting job of every record together.
     pub(crate) fn write(&self, jobs: Vec<WriteJob<'_>>) -> Vec<WriteOutcome> {
         let mut outcomes: Vec<WriteOutcome> = Vec::new();
         outcomes.resize_with(jobs.len(), || Err(Error::Contended));

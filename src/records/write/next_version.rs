@@ -20,8 +20,8 @@ use crate::storage::{Expect, Stored, Transaction};
 use crate::vault::Vault;
 use crate::vault::entries::{Freshness, chart_id};
 
-/// Cache for one batch: maps a chart to `true` if it has any earlier version. The check runs after
-/// the current version was found absent.
+/// Cache for one batch: maps a chart to `true` if the chart has any earlier version. A chart is
+/// checked only after the current version of one of its records was found absent.
 pub(super) type HistoryPresence = HashMap<ChartId, bool>;
 
 pub(super) enum NextVersion {
@@ -68,7 +68,7 @@ impl Vault {
                 Err(Error::UnknownPatientKey) => {}
                 Err(error) => return Err(error),
             }
-            // Another writer's version is stored there, so the earlier attempt can never be
+            // If another writer's version has this number, the earlier attempt can never be
             // committed. Otherwise the earlier attempt may still be committed, so the next attempt
             // writes the same version.
             let current = context.version()?;
@@ -78,8 +78,8 @@ impl Vault {
                     self.drop_expunged_upload(pending, context, version)?;
                 }
             }
-            // The earlier attempt was not committed. It needs the removed intent, so it can never
-            // be committed.
+            // The earlier attempt was not committed, and can never be committed, because its
+            // transaction requires the removed intent.
             if pending.intent_collected && self.core.store.storage.is_transactional() {
                 pending.maybe_committed = None;
                 pending.intent_collected = false;
@@ -144,7 +144,8 @@ impl Vault {
             &head.commitment,
             &data_key,
         )?;
-        // Keep the key number in the move, so that the scan of a rotation still finds the version.
+        // Keep the patient key number of the moved version, so that the scan of a rotation still
+        // finds the version.
         let value = envelope::rewrapped(current.value.to_vec(), head.key_number, &wrapped)?;
         Ok(NextVersion::Version {
             version: head.version + 1,
@@ -312,8 +313,8 @@ impl Vault {
     }
 }
 
-/// Returns the transaction that writes a version, and the roles of its operations. The head of
-/// `records::write` shows the order of operations.
+/// Returns the transaction that writes a version, and the roles of its operations. The
+/// documentation of the module `records::write` shows the order of operations.
 fn version_transaction(
     pending: &PendingWrite<'_>,
     context: &WriteContext,

@@ -22,8 +22,8 @@ pub(super) struct OwnVersion {
 }
 
 impl Vault {
-    /// Finds the version that an earlier attempt wrote: same version, same time, same content.
-    /// Other operations may have rewrapped, re-encrypted or moved the version since then.
+    /// Finds the version that an earlier attempt wrote: same version number, same metadata, same
+    /// content. Other operations may have rewrapped, re-encrypted or moved the version since then.
     pub(super) fn find_own_version(
         &self,
         pending: &PendingWrite<'_>,
@@ -60,8 +60,8 @@ impl Vault {
                 (Content::Inline(buffer, range), PendingChange::Content(content)) => {
                     buffer.get(range.clone()) == Some(content)
                 }
-                // Skip the content, because the metadata compared above identifies the upload that
-                // stored the content.
+                // Do not compare the content. The metadata compared above contains the id of the
+                // stream that this job uploaded, and a re-encryption keeps that id.
                 (Content::Segmented { .. }, _) => pending.upload.is_some(),
                 (
                     Content::Retraction,
@@ -77,8 +77,9 @@ impl Vault {
         }))
     }
 
-    /// Acknowledges a stored version, but only under the patient key that is active in the checked
-    /// patient entry. A version under another key is re-encrypted with a new data key.
+    /// Returns the step that acknowledges a stored version. On transactional storage, no further
+    /// attempt is needed. On other storage, an attempt checks the patient entry, and re-encrypts
+    /// the version unless it is under the active patient key.
     pub(super) fn settle_own_version(
         &self,
         pending: &PendingWrite<'_>,

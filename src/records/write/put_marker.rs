@@ -19,8 +19,8 @@ use crate::storage::{Stored, Transaction};
 use crate::vault::Vault;
 
 impl Vault {
-    /// Prepares the expunged marker as the next version; prepares nothing if the current version is
-    /// a marker.
+    /// Returns the expunged marker as the next version, or `Nothing` if the current version is a
+    /// marker.
     pub(super) fn next_marker(
         &self,
         pending: &mut PendingWrite<'_>,
@@ -65,8 +65,8 @@ impl Vault {
     /// Discards the upload of a job whose earlier attempt may have been expunged.
     ///
     /// If nothing is stored at `version` any more, an expunge may have destroyed that attempt's
-    /// version and its content. Only the version number shows this, so no later attempt may
-    /// reference the upload.
+    /// version and its content. The gap is the only trace of such an expunge, so no later attempt
+    /// may reference the upload.
     pub(super) fn drop_expunged_upload(
         &self,
         pending: &mut PendingWrite<'_>,

@@ -165,7 +165,10 @@ impl Model {
         items
             .iter()
             .map(|item| (&item.key, item.value.as_slice()))
-            .eq(self.objects.iter().map(|(key, (value, _))| (key, value.as_slice())))
+            .eq(self
+                .objects
+                .iter()
+                .map(|(key, (value, _))| (key, value.as_slice())))
     }
 
     fn compare(&mut self, storage: &dyn Storage) -> Result<(), Flaw> {

@@ -10,10 +10,7 @@ use rusqlite::backup::Backup;
 use serde::Serialize;
 
 use super::database::{self, failed, last_number};
-use super::directory::{
-    LockedDirectory, Sharing, absolute, is_empty, new_file,
-    sync_directory,
-};
+use super::directory::{LockedDirectory, Sharing, absolute, is_empty, new_file, sync_directory};
 use super::marker::MarkerContent;
 use super::readme::{Readme, vault_id};
 use super::schema::{HEADER_KEY, PAGE_BYTES};
@@ -113,7 +110,9 @@ fn copy(
     }
     copied.sync()?;
     let objects = target
-        .query_row("select count(*) from object", (), |row| row.get::<_, i64>(0))
+        .query_row("select count(*) from object", (), |row| {
+            row.get::<_, i64>(0)
+        })
         .map_err(failed)?;
     let header = super::read::read(&target, &copied, HEADER_KEY)?;
     database::empty_log(&target)?;

@@ -17,20 +17,20 @@ use crate::storage::{CommitError, Committed, Operation, StorageError, Transactio
 pub(super) type CommitResult = Result<Committed, CommitError>;
 
 const INSERT: &str = "
-    insert into object (revision, key, key_sum, file, start, length, padding, value)
+    insert into object (revision, key, key_sum, segment, start, length, padding, value)
     values (?1, ?2, ?3, ?4, ?5, ?6, zeroblob(?7), ?8)";
 const DELETE: &str = "delete from object where revision = ?1";
 const COPY_HEADER: &str = "
     insert or replace into header_copy (id, padding, value) values (1, zeroblob(?1), ?2)";
 const DELETE_HEADER_COPY: &str = "delete from header_copy";
 const ADD_REFERENCES: &str = "
-    insert into segment_file (file, objects) values (?1, ?2)
-    on conflict (file) do update set objects = objects + ?2";
+    insert into segment (id, objects) values (?1, ?2)
+    on conflict (id) do update set objects = objects + ?2";
 const REMOVE_REFERENCE: &str = "
-    update segment_file set objects = objects - 1 where file = ?1 and objects > 0";
+    update segment set objects = objects - 1 where id = ?1 and objects > 0";
 const FORGET_FILE: &str = "
-    delete from segment_file where file = ?1 and objects = 0
-        and not exists (select 1 from object where object.file = ?1)";
+    delete from segment where id = ?1 and objects = 0
+        and not exists (select 1 from object where object.segment = ?1)";
 const STORE_NUMBER: &str = "update storage set revisions = ?1";
 
 /// Transaction whose large values are already in a segment file.
@@ -143,14 +143,20 @@ impl Changes<'_> {
                 Operation::Delete { .. } => state.revision = None,
                 Operation::Put { .. } => {
                     self.last += 1;
-                    state.revision = Some(i64::try_from(self.last).map_err(|_| StorageError::Full)?);
+                    state.revision =
+                        Some(i64::try_from(self.last).map_err(|_| StorageError::Full)?);
                 }
             }
             committed.revisions.push(match operation {
                 Operation::Delete { .. } => None,
                 _ => state.revision.map(revision),
             });
-            if let Operation::Put { key, destroying: true, .. } = operation {
+            if let Operation::Put {
+                key,
+                destroying: true,
+                ..
+            } = operation
+            {
                 committed.deferred |= !is_destroyable(key);
             }
         }
@@ -190,7 +196,10 @@ impl Changes<'_> {
         }
         if !has_put && self.effects.pages > 0 {
             self.last += 1;
-            self.execute(STORE_NUMBER, [i64::try_from(self.last).map_err(|_| StorageError::Full)?])?;
+            self.execute(
+                STORE_NUMBER,
+                [i64::try_from(self.last).map_err(|_| StorageError::Full)?],
+            )?;
         }
         Ok(())
     }
@@ -202,7 +211,11 @@ impl Changes<'_> {
         value: &Value,
         extent: Option<&Extent>,
     ) -> Result<(), StorageError> {
-        let padding = if is_destroyable(key) { PADDING_BYTES } else { 0 };
+        let padding = if is_destroyable(key) {
+            PADDING_BYTES
+        } else {
+            0
+        };
         let inline: &[u8] = if extent.is_some() { &[] } else { value };
         let unsigned = |number: u64| i64::try_from(number).map_err(|_| StorageError::TooLarge);
         let row = (

@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 
-use super::commit::{
-    CommitResult, GroupEffects, GroupFailure, PreparedTransaction, commit,
-};
+use super::commit::{CommitResult, GroupEffects, GroupFailure, PreparedTransaction, commit};
 use super::connections::Connections;
 use super::database::{Checkpoint, copy_log, empty_log};
 use super::marker::Marker;
@@ -155,7 +153,9 @@ impl Committer {
             // Damage concerns one transaction. Each is committed alone, so that the others succeed.
             Err(GroupFailure::Nothing(StorageError::Damaged)) if group.len() > 1 => {
                 drop(state);
-                let alone = group.iter().map(|one| self.commit_prepared(target, connection, &[one]));
+                let alone = group
+                    .iter()
+                    .map(|one| self.commit_prepared(target, connection, &[one]));
                 alone.flatten().collect()
             }
             Err(GroupFailure::Nothing(error)) => all(group, error.into()),
@@ -175,7 +175,10 @@ impl Committer {
             Err(failure) if failure == full => {}
             result => return result,
         }
-        if group.iter().any(|prepared| frees_space(&prepared.transaction)) {
+        if group
+            .iter()
+            .any(|prepared| frees_space(&prepared.transaction))
+        {
             target.reserve.give_up();
         }
         if empty_log(connection).is_err_and(|error| error != StorageError::Full) {
@@ -202,7 +205,10 @@ impl Committer {
             target.readme.update(vault_id(&header));
         }
         state.pages_since_checkpoint += effects.pages;
-        let destroying: Vec<_> = group.iter().map(|one| is_destroying(&one.transaction)).collect();
+        let destroying: Vec<_> = group
+            .iter()
+            .map(|one| is_destroying(&one.transaction))
+            .collect();
         let destroyed = destroying.iter().zip(&results);
         if state.is_purge_due || destroyed.clone().any(|(is, result)| *is && result.is_ok()) {
             target.snapshots.end_old();
@@ -315,13 +321,18 @@ impl Ticket {
 
     fn take_results(&self) -> Vec<CommitResult> {
         let unknown = || self.transactions.iter().map(|_| Err(CommitError::Unknown));
-        lock(&self.results).take().unwrap_or_else(|| unknown().collect())
+        lock(&self.results)
+            .take()
+            .unwrap_or_else(|| unknown().collect())
     }
 
     /// Deletes the segment files of transactions that certainly were not committed.
     fn discard_unused_files(&self, results: &[CommitResult], segments: &Segments) {
         for (prepared, result) in self.transactions.iter().flatten().zip(results) {
-            if matches!(result, Err(CommitError::Conflict { .. } | CommitError::Io(_))) {
+            if matches!(
+                result,
+                Err(CommitError::Conflict { .. } | CommitError::Io(_))
+            ) {
                 delete_files(&prepared.extents, segments);
             }
         }

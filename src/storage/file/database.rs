@@ -52,7 +52,9 @@ pub(super) fn create(directory: &Path, marker: &MarkerContent) -> Result<(), Sto
     transaction.execute(insert, row).map_err(failed)?;
     transaction.commit().map_err(failed)?;
     let mode = "pragma journal_mode = wal";
-    let mode: String = connection.query_row(mode, (), |row| row.get(0)).map_err(failed)?;
+    let mode: String = connection
+        .query_row(mode, (), |row| row.get(0))
+        .map_err(failed)?;
     if mode != "wal" {
         // Network file systems lack the shared memory that the write-ahead log needs.
         return Err(StorageError::Unsupported);
@@ -105,7 +107,9 @@ pub(super) fn connect(
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     // Closing must not write a log whose origin was not checked into the database.
     let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    connection.set_db_config(no_checkpoint, true).map_err(failed)?;
+    connection
+        .set_db_config(no_checkpoint, true)
+        .map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(32);
     let cache_kibibytes = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX);
     set(&connection, "cache_size", -cache_kibibytes)?;
@@ -136,7 +140,9 @@ fn immutable_uri(path: &Path) -> Result<String, StorageError> {
 }
 
 fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageError> {
-    connection.pragma_update(None, pragma, value).map_err(failed)
+    connection
+        .pragma_update(None, pragma, value)
+        .map_err(failed)
 }
 
 /// Checks the database file before SQLite opens it, because SQLite takes an empty file for a new
@@ -241,7 +247,11 @@ pub(super) fn copy_log(connection: &Connection) -> Result<Checkpoint, StorageErr
 
 fn checkpoint(connection: &Connection, pragma: &str) -> Result<Checkpoint, StorageError> {
     let row = connection.query_row(pragma, (), |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, i64>(2)?,
+        ))
     });
     match row {
         Ok((0, log, copied)) if log == copied => Ok(Checkpoint::Emptied),

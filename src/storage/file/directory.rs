@@ -231,8 +231,7 @@ pub(super) fn new_file(path: &Path) -> io::Result<File> {
 pub(super) fn write_durably(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let unfinished = directory.join(format!("{name}{UNFINISHED}"));
     let mut options = OpenOptions::new();
-    let mut file =
-        private(options.write(true).create(true).truncate(true)).open(&unfinished)?;
+    let mut file = private(options.write(true).create(true).truncate(true)).open(&unfinished)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, directory.join(name))?;

@@ -48,7 +48,8 @@ fn missing_values(
     connection: &Connection,
     segments: &Segments,
 ) -> Result<Vec<Vec<u8>>, StorageError> {
-    let sql = "select key, file, start, length from object not indexed where file is not null";
+    let sql =
+        "select key, segment, start, length from object not indexed where segment is not null";
     let mut statement = connection.prepare(sql).map_err(failed)?;
     let mut rows = statement.query(()).map_err(failed)?;
     let mut missing = Vec::new();

@@ -139,7 +139,12 @@ impl FileStorage {
         progress: impl FnMut(u64, u64),
     ) -> Result<BackupReport, StorageError> {
         let snapshot = FileSnapshot::new(Arc::clone(&self.store))?;
-        backup::write(&snapshot, &self.store.segments, directory.as_ref(), progress)
+        backup::write(
+            &snapshot,
+            &self.store.segments,
+            directory.as_ref(),
+            progress,
+        )
     }
 
     /// Copies all objects that are still readable from a damaged storage directory into another
@@ -169,20 +174,27 @@ impl Storage for FileStorage {
         self.store.check_process()?;
         self.store.connections.read(|connection| {
             let segments = &self.store.segments;
-            keys.iter().map(|key| read::read(connection, segments, key)).collect()
+            keys.iter()
+                .map(|key| read::read(connection, segments, key))
+                .collect()
         })
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
         self.store.check_process()?;
         let store = &self.store;
-        store.connections.read(|connection| scan::scan(connection, &store.segments, scan))
+        store
+            .connections
+            .read(|connection| scan::scan(connection, &store.segments, scan))
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
         self.store.check_process()?;
         self.store.connections.read(|connection| {
-            prefixes.iter().map(|prefix| read::last(connection, prefix)).collect()
+            prefixes
+                .iter()
+                .map(|prefix| read::last(connection, prefix))
+                .collect()
         })
     }
 
@@ -204,7 +216,10 @@ impl Storage for FileStorage {
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
         self.store.check_process()?;
-        integrity::check(&FileSnapshot::new(Arc::clone(&self.store))?, &self.store.segments)
+        integrity::check(
+            &FileSnapshot::new(Arc::clone(&self.store))?,
+            &self.store.segments,
+        )
     }
 
     fn close(&self) -> Result<(), StorageError> {
@@ -214,8 +229,11 @@ impl Storage for FileStorage {
 
 impl Drop for FileStorage {
     fn drop(&mut self) {
-        // An error here has no listener; call `close` to get it. In a forked child this does
-        // nothing.
-        let _unheard = self.store.close();
+        if self.store.check_process().is_ok() {
+            // An error here has no listener; callers get it from `close`.
+            let _unheard = self.store.close();
+        } else {
+            store::forget(&self.store);
+        }
     }
 }

@@ -6,10 +6,10 @@ use super::database::failed;
 use super::row::{ObjectRow, blob, value};
 use super::schema::key_sum;
 use super::segments::Segments;
-use crate::storage::{Stored, StorageError};
+use crate::storage::{StorageError, Stored};
 
 const LOOKUP: &str = "
-    select revision, key, key_sum, file, start, length, value from object where key = ?1";
+    select revision, key, key_sum, segment, start, length, value from object where key = ?1";
 const NEXT: &str = "select key, key_sum from object where key > ?1 order by key limit 1";
 const PREVIOUS: &str = "select key, key_sum from object where key < ?1 order by key desc limit 1";
 const LAST: &str = "
@@ -62,7 +62,7 @@ fn lookup(
 
 /// Returns the row of a key without its value, or `None` if the key is certainly absent.
 pub(super) fn find(connection: &Connection, key: &[u8]) -> Result<Option<ObjectRow>, StorageError> {
-    let sql = "select revision, key, key_sum, file, start, length from object where key = ?1";
+    let sql = "select revision, key, key_sum, segment, start, length from object where key = ?1";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let mut rows = statement.query([key]).map_err(failed)?;
     match rows.next().map_err(failed)? {

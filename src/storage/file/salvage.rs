@@ -26,7 +26,7 @@ const BATCH_BYTES: usize = 8 << 20;
 ///
 /// # let scratch = tempfile::tempdir().unwrap();
 /// # let directory = scratch.path().join("clinic");
-/// # FileStorage::open(&directory)?.close()?;
+/// # drop(FileStorage::open(&directory)?);
 /// let report = FileStorage::salvage(&directory, &MemoryStorage::new())?;
 /// assert_eq!((report.objects, report.unreadable), (0, 0));
 /// # Ok::<(), chartlock::storage::StorageError>(())
@@ -174,7 +174,8 @@ impl Salvage<'_> {
     fn put(&mut self, key: Vec<u8>, value: Value) -> Result<(), StorageError> {
         self.batch_bytes += value.len();
         self.copied.insert(key.clone());
-        self.batch.push(Transaction::new().put(key, value, Expect::Absent));
+        self.batch
+            .push(Transaction::new().put(key, value, Expect::Absent));
         if self.batch.len() >= BATCH_OBJECTS || self.batch_bytes >= BATCH_BYTES {
             self.flush()?;
         }

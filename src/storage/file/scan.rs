@@ -10,23 +10,24 @@ use super::schema::key_sum;
 use super::segments::Segments;
 use crate::storage::scan::prefix_end;
 use crate::storage::{
-    KEY_BYTES_MAX, Projection, Scan, ScanItem, ScanPage, StorageError, UnreadableRange, Value};
+    KEY_BYTES_MAX, Projection, Scan, ScanItem, ScanPage, StorageError, UnreadableRange, Value,
+};
 
 /// Size after which a page ends, in bytes of values.
 const PAGE_VALUE_BYTES: usize = 8 << 20;
 
 /// Columns 6 and 7 are the whole length and the projected value.
 const BY_INDEX: &str = "
-    select revision, key, key_sum, file, start, length,
+    select revision, key, key_sum, segment, start, length,
         coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x'')
     from object where key >= ?1 and key < ?2 order by key";
 /// Keys and lengths only. SQLite reads no overflow page for the length.
 const KEYS_BY_INDEX: &str = "
-    select revision, key, key_sum, file, start, length, coalesce(length, length(value)), x''
+    select revision, key, key_sum, segment, start, length, coalesce(length, length(value)), x''
     from object where key >= ?1 and key < ?2 and ?3 = 0 order by key";
 /// The same from the table alone, for keys whose index entries cannot be read.
 const BY_TABLE: &str = "
-    select revision, key, key_sum, file, start, length,
+    select revision, key, key_sum, segment, start, length,
         coalesce(length, length(value)), coalesce(substr(value, 1, ?3), x'')
     from object not indexed where key >= ?1 and key < ?2 order by key limit ?4";
 const NEXT_KEY: &str = "

@@ -38,16 +38,16 @@ pub(super) const CREATE: &str = "
         revision integer primary key,
         key blob not null,
         key_sum integer not null,
-        file integer,
+        segment integer,
         start integer,
         length integer,
         padding blob not null,
         value blob not null
     ) strict;
     create unique index object_by_key on object (key, key_sum);
-    create index object_by_file on object (file) where file is not null;
-    create table segment_file (
-        file integer primary key,
+    create index object_by_segment on object (segment) where segment is not null;
+    create table segment (
+        id integer primary key,
         objects integer not null
     ) strict;
     create table header_copy (
@@ -58,7 +58,7 @@ pub(super) const CREATE: &str = "
 ";
 
 /// Columns from which a stored value is read, in the order of `Row::read`.
-pub(super) const COLUMNS: &str = "revision, key, key_sum, file, start, length";
+pub(super) const COLUMNS: &str = "revision, key, key_sum, segment, start, length";
 
 /// Returns `true` if a destroying put of this key can purge the former value from the database.
 pub(super) fn is_destroyable(key: &[u8]) -> bool {

@@ -9,7 +9,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-
 use super::directory::{SEGMENTS, new_file, sync_directory};
 use crate::crypto;
 use crate::group_commit::lock;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::database::{failed, last_number};
-use super::store::Store;
+use super::store::{Store, forget};
 use super::{read, scan};
 use crate::group_commit::lock;
 use crate::storage::{Scan, ScanPage, Snapshot, StorageError, Stored};
@@ -59,7 +59,9 @@ impl Snapshot for FileSnapshot {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         self.with(|connection| {
             let segments = &self.store.segments;
-            keys.iter().map(|key| read::read(connection, segments, key)).collect()
+            keys.iter()
+                .map(|key| read::read(connection, segments, key))
+                .collect()
         })
     }
 
@@ -70,8 +72,13 @@ impl Snapshot for FileSnapshot {
 
 impl Drop for FileSnapshot {
     fn drop(&mut self) {
-        self.transaction.end();
-        self.store.segments.release();
+        if self.store.check_process().is_ok() {
+            self.transaction.end();
+            self.store.segments.release();
+        } else {
+            forget(&self.store);
+            self.transaction.forget();
+        }
     }
 }
 
@@ -85,6 +92,15 @@ impl ReadTransaction {
             began: Instant::now(),
             connection: Mutex::new(Some(connection)),
         })
+    }
+
+    /// Prevents a forked child from closing the connection, as [`forget`] does.
+    #[allow(
+        clippy::mem_forget,
+        reason = "a forked child owns no connection of its parent"
+    )]
+    fn forget(self: &Arc<Self>) {
+        std::mem::forget(Arc::clone(self));
     }
 
     fn end(&self) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process;
+use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 
@@ -50,9 +51,13 @@ impl Store {
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
         let header = store.connections.read(|connection| {
             // Damage of the header is reported when a vault reads it.
-            Ok(read::read(connection, &store.segments, HEADER_KEY).ok().flatten())
+            Ok(read::read(connection, &store.segments, HEADER_KEY)
+                .ok()
+                .flatten())
         })?;
-        store.readme.update(header.and_then(|stored| vault_id(&stored.value)));
+        store
+            .readme
+            .update(header.and_then(|stored| vault_id(&stored.value)));
         Ok(store)
     }
 
@@ -164,7 +169,9 @@ impl Store {
         if result.is_ok() {
             // The log is empty, so closing the last connection only deletes the file.
             let no_checkpoint = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-            connection.set_db_config(no_checkpoint, false).map_err(failed)?;
+            connection
+                .set_db_config(no_checkpoint, false)
+                .map_err(failed)?;
         }
         let closed = connection.close().map_err(|(_, error)| failed(error));
         if let Some(locked) = &self.locked {
@@ -174,9 +181,21 @@ impl Store {
     }
 }
 
+/// Prevents a forked child from dropping a store of its parent. SQLite would wait for locks that
+/// threads of the parent held during the fork.
+#[allow(
+    clippy::mem_forget,
+    reason = "a forked child owns none of the parent's connections and locks"
+)]
+pub(super) fn forget(store: &Arc<Store>) {
+    std::mem::forget(Arc::clone(store));
+}
+
 /// Steps the vacuum to its end; SQLite frees one page a step.
 fn vacuum(connection: &rusqlite::Connection) -> Result<(), StorageError> {
-    let mut statement = connection.prepare("pragma incremental_vacuum").map_err(failed)?;
+    let mut statement = connection
+        .prepare("pragma incremental_vacuum")
+        .map_err(failed)?;
     let mut rows = statement.query(()).map_err(failed)?;
     while rows.next().map_err(failed)?.is_some() {}
     Ok(())

@@ -37,8 +37,8 @@ pub(super) fn recover(
 /// of the two must not delete a file.
 pub(super) fn referenced_files(connection: &Connection) -> Result<HashSet<i64>, StorageError> {
     let sql = "
-        select file from segment_file
-        union select file from object where file is not null";
+        select id from segment
+        union select segment from object where segment is not null";
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;
     let rows = statement.query_map((), |row| row.get(0)).map_err(failed)?;
     rows.map(|file| file.map_err(failed)).collect()

@@ -139,7 +139,7 @@ impl Vault {
     }
 
     /// Rotates the patient key of an entry that is sealed under a former master key, because that
-    /// master key may have leaked. Returns whether the entry must be written.
+    /// master key may have leaked. Returns `true` if the entry must be written.
     pub(super) fn refresh_keys(
         &self,
         header: &OpenHeader,
@@ -153,7 +153,7 @@ impl Vault {
     }
 }
 
-/// Returns whether an entry is sealed under a master key that is newer than `header`.
+/// Returns `true` if an entry is sealed under a master key that is newer than `header`.
 ///
 /// Sealing such an entry under an older master key would undo a rotation. If that write were
 /// delayed, it could arrive after the older key was destroyed, and make the whole chart unreadable.

@@ -14,6 +14,7 @@ use crate::id::Subject;
 use crate::keys::entry::{Chart, EntryState, PatientEntry};
 use crate::keys::sealed_entry::{EntryHead, open_entry};
 use crate::keys::wrap;
+use crate::secret::{A_TAG, wipe_stack};
 use crate::storage::{Expect, Revision, ScanItem, Stored};
 use crate::vault::header::OpenHeader;
 use crate::vault::{ROUNDS, Vault};
@@ -208,9 +209,12 @@ impl CachedEntry {
     /// Returns the address of a record of this chart.
     pub(crate) fn address(&self, name: &str) -> Result<Address> {
         let chart = self.chart()?;
+        let record = crypto::record_tag(chart.name_key(), name)?;
+        // Storage I/O follows; wipe key material from the stack first.
+        wipe_stack::<A_TAG>();
         Ok(Address {
             chart: *chart.id(),
-            record: crypto::record_tag(chart.name_key(), name)?,
+            record,
         })
     }
 

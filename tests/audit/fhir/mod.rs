@@ -130,7 +130,7 @@ fn entry_of_every_operation_and_outcome_is_a_valid_event() {
             }
         }
     }
-    // The events cover each profile.
+    // Every profile is used by at least one event.
     let names = definitions.1.names();
     assert_eq!(profiles, names.into_iter().map(str::to_owned).collect());
 }

@@ -1,4 +1,4 @@
-//! The collector beside writers, and in charts of many scan pages.
+//! Garbage collection during concurrent writes, and in charts that span many scan pages.
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -25,7 +25,7 @@ everywhere!(
     collection_of_many_charts_is_exact,
 );
 
-/// Opens a vault with one thread, which sends segments early.
+/// Opens a single-threaded vault, which uploads segments early.
 fn single_threaded_vault(stage: &Stage) -> Vault {
     let clock = Arc::new(ManualClock::at(START));
     let options = stage.options().clock(clock).threads(NonZeroUsize::MIN);
@@ -44,7 +44,7 @@ fn collection_during_upload_spares_its_segments(stage: &Stage) {
         writer.write_all(part).unwrap();
         let report = assert_collects_nothing(stage, START + limit(stage));
         assert_eq!(report.uploads_under_way, 1);
-        // To a clock that is behind, the intent is from the future.
+        // For a collector whose clock is behind, the intent's time is in the future.
         assert_eq!(
             assert_collects_nothing(stage, START - DAY).uploads_under_way,
             1
@@ -59,8 +59,8 @@ fn collection_during_upload_spares_its_segments(stage: &Stage) {
     assert!(session.get(&id).unwrap().unwrap()[..] == body);
 }
 
-/// The collector removes an upload that is too old: its writer gets an error, and nothing else is
-/// lost.
+/// The collector removes an upload beyond the age limit. The writer gets an error, and no other
+/// data is lost.
 fn upload_older_than_limit_returns_upload_expired(stage: &Stage) {
     drop(stage.create());
     let vault = single_threaded_vault(stage);
@@ -72,7 +72,7 @@ fn upload_older_than_limit_returns_upload_expired(stage: &Stage) {
     let sent = raw::counts(&stage.storage)[4] as u64 - 1;
     let report = collect_and_compare(stage, START + limit(stage) + 1);
     assert_eq!((report.segments, report.uploads), (sent, 1));
-    // The writer does not know yet that its upload is gone.
+    // The writer detects the removal of its upload only in `finish`.
     writer.write_all(&content(1, 9 * SEGMENT + 1)).unwrap();
     assert_eq!(writer.finish(), Err(Error::UploadExpired));
     assert_eq!(raw::counts(&stage.storage), [1, 1, 1, 0, 1, 0]);
@@ -127,7 +127,7 @@ fn collection_during_puts_frees_nothing(stage: &Stage) {
     assert_eq!(raw::counts(&stage.storage)[4..], [2 * PUTS as usize, 0]);
 }
 
-/// More records, versions, streams and segments than one scan page holds.
+/// Uses more records, versions, streams and segments than fit on one scan page.
 fn collection_of_chart_with_many_pages_is_exact(stage: &Stage) {
     drop(stage.create());
     let vault = vault_at(stage, START);
@@ -145,7 +145,8 @@ fn collection_of_chart_with_many_pages_is_exact(stage: &Stage) {
         let outcomes = session.put_many(documents).unwrap();
         assert!(outcomes.into_iter().all(|outcome| outcome.is_ok()));
     }
-    // Two streams of many segments and many streams of one segment, some with an intent.
+    // Add two streams of many segments without an intent, and many streams of one segment with an
+    // intent.
     let segments = raw::objects_of(&stage.storage, b"s");
     let prefix = segments.keys().next().unwrap()[1..17].to_vec();
     let stray = |class: u8, stream: u16, index: u32| {
@@ -179,14 +180,15 @@ fn collection_of_chart_with_many_pages_is_exact(stage: &Stage) {
     let updates = updates.lock().unwrap();
     let mut phases = updates.iter().map(|step| step.phase);
     assert!(phases.all(|phase| phase == Phase::Collecting));
-    // All segments, intents, current and earlier versions, at least once.
+    // The collector processed every segment, intent, current version and earlier version at least
+    // once.
     assert!(updates.last().unwrap().done >= 303 + 300 + 601 + 602);
     assert!(raw::objects_of(&stage.storage, b"s") == segments);
     for version in 1..=3 {
         let found = session_on(&vault).get_version(&large, version).unwrap();
         assert!(found.unwrap()[..] == content(version, INLINE_MAX + 1));
     }
-    // A missing version is found on every scan page.
+    // The collector must detect a missing version on every scan page.
     raw::put(&stage.storage, &stray(b's', 3, 0), b"sealed");
     let earlier = raw::objects_of(&stage.storage, b"h");
     for key in earlier.keys().step_by(97) {
@@ -201,7 +203,7 @@ fn collection_of_chart_with_many_pages_is_exact(stage: &Stage) {
     assert_eq!(collect_and_compare(stage, START).segments, 1);
 }
 
-/// More charts than the collector looks up in one batch.
+/// Uses more charts than the collector looks up in one batch.
 fn collection_of_many_charts_is_exact(stage: &Stage) {
     drop(stage.create());
     let vault = vault_at(stage, START);

@@ -1,4 +1,5 @@
-//! The collector frees nothing where it cannot be certain what is garbage.
+//! Garbage collection in damaged charts: the collector frees an object only if the object is
+//! certainly garbage.
 
 use chartlock::internals::envelope::{INLINE_MAX, SEGMENT};
 use chartlock::{Error, RecordId, report::GarbageReport};
@@ -20,7 +21,7 @@ everywhere!(
 
 const LATER: i64 = START + 100 * DAY;
 const PATIENTS: [&str; 2] = ["MRN-1", "MRN-2"];
-/// Segments and intents of an abandoned upload, for each patient.
+/// Numbers of segments and of intents in each patient's abandoned upload.
 const UPLOAD: (u64, u64) = (2, 1);
 
 fn large() -> RecordId {
@@ -100,7 +101,7 @@ fn collection_with_missing_entry_spares_the_chart(stage: &Stage) {
     let report = collect_with_damage(stage, &before, || raw::delete(&stage.storage, entry));
     assert_eq!((report.charts, report.charts_passed_over), (2, 0));
     assert_eq!((report.unknown_charts, report.unreadable_entries), (1, 0));
-    // The three streams of the versions, and the upload.
+    // The unknown objects are the three streams of the versions and the abandoned upload.
     assert_eq!(report.unknown_objects, 3 + UPLOAD.0 + UPLOAD.1);
     let mut altered = value.clone();
     *altered.last_mut().unwrap() ^= 1;
@@ -125,7 +126,7 @@ fn collection_with_unreadable_version_spares_the_chart(stage: &Stage) {
                 (1, 0)
             );
         }
-        // The collector opens only segmented versions, because only they name streams.
+        // The collector opens only segmented versions, because inline versions reference no stream.
         if value[2] == 2 {
             let mut altered = value.clone();
             *altered.last_mut().unwrap() ^= 1;
@@ -172,8 +173,8 @@ fn collection_with_missing_version_spares_the_chart(stage: &Stage) {
     );
 }
 
-/// Nothing authenticates the stream id before a chunk opens. Therefore an altered id must not cost
-/// content, whether it is unused, another record's, or that of garbage.
+/// A stream id is not authenticated until a chunk opens. Therefore, the collector must spare all
+/// content, even if a stored id is unused or belongs to another version or to garbage.
 fn collection_with_altered_stream_name_spares_content(stage: &Stage) {
     let before = two_patients(stage);
     let current = objects_of_first(stage, b'r');
@@ -188,8 +189,8 @@ fn collection_with_altered_stream_name_spares_content(stage: &Stage) {
             let altered = [&value[..96], name, &value[112..]].concat();
             raw::put(&stage.storage, key, &altered);
             let report = vault_at(stage, LATER).collect_garbage().unwrap();
-            // The collector keeps every stream that is named, even by an altered version, but no
-            // abandoned intent.
+            // The collector keeps every stream that a version references, even if the version is
+            // altered. The collector removes every abandoned intent.
             let own = if name == abandoned { 0 } else { UPLOAD.0 };
             assert_eq!(
                 (report.segments, report.uploads),
@@ -210,7 +211,7 @@ fn collection_with_altered_stream_name_spares_content(stage: &Stage) {
     }
 }
 
-/// An unreadable intent has no age, so it protects its segments for good.
+/// The age of an unreadable intent is unknown, so the collector never frees its segments.
 fn collection_with_unreadable_intent_spares_its_segments(stage: &Stage) {
     let before = two_patients(stage);
     let (key, value) = objects_of_first(stage, b'w').remove(0);
@@ -222,7 +223,7 @@ fn collection_with_unreadable_intent_spares_its_segments(stage: &Stage) {
             (1, 0)
         );
     }
-    // An intent from a clock that was ahead protects its segments, too.
+    // The collector also keeps the segments of an intent whose time is in the future.
     let ahead = [&value[..8], &(LATER + DAY).to_le_bytes(), &value[16..]].concat();
     let report = collect_with_damage(stage, &before, || raw::put(&stage.storage, &key, &ahead));
     assert_eq!(report.uploads_under_way, 1);

@@ -1,4 +1,4 @@
-//! Garbage of each kind is made and collected.
+//! Collection of each kind of garbage that interrupted operations leave.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,12 +38,12 @@ fn collection_without_garbage_changes_nothing(stage: &Stage) {
 
 const BREAKS: [FaultAction; 2] = [FaultAction::Stop, FaultAction::StopAfter];
 
-/// Interrupts `verb` at each of its steps, and collects what it left, first within the age limit
-/// and then beyond it.
+/// Interrupts `operation` at each step and collects the garbage, first within the age limit and
+/// then beyond the limit.
 fn interrupt_every_step(
     stage: &Stage,
     stride: usize,
-    verb: impl Fn(&Vault) -> Result<(), Error>,
+    operation: impl Fn(&Vault) -> Result<(), Error>,
     check: impl Fn(&Vault),
 ) {
     let before = raw::objects(&stage.storage);
@@ -53,7 +53,7 @@ fn interrupt_every_step(
             raw::reset(&stage.storage, &before);
             let hook = action_at(step, action);
             let (vault, _) = open_at(stage, START, hook);
-            if verb(&vault).is_ok() && action == FaultAction::Stop {
+            if operation(&vault).is_ok() && action == FaultAction::Stop {
                 assert!(step >= 6 && young > 0 && old > 0);
                 return;
             }
@@ -88,7 +88,7 @@ fn reencryption_interrupted_at_any_step_is_collected(stage: &Stage) {
     let patient = subject("MRN-1");
     let reencrypt = |vault: &Vault| vault.reencrypt_subject(&patient).map(drop);
     interrupt_every_step(stage, stage.stride, reencrypt, |vault| model.verify(vault));
-    // Re-encryption after any interruption starts afresh and leaves no garbage.
+    // After any interruption, re-encryption starts again and leaves no garbage.
     let vault = vault_at(stage, START);
     assert_eq!(vault.reencrypt_subject(&patient).unwrap().blocking, 0);
     assert_collects_nothing(stage, START + 100 * DAY);
@@ -161,7 +161,7 @@ fn collection_during_erase_frees_the_chart(stage: &Stage) {
 }
 
 /// Creates old garbage of every kind: an abandoned upload, segments without an intent, an intent
-/// beside the record that names the stream, and an intent alone.
+/// whose stream a record references, and an intent without segments.
 fn every_kind_of_garbage(stage: &Stage) -> Model {
     drop(stage.create());
     let vault = vault_at(stage, START);
@@ -216,7 +216,7 @@ fn collection_interrupted_at_any_step_can_be_repeated(stage: &Stage) {
     }
 }
 
-/// A delete with an unknown outcome is counted once if it was applied.
+/// Makes the outcome of deletes unknown: the report must count each applied delete once.
 fn collection_with_unknown_outcomes_counts_each_delete_once(stage: &Stage) {
     every_kind_of_garbage(stage);
     let before = raw::objects(&stage.storage);

@@ -1,4 +1,4 @@
-//! Garbage collection: the collector frees exactly the garbage, and its report states exactly that.
+//! Garbage collection: the collector frees exactly the garbage, and reports the exact counts.
 
 mod concurrent_writers;
 mod damage;
@@ -16,7 +16,7 @@ use crate::raw::{self, Objects};
 use crate::stage::{Shared, Stage};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
-/// The time at which all interrupted uploads began.
+/// Time at which all interrupted uploads began, in milliseconds since the Unix epoch.
 const START: i64 = 1_700_000_000_000;
 
 /// Returns the age in milliseconds beyond which an intent counts as abandoned.
@@ -28,7 +28,7 @@ fn limit(stage: &Stage) -> i64 {
     }
 }
 
-/// Opens the vault at a time, on a storage in which `hook` decides over every step.
+/// Opens the vault with the clock at `time`, on a storage whose steps `hook` controls.
 fn open_at(
     stage: &Stage,
     time: i64,
@@ -42,7 +42,7 @@ fn vault_at(stage: &Stage, time: i64) -> Vault {
     open_at(stage, time, |_, _| FaultAction::Proceed).0
 }
 
-/// The garbage in a snapshot of all objects, while nobody writes.
+/// Garbage in a snapshot of all objects, taken without concurrent writers.
 #[derive(Debug, Default)]
 struct Garbage {
     segments: BTreeSet<Vec<u8>>,
@@ -82,8 +82,8 @@ impl Garbage {
     }
 }
 
-/// Collects garbage twice at a time, and asserts that report and storage match the expected
-/// garbage.
+/// Collects garbage twice with the clock at `time`, and asserts that the report and the storage
+/// match the expected garbage.
 fn collect_and_compare(stage: &Stage, time: i64) -> GarbageReport {
     let mut objects = raw::objects(&stage.storage);
     let garbage = Garbage::find(stage, &objects, time);
@@ -100,7 +100,7 @@ fn collect_and_compare(stage: &Stage, time: i64) -> GarbageReport {
     report
 }
 
-/// Clears the counts that a second collection does not repeat.
+/// Clears the counts that are expected to differ in a second collection.
 fn without_deletes(mut report: GarbageReport) -> GarbageReport {
     (report.segments, report.uploads, report.charts) = (0, 0, 0);
     report

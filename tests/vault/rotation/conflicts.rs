@@ -1,4 +1,4 @@
-//! A rotation completes all other subjects while one subject keeps changing.
+//! Conflicts during a rotation: all other subjects complete while one subject keeps changing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ everywhere!(
     reencryption_with_all_subjects_contended_returns_contended,
 );
 
-/// Attempts for each subject within one call.
+/// Number of attempts for each subject within one call.
 const ROUNDS: u64 = 64;
 
 /// Opens a vault whose first `times` commits to these entries are lost.
@@ -36,7 +36,7 @@ fn blocked_vault(stage: &Stage, keys: Vec<Vec<u8>>, times: u64) -> Vault {
         }
     };
     let storage = Faulty::new(stage.shared(), hook);
-    // On this clock, the vault does not wait between attempts.
+    // With this clock, the vault does not wait between attempts.
     let options = stage.options().clock(Arc::new(ManualClock::at(LONG_AGO)));
     options.open(storage, &Fixed(1)).unwrap()
 }

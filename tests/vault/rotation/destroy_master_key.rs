@@ -1,4 +1,5 @@
-//! A master key cannot be destroyed while an entry may need it; a former master key opens no entry.
+//! Destruction of master keys: a key that an entry may need is kept, and a former key opens no
+//! entry.
 
 use chartlock::Error;
 use chartlock::internals::crypto::PatientTag;
@@ -33,8 +34,8 @@ fn masters(vault: &chartlock::Vault) -> (u32, Vec<u32>) {
 
 fn destroying_master_key_in_use_is_refused(stage: &Stage) {
     let model = small_clinic(&stage.create());
-    // The rotation of four subjects stops before each of them is resealed. A journal page would
-    // commit them together, so there is no journal.
+    // Stop the rotation of four subjects before each reseal. The vault has no journal, because a
+    // journal page would commit all four together.
     for sealed in 0..4 {
         let seen = std::sync::atomic::AtomicU64::new(0);
         let (vault, _) = stage.open_unjournaled_with(move |_, point| {
@@ -179,14 +180,15 @@ fn former_master_key_opens_no_entry(stage: &Stage) {
         let tag: PatientTag = key[1..].try_into().unwrap();
         let open = |value: &[u8]| open_entry(value, &keyring, header.vault(), &tag);
         assert_eq!(open(&value).unwrap_err(), Error::UnknownMasterKey);
-        // The stored number is forged to be the former key's; the entry still does not open.
+        // Forge the former key's number into the entry; the entry must still not open.
         let mut renumbered = value.clone();
         renumbered[4..8].copy_from_slice(&former.to_le_bytes());
         assert_eq!(open(&renumbered).unwrap_err(), Error::NotAuthentic);
         tried += 1;
     }
     assert_eq!(tried, 4);
-    // The former key and an old copy yield former patient keys, but none that is in use now.
+    // The former master key and an old copy of the entries yield former patient keys, but no active
+    // patient key.
     let mut former_patient_keys = Vec::new();
     for (key, value) in copy {
         let tag: PatientTag = key[1..].try_into().unwrap();

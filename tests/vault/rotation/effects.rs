@@ -32,7 +32,7 @@ everywhere!(
     rotation_with_deferred_purge_reports_it,
 );
 
-/// Returns the first patient's objects, or all others except the header.
+/// Returns the first patient's objects if `belongs`, otherwise all other objects except the header.
 fn of_patient(stage: &Stage, belongs: bool) -> Objects {
     let mut objects = raw::objects(&stage.storage);
     objects.retain(|key, _| key[0] != b'v' && raw::belongs_to(stage, key, "MRN-1") == belongs);
@@ -219,7 +219,7 @@ fn reencryption_of_empty_vault_reports_nothing(stage: &Stage) {
     assert_eq!(report, Ok(ReencryptionReport::default()));
 }
 
-/// A storage whose medium keeps former bytes for a while.
+/// Storage that reports the purge of each destroying put as deferred.
 #[derive(Debug)]
 struct DeferredPurge(Shared);
 

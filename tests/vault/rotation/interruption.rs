@@ -1,4 +1,5 @@
-//! An interrupted rotation can be repeated from any step and loses nothing.
+//! Interrupted rotations: a rotation can be repeated after an interruption at any step and loses
+//! nothing.
 
 use chartlock::internals::envelope::{Head, Kind};
 use chartlock::storage::FaultAction;
@@ -60,7 +61,7 @@ fn assert_repeatable(stage: &Stage, rotation: Rotation, model: &Model, before: &
     let vault = stage.open();
     model.verify(&vault);
     assert_eq!(raw::key_usage(&vault), raw::brute_force(&stage.storage));
-    // A version that is put in between is rotated with the rest.
+    // The repeated rotation also rotates a version that was put after the interruption.
     let mut model = model.clone();
     let id = crate::stage::record("MRN-1", "Observation/amended");
     model.put(&crate::stage::session_on(&vault), &id, b"in between");
@@ -85,7 +86,7 @@ fn assert_repeatable(stage: &Stage, rotation: Rotation, model: &Model, before: &
             continue;
         }
         assert!(before.get(key) != Some(value), "a former version was kept");
-        // Former segments may remain, but no record names them.
+        // Former segments may remain, but no record references them.
         if Head::parse(value).unwrap().kind == Kind::Segmented {
             let stream = [b"s", &key[1..17], &value[96..112]].concat();
             assert!(!before.keys().any(|key| key.starts_with(&stream)));

@@ -1,4 +1,4 @@
-//! Readers and writers continue through each rotation without errors or lost records.
+//! Rotations under load: readers and writers continue without errors or lost records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,7 +44,8 @@ fn readers_and_writers_during_rotation_lose_nothing(stage: &Stage) {
     );
 }
 
-/// Runs a rotation while two threads write and two read, on both vaults; returns what was written.
+/// Runs a rotation while two threads write and two threads read on both vaults. Returns the
+/// acknowledged records.
 fn under_load(
     first: &Vault,
     other: &Vault,
@@ -72,7 +73,7 @@ fn under_load(
     written.into_inner().unwrap()
 }
 
-/// Stops the other threads, even if this one panics.
+/// Guard that stops the other threads, even if this thread panics.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -99,8 +100,8 @@ fn write_until(
     let mut turn = 0;
     while !done.load(Ordering::Relaxed) || turn < 2 {
         turn += 1;
-        // The pause limits the number of versions, because the memory storage takes thousands in a
-        // second.
+        // The pause limits the number of versions, because the memory storage accepts thousands of
+        // puts per second.
         thread::sleep(Duration::from_millis(10));
         let _operation = clock.operation();
         model.put(&session, &ids[0], &content(turn, 300));
@@ -149,7 +150,7 @@ fn read_until(done: &AtomicBool, vault: &Vault, before: &Model) {
     }
 }
 
-/// Runs each pair of rotations at once.
+/// Runs each pair of rotations concurrently.
 fn concurrent_rotations_complete(stage: &Stage) {
     let options = stage.options_under_load();
     let ours = options.clone().create(stage.shared(), &Fixed(1)).unwrap();

@@ -1,5 +1,5 @@
-//! Streams of re-encrypted large records: a new stream is removed if the record certainly does not
-//! reference it, and kept otherwise.
+//! Streams of re-encrypted large records: a new stream is removed only if the record certainly does
+//! not reference the stream.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,7 +48,7 @@ fn reencrypt(vault: &Vault) {
     assert_eq!((report.blocking, report.orphaned), (0, 0));
 }
 
-/// Re-encrypts the subject; at the first step for which `when` holds, `happens` runs.
+/// Re-encrypts the subject and runs `happens` at the first step that satisfies `when`.
 fn reencrypt_while(
     stage: &Stage,
     when: impl Fn(&FaultPoint<'_>) -> bool + Send + Sync + 'static,
@@ -70,7 +70,7 @@ fn stored(stage: &Stage) -> (usize, usize) {
     (segments, intents)
 }
 
-/// A collector removes the intent, as it does when the intent is too old.
+/// Simulates a collector that removes the intent, as the collector does beyond the age limit.
 fn reencryption_with_collected_intent_succeeds(stage: &Stage) {
     let model = put_large(&stage.create(), &[2]);
     let storage = stage.shared();
@@ -113,7 +113,7 @@ fn reencryption_after_entry_change_removes_its_stream(stage: &Stage) {
             other.rotate_master_key().unwrap();
         },
     );
-    // Without transactions, the record names the new stream before the entry is checked.
+    // Without transactions, the record references the new stream before the entry is checked.
     if stage.storage.is_transactional() {
         assert_eq!(stored(stage), (2, 0));
     }
@@ -160,7 +160,7 @@ fn reencryption_stores_one_extra_stream_at_a_time(stage: &Stage) {
     model.verify(&stage.open());
 }
 
-/// Commits the operations of a request, so that the request itself arrives a second time.
+/// Commits the operations of a request, so that the storage receives the same request twice.
 fn repeat(storage: &Shared, point: &FaultPoint<'_>) {
     let FaultPoint::Commit(operations) = point else {
         panic!("not a commit");
@@ -169,8 +169,8 @@ fn repeat(storage: &Shared, point: &FaultPoint<'_>) {
     storage.commit(&[first]).remove(0).unwrap();
 }
 
-/// A request that is repeated below the vault conflicts with its first copy. The version names the
-/// new stream.
+/// Repeats a request below the vault, so that the second copy conflicts with the first. The version
+/// references the new stream.
 #[test]
 fn reencryption_with_repeated_request_keeps_records_readable() {
     for stage in [Stage::per_operation(), Stage::split()] {
@@ -187,7 +187,7 @@ fn reencryption_with_repeated_request_keeps_records_readable() {
     }
 }
 
-/// The same request, followed by a put that moves the version to history.
+/// Repeats the request and then puts a version, which moves the re-encrypted version to history.
 #[test]
 fn reencryption_with_repeated_request_and_put_keeps_records_readable() {
     for stage in [Stage::per_operation(), Stage::split()] {
@@ -209,8 +209,8 @@ fn reencryption_with_repeated_request_and_put_keeps_records_readable() {
     }
 }
 
-/// A copy of the current version, left by an interrupted put, has no stream of its own. It becomes
-/// a copy again.
+/// Re-encrypts after an interrupted put, which leaves a history copy that shares the current
+/// version's stream. Re-encryption must make the copy equal to the re-encrypted version.
 #[test]
 fn reencryption_of_copy_left_by_put_keeps_records_readable() {
     for stage in [Stage::per_operation(), Stage::split()] {

@@ -1,5 +1,5 @@
-//! Objects that a rotation cannot open: it counts and keeps them, and keeps the keys that they may
-//! need.
+//! Objects that a rotation cannot open: the rotation counts and keeps the objects, and keeps the
+//! keys that they may need.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,7 +23,7 @@ everywhere!(
     version_under_destroyed_patient_key_is_blocking_or_orphaned,
 );
 
-/// A key number that exists only with a probability of one in 2^32.
+/// Key number that exists with a probability of only one in 2^32.
 const UNKNOWN_NUMBER: [u8; 4] = [0x5a; 4];
 
 struct Clinic<'a> {
@@ -63,8 +63,8 @@ impl<'a> Clinic<'a> {
         assert!(stored.is_some_and(|stored| stored == value));
     }
 
-    /// Rotates, and returns the counts of blocking entries, orphaned entries and destroyed master
-    /// keys.
+    /// Rotates the master key. Returns the counts of blocking entries, orphaned entries and
+    /// destroyed master keys.
     fn rotate_master(&self) -> [u64; 3] {
         let report = self.vault.rotate_master_key().unwrap();
         [
@@ -74,8 +74,8 @@ impl<'a> Clinic<'a> {
         ]
     }
 
-    /// Rotates, and returns the counts of blocking versions, orphaned versions and destroyed
-    /// patient keys.
+    /// Rotates the patient key. Returns the counts of blocking versions, orphaned versions and
+    /// destroyed patient keys.
     fn rotate_patient(&self) -> [u64; 3] {
         let report = self.vault.rotate_subject_key(&subject("MRN-1")).unwrap();
         [
@@ -94,9 +94,9 @@ impl<'a> Clinic<'a> {
         ]
     }
 
-    /// The counts for an object under a destroyed key. Without transactions, it may be a late and
-    /// never acknowledged write, hence orphaned. With transactions, it must be tampering, so it
-    /// blocks.
+    /// Returns the expected counts for an object under a destroyed key. Without transactions, the
+    /// object may be a late, never acknowledged write and counts as orphaned. With transactions,
+    /// the object must result from tampering and counts as blocking.
     fn late_object_counts(&self) -> [u64; 3] {
         match self.stage.storage.is_transactional() {
             true => [1, 0, 0],
@@ -145,7 +145,7 @@ fn renumbered_entry_keeps_former_master_key(stage: &Stage) {
         value[4..8].copy_from_slice(&UNKNOWN_NUMBER);
     });
     assert_eq!(clinic.rotate_master(), [1, 0, 0]);
-    // All other entries are under the new key, and this entry's number claims the same.
+    // Forge the new key's number into this entry; all other entries are under the new key.
     let active = masters().into_iter().find(|master| master.active).unwrap();
     clinic.alter(&key, &value, |value| {
         value[4..8].copy_from_slice(&active.number.to_le_bytes());
@@ -173,8 +173,8 @@ fn entry_with_unknown_key_number_blocks_despite_header_change(stage: &Stage) {
         }
         FaultAction::Proceed
     });
-    // The number may be a newer header's key, or forged; in that case the entry needs the former
-    // key.
+    // The entry's key number may belong to a newer header, or may be forged. If the number is
+    // forged, the entry needs the former key.
     assert_eq!(vault.destroy_master_key(former), Err(Error::KeyInUse));
     raw::put(&*stage.storage, &key, &value);
     clinic.model.verify(&stage.open());

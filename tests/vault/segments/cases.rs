@@ -1,15 +1,16 @@
-//! All alterations of a stream's segments and chunks that stored bytes allow.
+//! Alterations of a stream that an attacker can make with the stored bytes: changed, moved and
+//! mixed segments and chunks.
 
 use std::collections::BTreeSet;
 
 use chartlock::internals::crypto::TAG;
 use chartlock::internals::envelope::{CHUNK, SEGMENT};
 
-/// The length of a chunk with its tag.
+/// Length in bytes of a chunk with its tag.
 const SEALED: usize = CHUNK + TAG;
 /// The number of chunks in a segment.
 const CHUNKS: usize = SEGMENT / CHUNK;
-/// The longest value that a storage takes.
+/// Longest value in bytes that a storage accepts.
 const VALUE_MAX: usize = 2 << 20;
 
 /// The value under a segment's key, as pieces of sealed bytes; `None` if the key is absent.
@@ -18,10 +19,10 @@ type Value<'a> = Option<Vec<&'a [u8]>>;
 /// The values under the keys of a stream, from index 0 on.
 pub(super) type State<'a> = Vec<Value<'a>>;
 
-/// The addresses of a range: first byte and end.
+/// Memory addresses of a range of bytes: first byte and end.
 type AddressRange = (usize, usize);
 
-/// All altered states, each of them once, without the sealed state.
+/// Collection of all distinct altered states, without the original state.
 pub(super) struct Cases<'a> {
     original: Vec<Vec<&'a [u8]>>,
     /// All chunks of the stream, in order.
@@ -30,7 +31,7 @@ pub(super) struct Cases<'a> {
     pub(super) states: Vec<State<'a>>,
 }
 
-/// Each byte value, because pieces are borrowed.
+/// Every byte value, in a static, because the altered states borrow their bytes.
 static BYTES: [u8; 256] = {
     let mut bytes = [0; 256];
     let mut byte = 0;
@@ -79,7 +80,7 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// Adds the stream with another value under one key.
+    /// Adds the stream with the value under one key replaced.
     fn with(&mut self, index: usize, value: Value<'a>) {
         let mut state = self.original();
         state.resize(state.len().max(index + 1), None);
@@ -175,7 +176,8 @@ impl<'a> Cases<'a> {
                 repeated[place] = self.chunks[other];
                 self.add(packed(&repeated));
             }
-            // The following chunks move up or down through all segments, or only within their own.
+            // The following chunks move up or down through all segments, or only within their own
+            // segment.
             let mut without = self.chunks.clone();
             without.remove(place);
             self.add(packed(&without));
@@ -261,7 +263,7 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// Returns what distinguishes two states: the address ranges up to the last stored value.
+/// Returns the identity of a state: the address ranges up to the last stored value.
 fn identity(state: &State<'_>) -> Vec<Option<Vec<AddressRange>>> {
     let present = state.iter().rposition(Option::is_some);
     let state = &state[..present.map_or(0, |last| last + 1)];

@@ -1,4 +1,4 @@
-//! Records in segments, of any length: writers store short content inline, but readers accept both
+//! Segmented records of any length. Writers store short content inline, but readers accept both
 //! forms.
 
 use chartlock::RecordId;
@@ -11,15 +11,16 @@ use crate::stage::Stage;
 
 /// A content stream in the storage.
 pub(super) struct Stream {
-    /// The key of the version that names the stream.
+    /// Storage key of the version that references the stream.
     pub(super) named_at: Vec<u8>,
-    /// `s` chart16 stream16
+    /// Common prefix of the segment keys: the class `s`, the chart id and the stream id, 16 bytes
+    /// each.
     pub(super) prefix: Vec<u8>,
     pub(super) segments: Vec<Vec<u8>>,
 }
 
-/// Replaces a stored version by one with this content in segments, and returns its stream. Version
-/// 1 is stored as an earlier version, any other as the current one.
+/// Replaces a stored version with one that has this content in segments, and returns the new
+/// stream. Version 1 is stored as an earlier version, and any other version as the current one.
 pub(super) fn put_segmented(stage: &Stage, id: &RecordId, version: u64, content: &[u8]) -> Stream {
     let entry = entry(stage, id);
     let chart = entry.chart().unwrap();

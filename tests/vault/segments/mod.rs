@@ -19,11 +19,12 @@ use self::probe::{Probe, Tally};
 use crate::raw;
 use crate::stage::{Stage, content, record, session_on};
 
-/// The environment variable for the long form, which reads the whole record in every case.
+/// Environment variable that enables the long form of the tests, which reads the whole record in
+/// every case.
 const EVERYTHING: &str = "CHARTLOCK_EVERY_CHUNK";
 
-/// A record of two versions, and other streams of the same length: from before a re-encryption,
-/// from another record, and from another patient.
+/// Record of two versions, and other streams of the same length. The other streams come from before
+/// a re-encryption, from another record and from another patient.
 struct Fixture {
     stage: Stage,
     contents: [Vec<u8>; 2],
@@ -91,8 +92,8 @@ fn ids() -> [RecordId; 3] {
     ids.map(|(patient, name)| record(patient, name))
 }
 
-/// Returns, for each kind of alteration, the numbers of cases and of harmless ones. A harmless case
-/// adds a value where no read looks: far behind the last segment, or behind empty content.
+/// Returns the number of cases and of harmless cases, for each kind of alteration. A harmless case
+/// adds a value that no read requests: far after the last segment, or after empty content.
 fn run_cases(length: usize, stages: &[fn() -> Stage], versions: &[usize]) -> [[u64; 2]; 3] {
     let mut tallies = BTreeSet::new();
     for stage in stages {
@@ -148,9 +149,9 @@ fn altered_streams_of_several_segments_are_detected() {
     assert_eq!(run_cases(3 * SEGMENT + 5, &EITHER[1..], &[2]), expected);
 }
 
-/// A record whose stream name was replaced must return none of the other stream's content.
+/// Replaces a record's stream id: reads must return none of the other stream's content.
 #[test]
-fn record_naming_another_stream_reads_nothing() {
+fn record_with_another_stream_id_reads_nothing() {
     for length in [0, 1, CHUNK, CHUNK + 1, SEGMENT + 1] {
         let fixture = Fixture::new(Stage::memory(), length);
         let [ours, ..] = ids();
@@ -179,7 +180,7 @@ fn record_naming_another_stream_reads_nothing() {
     }
 }
 
-/// Chunks of padding are no content: `get` detects their damage, and a reader does not read them.
+/// Alters chunks of padding: `get` detects the damage, and a reader does not read these chunks.
 #[test]
 fn altered_padding_fails_get_and_spares_reader() {
     let fixture = Fixture::new(Stage::memory_other_suite(), 5 * SEGMENT + 1);

@@ -1,4 +1,4 @@
-//! Compares what readers return for an altered stream with what they may return.
+//! Comparison of an altered stream's reads with the allowed results.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -11,8 +11,8 @@ use super::cases::{State, address_ranges, chunks};
 use super::fixture::Stream;
 use crate::stage::{Stage, session_on};
 
-/// A version of a record with its content and stream, and two vaults: one with a single thread, one
-/// that reads ahead.
+/// Version of a record with its content and stream, and two vaults. One vault has a single thread,
+/// and the other reads ahead.
 pub(super) struct Probe<'a> {
     stage: &'a Stage,
     id: &'a RecordId,
@@ -26,7 +26,7 @@ pub(super) struct Probe<'a> {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) cases: u64,
-    /// States in which the whole content reads back unchanged.
+    /// Number of states in which the whole content reads back unchanged.
     pub(super) harmless: u64,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Reads the stream in each state and restores it; then reads the restored stream.
+    /// Reads the stream in each state and restores the original; then reads the restored stream.
     pub(super) fn all(&self, states: &[State<'_>], everything: impl Fn(usize) -> bool) -> Tally {
         let original = &self.stream.segments;
         let mut tally = Tally::default();
@@ -87,8 +87,8 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Reads the whole record, or only the damage and the chunk before it, because opening intact
-    /// content takes long.
+    /// Reads the whole record, or only the damage and the chunk before the damage, because opening
+    /// intact content takes long.
     fn read(&self, damage: &Damage, case: usize, everything: bool) {
         let single_threaded = case.is_multiple_of(2);
         let session = session_on(&self.vaults[case % 2]);
@@ -120,7 +120,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Asserts that a chunk fails exactly if it is damaged.
+    /// Asserts that the read of a chunk fails if and only if the chunk is damaged.
     fn read_chunk(&self, reader: &RecordReader, place: usize, damage: &Damage) {
         let mut part = vec![0; CHUNK];
         let read = reader.read_at((place * CHUNK) as u64, &mut part);
@@ -173,9 +173,10 @@ impl<'a> Probe<'a> {
 
 /// The differences between a state and the sealed stream.
 struct Damage {
-    /// Keys with another value than the sealed one.
+    /// Segment indexes whose stored value differs from the sealed value, each with the stored
+    /// value.
     altered: Vec<(u32, Option<Vec<u8>>)>,
-    /// The error of each chunk; `None` if it opens.
+    /// Error of each chunk; `None` if the chunk opens.
     chunks: Vec<Option<Error>>,
 }
 
@@ -226,15 +227,15 @@ impl Damage {
         damage
     }
 
-    /// The first damaged chunk that begins before byte `end`.
+    /// Returns the first damaged chunk that begins before byte `end`, and its error.
     fn first(&self, end: usize) -> Option<(usize, &Error)> {
         let mut chunks = self.chunks.iter().enumerate();
         let found = chunks.find_map(|(place, error)| Some((place, error.as_ref()?)));
         found.filter(|(place, _)| place * CHUNK < end)
     }
 
-    /// Asserts that the error is that of the first damage with one thread, and of any damage with
-    /// several.
+    /// Asserts that the error is caused by the first damage with one thread, and by any damage with
+    /// several threads.
     fn assert_explained(&self, error: &Error, single_threaded: bool, end: usize) {
         let explained = match single_threaded {
             true => self.first(end).is_some_and(|(_, first)| first == error),

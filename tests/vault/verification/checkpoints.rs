@@ -1,4 +1,4 @@
-//! Checkpoints, which are kept away from the storage.
+//! Checkpoints that are kept outside the storage and reveal a rollback of the whole storage.
 
 use chartlock::{
     Checkpoint, Error,
@@ -26,7 +26,7 @@ fn checkpoint_reveals_storage_rollback(stage: &Stage) {
     let kept = vault.checkpoint().unwrap().to_string();
     drop(vault);
     raw::reset(&stage.storage, &snapshot);
-    // The rolled-back storage is consistent in itself.
+    // The rolled-back storage is consistent, so verify finds nothing without the checkpoint.
     assert_clean(stage);
     let checkpoint: Checkpoint = kept.parse().unwrap();
     let report = stage.open().verify(Some(&checkpoint)).unwrap();
@@ -35,7 +35,7 @@ fn checkpoint_reveals_storage_rollback(stage: &Stage) {
     assert!(!report.is_clean());
 }
 
-/// Only the journal shows that the records were read.
+/// Rolls the storage back to before several reads, which only the journal records.
 fn checkpoint_reveals_journal_rollback(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
@@ -81,7 +81,6 @@ fn checkpoint_of_another_vault_is_refused(stage: &Stage) {
     assert!(vault.verify(None).unwrap().is_clean());
 }
 
-/// A mistyped checkpoint is refused instead of being taken for another checkpoint.
 #[test]
 fn mistyped_checkpoint_is_refused() {
     let checkpoint = Stage::memory().create().checkpoint().unwrap();
@@ -100,7 +99,7 @@ fn mistyped_checkpoint_is_refused() {
             "{at}"
         );
     }
-    // The check has 16 bits, so that about one of 65,536 mistyped texts passes.
+    // The checksum has 16 bits, so about one of 65,536 mistyped texts passes.
     assert!(mistaken <= 1, "{mistaken}");
     for text in [
         "",

@@ -1,5 +1,5 @@
-//! Verify while others write, rotate, re-encrypt and erase: no false finding, and tampering is
-//! still found.
+//! Verification during concurrent puts, rotations, re-encryptions and erasures: no false finding,
+//! and tampering is still found.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,11 +18,10 @@ everywhere!(
     tampering_with_busy_record_is_found
 );
 
-/// The most operations of each worker thread, because verify reads the growing histories.
+/// Maximum number of operations per worker thread, because verify reads the growing histories.
 const TURNS: u64 = 300;
 
-/// Runs `check` several times on the first of two vaults, while `work` runs in a thread on each of
-/// them.
+/// Runs `check` several times on the first of two vaults, while a thread per vault runs `work`.
 fn verify_during(stage: &Stage, work: impl Fn(&Vault, u64, u64) + Sync, check: impl Fn(&Vault)) {
     let options = stage.options_under_load();
     let vaults: Vec<Vault> = (0..2)
@@ -52,7 +51,7 @@ fn verify_during(stage: &Stage, work: impl Fn(&Vault, u64, u64) + Sync, check: i
     drop(report);
 }
 
-/// Stops the worker threads, even if a check panics.
+/// Guard that stops the worker threads, even if a check panics.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {
@@ -111,7 +110,7 @@ fn verify_during_erasures_is_clean(stage: &Stage) {
     verify_during(stage, work, assert_vault_clean);
 }
 
-/// A removed version must be found although other vaults keep changing the record.
+/// A removed version must be found even while other vaults keep changing the record.
 fn tampering_with_busy_record_is_found(stage: &Stage) {
     clinic(&stage.create());
     let key = record_key(stage, "MRN-1", "Allergy/1");

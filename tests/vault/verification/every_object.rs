@@ -1,5 +1,4 @@
-//! Alteration or removal of each single stored object: verify reports that object, and nothing
-//! else.
+//! Alteration or removal of each stored object: verify reports that object, and nothing else.
 
 use chartlock::verify::{JournalFault, VerifyReport};
 
@@ -37,7 +36,8 @@ fn is_reported(key: &[u8], report: &VerifyReport) -> bool {
     }
 }
 
-/// Creates a clinic, and returns all objects and the journal pages that another chain confirms.
+/// Creates a clinic. Returns all objects, and separately the journal pages that another chain
+/// confirms.
 fn clinic(stage: &Stage) -> (raw::Objects, raw::Objects) {
     let vault = stage.create();
     smaller_clinic(&vault);

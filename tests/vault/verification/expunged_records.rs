@@ -1,4 +1,5 @@
-//! Expunged records: versions left below the marker are no finding, but undoing the expunge is one.
+//! Expunged records: versions left below the marker are not a finding, but undoing the expunge is a
+//! finding.
 
 use chartlock::verify::FindingKind;
 
@@ -56,8 +57,8 @@ fn undone_expunge_is_found(stage: &Stage) {
     assert_eq!(records(&verify(stage)), found);
 }
 
-/// An interrupted expunge or a restore leaves versions below the marker. They are not readable, and
-/// the next expunge removes them.
+/// Leaves versions below the marker, as an interrupted expunge or a restore does. These versions
+/// are not readable, and the next expunge removes them.
 fn versions_left_below_marker_are_leftovers(stage: &Stage) {
     let (key, snapshot) = expunge_record(stage);
     put_back(&stage.storage, &snapshot, |of| {

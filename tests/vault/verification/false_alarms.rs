@@ -1,4 +1,4 @@
-//! No false alarm: verify is clean after every operation and every interruption.
+//! False alarms: verify reports no finding after any operation and any interruption.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,7 +132,7 @@ fn verify_after_lost_commits_is_clean(stage: &Stage) {
     });
 }
 
-/// A verification that starts at a recorded position finds what follows that position.
+/// Resumes verification from each recorded position, which must find the remaining findings.
 fn verify_in_steps_resumes_from_any_position(stage: &Stage) {
     let vault = stage.create();
     small_clinic(&vault);

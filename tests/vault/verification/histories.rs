@@ -16,7 +16,6 @@ use crate::stage::{Stage, record, session_on, subject};
 const PATIENTS: u8 = 3;
 const NAMES: u8 = 3;
 
-/// An operation of a user.
 #[derive(Debug, Clone, Copy)]
 enum UserOperation {
     Put(u8, u8),
@@ -116,7 +115,8 @@ fn run_history(stage: &Stage, operations: &[UserOperation]) -> Vec<Objects> {
         run(&vault, *operation, turn);
     }
     drop(vault);
-    // A later chain must confirm the end of the journal.
+    // Opening the vault for verification begins a later chain, which confirms the end of the
+    // journal.
     assert_clean(stage);
     former
 }
@@ -128,7 +128,8 @@ fn pick(number: u16, of: usize) -> Option<usize> {
 /// Returns the objects after tampering.
 fn tamper(tampering: Tampering, former: &[Objects], now: &Objects) -> Objects {
     let mut objects = now.clone();
-    // No later chain confirms the last chain, so its removal may go unnoticed.
+    // Exclude journal pages: no later chain confirms the last chain, so verify may miss its
+    // removal.
     let keys: Vec<_> = now.keys().filter(|key| key[0] != b'j').collect();
     let key = |number| pick(number, keys.len()).map(|place| keys[place].clone());
     match tampering {
@@ -172,7 +173,7 @@ fn tamper(tampering: Tampering, former: &[Objects], now: &Objects) -> Objects {
 #[derive(Debug, Default)]
 struct Expected {
     records: BTreeSet<Vec<u8>>,
-    /// Records of which only the wrapped data key was restored: no finding if that opens.
+    /// Records whose wrapped data key alone was restored: no finding if that key opens.
     rewrapped: BTreeSet<Vec<u8>>,
     entries: usize,
     header: bool,
@@ -200,7 +201,8 @@ impl Expected {
     }
 
     fn is_found(&self, report: &VerifyReport) -> bool {
-        // A restored version below a marker is only a leftover, because nobody can read it.
+        // A restored version below a marker is only a leftover, because no read returns this
+        // version.
         let found = report.records.iter().chain(&report.leftovers);
         let found: BTreeSet<_> = found
             .map(|found| [found.chart, found.record].concat())

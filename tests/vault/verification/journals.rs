@@ -33,7 +33,8 @@ fn three_chains(stage: &Stage) -> Vec<Vec<Vec<u8>>> {
                 .unwrap();
         }
         drop(vault);
-        // Chains that began in the same millisecond are in arbitrary order.
+        // The order of chains that began in the same millisecond is arbitrary, so identify the new
+        // chain by comparison.
         let now = chains(&stage.storage).into_iter();
         let new: Vec<_> = now.filter(|chain| !all.contains(chain)).collect();
         all.extend(new);
@@ -42,7 +43,7 @@ fn three_chains(stage: &Stage) -> Vec<Vec<Vec<u8>>> {
     all
 }
 
-/// Returns the longest chain, because the tests do not depend on the content of its pages.
+/// Returns the longest chain, for tests that need several pages of any content.
 pub(super) fn longest(storage: &Shared) -> Vec<Vec<u8>> {
     let chains = chains(storage);
     let longest = chains.into_iter().rev().max_by_key(Vec::len).unwrap();
@@ -95,7 +96,8 @@ fn removed_chain_is_found(stage: &Stage) {
     remove(&stage.storage, &chain);
     let report = verify(stage);
     assert_eq!(faults(&report), [JournalFault::Cut], "{report:#?}");
-    // The chain's records are not unexpected, because its pages are known to be missing.
+    // The removed pages explain the chain's records, so verify does not report these records as
+    // unexpected.
     assert!(report.records.is_empty(), "{report:#?}");
 }
 

@@ -1,4 +1,4 @@
-//! Verify: its findings, their kinds, and none without a cause.
+//! Verification: the findings, their kinds, and the absence of false findings.
 
 mod checkpoints;
 mod concurrent_changes;
@@ -20,19 +20,19 @@ use chartlock::{
 use crate::raw::{self, Objects};
 use crate::stage::{Shared, Stage, record, session_on};
 
-/// Verifies the vault as another process does.
+/// Opens the vault like another process and verifies the vault.
 fn verify(stage: &Stage) -> VerifyReport {
     stage.open().verify(None).unwrap()
 }
 
-/// Asserts that another process finds nothing.
+/// Asserts that a newly opened vault reports no finding.
 #[track_caller]
 fn assert_clean(stage: &Stage) {
     let report = verify(stage);
     assert!(report.is_clean(), "{report:#?}");
 }
 
-/// Returns subject and name, version, and kind of each record finding.
+/// Returns the subject and record name, the version and the kind of each record finding.
 fn records(report: &VerifyReport) -> Vec<(String, u64, FindingKind)> {
     let mut found: Vec<_> = report
         .records
@@ -50,7 +50,7 @@ fn records(report: &VerifyReport) -> Vec<(String, u64, FindingKind)> {
     found
 }
 
-/// Returns subject and kind of each entry finding.
+/// Returns the subject and the kind of each entry finding.
 fn entries(report: &VerifyReport) -> Vec<(String, FindingKind)> {
     let found = report.entries.iter().map(|found| {
         let subject = found
@@ -66,7 +66,8 @@ fn faults(report: &VerifyReport) -> Vec<JournalFault> {
     report.journal.iter().map(|found| found.fault).collect()
 }
 
-/// Returns the key of a record's current version, which a put identifies.
+/// Puts to a record and returns the storage key of its current version, which is the only changed
+/// key.
 fn record_key(stage: &Stage, patient: &str, name: &str) -> Vec<u8> {
     let before = raw::objects_of(&stage.storage, b"r");
     let vault = stage.open();

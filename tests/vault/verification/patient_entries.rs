@@ -1,4 +1,4 @@
-//! Patient entries and headers that were rolled back, removed or revived.
+//! Patient entries and headers that were rolled back, removed or restored.
 
 use chartlock::verify::FindingKind;
 
@@ -43,7 +43,7 @@ fn entry_rollback_is_found(stage: &Stage) {
         entries(&report),
         [("MRN-1".to_owned(), FindingKind::RolledBack)]
     );
-    // The patient's records do not open any more, but they are intact.
+    // The patient's records no longer open, but they are intact.
     assert!(report.records.is_empty(), "{report:#?}");
     assert!(faults(&report).is_empty());
 }
@@ -132,7 +132,7 @@ fn revived_records_of_erased_patient_are_found(stage: &Stage) {
         name == "MRN-1 ?" && *kind == FindingKind::Unexpected
     };
     assert!(found.iter().all(unexpected), "{found:?}");
-    // A repeated erasure removes the revived records.
+    // A repeated erasure removes the restored records.
     session_on(&stage.open())
         .erase_subject(&subject("MRN-1"), "once more")
         .unwrap();
@@ -153,7 +153,7 @@ fn header_rollback_is_found(stage: &Stage) {
         report.entries.is_empty() && report.records.is_empty(),
         "{report:#?}"
     );
-    // The process that wrote the newer header finds the rollback, too.
+    // The process that wrote the newer header also detects the rollback.
     raw::reset(&stage.storage, &snapshot);
     let vault = stage.open();
     vault.rotate_master_key().unwrap();
@@ -162,7 +162,8 @@ fn header_rollback_is_found(stage: &Stage) {
     assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
 }
 
-/// The stored objects are as new as the journal says, but something was lost in between.
+/// Rolls objects back and rotates until they are as new as the journal requires. The loss of the
+/// earlier change must still be found.
 fn rollback_followed_by_rotation_is_found(stage: &Stage) {
     clinic(&stage.create());
     let snapshot = raw::all_objects(&stage.storage);
@@ -191,13 +192,13 @@ fn rollback_followed_by_rotation_is_found(stage: &Stage) {
     }
     let report = verify(stage);
     assert_eq!(report.header.unwrap().kind, FindingKind::RolledBack);
-    // An accepted restore explains the loss.
+    // After an accepted restore, verify no longer reports the loss.
     let vault = stage.open();
     session_on(&vault).accept_restore("meant", None).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());
 }
 
-/// The restored entry does not open any more, but verify still identifies it.
+/// Restores an entry that no longer opens; verify must still report the rollback.
 fn rollback_of_entry_under_destroyed_master_key_is_found(stage: &Stage) {
     clinic(&stage.create());
     let snapshot = raw::all_objects(&stage.storage);

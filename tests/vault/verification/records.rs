@@ -1,4 +1,4 @@
-//! Records that were rolled back, removed, exchanged or revived.
+//! Records that were rolled back, removed, exchanged or restored.
 
 use chartlock::internals::envelope::INLINE_MAX;
 use chartlock::verify::{FindingKind, VerifyReport};
@@ -89,8 +89,8 @@ fn undone_retraction_is_found(stage: &Stage) {
     );
 }
 
-/// The stored record is as new as the journal says, but versions were lost: two journal entries
-/// have the same version number.
+/// Rolls a record back and puts until its version number matches the journal. Two journal entries
+/// then contain the same version number.
 fn rollback_followed_by_put_is_found(stage: &Stage) {
     clinic(&stage.create());
     let key = record_key(stage, "MRN-1", "Allergy/1");
@@ -201,7 +201,7 @@ fn removed_content_is_found(stage: &Stage) {
     }
 }
 
-/// Only a verification with content finds the alteration.
+/// Alters content, which only a verification with content can find.
 fn altered_content_is_found_with_content_check(stage: &Stage) {
     let vault = stage.create();
     clinic(&vault);
@@ -220,7 +220,7 @@ fn altered_content_is_found_with_content_check(stage: &Stage) {
     }
 }
 
-/// A copy of the vault continues on its own; its version of a record replaces the vault's.
+/// Forks a copy of the vault and replaces a record by the copy's version of that record.
 fn record_from_forked_copy_is_found(stage: &Stage) {
     clinic(&stage.create());
     let key = record_key(stage, "MRN-1", "Allergy/1");
@@ -241,7 +241,7 @@ fn record_from_forked_copy_is_found(stage: &Stage) {
         [("MRN-1 Allergy/1".to_owned(), 5, FindingKind::Unexpected)]
     );
     assert!(entries(&report).is_empty());
-    // With the copy's pages in the storage, two histories contain the same version.
+    // With the copy's journal pages in the storage, two chains contain the same version.
     let mut objects = raw::all_objects(&stage.storage);
     objects.extend(copy.into_iter().filter(|(key, _)| key[0] == b'j'));
     raw::reset(&stage.storage, &objects);
@@ -253,7 +253,7 @@ fn record_from_forked_copy_is_found(stage: &Stage) {
     assert!(faults(&report).contains(&chartlock::verify::JournalFault::Forked));
 }
 
-/// Debug output goes to logs, so it has no names; the serialized report is kept, so it has them.
+/// Debug output goes to logs and must reveal no names. The serialized report includes the names.
 #[test]
 fn report_contains_names_only_when_serialized() {
     let stage = Stage::memory();

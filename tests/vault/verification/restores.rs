@@ -1,4 +1,5 @@
-//! Restores: an accepted restore is clean, and later differences are still found.
+//! Restores from a backup: verify is clean after an accepted restore, and later differences are
+//! still found.
 
 use chartlock::{
     Error,
@@ -108,7 +109,7 @@ fn accepted_restore_with_later_journal_is_clean(stage: &Stage) {
     assert_clean(stage);
 }
 
-/// Restores only records, as from the disk of a split storage, beside a journal that continues.
+/// Restores only records, like the data side of a split storage, while the journal is newer.
 fn accepted_restore_of_part_of_storage_is_clean(stage: &Stage) {
     clinic(&stage.create());
     let snapshot = raw::all_objects(&stage.storage);
@@ -126,7 +127,7 @@ fn accepted_restore_of_part_of_storage_is_clean(stage: &Stage) {
     put_back(&stage.storage, &snapshot, |of| matches!(of[0], b'r' | b'h'));
     let report = accept(stage, None);
     assert_eq!(records(&report.differed).len(), 3);
-    // Restores only the current versions, beside a history that continues.
+    // Restore only the current versions, while the history is newer.
     let vault = stage.open();
     session_on(&vault)
         .put(&record("MRN-1", "Allergy/1"), b"penicillin")
@@ -153,7 +154,7 @@ fn rollback_after_accepted_restore_is_found(stage: &Stage) {
     let later = raw::all_objects(&stage.storage);
     put_back(&stage.storage, &snapshot, |of| of == key);
     accept(stage, None);
-    // Puts back the object from before the accepted restore.
+    // Put back the object from before the accepted restore.
     let accepted = raw::all_objects(&stage.storage);
     put_back(&stage.storage, &later, |of| of == key);
     let found = records(&verify(stage));
@@ -162,7 +163,7 @@ fn rollback_after_accepted_restore_is_found(stage: &Stage) {
         [("MRN-1 Allergy/1".to_owned(), 5, FindingKind::RolledBack)]
     );
     raw::reset(&stage.storage, &accepted);
-    // Puts back the object from the time of the acceptance.
+    // Put back the object from the time of the acceptance.
     session_on(&stage.open())
         .put(&record("MRN-1", "Allergy/1"), b"latex")
         .unwrap();

@@ -55,11 +55,11 @@ const CRATES: [&str; 7] = [
 #[cfg(feature = "envelope")]
 const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
-/// A sealed record.
+/// Sealed content, as a contender returns it.
 pub(crate) enum Sealed {
-    /// One sealed message.
+    /// A single sealed message.
     Whole(Vec<u8>),
-    /// A large record and the segments of its content.
+    /// A large record of chartlock: the record value and the segments of its content.
     Parts {
         record: Vec<u8>,
         segments: Vec<Vec<u8>>,
@@ -81,8 +81,8 @@ pub(crate) trait Envelope {
 
     fn seal(&self, content: &[u8]) -> Result<Sealed>;
 
-    /// Opens sealed bytes and passes the content to `then`; the implementation chooses the kind of
-    /// memory.
+    /// Opens sealed bytes and passes the content to `then`. The callback lets each implementation
+    /// use its own buffer type.
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()>;
 
     /// Checks that content is unchanged after sealing and opening.

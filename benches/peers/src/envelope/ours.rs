@@ -19,7 +19,7 @@ const ADDRESS: Address = Address {
     chart: CHART,
     record: [2; 16],
 };
-/// The number of the patient key; any number serves for measuring.
+/// The number of the patient key; the value does not affect the measurements.
 const NUMBER: u32 = 9;
 const NAME: &str = "Observation/bp-2026-11-21";
 
@@ -110,7 +110,8 @@ impl Envelope for Ours {
     }
 }
 
-/// Seals a stream on one thread. Every segment is a separate allocation, as storages require.
+/// Seals a stream on one thread. Every segment is a separate `Vec`, because a storage transaction owns
+/// its values.
 fn seal_stream(key: &StreamKey, mut content: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut sealer = StreamSealer::new(CipherSuite::default(), key, &CHART, &STREAM)?;
     let mut segments = Vec::with_capacity(content.len() / SEGMENT + 2);

@@ -25,8 +25,7 @@ pub(crate) struct Circumstances {
     kernel: String,
     file_system: String,
     rustc: String,
-    /// The count of running processes before the run, averaged over a minute; near 0 on a quiet
-    /// machine.
+    /// The one-minute load average before the run; near 0 on a quiet machine.
     load_before: f64,
     /// The versions of the compared crates.
     versions: BTreeMap<String, String>,
@@ -71,7 +70,7 @@ impl fmt::Display for Circumstances {
     }
 }
 
-/// Returns the load of the machine, averaged over the last minute.
+/// Returns the one-minute load average, or 0 if the system does not report it.
 pub(crate) fn load() -> f64 {
     let load = line("/proc/loadavg");
     let minute = load.split(' ').next().map(str::parse);
@@ -108,7 +107,7 @@ fn file_system(directory: &Path) -> String {
         let (place, kind) = (fields.next()?, fields.next()?);
         directory.starts_with(place).then_some((place.len(), kind))
     });
-    // Choose the last mount on a path, because a later mount hides an earlier mount.
+    // `max_by_key` returns the last of several mounts on one path, which hides the earlier ones.
     let (_, kind) = holding
         .max_by_key(|(length, _)| *length)
         .unwrap_or((0, UNKNOWN));
@@ -135,7 +134,7 @@ struct Package {
     dependencies: Vec<String>,
 }
 
-/// Returns the versions of these crates on which this program depends.
+/// Returns the version of each given crate that this program uses, from the lock file.
 fn versions(crates: &[String]) -> Result<BTreeMap<String, String>> {
     let lock: Lock = toml::from_str(include_str!("../../Cargo.lock"))?;
     let us = lock
@@ -146,8 +145,8 @@ fn versions(crates: &[String]) -> Result<BTreeMap<String, String>> {
     crates
         .iter()
         .map(|name| {
-            // If the lock file lists several versions of a crate, the dependency includes the
-            // version: `name version`.
+            // If the lock file lists several versions of a crate, the dependency has the form
+            // `name version`.
             let named = ours
                 .dependencies
                 .iter()

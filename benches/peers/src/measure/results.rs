@@ -41,14 +41,15 @@ records in a directory of your own. Each table says when and where it was measur
 
 ";
 
-/// A table as it is stored, for pages of later runs.
+/// A table and its measuring conditions, stored so that later runs can include the table in the
+/// page.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {
     circumstances: Circumstances,
     pub(super) table: Table,
 }
 
-/// The directory of the results.
+/// The result files in one directory: tables as JSON and Markdown, plots, and the page.
 pub(crate) struct Results {
     directory: PathBuf,
 }
@@ -60,7 +61,7 @@ impl Results {
         }
     }
 
-    /// Stores a table and replaces a former one of the same name.
+    /// Writes the files of a table and overwrites earlier files of the same table.
     pub(crate) fn keep(&self, table: Table, run: &Run<'_>) -> Result<()> {
         let circumstances = Circumstances::now(run, &table.crates)?;
         let kept = Kept {

@@ -22,7 +22,7 @@ impl Target {
     }
 }
 
-/// One side of a comparison: its name and its measured value, the median over all rounds.
+/// A side of a comparison: its name and its measured value, the median over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Side {
     pub(crate) name: String,
@@ -38,7 +38,7 @@ impl From<&Series> for Side {
     }
 }
 
-/// A comparison of chartlock with a rival in one work.
+/// A comparison of chartlock with a rival in one workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) work: String,
@@ -73,7 +73,7 @@ impl Row {
         Self::new(work.into(), ours, base, ratio, target)
     }
 
-    /// Creates a row from a ratio that is computed already.
+    /// Creates a row and records whether the ratio meets the target.
     pub(crate) fn new(
         work: String,
         ours: Side,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn target_is_met_or_missed() {
+    fn ratio_of_times_below_the_target_misses_it() {
         let row = |target| Row::timed("put", &series("us", 2), &series("them", 3), target);
         assert_eq!(row(Some(1.5)).met, Some(true));
         assert_eq!(row(Some(1.6)).met, Some(false));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn limit_is_met_or_exceeded() {
+    fn ratio_of_sizes_above_the_limit_misses_it() {
         let side = |bytes| Side {
             name: "disk".to_owned(),
             measured: Quantity::Bytes(bytes),

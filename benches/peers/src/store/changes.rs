@@ -13,8 +13,8 @@ use super::{disk, works};
 use crate::Run;
 use crate::measure::{Contender, Row, interleave};
 
-/// The count of batches that the file store also ingests. The file store is slow, because it syncs
-/// every record.
+/// The count of measured batches that all stores ingest. The file store stops there, because it is
+/// slow: it syncs every record.
 const SLOW_BATCHES: usize = 10;
 const CHART_ROUNDS: usize = 31;
 const PUT_ROUNDS: usize = 25;

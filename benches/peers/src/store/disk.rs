@@ -20,7 +20,7 @@ const LIMIT: f64 = 1.5;
 const STILL: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Measures the disk use of the clinic's data, each record stored once.
+/// Measures the disk use of the clinic's records, each stored once.
 pub(super) fn of_clinic(run: &Run<'_>) -> Result<Vec<Row>> {
     let directory = run.scratch.join("disk");
     std::fs::create_dir(&directory)?;

@@ -14,7 +14,7 @@ use crate::Run;
 use crate::measure::{Contender, Quantity, Ratio, Row, Side, Table, Target, interleave};
 
 /// The environment variable with the path of the file to which the measured child process writes
-/// its memory use. Set only for that process.
+/// its memory use. The parent process sets the variable for that child only.
 const MEMORY: &str = "CHARTLOCK_PEERS_MEMORY";
 /// The environment variable that overrides the count of records in the large store.
 const RECORDS: &str = "CHARTLOCK_PEERS_RECORDS";
@@ -73,12 +73,11 @@ fn memory(directory: &Path, records: usize) -> Result<Row> {
     ))
 }
 
-/// Runs in the measured process: writes how much memory is resident after filling, reading and
-/// writing the vault.
+/// Fills, reads and writes the vault, then stores the increase in resident memory in the file
+/// `place`. Runs in the measured child process.
 fn leave_memory(run: &Run<'_>, records: usize, place: &Path) -> Result<()> {
     let directory = place.with_file_name("large");
-    // Measure before the vault exists: until then, the process contains only names and contents of
-    // the clinic's records.
+    // Measure before the vault exists, when the process contains only the clinic's documents.
     let before = resident()?;
     let load = Load::resources(run.clinic, records)?;
     let vault = Ours::create(&directory)?;

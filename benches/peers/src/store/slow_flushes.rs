@@ -1,8 +1,8 @@
 //! Measurements of the store workloads with a millisecond added to every flush of a file, for all
 //! stores.
 //!
-//! The program runs itself again with a small preloaded library, in which `fsync` and `fdatasync`
-//! take longer.
+//! The program starts itself again with a preloaded library that delays each `fsync` and
+//! `fdatasync`.
 
 use std::env;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::Run;
 use crate::measure::Row;
 
 /// The environment variable with the path of the file to which the child process writes its rows.
-/// Set only for that process.
+/// The parent process sets the variable for that child only.
 const ROWS: &str = "CHARTLOCK_PEERS_ROWS";
 
 const SHIM: &str = r#"

@@ -132,7 +132,7 @@ pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Puts one record per durable write, with several threads at once. The contender's time is the
+/// Puts one record per durable write, from `threads` threads at once. The contender's time is the
 /// total time divided by the count of puts. `next` is the number of the next record.
 pub(super) fn puts<'a>(
     peer: &'a dyn Peer,

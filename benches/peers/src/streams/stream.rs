@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_must_be_complete_and_in_order() {
+    fn checker_rejects_missing_reordered_and_extra_pieces() {
         let is_all = |pieces: &[&[u8]]| {
             let mut same = Same::new(b"abcd");
             pieces.iter().for_each(|piece| same.compare(piece));

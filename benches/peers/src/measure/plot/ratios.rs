@@ -11,14 +11,15 @@ use crate::measure::{Row, Table, Target};
 /// The width of the scale, in pixels.
 const WIDTH: u32 = 400;
 const LINE: u32 = 26;
-/// The space above the first line for the scale's numbers, and below the last line for the legend.
+/// The space above the first line for the scale's numbers, and below the last line for the legend,
+/// in pixels.
 const ABOVE: u32 = 40;
 const BELOW: u32 = 44;
-/// The space left of the scale, as wide as the longest label, and right of the scale for the
-/// ratios.
+/// The width of the space for the ratios, right of the scale, in pixels.
 const NUMBERS: u32 = 70;
 const TEXT: i32 = 13;
-/// An upper bound for the width of a letter, because the viewer chooses the font.
+/// An upper bound for the width of a letter, in pixels. The viewer chooses the font, so the exact
+/// width is unknown.
 const LETTER: usize = 6;
 const MARGIN: i32 = 16;
 

@@ -32,11 +32,12 @@ pub(super) trait Peer: Sync {
     /// Returns a handle for one thread.
     fn handle(&self) -> Result<Box<dyn Handle + Send + '_>>;
 
-    /// Runs any compaction that a user would run, then closes the store and opens it again.
+    /// Runs the engine's manual compaction or checkpoint, if there is one, then closes the store
+    /// and opens it again.
     fn reopen(&mut self) -> Result<()>;
 }
 
-/// One thread's access to a store.
+/// A thread's access to a store.
 pub(super) trait Handle {
     /// Puts a record that does not exist yet.
     fn put(&mut self, item: Item<'_>) -> Result<()>;

@@ -1,7 +1,7 @@
-//! Rival SQLCipher: an encrypted SQLite, with the settings that make it both durable and fast.
+//! Rival SQLCipher: an encrypted SQLite, configured for durable commits and for speed.
 //!
-//! The table is a rowid table with an index: in a table WITHOUT ROWID, rows above a quarter of a
-//! page need overflow pages.
+//! The table is a rowid table with an index, because a table WITHOUT ROWID moves the excess of rows
+//! above a quarter of a page to overflow pages.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,10 +21,11 @@ const SELECT: &str =
     "SELECT content FROM records WHERE patient = ?1 AND name = ?2 ORDER BY version DESC LIMIT 1";
 const CHART: &str = "SELECT name, content FROM records WHERE patient = ?1";
 
-/// The way in which threads share the database.
+/// The connections through which threads share the database.
 #[derive(Clone, Copy)]
 pub(crate) enum Sharing {
-    /// Each thread uses its own connection and waits while another thread writes.
+    /// Each thread uses a separate connection. A writer waits, up to the busy timeout, while
+    /// another connection writes.
     Own,
     /// All threads share one connection behind a lock.
     One,
@@ -74,8 +75,9 @@ fn connect(file: &Path, key: u8) -> Result<Connection> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     connection.busy_timeout(Duration::from_secs(60))?;
-    // Check the provider, because SQLite without encryption returns no row for this pragma, and
-    // other providers are slower.
+    // Check the provider, because SQLite without encryption ignores `PRAGMA key`. The pragma
+    // `cipher_provider` returns no row there, so the query fails. All measurements use OpenSSL's
+    // provider.
     let provider: String =
         connection.pragma_query_value(None, "cipher_provider", |row| row.get(0))?;
     ensure!(provider == "openssl", "SQLCipher runs on {provider}");
@@ -165,8 +167,9 @@ impl Handle for One<'_> {
 }
 
 fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
-    // Begin as a writer, because a transaction that begins as a reader fails at its first write if
-    // another transaction is writing.
+    // Take the write lock at the start, where SQLite waits up to the busy timeout. A read
+    // transaction that becomes a writer fails with `SQLITE_BUSY` at once if another connection is
+    // writing.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut insert = transaction.prepare_cached(INSERT)?;
     for (id, content) in items {
