@@ -20,7 +20,7 @@ use crate::content::Random;
 use crate::cut::{Cut, Effort, cuts};
 use crate::disk::{Content, Disk, Tree, When, digest};
 use crate::model::Model;
-use crate::recorder::{Event, Recorder};
+use crate::recorder::{Event, Recorder, is_shared_memory};
 use crate::script::{FAULT, ROOT, SCRIPT, SEED};
 use crate::{place, trace};
 
@@ -369,6 +369,9 @@ fn read_tree(root: &Path) -> Tree {
             if path.is_dir() {
                 tree.insert(name, None);
                 waiting.push(path);
+                continue;
+            }
+            if is_shared_memory(&name) {
                 continue;
             }
             let content = Content::of(fs::read(&path).unwrap());

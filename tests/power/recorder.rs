@@ -230,8 +230,8 @@ impl Recorder {
 
     fn below(&self, path: &str) -> Option<String> {
         let path = format!("{path}/");
-        let below = path.strip_prefix(&self.root)?;
-        Some(below.trim_end_matches('/').to_owned())
+        let below = path.strip_prefix(&self.root)?.trim_end_matches('/');
+        (!is_shared_memory(below)).then(|| below.to_owned())
     }
 
     fn handle(&self, call: &Call, index: usize) -> Option<Handle> {
@@ -244,4 +244,10 @@ impl Recorder {
     fn file(&self, call: &Call, index: usize) -> Option<Id> {
         self.handle(call, index)?.id
     }
+}
+
+/// Returns `true` for the index of SQLite's write-ahead log, which processes share by mapping it.
+/// Its content does not outlive the last process that has the database open.
+pub(crate) fn is_shared_memory(path: &str) -> bool {
+    path.ends_with("/vault.db-shm")
 }
