@@ -2,7 +2,7 @@
 //! nothing that builds on changes that may be lost. The next process opens the vault, with or
 //! without a power cut.
 
-use crate::campaign::{Campaign, Outcome, Run};
+use crate::campaign::{Campaign, FalseSyncs, Outcome, Run};
 use crate::content;
 use crate::cut::Effort;
 use crate::script::every_verb_on_one;
@@ -33,7 +33,8 @@ fn with_fault(fault: &str, seed: u64) -> Outcome {
         seed: seed.wrapping_add(content::seed().unwrap_or(0)),
         effort: EFFORT,
         spared: 1,
-        false_syncs: 0..0,
+        false_syncs: FalseSyncs::None,
+        cut_again: 0,
     };
     let outcome = campaign.run();
     println!("\n{fault}: {:?}", outcome.afterwards);

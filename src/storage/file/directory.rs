@@ -79,9 +79,12 @@ impl LockedDirectory {
     ) -> Result<MarkerContent, StorageError> {
         let unfinished = match MarkerContent::read(&self.path)? {
             Some(marker) if marker.is_complete => return Ok(marker),
+            // An interrupted backup. It is never continued, because its source is unknown.
+            Some(unfinished) if unfinished.acknowledged > 0 => return Err(StorageError::Damaged),
             Some(unfinished) => unfinished,
             None if content(&self.path)? == DirectoryContent::Empty => {
                 restrict_directory(&self.path)?;
+                sync_parents(&self.path)?;
                 let unfinished = new()?;
                 unfinished.write(&self.path)?;
                 unfinished
@@ -205,6 +208,28 @@ pub(super) fn new_directory(path: &Path) -> io::Result<()> {
         Some(parent) => sync_directory(parent),
         None => Ok(()),
     }
+}
+
+/// Makes the names of a directory and of its parents durable.
+///
+/// A creation that was killed may have left directories whose names are not durable.
+fn sync_parents(path: &Path) -> io::Result<()> {
+    for parent in path.ancestors().skip(1) {
+        match sync_directory(parent) {
+            // This user did not create a parent that is not readable, or is on another medium.
+            Err(error) if is_out_of_reach(&error) => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(
+        error.kind(),
+        PermissionDenied | InvalidInput | ReadOnlyFilesystem
+    )
 }
 
 fn restrict_directory(path: &Path) -> io::Result<()> {
