@@ -82,6 +82,8 @@ pub(crate) struct Outcome {
     pub(crate) emptied: u64,
     /// The number of system calls in which `strace` injected a fault.
     pub(crate) faults: u64,
+    /// The number of storages that were closed without an error.
+    pub(crate) closed: u64,
     /// The number of injected faults that hit a sync of a file below the root directory.
     pub(crate) failed_syncs: u64,
     /// The results of puts after an operation had failed.
@@ -267,6 +269,7 @@ impl<'a> Cutter<'a> {
                         self.model.acknowledge(&verb, &answer);
                         self.end_backup(&verb);
                         self.outcome.acknowledged += 1;
+                        self.outcome.closed += u64::from(verb == "close");
                         if verb == "create" {
                             self.outcome.created = self.outcome.syncs;
                         }

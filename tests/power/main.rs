@@ -54,7 +54,14 @@ use script::{EVERY_VERB, every_verb_on_one};
 const SHORT: Effort = Effort {
     each: 2,
     random: 2,
-    at_most: 3,
+    at_most: 2,
+};
+
+/// For the campaigns in which something else than the cuts varies.
+const FEW: Effort = Effort {
+    each: 1,
+    random: 1,
+    at_most: 1,
 };
 
 const LONG: Effort = Effort {
@@ -76,13 +83,13 @@ fn processes<'a>(scripts: &[&'a str]) -> Vec<Run<'a>> {
     scripts.iter().map(run).collect()
 }
 
-/// Returns a campaign in its short form, which cuts the power after the vault was created.
+/// Returns a campaign in its shortest form, which cuts the power after the vault was created.
 fn short<'a>(name: &'a str, runs: &'a [Run<'a>], seed: u64) -> Campaign<'a> {
     Campaign {
         name,
         runs,
         seed,
-        effort: SHORT,
+        effort: FEW,
         spared: 1,
         false_syncs: FalseSyncs::None,
         cut_again: 0,
@@ -109,18 +116,21 @@ fn power_cut_during_every_operation_loses_no_acknowledged_change() {
         return;
     }
     let runs = clean(EVERY_VERB);
-    let mut campaign = short("vault", &runs, seed().unwrap_or(7));
+    let campaign = Campaign {
+        effort: SHORT,
+        ..short("vault", &runs, seed().unwrap_or(7))
+    };
     assert_no_failures(&campaign.run());
     let seconds = std::env::var("CHARTLOCK_POWER_CUTS").map(|seconds| seconds.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
-    campaign.seed = Random::new().0;
+    let mut seed = Random::new().0;
     let (mut syncs, mut states) = (0, 0);
     while Instant::now() < end {
-        println!("CHARTLOCK_SEED={}", campaign.seed);
-        let outcomes = long_round(campaign.seed);
+        println!("CHARTLOCK_SEED={seed}");
+        let outcomes = long_round(seed);
         syncs += outcomes.iter().map(|outcome| outcome.syncs).sum::<u64>();
         states += outcomes.iter().map(|outcome| outcome.states).sum::<u64>();
-        campaign.seed = campaign.seed.wrapping_add(1);
+        seed = seed.wrapping_add(1);
     }
     println!("long form: {syncs} syncs, {states} states");
 }
@@ -210,12 +220,7 @@ fn power_cut_during_recovery_loses_no_acknowledged_change() {
     let script = every_verb_on_one();
     let runs = clean(&script);
     let campaign = Campaign {
-        effort: Effort {
-            each: 1,
-            random: 1,
-            at_most: 1,
-        },
-        cut_again: 8,
+        cut_again: 6,
         ..short("vault", &runs, 37)
     };
     assert_no_failures(&campaign.run());
@@ -255,7 +260,7 @@ fn syncs_without_effect_are_detected() {
     if !trace::can_record() {
         return;
     }
-    let runs = clean("put put-large");
+    let runs = clean("put put-huge");
     let campaign = |false_syncs| Campaign {
         effort: CONTROL,
         false_syncs,
@@ -297,7 +302,7 @@ fn omitted_kind_of_sync_is_detected() {
         ("names of the storage", |path| path == "parent/vault"),
         ("name of the storage", |path| path == "parent"),
     ];
-    let runs = clean("put put-large rotate-patient put");
+    let runs = clean("put put-huge rotate-patient put");
     for (kind, of) in kinds {
         let campaign = Campaign {
             effort: CONTROL,
