@@ -22,6 +22,8 @@ struct Script {
     name: &'static str,
     before: &'static [&'static str],
     failing: String,
+    after: &'static str,
+    effort: Effort,
 }
 
 impl Script {
@@ -31,6 +33,8 @@ impl Script {
             name: "vault",
             before: &[""],
             failing: every_verb_on_one(),
+            after: AFTERWARDS,
+            effort: EFFORT,
         }
     }
 
@@ -40,6 +44,24 @@ impl Script {
             name: "parent/vault",
             before: &[],
             failing: "put".to_owned(),
+            after: AFTERWARDS,
+            effort: EFFORT,
+        }
+    }
+
+    /// A commit of many pages, none of which is in the log yet. The next process copies the log
+    /// into the database.
+    fn first_commit() -> Self {
+        Self {
+            name: "vault",
+            before: &["put many many many many"],
+            failing: "many".to_owned(),
+            after: "1:put",
+            effort: Effort {
+                each: 6,
+                random: 6,
+                at_most: 12,
+            },
         }
     }
 
@@ -52,12 +74,12 @@ impl Script {
             .iter()
             .map(|script| run(*script, None))
             .collect();
-        runs.extend([run(&self.failing, Some(fault)), run(AFTERWARDS, None)]);
+        runs.extend([run(&self.failing, Some(fault)), run(self.after, None)]);
         let campaign = Campaign {
             name: self.name,
             runs: &runs,
             seed: seed.wrapping_add(content::seed().unwrap_or(0)),
-            effort: EFFORT,
+            effort: self.effort,
             spared: self.before.len() as u64,
             false_syncs: FalseSyncs::None,
             cut_again: 0,
@@ -120,6 +142,19 @@ fn failed_sync_is_never_retried() {
     }
     let has_gone_on = |outcome: &Outcome| !outcome.afterwards.is_empty();
     assert!(outcomes.iter().any(has_gone_on), "no operation ever failed");
+}
+
+/// The log that a failed sync leaves is in the page cache only, although a later sync succeeds.
+#[test]
+fn failed_sync_of_first_commit_leaves_no_half_transaction() {
+    if !trace::can_record() {
+        return;
+    }
+    // The directory, the header of the log, the directory again, the log.
+    for number in 1..=4 {
+        let fault = format!("fsync:error=EIO:when={number}");
+        Script::first_commit().with_fault(&fault, number);
+    }
 }
 
 #[test]
