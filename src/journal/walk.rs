@@ -97,12 +97,14 @@ impl Cursor {
         });
         let before = self.next;
         loop {
-            let page = storage.scan(Scan {
-                prefix: &storage_keys::journal_chain(&self.writer),
-                after: after.as_deref(),
-                limit,
-                projection: Projection::Values,
-            })?;
+            let page = storage
+                .scan(Scan {
+                    prefix: &storage_keys::journal_chain(&self.writer),
+                    after: after.as_deref(),
+                    limit,
+                    projection: Projection::Values,
+                })?
+                .with_damaged()?;
             // Detect an empty scan page with more items to follow, because the page has no key from
             // which the scan could continue.
             let stuck = page.more && page.items.is_empty();

@@ -100,12 +100,17 @@ impl Vault {
         let prefix = storage_keys::earlier_versions(address);
         let mut after = storage_keys::earlier(address, above);
         loop {
-            let page = self.core.store.storage.scan(Scan {
-                prefix: &prefix,
-                after: Some(&after),
-                limit: VERSIONS_PER_SCAN,
-                projection: Projection::Head(HEAD),
-            })?;
+            let page = self
+                .core
+                .store
+                .storage
+                .scan(Scan {
+                    prefix: &prefix,
+                    after: Some(&after),
+                    limit: VERSIONS_PER_SCAN,
+                    projection: Projection::Head(HEAD),
+                })?
+                .with_damaged()?;
             for ScanItem { key, value, .. } in &page.items {
                 let version = storage_keys::record_of(key).and_then(|(_, version)| version);
                 let head = Head::parse(value);

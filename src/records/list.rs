@@ -33,12 +33,17 @@ impl PrefixScan {
     }
 
     fn page(&mut self, vault: &Vault) -> Result<Vec<ScanItem>> {
-        let page = vault.core.store.storage.scan(Scan {
-            prefix: &self.prefix,
-            after: self.after.as_deref(),
-            limit: OBJECTS_PER_SCAN,
-            projection: Projection::Values,
-        })?;
+        let page = vault
+            .core
+            .store
+            .storage
+            .scan(Scan {
+                prefix: &self.prefix,
+                after: self.after.as_deref(),
+                limit: OBJECTS_PER_SCAN,
+                projection: Projection::Values,
+            })?
+            .with_damaged()?;
         self.ended = !page.more;
         if let Some(last) = page.items.last() {
             self.after = Some(last.key.clone());

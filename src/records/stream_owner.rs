@@ -16,12 +16,15 @@ impl Store {
         stream: &StreamId,
         keys: &[(CipherSuite, StreamKey)],
     ) -> Result<bool> {
-        let page = self.storage.scan(Scan {
-            prefix: &storage_keys::segments(chart, stream),
-            after: None,
-            limit: 1,
-            projection: Projection::Head(FIRST_CHUNK),
-        })?;
+        let page = self
+            .storage
+            .scan(Scan {
+                prefix: &storage_keys::segments(chart, stream),
+                after: None,
+                limit: 1,
+                projection: Projection::Head(FIRST_CHUNK),
+            })?
+            .with_damaged()?;
         let Some(ScanItem { key, value, .. }) = page.items.into_iter().next() else {
             return Ok(false);
         };

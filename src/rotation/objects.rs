@@ -118,7 +118,7 @@ impl Vault {
             return Ok(());
         }
         let keys: Vec<_> = stale.iter().map(|object| &object.key[..]).collect();
-        let values = self.core.store.storage.read(&keys)?;
+        let values = self.core.store.read_each(&keys)?;
         let mut changes = Vec::new();
         for (object, stored) in stale.iter().zip(values) {
             pass.stale += 1;
@@ -151,7 +151,7 @@ impl Vault {
                 Err(_) => {
                     // Report damage only if the version is unchanged, because a concurrent put may
                     // have replaced the version and removed its former segments.
-                    let now = self.core.store.read_one(&object.key)?;
+                    let now = self.core.store.read_damaged(&object.key)?;
                     if now.is_some_and(|now| now.revision == revision) {
                         pass.stale -= 1;
                         pass.blocking += 1;

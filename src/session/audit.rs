@@ -169,12 +169,15 @@ impl JournalSource for VaultSource {
         let mut known = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.storage().scan(Scan {
-                prefix: storage_keys::ENTRIES,
-                after: after.as_deref(),
-                limit: PAGE_SIZE,
-                projection: Projection::Values,
-            })?;
+            let page = self
+                .storage()
+                .scan(Scan {
+                    prefix: storage_keys::ENTRIES,
+                    after: after.as_deref(),
+                    limit: PAGE_SIZE,
+                    projection: Projection::Values,
+                })?
+                .with_damaged()?;
             let last = page.items.last().map(|entry| entry.key.clone());
             known.extend(
                 page.items

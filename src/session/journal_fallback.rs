@@ -135,12 +135,14 @@ impl Vault {
         let mut report = JournalFallbackReport::default();
         let mut after = Vec::new();
         loop {
-            let page = spool.scan(Scan {
-                prefix: storage_keys::JOURNAL_PAGES,
-                after: Some(&after),
-                limit: PAGE_SIZE,
-                projection: Projection::Values,
-            })?;
+            let page = spool
+                .scan(Scan {
+                    prefix: storage_keys::JOURNAL_PAGES,
+                    after: Some(&after),
+                    limit: PAGE_SIZE,
+                    projection: Projection::Values,
+                })?
+                .with_damaged()?;
             if page.items.is_empty() && page.more {
                 return Err(Error::Contended);
             }

@@ -7,6 +7,7 @@
 pub mod archive;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod damage;
 #[cfg(feature = "conformance")]
 mod faulty;
 #[cfg(feature = "file")]
@@ -26,6 +27,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use crate::error::{BackendCode, StorageError};
+pub(crate) use damage::read_each;
 #[cfg(feature = "conformance")]
 pub use faulty::{FaultAction, FaultOutcome, FaultPoint, Faulty};
 #[cfg(feature = "file")]

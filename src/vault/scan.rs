@@ -38,12 +38,14 @@ pub(crate) fn each_page(
     };
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = storage.scan(Scan {
-            prefix,
-            after: after.as_deref(),
-            limit,
-            projection,
-        })?;
+        let page = storage
+            .scan(Scan {
+                prefix,
+                after: after.as_deref(),
+                limit,
+                projection,
+            })?
+            .with_damaged()?;
         if let Some(last) = page.items.last() {
             after = Some(last.key.clone());
         }

@@ -104,7 +104,7 @@ impl Vault {
             &mut |entries| {
                 for entries in entries.chunks(PAGES_AT_ONCE) {
                     let object_keys: Vec<_> = entries.iter().map(|entry| &entry.key[..]).collect();
-                    let stored_pages = self.core.store.storage.read(&object_keys)?;
+                    let stored_pages = self.core.store.read_each(&object_keys)?;
                     let mut puts = Vec::new();
                     for (entry, stored) in entries.iter().zip(stored_pages) {
                         let id = storage_keys::journal_page_of(&entry.key);

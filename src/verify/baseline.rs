@@ -73,7 +73,11 @@ impl Verification {
     fn entry_target(&self, header: &OpenHeader, finding: &EntryFinding) -> Result<Option<Target>> {
         let stored = match finding.entry {
             Some(tag) => {
-                let stored = self.vault.core.store.read_one(&storage_keys::entry(&tag))?;
+                let stored = self
+                    .vault
+                    .core
+                    .store
+                    .read_damaged(&storage_keys::entry(&tag))?;
                 stored.map(|stored| (tag, stored))
             }
             None => None,

@@ -176,7 +176,12 @@ impl Verification {
         let Some(tag) = mismatch.entry else {
             return Ok(None);
         };
-        let Some(stored) = self.vault.core.store.read_one(&storage_keys::entry(&tag))? else {
+        let Some(stored) = self
+            .vault
+            .core
+            .store
+            .read_damaged(&storage_keys::entry(&tag))?
+        else {
             return Ok(None);
         };
         match self.vault.open_to_verify(header, tag, &stored) {
@@ -199,7 +204,7 @@ impl Verification {
             record: mismatch.record,
         };
         let key = storage_keys::current(&address);
-        if let Some(stored) = self.vault.core.store.read_one(&key)?
+        if let Some(stored) = self.vault.core.store.read_damaged(&key)?
             && let Some(object) = VersionRef::at(&mismatch.chart, Place::Current, key)
         {
             let read = self.read_value(cached, &object, stored.value.into())?;

@@ -83,12 +83,18 @@ impl Verification {
     }
 
     fn values(&self, class: u8, chart: &ChartId, after: Option<&[u8]>) -> Result<ScanPage> {
-        let page = self.vault.core.store.storage.scan(Scan {
-            prefix: &storage_keys::chart(class, chart),
-            after,
-            limit: PAGE,
-            projection: Projection::Values,
-        })?;
+        let page = self
+            .vault
+            .core
+            .store
+            .storage
+            .scan(Scan {
+                prefix: &storage_keys::chart(class, chart),
+                after,
+                limit: PAGE,
+                projection: Projection::Values,
+            })?
+            .with_damaged()?;
         Ok(page)
     }
 

@@ -267,12 +267,14 @@ fn end_bound(storage: &dyn Storage, cursor: &Cursor) -> Result<u64> {
     loop {
         let end = cursor.next.saturating_add(step);
         let chain = storage_keys::journal_chain(&cursor.writer);
-        let page = storage.scan(Scan {
-            prefix: &chain,
-            after: Some(&[&chain[..], &end.to_be_bytes()].concat()),
-            limit: 1,
-            projection: Projection::Keys,
-        })?;
+        let page = storage
+            .scan(Scan {
+                prefix: &chain,
+                after: Some(&[&chain[..], &end.to_be_bytes()].concat()),
+                limit: 1,
+                projection: Projection::Keys,
+            })?
+            .with_damaged()?;
         if page.items.is_empty() {
             return Ok(end.saturating_add(1));
         }

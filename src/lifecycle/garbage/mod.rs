@@ -95,12 +95,17 @@ impl Vault {
             let mut behind =
                 after.map(|chart| storage_keys::behind(&storage_keys::chart(class, chart)));
             for _ in 0..CHARTS_AT_ONCE {
-                let page = self.core.store.storage.scan(Scan {
-                    prefix: &[class],
-                    after: behind.as_deref(),
-                    limit: 1,
-                    projection: Projection::Keys,
-                })?;
+                let page = self
+                    .core
+                    .store
+                    .storage
+                    .scan(Scan {
+                        prefix: &[class],
+                        after: behind.as_deref(),
+                        limit: 1,
+                        projection: Projection::Keys,
+                    })?
+                    .with_damaged()?;
                 let Some(entry) = page.items.into_iter().next() else {
                     break;
                 };
