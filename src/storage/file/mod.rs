@@ -12,6 +12,7 @@ mod committer;
 mod connections;
 mod database;
 mod directory;
+mod index;
 mod integrity;
 mod marker;
 mod options;
@@ -172,12 +173,10 @@ impl fmt::Debug for FileStorage {
 impl Storage for FileStorage {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
         self.store.check_process()?;
-        self.store.connections.read(|connection| {
-            let segments = &self.store.segments;
-            keys.iter()
-                .map(|key| read::read(connection, segments, key))
-                .collect()
-        })
+        let store = &self.store;
+        store
+            .connections
+            .read(|connection| read::read_all(connection, &store.segments, keys))
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {

@@ -2,8 +2,6 @@
 //!
 //! `format/directory.md` describes the same tables for readers in other languages.
 
-use crate::crypto::sha256;
-
 /// `application_id` of the database file: "CLKD".
 pub(super) const APPLICATION_ID: i32 = 0x434c_4b44;
 
@@ -65,11 +63,10 @@ pub(super) fn is_destroyable(key: &[u8]) -> bool {
     key == HEADER_KEY || key.first() == Some(&b'p')
 }
 
-/// Returns the checksum that the key index stores beside each key.
+/// Returns the checksum that the key index stores beside each key: CRC-32, as in zlib.
 ///
 /// SQLite has no page checksums, so a changed byte in the index could make a lookup miss an
 /// existing key. The checksum reveals the changed key.
 pub(super) fn key_sum(key: &[u8]) -> i64 {
-    let [a, b, c, d, ..] = sha256(&[key]);
-    i64::from(u32::from_be_bytes([a, b, c, d]))
+    crc32fast::hash(key).into()
 }

@@ -57,12 +57,7 @@ impl FileSnapshot {
 
 impl Snapshot for FileSnapshot {
     fn read(&self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, StorageError> {
-        self.with(|connection| {
-            let segments = &self.store.segments;
-            keys.iter()
-                .map(|key| read::read(connection, segments, key))
-                .collect()
-        })
+        self.with(|connection| read::read_all(connection, &self.store.segments, keys))
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<ScanPage, StorageError> {
