@@ -1,5 +1,5 @@
-//! Benchmark of the journal's cost: without a journal, grouped and strict in one run; bytes per
-//! entry; flushes shared by threads.
+//! Benchmarks of journaling: the time of puts and gets without a journal, with grouped and with
+//! strict journaling; the bytes of each entry; and the flushes that threads share.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -39,8 +39,8 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment)
 }
 
-/// One kind of storage and three vaults on it: without a journal, with grouped journaling, with
-/// strict journaling.
+/// Three vaults on one storage: without a journal, with grouped journaling, and with strict
+/// journaling.
 struct Bench {
     storage: Shared,
     off: Vault,

@@ -1,6 +1,5 @@
-//! Benchmark of content streams: compared with the bare cipher over the same chunks, by count of
-//! threads, and on disk compared with a plain write and sync of the same bytes. Prints both times
-//! and the median of their ratios.
+//! Benchmarks of content streams. They compare sealing and opening with the bare cipher, two
+//! threads with one thread, and a put on disk with a plain write and sync of the same bytes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -114,8 +113,8 @@ fn against_the_bare_cipher(content: &[u8]) {
     );
 }
 
-/// Measures the gain from two threads on this machine: of pure computation, and of opening without
-/// a storage.
+/// Measures how much faster two threads are than one thread: for the bare cipher, and for opening
+/// segments without a storage.
 fn two_threads_without_storage(content: &[u8]) {
     let bare = || {
         let cipher = Aes256Gcm::new(&[7; 32].into());
@@ -187,7 +186,7 @@ fn id() -> RecordId {
     RecordId::patient("MRN-1", "ImagingStudy/1").unwrap()
 }
 
-/// Measures a put into a new vault; each call uses a new vault, so that memory use does not grow.
+/// Returns the time of a put. Each call creates a new vault, so that memory use does not grow.
 fn put(threads: usize, content: &[u8]) -> Duration {
     let vault = vault(MemoryStorage::new(), threads);
     time(|| {

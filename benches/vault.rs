@@ -1,7 +1,7 @@
-//! Benchmark of the vault on each backend, compared with the bare storage engine and the same
-//! bytes; also of rotation and opening.
+//! Benchmarks of the vault on each backend, compared with the bare storage engine and the same
+//! bytes. They also measure key rotation and opening.
 //!
-//! `CHARTLOCK_BENCH_RECORDS` sets the size of the large vault (300,000 by default).
+//! `CHARTLOCK_BENCH_RECORDS` sets the count of records in the large vault (300,000 by default).
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -72,7 +72,8 @@ fn records() -> usize {
     set.and_then(|count| count.parse().ok()).unwrap_or(300_000)
 }
 
-/// A fixed sequence of random numbers, so that both sides use the same.
+/// Pseudorandom numbers, the same in each run, so that both sides of a comparison read the same
+/// records.
 struct Picks(u64);
 
 impl Picks {
@@ -85,7 +86,8 @@ impl Picks {
     }
 }
 
-/// Returns a storage key that is as random as chartlock's.
+/// Returns a distinct storage key with scattered bytes, because chartlock's storage keys are
+/// scattered too.
 fn bare_key(number: u64) -> [u8; 33] {
     let mut key = [b'r'; 33];
     let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);

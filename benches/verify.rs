@@ -1,8 +1,7 @@
 //! Benchmark of verifying a large vault: rate and memory use.
 //!
 //! `CHARTLOCK_VERIFY_RECORDS` sets the number of records (300,000 by default). The journal contains
-//! an entry for each put record, and entries of reads until there are 10 entries for every 3
-//! records.
+//! an entry for each put, and entries of reads until there are 10 entries for every 3 records.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -21,7 +20,7 @@ use credential::Fixed;
 /// vault.
 const DIRECTORY: &str = "CHARTLOCK_VERIFY_DIRECTORY";
 const BATCH: usize = 1000;
-/// The count of records of each patient: 300, as is typical for a practice.
+/// The count of records of each patient, as is typical for a practice.
 const RECORDS_OF_A_PATIENT: usize = 300;
 const CONTENT: [u8; 200] = [7; 200];
 

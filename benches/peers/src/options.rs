@@ -14,7 +14,7 @@ pub(crate) struct Options {
     /// Directory of the clinic's records. Default: ../shared/clinic next to the checkout, else
     /// tests/data
     pub(crate) clinic: Option<PathBuf>,
-    /// Run fewer rounds of smaller workloads, for orientation
+    /// Run fewer rounds of smaller workloads, for a rough estimate
     #[arg(long)]
     pub(crate) quick: bool,
     /// Skip chartlock's second provider, whose build takes a while
@@ -29,7 +29,8 @@ pub(crate) struct Options {
     /// Directory for scratch files. Default: the system's temporary directory
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) scratch: Option<PathBuf>,
-    /// Do the workloads named on the standard input; a run starts itself a second time in this way
+    /// Run the workloads that the standard input lists. Only the measuring process uses this
+    /// option, for the child process with chartlock's second provider
     #[arg(long, hide = true)]
     pub(crate) serve: bool,
 }

@@ -1,6 +1,8 @@
-//! Measurements of chartlock with its second crypto provider. The provider is chosen at build time,
-//! so the second provider runs in a separate process, which receives the names of workloads and returns the time of
-//! one round of each workload.
+//! Measurements of chartlock with its second crypto provider, in a child process.
+//!
+//! Cargo features choose the provider of all vaults at build time, so the second provider needs a
+//! second process. That process reads one workload per line, runs one round of the workload, and
+//! writes the time of the round in nanoseconds.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,7 +20,7 @@ use crate::envelope::{self, Ours};
 use crate::measure::Contender;
 use crate::streams::{self, Direction};
 
-/// A workload that the processes of both providers can run.
+/// A workload that this process can run itself or send to the child process.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Work {
     /// Seals and opens content of this many bytes.
@@ -75,7 +77,7 @@ pub(crate) struct Second {
 
 struct SecondProcess {
     child: Child,
-    /// The standard input of the process. Closing the input ends the process.
+    /// The standard input of the process, or `None` once the input was closed to end the process.
     works: Option<ChildStdin>,
     results: Lines<BufReader<ChildStdout>>,
 }
@@ -83,7 +85,7 @@ struct SecondProcess {
 impl Second {
     pub(crate) const NAME: &str = "chartlock, aws-lc-rs";
 
-    /// Builds and starts the program; the first build takes a while.
+    /// Builds and starts the program. The first call compiles chartlock and its dependencies.
     pub(crate) fn start(clinic: &Clinic) -> Result<Self> {
         let mut child = Command::new(build()?)
             .arg("--serve")
@@ -133,7 +135,8 @@ impl Drop for SecondProcess {
     }
 }
 
-/// Builds this program with the second provider and without rivals, next to the running program.
+/// Builds the `second` program with the second provider and without rivals, in the target directory
+/// of this program.
 fn build() -> Result<PathBuf> {
     eprintln!("building chartlock with its second provider");
     let target = env::current_exe()?
@@ -156,7 +159,7 @@ fn build() -> Result<PathBuf> {
     Ok(target.join("release/second"))
 }
 
-/// Runs the workloads that the standard input lists, one round for each line.
+/// Runs the workloads that the standard input lists, with one round for each line.
 pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     let mut lines = io::stdin().lock().lines();
     let mut next = lines.next().transpose()?;
@@ -167,7 +170,8 @@ pub(crate) fn serve(clinic: &Clinic) -> Result<()> {
     Ok(())
 }
 
-/// Runs rounds of a workload until the input requests a different workload, and returns that workload.
+/// Runs a round of a workload for each line, until a line requests a different workload. Returns
+/// that line, or `None` at the end of the input.
 fn rounds(
     mut ours: Contender<'_>,
     work: &str,

@@ -1,4 +1,4 @@
-//! The measurement program, built with chartlock's second crypto provider, see `src/second.rs`.
+//! The measurement program, built with chartlock's second crypto provider (see `src/second.rs`).
 
 fn main() -> std::process::ExitCode {
     chartlock_peers::main()

@@ -51,15 +51,13 @@ const CRATES: [&str; 7] = [
     "aws-lc-rs",
 ];
 
-/// The context that rivals bind to the content, if they support it: patient and record name.
+/// The patient and the record name, which rivals that support associated data bind to the content.
 #[cfg(feature = "envelope")]
 const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
-/// A sealed record.
+/// A sealed record: a single value, or a value and the segments of its content.
 pub(crate) enum Sealed {
-    /// One sealed message.
     Whole(Vec<u8>),
-    /// A large record and the segments of its content.
     Parts {
         record: Vec<u8>,
         segments: Vec<Vec<u8>>,
@@ -75,14 +73,14 @@ impl Sealed {
     }
 }
 
-/// An envelope: turns content into self-contained sealed bytes, and back.
+/// An implementation that seals content into self-contained bytes and opens these bytes again.
 pub(crate) trait Envelope {
     fn name(&self) -> String;
 
     fn seal(&self, content: &[u8]) -> Result<Sealed>;
 
-    /// Opens sealed bytes and passes the content to `then`; the implementation chooses the kind of
-    /// memory.
+    /// Opens sealed bytes and passes the content to `then`. The implementation chooses the memory
+    /// for the content.
     fn open(&self, sealed: Sealed, then: &mut dyn FnMut(&[u8])) -> Result<()>;
 
     /// Checks that content is unchanged after sealing and opening.

@@ -19,7 +19,7 @@ const ADDRESS: Address = Address {
     chart: CHART,
     record: [2; 16],
 };
-/// The number of the patient key; any number serves for measuring.
+/// The number of the patient key. The number does not affect the time.
 const NUMBER: u32 = 9;
 const NAME: &str = "Observation/bp-2026-11-21";
 

@@ -25,8 +25,7 @@ pub(crate) struct Circumstances {
     kernel: String,
     file_system: String,
     rustc: String,
-    /// The count of running processes before the run, averaged over a minute; near 0 on a quiet
-    /// machine.
+    /// The one-minute load average before the run; near 0 on a quiet machine.
     load_before: f64,
     /// The versions of the compared crates.
     versions: BTreeMap<String, String>,
@@ -71,7 +70,7 @@ impl fmt::Display for Circumstances {
     }
 }
 
-/// Returns the load of the machine, averaged over the last minute.
+/// Returns the machine's load average of the last minute.
 pub(crate) fn load() -> f64 {
     let load = line("/proc/loadavg");
     let minute = load.split(' ').next().map(str::parse);

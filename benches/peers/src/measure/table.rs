@@ -22,7 +22,7 @@ impl Target {
     }
 }
 
-/// One side of a comparison: its name and its measured value, the median over all rounds.
+/// A side of a comparison: its name and its measured value, the median over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Side {
     pub(crate) name: String,
@@ -38,7 +38,7 @@ impl From<&Series> for Side {
     }
 }
 
-/// A comparison of chartlock with a rival in one work.
+/// A comparison of chartlock with a rival in one workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     pub(crate) work: String,
@@ -73,7 +73,7 @@ impl Row {
         Self::new(work.into(), ours, base, ratio, target)
     }
 
-    /// Creates a row from a ratio that is computed already.
+    /// Creates a row with this ratio, and compares the ratio with the target, if there is one.
     pub(crate) fn new(
         work: String,
         ours: Side,

@@ -73,12 +73,11 @@ fn memory(directory: &Path, records: usize) -> Result<Row> {
     ))
 }
 
-/// Runs in the measured process: writes how much memory is resident after filling, reading and
-/// writing the vault.
+/// Measures memory in the child process: fills, reads and writes the vault, and writes the growth
+/// of resident memory to the file `place`.
 fn leave_memory(run: &Run<'_>, records: usize, place: &Path) -> Result<()> {
     let directory = place.with_file_name("large");
-    // Measure before the vault exists: until then, the process contains only names and contents of
-    // the clinic's records.
+    // Measure before the vault exists, so that the clinic's documents in memory are not counted.
     let before = resident()?;
     let load = Load::resources(run.clinic, records)?;
     let vault = Ours::create(&directory)?;
@@ -119,7 +118,7 @@ fn times(run: &Run<'_>, directory: &Path, records: usize) -> Result<Vec<Row>> {
         works::gets(&small, &few, SMALL),
     ];
     let mut rows = vec![row(run, "random warm get", gets, records)?];
-    // Start at a number above those that the measured process used.
+    // Skip the record numbers that the measured process used, because these records exist already.
     let next = [Cell::new(LATER), Cell::new(LATER)];
     let [of_large, of_small] = &next;
     let puts = [

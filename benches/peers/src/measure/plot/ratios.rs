@@ -11,14 +11,14 @@ use crate::measure::{Row, Table, Target};
 /// The width of the scale, in pixels.
 const WIDTH: u32 = 400;
 const LINE: u32 = 26;
-/// The space above the first line for the scale's numbers, and below the last line for the legend.
+/// The space in pixels: above the first line for the scale's numbers, and below the last line for
+/// the legend.
 const ABOVE: u32 = 40;
 const BELOW: u32 = 44;
-/// The space left of the scale, as wide as the longest label, and right of the scale for the
-/// ratios.
+/// The space for the ratios to the right of the scale, in pixels.
 const NUMBERS: u32 = 70;
 const TEXT: i32 = 13;
-/// An upper bound for the width of a letter, because the viewer chooses the font.
+/// An upper bound for the width of a letter, in pixels, because the viewer chooses the font.
 const LETTER: usize = 6;
 const MARGIN: i32 = 16;
 
@@ -140,8 +140,8 @@ impl Scale {
         self.left + (share.clamp(0.0, 1.0) * f64::from(WIDTH)).round() as i32
     }
 
-    /// Returns the marks of the scale: powers of ten, and also 2 and 5 times these powers if the
-    /// space allows.
+    /// Returns the marks of the scale: the powers of ten and, if the space allows, 2 and 5 times
+    /// these powers.
     fn marks(&self) -> Vec<(f64, String)> {
         let decades = (self.high / self.low).log10();
         let steps: &[f64] = if decades < 2.5 {

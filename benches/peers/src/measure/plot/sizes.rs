@@ -11,10 +11,10 @@ use crate::measure::{Quantity, Side, Table};
 const TABLE: &str = "sizes";
 const WIDTH: u32 = 940;
 const HEIGHT: u32 = 460;
-/// The space right of the lines for the names.
+/// The space in pixels for the contenders' names, to the right of the lines.
 const NAMES: i32 = 210;
 const TEXT: i32 = 13;
-/// The minimum distance between two names.
+/// The minimum vertical distance between two names, in pixels.
 const SPACING: i32 = 17;
 
 /// A line of the plot: the throughput of one contender, by content size.

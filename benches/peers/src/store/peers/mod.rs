@@ -25,14 +25,14 @@ pub(super) const CACHE_BYTES: usize = 64 << 20;
 /// A record to put.
 pub(super) type Item<'a> = (&'a RecordId, &'a [u8]);
 
-/// A store of records in a directory. A put returns only after its record is synced.
+/// A store of records in a directory. A put returns only after the record is synced.
 pub(super) trait Peer: Sync {
     fn name(&self) -> &'static str;
 
     /// Returns a handle for one thread.
     fn handle(&self) -> Result<Box<dyn Handle + Send + '_>>;
 
-    /// Runs any compaction that a user would run, then closes the store and opens it again.
+    /// Closes the store and opens it again, after any compaction that a user would run.
     fn reopen(&mut self) -> Result<()>;
 }
 

@@ -1,7 +1,7 @@
-//! Rival SQLCipher: an encrypted SQLite, with the settings that make it both durable and fast.
+//! Rival SQLCipher: an encrypted SQLite, with settings for durable and fast commits.
 //!
-//! The table is a rowid table with an index: in a table WITHOUT ROWID, rows above a quarter of a
-//! page need overflow pages.
+//! The table has rowids and an index. In a table WITHOUT ROWID, SQLite would move a part of each
+//! row that is longer than about a quarter of a page to overflow pages.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,8 @@ const CHART: &str = "SELECT name, content FROM records WHERE patient = ?1";
 /// The way in which threads share the database.
 #[derive(Clone, Copy)]
 pub(crate) enum Sharing {
-    /// Each thread uses its own connection and waits while another thread writes.
+    /// Each thread uses its own connection. A writer waits until the writer before it has
+    /// committed.
     Own,
     /// All threads share one connection behind a lock.
     One,
@@ -74,8 +75,8 @@ fn connect(file: &Path, key: u8) -> Result<Connection> {
          PRAGMA temp_store = MEMORY;"
     ))?;
     connection.busy_timeout(Duration::from_secs(60))?;
-    // Check the provider, because SQLite without encryption returns no row for this pragma, and
-    // other providers are slower.
+    // Require SQLCipher with OpenSSL, which uses the processor's AES instructions. SQLite without
+    // encryption ignores this pragma and returns no row.
     let provider: String =
         connection.pragma_query_value(None, "cipher_provider", |row| row.get(0))?;
     ensure!(provider == "openssl", "SQLCipher runs on {provider}");
@@ -165,8 +166,8 @@ impl Handle for One<'_> {
 }
 
 fn put(connection: &mut Connection, items: &[Item<'_>]) -> Result<()> {
-    // Begin as a writer, because a transaction that begins as a reader fails at its first write if
-    // another transaction is writing.
+    // Take the write lock at the start, where SQLite waits for another writer. A transaction that
+    // reads first does not wait at its first write: it fails with `SQLITE_BUSY`.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut insert = transaction.prepare_cached(INSERT)?;
     for (id, content) in items {
