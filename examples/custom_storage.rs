@@ -1,7 +1,9 @@
-//! A custom storage backend in under 80 of these lines: one file, which each commit replaces as a whole.
+//! A custom storage backend in fewer than 80 lines: a single file, which each commit replaces as a
+//! whole.
 //!
-//! It is slow but correct: it passes the conformance kit, and the example stores a vault in it. The
-//! file is always a valid archive, so it is also a backup. `cargo run --example custom_storage`
+//! The backend is slow but correct: it passes the conformance kit, and the example stores a vault
+//! in it. The file is always a valid archive, which also serves as a backup. Run it with `cargo run
+//! --example custom_storage`.
 #![allow(clippy::expect_used)]
 
 #[macro_use]
@@ -64,7 +66,7 @@ impl OneFile {
         File::open(self.path.parent().unwrap_or(&self.path))?.sync_all()
     }
 
-    /// Locks the objects, so that no thread sees a change before it is durable.
+    /// Locks the objects, so that no other thread reads a change before the change is durable.
     fn objects(&self) -> MutexGuard<'_, Option<MemoryStorage>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,7 +123,6 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
         report.checks.join(", ")
     );
 
-    // Store a vault in the backend.
     let path = scratch.path().join("clinic");
     let passphrase = Passphrase::new("correct horse battery staple");
     let id = RecordId::patient("MRN-1042", "Observation/bp-2026-11-21")?;

@@ -58,7 +58,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     erase(&place, &jan)
 }
 
-/// Returns the clinic's access policy, a starting point for your own.
+/// Returns the clinic's access policy, which an app can take as a starting point.
 fn rules() -> Outcome<RulePolicy> {
     Ok(RulePolicy::new([
         Rule::deny().purpose(Purpose::Marketing),
@@ -108,12 +108,12 @@ fn import_charts(place: &Path, patients: &[&Patient]) -> Outcome<Disk> {
         let stored = patient.store(&import)?;
         outln!("import stores {stored} records of {}.", patient.name);
     }
-    // A session keeps its vault open.
+    // Drop the session as well, because a session keeps its vault open.
     drop((import, vault));
     Disk::copy(place)
 }
 
-/// Returns the evening's checkpoint, as text, and the evening's backup.
+/// Returns the evening's checkpoint as text, and the evening's backup.
 fn work(place: &Path, arlen: &Patient) -> Outcome<(String, Disk)> {
     report::chapter("Today: reads, one of them denied");
     let vault = open(place)?;
@@ -148,7 +148,7 @@ fn work(place: &Path, arlen: &Patient) -> Outcome<(String, Disk)> {
     report::chapter("The evening: a checkpoint, to print on paper");
     let checkpoint = vault.checkpoint()?.to_string();
     outln!("{checkpoint}");
-    // A session keeps its vault open.
+    // Drop the sessions as well, because a session keeps its vault open.
     drop((garcia, lee, locum, okafor, vault));
     Ok((checkpoint, Disk::copy(place)?))
 }

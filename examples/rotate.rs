@@ -1,4 +1,4 @@
-//! A clinic's yearly key rotation while a writer is active.
+//! A clinic's yearly key rotation, during which another thread writes records.
 //!
 //! `cargo run --release --example rotate [-- DIRECTORY]`; `-- --help` describes the options.
 
@@ -46,7 +46,8 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     let scratch = tempfile::tempdir()?;
     let is_temporary = given.is_none();
     let directory = given.unwrap_or_else(|| scratch.path().join("clinic"));
-    // Choose the path of the kit before any key changes; otherwise an error would come too late.
+    // Choose the path of the kit before any key changes, so that an unusable path is reported
+    // before the change.
     let kit = common::next_to(&directory, ".recovery-kit")?;
     let old = passphrase("OLD_PASSPHRASE", "what we remembered last year")?;
     let new = passphrase("NEW_PASSPHRASE", "what we remember this year")?;
@@ -67,7 +68,7 @@ fn run(arguments: &mut Arguments) -> Outcome<()> {
     replace_passphrase(&vault, &new)?;
     show("slots", &vault.slots()?)?;
 
-    // The new kit replaces the old one, because a rotation makes older kits stale.
+    // Replace the old kit, because a rotation makes older kits stale.
     let next = common::next_to(&directory, ".recovery-kit.new")?;
     fs::write(&next, vault.recovery_kit()?.as_bytes())?;
     fs::rename(&next, &kit)?;

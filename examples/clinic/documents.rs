@@ -1,4 +1,4 @@
-//! Finds the documents below a directory and splits them into records.
+//! The documents below a directory, split into records.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;

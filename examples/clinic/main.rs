@@ -1,5 +1,5 @@
-//! Stores a clinic's documents, reads them back and compares every byte, rotates keys, and reads
-//! them back again.
+//! A clinic's documents, stored in a vault. The example reads every record back and compares its
+//! bytes with the documents, before and after a key rotation.
 //!
 //! `cargo run --release --example clinic -- --help` describes the options.
 

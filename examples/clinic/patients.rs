@@ -1,5 +1,5 @@
-//! Finds the patient of each document. It reads only as much of each format as that needs; do not
-//! use it as a parser.
+//! Minimal readers of several document formats, which find the patient of each document. They are
+//! not general parsers.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::documents::{File, Format};
 
 /// A record found in a file.
 pub(crate) struct Found {
-    /// `None` if the record belongs to no patient or names none.
+    /// `None` if the record belongs to no patient or contains no patient identifier.
     pub(crate) patient: Option<String>,
     pub(crate) name: String,
     pub(crate) label: Option<String>,
@@ -54,7 +54,8 @@ fn fhir_entries(bundle: &Bundle<'_>, content: &[u8]) -> Vec<Found> {
     resources_found(bundle.resources().collect(), content)
 }
 
-/// Collects the patients first, because a reference may precede the patient that it references.
+/// Splits bundle entries and FHIR lines into records. Patients are collected first, because a
+/// reference may precede the patient that it references.
 fn resources_found(resources: Vec<(&[u8], Resource)>, content: &[u8]) -> Vec<Found> {
     let patients: Patients = resources
         .iter()
@@ -148,8 +149,8 @@ impl Resource {
         self.id.as_deref().or(self.uuid.as_deref())
     }
 
-    /// Returns the names by which references may refer to the resource, each with the resource's
-    /// id.
+    /// Returns the names by which references may refer to the resource, each with the id of the
+    /// resource.
     fn names(&self) -> Vec<(String, String)> {
         let names = [&self.id, &self.uuid].into_iter().flatten();
         names
@@ -185,7 +186,7 @@ fn range_of(part: &[u8], content: &[u8]) -> Range<usize> {
     start..start + part.len()
 }
 
-/// Returns root and extension of the first id in the record target.
+/// Returns the root and the extension of the first id in the record target.
 fn ccda_patient(content: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(content);
     let (_, target) = text.split_once("<recordTarget")?;
@@ -202,8 +203,8 @@ fn ccda_patient(content: &[u8]) -> Option<String> {
     })
 }
 
-/// Returns PID-3, first repetition, first component. Lossy decoding is safe because identifiers are
-/// ASCII, even where names are not.
+/// Returns the first component of the first repetition of PID-3. Lossy decoding is safe because
+/// identifiers are ASCII, even in messages whose names are not.
 fn hl7v2_patient(content: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(content);
     let mut segments = text.split(['\r', '\n']);
@@ -213,8 +214,8 @@ fn hl7v2_patient(content: &[u8]) -> Option<String> {
     Some(identifier.trim().to_owned())
 }
 
-/// Returns element (0010,0020), in little-endian order, with or without explicit value
-/// representation.
+/// Returns the patient id, element (0010,0020), from little-endian DICOM with or without explicit
+/// value representation.
 fn dicom_patient(content: &[u8]) -> Option<String> {
     let tag = content
         .windows(4)

@@ -1,4 +1,4 @@
-//! Searches the files of a storage for plaintext: any 12 bytes of the inputs.
+//! Search for plaintext in the files of a storage: for any 12 consecutive bytes of the inputs.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -7,16 +7,18 @@ use std::path::Path;
 use crate::Outcome;
 use crate::documents::Documents;
 
-/// The length of a string that counts as found plaintext.
+/// The length in bytes of a string that counts as found plaintext.
 const WINDOW: usize = 12;
-/// The length of the strings that are looked up first. Every window of 12 bytes contains an 8-byte
-/// string that begins at a multiple of 5 in the input, so indexing every fifth position is enough.
+/// The length in bytes of the strings that the search looks up first. Every window of 12 bytes
+/// contains an 8-byte string that begins at a multiple of 5 in the input, so indexing every fifth
+/// position is enough.
 const PROBE: usize = 8;
 const STEP: usize = WINDOW - PROBE + 1;
-/// The minimum count of different bytes in a window. Windows with fewer (zeros, blanks, counters)
-/// prove nothing.
+/// The minimum count of different bytes in a window. Windows of zeros, blanks or counters can occur
+/// in any file, so they prove nothing.
 const VARIETY: usize = 4;
-/// The minimum length of a name. Shorter names occur by chance in so many random bytes.
+/// The minimum length of a name, in bytes. Shorter names occur by chance in ciphertext of this
+/// size.
 const NAME: usize = 6;
 
 /// The scope and the results of a search.
@@ -30,20 +32,21 @@ pub(crate) struct Findings {
     pub(crate) monotonous: u64,
     pub(crate) names: usize,
     pub(crate) short_names: usize,
-    /// A control of the search: the count of input windows planted among other bytes, and how many
-    /// the search found.
+    /// The results of a control: the count of input windows planted in other bytes, and how many of
+    /// them the search found.
     pub(crate) planted: (u64, u64),
-    /// The count of windows that the storage of an empty vault contains too, such as words of its
+    /// The count of windows that the storage of an empty vault also contains, such as words of its
     /// README.
     pub(crate) fixed: u64,
     /// The windows and names found, each with the file that contains it.
     pub(crate) found: Vec<(String, Vec<u8>)>,
 }
 
-/// Searches every file below `storage`, and their names, for any 12 consecutive bytes of any
-/// unpacked input, record name, patient identifier or passphrase, and for whole shorter names.
-/// `empty` is the storage of a vault without records: strings that it contains too are not from the
-/// inputs.
+/// Searches the content and the path of every file below `storage` for plaintext.
+///
+/// The search finds any 12 consecutive bytes of an unpacked file, file path, record name, patient
+/// identifier or passphrase, and shorter names as a whole. `empty` is the storage of a vault
+/// without records; strings in that storage do not count.
 pub(crate) fn search(
     documents: &Documents,
     passphrase: &str,
@@ -101,7 +104,7 @@ impl Findings {
     }
 }
 
-/// Confirms suspects: a probe can match by chance, but a window in an input cannot.
+/// Confirms suspects by a search of the inputs, because a probe can match by chance.
 fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings: &mut Findings) {
     let mut confirmed = HashSet::new();
     for window in inputs.iter().flat_map(|input| input.windows(WINDOW)) {
@@ -137,14 +140,15 @@ fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     planted
 }
 
-/// An index of every fifth 8-byte string of the inputs, with a fast filter in front of it.
+/// Index of every fifth 8-byte string of the inputs, with a filter that rejects most other strings
+/// fast.
 struct Probes {
     set: HashSet<u64>,
     filter: Vec<u64>,
 }
 
 impl Probes {
-    /// The size of the filter in bits: 16 MiB.
+    /// The binary logarithm of the filter's size in bits: the filter has 16 MiB.
     const BITS: u32 = 27;
 
     fn new(inputs: &[&[u8]]) -> Self {
@@ -209,7 +213,7 @@ fn variety(window: &[u8]) -> usize {
     seen.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Names of 6 to 11 bytes, by their first 6 bytes.
+/// Names of 6 to 11 bytes, indexed by their first 6 bytes.
 struct ShortNames<'a>(HashMap<[u8; NAME], Vec<&'a [u8]>>);
 
 impl<'a> ShortNames<'a> {
@@ -241,8 +245,8 @@ impl<'a> ShortNames<'a> {
     }
 }
 
-/// Calls `visit` for each file. The file's path is appended to its content, because it is stored in
-/// plaintext too.
+/// Calls `visit` for each file. The content that `visit` receives ends with the file's path,
+/// because paths are stored in plaintext.
 fn each_file(root: &Path, directory: &Path, visit: &mut dyn FnMut(&str, &[u8])) -> Outcome<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

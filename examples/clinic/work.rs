@@ -1,4 +1,4 @@
-//! The steps of the example on the vault.
+//! The example's operations on the vault.
 
 use std::collections::HashMap;
 use std::fs;
@@ -155,7 +155,8 @@ impl<'a> Clinic<'a> {
         Ok(())
     }
 
-    /// Returns the patient with the most records, and of the others the one with the most bytes.
+    /// Returns the patient with the most records and, among the other patients, the one with the
+    /// most bytes.
     fn two_patients(&self) -> Option<(&Subject, &Subject)> {
         let mut sizes: HashMap<&Subject, (u64, u64)> = HashMap::new();
         for record in &self.documents.records {

@@ -16,8 +16,8 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Prints a line to stdout, as `println!` does, but never panics.
 ///
-/// When the reader of a pipe has gone (`example | head`), the output is dropped and the example
-/// finishes its work. `main` reports any other error after the work.
+/// If the reader of a pipe has exited (`example | head`), the output is dropped and the example
+/// finishes its work. `main` reports any other error at the end.
 macro_rules! outln {
     () => { $crate::common::print_line(format_args!("")) };
     ($($part:tt)*) => { $crate::common::print_line(format_args!($($part)*)) };
@@ -70,7 +70,7 @@ pub(crate) enum Argument {
 /// The arguments that the example has not read yet.
 pub(crate) struct Arguments {
     rest: std::vec::IntoIter<OsString>,
-    /// `--` was read: hyphens no longer mark options.
+    /// `true` once `--` was read, after which hyphens no longer mark options.
     operands_only: bool,
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn passphrase_from(variable: &str) -> Outcome<Option<String>> {
     }
 }
 
-/// Stores the one directory that an example takes.
+/// Stores the directory operand, and returns an error if the command line contains a second one.
 pub(crate) fn set_once(directory: &mut Option<PathBuf>, path: PathBuf) -> Result<(), UsageError> {
     match directory.replace(path) {
         None => Ok(()),
@@ -168,7 +168,7 @@ pub(crate) fn main(usage: &str, run: impl FnOnce(&mut Arguments) -> Outcome<()>)
         (Ok(()), Some(error)) => Err(format!("cannot write to stdout: {error}").into()),
         (result, _) => result,
     };
-    // Not `eprintln!`, which panics if stderr is closed.
+    // Use `writeln!`, because `eprintln!` panics if stderr is closed.
     let mut stderr = io::stderr().lock();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -183,7 +183,8 @@ pub(crate) fn main(usage: &str, run: impl FnOnce(&mut Arguments) -> Outcome<()>)
     }
 }
 
-/// Returns the error's text and the text of each cause that it does not contain already.
+/// Returns the error's text, followed by the text of each cause that the error's text does not
+/// already contain.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -200,7 +201,8 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
 /// Returns a path next to a directory: the directory's name plus `suffix`, never inside the
 /// directory.
 pub(crate) fn next_to(directory: &Path, suffix: &str) -> Outcome<PathBuf> {
-    // An absolute path drops a trailing slash and gives `.` a name.
+    // Make the path absolute, because an absolute path has a last component even for `.` and drops
+    // a trailing slash.
     let absolute = path::absolute(directory)?;
     let name = absolute.file_name().ok_or_else(|| {
         let directory = directory.display();

@@ -1,5 +1,6 @@
-//! Stores the DICOM files of a directory as streams, compares them, and reads slices and ranges.
-//! With `--generate`, it also stores a large record in bounded memory.
+//! The DICOM files of a directory, stored as streams. The example compares every file with its
+//! record, and reads slices and ranges. With `--generate`, it also stores a large record in bounded
+//! memory.
 //!
 //! `cargo run --release --example imaging -- --help` describes the options.
 

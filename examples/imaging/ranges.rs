@@ -14,7 +14,7 @@ use crate::table::bytes;
 const ROUNDS: usize = 101;
 
 pub(crate) struct Times {
-    /// For each record, its length and the times of its range reads, ascending.
+    /// The length of each record, and the ascending times of its range reads.
     pub(crate) records: Vec<(u64, Vec<Duration>)>,
     pub(crate) large: Large,
 }
@@ -23,7 +23,7 @@ pub(crate) struct Times {
 pub(crate) struct Large {
     pub(crate) length: u64,
     pub(crate) digest: String,
-    /// The size of its content segments.
+    /// The total size of the record's content segments, in bytes.
     pub(crate) stored: u64,
     /// The part of the store time spent on generating and hashing.
     pub(crate) generating: Duration,
@@ -89,8 +89,8 @@ fn store(archive: &Archive, generated: &Generated, steps: &mut Steps) -> Outcome
 }
 
 /// Times range reads. The records take turns, so that other load on the machine affects all of
-/// them. Each read opens a new reader, because a reader caches its last segment, which may contain
-/// a whole small record.
+/// them. Each read opens a new reader, because a reader caches its last segment and a small record
+/// has only one.
 fn time(
     archive: &Archive,
     records: &[Generated],

@@ -1,4 +1,4 @@
-//! Finds the DICOM files below a directory and the patient of each file.
+//! The DICOM files below a directory, and the patient of each file.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -10,10 +10,10 @@ use dicom_object::{DefaultDicomObject, OpenFileOptions, Tag};
 
 use crate::Outcome;
 
-/// The header ends here: elements from this tag on contain pixels or follow pixels.
+/// The first tag after the header. Elements from this tag on contain pixels or follow pixels.
 const PIXELS: Tag = Tag(0x7FE0, 0x0008);
 
-/// The organization for files that name no patient or that the parser cannot read.
+/// The organization for files without a patient id and for files that the parser cannot read.
 const UNASSIGNED: &str = "unassigned images";
 
 #[derive(Default)]
@@ -56,8 +56,8 @@ impl Study {
         self.instances.iter().max_by_key(|instance| instance.length)
     }
 
-    /// Returns the middle image of the series with the most images; the size of the images decides
-    /// a tie.
+    /// Returns the middle image of the series with the most images. If several series have the most
+    /// images, the series with the largest image is chosen.
     pub(crate) fn middle_slice(&self) -> Option<&Instance> {
         let series = self
             .instances
@@ -91,7 +91,8 @@ impl Instance {
         let uids = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"];
         let uids: Option<Vec<_>> = uids.into_iter().map(text).collect();
         let name = uids.map_or_else(|| below.clone(), |uids| uids.join("/"));
-        // The id may be taken by a copy of the same instance, for example in another encoding.
+        // A copy of the same instance may already use this id, for example a copy in another
+        // encoding.
         let id = match id(&name)? {
             taken if ids.contains(&taken) => id(&below)?,
             id => id,

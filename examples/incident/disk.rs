@@ -8,7 +8,7 @@ use chartlock::storage::{Expect, Projection, Scan, Storage, Transaction};
 
 use crate::Outcome;
 
-/// In-memory copy of the encrypted current records that are on the disk.
+/// In-memory copy of the current records on the disk, which are encrypted.
 pub(crate) struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Disk {
@@ -37,8 +37,8 @@ impl Disk {
         }
     }
 
-    /// Replaces every record that changed since the copy with the copied bytes. Returns how many
-    /// changed.
+    /// Replaces every record that changed since the copy with the copied bytes. Returns the count
+    /// of replaced records.
     pub(crate) fn write_back(&self, place: &Path) -> Outcome<usize> {
         let storage = FileStorage::open(place)?;
         let current = Self::records_of(&storage)?;
