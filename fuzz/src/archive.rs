@@ -1,5 +1,5 @@
-//! Archives: raw bytes, and arbitrary bytes between a valid magic and a valid digest. Writing a
-//! restored archive again gives the same bytes.
+//! Fuzz target for archives. The input is raw bytes, or bytes between a valid magic and a valid
+//! digest. Writing a restored archive again must give the same bytes.
 
 use std::io::Cursor;
 

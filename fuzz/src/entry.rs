@@ -1,4 +1,5 @@
-//! Patient entries: raw bytes, and arbitrary bodies under a valid seal, to reach the decoder.
+//! Fuzz target for patient entries. The input is raw bytes, or a body that the target seals, so
+//! that the body reaches the decoder.
 
 use chartlock::internals::crypto::{CipherSuite, PatientTag, entry_key, patient_tag};
 use chartlock::internals::keys::{EntryHead, Keyring, open_entry, seal_entry};

@@ -1,5 +1,5 @@
-//! Headers: raw bytes; hostile slots before a valid keyring; keyring bodies under a valid seal, to
-//! reach the decoder; and modified valid headers.
+//! Fuzz target for headers. The input becomes a whole header, slots before a valid keyring, a
+//! keyring body that the target seals, or the edits to a valid header.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ use super::fixed::{
 };
 use super::input::Input;
 
-/// The maximum count of edits to one header; more find nothing new.
+/// The maximum count of edits to one header; more edits find no further bugs.
 const EDITS: usize = 4;
 /// The fixed end of every slot's body, in bytes.
 const TAIL: usize = 112;
@@ -35,7 +35,8 @@ fn raw(value: &[u8]) {
     let Ok(header) = Header::parse(value) else {
         return;
     };
-    // The root key is unknown, so no slot may open; two slots may have the same kind.
+    // No slot may open with the credential of its kind, because the input cannot contain an
+    // authentic slot.
     for slot in header.slots() {
         header.unlock(&Fixed(slot.kind)).unwrap_err();
         header.unlock_journal(&Fixed(slot.kind)).unwrap_err();
@@ -56,13 +57,13 @@ fn slots(what: u8, data: &[u8]) {
     let (costs, left) = costs(count, slots);
     let keyring = match header.open_keyring(&root()) {
         Ok(keyring) => keyring,
-        // Bytes after the slots are parsed as the salt and commitment of the keyring.
+        // The parser reads the bytes after the slots as the salt and commitment of the keyring.
         Err(error) => {
             assert_eq!(error, Error::RootKeyChanged);
             return assert!(!left.is_empty(), "a valid keyring did not open");
         }
     };
-    // Slots must be written back byte for byte; otherwise the commitment does not match.
+    // Slots must be written back byte for byte, because the commitment covers them.
     let next = header.sealed_with(&root(), &keyring, 2).unwrap();
     assert_eq!(next[36..36 + slots.len()], *slots);
     if costs.into_iter().all(|cost| cost != Cost::Stretched) {
@@ -71,14 +72,15 @@ fn slots(what: u8, data: &[u8]) {
     }
 }
 
-/// The stretching cost of a slot's parameters.
+/// The cost of key stretching, from the parameters of a slot.
 #[derive(PartialEq)]
 enum Cost {
-    /// Not a passphrase slot, or a cost out of bounds: the credential skips it.
+    /// No stretching: the slot is not a passphrase slot, or the credential skips the slot because
+    /// the cost is out of bounds.
     None,
     /// The minimum cost.
     Least,
-    /// Too expensive for fuzzing.
+    /// A valid cost that is too expensive for fuzzing.
     Stretched,
 }
 
@@ -203,7 +205,7 @@ fn altered(suite: CipherSuite, input: &mut Input<'_>) {
     }
 }
 
-/// Swaps two of the four slots, which have the same size.
+/// Swaps two of the four slots. All slots have the same size.
 fn exchange_slots(value: &mut [u8], places: usize) {
     let size = slot().len();
     let (one, other) = (places % 4, places / 4 % 4);

@@ -1,4 +1,4 @@
-//! Upload intents: a parsed intent encodes to the same bytes.
+//! Fuzz target for upload intents. A parsed intent must encode to the same bytes.
 
 use chartlock::internals::envelope::Intent;
 

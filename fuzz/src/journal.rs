@@ -1,4 +1,5 @@
-//! Journal pages: raw bytes, and arbitrary bodies under a valid seal, to reach the decoder.
+//! Fuzz target for journal pages. The input is raw bytes, or a body that the target seals, so that
+//! the body reaches the decoder.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, page_key};

@@ -1,5 +1,6 @@
-//! Key files: raw text, and modified valid files, as text and on disk. Writing a parsed key file
-//! again gives the same text, except for the case of digits and line ends.
+//! Fuzz target for key files. The input is raw text or the edits to a valid key file, parsed from
+//! memory or from a file. Writing a parsed key file again must give the same text, except for the
+//! case of digits and line ends.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,7 +11,7 @@ use chartlock::keys::KeyFile;
 
 use super::input::Input;
 
-/// The maximum count of edits to one text; more find nothing new.
+/// The maximum count of edits to one text; more edits find no further bugs.
 const EDITS: usize = 4;
 const TITLE: &str = "chartlock key file 1";
 

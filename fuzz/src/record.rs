@@ -1,4 +1,5 @@
-//! Record values: raw bytes, and arbitrary bodies under a valid seal, to reach the parser.
+//! Fuzz target for record values. The input is raw bytes, or a body that the target seals, so that
+//! the body reaches the parser.
 
 use chartlock::Error;
 use chartlock::internals::crypto::{CipherSuite, DataKey, RecordContext, body_key};
@@ -78,7 +79,7 @@ fn body(suite: CipherSuite, kind: u8, named: bool, body: &[u8]) {
     }
 }
 
-/// Checks that sealing and opening the opened record again changes nothing.
+/// Checks that the opened record is unchanged after it is sealed and opened again.
 fn assert_round_trip(suite: CipherSuite, opened: &Opened) {
     let body = match &opened.content {
         Content::Inline(buffer, range) if range.len() <= INLINE_MAX => {
@@ -99,8 +100,8 @@ fn assert_round_trip(suite: CipherSuite, opened: &Opened) {
     let wrap = |_: &_, _: &_| Ok((0, [0; 48]));
     let value = match seal(suite, &ADDRESS, 3, &opened.meta, body, key(), wrap) {
         Ok(value) => value,
-        // Sealing cannot fail: a content type from the table may get shorter, and nothing gets
-        // longer.
+        // Sealing cannot exceed a limit: a content type from the table may become shorter, and all
+        // other fields keep their length.
         Err(error) => unreachable!("{error:?}"),
     };
     let head = Head::parse(&value).unwrap();

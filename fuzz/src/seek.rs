@@ -1,5 +1,5 @@
-//! Record readers, for records without segments and with several, compared with a `Cursor`: reads,
-//! seeks and `read_at` in any order, with re-encryptions in between.
+//! Fuzz target for record readers. It compares `read`, `seek` and `read_at` with a `Cursor`, for
+//! records with and without segments, while records are re-encrypted.
 
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::num::NonZeroUsize;
@@ -50,7 +50,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// Vaults with records that no run changes: re-encryption keeps the content.
+/// Vaults whose records are the same in every run, because re-encryption does not change their
+/// content.
 struct Clinic {
     /// The first vault uses one thread; the second one reads ahead on another thread.
     vaults: [Vault; 2],
@@ -83,7 +84,8 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("fuzz").unwrap(), Purpose::Treatment)
 }
 
-/// Returns a separate patient for each record, so that records are re-encrypted separately.
+/// Returns a different patient for each record, because re-encryption applies to all records of a
+/// patient.
 fn subject(which: usize) -> Subject {
     Subject::patient(&format!("MRN-{which}")).unwrap()
 }

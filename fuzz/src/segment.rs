@@ -1,6 +1,6 @@
-//! Content streams: arbitrary values, and valid ones that are modified, swapped, cut or used for
-//! other segments, read in any range. A read returns only bytes that were sealed at that position
-//! of the stream.
+//! Fuzz target for content streams. The input is an arbitrary value, or the edits to a valid value:
+//! changed bytes, swapped or missing chunks, another index. A read may return only bytes that were
+//! sealed at that position of the stream.
 
 use std::sync::OnceLock;
 
@@ -13,12 +13,13 @@ use chartlock::internals::envelope::{
 use super::fixed::suite;
 use super::input::Input;
 
-/// The maximum count of edits to one value, and of reads from it; more find nothing new.
+/// The maximum counts of edits to one value and of reads from it; more of them find no further
+/// bugs.
 const EDITS: usize = 6;
 const READS: usize = 6;
-/// The fill byte of output buffers.
+/// The byte that fills output buffers before a read.
 const UNTOUCHED: u8 = 0xa5;
-/// The size of a chunk with its tag.
+/// The size of a chunk with its tag, in bytes.
 const SEALED: usize = CHUNK + TAG;
 const LENGTHS: [usize; 8] = [
     1,
@@ -133,9 +134,9 @@ fn exchange(value: &mut [u8], places: usize) {
 
 /// The allowed results of reading a value as one segment of a stream of some length.
 struct ExpectedReads<'a> {
-    /// The plaintext sealed from this segment on.
+    /// The sealed plaintext from the start of this segment to the end of the stream.
     plain: &'a [u8],
-    /// The bytes of content in this segment.
+    /// The length of the content in this segment, in bytes.
     content: usize,
     /// The expected result of opening each chunk.
     chunks: Vec<Result<(), Error>>,
@@ -150,8 +151,8 @@ impl<'a> ExpectedReads<'a> {
             if valid.chunks(SEALED).nth(number) != Some(chunk) {
                 return Err(Error::NotAuthentic);
             }
-            // All bytes after the content must be zero padding, whatever the stream contained
-            // there.
+            // All bytes after the length that the opener expects must be zero padding, even where
+            // the stream contained content.
             let start = number * CHUNK;
             let end = start + chunk.len() - TAG;
             let padding = &plain[content.clamp(start, end)..end];
@@ -206,8 +207,8 @@ impl<'a> ExpectedReads<'a> {
         }
     }
 
-    /// Compares a result. A chunk with bad padding reports `Malformed` only once: it is decrypted
-    /// in place then, so opening it again reports `NotAuthentic`.
+    /// Compares a result. After a chunk with bad padding has returned `Malformed`, it may return
+    /// `NotAuthentic`, because the first attempt decrypted it in place.
     fn assert_result(&self, result: Result<(), Error>, expected: Result<(), Error>) {
         match expected {
             Err(Error::Malformed) => {

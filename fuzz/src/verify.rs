@@ -1,5 +1,5 @@
-//! Tampering with a vault's history: `verify` finds exactly what was changed, and reports nothing
-//! for an unchanged vault.
+//! Fuzz target for verification. After the input has altered a vault's objects, `verify` must
+//! report exactly these alterations, and it must report nothing for an unaltered vault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::clock::{SimulatedClock, options};
 use super::fixed::{Fixed, suite};
 use super::input::Input;
 
-/// The maximum count of operations in one run; longer runs are slow and find nothing new.
+/// The maximum count of operations in one run; longer runs are slow and find no further bugs.
 const OPERATIONS: usize = 48;
 const TAMPERINGS: usize = 4;
 
@@ -72,8 +72,8 @@ pub fn run(data: &[u8]) {
     assert!(report.is_clean(), "{report:#?}");
 }
 
-/// Runs operations until the input ends them. Returns a snapshot of the storage for each process
-/// end.
+/// Runs operations until the input ends. Returns a snapshot of the storage for each time that the
+/// vault was reopened.
 fn run_operations(
     disk: &Disk,
     (options, clock): (&VaultOptions, &SimulatedClock),
@@ -97,7 +97,7 @@ fn run_operations(
     snapshots
 }
 
-/// Runs one operation; a refused operation changes nothing.
+/// Runs one operation. A refused operation is allowed, and changes nothing.
 fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
     let session = vault.session(Actor::new("dr.garcia").unwrap(), Purpose::Treatment);
     let subject =
@@ -118,8 +118,8 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
         8 => vault.collect_garbage().map(drop),
         9 => session.put(&id, &[7; 70_000]).map(drop),
         10 => session.expunge(&id, "asked for").map(drop),
-        // Shorter and longer than the time for which entries are cached, and longer than an upload
-        // may take.
+        // The durations are less and more than the time for which entries are cached, and more than
+        // an upload may take.
         11 => {
             let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(operation >> 4 & 3)];
             clock.pass(Duration::from_secs(seconds));
@@ -131,7 +131,8 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
 
 fn tamper(how: u8, input: &mut Input<'_>, snapshots: &[Objects], before: &Objects) -> Objects {
     let mut after = before.clone();
-    // Skip journal pages and upload intents, because `verify` cannot notice every missing one.
+    // Skip journal pages and upload intents, because `verify` cannot detect every one that is
+    // missing.
     let keys: Vec<_> = before
         .keys()
         .filter(|key| !matches!(key[0], b'j' | b'w'))
@@ -171,7 +172,7 @@ fn tamper(how: u8, input: &mut Input<'_>, snapshots: &[Objects], before: &Object
     after
 }
 
-/// Modifies the journal; returns the new objects and the page that must be reported.
+/// Alters the journal. Returns the new objects and the page that `verify` must report.
 fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(Objects, Vec<u8>)> {
     let mut after = before.clone();
     let pages: Vec<_> = before.keys().filter(|key| key[0] == b'j').collect();
@@ -184,7 +185,7 @@ fn tamper_journal(how: u8, input: &mut Input<'_>, before: &Objects) -> Option<(O
             value[bit / 8] ^= 1 << (bit % 8);
         }
         1 => {
-            // Keep the last page of a chain, because its removal is not always detectable.
+            // Keep the last page of a chain, because `verify` cannot always detect its removal.
             let mut later = before.range(page.clone()..).skip(1).map(|(key, _)| key);
             later.next().filter(|key| key.starts_with(&page[..17]))?;
             after.remove(&page);
@@ -225,12 +226,12 @@ fn assert_found(page: &[u8], report: &VerifyReport) {
     assert!(is_found, "{report:#?}");
 }
 
-/// The findings that must be reported, and those that may be.
+/// The findings that `verify` must report, and the findings that it may report.
 #[derive(Debug, Default)]
 struct Expected {
     records: BTreeSet<Vec<u8>>,
-    /// Records whose data key got an older wrap: if that wrap opens, nothing is lost and no finding
-    /// is needed.
+    /// Records whose wrapped data key was replaced by an older one. If the older one opens, the
+    /// content is intact and `verify` need not report it.
     rewrapped: BTreeSet<Vec<u8>>,
     entries: usize,
     header: bool,
@@ -260,15 +261,15 @@ impl Expected {
     }
 
     fn compare(&self, report: &VerifyReport) {
-        // An older version below an expunged marker is reported as a leftover, not as a record
-        // finding.
+        // `verify` reports an older version below an expunged marker as a leftover instead of a
+        // record finding.
         let found = report.records.iter().chain(&report.leftovers);
         let found: BTreeSet<_> = found
             .map(|found| [found.chart, found.record].concat())
             .collect();
         assert!(self.records.is_subset(&found), "{self:?} {report:#?}");
         if self.content {
-            // A changed segment may be reported for the one record that references it.
+            // `verify` may report a changed segment for the only record that references it.
             assert!(found.len() <= 1, "{self:?} {report:#?}");
         } else {
             let mut found = found.iter();

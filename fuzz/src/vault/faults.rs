@@ -6,7 +6,8 @@ use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageE
 
 use super::Disk;
 
-/// A planned fault: skips `after` steps, then returns `action` for `times` steps.
+/// A planned fault. After `after` undisturbed storage operations, the next `times` operations
+/// return `action`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault {
     after: u64,
@@ -15,7 +16,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// Decodes a plan; most plans have no fault.
+    /// Decodes a plan. A quarter of the values of `plan` contain no fault.
     pub(super) fn planned(plan: u8, times: u8) -> Option<Self> {
         let action = match plan & 7 {
             0..=1 => return None,
