@@ -72,7 +72,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn sample_matches_size_in_its_provenance() {
+fn sample_size_matches_its_provenance_file() {
     let provenance = fs::read_to_string(sample().join("PROVENANCE.md")).unwrap();
     let files = files(&sample());
     let documents = files.iter().filter(|path| !path.ends_with("PROVENANCE.md"));
@@ -85,7 +85,7 @@ fn sample_matches_size_in_its_provenance() {
     assert!(provenance.contains(&format!("{number} files, {size} bytes")));
 }
 
-/// Returns the subject under which a whole file was filed.
+/// Returns the subject of the record that contains a whole file.
 fn whose<'a>(documents: &'a Documents, path: &str) -> &'a Subject {
     let records = documents.records.iter();
     let mut of_file = records.filter(|record| record.id.name() == path);
@@ -110,7 +110,7 @@ fn each_sample_document_is_filed_under_its_patient() {
     for (path, patient) in expected {
         assert_eq!(whose(&documents, path), &Subject::patient(patient).unwrap());
     }
-    // These files identify no patient, or an empty identifier.
+    // These files contain no patient identifier, or an empty one.
     for path in [
         "hl7v2/hl7-parser/sample_adt_a01_encoded.hl7",
         "dicom/reportsi.dcm",
@@ -119,8 +119,8 @@ fn each_sample_document_is_filed_under_its_patient() {
     }
     let arlen = Subject::patient("e260e9c4-5f1a-43b6-b6fe-b13a2412b67e").unwrap();
     let of_arlen = |record: &&Record| *record.id.subject() == arlen;
-    // The file has 241 lines, of which six are about no patient: 2 organizations, and 1 each of
-    // location, practitioner, practitioner role and provenance.
+    // The file has 241 lines. Six of them are about no patient: two organizations, a location, a
+    // practitioner, a practitioner role and a provenance.
     assert_eq!(documents.records.iter().filter(of_arlen).count(), 235);
 }
 
@@ -185,16 +185,16 @@ fn storage_files_contain_no_plaintext_of_documents() {
     let findings = scan::search(&documents, WORDS, &directory, &empty).unwrap();
     assert_eq!(findings.found, []);
     assert!(findings.storage_bytes > documents.record_bytes());
-    // The search included every file, name, path and the passphrase. Names too short for a certain
-    // match are only counted.
+    // The search must include the passphrase and every file, name and path. Very short names are
+    // counted but not searched, because they could match by chance.
     assert!(findings.inputs > documents.files.len() + findings.names);
     assert!(findings.input_bytes > documents.file_bytes());
     assert!(findings.names > 800 && findings.short_names < 10);
     assert!(findings.planted.0 > 800);
     assert_eq!(findings.planted.0, findings.planted.1);
 
-    // As a control, the same search finds a planted part of a document, of 12 bytes, and a name of
-    // 7 bytes.
+    // As a control, the same search must find a planted part of a document, which has 12 bytes, and
+    // a planted name of 7 bytes.
     let message = &documents
         .files
         .iter()

@@ -1,6 +1,6 @@
 //! Checks that a DICOM parser can read directly from a stored record, whole or piece by piece. The
-//! parser gets the same object as from the file, or an error: never a part of the object, never
-//! other pixels.
+//! parser must return the same object as from the file, or an error. It must never return a part of
+//! the object or other pixels.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -23,7 +23,7 @@ use dicom_object::{
 
 const PIXEL_DATA: Tag = Tag(0x7FE0, 0x0010);
 
-/// Sample image of 113,550 bytes, which is stored as two chunks of one segment.
+/// Sample image of 113,550 bytes, which is stored in one segment of two chunks.
 const SEGMENTED: &str = "tests/data/dicom/MR2_J2KI.dcm";
 
 fn root() -> &'static Path {
@@ -86,7 +86,7 @@ fn dicom_record_parses_like_its_file() {
         let filed = open_file(&path);
         let stored = from_reader(reader);
         let (Ok(stored), Ok(filed)) = (stored, &filed) else {
-            // Some samples do not have the standard file format.
+            // Some samples are not files in the standard DICOM format.
             assert!(filed.is_err(), "{}", path.display());
             continue;
         };
@@ -113,7 +113,8 @@ fn ct_slice_is_parsed_with_all_pixels() {
     assert_eq!(pixels.len(), 128 * 128 * 2);
 }
 
-/// Parsers seek, so that an app need not keep all pixel data in memory at once.
+/// An app may read parts of an object one by one, so that it need not keep all pixel data in
+/// memory.
 #[test]
 fn dicom_fragments_read_separately_equal_file() {
     let vault = create(MemoryStorage::new());

@@ -48,7 +48,7 @@ fn readme_and_front_page_show_the_same_quickstart() {
     let core = core_of(&example);
     assert_eq!(core_of(shown), core);
     assert_eq!(core_of(&text("src/lib.rs")), core);
-    // The block must contain one import, an empty line and these lines, and nothing else.
+    // The block must consist of one import, an empty line and these lines.
     assert_eq!(shown.trim_end().lines().count(), 2 + core.len());
 }
 
@@ -233,8 +233,8 @@ fn docs_rs_settings_include_every_documented_feature() {
         .step_by(2)
         .map(str::to_owned)
         .collect();
-    // Omit `full`, which is the set of the other features; `internals`, which is not documented;
-    // and `fips`, which needs CMake and Go.
+    // Omit `full`, because it is the set of the other features, `internals`, because it is not
+    // documented, and `fips`, because it needs CMake and Go.
     let left_out = ["default", "full", "internals", "fips"];
     let documented: BTreeSet<_> = manifest("features")
         .lines()

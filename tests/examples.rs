@@ -115,7 +115,7 @@ fn readme_commands_use_existing_examples_and_data() {
 #[test]
 fn example_help_prints_usage_and_creates_nothing() {
     for example in ALL {
-        // The help option is also recognized after an argument that is a directory.
+        // An example must also recognize the help option after a directory.
         for arguments in [&["--help"][..], &["-h"], &["directory", "--help"]] {
             let scratch = tempfile::tempdir().unwrap();
             let output = run(example, &scratch, arguments);
@@ -191,7 +191,7 @@ fn example_error_is_printed_with_its_next_step() {
     let other = run("rotate", &scratch, &["vault"]);
     assert_eq!(other.status.code(), Some(1));
     assert_eq!(text(&other.stderr), format!("error: {}\n", Error::WrongKey));
-    // No kit is printed, because no key was changed.
+    // The example must not write a kit, because it changed no key.
     assert_eq!(names(&scratch.path().join("cwd")), ["vault"]);
 }
 
@@ -220,7 +220,7 @@ fn example_with_pipe_closed_after_first_byte_ends_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
-    // The example finished its work although nobody read its output.
+    // The example must finish its work even if no process reads its output.
     let kit = scratch.path().join("cwd/vault.recovery-kit");
     assert!(kit.exists());
 }

@@ -70,8 +70,8 @@ impl Drop for SetOnDrop<'_> {
 }
 
 fn exit_code_of_child(storage: &FileStorage) -> i32 {
-    // SAFETY: the child waits for no lock that another thread held during the fork; the test checks
-    // exactly this.
+    // SAFETY: the child must not wait for a lock that another thread held during the fork. The
+    // storage promises this, and the test checks the promise.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {

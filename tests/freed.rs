@@ -1,8 +1,8 @@
-//! Check with a global allocator that memory with plaintext is wiped before it is freed: the
+//! Check with a global allocator that memory with plaintext is wiped before it is freed. The
 //! allocator inspects every freed block.
 //!
-//! The test target `memory` searches the memory of a whole process, but cannot see blocks that the
-//! allocator has returned to the system.
+//! The test target `memory` searches the memory of a whole process, but it cannot find blocks that
+//! the allocator has returned to the system.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
 
 #[path = "common/mod.rs"]
@@ -18,11 +18,11 @@ use chartlock::{Document, MemoryStorage, RecordId, Session, Vault, VaultOptions}
 use common::{record, session, subject};
 use zeroize::Zeroizing;
 
-/// Pattern of which all content in these tests consists.
+/// Pattern that all content in these tests repeats.
 const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
 /// Content lengths: stored inline, in one chunk, and in several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
-/// Lowest memory in bytes for deriving a key from a passphrase. No other block in this test is as
+/// Minimum memory for deriving a key from a passphrase, in bytes. No other block in this test is as
 /// large.
 const KDF_MEMORY: usize = 8 << 20;
 
@@ -35,12 +35,13 @@ static ALLOCATOR: InspectingAllocator = InspectingAllocator;
 
 /// Number of freed blocks that contained content.
 static WITH_CONTENT: AtomicUsize = AtomicUsize::new(0);
-/// Number of freed blocks that a key derivation from a passphrase used, and number of those blocks
-/// that were not wiped.
+/// Number of freed blocks that a key derivation from a passphrase used, and the number of unwiped
+/// blocks among them.
 static KDF_FREED: AtomicUsize = AtomicUsize::new(0);
 static KDF_UNWIPED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: forwards to the system's allocator, and only reads the blocks before they are freed.
+// SAFETY: the allocator forwards to the system's allocator, and only reads blocks before it frees
+// them.
 unsafe impl GlobalAlloc for InspectingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller upholds the contract of `alloc`, which `alloc_zeroed` shares.
@@ -105,7 +106,7 @@ fn write(session: &Session) {
         writer.finish().unwrap();
         let many = [(&id, Document::new(&content))];
         session.put_many(many).unwrap().remove(0).unwrap();
-        // Drop this writer before `finish`.
+        // Drop this writer without calling `finish`.
         session.writer(&id).write_all(&content).unwrap();
     }
 }

@@ -18,7 +18,7 @@ use chartlock::{
 fn is_owned<T: Send + 'static>() {}
 fn is_shared<T: Send + Sync + 'static>() {}
 
-/// This test compiles only if every handle type is owned.
+/// The test compiles only if every handle type is `Send` and `'static`.
 #[test]
 fn handle_types_are_send_and_static() {
     is_shared::<Vault>();
@@ -93,7 +93,8 @@ fn vault_clones_share_one_vault() {
     );
 }
 
-/// Number of records. One fetch returns fewer, so that unfetched records remain when `lock` runs.
+/// Number of records: more than one fetch returns, so that unfetched records remain when the test
+/// locks the vault.
 const RECORDS: usize = 300;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Memory use of storing and reading a record that is larger than the memory limit.
+//! Memory use of storing and reading a record of 64 MiB.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
@@ -18,7 +18,7 @@ const DIRECTORY: &str = "CHARTLOCK_TEST_DIRECTORY";
 
 const MIB: u64 = 1 << 20;
 const RECORD: u64 = 64 * MIB;
-/// Number of rounds after which the allocator reaches its peak for each thread.
+/// Number of rounds, enough for the allocator to reach its peak in each thread.
 const ROUNDS: usize = 4;
 const CACHE: u64 = MIB;
 /// Documented maximum of memory, excluding the engine's cache, for any record on any machine.
@@ -40,7 +40,7 @@ impl Generated {
 }
 
 impl Read for Generated {
-    /// Fills whole words only, because callers pass buffers of multiples of eight bytes.
+    /// Fills whole 8-byte words, because callers pass buffers whose length is a multiple of eight.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let bytes = (out.len() as u64).min(self.left) as usize;
         for word in out.get_mut(..bytes).unwrap().chunks_exact_mut(8) {
@@ -90,7 +90,8 @@ fn large_record_put_and_read_use_bounded_memory() {
     print!("{output_text}");
 }
 
-/// Disables huge pages, because with them a system may count 2 MiB for one touched byte.
+/// Disables huge pages. With huge pages, the system may count 2 MiB of memory for a single touched
+/// byte.
 #[cfg(target_os = "linux")]
 fn refuse_huge_pages() {
     // SAFETY: this system call affects only the settings of this process.
@@ -127,7 +128,7 @@ fn put_and_read(directory: &Path) {
     );
     assert!(taken < CACHE + BOUND, "{taken} bytes");
 
-    // As a control, the measurement must detect a record that is held in memory.
+    // As a control, the measurement must detect a record that is in memory as a whole.
     drop(session.get(&id).unwrap().unwrap());
     assert!(peak().unwrap() - start > RECORD);
 }

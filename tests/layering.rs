@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room, with the lower rooms that it may use.
+/// Each room, with the lower rooms on which it may depend.
 const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("id", &["error"]),
@@ -104,7 +104,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ),
 ];
 
-/// Crates that only one room or one file may use.
+/// Crates that only one room or one file may use, with the path of that room or file.
 const CONFINED: [(&str, &str); 10] = [
     ("aes_gcm", "src/crypto/provider/rust_crypto.rs"),
     ("chacha20poly1305", "src/crypto/provider/rust_crypto.rs"),
@@ -242,7 +242,7 @@ fn calls_on_a_vault(code: &str) -> BTreeSet<String> {
     called
 }
 
-/// Checks method calls in addition to imports, because `Vault` has methods in many rooms.
+/// The test checks method calls in addition to imports, because `Vault` has methods in many rooms.
 #[test]
 fn vault_methods_are_called_only_from_their_room_or_above() {
     let sources = all_code();

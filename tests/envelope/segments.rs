@@ -64,7 +64,8 @@ fn segment_parts_are_read_in_any_order() {
 
 #[test]
 fn partial_segment_read_opens_only_its_chunks() {
-    // The content is padded to half a segment, so that whole chunks of padding follow the content.
+    // Padding extends the content to half a segment, so that whole chunks of padding follow the
+    // content.
     let length = 17 * SEGMENT + 3 * CHUNK + 1;
     let opener = opener(length);
     let mut plaintext = content(3 * CHUNK + 1);
@@ -88,8 +89,8 @@ fn partial_segment_read_opens_only_its_chunks() {
         let copied = altered(chunk).copy(&opener, 2 * CHUNK, &mut part);
         assert_eq!(copied.is_ok(), chunk != 2);
     }
-    // Set a padding byte to a value other than zero, once after the content and once in a chunk of
-    // padding.
+    // Alter a padding byte: directly after the content, at the end of that chunk, and in a chunk
+    // that contains only padding.
     for offset in [3 * CHUNK + 1, 4 * CHUNK - 1, 5 * CHUNK] {
         let mut plaintext = plaintext.clone();
         plaintext[offset] = 1;
@@ -111,8 +112,8 @@ fn stream_padding_continues_in_next_segment() {
     for index in 0..64 {
         assert_eq!(sealer.next(gathered(SEGMENT)).unwrap().index(), index);
     }
-    // From 64 MiB, lengths are rounded up to a multiple of 2 MiB: here by half a segment and a
-    // whole segment.
+    // From 64 MiB, lengths are rounded up to a multiple of 2 MiB. Here, the padding is half a
+    // segment and a whole segment.
     let last = gathered(SEGMENT / 2);
     let length = sealer.end(&last).unwrap();
     assert_eq!(length, (64 * SEGMENT + SEGMENT / 2) as u64);

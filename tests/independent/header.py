@@ -120,7 +120,7 @@ def open_auditor(header: Header, credential: Credential) -> tuple[bytes, Steps]:
 
 
 def open_slot(header: Header, slot: Slot, credential: Credential) -> tuple[bytes, Steps] | None:
-    """Returns the key that the slot holds, if the credential opens the slot."""
+    """Returns the key that the slot wraps, if the credential opens the slot."""
     secret = credential.secret(slot.parameters)
     if secret is None:
         return None

@@ -141,8 +141,8 @@ fn unavailable_auditor_slot_does_not_block_later_slot() {
     );
 }
 
-/// Credential like [`Fixed`]`(9)`, which opens none of these slots, and which records the slots
-/// that the header offers.
+/// Credential that opens none of these slots, like [`Fixed`]`(9)`, and records the slots that the
+/// header offers.
 #[derive(Debug, Default)]
 struct RecordingCredential(Mutex<Vec<(u16, u16)>>);
 

@@ -311,7 +311,7 @@ fn truncated_or_extended_sealed_body_is_malformed() {
 fn sealed_body_with_huge_counts_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
-    // These are the counts of identifier, charts, keys, dead charts, holds and extensions.
+    // The offsets of the counts of identifier, charts, keys, dead charts, holds and extensions.
     for offset in [23, 39, 107, 166, 174, 183] {
         for count in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 22, 1 << 16] {
             let mut body = body.clone();
@@ -325,7 +325,7 @@ fn sealed_body_with_huge_counts_is_malformed() {
 #[test]
 fn sealed_body_of_maximum_length_reopens_unchanged() {
     let sealed = Sealed::new();
-    // Use holds, because they have the lowest ratio of stored bytes to memory.
+    // Use holds, because they need the most memory for each stored byte.
     let hold = Hold {
         id: 0,
         since: 0,
@@ -377,7 +377,7 @@ proptest! {
         let mut body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
         body[offset] = byte;
         if let Ok(mut entry) = sealed.open(&body) {
-            // Resealing keeps every byte except the count of sealings.
+            // Resealing must keep every byte except the sequence.
             let value = sealed.vault.seal(&mut entry);
             let again = wincode::serialize(&sealed.read(&value)).unwrap();
             prop_assert_eq!(&again[18..], &body[18..]);

@@ -79,7 +79,7 @@ fn erasure_destroys_keys_and_reopening_creates_fresh_keys() {
 
     assert_eq!(entry.begin_erasure(NOW), Ok(first));
     let value = vault.seal(&mut entry);
-    // The limit covers the head, the chart id and the identifier. Another 32 bytes could be a key.
+    // The length proves that the value contains no key, which would take another 32 bytes.
     assert_eq!(value.len(), 88 + 81 + subject().identifier().len());
     let mut entry = vault.open(&value, &subject()).unwrap();
     assert!(matches!(entry.state(), EntryState::Erasing { chart } if *chart == first));

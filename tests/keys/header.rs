@@ -1,4 +1,4 @@
-//! Vault headers: which credential opens which slot, and how slots are added, replaced and removed.
+//! Vault headers: the slot that each credential opens, and changes of slots.
 
 use std::sync::mpsc;
 
@@ -252,8 +252,8 @@ fn root_rotation_refuses_to_lose_unlisted_slots() {
         .unwrap();
     let all = [second, unknown, absent];
     assert_eq!(refused(&[&Fixed(1)], &all), Error::NoSuchSlot);
-    // In one call the slot of a credential to keep is dropped; in the other the credential has no
-    // slot.
+    // A credential to keep must have a slot that is not dropped. `Fixed(2)` has only a dropped
+    // slot, and `Fixed(3)` has none.
     let drop = [second, unknown];
     assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);

@@ -142,7 +142,7 @@ fn key_file_creation_never_overwrites() {
 
 #[test]
 fn key_file_without_directory_is_in_working_directory() {
-    // Tests run in the directory that contains `tests`, which exists, so this call creates nothing.
+    // Tests run in the directory that contains `tests`. Creation must fail, because `tests` exists.
     let created = KeyFile::create("tests").unwrap_err();
     assert_eq!(created, Error::KeyFile(std::io::ErrorKind::AlreadyExists));
 }

@@ -1,5 +1,5 @@
 //! Second reader of sealed bodies, written from format.md. It uses the derives of `wincode` and its
-//! own offsets; of this crate it uses only the ciphers.
+//! own offsets. From this crate, it uses only the ciphers.
 
 use chartlock::internals::crypto::{
     CipherSuite, MasterKey, Nonce, PatientTag, RootKey, SealingKey, VaultId, entry_key, ring_key,

@@ -81,7 +81,7 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Returns memory that may not be accessed: an access would end the test.
+/// Returns memory that the process must not access; an access ends the test.
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn untouchable(length: usize) -> &'static mut [u8] {

@@ -1,7 +1,7 @@
 //! Published vectors of AES-256-GCM and ChaCha20-Poly1305.
 //!
-//! Vectors with associated data are also used: their ciphertext does not depend on the associated
-//! data, and their tag must be refused without it.
+//! Some vectors have associated data, which this crate does not use. Their ciphertext must match,
+//! because it does not depend on the associated data. Their tag must be refused.
 
 use chartlock::internals::crypto::provider::active::Cipher;
 use chartlock::{CipherSuite, Error};
@@ -49,8 +49,8 @@ impl Vector {
     }
 }
 
-/// Numbers of vectors that were sealed and opened, that were refused, and whose ciphertext alone
-/// was compared.
+/// Numbers of vectors that were sealed and opened, of vectors that were refused, and of vectors of
+/// which only the ciphertext was compared.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ran {
     whole: usize,

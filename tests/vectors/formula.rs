@@ -1,5 +1,5 @@
-//! Second implementation of the primitives and derivations of format.md. It uses the bare crates
-//! and nothing of chartlock.
+//! Second implementation of the primitives and derivations of format.md. It uses the cipher and
+//! hash crates directly, and no code of chartlock.
 
 use aes_gcm::aead::{Aead, KeyInit};
 use hkdf::Hkdf;
@@ -19,7 +19,7 @@ fn x<const L: usize>(key: &Key, info: &[&[u8]]) -> [u8; L] {
     out
 }
 
-/// Splits a 64-byte output into its first and its last 32 bytes.
+/// Derives 64 bytes, and returns the first 32 and the last 32 as two keys.
 fn both(key: &Key, info: &[&[u8]]) -> (Key, Key) {
     let both = x::<64>(key, info);
     (

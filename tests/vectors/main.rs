@@ -1,5 +1,5 @@
-//! Test vectors: archives that describe themselves and the expected result. The tests read every
-//! file in the directory of vectors; `format.md` defines the content.
+//! Test vectors: archives that contain their own description and expected result. The tests read
+//! every file in the directory of vectors; `format.md` defines the content.
 //!
 //! `CHARTLOCK_VECTORS=write` writes the vectors again. Run the tests once more after that.
 #![allow(

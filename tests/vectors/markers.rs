@@ -106,7 +106,7 @@ pub fn all() -> Files {
     std::mem::take(files)
 }
 
-/// Returns vectors that must be refused because an expunged marker may exist.
+/// Returns vectors that the library must refuse because an expunged marker may exist.
 pub fn refused() -> Files {
     let mut files = Files::new();
     let mut case = |what, change: fn(&mut Vec<u8>)| {

@@ -1,5 +1,5 @@
-//! Second implementation of the journal page of format.md. It uses the derives of `wincode` and
-//! nothing of this crate.
+//! Second implementation of the journal page of format.md. It uses the derives of `wincode`, and no
+//! code of this crate.
 
 use serde_json::{Value, json};
 use wincode::{SchemaRead, SchemaWrite};

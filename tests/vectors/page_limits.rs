@@ -85,7 +85,7 @@ fn journal_page_with_maximum_subjects_opens() {
     });
 }
 
-/// The test builds the body by hand, because `wincode` limits the length of what it serializes.
+/// The test builds the body from bytes, because `wincode` limits the length of its output.
 #[test]
 fn journal_page_with_maximum_entries_opens() {
     let mut page = empty(&World::new("fullest", 1));

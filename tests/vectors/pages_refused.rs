@@ -16,7 +16,7 @@ pub fn all() -> Files {
     files
 }
 
-/// Adds vectors in which the value of a valid page is altered.
+/// Adds vectors in which the bytes of a valid page are altered.
 fn values(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);
     let cases: [(&str, &str, &str, Alter); 12] = [
@@ -415,8 +415,8 @@ fn chains(files: &mut Files) {
     });
     let what = ("journal-replaced", "another page where one was seen");
     journal_file(files, what, "Replaced", |world, pages| {
-        // Store the whole chain again, so that its pages are linked; the second page records a
-        // digest that differs from the digest recorded before.
+        // Replace the first chain by another valid chain. The pages of the second writer stay, and
+        // record the digest of a page that was replaced.
         let seconds = [pages[3], pages[4]].map(|page| {
             let at = world.page_at(&page);
             (at.clone(), world.storage[&at].clone())

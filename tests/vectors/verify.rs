@@ -1,4 +1,4 @@
-//! Checks that open each committed vector with the library.
+//! Checks of the committed vectors against the library.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -192,8 +192,8 @@ fn auditor_slot_of_vector_opens_journal_key_only_if_expected() {
     assert_eq!(given, 4);
 }
 
-/// The library's writer must produce the same bytes from the same keys. It draws salts at random,
-/// so the test compares only the bodies of values that are sealed under a salt.
+/// The library must produce the same bytes as the vectors from the same keys. It draws salts at
+/// random, so the test compares the bodies of values whose key depends on a salt.
 #[test]
 fn library_writer_reproduces_vectors() {
     let mut records = 0;
@@ -201,7 +201,7 @@ fn library_writer_reproduces_vectors() {
         let opened = reader::read(&vector);
         same_keyring(&vector, opened.root.unwrap());
         same_entry(&vector, &name);
-        // No writer pads values in the way that these vectors contain.
+        // Skip these vectors, because no writer chooses their padding.
         if name.starts_with("padding") || name.starts_with("segmented-empty") {
             continue;
         }

@@ -8,7 +8,7 @@ use crate::page::{Page, Place, hex};
 pub const NOW: i64 = 1_795_000_000_000;
 pub const NAME: &str = "Observation/bp-2026-11-21";
 
-/// Vault under construction. A vector changes the fields before sealing.
+/// Vault under construction, whose fields a vector changes before sealing.
 pub struct World {
     file: String,
     pub suite: u8,
@@ -18,7 +18,7 @@ pub struct World {
     pub root: Key,
     pub keyring: Keyring,
     pub entry: Entry,
-    /// Index of the name key and the master key under which the patient entry is stored.
+    /// Indexes of the name key and the master key under which the patient entry is stored.
     pub name_key: usize,
     pub master: usize,
     pub entry_suite: u8,
@@ -37,7 +37,7 @@ pub struct Slot {
     pub wrapped: Key,
 }
 
-/// One version of a record, before it is sealed.
+/// A version of a record, before it is sealed.
 pub struct Version {
     pub name: String,
     pub version: u64,
@@ -51,7 +51,7 @@ pub struct Version {
 
 pub struct Meta {
     pub name: String,
-    /// Content type as a code, or as code 0 followed by length and text.
+    /// Content type as a code, or as code 0 followed by the length and the text.
     pub content_type: Vec<u8>,
     pub labels: Vec<&'static str>,
     pub extensions: Vec<(u16, Vec<u8>)>,
@@ -109,8 +109,7 @@ pub fn body(meta: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 impl World {
-    /// Creates a world with one slot of a key file, one key of each role, and one patient with one
-    /// key.
+    /// Creates a vault with one key file slot, one key of each role, and one patient with one key.
     pub fn new(file: &str, suite: u8) -> Self {
         let mut world = Self {
             file: file.into(),
@@ -387,8 +386,7 @@ impl World {
         self.put(&version);
     }
 
-    /// Stores versions 1 to `contents.len()`; the last is the current version and the rest are
-    /// earlier versions.
+    /// Stores versions 1 to `contents.len()`. The last one is the current version.
     pub fn put_versions(&mut self, contents: &[&[u8]]) {
         for (content, n) in contents.iter().zip(1..) {
             let mut version = self.version(n, body(&Meta::of(NAME).encode(), content));

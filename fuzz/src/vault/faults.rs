@@ -6,8 +6,7 @@ use chartlock::storage::{FaultAction, FaultOutcome, FaultPoint, Faulty, StorageE
 
 use super::Disk;
 
-/// A planned fault. After `after` undisturbed storage operations, the next `times` operations
-/// return `action`.
+/// A planned fault: skips `after` fault points, then injects `action` at `times` fault points.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault {
     after: u64,
