@@ -245,7 +245,8 @@ fn against_the_bare_engine() {
     }
 }
 
-/// Returns the time of one put.
+/// Runs `work` on several threads at once; each call makes `puts` puts. Returns the total time
+/// divided by the count of all puts.
 fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {

@@ -188,8 +188,8 @@ fn write_until(vault: &Vault, done: &AtomicBool) -> Outcome<Vec<RecordId>> {
     Ok(written)
 }
 
-/// Replaces the passphrase in its slot. The old passphrase still opens old copies of the header, so
-/// rotate the root key instead when a person leaves.
+/// Replaces the passphrase in its slot. The old passphrase and an old copy of the header still give
+/// the root key, so rotate the root key instead if a person leaves.
 fn replace_passphrase(vault: &Vault, new: &Passphrase) -> Outcome<()> {
     let slots = vault.slots()?;
     let passphrase = slots.iter().find(|slot| slot.kind == 1);

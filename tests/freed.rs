@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 /// Pattern that all content in these tests repeats.
 const PLANTED: [u8; 16] = *b"\xa7 planted bytes ";
-/// Content lengths: stored inline, in one chunk, and in several segments.
+/// Content lengths: two for inline content, one for a single segment, and one for several segments.
 const LENGTHS: [usize; 4] = [100, 60_000, 70_000, 3_000_000];
 /// Minimum memory for deriving a key from a passphrase, in bytes. No other block in this test is as
 /// large.

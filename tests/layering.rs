@@ -1,4 +1,5 @@
-//! Checks of the sources against the layers of rooms: a room may use only lower rooms.
+//! Checks of the module layering. Each top-level module of `src` is a room, and a room may use only lower
+//! rooms.
 //!
 //! ```text
 //! lib               re-exports, nothing else

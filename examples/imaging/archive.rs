@@ -232,7 +232,7 @@ fn differs(instance: &Instance) -> Box<dyn std::error::Error + Send + Sync> {
     format!("{} differs from what was stored", instance.path.display()).into()
 }
 
-/// Compares two readers to their ends.
+/// Returns `true` if both readers return the same bytes up to their ends.
 fn are_equal(mut one: impl Read, mut other: impl Read) -> Outcome<bool> {
     let (mut left, mut right) = (vec![0; RANGE], vec![0; RANGE]);
     loop {

@@ -125,7 +125,7 @@ fn is_dicom(path: &Path) -> Outcome<bool> {
     Ok(named || start.get(128..) == Some(b"DICM"))
 }
 
-/// Returns all plain files, in order.
+/// Returns all regular files, in order.
 fn files_below(root: &Path) -> Outcome<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![root.to_owned()];

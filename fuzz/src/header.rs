@@ -16,7 +16,7 @@ use super::input::Input;
 
 /// The maximum count of edits to one header; more edits find no further bugs.
 const EDITS: usize = 4;
-/// The fixed end of every slot's body, in bytes.
+/// The length of the fixed fields at the end of every slot, in bytes.
 const TAIL: usize = 112;
 
 pub fn run(data: &[u8]) {

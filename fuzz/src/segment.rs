@@ -132,7 +132,7 @@ fn exchange(value: &mut [u8], places: usize) {
     }
 }
 
-/// The allowed results of reading a value as one segment of a stream of some length.
+/// The allowed results of reading a value as one segment of a stream with a given length.
 struct ExpectedReads<'a> {
     /// The sealed plaintext from the start of this segment to the end of the stream.
     plain: &'a [u8],

@@ -311,7 +311,8 @@ fn truncated_or_extended_sealed_body_is_malformed() {
 fn sealed_body_with_huge_counts_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
-    // The offsets of the counts of identifier, charts, keys, dead charts, holds and extensions.
+    // Each offset is that of a count: of identifier bytes, charts, keys, dead charts, holds or
+    // extensions.
     for offset in [23, 39, 107, 166, 174, 183] {
         for count in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 22, 1 << 16] {
             let mut body = body.clone();

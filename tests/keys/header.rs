@@ -1,4 +1,4 @@
-//! Vault headers: the slot that each credential opens, and changes of slots.
+//! Vault headers: opening with a credential, and adding, replacing and removing slots.
 
 use std::sync::mpsc;
 

@@ -7,7 +7,7 @@ use chartlock::internals::clock::Clock;
 
 use super::{History, State, VERSIONS, World, id, subject};
 
-/// One day in milliseconds: shorter than the wait before a garbage collection, longer than key
+/// A day, in milliseconds: shorter than the wait before a garbage collection, longer than key
 /// removal delays.
 const RETENTION: i64 = 24 * 60 * 60 * 1000;
 /// The maximum time that passes during one operation, in milliseconds.

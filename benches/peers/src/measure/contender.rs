@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// The minimum time of the calls in one round, so that the clock's resolution does not matter.
 const ROUND: Duration = Duration::from_millis(15);
 
-/// One implementation of a workload, for comparison with other implementations.
+/// An implementation of a workload, for comparison with other implementations.
 pub(crate) struct Contender<'a> {
     pub(crate) name: String,
     /// Runs one round of the workload and returns the time of the round's measured part.

@@ -48,7 +48,7 @@ pub(super) struct Kept {
     pub(super) table: Table,
 }
 
-/// The directory of the results.
+/// Writer of the result files in a directory.
 pub(crate) struct Results {
     directory: PathBuf,
 }

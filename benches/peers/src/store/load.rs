@@ -63,7 +63,6 @@ impl<'a> Load<'a> {
         })
     }
 
-    /// Returns the count of records.
     pub(super) fn records(&self) -> usize {
         self.records
     }

@@ -1,8 +1,8 @@
 //! Measurements of the store workloads with a millisecond added to every flush of a file, for all
 //! stores.
 //!
-//! The program runs itself again with a small preloaded library, in which `fsync` and `fdatasync`
-//! take longer.
+//! The program starts itself again with a small preloaded library that delays `fsync` and
+//! `fdatasync`.
 
 use std::env;
 use std::fs;

@@ -36,7 +36,7 @@ pub(super) trait Peer: Sync {
     fn reopen(&mut self) -> Result<()>;
 }
 
-/// One thread's access to a store.
+/// The access of one thread to a store.
 pub(super) trait Handle {
     /// Puts a record that does not exist yet.
     fn put(&mut self, item: Item<'_>) -> Result<()>;
@@ -67,8 +67,8 @@ pub(super) fn check<'a>(peer: &dyn Peer, items: impl Iterator<Item = Item<'a>>) 
     Ok(())
 }
 
-/// Returns the key under which the unencrypted stores keep a record: the patient, then the record's
-/// name.
+/// Returns the key under which the unencrypted stores store a record: the patient, then the
+/// record's name.
 fn plain_key(id: &RecordId) -> Vec<u8> {
     [chart_key(id.subject()).as_slice(), id.name().as_bytes()].concat()
 }
