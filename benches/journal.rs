@@ -1,5 +1,5 @@
-//! Benchmarks of journaling: the time of puts and gets without a journal, with grouped and with
-//! strict journaling; the bytes of each entry; and the flushes that threads share.
+//! Benchmarks of journaling. They compare puts and gets without a journal, with grouped and with
+//! strict journaling, and they measure the bytes of each entry and the gain from shared flushes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]

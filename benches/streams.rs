@@ -1,5 +1,5 @@
-//! Benchmarks of content streams. They compare sealing and opening with the bare cipher, two
-//! threads with one thread, and a put on disk with a plain write and sync of the same bytes.
+//! Benchmarks of content streams. They compare sealing and opening with the bare cipher, and two
+//! threads with one. They also compare a put on disk with a plain write and sync of the same bytes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]

@@ -1,5 +1,6 @@
-//! Checks of the clinic example on the sample documents of the repository: each document's patient,
-//! the unchanged content of every record, and the absence of plaintext in the storage's files.
+//! Checks of the clinic example on the sample documents of the repository. They cover each
+//! document's patient, the content of every record, and the absence of plaintext from the storage's
+//! files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]
@@ -193,8 +194,7 @@ fn storage_files_contain_no_plaintext_of_documents() {
     assert!(findings.planted.0 > 800);
     assert_eq!(findings.planted.0, findings.planted.1);
 
-    // As a control, the same search must find a planted part of a document, which has 12 bytes, and
-    // a planted name of 7 bytes.
+    // The same search must find planted plaintext: 12 bytes of a document, and a name of 7 bytes.
     let message = &documents
         .files
         .iter()

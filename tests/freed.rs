@@ -143,7 +143,8 @@ fn content_is_wiped_before_memory_is_freed() {
     read(&session);
     drop(vault);
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 0);
-    // As a control, the allocator must detect content that is not wiped.
+    // The allocator must also detect content that is not wiped, otherwise the count above proves
+    // nothing.
     drop(content(LENGTHS[0]).to_vec());
     assert_eq!(WITH_CONTENT.load(Ordering::SeqCst), 1);
 }

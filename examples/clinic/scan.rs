@@ -10,8 +10,8 @@ use crate::documents::Documents;
 /// The length in bytes of a string that counts as found plaintext.
 const WINDOW: usize = 12;
 /// The length in bytes of the strings that the search looks up first. Every window of 12 bytes
-/// contains an 8-byte string that begins at a multiple of 5 in the input, so indexing every fifth
-/// position is enough.
+/// contains an 8-byte string whose position in the input is a multiple of 5. An index of every
+/// fifth position is therefore enough.
 const PROBE: usize = 8;
 const STEP: usize = WINDOW - PROBE + 1;
 /// The minimum count of different bytes in a window. Windows of zeros, blanks or counters can occur

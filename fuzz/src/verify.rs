@@ -118,8 +118,8 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
         8 => vault.collect_garbage().map(drop),
         9 => session.put(&id, &[7; 70_000]).map(drop),
         10 => session.expunge(&id, "asked for").map(drop),
-        // The first duration is shorter than the time for which entries are cached, the next two
-        // are longer, and the last is longer than an upload may take.
+        // The first duration is shorter than the time for which entries are cached; the next two
+        // are longer. The last is longer than an upload may take.
         11 => {
             let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(operation >> 4 & 3)];
             clock.pass(Duration::from_secs(seconds));

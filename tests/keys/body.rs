@@ -1,5 +1,5 @@
-//! Sealed bodies of keyrings and patient entries: a second implementation reads and writes them,
-//! and the library refuses every body that the format does not allow.
+//! Sealed bodies of keyrings and patient entries. A second implementation reads and writes them,
+//! and the library must refuse every body that the format does not allow.
 
 use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};
@@ -311,7 +311,7 @@ fn truncated_or_extended_sealed_body_is_malformed() {
 fn sealed_body_with_huge_counts_is_malformed() {
     let sealed = Sealed::new();
     let body = wincode::serialize(&sealed.read(&sealed.value)).unwrap();
-    // Each offset is that of a count: of identifier bytes, charts, keys, dead charts, holds or
+    // The offsets of all counts: of identifier bytes, charts, keys, dead charts, holds and
     // extensions.
     for offset in [23, 39, 107, 166, 174, 183] {
         for count in [u64::MAX, u64::MAX / 2, 1 << 40, 1 << 22, 1 << 16] {

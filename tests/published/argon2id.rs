@@ -1,8 +1,9 @@
 //! Published vectors of Argon2id.
 //!
-//! The published vectors do not fit this crate: their salts are shorter, and the vector of RFC 9106
-//! also has a secret, associated data and a lower cost. These vectors therefore run on the `argon2`
-//! crate, which this crate calls. Vectors made with the reference implementation run on this crate.
+//! The published vectors do not fit this crate, because their salts are shorter. The vector of RFC
+//! 9106 also has a secret, associated data and a lower cost. These vectors therefore run on the
+//! `argon2` crate, which this crate calls. Vectors made with the reference implementation run on
+//! this crate.
 
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use chartlock::internals::crypto;

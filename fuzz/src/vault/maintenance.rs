@@ -83,7 +83,7 @@ impl World {
         };
         drop(outcome);
         self.end_faults();
-        // One of the credentials must open the vault, even if the outcome of the change is unknown.
+        // A credential must open the vault, even if the outcome of the change is unknown.
         self.credentials.push(fresh);
         let options = self.options();
         let opens = |key: &KeyFile| options.clone().open(Arc::clone(&self.disk), key).is_ok();

@@ -1,4 +1,5 @@
-//! The measurement program, built with chartlock's second crypto provider (see `src/second.rs`).
+//! Measurement program that is built with chartlock's second crypto provider; `src/second.rs`
+//! starts this program.
 
 fn main() -> std::process::ExitCode {
     chartlock_peers::main()

@@ -86,8 +86,7 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
 }
 
 /// Measures all contenders, chartlock's first. Returns their series and the count of chartlock's
-/// contenders: with default threads, with one thread, and with the second provider unless an option
-/// leaves it out.
+/// contenders, which differ in threads and provider.
 fn series(
     run: &Run<'_>,
     content: &[u8],

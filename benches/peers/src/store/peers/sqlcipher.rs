@@ -1,7 +1,7 @@
 //! Rival SQLCipher: an encrypted SQLite, with settings for durable and fast commits.
 //!
-//! The table has rowids and an index. In a table WITHOUT ROWID, SQLite would move a part of each
-//! row that is longer than about a quarter of a page to overflow pages.
+//! The table has rowids and an index. In a table WITHOUT ROWID, rows longer than about a quarter of
+//! a page would need overflow pages.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
