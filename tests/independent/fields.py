@@ -87,7 +87,7 @@ class Fields:
         return [read() for _ in range(count)]
 
     def extensions(self, has_destroyed: bool = True) -> list[int]:
-        """Returns the numbers of destroyed keys from extension 1, the only supported extension."""
+        """Returns the numbers of destroyed keys from extension 1, and ignores other extensions below 0x8000."""
         found = self.many(lambda: (self.u16(), self.take(self.u64())))
         numbers = [number for number, _ in found]
         destroyed = dict(found).get(DESTROYED_KEYS, b"") if has_destroyed else b""
