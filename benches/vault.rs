@@ -1,7 +1,7 @@
 //! Benchmark of the vault on each backend, compared with the bare storage engine over the same
 //! bytes. The benchmark also measures rotation and opening.
 //!
-//! `CHARTLOCK_BENCH_RECORDS` sets the size of the large vault (300,000 by default).
+//! `CHARTLOCK_BENCH_RECORDS` sets the count of records in the large vault (300,000 by default).
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]

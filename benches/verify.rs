@@ -20,7 +20,7 @@ use credential::Fixed;
 /// vault.
 const DIRECTORY: &str = "CHARTLOCK_VERIFY_DIRECTORY";
 const BATCH: usize = 1000;
-/// The count of records of each patient: 300, as is typical for a practice.
+/// The count of records of each patient, as is typical for a practice.
 const RECORDS_OF_A_PATIENT: usize = 300;
 const CONTENT: [u8; 200] = [7; 200];
 

@@ -1,5 +1,6 @@
-//! Checks of the clinic example on the sample documents of the repository: each document's patient,
-//! the unchanged content of every record, and the absence of plaintext in the storage's files.
+//! Checks of the clinic example on the sample documents of the repository. They cover each
+//! document's patient, the content of every record, and the absence of plaintext from the storage's
+//! files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "common/mod.rs"]

@@ -153,7 +153,8 @@ impl Documents {
                 Some(Ok(patient)) => patient,
                 _ => Subject::organization(group(&file.path))?,
             };
-            // The name may be taken, because several files can contain the same organization.
+            // Another record may already have this name, because several files can contain the same
+            // organization.
             let in_file = format!("{}#{}", file.path, found.name);
             let again = (2..).map(|number| format!("{in_file} ({number})"));
             let candidates = [found.name.clone(), in_file.clone()]
@@ -192,7 +193,7 @@ fn group(path: &str) -> &str {
         .map_or("documents", |(group, _)| group)
 }
 
-/// Returns all plain files, in order, and the count of other entries such as links.
+/// Returns all regular files in order, and the count of other entries such as links.
 fn files_below(root: &Path) -> Outcome<(Vec<PathBuf>, u64)> {
     let (mut files, mut others) = (Vec::new(), 0);
     let mut directories = vec![root.to_owned()];

@@ -7,16 +7,18 @@ use std::path::Path;
 use crate::Outcome;
 use crate::documents::Documents;
 
-/// The length of a string that counts as found plaintext.
+/// The length in bytes of a string that counts as found plaintext.
 const WINDOW: usize = 12;
-/// The length of the strings that are looked up first. Every window of 12 bytes contains an 8-byte
-/// string that begins at a multiple of 5 in the input, so indexing every fifth position is enough.
+/// The length in bytes of the strings that the search looks up first. Every window of 12 bytes
+/// contains an 8-byte string whose position in the input is a multiple of 5. An index of every
+/// fifth position is therefore enough.
 const PROBE: usize = 8;
 const STEP: usize = WINDOW - PROBE + 1;
-/// The minimum count of different bytes in a window. Windows with fewer (zeros, blanks, counters)
-/// prove nothing.
+/// The minimum count of different bytes in a window. Windows of zeros, blanks or counters can occur
+/// in any file, so they prove nothing.
 const VARIETY: usize = 4;
-/// The minimum length of a name. Shorter names occur by chance in so many random bytes.
+/// The minimum length of a name, in bytes. Shorter names occur by chance in ciphertext of this
+/// size.
 const NAME: usize = 6;
 
 /// The scope and the results of a search.
@@ -30,8 +32,8 @@ pub(crate) struct Findings {
     pub(crate) monotonous: u64,
     pub(crate) names: usize,
     pub(crate) short_names: usize,
-    /// A control of the search: the count of input windows planted among other bytes, and how many
-    /// the search found.
+    /// The results of a control: the count of input windows planted in other bytes, and how many of
+    /// them the search found.
     pub(crate) planted: (u64, u64),
     /// The count of found windows that the storage of an empty vault also contains, such as words
     /// of its README.
@@ -139,7 +141,8 @@ fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     planted
 }
 
-/// An index of every fifth 8-byte string of the inputs, with a fast filter in front of it.
+/// Index of every fifth 8-byte string of the inputs, with a filter that rejects most other strings
+/// fast.
 struct Probes {
     set: HashSet<u64>,
     filter: Vec<u64>,
@@ -211,7 +214,7 @@ fn variety(window: &[u8]) -> usize {
     seen.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Names of 6 to 11 bytes, by their first 6 bytes.
+/// Names of 6 to 11 bytes, indexed by their first 6 bytes.
 struct ShortNames<'a>(HashMap<[u8; NAME], Vec<&'a [u8]>>);
 
 impl<'a> ShortNames<'a> {

@@ -86,7 +86,8 @@ fn session(vault: &Vault) -> Session {
     vault.session(Actor::new("fuzz").unwrap(), Purpose::Treatment)
 }
 
-/// Returns a separate patient for each record, so that records are re-encrypted separately.
+/// Returns a different patient for each record, because re-encryption applies to all records of a
+/// patient.
 fn subject(which: usize) -> Subject {
     Subject::patient(&format!("MRN-{which}")).unwrap()
 }

@@ -1,5 +1,5 @@
-//! Sealed bodies of keyrings and patient entries: a second implementation reads and writes them,
-//! and the library refuses every body that the format does not allow.
+//! Sealed bodies of keyrings and patient entries. A second implementation reads and writes them,
+//! and the library must refuse every body that the format does not allow.
 
 use chartlock::Error;
 use chartlock::internals::keys::{EntryState, Header, PatientEntry};

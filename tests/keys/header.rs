@@ -254,8 +254,8 @@ fn root_rotation_refuses_to_lose_unlisted_slots() {
         .unwrap();
     let all = [second, unknown, absent];
     assert_eq!(refused(&[&Fixed(1)], &all), Error::NoSuchSlot);
-    // In one call the slot of a credential to keep is dropped; in the other the credential has no
-    // slot.
+    // A credential to keep must have a slot that is not dropped. `Fixed(2)` has only a dropped
+    // slot, and `Fixed(3)` has none.
     let drop = [second, unknown];
     assert_eq!(refused(&[&Fixed(1), &Fixed(2)], &drop), Error::WrongKey);
     assert_eq!(refused(&[&Fixed(1), &Fixed(3)], &drop), Error::WrongKey);

@@ -1,6 +1,6 @@
-//! Published test vectors, run on the primitives as this crate calls them: associated data is
-//! empty, nonces have 96 bits, tags have 128 bits, and HKDF begins at Expand. `data/PROVENANCE.md`
-//! lists the sources.
+//! Published test vectors, run on the primitives with this crate's parameters: no associated data,
+//! nonces of 96 bits, tags of 128 bits, and HKDF from Expand on. `data/PROVENANCE.md` lists the
+//! sources.
 //!
 //! The tests use the provider of this build. Each test asserts the number of vectors that it ran.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]

@@ -16,7 +16,7 @@ pub fn all() -> Files {
     files
 }
 
-/// Adds vectors in which the value of a valid page is altered.
+/// Adds vectors in which the bytes of a valid page are altered.
 fn values(files: &mut Files) {
     type Alter = fn(&mut Vec<u8>);
     let cases: [(&str, &str, &str, Alter); 12] = [

@@ -6,8 +6,8 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::documents::Documents;
 
-/// The directory of a larger clinic data set next to a checkout. Without this directory, the sample
-/// inside the checkout is used.
+/// The directory of a larger clinic data set next to a checkout. Without this directory, the
+/// measurements use the sample inside the checkout.
 const BESIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/clinic");
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
 

@@ -1,8 +1,8 @@
 //! Fuzz target for a whole vault, compared with a model. A run applies operations, with faults,
 //! crashes and reopenings in between, over storage that is transactional or not.
 //!
-//! Every acknowledged version must be readable, byte for byte. A failed operation may or may not
-//! have taken effect, and its effect must then stay the same.
+//! Every acknowledged version must be readable, byte for byte. A failed operation may have taken
+//! effect or not, but the outcome must not change later.
 
 mod compare;
 mod faults;
@@ -24,7 +24,7 @@ use super::clock::{SimulatedClock, options};
 use super::fixed::suite;
 use super::input::Input;
 
-/// The maximum count of operations in one run; longer runs are slow and find nothing new.
+/// The maximum count of operations in one run; longer runs are slow and find no further bugs.
 const OPERATIONS: usize = 48;
 /// The maximum count of versions of one record; more versions are slow and find nothing new.
 const VERSIONS: usize = 12;

@@ -28,7 +28,7 @@ impl Ratio {
     }
 
     #[cfg(any(test, feature = "store"))]
-    /// Creates a ratio without a spread, for values that are measured once or do not vary.
+    /// Creates a ratio without a spread, for values that are measured once or are constant.
     pub(crate) fn exact(ratio: f64) -> Self {
         Self {
             median: ratio,

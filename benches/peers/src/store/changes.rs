@@ -1,4 +1,5 @@
-//! Workloads that write: ingest, charts and disk use of the ingested records, single puts, rotation.
+//! Workloads that write: ingest, single puts and key rotation. The ingested records also serve to
+//! measure chart reads and disk use.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -100,7 +101,8 @@ pub(super) fn measure(run: &Run<'_>, scope: Scope) -> Result<Changes> {
     Ok(changes)
 }
 
-/// Measures ingest: all stores in the first batches, all but the file store in later ones.
+/// Measures ingest: all stores in the first batches, and all stores except the file store in later
+/// batches.
 fn ingest(peers: &Peers, load: &Load<'_>) -> Result<Vec<Row>> {
     let work = "ingest by 1,000";
     let contenders = peers.all().map(|peer| works::ingest(peer, load));

@@ -118,7 +118,7 @@ fn times(run: &Run<'_>, directory: &Path, records: usize) -> Result<Vec<Row>> {
         works::gets(&small, &few, SMALL),
     ];
     let mut rows = vec![row(run, "random warm get", gets, records)?];
-    // Start at a number above those that the measured process used.
+    // Skip the record numbers that the measured process used, because these records exist already.
     let next = [Cell::new(LATER), Cell::new(LATER)];
     let [of_large, of_small] = &next;
     let puts = [

@@ -14,7 +14,7 @@ use crate::measure::{Contender, Row, Series};
 
 /// The count of gets in a round.
 const GETS: usize = 500;
-/// The count of gets, and of charts, after which the cache is assumed to be warm.
+/// The count of gets, or of charts, after which the cache is assumed to be warm.
 const WARM_GETS: usize = 20_000;
 const WARM_CHARTS: usize = 160;
 /// The count of charts in a round.
@@ -155,7 +155,8 @@ pub(super) fn puts<'a>(
     }))
 }
 
-/// Returns the time from the start of the first thread to the end of the last one.
+/// Puts the items with one thread for each handle. Returns the time from the start of the first
+/// thread to the end of the last one.
 fn side_by_side(
     handles: &mut [Box<dyn Handle + Send + '_>],
     items: &[Item<'_>],
@@ -215,8 +216,8 @@ pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Re
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// Compares chartlock, the first series, with each other series. The target applies to SQLCipher,
-/// in its fastest configuration.
+/// Compares chartlock, the first series, with each other series. The target applies only to the
+/// fastest configuration of SQLCipher.
 pub(super) fn rows(work: &str, series: &[Series], target: Option<f64>) -> Vec<Row> {
     let Some((ours, rivals)) = series.split_first() else {
         return Vec::new();
