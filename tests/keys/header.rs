@@ -185,8 +185,6 @@ fn header_opened_with_former_root_key_returns_root_key_changed() {
         &mut vault.root,
         vault.header.clone().rotate_root(&[&Fixed(1)], &[]).unwrap(),
     );
-    // The first call drops the slot of a credential that must be kept. The second call passes a
-    // credential without a slot.
     vault.store();
     let seen = vault.header.open_keyring(&former).unwrap_err();
     assert_eq!(seen, Error::RootKeyChanged);
