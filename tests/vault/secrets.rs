@@ -1,4 +1,5 @@
-//! Printed values reveal no keys, passphrases, identifiers, names, actors, content or paths.
+//! Search of printed values for secrets: keys, passphrases, identifiers, names, actors, content and
+//! paths.
 
 use std::fmt::{Debug, Display};
 use std::io::ErrorKind;
@@ -248,8 +249,8 @@ fn keys_print_no_secret() {
 fn errors_print_no_secret_and_state_next_step() {
     let planted = Planted::new();
     let errors = every_error();
-    // The number of `#[error]` attributes shows that the list is complete. The attribute of
-    // `Storage` is counted in addition to those of its values.
+    // The number of `#[error]` attributes shows that the list is complete. The variant `Storage`
+    // has one more attribute, in addition to the attributes of all storage errors.
     let texts = include_str!("../../src/error.rs").matches("#[error(");
     assert_eq!(errors.len() + 1, texts.count());
     for error in &errors {
