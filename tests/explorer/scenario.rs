@@ -231,7 +231,7 @@ impl Job {
     }
 }
 
-/// Explores the schedules of a scenario until one violates a rule or the limit is reached.
+/// Explores the schedules of a scenario until a schedule violates a rule or the limit is reached.
 pub(crate) fn explore(scenario: &Scenario) -> Outcome {
     let started = Instant::now();
     let start = StartState::new(scenario);
