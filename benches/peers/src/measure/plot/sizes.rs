@@ -127,7 +127,7 @@ fn range(lines: &[Line], of: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
     })
 }
 
-/// Formats a size in the largest unit that divides it.
+/// Formats a size in B, KiB or MiB, rounded to a whole number.
 pub(crate) fn size(bytes: f64) -> String {
     match bytes {
         bytes if bytes < 1024.0 => format!("{bytes:.0} B"),
