@@ -188,8 +188,7 @@ fn id() -> RecordId {
     RecordId::patient("MRN-1", "ImagingStudy/1").unwrap()
 }
 
-/// Returns the time of one put into a new vault. Each call creates a vault, so that memory use does
-/// not grow.
+/// Measures one put into a new vault. Each call creates a vault, so that memory use does not grow.
 fn put(threads: usize, content: &[u8]) -> Duration {
     let vault = vault(MemoryStorage::new(), threads);
     time(|| {

@@ -244,7 +244,8 @@ fn against_the_bare_engine() {
     }
 }
 
-/// Returns the total time of all threads' puts, divided by their count.
+/// Runs `work` on `threads` threads at once, each of which makes `puts` puts. Returns the elapsed
+/// time divided by the total count of puts.
 fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {

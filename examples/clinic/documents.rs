@@ -114,7 +114,7 @@ impl Documents {
         Ok(documents)
     }
 
-    /// Returns the size of all unpacked files.
+    /// Returns the total size of the unpacked files, in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.files
             .iter()
@@ -122,7 +122,7 @@ impl Documents {
             .sum()
     }
 
-    /// Returns the size of all records.
+    /// Returns the total size of the records, in bytes.
     pub(crate) fn record_bytes(&self) -> u64 {
         self.records
             .iter()

@@ -1,4 +1,4 @@
-//! Search of a storage's files for plaintext: any 12 bytes of the inputs.
+//! Search of a storage's files for plaintext of the inputs.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -17,8 +17,8 @@ const STEP: usize = WINDOW - PROBE + 1;
 /// The minimum count of different bytes in a window. Windows of zeros, blanks or counters can occur
 /// in any file, so they prove nothing.
 const VARIETY: usize = 4;
-/// The minimum length of a name, in bytes. Shorter names occur by chance in ciphertext of this
-/// size.
+/// The minimum length of a name to search for, in bytes. Shorter names can occur in ciphertext by
+/// chance.
 const NAME: usize = 6;
 
 /// The scope and the results of a search.
@@ -104,8 +104,8 @@ impl Findings {
     }
 }
 
-/// Reports the suspects that occur in an input. A probe can match by chance, because it has only 8
-/// bytes.
+/// Adds the suspect windows that occur in an input to the findings. The check is necessary, because
+/// an 8-byte probe can match by chance.
 fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings: &mut Findings) {
     let mut confirmed = HashSet::new();
     for window in inputs.iter().flat_map(|input| input.windows(WINDOW)) {
@@ -120,8 +120,8 @@ fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings:
     }
 }
 
-/// Plants a window of each input, at every distance from a probe, and counts how many the search
-/// finds.
+/// Plants one window of each input among other bytes. Returns the count of planted windows and the
+/// count of windows that the search found. The distance to the nearest probe varies between inputs.
 fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     let mut planted = (0, 0);
     for (number, input) in inputs.iter().enumerate() {

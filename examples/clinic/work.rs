@@ -133,7 +133,7 @@ impl<'a> Clinic<'a> {
         Ok(())
     }
 
-    /// Rotates the master key, then one patient's key, then re-encrypts one patient's records.
+    /// Rotates the master key and one patient's key, then re-encrypts another patient's records.
     fn rotate(&self, vault: &Vault, steps: &mut Steps) -> Outcome<()> {
         let (counter, listener) = counter()?;
         let vault = vault.with_progress(listener);

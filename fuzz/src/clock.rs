@@ -8,7 +8,7 @@ use std::time::Duration;
 use chartlock::VaultOptions;
 use chartlock::internals::clock::Clock;
 
-/// Returns the default options. They are created only once, because the default thread count
+/// Returns the default options. The options are created only once, because the default thread count
 /// requires a file access.
 pub fn options() -> VaultOptions {
     static OPTIONS: OnceLock<VaultOptions> = OnceLock::new();

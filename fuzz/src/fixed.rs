@@ -5,7 +5,7 @@ use chartlock::internals::crypto::{CipherSuite, Nonce, RootKey, SealingKey, ring
 use chartlock::internals::keys::{Header, Keyring};
 use chartlock::keys::{Credential, SlotContext, SlotSecret};
 
-/// The size of a header before the first slot, in bytes.
+/// The size of the header's fixed fields before the first slot, in bytes.
 const HEAD: usize = 36;
 
 /// Splits off the first byte, which a fuzz target uses to choose a variant.
@@ -95,7 +95,7 @@ pub fn keyring() -> Keyring {
     header.open_keyring(&root()).unwrap()
 }
 
-/// A credential of any kind with a fixed secret. Key stretching is too slow for fuzzing.
+/// A credential of any kind with a fixed secret, because key stretching is too slow for fuzzing.
 #[derive(Debug)]
 pub struct Fixed(pub u16);
 

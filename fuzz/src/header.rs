@@ -76,7 +76,8 @@ fn slots(what: u8, data: &[u8]) {
 /// The cost of key stretching, from the parameters of a slot.
 #[derive(PartialEq)]
 enum Cost {
-    /// Another kind of slot, or a cost out of bounds. `Passphrase` skips the slot.
+    /// No cost, because the slot has another kind or parameters out of bounds. `Passphrase` skips
+    /// such a slot.
     None,
     /// The minimum cost, which is cheap enough for fuzzing.
     Least,

@@ -15,7 +15,7 @@ use chartlock::internals::envelope::{
 use super::fixed::suite;
 use super::input::Input;
 
-/// The maximum count of edits to one value, and of reads from it; more edits or reads find nothing
+/// Limits for the edits to one value and for the reads from it. More edits or reads find nothing
 /// new.
 const EDITS: usize = 6;
 const READS: usize = 6;

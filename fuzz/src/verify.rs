@@ -118,8 +118,8 @@ fn apply(vault: &Vault, clock: &SimulatedClock, operation: u8, turn: usize) {
         8 => vault.collect_garbage().map(drop),
         9 => session.put(&id, &[7; 70_000]).map(drop),
         10 => session.expunge(&id, "asked for").map(drop),
-        // The times are below and above the lifetime of cached entries; the longest also exceeds
-        // the upload timeout.
+        // Choose a time below or above the lifetime of cached entries. The longest time also
+        // exceeds the upload timeout.
         11 => {
             let seconds = [1, 61, 3600, 8 * 24 * 3600][usize::from(operation >> 4 & 3)];
             clock.pass(Duration::from_secs(seconds));

@@ -18,8 +18,8 @@ pub(crate) struct Clinic {
 }
 
 impl Clinic {
-    /// Reads the records below `directory`; by default, of the data set next to the checkout, or
-    /// else of the sample.
+    /// Reads the records below `directory`. The default is the data set next to the checkout, or
+    /// the sample if there is no data set.
     pub(crate) fn read(directory: Option<PathBuf>) -> Result<Self> {
         let here = || {
             let places = [BESIDE, SAMPLE].map(PathBuf::from);

@@ -7,7 +7,8 @@ use chartlock::internals::clock::Clock;
 
 use super::{History, State, VERSIONS, World, id, subject};
 
-/// A day: shorter than the wait before a garbage collection, longer than key removal delays.
+/// The retention period in milliseconds: longer than key removal delays, but shorter than the time
+/// that passes before a garbage collection.
 const RETENTION: i64 = 24 * 60 * 60 * 1000;
 /// The maximum time that passes during one operation, in milliseconds.
 const MARGIN: i64 = 60 * 60 * 1000;
@@ -37,7 +38,7 @@ impl World {
         }
     }
 
-    /// Sets the retention date, or removes it.
+    /// Sets a retention date, or removes the existing date.
     pub(super) fn retain(&mut self, who: usize) {
         let before = self.protection[who];
         let until = match before.until {
@@ -88,8 +89,8 @@ impl World {
         assert!(found.is_some() || !live);
     }
 
-    /// Returns `Some(true)` if the subject is protected, or `None` if the retention date is too
-    /// near for a certain answer.
+    /// Returns `Some(true)` if the subject is protected and `Some(false)` if not. Returns `None` if
+    /// the retention date may pass during the operation.
     pub(super) fn is_protected(&self, who: usize) -> Option<bool> {
         let Protection { hold, until } = self.protection[who];
         let now = self.clock.now();

@@ -83,7 +83,8 @@ impl World {
         };
         drop(outcome);
         self.end_faults();
-        // A credential must open the vault, even if the outcome of the change is unknown.
+        // At least one credential must open the vault, even if the outcome of the change is
+        // unknown.
         self.credentials.push(fresh);
         let options = self.options();
         let opens = |key: &KeyFile| options.clone().open(Arc::clone(&self.disk), key).is_ok();

@@ -1,5 +1,5 @@
-//! Fuzz target for a whole vault, compared with a model. A run applies operations, with faults,
-//! crashes and reopenings in between, over storage that is transactional or not.
+//! Fuzz target for a whole vault, compared with a model. A run applies operations to a vault on
+//! transactional or non-transactional storage, with faults, crashes and reopenings in between.
 //!
 //! Every acknowledged version must be readable, byte for byte. A failed operation may have taken
 //! effect or not, but the outcome must not change later.
@@ -41,7 +41,7 @@ pub fn run(data: &[u8]) {
         let Some(operation) = input.next() else {
             break;
         };
-        // The byte after each operation plans a fault, or none.
+        // The byte after each operation encodes the planned fault, if any.
         let plan = input.byte();
         let times = if plan & 0x80 == 0 { 0 } else { input.byte() };
         *world.fault.lock().unwrap() = Fault::planned(plan, times);

@@ -55,7 +55,7 @@ const CRATES: [&str; 7] = [
 #[cfg(feature = "envelope")]
 const CONTEXT: &str = "MRN-1042/Observation/bp-2026-11-21";
 
-/// Sealed content, as a contender returns it.
+/// Output of [`Envelope::seal`].
 pub(crate) enum Sealed {
     /// A single sealed message.
     Whole(Vec<u8>),

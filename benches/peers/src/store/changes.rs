@@ -14,8 +14,8 @@ use super::{disk, works};
 use crate::Run;
 use crate::measure::{Contender, Row, interleave};
 
-/// The count of measured batches that all stores ingest. The file store stops there, because it is
-/// slow: it syncs every record.
+/// The count of measured batches that all stores ingest. The file store ingests no further batches,
+/// because its sync of every record is slow.
 const SLOW_BATCHES: usize = 10;
 const CHART_ROUNDS: usize = 31;
 const PUT_ROUNDS: usize = 25;

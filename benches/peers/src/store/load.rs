@@ -21,7 +21,7 @@ pub(super) const BATCH: usize = 1000;
 enum Contents<'a> {
     /// The clinic's FHIR resources in order, repeated as needed.
     Resources(Vec<&'a [u8]>),
-    /// Pieces of these bytes, each with the given size in bytes.
+    /// Pieces of one file's content, each of the given size in bytes.
     Pieces(&'a [u8], usize),
 }
 

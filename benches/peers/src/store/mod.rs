@@ -64,7 +64,7 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     ])
 }
 
-/// Adds the slower flushes to each row's label, because one plot shows the rows of several tables.
+/// Appends the flush delay to each row's label, because one plot shows the rows of several tables.
 fn slower(rows: Vec<Row>) -> Vec<Row> {
     let says = |row: Row| Row {
         work: format!("{}, flushes 1 ms slower", row.work),

@@ -22,7 +22,8 @@ const CHARTS: usize = 4;
 /// The count of puts in a round, by all threads together.
 const PUTS: usize = 240;
 
-/// Puts the next batch of a load. The contender's time is the time of one batch.
+/// Creates a contender that puts the next batch of a load. The contender's time is the time of one
+/// batch.
 pub(super) fn ingest<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut next = 0;
@@ -56,7 +57,8 @@ fn put_batch(
     Ok(start.elapsed())
 }
 
-/// Gets some of the first `records` records. The contender's time is the time of one get.
+/// Creates a contender that gets random records among the first `records`. The contender's time is
+/// the time of one get.
 pub(super) fn gets<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -80,7 +82,8 @@ pub(super) fn gets<'a>(
     }))
 }
 
-/// Reads whole charts of random patients. The contender's time is the time of one chart.
+/// Creates a contender that reads whole charts of random patients. The contender's time is the time
+/// of one chart.
 pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Contender<'a>> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -110,7 +113,7 @@ pub(super) fn charts<'a>(peer: &'a dyn Peer, load: &'a Load<'_>) -> Result<Conte
     }))
 }
 
-/// Checks that the stored charts equal the load.
+/// Checks that five random charts equal the load.
 pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     let mut handle = peer.handle()?;
     let mut picks = Picks::new();
@@ -132,8 +135,9 @@ pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Puts one record per durable write, from `threads` threads at once. The contender's time is the
-/// total time divided by the count of puts. `next` is the number of the next record.
+/// Creates a contender that puts one record per durable write, from `threads` threads at once. The
+/// contender's time is the total time divided by the count of puts. `next` is the number of the
+/// next record.
 pub(super) fn puts<'a>(
     peer: &'a dyn Peer,
     load: &'a Load<'_>,
@@ -197,7 +201,7 @@ pub(super) fn check_puts(peer: &dyn Peer, load: &Load<'_>, end: usize) -> Result
     super::peers::check(peer, ids.iter().zip(contents))
 }
 
-/// Replaces the store's top-level key.
+/// Creates a contender that replaces the store's top-level key.
 pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     Contender::new(peer.name(), move || {
         let start = Instant::now();
@@ -206,7 +210,7 @@ pub(super) fn rotation<'a>(peer: &'a mut dyn Rotate) -> Contender<'a> {
     })
 }
 
-/// Checks some of the first `records` records of a load.
+/// Checks random records among the first `records` of a load.
 pub(super) fn check_some(peer: &dyn Peer, load: &Load<'_>, records: usize) -> Result<()> {
     let mut picks = Picks::new();
     let numbers: Vec<_> = (0..500).map(|_| picks.below(records)).collect();
