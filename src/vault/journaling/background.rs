@@ -13,7 +13,7 @@ use crate::vault::journaling::{GROUPED_WITHIN, JournalHealth};
 pub(super) struct Background {
     shared: Arc<Shared>,
     thread: Mutex<Option<(JoinHandle<()>, u32)>>,
-    /// Id of the process that called `wake` last.
+    /// Id of the process that called `wake` last. Another id on the next call reveals a fork.
     process: AtomicU32,
 }
 
