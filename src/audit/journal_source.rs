@@ -50,7 +50,7 @@ pub(crate) struct KnownSubject {
 }
 
 impl dyn JournalSource + '_ {
-    /// Calls `with` with the keys of journal pages. Calls `on_key` with the key number of each page
+    /// Passes the keys of journal pages to `with`. Calls `on_key` with the key number of each page
     /// that is opened.
     pub(crate) fn with_keys<T>(
         &self,

@@ -18,7 +18,8 @@ use crate::audit::time::{TimeRange, Timestamp};
 use crate::error::Result;
 use crate::journal::{self, Cursor, Page, PageFault, PageId, WriterId};
 
-/// The maximum number of pages of one chain that are read together.
+/// The maximum number of pages of one chain that are read together. The limit bounds memory, because
+/// many chains can be open and a page can have 1 MiB.
 const PAGES_AT_ONCE: usize = 4;
 /// The maximum time by which an entry can be older than its chain and still be returned in time
 /// order. The first page of a chain contains such entries, which were queued until the page was
