@@ -35,7 +35,8 @@ use crate::storage::{Projection, Scan};
 use crate::vault::entries::CachedEntry;
 use crate::vault::{ROUNDS, Vault};
 
-/// Maximum number of versions that are removed in one pass.
+/// Maximum number of versions that are removed in one pass. The limit bounds memory, because a pass
+/// reads whole values.
 const PAGE: usize = 64;
 
 const NOT_REACHED: [&str; 3] = [

@@ -26,7 +26,8 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::progress::{Counter, Phase};
 
-/// Maximum number of charts per scan of the patient entries.
+/// Maximum number of charts per scan of the patient entries. The limit bounds memory; a lower limit
+/// would need more scans.
 const CHARTS_AT_ONCE: usize = 4096;
 
 struct Collection<'a> {
