@@ -69,7 +69,7 @@ impl dyn JournalSource + '_ {
 }
 
 /// Returns the journal target of a query about `subject`. The target contains no chart, because an
-/// auditor does not know the chart.
+/// auditor cannot find the chart of a subject.
 pub(crate) fn target(subject: Option<&Subject>, key: &JournalKey) -> Result<Target> {
     let Some(subject) = subject else {
         return Ok(Target::Vault);

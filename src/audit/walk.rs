@@ -312,8 +312,8 @@ impl ChainEntries {
     }
 }
 
-// The order is reversed, because `BinaryHeap` pops the greatest item: the chain with the earliest
-// next item comes first. Among equal times, the chain that began first comes first.
+// The order is reversed, because `BinaryHeap` pops the greatest item. The heap therefore pops the
+// chain with the earliest next item and, among equal times, the oldest chain.
 impl Ord for ChainEntries {
     fn cmp(&self, other: &Self) -> Ordering {
         let own = (self.at(), self.cursor.writer);

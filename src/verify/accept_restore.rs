@@ -56,7 +56,7 @@ pub struct RestoreReport {
     pub not_erased_again: u64,
     /// Number of records that were expunged again.
     pub expunged_again: u64,
-    /// Number of records that could not be expunged again, because they do not open, or because the
+    /// Number of records that could not be expunged again. Either these records do not open, or the
     /// restore brought back a legal hold or a retention date. Remove the obstacle, then expunge
     /// these records.
     pub not_expunged_again: u64,
