@@ -69,7 +69,7 @@ impl dyn JournalSource + '_ {
 }
 
 /// Returns the journal target of a query about `subject`. The target contains no chart, because an
-/// auditor cannot find the chart of a subject.
+/// auditor's slot opens no patient entry.
 pub(crate) fn target(subject: Option<&Subject>, key: &JournalKey) -> Result<Target> {
     let Some(subject) = subject else {
         return Ok(Target::Vault);
