@@ -20,7 +20,7 @@ use credential::Fixed;
 /// the child process that verifies the vault.
 const DIRECTORY: &str = "CHARTLOCK_VERIFY_DIRECTORY";
 const BATCH: usize = 1000;
-/// The count of records of each patient, as is typical for a practice.
+/// The number of records of each patient, as is typical for a practice.
 const RECORDS_OF_A_PATIENT: usize = 300;
 const CONTENT: [u8; 200] = [7; 200];
 

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use chartlock::{Document, RecordId, Subject};
 
 use crate::Outcome;
-use crate::patients::{self, Found};
+use crate::patients::{self, FoundRecord};
 
 /// All documents of a directory, and their records.
 #[derive(Default)]
 pub(crate) struct Documents {
     pub(crate) files: Vec<File>,
     pub(crate) records: Vec<Record>,
-    /// The count of skipped files, by extension.
+    /// The number of skipped files, by extension.
     pub(crate) skipped: BTreeMap<String, u64>,
 }
 
@@ -173,7 +173,7 @@ impl Documents {
         Ok(())
     }
 
-    fn record(&self, id: RecordId, found: Found, file: &File) -> Record {
+    fn record(&self, id: RecordId, found: FoundRecord, file: &File) -> Record {
         let mut labels = vec![file.format.label().to_owned()];
         labels.extend(found.label);
         Record {
@@ -193,7 +193,7 @@ fn group(path: &str) -> &str {
         .map_or("documents", |(group, _)| group)
 }
 
-/// Returns all regular files in order, and the count of other entries such as links.
+/// Returns all regular files in order, and the number of other entries such as links.
 fn files_below(root: &Path) -> Outcome<(Vec<PathBuf>, u64)> {
     let (mut files, mut others) = (Vec::new(), 0);
     let mut directories = vec![root.to_owned()];

@@ -14,7 +14,7 @@ const WINDOW: usize = 12;
 /// fifth position is therefore enough.
 const PROBE: usize = 8;
 const STEP: usize = WINDOW - PROBE + 1;
-/// The minimum count of different bytes in a window. Windows of zeros, blanks or counters can occur
+/// The minimum number of different bytes in a window. Windows of zeros, blanks or counters can occur
 /// in any file, so they prove nothing.
 const VARIETY: usize = 4;
 /// The minimum length of a name to search for, in bytes. Shorter names can occur in ciphertext by
@@ -28,14 +28,14 @@ pub(crate) struct Findings {
     pub(crate) input_bytes: u64,
     pub(crate) storage_files: u64,
     pub(crate) storage_bytes: u64,
-    /// The count of skipped windows with too few different bytes.
+    /// The number of skipped windows with too few different bytes.
     pub(crate) monotonous: u64,
     pub(crate) names: usize,
     pub(crate) short_names: usize,
-    /// The results of a control: the count of input windows planted in other bytes, and how many of
+    /// The results of a control: the number of input windows planted in other bytes, and how many of
     /// them the search found.
     pub(crate) planted: (u64, u64),
-    /// The count of found windows that the storage of an empty vault also contains, such as words
+    /// The number of found windows that the storage of an empty vault also contains, such as words
     /// of its README.
     pub(crate) fixed: u64,
     /// The windows and names found, each with the file that contains it.
@@ -120,7 +120,7 @@ fn confirm(inputs: &[&[u8]], suspects: &HashMap<[u8; WINDOW], String>, findings:
     }
 }
 
-/// Plants one window of each input among other bytes. Returns the count of planted windows and the
+/// Plants one window of each input among other bytes. Returns the number of planted windows and the
 /// count of windows that the search found. The distance to the nearest probe varies between inputs.
 fn control(inputs: &[&[u8]], probes: &Probes) -> (u64, u64) {
     let mut planted = (0, 0);
@@ -179,7 +179,7 @@ impl Probes {
         self.filter.get(word).is_some_and(|word| word & bit != 0) && self.set.contains(&probe)
     }
 
-    /// Calls `suspect` with every window around a known probe. Returns the count of skipped windows
+    /// Calls `suspect` with every window around a known probe. Returns the number of skipped windows
     /// with too few different bytes.
     fn suspect(&self, content: &[u8], suspect: &mut dyn FnMut([u8; WINDOW])) -> u64 {
         let mut monotonous = 0;

@@ -16,7 +16,7 @@ use crate::Outcome;
 use crate::documents::{Documents, Record};
 use crate::steps::{Steps, bar, counter};
 
-/// The count of records in one durable commit.
+/// The number of records in one durable commit.
 const BATCH: usize = 1000;
 
 pub(crate) struct Clinic<'a> {

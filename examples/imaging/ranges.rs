@@ -10,7 +10,7 @@ use crate::generated::{Generated, digest_of};
 use crate::steps::{Steps, bar};
 use crate::table::bytes;
 
-/// The count of range reads from each record.
+/// The number of range reads from each record.
 const ROUNDS: usize = 101;
 
 pub(crate) struct Times {

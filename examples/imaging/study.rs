@@ -19,7 +19,7 @@ const UNASSIGNED: &str = "unassigned images";
 #[derive(Default)]
 pub(crate) struct Study {
     pub(crate) instances: Vec<Instance>,
-    /// The count of files that are not DICOM.
+    /// The number of files that are not DICOM.
     pub(crate) skipped: u64,
 }
 

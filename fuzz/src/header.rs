@@ -16,7 +16,7 @@ use super::fixed::{
 };
 use super::input::Input;
 
-/// The maximum count of edits to one header; more edits find nothing new.
+/// The maximum number of edits to one header; more edits find nothing new.
 const EDITS: usize = 4;
 /// The length of the fixed fields at the end of every slot, in bytes.
 const TAIL: usize = 112;

@@ -11,7 +11,7 @@ use chartlock::keys::KeyFile;
 
 use super::input::Input;
 
-/// The maximum count of edits to one text; more edits find nothing new.
+/// The maximum number of edits to one text; more edits find nothing new.
 const EDITS: usize = 4;
 const TITLE: &str = "chartlock key file 1";
 

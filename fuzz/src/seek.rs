@@ -16,7 +16,7 @@ use chartlock::{
 use super::fixed::Fixed;
 use super::input::Input;
 
-/// The maximum count of operations in one run.
+/// The maximum number of operations in one run.
 const OPERATIONS: usize = 24;
 const LENGTHS: [usize; 8] = [
     0,

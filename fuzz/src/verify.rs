@@ -17,7 +17,7 @@ use super::clock::{SimulatedClock, options};
 use super::fixed::{Fixed, suite};
 use super::input::Input;
 
-/// The maximum count of operations in one run; longer runs are slow and find no further bugs.
+/// The maximum number of operations in one run; longer runs are slow and find no further bugs.
 const OPERATIONS: usize = 48;
 const TAMPERINGS: usize = 4;
 

@@ -66,7 +66,7 @@ fn a_day() -> JournalStage {
 }
 
 #[test]
-fn access_report_lists_actor_purpose_and_operation_of_one_patient_only() {
+fn access_report_lists_every_access_to_requested_patient_only() {
     let stage = a_day();
     let auditor = stage.open();
     let trail = auditor

@@ -271,7 +271,7 @@ fn bodies(files: &mut Files) {
     }
 }
 
-/// Offset of the count of contexts in the body of a page without seen heads.
+/// Offset of the number of contexts in the body of a page without seen heads.
 const CONTEXTS: usize = 2 + 32 + 8 + 8;
 
 fn body_bytes(files: &mut Files) {

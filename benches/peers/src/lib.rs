@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
             .transpose()
     }
 
-    /// Returns the count of rounds to run: `rounds`, or a third of them in a quick run.
+    /// Returns the number of rounds to run: `rounds`, or a third of them in a quick run.
     pub(crate) fn rounds(&self, rounds: usize) -> usize {
         if self.quick {
             rounds.div_ceil(3)

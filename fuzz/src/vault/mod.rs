@@ -24,9 +24,9 @@ use super::clock::{SimulatedClock, options};
 use super::fixed::suite;
 use super::input::Input;
 
-/// The maximum count of operations in one run; longer runs are slow and find no further bugs.
+/// The maximum number of operations in one run; longer runs are slow and find no further bugs.
 const OPERATIONS: usize = 48;
-/// The maximum count of versions of one record; more versions are slow and find nothing new.
+/// The maximum number of versions of one record; more versions are slow and find nothing new.
 const VERSIONS: usize = 12;
 const SUBJECTS: [&str; 2] = ["MRN-1042", "é"];
 const NAMES: [&str; 2] = ["Observation/bp", "n"];

@@ -62,7 +62,7 @@ pub(super) enum EntryPutResult {
 }
 
 impl CachedEntry {
-    /// Records the revision and the master key of the stored value.
+    /// Updates the revision and the master key number after a successful put of the entry.
     pub(super) fn mark_stored(&mut self, header: &OpenHeader, revision: Revision) {
         self.revision = revision;
         self.master = header.keyring.active_master().number;

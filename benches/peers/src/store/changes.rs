@@ -14,13 +14,13 @@ use super::{disk, works};
 use crate::Run;
 use crate::measure::{Contender, Row, interleave};
 
-/// The count of measured batches that all stores ingest. The file store ingests no further batches,
+/// The number of measured batches that all stores ingest. The file store ingests no further batches,
 /// because its sync of every record is slow.
 const SLOW_BATCHES: usize = 10;
 const CHART_ROUNDS: usize = 31;
 const PUT_ROUNDS: usize = 25;
 const ROTATIONS: usize = 2;
-/// The count of records that each store contains before single puts are measured.
+/// The number of records that each store contains before single puts are measured.
 const STANDING: usize = 3000;
 
 /// The workloads to measure.

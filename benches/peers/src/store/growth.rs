@@ -16,7 +16,7 @@ use crate::measure::{Contender, Quantity, Ratio, Row, Side, Table, Target, inter
 /// The environment variable with the path of the file to which the measured child process writes
 /// its memory use. The parent process sets the variable for that child only.
 const MEMORY: &str = "CHARTLOCK_PEERS_MEMORY";
-/// The environment variable that overrides the count of records in the large store.
+/// The environment variable that overrides the number of records in the large store.
 const RECORDS: &str = "CHARTLOCK_PEERS_RECORDS";
 
 const SMALL: usize = 30_000;

@@ -7,14 +7,14 @@ use chartlock::{RecordId, Subject};
 use crate::clinic::Clinic;
 use crate::documents::Format;
 
-/// The count of records of each patient.
+/// The number of records of each patient.
 pub(super) const CHART: usize = 300;
-/// The count of records that each visit adds.
+/// The number of records that each visit adds.
 const VISIT: usize = 10;
 /// The distance between the numbers of successive visitors. A prime distance makes every patient
 /// visit once before any patient visits again.
 const STRIDE: usize = 7919;
-/// The count of records in a batch.
+/// The number of records in a batch.
 pub(super) const BATCH: usize = 1000;
 
 /// The source of the records' contents.

@@ -33,7 +33,7 @@ const SLOW: &str = include_str!("slow_flushes.md");
 const ROTATION: &str = include_str!("rotation.md");
 const DISK: &str = include_str!("disk.md");
 
-/// Returns the count of records that the workloads use.
+/// Returns the number of records that the workloads use.
 fn records(run: &Run<'_>) -> usize {
     if run.quick { 30_000 } else { 300_000 }
 }

@@ -12,14 +12,14 @@ use super::load::{BATCH, CHART, Load, Picks};
 use super::peers::{Handle, Item, Peer, Rotate};
 use crate::measure::{Contender, Row, Series};
 
-/// The count of gets in a round.
+/// The number of gets in a round.
 const GETS: usize = 500;
-/// The count of gets, or of charts, after which the cache is assumed to be warm.
+/// The number of gets, or of charts, after which the cache is assumed to be warm.
 const WARM_GETS: usize = 20_000;
 const WARM_CHARTS: usize = 160;
-/// The count of charts in a round.
+/// The number of charts in a round.
 const CHARTS: usize = 4;
-/// The count of puts in a round, by all threads together.
+/// The number of puts in a round, by all threads together.
 const PUTS: usize = 240;
 
 /// Creates a contender that puts the next batch of a load. The contender's time is the time of one
@@ -136,7 +136,7 @@ pub(super) fn check_charts(peer: &dyn Peer, load: &Load<'_>) -> Result<()> {
 }
 
 /// Creates a contender that puts one record per durable write, from `threads` threads at once. The
-/// contender's time is the total time divided by the count of puts. `next` is the number of the
+/// contender's time is the total time divided by the number of puts. `next` is the number of the
 /// next record.
 pub(super) fn puts<'a>(
     peer: &'a dyn Peer,

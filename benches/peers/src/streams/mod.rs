@@ -85,7 +85,7 @@ fn tables(run: &Run<'_>) -> Result<Vec<Table>> {
     }])
 }
 
-/// Measures all contenders, chartlock's first. Returns their series and the count of chartlock's
+/// Measures all contenders, chartlock's first. Returns their series and the number of chartlock's
 /// contenders, which differ in threads and provider.
 fn series(
     run: &Run<'_>,
