@@ -1,7 +1,7 @@
 //! Benchmark of the vault on each backend, compared with the bare storage engine over the same
 //! bytes. The benchmark also measures rotation and opening.
 //!
-//! `CHARTLOCK_BENCH_RECORDS` sets the size of the large vault (300,000 by default).
+//! `CHARTLOCK_BENCH_RECORDS` sets the number of records in the large vault (300,000 by default).
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../tests/common/credential.rs"]
@@ -66,7 +66,7 @@ fn bare_engine(directory: &Path) -> (Database, Keyspace) {
     (database, keyspace)
 }
 
-/// Returns the count of records in the large vault.
+/// Returns the number of records in the large vault.
 fn records() -> usize {
     let set = std::env::var("CHARTLOCK_BENCH_RECORDS").ok();
     set.and_then(|count| count.parse().ok()).unwrap_or(300_000)
@@ -244,7 +244,8 @@ fn against_the_bare_engine() {
     }
 }
 
-/// Returns the total time of all threads' puts, divided by their count.
+/// Runs `work` on `threads` threads at once, each of which makes `puts` puts. Returns the elapsed
+/// time divided by the total count of puts.
 fn in_threads(threads: usize, puts: usize, work: &(impl Fn(usize) + Sync)) -> Duration {
     let start = Instant::now();
     std::thread::scope(|scope| {

@@ -2,7 +2,7 @@
 
     python3 benches/features/measure.py [ROW...]
 
-Prints a Markdown table with one row for each combination of features (ROWS below). It builds in a scratch
+Prints a Markdown table with one row for each combination of features (ROWS below). The script builds in a scratch
 directory, in cargo's release profile with symbols stripped.
 """
 

@@ -49,7 +49,7 @@ pub enum AccessKind {
     Changed,
     /// Records were disclosed to an outside recipient.
     Disclosed,
-    /// Keys were rotated, or content was re-encrypted; no actor saw or changed content.
+    /// Keys were rotated, or content was re-encrypted; no actor read or changed content.
     Upkeep,
     /// The journal was read.
     Audited,
@@ -66,7 +66,7 @@ pub(crate) enum VersionEffect {
     Written,
     /// The same version was re-encrypted or rewrapped.
     Resealed,
-    /// All earlier versions were destroyed.
+    /// An expunged marker replaced all earlier versions.
     Expunged,
     /// The keys of the whole chart were destroyed.
     Erased,

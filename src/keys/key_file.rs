@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn interrupted_reads_return_the_whole_file() {
+    fn read_up_to_retries_interruptions_and_returns_other_errors() {
         for (content, out) in [(&b"abcdef"[..], &mut [0; 4]), (b"abc", &mut [0; 4])] {
             let read = read_up_to(&mut Interrupted(content, false), out);
             let length = content.len().min(out.len());

@@ -10,11 +10,11 @@
 //! Version numbers never repeat, so no version below a marker is put again, and a late delete is
 //! safe.
 //!
-//! Storage that is not transactional has one exception. A put that read the current version before
-//! the marker was stored may still copy that version into the history, and then fails at the
-//! marker. The copy is below the marker, so no read returns it. The running expunge or the next
-//! expunge of the record removes the copy. A re-encryption also removes the copy if the copy's
-//! content no longer opens.
+//! Storage that is not transactional has one exception. A put may have read the current version
+//! before the marker was stored. Such a put may copy that version into the history before it fails
+//! at the marker. The copy is below the marker, so no read returns the copy. The running expunge or
+//! the next expunge of the record removes the copy. A re-encryption also removes the copy if the
+//! copy's content no longer opens.
 //!
 //! Segments are deleted before the version that references them, so that a repeated pass finds the
 //! reference again. The marker keeps the stream id of the version that it replaced.
@@ -35,7 +35,8 @@ use crate::storage::{Projection, Scan};
 use crate::vault::entries::CachedEntry;
 use crate::vault::{ROUNDS, Vault};
 
-/// Maximum number of versions that are removed in one pass.
+/// Maximum number of versions that are removed in one pass. The limit bounds memory, because a pass
+/// reads whole values.
 const PAGE: usize = 64;
 
 const NOT_REACHED: [&str; 3] = [

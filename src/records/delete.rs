@@ -47,7 +47,8 @@ impl Store {
         Err(Error::CommitUnknown)
     }
 
-    /// Deletes the objects at these keys; on return, all of them are deleted.
+    /// Deletes the objects at these keys. Repeats deletes with unknown outcome, and fails with
+    /// `CommitUnknown` after [`ROUNDS`] attempts.
     pub(crate) fn remove_all(&self, keys: Vec<Vec<u8>>, removed: &mut dyn FnMut()) -> Result<()> {
         for keys in keys.chunks(DELETE_BATCH) {
             let mut remaining = keys.to_vec();

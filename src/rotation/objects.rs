@@ -197,9 +197,10 @@ impl Vault {
                 }
                 Err(CommitError::Io(error)) => return Err(error.into()),
                 Err(CommitError::Conflict { operation }) => {
-                    // On storage that is not transactional, the record may already reference the
-                    // new stream. Either a later check failed, or a client library repeated a
-                    // request and conflicted with its own first attempt.
+                    // Discard the upload only if no record can reference the new stream. On storage
+                    // that is not transactional, the record may already reference the stream:
+                    // either a later check failed, or a client library repeated a request and
+                    // conflicted with its own first attempt.
                     let surely_not = self.core.store.storage.is_transactional()
                         || operation == 0
                         || operation == 1

@@ -17,7 +17,8 @@ use crate::storage::{Projection, Scan, ScanItem, Storage};
 use crate::vault::entries::Freshness;
 use crate::vault::header::OpenHeader;
 
-/// Maximum number of patient entries in one scan page.
+/// Maximum number of patient entries in one scan page. The limit bounds memory, because a page
+/// contains whole entries.
 const PAGE_SIZE: usize = 128;
 
 impl Session {

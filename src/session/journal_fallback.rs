@@ -15,7 +15,8 @@ use crate::session::guard::AuditTarget;
 use crate::storage::{CommitError, Expect, Projection, Scan, Storage, Transaction};
 use crate::vault::Vault;
 
-/// Maximum number of journal pages in one scan page. A journal page has at most 1 MiB.
+/// Maximum number of journal pages in one scan page. The limit bounds memory, because a journal page
+/// can have 1 MiB.
 const PAGE_SIZE: usize = 16;
 
 /// Report of [`Session::end_journal_fallback`].

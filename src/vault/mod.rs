@@ -1,7 +1,8 @@
 //! Core of a vault: opening, options, header and entry caches, slots, recovery, journaling.
 //!
-//! Guarantees: an acknowledged write stays readable until the record is erased. The vault is
-//! correct after any prefix of any transaction. No change is acknowledged before its last check.
+//! Guarantees: an acknowledged write stays readable until the record is erased. If only the first
+//! operations of a transaction are applied, the vault is still correct. No change is acknowledged
+//! before the last check of its transaction.
 //! Must not know: cipher or key-derivation crates, or the kind of storage, except whether the
 //! storage is transactional.
 

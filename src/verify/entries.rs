@@ -16,7 +16,8 @@ use crate::verify::report::{EntryFinding, FindingKind};
 use crate::verify::subjects::JournalComparison;
 use crate::verify::walk::{JournalVisitor, JournalWalk, WalkPosition};
 
-/// Maximum number of patient entries that are rechecked together.
+/// Maximum number of patient entries that are rechecked together. These entries share the readings
+/// of the journal, and the limit bounds memory.
 const RECHECKED_AT_ONCE: usize = 256;
 
 /// Result of reading one patient entry.

@@ -17,7 +17,8 @@ use crate::verify::expected_state::{RecordFacts, bucket};
 use crate::verify::records::{ChartScan, Partition};
 use crate::verify::walk::JournalWalk;
 
-/// Maximum number of records that are rechecked together.
+/// Maximum number of records that are rechecked together. These records share the readings of the
+/// journal, and the limit bounds memory.
 const RECHECKED_AT_ONCE: usize = 512;
 
 impl Verification {

@@ -1,5 +1,7 @@
-//! Recheck of mismatches: reads a record between two readings of the journal until the result is
-//! stable, because writers are active concurrently.
+//! Recheck of mismatches, because a concurrent writer can cause a mismatch that is no fault.
+//!
+//! Each round reads the record between two readings of the journal. The verification reports a
+//! mismatch once two rounds agree, or after the last round.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -14,7 +14,8 @@ use crate::verify::compare::{self, StoredRecord};
 use crate::verify::expected_state::RecordFacts;
 use crate::verify::walk::JournalWalk;
 
-/// Maximum number of values per scan page.
+/// Maximum number of values per scan page. The limit bounds memory, because a page contains whole
+/// values.
 const PAGE: usize = 64;
 
 /// Charts that are verified together, with the journaled facts on their records.

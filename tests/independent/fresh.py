@@ -66,7 +66,7 @@ def undetected_in_archive(archive: bytes) -> list[str]:
 
 
 def undetected_in_storage(storage: Storage, credential: Credential) -> list[str]:
-    """Lists undetected alterations in each object; upload intents are not sealed, and not read."""
+    """Lists undetected alterations in each object. The storage must contain no upload intents: they are not sealed."""
     undetected = []
     for key, value in storage.items():
         for at in {0, 3, 5, 17, len(value) // 2, len(value) - 17, len(value) - 1}:

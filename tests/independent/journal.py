@@ -39,7 +39,7 @@ class PageId:
 
 @dataclass(frozen=True)
 class JournalKey:
-    """Journal key. An auditor does not know its number."""
+    """Journal key. The number is unknown if the key is from an auditor slot."""
 
     key: bytes
     number: int | None
@@ -71,7 +71,7 @@ class Target:
     place: int | None = None
 
     def announced(self) -> tuple[PageId, int] | None:
-        """Returns page and index of the entry that this one settles."""
+        """Returns the page and the index of the entry that this entry settles."""
         if self.writer is None or self.sequence is None or self.place is None:
             return None
         return PageId(self.writer, self.sequence), self.place

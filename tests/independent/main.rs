@@ -1,9 +1,9 @@
 //! Archives for the independent reader in Python, with the results that the reader must find in
 //! them.
 //!
-//! This build writes archives with every kind of object, so that a difference between the library
-//! and format.md becomes visible. The test needs no Python; CI runs `python3 tests/independent
-//! fresh` on its output.
+//! Each archive contains every kind of object, so that a difference between the library and
+//! format.md becomes visible. The test needs no Python; CI runs `python3 tests/independent fresh`
+//! on its output.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]
@@ -283,7 +283,7 @@ fn write(name: &str, suite: CipherSuite, storage: impl Storage + 'static) {
         .unwrap();
     fill(&vault, &credentials);
     drop(vault);
-    // Opening the vault again starts a second chain, whose first page records the head of the first
+    // Open the vault again to start a second chain, whose first page records the head of the first
     // chain.
     let vault = Vault::open(Arc::clone(&storage), &credentials.passphrase).unwrap();
     assert!(vault.verify(None).unwrap().is_clean());

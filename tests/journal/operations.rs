@@ -422,8 +422,8 @@ fn scene(stage: &Stage) -> (Vault, u16) {
     (stage.open_in(Journaling::Strict), slot)
 }
 
-/// Runs the operation of one row. Returns its journal entries, and the classes of the storage keys
-/// that it wrote.
+/// Runs the operation of one row. Returns the operation's journal entries, and the classes of the
+/// storage keys that the operation wrote.
 ///
 /// The operation that creates a vault runs on an empty storage.
 fn run_row(row: &Row) -> (Vec<String>, BTreeSet<char>) {

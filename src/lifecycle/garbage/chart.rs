@@ -14,7 +14,6 @@ use crate::storage::{Projection, Scan, ScanItem};
 use crate::vault::entries::{CachedEntry, Freshness};
 use crate::vault::{ROUNDS, Vault};
 
-/// An hour, in milliseconds.
 const HOUR: i64 = 60 * 60 * 1000;
 /// Age in milliseconds at which an upload counts as abandoned. Its writer has normally given up
 /// earlier. Otherwise the writer finds its intent deleted, and loses only its upload.
@@ -23,7 +22,8 @@ const ABANDONED_AFTER: i64 = 24 * HOUR;
 /// A writer may stall between its check of the intent and the put that references the content. No
 /// check detects such a put; only elapsed time excludes it.
 const ABANDONED_AFTER_STEPS: i64 = 7 * 24 * HOUR;
-/// Maximum number of objects per scan page.
+/// Maximum number of objects per scan page. A page contains only storage keys, and so needs little
+/// memory.
 const PAGE: usize = 256;
 
 #[derive(Default)]

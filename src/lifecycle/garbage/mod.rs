@@ -26,7 +26,8 @@ use crate::vault::Vault;
 use crate::vault::entries::CachedEntry;
 use crate::vault::progress::{Counter, Phase};
 
-/// Maximum number of charts per scan of the patient entries.
+/// Maximum number of charts per scan of the patient entries. The limit bounds memory; a lower limit
+/// would need more scans.
 const CHARTS_AT_ONCE: usize = 4096;
 
 struct Collection<'a> {
@@ -51,8 +52,8 @@ impl Vault {
     /// The collector frees nothing that may be needed. It skips charts without a readable patient
     /// entry, and charts in which a record version is missing or does not open. It keeps every
     /// stream that a record's key opens, even if no record references the stream. The report counts
-    /// all of these. **Do not call this method while only a part of a backup is restored**, because
-    /// the content of newer records counts as garbage when only older records are restored.
+    /// all of these. **Do not call this method while only a part of a backup is restored.**
+    /// If only older records are restored, the content of newer records counts as garbage.
     ///
     /// ```
     /// # use chartlock::*;

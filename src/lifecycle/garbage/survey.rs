@@ -14,7 +14,8 @@ use crate::vault::entries::CachedEntry;
 
 /// Length in bytes of the head of a value and the stream id that follows the head.
 const WITH_STREAM: usize = HEAD + 16;
-/// Maximum number of objects per scan page.
+/// Maximum number of objects per scan page. A page contains only the first bytes of each value, and
+/// so needs little memory.
 const PAGE: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

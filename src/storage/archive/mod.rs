@@ -27,11 +27,11 @@ use output::Output;
 const MAGIC: &[u8; 8] = b"\x89CLA\r\n\x1a\n";
 const DIGEST_BYTES: usize = size_of::<Digest>();
 
-/// The maximum count of objects in one commit of a restore.
+/// The maximum number of objects in one commit of a restore.
 const BATCH_OBJECTS: usize = 1000;
 /// The total size of values, in bytes, from which a restore commits its batch.
 const BATCH_BYTES: usize = 8 << 20;
-/// The maximum count of objects in one scan page.
+/// The maximum number of objects in one scan page.
 const PAGE_OBJECTS: usize = 256;
 /// The size of the read buffer and of the write buffer, in bytes.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -199,7 +199,7 @@ pub fn verify(archive: impl Read) -> Result<Report, ArchiveError> {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// The count of objects.
+    /// The number of objects.
     pub objects: u64,
     /// The length of the archive in bytes.
     pub bytes: u64,

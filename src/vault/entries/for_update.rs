@@ -106,9 +106,9 @@ impl Vault {
         let head = EntryHead::parse(&stored.value)?;
         let mut cached = match self.open_entry(tag, stored) {
             // Replace an entry whose unacknowledged write arrived after its master key was
-            // destroyed. Only a key number that this keyring records as destroyed proves such a
-            // late write. After the restore of an old header, the number is merely unknown, and
-            // replacing the entry would lose the whole chart.
+            // destroyed. Only the keyring's list of destroyed key numbers proves such a late write.
+            // After the restore of an old header, the key may be missing from the keyring without
+            // having been destroyed. Replacing the entry would then lose the whole chart.
             Err(Error::UnknownMasterKey)
                 if !self.core.store.storage.is_transactional()
                     && header.keyring.was_destroyed(head.master) =>
