@@ -102,6 +102,7 @@ impl From<io::Error> for StorageError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied,
+            io::ErrorKind::NotADirectory => Self::NotADirectory,
             kind => Self::Io(kind),
         }
     }

@@ -328,11 +328,12 @@ impl Ticket {
 
     /// Deletes the segment files of transactions that certainly were not committed.
     fn discard_unused_files(&self, results: &[CommitResult], segments: &Segments) {
-        for (prepared, result) in self.transactions.iter().flatten().zip(results) {
-            if matches!(
+        for (prepared, result) in self.transactions.iter().zip(results) {
+            let is_lost = matches!(
                 result,
                 Err(CommitError::Conflict { .. } | CommitError::Io(_))
-            ) {
+            );
+            if let (Ok(prepared), true) = (prepared, is_lost) {
                 delete_files(&prepared.extents, segments);
             }
         }

@@ -9,7 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::marker::{MARKER, MarkerContent};
+use super::marker::{MARKER, MarkerContent, MarkerState};
 use super::readme::README;
 use crate::storage::StorageError;
 
@@ -70,32 +70,34 @@ impl LockedDirectory {
         })
     }
 
-    /// Creates the storage with `create` if the directory is empty or an earlier creation did not
-    /// finish. Returns the content of the marker.
-    pub(super) fn ensure_created(
+    /// Returns the marker of a complete storage, or fills an empty directory with `fill`.
+    ///
+    /// An unfinished creation is repeated. An unfinished backup is an error, because an empty
+    /// storage in its place would hide that the copy is incomplete.
+    pub(super) fn ensure_filled(
         &self,
-        create: impl FnOnce(&MarkerContent) -> Result<(), StorageError>,
         new: impl FnOnce() -> Result<MarkerContent, StorageError>,
+        fill: impl FnOnce(&MarkerContent) -> Result<(), StorageError>,
     ) -> Result<MarkerContent, StorageError> {
         let unfinished = match MarkerContent::read(&self.path)? {
-            Some(marker) if marker.is_complete => return Ok(marker),
-            Some(unfinished) => unfinished,
-            None if content(&self.path)? == DirectoryContent::Empty => {
+            Some(marker) if marker.state == MarkerState::Complete => return Ok(marker),
+            Some(marker) if marker.state == MarkerState::Creating => marker,
+            None if is_empty(&self.path)? => {
                 restrict_directory(&self.path)?;
                 let unfinished = new()?;
                 unfinished.write(&self.path)?;
                 unfinished
             }
-            None => return Err(StorageError::Damaged),
+            _ => return Err(StorageError::Damaged),
         };
         let segments = self.path.join(SEGMENTS);
         if !segments.try_exists()? {
             new_directory(&segments)?;
         }
-        create(&unfinished)?;
+        fill(&unfinished)?;
         sync_directory(&self.path)?;
         let complete = MarkerContent {
-            is_complete: true,
+            state: MarkerState::Complete,
             ..unfinished
         };
         complete.write(&self.path)?;

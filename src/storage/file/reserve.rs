@@ -17,7 +17,8 @@ const REFILL_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Reserve {
     path: PathBuf,
-    missing_since: Mutex<Option<Instant>>,
+    /// Time from which the missing reserve is written again; `None` while the reserve exists.
+    refill_at: Mutex<Option<Instant>>,
 }
 
 impl Reserve {
@@ -26,24 +27,25 @@ impl Reserve {
         let is_missing = !path.exists();
         Self {
             path,
-            missing_since: Mutex::new(is_missing.then(Instant::now)),
+            refill_at: Mutex::new(is_missing.then(Instant::now)),
         }
     }
 
     /// Deletes the reserve.
     pub(super) fn give_up(&self) {
         let _may_be_missing = fs::remove_file(&self.path);
-        *lock(&self.missing_since) = Some(Instant::now());
+        *lock(&self.refill_at) = Some(Instant::now() + REFILL_AFTER);
     }
 
-    /// Writes the reserve again some time after it was given up.
+    /// Writes the reserve if it is missing, but not soon after it was given up.
     pub(super) fn refill(&self) {
-        let mut missing_since = lock(&self.missing_since);
-        if missing_since.is_some_and(|since| since.elapsed() >= REFILL_AFTER) {
-            *missing_since = match self.write() {
+        let mut refill_at = lock(&self.refill_at);
+        let now = Instant::now();
+        if refill_at.is_some_and(|time| time <= now) {
+            *refill_at = match self.write() {
                 Ok(()) => None,
                 // The disk is still too full.
-                Err(_) => Some(Instant::now()),
+                Err(_) => Some(now + REFILL_AFTER),
             };
         }
     }

@@ -10,7 +10,7 @@ use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
 use super::directory::{LockedDirectory, Sharing, absolute};
-use super::marker::{Marker, MarkerContent};
+use super::marker::{Marker, MarkerContent, MarkerState};
 use super::options::FileOptions;
 use super::read;
 use super::readme::{Readme, vault_id};
@@ -42,7 +42,7 @@ impl Store {
         let path = absolute(path)?;
         let locked = LockedDirectory::lock(&path, options.sharing)?;
         let create = |marker: &MarkerContent| database::create(&path, marker);
-        let marker = locked.ensure_created(create, new_marker)?;
+        let marker = locked.ensure_filled(new_marker, create)?;
         check_file(&path)?;
         let writer = connect(&path, Role::Writer, options.cache_bytes)?;
         check_origin(&writer, &path, &marker)?;
@@ -66,7 +66,7 @@ impl Store {
         let path = absolute(path)?;
         // The marker before the database: a commit in between only makes the database newer.
         let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
-        if !marker.is_complete {
+        if marker.state != MarkerState::Complete {
             return Err(StorageError::Damaged);
         }
         check_file(&path)?;
@@ -209,7 +209,7 @@ fn check_reader(path: &Path, role: Role, marker: &MarkerContent) -> Result<(), S
 fn new_marker() -> Result<MarkerContent, StorageError> {
     let id = crypto::fresh().map_err(|_| StorageError::Io(std::io::ErrorKind::Other))?;
     Ok(MarkerContent {
-        is_complete: false,
+        state: MarkerState::Creating,
         id,
         acknowledged: 0,
     })
