@@ -22,5 +22,7 @@ mod faults;
 #[cfg(all(feature = "file", unix))]
 mod files;
 #[cfg(feature = "file")]
+mod header_copy;
+#[cfg(feature = "file")]
 mod large_puts;
 mod split;

@@ -10,7 +10,7 @@ use rusqlite::{CachedStatement, Connection, TransactionBehavior};
 use super::database::{failed, last_number};
 use super::index::KeyIndex;
 use super::row::{ObjectRow, revision};
-use super::schema::{HEADER_KEY, PADDING_BYTES, PAGE_BYTES, is_destroyable, key_sum};
+use super::schema::{HEADER_KEY, PADDING_BYTES, PAGE_BYTES, header_sum, is_destroyable, key_sum};
 use super::segments::Extent;
 use crate::storage::{CommitError, Committed, Operation, StorageError, Transaction, Value};
 
@@ -23,7 +23,8 @@ const ROW: &str = "
     select revision, key, key_sum, segment, start, length from object where revision = ?1";
 const DELETE: &str = "delete from object where revision = ?1";
 const COPY_HEADER: &str = "
-    insert or replace into header_copy (id, padding, value) values (1, zeroblob(?1), ?2)";
+    insert or replace into header_copy (id, value_sum, padding, value)
+    values (1, ?1, zeroblob(?2), ?3)";
 const DELETE_HEADER_COPY: &str = "delete from header_copy";
 const ADD_REFERENCES: &str = "
     insert into segment (id, objects) values (?1, ?2)
@@ -256,7 +257,8 @@ impl Changes<'_> {
             self.execute(ADD_REFERENCES, (extent.file, 1))?;
         }
         if key == HEADER_KEY {
-            self.execute(COPY_HEADER, (PADDING_BYTES as i64, inline))?;
+            let row = (header_sum(inline), PADDING_BYTES as i64, inline);
+            self.execute(COPY_HEADER, row)?;
             self.effects.header = Some(value.clone());
         }
         self.effects.pages += 3 + (padding + inline.len()) / PAGE_BYTES;

@@ -12,6 +12,7 @@ mod committer;
 mod connections;
 mod database;
 mod directory;
+mod header_copy;
 mod index;
 mod integrity;
 mod marker;
@@ -33,14 +34,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use backup::BackupReport;
+use header_copy::HeaderCopies;
 pub use options::FileOptions;
 pub use salvage::SalvageReport;
+use schema::HEADER_KEY;
 use snapshot::FileSnapshot;
 use store::Store;
 
 use crate::storage::{
-    CommitError, Committed, Integrity, Scan, ScanPage, Snapshot, Storage, StorageError, Stored,
-    Transaction,
+    CommitError, Committed, Expect, Integrity, Scan, ScanPage, Snapshot, Storage, StorageError,
+    Stored, Transaction,
 };
 
 /// Storage in one directory of a local file system, for one process, or several with
@@ -146,6 +149,28 @@ impl FileStorage {
             directory.as_ref(),
             progress,
         )
+    }
+
+    /// Replaces a damaged vault header by its second copy. Returns `true` if it was replaced.
+    ///
+    /// Both copies are written by the same commit, so the second copy is never older than the
+    /// first. Each copy has the same checksum; only a copy that fits it replaces one that does not.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] if the header's row cannot be replaced; then use
+    /// [`salvage`](Self::salvage). Other errors if the disk fails or is full.
+    pub fn repair_header(&self) -> Result<bool, StorageError> {
+        self.store.check_process()?;
+        let read = |connection: &_| Ok(HeaderCopies::read(connection).replacement());
+        let Some(header) = self.store.connections.read(read)? else {
+            return Ok(false);
+        };
+        let put = Transaction::new().put(HEADER_KEY, header, Expect::Any);
+        match self.commit(&[put]).pop() {
+            Some(Ok(_)) => Ok(true),
+            Some(Err(CommitError::Io(error))) => Err(error),
+            _ => Err(StorageError::Stopped),
+        }
     }
 
     /// Copies all objects that are still readable from a damaged storage directory into another

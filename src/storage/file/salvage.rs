@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::database::{self, Role, failed};
 use super::directory::absolute;
+use super::header_copy::HeaderCopies;
 use super::row::{ObjectRow, value};
 use super::schema::{COLUMNS, HEADER_KEY};
 use super::segments::Segments;
@@ -58,11 +59,12 @@ pub(super) fn salvage(
         unreadable: HashSet::new(),
         report: SalvageReport::default(),
     };
+    // First, because a damaged header would otherwise take its place in the target.
+    salvage.copy_header(&source)?;
     // Each path reaches rows that damage hides from the others.
     salvage.copy_rows(&source, "order by revision")?;
     salvage.copy_rows(&source, "order by revision desc")?;
     salvage.copy_by_index(&source)?;
-    salvage.copy_header(&source)?;
     salvage.flush()?;
     salvage.report.objects = salvage.copied.len() as u64;
     let unreadable = salvage.unreadable.difference(&salvage.copied);
@@ -158,15 +160,11 @@ impl Salvage<'_> {
         }
     }
 
-    /// Copies the second copy of the vault header if the first was not found.
+    /// Copies the second copy of the vault header if the first is damaged.
     fn copy_header(&mut self, source: &Connection) -> Result<(), StorageError> {
-        if self.copied.contains(HEADER_KEY) {
-            return Ok(());
-        }
-        let sql = "select value from header_copy";
-        if let Ok(header) = source.query_row(sql, (), |row| row.get::<_, Vec<u8>>(0)) {
+        if let Some(header) = HeaderCopies::read(source).replacement() {
             self.report.used_header_copy = true;
-            self.put(HEADER_KEY.to_vec(), header.into())?;
+            self.put(HEADER_KEY.to_vec(), header)?;
         }
         Ok(())
     }

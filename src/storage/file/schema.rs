@@ -50,6 +50,7 @@ pub(super) const CREATE: &str = "
     ) strict;
     create table header_copy (
         id integer primary key check (id = 1),
+        value_sum integer not null,
         padding blob not null,
         value blob not null
     ) strict;
@@ -61,6 +62,11 @@ pub(super) const COLUMNS: &str = "revision, key, key_sum, segment, start, length
 /// Returns `true` if a destroying put of this key can purge the former value from the database.
 pub(super) fn is_destroyable(key: &[u8]) -> bool {
     key == HEADER_KEY || key.first() == Some(&b'p')
+}
+
+/// Returns the checksum of the vault header: CRC-32, as in zlib.
+pub(super) fn header_sum(header: &[u8]) -> i64 {
+    crc32fast::hash(header).into()
 }
 
 /// Returns the checksum that the key index stores beside each key: CRC-32, as in zlib.
