@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::database::{self, failed, last_number};
 use super::directory::{LockedDirectory, Sharing, absolute, is_empty, new_file, sync_directory};
+use super::file_snapshot::FileSnapshot;
 use super::marker::MarkerContent;
 use super::readme::{Readme, vault_id};
 use super::schema::{HEADER_KEY, PAGE_BYTES};
 use super::segments::Segments;
-use super::snapshot::FileSnapshot;
 use super::sweep::referenced_files;
 use crate::storage::StorageError;
 

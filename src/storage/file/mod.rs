@@ -7,12 +7,14 @@
 //! `format/directory.md` describes the files.
 
 mod backup;
+mod check;
 mod commit;
 mod committer;
 mod connections;
 mod database;
 mod directory;
-mod integrity;
+mod file_snapshot;
+mod key_scan;
 mod marker;
 mod options;
 mod read;
@@ -20,10 +22,8 @@ mod readme;
 mod reserve;
 mod row;
 mod salvage;
-mod scan;
 mod schema;
 mod segments;
-mod snapshot;
 mod store;
 mod sweep;
 
@@ -32,9 +32,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use backup::BackupReport;
+use file_snapshot::FileSnapshot;
 pub use options::FileOptions;
 pub use salvage::SalvageReport;
-use snapshot::FileSnapshot;
 use store::Store;
 
 use crate::storage::{
@@ -185,7 +185,7 @@ impl Storage for FileStorage {
         let store = &self.store;
         store
             .connections
-            .read(|connection| scan::scan(connection, &store.segments, scan))
+            .read(|connection| key_scan::scan(connection, &store.segments, scan))
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
@@ -216,7 +216,7 @@ impl Storage for FileStorage {
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
         self.store.check_process()?;
-        integrity::check(
+        check::check(
             &FileSnapshot::new(Arc::clone(&self.store))?,
             &self.store.segments,
         )

@@ -101,7 +101,7 @@ pub(super) fn last(
     prefix: &[u8],
 ) -> Result<Option<Vec<u8>>, StorageError> {
     let mut statement = connection.prepare_cached(LAST).map_err(failed)?;
-    let end = super::scan::end_of(prefix);
+    let end = super::key_scan::end_of(prefix);
     let found = statement.query_row((prefix, end), |row| {
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
     });
