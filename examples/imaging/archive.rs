@@ -20,7 +20,7 @@ use crate::common::next_to;
 use crate::steps::{Steps, bar};
 use crate::study::{Instance, Study, attribute};
 
-/// A small cache of the storage engine, so that it does not dominate the peak memory of this
+/// A small cache of the database, so that it does not dominate the peak memory of this
 /// process.
 pub(crate) const CACHE: u64 = 1 << 20;
 

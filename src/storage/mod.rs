@@ -7,6 +7,9 @@
 pub mod archive;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "file")]
+#[doc = include_str!("../format/directory.md")]
+pub mod directory {}
 #[cfg(feature = "conformance")]
 mod faulty;
 #[cfg(feature = "file")]

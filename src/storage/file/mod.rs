@@ -4,7 +4,7 @@
 //! error and never an empty storage; damage of one byte affects only the objects that it hits. Must
 //! not know: cryptographic keys, plaintext, or more of a value than the vault id in the header.
 //!
-//! `format/directory.md` describes the files.
+//! `format/directory.md` is the normative text of the files.
 
 mod backup;
 mod check;
@@ -55,6 +55,9 @@ use crate::storage::{
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not
 /// supported, because they lack the locks and the shared memory that SQLite needs.
+///
+/// [`storage::directory`](crate::storage::directory) describes the files, also for programs in other
+/// languages.
 ///
 /// ```
 /// use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
