@@ -70,7 +70,7 @@ pub(super) fn write(
         report = copy(snapshot, segments, &directory, unfinished, &mut progress)?;
         Ok(())
     };
-    let marker = || snapshot.with(|connection| unfinished_marker(connection));
+    let marker = || snapshot.with(unfinished_marker);
     locked.ensure_created(create, marker)?;
     Ok(report)
 }
