@@ -4,17 +4,19 @@
 //! error and never an empty storage; damage of one byte affects only the objects that it hits. Must
 //! not know: cryptographic keys, plaintext, or more of a value than the vault id in the header.
 //!
-//! `format/directory.md` describes the files.
+//! `format/directory.md` is the normative text of the files.
 
 mod backup;
+mod check;
 mod commit;
 mod committer;
 mod connections;
 mod database;
 mod directory;
+mod file_snapshot;
 mod header_copy;
 mod index;
-mod integrity;
+mod key_scan;
 mod marker;
 mod options;
 mod read;
@@ -22,10 +24,8 @@ mod readme;
 mod reserve;
 mod row;
 mod salvage;
-mod scan;
 mod schema;
 mod segments;
-mod snapshot;
 mod store;
 mod sweep;
 
@@ -34,11 +34,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use backup::BackupReport;
+use file_snapshot::FileSnapshot;
 use header_copy::HeaderCopies;
 pub use options::FileOptions;
 pub use salvage::SalvageReport;
 use schema::HEADER_KEY;
-use snapshot::FileSnapshot;
 use store::Store;
 
 use crate::storage::{
@@ -59,6 +59,9 @@ use crate::storage::{
 /// [`backup`](Self::backup) copies a storage that is in use. Do not copy an open directory by other
 /// means: a copy of its files at different times is damaged. Network file systems are not
 /// supported, because they lack the locks and the shared memory that SQLite needs.
+///
+/// [`storage::directory`](crate::storage::directory) describes the files, also for programs in other
+/// languages.
 ///
 /// ```
 /// use chartlock::storage::{Expect, FileStorage, Storage, Transaction};
@@ -209,7 +212,7 @@ impl Storage for FileStorage {
         let store = &self.store;
         store
             .connections
-            .read(|connection| scan::scan(connection, &store.segments, scan))
+            .read(|connection| key_scan::scan(connection, &store.segments, scan))
     }
 
     fn last(&self, prefixes: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, StorageError> {
@@ -240,7 +243,7 @@ impl Storage for FileStorage {
 
     fn integrity(&self) -> Result<Integrity, StorageError> {
         self.store.check_process()?;
-        integrity::check(
+        check::check(
             &FileSnapshot::new(Arc::clone(&self.store))?,
             &self.store.segments,
         )

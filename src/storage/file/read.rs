@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::database::failed;
 use super::index::KeyIndex;
+use super::key_scan::end_of;
 use super::row::{ObjectRow, value};
-use super::scan::end_of;
 use super::schema::key_sum;
 use super::segments::Segments;
 use crate::storage::{StorageError, Stored};

@@ -129,10 +129,7 @@ impl Salvage<'_> {
             }
             let found = source.prepare_cached(&by_key).and_then(|mut statement| {
                 let mut rows = statement.query([&after])?;
-                Ok(match rows.next()? {
-                    Some(row) => Some(self.copy_row(row)),
-                    None => None,
-                })
+                Ok(rows.next()?.map(|row| self.copy_row(row)))
             });
             match found {
                 Ok(Some(copied)) => copied?,

@@ -1,6 +1,7 @@
 //! Tables of the database, and the classes of keys that are stored in a special way.
 //!
-//! `format/directory.md` describes the same tables for readers in other languages.
+//! `format/directory.md` describes the same tables. A change here needs a change there, and in
+//! `tests/independent/directory.py`.
 
 /// `application_id` of the database file: "CLKD".
 pub(super) const APPLICATION_ID: i32 = 0x434c_4b44;

@@ -10,6 +10,7 @@ use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
 use super::directory::{LockedDirectory, Sharing, absolute};
+use super::file_snapshot::Snapshots;
 use super::marker::{Marker, MarkerContent, MarkerState};
 use super::options::FileOptions;
 use super::read;
@@ -17,7 +18,6 @@ use super::readme::{Readme, vault_id};
 use super::reserve::Reserve;
 use super::schema::HEADER_KEY;
 use super::segments::Segments;
-use super::snapshot::Snapshots;
 use crate::crypto;
 use crate::storage::{CommitError, Committed, StorageError, Transaction};
 
