@@ -118,6 +118,7 @@ fn copy(
     database::empty_log(&target)?;
     target.close().map_err(|(_, error)| failed(error))?;
     std::fs::File::open(&path)?.sync_all()?;
+    database::check_file(directory)?;
     sync_directory(directory)?;
     Readme::new(directory).update(header.and_then(|stored| vault_id(&stored.value)));
     Ok(BackupReport {

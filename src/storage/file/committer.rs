@@ -5,6 +5,7 @@
 //! before the commit leaves segment files without a reference, which a later opening deletes.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,14 +13,14 @@ use rusqlite::Connection;
 
 use super::commit::{CommitResult, GroupEffects, GroupFailure, PreparedTransaction, commit};
 use super::connections::Connections;
-use super::database::{Checkpoint, copy_log, empty_log};
+use super::database::{Checkpoint, copy_log, empty_log, has_log};
 use super::file_snapshot::Snapshots;
 use super::marker::Marker;
 use super::readme::{Readme, vault_id};
+use super::recovery::{recover, settle_log, sync_emptied_log};
 use super::reserve::Reserve;
 use super::schema::SEGMENT_VALUE_BYTES;
 use super::segments::{Extent, Segments};
-use super::sweep::recover;
 use crate::group_commit::{Election, lock};
 use crate::storage::limits::check_sizes;
 use crate::storage::{CommitError, Operation, StorageError, Transaction, Value};
@@ -95,6 +96,9 @@ impl Committer {
             return transactions.iter().map(stopped).collect();
         }
         let prepared = prepare_all(transactions, target.segments);
+        if target.segments.has_failed_sync() {
+            self.stop();
+        }
         let ticket = Arc::new(Ticket {
             transactions: prepared,
             results: Mutex::new(None),
@@ -135,12 +139,8 @@ impl Committer {
         group: &[&PreparedTransaction],
     ) -> Vec<CommitResult> {
         let mut state = lock(&self.state);
-        if !state.is_recovered {
-            match recover(connection, target.segments, self.is_exclusive) {
-                Ok(()) => state.is_recovered = true,
-                Err(error) => return all(group, error.into()),
-            }
-            target.reserve.refill();
+        if let Err(error) = self.recover(target, connection, &mut state) {
+            return all(group, error.into());
         }
         match self.attempt(target, connection, group) {
             Ok((results, effects)) => {
@@ -160,6 +160,60 @@ impl Committer {
             }
             Err(GroupFailure::Nothing(error)) => all(group, error.into()),
         }
+    }
+
+    /// Recovers what an earlier process left, before the first write of this one.
+    fn recover(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+        state: &mut State,
+    ) -> Result<(), StorageError> {
+        if state.is_recovered {
+            return Ok(());
+        }
+        let directory = target.connections.directory();
+        self.sync_names(directory)?;
+        recover(connection, directory, target.segments, self.is_exclusive)?;
+        state.is_recovered = true;
+        target.reserve.refill();
+        Ok(())
+    }
+
+    /// Makes the name of the write-ahead log durable, and the names that a killed process left.
+    /// SQLite syncs the directory too, but ignores the failure.
+    fn sync_names(&self, directory: &Path) -> Result<(), StorageError> {
+        #[cfg(unix)]
+        if let Err(error) = std::fs::File::open(directory)?.sync_all() {
+            // A sync that is repeated can succeed although the names are lost.
+            self.stop();
+            return Err(error.into());
+        }
+        #[cfg(not(unix))]
+        let _ = directory;
+        Ok(())
+    }
+
+    /// Recovers before a write that is no commit.
+    pub(super) fn prepare_write(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+    ) -> Result<(), StorageError> {
+        self.recover(target, connection, &mut lock(&self.state))
+    }
+
+    /// Copies the log into the database before the connection is closed.
+    pub(super) fn settle(
+        &self,
+        directory: &Path,
+        connection: &mut Connection,
+    ) -> Result<Checkpoint, StorageError> {
+        if lock(&self.state).is_recovered || !has_log(directory)? {
+            return empty_log(connection);
+        }
+        self.sync_names(directory)?;
+        settle_log(connection, directory)
     }
 
     /// Commits a group. On a full disk, makes room once: by emptying the log, and for deletions by
@@ -212,7 +266,7 @@ impl Committer {
         let destroyed = destroying.iter().zip(&results);
         if state.is_purge_due || destroyed.clone().any(|(is, result)| *is && result.is_ok()) {
             target.snapshots.end_old();
-            state.is_purge_due = !self.purge(connection);
+            state.is_purge_due = !self.purge(target.connections.directory(), connection);
             if !state.is_purge_due {
                 state.pages_since_checkpoint = 0;
             }
@@ -233,8 +287,13 @@ impl Committer {
     }
 
     /// Empties the write-ahead log, which contains destroyed values. Returns `true` on success.
-    fn purge(&self, connection: &Connection) -> bool {
-        match empty_log(connection) {
+    fn purge(&self, directory: &Path, connection: &Connection) -> bool {
+        let emptied = empty_log(connection);
+        if emptied == Ok(Checkpoint::Emptied) && sync_emptied_log(directory).is_err() {
+            self.stop();
+            return false;
+        }
+        match emptied {
             Ok(Checkpoint::Emptied) => true,
             Ok(Checkpoint::Blocked) | Err(StorageError::Full) => false,
             Err(_) => {

@@ -68,6 +68,10 @@ impl Connections {
         self.reader()?.read(read)
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Locks the writer.
     pub(super) fn writer(&self) -> MutexGuard<'_, Option<Connection>> {
         lock(&self.writer)

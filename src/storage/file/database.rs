@@ -14,6 +14,10 @@ use super::schema::{APPLICATION_ID, CREATE, LAYOUT, PAGE_BYTES};
 use crate::storage::{BackendCode, StorageError};
 
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Position of the versions for writing and for reading in the file's header, and their value in a
+/// database with a write-ahead log.
+const VERSIONS_AT: usize = 18;
+const LOG_VERSIONS: [u8; 2] = [2, 2];
 
 /// Waiting time for a lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,16 +55,25 @@ pub(super) fn create(directory: &Path, marker: &MarkerContent) -> Result<(), Sto
     let row = (marker.id.as_slice(), LAYOUT);
     transaction.execute(insert, row).map_err(failed)?;
     transaction.commit().map_err(failed)?;
-    let mode = "pragma journal_mode = wal";
-    let mode: String = connection
-        .query_row(mode, (), |row| row.get(0))
-        .map_err(failed)?;
+    use_log(&connection)?;
+    connection.close().map_err(|(_, error)| failed(error))?;
+    File::open(&path)?.sync_all()?;
+    check_file(directory)
+}
+
+/// Switches a database to a write-ahead log.
+fn use_log(connection: &Connection) -> Result<(), StorageError> {
+    let pragma = "pragma journal_mode = wal";
+    let mut statement = connection.prepare(pragma).map_err(failed)?;
+    let mut rows = statement.query(()).map_err(failed)?;
+    let row = rows.next().map_err(failed)?.ok_or(StorageError::Damaged)?;
+    let mode: String = row.get(0).map_err(failed)?;
+    // SQLite commits the switch after the row, so only the next step reports a failure.
+    while rows.next().map_err(failed)?.is_some() {}
     if mode != "wal" {
         // Network file systems lack the shared memory that the write-ahead log needs.
         return Err(StorageError::Unsupported);
     }
-    connection.close().map_err(|(_, error)| failed(error))?;
-    File::open(&path)?.sync_all()?;
     Ok(())
 }
 
@@ -145,10 +158,11 @@ fn set(connection: &Connection, pragma: &str, value: i64) -> Result<(), StorageE
         .map_err(failed)
 }
 
-/// Checks the database file before SQLite opens it, because SQLite takes an empty file for a new
-/// database and discards its write-ahead log.
+/// Checks the database file before SQLite opens it. SQLite takes an empty file for a new database
+/// and discards its write-ahead log. Without a log, SQLite deletes a rollback journal to commit, but
+/// does not make the deletion durable, so a power cut could undo a commit.
 pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
-    let mut magic = [0; SQLITE_MAGIC.len()];
+    let mut header = [0; VERSIONS_AT + LOG_VERSIONS.len()];
     let mut file = match File::open(directory.join(DATABASE)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -156,8 +170,8 @@ pub(super) fn check_file(directory: &Path) -> Result<(), StorageError> {
         }
         Err(error) => return Err(error.into()),
     };
-    match file.read_exact(&mut magic) {
-        Ok(()) if &magic == SQLITE_MAGIC => Ok(()),
+    match file.read_exact(&mut header) {
+        Ok(()) if header.starts_with(SQLITE_MAGIC) && header.ends_with(&LOG_VERSIONS) => Ok(()),
         Ok(()) => Err(StorageError::Damaged),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StorageError::Damaged),
         Err(error) => Err(error.into()),

@@ -84,6 +84,7 @@ impl LockedDirectory {
             Some(marker) if marker.state == MarkerState::Creating => marker,
             None if is_empty(&self.path)? => {
                 restrict_directory(&self.path)?;
+                sync_parents(&self.path)?;
                 let unfinished = new()?;
                 unfinished.write(&self.path)?;
                 unfinished
@@ -207,6 +208,28 @@ pub(super) fn new_directory(path: &Path) -> io::Result<()> {
         Some(parent) => sync_directory(parent),
         None => Ok(()),
     }
+}
+
+/// Makes the names of a directory and of its parents durable.
+///
+/// A creation that was killed may have left directories whose names are not durable.
+fn sync_parents(path: &Path) -> io::Result<()> {
+    for parent in path.ancestors().skip(1) {
+        match sync_directory(parent) {
+            // This user did not create a parent that is not readable, or is on another medium.
+            Err(error) if is_out_of_reach(&error) => break,
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+fn is_out_of_reach(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(
+        error.kind(),
+        PermissionDenied | InvalidInput | ReadOnlyFilesystem
+    )
 }
 
 fn restrict_directory(path: &Path) -> io::Result<()> {

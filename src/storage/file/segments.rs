@@ -8,8 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::directory::{SEGMENTS, new_file, sync_directory};
+use super::positioned::read_at;
 use crate::crypto;
 use crate::group_commit::lock;
 use crate::storage::{StorageError, Value};
@@ -28,6 +30,7 @@ pub(super) struct Extent {
 pub(super) struct Segments {
     path: PathBuf,
     deferred: Mutex<Deferred>,
+    has_failed_sync: AtomicBool,
 }
 
 /// Deletions that wait until no snapshot needs the files.
@@ -42,6 +45,7 @@ impl Segments {
         Self {
             path: directory.join(SEGMENTS),
             deferred: Mutex::default(),
+            has_failed_sync: AtomicBool::new(false),
         }
     }
 
@@ -81,8 +85,19 @@ impl Segments {
         for value in values {
             file.write_all(value)?;
         }
-        file.sync_all()?;
-        sync_directory(&self.path)
+        let names = File::open(&self.path)?;
+        let synced = file.sync_all().and_then(|()| names.sync_all());
+        if let Err(error) = &synced
+            && !is_full(error)
+        {
+            self.has_failed_sync.store(true, Ordering::SeqCst);
+        }
+        synced
+    }
+
+    /// Returns `true` if the medium failed to sync a file.
+    pub(super) fn has_failed_sync(&self) -> bool {
+        self.has_failed_sync.load(Ordering::SeqCst)
     }
 
     /// Reads the first `limit` bytes of a value.
@@ -173,20 +188,13 @@ impl Segments {
     }
 }
 
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 /// Returns the number of a file name that [`Segments`] wrote. Other names are files of the user.
 fn parse_name(name: &str) -> Option<i64> {
     let number = i64::from_str_radix(name, 16).ok()?;
     (format!("{number:016x}") == name).then_some(number)
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
-}
-
-#[cfg(not(unix))]
-fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(bytes)
 }

@@ -123,24 +123,28 @@ impl Store {
         if transactions.is_empty() {
             return Vec::new();
         }
-        let target = CommitTarget {
+        self.committer.commit(&self.target(), transactions)
+    }
+
+    fn target(&self) -> CommitTarget<'_> {
+        CommitTarget {
             connections: &self.connections,
             segments: &self.segments,
             snapshots: &self.snapshots,
             marker: &self.marker,
             readme: &self.readme,
             reserve: &self.reserve,
-        };
-        self.committer.commit(&target, transactions)
+        }
     }
 
     /// Returns free pages of the database to the file system.
     pub(super) fn compact(&self) -> Result<(), StorageError> {
-        let writer = self.connections.writer();
-        let connection = writer.as_ref().ok_or(StorageError::Stopped)?;
+        let mut writer = self.connections.writer();
+        let connection = writer.as_mut().ok_or(StorageError::Stopped)?;
         if self.committer.is_stopped() {
             return Err(StorageError::Stopped);
         }
+        self.committer.prepare_write(&self.target(), connection)?;
         vacuum(connection)?;
         match empty_log(connection) {
             Ok(_) => Ok(()),
@@ -157,14 +161,16 @@ impl Store {
     pub(super) fn close(&self) -> Result<(), StorageError> {
         self.check_process()?;
         self.connections.close_readers();
-        let Some(connection) = self.connections.writer().take() else {
+        let Some(mut connection) = self.connections.writer().take() else {
             return Ok(());
         };
         let result = if self.committer.is_stopped() {
             // The log stays as it is. The next opening copies it.
             Err(StorageError::Stopped)
         } else {
-            empty_log(&connection).map(|_| ())
+            let directory = self.connections.directory();
+            let settled = self.committer.settle(directory, &mut connection);
+            settled.map(|_| ())
         };
         if result.is_ok() {
             // The log is empty, so closing the last connection only deletes the file.
