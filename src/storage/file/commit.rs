@@ -31,7 +31,7 @@ const REMOVE_REFERENCE: &str = "
 const FORGET_FILE: &str = "
     delete from segment where id = ?1 and objects = 0
         and not exists (select 1 from object where object.segment = ?1)";
-const STORE_NUMBER: &str = "update storage set revisions = ?1";
+const STORE_NUMBER: &str = "update storage set revisions = ?1, copied = max(copied, ?2)";
 
 /// Transaction whose large values are already in a segment file.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ pub(super) enum GroupFailure {
 pub(super) fn commit(
     connection: &mut Connection,
     group: &[&PreparedTransaction],
+    copied: u64,
 ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
     let nothing = GroupFailure::Nothing;
     let transaction = connection
@@ -82,12 +83,13 @@ pub(super) fn commit(
     for prepared in group {
         results.push(changes.apply(prepared).map_err(nothing)?);
     }
-    let (last, mut effects) = (changes.last, changes.effects);
-    effects.number = last;
-    if last == first && effects.pages == 0 {
+    if changes.last == first && changes.effects.pages == 0 {
         // Nothing changed, so nothing is written. Dropping the transaction rolls it back.
-        return Ok((results, effects));
+        changes.effects.number = first;
+        return Ok((results, changes.effects));
     }
+    changes.store_number(copied).map_err(nothing)?;
+    let effects = changes.effects;
     match transaction.commit().map_err(failed) {
         Ok(()) => Ok((results, effects)),
         // SQLite reports a full disk before the end of the commit is in the log.
@@ -170,7 +172,6 @@ impl Changes<'_> {
         keys: &BTreeMap<&[u8], KeyState>,
         committed: &Committed,
     ) -> Result<(), StorageError> {
-        let mut has_put = false;
         for (key, state) in keys {
             let before = state.stored.as_ref().map(|row| row.revision);
             if before != state.revision
@@ -191,16 +192,20 @@ impl Changes<'_> {
             }
             if let Some(number) = number {
                 self.insert(number, key, value, prepared.extents.get(&index))?;
-                has_put = true;
             }
         }
-        if !has_put && self.effects.pages > 0 {
-            self.last += 1;
-            self.execute(
-                STORE_NUMBER,
-                [i64::try_from(self.last).map_err(|_| StorageError::Full)?],
-            )?;
-        }
+        Ok(())
+    }
+
+    /// Stores the number of this commit. Every commit does so, because an older write-ahead log
+    /// then brings back an older number, and opening compares the number with the marker.
+    fn store_number(&mut self, copied: u64) -> Result<(), StorageError> {
+        // A commit that only deletes needs a number of its own.
+        self.last += 1;
+        let signed = |number: u64| i64::try_from(number).map_err(|_| StorageError::Full);
+        self.execute(STORE_NUMBER, [signed(self.last)?, signed(copied)?])?;
+        self.effects.number = self.last;
+        self.effects.pages += 1;
         Ok(())
     }
 

@@ -47,15 +47,17 @@ pub(super) struct Committer {
     waiting: Mutex<Vec<Arc<Ticket>>>,
     election: Election,
     state: Mutex<State>,
+    is_recovered: AtomicBool,
     is_stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    is_recovered: bool,
     /// `true` while destroyed values may still be in the write-ahead log.
     is_purge_due: bool,
     pages_since_checkpoint: usize,
+    /// Number of a commit that the database file contains without the log; 0 if unknown.
+    copied: u64,
 }
 
 /// Call of `commit`.
@@ -72,6 +74,7 @@ impl Committer {
             waiting: Mutex::default(),
             election: Election::default(),
             state: Mutex::default(),
+            is_recovered: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -93,6 +96,9 @@ impl Committer {
         if self.is_stopped() {
             let stopped = |_: &_| Err(StorageError::Stopped.into());
             return transactions.iter().map(stopped).collect();
+        }
+        if let Err(error) = self.ensure_recovered(target, transactions) {
+            return transactions.iter().map(|_| Err(error.into())).collect();
         }
         let prepared = prepare_all(transactions, target.segments);
         let ticket = Arc::new(Ticket {
@@ -135,14 +141,7 @@ impl Committer {
         group: &[&PreparedTransaction],
     ) -> Vec<CommitResult> {
         let mut state = lock(&self.state);
-        if !state.is_recovered {
-            match recover(connection, target.segments, self.is_exclusive) {
-                Ok(()) => state.is_recovered = true,
-                Err(error) => return all(group, error.into()),
-            }
-            target.reserve.refill();
-        }
-        match self.attempt(target, connection, group) {
+        match self.attempt(target, connection, group, state.copied) {
             Ok((results, effects)) => {
                 self.finish(target, connection, &mut state, group, results, effects)
             }
@@ -162,6 +161,36 @@ impl Committer {
         }
     }
 
+    /// Recovers what an earlier process left, before the first commit writes a segment file: the
+    /// sweep takes each file without a reference for a leftover.
+    fn ensure_recovered(
+        &self,
+        target: &CommitTarget<'_>,
+        transactions: &[Transaction],
+    ) -> Result<(), StorageError> {
+        if self.is_recovered.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let writer = target.connections.writer();
+        let connection = writer.as_ref().ok_or(StorageError::Stopped)?;
+        if self.is_recovered.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let recover = || recover(connection, target.segments, self.is_exclusive);
+        let copied = match recover() {
+            // On a full disk, deletions may use the reserve.
+            Err(StorageError::Full) if transactions.iter().any(frees_space) => {
+                target.reserve.give_up();
+                recover()?
+            }
+            result => result?,
+        };
+        lock(&self.state).copied = copied;
+        target.reserve.refill();
+        self.is_recovered.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// Commits a group. On a full disk, makes room once: by emptying the log, and for deletions by
     /// giving up the reserve.
     fn attempt(
@@ -169,22 +198,20 @@ impl Committer {
         target: &CommitTarget<'_>,
         connection: &mut Connection,
         group: &[&PreparedTransaction],
+        copied: u64,
     ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
         let full = GroupFailure::Nothing(StorageError::Full);
-        match commit(connection, group) {
+        match commit(connection, group, copied) {
             Err(failure) if failure == full => {}
             result => return result,
         }
-        if group
-            .iter()
-            .any(|prepared| frees_space(&prepared.transaction))
-        {
+        if frees_any_space(group) {
             target.reserve.give_up();
         }
         if empty_log(connection).is_err_and(|error| error != StorageError::Full) {
             return Err(GroupFailure::Uncertain);
         }
-        commit(connection, group)
+        commit(connection, group, copied)
     }
 
     fn finish(
@@ -215,12 +242,15 @@ impl Committer {
             state.is_purge_due = !self.purge(connection);
             if !state.is_purge_due {
                 state.pages_since_checkpoint = 0;
+                state.copied = effects.number;
             }
         } else if state.pages_since_checkpoint >= CHECKPOINT_PAGES {
             state.pages_since_checkpoint = 0;
-            // A full disk leaves the log in place, which is no failure.
-            if copy_log(connection).is_err_and(|error| error != StorageError::Full) {
-                self.stop();
+            match copy_log(connection) {
+                Ok(Checkpoint::Emptied) => state.copied = effects.number,
+                // A full disk leaves the log in place, which is no failure.
+                Ok(Checkpoint::Blocked) | Err(StorageError::Full) => {}
+                Err(_) => self.stop(),
             }
         }
         for (is_destroying, result) in destroying.iter().zip(&mut results) {
@@ -252,6 +282,10 @@ fn all(group: &[&PreparedTransaction], error: CommitError) -> Vec<CommitResult> 
 fn is_destroying(transaction: &Transaction) -> bool {
     let destroys = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
     transaction.operations().iter().any(destroys)
+}
+
+fn frees_any_space(group: &[&PreparedTransaction]) -> bool {
+    group.iter().any(|one| frees_space(&one.transaction))
 }
 
 fn frees_space(transaction: &Transaction) -> bool {

@@ -13,6 +13,7 @@ mod connections;
 mod database;
 mod directory;
 mod integrity;
+mod log;
 mod marker;
 mod options;
 mod read;

@@ -8,9 +8,15 @@ use super::schema::key_sum;
 use super::segments::Segments;
 use crate::storage::{StorageError, Stored};
 
+// SQLite reads a column from the index where it can. The subquery makes it read the key from the
+// table, because an entry of a damaged index can lead to the row of another key.
 const LOOKUP: &str = "
-    select revision, key, key_sum, segment, start, length, value from object where key = ?1";
-const NEXT: &str = "select key, key_sum from object where key > ?1 order by key limit 1";
+    select revision, key, key_sum, segment, start, length, value from object
+    where revision = (select revision from object where key = ?1)";
+const FIND: &str = "
+    select revision, key, key_sum, segment, start, length from object
+    where revision = (select revision from object where key = ?1)";
+const NEXT: &str = "select key, key_sum from object where key >= ?1 order by key limit 1";
 const PREVIOUS: &str = "select key, key_sum from object where key < ?1 order by key desc limit 1";
 const LAST: &str = "
     select key, key_sum from object where key >= ?1 and key < ?2 order by key desc limit 1";
@@ -62,8 +68,7 @@ fn lookup(
 
 /// Returns the row of a key without its value, or `None` if the key is certainly absent.
 pub(super) fn find(connection: &Connection, key: &[u8]) -> Result<Option<ObjectRow>, StorageError> {
-    let sql = "select revision, key, key_sum, segment, start, length from object where key = ?1";
-    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let mut statement = connection.prepare_cached(FIND).map_err(failed)?;
     let mut rows = statement.query([key]).map_err(failed)?;
     match rows.next().map_err(failed)? {
         Some(row) => {
@@ -81,15 +86,17 @@ pub(super) fn find(connection: &Connection, key: &[u8]) -> Result<Option<ObjectR
 /// Confirms that a key which a lookup did not find is absent.
 ///
 /// A changed byte in the index can change the key of one entry. A lookup of the original key then
-/// ends beside this entry, so one of the two neighbours does not fit its checksum.
+/// ends beside this entry, so one of the two neighbours does not fit its checksum. An entry with
+/// the key itself leads to no row.
 fn confirm_absence(connection: &Connection, key: &[u8]) -> Result<(), StorageError> {
     for sql in [NEXT, PREVIOUS] {
         let mut statement = connection.prepare_cached(sql).map_err(failed)?;
         let mut rows = statement.query([key]).map_err(failed)?;
-        if let Some(row) = rows.next().map_err(failed)?
-            && key_sum(blob(row, 0)?) != row.get::<_, i64>(1).map_err(failed)?
-        {
-            return Err(StorageError::Damaged);
+        if let Some(row) = rows.next().map_err(failed)? {
+            let neighbour = blob(row, 0)?;
+            if neighbour == key || key_sum(neighbour) != row.get::<_, i64>(1).map_err(failed)? {
+                return Err(StorageError::Damaged);
+            }
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::directory::{RESERVE, new_file};
+use super::directory::{DATABASE, RESERVE, new_file};
 use crate::group_commit::lock;
 
 /// Size of the reserve, in bytes. It is enough for the log and the tree pages of an erasure.
@@ -24,9 +24,14 @@ impl Reserve {
     pub(super) fn new(directory: &Path) -> Self {
         let path = directory.join(RESERVE);
         let is_missing = !path.exists();
+        // A large storage gets its reserve with its first commit.
+        let database = fs::metadata(directory.join(DATABASE));
+        let is_large = database.is_ok_and(|file| file.len() >= RESERVE_BYTES as u64);
+        let now = Instant::now();
+        let due = now.checked_sub(REFILL_AFTER).filter(|_| is_large);
         Self {
             path,
-            missing_since: Mutex::new(is_missing.then(Instant::now)),
+            missing_since: Mutex::new(is_missing.then(|| due.unwrap_or(now))),
         }
     }
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::database::{self, Role, failed};
-use super::directory::absolute;
+use super::directory::{absolute, check_content};
 use super::row::{ObjectRow, value};
 use super::schema::{COLUMNS, HEADER_KEY};
 use super::segments::Segments;
@@ -48,6 +48,10 @@ pub(super) fn salvage(
     target: &dyn Storage,
 ) -> Result<SalvageReport, StorageError> {
     let directory = absolute(directory)?;
+    match check_content(&directory).and_then(|()| database::check_file(&directory)) {
+        Err(StorageError::Io(std::io::ErrorKind::NotFound)) => return Err(StorageError::Damaged),
+        checked => checked?,
+    }
     let source = connect(&directory)?;
     let mut salvage = Salvage {
         segments: Segments::new(&directory),

@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
 use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
-use super::directory::{LockedDirectory, Sharing, absolute};
+use super::directory::{LockedDirectory, Sharing, absolute, check_content};
 use super::marker::{Marker, MarkerContent};
 use super::options::FileOptions;
 use super::read;
@@ -64,6 +64,13 @@ impl Store {
     /// Opens an existing storage for reading, while another process may write it.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, StorageError> {
         let path = absolute(path)?;
+        match check_content(&path) {
+            // A directory that is absent may be on a medium that is not mounted.
+            Err(StorageError::Io(std::io::ErrorKind::NotFound)) => {
+                return Err(StorageError::Damaged);
+            }
+            checked => checked?,
+        }
         // The marker before the database: a commit in between only makes the database newer.
         let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
         if !marker.is_complete {
