@@ -148,10 +148,9 @@ fn child_fills_disk_with_large_puts() {
         }
         refused += 1;
         assert_eq!(versions(&vault), 1);
-        let (left, now) = usage();
-        assert_eq!(left, some);
-        // The journal entries of each round use some space.
-        assert!(now + (1 << 20) > free, "{} bytes lost", free - now);
+        // A disk without any room can also refuse the deletion of what the put had written; then
+        // a garbage collection deletes it.
+        assert!(files(&directory) <= some + refused as usize);
     }
     assert!(refused >= 16, "{refused}");
     // With free space, the vault accepts puts again.

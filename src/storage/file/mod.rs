@@ -18,6 +18,7 @@ mod marker;
 mod options;
 mod read;
 mod readme;
+mod repair;
 mod reserve;
 mod row;
 mod salvage;
@@ -151,7 +152,8 @@ impl FileStorage {
     /// Copies all objects that are still readable from a damaged storage directory into another
     /// storage.
     ///
-    /// Salvage needs no marker and no index, and does not change the damaged directory. `target`
+    /// Salvage needs no marker and no index, and does not change the damaged directory. It may
+    /// copy the database into the directory for temporary files. `target`
     /// gets each object with its key; an object that `target` already contains is not replaced.
     ///
     /// # Errors

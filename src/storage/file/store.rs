@@ -44,8 +44,19 @@ impl Store {
         let create = |marker: &MarkerContent| database::create(&path, marker);
         let marker = locked.ensure_created(create, new_marker)?;
         check_file(&path)?;
-        let writer = connect(&path, Role::Writer, options.cache_bytes)?;
-        check_origin(&writer, &path, &marker)?;
+        let connect = || {
+            let writer = connect(&path, Role::Writer, options.cache_bytes)?;
+            check_origin(&writer, &path, &marker)?;
+            Ok(writer)
+        };
+        let writer = match connect() {
+            // The log's shared memory needs room, without which nothing could be deleted.
+            Err(StorageError::Full) => {
+                Reserve::new(&path).give_up();
+                connect()?
+            }
+            writer => writer?,
+        };
         let is_exclusive = options.sharing == Sharing::Exclusive;
         let connections = Connections::new(&path, Some(writer), Role::Reader);
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
