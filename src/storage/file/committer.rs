@@ -48,15 +48,17 @@ pub(super) struct Committer {
     waiting: Mutex<Vec<Arc<Ticket>>>,
     election: Election,
     state: Mutex<State>,
+    is_recovered: AtomicBool,
     is_stopped: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    is_recovered: bool,
     /// `true` while destroyed values may still be in the write-ahead log.
     is_purge_due: bool,
     pages_since_checkpoint: usize,
+    /// Number of a commit that the database file contains without the log; 0 if unknown.
+    copied: u64,
 }
 
 /// Call of `commit`.
@@ -73,6 +75,7 @@ impl Committer {
             waiting: Mutex::default(),
             election: Election::default(),
             state: Mutex::default(),
+            is_recovered: AtomicBool::new(false),
             is_stopped: AtomicBool::new(false),
         }
     }
@@ -94,6 +97,9 @@ impl Committer {
         if self.is_stopped() {
             let stopped = |_: &_| Err(StorageError::Stopped.into());
             return transactions.iter().map(stopped).collect();
+        }
+        if let Err(error) = self.ensure_recovered(target, transactions) {
+            return transactions.iter().map(|_| Err(error.into())).collect();
         }
         let prepared = prepare_all(transactions, target.segments);
         if target.segments.has_failed_sync() {
@@ -139,10 +145,7 @@ impl Committer {
         group: &[&PreparedTransaction],
     ) -> Vec<CommitResult> {
         let mut state = lock(&self.state);
-        if let Err(error) = self.recover(target, connection, &mut state) {
-            return all(group, error.into());
-        }
-        match self.attempt(target, connection, group) {
+        match self.attempt(target, connection, group, state.copied) {
             Ok((results, effects)) => {
                 self.finish(target, connection, &mut state, group, results, effects)
             }
@@ -160,24 +163,6 @@ impl Committer {
             }
             Err(GroupFailure::Nothing(error)) => all(group, error.into()),
         }
-    }
-
-    /// Recovers what an earlier process left, before the first write of this one.
-    fn recover(
-        &self,
-        target: &CommitTarget<'_>,
-        connection: &mut Connection,
-        state: &mut State,
-    ) -> Result<(), StorageError> {
-        if state.is_recovered {
-            return Ok(());
-        }
-        let directory = target.connections.directory();
-        self.sync_names(directory)?;
-        recover(connection, directory, target.segments, self.is_exclusive)?;
-        state.is_recovered = true;
-        target.reserve.refill();
-        Ok(())
     }
 
     /// Makes the name of the write-ahead log durable, and the names that a killed process left.
@@ -200,7 +185,7 @@ impl Committer {
         target: &CommitTarget<'_>,
         connection: &mut Connection,
     ) -> Result<(), StorageError> {
-        self.recover(target, connection, &mut lock(&self.state))
+        self.recover(target, connection, false)
     }
 
     /// Copies the log into the database before the connection is closed.
@@ -209,11 +194,56 @@ impl Committer {
         directory: &Path,
         connection: &mut Connection,
     ) -> Result<Checkpoint, StorageError> {
-        if lock(&self.state).is_recovered || !has_log(directory)? {
+        if self.is_recovered() || !has_log(directory)? {
             return empty_log(connection);
         }
         self.sync_names(directory)?;
         settle_log(connection, directory)
+    }
+
+    /// Recovers what an earlier process left, before the first commit writes a segment file: the
+    /// sweep takes each file without a reference for a leftover.
+    fn ensure_recovered(
+        &self,
+        target: &CommitTarget<'_>,
+        transactions: &[Transaction],
+    ) -> Result<(), StorageError> {
+        if self.is_recovered() {
+            return Ok(());
+        }
+        let mut writer = target.connections.writer();
+        let connection = writer.as_mut().ok_or(StorageError::Stopped)?;
+        self.recover(target, connection, transactions.iter().any(frees_space))
+    }
+
+    /// Recovers unless another thread did. On a full disk, deletions may use the reserve.
+    fn recover(
+        &self,
+        target: &CommitTarget<'_>,
+        connection: &mut Connection,
+        frees_space: bool,
+    ) -> Result<(), StorageError> {
+        if self.is_recovered() {
+            return Ok(());
+        }
+        let directory = target.connections.directory();
+        self.sync_names(directory)?;
+        let mut recover = || recover(connection, directory, target.segments, self.is_exclusive);
+        let copied = match recover() {
+            Err(StorageError::Full) if frees_space => {
+                target.reserve.give_up();
+                recover()?
+            }
+            result => result?,
+        };
+        lock(&self.state).copied = copied;
+        target.reserve.refill();
+        self.is_recovered.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn is_recovered(&self) -> bool {
+        self.is_recovered.load(Ordering::SeqCst)
     }
 
     /// Commits a group. On a full disk, makes room once: by emptying the log, and for deletions by
@@ -223,22 +253,20 @@ impl Committer {
         target: &CommitTarget<'_>,
         connection: &mut Connection,
         group: &[&PreparedTransaction],
+        copied: u64,
     ) -> Result<(Vec<CommitResult>, GroupEffects), GroupFailure> {
         let full = GroupFailure::Nothing(StorageError::Full);
-        match commit(connection, group) {
+        match commit(connection, group, copied) {
             Err(failure) if failure == full => {}
             result => return result,
         }
-        if group
-            .iter()
-            .any(|prepared| frees_space(&prepared.transaction))
-        {
+        if frees_any_space(group) {
             target.reserve.give_up();
         }
         if empty_log(connection).is_err_and(|error| error != StorageError::Full) {
             return Err(GroupFailure::Uncertain);
         }
-        commit(connection, group)
+        commit(connection, group, copied)
     }
 
     fn finish(
@@ -269,12 +297,15 @@ impl Committer {
             state.is_purge_due = !self.purge(target.connections.directory(), connection);
             if !state.is_purge_due {
                 state.pages_since_checkpoint = 0;
+                state.copied = effects.number;
             }
         } else if state.pages_since_checkpoint >= CHECKPOINT_PAGES {
             state.pages_since_checkpoint = 0;
-            // A full disk leaves the log in place, which is no failure.
-            if copy_log(connection).is_err_and(|error| error != StorageError::Full) {
-                self.stop();
+            match copy_log(connection) {
+                Ok(Checkpoint::Emptied) => state.copied = effects.number,
+                // A full disk leaves the log in place, which is no failure.
+                Ok(Checkpoint::Blocked) | Err(StorageError::Full) => {}
+                Err(_) => self.stop(),
             }
         }
         for (is_destroying, result) in destroying.iter().zip(&mut results) {
@@ -311,6 +342,10 @@ fn all(group: &[&PreparedTransaction], error: CommitError) -> Vec<CommitResult> 
 fn is_destroying(transaction: &Transaction) -> bool {
     let destroys = |operation: &Operation| matches!(operation, Operation::Put { destroying, .. } if *destroying);
     transaction.operations().iter().any(destroys)
+}
+
+fn frees_any_space(group: &[&PreparedTransaction]) -> bool {
+    group.iter().any(|one| frees_space(&one.transaction))
 }
 
 fn frees_space(transaction: &Transaction) -> bool {

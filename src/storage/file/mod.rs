@@ -17,12 +17,14 @@ mod file_snapshot;
 mod header_copy;
 mod index;
 mod key_scan;
+mod log;
 mod marker;
 mod options;
 mod positioned;
 mod read;
 mod readme;
 mod recovery;
+mod repair;
 mod reserve;
 mod row;
 mod salvage;
@@ -181,7 +183,8 @@ impl FileStorage {
     /// Copies all objects that are still readable from a damaged storage directory into another
     /// storage.
     ///
-    /// Salvage needs no marker and no index, and does not change the damaged directory. `target`
+    /// Salvage needs no marker and no index, and does not change the damaged directory. It may
+    /// copy the database into the directory for temporary files. `target`
     /// gets each object with its key; an object that `target` already contains is not replaced.
     ///
     /// # Errors

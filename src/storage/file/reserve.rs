@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::directory::{RESERVE, new_file};
+use super::directory::{DATABASE, RESERVE, new_file};
 use crate::group_commit::lock;
 
 /// Size of the reserve, in bytes. It is enough for the log and the tree pages of an erasure.
@@ -25,9 +25,17 @@ impl Reserve {
     pub(super) fn new(directory: &Path) -> Self {
         let path = directory.join(RESERVE);
         let is_missing = !path.exists();
+        // A large storage gets its reserve with its first commit, a small one later.
+        let database = fs::metadata(directory.join(DATABASE));
+        let is_large = database.is_ok_and(|file| file.len() >= RESERVE_BYTES as u64);
+        let now = Instant::now();
         Self {
             path,
-            refill_at: Mutex::new(is_missing.then(Instant::now)),
+            refill_at: Mutex::new(is_missing.then_some(if is_large {
+                now
+            } else {
+                now + REFILL_AFTER
+            })),
         }
     }
 

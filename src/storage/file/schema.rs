@@ -31,7 +31,8 @@ pub(super) const CREATE: &str = "
     create table storage (
         id blob not null,
         layout integer not null,
-        revisions integer not null
+        revisions integer not null,
+        copied integer not null
     ) strict;
     create table object (
         revision integer primary key,

@@ -162,8 +162,8 @@ impl Segments {
     }
 
     /// Returns the numbers of all segment files in the directory.
-    pub(super) fn list(&self) -> Result<Vec<i64>, StorageError> {
-        let mut numbers = Vec::new();
+    pub(super) fn list(&self) -> Result<HashSet<i64>, StorageError> {
+        let mut numbers = HashSet::new();
         for entry in fs::read_dir(&self.path)? {
             let name = entry?.file_name();
             let number = name.to_str().and_then(parse_name);

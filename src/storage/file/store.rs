@@ -8,8 +8,10 @@ use rusqlite::config::DbConfig;
 
 use super::committer::{CommitTarget, Committer};
 use super::connections::Connections;
-use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
-use super::directory::{LockedDirectory, Sharing, absolute};
+use super::database::{
+    self, Role, check_file, check_mode, check_origin, connect, empty_log, failed,
+};
+use super::directory::{LockedDirectory, Sharing, absolute, check_content};
 use super::file_snapshot::Snapshots;
 use super::marker::{Marker, MarkerContent, MarkerState};
 use super::options::FileOptions;
@@ -44,8 +46,20 @@ impl Store {
         let create = |marker: &MarkerContent| database::create(&path, marker);
         let marker = locked.ensure_filled(new_marker, create)?;
         check_file(&path)?;
-        let writer = connect(&path, Role::Writer, options.cache_bytes)?;
-        check_origin(&writer, &path, &marker)?;
+        let connect = || {
+            let writer = connect(&path, Role::Writer, options.cache_bytes)?;
+            check_mode(&writer)?;
+            check_origin(&writer, &path, &marker)?;
+            Ok(writer)
+        };
+        let writer = match connect() {
+            // The log's shared memory needs room, without which nothing could be deleted.
+            Err(StorageError::Full) => {
+                Reserve::new(&path).give_up();
+                connect()?
+            }
+            writer => writer?,
+        };
         let is_exclusive = options.sharing == Sharing::Exclusive;
         let connections = Connections::new(&path, Some(writer), Role::Reader);
         let store = Self::new(&path, connections, is_exclusive, Some(locked));
@@ -64,6 +78,13 @@ impl Store {
     /// Opens an existing storage for reading, while another process may write it.
     pub(super) fn open_read_only(path: &Path) -> Result<Self, StorageError> {
         let path = absolute(path)?;
+        match check_content(&path) {
+            // A directory that is absent may be on a medium that is not mounted.
+            Err(StorageError::Io(std::io::ErrorKind::NotFound)) => {
+                return Err(StorageError::Damaged);
+            }
+            checked => checked?,
+        }
         // The marker before the database: a commit in between only makes the database newer.
         let marker = MarkerContent::read(&path)?.ok_or(StorageError::Damaged)?;
         if marker.state != MarkerState::Complete {
