@@ -203,8 +203,11 @@ pub(super) fn check_origin(
     // are newer.
     let is_older = u64::try_from(revisions).is_ok_and(|number| number < marker.acknowledged);
     let has_log = has_log(directory)?;
-    if is_older || (has_log && is_older_than_log(directory, copied)) {
+    if is_older {
         return Err(StorageError::Damaged);
+    }
+    if has_log {
+        check_below_log(directory, &marker.id, copied)?;
     }
     let pages = number("pragma page_count").map_err(failed)?;
     let pages = u32::try_from(pages).map_err(|_| StorageError::Damaged)?;
@@ -231,17 +234,21 @@ pub(super) fn check_mode(connection: &Connection) -> Result<(), StorageError> {
     }
 }
 
-/// Returns `true` if the database file lacks commits that had been copied into it before the log
-/// began, so that it is an older copy.
-fn is_older_than_log(directory: &Path, copied: i64) -> bool {
+/// Checks that the log belongs to the database file below it: the same storage, and no older copy
+/// without commits that had been copied into the file before the log began.
+fn check_below_log(directory: &Path, id: &StorageId, copied: i64) -> Result<(), StorageError> {
+    let sql = "select id, revisions from storage";
     let file = connect(directory, Role::Immutable, 1 << 20);
-    let number = file.and_then(|file| {
-        let sql = "select revisions from storage";
-        file.query_row(sql, (), |row| row.get::<_, i64>(0))
-            .map_err(failed)
+    let row = file.and_then(|file| {
+        let row = file.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?)));
+        row.map_err(failed)
     });
-    // After a power cut during a copy, only file and log together can be read.
-    number.is_ok_and(|number| number < copied)
+    match row {
+        Ok((own, _)) if own != *id => Err(StorageError::Foreign),
+        Ok((_, number)) if number < copied => Err(StorageError::Damaged),
+        // After a power cut during a copy, only file and log together can be read.
+        Ok::<(StorageId, i64), _>(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Returns `true` if the write-ahead log contains anything.
