@@ -181,11 +181,8 @@ impl Verification {
             let tags: Vec<_> = remaining.keys().copied().collect();
             let mut readings = Vec::new();
             for ptag in &tags {
-                let stored = self
-                    .vault
-                    .core
-                    .store
-                    .read_damaged(&storage_keys::entry(ptag))?;
+                let key = storage_keys::entry(ptag);
+                let stored = self.vault.core.store.read_damaged(&key)?;
                 let read = self.read_entry(header, *ptag, stored.as_ref())?;
                 let expected = match &read {
                     StoredEntry::Opened(opened) => {

@@ -4,7 +4,6 @@
 //! by its commit; the marker; the answers; then deletions of unreferenced segment files. A crash
 //! before the commit leaves segment files without a reference, which a later opening deletes.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,17 +18,13 @@ use super::marker::Marker;
 use super::readme::{Readme, vault_id};
 use super::recovery::{recover, settle_log, sync_emptied_log};
 use super::reserve::Reserve;
-use super::schema::SEGMENT_VALUE_BYTES;
-use super::segments::{Extent, Segments};
+use super::segments::Segments;
+use super::ticket::{Group, Ticket};
 use crate::group_commit::{Election, lock};
-use crate::storage::limits::check_sizes;
-use crate::storage::{CommitError, Operation, StorageError, Transaction, Value};
+use crate::storage::{CommitError, Operation, StorageError, Transaction};
 
 /// Pages after which the write-ahead log is copied into the database: 32 MiB.
 const CHECKPOINT_PAGES: usize = 4000;
-
-/// Size of the values of one segment file, in bytes. A larger call of `commit` writes more files.
-const SEGMENT_FILE_BYTES: usize = 16 << 20;
 
 /// Parts of the storage that a commit writes.
 #[derive(Debug)]
@@ -59,13 +54,6 @@ struct State {
     pages_since_checkpoint: usize,
     /// Number of a commit that the database file contains without the log; 0 if unknown.
     copied: u64,
-}
-
-/// Call of `commit`.
-#[derive(Debug)]
-struct Ticket {
-    transactions: Vec<Result<PreparedTransaction, StorageError>>,
-    results: Mutex<Option<Vec<CommitResult>>>,
 }
 
 impl Committer {
@@ -101,14 +89,10 @@ impl Committer {
         if let Err(error) = self.ensure_recovered(target, transactions) {
             return transactions.iter().map(|_| Err(error.into())).collect();
         }
-        let prepared = prepare_all(transactions, target.segments);
+        let ticket = Arc::new(Ticket::new(transactions, target.segments));
         if target.segments.has_failed_sync() {
             self.stop();
         }
-        let ticket = Arc::new(Ticket {
-            transactions: prepared,
-            results: Mutex::new(None),
-        });
         lock(&self.waiting).push(Arc::clone(&ticket));
         if let Some(_leader) = self.election.lead_unless(|| ticket.is_done()) {
             let group = Group(std::mem::take(&mut *lock(&self.waiting)));
@@ -122,7 +106,7 @@ impl Committer {
     fn commit_group(&self, target: &CommitTarget<'_>, mut group: Group) {
         let results = {
             let tickets = group.0.iter();
-            let prepared = tickets.flat_map(|ticket| ticket.transactions.iter().flatten());
+            let prepared = tickets.flat_map(|ticket| ticket.prepared());
             let prepared: Vec<_> = prepared.collect();
             let mut writer = target.connections.writer();
             match writer.as_mut() {
@@ -351,96 +335,4 @@ fn frees_any_space(group: &[&PreparedTransaction]) -> bool {
 fn frees_space(transaction: &Transaction) -> bool {
     let is_delete = |operation: &Operation| matches!(operation, Operation::Delete { .. });
     is_destroying(transaction) || transaction.operations().iter().any(is_delete)
-}
-
-/// Checks transactions, and writes their large values into segment files.
-fn prepare_all(
-    transactions: &[Transaction],
-    segments: &Segments,
-) -> Vec<Result<PreparedTransaction, StorageError>> {
-    transactions
-        .iter()
-        .map(|transaction| {
-            check_sizes(transaction)?;
-            Ok(PreparedTransaction {
-                extents: write_large_values(transaction, segments)?,
-                transaction: transaction.clone(),
-            })
-        })
-        .collect()
-}
-
-fn write_large_values(
-    transaction: &Transaction,
-    segments: &Segments,
-) -> Result<HashMap<usize, Extent>, StorageError> {
-    let operations = transaction.operations().iter().enumerate();
-    let large: Vec<(usize, &Value)> = operations
-        .filter_map(|(index, operation)| match operation {
-            Operation::Put { value, .. } if value.len() >= SEGMENT_VALUE_BYTES => {
-                Some((index, value))
-            }
-            _ => None,
-        })
-        .collect();
-    let mut extents = HashMap::new();
-    for values in large.chunks(SEGMENT_FILE_BYTES / SEGMENT_VALUE_BYTES) {
-        let bytes: Vec<&Value> = values.iter().map(|(_, value)| *value).collect();
-        let written = segments.write(&bytes);
-        if written.is_err() {
-            delete_files(&extents, segments);
-        }
-        extents.extend(values.iter().map(|(index, _)| *index).zip(written?));
-    }
-    Ok(extents)
-}
-
-fn delete_files(extents: &HashMap<usize, Extent>, segments: &Segments) {
-    segments.delete(extents.values().map(|extent| extent.file));
-}
-
-impl Ticket {
-    fn is_done(&self) -> bool {
-        lock(&self.results).is_some()
-    }
-
-    /// Stores the next results, one for each transaction that was committed.
-    fn set(&self, committed: &mut impl Iterator<Item = CommitResult>) {
-        let results = self.transactions.iter().map(|prepared| match prepared {
-            Ok(_) => committed.next().unwrap_or(Err(CommitError::Unknown)),
-            Err(error) => Err((*error).into()),
-        });
-        *lock(&self.results) = Some(results.collect());
-    }
-
-    fn take_results(&self) -> Vec<CommitResult> {
-        let unknown = || self.transactions.iter().map(|_| Err(CommitError::Unknown));
-        lock(&self.results)
-            .take()
-            .unwrap_or_else(|| unknown().collect())
-    }
-
-    /// Deletes the segment files of transactions that certainly were not committed.
-    fn discard_unused_files(&self, results: &[CommitResult], segments: &Segments) {
-        for (prepared, result) in self.transactions.iter().zip(results) {
-            let is_lost = matches!(
-                result,
-                Err(CommitError::Conflict { .. } | CommitError::Io(_))
-            );
-            if let (Ok(prepared), true) = (prepared, is_lost) {
-                delete_files(&prepared.extents, segments);
-            }
-        }
-    }
-}
-
-/// Group whose callers get `Unknown` if the leader panics.
-struct Group(Vec<Arc<Ticket>>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        for ticket in self.0.drain(..) {
-            ticket.set(&mut std::iter::empty());
-        }
-    }
 }

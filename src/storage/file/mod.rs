@@ -32,6 +32,7 @@ mod schema;
 mod segments;
 mod store;
 mod sweep;
+mod ticket;
 
 use std::fmt;
 use std::path::Path;

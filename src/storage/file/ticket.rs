@@ -1,0 +1,116 @@
+//! Tickets: calls of `commit` that wait for the leader.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::commit::{CommitResult, PreparedTransaction};
+use super::schema::SEGMENT_VALUE_BYTES;
+use super::segments::{Extent, Segments};
+use crate::group_commit::lock;
+use crate::storage::limits::check_sizes;
+use crate::storage::{CommitError, Operation, StorageError, Transaction, Value};
+
+/// Size of the values of one segment file, in bytes. A larger call of `commit` writes more files.
+const SEGMENT_FILE_BYTES: usize = 16 << 20;
+
+/// Call of `commit`.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    transactions: Vec<Result<PreparedTransaction, StorageError>>,
+    results: Mutex<Option<Vec<CommitResult>>>,
+}
+
+fn write_large_values(
+    transaction: &Transaction,
+    segments: &Segments,
+) -> Result<HashMap<usize, Extent>, StorageError> {
+    let operations = transaction.operations().iter().enumerate();
+    let large: Vec<(usize, &Value)> = operations
+        .filter_map(|(index, operation)| match operation {
+            Operation::Put { value, .. } if value.len() >= SEGMENT_VALUE_BYTES => {
+                Some((index, value))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut extents = HashMap::new();
+    for values in large.chunks(SEGMENT_FILE_BYTES / SEGMENT_VALUE_BYTES) {
+        let bytes: Vec<&Value> = values.iter().map(|(_, value)| *value).collect();
+        let written = segments.write(&bytes);
+        if written.is_err() {
+            delete_files(&extents, segments);
+        }
+        extents.extend(values.iter().map(|(index, _)| *index).zip(written?));
+    }
+    Ok(extents)
+}
+
+fn delete_files(extents: &HashMap<usize, Extent>, segments: &Segments) {
+    segments.delete(extents.values().map(|extent| extent.file));
+}
+
+impl Ticket {
+    /// Checks transactions, and writes their large values into segment files.
+    pub(super) fn new(transactions: &[Transaction], segments: &Segments) -> Self {
+        let prepare = |transaction: &Transaction| {
+            check_sizes(transaction)?;
+            Ok(PreparedTransaction {
+                extents: write_large_values(transaction, segments)?,
+                transaction: transaction.clone(),
+            })
+        };
+        Self {
+            transactions: transactions.iter().map(prepare).collect(),
+            results: Mutex::new(None),
+        }
+    }
+
+    /// Returns the transactions to commit.
+    pub(super) fn prepared(&self) -> impl Iterator<Item = &PreparedTransaction> {
+        self.transactions.iter().flatten()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        lock(&self.results).is_some()
+    }
+
+    /// Stores the next results, one for each transaction that was committed.
+    pub(super) fn set(&self, committed: &mut impl Iterator<Item = CommitResult>) {
+        let results = self.transactions.iter().map(|prepared| match prepared {
+            Ok(_) => committed.next().unwrap_or(Err(CommitError::Unknown)),
+            Err(error) => Err((*error).into()),
+        });
+        *lock(&self.results) = Some(results.collect());
+    }
+
+    pub(super) fn take_results(&self) -> Vec<CommitResult> {
+        let unknown = || self.transactions.iter().map(|_| Err(CommitError::Unknown));
+        lock(&self.results)
+            .take()
+            .unwrap_or_else(|| unknown().collect())
+    }
+
+    /// Deletes the segment files of transactions that certainly were not committed.
+    pub(super) fn discard_unused_files(&self, results: &[CommitResult], segments: &Segments) {
+        for (prepared, result) in self.transactions.iter().zip(results) {
+            let is_lost = matches!(
+                result,
+                Err(CommitError::Conflict { .. } | CommitError::Io(_))
+            );
+            if let (Ok(prepared), true) = (prepared, is_lost) {
+                delete_files(&prepared.extents, segments);
+            }
+        }
+    }
+}
+
+/// Group whose callers get `Unknown` if the leader panics.
+pub(super) struct Group(pub(super) Vec<Arc<Ticket>>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for ticket in self.0.drain(..) {
+            ticket.set(&mut std::iter::empty());
+        }
+    }
+}
