@@ -168,8 +168,7 @@ impl Verification {
         found_tags: &mut HashSet<SubjectTag>,
         unreadable: &mut Vec<(PatientTag, Digest)>,
     ) -> Result<()> {
-        let storage = Arc::clone(&self.vault.core.store.storage);
-        let storage = &*storage;
+        let storage = &*Arc::clone(&self.vault.core.store.storage);
         let mut remaining: HashMap<PatientTag, Option<Digest>> =
             mismatches.iter().map(|ptag| (*ptag, None)).collect();
         for round in 0..ROUNDS {
