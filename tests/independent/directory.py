@@ -3,6 +3,7 @@
 import re
 import sqlite3
 import struct
+import zlib
 from pathlib import Path
 from urllib.parse import quote
 
@@ -91,8 +92,7 @@ def check_origin(
         raise Refused("Layout")
     if found_id != storage_id:
         raise Refused("Foreign")
-    (greatest,) = one(connection, "select coalesce(max(revision), 0) from object")
-    if max(greatest, revisions) < acknowledged:
+    if revisions < acknowledged:
         raise Refused("Damaged")
     (page_length,), (pages,) = (
         one(connection, f"pragma {name}") for name in ("page_size", "page_count")
@@ -113,12 +113,15 @@ def check_structure(connection: sqlite3.Connection) -> None:
     ).fetchall()
     headers = connection.execute("select padding, value from object where key = x'76'").fetchall()
     copies = connection.execute("select padding, value from header_copy").fetchall()
+    sums = connection.execute("select value_sum, value from header_copy").fetchall()
+    if any(zlib.crc32(header) != value_sum for value_sum, header in sums):
+        raise Refused("Damaged")
     if sorted(listed) != sorted(counted) or headers != copies:
         raise Refused("Damaged")
 
 
 def key_sum(key: bytes) -> int:
-    return int.from_bytes(sha256(key)[:4], "big")
+    return zlib.crc32(key)
 
 
 def read_objects(connection: sqlite3.Connection, segments: Path) -> dict[bytes, bytes]:
