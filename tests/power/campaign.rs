@@ -84,7 +84,7 @@ pub(crate) struct Outcome {
     pub(crate) faults: u64,
     /// The number of storages that were closed without an error.
     pub(crate) closed: u64,
-    /// The number of injected faults that hit a sync of a file below the root directory.
+    /// The number of injected faults that hit a sync of the database or its log.
     pub(crate) failed_syncs: u64,
     /// The results of puts after an operation had failed.
     pub(crate) afterwards: Vec<String>,
@@ -246,7 +246,9 @@ impl<'a> Cutter<'a> {
                 Event::Other => {}
                 Event::Failed(id) => {
                     self.cut();
-                    self.outcome.failed_syncs += u64::from(self.disk.is_file(id));
+                    let path = self.disk.path_of(id).unwrap_or_default();
+                    let database = format!("{}/vault.db", self.campaign.name);
+                    self.outcome.failed_syncs += u64::from(path.starts_with(&database));
                     self.disk.lose(id);
                 }
                 Event::Synced(id, until) => {
@@ -287,7 +289,7 @@ impl<'a> Cutter<'a> {
             .map(|(thread, verb)| (format!("{until}/{thread}"), verb))
             .collect();
         self.ended += 1;
-        self.until += calls.last().map_or(0, |call| call.ended) + 1;
+        self.until += calls.iter().map(|call| call.ended).max().unwrap_or(0) + 1;
     }
 
     fn begin_backup(&mut self, line: &str) {

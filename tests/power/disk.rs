@@ -129,10 +129,6 @@ impl Disk {
         disk
     }
 
-    pub(crate) fn is_file(&self, id: Id) -> bool {
-        matches!(self.nodes[id], Node::File { .. })
-    }
-
     pub(crate) fn find(&self, path: &str) -> Option<Id> {
         let mut steps = path.split('/').filter(|step| !step.is_empty());
         steps.try_fold(0, |id, step| match &self.nodes[id] {

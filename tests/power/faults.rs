@@ -130,7 +130,7 @@ fn disk_full_at_every_write_loses_nothing() {
     let script = Script::every_verb();
     for (call, short) in [
         ("write", 97),
-        ("pwrite64", 397),
+        ("pwrite64", 797),
         ("fsync", 113),
         ("openat", 29),
     ] {
@@ -147,8 +147,8 @@ fn failed_call_loses_no_acknowledged_change() {
     let script = Script::every_verb();
     for (call, error, short) in [
         ("write", "EIO", 151),
-        ("pwrite64", "EIO", 397),
-        ("pwrite64", "EROFS", 397),
+        ("pwrite64", "EIO", 797),
+        ("pwrite64", "EROFS", 1597),
         ("ftruncate", "EIO", 17),
         ("unlink", "EROFS", 11),
         ("rename", "EIO", 3),
@@ -165,8 +165,8 @@ fn failed_call_during_creation_loses_no_acknowledged_change() {
     }
     let script = Script::creation();
     for (call, error, short) in [
-        ("fsync", "EIO", 5),
-        ("pwrite64", "ENOSPC", 29),
+        ("fsync", "EIO", 11),
+        ("pwrite64", "ENOSPC", 61),
         ("mkdir", "EIO", 2),
         ("rename", "EROFS", 2),
         ("unlink", "EIO", 3),
@@ -187,7 +187,7 @@ fn kill_then_power_cut_loses_no_acknowledged_change() {
     for (script, call, short) in [
         (Script::every_verb(), "fsync", 37),
         (Script::every_verb(), "pwrite64", 797),
-        (Script::creation(), "fsync", 7),
+        (Script::creation(), "fsync", 13),
         (Script::creation(), "rename", 2),
     ] {
         script.each(call, killed, step(short));

@@ -90,7 +90,7 @@ pub(crate) fn strace(log: &Path, fault: Option<&str>) -> Command {
     command
 }
 
-/// Parses a log into calls, in the order in which they returned.
+/// Parses a log into calls, in the order in which they took effect.
 pub(crate) fn read(log: &str) -> Vec<Call> {
     let mut begun = HashMap::<&str, (String, u64)>::new();
     let mut calls = Vec::new();
@@ -132,6 +132,11 @@ fn join_threads(calls: Vec<Call>) -> Vec<Call> {
             call.process = *parent;
         }
     }
+    // A descriptor is free before its close returns, so that another thread can get it meanwhile.
+    others.sort_by_key(|call| match &*call.name {
+        "close" => call.began,
+        _ => call.ended,
+    });
     others
 }
 
