@@ -18,6 +18,7 @@ use super::readme::{Readme, vault_id};
 use super::reserve::Reserve;
 use super::schema::SEGMENT_VALUE_BYTES;
 use super::segments::{Extent, Segments};
+use super::shrink::Shrinker;
 use super::snapshot::Snapshots;
 use super::sweep::recover;
 use crate::group_commit::{Election, lock};
@@ -56,6 +57,7 @@ struct State {
     /// `true` while destroyed values may still be in the write-ahead log.
     is_purge_due: bool,
     pages_since_checkpoint: usize,
+    shrinker: Shrinker,
 }
 
 /// Call of `commit`.
@@ -205,6 +207,7 @@ impl Committer {
             target.readme.update(vault_id(&header));
         }
         state.pages_since_checkpoint += effects.pages;
+        self.shrink(connection, state, effects.deletions);
         let destroying: Vec<_> = group
             .iter()
             .map(|one| is_destroying(&one.transaction))
@@ -219,7 +222,7 @@ impl Committer {
         } else if state.pages_since_checkpoint >= CHECKPOINT_PAGES {
             state.pages_since_checkpoint = 0;
             // A full disk leaves the log in place, which is no failure.
-            if copy_log(connection).is_err_and(|error| error != StorageError::Full) {
+            if copy_log(connection).is_err_and(is_uncertain) {
                 self.stop();
             }
         }
@@ -230,6 +233,26 @@ impl Committer {
         }
         target.reserve.refill();
         results
+    }
+
+    /// Frees unused pages for a short time. The group is already durable, so a failure to free pages
+    /// is none of the group.
+    fn shrink(&self, connection: &Connection, state: &mut State, deletions: usize) {
+        let shrunk = state.shrinker.after_commit(connection, deletions);
+        match shrunk {
+            Ok(shrunk) => {
+                state.pages_since_checkpoint += shrunk.pages;
+                if shrunk.is_finished {
+                    state.pages_since_checkpoint = 0;
+                    // The file shrinks only when the whole log is copied.
+                    if empty_log(connection).is_err_and(is_uncertain) {
+                        self.stop();
+                    }
+                }
+            }
+            Err(error) if is_uncertain(error) => self.stop(),
+            Err(_) => {}
+        }
     }
 
     /// Empties the write-ahead log, which contains destroyed values. Returns `true` on success.
@@ -243,6 +266,17 @@ impl Committer {
             }
         }
     }
+}
+
+/// Returns `true` if a write or a sync failed for another reason than a lack of space or a lock of
+/// another process.
+pub(super) fn is_uncertain(error: StorageError) -> bool {
+    let harmless = [
+        StorageError::Full,
+        StorageError::TimedOut,
+        StorageError::Damaged,
+    ];
+    !harmless.contains(&error)
 }
 
 fn all(group: &[&PreparedTransaction], error: CommitError) -> Vec<CommitResult> {

@@ -25,6 +25,7 @@ mod salvage;
 mod scan;
 mod schema;
 mod segments;
+mod shrink;
 mod snapshot;
 mod store;
 mod sweep;
@@ -117,7 +118,9 @@ impl FileStorage {
 
     /// Returns unused space of the database to the file system.
     ///
-    /// Commits wait meanwhile, for some 10 ms per 50 MB of unused space.
+    /// Commits do the same in small steps while more than a quarter of the database is unused. This
+    /// call returns everything at once. Commits wait meanwhile, for some 10 ms per 50 MB of unused
+    /// space.
     ///
     /// # Errors
     /// Returns an error if the disk fails or is full. The storage stays usable after

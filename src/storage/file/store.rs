@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
 
-use super::committer::{CommitTarget, Committer};
+use super::committer::{CommitTarget, Committer, is_uncertain};
 use super::connections::Connections;
 use super::database::{self, Role, check_file, check_origin, connect, empty_log, failed};
 use super::directory::{LockedDirectory, Sharing, absolute};
@@ -17,6 +17,7 @@ use super::readme::{Readme, vault_id};
 use super::reserve::Reserve;
 use super::schema::HEADER_KEY;
 use super::segments::Segments;
+use super::shrink::free_all;
 use super::snapshot::Snapshots;
 use crate::crypto;
 use crate::storage::{CommitError, Committed, StorageError, Transaction};
@@ -141,16 +142,11 @@ impl Store {
         if self.committer.is_stopped() {
             return Err(StorageError::Stopped);
         }
-        vacuum(connection)?;
-        match empty_log(connection) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                if error != StorageError::Full {
-                    self.committer.stop();
-                }
-                Err(error)
-            }
+        let compacted = free_all(connection, |connection| empty_log(connection).map(|_| ()));
+        if compacted.is_err_and(is_uncertain) {
+            self.committer.stop();
         }
+        compacted
     }
 
     /// Copies the log into the database and closes the connections. Later calls do nothing.
@@ -189,16 +185,6 @@ impl Store {
 )]
 pub(super) fn forget(store: &Arc<Store>) {
     std::mem::forget(Arc::clone(store));
-}
-
-/// Steps the vacuum to its end; SQLite frees one page a step.
-fn vacuum(connection: &rusqlite::Connection) -> Result<(), StorageError> {
-    let mut statement = connection
-        .prepare("pragma incremental_vacuum")
-        .map_err(failed)?;
-    let mut rows = statement.query(()).map_err(failed)?;
-    while rows.next().map_err(failed)?.is_some() {}
-    Ok(())
 }
 
 fn check_reader(path: &Path, role: Role, marker: &MarkerContent) -> Result<(), StorageError> {
